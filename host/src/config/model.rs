@@ -1,0 +1,328 @@
+//! The configuration as it is meant: every default filled in, every name resolved, nothing left to check.
+//!
+//! The rest of the proxy sees only these types. What the file says, and where, lives in the modules beside this one.
+//! Defaults are nginx 1.29.7's, cited by directive; departures say so.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::http::template::Template;
+
+/// Everything that one configuration file (and its includes) says.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: Server,
+    pub listeners: Vec<Listener>,
+    /// Named groups first, in file order, then one group for each address that a route proxies to directly.
+    pub upstreams: Vec<Upstream>,
+    pub routes: Vec<Route>,
+    /// Custom plugins; the stock ones need no entry.
+    pub plugins: Vec<Plugin>,
+}
+
+/// `[server]`: what holds for the whole process.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Worker threads, each with its own event loop. `"auto"`: one per core.
+    pub workers: usize,
+    /// Peers whose `X-Forwarded-For` and `X-Real-IP` are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// `None`: access logging is off.
+    pub access_log: Option<AccessLog>,
+    pub error_log: ErrorLog,
+    /// Downstream connections in all; more wait in the listener's backlog. `None`: as many as the limit on open files
+    /// leaves room for, one upstream connection each included.
+    pub max_connections: Option<usize>,
+    /// How long a graceful stop waits for exchanges under way (`worker_shutdown_timeout`). `None`: without end, as nginx.
+    pub shutdown_timeout: Option<Duration>,
+}
+
+/// Where access log lines go and how they look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    pub path: LogPath,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LogPath {
+    Stdout,
+    Stderr,
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogFormat {
+    /// nginx's `combined`.
+    Combined,
+    /// One JSON object per line.
+    Json,
+    /// The user's own, with nginx's variables.
+    Template(Template),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorLog {
+    pub path: LogPath,
+    /// Default `info`... `error`, `warn`, `info`, `debug`.
+    pub level: tracing::Level,
+}
+
+/// `[[listen]]`: an address that clients connect to, and the bounds on them.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    pub address: Address,
+    /// Overrides `[server] access_log`, already resolved: `None` is off.
+    pub access_log: Option<AccessLog>,
+    /// Pending connections that the kernel keeps (`listen ... backlog`), default 511.
+    pub backlog: u32,
+    /// Idle time until a kept-alive connection is closed, default 75 s; zero turns keepalive off.
+    pub keepalive_timeout: Duration,
+    /// Requests on one connection, default 1000.
+    pub keepalive_requests: u64,
+    /// Age at which a connection is closed after its current request, default 1 h.
+    pub keepalive_time: Duration,
+    /// For the whole request header, default 60 s.
+    pub client_header_timeout: Duration,
+    /// Between two reads of a request body, default 60 s.
+    pub client_body_timeout: Duration,
+    /// Between two writes to the client, default 60 s.
+    pub send_timeout: Duration,
+    /// Default 1 MiB; `None` (written 0) is unlimited. A route may override it.
+    pub client_max_body_size: Option<u64>,
+    /// Bytes of a request's line and header fields together, default 32 KiB (`large_client_header_buffers 4 8k`).
+    pub client_header_size: usize,
+    /// Header fields in one request, default 1000 (`max_headers`).
+    pub max_headers: usize,
+}
+
+/// An address to listen on or to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// `[upstream.NAME]`: a group of endpoints and how to use them.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    pub name: String,
+    pub policy: PolicyUse,
+    /// In file order, primaries and backups mixed.
+    pub servers: Vec<UpstreamServer>,
+    /// Idle connections kept per worker, default 32; 0 turns keepalive off.
+    pub keepalive: usize,
+    /// Requests on one upstream connection, default 1000.
+    pub keepalive_requests: u64,
+    /// Age at which a connection is no longer reused, default 1 h.
+    pub keepalive_time: Duration,
+    /// Idle time until a kept connection is closed, default 60 s.
+    pub keepalive_timeout: Duration,
+    /// `proxy_connect_timeout`, default 60 s.
+    pub connect_timeout: Duration,
+    /// Between two writes (`proxy_send_timeout`), default 60 s.
+    pub send_timeout: Duration,
+    /// Between two reads (`proxy_read_timeout`), default 60 s. Also the idle timeout of a tunnel.
+    pub read_timeout: Duration,
+    pub next_upstream: NextUpstream,
+    /// Bytes of a request body kept for a retry, default 16 KiB (`client_body_buffer_size`). A body that fits is read whole
+    /// before an endpoint is asked; a larger one is streamed.
+    pub body_buffer_size: usize,
+    /// Bytes of a response's status line and header fields together, default 32 KiB (nginx: `proxy_buffer_size`, 4 KiB).
+    pub response_header_size: usize,
+}
+
+/// A policy by its plugin's name, with its own settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyUse {
+    pub plugin: String,
+    /// The policy's table without `plugin`, as JSON; `{}` where there is none.
+    pub settings: serde_json::Value,
+    /// Where the policy stands in the file, for problems that the policy itself reports.
+    pub place: PolicyPlace,
+}
+
+/// Where a policy and its settings stand in the file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PolicyPlace {
+    pub policy: super::problem::Place,
+    /// By dotted key within the table: `cookie.path`.
+    pub keys: Vec<(String, super::problem::Place)>,
+}
+
+/// One of `servers`: a name or address, perhaps of several endpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpstreamServer {
+    /// As written: `10.0.0.1:3000`, `app.example`, `unix:/run/app.sock`.
+    pub spelling: String,
+    /// All addresses of the name, resolved when the configuration was read.
+    pub addresses: Vec<Address>,
+    /// Default 1.
+    pub weight: u32,
+    /// Failures that disable it, default 1; 0 never.
+    pub max_fails: u32,
+    /// In which failures add up and for which it stays disabled, default 10 s; whole seconds, as nginx counts.
+    pub fail_timeout: Duration,
+    /// Attempts in progress at most, in all workers; 0 (default) is unlimited.
+    pub max_conns: u32,
+    pub backup: bool,
+    pub down: bool,
+    /// For `sticky`: the value that names this server.
+    pub route: String,
+    pub place: super::problem::Place,
+}
+
+/// `proxy_next_upstream` and its companions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextUpstream {
+    pub conditions: NextConditions,
+    /// Attempts in all, the first included; 0 (default): as many as there are endpoints not `down`.
+    pub tries: u32,
+    /// No new attempt starts later than this after the first; zero (default): no such bound.
+    pub timeout: Duration,
+}
+
+/// When another endpoint is asked. Default: `error` and `timeout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NextConditions {
+    pub error: bool,
+    pub timeout: bool,
+    pub invalid_header: bool,
+    pub http_500: bool,
+    pub http_502: bool,
+    pub http_503: bool,
+    pub http_504: bool,
+    pub http_403: bool,
+    pub http_404: bool,
+    pub http_429: bool,
+    /// Also retry POST, LOCK and PATCH once they were sent.
+    pub non_idempotent: bool,
+}
+
+/// `[[route]]`: what is done with requests of a host and path.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Listeners that this route serves, as indexes into [`Config::listeners`]; all where the file names none.
+    pub listeners: Vec<usize>,
+    pub host: HostPattern,
+    pub path: PathPattern,
+    pub action: Action,
+    /// Changes to the request header on its way to the upstream, in order, after the defaults.
+    pub request_headers: Vec<HeaderChange>,
+    /// Changes to the response header on its way to the client, in order.
+    pub response_headers: Vec<HeaderChange>,
+    /// `Some(None)` turns it off for this route; `None` inherits the listener's.
+    pub access_log: Option<Option<AccessLog>>,
+    /// `None` inherits the listener's.
+    pub client_max_body_size: Option<Option<u64>>,
+}
+
+/// As `server_name`: an exact name wins over the longest `*.suffix`, that over the longest `prefix.*`, that over a regex.
+#[derive(Debug, Clone)]
+pub enum HostPattern {
+    /// No `host` given: the default for whatever no other host matches.
+    Any,
+    /// Lower case, no port.
+    Exact(String),
+    /// `*.example.com`: the part from the dot on (`.example.com`). Matches any depth, not `example.com` itself.
+    Suffix(String),
+    /// `www.example.*`: the part up to the dot (`www.example.`).
+    Prefix(String),
+    /// `~^(?<sub>.+)\.example\.com$`, case-insensitive.
+    Regex(regex::Regex),
+}
+
+/// As `location`, matched against the decoded and normalised path.
+#[derive(Debug, Clone)]
+pub enum PathPattern {
+    /// `= /exact`: wins at once.
+    Exact(String),
+    /// `/prefix`: the longest is remembered, regexes are asked before it.
+    Prefix(String),
+    /// `^~ /prefix`: as a prefix, but when it is the longest no regex is asked.
+    PrefixNoRegex(String),
+    /// `~ regex` or `~* regex` (case-insensitive): first in file order.
+    Regex(regex::Regex),
+}
+
+impl HostPattern {
+    /// As written in the file.
+    pub fn spelling(&self) -> String {
+        match self {
+            HostPattern::Any => String::new(),
+            HostPattern::Exact(name) => name.clone(),
+            HostPattern::Suffix(suffix) => format!("*{suffix}"),
+            HostPattern::Prefix(prefix) => format!("{prefix}*"),
+            HostPattern::Regex(regex) => format!("~{}", regex.as_str()),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum Action {
+    Proxy(Proxy),
+    Return(Return),
+}
+
+/// Send the request to an upstream.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// The URI part of `proxy = "http://backend/part/"`: replaces the part of the path that the route matched.
+    /// `None`: the target is sent on as it was received.
+    pub uri: Option<String>,
+}
+
+/// Answer here.
+#[derive(Debug, Clone)]
+pub struct Return {
+    pub status: u16,
+    pub body: Option<Template>,
+    /// `Content-Type` of the body, default `text/plain`.
+    pub content_type: String,
+    pub location: Option<Template>,
+}
+
+#[derive(Debug, Clone)]
+pub struct HeaderChange {
+    /// As written.
+    pub name: String,
+    pub operation: HeaderOperation,
+}
+
+#[derive(Debug, Clone)]
+pub enum HeaderOperation {
+    /// Replaces all values by one; an empty value removes the header, as nginx's `proxy_set_header` does.
+    Set(Template),
+    /// Adds a value beside those there; an empty one adds nothing.
+    Add(Template),
+    Remove,
+}
+
+/// `[plugin.NAME]`: a custom plugin from a file.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    pub name: String,
+    pub file: PathBuf,
+    /// The policy that answers when this one fails, default `round_robin`.
+    pub fallback: String,
+    pub limits: PluginLimits,
+    pub place: super::problem::Place,
+}
+
+/// Bounds on one plugin instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PluginLimits {
+    /// Linear memory, default 16 MiB.
+    pub memory: u64,
+    /// For one call in the data path, default 5 ms; enforced in steps of 1 ms.
+    pub deadline: Duration,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        PluginLimits { memory: 16 << 20, deadline: Duration::from_millis(5) }
+    }
+}

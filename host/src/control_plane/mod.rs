@@ -1,0 +1,1 @@
+//! Turns a configuration into something that serves, and stops it again.

@@ -1,0 +1,1 @@
+//! Carries exchanges. Declared in the order a request meets them.

@@ -1,0 +1,11 @@
+//! Waypost: a reverse proxy and load balancer whose balancing decisions are WebAssembly components.
+//!
+//! Declared in reading order. `ARCHITECTURE.md` has the whole picture; the way of a request begins in [`data_plane`].
+
+pub mod cli;
+pub mod config;
+pub mod control_plane;
+pub mod data_plane;
+pub mod http;
+pub mod plugin;
+pub mod access_log;

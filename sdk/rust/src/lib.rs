@@ -1,0 +1,1 @@
+//! Write Waypost policies in Rust.
