@@ -1,0 +1,3 @@
+//! Carries one request through, and its response back.
+
+pub mod router;
