@@ -44,12 +44,18 @@ impl Role {
             Mutex::new(seat)
         });
         let wait = recipe.plugin.inner().limits.deadline;
-        Ok(Role { recipe, shared, wait })
+        Ok(Role {
+            recipe,
+            shared,
+            wait,
+        })
     }
 
     /// A worker's own seat, where the policy does not share one.
     fn own(&self) -> Option<Seat> {
-        self.shared.is_none().then(|| Seat::new(self.recipe.clone()))
+        self.shared
+            .is_none()
+            .then(|| Seat::new(self.recipe.clone()))
     }
 }
 
@@ -61,8 +67,11 @@ impl Balancer {
         fallback: Plugin,
         fleet: Arc<dyn Fleet>,
     ) -> Result<Balancer, ConfigureError> {
-        let recipe =
-            |plugin, settings: &Value| Recipe { plugin, settings: settings.to_string(), fleet: fleet.clone() };
+        let recipe = |plugin, settings: &Value| Recipe {
+            plugin,
+            settings: settings.to_string(),
+            fleet: fleet.clone(),
+        };
         Ok(Balancer {
             policy: Role::new(recipe(policy, settings))?,
             fallback: Role::new(recipe(fallback, &Value::Object(Default::default())))?,
@@ -78,7 +87,12 @@ impl Balancer {
         if let Some(seat) = &mut policy {
             seat.make();
         }
-        WorkerBalancer { fallback: self.fallback.own(), policy, balancer: self.clone(), leases: HashMap::default() }
+        WorkerBalancer {
+            fallback: self.fallback.own(),
+            policy,
+            balancer: self.clone(),
+            leases: HashMap::default(),
+        }
     }
 }
 
@@ -106,16 +120,24 @@ impl WorkerBalancer {
         if candidates == 0 {
             self.first_candidate(exchange)?;
         }
-        let Balancer { policy, fallback, .. } = &*self.balancer;
-        if let Some((index, incarnation)) = ask(policy, &mut self.policy, exchange, pick, candidates) {
+        let Balancer {
+            policy, fallback, ..
+        } = &*self.balancer;
+        if let Some((index, incarnation)) =
+            ask(policy, &mut self.policy, exchange, pick, candidates)
+        {
             if policy.recipe.plugin.hears_endings() {
-                self.leases.insert(pick.lease, Answerer::Policy(incarnation));
+                self.leases
+                    .insert(pick.lease, Answerer::Policy(incarnation));
             }
             return Some(index);
         }
-        if let Some((index, incarnation)) = ask(fallback, &mut self.fallback, exchange, pick, candidates) {
+        if let Some((index, incarnation)) =
+            ask(fallback, &mut self.fallback, exchange, pick, candidates)
+        {
             if fallback.recipe.plugin.hears_endings() {
-                self.leases.insert(pick.lease, Answerer::Fallback(incarnation));
+                self.leases
+                    .insert(pick.lease, Answerer::Fallback(incarnation));
             }
             return Some(index);
         }
@@ -124,7 +146,9 @@ impl WorkerBalancer {
 
     /// An attempt at this endpoint failed, in the sense of `max_fails`, whoever picked it.
     pub fn failed(&mut self, index: u32) {
-        let Balancer { policy, fallback, .. } = &*self.balancer;
+        let Balancer {
+            policy, fallback, ..
+        } = &*self.balancer;
         for (role, own) in [(policy, &mut self.policy), (fallback, &mut self.fallback)] {
             if role.recipe.plugin.hears_failures() {
                 always(role, own, |seat| seat.failed(index));
@@ -134,25 +158,35 @@ impl WorkerBalancer {
 
     /// Whether [`WorkerBalancer::done`] has anybody to tell. If so, call it once for every pick.
     pub fn hears_endings(&self) -> bool {
-        let Balancer { policy, fallback, .. } = &*self.balancer;
+        let Balancer {
+            policy, fallback, ..
+        } = &*self.balancer;
         policy.recipe.plugin.hears_endings() || fallback.recipe.plugin.hears_endings()
     }
 
     /// An attempt ended: tells the instance that picked it, and no other.
     pub fn done(&mut self, exchange: &Rc<dyn Exchange>, lease: u64, index: u32, outcome: &Outcome) {
-        let Some(answerer) = self.leases.remove(&lease) else { return };
-        let Balancer { policy, fallback, .. } = &*self.balancer;
+        let Some(answerer) = self.leases.remove(&lease) else {
+            return;
+        };
+        let Balancer {
+            policy, fallback, ..
+        } = &*self.balancer;
         let (role, own, incarnation) = match answerer {
             Answerer::Policy(incarnation) => (policy, &mut self.policy, incarnation),
             Answerer::Fallback(incarnation) => (fallback, &mut self.fallback, incarnation),
         };
-        always(role, own, |seat| seat.done(incarnation, exchange, lease, index, outcome));
+        always(role, own, |seat| {
+            seat.done(incarnation, exchange, lease, index, outcome)
+        });
     }
 
     #[cold]
     fn first_candidate(&self, exchange: &Rc<dyn Exchange>) -> Option<u32> {
         let words = self.balancer.fleet.len().div_ceil(64);
-        let (word, bits) = (0..words).map(|word| (word, exchange.candidates(word))).find(|(_, bits)| *bits != 0)?;
+        let (word, bits) = (0..words)
+            .map(|word| (word, exchange.candidates(word)))
+            .find(|(_, bits)| *bits != 0)?;
         Some(word * 64 + bits.trailing_zeros())
     }
 }
@@ -166,7 +200,7 @@ fn ask(
     pick: &Pick,
     candidates: u64,
 ) -> Option<(u32, u64)> {
-    let mut with = |seat: &mut Seat| Some((seat.pick(exchange, pick, candidates)?, seat.incarnation()));
+    let with = |seat: &mut Seat| Some((seat.pick(exchange, pick, candidates)?, seat.incarnation()));
     match (own, &role.shared) {
         (Some(seat), _) => with(seat),
         (None, Some(shared)) => with(&mut *shared.try_lock_for(role.wait)?),
@@ -200,6 +234,8 @@ impl Hasher for LeaseHasher {
     }
 
     fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+        self.0 = (self.0 ^ value)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(32);
     }
 }

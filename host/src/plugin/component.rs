@@ -114,7 +114,10 @@ impl Plugin {
         check_imports(name, component)?;
         let exports = Exports::find(name, component)?;
         let linked = linker.instantiate_pre(component);
-        let linked = linked.map_err(|error| PluginError::Link { plugin: name.into(), reason: format!("{error:#}") })?;
+        let linked = linked.map_err(|error| PluginError::Link {
+            plugin: name.into(),
+            reason: format!("{error:#}"),
+        })?;
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
             component: linked,
@@ -134,7 +137,10 @@ impl Plugin {
     }
 
     pub(super) fn faulted(&self, fault: Fault) -> ConfigureError {
-        ConfigureError::Faulted { plugin: self.name().to_owned(), fault }
+        ConfigureError::Faulted {
+            plugin: self.name().to_owned(),
+            fault,
+        }
     }
 }
 
@@ -147,13 +153,18 @@ pub(super) fn compile(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Compo
                 .validate(true)
                 .module(bytes)
                 .and_then(|mut encoder| encoder.encode())
-                .map_err(|error| PluginError::Encode { plugin: name.to_owned(), reason: format!("{error:#}") })?;
+                .map_err(|error| PluginError::Encode {
+                    plugin: name.to_owned(),
+                    reason: format!("{error:#}"),
+                })?;
             &encoded
         }
         false => bytes,
     };
-    Component::from_binary(engine, bytes)
-        .map_err(|error| PluginError::Compile { plugin: name.to_owned(), reason: format!("{error:#}") })
+    Component::from_binary(engine, bytes).map_err(|error| PluginError::Compile {
+        plugin: name.to_owned(),
+        reason: format!("{error:#}"),
+    })
 }
 
 /// A preamble of version 1 and layer 0: WebAssembly core specification, binary format of modules.
@@ -165,7 +176,10 @@ fn check_imports(name: &str, component: &Component) -> Result<(), PluginError> {
     for (import, _) in component.component_type().imports(component.engine()) {
         let interface = import.split('@').next().unwrap_or(import);
         if !ALLOWED.contains(&interface) {
-            return Err(PluginError::Import { plugin: name.to_owned(), import: import.to_owned() });
+            return Err(PluginError::Import {
+                plugin: name.to_owned(),
+                import: import.to_owned(),
+            });
         }
     }
     Ok(())
@@ -174,7 +188,8 @@ fn check_imports(name: &str, component: &Component) -> Result<(), PluginError> {
 impl Exports {
     fn find(name: &str, component: &Component) -> Result<Exports, PluginError> {
         let find = |interface: &str, function: &str| {
-            let (_, interface) = component.get_export(None, &format!("waypost:plugin/{interface}@0.1.0"))?;
+            let (_, interface) =
+                component.get_export(None, &format!("waypost:plugin/{interface}@0.1.0"))?;
             match component.get_export(Some(&interface), function)? {
                 (ComponentItem::ComponentFunc(_), index) => Some(index),
                 _ => None,

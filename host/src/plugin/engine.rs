@@ -35,15 +35,28 @@ pub struct Runtime {
 impl Runtime {
     /// Starts the engine and takes in the stock plugins, which are compiled already: a few milliseconds.
     pub fn new() -> Result<Arc<Runtime>, PluginError> {
-        let unusable = |error: wasmtime::Error| PluginError::Engine { reason: format!("{error:#}") };
+        let unusable = |error: wasmtime::Error| PluginError::Engine {
+            reason: format!("{error:#}"),
+        };
         let engine = Engine::new(&engine_config()).map_err(unusable)?;
         let mut linker = Linker::new(&engine);
-        host_calls::add_to(&mut linker).and_then(|()| wasi::add_to(&mut linker)).map_err(unusable)?;
-        let clock = Clock::start(&engine).map_err(|error| PluginError::Engine { reason: error.to_string() })?;
-        let mut runtime = Runtime { engine, linker, clock, stock: Vec::new() };
+        host_calls::add_to(&mut linker)
+            .and_then(|()| wasi::add_to(&mut linker))
+            .map_err(unusable)?;
+        let clock = Clock::start(&engine).map_err(|error| PluginError::Engine {
+            reason: error.to_string(),
+        })?;
+        let mut runtime = Runtime {
+            engine,
+            linker,
+            clock,
+            stock: Vec::new(),
+        };
         for (name, code) in stock::PLUGINS {
             let component = runtime.embedded(code).map_err(unusable)?;
-            runtime.stock.push(runtime.plugin(name, &component, PluginLimits::default())?);
+            runtime
+                .stock
+                .push(runtime.plugin(name, &component, PluginLimits::default())?);
         }
         Ok(Arc::new(runtime))
     }
@@ -55,12 +68,20 @@ impl Runtime {
 
     /// A plugin that comes with the host.
     pub fn stock(&self, name: &str) -> Option<Plugin> {
-        self.stock.iter().find(|plugin| plugin.name() == name).cloned()
+        self.stock
+            .iter()
+            .find(|plugin| plugin.name() == name)
+            .cloned()
     }
 
     /// Loads a component, or a core module that carries its component type, and compiles it: milliseconds for most
     /// languages, many seconds for those that bring an interpreter.
-    pub fn load(&self, name: &str, file: &Path, limits: PluginLimits) -> Result<Plugin, PluginError> {
+    pub fn load(
+        &self,
+        name: &str,
+        file: &Path,
+        limits: PluginLimits,
+    ) -> Result<Plugin, PluginError> {
         let bytes = std::fs::read(file).map_err(|source| PluginError::Read {
             plugin: name.to_owned(),
             file: file.to_owned(),
@@ -70,7 +91,12 @@ impl Runtime {
         self.plugin(name, &component, limits)
     }
 
-    fn plugin(&self, name: &str, component: &Component, limits: PluginLimits) -> Result<Plugin, PluginError> {
+    fn plugin(
+        &self,
+        name: &str,
+        component: &Component,
+        limits: PluginLimits,
+    ) -> Result<Plugin, PluginError> {
         Plugin::link(&self.linker, &self.clock, name, component, limits)
     }
 
@@ -108,10 +134,18 @@ struct ClockState {
 
 impl Clock {
     fn start(engine: &Engine) -> std::io::Result<Arc<Clock>> {
-        let shared = Arc::new(ClockState { wanted: AtomicBool::new(false), stop: AtomicBool::new(false) });
+        let shared = Arc::new(ClockState {
+            wanted: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
         let (state, engine) = (shared.clone(), engine.weak());
-        let thread = thread::Builder::new().name("plugin-clock".into()).spawn(move || tick(&state, &engine))?;
-        Ok(Arc::new(Clock { shared, thread: thread.thread().clone() }))
+        let thread = thread::Builder::new()
+            .name("plugin-clock".into())
+            .spawn(move || tick(&state, &engine))?;
+        Ok(Arc::new(Clock {
+            shared,
+            thread: thread.thread().clone(),
+        }))
     }
 
     /// Sees to it that the clock runs. Before every call; two instructions if it does.

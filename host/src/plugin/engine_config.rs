@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use wasmtime::{Config, Inlining, OptLevel, Strategy, WasmBacktraceDetails};
 
 /// Settings for short synchronous calls into long-lived instances.
-pub fn engine_config() -> Config {
+pub(super) fn engine_config() -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)

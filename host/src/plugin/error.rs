@@ -26,10 +26,18 @@ pub enum PluginError {
         super::component::IMPORTS
     )]
     Import { plugin: String, import: String },
-    #[error("plugin `{plugin}` does not fit the interfaces it imports: {reason}; build it against waypost:plugin@0.1.0")]
+    #[error(
+        "plugin `{plugin}` does not fit the interfaces it imports: {reason}; build it against waypost:plugin@0.1.0"
+    )]
     Link { plugin: String, reason: String },
-    #[error("plugin `{plugin}` does not export `{export}` as a policy must: {reason}; build it against waypost:plugin@0.1.0")]
-    Export { plugin: String, export: String, reason: String },
+    #[error(
+        "plugin `{plugin}` does not export `{export}` as a policy must: {reason}; build it against waypost:plugin@0.1.0"
+    )]
+    Export {
+        plugin: String,
+        export: String,
+        reason: String,
+    },
     #[error("plugin `{plugin}` cannot be instantiated: {fault}")]
     Start { plugin: String, fault: Fault },
     #[error("the engine cannot run on this machine: {reason}")]
@@ -41,7 +49,11 @@ pub enum PluginError {
 pub enum ConfigureError {
     /// The policy's own verdict: see `balancer.settings-error` in the WIT.
     #[error("{}", refusal(plugin, key, message))]
-    Refused { plugin: String, key: String, message: String },
+    Refused {
+        plugin: String,
+        key: String,
+        message: String,
+    },
     /// The plugin trapped, or overran a bound, before it could say anything.
     #[error("plugin `{plugin}` failed while it was configured: {fault}")]
     Faulted { plugin: String, fault: Fault },
@@ -102,7 +114,11 @@ impl Fault {
     /// An answer that names no candidate.
     pub(super) fn answer(index: u32) -> Fault {
         let detail = format!("picked {index}, which is no candidate");
-        Fault { kind: FaultKind::Answer, detail, backtrace: Vec::new() }
+        Fault {
+            kind: FaultKind::Answer,
+            detail,
+            backtrace: Vec::new(),
+        }
     }
 
     /// Reads the engine's error: a trap carries its code and a backtrace, our own limits their own types.
@@ -116,11 +132,17 @@ impl Fault {
             FaultKind::Deadline => "ran past its deadline".to_owned(),
             _ => error.root_cause().to_string(),
         };
-        let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
+        let frames = error
+            .downcast_ref::<WasmBacktrace>()
+            .map_or(&[][..], WasmBacktrace::frames);
         let backtrace = frames.iter().map(|frame| match frame.func_name() {
             Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
             None => format!("function {}", frame.func_index()),
         });
-        Fault { kind, detail, backtrace: backtrace.collect() }
+        Fault {
+            kind,
+            detail,
+            backtrace: backtrace.collect(),
+        }
     }
 }

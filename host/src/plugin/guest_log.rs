@@ -19,7 +19,11 @@ pub(super) struct GuestLog {
 
 impl GuestLog {
     pub(super) fn new(plugin: Arc<str>) -> GuestLog {
-        GuestLog { plugin, since: Instant::now(), lines: 0 }
+        GuestLog {
+            plugin,
+            since: Instant::now(),
+            lines: 0,
+        }
     }
 
     /// Writes one line. Control characters are replaced: a plugin must not forge lines of the host.
@@ -28,7 +32,10 @@ impl GuestLog {
             let dropped = self.lines.saturating_sub(LINES_PER_SECOND);
             (self.since, self.lines) = (Instant::now(), 0);
             if dropped > 0 {
-                tracing::warn!(plugin = &*self.plugin, "{dropped} lines of the plugin were dropped");
+                tracing::warn!(
+                    plugin = &*self.plugin,
+                    "{dropped} lines of the plugin were dropped"
+                );
             }
         }
         self.lines = self.lines.saturating_add(1);

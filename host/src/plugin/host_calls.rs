@@ -45,7 +45,11 @@ pub(super) struct HostState {
 }
 
 impl HostState {
-    pub(super) fn new(plugin: &Arc<str>, fleet: Option<Arc<dyn Fleet>>, limits: Limits) -> HostState {
+    pub(super) fn new(
+        plugin: &Arc<str>,
+        fleet: Option<Arc<dyn Fleet>>,
+        limits: Limits,
+    ) -> HostState {
         HostState {
             fleet,
             limits,
@@ -102,9 +106,15 @@ fn at_hand<T: Default>(ask: impl FnOnce(&dyn Exchange) -> T) -> T {
 
 fn fleet(linker: &mut Linker<HostState>) -> Result<()> {
     let mut fleet = linker.instance("waypost:plugin/fleet@0.1.0")?;
-    fleet.func_wrap("candidates", |_: Host<'_>, (word,): (u32,)| Ok((at_hand(|e| e.candidates(word)),)))?;
+    fleet.func_wrap("candidates", |_: Host<'_>, (word,): (u32,)| {
+        Ok((at_hand(|e| e.candidates(word)),))
+    })?;
     fleet.func_wrap("in-flight", |host: Host<'_>, (index,): (u32,)| {
-        Ok((host.data().fleet.as_ref().map_or(0, |fleet| fleet.in_flight(index)),))
+        Ok((host
+            .data()
+            .fleet
+            .as_ref()
+            .map_or(0, |fleet| fleet.in_flight(index)),))
     })?;
     fleet.func_wrap("in-flight-all", |mut host: Host<'_>, (): ()| {
         let HostState { fleet, loads, .. } = host.data_mut();
@@ -117,25 +127,39 @@ fn fleet(linker: &mut Linker<HostState>) -> Result<()> {
         Ok((loads,))
     })?;
     fleet.func_wrap("latency-us", |host: Host<'_>, (index,): (u32,)| {
-        Ok((host.data().fleet.as_ref().map_or(0, |fleet| fleet.latency_us(index)),))
+        Ok((host
+            .data()
+            .fleet
+            .as_ref()
+            .map_or(0, |fleet| fleet.latency_us(index)),))
     })
 }
 
 fn request(linker: &mut Linker<HostState>) -> Result<()> {
     let mut request = linker.instance("waypost:plugin/request@0.1.0")?;
-    request.func_wrap("method", |mut host: Host<'_>, (): ()| Ok((text(&mut host, |e| e.method()),)))?;
-    request.func_wrap("path", |mut host: Host<'_>, (): ()| Ok((text(&mut host, |e| e.path()),)))?;
-    request.func_wrap("query", |mut host: Host<'_>, (): ()| Ok((text(&mut host, |e| e.query()),)))?;
+    request.func_wrap("method", |mut host: Host<'_>, (): ()| {
+        Ok((text(&mut host, |e| e.method()),))
+    })?;
+    request.func_wrap("path", |mut host: Host<'_>, (): ()| {
+        Ok((text(&mut host, |e| e.path()),))
+    })?;
+    request.func_wrap("query", |mut host: Host<'_>, (): ()| {
+        Ok((text(&mut host, |e| e.query()),))
+    })?;
     request.func_wrap("header", |host: Host<'_>, (name,): (WasmStr,)| {
-        Ok((values(&name.to_str(&host)?, |e, name, each| e.request_header(name, each)),))
+        Ok((values(&name.to_str(&host)?, |e, name, each| {
+            e.request_header(name, each)
+        }),))
     })?;
     request.func_wrap("cookie", |mut host: Host<'_>, (name,): (WasmStr,)| {
-        let value = value(&mut host, &name, |exchange, _, name, out| match exchange.cookie(name) {
-            Some(value) => {
-                out.extend_from_slice(value);
-                true
+        let value = value(&mut host, &name, |exchange, _, name, out| {
+            match exchange.cookie(name) {
+                Some(value) => {
+                    out.extend_from_slice(value);
+                    true
+                }
+                None => false,
             }
-            None => false,
         })?;
         Ok((value,))
     })?;
@@ -152,10 +176,14 @@ fn request(linker: &mut Linker<HostState>) -> Result<()> {
         Ok((bytes,))
     })?;
     request.func_wrap("variable", |mut host: Host<'_>, (name,): (WasmStr,)| {
-        let value = value(&mut host, &name, |exchange, variables, name, out| match parsed(variables, name) {
-            Some(variable) => exchange.append(variable, out),
-            None => false,
-        })?;
+        let value = value(
+            &mut host,
+            &name,
+            |exchange, variables, name, out| match parsed(variables, name) {
+                Some(variable) => exchange.append(variable, out),
+                None => false,
+            },
+        )?;
         Ok((value,))
     })
 }
@@ -167,32 +195,52 @@ fn exchange(linker: &mut Linker<HostState>) -> Result<()> {
         at_hand(|e| e.set_memo(value));
         Ok(())
     })?;
-    exchange.func_wrap("add-response-header", |mut host: Host<'_>, (name, value): (WasmStr, WasmList<u8>)| {
-        let ignored = {
-            let (name, value) = (name.to_str(&host)?, value.as_le_slice(&host));
-            let added = AT_HAND.is_set() && AT_HAND.with(|exchange| exchange.add_response_header(&name, value));
-            (!added).then(|| format!("response header `{name}` ignored: http does not allow its name or value"))
-        };
-        if let Some(ignored) = ignored {
-            host.data_mut().log.write(Level::WARN, &ignored);
-        }
-        Ok(())
-    })
+    exchange.func_wrap(
+        "add-response-header",
+        |mut host: Host<'_>, (name, value): (WasmStr, WasmList<u8>)| {
+            let ignored = {
+                let (name, value) = (name.to_str(&host)?, value.as_le_slice(&host));
+                let added = AT_HAND.is_set()
+                    && AT_HAND.with(|exchange| exchange.add_response_header(&name, value));
+                (!added).then(|| {
+                    format!(
+                        "response header `{name}` ignored: http does not allow its name or value"
+                    )
+                })
+            };
+            if let Some(ignored) = ignored {
+                host.data_mut().log.write(Level::WARN, &ignored);
+            }
+            Ok(())
+        },
+    )
 }
 
 fn response(linker: &mut Linker<HostState>) -> Result<()> {
     let mut response = linker.instance("waypost:plugin/response@0.1.0")?;
     response.func_wrap("status", |host: Host<'_>, (): ()| {
-        Ok((if host.data().in_done { at_hand(|e| e.response_status()) } else { 0 },))
+        Ok((if host.data().in_done {
+            at_hand(|e| e.response_status())
+        } else {
+            0
+        },))
     })?;
-    response.func_wrap("header", |host: Host<'_>, (name,): (WasmStr,)| match host.data().in_done {
-        true => Ok((values(&name.to_str(&host)?, |e, name, each| e.response_header(name, each)),)),
-        false => Ok((Vec::new(),)),
+    response.func_wrap("header", |host: Host<'_>, (name,): (WasmStr,)| {
+        match host.data().in_done {
+            true => Ok((values(&name.to_str(&host)?, |e, name, each| {
+                e.response_header(name, each)
+            }),)),
+            false => Ok((Vec::new(),)),
+        }
     })
 }
 
 /// `log.level` in the WIT.
 #[derive(Clone, Copy, ComponentType, Lift)]
+#[allow(
+    dead_code,
+    reason = "the engine makes these, from what the plugin passes"
+)]
 #[component(enum)]
 #[repr(u8)]
 enum LogLevel {
@@ -208,17 +256,20 @@ enum LogLevel {
 
 fn log(linker: &mut Linker<HostState>) -> Result<()> {
     let mut log = linker.instance("waypost:plugin/log@0.1.0")?;
-    log.func_wrap("write", |mut host: Host<'_>, (level, message): (LogLevel, WasmStr)| {
-        let level = match level {
-            LogLevel::Error => Level::ERROR,
-            LogLevel::Warn => Level::WARN,
-            LogLevel::Info => Level::INFO,
-            LogLevel::Debug => Level::DEBUG,
-        };
-        let message = message.to_str(&host)?.into_owned();
-        host.data_mut().log.write(level, &message);
-        Ok(())
-    })
+    log.func_wrap(
+        "write",
+        |mut host: Host<'_>, (level, message): (LogLevel, WasmStr)| {
+            let level = match level {
+                LogLevel::Error => Level::ERROR,
+                LogLevel::Warn => Level::WARN,
+                LogLevel::Info => Level::INFO,
+                LogLevel::Debug => Level::DEBUG,
+            };
+            let message = message.to_str(&host)?.into_owned();
+            host.data_mut().log.write(level, &message);
+            Ok(())
+        },
+    )
 }
 
 /// A string of the exchange at hand.
@@ -230,7 +281,10 @@ fn text(host: &mut Host<'_>, ask: impl FnOnce(&dyn Exchange) -> &str) -> Arc<Str
 }
 
 /// All values of a header of the exchange at hand.
-fn values(name: &str, ask: impl FnOnce(&dyn Exchange, &str, &mut dyn FnMut(&[u8]))) -> Vec<Vec<u8>> {
+fn values(
+    name: &str,
+    ask: impl FnOnce(&dyn Exchange, &str, &mut dyn FnMut(&[u8])),
+) -> Vec<Vec<u8>> {
     let mut values = Vec::new();
     at_hand(|exchange| ask(exchange, name, &mut |value| values.push(value.to_vec())));
     values

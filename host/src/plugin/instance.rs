@@ -52,19 +52,29 @@ impl Instance {
         let functions = Functions::find(&mut store, &linked, &plugin.inner().exports);
         let functions = functions.map_err(|(_, error)| Fault::from_engine(&error))?;
         let calls = Calls::new(&plugin.inner().tally);
-        Ok(Instance { store, functions, plugin: plugin.clone(), calls })
+        Ok(Instance {
+            store,
+            functions,
+            plugin: plugin.clone(),
+            calls,
+        })
     }
 
     /// Instantiates a plugin that was just loaded, to see that it can be and that its exports have the right types.
     pub(super) fn check(plugin: &Plugin) -> Result<(), PluginError> {
         let name = || plugin.name().to_owned();
         let started = instantiate(plugin, None);
-        let (mut store, linked) = started.map_err(|fault| PluginError::Start { plugin: name(), fault })?;
+        let (mut store, linked) = started.map_err(|fault| PluginError::Start {
+            plugin: name(),
+            fault,
+        })?;
         match Functions::find(&mut store, &linked, &plugin.inner().exports) {
             Ok(_) => Ok(()),
-            Err((export, error)) => {
-                Err(PluginError::Export { plugin: name(), export: export.to_owned(), reason: format!("{error:#}") })
-            }
+            Err((export, error)) => Err(PluginError::Export {
+                plugin: name(),
+                export: export.to_owned(),
+                reason: format!("{error:#}"),
+            }),
         }
     }
 
@@ -73,31 +83,52 @@ impl Instance {
         let (function, ticks) = (self.functions.configure, self.plugin.inner().setup_ticks);
         match self.call(ticks, function, (settings.into(),)) {
             Ok((Ok(scope),)) => Ok(scope),
-            Ok((Err(SettingsError { key, message }),)) => {
-                Err(ConfigureError::Refused { plugin: self.plugin.name().to_owned(), key, message })
-            }
+            Ok((Err(SettingsError { key, message }),)) => Err(ConfigureError::Refused {
+                plugin: self.plugin.name().to_owned(),
+                key,
+                message,
+            }),
             Err(fault) => Err(self.plugin.faulted(fault)),
         }
     }
 
     /// `balancer.update`.
-    pub(super) fn update(&mut self, generation: u64, endpoints: Vec<EndpointView>) -> Result<(), Fault> {
+    pub(super) fn update(
+        &mut self,
+        generation: u64,
+        endpoints: Vec<EndpointView>,
+    ) -> Result<(), Fault> {
         let (function, ticks) = (self.functions.update, self.plugin.inner().setup_ticks);
         self.call(ticks, function, (generation, endpoints))
     }
 
     /// `balancer.pick`. The answer is the plugin's, unchecked.
     #[inline]
-    pub(super) fn pick(&mut self, exchange: &Rc<dyn Exchange>, pick: &Pick, candidates: u64) -> Result<u32, Fault> {
+    pub(super) fn pick(
+        &mut self,
+        exchange: &Rc<dyn Exchange>,
+        pick: &Pick,
+        candidates: u64,
+    ) -> Result<u32, Fault> {
         let (function, ticks) = (self.functions.pick, self.plugin.inner().call_ticks);
-        let params = (pick.lease, pick.attempt, pick.now_us, pick.random, candidates);
+        let params = (
+            pick.lease,
+            pick.attempt,
+            pick.now_us,
+            pick.random,
+            candidates,
+        );
         self.calls.add();
-        AT_HAND.set(exchange, || self.call(ticks, function, params)).map(|(index,)| index)
+        AT_HAND
+            .set(exchange, || self.call(ticks, function, params))
+            .map(|(index,)| index)
     }
 
     /// `failures.failed`, if the plugin exports it.
     pub(super) fn failed(&mut self, index: u32) -> Result<(), Fault> {
-        let Some(function) = self.functions.failed else { return Ok(()) };
+        let Some(function) = self.functions.failed else {
+            return Ok(());
+        };
         self.calls.add();
         self.call(self.plugin.inner().call_ticks, function, (index,))
     }
@@ -110,11 +141,15 @@ impl Instance {
         index: u32,
         outcome: &Outcome,
     ) -> Result<(), Fault> {
-        let Some(function) = self.functions.done else { return Ok(()) };
+        let Some(function) = self.functions.done else {
+            return Ok(());
+        };
         let ticks = self.plugin.inner().call_ticks;
         self.calls.add();
         self.store.data_mut().in_done = true;
-        let ended = AT_HAND.set(exchange, || self.call(ticks, function, (lease, index, *outcome)));
+        let ended = AT_HAND.set(exchange, || {
+            self.call(ticks, function, (lease, index, *outcome))
+        });
         self.store.data_mut().in_done = false;
         ended
     }
@@ -127,7 +162,9 @@ impl Instance {
     {
         self.plugin.inner().clock.wake();
         self.store.set_epoch_deadline(ticks);
-        function.call(&mut self.store, params).map_err(|error| last_words(&mut self.store, &error))
+        function
+            .call(&mut self.store, params)
+            .map_err(|error| last_words(&mut self.store, &error))
     }
 }
 
@@ -138,17 +175,36 @@ impl Functions {
         linked: &component::Instance,
         exports: &Exports,
     ) -> Result<Functions, (&'static str, wasmtime::Error)> {
-        let mut of = |name| (name, &mut *store);
         Ok(Functions {
-            configure: typed(of("waypost:plugin/balancer.configure"), linked, &exports.configure)?,
-            update: typed(of("waypost:plugin/balancer.update"), linked, &exports.update)?,
-            pick: typed(of("waypost:plugin/balancer.pick"), linked, &exports.pick)?,
+            configure: typed(
+                "waypost:plugin/balancer.configure",
+                store,
+                linked,
+                &exports.configure,
+            )?,
+            update: typed(
+                "waypost:plugin/balancer.update",
+                store,
+                linked,
+                &exports.update,
+            )?,
+            pick: typed("waypost:plugin/balancer.pick", store, linked, &exports.pick)?,
             failed: match &exports.failed {
-                Some(export) => Some(typed(of("waypost:plugin/failures.failed"), linked, export)?),
+                Some(export) => Some(typed(
+                    "waypost:plugin/failures.failed",
+                    store,
+                    linked,
+                    export,
+                )?),
                 None => None,
             },
             done: match &exports.done {
-                Some(export) => Some(typed(of("waypost:plugin/observer.done"), linked, export)?),
+                Some(export) => Some(typed(
+                    "waypost:plugin/observer.done",
+                    store,
+                    linked,
+                    export,
+                )?),
                 None => None,
             },
         })
@@ -156,7 +212,8 @@ impl Functions {
 }
 
 fn typed<P, R>(
-    (name, store): (&'static str, &mut Store<HostState>),
+    name: &'static str,
+    store: &mut Store<HostState>,
     linked: &component::Instance,
     export: &component::ComponentExportIndex,
 ) -> Result<TypedFunc<P, R>, (&'static str, wasmtime::Error)>
@@ -164,7 +221,9 @@ where
     P: ComponentNamedList + Lower,
     R: ComponentNamedList + Lift,
 {
-    linked.get_typed_func(store, export).map_err(|error| (name, error))
+    linked
+        .get_typed_func(store, export)
+        .map_err(|error| (name, error))
 }
 
 /// A store with its bounds, and the component in it. Runs the component's start code, if it has any.

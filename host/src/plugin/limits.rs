@@ -25,23 +25,43 @@ pub(super) struct Limits {
 impl Limits {
     /// `memory` in bytes.
     pub(super) fn new(memory: u64) -> Limits {
-        Limits { memory_limit: usize::try_from(memory).unwrap_or(usize::MAX), memory: 0, elements: 0 }
+        Limits {
+            memory_limit: usize::try_from(memory).unwrap_or(usize::MAX),
+            memory: 0,
+            elements: 0,
+        }
     }
 }
 
 impl ResourceLimiter for Limits {
     /// Refuses with a trap: an allocator that is told "no" aborts anyway, and the trap says why.
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let asked = self.memory.saturating_add(desired.saturating_sub(current));
         if asked > self.memory_limit {
-            return Err(MemoryRefused { asked, limit: self.memory_limit }.into());
+            return Err(MemoryRefused {
+                asked,
+                limit: self.memory_limit,
+            }
+            .into());
         }
         self.memory = asked;
         Ok(true)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let asked = self.elements.saturating_add(desired.saturating_sub(current));
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let asked = self
+            .elements
+            .saturating_add(desired.saturating_sub(current));
         if asked <= TABLE_ELEMENTS {
             self.elements = asked;
         }

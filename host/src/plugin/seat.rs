@@ -31,9 +31,12 @@ impl Recipe {
     /// An instance with its settings and endpoints, and the scope it asks for.
     pub(super) fn make(&self) -> Result<(Box<Instance>, Scope), ConfigureError> {
         let faulted = |fault| self.plugin.faulted(fault);
-        let mut instance = Instance::new(&self.plugin, Some(self.fleet.clone())).map_err(faulted)?;
+        let mut instance =
+            Instance::new(&self.plugin, Some(self.fleet.clone())).map_err(faulted)?;
         let scope = instance.configure(&self.settings)?;
-        instance.update(1, self.fleet.endpoints()).map_err(faulted)?;
+        instance
+            .update(1, self.fleet.endpoints())
+            .map_err(faulted)?;
         Ok((Box::new(instance), scope))
     }
 }
@@ -51,21 +54,34 @@ pub(super) struct Seat {
 enum State {
     /// Nobody has needed it yet.
     Unmade,
-    Ready { instance: Box<Instance>, since: Instant },
-    Pausing { until: Instant },
+    Ready {
+        instance: Box<Instance>,
+        since: Instant,
+    },
+    Pausing {
+        until: Instant,
+    },
     Making(Receiver<Result<(Box<Instance>, Scope), ConfigureError>>),
 }
 
 impl Seat {
     /// A seat whose instance is made when it is first needed.
     pub(super) fn new(recipe: Arc<Recipe>) -> Seat {
-        Seat { recipe, state: State::Unmade, incarnation: 0, faults: 0 }
+        Seat {
+            recipe,
+            state: State::Unmade,
+            incarnation: 0,
+            faults: 0,
+        }
     }
 
     /// Puts an instance in its place.
     pub(super) fn take(&mut self, instance: Box<Instance>) {
         self.incarnation += 1;
-        self.state = State::Ready { instance, since: Instant::now() };
+        self.state = State::Ready {
+            instance,
+            since: Instant::now(),
+        };
     }
 
     /// Makes the instance now, unless it was made before.
@@ -78,7 +94,12 @@ impl Seat {
 
     /// Asks the policy. `None`: there is no instance at the moment, it has no opinion, or it faulted.
     #[inline]
-    pub(super) fn pick(&mut self, exchange: &Rc<dyn Exchange>, pick: &Pick, candidates: u64) -> Option<u32> {
+    pub(super) fn pick(
+        &mut self,
+        exchange: &Rc<dyn Exchange>,
+        pick: &Pick,
+        candidates: u64,
+    ) -> Option<u32> {
         let picked = self.ready()?.pick(exchange, pick, candidates);
         match picked {
             Ok(NO_OPINION) => None,
@@ -139,7 +160,9 @@ impl Seat {
             State::Making(made) => match made.try_recv() {
                 Ok(made) => self.made(made),
                 Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => self.pause(),
+                Err(TryRecvError::Disconnected) => {
+                    self.pause();
+                }
             },
             State::Ready { .. } | State::Pausing { .. } => {}
         }
@@ -153,7 +176,10 @@ impl Seat {
             Ok(_) => self.state = State::Making(receiver),
             Err(error) => {
                 let plugin = self.recipe.plugin.name();
-                tracing::warn!(plugin, "no thread to make a new instance of plugin `{plugin}`: {error}");
+                tracing::warn!(
+                    plugin,
+                    "no thread to make a new instance of plugin `{plugin}`: {error}"
+                );
                 self.pause();
             }
         }
@@ -167,7 +193,10 @@ impl Seat {
                     self.recipe.plugin.inner().tally.fault(fault.kind);
                 }
                 let pause = self.pause();
-                tracing::warn!(plugin = self.recipe.plugin.name(), "{error}; next try in {pause:?}");
+                tracing::warn!(
+                    plugin = self.recipe.plugin.name(),
+                    "{error}; next try in {pause:?}"
+                );
             }
         }
     }
@@ -183,14 +212,22 @@ impl Seat {
         let pause = self.pause();
         let (plugin, kind) = (self.recipe.plugin.name(), fault.kind.name());
         self.recipe.plugin.inner().tally.fault(fault.kind);
-        tracing::warn!(plugin, kind, "plugin `{plugin}` failed in `{call}`: {fault}; the fallback serves, next instance in {pause:?}");
+        tracing::warn!(
+            plugin,
+            kind,
+            "plugin `{plugin}` failed in `{call}`: {fault}; the fallback serves, next instance in {pause:?}"
+        );
         None
     }
 
     fn pause(&mut self) -> Duration {
-        let pause = SHORTEST_PAUSE.saturating_mul(1 << self.faults.min(16)).min(LONGEST_PAUSE);
+        let pause = SHORTEST_PAUSE
+            .saturating_mul(1 << self.faults.min(16))
+            .min(LONGEST_PAUSE);
         self.faults = self.faults.saturating_add(1);
-        self.state = State::Pausing { until: Instant::now() + pause };
+        self.state = State::Pausing {
+            until: Instant::now() + pause,
+        };
         pause
     }
 }

@@ -46,7 +46,8 @@ impl Tally {
     pub(super) fn figures(&self) -> Figures {
         // Under the lock, so that an instance which ends meanwhile is counted once.
         let live = self.live.lock();
-        let calls = live.iter().map(|calls| calls.load(Relaxed)).sum::<u64>() + self.ended.load(Relaxed);
+        let calls =
+            live.iter().map(|calls| calls.load(Relaxed)).sum::<u64>() + self.ended.load(Relaxed);
         Figures {
             calls,
             traps: self.traps.load(Relaxed),
@@ -67,7 +68,10 @@ impl Calls {
     pub(super) fn new(tally: &Arc<Tally>) -> Calls {
         let count = Arc::new(AtomicU64::new(0));
         tally.live.lock().push(count.clone());
-        Calls { count, tally: tally.clone() }
+        Calls {
+            count,
+            tally: tally.clone(),
+        }
     }
 
     /// One more. A plain addition: there is only one writer.
@@ -80,6 +84,8 @@ impl Drop for Calls {
     fn drop(&mut self) {
         let mut live = self.tally.live.lock();
         live.retain(|count| !Arc::ptr_eq(count, &self.count));
-        self.tally.ended.fetch_add(self.count.load(Relaxed), Relaxed);
+        self.tally
+            .ended
+            .fetch_add(self.count.load(Relaxed), Relaxed);
     }
 }
