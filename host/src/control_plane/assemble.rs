@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::access_log::AccessLogs;
 use crate::config::model::{AccessLog, Config, PluginLimits, Upstream as UpstreamConfig};
-use crate::config::policy_problem;
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker::{OpenLog, Snapshot};
@@ -73,8 +72,8 @@ fn balanced(upstream: &UpstreamConfig, config: &Config, plugins: &Plugins) -> Re
 /// Places a policy's refusal at the key it names.
 fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Problem {
     match error {
-        ConfigureError::Refused { key, message, .. } => policy_problem(&upstream.policy.place, key, message),
-        ConfigureError::Faulted { .. } => policy_problem(&upstream.policy.place, "", &error.to_string()),
+        ConfigureError::Refused { key, message, .. } => upstream.policy.place.problem(key, message),
+        ConfigureError::Faulted { .. } => upstream.policy.place.problem("", &error.to_string()),
     }
 }
 

@@ -118,36 +118,12 @@ impl Writer {
         }
     }
 
-    /// Writes both in full; `limit` bounds the time between two writes that get something through.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::TimedOut`] when it ran out; else what the kernel says.
-    pub(crate) async fn write_all(
-        &mut self,
-        mut first: &[u8],
-        mut second: &[u8],
-        limit: Duration,
-        alarm: &mut Alarm,
-    ) -> io::Result<()> {
-        while !first.is_empty() || !second.is_empty() {
-            let written = alarm.within(limit, poll_fn(|cx| self.poll_write(cx, first, second))).await??;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            let of_first = written.min(first.len());
-            first = &first[of_first..];
-            second = &second[written - of_first..];
-        }
-        Ok(())
-    }
-
     /// Tells the peer that nothing more will come.
-    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
-        poll_fn(|cx| match self {
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
             Writer::Tcp(half) => Pin::new(half).poll_shutdown(cx),
             Writer::Unix(half) => Pin::new(half).poll_shutdown(cx),
-        })
-        .await
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Holds no header table: see where heads are parsed.
 
 use super::byte_set;
+use super::head::Known;
 
 /// RFC 9110, 5.6.2 (`tchar`).
 const TOKEN: [bool; 256] =
@@ -58,6 +59,28 @@ fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 fn skip_spaces(bytes: &[u8]) -> &[u8] {
     let spaces = bytes.iter().take_while(|byte| **byte == b' ').count();
     &bytes[spaces..]
+}
+
+/// The value that a `Set-Cookie` line gives to a cookie of this name, without its attributes (RFC 6265 section 5.2).
+pub fn set_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let value = value_of(skip_spaces(line), name)?;
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    Some(value[..end].trim_ascii_end())
+}
+
+/// Whether a header belongs to one connection or delimits the message: never anybody's to add but the proxy's.
+pub fn is_framing(name: &[u8]) -> bool {
+    matches!(
+        Known::of(name),
+        Known::Connection
+            | Known::ContentLength
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::Te
+            | Known::Trailer
+            | Known::TransferEncoding
+            | Known::Upgrade
+    )
 }
 
 #[cfg(test)]

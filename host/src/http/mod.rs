@@ -1,5 +1,7 @@
 //! HTTP as text: heads, framing, targets, variables. No sockets, no configuration.
 
+pub mod head;
+pub mod framing;
 pub mod target;
 pub mod authority;
 pub mod path;

@@ -113,6 +113,14 @@ impl BodyProgress {
         matches!(self.state, State::Done { .. })
     }
 
+    /// What is left of a body that told its length.
+    pub(crate) fn length_left(&self) -> Option<u64> {
+        match self.state {
+            State::Length { left } => Some(left),
+            State::Chunked(_) | State::Done { .. } => None,
+        }
+    }
+
     /// The trailer lines, once the body is done; empty where there were none.
     pub(crate) fn trailers(&self) -> &[u8] {
         match &self.state {

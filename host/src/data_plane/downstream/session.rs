@@ -214,7 +214,7 @@ impl Session {
 
     /// Closes in a way that lets the client read its answer: a reset, which unread bytes would bring about, may take it away.
     async fn linger(&mut self) {
-        if self.outgoing.writer.shutdown().await.is_err() {
+        if poll_fn(|cx| self.outgoing.writer.poll_shutdown(cx)).await.is_err() {
             return;
         }
         let mut sink = self.worker.buffers.take_body();

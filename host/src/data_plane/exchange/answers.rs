@@ -26,7 +26,7 @@ impl Source for Exchange {
             },
             Variable::RealipRemoteAddr => out.extend_from_slice(self.client.address_text.as_bytes()),
             Variable::RemoteUser => return remote_user(self, out),
-            Variable::Host if self.host.is_empty() => out.extend_from_slice(self.server_name.borrow().as_bytes()),
+            Variable::Host if self.host.is_empty() => out.extend_from_slice(self.server_name().as_bytes()),
             Variable::Host => out.extend_from_slice(self.host.as_bytes()),
             Variable::Request => out.extend_from_slice(self.request.line()),
             Variable::RequestMethod => out.extend_from_slice(self.request.method()),
@@ -48,13 +48,13 @@ impl Source for Exchange {
                     let _ = std::io::Write::write_fmt(out, format_args!("{half:016x}"));
                 }
             }
-            Variable::ServerName => out.extend_from_slice(self.server_name.borrow().as_bytes()),
+            Variable::ServerName => out.extend_from_slice(self.server_name().as_bytes()),
             Variable::ServerAddr => out.extend_from_slice(self.client.local_address.as_bytes()),
             Variable::ServerPort => match self.client.local_port {
                 Some(port) => number(port, out),
                 None => return false,
             },
-            Variable::Hostname => out.extend_from_slice(self.client.hostname.as_bytes()),
+            Variable::Hostname => out.extend_from_slice(self.worker.process.hostname.as_bytes()),
             Variable::Pid => number(std::process::id(), out),
             Variable::Connection => number(self.client.serial, out),
             Variable::ConnectionRequests => number(self.serial, out),
@@ -70,11 +70,16 @@ impl Source for Exchange {
             Variable::BytesSent => number(self.figures.header_sent.get() + self.figures.body_sent.get(), out),
             Variable::BodyBytesSent => number(self.figures.body_sent.get(), out),
             Variable::RequestCompletion => out.extend_from_slice(if self.figures.complete.get() { b"OK" } else { b"" }),
-            Variable::ProxyHost if self.proxy_host.borrow().is_empty() => return false,
-            Variable::ProxyHost => out.extend_from_slice(self.proxy_host.borrow().as_bytes()),
-            Variable::ProxyPort => match self.proxy_host.borrow().rsplit_once(':') {
-                Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => out.extend_from_slice(port.as_bytes()),
-                _ => out.extend_from_slice(b"80"),
+            Variable::ProxyHost => match &*self.proxy_host.borrow() {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => return false,
+            },
+            Variable::ProxyPort => match self.proxy_host.borrow().as_deref().map(|name| name.rsplit_once(':')) {
+                Some(Some((_, port))) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    out.extend_from_slice(port.as_bytes());
+                }
+                Some(_) => out.extend_from_slice(b"80"),
+                None => return false,
             },
             Variable::ProxyAddXForwardedFor => {
                 if join(self.request.fields().known(Known::XForwardedFor), b", ", out) {
@@ -136,9 +141,9 @@ impl Exchange {
 
     /// 128 bits that tell this request from others, the same each time they are asked for.
     fn request_id(&self) -> [u64; 2] {
-        let [one, two] = self.client.identity;
+        let [one, two] = self.worker.identity;
         // The constant of splitmix64: neighbouring serials give unlike numbers.
-        let step = self.serial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let step = (self.client.serial << 32 ^ self.serial).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         [one ^ step.rotate_left(29), two.wrapping_add(step)]
     }
 
@@ -189,8 +194,16 @@ fn sent_header(lines: &[u8], name: &Name, out: &mut Vec<u8>) -> bool {
 
 /// The user of Basic authentication (RFC 7617), for the log: nothing here checks the password.
 fn remote_user(exchange: &Exchange, out: &mut Vec<u8>) -> bool {
+    use base64::Engine;
     let Some(credentials) = exchange.request.fields().named(b"authorization").next() else { return false };
-    headers::basic_user(credentials, out)
+    let Some((scheme, encoded)) = credentials.split_at_checked(6) else { return false };
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return false;
+    }
+    let Ok(pair) = base64::engine::general_purpose::STANDARD.decode(encoded.trim_ascii()) else { return false };
+    let Some(colon) = memchr::memchr(b':', &pair) else { return false };
+    out.extend_from_slice(&pair[..colon]);
+    colon > 0
 }
 
 impl plugin::Exchange for Exchange {

@@ -47,7 +47,7 @@ pub(crate) async fn serve(session: &mut Session, request: RequestHead, began: In
     let site = session.site.clone();
     let (mut exchange, opened) = open::open(session, &site, request, began);
     if let Ok(opened) = &opened {
-        exchange.server_name = site.route_names[opened.route].clone();
+        exchange.server_name = Some(site.route_names[opened.route].clone());
     }
     let exchange = Rc::new(exchange);
     let after = match opened {
@@ -70,6 +70,7 @@ pub(crate) async fn reject(session: &mut Session, request: RequestHead, began: I
 async fn carry(session: &mut Session, site: &Site, exchange: &Rc<Exchange>, opened: Opened) -> After {
     let route = &site.snapshot.config.routes[opened.route];
     exchange.figures.route.set(Some(opened.route));
+    exchange.figures.request_read.set(opened.framing == Framing::Length(0));
     let limit = route.client_max_body_size.unwrap_or(session.limits().client_max_body_size);
     if let (Framing::Length(length), Some(limit)) = (opened.framing, limit) {
         if length > limit {
@@ -119,7 +120,7 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Af
     }
     let reason = fault::reason(status);
     let body = format!("{status} {reason}\n");
-    let keep = body_was_read && fault.leaves_connection_usable() && request::wants_keep_alive(exchange);
+    let keep = exchange.figures.request_read.get() && fault.leaves_connection_usable() && request::wants_keep_alive(exchange);
     let answer = LocalAnswer { status, content_type: "text/plain", body: body.as_bytes(), location: b"", keep };
     match response::send_local(session, exchange, &answer).await {
         After::KeepAlive => After::KeepAlive,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::fault::failure_status;
 use super::request::{BodyPlan, Outgoing, wants_keep_alive, write_request};
 use super::response::{self, Passed};
-use super::state::{AttemptFigures, Exchange};
+use super::state::Exchange;
 use super::{After, Fault, Opened, tunnel};
 use crate::config::model::{Proxy, Route};
 use crate::data_plane::downstream::{BodyError, BodyProgress, Coding, Session};
@@ -53,6 +53,7 @@ pub(super) async fn proxy(
         read_ahead(session, &mut progress, config.body_buffer_size, &mut body).await.map_err(Fault::Body)?;
     }
     exchange.figures.body_received.set(progress.received);
+    exchange.figures.request_read.set(progress.is_done());
     let streamed = !progress.is_done();
     let plan = match opened.framing {
         Framing::Length(0) | Framing::UntilClose => body_plan_for_empty(exchange.request.method()),
@@ -150,7 +151,7 @@ async fn attempts(
     for number in 0.. {
         let clock = session.worker.clock.clone();
         let Ok(lease) = upstream.lease(exchange, &clock, number) else {
-            exchange.figures.attempts.borrow_mut().push(AttemptFigures::nobody(upstream.name(), 502));
+            exchange.figures.no_attempt(upstream.name());
             return Err(Fault::NoLiveUpstreams);
         };
         exchange.figures.begin_attempt(&lease);
@@ -185,13 +186,17 @@ async fn attempt(
     let mut timings = Timings::default();
     match answered(session, exchange, upstream, &lease, sending, progress, retry, route, &mut timings).await {
         Ok(Answered::Passed { passed, ending }) => {
-            exchange.figures.end_attempt(lease.picked_at.elapsed(), passed.received, passed.sent, passed.length);
+            exchange.figures.attempt(|figures| {
+                figures.response = lease.picked_at.elapsed();
+                figures.response_length = passed.length;
+                (figures.bytes_received, figures.bytes_sent) = (passed.received, passed.sent);
+            });
             let status = exchange.response().map_or(0, |head| head.status());
             lease.end(ending, status, timings, &clock);
             Attempted::Answered(passed.after)
         }
         Ok(Answered::TryNext { ending, status }) => {
-            exchange.figures.end_attempt(lease.picked_at.elapsed(), 0, 0, 0);
+            exchange.figures.attempt(|figures| figures.response = lease.picked_at.elapsed());
             lease.end(ending, status, timings, &clock);
             exchange.figures.answered.set(false);
             Attempted::AskNext
@@ -199,12 +204,15 @@ async fn attempt(
         Err(error) => {
             let verdict = retry.after_error(&error);
             let status = failure_status(&error.failure);
-            exchange.figures.fail_attempt(lease.picked_at.elapsed(), status);
-            let address = lease.endpoint().name.to_string();
+            exchange.figures.attempt(|figures| {
+                (figures.response, figures.status) = (lease.picked_at.elapsed(), status);
+            });
             exchange.figures.answered.set(false);
+            if verdict.again {
+                exchange.error(&error.failure, Some(&lease.endpoint().name));
+            }
             lease.end(verdict.ending, 0, timings, &clock);
             if verdict.again {
-                exchange.error(&error.failure, Some(&address));
                 Attempted::AskNext
             } else {
                 Attempted::Failed(Fault::Attempt(error.failure))
@@ -237,7 +245,7 @@ async fn answered(
     let keep_client = wants_keep_alive(exchange) && session.may_keep_alive();
     let mut attempt = Attempt::begin(lease, upstream, &mut session.alarm, &session.incoming.reader, &buffers).await?;
     timings.connect = lease.picked_at.elapsed();
-    exchange.figures.connected(timings.connect);
+    exchange.figures.attempt(|figures| figures.connect = Some(timings.connect));
 
     let Session { incoming, outgoing, .. } = session;
     let rest = sending.rest.map(|coding| (progress, coding));
@@ -265,7 +273,8 @@ async fn answered(
     timings.header = lease.picked_at.elapsed();
     exchange.figures.answered.set(true);
     let status = exchange.response.borrow().status();
-    exchange.figures.header_arrived(timings.header, status);
+    exchange.figures.attempt(|figures| (figures.header, figures.status) = (Some(timings.header), status));
+    exchange.figures.status.set(status);
 
     let Some(framing) = framing else {
         let passed = tunnel::run(outgoing, exchange, attempt, upload, config.read_timeout).await;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::data_plane::downstream::Client;
-use crate::data_plane::upstream::Turn;
+use crate::data_plane::downstream::{Client, Session};
+use crate::data_plane::upstream::{Lease, Turn};
+use crate::data_plane::worker::Worker;
 use crate::http::head::{Known, RequestHead, ResponseHead};
 
 /// An exchange under way.
@@ -31,11 +32,12 @@ pub(crate) struct Exchange {
     pub(crate) figures: Figures,
     /// The last attempt's response header; without meaning while `figures.answered` is false.
     pub(crate) response: RefCell<ResponseHead>,
-    /// The header that was sent to the client, for `$sent_http_*`, where a log asks for it.
+    /// The header that was sent to the client, for `$sent_http_*`.
     pub(crate) sent_header: RefCell<Vec<u8>>,
     /// The spelling of the route's host, and of its proxy target.
-    pub(crate) server_name: RefCell<Rc<str>>,
-    pub(crate) proxy_host: RefCell<Rc<str>>,
+    pub(crate) server_name: Option<Rc<str>>,
+    pub(crate) proxy_host: RefCell<Option<Rc<str>>>,
+    pub(crate) worker: Rc<Worker>,
 }
 
 /// Path and query of a request.
@@ -52,12 +54,16 @@ pub(crate) struct Uri {
 /// What the access log tells of an exchange.
 #[derive(Default)]
 pub(crate) struct Figures {
+    /// Index of the route that the request took.
+    pub(crate) route: Cell<Option<usize>>,
     /// As answered to the client; 499 for a client that left before it was.
     pub(crate) status: Cell<u16>,
     pub(crate) header_sent: Cell<u64>,
     pub(crate) body_sent: Cell<u64>,
     pub(crate) body_received: Cell<u64>,
     pub(crate) complete: Cell<bool>,
+    /// Nothing of the request is left to be read.
+    pub(crate) request_read: Cell<bool>,
     /// `response` holds a response header of the attempt at hand.
     pub(crate) answered: Cell<bool>,
     pub(crate) attempts: RefCell<SmallVec<[AttemptFigures; 1]>>,
@@ -66,7 +72,7 @@ pub(crate) struct Figures {
 /// What the access log tells of one attempt.
 pub(crate) struct AttemptFigures {
     /// The endpoint, or the upstream where none could be chosen.
-    pub(crate) address: Rc<str>,
+    pub(crate) address: Box<str>,
     /// Of the response, or that which the failure stands for.
     pub(crate) status: u16,
     pub(crate) connect: Option<Duration>,
@@ -78,6 +84,32 @@ pub(crate) struct AttemptFigures {
 }
 
 impl Exchange {
+    /// An exchange of which nothing is known but its client.
+    pub(crate) fn new(session: &Session, request: RequestHead, began: Instant) -> Exchange {
+        Exchange {
+            request,
+            host: Box::default(),
+            normalised: None,
+            uri: Uri::default(),
+            client: session.client.clone(),
+            real_client: None,
+            serial: session.requests,
+            began,
+            turn: Turn::default(),
+            figures: Figures::default(),
+            response: RefCell::default(),
+            sent_header: RefCell::default(),
+            server_name: None,
+            proxy_host: RefCell::default(),
+            worker: session.worker.clone(),
+        }
+    }
+
+    /// The host of the route, as the file has it; empty before a route was found.
+    pub(crate) fn server_name(&self) -> &str {
+        self.server_name.as_deref().unwrap_or_default()
+    }
+
     /// Path and query as received.
     pub(crate) fn uri(&self) -> &[u8] {
         match &self.uri.owned {
@@ -138,7 +170,7 @@ impl Exchange {
         use std::fmt::Write;
         let mut line = String::with_capacity(160);
         // Writing to a string cannot fail.
-        let _ = write!(line, ", client: {}, server: {}", self.remote_address(), self.server_name.borrow());
+        let _ = write!(line, ", client: {}, server: {}", self.remote_address(), self.server_name());
         let _ = write!(line, ", request: \"{}\"", self.request.line().escape_ascii());
         if let Some(upstream) = upstream {
             let _ = write!(line, ", upstream: \"http://{upstream}{}\"", self.request.target().escape_ascii());
@@ -147,5 +179,41 @@ impl Exchange {
             let _ = write!(line, ", host: \"{}\"", self.host);
         }
         line
+    }
+}
+
+impl Figures {
+    /// The endpoint of the attempt at hand.
+    pub(crate) fn last_address(&self) -> Option<Box<str>> {
+        self.attempts.borrow().last().map(|attempt| attempt.address.clone())
+    }
+
+    pub(crate) fn begin_attempt(&self, lease: &Lease) {
+        self.push(&lease.endpoint().name, 0);
+    }
+
+    /// No endpoint could be chosen: the upstream stands for it, as in nginx.
+    pub(crate) fn no_attempt(&self, upstream: &str) {
+        self.push(upstream, 502);
+    }
+
+    fn push(&self, address: &str, status: u16) {
+        self.attempts.borrow_mut().push(AttemptFigures {
+            address: address.into(),
+            status,
+            connect: None,
+            header: None,
+            response: Duration::ZERO,
+            response_length: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+        });
+    }
+
+    /// Notes something about the attempt at hand.
+    pub(crate) fn attempt(&self, note: impl FnOnce(&mut AttemptFigures)) {
+        if let Some(attempt) = self.attempts.borrow_mut().last_mut() {
+            note(attempt);
+        }
     }
 }

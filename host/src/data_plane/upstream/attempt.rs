@@ -115,10 +115,7 @@ impl Attempt {
         head: &mut ResponseHead,
         limits: &Limits,
     ) -> Result<(), AttemptError> {
-        match self.next_head(upload, head, limits).await {
-            Ok(()) => Ok(()),
-            Err(failure) => Err(AttemptError { failure, request_sent: true, cached: self.cached }),
-        }
+        self.next_head(upload, head, limits).await.map_err(|failure| self.error(failure))
     }
 
     async fn next_head(
@@ -169,6 +166,11 @@ impl Attempt {
         head.parse(&self.unread()[..length], MAX_RESPONSE_HEADERS).map_err(Failure::InvalidHeader)?;
         self.consume(length);
         Ok(())
+    }
+
+    /// What a failure of this attempt means, once something was sent.
+    pub(crate) fn error(&self, failure: Failure) -> AttemptError {
+        AttemptError { failure, request_sent: true, cached: self.cached }
     }
 
     pub(crate) fn unread(&self) -> &[u8] {
@@ -289,6 +291,11 @@ impl<'a> Upload<'a> {
     /// Nothing more will be sent.
     pub(crate) fn is_over(&self) -> bool {
         !matches!(self.state, State::Sending)
+    }
+
+    /// Gives the client's direction back; what was not sent will not be.
+    pub(crate) fn into_client(self) -> &'a mut Incoming {
+        self.client
     }
 
     /// Why sending failed, if it did.

@@ -87,6 +87,10 @@ impl WorkerUpstream {
         WorkerUpstream { primary: attach(&shared.primary), backup: shared.backup.as_ref().map(attach), pool, shared }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.config.name
+    }
+
     fn group(&self, backup: bool) -> &Group<RefCell<WorkerBalancer>> {
         match &self.backup {
             Some(group) if backup => group,
