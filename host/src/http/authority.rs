@@ -75,7 +75,8 @@ fn check_name(host: &[u8]) -> Result<bool, BadAuthority> {
     let mut upper = false;
     let mut last = 0;
     for (at, byte) in host.iter().copied().enumerate() {
-        if !HOST[usize::from(byte)] && !(byte == b'%' && is_escape(&host[at..])) {
+        let allowed = HOST[usize::from(byte)] || byte == b'%' && is_escape(&host[at..]);
+        if !allowed {
             return Err(BadAuthority::Byte(byte));
         }
         if byte == b'.' && last == b'.' {

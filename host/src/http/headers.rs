@@ -26,7 +26,7 @@ pub fn is_value(value: &[u8]) -> bool {
 /// (`ngx_http_parse_multi_header_lines`): the first of that name in any case, up to the next `;` and not unquoted. A cookie
 /// begins after `;`, `,` or at the start.
 ///
-/// Departure: nginx jumps over the cookie that follows a lone `name;`, so that `a; a=1` has no `a` for it.
+/// Departure: nginx jumps over what follows a `name` without `=`, so that it finds no `a` in `a; a=1`.
 pub fn cookie<'a>(lines: impl IntoIterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
     lines
         .into_iter()

@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::model::{Action, Return};
 
+/// A route's host and path as written.
+type Spelling<'a> = (&'a str, &'a str);
+
 fn host_pattern(spelling: &str) -> HostPattern {
     if spelling.is_empty() {
         HostPattern::Any
@@ -52,16 +55,16 @@ fn route(host: &str, path: &str) -> Route {
     }
 }
 
-fn routes(spellings: &[(&str, &str)]) -> Vec<Route> {
+fn routes(spellings: &[Spelling]) -> Vec<Route> {
     spellings
         .iter()
         .map(|(host, path)| route(host, path))
         .collect()
 }
 
-/// The host and path, as written, of the route that is found.
+/// Checks which route is found for a host and path.
 #[track_caller]
-fn check(spellings: &[(&'static str, &'static str)], cases: &[(&str, &str, Option<(&str, &str)>)]) {
+fn check(spellings: &[Spelling], cases: &[(&str, &str, Option<Spelling>)]) {
     let router = Router::new(&routes(spellings), 0);
     for (host, path, expected) in cases {
         let found = router

@@ -1,0 +1,152 @@
+//! One line for one exchange, in the format that the configuration asks for.
+
+use std::sync::LazyLock;
+
+use crate::config::model::LogFormat;
+use crate::http::template::Template;
+use crate::http::variable::{Source, Variable};
+
+/// nginx's `combined` (`ngx_http_log_module.c`).
+#[allow(
+    clippy::expect_used,
+    reason = "a constant that every test of the format parses"
+)]
+static COMBINED: LazyLock<Template> = LazyLock::new(|| {
+    Template::parse(concat!(
+        "$remote_addr - $remote_user [$time_local] \"$request\" ",
+        "$status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"",
+    ))
+    .expect("`combined` has known variables")
+});
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    /// As text if it is no number; figures of several attempts (`0.001, 0.002`) are therefore always [`Kind::Text`].
+    Number,
+}
+
+/// The members of a JSON line, in order: named as nginx's variables, but for `time`. Names and kinds are a contract with
+/// whoever reads the log: add, do not change.
+#[rustfmt::skip]
+const MEMBERS: [(&str, &str, Kind); 21] = [
+    ("time", "time_iso8601", Kind::Text),
+    ("request_id", "request_id", Kind::Text),
+    ("remote_addr", "remote_addr", Kind::Text),
+    ("remote_user", "remote_user", Kind::Text),
+    ("scheme", "scheme", Kind::Text),
+    ("host", "host", Kind::Text),
+    ("request_method", "request_method", Kind::Text),
+    ("request_uri", "request_uri", Kind::Text),
+    ("server_protocol", "server_protocol", Kind::Text),
+    ("http_referer", "http_referer", Kind::Text),
+    ("http_user_agent", "http_user_agent", Kind::Text),
+    ("status", "status", Kind::Number),
+    ("request_length", "request_length", Kind::Number),
+    ("bytes_sent", "bytes_sent", Kind::Number),
+    ("body_bytes_sent", "body_bytes_sent", Kind::Number),
+    ("request_time", "request_time", Kind::Number),
+    ("upstream_addr", "upstream_addr", Kind::Text),
+    ("upstream_status", "upstream_status", Kind::Text),
+    ("upstream_connect_time", "upstream_connect_time", Kind::Text),
+    ("upstream_header_time", "upstream_header_time", Kind::Text),
+    ("upstream_response_time", "upstream_response_time", Kind::Text),
+];
+
+#[allow(
+    clippy::expect_used,
+    reason = "constants that every test of the format parses"
+)]
+static JSON: LazyLock<Vec<(String, Variable, Kind)>> = LazyLock::new(|| {
+    let member = |(at, (name, variable, kind)): (usize, (&str, &str, Kind))| {
+        let start = if at == 0 { '{' } else { ',' };
+        let variable = Variable::parse(variable).expect("JSON lines have known variables");
+        (format!("{start}\"{name}\":"), variable, kind)
+    };
+    MEMBERS.into_iter().enumerate().map(member).collect()
+});
+
+/// Appends the line of an exchange, line feed included.
+///
+/// In text formats a missing value is `-`, and `"`, `\` and what is not printable ASCII is written `\xXX` (nginx's
+/// `escape=default`), so that a line stays one line whatever a client sends. In JSON a missing value is `null`.
+pub fn write_line(format: &LogFormat, source: &dyn Source, out: &mut Vec<u8>) {
+    match format {
+        LogFormat::Combined => COMBINED.render_with(source, out, b"-", escape_text),
+        LogFormat::Template(template) => template.render_with(source, out, b"-", escape_text),
+        LogFormat::Json => write_json(source, out),
+    }
+    out.push(b'\n');
+}
+
+fn needs_escape(byte: u8) -> bool {
+    !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\'
+}
+
+/// Escapes what `out` has from `start` on, in place: from the end, so that nothing is overwritten before it was moved.
+fn escape_text(out: &mut Vec<u8>, start: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let escapes = out[start..]
+        .iter()
+        .filter(|byte| needs_escape(**byte))
+        .count();
+    let mut read = out.len();
+    out.resize(read + 3 * escapes, 0);
+    let mut write = out.len();
+    // Once they meet, what is left is in its place and has nothing to escape.
+    while read < write {
+        read -= 1;
+        let byte = out[read];
+        if needs_escape(byte) {
+            write -= 4;
+            let (high, low) = (
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            );
+            out[write..write + 4].copy_from_slice(&[b'\\', b'x', high, low]);
+        } else {
+            write -= 1;
+            out[write] = byte;
+        }
+    }
+}
+
+fn write_json(source: &dyn Source, out: &mut Vec<u8>) {
+    for (name, variable, kind) in JSON.iter() {
+        out.extend_from_slice(name.as_bytes());
+        let start = out.len();
+        out.push(b'"');
+        if !source.append(variable, out) {
+            out.truncate(start);
+            out.extend_from_slice(b"null");
+        } else if matches!(kind, Kind::Number) && is_number(&out[start + 1..]) {
+            out.remove(start);
+        } else {
+            close_string(out, start);
+        }
+    }
+    out.push(b'}');
+}
+
+/// Makes a JSON string of what `out` has from its opening quote on. Bytes that are no UTF-8 become U+FFFD.
+fn close_string(out: &mut Vec<u8>, quote: usize) {
+    let value = &out[quote + 1..];
+    if value.iter().any(|byte| needs_escape(*byte)) {
+        let text = String::from_utf8_lossy(value).into_owned();
+        out.truncate(quote);
+        // A string can be written, and a `Vec` takes all that is written.
+        let _ = serde_json::to_writer(out, &text);
+    } else {
+        out.push(b'"');
+    }
+}
+
+/// Whether JSON takes this for a number (RFC 8259, 6), of those that variables can be.
+fn is_number(text: &[u8]) -> bool {
+    let digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let (whole, fraction) = match memchr::memchr(b'.', text) {
+        Some(dot) => (&text[..dot], Some(&text[dot + 1..])),
+        None => (text, None),
+    };
+    digits(whole) && (whole.len() == 1 || whole[0] != b'0') && fraction.is_none_or(digits)
+}

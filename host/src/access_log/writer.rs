@@ -1,0 +1,339 @@
+//! The thread that writes access logs, and the files it writes to.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::buffer::LogBuffers;
+use crate::config::model::LogPath;
+
+/// Buffers on their way to the disk, of 32 KiB each: 8 MiB at most. More are dropped.
+const QUEUE: usize = 256;
+/// Between two warnings about one log.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// All access logs of the process and the thread that writes them. Shared by the workers and the control plane.
+#[derive(Debug)]
+pub struct AccessLogs {
+    writer: ToWriter,
+    /// None once it was told to end.
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Those that a configuration or a buffer still holds.
+    open: Mutex<Vec<Weak<Log>>>,
+}
+
+/// An access log that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open access log `{path}`: {source}")]
+pub struct OpenError {
+    pub path: String,
+    pub source: io::Error,
+}
+
+impl AccessLogs {
+    /// Starts the thread.
+    pub fn start() -> io::Result<AccessLogs> {
+        let (sender, messages) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_all(&messages))?;
+        Ok(AccessLogs {
+            writer: ToWriter(sender),
+            thread: Mutex::new(Some(thread)),
+            open: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Opens a log, creating the file but not its directory. All who open one path share one file.
+    pub fn open(&self, path: &LogPath) -> Result<Arc<Log>, OpenError> {
+        let mut open = self.open.lock();
+        open.retain(|log| log.strong_count() > 0);
+        if let Some(log) = open
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|log| log.path == *path)
+        {
+            return Ok(log);
+        }
+        let output = Output {
+            target: Target::open(path)?,
+            warned: None,
+        };
+        let log = Log {
+            path: path.clone(),
+            output: Mutex::new(output),
+            lost: AtomicU64::new(0),
+        };
+        let log = Arc::new(log);
+        open.push(Arc::downgrade(&log));
+        Ok(log)
+    }
+
+    /// A worker's buffers.
+    pub fn buffers(&self) -> LogBuffers {
+        LogBuffers::new(self.writer.clone())
+    }
+
+    /// Opens every file anew, after a rotation has moved the old ones away. What cannot be opened goes on with the old file.
+    /// Lines that still wait go to the new one. Waits for a write in progress.
+    pub fn reopen(&self) -> Result<(), Vec<OpenError>> {
+        let problems: Vec<OpenError> = self.live().filter_map(|log| log.reopen().err()).collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Writes what the workers have handed over and ends the thread. Lines that come later are lost, so the workers'
+    /// [`LogBuffers`] go first.
+    pub fn close(&self) {
+        if let Some(thread) = self.thread.lock().take() {
+            // Fails only if the thread is gone, and then there is nothing to wait for.
+            let _ = self.writer.0.send(Message::Close);
+            if thread.join().is_err() {
+                tracing::error!("the access log's thread has panicked");
+            }
+            for log in self.live() {
+                log.output.lock().warn_if_lost(&log, None);
+            }
+        }
+    }
+
+    fn live(&self) -> impl Iterator<Item = Arc<Log>> {
+        let logs: Vec<_> = self.open.lock().iter().filter_map(Weak::upgrade).collect();
+        logs.into_iter()
+    }
+}
+
+impl Drop for AccessLogs {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// One access log. Its file is closed when the last configuration and buffer let go of it.
+#[derive(Debug)]
+pub struct Log {
+    path: LogPath,
+    /// Locked by the thread for a write, and by who reopens: never by a worker.
+    output: Mutex<Output>,
+    /// Lines since the last warning that did not make it to the file.
+    lost: AtomicU64,
+}
+
+impl Log {
+    fn reopen(&self) -> Result<(), OpenError> {
+        let target = Target::open(&self.path)?;
+        self.output.lock().target = target;
+        Ok(())
+    }
+
+    fn write(&self, lines: &Lines) {
+        let mut output = self.output.lock();
+        let problem = output.target.write(&lines.bytes).err();
+        if problem.is_some() {
+            self.lost.fetch_add(lines.count, Ordering::Relaxed);
+        }
+        let recently = output
+            .warned
+            .is_some_and(|warned| warned.elapsed() < WARN_EVERY);
+        if !recently {
+            output.warn_if_lost(self, problem);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Output {
+    target: Target,
+    warned: Option<Instant>,
+}
+
+impl Output {
+    fn warn_if_lost(&mut self, log: &Log, problem: Option<io::Error>) {
+        let lost = log.lost.swap(0, Ordering::Relaxed);
+        if lost == 0 {
+            return;
+        }
+        self.warned = Some(Instant::now());
+        let path = name(&log.path);
+        match problem {
+            Some(problem) => tracing::warn!("access log `{path}`: {lost} lines lost: {problem}"),
+            None => tracing::warn!("access log `{path}`: {lost} lines lost: written too slowly"),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Target {
+    Stdout,
+    Stderr,
+    File(File),
+}
+
+impl Target {
+    fn open(path: &LogPath) -> Result<Target, OpenError> {
+        Ok(match path {
+            LogPath::Stdout => Target::Stdout,
+            LogPath::Stderr => Target::Stderr,
+            LogPath::File(file) => Target::File(append_to(file).map_err(|source| OpenError {
+                path: name(path),
+                source,
+            })?),
+        })
+    }
+
+    /// In one system call, if the file takes it all: lines of several processes do not mix.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Target::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(bytes)?;
+                stdout.flush()
+            }
+            Target::Stderr => io::stderr().lock().write_all(bytes),
+            Target::File(file) => file.write_all(bytes),
+        }
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+fn name(path: &LogPath) -> String {
+    match path {
+        LogPath::Stdout => "stdout".to_owned(),
+        LogPath::Stderr => "stderr".to_owned(),
+        LogPath::File(path) => path.display().to_string(),
+    }
+}
+
+/// Several lines of one log.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) log: Arc<Log>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) count: u64,
+}
+
+#[derive(Debug)]
+enum Message {
+    Lines(Lines),
+    Close,
+}
+
+/// The worker's end of the way to the thread.
+#[derive(Debug, Clone)]
+pub(super) struct ToWriter(SyncSender<Message>);
+
+impl ToWriter {
+    /// Hands lines over, or counts them as lost; never waits.
+    pub(super) fn send(&self, lines: Lines) {
+        let refused = match self.0.try_send(Message::Lines(lines)) {
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => message,
+            Ok(()) => return,
+        };
+        if let Message::Lines(lines) = refused {
+            lines.log.lost.fetch_add(lines.count, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The thread.
+fn write_all(messages: &Receiver<Message>) {
+    for message in messages {
+        match message {
+            Message::Lines(lines) => lines.log.write(&lines),
+            Message::Close => return,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn lines(log: &Arc<Log>, text: &str) -> Lines {
+        Lines {
+            log: Arc::clone(log),
+            bytes: text.as_bytes().to_vec(),
+            count: 2,
+        }
+    }
+
+    #[test]
+    fn a_disk_that_does_not_keep_up_costs_lines_and_no_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        let logs = AccessLogs::start().unwrap();
+        let log = logs.open(&LogPath::File(path.clone())).unwrap();
+
+        let slow = log.output.lock();
+        let sent = QUEUE + 10;
+        for _ in 0..sent {
+            logs.writer.send(lines(&log, "x\nx\n"));
+        }
+        // The thread may hold one more than the queue.
+        let lost = usize::try_from(log.lost.load(Ordering::Relaxed)).unwrap();
+        assert!((18..=20).contains(&lost), "{lost}");
+        drop(slow);
+
+        logs.close();
+        let written = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert_eq!(written + lost, 2 * sent);
+    }
+
+    #[test]
+    fn a_full_disk_is_reported_with_the_number_of_lines_once_a_second() {
+        let log = AccessLogs::start()
+            .unwrap()
+            .open(&LogPath::File("/dev/full".into()))
+            .unwrap();
+        let reported = warnings(|| {
+            log.write(&lines(&log, "a\nb\n"));
+            log.write(&lines(&log, "c\nd\n"));
+        });
+        assert_eq!(reported.matches("lines lost").count(), 1, "{reported}");
+        assert!(
+            reported.contains("access log `/dev/full`: 2 lines lost: No space left on device"),
+            "{reported}"
+        );
+        let reported = warnings(|| log.output.lock().warn_if_lost(&log, None));
+        assert!(
+            reported.contains("2 lines lost: written too slowly"),
+            "{reported}"
+        );
+    }
+
+    #[test]
+    fn lines_after_the_end_are_counted_as_lost() {
+        let logs = AccessLogs::start().unwrap();
+        let log = logs.open(&LogPath::File("/dev/null".into())).unwrap();
+        logs.close();
+        logs.close();
+        logs.writer.send(lines(&log, "a\nb\n"));
+        assert_eq!(log.lost.load(Ordering::Relaxed), 2);
+    }
+
+    /// What this thread logs meanwhile.
+    fn warnings(run: impl FnOnce()) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let writer = Mutex::new(file.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.lock().try_clone().unwrap())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, run);
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+}
