@@ -305,7 +305,8 @@ impl Origin {
 
     /// A line of `servers` with parameters: `origin.with("weight = 5")`.
     pub fn with(&self, parameters: &str) -> String {
-        format!("{{ address = \"{}\", {parameters} }}", self.address)
+        let comma = if parameters.is_empty() { "" } else { ", " };
+        format!("{{ address = \"{}\"{comma}{parameters} }}", self.address)
     }
 
     /// The requests that reached it, in order of arrival.

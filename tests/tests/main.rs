@@ -7,7 +7,22 @@
 )]
 
 mod harness; // what the specs stand on
+mod commands; // the first thing that a newcomer meets
+mod workers; // distribution is exact, whichever worker takes a request
 mod parity; // the choices are nginx's
+mod retries; // another server is asked
+mod kill_one; // and no client notices
+mod routing; // which route serves a request
+mod headers; // what servers learn, whom we believe
+mod keepalive; // connections are reused
+mod unix_sockets; // on both sides
+mod upgrade; // tunnels
+mod access_log; // what is written down
+mod signals; // drain, stop, reopen
+mod framing; // where a message ends is never a guess
+mod faults_client; // clients that misbehave
+mod faults_upstream; // servers that misbehave
+mod descriptors; // too few of them
 
 #[test]
 fn every_spec_file_is_part_of_the_suite() {

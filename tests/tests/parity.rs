@@ -284,7 +284,7 @@ impl Side {
     async fn ask(&mut self, request: &str) -> Outcome {
         self.asked += 1;
         let mut client = match self.client.take() {
-            Some(client) if self.asked % 7 != 0 => client,
+            Some(client) if !self.asked.is_multiple_of(7) => client,
             _ => Client::connect(&self.address).await,
         };
         client.send(request).await;
