@@ -8,6 +8,7 @@
 
 mod harness; // what the specs stand on
 mod commands; // the first thing that a newcomer meets
+mod examples; // each file in `examples/` runs
 mod workers; // distribution is exact, whichever worker takes a request
 mod parity; // the choices are nginx's
 mod retries; // another server is asked
