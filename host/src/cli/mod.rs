@@ -1,6 +1,123 @@
 //! The commands. The only place with `anyhow`.
 
+mod run;
+mod check;
+mod show;
+mod schema;
+mod version;
+mod demo;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::model::Config;
+use crate::config::problem::Problem;
+
+/// A reverse proxy and load balancer whose balancing decisions are WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "waypost", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until told to stop (TERM and INT at once, QUIT when requests under way have ended)
+    Run(ConfigFile),
+    /// Say whether a configuration is valid, or all that is wrong with it
+    Check(ConfigFile),
+    /// Print a configuration with every default filled in
+    Show(ConfigFile),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+    /// Run three small origins, a proxy before them and a few requests through it
+    Demo,
+    /// Print the version
+    Version {
+        /// Also of everything that was built in
+        #[arg(short, long)]
+        verbose: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(
+        short = 'c',
+        long = "config",
+        value_name = "FILE",
+        default_value = "waypost.toml"
+    )]
+    file: PathBuf,
+}
+
 /// Runs the command line and says how it went: 0 well, 1 a problem that was reported, 2 wrong usage.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => {
+            // Help and version arrive here too, and are no errors. Nobody to tell if printing fails.
+            let _ = answer.print();
+            return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = match arguments.command {
+        Command::Run(config) => run::run(&config.file),
+        Command::Check(config) => check::check(&config.file),
+        Command::Show(config) => show::show(&config.file),
+        Command::Schema => schema::schema(),
+        Command::Demo => demo::demo(),
+        Command::Version { verbose } => version::version(verbose),
+    };
+    outcome.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Reads a configuration, or reports what is wrong with it.
+fn load(file: &Path) -> Result<Config, ExitCode> {
+    crate::config::load(file).map_err(|problems| report(file, &problems))
+}
+
+/// Prints problems to the standard error; the exit code that goes with them.
+fn report(file: &Path, problems: &[Problem]) -> ExitCode {
+    let mut err = std::io::stderr().lock();
+    for problem in problems {
+        let _ = writeln!(err, "{problem}\n");
+    }
+    let number = match problems.len() {
+        1 => "1 problem".to_owned(),
+        number => format!("{number} problems"),
+    };
+    let _ = writeln!(err, "configuration {} has {number}", file.display());
+    ExitCode::FAILURE
+}
+
+/// Prints to the standard output. A reader that has gone, as `head` does, is no error.
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::from(error).context("cannot print"))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
 }

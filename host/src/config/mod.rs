@@ -1,4 +1,70 @@
 //! From TOML as written to a configuration as meant; every problem with its place and a hint.
+//!
+//! [`load`] reads a file, [`show`] writes what it means. Declared in the order in which a file becomes a [`Config`].
 
+pub mod machine;
+mod environment;
+mod tree;
+mod files;
+mod key;
+mod declared;
+mod units;
+mod section;
+mod read;
 pub mod model;
 pub mod problem;
+mod show;
+mod schema;
+mod reference;
+
+use std::path::Path;
+
+use self::files::Document;
+use self::machine::{Machine, ThisMachine};
+use self::model::Config;
+use self::problem::{Problem, Problems};
+pub use self::reference::reference;
+pub use self::schema::schema;
+pub use self::show::show;
+
+/// The plugins that come with Waypost, by name: policies that need no `[plugin.NAME]`.
+pub const STOCK_POLICIES: [&str; 6] = declared::STOCK_POLICIES;
+
+/// Reads a file and what it includes.
+///
+/// # Errors
+/// All problems, in the order of the files, from top to bottom.
+pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
+    load_on(path, &ThisMachine)
+}
+
+/// As [`load`], on a machine of the caller's: for tests.
+pub fn load_on(path: &Path, machine: &dyn Machine) -> Result<Config, Vec<Problem>> {
+    let problems = Problems::default();
+    let document = files::read(path, machine, &problems);
+    meaning(&document, machine, problems)
+}
+
+/// As [`load`], for a text that stands for the file of this name.
+pub fn parse(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
+    parse_on(text, path, &ThisMachine)
+}
+
+/// As [`parse`], on a machine of the caller's: for tests.
+pub fn parse_on(text: &str, path: &Path, machine: &dyn Machine) -> Result<Config, Vec<Problem>> {
+    let problems = Problems::default();
+    let document = files::parse(text, path, machine, &problems);
+    meaning(&document, machine, problems)
+}
+
+fn meaning(
+    document: &Document,
+    machine: &dyn Machine,
+    problems: Problems,
+) -> Result<Config, Vec<Problem>> {
+    let config = read::config(document, machine, &problems);
+    match problems.into_sorted(&document.files) {
+        problems if problems.is_empty() => Ok(config),
+        problems => Err(problems),
+    }
+}

@@ -104,6 +104,16 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+/// As the file and the logs write it: `127.0.0.1:8080`, `unix:/run/x.sock`.
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// `[upstream.NAME]`: a group of endpoints and how to use them.
 #[derive(Debug, Clone)]
 pub struct Upstream {
@@ -323,6 +333,9 @@ pub struct PluginLimits {
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        PluginLimits { memory: 16 << 20, deadline: Duration::from_millis(5) }
+        PluginLimits {
+            memory: 16 << 20,
+            deadline: Duration::from_millis(5),
+        }
     }
 }

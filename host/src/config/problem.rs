@@ -1,12 +1,16 @@
 //! What is wrong with a configuration: a message, the place, and the way out.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
 /// A place in a configuration file. Lines and columns count from 1; 0 where the place is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
-    pub file: std::sync::Arc<str>,
+    pub file: Arc<str>,
     pub line: u32,
+    /// In characters.
     pub column: u32,
-    /// The key's path in the file: `route[2].proxy`.
+    /// The key's path in the file: `route[2].proxy`. Lists count from 0.
     pub key: String,
 }
 
@@ -19,10 +23,30 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
+impl Problem {
+    pub fn new(place: &Place, message: impl Into<String>) -> Problem {
+        Problem {
+            place: place.clone(),
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Problem {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "error: {}", self.message)?;
-        let Place { file, line, column, key } = &self.place;
+        let Place {
+            file,
+            line,
+            column,
+            key,
+        } = &self.place;
         if *line > 0 {
             write!(f, "\n  --> {file}:{line}:{column}")?;
         } else {
@@ -35,5 +59,92 @@ impl std::fmt::Display for Problem {
             write!(f, "\nhint: {hint}")?;
         }
         Ok(())
+    }
+}
+
+/// The problems found so far: readers note one and go on, so that a user meets all of them at once.
+#[derive(Debug, Default)]
+pub(super) struct Problems(RefCell<Vec<Problem>>);
+
+impl Problems {
+    /// A problem noted twice counts once: what `[server]` says is read again for every listener.
+    pub(super) fn add(&self, problem: Problem) {
+        let mut list = self.0.borrow_mut();
+        if !list.contains(&problem) {
+            list.push(problem);
+        }
+    }
+
+    /// In the order of the files, from top to bottom.
+    pub(super) fn into_sorted(self, files: &[Arc<str>]) -> Vec<Problem> {
+        let mut list = self.0.into_inner();
+        let file = |problem: &Problem| files.iter().position(|name| *name == problem.place.file);
+        list.sort_by_key(|problem| (file(problem), problem.place.line, problem.place.column));
+        list
+    }
+}
+
+/// `did you mean` for a misspelt word, or else what there is to choose from.
+pub(super) fn suggestion<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    known_are: &str,
+) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
+        .min_by_key(|(distance, _)| *distance);
+    match near {
+        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+        None if known.is_empty() => format!("{known_are}: none"),
+        None => format!("{known_are}: {}", listing(&known)),
+    }
+}
+
+/// `` `a`, `b`, `c` ``
+pub(super) fn listing<'a>(words: impl IntoIterator<Item = &'a &'a str>) -> String {
+    let quoted: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_miss_is_suggested_and_anything_else_lists_what_is_known() {
+        let known = ["keepalive", "policy", "servers"];
+        assert_eq!(
+            suggestion("keepalve", known, "known keys"),
+            "did you mean `keepalive`?"
+        );
+        assert_eq!(
+            suggestion("zone", known, "known keys"),
+            "known keys: `keepalive`, `policy`, `servers`"
+        );
+        assert_eq!(suggestion("zone", [], "upstreams"), "upstreams: none");
+    }
+
+    #[test]
+    fn problems_come_in_the_order_of_files_then_lines() {
+        let files: Vec<Arc<str>> = vec!["z.toml".into(), "a.toml".into()];
+        let at = |file: usize, line| Place {
+            file: files[file].clone(),
+            line,
+            ..Place::default()
+        };
+        let problems = Problems::default();
+        problems.add(Problem::new(&at(1, 1), "third"));
+        problems.add(Problem::new(&at(0, 9), "second"));
+        problems.add(Problem::new(&at(0, 2), "first"));
+        problems.add(Problem::new(&at(0, 2), "first"));
+        let messages: Vec<String> = problems
+            .into_sorted(&files)
+            .into_iter()
+            .map(|problem| problem.message)
+            .collect();
+        assert_eq!(messages, ["first", "second", "third"]);
     }
 }

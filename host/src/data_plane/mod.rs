@@ -1,1 +1,11 @@
 //! Carries exchanges. Declared in the order a request meets them.
+//!
+//! Nothing here reads a file, waits on a lock or knows TOML: a worker is handed a [`Snapshot`](worker::Snapshot).
+
+pub(crate) mod worker; // one thread, its event loop and all that it owns
+pub(crate) mod accept; // take connections from the listeners
+mod stream; // a connection's two directions, and the clock on each wait
+mod buffers; // lent to connections while they need them
+mod downstream; // requests in, responses out
+pub(crate) mod exchange; // carry one request through, and its response back: start here
+pub(crate) mod upstream; // choose an endpoint, send, try again

@@ -1,5 +1,208 @@
 //! Text with variables, as in `https://$host$request_uri`: parsed once, rendered into a buffer.
 
+use std::fmt;
+
+use super::variable::{Source, Variable};
+
 /// Literal text and variables in turn.
+///
+/// As in nginx, a variable is `$name` or `${name}`, a name being letters, digits and `_`, and there is no way to write a `$`
+/// that is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template {}
+pub struct Template {
+    source: Box<str>,
+    parts: Box<[Part]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(Box<str>),
+    Variable(Variable),
+}
+
+/// What is wrong with a template's text; worded as [`Problem`](crate::config::problem::Problem) has it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TemplateError {
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Template {
+    pub fn parse(text: &str) -> Result<Template, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((literal, after)) = rest.split_once('$') {
+            if !literal.is_empty() {
+                parts.push(Part::Literal(literal.into()));
+            }
+            let (name, after) = split_name(after)?;
+            parts.push(Part::Variable(known(name)?));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Literal(rest.into()));
+        }
+        Ok(Template {
+            source: text.into(),
+            parts: parts.into(),
+        })
+    }
+
+    /// The text, if it contains no variable.
+    pub fn as_literal(&self) -> Option<&str> {
+        match &*self.parts {
+            [] => Some(""),
+            [Part::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Appends the text with the variables' values; one without a value leaves nothing, as in nginx.
+    pub fn render<S: Source + ?Sized>(&self, source: &S, out: &mut Vec<u8>) {
+        self.render_with(source, out, b"", |_, _| ());
+    }
+
+    /// As [`render`](Template::render), for logs: a variable without a value leaves `missing`, and after each value
+    /// `escape(out, start)` may change what `out` has from `start` on.
+    pub fn render_with<S: Source + ?Sized>(
+        &self,
+        source: &S,
+        out: &mut Vec<u8>,
+        missing: &[u8],
+        escape: impl Fn(&mut Vec<u8>, usize),
+    ) {
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Variable(variable) => {
+                    let start = out.len();
+                    if source.append(variable, out) {
+                        escape(out, start);
+                    } else {
+                        out.extend_from_slice(missing);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The text that was parsed.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)
+    }
+}
+
+/// The name after a `$`, and what follows it.
+fn split_name(after: &str) -> Result<(&str, &str), TemplateError> {
+    let braced = after.strip_prefix('{');
+    let text = braced.unwrap_or(after);
+    let end = text
+        .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let rest = match braced {
+        None => Some(rest),
+        Some(_) => rest.strip_prefix('}'),
+    };
+    match rest {
+        Some(rest) if !name.is_empty() => Ok((name, rest)),
+        Some(_) => Err(TemplateError {
+            message: "`$` without a variable's name".to_owned(),
+            hint: Some("write `$name` or `${name}`; a literal `$` is not possible".to_owned()),
+        }),
+        None => Err(TemplateError {
+            message: format!("the closing bracket of variable `${{{name}` is missing"),
+            hint: Some("a name has letters, digits and `_`: `${name}`".to_owned()),
+        }),
+    }
+}
+
+fn known(name: &str) -> Result<Variable, TemplateError> {
+    Variable::parse(name).ok_or_else(|| TemplateError {
+        message: format!("unknown variable `${name}`"),
+        hint: Variable::closest_name(name).map(|close| format!("did you mean `${close}`?")),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::http::variable::Variable;
+
+    /// Knows `$host` and an empty `$args`.
+    struct Example;
+
+    impl Source for Example {
+        fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+            match variable {
+                Variable::Host => out.extend_from_slice(b"ex.com"),
+                Variable::Args => (),
+                _ => return false,
+            }
+            true
+        }
+    }
+
+    fn rendered(text: &str) -> String {
+        let mut out = b">".to_vec();
+        Template::parse(text).unwrap().render(&Example, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn variables_are_replaced_by_their_values() {
+        assert_eq!(rendered("https://$host/x"), ">https://ex.com/x");
+        assert_eq!(rendered("${host}name$host"), ">ex.comnameex.com");
+        assert_eq!(rendered("[$args$http_x]"), ">[]");
+        assert_eq!(rendered("é{}"), ">é{}");
+    }
+
+    #[test]
+    fn a_missing_value_is_marked_and_a_value_is_escaped_where_asked() {
+        let mut out = Vec::new();
+        let template = Template::parse("$host,$args,$http_x").unwrap();
+        template.render_with(&Example, &mut out, b"-", |out, start| {
+            out[start..].make_ascii_uppercase()
+        });
+        assert_eq!(out, b"EX.COM,,-");
+    }
+
+    #[test]
+    fn text_without_variables_is_a_literal() {
+        assert_eq!(Template::parse("").unwrap().as_literal(), Some(""));
+        assert_eq!(Template::parse("a}{").unwrap().as_literal(), Some("a}{"));
+        assert_eq!(Template::parse("$host").unwrap().as_literal(), None);
+    }
+
+    #[test]
+    fn a_template_shows_the_text_it_was_parsed_from() {
+        assert_eq!(
+            Template::parse("a${host}$args").unwrap().to_string(),
+            "a${host}$args"
+        );
+    }
+
+    #[test]
+    fn a_dollar_needs_a_name() {
+        for text in ["$", "a$", "$$host", "$-", "${}", "5 $ each"] {
+            let error = Template::parse(text).unwrap_err();
+            assert_eq!(error.message, "`$` without a variable's name", "{text}");
+        }
+        for text in ["${host", "${host-x}", "${"] {
+            let error = Template::parse(text).unwrap_err();
+            assert!(error.message.contains("closing bracket"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_variable_is_named_with_the_one_that_may_be_meant() {
+        let error = Template::parse("$remote_adr").unwrap_err();
+        assert_eq!(error.message, "unknown variable `$remote_adr`");
+        assert_eq!(error.hint.as_deref(), Some("did you mean `$remote_addr`?"));
+        assert_eq!(Template::parse("$zzz").unwrap_err().hint, None);
+    }
+}

@@ -1,8 +1,35 @@
 //! Runs plugins. The only module that knows wasmtime.
+//!
+//! A [`Runtime`] loads [`Plugin`]s; a [`Balancer`] is a policy with its settings, and its fallback, over one fleet; a
+//! [`WorkerBalancer`] is a worker's way to it. Whatever a plugin does, `pick` answers with a candidate while there is one.
 
 use std::rc::Rc;
 
+use wasmtime::component::{ComponentType, Lift, Lower};
+
 use crate::http::variable::Source;
+
+mod engine_config; // how code is compiled and run; shared with the build script
+mod engine; // the engine, its clock, and the plugins at hand: start here
+mod component; // bytes become a plugin
+mod wasi; // a WASI that reaches nothing
+mod host_calls; // what plugins may ask of the host
+mod guest_log; // what plugins have to say
+mod limits; // what an instance may use up
+mod tally; // what plugins cost
+mod instance; // one instance and its calls
+mod seat; // keeps an instance through faults
+mod balancer; // a policy and its fallback
+mod error;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::balancer::{Balancer, WorkerBalancer};
+pub use self::component::Plugin;
+pub use self::engine::Runtime;
+pub use self::error::{ConfigureError, Fault, FaultKind, PluginError};
+pub use self::tally::Figures;
 
 /// What the host knows of the endpoints that one policy balances. Live figures, shared by all workers.
 pub trait Fleet: Send + Sync {
@@ -17,11 +44,13 @@ pub trait Fleet: Send + Sync {
 }
 
 /// One endpoint as a policy sees it: see `fleet.endpoint` in the WIT.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lower)]
+#[component(record)]
 pub struct EndpointView {
     pub server: String,
     pub address: String,
     pub weight: u32,
+    #[component(name = "max-fails")]
     pub max_fails: u32,
     pub down: bool,
     pub route: String,
@@ -49,3 +78,58 @@ pub trait Exchange: Source {
 
 /// The exchange at hand is shared between its task and the plugin call.
 pub type ExchangeAtHand = Rc<dyn Exchange>;
+
+/// One attempt for which an endpoint is wanted: see `balancer.pick` in the WIT.
+#[derive(Debug, Clone, Copy)]
+pub struct Pick {
+    /// Names the attempt; unique among a worker's attempts that have not ended.
+    pub lease: u64,
+    /// 0 for the first of an exchange, then 1, 2...
+    pub attempt: u32,
+    /// A monotonic clock, in microseconds.
+    pub now_us: u64,
+    /// Uniform over all 64 bits.
+    pub random: u64,
+}
+
+/// How many instances a policy wants: see `balancer.scope` in the WIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+pub enum Scope {
+    /// One per worker thread.
+    #[component(name = "worker")]
+    Worker,
+    /// One for the whole process.
+    #[component(name = "process")]
+    Process,
+}
+
+/// How an attempt ended: see `observer.ending` in the WIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub enum Ending {
+    #[component(name = "completed")]
+    Completed,
+    #[component(name = "failed")]
+    Failed,
+    #[component(name = "passed-over")]
+    PassedOver,
+    #[component(name = "abandoned")]
+    Abandoned,
+}
+
+/// What became of an attempt: see `observer.outcome` in the WIT. Times in microseconds, 0 for what was not reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lower)]
+#[component(record)]
+pub struct Outcome {
+    pub ending: Ending,
+    pub status: u16,
+    #[component(name = "connect-us")]
+    pub connect_us: u32,
+    #[component(name = "header-us")]
+    pub header_us: u32,
+    #[component(name = "total-us")]
+    pub total_us: u32,
+}

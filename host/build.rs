@@ -1,0 +1,179 @@
+//! Compiles the stock plugins into the host: `plugins/*` to core modules, these to components, these to machine code.
+//!
+//! The code runs on every machine of the target, not only on one like this: it uses the instructions that all of them have.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+#[path = "src/plugin/engine_config.rs"]
+mod engine_config;
+#[path = "build/versions.rs"]
+mod versions;
+
+/// What plugins are compiled to first. It has no WASI, and the stock plugins need none.
+const WASM: &str = "wasm32-unknown-unknown";
+
+#[allow(clippy::expect_used, reason = "a build script reports by panicking")]
+fn main() {
+    versions::export();
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the host lives in the workspace");
+    for path in ["plugins", "sdk/rust", "wit", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={}", workspace.join(path).display());
+    }
+    let out = PathBuf::from(variable("OUT_DIR"));
+    // Beside the profiles' own folders: all profiles share what is compiled here, and the outer cargo's lock is elsewhere.
+    let target = out
+        .ancestors()
+        .nth(4)
+        .expect("cargo's OUT_DIR is four levels below the target directory");
+    let target = target.join("plugins");
+
+    let names = stock_plugins(&workspace.join("plugins"));
+    compile_to_wasm(workspace, &target, &names);
+
+    let mut config = engine_config::engine_config();
+    config
+        .target(&variable("TARGET"))
+        .expect("wasmtime knows the target");
+    let engine = wasmtime::Engine::new(&config).expect("the engine's settings fit together");
+    let mut list = format!("pub(super) const NAMES: &[&str] = &{names:?};\n");
+    list.push_str("pub(super) const PLUGINS: &[(&str, &[u8])] = &[\n");
+    for name in &names {
+        let module = target
+            .join(WASM)
+            .join("plugin")
+            .join(format!("{}.wasm", name.replace('-', "_")));
+        let file = out.join(format!("{name}.cwasm"));
+        fs::write(&file, precompile(&engine, name, &module)).expect("OUT_DIR can be written to");
+        writeln!(list, "    ({name:?}, include_bytes!({file:?})),")
+            .expect("strings take what is written to them");
+    }
+    list.push_str("];\n");
+    fs::write(out.join("stock_plugins.rs"), list).expect("OUT_DIR can be written to");
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("cargo sets {name} for build scripts"))
+}
+
+/// The folders of `plugins`, sorted; each is a package of the same name.
+fn stock_plugins(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", folder.display()));
+    let mut names: Vec<String> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().join("Cargo.toml").is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// One cargo for all of them.
+fn compile_to_wasm(workspace: &Path, target: &Path, names: &[String]) {
+    let mut build = clean_command(&variable("CARGO"));
+    build.env("RUSTC", variable("RUSTC"));
+    build
+        .current_dir(workspace)
+        .args([
+            "build",
+            "--profile",
+            "plugin",
+            "--target",
+            WASM,
+            "--target-dir",
+        ])
+        .arg(target);
+    for name in names {
+        build.args(["-p", name]);
+    }
+    add_wasm_target();
+    let status = build
+        .status()
+        .unwrap_or_else(|error| panic!("cannot run {build:?}: {error}"));
+    assert!(
+        status.success(),
+        "the stock plugins do not compile: see above ({build:?})"
+    );
+}
+
+/// Installs the compile target where the toolchain lacks it.
+#[allow(clippy::expect_used, reason = "a build script reports by panicking")]
+fn add_wasm_target() {
+    let mut sysroot = clean_command(&variable("RUSTC"));
+    let sysroot = sysroot
+        .args(["--print", "sysroot"])
+        .output()
+        .expect("rustc runs: it compiled this script");
+    let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
+    if Path::new(&sysroot).join("lib/rustlib").join(WASM).is_dir() {
+        return;
+    }
+    let added = clean_command("rustup")
+        .args(["target", "add", WASM])
+        .status();
+    if !added.is_ok_and(|status| status.success()) {
+        panic!(
+            "the stock plugins need the compile target {WASM}: run `rustup target add {WASM}`, then build again"
+        );
+    }
+}
+
+/// A command that sees the user's environment, without what this build (or clippy, or a coverage tool) set for itself.
+fn clean_command(program: &str) -> Command {
+    // Where to find crates and toolchains, and how to reach registries: the user's, or the machine's.
+    const KEPT: &[&str] = &[
+        "CARGO_HOME",
+        "CARGO_NET_",
+        "CARGO_HTTP_",
+        "CARGO_REGISTRY_",
+        "CARGO_REGISTRIES_",
+        "CARGO_TERM_",
+    ];
+    const DROPPED: &[&str] = &[
+        "RUSTFLAGS",
+        "RUSTDOCFLAGS",
+        "RUSTC",
+        "RUSTDOC",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CLIPPY_ARGS",
+        "CLIPPY_CONF_DIR",
+        "MAKEFLAGS",
+        "MFLAGS",
+        "TARGET",
+        "HOST",
+        "PROFILE",
+        "OPT_LEVEL",
+        "DEBUG",
+        "OUT_DIR",
+        "NUM_JOBS",
+    ];
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let of_cargo = name.starts_with("CARGO") && !KEPT.iter().any(|kept| name.starts_with(kept));
+        if of_cargo || DROPPED.contains(&name.as_str()) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// The machine code of one plugin, as the host's engine takes it.
+fn precompile(engine: &wasmtime::Engine, name: &str, module: &Path) -> Vec<u8> {
+    let bytes = fs::read(module)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", module.display()));
+    let component = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(&bytes)
+        .and_then(|mut encoder| encoder.encode())
+        .unwrap_or_else(|error| panic!("plugin `{name}` is no component: {error:#}"));
+    engine
+        .precompile_component(&component)
+        .unwrap_or_else(|error| panic!("plugin `{name}` does not compile: {error:#}"))
+}

@@ -1,0 +1,186 @@
+//! `proxy` and `return`: what a route does.
+
+use super::headers::header_value;
+use super::upstream::Upstreams;
+use super::{Complaint, Reader, noted, template};
+use crate::config::declared::RETURN;
+use crate::config::model::{Action, PathPattern, Proxy, Return};
+use crate::config::problem::{Problem, suggestion};
+use crate::config::section::Section;
+use crate::config::tree::Node;
+
+/// Statuses that a client answers by going to `Location` (RFC 9110 section 15.4), those without a use of it left aside.
+const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+
+/// nginx closes the connection without an answer.
+const NGINX_CLOSE: u16 = 444;
+
+/// `None` where it cannot be told; the problem is noted.
+pub(super) fn action(
+    route: &Section<'_>,
+    path: &PathPattern,
+    upstreams: &mut Upstreams<'_>,
+    reader: Reader<'_>,
+) -> Option<Action> {
+    let answer = route
+        .table("return", &RETURN)
+        .and_then(|section| answer(&section));
+    let proxy = route
+        .text_given("proxy")
+        .and_then(|(text, node)| proxy(text, node, path, upstreams, reader));
+    let given = |name| route.entries().iter().find(|entry| entry.key == name);
+    match (given("proxy"), given("return")) {
+        (Some(_), Some(entry)) => {
+            let message = "a route has either `proxy` or `return`, not both";
+            reader.problems.add(Problem::new(&entry.key_place, message));
+        }
+        (None, None) => {
+            let problem = Problem::new(route.place, "the route has neither `proxy` nor `return`");
+            let hint = "say where its requests go, `proxy = \"backend\"`, or what to answer, `return = { status = 404 }`";
+            reader.problems.add(problem.hint(hint));
+        }
+        _ => {}
+    }
+    proxy.map(Action::Proxy).or(answer.map(Action::Return))
+}
+
+fn proxy(
+    text: &str,
+    node: &Node,
+    path: &PathPattern,
+    upstreams: &mut Upstreams<'_>,
+    reader: Reader<'_>,
+) -> Option<Proxy> {
+    if text.contains('$') {
+        let complaint = Complaint::new("variables in `proxy` are not available in this version");
+        reader.problems.add(complaint.at(&node.place));
+        return None;
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let index = upstreams.index(text);
+        if index.is_none() {
+            let complaint = Complaint::new(format!("unknown upstream `{text}`"));
+            let hint = if text.contains([':', '.']) {
+                format!("an address is written `http://{text}`")
+            } else {
+                suggestion(text, upstreams.names(), "upstreams")
+            };
+            reader.missing(complaint.hint(hint).at(&node.place));
+        }
+        return Some(Proxy {
+            upstream: index?,
+            uri: None,
+        });
+    };
+    let scheme_problem = match scheme {
+        "http" => None,
+        "https" => Some("`https://` to an upstream is not available in this version".to_owned()),
+        _ => Some(format!("unknown scheme `{scheme}` in `{text}`")),
+    };
+    if let Some(message) = scheme_problem {
+        reader.problems.add(Problem::new(&node.place, message));
+        return None;
+    }
+    let (authority, uri) = split_uri(rest);
+    let uri = match uri {
+        Some(uri) => Some(noted(checked_uri(uri, path), node, reader.problems)?),
+        None => None,
+    };
+    let upstream = match upstreams.of_address(authority, &node.place) {
+        Ok(index) => index,
+        Err(mut complaint) => {
+            let near = suggestion(authority, upstreams.names(), "");
+            if near.starts_with("did you mean") {
+                complaint.hint = Some(near);
+            }
+            reader.missing(complaint.at(&node.place));
+            return None;
+        }
+    };
+    Some(Proxy { upstream, uri })
+}
+
+/// Splits `backend/uri/` and nginx's `unix:/path/of.sock:/uri/`.
+fn split_uri(rest: &str) -> (&str, Option<&str>) {
+    if rest.starts_with("unix:") {
+        let colon = rest.match_indices(':').nth(1).map(|(at, _)| at);
+        return match colon {
+            Some(at) => (
+                rest.split_at(at).0,
+                rest.get(at + 1..).filter(|uri| !uri.is_empty()),
+            ),
+            None => (rest, None),
+        };
+    }
+    match rest.find('/') {
+        Some(at) => (rest.split_at(at).0, Some(rest.split_at(at).1)),
+        None => (rest, None),
+    }
+}
+
+fn checked_uri(uri: &str, path: &PathPattern) -> Result<String, Complaint> {
+    if matches!(path, PathPattern::Regex(_)) {
+        let message = format!("`proxy` cannot have a URI part (`{uri}`) where `path` is a regex");
+        return Err(Complaint::new(message)
+            .hint("there is no fixed part of the path that it could replace"));
+    }
+    if !uri.starts_with('/') || !uri.chars().all(|c| c.is_ascii_graphic() && c != '#') {
+        let complaint = Complaint::new(format!("`{uri}` is not the path of a URI"));
+        return Err(complaint.hint("encode what is not allowed in a URI as `%20`"));
+    }
+    Ok(uri.to_owned())
+}
+
+fn answer(section: &Section<'_>) -> Option<Return> {
+    let problems = section.problems;
+    let status: Option<u16> = section.get("status").map(|_| section.integer("status"));
+    let location = section
+        .text_given("location")
+        .and_then(|(text, node)| noted(header_value(text), node, problems));
+    let body = section.text_given("body");
+    let template = body.and_then(|(text, node)| noted(template(text), node, problems));
+    if let Some((text, node)) = section.text_given("content_type") {
+        let literal = header_value(text).and_then(|template| match template.as_literal() {
+            Some(_) if !text.is_empty() => Ok(()),
+            _ => Err(Complaint::new(
+                "`content_type` must be a media type, such as `text/plain`",
+            )),
+        });
+        noted(literal, node, problems);
+    }
+    let with_location = section.get("location").is_some();
+    let without_body = matches!(status, Some(204 | 304));
+    let complaint = match status {
+        None if !with_location && body.is_none() => Some(
+            Complaint::new("`return` says nothing")
+                .hint("give it a `status`, a `location` or a `body`"),
+        ),
+        Some(NGINX_CLOSE) => Some(Complaint::new(
+            "closing without an answer (444) is not available in this version",
+        )),
+        Some(status) if with_location && !REDIRECTS.contains(&status) && status != 0 => {
+            let complaint =
+                Complaint::new(format!("status {status} does not go with a `location`"));
+            Some(complaint.hint("a redirect is 301, 302, 303, 307 or 308"))
+        }
+        Some(status) if !with_location && REDIRECTS.contains(&status) => Some(Complaint::new(
+            format!("status {status} needs a `location`"),
+        )),
+        Some(status) if without_body && body.is_some() => Some(Complaint::new(format!(
+            "an answer of status {status} has no `body`"
+        ))),
+        _ => None,
+    };
+    if let Some(complaint) = complaint {
+        let place = section
+            .get("status")
+            .map_or(section.place, |node| &node.place);
+        problems.add(complaint.at(place));
+    }
+    Some(Return {
+        status: status.unwrap_or(if with_location { 302 } else { 200 }),
+        body: template,
+        content_type: section.text("content_type").to_owned(),
+        location,
+    })
+}

@@ -1,0 +1,168 @@
+//! `request_headers` and `response_headers`.
+
+use super::{Complaint, noted, template};
+use crate::config::declared::HEADERS;
+use crate::config::model::{HeaderChange, HeaderOperation};
+use crate::config::problem::{Place, Problem};
+use crate::config::section::Section;
+use crate::config::tree::{Node, Value};
+use crate::http::template::Template;
+
+/// Headers that frame a message or belong to one connection (RFC 9110 section 7.6.1): the proxy writes them itself, and a
+/// value of somebody else's would let two peers disagree on where a message ends.
+const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Request,
+    Response,
+}
+
+/// In the order they are made: what is removed, what is set, what is added.
+pub(super) fn changes(route: &Section<'_>, side: Side) -> Vec<HeaderChange> {
+    let key = match side {
+        Side::Request => "request_headers",
+        Side::Response => "response_headers",
+    };
+    let Some(section) = route.table(key, &HEADERS) else {
+        return Vec::new();
+    };
+    let mut reading = Reading {
+        section,
+        side,
+        changes: Vec::new(),
+    };
+    for (name, node) in section.texts("remove") {
+        reading.change(name, &node.place, HeaderOperation::Remove);
+    }
+    for entry in section.named("set") {
+        match entry.node.as_text() {
+            Some(text) => reading.value(
+                &entry.key,
+                &entry.key_place,
+                text,
+                &entry.node,
+                HeaderOperation::Set,
+            ),
+            None => not_a_value(&section, &entry.node, &entry.key, "a string"),
+        }
+    }
+    for entry in section.named("add") {
+        let values = match &entry.node.value {
+            Value::Array(items) => items.as_slice(),
+            _ => std::slice::from_ref(&entry.node),
+        };
+        for node in values {
+            match node.as_text() {
+                Some(text) => reading.value(
+                    &entry.key,
+                    &entry.key_place,
+                    text,
+                    node,
+                    HeaderOperation::Add,
+                ),
+                None => not_a_value(&section, node, &entry.key, "a string or a list of strings"),
+            }
+        }
+    }
+    reading.changes
+}
+
+struct Reading<'a> {
+    section: Section<'a>,
+    side: Side,
+    changes: Vec<HeaderChange>,
+}
+
+impl Reading<'_> {
+    fn value(
+        &mut self,
+        name: &str,
+        name_place: &Place,
+        text: &str,
+        node: &Node,
+        operation: fn(Template) -> HeaderOperation,
+    ) {
+        if let Some(template) = noted(header_value(text), node, self.section.problems) {
+            self.change(name, name_place, operation(template));
+        }
+    }
+
+    fn change(&mut self, name: &str, place: &Place, operation: HeaderOperation) {
+        if let Err(complaint) = header_name(name, self.side, &operation) {
+            self.section.problems.add(complaint.at(place));
+        }
+        let set_twice = |change: &HeaderChange| {
+            matches!(
+                (&change.operation, &operation),
+                (HeaderOperation::Set(_), HeaderOperation::Set(_))
+            ) && change.name.eq_ignore_ascii_case(name)
+        };
+        if self.changes.iter().any(set_twice) {
+            self.section
+                .problems
+                .add(Problem::new(place, format!("header `{name}` is set twice")));
+        }
+        self.changes.push(HeaderChange {
+            name: name.to_owned(),
+            operation,
+        });
+    }
+}
+
+/// A name that HTTP allows (RFC 9110 section 5.6.2) and that is the user's to change.
+fn header_name(name: &str, side: Side, operation: &HeaderOperation) -> Result<(), Complaint> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        let complaint = Complaint::new(format!("`{name}` cannot be the name of a header"));
+        return Err(complaint.hint("a name has letters, digits and `-`"));
+    }
+    let lower = name.to_ascii_lowercase();
+    if FRAMING.contains(&lower.as_str()) {
+        let complaint = Complaint::new(format!("header `{name}` cannot be changed"));
+        return Err(complaint.hint(match lower.as_str() {
+            "connection" | "upgrade" => {
+                "it belongs to one connection; upgrades such as WebSocket pass without it"
+            }
+            _ => {
+                "it frames the message or belongs to one connection, so the proxy writes it itself"
+            }
+        }));
+    }
+    if lower == "host" && side == Side::Request && !matches!(operation, HeaderOperation::Set(_)) {
+        let complaint = Complaint::new("header `Host` can only be set");
+        return Err(complaint.hint("a request has exactly one"));
+    }
+    Ok(())
+}
+
+/// A template whose text HTTP allows (RFC 9110 section 5.5).
+pub(super) fn header_value(text: &str) -> Result<Template, Complaint> {
+    if let Some(control) = text.chars().find(|c| c.is_control() && *c != '\t') {
+        let complaint = Complaint::new(format!("a header's value cannot contain {control:?}"));
+        return Err(complaint.hint("only visible characters, spaces and tabs are possible"));
+    }
+    if text.trim_matches([' ', '\t']) != text {
+        return Err(Complaint::new(
+            "a header's value cannot begin or end with a space",
+        ));
+    }
+    template(text)
+}
+
+fn not_a_value(section: &Section<'_>, node: &Node, name: &str, expected: &str) {
+    if !matches!(node.value, Value::Unusable) {
+        let message = format!("`{name}` must be {expected}, not {}", node.type_name());
+        section.problems.add(Problem::new(&node.place, message));
+    }
+}

@@ -1,0 +1,124 @@
+//! From the tree as written to the model as meant. Start here; each part of the file has a module of its own.
+
+mod address;
+mod log;
+mod server;
+mod policy;
+mod plugin;
+mod upstream;
+mod pattern;
+mod headers;
+mod action;
+mod route;
+
+use std::path::{Path, PathBuf};
+
+use super::declared::{ROOT, SERVER};
+use super::files::Document;
+use super::machine::Machine;
+use super::model::Config;
+use super::problem::{Place, Problem, Problems};
+use super::section::Section;
+use super::tree::Node;
+use crate::http::template::Template;
+
+/// The whole file. What comes back is only worth anything if no problem was noted.
+pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Problems) -> Config {
+    let file = document.files.first().cloned().unwrap_or_default();
+    let start = Place {
+        file,
+        ..Place::default()
+    };
+    let root = Section::of(&document.root, &start, &ROOT, problems);
+    let reader = Reader {
+        machine,
+        problems,
+        complete: document.complete,
+    };
+
+    let server = root.table("server", &SERVER);
+    let server = server.unwrap_or_else(|| Section::of(&[], &start, &SERVER, problems));
+    let listeners = server::listeners(&root, &server);
+    if listeners.is_empty() && root.get("listen").is_none() {
+        let problem = Problem::new(&start, "no `[[listen]]`: nothing would be served");
+        reader.missing(problem.hint("begin with `[[listen]]` and `address = \"127.0.0.1:8080\"`"));
+    }
+    let policies = policy::Policies::new(&root);
+    let plugins = plugin::plugins(&root, &policies, reader);
+    let mut upstreams = upstream::Upstreams::named(&root, &policies, reader);
+    let routes = route::routes(&root, &listeners, &mut upstreams, reader);
+    Config {
+        server: server::server(&server),
+        listeners,
+        upstreams: upstreams.list,
+        routes,
+        plugins,
+    }
+}
+
+/// What all parts need beside their section.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    machine: &'a dyn Machine,
+    problems: &'a Problems,
+    complete: bool,
+}
+
+impl Reader<'_> {
+    /// Notes that something is not there, unless it may stand in a file that could not be read.
+    fn missing(&self, problem: Problem) {
+        if self.complete {
+            self.problems.add(problem);
+        }
+    }
+}
+
+/// A message for the user, and perhaps a hint, about a value whose place the caller knows.
+#[derive(Debug, PartialEq, Eq)]
+struct Complaint {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Complaint {
+    fn new(message: impl Into<String>) -> Complaint {
+        Complaint {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Complaint {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn at(self, place: &Place) -> Problem {
+        Problem {
+            place: place.clone(),
+            message: self.message,
+            hint: self.hint,
+        }
+    }
+}
+
+/// The value, or `None` and a problem.
+fn noted<T>(result: Result<T, Complaint>, node: &Node, problems: &Problems) -> Option<T> {
+    result
+        .map_err(|complaint| problems.add(complaint.at(&node.place)))
+        .ok()
+}
+
+fn template(text: &str) -> Result<Template, Complaint> {
+    Template::parse(text).map_err(|error| Complaint {
+        message: error.message,
+        hint: error.hint,
+    })
+}
+
+/// A path relative to the file that names it, made absolute: it stays the same wherever the process goes.
+fn beside(place: &Place, path: &str) -> PathBuf {
+    let directory = Path::new(&*place.file).parent().unwrap_or(Path::new(""));
+    let path = directory.join(path);
+    std::path::absolute(&path).unwrap_or(path)
+}

@@ -1,0 +1,109 @@
+//! `[plugin.NAME]`. Whether the file holds a policy is for those who load it to say.
+
+use super::policy::Policies;
+use super::{Complaint, Reader, beside};
+use crate::config::declared::{LIMITS, PLUGIN, STOCK_POLICIES};
+use crate::config::model::{Plugin, PluginLimits};
+use crate::config::problem::{Place, Problem};
+use crate::config::section::Section;
+
+pub(super) fn plugins(
+    root: &Section<'_>,
+    policies: &Policies<'_>,
+    reader: Reader<'_>,
+) -> Vec<Plugin> {
+    let mut plugins = Vec::new();
+    let mut fallback_places = Vec::new();
+    for entry in root.named("plugin") {
+        if STOCK_POLICIES.contains(&entry.key.as_str()) {
+            let complaint =
+                Complaint::new(format!("`{}` is the name of a stock policy", entry.key));
+            let problem = complaint
+                .hint("give yours another name")
+                .at(&entry.key_place);
+            reader.problems.add(problem);
+        }
+        if entry.key.is_empty() {
+            reader.problems.add(Problem::new(
+                &entry.key_place,
+                "a plugin's name cannot be empty",
+            ));
+        }
+        let Some(section) = Section::open(&entry.node, &PLUGIN, reader.problems) else {
+            continue;
+        };
+        let (plugin, fallback_place) = plugin(&entry.key, &section, policies, reader);
+        plugins.push(plugin);
+        fallback_places.push(fallback_place);
+    }
+    for (index, place) in fallback_places.into_iter().enumerate() {
+        if let Some(circle) = circle(&plugins, index) {
+            reader.problems.add(Problem::new(
+                &place,
+                format!("fallbacks go in a circle: {circle}"),
+            ));
+        }
+    }
+    plugins
+}
+
+fn plugin(
+    name: &str,
+    section: &Section<'_>,
+    policies: &Policies<'_>,
+    reader: Reader<'_>,
+) -> (Plugin, Place) {
+    section.required("file");
+    let (file, place) = match section.text_given("file") {
+        Some((text, node)) => {
+            if text.is_empty() {
+                reader
+                    .problems
+                    .add(Problem::new(&node.place, "the plugin's path is empty"));
+            }
+            (beside(&node.place, text), node.place.clone())
+        }
+        None => Default::default(),
+    };
+    let fallback_place = match section.text_given("fallback") {
+        Some((fallback, node)) => {
+            policies.check(fallback, node, reader);
+            node.place.clone()
+        }
+        None => section.place.clone(),
+    };
+    let limits = section.table("limits", &LIMITS);
+    let limits =
+        limits.unwrap_or_else(|| Section::of(&[], section.place, &LIMITS, reader.problems));
+    let plugin = Plugin {
+        name: name.to_owned(),
+        file,
+        fallback: section.text("fallback").to_owned(),
+        limits: PluginLimits {
+            memory: limits.size("memory"),
+            deadline: limits.duration("deadline"),
+        },
+        place,
+    };
+    (plugin, fallback_place)
+}
+
+/// `a -> b -> a`, if following the fallbacks leads back to where it began.
+fn circle(plugins: &[Plugin], start: usize) -> Option<String> {
+    let first = plugins.get(start)?;
+    let mut way = vec![first.name.as_str()];
+    let mut at = first;
+    while let Some(next) = plugins.iter().find(|plugin| plugin.name == at.fallback) {
+        let passed = way.contains(&next.name.as_str());
+        way.push(&next.name);
+        if next.name == first.name {
+            return Some(way.join(" -> "));
+        }
+        if passed {
+            // A circle further on, which does not lead through here.
+            return None;
+        }
+        at = next;
+    }
+    None
+}

@@ -1,0 +1,160 @@
+//! `[[route]]`.
+
+use std::collections::HashMap;
+
+use super::headers::{Side, changes};
+use super::upstream::Upstreams;
+use super::{Complaint, Reader, action, address, log, noted, pattern};
+use crate::config::declared::ROUTE;
+use crate::config::model::{HostPattern, Listener, PathPattern, Route};
+use crate::config::problem::{Place, Problem, suggestion};
+use crate::config::section::Section;
+use crate::config::tree::{Node, Value};
+
+pub(super) fn routes(
+    root: &Section<'_>,
+    listeners: &[Listener],
+    upstreams: &mut Upstreams<'_>,
+    reader: Reader<'_>,
+) -> Vec<Route> {
+    let mut routes = Vec::new();
+    let mut first_places = FirstPlaces::default();
+    for node in root.list("route") {
+        let Some(section) = Section::open(node, &ROUTE, reader.problems) else {
+            continue;
+        };
+        let listening = listening(&section, listeners, reader);
+        let path = path(&section);
+        let action = action::action(&section, &path, upstreams, reader);
+        let request_headers = changes(&section, Side::Request);
+        let response_headers = changes(&section, Side::Response);
+        let access_log = log::access_log(&section);
+        let client_max_body_size = section
+            .get("client_max_body_size")
+            .map(|_| Some(section.size("client_max_body_size")).filter(|size| *size > 0));
+        for host in hosts(&section) {
+            first_places.note(&listening, &host, &path, section.place, reader);
+            let Some(action) = action.clone() else {
+                continue;
+            };
+            routes.push(Route {
+                listeners: listening.clone(),
+                host,
+                path: path.clone(),
+                action,
+                request_headers: request_headers.clone(),
+                response_headers: response_headers.clone(),
+                access_log: access_log.clone(),
+                client_max_body_size,
+            });
+        }
+    }
+    routes
+}
+
+/// Indexes of the listeners named, in their order; all where none is.
+fn listening(section: &Section<'_>, listeners: &[Listener], reader: Reader<'_>) -> Vec<usize> {
+    if section.get("listen").is_none() {
+        return (0..listeners.len()).collect();
+    }
+    let mut indexes = Vec::new();
+    for (text, node) in section.texts("listen") {
+        let Some(address) = noted(address::to_listen_on(text), node, reader.problems) else {
+            continue;
+        };
+        let before = indexes.len();
+        let all = listeners.iter().enumerate();
+        indexes.extend(
+            all.filter(|(_, listener)| listener.address == address)
+                .map(|(index, _)| index),
+        );
+        if indexes.len() == before {
+            let known: Vec<String> = listeners
+                .iter()
+                .map(|listener| listener.address.to_string())
+                .collect();
+            let complaint = Complaint::new(format!("no listener has the address `{text}`"));
+            let hint = suggestion(text, known.iter().map(String::as_str), "listeners");
+            reader.missing(complaint.hint(hint).at(&node.place));
+        }
+    }
+    not_empty(section, "listen");
+    indexes.sort_unstable();
+    indexes.dedup();
+    indexes
+}
+
+fn hosts(section: &Section<'_>) -> Vec<HostPattern> {
+    if section.get("host").is_none() {
+        return vec![HostPattern::Any];
+    }
+    not_empty(section, "host");
+    let texts = section.texts("host").into_iter();
+    let patterns =
+        texts.filter_map(|(text, node)| noted(pattern::hosts(text), node, section.problems));
+    patterns.flatten().collect()
+}
+
+/// A route of no listener or no host would never be found.
+fn not_empty(section: &Section<'_>, name: &str) {
+    if let Some(Node {
+        place,
+        value: Value::Array(items),
+    }) = section.get(name)
+        && items.is_empty()
+    {
+        let problem = Problem::new(place, format!("`{name}` is an empty list"));
+        section
+            .problems
+            .add(problem.hint("leave it out to match any"));
+    }
+}
+
+fn path(section: &Section<'_>) -> PathPattern {
+    let anywhere = || PathPattern::Prefix("/".to_owned());
+    match section.text_given("path") {
+        Some((text, node)) => {
+            noted(pattern::path(text), node, section.problems).unwrap_or_else(anywhere)
+        }
+        None => anywhere(),
+    }
+}
+
+/// Where each listener, host and path was met first.
+#[derive(Default)]
+struct FirstPlaces<'a>(HashMap<(usize, String, String), &'a Place>);
+
+impl<'a> FirstPlaces<'a> {
+    fn note(
+        &mut self,
+        listeners: &[usize],
+        host: &HostPattern,
+        path: &PathPattern,
+        place: &'a Place,
+        reader: Reader<'_>,
+    ) {
+        // As in nginx, `^~` makes no other location of the same prefix.
+        let path = match path {
+            PathPattern::PrefixNoRegex(prefix) => prefix.clone(),
+            path => path.spelling(),
+        };
+        for listener in listeners {
+            let key = (*listener, host.spelling(), path.clone());
+            let first = *self.0.entry(key).or_insert(place);
+            if std::ptr::eq(first, place) {
+                continue;
+            }
+            let host = match host {
+                HostPattern::Any => "any host".to_owned(),
+                host => format!("host `{}`", host.spelling()),
+            };
+            let problem = Problem::new(
+                place,
+                format!("duplicate route for {host} and path `{path}`"),
+            );
+            reader
+                .problems
+                .add(problem.hint(format!("the first is at {}:{}", first.file, first.line)));
+        }
+    }
+}

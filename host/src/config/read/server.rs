@@ -1,0 +1,112 @@
+//! `[server]` and `[[listen]]`.
+
+use ipnet::IpNet;
+
+use super::{Complaint, address, log, noted};
+use crate::config::declared::LISTEN;
+use crate::config::model::{Address, Listener, Server};
+use crate::config::problem::{Place, Problem};
+use crate::config::section::Section;
+use crate::config::tree::Node;
+
+pub(super) fn server(section: &Section<'_>) -> Server {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Server {
+        workers: count(section, "workers").unwrap_or(cores),
+        trusted_proxies: trusted_proxies(section),
+        access_log: log::access_log(section).unwrap_or_else(|| Some(log::default_access_log())),
+        error_log: log::error_log(section),
+        max_connections: count(section, "max_connections"),
+        shutdown_timeout: Some(section.duration("shutdown_timeout"))
+            .filter(|timeout| !timeout.is_zero()),
+    }
+}
+
+/// `"auto"` (and no value at all) is `None`.
+fn count(section: &Section<'_>, name: &str) -> Option<usize> {
+    let node = section.get(name)?;
+    if node.as_text() == Some("auto") {
+        return None;
+    }
+    section
+        .integer_of(node, name)
+        .and_then(|count| usize::try_from(count).ok())
+}
+
+fn trusted_proxies(section: &Section<'_>) -> Vec<IpNet> {
+    let network = |(text, node): (&str, &Node)| {
+        let parsed = text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse().map(|ip: std::net::IpAddr| ip.into()));
+        let parsed = parsed.map_err(|_| {
+            Complaint::new(format!("`{text}` is not an address or a network"))
+                .hint("write it as `10.0.0.1`, `10.0.0.0/8` or `2001:db8::/32`")
+        });
+        noted(parsed, node, section.problems)
+    };
+    section
+        .texts("trusted_proxies")
+        .into_iter()
+        .filter_map(network)
+        .collect()
+}
+
+pub(super) fn listeners(root: &Section<'_>, server: &Section<'_>) -> Vec<Listener> {
+    // Read here too, so that what is wrong in `[server]` is noted even if every listener has its own value.
+    let nowhere = Address::Tcp(([0, 0, 0, 0], 0).into());
+    listener(server, nowhere);
+
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut places: Vec<(Address, &Place)> = Vec::new();
+    for node in root.list("listen") {
+        let Some(section) = Section::open(node, &LISTEN, root.problems) else {
+            continue;
+        };
+        let section = section.with_parent(server);
+        section.required("address");
+        let given = section.text_given("address").and_then(|(text, node)| {
+            Some((
+                noted(address::to_listen_on(text), node, root.problems)?,
+                node,
+            ))
+        });
+        let (address, place) = match given {
+            Some((address, node)) => (address, &node.place),
+            // Goes on with no address, for the other keys' sake.
+            None => (Address::Tcp(([0, 0, 0, 0], 0).into()), &node.place),
+        };
+        let chosen_by_the_kernel = matches!(&address, Address::Tcp(socket) if socket.port() == 0);
+        match places
+            .iter()
+            .find(|(known, _)| *known == address && !chosen_by_the_kernel)
+        {
+            Some((_, first)) => {
+                let problem = Problem::new(place, format!("duplicate listen address `{address}`"));
+                root.problems
+                    .add(problem.hint(format!("the first is at {}:{}", first.file, first.line)));
+            }
+            None => places.push((address.clone(), place)),
+        }
+        listeners.push(listener(&section, address));
+    }
+    listeners
+}
+
+/// The keys that `[[listen]]` shares with `[server]`.
+fn listener(section: &Section<'_>, address: Address) -> Listener {
+    let body_size = section.size("client_max_body_size");
+    Listener {
+        address,
+        access_log: log::access_log(section).unwrap_or_else(|| Some(log::default_access_log())),
+        backlog: section.integer("backlog"),
+        keepalive_timeout: section.duration("keepalive_timeout"),
+        keepalive_requests: section.integer("keepalive_requests"),
+        keepalive_time: section.duration("keepalive_time"),
+        client_header_timeout: section.duration("client_header_timeout"),
+        client_body_timeout: section.duration("client_body_timeout"),
+        send_timeout: section.duration("send_timeout"),
+        client_max_body_size: Some(body_size).filter(|size| *size > 0),
+        client_header_size: section.buffer_size("client_header_size"),
+        max_headers: section.integer("max_headers"),
+    }
+}

@@ -1,0 +1,297 @@
+//! `[upstream.NAME]`, and the upstreams that a route's `proxy` brings about by naming an address.
+
+use std::time::Duration;
+
+use super::policy::{Policies, policy};
+use super::{Complaint, Reader, address, noted};
+use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_SERVER};
+use crate::config::key::Default;
+use crate::config::model::{NextConditions, NextUpstream, Upstream, UpstreamServer};
+use crate::config::problem::{Place, Problem};
+use crate::config::section::{Section, unknown_word};
+use crate::config::tree::{Node, Value};
+
+/// nginx refuses `backup` with these: they have no second list to go on with.
+const POLICIES_WITHOUT_BACKUP: [&str; 3] = ["hash", "ip_hash", "random"];
+
+pub(super) struct Upstreams<'a> {
+    pub(super) list: Vec<Upstream>,
+    policies: &'a Policies<'a>,
+    reader: Reader<'a>,
+}
+
+impl<'a> Upstreams<'a> {
+    /// Those of `[upstream.NAME]`, in file order, whatever problems they have: routes may name them.
+    pub(super) fn named(
+        root: &Section<'a>,
+        policies: &'a Policies<'a>,
+        reader: Reader<'a>,
+    ) -> Self {
+        let mut upstreams = Upstreams {
+            list: Vec::new(),
+            policies,
+            reader,
+        };
+        for entry in root.named("upstream") {
+            if !is_name(&entry.key) {
+                let complaint =
+                    Complaint::new(format!("`{}` cannot be an upstream's name", entry.key));
+                let hint = "a name has no spaces, no `$` and no `/`";
+                reader
+                    .problems
+                    .add(complaint.hint(hint).at(&entry.key_place));
+            }
+            let section = Section::open(&entry.node, &UPSTREAM, reader.problems);
+            let (section, servers) = match section {
+                Some(section) => (section, servers(&section, reader)),
+                None => (
+                    Section::of(&[], &entry.node.place, &UPSTREAM, reader.problems),
+                    Vec::new(),
+                ),
+            };
+            let upstream = upstream(&entry.key, &section, servers, policies, reader);
+            check_backups(&upstream, section.get("servers"), reader);
+            upstreams.list.push(upstream);
+        }
+        upstreams
+    }
+
+    pub(super) fn index(&self, name: &str) -> Option<usize> {
+        self.list.iter().position(|upstream| upstream.name == name)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|upstream| upstream.name.as_str())
+    }
+
+    /// The group of one server that `http://ADDRESS` stands for, made when it is first met.
+    pub(super) fn of_address(&mut self, spelling: &str, place: &Place) -> Result<usize, Complaint> {
+        if let Some(index) = self.index(spelling) {
+            return Ok(index);
+        }
+        let addresses = address::to_connect_to(spelling, self.reader)?;
+        let problems = self.reader.problems;
+        let server = UpstreamServer {
+            spelling: spelling.to_owned(),
+            addresses,
+            place: place.clone(),
+            ..server_options(&Section::of(&[], place, &UPSTREAM_SERVER, problems))
+        };
+        let section = Section::of(&[], place, &UPSTREAM, problems);
+        self.list.push(upstream(
+            spelling,
+            &section,
+            vec![server],
+            self.policies,
+            self.reader,
+        ));
+        Ok(self.list.len() - 1)
+    }
+}
+
+/// Names stand in `proxy` and in logs. An address with a port, or a socket, is possible: `waypost show` writes groups
+/// of one server so.
+fn is_name(name: &str) -> bool {
+    let path_allowed = name.starts_with("unix:/");
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_graphic() && c != '$' && (c != '/' || path_allowed))
+}
+
+fn upstream(
+    name: &str,
+    section: &Section<'_>,
+    servers: Vec<UpstreamServer>,
+    policies: &Policies<'_>,
+    reader: Reader<'_>,
+) -> Upstream {
+    Upstream {
+        name: name.to_owned(),
+        policy: policy(section, policies, reader),
+        servers,
+        keepalive: section.integer("keepalive"),
+        keepalive_requests: section.integer("keepalive_requests"),
+        keepalive_time: section.duration("keepalive_time"),
+        keepalive_timeout: section.duration("keepalive_timeout"),
+        connect_timeout: section.duration("connect_timeout"),
+        send_timeout: section.duration("send_timeout"),
+        read_timeout: section.duration("read_timeout"),
+        next_upstream: NextUpstream {
+            conditions: next_conditions(section),
+            tries: section.integer("next_upstream_tries"),
+            timeout: section.duration("next_upstream_timeout"),
+        },
+        body_buffer_size: section.buffer_size("body_buffer_size"),
+        response_header_size: section.buffer_size("response_header_size"),
+    }
+}
+
+fn servers(section: &Section<'_>, reader: Reader<'_>) -> Vec<UpstreamServer> {
+    section.required("servers");
+    section
+        .list("servers")
+        .iter()
+        .filter_map(|node| server(node, section, reader))
+        .collect()
+}
+
+fn server(node: &Node, upstream: &Section<'_>, reader: Reader<'_>) -> Option<UpstreamServer> {
+    let problems = reader.problems;
+    let (section, address) = match &node.value {
+        Value::Text(text) | Value::Environment(text) => (
+            Section::of(&[], &node.place, &UPSTREAM_SERVER, problems),
+            Some((text.as_str(), node)),
+        ),
+        Value::Table(_) => {
+            let section = Section::open(node, &UPSTREAM_SERVER, problems)?;
+            section.required("address");
+            (section, section.text_given("address"))
+        }
+        Value::Unusable => return None,
+        _ => {
+            upstream.wrong_item(node, "servers");
+            return None;
+        }
+    };
+    let options = server_options(&section);
+    let (spelling, address) = address?;
+    let addresses = noted(address::to_connect_to(spelling, reader), address, problems)?;
+    Some(UpstreamServer {
+        spelling: spelling.to_owned(),
+        addresses,
+        place: node.place.clone(),
+        ..options
+    })
+}
+
+/// A server but for its address.
+fn server_options(section: &Section<'_>) -> UpstreamServer {
+    let fail_timeout = section.duration("fail_timeout");
+    if fail_timeout.subsec_nanos() > 0
+        && let Some(node) = section.get("fail_timeout")
+    {
+        let complaint = Complaint::new("`fail_timeout` must be whole seconds");
+        section.problems.add(
+            complaint
+                .hint("failures are counted by the second, as in nginx")
+                .at(&node.place),
+        );
+    }
+    UpstreamServer {
+        spelling: String::new(),
+        addresses: Vec::new(),
+        weight: section.integer("weight"),
+        max_fails: section.integer("max_fails"),
+        fail_timeout: Duration::from_secs(fail_timeout.as_secs()),
+        max_conns: section.integer("max_conns"),
+        backup: section.boolean("backup"),
+        down: section.boolean("down"),
+        route: section.text("route").to_owned(),
+        place: section.place.clone(),
+    }
+}
+
+/// Notes what nginx refuses about the servers as a whole.
+fn check_backups(upstream: &Upstream, servers: Option<&Node>, reader: Reader<'_>) {
+    let Upstream {
+        name,
+        policy,
+        servers: list,
+        ..
+    } = upstream;
+    let Some(node) = servers else { return };
+    if let Value::Array(items) = &node.value
+        && items.is_empty()
+    {
+        reader.missing(Problem::new(
+            &node.place,
+            format!("no servers in upstream `{name}`"),
+        ));
+    }
+    if !list.is_empty() && list.iter().all(|server| server.backup) {
+        let message = format!("all servers in upstream `{name}` are `backup`");
+        reader.missing(Problem::new(&node.place, message).hint("at least one must be asked first"));
+    }
+    if POLICIES_WITHOUT_BACKUP.contains(&policy.plugin.as_str()) {
+        for server in list.iter().filter(|server| server.backup) {
+            let message = format!(
+                "balancing method `{}` does not support `backup`",
+                policy.plugin
+            );
+            reader.problems.add(Problem::new(&server.place, message));
+        }
+    }
+}
+
+fn next_conditions(section: &Section<'_>) -> NextConditions {
+    let mut conditions = NextConditions::default();
+    let words: Vec<&str> = match section.get("next_upstream") {
+        None => match section.default("next_upstream") {
+            Default::Words(words) => words.to_vec(),
+            _ => Vec::new(),
+        },
+        Some(node) if node.as_text() == Some("off") => Vec::new(),
+        Some(Node {
+            value: Value::Array(_),
+            ..
+        }) => {
+            let known = |(word, node): (&'_ str, &Node)| {
+                let known = NEXT_CONDITIONS.into_iter().find(|known| *known == word);
+                if known.is_none() {
+                    section.problems.add(unknown_word(
+                        node,
+                        "next_upstream",
+                        word,
+                        &NEXT_CONDITIONS,
+                    ));
+                }
+                known
+            };
+            section
+                .texts("next_upstream")
+                .into_iter()
+                .filter_map(known)
+                .collect()
+        }
+        Some(node) => {
+            let complaint = Complaint::new("`next_upstream` must be `\"off\"` or a list");
+            let hint = r#"write it as `["error", "timeout", "http_503"]`"#;
+            section.problems.add(complaint.hint(hint).at(&node.place));
+            Vec::new()
+        }
+    };
+    for word in words {
+        if let Some(condition) = conditions.by_name(word) {
+            *condition = true;
+        }
+    }
+    conditions
+}
+
+impl NextConditions {
+    fn by_name(&mut self, name: &str) -> Option<&mut bool> {
+        Some(match name {
+            "error" => &mut self.error,
+            "timeout" => &mut self.timeout,
+            "invalid_header" => &mut self.invalid_header,
+            "http_500" => &mut self.http_500,
+            "http_502" => &mut self.http_502,
+            "http_503" => &mut self.http_503,
+            "http_504" => &mut self.http_504,
+            "http_403" => &mut self.http_403,
+            "http_404" => &mut self.http_404,
+            "http_429" => &mut self.http_429,
+            "non_idempotent" => &mut self.non_idempotent,
+            _ => return None,
+        })
+    }
+
+    /// The conditions as the file names them.
+    pub fn names(mut self) -> Vec<&'static str> {
+        NEXT_CONDITIONS
+            .into_iter()
+            .filter(|name| self.by_name(name).is_some_and(|condition| *condition))
+            .collect()
+    }
+}

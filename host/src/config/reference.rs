@@ -1,0 +1,105 @@
+//! The reference part of `docs/configuration.md`, made from the declarations so that it cannot go stale.
+
+use std::fmt::Write as _;
+
+use super::declared::{LISTENER_SHARED, ROOT};
+use super::key::{Default, Key, Kind, Table};
+
+/// Every table of the file as a section of Markdown.
+pub fn reference() -> String {
+    let mut tables: Vec<&'static Table> = Vec::new();
+    collect(&ROOT, &mut tables);
+    let mut out = String::new();
+    for table in tables {
+        let _ = writeln!(out, "### `{}`\n", table.title);
+        if !table.doc.is_empty() {
+            let _ = writeln!(out, "{}\n", table.doc);
+        }
+        let shared = |keys: &'static [Key]| std::ptr::eq(keys, LISTENER_SHARED);
+        let owns_shared = table
+            .groups
+            .first()
+            .is_some_and(|own| own.iter().any(|key| key.name == "address"));
+        let _ = writeln!(
+            out,
+            "| key | value | default | meaning |\n| --- | --- | --- | --- |"
+        );
+        for group in table.groups {
+            if shared(group) && !owns_shared {
+                continue;
+            }
+            for key in group.iter().filter(|key| key.available()) {
+                let mark = if shared(group) { " (shared)" } else { "" };
+                let doc = key.doc.replace('|', "\\|");
+                let _ = writeln!(
+                    out,
+                    "| `{}`{mark} | {} | {} | {doc} |",
+                    key.name,
+                    value(&key.kind),
+                    default(key)
+                );
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Tables in the order in which a reader of the file meets them.
+fn collect(table: &'static Table, tables: &mut Vec<&'static Table>) {
+    if tables.iter().any(|known| std::ptr::eq(*known, table)) {
+        return;
+    }
+    tables.push(table);
+    for key in table.keys() {
+        collect_of(&key.kind, tables);
+    }
+}
+
+fn collect_of(kind: &'static Kind, tables: &mut Vec<&'static Table>) {
+    match kind {
+        Kind::Table(table) => collect(table, tables),
+        Kind::List(inner) | Kind::Named(inner) => collect_of(inner, tables),
+        Kind::Either(kinds) => kinds.iter().for_each(|kind| collect_of(kind, tables)),
+        _ => {}
+    }
+}
+
+fn value(kind: &Kind) -> String {
+    match kind {
+        Kind::Boolean => "boolean".to_owned(),
+        Kind::Integer { min, max } if *max == i64::from(u32::MAX) => format!("integer from {min}"),
+        Kind::Integer { min, max } => format!("integer, {min} to {max}"),
+        Kind::Duration { .. } => "duration".to_owned(),
+        Kind::Size { .. } => "size".to_owned(),
+        Kind::Text => "string".to_owned(),
+        Kind::Word(words) => words
+            .iter()
+            .map(|word| format!("`\"{word}\"`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Kind::Off => "`false`".to_owned(),
+        Kind::List(Kind::Table(table)) | Kind::Named(Kind::Table(table)) => {
+            format!("`{}`", table.title)
+        }
+        Kind::List(item) => format!("list of: {}", value(item)),
+        Kind::Table(table) => format!("table `{}`", table.title),
+        Kind::Named(inner) => format!("table of: {}", value(inner)),
+        Kind::Either(kinds) => kinds.iter().map(value).collect::<Vec<_>>().join(" or "),
+        Kind::NotAvailable => String::new(),
+    }
+}
+
+fn default(key: &Key) -> String {
+    match key.default {
+        Default::Required => "must be given".to_owned(),
+        Default::Unset => String::new(),
+        Default::Text(text) => format!("`\"{text}\"`"),
+        Default::Integer(integer) => format!("`{integer}`"),
+        Default::Boolean(boolean) => format!("`{boolean}`"),
+        Default::Words(words) => {
+            let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+            format!("`[{}]`", words.join(", "))
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! JSON Schema (draft 2020-12) of the file: `waypost schema`, for editors that complete and check TOML.
+//!
+//! It knows keys, kinds and bounds; what only the whole file can tell (names, duplicates) is for `waypost check`.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::declared::ROOT;
+use super::key::{Default, Key, Kind, Table};
+
+const DURATION: &str = r"^(0|( *[0-9]+(ms|s|m|h|d))+)$|\$\{env:";
+const SIZE: &str = r"^[0-9]+[kKmMgG]?$|\$\{env:";
+/// A string may stand for any scalar if it comes from the environment.
+const ENVIRONMENT: &str = r"\$\{env:";
+
+pub fn schema() -> Json {
+    let mut schema = of_table(&ROOT);
+    if let Json::Object(schema) = &mut schema {
+        schema.insert(
+            "$schema".to_owned(),
+            json!("https://json-schema.org/draft/2020-12/schema"),
+        );
+        schema.insert("title".to_owned(), json!("Waypost configuration"));
+    }
+    schema
+}
+
+fn of_table(table: &Table) -> Json {
+    let keys = || table.keys().filter(|key| key.available());
+    let properties: Map<String, Json> = keys()
+        .map(|key| (key.name.to_owned(), of_key(key)))
+        .collect();
+    let required: Vec<&str> = keys()
+        .filter(|key| matches!(key.default, Default::Required))
+        .map(|key| key.name)
+        .collect();
+    let mut schema = json!({
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": table.open,
+    });
+    if let Json::Object(schema) = &mut schema
+        && !required.is_empty()
+    {
+        schema.insert("required".to_owned(), json!(required));
+    }
+    schema
+}
+
+fn of_key(key: &Key) -> Json {
+    let mut schema = of_kind(&key.kind);
+    let Json::Object(entries) = &mut schema else {
+        return schema;
+    };
+    let doc = match (&key.kind, key.doc) {
+        (
+            Kind::Table(table) | Kind::List(Kind::Table(table)) | Kind::Named(Kind::Table(table)),
+            "",
+        ) => table.doc,
+        (_, doc) => doc,
+    };
+    if !doc.is_empty() {
+        entries.insert("description".to_owned(), json!(doc));
+    }
+    let default = match key.default {
+        Default::Required | Default::Unset => None,
+        Default::Text(text) => Some(json!(text)),
+        Default::Integer(integer) => Some(json!(integer)),
+        Default::Boolean(boolean) => Some(json!(boolean)),
+        Default::Words(words) => Some(json!(words)),
+    };
+    entries.extend(default.map(|default| ("default".to_owned(), default)));
+    schema
+}
+
+fn of_kind(kind: &Kind) -> Json {
+    match kind {
+        Kind::Boolean => json!({ "type": ["boolean", "string"], "pattern": ENVIRONMENT }),
+        Kind::Integer { min, max } => {
+            json!({ "type": ["integer", "string"], "minimum": min, "maximum": max, "pattern": ENVIRONMENT })
+        }
+        Kind::Duration { .. } => {
+            json!({ "type": ["string", "integer"], "pattern": DURATION, "minimum": 0, "maximum": 0 })
+        }
+        Kind::Size { min, max } => {
+            json!({ "type": ["string", "integer"], "pattern": SIZE, "minimum": min, "maximum": max })
+        }
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Word(words) => {
+            json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": ENVIRONMENT }] })
+        }
+        Kind::Off => json!({ "const": false }),
+        Kind::List(item) => json!({ "type": "array", "items": of_kind(item) }),
+        Kind::Table(table) => of_table(table),
+        Kind::Named(value) => json!({ "type": "object", "additionalProperties": of_kind(value) }),
+        Kind::Either(kinds) => json!({ "anyOf": kinds.iter().map(of_kind).collect::<Vec<_>>() }),
+        Kind::NotAvailable => json!(false),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_every_table_has_its_kind_bounds_default_and_documentation() {
+        let schema = schema();
+        let listen = schema
+            .pointer("/properties/listen/items/properties")
+            .unwrap();
+        assert_eq!(
+            listen["backlog"],
+            json!({
+                "type": ["integer", "string"],
+                "minimum": 1,
+                "maximum": 65535,
+                "pattern": ENVIRONMENT,
+                "description": "Pending connections that the kernel keeps (`listen ... backlog`).",
+                "default": 511,
+            })
+        );
+        assert_eq!(listen["keepalive_timeout"]["default"], "75s");
+        let server = schema.pointer("/properties/server/properties").unwrap();
+        assert_eq!(server["keepalive_timeout"], listen["keepalive_timeout"]);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_but_in_a_policys_own_table() {
+        let upstream = schema();
+        let upstream = upstream
+            .pointer("/properties/upstream/additionalProperties")
+            .unwrap();
+        assert_eq!(upstream["additionalProperties"], false);
+        assert_eq!(upstream["required"], json!(["servers"]));
+        let policy = &upstream["properties"]["policy"]["anyOf"];
+        assert_eq!(policy[0]["type"], "string");
+        assert_eq!(policy[1]["additionalProperties"], true);
+    }
+
+    #[test]
+    fn keys_of_later_versions_are_left_out() {
+        assert_eq!(schema().pointer("/properties/admin"), None);
+    }
+}

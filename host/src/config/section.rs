@@ -1,0 +1,430 @@
+//! A table of the file, read against its declaration.
+//!
+//! A getter that meets a problem notes it and answers with the key's default, so that reading goes on and the user
+//! sees every problem at once; a configuration with problems is never used.
+
+use std::time::Duration;
+
+use super::key::{Default, Kind, Table};
+use super::problem::{Place, Problem, Problems, listing, suggestion};
+use super::tree::{Entry, Node, Value};
+use super::units;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Section<'a> {
+    pub(super) place: &'a Place,
+    pub(super) problems: &'a Problems,
+    declared: &'static Table,
+    entries: &'a [Entry],
+    /// Asked for what this section does not give.
+    parent: Option<&'a Section<'a>>,
+}
+
+impl<'a> Section<'a> {
+    /// Reads a node as a table; notes unknown keys, and required ones that are missing.
+    pub(super) fn open(
+        node: &'a Node,
+        declared: &'static Table,
+        problems: &'a Problems,
+    ) -> Option<Self> {
+        match &node.value {
+            Value::Table(entries) => Some(Self::of(entries, &node.place, declared, problems)),
+            _ => {
+                let name = node.place.key.rsplit('.').next().unwrap_or_default();
+                wrong_type(node, name, &Kind::Table(declared), problems);
+                None
+            }
+        }
+    }
+
+    /// As [`open`](Self::open), for entries already at hand: none where a table is left out.
+    pub(super) fn of(
+        entries: &'a [Entry],
+        place: &'a Place,
+        declared: &'static Table,
+        problems: &'a Problems,
+    ) -> Self {
+        for entry in entries {
+            match declared.key(&entry.key) {
+                Some(key) if key.available() => {}
+                Some(key) => {
+                    let message = format!("`{}` is not available in this version", key.name);
+                    problems.add(Problem::new(&entry.key_place, message));
+                }
+                None if declared.open => {}
+                None => {
+                    let message = format!("unknown key `{}`", entry.key);
+                    let known = declared
+                        .keys()
+                        .filter(|key| key.available())
+                        .map(|key| key.name);
+                    let hint = suggestion(&entry.key, known, "known keys");
+                    problems.add(Problem::new(&entry.key_place, message).hint(hint));
+                }
+            }
+        }
+        Section {
+            place,
+            problems,
+            declared,
+            entries,
+            parent: None,
+        }
+    }
+
+    /// The same section, with another to ask for what this one does not give.
+    pub(super) fn with_parent(self, parent: &'a Section<'a>) -> Self {
+        Section {
+            parent: Some(parent),
+            ..self
+        }
+    }
+
+    /// The value given for a key, here or in the parent.
+    pub(super) fn get(&self, name: &str) -> Option<&'a Node> {
+        debug_assert!(
+            self.declared.key(name).is_some(),
+            "`{name}` is not declared"
+        );
+        let own = self.entries.iter().find(|entry| entry.key == name);
+        match own {
+            Some(entry) if matches!(entry.node.value, Value::Unusable) => None,
+            Some(entry) => Some(&entry.node),
+            None => self.parent.and_then(|parent| parent.get(name)),
+        }
+    }
+
+    /// As [`get`](Self::get), for a key that must be given.
+    pub(super) fn required(&self, name: &str) -> Option<&'a Node> {
+        if !self.entries.iter().any(|entry| entry.key == name) {
+            let problem = Problem::new(self.place, format!("`{name}` is missing"));
+            self.problems.add(match self.kind(name).notation() {
+                Some(notation) => problem.hint(notation),
+                None => problem,
+            });
+        }
+        self.get(name)
+    }
+
+    pub(super) fn entries(&self) -> &'a [Entry] {
+        self.entries
+    }
+
+    fn kind(&self, name: &str) -> &'static Kind {
+        self.declared
+            .key(name)
+            .map_or(&Kind::NotAvailable, |key| &key.kind)
+    }
+
+    pub(super) fn default(&self, name: &str) -> Default {
+        self.declared
+            .key(name)
+            .map_or(Default::Unset, |key| key.default)
+    }
+
+    pub(super) fn boolean(&self, name: &str) -> bool {
+        let default = matches!(self.default(name), Default::Boolean(true));
+        let Some(node) = self.get(name) else {
+            return default;
+        };
+        match &node.value {
+            Value::Boolean(boolean) => *boolean,
+            Value::Environment(text) if text == "true" => true,
+            Value::Environment(text) if text == "false" => false,
+            _ => {
+                self.wrong_type(node, name);
+                default
+            }
+        }
+    }
+
+    /// Within the bounds declared, which must fit the type.
+    pub(super) fn integer<T: TryFrom<i64> + std::default::Default>(&self, name: &str) -> T {
+        let given = self
+            .get(name)
+            .and_then(|node| integer(node, name, self.kind(name), self.problems));
+        let default = match self.default(name) {
+            Default::Integer(default) => default,
+            _ => 0,
+        };
+        T::try_from(given.unwrap_or(default)).unwrap_or_default()
+    }
+
+    /// The integer among the kinds that a key may have.
+    pub(super) fn integer_of(&self, node: &Node, name: &str) -> Option<i64> {
+        let kind = match self.kind(name) {
+            Kind::Either(kinds) => kinds
+                .iter()
+                .find(|kind| matches!(kind, Kind::Integer { .. }))?,
+            kind => kind,
+        };
+        match &node.value {
+            Value::Integer(_) | Value::Environment(_) => integer(node, name, kind, self.problems),
+            _ => {
+                self.wrong_type(node, name);
+                None
+            }
+        }
+    }
+
+    pub(super) fn duration(&self, name: &str) -> Duration {
+        let given = self
+            .get(name)
+            .and_then(|node| duration(node, name, self.kind(name), self.problems));
+        given
+            .or_else(|| units::duration(self.text_by_default(name)).ok())
+            .unwrap_or_default()
+    }
+
+    /// Bytes.
+    pub(super) fn size(&self, name: &str) -> u64 {
+        let given = self
+            .get(name)
+            .and_then(|node| size(node, name, self.kind(name), self.problems));
+        given
+            .or_else(|| units::size(self.text_by_default(name)).ok())
+            .unwrap_or_default()
+    }
+
+    /// As [`size`](Self::size), for what is kept in memory.
+    pub(super) fn buffer_size(&self, name: &str) -> usize {
+        usize::try_from(self.size(name)).unwrap_or(usize::MAX)
+    }
+
+    /// The string given, or the default.
+    pub(super) fn text(&self, name: &str) -> &'a str {
+        self.text_given(name)
+            .map_or(self.text_by_default(name), |(text, _)| text)
+    }
+
+    /// The string given and where; `None` without one.
+    pub(super) fn text_given(&self, name: &str) -> Option<(&'a str, &'a Node)> {
+        let node = self.get(name)?;
+        let text = node.as_text();
+        if text.is_none() {
+            self.wrong_type(node, name);
+        }
+        Some((text?, node))
+    }
+
+    /// The strings of a list, or of a string alone where the key's kind allows that.
+    pub(super) fn texts(&self, name: &str) -> Vec<(&'a str, &'a Node)> {
+        let Some(node) = self.get(name) else {
+            return Vec::new();
+        };
+        let items = match (&node.value, self.kind(name)) {
+            (Value::Array(items), _) => items.as_slice(),
+            (Value::Text(_) | Value::Environment(_), Kind::Either(_)) => std::slice::from_ref(node),
+            _ => {
+                self.wrong_type(node, name);
+                return Vec::new();
+            }
+        };
+        let usable = items
+            .iter()
+            .filter(|item| !matches!(item.value, Value::Unusable));
+        usable
+            .filter_map(|item| {
+                let text = item.as_text();
+                if text.is_none() {
+                    let message = format!(
+                        "an item of `{name}` must be a string, not {}",
+                        item.type_name()
+                    );
+                    self.problems.add(Problem::new(&item.place, message));
+                }
+                Some((text?, item))
+            })
+            .collect()
+    }
+
+    /// One of the words declared, as given or by default.
+    pub(super) fn word(&self, name: &str) -> &'a str {
+        let default = self.text_by_default(name);
+        let Some((text, node)) = self.text_given(name) else {
+            return default;
+        };
+        let Kind::Word(words) = self.kind(name) else {
+            return default;
+        };
+        if words.contains(&text) {
+            return text;
+        }
+        self.problems.add(unknown_word(node, name, text, words));
+        default
+    }
+
+    /// The entries of a table whose keys the user chooses.
+    pub(super) fn named(&self, name: &str) -> &'a [Entry] {
+        let Some(node) = self.get(name) else {
+            return &[];
+        };
+        if let Value::Table(entries) = &node.value {
+            return entries;
+        }
+        self.wrong_type(node, name);
+        &[]
+    }
+
+    /// The items of a list.
+    pub(super) fn list(&self, name: &str) -> &'a [Node] {
+        let Some(node) = self.get(name) else {
+            return &[];
+        };
+        if let Value::Array(items) = &node.value {
+            return items;
+        }
+        self.wrong_type(node, name);
+        &[]
+    }
+
+    /// A table within, by its own declaration. `None` where it is left out.
+    pub(super) fn table(&self, name: &str, declared: &'static Table) -> Option<Section<'a>> {
+        Section::open(self.get(name)?, declared, self.problems)
+    }
+
+    /// What is said where the key is not given.
+    pub(super) fn text_by_default(&self, name: &str) -> &'static str {
+        match self.default(name) {
+            Default::Text(text) => text,
+            _ => "",
+        }
+    }
+
+    /// Notes that an item of a list is not of its kind.
+    pub(super) fn wrong_item(&self, node: &Node, name: &str) {
+        if let Kind::List(item) = self.kind(name) {
+            wrong_type(node, &format!("an item of `{name}`"), item, self.problems);
+        }
+    }
+
+    pub(super) fn wrong_type(&self, node: &Node, name: &str) {
+        wrong_type(node, name, self.kind(name), self.problems);
+    }
+}
+
+/// Notes that a value is not of its kind, and how it is written instead.
+pub(super) fn wrong_type(node: &Node, name: &str, kind: &Kind, problems: &Problems) {
+    if matches!(node.value, Value::Unusable) {
+        return;
+    }
+    let message = format!(
+        "`{name}` must be {}, not {}",
+        kind.expected(),
+        node.type_name()
+    );
+    let hint = match (&node.value, kind) {
+        (Value::Integer(number), Kind::Duration { .. }) if *number >= 0 => {
+            Some(format!(r#"for seconds write `"{number}s"`"#))
+        }
+        (Value::Boolean(_), Kind::Text) => None,
+        (Value::Integer(number), Kind::Text) => Some(format!(r#"write `"{number}"`"#)),
+        (Value::Text(_), Kind::Boolean | Kind::Integer { .. }) => {
+            Some("write it without quotes".to_owned())
+        }
+        (Value::Table(_), Kind::List(Kind::Table(table))) => {
+            Some(format!("write `{}` with two brackets", table.title))
+        }
+        _ => kind.notation().map(str::to_owned),
+    };
+    let problem = Problem::new(&node.place, message);
+    problems.add(match hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    });
+}
+
+/// An integer within the bounds of its kind.
+fn integer(node: &Node, name: &str, kind: &Kind, problems: &Problems) -> Option<i64> {
+    let Kind::Integer { min, max } = kind else {
+        return None;
+    };
+    let value = match &node.value {
+        Value::Integer(value) => *value,
+        Value::Environment(text) if text.parse::<i64>().is_ok() => text.parse().unwrap_or_default(),
+        _ => {
+            wrong_type(node, name, kind, problems);
+            return None;
+        }
+    };
+    if !(*min..=*max).contains(&value) {
+        let message = format!("`{name}` must be from {min} to {max}, not {value}");
+        problems.add(Problem::new(&node.place, message));
+        return None;
+    }
+    Some(value)
+}
+
+fn duration(node: &Node, name: &str, kind: &Kind, problems: &Problems) -> Option<Duration> {
+    let Kind::Duration { min, max } = kind else {
+        return None;
+    };
+    let written = match &node.value {
+        // Zero needs no unit.
+        Value::Integer(0) => Ok(Duration::ZERO),
+        Value::Text(text) | Value::Environment(text) => units::duration(text),
+        _ => {
+            wrong_type(node, name, kind, problems);
+            return None;
+        }
+    };
+    let (min, max) = (Duration::from_millis(*min), Duration::from_millis(*max));
+    match written {
+        Ok(value) if (min..=max).contains(&value) => Some(value),
+        Ok(value) => {
+            let [min, max, value] = [min, max, value].map(units::duration_text);
+            let message = format!(r#"`{name}` must be from "{min}" to "{max}", not "{value}""#);
+            problems.add(Problem::new(&node.place, message));
+            None
+        }
+        Err(message) => {
+            note(node, message, kind, problems);
+            None
+        }
+    }
+}
+
+fn size(node: &Node, name: &str, kind: &Kind, problems: &Problems) -> Option<u64> {
+    let Kind::Size { min, max } = kind else {
+        return None;
+    };
+    let written = match &node.value {
+        Value::Integer(bytes) => {
+            u64::try_from(*bytes).map_err(|_| format!("`{bytes}` is not a size"))
+        }
+        Value::Text(text) | Value::Environment(text) => units::size(text),
+        _ => {
+            wrong_type(node, name, kind, problems);
+            return None;
+        }
+    };
+    match written {
+        Ok(bytes) if (*min..=*max).contains(&bytes) => Some(bytes),
+        Ok(bytes) => {
+            let [min, max, bytes] = [*min, *max, bytes].map(units::size_text);
+            let message = format!(r#"`{name}` must be from "{min}" to "{max}", not "{bytes}""#);
+            problems.add(Problem::new(&node.place, message));
+            None
+        }
+        Err(message) => {
+            note(node, message, kind, problems);
+            None
+        }
+    }
+}
+
+fn note(node: &Node, message: String, kind: &Kind, problems: &Problems) {
+    let problem = Problem::new(&node.place, message);
+    problems.add(match kind.notation() {
+        Some(notation) => problem.hint(notation),
+        None => problem,
+    });
+}
+
+pub(super) fn unknown_word(node: &Node, name: &str, word: &str, words: &[&str]) -> Problem {
+    let problem = Problem::new(&node.place, format!("unknown `{word}` in `{name}`"));
+    match suggestion(word, words.iter().copied(), "") {
+        hint if hint.starts_with("did you mean") => problem.hint(hint),
+        _ => problem.hint(format!("possible are {}", listing(words))),
+    }
+}

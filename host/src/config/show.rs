@@ -1,0 +1,359 @@
+//! The configuration as TOML with everything said: `waypost show`. Read again, it means the same.
+
+use std::fmt::Write as _;
+
+use serde_json::Value as Json;
+
+use super::model::{
+    AccessLog, Action, Config, HeaderChange, HeaderOperation, Listener, LogFormat, LogPath, Plugin,
+    PolicyUse, Proxy, Return, Route, Server, Upstream, UpstreamServer,
+};
+use super::tree::key_text;
+use super::units::{duration_text, size_text};
+
+/// The whole configuration. Upstreams that a route named by address appear under that address.
+pub fn show(config: &Config) -> String {
+    let mut out = Writer(String::new());
+    server(&mut out, &config.server);
+    for listener in &config.listeners {
+        self::listener(&mut out, listener);
+    }
+    for upstream in &config.upstreams {
+        self::upstream(&mut out, upstream);
+    }
+    for route in &config.routes {
+        self::route(&mut out, route, config);
+    }
+    for plugin in &config.plugins {
+        self::plugin(&mut out, plugin);
+    }
+    out.0
+}
+
+/// TOML under construction. Values are passed as TOML.
+struct Writer(String);
+
+impl Writer {
+    fn header(&mut self, header: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        let _ = writeln!(self.0, "{gap}{header}");
+    }
+
+    fn key(&mut self, key: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.0, "{key} = {value}");
+    }
+}
+
+fn server(out: &mut Writer, server: &Server) {
+    out.header("[server]");
+    out.key("workers", server.workers);
+    match server.max_connections {
+        Some(count) => out.key("max_connections", count),
+        None => out.key("max_connections", text("auto")),
+    }
+    out.key(
+        "trusted_proxies",
+        texts(
+            server
+                .trusted_proxies
+                .iter()
+                .map(|network| network.to_string()),
+        ),
+    );
+    out.key("access_log", access_log(server.access_log.as_ref()));
+    let path = text(&log_path(&server.error_log.path));
+    let level = text(&server.error_log.level.as_str().to_ascii_lowercase());
+    out.key(
+        "error_log",
+        format_args!("{{ path = {path}, level = {level} }}"),
+    );
+    out.key(
+        "shutdown_timeout",
+        text(&duration_text(server.shutdown_timeout.unwrap_or_default())),
+    );
+}
+
+fn listener(out: &mut Writer, listener: &Listener) {
+    out.header("[[listen]]");
+    out.key("address", text(&listener.address.to_string()));
+    out.key("access_log", access_log(listener.access_log.as_ref()));
+    out.key("backlog", listener.backlog);
+    out.key(
+        "keepalive_timeout",
+        text(&duration_text(listener.keepalive_timeout)),
+    );
+    out.key("keepalive_requests", listener.keepalive_requests);
+    out.key(
+        "keepalive_time",
+        text(&duration_text(listener.keepalive_time)),
+    );
+    out.key(
+        "client_header_timeout",
+        text(&duration_text(listener.client_header_timeout)),
+    );
+    out.key(
+        "client_body_timeout",
+        text(&duration_text(listener.client_body_timeout)),
+    );
+    out.key("send_timeout", text(&duration_text(listener.send_timeout)));
+    out.key(
+        "client_max_body_size",
+        text(&size_text(listener.client_max_body_size.unwrap_or(0))),
+    );
+    out.key(
+        "client_header_size",
+        text(&size_text(listener.client_header_size as u64)),
+    );
+    out.key("max_headers", listener.max_headers);
+}
+
+fn upstream(out: &mut Writer, upstream: &Upstream) {
+    out.header(&format!("[upstream.{}]", key_text(&upstream.name)));
+    out.key("policy", policy(&upstream.policy));
+    let servers: String = upstream
+        .servers
+        .iter()
+        .map(|server| format!("  {},\n", self::server_of(server)))
+        .collect();
+    out.key("servers", format_args!("[\n{servers}]"));
+    out.key("keepalive", upstream.keepalive);
+    out.key("keepalive_requests", upstream.keepalive_requests);
+    out.key(
+        "keepalive_time",
+        text(&duration_text(upstream.keepalive_time)),
+    );
+    out.key(
+        "keepalive_timeout",
+        text(&duration_text(upstream.keepalive_timeout)),
+    );
+    out.key(
+        "connect_timeout",
+        text(&duration_text(upstream.connect_timeout)),
+    );
+    out.key("send_timeout", text(&duration_text(upstream.send_timeout)));
+    out.key("read_timeout", text(&duration_text(upstream.read_timeout)));
+    let conditions = upstream.next_upstream.conditions.names();
+    if conditions.is_empty() {
+        out.key("next_upstream", text("off"));
+    } else {
+        out.key("next_upstream", texts(conditions));
+    }
+    out.key("next_upstream_tries", upstream.next_upstream.tries);
+    out.key(
+        "next_upstream_timeout",
+        text(&duration_text(upstream.next_upstream.timeout)),
+    );
+    out.key(
+        "body_buffer_size",
+        text(&size_text(upstream.body_buffer_size as u64)),
+    );
+    out.key(
+        "response_header_size",
+        text(&size_text(upstream.response_header_size as u64)),
+    );
+}
+
+fn server_of(server: &UpstreamServer) -> String {
+    let UpstreamServer {
+        spelling,
+        weight,
+        max_fails,
+        fail_timeout,
+        max_conns,
+        backup,
+        down,
+        route,
+        ..
+    } = server;
+    let (address, route) = (text(spelling), text(route));
+    let fail_timeout = text(&duration_text(*fail_timeout));
+    format!(
+        "{{ address = {address}, weight = {weight}, max_fails = {max_fails}, fail_timeout = {fail_timeout}, \
+         max_conns = {max_conns}, backup = {backup}, down = {down}, route = {route} }}"
+    )
+}
+
+fn policy(policy: &PolicyUse) -> String {
+    let plugin = text(&policy.plugin);
+    match &policy.settings {
+        Json::Object(settings) if !settings.is_empty() => {
+            let settings = settings
+                .iter()
+                .map(|(key, value)| format!(", {} = {}", key_text(key), json(value)));
+            format!("{{ plugin = {plugin}{} }}", settings.collect::<String>())
+        }
+        _ => plugin,
+    }
+}
+
+fn json(value: &Json) -> String {
+    match value {
+        // No setting is null: TOML has no such value.
+        Json::Null => text(""),
+        Json::Bool(boolean) => boolean.to_string(),
+        Json::Number(number) => number.to_string(),
+        Json::String(string) => text(string),
+        Json::Array(items) => {
+            let items: Vec<String> = items.iter().map(json).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Json::Object(entries) => inline_table(
+            entries
+                .iter()
+                .map(|(key, value)| format!("{} = {}", key_text(key), json(value))),
+        ),
+    }
+}
+
+fn route(out: &mut Writer, route: &Route, config: &Config) {
+    out.header("[[route]]");
+    if route.listeners.len() < config.listeners.len() {
+        let listeners = route
+            .listeners
+            .iter()
+            .filter_map(|index| config.listeners.get(*index));
+        out.key(
+            "listen",
+            texts(listeners.map(|listener| listener.address.to_string())),
+        );
+    }
+    let host = route.host.spelling();
+    if !host.is_empty() {
+        out.key("host", text(&host));
+    }
+    out.key("path", text(&route.path.spelling()));
+    match &route.action {
+        Action::Proxy(proxy) => out.key("proxy", text(&target(proxy, config))),
+        Action::Return(answer) => out.key("return", self::answer(answer)),
+    }
+    if !route.request_headers.is_empty() {
+        out.key("request_headers", headers(&route.request_headers));
+    }
+    if !route.response_headers.is_empty() {
+        out.key("response_headers", headers(&route.response_headers));
+    }
+    if let Some(log) = &route.access_log {
+        out.key("access_log", access_log(log.as_ref()));
+    }
+    if let Some(size) = route.client_max_body_size {
+        out.key("client_max_body_size", text(&size_text(size.unwrap_or(0))));
+    }
+}
+
+fn target(proxy: &Proxy, config: &Config) -> String {
+    let name = config
+        .upstreams
+        .get(proxy.upstream)
+        .map_or("", |upstream| upstream.name.as_str());
+    match &proxy.uri {
+        None => name.to_owned(),
+        Some(uri) if name.starts_with("unix:") => format!("http://{name}:{uri}"),
+        Some(uri) => format!("http://{name}{uri}"),
+    }
+}
+
+fn answer(answer: &Return) -> String {
+    let mut parts = vec![format!("status = {}", answer.status)];
+    if let Some(location) = &answer.location {
+        parts.push(format!("location = {}", text(&location.to_string())));
+    }
+    if let Some(body) = &answer.body {
+        parts.push(format!("body = {}", text(&body.to_string())));
+    }
+    parts.push(format!("content_type = {}", text(&answer.content_type)));
+    inline_table(parts)
+}
+
+fn headers(changes: &[HeaderChange]) -> String {
+    let mut removed = Vec::new();
+    let mut set = Vec::new();
+    // The values of one name stand together.
+    let mut added: Vec<(&str, Vec<String>)> = Vec::new();
+    for HeaderChange { name, operation } in changes {
+        match operation {
+            HeaderOperation::Remove => removed.push(name),
+            HeaderOperation::Set(value) => {
+                set.push(format!("{} = {}", key_text(name), text(&value.to_string())));
+            }
+            HeaderOperation::Add(value) => {
+                match added.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, values)) => values.push(value.to_string()),
+                    None => added.push((name, vec![value.to_string()])),
+                }
+            }
+        }
+    }
+    let added: Vec<String> = added
+        .into_iter()
+        .map(|(name, values)| format!("{} = {}", key_text(name), texts(values)))
+        .collect();
+    let mut parts = Vec::new();
+    if !removed.is_empty() {
+        parts.push(format!("remove = {}", texts(removed)));
+    }
+    if !set.is_empty() {
+        parts.push(format!("set = {}", inline_table(set)));
+    }
+    if !added.is_empty() {
+        parts.push(format!("add = {}", inline_table(added)));
+    }
+    inline_table(parts)
+}
+
+fn plugin(out: &mut Writer, plugin: &Plugin) {
+    out.header(&format!("[plugin.{}]", key_text(&plugin.name)));
+    out.key("file", text(&plugin.file.display().to_string()));
+    out.key("fallback", text(&plugin.fallback));
+    let memory = text(&size_text(plugin.limits.memory));
+    let deadline = text(&duration_text(plugin.limits.deadline));
+    out.key(
+        "limits",
+        format_args!("{{ memory = {memory}, deadline = {deadline} }}"),
+    );
+}
+
+fn access_log(log: Option<&AccessLog>) -> String {
+    let Some(AccessLog { path, format }) = log else {
+        return "false".to_owned();
+    };
+    let format = match format {
+        LogFormat::Combined => "combined".to_owned(),
+        LogFormat::Json => "json".to_owned(),
+        LogFormat::Template(template) => template.to_string(),
+    };
+    format!(
+        "{{ path = {}, format = {} }}",
+        text(&log_path(path)),
+        text(&format)
+    )
+}
+
+fn log_path(path: &LogPath) -> String {
+    match path {
+        LogPath::Stdout => "stdout".to_owned(),
+        LogPath::Stderr => "stderr".to_owned(),
+        LogPath::File(path) => path.display().to_string(),
+    }
+}
+
+fn inline_table(parts: impl IntoIterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.into_iter().collect();
+    if parts.is_empty() {
+        "{}".to_owned()
+    } else {
+        format!("{{ {} }}", parts.join(", "))
+    }
+}
+
+/// A string as TOML writes it.
+fn text(value: &str) -> String {
+    toml::Value::String(value.to_owned()).to_string()
+}
+
+fn texts(values: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let values: Vec<String> = values
+        .into_iter()
+        .map(|value| text(value.as_ref()))
+        .collect();
+    format!("[{}]", values.join(", "))
+}

@@ -1,0 +1,85 @@
+//! The error log: `tracing`, through a bounded queue and a thread of its own, so that no worker waits for a disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+
+use crate::config::model::{ErrorLog, LogPath};
+
+/// The error log in use; lines still queued are written when it is dropped.
+pub(super) struct ErrorLogs {
+    file: Option<Reopenable>,
+    _queue: WorkerGuard,
+}
+
+impl ErrorLogs {
+    /// Sends everything that is traced from now on to `log`.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened.
+    pub(super) fn start(log: &ErrorLog) -> anyhow::Result<ErrorLogs> {
+        let (file, (writer, queue)) = match &log.path {
+            LogPath::Stdout => (None, NonBlocking::new(io::stdout())),
+            LogPath::Stderr => (None, NonBlocking::new(io::stderr())),
+            LogPath::File(path) => {
+                let file = Reopenable::open(path).with_context(|| format!("cannot open error log `{}`", path.display()))?;
+                (Some(file.clone()), NonBlocking::new(file))
+            }
+        };
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(writer)
+            .with_max_level(log.level)
+            .with_ansi(false)
+            .with_target(false)
+            .finish();
+        // A second start in one process keeps the first log: only tests do that.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+        Ok(ErrorLogs { file, _queue: queue })
+    }
+
+    /// Opens the file anew, after a rotation.
+    pub(super) fn reopen(&self) {
+        if let Some(file) = &self.file {
+            if let Err(error) = file.reopen() {
+                tracing::error!("cannot reopen error log `{}`: {error}", file.path.display());
+            }
+        }
+    }
+}
+
+/// A file that can be exchanged for a new one of the same name.
+#[derive(Clone)]
+struct Reopenable {
+    path: PathBuf,
+    file: Arc<ArcSwap<File>>,
+}
+
+impl Reopenable {
+    fn open(path: &Path) -> io::Result<Reopenable> {
+        Ok(Reopenable { path: path.to_owned(), file: Arc::new(ArcSwap::from_pointee(append_to(path)?)) })
+    }
+
+    fn reopen(&self) -> io::Result<()> {
+        self.file.store(Arc::new(append_to(&self.path)?));
+        Ok(())
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+impl Write for Reopenable {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        (&**self.file.load()).write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! Buffers that a worker's connections lend from each other, so that idle ones hold none and busy ones never allocate.
+
+use std::cell::RefCell;
+
+/// What a request or response head is first read into; most fit.
+const HEAD: usize = 4 << 10;
+/// What bodies are moved in: large enough that a megabyte takes few system calls, small enough to stay in the cache.
+pub(crate) const BODY: usize = 64 << 10;
+/// Buffers of each kind that are kept; the rest goes back to the allocator.
+const KEPT: usize = 64;
+
+/// The spare buffers of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    heads: RefCell<Vec<Vec<u8>>>,
+    bodies: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Buffers {
+    pub(crate) fn take_head(&self) -> Vec<u8> {
+        self.heads.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(HEAD))
+    }
+
+    pub(crate) fn give_head(&self, buffer: Vec<u8>) {
+        give(&self.heads, buffer, HEAD);
+    }
+
+    pub(crate) fn take_body(&self) -> Vec<u8> {
+        self.bodies.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BODY))
+    }
+
+    pub(crate) fn give_body(&self, buffer: Vec<u8>) {
+        give(&self.bodies, buffer, BODY);
+    }
+}
+
+fn give(kept: &RefCell<Vec<Vec<u8>>>, mut buffer: Vec<u8>, capacity: usize) {
+    let mut kept = kept.borrow_mut();
+    // One that grew goes, so that one large head does not cost its memory for ever.
+    if buffer.capacity() == capacity && kept.len() < KEPT {
+        buffer.clear();
+        kept.push(buffer);
+    }
+}

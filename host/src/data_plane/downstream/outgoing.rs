@@ -1,0 +1,62 @@
+//! What is sent to a client, each write within `send_timeout`.
+
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+use crate::data_plane::stream::{Alarm, Writer};
+use crate::data_plane::upstream::Upload;
+
+/// The direction to the client.
+pub(crate) struct Outgoing {
+    pub(crate) writer: Writer,
+    alarm: Alarm,
+    send_timeout: Duration,
+}
+
+impl Outgoing {
+    pub(crate) fn new(writer: Writer, send_timeout: Duration) -> Outgoing {
+        Outgoing { writer, alarm: Alarm::default(), send_timeout }
+    }
+
+    /// Writes both in full, while `upload` goes on towards the upstream.
+    ///
+    /// # Errors
+    /// What the kernel says, or [`io::ErrorKind::TimedOut`].
+    pub(crate) async fn write(&mut self, first: &[u8], second: &[u8], upload: &mut Upload<'_>, upstream: &mut Writer) -> io::Result<()> {
+        self.write_while(first, second, |cx| {
+            let _ = upload.poll_drive(cx, upstream);
+        })
+        .await
+    }
+
+    /// Writes both in full.
+    ///
+    /// # Errors
+    /// As [`Outgoing::write`].
+    pub(crate) async fn write_alone(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
+        self.write_while(first, second, |_| ()).await
+    }
+
+    async fn write_while(
+        &mut self,
+        mut first: &[u8],
+        mut second: &[u8],
+        mut meanwhile: impl FnMut(&mut std::task::Context<'_>),
+    ) -> io::Result<()> {
+        while !first.is_empty() || !second.is_empty() {
+            let write = poll_fn(|cx| {
+                meanwhile(cx);
+                self.writer.poll_write(cx, first, second)
+            });
+            let written = self.alarm.within(self.send_timeout, write).await??;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            let of_first = written.min(first.len());
+            first = &first[of_first..];
+            second = &second[written - of_first..];
+        }
+        Ok(())
+    }
+}

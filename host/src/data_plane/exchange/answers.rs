@@ -1,0 +1,255 @@
+//! An exchange as others ask about it: templates and logs by variable, plugins by getter.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::state::{AttemptFigures, Exchange};
+use crate::http::clock;
+use crate::http::head::{Known, Version};
+use crate::http::{headers, target};
+use crate::http::variable::{Name, Source, Variable};
+use crate::plugin;
+
+impl Source for Exchange {
+    fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        match variable {
+            Variable::RemoteAddr => out.extend_from_slice(self.remote_address().as_bytes()),
+            Variable::RemotePort | Variable::RealipRemotePort => match self.client.port {
+                Some(port) => number(port, out),
+                None => return false,
+            },
+            Variable::BinaryRemoteAddr => match self.remote_ip() {
+                Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
+                Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
+                None => out.extend_from_slice(b"unix:"),
+            },
+            Variable::RealipRemoteAddr => out.extend_from_slice(self.client.address_text.as_bytes()),
+            Variable::RemoteUser => return remote_user(self, out),
+            Variable::Host if self.host.is_empty() => out.extend_from_slice(self.server_name.borrow().as_bytes()),
+            Variable::Host => out.extend_from_slice(self.host.as_bytes()),
+            Variable::Request => out.extend_from_slice(self.request.line()),
+            Variable::RequestMethod => out.extend_from_slice(self.request.method()),
+            Variable::RequestUri => out.extend_from_slice(self.uri()),
+            Variable::Uri => out.extend_from_slice(self.normalised()),
+            Variable::Args => out.extend_from_slice(self.query().unwrap_or_default()),
+            Variable::IsArgs => out.extend_from_slice(if self.query().is_some_and(|query| !query.is_empty()) { b"?" } else { b"" }),
+            Variable::Scheme => out.extend_from_slice(b"http"),
+            Variable::ServerProtocol => out.extend_from_slice(match self.request.version() {
+                Version::Http10 => b"HTTP/1.0",
+                Version::Http11 => b"HTTP/1.1",
+            }),
+            Variable::ContentLength => return join(self.request.fields().known(Known::ContentLength), b", ", out),
+            Variable::ContentType => return join(self.request.fields().named(b"content-type"), b", ", out),
+            Variable::RequestLength => number(self.request.len() as u64 + self.figures.body_received.get(), out),
+            Variable::RequestId => {
+                for half in self.request_id() {
+                    // Writing to a vector cannot fail.
+                    let _ = std::io::Write::write_fmt(out, format_args!("{half:016x}"));
+                }
+            }
+            Variable::ServerName => out.extend_from_slice(self.server_name.borrow().as_bytes()),
+            Variable::ServerAddr => out.extend_from_slice(self.client.local_address.as_bytes()),
+            Variable::ServerPort => match self.client.local_port {
+                Some(port) => number(port, out),
+                None => return false,
+            },
+            Variable::Hostname => out.extend_from_slice(self.client.hostname.as_bytes()),
+            Variable::Pid => number(std::process::id(), out),
+            Variable::Connection => number(self.client.serial, out),
+            Variable::ConnectionRequests => number(self.serial, out),
+            Variable::ConnectionTime => clock::append_seconds(self.client.accepted.elapsed(), out),
+            Variable::Msec => clock::append_msec(out),
+            Variable::TimeIso8601 => clock::append_time_iso8601(out),
+            Variable::TimeLocal => clock::append_time_local(out),
+            Variable::RequestTime => clock::append_seconds(self.began.elapsed(), out),
+            Variable::Status => match self.figures.status.get() {
+                0 => out.extend_from_slice(b"000"),
+                status => number(status, out),
+            },
+            Variable::BytesSent => number(self.figures.header_sent.get() + self.figures.body_sent.get(), out),
+            Variable::BodyBytesSent => number(self.figures.body_sent.get(), out),
+            Variable::RequestCompletion => out.extend_from_slice(if self.figures.complete.get() { b"OK" } else { b"" }),
+            Variable::ProxyHost if self.proxy_host.borrow().is_empty() => return false,
+            Variable::ProxyHost => out.extend_from_slice(self.proxy_host.borrow().as_bytes()),
+            Variable::ProxyPort => match self.proxy_host.borrow().rsplit_once(':') {
+                Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => out.extend_from_slice(port.as_bytes()),
+                _ => out.extend_from_slice(b"80"),
+            },
+            Variable::ProxyAddXForwardedFor => {
+                if join(self.request.fields().known(Known::XForwardedFor), b", ", out) {
+                    out.extend_from_slice(b", ");
+                }
+                out.extend_from_slice(self.remote_address().as_bytes());
+            }
+            Variable::UpstreamAddr => return self.each_attempt(out, |attempt, out| {
+                out.extend_from_slice(attempt.address.as_bytes());
+            }),
+            Variable::UpstreamStatus => return self.each_attempt(out, |attempt, out| match attempt.status {
+                0 => out.push(b'-'),
+                status => number(status, out),
+            }),
+            Variable::UpstreamConnectTime => return self.each_attempt(out, |attempt, out| time(attempt.connect, out)),
+            Variable::UpstreamHeaderTime => return self.each_attempt(out, |attempt, out| time(attempt.header, out)),
+            Variable::UpstreamResponseTime => {
+                return self.each_attempt(out, |attempt, out| time(Some(attempt.response), out));
+            }
+            Variable::UpstreamResponseLength => {
+                return self.each_attempt(out, |attempt, out| number(attempt.response_length, out));
+            }
+            Variable::UpstreamBytesReceived => {
+                return self.each_attempt(out, |attempt, out| number(attempt.bytes_received, out));
+            }
+            Variable::UpstreamBytesSent => return self.each_attempt(out, |attempt, out| number(attempt.bytes_sent, out)),
+            Variable::Header(name) => {
+                let separator: &[u8] = if name.as_bytes() == b"cookie" { b"; " } else { b", " };
+                return join(self.request.fields().named(name.as_bytes()), separator, out);
+            }
+            Variable::Argument(name) => match target::argument(self.query().unwrap_or_default(), name.as_bytes()) {
+                Some(value) => out.extend_from_slice(value),
+                None => return false,
+            },
+            Variable::Cookie(name) => match self.cookie_value(name.as_bytes()) {
+                Some(value) => out.extend_from_slice(value),
+                None => return false,
+            },
+            Variable::SentHeader(name) => return sent_header(&self.sent_header.borrow(), name, out),
+            Variable::UpstreamHeader(name) => {
+                return self.response().is_some_and(|head| join(head.fields().named(name.as_bytes()), b", ", out));
+            }
+            Variable::UpstreamCookie(name) => {
+                return self.response().is_some_and(|head| {
+                    let value = head.fields().named(b"set-cookie").find_map(|line| headers::set_cookie(line, name.as_bytes()));
+                    value.inspect(|value| out.extend_from_slice(value)).is_some()
+                });
+            }
+        }
+        debug_assert!(out.len() >= before);
+        true
+    }
+}
+
+impl Exchange {
+    fn cookie_value(&self, name: &[u8]) -> Option<&[u8]> {
+        headers::cookie(self.request.fields().known(Known::Cookie), name)
+    }
+
+    /// 128 bits that tell this request from others, the same each time they are asked for.
+    fn request_id(&self) -> [u64; 2] {
+        let [one, two] = self.client.identity;
+        // The constant of splitmix64: neighbouring serials give unlike numbers.
+        let step = self.serial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        [one ^ step.rotate_left(29), two.wrapping_add(step)]
+    }
+
+    /// What each attempt has to say, joined as nginx does; false before the first.
+    fn each_attempt(&self, out: &mut Vec<u8>, write: impl Fn(&AttemptFigures, &mut Vec<u8>)) -> bool {
+        let attempts = self.figures.attempts.borrow();
+        for (index, attempt) in attempts.iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            write(attempt, out);
+        }
+        !attempts.is_empty()
+    }
+}
+
+fn number(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn time(time: Option<Duration>, out: &mut Vec<u8>) {
+    match time {
+        Some(time) => clock::append_seconds(time, out),
+        None => out.push(b'-'),
+    }
+}
+
+/// Appends all values; false where there is none.
+fn join<'a>(values: impl Iterator<Item = &'a [u8]>, separator: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut any = false;
+    for value in values {
+        if any {
+            out.extend_from_slice(separator);
+        }
+        out.extend_from_slice(value);
+        any = true;
+    }
+    any
+}
+
+fn sent_header(lines: &[u8], name: &Name, out: &mut Vec<u8>) -> bool {
+    let values = lines.split(|byte| *byte == b'\n').filter_map(|line| {
+        let colon = memchr::memchr(b':', line)?;
+        line[..colon].eq_ignore_ascii_case(name.as_bytes()).then(|| line[colon + 1..].trim_ascii())
+    });
+    join(values, b", ", out)
+}
+
+/// The user of Basic authentication (RFC 7617), for the log: nothing here checks the password.
+fn remote_user(exchange: &Exchange, out: &mut Vec<u8>) -> bool {
+    let Some(credentials) = exchange.request.fields().named(b"authorization").next() else { return false };
+    headers::basic_user(credentials, out)
+}
+
+impl plugin::Exchange for Exchange {
+    fn candidates(&self, word: u32) -> u64 {
+        self.turn.candidates(word)
+    }
+
+    fn method(&self) -> &str {
+        text(self.request.method())
+    }
+
+    fn path(&self) -> &str {
+        text(Exchange::path(self))
+    }
+
+    fn query(&self) -> &str {
+        text(Exchange::query(self).unwrap_or_default())
+    }
+
+    fn request_header(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
+        self.request.fields().named(name.as_bytes()).for_each(each);
+    }
+
+    fn cookie(&self, name: &str) -> Option<&[u8]> {
+        self.cookie_value(name.as_bytes())
+    }
+
+    fn client_address(&self) -> Option<IpAddr> {
+        self.remote_ip()
+    }
+
+    fn memo(&self) -> u64 {
+        self.turn.memo.get()
+    }
+
+    fn set_memo(&self, value: u64) {
+        self.turn.memo.set(value);
+    }
+
+    fn add_response_header(&self, name: &str, value: &[u8]) -> bool {
+        let allowed = headers::is_token(name.as_bytes()) && headers::is_value(value) && !headers::is_framing(name.as_bytes());
+        if allowed {
+            self.turn.add_response_header(name.as_bytes(), value);
+        }
+        allowed
+    }
+
+    fn response_status(&self) -> u16 {
+        self.response().map_or(0, |head| head.status())
+    }
+
+    fn response_header(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
+        if let Some(head) = self.response() {
+            head.fields().named(name.as_bytes()).for_each(each);
+        }
+    }
+}
+
+/// Methods and targets were checked to be ASCII when they were parsed.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}

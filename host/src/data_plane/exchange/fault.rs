@@ -1,0 +1,187 @@
+//! Why an exchange could not be carried through, and what the client is told: one place for status, log level and wording.
+
+use crate::data_plane::downstream::BodyError;
+use crate::data_plane::upstream::Failure;
+use crate::http::framing::BadFraming;
+use crate::http::head::BadHead;
+
+/// A fault. The display text is the error log's, in nginx's words where nginx has the same event.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("client sent invalid request: {0}")]
+    BadHead(BadHead),
+    #[error("client sent invalid request: {0}")]
+    BadFraming(#[from] BadFraming),
+    #[error("client sent invalid request: {0}")]
+    BadRequest(&'static str),
+    #[error("client sent too long URI")]
+    TargetTooLong,
+    #[error("client sent too large request header")]
+    HeaderTooLarge,
+    #[error("client timed out while reading client request headers")]
+    HeaderTimeout,
+    #[error("client prematurely closed connection while reading client request headers")]
+    HeaderCutShort,
+    #[error("client sent unsupported method")]
+    MethodNotAllowed,
+    #[error("client expects what is not offered")]
+    ExpectationFailed,
+    #[error("client intended to send too large body: {0} bytes")]
+    BodyTooLarge(u64),
+    #[error("{0} while reading client request body")]
+    Body(BodyError),
+    #[error("no route for this host and path")]
+    NoRoute,
+    #[error("no live upstreams while connecting to upstream")]
+    NoLiveUpstreams,
+    #[error("{0}")]
+    Attempt(Failure),
+}
+
+/// How loudly a fault is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Error,
+    Info,
+}
+
+impl Fault {
+    /// The status that the client is told; 499 (nginx's) is for the log alone: the client has left.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Fault::BadHead(BadHead::UnsupportedVersion) => 505,
+            Fault::BadHead(BadHead::TooManyHeaders) | Fault::HeaderTooLarge => 431,
+            Fault::BadHead(BadHead::Malformed(_)) | Fault::BadFraming(_) | Fault::BadRequest(_) => 400,
+            Fault::TargetTooLong => 414,
+            Fault::HeaderTimeout => 408,
+            Fault::HeaderCutShort => 400,
+            Fault::MethodNotAllowed => 405,
+            Fault::ExpectationFailed => 417,
+            Fault::BodyTooLarge(_) => 413,
+            Fault::NoRoute => 404,
+            Fault::NoLiveUpstreams => 502,
+            Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
+                BodyError::Closed | BodyError::Io(_) => 499,
+                BodyError::TimedOut => 408,
+                BodyError::BadChunk(_) => 400,
+                BodyError::TooLarge(_) => 413,
+            },
+            Fault::Attempt(failure) => failure_status(failure),
+        }
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        match self {
+            Fault::NoLiveUpstreams | Fault::BodyTooLarge(_) => Level::Error,
+            Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
+                BodyError::TooLarge(_) => Level::Error,
+                BodyError::Closed | BodyError::Io(_) | BodyError::TimedOut | BodyError::BadChunk(_) => Level::Info,
+            },
+            Fault::Attempt(Failure::ClientGone) => Level::Info,
+            Fault::Attempt(_) => Level::Error,
+            Fault::BadHead(_)
+            | Fault::BadFraming(_)
+            | Fault::BadRequest(_)
+            | Fault::TargetTooLong
+            | Fault::HeaderTooLarge
+            | Fault::HeaderTimeout
+            | Fault::HeaderCutShort
+            | Fault::MethodNotAllowed
+            | Fault::ExpectationFailed
+            | Fault::NoRoute => Level::Info,
+        }
+    }
+}
+
+impl Fault {
+    /// Whether the next request on the connection can still be told from this one: the request was read whole, and well-formed.
+    pub(crate) fn leaves_connection_usable(&self) -> bool {
+        match self {
+            Fault::NoRoute | Fault::NoLiveUpstreams => true,
+            Fault::Attempt(failure) => !matches!(failure, Failure::Request(_) | Failure::ClientGone),
+            Fault::BadHead(_)
+            | Fault::BadFraming(_)
+            | Fault::BadRequest(_)
+            | Fault::TargetTooLong
+            | Fault::HeaderTooLarge
+            | Fault::HeaderTimeout
+            | Fault::HeaderCutShort
+            | Fault::MethodNotAllowed
+            | Fault::ExpectationFailed
+            | Fault::BodyTooLarge(_)
+            | Fault::Body(_) => false,
+        }
+    }
+}
+
+/// What an attempt's failure stands for, in the answer and in `$upstream_status`.
+pub(crate) fn failure_status(failure: &Failure) -> u16 {
+    match failure {
+        Failure::ConnectTimeout | Failure::SendTimeout | Failure::ReadTimeout => 504,
+        Failure::NoDescriptor(_) => 503,
+        Failure::ClientGone | Failure::Request(_) => 499,
+        Failure::Connect(_)
+        | Failure::Send(_)
+        | Failure::Closed
+        | Failure::Read(_)
+        | Failure::HeaderTooLarge
+        | Failure::InvalidHeader(_)
+        | Failure::InvalidFraming(_)
+        | Failure::UnaskedUpgrade => 502,
+    }
+}
+
+/// The reason phrase of a status (RFC 9110 section 15 and the IANA registry); empty for one that has none.
+pub(crate) fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}

@@ -1,0 +1,134 @@
+//! Carries one exchange: the whole way of a request, top to bottom.
+
+mod state; // what is known of it
+mod answers; // ... as templates, logs and plugins ask for it
+mod fault; // why it could not be carried through
+mod open; // is the request acceptable, and what does it ask for
+pub mod router; // which route it takes
+mod proxy; // send it to an upstream, as often as it takes
+mod request; // the header that the upstream gets
+mod response; // the header and body that the client gets
+mod tunnel; // after a 101, bytes in both directions
+
+pub(crate) use fault::Fault;
+pub(crate) use state::Exchange;
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::config::model::{Action, Return};
+use crate::data_plane::downstream::Session;
+use crate::data_plane::worker::Site;
+use crate::http::framing::Framing;
+use crate::http::head::RequestHead;
+use fault::Level;
+use response::LocalAnswer;
+
+/// What becomes of the client's connection after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    KeepAlive,
+    Close,
+    /// Close, but read on for a while: the client is still sending, and a reset would take the answer from it.
+    Linger,
+}
+
+/// What a request turned out to be.
+struct Opened {
+    /// Index into the configuration's routes.
+    route: usize,
+    /// How much of the normalised path the route matched.
+    matched: usize,
+    framing: Framing,
+}
+
+/// Carries an exchange from its request head to its log line.
+pub(crate) async fn serve(session: &mut Session, request: RequestHead, began: Instant) -> (After, RequestHead) {
+    let site = session.site.clone();
+    let (mut exchange, opened) = open::open(session, &site, request, began);
+    if let Ok(opened) = &opened {
+        exchange.server_name = site.route_names[opened.route].clone();
+    }
+    let exchange = Rc::new(exchange);
+    let after = match opened {
+        Ok(opened) => carry(session, &site, &exchange, opened).await,
+        Err(fault) => refuse(session, &exchange, &fault).await,
+    };
+    log(session, &site, &exchange);
+    // Nobody else holds it now; if a lease still did, a fresh head would do as well.
+    (after, Rc::try_unwrap(exchange).map(|exchange| exchange.request).unwrap_or_default())
+}
+
+/// Answers what never became a request.
+pub(crate) async fn reject(session: &mut Session, request: RequestHead, began: Instant, fault: Fault) {
+    let site = session.site.clone();
+    let exchange = Rc::new(Exchange::new(session, request, began));
+    refuse(session, &exchange, &fault).await;
+    log(session, &site, &exchange);
+}
+
+async fn carry(session: &mut Session, site: &Site, exchange: &Rc<Exchange>, opened: Opened) -> After {
+    let route = &site.snapshot.config.routes[opened.route];
+    exchange.figures.route.set(Some(opened.route));
+    let limit = route.client_max_body_size.unwrap_or(session.limits().client_max_body_size);
+    if let (Framing::Length(length), Some(limit)) = (opened.framing, limit) {
+        if length > limit {
+            return refuse(session, exchange, &Fault::BodyTooLarge(length)).await;
+        }
+    }
+    let carried = match &route.action {
+        Action::Proxy(proxy) => proxy::proxy(session, site, exchange, route, proxy, &opened, limit).await,
+        Action::Return(answer) => Ok(respond(session, exchange, answer, &opened).await),
+    };
+    match carried {
+        Ok(after) => after,
+        Err(fault) => refuse(session, exchange, &fault).await,
+    }
+}
+
+/// Answers from the configuration (`return`).
+async fn respond(session: &mut Session, exchange: &Rc<Exchange>, answer: &Return, opened: &Opened) -> After {
+    let (mut body, mut location) = (Vec::new(), Vec::new());
+    if let Some(template) = &answer.body {
+        template.render(&**exchange, &mut body);
+    }
+    if let Some(template) = &answer.location {
+        template.render(&**exchange, &mut location);
+    }
+    let answer = LocalAnswer {
+        status: answer.status,
+        content_type: &answer.content_type,
+        body: &body,
+        location: &location,
+        // A body that nobody reads would be taken for the next request.
+        keep: opened.framing == Framing::Length(0) && request::wants_keep_alive(exchange),
+    };
+    response::send_local(session, exchange, &answer).await
+}
+
+/// Answers with a fault's status, or with nothing where the client has left, and closes the connection.
+async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> After {
+    match fault.level() {
+        Level::Error => exchange.error(fault, exchange.figures.last_address().as_deref()),
+        Level::Info => exchange.info(fault),
+    }
+    let status = fault.status();
+    exchange.figures.status.set(status);
+    if status == 499 {
+        return After::Close;
+    }
+    let reason = fault::reason(status);
+    let body = format!("{status} {reason}\n");
+    let keep = body_was_read && fault.leaves_connection_usable() && request::wants_keep_alive(exchange);
+    let answer = LocalAnswer { status, content_type: "text/plain", body: body.as_bytes(), location: b"", keep };
+    match response::send_local(session, exchange, &answer).await {
+        After::KeepAlive => After::KeepAlive,
+        After::Close | After::Linger => After::Linger,
+    }
+}
+
+fn log(session: &Session, site: &Site, exchange: &Exchange) {
+    if let Some(log) = site.log(session.listener, exchange.figures.route.get()) {
+        session.worker.logs.borrow_mut().write(&log.log, &log.format, exchange, Instant::now());
+    }
+}

@@ -1,0 +1,293 @@
+//! Sends an exchange to an upstream: as many attempts as its rules allow, then the answer of the last.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::fault::failure_status;
+use super::request::{BodyPlan, Outgoing, wants_keep_alive, write_request};
+use super::response::{self, Passed};
+use super::state::{AttemptFigures, Exchange};
+use super::{After, Fault, Opened, tunnel};
+use crate::config::model::{Proxy, Route};
+use crate::data_plane::downstream::{BodyError, BodyProgress, Coding, Session};
+use crate::data_plane::upstream::{Attempt, AttemptError, Failure, Lease, Limits, Retry, Timings, Upload, WorkerUpstream};
+use crate::data_plane::worker::Site;
+use crate::http::framing::{self, Framing};
+use crate::http::head::{Known, Version};
+use crate::http::path::Rewrite;
+use crate::plugin::Ending;
+
+/// What is sent, the same in every attempt.
+struct Sending<'a> {
+    head: &'a [u8],
+    /// The body, or as much of it as is kept for another attempt.
+    body: &'a [u8],
+    /// How the rest of the body is passed on as it arrives; none where `body` is all of it.
+    rest: Option<Coding>,
+    upgrade: bool,
+}
+
+/// Carries an exchange to `proxy`'s upstream and its answer back.
+///
+/// # Errors
+/// A [`Fault`] where nothing was sent to the client yet.
+pub(super) async fn proxy(
+    session: &mut Session,
+    site: &Site,
+    exchange: &Rc<Exchange>,
+    route: &Route,
+    proxy: &Proxy,
+    opened: &Opened,
+    limit: Option<u64>,
+) -> Result<After, Fault> {
+    let upstream = &site.upstreams[proxy.upstream];
+    let config = &upstream.shared.config;
+    *exchange.proxy_host.borrow_mut() = Some(site.upstream_names[proxy.upstream].clone());
+
+    let mut progress = BodyProgress::new(opened.framing, limit);
+    let buffers = session.worker.buffers.clone();
+    let mut body = buffers.take_head();
+    if !progress.is_done() {
+        session.continue_if_expected(exchange).await.map_err(|error| Fault::Body(BodyError::Io(error)))?;
+        read_ahead(session, &mut progress, config.body_buffer_size, &mut body).await.map_err(Fault::Body)?;
+    }
+    exchange.figures.body_received.set(progress.received);
+    let streamed = !progress.is_done();
+    let plan = match opened.framing {
+        Framing::Length(0) | Framing::UntilClose => body_plan_for_empty(exchange.request.method()),
+        Framing::Length(length) => BodyPlan::Length(length),
+        // Small and complete: its length is known now. Trailers need the chunked coding.
+        Framing::Chunked if !streamed && progress.trailers().is_empty() => BodyPlan::Length(progress.received),
+        Framing::Chunked => BodyPlan::Chunked,
+    };
+    if plan == BodyPlan::Chunked {
+        frame_as_chunked(&mut body, progress.is_done().then(|| progress.trailers()));
+    }
+    let upgrade = exchange.request.version() == Version::Http11
+        && exchange.request.fields().lists(Known::Connection, b"upgrade")
+        && exchange.request.fields().known(Known::Upgrade).next().is_some();
+
+    let mut target = Vec::new();
+    let outgoing = Outgoing {
+        target: outgoing_target(exchange, proxy, opened, &mut target),
+        body: plan,
+        upgrade,
+        keep_alive: upstream.pool.borrow().keeps_connections(),
+        trusted: site.trusts(exchange.client.ip),
+        changes: &route.request_headers,
+    };
+    let mut head = buffers.take_head();
+    write_request(exchange, &outgoing, &mut head);
+    let rest = streamed.then_some(if plan == BodyPlan::Chunked { Coding::Chunked } else { Coding::Plain });
+    let sending = Sending { head: &head, body: &body, rest, upgrade };
+    let carried = attempts(session, exchange, upstream, &sending, &mut progress, route).await;
+    exchange.figures.body_received.set(progress.received);
+    buffers.give_head(head);
+    buffers.give_head(body);
+    carried
+}
+
+/// A method that gives a body meaning says that there is none (RFC 9110 section 8.6); others say nothing.
+fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
+    if matches!(method, b"POST" | b"PUT" | b"PATCH") { BodyPlan::Length(0) } else { BodyPlan::None }
+}
+
+/// Reads a body that fits into `bound` bytes to its end, a longer one as far as that: what fits can be sent again.
+async fn read_ahead(session: &mut Session, progress: &mut BodyProgress, bound: usize, body: &mut Vec<u8>) -> Result<(), BodyError> {
+    if let Some(left) = progress.length_left() {
+        body.reserve(usize::try_from(left).unwrap_or(bound).min(bound));
+        if left > bound as u64 {
+            // It will be passed on as it arrives; what came with the head goes first.
+            return Ok(());
+        }
+    }
+    let timeout = session.limits().client_body_timeout;
+    let Session { incoming, alarm, worker, .. } = session;
+    while !progress.is_done() && body.len() < bound {
+        if body.capacity() - body.len() <= crate::data_plane::downstream::CHUNK_FRAMING {
+            body.reserve((body.capacity() * 2).min(bound) + crate::data_plane::downstream::CHUNK_FRAMING);
+        }
+        let moved = poll_fn(|cx| progress.poll_move(cx, incoming, body, Coding::Plain, &worker.buffers));
+        alarm.within(timeout, moved).await.map_err(|_| BodyError::TimedOut)??;
+    }
+    Ok(())
+}
+
+/// Puts the chunked coding around what was read ahead; `end` has the trailers where that was all.
+fn frame_as_chunked(body: &mut Vec<u8>, end: Option<&[u8]>) {
+    let plain = std::mem::take(body);
+    crate::data_plane::downstream::append(&plain, Coding::Chunked, body);
+    if let Some(trailers) = end {
+        crate::data_plane::downstream::append_end(trailers, Coding::Chunked, body);
+    }
+}
+
+/// The target as it was received, or with the route's URI part in place of what the route matched.
+fn outgoing_target<'a>(exchange: &'a Exchange, proxy: &Proxy, opened: &Opened, rewritten: &'a mut Vec<u8>) -> &'a [u8] {
+    let Some(uri) = &proxy.uri else { return exchange.uri() };
+    let rewrite = Rewrite {
+        uri: uri.as_bytes(),
+        path: exchange.normalised(),
+        prefix_len: opened.matched,
+        query: exchange.query().unwrap_or_default(),
+    };
+    rewrite.append_to(rewritten);
+    rewritten
+}
+
+async fn attempts(
+    session: &mut Session,
+    exchange: &Rc<Exchange>,
+    upstream: &Rc<WorkerUpstream>,
+    sending: &Sending<'_>,
+    progress: &mut BodyProgress,
+    route: &Route,
+) -> Result<After, Fault> {
+    let rules = &upstream.shared.config.next_upstream;
+    let method = exchange.request.method();
+    let mut retry = Retry::new(rules, upstream.shared.tries(), method, sending.rest.is_some(), exchange.began);
+    for number in 0.. {
+        let clock = session.worker.clock.clone();
+        let Ok(lease) = upstream.lease(exchange, &clock, number) else {
+            exchange.figures.attempts.borrow_mut().push(AttemptFigures::nobody(upstream.name(), 502));
+            return Err(Fault::NoLiveUpstreams);
+        };
+        exchange.figures.begin_attempt(&lease);
+        match attempt(session, exchange, upstream, lease, sending, progress, &mut retry, route).await {
+            Attempted::Answered(after) => return Ok(after),
+            Attempted::AskNext => {}
+            Attempted::Failed(fault) => return Err(fault),
+        }
+    }
+    Err(Fault::NoLiveUpstreams)
+}
+
+enum Attempted {
+    /// The client has its answer, as much of it as there was.
+    Answered(After),
+    AskNext,
+    Failed(Fault),
+}
+
+#[allow(clippy::too_many_arguments, reason = "the parts of an exchange, each borrowed for its own time")]
+async fn attempt(
+    session: &mut Session,
+    exchange: &Rc<Exchange>,
+    upstream: &Rc<WorkerUpstream>,
+    lease: Lease,
+    sending: &Sending<'_>,
+    progress: &mut BodyProgress,
+    retry: &mut Retry<'_>,
+    route: &Route,
+) -> Attempted {
+    let clock = session.worker.clock.clone();
+    let mut timings = Timings::default();
+    match answered(session, exchange, upstream, &lease, sending, progress, retry, route, &mut timings).await {
+        Ok(Answered::Passed { passed, ending }) => {
+            exchange.figures.end_attempt(lease.picked_at.elapsed(), passed.received, passed.sent, passed.length);
+            let status = exchange.response().map_or(0, |head| head.status());
+            lease.end(ending, status, timings, &clock);
+            Attempted::Answered(passed.after)
+        }
+        Ok(Answered::TryNext { ending, status }) => {
+            exchange.figures.end_attempt(lease.picked_at.elapsed(), 0, 0, 0);
+            lease.end(ending, status, timings, &clock);
+            exchange.figures.answered.set(false);
+            Attempted::AskNext
+        }
+        Err(error) => {
+            let verdict = retry.after_error(&error);
+            let status = failure_status(&error.failure);
+            exchange.figures.fail_attempt(lease.picked_at.elapsed(), status);
+            let address = lease.endpoint().name.to_string();
+            exchange.figures.answered.set(false);
+            lease.end(verdict.ending, 0, timings, &clock);
+            if verdict.again {
+                exchange.error(&error.failure, Some(&address));
+                Attempted::AskNext
+            } else {
+                Attempted::Failed(Fault::Attempt(error.failure))
+            }
+        }
+    }
+}
+
+enum Answered {
+    Passed { passed: Passed, ending: Ending },
+    /// An answer that the rules would rather have from another endpoint.
+    TryNext { ending: Ending, status: u16 },
+}
+
+#[allow(clippy::too_many_arguments, reason = "the parts of an exchange, each borrowed for its own time")]
+async fn answered(
+    session: &mut Session,
+    exchange: &Rc<Exchange>,
+    upstream: &Rc<WorkerUpstream>,
+    lease: &Lease,
+    sending: &Sending<'_>,
+    progress: &mut BodyProgress,
+    retry: &mut Retry<'_>,
+    route: &Route,
+    timings: &mut Timings,
+) -> Result<Answered, AttemptError> {
+    let config = &upstream.shared.config;
+    let buffers = session.worker.buffers.clone();
+    let body_timeout = session.limits().client_body_timeout;
+    let keep_client = wants_keep_alive(exchange) && session.may_keep_alive();
+    let mut attempt = Attempt::begin(lease, upstream, &mut session.alarm, &session.incoming.reader, &buffers).await?;
+    timings.connect = lease.picked_at.elapsed();
+    exchange.figures.connected(timings.connect);
+
+    let Session { incoming, outgoing, .. } = session;
+    let rest = sending.rest.map(|coding| (progress, coding));
+    let mut upload = Upload::new(sending.head, sending.body, incoming, rest, config.send_timeout, body_timeout, &buffers);
+    let limits = Limits { read_timeout: config.read_timeout, header_size: config.response_header_size };
+    let framing = loop {
+        let head = &mut *exchange.response.borrow_mut();
+        attempt.read_head(&mut upload, head, &limits).await?;
+        match head.status() {
+            101 if sending.upgrade => break None,
+            101 => return Err(attempt.error(Failure::UnaskedUpgrade)),
+            // The client's expectation was answered here (RFC 9110 section 10.1.1).
+            100 => {}
+            102..=199 if exchange.request.version() == Version::Http11 => {
+                // A client that is gone will be noticed soon enough.
+                let _ = response::send_interim(outgoing, exchange, head).await;
+            }
+            102..=199 => {}
+            _ => {
+                let framing = framing::of_response(head, exchange.request.method());
+                break Some(framing.map_err(|error| attempt.error(Failure::InvalidFraming(error)))?);
+            }
+        }
+    };
+    timings.header = lease.picked_at.elapsed();
+    exchange.figures.answered.set(true);
+    let status = exchange.response.borrow().status();
+    exchange.figures.header_arrived(timings.header, status);
+
+    let Some(framing) = framing else {
+        let passed = tunnel::run(outgoing, exchange, attempt, upload, config.read_timeout).await;
+        return Ok(Answered::Passed { passed, ending: Ending::Completed });
+    };
+    if let Some(ending) = retry.after_status(status) {
+        attempt.finish(&buffers);
+        return Ok(Answered::TryNext { ending, status });
+    }
+    let answer = response::Answer { framing, changes: &route.response_headers, keep: keep_client, read_timeout: config.read_timeout };
+    let (mut passed, connection) = response::pass_on(outgoing, exchange, attempt, &mut upload, &answer, &buffers).await;
+    let sent = upload.is_sent();
+    passed.sent = upload.bytes_sent;
+    if !sent && passed.after == After::KeepAlive {
+        // What the endpoint did not want to read is still on its way here.
+        passed.after = After::Linger;
+    }
+    if let Some((slot, connection)) = connection {
+        if sent {
+            upstream.pool.borrow_mut().put(slot, connection);
+        }
+    }
+    let ending = if passed.complete { Ending::Completed } else { Ending::Abandoned };
+    Ok(Answered::Passed { passed, ending })
+}

@@ -1,0 +1,170 @@
+//! The request's header on its way to an upstream: what came in less what ended here, framed anew.
+
+use super::state::Exchange;
+use crate::config::model::{HeaderChange, HeaderOperation};
+use crate::http::head::{Field, Fields, Known, Version, list_members};
+use crate::http::headers::is_value;
+
+/// How the request's body goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyPlan {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// What shapes the header besides the exchange itself.
+pub(super) struct Outgoing<'a> {
+    pub(super) target: &'a [u8],
+    pub(super) body: BodyPlan,
+    /// The client asks for another protocol, and may have it.
+    pub(super) upgrade: bool,
+    pub(super) keep_alive: bool,
+    /// The connection's peer is trusted to say whom it speaks for.
+    pub(super) trusted: bool,
+    pub(super) changes: &'a [HeaderChange],
+}
+
+/// Writes the head of the request as an upstream gets it.
+pub(super) fn write_request(exchange: &Exchange, outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
+    let fields = exchange.request.fields();
+    for part in [exchange.request.method(), b" ", outgoing.target, b" HTTP/1.1\r\n"] {
+        out.extend_from_slice(part);
+    }
+    let listed = Listed::of(fields);
+    let replaced = |name: &[u8]| outgoing.changes.iter().any(|change| {
+        !matches!(change.operation, HeaderOperation::Add(_)) && change.name.as_bytes().eq_ignore_ascii_case(name)
+    });
+    let set_by_us = |name: &str| !outgoing.changes.is_empty() && replaced(name.as_bytes());
+
+    // The host that was asked for goes on as it was written, port included; HTTP/1.1 wants one, be it empty.
+    if !set_by_us("host") {
+        line("Host", exchange.authority(), out);
+    }
+    for field in fields.iter() {
+        if goes_on(&field, outgoing, &listed) && (outgoing.changes.is_empty() || !replaced(field.name)) {
+            line_bytes(field.name, field.value, out);
+        }
+    }
+    match outgoing.body {
+        BodyPlan::None => {}
+        BodyPlan::Length(length) => line("Content-Length", itoa::Buffer::new().format(length).as_bytes(), out),
+        BodyPlan::Chunked => line("Transfer-Encoding", b"chunked", out),
+    }
+    if outgoing.upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    } else if !outgoing.keep_alive {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+    write_forwarded(exchange, outgoing.trusted, &set_by_us, out);
+    write_changes(exchange, outgoing.changes, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whom we speak for. What a peer says of that counts only if it is trusted.
+fn write_forwarded(exchange: &Exchange, trusted: bool, set_by_us: &dyn Fn(&str) -> bool, out: &mut Vec<u8>) {
+    let fields = exchange.request.fields();
+    if exchange.client.ip.is_some() {
+        if !set_by_us("x-forwarded-for") {
+            out.extend_from_slice(b"X-Forwarded-For: ");
+            for value in fields.known(Known::XForwardedFor).filter(|_| trusted) {
+                out.extend_from_slice(value);
+                out.extend_from_slice(b", ");
+            }
+            // The chain names each hop: the peer itself, whoever it speaks for.
+            out.extend_from_slice(exchange.client.address_text.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        if !set_by_us("x-real-ip") {
+            line("X-Real-IP", exchange.remote_address().as_bytes(), out);
+        }
+    }
+    let first = |known| fields.known(known).next().filter(|_| trusted);
+    if !set_by_us("x-forwarded-proto") {
+        line("X-Forwarded-Proto", first(Known::XForwardedProto).unwrap_or(b"http"), out);
+    }
+    if !set_by_us("x-forwarded-host") {
+        line("X-Forwarded-Host", first(Known::XForwardedHost).unwrap_or_else(|| exchange.authority()), out);
+    }
+}
+
+/// Whether a field is passed on as it came.
+fn goes_on(field: &Field<'_>, outgoing: &Outgoing<'_>, listed: &Listed<'_>) -> bool {
+    match field.known {
+        Known::Connection
+        | Known::ContentLength
+        | Known::Expect
+        | Known::Host
+        | Known::KeepAlive
+        | Known::ProxyConnection
+        | Known::Te
+        | Known::TransferEncoding
+        | Known::XForwardedFor
+        | Known::XForwardedHost
+        | Known::XForwardedProto
+        | Known::XRealIp => false,
+        Known::Upgrade => outgoing.upgrade,
+        Known::Trailer => outgoing.body == BodyPlan::Chunked,
+        Known::Cookie | Known::Date | Known::Server | Known::Other => !listed.names(field.name),
+    }
+}
+
+/// The fields that `Connection` names, which end here with it (RFC 9110 section 7.6.1).
+pub(super) struct Listed<'a> {
+    fields: Option<&'a Fields>,
+}
+
+impl<'a> Listed<'a> {
+    pub(super) fn of(fields: &'a Fields) -> Listed<'a> {
+        let usual = |value: &[u8]| {
+            value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close") || value.eq_ignore_ascii_case(b"upgrade")
+        };
+        // Nearly always it names options, not fields: then there is nothing to look up for each field.
+        let only_options = fields.known(Known::Connection).flat_map(list_members).all(usual);
+        Listed { fields: (!only_options).then_some(fields) }
+    }
+
+    pub(super) fn names(&self, name: &[u8]) -> bool {
+        self.fields.is_some_and(|fields| fields.lists(Known::Connection, name))
+    }
+}
+
+/// Writes what `set` and `add` ask for. A value that HTTP does not allow, which only a variable can bring in, is left out.
+pub(super) fn write_changes(exchange: &Exchange, changes: &[HeaderChange], out: &mut Vec<u8>) {
+    for change in changes {
+        let (HeaderOperation::Set(value) | HeaderOperation::Add(value)) = &change.operation else { continue };
+        let before = out.len();
+        out.extend_from_slice(change.name.as_bytes());
+        out.extend_from_slice(b": ");
+        let value_start = out.len();
+        value.render(exchange, out);
+        if out.len() == value_start || !is_value(&out[value_start..]) {
+            out.truncate(before);
+        } else {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+pub(super) fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    line_bytes(name.as_bytes(), value, out);
+}
+
+pub(super) fn line_bytes(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether the client's connection can be kept for another request, as far as the request says.
+pub(super) fn wants_keep_alive(exchange: &Exchange) -> bool {
+    let fields = exchange.request.fields();
+    match exchange.request.version() {
+        Version::Http11 => !fields.lists(Known::Connection, b"close"),
+        Version::Http10 => {
+            fields.lists(Known::Connection, b"keep-alive") && !fields.lists(Known::Connection, b"close")
+        }
+    }
+}

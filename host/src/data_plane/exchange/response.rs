@@ -1,0 +1,367 @@
+//! The response on its way to the client: header framed anew, body streamed with back-pressure.
+
+use std::io;
+use std::time::Duration;
+
+use super::After;
+use super::fault::reason;
+use super::request::{Listed, line, line_bytes, wants_keep_alive, write_changes};
+use super::state::Exchange;
+use crate::config::model::{HeaderChange, HeaderOperation};
+use crate::data_plane::buffers::Buffers;
+use crate::data_plane::downstream::{CHUNK_FRAMING, Coding, Outgoing, Session, append, append_end};
+use crate::data_plane::upstream::{Attempt, Connection, Slot, Upload};
+use crate::http::clock;
+use crate::http::framing::{Chunk, ChunkedDecoder, Framing};
+use crate::http::head::{Known, ResponseHead, Version};
+
+/// How an upstream's response is passed on.
+pub(super) struct Answer<'a> {
+    pub(super) framing: Framing,
+    pub(super) changes: &'a [HeaderChange],
+    /// The client's connection may be kept.
+    pub(super) keep: bool,
+    pub(super) read_timeout: Duration,
+}
+
+/// What was passed on.
+pub(super) struct Passed {
+    pub(super) after: After,
+    /// The client got all of it.
+    pub(super) complete: bool,
+    /// Bytes from and to the upstream, and of the body.
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    pub(super) length: u64,
+}
+
+/// Passes a response on whose head was read. The upstream's connection comes back if it can serve another request.
+pub(super) async fn pass_on(
+    outgoing: &mut Outgoing,
+    exchange: &Exchange,
+    mut attempt: Attempt,
+    upload: &mut Upload<'_>,
+    answer: &Answer<'_>,
+    buffers: &Buffers,
+) -> (Passed, Option<(Slot, Connection)>) {
+    let (keep, coding) = client_framing(exchange, answer);
+    let mut out = buffers.take_head();
+    let reusable = {
+        let head = exchange.response.borrow();
+        write_head(exchange, &head, answer, keep, coding, &mut out);
+        upstream_keeps(&head, answer.framing)
+    };
+    exchange.figures.header_sent.set(out.len() as u64);
+    exchange.keep_sent_header(&out);
+
+    let mut body = Body::new(answer.framing);
+    let result = body.pass(outgoing, exchange, &mut attempt, upload, answer, coding, &mut out).await;
+    buffers.give_head(out);
+    let complete = result.is_ok();
+    if let Err(error) = &result {
+        match error {
+            PassError::Upstream(message) => exchange.error(message, exchange.figures.last_address().as_deref()),
+            PassError::Client(error) => exchange.info(&format_args!("{error} while sending to client")),
+        }
+    }
+    exchange.figures.complete.set(complete);
+    let after = if complete && keep { After::KeepAlive } else { After::Close };
+    let passed = Passed { after, complete, received: attempt.bytes_received, sent: 0, length: body.passed };
+    // Bytes past the end would be taken for the next answer.
+    let reusable = reusable && complete && attempt.unread().is_empty();
+    let slot = attempt.slot;
+    let connection = attempt.finish(buffers);
+    (passed, reusable.then_some((slot, connection)))
+}
+
+/// Whether the client's connection can be kept, and the coding of its body.
+fn client_framing(exchange: &Exchange, answer: &Answer<'_>) -> (bool, Coding) {
+    match (answer.framing, exchange.request.version()) {
+        (Framing::Length(_), _) => (answer.keep, Coding::Plain),
+        (Framing::Chunked | Framing::UntilClose, Version::Http11) => (answer.keep, Coding::Chunked),
+        // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+        (Framing::Chunked | Framing::UntilClose, Version::Http10) => (false, Coding::Plain),
+    }
+}
+
+fn upstream_keeps(head: &ResponseHead, framing: Framing) -> bool {
+    framing != Framing::UntilClose
+        && match head.version() {
+            Version::Http11 => !head.fields().lists(Known::Connection, b"close"),
+            Version::Http10 => head.fields().lists(Known::Connection, b"keep-alive"),
+        }
+}
+
+fn write_head(exchange: &Exchange, head: &ResponseHead, answer: &Answer<'_>, keep: bool, coding: Coding, out: &mut Vec<u8>) {
+    write_status(head.status(), Some(head.reason()), out);
+    let fields = head.fields();
+    let listed = Listed::of(fields);
+    let mut dated = false;
+    for field in fields.iter() {
+        let passes = match field.known {
+            Known::Connection | Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding | Known::Upgrade => false,
+            // It describes the body that a HEAD request did not get, or one whose length is passed on as it is.
+            Known::ContentLength => matches!(answer.framing, Framing::Length(_)) && !matches!(head.status(), 204),
+            Known::Trailer => coding == Coding::Chunked,
+            _ => !listed.names(field.name),
+        };
+        let replaced = |change: &HeaderChange| {
+            !matches!(change.operation, HeaderOperation::Add(_)) && change.name.as_bytes().eq_ignore_ascii_case(field.name)
+        };
+        if passes && !answer.changes.iter().any(replaced) {
+            dated |= field.known == Known::Date;
+            line_bytes(field.name, field.value, out);
+        }
+    }
+    if !dated {
+        write_date(out);
+    }
+    if coding == Coding::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    write_connection(exchange, keep, out);
+    out.extend_from_slice(&exchange.turn.response_headers());
+    write_changes(exchange, answer.changes, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_status(status: u16, given: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(given.unwrap_or_else(|| reason(status).as_bytes()));
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_date(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Date: ");
+    clock::append_http_date(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Says only what the version does not imply.
+fn write_connection(exchange: &Exchange, keep: bool, out: &mut Vec<u8>) {
+    match (keep, exchange.request.version()) {
+        (true, Version::Http11) => {}
+        (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+    }
+}
+
+/// Why a response did not reach the client whole.
+enum PassError {
+    Upstream(&'static str),
+    Client(io::Error),
+}
+
+/// A response body on its way.
+struct Body {
+    framing: BodyState,
+    /// Body bytes passed on, without framing.
+    passed: u64,
+}
+
+enum BodyState {
+    Length(u64),
+    Chunked(ChunkedDecoder),
+    UntilClose,
+    Done,
+}
+
+impl Body {
+    fn new(framing: Framing) -> Body {
+        let framing = match framing {
+            Framing::Length(0) => BodyState::Done,
+            Framing::Length(length) => BodyState::Length(length),
+            Framing::Chunked => BodyState::Chunked(ChunkedDecoder::default()),
+            Framing::UntilClose => BodyState::UntilClose,
+        };
+        Body { framing, passed: 0 }
+    }
+
+    /// Passes all of it on, behind the head that waits in `out`.
+    #[allow(clippy::too_many_arguments, reason = "the parts of an exchange, each borrowed for its own time")]
+    async fn pass(
+        &mut self,
+        outgoing: &mut Outgoing,
+        exchange: &Exchange,
+        attempt: &mut Attempt,
+        upload: &mut Upload<'_>,
+        answer: &Answer<'_>,
+        coding: Coding,
+        out: &mut Vec<u8>,
+    ) -> Result<(), PassError> {
+        let header = out.len() as u64;
+        let mut written = 0;
+        loop {
+            let sent = match self.take(attempt.unread(), coding, out) {
+                // Bytes that need no coding go from the buffer they were received in.
+                Ok(Taken::AsIs(length)) => {
+                    let sent = outgoing.write(out, &attempt.unread()[..length], upload, &mut attempt.connection.writer).await;
+                    written += (out.len() + length) as u64;
+                    attempt.consume(length);
+                    sent
+                }
+                Ok(Taken::Coded(consumed)) => {
+                    attempt.consume(consumed);
+                    // The coded end of a body may be all there is to write.
+                    let sent = outgoing.write(out, &[], upload, &mut attempt.connection.writer).await;
+                    written += out.len() as u64;
+                    sent
+                }
+                Err(message) => return Err(PassError::Upstream(message)),
+            };
+            out.clear();
+            exchange.figures.body_sent.set(written.saturating_sub(header));
+            sent.map_err(PassError::Client)?;
+            if matches!(self.framing, BodyState::Done) {
+                return Ok(());
+            }
+            if !attempt.unread().is_empty() {
+                continue;
+            }
+            match attempt.read_body(upload, answer.read_timeout).await {
+                Ok(0) => self.end_of_stream(coding, out)?,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Err(PassError::Upstream("upstream timed out (110: Connection timed out) while reading upstream"));
+                }
+                Err(_) => return Err(PassError::Upstream("recv() failed while reading upstream")),
+            }
+        }
+    }
+
+    fn end_of_stream(&mut self, coding: Coding, out: &mut Vec<u8>) -> Result<(), PassError> {
+        match self.framing {
+            BodyState::UntilClose => {
+                self.framing = BodyState::Done;
+                append_end(b"", coding, out);
+                Ok(())
+            }
+            _ => Err(PassError::Upstream("upstream prematurely closed connection while reading upstream")),
+        }
+    }
+
+    /// Takes body bytes from what was received: either some that can be written as they are, or coded ones appended to `out`.
+    fn take(&mut self, unread: &[u8], coding: Coding, out: &mut Vec<u8>) -> Result<Taken, &'static str> {
+        match (&mut self.framing, coding) {
+            (BodyState::Done, _) => Ok(Taken::Coded(0)),
+            (BodyState::Length(left), _) => {
+                let length = (unread.len() as u64).min(*left) as usize;
+                *left -= length as u64;
+                if *left == 0 {
+                    self.framing = BodyState::Done;
+                }
+                self.passed += length as u64;
+                Ok(Taken::AsIs(length))
+            }
+            (BodyState::UntilClose, Coding::Plain) => {
+                self.passed += unread.len() as u64;
+                Ok(Taken::AsIs(unread.len()))
+            }
+            (BodyState::UntilClose, Coding::Chunked) => {
+                append(unread, coding, out);
+                self.passed += unread.len() as u64;
+                Ok(Taken::Coded(unread.len()))
+            }
+            (BodyState::Chunked(decoder), _) => {
+                let mut consumed = 0;
+                out.reserve(unread.len() + CHUNK_FRAMING);
+                loop {
+                    match decoder.next(&unread[consumed..]) {
+                        Ok(Chunk::Data { start, end }) => {
+                            append(&unread[consumed + start..consumed + end], coding, out);
+                            self.passed += (end - start) as u64;
+                            consumed += end;
+                        }
+                        Ok(Chunk::More) => return Ok(Taken::Coded(unread.len())),
+                        Ok(Chunk::End { end }) => {
+                            append_end(decoder.trailers(), coding, out);
+                            self.framing = BodyState::Done;
+                            return Ok(Taken::Coded(consumed + end));
+                        }
+                        Err(_) => return Err("upstream sent invalid chunked response while reading upstream"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Taken {
+    AsIs(usize),
+    Coded(usize),
+}
+
+/// Passes an interim response on (1xx; RFC 9110 section 15.2).
+pub(super) async fn send_interim(outgoing: &mut Outgoing, exchange: &Exchange, head: &ResponseHead) -> io::Result<()> {
+    let mut out = Vec::with_capacity(head.len() + 16);
+    write_status(head.status(), Some(head.reason()), &mut out);
+    for field in head.fields().iter() {
+        if matches!(field.known, Known::Other | Known::Date | Known::Server) {
+            line_bytes(field.name, field.value, &mut out);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    exchange.figures.header_sent.set(exchange.figures.header_sent.get() + out.len() as u64);
+    outgoing.write_alone(&out, &[]).await
+}
+
+/// Writes the head of a 101 as the upstream sent it, less what ends here.
+pub(super) fn write_switching(head: &ResponseHead, out: &mut Vec<u8>) {
+    write_status(101, Some(head.reason()), out);
+    for field in head.fields().iter() {
+        if !matches!(field.known, Known::Connection | Known::KeepAlive | Known::ProxyConnection | Known::ContentLength | Known::TransferEncoding) {
+            line_bytes(field.name, field.value, out);
+        }
+    }
+    out.extend_from_slice(b"Connection: upgrade\r\n\r\n");
+}
+
+/// An answer of our own.
+pub(super) struct LocalAnswer<'a> {
+    pub(super) status: u16,
+    pub(super) content_type: &'a str,
+    pub(super) body: &'a [u8],
+    /// Empty for none.
+    pub(super) location: &'a [u8],
+    /// The connection may be kept.
+    pub(super) keep: bool,
+}
+
+/// Sends an answer of our own.
+pub(super) async fn send_local(session: &mut Session, exchange: &Exchange, answer: &LocalAnswer<'_>) -> After {
+    let keep = answer.keep && session.may_keep_alive();
+    let bodiless = matches!(answer.status, 100..=199 | 204 | 304);
+    let mut out = session.worker.buffers.take_head();
+    write_status(answer.status, None, &mut out);
+    out.extend_from_slice(b"Server: waypost\r\n");
+    write_date(&mut out);
+    if !bodiless {
+        if !answer.body.is_empty() {
+            line("Content-Type", answer.content_type.as_bytes(), &mut out);
+        }
+        line("Content-Length", itoa::Buffer::new().format(answer.body.len()).as_bytes(), &mut out);
+    }
+    if crate::http::headers::is_value(answer.location) && !answer.location.is_empty() {
+        line("Location", answer.location, &mut out);
+    }
+    write_connection(exchange, keep, &mut out);
+    if let Some(route) = exchange.figures.route.get() {
+        let site = session.site.clone();
+        write_changes(exchange, &site.snapshot.config.routes[route].response_headers, &mut out);
+    }
+    out.extend_from_slice(b"\r\n");
+
+    let body = if bodiless || exchange.request.method() == b"HEAD" { &[] } else { answer.body };
+    exchange.figures.status.set(answer.status);
+    exchange.figures.header_sent.set(out.len() as u64);
+    exchange.keep_sent_header(&out);
+    let written = session.outgoing.write_alone(&out, body).await;
+    session.worker.buffers.give_head(out);
+    exchange.figures.complete.set(written.is_ok());
+    if written.is_ok() {
+        exchange.figures.body_sent.set(body.len() as u64);
+    }
+    if written.is_ok() && keep { After::KeepAlive } else { After::Close }
+}

@@ -1,0 +1,301 @@
+//! Known answers of nginx 1.22.1, and a comparison with the rules written down plainly.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::model::{Action, Return};
+
+fn host_pattern(spelling: &str) -> HostPattern {
+    if spelling.is_empty() {
+        HostPattern::Any
+    } else if let Some(regex) = spelling.strip_prefix('~') {
+        HostPattern::Regex(Regex::new(&format!("(?i){regex}")).unwrap())
+    } else if let Some(suffix) = spelling.strip_prefix('*') {
+        HostPattern::Suffix(suffix.to_owned())
+    } else if let Some(prefix) = spelling.strip_suffix('*') {
+        HostPattern::Prefix(prefix.to_owned())
+    } else {
+        HostPattern::Exact(spelling.to_owned())
+    }
+}
+
+fn path_pattern(spelling: &str) -> PathPattern {
+    if let Some(path) = spelling.strip_prefix("= ") {
+        PathPattern::Exact(path.to_owned())
+    } else if let Some(path) = spelling.strip_prefix("^~ ") {
+        PathPattern::PrefixNoRegex(path.to_owned())
+    } else if let Some(regex) = spelling.strip_prefix("~* ") {
+        PathPattern::Regex(Regex::new(&format!("(?i){regex}")).unwrap())
+    } else if let Some(regex) = spelling.strip_prefix("~ ") {
+        PathPattern::Regex(Regex::new(regex).unwrap())
+    } else {
+        PathPattern::Prefix(spelling.to_owned())
+    }
+}
+
+fn route(host: &str, path: &str) -> Route {
+    Route {
+        listeners: vec![0],
+        host: host_pattern(host),
+        path: path_pattern(path),
+        action: Action::Return(Return {
+            status: 204,
+            body: None,
+            content_type: "text/plain".to_owned(),
+            location: None,
+        }),
+        request_headers: Vec::new(),
+        response_headers: Vec::new(),
+        access_log: None,
+        client_max_body_size: None,
+    }
+}
+
+fn routes(spellings: &[(&str, &str)]) -> Vec<Route> {
+    spellings
+        .iter()
+        .map(|(host, path)| route(host, path))
+        .collect()
+}
+
+/// The host and path, as written, of the route that is found.
+#[track_caller]
+fn check(spellings: &[(&'static str, &'static str)], cases: &[(&str, &str, Option<(&str, &str)>)]) {
+    let router = Router::new(&routes(spellings), 0);
+    for (host, path, expected) in cases {
+        let found = router
+            .find(host, path.as_bytes())
+            .map(|found| spellings[found.route]);
+        assert_eq!(found, *expected, "host `{host}`, path `{path}`");
+    }
+}
+
+#[test]
+fn hosts_are_chosen_as_nginx_chooses_servers() {
+    let spellings = [
+        ("", "/"),
+        ("*.example.com", "/"),
+        ("*.a.example.com", "/"),
+        ("www.example.*", "/"),
+        ("www.*", "/"),
+        (r"~^r\d+\.", "/"),
+        ("b.example.com", "/"),
+    ];
+    let cases = [
+        ("x.example.com", "*.example.com"),
+        ("x.y.example.com", "*.example.com"),
+        ("a.example.com", "*.example.com"),
+        ("x.a.example.com", "*.a.example.com"),
+        ("b.example.com", "b.example.com"),
+        ("example.com", ""),
+        (".example.com", "*.example.com"),
+        ("www.example.org", "www.example.*"),
+        ("www.example.co.uk", "www.example.*"),
+        ("www.example", "www.*"),
+        ("www.x.y", "www.*"),
+        ("www", ""),
+        ("www.example.com", "*.example.com"),
+        ("r1.z", r"~^r\d+\."),
+        ("r1.example.com", "*.example.com"),
+        ("[::1]", ""),
+        ("", ""),
+    ];
+    check(
+        &spellings,
+        &cases.map(|(host, chosen)| (host, "/", Some((chosen, "/")))),
+    );
+}
+
+#[test]
+fn paths_are_chosen_as_nginx_chooses_locations() {
+    let spellings = [
+        ("", "= /"),
+        ("", "/"),
+        ("", "/documents/"),
+        ("", "^~ /images/"),
+        ("", r"~* \.(gif|jpg)$"),
+        ("", r"~ \.gif$"),
+        ("", "= /documents/exact.gif"),
+        ("", "/images/raw/"),
+    ];
+    let cases = [
+        ("/", "= /"),
+        ("/index.html", "/"),
+        ("/documents/document.html", "/documents/"),
+        ("/documents", "/"),
+        ("/images/1.gif", "^~ /images/"),
+        ("/images/raw/1.gif", r"~* \.(gif|jpg)$"),
+        ("/images/raw/1.png", "/images/raw/"),
+        ("/documents/1.JPG", r"~* \.(gif|jpg)$"),
+        ("/documents/exact.gif", "= /documents/exact.gif"),
+        ("/Documents/x", "/"),
+    ];
+    check(
+        &spellings,
+        &cases.map(|(path, chosen)| ("h", path, Some(("", chosen)))),
+    );
+}
+
+#[test]
+fn a_chosen_host_is_not_helped_out_by_others() {
+    let spellings = [("", "/"), ("*.x", "/"), ("a.x", "/only/")];
+    check(
+        &spellings,
+        &[
+            ("a.x", "/only/1", Some(("a.x", "/only/"))),
+            ("a.x", "/other", None),
+            ("b.x", "/other", Some(("*.x", "/"))),
+        ],
+    );
+}
+
+#[test]
+fn without_routes_for_any_host_an_unknown_host_finds_none() {
+    check(&[("a.x", "/")], &[("b.x", "/", None), ("", "/", None)]);
+    check(&[], &[("a", "/", None)]);
+}
+
+#[test]
+fn routes_of_one_host_regex_are_asked_together() {
+    let spellings = [("~^a", "/1/"), ("~^ab", "/2/"), ("~^a", "/2/")];
+    check(
+        &spellings,
+        &[("ab", "/2/x", Some(("~^a", "/2/"))), ("ab", "/3", None)],
+    );
+}
+
+#[test]
+fn the_first_of_equal_routes_counts() {
+    let router = Router::new(
+        &routes(&[("a", "/x"), ("a", "^~ /x"), ("a", "= /y"), ("a", "= /y")]),
+        0,
+    );
+    assert_eq!(router.find("a", b"/x").unwrap().route, 0);
+    assert_eq!(router.find("a", b"/y").unwrap().route, 2);
+}
+
+#[test]
+fn a_listener_has_only_its_own_routes() {
+    let mut routes = routes(&[("", "/a"), ("", "/a")]);
+    routes[0].listeners = vec![1, 2];
+    assert_eq!(Router::new(&routes, 0).find("", b"/a").unwrap().route, 1);
+    assert_eq!(Router::new(&routes, 2).find("", b"/a").unwrap().route, 0);
+    assert_eq!(Router::new(&routes, 3).find("", b"/a"), None);
+}
+
+#[test]
+fn the_matched_part_is_told_for_the_uri_part_of_proxy() {
+    let router = Router::new(&routes(&[("", "/a/"), ("", "= /ex"), ("", r"~ \.php$")]), 0);
+    let prefix_len = |path: &str| router.find("", path.as_bytes()).unwrap().prefix_len;
+    assert_eq!(prefix_len("/a/b"), 3);
+    assert_eq!(prefix_len("/ex"), 3);
+    assert_eq!(prefix_len("/a/b.php"), 0);
+}
+
+#[test]
+fn a_path_that_is_no_utf8_still_meets_regexes_and_prefixes() {
+    let router = Router::new(
+        &routes(&[("", "/\u{e9}"), ("", "/a/"), ("", r"~ \.php$")]),
+        0,
+    );
+    assert_eq!(router.find("", b"/a/\xff.php").unwrap().route, 2);
+    assert_eq!(router.find("", b"/a/\xff").unwrap().route, 1);
+    assert_eq!(router.find("", b"/\xc3\xa9x").unwrap().route, 0);
+    assert_eq!(router.find("", b"/\xc3"), None);
+}
+
+/// The rules, one after the other, without any index.
+fn naive(routes: &[Route], host: &str, path: &str) -> Option<usize> {
+    let longest = |fits: &dyn Fn(&HostPattern) -> Option<usize>| {
+        let best = routes.iter().filter_map(|route| fits(&route.host)).max()?;
+        routes
+            .iter()
+            .find(|route| fits(&route.host) == Some(best))
+            .map(|route| route.host.spelling())
+    };
+    let chosen = longest(&|pattern| {
+        matches!(pattern, HostPattern::Exact(name) if name == host).then_some(0)
+    })
+    .or_else(|| {
+        longest(&|pattern| match pattern {
+            HostPattern::Suffix(suffix) => host.ends_with(suffix.as_str()).then_some(suffix.len()),
+            _ => None,
+        })
+    })
+    .or_else(|| {
+        longest(&|pattern| match pattern {
+            HostPattern::Prefix(prefix) => {
+                (host.starts_with(prefix.as_str())).then_some(prefix.len())
+            }
+            _ => None,
+        })
+    })
+    .or_else(|| {
+        routes.iter().find_map(|route| match &route.host {
+            HostPattern::Regex(regex) => regex.is_match(host).then(|| route.host.spelling()),
+            _ => None,
+        })
+    })
+    .unwrap_or_default();
+
+    let own = || {
+        routes
+            .iter()
+            .enumerate()
+            .filter(|(_, route)| route.host.spelling() == chosen)
+    };
+    let exact =
+        own().find(|(_, route)| matches!(&route.path, PathPattern::Exact(exact) if exact == path));
+    if let Some((index, _)) = exact {
+        return Some(index);
+    }
+    let mut best: Option<(usize, usize, bool)> = None;
+    for (index, route) in own() {
+        let (prefix, no_regex) = match &route.path {
+            PathPattern::Prefix(prefix) => (prefix, false),
+            PathPattern::PrefixNoRegex(prefix) => (prefix, true),
+            PathPattern::Exact(_) | PathPattern::Regex(_) => continue,
+        };
+        if path.starts_with(prefix.as_str()) && best.is_none_or(|(_, len, _)| prefix.len() > len) {
+            best = Some((index, prefix.len(), no_regex));
+        }
+    }
+    let regex = own().find(
+        |(_, route)| matches!(&route.path, PathPattern::Regex(regex) if regex.is_match(path)),
+    );
+    match (best, regex) {
+        (Some((index, _, true)), _) | (Some((index, _, false)), None) => Some(index),
+        (_, Some((index, _))) => Some(index),
+        (None, None) => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_router_agrees_with_the_rules_written_down_plainly(
+        spellings in proptest::collection::vec(
+            (
+                prop_oneof![
+                    Just(String::new()),
+                    "[ab](\\.[ab]){0,2}",
+                    "\\*\\.[ab](\\.[ab])?",
+                    "[ab]\\.([ab]\\.)?\\*",
+                    "~\\^?[ab]",
+                ],
+                prop_oneof!["/[ab/]{0,4}", "= /[ab/]{0,3}", "\\^~ /[ab/]{0,3}", "~ [ab/]{1,2}\\$?", "~\\* [AB]b"],
+            ),
+            0..12,
+        ),
+        requests in proptest::collection::vec(("([ab](\\.[ab]){0,3})?", "/[ab/]{0,5}"), 1..12),
+    ) {
+        let routes: Vec<Route> = spellings.iter().map(|(host, path)| route(host, path)).collect();
+        let router = Router::new(&routes, 0);
+        for (host, path) in &requests {
+            let found = router.find(host, path.as_bytes()).map(|found| found.route);
+            prop_assert_eq!(found, naive(&routes, host, path), "host `{}`, path `{}`", host, path);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What is known of one exchange while it is under way: the request, its client, where balancing stands, figures for the log.
+//!
+//! Shared by the task that carries the exchange, the lease on its endpoint and the plugin call at hand, all on one thread.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use crate::data_plane::downstream::Client;
+use crate::data_plane::upstream::Turn;
+use crate::http::head::{Known, RequestHead, ResponseHead};
+
+/// An exchange under way.
+pub(crate) struct Exchange {
+    pub(crate) request: RequestHead,
+    /// Lower case, without port; empty where the request named none.
+    pub(crate) host: Box<str>,
+    /// The path, decoded and normalised; none where that is what was received.
+    pub(crate) normalised: Option<Box<[u8]>>,
+    pub(crate) uri: Uri,
+    pub(crate) client: Rc<Client>,
+    /// The address that a trusted proxy reported.
+    pub(crate) real_client: Option<(IpAddr, Box<str>)>,
+    /// Which request of its connection this is, from 1.
+    pub(crate) serial: u64,
+    pub(crate) began: Instant,
+    pub(crate) turn: Turn,
+    pub(crate) figures: Figures,
+    /// The last attempt's response header; without meaning while `figures.answered` is false.
+    pub(crate) response: RefCell<ResponseHead>,
+    /// The header that was sent to the client, for `$sent_http_*`, where a log asks for it.
+    pub(crate) sent_header: RefCell<Vec<u8>>,
+    /// The spelling of the route's host, and of its proxy target.
+    pub(crate) server_name: RefCell<Rc<str>>,
+    pub(crate) proxy_host: RefCell<Rc<str>>,
+}
+
+/// Path and query of a request.
+#[derive(Default)]
+pub(crate) struct Uri {
+    /// Only where the target as received has none that could be borrowed, as in `http://host?query`.
+    pub(crate) owned: Option<Box<str>>,
+    /// Bytes of the target before the path, as in absolute-form.
+    pub(crate) start: usize,
+    /// Length of the path.
+    pub(crate) path: usize,
+}
+
+/// What the access log tells of an exchange.
+#[derive(Default)]
+pub(crate) struct Figures {
+    /// As answered to the client; 499 for a client that left before it was.
+    pub(crate) status: Cell<u16>,
+    pub(crate) header_sent: Cell<u64>,
+    pub(crate) body_sent: Cell<u64>,
+    pub(crate) body_received: Cell<u64>,
+    pub(crate) complete: Cell<bool>,
+    /// `response` holds a response header of the attempt at hand.
+    pub(crate) answered: Cell<bool>,
+    pub(crate) attempts: RefCell<SmallVec<[AttemptFigures; 1]>>,
+}
+
+/// What the access log tells of one attempt.
+pub(crate) struct AttemptFigures {
+    /// The endpoint, or the upstream where none could be chosen.
+    pub(crate) address: Rc<str>,
+    /// Of the response, or that which the failure stands for.
+    pub(crate) status: u16,
+    pub(crate) connect: Option<Duration>,
+    pub(crate) header: Option<Duration>,
+    pub(crate) response: Duration,
+    pub(crate) response_length: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+}
+
+impl Exchange {
+    /// Path and query as received.
+    pub(crate) fn uri(&self) -> &[u8] {
+        match &self.uri.owned {
+            Some(uri) => uri.as_bytes(),
+            None => self.request.target().get(self.uri.start..).unwrap_or_default(),
+        }
+    }
+
+    /// The path as received, without the query.
+    pub(crate) fn path(&self) -> &[u8] {
+        self.uri().get(..self.uri.path).unwrap_or_default()
+    }
+
+    /// The path, decoded and normalised.
+    pub(crate) fn normalised(&self) -> &[u8] {
+        self.normalised.as_deref().unwrap_or_else(|| self.path())
+    }
+
+    /// What follows the `?`; none where there is none.
+    pub(crate) fn query(&self) -> Option<&[u8]> {
+        self.uri().get(self.uri.path + 1..)
+    }
+
+    /// The host as the request spells it, port included; empty where it names none.
+    pub(crate) fn authority(&self) -> &[u8] {
+        self.request.fields().known(Known::Host).next().unwrap_or(self.host.as_bytes())
+    }
+
+    /// The client's address in text: as a trusted proxy reported it, else the connection's.
+    pub(crate) fn remote_address(&self) -> &str {
+        self.real_client.as_ref().map_or(&self.client.address_text, |(_, text)| text)
+    }
+
+    pub(crate) fn remote_ip(&self) -> Option<IpAddr> {
+        self.real_client.as_ref().map(|(ip, _)| *ip).or(self.client.ip)
+    }
+
+    /// The response header of the attempt at hand, if there is one.
+    pub(crate) fn response(&self) -> Option<Ref<'_, ResponseHead>> {
+        self.figures.answered.get().then(|| self.response.borrow())
+    }
+
+    /// Writes a line to the error log, with what nginx says of a request.
+    pub(crate) fn warn(&self, message: &str, upstream: &str) {
+        tracing::warn!("{message}{}", self.context(Some(upstream)));
+    }
+
+    pub(crate) fn error(&self, message: &dyn std::fmt::Display, upstream: Option<&str>) {
+        tracing::error!("{message}{}", self.context(upstream));
+    }
+
+    pub(crate) fn info(&self, message: &dyn std::fmt::Display) {
+        tracing::info!("{message}{}", self.context(None));
+    }
+
+    /// `, client: 192.0.2.7, server: a.example, request: "GET / HTTP/1.1", upstream: "...", host: "a.example"`
+    fn context(&self, upstream: Option<&str>) -> String {
+        use std::fmt::Write;
+        let mut line = String::with_capacity(160);
+        // Writing to a string cannot fail.
+        let _ = write!(line, ", client: {}, server: {}", self.remote_address(), self.server_name.borrow());
+        let _ = write!(line, ", request: \"{}\"", self.request.line().escape_ascii());
+        if let Some(upstream) = upstream {
+            let _ = write!(line, ", upstream: \"http://{upstream}{}\"", self.request.target().escape_ascii());
+        }
+        if !self.host.is_empty() {
+            let _ = write!(line, ", host: \"{}\"", self.host);
+        }
+        line
+    }
+}

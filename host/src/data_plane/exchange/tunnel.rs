@@ -1,0 +1,117 @@
+//! After a 101, bytes in both directions until one side ends and the other has been told (RFC 9110 section 7.8).
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::response::{Passed, write_switching};
+use super::state::Exchange;
+use super::After;
+use crate::data_plane::buffers::BODY;
+use crate::data_plane::downstream::Outgoing;
+use crate::data_plane::stream::{Alarm, Reader, Writer};
+use crate::data_plane::upstream::{Attempt, Upload};
+
+/// Carries a tunnel until it ends, or was silent both ways for `idle`.
+pub(super) async fn run(outgoing: &mut Outgoing, exchange: &Exchange, mut attempt: Attempt, upload: Upload<'_>, idle: Duration) -> Passed {
+    let mut out = Vec::with_capacity(512);
+    write_switching(&exchange.response.borrow(), &mut out);
+    exchange.figures.header_sent.set(out.len() as u64);
+    exchange.figures.status.set(101);
+    exchange.keep_sent_header(&out);
+    let sent_before = upload.bytes_sent;
+    let incoming = upload.into_client();
+    // What either side sent ahead of the switch goes first.
+    let mut up = Lane::new(incoming.unread());
+    incoming.consume(incoming.unread().len());
+    out.extend_from_slice(attempt.unread());
+    let mut down = Lane::new(&out);
+    attempt.consume(attempt.unread().len());
+
+    let connection = &mut attempt.connection;
+    let mut alarm = Alarm::default();
+    let mut due = Instant::now() + idle;
+    let ended = poll_fn(|cx| {
+        let before = up.moved + down.moved;
+        let up_over = up.poll(cx, &mut incoming.reader, &mut connection.writer)?;
+        let down_over = down.poll(cx, &mut connection.reader, &mut outgoing.writer)?;
+        if up_over && down_over {
+            return Poll::Ready(Ok(()));
+        }
+        if up.moved + down.moved > before {
+            due = Instant::now() + idle;
+        }
+        alarm.poll_due(cx, due).map(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+    })
+    .await;
+    if let Err(error) = &ended {
+        exchange.info(&format_args!("tunnel closed: {error}"));
+    }
+    let header = exchange.figures.header_sent.get();
+    exchange.figures.body_sent.set(down.moved.saturating_sub(header));
+    exchange.figures.body_received.set(up.moved);
+    exchange.figures.complete.set(ended.is_ok());
+    let received = attempt.bytes_received + down.moved.saturating_sub(header);
+    let length = down.moved.saturating_sub(header);
+    Passed { after: After::Close, complete: true, received, sent: sent_before + up.moved, length }
+}
+
+/// One direction of a tunnel.
+struct Lane {
+    buffer: Vec<u8>,
+    written: usize,
+    moved: u64,
+    state: LaneState,
+}
+
+#[derive(PartialEq, Eq)]
+enum LaneState {
+    Open,
+    /// The reading side ended; the writing side is being told.
+    Closing,
+    Closed,
+}
+
+impl Lane {
+    fn new(first: &[u8]) -> Lane {
+        let mut buffer = Vec::with_capacity(first.len().max(BODY / 4));
+        buffer.extend_from_slice(first);
+        Lane { buffer, written: 0, moved: 0, state: LaneState::Open }
+    }
+
+    /// Moves what can be moved now; true once this direction is over.
+    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Reader, to: &mut Writer) -> io::Result<bool> {
+        match self.poll_move(cx, from, to) {
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    fn poll_move(&mut self, cx: &mut Context<'_>, from: &mut Reader, to: &mut Writer) -> Poll<io::Result<()>> {
+        loop {
+            while self.written < self.buffer.len() {
+                let written = ready!(to.poll_write(cx, &self.buffer[self.written..], &[]))?;
+                self.written += written;
+                self.moved += written as u64;
+            }
+            self.buffer.clear();
+            self.written = 0;
+            match self.state {
+                LaneState::Open => {
+                    if ready!(from.poll_read(cx, &mut self.buffer, usize::MAX))? == 0 {
+                        self.state = LaneState::Closing;
+                    }
+                }
+                LaneState::Closing => {
+                    ready!(to.poll_shutdown(cx))?;
+                    self.state = LaneState::Closed;
+                }
+                LaneState::Closed => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}

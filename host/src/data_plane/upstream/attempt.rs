@@ -1,0 +1,394 @@
+//! One request to one endpoint, as far as its response header: connect or reuse, send, read.
+//!
+//! Sending goes on while the answer is awaited, and while it is passed on: an endpoint may answer before it has seen the whole
+//! body, and some answer as they read.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::balance::{Lease, WorkerUpstream};
+use super::connect::connect;
+use super::pool::{Connection, Slot};
+use crate::data_plane::buffers::Buffers;
+use crate::data_plane::downstream::{BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end};
+use crate::data_plane::stream::{Alarm, Reader, Writer};
+use crate::http::framing::BadFraming;
+use crate::http::head::{BadHead, HeadEnd, ResponseHead};
+
+/// Header fields in a response at most, as in a request by default.
+const MAX_RESPONSE_HEADERS: usize = 1000;
+
+/// Why an attempt came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("connect() failed ({0})")]
+    Connect(io::Error),
+    #[error("upstream timed out (110: Connection timed out) while connecting to upstream")]
+    ConnectTimeout,
+    /// Ours, not the endpoint's: nothing is held against it.
+    #[error("socket() failed ({0})")]
+    NoDescriptor(io::Error),
+    #[error("send() failed ({0}) while sending request to upstream")]
+    Send(io::Error),
+    #[error("upstream timed out (110: Connection timed out) while sending request to upstream")]
+    SendTimeout,
+    #[error("upstream prematurely closed connection while reading response header from upstream")]
+    Closed,
+    #[error("recv() failed ({0}) while reading response header from upstream")]
+    Read(io::Error),
+    #[error("upstream timed out (110: Connection timed out) while reading response header from upstream")]
+    ReadTimeout,
+    #[error("upstream sent too big header while reading response header from upstream")]
+    HeaderTooLarge,
+    #[error("upstream sent invalid header ({0}) while reading response header from upstream")]
+    InvalidHeader(BadHead),
+    #[error("upstream sent {0} while reading response header from upstream")]
+    InvalidFraming(BadFraming),
+    #[error("upstream switched protocols without being asked to")]
+    UnaskedUpgrade,
+    /// The request could not be read to its end.
+    #[error(transparent)]
+    Request(BodyError),
+    #[error("client prematurely closed connection")]
+    ClientGone,
+}
+
+/// A failure, and what nginx's rules for the next attempt ask about it.
+#[derive(Debug)]
+pub(crate) struct AttemptError {
+    pub(crate) failure: Failure,
+    /// Something of the request may have reached the endpoint.
+    pub(crate) request_sent: bool,
+    /// It was sent on a connection that had been idle, which the endpoint may have closed meanwhile.
+    pub(crate) cached: bool,
+}
+
+/// A connection on which a request is under way, and what was read from it.
+pub(crate) struct Attempt {
+    pub(crate) connection: Connection,
+    pub(crate) slot: Slot,
+    cached: bool,
+    /// Read and not yet consumed: from `start` on.
+    buffer: Vec<u8>,
+    start: usize,
+    pub(crate) bytes_received: u64,
+}
+
+impl Attempt {
+    /// Takes an idle connection to the lease's endpoint, or opens one.
+    ///
+    /// # Errors
+    /// [`AttemptError`], with nothing sent.
+    pub(crate) async fn begin(
+        lease: &Lease,
+        upstream: &WorkerUpstream,
+        alarm: &mut Alarm,
+        client: &Reader,
+        buffers: &Buffers,
+    ) -> Result<Attempt, AttemptError> {
+        let pooled = upstream.pool.borrow_mut().take(lease.slot());
+        let cached = pooled.is_some();
+        let mut connection = match pooled {
+            Some(connection) => connection,
+            None => open(lease, upstream, alarm, client).await.map_err(|failure| AttemptError {
+                failure,
+                request_sent: false,
+                cached: false,
+            })?,
+        };
+        connection.requests += 1;
+        let (buffer, start, bytes_received) = (buffers.take_body(), 0, 0);
+        Ok(Attempt { connection, slot: lease.slot(), cached, buffer, start, bytes_received })
+    }
+
+    /// Sends on and waits for the next response head, interim ones (1xx) included, which is parsed into `head`.
+    ///
+    /// # Errors
+    /// [`AttemptError`]; the connection is then of no further use.
+    pub(crate) async fn read_head(
+        &mut self,
+        upload: &mut Upload<'_>,
+        head: &mut ResponseHead,
+        limits: &Limits,
+    ) -> Result<(), AttemptError> {
+        match self.next_head(upload, head, limits).await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(AttemptError { failure, request_sent: true, cached: self.cached }),
+        }
+    }
+
+    async fn next_head(
+        &mut self,
+        upload: &mut Upload<'_>,
+        head: &mut ResponseHead,
+        limits: &Limits,
+    ) -> Result<(), Failure> {
+        let mut end = HeadEnd::default();
+        let mut due = None;
+        let length = loop {
+            if let Some(length) = end.find(self.unread()).map_err(Failure::InvalidHeader)? {
+                break length;
+            }
+            if self.unread().len() >= limits.header_size {
+                return Err(Failure::HeaderTooLarge);
+            }
+            let Connection { reader, writer, alarm, .. } = &mut self.connection;
+            let buffer = &mut self.buffer;
+            if buffer.len() == buffer.capacity() {
+                buffer.reserve(buffer.capacity());
+            }
+            let read = poll_fn(|cx| {
+                if upload.poll_drive(cx, writer).is_ready() {
+                    upload.check_client(cx)?;
+                }
+                match reader.poll_read(cx, buffer, usize::MAX) {
+                    Poll::Ready(read) => return Poll::Ready(read.map_err(Failure::Read)),
+                    // Until all is sent, sending has its own limits.
+                    Poll::Pending if !upload.is_over() => return Poll::Pending,
+                    Poll::Pending => {}
+                }
+                let due = *due.get_or_insert_with(|| Instant::now() + limits.read_timeout);
+                alarm.poll_due(cx, due).map(|_| Err(Failure::ReadTimeout))
+            })
+            .await;
+            match read {
+                Ok(0) => return Err(upload.take_failure().unwrap_or(Failure::Closed)),
+                Ok(read) => self.bytes_received += read as u64,
+                Err(Failure::Read(error)) => return Err(upload.take_failure().unwrap_or(Failure::Read(error))),
+                Err(failure) => return Err(failure),
+            }
+            due = None;
+        };
+        if length > limits.header_size {
+            return Err(Failure::HeaderTooLarge);
+        }
+        head.parse(&self.unread()[..length], MAX_RESPONSE_HEADERS).map_err(Failure::InvalidHeader)?;
+        self.consume(length);
+        Ok(())
+    }
+
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    pub(crate) fn consume(&mut self, length: usize) {
+        self.start += length;
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Reads more of the body, into the whole buffer, which must be used up; drives `upload` meanwhile. 0 at the end.
+    ///
+    /// # Errors
+    /// What the kernel says, or [`io::ErrorKind::TimedOut`] after `limit` without a byte.
+    pub(crate) async fn read_body(&mut self, upload: &mut Upload<'_>, limit: Duration) -> io::Result<usize> {
+        debug_assert!(self.unread().is_empty());
+        let Connection { reader, writer, alarm, .. } = &mut self.connection;
+        let buffer = &mut self.buffer;
+        let read = poll_fn(|cx| {
+            let _ = upload.poll_drive(cx, writer);
+            reader.poll_read(cx, buffer, usize::MAX)
+        });
+        let read = alarm.within(limit, read).await??;
+        self.bytes_received += read as u64;
+        Ok(read)
+    }
+
+    /// Ends the use of the connection; gives its buffer back.
+    pub(crate) fn finish(self, buffers: &Buffers) -> Connection {
+        buffers.give_body(self.buffer);
+        self.connection
+    }
+}
+
+async fn open(lease: &Lease, upstream: &WorkerUpstream, alarm: &mut Alarm, client: &Reader) -> Result<Connection, Failure> {
+    let mut connecting = std::pin::pin!(connect(&lease.endpoint().address));
+    let connected = alarm.within(upstream.shared.config.connect_timeout, poll_fn(|cx| {
+        if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+            return Poll::Ready(Some(connected));
+        }
+        client.poll_closed(cx).map(|()| None)
+    }));
+    match connected.await {
+        Ok(Some(Ok(connection))) => Ok(connection),
+        // EMFILE, ENFILE
+        Ok(Some(Err(error))) if matches!(error.raw_os_error(), Some(24 | 23)) => Err(Failure::NoDescriptor(error)),
+        Ok(Some(Err(error))) => Err(Failure::Connect(error)),
+        Ok(None) => Err(Failure::ClientGone),
+        Err(_) => Err(Failure::ConnectTimeout),
+    }
+}
+
+/// Bounds on an attempt, from the upstream's configuration.
+pub(crate) struct Limits {
+    pub(crate) read_timeout: Duration,
+    pub(crate) header_size: usize,
+}
+
+/// A request on its way to an endpoint.
+pub(crate) struct Upload<'a> {
+    /// The head, and as much of the body as was read beforehand.
+    head: &'a [u8],
+    body: &'a [u8],
+    /// Of both together.
+    written: usize,
+    client: &'a mut Incoming,
+    rest: Option<Rest<'a>>,
+    state: State,
+    pub(crate) bytes_sent: u64,
+    alarm: Alarm,
+    due: Option<Instant>,
+    send_timeout: Duration,
+    body_timeout: Duration,
+    buffers: &'a Buffers,
+}
+
+/// The part of a body that is passed on as it arrives.
+struct Rest<'a> {
+    progress: &'a mut BodyProgress,
+    coding: Coding,
+    out: Vec<u8>,
+    written: usize,
+    ended: bool,
+}
+
+enum State {
+    Sending,
+    Sent,
+    Failed(Option<Failure>),
+}
+
+impl<'a> Upload<'a> {
+    /// `rest`: what is still to be read from the client after `body`, and how it is coded.
+    pub(crate) fn new(
+        head: &'a [u8],
+        body: &'a [u8],
+        client: &'a mut Incoming,
+        rest: Option<(&'a mut BodyProgress, Coding)>,
+        send_timeout: Duration,
+        body_timeout: Duration,
+        buffers: &'a Buffers,
+    ) -> Upload<'a> {
+        let rest = rest.map(|(progress, coding)| Rest { progress, coding, out: buffers.take_body(), written: 0, ended: false });
+        let (written, bytes_sent, state) = (0, 0, State::Sending);
+        let (alarm, due) = (Alarm::default(), None);
+        Upload { head, body, written, client, rest, state, bytes_sent, alarm, due, send_timeout, body_timeout, buffers }
+    }
+
+    /// Everything was sent.
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self.state, State::Sent)
+    }
+
+    /// Nothing more will be sent.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.state, State::Sending)
+    }
+
+    /// Why sending failed, if it did.
+    pub(crate) fn take_failure(&mut self) -> Option<Failure> {
+        match &mut self.state {
+            State::Failed(failure) => failure.take(),
+            State::Sending | State::Sent => None,
+        }
+    }
+
+    /// Sends what can be sent now; ready when there is nothing more to do, be it because of a failure.
+    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Poll<()> {
+        if self.is_over() {
+            return Poll::Ready(());
+        }
+        self.state = match ready!(self.poll_send(cx, writer)) {
+            Ok(()) => State::Sent,
+            Err(failure) => State::Failed(Some(failure)),
+        };
+        Poll::Ready(())
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Poll<Result<(), Failure>> {
+        while self.written < self.head.len() + self.body.len() {
+            let head = &self.head[self.written.min(self.head.len())..];
+            let body = &self.body[self.written.saturating_sub(self.head.len())..];
+            let written = ready!(self.poll_write(cx, writer, |cx, writer| writer.poll_write(cx, head, body)))?;
+            self.written += written;
+        }
+        let Some(mut rest) = self.rest.take() else { return Poll::Ready(Ok(())) };
+        let sent = self.poll_send_rest(cx, writer, &mut rest);
+        if sent.is_ready() {
+            self.buffers.give_body(rest.out);
+        } else {
+            self.rest = Some(rest);
+        }
+        sent
+    }
+
+    fn poll_send_rest(&mut self, cx: &mut Context<'_>, writer: &mut Writer, rest: &mut Rest<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            while rest.written < rest.out.len() {
+                let unsent = &rest.out[rest.written..];
+                rest.written += ready!(self.poll_write(cx, writer, |cx, writer| writer.poll_write(cx, unsent, &[])))?;
+            }
+            rest.out.clear();
+            rest.written = 0;
+            if rest.ended {
+                return Poll::Ready(Ok(()));
+            }
+            match rest.progress.poll_move(cx, self.client, &mut rest.out, rest.coding, self.buffers) {
+                Poll::Ready(moved) => moved.map_err(Failure::Request)?,
+                Poll::Pending => {
+                    ready!(self.poll_due(cx, self.body_timeout));
+                    return Poll::Ready(Err(Failure::Request(BodyError::TimedOut)));
+                }
+            }
+            self.due = None;
+            if rest.progress.is_done() {
+                rest.ended = true;
+                rest.out.reserve(CHUNK_FRAMING + rest.progress.trailers().len());
+                append_end(rest.progress.trailers(), rest.coding, &mut rest.out);
+            }
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+        write: impl FnOnce(&mut Context<'_>, &mut Writer) -> Poll<io::Result<usize>>,
+    ) -> Poll<Result<usize, Failure>> {
+        match write(cx, writer) {
+            Poll::Ready(Ok(written)) => {
+                self.due = None;
+                self.bytes_sent += written as u64;
+                Poll::Ready(Ok(written))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::Send(error))),
+            Poll::Pending => self.poll_due(cx, self.send_timeout).map(|()| Err(Failure::SendTimeout)),
+        }
+    }
+
+    fn poll_due(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
+        let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
+        self.alarm.poll_due(cx, due).map(|_| ())
+    }
+
+    /// Once sending is over: whether it is worth waiting for an answer. A failure to write is, the endpoint may have answered
+    /// and closed; a failure to read the request is not, nor is a client that left.
+    fn check_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        match &mut self.state {
+            State::Failed(failure @ Some(Failure::Request(_) | Failure::SendTimeout)) => match failure.take() {
+                Some(failure) => Err(failure),
+                None => Ok(()),
+            },
+            _ if self.client.unread().is_empty() && self.client.reader.poll_closed(cx).is_ready() => {
+                Err(Failure::ClientGone)
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! One address that requests may be sent to, with what all workers know of it: load, failures, latency.
+//!
+//! The accounting is nginx's (`ngx_http_upstream_free_round_robin_peer_locked`), whole seconds and all: failures add up
+//! as long as they lie no further apart than `fail_timeout`, a disabled endpoint is probed by one request once that time has
+//! passed, and a success forgives only if the endpoint was picked for such a probe. Plain atomics: a moment's disagreement
+//! between workers costs at most one request more or less to a failing endpoint.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::config::model::Address;
+
+/// Whole seconds of a clock that never goes back, as nginx counts failures.
+pub(crate) type Seconds = u64;
+
+/// An endpoint: what the configuration says of it, and its live figures.
+#[derive(Debug)]
+#[repr(align(64))] // its own cache lines: workers update the figures of different endpoints at the same time
+pub(crate) struct Endpoint {
+    pub(crate) address: Address,
+    /// As logs and policies show it: `192.0.2.1:80`, `unix:/run/app.sock`.
+    pub(crate) name: Box<str>,
+    /// The server as the configuration spells it.
+    pub(crate) server: Box<str>,
+    pub(crate) route: Box<str>,
+    pub(crate) weight: u32,
+    pub(crate) max_fails: u32,
+    pub(crate) fail_timeout: Seconds,
+    /// 0 is unlimited.
+    pub(crate) max_conns: u32,
+    pub(crate) down: bool,
+    in_flight: AtomicU32,
+    fails: AtomicU32,
+    /// When it last failed.
+    accessed: AtomicU64,
+    /// When it last failed or was last picked for a probe.
+    checked: AtomicU64,
+    latency_us: AtomicU32,
+}
+
+/// Why an endpoint that was a candidate a moment ago cannot be had: another worker was first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken;
+
+/// What a failure did to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterFailure {
+    StaysInRotation,
+    /// "upstream server temporarily disabled".
+    Disabled,
+}
+
+impl Endpoint {
+    pub(crate) fn new(server: &crate::config::model::UpstreamServer, address: Address) -> Endpoint {
+        let name = match &address {
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(path) => format!("unix:{}", path.display()),
+        };
+        Endpoint {
+            address,
+            name: name.into(),
+            server: server.spelling.as_str().into(),
+            route: server.route.as_str().into(),
+            weight: server.weight,
+            max_fails: server.max_fails,
+            fail_timeout: server.fail_timeout.as_secs(),
+            max_conns: server.max_conns,
+            down: server.down,
+            in_flight: AtomicU32::new(0),
+            fails: AtomicU32::new(0),
+            accessed: AtomicU64::new(0),
+            checked: AtomicU64::new(0),
+            latency_us: AtomicU32::new(0),
+        }
+    }
+
+    /// Attempts in progress, in all workers.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Mean time to the response header of successful attempts, in microseconds; 0 until there was one.
+    pub(crate) fn latency_us(&self) -> u32 {
+        self.latency_us.load(Relaxed)
+    }
+
+    /// Whether an attempt may start now, `down` aside.
+    pub(crate) fn in_rotation(&self, now: Seconds) -> bool {
+        !self.is_disabled(now) && !(self.max_conns > 0 && self.in_flight() >= self.max_conns)
+    }
+
+    /// True while its failures keep it out, until `fail_timeout` has passed.
+    fn is_disabled(&self, now: Seconds) -> bool {
+        self.has_failed_out() && now.saturating_sub(self.checked.load(Relaxed)) <= self.fail_timeout
+    }
+
+    /// True from the failure that disables it until a probe succeeds.
+    pub(crate) fn has_failed_out(&self) -> bool {
+        self.max_fails > 0 && self.fails.load(Relaxed) >= self.max_fails
+    }
+
+    /// Begins an attempt. The caller ends it with exactly one of [`Endpoint::failed`] and [`Endpoint::served`].
+    ///
+    /// # Errors
+    /// [`Taken`] where the last free connection, or the one probe, went to another worker.
+    pub(crate) fn acquire(&self, now: Seconds) -> Result<(), Taken> {
+        let before = self.in_flight.fetch_add(1, Relaxed);
+        if self.max_conns > 0 && before >= self.max_conns {
+            self.in_flight.fetch_sub(1, Relaxed);
+            return Err(Taken);
+        }
+        let checked = self.checked.load(Relaxed);
+        if now.saturating_sub(checked) > self.fail_timeout {
+            let first = self.checked.compare_exchange(checked, now, Relaxed, Relaxed).is_ok();
+            if !first && self.has_failed_out() {
+                self.in_flight.fetch_sub(1, Relaxed);
+                return Err(Taken);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends an attempt that counts against it. `alone`: there is no other endpoint, and nothing is held against this one.
+    pub(crate) fn failed(&self, now: Seconds, alone: bool) -> AfterFailure {
+        self.in_flight.fetch_sub(1, Relaxed);
+        if alone {
+            self.fails.store(0, Relaxed);
+            return AfterFailure::StaysInRotation;
+        }
+        let fails = self.fails.fetch_add(1, Relaxed) + 1;
+        self.accessed.store(now, Relaxed);
+        self.checked.store(now, Relaxed);
+        if self.max_fails > 0 && fails >= self.max_fails {
+            AfterFailure::Disabled
+        } else {
+            AfterFailure::StaysInRotation
+        }
+    }
+
+    /// Ends an attempt that does not count against it. True if that put it back into rotation.
+    pub(crate) fn served(&self) -> bool {
+        self.in_flight.fetch_sub(1, Relaxed);
+        if self.accessed.load(Relaxed) < self.checked.load(Relaxed) && self.fails.load(Relaxed) > 0 {
+            return self.fails.swap(0, Relaxed) >= self.max_fails;
+        }
+        false
+    }
+
+    /// Takes the time to a response header into the mean, with 5 % weight (as nginx's `least_time` does).
+    pub(crate) fn note_latency(&self, latency: Duration) {
+        let latency = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX).max(1);
+        let mean = self.latency_us.load(Relaxed);
+        let mean = if mean == 0 { latency } else { ((u64::from(mean) * 19 + u64::from(latency)) / 20) as u32 };
+        self.latency_us.store(mean.max(1), Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+
+    fn endpoint(max_fails: u32, fail_timeout: u64, max_conns: u32) -> Endpoint {
+        let server = crate::config::model::UpstreamServer {
+            spelling: "192.0.2.1:80".into(),
+            addresses: vec![],
+            weight: 1,
+            max_fails,
+            fail_timeout: Duration::from_secs(fail_timeout),
+            max_conns,
+            backup: false,
+            down: false,
+            route: String::new(),
+            place: Default::default(),
+        };
+        Endpoint::new(&server, Address::Tcp(([192, 0, 2, 1], 80).into()))
+    }
+
+    fn fail(endpoint: &Endpoint, now: Seconds) -> AfterFailure {
+        endpoint.acquire(now).unwrap();
+        endpoint.failed(now, false)
+    }
+
+    fn serve(endpoint: &Endpoint, now: Seconds) -> bool {
+        endpoint.acquire(now).unwrap();
+        endpoint.served()
+    }
+
+    #[test]
+    fn a_disabled_endpoint_is_probed_by_one_attempt_after_fail_timeout() {
+        let endpoint = endpoint(1, 10, 0);
+        assert_eq!(fail(&endpoint, 100), AfterFailure::Disabled);
+        assert!(!endpoint.in_rotation(110), "second 10 is still within the timeout");
+        assert!(endpoint.in_rotation(111));
+        endpoint.acquire(111).unwrap();
+        assert!(!endpoint.in_rotation(111), "the probe is under way");
+        assert!(endpoint.served(), "the probe succeeded");
+        assert!(endpoint.in_rotation(111));
+    }
+
+    #[test]
+    fn a_failed_probe_disables_it_again() {
+        let endpoint = endpoint(1, 10, 0);
+        fail(&endpoint, 100);
+        assert_eq!(fail(&endpoint, 111), AfterFailure::Disabled);
+        assert!(!endpoint.in_rotation(121));
+        assert!(endpoint.in_rotation(122));
+    }
+
+    #[test]
+    fn failures_add_up_across_successes_that_come_soon() {
+        let endpoint = endpoint(2, 10, 0);
+        fail(&endpoint, 100);
+        serve(&endpoint, 105);
+        assert_eq!(fail(&endpoint, 109), AfterFailure::Disabled);
+    }
+
+    #[test]
+    fn a_success_forgives_once_fail_timeout_has_passed() {
+        let endpoint = endpoint(2, 10, 0);
+        fail(&endpoint, 100);
+        serve(&endpoint, 111);
+        assert_eq!(fail(&endpoint, 112), AfterFailure::StaysInRotation);
+    }
+
+    #[test]
+    fn max_fails_0_never_disables() {
+        let endpoint = endpoint(0, 10, 0);
+        for now in 0..100 {
+            assert_eq!(fail(&endpoint, now), AfterFailure::StaysInRotation);
+        }
+        assert!(endpoint.in_rotation(100));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_alone_is_never_blamed() {
+        let endpoint = endpoint(1, 10, 0);
+        endpoint.acquire(100).unwrap();
+        assert_eq!(endpoint.failed(100, true), AfterFailure::StaysInRotation);
+        assert!(endpoint.in_rotation(100));
+    }
+
+    #[test]
+    fn max_conns_bounds_attempts_in_progress() {
+        let endpoint = endpoint(1, 10, 2);
+        endpoint.acquire(1).unwrap();
+        endpoint.acquire(1).unwrap();
+        assert!(!endpoint.in_rotation(1));
+        assert_eq!(endpoint.acquire(1), Err(Taken));
+        endpoint.served();
+        assert!(endpoint.in_rotation(1));
+        assert_eq!(endpoint.in_flight(), 1);
+    }
+}

@@ -1,0 +1,97 @@
+//! Idle upstream connections, kept per worker and upstream, with nginx's rules (`ngx_http_upstream_keepalive_module.c`).
+//!
+//! Last in, first out, so that a quiet hour lets the oldest expire instead of keeping all of them warm. Holds no connection
+//! that is in use and never dials. A connection that its peer closed is noticed when it is taken, and at the next sweep.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::config::model;
+use crate::data_plane::stream::{Alarm, Reader, Writer};
+
+/// Which endpoint a connection leads to: whether among the backups, and its index there.
+pub(crate) type Slot = (bool, u32);
+
+/// A connection to an endpoint.
+pub(crate) struct Connection {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) alarm: Alarm,
+    opened: Instant,
+    /// Requests sent on it, the one under way included.
+    pub(crate) requests: u64,
+}
+
+impl Connection {
+    pub(crate) fn new(reader: Reader, writer: Writer) -> Connection {
+        Connection { reader, writer, alarm: Alarm::default(), opened: Instant::now(), requests: 0 }
+    }
+}
+
+/// The idle connections of one upstream in one worker.
+pub(crate) struct Pool {
+    /// Most recently used last.
+    idle: VecDeque<Idle>,
+    capacity: usize,
+    max_requests: u64,
+    max_age: Duration,
+    timeout: Duration,
+}
+
+struct Idle {
+    slot: Slot,
+    since: Instant,
+    connection: Connection,
+}
+
+impl Pool {
+    pub(crate) fn new(config: &model::Upstream) -> Pool {
+        Pool {
+            idle: VecDeque::with_capacity(config.keepalive.min(1024)),
+            capacity: config.keepalive,
+            max_requests: config.keepalive_requests,
+            max_age: config.keepalive_time,
+            timeout: config.keepalive_timeout,
+        }
+    }
+
+    /// The most recently used connection to an endpoint that is still alive.
+    pub(crate) fn take(&mut self, slot: Slot) -> Option<Connection> {
+        loop {
+            let last = self.idle.iter().rposition(|idle| idle.slot == slot)?;
+            let idle = self.idle.remove(last)?;
+            if idle.connection.reader.is_silent() && idle.since.elapsed() <= self.timeout {
+                return Some(idle.connection);
+            }
+        }
+    }
+
+    /// Keeps a connection whose exchange ended cleanly, unless it has served its time; the oldest makes room.
+    pub(crate) fn put(&mut self, slot: Slot, connection: Connection) {
+        let now = Instant::now();
+        let worn = connection.requests >= self.max_requests || now - connection.opened > self.max_age;
+        if self.capacity == 0 || worn {
+            return;
+        }
+        if self.idle.len() >= self.capacity {
+            self.idle.pop_front();
+        }
+        self.idle.push_back(Idle { slot, since: now, connection });
+    }
+
+    /// Whether a request may ask the endpoint to keep its connection.
+    pub(crate) fn keeps_connections(&self) -> bool {
+        self.capacity > 0
+    }
+
+    /// Closes what has been idle for too long, or was closed by its peer.
+    pub(crate) fn sweep(&mut self) {
+        let timeout = self.timeout;
+        self.idle.retain(|idle| idle.since.elapsed() <= timeout && idle.connection.reader.is_silent());
+    }
+
+    /// Closes all.
+    pub(crate) fn clear(&mut self) {
+        self.idle.clear();
+    }
+}

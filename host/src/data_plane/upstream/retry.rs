@@ -1,0 +1,81 @@
+//! When another endpoint is asked (nginx: `ngx_http_upstream_next` and `ngx_http_upstream_test_next`).
+
+use std::time::{Duration, Instant};
+
+use super::attempt::{AttemptError, Failure};
+use crate::config::model::{NextConditions, NextUpstream};
+use crate::plugin::Ending;
+
+/// How many attempts an exchange has left, and on what terms.
+pub(crate) struct Retry<'a> {
+    rules: &'a NextUpstream,
+    tries_left: u32,
+    began: Instant,
+    /// POST, LOCK and PATCH, which are not sent twice unless the configuration says so.
+    non_idempotent: bool,
+    /// The body is passed on as it arrives, and cannot be sent again.
+    streamed: bool,
+}
+
+/// What a failed attempt means for the endpoint, and whether the next one is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) ending: Ending,
+    pub(crate) again: bool,
+}
+
+impl<'a> Retry<'a> {
+    pub(crate) fn new(rules: &'a NextUpstream, tries: u32, method: &[u8], streamed: bool, began: Instant) -> Retry<'a> {
+        let non_idempotent = matches!(method, b"POST" | b"LOCK" | b"PATCH");
+        Retry { rules, tries_left: tries, began, non_idempotent, streamed }
+    }
+
+    /// After an attempt without a usable answer.
+    pub(crate) fn after_error(&mut self, error: &AttemptError) -> Verdict {
+        use Failure::*;
+        let conditions = &self.rules.conditions;
+        let (ending, listed) = match &error.failure {
+            Connect(_) | Send(_) | Closed | Read(_) => (Ending::Failed, conditions.error),
+            ConnectTimeout | SendTimeout | ReadTimeout => (Ending::Failed, conditions.timeout),
+            HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | UnaskedUpgrade => {
+                (Ending::Failed, conditions.invalid_header)
+            }
+            NoDescriptor(_) | Request(_) | ClientGone => return Verdict { ending: Ending::Abandoned, again: false },
+        };
+        self.tries_left = self.tries_left.saturating_sub(1);
+        let stale = error.cached && matches!(error.failure, Send(_) | Closed | Read(_));
+        if stale {
+            // An idle connection that its endpoint closed gives the try back.
+            self.tries_left += 1;
+        }
+        let again = listed && self.tries_left > 0 && self.may_send_again(error.request_sent);
+        Verdict { ending, again }
+    }
+
+    /// After a response header: what its status means, if anything, where another endpoint can still be asked. The last
+    /// one's answer is passed on whatever it is, and not held against it.
+    pub(crate) fn after_status(&mut self, status: u16) -> Option<Ending> {
+        let (ending, listed) = match (status, &self.rules.conditions) {
+            (500, NextConditions { http_500: listed, .. })
+            | (502, NextConditions { http_502: listed, .. })
+            | (503, NextConditions { http_503: listed, .. })
+            | (504, NextConditions { http_504: listed, .. })
+            | (429, NextConditions { http_429: listed, .. }) => (Ending::Failed, *listed),
+            (403, NextConditions { http_403: listed, .. }) | (404, NextConditions { http_404: listed, .. }) => {
+                (Ending::PassedOver, *listed)
+            }
+            _ => return None,
+        };
+        if !listed || self.tries_left <= 1 || !self.may_send_again(true) {
+            return None;
+        }
+        self.tries_left -= 1;
+        Some(ending)
+    }
+
+    fn may_send_again(&self, sent: bool) -> bool {
+        !(sent && self.streamed)
+            && !(sent && self.non_idempotent && !self.rules.conditions.non_idempotent)
+            && (self.rules.timeout == Duration::ZERO || self.began.elapsed() < self.rules.timeout)
+    }
+}

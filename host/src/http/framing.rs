@@ -1,0 +1,218 @@
+//! Where a message's body ends (RFC 9112 section 6), decided here and nowhere else.
+//!
+//! Stricter than the RFC allows where leniency has let requests be smuggled: `Transfer-Encoding` must be exactly one
+//! `chunked`, it never stands beside `Content-Length`, and a length is given once, in digits.
+
+use super::head::{Fields, Known, RequestHead, ResponseHead, Version};
+
+/// How a body is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// That many bytes, perhaps 0.
+    Length(u64),
+    Chunked,
+    /// To the end of the connection: responses only.
+    UntilClose,
+}
+
+/// Why framing was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadFraming {
+    #[error("invalid \"Content-Length\" header")]
+    ContentLength,
+    #[error("more than one \"Content-Length\" header")]
+    SeveralContentLengths,
+    #[error("unsupported \"Transfer-Encoding\" header")]
+    TransferEncoding,
+    #[error("\"Content-Length\" and \"Transfer-Encoding\" headers at the same time")]
+    Both,
+    #[error("\"Transfer-Encoding\" header in an HTTP/1.0 message")]
+    ChunkedBeforeHttp11,
+}
+
+/// The framing of a request's body.
+///
+/// # Errors
+/// [`BadFraming`]: answered with a 400 and a closed connection.
+pub fn of_request(head: &RequestHead) -> Result<Framing, BadFraming> {
+    Ok(declared(head.fields(), head.version())?.unwrap_or(Framing::Length(0)))
+}
+
+/// The framing of a response's body, given the request's method.
+///
+/// # Errors
+/// [`BadFraming`]: the upstream's answer is invalid.
+pub fn of_response(head: &ResponseHead, method: &[u8]) -> Result<Framing, BadFraming> {
+    let declared = declared(head.fields(), head.version())?;
+    if method == b"HEAD" || matches!(head.status(), 100..=199 | 204 | 304) {
+        return Ok(Framing::Length(0));
+    }
+    Ok(declared.unwrap_or(Framing::UntilClose))
+}
+
+fn declared(fields: &Fields, version: Version) -> Result<Option<Framing>, BadFraming> {
+    let (mut length, mut chunked) = (None, false);
+    for field in fields.iter() {
+        match field.known {
+            Known::ContentLength if length.is_some() => return Err(BadFraming::SeveralContentLengths),
+            Known::ContentLength => length = Some(decimal(field.value).ok_or(BadFraming::ContentLength)?),
+            Known::TransferEncoding if chunked || !field.value.eq_ignore_ascii_case(b"chunked") => {
+                return Err(BadFraming::TransferEncoding);
+            }
+            Known::TransferEncoding => chunked = true,
+            _ => {}
+        }
+    }
+    match (length, chunked) {
+        (Some(_), true) => Err(BadFraming::Both),
+        (_, true) if version == Version::Http10 => Err(BadFraming::ChunkedBeforeHttp11),
+        (_, true) => Ok(Some(Framing::Chunked)),
+        (Some(length), false) => Ok(Some(Framing::Length(length))),
+        (None, false) => Ok(None),
+    }
+}
+
+/// Digits only: no sign, no blank, no list. Bounded so that sums cannot overflow.
+fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+/// Bytes of extensions on one chunk's size line. They are dropped, so a bound only keeps a peer from sending nothing else.
+const MAX_CHUNK_EXTENSION: usize = 1024;
+/// Bytes of a trailer section.
+const MAX_TRAILERS: usize = 8 << 10;
+
+/// Takes the chunked coding off a body, fed in pieces as they arrive (RFC 9112 section 7.1).
+#[derive(Debug)]
+pub struct ChunkedDecoder {
+    state: State,
+    trailers: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the first digit of a size.
+    SizeStart,
+    Size(u64),
+    /// With the chunk's size and the bytes of extension so far.
+    Extension(u64, usize),
+    SizeLf(u64),
+    Data(u64),
+    DataCr,
+    DataLf,
+    /// At the start of a trailer line, or of the empty line that ends the body.
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    Done,
+}
+
+/// What stands next in the input of a [`ChunkedDecoder`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// Body bytes: from `start` to `end` of the input; the input is consumed up to `end`.
+    Data { start: usize, end: usize },
+    /// The input is used up; more is needed.
+    More,
+    /// The body ended; the input is consumed up to `end`.
+    End { end: usize },
+}
+
+/// The chunked coding is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("invalid chunked body: {0}")]
+pub struct BadChunk(pub &'static str);
+
+impl Default for ChunkedDecoder {
+    fn default() -> Self {
+        ChunkedDecoder { state: State::SizeStart, trailers: Vec::new() }
+    }
+}
+
+impl ChunkedDecoder {
+    /// Reads on from `input`.
+    ///
+    /// # Errors
+    /// [`BadChunk`]; the decoder is of no further use.
+    pub fn next(&mut self, input: &[u8]) -> Result<Chunk, BadChunk> {
+        let mut at = 0;
+        while at < input.len() {
+            let byte = input[at];
+            self.state = match self.state {
+                State::Data(left) => {
+                    let take = left.min((input.len() - at) as u64);
+                    self.state = if take == left { State::DataCr } else { State::Data(left - take) };
+                    return Ok(Chunk::Data { start: at, end: at + take as usize });
+                }
+                State::SizeStart => State::Size(hex_digit(byte)?),
+                State::Size(size) => match byte {
+                    b'\r' => State::SizeLf(size),
+                    b';' => State::Extension(size, 0),
+                    _ if size >> 56 != 0 => return Err(BadChunk("chunk too large")),
+                    _ => State::Size(size << 4 | hex_digit(byte)?),
+                },
+                State::Extension(size, length) => match byte {
+                    b'\r' => State::SizeLf(size),
+                    b'\t' | b' '..=b'~' | 0x80.. if length < MAX_CHUNK_EXTENSION => State::Extension(size, length + 1),
+                    _ => return Err(BadChunk("chunk extension")),
+                },
+                State::SizeLf(size) => match (byte, size) {
+                    (b'\n', 0) => State::TrailerStart,
+                    (b'\n', size) => State::Data(size),
+                    _ => return Err(BadChunk("line end after a chunk size")),
+                },
+                State::DataCr if byte == b'\r' => State::DataLf,
+                State::DataLf if byte == b'\n' => State::SizeStart,
+                State::DataCr | State::DataLf => return Err(BadChunk("line end after a chunk")),
+                State::TrailerStart if byte == b'\r' => State::EndLf,
+                State::TrailerStart | State::Trailer => {
+                    if self.trailers.len() >= MAX_TRAILERS {
+                        return Err(BadChunk("trailers too large"));
+                    }
+                    self.trailers.push(byte);
+                    match byte {
+                        b'\r' => State::TrailerLf,
+                        b'\n' => return Err(BadChunk("line end in trailers")),
+                        _ => State::Trailer,
+                    }
+                }
+                State::TrailerLf if byte == b'\n' => {
+                    self.trailers.push(byte);
+                    State::TrailerStart
+                }
+                State::TrailerLf => return Err(BadChunk("line end in trailers")),
+                State::EndLf if byte == b'\n' => {
+                    self.state = State::Done;
+                    return Ok(Chunk::End { end: at + 1 });
+                }
+                State::EndLf => return Err(BadChunk("end of body")),
+                State::Done => return Ok(Chunk::End { end: at }),
+            };
+            at += 1;
+        }
+        Ok(if self.state == State::Done { Chunk::End { end: at } } else { Chunk::More })
+    }
+
+    /// The trailer lines as received, each with its CRLF; empty where there were none.
+    pub fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+}
+
+fn hex_digit(byte: u8) -> Result<u64, BadChunk> {
+    (byte as char).to_digit(16).map(u64::from).ok_or(BadChunk("chunk size"))
+}
+
+/// Appends a chunk's size line.
+pub fn write_chunk_size(size: usize, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    for digit in (0..digits).rev() {
+        out.push(DIGITS[size >> (digit * 4) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+}

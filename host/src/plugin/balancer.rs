@@ -1,0 +1,241 @@
+//! A policy and its fallback over one fleet: the way from "which endpoint?" to an answer that can be trusted.
+//!
+//! The policy is asked first; the fallback answers where the policy has no opinion or no instance, and the first candidate
+//! is taken where the fallback has none either.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::component::Plugin;
+use super::error::ConfigureError;
+use super::seat::{Recipe, Seat};
+use super::{Exchange, Fleet, Outcome, Pick, Scope};
+
+/// A policy with its settings, and its fallback, over one fleet. Shared by all workers.
+pub struct Balancer {
+    policy: Role,
+    fallback: Role,
+    fleet: Arc<dyn Fleet>,
+}
+
+/// One of the two policies.
+struct Role {
+    recipe: Arc<Recipe>,
+    /// The instance that all workers share, where the policy asks for one. A holder is in one call at the most, which ends
+    /// at its deadline.
+    shared: Option<Mutex<Seat>>,
+    /// How long a worker waits for the shared instance.
+    wait: Duration,
+}
+
+impl Role {
+    fn new(recipe: Recipe) -> Result<Role, ConfigureError> {
+        let recipe = Arc::new(recipe);
+        let (instance, scope) = recipe.make()?;
+        let shared = (scope == Scope::Process).then(|| {
+            let mut seat = Seat::new(recipe.clone());
+            seat.take(instance);
+            Mutex::new(seat)
+        });
+        let wait = recipe.plugin.inner().limits.deadline;
+        Ok(Role {
+            recipe,
+            shared,
+            wait,
+        })
+    }
+
+    /// A worker's own seat, where the policy does not share one.
+    fn own(&self) -> Option<Seat> {
+        self.shared
+            .is_none()
+            .then(|| Seat::new(self.recipe.clone()))
+    }
+}
+
+impl Balancer {
+    /// Configures both policies (the fallback with no settings) and shows them the fleet.
+    pub fn new(
+        policy: Plugin,
+        settings: &Value,
+        fallback: Plugin,
+        fleet: Arc<dyn Fleet>,
+    ) -> Result<Balancer, ConfigureError> {
+        let recipe = |plugin, settings: &Value| Recipe {
+            plugin,
+            settings: settings.to_string(),
+            fleet: fleet.clone(),
+        };
+        Ok(Balancer {
+            policy: Role::new(recipe(policy, settings))?,
+            fallback: Role::new(recipe(fallback, &Value::Object(Default::default())))?,
+            fleet,
+        })
+    }
+
+    /// A worker's way to this balancer, with instances of its own where the policies want that. Called on the worker's
+    /// thread: the engine sets the thread up for calls.
+    pub fn attach(self: &Arc<Self>) -> WorkerBalancer {
+        wasmtime::Engine::tls_eager_initialize();
+        let mut policy = self.policy.own();
+        if let Some(seat) = &mut policy {
+            seat.make();
+        }
+        WorkerBalancer {
+            fallback: self.fallback.own(),
+            policy,
+            balancer: self.clone(),
+            leases: HashMap::default(),
+        }
+    }
+}
+
+/// One worker's way to a [`Balancer`]. Stays on its thread.
+pub struct WorkerBalancer {
+    balancer: Arc<Balancer>,
+    /// `None`: shared.
+    policy: Option<Seat>,
+    fallback: Option<Seat>,
+    /// Who answered an attempt that has not ended, where that one wants to hear of the end.
+    leases: HashMap<u64, Answerer, BuildHasherDefault<LeaseHasher>>,
+}
+
+/// Who answered: a role, and which of its instances.
+#[derive(Clone, Copy)]
+enum Answerer {
+    Policy(u64),
+    Fallback(u64),
+}
+
+impl WorkerBalancer {
+    /// The endpoint for an attempt: always a candidate. `None` only if there is none.
+    pub fn pick(&mut self, exchange: &Rc<dyn Exchange>, pick: &Pick) -> Option<u32> {
+        let candidates = exchange.candidates(0);
+        if candidates == 0 {
+            self.first_candidate(exchange)?;
+        }
+        let Balancer {
+            policy, fallback, ..
+        } = &*self.balancer;
+        if let Some((index, incarnation)) =
+            ask(policy, &mut self.policy, exchange, pick, candidates)
+        {
+            if policy.recipe.plugin.hears_endings() {
+                self.leases
+                    .insert(pick.lease, Answerer::Policy(incarnation));
+            }
+            return Some(index);
+        }
+        if let Some((index, incarnation)) =
+            ask(fallback, &mut self.fallback, exchange, pick, candidates)
+        {
+            if fallback.recipe.plugin.hears_endings() {
+                self.leases
+                    .insert(pick.lease, Answerer::Fallback(incarnation));
+            }
+            return Some(index);
+        }
+        self.first_candidate(exchange)
+    }
+
+    /// An attempt at this endpoint failed, in the sense of `max_fails`, whoever picked it.
+    pub fn failed(&mut self, index: u32) {
+        let Balancer {
+            policy, fallback, ..
+        } = &*self.balancer;
+        for (role, own) in [(policy, &mut self.policy), (fallback, &mut self.fallback)] {
+            if role.recipe.plugin.hears_failures() {
+                always(role, own, |seat| seat.failed(index));
+            }
+        }
+    }
+
+    /// Whether [`WorkerBalancer::done`] has anybody to tell. If so, call it once for every pick.
+    pub fn hears_endings(&self) -> bool {
+        let Balancer {
+            policy, fallback, ..
+        } = &*self.balancer;
+        policy.recipe.plugin.hears_endings() || fallback.recipe.plugin.hears_endings()
+    }
+
+    /// An attempt ended: tells the instance that picked it, and no other.
+    pub fn done(&mut self, exchange: &Rc<dyn Exchange>, lease: u64, index: u32, outcome: &Outcome) {
+        let Some(answerer) = self.leases.remove(&lease) else {
+            return;
+        };
+        let Balancer {
+            policy, fallback, ..
+        } = &*self.balancer;
+        let (role, own, incarnation) = match answerer {
+            Answerer::Policy(incarnation) => (policy, &mut self.policy, incarnation),
+            Answerer::Fallback(incarnation) => (fallback, &mut self.fallback, incarnation),
+        };
+        always(role, own, |seat| {
+            seat.done(incarnation, exchange, lease, index, outcome)
+        });
+    }
+
+    #[cold]
+    fn first_candidate(&self, exchange: &Rc<dyn Exchange>) -> Option<u32> {
+        let words = self.balancer.fleet.len().div_ceil(64);
+        let (word, bits) = (0..words)
+            .map(|word| (word, exchange.candidates(word)))
+            .find(|(_, bits)| *bits != 0)?;
+        Some(word * 64 + bits.trailing_zeros())
+    }
+}
+
+/// Asks one role; a shared instance that is busy for too long is passed over, without blame.
+#[inline]
+fn ask(
+    role: &Role,
+    own: &mut Option<Seat>,
+    exchange: &Rc<dyn Exchange>,
+    pick: &Pick,
+    candidates: u64,
+) -> Option<(u32, u64)> {
+    let with = |seat: &mut Seat| Some((seat.pick(exchange, pick, candidates)?, seat.incarnation()));
+    match (own, &role.shared) {
+        (Some(seat), _) => with(seat),
+        (None, Some(shared)) => with(&mut *shared.try_lock_for(role.wait)?),
+        (None, None) => None,
+    }
+}
+
+/// Tells one role something that it must not miss. The wait for a shared instance is bounded by the deadlines of those
+/// who are before us.
+fn always(role: &Role, own: &mut Option<Seat>, tell: impl FnOnce(&mut Seat)) {
+    match (own, &role.shared) {
+        (Some(seat), _) => tell(seat),
+        (None, Some(shared)) => tell(&mut shared.lock()),
+        (None, None) => {}
+    }
+}
+
+/// Leases are numbers that the data plane gives out: one multiplication spreads them well enough.
+#[derive(Default)]
+struct LeaseHasher(u64);
+
+impl Hasher for LeaseHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0 ^ value)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(32);
+    }
+}

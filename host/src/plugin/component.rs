@@ -1,0 +1,220 @@
+//! From bytes to a plugin: encoded, compiled, and held against the contract before anything depends on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::Engine;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+
+use crate::config::model::PluginLimits;
+
+use super::Scope;
+use super::engine::{Clock, LONGEST_DEADLINE, TICK};
+use super::error::{ConfigureError, Fault, PluginError};
+use super::host_calls::HostState;
+use super::instance::Instance;
+use super::tally::{Figures, Tally};
+
+/// What a policy may import, in words.
+pub(super) const IMPORTS: &str = "`waypost:plugin` 0.1 (fleet, request, exchange, response, log) and \
+                                  `wasi` 0.2 (io, cli, clocks, random)";
+
+/// Interfaces that a component may import, without their versions.
+const ALLOWED: &[&str] = &[
+    "waypost:plugin/fleet",
+    "waypost:plugin/request",
+    "waypost:plugin/exchange",
+    "waypost:plugin/response",
+    "waypost:plugin/log",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/stderr",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/terminal-stderr",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:random/random",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+];
+
+/// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold up no request.
+const SETUP: Duration = Duration::from_millis(100);
+
+/// A policy that is loaded and ready to be instantiated. Cheap to clone.
+#[derive(Clone)]
+pub struct Plugin(Arc<Inner>);
+
+/// What instances share.
+pub(super) struct Inner {
+    pub(super) name: Arc<str>,
+    pub(super) component: InstancePre<HostState>,
+    pub(super) exports: Exports,
+    pub(super) limits: PluginLimits,
+    /// The deadlines of a call in the data path, and of one that sets up, in ticks of the clock.
+    pub(super) call_ticks: u64,
+    pub(super) setup_ticks: u64,
+    pub(super) clock: Arc<Clock>,
+    pub(super) tally: Arc<Tally>,
+}
+
+/// Where the component keeps its functions.
+pub(super) struct Exports {
+    pub(super) configure: ComponentExportIndex,
+    pub(super) update: ComponentExportIndex,
+    pub(super) pick: ComponentExportIndex,
+    pub(super) failed: Option<ComponentExportIndex>,
+    pub(super) done: Option<ComponentExportIndex>,
+}
+
+impl Plugin {
+    /// As the configuration spells it.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether it wants to hear of failed attempts (`failures` in the WIT).
+    pub fn hears_failures(&self) -> bool {
+        self.0.exports.failed.is_some()
+    }
+
+    /// Whether it wants to hear how every attempt ended (`observer` in the WIT).
+    pub fn hears_endings(&self) -> bool {
+        self.0.exports.done.is_some()
+    }
+
+    /// What it has cost so far.
+    pub fn figures(&self) -> Figures {
+        self.0.tally.figures()
+    }
+
+    /// Tries settings on an instance of their own, as `waypost check` does.
+    pub fn configure(&self, settings: &serde_json::Value) -> Result<Scope, ConfigureError> {
+        let mut instance = Instance::new(self, None).map_err(|fault| self.faulted(fault))?;
+        instance.configure(&settings.to_string())
+    }
+
+    /// Links a component to the host, and makes an instance once to see that its exports have the right types.
+    pub(super) fn link(
+        linker: &Linker<HostState>,
+        clock: &Arc<Clock>,
+        name: &str,
+        component: &Component,
+        limits: PluginLimits,
+    ) -> Result<Plugin, PluginError> {
+        check_imports(name, component)?;
+        let exports = Exports::find(name, component)?;
+        let linked = linker.instantiate_pre(component);
+        let linked = linked.map_err(|error| PluginError::Link {
+            plugin: name.into(),
+            reason: format!("{error:#}"),
+        })?;
+        let plugin = Plugin(Arc::new(Inner {
+            name: name.into(),
+            component: linked,
+            exports,
+            limits,
+            call_ticks: ticks(limits.deadline),
+            setup_ticks: ticks(limits.deadline.saturating_add(SETUP)),
+            clock: clock.clone(),
+            tally: Arc::default(),
+        }));
+        Instance::check(&plugin)?;
+        Ok(plugin)
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    pub(super) fn faulted(&self, fault: Fault) -> ConfigureError {
+        ConfigureError::Faulted {
+            plugin: self.name().to_owned(),
+            fault,
+        }
+    }
+}
+
+/// Makes a component of `bytes` if they are a core module, and compiles it.
+pub(super) fn compile(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Component, PluginError> {
+    let encoded;
+    let bytes = match is_core_module(bytes) {
+        true => {
+            encoded = wit_component::ComponentEncoder::default()
+                .validate(true)
+                .module(bytes)
+                .and_then(|mut encoder| encoder.encode())
+                .map_err(|error| PluginError::Encode {
+                    plugin: name.to_owned(),
+                    reason: format!("{error:#}"),
+                })?;
+            &encoded
+        }
+        false => bytes,
+    };
+    Component::from_binary(engine, bytes).map_err(|error| PluginError::Compile {
+        plugin: name.to_owned(),
+        reason: format!("{error:#}"),
+    })
+}
+
+/// A preamble of version 1 and layer 0: WebAssembly core specification, binary format of modules.
+fn is_core_module(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm\x01\0\0\0")
+}
+
+fn check_imports(name: &str, component: &Component) -> Result<(), PluginError> {
+    for (import, _) in component.component_type().imports(component.engine()) {
+        let interface = import.split('@').next().unwrap_or(import);
+        if !ALLOWED.contains(&interface) {
+            return Err(PluginError::Import {
+                plugin: name.to_owned(),
+                import: import.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+impl Exports {
+    fn find(name: &str, component: &Component) -> Result<Exports, PluginError> {
+        let find = |interface: &str, function: &str| {
+            let (_, interface) =
+                component.get_export(None, &format!("waypost:plugin/{interface}@0.1.0"))?;
+            match component.get_export(Some(&interface), function)? {
+                (ComponentItem::ComponentFunc(_), index) => Some(index),
+                _ => None,
+            }
+        };
+        let must = |function: &str| {
+            find("balancer", function).ok_or_else(|| PluginError::Export {
+                plugin: name.to_owned(),
+                export: format!("waypost:plugin/balancer.{function}"),
+                reason: "it is missing".to_owned(),
+            })
+        };
+        Ok(Exports {
+            configure: must("configure")?,
+            update: must("update")?,
+            pick: must("pick")?,
+            failed: find("failures", "failed"),
+            done: find("observer", "done"),
+        })
+    }
+}
+
+/// A deadline in ticks, rounded up, and one more: the tick under way when a call begins is not a whole one.
+fn ticks(deadline: Duration) -> u64 {
+    let deadline = deadline.min(LONGEST_DEADLINE);
+    let ticks = deadline.as_nanos().div_ceil(TICK.as_nanos()).max(1);
+    u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
+}

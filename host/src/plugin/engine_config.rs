@@ -1,0 +1,30 @@
+//! How the engine compiles and runs plugins. Shared with the build script, which compiles the stock plugins ahead of
+//! time: the engine refuses artefacts whose settings differ from its own.
+
+use std::num::NonZeroUsize;
+
+use wasmtime::{Config, Inlining, OptLevel, Strategy, WasmBacktraceDetails};
+
+/// Settings for short synchronous calls into long-lived instances.
+pub(super) fn engine_config() -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .compiler_inlining(Inlining::Yes)
+        // Bookkeeping for concurrent calls triples the price of a call, and instances are never in more than one.
+        .concurrency_support(false)
+        // Deadlines: a counter checked at loops and function entries, free on a short `pick`.
+        .epoch_interruption(true)
+        // Memories that stay where they are, behind guard pages: accesses need no bounds checks.
+        .memory_may_move(false)
+        .memory_reservation(4 << 30)
+        .memory_guard_size(32 << 20)
+        .memory_init_cow(true)
+        // Calls run on the worker's own stack: a quarter of what a thread has by default at the most.
+        .max_wasm_stack(256 << 10)
+        // Function names are enough for the log. Never from the environment, which the build does not share.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(8));
+    config
+}

@@ -1,0 +1,329 @@
+//! What plugins may ask of the host: the imports of `world policy` in the WIT.
+//!
+//! Each is infallible and returns at once. Buffers for answers are kept from call to call, so that a plugin which reads
+//! a header for every request costs no allocation here.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::Level;
+use wasmtime::component::{ComponentType, Lift, Linker, WasmList, WasmStr};
+use wasmtime::{Result, StoreContextMut};
+
+use crate::http::variable::Variable;
+
+use super::guest_log::{GuestLog, LineBuffer};
+use super::limits::Limits;
+use super::{Exchange, Fleet};
+
+scoped_tls::scoped_thread_local!(
+    /// The exchange at hand, for the length of one `pick` or `done`. Not in the store, because an instance that all
+    /// workers share moves between threads, and an exchange does not.
+    pub(super) static AT_HAND: Rc<dyn Exchange>
+);
+
+/// Names of variables that an instance keeps parsed; a policy reads one or two.
+const VARIABLES: usize = 64;
+
+/// What the host keeps for one instance.
+pub(super) struct HostState {
+    pub(super) fleet: Option<Arc<dyn Fleet>>,
+    pub(super) limits: Limits,
+    pub(super) log: GuestLog,
+    /// A `done` is under way: the only moment at which there is a response.
+    pub(super) in_done: bool,
+    pub(super) stdout: LineBuffer,
+    pub(super) stderr: LineBuffer,
+    /// Where this instance's monotonic clock stands at 0.
+    pub(super) epoch: Instant,
+    bytes: Kept<Vec<u8>>,
+    text: Kept<String>,
+    loads: Kept<Vec<u32>>,
+    variables: Variables,
+}
+
+impl HostState {
+    pub(super) fn new(
+        plugin: &Arc<str>,
+        fleet: Option<Arc<dyn Fleet>>,
+        limits: Limits,
+    ) -> HostState {
+        HostState {
+            fleet,
+            limits,
+            log: GuestLog::new(plugin.clone()),
+            in_done: false,
+            stdout: LineBuffer::default(),
+            stderr: LineBuffer::default(),
+            epoch: Instant::now(),
+            bytes: Kept::default(),
+            text: Kept::default(),
+            loads: Kept::default(),
+            variables: Vec::new(),
+        }
+    }
+
+    /// Logs what the plugin left unfinished on its standard output.
+    pub(super) fn flush(&mut self) {
+        self.stdout.flush(&mut self.log, Level::INFO);
+        self.stderr.flush(&mut self.log, Level::WARN);
+    }
+}
+
+/// A buffer for answers. The engine has copied an answer into the plugin and let go of it before the next host call.
+#[derive(Default)]
+struct Kept<T>(Option<Arc<T>>);
+
+impl<T: Clone + Default> Kept<T> {
+    /// The buffer, filled anew. It holds the last answer until then.
+    fn fill(&mut self, fill: impl FnOnce(&mut T)) -> Arc<T> {
+        let buffer = self.0.get_or_insert_default();
+        fill(Arc::make_mut(buffer));
+        buffer.clone()
+    }
+}
+
+type Host<'a> = StoreContextMut<'a, HostState>;
+
+/// Adds everything that `world policy` imports.
+pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
+    fleet(linker)?;
+    request(linker)?;
+    exchange(linker)?;
+    response(linker)?;
+    log(linker)
+}
+
+/// Asks the exchange at hand; the answer is `T`'s empty value where there is none.
+fn at_hand<T: Default>(ask: impl FnOnce(&dyn Exchange) -> T) -> T {
+    match AT_HAND.is_set() {
+        true => AT_HAND.with(|exchange| ask(&**exchange)),
+        false => T::default(),
+    }
+}
+
+fn fleet(linker: &mut Linker<HostState>) -> Result<()> {
+    let mut fleet = linker.instance("waypost:plugin/fleet@0.1.0")?;
+    fleet.func_wrap("candidates", |_: Host<'_>, (word,): (u32,)| {
+        Ok((at_hand(|e| e.candidates(word)),))
+    })?;
+    fleet.func_wrap("in-flight", |host: Host<'_>, (index,): (u32,)| {
+        Ok((host
+            .data()
+            .fleet
+            .as_ref()
+            .map_or(0, |fleet| fleet.in_flight(index)),))
+    })?;
+    fleet.func_wrap("in-flight-all", |mut host: Host<'_>, (): ()| {
+        let HostState { fleet, loads, .. } = host.data_mut();
+        let loads = loads.fill(|loads| {
+            loads.clear();
+            if let Some(fleet) = fleet {
+                loads.extend((0..fleet.len()).map(|index| fleet.in_flight(index)));
+            }
+        });
+        Ok((loads,))
+    })?;
+    fleet.func_wrap("latency-us", |host: Host<'_>, (index,): (u32,)| {
+        Ok((host
+            .data()
+            .fleet
+            .as_ref()
+            .map_or(0, |fleet| fleet.latency_us(index)),))
+    })
+}
+
+fn request(linker: &mut Linker<HostState>) -> Result<()> {
+    let mut request = linker.instance("waypost:plugin/request@0.1.0")?;
+    request.func_wrap("method", |mut host: Host<'_>, (): ()| {
+        Ok((text(&mut host, |e| e.method()),))
+    })?;
+    request.func_wrap("path", |mut host: Host<'_>, (): ()| {
+        Ok((text(&mut host, |e| e.path()),))
+    })?;
+    request.func_wrap("query", |mut host: Host<'_>, (): ()| {
+        Ok((text(&mut host, |e| e.query()),))
+    })?;
+    request.func_wrap("header", |host: Host<'_>, (name,): (WasmStr,)| {
+        Ok((values(&name.to_str(&host)?, |e, name, each| {
+            e.request_header(name, each)
+        }),))
+    })?;
+    request.func_wrap("cookie", |mut host: Host<'_>, (name,): (WasmStr,)| {
+        let value = value(&mut host, &name, |exchange, _, name, out| {
+            match exchange.cookie(name) {
+                Some(value) => {
+                    out.extend_from_slice(value);
+                    true
+                }
+                None => false,
+            }
+        })?;
+        Ok((value,))
+    })?;
+    request.func_wrap("client-address", |mut host: Host<'_>, (): ()| {
+        let address = at_hand(|e| e.client_address());
+        let bytes = host.data_mut().bytes.fill(|out| {
+            out.clear();
+            match address {
+                Some(IpAddr::V4(address)) => out.extend_from_slice(&address.octets()),
+                Some(IpAddr::V6(address)) => out.extend_from_slice(&address.octets()),
+                None => {}
+            }
+        });
+        Ok((bytes,))
+    })?;
+    request.func_wrap("variable", |mut host: Host<'_>, (name,): (WasmStr,)| {
+        let value = value(
+            &mut host,
+            &name,
+            |exchange, variables, name, out| match parsed(variables, name) {
+                Some(variable) => exchange.append(variable, out),
+                None => false,
+            },
+        )?;
+        Ok((value,))
+    })
+}
+
+fn exchange(linker: &mut Linker<HostState>) -> Result<()> {
+    let mut exchange = linker.instance("waypost:plugin/exchange@0.1.0")?;
+    exchange.func_wrap("memo", |_: Host<'_>, (): ()| Ok((at_hand(|e| e.memo()),)))?;
+    exchange.func_wrap("set-memo", |_: Host<'_>, (value,): (u64,)| {
+        at_hand(|e| e.set_memo(value));
+        Ok(())
+    })?;
+    exchange.func_wrap(
+        "add-response-header",
+        |mut host: Host<'_>, (name, value): (WasmStr, WasmList<u8>)| {
+            let ignored = {
+                let (name, value) = (name.to_str(&host)?, value.as_le_slice(&host));
+                let added = AT_HAND.is_set()
+                    && AT_HAND.with(|exchange| exchange.add_response_header(&name, value));
+                (!added).then(|| {
+                    format!(
+                        "response header `{name}` ignored: http does not allow its name or value"
+                    )
+                })
+            };
+            if let Some(ignored) = ignored {
+                host.data_mut().log.write(Level::WARN, &ignored);
+            }
+            Ok(())
+        },
+    )
+}
+
+fn response(linker: &mut Linker<HostState>) -> Result<()> {
+    let mut response = linker.instance("waypost:plugin/response@0.1.0")?;
+    response.func_wrap("status", |host: Host<'_>, (): ()| {
+        Ok((if host.data().in_done {
+            at_hand(|e| e.response_status())
+        } else {
+            0
+        },))
+    })?;
+    response.func_wrap("header", |host: Host<'_>, (name,): (WasmStr,)| {
+        match host.data().in_done {
+            true => Ok((values(&name.to_str(&host)?, |e, name, each| {
+                e.response_header(name, each)
+            }),)),
+            false => Ok((Vec::new(),)),
+        }
+    })
+}
+
+/// `log.level` in the WIT.
+#[derive(Clone, Copy, ComponentType, Lift)]
+#[allow(
+    dead_code,
+    reason = "the engine makes these, from what the plugin passes"
+)]
+#[component(enum)]
+#[repr(u8)]
+enum LogLevel {
+    #[component(name = "error")]
+    Error,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "debug")]
+    Debug,
+}
+
+fn log(linker: &mut Linker<HostState>) -> Result<()> {
+    let mut log = linker.instance("waypost:plugin/log@0.1.0")?;
+    log.func_wrap(
+        "write",
+        |mut host: Host<'_>, (level, message): (LogLevel, WasmStr)| {
+            let level = match level {
+                LogLevel::Error => Level::ERROR,
+                LogLevel::Warn => Level::WARN,
+                LogLevel::Info => Level::INFO,
+                LogLevel::Debug => Level::DEBUG,
+            };
+            let message = message.to_str(&host)?.into_owned();
+            host.data_mut().log.write(level, &message);
+            Ok(())
+        },
+    )
+}
+
+/// A string of the exchange at hand.
+fn text(host: &mut Host<'_>, ask: impl FnOnce(&dyn Exchange) -> &str) -> Arc<String> {
+    host.data_mut().text.fill(|out| {
+        out.clear();
+        at_hand(|exchange| out.push_str(ask(exchange)));
+    })
+}
+
+/// All values of a header of the exchange at hand.
+fn values(
+    name: &str,
+    ask: impl FnOnce(&dyn Exchange, &str, &mut dyn FnMut(&[u8])),
+) -> Vec<Vec<u8>> {
+    let mut values = Vec::new();
+    at_hand(|exchange| ask(exchange, name, &mut |value| values.push(value.to_vec())));
+    values
+}
+
+/// One value of the exchange at hand, if `ask` appends it and says so.
+fn value(
+    host: &mut Host<'_>,
+    name: &WasmStr,
+    ask: impl FnOnce(&dyn Exchange, &mut Variables, &str, &mut Vec<u8>) -> bool,
+) -> Result<Option<Arc<Vec<u8>>>> {
+    // Both leave the state for a moment: the name lies in the plugin's memory, which is borrowed with the state.
+    let mut kept = std::mem::take(&mut host.data_mut().bytes);
+    let mut variables = std::mem::take(&mut host.data_mut().variables);
+    let mut found = false;
+    let value = {
+        let name = name.to_str(&*host)?;
+        kept.fill(|out| {
+            out.clear();
+            found = at_hand(|exchange| ask(exchange, &mut variables, &name, out));
+        })
+    };
+    let state = host.data_mut();
+    (state.bytes, state.variables) = (kept, variables);
+    Ok(found.then_some(value))
+}
+
+/// Names of variables that the plugin has asked for, parsed.
+type Variables = Vec<(Box<str>, Option<Variable>)>;
+
+/// The variable of that name. Names are parsed once, as many as an instance keeps.
+fn parsed<'a>(variables: &'a mut Variables, name: &str) -> Option<&'a Variable> {
+    let place = match variables.iter().position(|(known, _)| **known == *name) {
+        Some(place) => place,
+        None => {
+            variables.truncate(VARIABLES - 1);
+            variables.push((name.into(), Variable::parse(name)));
+            variables.len() - 1
+        }
+    };
+    variables[place].1.as_ref()
+}

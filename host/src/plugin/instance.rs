@@ -1,0 +1,253 @@
+//! One instance of a policy: a store of its own, and its calls prepared.
+//!
+//! A call that fails poisons the store, so a fault is the end of the instance: see [`super::seat`].
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Lower, TypedFunc};
+use wasmtime::{Store, component};
+
+use super::component::{Exports, Plugin};
+use super::error::{ConfigureError, Fault, PluginError};
+use super::host_calls::{AT_HAND, HostState};
+use super::limits::Limits;
+use super::tally::Calls;
+use super::{EndpointView, Exchange, Fleet, Outcome, Pick, Scope};
+
+/// Bytes that the plugin may hand to the host in one call.
+const HOSTCALL_BYTES: usize = 1 << 20;
+/// Handles of host resources at a time; only the WASI has any.
+const HANDLES: usize = 1024;
+
+/// A policy's instance; at most in one call at a time.
+pub(super) struct Instance {
+    store: Store<HostState>,
+    functions: Functions,
+    plugin: Plugin,
+    calls: Calls,
+}
+
+/// What a policy exports, types checked.
+struct Functions {
+    configure: TypedFunc<(Arc<str>,), (Result<Scope, SettingsError>,)>,
+    update: TypedFunc<(u64, Vec<EndpointView>), ()>,
+    pick: TypedFunc<(u64, u32, u64, u64, u64), (u32,)>,
+    failed: Option<TypedFunc<(u32,), ()>>,
+    done: Option<TypedFunc<(u64, u32, Outcome), ()>>,
+}
+
+/// `balancer.settings-error` in the WIT.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+struct SettingsError {
+    key: String,
+    message: String,
+}
+
+impl Instance {
+    /// A fresh instance, to be configured next.
+    pub(super) fn new(plugin: &Plugin, fleet: Option<Arc<dyn Fleet>>) -> Result<Instance, Fault> {
+        let (mut store, linked) = instantiate(plugin, fleet)?;
+        let functions = Functions::find(&mut store, &linked, &plugin.inner().exports);
+        let functions = functions.map_err(|(_, error)| Fault::from_engine(&error))?;
+        let calls = Calls::new(&plugin.inner().tally);
+        Ok(Instance {
+            store,
+            functions,
+            plugin: plugin.clone(),
+            calls,
+        })
+    }
+
+    /// Instantiates a plugin that was just loaded, to see that it can be and that its exports have the right types.
+    pub(super) fn check(plugin: &Plugin) -> Result<(), PluginError> {
+        let name = || plugin.name().to_owned();
+        let started = instantiate(plugin, None);
+        let (mut store, linked) = started.map_err(|fault| PluginError::Start {
+            plugin: name(),
+            fault,
+        })?;
+        match Functions::find(&mut store, &linked, &plugin.inner().exports) {
+            Ok(_) => Ok(()),
+            Err((export, error)) => Err(PluginError::Export {
+                plugin: name(),
+                export: export.to_owned(),
+                reason: format!("{error:#}"),
+            }),
+        }
+    }
+
+    /// `balancer.configure`.
+    pub(super) fn configure(&mut self, settings: &str) -> Result<Scope, ConfigureError> {
+        let (function, ticks) = (self.functions.configure, self.plugin.inner().setup_ticks);
+        match self.call(ticks, function, (settings.into(),)) {
+            Ok((Ok(scope),)) => Ok(scope),
+            Ok((Err(SettingsError { key, message }),)) => Err(ConfigureError::Refused {
+                plugin: self.plugin.name().to_owned(),
+                key,
+                message,
+            }),
+            Err(fault) => Err(self.plugin.faulted(fault)),
+        }
+    }
+
+    /// `balancer.update`.
+    pub(super) fn update(
+        &mut self,
+        generation: u64,
+        endpoints: Vec<EndpointView>,
+    ) -> Result<(), Fault> {
+        let (function, ticks) = (self.functions.update, self.plugin.inner().setup_ticks);
+        self.call(ticks, function, (generation, endpoints))
+    }
+
+    /// `balancer.pick`. The answer is the plugin's, unchecked.
+    #[inline]
+    pub(super) fn pick(
+        &mut self,
+        exchange: &Rc<dyn Exchange>,
+        pick: &Pick,
+        candidates: u64,
+    ) -> Result<u32, Fault> {
+        let (function, ticks) = (self.functions.pick, self.plugin.inner().call_ticks);
+        let params = (
+            pick.lease,
+            pick.attempt,
+            pick.now_us,
+            pick.random,
+            candidates,
+        );
+        self.calls.add();
+        AT_HAND
+            .set(exchange, || self.call(ticks, function, params))
+            .map(|(index,)| index)
+    }
+
+    /// `failures.failed`, if the plugin exports it.
+    pub(super) fn failed(&mut self, index: u32) -> Result<(), Fault> {
+        let Some(function) = self.functions.failed else {
+            return Ok(());
+        };
+        self.calls.add();
+        self.call(self.plugin.inner().call_ticks, function, (index,))
+    }
+
+    /// `observer.done`, if the plugin exports it.
+    pub(super) fn done(
+        &mut self,
+        exchange: &Rc<dyn Exchange>,
+        lease: u64,
+        index: u32,
+        outcome: &Outcome,
+    ) -> Result<(), Fault> {
+        let Some(function) = self.functions.done else {
+            return Ok(());
+        };
+        let ticks = self.plugin.inner().call_ticks;
+        self.calls.add();
+        self.store.data_mut().in_done = true;
+        let ended = AT_HAND.set(exchange, || {
+            self.call(ticks, function, (lease, index, *outcome))
+        });
+        self.store.data_mut().in_done = false;
+        ended
+    }
+
+    #[inline]
+    fn call<P, R>(&mut self, ticks: u64, function: TypedFunc<P, R>, params: P) -> Result<R, Fault>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        self.plugin.inner().clock.wake();
+        self.store.set_epoch_deadline(ticks);
+        function
+            .call(&mut self.store, params)
+            .map_err(|error| last_words(&mut self.store, &error))
+    }
+}
+
+impl Functions {
+    /// The plugin's exports; an error comes with the name of the one that has the wrong type.
+    fn find(
+        store: &mut Store<HostState>,
+        linked: &component::Instance,
+        exports: &Exports,
+    ) -> Result<Functions, (&'static str, wasmtime::Error)> {
+        Ok(Functions {
+            configure: typed(
+                "waypost:plugin/balancer.configure",
+                store,
+                linked,
+                &exports.configure,
+            )?,
+            update: typed(
+                "waypost:plugin/balancer.update",
+                store,
+                linked,
+                &exports.update,
+            )?,
+            pick: typed("waypost:plugin/balancer.pick", store, linked, &exports.pick)?,
+            failed: match &exports.failed {
+                Some(export) => Some(typed(
+                    "waypost:plugin/failures.failed",
+                    store,
+                    linked,
+                    export,
+                )?),
+                None => None,
+            },
+            done: match &exports.done {
+                Some(export) => Some(typed(
+                    "waypost:plugin/observer.done",
+                    store,
+                    linked,
+                    export,
+                )?),
+                None => None,
+            },
+        })
+    }
+}
+
+fn typed<P, R>(
+    name: &'static str,
+    store: &mut Store<HostState>,
+    linked: &component::Instance,
+    export: &component::ComponentExportIndex,
+) -> Result<TypedFunc<P, R>, (&'static str, wasmtime::Error)>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    linked
+        .get_typed_func(store, export)
+        .map_err(|error| (name, error))
+}
+
+/// A store with its bounds, and the component in it. Runs the component's start code, if it has any.
+fn instantiate(
+    plugin: &Plugin,
+    fleet: Option<Arc<dyn Fleet>>,
+) -> Result<(Store<HostState>, component::Instance), Fault> {
+    let inner = plugin.inner();
+    let limits = Limits::new(inner.limits.memory);
+    let state = HostState::new(&inner.name, fleet, limits);
+    let mut store = Store::new(inner.component.engine(), state);
+    store.limiter(|state| &mut state.limits);
+    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_max_component_handles(HANDLES);
+    inner.clock.wake();
+    store.set_epoch_deadline(inner.setup_ticks);
+    let linked = inner.component.instantiate(&mut store);
+    let linked = linked.map_err(|error| last_words(&mut store, &error))?;
+    Ok((store, linked))
+}
+
+/// Reads what went wrong, after logging what the plugin said before it did.
+#[cold]
+fn last_words(store: &mut Store<HostState>, error: &wasmtime::Error) -> Fault {
+    store.data_mut().flush();
+    Fault::from_engine(error)
+}

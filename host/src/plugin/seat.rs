@@ -1,0 +1,243 @@
+//! Keeps a policy served by an instance: makes it, lets it go when it faults, and makes the next one.
+//!
+//! The next instance comes after a pause that doubles while faults go on, and is made on a thread of its own: a plugin that
+//! is broken costs its requests the fallback's choice, and the worker nothing.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::component::Plugin;
+use super::error::{ConfigureError, Fault};
+use super::instance::Instance;
+use super::{Exchange, Fleet, Outcome, Pick, Scope};
+
+/// `balancer.pick` in the WIT: the choice is left to the fallback.
+const NO_OPINION: u32 = u32::MAX;
+/// The pause after the first fault, and the longest one.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// All that it takes to make an instance that can serve.
+pub(super) struct Recipe {
+    pub(super) plugin: Plugin,
+    /// JSON.
+    pub(super) settings: String,
+    pub(super) fleet: Arc<dyn Fleet>,
+}
+
+impl Recipe {
+    /// An instance with its settings and endpoints, and the scope it asks for.
+    pub(super) fn make(&self) -> Result<(Box<Instance>, Scope), ConfigureError> {
+        let faulted = |fault| self.plugin.faulted(fault);
+        let mut instance =
+            Instance::new(&self.plugin, Some(self.fleet.clone())).map_err(faulted)?;
+        let scope = instance.configure(&self.settings)?;
+        instance
+            .update(1, self.fleet.endpoints())
+            .map_err(faulted)?;
+        Ok((Box::new(instance), scope))
+    }
+}
+
+/// The place of one instance.
+pub(super) struct Seat {
+    recipe: Arc<Recipe>,
+    state: State,
+    /// Counts instances, so that a lease of an earlier one is told from the present one's.
+    incarnation: u64,
+    /// Faults since an instance last lived for longer than the longest pause.
+    faults: u32,
+}
+
+enum State {
+    /// Nobody has needed it yet.
+    Unmade,
+    Ready {
+        instance: Box<Instance>,
+        since: Instant,
+    },
+    Pausing {
+        until: Instant,
+    },
+    Making(Receiver<Result<(Box<Instance>, Scope), ConfigureError>>),
+}
+
+impl Seat {
+    /// A seat whose instance is made when it is first needed.
+    pub(super) fn new(recipe: Arc<Recipe>) -> Seat {
+        Seat {
+            recipe,
+            state: State::Unmade,
+            incarnation: 0,
+            faults: 0,
+        }
+    }
+
+    /// Puts an instance in its place.
+    pub(super) fn take(&mut self, instance: Box<Instance>) {
+        self.incarnation += 1;
+        self.state = State::Ready {
+            instance,
+            since: Instant::now(),
+        };
+    }
+
+    /// Makes the instance now, unless it was made before.
+    pub(super) fn make(&mut self) {
+        if let State::Unmade = self.state {
+            let made = self.recipe.make();
+            self.made(made);
+        }
+    }
+
+    /// Asks the policy. `None`: there is no instance at the moment, it has no opinion, or it faulted.
+    #[inline]
+    pub(super) fn pick(
+        &mut self,
+        exchange: &Rc<dyn Exchange>,
+        pick: &Pick,
+        candidates: u64,
+    ) -> Option<u32> {
+        let picked = self.ready()?.pick(exchange, pick, candidates);
+        match picked {
+            Ok(NO_OPINION) => None,
+            Ok(index) if is_candidate(exchange, index, candidates) => Some(index),
+            Ok(index) => self.faulted("pick", &Fault::answer(index)),
+            Err(fault) => self.faulted("pick", &fault),
+        }
+    }
+
+    /// Tells the policy of a failed attempt, if it has an instance.
+    pub(super) fn failed(&mut self, index: u32) {
+        if let State::Ready { instance, .. } = &mut self.state
+            && let Err(fault) = instance.failed(index)
+        {
+            self.faulted("failed", &fault);
+        }
+    }
+
+    /// Tells the policy how an attempt ended, if the instance that picked it is still there.
+    pub(super) fn done(
+        &mut self,
+        incarnation: u64,
+        exchange: &Rc<dyn Exchange>,
+        lease: u64,
+        index: u32,
+        outcome: &Outcome,
+    ) {
+        if incarnation == self.incarnation
+            && let State::Ready { instance, .. } = &mut self.state
+            && let Err(fault) = instance.done(exchange, lease, index, outcome)
+        {
+            self.faulted("done", &fault);
+        }
+    }
+
+    /// Which instance it is that answers now.
+    pub(super) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    #[inline]
+    fn ready(&mut self) -> Option<&mut Instance> {
+        if !matches!(self.state, State::Ready { .. }) {
+            self.prepare();
+        }
+        match &mut self.state {
+            State::Ready { instance, .. } => Some(instance),
+            _ => None,
+        }
+    }
+
+    /// Takes the next step towards an instance. Never waits, but for the very first instance.
+    #[cold]
+    fn prepare(&mut self) {
+        match &self.state {
+            State::Unmade => self.make(),
+            State::Pausing { until } if Instant::now() >= *until => self.make_aside(),
+            State::Making(made) => match made.try_recv() {
+                Ok(made) => self.made(made),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => {
+                    self.pause();
+                }
+            },
+            State::Ready { .. } | State::Pausing { .. } => {}
+        }
+    }
+
+    fn make_aside(&mut self) {
+        let (sender, receiver) = sync_channel(1);
+        let recipe = self.recipe.clone();
+        let thread = std::thread::Builder::new().name("plugin-restart".into());
+        match thread.spawn(move || sender.send(recipe.make())) {
+            Ok(_) => self.state = State::Making(receiver),
+            Err(error) => {
+                let plugin = self.recipe.plugin.name();
+                tracing::warn!(
+                    plugin,
+                    "no thread to make a new instance of plugin `{plugin}`: {error}"
+                );
+                self.pause();
+            }
+        }
+    }
+
+    fn made(&mut self, made: Result<(Box<Instance>, Scope), ConfigureError>) {
+        match made {
+            Ok((instance, _)) => self.take(instance),
+            Err(error) => {
+                if let ConfigureError::Faulted { fault, .. } = &error {
+                    self.recipe.plugin.inner().tally.fault(fault.kind);
+                }
+                let pause = self.pause();
+                tracing::warn!(
+                    plugin = self.recipe.plugin.name(),
+                    "{error}; next try in {pause:?}"
+                );
+            }
+        }
+    }
+
+    /// Counts and reports a fault, and lets the instance go.
+    #[cold]
+    fn faulted(&mut self, call: &str, fault: &Fault) -> Option<u32> {
+        if let State::Ready { since, .. } = &self.state
+            && since.elapsed() > LONGEST_PAUSE
+        {
+            self.faults = 0;
+        }
+        let pause = self.pause();
+        let (plugin, kind) = (self.recipe.plugin.name(), fault.kind.name());
+        self.recipe.plugin.inner().tally.fault(fault.kind);
+        tracing::warn!(
+            plugin,
+            kind,
+            "plugin `{plugin}` failed in `{call}`: {fault}; the fallback serves, next instance in {pause:?}"
+        );
+        None
+    }
+
+    fn pause(&mut self) -> Duration {
+        let pause = SHORTEST_PAUSE
+            .saturating_mul(1 << self.faults.min(16))
+            .min(LONGEST_PAUSE);
+        self.faults = self.faults.saturating_add(1);
+        self.state = State::Pausing {
+            until: Instant::now() + pause,
+        };
+        pause
+    }
+}
+
+/// Whether the bit of `index` is set among the candidates, of which `first` is word 0.
+#[inline]
+fn is_candidate(exchange: &Rc<dyn Exchange>, index: u32, first: u64) -> bool {
+    let word = match index / 64 {
+        0 => first,
+        word => exchange.candidates(word),
+    };
+    word >> (index % 64) & 1 == 1
+}

@@ -1,0 +1,142 @@
+//! `failed` and `done` reach those whom they concern.
+
+use std::rc::Rc;
+
+use crate::plugin::{Ending, Exchange, Outcome, Plugin, WorkerBalancer};
+
+use super::guests::Guest;
+use super::peers::{Request, attempt, balancer, exchange, pick, with_fallback};
+
+const OUTCOME: Outcome = Outcome {
+    ending: Ending::PassedOver,
+    status: 404,
+    connect_us: 10,
+    header_us: 20,
+    total_us: 30,
+};
+
+/// Remembers the lease that it picked last (no opinion on lease 0, a trap on 99), and traps if `done` names another one or
+/// anything but [`OUTCOME`] at endpoint 2, or if the response at hand is not there.
+fn observer() -> Plugin {
+    Guest {
+        more: r#"
+            (import "waypost:plugin/response@0.1.0" "status" (func $status (result i32)))
+            (global $last (mut i64) (i64.const 0))
+            (func (export "waypost:plugin/observer@0.1.0#done")
+                (param $lease i64) (param $index i32)
+                (param $ending i32) (param $status i32) (param $connect i32) (param $header i32) (param $total i32)
+              (if (i64.ne (local.get $lease) (global.get $last)) (then unreachable))
+              (if (i32.ne (local.get $index) (i32.const 2)) (then unreachable))
+              (if (i32.ne (local.get $ending) (i32.const 2)) (then unreachable))
+              (if (i32.ne (local.get $status) (i32.const 404)) (then unreachable))
+              (if (i32.ne (local.get $connect) (i32.const 10)) (then unreachable))
+              (if (i32.ne (local.get $header) (i32.const 20)) (then unreachable))
+              (if (i32.ne (local.get $total) (i32.const 30)) (then unreachable))
+              (if (i32.ne (call $status) (i32.const 204)) (then unreachable)))"#,
+        pick: "(if (i64.eqz (local.get $lease)) (then (return (i32.const -1))))
+               (if (i64.eq (local.get $lease) (i64.const 99)) (then unreachable))
+               (global.set $last (local.get $lease))
+               (if (call $status) (then unreachable))
+               (i32.const 2)",
+        worlds: &["policy-observer"],
+        ..Guest::default()
+    }
+    .load()
+}
+
+fn done(worker: &mut WorkerBalancer, lease: u64) {
+    worker.done(&exchange(0b111), lease, 2, &OUTCOME);
+}
+
+#[test]
+fn a_policy_hears_once_how_its_own_pick_ended() {
+    let policy = observer();
+    let mut worker = balancer(&policy).attach();
+    assert!(worker.hears_endings());
+    assert_eq!(pick(&mut worker, 7), Some(2));
+    done(&mut worker, 7);
+    done(&mut worker, 7);
+    let figures = policy.figures();
+    assert_eq!(
+        (figures.calls, figures.traps),
+        (2, 0),
+        "one pick and one done"
+    );
+}
+
+#[test]
+fn a_policy_does_not_hear_of_what_the_fallback_picked() {
+    let policy = observer();
+    let mut worker = balancer(&policy).attach();
+    pick(&mut worker, 0);
+    done(&mut worker, 0);
+    assert_eq!(policy.figures().calls, 1, "the pick without an opinion");
+}
+
+#[test]
+fn a_fallback_hears_of_what_it_picked() {
+    let policy = Guest {
+        pick: "(i32.const -1)",
+        ..Guest::default()
+    }
+    .load();
+    let fallback = observer();
+    let mut worker = with_fallback(&policy, fallback.clone()).attach();
+    pick(&mut worker, 7);
+    done(&mut worker, 7);
+    let figures = fallback.figures();
+    assert_eq!((figures.calls, figures.traps), (2, 0));
+}
+
+#[test]
+fn an_instance_does_not_hear_of_the_leases_of_the_one_before_it() {
+    let policy = observer();
+    let mut worker = balancer(&policy).attach();
+    pick(&mut worker, 7);
+    pick(&mut worker, 99);
+    // Until the next instance serves.
+    while pick(&mut worker, 8) != Some(2) || policy.figures().calls < 3 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let before = policy.figures();
+    done(&mut worker, 7);
+    assert_eq!(policy.figures(), before);
+}
+
+#[test]
+fn endings_are_not_collected_for_policies_that_do_not_observe() {
+    let worker = balancer(&Guest::default().load()).attach();
+    assert!(!worker.hears_endings());
+}
+
+#[test]
+fn failures_reach_a_policy_whoever_picked() {
+    let policy = Guest {
+        more: r#"(global $failed (mut i32) (i32.const -1))
+                 (func (export "waypost:plugin/failures@0.1.0#failed") (param i32) (global.set $failed (local.get 0)))"#,
+        pick: "(global.get $failed)",
+        worlds: &["policy-failures"],
+        ..Guest::default()
+    }
+    .load();
+    let mut worker = balancer(&policy).attach();
+    let _fallback_picked = pick(&mut worker, 1);
+    worker.failed(2);
+    assert_eq!(pick(&mut worker, 2), Some(2));
+}
+
+#[test]
+fn outside_of_done_there_is_no_response() {
+    let policy = Guest {
+        more: r#"(import "waypost:plugin/response@0.1.0" "status" (func $status (result i32)))"#,
+        pick: "(call $status)",
+        ..Guest::default()
+    }
+    .load();
+    let exchange: Rc<dyn Exchange> = Rc::new(Request {
+        candidates: vec![0b111].into(),
+        ..Request::default()
+    });
+    let picked = balancer(&policy).attach().pick(&exchange, &attempt(1));
+    assert_eq!((picked, policy.figures().answers), (Some(0), 0));
+}

@@ -1,0 +1,193 @@
+//! A plugin that fails costs a request its own choice, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use crate::plugin::{Figures, Plugin};
+
+use super::guests::Guest;
+use super::peers::{attempt, balancer, exchange, logged, pick, with_fallback};
+
+/// Traps in `pick`.
+fn trapping() -> Guest {
+    Guest {
+        pick: "(call $helper) (i32.const 0)",
+        more: "(func $helper unreachable)",
+        ..Guest::default()
+    }
+}
+
+/// The fallback, which takes turns, serves three requests in place of `policy`; returns the log.
+fn fallback_serves(policy: &Plugin) -> String {
+    let mut worker = balancer(policy).attach();
+    let mut picks = Vec::new();
+    let log = logged(|| {
+        picks = (0..3)
+            .map(|lease| pick(&mut worker, lease).unwrap())
+            .collect()
+    });
+    picks.sort_unstable();
+    assert_eq!(picks, [0, 1, 2]);
+    log
+}
+
+#[test]
+fn an_endless_loop_is_stopped_at_its_deadline_and_the_fallback_serves() {
+    let policy = Guest {
+        pick: "(loop $again (br $again)) unreachable",
+        ..Guest::default()
+    }
+    .load();
+    let begun = Instant::now();
+    let log = fallback_serves(&policy);
+    assert!(
+        begun.elapsed() >= Duration::from_millis(20),
+        "stopped before its deadline"
+    );
+    assert_eq!(
+        policy.figures(),
+        Figures {
+            calls: 1,
+            deadlines: 1,
+            ..Figures::default()
+        }
+    );
+    assert!(
+        log.contains("plugin `guest` failed in `pick`: ran past its deadline (in pick)"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_trap_is_logged_with_the_functions_it_happened_in_and_the_fallback_serves() {
+    let policy = trapping().load();
+    let log = fallback_serves(&policy);
+    assert_eq!(
+        policy.figures(),
+        Figures {
+            calls: 1,
+            traps: 1,
+            ..Figures::default()
+        }
+    );
+    assert!(
+        log.contains("`unreachable` instruction executed (in helper < pick); the fallback serves"),
+        "{log}"
+    );
+    assert!(log.contains("kind=\"trap\""), "{log}");
+}
+
+#[test]
+fn a_memory_bomb_stops_at_its_limit() {
+    let bomb = "(loop $again (drop (memory.grow (i32.const 1))) (br $again)) unreachable";
+    let policy = Guest {
+        pick: bomb,
+        ..Guest::default()
+    }
+    .load();
+    let log = fallback_serves(&policy);
+    assert_eq!(
+        policy.figures(),
+        Figures {
+            calls: 1,
+            memory: 1,
+            ..Figures::default()
+        }
+    );
+    assert!(
+        log.contains("asked for 1114112 bytes of memory, its limit is 1048576"),
+        "{log}"
+    );
+}
+
+#[test]
+fn an_index_that_is_no_candidate_is_a_fault() {
+    let policy = Guest {
+        pick: "(i32.const 3)",
+        ..Guest::default()
+    }
+    .load();
+    let log = fallback_serves(&policy);
+    assert_eq!(
+        policy.figures(),
+        Figures {
+            calls: 1,
+            answers: 1,
+            ..Figures::default()
+        }
+    );
+    assert!(log.contains("picked 3, which is no candidate"), "{log}");
+}
+
+#[test]
+fn an_endpoint_that_exists_but_was_tried_is_no_candidate() {
+    let policy = Guest {
+        pick: "(i32.const 1)",
+        ..Guest::default()
+    }
+    .load();
+    let mut worker = balancer(&policy).attach();
+    assert_eq!(worker.pick(&exchange(0b010), &attempt(1)), Some(1));
+    assert_eq!(worker.pick(&exchange(0b100), &attempt(2)), Some(2));
+    assert_eq!(policy.figures().answers, 1);
+}
+
+#[test]
+fn no_opinion_leaves_the_choice_to_the_fallback_and_is_no_fault() {
+    let policy = Guest {
+        pick: "(i32.const -1)",
+        ..Guest::default()
+    }
+    .load();
+    assert_eq!(fallback_serves(&policy), "");
+    assert_eq!(
+        policy.figures(),
+        Figures {
+            calls: 3,
+            ..Figures::default()
+        }
+    );
+}
+
+#[test]
+fn a_fallback_that_fails_as_well_leaves_the_first_candidate() {
+    let (policy, fallback) = (trapping().load(), trapping().load());
+    let mut worker = with_fallback(&policy, fallback.clone()).attach();
+    assert_eq!(worker.pick(&exchange(0b110), &attempt(1)), Some(1));
+    assert_eq!((policy.figures().traps, fallback.figures().traps), (1, 1));
+}
+
+#[test]
+fn a_plugin_that_faulted_comes_back_after_a_pause_that_grows() {
+    // Traps at its first call only: the attempt's lease.
+    let once = "(if (i64.eqz (local.get $lease)) (then unreachable)) (i32.const 2)";
+    let policy = Guest {
+        pick: once,
+        ..Guest::default()
+    }
+    .load();
+    let mut worker = balancer(&policy).attach();
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        pick(&mut worker, 0);
+        let faulted = Instant::now();
+        let calls = policy.figures().calls;
+        while policy.figures().calls == calls {
+            std::thread::sleep(Duration::from_millis(1));
+            pick(&mut worker, 1);
+        }
+        pauses.push(faulted.elapsed());
+    }
+    for (pause, at_least) in pauses.iter().zip([10, 20, 40, 80]) {
+        assert!(*pause >= Duration::from_millis(at_least), "{pauses:?}");
+    }
+    assert_eq!(pick(&mut worker, 1), Some(2));
+    assert_eq!(policy.figures().traps, 4);
+}
+
+#[test]
+fn without_a_candidate_nobody_is_asked() {
+    let policy = trapping().load();
+    let mut worker = balancer(&policy).attach();
+    assert_eq!(worker.pick(&exchange(0), &attempt(1)), None);
+    assert_eq!(policy.figures().calls, 0);
+}

@@ -1,0 +1,191 @@
+//! What is a plugin and what is not, and how we say so.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::config::model::PluginLimits;
+use crate::plugin::{ConfigureError, Runtime, Scope};
+
+use super::guests::{Guest, load, runtime};
+use super::peers::{balancer, pick};
+
+#[test]
+fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms() {
+    let begun = Instant::now();
+    let runtime = Runtime::new().unwrap();
+    for name in Runtime::stock_names() {
+        assert_eq!(runtime.stock(name).unwrap().name(), *name);
+    }
+    let worker = &mut balancer(&runtime.stock("round_robin").unwrap()).attach();
+    assert!(pick(worker, 1).is_some());
+    assert!(
+        begun.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(runtime.stock("round-robin").map(|_| ()), None);
+}
+
+#[test]
+fn a_core_module_with_its_component_type_becomes_a_component() {
+    let policy = Guest::default().load();
+    assert_eq!(pick(&mut balancer(&policy).attach(), 1), Some(2));
+}
+
+#[test]
+fn a_component_is_taken_as_it_is() {
+    let component = wit_component::ComponentEncoder::default()
+        .module(&Guest::default().module())
+        .unwrap()
+        .encode();
+    let policy = load("mine", &component.unwrap()).unwrap();
+    assert_eq!(pick(&mut balancer(&policy).attach(), 1), Some(2));
+}
+
+#[test]
+fn an_import_that_policies_are_not_given_is_named() {
+    let component = wat::parse_str(
+        r#"(component
+             (import "waypost:plugin/fleet@0.1.0" (instance))
+             (import "wasi:sockets/tcp@0.2.6" (instance)))"#,
+    );
+    let error = load("mine", &component.unwrap())
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with(
+            "plugin `mine` imports `wasi:sockets/tcp@0.2.6`, which policies are not given"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_function_that_the_host_does_not_have_is_named() {
+    let component = wat::parse_str(
+        r#"(component (import "waypost:plugin/fleet@0.1.0" (instance (export "weather" (func (result u32))))))"#,
+    );
+    let error = load("mine", &component.unwrap())
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("weather"), "{error}");
+}
+
+#[test]
+fn a_component_that_is_no_policy_is_told_what_it_lacks() {
+    let error = load("mine", &wat::parse_str("(component)").unwrap())
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("does not export `waypost:plugin/balancer.configure`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_export_of_another_type_is_named() {
+    let component = wat::parse_str(
+        r#"(component
+             (core module $m
+               (func (export "f")))
+             (core instance $i (instantiate $m))
+             (func $f (canon lift (core func $i "f")))
+             (instance $balancer (export "configure" (func $f)) (export "update" (func $f)) (export "pick" (func $f)))
+             (export "waypost:plugin/balancer@0.1.0" (instance $balancer)))"#,
+    );
+    let error = load("mine", &component.unwrap())
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("does not export `waypost:plugin/balancer.configure` as a policy must"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_webassembly_is_refused() {
+    let error = load("mine", b"#!/bin/sh")
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("plugin `mine` does not compile"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_module_without_a_component_type_is_told_how_to_get_one() {
+    let error = load("mine", &wat::parse_str("(module)").unwrap())
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("wasm-tools component embed"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = runtime().load(
+        "mine",
+        Path::new("/nowhere/mine.wasm"),
+        PluginLimits::default(),
+    );
+    let error = error.map(|_| ()).unwrap_err().to_string();
+    assert!(
+        error.starts_with("cannot read plugin `mine` from /nowhere/mine.wasm"),
+        "{error}"
+    );
+}
+
+#[test]
+fn refused_settings_come_with_their_key() {
+    // err({ key: "cookie.path", message: "must begin with `/`" }): two strings after the tag, at 1100 and 1111.
+    let policy = Guest {
+        configured: r"\01\00\00\00\4c\04\00\00\0b\00\00\00\57\04\00\00\13\00\00\00",
+        more: r#"(data (i32.const 1100) "cookie.pathmust begin with `/`")"#,
+        ..Guest::default()
+    }
+    .load();
+    match policy
+        .configure(&json!({ "cookie": { "path": "x" } }))
+        .unwrap_err()
+    {
+        ConfigureError::Refused {
+            plugin,
+            key,
+            message,
+        } => {
+            assert_eq!(
+                (&*plugin, &*key, &*message),
+                ("guest", "cookie.path", "must begin with `/`")
+            );
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn settings_that_crash_a_plugin_are_its_fault_not_theirs() {
+    // A tag that no `result` has.
+    let policy = Guest {
+        configured: r"\07",
+        ..Guest::default()
+    }
+    .load();
+    let error = policy.configure(&json!({})).unwrap_err();
+    assert!(matches!(error, ConfigureError::Faulted { .. }), "{error}");
+}
+
+#[test]
+fn accepted_settings_tell_the_scope() {
+    assert_eq!(
+        Guest::default().load().configure(&json!({})).unwrap(),
+        Scope::Worker
+    );
+}
