@@ -1,1 +1,50 @@
-//! The harness of the specs.
+//! The harness of the specs: a small language for peers that say exactly these bytes, and for proxies before them.
+//!
+//! No HTTP library stands between a spec and the wire, since what such a library tidies up is what the specs are about.
+//! Every wait is bounded by [`PATIENCE`] and ends in a panic that tells what was awaited; nothing sleeps where an event
+//! can be awaited. Ports are always chosen by the kernel, so that specs run side by side.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a harness reports a broken setup by panicking: that fails the spec"
+)]
+
+mod binary; // find or build `waypost`
+pub mod child; // a child process, its output, its end
+pub mod client; // the downstream side, byte by byte
+pub mod nginx; // a real nginx, to compare with
+pub mod origin; // the upstream side, well-behaved or not
+pub mod proxy; // Waypost itself
+pub mod wire; // one connection; reads heads and bodies for both sides
+
+use std::time::Duration;
+
+pub use binary::waypost;
+pub use child::{Child, Output};
+pub use client::{Client, Response};
+pub use nginx::Nginx;
+pub use origin::{Answer, Gate, Origin, Request};
+pub use proxy::Proxy;
+pub use wire::{Fields, Wire};
+
+/// The longest that anything is waited for. Far above what a loaded machine needs; only failures take that long.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits for a future, and panics with `what` when it takes longer than [`PATIENCE`].
+pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+    }
+}
+
+/// Asks again until the answer is yes. For state that announces itself to nobody, such as `/proc` or a file.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    in_time(what, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,499 @@
+//! The servers behind the proxy: well-behaved ones, ones that misbehave on cue, and addresses where nobody answers.
+//!
+//! An origin records every request that reached it and counts its connections, so that a spec can tell what the proxy
+//! did from the side that it did it to. It lives in the spec's own runtime and ends with it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::in_time;
+use crate::wire::{Cut, Fields, Wire};
+
+/// A server for the proxy to send requests to.
+pub struct Origin {
+    address: String,
+    record: Arc<Record>,
+    accepting: Option<AbortHandle>,
+    /// A socket that only has to exist: it is bound but refuses, or listens but never accepts.
+    _held: Vec<Socket>,
+}
+
+struct Record {
+    requests: watch::Sender<Vec<Request>>,
+    open: watch::Sender<usize>,
+    opened: AtomicUsize,
+}
+
+/// A request as it reached an origin.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Counts the origin's requests from 0.
+    pub number: usize,
+    /// Counts the origin's connections from 0.
+    pub connection: usize,
+    pub method: String,
+    pub target: String,
+    pub version: String,
+    pub headers: Fields,
+    pub body: Vec<u8>,
+    pub trailers: Fields,
+    /// The head as it came.
+    pub raw_head: Vec<u8>,
+}
+
+impl Request {
+    /// The value of a header, empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_default()
+    }
+}
+
+/// Something that an origin waits for before it goes on.
+#[derive(Clone)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    pub fn closed() -> Gate {
+        Gate(watch::Sender::new(false))
+    }
+
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Waits, as long as it takes, until the gate is open.
+    pub async fn opened(&self) {
+        self.0
+            .subscribe()
+            .wait_for(|open| *open)
+            .await
+            .expect("the gate itself keeps the channel");
+    }
+}
+
+/// What an origin does once it has read a request.
+#[derive(Clone)]
+pub struct Answer {
+    head: Vec<u8>,
+    body: Vec<u8>,
+    delay: Duration,
+    gate: Option<Gate>,
+    after: After,
+}
+
+#[derive(Clone, Copy)]
+enum After {
+    Keep,
+    Close,
+    Reset,
+    Hang,
+}
+
+impl Answer {
+    /// 200 with a body of known length.
+    pub fn ok(body: impl AsRef<[u8]>) -> Answer {
+        Answer::status(200, body)
+    }
+
+    /// Any status with a body of known length.
+    pub fn status(status: u16, body: impl AsRef<[u8]>) -> Answer {
+        let body = body.as_ref().to_vec();
+        let head = format!(
+            "HTTP/1.1 {status} Status\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        Answer {
+            body,
+            ..Answer::raw(head)
+        }
+    }
+
+    /// Exactly these bytes.
+    pub fn raw(bytes: impl AsRef<[u8]>) -> Answer {
+        Answer {
+            head: bytes.as_ref().to_vec(),
+            body: Vec::new(),
+            delay: Duration::ZERO,
+            gate: None,
+            after: After::Keep,
+        }
+    }
+
+    /// Adds a header field.
+    pub fn header(mut self, name: &str, value: &str) -> Answer {
+        let empty_line = self.head.len() - 2;
+        self.head.splice(
+            empty_line..empty_line,
+            format!("{name}: {value}\r\n").into_bytes(),
+        );
+        self
+    }
+
+    /// Waits before answering.
+    pub fn after(mut self, delay: Duration) -> Answer {
+        self.delay = delay;
+        self
+    }
+
+    /// Waits for a gate before answering.
+    pub fn when(mut self, gate: &Gate) -> Answer {
+        self.gate = Some(gate.clone());
+        self
+    }
+
+    pub fn then_close(mut self) -> Answer {
+        self.after = After::Close;
+        self
+    }
+
+    pub fn then_reset(mut self) -> Answer {
+        self.after = After::Reset;
+        self
+    }
+
+    /// Neither says anything more nor closes.
+    pub fn then_hang(mut self) -> Answer {
+        self.after = After::Hang;
+        self
+    }
+}
+
+/// An origin that answers every request with this body.
+pub async fn says(body: &str) -> Origin {
+    let body = body.to_owned();
+    answers(move |_| Answer::ok(&body)).await
+}
+
+/// An origin that answers every request with its own address, which is also in `X-Origin`.
+pub async fn named() -> Origin {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a loopback port is free");
+    let name = listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .to_string();
+    serve(listener, move |_| {
+        Answer::ok(&name).header("X-Origin", &name)
+    })
+}
+
+/// An origin that reads each request whole and then does what `answer` says.
+pub async fn answers(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Origin {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a loopback port is free");
+    serve(listener, answer)
+}
+
+/// As [`answers`], at a loopback address of its own choice: to come back where another origin was.
+pub async fn answers_at(
+    address: &str,
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> Origin {
+    serve(
+        TcpListener::bind(address)
+            .await
+            .expect("the address is free again"),
+        answer,
+    )
+}
+
+fn serve(
+    listener: TcpListener,
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> Origin {
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .to_string();
+    answer_on(Listener::Tcp(listener), address, answer)
+}
+
+/// As [`says`], on a unix socket.
+pub fn says_on(path: &Path, body: &str) -> Origin {
+    let listener = UnixListener::bind(path).expect("the path is free");
+    let body = body.to_owned();
+    answer_on(
+        Listener::Unix(listener),
+        format!("unix:{}", path.display()),
+        move |_| Answer::ok(&body),
+    )
+}
+
+fn answer_on(
+    listener: Listener,
+    address: String,
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> Origin {
+    let record = Record::new();
+    let answer = Arc::new(answer);
+    let recorded = record.clone();
+    Origin::start(listener, address, record, move |wire, number| {
+        converse(wire, number, recorded.clone(), answer.clone())
+    })
+}
+
+/// An origin that does as the function says with each connection: the wire, and the connection's number from 0.
+/// It records no requests.
+pub async fn speaks<F: Future<Output = ()> + Send + 'static>(
+    converse: impl Fn(Wire, usize) -> F + Send + Sync + 'static,
+) -> Origin {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a loopback port is free");
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .to_string();
+    Origin::start(Listener::Tcp(listener), address, Record::new(), converse)
+}
+
+/// An address that refuses every connection. The port stays reserved, so that nobody else answers there.
+pub fn refuses() -> Origin {
+    let socket = bound();
+    Origin::held(
+        &socket
+            .local_addr()
+            .expect("bound")
+            .as_socket()
+            .expect("an IP address"),
+        vec![socket],
+    )
+}
+
+/// An address where connections neither succeed nor fail: its queue is full, and nobody accepts.
+pub fn hangs_at_connect() -> Origin {
+    let socket = bound();
+    socket.listen(0).expect("a bound socket listens");
+    let address = socket.local_addr().expect("a bound socket has an address");
+    let mut held = vec![socket];
+    // Linux queues one more than it was asked to, and drops the SYNs of all others.
+    for _ in 0..2 {
+        let filler = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        filler
+            .set_nonblocking(true)
+            .expect("a socket can be non-blocking");
+        // Under way is all that it needs to be.
+        let _ = filler.connect(&address);
+        held.push(filler);
+    }
+    Origin::held(&address.as_socket().expect("an IP address"), held)
+}
+
+fn bound() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket
+        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+        .expect("a loopback port is free");
+    socket
+}
+
+impl Origin {
+    /// `127.0.0.1:1234` or `unix:/path`, as the configuration wants it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A line of `servers` with parameters: `origin.with("weight = 5")`.
+    pub fn with(&self, parameters: &str) -> String {
+        let comma = if parameters.is_empty() { "" } else { ", " };
+        format!("{{ address = \"{}\"{comma}{parameters} }}", self.address)
+    }
+
+    /// The requests that reached it, in order of arrival.
+    pub fn requests(&self) -> Vec<Request> {
+        self.record.requests.borrow().clone()
+    }
+
+    /// The only request that reached it.
+    pub fn request(&self) -> Request {
+        let mut requests = self.requests();
+        assert_eq!(requests.len(), 1, "requests: {requests:?}");
+        requests.remove(0)
+    }
+
+    /// Waits until that many requests reached it in all.
+    pub async fn received(&self, number: usize) {
+        let mut requests = self.record.requests.subscribe();
+        let arrived = requests.wait_for(|requests| requests.len() >= number);
+        in_time(&format!("request {number} at {}", self.address), arrived)
+            .await
+            .expect("the record lives");
+    }
+
+    /// How many connections were opened to it in all.
+    pub fn connections(&self) -> usize {
+        self.record.opened.load(Ordering::SeqCst)
+    }
+
+    /// How many connections to it are open, as far as it has noticed: one that waits without reading notices nothing.
+    pub fn open(&self) -> usize {
+        *self.record.open.borrow()
+    }
+
+    /// Waits until that many connections to it are open.
+    pub async fn has_open(&self, number: usize) {
+        let mut open = self.record.open.subscribe();
+        let what = format!(
+            "{number} open connections at {}, there are {}",
+            self.address,
+            self.open()
+        );
+        in_time(&what, open.wait_for(|open| *open == number))
+            .await
+            .expect("the record lives");
+    }
+
+    /// Goes away as a killed process does: the port refuses, connections under way are gone.
+    pub async fn dies(&mut self) {
+        self.accepting.take().expect("it lives").abort();
+        self.has_open(0).await;
+    }
+
+    fn held(address: &SocketAddr, held: Vec<Socket>) -> Origin {
+        Origin {
+            address: address.to_string(),
+            record: Record::new(),
+            accepting: None,
+            _held: held,
+        }
+    }
+
+    fn start<F: Future<Output = ()> + Send + 'static>(
+        listener: Listener,
+        address: String,
+        record: Arc<Record>,
+        converse: impl Fn(Wire, usize) -> F + Send + Sync + 'static,
+    ) -> Origin {
+        let counts = record.clone();
+        let accepting = tokio::spawn(async move {
+            // Dropping the set ends all conversations: that is how an origin dies.
+            let mut conversations = JoinSet::new();
+            loop {
+                let mut wire = listener.accept().await;
+                let number = counts.opened.fetch_add(1, Ordering::SeqCst);
+                counts.open.send_modify(|open| *open += 1);
+                wire.counted = Some(Counted(counts.clone()));
+                conversations.spawn(converse(wire, number));
+            }
+        });
+        Origin {
+            address,
+            record,
+            accepting: Some(accepting.abort_handle()),
+            _held: Vec::new(),
+        }
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> Wire {
+        match self {
+            Listener::Tcp(listener) => {
+                Wire::tcp(listener.accept().await.expect("a listener accepts").0)
+            }
+            Listener::Unix(listener) => {
+                Wire::unix(listener.accept().await.expect("a listener accepts").0)
+            }
+        }
+    }
+}
+
+impl Record {
+    fn new() -> Arc<Record> {
+        Arc::new(Record {
+            requests: watch::Sender::default(),
+            open: watch::Sender::default(),
+            opened: AtomicUsize::new(0),
+        })
+    }
+}
+
+/// One open connection in an origin's count.
+pub(crate) struct Counted(Arc<Record>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}
+
+/// The conversation of a well-behaved server, but for what the answers say.
+async fn converse(
+    mut wire: Wire,
+    connection: usize,
+    record: Arc<Record>,
+    answer: Arc<impl Fn(&Request) -> Answer>,
+) {
+    // A connection that ends before a request is complete is no request.
+    while let Ok(request) = read(&mut wire, connection, &record).await {
+        let answer = answer(&request);
+        tokio::time::sleep(answer.delay).await;
+        if let Some(gate) = &answer.gate {
+            tokio::select! {
+                () = gate.opened() => {}
+                _ = wire.rest() => return, // the proxy left
+            }
+        }
+        let mut bytes = answer.head;
+        if request.method != "HEAD" {
+            bytes.extend(answer.body);
+        }
+        if wire.try_send(bytes).await.is_err() {
+            return;
+        }
+        match answer.after {
+            After::Keep => {}
+            After::Close => return,
+            After::Reset => return wire.reset(),
+            After::Hang => {
+                wire.rest().await;
+                return;
+            }
+        }
+    }
+}
+
+async fn read(wire: &mut Wire, connection: usize, record: &Record) -> Result<Request, Cut> {
+    let head = wire.head().await?;
+    let mut parts = head.start.split(' ').map(str::to_owned);
+    let mut part = || parts.next().unwrap_or_default();
+    let mut request = Request {
+        method: part(),
+        target: part(),
+        version: part(),
+        connection,
+        ..Request::default()
+    };
+    if head
+        .fields
+        .get("Transfer-Encoding")
+        .is_some_and(|coding| coding == "chunked")
+    {
+        request.trailers = wire.chunked(&mut request.body).await?;
+    } else if let Some(length) = head.fields.get("Content-Length") {
+        request.body = wire
+            .exactly(length.parse().expect("a length is a number"))
+            .await?;
+    }
+    (request.headers, request.raw_head) = (head.fields, head.raw);
+    record.requests.send_modify(|requests| {
+        request.number = requests.len();
+        requests.push(request.clone());
+    });
+    Ok(request)
+}

@@ -1,0 +1,283 @@
+//! One connection, seen from either side: sends exactly the bytes it is given, and reads heads and bodies.
+//!
+//! The reading side is strict: what it accepts as a head or as chunks is what a careful peer would. A connection that
+//! ends early is not a panic but a [`Cut`], since many specs are about just that.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::{PATIENCE, in_time, origin};
+
+/// A connection and the bytes read from it that nobody has asked for yet.
+pub struct Wire {
+    socket: Socket,
+    buffer: Vec<u8>,
+    /// Keeps an origin's count of open connections right; `None` on the client's side.
+    pub(crate) counted: Option<origin::Counted>,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// The connection ended before what was awaited was complete.
+#[derive(Debug)]
+pub struct Cut {
+    /// What had come of it.
+    pub got: Vec<u8>,
+    /// Whether by a reset rather than in order.
+    pub reset: bool,
+}
+
+/// A start line and header fields.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    pub start: String,
+    pub fields: Fields,
+    /// As it came, the empty line included.
+    pub raw: Vec<u8>,
+}
+
+/// Header or trailer fields, in order, names as sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields(pub Vec<(String, String)>);
+
+impl Fields {
+    /// The value of a field, of which there is only one; the name in any case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let all = self.all(name);
+        assert!(all.len() <= 1, "several {name}: {all:?}");
+        all.first().copied()
+    }
+
+    /// All values of a field, in order.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.0
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
+    }
+
+    fn parse(lines: &str) -> Fields {
+        let lines = lines.split("\r\n").filter(|line| !line.is_empty());
+        Fields(
+            lines
+                .map(|line| {
+                    let (name, value) = line
+                        .split_once(':')
+                        .unwrap_or_else(|| panic!("no colon in {line:?}"));
+                    (name.to_owned(), value.trim_matches([' ', '\t']).to_owned())
+                })
+                .collect(),
+        )
+    }
+}
+
+/// Bytes as text, each byte one character: nothing is lost, whatever was sent.
+fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+impl Wire {
+    pub(crate) fn tcp(stream: TcpStream) -> Wire {
+        stream
+            .set_nodelay(true)
+            .expect("a connected socket has options");
+        Wire {
+            socket: Socket::Tcp(stream),
+            buffer: Vec::new(),
+            counted: None,
+        }
+    }
+
+    pub(crate) fn unix(stream: UnixStream) -> Wire {
+        Wire {
+            socket: Socket::Unix(stream),
+            buffer: Vec::new(),
+            counted: None,
+        }
+    }
+
+    /// Connects to an address as the configuration spells it: `127.0.0.1:80` or `unix:/path`.
+    pub async fn connect(address: &str) -> io::Result<Wire> {
+        match address.strip_prefix("unix:") {
+            Some(path) => Ok(Wire::unix(UnixStream::connect(Path::new(path)).await?)),
+            None => Ok(Wire::tcp(TcpStream::connect(address).await?)),
+        }
+    }
+
+    /// The port on this side; 0 for a unix socket.
+    pub fn local_port(&self) -> u16 {
+        match &self.socket {
+            Socket::Tcp(stream) => stream
+                .local_addr()
+                .expect("a connected socket has an address")
+                .port(),
+            Socket::Unix(_) => 0,
+        }
+    }
+
+    /// Sends bytes; the peer must take them.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes)
+            .await
+            .expect("the peer takes what is sent");
+    }
+
+    /// Sends bytes, to a peer that may have left.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        let bytes = bytes.as_ref();
+        in_time("the peer to take what is sent", async {
+            match &mut self.socket {
+                Socket::Tcp(stream) => stream.write_all(bytes).await,
+                Socket::Unix(stream) => stream.write_all(bytes).await,
+            }
+        })
+        .await
+    }
+
+    /// Says that nothing more will be sent, and goes on reading.
+    pub async fn finish_sending(&mut self) {
+        let done = match &mut self.socket {
+            Socket::Tcp(stream) => stream.shutdown().await,
+            Socket::Unix(stream) => stream.shutdown().await,
+        };
+        done.expect("the peer is still there");
+    }
+
+    /// Ends the connection with a reset instead of in order.
+    pub fn reset(self) {
+        if let Socket::Tcp(stream) = &self.socket {
+            socket2::SockRef::from(stream)
+                .set_linger(Some(Duration::ZERO))
+                .expect("linger can be set");
+        }
+    }
+
+    /// Makes the window small, so that few unread bytes suffice to stop the sender. Before anything is read.
+    pub fn read_little(&self) {
+        if let Socket::Tcp(stream) = &self.socket {
+            socket2::SockRef::from(stream)
+                .set_recv_buffer_size(4096)
+                .expect("a socket has a buffer");
+        }
+    }
+
+    /// Reads once.
+    async fn fill(&mut self) -> Result<(), Cut> {
+        let buffer = &mut self.buffer;
+        // An origin may have to wait as long as its connection stays idle; a client always expects something.
+        let patience = if self.counted.is_some() {
+            Duration::MAX
+        } else {
+            PATIENCE
+        };
+        let read = tokio::time::timeout(patience, async {
+            match &mut self.socket {
+                Socket::Tcp(stream) => stream.read_buf(buffer).await,
+                Socket::Unix(stream) => stream.read_buf(buffer).await,
+            }
+        })
+        .await;
+        match read {
+            Ok(Ok(1..)) => Ok(()),
+            Ok(Ok(0)) => Err(Cut {
+                got: std::mem::take(&mut self.buffer),
+                reset: false,
+            }),
+            Ok(Err(_)) => Err(Cut {
+                got: std::mem::take(&mut self.buffer),
+                reset: true,
+            }),
+            Err(_) => panic!(
+                "waited {PATIENCE:?} in vain for the peer; unread: {:?}",
+                text(&self.buffer)
+            ),
+        }
+    }
+
+    /// Reads up to and with `end`.
+    pub async fn until(&mut self, end: &[u8]) -> Result<Vec<u8>, Cut> {
+        loop {
+            if let Some(at) = self
+                .buffer
+                .windows(end.len())
+                .position(|window| window == end)
+            {
+                return Ok(self.buffer.drain(..at + end.len()).collect());
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Reads that many bytes.
+    pub async fn exactly(&mut self, length: usize) -> Result<Vec<u8>, Cut> {
+        while self.buffer.len() < length {
+            self.fill().await?;
+        }
+        Ok(self.buffer.drain(..length).collect())
+    }
+
+    /// Reads to the end of the connection.
+    pub async fn rest(&mut self) -> Cut {
+        loop {
+            if let Err(cut) = self.fill().await {
+                return cut;
+            }
+        }
+    }
+
+    /// Reads a start line and header fields.
+    pub async fn head(&mut self) -> Result<Head, Cut> {
+        let raw = self.until(b"\r\n\r\n").await?;
+        let all = text(&raw);
+        let (start, fields) = all.split_once("\r\n").expect("a head has a line");
+        Ok(Head {
+            start: start.to_owned(),
+            fields: Fields::parse(fields),
+            raw,
+        })
+    }
+
+    /// Reads a chunked body and its trailers. What had come before a cut is in the body, without chunk framing.
+    pub async fn chunked(&mut self, body: &mut Vec<u8>) -> Result<Fields, Cut> {
+        loop {
+            let line = text(&self.until(b"\r\n").await?);
+            let size = line
+                .split(';')
+                .next()
+                .expect("a split has a first part")
+                .trim();
+            let size = usize::from_str_radix(size, 16)
+                .unwrap_or_else(|_| panic!("no chunk size: {line:?}"));
+            if size == 0 {
+                return self.trailers().await;
+            }
+            match self.exactly(size).await {
+                Ok(chunk) => body.extend(chunk),
+                Err(cut) => {
+                    body.extend(&cut.got);
+                    return Err(cut);
+                }
+            }
+            assert_eq!(self.exactly(2).await?, b"\r\n", "a chunk ends with CRLF");
+        }
+    }
+
+    async fn trailers(&mut self) -> Result<Fields, Cut> {
+        let mut lines = String::new();
+        loop {
+            let line = self.until(b"\r\n").await?;
+            if line == b"\r\n" {
+                return Ok(Fields::parse(&lines));
+            }
+            lines.push_str(&text(&line));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The access log: nginx's `combined` line for line, formats of one's own, and JSON.
+
+use waypost_tests::client::exchange;
+use waypost_tests::{Answer, Nginx, Origin, Proxy, eventually, nginx, origin, proxy};
+
+async fn logging(origin: &Origin, format: &str) -> Proxy {
+    let log = format!("access_log = {{ path = \"access.log\", format = '{format}' }}");
+    proxy::to([origin]).server(&log).start().await
+}
+
+/// The log's lines, once there are as many.
+async fn lines(proxy: &Proxy, number: usize) -> Vec<String> {
+    let path = proxy.directory().join("access.log");
+    let read = || std::fs::read_to_string(&path).unwrap_or_default();
+    eventually(&format!("{number} lines in the log"), async || {
+        read().lines().count() >= number
+    })
+    .await;
+    read().lines().map(str::to_owned).collect()
+}
+
+/// A combined line without its time, which two proxies cannot agree on.
+fn without_time(line: &str) -> String {
+    let (before, rest) = line
+        .split_once('[')
+        .unwrap_or_else(|| panic!("no time: {line}"));
+    let (time, after) = rest
+        .split_once(']')
+        .unwrap_or_else(|| panic!("no time: {line}"));
+    // 21/Nov/2026:03:14:15 +0000
+    let shape: String = time
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    let shape = shape
+        .replace(|c: char| c.is_ascii_alphabetic(), "a")
+        .replace('-', "+");
+    assert_eq!(shape, "00/aaa/0000:00:00:00 +0000", "{line}");
+    format!("{before}[]{after}")
+}
+
+#[tokio::test]
+async fn combined_lines_are_nginx_s() {
+    if !nginx::installed() {
+        return;
+    }
+    let origin = origin::answers(|request| match request.target.as_str() {
+        "/missing" => Answer::status(404, "not here"),
+        "/empty" => Answer::raw("HTTP/1.1 204 No Content\r\n\r\n"),
+        _ => Answer::ok("hello"),
+    })
+    .await;
+    let requests: [&[u8]; 9] = [
+        b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+        b"GET /a%20b?c=d&e HTTP/1.1\r\nHost: t\r\nReferer: http://r.example/\r\nUser-Agent: curl/8\r\nConnection: close\r\n\r\n",
+        b"POST /form HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\nConnection: close\r\n\r\nup",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET /missing HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+        b"GET /empty HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+        b"GET /\"q\"\\ HTTP/1.1\r\nHost: t\r\nUser-Agent: a \"quoted\" \\ \xc3\xa4\tagent\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nAuthorization: Basic dXNlcjpwYXNz\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nAuthorization: Basic ???\r\nUser-Agent:\r\nConnection: close\r\n\r\n",
+    ];
+    let http = format!("upstream backend {{ server {}; }}", origin.address());
+    let server = "access_log access.log combined; location / { proxy_pass http://backend; proxy_http_version 1.1; }";
+    let nginx = Nginx::start(&http, server).await;
+    let proxy = logging(&origin, "combined").await;
+    for request in requests {
+        let expected = exchange(nginx.address(), request).await;
+        assert_eq!(
+            exchange(proxy.address(), request).await.status,
+            expected.status
+        );
+    }
+    let number = requests.len();
+    eventually("nginx's log", async || {
+        nginx.file("access.log").lines().count() >= number
+    })
+    .await;
+    let expected: Vec<String> = nginx.file("access.log").lines().map(without_time).collect();
+    let got: Vec<String> = lines(&proxy, number)
+        .await
+        .iter()
+        .map(|line| without_time(line))
+        .collect();
+    assert_eq!(got, expected);
+}
+
+#[tokio::test]
+async fn a_request_that_was_refused_is_logged() {
+    let origin = origin::says("hello").await;
+    let proxy = logging(&origin, "combined").await;
+    let mut client = proxy.client().await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+        .await;
+    assert_eq!(client.response().await.status, 400);
+    let lines = lines(&proxy, 1).await;
+    assert!(
+        without_time(&lines[0]).starts_with("127.0.0.1 - - [] \"GET / HTTP/1.1\" 400 "),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn several_tries_are_joined_by_commas() {
+    let (a, b) = (
+        origin::refuses(),
+        origin::answers(|_| Answer::status(503, "")).await,
+    );
+    let c = origin::says("hello").await;
+    let format = "$upstream_addr|$upstream_status|$status";
+    let log = format!("access_log = {{ path = \"access.log\", format = '{format}' }}");
+    let next = "next_upstream = [\"error\", \"http_503\"]";
+    let proxy = proxy::to([&a, &b, &c])
+        .server(&log)
+        .upstream(next)
+        .start()
+        .await;
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    let expected = format!(
+        "{}, {}, {}|502, 503, 200|200",
+        a.address(),
+        b.address(),
+        c.address()
+    );
+    assert_eq!(lines(&proxy, 1).await, [expected]);
+}
+
+#[tokio::test]
+async fn a_group_without_a_live_server_is_logged_by_its_name() {
+    let (a, b) = (origin::refuses(), origin::refuses());
+    let log = "access_log = { path = \"access.log\", format = '$upstream_addr|$upstream_status|$status' }";
+    let proxy = proxy::to([&a, &b]).server(log).start().await;
+    assert_eq!(proxy.get("/").await.status, 502);
+    assert_eq!(proxy.get("/").await.status, 502);
+    let first = format!("{}, {}|502, 502|502", a.address(), b.address());
+    assert_eq!(
+        lines(&proxy, 2).await,
+        [first, "backend|502|502".to_owned()]
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_met_no_upstream_has_a_dash() {
+    let log = "[server]\naccess_log = { path = \"stdout\", format = 'tried $upstream_addr $status' }\n\
+               [[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nreturn = { status = 204 }\n";
+    let proxy = proxy::run(log, &[]).await;
+    assert_eq!(proxy.get("/").await.status, 204);
+    proxy.stdout().contains("tried - 204\n").await;
+}
+
+#[tokio::test]
+async fn variables_tell_about_request_and_response() {
+    let origin = origin::says("hello").await;
+    let format = "$request_method $uri $args $arg_a $http_x_tenant $cookie_id $host $server_protocol $scheme \
+                  $body_bytes_sent $sent_http_content_length $upstream_response_length $request_uri $remote_addr $connection_requests";
+    let proxy = logging(&origin, format).await;
+    let request = "GET /p%20q?a=1&b=2 HTTP/1.1\r\nHost: Example.org:81\r\nX-Tenant: t\r\nCookie: x=y; id=7\r\n\r\n";
+    proxy.exchange(request).await;
+    let expected =
+        "GET /p q a=1&b=2 1 t 7 example.org HTTP/1.1 http 5 5 5 /p%20q?a=1&b=2 127.0.0.1 1"
+            .to_owned();
+    assert_eq!(lines(&proxy, 1).await, [expected]);
+}
+
+#[tokio::test]
+async fn json_lines_are_json() {
+    let origin = origin::says("hello").await;
+    let proxy = logging(&origin, "json").await;
+    proxy
+        .exchange(b"GET /\"q\"\\ HTTP/1.1\r\nHost: t\r\nUser-Agent: \xff\"\\\t\r\n\r\n")
+        .await;
+    let lines = lines(&proxy, 1).await;
+    let line: serde_json::Value =
+        serde_json::from_str(&lines[0]).unwrap_or_else(|error| panic!("{error}: {}", lines[0]));
+    assert!(line.is_object(), "{line}");
+    let all = line.to_string();
+    assert!(all.contains("200") && all.contains("127.0.0.1"), "{line}");
+}
+
+#[tokio::test]
+async fn false_turns_the_log_off() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin])
+        .server("access_log = { path = \"access.log\" }")
+        .route("access_log = false");
+    let proxy = proxy
+        .more("[[route]]\npath = \"/logged/\"\nproxy = \"backend\"")
+        .start()
+        .await;
+    proxy.get("/unlogged").await;
+    proxy.get("/logged/").await;
+    let lines = lines(&proxy, 1).await;
+    assert!(
+        lines.len() == 1 && lines[0].contains("GET /logged/ HTTP/1.1"),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_line_is_written_once_the_client_has_its_answer() {
+    let gate = waypost_tests::Gate::closed();
+    let held = gate.clone();
+    let origin = origin::answers(move |_| Answer::ok("hello").when(&held)).await;
+    let proxy = logging(&origin, "combined").await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    origin.received(1).await;
+    assert_eq!(
+        std::fs::read_to_string(proxy.directory().join("access.log")).unwrap_or_default(),
+        ""
+    );
+    gate.open();
+    client.response().await;
+    assert_eq!(lines(&proxy, 1).await.len(), 1);
+}

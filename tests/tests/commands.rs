@@ -1,0 +1,170 @@
+//! The commands: what they print, and their exit codes. 0 is well, 1 a problem that was reported, 2 wrong usage.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+use waypost_tests::{child, origin, proxy, waypost};
+
+fn waypost_says(arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(waypost());
+    command.args(arguments);
+    child::run(command)
+}
+
+/// A command on a configuration file with this content.
+fn on(command: &str, file: &str) -> (i32, String, String) {
+    let directory = TempDir::new().expect("there is room for a directory");
+    let path = directory.path().join("waypost.toml");
+    std::fs::write(&path, file).expect("the directory is ours");
+    waypost_says(&[command, "-c", &path.to_string_lossy()])
+}
+
+const GOOD: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n[upstream.backend]\nservers = [\"127.0.0.1:9\"]\n\
+                    [[route]]\nproxy = \"backend\"\n";
+const BAD: &str = "[[listen]]\nadress = \"127.0.0.1:0\"\n[upstream.backend]\nservers = [\"127.0.0.1:9\"]\nkeepalive = -1\n\
+                   [[route]]\nproxy = \"backedn\"\n";
+
+#[test]
+fn demo_sends_nine_requests_that_go_three_each() {
+    let (code, out, err) = waypost_says(&["demo"]);
+    assert_eq!(code, 0, "{out}{err}");
+    // Whatever the words around it, each answer's line names its server, and nine lines differ in nothing else.
+    let mut counts = std::collections::BTreeMap::new();
+    for line in out
+        .lines()
+        .filter(|line| line.contains("answer") || line.contains("hello") || line.contains("200"))
+    {
+        let server = line
+            .split_whitespace()
+            .last()
+            .unwrap_or_default()
+            .to_owned();
+        *counts.entry(server).or_insert(0) += 1;
+    }
+    let spread: Vec<i32> = counts.into_values().filter(|count| *count == 3).collect();
+    assert_eq!(spread, [3, 3, 3], "{out}");
+}
+
+#[test]
+fn check_accepts_a_good_file() {
+    let (code, out, err) = on("check", GOOD);
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+#[test]
+fn check_reports_every_problem_with_place_and_hint() {
+    let (code, out, err) = on("check", BAD);
+    let said = out + &err;
+    assert_eq!(code, 1, "{said}");
+    for part in [
+        "waypost.toml:2:",
+        "adress",
+        "address",
+        "waypost.toml:5:",
+        "keepalive",
+        "waypost.toml:7:",
+        "backend",
+    ] {
+        assert!(said.contains(part), "no {part:?} in:\n{said}");
+    }
+}
+
+#[test]
+fn check_reports_what_a_policy_refuses_at_its_line() {
+    let file = GOOD.replace(
+        "servers",
+        "policy = { plugin = \"hash\", key = \"$request_uri\", consistnt = true }\nservers",
+    );
+    let (code, out, err) = on("check", &file);
+    let said = out + &err;
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("waypost.toml:4:") && said.contains("consistnt"),
+        "{said}"
+    );
+}
+
+#[test]
+fn run_refuses_what_check_refuses() {
+    let (code, out, err) = on("run", BAD);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!((out + &err).contains("adress"));
+}
+
+#[test]
+fn an_address_in_use_is_a_problem_that_names_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+    let address = taken
+        .local_addr()
+        .expect("a bound socket has an address")
+        .to_string();
+    let (code, out, err) = on("run", &GOOD.replace("127.0.0.1:0", &address));
+    assert_eq!(code, 1, "{out}{err}");
+    assert!((out + &err).contains(&address));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_problem() {
+    let (code, out, err) = waypost_says(&["check", "-c", "/nonexistent/waypost.toml"]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!((out + &err).contains("/nonexistent/waypost.toml"));
+}
+
+#[test]
+fn wrong_usage_is_told_from_problems() {
+    for arguments in [
+        &["frobnicate"][..],
+        &["run", "--frobnicate"],
+        &["check", "-c"],
+        &[],
+    ] {
+        let (code, out, err) = waypost_says(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {out}{err}");
+        assert!(err.contains("Usage"), "{err}");
+    }
+}
+
+#[test]
+fn version_names_itself() {
+    let (code, out, _) = waypost_says(&["version"]);
+    assert_eq!(
+        (code, out.trim()),
+        (0, concat!("waypost ", env!("CARGO_PKG_VERSION")))
+    );
+    let (code, verbose, _) = waypost_says(&["version", "-v"]);
+    assert!(
+        code == 0 && verbose.contains(out.trim()) && verbose.lines().count() > out.lines().count(),
+        "{verbose}"
+    );
+}
+
+#[test]
+fn show_prints_a_configuration_that_means_the_same() {
+    let (code, shown, err) = on("show", GOOD);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        shown.contains("127.0.0.1:9") && shown.contains("keepalive"),
+        "{shown}"
+    );
+    let (code, again, err) = on("show", &shown);
+    assert_eq!((code, again), (0, shown), "{err}");
+}
+
+#[test]
+fn schema_is_a_json_schema_that_knows_the_keys() {
+    let (code, out, err) = waypost_says(&["schema"]);
+    assert_eq!(code, 0, "{err}");
+    let schema: serde_json::Value =
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}:\n{out}"));
+    assert!(
+        schema["$schema"].is_string() && schema["properties"]["upstream"].is_object(),
+        "{out}"
+    );
+}
+
+#[tokio::test]
+async fn run_serves_what_the_file_says() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::run(&GOOD.replace("127.0.0.1:9", origin.address()), &[]).await;
+    assert_eq!(proxy.get("/").await.text(), "hello");
+}

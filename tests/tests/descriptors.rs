@@ -1,0 +1,104 @@
+//! Too few file descriptors: what is being served goes on, what is new waits, and nobody burns the CPU meanwhile.
+
+use std::time::Duration;
+
+use waypost_tests::{Answer, Client, Proxy, eventually, origin, proxy};
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_and_are_served_later() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin])
+        .server("workers = 1")
+        .through_shell("ulimit -n 64; exec \"$@\"");
+    let mut proxy = proxy.start().await;
+
+    // Twice as many as there can be descriptors; the kernel completes them all, the proxy takes what it can.
+    let mut clients = Vec::new();
+    for _ in 0..120 {
+        let mut client = proxy.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        clients.push(client);
+    }
+    // The first ones are served, again and again.
+    let mut first: Vec<Client> = clients.drain(..10).collect();
+    for client in &mut first {
+        assert_eq!(client.response().await.text(), "hello");
+    }
+    for client in &mut first {
+        for _ in 0..3 {
+            assert_eq!(client.get("/").await.text(), "hello");
+        }
+    }
+    assert!(proxy.descriptors() <= 64);
+    does_not_spin(&mut proxy).await;
+
+    // Each one that leaves makes room for one that waits.
+    drop(first);
+    for mut client in clients {
+        assert_eq!(client.response().await.text(), "hello");
+    }
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    eventually("the descriptors to be given back", async || {
+        proxy.descriptors() < 50
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn busy_connections_keep_their_upstream_side() {
+    // Each exchange needs a second descriptor, and all wait at the origin at the same time.
+    let origin = origin::answers(|_| Answer::ok("hello").after(Duration::from_millis(100))).await;
+    let proxy = proxy::to([&origin])
+        .server("workers = 1")
+        .through_shell("ulimit -n 64; exec \"$@\"");
+    let proxy = proxy.start().await;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = proxy.client().await;
+        client
+            .send("GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+            .await;
+        clients.push(client);
+    }
+    for mut client in clients {
+        let response = client.response().await;
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (200, "hello"),
+            "{}",
+            proxy.log()
+        );
+    }
+}
+
+#[tokio::test]
+async fn max_connections_bounds_what_is_taken() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin])
+        .server("workers = 1\nmax_connections = 3")
+        .start()
+        .await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = proxy.client().await;
+        assert_eq!(client.get("/").await.text(), "hello");
+        clients.push(client);
+    }
+    let mut waiting = proxy.client().await;
+    waiting.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    let early = tokio::time::timeout(Duration::from_millis(100), waiting.response()).await;
+    assert!(early.is_err(), "a fourth connection was served");
+    clients.pop();
+    assert_eq!(waiting.response().await.text(), "hello");
+}
+
+/// Less than a third of a core in half a second.
+async fn does_not_spin(proxy: &mut Proxy) {
+    let before = proxy.process().cpu_time();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let used = proxy.process().cpu_time() - before;
+    assert!(
+        used < Duration::from_millis(170),
+        "{used:?} of CPU in 500 ms"
+    );
+}

@@ -1,0 +1,457 @@
+//! Every file in `examples/` is run as it stands, and does what its first lines say.
+//!
+//! Addresses in them come from the environment, with defaults for people: `${env:APP_1:-127.0.0.1:8081}`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use waypost_tests::{Answer, Origin, Proxy, origin, proxy};
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))
+}
+
+/// Runs an example with a free port to listen on and these servers as `APP_1`, `APP_2`...
+async fn example(name: &str, servers: &[&str]) -> Proxy {
+    example_at(name, "127.0.0.1:0", servers).await
+}
+
+async fn example_at(name: &str, listen: &str, servers: &[&str]) -> Proxy {
+    let path = folder().join(format!("{name}.toml"));
+    let file = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let names: Vec<String> = (1..=servers.len())
+        .map(|number| format!("APP_{number}"))
+        .collect();
+    for name in &names {
+        assert!(
+            file.contains(&format!("${{env:{name}:-")),
+            "{name} is not asked for"
+        );
+    }
+    let mut environment: Vec<(&str, &str)> = names
+        .iter()
+        .map(String::as_str)
+        .zip(servers.iter().copied())
+        .collect();
+    environment.push(("LISTEN", listen));
+    proxy::run(&file, &environment).await
+}
+
+#[test]
+fn every_example_is_run() {
+    let this = include_str!("examples.rs");
+    let files = std::fs::read_dir(folder()).expect("there are examples");
+    let names: Vec<String> = files
+        .map(|file| {
+            file.expect("it can be listed")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .filter_map(|name| name.strip_suffix(".toml").map(str::to_owned))
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    let run = |name: &String| {
+        this.contains(&format!("example(\"{name}\""))
+            || this.contains(&format!("example_at(\"{name}\""))
+    };
+    let missing: Vec<&String> = names.iter().filter(|name| !run(name)).collect();
+    assert!(missing.is_empty(), "no test runs {missing:?}");
+}
+
+/// Three origins that answer with their names.
+struct Three {
+    origins: [Origin; 3],
+    addresses: [String; 3],
+}
+
+impl Three {
+    async fn start() -> Three {
+        let origins = [
+            origin::says("a").await,
+            origin::says("b").await,
+            origin::says("c").await,
+        ];
+        let addresses = [0, 1, 2].map(|index: usize| origins[index].address().to_owned());
+        Three { origins, addresses }
+    }
+
+    fn first(&self, number: usize) -> Vec<&str> {
+        self.addresses
+            .iter()
+            .take(number)
+            .map(String::as_str)
+            .collect()
+    }
+}
+
+/// The answers to that many requests, in one string.
+async fn answers(proxy: &Proxy, number: usize) -> String {
+    let mut answers = String::new();
+    for _ in 0..number {
+        answers.push_str(&proxy.get("/").await.text());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn weights() {
+    let three = Three::start().await;
+    let proxy = example("weights", &three.first(3)).await;
+    assert_eq!(answers(&proxy, 14).await, "aabacaaaabacaa");
+}
+
+#[tokio::test]
+async fn least_conn() {
+    let three = Three::start().await;
+    let proxy = example("least_conn", &three.first(2)).await;
+    assert_eq!(answers(&proxy, 6).await, "abaaba");
+}
+
+#[tokio::test]
+async fn ip_hash() {
+    let origins = [
+        origin::says("1").await,
+        origin::says("2").await,
+        origin::says("3").await,
+        origin::says("4").await,
+    ];
+    let addresses: Vec<&str> = origins.iter().map(Origin::address).collect();
+    let proxy = example("ip_hash", &addresses).await;
+    // As nginx answers, but for clients of the third server, which is down.
+    for (client, server) in [
+        ("10.0.0.1", "2"),
+        ("10.0.0.77", "2"),
+        ("8.8.8.8", "4"),
+        ("203.0.113.1", "1"),
+    ] {
+        let response = proxy
+            .get_with("/", &format!("X-Forwarded-For: {client}\r\n"))
+            .await;
+        assert_eq!(response.text(), server, "{client}");
+    }
+    let displaced = proxy
+        .get_with("/", "X-Forwarded-For: 10.0.1.1\r\n")
+        .await
+        .text();
+    assert!(["1", "2", "4"].contains(&displaced.as_str()), "{displaced}");
+}
+
+#[tokio::test]
+async fn hash() {
+    let three = Three::start().await;
+    let proxy = example("hash", &three.first(2)).await;
+    let mut seen = BTreeSet::new();
+    for number in 0..20 {
+        let target = format!("/page/{number}");
+        let server = proxy.get(&target).await.text();
+        assert_eq!(proxy.get(&target).await.text(), server);
+        seen.insert(server);
+    }
+    assert_eq!(seen.len(), 2);
+}
+
+#[tokio::test]
+async fn hash_consistent() {
+    let three = Three::start().await;
+    let (before, after) = (
+        example("hash_consistent", &three.first(3)).await,
+        Three::start().await,
+    );
+    // The last server is replaced by another one: nobody else's users move.
+    let servers = [
+        &*three.addresses[0],
+        &*three.addresses[1],
+        &*after.addresses[2],
+    ];
+    let after = example("hash_consistent", &servers).await;
+    let mut seen = BTreeSet::new();
+    for user in 0..30 {
+        let target = format!("/?user={user}");
+        let (old, new) = (
+            before.get(&target).await.text(),
+            after.get(&target).await.text(),
+        );
+        assert!(
+            old == "c" || new == "c" || old == new,
+            "user {user} moved from {old} to {new}"
+        );
+        seen.insert(old);
+    }
+    assert_eq!(seen.len(), 3);
+}
+
+#[tokio::test]
+async fn random_two() {
+    let three = Three::start().await;
+    let proxy = example("random_two", &three.first(3)).await;
+    let all = answers(&proxy, 60).await;
+    for server in ["a", "b", "c"] {
+        let share = all.matches(server).count();
+        assert!((5..40).contains(&share), "{server} has {share} of 60");
+    }
+}
+
+#[tokio::test]
+async fn backup() {
+    let mut three = Three::start().await;
+    let proxy = example("backup", &three.first(2)).await;
+    assert_eq!(answers(&proxy, 4).await, "aaaa");
+    three.origins[0].dies().await;
+    assert_eq!(answers(&proxy, 4).await, "bbbb");
+}
+
+#[tokio::test]
+async fn max_fails() {
+    let (refuses, good) = (origin::refuses(), origin::says("b").await);
+    let proxy = example("max_fails", &[refuses.address(), good.address()]).await;
+    assert_eq!(answers(&proxy, 12).await, "b".repeat(12));
+    // Three failures, and then it is left alone.
+    proxy
+        .log_contains("upstream server temporarily disabled")
+        .await;
+    assert_eq!(proxy.log().matches("connect() failed").count(), 3);
+}
+
+#[tokio::test]
+async fn max_conns() {
+    let gate = waypost_tests::Gate::closed();
+    let held = gate.clone();
+    let small = origin::answers(move |_| Answer::ok("small").when(&held)).await;
+    let large = origin::says("large").await;
+    let proxy = example("max_conns", &[small.address(), large.address()]).await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = proxy.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        clients.push(client);
+    }
+    large.received(6).await;
+    assert_eq!(small.requests().len(), 2);
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn keepalive() {
+    let origin = origin::says("a").await;
+    let proxy = example("keepalive", &[origin.address()]).await;
+    let mut client = proxy.client().await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.text(), "a");
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn next_upstream() {
+    let busy = || origin::answers(|_| Answer::status(503, "busy"));
+    let (a, b, c) = (busy().await, busy().await, origin::says("c").await);
+    let proxy = example("next_upstream", &[a.address(), b.address(), c.address()]).await;
+    // Two tries are all, and the second one's answer stands.
+    assert_eq!(answers(&proxy, 1).await, "busy");
+    assert_eq!(
+        (a.requests().len(), b.requests().len(), c.requests().len()),
+        (1, 1, 0)
+    );
+    assert_eq!(answers(&proxy, 2).await, "cc");
+}
+
+#[tokio::test]
+async fn timeouts() {
+    let origin = origin::answers(|request| match request.target.as_str() {
+        "/slow" => Answer::raw("").then_hang(),
+        _ => Answer::ok("a"),
+    })
+    .await;
+    let proxy = example("timeouts", &[origin.address()]).await;
+    let started = std::time::Instant::now();
+    assert_eq!(proxy.get("/slow").await.status, 504);
+    assert!(
+        (1_900..4_000).contains(&started.elapsed().as_millis()),
+        "{:?}",
+        started.elapsed()
+    );
+    let large = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 8193\r\n\r\n";
+    assert_eq!(proxy.exchange(large).await.status, 413);
+}
+
+#[tokio::test]
+async fn sticky_cookie() {
+    let three = Three::start().await;
+    let proxy = example("sticky_cookie", &three.first(2)).await;
+    for first in ["a", "b"] {
+        let response = proxy.get("/").await;
+        assert_eq!(response.text(), first);
+        let cookie = response.header("Set-Cookie").to_owned();
+        assert!(
+            cookie.starts_with("srv_id=")
+                && cookie.contains("path=/")
+                && cookie.contains("expires="),
+            "{cookie}"
+        );
+        let cookie = cookie.split(';').next().unwrap_or_default();
+        for _ in 0..3 {
+            assert_eq!(
+                proxy
+                    .get_with("/", &format!("Cookie: {cookie}\r\n"))
+                    .await
+                    .text(),
+                first
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn sticky_route() {
+    let three = Three::start().await;
+    let proxy = example("sticky_route", &three.first(2)).await;
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/?route=b").await.text(), "b");
+        assert_eq!(
+            proxy
+                .get_with("/?route=b", "Cookie: route=a\r\n")
+                .await
+                .text(),
+            "a"
+        );
+    }
+}
+
+#[tokio::test]
+async fn sticky_learn() {
+    let session = |name: &'static str| {
+        origin::answers(move |request| match request.header("Cookie") {
+            "" => Answer::ok(name).header("Set-Cookie", &format!("session=of-{name}")),
+            _ => Answer::ok(name),
+        })
+    };
+    let (a, b) = (session("a").await, session("b").await);
+    let proxy = example("sticky_learn", &[a.address(), b.address()]).await;
+    assert_eq!(answers(&proxy, 2).await, "ab");
+    for _ in 0..3 {
+        assert_eq!(
+            proxy.get_with("/", "Cookie: session=of-b\r\n").await.text(),
+            "b"
+        );
+        assert_eq!(
+            proxy.get_with("/", "Cookie: session=of-a\r\n").await.text(),
+            "a"
+        );
+    }
+}
+
+#[tokio::test]
+async fn access_log() {
+    let (a, b) = (
+        origin::answers(|_| Answer::status(503, "")).await,
+        origin::says("b").await,
+    );
+    let proxy = example("access_log", &[a.address(), b.address()]).await;
+    proxy.get("/x").await;
+    let line = format!(
+        "127.0.0.1 \"GET /x HTTP/1.1\" 200 tried {}, {}: 503, 200 in 0.0",
+        a.address(),
+        b.address()
+    );
+    proxy.stdout().contains(&line).await;
+}
+
+#[tokio::test]
+async fn access_log_json() {
+    let origin = origin::says("a").await;
+    let proxy = example("access_log_json", &[origin.address()]).await;
+    proxy.get("/x").await;
+    let lines = proxy
+        .stdout()
+        .wait_until("a line", |text| text.ends_with('\n'))
+        .await;
+    let line: serde_json::Value =
+        serde_json::from_str(&lines).unwrap_or_else(|error| panic!("{error}: {lines}"));
+    assert_eq!(line["status"], 200);
+}
+
+#[tokio::test]
+async fn headers() {
+    let origin = origin::answers(|_| Answer::ok("a").header("X-Powered-By", "steam")).await;
+    let proxy = example("headers", &[origin.address()]).await;
+    let response = proxy.get_with("/x?y", "Accept-Encoding: gzip\r\n").await;
+    assert_eq!(response.header("X-Served-By"), origin.address());
+    assert_eq!(response.headers.get("X-Powered-By"), None);
+    let request = origin.request();
+    assert_eq!(
+        (request.header("Host"), request.header("X-Request-Path")),
+        ("app.internal", "/x")
+    );
+    assert_eq!(request.headers.get("Accept-Encoding"), None);
+}
+
+#[tokio::test]
+async fn routes() {
+    let target = |name: &'static str| {
+        origin::answers(move |request| Answer::ok(format!("{name} {}", request.target)))
+    };
+    let (site, api) = (target("site").await, target("api").await);
+    let proxy = example("routes", &[site.address(), api.address()]).await;
+    let ask = async |host: &str, target: &str| {
+        proxy
+            .exchange(format!(
+                "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            ))
+            .await
+    };
+    assert_eq!(ask("example.com", "/page").await.text(), "site /page");
+    assert_eq!(
+        ask("www.example.com", "/api/users").await.text(),
+        "api /users"
+    );
+    assert_eq!(ask("example.com", "/health").await.text(), "well");
+    assert_eq!(ask("example.com", "/api/x.php").await.status, 404);
+    let redirect = ask("old.example", "/page?x").await;
+    assert_eq!(
+        (redirect.status, redirect.header("Location")),
+        (301, "https://example.com/page?x")
+    );
+    assert_eq!(ask("other.example", "/").await.status, 404);
+}
+
+#[tokio::test]
+async fn websocket() {
+    let origin = origin::speaks(|mut wire, _| async move {
+        if wire.head().await.is_ok() {
+            wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+            while let Ok(line) = wire.until(b"\n").await {
+                wire.send(line).await;
+            }
+        }
+    })
+    .await;
+    let proxy = example("websocket", &[origin.address()]).await;
+    let mut client = proxy.client().await;
+    client
+        .send("GET /chat HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await;
+    assert_eq!(client.response_head().await.status, 101);
+    client.send("hello\n").await;
+    assert_eq!(client.wire.until(b"\n").await.expect("an echo"), b"hello\n");
+}
+
+#[tokio::test]
+async fn unix_sockets() {
+    let directory = tempfile::TempDir::new().expect("there is room for a directory");
+    let origin = origin::says_on(&directory.path().join("app.sock"), "a");
+    let listen = format!("unix:{}", directory.path().join("front.sock").display());
+    let proxy = example_at("unix_sockets", &listen, &[origin.address()]).await;
+    assert_eq!(proxy.get("/").await.text(), "a");
+}
+
+#[tokio::test]
+async fn one_server() {
+    let origin = origin::says("a").await;
+    let proxy = example("one_server", &[origin.address()]).await;
+    assert_eq!(answers(&proxy, 2).await, "aa");
+}

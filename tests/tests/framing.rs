@@ -1,0 +1,763 @@
+//! Where a message ends is never a guess: what two peers could read differently is refused, and what goes on is
+//! written anew.
+//!
+//! RFC 9112 sections 2, 3, 5, 6 and 7; RFC 9110 sections 5.5, 7.2, 7.6.1 and 10.1.1.
+
+use std::time::Duration;
+
+use waypost_tests::{Answer, Client, Gate, Origin, Proxy, origin, proxy};
+
+/// Each of these requests gets 400 and a closed connection, no server hears of it, nor of what follows it.
+async fn refused(requests: &[&[u8]]) {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    for request in requests {
+        let shown = String::from_utf8_lossy(request);
+        let mut client = proxy.client().await;
+        client
+            .send([*request, b"GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n"].concat())
+            .await;
+        let response = client.cut_response().await;
+        assert_eq!(response.status, 400, "{shown:?}: {response:?}");
+        // A reset may follow, since the proxy need not read what it refused; another answer may not.
+        let rest = client.wire.rest().await;
+        assert!(rest.got.is_empty(), "{shown:?}: more than one answer");
+        assert!(
+            origin.requests().is_empty(),
+            "{shown:?}: it was sent on: {:?}",
+            origin.requests()
+        );
+    }
+    proxy.log_contains("client sent").await;
+    assert_eq!(proxy.get("/").await.text(), "served");
+}
+
+/// Each of these requests is served, and is one request.
+async fn served(requests: &[&[u8]]) {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    for (number, request) in requests.iter().enumerate() {
+        let shown = String::from_utf8_lossy(request);
+        let response = proxy.exchange(request).await;
+        assert_eq!(response.status, 200, "{shown:?}: {response:?}");
+        assert_eq!(
+            origin.requests().len(),
+            number + 1,
+            "{shown:?}: {:?}",
+            origin.requests()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_encoding_that_is_not_exactly_chunked_is_refused() {
+    refused(&[
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunkedx\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: , chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: identity\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding:\r\n\r\n",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn chunked_is_chunked_in_any_case() {
+    served(&[
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\ntransfer-encoding:CHUNKED \r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_transfer_encoding_together_with_a_length_is_refused() {
+    refused(&[
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_transfer_encoding_in_http_1_0_is_refused() {
+    refused(&[b"POST / HTTP/1.0\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]).await;
+}
+
+#[tokio::test]
+async fn a_length_that_is_not_one_plain_number_is_refused() {
+    refused(&[
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1, 1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: +1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: -1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length:\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 0x1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1 1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1e0\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: one\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 18446744073709551616\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999999999999999999999\r\n\r\nx",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn bad_chunks_are_refused() {
+    let bodies: [&[u8]; 17] = [
+        b"zz\r\n\r\n0\r\n\r\n",
+        b"-1\r\nx\r\n0\r\n\r\n",
+        b"+1\r\nx\r\n0\r\n\r\n",
+        b"0x1\r\nx\r\n0\r\n\r\n",
+        b" 1\r\nx\r\n0\r\n\r\n",
+        b"\r\n0\r\n\r\n",
+        b";x\r\n0\r\n\r\n",
+        b"10000000000000000\r\nx\r\n0\r\n\r\n",
+        b"FFFFFFFFFFFFFFFF1\r\nx\r\n0\r\n\r\n",
+        b"1\nx\r\n0\r\n\r\n",
+        b"1\r\nx\n0\r\n\r\n",
+        b"1\r\nxx\r\n0\r\n\r\n",
+        b"2\r\nx\r\n0\r\n\r\n",
+        b"1\rx\r\n0\r\n\r\n",
+        b"1;a\nb\r\nx\r\n0\r\n\r\n",
+        b"1\r\nx\r\n0\n\r\n",
+        b"1\r\nx\r\n0\r\nbad trailer\r\n\r\n",
+    ];
+    let head = b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let requests: Vec<Vec<u8>> = bodies.iter().map(|body| [head, *body].concat()).collect();
+    refused(&requests.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
+}
+
+#[tokio::test]
+async fn bare_cr_and_bare_lf_are_refused() {
+    refused(&[
+        b"GET / HTTP/1.1\nHost: t\n\n",
+        b"GET / HTTP/1.1\r\nHost: t\nX: y\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: t\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX: a\rb\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX: a\nb: c\r\n\r\n",
+        b"GET / HTTP/1.1\rHost: t\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\n\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\rX: y\r\n\r\n",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn folded_and_misshapen_header_lines_are_refused() {
+    refused(&[
+        b"GET / HTTP/1.1\r\nHost: t\r\nX: a\r\n b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX: a\r\n\tb\r\n\r\n",
+        b"GET / HTTP/1.1\r\n Host: t\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : t\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX : y\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length : 1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\n: no name\r\n\r\n",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn names_and_values_that_http_does_not_allow_are_refused() {
+    refused(&[
+        b"GET / HTTP/1.1\r\nHost: t\r\nX(y): z\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX/y: z\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX\x00y: z\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX\xe4: z\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX\ty: z\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX: a\x00b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX: a\x01b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX: a\x7fb\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nX: a\x0bb\r\n\r\n",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn tabs_and_8_bit_bytes_in_values_go_through() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    let response = proxy
+        .exchange(b"GET / HTTP/1.1\r\nHost: t\r\nX: a\tb\xe4\xff\r\nX-Empty:\r\n\r\n")
+        .await;
+    assert_eq!(response.status, 200);
+    let request = origin.request();
+    assert_eq!(
+        (request.header("X"), request.headers.get("X-Empty")),
+        ("a\tb\u{e4}\u{ff}", Some(""))
+    );
+}
+
+#[tokio::test]
+async fn misshapen_request_lines_are_refused() {
+    refused(&[
+        b"GET / HTTP/1.1 x\r\nHost: t\r\n\r\n",
+        b"GET  / HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /  HTTP/1.1\r\nHost: t\r\n\r\n",
+        b" GET / HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET\t/\tHTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"G(T / HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET / HTTP/1.1.1\r\nHost: t\r\n\r\n",
+        b"GET / HTTP/1\r\nHost: t\r\n\r\n",
+        b"GET / http/1.1\r\nHost: t\r\n\r\n",
+        b"GET / HTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET relative HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /\x01 HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /\x7f HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /\xc3\xa4 HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /a\x00b HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /a#fragment HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /a%00b HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /a%zz HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /../../etc/passwd HTTP/1.1\r\nHost: t\r\n\r\n",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn versions_other_than_1_x_are_refused() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    for version in ["HTTP/0.9", "HTTP/2.0", "HTTP/3.0", "HTTP/9.9"] {
+        let mut client = proxy.client().await;
+        client
+            .send(format!("GET / {version}\r\nHost: t\r\n\r\n"))
+            .await;
+        let status = client.response().await.status;
+        assert!(status == 505 || status == 400, "{version}: {status}");
+        client.closed().await;
+    }
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_request_needs_exactly_one_host() {
+    refused(&[
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a:port\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n",
+        b"GET http://a:81/ HTTP/1.1\r\nHost: a:82\r\n\r\n",
+        b"GET http:// HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn the_absolute_form_is_served_when_it_agrees_with_host() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    assert_eq!(
+        proxy
+            .exchange("GET http://a.example/x?y HTTP/1.1\r\nHost: a.example\r\n\r\n")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        proxy
+            .exchange("GET http://A.example/x HTTP/1.1\r\nHost: a.EXAMPLE\r\n\r\n")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        proxy
+            .exchange("GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n")
+            .await
+            .status,
+        200
+    );
+    let targets: Vec<String> = origin
+        .requests()
+        .into_iter()
+        .map(|request| request.target)
+        .collect();
+    assert_eq!(targets, ["/x?y", "/x", "/"]);
+}
+
+#[tokio::test]
+async fn connect_and_trace_are_not_forwarded() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    for request in [
+        "CONNECT t:443 HTTP/1.1\r\nHost: t:443\r\n\r\n",
+        "TRACE / HTTP/1.1\r\nHost: t\r\n\r\n",
+    ] {
+        let status = proxy.exchange(request).await.status;
+        assert!(status == 405 || status == 400, "{request:?}: {status}");
+    }
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_http_1_0_connection_is_kept_only_when_asked_for() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert_eq!(client.response().await.text(), "served");
+    client.closed().await;
+
+    let mut client = proxy.client().await;
+    client
+        .send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        .await;
+    let response = client.response().await;
+    assert_eq!(
+        (response.text().as_str(), response.header("Connection")),
+        ("served", "keep-alive")
+    );
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert_eq!(client.response().await.text(), "served");
+}
+
+#[tokio::test]
+async fn an_http_1_0_client_never_sees_chunks() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let origin = origin::answers(move |_| Answer::raw(chunked)).await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = proxy.client().await;
+    client
+        .send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        .await;
+    let response = client.response().await;
+    assert_eq!(
+        (
+            response.text().as_str(),
+            response.headers.get("Transfer-Encoding")
+        ),
+        ("hello", None)
+    );
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body_and_keeps_its_length() {
+    let origin = origin::answers(|_| Answer::ok("twelve bytes")).await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = proxy.client().await;
+    client.send("HEAD / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    let response = client.response_to_head().await;
+    assert_eq!(
+        (response.status, response.header("Content-Length")),
+        (200, "12")
+    );
+    // Whatever came after the header would be taken for the next answer.
+    assert_eq!(client.get("/").await.text(), "twelve bytes");
+}
+
+#[tokio::test]
+async fn answers_without_a_body_end_with_their_header() {
+    let origin = origin::answers(|request| match request.target.as_str() {
+        "/204" => Answer::raw("HTTP/1.1 204 No Content\r\n\r\n"),
+        "/304" => {
+            Answer::raw("HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 12\r\n\r\n")
+        }
+        _ => Answer::ok("body"),
+    })
+    .await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = proxy.client().await;
+    let response = client.get("/204").await;
+    assert_eq!(
+        (response.status, response.headers.get("Transfer-Encoding")),
+        (204, None)
+    );
+    assert_eq!(response.headers.get("Content-Length"), None);
+    assert_eq!(client.get("/304").await.status, 304);
+    assert_eq!(client.get("/200").await.text(), "body");
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let origin = origin::answers(|request| {
+        let delay = if request.target == "/1" { 50 } else { 0 };
+        Answer::ok(&request.target).after(Duration::from_millis(delay))
+    })
+    .await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = proxy.client().await;
+    let post = "POST /2 HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello";
+    let chunked =
+        "POST /3 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    client
+        .send(format!(
+            "GET /1 HTTP/1.1\r\nHost: t\r\n\r\n{post}{chunked}GET /4 HTTP/1.1\r\nHost: t\r\n\r\n"
+        ))
+        .await;
+    for target in ["/1", "/2", "/3", "/4"] {
+        assert_eq!(client.response().await.text(), target);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_is_not_taken_for_a_request() {
+    let origin = origin::says("served").await;
+    let route = "[[route]]\npath = \"/here\"\nreturn = { status = 200, body = \"answered here\" }";
+    let proxy = proxy::to([&origin]).more(route).start().await;
+    let body = "GET /smuggled HTTP/1.1\r\nHost: t\r\n\r\n";
+    let mut client = proxy.client().await;
+    client
+        .send(format!(
+            "POST /here HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+    assert_eq!(client.response().await.text(), "answered here");
+    // Either the connection goes on behind the body, or it ends; nothing else.
+    let _ = client
+        .wire
+        .try_send("GET /next HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+        .await;
+    let rest = client.wire.rest().await.got;
+    assert!(rest.is_empty() || String::from_utf8_lossy(&rest).ends_with("served"));
+    assert!(
+        origin
+            .requests()
+            .iter()
+            .all(|request| request.target == "/next"),
+        "{:?}",
+        origin.requests()
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_expects_100_continue_gets_it() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = proxy.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        .await;
+    assert_eq!(client.response_head().await.status, 100);
+    client.send("hello").await;
+    assert_eq!(client.response().await.text(), "served");
+    assert_eq!(origin.request().body, b"hello");
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_no_100_continue() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = proxy.client().await;
+    client
+        .send("POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello")
+        .await;
+    assert_eq!(client.response().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_is_refused_needs_no_100_continue() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin])
+        .listen("client_max_body_size = 4")
+        .start()
+        .await;
+    let mut client = proxy.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        .await;
+    assert_eq!(client.response().await.status, 413);
+}
+
+#[tokio::test]
+async fn early_hints_are_passed_on_before_the_answer() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = origin::speaks(move |mut wire, _| {
+        let gate = held.clone();
+        async move {
+            while wire.head().await.is_ok() {
+                wire.send("HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
+                    .await;
+                gate.opened().await;
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+                    .await;
+            }
+        }
+    })
+    .await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    let hints = client.response_head().await;
+    assert_eq!(
+        (hints.status, hints.header("Link")),
+        (103, "</style.css>; rel=preload")
+    );
+    gate.open();
+    assert_eq!(client.response().await.text(), "hello");
+    // HTTP/1.0 knows no informational answers.
+    assert_eq!(proxy.exchange("GET / HTTP/1.0\r\n\r\n").await.status, 200);
+}
+
+#[tokio::test]
+async fn trailers_are_passed_on_both_ways() {
+    let answer = "HTTP/1.1 200 OK\r\nTrailer: X-Down\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Down: 2\r\n\r\n";
+    let origin = origin::answers(move |_| Answer::raw(answer)).await;
+    let proxy = proxy::to([&origin]).start().await;
+    let request = "POST / HTTP/1.1\r\nHost: t\r\nTE: trailers\r\nConnection: TE\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nup\r\n0\r\nX-Up: 1\r\n\r\n";
+    let response = proxy.exchange(request).await;
+    assert_eq!(
+        (response.text().as_str(), response.trailers.get("X-Down")),
+        ("ok", Some("2"))
+    );
+    let request = origin.request();
+    assert_eq!(request.body, b"up");
+    // A body that was kept for a retry has a length by now, and no place for trailers.
+    assert!(
+        request.trailers.get("X-Up") == Some("1")
+            || request.headers.get("Content-Length") == Some("2")
+    );
+}
+
+#[tokio::test]
+async fn trailers_cannot_change_the_framing() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin])
+        .upstream("body_buffer_size = 0")
+        .start()
+        .await;
+    let request = "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nup\r\n0\r\nContent-Length: 50\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n";
+    let mut client = proxy.client().await;
+    client.send(request).await;
+    let status = client.response().await.status;
+    assert!(status == 200 || status == 400, "{status}");
+    for request in origin.requests() {
+        assert!(request.trailers.0.is_empty(), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn chunked_bodies_go_through_both_ways() {
+    let origin = origin::speaks(|mut wire, _| async move {
+        while let Ok(head) = wire.head().await {
+            let mut body = Vec::new();
+            if head.fields.get("Content-Length").is_some() {
+                return;
+            }
+            if wire.chunked(&mut body).await.is_err() {
+                return;
+            }
+            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                .await;
+            for part in body.chunks(10_000) {
+                wire.send(format!("{:x}\r\n", part.len())).await;
+                wire.send(part).await;
+                wire.send("\r\n").await;
+            }
+            wire.send("0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let proxy = proxy::to([&origin]).start().await;
+    let body: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
+    let mut client = proxy.client().await;
+    for _ in 0..2 {
+        client
+            .send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .await;
+        for part in body.chunks(7_000) {
+            client
+                .send(format!(
+                    "{:X};extension=\"quoted; \\\"text\"\r\n",
+                    part.len()
+                ))
+                .await;
+            client.send(part).await;
+            client.send("\r\n").await;
+        }
+        client.send("0\r\n\r\n").await;
+        assert!(client.response().await.body == body, "the echo differs");
+    }
+}
+
+#[tokio::test]
+async fn chunk_extensions_are_not_passed_on() {
+    let origin = origin::speaks(|mut wire, _| async move {
+        let Ok(_) = wire.head().await else { return };
+        if let Ok(bytes) = wire.until(b"0\r\n\r\n").await {
+            let body = String::from_utf8_lossy(&bytes).into_owned();
+            wire.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ))
+            .await;
+        }
+    })
+    .await;
+    let proxy = proxy::to([&origin])
+        .upstream("body_buffer_size = 0")
+        .start()
+        .await;
+    let request = "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3;secret=1\r\nabc\r\n0;x\r\n\r\n";
+    assert_eq!(
+        proxy.exchange(request).await.text(),
+        "3\r\nabc\r\n0\r\n\r\n"
+    );
+}
+
+#[tokio::test]
+async fn bodies_that_end_with_the_connection_go_through() {
+    let origin =
+        origin::answers(|_| Answer::raw("HTTP/1.0 200 OK\r\nX: y\r\n\r\nto the end").then_close())
+            .await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = proxy.client().await;
+    for _ in 0..2 {
+        let response = client.get("/").await;
+        assert_eq!(
+            (response.text().as_str(), response.version.as_str()),
+            ("to the end", "HTTP/1.1")
+        );
+        assert_eq!(response.header("Transfer-Encoding"), "chunked");
+    }
+}
+
+#[tokio::test]
+async fn hop_by_hop_headers_stop_here() {
+    let origin = origin::answers(|_| {
+        Answer::ok("served")
+            .header("Connection", "X-Private, keep-alive")
+            .header("X-Private", "1")
+            .header("Keep-Alive", "timeout=5")
+            .header("Proxy-Authenticate", "Basic")
+            .header("X-Public", "2")
+    })
+    .await;
+    let proxy = proxy::to([&origin]).start().await;
+    let lines = "Connection: X-Hop, close\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nTE: gzip\r\nUpgrade: h2c\r\n\
+                 Proxy-Authorization: x\r\nX-End: 2\r\n";
+    let response = proxy
+        .exchange(format!("GET / HTTP/1.1\r\nHost: t\r\n{lines}\r\n"))
+        .await;
+    assert_eq!(response.header("X-Public"), "2");
+    for name in ["X-Private", "Keep-Alive"] {
+        assert_eq!(response.headers.get(name), None, "{response:?}");
+    }
+    let request = origin.request();
+    assert_eq!(request.header("X-End"), "2");
+    for name in ["X-Hop", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade"] {
+        assert_eq!(request.headers.get(name), None, "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn connection_cannot_remove_what_the_request_stands_on() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    let lines = "Connection: Host, X-Forwarded-For, Content-Length, close";
+    let response = proxy
+        .exchange(format!(
+            "POST / HTTP/1.1\r\nHost: t\r\n{lines}\r\nContent-Length: 2\r\n\r\nup"
+        ))
+        .await;
+    assert!(response.status == 200 || response.status == 400);
+    for request in origin.requests() {
+        assert_eq!(
+            (request.header("Content-Length"), request.body.as_slice()),
+            ("2", &b"up"[..])
+        );
+        assert!(
+            request.headers.get("Host").is_some()
+                && request.headers.get("X-Forwarded-For").is_some()
+        );
+    }
+}
+
+/// A request whose end two readers could see in different places, sent in one piece with what would be smuggled in.
+#[tokio::test]
+async fn nothing_can_be_smuggled() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).server("workers = 1").start().await;
+    let hidden = "GET /smuggled HTTP/1.1\r\nHost: t\r\n\r\n";
+    let obscured = [
+        "Transfer-Encoding: chunked\r\nContent-Length: 4",
+        "Transfer-Encoding:\tchunked\r\nContent-Length: 4",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\nContent-Length: 4",
+        "Transfer-Encoding\r\n : chunked\r\nContent-Length: 4",
+        "X: y\r\n\tTransfer-Encoding: chunked\r\nContent-Length: 4",
+        "X: y\nTransfer-Encoding: chunked\r\nContent-Length: 4",
+        "Content-Length: 4\r\nContent-Length: 60",
+        "Content-Length: 60\r\nContent-Length: 4",
+        "Content-Length: 4\r\nContent_Length: 60",
+        "Content-Length: 4, 60",
+        "Connection: Content-Length\r\nContent-Length: 60",
+    ];
+    for lines in obscured {
+        let mut client = proxy.client().await;
+        client
+            .send(format!(
+                "POST /outer HTTP/1.1\r\nHost: t\r\n{lines}\r\n\r\n0\r\n\r\n{hidden}"
+            ))
+            .await;
+        client.wire.finish_sending().await;
+        client.wire.rest().await;
+    }
+    let ours = proxy.get("/ours").await;
+    assert_eq!(ours.text(), "served");
+    let smuggled: Vec<_> = origin
+        .requests()
+        .into_iter()
+        .filter(|request| request.target == "/smuggled")
+        .collect();
+    // Behind `Content-Length: 4` stands garbage, not a request: whoever read `/smuggled` read it from within a body.
+    assert!(smuggled.is_empty(), "{smuggled:?}");
+}
+
+/// The proxy's answers to a client that sends byte by byte are those to one that sends all at once.
+#[tokio::test]
+async fn how_the_bytes_are_cut_into_packets_does_not_matter() {
+    let origin = origin::answers(|request| Answer::ok(&request.body)).await;
+    let proxy = proxy::to([&origin]).start().await;
+    let request = "POST /x HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nT: x\r\n\r\n";
+    let mut client = proxy.client().await;
+    for byte in request.bytes() {
+        client.send([byte]).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.response().await.text(), "hello world");
+    assert_eq!(served_target(&origin), "/x");
+    drop(proxy);
+}
+
+fn served_target(origin: &Origin) -> String {
+    origin.request().target
+}
+
+#[tokio::test]
+async fn empty_lines_before_a_request_are_skipped() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).start().await;
+    assert_eq!(again(&proxy, "\r\n").await.get("/").await.text(), "served");
+}
+
+async fn again(proxy: &Proxy, first: &str) -> Client {
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.text(), "served");
+    client.send(first).await;
+    client
+}

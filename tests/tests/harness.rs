@@ -1,0 +1,114 @@
+//! What the specs stand on: the peers do on the wire what their names say.
+//!
+//! Client and origin talk to each other directly here, and through a real nginx, whose behaviour is known.
+
+use std::time::{Duration, Instant};
+
+use waypost_tests::client::{exchange, get_with};
+use waypost_tests::{Answer, Client, Gate, Nginx, Wire, nginx, origin};
+
+#[tokio::test]
+async fn an_origin_answers_counts_and_records() {
+    let origin = origin::says("hello").await;
+    let mut client = Client::connect(origin.address()).await;
+    assert_eq!(client.get("/a").await.text(), "hello");
+    assert_eq!(client.get("/b").await.text(), "hello");
+    let targets: Vec<String> = origin
+        .requests()
+        .into_iter()
+        .map(|request| request.target)
+        .collect();
+    assert_eq!(targets, ["/a", "/b"]);
+    assert_eq!((origin.connections(), origin.open()), (1, 1));
+    drop(client);
+    origin.has_open(0).await;
+}
+
+#[tokio::test]
+async fn a_gate_holds_an_answer_back_until_it_opens() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = origin::answers(move |_| Answer::ok("late").when(&held)).await;
+    let asked = exchange(origin.address(), "GET / HTTP/1.1\r\n\r\n");
+    let opened = async {
+        origin.received(1).await;
+        gate.open();
+    };
+    let (response, ()) = tokio::join!(asked, opened);
+    assert_eq!(response.text(), "late");
+}
+
+#[tokio::test]
+async fn chunks_and_trailers_are_read() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nX-Sum: 9\r\n\r\n";
+    let origin = origin::answers(move |_| Answer::raw(chunked)).await;
+    let response = exchange(origin.address(), "GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(
+        (response.text().as_str(), response.trailers.get("x-sum")),
+        ("abc0123456789", Some("9"))
+    );
+}
+
+#[tokio::test]
+async fn a_cut_body_is_told_from_a_complete_one() {
+    let origin = origin::answers(|_| {
+        Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").then_close()
+    })
+    .await;
+    let mut client = Client::connect(origin.address()).await;
+    client.send("GET / HTTP/1.1\r\n\r\n").await;
+    let response = client.cut_response().await;
+    assert_eq!(
+        (response.text().as_str(), response.complete),
+        ("half", false)
+    );
+}
+
+#[tokio::test]
+async fn a_refusing_address_refuses_and_a_full_queue_leaves_connections_waiting() {
+    let refuses = origin::refuses();
+    let refused = Wire::connect(refuses.address())
+        .await
+        .err()
+        .map(|error| error.kind());
+    assert_eq!(refused, Some(std::io::ErrorKind::ConnectionRefused));
+
+    let hangs = origin::hangs_at_connect();
+    let started = Instant::now();
+    let waited =
+        tokio::time::timeout(Duration::from_millis(300), Wire::connect(hangs.address())).await;
+    assert!(
+        waited.is_err(),
+        "a connection came about after {:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn an_origin_that_dies_cuts_its_connections_and_refuses_new_ones() {
+    let mut origin = origin::says("alive").await;
+    let mut client = Client::connect(origin.address()).await;
+    assert_eq!(client.get("/").await.text(), "alive");
+    origin.dies().await;
+    client.closed().await;
+    assert!(Wire::connect(origin.address()).await.is_err());
+}
+
+#[tokio::test]
+async fn nginx_serves_from_the_harness() {
+    if !nginx::installed() {
+        return;
+    }
+    let origin = origin::named().await;
+    let http = format!("upstream backend {{ server {}; }}", origin.address());
+    let nginx = Nginx::start(&http, "location / { proxy_pass http://backend; }").await;
+    let response = get_with(nginx.address(), "/x", "X-Test: 1\r\n").await;
+    assert_eq!(response.text(), origin.address());
+    assert_eq!(
+        (
+            origin.request().target.as_str(),
+            origin.request().header("X-Test")
+        ),
+        ("/x", "1")
+    );
+}

@@ -1,0 +1,44 @@
+//! Waypost's specs: one file per promise, in the order in which a newcomer would ask.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a spec fails by panicking"
+)]
+
+mod harness; // what the specs stand on
+mod commands; // the first thing that a newcomer meets
+mod examples; // each file in `examples/` runs
+mod workers; // distribution is exact, whichever worker takes a request
+mod parity; // the choices are nginx's
+mod retries; // another server is asked
+mod kill_one; // and no client notices
+mod routing; // which route serves a request
+mod headers; // what servers learn, whom we believe
+mod keepalive; // connections are reused
+mod unix_sockets; // on both sides
+mod upgrade; // tunnels
+mod access_log; // what is written down
+mod signals; // drain, stop, reopen
+mod framing; // where a message ends is never a guess
+mod faults_client; // clients that misbehave
+mod faults_upstream; // servers that misbehave
+mod descriptors; // too few of them
+
+#[test]
+fn every_spec_file_is_part_of_the_suite() {
+    let this = include_str!("main.rs");
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
+        .expect("this folder exists");
+    let names = files.map(|file| {
+        file.expect("it can be listed")
+            .file_name()
+            .to_string_lossy()
+            .into_owned()
+    });
+    let missing: Vec<String> = names
+        .filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned()))
+        .filter(|name| name != "main" && !this.contains(&format!("\nmod {name};")))
+        .collect();
+    assert!(missing.is_empty(), "not in main.rs: {missing:?}");
+}
