@@ -1,0 +1,15 @@
+//! The page that explains this example shows it as it is.
+
+#[test]
+fn the_page_shows_the_code_and_the_configuration_of_this_folder() {
+    let page = include_str!("../../../docs/write-a-policy.md");
+    for (name, text) in [
+        ("lib.rs", include_str!("../src/lib.rs")),
+        ("waypost.toml", include_str!("../waypost.toml")),
+    ] {
+        assert!(
+            page.contains(text),
+            "docs/write-a-policy.md and examples/custom-policy/{name} differ"
+        );
+    }
+}
