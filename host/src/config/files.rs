@@ -265,3 +265,27 @@ pub(super) fn reason(error: &io::Error) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_a_shell() {
+        let cases = [
+            ("*.toml", "a.toml", true),
+            ("*.toml", ".toml", false),
+            (".*", ".toml", true),
+            ("*.toml", "a.toml~", false),
+            ("?.toml", "ä.toml", true),
+            ("?.toml", "ab.toml", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("*", "anything", true),
+            ("**", "x", true),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

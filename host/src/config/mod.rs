@@ -9,6 +9,7 @@ mod files;
 mod key;
 mod declared;
 mod units;
+mod scalar;
 mod section;
 mod read;
 pub mod model;

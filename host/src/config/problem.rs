@@ -94,7 +94,10 @@ pub(super) fn suggestion<'a>(
     let near = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
+        .filter(|(distance, candidate)| {
+            let longer_or_shorter = word.starts_with(**candidate) || candidate.starts_with(word);
+            *distance <= candidate.chars().count().max(3) / 3 || longer_or_shorter && word.len() > 2
+        })
         .min_by_key(|(distance, _)| *distance);
     match near {
         Some((_, candidate)) => format!("did you mean `{candidate}`?"),
@@ -125,6 +128,10 @@ mod tests {
             "known keys: `keepalive`, `policy`, `servers`"
         );
         assert_eq!(suggestion("zone", [], "upstreams"), "upstreams: none");
+        assert_eq!(
+            suggestion("warning", ["error", "warn"], "levels"),
+            "did you mean `warn`?"
+        );
     }
 
     #[test]

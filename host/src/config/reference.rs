@@ -82,9 +82,11 @@ fn value(kind: &Kind) -> String {
         Kind::List(Kind::Table(table)) | Kind::Named(Kind::Table(table)) => {
             format!("`{}`", table.title)
         }
-        Kind::List(item) => format!("list of: {}", value(item)),
+        Kind::List(Kind::Text) => "list of strings".to_owned(),
+        Kind::List(item) => format!("list of {}", value(item)),
         Kind::Table(table) => format!("table `{}`", table.title),
-        Kind::Named(inner) => format!("table of: {}", value(inner)),
+        Kind::Named(Kind::Text) => "table of strings".to_owned(),
+        Kind::Named(inner) => format!("table of {}", value(inner)),
         Kind::Either(kinds) => kinds.iter().map(value).collect::<Vec<_>>().join(" or "),
         Kind::NotAvailable => String::new(),
     }

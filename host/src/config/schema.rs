@@ -51,16 +51,7 @@ fn of_key(key: &Key) -> Json {
     let Json::Object(entries) = &mut schema else {
         return schema;
     };
-    let doc = match (&key.kind, key.doc) {
-        (
-            Kind::Table(table) | Kind::List(Kind::Table(table)) | Kind::Named(Kind::Table(table)),
-            "",
-        ) => table.doc,
-        (_, doc) => doc,
-    };
-    if !doc.is_empty() {
-        entries.insert("description".to_owned(), json!(doc));
-    }
+    entries.insert("description".to_owned(), json!(key.doc));
     let default = match key.default {
         Default::Required | Default::Unset => None,
         Default::Text(text) => Some(json!(text)),

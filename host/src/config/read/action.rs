@@ -18,7 +18,7 @@ const NGINX_CLOSE: u16 = 444;
 /// `None` where it cannot be told; the problem is noted.
 pub(super) fn action(
     route: &Section<'_>,
-    path: &PathPattern,
+    path: Option<&PathPattern>,
     upstreams: &mut Upstreams<'_>,
     reader: Reader<'_>,
 ) -> Option<Action> {
@@ -47,7 +47,7 @@ pub(super) fn action(
 fn proxy(
     text: &str,
     node: &Node,
-    path: &PathPattern,
+    path: Option<&PathPattern>,
     upstreams: &mut Upstreams<'_>,
     reader: Reader<'_>,
 ) -> Option<Proxy> {
@@ -118,8 +118,8 @@ fn split_uri(rest: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn checked_uri(uri: &str, path: &PathPattern) -> Result<String, Complaint> {
-    if matches!(path, PathPattern::Regex(_)) {
+fn checked_uri(uri: &str, path: Option<&PathPattern>) -> Result<String, Complaint> {
+    if matches!(path, Some(PathPattern::Regex(_))) {
         let message = format!("`proxy` cannot have a URI part (`{uri}`) where `path` is a regex");
         return Err(Complaint::new(message)
             .hint("there is no fixed part of the path that it could replace"));

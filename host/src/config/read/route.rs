@@ -25,13 +25,15 @@ pub(super) fn routes(
         };
         let listening = listening(&section, listeners, reader);
         let path = path(&section);
-        let action = action::action(&section, &path, upstreams, reader);
+        let action = action::action(&section, path.as_ref(), upstreams, reader);
         let request_headers = changes(&section, Side::Request);
         let response_headers = changes(&section, Side::Response);
         let access_log = log::access_log(&section);
         let client_max_body_size = section
             .get("client_max_body_size")
             .map(|_| Some(section.size("client_max_body_size")).filter(|size| *size > 0));
+        // With a problem noted the route is not made, nor compared with others.
+        let Some(path) = path else { continue };
         for host in hosts(&section) {
             first_places.note(&listening, &host, &path, section.place, reader);
             let Some(action) = action.clone() else {
@@ -110,13 +112,12 @@ fn not_empty(section: &Section<'_>, name: &str) {
     }
 }
 
-fn path(section: &Section<'_>) -> PathPattern {
-    let anywhere = || PathPattern::Prefix("/".to_owned());
+fn path(section: &Section<'_>) -> Option<PathPattern> {
     match section.text_given("path") {
-        Some((text, node)) => {
-            noted(pattern::path(text), node, section.problems).unwrap_or_else(anywhere)
-        }
-        None => anywhere(),
+        Some((text, node)) => noted(pattern::path(text), node, section.problems),
+        None => Some(PathPattern::Prefix(
+            section.text_by_default("path").to_owned(),
+        )),
     }
 }
 

@@ -8,7 +8,8 @@ use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_SERVER};
 use crate::config::key::Default;
 use crate::config::model::{NextConditions, NextUpstream, Upstream, UpstreamServer};
 use crate::config::problem::{Place, Problem};
-use crate::config::section::{Section, unknown_word};
+use crate::config::scalar::unknown_word;
+use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 
 /// nginx refuses `backup` with these: they have no second list to go on with.

@@ -1,0 +1,190 @@
+//! Every key of the file. One word per thing, nginx's names and defaults (1.29.7) unless a line says otherwise.
+
+mod server;
+mod upstream;
+mod route;
+
+pub(super) use self::route::{HEADERS, RETURN, ROUTE};
+pub(super) use self::server::{ACCESS_LOG, ERROR_LOG, LISTEN, LISTENER_SHARED, SERVER};
+pub(super) use self::upstream::{NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_SERVER};
+use super::key::{Default, Key, Kind, Table};
+
+const SECOND: u64 = 1_000;
+const DAY: u64 = 86_400 * SECOND;
+
+/// A wait that may not be zero. A year is far beyond use and far from overflowing a clock.
+const WAIT: Kind = Kind::Duration {
+    min: 1,
+    max: 365 * DAY,
+};
+/// A duration whose zero has a meaning.
+const TIME: Kind = Kind::Duration {
+    min: 0,
+    max: 365 * DAY,
+};
+const BODY_SIZE: Kind = Kind::Size {
+    min: 0,
+    max: i64::MAX as u64,
+};
+const HEADER_SIZE: Kind = Kind::Size {
+    min: 1 << 10,
+    max: 1 << 20,
+};
+const COUNT: Kind = Kind::Integer {
+    min: 0,
+    max: u32::MAX as i64,
+};
+const POSITIVE: Kind = Kind::Integer {
+    min: 1,
+    max: u32::MAX as i64,
+};
+const TEXTS: Kind = Kind::List(&Kind::Text);
+const TEXT_OR_TEXTS: Kind = Kind::Either(&[Kind::Text, TEXTS]);
+const LOG: Kind = Kind::Either(&[Kind::Off, Kind::Text, Kind::Table(&ACCESS_LOG)]);
+
+pub(super) const STOCK_POLICIES: [&str; 6] = [
+    "round_robin",
+    "least_conn",
+    "ip_hash",
+    "hash",
+    "random",
+    "sticky",
+];
+
+/// The file as a whole.
+pub(super) static ROOT: Table = Table {
+    title: "top level",
+    doc: "",
+    groups: &[&[
+        Key::new(
+            "include",
+            TEXT_OR_TEXTS,
+            "Further files, relative to this one: `[\"conf.d/*.toml\"]`. `*` and `?` stand in file names only, and \
+             what they match is read in alphabetical order. Lists are appended and tables united.",
+        ),
+        Key::new(
+            "server",
+            Kind::Table(&SERVER),
+            "What holds for the whole process.",
+        ),
+        Key::new(
+            "listen",
+            Kind::List(&Kind::Table(&LISTEN)),
+            "Addresses that clients connect to. At least one is needed.",
+        ),
+        Key::new(
+            "upstream",
+            Kind::Named(&Kind::Table(&UPSTREAM)),
+            "Groups of servers, by name.",
+        ),
+        Key::new(
+            "route",
+            Kind::List(&Kind::Table(&ROUTE)),
+            "What is done with requests, by host and path.",
+        ),
+        Key::new(
+            "plugin",
+            Kind::Named(&Kind::Table(&PLUGIN)),
+            "Policies of your own, by name.",
+        ),
+        Key::later("admin"),
+    ]],
+    open: false,
+};
+
+pub(super) static PLUGIN: Table = Table {
+    title: "[plugin.NAME]",
+    doc: "A policy of your own. The stock ones need no entry.",
+    groups: &[&[
+        Key::new("file", Kind::Text, "The component, relative to this file.").required(),
+        Key::new(
+            "fallback",
+            Kind::Text,
+            "The policy that answers when this one fails.",
+        )
+        .or(Default::Text("round_robin")),
+        Key::new("limits", Kind::Table(&LIMITS), "Bounds on one instance."),
+        Key::later("watch"),
+    ]],
+    open: false,
+};
+
+pub(super) static LIMITS: Table = Table {
+    title: "limits",
+    doc: "",
+    groups: &[&[
+        Key::new(
+            "memory",
+            Kind::Size {
+                min: 64 << 10,
+                max: 4 << 30,
+            },
+            "Linear memory.",
+        )
+        .or(Default::Text("16m")),
+        Key::new(
+            "deadline",
+            Kind::Duration {
+                min: 1,
+                max: 60 * SECOND,
+            },
+            "For one call, in steps of a millisecond.",
+        )
+        .or(Default::Text("5ms")),
+    ]],
+    open: false,
+};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+    use crate::config::model::PluginLimits;
+    use crate::config::units;
+
+    #[test]
+    fn a_plugin_without_limits_has_those_of_the_model() {
+        let default = |name| match LIMITS.key(name).unwrap().default {
+            Default::Text(text) => text,
+            _ => "",
+        };
+        let PluginLimits { memory, deadline } = PluginLimits::default();
+        assert_eq!(units::size(default("memory")), Ok(memory));
+        assert_eq!(units::duration(default("deadline")), Ok(deadline));
+    }
+
+    /// A default out of its own bounds would be a value that nobody may write.
+    #[test]
+    fn every_default_is_within_its_bounds() {
+        for table in [
+            &SERVER,
+            &LISTEN,
+            &UPSTREAM,
+            &UPSTREAM_SERVER,
+            &ROUTE,
+            &RETURN,
+            &PLUGIN,
+            &LIMITS,
+        ] {
+            for key in table.keys() {
+                let within = match (&key.kind, key.default) {
+                    (Kind::Duration { min, max }, Default::Text(text)) => {
+                        let milliseconds = units::duration(text).unwrap().as_millis();
+                        (u128::from(*min)..=u128::from(*max)).contains(&milliseconds)
+                    }
+                    (Kind::Size { min, max }, Default::Text(text)) => {
+                        (*min..=*max).contains(&units::size(text).unwrap())
+                    }
+                    (Kind::Integer { min, max }, Default::Integer(value)) => {
+                        (*min..=*max).contains(&value)
+                    }
+                    (Kind::Duration { .. } | Kind::Size { .. }, Default::Unset) => {
+                        table.title == "[[route]]"
+                    }
+                    _ => true,
+                };
+                assert!(within, "{}.{}", table.title, key.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `[[route]]` and what a route does.
+
+use super::{BODY_SIZE, LOG, TEXT_OR_TEXTS, TEXTS};
+use crate::config::key::{Default, Key, Kind, Table};
+
+pub(in crate::config) static ROUTE: Table = Table {
+    title: "[[route]]",
+    doc: "What is done with the requests of a host and a path. Needs `proxy` or `return`, not both.",
+    groups: &[&[
+        Key::new(
+            "listen",
+            TEXT_OR_TEXTS,
+            "Addresses of the listeners that it serves. Without it: all.",
+        ),
+        Key::new(
+            "host",
+            TEXT_OR_TEXTS,
+            "As `server_name`: `example.com`, `*.example.com`, `.example.com` (both of them), `www.example.*`, or \
+             `~regex`. Without it: any host that no other route names.",
+        ),
+        Key::new(
+            "path",
+            Kind::Text,
+            "As `location`: `/prefix`, `= /exact`, `^~ /prefix` (before any regex), `~ regex`, `~* regex` (any case).",
+        )
+        .or(Default::Text("/")),
+        Key::new(
+            "proxy",
+            Kind::Text,
+            "Where requests go: an upstream's name, `http://name/uri/` to replace the part that `path` matched, or \
+             `http://127.0.0.1:3000` for a server that needs no upstream.",
+        ),
+        Key::new("return", Kind::Table(&RETURN), "An answer given here."),
+        Key::new(
+            "request_headers",
+            Kind::Table(&HEADERS),
+            "Changes to the request header on its way to the upstream.",
+        ),
+        Key::new(
+            "response_headers",
+            Kind::Table(&HEADERS),
+            "Changes to the response header on its way to the client.",
+        ),
+        Key::new("access_log", LOG, "As in `[[listen]]`, for this route alone."),
+        Key::new(
+            "client_max_body_size",
+            BODY_SIZE,
+            "As in `[[listen]]`, for this route alone. Zero is unlimited.",
+        ),
+        Key::later("hooks"),
+    ]],
+    open: false,
+};
+
+pub(in crate::config) static RETURN: Table = Table {
+    title: "return",
+    doc: "An answer given without asking an upstream.",
+    groups: &[&[
+        Key::new(
+            "status",
+            Kind::Integer { min: 200, max: 599 },
+            "Without it: 302 where there is a `location`, else 200. With a `location`: 301, 302, 303, 307 or 308.",
+        ),
+        Key::new(
+            "location",
+            Kind::Text,
+            "Where to go instead; may have variables.",
+        ),
+        Key::new("body", Kind::Text, "The answer's text; may have variables."),
+        Key::new("content_type", Kind::Text, "`Content-Type` of the body.")
+            .or(Default::Text("text/plain")),
+    ]],
+    open: false,
+};
+
+pub(in crate::config) static HEADERS: Table = Table {
+    title: "request_headers and response_headers",
+    doc: "Changes to a header: first `remove`, then `set`, then `add`. Values may have variables. What frames a message \
+          (`Content-Length`, `Transfer-Encoding`, `Connection`...) cannot be changed.",
+    groups: &[&[
+        Key::new("remove", TEXTS, "Names of headers to remove.").or(Default::Words(&[])),
+        Key::new(
+            "set",
+            Kind::Named(&Kind::Text),
+            "Replaces all values of a header by one. An empty value removes the header.",
+        ),
+        Key::new(
+            "add",
+            Kind::Named(&TEXT_OR_TEXTS),
+            "Adds a value, or several, beside those there. An empty one adds nothing.",
+        ),
+    ]],
+    open: false,
+};

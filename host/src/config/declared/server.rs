@@ -1,0 +1,175 @@
+//! `[server]`, `[[listen]]` and their logs.
+
+use super::{BODY_SIZE, HEADER_SIZE, LOG, POSITIVE, TEXTS, TIME, WAIT};
+use crate::config::key::{Default, Key, Kind, Table};
+
+pub(in crate::config) static SERVER: Table = Table {
+    title: "[server]",
+    doc: "What holds for the whole process. The keys of `[[listen]]` marked as shared may stand here as well, and are \
+          then the defaults of every listener.",
+    groups: &[
+        &[
+            Key::new(
+                "workers",
+                Kind::Either(&[Kind::Word(&["auto"]), Kind::Integer { min: 1, max: 1024 }]),
+                "Worker threads, each with its own event loop. `\"auto\"` is one per core.",
+            )
+            .or(Default::Text("auto")),
+            Key::new(
+                "max_connections",
+                Kind::Either(&[Kind::Word(&["auto"]), Kind::Integer { min: 1, max: u32::MAX as i64 }]),
+                "Connections from clients in all; more wait in the backlog. `\"auto\"` is as many as the limit on open \
+                 files leaves room for.",
+            )
+            .or(Default::Text("auto")),
+            Key::new(
+                "trusted_proxies",
+                TEXTS,
+                "Addresses and networks whose `X-Forwarded-For` and `X-Real-IP` are believed (`set_real_ip_from`).",
+            )
+            .or(Default::Words(&[])),
+            Key::new(
+                "error_log",
+                Kind::Either(&[Kind::Text, Kind::Table(&ERROR_LOG)]),
+                "Where errors are logged: a path, or a table.",
+            ),
+            Key::new(
+                "shutdown_timeout",
+                TIME,
+                "How long a graceful stop waits for requests under way (`worker_shutdown_timeout`). Zero waits \
+                 without end.",
+            )
+            .or(Default::Text("0s")),
+        ],
+        LISTENER_SHARED,
+    ],
+    open: false,
+};
+
+pub(in crate::config) static LISTEN: Table = Table {
+    title: "[[listen]]",
+    doc: "An address that clients connect to, and the bounds on them. At least one is needed.",
+    groups: &[
+        &[
+            Key::new(
+                "address",
+                Kind::Text,
+                "`127.0.0.1:8080`, `[::1]:8080`, `*:8080` or `8080` for all IPv4 addresses, `unix:/run/x.sock`. \
+                 The default port is 80.",
+            )
+            .required(),
+            Key::later("tls"),
+            Key::later("proxy_protocol"),
+            Key::later("http2"),
+            Key::later("http3"),
+        ],
+        LISTENER_SHARED,
+    ],
+    open: false,
+};
+
+/// Keys of `[[listen]]` whose defaults `[server]` may set.
+pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
+    Key::new(
+        "access_log",
+        LOG,
+        "Where requests are logged: a path, a table, or `false`. Without it, lines in the `combined` format go to the \
+         standard output.",
+    ),
+    Key::new(
+        "backlog",
+        Kind::Integer {
+            min: 1,
+            max: 65_535,
+        },
+        "Pending connections that the kernel keeps (`listen ... backlog`).",
+    )
+    .or(Default::Integer(511)),
+    Key::new(
+        "keepalive_timeout",
+        TIME,
+        "Idle time until a kept connection is closed. Zero turns keepalive off.",
+    )
+    .or(Default::Text("75s")),
+    Key::new(
+        "keepalive_requests",
+        POSITIVE,
+        "Requests on one connection.",
+    )
+    .or(Default::Integer(1000)),
+    Key::new(
+        "keepalive_time",
+        WAIT,
+        "Age at which a connection is closed after its current request.",
+    )
+    .or(Default::Text("1h")),
+    Key::new(
+        "client_header_timeout",
+        WAIT,
+        "Time for the whole request header.",
+    )
+    .or(Default::Text("60s")),
+    Key::new(
+        "client_body_timeout",
+        WAIT,
+        "Time between two reads of a request body.",
+    )
+    .or(Default::Text("60s")),
+    Key::new(
+        "send_timeout",
+        WAIT,
+        "Time between two writes to the client.",
+    )
+    .or(Default::Text("60s")),
+    Key::new(
+        "client_max_body_size",
+        BODY_SIZE,
+        "Largest request body. Zero is unlimited.",
+    )
+    .or(Default::Text("1m")),
+    Key::new(
+        "client_header_size",
+        HEADER_SIZE,
+        "Largest request line and header fields together (`large_client_header_buffers 4 8k`).",
+    )
+    .or(Default::Text("32k")),
+    Key::new(
+        "max_headers",
+        Kind::Integer {
+            min: 1,
+            max: 65_535,
+        },
+        "Header fields in one request.",
+    )
+    .or(Default::Integer(1000)),
+];
+
+pub(in crate::config) static ACCESS_LOG: Table = Table {
+    title: "access_log",
+    doc: "A path alone is the same as a table with only that `path`.",
+    groups: &[&[
+        Key::new("path", Kind::Text, "A file, `stdout` or `stderr`.").or(Default::Text("stdout")),
+        Key::new(
+            "format",
+            Kind::Text,
+            "`combined`, `json`, or a format of your own with nginx's variables: `\"$remote_addr $status\"`.",
+        )
+        .or(Default::Text("combined")),
+    ]],
+    open: false,
+};
+
+pub(in crate::config) static ERROR_LOG: Table = Table {
+    title: "error_log",
+    doc: "A path alone is the same as a table with only that `path`.",
+    groups: &[&[
+        Key::new("path", Kind::Text, "A file, `stdout` or `stderr`.").or(Default::Text("stderr")),
+        Key::new(
+            "level",
+            Kind::Word(&["error", "warn", "info", "debug"]),
+            "The least important level that is logged (nginx: `error`).",
+        )
+        .or(Default::Text("info")),
+    ]],
+    open: false,
+};

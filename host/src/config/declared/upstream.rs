@@ -1,0 +1,138 @@
+//! `[upstream.NAME]`, its servers and its policy.
+
+use super::{COUNT, HEADER_SIZE, POSITIVE, TIME, WAIT};
+use crate::config::key::{Default, Key, Kind, Table};
+
+pub(in crate::config) static UPSTREAM: Table = Table {
+    title: "[upstream.NAME]",
+    doc: "A group of servers and how to use them.",
+    groups: &[&[
+        Key::new(
+            "servers",
+            Kind::List(&Kind::Either(&[Kind::Text, Kind::Table(&UPSTREAM_SERVER)])),
+            "Addresses, or tables with an `address` and more. Names are resolved once, when the configuration is read; \
+             each of their addresses takes part.",
+        )
+        .required(),
+        Key::new(
+            "policy",
+            Kind::Either(&[Kind::Text, Kind::Table(&POLICY)]),
+            "What chooses the server: `round_robin`, `least_conn`, `ip_hash`, `hash`, `random`, `sticky` or the name of a \
+             `[plugin.NAME]`; a table where it takes settings.",
+        )
+        .or(Default::Text("round_robin")),
+        Key::new(
+            "keepalive",
+            Kind::Integer { min: 0, max: 65_535 },
+            "Idle connections kept per worker. Zero turns keepalive off.",
+        )
+        .or(Default::Integer(32)),
+        Key::new("keepalive_requests", POSITIVE, "Requests on one connection.")
+            .or(Default::Integer(1000)),
+        Key::new("keepalive_time", WAIT, "Age at which a connection is no longer reused.")
+            .or(Default::Text("1h")),
+        Key::new("keepalive_timeout", WAIT, "Idle time until a kept connection is closed.")
+            .or(Default::Text("60s")),
+        Key::new("connect_timeout", WAIT, "Time for a connection (`proxy_connect_timeout`).")
+            .or(Default::Text("60s")),
+        Key::new("send_timeout", WAIT, "Time between two writes (`proxy_send_timeout`).")
+            .or(Default::Text("60s")),
+        Key::new(
+            "read_timeout",
+            WAIT,
+            "Time between two reads (`proxy_read_timeout`), also of a tunnel such as WebSocket.",
+        )
+        .or(Default::Text("60s")),
+        Key::new(
+            "next_upstream",
+            Kind::Either(&[Kind::Word(&["off"]), Kind::List(&Kind::Word(&NEXT_CONDITIONS))]),
+            "When another server is asked (`proxy_next_upstream`).",
+        )
+        .or(Default::Words(&["error", "timeout"])),
+        Key::new(
+            "next_upstream_tries",
+            COUNT,
+            "Attempts in all, the first included. Zero is as many as there are servers not `down`.",
+        )
+        .or(Default::Integer(0)),
+        Key::new(
+            "next_upstream_timeout",
+            TIME,
+            "No new attempt begins later than this after the first. Zero is no such bound.",
+        )
+        .or(Default::Text("0s")),
+        Key::new(
+            "body_buffer_size",
+            Kind::Size { min: 0, max: 64 << 20 },
+            "Bytes of a request body kept for another attempt (`client_body_buffer_size`). A larger body is streamed.",
+        )
+        .or(Default::Text("16k")),
+        Key::new(
+            "response_header_size",
+            HEADER_SIZE,
+            "Largest status line and header fields together (nginx: `proxy_buffer_size`, 4 KiB).",
+        )
+        .or(Default::Text("32k")),
+        Key::later("tls"),
+        Key::later("health_check"),
+    ]],
+    open: false,
+};
+
+pub(in crate::config) const NEXT_CONDITIONS: [&str; 11] = [
+    "error",
+    "timeout",
+    "invalid_header",
+    "http_500",
+    "http_502",
+    "http_503",
+    "http_504",
+    "http_403",
+    "http_404",
+    "http_429",
+    "non_idempotent",
+];
+
+pub(in crate::config) static UPSTREAM_SERVER: Table = Table {
+    title: "servers",
+    doc: "One of an upstream's `servers`. An address alone is the same as a table with only that `address`.",
+    groups: &[&[
+        Key::new(
+            "address",
+            Kind::Text,
+            "`10.0.0.1:3000`, `[2001:db8::1]:3000`, `app.example:3000`, `unix:/run/app.sock`. The default port is 80.",
+        )
+        .required(),
+        Key::new("weight", Kind::Integer { min: 1, max: 65_535 }, "Share of the requests.")
+            .or(Default::Integer(1)),
+        Key::new("max_fails", COUNT, "Failures that take it out of rotation. Zero: none ever do.")
+            .or(Default::Integer(1)),
+        Key::new(
+            "fail_timeout",
+            TIME,
+            "In which failures add up, and for which it stays out of rotation. Whole seconds.",
+        )
+        .or(Default::Text("10s")),
+        Key::new("max_conns", COUNT, "Requests in progress at most, in all workers. Zero is unlimited.")
+            .or(Default::Integer(0)),
+        Key::new(
+            "backup",
+            Kind::Boolean,
+            "Only asked when no other server is left. Not with `hash`, `ip_hash` and `random`.",
+        )
+        .or(Default::Boolean(false)),
+        Key::new("down", Kind::Boolean, "Out of rotation, but keeps its place in a hash.")
+            .or(Default::Boolean(false)),
+        Key::new("route", Kind::Text, "The value that names this server, for `sticky`.")
+            .or(Default::Text("")),
+    ]],
+    open: false,
+};
+
+pub(in crate::config) static POLICY: Table = Table {
+    title: "policy",
+    doc: "A policy and its settings. A name alone is the same as a table with only that `plugin`. All other keys are the \
+          policy's own settings, and it checks them.",
+    groups: &[&[Key::new("plugin", Kind::Text, "The policy's name.").required()]],
+    open: true,
+};

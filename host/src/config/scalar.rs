@@ -1,0 +1,143 @@
+//! Single values against the kind that their key declares: numbers, durations, sizes, words.
+
+use std::time::Duration;
+
+use super::key::Kind;
+use super::problem::{Problem, Problems, listing, suggestion};
+use super::tree::{Node, Value};
+use super::units;
+
+/// Notes that a value is not of its kind, and how it is written instead.
+pub(super) fn wrong_type(node: &Node, name: &str, kind: &Kind, problems: &Problems) {
+    if matches!(node.value, Value::Unusable) {
+        return;
+    }
+    let message = format!(
+        "`{name}` must be {}, not {}",
+        kind.expected(),
+        node.type_name()
+    );
+    let hint = match (&node.value, kind) {
+        (Value::Integer(number), Kind::Duration { .. }) if *number >= 0 => {
+            Some(format!(r#"for seconds write `"{number}s"`"#))
+        }
+        (Value::Boolean(_), Kind::Text) => None,
+        (Value::Integer(number), Kind::Text) => Some(format!(r#"write `"{number}"`"#)),
+        (Value::Text(_), Kind::Boolean | Kind::Integer { .. }) => {
+            Some("write it without quotes".to_owned())
+        }
+        (Value::Table(_), Kind::List(Kind::Table(table))) => {
+            Some(format!("write `{}` with two brackets", table.title))
+        }
+        _ => kind.notation().map(str::to_owned),
+    };
+    let problem = Problem::new(&node.place, message);
+    problems.add(match hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    });
+}
+
+/// An integer within the bounds of its kind.
+pub(super) fn integer(node: &Node, name: &str, kind: &Kind, problems: &Problems) -> Option<i64> {
+    let Kind::Integer { min, max } = kind else {
+        return None;
+    };
+    let value = match &node.value {
+        Value::Integer(value) => *value,
+        Value::Environment(text) if text.parse::<i64>().is_ok() => text.parse().unwrap_or_default(),
+        _ => {
+            wrong_type(node, name, kind, problems);
+            return None;
+        }
+    };
+    if !(*min..=*max).contains(&value) {
+        let message = format!("`{name}` must be from {min} to {max}, not {value}");
+        problems.add(Problem::new(&node.place, message));
+        return None;
+    }
+    Some(value)
+}
+
+/// A duration within the bounds of its kind.
+pub(super) fn duration(
+    node: &Node,
+    name: &str,
+    kind: &Kind,
+    problems: &Problems,
+) -> Option<Duration> {
+    let Kind::Duration { min, max } = kind else {
+        return None;
+    };
+    let written = match &node.value {
+        // Zero needs no unit.
+        Value::Integer(0) => Ok(Duration::ZERO),
+        Value::Text(text) | Value::Environment(text) => units::duration(text),
+        _ => {
+            wrong_type(node, name, kind, problems);
+            return None;
+        }
+    };
+    let (min, max) = (Duration::from_millis(*min), Duration::from_millis(*max));
+    match written {
+        Ok(value) if (min..=max).contains(&value) => Some(value),
+        Ok(value) => {
+            let [min, max, value] = [min, max, value].map(units::duration_text);
+            let message = format!(r#"`{name}` must be from "{min}" to "{max}", not "{value}""#);
+            problems.add(Problem::new(&node.place, message));
+            None
+        }
+        Err(message) => {
+            note(node, message, kind, problems);
+            None
+        }
+    }
+}
+
+/// Bytes within the bounds of their kind.
+pub(super) fn size(node: &Node, name: &str, kind: &Kind, problems: &Problems) -> Option<u64> {
+    let Kind::Size { min, max } = kind else {
+        return None;
+    };
+    let written = match &node.value {
+        Value::Integer(bytes) => {
+            u64::try_from(*bytes).map_err(|_| format!("`{bytes}` is not a size"))
+        }
+        Value::Text(text) | Value::Environment(text) => units::size(text),
+        _ => {
+            wrong_type(node, name, kind, problems);
+            return None;
+        }
+    };
+    match written {
+        Ok(bytes) if (*min..=*max).contains(&bytes) => Some(bytes),
+        Ok(bytes) => {
+            let [min, max, bytes] = [*min, *max, bytes].map(units::size_text);
+            let message = format!(r#"`{name}` must be from "{min}" to "{max}", not "{bytes}""#);
+            problems.add(Problem::new(&node.place, message));
+            None
+        }
+        Err(message) => {
+            note(node, message, kind, problems);
+            None
+        }
+    }
+}
+
+/// Notes what is wrong with the notation of a value.
+fn note(node: &Node, message: String, kind: &Kind, problems: &Problems) {
+    let problem = Problem::new(&node.place, message);
+    problems.add(match kind.notation() {
+        Some(notation) => problem.hint(notation),
+        None => problem,
+    });
+}
+
+/// A word that is none of those possible.
+pub(super) fn unknown_word(node: &Node, name: &str, word: &str, words: &[&str]) -> Problem {
+    let problem = Problem::new(&node.place, format!("unknown `{word}` in `{name}`"));
+    match suggestion(word, words.iter().copied(), "") {
+        hint if hint.starts_with("did you mean") => problem.hint(hint),
+        _ => problem.hint(format!("possible are {}", listing(words))),
+    }
+}

@@ -1,0 +1,359 @@
+//! Configurations by example: `tests/config/invalid/*.toml` with the whole report that each must give, and
+//! `tests/config/valid/*.toml`, which must survive being shown and read again.
+//!
+//! `WAYPOST_BLESS=1 cargo test` writes the reports anew: read the difference before you commit it.
+
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use waypost::config;
+use waypost::config::machine::Machine;
+use waypost::config::model::{Action, Address, Config, PathPattern};
+use waypost::config::problem::{Place, Problem};
+
+/// Files are real; names and the environment are the same everywhere.
+struct SameEverywhere;
+
+impl Machine for SameEverywhere {
+    fn variable(&self, name: &str) -> Option<String> {
+        let value = match name {
+            "WORKERS" => "3",
+            "PORT" => "3000",
+            "ZERO" => "0",
+            "NOT_A_NUMBER" => "many",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        match host {
+            "app.example" => Ok(vec![
+                ([10, 0, 0, 2], port).into(),
+                ([10, 0, 0, 1], port).into(),
+            ]),
+            _ => Err(io::Error::other("name or service not known")),
+        }
+    }
+}
+
+/// Reads nothing but the text it is given.
+struct NoFiles;
+
+impl Machine for NoFiles {
+    fn variable(&self, name: &str) -> Option<String> {
+        SameEverywhere.variable(name)
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        SameEverywhere.resolve(host, port)
+    }
+
+    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn list(&self, _: &Path) -> io::Result<Vec<String>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new("../tests/config").join(name)
+}
+
+/// The cases of a folder; a folder without any is a mistake of this file.
+fn cases(name: &str) -> Vec<PathBuf> {
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(folder(name))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty(), "no case in {}", folder(name).display());
+    cases
+}
+
+fn report(problems: &[Problem], folder: &Path) -> String {
+    let text: String = problems
+        .iter()
+        .map(|problem| format!("{problem}\n\n"))
+        .collect();
+    let prefix = format!("{}/", folder.display());
+    text.trim_end().replace(&prefix, "") + "\n"
+}
+
+#[test]
+fn every_invalid_configuration_gives_its_whole_report() {
+    let mut wrong = Vec::new();
+    for case in cases("invalid") {
+        let report = match config::load_on(&case, &SameEverywhere) {
+            Ok(_) => "valid\n".to_owned(),
+            Err(problems) => report(&problems, &folder("invalid")),
+        };
+        assert_ne!(report, "valid\n", "{}", case.display());
+        let expected = case.with_extension("txt");
+        if std::env::var_os("WAYPOST_BLESS").is_some() {
+            std::fs::write(&expected, &report).unwrap();
+        }
+        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+        if report != expected {
+            wrong.push(format!(
+                "=== {}: expected\n{expected}\n=== but was\n{report}",
+                case.display()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_report_belongs_to_a_case() {
+    for entry in std::fs::read_dir(folder("invalid")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "txt") {
+            assert!(path.with_extension("toml").exists(), "{}", path.display());
+        }
+    }
+}
+
+fn valid(case: &Path) -> Config {
+    config::load_on(case, &SameEverywhere)
+        .unwrap_or_else(|problems| panic!("{}", report(&problems, Path::new(""))))
+}
+
+/// All that a configuration means, places aside.
+fn meaning(mut config: Config) -> String {
+    for upstream in &mut config.upstreams {
+        upstream.policy.place.policy = Place::default();
+        for (_, place) in &mut upstream.policy.place.keys {
+            *place = Place::default();
+        }
+        for server in &mut upstream.servers {
+            server.place = Place::default();
+        }
+    }
+    for plugin in &mut config.plugins {
+        plugin.place = Place::default();
+    }
+    format!("{config:#?}")
+}
+
+#[test]
+fn what_is_shown_means_the_same_when_read_again() {
+    for case in cases("valid") {
+        let config = valid(&case);
+        let shown = config::show(&config);
+        let again = config::parse_on(&shown, Path::new("shown.toml"), &SameEverywhere)
+            .unwrap_or_else(|problems| panic!("{shown}\n{}", report(&problems, Path::new(""))));
+        assert_eq!(config::show(&again), shown);
+        assert_eq!(meaning(again), meaning(config), "{}", case.display());
+    }
+}
+
+#[test]
+fn every_default_is_shown() {
+    let shown = config::show(&valid(&folder("valid").join("minimal.toml")));
+    let expected = folder("shown").join("minimal.toml");
+    if std::env::var_os("WAYPOST_BLESS").is_some() {
+        std::fs::write(&expected, &shown).unwrap();
+    }
+    assert_eq!(shown, std::fs::read_to_string(expected).unwrap());
+}
+
+#[test]
+fn a_file_means_what_it_says() {
+    let config = valid(&folder("valid").join("everything.toml"));
+
+    assert_eq!(config.server.workers, 3);
+    let [first, second, _] = config.listeners.as_slice() else {
+        panic!("three listeners")
+    };
+    assert_eq!(first.keepalive_timeout.as_secs(), 0);
+    assert_eq!(
+        second.keepalive_timeout.as_secs(),
+        10,
+        "[server] has the listeners' defaults"
+    );
+    assert_eq!(
+        second.send_timeout.as_secs(),
+        7,
+        "an included file may have them too"
+    );
+    assert_eq!(
+        (first.client_max_body_size, second.client_max_body_size),
+        (Some(10 << 20), None)
+    );
+    assert!(second.access_log.is_none());
+
+    let names: Vec<&str> = config
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.name.as_str())
+        .collect();
+    let implicit = ["unix:/run/php.sock", "app.example:3000"];
+    assert_eq!(names[..3], ["backend", "spare", "127.0.0.1:4000"]);
+    assert_eq!(
+        names[3..],
+        implicit,
+        "one for each address, after those with a name"
+    );
+    let backend = &config.upstreams[0];
+    let addresses = [([10, 0, 0, 2], 80), ([10, 0, 0, 1], 80)];
+    let addresses = addresses.map(|address| Address::Tcp(address.into()));
+    assert_eq!(
+        backend.servers[0].addresses, addresses,
+        "in the resolver's order"
+    );
+    assert_eq!(
+        backend.servers[4].spelling, "10.0.0.9",
+        "lists of included files are appended"
+    );
+    assert_eq!(
+        backend.policy.settings.to_string(),
+        r#"{"key":"$request_uri","consistent":true,"nested":{"odd key":[1,2.5,{"a":"b"}]}}"#
+    );
+
+    let hosts: Vec<String> = config
+        .routes
+        .iter()
+        .map(|route| route.host.spelling())
+        .collect();
+    assert_eq!(
+        hosts[..6],
+        [
+            "",
+            "example.com",
+            "example.org",
+            "*.example.org",
+            "www.example.*",
+            "~^(?<sub>.+)\\.example\\.net$"
+        ]
+    );
+    assert_eq!(config.routes[1].listeners, [1]);
+    let with_uri = &config.routes[6];
+    assert!(matches!(&with_uri.path, PathPattern::PrefixNoRegex(path) if path == "/static/"));
+    assert!(matches!(&with_uri.action,
+        Action::Proxy(proxy) if proxy.upstream == 0 && proxy.uri.as_deref() == Some("/files/")));
+    let redirect = config.routes.iter().find_map(|route| match &route.action {
+        Action::Return(answer) if answer.location.is_some() => Some(answer.status),
+        _ => None,
+    });
+    assert_eq!(redirect, Some(302), "a location without a status");
+    assert!(config.plugins[0].file.is_absolute());
+    assert!(
+        config.plugins[0]
+            .file
+            .ends_with("tests/config/valid/plugins/mine.wasm")
+    );
+}
+
+#[test]
+fn a_policys_own_problem_is_reported_at_the_line_of_its_setting() {
+    let config = valid(&folder("valid").join("everything.toml"));
+    let place = &config.upstreams[0].policy.place;
+    let column = |key: &str| {
+        let problem = place.problem(key, "no good");
+        assert_eq!(problem.place.line, 36);
+        (problem.place.column, problem.place.key)
+    };
+    assert_eq!(
+        column("key"),
+        (35, "upstream.backend.policy.key".to_owned())
+    );
+    assert_eq!(
+        column("consistent"),
+        (64, "upstream.backend.policy.consistent".to_owned())
+    );
+    let nested = "upstream.backend.policy.nested.\"odd key\"[2].a".to_owned();
+    assert_eq!(column("nested.\"odd key\"[2].a"), (108, nested));
+    assert_eq!(
+        column("nested.gone"),
+        column("nested"),
+        "what is missing is missing in its table"
+    );
+    assert_eq!(column("gone"), (10, "upstream.backend.policy".to_owned()));
+    assert_eq!(column(""), column("gone"));
+}
+
+#[test]
+fn the_reference_in_the_documentation_is_not_stale() {
+    const BEGIN: &str =
+        "<!-- reference: made by WAYPOST_BLESS=1 cargo test -p waypost --test config_cases -->\n";
+    const END: &str = "<!-- end of reference -->\n";
+    let path = "../docs/configuration.md";
+    let text = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (present, after) = rest.split_once(END).unwrap();
+    let reference = format!("\n{}", config::reference());
+    if std::env::var_os("WAYPOST_BLESS").is_some() {
+        std::fs::write(path, format!("{before}{BEGIN}{reference}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(
+            present, reference,
+            "run with WAYPOST_BLESS=1 to write it anew"
+        );
+    }
+}
+
+/// Every case there is, as the stuff that hostile files are made of.
+fn texts() -> Vec<String> {
+    let all = cases("valid").into_iter().chain(cases("invalid"));
+    all.map(|path| std::fs::read_to_string(path).unwrap())
+        .collect()
+}
+
+fn read(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(config) = config::parse_on(&text, Path::new("mutated.toml"), &NoFiles) {
+        let shown = config::show(&config);
+        let again = config::parse_on(&shown, Path::new("mutated.toml"), &NoFiles);
+        let again = again
+            .unwrap_or_else(|problems| panic!("{shown}\n{}", report(&problems, Path::new(""))));
+        assert_eq!(meaning(again), meaning(config));
+    }
+}
+
+proptest! {
+    // A failure that matters becomes a case above.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_bytes_never_panic_the_loader(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        read(&bytes);
+    }
+
+    #[test]
+    fn mutated_files_never_panic_the_loader_and_survive_being_shown(
+        case in any::<prop::sample::Index>(),
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0_usize..6, "[ -~\n]{0,4}"), 0..4),
+    ) {
+        let texts = texts();
+        let mut bytes = case.get(&texts).clone().into_bytes();
+        for (at, removed, inserted) in cuts {
+            let at = at.index(bytes.len() + 1);
+            let end = (at + removed).min(bytes.len());
+            bytes.splice(at..end, inserted.into_bytes());
+        }
+        read(&bytes);
+    }
+
+    #[test]
+    fn lines_of_several_files_thrown_together_never_panic_the_loader(
+        picks in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..30),
+    ) {
+        let texts = texts();
+        let line = |(case, line): &(prop::sample::Index, prop::sample::Index)| {
+            let lines: Vec<&str> = case.get(&texts).lines().collect();
+            if lines.is_empty() { String::new() } else { format!("{}\n", line.get(&lines)) }
+        };
+        read(picks.iter().map(line).collect::<String>().as_bytes());
+    }
+}
