@@ -1,0 +1,192 @@
+//! `hash`: an endpoint by a key of your choice, so that a URL, a user or a tenant stays on its server
+//! (`ngx_http_upstream_hash_module.c`).
+//!
+//! Plain, compatible with Cache::Memcached: quick and even, but nearly every key moves when a server comes or goes. With
+//! `consistent = true` a ring ([`ring`]), compatible with Cache::Memcached::Fast: only the keys of that server move. An empty
+//! key, and a key whose endpoints were no candidates 20 times over, fall back to turns by weight. Nothing here depends on
+//! other requests, so each worker has an instance; the exchange keeps where a retry goes on.
+
+mod crc32;
+mod ring;
+
+use waypost_sdk::{
+    Endpoint, Exchange, Failures, Pick, Policy, Scope, Settings, SettingsError, SmoothWeighted,
+    Template,
+};
+
+use crc32::Crc32;
+use ring::Ring;
+
+/// Endpoints that were no candidates, per exchange, before turns take over.
+const TRIES: u64 = 20;
+
+/// Requests by key.
+pub struct Hash {
+    key: Template,
+    turns: SmoothWeighted,
+    table: Table,
+}
+
+/// What a key is looked up in.
+enum Table {
+    Plain { weights: Vec<u32> },
+    Consistent(Ring),
+}
+
+/// Where the exchange stands: the hash of the last evaluation (plain) or the ring's point (consistent), how often the key was
+/// hashed, and the tries. Starts at all zeros, which is also the memo of an exchange that was not hashed yet.
+#[derive(Clone, Copy)]
+struct Walk {
+    hash: u32,
+    rehash: u16,
+    tries: u64,
+}
+
+impl Walk {
+    fn recall(exchange: Exchange) -> Self {
+        let memo = exchange.memo();
+        Walk {
+            hash: memo as u32,
+            rehash: (memo >> 32) as u16,
+            tries: memo >> 48,
+        }
+    }
+
+    fn keep(self, exchange: Exchange) {
+        exchange.set_memo(self.tries << 48 | u64::from(self.rehash) << 32 | u64::from(self.hash));
+    }
+}
+
+impl Policy for Hash {
+    fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
+        let key = settings
+            .text("key")?
+            .ok_or_else(|| settings.missing("key"))?;
+        let key = Template::parse(&key).map_err(|message| settings.error("key", &message))?;
+        let consistent = settings.flag("consistent")?;
+        settings.finish()?;
+        let table = if consistent {
+            Table::Consistent(Ring::default())
+        } else {
+            Table::Plain {
+                weights: Vec::new(),
+            }
+        };
+        Ok(Hash {
+            key,
+            turns: SmoothWeighted::default(),
+            table,
+        })
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Worker
+    }
+
+    fn update(&mut self, endpoints: Vec<Endpoint>) {
+        self.turns.update(&endpoints);
+        match &mut self.table {
+            Table::Plain { weights } => {
+                *weights = endpoints.iter().map(|endpoint| endpoint.weight).collect()
+            }
+            Table::Consistent(ring) => *ring = Ring::new(&endpoints),
+        }
+    }
+
+    fn pick(&mut self, pick: &Pick) -> Option<usize> {
+        if self.turns.len() < 2 {
+            return self.turns.pick(pick.candidates());
+        }
+        let key = self.key.render(pick.request());
+        let first = pick.attempt == 0;
+        let mut walk = if first {
+            Walk {
+                hash: 0,
+                rehash: 0,
+                tries: 0,
+            }
+        } else {
+            Walk::recall(pick.exchange())
+        };
+        let choice = if key.is_empty() || walk.tries > TRIES {
+            None
+        } else {
+            match &self.table {
+                Table::Plain { weights } => {
+                    plain(weights, self.turns.total_weight(), &key, &mut walk, pick)
+                }
+                Table::Consistent(ring) => consistent(ring, &mut self.turns, &key, &mut walk, pick),
+            }
+        };
+        walk.keep(pick.exchange());
+        choice.or_else(|| self.turns.pick(pick.candidates()))
+    }
+}
+
+/// `((crc32([REHASH] KEY) >> 16) & 0x7fff) + PREVIOUS`, REHASH left out the first time, until a candidate's share is hit.
+fn plain(weights: &[u32], total: u64, key: &[u8], walk: &mut Walk, pick: &Pick) -> Option<usize> {
+    while walk.tries <= TRIES {
+        let mut crc = Crc32::default();
+        if walk.rehash > 0 {
+            crc.add(walk.rehash.to_string().as_bytes());
+        }
+        crc.add(key);
+        walk.hash = walk.hash.wrapping_add(crc.value() >> 16 & 0x7fff);
+        walk.rehash += 1;
+        let index = share(weights, u64::from(walk.hash) % total)?;
+        if pick.candidates().contains(index) {
+            return Some(index);
+        }
+        walk.tries += 1;
+    }
+    None
+}
+
+/// The endpoint whose share of the total weight this point falls into.
+fn share(weights: &[u32], mut point: u64) -> Option<usize> {
+    weights.iter().position(|&weight| {
+        let inside = point < u64::from(weight);
+        point = point.wrapping_sub(u64::from(weight));
+        inside
+    })
+}
+
+/// The key's point on the ring, then the next ones, until one's server has a candidate. A server name may stand for several
+/// endpoints: they take turns.
+fn consistent(
+    ring: &Ring,
+    turns: &mut SmoothWeighted,
+    key: &[u8],
+    walk: &mut Walk,
+    pick: &Pick,
+) -> Option<usize> {
+    if walk.rehash == 0 {
+        walk.hash = ring.find(Crc32::of(key));
+        walk.rehash = 1;
+    }
+    while walk.tries <= TRIES {
+        let mut round = turns.round();
+        for &index in ring.endpoints_at(walk.hash) {
+            if pick.candidates().contains(index) {
+                round.join(index);
+            }
+        }
+        if let Some(index) = round.finish() {
+            return Some(index);
+        }
+        walk.hash += 1;
+        walk.tries += 1;
+    }
+    None
+}
+
+impl Failures for Hash {
+    fn failed(&mut self, index: usize) {
+        self.turns.failed(index);
+    }
+}
+
+waypost_sdk::export!(Hash, failures);
+
+#[cfg(test)]
+mod tests;

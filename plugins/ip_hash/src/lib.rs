@@ -1,0 +1,125 @@
+//! `ip_hash`: an endpoint by the client's network, so that a client stays on its server
+//! (`ngx_http_upstream_ip_hash_module.c`).
+//!
+//! The key is the first three bytes of an IPv4 address, all sixteen of an IPv6 address, three zeros for a unix socket. A retry
+//! goes on hashing where the attempt before it stopped, and after 20 endpoints that were no candidates the choice falls back to
+//! turns by weight. Nothing here depends on other requests, so each worker has an instance; the exchange keeps the state.
+
+use waypost_sdk::{
+    Endpoint, Exchange, Failures, Pick, Policy, Scope, Settings, SettingsError, SmoothWeighted,
+};
+
+/// Endpoints that were no candidates, per exchange, before turns take over.
+const TRIES: u64 = 20;
+
+/// Clients by network.
+pub struct IpHash {
+    turns: SmoothWeighted,
+    weights: Vec<u32>,
+}
+
+/// Where the exchange stands.
+struct Walk {
+    /// Below 6271, always.
+    hash: u64,
+    tries: u64,
+}
+
+impl Walk {
+    const START: u64 = 89;
+
+    /// The memo holds the tries above the hash. 0, from before the first pick, is never written: no try has been made, but the
+    /// hash of `START` and of any key after it may be 0, hence the mark above both.
+    fn recall(exchange: Exchange) -> Self {
+        match exchange.memo() {
+            0 => Walk {
+                hash: Self::START,
+                tries: 0,
+            },
+            memo => Walk {
+                hash: memo & 0xffff,
+                tries: memo >> 16 & 0xff,
+            },
+        }
+    }
+
+    fn keep(&self, exchange: Exchange) {
+        exchange.set_memo(1 << 32 | self.tries << 16 | self.hash);
+    }
+}
+
+impl Policy for IpHash {
+    fn configure(settings: Settings) -> Result<Self, SettingsError> {
+        settings.finish()?;
+        Ok(IpHash {
+            turns: SmoothWeighted::default(),
+            weights: Vec::new(),
+        })
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Worker
+    }
+
+    fn update(&mut self, endpoints: Vec<Endpoint>) {
+        self.turns.update(&endpoints);
+        self.weights = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+    }
+
+    fn pick(&mut self, pick: &Pick) -> Option<usize> {
+        if self.weights.len() < 2 {
+            return self.turns.pick(pick.candidates());
+        }
+        let exchange = pick.exchange();
+        let mut walk = if pick.attempt == 0 {
+            Walk {
+                hash: Walk::START,
+                tries: 0,
+            }
+        } else {
+            Walk::recall(exchange)
+        };
+        let address = pick.request().client_address();
+        let key = match address.len() {
+            4 => &address[..3],
+            16 => &address[..],
+            _ => &[0; 3],
+        };
+        while walk.tries <= TRIES {
+            for byte in key {
+                walk.hash = (walk.hash * 113 + u64::from(*byte)) % 6271;
+            }
+            let index = self.at(walk.hash % self.turns.total_weight())?;
+            if pick.candidates().contains(index) {
+                walk.keep(exchange);
+                return Some(index);
+            }
+            walk.tries += 1;
+        }
+        walk.keep(exchange);
+        self.turns.pick(pick.candidates())
+    }
+}
+
+impl IpHash {
+    /// The endpoint whose share of the total weight this point falls into.
+    fn at(&self, mut point: u64) -> Option<usize> {
+        self.weights.iter().position(|&weight| {
+            let weight = u64::from(weight);
+            let inside = point < weight;
+            point = point.wrapping_sub(weight);
+            inside
+        })
+    }
+}
+
+impl Failures for IpHash {
+    fn failed(&mut self, index: usize) {
+        self.turns.failed(index);
+    }
+}
+
+waypost_sdk::export!(IpHash, failures);
+
+#[cfg(test)]
+mod tests;

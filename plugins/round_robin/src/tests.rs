@@ -1,0 +1,100 @@
+//! What a user may rely on, most of it recorded from a running nginx.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use serde_json::Value;
+use waypost_sdk::testing::{Request, Upstream, endpoint};
+
+use super::RoundRobin;
+
+fn weighted<const N: usize>(weights: [u32; N]) -> Upstream<RoundRobin> {
+    let servers = weights
+        .into_iter()
+        .enumerate()
+        .map(|(i, weight)| endpoint(&format!("10.0.0.{i}:80")).weight(weight));
+    Upstream::new("{}", servers).unwrap()
+}
+
+#[test]
+fn weights_5_1_1_take_turns_as_in_nginx() {
+    let vectors: Value =
+        serde_json::from_str(include_str!("../../../tests/nginx/vectors.json")).unwrap();
+    let recorded = vectors["wrr_5_1_1"].as_str().unwrap();
+    let chosen: String = weighted([5, 1, 1])
+        .picks(recorded.len())
+        .into_iter()
+        .map(|index| (index.unwrap() + 1).to_string())
+        .collect();
+    assert_eq!(chosen, recorded);
+}
+
+#[test]
+fn equal_servers_get_equal_shares() {
+    let chosen = weighted([1, 1, 1]).picks(9);
+    assert_eq!(chosen, [0, 1, 2, 0, 1, 2, 0, 1, 2].map(Some));
+}
+
+#[test]
+fn a_server_out_of_rotation_is_passed_over_and_the_others_keep_their_shares() {
+    let mut upstream = weighted([5, 1, 1]);
+    upstream.rotate_out(0);
+    assert_eq!(upstream.picks(4), [1, 2, 1, 2].map(Some));
+}
+
+#[test]
+fn a_retry_goes_elsewhere() {
+    let mut upstream = weighted([5, 1]);
+    let mut exchange = upstream.exchange(Request::get("/"));
+    assert_eq!(
+        [exchange.pick(), exchange.pick(), exchange.pick()],
+        [Some(0), Some(1), None]
+    );
+}
+
+#[test]
+fn a_failing_server_loses_weight_over_max_fails_and_wins_it_back_turn_by_turn() {
+    let servers = [
+        endpoint("a:80").weight(6).max_fails(3),
+        endpoint("b:80").weight(1),
+    ];
+    let mut upstream = Upstream::<RoundRobin>::new("{}", servers).unwrap();
+    for _ in 0..3 {
+        upstream.failed(0);
+    }
+    // Effective weights 0, 1; then 1, 1; 2, 1; 3, 1; 4, 1; 5, 1; and 6, 1 again. By hand after ngx_http_upstream_get_peer.
+    assert_eq!(upstream.picks(8), [1, 0, 0, 1, 0, 0, 0, 0].map(Some));
+}
+
+#[test]
+fn max_fails_0_costs_no_weight() {
+    let servers = [endpoint("a:80").weight(3).max_fails(0), endpoint("b:80")];
+    let mut upstream = Upstream::<RoundRobin>::new("{}", servers).unwrap();
+    upstream.failed(0);
+    assert_eq!(upstream.picks(4), [0, 0, 1, 0].map(Some));
+}
+
+#[test]
+fn a_fleet_of_many_words_takes_turns_too() {
+    let mut upstream = Upstream::<RoundRobin>::of("{}", 200);
+    upstream.rotate_out(130);
+    let expected: Vec<_> = (0..200).filter(|&index| index != 130).map(Some).collect();
+    assert_eq!(upstream.picks(199), expected);
+}
+
+#[test]
+fn a_server_added_meanwhile_does_not_disturb_the_turns_of_the_others() {
+    let mut upstream = Upstream::<RoundRobin>::of("{}", 3);
+    assert_eq!(upstream.pick(), Some(0));
+    upstream.update((0..4).map(|i| endpoint(&format!("10.0.0.{i}:80"))));
+    assert_eq!(upstream.picks(3), [1, 2, 3].map(Some));
+}
+
+#[test]
+fn settings_are_refused_because_there_are_none() {
+    let error = Upstream::<RoundRobin>::new(r#"{"weight": 3}"#, [])
+        .err()
+        .unwrap();
+    assert_eq!(
+        (error.key.as_str(), error.message.as_str()),
+        ("weight", "unknown key `weight`; it takes none")
+    );
+}

@@ -1,0 +1,192 @@
+//! Sessions learned from responses: which server a session was created on, or last served by.
+//!
+//! A session is learned when the attempt that created it has ended (nginx, without its option `header`, does the same). The
+//! table is bounded: 4,000 sessions for each megabyte of `zone`, and the one that was quiet longest makes room. Sessions live in
+//! this instance, and are lost with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use waypost_sdk::{Done, Ending, Pick, Settings, SettingsError};
+
+use crate::{first_value, variables};
+
+/// As nginx's documentation promises for a 64-bit platform; a session takes about 100 bytes here.
+const SESSIONS_PER_MEGABYTE: u64 = 4000;
+
+/// More would not fit into the 16 MiB that a plugin has unless its limit was raised.
+const LARGEST_ZONE: u64 = 32 << 20;
+
+/// As nginx's: eight pages.
+const SMALLEST_ZONE: u64 = 32 << 10;
+
+/// The sessions, and where their ids are found.
+pub(crate) struct Learn {
+    /// Variables that hold the id of a new session: of the response, mostly.
+    create: Vec<String>,
+    /// Variables that hold the id of an existing session: of the request.
+    lookup: Vec<String>,
+    sessions: Sessions,
+}
+
+/// The MD5 of a session's id: an id may be of any length.
+type Key = [u8; 16];
+
+struct Sessions {
+    timeout_us: u64,
+    capacity: usize,
+    by_key: BTreeMap<Key, Session>,
+    by_age: BTreeSet<(u64, Key)>,
+}
+
+struct Session {
+    server: Rc<str>,
+    last_us: u64,
+}
+
+impl Learn {
+    /// Reads the table `learn`.
+    pub(crate) fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
+        let create = variables(&mut settings, "create")?;
+        let lookup = variables(&mut settings, "lookup")?;
+        let timeout = settings
+            .duration("timeout")?
+            .unwrap_or(std::time::Duration::from_secs(600));
+        let zone = settings
+            .size("zone")?
+            .ok_or_else(|| settings.missing("zone"))?;
+        for (key, names) in [("create", &create), ("lookup", &lookup)] {
+            if names.is_empty() {
+                return Err(settings.missing(key));
+            }
+        }
+        if timeout.is_zero() {
+            return Err(settings.error("timeout", "`timeout` must be longer than nothing"));
+        }
+        if !(SMALLEST_ZONE..=LARGEST_ZONE).contains(&zone) {
+            return Err(settings.error(
+                "zone",
+                "`zone` must be between \"32k\" and \"32m\": 4,000 sessions a megabyte",
+            ));
+        }
+        settings.finish()?;
+        let sessions = Sessions {
+            timeout_us: timeout.as_micros() as u64,
+            capacity: (zone * SESSIONS_PER_MEGABYTE >> 20) as usize,
+            by_key: BTreeMap::new(),
+            by_age: BTreeSet::new(),
+        };
+        Ok(Learn {
+            create,
+            lookup,
+            sessions,
+        })
+    }
+
+    /// The id of the server that the request's session is bound to.
+    pub(crate) fn server_of(&self, pick: &Pick) -> Option<Rc<str>> {
+        // `done` brings no clock: the time of the pick plus the time that the attempt took is as good.
+        pick.exchange().set_memo(pick.now_us);
+        let id = first_value(&self.lookup, pick.request())?;
+        self.sessions.find(&md5::compute(id).0, pick.now_us)
+    }
+
+    /// Learns from a response, or notes that a session is in use.
+    pub(crate) fn done(&mut self, done: &Done, server: &Rc<str>) {
+        match done.outcome.ending {
+            Ending::Completed | Ending::Abandoned => {}
+            Ending::Failed | Ending::PassedOver => return,
+        }
+        let now_us = done.exchange().memo() + u64::from(done.outcome.total_us);
+        let created = self
+            .create
+            .iter()
+            .filter_map(|name| response_variable(done, name))
+            .find(|value| !value.is_empty());
+        if let Some(id) = created {
+            self.sessions.bind(md5::compute(id).0, server, now_us);
+        } else if let Some(id) = first_value(&self.lookup, done.request()) {
+            let key = md5::compute(id).0;
+            if self.sessions.by_key.contains_key(&key) {
+                self.sessions.bind(key, server, now_us);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Learn {
+    /// How many sessions are remembered.
+    pub(crate) fn count(&self) -> usize {
+        self.sessions.by_key.len()
+    }
+}
+
+impl Sessions {
+    fn find(&self, key: &Key, now_us: u64) -> Option<Rc<str>> {
+        let session = self.by_key.get(key)?;
+        (session.last_us + self.timeout_us > now_us).then(|| Rc::clone(&session.server))
+    }
+
+    fn bind(&mut self, key: Key, server: &Rc<str>, now_us: u64) {
+        let session = Session {
+            server: Rc::clone(server),
+            last_us: now_us,
+        };
+        if let Some(old) = self.by_key.insert(key, session) {
+            self.by_age.remove(&(old.last_us, key));
+        }
+        self.by_age.insert((now_us, key));
+        while let Some(&(last_us, oldest)) = self.by_age.first()
+            && (last_us + self.timeout_us <= now_us || self.by_key.len() > self.capacity)
+        {
+            self.by_age.pop_first();
+            self.by_key.remove(&oldest);
+        }
+    }
+}
+
+/// `$upstream_cookie_*` and `$upstream_http_*` from the response at hand; anything else is a variable of the request.
+fn response_variable(done: &Done, name: &str) -> Option<Vec<u8>> {
+    if let Some(cookie) = name.strip_prefix("upstream_cookie_") {
+        let headers = done.response().header("set-cookie");
+        return headers
+            .iter()
+            .find_map(|header| cookie_value(header, cookie))
+            .map(<[u8]>::to_vec);
+    }
+    if let Some(header) = name.strip_prefix("upstream_http_") {
+        let values = done.response().header(&header.replace('_', "-"));
+        return (!values.is_empty()).then(|| values.join(b", ".as_slice()));
+    }
+    done.request().variable(name)
+}
+
+/// The value in a `Set-Cookie` header, if it is of this cookie; the name in any case (`ngx_http_parse_set_cookie_lines`).
+fn cookie_value<'a>(header: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (start, rest) = header.split_at_checked(name.len())?;
+    if !start.eq_ignore_ascii_case(name.as_bytes()) {
+        return None;
+    }
+    let value = rest
+        .trim_ascii_start()
+        .strip_prefix(b"=")?
+        .trim_ascii_start();
+    Some(value.split(|&byte| byte == b';').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cookie_value;
+
+    #[test]
+    fn a_cookie_is_read_out_of_its_header() {
+        assert_eq!(
+            cookie_value(b"sid=abc; path=/", "SID"),
+            Some(b"abc".as_slice())
+        );
+        assert_eq!(cookie_value(b"sid = abc", "sid"), Some(b"abc".as_slice()));
+        assert_eq!(cookie_value(b"sid2=abc", "sid"), None);
+        assert_eq!(cookie_value(b"s", "sid"), None);
+    }
+}

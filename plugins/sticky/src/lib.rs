@@ -1,0 +1,145 @@
+//! `sticky`: keeps a client on its server (`ngx_http_upstream_sticky_module.c`, free since nginx 1.29.6).
+//!
+//! Three ways to know the server: a `cookie` that this policy sets itself; a `route` that the application puts into a
+//! variable; or sessions that it `learn`s from responses. A client without a server, or whose server is no candidate, gets
+//! one by turns. One instance for the whole process, for the turns and for the sessions.
+//!
+//! A server's id is its `route` where it has one, else the hex MD5 of its socket address. Several servers may share a route: the
+//! first candidate among them is taken.
+
+mod cookie;
+mod learn;
+mod servers;
+
+use waypost_sdk::{
+    Done, Endpoint, Failures, Observer, Pick, Policy, Request, Scope, Settings, SettingsError,
+    SmoothWeighted,
+};
+
+use cookie::Cookie;
+use learn::Learn;
+use servers::Servers;
+
+/// Clients stay where they were.
+pub struct Sticky {
+    mode: Mode,
+    servers: Servers,
+    turns: SmoothWeighted,
+}
+
+/// How a client's server is known.
+enum Mode {
+    Cookie(Cookie),
+    /// The variables that may name it; the first with a value counts.
+    Route(Vec<String>),
+    Learn(Learn),
+}
+
+impl Policy for Sticky {
+    fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
+        let cookie = settings.table("cookie")?;
+        let route = variables(&mut settings, "route")?;
+        let learn = settings.table("learn")?;
+        let mode = match (cookie, route.is_empty(), learn) {
+            (Some(cookie), true, None) => Mode::Cookie(Cookie::configure(cookie)?),
+            (None, false, None) => Mode::Route(route),
+            (None, true, Some(learn)) => Mode::Learn(Learn::configure(learn)?),
+            _ => {
+                return Err(settings.error(
+                    "",
+                    "exactly one of `cookie`, `route` and `learn` must be given",
+                ));
+            }
+        };
+        settings.finish()?;
+        Ok(Sticky {
+            mode,
+            servers: Servers::default(),
+            turns: SmoothWeighted::default(),
+        })
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Process
+    }
+
+    fn update(&mut self, endpoints: Vec<Endpoint>) {
+        self.turns.update(&endpoints);
+        self.servers = Servers::new(&endpoints);
+    }
+
+    fn pick(&mut self, pick: &Pick) -> Option<usize> {
+        let request = pick.request();
+        let hint = match &self.mode {
+            Mode::Cookie(cookie) => {
+                let id = request.cookie(cookie.name());
+                id.and_then(|id| self.servers.find(&id, pick.candidates()))
+            }
+            Mode::Route(names) => {
+                let id = first_value(names, request);
+                id.and_then(|id| self.servers.find(&id, pick.candidates()))
+            }
+            Mode::Learn(learn) => {
+                let id = learn.server_of(pick);
+                id.and_then(|id| self.servers.find(id.as_bytes(), pick.candidates()))
+            }
+        };
+        let choice = self.turns.pick_hinted(pick.candidates(), hint)?;
+        if let Mode::Cookie(cookie) = &self.mode {
+            // Each time, as nginx does, not just when it changes: that is what moves `expires` on.
+            pick.exchange().add_response_header(
+                "Set-Cookie",
+                &cookie.render(self.servers.id(choice)?, request),
+            );
+        }
+        Some(choice)
+    }
+}
+
+impl Failures for Sticky {
+    fn failed(&mut self, index: usize) {
+        self.turns.failed(index);
+    }
+}
+
+impl Observer for Sticky {
+    fn done(&mut self, done: &Done) {
+        if let Mode::Learn(learn) = &mut self.mode
+            && let Some(id) = self.servers.id(done.index)
+        {
+            learn.done(done, id);
+        }
+    }
+}
+
+/// Names of variables, one or several, without their `$`.
+fn variables(settings: &mut Settings, key: &'static str) -> Result<Vec<String>, SettingsError> {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let texts = settings.texts(key)?;
+    let name = |text: String| match text.strip_prefix('$') {
+        Some(name) if is_name(name) => Ok(name.to_owned()),
+        _ => Err(settings.error(
+            key,
+            &format!("`{text}` is not a variable such as `$cookie_route`"),
+        )),
+    };
+    texts.into_iter().map(name).collect()
+}
+
+/// The first value of several variables that is there and not empty.
+fn first_value(names: &[String], request: Request) -> Option<Vec<u8>> {
+    names
+        .iter()
+        .filter_map(|name| request.variable(name))
+        .find(|value| !value.is_empty())
+}
+
+waypost_sdk::export!(Sticky, failures, observer);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! One decision: what it is about, and which endpoints may be chosen.
+
+use std::cell::Cell;
+
+use crate::Draws;
+use crate::host::{Exchange, Fleet, Host, Request};
+
+/// One attempt that needs an endpoint.
+pub struct Pick<'a> {
+    /// Names this attempt; comes back in [`Done::lease`](crate::Done::lease).
+    pub lease: u64,
+    /// 0 for the first attempt of an exchange, then 1, 2...
+    pub attempt: u32,
+    /// A monotonic clock in microseconds.
+    pub now_us: u64,
+    /// A fresh random number, uniform over all 64 bits. For more of them see [`Pick::draws`].
+    pub random: u64,
+    candidates: Candidates<'a>,
+    host: &'a dyn Host,
+}
+
+impl<'a> Pick<'a> {
+    pub(crate) fn new(
+        (lease, attempt, now_us, random): (u64, u32, u64, u64),
+        first_word: u64,
+        words: &'a mut Words,
+        host: &'a dyn Host,
+    ) -> Self {
+        words.stamp += 1;
+        let candidates = Candidates {
+            first: first_word,
+            words,
+            host,
+        };
+        Pick {
+            lease,
+            attempt,
+            now_us,
+            random,
+            candidates,
+            host,
+        }
+    }
+
+    /// The endpoints that may be chosen now.
+    pub fn candidates(&self) -> &Candidates<'a> {
+        &self.candidates
+    }
+
+    /// Live figures of the endpoints.
+    pub fn fleet(&self) -> Fleet<'a> {
+        Fleet(self.host)
+    }
+
+    /// The request that needs an endpoint.
+    pub fn request(&self) -> Request<'a> {
+        Request(self.host)
+    }
+
+    /// What the exchange keeps between its attempts.
+    pub fn exchange(&self) -> Exchange<'a> {
+        Exchange(self.host)
+    }
+
+    /// As many random numbers as needed, all derived from [`Pick::random`], so that a run can be replayed.
+    pub fn draws(&self) -> Draws {
+        Draws::from_seed(self.random)
+    }
+}
+
+/// The endpoints that may be picked: in rotation, not `down`, below their `max_conns` and not yet tried in this exchange.
+///
+/// Up to 64 endpoints come with the call; of a larger fleet, each further 64 are fetched from the host when first asked for.
+pub struct Candidates<'a> {
+    first: u64,
+    words: &'a Words,
+    host: &'a dyn Host,
+}
+
+impl Candidates<'_> {
+    /// Whether the endpoint may be picked. False for an index that does not exist.
+    #[inline]
+    pub fn contains(&self, index: usize) -> bool {
+        self.word(index / 64) >> (index % 64) & 1 == 1
+    }
+
+    /// All candidates, in order.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.words.slots.len()).flat_map(|word| {
+            let mut left = self.word(word);
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some(64 * word + bit)
+            })
+        })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        (0..self.words.slots.len())
+            .map(|word| self.word(word).count_ones() as usize)
+            .sum()
+    }
+
+    /// 64 of them at once: bit `i` stands for endpoint `64 * word + i`. For loops that cannot afford a question per endpoint.
+    #[inline]
+    pub fn word(&self, word: usize) -> u64 {
+        if word == 0 {
+            self.first
+        } else {
+            self.further(word)
+        }
+    }
+
+    #[inline(never)]
+    fn further(&self, word: usize) -> u64 {
+        let Some(slot) = self.words.slots.get(word) else {
+            return 0;
+        };
+        let (stamp, bits) = slot.get();
+        if stamp == self.words.stamp {
+            return bits;
+        }
+        let bits = self.host.candidates(word as u32);
+        slot.set((self.words.stamp, bits));
+        bits
+    }
+}
+
+/// The candidate words of a large fleet that this pick already asked for. Kept between picks so that none of them allocates;
+/// a word counts only if it carries the stamp of the current pick.
+#[derive(Default)]
+pub(crate) struct Words {
+    stamp: u64,
+    slots: Vec<Cell<(u64, u64)>>,
+}
+
+impl Words {
+    pub(crate) fn resize(&mut self, endpoints: usize) {
+        self.slots = vec![Cell::default(); endpoints.div_ceil(64)];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Upstream;
+    use crate::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
+
+    /// Reports the candidates it saw, by every way there is to ask.
+    struct Census;
+
+    impl Policy for Census {
+        fn configure(_: Settings) -> Result<Self, SettingsError> {
+            Ok(Census)
+        }
+        fn scope(&self) -> Scope {
+            Scope::Worker
+        }
+        fn update(&mut self, _: Vec<Endpoint>) {}
+        fn pick(&mut self, pick: &Pick) -> Option<usize> {
+            let candidates = pick.candidates();
+            let listed: Vec<usize> = candidates.iter().collect();
+            let asked: Vec<usize> = (0..1000)
+                .filter(|&index| candidates.contains(index))
+                .collect();
+            assert_eq!(listed, asked);
+            assert_eq!(listed.len(), candidates.count());
+            listed.last().copied()
+        }
+    }
+
+    #[test]
+    fn candidates_past_the_first_64_come_from_the_host() {
+        let mut upstream = Upstream::<Census>::of("{}", 130);
+        assert_eq!(upstream.pick(), Some(129));
+        upstream.rotate_out(129);
+        upstream.rotate_out(127);
+        assert_eq!(upstream.pick(), Some(128));
+    }
+}
