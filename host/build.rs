@@ -75,6 +75,7 @@ fn stock_plugins(folder: &Path) -> Vec<String> {
 
 /// One cargo for all of them.
 fn compile_to_wasm(workspace: &Path, target: &Path, names: &[String]) {
+    add_wasm_target();
     let mut build = clean_command(&variable("CARGO"));
     build.env("RUSTC", variable("RUSTC"));
     build
@@ -91,7 +92,6 @@ fn compile_to_wasm(workspace: &Path, target: &Path, names: &[String]) {
     for name in names {
         build.args(["-p", name]);
     }
-    add_wasm_target();
     let status = build
         .status()
         .unwrap_or_else(|error| panic!("cannot run {build:?}: {error}"));

@@ -35,6 +35,8 @@ struct Role {
 }
 
 impl Role {
+    /// Makes an instance to learn whether the settings are right and what scope the policy asks for. It is kept if that is
+    /// the process; workers make their own.
     fn new(recipe: Recipe) -> Result<Role, ConfigureError> {
         let recipe = Arc::new(recipe);
         let (instance, scope) = recipe.make()?;

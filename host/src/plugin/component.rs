@@ -112,12 +112,12 @@ impl Plugin {
         limits: PluginLimits,
     ) -> Result<Plugin, PluginError> {
         check_imports(name, component)?;
-        let exports = Exports::find(name, component)?;
         let linked = linker.instantiate_pre(component);
         let linked = linked.map_err(|error| PluginError::Link {
             plugin: name.into(),
             reason: format!("{error:#}"),
         })?;
+        let exports = Exports::find(name, component)?;
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
             component: linked,
@@ -189,7 +189,7 @@ impl Exports {
     fn find(name: &str, component: &Component) -> Result<Exports, PluginError> {
         let find = |interface: &str, function: &str| {
             let (_, interface) =
-                component.get_export(None, &format!("waypost:plugin/{interface}@0.1.0"))?;
+                component.get_export(None, format!("waypost:plugin/{interface}@0.1.0"))?;
             match component.get_export(Some(&interface), function)? {
                 (ComponentItem::ComponentFunc(_), index) => Some(index),
                 _ => None,

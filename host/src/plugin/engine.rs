@@ -43,7 +43,7 @@ impl Runtime {
         host_calls::add_to(&mut linker)
             .and_then(|()| wasi::add_to(&mut linker))
             .map_err(unusable)?;
-        let clock = Clock::start(&engine).map_err(|error| PluginError::Engine {
+        let clock = Clock::start(&engine, PERIOD).map_err(|error| PluginError::Engine {
             reason: error.to_string(),
         })?;
         let mut runtime = Runtime {
@@ -133,7 +133,7 @@ struct ClockState {
 }
 
 impl Clock {
-    fn start(engine: &Engine) -> std::io::Result<Arc<Clock>> {
+    fn start(engine: &Engine, period: u32) -> std::io::Result<Arc<Clock>> {
         let shared = Arc::new(ClockState {
             wanted: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -141,7 +141,7 @@ impl Clock {
         let (state, engine) = (shared.clone(), engine.weak());
         let thread = thread::Builder::new()
             .name("plugin-clock".into())
-            .spawn(move || tick(&state, &engine))?;
+            .spawn(move || tick(&state, &engine, period))?;
         Ok(Arc::new(Clock {
             shared,
             thread: thread.thread().clone(),
@@ -165,9 +165,9 @@ impl Drop for Clock {
     }
 }
 
-fn tick(state: &ClockState, engine: &EngineWeak) {
+fn tick(state: &ClockState, engine: &EngineWeak, period: u32) {
     loop {
-        for _ in 0..PERIOD {
+        for _ in 0..period {
             thread::sleep(TICK);
             match engine.upgrade() {
                 Some(engine) if !state.stop.load(Relaxed) => engine.increment_epoch(),
@@ -180,5 +180,47 @@ fn tick(state: &ClockState, engine: &EngineWeak) {
                 thread::park();
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+mod tests {
+    use wasmtime::{Instance, Module, Store, Trap};
+
+    use super::*;
+
+    /// Functions `loops` and `returns`, in a store of their own.
+    fn call(engine: &Engine, name: &str, after: Duration) -> wasmtime::Result<()> {
+        let text = r#"(module (func (export "loops") (loop (br 0))) (func (export "returns")))"#;
+        let module = Module::new(engine, wat::parse_str(text).unwrap()).unwrap();
+        let mut store = Store::new(engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let function = instance.get_typed_func::<(), ()>(&mut store, name).unwrap();
+        store.set_epoch_deadline(2);
+        thread::sleep(after);
+        function.call(&mut store, ())
+    }
+
+    #[test]
+    fn the_clock_stops_when_nobody_calls_plugins_and_runs_again_for_the_next_call() {
+        let engine = Engine::new(&engine_config()).unwrap();
+        let clock = Clock::start(&engine, 5).unwrap();
+        clock.wake();
+        let late = call(&engine, "returns", Duration::from_millis(5));
+        assert_eq!(
+            late.unwrap_err().downcast::<Trap>().unwrap(),
+            Trap::Interrupt
+        );
+
+        thread::sleep(Duration::from_millis(200));
+        call(&engine, "returns", Duration::from_millis(50)).unwrap();
+
+        clock.wake();
+        let looped = call(&engine, "loops", Duration::ZERO);
+        assert_eq!(
+            looped.unwrap_err().downcast::<Trap>().unwrap(),
+            Trap::Interrupt
+        );
     }
 }

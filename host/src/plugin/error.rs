@@ -31,7 +31,8 @@ pub enum PluginError {
     )]
     Link { plugin: String, reason: String },
     #[error(
-        "plugin `{plugin}` does not export `{export}` as a policy must: {reason}; build it against waypost:plugin@0.1.0"
+        "plugin `{plugin}` does not export `{export}` as a policy must: {reason}; \
+         build it with the waypost sdk, or give it the world `policy` with `wasm-tools component embed`"
     )]
     Export {
         plugin: String,

@@ -39,15 +39,15 @@ impl ResourceLimiter for Limits {
         &mut self,
         current: usize,
         desired: usize,
-        _: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false); // the memory's own bound: the plugin counts on being told
+        }
         let asked = self.memory.saturating_add(desired.saturating_sub(current));
         if asked > self.memory_limit {
-            return Err(MemoryRefused {
-                asked,
-                limit: self.memory_limit,
-            }
-            .into());
+            let limit = self.memory_limit;
+            return Err(MemoryRefused { asked, limit }.into());
         }
         self.memory = asked;
         Ok(true)
@@ -57,15 +57,15 @@ impl ResourceLimiter for Limits {
         &mut self,
         current: usize,
         desired: usize,
-        _: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let asked = self
-            .elements
-            .saturating_add(desired.saturating_sub(current));
-        if asked <= TABLE_ELEMENTS {
-            self.elements = asked;
+        let grown = desired.saturating_sub(current);
+        let asked = self.elements.saturating_add(grown);
+        if maximum.is_some_and(|maximum| desired > maximum) || asked > TABLE_ELEMENTS {
+            return Ok(false);
         }
-        Ok(asked <= TABLE_ELEMENTS)
+        self.elements = asked;
+        Ok(true)
     }
 
     fn instances(&self) -> usize {

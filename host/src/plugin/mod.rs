@@ -32,6 +32,10 @@ pub use self::error::{ConfigureError, Fault, FaultKind, PluginError};
 pub use self::tally::Figures;
 
 /// What the host knows of the endpoints that one policy balances. Live figures, shared by all workers.
+#[allow(
+    clippy::len_without_is_empty,
+    reason = "nobody asks whether a fleet is empty"
+)]
 pub trait Fleet: Send + Sync {
     /// The endpoints as `update` passes them, in order.
     fn endpoints(&self) -> Vec<EndpointView>;

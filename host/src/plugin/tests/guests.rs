@@ -89,7 +89,7 @@ impl Guest {
         module
     }
 
-    /// Loaded, with a deadline of 20 ms and room for 1 MiB.
+    /// Loaded, with a deadline of 20 ms and room for 2 MiB.
     pub(super) fn load(&self) -> Plugin {
         load("guest", &self.module()).unwrap()
     }
@@ -101,7 +101,7 @@ pub(super) fn load(name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
     let file: PathBuf = folder.path().join("plugin.wasm");
     std::fs::write(&file, bytes).unwrap();
     let limits = PluginLimits {
-        memory: 1 << 20,
+        memory: 2 << 20,
         deadline: Duration::from_millis(20),
     };
     runtime().load(name, &file, limits)

@@ -126,7 +126,10 @@ fn a_module_without_a_component_type_is_told_how_to_get_one() {
         .map(|_| ())
         .unwrap_err()
         .to_string();
-    assert!(error.contains("wasm-tools component embed"), "{error}");
+    assert!(
+        error.ends_with("give it the world `policy` with `wasm-tools component embed`"),
+        "{error}"
+    );
 }
 
 #[test]

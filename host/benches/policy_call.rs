@@ -1,0 +1,172 @@
+//! What one decision costs: a pick of a stock policy over 3, 32 and 1,000 endpoints, all of the host's part included.
+//!
+//! `cargo bench -p waypost --bench policy_call [policy...]` prints nanoseconds per pick; without arguments for every
+//! stock policy that needs no settings. Plain timing, the best of several rounds: what disturbs a round only adds to it.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+use waypost::http::variable::{Source, Variable};
+use waypost::plugin::{Balancer, EndpointView, Exchange, Fleet, Pick, Runtime};
+
+/// The proxy's own allocator, as it counts for policies that read strings.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ROUNDS: u32 = 15;
+const PICKS: u64 = 20_000;
+
+struct Endpoints(u32);
+
+impl Fleet for Endpoints {
+    fn endpoints(&self) -> Vec<EndpointView> {
+        let endpoint = |index| EndpointView {
+            server: format!("server-{index}:80"),
+            address: format!("10.0.{}.{}:80", index / 256, index % 256),
+            weight: 1 + index % 3,
+            max_fails: 1,
+            down: false,
+            route: String::new(),
+        };
+        (0..self.0).map(endpoint).collect()
+    }
+
+    fn in_flight(&self, index: u32) -> u32 {
+        index % 7
+    }
+
+    fn latency_us(&self, index: u32) -> u32 {
+        index
+    }
+
+    fn len(&self) -> u32 {
+        self.0
+    }
+}
+
+/// A request in which every one of so many endpoints is a candidate.
+struct Request(u32);
+
+impl Source for Request {
+    fn append(&self, _: &Variable, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(b"/some/path?with=query");
+        true
+    }
+}
+
+impl Exchange for Request {
+    fn candidates(&self, word: u32) -> u64 {
+        match self.0.saturating_sub(64 * word) {
+            0 => 0,
+            bits @ 1..64 => (1 << bits) - 1,
+            _ => u64::MAX,
+        }
+    }
+
+    fn method(&self) -> &str {
+        "GET"
+    }
+
+    fn path(&self) -> &str {
+        "/some/path"
+    }
+
+    fn query(&self) -> &str {
+        "with=query"
+    }
+
+    fn request_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+
+    fn cookie(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn client_address(&self) -> Option<IpAddr> {
+        Some(Ipv4Addr::new(192, 0, 2, 7).into())
+    }
+
+    fn memo(&self) -> u64 {
+        0
+    }
+
+    fn set_memo(&self, _: u64) {}
+
+    fn add_response_header(&self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn response_status(&self) -> u16 {
+        0
+    }
+
+    fn response_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+}
+
+#[allow(clippy::unwrap_used, reason = "a benchmark reports by panicking")]
+fn main() {
+    let runtime = Runtime::new().unwrap();
+    // Cargo passes `--bench`.
+    let mut policies: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    if policies.is_empty() {
+        policies = Runtime::stock_names()
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect();
+    }
+    let fallback = runtime.stock("round_robin").unwrap();
+    println!("{:<14} {:>10} {:>10}", "policy", "endpoints", "ns/pick");
+    for name in policies {
+        let Some(policy) = runtime.stock(&name) else {
+            println!("{name:<14} is no stock policy");
+            continue;
+        };
+        let settings = match &*name {
+            "hash" => json!({ "key": "$request_uri" }),
+            _ => json!({}),
+        };
+        for endpoints in [3, 32, 1000] {
+            let fleet = Arc::new(Endpoints(endpoints));
+            let balancer = match Balancer::new(policy.clone(), &settings, fallback.clone(), fleet) {
+                Ok(balancer) => Arc::new(balancer),
+                Err(error) => {
+                    println!("{name:<14} {error}");
+                    break;
+                }
+            };
+            println!(
+                "{name:<14} {endpoints:>10} {:>10.1}",
+                measure(&balancer, endpoints)
+            );
+        }
+    }
+}
+
+/// Nanoseconds of a pick, in the fastest round.
+fn measure(balancer: &Arc<Balancer>, endpoints: u32) -> f64 {
+    let mut worker = balancer.attach();
+    let exchange: Rc<dyn Exchange> = Rc::new(Request(endpoints));
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut best = f64::INFINITY;
+    for round in 0..ROUNDS {
+        let begun = Instant::now();
+        for lease in 0..PICKS {
+            let lease = u64::from(round) * PICKS + lease;
+            let pick = Pick {
+                lease,
+                attempt: 0,
+                now_us: lease,
+                random: random.u64(..),
+            };
+            black_box(worker.pick(&exchange, black_box(&pick)));
+        }
+        best = best.min(begun.elapsed().as_nanos() as f64 / PICKS as f64);
+    }
+    best
+}
