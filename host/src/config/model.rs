@@ -21,6 +21,21 @@ pub struct Config {
     pub plugins: Vec<Plugin>,
 }
 
+impl Config {
+    /// The access logs that exchanges may be written to.
+    pub fn access_logs(&self) -> impl Iterator<Item = &AccessLog> {
+        let of_listeners = self
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.access_log.as_ref());
+        of_listeners.chain(
+            self.routes
+                .iter()
+                .filter_map(|route| route.access_log.as_ref()?.as_ref()),
+        )
+    }
+}
+
 /// `[server]`: what holds for the whole process.
 #[derive(Debug, Clone)]
 pub struct Server {

@@ -6,10 +6,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::access_log::AccessLogs;
-use crate::config::model::{AccessLog, Config, PluginLimits, Upstream as UpstreamConfig};
+use crate::config::model::{
+    AccessLog, Config, LogFormat, PluginLimits, Upstream as UpstreamConfig,
+};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker::{OpenLog, Snapshot};
+use crate::http::variable::Variable;
 use crate::plugin::{Balancer, ConfigureError, Plugin, PluginError, Runtime};
 
 /// The policy that answers where another one fails, unless a plugin's entry says otherwise.
@@ -23,7 +26,10 @@ pub fn check(config: &Config) -> Vec<Problem> {
     };
     let refused = config.upstreams.iter().filter_map(|upstream| {
         let plugin = plugins.get(&upstream.policy.plugin)?;
-        plugin.configure(&upstream.policy.settings).err().map(|error| refusal(upstream, &error))
+        plugin
+            .configure(&upstream.policy.settings)
+            .err()
+            .map(|error| refusal(upstream, &error))
     });
     refused.collect()
 }
@@ -45,28 +51,67 @@ pub(super) fn assemble(config: Config, logs: &AccessLogs) -> Result<Snapshot, Ve
     let mut open = |log: &Option<AccessLog>| {
         let log = log.as_ref()?;
         match logs.open(&log.path) {
-            Ok(opened) => return Some(OpenLog { log: opened, format: log.format.clone() }),
+            Ok(opened) => {
+                return Some(OpenLog {
+                    log: opened,
+                    format: log.format.clone(),
+                });
+            }
             Err(error) => problems.push(problem(error.to_string(), "access_log")),
         }
         None
     };
-    let listener_logs = config.listeners.iter().map(|listener| open(&listener.access_log)).collect();
-    let route_logs = config.routes.iter().map(|route| route.access_log.as_ref().map(&mut open)).collect();
+    let listener_logs = config
+        .listeners
+        .iter()
+        .map(|listener| open(&listener.access_log))
+        .collect();
+    let route_logs = config
+        .routes
+        .iter()
+        .map(|route| route.access_log.as_ref().map(&mut open))
+        .collect();
     if problems.is_empty() {
-        Ok(Snapshot { config, upstreams, listener_logs, route_logs })
+        let logs_sent_header = config.access_logs().any(|log| match &log.format {
+            LogFormat::Template(template) => template
+                .variables()
+                .any(|variable| matches!(variable, Variable::SentHeader(_))),
+            LogFormat::Combined | LogFormat::Json => false,
+        });
+        Ok(Snapshot {
+            config,
+            upstreams,
+            listener_logs,
+            route_logs,
+            logs_sent_header,
+        })
     } else {
         Err(problems)
     }
 }
 
-fn balanced(upstream: &UpstreamConfig, config: &Config, plugins: &Plugins) -> Result<Upstream, Problem> {
+fn balanced(
+    upstream: &UpstreamConfig,
+    config: &Config,
+    plugins: &Plugins,
+) -> Result<Upstream, Problem> {
     let policy = &upstream.policy;
-    let fallback = config.plugins.iter().find(|plugin| plugin.name == policy.plugin).map_or(FALLBACK, |plugin| &plugin.fallback);
-    let (Some(plugin), Some(fallback)) = (plugins.get(&policy.plugin), plugins.get(fallback)) else {
-        return Err(problem(format!("unknown policy `{}`", policy.plugin), "policy"));
+    let fallback = config
+        .plugins
+        .iter()
+        .find(|plugin| plugin.name == policy.plugin)
+        .map_or(FALLBACK, |plugin| &plugin.fallback);
+    let (Some(plugin), Some(fallback)) = (plugins.get(&policy.plugin), plugins.get(fallback))
+    else {
+        return Err(problem(
+            format!("unknown policy `{}`", policy.plugin),
+            "policy",
+        ));
     };
-    Upstream::new(upstream.clone(), |fleet| Balancer::new(plugin.clone(), &policy.settings, fallback.clone(), fleet))
-        .map_err(|error| refusal(upstream, &error))
+    Upstream::new(upstream.clone(), |fleet| {
+        Balancer::new(plugin.clone(), &policy.settings, fallback.clone(), fleet)
+    })
+    .map_err(|error| refusal(upstream, &error))
 }
 
 /// Places a policy's refusal at the key it names.
@@ -78,7 +123,14 @@ fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Problem {
 }
 
 fn problem(message: String, key: &str) -> Problem {
-    Problem { place: Place { key: key.into(), ..Place::default() }, message, hint: None }
+    Problem {
+        place: Place {
+            key: key.into(),
+            ..Place::default()
+        },
+        message,
+        hint: None,
+    }
 }
 
 /// The plugins that a configuration uses, by name.
@@ -89,7 +141,10 @@ impl Plugins {
         let runtime = Runtime::new().map_err(|error| vec![problem(error.to_string(), "")])?;
         let mut plugins = HashMap::new();
         let mut problems = Vec::new();
-        let used = config.upstreams.iter().map(|upstream| upstream.policy.plugin.as_str());
+        let used = config
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.policy.plugin.as_str());
         let fallbacks = config.plugins.iter().map(|plugin| plugin.fallback.as_str());
         for name in used.chain(fallbacks).chain([FALLBACK]) {
             if let Some(plugin) = runtime.stock(name) {
@@ -103,7 +158,11 @@ impl Plugins {
                 Err(error) => problems.push(plugin_problem(&entry.place, &error)),
             }
         }
-        if problems.is_empty() { Ok(Plugins(plugins)) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Plugins(plugins))
+        } else {
+            Err(problems)
+        }
     }
 
     fn get(&self, name: &str) -> Option<&Plugin> {
@@ -112,5 +171,9 @@ impl Plugins {
 }
 
 fn plugin_problem(place: &Place, error: &PluginError) -> Problem {
-    Problem { place: place.clone(), message: error.to_string(), hint: None }
+    Problem {
+        place: place.clone(),
+        message: error.to_string(),
+        hint: None,
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -27,11 +28,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn demo() -> anyhow::Result<ExitCode> {
     let mut servers = Vec::new();
     for name in ORIGINS {
-        let socket = TcpListener::bind("127.0.0.1:0").context("cannot listen on a port of 127.0.0.1")?;
+        let socket =
+            TcpListener::bind("127.0.0.1:0").context("cannot listen on a port of 127.0.0.1")?;
         servers.push((name, socket.local_addr()?));
         thread::spawn(move || origin(name, &socket));
     }
-    let list: Vec<String> = servers.iter().map(|(_, address)| format!("  {{ address = \"{address}\" }},")).collect();
+    let list: Vec<String> = servers
+        .iter()
+        .map(|(_, address)| format!("  {{ address = \"{address}\" }},"))
+        .collect();
     let toml = format!(
         "[server]\nworkers = 1\naccess_log = false\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n\n\
          [upstream.demo]\npolicy = \"round_robin\"\nservers = [\n{}\n]\n\n[[route]]\npath = \"/\"\nproxy = \"demo\"\n",
@@ -39,18 +44,23 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     );
     println!("Three origins are up, and this configuration before them:\n\n{toml}");
 
-    let config = config::parse(&toml, "demo.toml").map_err(|problems| anyhow::anyhow!("{}", problems[0]))?;
+    let config = config::parse(&toml, Path::new("demo.toml"))
+        .map_err(|problems| anyhow::anyhow!("{}", problems[0]))?;
     let logs = AccessLogs::start()?;
-    let snapshot = assemble(config, &logs).map_err(|problems| anyhow::anyhow!("{}", problems[0]))?;
+    let snapshot =
+        assemble(config, &logs).map_err(|problems| anyhow::anyhow!("{}", problems[0]))?;
     let mut bound = sockets::bind(&snapshot.config.listeners, 1)?;
     let proxy: SocketAddr = bound.addresses[0].parse()?;
     let sockets = bound.sockets.pop().context("one worker has sockets")?;
     let (order, orders) = tokio::sync::mpsc::unbounded_channel();
     let buffers = logs.buffers();
     let process = Arc::new(Process::new(REQUESTS, "demo".into()));
-    let worker = thread::spawn(move || worker::run(Arc::new(snapshot), process, buffers, sockets, orders));
+    let worker =
+        thread::spawn(move || worker::run(Arc::new(snapshot), process, buffers, sockets, orders));
 
-    println!("Nine requests through http://{proxy}/, each decided by the `round_robin` component:\n");
+    println!(
+        "Nine requests through http://{proxy}/, each decided by the `round_robin` component:\n"
+    );
     let mut counts = [0; ORIGINS.len()];
     for number in 1..=REQUESTS {
         let answer = get(proxy)?;
@@ -61,17 +71,32 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     }
     // A worker that has ended needs no order; its result tells.
     let _ = order.send(Order::Stop);
-    worker.join().map_err(|_| anyhow::anyhow!("the worker has panicked"))??;
-    let spread: Vec<String> = ORIGINS.iter().zip(counts).map(|(name, count)| format!("{name}: {count}")).collect();
+    worker
+        .join()
+        .map_err(|_| anyhow::anyhow!("the worker has panicked"))??;
+    let spread: Vec<String> = ORIGINS
+        .iter()
+        .zip(counts)
+        .map(|(name, count)| format!("{name}: {count}"))
+        .collect();
     println!("\n{}", spread.join(", "));
-    let even = counts.iter().all(|count| *count == REQUESTS / ORIGINS.len());
-    Ok(if even { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let even = counts
+        .iter()
+        .all(|count| *count == REQUESTS / ORIGINS.len());
+    Ok(if even {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Answers every request with its name, until the process ends.
 fn origin(name: &str, socket: &TcpListener) {
     let body = format!("hello from {name}");
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
     for connection in socket.incoming().flatten() {
         // A proxy that went away does not end the origin.
         let _ = read_head(&connection).and_then(|_| (&connection).write_all(answer.as_bytes()));
@@ -93,10 +118,17 @@ fn read_head(mut connection: &TcpStream) -> std::io::Result<Vec<u8>> {
 fn get(proxy: SocketAddr) -> anyhow::Result<String> {
     let mut connection = TcpStream::connect_timeout(&proxy, PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;
-    connection.write_all(format!("GET / HTTP/1.1\r\nHost: {proxy}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    connection.write_all(
+        format!("GET / HTTP/1.1\r\nHost: {proxy}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the proxy's answer has no end of header")?;
-    anyhow::ensure!(head.starts_with("HTTP/1.1 200"), "the proxy answered: {answer}");
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .context("the proxy's answer has no end of header")?;
+    anyhow::ensure!(
+        head.starts_with("HTTP/1.1 200"),
+        "the proxy answered: {answer}"
+    );
     Ok(body.to_owned())
 }

@@ -27,7 +27,8 @@ impl ErrorLogs {
             LogPath::Stdout => (None, NonBlocking::new(io::stdout())),
             LogPath::Stderr => (None, NonBlocking::new(io::stderr())),
             LogPath::File(path) => {
-                let file = Reopenable::open(path).with_context(|| format!("cannot open error log `{}`", path.display()))?;
+                let file = Reopenable::open(path)
+                    .with_context(|| format!("cannot open error log `{}`", path.display()))?;
                 (Some(file.clone()), NonBlocking::new(file))
             }
         };
@@ -39,7 +40,10 @@ impl ErrorLogs {
             .finish();
         // A second start in one process keeps the first log: only tests do that.
         let _ = tracing::subscriber::set_global_default(subscriber);
-        Ok(ErrorLogs { file, _queue: queue })
+        Ok(ErrorLogs {
+            file,
+            _queue: queue,
+        })
     }
 
     /// Opens the file anew, after a rotation.
@@ -61,7 +65,10 @@ struct Reopenable {
 
 impl Reopenable {
     fn open(path: &Path) -> io::Result<Reopenable> {
-        Ok(Reopenable { path: path.to_owned(), file: Arc::new(ArcSwap::from_pointee(append_to(path)?)) })
+        Ok(Reopenable {
+            path: path.to_owned(),
+            file: Arc::new(ArcSwap::from_pointee(append_to(path)?)),
+        })
     }
 
     fn reopen(&self) -> io::Result<()> {

@@ -38,23 +38,40 @@ pub fn run(config: Config, _file: &Path) -> anyhow::Result<ExitCode> {
         Err(problems) => return Ok(report(&problems)),
     };
     let bound = sockets::bind(&snapshot.config.listeners, workers)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     // The signals are heeded before anybody can know that we serve.
     let mut signals = runtime.block_on(async { Signals::new() })?;
-    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned().into();
+    let hostname = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+        .into();
     let process = Arc::new(Process::new(max_connections, hostname));
-    let Bound { sockets, unix_paths, addresses } = bound;
+    let Bound {
+        sockets,
+        unix_paths,
+        addresses,
+    } = bound;
     let (ended, mut ends) = unbounded_channel();
     let mut running = Vec::new();
     for (index, sockets) in sockets.into_iter().enumerate() {
         let (order, orders) = unbounded_channel();
-        let worker = Worker { snapshot: snapshot.clone(), process: process.clone(), logs: logs.buffers(), sockets };
+        let worker = Worker {
+            snapshot: snapshot.clone(),
+            process: process.clone(),
+            logs: logs.buffers(),
+            sockets,
+        };
         let ended = ended.clone();
-        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            worker.run(orders);
-            // The receiver is there as long as the process is.
-            let _ = ended.send(());
-        })?;
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                worker.run(orders);
+                // The receiver is there as long as the process is.
+                let _ = ended.send(());
+            })?;
         running.push((order, thread));
     }
     drop(ended);
@@ -110,7 +127,11 @@ pub fn run(config: Config, _file: &Path) -> anyhow::Result<ExitCode> {
     }
     logs.close();
     tracing::info!("stopped");
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// When a graceful stop is over.
@@ -138,7 +159,10 @@ fn report(problems: &[Problem]) -> ExitCode {
 fn connection_bound(config: &Config) -> anyhow::Result<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     // The soft limit is for programs that use select(); where raising it is refused, it holds.
     let descriptors = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
@@ -146,13 +170,17 @@ fn connection_bound(config: &Config) -> anyhow::Result<usize> {
     };
     let descriptors = descriptors.unwrap_or(1 << 20);
     let workers = config.server.workers as u64;
-    let needed = RESERVED_DESCRIPTORS + workers * (WORKER_DESCRIPTORS + config.listeners.len() as u64);
+    let needed =
+        RESERVED_DESCRIPTORS + workers * (WORKER_DESCRIPTORS + config.listeners.len() as u64);
     anyhow::ensure!(
         descriptors >= needed + 2,
         "{descriptors} open files are too few for {workers} workers, which need {needed}: raise `ulimit -n` or lower `workers`",
     );
     let bound = usize::try_from((descriptors - needed) / 2).unwrap_or(usize::MAX);
-    Ok(config.server.max_connections.map_or(bound, |wanted| wanted.min(bound)))
+    Ok(config
+        .server
+        .max_connections
+        .map_or(bound, |wanted| wanted.min(bound)))
 }
 
 /// What one worker thread is made of; kept so that it can be made again.
@@ -165,7 +193,9 @@ struct Worker {
 
 impl Worker {
     fn run(self, orders: tokio::sync::mpsc::UnboundedReceiver<Order>) {
-        if let Err(error) = worker::run(self.snapshot, self.process, self.logs, self.sockets, orders) {
+        if let Err(error) =
+            worker::run(self.snapshot, self.process, self.logs, self.sockets, orders)
+        {
             tracing::error!("a worker cannot run: {error}");
         }
     }

@@ -26,7 +26,11 @@ pub(super) struct Bound {
 /// # Errors
 /// The first address that cannot be had.
 pub(super) fn bind(listeners: &[Listener], workers: usize) -> anyhow::Result<Bound> {
-    let mut bound = Bound { sockets: Vec::new(), unix_paths: Vec::new(), addresses: Vec::new() };
+    let mut bound = Bound {
+        sockets: Vec::new(),
+        unix_paths: Vec::new(),
+        addresses: Vec::new(),
+    };
     bound.sockets.resize_with(workers, Vec::new);
     for listener in listeners {
         match &listener.address {
@@ -36,13 +40,16 @@ pub(super) fn bind(listeners: &[Listener], workers: usize) -> anyhow::Result<Bou
                 })?;
                 for sockets in &mut bound.sockets {
                     let socket = listen(address, listener.backlog, true);
-                    sockets.push(Socket::Tcp(socket.with_context(|| format!("cannot listen on {address}"))?));
+                    sockets.push(Socket::Tcp(
+                        socket.with_context(|| format!("cannot listen on {address}"))?,
+                    ));
                 }
                 bound.addresses.push(address.to_string());
             }
             Address::Unix(path) => {
                 let socket = listen_unix(path, listener.backlog);
-                let socket = socket.with_context(|| format!("cannot listen on unix:{}", path.display()))?;
+                let socket =
+                    socket.with_context(|| format!("cannot listen on unix:{}", path.display()))?;
                 for sockets in &mut bound.sockets {
                     sockets.push(Socket::Unix(socket.try_clone()?));
                 }
@@ -60,7 +67,11 @@ fn free(address: SocketAddr) -> io::Result<SocketAddr> {
 }
 
 fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<std::net::TcpListener> {
-    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = RawSocket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // A restart need not wait for connections of the process before it to time out.
     socket.set_reuse_address(true)?;
     if shared {
@@ -78,7 +89,10 @@ fn listen_unix(path: &Path, backlog: u32) -> io::Result<UnixListener> {
     let address = socket2::SockAddr::unix(path)?;
     let taken = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     if taken {
-        if RawSocket::new(Domain::UNIX, Type::STREAM, None)?.connect(&address).is_ok() {
+        if RawSocket::new(Domain::UNIX, Type::STREAM, None)?
+            .connect(&address)
+            .is_ok()
+        {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         std::fs::remove_file(path)?;

@@ -17,7 +17,7 @@ use super::worker::Worker;
 
 /// A bound and listening socket.
 #[derive(Debug)]
-pub enum Socket {
+pub(crate) enum Socket {
     Tcp(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener),
 }
@@ -56,13 +56,22 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: usize, socket: Listener) {
                     tracing::info!("accepting connections again");
                 }
                 let guard = worker.connection();
-                tokio::task::spawn_local(downstream::run(worker.clone(), listener, client, reader, writer, guard));
+                tokio::task::spawn_local(downstream::run(
+                    worker.clone(),
+                    listener,
+                    client,
+                    reader,
+                    writer,
+                    guard,
+                ));
             }
             Err(error) if is_about_the_connection(&error) => {}
             Err(error) => {
                 // EMFILE, ENFILE, ENOBUFS, ENOMEM: nothing but time helps.
                 if !std::mem::replace(&mut short_of_descriptors, true) {
-                    tracing::error!("accept() failed ({error}): connections wait until there are resources again");
+                    tracing::error!(
+                        "accept() failed ({error}): connections wait until there are resources again"
+                    );
                 }
                 tokio::time::sleep(REST).await;
             }
@@ -95,5 +104,8 @@ fn number(worker: &Worker) -> u64 {
 /// The client was gone before it was accepted.
 fn is_about_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::*;
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | NotConnected | InvalidInput)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted | NotConnected | InvalidInput
+    )
 }

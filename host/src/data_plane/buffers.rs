@@ -18,7 +18,10 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     pub(crate) fn take_head(&self) -> Vec<u8> {
-        self.heads.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(HEAD))
+        self.heads
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(HEAD))
     }
 
     pub(crate) fn give_head(&self, buffer: Vec<u8>) {
@@ -26,7 +29,10 @@ impl Buffers {
     }
 
     pub(crate) fn take_body(&self) -> Vec<u8> {
-        self.bodies.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BODY))
+        self.bodies
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(BODY))
     }
 
     pub(crate) fn give_body(&self, buffer: Vec<u8>) {

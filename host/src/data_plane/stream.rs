@@ -41,7 +41,12 @@ pub(crate) fn split_unix(stream: UnixStream) -> (Reader, Writer) {
 impl Reader {
     /// Appends what is there, `most` bytes at most, to the spare capacity of `buffer`; 0 at the end of the stream.
     /// There must be room for one byte, else 0 would mean nothing.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>, most: usize) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
         debug_assert!(buffer.len() < buffer.capacity() && most > 0);
         let before = buffer.len();
         let spare = buffer.spare_capacity_mut();
@@ -52,7 +57,10 @@ impl Reader {
             Reader::Unix(half) => Pin::new(half).poll_read(cx, &mut spare),
         })?;
         let read = spare.filled().len();
-        #[allow(unsafe_code, reason = "ReadBuf vouches that this many bytes of the spare capacity were written")]
+        #[allow(
+            unsafe_code,
+            reason = "ReadBuf vouches that this many bytes of the spare capacity were written"
+        )]
         // SAFETY: `spare` is the capacity past `before`, and its first `read` bytes are initialised.
         unsafe {
             buffer.set_len(before + read);
@@ -71,7 +79,8 @@ impl Reader {
     /// False if there is something to read, or the end, or an error. Costs a system call only if the kernel has reported
     /// something since the last read.
     pub(crate) fn is_silent(&self) -> bool {
-        self.poll_readable(&mut Context::from_waker(Waker::noop())).is_pending()
+        self.poll_readable(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
             || matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
@@ -97,24 +106,35 @@ impl Reader {
             Ok(peeked)
         };
         match self {
-            Reader::Tcp(half) => half.as_ref().try_io(Interest::READABLE, || peek(half.as_ref().as_fd())),
-            Reader::Unix(half) => half.as_ref().try_io(Interest::READABLE, || peek(half.as_ref().as_fd())),
+            Reader::Tcp(half) => half
+                .as_ref()
+                .try_io(Interest::READABLE, || peek(half.as_ref().as_fd())),
+            Reader::Unix(half) => half
+                .as_ref()
+                .try_io(Interest::READABLE, || peek(half.as_ref().as_fd())),
         }
     }
 }
 
 impl Writer {
     /// Writes some of `first`, then of `second`, in one call to the kernel.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, first: &[u8], second: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &[u8],
+        second: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match (self, first, second) {
-            (Writer::Tcp(half), bytes, []) | (Writer::Tcp(half), [], bytes) => Pin::new(half).poll_write(cx, bytes),
-            (Writer::Unix(half), bytes, []) | (Writer::Unix(half), [], bytes) => Pin::new(half).poll_write(cx, bytes),
-            (Writer::Tcp(half), ..) => {
-                Pin::new(half).poll_write_vectored(cx, &[io::IoSlice::new(first), io::IoSlice::new(second)])
+            (Writer::Tcp(half), bytes, []) | (Writer::Tcp(half), [], bytes) => {
+                Pin::new(half).poll_write(cx, bytes)
             }
-            (Writer::Unix(half), ..) => {
-                Pin::new(half).poll_write_vectored(cx, &[io::IoSlice::new(first), io::IoSlice::new(second)])
+            (Writer::Unix(half), bytes, []) | (Writer::Unix(half), [], bytes) => {
+                Pin::new(half).poll_write(cx, bytes)
             }
+            (Writer::Tcp(half), ..) => Pin::new(half)
+                .poll_write_vectored(cx, &[io::IoSlice::new(first), io::IoSlice::new(second)]),
+            (Writer::Unix(half), ..) => Pin::new(half)
+                .poll_write_vectored(cx, &[io::IoSlice::new(first), io::IoSlice::new(second)]),
         }
     }
 
@@ -148,7 +168,11 @@ impl From<TimedOut> for io::Error {
 
 impl Alarm {
     /// Waits for `work`, but no longer than `limit` from now.
-    pub(crate) async fn within<T>(&mut self, limit: Duration, work: impl Future<Output = T>) -> Result<T, TimedOut> {
+    pub(crate) async fn within<T>(
+        &mut self,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, TimedOut> {
         let mut work = pin!(work);
         // The clock is asked only if there is something to wait for.
         let mut due = None;
@@ -163,7 +187,11 @@ impl Alarm {
     }
 
     /// As [`Alarm::within`], with the moment itself.
-    pub(crate) async fn until<T>(&mut self, due: Instant, work: impl Future<Output = T>) -> Result<T, TimedOut> {
+    pub(crate) async fn until<T>(
+        &mut self,
+        due: Instant,
+        work: impl Future<Output = T>,
+    ) -> Result<T, TimedOut> {
         let mut work = pin!(work);
         poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Ok(value)),
@@ -174,7 +202,9 @@ impl Alarm {
 
     /// Rings at `due`; several waits may share an alarm as long as one task polls them.
     pub(crate) fn poll_due(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<TimedOut> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if sleep.deadline() > due {
             sleep.as_mut().reset(due);
         }

@@ -18,7 +18,7 @@ use crate::config::model::{Config, HostPattern, LogFormat};
 use crate::http::head::RequestHead;
 
 /// All that the data path needs of one configuration; immutable, shared by the workers.
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     pub(crate) config: Config,
     /// As in the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub(crate) listener_logs: Vec<Option<OpenLog>>,
     /// By route: `Some(None)` is off, `None` leaves it to the listener.
     pub(crate) route_logs: Vec<Option<Option<OpenLog>>>,
+    /// Some log line has a variable `$sent_http_*`.
+    pub(crate) logs_sent_header: bool,
 }
 
 /// An access log, open, and the format of its lines.
@@ -37,7 +39,7 @@ pub(crate) struct OpenLog {
 
 /// Figures and bounds that all workers share.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     /// Downstream connections at most.
     pub(crate) max_connections: usize,
     pub(crate) connections: AtomicUsize,
@@ -48,7 +50,12 @@ pub struct Process {
 
 impl Process {
     pub(crate) fn new(max_connections: usize, hostname: Box<str>) -> Process {
-        Process { max_connections, connections: AtomicUsize::new(0), accepted: AtomicU64::new(0), hostname }
+        Process {
+            max_connections,
+            connections: AtomicUsize::new(0),
+            accepted: AtomicU64::new(0),
+            hostname,
+        }
     }
 }
 
@@ -67,10 +74,24 @@ impl Site {
     fn new(snapshot: Arc<Snapshot>) -> Site {
         let config = &snapshot.config;
         Site {
-            routers: (0..config.listeners.len()).map(|listener| Router::new(&config.routes, listener)).collect(),
-            upstreams: snapshot.upstreams.iter().map(|shared| Rc::new(WorkerUpstream::attach(shared.clone()))).collect(),
-            upstream_names: config.upstreams.iter().map(|upstream| upstream.name.as_str().into()).collect(),
-            route_names: config.routes.iter().map(|route| route_name(&route.host).into()).collect(),
+            routers: (0..config.listeners.len())
+                .map(|listener| Router::new(&config.routes, listener))
+                .collect(),
+            upstreams: snapshot
+                .upstreams
+                .iter()
+                .map(|shared| Rc::new(WorkerUpstream::attach(shared.clone())))
+                .collect(),
+            upstream_names: config
+                .upstreams
+                .iter()
+                .map(|upstream| upstream.name.as_str().into())
+                .collect(),
+            route_names: config
+                .routes
+                .iter()
+                .map(|route| route_name(&route.host).into())
+                .collect(),
             snapshot,
         }
     }
@@ -114,7 +135,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// Orders to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     /// Accept no more, finish what is under way, end.
     Drain,
     /// End.
@@ -125,19 +146,26 @@ pub enum Order {
 ///
 /// # Errors
 /// Where the event loop cannot be set up.
-pub fn run(
+pub(crate) fn run(
     snapshot: Arc<Snapshot>,
     process: Arc<Process>,
     logs: LogBuffers,
     sockets: Vec<Socket>,
     mut orders: tokio::sync::mpsc::UnboundedReceiver<Order>,
 ) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build_local(Default::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(Default::default())?;
     runtime.block_on(async move {
         let worker = Rc::new(Worker::new(snapshot, process, logs));
         let mut acceptors = Vec::new();
         for (listener, socket) in sockets.into_iter().enumerate() {
-            acceptors.push(tokio::task::spawn_local(accept::run(worker.clone(), listener, socket.into_tokio()?)));
+            acceptors.push(tokio::task::spawn_local(accept::run(
+                worker.clone(),
+                listener,
+                socket.into_tokio()?,
+            )));
         }
         let housekeeping = tokio::task::spawn_local(housekeeping(worker.clone()));
         let mut order = orders.recv().await.unwrap_or(Order::Stop);
@@ -199,7 +227,10 @@ impl Worker {
     /// Counts a connection while it lives; its place in the drain.
     pub(crate) fn connection(self: &Rc<Self>) -> ConnectionGuard {
         self.process.connections.fetch_add(1, Relaxed);
-        ConnectionGuard { place: self.drain.enter(), worker: self.clone() }
+        ConnectionGuard {
+            place: self.drain.enter(),
+            worker: self.clone(),
+        }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -294,7 +325,10 @@ pub(crate) struct Clock {
 impl Clock {
     fn new() -> Clock {
         let at_start = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        Clock { started: Instant::now(), at_start }
+        Clock {
+            started: Instant::now(),
+            at_start,
+        }
     }
 
     /// Whole seconds, as nginx counts failures.

@@ -54,8 +54,12 @@ fn declared(fields: &Fields, version: Version) -> Result<Option<Framing>, BadFra
     let (mut length, mut chunked) = (None, false);
     for field in fields.iter() {
         match field.known {
-            Known::ContentLength if length.is_some() => return Err(BadFraming::SeveralContentLengths),
-            Known::ContentLength => length = Some(decimal(field.value).ok_or(BadFraming::ContentLength)?),
+            Known::ContentLength if length.is_some() => {
+                return Err(BadFraming::SeveralContentLengths);
+            }
+            Known::ContentLength => {
+                length = Some(decimal(field.value).ok_or(BadFraming::ContentLength)?)
+            }
             Known::TransferEncoding if chunked || !field.value.eq_ignore_ascii_case(b"chunked") => {
                 return Err(BadFraming::TransferEncoding);
             }
@@ -77,7 +81,11 @@ fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    Some(
+        value
+            .iter()
+            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')),
+    )
 }
 
 /// Bytes of extensions on one chunk's size line. They are dropped, so a bound only keeps a peer from sending nothing else.
@@ -129,7 +137,10 @@ pub struct BadChunk(pub &'static str);
 
 impl Default for ChunkedDecoder {
     fn default() -> Self {
-        ChunkedDecoder { state: State::SizeStart, trailers: Vec::new() }
+        ChunkedDecoder {
+            state: State::SizeStart,
+            trailers: Vec::new(),
+        }
     }
 }
 
@@ -145,8 +156,15 @@ impl ChunkedDecoder {
             self.state = match self.state {
                 State::Data(left) => {
                     let take = left.min((input.len() - at) as u64);
-                    self.state = if take == left { State::DataCr } else { State::Data(left - take) };
-                    return Ok(Chunk::Data { start: at, end: at + take as usize });
+                    self.state = if take == left {
+                        State::DataCr
+                    } else {
+                        State::Data(left - take)
+                    };
+                    return Ok(Chunk::Data {
+                        start: at,
+                        end: at + take as usize,
+                    });
                 }
                 State::SizeStart => State::Size(hex_digit(byte)?),
                 State::Size(size) => match byte {
@@ -157,7 +175,9 @@ impl ChunkedDecoder {
                 },
                 State::Extension(size, length) => match byte {
                     b'\r' => State::SizeLf(size),
-                    b'\t' | b' '..=b'~' | 0x80.. if length < MAX_CHUNK_EXTENSION => State::Extension(size, length + 1),
+                    b'\t' | b' '..=b'~' | 0x80.. if length < MAX_CHUNK_EXTENSION => {
+                        State::Extension(size, length + 1)
+                    }
                     _ => return Err(BadChunk("chunk extension")),
                 },
                 State::SizeLf(size) => match (byte, size) {
@@ -194,7 +214,11 @@ impl ChunkedDecoder {
             };
             at += 1;
         }
-        Ok(if self.state == State::Done { Chunk::End { end: at } } else { Chunk::More })
+        Ok(if self.state == State::Done {
+            Chunk::End { end: at }
+        } else {
+            Chunk::More
+        })
     }
 
     /// The trailer lines as received, each with its CRLF; empty where there were none.
@@ -204,7 +228,10 @@ impl ChunkedDecoder {
 }
 
 fn hex_digit(byte: u8) -> Result<u64, BadChunk> {
-    (byte as char).to_digit(16).map(u64::from).ok_or(BadChunk("chunk size"))
+    (byte as char)
+        .to_digit(16)
+        .map(u64::from)
+        .ok_or(BadChunk("chunk size"))
 }
 
 /// Appends a chunk's size line.
@@ -215,4 +242,175 @@ pub fn write_chunk_size(size: usize, out: &mut Vec<u8>) {
         out.push(DIGITS[size >> (digit * 4) & 15]);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request(fields: &str) -> Result<Framing, BadFraming> {
+        let mut head = RequestHead::default();
+        head.parse(format!("POST / HTTP/1.1\r\n{fields}\r\n").as_bytes(), 10)
+            .unwrap();
+        of_request(&head)
+    }
+
+    #[test]
+    fn a_request_without_framing_has_no_body() {
+        assert_eq!(request(""), Ok(Framing::Length(0)));
+    }
+
+    #[test]
+    fn a_length_is_digits_and_given_once() {
+        assert_eq!(request("Content-Length: 12\r\n"), Ok(Framing::Length(12)));
+        for bad in [
+            "",
+            "+1",
+            "-1",
+            "1 2",
+            "1,1",
+            "0x1",
+            "1.0",
+            "99999999999999999999",
+        ] {
+            assert_eq!(
+                request(&format!("Content-Length: {bad}\r\n")),
+                Err(BadFraming::ContentLength),
+                "{bad}"
+            );
+        }
+        let twice = request("Content-Length: 1\r\nContent-Length: 1\r\n");
+        assert_eq!(twice, Err(BadFraming::SeveralContentLengths));
+    }
+
+    #[test]
+    fn transfer_encoding_is_exactly_one_chunked() {
+        assert_eq!(
+            request("Transfer-Encoding: Chunked\r\n"),
+            Ok(Framing::Chunked)
+        );
+        for bad in [
+            "gzip, chunked",
+            "identity",
+            "identity, chunked",
+            "chunked, chunked",
+            "xchunked",
+            "chunked;q=1",
+            "",
+        ] {
+            let framing = request(&format!("Transfer-Encoding: {bad}\r\n"));
+            assert_eq!(framing, Err(BadFraming::TransferEncoding), "{bad}");
+        }
+        let twice = request("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n");
+        assert_eq!(twice, Err(BadFraming::TransferEncoding));
+    }
+
+    #[test]
+    fn length_and_chunked_never_stand_together_in_either_order() {
+        let (length, chunked) = ("Content-Length: 1\r\n", "Transfer-Encoding: chunked\r\n");
+        assert_eq!(
+            request(&format!("{length}{chunked}")),
+            Err(BadFraming::Both)
+        );
+        assert_eq!(
+            request(&format!("{chunked}{length}")),
+            Err(BadFraming::Both)
+        );
+    }
+
+    /// Decodes `input`, cut at `cuts`; the body, and what was left over behind it.
+    fn decode(input: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, Vec<u8>, bool), BadChunk> {
+        let mut decoder = ChunkedDecoder::default();
+        let (mut body, mut start) = (Vec::new(), 0);
+        let mut bounds: Vec<_> = cuts.iter().map(|cut| (*cut).min(input.len())).collect();
+        bounds.sort_unstable();
+        bounds.push(input.len());
+        for bound in bounds {
+            while start < bound {
+                match decoder.next(&input[start..bound])? {
+                    Chunk::Data { start: from, end } => {
+                        body.extend_from_slice(&input[start + from..start + end]);
+                        start += end;
+                    }
+                    Chunk::More => start = bound,
+                    Chunk::End { end } => return Ok((body, input[start + end..].to_vec(), true)),
+                }
+            }
+        }
+        Ok((body, Vec::new(), false))
+    }
+
+    #[test]
+    fn chunks_are_joined_and_what_follows_is_left() {
+        let (body, rest, done) =
+            decode(b"4\r\nWiki\r\n5;a=b\r\npedia\r\n0\r\n\r\nGET", &[]).unwrap();
+        assert_eq!(
+            (&body[..], &rest[..], done),
+            (&b"Wikipedia"[..], &b"GET"[..], true)
+        );
+    }
+
+    #[test]
+    fn trailers_are_kept_as_they_came() {
+        let mut decoder = ChunkedDecoder::default();
+        let input = b"0\r\nA: b\r\nC: d\r\n\r\n";
+        assert_eq!(decoder.next(input), Ok(Chunk::End { end: input.len() }));
+        assert_eq!(decoder.trailers(), b"A: b\r\nC: d\r\n");
+    }
+
+    #[test]
+    fn broken_chunks_are_refused() {
+        for bad in [
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "0x5\r\n",
+            "5 \r\nhello\r\n",
+            " 5\r\nhello\r\n",
+            "5\nhello\r\n",
+            "5\rxhello",
+            "5\r\nhelloX",
+            "5\r\nhello\n",
+            "5\r\nhello\rX",
+            "11111111111111111\r\n",
+            "0\r\n\n",
+            "0\r\nA: b\n\r\n",
+            "5;\n\r\n",
+            "5;a\0\r\n",
+        ] {
+            assert!(decode(bad.as_bytes(), &[]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn extensions_and_trailers_are_bounded() {
+        assert!(decode(format!("5;{}", "a".repeat(5000)).as_bytes(), &[]).is_err());
+        assert!(decode(format!("0\r\n{}", "A: b\r\n".repeat(5000)).as_bytes(), &[]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_chunked_is_what_is_decoded_however_it_arrives(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..300), 0..6),
+            cuts in proptest::collection::vec(0_usize..2000, 0..10),
+        ) {
+            let mut coded = Vec::new();
+            for chunk in &chunks {
+                write_chunk_size(chunk.len(), &mut coded);
+                coded.extend_from_slice(chunk);
+                coded.extend_from_slice(b"\r\n");
+            }
+            coded.extend_from_slice(b"0\r\n\r\nnext");
+            let (body, _, done) = decode(&coded, &cuts).unwrap();
+            prop_assert!(done);
+            prop_assert_eq!(body, chunks.concat());
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&bytes, &[]);
+        }
+    }
 }

@@ -16,7 +16,10 @@ struct Span {
 impl Span {
     fn of(bytes: &[u8], part: &[u8]) -> Span {
         let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
-        Span { start: start as u32, len: part.len() as u32 }
+        Span {
+            start: start as u32,
+            len: part.len() as u32,
+        }
     }
 
     fn in_bytes(self, bytes: &[u8]) -> &[u8] {
@@ -50,27 +53,32 @@ pub enum Known {
 impl Known {
     /// By name, in any case.
     pub fn of(name: &[u8]) -> Known {
-        let (spelling, known): (&[u8], Known) = match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
-            (2, _) => (b"te", Known::Te),
-            (4, Some(b'h')) => (b"host", Known::Host),
-            (4, _) => (b"date", Known::Date),
-            (6, Some(b'c')) => (b"cookie", Known::Cookie),
-            (6, Some(b'e')) => (b"expect", Known::Expect),
-            (6, _) => (b"server", Known::Server),
-            (7, Some(b't')) => (b"trailer", Known::Trailer),
-            (7, _) => (b"upgrade", Known::Upgrade),
-            (9, _) => (b"x-real-ip", Known::XRealIp),
-            (10, Some(b'c')) => (b"connection", Known::Connection),
-            (10, _) => (b"keep-alive", Known::KeepAlive),
-            (14, _) => (b"content-length", Known::ContentLength),
-            (15, _) => (b"x-forwarded-for", Known::XForwardedFor),
-            (16, Some(b'p')) => (b"proxy-connection", Known::ProxyConnection),
-            (16, _) => (b"x-forwarded-host", Known::XForwardedHost),
-            (17, Some(b't')) => (b"transfer-encoding", Known::TransferEncoding),
-            (17, _) => (b"x-forwarded-proto", Known::XForwardedProto),
-            _ => return Known::Other,
-        };
-        if name.eq_ignore_ascii_case(spelling) { known } else { Known::Other }
+        let (spelling, known): (&[u8], Known) =
+            match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
+                (2, _) => (b"te", Known::Te),
+                (4, Some(b'h')) => (b"host", Known::Host),
+                (4, _) => (b"date", Known::Date),
+                (6, Some(b'c')) => (b"cookie", Known::Cookie),
+                (6, Some(b'e')) => (b"expect", Known::Expect),
+                (6, _) => (b"server", Known::Server),
+                (7, Some(b't')) => (b"trailer", Known::Trailer),
+                (7, _) => (b"upgrade", Known::Upgrade),
+                (9, _) => (b"x-real-ip", Known::XRealIp),
+                (10, Some(b'c')) => (b"connection", Known::Connection),
+                (10, _) => (b"keep-alive", Known::KeepAlive),
+                (14, _) => (b"content-length", Known::ContentLength),
+                (15, _) => (b"x-forwarded-for", Known::XForwardedFor),
+                (16, Some(b'p')) => (b"proxy-connection", Known::ProxyConnection),
+                (16, _) => (b"x-forwarded-host", Known::XForwardedHost),
+                (17, Some(b't')) => (b"transfer-encoding", Known::TransferEncoding),
+                (17, _) => (b"x-forwarded-proto", Known::XForwardedProto),
+                _ => return Known::Other,
+            };
+        if name.eq_ignore_ascii_case(spelling) {
+            known
+        } else {
+            Known::Other
+        }
     }
 }
 
@@ -108,23 +116,33 @@ impl Fields {
 
     /// All values of a known field.
     pub fn known(&self, known: Known) -> impl Iterator<Item = &[u8]> {
-        self.table.iter().filter(move |field| field.known == known).map(|field| field.value.in_bytes(&self.bytes))
+        self.table
+            .iter()
+            .filter(move |field| field.known == known)
+            .map(|field| field.value.in_bytes(&self.bytes))
     }
 
     /// All values of a field by name, in any case.
     pub fn named(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
-        self.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        self.iter()
+            .filter(move |field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
     }
 
     /// Whether a comma-separated field lists a token, in any case (RFC 9110 section 5.6.1).
     pub fn lists(&self, known: Known, token: &[u8]) -> bool {
-        self.known(known).flat_map(list_members).any(|member| member.eq_ignore_ascii_case(token))
+        self.known(known)
+            .flat_map(list_members)
+            .any(|member| member.eq_ignore_ascii_case(token))
     }
 }
 
 /// The members of a comma-separated field value, without blanks, empty ones left out.
 pub fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+    value
+        .split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -161,15 +179,28 @@ impl RequestHead {
                 Err(error) => return Err(error.into()),
             }
             note_fields(bytes, request.headers, table)?;
-            let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+            let (Some(method), Some(target), Some(version)) =
+                (request.method, request.path, request.version)
+            else {
                 return Err(BadHead::Malformed("request line"));
             };
-            let version = if version == 0 { Version::Http10 } else { Version::Http11 };
-            Ok((Span::of(bytes, method.as_bytes()), Span::of(bytes, target.as_bytes()), version))
+            let version = if version == 0 {
+                Version::Http10
+            } else {
+                Version::Http11
+            };
+            Ok((
+                Span::of(bytes, method.as_bytes()),
+                Span::of(bytes, target.as_bytes()),
+                version,
+            ))
         })?;
         // httparse takes any blanks between the parts; one space is what RFC 9112 section 3 has.
         let line = method.len + 1 + target.len + 1;
-        if method.start != 0 || target.start != method.len + 1 || bytes.get(line as usize..line as usize + 5) != Some(b"HTTP/") {
+        if method.start != 0
+            || target.start != method.len + 1
+            || bytes.get(line as usize..line as usize + 5) != Some(b"HTTP/")
+        {
             return Err(BadHead::Malformed("request line"));
         }
         (self.method, self.target, self.version) = (method, target, version);
@@ -237,7 +268,8 @@ impl ResponseHead {
                 Err(error) => return Err(error.into()),
             }
             note_fields(bytes, response.headers, table)?;
-            let (Some(status @ 100..=999), Some(version)) = (response.code, response.version) else {
+            let (Some(status @ 100..=999), Some(version)) = (response.code, response.version)
+            else {
                 return Err(BadHead::Malformed("status line"));
             };
             let reason = match response.reason {
@@ -245,7 +277,15 @@ impl ResponseHead {
                 None | Some("") => Span::default(),
                 Some(reason) => Span::of(bytes, reason.as_bytes()),
             };
-            Ok((status, reason, if version == 0 { Version::Http10 } else { Version::Http11 }))
+            Ok((
+                status,
+                reason,
+                if version == 0 {
+                    Version::Http10
+                } else {
+                    Version::Http11
+                },
+            ))
         })?;
         Ok(())
     }
@@ -317,7 +357,11 @@ fn with_header_slots<'b, T>(
     }
 }
 
-fn note_fields(bytes: &[u8], headers: &[httparse::Header<'_>], table: &mut Vec<FieldSpan>) -> Result<(), BadHead> {
+fn note_fields(
+    bytes: &[u8],
+    headers: &[httparse::Header<'_>],
+    table: &mut Vec<FieldSpan>,
+) -> Result<(), BadHead> {
     table.clear();
     for header in headers {
         let name = header.name.as_bytes();
@@ -326,8 +370,16 @@ fn note_fields(bytes: &[u8], headers: &[httparse::Header<'_>], table: &mut Vec<F
         }
         // A value without bytes points nowhere in particular.
         let value = header.value.trim_ascii();
-        let value = if value.is_empty() { Span::default() } else { Span::of(bytes, value) };
-        table.push(FieldSpan { name: Span::of(bytes, name), value, known: Known::of(name) });
+        let value = if value.is_empty() {
+            Span::default()
+        } else {
+            Span::of(bytes, value)
+        };
+        table.push(FieldSpan {
+            name: Span::of(bytes, name),
+            value,
+            known: Known::of(name),
+        });
     }
     Ok(())
 }
@@ -393,6 +445,153 @@ impl fmt::Display for BadHead {
             BadHead::Malformed(part) => write!(f, "invalid {part}"),
             BadHead::UnsupportedVersion => write!(f, "unsupported HTTP version"),
             BadHead::TooManyHeaders => write!(f, "too many header fields"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request(text: &str) -> Result<RequestHead, BadHead> {
+        let mut head = RequestHead::default();
+        head.parse(text.as_bytes(), 100).map(|()| head)
+    }
+
+    #[test]
+    fn a_request_is_taken_apart() {
+        let head =
+            request("GET /a?b HTTP/1.1\r\nHost: x\r\nX-Empty:\r\nACCEPT: \t a, b \t\r\n\r\n")
+                .unwrap();
+        assert_eq!(head.method(), b"GET");
+        assert_eq!(head.target(), b"/a?b");
+        assert_eq!(head.line(), b"GET /a?b HTTP/1.1");
+        assert_eq!(head.version(), Version::Http11);
+        let fields: Vec<_> = head
+            .fields()
+            .iter()
+            .map(|field| (field.name, field.value))
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                (&b"Host"[..], &b"x"[..]),
+                (b"X-Empty", b""),
+                (b"ACCEPT", b"a, b")
+            ]
+        );
+        assert_eq!(head.fields().known(Known::Host).collect::<Vec<_>>(), [b"x"]);
+    }
+
+    #[test]
+    fn what_parsers_disagree_on_is_refused() {
+        for text in [
+            "GET  / HTTP/1.1\r\n\r\n",
+            "GET /  HTTP/1.1\r\n\r\n",
+            " GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1 \r\n\r\n",
+            "GET / HTTP/1.1\r\nName : x\r\n\r\n",
+            "GET / HTTP/1.1\r\n: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nName\r\n\r\n",
+            "GET / HTTP/1.1\r\nName: a\r\n b\r\n\r\n",
+            "GET / HTTP/1.1\r\nNa(me: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nName: a\0b\r\n\r\n",
+            "GET / HTTP/1.1\r\nName: a\x07b\r\n\r\n",
+            "GET / HTTP/1.1\r\nName: a\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\nName: a\x7fb\r\n\r\n",
+            "GET / http/1.1\r\n\r\n",
+            "GET / HTTP/2.0\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\nmore",
+        ] {
+            assert!(request(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn more_headers_than_allowed_are_refused_and_as_many_are_not() {
+        let with = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
+        assert_eq!(request(&with(100)).unwrap().fields().iter().count(), 100);
+        assert!(matches!(request(&with(101)), Err(BadHead::TooManyHeaders)));
+    }
+
+    #[test]
+    fn a_head_is_reused_without_a_trace_of_the_one_before() {
+        let mut head = request("POST /long HTTP/1.1\r\nHost: x\r\nCookie: y\r\n\r\n").unwrap();
+        head.parse(b"GET / HTTP/1.0\r\n\r\n", 100).unwrap();
+        assert_eq!(
+            (head.method(), head.target(), head.version()),
+            (&b"GET"[..], &b"/"[..], Version::Http10)
+        );
+        assert_eq!(head.fields().iter().count(), 0);
+    }
+
+    #[test]
+    fn a_response_may_lack_a_reason() {
+        for (text, reason) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", "OK"),
+            ("HTTP/1.1 200 \r\n\r\n", ""),
+            ("HTTP/1.0 200\r\n\r\n", ""),
+        ] {
+            let mut head = ResponseHead::default();
+            head.parse(text.as_bytes(), 10).unwrap();
+            assert_eq!(
+                (head.status(), head.reason()),
+                (200, reason.as_bytes()),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bare_line_feed_is_refused_as_soon_as_it_is_seen() {
+        assert!(HeadEnd::default().find(b"GET / HTTP/1.1\nHost: x").is_err());
+        assert!(HeadEnd::default().find(b"\n").is_err());
+    }
+
+    #[test]
+    fn a_list_is_searched_member_by_member() {
+        let head =
+            request("GET / HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nConnection: x\r\n\r\n")
+                .unwrap();
+        assert!(head.fields().lists(Known::Connection, b"upgrade"));
+        assert!(head.fields().lists(Known::Connection, b"x"));
+        assert!(!head.fields().lists(Known::Connection, b"close"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_end_of_a_head_is_the_same_however_it_arrives(cuts in proptest::collection::vec(0_usize..60, 0..8)) {
+            let bytes = b"GET / HTTP/1.1\r\nHost: example\r\nAccept: */*\r\n\r\nbody\r\n\r\n";
+            let whole = HeadEnd::default().find(bytes).unwrap();
+            let mut end = HeadEnd::default();
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.sort_unstable();
+            cuts.push(bytes.len());
+            let found = cuts.into_iter().find_map(|cut| end.find(&bytes[..cut]).unwrap());
+            prop_assert_eq!(found, whole);
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = RequestHead::default().parse(&bytes, 10);
+            let _ = ResponseHead::default().parse(&bytes, 10);
+            let _ = HeadEnd::default().find(&bytes);
+        }
+
+        #[test]
+        fn what_is_accepted_holds_no_control_byte(noise in proptest::collection::vec(any::<u8>(), 0..20), at in 0_usize..60) {
+            let mut bytes = b"GET /path HTTP/1.1\r\nHost: example\r\nAccept: text\r\n\r\n".to_vec();
+            let at = at.min(bytes.len());
+            bytes.splice(at..at, noise);
+            let mut head = RequestHead::default();
+            if head.parse(&bytes, 10).is_ok() {
+                for field in head.fields().iter() {
+                    prop_assert!(crate::http::headers::is_token(field.name));
+                    prop_assert!(crate::http::headers::is_value(field.value));
+                }
+            }
         }
     }
 }

@@ -49,6 +49,14 @@ impl Template {
         })
     }
 
+    /// The variables it has, in order.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Variable(variable) => Some(variable),
+        })
+    }
+
     /// The text, if it contains no variable.
     pub fn as_literal(&self) -> Option<&str> {
         match &*self.parts {

@@ -17,7 +17,11 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     pub(crate) fn new(reader: Reader) -> Incoming {
-        Incoming { reader, buffer: Vec::new(), start: 0 }
+        Incoming {
+            reader,
+            buffer: Vec::new(),
+            start: 0,
+        }
     }
 
     /// Received, not yet consumed.
@@ -42,7 +46,12 @@ impl Incoming {
     }
 
     /// Reads more behind what is unread; the buffer grows up to `bound` bytes of unread data. 0 at the end.
-    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>, bound: usize, buffers: &Buffers) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        bound: usize,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
         if self.buffer.capacity() == 0 {
             self.buffer = buffers.take_head();
         }
@@ -51,7 +60,10 @@ impl Incoming {
                 self.buffer.drain(..self.start);
                 self.start = 0;
             } else {
-                let room = bound.saturating_sub(self.buffer.len()).min(self.buffer.capacity()).max(1);
+                let room = bound
+                    .saturating_sub(self.buffer.len())
+                    .min(self.buffer.capacity())
+                    .max(1);
                 self.buffer.reserve_exact(room);
             }
         }
@@ -104,9 +116,15 @@ impl BodyProgress {
         let state = match framing {
             Framing::Chunked => State::Chunked(ChunkedDecoder::default()),
             Framing::Length(left @ 1..) => State::Length { left },
-            Framing::Length(0) | Framing::UntilClose => State::Done { trailers: Vec::new() },
+            Framing::Length(0) | Framing::UntilClose => State::Done {
+                trailers: Vec::new(),
+            },
         };
-        BodyProgress { state, received: 0, limit: limit.unwrap_or(u64::MAX) }
+        BodyProgress {
+            state,
+            received: 0,
+            limit: limit.unwrap_or(u64::MAX),
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -148,11 +166,14 @@ impl BodyProgress {
                 // A body of known length skips the buffer, which is empty here.
                 State::Length { left } if coding == Coding::Plain => {
                     let most = usize::try_from(*left).unwrap_or(usize::MAX);
-                    let read = ready!(from.reader.poll_read(cx, out, most)).map_err(BodyError::Io)?;
+                    let read =
+                        ready!(from.reader.poll_read(cx, out, most)).map_err(BodyError::Io)?;
                     *left -= read as u64;
                     self.received += read as u64;
                     if *left == 0 {
-                        self.state = State::Done { trailers: Vec::new() };
+                        self.state = State::Done {
+                            trailers: Vec::new(),
+                        };
                     }
                     read
                 }
@@ -165,7 +186,12 @@ impl BodyProgress {
     }
 
     /// Moves what is buffered; true once the body is done.
-    fn take_buffered(&mut self, from: &mut Incoming, out: &mut Vec<u8>, coding: Coding) -> Result<bool, BodyError> {
+    fn take_buffered(
+        &mut self,
+        from: &mut Incoming,
+        out: &mut Vec<u8>,
+        coding: Coding,
+    ) -> Result<bool, BodyError> {
         loop {
             // Two lines of chunk framing and a closing one.
             let room = out.capacity().saturating_sub(out.len() + CHUNK_FRAMING);
@@ -177,7 +203,9 @@ impl BodyProgress {
                     let take = (unread.len().min(room) as u64).min(*left) as usize;
                     *left -= take as u64;
                     if *left == 0 {
-                        self.state = State::Done { trailers: Vec::new() };
+                        self.state = State::Done {
+                            trailers: Vec::new(),
+                        };
                     }
                     (take, 0..take)
                 }
@@ -185,7 +213,9 @@ impl BodyProgress {
                     Chunk::Data { start, end } => (end, start..end),
                     Chunk::More => (unread.len().min(room), 0..0),
                     Chunk::End { end } => {
-                        self.state = State::Done { trailers: decoder.trailers().to_vec() };
+                        self.state = State::Done {
+                            trailers: decoder.trailers().to_vec(),
+                        };
                         (end, 0..0)
                     }
                 },

@@ -16,14 +16,24 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn new(writer: Writer, send_timeout: Duration) -> Outgoing {
-        Outgoing { writer, alarm: Alarm::default(), send_timeout }
+        Outgoing {
+            writer,
+            alarm: Alarm::default(),
+            send_timeout,
+        }
     }
 
     /// Writes both in full, while `upload` goes on towards the upstream.
     ///
     /// # Errors
     /// What the kernel says, or [`io::ErrorKind::TimedOut`].
-    pub(crate) async fn write(&mut self, first: &[u8], second: &[u8], upload: &mut Upload<'_>, upstream: &mut Writer) -> io::Result<()> {
+    pub(crate) async fn write(
+        &mut self,
+        first: &[u8],
+        second: &[u8],
+        upload: &mut Upload<'_>,
+        upstream: &mut Writer,
+    ) -> io::Result<()> {
         self.write_while(first, second, |cx| {
             let _ = upload.poll_drive(cx, upstream);
         })

@@ -154,7 +154,9 @@ impl Session {
         };
         // Nothing is under way on an idle connection: draining ends it. A fresh one is still owed its first answer.
         let idle = self.requests > 0;
-        let Session { incoming, alarm, .. } = self;
+        let Session {
+            incoming, alarm, ..
+        } = self;
         let readable = poll_fn(|cx| match incoming.reader.poll_readable(cx) {
             Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
             Poll::Pending if idle => guard.poll_draining(cx).map(|()| false),
@@ -188,8 +190,14 @@ impl Session {
             }
             looks_like_http(unread)?;
             let begun = !unread.is_empty();
-            let Session { incoming, alarm, worker, .. } = self;
-            let more = poll_fn(|cx| incoming.poll_more(cx, limits.client_header_size, &worker.buffers));
+            let Session {
+                incoming,
+                alarm,
+                worker,
+                ..
+            } = self;
+            let more =
+                poll_fn(|cx| incoming.poll_more(cx, limits.client_header_size, &worker.buffers));
             match alarm.until(due, more).await {
                 Ok(Ok(0)) if !begun => return Ok(false),
                 Ok(Ok(0)) => return Err(Fault::HeaderCutShort),
@@ -204,26 +212,42 @@ impl Session {
     /// Invites the client to send its body, if that is what it waits for (RFC 9110 section 10.1.1).
     pub(crate) async fn continue_if_expected(&mut self, exchange: &Exchange) -> io::Result<()> {
         let expected = exchange.request.version() == Version::Http11
-            && exchange.request.fields().lists(Known::Expect, b"100-continue")
+            && exchange
+                .request
+                .fields()
+                .lists(Known::Expect, b"100-continue")
             && self.incoming.unread().is_empty();
         if expected {
-            self.outgoing.write_alone(b"HTTP/1.1 100 Continue\r\n\r\n", &[]).await?;
+            self.outgoing
+                .write_alone(b"HTTP/1.1 100 Continue\r\n\r\n", &[])
+                .await?;
         }
         Ok(())
     }
 
     /// Closes in a way that lets the client read its answer: a reset, which unread bytes would bring about, may take it away.
     async fn linger(&mut self) {
-        if poll_fn(|cx| self.outgoing.writer.poll_shutdown(cx)).await.is_err() {
+        if poll_fn(|cx| self.outgoing.writer.poll_shutdown(cx))
+            .await
+            .is_err()
+        {
             return;
         }
         let mut sink = self.worker.buffers.take_body();
         let end = tokio::time::Instant::now() + LINGERING_TIME;
-        let Session { incoming, alarm, .. } = self;
+        let Session {
+            incoming, alarm, ..
+        } = self;
         loop {
             let due = end.min(tokio::time::Instant::now() + LINGERING_TIMEOUT);
             sink.clear();
-            match alarm.until(due, poll_fn(|cx| incoming.reader.poll_read(cx, &mut sink, usize::MAX))).await {
+            match alarm
+                .until(
+                    due,
+                    poll_fn(|cx| incoming.reader.poll_read(cx, &mut sink, usize::MAX)),
+                )
+                .await
+            {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) | Err(_) => break,
             }
@@ -235,12 +259,18 @@ impl Session {
 /// Refuses at the first byte what cannot become a request line, such as a TLS handshake, instead of waiting for its end.
 fn looks_like_http(start: &[u8]) -> Result<(), Fault> {
     match start.first() {
-        Some(byte) if !byte.is_ascii_graphic() => Err(Fault::BadHead(BadHead::Malformed("request line"))),
+        Some(byte) if !byte.is_ascii_graphic() => {
+            Err(Fault::BadHead(BadHead::Malformed("request line")))
+        }
         _ => Ok(()),
     }
 }
 
 fn too_large(unread: &[u8], bound: usize) -> Fault {
     // Its first line alone is as large as that?
-    if memchr::memchr(b'\n', &unread[..bound.min(unread.len())]).is_none() { Fault::TargetTooLong } else { Fault::HeaderTooLarge }
+    if memchr::memchr(b'\n', &unread[..bound.min(unread.len())]).is_none() {
+        Fault::TargetTooLong
+    } else {
+        Fault::HeaderTooLarge
+    }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::state::{AttemptFigures, Exchange};
 use crate::http::clock;
 use crate::http::head::{Known, Version};
-use crate::http::{headers, target};
 use crate::http::variable::{Name, Source, Variable};
+use crate::http::{headers, target};
 use crate::plugin;
 
 impl Source for Exchange {
@@ -24,24 +24,45 @@ impl Source for Exchange {
                 Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
                 None => out.extend_from_slice(b"unix:"),
             },
-            Variable::RealipRemoteAddr => out.extend_from_slice(self.client.address_text.as_bytes()),
+            Variable::RealipRemoteAddr => {
+                out.extend_from_slice(self.client.address_text.as_bytes())
+            }
             Variable::RemoteUser => return remote_user(self, out),
-            Variable::Host if self.host.is_empty() => out.extend_from_slice(self.server_name().as_bytes()),
+            Variable::Host if self.host.is_empty() => {
+                out.extend_from_slice(self.server_name().as_bytes())
+            }
             Variable::Host => out.extend_from_slice(self.host.as_bytes()),
             Variable::Request => out.extend_from_slice(self.request.line()),
             Variable::RequestMethod => out.extend_from_slice(self.request.method()),
             Variable::RequestUri => out.extend_from_slice(self.uri()),
             Variable::Uri => out.extend_from_slice(self.normalised()),
             Variable::Args => out.extend_from_slice(self.query().unwrap_or_default()),
-            Variable::IsArgs => out.extend_from_slice(if self.query().is_some_and(|query| !query.is_empty()) { b"?" } else { b"" }),
+            Variable::IsArgs => {
+                out.extend_from_slice(if self.query().is_some_and(|query| !query.is_empty()) {
+                    b"?"
+                } else {
+                    b""
+                })
+            }
             Variable::Scheme => out.extend_from_slice(b"http"),
             Variable::ServerProtocol => out.extend_from_slice(match self.request.version() {
                 Version::Http10 => b"HTTP/1.0",
                 Version::Http11 => b"HTTP/1.1",
             }),
-            Variable::ContentLength => return join(self.request.fields().known(Known::ContentLength), b", ", out),
-            Variable::ContentType => return join(self.request.fields().named(b"content-type"), b", ", out),
-            Variable::RequestLength => number(self.request.len() as u64 + self.figures.body_received.get(), out),
+            Variable::ContentLength => {
+                return join(
+                    self.request.fields().known(Known::ContentLength),
+                    b", ",
+                    out,
+                );
+            }
+            Variable::ContentType => {
+                return join(self.request.fields().named(b"content-type"), b", ", out);
+            }
+            Variable::RequestLength => number(
+                self.request.len() as u64 + self.figures.body_received.get(),
+                out,
+            ),
             Variable::RequestId => {
                 for half in self.request_id() {
                     // Writing to a vector cannot fail.
@@ -67,14 +88,26 @@ impl Source for Exchange {
                 0 => out.extend_from_slice(b"000"),
                 status => number(status, out),
             },
-            Variable::BytesSent => number(self.figures.header_sent.get() + self.figures.body_sent.get(), out),
+            Variable::BytesSent => number(
+                self.figures.header_sent.get() + self.figures.body_sent.get(),
+                out,
+            ),
             Variable::BodyBytesSent => number(self.figures.body_sent.get(), out),
-            Variable::RequestCompletion => out.extend_from_slice(if self.figures.complete.get() { b"OK" } else { b"" }),
+            Variable::RequestCompletion => out.extend_from_slice(if self.figures.complete.get() {
+                b"OK"
+            } else {
+                b""
+            }),
             Variable::ProxyHost => match &*self.proxy_host.borrow() {
                 Some(name) => out.extend_from_slice(name.as_bytes()),
                 None => return false,
             },
-            Variable::ProxyPort => match self.proxy_host.borrow().as_deref().map(|name| name.rsplit_once(':')) {
+            Variable::ProxyPort => match self
+                .proxy_host
+                .borrow()
+                .as_deref()
+                .map(|name| name.rsplit_once(':'))
+            {
                 Some(Some((_, port))) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
                     out.extend_from_slice(port.as_bytes());
                 }
@@ -82,20 +115,32 @@ impl Source for Exchange {
                 None => return false,
             },
             Variable::ProxyAddXForwardedFor => {
-                if join(self.request.fields().known(Known::XForwardedFor), b", ", out) {
+                if join(
+                    self.request.fields().known(Known::XForwardedFor),
+                    b", ",
+                    out,
+                ) {
                     out.extend_from_slice(b", ");
                 }
                 out.extend_from_slice(self.remote_address().as_bytes());
             }
-            Variable::UpstreamAddr => return self.each_attempt(out, |attempt, out| {
-                out.extend_from_slice(attempt.address.as_bytes());
-            }),
-            Variable::UpstreamStatus => return self.each_attempt(out, |attempt, out| match attempt.status {
-                0 => out.push(b'-'),
-                status => number(status, out),
-            }),
-            Variable::UpstreamConnectTime => return self.each_attempt(out, |attempt, out| time(attempt.connect, out)),
-            Variable::UpstreamHeaderTime => return self.each_attempt(out, |attempt, out| time(attempt.header, out)),
+            Variable::UpstreamAddr => {
+                return self.each_attempt(out, |attempt, out| {
+                    out.extend_from_slice(attempt.address.as_bytes());
+                });
+            }
+            Variable::UpstreamStatus => {
+                return self.each_attempt(out, |attempt, out| match attempt.status {
+                    0 => out.push(b'-'),
+                    status => number(status, out),
+                });
+            }
+            Variable::UpstreamConnectTime => {
+                return self.each_attempt(out, |attempt, out| time(attempt.connect, out));
+            }
+            Variable::UpstreamHeaderTime => {
+                return self.each_attempt(out, |attempt, out| time(attempt.header, out));
+            }
             Variable::UpstreamResponseTime => {
                 return self.each_attempt(out, |attempt, out| time(Some(attempt.response), out));
             }
@@ -105,27 +150,44 @@ impl Source for Exchange {
             Variable::UpstreamBytesReceived => {
                 return self.each_attempt(out, |attempt, out| number(attempt.bytes_received, out));
             }
-            Variable::UpstreamBytesSent => return self.each_attempt(out, |attempt, out| number(attempt.bytes_sent, out)),
+            Variable::UpstreamBytesSent => {
+                return self.each_attempt(out, |attempt, out| number(attempt.bytes_sent, out));
+            }
             Variable::Header(name) => {
-                let separator: &[u8] = if name.as_bytes() == b"cookie" { b"; " } else { b", " };
+                let separator: &[u8] = if name.as_bytes() == b"cookie" {
+                    b"; "
+                } else {
+                    b", "
+                };
                 return join(self.request.fields().named(name.as_bytes()), separator, out);
             }
-            Variable::Argument(name) => match target::argument(self.query().unwrap_or_default(), name.as_bytes()) {
-                Some(value) => out.extend_from_slice(value),
-                None => return false,
-            },
+            Variable::Argument(name) => {
+                match target::argument(self.query().unwrap_or_default(), name.as_bytes()) {
+                    Some(value) => out.extend_from_slice(value),
+                    None => return false,
+                }
+            }
             Variable::Cookie(name) => match self.cookie_value(name.as_bytes()) {
                 Some(value) => out.extend_from_slice(value),
                 None => return false,
             },
-            Variable::SentHeader(name) => return sent_header(&self.sent_header.borrow(), name, out),
+            Variable::SentHeader(name) => {
+                return sent_header(&self.sent_header.borrow(), name, out);
+            }
             Variable::UpstreamHeader(name) => {
-                return self.response().is_some_and(|head| join(head.fields().named(name.as_bytes()), b", ", out));
+                return self
+                    .response()
+                    .is_some_and(|head| join(head.fields().named(name.as_bytes()), b", ", out));
             }
             Variable::UpstreamCookie(name) => {
                 return self.response().is_some_and(|head| {
-                    let value = head.fields().named(b"set-cookie").find_map(|line| headers::set_cookie(line, name.as_bytes()));
-                    value.inspect(|value| out.extend_from_slice(value)).is_some()
+                    let value = head
+                        .fields()
+                        .named(b"set-cookie")
+                        .find_map(|line| headers::set_cookie(line, name.as_bytes()));
+                    value
+                        .inspect(|value| out.extend_from_slice(value))
+                        .is_some()
                 });
             }
         }
@@ -148,7 +210,11 @@ impl Exchange {
     }
 
     /// What each attempt has to say, joined as nginx does; false before the first.
-    fn each_attempt(&self, out: &mut Vec<u8>, write: impl Fn(&AttemptFigures, &mut Vec<u8>)) -> bool {
+    fn each_attempt(
+        &self,
+        out: &mut Vec<u8>,
+        write: impl Fn(&AttemptFigures, &mut Vec<u8>),
+    ) -> bool {
         let attempts = self.figures.attempts.borrow();
         for (index, attempt) in attempts.iter().enumerate() {
             if index > 0 {
@@ -187,7 +253,9 @@ fn join<'a>(values: impl Iterator<Item = &'a [u8]>, separator: &[u8], out: &mut 
 fn sent_header(lines: &[u8], name: &Name, out: &mut Vec<u8>) -> bool {
     let values = lines.split(|byte| *byte == b'\n').filter_map(|line| {
         let colon = memchr::memchr(b':', line)?;
-        line[..colon].eq_ignore_ascii_case(name.as_bytes()).then(|| line[colon + 1..].trim_ascii())
+        line[..colon]
+            .eq_ignore_ascii_case(name.as_bytes())
+            .then(|| line[colon + 1..].trim_ascii())
     });
     join(values, b", ", out)
 }
@@ -195,13 +263,21 @@ fn sent_header(lines: &[u8], name: &Name, out: &mut Vec<u8>) -> bool {
 /// The user of Basic authentication (RFC 7617), for the log: nothing here checks the password.
 fn remote_user(exchange: &Exchange, out: &mut Vec<u8>) -> bool {
     use base64::Engine;
-    let Some(credentials) = exchange.request.fields().named(b"authorization").next() else { return false };
-    let Some((scheme, encoded)) = credentials.split_at_checked(6) else { return false };
+    let Some(credentials) = exchange.request.fields().named(b"authorization").next() else {
+        return false;
+    };
+    let Some((scheme, encoded)) = credentials.split_at_checked(6) else {
+        return false;
+    };
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return false;
     }
-    let Ok(pair) = base64::engine::general_purpose::STANDARD.decode(encoded.trim_ascii()) else { return false };
-    let Some(colon) = memchr::memchr(b':', &pair) else { return false };
+    let Ok(pair) = base64::engine::general_purpose::STANDARD.decode(encoded.trim_ascii()) else {
+        return false;
+    };
+    let Some(colon) = memchr::memchr(b':', &pair) else {
+        return false;
+    };
     out.extend_from_slice(&pair[..colon]);
     colon > 0
 }
@@ -244,7 +320,9 @@ impl plugin::Exchange for Exchange {
     }
 
     fn add_response_header(&self, name: &str, value: &[u8]) -> bool {
-        let allowed = headers::is_token(name.as_bytes()) && headers::is_value(value) && !headers::is_framing(name.as_bytes());
+        let allowed = headers::is_token(name.as_bytes())
+            && headers::is_value(value)
+            && !headers::is_framing(name.as_bytes());
         if allowed {
             self.turn.add_response_header(name.as_bytes(), value);
         }

@@ -51,7 +51,9 @@ impl Fault {
         match self {
             Fault::BadHead(BadHead::UnsupportedVersion) => 505,
             Fault::BadHead(BadHead::TooManyHeaders) | Fault::HeaderTooLarge => 431,
-            Fault::BadHead(BadHead::Malformed(_)) | Fault::BadFraming(_) | Fault::BadRequest(_) => 400,
+            Fault::BadHead(BadHead::Malformed(_)) | Fault::BadFraming(_) | Fault::BadRequest(_) => {
+                400
+            }
             Fault::TargetTooLong => 414,
             Fault::HeaderTimeout => 408,
             Fault::HeaderCutShort => 400,
@@ -75,7 +77,10 @@ impl Fault {
             Fault::NoLiveUpstreams | Fault::BodyTooLarge(_) => Level::Error,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
                 BodyError::TooLarge(_) => Level::Error,
-                BodyError::Closed | BodyError::Io(_) | BodyError::TimedOut | BodyError::BadChunk(_) => Level::Info,
+                BodyError::Closed
+                | BodyError::Io(_)
+                | BodyError::TimedOut
+                | BodyError::BadChunk(_) => Level::Info,
             },
             Fault::Attempt(Failure::ClientGone) => Level::Info,
             Fault::Attempt(_) => Level::Error,
@@ -98,7 +103,9 @@ impl Fault {
     pub(crate) fn leaves_connection_usable(&self) -> bool {
         match self {
             Fault::NoRoute | Fault::NoLiveUpstreams => true,
-            Fault::Attempt(failure) => !matches!(failure, Failure::Request(_) | Failure::ClientGone),
+            Fault::Attempt(failure) => {
+                !matches!(failure, Failure::Request(_) | Failure::ClientGone)
+            }
             Fault::BadHead(_)
             | Fault::BadFraming(_)
             | Fault::BadRequest(_)

@@ -4,7 +4,7 @@ mod state; // what is known of it
 mod answers; // ... as templates, logs and plugins ask for it
 mod fault; // why it could not be carried through
 mod open; // is the request acceptable, and what does it ask for
-pub mod router; // which route it takes
+pub(crate) mod router; // which route it takes
 mod proxy; // send it to an upstream, as often as it takes
 mod request; // the header that the upstream gets
 mod response; // the header and body that the client gets
@@ -43,7 +43,11 @@ struct Opened {
 }
 
 /// Carries an exchange from its request head to its log line.
-pub(crate) async fn serve(session: &mut Session, request: RequestHead, began: Instant) -> (After, RequestHead) {
+pub(crate) async fn serve(
+    session: &mut Session,
+    request: RequestHead,
+    began: Instant,
+) -> (After, RequestHead) {
     let site = session.site.clone();
     let (mut exchange, opened) = open::open(session, &site, request, began);
     if let Ok(opened) = &opened {
@@ -56,29 +60,51 @@ pub(crate) async fn serve(session: &mut Session, request: RequestHead, began: In
     };
     log(session, &site, &exchange);
     // Nobody else holds it now; if a lease still did, a fresh head would do as well.
-    (after, Rc::try_unwrap(exchange).map(|exchange| exchange.request).unwrap_or_default())
+    (
+        after,
+        Rc::try_unwrap(exchange)
+            .map(|exchange| exchange.request)
+            .unwrap_or_default(),
+    )
 }
 
 /// Answers what never became a request.
-pub(crate) async fn reject(session: &mut Session, request: RequestHead, began: Instant, fault: Fault) {
+pub(crate) async fn reject(
+    session: &mut Session,
+    request: RequestHead,
+    began: Instant,
+    fault: Fault,
+) {
     let site = session.site.clone();
     let exchange = Rc::new(Exchange::new(session, request, began));
     refuse(session, &exchange, &fault).await;
     log(session, &site, &exchange);
 }
 
-async fn carry(session: &mut Session, site: &Site, exchange: &Rc<Exchange>, opened: Opened) -> After {
+async fn carry(
+    session: &mut Session,
+    site: &Site,
+    exchange: &Rc<Exchange>,
+    opened: Opened,
+) -> After {
     let route = &site.snapshot.config.routes[opened.route];
     exchange.figures.route.set(Some(opened.route));
-    exchange.figures.request_read.set(opened.framing == Framing::Length(0));
-    let limit = route.client_max_body_size.unwrap_or(session.limits().client_max_body_size);
+    exchange
+        .figures
+        .request_read
+        .set(opened.framing == Framing::Length(0));
+    let limit = route
+        .client_max_body_size
+        .unwrap_or(session.limits().client_max_body_size);
     if let (Framing::Length(length), Some(limit)) = (opened.framing, limit) {
         if length > limit {
             return refuse(session, exchange, &Fault::BodyTooLarge(length)).await;
         }
     }
     let carried = match &route.action {
-        Action::Proxy(proxy) => proxy::proxy(session, site, exchange, route, proxy, &opened, limit).await,
+        Action::Proxy(proxy) => {
+            proxy::proxy(session, site, exchange, route, proxy, &opened, limit).await
+        }
         Action::Return(answer) => Ok(respond(session, exchange, answer, &opened).await),
     };
     match carried {
@@ -88,7 +114,12 @@ async fn carry(session: &mut Session, site: &Site, exchange: &Rc<Exchange>, open
 }
 
 /// Answers from the configuration (`return`).
-async fn respond(session: &mut Session, exchange: &Rc<Exchange>, answer: &Return, opened: &Opened) -> After {
+async fn respond(
+    session: &mut Session,
+    exchange: &Rc<Exchange>,
+    answer: &Return,
+    opened: &Opened,
+) -> After {
     let (mut body, mut location) = (Vec::new(), Vec::new());
     if let Some(template) = &answer.body {
         template.render(&**exchange, &mut body);
@@ -120,8 +151,16 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Af
     }
     let reason = fault::reason(status);
     let body = format!("{status} {reason}\n");
-    let keep = exchange.figures.request_read.get() && fault.leaves_connection_usable() && request::wants_keep_alive(exchange);
-    let answer = LocalAnswer { status, content_type: "text/plain", body: body.as_bytes(), location: b"", keep };
+    let keep = exchange.figures.request_read.get()
+        && fault.leaves_connection_usable()
+        && request::wants_keep_alive(exchange);
+    let answer = LocalAnswer {
+        status,
+        content_type: "text/plain",
+        body: body.as_bytes(),
+        location: b"",
+        keep,
+    };
     match response::send_local(session, exchange, &answer).await {
         After::KeepAlive => After::KeepAlive,
         After::Close | After::Linger => After::Linger,
@@ -130,6 +169,10 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Af
 
 fn log(session: &Session, site: &Site, exchange: &Exchange) {
     if let Some(log) = site.log(session.listener, exchange.figures.route.get()) {
-        session.worker.logs.borrow_mut().write(&log.log, &log.format, exchange, Instant::now());
+        session
+            .worker
+            .logs
+            .borrow_mut()
+            .write(&log.log, &log.format, exchange, Instant::now());
     }
 }

@@ -15,7 +15,12 @@ use crate::http::path;
 use crate::http::target::{Form, Target};
 
 /// Takes a request apart and finds its route. The exchange is there even where the request is refused: it is logged.
-pub(super) fn open(session: &Session, site: &Site, request: RequestHead, began: Instant) -> (Exchange, Result<Opened, Fault>) {
+pub(super) fn open(
+    session: &Session,
+    site: &Site,
+    request: RequestHead,
+    began: Instant,
+) -> (Exchange, Result<Opened, Fault>) {
     let mut exchange = Exchange::new(session, request, began);
     let opened = examine(&mut exchange, session, site);
     (exchange, opened)
@@ -28,24 +33,35 @@ fn examine(exchange: &mut Exchange, session: &Session, site: &Site) -> Result<Op
         exchange.real_client = reported_client(exchange, site);
     }
     expectation(exchange)?;
-    let found = site.routers[session.listener].find(&exchange.host, exchange.normalised()).ok_or(Fault::NoRoute)?;
-    Ok(Opened { route: found.route, matched: found.prefix_len, framing })
+    let found = site.routers[session.listener]
+        .find(&exchange.host, exchange.normalised())
+        .ok_or(Fault::NoRoute)?;
+    Ok(Opened {
+        route: found.route,
+        matched: found.prefix_len,
+        framing,
+    })
 }
 
 /// Fills in host, path and query (RFC 9112 section 3.2).
 fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
     let request = &exchange.request;
-    let target = Target::parse(request.method(), request.target()).map_err(|_| Fault::BadRequest("invalid target"))?;
+    let target = Target::parse(request.method(), request.target())
+        .map_err(|_| Fault::BadRequest("invalid target"))?;
     if matches!(target.form, Form::Authority(_)) || request.method() == b"TRACE" {
         return Err(Fault::MethodNotAllowed);
     }
     let mut hosts = request.fields().known(Known::Host);
     let host = match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => return Err(Fault::BadRequest("several \"Host\" headers")),
-        (None, _) if request.version() == Version::Http11 => return Err(Fault::BadRequest("no \"Host\" header")),
+        (None, _) if request.version() == Version::Http11 => {
+            return Err(Fault::BadRequest("no \"Host\" header"));
+        }
         // An empty one is valid where the target has no authority either (RFC 9112 section 3.2).
         (Some(b"") | None, _) => None,
-        (Some(host), None) => Some(Authority::parse(host).map_err(|_| Fault::BadRequest("invalid \"Host\" header"))?),
+        (Some(host), None) => {
+            Some(Authority::parse(host).map_err(|_| Fault::BadRequest("invalid \"Host\" header"))?)
+        }
     };
     let host = match (target.authority(), host) {
         (Some(asked), Some(host)) if *asked != host => {
@@ -56,10 +72,11 @@ fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
         (None, None) => Box::default(),
     };
     let path = target.path();
-    let normalised = match path::normalise(path.as_bytes()).map_err(|_| Fault::BadRequest("invalid path"))? {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(normalised) => Some(normalised.into_boxed_slice()),
-    };
+    let normalised =
+        match path::normalise(path.as_bytes()).map_err(|_| Fault::BadRequest("invalid path"))? {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(normalised) => Some(normalised.into_boxed_slice()),
+        };
     let uri = Uri {
         path: path.len(),
         start: request.target().len().saturating_sub(target.uri.len()),
@@ -78,7 +95,11 @@ fn expectation(exchange: &Exchange) -> Result<(), Fault> {
     let mut expectations = exchange.request.fields().known(Known::Expect);
     let met = exchange.request.version() == Version::Http10
         || expectations.all(|value| value.eq_ignore_ascii_case(b"100-continue"));
-    if met { Ok(()) } else { Err(Fault::ExpectationFailed) }
+    if met {
+        Ok(())
+    } else {
+        Err(Fault::ExpectationFailed)
+    }
 }
 
 /// The client that a chain of trusted proxies reports: the last address of `X-Forwarded-For` that is not itself trusted, else
@@ -88,7 +109,11 @@ fn reported_client(exchange: &Exchange, site: &Site) -> Option<(IpAddr, Box<str>
     let mut reported = None;
     // Last field first, last member first; a member that is no address ends the chain: nobody vouches for what is left of it.
     let values: smallvec::SmallVec<[&[u8]; 2]> = fields.known(Known::XForwardedFor).collect();
-    for member in values.iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b',')) {
+    for member in values
+        .iter()
+        .rev()
+        .flat_map(|value| value.rsplit(|byte| *byte == b','))
+    {
         let Some(ip) = address(member) else { break };
         reported = Some(ip);
         if !site.trusts(Some(ip)) {
@@ -102,5 +127,9 @@ fn reported_client(exchange: &Exchange, site: &Site) -> Option<(IpAddr, Box<str>
 /// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text.trim_ascii()).ok()?;
-    text.parse().ok().or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
+    text.parse().ok().or_else(|| {
+        text.parse::<std::net::SocketAddr>()
+            .ok()
+            .map(|address| address.ip())
+    })
 }

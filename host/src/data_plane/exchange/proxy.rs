@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Instant;
 
 use super::fault::failure_status;
 use super::request::{BodyPlan, Outgoing, wants_keep_alive, write_request};
@@ -11,7 +10,9 @@ use super::state::Exchange;
 use super::{After, Fault, Opened, tunnel};
 use crate::config::model::{Proxy, Route};
 use crate::data_plane::downstream::{BodyError, BodyProgress, Coding, Session};
-use crate::data_plane::upstream::{Attempt, AttemptError, Failure, Lease, Limits, Retry, Timings, Upload, WorkerUpstream};
+use crate::data_plane::upstream::{
+    Attempt, AttemptError, Failure, Lease, Limits, Retry, Timings, Upload, WorkerUpstream,
+};
 use crate::data_plane::worker::Site;
 use crate::http::framing::{self, Framing};
 use crate::http::head::{Known, Version};
@@ -49,8 +50,13 @@ pub(super) async fn proxy(
     let buffers = session.worker.buffers.clone();
     let mut body = buffers.take_head();
     if !progress.is_done() {
-        session.continue_if_expected(exchange).await.map_err(|error| Fault::Body(BodyError::Io(error)))?;
-        read_ahead(session, &mut progress, config.body_buffer_size, &mut body).await.map_err(Fault::Body)?;
+        session
+            .continue_if_expected(exchange)
+            .await
+            .map_err(|error| Fault::Body(BodyError::Io(error)))?;
+        read_ahead(session, &mut progress, config.body_buffer_size, &mut body)
+            .await
+            .map_err(Fault::Body)?;
     }
     exchange.figures.body_received.set(progress.received);
     exchange.figures.request_read.set(progress.is_done());
@@ -59,15 +65,25 @@ pub(super) async fn proxy(
         Framing::Length(0) | Framing::UntilClose => body_plan_for_empty(exchange.request.method()),
         Framing::Length(length) => BodyPlan::Length(length),
         // Small and complete: its length is known now. Trailers need the chunked coding.
-        Framing::Chunked if !streamed && progress.trailers().is_empty() => BodyPlan::Length(progress.received),
+        Framing::Chunked if !streamed && progress.trailers().is_empty() => {
+            BodyPlan::Length(progress.received)
+        }
         Framing::Chunked => BodyPlan::Chunked,
     };
     if plan == BodyPlan::Chunked {
         frame_as_chunked(&mut body, progress.is_done().then(|| progress.trailers()));
     }
     let upgrade = exchange.request.version() == Version::Http11
-        && exchange.request.fields().lists(Known::Connection, b"upgrade")
-        && exchange.request.fields().known(Known::Upgrade).next().is_some();
+        && exchange
+            .request
+            .fields()
+            .lists(Known::Connection, b"upgrade")
+        && exchange
+            .request
+            .fields()
+            .known(Known::Upgrade)
+            .next()
+            .is_some();
 
     let mut target = Vec::new();
     let outgoing = Outgoing {
@@ -80,8 +96,17 @@ pub(super) async fn proxy(
     };
     let mut head = buffers.take_head();
     write_request(exchange, &outgoing, &mut head);
-    let rest = streamed.then_some(if plan == BodyPlan::Chunked { Coding::Chunked } else { Coding::Plain });
-    let sending = Sending { head: &head, body: &body, rest, upgrade };
+    let rest = streamed.then_some(if plan == BodyPlan::Chunked {
+        Coding::Chunked
+    } else {
+        Coding::Plain
+    });
+    let sending = Sending {
+        head: &head,
+        body: &body,
+        rest,
+        upgrade,
+    };
     let carried = attempts(session, exchange, upstream, &sending, &mut progress, route).await;
     exchange.figures.body_received.set(progress.received);
     buffers.give_head(head);
@@ -91,11 +116,20 @@ pub(super) async fn proxy(
 
 /// A method that gives a body meaning says that there is none (RFC 9110 section 8.6); others say nothing.
 fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
-    if matches!(method, b"POST" | b"PUT" | b"PATCH") { BodyPlan::Length(0) } else { BodyPlan::None }
+    if matches!(method, b"POST" | b"PUT" | b"PATCH") {
+        BodyPlan::Length(0)
+    } else {
+        BodyPlan::None
+    }
 }
 
 /// Reads a body that fits into `bound` bytes to its end, a longer one as far as that: what fits can be sent again.
-async fn read_ahead(session: &mut Session, progress: &mut BodyProgress, bound: usize, body: &mut Vec<u8>) -> Result<(), BodyError> {
+async fn read_ahead(
+    session: &mut Session,
+    progress: &mut BodyProgress,
+    bound: usize,
+    body: &mut Vec<u8>,
+) -> Result<(), BodyError> {
     if let Some(left) = progress.length_left() {
         body.reserve(usize::try_from(left).unwrap_or(bound).min(bound));
         if left > bound as u64 {
@@ -104,13 +138,24 @@ async fn read_ahead(session: &mut Session, progress: &mut BodyProgress, bound: u
         }
     }
     let timeout = session.limits().client_body_timeout;
-    let Session { incoming, alarm, worker, .. } = session;
+    let Session {
+        incoming,
+        alarm,
+        worker,
+        ..
+    } = session;
     while !progress.is_done() && body.len() < bound {
         if body.capacity() - body.len() <= crate::data_plane::downstream::CHUNK_FRAMING {
-            body.reserve((body.capacity() * 2).min(bound) + crate::data_plane::downstream::CHUNK_FRAMING);
+            body.reserve(
+                (body.capacity() * 2).min(bound) + crate::data_plane::downstream::CHUNK_FRAMING,
+            );
         }
-        let moved = poll_fn(|cx| progress.poll_move(cx, incoming, body, Coding::Plain, &worker.buffers));
-        alarm.within(timeout, moved).await.map_err(|_| BodyError::TimedOut)??;
+        let moved =
+            poll_fn(|cx| progress.poll_move(cx, incoming, body, Coding::Plain, &worker.buffers));
+        alarm
+            .within(timeout, moved)
+            .await
+            .map_err(|_| BodyError::TimedOut)??;
     }
     Ok(())
 }
@@ -125,12 +170,20 @@ fn frame_as_chunked(body: &mut Vec<u8>, end: Option<&[u8]>) {
 }
 
 /// The target as it was received, or with the route's URI part in place of what the route matched.
-fn outgoing_target<'a>(exchange: &'a Exchange, proxy: &Proxy, opened: &Opened, rewritten: &'a mut Vec<u8>) -> &'a [u8] {
-    let Some(uri) = &proxy.uri else { return exchange.uri() };
+fn outgoing_target<'a>(
+    exchange: &'a Exchange,
+    proxy: &Proxy,
+    opened: &Opened,
+    rewritten: &'a mut Vec<u8>,
+) -> &'a [u8] {
+    let Some(uri) = &proxy.uri else {
+        return exchange.uri();
+    };
     let rewrite = Rewrite {
-        uri: uri.as_bytes(),
+        received: exchange.path(),
         path: exchange.normalised(),
         prefix_len: opened.matched,
+        replacement: uri,
         query: exchange.query().unwrap_or_default(),
     };
     rewrite.append_to(rewritten);
@@ -147,7 +200,13 @@ async fn attempts(
 ) -> Result<After, Fault> {
     let rules = &upstream.shared.config.next_upstream;
     let method = exchange.request.method();
-    let mut retry = Retry::new(rules, upstream.shared.tries(), method, sending.rest.is_some(), exchange.began);
+    let mut retry = Retry::new(
+        rules,
+        upstream.shared.tries(),
+        method,
+        sending.rest.is_some(),
+        exchange.began,
+    );
     for number in 0.. {
         let clock = session.worker.clock.clone();
         let Ok(lease) = upstream.lease(exchange, &clock, number) else {
@@ -155,7 +214,11 @@ async fn attempts(
             return Err(Fault::NoLiveUpstreams);
         };
         exchange.figures.begin_attempt(&lease);
-        match attempt(session, exchange, upstream, lease, sending, progress, &mut retry, route).await {
+        match attempt(
+            session, exchange, upstream, lease, sending, progress, &mut retry, route,
+        )
+        .await
+        {
             Attempted::Answered(after) => return Ok(after),
             Attempted::AskNext => {}
             Attempted::Failed(fault) => return Err(fault),
@@ -171,7 +234,10 @@ enum Attempted {
     Failed(Fault),
 }
 
-#[allow(clippy::too_many_arguments, reason = "the parts of an exchange, each borrowed for its own time")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the parts of an exchange, each borrowed for its own time"
+)]
 async fn attempt(
     session: &mut Session,
     exchange: &Rc<Exchange>,
@@ -184,7 +250,19 @@ async fn attempt(
 ) -> Attempted {
     let clock = session.worker.clock.clone();
     let mut timings = Timings::default();
-    match answered(session, exchange, upstream, &lease, sending, progress, retry, route, &mut timings).await {
+    match answered(
+        session,
+        exchange,
+        upstream,
+        &lease,
+        sending,
+        progress,
+        retry,
+        route,
+        &mut timings,
+    )
+    .await
+    {
         Ok(Answered::Passed { passed, ending }) => {
             exchange.figures.attempt(|figures| {
                 figures.response = lease.picked_at.elapsed();
@@ -196,7 +274,9 @@ async fn attempt(
             Attempted::Answered(passed.after)
         }
         Ok(Answered::TryNext { ending, status }) => {
-            exchange.figures.attempt(|figures| figures.response = lease.picked_at.elapsed());
+            exchange
+                .figures
+                .attempt(|figures| figures.response = lease.picked_at.elapsed());
             lease.end(ending, status, timings, &clock);
             exchange.figures.answered.set(false);
             Attempted::AskNext
@@ -222,12 +302,21 @@ async fn attempt(
 }
 
 enum Answered {
-    Passed { passed: Passed, ending: Ending },
+    Passed {
+        passed: Passed,
+        ending: Ending,
+    },
     /// An answer that the rules would rather have from another endpoint.
-    TryNext { ending: Ending, status: u16 },
+    TryNext {
+        ending: Ending,
+        status: u16,
+    },
 }
 
-#[allow(clippy::too_many_arguments, reason = "the parts of an exchange, each borrowed for its own time")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the parts of an exchange, each borrowed for its own time"
+)]
 async fn answered(
     session: &mut Session,
     exchange: &Rc<Exchange>,
@@ -243,14 +332,36 @@ async fn answered(
     let buffers = session.worker.buffers.clone();
     let body_timeout = session.limits().client_body_timeout;
     let keep_client = wants_keep_alive(exchange) && session.may_keep_alive();
-    let mut attempt = Attempt::begin(lease, upstream, &mut session.alarm, &session.incoming.reader, &buffers).await?;
+    let mut attempt = Attempt::begin(
+        lease,
+        upstream,
+        &mut session.alarm,
+        &session.incoming.reader,
+        &buffers,
+    )
+    .await?;
     timings.connect = lease.picked_at.elapsed();
-    exchange.figures.attempt(|figures| figures.connect = Some(timings.connect));
+    exchange
+        .figures
+        .attempt(|figures| figures.connect = Some(timings.connect));
 
-    let Session { incoming, outgoing, .. } = session;
+    let Session {
+        incoming, outgoing, ..
+    } = session;
     let rest = sending.rest.map(|coding| (progress, coding));
-    let mut upload = Upload::new(sending.head, sending.body, incoming, rest, config.send_timeout, body_timeout, &buffers);
-    let limits = Limits { read_timeout: config.read_timeout, header_size: config.response_header_size };
+    let mut upload = Upload::new(
+        sending.head,
+        sending.body,
+        incoming,
+        rest,
+        config.send_timeout,
+        body_timeout,
+        &buffers,
+    );
+    let limits = Limits {
+        read_timeout: config.read_timeout,
+        header_size: config.response_header_size,
+    };
     let framing = loop {
         let head = &mut *exchange.response.borrow_mut();
         attempt.read_head(&mut upload, head, &limits).await?;
@@ -266,26 +377,39 @@ async fn answered(
             102..=199 => {}
             _ => {
                 let framing = framing::of_response(head, exchange.request.method());
-                break Some(framing.map_err(|error| attempt.error(Failure::InvalidFraming(error)))?);
+                break Some(
+                    framing.map_err(|error| attempt.error(Failure::InvalidFraming(error)))?,
+                );
             }
         }
     };
     timings.header = lease.picked_at.elapsed();
     exchange.figures.answered.set(true);
     let status = exchange.response.borrow().status();
-    exchange.figures.attempt(|figures| (figures.header, figures.status) = (Some(timings.header), status));
+    exchange
+        .figures
+        .attempt(|figures| (figures.header, figures.status) = (Some(timings.header), status));
     exchange.figures.status.set(status);
 
     let Some(framing) = framing else {
         let passed = tunnel::run(outgoing, exchange, attempt, upload, config.read_timeout).await;
-        return Ok(Answered::Passed { passed, ending: Ending::Completed });
+        return Ok(Answered::Passed {
+            passed,
+            ending: Ending::Completed,
+        });
     };
     if let Some(ending) = retry.after_status(status) {
         attempt.finish(&buffers);
         return Ok(Answered::TryNext { ending, status });
     }
-    let answer = response::Answer { framing, changes: &route.response_headers, keep: keep_client, read_timeout: config.read_timeout };
-    let (mut passed, connection) = response::pass_on(outgoing, exchange, attempt, &mut upload, &answer, &buffers).await;
+    let answer = response::Answer {
+        framing,
+        changes: &route.response_headers,
+        keep: keep_client,
+        read_timeout: config.read_timeout,
+    };
+    let (mut passed, connection) =
+        response::pass_on(outgoing, exchange, attempt, &mut upload, &answer, &buffers).await;
     let sent = upload.is_sent();
     passed.sent = upload.bytes_sent;
     if !sent && passed.after == After::KeepAlive {
@@ -297,6 +421,10 @@ async fn answered(
             upstream.pool.borrow_mut().put(slot, connection);
         }
     }
-    let ending = if passed.complete { Ending::Completed } else { Ending::Abandoned };
+    let ending = if passed.complete {
+        Ending::Completed
+    } else {
+        Ending::Abandoned
+    };
     Ok(Answered::Passed { passed, ending })
 }

@@ -28,13 +28,21 @@ pub(super) struct Outgoing<'a> {
 /// Writes the head of the request as an upstream gets it.
 pub(super) fn write_request(exchange: &Exchange, outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
     let fields = exchange.request.fields();
-    for part in [exchange.request.method(), b" ", outgoing.target, b" HTTP/1.1\r\n"] {
+    for part in [
+        exchange.request.method(),
+        b" ",
+        outgoing.target,
+        b" HTTP/1.1\r\n",
+    ] {
         out.extend_from_slice(part);
     }
     let listed = Listed::of(fields);
-    let replaced = |name: &[u8]| outgoing.changes.iter().any(|change| {
-        !matches!(change.operation, HeaderOperation::Add(_)) && change.name.as_bytes().eq_ignore_ascii_case(name)
-    });
+    let replaced = |name: &[u8]| {
+        outgoing.changes.iter().any(|change| {
+            !matches!(change.operation, HeaderOperation::Add(_))
+                && change.name.as_bytes().eq_ignore_ascii_case(name)
+        })
+    };
     let set_by_us = |name: &str| !outgoing.changes.is_empty() && replaced(name.as_bytes());
 
     // The host that was asked for goes on as it was written, port included; HTTP/1.1 wants one, be it empty.
@@ -42,13 +50,19 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &Outgoing<'_>, out: &
         line("Host", exchange.authority(), out);
     }
     for field in fields.iter() {
-        if goes_on(&field, outgoing, &listed) && (outgoing.changes.is_empty() || !replaced(field.name)) {
+        if goes_on(&field, outgoing, &listed)
+            && (outgoing.changes.is_empty() || !replaced(field.name))
+        {
             line_bytes(field.name, field.value, out);
         }
     }
     match outgoing.body {
         BodyPlan::None => {}
-        BodyPlan::Length(length) => line("Content-Length", itoa::Buffer::new().format(length).as_bytes(), out),
+        BodyPlan::Length(length) => line(
+            "Content-Length",
+            itoa::Buffer::new().format(length).as_bytes(),
+            out,
+        ),
         BodyPlan::Chunked => line("Transfer-Encoding", b"chunked", out),
     }
     if outgoing.upgrade {
@@ -62,7 +76,12 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &Outgoing<'_>, out: &
 }
 
 /// Whom we speak for. What a peer says of that counts only if it is trusted.
-fn write_forwarded(exchange: &Exchange, trusted: bool, set_by_us: &dyn Fn(&str) -> bool, out: &mut Vec<u8>) {
+fn write_forwarded(
+    exchange: &Exchange,
+    trusted: bool,
+    set_by_us: &dyn Fn(&str) -> bool,
+    out: &mut Vec<u8>,
+) {
     let fields = exchange.request.fields();
     if exchange.client.ip.is_some() {
         if !set_by_us("x-forwarded-for") {
@@ -81,10 +100,18 @@ fn write_forwarded(exchange: &Exchange, trusted: bool, set_by_us: &dyn Fn(&str) 
     }
     let first = |known| fields.known(known).next().filter(|_| trusted);
     if !set_by_us("x-forwarded-proto") {
-        line("X-Forwarded-Proto", first(Known::XForwardedProto).unwrap_or(b"http"), out);
+        line(
+            "X-Forwarded-Proto",
+            first(Known::XForwardedProto).unwrap_or(b"http"),
+            out,
+        );
     }
     if !set_by_us("x-forwarded-host") {
-        line("X-Forwarded-Host", first(Known::XForwardedHost).unwrap_or_else(|| exchange.authority()), out);
+        line(
+            "X-Forwarded-Host",
+            first(Known::XForwardedHost).unwrap_or_else(|| exchange.authority()),
+            out,
+        );
     }
 }
 
@@ -117,22 +144,32 @@ pub(super) struct Listed<'a> {
 impl<'a> Listed<'a> {
     pub(super) fn of(fields: &'a Fields) -> Listed<'a> {
         let usual = |value: &[u8]| {
-            value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close") || value.eq_ignore_ascii_case(b"upgrade")
+            value.eq_ignore_ascii_case(b"keep-alive")
+                || value.eq_ignore_ascii_case(b"close")
+                || value.eq_ignore_ascii_case(b"upgrade")
         };
         // Nearly always it names options, not fields: then there is nothing to look up for each field.
-        let only_options = fields.known(Known::Connection).flat_map(list_members).all(usual);
-        Listed { fields: (!only_options).then_some(fields) }
+        let only_options = fields
+            .known(Known::Connection)
+            .flat_map(list_members)
+            .all(usual);
+        Listed {
+            fields: (!only_options).then_some(fields),
+        }
     }
 
     pub(super) fn names(&self, name: &[u8]) -> bool {
-        self.fields.is_some_and(|fields| fields.lists(Known::Connection, name))
+        self.fields
+            .is_some_and(|fields| fields.lists(Known::Connection, name))
     }
 }
 
 /// Writes what `set` and `add` ask for. A value that HTTP does not allow, which only a variable can bring in, is left out.
 pub(super) fn write_changes(exchange: &Exchange, changes: &[HeaderChange], out: &mut Vec<u8>) {
     for change in changes {
-        let (HeaderOperation::Set(value) | HeaderOperation::Add(value)) = &change.operation else { continue };
+        let (HeaderOperation::Set(value) | HeaderOperation::Add(value)) = &change.operation else {
+            continue;
+        };
         let before = out.len();
         out.extend_from_slice(change.name.as_bytes());
         out.extend_from_slice(b": ");
@@ -164,7 +201,8 @@ pub(super) fn wants_keep_alive(exchange: &Exchange) -> bool {
     match exchange.request.version() {
         Version::Http11 => !fields.lists(Known::Connection, b"close"),
         Version::Http10 => {
-            fields.lists(Known::Connection, b"keep-alive") && !fields.lists(Known::Connection, b"close")
+            fields.lists(Known::Connection, b"keep-alive")
+                && !fields.lists(Known::Connection, b"close")
         }
     }
 }

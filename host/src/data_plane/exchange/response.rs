@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::After;
 use super::fault::reason;
-use super::request::{Listed, line, line_bytes, wants_keep_alive, write_changes};
+use super::request::{Listed, line, line_bytes, write_changes};
 use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation};
 use crate::data_plane::buffers::Buffers;
@@ -55,18 +55,42 @@ pub(super) async fn pass_on(
     exchange.keep_sent_header(&out);
 
     let mut body = Body::new(answer.framing);
-    let result = body.pass(outgoing, exchange, &mut attempt, upload, answer, coding, &mut out).await;
+    let result = body
+        .pass(
+            outgoing,
+            exchange,
+            &mut attempt,
+            upload,
+            answer,
+            coding,
+            &mut out,
+        )
+        .await;
     buffers.give_head(out);
     let complete = result.is_ok();
     if let Err(error) = &result {
         match error {
-            PassError::Upstream(message) => exchange.error(message, exchange.figures.last_address().as_deref()),
-            PassError::Client(error) => exchange.info(&format_args!("{error} while sending to client")),
+            PassError::Upstream(message) => {
+                exchange.error(message, exchange.figures.last_address().as_deref())
+            }
+            PassError::Client(error) => {
+                exchange.info(&format_args!("{error} while sending to client"))
+            }
         }
     }
     exchange.figures.complete.set(complete);
-    let after = if complete && keep { After::KeepAlive } else { After::Close };
-    let passed = Passed { after, complete, received: attempt.bytes_received, sent: 0, length: body.passed };
+    let after = if complete && keep {
+        After::KeepAlive
+    } else {
+        After::Close
+    };
+    let passed = Passed {
+        after,
+        complete,
+        received: attempt.bytes_received,
+        sent: 0,
+        length: body.passed,
+    };
     // Bytes past the end would be taken for the next answer.
     let reusable = reusable && complete && attempt.unread().is_empty();
     let slot = attempt.slot;
@@ -92,21 +116,35 @@ fn upstream_keeps(head: &ResponseHead, framing: Framing) -> bool {
         }
 }
 
-fn write_head(exchange: &Exchange, head: &ResponseHead, answer: &Answer<'_>, keep: bool, coding: Coding, out: &mut Vec<u8>) {
+fn write_head(
+    exchange: &Exchange,
+    head: &ResponseHead,
+    answer: &Answer<'_>,
+    keep: bool,
+    coding: Coding,
+    out: &mut Vec<u8>,
+) {
     write_status(head.status(), Some(head.reason()), out);
     let fields = head.fields();
     let listed = Listed::of(fields);
     let mut dated = false;
     for field in fields.iter() {
         let passes = match field.known {
-            Known::Connection | Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding | Known::Upgrade => false,
+            Known::Connection
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::TransferEncoding
+            | Known::Upgrade => false,
             // It describes the body that a HEAD request did not get, or one whose length is passed on as it is.
-            Known::ContentLength => matches!(answer.framing, Framing::Length(_)) && !matches!(head.status(), 204),
+            Known::ContentLength => {
+                matches!(answer.framing, Framing::Length(_)) && !matches!(head.status(), 204)
+            }
             Known::Trailer => coding == Coding::Chunked,
             _ => !listed.names(field.name),
         };
         let replaced = |change: &HeaderChange| {
-            !matches!(change.operation, HeaderOperation::Add(_)) && change.name.as_bytes().eq_ignore_ascii_case(field.name)
+            !matches!(change.operation, HeaderOperation::Add(_))
+                && change.name.as_bytes().eq_ignore_ascii_case(field.name)
         };
         if passes && !answer.changes.iter().any(replaced) {
             dated |= field.known == Known::Date;
@@ -180,7 +218,10 @@ impl Body {
     }
 
     /// Passes all of it on, behind the head that waits in `out`.
-    #[allow(clippy::too_many_arguments, reason = "the parts of an exchange, each borrowed for its own time")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of an exchange, each borrowed for its own time"
+    )]
     async fn pass(
         &mut self,
         outgoing: &mut Outgoing,
@@ -197,7 +238,10 @@ impl Body {
             let sent = match self.take(attempt.unread(), coding, out) {
                 // Bytes that need no coding go from the buffer they were received in.
                 Ok(Taken::AsIs(length)) => {
-                    let sent = outgoing.write(out, &attempt.unread()[..length], upload, &mut attempt.connection.writer).await;
+                    let (unread, upstream) = attempt.unread_and_writer();
+                    let sent = outgoing
+                        .write(out, &unread[..length], upload, upstream)
+                        .await;
                     written += (out.len() + length) as u64;
                     attempt.consume(length);
                     sent
@@ -205,14 +249,19 @@ impl Body {
                 Ok(Taken::Coded(consumed)) => {
                     attempt.consume(consumed);
                     // The coded end of a body may be all there is to write.
-                    let sent = outgoing.write(out, &[], upload, &mut attempt.connection.writer).await;
+                    let sent = outgoing
+                        .write(out, &[], upload, &mut attempt.connection.writer)
+                        .await;
                     written += out.len() as u64;
                     sent
                 }
                 Err(message) => return Err(PassError::Upstream(message)),
             };
             out.clear();
-            exchange.figures.body_sent.set(written.saturating_sub(header));
+            exchange
+                .figures
+                .body_sent
+                .set(written.saturating_sub(header));
             sent.map_err(PassError::Client)?;
             if matches!(self.framing, BodyState::Done) {
                 return Ok(());
@@ -224,7 +273,9 @@ impl Body {
                 Ok(0) => self.end_of_stream(coding, out)?,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Err(PassError::Upstream("upstream timed out (110: Connection timed out) while reading upstream"));
+                    return Err(PassError::Upstream(
+                        "upstream timed out (110: Connection timed out) while reading upstream",
+                    ));
                 }
                 Err(_) => return Err(PassError::Upstream("recv() failed while reading upstream")),
             }
@@ -238,12 +289,19 @@ impl Body {
                 append_end(b"", coding, out);
                 Ok(())
             }
-            _ => Err(PassError::Upstream("upstream prematurely closed connection while reading upstream")),
+            _ => Err(PassError::Upstream(
+                "upstream prematurely closed connection while reading upstream",
+            )),
         }
     }
 
     /// Takes body bytes from what was received: either some that can be written as they are, or coded ones appended to `out`.
-    fn take(&mut self, unread: &[u8], coding: Coding, out: &mut Vec<u8>) -> Result<Taken, &'static str> {
+    fn take(
+        &mut self,
+        unread: &[u8],
+        coding: Coding,
+        out: &mut Vec<u8>,
+    ) -> Result<Taken, &'static str> {
         match (&mut self.framing, coding) {
             (BodyState::Done, _) => Ok(Taken::Coded(0)),
             (BodyState::Length(left), _) => {
@@ -280,7 +338,11 @@ impl Body {
                             self.framing = BodyState::Done;
                             return Ok(Taken::Coded(consumed + end));
                         }
-                        Err(_) => return Err("upstream sent invalid chunked response while reading upstream"),
+                        Err(_) => {
+                            return Err(
+                                "upstream sent invalid chunked response while reading upstream",
+                            );
+                        }
                     }
                 }
             }
@@ -294,7 +356,11 @@ enum Taken {
 }
 
 /// Passes an interim response on (1xx; RFC 9110 section 15.2).
-pub(super) async fn send_interim(outgoing: &mut Outgoing, exchange: &Exchange, head: &ResponseHead) -> io::Result<()> {
+pub(super) async fn send_interim(
+    outgoing: &mut Outgoing,
+    exchange: &Exchange,
+    head: &ResponseHead,
+) -> io::Result<()> {
     let mut out = Vec::with_capacity(head.len() + 16);
     write_status(head.status(), Some(head.reason()), &mut out);
     for field in head.fields().iter() {
@@ -303,7 +369,10 @@ pub(super) async fn send_interim(outgoing: &mut Outgoing, exchange: &Exchange, h
         }
     }
     out.extend_from_slice(b"\r\n");
-    exchange.figures.header_sent.set(exchange.figures.header_sent.get() + out.len() as u64);
+    exchange
+        .figures
+        .header_sent
+        .set(exchange.figures.header_sent.get() + out.len() as u64);
     outgoing.write_alone(&out, &[]).await
 }
 
@@ -311,7 +380,14 @@ pub(super) async fn send_interim(outgoing: &mut Outgoing, exchange: &Exchange, h
 pub(super) fn write_switching(head: &ResponseHead, out: &mut Vec<u8>) {
     write_status(101, Some(head.reason()), out);
     for field in head.fields().iter() {
-        if !matches!(field.known, Known::Connection | Known::KeepAlive | Known::ProxyConnection | Known::ContentLength | Known::TransferEncoding) {
+        if !matches!(
+            field.known,
+            Known::Connection
+                | Known::KeepAlive
+                | Known::ProxyConnection
+                | Known::ContentLength
+                | Known::TransferEncoding
+        ) {
             line_bytes(field.name, field.value, out);
         }
     }
@@ -330,7 +406,11 @@ pub(super) struct LocalAnswer<'a> {
 }
 
 /// Sends an answer of our own.
-pub(super) async fn send_local(session: &mut Session, exchange: &Exchange, answer: &LocalAnswer<'_>) -> After {
+pub(super) async fn send_local(
+    session: &mut Session,
+    exchange: &Exchange,
+    answer: &LocalAnswer<'_>,
+) -> After {
     let keep = answer.keep && session.may_keep_alive();
     let bodiless = matches!(answer.status, 100..=199 | 204 | 304);
     let mut out = session.worker.buffers.take_head();
@@ -341,7 +421,11 @@ pub(super) async fn send_local(session: &mut Session, exchange: &Exchange, answe
         if !answer.body.is_empty() {
             line("Content-Type", answer.content_type.as_bytes(), &mut out);
         }
-        line("Content-Length", itoa::Buffer::new().format(answer.body.len()).as_bytes(), &mut out);
+        line(
+            "Content-Length",
+            itoa::Buffer::new().format(answer.body.len()).as_bytes(),
+            &mut out,
+        );
     }
     if crate::http::headers::is_value(answer.location) && !answer.location.is_empty() {
         line("Location", answer.location, &mut out);
@@ -349,11 +433,19 @@ pub(super) async fn send_local(session: &mut Session, exchange: &Exchange, answe
     write_connection(exchange, keep, &mut out);
     if let Some(route) = exchange.figures.route.get() {
         let site = session.site.clone();
-        write_changes(exchange, &site.snapshot.config.routes[route].response_headers, &mut out);
+        write_changes(
+            exchange,
+            &site.snapshot.config.routes[route].response_headers,
+            &mut out,
+        );
     }
     out.extend_from_slice(b"\r\n");
 
-    let body = if bodiless || exchange.request.method() == b"HEAD" { &[] } else { answer.body };
+    let body = if bodiless || exchange.request.method() == b"HEAD" {
+        &[]
+    } else {
+        answer.body
+    };
     exchange.figures.status.set(answer.status);
     exchange.figures.header_sent.set(out.len() as u64);
     exchange.keep_sent_header(&out);
@@ -363,5 +455,9 @@ pub(super) async fn send_local(session: &mut Session, exchange: &Exchange, answe
     if written.is_ok() {
         exchange.figures.body_sent.set(body.len() as u64);
     }
-    if written.is_ok() && keep { After::KeepAlive } else { After::Close }
+    if written.is_ok() && keep {
+        After::KeepAlive
+    } else {
+        After::Close
+    }
 }

@@ -13,7 +13,7 @@ use crate::config::model::{HostPattern, PathPattern, Route};
 
 /// The routes of one listener.
 #[derive(Debug)]
-pub struct Router {
+pub(crate) struct Router {
     /// The values of the maps below are indexes into it.
     hosts: Vec<Paths>,
     exact: HashMap<Box<str>, usize>,
@@ -29,16 +29,16 @@ pub struct Router {
 
 /// The route that a request takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Match {
+pub(crate) struct Match {
     /// Index into [`Config::routes`](crate::config::model::Config::routes).
-    pub route: usize,
+    pub(crate) route: usize,
     /// How much of the path the route's pattern is, which the URI part of `proxy` replaces; 0 for a regex.
-    pub prefix_len: usize,
+    pub(crate) prefix_len: usize,
 }
 
 impl Router {
     /// Of several routes with one host and path, the first counts.
-    pub fn new(routes: &[Route], listener: usize) -> Router {
+    pub(crate) fn new(routes: &[Route], listener: usize) -> Router {
         let mut router = Router {
             hosts: Vec::new(),
             exact: HashMap::new(),
@@ -92,7 +92,7 @@ impl Router {
 
     /// The route of a request. `host` is in lower case and without port, `""` where the request has none; `path` is
     /// normalised.
-    pub fn find(&self, host: &str, path: &[u8]) -> Option<Match> {
+    pub(crate) fn find(&self, host: &str, path: &[u8]) -> Option<Match> {
         self.hosts[self.find_host(host)?].find(path)
     }
 

@@ -114,7 +114,18 @@ impl Exchange {
     pub(crate) fn uri(&self) -> &[u8] {
         match &self.uri.owned {
             Some(uri) => uri.as_bytes(),
-            None => self.request.target().get(self.uri.start..).unwrap_or_default(),
+            None => self
+                .request
+                .target()
+                .get(self.uri.start..)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Keeps the header that goes to the client, if a log may ask for it.
+    pub(crate) fn keep_sent_header(&self, header: &[u8]) {
+        if self.worker.site().snapshot.logs_sent_header {
+            self.sent_header.borrow_mut().extend_from_slice(header);
         }
     }
 
@@ -135,16 +146,25 @@ impl Exchange {
 
     /// The host as the request spells it, port included; empty where it names none.
     pub(crate) fn authority(&self) -> &[u8] {
-        self.request.fields().known(Known::Host).next().unwrap_or(self.host.as_bytes())
+        self.request
+            .fields()
+            .known(Known::Host)
+            .next()
+            .unwrap_or(self.host.as_bytes())
     }
 
     /// The client's address in text: as a trusted proxy reported it, else the connection's.
     pub(crate) fn remote_address(&self) -> &str {
-        self.real_client.as_ref().map_or(&self.client.address_text, |(_, text)| text)
+        self.real_client
+            .as_ref()
+            .map_or(&self.client.address_text, |(_, text)| text)
     }
 
     pub(crate) fn remote_ip(&self) -> Option<IpAddr> {
-        self.real_client.as_ref().map(|(ip, _)| *ip).or(self.client.ip)
+        self.real_client
+            .as_ref()
+            .map(|(ip, _)| *ip)
+            .or(self.client.ip)
     }
 
     /// The response header of the attempt at hand, if there is one.
@@ -170,10 +190,23 @@ impl Exchange {
         use std::fmt::Write;
         let mut line = String::with_capacity(160);
         // Writing to a string cannot fail.
-        let _ = write!(line, ", client: {}, server: {}", self.remote_address(), self.server_name());
-        let _ = write!(line, ", request: \"{}\"", self.request.line().escape_ascii());
+        let _ = write!(
+            line,
+            ", client: {}, server: {}",
+            self.remote_address(),
+            self.server_name()
+        );
+        let _ = write!(
+            line,
+            ", request: \"{}\"",
+            self.request.line().escape_ascii()
+        );
         if let Some(upstream) = upstream {
-            let _ = write!(line, ", upstream: \"http://{upstream}{}\"", self.request.target().escape_ascii());
+            let _ = write!(
+                line,
+                ", upstream: \"http://{upstream}{}\"",
+                self.request.target().escape_ascii()
+            );
         }
         if !self.host.is_empty() {
             let _ = write!(line, ", host: \"{}\"", self.host);
@@ -185,7 +218,10 @@ impl Exchange {
 impl Figures {
     /// The endpoint of the attempt at hand.
     pub(crate) fn last_address(&self) -> Option<Box<str>> {
-        self.attempts.borrow().last().map(|attempt| attempt.address.clone())
+        self.attempts
+            .borrow()
+            .last()
+            .map(|attempt| attempt.address.clone())
     }
 
     pub(crate) fn begin_attempt(&self, lease: &Lease) {

@@ -7,16 +7,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::After;
 use super::response::{Passed, write_switching};
 use super::state::Exchange;
-use super::After;
 use crate::data_plane::buffers::BODY;
 use crate::data_plane::downstream::Outgoing;
 use crate::data_plane::stream::{Alarm, Reader, Writer};
 use crate::data_plane::upstream::{Attempt, Upload};
 
 /// Carries a tunnel until it ends, or was silent both ways for `idle`.
-pub(super) async fn run(outgoing: &mut Outgoing, exchange: &Exchange, mut attempt: Attempt, upload: Upload<'_>, idle: Duration) -> Passed {
+pub(super) async fn run(
+    outgoing: &mut Outgoing,
+    exchange: &Exchange,
+    mut attempt: Attempt,
+    upload: Upload<'_>,
+    idle: Duration,
+) -> Passed {
     let mut out = Vec::with_capacity(512);
     write_switching(&exchange.response.borrow(), &mut out);
     exchange.figures.header_sent.set(out.len() as u64);
@@ -44,19 +50,30 @@ pub(super) async fn run(outgoing: &mut Outgoing, exchange: &Exchange, mut attemp
         if up.moved + down.moved > before {
             due = Instant::now() + idle;
         }
-        alarm.poll_due(cx, due).map(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+        alarm
+            .poll_due(cx, due)
+            .map(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
     })
     .await;
     if let Err(error) = &ended {
         exchange.info(&format_args!("tunnel closed: {error}"));
     }
     let header = exchange.figures.header_sent.get();
-    exchange.figures.body_sent.set(down.moved.saturating_sub(header));
+    exchange
+        .figures
+        .body_sent
+        .set(down.moved.saturating_sub(header));
     exchange.figures.body_received.set(up.moved);
     exchange.figures.complete.set(ended.is_ok());
     let received = attempt.bytes_received + down.moved.saturating_sub(header);
     let length = down.moved.saturating_sub(header);
-    Passed { after: After::Close, complete: true, received, sent: sent_before + up.moved, length }
+    Passed {
+        after: After::Close,
+        complete: true,
+        received,
+        sent: sent_before + up.moved,
+        length,
+    }
 }
 
 /// One direction of a tunnel.
@@ -79,11 +96,21 @@ impl Lane {
     fn new(first: &[u8]) -> Lane {
         let mut buffer = Vec::with_capacity(first.len().max(BODY / 4));
         buffer.extend_from_slice(first);
-        Lane { buffer, written: 0, moved: 0, state: LaneState::Open }
+        Lane {
+            buffer,
+            written: 0,
+            moved: 0,
+            state: LaneState::Open,
+        }
     }
 
     /// Moves what can be moved now; true once this direction is over.
-    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Reader, to: &mut Writer) -> io::Result<bool> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Reader,
+        to: &mut Writer,
+    ) -> io::Result<bool> {
         match self.poll_move(cx, from, to) {
             Poll::Ready(Ok(())) => Ok(true),
             Poll::Ready(Err(error)) => Err(error),
@@ -91,7 +118,12 @@ impl Lane {
         }
     }
 
-    fn poll_move(&mut self, cx: &mut Context<'_>, from: &mut Reader, to: &mut Writer) -> Poll<io::Result<()>> {
+    fn poll_move(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Reader,
+        to: &mut Writer,
+    ) -> Poll<io::Result<()>> {
         loop {
             while self.written < self.buffer.len() {
                 let written = ready!(to.poll_write(cx, &self.buffer[self.written..], &[]))?;

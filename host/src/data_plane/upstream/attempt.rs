@@ -14,7 +14,9 @@ use super::balance::{Lease, WorkerUpstream};
 use super::connect::connect;
 use super::pool::{Connection, Slot};
 use crate::data_plane::buffers::Buffers;
-use crate::data_plane::downstream::{BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end};
+use crate::data_plane::downstream::{
+    BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end,
+};
 use crate::data_plane::stream::{Alarm, Reader, Writer};
 use crate::http::framing::BadFraming;
 use crate::http::head::{BadHead, HeadEnd, ResponseHead};
@@ -40,7 +42,9 @@ pub(crate) enum Failure {
     Closed,
     #[error("recv() failed ({0}) while reading response header from upstream")]
     Read(io::Error),
-    #[error("upstream timed out (110: Connection timed out) while reading response header from upstream")]
+    #[error(
+        "upstream timed out (110: Connection timed out) while reading response header from upstream"
+    )]
     ReadTimeout,
     #[error("upstream sent too big header while reading response header from upstream")]
     HeaderTooLarge,
@@ -94,15 +98,24 @@ impl Attempt {
         let cached = pooled.is_some();
         let mut connection = match pooled {
             Some(connection) => connection,
-            None => open(lease, upstream, alarm, client).await.map_err(|failure| AttemptError {
-                failure,
-                request_sent: false,
-                cached: false,
-            })?,
+            None => open(lease, upstream, alarm, client)
+                .await
+                .map_err(|failure| AttemptError {
+                    failure,
+                    request_sent: false,
+                    cached: false,
+                })?,
         };
         connection.requests += 1;
         let (buffer, start, bytes_received) = (buffers.take_body(), 0, 0);
-        Ok(Attempt { connection, slot: lease.slot(), cached, buffer, start, bytes_received })
+        Ok(Attempt {
+            connection,
+            slot: lease.slot(),
+            cached,
+            buffer,
+            start,
+            bytes_received,
+        })
     }
 
     /// Sends on and waits for the next response head, interim ones (1xx) included, which is parsed into `head`.
@@ -115,7 +128,9 @@ impl Attempt {
         head: &mut ResponseHead,
         limits: &Limits,
     ) -> Result<(), AttemptError> {
-        self.next_head(upload, head, limits).await.map_err(|failure| self.error(failure))
+        self.next_head(upload, head, limits)
+            .await
+            .map_err(|failure| self.error(failure))
     }
 
     async fn next_head(
@@ -133,7 +148,12 @@ impl Attempt {
             if self.unread().len() >= limits.header_size {
                 return Err(Failure::HeaderTooLarge);
             }
-            let Connection { reader, writer, alarm, .. } = &mut self.connection;
+            let Connection {
+                reader,
+                writer,
+                alarm,
+                ..
+            } = &mut self.connection;
             let buffer = &mut self.buffer;
             if buffer.len() == buffer.capacity() {
                 buffer.reserve(buffer.capacity());
@@ -155,7 +175,9 @@ impl Attempt {
             match read {
                 Ok(0) => return Err(upload.take_failure().unwrap_or(Failure::Closed)),
                 Ok(read) => self.bytes_received += read as u64,
-                Err(Failure::Read(error)) => return Err(upload.take_failure().unwrap_or(Failure::Read(error))),
+                Err(Failure::Read(error)) => {
+                    return Err(upload.take_failure().unwrap_or(Failure::Read(error)));
+                }
                 Err(failure) => return Err(failure),
             }
             due = None;
@@ -163,18 +185,28 @@ impl Attempt {
         if length > limits.header_size {
             return Err(Failure::HeaderTooLarge);
         }
-        head.parse(&self.unread()[..length], MAX_RESPONSE_HEADERS).map_err(Failure::InvalidHeader)?;
+        head.parse(&self.unread()[..length], MAX_RESPONSE_HEADERS)
+            .map_err(Failure::InvalidHeader)?;
         self.consume(length);
         Ok(())
     }
 
     /// What a failure of this attempt means, once something was sent.
     pub(crate) fn error(&self, failure: Failure) -> AttemptError {
-        AttemptError { failure, request_sent: true, cached: self.cached }
+        AttemptError {
+            failure,
+            request_sent: true,
+            cached: self.cached,
+        }
     }
 
     pub(crate) fn unread(&self) -> &[u8] {
         &self.buffer[self.start..]
+    }
+
+    /// What was received, and the direction in which the request may still be under way.
+    pub(crate) fn unread_and_writer(&mut self) -> (&[u8], &mut Writer) {
+        (&self.buffer[self.start..], &mut self.connection.writer)
     }
 
     pub(crate) fn consume(&mut self, length: usize) {
@@ -189,9 +221,18 @@ impl Attempt {
     ///
     /// # Errors
     /// What the kernel says, or [`io::ErrorKind::TimedOut`] after `limit` without a byte.
-    pub(crate) async fn read_body(&mut self, upload: &mut Upload<'_>, limit: Duration) -> io::Result<usize> {
+    pub(crate) async fn read_body(
+        &mut self,
+        upload: &mut Upload<'_>,
+        limit: Duration,
+    ) -> io::Result<usize> {
         debug_assert!(self.unread().is_empty());
-        let Connection { reader, writer, alarm, .. } = &mut self.connection;
+        let Connection {
+            reader,
+            writer,
+            alarm,
+            ..
+        } = &mut self.connection;
         let buffer = &mut self.buffer;
         let read = poll_fn(|cx| {
             let _ = upload.poll_drive(cx, writer);
@@ -209,18 +250,28 @@ impl Attempt {
     }
 }
 
-async fn open(lease: &Lease, upstream: &WorkerUpstream, alarm: &mut Alarm, client: &Reader) -> Result<Connection, Failure> {
+async fn open(
+    lease: &Lease,
+    upstream: &WorkerUpstream,
+    alarm: &mut Alarm,
+    client: &Reader,
+) -> Result<Connection, Failure> {
     let mut connecting = std::pin::pin!(connect(&lease.endpoint().address));
-    let connected = alarm.within(upstream.shared.config.connect_timeout, poll_fn(|cx| {
-        if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
-            return Poll::Ready(Some(connected));
-        }
-        client.poll_closed(cx).map(|()| None)
-    }));
+    let connected = alarm.within(
+        upstream.shared.config.connect_timeout,
+        poll_fn(|cx| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(Some(connected));
+            }
+            client.poll_closed(cx).map(|()| None)
+        }),
+    );
     match connected.await {
         Ok(Some(Ok(connection))) => Ok(connection),
         // EMFILE, ENFILE
-        Ok(Some(Err(error))) if matches!(error.raw_os_error(), Some(24 | 23)) => Err(Failure::NoDescriptor(error)),
+        Ok(Some(Err(error))) if matches!(error.raw_os_error(), Some(24 | 23)) => {
+            Err(Failure::NoDescriptor(error))
+        }
         Ok(Some(Err(error))) => Err(Failure::Connect(error)),
         Ok(None) => Err(Failure::ClientGone),
         Err(_) => Err(Failure::ConnectTimeout),
@@ -277,10 +328,29 @@ impl<'a> Upload<'a> {
         body_timeout: Duration,
         buffers: &'a Buffers,
     ) -> Upload<'a> {
-        let rest = rest.map(|(progress, coding)| Rest { progress, coding, out: buffers.take_body(), written: 0, ended: false });
+        let rest = rest.map(|(progress, coding)| Rest {
+            progress,
+            coding,
+            out: buffers.take_body(),
+            written: 0,
+            ended: false,
+        });
         let (written, bytes_sent, state) = (0, 0, State::Sending);
         let (alarm, due) = (Alarm::default(), None);
-        Upload { head, body, written, client, rest, state, bytes_sent, alarm, due, send_timeout, body_timeout, buffers }
+        Upload {
+            head,
+            body,
+            written,
+            client,
+            rest,
+            state,
+            bytes_sent,
+            alarm,
+            due,
+            send_timeout,
+            body_timeout,
+            buffers,
+        }
     }
 
     /// Everything was sent.
@@ -318,14 +388,22 @@ impl<'a> Upload<'a> {
         Poll::Ready(())
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Poll<Result<(), Failure>> {
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+    ) -> Poll<Result<(), Failure>> {
         while self.written < self.head.len() + self.body.len() {
             let head = &self.head[self.written.min(self.head.len())..];
             let body = &self.body[self.written.saturating_sub(self.head.len())..];
-            let written = ready!(self.poll_write(cx, writer, |cx, writer| writer.poll_write(cx, head, body)))?;
+            let written = ready!(
+                self.poll_write(cx, writer, |cx, writer| writer.poll_write(cx, head, body))
+            )?;
             self.written += written;
         }
-        let Some(mut rest) = self.rest.take() else { return Poll::Ready(Ok(())) };
+        let Some(mut rest) = self.rest.take() else {
+            return Poll::Ready(Ok(()));
+        };
         let sent = self.poll_send_rest(cx, writer, &mut rest);
         if sent.is_ready() {
             self.buffers.give_body(rest.out);
@@ -335,18 +413,28 @@ impl<'a> Upload<'a> {
         sent
     }
 
-    fn poll_send_rest(&mut self, cx: &mut Context<'_>, writer: &mut Writer, rest: &mut Rest<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_send_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+        rest: &mut Rest<'_>,
+    ) -> Poll<Result<(), Failure>> {
         loop {
             while rest.written < rest.out.len() {
                 let unsent = &rest.out[rest.written..];
-                rest.written += ready!(self.poll_write(cx, writer, |cx, writer| writer.poll_write(cx, unsent, &[])))?;
+                rest.written += ready!(
+                    self.poll_write(cx, writer, |cx, writer| writer.poll_write(cx, unsent, &[]))
+                )?;
             }
             rest.out.clear();
             rest.written = 0;
             if rest.ended {
                 return Poll::Ready(Ok(()));
             }
-            match rest.progress.poll_move(cx, self.client, &mut rest.out, rest.coding, self.buffers) {
+            match rest
+                .progress
+                .poll_move(cx, self.client, &mut rest.out, rest.coding, self.buffers)
+            {
                 Poll::Ready(moved) => moved.map_err(Failure::Request)?,
                 Poll::Pending => {
                     ready!(self.poll_due(cx, self.body_timeout));
@@ -356,7 +444,8 @@ impl<'a> Upload<'a> {
             self.due = None;
             if rest.progress.is_done() {
                 rest.ended = true;
-                rest.out.reserve(CHUNK_FRAMING + rest.progress.trailers().len());
+                rest.out
+                    .reserve(CHUNK_FRAMING + rest.progress.trailers().len());
                 append_end(rest.progress.trailers(), rest.coding, &mut rest.out);
             }
         }
@@ -375,7 +464,9 @@ impl<'a> Upload<'a> {
                 Poll::Ready(Ok(written))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::Send(error))),
-            Poll::Pending => self.poll_due(cx, self.send_timeout).map(|()| Err(Failure::SendTimeout)),
+            Poll::Pending => self
+                .poll_due(cx, self.send_timeout)
+                .map(|()| Err(Failure::SendTimeout)),
         }
     }
 
@@ -388,11 +479,15 @@ impl<'a> Upload<'a> {
     /// and closed; a failure to read the request is not, nor is a client that left.
     fn check_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         match &mut self.state {
-            State::Failed(failure @ Some(Failure::Request(_) | Failure::SendTimeout)) => match failure.take() {
-                Some(failure) => Err(failure),
-                None => Ok(()),
-            },
-            _ if self.client.unread().is_empty() && self.client.reader.poll_closed(cx).is_ready() => {
+            State::Failed(failure @ Some(Failure::Request(_) | Failure::SendTimeout)) => {
+                match failure.take() {
+                    Some(failure) => Err(failure),
+                    None => Ok(()),
+                }
+            }
+            _ if self.client.unread().is_empty()
+                && self.client.reader.poll_closed(cx).is_ready() =>
+            {
                 Err(Failure::ClientGone)
             }
             _ => Ok(()),

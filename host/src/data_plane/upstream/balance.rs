@@ -41,9 +41,17 @@ impl Upstream {
         mut balance: impl FnMut(Arc<Fleet>) -> Result<Balancer, E>,
     ) -> Result<Upstream, E> {
         let fleet = |backup: bool| -> Vec<Endpoint> {
-            let servers = config.servers.iter().filter(|server| server.backup == backup);
+            let servers = config
+                .servers
+                .iter()
+                .filter(|server| server.backup == backup);
             servers
-                .flat_map(|server| server.addresses.iter().map(|address| Endpoint::new(server, address.clone())))
+                .flat_map(|server| {
+                    server
+                        .addresses
+                        .iter()
+                        .map(|address| Endpoint::new(server, address.clone()))
+                })
                 .collect()
         };
         let (primary, backup) = (fleet(false), fleet(true));
@@ -54,14 +62,27 @@ impl Upstream {
             Ok(Group { fleet, balancer })
         };
         let primary = group(primary, alone)?;
-        let backup = if backup.is_empty() { None } else { Some(group(backup, false)?) };
-        Ok(Upstream { config, primary, backup, leases: AtomicU64::new(0) })
+        let backup = if backup.is_empty() {
+            None
+        } else {
+            Some(group(backup, false)?)
+        };
+        Ok(Upstream {
+            config,
+            primary,
+            backup,
+            leases: AtomicU64::new(0),
+        })
     }
 
     /// How many attempts an exchange has: one for each endpoint that is not `down`, unless there is but one endpoint, or
     /// the configuration says less.
     pub(crate) fn tries(&self) -> u32 {
-        let members = self.primary.fleet.members() + self.backup.as_ref().map_or(0, |backup| backup.fleet.members());
+        let members = self.primary.fleet.members()
+            + self
+                .backup
+                .as_ref()
+                .map_or(0, |backup| backup.fleet.members());
         match self.config.next_upstream.tries {
             0 => members,
             tries => members.min(tries),
@@ -84,7 +105,12 @@ impl WorkerUpstream {
             balancer: RefCell::new(group.balancer.attach()),
         };
         let pool = RefCell::new(Pool::new(&shared.config));
-        WorkerUpstream { primary: attach(&shared.primary), backup: shared.backup.as_ref().map(attach), pool, shared }
+        WorkerUpstream {
+            primary: attach(&shared.primary),
+            backup: shared.backup.as_ref().map(attach),
+            pool,
+            shared,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -102,11 +128,20 @@ impl WorkerUpstream {
     ///
     /// # Errors
     /// [`NoEndpoint`]: "no live upstreams".
-    pub(crate) fn lease(self: &Rc<Self>, exchange: &Rc<Exchange>, clock: &Clock, attempt: u32) -> Result<Lease, NoEndpoint> {
+    pub(crate) fn lease(
+        self: &Rc<Self>,
+        exchange: &Rc<Exchange>,
+        clock: &Clock,
+        attempt: u32,
+    ) -> Result<Lease, NoEndpoint> {
         let turn = &exchange.turn;
         loop {
             let now = clock.seconds();
-            if !self.group(turn.in_backup()).fleet.has_candidate(&turn.tried(), now) {
+            if !self
+                .group(turn.in_backup())
+                .fleet
+                .has_candidate(&turn.tried(), now)
+            {
                 if turn.in_backup() || self.backup.is_none() {
                     return Err(NoEndpoint);
                 }
@@ -120,17 +155,32 @@ impl WorkerUpstream {
             turn.at(now);
             let id = self.shared.leases.fetch_add(1, Relaxed) + 1;
             let picked_at = Instant::now();
-            let pick = Pick { lease: id, attempt, now_us: clock.micros(picked_at), random: fastrand::u64(..) };
+            let pick = Pick {
+                lease: id,
+                attempt,
+                now_us: clock.micros(picked_at),
+                random: fastrand::u64(..),
+            };
             turn.forget_response_headers();
             let at_hand = exchange.clone() as ExchangeAtHand;
-            let Some(index) = group.balancer.borrow_mut().pick(&at_hand, &pick) else { continue };
+            let Some(index) = group.balancer.borrow_mut().pick(&at_hand, &pick) else {
+                continue;
+            };
             turn.mark_tried(index);
             if group.fleet.endpoint(index).acquire(now).is_err() {
                 // It stays marked as tried: the policy is asked again, without it.
                 continue;
             }
             let (upstream, backup) = (self.clone(), turn.in_backup());
-            return Ok(Lease { upstream, exchange: exchange.clone(), backup, index, id, picked_at, ended: false });
+            return Ok(Lease {
+                upstream,
+                exchange: exchange.clone(),
+                backup,
+                index,
+                id,
+                picked_at,
+                ended: false,
+            });
         }
     }
 }
@@ -170,11 +220,20 @@ impl Lease {
     pub(crate) fn end(mut self, ending: Ending, status: u16, timings: Timings, clock: &Clock) {
         let after = self.finish(ending, status, timings, Some(clock));
         if after == AfterFailure::Disabled {
-            self.exchange.warn("upstream server temporarily disabled", &self.endpoint().name);
+            self.exchange.warn(
+                "upstream server temporarily disabled",
+                &self.endpoint().name,
+            );
         }
     }
 
-    fn finish(&mut self, ending: Ending, status: u16, timings: Timings, clock: Option<&Clock>) -> AfterFailure {
+    fn finish(
+        &mut self,
+        ending: Ending,
+        status: u16,
+        timings: Timings,
+        clock: Option<&Clock>,
+    ) -> AfterFailure {
         self.ended = true;
         let group = self.upstream.group(self.backup);
         let mut after = AfterFailure::StaysInRotation;
@@ -186,13 +245,17 @@ impl Lease {
             _ => {
                 group.fleet.served(self.index);
                 if ending == Ending::Completed && !timings.header.is_zero() {
-                    group.fleet.endpoint(self.index).note_latency(timings.header);
+                    group
+                        .fleet
+                        .endpoint(self.index)
+                        .note_latency(timings.header);
                 }
             }
         }
         let mut balancer = group.balancer.borrow_mut();
         if balancer.hears_endings() {
-            let micros = |duration: Duration| u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+            let micros =
+                |duration: Duration| u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
             let outcome = Outcome {
                 ending,
                 status,

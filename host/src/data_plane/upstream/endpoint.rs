@@ -111,7 +111,10 @@ impl Endpoint {
         }
         let checked = self.checked.load(Relaxed);
         if now.saturating_sub(checked) > self.fail_timeout {
-            let first = self.checked.compare_exchange(checked, now, Relaxed, Relaxed).is_ok();
+            let first = self
+                .checked
+                .compare_exchange(checked, now, Relaxed, Relaxed)
+                .is_ok();
             if !first && self.has_failed_out() {
                 self.in_flight.fetch_sub(1, Relaxed);
                 return Err(Taken);
@@ -140,7 +143,8 @@ impl Endpoint {
     /// Ends an attempt that does not count against it. True if that put it back into rotation.
     pub(crate) fn served(&self) -> bool {
         self.in_flight.fetch_sub(1, Relaxed);
-        if self.accessed.load(Relaxed) < self.checked.load(Relaxed) && self.fails.load(Relaxed) > 0 {
+        if self.accessed.load(Relaxed) < self.checked.load(Relaxed) && self.fails.load(Relaxed) > 0
+        {
             return self.fails.swap(0, Relaxed) >= self.max_fails;
         }
         false
@@ -148,9 +152,15 @@ impl Endpoint {
 
     /// Takes the time to a response header into the mean, with 5 % weight (as nginx's `least_time` does).
     pub(crate) fn note_latency(&self, latency: Duration) {
-        let latency = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX).max(1);
+        let latency = u32::try_from(latency.as_micros())
+            .unwrap_or(u32::MAX)
+            .max(1);
         let mean = self.latency_us.load(Relaxed);
-        let mean = if mean == 0 { latency } else { ((u64::from(mean) * 19 + u64::from(latency)) / 20) as u32 };
+        let mean = if mean == 0 {
+            latency
+        } else {
+            ((u64::from(mean) * 19 + u64::from(latency)) / 20) as u32
+        };
         self.latency_us.store(mean.max(1), Relaxed);
     }
 }
@@ -190,7 +200,10 @@ mod tests {
     fn a_disabled_endpoint_is_probed_by_one_attempt_after_fail_timeout() {
         let endpoint = endpoint(1, 10, 0);
         assert_eq!(fail(&endpoint, 100), AfterFailure::Disabled);
-        assert!(!endpoint.in_rotation(110), "second 10 is still within the timeout");
+        assert!(
+            !endpoint.in_rotation(110),
+            "second 10 is still within the timeout"
+        );
         assert!(endpoint.in_rotation(111));
         endpoint.acquire(111).unwrap();
         assert!(!endpoint.in_rotation(111), "the probe is under way");

@@ -48,7 +48,12 @@ impl Fleet {
             members[index / 64] |= u64::from(!endpoint.down) << (index % 64);
             suspects[index / 64] |= u64::from(endpoint.max_conns > 0) << (index % 64);
         }
-        Fleet { endpoints, members, suspects: suspects.into_iter().map(AtomicU64::new).collect(), alone }
+        Fleet {
+            endpoints,
+            members,
+            suspects: suspects.into_iter().map(AtomicU64::new).collect(),
+            alone,
+        }
     }
 
     pub(crate) fn endpoint(&self, index: u32) -> &Endpoint {
@@ -63,7 +68,9 @@ impl Fleet {
     /// The bits of `word` for endpoints that may be picked now: members in rotation that are not in `tried`.
     pub(crate) fn candidates(&self, word: u32, tried: &IndexSet, now: Seconds) -> u64 {
         let word = word as usize;
-        let Some(&members) = self.members.get(word) else { return 0 };
+        let Some(&members) = self.members.get(word) else {
+            return 0;
+        };
         let mut candidates = members & !tried.word(word);
         let mut suspects = candidates & self.suspects[word].load(Relaxed);
         while suspects != 0 {
@@ -116,11 +123,15 @@ impl plugin::Fleet for Fleet {
     }
 
     fn in_flight(&self, index: u32) -> u32 {
-        self.endpoints.get(index as usize).map_or(0, Endpoint::in_flight)
+        self.endpoints
+            .get(index as usize)
+            .map_or(0, Endpoint::in_flight)
     }
 
     fn latency_us(&self, index: u32) -> u32 {
-        self.endpoints.get(index as usize).map_or(0, Endpoint::latency_us)
+        self.endpoints
+            .get(index as usize)
+            .map_or(0, Endpoint::latency_us)
     }
 
     fn len(&self) -> u32 {

@@ -24,7 +24,13 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(reader: Reader, writer: Writer) -> Connection {
-        Connection { reader, writer, alarm: Alarm::default(), opened: Instant::now(), requests: 0 }
+        Connection {
+            reader,
+            writer,
+            alarm: Alarm::default(),
+            opened: Instant::now(),
+            requests: 0,
+        }
     }
 }
 
@@ -69,14 +75,19 @@ impl Pool {
     /// Keeps a connection whose exchange ended cleanly, unless it has served its time; the oldest makes room.
     pub(crate) fn put(&mut self, slot: Slot, connection: Connection) {
         let now = Instant::now();
-        let worn = connection.requests >= self.max_requests || now - connection.opened > self.max_age;
+        let worn =
+            connection.requests >= self.max_requests || now - connection.opened > self.max_age;
         if self.capacity == 0 || worn {
             return;
         }
         if self.idle.len() >= self.capacity {
             self.idle.pop_front();
         }
-        self.idle.push_back(Idle { slot, since: now, connection });
+        self.idle.push_back(Idle {
+            slot,
+            since: now,
+            connection,
+        });
     }
 
     /// Whether a request may ask the endpoint to keep its connection.
@@ -87,11 +98,7 @@ impl Pool {
     /// Closes what has been idle for too long, or was closed by its peer.
     pub(crate) fn sweep(&mut self) {
         let timeout = self.timeout;
-        self.idle.retain(|idle| idle.since.elapsed() <= timeout && idle.connection.reader.is_silent());
-    }
-
-    /// Closes all.
-    pub(crate) fn clear(&mut self) {
-        self.idle.clear();
+        self.idle
+            .retain(|idle| idle.since.elapsed() <= timeout && idle.connection.reader.is_silent());
     }
 }

@@ -25,9 +25,21 @@ pub(crate) struct Verdict {
 }
 
 impl<'a> Retry<'a> {
-    pub(crate) fn new(rules: &'a NextUpstream, tries: u32, method: &[u8], streamed: bool, began: Instant) -> Retry<'a> {
+    pub(crate) fn new(
+        rules: &'a NextUpstream,
+        tries: u32,
+        method: &[u8],
+        streamed: bool,
+        began: Instant,
+    ) -> Retry<'a> {
         let non_idempotent = matches!(method, b"POST" | b"LOCK" | b"PATCH");
-        Retry { rules, tries_left: tries, began, non_idempotent, streamed }
+        Retry {
+            rules,
+            tries_left: tries,
+            began,
+            non_idempotent,
+            streamed,
+        }
     }
 
     /// After an attempt without a usable answer.
@@ -40,7 +52,12 @@ impl<'a> Retry<'a> {
             HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | UnaskedUpgrade => {
                 (Ending::Failed, conditions.invalid_header)
             }
-            NoDescriptor(_) | Request(_) | ClientGone => return Verdict { ending: Ending::Abandoned, again: false },
+            NoDescriptor(_) | Request(_) | ClientGone => {
+                return Verdict {
+                    ending: Ending::Abandoned,
+                    again: false,
+                };
+            }
         };
         self.tries_left = self.tries_left.saturating_sub(1);
         let stale = error.cached && matches!(error.failure, Send(_) | Closed | Read(_));
@@ -56,14 +73,48 @@ impl<'a> Retry<'a> {
     /// one's answer is passed on whatever it is, and not held against it.
     pub(crate) fn after_status(&mut self, status: u16) -> Option<Ending> {
         let (ending, listed) = match (status, &self.rules.conditions) {
-            (500, NextConditions { http_500: listed, .. })
-            | (502, NextConditions { http_502: listed, .. })
-            | (503, NextConditions { http_503: listed, .. })
-            | (504, NextConditions { http_504: listed, .. })
-            | (429, NextConditions { http_429: listed, .. }) => (Ending::Failed, *listed),
-            (403, NextConditions { http_403: listed, .. }) | (404, NextConditions { http_404: listed, .. }) => {
-                (Ending::PassedOver, *listed)
-            }
+            (
+                500,
+                NextConditions {
+                    http_500: listed, ..
+                },
+            )
+            | (
+                502,
+                NextConditions {
+                    http_502: listed, ..
+                },
+            )
+            | (
+                503,
+                NextConditions {
+                    http_503: listed, ..
+                },
+            )
+            | (
+                504,
+                NextConditions {
+                    http_504: listed, ..
+                },
+            )
+            | (
+                429,
+                NextConditions {
+                    http_429: listed, ..
+                },
+            ) => (Ending::Failed, *listed),
+            (
+                403,
+                NextConditions {
+                    http_403: listed, ..
+                },
+            )
+            | (
+                404,
+                NextConditions {
+                    http_404: listed, ..
+                },
+            ) => (Ending::PassedOver, *listed),
             _ => return None,
         };
         if !listed || self.tries_left <= 1 || !self.may_send_again(true) {

@@ -51,7 +51,9 @@ impl Turn {
     /// See `fleet.candidates` in the WIT.
     pub(crate) fn candidates(&self, word: u32) -> u64 {
         let fleet = self.fleet.borrow();
-        fleet.as_ref().map_or(0, |fleet| fleet.candidates(word, &self.tried.borrow(), self.now.get()))
+        fleet.as_ref().map_or(0, |fleet| {
+            fleet.candidates(word, &self.tried.borrow(), self.now.get())
+        })
     }
 
     pub(super) fn forget_response_headers(&self) {
