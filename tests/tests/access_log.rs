@@ -4,7 +4,8 @@ use waypost_tests::client::exchange;
 use waypost_tests::{Answer, Nginx, Origin, Proxy, eventually, nginx, origin, proxy};
 
 async fn logging(origin: &Origin, format: &str) -> Proxy {
-    let log = format!("access_log = {{ path = \"access.log\", format = '{format}' }}");
+    // One worker, so that lines stand in the order of the requests.
+    let log = format!("workers = 1\naccess_log = {{ path = \"access.log\", format = '{format}' }}");
     proxy::to([origin]).server(&log).start().await
 }
 
@@ -130,7 +131,7 @@ async fn several_tries_are_joined_by_commas() {
 #[tokio::test]
 async fn a_group_without_a_live_server_is_logged_by_its_name() {
     let (a, b) = (origin::refuses(), origin::refuses());
-    let log = "access_log = { path = \"access.log\", format = '$upstream_addr|$upstream_status|$status' }";
+    let log = "workers = 1\naccess_log = { path = \"access.log\", format = '$upstream_addr|$upstream_status|$status' }";
     let proxy = proxy::to([&a, &b]).server(log).start().await;
     assert_eq!(proxy.get("/").await.status, 502);
     assert_eq!(proxy.get("/").await.status, 502);

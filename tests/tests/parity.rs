@@ -59,8 +59,8 @@ impl Policy {
         }
     }
 
-    /// nginx refuses `backup` with the hashes.
-    fn knows_backups(self) -> bool {
+    /// All others are hashes, with which nginx refuses `backup`.
+    fn takes_turns(self) -> bool {
         matches!(self, Policy::RoundRobin | Policy::LeastConn)
     }
 }
@@ -118,7 +118,7 @@ impl Group {
                     0
                 },
                 down: rng.u8(0..7) == 0,
-                backup: policy.knows_backups() && rng.u8(0..4) == 0,
+                backup: policy.takes_turns() && rng.u8(0..4) == 0,
             })
             .collect();
         // nginx wants a primary; one that is up keeps the group interesting.
@@ -216,10 +216,14 @@ struct Pair {
 impl Pair {
     async fn start(groups: &[Group]) -> Pair {
         let (mut upstreams, mut locations) = (String::new(), String::new());
-        let mut file =
-            "[server]\nworkers = 2\naccess_log = false\ntrusted_proxies = [\"127.0.0.0/8\"]\n\
-                        [[listen]]\naddress = \"127.0.0.1:0\"\n"
-                .to_owned();
+        // Turns are taken in common by all workers. A hash keeps its accounts per worker, and needs them once it has
+        // missed 20 times: there nginx's one process compares with one worker.
+        let shared = groups.iter().all(|group| group.policy.takes_turns());
+        let mut file = format!(
+            "[server]\nworkers = {}\naccess_log = false\ntrusted_proxies = [\"127.0.0.0/8\"]\n\
+             [[listen]]\naddress = \"127.0.0.1:0\"\n",
+            if shared { 2 } else { 1 }
+        );
         for (index, group) in groups.iter().enumerate() {
             let name = format!("u{index}");
             let (upstream, location) = group.nginx(&name);
@@ -354,10 +358,8 @@ fn request(group: usize, failures: bool, rng: &mut Rng) -> String {
     } else {
         ("GET", "")
     };
-    let key = match rng.u32(0..40) {
-        0 => String::new(),
-        key => format!("?k=key{key}"),
-    };
+    // Never empty: nginx 1.22 hashes an empty key like any other, later ones take turns, as Waypost does.
+    let key = rng.u32(0..40);
     let address = match rng.u8(0..5) {
         0 => format!("2001:db8::{:x}:{:x}", rng.u16(..), rng.u16(..)),
         _ => format!(
@@ -380,7 +382,7 @@ fn request(group: usize, failures: bool, rng: &mut Rng) -> String {
         }
     }
     format!(
-        "{method} /u{group}/p{}{key} HTTP/1.1\r\nHost: parity\r\nX-Real-IP: {address}\r\nX-Script: {}\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} /u{group}/p{}?k=key{key} HTTP/1.1\r\nHost: parity\r\nX-Real-IP: {address}\r\nX-Script: {}\r\nContent-Length: {}\r\n\r\n{body}",
         rng.u8(0..20),
         script.trim_end(),
         body.len()
