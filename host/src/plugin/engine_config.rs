@@ -11,7 +11,8 @@ pub(super) fn engine_config() -> Config {
     config
         .strategy(Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
-        .compiler_inlining(Inlining::Yes)
+        // Toolchains have inlined what is worth it; doing it again doubles the code and takes functions out of backtraces.
+        .compiler_inlining(Inlining::No)
         // Bookkeeping for concurrent calls triples the price of a call, and instances are never in more than one.
         .concurrency_support(false)
         // Deadlines: a counter checked at loops and function entries, free on a short `pick`.
