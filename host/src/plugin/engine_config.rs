@@ -22,7 +22,7 @@ pub(super) fn engine_config() -> Config {
         .memory_reservation(4 << 30)
         .memory_guard_size(32 << 20)
         .memory_init_cow(true)
-        // Calls run on the worker's own stack: a quarter of what a thread has by default at the most.
+        // Calls run on the worker's own stack: an eighth of what a thread has by default.
         .max_wasm_stack(256 << 10)
         // Function names are enough for the log. Never from the environment, which the build does not share.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
