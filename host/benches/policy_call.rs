@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use waypost::http::variable::{Source, Variable};
-use waypost::plugin::{Balancer, EndpointView, Exchange, Fleet, Pick, Runtime};
+use waypost::plugin::{Balancer, EndpointView, Exchange, Figures, Fleet, Pick, Runtime};
 
 /// The proxy's own allocator, as it counts for policies that read strings.
 #[global_allocator]
@@ -129,6 +129,7 @@ fn main() {
         };
         let settings = match &*name {
             "hash" => json!({ "key": "$request_uri" }),
+            "sticky" => json!({ "cookie": { "name": "route" } }),
             _ => json!({}),
         };
         for endpoints in [3, 32, 1000] {
@@ -143,6 +144,18 @@ fn main() {
             println!(
                 "{name:<14} {endpoints:>10} {:>10.1}",
                 measure(&balancer, endpoints)
+            );
+            let Figures {
+                traps,
+                deadlines,
+                memory,
+                answers,
+                ..
+            } = policy.figures();
+            assert_eq!(
+                (traps, deadlines, memory, answers),
+                (0, 0, 0, 0),
+                "that was the fallback"
             );
         }
     }

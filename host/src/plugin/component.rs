@@ -10,7 +10,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 use crate::config::model::PluginLimits;
 
 use super::Scope;
-use super::engine::{Clock, LONGEST_DEADLINE, TICK};
+use super::clock::{Clock, LONGEST_DEADLINE};
 use super::error::{ConfigureError, Fault, PluginError};
 use super::host_calls::HostState;
 use super::instance::Instance;
@@ -60,9 +60,9 @@ pub(super) struct Inner {
     pub(super) component: InstancePre<HostState>,
     pub(super) exports: Exports,
     pub(super) limits: PluginLimits,
-    /// The deadlines of a call in the data path, and of one that sets up, in ticks of the clock.
-    pub(super) call_ticks: u64,
-    pub(super) setup_ticks: u64,
+    /// Processor time for a call in the data path, and for one that sets up.
+    pub(super) call_deadline: Duration,
+    pub(super) setup_deadline: Duration,
     pub(super) clock: Arc<Clock>,
     pub(super) tally: Arc<Tally>,
 }
@@ -123,8 +123,8 @@ impl Plugin {
             component: linked,
             exports,
             limits,
-            call_ticks: ticks(limits.deadline),
-            setup_ticks: ticks(limits.deadline.saturating_add(SETUP)),
+            call_deadline: limits.deadline.min(LONGEST_DEADLINE),
+            setup_deadline: limits.deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
             tally: Arc::default(),
         }));
@@ -210,11 +210,4 @@ impl Exports {
             done: find("observer", "done"),
         })
     }
-}
-
-/// A deadline in ticks, rounded up, and one more: the tick under way when a call begins is not a whole one.
-fn ticks(deadline: Duration) -> u64 {
-    let deadline = deadline.min(LONGEST_DEADLINE);
-    let ticks = deadline.as_nanos().div_ceil(TICK.as_nanos()).max(1);
-    u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
 }

@@ -14,6 +14,7 @@ use wasmtime::{Result, StoreContextMut};
 
 use crate::http::variable::Variable;
 
+use super::clock::Stopwatch;
 use super::guest_log::{GuestLog, LineBuffer};
 use super::limits::Limits;
 use super::{Exchange, Fleet};
@@ -31,6 +32,7 @@ const VARIABLES: usize = 64;
 pub(super) struct HostState {
     pub(super) fleet: Option<Arc<dyn Fleet>>,
     pub(super) limits: Limits,
+    pub(super) watch: Stopwatch,
     pub(super) log: GuestLog,
     /// A `done` is under way: the only moment at which there is a response.
     pub(super) in_done: bool,
@@ -53,6 +55,7 @@ impl HostState {
         HostState {
             fleet,
             limits,
+            watch: Stopwatch::default(),
             log: GuestLog::new(plugin.clone()),
             in_done: false,
             stdout: LineBuffer::default(),

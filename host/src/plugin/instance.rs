@@ -4,10 +4,12 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Lower, TypedFunc};
 use wasmtime::{Store, component};
 
+use super::clock::FIRST_LOOK;
 use super::component::{Exports, Plugin};
 use super::error::{ConfigureError, Fault, PluginError};
 use super::host_calls::{AT_HAND, HostState};
@@ -80,8 +82,8 @@ impl Instance {
 
     /// `balancer.configure`.
     pub(super) fn configure(&mut self, settings: &str) -> Result<Scope, ConfigureError> {
-        let (function, ticks) = (self.functions.configure, self.plugin.inner().setup_ticks);
-        match self.call(ticks, function, (settings.into(),)) {
+        let (function, deadline) = (self.functions.configure, self.plugin.inner().setup_deadline);
+        match self.call(deadline, function, (settings.into(),)) {
             Ok((Ok(scope),)) => Ok(scope),
             Ok((Err(SettingsError { key, message }),)) => Err(ConfigureError::Refused {
                 plugin: self.plugin.name().to_owned(),
@@ -98,8 +100,8 @@ impl Instance {
         generation: u64,
         endpoints: Vec<EndpointView>,
     ) -> Result<(), Fault> {
-        let (function, ticks) = (self.functions.update, self.plugin.inner().setup_ticks);
-        self.call(ticks, function, (generation, endpoints))
+        let (function, deadline) = (self.functions.update, self.plugin.inner().setup_deadline);
+        self.call(deadline, function, (generation, endpoints))
     }
 
     /// `balancer.pick`. The answer is the plugin's, unchecked.
@@ -110,7 +112,7 @@ impl Instance {
         pick: &Pick,
         candidates: u64,
     ) -> Result<u32, Fault> {
-        let (function, ticks) = (self.functions.pick, self.plugin.inner().call_ticks);
+        let (function, deadline) = (self.functions.pick, self.plugin.inner().call_deadline);
         let params = (
             pick.lease,
             pick.attempt,
@@ -120,7 +122,7 @@ impl Instance {
         );
         self.calls.add();
         AT_HAND
-            .set(exchange, || self.call(ticks, function, params))
+            .set(exchange, || self.call(deadline, function, params))
             .map(|(index,)| index)
     }
 
@@ -130,7 +132,7 @@ impl Instance {
             return Ok(());
         };
         self.calls.add();
-        self.call(self.plugin.inner().call_ticks, function, (index,))
+        self.call(self.plugin.inner().call_deadline, function, (index,))
     }
 
     /// `observer.done`, if the plugin exports it.
@@ -144,24 +146,30 @@ impl Instance {
         let Some(function) = self.functions.done else {
             return Ok(());
         };
-        let ticks = self.plugin.inner().call_ticks;
+        let deadline = self.plugin.inner().call_deadline;
         self.calls.add();
         self.store.data_mut().in_done = true;
         let ended = AT_HAND.set(exchange, || {
-            self.call(ticks, function, (lease, index, *outcome))
+            self.call(deadline, function, (lease, index, *outcome))
         });
         self.store.data_mut().in_done = false;
         ended
     }
 
     #[inline]
-    fn call<P, R>(&mut self, ticks: u64, function: TypedFunc<P, R>, params: P) -> Result<R, Fault>
+    fn call<P, R>(
+        &mut self,
+        deadline: Duration,
+        function: TypedFunc<P, R>,
+        params: P,
+    ) -> Result<R, Fault>
     where
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
         self.plugin.inner().clock.wake();
-        self.store.set_epoch_deadline(ticks);
+        self.store.data_mut().watch.start(deadline);
+        self.store.set_epoch_deadline(FIRST_LOOK);
         function
             .call(&mut self.store, params)
             .map_err(|error| last_words(&mut self.store, &error))
@@ -238,8 +246,14 @@ fn instantiate(
     store.limiter(|state| &mut state.limits);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(HANDLES);
+    let clock = inner.clock.clone();
+    store.epoch_deadline_callback(move |mut store| {
+        clock.wake(); // the clock must outlast a call that its thread takes very long over
+        Ok(store.data_mut().watch.look())
+    });
     inner.clock.wake();
-    store.set_epoch_deadline(inner.setup_ticks);
+    store.data_mut().watch.start(inner.setup_deadline);
+    store.set_epoch_deadline(FIRST_LOOK);
     let linked = inner.component.instantiate(&mut store);
     let linked = linked.map_err(|error| last_words(&mut store, &error))?;
     Ok((store, linked))

@@ -10,7 +10,8 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 use crate::http::variable::Source;
 
 mod engine_config; // how code is compiled and run; shared with the build script
-mod engine; // the engine, its clock, and the plugins at hand: start here
+mod engine; // the engine and the plugins at hand: start here
+mod clock; // stops calls that run on
 mod component; // bytes become a plugin
 mod wasi; // a WASI that reaches nothing
 mod host_calls; // what plugins may ask of the host

@@ -19,7 +19,7 @@ use super::machine::Machine;
 use super::model::Config;
 use super::problem::{Place, Problem, Problems};
 use super::section::Section;
-use super::tree::Node;
+use super::tree::{Node, Value};
 use crate::http::template::Template;
 
 /// The whole file. What comes back is only worth anything if no problem was noted.
@@ -39,8 +39,11 @@ pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Prob
     let server = root.table("server", &SERVER);
     let server = server.unwrap_or_else(|| Section::of(&[], &start, &SERVER, problems));
     let listeners = server::listeners(&root, &server);
-    if listeners.is_empty() && root.get("listen").is_none() {
-        let problem = Problem::new(&start, "no `[[listen]]`: nothing would be served");
+    // A `listen` that is no list of tables is a problem of its own.
+    let given = root.get("listen");
+    if given.is_none_or(|node| matches!(&node.value, Value::Array(items) if items.is_empty())) {
+        let place = given.map_or(&start, |node| &node.place);
+        let problem = Problem::new(place, "no `[[listen]]`: nothing would be served");
         reader.missing(problem.hint("begin with `[[listen]]` and `address = \"127.0.0.1:8080\"`"));
     }
     let policies = policy::Policies::new(&root);

@@ -6,20 +6,33 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::config::model::PluginLimits;
-use crate::plugin::{ConfigureError, Runtime, Scope};
+use crate::plugin::{ConfigureError, Figures, Runtime, Scope};
 
 use super::guests::{Guest, load, runtime};
-use super::peers::{balancer, pick};
+use super::peers::{balancer, configured, pick};
 
 #[test]
 fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms() {
     let begun = Instant::now();
     let runtime = Runtime::new().unwrap();
     for name in Runtime::stock_names() {
-        assert_eq!(runtime.stock(name).unwrap().name(), *name);
+        let settings = match *name {
+            "hash" => json!({ "key": "$arg_user" }),
+            "sticky" => json!({ "cookie": { "name": "shard" } }),
+            _ => json!({}),
+        };
+        let policy = runtime.stock(name).unwrap();
+        let balancer = configured(&policy, &settings, runtime.stock("round_robin").unwrap());
+        assert!(pick(&mut balancer.attach(), 1).is_some());
+        assert_eq!(
+            policy.figures(),
+            Figures {
+                calls: policy.figures().calls,
+                ..Figures::default()
+            }
+        );
+        assert!(policy.figures().calls > 0, "{name}");
     }
-    let worker = &mut balancer(&runtime.stock("round_robin").unwrap()).attach();
-    assert!(pick(worker, 1).is_some());
     assert!(
         begun.elapsed() < Duration::from_millis(100),
         "{:?}",

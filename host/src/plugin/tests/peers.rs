@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http::variable::{Source, Variable};
 use crate::plugin::{Balancer, EndpointView, Exchange, Fleet, Pick, Plugin, WorkerBalancer};
@@ -144,7 +144,12 @@ pub(super) fn balancer(policy: &Plugin) -> Arc<Balancer> {
 }
 
 pub(super) fn with_fallback(policy: &Plugin, fallback: Plugin) -> Arc<Balancer> {
-    Arc::new(Balancer::new(policy.clone(), &json!({}), fallback, Arc::new(Endpoints(3))).unwrap())
+    configured(policy, &json!({}), fallback)
+}
+
+pub(super) fn configured(policy: &Plugin, settings: &Value, fallback: Plugin) -> Arc<Balancer> {
+    let fleet = Arc::new(Endpoints(3));
+    Arc::new(Balancer::new(policy.clone(), settings, fallback, fleet).unwrap())
 }
 
 /// What the worker picks for a fresh exchange in which all three endpoints are candidates.

@@ -1,0 +1,182 @@
+//! Stops calls that run on.
+//!
+//! A thread advances the engine's epoch every millisecond. A call that is still under way after two ticks begins to be
+//! measured, in processor time of its thread: on a busy machine a worker may well be away for longer than a deadline,
+//! and a plugin must not be blamed for that. Calls that are over by then, which is all of them, cost no system call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::{Engine, EngineWeak, UpdateDeadline};
+
+/// One tick of the clock, and the unit of deadlines.
+const TICK: Duration = Duration::from_millis(1);
+/// Ticks after which a call is first looked at: at least one whole one, as the one under way does not count.
+pub(super) const FIRST_LOOK: u64 = 2;
+/// The longest deadline. The clock stops after a longer silence only, so it never stops on a call under way.
+pub(super) const LONGEST_DEADLINE: Duration = Duration::from_secs(5);
+/// Ticks after which the clock stops if nobody has called a plugin meanwhile: twice the longest deadline.
+pub(super) const PERIOD: u32 = 10_000;
+
+/// Advances the engine's epoch every millisecond while plugins are called.
+///
+/// A thread of its own, because a worker that is stuck in a plugin cannot run a task that would free it.
+pub(super) struct Clock {
+    shared: Arc<ClockState>,
+    thread: Thread,
+}
+
+struct ClockState {
+    /// Set by calls, cleared by the clock once in a period: mostly read, so workers share its cache line in peace.
+    wanted: AtomicBool,
+    stop: AtomicBool,
+}
+
+impl Clock {
+    pub(super) fn start(engine: &Engine, period: u32) -> std::io::Result<Arc<Clock>> {
+        let shared = Arc::new(ClockState {
+            wanted: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        let (state, engine) = (shared.clone(), engine.weak());
+        let thread = thread::Builder::new()
+            .name("plugin-clock".into())
+            .spawn(move || tick(&state, &engine, period))?;
+        Ok(Arc::new(Clock {
+            shared,
+            thread: thread.thread().clone(),
+        }))
+    }
+
+    /// Sees to it that the clock runs. Before every call; two instructions if it does.
+    #[inline]
+    pub(super) fn wake(&self) {
+        if !self.shared.wanted.load(Relaxed) {
+            self.shared.wanted.store(true, Relaxed);
+            self.thread.unpark();
+        }
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Relaxed);
+        self.thread.unpark();
+    }
+}
+
+fn tick(state: &ClockState, engine: &EngineWeak, period: u32) {
+    loop {
+        for _ in 0..period {
+            thread::sleep(TICK);
+            match engine.upgrade() {
+                Some(engine) if !state.stop.load(Relaxed) => engine.increment_epoch(),
+                _ => return,
+            }
+        }
+        // A call that began just before this swap has the whole next period before the clock can stop.
+        if !state.wanted.swap(false, Relaxed) {
+            while !state.wanted.load(Relaxed) && !state.stop.load(Relaxed) {
+                thread::park();
+            }
+        }
+    }
+}
+
+/// Measures the call under way in one store.
+#[derive(Default)]
+pub(super) struct Stopwatch {
+    allowance: Duration,
+    /// The thread's processor time at which the call has to be over; `None` until it is first looked at.
+    ends: Option<Duration>,
+}
+
+impl Stopwatch {
+    /// A call begins, and has this much time.
+    #[inline]
+    pub(super) fn start(&mut self, allowance: Duration) {
+        *self = Stopwatch {
+            allowance,
+            ends: None,
+        };
+    }
+
+    /// The ticks that the call was given are over: gives it as many as it has time left, if any.
+    pub(super) fn look(&mut self) -> UpdateDeadline {
+        let now = processor_time();
+        let ends = *self.ends.get_or_insert(now + self.allowance);
+        match ends.saturating_sub(now) {
+            Duration::ZERO => UpdateDeadline::Interrupt,
+            left => UpdateDeadline::Continue(ticks(left)),
+        }
+    }
+}
+
+/// Processor time that this thread has used.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// Ticks in a span of time, rounded up.
+fn ticks(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+mod tests {
+    use wasmtime::{Instance, Module, Store, Trap};
+
+    use super::super::engine_config::engine_config;
+    use super::*;
+
+    /// Functions `loops` and `returns`, in a store of their own.
+    fn call(engine: &Engine, name: &str, after: Duration) -> wasmtime::Result<()> {
+        let text = r#"(module (func (export "loops") (loop (br 0))) (func (export "returns")))"#;
+        let module = Module::new(engine, wat::parse_str(text).unwrap()).unwrap();
+        let mut store = Store::new(engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let function = instance.get_typed_func::<(), ()>(&mut store, name).unwrap();
+        store.set_epoch_deadline(2);
+        thread::sleep(after);
+        function.call(&mut store, ())
+    }
+
+    #[test]
+    fn the_clock_stops_when_nobody_calls_plugins_and_runs_again_for_the_next_call() {
+        let engine = Engine::new(&engine_config()).unwrap();
+        let clock = Clock::start(&engine, 5).unwrap();
+        clock.wake();
+        let late = call(&engine, "returns", Duration::from_millis(5));
+        assert_eq!(
+            late.unwrap_err().downcast::<Trap>().unwrap(),
+            Trap::Interrupt
+        );
+
+        thread::sleep(Duration::from_millis(200));
+        call(&engine, "returns", Duration::from_millis(50)).unwrap();
+
+        clock.wake();
+        let looped = call(&engine, "loops", Duration::ZERO);
+        assert_eq!(
+            looped.unwrap_err().downcast::<Trap>().unwrap(),
+            Trap::Interrupt
+        );
+    }
+
+    #[test]
+    fn time_in_which_the_thread_did_not_run_does_not_count() {
+        let mut watch = Stopwatch::default();
+        watch.start(Duration::from_millis(5));
+        assert!(matches!(watch.look(), UpdateDeadline::Continue(5)));
+        thread::sleep(Duration::from_millis(20));
+        assert!(matches!(watch.look(), UpdateDeadline::Continue(1..=5)));
+
+        let until = processor_time() + Duration::from_millis(6);
+        while processor_time() < until {}
+        assert!(matches!(watch.look(), UpdateDeadline::Interrupt));
+    }
+}
