@@ -1,4 +1,4 @@
-//! Finds the `waypost` binary, or has cargo build it.
+//! Finds the `waypost` binary and the specs' own plugins, or has cargo build them.
 //!
 //! Cargo tells the path of a binary only to tests of its own package. So the specs ask `cargo build` for it, once per
 //! test process; that takes a fraction of a second when it is built already. `WAYPOST_BIN` names another one to test.
@@ -12,39 +12,76 @@ pub fn waypost() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| match std::env::var_os("WAYPOST_BIN") {
         Some(path) => PathBuf::from(path),
-        None => build(),
+        None => {
+            let profile = if cfg!(debug_assertions) {
+                "dev"
+            } else {
+                "release"
+            };
+            build(
+                &[
+                    "--package",
+                    "waypost",
+                    "--bin",
+                    "waypost",
+                    "--profile",
+                    profile,
+                ],
+                |message| {
+                    message["target"]["name"] == "waypost" && message["executable"].is_string()
+                },
+            )
+        }
     })
 }
 
-fn build() -> PathBuf {
+/// The path of a plugin of this workspace, built for a WebAssembly target.
+pub fn plugin(package: &str, target: &str) -> PathBuf {
+    let arguments = [
+        "--package",
+        package,
+        "--lib",
+        "--profile",
+        "plugin",
+        "--target",
+        target,
+    ];
+    build(&arguments, |message| {
+        message["target"]["name"] == package && message["filenames"].is_array()
+    })
+}
+
+/// Builds, and returns the file of the first artifact that is wanted.
+fn build(arguments: &[&str], wanted: impl Fn(&serde_json::Value) -> bool) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        "waypost",
-        "--bin",
-        "waypost",
-    ]);
-    command.args(["--message-format", "json-render-diagnostics"]);
+    command
+        .args([
+            "build",
+            "--quiet",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .args(arguments);
     command.args([
         "--manifest-path",
         concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"),
     ]);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
     let output = command.output().expect("cargo runs");
     assert!(
         output.status.success(),
-        "waypost does not build:\n{}",
+        "{arguments:?} does not build:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "waypost")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .expect("cargo names the binary that it built")
+        .filter(|message| wanted(message))
+        .find_map(|message| {
+            let file = message["executable"]
+                .as_str()
+                .or_else(|| message["filenames"][0].as_str());
+            file.map(PathBuf::from)
+        })
+        .expect("cargo names the file that it built")
 }

@@ -20,7 +20,7 @@ pub mod wire; // one connection; reads heads and bodies for both sides
 
 use std::time::Duration;
 
-pub use binary::waypost;
+pub use binary::{plugin, waypost};
 pub use child::{Child, Output};
 pub use client::{Client, Response};
 pub use nginx::Nginx;

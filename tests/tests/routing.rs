@@ -187,20 +187,16 @@ async fn a_route_can_lead_to_one_address_without_an_upstream() {
 
 #[tokio::test]
 async fn a_route_can_belong_to_one_listener() {
-    let file = "[server]\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
-                [[route]]\nreturn = { status = 200, body = \"$server_port\" }\n";
-    let proxy = proxy::run(file, &[]).await;
-    for index in 0..2 {
-        let address = proxy.listener(index);
-        let response = exchange(
-            address,
-            "GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
-        )
-        .await;
-        assert!(
-            address.ends_with(&format!(":{}", response.text())),
-            "{address}: {}",
-            response.text()
-        );
-    }
+    let directory = tempfile::TempDir::new().expect("there is room for a directory");
+    let unix = format!("unix:{}", directory.path().join("front.sock").display());
+    let file = format!(
+        "[server]\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen]]\naddress = \"{unix}\"\n\
+         [[route]]\nlisten = \"{unix}\"\nreturn = {{ status = 200, body = \"unix\" }}\n\
+         [[route]]\npath = \"/tcp\"\nlisten = [\"127.0.0.1:0\"]\nreturn = {{ status = 200, body = \"tcp\" }}\n"
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    let request = "GET /tcp HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    assert_eq!(exchange(proxy.listener(0), request).await.text(), "tcp");
+    assert_eq!(exchange(proxy.listener(1), request).await.text(), "unix");
+    assert_eq!(proxy.get("/").await.status, 404);
 }
