@@ -97,6 +97,21 @@ async fn least_conn_sees_the_load_of_all_workers() {
 }
 
 #[tokio::test]
+async fn an_exchange_no_longer_counts_once_its_client_has_the_answer() {
+    let (a, b) = (origin::named().await, origin::named().await);
+    let proxy = proxy::to([&a, &b])
+        .server(FOUR)
+        .upstream("policy = \"least_conn\"")
+        .start()
+        .await;
+    // Whoever still counted the last request, on another worker, would send the next one past its turn.
+    assert_eq!(
+        answers(&proxy, 400).await,
+        [a.address(), b.address()].repeat(200)
+    );
+}
+
+#[tokio::test]
 async fn every_worker_serves() {
     let origin = origin::says("hello").await;
     let mut proxy = proxy::to([&origin]).server(FOUR).start().await;
