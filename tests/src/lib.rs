@@ -14,17 +14,19 @@ mod binary; // find or build `waypost`
 pub mod child; // a child process, its output, its end
 pub mod client; // the downstream side, byte by byte
 pub mod nginx; // a real nginx, to compare with
+mod answer; // what an origin does with a request
 pub mod origin; // the upstream side, well-behaved or not
 pub mod proxy; // Waypost itself
 pub mod wire; // one connection; reads heads and bodies for both sides
 
 use std::time::Duration;
 
+pub use answer::{Answer, Gate};
 pub use binary::{plugin, waypost};
 pub use child::{Child, Output};
 pub use client::{Client, Response};
 pub use nginx::Nginx;
-pub use origin::{Answer, Gate, Origin, Request};
+pub use origin::{Origin, Request};
 pub use proxy::Proxy;
 pub use wire::{Fields, Wire};
 
