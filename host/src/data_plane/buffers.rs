@@ -24,10 +24,6 @@ impl Buffers {
             .unwrap_or_else(|| Vec::with_capacity(HEAD))
     }
 
-    pub(crate) fn give_head(&self, buffer: Vec<u8>) {
-        give(&self.heads, buffer, HEAD);
-    }
-
     pub(crate) fn take_body(&self) -> Vec<u8> {
         self.bodies
             .borrow_mut()
@@ -35,16 +31,17 @@ impl Buffers {
             .unwrap_or_else(|| Vec::with_capacity(BODY))
     }
 
-    pub(crate) fn give_body(&self, buffer: Vec<u8>) {
-        give(&self.bodies, buffer, BODY);
-    }
-}
-
-fn give(kept: &RefCell<Vec<Vec<u8>>>, mut buffer: Vec<u8>, capacity: usize) {
-    let mut kept = kept.borrow_mut();
-    // One that grew goes, so that one large head does not cost its memory for ever.
-    if buffer.capacity() == capacity && kept.len() < KEPT {
-        buffer.clear();
-        kept.push(buffer);
+    /// Takes a buffer back. One that grew goes to the allocator, so that one large head does not cost its memory for ever.
+    pub(crate) fn give(&self, mut buffer: Vec<u8>) {
+        let kept = match buffer.capacity() {
+            HEAD => &self.heads,
+            BODY => &self.bodies,
+            _ => return,
+        };
+        let mut kept = kept.borrow_mut();
+        if kept.len() < KEPT {
+            buffer.clear();
+            kept.push(buffer);
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Stricter than the RFC allows where leniency has let requests be smuggled: `Transfer-Encoding` must be exactly one
 //! `chunked`, it never stands beside `Content-Length`, and a length is given once, in digits.
 
-use super::head::{Fields, Known, RequestHead, ResponseHead, Version};
+use super::head::{Fields, Known, RequestHead, ResponseHead, Version, clean_trailers};
 
 /// How a body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,6 +207,10 @@ impl ChunkedDecoder {
                 State::TrailerLf => return Err(BadChunk("line end in trailers")),
                 State::EndLf if byte == b'\n' => {
                     self.state = State::Done;
+                    if !self.trailers.is_empty() {
+                        self.trailers =
+                            clean_trailers(&self.trailers).map_err(|_| BadChunk("trailer"))?;
+                    }
                     return Ok(Chunk::End { end: at + 1 });
                 }
                 State::EndLf => return Err(BadChunk("end of body")),
@@ -221,7 +225,7 @@ impl ChunkedDecoder {
         })
     }
 
-    /// The trailer lines as received, each with its CRLF; empty where there were none.
+    /// The trailer lines that may be passed on, each with its CRLF, once the body has ended; empty where there were none.
     pub fn trailers(&self) -> &[u8] {
         &self.trailers
     }
@@ -358,6 +362,15 @@ mod tests {
         let input = b"0\r\nA: b\r\nC: d\r\n\r\n";
         assert_eq!(decoder.next(input), Ok(Chunk::End { end: input.len() }));
         assert_eq!(decoder.trailers(), b"A: b\r\nC: d\r\n");
+    }
+
+    #[test]
+    fn trailers_that_frame_or_route_end_here() {
+        let mut decoder = ChunkedDecoder::default();
+        let input = b"0\r\nContent-Length: 5\r\nX-Sum: 1\r\nHost: x\r\nSet-Cookie: a=b\r\ntransfer-encoding: x\r\n\r\n";
+        assert_eq!(decoder.next(input), Ok(Chunk::End { end: input.len() }));
+        assert_eq!(decoder.trailers(), b"X-Sum: 1\r\n");
+        assert!(decode(b"0\r\nbad trailer\r\n\r\n", &[]).is_err());
     }
 
     #[test]

@@ -176,6 +176,9 @@ impl RequestHead {
             match request.parse_with_uninit_headers(bytes, slots) {
                 Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
                 Ok(_) => return Err(BadHead::Malformed("request line")),
+                Err(httparse::Error::Version) if !ends_in_version(bytes) => {
+                    return Err(BadHead::Malformed("request line"));
+                }
                 Err(error) => return Err(error.into()),
             }
             note_fields(bytes, request.headers, table)?;
@@ -319,11 +322,51 @@ impl ResponseHead {
     }
 }
 
-/// Parses the fields of a trailer section (RFC 9112 section 7.1.2), its closing empty line included.
+/// Writes the trailer lines of `bytes` (RFC 9112 section 7.1.2) that may be passed on. What frames or routes a message, or says who asks,
+/// means something to whoever reads it late: that ends here (RFC 9110 section 6.5.1).
+///
+/// # Errors
+/// [`BadHead`] where they are no header lines.
+pub fn clean_trailers(bytes: &[u8]) -> Result<Vec<u8>, BadHead> {
+    let mut fields = Fields::default();
+    parse_trailers(&[bytes, b"\r\n"].concat(), &mut fields)?;
+    let mut kept = Vec::with_capacity(bytes.len());
+    for field in fields
+        .iter()
+        .filter(|field| field.known == Known::Other && !is_early(field.name))
+    {
+        for part in [field.name, b": ", field.value, b"\r\n"] {
+            kept.extend_from_slice(part);
+        }
+    }
+    Ok(kept)
+}
+
+/// Fields that are of no use behind a body, or of too much.
+fn is_early(name: &[u8]) -> bool {
+    const EARLY: [&str; 11] = [
+        "age",
+        "authorization",
+        "cache-control",
+        "content-encoding",
+        "content-range",
+        "content-type",
+        "expires",
+        "location",
+        "max-forwards",
+        "proxy-authorization",
+        "set-cookie",
+    ];
+    EARLY
+        .iter()
+        .any(|early| name.eq_ignore_ascii_case(early.as_bytes()))
+}
+
+/// Parses the fields of a trailer section, its closing empty line included.
 ///
 /// # Errors
 /// [`BadHead`], as for a head.
-pub fn parse_trailers(bytes: &[u8], fields: &mut Fields) -> Result<(), BadHead> {
+fn parse_trailers(bytes: &[u8], fields: &mut Fields) -> Result<(), BadHead> {
     fields.bytes.clear();
     fields.bytes.extend_from_slice(bytes);
     let bytes = &fields.bytes;
@@ -334,6 +377,22 @@ pub fn parse_trailers(bytes: &[u8], fields: &mut Fields) -> Result<(), BadHead> 
         }
         _ => Err(BadHead::Malformed("trailer")),
     }
+}
+
+/// Whether a request line has three parts, the last of them a version, be it one that nobody speaks.
+fn ends_in_version(bytes: &[u8]) -> bool {
+    let line = &bytes[..memchr::memchr(b'\r', bytes).unwrap_or(bytes.len())];
+    let mut parts = line.split(|byte| *byte == b' ');
+    let version = (parts.next(), parts.next(), parts.next(), parts.next());
+    matches!(
+        version,
+        (
+            Some([_, ..]),
+            Some([_, ..]),
+            Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']),
+            None
+        )
+    )
 }
 
 /// What most heads stay below; their slots live on the stack.

@@ -10,8 +10,8 @@ mod crc32;
 mod ring;
 
 use waypost_sdk::{
-    Endpoint, Exchange, Failures, Pick, Policy, Scope, Settings, SettingsError, SmoothWeighted,
-    Template,
+    Endpoint, Exchange, Failures, Pick, Policy, Scope, Settings, SettingsError, Shares,
+    SmoothWeighted, Template,
 };
 
 use crc32::Crc32;
@@ -29,13 +29,13 @@ pub struct Hash {
 
 /// What a key is looked up in.
 enum Table {
-    Plain { weights: Vec<u32> },
+    Plain(Shares),
     Consistent(Ring),
 }
 
 /// Where the exchange stands: the hash of the last evaluation (plain) or the ring's point (consistent), how often the key was
 /// hashed, and the tries. Starts at all zeros, which is also the memo of an exchange that was not hashed yet.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Walk {
     hash: u32,
     rehash: u16,
@@ -68,9 +68,7 @@ impl Policy for Hash {
         let table = if consistent {
             Table::Consistent(Ring::default())
         } else {
-            Table::Plain {
-                weights: Vec::new(),
-            }
+            Table::Plain(Shares::default())
         };
         Ok(Hash {
             key,
@@ -86,9 +84,7 @@ impl Policy for Hash {
     fn update(&mut self, endpoints: Vec<Endpoint>) {
         self.turns.update(&endpoints);
         match &mut self.table {
-            Table::Plain { weights } => {
-                *weights = endpoints.iter().map(|endpoint| endpoint.weight).collect()
-            }
+            Table::Plain(shares) => *shares = Shares::new(&endpoints),
             Table::Consistent(ring) => *ring = Ring::new(&endpoints),
         }
     }
@@ -100,11 +96,7 @@ impl Policy for Hash {
         let key = self.key.render(pick.request());
         let first = pick.attempt == 0;
         let mut walk = if first {
-            Walk {
-                hash: 0,
-                rehash: 0,
-                tries: 0,
-            }
+            Walk::default()
         } else {
             Walk::recall(pick.exchange())
         };
@@ -112,9 +104,7 @@ impl Policy for Hash {
             None
         } else {
             match &self.table {
-                Table::Plain { weights } => {
-                    plain(weights, self.turns.total_weight(), &key, &mut walk, pick)
-                }
+                Table::Plain(shares) => plain(shares, &key, &mut walk, pick),
                 Table::Consistent(ring) => consistent(ring, &mut self.turns, &key, &mut walk, pick),
             }
         };
@@ -124,7 +114,7 @@ impl Policy for Hash {
 }
 
 /// `((crc32([REHASH] KEY) >> 16) & 0x7fff) + PREVIOUS`, REHASH left out the first time, until a candidate's share is hit.
-fn plain(weights: &[u32], total: u64, key: &[u8], walk: &mut Walk, pick: &Pick) -> Option<usize> {
+fn plain(shares: &Shares, key: &[u8], walk: &mut Walk, pick: &Pick) -> Option<usize> {
     while walk.tries <= TRIES {
         let mut crc = Crc32::default();
         if walk.rehash > 0 {
@@ -133,22 +123,13 @@ fn plain(weights: &[u32], total: u64, key: &[u8], walk: &mut Walk, pick: &Pick) 
         crc.add(key);
         walk.hash = walk.hash.wrapping_add(crc.value() >> 16 & 0x7fff);
         walk.rehash += 1;
-        let index = share(weights, u64::from(walk.hash) % total)?;
+        let index = shares.at(u64::from(walk.hash) % shares.total())?;
         if pick.candidates().contains(index) {
             return Some(index);
         }
         walk.tries += 1;
     }
     None
-}
-
-/// The endpoint whose share of the total weight this point falls into.
-fn share(weights: &[u32], mut point: u64) -> Option<usize> {
-    weights.iter().position(|&weight| {
-        let inside = point < u64::from(weight);
-        point = point.wrapping_sub(u64::from(weight));
-        inside
-    })
 }
 
 /// The key's point on the ring, then the next ones, until one's server has a candidate. A server name may stand for several

@@ -6,7 +6,8 @@
 //! turns by weight. Nothing here depends on other requests, so each worker has an instance; the exchange keeps the state.
 
 use waypost_sdk::{
-    Endpoint, Exchange, Failures, Pick, Policy, Scope, Settings, SettingsError, SmoothWeighted,
+    Endpoint, Exchange, Failures, Pick, Policy, Scope, Settings, SettingsError, Shares,
+    SmoothWeighted,
 };
 
 /// Endpoints that were no candidates, per exchange, before turns take over.
@@ -15,7 +16,7 @@ const TRIES: u64 = 20;
 /// Clients by network.
 pub struct IpHash {
     turns: SmoothWeighted,
-    weights: Vec<u32>,
+    shares: Shares,
 }
 
 /// Where the exchange stands.
@@ -53,7 +54,7 @@ impl Policy for IpHash {
         settings.finish()?;
         Ok(IpHash {
             turns: SmoothWeighted::default(),
-            weights: Vec::new(),
+            shares: Shares::default(),
         })
     }
 
@@ -63,11 +64,11 @@ impl Policy for IpHash {
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
         self.turns.update(&endpoints);
-        self.weights = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        self.shares = Shares::new(&endpoints);
     }
 
     fn pick(&mut self, pick: &Pick) -> Option<usize> {
-        if self.weights.len() < 2 {
+        if self.turns.len() < 2 {
             return self.turns.pick(pick.candidates());
         }
         let exchange = pick.exchange();
@@ -89,7 +90,7 @@ impl Policy for IpHash {
             for byte in key {
                 walk.hash = (walk.hash * 113 + u64::from(*byte)) % 6271;
             }
-            let index = self.at(walk.hash % self.turns.total_weight())?;
+            let index = self.shares.at(walk.hash % self.shares.total())?;
             if pick.candidates().contains(index) {
                 walk.keep(exchange);
                 return Some(index);
@@ -98,18 +99,6 @@ impl Policy for IpHash {
         }
         walk.keep(exchange);
         self.turns.pick(pick.candidates())
-    }
-}
-
-impl IpHash {
-    /// The endpoint whose share of the total weight this point falls into.
-    fn at(&self, mut point: u64) -> Option<usize> {
-        self.weights.iter().position(|&weight| {
-            let weight = u64::from(weight);
-            let inside = point < weight;
-            point = point.wrapping_sub(weight);
-            inside
-        })
     }
 }
 

@@ -15,8 +15,18 @@ const FEW: usize = 4;
 /// The least loaded, by turns among equals.
 pub struct LeastConn {
     turns: SmoothWeighted,
-    /// Beside the turns, to be scanned without them.
-    weights: Vec<u32>,
+    /// Whether load alone decides, as all weights are equal.
+    equal_weights: bool,
+    /// The endpoints in blocks of 64, filled anew by each pick. Kept so that none allocates.
+    blocks: Vec<Block>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Block {
+    /// The least burden of a candidate in this block.
+    least: u64,
+    /// The candidates that have the least burden of all.
+    ties: u64,
 }
 
 impl Policy for LeastConn {
@@ -24,7 +34,8 @@ impl Policy for LeastConn {
         settings.finish()?;
         Ok(LeastConn {
             turns: SmoothWeighted::default(),
-            weights: Vec::new(),
+            equal_weights: true,
+            blocks: Vec::new(),
         })
     }
 
@@ -34,80 +45,126 @@ impl Policy for LeastConn {
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
         self.turns.update(&endpoints);
-        self.weights = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        self.equal_weights = endpoints
+            .windows(2)
+            .all(|pair| pair[0].weight == pair[1].weight);
+        self.blocks = vec![Block::default(); endpoints.len().div_ceil(64)];
     }
 
     fn pick(&mut self, pick: &Pick) -> Option<usize> {
-        let count = self.weights.len();
+        let (fleet, count) = (pick.fleet(), self.turns.len());
         if count <= 1 {
             return self.turns.pick(pick.candidates());
         }
         if count <= FEW {
             let mut loads = [0; FEW];
             for (index, load) in loads.iter_mut().enumerate().take(count) {
-                *load = pick.fleet().in_flight(index);
+                *load = fleet.in_flight(index);
             }
             return self.choose(pick.candidates(), &loads[..count]);
         }
-        self.choose(pick.candidates(), &pick.fleet().in_flight_all())
+        self.choose(pick.candidates(), &fleet.in_flight_all())
     }
 }
 
 impl LeastConn {
     fn choose(&mut self, candidates: &Candidates, loads: &[u32]) -> Option<usize> {
-        let (best, ties) = self.least_loaded(candidates, loads)?;
-        if ties {
-            self.take_turns(candidates, loads, best)
+        let ties = if self.equal_weights {
+            self.find_least(candidates, loads, |load, _| load)
         } else {
-            Some(best)
+            self.find_least(candidates, loads, per_weight)
+        };
+        if ties == 1 {
+            // nginx moves no account where there is no tie.
+            let (word, block) = self
+                .blocks
+                .iter()
+                .enumerate()
+                .find(|(_, block)| block.ties != 0)?;
+            return Some(64 * word + block.ties.trailing_zeros() as usize);
         }
+        self.turns.pick_among(|word| self.blocks[word].ties)
     }
 
-    /// The first of the least loaded, and whether there are more.
-    fn least_loaded(&self, candidates: &Candidates, loads: &[u32]) -> Option<(usize, bool)> {
-        let (mut best, mut ties) = (None, false);
-        let (mut best_load, mut best_weight) = (0, 0);
-        for (word, (loads, weights)) in loads.chunks(64).zip(self.weights.chunks(64)).enumerate() {
-            let bits = candidates.word(word);
-            for (bit, (&load, &weight)) in loads.iter().zip(weights).enumerate() {
-                if bits >> bit & 1 == 0 {
-                    continue;
-                }
-                let (load, weight) = (u64::from(load), u64::from(weight));
-                // load / weight against best_load / best_weight, without dividing.
-                let (mine, theirs) = (load * best_weight, best_load * weight);
-                if best.is_none() || mine < theirs {
-                    (best, best_load, best_weight, ties) =
-                        (Some(64 * word + bit), load, weight, false);
-                } else if mine == theirs {
-                    ties = true;
-                }
-            }
-        }
-        best.map(|best| (best, ties))
-    }
-
-    /// Turns among those as loaded as the leader; who leads may change on the way, and the comparison with it.
-    fn take_turns(
+    /// Finds the candidates with the least burden: leaves them in `blocks`, and returns how many they are.
+    #[inline(always)]
+    fn find_least<B>(
         &mut self,
         candidates: &Candidates,
         loads: &[u32],
-        first: usize,
-    ) -> Option<usize> {
-        let load_of = |index: usize| (u64::from(loads[index]), u64::from(self.weights[index]));
-        let (mut best_load, mut best_weight) = load_of(first);
-        let mut round = self.turns.round_led_by(first);
-        for index in first..loads.len().min(self.weights.len()) {
-            let (load, weight) = load_of(index);
-            if load * best_weight == best_load * weight
-                && candidates.contains(index)
-                && round.join(index)
-            {
-                (best_load, best_weight) = (load, weight);
-            }
+        burden: impl Fn(u32, u32) -> B + Copy,
+    ) -> u32
+    where
+        B: Copy + Ord + Into<u64>,
+    {
+        let weights = self.turns.weights();
+        let each = || loads.chunks(64).zip(weights.chunks(64)).enumerate();
+        let mut least = u64::MAX;
+        for (word, (loads, weights)) in each() {
+            let (bits, all) = (candidates.word(word), u64::MAX >> (64 - loads.len()));
+            let burden_at = |bit: usize| burden(loads[bit], weights[bit]).into();
+            self.blocks[word] = if bits == all {
+                let (least, greatest) = extremes(loads, weights, burden);
+                Block {
+                    least: least.into(),
+                    ties: if least == greatest { bits } else { 0 },
+                }
+            } else {
+                Block {
+                    least: ones(bits & all).map(burden_at).min().unwrap_or(u64::MAX),
+                    ties: 0,
+                }
+            };
+            least = least.min(self.blocks[word].least);
         }
-        round.finish()
+        let mut count = 0;
+        for (word, (loads, weights)) in each() {
+            let block = &mut self.blocks[word];
+            if block.least != least {
+                block.ties = 0;
+            } else if block.ties == 0 {
+                let equal = |bit: &usize| burden(loads[*bit], weights[*bit]).into() == least;
+                block.ties = ones(candidates.word(word))
+                    .filter(equal)
+                    .fold(0, |ties, bit| ties | 1 << bit);
+            }
+            count += block.ties.count_ones();
+        }
+        count
     }
+}
+
+/// A fraction as an integer of the same order: the bits of a float that is not negative. Both parts are far below 2^26, so that
+/// different fractions stay different, and equal ones equal.
+#[inline(always)]
+fn per_weight(load: u32, weight: u32) -> u64 {
+    (f64::from(load) / f64::from(weight)).to_bits()
+}
+
+/// The least and the greatest burden of a block, which is not empty.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+fn extremes<B: Copy + Ord>(
+    loads: &[u32],
+    weights: &[u32],
+    burden: impl Fn(u32, u32) -> B,
+) -> (B, B) {
+    let first = burden(loads[0], weights[0]);
+    let (mut least, mut greatest) = (first, first);
+    for (&load, &weight) in loads.iter().zip(weights) {
+        let burden = burden(load, weight);
+        least = least.min(burden);
+        greatest = greatest.max(burden);
+    }
+    (least, greatest)
+}
+
+/// The places of a word's ones.
+fn ones(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+        word &= word - 1;
+        Some(bit)
+    })
 }
 
 impl Failures for LeastConn {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;
+use waypost_sdk::Draws;
 use waypost_sdk::testing::{Request, Upstream, endpoint};
 
 use super::LeastConn;
@@ -90,4 +91,98 @@ fn a_server_whose_attempts_fail_gets_fewer_turns_for_a_while() {
     let mut upstream = weighted([3, 3]);
     upstream.failed(0);
     assert_eq!(upstream.picks(4), [1, 1, 0, 1].map(Some));
+}
+
+/// A peer as nginx keeps it.
+#[derive(Clone, Copy)]
+struct Peer {
+    weight: u64,
+    effective: i64,
+    current: i64,
+    conns: u64,
+    out: bool,
+}
+
+/// `ngx_http_upstream_get_least_conn_peer` peer by peer, in the two passes in which it is written.
+fn as_nginx_would(peers: &mut [Peer]) -> usize {
+    let (mut best, mut many) = (None, false);
+    for (index, peer) in peers.iter().enumerate().filter(|(_, peer)| !peer.out) {
+        let Some(leader) = best.map(|best: usize| peers[best]) else {
+            best = Some(index);
+            continue;
+        };
+        if peer.conns * leader.weight < leader.conns * peer.weight {
+            (best, many) = (Some(index), false);
+        } else if peer.conns * leader.weight == leader.conns * peer.weight {
+            many = true;
+        }
+    }
+    let first = best.unwrap();
+    let (mut best, mut total) = (first, 0);
+    if many {
+        for index in first..peers.len() {
+            let (leader, peer) = (peers[best], &mut peers[index]);
+            if peer.out || peer.conns * leader.weight != leader.conns * peer.weight {
+                continue;
+            }
+            peer.current += peer.effective;
+            total += peer.effective;
+            peer.effective += i64::from(peer.effective < peer.weight as i64);
+            if peers[index].current > peers[best].current {
+                best = index;
+            }
+        }
+    }
+    peers[best].current -= total;
+    best
+}
+
+#[test]
+fn every_choice_is_the_one_of_nginxs_two_passes() {
+    let mut draws = Draws::from_seed(4);
+    for count in [2, 4, 5, 64, 65, 150] {
+        for heaviest in [1, 5] {
+            let mut fresh = |_| {
+                let weight = 1 + draws.below(heaviest);
+                Peer {
+                    weight,
+                    effective: weight as i64,
+                    current: 0,
+                    conns: 0,
+                    out: false,
+                }
+            };
+            let mut peers: Vec<_> = (0..count).map(&mut fresh).collect();
+            let servers = peers
+                .iter()
+                .enumerate()
+                .map(|(i, p)| endpoint(&format!("a{i}:1")).weight(p.weight as u32));
+            let mut upstream =
+                Upstream::<LeastConn>::new("{}", servers.collect::<Vec<_>>()).unwrap();
+            for _ in 0..300 {
+                let changed = draws.below(count) as usize;
+                peers[changed].conns = draws.below(4);
+                upstream.in_flight(changed, peers[changed].conns as u32);
+                let turned = draws.below(count) as usize;
+                peers[turned].out = draws.below(3) == 0;
+                if peers[turned].out {
+                    upstream.rotate_out(turned)
+                } else {
+                    upstream.rotate_in(turned)
+                }
+                if peers.iter().all(|peer| peer.out) {
+                    continue;
+                }
+                if draws.below(5) == 0 {
+                    upstream.failed(changed);
+                    peers[changed].effective = 0; // max_fails is 1: a failure takes all of the weight
+                }
+                assert_eq!(
+                    upstream.pick(),
+                    Some(as_nginx_would(&mut peers)),
+                    "{count} servers"
+                );
+            }
+        }
+    }
 }

@@ -7,7 +7,8 @@
 //! this counts them for each attempt: only distributions can tell, and hardly.
 
 use waypost_sdk::{
-    Endpoint, Failures, Fleet, Pick, Policy, Scope, Settings, SettingsError, SmoothWeighted, Value,
+    Endpoint, Failures, Fleet, Pick, Policy, Scope, Settings, SettingsError, Shares,
+    SmoothWeighted, Value,
 };
 
 /// Draws in vain before turns take over.
@@ -17,7 +18,7 @@ const TRIES: u32 = 20;
 pub struct Random {
     contest: Option<Contest>,
     turns: SmoothWeighted,
-    shares: Vec<Share>,
+    shares: Shares,
 }
 
 /// What two endpoints are compared by.
@@ -25,12 +26,6 @@ pub struct Random {
 enum Contest {
     LeastConn,
     LeastTime,
-}
-
-/// An endpoint's part of the total weight.
-struct Share {
-    start: u64,
-    weight: u32,
 }
 
 impl Policy for Random {
@@ -51,7 +46,7 @@ impl Policy for Random {
         Ok(Random {
             contest,
             turns: SmoothWeighted::default(),
-            shares: Vec::new(),
+            shares: Shares::default(),
         })
     }
 
@@ -61,21 +56,12 @@ impl Policy for Random {
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
         self.turns.update(&endpoints);
-        let mut start = 0;
-        let shares = endpoints.iter().map(|endpoint| {
-            let share = Share {
-                start,
-                weight: endpoint.weight,
-            };
-            start += u64::from(endpoint.weight);
-            share
-        });
-        self.shares = shares.collect();
+        self.shares = Shares::new(&endpoints);
     }
 
     fn pick(&mut self, pick: &Pick) -> Option<usize> {
         let drawn = match self.contest {
-            _ if self.shares.len() < 2 => None,
+            _ if self.turns.len() < 2 => None,
             None => self.draw_one(pick),
             Some(contest) => self.draw_two(pick, contest),
         };
@@ -87,7 +73,7 @@ impl Random {
     fn draw_one(&self, pick: &Pick) -> Option<usize> {
         let mut draws = pick.draws();
         (0..=TRIES)
-            .map(|_| self.at(draws.below(self.turns.total_weight())))
+            .filter_map(|_| self.shares.at(draws.below(self.shares.total())))
             .find(|&index| pick.candidates().contains(index))
     }
 
@@ -96,7 +82,7 @@ impl Random {
         let mut draws = pick.draws();
         let mut first = None;
         for _ in 0..=TRIES {
-            let index = self.at(draws.below(self.turns.total_weight()));
+            let index = self.shares.at(draws.below(self.shares.total()))?;
             if first == Some(index) || !pick.candidates().contains(index) {
                 continue;
             }
@@ -118,12 +104,7 @@ impl Random {
             Contest::LeastConn => in_flight,
             Contest::LeastTime => bucket(fleet.latency_us(index)) * (1 + in_flight),
         };
-        burden * u64::from(self.shares[other].weight)
-    }
-
-    /// The endpoint whose share a point falls into.
-    fn at(&self, point: u64) -> usize {
-        self.shares.partition_point(|share| share.start <= point) - 1
+        burden * u64::from(self.turns.weights()[other])
     }
 }
 

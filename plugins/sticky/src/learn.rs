@@ -72,7 +72,7 @@ impl Learn {
         settings.finish()?;
         let sessions = Sessions {
             timeout_us: timeout.as_micros() as u64,
-            capacity: (zone * SESSIONS_PER_MEGABYTE >> 20) as usize,
+            capacity: ((zone * SESSIONS_PER_MEGABYTE) >> 20) as usize,
             by_key: BTreeMap::new(),
             by_age: BTreeSet::new(),
         };

@@ -99,7 +99,7 @@ impl<C: Component<Policy: Observer>> observer::Guest for C {
 }
 
 /// The host behind the component's imports.
-struct Imports;
+pub(crate) struct Imports;
 
 impl Host for Imports {
     fn candidates(&self, word: u32) -> u64 {

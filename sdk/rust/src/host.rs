@@ -2,6 +2,13 @@
 //!
 //! Each question is a call out of the component, some 30 to 100 ns: ask for what you need, and ask once.
 
+/// Who answers. In a component the imports themselves, called directly, so that what a policy never asks for is not imported.
+#[cfg(target_arch = "wasm32")]
+pub(crate) type AtHand<'a> = &'a crate::guest::Imports;
+/// Who answers: in unit tests, whoever the test made up.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) type AtHand<'a> = &'a dyn Host;
+
 /// The questions themselves. Answered by the real host ([`crate::guest`]) and by the one for unit tests ([`crate::testing`]).
 pub(crate) trait Host {
     fn candidates(&self, word: u32) -> u64;
@@ -24,9 +31,14 @@ pub(crate) trait Host {
 
 /// Live figures of the endpoints.
 #[derive(Clone, Copy)]
-pub struct Fleet<'a>(pub(crate) &'a dyn Host);
+pub struct Fleet<'a>(pub(crate) AtHand<'a>);
 
 impl Fleet<'_> {
+    /// See [`Candidates::word`](crate::Candidates::word).
+    pub(crate) fn candidates(&self, word: usize) -> u64 {
+        self.0.candidates(word as u32)
+    }
+
     /// Attempts in progress at an endpoint, in all workers. 0 for an index that does not exist.
     pub fn in_flight(&self, index: usize) -> u32 {
         self.0.in_flight(index as u32)
@@ -45,7 +57,7 @@ impl Fleet<'_> {
 
 /// The request at hand.
 #[derive(Clone, Copy)]
-pub struct Request<'a>(pub(crate) &'a dyn Host);
+pub struct Request<'a>(pub(crate) AtHand<'a>);
 
 impl Request<'_> {
     /// `GET`, `POST`... as received.
@@ -87,7 +99,7 @@ impl Request<'_> {
 
 /// What belongs to the exchange at hand and lives through its retries.
 #[derive(Clone, Copy)]
-pub struct Exchange<'a>(pub(crate) &'a dyn Host);
+pub struct Exchange<'a>(pub(crate) AtHand<'a>);
 
 impl Exchange<'_> {
     /// The value last kept during this exchange; 0 in the first attempt.
@@ -108,7 +120,7 @@ impl Exchange<'_> {
 
 /// The response at hand.
 #[derive(Clone, Copy)]
-pub struct Response<'a>(pub(crate) &'a dyn Host);
+pub struct Response<'a>(pub(crate) AtHand<'a>);
 
 impl Response<'_> {
     /// The status code; 0 where no response header arrived.

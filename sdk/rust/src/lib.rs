@@ -39,9 +39,11 @@ mod host;
 mod settings;
 mod units;
 mod template;
+mod shares;
 mod smooth;
 mod draws;
 pub mod log;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 #[doc(hidden)]
 pub mod bindings;
@@ -57,6 +59,7 @@ pub use pick::{Candidates, Pick};
 pub use policy::{Done, Failures, Observer, Policy};
 pub use serde_json::Value;
 pub use settings::Settings;
+pub use shares::Shares;
 pub use smooth::{Round, SmoothWeighted};
 pub use template::Template;
 pub use units::{parse_duration, parse_size};

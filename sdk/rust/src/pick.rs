@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::Draws;
-use crate::host::{Exchange, Fleet, Host, Request};
+use crate::host::{AtHand, Exchange, Fleet, Request};
 
 /// One attempt that needs an endpoint.
 pub struct Pick<'a> {
@@ -16,7 +16,7 @@ pub struct Pick<'a> {
     /// A fresh random number, uniform over all 64 bits. For more of them see [`Pick::draws`].
     pub random: u64,
     candidates: Candidates<'a>,
-    host: &'a dyn Host,
+    host: AtHand<'a>,
 }
 
 impl<'a> Pick<'a> {
@@ -24,7 +24,7 @@ impl<'a> Pick<'a> {
         (lease, attempt, now_us, random): (u64, u32, u64, u64),
         first_word: u64,
         words: &'a mut Words,
-        host: &'a dyn Host,
+        host: AtHand<'a>,
     ) -> Self {
         words.stamp += 1;
         let candidates = Candidates {
@@ -74,7 +74,7 @@ impl<'a> Pick<'a> {
 pub struct Candidates<'a> {
     first: u64,
     words: &'a Words,
-    host: &'a dyn Host,
+    host: AtHand<'a>,
 }
 
 impl Candidates<'_> {
@@ -122,7 +122,7 @@ impl Candidates<'_> {
         if stamp == self.words.stamp {
             return bits;
         }
-        let bits = self.host.candidates(word as u32);
+        let bits = Fleet(self.host).candidates(word);
         slot.set((self.words.stamp, bits));
         bits
     }

@@ -1,6 +1,6 @@
 //! What a policy implements: [`Policy`] always, [`Failures`] and [`Observer`] if it has a use for them.
 
-use crate::host::{Exchange, Host, Request, Response};
+use crate::host::{AtHand, Exchange, Request, Response};
 use crate::{Endpoint, Outcome, Pick, Scope, Settings, SettingsError};
 
 /// Chooses the endpoint for each attempt of an exchange.
@@ -49,7 +49,7 @@ pub struct Done<'a> {
     pub index: usize,
     /// How it ended, and how long it took.
     pub outcome: Outcome,
-    pub(crate) host: &'a dyn Host,
+    pub(crate) host: AtHand<'a>,
 }
 
 impl<'a> Done<'a> {

@@ -11,96 +11,84 @@ use crate::{Candidates, Endpoint};
 /// Endpoints that take turns by weight.
 #[derive(Debug, Default)]
 pub struct SmoothWeighted {
-    turns: Vec<Turn>,
+    // One list for each figure, not a list of records: whole blocks are added up and compared at once.
+    current: Vec<i64>,
+    effective: Vec<u32>,
+    weights: Vec<u32>,
+    /// What a failure takes from the effective weight; 0 where `max_fails` is.
+    penalties: Vec<u32>,
     total_weight: u64,
     /// Server and address of each, to recognise them in the next update.
     names: Vec<(String, String)>,
 }
 
-/// One endpoint's account.
-#[derive(Debug, Clone, Copy)]
-struct Turn {
-    current: i64,
-    effective: u32,
-    weight: u32,
-    /// What a failure takes from `effective`; 0 where `max_fails` is.
-    penalty: u32,
-}
-
-impl Turn {
-    fn new(endpoint: &Endpoint) -> Self {
-        let weight = endpoint.weight;
-        Turn {
-            current: 0,
-            effective: weight,
-            weight,
-            penalty: weight.checked_div(endpoint.max_fails).unwrap_or(0),
-        }
-    }
-
-    /// Takes part in a round; returns what it gained.
-    #[inline(always)]
-    fn gain(&mut self) -> i64 {
-        let gain = i64::from(self.effective);
-        self.current += gain;
-        self.effective += u32::from(self.effective < self.weight);
-        gain
-    }
-}
-
 impl SmoothWeighted {
-    /// Takes the endpoints. Those that were there before, by server and address, keep their place in the rotation.
+    /// Takes the endpoints. Those that were there before, by server, address and weight, keep their place in the rotation.
     pub fn update(&mut self, endpoints: &[Endpoint]) {
-        let mut before: BTreeMap<(String, String), Vec<Turn>> = BTreeMap::new();
-        for (name, turn) in std::mem::take(&mut self.names)
-            .into_iter()
-            .zip(&self.turns)
-            .rev()
-        {
-            before.entry(name).or_default().push(*turn);
+        // By weight too: with another one, the old balance was counted in another coin.
+        let name = |(server, address): &(String, String), weight: u32| {
+            (server.clone(), address.clone(), weight)
+        };
+        let mut before: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (index, names) in self.names.iter().enumerate().rev() {
+            let account = (self.current[index], self.effective[index]);
+            before
+                .entry(name(names, self.weights[index]))
+                .or_default()
+                .push(account);
         }
         self.names = endpoints
             .iter()
             .map(|e| (e.server.clone(), e.address.clone()))
             .collect();
+        self.weights = endpoints.iter().map(|e| e.weight).collect();
+        self.penalties = endpoints
+            .iter()
+            .map(|e| e.weight.checked_div(e.max_fails).unwrap_or(0))
+            .collect();
         self.total_weight = endpoints.iter().map(|e| u64::from(e.weight)).sum();
-        let kept = |(endpoint, name): (&Endpoint, &(String, String))| {
-            let fresh = Turn::new(endpoint);
-            match before.get_mut(name).and_then(Vec::pop) {
-                // A changed weight is a new beginning: the old balance was counted in another coin.
-                Some(old) if old.weight == fresh.weight => Turn {
-                    penalty: fresh.penalty,
-                    ..old
-                },
-                _ => fresh,
-            }
-        };
-        self.turns = endpoints.iter().zip(&self.names).map(kept).collect();
+        let accounts = self
+            .names
+            .iter()
+            .zip(&self.weights)
+            .map(|(names, &weight)| {
+                before
+                    .get_mut(&name(names, weight))
+                    .and_then(Vec::pop)
+                    .unwrap_or((0, weight))
+            });
+        (self.current, self.effective) = accounts.unzip();
     }
 
     /// How many endpoints there are.
     pub fn len(&self) -> usize {
-        self.turns.len()
+        self.weights.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.turns.is_empty()
+        self.weights.is_empty()
     }
 
-    /// The weights of all endpoints together, `down` ones included.
-    pub fn total_weight(&self) -> u64 {
-        self.total_weight
+    /// The weights of all endpoints, in order.
+    pub fn weights(&self) -> &[u32] {
+        &self.weights
     }
 
     /// Chooses among the candidates: a whole round. `None` where there is no candidate.
     #[inline]
     pub fn pick(&mut self, candidates: &Candidates) -> Option<usize> {
-        if self.turns.len() == 1 {
-            return candidates.contains(0).then_some(0);
+        self.pick_among(|word| candidates.word(word))
+    }
+
+    /// Chooses among endpoints of your own choice, given 64 at a time: bit `i` of word `w` stands for endpoint `64 * w + i`.
+    #[inline]
+    pub fn pick_among(&mut self, words: impl Fn(usize) -> u64) -> Option<usize> {
+        if self.len() == 1 {
+            return (words(0) & 1 == 1).then_some(0);
         }
-        let (best, total) = self.gain_all(candidates);
-        self.turns.get_mut(best)?.current -= total;
+        let (best, total) = self.gain(words);
+        *self.current.get_mut(best)? -= total;
         Some(best)
     }
 
@@ -109,59 +97,72 @@ impl SmoothWeighted {
     /// The debt is bounded: an endpoint that owes a round of all others is chosen without moving any account (nginx's `low_limit`),
     /// so that a crowd of bound clients does not keep it out of the rotation for long afterwards.
     pub fn pick_hinted(&mut self, candidates: &Candidates, hint: Option<usize>) -> Option<usize> {
-        let Some(hint) =
-            hint.filter(|&index| index < self.turns.len() && candidates.contains(index))
+        let Some(hint) = hint.filter(|&index| index < self.len() && candidates.contains(index))
         else {
             return self.pick(candidates);
         };
-        let Turn {
-            current, weight, ..
-        } = self.turns[hint];
-        if current > -(self.total_weight as i64 - i64::from(weight)) {
-            let (_, total) = self.gain_all(candidates);
-            self.turns[hint].current -= total;
+        let limit = -(self.total_weight as i64 - i64::from(self.weights[hint]));
+        if self.current[hint] > limit {
+            let (_, total) = self.gain(|word| candidates.word(word));
+            self.current[hint] -= total;
         }
         Some(hint)
     }
 
-    /// A round among endpoints of your own choice: see [`Round`].
+    /// A round of a few endpoints, named one by one: see [`Round`].
     pub fn round(&mut self) -> Round<'_> {
         Round {
-            turns: &mut self.turns,
+            smooth: self,
             best: None,
-            total: 0,
-        }
-    }
-
-    /// A round in which `best` leads from the start, before it has gained anything, until another has more.
-    pub fn round_led_by(&mut self, best: usize) -> Round<'_> {
-        Round {
-            turns: &mut self.turns,
-            best: Some(best),
             total: 0,
         }
     }
 
     /// Lowers the effective weight of an endpoint whose attempt failed, by its weight over `max_fails`.
     pub fn failed(&mut self, index: usize) {
-        if let Some(turn) = self.turns.get_mut(index) {
-            turn.effective = turn.effective.saturating_sub(turn.penalty);
+        if let (Some(effective), Some(penalty)) =
+            (self.effective.get_mut(index), self.penalties.get(index))
+        {
+            *effective = effective.saturating_sub(*penalty);
         }
     }
 
-    /// All candidates gain; returns the richest (past the end where there is no candidate) and what they gained in all.
+    /// All of these gain; returns the richest (past the end where there is none) and what they gained in all.
     #[inline]
-    fn gain_all(&mut self, candidates: &Candidates) -> (usize, i64) {
+    fn gain(&mut self, words: impl Fn(usize) -> u64) -> (usize, i64) {
         let (mut best, mut highest, mut total) = (usize::MAX, i64::MIN, 0);
-        for (word, turns) in self.turns.chunks_mut(64).enumerate() {
-            let bits = candidates.word(word);
-            for (bit, turn) in turns.iter_mut().enumerate() {
-                if bits >> bit & 1 == 0 {
-                    continue;
+        let effective = self.effective.chunks_mut(64);
+        let blocks = self
+            .current
+            .chunks_mut(64)
+            .zip(effective)
+            .zip(self.weights.chunks(64))
+            .enumerate();
+        for (word, ((current, effective), weights)) in blocks {
+            let bits = words(word);
+            if bits == u64::MAX >> (64 - weights.len()) {
+                let (richest, gained) = gain_together(current, effective, weights);
+                total += gained;
+                if richest > highest {
+                    highest = richest;
+                    best = 64 * word
+                        + current
+                            .iter()
+                            .position(|&current| current == richest)
+                            .unwrap_or(0);
                 }
-                total += turn.gain();
-                if turn.current > highest {
-                    (best, highest) = (64 * word + bit, turn.current);
+                continue;
+            }
+            let mut left = bits;
+            while left != 0 {
+                let bit = left.trailing_zeros() as usize;
+                left &= left - 1;
+                if bit >= weights.len() {
+                    break;
+                }
+                total += gain_one(&mut current[bit], &mut effective[bit], weights[bit]);
+                if current[bit] > highest {
+                    (best, highest) = (64 * word + bit, current[bit]);
                 }
             }
         }
@@ -169,36 +170,56 @@ impl SmoothWeighted {
     }
 }
 
+/// An endpoint takes part in a round; returns what it gained.
+#[inline(always)]
+fn gain_one(current: &mut i64, effective: &mut u32, weight: u32) -> i64 {
+    let gained = i64::from(*effective);
+    *current += gained;
+    *effective += u32::from(*effective < weight);
+    gained
+}
+
+/// A whole block takes part; returns the highest balance and what all gained.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+fn gain_together(current: &mut [i64], effective: &mut [u32], weights: &[u32]) -> (i64, i64) {
+    let (mut highest, mut total) = (i64::MIN, 0);
+    for ((current, effective), &weight) in current.iter_mut().zip(effective).zip(weights) {
+        total += gain_one(current, effective, weight);
+        highest = highest.max(*current);
+    }
+    (highest, total)
+}
+
 /// A round that only some endpoints take part in. The order in which they join decides ties: the first wins.
 #[derive(Debug)]
 pub struct Round<'a> {
-    turns: &'a mut [Turn],
+    smooth: &'a mut SmoothWeighted,
     best: Option<usize>,
     total: i64,
 }
 
 impl Round<'_> {
-    /// Lets an endpoint take part. Returns whether it leads now.
-    #[inline]
-    pub fn join(&mut self, index: usize) -> bool {
-        let Some(turn) = self.turns.get_mut(index) else {
-            return false;
+    /// Lets an endpoint take part.
+    pub fn join(&mut self, index: usize) {
+        let SmoothWeighted {
+            current,
+            effective,
+            weights,
+            ..
+        } = &mut *self.smooth;
+        let Some(&weight) = weights.get(index) else {
+            return;
         };
-        self.total += turn.gain();
-        let current = turn.current;
-        let leads = self
-            .best
-            .is_none_or(|best| current > self.turns[best].current);
-        if leads {
+        self.total += gain_one(&mut current[index], &mut effective[index], weight);
+        if self.best.is_none_or(|best| current[index] > current[best]) {
             self.best = Some(index);
         }
-        leads
     }
 
     /// Ends the round: the leader pays what all gained, and is the choice. `None` where nobody took part.
     pub fn finish(self) -> Option<usize> {
         let best = self.best?;
-        self.turns[best].current -= self.total;
+        self.smooth.current[best] -= self.total;
         Some(best)
     }
 }
@@ -248,13 +269,10 @@ mod tests {
         ]);
         smooth.failed(0);
         smooth.failed(1);
-        assert_eq!(
-            (smooth.turns[0].effective, smooth.turns[1].effective),
-            (4, 6)
-        );
+        assert_eq!(smooth.effective, [4, 6]);
         pick(&mut smooth);
-        assert_eq!(smooth.turns[0].effective, 5);
+        assert_eq!(smooth.effective[0], 5);
         (0..9).for_each(|_| smooth.failed(0));
-        assert_eq!(smooth.turns[0].effective, 0);
+        assert_eq!(smooth.effective[0], 0);
     }
 }

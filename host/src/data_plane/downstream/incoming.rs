@@ -40,7 +40,7 @@ impl Incoming {
     /// Gives the buffer back if nothing is in it: an idle connection costs no buffer.
     pub(crate) fn release(&mut self, buffers: &Buffers) {
         if self.unread().is_empty() && self.buffer.capacity() > 0 {
-            buffers.give_head(std::mem::take(&mut self.buffer));
+            buffers.give(std::mem::take(&mut self.buffer));
             self.start = 0;
         }
     }

@@ -115,10 +115,7 @@ pub(crate) async fn run(
                 after
             }
             Ok(false) => return,
-            Err(fault) => {
-                Box::pin(exchange::reject(&mut session, head, began, fault)).await;
-                After::Linger
-            }
+            Err(fault) => Box::pin(exchange::reject(&mut session, head, began, fault)).await,
         };
         match after {
             After::KeepAlive => {}
@@ -252,7 +249,7 @@ impl Session {
                 Ok(Ok(0) | Err(_)) | Err(_) => break,
             }
         }
-        self.worker.buffers.give_body(sink);
+        self.worker.buffers.give(sink);
     }
 }
 

@@ -134,6 +134,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         | Failure::HeaderTooLarge
         | Failure::InvalidHeader(_)
         | Failure::InvalidFraming(_)
+        | Failure::InvalidBody
         | Failure::UnaskedUpgrade => 502,
     }
 }

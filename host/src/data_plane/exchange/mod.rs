@@ -74,11 +74,12 @@ pub(crate) async fn reject(
     request: RequestHead,
     began: Instant,
     fault: Fault,
-) {
+) -> After {
     let site = session.site.clone();
-    let exchange = Rc::new(Exchange::new(session, request, began));
-    refuse(session, &exchange, &fault).await;
+    let exchange = Exchange::new(session, request, began);
+    let after = refuse(session, &exchange, &fault).await;
     log(session, &site, &exchange);
+    after
 }
 
 async fn carry(
@@ -162,8 +163,9 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Af
         keep,
     };
     match response::send_local(session, exchange, &answer).await {
-        After::KeepAlive => After::KeepAlive,
-        After::Close | After::Linger => After::Linger,
+        // A client that ran out of time gets no more of it.
+        After::Close if status != 408 && !exchange.figures.request_read.get() => After::Linger,
+        after => after,
     }
 }
 

@@ -109,8 +109,8 @@ pub(super) async fn proxy(
     };
     let carried = attempts(session, exchange, upstream, &sending, &mut progress, route).await;
     exchange.figures.body_received.set(progress.received);
-    buffers.give_head(head);
-    buffers.give_head(body);
+    buffers.give(head);
+    buffers.give(body);
     carried
 }
 
@@ -408,8 +408,25 @@ async fn answered(
         keep: keep_client,
         read_timeout: config.read_timeout,
     };
-    let (mut passed, connection) =
-        response::pass_on(outgoing, exchange, attempt, &mut upload, &answer, &buffers).await;
+    let (mut passed, connection) = match response::pass_on(
+        outgoing,
+        exchange,
+        attempt,
+        &mut upload,
+        &answer,
+        &buffers,
+    )
+    .await
+    {
+        Ok(passed) => passed,
+        Err(failure) => {
+            return Err(AttemptError {
+                failure,
+                request_sent: true,
+                cached: false,
+            });
+        }
+    };
     let sent = upload.is_sent();
     passed.sent = upload.bytes_sent;
     if !sent && passed.after == After::KeepAlive {

@@ -10,7 +10,7 @@ use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::{CHUNK_FRAMING, Coding, Outgoing, Session, append, append_end};
-use crate::data_plane::upstream::{Attempt, Connection, Slot, Upload};
+use crate::data_plane::upstream::{Attempt, BodyFailure, Connection, Errno, Failure, Slot, Upload};
 use crate::http::clock;
 use crate::http::framing::{Chunk, ChunkedDecoder, Framing};
 use crate::http::head::{Known, ResponseHead, Version};
@@ -36,6 +36,9 @@ pub(super) struct Passed {
 }
 
 /// Passes a response on whose head was read. The upstream's connection comes back if it can serve another request.
+///
+/// # Errors
+/// [`Failure::InvalidBody`] where the body is broken from the start, and nothing was sent to the client yet.
 pub(super) async fn pass_on(
     outgoing: &mut Outgoing,
     exchange: &Exchange,
@@ -43,9 +46,12 @@ pub(super) async fn pass_on(
     upload: &mut Upload<'_>,
     answer: &Answer<'_>,
     buffers: &Buffers,
-) -> (Passed, Option<(Slot, Connection)>) {
-    let (keep, coding) = client_framing(exchange, answer);
-    let mut out = buffers.take_head();
+) -> Result<(Passed, Option<(Slot, Connection)>), Failure> {
+    let (keep, coding) = client_framing(exchange, answer, upload.is_sent());
+    let mut out = match coding {
+        Coding::Plain => buffers.take_head(),
+        Coding::Chunked => buffers.take_body(),
+    };
     let reusable = {
         let head = exchange.response.borrow();
         write_head(exchange, &head, answer, keep, coding, &mut out);
@@ -66,16 +72,25 @@ pub(super) async fn pass_on(
             &mut out,
         )
         .await;
-    buffers.give_head(out);
+    buffers.give(out);
     let complete = result.is_ok();
-    if let Err(error) = &result {
-        match error {
-            PassError::Upstream(message) => {
-                exchange.error(message, exchange.figures.last_address().as_deref())
-            }
-            PassError::Client(error) => {
-                exchange.info(&format_args!("{error} while sending to client"))
-            }
+    match result {
+        Ok(()) => {}
+        Err(PassError::NothingSent) => return Err(Failure::InvalidBody),
+        Err(PassError::Upstream(BodyFailure::ClientGone)) => {
+            exchange.info(&BodyFailure::ClientGone)
+        }
+        Err(PassError::Upstream(error)) => {
+            exchange.error(&error, exchange.figures.last_address().as_deref())
+        }
+        Err(PassError::Client(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            exchange.info(&"client timed out (110: Connection timed out) while sending to client");
+        }
+        Err(PassError::Client(error)) => {
+            exchange.info(&format_args!(
+                "send() failed ({}) while sending to client",
+                Errno(&error)
+            ));
         }
     }
     exchange.figures.complete.set(complete);
@@ -95,14 +110,16 @@ pub(super) async fn pass_on(
     let reusable = reusable && complete && attempt.unread().is_empty();
     let slot = attempt.slot;
     let connection = attempt.finish(buffers);
-    (passed, reusable.then_some((slot, connection)))
+    Ok((passed, reusable.then_some((slot, connection))))
 }
 
 /// Whether the client's connection can be kept, and the coding of its body.
-fn client_framing(exchange: &Exchange, answer: &Answer<'_>) -> (bool, Coding) {
+fn client_framing(exchange: &Exchange, answer: &Answer<'_>, request_sent: bool) -> (bool, Coding) {
+    // A drain may have begun since the request came in; and what is left of a request would be taken for the next one.
+    let keep = answer.keep && request_sent && !exchange.worker.is_draining();
     match (answer.framing, exchange.request.version()) {
-        (Framing::Length(_), _) => (answer.keep, Coding::Plain),
-        (Framing::Chunked | Framing::UntilClose, Version::Http11) => (answer.keep, Coding::Chunked),
+        (Framing::Length(_), _) => (keep, Coding::Plain),
+        (Framing::Chunked | Framing::UntilClose, Version::Http11) => (keep, Coding::Chunked),
         // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
         (Framing::Chunked | Framing::UntilClose, Version::Http10) => (false, Coding::Plain),
     }
@@ -188,7 +205,9 @@ fn write_connection(exchange: &Exchange, keep: bool, out: &mut Vec<u8>) {
 
 /// Why a response did not reach the client whole.
 enum PassError {
-    Upstream(&'static str),
+    /// The body is broken from its first byte: another answer is still possible.
+    NothingSent,
+    Upstream(BodyFailure),
     Client(io::Error),
 }
 
@@ -255,7 +274,8 @@ impl Body {
                     written += out.len() as u64;
                     sent
                 }
-                Err(message) => return Err(PassError::Upstream(message)),
+                Err(_) if written == 0 => return Err(PassError::NothingSent),
+                Err(error) => return Err(PassError::Upstream(error)),
             };
             out.clear();
             exchange
@@ -270,28 +290,23 @@ impl Body {
                 continue;
             }
             match attempt.read_body(upload, answer.read_timeout).await {
-                Ok(0) => self.end_of_stream(coding, out)?,
+                Ok(0) => self
+                    .end_of_stream(coding, out)
+                    .map_err(PassError::Upstream)?,
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Err(PassError::Upstream(
-                        "upstream timed out (110: Connection timed out) while reading upstream",
-                    ));
-                }
-                Err(_) => return Err(PassError::Upstream("recv() failed while reading upstream")),
+                Err(error) => return Err(PassError::Upstream(error)),
             }
         }
     }
 
-    fn end_of_stream(&mut self, coding: Coding, out: &mut Vec<u8>) -> Result<(), PassError> {
+    fn end_of_stream(&mut self, coding: Coding, out: &mut Vec<u8>) -> Result<(), BodyFailure> {
         match self.framing {
             BodyState::UntilClose => {
                 self.framing = BodyState::Done;
                 append_end(b"", coding, out);
                 Ok(())
             }
-            _ => Err(PassError::Upstream(
-                "upstream prematurely closed connection while reading upstream",
-            )),
+            _ => Err(BodyFailure::Closed),
         }
     }
 
@@ -301,7 +316,7 @@ impl Body {
         unread: &[u8],
         coding: Coding,
         out: &mut Vec<u8>,
-    ) -> Result<Taken, &'static str> {
+    ) -> Result<Taken, BodyFailure> {
         match (&mut self.framing, coding) {
             (BodyState::Done, _) => Ok(Taken::Coded(0)),
             (BodyState::Length(left), _) => {
@@ -338,11 +353,7 @@ impl Body {
                             self.framing = BodyState::Done;
                             return Ok(Taken::Coded(consumed + end));
                         }
-                        Err(_) => {
-                            return Err(
-                                "upstream sent invalid chunked response while reading upstream",
-                            );
-                        }
+                        Err(_) => return Err(BodyFailure::BadChunk),
                     }
                 }
             }
@@ -450,7 +461,7 @@ pub(super) async fn send_local(
     exchange.figures.header_sent.set(out.len() as u64);
     exchange.keep_sent_header(&out);
     let written = session.outgoing.write_alone(&out, body).await;
-    session.worker.buffers.give_head(out);
+    session.worker.buffers.give(out);
     exchange.figures.complete.set(written.is_ok());
     if written.is_ok() {
         exchange.figures.body_sent.set(body.len() as u64);

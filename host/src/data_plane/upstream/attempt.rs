@@ -27,20 +27,20 @@ const MAX_RESPONSE_HEADERS: usize = 1000;
 /// Why an attempt came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("connect() failed ({0})")]
+    #[error("connect() failed ({}) while connecting to upstream", Errno(.0))]
     Connect(io::Error),
     #[error("upstream timed out (110: Connection timed out) while connecting to upstream")]
     ConnectTimeout,
     /// Ours, not the endpoint's: nothing is held against it.
-    #[error("socket() failed ({0})")]
+    #[error("socket() failed ({}) while connecting to upstream", Errno(.0))]
     NoDescriptor(io::Error),
-    #[error("send() failed ({0}) while sending request to upstream")]
+    #[error("send() failed ({}) while sending request to upstream", Errno(.0))]
     Send(io::Error),
     #[error("upstream timed out (110: Connection timed out) while sending request to upstream")]
     SendTimeout,
     #[error("upstream prematurely closed connection while reading response header from upstream")]
     Closed,
-    #[error("recv() failed ({0}) while reading response header from upstream")]
+    #[error("recv() failed ({}) while reading response header from upstream", Errno(.0))]
     Read(io::Error),
     #[error(
         "upstream timed out (110: Connection timed out) while reading response header from upstream"
@@ -52,6 +52,8 @@ pub(crate) enum Failure {
     InvalidHeader(BadHead),
     #[error("upstream sent {0} while reading response header from upstream")]
     InvalidFraming(BadFraming),
+    #[error("upstream sent invalid chunked response while reading upstream")]
+    InvalidBody,
     #[error("upstream switched protocols without being asked to")]
     UnaskedUpgrade,
     /// The request could not be read to its end.
@@ -59,6 +61,38 @@ pub(crate) enum Failure {
     Request(BodyError),
     #[error("client prematurely closed connection")]
     ClientGone,
+}
+
+/// Why a response body broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyFailure {
+    #[error("recv() failed ({}) while reading upstream", Errno(.0))]
+    Read(io::Error),
+    #[error("upstream timed out (110: Connection timed out) while reading upstream")]
+    TimedOut,
+    #[error("upstream prematurely closed connection while reading upstream")]
+    Closed,
+    #[error("upstream sent invalid chunked response while reading upstream")]
+    BadChunk,
+    #[error("client prematurely closed connection while reading upstream")]
+    ClientGone,
+}
+
+/// An error of the kernel as nginx writes it: `111: Connection refused`.
+pub(crate) struct Errno<'a>(pub(crate) &'a io::Error);
+
+impl std::fmt::Display for Errno<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some(number) = self.0.raw_os_error() else {
+            return self.0.fmt(f);
+        };
+        let text = self.0.to_string();
+        write!(
+            f,
+            "{number}: {}",
+            text.split(" (os error").next().unwrap_or_default()
+        )
+    }
 }
 
 /// A failure, and what nginx's rules for the next attempt ask about it.
@@ -220,12 +254,12 @@ impl Attempt {
     /// Reads more of the body, into the whole buffer, which must be used up; drives `upload` meanwhile. 0 at the end.
     ///
     /// # Errors
-    /// What the kernel says, or [`io::ErrorKind::TimedOut`] after `limit` without a byte.
+    /// Where the endpoint fails, is silent for longer than `limit`, or the client leaves.
     pub(crate) async fn read_body(
         &mut self,
         upload: &mut Upload<'_>,
         limit: Duration,
-    ) -> io::Result<usize> {
+    ) -> Result<usize, BodyFailure> {
         debug_assert!(self.unread().is_empty());
         let Connection {
             reader,
@@ -234,18 +268,27 @@ impl Attempt {
             ..
         } = &mut self.connection;
         let buffer = &mut self.buffer;
-        let read = poll_fn(|cx| {
-            let _ = upload.poll_drive(cx, writer);
-            reader.poll_read(cx, buffer, usize::MAX)
+        let read = poll_fn(|cx| match reader.poll_read(cx, buffer, usize::MAX) {
+            Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
+            Poll::Pending
+                if upload.poll_drive(cx, writer).is_ready()
+                    && upload.poll_client_gone(cx).is_ready() =>
+            {
+                Poll::Ready(Err(BodyFailure::ClientGone))
+            }
+            Poll::Pending => Poll::Pending,
         });
-        let read = alarm.within(limit, read).await??;
+        let read = alarm
+            .within(limit, read)
+            .await
+            .map_err(|_| BodyFailure::TimedOut)??;
         self.bytes_received += read as u64;
         Ok(read)
     }
 
     /// Ends the use of the connection; gives its buffer back.
     pub(crate) fn finish(self, buffers: &Buffers) -> Connection {
-        buffers.give_body(self.buffer);
+        buffers.give(self.buffer);
         self.connection
     }
 }
@@ -406,7 +449,7 @@ impl<'a> Upload<'a> {
         };
         let sent = self.poll_send_rest(cx, writer, &mut rest);
         if sent.is_ready() {
-            self.buffers.give_body(rest.out);
+            self.buffers.give(rest.out);
         } else {
             self.rest = Some(rest);
         }
@@ -478,19 +521,23 @@ impl<'a> Upload<'a> {
     /// Once sending is over: whether it is worth waiting for an answer. A failure to write is, the endpoint may have answered
     /// and closed; a failure to read the request is not, nor is a client that left.
     fn check_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        match &mut self.state {
-            State::Failed(failure @ Some(Failure::Request(_) | Failure::SendTimeout)) => {
-                match failure.take() {
-                    Some(failure) => Err(failure),
-                    None => Ok(()),
-                }
-            }
-            _ if self.client.unread().is_empty()
-                && self.client.reader.poll_closed(cx).is_ready() =>
-            {
-                Err(Failure::ClientGone)
-            }
-            _ => Ok(()),
+        if let State::Failed(failure @ Some(Failure::Request(_) | Failure::SendTimeout)) =
+            &mut self.state
+        {
+            return failure.take().map_or(Ok(()), Err);
+        }
+        match self.poll_client_gone(cx) {
+            Poll::Ready(()) => Err(Failure::ClientGone),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Ready once the client has left. One that has sent its next request already is taken to be there.
+    fn poll_client_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.client.unread().is_empty() {
+            self.client.reader.poll_closed(cx)
+        } else {
+            Poll::Pending
         }
     }
 }

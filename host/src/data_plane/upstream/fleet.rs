@@ -71,7 +71,9 @@ impl Fleet {
         let Some(&members) = self.members.get(word) else {
             return 0;
         };
-        let mut candidates = members & !tried.word(word);
+        // The only endpoint may be asked again, where a failure gave the try back.
+        let tried = if self.alone { 0 } else { tried.word(word) };
+        let mut candidates = members & !tried;
         let mut suspects = candidates & self.suspects[word].load(Relaxed);
         while suspects != 0 {
             let bit = suspects.trailing_zeros();

@@ -9,7 +9,7 @@ mod connect; // a new connection
 mod attempt; // one request to one endpoint, as far as its response header
 mod retry; // when the next endpoint is asked
 
-pub(crate) use attempt::{Attempt, AttemptError, Failure, Limits, Upload};
+pub(crate) use attempt::{Attempt, AttemptError, BodyFailure, Errno, Failure, Limits, Upload};
 pub(crate) use balance::{Lease, Timings, Upstream, WorkerUpstream};
 pub(crate) use pool::{Connection, Slot};
 pub(crate) use retry::Retry;

@@ -49,9 +49,8 @@ impl<'a> Retry<'a> {
         let (ending, listed) = match &error.failure {
             Connect(_) | Send(_) | Closed | Read(_) => (Ending::Failed, conditions.error),
             ConnectTimeout | SendTimeout | ReadTimeout => (Ending::Failed, conditions.timeout),
-            HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | UnaskedUpgrade => {
-                (Ending::Failed, conditions.invalid_header)
-            }
+            HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | InvalidBody
+            | UnaskedUpgrade => (Ending::Failed, conditions.invalid_header),
             NoDescriptor(_) | Request(_) | ClientGone => {
                 return Verdict {
                     ending: Ending::Abandoned,
