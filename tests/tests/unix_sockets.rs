@@ -40,7 +40,7 @@ async fn a_socket_file_that_is_not_there_is_a_failed_server() {
     let proxy = proxy::to(servers).start().await;
     assert_eq!(proxy.get("/").await.text(), "hello");
     proxy
-        .log_contains("connect() to unix:/nonexistent/app.sock failed")
+        .log_contains("failed (2: No such file or directory) while connecting to upstream")
         .await;
 }
 
