@@ -402,7 +402,10 @@ async fn answered(
         attempt.finish(&buffers);
         return Ok(Answered::TryNext { ending, status });
     }
+    let clock = session.worker.clock.clone();
+    let ended_at = *timings;
     let answer = response::Answer {
+        endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
         framing,
         changes: &route.response_headers,
         keep: keep_client,

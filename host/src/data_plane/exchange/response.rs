@@ -22,6 +22,9 @@ pub(super) struct Answer<'a> {
     /// The client's connection may be kept.
     pub(super) keep: bool,
     pub(super) read_timeout: Duration,
+    /// Called when the endpoint has sent all, before the client has: whoever asks again at once must not find this exchange
+    /// still counted.
+    pub(super) endpoint_done: &'a dyn Fn(),
 }
 
 /// What was passed on.
@@ -254,7 +257,11 @@ impl Body {
         let header = out.len() as u64;
         let mut written = 0;
         loop {
-            let sent = match self.take(attempt.unread(), coding, out) {
+            let taken = self.take(attempt.unread(), coding, out);
+            if matches!(self.framing, BodyState::Done) {
+                (answer.endpoint_done)();
+            }
+            let sent = match taken {
                 // Bytes that need no coding go from the buffer they were received in.
                 Ok(Taken::AsIs(length)) => {
                     let (unread, upstream) = attempt.unread_and_writer();

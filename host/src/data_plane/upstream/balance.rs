@@ -3,7 +3,7 @@
 //! An upstream's backups are a fleet of their own with a policy instance of their own, balanced once no primary can be had
 //! (nginx: `ngx_http_upstream_get_round_robin_peer` on `peers->next`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -179,7 +179,7 @@ impl WorkerUpstream {
                 index,
                 id,
                 picked_at,
-                ended: false,
+                ended: Cell::new(false),
             });
         }
     }
@@ -196,7 +196,7 @@ pub(crate) struct Timings {
     pub(crate) header: Duration,
 }
 
-/// One attempt at one endpoint. Ends exactly once: by [`Lease::end`], or as abandoned when it is dropped.
+/// One attempt at one endpoint. Ends exactly once: by the first [`Lease::end`], or as abandoned when it is dropped.
 pub(crate) struct Lease {
     upstream: Rc<WorkerUpstream>,
     exchange: Rc<Exchange>,
@@ -204,7 +204,7 @@ pub(crate) struct Lease {
     pub(crate) index: u32,
     id: u64,
     pub(crate) picked_at: Instant,
-    ended: bool,
+    ended: Cell<bool>,
 }
 
 impl Lease {
@@ -217,7 +217,11 @@ impl Lease {
         (self.backup, self.index)
     }
 
-    pub(crate) fn end(mut self, ending: Ending, status: u16, timings: Timings, clock: &Clock) {
+    /// Ends the attempt, unless it has ended.
+    pub(crate) fn end(&self, ending: Ending, status: u16, timings: Timings, clock: &Clock) {
+        if self.ended.replace(true) {
+            return;
+        }
         let after = self.finish(ending, status, timings, Some(clock));
         if after == AfterFailure::Disabled {
             self.exchange.warn(
@@ -228,13 +232,12 @@ impl Lease {
     }
 
     fn finish(
-        &mut self,
+        &self,
         ending: Ending,
         status: u16,
         timings: Timings,
         clock: Option<&Clock>,
     ) -> AfterFailure {
-        self.ended = true;
         let group = self.upstream.group(self.backup);
         let mut after = AfterFailure::StaysInRotation;
         match (ending, clock) {
@@ -272,7 +275,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.ended.get() {
             self.finish(Ending::Abandoned, 0, Timings::default(), None);
         }
     }
