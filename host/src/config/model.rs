@@ -342,7 +342,7 @@ pub struct Plugin {
 pub struct PluginLimits {
     /// Linear memory, default 16 MiB.
     pub memory: u64,
-    /// For one call in the data path, default 5 ms; enforced in steps of 1 ms.
+    /// For one call in the data path, in processor time, default 5 ms; looked at every 4 ms.
     pub deadline: Duration,
 }
 

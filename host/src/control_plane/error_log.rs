@@ -48,10 +48,10 @@ impl ErrorLogs {
 
     /// Opens the file anew, after a rotation.
     pub(super) fn reopen(&self) {
-        if let Some(file) = &self.file {
-            if let Err(error) = file.reopen() {
-                tracing::error!("cannot reopen error log `{}`: {error}", file.path.display());
-            }
+        if let Some(file) = &self.file
+            && let Err(error) = file.reopen()
+        {
+            tracing::error!("cannot reopen error log `{}`: {error}", file.path.display());
         }
     }
 }

@@ -6,6 +6,8 @@ use std::cell::RefCell;
 const HEAD: usize = 4 << 10;
 /// What bodies are moved in: large enough that a megabyte takes few system calls, small enough to stay in the cache.
 pub(crate) const BODY: usize = 64 << 10;
+/// What a body that has filled such a buffer goes on in.
+pub(crate) const LARGE: usize = 256 << 10;
 /// Buffers of each kind that are kept; the rest goes back to the allocator.
 const KEPT: usize = 64;
 
@@ -14,6 +16,7 @@ const KEPT: usize = 64;
 pub(crate) struct Buffers {
     heads: RefCell<Vec<Vec<u8>>>,
     bodies: RefCell<Vec<Vec<u8>>>,
+    large: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Buffers {
@@ -31,11 +34,17 @@ impl Buffers {
             .unwrap_or_else(|| Vec::with_capacity(BODY))
     }
 
+    pub(crate) fn take_large(&self) -> Vec<u8> {
+        let kept = self.large.borrow_mut().pop();
+        kept.unwrap_or_else(|| Vec::with_capacity(LARGE))
+    }
+
     /// Takes a buffer back. One that grew goes to the allocator, so that one large head does not cost its memory for ever.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
         let kept = match buffer.capacity() {
             HEAD => &self.heads,
             BODY => &self.bodies,
+            LARGE => &self.large,
             _ => return,
         };
         let mut kept = kept.borrow_mut();

@@ -276,10 +276,11 @@ impl Drain {
     fn leave(&self, place: usize) {
         let mut places = self.places.borrow_mut();
         places.remove(place);
-        if places.is_empty() && self.draining.get() {
-            if let Some(last) = self.last.take() {
-                last.wake();
-            }
+        if places.is_empty()
+            && self.draining.get()
+            && let Some(last) = self.last.take()
+        {
+            last.wake();
         }
     }
 
@@ -333,10 +334,18 @@ impl Clock {
 
     /// Whole seconds, as nginx counts failures.
     pub(crate) fn seconds(&self) -> u64 {
-        (self.at_start + self.started.elapsed()).as_secs()
+        self.seconds_at(Instant::now())
+    }
+
+    pub(crate) fn seconds_at(&self, moment: Instant) -> u64 {
+        self.since_1970(moment).as_secs()
+    }
+
+    fn since_1970(&self, moment: Instant) -> Duration {
+        self.at_start + moment.saturating_duration_since(self.started)
     }
 
     pub(crate) fn micros(&self, moment: Instant) -> u64 {
-        (self.at_start + moment.saturating_duration_since(self.started)).as_micros() as u64
+        self.since_1970(moment).as_micros() as u64
     }
 }

@@ -128,7 +128,7 @@ pub(super) static LIMITS: Table = Table {
                 min: 1,
                 max: 60 * SECOND,
             },
-            "For one call, in steps of a millisecond.",
+            "For one call, in processor time, looked at every 4 milliseconds.",
         )
         .or(Default::Text("5ms")),
     ]],

@@ -70,6 +70,8 @@ pub(crate) struct Session {
     pub(crate) alarm: Alarm,
     /// Requests so far, the one under way included.
     pub(crate) requests: u64,
+    /// When the request under way, or the last one, began.
+    pub(crate) began: Instant,
 }
 
 /// How long, and at what pace, a client may go on sending what nobody reads (nginx: `lingering_time`, `lingering_timeout`).
@@ -97,6 +99,7 @@ pub(crate) async fn run(
         outgoing: Outgoing::new(writer, send_timeout),
         alarm: Alarm::default(),
         requests: 0,
+        began: Instant::now(),
         worker,
     };
     loop {
@@ -105,6 +108,7 @@ pub(crate) async fn run(
         }
         session.requests += 1;
         let began = Instant::now();
+        session.began = began;
         let mut head = session.worker.take_request_head();
         session.site = session.worker.site();
         let after = match session.read_head(&mut head, began).await {
@@ -135,7 +139,7 @@ impl Session {
         let limits = self.limits();
         !limits.keepalive_timeout.is_zero()
             && self.requests < limits.keepalive_requests
-            && self.client.accepted.elapsed() <= limits.keepalive_time
+            && self.began.saturating_duration_since(self.client.accepted) <= limits.keepalive_time
             && !self.worker.is_draining()
     }
 

@@ -97,10 +97,10 @@ async fn carry(
     let limit = route
         .client_max_body_size
         .unwrap_or(session.limits().client_max_body_size);
-    if let (Framing::Length(length), Some(limit)) = (opened.framing, limit) {
-        if length > limit {
-            return refuse(session, exchange, &Fault::BodyTooLarge(length)).await;
-        }
+    if let (Framing::Length(length), Some(limit)) = (opened.framing, limit)
+        && length > limit
+    {
+        return refuse(session, exchange, &Fault::BodyTooLarge(length)).await;
     }
     let carried = match &route.action {
         Action::Proxy(proxy) => {

@@ -265,7 +265,7 @@ async fn attempt(
     {
         Ok(Answered::Passed { passed, ending }) => {
             exchange.figures.attempt(|figures| {
-                figures.response = lease.picked_at.elapsed();
+                figures.response = passed.ended - lease.picked_at;
                 figures.response_length = passed.length;
                 (figures.bytes_received, figures.bytes_sent) = (passed.received, passed.sent);
             });
@@ -340,7 +340,9 @@ async fn answered(
         &buffers,
     )
     .await?;
-    timings.connect = lease.picked_at.elapsed();
+    if !attempt.is_cached() {
+        timings.connect = lease.picked_at.elapsed();
+    }
     exchange
         .figures
         .attempt(|figures| figures.connect = Some(timings.connect));
@@ -362,9 +364,10 @@ async fn answered(
         read_timeout: config.read_timeout,
         header_size: config.response_header_size,
     };
+    // Out of its cell while it is written: nobody can ask for it before it is whole.
+    let mut head = exchange.response.take();
     let framing = loop {
-        let head = &mut *exchange.response.borrow_mut();
-        attempt.read_head(&mut upload, head, &limits).await?;
+        attempt.read_head(&mut upload, &mut head, &limits).await?;
         match head.status() {
             101 if sending.upgrade => break None,
             101 => return Err(attempt.error(Failure::UnaskedUpgrade)),
@@ -372,11 +375,11 @@ async fn answered(
             100 => {}
             102..=199 if exchange.request.version() == Version::Http11 => {
                 // A client that is gone will be noticed soon enough.
-                let _ = response::send_interim(outgoing, exchange, head).await;
+                let _ = response::send_interim(outgoing, exchange, &head).await;
             }
             102..=199 => {}
             _ => {
-                let framing = framing::of_response(head, exchange.request.method());
+                let framing = framing::of_response(&head, exchange.request.method());
                 break Some(
                     framing.map_err(|error| attempt.error(Failure::InvalidFraming(error)))?,
                 );
@@ -385,7 +388,8 @@ async fn answered(
     };
     timings.header = lease.picked_at.elapsed();
     exchange.figures.answered.set(true);
-    let status = exchange.response.borrow().status();
+    let status = head.status();
+    exchange.response.replace(head);
     exchange
         .figures
         .attempt(|figures| (figures.header, figures.status) = (Some(timings.header), status));
@@ -410,36 +414,32 @@ async fn answered(
         changes: &route.response_headers,
         keep: keep_client,
         read_timeout: config.read_timeout,
+        buffers: &buffers,
     };
-    let (mut passed, connection) = match response::pass_on(
-        outgoing,
-        exchange,
-        attempt,
-        &mut upload,
-        &answer,
-        &buffers,
-    )
-    .await
-    {
-        Ok(passed) => passed,
-        Err(failure) => {
-            return Err(AttemptError {
-                failure,
-                request_sent: true,
-                cached: false,
-            });
-        }
-    };
+    let (mut passed, connection) =
+        match response::pass_on(outgoing, exchange, attempt, &mut upload, &answer).await {
+            Ok(passed) => passed,
+            Err(failure) => {
+                return Err(AttemptError {
+                    failure,
+                    request_sent: true,
+                    cached: false,
+                });
+            }
+        };
     let sent = upload.is_sent();
     passed.sent = upload.bytes_sent;
     if !sent && passed.after == After::KeepAlive {
         // What the endpoint did not want to read is still on its way here.
         passed.after = After::Linger;
     }
-    if let Some((slot, connection)) = connection {
-        if sent {
-            upstream.pool.borrow_mut().put(slot, connection);
-        }
+    if let Some((slot, connection)) = connection
+        && sent
+    {
+        upstream
+            .pool
+            .borrow_mut()
+            .put(slot, connection, passed.ended);
     }
     let ending = if passed.complete {
         Ending::Completed

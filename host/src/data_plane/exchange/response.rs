@@ -1,7 +1,7 @@
 //! The response on its way to the client: header framed anew, body streamed with back-pressure.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::After;
 use super::fault::reason;
@@ -22,6 +22,7 @@ pub(super) struct Answer<'a> {
     /// The client's connection may be kept.
     pub(super) keep: bool,
     pub(super) read_timeout: Duration,
+    pub(super) buffers: &'a Buffers,
     /// Called when the endpoint has sent all, before the client has: whoever asks again at once must not find this exchange
     /// still counted.
     pub(super) endpoint_done: &'a dyn Fn(),
@@ -36,6 +37,7 @@ pub(super) struct Passed {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) length: u64,
+    pub(super) ended: Instant,
 }
 
 /// Passes a response on whose head was read. The upstream's connection comes back if it can serve another request.
@@ -48,8 +50,8 @@ pub(super) async fn pass_on(
     mut attempt: Attempt,
     upload: &mut Upload<'_>,
     answer: &Answer<'_>,
-    buffers: &Buffers,
 ) -> Result<(Passed, Option<(Slot, Connection)>), Failure> {
+    let buffers = answer.buffers;
     let (keep, coding) = client_framing(exchange, answer, upload.is_sent());
     let mut out = match coding {
         Coding::Plain => buffers.take_head(),
@@ -108,6 +110,7 @@ pub(super) async fn pass_on(
         received: attempt.bytes_received,
         sent: 0,
         length: body.passed,
+        ended: Instant::now(),
     };
     // Bytes past the end would be taken for the next answer.
     let reusable = reusable && complete && attempt.unread().is_empty();
@@ -265,10 +268,14 @@ impl Body {
                 // Bytes that need no coding go from the buffer they were received in.
                 Ok(Taken::AsIs(length)) => {
                     let (unread, upstream) = attempt.unread_and_writer();
-                    let sent = outgoing
-                        .write(out, &unread[..length], upload, upstream)
-                        .await;
-                    written += (out.len() + length) as u64;
+                    let mut body = &unread[..length];
+                    if out.len() + length <= out.capacity() {
+                        // The kernel takes one piece faster than two.
+                        out.extend_from_slice(body);
+                        body = &[];
+                    }
+                    let sent = outgoing.write(out, body, upload, upstream).await;
+                    written += (out.len() + body.len()) as u64;
                     attempt.consume(length);
                     sent
                 }
@@ -296,7 +303,10 @@ impl Body {
             if !attempt.unread().is_empty() {
                 continue;
             }
-            match attempt.read_body(upload, answer.read_timeout).await {
+            match attempt
+                .read_body(upload, answer.read_timeout, answer.buffers)
+                .await
+            {
                 Ok(0) => self
                     .end_of_stream(coding, out)
                     .map_err(PassError::Upstream)?,

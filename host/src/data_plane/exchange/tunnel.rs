@@ -73,6 +73,7 @@ pub(super) async fn run(
         received,
         sent: sent_before + up.moved,
         length,
+        ended: std::time::Instant::now(),
     }
 }
 

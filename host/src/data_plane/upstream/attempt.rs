@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::balance::{Lease, WorkerUpstream};
 use super::connect::connect;
 use super::pool::{Connection, Slot};
-use crate::data_plane::buffers::Buffers;
+use crate::data_plane::buffers::{Buffers, LARGE};
 use crate::data_plane::downstream::{
     BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end,
 };
@@ -113,6 +113,8 @@ pub(crate) struct Attempt {
     /// Read and not yet consumed: from `start` on.
     buffer: Vec<u8>,
     start: usize,
+    /// The last read took all the room there was.
+    filled: bool,
     pub(crate) bytes_received: u64,
 }
 
@@ -128,7 +130,10 @@ impl Attempt {
         client: &Reader,
         buffers: &Buffers,
     ) -> Result<Attempt, AttemptError> {
-        let pooled = upstream.pool.borrow_mut().take(lease.slot());
+        let pooled = upstream
+            .pool
+            .borrow_mut()
+            .take(lease.slot(), lease.picked_at);
         let cached = pooled.is_some();
         let mut connection = match pooled {
             Some(connection) => connection,
@@ -148,6 +153,7 @@ impl Attempt {
             cached,
             buffer,
             start,
+            filled: false,
             bytes_received,
         })
     }
@@ -225,6 +231,11 @@ impl Attempt {
         Ok(())
     }
 
+    /// Its connection had been idle.
+    pub(crate) fn is_cached(&self) -> bool {
+        self.cached
+    }
+
     /// What a failure of this attempt means, once something was sent.
     pub(crate) fn error(&self, failure: Failure) -> AttemptError {
         AttemptError {
@@ -259,8 +270,13 @@ impl Attempt {
         &mut self,
         upload: &mut Upload<'_>,
         limit: Duration,
+        buffers: &Buffers,
     ) -> Result<usize, BodyFailure> {
         debug_assert!(self.unread().is_empty());
+        if self.filled && self.buffer.capacity() < LARGE {
+            // More came than the buffer holds: fewer and larger steps from here on.
+            buffers.give(std::mem::replace(&mut self.buffer, buffers.take_large()));
+        }
         let Connection {
             reader,
             writer,
@@ -283,6 +299,7 @@ impl Attempt {
             .await
             .map_err(|_| BodyFailure::TimedOut)??;
         self.bytes_received += read as u64;
+        self.filled = self.buffer.len() == self.buffer.capacity();
         Ok(read)
     }
 

@@ -136,7 +136,8 @@ impl WorkerUpstream {
     ) -> Result<Lease, NoEndpoint> {
         let turn = &exchange.turn;
         loop {
-            let now = clock.seconds();
+            let picked_at = Instant::now();
+            let now = clock.seconds_at(picked_at);
             if !self
                 .group(turn.in_backup())
                 .fleet
@@ -154,7 +155,6 @@ impl WorkerUpstream {
             }
             turn.at(now);
             let id = self.shared.leases.fetch_add(1, Relaxed) + 1;
-            let picked_at = Instant::now();
             let pick = Pick {
                 lease: id,
                 attempt,

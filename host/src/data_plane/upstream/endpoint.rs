@@ -86,7 +86,8 @@ impl Endpoint {
 
     /// Whether an attempt may start now, `down` aside.
     pub(crate) fn in_rotation(&self, now: Seconds) -> bool {
-        !self.is_disabled(now) && !(self.max_conns > 0 && self.in_flight() >= self.max_conns)
+        let full = self.max_conns > 0 && self.in_flight() >= self.max_conns;
+        !full && !self.is_disabled(now)
     }
 
     /// True while its failures keep it out, until `fail_timeout` has passed.

@@ -62,19 +62,19 @@ impl Pool {
     }
 
     /// The most recently used connection to an endpoint that is still alive.
-    pub(crate) fn take(&mut self, slot: Slot) -> Option<Connection> {
+    pub(crate) fn take(&mut self, slot: Slot, now: Instant) -> Option<Connection> {
         loop {
             let last = self.idle.iter().rposition(|idle| idle.slot == slot)?;
             let idle = self.idle.remove(last)?;
-            if idle.connection.reader.is_silent() && idle.since.elapsed() <= self.timeout {
+            let fresh = now.saturating_duration_since(idle.since) <= self.timeout;
+            if fresh && idle.connection.reader.is_silent() {
                 return Some(idle.connection);
             }
         }
     }
 
     /// Keeps a connection whose exchange ended cleanly, unless it has served its time; the oldest makes room.
-    pub(crate) fn put(&mut self, slot: Slot, connection: Connection) {
-        let now = Instant::now();
+    pub(crate) fn put(&mut self, slot: Slot, connection: Connection, now: Instant) {
         let worn =
             connection.requests >= self.max_requests || now - connection.opened > self.max_age;
         if self.capacity == 0 || worn {

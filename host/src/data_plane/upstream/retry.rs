@@ -124,8 +124,8 @@ impl<'a> Retry<'a> {
     }
 
     fn may_send_again(&self, sent: bool) -> bool {
-        !(sent && self.streamed)
-            && !(sent && self.non_idempotent && !self.rules.conditions.non_idempotent)
+        let once = self.streamed || (self.non_idempotent && !self.rules.conditions.non_idempotent);
+        !(sent && once)
             && (self.rules.timeout == Duration::ZERO || self.began.elapsed() < self.rules.timeout)
     }
 }
