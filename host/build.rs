@@ -14,6 +14,8 @@ mod versions;
 
 /// What plugins are compiled to first. It has no WASI, and the stock plugins need none.
 const WASM: &str = "wasm32-unknown-unknown";
+/// What a user's plugin may be compiled to instead.
+const WASI: &str = "wasm32-wasip2";
 
 #[allow(clippy::expect_used, reason = "a build script reports by panicking")]
 fn main() {
@@ -75,7 +77,7 @@ fn stock_plugins(folder: &Path) -> Vec<String> {
 
 /// One cargo for all of them.
 fn compile_to_wasm(workspace: &Path, target: &Path, names: &[String]) {
-    add_wasm_target();
+    add_wasm_targets();
     let mut build = clean_command(&variable("CARGO"));
     build.env("RUSTC", variable("RUSTC"));
     build
@@ -101,25 +103,35 @@ fn compile_to_wasm(workspace: &Path, target: &Path, names: &[String]) {
     );
 }
 
-/// Installs the compile target where the toolchain lacks it.
+/// Installs the compile targets where the toolchain lacks them. The stock plugins need the first; the other one is for
+/// plugins of users, and for the tests.
 #[allow(clippy::expect_used, reason = "a build script reports by panicking")]
-fn add_wasm_target() {
+fn add_wasm_targets() {
     let mut sysroot = clean_command(&variable("RUSTC"));
     let sysroot = sysroot
         .args(["--print", "sysroot"])
         .output()
         .expect("rustc runs: it compiled this script");
     let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
-    if Path::new(&sysroot).join("lib/rustlib").join(WASM).is_dir() {
-        return;
-    }
-    let added = clean_command("rustup")
-        .args(["target", "add", WASM])
-        .status();
-    if !added.is_ok_and(|status| status.success()) {
-        panic!(
-            "the stock plugins need the compile target {WASM}: run `rustup target add {WASM}`, then build again"
-        );
+    for target in [WASM, WASI] {
+        if Path::new(&sysroot)
+            .join("lib/rustlib")
+            .join(target)
+            .is_dir()
+        {
+            continue;
+        }
+        let added = clean_command("rustup")
+            .args(["target", "add", target])
+            .status();
+        if added.is_ok_and(|status| status.success()) {
+            continue;
+        }
+        let way_out = format!("run `rustup target add {target}`, then build again");
+        if target == WASM {
+            panic!("the stock plugins need the compile target {target}: {way_out}");
+        }
+        println!("cargo:warning=the tests need the compile target {target}: {way_out}");
     }
 }
 
