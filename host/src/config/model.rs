@@ -19,6 +19,7 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Custom plugins; the stock ones need no entry.
     pub plugins: Vec<Plugin>,
+    pub admin: Option<Admin>,
 }
 
 impl Config {
@@ -51,6 +52,16 @@ pub struct Server {
     pub max_connections: Option<usize>,
     /// How long a graceful stop waits for exchanges under way (`worker_shutdown_timeout`). `None`: without end, as nginx.
     pub shutdown_timeout: Option<Duration>,
+    pub plugin_cache: PluginCache,
+}
+
+/// Where compiled plugins are kept, so that the next start need not compile them again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PluginCache {
+    /// `$CACHE_DIRECTORY` (systemd's), else `$XDG_CACHE_HOME/waypost`, else `$HOME/.cache/waypost`.
+    Default,
+    Directory(PathBuf),
+    Off,
 }
 
 /// Where access log lines go and how they look.
@@ -331,10 +342,38 @@ pub enum HeaderOperation {
 pub struct Plugin {
     pub name: String,
     pub file: PathBuf,
+    /// Load the file again when it changes.
+    pub watch: bool,
     /// The policy that answers when this one fails, default `round_robin`.
     pub fallback: String,
+    pub grants: Grants,
+    /// Faults within `fault_window` that put a version into quarantine, default 10; 0 never.
+    pub max_faults: u32,
+    /// Default 60 s.
+    pub fault_window: Duration,
     pub limits: PluginLimits,
+    pub compile: CompileLimits,
     pub place: super::problem::Place,
+}
+
+/// Imports that a plugin is given besides `fleet`, `log` and the WASI that reaches nothing. Default: none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// Reads the request: its line, headers, cookies, the client's address, variables.
+    pub request: bool,
+    /// Reads the response's status and headers.
+    pub response: bool,
+    /// Keeps a value through an exchange's retries, and adds headers to its response.
+    pub exchange: bool,
+}
+
+impl Grants {
+    /// What the stock plugins have.
+    pub const ALL: Grants = Grants {
+        request: true,
+        response: true,
+        exchange: true,
+    };
 }
 
 /// Bounds on one plugin instance.
@@ -344,6 +383,12 @@ pub struct PluginLimits {
     pub memory: u64,
     /// For one call in the data path, in processor time, default 5 ms; looked at every 4 ms.
     pub deadline: Duration,
+    /// Elements of all tables together, default 10,000.
+    pub table_elements: u32,
+    /// Instances of core modules within the component, default 32.
+    pub core_instances: u32,
+    /// Bytes of state that are carried from one instance to the next, default 1 MiB.
+    pub state: u64,
 }
 
 impl Default for PluginLimits {
@@ -351,6 +396,40 @@ impl Default for PluginLimits {
         PluginLimits {
             memory: 16 << 20,
             deadline: Duration::from_millis(5),
+            table_elements: 10_000,
+            core_instances: 32,
+            state: 1 << 20,
         }
     }
+}
+
+/// Bounds on turning a plugin's file into machine code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Bytes of the file, default 32 MiB.
+    pub file_size: u64,
+    /// Functions in all core modules together, default 50,000.
+    pub functions: u32,
+    /// Until the compiler is stopped, default 60 s.
+    pub time: Duration,
+    /// Memory of the compiler, default 2 GiB.
+    pub memory: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        CompileLimits {
+            file_size: 32 << 20,
+            functions: 50_000,
+            time: Duration::from_secs(60),
+            memory: 2 << 30,
+        }
+    }
+}
+
+/// `[admin]`: where commands such as `waypost reload` reach the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// A loopback address or a unix socket.
+    pub address: Address,
 }

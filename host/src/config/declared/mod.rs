@@ -148,7 +148,9 @@ mod tests {
             Default::Text(text) => text,
             _ => "",
         };
-        let PluginLimits { memory, deadline } = PluginLimits::default();
+        let PluginLimits {
+            memory, deadline, ..
+        } = PluginLimits::default();
         assert_eq!(units::size(default("memory")), Ok(memory));
         assert_eq!(units::duration(default("deadline")), Ok(deadline));
     }

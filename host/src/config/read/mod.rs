@@ -56,6 +56,7 @@ pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Prob
         upstreams: upstreams.list,
         routes,
         plugins,
+        admin: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::policy::Policies;
 use super::{Complaint, Reader, beside};
 use crate::config::declared::{LIMITS, PLUGIN, STOCK_POLICIES};
-use crate::config::model::{Plugin, PluginLimits};
+use crate::config::model::{CompileLimits, Grants, Plugin, PluginLimits};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 
@@ -78,11 +78,17 @@ fn plugin(
     let plugin = Plugin {
         name: name.to_owned(),
         file,
+        watch: false,
         fallback: section.text("fallback").to_owned(),
+        grants: Grants::ALL,
+        max_faults: 10,
+        fault_window: std::time::Duration::from_secs(60),
         limits: PluginLimits {
             memory: limits.size("memory"),
             deadline: limits.duration("deadline"),
+            ..PluginLimits::default()
         },
+        compile: CompileLimits::default(),
         place,
     };
     (plugin, fallback_place)

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::{Complaint, address, log, noted};
 use crate::config::declared::LISTEN;
-use crate::config::model::{Address, Listener, Server};
+use crate::config::model::{Address, Listener, PluginCache, Server};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::Node;
@@ -19,6 +19,7 @@ pub(super) fn server(section: &Section<'_>) -> Server {
         max_connections: count(section, "max_connections"),
         shutdown_timeout: Some(section.duration("shutdown_timeout"))
             .filter(|timeout| !timeout.is_zero()),
+        plugin_cache: PluginCache::Default,
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) fn load(name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
     let limits = PluginLimits {
         memory: 2 << 20,
         deadline: Duration::from_millis(20),
+        ..PluginLimits::default()
     };
     runtime().load(name, &file, limits)
 }
