@@ -169,6 +169,20 @@ pub struct Upstream {
     pub response_header_size: usize,
 }
 
+impl Upstream {
+    pub fn means_the_same_as(&self, other: &Upstream) -> bool {
+        let strip = |u: &Upstream| {
+            let mut u = u.clone();
+            u.policy.place = Default::default();
+            for s in &mut u.servers {
+                s.place = Default::default();
+            }
+            format!("{u:?}")
+        };
+        strip(self) == strip(other)
+    }
+}
+
 /// A policy by its plugin's name, with its own settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyUse {

@@ -1,49 +1,92 @@
-//! From a configuration to a snapshot: loads the plugins, has each policy check its settings, opens the logs.
+//! From a configuration to a snapshot: has each policy check its settings, opens the logs.
 //!
-//! Everything that can go wrong goes wrong here, before a single connection is accepted, and as problems at their place.
+//! Everything that can go wrong goes wrong here, before anything is served with it, and as problems at their place. What has
+//! not changed since the snapshot before is taken over as it is.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::shelf::{FALLBACK, Selection, Shelf};
 use crate::access_log::AccessLogs;
-use crate::config::model::{
-    AccessLog, Config, LogFormat, PluginLimits, Upstream as UpstreamConfig,
-};
+use crate::config::model::{AccessLog, Config, LogFormat, Upstream as UpstreamConfig};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
-use crate::data_plane::worker::{OpenLog, Snapshot};
+use crate::data_plane::worker::{ListenerId, OpenLog, Snapshot};
 use crate::http::variable::Variable;
-use crate::plugin::{Balancer, ConfigureError, Plugin, PluginError, Runtime};
+use crate::plugin::{Balancer, Compiler, ConfigureError, Plugin, Runtime};
 
-/// The policy that answers where another one fails, unless a plugin's entry says otherwise.
-const FALLBACK: &str = "round_robin";
-
-/// What `waypost check` finds beyond what the file alone can tell: whether plugins load, and policies take their settings.
-pub fn check(config: &Config) -> Vec<Problem> {
-    let plugins = match Plugins::load(config) {
-        Ok(plugins) => plugins,
+/// What `waypost check` finds beyond what the file alone can tell: whether plugins load, and policies take their settings
+/// and can pick.
+pub fn check(config: &Config, compiler: Compiler) -> Vec<Problem> {
+    let shelf = Runtime::new(compiler)
+        .map_err(|error| vec![problem(error.to_string(), "")])
+        .and_then(|runtime| Shelf::new(runtime, config));
+    let selection = match shelf {
+        Ok(shelf) => shelf.selection(),
         Err(problems) => return problems,
     };
     let refused = config.upstreams.iter().filter_map(|upstream| {
-        let plugin = plugins.get(&upstream.policy.plugin)?;
-        plugin
-            .configure(&upstream.policy.settings)
-            .err()
-            .map(|error| refusal(upstream, &error))
+        let built = balanced(upstream, config, &selection, None, 1);
+        let tried = built.and_then(|built| rehearsed(&built));
+        tried.err()
     });
     refused.collect()
 }
 
+/// What a snapshot is made of.
+pub(super) struct Parts<'a> {
+    pub(super) config: Config,
+    pub(super) plugins: Selection,
+    /// The listeners of the configuration, in its order.
+    pub(super) listeners: Vec<ListenerId>,
+    /// What is served now.
+    pub(super) previous: Option<&'a Snapshot>,
+    pub(super) logs: &'a AccessLogs,
+}
+
 /// Builds the snapshot that a configuration describes.
+///
+/// Policies of a plugin that is new must manage a trial `pick`, unless nothing is served yet: then the fallback serves in
+/// their place, and the log says why.
 ///
 /// # Errors
 /// All problems that were found.
-pub(super) fn assemble(config: Config, logs: &AccessLogs) -> Result<Snapshot, Vec<Problem>> {
-    let plugins = Plugins::load(&config)?;
+pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
+    let Parts {
+        config,
+        plugins,
+        listeners,
+        previous,
+        logs,
+    } = parts;
+    let generation = previous.map_or(1, |snapshot| snapshot.generation + 1);
     let mut problems = Vec::new();
     let mut upstreams = Vec::new();
     for upstream in &config.upstreams {
-        match balanced(upstream, &config, &plugins) {
+        let before = previous.and_then(|snapshot| snapshot.upstream(&upstream.name));
+        if let Some(before) = before
+            && is_unchanged(before, upstream, &config, &plugins)
+        {
+            upstreams.push(before.clone());
+            continue;
+        }
+        let built = balanced(
+            upstream,
+            &config,
+            &plugins,
+            before.map(|before| &**before),
+            generation,
+        );
+        let built = built.and_then(|built| match rehearsed(&built) {
+            Err(problem) if previous.is_some_and(|before| !uses(before, built.policy())) => {
+                Err(problem)
+            }
+            Err(problem) if previous.is_none() => {
+                tracing::error!("{problem}");
+                Ok(built)
+            }
+            Ok(()) | Err(_) => Ok(built),
+        });
+        match built {
             Ok(upstream) => upstreams.push(Arc::new(upstream)),
             Err(problem) => problems.push(problem),
         }
@@ -71,47 +114,106 @@ pub(super) fn assemble(config: Config, logs: &AccessLogs) -> Result<Snapshot, Ve
         .iter()
         .map(|route| route.access_log.as_ref().map(&mut open))
         .collect();
-    if problems.is_empty() {
-        let logs_sent_header = config.access_logs().any(|log| match &log.format {
-            LogFormat::Template(template) => template
-                .variables()
-                .any(|variable| matches!(variable, Variable::SentHeader(_))),
-            LogFormat::Combined | LogFormat::Json => false,
-        });
-        Ok(Snapshot {
-            config,
-            upstreams,
-            listener_logs,
-            route_logs,
-            logs_sent_header,
-        })
-    } else {
-        Err(problems)
+    if !problems.is_empty() {
+        return Err(problems);
     }
+    let logs_sent_header = config.access_logs().any(|log| match &log.format {
+        LogFormat::Template(template) => template
+            .variables()
+            .any(|variable| matches!(variable, Variable::SentHeader(_))),
+        LogFormat::Combined | LogFormat::Json => false,
+    });
+    Ok(Snapshot {
+        generation,
+        config,
+        listeners,
+        upstreams,
+        listener_logs,
+        route_logs,
+        logs_sent_header,
+    })
+}
+
+/// Has the policies of a new snapshot take over what those before know.
+///
+/// # Errors
+/// A plugin that is new, and failed at it.
+pub(super) fn hand_over(previous: &Snapshot, next: &Snapshot) -> Result<(), Problem> {
+    for upstream in &next.upstreams {
+        let before = previous.upstream(&upstream.config.name);
+        let Some(before) = before.filter(|before| !Arc::ptr_eq(before, upstream)) else {
+            continue;
+        };
+        if let Err(error) = upstream.inherit(before)
+            && !uses(previous, upstream.policy())
+        {
+            return Err(refusal(&upstream.config, &error));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an upstream, its policy and that one's fallback are what they were.
+fn is_unchanged(
+    before: &Upstream,
+    upstream: &UpstreamConfig,
+    config: &Config,
+    plugins: &Selection,
+) -> bool {
+    let same = |name: &str, plugin: &Plugin| plugins.get(name).is_some_and(|now| now.is(plugin));
+    before.config.means_the_same_as(upstream)
+        && before.balancers().all(|balancer| {
+            same(&upstream.policy.plugin, balancer.policy())
+                && same(fallback(upstream, config), balancer.fallback())
+        })
+}
+
+fn uses(snapshot: &Snapshot, plugin: &Plugin) -> bool {
+    let mut upstreams = snapshot.upstreams.iter();
+    upstreams.any(|upstream| upstream.policy().is(plugin))
+}
+
+fn fallback<'a>(upstream: &UpstreamConfig, config: &'a Config) -> &'a str {
+    let mut plugins = config.plugins.iter();
+    plugins
+        .find(|plugin| plugin.name == upstream.policy.plugin)
+        .map_or(FALLBACK, |plugin| &plugin.fallback)
 }
 
 fn balanced(
     upstream: &UpstreamConfig,
     config: &Config,
-    plugins: &Plugins,
+    plugins: &Selection,
+    previous: Option<&Upstream>,
+    generation: u64,
 ) -> Result<Upstream, Problem> {
     let policy = &upstream.policy;
-    let fallback = config
-        .plugins
-        .iter()
-        .find(|plugin| plugin.name == policy.plugin)
-        .map_or(FALLBACK, |plugin| &plugin.fallback);
-    let (Some(plugin), Some(fallback)) = (plugins.get(&policy.plugin), plugins.get(fallback))
-    else {
+    let (Some(plugin), Some(fallback)) = (
+        plugins.get(&policy.plugin),
+        plugins.get(fallback(upstream, config)),
+    ) else {
         return Err(problem(
             format!("unknown policy `{}`", policy.plugin),
             "policy",
         ));
     };
-    Upstream::new(upstream.clone(), |fleet| {
-        Balancer::new(plugin.clone(), &policy.settings, fallback.clone(), fleet)
+    Upstream::new(upstream.clone(), previous, |fleet| {
+        Balancer::new(
+            plugin.clone(),
+            &policy.settings,
+            fallback.clone(),
+            fleet,
+            generation,
+            config.server.workers,
+        )
     })
     .map_err(|error| refusal(upstream, &error))
+}
+
+fn rehearsed(upstream: &Upstream) -> Result<(), Problem> {
+    let mut balancers = upstream.balancers();
+    let tried = balancers.try_for_each(|balancer| balancer.rehearse());
+    tried.map_err(|error| refusal(&upstream.config, &error))
 }
 
 /// Places a policy's refusal at the key it names.
@@ -129,51 +231,6 @@ fn problem(message: String, key: &str) -> Problem {
             ..Place::default()
         },
         message,
-        hint: None,
-    }
-}
-
-/// The plugins that a configuration uses, by name.
-struct Plugins(HashMap<String, Plugin>);
-
-impl Plugins {
-    fn load(config: &Config) -> Result<Plugins, Vec<Problem>> {
-        let runtime = Runtime::new().map_err(|error| vec![problem(error.to_string(), "")])?;
-        let mut plugins = HashMap::new();
-        let mut problems = Vec::new();
-        let used = config
-            .upstreams
-            .iter()
-            .map(|upstream| upstream.policy.plugin.as_str());
-        let fallbacks = config.plugins.iter().map(|plugin| plugin.fallback.as_str());
-        for name in used.chain(fallbacks).chain([FALLBACK]) {
-            if let Some(plugin) = runtime.stock(name) {
-                plugins.insert(name.to_owned(), plugin);
-            }
-        }
-        for entry in &config.plugins {
-            let limits: PluginLimits = entry.limits;
-            match runtime.load(&entry.name, &entry.file, limits) {
-                Ok(plugin) => drop(plugins.insert(entry.name.clone(), plugin)),
-                Err(error) => problems.push(plugin_problem(&entry.place, &error)),
-            }
-        }
-        if problems.is_empty() {
-            Ok(Plugins(plugins))
-        } else {
-            Err(problems)
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&Plugin> {
-        self.0.get(name)
-    }
-}
-
-fn plugin_problem(place: &Place, error: &PluginError) -> Problem {
-    Problem {
-        place: place.clone(),
-        message: error.to_string(),
         hint: None,
     }
 }

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::assemble::assemble;
-use super::sockets;
+use super::assemble::{Parts, assemble};
+use super::inherited::Inherited;
+use super::shelf::Shelf;
+use super::sockets::Sockets;
 use crate::access_log::AccessLogs;
-use crate::config;
+use crate::config::{self, problem::Problem};
 use crate::data_plane::worker::{self, Order, Process};
+use crate::plugin::{Compiler, Runtime};
 
 const ORIGINS: [&str; 3] = ["a", "b", "c"];
 const REQUESTS: usize = 9;
@@ -47,11 +50,28 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     let config = config::parse(&toml, Path::new("demo.toml"))
         .map_err(|problems| anyhow::anyhow!("{}", problems[0]))?;
     let logs = AccessLogs::start()?;
-    let snapshot =
-        assemble(config, &logs).map_err(|problems| anyhow::anyhow!("{}", problems[0]))?;
-    let mut bound = sockets::bind(&snapshot.config.listeners, 1)?;
-    let proxy: SocketAddr = bound.addresses[0].parse()?;
-    let sockets = bound.sockets.pop().context("one worker has sockets")?;
+    let sockets = Sockets::bind(
+        &config.listeners,
+        1,
+        &Sockets::default(),
+        &mut Inherited::default(),
+    )?;
+    let wrong = |problems: Vec<Problem>| anyhow::anyhow!("{}", problems[0]);
+    let shelf = Shelf::new(Runtime::new(Compiler::Here)?, &config).map_err(wrong)?;
+    let snapshot = assemble(Parts {
+        config,
+        plugins: shelf.selection(),
+        listeners: sockets.ids(),
+        previous: None,
+        logs: &logs,
+    })
+    .map_err(wrong)?;
+    let proxy = sockets
+        .addresses()
+        .next()
+        .context("there is one listener")?;
+    let proxy: SocketAddr = proxy.parse()?;
+    let sockets = sockets.of_worker(0, 1)?;
     let (order, orders) = tokio::sync::mpsc::unbounded_channel();
     let buffers = logs.buffers();
     let process = Arc::new(Process::new(REQUESTS, "demo".into()));

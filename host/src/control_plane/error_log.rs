@@ -8,12 +8,16 @@ use std::sync::Arc;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::model::{ErrorLog, LogPath};
 
 /// The error log in use; lines still queued are written when it is dropped.
 pub(super) struct ErrorLogs {
     file: Option<Reopenable>,
+    level: reload::Handle<LevelFilter, Registry>,
     _queue: WorkerGuard,
 }
 
@@ -32,18 +36,25 @@ impl ErrorLogs {
                 (Some(file.clone()), NonBlocking::new(file))
             }
         };
-        let subscriber = tracing_subscriber::fmt()
+        let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
+        let lines = tracing_subscriber::fmt::layer()
             .with_writer(writer)
-            .with_max_level(log.level)
             .with_ansi(false)
-            .with_target(false)
-            .finish();
+            .with_target(false);
+        let subscriber = Registry::default().with(lines.with_filter(filter));
         // A second start in one process keeps the first log: only tests do that.
         let _ = tracing::subscriber::set_global_default(subscriber);
         Ok(ErrorLogs {
             file,
+            level,
             _queue: queue,
         })
+    }
+
+    /// Logs from another level on.
+    pub(super) fn set_level(&self, level: tracing::Level) {
+        // Fails only once the subscriber is gone, and then nobody logs.
+        let _ = self.level.reload(LevelFilter::from_level(level));
     }
 
     /// Opens the file anew, after a rotation.

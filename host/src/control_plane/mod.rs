@@ -1,10 +1,22 @@
-//! Turns a configuration into something that serves, and stops it again.
+//! Turns a configuration into something that serves, changes it while it serves, and stops it again.
 
-mod assemble; // plugins loaded, policies configured, logs opened: a snapshot
+mod shelf; // plugins and their versions
+mod assemble; // policies configured, logs opened: a snapshot
 mod error_log; // where `tracing` writes
+mod inherited; // sockets that this process was started with
 mod sockets; // listeners bound
-mod serve; // workers started, signals heeded
+mod crew; // workers started
+mod serve; // the life of the process: start here
+mod signals; // what nginx's signals ask for
+mod operator; // changes while it serves
+mod servers; // changes to an upstream's servers
+mod watch; // plugin files that change
+mod admin; // the API that commands use
+mod upgrade; // another process takes over
+mod descriptors; // how many connections there may be
 mod demo; // a proxy to look at
+
+use descriptors::connection_bound;
 
 pub use assemble::check;
 pub use demo::demo;

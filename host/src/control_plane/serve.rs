@@ -1,137 +1,140 @@
-//! Runs the workers until a signal ends them: TERM and INT at once, QUIT once what is under way is done, USR1 reopens the logs.
+//! The life of the process: starts everything, heeds signals, and ends when the last worker has.
+//!
+//! TERM and INT end it at once, QUIT once what is under way is done. HUP reloads, USR1 reopens the logs, USR2 hands over to
+//! another binary (nginx: "Controlling nginx").
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::assemble::assemble;
+use super::admin::{self, Admin, Demand};
+use super::assemble::{Parts, assemble};
+use super::connection_bound;
+use super::crew::{Crew, End};
 use super::error_log::ErrorLogs;
-use super::sockets::{self, Bound};
+use super::inherited::Inherited;
+use super::operator::{Asked, Operator, Published, Reloads, Wish};
+use super::shelf::Shelf;
+use super::signals::{Event, Signals};
+use super::sockets::Sockets;
+use super::upgrade::{self, Program, Successor};
+use super::watch::Watcher;
 use crate::access_log::AccessLogs;
 use crate::config::model::Config;
 use crate::config::problem::Problem;
-use crate::data_plane::accept::Socket;
-use crate::data_plane::worker::{self, Order, Process, Snapshot};
+use crate::data_plane::worker::Process;
+use crate::plugin::{Compiler, Runtime};
 
-/// Descriptors for other things than connections: listeners, logs, event loops, the odd file.
-const RESERVED_DESCRIPTORS: u64 = 32;
-/// What one worker's event loop needs besides.
-const WORKER_DESCRIPTORS: u64 = 6;
+/// Before a worker that has died is replaced: one that dies at once must not keep the process busy.
+const BREATH: Duration = Duration::from_millis(100);
 
-/// Serves a configuration until a signal ends it.
+/// Serves a configuration until a signal, or a command, ends it.
 ///
 /// # Errors
 /// Where it cannot begin to serve.
-pub fn run(config: Config, _file: &Path) -> anyhow::Result<ExitCode> {
-    let error_log = ErrorLogs::start(&config.server.error_log)?;
-    let logs = AccessLogs::start().context("cannot start the access log's thread")?;
-    let shutdown_timeout = config.server.shutdown_timeout;
+pub fn run(config: Config, file: &Path, compiler: Compiler) -> anyhow::Result<ExitCode> {
+    let mut inherited = Inherited::from_environment()?;
+    let program = Program::this().context("cannot find out which program this is")?;
+    let error_log = Rc::new(ErrorLogs::start(&config.server.error_log)?);
+    let logs = Arc::new(AccessLogs::start().context("cannot start the access log's thread")?);
     let workers = config.server.workers;
     let max_connections = connection_bound(&config)?;
-    let snapshot = match assemble(config, &logs) {
+    let shelf = match Shelf::new(Runtime::new(compiler)?, &config) {
+        Ok(shelf) => shelf,
+        Err(problems) => return Ok(report(&problems)),
+    };
+    let sockets = Sockets::bind(
+        &config.listeners,
+        workers,
+        &Sockets::default(),
+        &mut inherited,
+    )?;
+    let parts = Parts {
+        config,
+        plugins: shelf.selection(),
+        listeners: sockets.ids(),
+        previous: None,
+        logs: &logs,
+    };
+    let snapshot = match assemble(parts) {
         Ok(snapshot) => Arc::new(snapshot),
         Err(problems) => return Ok(report(&problems)),
     };
-    let bound = sockets::bind(&snapshot.config.listeners, workers)?;
+    let hostname = rustix::system::uname();
+    let hostname = hostname.nodename().to_string_lossy().into_owned().into();
+    let process = Arc::new(Process::new(max_connections, hostname));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    // The signals are heeded before anybody can know that we serve.
-    let mut signals = runtime.block_on(async { Signals::new() })?;
-    let hostname = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
-        .into();
-    let process = Arc::new(Process::new(max_connections, hostname));
-    let Bound {
-        sockets,
-        unix_paths,
-        addresses,
-    } = bound;
-    let (ended, mut ends) = unbounded_channel();
-    let mut running = Vec::new();
-    for (index, sockets) in sockets.into_iter().enumerate() {
-        let (order, orders) = unbounded_channel();
-        let worker = Worker {
+        .build_local(Default::default())?;
+    let logs_to_close = logs.clone();
+    let well: anyhow::Result<bool> = runtime.block_on(async move {
+        // Signals are heeded, and commands answered, before anybody can know that we serve.
+        let signals = Signals::new()?;
+        let published = Arc::new(ArcSwap::from_pointee(Published {
             snapshot: snapshot.clone(),
-            process: process.clone(),
-            logs: logs.buffers(),
-            sockets,
+            shelf,
+            addresses: sockets.addresses().collect(),
+            reloads: Reloads::default(),
+        }));
+        let (wishes, wished) = unbounded_channel();
+        let (demands, demanded) = unbounded_channel();
+        let (crew, ends) = Crew::start(&snapshot, &sockets, process, logs.clone())?;
+        let mut control = Control {
+            program,
+            admin: None,
+            sockets: Rc::new(RefCell::new(sockets)),
+            crew,
+            published,
+            wishes,
+            error_log,
+            logs,
+            file: file.to_owned(),
         };
-        let ended = ended.clone();
-        let thread = thread::Builder::new()
-            .name(format!("worker-{index}"))
-            .spawn(move || {
-                worker.run(orders);
-                // The receiver is there as long as the process is.
-                let _ = ended.send(());
-            })?;
-        running.push((order, thread));
-    }
-    drop(ended);
-    for address in &addresses {
-        tracing::info!("listening on {address}");
-    }
-
-    runtime.block_on(async {
-        let mut ending = Ending::NotYet;
-        loop {
-            let deadline = async {
-                match ending {
-                    Ending::By(moment) => tokio::time::sleep_until(moment).await,
-                    Ending::NotYet | Ending::WhenDone => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                end = ends.recv() => if end.is_none() { break },
-                () = deadline => {
-                    tracing::warn!("shutdown_timeout has passed: closing what is left");
-                    ending = Ending::WhenDone;
-                    tell(&running, Order::Stop);
-                }
-                event = signals.next() => match event {
-                    Event::Stop => {
-                        tracing::info!("stopping");
-                        tell(&running, Order::Stop);
-                    }
-                    Event::Drain if matches!(ending, Ending::NotYet) => {
-                        tracing::info!("draining: finishing what is under way");
-                        ending = shutdown_timeout.map_or(Ending::WhenDone, |limit| Ending::By(tokio::time::Instant::now() + limit));
-                        tell(&running, Order::Drain);
-                    }
-                    Event::Drain => {}
-                    Event::Reopen => {
-                        error_log.reopen();
-                        if let Err(problems) = logs.reopen() {
-                            problems.iter().for_each(|problem| tracing::error!("{problem}"));
-                        }
-                        tracing::info!("logs reopened");
-                    }
-                },
-            }
+        let admin = Admin {
+            published: control.published.clone(),
+            crew: control.crew.figures().clone(),
+            wishes: control.wishes.clone(),
+            demands,
+            file: file.to_owned(),
+            started: Instant::now(),
+        };
+        control.admin = admin::listen(&snapshot.config, admin, &mut inherited)?;
+        let mut watcher = Watcher::start(control.wishes.clone());
+        watcher.follow(&snapshot.config);
+        tokio::task::spawn_local(control.operator(watcher).run(wished));
+        control.heed_quarantines();
+        for address in control.sockets.borrow().addresses() {
+            tracing::info!("listening on {address}");
         }
+        inherited.we_serve();
+        control.serve(signals, demanded, ends).await
     });
-    let mut clean = true;
-    for (_, thread) in running {
-        clean &= thread.join().is_ok();
-    }
-    for path in unix_paths {
-        // Someone may have removed it already, and nobody is left to tell.
-        let _ = std::fs::remove_file(path);
-    }
-    logs.close();
+    logs_to_close.close();
     tracing::info!("stopped");
-    Ok(if clean {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(match well? {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
+}
+
+/// What the main loop has at hand.
+struct Control {
+    crew: Rc<Crew>,
+    sockets: Rc<RefCell<Sockets>>,
+    published: Arc<ArcSwap<Published>>,
+    wishes: UnboundedSender<Asked>,
+    program: Program,
+    admin: Option<admin::Server>,
+    error_log: Rc<ErrorLogs>,
+    logs: Arc<AccessLogs>,
+    file: std::path::PathBuf,
 }
 
 /// When a graceful stop is over.
@@ -141,10 +144,144 @@ enum Ending {
     By(tokio::time::Instant),
 }
 
-fn tell(running: &[(UnboundedSender<Order>, thread::JoinHandle<()>)], order: Order) {
-    for (orders, _) in running {
-        // A worker that has ended needs no order.
-        let _ = orders.send(order);
+impl Control {
+    fn operator(&self, watcher: Watcher) -> Operator {
+        Operator {
+            file: self.file.clone(),
+            crew: self.crew.clone(),
+            logs: self.logs.clone(),
+            error_log: self.error_log.clone(),
+            sockets: self.sockets.clone(),
+            published: self.published.clone(),
+            watcher,
+        }
+    }
+
+    /// Has the operator deal with plugins that are put into quarantine.
+    fn heed_quarantines(&self) {
+        let runtime = self.published.load().shelf.runtime.clone();
+        let wishes = self.wishes.clone();
+        tokio::task::spawn_local(async move {
+            loop {
+                runtime.quarantine().await;
+                if wishes.send((Wish::Quarantine, None)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Heeds signals and commands until the last worker has ended. True if all of them ended well.
+    async fn serve(
+        mut self,
+        mut signals: Signals,
+        mut demands: UnboundedReceiver<Demand>,
+        mut ends: UnboundedReceiver<End>,
+    ) -> anyhow::Result<bool> {
+        let mut ending = Ending::NotYet;
+        let mut successor = Successor::default();
+        loop {
+            let deadline = async {
+                match ending {
+                    Ending::By(moment) => tokio::time::sleep_until(moment).await,
+                    Ending::NotYet | Ending::WhenDone => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(end) = ends.recv() => {
+                    if end.unasked {
+                        tokio::time::sleep(BREATH).await;
+                    }
+                    let snapshot = self.published.load().snapshot.clone();
+                    if self.crew.ended(&end, &snapshot, &self.sockets.borrow()) {
+                        break;
+                    }
+                }
+                () = deadline => {
+                    tracing::warn!("shutdown_timeout has passed: closing what is left");
+                    ending = Ending::WhenDone;
+                    self.crew.stop();
+                }
+                serves = successor.serves() => match serves {
+                    Ok(pid) => {
+                        tracing::info!("process {pid} has taken over the listeners");
+                        self.drain(&mut ending, true);
+                    }
+                    Err(error) => tracing::error!("the upgrade has failed, this process goes on: {error}"),
+                },
+                Some(demand) = demands.recv() => match demand {
+                    Demand::Stop => self.stop(),
+                    Demand::Drain => self.drain(&mut ending, false),
+                    Demand::Upgrade(asker) => self.upgrade(&mut successor, Some(asker)),
+                },
+                event = signals.next() => match event {
+                    Event::Stop => self.stop(),
+                    Event::Drain => self.drain(&mut ending, false),
+                    // Their outcome is in the log.
+                    Event::Reload => drop(self.wishes.send((Wish::Reload, None))),
+                    Event::Upgrade => self.upgrade(&mut successor, None),
+                    Event::Reopen => self.reopen(),
+                },
+            }
+        }
+        Ok(self.crew.join())
+    }
+
+    fn stop(&mut self) {
+        tracing::info!("stopping");
+        self.let_go_of_sockets(false);
+        self.crew.stop();
+    }
+
+    fn drain(&mut self, ending: &mut Ending, handed_over: bool) {
+        if self.crew.figures().is_ending() {
+            return;
+        }
+        tracing::info!("draining: finishing what is under way");
+        let limit = self
+            .published
+            .load()
+            .snapshot
+            .config
+            .server
+            .shutdown_timeout;
+        *ending = limit.map_or(Ending::WhenDone, |limit| {
+            Ending::By(tokio::time::Instant::now() + limit)
+        });
+        self.let_go_of_sockets(handed_over);
+        self.crew.drain();
+    }
+
+    /// Nothing is accepted any more. Unix sockets leave no file behind, unless somebody else listens there now.
+    fn let_go_of_sockets(&mut self, handed_over: bool) {
+        let sockets = self.sockets.take();
+        if handed_over {
+            self.admin
+                .take()
+                .into_iter()
+                .for_each(admin::Server::hand_over);
+        } else {
+            sockets.remove_files();
+        }
+    }
+
+    fn upgrade(&self, successor: &mut Successor, asker: Option<upgrade::Asker>) {
+        if self.crew.figures().is_ending() {
+            return upgrade::refuse(asker, "the process is about to end");
+        }
+        tracing::info!("upgrading: starting another process on the same listeners");
+        let admin = self.admin.as_ref().map(|admin| &admin.socket);
+        successor.start(&self.program, &self.sockets.borrow(), admin, asker);
+    }
+
+    fn reopen(&self) {
+        self.error_log.reopen();
+        if let Err(problems) = self.logs.reopen() {
+            for problem in problems {
+                tracing::error!("{problem}");
+            }
+        }
+        tracing::info!("logs reopened");
     }
 }
 
@@ -153,84 +290,4 @@ fn report(problems: &[Problem]) -> ExitCode {
         eprintln!("{problem}\n");
     }
     ExitCode::FAILURE
-}
-
-/// How many clients can be served at once: each may need a connection to an upstream besides its own.
-fn connection_bound(config: &Config) -> anyhow::Result<usize> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    // The soft limit is for programs that use select(); where raising it is refused, it holds.
-    let descriptors = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let descriptors = descriptors.unwrap_or(1 << 20);
-    let workers = config.server.workers as u64;
-    let needed =
-        RESERVED_DESCRIPTORS + workers * (WORKER_DESCRIPTORS + config.listeners.len() as u64);
-    anyhow::ensure!(
-        descriptors >= needed + 2,
-        "{descriptors} open files are too few for {workers} workers, which need {needed}: raise `ulimit -n` or lower `workers`",
-    );
-    let bound = usize::try_from((descriptors - needed) / 2).unwrap_or(usize::MAX);
-    Ok(config
-        .server
-        .max_connections
-        .map_or(bound, |wanted| wanted.min(bound)))
-}
-
-/// What one worker thread is made of; kept so that it can be made again.
-struct Worker {
-    snapshot: Arc<Snapshot>,
-    process: Arc<Process>,
-    logs: crate::access_log::LogBuffers,
-    sockets: Vec<Socket>,
-}
-
-impl Worker {
-    fn run(self, orders: tokio::sync::mpsc::UnboundedReceiver<Order>) {
-        if let Err(error) =
-            worker::run(self.snapshot, self.process, self.logs, self.sockets, orders)
-        {
-            tracing::error!("a worker cannot run: {error}");
-        }
-    }
-}
-
-/// What a signal asks for.
-enum Event {
-    Stop,
-    Drain,
-    Reopen,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    user1: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            user1: signal(SignalKind::user_defined1())?,
-        })
-    }
-
-    async fn next(&mut self) -> Event {
-        tokio::select! {
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
-            _ = self.quit.recv() => Event::Drain,
-            _ = self.user1.recv() => Event::Reopen,
-        }
-    }
 }

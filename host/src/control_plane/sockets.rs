@@ -1,64 +1,171 @@
-//! Binds the listeners: a socket per worker for a TCP address, one shared by all for a unix socket.
+//! The listening sockets: one per worker for a TCP address, one shared by all for a unix socket.
+//!
+//! They belong to the process, not to its workers, who get duplicates: a worker that has died leaves none behind, a listener
+//! that a new configuration still has keeps its sockets with all who wait in them, and so does one that the next binary
+//! takes over. What is no longer wanted is dropped here, or the kernel would go on filling its queue.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::Context;
+use rustix::fs::Mode;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
+use super::inherited::Inherited;
 use crate::config::model::{Address, Listener};
 use crate::data_plane::accept::Socket;
+use crate::data_plane::worker::ListenerId;
 
-/// The sockets of all workers, and what is to be removed in the end.
+/// The sockets of one listener.
+#[derive(Debug)]
 pub(super) struct Bound {
-    /// By worker, then by listener.
-    pub(super) sockets: Vec<Vec<Socket>>,
-    pub(super) unix_paths: Vec<PathBuf>,
-    /// The addresses in fact, in file order: port 0 asks for any.
-    pub(super) addresses: Vec<String>,
+    pub(super) id: ListenerId,
+    /// As the configuration has it: port 0 asks for any.
+    pub(super) wanted: Address,
+    /// In fact.
+    pub(super) address: Address,
+    /// By worker; a single one is shared by all.
+    pub(super) sockets: Vec<Socket>,
 }
 
-/// Binds every listener for a number of workers.
-///
-/// # Errors
-/// The first address that cannot be had.
-pub(super) fn bind(listeners: &[Listener], workers: usize) -> anyhow::Result<Bound> {
-    let mut bound = Bound {
-        sockets: Vec::new(),
-        unix_paths: Vec::new(),
-        addresses: Vec::new(),
-    };
-    bound.sockets.resize_with(workers, Vec::new);
-    for listener in listeners {
-        match &listener.address {
-            Address::Tcp(address) => {
-                let address = free(*address).with_context(|| {
-                    format!("cannot listen on {address}: is another program there? `ss -ltnp` shows which")
-                })?;
-                for sockets in &mut bound.sockets {
-                    let socket = listen(address, listener.backlog, true);
-                    sockets.push(Socket::Tcp(
-                        socket.with_context(|| format!("cannot listen on {address}"))?,
-                    ));
+/// The listeners of a configuration, in its order.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Sockets(pub(super) Vec<Arc<Bound>>);
+
+impl Sockets {
+    /// The sockets for a number of workers: those that there are already, those that were handed to this process, and for
+    /// the rest new ones.
+    ///
+    /// # Errors
+    /// The first address that cannot be had.
+    pub(super) fn bind(
+        listeners: &[Listener],
+        workers: usize,
+        present: &Sockets,
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<Sockets> {
+        let mut present = present.0.clone();
+        let mut sockets = Vec::new();
+        for listener in listeners {
+            let known = present
+                .iter()
+                .position(|bound| bound.wanted == listener.address);
+            sockets.push(match known {
+                Some(index) => {
+                    let bound = present.remove(index);
+                    bound.set_backlog(listener.backlog)?;
+                    bound
                 }
-                bound.addresses.push(address.to_string());
+                None => Arc::new(Bound::new(listener, workers, inherited)?),
+            });
+        }
+        Ok(Sockets(sockets))
+    }
+
+    pub(super) fn ids(&self) -> Vec<ListenerId> {
+        self.0.iter().map(|bound| bound.id).collect()
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|bound| bound.address.to_string())
+    }
+
+    /// Those that `others` does not have.
+    pub(super) fn without(&self, others: &Sockets) -> Sockets {
+        let is_new = |bound: &&Arc<Bound>| !others.ids().contains(&bound.id);
+        Sockets(self.0.iter().filter(is_new).cloned().collect())
+    }
+
+    /// A worker's duplicates. Every socket goes to somebody, even if there are more than workers.
+    ///
+    /// # Errors
+    /// Where descriptors have run out.
+    pub(super) fn of_worker(
+        &self,
+        worker: usize,
+        workers: usize,
+    ) -> io::Result<Vec<(ListenerId, Socket)>> {
+        let mut duplicates = Vec::new();
+        for bound in &self.0 {
+            let count = bound.sockets.len();
+            // Fewer than workers: some share. More: some have several.
+            for index in (worker % count..count).step_by(workers.max(1)) {
+                duplicates.push((bound.id, bound.sockets[index].try_clone()?));
             }
-            Address::Unix(path) => {
-                let socket = listen_unix(path, listener.backlog);
-                let socket =
-                    socket.with_context(|| format!("cannot listen on unix:{}", path.display()))?;
-                for sockets in &mut bound.sockets {
-                    sockets.push(Socket::Unix(socket.try_clone()?));
-                }
-                bound.addresses.push(format!("unix:{}", path.display()));
-                bound.unix_paths.push(path.clone());
+        }
+        Ok(duplicates)
+    }
+
+    /// Removes the files of unix sockets that nobody listens on any more.
+    pub(super) fn remove_files(&self) {
+        for bound in &self.0 {
+            if let Address::Unix(path) = &bound.address {
+                // Someone may have removed it already, and nobody is left to tell.
+                let _ = std::fs::remove_file(path);
             }
         }
     }
-    Ok(bound)
+}
+
+impl Bound {
+    fn new(
+        listener: &Listener,
+        workers: usize,
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<Bound> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let (wanted, backlog) = (listener.address.clone(), listener.backlog);
+        let mut sockets = inherited.take(&wanted);
+        let address = match (&wanted, sockets.first()) {
+            (_, Some(socket)) => socket.local_address()?,
+            (Address::Tcp(address), None) => Address::Tcp(free(*address).with_context(|| {
+                format!(
+                    "cannot listen on {address}: is another program there? `ss -ltnp` shows which"
+                )
+            })?),
+            (Address::Unix(_), None) => wanted.clone(),
+        };
+        let here = || format!("cannot listen on {address}");
+        match &address {
+            // A socket that was made without SO_REUSEPORT tolerates no others: its workers share it.
+            Address::Tcp(tcp) if sockets.iter().all(Socket::has_reuse_port) => {
+                while sockets.len() < workers {
+                    let socket = listen(*tcp, backlog, true).with_context(here)?;
+                    sockets.push(Socket::Tcp(socket));
+                }
+            }
+            Address::Unix(path) if sockets.is_empty() => {
+                sockets.push(Socket::Unix(
+                    listen_unix(path, backlog, None).with_context(here)?,
+                ));
+            }
+            Address::Tcp(_) | Address::Unix(_) => {}
+        }
+        let bound = Bound {
+            id: ListenerId(LAST.fetch_add(1, Relaxed)),
+            wanted,
+            address,
+            sockets,
+        };
+        bound.set_backlog(backlog)?;
+        Ok(bound)
+    }
+
+    /// Listening again is how a socket that listens gets another backlog.
+    fn set_backlog(&self, backlog: u32) -> anyhow::Result<()> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        for socket in &self.sockets {
+            rustix::net::listen(socket.as_fd(), backlog)
+                .with_context(|| format!("cannot listen on {}", self.address))?;
+        }
+        Ok(())
+    }
 }
 
 /// Makes sure that nobody else listens on an address, which SO_REUSEPORT would let pass, and settles its port.
@@ -83,8 +190,13 @@ fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<std::ne
     Ok(socket.into())
 }
 
-/// Listens on a path, in place of a socket that a process left there when it died.
-fn listen_unix(path: &Path, backlog: u32) -> io::Result<UnixListener> {
+/// Listens on a path, in place of a socket that a process left there when it died. `mode`: who may connect, where that is
+/// not for the umask to say.
+pub(super) fn listen_unix(
+    path: &Path,
+    backlog: u32,
+    mode: Option<Mode>,
+) -> io::Result<UnixListener> {
     let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
     let address = socket2::SockAddr::unix(path)?;
     let taken = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
@@ -96,6 +208,10 @@ fn listen_unix(path: &Path, backlog: u32) -> io::Result<UnixListener> {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         std::fs::remove_file(path)?;
+    }
+    if let Some(mode) = mode {
+        // Before there is a file, so that it never had another mode.
+        rustix::fs::fchmod(&socket, mode)?;
     }
     socket.bind(&address)?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;

@@ -4,16 +4,21 @@
 //! lock; a unix socket has one queue, which all workers take from. A connection past the bound waits in the backlog instead
 //! of being taken and dropped, and so do all while descriptors have run out: those already accepted are served meanwhile.
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 
 use super::downstream::{self, Client};
 use super::stream::{Reader, Writer, split_tcp, split_unix};
-use super::worker::Worker;
+use super::worker::{ConnectionGuard, ListenerId, Place, Worker};
+use crate::config::model::Address;
 
 /// A bound and listening socket.
 #[derive(Debug)]
@@ -22,7 +27,65 @@ pub(crate) enum Socket {
     Unix(std::os::unix::net::UnixListener),
 }
 
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 impl Socket {
+    /// A listening socket that somebody else has made.
+    ///
+    /// # Errors
+    /// Where it is none, or not for streams over IP or a unix socket.
+    pub(crate) fn from_descriptor(descriptor: OwnedFd) -> io::Result<Socket> {
+        let socket = socket2::Socket::from(descriptor);
+        let no_listener = || io::Error::other("a descriptor that was handed over is no listener");
+        if !socket.is_listener()? || socket.r#type()? != socket2::Type::STREAM {
+            return Err(no_listener());
+        }
+        socket.set_nonblocking(true)?;
+        socket.set_cloexec(true)?;
+        match socket.domain()? {
+            socket2::Domain::UNIX => Ok(Socket::Unix(socket.into())),
+            socket2::Domain::IPV4 | socket2::Domain::IPV6 => Ok(Socket::Tcp(socket.into())),
+            _ => Err(no_listener()),
+        }
+    }
+
+    /// Another descriptor of the same socket.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn try_clone(&self) -> io::Result<Socket> {
+        match self {
+            Socket::Tcp(socket) => socket.try_clone().map(Socket::Tcp),
+            Socket::Unix(socket) => socket.try_clone().map(Socket::Unix),
+        }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Where that is nowhere: a unix socket without a path.
+    pub(crate) fn local_address(&self) -> io::Result<Address> {
+        match self {
+            Socket::Tcp(socket) => socket.local_addr().map(Address::Tcp),
+            Socket::Unix(socket) => match socket.local_addr()?.as_pathname() {
+                Some(path) => Ok(Address::Unix(path.to_owned())),
+                None => Err(io::Error::other("a unix socket without a path")),
+            },
+        }
+    }
+
+    /// Whether others may listen on the same address beside it.
+    pub(crate) fn has_reuse_port(&self) -> bool {
+        socket2::SockRef::from(self).reuse_port().unwrap_or(false)
+    }
+
     /// Hands it to the event loop of the calling thread.
     ///
     /// # Errors
@@ -43,30 +106,39 @@ pub(crate) enum Listener {
 /// How long accepting rests when it cannot go on.
 const REST: Duration = Duration::from_millis(50);
 
-/// Accepts until it is aborted.
-pub(crate) async fn run(worker: Rc<Worker>, listener: usize, socket: Listener) {
+/// Accepts until its listener is no more, or the worker drains. Who waits in the backlog by then is still served.
+pub(crate) async fn run(worker: Rc<Worker>, id: ListenerId, socket: Listener, place: Place) {
     let mut short_of_descriptors = false;
     loop {
-        while worker.process.connections.load(Relaxed) >= worker.process.max_connections {
+        while is_full(&worker) && !place.is_closing() {
             tokio::time::sleep(REST).await;
         }
-        match accept(&worker, &socket).await {
-            Ok((client, reader, writer)) => {
+        let next = {
+            let mut accepting = pin!(accept(&worker, &socket));
+            poll_fn(|cx| match accepting.as_mut().poll(cx) {
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                Poll::Pending => place.poll_closing(cx).map(|()| None),
+            })
+            .await
+        };
+        match next {
+            None => return,
+            Some(Ok((client, reader, writer))) => {
                 if std::mem::take(&mut short_of_descriptors) {
                     tracing::info!("accepting connections again");
                 }
-                let guard = worker.connection();
+                let guard = ConnectionGuard::new(&place);
                 tokio::task::spawn_local(downstream::run(
                     worker.clone(),
-                    listener,
+                    id,
                     client,
                     reader,
                     writer,
                     guard,
                 ));
             }
-            Err(error) if is_about_the_connection(&error) => {}
-            Err(error) => {
+            Some(Err(error)) if is_about_the_connection(&error) => {}
+            Some(Err(error)) => {
                 // EMFILE, ENFILE, ENOBUFS, ENOMEM: nothing but time helps.
                 if !std::mem::replace(&mut short_of_descriptors, true) {
                     tracing::error!(
@@ -74,9 +146,17 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: usize, socket: Listener) {
                     );
                 }
                 tokio::time::sleep(REST).await;
+                if place.is_closing() {
+                    return;
+                }
             }
         }
     }
+}
+
+fn is_full(worker: &Worker) -> bool {
+    let process = &worker.process;
+    process.connections.load(Relaxed) >= process.max_connections.load(Relaxed)
 }
 
 async fn accept(worker: &Worker, socket: &Listener) -> io::Result<(Client, Reader, Writer)> {

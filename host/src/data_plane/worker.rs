@@ -1,6 +1,7 @@
 //! A worker: one thread, its event loop, and everything that its connections share without locks.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -17,9 +18,17 @@ use crate::access_log::{Log, LogBuffers};
 use crate::config::model::{Config, HostPattern, LogFormat};
 use crate::http::head::RequestHead;
 
+/// Names a listener through all configurations that have it. Its place in a configuration may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ListenerId(pub(crate) u64);
+
 /// All that the data path needs of one configuration; immutable, shared by the workers.
 pub(crate) struct Snapshot {
+    /// Counts configurations, from 1.
+    pub(crate) generation: u64,
     pub(crate) config: Config,
+    /// As in the configuration.
+    pub(crate) listeners: Vec<ListenerId>,
     /// As in the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// By listener; none where it is off.
@@ -28,6 +37,14 @@ pub(crate) struct Snapshot {
     pub(crate) route_logs: Vec<Option<Option<OpenLog>>>,
     /// Some log line has a variable `$sent_http_*`.
     pub(crate) logs_sent_header: bool,
+}
+
+impl Snapshot {
+    pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams
+            .iter()
+            .find(|upstream| upstream.config.name == name)
+    }
 }
 
 /// An access log, open, and the format of its lines.
@@ -41,7 +58,7 @@ pub(crate) struct OpenLog {
 #[derive(Debug)]
 pub(crate) struct Process {
     /// Downstream connections at most.
-    pub(crate) max_connections: usize,
+    pub(crate) max_connections: AtomicUsize,
     pub(crate) connections: AtomicUsize,
     /// Connections accepted so far.
     pub(crate) accepted: AtomicU64,
@@ -51,7 +68,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn new(max_connections: usize, hostname: Box<str>) -> Process {
         Process {
-            max_connections,
+            max_connections: AtomicUsize::new(max_connections),
             connections: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
             hostname,
@@ -71,17 +88,23 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    fn new(snapshot: Arc<Snapshot>) -> Site {
+    /// Goes on where `previous` is: upstreams that stay as they are keep everything, those that change what they can.
+    fn new(snapshot: Arc<Snapshot>, previous: Option<&Site>) -> Site {
         let config = &snapshot.config;
+        let known = previous.map_or(&[][..], |site| &site.upstreams).iter();
+        let known: HashMap<&str, _> = known.map(|upstream| (upstream.name(), upstream)).collect();
+        let attach = |shared: &Arc<Upstream>| match known.get(&*shared.config.name) {
+            Some(&same) if Arc::ptr_eq(&same.shared, shared) => same.clone(),
+            changed => Rc::new(WorkerUpstream::attach(
+                shared.clone(),
+                changed.map(|upstream| &***upstream),
+            )),
+        };
         Site {
             routers: (0..config.listeners.len())
                 .map(|listener| Router::new(&config.routes, listener))
                 .collect(),
-            upstreams: snapshot
-                .upstreams
-                .iter()
-                .map(|shared| Rc::new(WorkerUpstream::attach(shared.clone())))
-                .collect(),
+            upstreams: snapshot.upstreams.iter().map(attach).collect(),
             upstream_names: config
                 .upstreams
                 .iter()
@@ -94,6 +117,14 @@ impl Site {
                 .collect(),
             snapshot,
         }
+    }
+
+    /// The place of a listener in this configuration, if it has it.
+    pub(crate) fn place_of(&self, listener: ListenerId) -> Option<usize> {
+        self.snapshot
+            .listeners
+            .iter()
+            .position(|known| *known == listener)
     }
 
     /// Whether a peer may say whom it speaks for.
@@ -133,13 +164,27 @@ const HEADS_KEPT: usize = 64;
 /// How often idle connections are looked at, and log lines handed over.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// How long an idle connection may still bring a request when it is to be closed: closing it under a client's request
+/// would be an error to the client, and one that was busy a moment ago is likely to bring one.
+pub(crate) const PARTING: Duration = Duration::from_secs(1);
+
 /// Orders to a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
+    /// Serve another configuration from the next request on.
+    Serve(Change),
     /// Accept no more, finish what is under way, end.
     Drain,
     /// End.
     Stop,
+}
+
+/// Another configuration.
+pub(crate) struct Change {
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Sockets of listeners that the configuration before does not have.
+    pub(crate) opened: Vec<(ListenerId, Socket)>,
+    /// Dropped once the worker serves it.
+    pub(crate) done: tokio::sync::mpsc::Sender<()>,
 }
 
 /// Serves on `sockets` until it is told to stop, or has drained. Called on the worker's own thread.
@@ -150,7 +195,7 @@ pub(crate) fn run(
     snapshot: Arc<Snapshot>,
     process: Arc<Process>,
     logs: LogBuffers,
-    sockets: Vec<Socket>,
+    sockets: Vec<(ListenerId, Socket)>,
     mut orders: tokio::sync::mpsc::UnboundedReceiver<Order>,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -159,25 +204,30 @@ pub(crate) fn run(
         .build_local(Default::default())?;
     runtime.block_on(async move {
         let worker = Rc::new(Worker::new(snapshot, process, logs));
-        let mut acceptors = Vec::new();
-        for (listener, socket) in sockets.into_iter().enumerate() {
-            acceptors.push(tokio::task::spawn_local(accept::run(
-                worker.clone(),
-                listener,
-                socket.into_tokio()?,
-            )));
-        }
+        worker.open(sockets)?;
         let housekeeping = tokio::task::spawn_local(housekeeping(worker.clone()));
-        let mut order = orders.recv().await.unwrap_or(Order::Stop);
-        if order == Order::Drain {
-            acceptors.iter().for_each(tokio::task::JoinHandle::abort);
-            worker.drain.begin();
-            order = tokio::select! {
-                () = worker.drain.done() => Order::Stop,
-                order = orders.recv() => order.unwrap_or(Order::Stop),
-            };
+        loop {
+            // Nobody who could give orders: the process is about to end.
+            match orders.recv().await.unwrap_or(Order::Stop) {
+                Order::Serve(Change {
+                    snapshot,
+                    opened,
+                    done,
+                }) => {
+                    worker.serve(snapshot);
+                    if let Err(error) = worker.open(opened) {
+                        tracing::error!("a worker cannot accept on a new listener: {error}");
+                    }
+                    drop(done);
+                }
+                Order::Drain => worker.drain.begin(),
+                Order::Stop => break,
+            }
+            if worker.drain.draining.get() && worker.has_drained(&mut orders).await {
+                break;
+            }
         }
-        tracing::debug!("worker ends: {order:?}");
+        tracing::debug!("worker ends");
         housekeeping.abort();
         worker.logs.borrow_mut().flush();
         Ok(())
@@ -198,7 +248,7 @@ async fn housekeeping(worker: Rc<Worker>) {
 impl Worker {
     fn new(snapshot: Arc<Snapshot>, process: Arc<Process>, logs: LogBuffers) -> Worker {
         Worker {
-            site: RefCell::new(Rc::new(Site::new(snapshot))),
+            site: RefCell::new(Rc::new(Site::new(snapshot, None))),
             process,
             buffers: Rc::default(),
             clock: Rc::new(Clock::new()),
@@ -206,6 +256,31 @@ impl Worker {
             heads: RefCell::default(),
             drain: Drain::default(),
             identity: [fastrand::u64(..), fastrand::u64(..)],
+        }
+    }
+
+    /// Serves another configuration from now on. What is under way stays with the one that it began with.
+    fn serve(&self, snapshot: Arc<Snapshot>) {
+        let site = Rc::new(Site::new(snapshot, Some(&self.site())));
+        self.drain.close_others(&site.snapshot.listeners);
+        self.site.replace(site);
+    }
+
+    /// Accepts from these listeners.
+    fn open(self: &Rc<Self>, sockets: Vec<(ListenerId, Socket)>) -> std::io::Result<()> {
+        for (listener, socket) in sockets {
+            let socket = socket.into_tokio()?;
+            let place = Place::new(self.clone(), self.drain.gate(listener));
+            tokio::task::spawn_local(accept::run(self.clone(), listener, socket, place));
+        }
+        Ok(())
+    }
+
+    /// Waits for the last connection to go; false if it is to go on for an order that came before that.
+    async fn has_drained(&self, orders: &mut tokio::sync::mpsc::UnboundedReceiver<Order>) -> bool {
+        tokio::select! {
+            () = self.drain.done() => true,
+            order = orders.recv() => matches!(order, None | Some(Order::Stop)),
         }
     }
 
@@ -224,53 +299,94 @@ impl Worker {
         }
     }
 
-    /// Counts a connection while it lives; its place in the drain.
-    pub(crate) fn connection(self: &Rc<Self>) -> ConnectionGuard {
-        self.process.connections.fetch_add(1, Relaxed);
-        ConnectionGuard {
-            place: self.drain.enter(),
-            worker: self.clone(),
-        }
-    }
-
     pub(crate) fn is_draining(&self) -> bool {
         self.drain.draining.get()
     }
 }
 
-/// A connection's place among those of its worker.
-pub(crate) struct ConnectionGuard {
-    worker: Rc<Worker>,
-    place: usize,
-}
+/// A connection among those of its worker.
+pub(crate) struct ConnectionGuard(Place);
 
 impl ConnectionGuard {
-    /// Ready once the worker drains; else wakes the task when it begins to.
-    pub(crate) fn poll_draining(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.worker.drain.poll(self.place, cx)
+    /// Counts a connection while it lives.
+    pub(crate) fn new(acceptor: &Place) -> ConnectionGuard {
+        let Place { worker, gate, .. } = acceptor;
+        worker.process.connections.fetch_add(1, Relaxed);
+        ConnectionGuard(Place::new(worker.clone(), gate.clone()))
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.0
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.worker.process.connections.fetch_sub(1, Relaxed);
-        self.worker.drain.leave(self.place);
+        self.0.worker.process.connections.fetch_sub(1, Relaxed);
     }
 }
 
-/// The end of a worker: tells idle connections, and knows when the last one has gone.
+/// The place of a connection, or of who accepts them, in its worker's drain.
+pub(crate) struct Place {
+    worker: Rc<Worker>,
+    index: usize,
+    gate: Rc<Gate>,
+}
+
+/// Whether the connections of a listener are to end: because the worker drains, or because the listener is no more.
+#[derive(Default)]
+struct Gate {
+    closing: Cell<bool>,
+}
+
+impl Place {
+    fn new(worker: Rc<Worker>, gate: Rc<Gate>) -> Place {
+        let index = worker.drain.places.borrow_mut().insert(None);
+        Place {
+            worker,
+            index,
+            gate,
+        }
+    }
+
+    /// Whether no further request is wanted.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.gate.closing.get()
+    }
+
+    /// Ready once no further request is wanted; else wakes the task when it comes to that.
+    pub(crate) fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_closing() {
+            return Poll::Ready(());
+        }
+        match &mut self.worker.drain.places.borrow_mut()[self.index] {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.worker.drain.leave(self.index);
+    }
+}
+
+/// The end of a worker, or of a listener: tells idle connections, and knows when the last one has gone.
 ///
 /// Each connection has a place with its waker, so that waiting for a request costs a comparison and no registration.
 #[derive(Default)]
 struct Drain {
     draining: Cell<bool>,
+    gates: RefCell<HashMap<ListenerId, Rc<Gate>>>,
     places: RefCell<slab::Slab<Option<Waker>>>,
     last: RefCell<Option<Waker>>,
 }
 
 impl Drain {
-    fn enter(&self) -> usize {
-        self.places.borrow_mut().insert(None)
+    fn gate(&self, listener: ListenerId) -> Rc<Gate> {
+        self.gates.borrow_mut().entry(listener).or_default().clone()
     }
 
     fn leave(&self, place: usize) {
@@ -284,22 +400,26 @@ impl Drain {
         }
     }
 
-    fn poll(&self, place: usize, cx: &mut Context<'_>) -> Poll<()> {
-        if self.draining.get() {
-            return Poll::Ready(());
-        }
-        match &mut self.places.borrow_mut()[place] {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
+    /// Every connection is to end.
     fn begin(&self) {
         self.draining.set(true);
-        for (_, waker) in self.places.borrow_mut().iter_mut() {
-            if let Some(waker) = waker.take() {
-                waker.wake();
+        self.close_others(&[]);
+    }
+
+    /// The connections of all other listeners than these are to end.
+    fn close_others(&self, staying: &[ListenerId]) {
+        let mut closed = false;
+        self.gates.borrow_mut().retain(|listener, gate| {
+            let stays = staying.contains(listener);
+            gate.closing.set(!stays);
+            closed |= !stays;
+            stays
+        });
+        if closed {
+            for (_, waker) in self.places.borrow_mut().iter_mut() {
+                if let Some(waker) = waker.take() {
+                    waker.wake();
+                }
             }
         }
     }
@@ -324,7 +444,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    fn new() -> Clock {
+    pub(crate) fn new() -> Clock {
         let at_start = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         Clock {
             started: Instant::now(),

@@ -14,6 +14,8 @@ use serde_json::Value;
 
 use super::component::Plugin;
 use super::error::ConfigureError;
+use super::instance::Instance;
+use super::rehearsal;
 use super::seat::{Recipe, Seat};
 use super::{Exchange, Fleet, Outcome, Pick, Scope};
 
@@ -27,74 +29,161 @@ pub struct Balancer {
 /// One of the two policies.
 struct Role {
     recipe: Arc<Recipe>,
-    /// The instance that all workers share, where the policy asks for one. A holder is in one call at the most, which ends
-    /// at its deadline.
-    shared: Option<Mutex<Seat>>,
+    instances: Instances,
     /// How long a worker waits for the shared instance.
     wait: Duration,
 }
 
+enum Instances {
+    /// The one that all workers share. A holder is in one call at the most, which ends at its deadline.
+    Shared(Mutex<Seat>),
+    /// Made ahead for workers that have not fetched theirs yet.
+    OnePerWorker(Mutex<Vec<Box<Instance>>>),
+}
+
 impl Role {
-    /// Makes an instance to learn whether the settings are right and what scope the policy asks for. It is kept if that is
-    /// the process; workers make their own.
-    fn new(recipe: Recipe) -> Result<Role, ConfigureError> {
+    /// Makes an instance to learn whether the settings are right and what scope the policy asks for, and for a policy that
+    /// wants one per worker as many more as there are workers: so that they need not wait for them.
+    fn new(recipe: Recipe, ahead: usize) -> Result<Role, ConfigureError> {
         let recipe = Arc::new(recipe);
         let (instance, scope) = recipe.make()?;
-        let shared = (scope == Scope::Process).then(|| {
-            let mut seat = Seat::new(recipe.clone());
-            seat.take(instance);
-            Mutex::new(seat)
-        });
+        let instances = match scope {
+            Scope::Process => {
+                let mut seat = Seat::new(recipe.clone());
+                seat.take(instance);
+                Instances::Shared(Mutex::new(seat))
+            }
+            Scope::Worker => {
+                let mut made = vec![instance];
+                while made.len() < ahead {
+                    made.push(recipe.make()?.0);
+                }
+                Instances::OnePerWorker(Mutex::new(made))
+            }
+        };
         let wait = recipe.plugin.inner().limits.deadline;
         Ok(Role {
             recipe,
-            shared,
+            instances,
             wait,
         })
     }
 
     /// A worker's own seat, where the policy does not share one.
     fn own(&self) -> Option<Seat> {
-        self.shared
-            .is_none()
-            .then(|| Seat::new(self.recipe.clone()))
+        let Instances::OnePerWorker(ahead) = &self.instances else {
+            return None;
+        };
+        let mut seat = Seat::new(self.recipe.clone());
+        if let Some(instance) = ahead.lock().pop() {
+            seat.take(instance);
+        }
+        Some(seat)
+    }
+
+    fn shared(&self) -> Option<&Mutex<Seat>> {
+        match &self.instances {
+            Instances::Shared(seat) => Some(seat),
+            Instances::OnePerWorker(_) => None,
+        }
+    }
+
+    /// Whether what an instance of `previous` knows may mean something to one of this.
+    fn follows(&self, previous: &Role) -> bool {
+        let (now, before) = (&self.recipe.plugin, &previous.recipe.plugin);
+        now.name() == before.name() && now.keeps_state() && before.keeps_state()
+    }
+
+    /// Takes over what the shared instance of `previous` knows.
+    fn inherit(&self, previous: &Role) -> Result<(), ConfigureError> {
+        let (Some(now), Some(before)) = (self.shared(), previous.shared()) else {
+            return Ok(());
+        };
+        if !self.follows(previous) {
+            return Ok(());
+        }
+        let state = before.lock().export_state();
+        let taken = state.map_or(Ok(()), |state| now.lock().import_state(state));
+        taken.map_err(|fault| ConfigureError::Faulted {
+            plugin: self.recipe.plugin.name().to_owned(),
+            when: "in `import-state`",
+            fault,
+        })
     }
 }
 
 impl Balancer {
-    /// Configures both policies (the fallback with no settings) and shows them the fleet.
+    /// Configures both policies (the fallback with no settings) and shows them the fleet, of which `generation` tells
+    /// one list of endpoints from the next. Makes instances ahead for so many `workers`.
+    ///
+    /// # Errors
+    /// [`ConfigureError`], of either policy.
     pub fn new(
         policy: Plugin,
         settings: &Value,
         fallback: Plugin,
         fleet: Arc<dyn Fleet>,
+        generation: u64,
+        workers: usize,
     ) -> Result<Balancer, ConfigureError> {
         let recipe = |plugin, settings: &Value| Recipe {
             plugin,
             settings: settings.to_string(),
             fleet: fleet.clone(),
+            generation,
         };
+        // The fallback is seldom needed: its workers make theirs when it is.
         Ok(Balancer {
-            policy: Role::new(recipe(policy, settings))?,
-            fallback: Role::new(recipe(fallback, &Value::Object(Default::default())))?,
+            policy: Role::new(recipe(policy, settings), workers)?,
+            fallback: Role::new(recipe(fallback, &Value::Object(Default::default())), 1)?,
             fleet,
         })
     }
 
-    /// A worker's way to this balancer, with instances of its own where the policies want that. Called on the worker's
-    /// thread: the engine sets the thread up for calls.
-    pub fn attach(self: &Arc<Self>) -> WorkerBalancer {
+    pub fn policy(&self) -> &Plugin {
+        &self.policy.recipe.plugin
+    }
+
+    pub fn fallback(&self) -> &Plugin {
+        &self.fallback.recipe.plugin
+    }
+
+    /// Asks a further instance of the policy for an endpoint, as a request would, to see that it can answer.
+    ///
+    /// # Errors
+    /// What it did instead.
+    pub fn rehearse(&self) -> Result<(), ConfigureError> {
+        rehearsal::rehearse(&self.policy.recipe)
+    }
+
+    /// Takes over what the policies of an earlier balancer of the same upstream know, where all workers share them. What
+    /// each worker has for itself is taken over in [`Balancer::attach`].
+    ///
+    /// # Errors
+    /// The policy failed at it; it has no instance for a moment.
+    pub fn inherit(&self, previous: &Balancer) -> Result<(), ConfigureError> {
+        let policy = self.policy.inherit(&previous.policy);
+        self.fallback.inherit(&previous.fallback).and(policy)
+    }
+
+    /// A worker's way to this balancer, with instances of its own where the policies want that; they take over what those
+    /// of `previous` know. Called on the worker's thread: the engine sets the thread up for calls.
+    pub fn attach(self: &Arc<Self>, previous: Option<&mut WorkerBalancer>) -> WorkerBalancer {
         wasmtime::Engine::tls_eager_initialize();
         let mut policy = self.policy.own();
         if let Some(seat) = &mut policy {
             seat.make();
         }
-        WorkerBalancer {
+        let mut worker = WorkerBalancer {
             fallback: self.fallback.own(),
             policy,
             balancer: self.clone(),
             leases: HashMap::default(),
+        };
+        if let Some(previous) = previous {
+            worker.inherit(previous);
         }
+        worker
     }
 }
 
@@ -116,6 +205,31 @@ enum Answerer {
 }
 
 impl WorkerBalancer {
+    fn inherit(&mut self, previous: &mut WorkerBalancer) {
+        let (now, before) = (&self.balancer, &previous.balancer);
+        for (follows, own, theirs) in [
+            (
+                now.policy.follows(&before.policy),
+                &mut self.policy,
+                &mut previous.policy,
+            ),
+            (
+                now.fallback.follows(&before.fallback),
+                &mut self.fallback,
+                &mut previous.fallback,
+            ),
+        ] {
+            if follows
+                && let (Some(own), Some(theirs)) = (own, theirs)
+                && let Some(state) = theirs.export_state()
+            {
+                own.make();
+                // A fault is counted and logged; the fallback serves until the next instance is there.
+                let _ = own.import_state(state);
+            }
+        }
+    }
+
     /// The endpoint for an attempt: always a candidate. `None` only if there is none.
     pub fn pick(&mut self, exchange: &Rc<dyn Exchange>, pick: &Pick) -> Option<u32> {
         let candidates = exchange.candidates(0);
@@ -203,7 +317,7 @@ fn ask(
     candidates: u64,
 ) -> Option<(u32, u64)> {
     let with = |seat: &mut Seat| Some((seat.pick(exchange, pick, candidates)?, seat.incarnation()));
-    match (own, &role.shared) {
+    match (own, role.shared()) {
         (Some(seat), _) => with(seat),
         (None, Some(shared)) => with(&mut *shared.try_lock_for(role.wait)?),
         (None, None) => None,
@@ -213,7 +327,7 @@ fn ask(
 /// Tells one role something that it must not miss. The wait for a shared instance is bounded by the deadlines of those
 /// who are before us.
 fn always(role: &Role, own: &mut Option<Seat>, tell: impl FnOnce(&mut Seat)) {
-    match (own, &role.shared) {
+    match (own, role.shared()) {
         (Some(seat), _) => tell(seat),
         (None, Some(shared)) => tell(&mut shared.lock()),
         (None, None) => {}

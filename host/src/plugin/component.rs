@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
@@ -11,10 +12,10 @@ use crate::config::model::PluginLimits;
 
 use super::Scope;
 use super::clock::{Clock, LONGEST_DEADLINE};
-use super::error::{ConfigureError, Fault, PluginError};
+use super::error::{ConfigureError, Fault, FaultKind, PluginError};
 use super::host_calls::HostState;
 use super::instance::Instance;
-use super::tally::{Figures, Tally};
+use super::tally::{Cost, Figures, Tally};
 
 /// What a policy may import, in words.
 pub(super) const IMPORTS: &str = "`waypost:plugin` 0.1 (fleet, request, exchange, response, log) and \
@@ -60,11 +61,16 @@ pub(super) struct Inner {
     pub(super) component: InstancePre<HostState>,
     pub(super) exports: Exports,
     pub(super) limits: PluginLimits,
+    version: u64,
+    hash: super::Hash,
+    terms: super::Terms,
     /// Processor time for a call in the data path, and for one that sets up.
     pub(super) call_deadline: Duration,
     pub(super) setup_deadline: Duration,
     pub(super) clock: Arc<Clock>,
     pub(super) tally: Arc<Tally>,
+    /// Rung when a plugin is put into quarantine.
+    pub(super) alarm: Arc<Notify>,
 }
 
 /// Where the component keeps its functions.
@@ -74,12 +80,31 @@ pub(super) struct Exports {
     pub(super) pick: ComponentExportIndex,
     pub(super) failed: Option<ComponentExportIndex>,
     pub(super) done: Option<ComponentExportIndex>,
+    pub(super) export_state: Option<ComponentExportIndex>,
+    pub(super) import_state: Option<ComponentExportIndex>,
 }
 
 impl Plugin {
     /// As the configuration spells it.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Which load of this name it is, from 1.
+    pub fn version(&self) -> u64 {
+        self.0.version
+    }
+    pub fn hash(&self) -> &super::Hash {
+        &self.0.hash
+    }
+    pub fn terms(&self) -> &super::Terms {
+        &self.0.terms
+    }
+    pub fn imports(&self) -> &[String] {
+        &[]
+    }
+    pub fn exports(&self) -> Vec<&'static str> {
+        vec!["policy"]
     }
 
     /// Whether it wants to hear of failed attempts (`failures` in the WIT).
@@ -92,9 +117,29 @@ impl Plugin {
         self.0.exports.done.is_some()
     }
 
+    /// Whether it is this very version.
+    pub fn is(&self, other: &Plugin) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// What it has cost so far.
     pub fn figures(&self) -> Figures {
         self.0.tally.figures()
+    }
+
+    /// What its calls take and its instances hold.
+    pub fn cost(&self) -> Cost {
+        self.0.tally.cost()
+    }
+
+    /// Whether it has failed so often that it is not called any more.
+    pub fn is_quarantined(&self) -> bool {
+        self.0.tally.is_quarantined()
+    }
+
+    /// Whether what it knows can be carried over to another instance (`keeper` in the WIT).
+    pub fn keeps_state(&self) -> bool {
+        self.0.exports.export_state.is_some()
     }
 
     /// Tries settings on an instance of their own, as `waypost check` does.
@@ -107,10 +152,14 @@ impl Plugin {
     pub(super) fn link(
         linker: &Linker<HostState>,
         clock: &Arc<Clock>,
+        alarm: &Arc<Notify>,
         name: &str,
+        version: u64,
+        hash: super::Hash,
         component: &Component,
-        limits: PluginLimits,
+        terms: super::Terms,
     ) -> Result<Plugin, PluginError> {
+        let limits = terms.limits;
         check_imports(name, component)?;
         let linked = linker.instantiate_pre(component);
         let linked = linked.map_err(|error| PluginError::Link {
@@ -120,16 +169,34 @@ impl Plugin {
         let exports = Exports::find(name, component)?;
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
+            version,
+            hash,
+            terms,
             component: linked,
             exports,
             limits,
             call_deadline: limits.deadline.min(LONGEST_DEADLINE),
             setup_deadline: limits.deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
-            tally: Arc::default(),
+            alarm: alarm.clone(),
+            tally: Arc::new(Tally::new(terms.max_faults, terms.fault_window)),
         }));
         Instance::check(&plugin)?;
         Ok(plugin)
+    }
+
+    /// Counts a fault, and raises the alarm if it was one too many.
+    #[cold]
+    pub(super) fn count_fault(&self, kind: FaultKind) {
+        if self.0.tally.fault(kind) {
+            let (name, version) = (self.name(), self.version());
+            tracing::error!(
+                plugin = name,
+                version,
+                "plugin `{name}` version {version} has failed too often and is quarantined: it is not asked any more"
+            );
+            self.0.alarm.notify_one();
+        }
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -139,6 +206,7 @@ impl Plugin {
     pub(super) fn faulted(&self, fault: Fault) -> ConfigureError {
         ConfigureError::Faulted {
             plugin: self.name().to_owned(),
+            when: "while it was configured",
             fault,
         }
     }
@@ -208,6 +276,8 @@ impl Exports {
             pick: must("pick")?,
             failed: find("failures", "failed"),
             done: find("observer", "done"),
+            export_state: find("keeper", "export-state"),
+            import_state: find("keeper", "import-state"),
         })
     }
 }

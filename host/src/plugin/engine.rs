@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
@@ -27,12 +28,13 @@ pub struct Runtime {
     engine: Engine,
     linker: Linker<HostState>,
     clock: Arc<Clock>,
+    alarm: Arc<Notify>,
     stock: Vec<Plugin>,
 }
 
 impl Runtime {
     /// Starts the engine and takes in the stock plugins, which are compiled already: a few milliseconds.
-    pub fn new() -> Result<Arc<Runtime>, PluginError> {
+    pub fn new(_c: super::Compiler) -> Result<Arc<Runtime>, PluginError> {
         let unusable = |error: wasmtime::Error| PluginError::Engine {
             reason: format!("{error:#}"),
         };
@@ -48,13 +50,18 @@ impl Runtime {
             engine,
             linker,
             clock,
+            alarm: Arc::default(),
             stock: Vec::new(),
         };
         for (name, code) in stock::PLUGINS {
             let component = runtime.embedded(code).map_err(unusable)?;
-            runtime
-                .stock
-                .push(runtime.plugin(name, &component, PluginLimits::default())?);
+            runtime.stock.push(runtime.plugin(
+                name,
+                1,
+                super::Hash::of(code),
+                &component,
+                super::Terms::stock(),
+            )?);
         }
         Ok(Arc::new(runtime))
     }
@@ -72,30 +79,40 @@ impl Runtime {
             .cloned()
     }
 
-    /// Loads a component, or a core module that carries its component type, and compiles it: milliseconds for most
-    /// languages, many seconds for those that bring an interpreter.
     pub fn load(
         &self,
         name: &str,
-        file: &Path,
-        limits: PluginLimits,
+        version: u64,
+        bytes: &[u8],
+        terms: &super::Terms,
     ) -> Result<Plugin, PluginError> {
-        let bytes = std::fs::read(file).map_err(|source| PluginError::Read {
-            plugin: name.to_owned(),
-            file: file.to_owned(),
-            source,
-        })?;
-        let component = component::compile(&self.engine, name, &bytes)?;
-        self.plugin(name, &component, limits)
+        let component = component::compile(&self.engine, name, bytes)?;
+        self.plugin(name, version, super::Hash::of(bytes), &component, *terms)
+    }
+
+    /// Returns once a plugin was put into quarantine since the last call.
+    pub async fn quarantine(&self) {
+        self.alarm.notified().await;
     }
 
     fn plugin(
         &self,
         name: &str,
+        version: u64,
+        hash: super::Hash,
         component: &Component,
-        limits: PluginLimits,
+        terms: super::Terms,
     ) -> Result<Plugin, PluginError> {
-        Plugin::link(&self.linker, &self.clock, name, component, limits)
+        Plugin::link(
+            &self.linker,
+            &self.clock,
+            &self.alarm,
+            name,
+            version,
+            hash,
+            component,
+            terms,
+        )
     }
 
     #[allow(

@@ -56,8 +56,13 @@ pub enum ConfigureError {
         message: String,
     },
     /// The plugin trapped, or overran a bound, before it could say anything.
-    #[error("plugin `{plugin}` failed while it was configured: {fault}")]
-    Faulted { plugin: String, fault: Fault },
+    #[error("plugin `{plugin}` failed {when}: {fault}")]
+    Faulted {
+        plugin: String,
+        /// `while it was configured`, `in a trial \`pick\`` or `in \`import-state\``.
+        when: &'static str,
+        fault: Fault,
+    },
 }
 
 fn refusal(plugin: &str, key: &str, message: &str) -> String {
@@ -118,6 +123,15 @@ impl Fault {
         Fault {
             kind: FaultKind::Answer,
             detail,
+            backtrace: Vec::new(),
+        }
+    }
+
+    /// A state that is larger than the plugin's `limits.state`, in bytes.
+    pub(super) fn state(length: usize, limit: u64) -> Fault {
+        Fault {
+            kind: FaultKind::Memory,
+            detail: format!("has a state of {length} bytes, its limit is {limit}"),
             backtrace: Vec::new(),
         }
     }

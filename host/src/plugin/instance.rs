@@ -17,7 +17,7 @@ use super::limits::Limits;
 use super::tally::Calls;
 use super::{EndpointView, Exchange, Fleet, Outcome, Pick, Scope};
 
-/// Bytes that the plugin may hand to the host in one call.
+/// Bytes that the plugin may hand to the host in one call, unless its state may be larger.
 const HOSTCALL_BYTES: usize = 1 << 20;
 /// Handles of host resources at a time; only the WASI has any.
 const HANDLES: usize = 1024;
@@ -37,6 +37,8 @@ struct Functions {
     pick: TypedFunc<(u64, u32, u64, u64, u64), (u32,)>,
     failed: Option<TypedFunc<(u32,), ()>>,
     done: Option<TypedFunc<(u64, u32, Outcome), ()>>,
+    export_state: Option<TypedFunc<(), (Vec<u8>,)>>,
+    import_state: Option<TypedFunc<(Vec<u8>,), (Result<(), String>,)>>,
 }
 
 /// `balancer.settings-error` in the WIT.
@@ -101,7 +103,9 @@ impl Instance {
         endpoints: Vec<EndpointView>,
     ) -> Result<(), Fault> {
         let (function, deadline) = (self.functions.update, self.plugin.inner().setup_deadline);
-        self.call(deadline, function, (generation, endpoints))
+        self.call(deadline, function, (generation, endpoints))?;
+        self.calls.note_memory(self.store.data().limits.memory());
+        Ok(())
     }
 
     /// `balancer.pick`. The answer is the plugin's, unchecked.
@@ -120,10 +124,12 @@ impl Instance {
             pick.random,
             candidates,
         );
-        self.calls.add();
-        AT_HAND
+        let timed = self.calls.begin();
+        let picked = AT_HAND
             .set(exchange, || self.call(deadline, function, params))
-            .map(|(index,)| index)
+            .map(|(index,)| index);
+        self.end(timed);
+        picked
     }
 
     /// `failures.failed`, if the plugin exports it.
@@ -131,8 +137,10 @@ impl Instance {
         let Some(function) = self.functions.failed else {
             return Ok(());
         };
-        self.calls.add();
-        self.call(self.plugin.inner().call_deadline, function, (index,))
+        let timed = self.calls.begin();
+        let told = self.call(self.plugin.inner().call_deadline, function, (index,));
+        self.end(timed);
+        told
     }
 
     /// `observer.done`, if the plugin exports it.
@@ -147,13 +155,46 @@ impl Instance {
             return Ok(());
         };
         let deadline = self.plugin.inner().call_deadline;
-        self.calls.add();
+        let timed = self.calls.begin();
         self.store.data_mut().in_done = true;
         let ended = AT_HAND.set(exchange, || {
             self.call(deadline, function, (lease, index, *outcome))
         });
         self.store.data_mut().in_done = false;
+        self.end(timed);
         ended
+    }
+
+    /// `keeper.export-state`, if the plugin exports it and may keep anything.
+    pub(super) fn export_state(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        let limit = self.plugin.inner().limits.state;
+        let Some(function) = self.functions.export_state.filter(|_| limit > 0) else {
+            return Ok(None);
+        };
+        let (state,) = self.call(self.plugin.inner().call_deadline, function, ())?;
+        match state.len() as u64 <= limit {
+            true => Ok(Some(state)),
+            false => Err(Fault::state(state.len(), limit)),
+        }
+    }
+
+    /// `keeper.import-state`, if the plugin exports it: its answer.
+    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<Result<(), String>, Fault> {
+        let Some(function) = self.functions.import_state else {
+            return Ok(Ok(()));
+        };
+        let deadline = self.plugin.inner().call_deadline;
+        self.call(deadline, function, (state,))
+            .map(|(answer,)| answer)
+    }
+
+    /// Closes the books on a call, if it is one of those that are looked at.
+    #[inline]
+    fn end(&self, timed: Option<std::time::Instant>) {
+        if let Some(began) = timed {
+            self.calls.end(began);
+            self.calls.note_memory(self.store.data().limits.memory());
+        }
     }
 
     #[inline]
@@ -215,6 +256,24 @@ impl Functions {
                 )?),
                 None => None,
             },
+            export_state: match &exports.export_state {
+                Some(export) => Some(typed(
+                    "waypost:plugin/keeper.export-state",
+                    store,
+                    linked,
+                    export,
+                )?),
+                None => None,
+            },
+            import_state: match &exports.import_state {
+                Some(export) => Some(typed(
+                    "waypost:plugin/keeper.import-state",
+                    store,
+                    linked,
+                    export,
+                )?),
+                None => None,
+            },
         })
     }
 }
@@ -244,7 +303,9 @@ fn instantiate(
     let state = HostState::new(&inner.name, fleet, limits);
     let mut store = Store::new(inner.component.engine(), state);
     store.limiter(|state| &mut state.limits);
-    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    // One more than the state may have, so that too large a state is told from a misbehaved call.
+    let state = usize::try_from(inner.limits.state).unwrap_or(usize::MAX);
+    store.set_hostcall_fuel(HOSTCALL_BYTES.max(state).saturating_add(1));
     store.set_max_component_handles(HANDLES);
     let clock = inner.clock.clone();
     store.epoch_deadline_callback(move |mut store| {

@@ -33,6 +33,13 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// Bytes of linear memory in use.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+}
+
 impl ResourceLimiter for Limits {
     /// Refuses with a trap: an allocator that is told "no" aborts anyway, and the trap says why.
     fn memory_growing(

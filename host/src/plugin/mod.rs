@@ -20,6 +20,7 @@ mod limits; // what an instance may use up
 mod tally; // what plugins cost
 mod instance; // one instance and its calls
 mod seat; // keeps an instance through faults
+mod rehearsal; // a pick before there is a request
 mod balancer; // a policy and its fallback
 mod error;
 
@@ -29,8 +30,10 @@ mod tests;
 pub use self::balancer::{Balancer, WorkerBalancer};
 pub use self::component::Plugin;
 pub use self::engine::Runtime;
+pub use self::stub::{Compiler, Hash, Terms};
+mod stub;
 pub use self::error::{ConfigureError, Fault, FaultKind, PluginError};
-pub use self::tally::Figures;
+pub use self::tally::{Cost, Figures};
 
 /// What the host knows of the endpoints that one policy balances. Live figures, shared by all workers.
 #[allow(

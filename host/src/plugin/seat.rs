@@ -14,7 +14,7 @@ use super::instance::Instance;
 use super::{Exchange, Fleet, Outcome, Pick, Scope};
 
 /// `balancer.pick` in the WIT: the choice is left to the fallback.
-const NO_OPINION: u32 = u32::MAX;
+pub(super) const NO_OPINION: u32 = u32::MAX;
 /// The pause after the first fault, and the longest one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -25,6 +25,8 @@ pub(super) struct Recipe {
     /// JSON.
     pub(super) settings: String,
     pub(super) fleet: Arc<dyn Fleet>,
+    /// Which list of endpoints of the upstream this is: see `balancer.update` in the WIT.
+    pub(super) generation: u64,
 }
 
 impl Recipe {
@@ -35,7 +37,7 @@ impl Recipe {
             Instance::new(&self.plugin, Some(self.fleet.clone())).map_err(faulted)?;
         let scope = instance.configure(&self.settings)?;
         instance
-            .update(1, self.fleet.endpoints())
+            .update(self.generation, self.fleet.endpoints())
             .map_err(faulted)?;
         Ok((Box::new(instance), scope))
     }
@@ -135,6 +137,45 @@ impl Seat {
         }
     }
 
+    /// What the instance knows, if there is one and its plugin keeps it.
+    pub(super) fn export_state(&mut self) -> Option<Vec<u8>> {
+        let State::Ready { instance, .. } = &mut self.state else {
+            return None;
+        };
+        match instance.export_state() {
+            Ok(state) => state,
+            Err(fault) => {
+                self.faulted("export-state", &fault);
+                None
+            }
+        }
+    }
+
+    /// Hands the instance what another one knew. What it does not take is lost, and the log says so.
+    ///
+    /// # Errors
+    /// The fault that this cost the instance.
+    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<(), Fault> {
+        let State::Ready { instance, .. } = &mut self.state else {
+            return Ok(());
+        };
+        match instance.import_state(state) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => {
+                let plugin = self.recipe.plugin.name();
+                tracing::warn!(
+                    plugin,
+                    "plugin `{plugin}` starts without the state of the instance before it: {reason}"
+                );
+                Ok(())
+            }
+            Err(fault) => {
+                self.faulted("import-state", &fault);
+                Err(fault)
+            }
+        }
+    }
+
     /// Which instance it is that answers now.
     pub(super) fn incarnation(&self) -> u64 {
         self.incarnation
@@ -142,6 +183,9 @@ impl Seat {
 
     #[inline]
     fn ready(&mut self) -> Option<&mut Instance> {
+        if self.recipe.plugin.is_quarantined() {
+            return None;
+        }
         if !matches!(self.state, State::Ready { .. }) {
             self.prepare();
         }
@@ -190,7 +234,7 @@ impl Seat {
             Ok((instance, _)) => self.take(instance),
             Err(error) => {
                 if let ConfigureError::Faulted { fault, .. } = &error {
-                    self.recipe.plugin.inner().tally.fault(fault.kind);
+                    self.recipe.plugin.count_fault(fault.kind);
                 }
                 let pause = self.pause();
                 tracing::warn!(
@@ -211,12 +255,14 @@ impl Seat {
         }
         let pause = self.pause();
         let (plugin, kind) = (self.recipe.plugin.name(), fault.kind.name());
-        self.recipe.plugin.inner().tally.fault(fault.kind);
+        let version = self.recipe.plugin.version();
         tracing::warn!(
             plugin,
+            version,
             kind,
             "plugin `{plugin}` failed in `{call}`: {fault}; the fallback serves, next instance in {pause:?}"
         );
+        self.recipe.plugin.count_fault(fault.kind);
         None
     }
 
@@ -234,7 +280,7 @@ impl Seat {
 
 /// Whether the bit of `index` is set among the candidates, of which `first` is word 0.
 #[inline]
-fn is_candidate(exchange: &Rc<dyn Exchange>, index: u32, first: u64) -> bool {
+pub(super) fn is_candidate(exchange: &Rc<dyn Exchange>, index: u32, first: u64) -> bool {
     let word = match index / 64 {
         0 => first,
         word => exchange.candidates(word),

@@ -1,16 +1,17 @@
-//! What a plugin costs: how often it was called, and how often it failed.
+//! What a plugin costs: how often it was called, how long that took, how much memory it holds, and how often it failed.
 //!
-//! Every instance counts its calls in a cell that only it writes, so that workers do not fight for a cache line; the
-//! cells are added up by whoever asks.
+//! Every instance keeps its figures in a meter that only it writes, so that workers do not fight for a cache line; the
+//! meters are added up by whoever asks. One call in 64 is timed: the clock would cost more than most policies do.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::error::FaultKind;
 
-/// A plugin's figures since it was loaded.
+/// A version's figures since it was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
     /// `pick`, `done` and `failed` together.
@@ -21,19 +22,81 @@ pub struct Figures {
     pub answers: u64,
 }
 
-/// Adds up over all instances of a plugin.
-#[derive(Default)]
+/// What a version costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Of the calls that were timed, in nanoseconds; 0 until there was one. The 99th percentile is exact to 6 %.
+    pub mean_ns: u64,
+    pub p99_ns: u64,
+    /// Instances that there are, and bytes of linear memory that they hold together.
+    pub instances: u64,
+    pub memory_bytes: u64,
+}
+
+/// Adds up over all instances of one version of a plugin.
 pub(super) struct Tally {
-    ended: AtomicU64,
-    live: Mutex<Vec<Arc<AtomicU64>>>,
+    live: Mutex<Vec<Arc<Meter>>>,
+    /// What instances that are no more have left.
+    ended: Mutex<Sums>,
     traps: AtomicU64,
     deadlines: AtomicU64,
     memory: AtomicU64,
     answers: AtomicU64,
+    patience: Mutex<Patience>,
+    quarantined: AtomicBool,
+}
+
+/// How many faults a plugin may have in how long a time. Looked at when there was one.
+struct Patience {
+    max_faults: u32,
+    window: Duration,
+    since: Instant,
+    faults: u32,
+}
+
+/// One call in this many is timed; a power of two.
+const TIMED: u64 = 64;
+/// 16 buckets for each power of two up to 2^34 ns, which is 17 s.
+const BUCKETS: usize = 512;
+
+/// One instance's figures. Written by the instance alone.
+pub(super) struct Meter {
+    calls: AtomicU64,
+    timed: AtomicU64,
+    nanos: AtomicU64,
+    memory_bytes: AtomicU64,
+    buckets: [AtomicU32; BUCKETS],
+}
+
+struct Sums {
+    calls: u64,
+    timed: u64,
+    nanos: u64,
+    buckets: [u64; BUCKETS],
 }
 
 impl Tally {
-    pub(super) fn fault(&self, kind: FaultKind) {
+    /// `max_faults` within `window` put the version into quarantine; 0 never does.
+    pub(super) fn new(max_faults: u32, window: Duration) -> Tally {
+        Tally {
+            live: Mutex::default(),
+            ended: Mutex::new(Sums::default()),
+            traps: AtomicU64::new(0),
+            deadlines: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            patience: Mutex::new(Patience {
+                max_faults,
+                window,
+                since: Instant::now(),
+                faults: 0,
+            }),
+            quarantined: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts a fault. True if this is the one that was one too many.
+    pub(super) fn fault(&self, kind: FaultKind) -> bool {
         let counter = match kind {
             FaultKind::Trap => &self.traps,
             FaultKind::Deadline => &self.deadlines,
@@ -41,51 +104,227 @@ impl Tally {
             FaultKind::Answer => &self.answers,
         };
         counter.fetch_add(1, Relaxed);
+        self.patience.lock().is_over(Instant::now()) && !self.quarantined.swap(true, Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn is_quarantined(&self) -> bool {
+        self.quarantined.load(Relaxed)
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        let sums = self.sums();
+        let live = self.live.lock();
+        Cost {
+            mean_ns: sums.nanos.checked_div(sums.timed).unwrap_or(0),
+            p99_ns: sums.percentile(99),
+            instances: live.len() as u64,
+            memory_bytes: live
+                .iter()
+                .map(|meter| meter.memory_bytes.load(Relaxed))
+                .sum(),
+        }
     }
 
     pub(super) fn figures(&self) -> Figures {
-        // Under the lock, so that an instance which ends meanwhile is counted once.
-        let live = self.live.lock();
-        let calls =
-            live.iter().map(|calls| calls.load(Relaxed)).sum::<u64>() + self.ended.load(Relaxed);
         Figures {
-            calls,
+            calls: self.sums().calls,
             traps: self.traps.load(Relaxed),
             deadlines: self.deadlines.load(Relaxed),
             memory: self.memory.load(Relaxed),
             answers: self.answers.load(Relaxed),
         }
     }
+
+    fn sums(&self) -> Sums {
+        // Under the lock, so that an instance which ends meanwhile is counted once.
+        let live = self.live.lock();
+        let mut sums = Sums::default();
+        sums.add(&self.ended.lock());
+        for meter in &*live {
+            sums.add(&meter.sums());
+        }
+        sums
+    }
 }
 
-/// One instance's own count.
+impl Patience {
+    fn is_over(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) > self.window {
+            (self.since, self.faults) = (now, 0);
+        }
+        self.faults = self.faults.saturating_add(1);
+        self.max_faults > 0 && self.faults >= self.max_faults
+    }
+}
+
+/// One instance's place in the tally of its plugin.
 pub(super) struct Calls {
-    count: Arc<AtomicU64>,
+    meter: Arc<Meter>,
     tally: Arc<Tally>,
 }
 
 impl Calls {
     pub(super) fn new(tally: &Arc<Tally>) -> Calls {
-        let count = Arc::new(AtomicU64::new(0));
-        tally.live.lock().push(count.clone());
+        let meter = Arc::new(Meter {
+            calls: AtomicU64::new(0),
+            timed: AtomicU64::new(0),
+            nanos: AtomicU64::new(0),
+            memory_bytes: AtomicU64::new(0),
+            buckets: [const { AtomicU32::new(0) }; BUCKETS],
+        });
+        tally.live.lock().push(meter.clone());
         Calls {
-            count,
+            meter,
             tally: tally.clone(),
         }
     }
 
-    /// One more. A plain addition: there is only one writer.
-    pub(super) fn add(&self) {
-        self.count.store(self.count.load(Relaxed) + 1, Relaxed);
+    /// One more call begins; the moment, if it is to be timed. Plain additions: there is only one writer.
+    #[inline]
+    pub(super) fn begin(&self) -> Option<Instant> {
+        let calls = self.meter.calls.load(Relaxed);
+        self.meter.calls.store(calls + 1, Relaxed);
+        (calls % TIMED == 0).then(Instant::now)
+    }
+
+    /// A call that was to be timed is over.
+    pub(super) fn end(&self, began: Instant) {
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let Meter {
+            timed,
+            nanos: sum,
+            buckets,
+            ..
+        } = &*self.meter;
+        timed.store(timed.load(Relaxed) + 1, Relaxed);
+        sum.store(sum.load(Relaxed).saturating_add(nanos), Relaxed);
+        let bucket = &buckets[bucket(nanos)];
+        bucket.store(bucket.load(Relaxed).saturating_add(1), Relaxed);
+    }
+
+    /// The instance holds this much linear memory now.
+    pub(super) fn note_memory(&self, bytes: usize) {
+        self.meter.memory_bytes.store(bytes as u64, Relaxed);
     }
 }
 
 impl Drop for Calls {
     fn drop(&mut self) {
         let mut live = self.tally.live.lock();
-        live.retain(|count| !Arc::ptr_eq(count, &self.count));
-        self.tally
-            .ended
-            .fetch_add(self.count.load(Relaxed), Relaxed);
+        live.retain(|meter| !Arc::ptr_eq(meter, &self.meter));
+        self.tally.ended.lock().add(&self.meter.sums());
+    }
+}
+
+impl Meter {
+    fn sums(&self) -> Sums {
+        Sums {
+            calls: self.calls.load(Relaxed),
+            timed: self.timed.load(Relaxed),
+            nanos: self.nanos.load(Relaxed),
+            buckets: std::array::from_fn(|index| u64::from(self.buckets[index].load(Relaxed))),
+        }
+    }
+}
+
+impl Default for Sums {
+    fn default() -> Sums {
+        Sums {
+            calls: 0,
+            timed: 0,
+            nanos: 0,
+            buckets: [0; BUCKETS],
+        }
+    }
+}
+
+impl Sums {
+    fn add(&mut self, other: &Sums) {
+        self.calls += other.calls;
+        self.timed += other.timed;
+        self.nanos += other.nanos;
+        for (sum, count) in self.buckets.iter_mut().zip(other.buckets) {
+            *sum += count;
+        }
+    }
+
+    /// The value that so many of a hundred timed calls did not exceed.
+    fn percentile(&self, percent: u64) -> u64 {
+        let wanted = (self.timed * percent).div_ceil(100);
+        let mut seen = 0;
+        let found = self.buckets.iter().position(|count| {
+            seen += count;
+            seen >= wanted && wanted > 0
+        });
+        found.map_or(0, ceiling)
+    }
+}
+
+/// The bucket of a time: exact below 16 ns, then 16 for each power of two.
+fn bucket(nanos: u64) -> usize {
+    let Some(exponent) = nanos.max(1).ilog2().checked_sub(4) else {
+        return nanos as usize;
+    };
+    let bucket = (exponent as usize + 1) * 16 + ((nanos >> exponent) & 15) as usize;
+    bucket.min(BUCKETS - 1)
+}
+
+/// The longest time in a bucket.
+fn ceiling(bucket: usize) -> u64 {
+    match bucket / 16 {
+        0 => bucket as u64,
+        power => ((16 + bucket as u64 % 16 + 1) << (power - 1)) - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_lies_in_a_bucket_whose_ceiling_exceeds_it_by_a_sixteenth_at_most() {
+        for nanos in (0..100_000).chain([1 << 20, (1 << 30) + 12_345]) {
+            let ceiling = ceiling(bucket(nanos));
+            assert!(ceiling >= nanos && ceiling - nanos <= nanos / 16, "{nanos}");
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn the_99th_percentile_leaves_one_call_in_a_hundred_out() {
+        let tally = Arc::new(Tally::new(0, Duration::ZERO));
+        let calls = Calls::new(&tally);
+        let took = |nanos| Instant::now().checked_sub(Duration::from_nanos(nanos));
+        for _ in 0..990 {
+            took(1_000_000)
+                .into_iter()
+                .for_each(|began| calls.end(began));
+        }
+        for _ in 0..10 {
+            took(1_000_000_000)
+                .into_iter()
+                .for_each(|began| calls.end(began));
+        }
+        let p99 = tally.cost().p99_ns;
+        assert!((1_000_000..500_000_000).contains(&p99), "{p99}");
+        drop(calls);
+        assert_eq!(tally.cost().p99_ns, p99, "what has ended still counts");
+    }
+
+    #[test]
+    fn faults_put_a_version_into_quarantine_only_if_they_come_within_the_window() {
+        let start = Instant::now();
+        let mut patience = Patience {
+            max_faults: 3,
+            window: Duration::from_secs(60),
+            since: start,
+            faults: 0,
+        };
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut is_over = |seconds| patience.is_over(at(seconds));
+        assert_eq!([is_over(0), is_over(30)], [false, false]);
+        assert_eq!([is_over(61), is_over(90)], [false, false], "a new window");
+        assert!(is_over(121));
     }
 }

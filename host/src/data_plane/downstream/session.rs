@@ -12,7 +12,7 @@ use super::outgoing::Outgoing;
 use crate::config::model;
 use crate::data_plane::exchange::{self, After, Exchange, Fault};
 use crate::data_plane::stream::{Alarm, Reader, Writer};
-use crate::data_plane::worker::{ConnectionGuard, Site, Worker};
+use crate::data_plane::worker::{ConnectionGuard, ListenerId, PARTING, Site, Worker};
 use crate::http::head::{BadHead, HeadEnd, Known, RequestHead, Version};
 
 /// Who is at the other end, written out once per connection.
@@ -62,8 +62,9 @@ pub(crate) struct Session {
     pub(crate) worker: Rc<Worker>,
     /// The configuration in force; the same from a request's first byte to its log line.
     pub(crate) site: Rc<Site>,
-    /// Index of the listener it came in on.
+    /// The listener it came in on, as an index into the configuration in force.
     pub(crate) listener: usize,
+    guard: ConnectionGuard,
     pub(crate) client: Rc<Client>,
     pub(crate) incoming: Incoming,
     pub(crate) outgoing: Outgoing,
@@ -83,13 +84,16 @@ const MAX_EMPTY_LINES: usize = 2;
 /// Serves a connection to its end.
 pub(crate) async fn run(
     worker: Rc<Worker>,
-    listener: usize,
+    listener_id: ListenerId,
     client: Client,
     reader: Reader,
     writer: Writer,
     guard: ConnectionGuard,
 ) {
     let site = worker.site();
+    let Some(listener) = site.place_of(listener_id) else {
+        return;
+    };
     let send_timeout = site.snapshot.config.listeners[listener].send_timeout;
     let mut session = Session {
         site,
@@ -100,17 +104,18 @@ pub(crate) async fn run(
         alarm: Alarm::default(),
         requests: 0,
         began: Instant::now(),
+        guard,
         worker,
     };
     loop {
-        if !session.await_request(&guard).await {
+        if !session.await_request().await {
             return;
         }
         session.requests += 1;
         let began = Instant::now();
         session.began = began;
         let mut head = session.worker.take_request_head();
-        session.site = session.worker.site();
+        session.enter_site(listener_id);
         let after = match session.read_head(&mut head, began).await {
             Ok(true) => {
                 // The exchange's state is large, and only there while it is under way: idle connections stay small.
@@ -140,11 +145,23 @@ impl Session {
         !limits.keepalive_timeout.is_zero()
             && self.requests < limits.keepalive_requests
             && self.began.saturating_duration_since(self.client.accepted) <= limits.keepalive_time
-            && !self.worker.is_draining()
+            && !self.guard.place().is_closing()
+    }
+
+    /// Takes the configuration in force for the next request; the one it had if its listener is no more: the connection
+    /// ends with this request.
+    fn enter_site(&mut self, listener_id: ListenerId) {
+        let site = self.worker.site();
+        if Rc::ptr_eq(&site, &self.site) {
+            return;
+        }
+        if let Some(listener) = site.place_of(listener_id) {
+            (self.site, self.listener) = (site, listener);
+        }
     }
 
     /// Waits for a request's first byte, without a buffer; false if none will come.
-    async fn await_request(&mut self, guard: &ConnectionGuard) -> bool {
+    async fn await_request(&mut self) -> bool {
         if !self.incoming.unread().is_empty() {
             return true;
         }
@@ -153,17 +170,29 @@ impl Session {
             0 => self.limits().client_header_timeout,
             _ => self.limits().keepalive_timeout,
         };
-        // Nothing is under way on an idle connection: draining ends it. A fresh one is still owed its first answer.
+        // Nothing is under way on an idle connection: it need not go on. A fresh one is still owed its first answer.
         let idle = self.requests > 0;
         let Session {
-            incoming, alarm, ..
+            incoming,
+            alarm,
+            guard,
+            ..
         } = self;
-        let readable = poll_fn(|cx| match incoming.reader.poll_readable(cx) {
-            Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
-            Poll::Pending if idle => guard.poll_draining(cx).map(|()| false),
+        let reader = &incoming.reader;
+        let awaited = poll_fn(|cx| match reader.poll_readable(cx) {
+            Poll::Ready(readable) => Poll::Ready(Some(readable.is_ok())),
+            Poll::Pending if idle => guard.place().poll_closing(cx).map(|()| None),
             Poll::Pending => Poll::Pending,
         });
-        alarm.within(limit, readable).await.unwrap_or(false)
+        match alarm.within(limit, awaited).await {
+            Ok(Some(readable)) => readable,
+            Ok(None) => {
+                let readable = poll_fn(|cx| reader.poll_readable(cx));
+                let last = alarm.within(limit.min(PARTING), readable).await;
+                last.is_ok_and(|readable| readable.is_ok())
+            }
+            Err(_) => false,
+        }
     }
 
     /// Reads a request's head; false if the client closed before it began one.

@@ -433,13 +433,13 @@ async fn answered(
         // What the endpoint did not want to read is still on its way here.
         passed.after = After::Linger;
     }
-    if let Some((slot, connection)) = connection
+    if let Some((endpoint, connection)) = connection
         && sent
     {
         upstream
             .pool
             .borrow_mut()
-            .put(slot, connection, passed.ended);
+            .put(endpoint, connection, passed.ended);
     }
     let ending = if passed.complete {
         Ending::Completed

@@ -10,7 +10,9 @@ use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::{CHUNK_FRAMING, Coding, Outgoing, Session, append, append_end};
-use crate::data_plane::upstream::{Attempt, BodyFailure, Connection, Errno, Failure, Slot, Upload};
+use crate::data_plane::upstream::{
+    Attempt, BodyFailure, Connection, EndpointId, Errno, Failure, Upload,
+};
 use crate::http::clock;
 use crate::http::framing::{Chunk, ChunkedDecoder, Framing};
 use crate::http::head::{Known, ResponseHead, Version};
@@ -50,7 +52,7 @@ pub(super) async fn pass_on(
     mut attempt: Attempt,
     upload: &mut Upload<'_>,
     answer: &Answer<'_>,
-) -> Result<(Passed, Option<(Slot, Connection)>), Failure> {
+) -> Result<(Passed, Option<(EndpointId, Connection)>), Failure> {
     let buffers = answer.buffers;
     let (keep, coding) = client_framing(exchange, answer, upload.is_sent());
     let mut out = match coding {
@@ -114,9 +116,9 @@ pub(super) async fn pass_on(
     };
     // Bytes past the end would be taken for the next answer.
     let reusable = reusable && complete && attempt.unread().is_empty();
-    let slot = attempt.slot;
+    let endpoint = attempt.endpoint;
     let connection = attempt.finish(buffers);
-    Ok((passed, reusable.then_some((slot, connection))))
+    Ok((passed, reusable.then_some((endpoint, connection))))
 }
 
 /// Whether the client's connection can be kept, and the coding of its body.

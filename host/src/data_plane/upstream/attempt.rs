@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::balance::{Lease, WorkerUpstream};
 use super::connect::connect;
-use super::pool::{Connection, Slot};
+use super::endpoint::EndpointId;
+use super::pool::Connection;
 use crate::data_plane::buffers::{Buffers, LARGE};
 use crate::data_plane::downstream::{
     BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end,
@@ -108,7 +109,7 @@ pub(crate) struct AttemptError {
 /// A connection on which a request is under way, and what was read from it.
 pub(crate) struct Attempt {
     pub(crate) connection: Connection,
-    pub(crate) slot: Slot,
+    pub(crate) endpoint: EndpointId,
     cached: bool,
     /// Read and not yet consumed: from `start` on.
     buffer: Vec<u8>,
@@ -133,7 +134,7 @@ impl Attempt {
         let pooled = upstream
             .pool
             .borrow_mut()
-            .take(lease.slot(), lease.picked_at);
+            .take(lease.endpoint().figures.id, lease.picked_at);
         let cached = pooled.is_some();
         let mut connection = match pooled {
             Some(connection) => connection,
@@ -149,7 +150,7 @@ impl Attempt {
         let (buffer, start, bytes_received) = (buffers.take_body(), 0, 0);
         Ok(Attempt {
             connection,
-            slot: lease.slot(),
+            endpoint: lease.endpoint().figures.id,
             cached,
             buffer,
             start,

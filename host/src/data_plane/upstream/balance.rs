@@ -4,18 +4,21 @@
 //! (nginx: `ngx_http_upstream_get_round_robin_peer` on `peers->next`).
 
 use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::endpoint::{AfterFailure, Endpoint};
-use super::fleet::Fleet;
+use super::endpoint::{AfterFailure, Endpoint, Figures};
+use super::fleet::{Disablings, Fleet};
 use super::pool::Pool;
-use crate::config::model;
+use crate::config::model::{self, Address};
 use crate::data_plane::exchange::Exchange;
 use crate::data_plane::worker::Clock;
-use crate::plugin::{Balancer, Ending, ExchangeAtHand, Outcome, Pick, WorkerBalancer};
+use crate::plugin::{
+    Balancer, ConfigureError, Ending, ExchangeAtHand, Outcome, Pick, Plugin, WorkerBalancer,
+};
 
 /// An upstream as all workers share it.
 pub(crate) struct Upstream {
@@ -23,6 +26,7 @@ pub(crate) struct Upstream {
     primary: Group<Arc<Balancer>>,
     backup: Option<Group<Arc<Balancer>>>,
     leases: AtomicU64,
+    disablings: Disablings,
 }
 
 /// A fleet with the policy that balances it.
@@ -32,32 +36,42 @@ struct Group<B> {
 }
 
 impl Upstream {
-    /// Lays out the fleets; `balance` configures the policy for each.
+    /// Lays out the fleets; `balance` configures the policy for each. Endpoints whose address `previous` has too, the same
+    /// upstream under the configuration before, keep their figures.
     ///
     /// # Errors
     /// Whatever `balance` answers.
     pub(crate) fn new<E>(
         config: model::Upstream,
+        previous: Option<&Upstream>,
         mut balance: impl FnMut(Arc<Fleet>) -> Result<Balancer, E>,
     ) -> Result<Upstream, E> {
-        let fleet = |backup: bool| -> Vec<Endpoint> {
+        let mut known = previous.map(Upstream::figures).unwrap_or_default();
+        let mut fleet = |backup: bool| -> Vec<Endpoint> {
             let servers = config
                 .servers
                 .iter()
                 .filter(|server| server.backup == backup);
-            servers
-                .flat_map(|server| {
-                    server
-                        .addresses
-                        .iter()
-                        .map(|address| Endpoint::new(server, address.clone()))
+            let addresses = servers.flat_map(|server| {
+                server
+                    .addresses
+                    .iter()
+                    .map(move |address| (server, address))
+            });
+            addresses
+                .map(|(server, address)| {
+                    let figures = known.get_mut(address).and_then(Vec::pop);
+                    let figures = figures.unwrap_or_else(Figures::new);
+                    Endpoint::new(server, address.clone(), figures)
                 })
                 .collect()
         };
         let (primary, backup) = (fleet(false), fleet(true));
         let alone = primary.len() == 1 && backup.is_empty();
+        let disablings =
+            previous.map_or_else(Disablings::default, |previous| previous.disablings.clone());
         let mut group = |endpoints, alone| {
-            let fleet = Arc::new(Fleet::new(endpoints, alone));
+            let fleet = Arc::new(Fleet::new(endpoints, alone, disablings.clone()));
             let balancer = Arc::new(balance(fleet.clone())?);
             Ok(Group { fleet, balancer })
         };
@@ -72,7 +86,46 @@ impl Upstream {
             primary,
             backup,
             leases: AtomicU64::new(0),
+            disablings,
         })
+    }
+
+    /// By address; several where an address is listed several times, the last one first.
+    fn figures(&self) -> HashMap<Address, Vec<Arc<Figures>>> {
+        let mut figures = HashMap::<_, Vec<_>>::new();
+        for (endpoint, _) in self.endpoints() {
+            let of_address = figures.entry(endpoint.address.clone()).or_default();
+            of_address.insert(0, endpoint.figures.clone());
+        }
+        figures
+    }
+
+    /// All endpoints, and whether each is a backup.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, bool)> {
+        let primary = self.primary.fleet.endpoints().iter();
+        let backup = self.backup.iter().flat_map(|group| group.fleet.endpoints());
+        primary
+            .map(|endpoint| (endpoint, false))
+            .chain(backup.map(|endpoint| (endpoint, true)))
+    }
+
+    /// The policy of the primaries, and that of the backups if there are any.
+    pub(crate) fn balancers(&self) -> impl Iterator<Item = &Arc<Balancer>> {
+        let backup = self.backup.iter().map(|group| &group.balancer);
+        std::iter::once(&self.primary.balancer).chain(backup)
+    }
+
+    pub(crate) fn policy(&self) -> &Plugin {
+        self.primary.balancer.policy()
+    }
+
+    /// Has the policies take over what those of the upstream before know, where all workers share them.
+    ///
+    /// # Errors
+    /// See [`Balancer::inherit`].
+    pub(crate) fn inherit(&self, previous: &Upstream) -> Result<(), ConfigureError> {
+        let mut pairs = self.balancers().zip(previous.balancers());
+        pairs.try_for_each(|(now, before)| now.inherit(before))
     }
 
     /// How many attempts an exchange has: one for each endpoint that is not `down`, unless there is but one endpoint, or
@@ -95,19 +148,41 @@ pub(crate) struct WorkerUpstream {
     pub(crate) shared: Arc<Upstream>,
     primary: Group<RefCell<WorkerBalancer>>,
     backup: Option<Group<RefCell<WorkerBalancer>>>,
-    pub(crate) pool: RefCell<Pool>,
+    pub(crate) pool: Rc<RefCell<Pool>>,
 }
 
 impl WorkerUpstream {
-    pub(crate) fn attach(shared: Arc<Upstream>) -> WorkerUpstream {
-        let attach = |group: &Group<Arc<Balancer>>| Group {
-            fleet: group.fleet.clone(),
-            balancer: RefCell::new(group.balancer.attach()),
+    /// Goes on where `previous` is, the same upstream under the configuration before: with its idle connections, and with
+    /// what its policies know.
+    pub(crate) fn attach(
+        shared: Arc<Upstream>,
+        previous: Option<&WorkerUpstream>,
+    ) -> WorkerUpstream {
+        let attach = |group: &Group<Arc<Balancer>>, backup: bool| {
+            let previous = previous.and_then(|previous| previous.group(backup));
+            let mut previous = previous.map(|group| group.balancer.borrow_mut());
+            Group {
+                fleet: group.fleet.clone(),
+                balancer: RefCell::new(group.balancer.attach(previous.as_deref_mut())),
+            }
         };
-        let pool = RefCell::new(Pool::new(&shared.config));
+        let primary = attach(&shared.primary, false);
+        let backup = shared.backup.as_ref().map(|group| attach(group, true));
+        let pool = match previous {
+            Some(previous) => {
+                let ids: HashSet<_> = shared
+                    .endpoints()
+                    .map(|(endpoint, _)| endpoint.figures.id)
+                    .collect();
+                let mut pool = previous.pool.borrow_mut();
+                pool.reconfigure(&shared.config, |id| ids.contains(&id));
+                previous.pool.clone()
+            }
+            None => Rc::new(RefCell::new(Pool::new(&shared.config))),
+        };
         WorkerUpstream {
-            primary: attach(&shared.primary),
-            backup: shared.backup.as_ref().map(attach),
+            primary,
+            backup,
             pool,
             shared,
         }
@@ -117,11 +192,16 @@ impl WorkerUpstream {
         &self.shared.config.name
     }
 
-    fn group(&self, backup: bool) -> &Group<RefCell<WorkerBalancer>> {
-        match &self.backup {
-            Some(group) if backup => group,
-            _ => &self.primary,
+    fn group(&self, backup: bool) -> Option<&Group<RefCell<WorkerBalancer>>> {
+        match backup {
+            false => Some(&self.primary),
+            true => self.backup.as_ref(),
         }
+    }
+
+    /// The group in which a turn or a lease is: it is there.
+    fn group_of(&self, backup: bool) -> &Group<RefCell<WorkerBalancer>> {
+        self.group(backup).unwrap_or(&self.primary)
     }
 
     /// Picks an endpoint for the next attempt of an exchange and takes a lease on it.
@@ -139,17 +219,17 @@ impl WorkerUpstream {
             let picked_at = Instant::now();
             let now = clock.seconds_at(picked_at);
             if !self
-                .group(turn.in_backup())
+                .group_of(turn.in_backup())
                 .fleet
                 .has_candidate(&turn.tried(), now)
             {
                 if turn.in_backup() || self.backup.is_none() {
                     return Err(NoEndpoint);
                 }
-                turn.begin(self.group(true).fleet.clone(), true);
+                turn.begin(self.group_of(true).fleet.clone(), true);
                 continue;
             }
-            let group = self.group(turn.in_backup());
+            let group = self.group_of(turn.in_backup());
             if attempt == 0 && !turn.has_begun() {
                 turn.begin(group.fleet.clone(), false);
             }
@@ -209,12 +289,10 @@ pub(crate) struct Lease {
 
 impl Lease {
     pub(crate) fn endpoint(&self) -> &Endpoint {
-        self.upstream.group(self.backup).fleet.endpoint(self.index)
-    }
-
-    /// Tells the pool which fleet's endpoint this is.
-    pub(crate) fn slot(&self) -> (bool, u32) {
-        (self.backup, self.index)
+        self.upstream
+            .group_of(self.backup)
+            .fleet
+            .endpoint(self.index)
     }
 
     /// Ends the attempt, unless it has ended.
@@ -238,7 +316,7 @@ impl Lease {
         timings: Timings,
         clock: Option<&Clock>,
     ) -> AfterFailure {
-        let group = self.upstream.group(self.backup);
+        let group = self.upstream.group_of(self.backup);
         let mut after = AfterFailure::StaysInRotation;
         match (ending, clock) {
             (Ending::Failed, Some(clock)) => {

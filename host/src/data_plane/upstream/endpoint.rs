@@ -1,10 +1,14 @@
 //! One address that requests may be sent to, with what all workers know of it: load, failures, latency.
 //!
+//! What the configuration says of an endpoint is fixed; its [`Figures`] outlive that configuration, and are shared by all
+//! who know the address in one upstream: attempts that began under an older configuration still count.
+//!
 //! The accounting is nginx's (`ngx_http_upstream_free_round_robin_peer_locked`), whole seconds and all: failures add up
 //! as long as they lie no further apart than `fail_timeout`, a disabled endpoint is probed by one request once that time has
 //! passed, and a success forgives only if the endpoint was picked for such a probe. Plain atomics: a moment's disagreement
 //! between workers costs at most one request more or less to a failing endpoint.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -15,7 +19,6 @@ pub(crate) type Seconds = u64;
 
 /// An endpoint: what the configuration says of it, and its live figures.
 #[derive(Debug)]
-#[repr(align(64))] // its own cache lines: workers update the figures of different endpoints at the same time
 pub(crate) struct Endpoint {
     pub(crate) address: Address,
     /// As logs and policies show it: `192.0.2.1:80`, `unix:/run/app.sock`.
@@ -29,6 +32,15 @@ pub(crate) struct Endpoint {
     /// 0 is unlimited.
     pub(crate) max_conns: u32,
     pub(crate) down: bool,
+    pub(crate) figures: Arc<Figures>,
+}
+
+/// What all workers know of an endpoint at this moment.
+#[derive(Debug)]
+#[repr(align(64))] // cache lines of its own: workers update the figures of different endpoints at the same time
+pub(crate) struct Figures {
+    /// Names the endpoint in the process, through all configurations.
+    pub(crate) id: EndpointId,
     in_flight: AtomicU32,
     fails: AtomicU32,
     /// When it last failed.
@@ -36,6 +48,24 @@ pub(crate) struct Endpoint {
     /// When it last failed or was last picked for a probe.
     checked: AtomicU64,
     latency_us: AtomicU32,
+}
+
+/// An endpoint of an upstream, whatever its place in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct EndpointId(u64);
+
+impl Figures {
+    pub(crate) fn new() -> Arc<Figures> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Figures {
+            id: EndpointId(LAST.fetch_add(1, Relaxed)),
+            in_flight: AtomicU32::new(0),
+            fails: AtomicU32::new(0),
+            accessed: AtomicU64::new(0),
+            checked: AtomicU64::new(0),
+            latency_us: AtomicU32::new(0),
+        })
+    }
 }
 
 /// Why an endpoint that was a candidate a moment ago cannot be had: another worker was first.
@@ -51,7 +81,11 @@ pub(crate) enum AfterFailure {
 }
 
 impl Endpoint {
-    pub(crate) fn new(server: &crate::config::model::UpstreamServer, address: Address) -> Endpoint {
+    pub(crate) fn new(
+        server: &crate::config::model::UpstreamServer,
+        address: Address,
+        figures: Arc<Figures>,
+    ) -> Endpoint {
         let name = match &address {
             Address::Tcp(address) => address.to_string(),
             Address::Unix(path) => format!("unix:{}", path.display()),
@@ -66,22 +100,23 @@ impl Endpoint {
             fail_timeout: server.fail_timeout.as_secs(),
             max_conns: server.max_conns,
             down: server.down,
-            in_flight: AtomicU32::new(0),
-            fails: AtomicU32::new(0),
-            accessed: AtomicU64::new(0),
-            checked: AtomicU64::new(0),
-            latency_us: AtomicU32::new(0),
+            figures,
         }
     }
 
     /// Attempts in progress, in all workers.
     pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.figures.in_flight.load(Relaxed)
+    }
+
+    /// Failures that are held against it.
+    pub(crate) fn fails(&self) -> u32 {
+        self.figures.fails.load(Relaxed)
     }
 
     /// Mean time to the response header of successful attempts, in microseconds; 0 until there was one.
     pub(crate) fn latency_us(&self) -> u32 {
-        self.latency_us.load(Relaxed)
+        self.figures.latency_us.load(Relaxed)
     }
 
     /// Whether an attempt may start now, `down` aside.
@@ -92,12 +127,13 @@ impl Endpoint {
 
     /// True while its failures keep it out, until `fail_timeout` has passed.
     fn is_disabled(&self, now: Seconds) -> bool {
-        self.has_failed_out() && now.saturating_sub(self.checked.load(Relaxed)) <= self.fail_timeout
+        self.has_failed_out()
+            && now.saturating_sub(self.figures.checked.load(Relaxed)) <= self.fail_timeout
     }
 
     /// True from the failure that disables it until a probe succeeds.
     pub(crate) fn has_failed_out(&self) -> bool {
-        self.max_fails > 0 && self.fails.load(Relaxed) >= self.max_fails
+        self.max_fails > 0 && self.figures.fails.load(Relaxed) >= self.max_fails
     }
 
     /// Begins an attempt. The caller ends it with exactly one of [`Endpoint::failed`] and [`Endpoint::served`].
@@ -105,19 +141,20 @@ impl Endpoint {
     /// # Errors
     /// [`Taken`] where the last free connection, or the one probe, went to another worker.
     pub(crate) fn acquire(&self, now: Seconds) -> Result<(), Taken> {
-        let before = self.in_flight.fetch_add(1, Relaxed);
+        let before = self.figures.in_flight.fetch_add(1, Relaxed);
         if self.max_conns > 0 && before >= self.max_conns {
-            self.in_flight.fetch_sub(1, Relaxed);
+            self.figures.in_flight.fetch_sub(1, Relaxed);
             return Err(Taken);
         }
-        let checked = self.checked.load(Relaxed);
+        let checked = self.figures.checked.load(Relaxed);
         if now.saturating_sub(checked) > self.fail_timeout {
             let first = self
+                .figures
                 .checked
                 .compare_exchange(checked, now, Relaxed, Relaxed)
                 .is_ok();
             if !first && self.has_failed_out() {
-                self.in_flight.fetch_sub(1, Relaxed);
+                self.figures.in_flight.fetch_sub(1, Relaxed);
                 return Err(Taken);
             }
         }
@@ -126,14 +163,14 @@ impl Endpoint {
 
     /// Ends an attempt that counts against it. `alone`: there is no other endpoint, and nothing is held against this one.
     pub(crate) fn failed(&self, now: Seconds, alone: bool) -> AfterFailure {
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.figures.in_flight.fetch_sub(1, Relaxed);
         if alone {
-            self.fails.store(0, Relaxed);
+            self.figures.fails.store(0, Relaxed);
             return AfterFailure::StaysInRotation;
         }
-        let fails = self.fails.fetch_add(1, Relaxed) + 1;
-        self.accessed.store(now, Relaxed);
-        self.checked.store(now, Relaxed);
+        let fails = self.figures.fails.fetch_add(1, Relaxed) + 1;
+        self.figures.accessed.store(now, Relaxed);
+        self.figures.checked.store(now, Relaxed);
         if self.max_fails > 0 && fails >= self.max_fails {
             AfterFailure::Disabled
         } else {
@@ -143,10 +180,11 @@ impl Endpoint {
 
     /// Ends an attempt that does not count against it. True if that put it back into rotation.
     pub(crate) fn served(&self) -> bool {
-        self.in_flight.fetch_sub(1, Relaxed);
-        if self.accessed.load(Relaxed) < self.checked.load(Relaxed) && self.fails.load(Relaxed) > 0
+        self.figures.in_flight.fetch_sub(1, Relaxed);
+        if self.figures.accessed.load(Relaxed) < self.figures.checked.load(Relaxed)
+            && self.figures.fails.load(Relaxed) > 0
         {
-            return self.fails.swap(0, Relaxed) >= self.max_fails;
+            return self.figures.fails.swap(0, Relaxed) >= self.max_fails;
         }
         false
     }
@@ -156,13 +194,13 @@ impl Endpoint {
         let latency = u32::try_from(latency.as_micros())
             .unwrap_or(u32::MAX)
             .max(1);
-        let mean = self.latency_us.load(Relaxed);
+        let mean = self.figures.latency_us.load(Relaxed);
         let mean = if mean == 0 {
             latency
         } else {
             ((u64::from(mean) * 19 + u64::from(latency)) / 20) as u32
         };
-        self.latency_us.store(mean.max(1), Relaxed);
+        self.figures.latency_us.store(mean.max(1), Relaxed);
     }
 }
 
@@ -184,7 +222,11 @@ mod tests {
             route: String::new(),
             place: Default::default(),
         };
-        Endpoint::new(&server, Address::Tcp(([192, 0, 2, 1], 80).into()))
+        Endpoint::new(
+            &server,
+            Address::Tcp(([192, 0, 2, 1], 80).into()),
+            Figures::new(),
+        )
     }
 
     fn fail(endpoint: &Endpoint, now: Seconds) -> AfterFailure {

@@ -1,6 +1,10 @@
 //! The endpoints that one policy instance balances: an upstream's primaries, or its backups.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use super::endpoint::{AfterFailure, Endpoint, Seconds};
 use crate::plugin;
@@ -14,9 +18,16 @@ pub(crate) struct Fleet {
     /// A bit for each endpoint that may be out of rotation: it failed out, or has `max_conns`. All others are candidates
     /// without a look at their figures, which is what keeps a pick cheap among a thousand.
     suspects: Vec<AtomicU64>,
+    disablings: Disablings,
+    /// How many of them the suspects account for.
+    seen: AtomicU64,
     /// The only endpoint of its upstream: nothing is ever held against it.
     alone: bool,
 }
+
+/// Counts the failures that disabled an endpoint of an upstream, whichever configuration the attempt belonged to: how the
+/// fleet in force learns of failures in those before it.
+pub(crate) type Disablings = Arc<AtomicU64>;
 
 /// A set of endpoint indexes.
 #[derive(Debug, Default, Clone)]
@@ -41,7 +52,7 @@ impl IndexSet {
 }
 
 impl Fleet {
-    pub(crate) fn new(endpoints: Vec<Endpoint>, alone: bool) -> Fleet {
+    pub(crate) fn new(endpoints: Vec<Endpoint>, alone: bool, disablings: Disablings) -> Fleet {
         let words = endpoints.len().div_ceil(64);
         let (mut members, mut suspects) = (vec![0; words], vec![0; words]);
         for (index, endpoint) in endpoints.iter().enumerate() {
@@ -52,8 +63,14 @@ impl Fleet {
             endpoints,
             members,
             suspects: suspects.into_iter().map(AtomicU64::new).collect(),
+            disablings,
+            seen: AtomicU64::new(u64::MAX), // looks at once: the figures may be older than the fleet
             alone,
         }
+    }
+
+    pub(crate) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 
     pub(crate) fn endpoint(&self, index: u32) -> &Endpoint {
@@ -71,6 +88,10 @@ impl Fleet {
         let Some(&members) = self.members.get(word) else {
             return 0;
         };
+        let disablings = self.disablings.load(Acquire);
+        if disablings != self.seen.load(Relaxed) {
+            self.look_for_suspects(disablings);
+        }
         // The only endpoint may be asked again, where a failure gave the try back.
         let tried = if self.alone { 0 } else { tried.word(word) };
         let mut candidates = members & !tried;
@@ -85,6 +106,16 @@ impl Fleet {
         candidates
     }
 
+    #[cold]
+    fn look_for_suspects(&self, disablings: u64) {
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            if endpoint.has_failed_out() {
+                self.suspects[index / 64].fetch_or(1 << (index % 64), Relaxed);
+            }
+        }
+        self.seen.store(disablings, Relaxed);
+    }
+
     pub(crate) fn has_candidate(&self, tried: &IndexSet, now: Seconds) -> bool {
         (0..self.members.len() as u32).any(|word| self.candidates(word, tried, now) != 0)
     }
@@ -94,6 +125,7 @@ impl Fleet {
         let after = self.endpoint(index).failed(now, self.alone);
         if after == AfterFailure::Disabled {
             self.suspects[index as usize / 64].fetch_or(1 << (index % 64), Relaxed);
+            self.disablings.fetch_add(1, Release);
         }
         after
     }

@@ -11,6 +11,7 @@ mod retry; // when the next endpoint is asked
 
 pub(crate) use attempt::{Attempt, AttemptError, BodyFailure, Errno, Failure, Limits, Upload};
 pub(crate) use balance::{Lease, Timings, Upstream, WorkerUpstream};
-pub(crate) use pool::{Connection, Slot};
+pub(crate) use endpoint::EndpointId;
+pub(crate) use pool::Connection;
 pub(crate) use retry::Retry;
 pub(crate) use turn::Turn;

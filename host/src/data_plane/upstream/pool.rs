@@ -6,11 +6,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::endpoint::EndpointId;
 use crate::config::model;
 use crate::data_plane::stream::{Alarm, Reader, Writer};
-
-/// Which endpoint a connection leads to: whether among the backups, and its index there.
-pub(crate) type Slot = (bool, u32);
 
 /// A connection to an endpoint.
 pub(crate) struct Connection {
@@ -34,7 +32,7 @@ impl Connection {
     }
 }
 
-/// The idle connections of one upstream in one worker.
+/// The idle connections of one upstream in one worker. Stays through changes of the upstream's configuration.
 pub(crate) struct Pool {
     /// Most recently used last.
     idle: VecDeque<Idle>,
@@ -45,7 +43,7 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
-    slot: Slot,
+    endpoint: EndpointId,
     since: Instant,
     connection: Connection,
 }
@@ -61,10 +59,29 @@ impl Pool {
         }
     }
 
+    /// Goes on under another configuration of the upstream: closes connections to endpoints that it does not have.
+    pub(crate) fn reconfigure(
+        &mut self,
+        config: &model::Upstream,
+        is_endpoint: impl Fn(EndpointId) -> bool,
+    ) {
+        self.capacity = config.keepalive;
+        self.max_requests = config.keepalive_requests;
+        self.max_age = config.keepalive_time;
+        self.timeout = config.keepalive_timeout;
+        self.idle.retain(|idle| is_endpoint(idle.endpoint));
+        while self.idle.len() > self.capacity {
+            self.idle.pop_front();
+        }
+    }
+
     /// The most recently used connection to an endpoint that is still alive.
-    pub(crate) fn take(&mut self, slot: Slot, now: Instant) -> Option<Connection> {
+    pub(crate) fn take(&mut self, endpoint: EndpointId, now: Instant) -> Option<Connection> {
         loop {
-            let last = self.idle.iter().rposition(|idle| idle.slot == slot)?;
+            let last = self
+                .idle
+                .iter()
+                .rposition(|idle| idle.endpoint == endpoint)?;
             let idle = self.idle.remove(last)?;
             let fresh = now.saturating_duration_since(idle.since) <= self.timeout;
             if fresh && idle.connection.reader.is_silent() {
@@ -74,7 +91,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange ended cleanly, unless it has served its time; the oldest makes room.
-    pub(crate) fn put(&mut self, slot: Slot, connection: Connection, now: Instant) {
+    pub(crate) fn put(&mut self, endpoint: EndpointId, connection: Connection, now: Instant) {
         let worn =
             connection.requests >= self.max_requests || now - connection.opened > self.max_age;
         if self.capacity == 0 || worn {
@@ -84,7 +101,7 @@ impl Pool {
             self.idle.pop_front();
         }
         self.idle.push_back(Idle {
-            slot,
+            endpoint,
             since: now,
             connection,
         });

@@ -149,7 +149,7 @@ pub(super) fn with_fallback(policy: &Plugin, fallback: Plugin) -> Arc<Balancer> 
 
 pub(super) fn configured(policy: &Plugin, settings: &Value, fallback: Plugin) -> Arc<Balancer> {
     let fleet = Arc::new(Endpoints(3));
-    Arc::new(Balancer::new(policy.clone(), settings, fallback, fleet).unwrap())
+    Arc::new(Balancer::new(policy.clone(), settings, fallback, fleet, 1, 1).unwrap())
 }
 
 /// What the worker picks for a fresh exchange in which all three endpoints are candidates.

@@ -1,0 +1,219 @@
+//! The workers: started, told what to do, and started again should one die.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+
+use super::sockets::Sockets;
+use crate::access_log::AccessLogs;
+use crate::data_plane::worker::{self, Change, Order, Process, Snapshot};
+
+/// The worker threads of the process.
+pub(super) struct Crew {
+    workers: RefCell<Vec<Hand>>,
+    logs: Arc<AccessLogs>,
+    ended: UnboundedSender<End>,
+    figures: CrewFigures,
+}
+
+/// What is known of the workers, for whoever wants to look at it.
+#[derive(Clone)]
+pub(super) struct CrewFigures {
+    pub(super) workers: usize,
+    process: Arc<Process>,
+    restarts: Arc<AtomicU64>,
+    ending: Arc<AtomicBool>,
+}
+
+impl CrewFigures {
+    /// Downstream connections.
+    pub(super) fn connections(&self) -> usize {
+        self.process.connections.load(Relaxed)
+    }
+
+    /// Downstream connections since the start.
+    pub(super) fn accepted(&self) -> u64 {
+        self.process.accepted.load(Relaxed)
+    }
+
+    /// How many workers have died and were replaced.
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts.load(Relaxed)
+    }
+
+    /// Whether the workers were told to drain or to stop.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Relaxed)
+    }
+}
+
+/// One of them.
+struct Hand {
+    orders: UnboundedSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+/// A worker has ended: which one, and whether it was meant to.
+pub(super) struct End {
+    worker: usize,
+    pub(super) unasked: bool,
+}
+
+impl Crew {
+    /// Starts the workers; what comes back tells of those that ended.
+    ///
+    /// # Errors
+    /// Where threads or descriptors have run out.
+    pub(super) fn start(
+        snapshot: &Arc<Snapshot>,
+        sockets: &Sockets,
+        process: Arc<Process>,
+        logs: Arc<AccessLogs>,
+    ) -> anyhow::Result<(Rc<Crew>, UnboundedReceiver<End>)> {
+        let (ended, ends) = unbounded_channel();
+        let crew = Crew {
+            workers: RefCell::default(),
+            logs,
+            ended,
+            figures: CrewFigures {
+                workers: snapshot.config.server.workers,
+                process,
+                restarts: Arc::default(),
+                ending: Arc::default(),
+            },
+        };
+        for index in 0..crew.figures.workers {
+            let hand = crew.hire(index, snapshot, sockets)?;
+            crew.workers.borrow_mut().push(hand);
+        }
+        Ok((Rc::new(crew), ends))
+    }
+
+    fn hire(
+        &self,
+        index: usize,
+        snapshot: &Arc<Snapshot>,
+        sockets: &Sockets,
+    ) -> anyhow::Result<Hand> {
+        let (orders, received) = unbounded_channel();
+        let (snapshot, process) = (snapshot.clone(), self.figures.process.clone());
+        let (logs, sockets) = (
+            self.logs.buffers(),
+            sockets.of_worker(index, self.figures.workers)?,
+        );
+        let ended = self.ended.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                // Says so however the thread ends, by a panic too.
+                let mut end = Farewell {
+                    index,
+                    ended,
+                    unasked: true,
+                };
+                match worker::run(snapshot, process, logs, sockets, received) {
+                    Ok(()) => end.unasked = false,
+                    Err(error) => tracing::error!("a worker cannot run: {error}"),
+                }
+            })?;
+        Ok(Hand { orders, thread })
+    }
+
+    pub(super) fn figures(&self) -> &CrewFigures {
+        &self.figures
+    }
+
+    /// The bound on downstream connections, of all workers together.
+    pub(super) fn bound_connections(&self, max_connections: usize) {
+        let bound = &self.figures.process.max_connections;
+        bound.store(max_connections, Relaxed);
+    }
+
+    /// Has every worker serve a snapshot, and waits until all do. `opened`: sockets of listeners that are new in it.
+    pub(super) async fn serve(&self, snapshot: &Arc<Snapshot>, opened: &Sockets) {
+        let (done, mut all_done) = channel(1);
+        for (index, hand) in self.workers.borrow().iter().enumerate() {
+            let opened = opened
+                .of_worker(index, self.figures.workers)
+                .unwrap_or_else(|error| {
+                    tracing::error!("a worker cannot accept on new listeners: {error}");
+                    Vec::new()
+                });
+            // A worker that has died is replaced by one that serves the new snapshot anyway.
+            let _ = hand.orders.send(Order::Serve(Change {
+                snapshot: snapshot.clone(),
+                opened,
+                done: done.clone(),
+            }));
+        }
+        drop(done);
+        // Nothing is ever sent: it ends when the last worker has dropped its sender.
+        let _: Option<()> = all_done.recv().await;
+    }
+
+    pub(super) fn drain(&self) {
+        self.figures.ending.store(true, Relaxed);
+        self.tell(|| Order::Drain);
+    }
+
+    pub(super) fn stop(&self) {
+        self.figures.ending.store(true, Relaxed);
+        self.tell(|| Order::Stop);
+    }
+
+    fn tell(&self, order: impl Fn() -> Order) {
+        for hand in &*self.workers.borrow() {
+            // A worker that has ended needs no order.
+            let _ = hand.orders.send(order());
+        }
+    }
+
+    /// Takes note of a worker's end; replaces it if it was not meant to end. True once nobody is left.
+    pub(super) fn ended(&self, end: &End, snapshot: &Arc<Snapshot>, sockets: &Sockets) -> bool {
+        if end.unasked && !self.figures.is_ending() {
+            self.figures.restarts.fetch_add(1, Relaxed);
+            tracing::error!("worker {} has died and is replaced", end.worker);
+            match self.hire(end.worker, snapshot, sockets) {
+                Ok(hand) => {
+                    let old = std::mem::replace(&mut self.workers.borrow_mut()[end.worker], hand);
+                    // It has said farewell; its panic, if any, is in the log.
+                    let _ = old.thread.join();
+                    return false;
+                }
+                Err(error) => tracing::error!("a worker cannot be replaced: {error:#}"),
+            }
+        }
+        self.workers
+            .borrow()
+            .iter()
+            .all(|hand| hand.orders.is_closed())
+    }
+
+    /// Waits for the threads to end. True if all of them ended well.
+    pub(super) fn join(&self) -> bool {
+        let hands = self.workers.take();
+        hands
+            .into_iter()
+            .fold(true, |well, hand| hand.thread.join().is_ok() && well)
+    }
+}
+
+struct Farewell {
+    index: usize,
+    ended: UnboundedSender<End>,
+    unasked: bool,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // The receiver is there as long as the process is.
+        let _ = self.ended.send(End {
+            worker: self.index,
+            unasked: self.unasked,
+        });
+    }
+}

@@ -1,0 +1,38 @@
+//! How many connections there may be: each may need one to an upstream besides its own.
+
+use crate::config::model::Config;
+
+/// Descriptors for other things than connections: listeners, logs, event loops, the admin api, the odd file.
+const RESERVED_DESCRIPTORS: u64 = 32;
+/// What one worker's event loop needs besides.
+const WORKER_DESCRIPTORS: u64 = 6;
+/// A listener's socket: the worker's, and the one that the process keeps.
+const LISTENER_DESCRIPTORS: u64 = 2;
+
+/// How many clients can be served at once: each may need a connection to an upstream besides its own.
+pub(super) fn connection_bound(config: &Config) -> anyhow::Result<usize> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // The soft limit is for programs that use select(); where raising it is refused, it holds.
+    let descriptors = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let descriptors = descriptors.unwrap_or(1 << 20);
+    let workers = config.server.workers as u64;
+    let listeners = LISTENER_DESCRIPTORS * config.listeners.len() as u64;
+    let needed = RESERVED_DESCRIPTORS + workers * (WORKER_DESCRIPTORS + listeners);
+    anyhow::ensure!(
+        descriptors >= needed + 2,
+        "{descriptors} open files are too few for {workers} workers, which need {needed}: raise `ulimit -n` or lower `workers`",
+    );
+    let bound = usize::try_from((descriptors - needed) / 2).unwrap_or(usize::MAX);
+    Ok(config
+        .server
+        .max_connections
+        .map_or(bound, |wanted| wanted.min(bound)))
+}

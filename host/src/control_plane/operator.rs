@@ -1,0 +1,415 @@
+//! Changes what is served while it is served: reloads, plugins, servers. One change after the other, each whole or not at all.
+//!
+//! All ways to change something end in the same place, [`Operator::publish`]: a snapshot is built off the data path, sockets
+//! are bound, state is handed over, and then every worker changes over between two requests.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+
+use super::assemble::{Parts, assemble, hand_over};
+use super::connection_bound;
+use super::crew::Crew;
+use super::error_log::ErrorLogs;
+use super::inherited::Inherited;
+use super::servers::{self, ServerChange};
+use super::shelf::{LoadError, Shelf};
+use super::sockets::Sockets;
+use super::watch::Watcher;
+use crate::access_log::AccessLogs;
+use crate::config::model::Config;
+use crate::config::problem::Problem;
+use crate::data_plane::worker::Snapshot;
+
+/// A change that somebody asks for.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// Read the configuration again.
+    Reload,
+    /// Put a version of a plugin in force.
+    Load { name: String, component: Vec<u8> },
+    /// The same, with what the plugin's file holds now; nobody asked, and nobody waits.
+    FileChanged { name: String },
+    /// Return to the version before.
+    RollBack { name: String },
+    /// Plugins were put into quarantine: return to the versions before.
+    Quarantine,
+    /// Change an upstream's servers until the next reload.
+    Servers {
+        upstream: String,
+        change: ServerChange,
+    },
+}
+
+/// What came of it.
+pub(super) type Outcome = Result<Changed, Refusal>;
+
+/// It is served.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changed {
+    pub(super) generation: u64,
+    /// What the configuration says and this process cannot do.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("the configuration has no {0}")]
+    Unknown(String),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{}", problems.first().map_or_else(String::new, |first| first.message.clone()))]
+    Problems { problems: Vec<Problem> },
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<Vec<Problem>> for Refusal {
+    fn from(problems: Vec<Problem>) -> Refusal {
+        Refusal::Problems { problems }
+    }
+}
+
+/// What is in force, for whoever wants to look at it.
+pub(super) struct Published {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) shelf: Shelf,
+    pub(super) addresses: Vec<String>,
+    pub(super) reloads: Reloads,
+}
+
+/// How reloads went so far.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Reloads {
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
+    pub(super) last_error: Option<String>,
+}
+
+/// Makes changes. Lives on the control plane's thread.
+pub(super) struct Operator {
+    pub(super) file: PathBuf,
+    pub(super) crew: Rc<Crew>,
+    pub(super) logs: Arc<AccessLogs>,
+    pub(super) error_log: Rc<ErrorLogs>,
+    pub(super) sockets: Rc<std::cell::RefCell<Sockets>>,
+    pub(super) published: Arc<ArcSwap<Published>>,
+    pub(super) watcher: Watcher,
+}
+
+/// A wish, and where its outcome is awaited.
+pub(super) type Asked = (Wish, Option<oneshot::Sender<Outcome>>);
+
+impl Operator {
+    /// Fulfils wishes, in the order in which they come.
+    pub(super) async fn run(mut self, mut wishes: mpsc::UnboundedReceiver<Asked>) {
+        while let Some((wish, asker)) = wishes.recv().await {
+            // Drains and stops are not the operator's; but nothing is changed any more once they have begun.
+            let outcome = match self.crew.figures().is_ending() {
+                true => Err(Refusal::Conflict("the process is about to end".to_owned())),
+                false => self.fulfil(wish).await,
+            };
+            if let Some(asker) = asker {
+                // Whoever asked may have gone meanwhile.
+                let _ = asker.send(outcome);
+            }
+        }
+    }
+
+    async fn fulfil(&mut self, wish: Wish) -> Outcome {
+        match wish {
+            Wish::Reload => self.reload().await,
+            Wish::Load { name, component } => self.load(&name, Some(component)).await,
+            Wish::FileChanged { name } => self.file_changed(&name).await,
+            Wish::RollBack { name } => self.roll_back(&name).await,
+            Wish::Quarantine => {
+                self.leave_quarantine().await;
+                Ok(Changed::default())
+            }
+            Wish::Servers { upstream, change } => self.change_servers(&upstream, &change).await,
+        }
+    }
+
+    async fn reload(&mut self) -> Outcome {
+        let began = Instant::now();
+        let file = self.file.clone();
+        let present = self.published.load_full();
+        let shelf = present.shelf.clone();
+        let built = aside(move || -> Result<(Config, Shelf), Refusal> {
+            let config = crate::config::load(&file)?;
+            let shelf = shelf.for_config(&config)?;
+            Ok((config, shelf))
+        });
+        let outcome = async {
+            let (config, shelf) = built.await?;
+            let warnings = self.cannot_change(&config);
+            let generation = self.publish(config, shelf).await?;
+            Ok(Changed {
+                generation,
+                warnings,
+            })
+        };
+        let outcome: Outcome = outcome.await;
+        let mut reloads = present.reloads.clone();
+        match &outcome {
+            Ok(changed) => {
+                reloads.succeeded += 1;
+                let took = began.elapsed();
+                tracing::info!("reloaded: generation {} ({took:.0?})", changed.generation);
+                for warning in &changed.warnings {
+                    tracing::warn!("{warning}");
+                }
+            }
+            Err(refusal) => {
+                reloads.failed += 1;
+                reloads.last_error = Some(refusal.to_string());
+                tracing::error!("reload refused, the configuration stays as it was: {refusal}");
+                if let Refusal::Problems { problems } = refusal {
+                    problems
+                        .iter()
+                        .for_each(|problem| tracing::error!("{problem}"));
+                }
+            }
+        }
+        self.republish(|published| published.reloads = reloads);
+        outcome
+    }
+
+    /// What a configuration says that only a new process can do.
+    fn cannot_change(&self, config: &Config) -> Vec<String> {
+        let present = self.published.load();
+        let before = &present.snapshot.config;
+        let changed = [
+            (
+                "workers",
+                config.server.workers != self.crew.figures().workers,
+            ),
+            (
+                "error_log",
+                config.server.error_log.path != before.server.error_log.path,
+            ),
+            (
+                "plugin_cache",
+                config.server.plugin_cache != before.server.plugin_cache,
+            ),
+            ("[admin]", config.admin != before.admin),
+        ];
+        let changed = changed.into_iter().filter(|(_, changed)| *changed);
+        changed
+            .map(|(key, _)| format!("`{key}` has changed, which takes effect with `waypost upgrade` or at the next start"))
+            .collect()
+    }
+
+    /// Puts a version of a plugin in force: the component given, or what its file holds.
+    async fn load(&mut self, name: &str, component: Option<Vec<u8>>) -> Outcome {
+        let began = Instant::now();
+        let present = self.published.load_full();
+        let (shelf, owned) = (present.shelf.clone(), name.to_owned());
+        let built = aside(move || shelf.with_version(&owned, component.as_deref())).await;
+        let outcome = match built {
+            Ok(shelf) => self.publish(present.snapshot.config.clone(), shelf).await,
+            Err(LoadError::Unknown) => return Err(Refusal::Unknown(format!("plugin `{name}`"))),
+            Err(error @ LoadError::Stock) => {
+                return Err(Refusal::Conflict(format!(
+                    "`{name}` cannot be loaded: {error}"
+                )));
+            }
+            Err(error) => Err(Refusal::Failed(error.to_string())),
+        };
+        match outcome {
+            Ok(generation) => {
+                let (version, hash) = match self.published.load().shelf.get(name) {
+                    Some(entry) => (entry.current.version(), entry.current.hash().to_string()),
+                    None => Default::default(),
+                };
+                let took = began.elapsed();
+                tracing::info!(
+                    plugin = name,
+                    version,
+                    hash,
+                    "plugin `{name}` version {version} serves ({took:.0?})"
+                );
+                Ok(Changed {
+                    generation,
+                    ..Changed::default()
+                })
+            }
+            Err(refusal) => {
+                tracing::error!(
+                    plugin = name,
+                    "plugin `{name}` not loaded, the version before goes on: {refusal}"
+                );
+                self.republish(|published| published.shelf.note_error(name, &refusal.to_string()));
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn file_changed(&mut self, name: &str) -> Outcome {
+        let (shelf, owned) = (self.published.load().shelf.clone(), name.to_owned());
+        if !aside(move || shelf.has_changed(&owned)).await {
+            return Ok(Changed::default());
+        }
+        let outcome = self.load(name, None).await;
+        self.republish(|published| published.shelf.note_file(name));
+        outcome
+    }
+
+    async fn roll_back(&mut self, name: &str) -> Outcome {
+        let present = self.published.load_full();
+        let Some(entry) = present.shelf.get(name) else {
+            return Err(Refusal::Unknown(format!("plugin `{name}`")));
+        };
+        let Some(shelf) = present.shelf.rolled_back(name) else {
+            let why = match &entry.previous {
+                Some(_) => "the version before is quarantined",
+                None => "there is no version before",
+            };
+            return Err(Refusal::Conflict(format!(
+                "`{name}` cannot be rolled back: {why}"
+            )));
+        };
+        let generation = self.publish(present.snapshot.config.clone(), shelf).await?;
+        let (from, to) = (
+            entry.current.version(),
+            entry.version_before().map_or(0, |plugin| plugin.version()),
+        );
+        tracing::warn!(
+            plugin = name,
+            "plugin `{name}` rolled back from version {from} to {to}"
+        );
+        Ok(Changed {
+            generation,
+            ..Changed::default()
+        })
+    }
+
+    /// Returns to the version before where the present one is in quarantine. Where there is none, the fallback stays.
+    async fn leave_quarantine(&mut self) {
+        let present = self.published.load_full();
+        let quarantined = present
+            .shelf
+            .entries()
+            .filter(|(_, entry)| entry.current.is_quarantined());
+        for (name, entry) in quarantined {
+            if entry.version_before().is_none() {
+                tracing::error!(
+                    plugin = name,
+                    "plugin `{name}` has no version to return to: its fallback serves until another one is loaded"
+                );
+            } else if let Err(refusal) = self.roll_back(name).await {
+                tracing::error!(
+                    plugin = name,
+                    "plugin `{name}` cannot return to the version before, its fallback serves: {refusal}"
+                );
+            }
+        }
+    }
+
+    async fn change_servers(&mut self, upstream: &str, change: &ServerChange) -> Outcome {
+        let present = self.published.load_full();
+        let mut config = present.snapshot.config.clone();
+        let group = config
+            .upstreams
+            .iter_mut()
+            .find(|group| group.name == upstream);
+        let Some(group) = group else {
+            return Err(Refusal::Unknown(format!("upstream `{upstream}`")));
+        };
+        let said = servers::apply(group, change)?;
+        let generation = self.publish(config, present.shelf.clone()).await?;
+        tracing::info!("upstream `{upstream}`: {said}");
+        Ok(Changed {
+            generation,
+            ..Changed::default()
+        })
+    }
+
+    /// Builds a snapshot and has the workers serve it. Nothing has changed unless this is `Ok`.
+    async fn publish(&mut self, config: Config, shelf: Shelf) -> Result<u64, Refusal> {
+        let present = self.published.load_full();
+        let before = self.sockets.borrow().clone();
+        let failed = |error: anyhow::Error| Refusal::Failed(format!("{error:#}"));
+        // The number of workers and what depends on it are settled for this process.
+        let mut config = config;
+        config.server.workers = self.crew.figures().workers;
+        let max_connections = connection_bound(&config).map_err(failed)?;
+        let sockets = Sockets::bind(
+            &config.listeners,
+            self.crew.figures().workers,
+            &before,
+            &mut Inherited::default(),
+        )
+        .map_err(failed)?;
+        let opened = sockets.without(&before);
+        let (selection, listeners) = (shelf.selection(), sockets.ids());
+        let (logs, previous) = (self.logs.clone(), present.snapshot.clone());
+        let built = aside(move || {
+            let snapshot = assemble(Parts {
+                config,
+                plugins: selection,
+                listeners,
+                previous: Some(&previous),
+                logs: &logs,
+            })?;
+            hand_over(&previous, &snapshot).map_err(|problem| vec![problem])?;
+            Ok::<_, Vec<Problem>>(Arc::new(snapshot))
+        });
+        let snapshot = match built.await {
+            Ok(snapshot) => snapshot,
+            Err(problems) => {
+                opened.remove_files();
+                return Err(problems.into());
+            }
+        };
+        self.crew.bound_connections(max_connections);
+        self.error_log
+            .set_level(snapshot.config.server.error_log.level);
+        self.crew.serve(&snapshot, &opened).await;
+        let closed = before.without(&sockets);
+        for address in opened.addresses() {
+            tracing::info!("listening on {address}");
+        }
+        for address in closed.addresses() {
+            tracing::info!("no longer listening on {address}");
+        }
+        closed.remove_files();
+        self.watcher.follow(&snapshot.config);
+        let generation = snapshot.generation;
+        self.published.store(Arc::new(Published {
+            snapshot,
+            shelf,
+            addresses: sockets.addresses().collect(),
+            reloads: present.reloads.clone(),
+        }));
+        self.sockets.replace(sockets);
+        Ok(generation)
+    }
+
+    fn republish(&self, change: impl FnOnce(&mut Published)) {
+        let present = self.published.load();
+        let mut published = Published {
+            snapshot: present.snapshot.clone(),
+            shelf: present.shelf.clone(),
+            addresses: present.addresses.clone(),
+            reloads: present.reloads.clone(),
+        };
+        change(&mut published);
+        self.published.store(Arc::new(published));
+    }
+}
+
+/// Runs what takes long (reading, compiling, making instances) on a thread of its own: signals and questions go on being
+/// answered.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // The runtime that would cancel it is the one that we run on.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,118 @@
+//! Changes to an upstream's servers at run time. They last until the next reload, which makes the file true again.
+
+use serde_json::{Map, Value};
+
+use super::operator::Refusal;
+use crate::config::model::{Upstream, UpstreamServer};
+use crate::config::{self, STOCK_POLICIES};
+
+/// One change.
+#[derive(Debug)]
+pub(super) enum ServerChange {
+    /// A server with the keys of `servers` in the configuration.
+    Add(Map<String, Value>),
+    Remove {
+        server: String,
+    },
+    Alter {
+        server: String,
+        weight: Option<u32>,
+        down: Option<bool>,
+    },
+}
+
+/// Makes the change; what was done, in words.
+///
+/// # Errors
+/// Why it cannot be made; the upstream is as it was.
+pub(super) fn apply(upstream: &mut Upstream, change: &ServerChange) -> Result<String, Refusal> {
+    match change {
+        ServerChange::Add(keys) => {
+            let server = read(upstream, keys)?;
+            let mut addresses = server.addresses.iter().map(ToString::to_string);
+            let taken = addresses.find(|address| find(upstream, address).is_ok());
+            if let Some(address) = taken {
+                let message = format!("upstream `{}` has `{address}` already", upstream.name);
+                return Err(Refusal::Conflict(message));
+            }
+            let said = format!("server `{}` added", server.spelling);
+            upstream.servers.push(server);
+            Ok(said)
+        }
+        ServerChange::Remove { server } => {
+            let index = find(upstream, server)?;
+            let primaries = upstream
+                .servers
+                .iter()
+                .filter(|server| !server.backup)
+                .count();
+            if primaries == 1 && !upstream.servers[index].backup {
+                let message = format!(
+                    "`{server}` is the last server of upstream `{}`",
+                    upstream.name
+                );
+                return Err(Refusal::Conflict(message));
+            }
+            upstream.servers.remove(index);
+            Ok(format!("server `{server}` removed"))
+        }
+        ServerChange::Alter {
+            server,
+            weight,
+            down,
+        } => {
+            let index = find(upstream, server)?;
+            let altered = &mut upstream.servers[index];
+            let mut said = format!("server `{server}`:");
+            if let Some(weight) = *weight {
+                if !(1..=65_535).contains(&weight) {
+                    let message = format!("`weight` must be from 1 to 65535, not {weight}");
+                    return Err(Refusal::Failed(message));
+                }
+                altered.weight = weight;
+                said += &format!(" weight {weight}");
+            }
+            if let Some(down) = *down {
+                altered.down = down;
+                said += if down {
+                    " draining"
+                } else {
+                    " in rotation again"
+                };
+            }
+            Ok(said)
+        }
+    }
+}
+
+/// Reads a server as the configuration would: with the same checks, defaults and words.
+fn read(upstream: &Upstream, keys: &Map<String, Value>) -> Result<UpstreamServer, Refusal> {
+    let server = toml::Value::try_from(keys)
+        .map_err(|error| Refusal::Failed(format!("cannot be a server: {error}")))?;
+    let stock = STOCK_POLICIES.contains(&&*upstream.policy.plugin);
+    // What a policy allows of its servers is only known of the stock ones; `hash` needs its key besides.
+    let policy = match &*upstream.policy.plugin {
+        "hash" => r#"{ plugin = "hash", key = "$uri" }"#.to_owned(),
+        name if stock => format!("{name:?}"),
+        _ => r#""round_robin""#.to_owned(),
+    };
+    let text = format!(
+        "listen = [{{ address = \"127.0.0.1:0\" }}]\n[upstream.it]\npolicy = {policy}\nservers = [\"127.0.0.1:1\", {server}]\n"
+    );
+    let mut parsed = config::parse(&text, "request".as_ref())?;
+    let mut group = parsed.upstreams.remove(0);
+    group
+        .servers
+        .pop()
+        .ok_or_else(|| Refusal::Failed("cannot be a server".to_owned()))
+}
+
+/// The server of that spelling or address.
+fn find(upstream: &Upstream, name: &str) -> Result<usize, Refusal> {
+    let found = upstream.servers.iter().position(|server| {
+        let mut addresses = server.addresses.iter();
+        server.spelling == name || addresses.any(|address| address.to_string() == name)
+    });
+    let unknown = || Refusal::Unknown(format!("server `{name}` in upstream `{}`", upstream.name));
+    found.ok_or_else(unknown)
+}

@@ -1,0 +1,256 @@
+//! The plugins at hand, by name: the version in force of each, and the one before it.
+//!
+//! Loading a version does not put it in force: whoever loads builds a snapshot with it first, and tells the shelf once that
+//! snapshot is served. What fails on the way leaves the shelf as it was, but for the reason, which is kept to be shown.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::config::model::{self, Config};
+use crate::config::problem::Problem;
+use crate::plugin::{Hash, Plugin, PluginError, Runtime, Terms};
+
+/// The policy that answers where another one fails, unless a plugin's entry says otherwise.
+pub(super) const FALLBACK: &str = "round_robin";
+
+/// The version of each plugin that a snapshot is built with, by name.
+pub(super) type Selection = HashMap<String, Plugin>;
+
+/// All plugins and their versions.
+#[derive(Clone)]
+pub(super) struct Shelf {
+    pub(super) runtime: Arc<Runtime>,
+    entries: BTreeMap<String, Entry>,
+}
+
+/// One plugin.
+#[derive(Clone)]
+pub(super) struct Entry {
+    /// `None` for a stock plugin.
+    pub(super) config: Option<model::Plugin>,
+    pub(super) current: Plugin,
+    /// The version that was in force before, for a rollback.
+    pub(super) previous: Option<Plugin>,
+    pub(super) rolled_back: bool,
+    pub(super) last_error: Option<String>,
+    /// What the file of the configuration held when it was last loaded: a version that was loaded by hand stays in force
+    /// until the file itself changes.
+    file: Option<Hash>,
+    /// The number of the last load, whether it went well or not.
+    last_version: u64,
+}
+
+impl Entry {
+    fn new(config: Option<model::Plugin>, current: Plugin) -> Entry {
+        Entry {
+            file: config.as_ref().map(|_| *current.hash()),
+            last_version: current.version(),
+            config,
+            current,
+            previous: None,
+            rolled_back: false,
+            last_error: None,
+        }
+    }
+
+    /// `live`, `quarantined` or `rolled back`.
+    pub(super) fn state(&self) -> &'static str {
+        match (self.current.is_quarantined(), self.rolled_back) {
+            (true, _) => "quarantined",
+            (false, true) => "rolled back",
+            (false, false) => "live",
+        }
+    }
+
+    /// The version that a rollback would return to.
+    pub(super) fn version_before(&self) -> Option<&Plugin> {
+        self.previous
+            .as_ref()
+            .filter(|plugin| !plugin.is_quarantined())
+    }
+}
+
+impl Shelf {
+    /// The plugins that a configuration uses, read from their files.
+    ///
+    /// # Errors
+    /// A problem for each that cannot be loaded.
+    pub(super) fn new(runtime: Arc<Runtime>, config: &Config) -> Result<Shelf, Vec<Problem>> {
+        let shelf = Shelf {
+            runtime,
+            entries: BTreeMap::new(),
+        };
+        shelf.for_config(config)
+    }
+
+    /// The shelf that another configuration needs. Plugins whose file and entry have not changed stay as they are.
+    ///
+    /// # Errors
+    /// A problem for each that cannot be loaded.
+    pub(super) fn for_config(&self, config: &Config) -> Result<Shelf, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut entries = BTreeMap::new();
+        for entry in &config.plugins {
+            match self.from_file(entry) {
+                Ok(known) => drop(entries.insert(entry.name.clone(), known)),
+                Err(error) => problems.push(Problem::new(&entry.place, error.to_string())),
+            }
+        }
+        let policies = config
+            .upstreams
+            .iter()
+            .map(|upstream| &*upstream.policy.plugin);
+        let fallbacks = config.plugins.iter().map(|plugin| &*plugin.fallback);
+        for name in policies.chain(fallbacks).chain([FALLBACK]) {
+            let known = self
+                .entries
+                .get(name)
+                .filter(|entry| entry.config.is_none());
+            let stock = || {
+                self.runtime
+                    .stock(name)
+                    .map(|plugin| Entry::new(None, plugin))
+            };
+            if let Some(entry) = known.cloned().or_else(stock) {
+                entries.entry(name.to_owned()).or_insert(entry);
+            }
+        }
+        match problems.is_empty() {
+            true => Ok(Shelf {
+                runtime: self.runtime.clone(),
+                entries,
+            }),
+            false => Err(problems),
+        }
+    }
+
+    /// The entry for a plugin of the configuration: as it is if neither the file nor what it is allowed has changed.
+    fn from_file(&self, config: &model::Plugin) -> Result<Entry, PluginError> {
+        let terms = Terms::from(config);
+        let bytes = self
+            .runtime
+            .read(&config.name, &config.file, &config.compile)?;
+        let hash = Hash::of(&bytes);
+        let known = self.entries.get(&config.name);
+        let Some(known) = known.filter(|entry| entry.config.is_some()) else {
+            let plugin = self.runtime.load(&config.name, 1, &bytes, &terms)?;
+            return Ok(Entry::new(Some(config.clone()), plugin));
+        };
+        let mut entry = known.clone();
+        entry.config = Some(config.clone());
+        if known.file == Some(hash) && *known.current.terms() == terms {
+            return Ok(entry);
+        }
+        let number = known.last_version + 1;
+        let plugin = self.runtime.load(&config.name, number, &bytes, &terms)?;
+        entry.put(plugin);
+        entry.file = Some(hash);
+        Ok(entry)
+    }
+
+    /// Whether the file of a plugin holds something else than when it was last loaded. False where it cannot be read: it may
+    /// be about to be replaced.
+    pub(super) fn has_changed(&self, name: &str) -> bool {
+        let Some((entry, config)) = self
+            .entries
+            .get(name)
+            .and_then(|entry| Some((entry, entry.config.as_ref()?)))
+        else {
+            return false;
+        };
+        let bytes = self.runtime.read(name, &config.file, &config.compile);
+        bytes.is_ok_and(|bytes| entry.file != Some(Hash::of(&bytes)))
+    }
+
+    /// A shelf on which a further version of a plugin is in force: `bytes`, or what its file holds.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(super) fn with_version(
+        &self,
+        name: &str,
+        bytes: Option<&[u8]>,
+    ) -> Result<Shelf, LoadError> {
+        let entry = self.entries.get(name).ok_or(LoadError::Unknown)?;
+        let config = entry.config.as_ref().ok_or(LoadError::Stock)?;
+        let from_file;
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => {
+                from_file = self.runtime.read(name, &config.file, &config.compile)?;
+                &from_file
+            }
+        };
+        let number = entry.last_version + 1;
+        let plugin = self
+            .runtime
+            .load(name, number, bytes, &Terms::from(config))?;
+        let mut shelf = self.clone();
+        if let Some(entry) = shelf.entries.get_mut(name) {
+            entry.put(plugin);
+        }
+        Ok(shelf)
+    }
+
+    /// A shelf on which the version before is in force again.
+    pub(super) fn rolled_back(&self, name: &str) -> Option<Shelf> {
+        let mut shelf = self.clone();
+        let entry = shelf.entries.get_mut(name)?;
+        let before = entry.version_before()?.clone();
+        entry.previous = Some(std::mem::replace(&mut entry.current, before));
+        entry.rolled_back = true;
+        Some(shelf)
+    }
+
+    /// Remembers that the file of a plugin was looked at, whatever came of it: it is not tried again until it changes.
+    pub(super) fn note_file(&mut self, name: &str) {
+        if let Some(entry) = self.entries.get_mut(name)
+            && let Some(config) = &entry.config
+            && let Ok(bytes) = self.runtime.read(name, &config.file, &config.compile)
+        {
+            entry.file = Some(Hash::of(&bytes));
+        }
+    }
+
+    /// Keeps the reason why a version did not come into force.
+    pub(super) fn note_error(&mut self, name: &str, reason: &str) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.last_version += 1;
+            entry.last_error = Some(reason.to_owned());
+        }
+    }
+
+    pub(super) fn selection(&self) -> Selection {
+        let entries = self.entries.iter();
+        entries
+            .map(|(name, entry)| (name.clone(), entry.current.clone()))
+            .collect()
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries.iter().map(|(name, entry)| (&**name, entry))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+}
+
+impl Entry {
+    fn put(&mut self, plugin: Plugin) {
+        self.last_version = plugin.version();
+        self.previous = Some(std::mem::replace(&mut self.current, plugin));
+        (self.rolled_back, self.last_error) = (false, None);
+    }
+}
+
+/// Why a version cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error("the configuration has no such plugin")]
+    Unknown,
+    #[error("it is a stock plugin, which is part of waypost: give yours another name")]
+    Stock,
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+}

@@ -1,0 +1,116 @@
+//! A pick before there is a request: what a new version of a plugin has to manage before it takes over.
+//!
+//! The request is the plainest there is, with every endpoint that is not `down` as a candidate. The instance is a further
+//! one, so that the one that will serve has not made a choice that nobody asked for.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
+use super::error::{ConfigureError, Fault};
+use super::seat::{NO_OPINION, Recipe, is_candidate};
+use super::{Ending, EndpointView, Exchange, Outcome, Pick};
+use crate::http::variable::{Source, Variable};
+
+/// Makes an instance pick, and hear of the end.
+pub(super) fn rehearse(recipe: &Recipe) -> Result<(), ConfigureError> {
+    let (mut instance, _) = recipe.make()?;
+    let trial = Trial::new(&recipe.fleet.endpoints());
+    let candidates = trial.candidates(0);
+    if trial.candidates.iter().all(|word| *word == 0) {
+        return Ok(()); // nobody would be asked
+    }
+    let trial: Rc<dyn Exchange> = Rc::new(trial);
+    let pick = Pick {
+        lease: 1,
+        attempt: 0,
+        now_us: 1,
+        random: fastrand::u64(..),
+    };
+    let picked = instance.pick(&trial, &pick, candidates).and_then(|index| {
+        let allowed = index == NO_OPINION || is_candidate(&trial, index, candidates);
+        allowed.then_some(index).ok_or_else(|| Fault::answer(index))
+    });
+    let ended = picked.and_then(|index| match index {
+        NO_OPINION => Ok(()),
+        index => instance.done(&trial, pick.lease, index, &ABANDONED),
+    });
+    ended.map_err(|fault| ConfigureError::Faulted {
+        plugin: recipe.plugin.name().to_owned(),
+        when: "in a trial `pick`",
+        fault,
+    })
+}
+
+/// Nothing was sent.
+const ABANDONED: Outcome = Outcome {
+    ending: Ending::Abandoned,
+    status: 0,
+    connect_us: 0,
+    header_us: 0,
+    total_us: 0,
+};
+
+/// `GET /` from 127.0.0.1, without a header.
+struct Trial {
+    candidates: Vec<u64>,
+}
+
+impl Trial {
+    fn new(endpoints: &[EndpointView]) -> Trial {
+        let mut candidates = vec![0; endpoints.len().div_ceil(64)];
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            candidates[index / 64] |= u64::from(!endpoint.down) << (index % 64);
+        }
+        Trial { candidates }
+    }
+}
+
+impl Source for Trial {
+    fn append(&self, _: &Variable, _: &mut Vec<u8>) -> bool {
+        false
+    }
+}
+
+impl Exchange for Trial {
+    fn candidates(&self, word: u32) -> u64 {
+        self.candidates.get(word as usize).copied().unwrap_or(0)
+    }
+
+    fn method(&self) -> &str {
+        "GET"
+    }
+
+    fn path(&self) -> &str {
+        "/"
+    }
+
+    fn query(&self) -> &str {
+        ""
+    }
+
+    fn request_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+
+    fn cookie(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn client_address(&self) -> Option<IpAddr> {
+        Some(Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn memo(&self) -> u64 {
+        0
+    }
+
+    fn set_memo(&self, _: u64) {}
+
+    fn add_response_header(&self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn response_status(&self) -> u16 {
+        0
+    }
+
+    fn response_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+}
