@@ -8,11 +8,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use waypost::config;
 use waypost::config::machine::Machine;
-use waypost::config::model::{Action, Address, Config, PathPattern};
+use waypost::config::model::{
+    Action, Address, Admin, CompileLimits, Config, Grants, PathPattern, PluginCache, PluginLimits,
+};
 use waypost::config::problem::{Place, Problem};
 
 /// Files are real; names and the environment are the same everywhere.
@@ -247,12 +250,53 @@ fn a_file_means_what_it_says() {
         _ => None,
     });
     assert_eq!(redirect, Some(302), "a location without a status");
-    assert!(config.plugins[0].file.is_absolute());
+
+    let plugin = &config.plugins[0];
+    assert!(plugin.file.is_absolute());
     assert!(
-        config.plugins[0]
+        plugin
             .file
             .ends_with("tests/config/valid/plugins/mine.wasm")
     );
+    assert_eq!(plugin.grants.names(), ["request", "exchange"]);
+    assert!(plugin.watch);
+    assert_eq!(
+        (plugin.max_faults, plugin.fault_window),
+        (0, Duration::from_secs(300))
+    );
+    let limits = PluginLimits {
+        memory: 32 << 20,
+        deadline: Duration::from_millis(10),
+        table_elements: 20_000,
+        core_instances: 4,
+        state: 0,
+    };
+    assert_eq!(plugin.limits, limits);
+    let compile = CompileLimits {
+        file_size: 1 << 30,
+        functions: 1000,
+        time: Duration::from_secs(3600),
+        memory: 64 << 20,
+    };
+    assert_eq!(plugin.compile, compile);
+    assert!(
+        matches!(&config.server.plugin_cache, PluginCache::Directory(path) if path.is_absolute()
+            && path.ends_with("tests/config/valid/cache"))
+    );
+    let address = Address::Unix("/run/waypost/admin.sock".into());
+    assert_eq!(config.admin, Some(Admin { address }));
+}
+
+#[test]
+fn a_plugin_is_granted_nothing_and_the_admin_interface_is_off_unless_the_file_says_so() {
+    let text = "[[listen]]\naddress = \"127.0.0.1:8080\"\n[plugin.mine]\nfile = \"mine.wasm\"";
+    let config = config::parse_on(text, Path::new("waypost.toml"), &SameEverywhere).unwrap();
+    assert_eq!(config.plugins[0].grants, Grants::default());
+    assert_eq!(config.admin, None);
+    assert_eq!(config.server.plugin_cache, PluginCache::Default);
+    let config = valid(&folder("valid").join("admin_on_loopback.toml"));
+    assert_eq!(config.plugins[0].grants, Grants::ALL);
+    assert_eq!(config.server.plugin_cache, PluginCache::Off);
 }
 
 #[test]
@@ -261,7 +305,7 @@ fn a_policys_own_problem_is_reported_at_the_line_of_its_setting() {
     let place = &config.upstreams[0].policy.place;
     let column = |key: &str| {
         let problem = place.problem(key, "no good");
-        assert_eq!(problem.place.line, 36);
+        assert_eq!(problem.place.line, 37);
         (problem.place.column, problem.place.key)
     };
     assert_eq!(

@@ -126,7 +126,7 @@ impl Kind {
             }
             Kind::Off => "`false`".to_owned(),
             Kind::List(item) => match item {
-                Kind::Text => "a list of strings".to_owned(),
+                Kind::Text | Kind::Word(_) => "a list of strings".to_owned(),
                 Kind::Table(table) => format!("tables, each begun by `{}`", table.title),
                 _ => "a list".to_owned(),
             },

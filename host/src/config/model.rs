@@ -141,7 +141,7 @@ impl std::fmt::Display for Address {
 }
 
 /// `[upstream.NAME]`: a group of endpoints and how to use them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     pub name: String,
     pub policy: PolicyUse,
@@ -170,16 +170,18 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// Whether both say the same, though they may stand at other places of the file. A reload keeps what did not change.
     pub fn means_the_same_as(&self, other: &Upstream) -> bool {
-        let strip = |u: &Upstream| {
-            let mut u = u.clone();
-            u.policy.place = Default::default();
-            for s in &mut u.servers {
-                s.place = Default::default();
-            }
-            format!("{u:?}")
-        };
-        strip(self) == strip(other)
+        self.without_places() == other.without_places()
+    }
+
+    fn without_places(&self) -> Upstream {
+        let mut upstream = self.clone();
+        upstream.policy.place = PolicyPlace::default();
+        for server in &mut upstream.servers {
+            server.place = super::problem::Place::default();
+        }
+        upstream
     }
 }
 
@@ -446,4 +448,36 @@ impl Default for CompileLimits {
 pub struct Admin {
     /// A loopback address or a unix socket.
     pub address: Address,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use std::path::Path;
+
+    use super::Upstream;
+
+    fn upstream(text: &str) -> Upstream {
+        let rest = "[[listen]]\naddress = \"127.0.0.1:8080\"";
+        let config = crate::config::parse(&format!("{text}\n{rest}"), Path::new("test.toml"));
+        config.unwrap().upstreams.remove(0)
+    }
+
+    #[test]
+    fn an_upstream_that_moved_in_the_file_means_the_same_until_anything_else_changes() {
+        let lines = "[upstream.a]\npolicy = { plugin = \"hash\", key = \"$host\" }\nservers = [\"127.0.0.1:1\"]";
+        let here = upstream(lines);
+        let moved = upstream(&format!("\n# Moved.\n{}", lines.replace("[\"", "[ \"")));
+        assert_ne!(here, moved, "places are part of it");
+        assert!(here.means_the_same_as(&moved));
+        for (from, to) in [
+            ("upstream.a", "upstream.b"),
+            ("$host", "$uri"),
+            ("127.0.0.1:1", "127.0.0.1:2"),
+            ("\n", "\nkeepalive = 1\n"),
+        ] {
+            let changed = upstream(&lines.replacen(from, to, 1));
+            assert!(!here.means_the_same_as(&changed), "{from} -> {to}");
+        }
+    }
 }

@@ -261,6 +261,27 @@ impl<'a> Section<'a> {
         default
     }
 
+    /// The words of a list, as given or by default; one that is not among those known is noted and left out.
+    pub(super) fn words(&self, name: &str, known: &'static [&'static str]) -> Vec<&'static str> {
+        if self.get(name).is_none() {
+            return match self.default(name) {
+                Default::Words(words) => words.to_vec(),
+                _ => Vec::new(),
+            };
+        }
+        let known_word = |(word, node): (&str, &Node)| {
+            let found = known.iter().copied().find(|known| *known == word);
+            if found.is_none() {
+                self.problems.add(unknown_word(node, name, word, known));
+            }
+            found
+        };
+        self.texts(name)
+            .into_iter()
+            .filter_map(known_word)
+            .collect()
+    }
+
     /// The entries of a table whose keys the user chooses.
     pub(super) fn named(&self, name: &str) -> &'a [Entry] {
         let Some(node) = self.get(name) else {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::Value as Json;
 
 use super::model::{
-    AccessLog, Action, Config, HeaderChange, HeaderOperation, Listener, LogFormat, LogPath, Plugin,
-    PolicyUse, Proxy, Return, Route, Server, Upstream, UpstreamServer,
+    AccessLog, Action, Admin, Config, HeaderChange, HeaderOperation, Listener, LogFormat, LogPath,
+    Plugin, PluginCache, PolicyUse, Proxy, Return, Route, Server, Upstream, UpstreamServer,
 };
 use super::tree::key_text;
 use super::units::{duration_text, size_text};
@@ -26,6 +26,9 @@ pub fn show(config: &Config) -> String {
     }
     for plugin in &config.plugins {
         self::plugin(&mut out, plugin);
+    }
+    if let Some(admin) = &config.admin {
+        self::admin(&mut out, admin);
     }
     out.0
 }
@@ -71,6 +74,13 @@ fn server(out: &mut Writer, server: &Server) {
         "shutdown_timeout",
         text(&duration_text(server.shutdown_timeout.unwrap_or_default())),
     );
+    match &server.plugin_cache {
+        PluginCache::Default => out.key("plugin_cache", text("auto")),
+        PluginCache::Directory(path) => {
+            out.key("plugin_cache", text(&path.display().to_string()));
+        }
+        PluginCache::Off => out.key("plugin_cache", false),
+    }
 }
 
 fn listener(out: &mut Writer, listener: &Listener) {
@@ -303,13 +313,30 @@ fn headers(changes: &[HeaderChange]) -> String {
 fn plugin(out: &mut Writer, plugin: &Plugin) {
     out.header(&format!("[plugin.{}]", key_text(&plugin.name)));
     out.key("file", text(&plugin.file.display().to_string()));
+    out.key("watch", plugin.watch);
     out.key("fallback", text(&plugin.fallback));
-    let memory = text(&size_text(plugin.limits.memory));
-    let deadline = text(&duration_text(plugin.limits.deadline));
-    out.key(
-        "limits",
-        format_args!("{{ memory = {memory}, deadline = {deadline} }}"),
-    );
+    out.key("grants", texts(plugin.grants.names()));
+    out.key("max_faults", plugin.max_faults);
+    out.key("fault_window", text(&duration_text(plugin.fault_window)));
+    let (limits, compile) = (plugin.limits, plugin.compile);
+    let limits = [
+        ("memory", text(&size_text(limits.memory))),
+        ("deadline", text(&duration_text(limits.deadline))),
+        ("table_elements", limits.table_elements.to_string()),
+        ("core_instances", limits.core_instances.to_string()),
+        ("state", text(&size_text(limits.state))),
+        ("file_size", text(&size_text(compile.file_size))),
+        ("functions", compile.functions.to_string()),
+        ("compile_time", text(&duration_text(compile.time))),
+        ("compile_memory", text(&size_text(compile.memory))),
+    ];
+    let limits = limits.map(|(key, value)| format!("{key} = {value}"));
+    out.key("limits", inline_table(limits));
+}
+
+fn admin(out: &mut Writer, admin: &Admin) {
+    out.header("[admin]");
+    out.key("address", text(&admin.address.to_string()));
 }
 
 fn access_log(log: Option<&AccessLog>) -> String {

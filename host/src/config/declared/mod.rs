@@ -3,11 +3,13 @@
 mod server;
 mod upstream;
 mod route;
+mod plugin;
 
+pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
 pub(super) use self::route::{HEADERS, RETURN, ROUTE};
-pub(super) use self::server::{ACCESS_LOG, ERROR_LOG, LISTEN, LISTENER_SHARED, SERVER};
+pub(super) use self::server::{ACCESS_LOG, ADMIN, ERROR_LOG, LISTEN, LISTENER_SHARED, SERVER};
 pub(super) use self::upstream::{NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_SERVER};
-use super::key::{Default, Key, Kind, Table};
+use super::key::{Key, Kind, Table};
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 86_400 * SECOND;
@@ -87,50 +89,11 @@ pub(super) static ROOT: Table = Table {
             Kind::Named(&Kind::Table(&PLUGIN)),
             "Policies of your own, by name.",
         ),
-        Key::later("admin"),
-    ]],
-    open: false,
-};
-
-pub(super) static PLUGIN: Table = Table {
-    title: "[plugin.NAME]",
-    doc: "A policy of your own. The stock ones need no entry.",
-    groups: &[&[
-        Key::new("file", Kind::Text, "The component, relative to this file.").required(),
         Key::new(
-            "fallback",
-            Kind::Text,
-            "The policy that answers when this one fails.",
-        )
-        .or(Default::Text("round_robin")),
-        Key::new("limits", Kind::Table(&LIMITS), "Bounds on one instance."),
-        Key::later("watch"),
-    ]],
-    open: false,
-};
-
-pub(super) static LIMITS: Table = Table {
-    title: "limits",
-    doc: "",
-    groups: &[&[
-        Key::new(
-            "memory",
-            Kind::Size {
-                min: 64 << 10,
-                max: 4 << 30,
-            },
-            "Linear memory.",
-        )
-        .or(Default::Text("16m")),
-        Key::new(
-            "deadline",
-            Kind::Duration {
-                min: 1,
-                max: 60 * SECOND,
-            },
-            "For one call, in processor time, looked at every 4 milliseconds.",
-        )
-        .or(Default::Text("5ms")),
+            "admin",
+            Kind::Table(&ADMIN),
+            "Where commands such as `waypost status` reach the process.",
+        ),
     ]],
     open: false,
 };
@@ -139,21 +102,8 @@ pub(super) static LIMITS: Table = Table {
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
     use super::*;
-    use crate::config::model::PluginLimits;
+    use crate::config::key::Default;
     use crate::config::units;
-
-    #[test]
-    fn a_plugin_without_limits_has_those_of_the_model() {
-        let default = |name| match LIMITS.key(name).unwrap().default {
-            Default::Text(text) => text,
-            _ => "",
-        };
-        let PluginLimits {
-            memory, deadline, ..
-        } = PluginLimits::default();
-        assert_eq!(units::size(default("memory")), Ok(memory));
-        assert_eq!(units::duration(default("deadline")), Ok(deadline));
-    }
 
     /// A default out of its own bounds would be a value that nobody may write.
     #[test]
@@ -167,6 +117,7 @@ mod tests {
             &RETURN,
             &PLUGIN,
             &LIMITS,
+            &ADMIN,
         ] {
             for key in table.keys() {
                 let within = match (&key.kind, key.default) {

@@ -1,4 +1,4 @@
-//! `[server]`, `[[listen]]` and their logs.
+//! `[server]`, `[[listen]]` and their logs, and `[admin]`.
 
 use super::{BODY_SIZE, HEADER_SIZE, LOG, POSITIVE, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Kind, Table};
@@ -40,6 +40,13 @@ pub(in crate::config) static SERVER: Table = Table {
                  without end.",
             )
             .or(Default::Text("0s")),
+            Key::new(
+                "plugin_cache",
+                Kind::Either(&[Kind::Off, Kind::Word(&["auto"]), Kind::Text]),
+                "A directory, relative to this file, for compiled plugins: the next start need not compile them again. \
+                 `\"auto\"` is `$CACHE_DIRECTORY`, else `$XDG_CACHE_HOME/waypost`, else `$HOME/.cache/waypost`.",
+            )
+            .or(Default::Text("auto")),
         ],
         LISTENER_SHARED,
     ],
@@ -171,5 +178,18 @@ pub(in crate::config) static ERROR_LOG: Table = Table {
         )
         .or(Default::Text("info")),
     ]],
+    open: false,
+};
+
+pub(in crate::config) static ADMIN: Table = Table {
+    title: "[admin]",
+    doc: "Where `waypost status`, `reload`, `plugin`, `upstream` and others reach a running process. Without it, nowhere. \
+          Whoever can connect may do all of it: see `docs/admin.md`.",
+    groups: &[&[Key::new(
+        "address",
+        Kind::Text,
+        "`unix:/run/waypost.sock`, `127.0.0.1:9180` or `[::1]:9180`: a unix socket, or a loopback address with its port.",
+    )
+    .required()]],
     open: false,
 };

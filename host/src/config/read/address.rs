@@ -32,6 +32,26 @@ pub(super) fn to_listen_on(text: &str) -> Result<Address, Complaint> {
     Ok(Address::Tcp((ip, port.unwrap_or(DEFAULT_PORT)).into()))
 }
 
+/// As [`to_listen_on`], for the admin interface: a loopback address with its port, or a unix socket. Whoever can connect
+/// to it may do everything, so nobody from another machine can.
+pub(super) fn to_administer_at(text: &str) -> Result<Address, Complaint> {
+    let address = to_listen_on(text)?;
+    match &address {
+        Address::Tcp(socket) if !socket.ip().is_loopback() => {
+            let message = format!(
+                "the admin address must be a loopback address or a unix socket, not `{text}`"
+            );
+            Err(Complaint::new(message)
+                .hint("use `127.0.0.1:9180`, and from elsewhere an ssh tunnel to it"))
+        }
+        Address::Tcp(_) if host_and_port(text)?.1.is_none() => {
+            Err(Complaint::new(format!("`{text}` has no port"))
+                .hint(format!("write it as `{text}:9180`")))
+        }
+        _ => Ok(address),
+    }
+}
+
 /// All addresses of a server: `10.0.0.1:3000`, `[::1]:3000`, `app.example`, `unix:/path`. Asks the resolver for a name.
 pub(super) fn to_connect_to(text: &str, reader: Reader<'_>) -> Result<Vec<Address>, Complaint> {
     if let Some(path) = text.strip_prefix("unix:") {
@@ -200,6 +220,28 @@ mod tests {
             "[::1",
         ] {
             assert!(listen_on(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_admin_address_is_loopback_with_a_port_or_a_unix_socket() {
+        for text in ["127.0.0.1:9180", "127.0.0.2:1", "[::1]:9180", "unix:/a"] {
+            let address = to_administer_at(text).map(|address| address.to_string());
+            assert_eq!(address.unwrap(), text);
+        }
+        for text in [
+            "0.0.0.0:9180",
+            "9180",
+            "*:9180",
+            "[::]:9180",
+            "10.0.0.1:9180",
+            "[::ffff:127.0.0.1]:9180",
+            "127.0.0.1",
+            "[::1]",
+            "localhost:9180",
+            "unix:a",
+        ] {
+            assert!(to_administer_at(text).is_err(), "{text}");
         }
     }
 

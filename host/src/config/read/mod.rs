@@ -3,6 +3,7 @@
 mod address;
 mod log;
 mod server;
+mod admin;
 mod policy;
 mod plugin;
 mod upstream;
@@ -46,6 +47,7 @@ pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Prob
         let problem = Problem::new(place, "no `[[listen]]`: nothing would be served");
         reader.missing(problem.hint("begin with `[[listen]]` and `address = \"127.0.0.1:8080\"`"));
     }
+    let admin = admin::admin(&root, &listeners);
     let policies = policy::Policies::new(&root);
     let plugins = plugin::plugins(&root, &policies, reader);
     let mut upstreams = upstream::Upstreams::named(&root, &policies, reader);
@@ -56,7 +58,7 @@ pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Prob
         upstreams: upstreams.list,
         routes,
         plugins,
-        admin: None,
+        admin,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::policy::Policies;
 use super::{Complaint, Reader, beside};
-use crate::config::declared::{LIMITS, PLUGIN, STOCK_POLICIES};
+use crate::config::declared::{GRANTS, LIMITS, PLUGIN, STOCK_POLICIES};
 use crate::config::model::{CompileLimits, Grants, Plugin, PluginLimits};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
@@ -78,20 +78,50 @@ fn plugin(
     let plugin = Plugin {
         name: name.to_owned(),
         file,
-        watch: false,
+        watch: section.boolean("watch"),
         fallback: section.text("fallback").to_owned(),
-        grants: Grants::ALL,
-        max_faults: 10,
-        fault_window: std::time::Duration::from_secs(60),
+        grants: grants(section),
+        max_faults: section.integer("max_faults"),
+        fault_window: section.duration("fault_window"),
         limits: PluginLimits {
             memory: limits.size("memory"),
             deadline: limits.duration("deadline"),
-            ..PluginLimits::default()
+            table_elements: limits.integer("table_elements"),
+            core_instances: limits.integer("core_instances"),
+            state: limits.size("state"),
         },
-        compile: CompileLimits::default(),
+        compile: CompileLimits {
+            file_size: limits.size("file_size"),
+            functions: limits.integer("functions"),
+            time: limits.duration("compile_time"),
+            memory: limits.size("compile_memory"),
+        },
         place,
     };
     (plugin, fallback_place)
+}
+
+fn grants(section: &Section<'_>) -> Grants {
+    let given = section.words("grants", &GRANTS);
+    let granted = |name| given.contains(&name);
+    Grants {
+        request: granted("request"),
+        response: granted("response"),
+        exchange: granted("exchange"),
+    }
+}
+
+impl Grants {
+    /// The grants as the file names them.
+    pub fn names(self) -> Vec<&'static str> {
+        let granted = |name: &&str| match *name {
+            "request" => self.request,
+            "response" => self.response,
+            "exchange" => self.exchange,
+            _ => false,
+        };
+        GRANTS.into_iter().filter(granted).collect()
+    }
 }
 
 /// `a -> b -> a`, if following the fallbacks leads back to where it began.

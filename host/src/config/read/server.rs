@@ -2,12 +2,12 @@
 
 use ipnet::IpNet;
 
-use super::{Complaint, address, log, noted};
+use super::{Complaint, address, beside, log, noted};
 use crate::config::declared::LISTEN;
 use crate::config::model::{Address, Listener, PluginCache, Server};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 
 pub(super) fn server(section: &Section<'_>) -> Server {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -19,7 +19,7 @@ pub(super) fn server(section: &Section<'_>) -> Server {
         max_connections: count(section, "max_connections"),
         shutdown_timeout: Some(section.duration("shutdown_timeout"))
             .filter(|timeout| !timeout.is_zero()),
-        plugin_cache: PluginCache::Default,
+        plugin_cache: plugin_cache(section),
     }
 }
 
@@ -32,6 +32,27 @@ fn count(section: &Section<'_>, name: &str) -> Option<usize> {
     section
         .integer_of(node, name)
         .and_then(|count| usize::try_from(count).ok())
+}
+
+fn plugin_cache(section: &Section<'_>) -> PluginCache {
+    let Some(node) = section.get("plugin_cache") else {
+        return PluginCache::Default;
+    };
+    match (&node.value, node.as_text()) {
+        (Value::Boolean(false), _) => PluginCache::Off,
+        (_, Some("auto")) => PluginCache::Default,
+        (_, Some("")) => {
+            let complaint = Complaint::new("the path of the plugin cache is empty");
+            let hint = "name a directory, or write `false` to keep nothing";
+            section.problems.add(complaint.hint(hint).at(&node.place));
+            PluginCache::Default
+        }
+        (_, Some(path)) => PluginCache::Directory(beside(&node.place, path)),
+        (_, None) => {
+            section.wrong_type(node, "plugin_cache");
+            PluginCache::Default
+        }
+    }
 }
 
 fn trusted_proxies(section: &Section<'_>) -> Vec<IpNet> {

@@ -5,10 +5,8 @@ use std::time::Duration;
 use super::policy::{Policies, policy};
 use super::{Complaint, Reader, address, noted};
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_SERVER};
-use crate::config::key::Default;
 use crate::config::model::{NextConditions, NextUpstream, Upstream, UpstreamServer};
 use crate::config::problem::{Place, Problem};
-use crate::config::scalar::unknown_word;
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 
@@ -226,35 +224,13 @@ fn check_backups(upstream: &Upstream, servers: Option<&Node>, reader: Reader<'_>
 }
 
 fn next_conditions(section: &Section<'_>) -> NextConditions {
-    let mut conditions = NextConditions::default();
-    let words: Vec<&str> = match section.get("next_upstream") {
-        None => match section.default("next_upstream") {
-            Default::Words(words) => words.to_vec(),
-            _ => Vec::new(),
-        },
+    let words = match section.get("next_upstream") {
         Some(node) if node.as_text() == Some("off") => Vec::new(),
-        Some(Node {
+        None
+        | Some(Node {
             value: Value::Array(_),
             ..
-        }) => {
-            let known = |(word, node): (&'_ str, &Node)| {
-                let known = NEXT_CONDITIONS.into_iter().find(|known| *known == word);
-                if known.is_none() {
-                    section.problems.add(unknown_word(
-                        node,
-                        "next_upstream",
-                        word,
-                        &NEXT_CONDITIONS,
-                    ));
-                }
-                known
-            };
-            section
-                .texts("next_upstream")
-                .into_iter()
-                .filter_map(known)
-                .collect()
-        }
+        }) => section.words("next_upstream", &NEXT_CONDITIONS),
         Some(node) => {
             let complaint = Complaint::new("`next_upstream` must be `\"off\"` or a list");
             let hint = r#"write it as `["error", "timeout", "http_503"]`"#;
@@ -262,6 +238,7 @@ fn next_conditions(section: &Section<'_>) -> NextConditions {
             Vec::new()
         }
     };
+    let mut conditions = NextConditions::default();
     for word in words {
         if let Some(condition) = conditions.by_name(word) {
             *condition = true;

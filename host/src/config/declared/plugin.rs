@@ -1,0 +1,166 @@
+//! `[plugin.NAME]` and the bounds on a plugin.
+
+use super::{COUNT, SECOND, WAIT};
+use crate::config::key::{Default, Key, Kind, Table};
+
+pub(in crate::config) const GRANTS: [&str; 3] = ["request", "response", "exchange"];
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+pub(in crate::config) static PLUGIN: Table = Table {
+    title: "[plugin.NAME]",
+    doc: "A policy of your own. The stock ones need no entry.",
+    groups: &[&[
+        Key::new("file", Kind::Text, "The component, relative to this file.").required(),
+        Key::new(
+            "watch",
+            Kind::Boolean,
+            "Load the file again when it changes, while traffic flows.",
+        )
+        .or(Default::Boolean(false)),
+        Key::new(
+            "fallback",
+            Kind::Text,
+            "The policy that answers when this one fails.",
+        )
+        .or(Default::Text("round_robin")),
+        Key::new(
+            "grants",
+            Kind::List(&Kind::Word(&GRANTS)),
+            "Interfaces that it may import besides `fleet` and `log`: `request` to read the request, `response` to read \
+             the response, `exchange` to keep a value through retries and to add headers to the response.",
+        )
+        .or(Default::Words(&[])),
+        Key::new(
+            "max_faults",
+            COUNT,
+            "Faults within `fault_window` that put this version into quarantine. Zero: none ever do.",
+        )
+        .or(Default::Integer(10)),
+        Key::new("fault_window", WAIT, "In which faults add up.").or(Default::Text("60s")),
+        Key::new(
+            "limits",
+            Kind::Table(&LIMITS),
+            "Bounds on each instance, and on compiling the file.",
+        ),
+    ]],
+    open: false,
+};
+
+pub(in crate::config) static LIMITS: Table = Table {
+    title: "limits",
+    doc: "Bounds on a plugin: the first five on each of its instances, the others on turning its file into machine code.",
+    groups: &[&[
+        Key::new(
+            "memory",
+            Kind::Size {
+                min: 64 * KIB,
+                max: 4 * GIB,
+            },
+            "Linear memory.",
+        )
+        .or(Default::Text("16m")),
+        Key::new(
+            "deadline",
+            Kind::Duration {
+                min: 1,
+                max: 60 * SECOND,
+            },
+            "For one call, in processor time, looked at every 4 milliseconds.",
+        )
+        .or(Default::Text("5ms")),
+        Key::new(
+            "table_elements",
+            Kind::Integer {
+                min: 1,
+                max: 10_000_000,
+            },
+            "Elements of all tables together.",
+        )
+        .or(Default::Integer(10_000)),
+        Key::new(
+            "core_instances",
+            Kind::Integer { min: 1, max: 1000 },
+            "Instances of core modules within the component.",
+        )
+        .or(Default::Integer(32)),
+        Key::new(
+            "state",
+            Kind::Size {
+                min: 0,
+                max: 64 * MIB,
+            },
+            "State carried from one instance to the next. Zero carries none.",
+        )
+        .or(Default::Text("1m")),
+        Key::new("file_size", Kind::Size { min: KIB, max: GIB }, "The file.")
+            .or(Default::Text("32m")),
+        Key::new(
+            "functions",
+            Kind::Integer {
+                min: 1,
+                max: 1_000_000,
+            },
+            "Functions in all core modules together.",
+        )
+        .or(Default::Integer(50_000)),
+        Key::new(
+            "compile_time",
+            Kind::Duration {
+                min: SECOND,
+                max: 3600 * SECOND,
+            },
+            "Time after which the compiler is stopped.",
+        )
+        .or(Default::Text("60s")),
+        Key::new(
+            "compile_memory",
+            Kind::Size {
+                min: 64 * MIB,
+                max: 64 * GIB,
+            },
+            "Memory of the compiler.",
+        )
+        .or(Default::Text("2g")),
+    ]],
+    open: false,
+};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+    use crate::config::model::{CompileLimits, PluginLimits};
+    use crate::config::units;
+
+    #[test]
+    fn a_plugin_without_limits_has_those_of_the_model() {
+        let text = |name| match LIMITS.key(name).unwrap().default {
+            Default::Text(text) => text,
+            _ => "",
+        };
+        let size = |name| units::size(text(name)).unwrap();
+        let duration = |name| units::duration(text(name)).unwrap();
+        let integer = |name| match LIMITS.key(name).unwrap().default {
+            Default::Integer(integer) => u32::try_from(integer).unwrap(),
+            _ => 0,
+        };
+        let instance = PluginLimits {
+            memory: size("memory"),
+            deadline: duration("deadline"),
+            table_elements: integer("table_elements"),
+            core_instances: integer("core_instances"),
+            state: size("state"),
+        };
+        assert_eq!(instance, PluginLimits::default());
+        let compile = CompileLimits {
+            file_size: size("file_size"),
+            functions: integer("functions"),
+            time: duration("compile_time"),
+            memory: size("compile_memory"),
+        };
+        assert_eq!(compile, CompileLimits::default());
+    }
+}

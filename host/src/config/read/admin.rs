@@ -1,0 +1,23 @@
+//! `[admin]`: where the commands reach the process.
+
+use super::{Complaint, address, noted};
+use crate::config::declared::ADMIN;
+use crate::config::model::{Address, Admin, Listener};
+use crate::config::section::Section;
+
+/// `None` without `[admin]`, or where its address cannot be told; the problem is noted.
+pub(super) fn admin(root: &Section<'_>, listeners: &[Listener]) -> Option<Admin> {
+    let section = root.table("admin", &ADMIN)?;
+    section.required("address");
+    let (text, node) = section.text_given("address")?;
+    let address = noted(address::to_administer_at(text), node, root.problems)?;
+    let chosen_by_the_kernel = matches!(&address, Address::Tcp(socket) if socket.port() == 0);
+    if !chosen_by_the_kernel && listeners.iter().any(|listener| listener.address == address) {
+        let complaint = Complaint::new(format!(
+            "the admin address `{address}` is that of a listener"
+        ));
+        let hint = "give it a port or a socket of its own: clients must not reach it";
+        root.problems.add(complaint.hint(hint).at(&node.place));
+    }
+    Some(Admin { address })
+}
