@@ -6,7 +6,8 @@
 //! workers either way.
 
 use waypost_sdk::{
-    Candidates, Endpoint, Failures, Pick, Policy, Scope, Settings, SettingsError, SmoothWeighted,
+    Candidates, Endpoint, Failures, Keeper, Pick, Policy, Scope, Settings, SettingsError,
+    SmoothWeighted,
 };
 
 /// Up to so many endpoints are asked for one by one: a list costs an allocation.
@@ -173,7 +174,18 @@ impl Failures for LeastConn {
     }
 }
 
-waypost_sdk::export!(LeastConn, failures);
+/// The loads are the host's: only the turns are its own.
+impl Keeper for LeastConn {
+    fn export_state(&self) -> Vec<u8> {
+        self.turns.export_state()
+    }
+
+    fn import_state(&mut self, state: &[u8]) -> Result<(), String> {
+        self.turns.import_state(state)
+    }
+}
+
+waypost_sdk::export!(LeastConn, failures, keeper);
 
 #[cfg(test)]
 mod tests;

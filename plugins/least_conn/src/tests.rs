@@ -93,6 +93,26 @@ fn a_server_whose_attempts_fail_gets_fewer_turns_for_a_while() {
     assert_eq!(upstream.picks(4), [1, 1, 0, 1].map(Some));
 }
 
+#[test]
+fn turns_among_equals_stay_exact_however_often_the_plugin_is_swapped() {
+    let mut upstream = weighted([1, 1, 1]);
+    for request in 0..90 {
+        assert_eq!(upstream.pick(), Some(request % 3));
+        for _ in 0..request % 4 {
+            upstream = upstream.swap("{}");
+        }
+    }
+}
+
+#[test]
+fn servers_that_stay_keep_their_turn_when_others_come_and_go() {
+    let mut upstream = weighted([1, 1, 1]);
+    assert_eq!(upstream.pick(), Some(0));
+    let mut upstream =
+        upstream.reload("{}", ["10.0.0.0:80", "10.0.0.2:80", "new:80"].map(endpoint));
+    assert_eq!(upstream.picks(3), [1, 2, 0].map(Some));
+}
+
 /// A peer as nginx keeps it.
 #[derive(Clone, Copy)]
 struct Peer {

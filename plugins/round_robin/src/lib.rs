@@ -4,7 +4,7 @@
 //! SDK's [`SmoothWeighted`], which the other stock policies fall back to.
 
 use waypost_sdk::{
-    Endpoint, Failures, Pick, Policy, Scope, Settings, SettingsError, SmoothWeighted,
+    Endpoint, Failures, Keeper, Pick, Policy, Scope, Settings, SettingsError, SmoothWeighted,
 };
 
 /// Endpoints take turns by weight.
@@ -39,7 +39,17 @@ impl Failures for RoundRobin {
     }
 }
 
-waypost_sdk::export!(RoundRobin, failures);
+impl Keeper for RoundRobin {
+    fn export_state(&self) -> Vec<u8> {
+        self.turns.export_state()
+    }
+
+    fn import_state(&mut self, state: &[u8]) -> Result<(), String> {
+        self.turns.import_state(state)
+    }
+}
+
+waypost_sdk::export!(RoundRobin, failures, keeper);
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use waypost_sdk::testing::{Request, Upstream, endpoint};
+use waypost_sdk::{Draws, Keeper};
 
 use super::RoundRobin;
 
@@ -85,8 +86,51 @@ fn a_fleet_of_many_words_takes_turns_too() {
 fn a_server_added_meanwhile_does_not_disturb_the_turns_of_the_others() {
     let mut upstream = Upstream::<RoundRobin>::of("{}", 3);
     assert_eq!(upstream.pick(), Some(0));
-    upstream.update((0..4).map(|i| endpoint(&format!("10.0.0.{i}:80"))));
+    let grown = (0..4).map(|i| endpoint(&format!("10.0.0.{i}:80")));
+    let mut upstream = upstream.reload("{}", grown);
     assert_eq!(upstream.picks(3), [1, 2, 3].map(Some));
+}
+
+#[test]
+fn three_equal_servers_get_equal_shares_however_often_the_plugin_is_swapped() {
+    let mut draws = Draws::from_seed(2);
+    let mut upstream = weighted([1, 1, 1]);
+    let mut counts = [0; 3];
+    for request in 0..300 {
+        for _ in 0..draws.below(3) {
+            upstream = upstream.swap("{}");
+        }
+        assert_eq!(upstream.pick(), Some(request % 3));
+        counts[request % 3] += 1;
+    }
+    assert_eq!(counts, [100; 3]);
+}
+
+#[test]
+fn a_swap_changes_no_choice_whatever_weights_failures_and_health() {
+    let mut draws = Draws::from_seed(3);
+    let (mut swapped, mut kept) = (weighted([5, 1, 3, 3]), weighted([5, 1, 3, 3]));
+    for _ in 0..500 {
+        let (index, what) = (draws.below(4) as usize, draws.below(5));
+        for upstream in [&mut swapped, &mut kept] {
+            match what {
+                0 => upstream.failed(index),
+                1 => upstream.rotate_out(index),
+                _ => upstream.rotate_in(index),
+            }
+        }
+        swapped = swapped.swap("{}");
+        assert_eq!(swapped.pick(), kept.pick());
+    }
+}
+
+#[test]
+fn state_of_another_format_is_refused_and_the_turns_go_on() {
+    let mut upstream = weighted([1, 1, 1]);
+    assert_eq!(upstream.pick(), Some(0));
+    let refused = upstream.policy.import_state(&[2, 0, 0]).unwrap_err();
+    assert_eq!(refused, "the state has format `2`, this version reads `1`");
+    assert_eq!(upstream.pick(), Some(1));
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Sessions learned from responses: which server a session was created on, or last served by.
 //!
 //! A session is learned when the attempt that created it has ended (nginx, without its option `header`, does the same). The
-//! table is bounded: 4,000 sessions for each megabyte of `zone`, and the one that was quiet longest makes room. Sessions live in
-//! this instance, and are lost with it.
+//! table is bounded: 4,000 sessions for each megabyte of `zone`, and the one that was quiet longest makes room. The next
+//! instance takes over as many sessions as fit into a state, those in use last before all others.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use waypost_sdk::{Done, Ending, Pick, Settings, SettingsError};
+use waypost_sdk::{Done, Ending, Pick, Settings, SettingsError, StateReader, StateWriter};
 
 use crate::{first_value, variables};
 
@@ -20,6 +21,9 @@ const LARGEST_ZONE: u64 = 32 << 20;
 /// As nginx's: eight pages.
 const SMALLEST_ZONE: u64 = 32 << 10;
 
+/// Bytes of state after which the older sessions are left out: some 40,000 are in. The host carries 1 MiB.
+const MOST_STATE: usize = 900 << 10;
+
 /// The sessions, and where their ids are found.
 pub(crate) struct Learn {
     /// Variables that hold the id of a new session: of the response, mostly.
@@ -30,18 +34,30 @@ pub(crate) struct Learn {
 }
 
 /// The MD5 of a session's id: an id may be of any length.
-type Key = [u8; 16];
+pub(crate) type Key = [u8; 16];
 
 struct Sessions {
+    /// How long a session lives after its last use.
     timeout_us: u64,
     capacity: usize,
     by_key: BTreeMap<Key, Session>,
-    by_age: BTreeSet<(u64, Key)>,
+    by_end: BTreeSet<(u64, Key)>,
+    /// The latest that was seen of the clock.
+    now_us: u64,
 }
 
 struct Session {
     server: Rc<str>,
-    last_us: u64,
+    /// When it is forgotten.
+    end_us: u64,
+}
+
+/// What a state says of sessions.
+pub(crate) struct Kept<'a> {
+    /// When it was written, by the clock that all instances are given.
+    now_us: u64,
+    /// Those in use last come first: key, server, and the microseconds that were left.
+    sessions: Vec<(Key, &'a str, u64)>,
 }
 
 impl Learn {
@@ -74,7 +90,8 @@ impl Learn {
             timeout_us: timeout.as_micros() as u64,
             capacity: ((zone * SESSIONS_PER_MEGABYTE) >> 20) as usize,
             by_key: BTreeMap::new(),
-            by_age: BTreeSet::new(),
+            by_end: BTreeSet::new(),
+            now_us: 0,
         };
         Ok(Learn {
             create,
@@ -84,9 +101,10 @@ impl Learn {
     }
 
     /// The id of the server that the request's session is bound to.
-    pub(crate) fn server_of(&self, pick: &Pick) -> Option<Rc<str>> {
+    pub(crate) fn server_of(&mut self, pick: &Pick) -> Option<Rc<str>> {
         // `done` brings no clock: the time of the pick plus the time that the attempt took is as good.
         pick.exchange().set_memo(pick.now_us);
+        self.sessions.now_us = self.sessions.now_us.max(pick.now_us);
         let id = first_value(&self.lookup, pick.request())?;
         self.sessions.find(&md5::compute(id).0, pick.now_us)
     }
@@ -98,6 +116,7 @@ impl Learn {
             Ending::Failed | Ending::PassedOver => return,
         }
         let now_us = done.exchange().memo() + u64::from(done.outcome.total_us);
+        self.sessions.now_us = self.sessions.now_us.max(now_us);
         let created = self
             .create
             .iter()
@@ -114,35 +133,108 @@ impl Learn {
     }
 }
 
-#[cfg(test)]
 impl Learn {
+    /// Adds the sessions to a state: see [`read`].
+    pub(crate) fn export(&self, state: &mut StateWriter) {
+        let Sessions {
+            by_key,
+            by_end,
+            now_us,
+            ..
+        } = &self.sessions;
+        state.number(*now_us);
+        let mut names = BTreeMap::new();
+        for (end_us, key) in by_end.iter().rev() {
+            let left_us = end_us.saturating_sub(*now_us);
+            if left_us == 0 || state.len() > MOST_STATE {
+                break;
+            }
+            let Some(session) = by_key.get(key) else {
+                continue;
+            };
+            state.bytes(key);
+            state.number(left_us);
+            let next = names.len() as u64;
+            match names.entry(&session.server) {
+                Entry::Occupied(name) => state.number(*name.get()),
+                Entry::Vacant(name) => {
+                    state.number(*name.insert(next));
+                    state.text(&session.server);
+                }
+            }
+        }
+    }
+
+    /// Takes over the sessions of a state, which begin with those in use last, as many as there is room for.
+    pub(crate) fn import(&mut self, kept: &Kept) {
+        let sessions = &mut self.sessions;
+        let mut names = BTreeMap::new();
+        sessions.now_us = sessions.now_us.max(kept.now_us);
+        for &(key, name, left_us) in kept.sessions.iter().take(sessions.capacity) {
+            let server = names.entry(name).or_insert_with(|| Rc::from(name));
+            // The timeout may be another one now.
+            let end_us = kept.now_us.saturating_add(left_us.min(sessions.timeout_us));
+            sessions.insert(key, Rc::clone(server), end_us);
+        }
+    }
+
     /// How many sessions are remembered.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.sessions.by_key.len()
     }
 }
 
+/// The rest of a state: nothing, or the time, then for each session its key, the time that is left, and the number of its server,
+/// which is followed by the server's id where it is a new one.
+pub(crate) fn read<'a>(state: &mut StateReader<'a>) -> Result<Option<Kept<'a>>, String> {
+    if state.is_empty() {
+        return Ok(None);
+    }
+    let now_us = state.number()?;
+    let mut names = Vec::new();
+    let mut sessions = Vec::new();
+    while !state.is_empty() {
+        let key = state.bytes()?.try_into();
+        let key = key.map_err(|_| "the state holds a session without its key")?;
+        let (left_us, number) = (state.number()?, state.number()?);
+        if number == names.len() as u64 {
+            names.push(state.text()?);
+        }
+        let name = usize::try_from(number)
+            .ok()
+            .and_then(|number| names.get(number));
+        let name = name.ok_or("the state holds a session without its server")?;
+        sessions.push((key, *name, left_us));
+    }
+    Ok(Some(Kept { now_us, sessions }))
+}
+
 impl Sessions {
     fn find(&self, key: &Key, now_us: u64) -> Option<Rc<str>> {
         let session = self.by_key.get(key)?;
-        (session.last_us + self.timeout_us > now_us).then(|| Rc::clone(&session.server))
+        (session.end_us > now_us).then(|| Rc::clone(&session.server))
     }
 
     fn bind(&mut self, key: Key, server: &Rc<str>, now_us: u64) {
-        let session = Session {
-            server: Rc::clone(server),
-            last_us: now_us,
-        };
-        if let Some(old) = self.by_key.insert(key, session) {
-            self.by_age.remove(&(old.last_us, key));
-        }
-        self.by_age.insert((now_us, key));
-        while let Some(&(last_us, oldest)) = self.by_age.first()
-            && (last_us + self.timeout_us <= now_us || self.by_key.len() > self.capacity)
+        self.insert(
+            key,
+            Rc::clone(server),
+            now_us.saturating_add(self.timeout_us),
+        );
+        while let Some(&(end_us, oldest)) = self.by_end.first()
+            && (end_us <= now_us || self.by_key.len() > self.capacity)
         {
-            self.by_age.pop_first();
+            self.by_end.pop_first();
             self.by_key.remove(&oldest);
         }
+    }
+
+    fn insert(&mut self, key: Key, server: Rc<str>, end_us: u64) {
+        if let Some(old) = self.by_key.insert(key, Session { server, end_us }) {
+            self.by_end.remove(&(old.end_us, key));
+        }
+        self.by_end.insert((end_us, key));
     }
 }
 

@@ -12,13 +12,16 @@ mod learn;
 mod servers;
 
 use waypost_sdk::{
-    Done, Endpoint, Failures, Observer, Pick, Policy, Request, Scope, Settings, SettingsError,
-    SmoothWeighted,
+    Done, Endpoint, Failures, Keeper, Observer, Pick, Policy, Request, Scope, Settings,
+    SettingsError, SmoothWeighted, StateReader, StateWriter,
 };
 
 use cookie::Cookie;
 use learn::Learn;
 use servers::Servers;
+
+/// The state's format: the turns as [`SmoothWeighted`] writes them, then the sessions, if there are any to learn.
+const FORMAT: u8 = 1;
 
 /// Clients stay where they were.
 pub struct Sticky {
@@ -70,7 +73,7 @@ impl Policy for Sticky {
 
     fn pick(&mut self, pick: &Pick) -> Option<usize> {
         let request = pick.request();
-        let hint = match &self.mode {
+        let hint = match &mut self.mode {
             Mode::Cookie(cookie) => {
                 let id = request.cookie(cookie.name());
                 id.and_then(|id| self.servers.find(&id, pick.candidates()))
@@ -112,6 +115,29 @@ impl Observer for Sticky {
     }
 }
 
+impl Keeper for Sticky {
+    fn export_state(&self) -> Vec<u8> {
+        let mut state = StateWriter::new(FORMAT);
+        state.bytes(&self.turns.export_state());
+        if let Mode::Learn(learn) = &self.mode {
+            learn.export(&mut state);
+        }
+        state.finish()
+    }
+
+    fn import_state(&mut self, state: &[u8]) -> Result<(), String> {
+        let mut state = StateReader::new(state);
+        state.format(&[FORMAT])?;
+        let turns = state.bytes()?;
+        let sessions = learn::read(&mut state)?;
+        self.turns.import_state(turns)?;
+        if let (Mode::Learn(learn), Some(sessions)) = (&mut self.mode, sessions) {
+            learn.import(&sessions);
+        }
+        Ok(())
+    }
+}
+
 /// Names of variables, one or several, without their `$`.
 fn variables(settings: &mut Settings, key: &'static str) -> Result<Vec<String>, SettingsError> {
     let is_name = |name: &str| {
@@ -139,7 +165,7 @@ fn first_value(names: &[String], request: Request) -> Option<Vec<u8>> {
         .find(|value| !value.is_empty())
 }
 
-waypost_sdk::export!(Sticky, failures, observer);
+waypost_sdk::export!(Sticky, failures, observer, keeper);
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! What a user may rely on.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use waypost_sdk::Ending;
 use waypost_sdk::testing::{Request, Response, Upstream, endpoint};
+use waypost_sdk::{Ending, Keeper};
 
 use super::{Mode, Sticky};
 
@@ -269,8 +269,135 @@ fn sessions_outlive_a_change_of_the_endpoints() {
     let mut upstream = Upstream::<Sticky>::of(LEARN, 3);
     create(&mut upstream, "a");
     assert_eq!(create(&mut upstream, "b"), 1);
-    upstream.update(["10.0.0.2:80", "10.0.0.7:80", "10.0.0.1:80"].map(endpoint));
+    let changed = ["10.0.0.2:80", "10.0.0.7:80", "10.0.0.1:80"].map(endpoint);
+    let mut upstream = upstream.reload(LEARN, changed);
     assert_eq!(server_of(&mut upstream, "b"), 2);
+}
+
+#[test]
+fn a_swap_keeps_the_turns_of_new_clients() {
+    let mut upstream = cookies("");
+    for request in 0..30 {
+        assert_eq!(upstream.pick(), Some(request % 3));
+        upstream = upstream.swap(r#"{"cookie": {"name": "srv"}}"#);
+    }
+}
+
+#[test]
+fn a_swap_gives_no_session_a_longer_life() {
+    let mut upstream = Upstream::<Sticky>::of(LEARN, 3);
+    assert_eq!(create(&mut upstream, "old"), 0);
+    upstream.now_us += 300_000_000;
+    assert_eq!(create(&mut upstream, "young"), 1);
+    for _ in 0..5 {
+        upstream = upstream.swap(LEARN);
+        upstream.now_us += 59_000_000;
+        upstream.pick();
+    }
+    // 595 s after the first and 295 s after the second.
+    assert_eq!(server_of(&mut upstream, "old"), 0);
+    upstream.now_us += 6_000_000;
+    let mut upstream = upstream.swap::<Sticky>(LEARN);
+    assert_eq!(server_of(&mut upstream, "young"), 1);
+    create(&mut upstream, "new");
+    assert_eq!(sessions(&upstream), 2); // `old` is gone
+}
+
+#[test]
+fn a_shorter_timeout_holds_for_sessions_that_were_there_before() {
+    let mut upstream = Upstream::<Sticky>::of(LEARN, 3);
+    create(&mut upstream, "abc");
+    let mut upstream = upstream.swap::<Sticky>(&LEARN.replace("10m", "1m"));
+    assert_eq!(server_of(&mut upstream, "abc"), 0);
+    upstream.now_us += 61_000_000;
+    create(&mut upstream, "new");
+    assert_eq!(sessions(&upstream), 1);
+}
+
+#[test]
+fn a_state_holds_the_sessions_in_use_last_and_stays_below_its_bound() {
+    let mut upstream = Upstream::<Sticky>::of(&LEARN.replace("32k", "12m"), 3);
+    for session in 0..45_000 {
+        upstream.now_us += 1;
+        create(&mut upstream, &session.to_string());
+    }
+    assert_eq!(sessions(&upstream), 45_000);
+    let state = upstream.policy.export_state();
+    assert!(
+        (900 << 10..=901 << 10).contains(&state.len()),
+        "{}",
+        state.len()
+    );
+    let mut upstream = upstream.swap::<Sticky>(&LEARN.replace("32k", "12m"));
+    assert!(
+        (36_000..45_000).contains(&sessions(&upstream)),
+        "{}",
+        sessions(&upstream)
+    );
+    assert_eq!(server_of(&mut upstream, "44998"), 44_998 % 3);
+    // A smaller zone has room for the youngest only.
+    let mut upstream = upstream.swap::<Sticky>(LEARN);
+    assert_eq!(sessions(&upstream), 125);
+    assert_eq!(server_of(&mut upstream, "44999"), 44_999 % 3);
+}
+
+#[test]
+fn sessions_are_of_no_use_where_cookies_know_the_server() {
+    let mut upstream = Upstream::<Sticky>::of(LEARN, 3);
+    assert_eq!(create(&mut upstream, "abc"), 0);
+    let mut upstream = upstream.swap::<Sticky>(r#"{"cookie": {"name": "srv"}}"#);
+    assert_eq!(upstream.pick(), Some(1));
+    let mut upstream = upstream.swap::<Sticky>(LEARN);
+    assert_eq!(upstream.pick(), Some(2));
+    assert_eq!(sessions(&upstream), 0);
+}
+
+#[test]
+fn a_state_that_this_version_does_not_read_is_refused_and_changes_nothing() {
+    let mut upstream = Upstream::<Sticky>::of(LEARN, 3);
+    create(&mut upstream, "abc");
+    let good = upstream.policy.export_state();
+    let refused = |state: &[u8], reason: &str| {
+        let mut upstream = Upstream::<Sticky>::of(LEARN, 3);
+        create(&mut upstream, "here");
+        assert_eq!(upstream.policy.import_state(state).unwrap_err(), reason);
+        assert_eq!((sessions(&upstream), upstream.pick()), (1, Some(1)));
+    };
+    refused(&[9], "the state has format `9`, this version reads `1`");
+    refused(&[1, 0], "the state ends early");
+    refused(&good[..good.len() - 1], "the state ends early");
+    refused(
+        &[&good[..], &[1, 0]].concat(),
+        "the state holds a session without its key",
+    );
+    let key_but_no_server = [&good[..], &[16], &[0; 16], &[9, 5]].concat();
+    refused(
+        &key_but_no_server,
+        "the state holds a session without its server",
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_state_makes_it_panic(
+        state in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+        at in 0_usize..400,
+        byte in proptest::num::u8::ANY,
+    ) {
+        let mut upstream = Upstream::<Sticky>::of(LEARN, 3);
+        create(&mut upstream, "a");
+        create(&mut upstream, "b");
+        let mut bent = upstream.policy.export_state();
+        let at = at % bent.len();
+        bent[at] = byte;
+        let any = [&[1, 1, 1], &*state].concat();
+        for state in [state, any, bent] {
+            _ = upstream.policy.import_state(&state);
+            create(&mut upstream, "c");
+            upstream.picks(5);
+            _ = upstream.policy.export_state();
+        }
+    }
 }
 
 #[test]

@@ -41,3 +41,14 @@ pub mod observer {
         additional_derives: [PartialEq, Eq],
     });
 }
+
+/// The world `policy-keeper`: the optional export `keeper`.
+pub mod keeper {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "policy-keeper",
+        pub_export_macro: true,
+        export_macro_name: "export_keeper",
+        default_bindings_module: "waypost_sdk::bindings::keeper",
+    });
+}

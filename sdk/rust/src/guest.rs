@@ -6,13 +6,15 @@ use std::cell::RefCell;
 use std::thread::LocalKey;
 
 use crate::bindings::failures::exports::waypost::plugin::failures;
+use crate::bindings::keeper::exports::waypost::plugin::keeper;
 use crate::bindings::observer::exports::waypost::plugin::observer;
 use crate::bindings::policy::exports::waypost::plugin::balancer;
 use crate::bindings::policy::waypost::plugin::{exchange, fleet, request, response};
 use crate::host::Host;
 use crate::pick::Words;
 use crate::{
-    Done, Endpoint, Failures, Observer, Outcome, Pick, Policy, Scope, Settings, SettingsError, log,
+    Done, Endpoint, Failures, Keeper, Observer, Outcome, Pick, Policy, Scope, Settings,
+    SettingsError, log,
 };
 
 /// `pick`'s answer for "no opinion".
@@ -95,6 +97,22 @@ impl<C: Component<Policy: Observer>> observer::Guest for C {
                 });
             }
         });
+    }
+}
+
+impl<C: Component<Policy: Keeper>> keeper::Guest for C {
+    fn export_state() -> Vec<u8> {
+        C::slot().with_borrow(|slot| match slot {
+            Some(instance) => instance.policy.export_state(),
+            None => Vec::new(),
+        })
+    }
+
+    fn import_state(state: Vec<u8>) -> Result<(), String> {
+        C::slot().with_borrow_mut(|slot| match slot {
+            Some(instance) => instance.policy.import_state(&state),
+            None => Err("the policy is not configured".to_owned()),
+        })
     }
 }
 

@@ -40,6 +40,7 @@ mod settings;
 mod units;
 mod template;
 mod shares;
+mod state;
 mod smooth;
 mod draws;
 pub mod log;
@@ -56,18 +57,19 @@ pub use bindings::policy::waypost::plugin::fleet::Endpoint;
 pub use draws::Draws;
 pub use host::{Exchange, Fleet, Request, Response};
 pub use pick::{Candidates, Pick};
-pub use policy::{Done, Failures, Observer, Policy};
+pub use policy::{Done, Failures, Keeper, Observer, Policy};
 pub use serde_json::Value;
 pub use settings::Settings;
 pub use shares::Shares;
 pub use smooth::{Round, SmoothWeighted};
+pub use state::{StateReader, StateWriter};
 pub use template::Template;
 pub use units::{parse_duration, parse_size};
 
 /// Makes a type the policy of this plugin, with the optional exports it has a use for.
 ///
 /// `export!(Mine)` needs [`Policy`]; `export!(Mine, failures)` also [`Failures`]; `export!(Mine, failures, observer)` also
-/// [`Observer`]. What is not named is not exported, and the host does not call it. Once per crate; outside of
+/// [`Observer`]; `export!(Mine, keeper)` also [`Keeper`]; in any combination. What is not named is not exported, and the host does not call it. Once per crate; outside of
 /// WebAssembly it only checks the types, so that unit tests of several policies link into one program.
 #[macro_export]
 macro_rules! export {
@@ -100,6 +102,9 @@ macro_rules! export {
     (@ observer $component:ident) => {
         $crate::bindings::observer::export_observer!($component with_types_in $crate::bindings::observer);
     };
+    (@ keeper $component:ident) => {
+        $crate::bindings::keeper::export_keeper!($component with_types_in $crate::bindings::keeper);
+    };
     (@ failures for $policy:ident) => {
         const fn hears_failures<P: $crate::Failures>() {}
         hears_failures::<$policy>();
@@ -107,5 +112,9 @@ macro_rules! export {
     (@ observer for $policy:ident) => {
         const fn observes<P: $crate::Observer>() {}
         observes::<$policy>();
+    };
+    (@ keeper for $policy:ident) => {
+        const fn keeps<P: $crate::Keeper>() {}
+        keeps::<$policy>();
     };
 }

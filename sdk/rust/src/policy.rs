@@ -1,13 +1,14 @@
-//! What a policy implements: [`Policy`] always, [`Failures`] and [`Observer`] if it has a use for them.
+//! What a policy implements: [`Policy`] always, [`Failures`], [`Observer`] and [`Keeper`] if it has a use for them.
 
 use crate::host::{AtHand, Exchange, Request, Response};
 use crate::{Endpoint, Outcome, Pick, Scope, Settings, SettingsError};
 
 /// Chooses the endpoint for each attempt of an exchange.
 ///
-/// The host calls [`configure`](Policy::configure) once, [`update`](Policy::update) before the first pick and on every
-/// change of the endpoints, and [`pick`](Policy::pick) for every attempt. Calls never overlap. A call that panics or
-/// overruns its deadline costs the instance, not the request: the fallback policy answers, and a fresh instance is configured.
+/// The host calls [`configure`](Policy::configure) once, [`update`](Policy::update) once before the first pick, and
+/// [`pick`](Policy::pick) for every attempt. Calls never overlap. When the endpoints change, or another version of the plugin
+/// is loaded, a fresh instance takes over; a [`Keeper`] tells it what it knows. A call that panics or overruns its deadline costs
+/// the instance, not the request: the fallback policy answers, and a fresh instance is configured.
 pub trait Policy: Sized {
     /// Makes the policy from its table in the TOML.
     ///
@@ -39,6 +40,70 @@ pub trait Failures: Policy {
 pub trait Observer: Policy {
     /// Called exactly once for each pick whose answer was used.
     fn done(&mut self, done: &Done);
+}
+
+/// Keeps what a policy knows when another instance takes its place: a new version of the plugin, or the same one with other
+/// settings or endpoints. Exported by `export!(Mine, keeper)`. Nothing is kept from an instance that failed.
+///
+/// ```
+/// # use std::collections::BTreeMap;
+/// # use waypost_sdk::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
+/// use waypost_sdk::{Keeper, StateReader, StateWriter};
+///
+/// /// Knows how often each server was chosen.
+/// pub struct Census {
+///     choices: BTreeMap<String, u64>,
+/// }
+/// # impl Policy for Census {
+/// #     fn configure(_: Settings) -> Result<Self, SettingsError> { Ok(Census { choices: BTreeMap::new() }) }
+/// #     fn scope(&self) -> Scope { Scope::Process }
+/// #     fn update(&mut self, _: Vec<Endpoint>) {}
+/// #     fn pick(&mut self, _: &Pick) -> Option<usize> { None }
+/// # }
+///
+/// impl Keeper for Census {
+///     fn export_state(&self) -> Vec<u8> {
+///         let mut state = StateWriter::new(1); // the format number
+///         for (server, count) in &self.choices {
+///             state.text(server);
+///             state.number(*count);
+///         }
+///         state.finish()
+///     }
+///
+///     fn import_state(&mut self, state: &[u8]) -> Result<(), String> {
+///         let mut read = StateReader::new(state);
+///         read.format(&[1])?; // an error if another version wrote it
+///         let mut choices = BTreeMap::new();
+///         while !read.is_empty() {
+///             choices.insert(read.text()?.to_owned(), read.number()?);
+///         }
+///         self.choices = choices; // only now: a state that is cut off changes nothing
+///         Ok(())
+///     }
+/// }
+///
+/// waypost_sdk::export!(Census, keeper);
+/// # fn main() {
+/// # let mut census = Census { choices: BTreeMap::from([("a:80".to_owned(), 300)]) };
+/// # let state = census.export_state();
+/// # census.choices.clear();
+/// # assert!(census.import_state(&state).is_ok() && census.choices["a:80"] == 300);
+/// # }
+/// ```
+pub trait Keeper: Policy {
+    /// What this instance knows, for an instance of this version or a later one: begin with a format number, as
+    /// [`StateWriter`](crate::StateWriter) does. At most 1 MiB, unless the plugin's `limits.state` says otherwise. Called between
+    /// two picks; the instance may well go on serving after it.
+    fn export_state(&self) -> Vec<u8>;
+
+    /// Takes over what another instance knew. Called once, after [`update`](Policy::update) and before the first pick. Endpoints may
+    /// have come, gone and changed places: know them by server or address, not by index.
+    ///
+    /// # Errors
+    /// Why the state is of no use, in one line of lower case. The host logs it, and the policy serves with what it has: change
+    /// nothing before all of the state was read.
+    fn import_state(&mut self, state: &[u8]) -> Result<(), String>;
 }
 
 /// How an attempt ended, with the request and the response at hand.

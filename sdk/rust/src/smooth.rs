@@ -4,9 +4,18 @@
 //! Weights 5, 1, 1 give `a a b a c a a`, never five in a row. An endpoint whose attempts fail loses effective weight and wins
 //! it back by one per round (`ngx_http_upstream_free_round_robin_peer`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::{Candidates, Endpoint};
+use crate::{Candidates, Endpoint, StateReader, StateWriter};
+
+/// The state's format: for each endpoint its address, weight, current and effective weight.
+const FORMAT: u8 = 1;
+
+/// Bytes of state after which no further endpoint is added: more than 10,000 of them. The others begin anew.
+const MOST_STATE: usize = 400 << 10;
+
+/// Above every balance that can come about: 65,536 endpoints of the greatest weight. Sums of them are far from overflowing.
+const MOST_BALANCE: u64 = 1 << 48;
 
 /// Endpoints that take turns by weight.
 #[derive(Debug, Default)]
@@ -18,46 +27,81 @@ pub struct SmoothWeighted {
     /// What a failure takes from the effective weight; 0 where `max_fails` is.
     penalties: Vec<u32>,
     total_weight: u64,
-    /// Server and address of each, to recognise them in the next update.
-    names: Vec<(String, String)>,
+    /// The address of each, to recognise it in a state.
+    addresses: Vec<String>,
 }
 
 impl SmoothWeighted {
-    /// Takes the endpoints. Those that were there before, by server, address and weight, keep their place in the rotation.
+    /// Takes the endpoints, all at the beginning of the rotation. For those that stay see [`import_state`](Self::import_state).
     pub fn update(&mut self, endpoints: &[Endpoint]) {
-        // By weight too: with another one, the old balance was counted in another coin.
-        let name = |(server, address): &(String, String), weight: u32| {
-            (server.clone(), address.clone(), weight)
-        };
-        let mut before: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (index, names) in self.names.iter().enumerate().rev() {
-            let account = (self.current[index], self.effective[index]);
-            before
-                .entry(name(names, self.weights[index]))
-                .or_default()
-                .push(account);
-        }
-        self.names = endpoints
-            .iter()
-            .map(|e| (e.server.clone(), e.address.clone()))
-            .collect();
+        self.addresses = endpoints.iter().map(|e| e.address.clone()).collect();
         self.weights = endpoints.iter().map(|e| e.weight).collect();
         self.penalties = endpoints
             .iter()
             .map(|e| e.weight.checked_div(e.max_fails).unwrap_or(0))
             .collect();
         self.total_weight = endpoints.iter().map(|e| u64::from(e.weight)).sum();
-        let accounts = self
-            .names
-            .iter()
-            .zip(&self.weights)
-            .map(|(names, &weight)| {
-                before
-                    .get_mut(&name(names, weight))
-                    .and_then(Vec::pop)
-                    .unwrap_or((0, weight))
-            });
-        (self.current, self.effective) = accounts.unzip();
+        self.current = vec![0; endpoints.len()];
+        self.effective.clone_from(&self.weights);
+    }
+
+    /// Where the rotation stands: see [`Keeper`](crate::Keeper). At most 400 KiB, which is more than 10,000 endpoints.
+    pub fn export_state(&self) -> Vec<u8> {
+        let mut state = StateWriter::new(FORMAT);
+        for (index, address) in self.addresses.iter().enumerate() {
+            if state.len() + address.len() > MOST_STATE {
+                break;
+            }
+            state.text(address);
+            state.number(self.weights[index].into());
+            state.signed(self.current[index]);
+            state.number(self.effective[index].into());
+        }
+        state.finish()
+    }
+
+    /// Goes on where another instance stood. Endpoints that were there, by address and weight, keep their place in the
+    /// rotation; with another weight, the old balance was counted in another coin. Among the same endpoints as before, the
+    /// choices are those that the other instance would have made.
+    ///
+    /// # Errors
+    /// A state of another format, or none at all; the rotation is then as it was.
+    pub fn import_state(&mut self, state: &[u8]) -> Result<(), String> {
+        let mut read = StateReader::new(state);
+        read.format(&[FORMAT])?;
+        // Several endpoints may have the same address: they are taken in order.
+        let mut before: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+        let mut accounts = 0;
+        while !read.is_empty() {
+            let (address, weight) = (read.text()?, read.number()?);
+            let (current, effective) = (read.signed()?, read.number()?);
+            if current.unsigned_abs() > MOST_BALANCE || effective > weight {
+                return Err(format!("the state's account of `{address}` cannot be"));
+            }
+            let account = (current, effective as u32);
+            before
+                .entry((address, weight))
+                .or_default()
+                .push_back(account);
+            accounts += 1;
+        }
+        let mut kept = 0;
+        for (index, address) in self.addresses.iter().enumerate() {
+            let same = (address.as_str(), u64::from(self.weights[index]));
+            if let Some(account) = before.get_mut(&same).and_then(VecDeque::pop_front) {
+                (self.current[index], self.effective[index]) = account;
+                kept += 1;
+            }
+        }
+        if kept != accounts || kept != self.len() {
+            // What an endpoint owed to one that is gone, which may have had a thousand times its weight, must not keep it out
+            // of the rotation for a thousand rounds.
+            let most = self.total_weight as i64;
+            for current in &mut self.current {
+                *current = (*current).clamp(-most, most);
+            }
+        }
+        Ok(())
     }
 
     /// How many endpoints there are.
@@ -225,8 +269,9 @@ impl Round<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::SmoothWeighted;
+    use super::{SmoothWeighted, StateWriter};
     use crate::testing::endpoint;
 
     fn of(weights: &[u32]) -> SmoothWeighted {
@@ -249,15 +294,114 @@ mod tests {
         round.finish().unwrap_or(usize::MAX)
     }
 
+    /// The next instance, over endpoints of these names and weights.
+    fn handed_over(smooth: &SmoothWeighted, endpoints: &[(&str, u32)]) -> SmoothWeighted {
+        let endpoints: Vec<_> = endpoints
+            .iter()
+            .map(|&(server, weight)| endpoint(server).weight(weight).build())
+            .collect();
+        let mut next = SmoothWeighted::default();
+        next.update(&endpoints);
+        next.import_state(&smooth.export_state()).unwrap();
+        next
+    }
+
     #[test]
-    fn an_endpoint_that_stays_keeps_its_place_in_the_rotation() {
+    fn the_rotation_goes_on_where_it_stood_whatever_the_order() {
         let mut smooth = of(&[5, 1, 1]);
         assert_eq!([pick(&mut smooth), pick(&mut smooth)], [0, 0]);
-        let grown: Vec<_> = [("a0:80", 5), ("a1:80", 1), ("a2:80", 1)]
-            .map(|(server, weight)| endpoint(server).weight(weight).build())
-            .to_vec();
-        smooth.update(&grown);
-        assert_eq!([(); 5].map(|()| pick(&mut smooth)), [1, 0, 2, 0, 0]);
+        let mut next = handed_over(&smooth, &[("a0:80", 5), ("a1:80", 1), ("a2:80", 1)]);
+        assert_eq!([(); 5].map(|()| pick(&mut next)), [1, 0, 2, 0, 0]);
+        let mut turned = handed_over(&smooth, &[("a2:80", 1), ("a1:80", 1), ("a0:80", 5)]);
+        assert_eq!([(); 5].map(|()| pick(&mut turned)), [0, 2, 1, 2, 2]);
+    }
+
+    #[test]
+    fn endpoints_that_stay_keep_their_place_and_new_ones_begin_at_the_middle() {
+        let mut smooth = of(&[2, 2, 2]);
+        smooth.failed(1);
+        assert_eq!(pick(&mut smooth), 0);
+        let next = handed_over(&smooth, &[("new:80", 2), ("a1:80", 2), ("a0:80", 3)]);
+        assert_eq!(next.current, [0, 0, 0]); // a0 has another weight
+        assert_eq!(next.effective, [2, 1, 3]);
+        let next = handed_over(&smooth, &[("a0:80", 2), ("new:80", 2)]);
+        assert_eq!((next.current, next.effective), (vec![-2, 0], vec![2, 2]));
+    }
+
+    #[test]
+    fn endpoints_of_one_address_are_told_apart_by_their_order() {
+        let twice = [("a:80", 1), ("a:80", 1), ("b:80", 1)];
+        let mut smooth = handed_over(&SmoothWeighted::default(), &twice);
+        assert_eq!(pick(&mut smooth), 0);
+        assert_eq!(handed_over(&smooth, &twice).current, [-2, 1, 1]);
+    }
+
+    #[test]
+    fn a_debt_to_an_endpoint_that_is_gone_is_cut_to_a_round_of_those_left() {
+        let mut smooth = of(&[1000, 1, 1]);
+        (0..502).for_each(|_| _ = pick(&mut smooth));
+        assert!(smooth.current.iter().any(|&current| current < -400));
+        let mut next = handed_over(&smooth, &[("a1:80", 1), ("a2:80", 1)]);
+        assert!((0..4).any(|_| pick(&mut next) == 0) && (0..4).any(|_| pick(&mut next) == 1));
+    }
+
+    #[test]
+    fn a_large_fleet_stays_below_its_bound() {
+        let smooth = of(&[u32::MAX; 50_000]);
+        let state = smooth.export_state();
+        assert!(
+            (300 << 10..=401 << 10).contains(&state.len()),
+            "{}",
+            state.len()
+        );
+        assert_eq!(of(&[u32::MAX; 50_000]).import_state(&state), Ok(()));
+    }
+
+    #[test]
+    fn a_refused_state_changes_nothing() {
+        let mut smooth = of(&[1, 1]);
+        pick(&mut smooth);
+        let (current, good) = (smooth.current.clone(), smooth.export_state());
+        let mut too_rich = StateWriter::new(1);
+        too_rich.text("a0:80");
+        too_rich.number(1);
+        too_rich.signed(i64::MAX);
+        too_rich.number(1);
+        for (state, reason) in [
+            (vec![], "the state ends early"),
+            (
+                vec![9, 1],
+                "the state has format `9`, this version reads `1`",
+            ),
+            (good[..good.len() - 1].to_vec(), "the state ends early"),
+            (
+                too_rich.finish(),
+                "the state's account of `a0:80` cannot be",
+            ),
+        ] {
+            assert_eq!(smooth.import_state(&state).unwrap_err(), reason);
+            assert_eq!(smooth.current, current);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_state_makes_it_panic_or_choose_what_does_not_exist(
+            state in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            at in 0_usize..200,
+            byte in proptest::num::u8::ANY,
+        ) {
+            let mut smooth = of(&[3, 1, 2]);
+            (0..4).for_each(|_| _ = pick(&mut smooth));
+            let mut bent = smooth.export_state();
+            let at = at % bent.len();
+            bent[at] = byte;
+            let any = [&[1], &*state].concat();
+            for state in [state, any, bent] {
+                _ = smooth.import_state(&state);
+                (0..10).for_each(|_| assert!(pick(&mut smooth) < 3));
+            }
+        }
     }
 
     #[test]

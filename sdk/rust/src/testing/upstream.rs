@@ -7,7 +7,8 @@ use super::{EndpointBuilder, endpoint};
 use crate::host::Host;
 use crate::pick::{Pick, Words};
 use crate::{
-    Done, Draws, Ending, Endpoint, Failures, Observer, Outcome, Policy, Settings, SettingsError,
+    Done, Draws, Ending, Endpoint, Failures, Keeper, Observer, Outcome, Policy, Settings,
+    SettingsError,
 };
 
 /// An upstream balanced by a policy. Nothing in it moves by itself: a test sets time, load and health.
@@ -17,6 +18,7 @@ pub struct Upstream<P> {
     /// The clock, in microseconds.
     pub now_us: u64,
     words: Words,
+    endpoints: Vec<Endpoint>,
     figures: Vec<Figures>,
     random: Draws,
     leases: u64,
@@ -29,6 +31,22 @@ struct Figures {
     latency_us: u32,
 }
 
+impl Figures {
+    fn of(endpoint: &Endpoint) -> Figures {
+        Figures {
+            out: endpoint.down,
+            ..Figures::default()
+        }
+    }
+}
+
+/// A policy that could serve.
+fn configured<P: Policy>(settings: &str, endpoints: &[Endpoint]) -> Result<P, SettingsError> {
+    let mut policy = P::configure(Settings::parse(settings)?)?;
+    policy.update(endpoints.to_vec());
+    Ok(policy)
+}
+
 impl<P: Policy> Upstream<P> {
     /// Configures a policy and gives it these endpoints.
     ///
@@ -38,17 +56,18 @@ impl<P: Policy> Upstream<P> {
         settings: &str,
         endpoints: impl IntoIterator<Item = EndpointBuilder>,
     ) -> Result<Self, SettingsError> {
-        let policy = P::configure(Settings::parse(settings)?)?;
-        let mut upstream = Upstream {
-            policy,
+        let endpoints: Vec<Endpoint> = endpoints.into_iter().map(EndpointBuilder::build).collect();
+        let mut words = Words::default();
+        words.resize(endpoints.len());
+        Ok(Upstream {
+            policy: configured(settings, &endpoints)?,
             now_us: 1_000_000,
-            words: Words::default(),
-            figures: Vec::new(),
+            words,
+            figures: endpoints.iter().map(Figures::of).collect(),
+            endpoints,
             random: Draws::from_seed(1),
             leases: 0,
-        };
-        upstream.update(endpoints);
-        Ok(upstream)
+        })
     }
 
     /// As [`new`](Upstream::new), with `count` equal servers, `10.0.0.0:80` onwards, and settings that are known to be good.
@@ -60,18 +79,47 @@ impl<P: Policy> Upstream<P> {
         Self::new(settings, servers).unwrap_or_else(|error| panic!("{}", error.message))
     }
 
-    /// Changes the endpoints, with all figures back at 0.
-    pub fn update(&mut self, endpoints: impl IntoIterator<Item = EndpointBuilder>) {
-        let endpoints: Vec<Endpoint> = endpoints.into_iter().map(EndpointBuilder::build).collect();
-        self.words.resize(endpoints.len());
-        self.figures = endpoints
-            .iter()
-            .map(|e| Figures {
-                out: e.down,
-                ..Figures::default()
-            })
-            .collect();
-        self.policy.update(endpoints);
+    /// Another version of the policy, or the same one, takes over, as when a plugin is loaded into a running proxy. It is
+    /// configured, gets the endpoints, and then the state of this one. Time, load and health stay.
+    ///
+    /// # Panics
+    /// If it refuses the settings or the state.
+    pub fn swap<Next: Keeper>(self, settings: &str) -> Upstream<Next>
+    where
+        P: Keeper,
+    {
+        let mut policy: Next = configured(settings, &self.endpoints)
+            .unwrap_or_else(|error| panic!("{}", error.message));
+        policy
+            .import_state(&self.policy.export_state())
+            .unwrap_or_else(|error| panic!("{error}"));
+        Upstream {
+            policy,
+            now_us: self.now_us,
+            words: self.words,
+            endpoints: self.endpoints,
+            figures: self.figures,
+            random: self.random,
+            leases: self.leases,
+        }
+    }
+
+    /// The configuration is loaded again, with these endpoints: as [`swap`](Upstream::swap), but load and health begin anew.
+    ///
+    /// # Panics
+    /// As [`swap`](Upstream::swap).
+    pub fn reload(
+        mut self,
+        settings: &str,
+        endpoints: impl IntoIterator<Item = EndpointBuilder>,
+    ) -> Upstream<P>
+    where
+        P: Keeper,
+    {
+        self.endpoints = endpoints.into_iter().map(EndpointBuilder::build).collect();
+        self.words.resize(self.endpoints.len());
+        self.figures = self.endpoints.iter().map(Figures::of).collect();
+        self.swap(settings)
     }
 
     /// From now on this endpoint is no candidate.
@@ -166,6 +214,7 @@ impl<P: Policy> Exchange<'_, P> {
             figures,
             random,
             leases,
+            ..
         } = &mut *self.upstream;
         let free: Vec<bool> = figures
             .iter()
