@@ -13,6 +13,7 @@
 mod binary; // find or build `waypost`
 pub mod child; // a child process, its output, its end
 pub mod client; // the downstream side, byte by byte
+pub mod load; // clients that keep a proxy busy
 pub mod nginx; // a real nginx, to compare with
 mod answer; // what an origin does with a request
 pub mod origin; // the upstream side, well-behaved or not
@@ -25,6 +26,7 @@ pub use answer::{Answer, Gate};
 pub use binary::{plugin, waypost};
 pub use child::{Child, Output};
 pub use client::{Client, Response};
+pub use load::Load;
 pub use nginx::Nginx;
 pub use origin::{Origin, Request};
 pub use proxy::Proxy;
