@@ -14,6 +14,8 @@ mod parity; // the choices are nginx's
 mod retries; // another server is asked
 mod kill_one; // and no client notices
 mod custom_policy; // however badly it behaves, every request is answered
+mod leases; // each pick that was used gets one `done`
+mod hot_load; // a policy is swapped, and nobody notices
 mod routing; // which route serves a request
 mod headers; // what servers learn, whom we believe
 mod keepalive; // connections are reused

@@ -51,7 +51,7 @@ fn done(worker: &mut WorkerBalancer, lease: u64) {
 #[test]
 fn a_policy_hears_once_how_its_own_pick_ended() {
     let policy = observer();
-    let mut worker = balancer(&policy).attach();
+    let mut worker = balancer(&policy).attach(None);
     assert!(worker.hears_endings());
     assert_eq!(pick(&mut worker, 7), Some(2));
     done(&mut worker, 7);
@@ -67,7 +67,7 @@ fn a_policy_hears_once_how_its_own_pick_ended() {
 #[test]
 fn a_policy_does_not_hear_of_what_the_fallback_picked() {
     let policy = observer();
-    let mut worker = balancer(&policy).attach();
+    let mut worker = balancer(&policy).attach(None);
     pick(&mut worker, 0);
     done(&mut worker, 0);
     assert_eq!(policy.figures().calls, 1, "the pick without an opinion");
@@ -81,7 +81,7 @@ fn a_fallback_hears_of_what_it_picked() {
     }
     .load();
     let fallback = observer();
-    let mut worker = with_fallback(&policy, fallback.clone()).attach();
+    let mut worker = with_fallback(&policy, fallback.clone()).attach(None);
     pick(&mut worker, 7);
     done(&mut worker, 7);
     let figures = fallback.figures();
@@ -91,7 +91,7 @@ fn a_fallback_hears_of_what_it_picked() {
 #[test]
 fn an_instance_does_not_hear_of_the_leases_of_the_one_before_it() {
     let policy = observer();
-    let mut worker = balancer(&policy).attach();
+    let mut worker = balancer(&policy).attach(None);
     pick(&mut worker, 7);
     pick(&mut worker, 99);
     // Until the next instance serves.
@@ -105,7 +105,7 @@ fn an_instance_does_not_hear_of_the_leases_of_the_one_before_it() {
 
 #[test]
 fn endings_are_not_collected_for_policies_that_do_not_observe() {
-    let worker = balancer(&Guest::default().load()).attach();
+    let worker = balancer(&Guest::default().load()).attach(None);
     assert!(!worker.hears_endings());
 }
 
@@ -119,7 +119,7 @@ fn failures_reach_a_policy_whoever_picked() {
         ..Guest::default()
     }
     .load();
-    let mut worker = balancer(&policy).attach();
+    let mut worker = balancer(&policy).attach(None);
     let _fallback_picked = pick(&mut worker, 1);
     worker.failed(2);
     assert_eq!(pick(&mut worker, 2), Some(2));
@@ -137,6 +137,6 @@ fn outside_of_done_there_is_no_response() {
         candidates: vec![0b111].into(),
         ..Request::default()
     });
-    let picked = balancer(&policy).attach().pick(&exchange, &attempt(1));
+    let picked = balancer(&policy).attach(None).pick(&exchange, &attempt(1));
     assert_eq!((picked, policy.figures().answers), (Some(0), 0));
 }

@@ -18,7 +18,7 @@ fn trapping() -> Guest {
 
 /// The fallback, which takes turns, serves three requests in place of `policy`; returns the log.
 fn fallback_serves(policy: &Plugin) -> String {
-    let mut worker = balancer(policy).attach();
+    let mut worker = balancer(policy).attach(None);
     let mut picks = Vec::new();
     let log = logged(|| {
         picks = (0..3)
@@ -125,7 +125,7 @@ fn an_endpoint_that_exists_but_was_tried_is_no_candidate() {
         ..Guest::default()
     }
     .load();
-    let mut worker = balancer(&policy).attach();
+    let mut worker = balancer(&policy).attach(None);
     assert_eq!(worker.pick(&exchange(0b010), &attempt(1)), Some(1));
     assert_eq!(worker.pick(&exchange(0b100), &attempt(2)), Some(2));
     assert_eq!(policy.figures().answers, 1);
@@ -151,7 +151,7 @@ fn no_opinion_leaves_the_choice_to_the_fallback_and_is_no_fault() {
 #[test]
 fn a_fallback_that_fails_as_well_leaves_the_first_candidate() {
     let (policy, fallback) = (trapping().load(), trapping().load());
-    let mut worker = with_fallback(&policy, fallback.clone()).attach();
+    let mut worker = with_fallback(&policy, fallback.clone()).attach(None);
     assert_eq!(worker.pick(&exchange(0b110), &attempt(1)), Some(1));
     assert_eq!((policy.figures().traps, fallback.figures().traps), (1, 1));
 }
@@ -165,7 +165,7 @@ fn a_plugin_that_faulted_comes_back_after_a_pause_that_grows() {
         ..Guest::default()
     }
     .load();
-    let mut worker = balancer(&policy).attach();
+    let mut worker = balancer(&policy).attach(None);
     let mut pauses = Vec::new();
     for _ in 0..4 {
         pick(&mut worker, 0);
@@ -187,7 +187,7 @@ fn a_plugin_that_faulted_comes_back_after_a_pause_that_grows() {
 #[test]
 fn without_a_candidate_nobody_is_asked() {
     let policy = trapping().load();
-    let mut worker = balancer(&policy).attach();
+    let mut worker = balancer(&policy).attach(None);
     assert_eq!(worker.pick(&exchange(0), &attempt(1)), None);
     assert_eq!(policy.figures().calls, 0);
 }

@@ -19,7 +19,7 @@ fn picks(more: &'static str, body: &'static str) -> Option<u32> {
         ..Guest::default()
     }
     .load();
-    let picked = pick(&mut balancer(&policy).attach(), 1);
+    let picked = pick(&mut balancer(&policy).attach(None), 1);
     assert_eq!((policy.figures().traps, policy.figures().answers), (0, 0));
     picked
 }
@@ -111,7 +111,7 @@ fn the_exchange_keeps_a_memo_and_takes_headers_for_the_response() {
         ..Request::default()
     });
     let exchange: Rc<dyn Exchange> = request.clone();
-    let mut worker = balancer(&policy).attach();
+    let mut worker = balancer(&policy).attach(None);
     let mut picked = None;
     let log = logged(|| picked = worker.pick(&exchange, &attempt(1)));
     assert_eq!((picked, request.memo.get()), (Some(1), 1));
@@ -143,7 +143,7 @@ fn candidates_beyond_the_first_64() {
         ..Request::default()
     });
     assert_eq!(
-        Arc::new(balancer).attach().pick(&exchange, &attempt(1)),
+        Arc::new(balancer).attach(None).pick(&exchange, &attempt(1)),
         Some(99)
     );
     assert_eq!(policy.figures().answers, 0);
@@ -164,7 +164,7 @@ fn log_lines_carry_the_plugins_name_and_are_bounded() {
         ..Guest::default()
     }
     .load();
-    let mut worker = balancer(&policy).attach();
+    let mut worker = balancer(&policy).attach(None);
     let log = logged(|| assert_eq!(pick(&mut worker, 1), Some(0)));
     assert!(log.lines().next().unwrap().contains("WARN"), "{log}");
     assert!(

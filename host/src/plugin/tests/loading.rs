@@ -23,7 +23,7 @@ fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms_of_processor_time
         };
         let policy = runtime.stock(name).unwrap();
         let balancer = configured(&policy, &settings, runtime.stock("round_robin").unwrap());
-        assert!(pick(&mut balancer.attach(), 1).is_some());
+        assert!(pick(&mut balancer.attach(None), 1).is_some());
         assert_eq!(
             policy.figures(),
             Figures {
@@ -47,7 +47,7 @@ fn processor_time() -> Duration {
 #[test]
 fn a_core_module_with_its_component_type_becomes_a_component() {
     let policy = Guest::default().load();
-    assert_eq!(pick(&mut balancer(&policy).attach(), 1), Some(2));
+    assert_eq!(pick(&mut balancer(&policy).attach(None), 1), Some(2));
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_component_is_taken_as_it_is() {
         .unwrap()
         .encode();
     let policy = load("mine", &component.unwrap()).unwrap();
-    assert_eq!(pick(&mut balancer(&policy).attach(), 1), Some(2));
+    assert_eq!(pick(&mut balancer(&policy).attach(None), 1), Some(2));
 }
 
 #[test]

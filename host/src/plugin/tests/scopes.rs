@@ -16,7 +16,7 @@ fn turns(configured: &'static str) -> Guest {
 #[test]
 fn workers_share_the_instance_of_a_policy_that_asks_for_one() {
     let balancer = balancer(&turns(PROCESS).load());
-    let (mut one, mut other) = (balancer.attach(), balancer.attach());
+    let (mut one, mut other) = (balancer.attach(None), balancer.attach());
     let picks = [
         pick(&mut one, 1),
         pick(&mut other, 1),
@@ -29,7 +29,7 @@ fn workers_share_the_instance_of_a_policy_that_asks_for_one() {
 #[test]
 fn workers_have_instances_of_their_own_otherwise() {
     let balancer = balancer(&turns(WORKER).load());
-    let (mut one, mut other) = (balancer.attach(), balancer.attach());
+    let (mut one, mut other) = (balancer.attach(None), balancer.attach());
     let picks = [
         pick(&mut one, 1),
         pick(&mut other, 1),
@@ -47,7 +47,7 @@ fn turns_stay_exact_when_workers_race() {
         let workers: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut worker = balancer.attach();
+                    let mut worker = balancer.attach(None);
                     (0..300)
                         .map(|lease| pick(&mut worker, lease).unwrap())
                         .collect::<Vec<u32>>()

@@ -69,7 +69,7 @@ fn compiled() -> Vec<u8> {
 #[test]
 fn a_wasip2_plugin_runs_and_its_output_and_panics_are_logged() {
     let policy = load("printer", &compiled()).unwrap();
-    let mut worker = balancer(&policy).attach();
+    let mut worker = balancer(&policy).attach(None);
     let log = logged(|| assert_eq!(pick(&mut worker, 7), Some(2)));
     assert!(log.contains("INFO"), "{log}");
     assert!(

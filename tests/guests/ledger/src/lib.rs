@@ -1,0 +1,62 @@
+//! A policy that writes down, in the host's log, every lease that it gives out and every one that it gets back: for the spec
+//! that holds the one against the other. Takes turns, so that there is state to lose; traps where a request asks it to.
+
+use waypost_sdk::{
+    Done, Endpoint, Keeper, Observer, Pick, Policy, Scope, Settings, SettingsError, log,
+};
+
+struct Ledger {
+    /// Tells this instance from others in the log.
+    instance: Option<u64>,
+    turn: usize,
+}
+
+impl Policy for Ledger {
+    fn configure(settings: Settings) -> Result<Self, SettingsError> {
+        settings.finish()?;
+        Ok(Ledger {
+            instance: None,
+            turn: 0,
+        })
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Process
+    }
+
+    fn update(&mut self, _endpoints: Vec<Endpoint>) {}
+
+    fn pick(&mut self, pick: &Pick) -> Option<usize> {
+        let instance = *self.instance.get_or_insert(pick.random);
+        if !pick.request().header("x-trap").is_empty() {
+            log::info(&format!("ledger {instance:x} traps"));
+            panic!("as the request says");
+        }
+        let count = pick.candidates().iter().count().max(1);
+        let index = pick.candidates().iter().nth(self.turn % count)?;
+        self.turn += 1;
+        log::info(&format!("ledger {instance:x} gives {}", pick.lease));
+        Some(index)
+    }
+}
+
+impl Observer for Ledger {
+    fn done(&mut self, done: &Done) {
+        let instance = self.instance.unwrap_or_default();
+        log::info(&format!("ledger {instance:x} gets {}", done.lease));
+    }
+}
+
+impl Keeper for Ledger {
+    fn export_state(&self) -> Vec<u8> {
+        self.turn.to_le_bytes().to_vec()
+    }
+
+    fn import_state(&mut self, state: &[u8]) -> Result<(), String> {
+        let state = state.try_into().map_err(|_| "not a turn")?;
+        self.turn = usize::from_le_bytes(state);
+        Ok(())
+    }
+}
+
+waypost_sdk::export!(Ledger, observer, keeper);

@@ -1,0 +1,319 @@
+//! A policy is swapped while traffic flows, and nobody notices: by its file, by a command, by a reload. A version that is no
+//! good does not come into force, or does not stay there.
+
+use std::path::Path;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use waypost_tests::{Client, Load, Origin, Proxy, Response, eventually, origin, plugin, proxy};
+
+/// A policy's file as another version: with a section more that means nothing.
+fn version(package: &str, number: u8) -> Vec<u8> {
+    let file = plugin(package, "wasm32-unknown-unknown");
+    let mut bytes = std::fs::read(file).expect("cargo has built it");
+    bytes.extend([0, 2, 1, number]);
+    bytes
+}
+
+/// A proxy with a policy `mine` from `mine.wasm`, and an admin socket.
+async fn with(component: &[u8], entry: &str, origins: &[Origin]) -> Proxy {
+    let setup = proxy::to(origins).upstream("policy = \"mine\"");
+    std::fs::write(setup.directory().join("mine.wasm"), component).unwrap();
+    setup
+        .more(&format!(
+            "[plugin.mine]\nfile = \"mine.wasm\"\n{entry}\n[admin]\naddress = \"unix:admin.sock\""
+        ))
+        .start()
+        .await
+}
+
+async fn origins(count: usize) -> Vec<Origin> {
+    let mut origins = Vec::new();
+    for _ in 0..count {
+        origins.push(origin::named().await);
+    }
+    origins
+}
+
+/// A request to the admin API.
+async fn admin(proxy: &Proxy, method: &str, path: &str, body: &[u8]) -> Response {
+    let socket = proxy.directory().join("admin.sock");
+    let mut client = Client::connect(&format!("unix:{}", socket.display())).await;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    client.send([head.as_bytes(), body].concat()).await;
+    client.response().await
+}
+
+fn json(response: &Response) -> Value {
+    serde_json::from_slice(&response.body).expect("the admin api speaks json")
+}
+
+async fn mine(proxy: &Proxy) -> Value {
+    json(&admin(proxy, "GET", "/plugins/mine", b"").await)
+}
+
+async fn load(proxy: &Proxy, component: &[u8]) -> Response {
+    admin(proxy, "POST", "/plugins/mine/load", component).await
+}
+
+/// Replaces a file as deployments do.
+fn replace(file: &Path, content: &[u8]) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, content).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
+#[tokio::test]
+async fn a_version_that_is_sent_to_the_admin_api_serves_the_next_request() {
+    let origins = origins(2).await;
+    let proxy = with(&version("round_robin", 1), "", &origins).await;
+    assert_ne!(
+        proxy.get("/").await.text(),
+        proxy.get("/").await.text(),
+        "they take turns"
+    );
+    let answer = load(&proxy, &version("ip_hash", 2)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let loaded = json(&answer);
+    assert_eq!(
+        (loaded["version"].as_u64(), loaded["state"].as_str()),
+        (Some(2), Some("live"))
+    );
+    assert_eq!(loaded["previous"]["version"], 1);
+    let first = proxy.get("/").await.text();
+    for _ in 0..5 {
+        assert_eq!(proxy.get("/").await.text(), first, "one client, one server");
+    }
+}
+
+#[tokio::test]
+async fn a_watched_file_that_changes_is_loaded() {
+    let origins = origins(2).await;
+    let proxy = with(
+        &version("round_robin", 1),
+        "watch = true\ngrants = [\"request\"]",
+        &origins,
+    )
+    .await;
+    replace(&proxy.directory().join("mine.wasm"), &version("ip_hash", 2));
+    proxy.log_contains("plugin `mine` version 2 serves").await;
+    // Written in place, as `cp` does.
+    std::fs::write(
+        proxy.directory().join("mine.wasm"),
+        version("round_robin", 3),
+    )
+    .unwrap();
+    proxy.log_contains("plugin `mine` version 3 serves").await;
+    assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_watched_is_loaded_by_the_next_reload() {
+    let origins = origins(2).await;
+    let proxy = with(
+        &version("round_robin", 1),
+        "grants = [\"request\"]",
+        &origins,
+    )
+    .await;
+    replace(&proxy.directory().join("mine.wasm"), &version("ip_hash", 2));
+    assert_eq!(mine(&proxy).await["version"], 1);
+    proxy.signal(Signal::HUP);
+    proxy.log_contains("reloaded").await;
+    assert_eq!(mine(&proxy).await["version"], 2);
+    assert_eq!(proxy.get("/").await.text(), proxy.get("/").await.text());
+}
+
+#[tokio::test]
+async fn a_version_that_was_loaded_by_hand_stays_through_reloads_until_its_file_changes() {
+    let origins = origins(2).await;
+    let proxy = with(&version("round_robin", 1), "", &origins).await;
+    assert_eq!(load(&proxy, &version("round_robin", 2)).await.status, 200);
+    assert_eq!(admin(&proxy, "POST", "/reload", b"").await.status, 200);
+    assert_eq!(mine(&proxy).await["version"], 2);
+    replace(
+        &proxy.directory().join("mine.wasm"),
+        &version("round_robin", 3),
+    );
+    assert_eq!(admin(&proxy, "POST", "/reload", b"").await.status, 200);
+    assert_eq!(mine(&proxy).await["version"], 3);
+}
+
+#[tokio::test]
+async fn turns_go_on_where_they_were_through_swaps_and_reloads() {
+    let origins = origins(3).await;
+    let proxy = with(&version("round_robin", 1), "", &origins).await;
+    for request in 0..18 {
+        match request % 4 {
+            1 => assert_eq!(
+                load(&proxy, &version("round_robin", request)).await.status,
+                200
+            ),
+            3 => assert_eq!(admin(&proxy, "POST", "/reload", b"").await.status, 200),
+            _ => {}
+        }
+        let expected = origins[usize::from(request) % 3].address();
+        assert_eq!(proxy.get("/").await.text(), expected, "request {request}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_serve_leaves_the_one_before_in_force_and_says_why() {
+    let origins = origins(2).await;
+    let proxy = with(&version("round_robin", 1), "", &origins).await;
+    for (component, reason) in [
+        (b"not a component".to_vec(), "neither a component"),
+        (version("hash", 1), "key"), // it wants a setting that is not there
+        (version("misbehaving", 1), "mode"),
+    ] {
+        let answer = load(&proxy, &component).await;
+        assert_eq!(answer.status, 422);
+        let error = json(&answer)["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(reason), "{error}");
+        let plugin = mine(&proxy).await;
+        assert_eq!(
+            (&plugin["version"], &plugin["state"]),
+            (&1.into(), &"live".into())
+        );
+        assert_eq!(plugin["last_error"], error.as_str());
+        assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
+    }
+    let unknown = admin(&proxy, "POST", "/plugins/nobody/load", b"").await;
+    assert_eq!(unknown.status, 404);
+    let stock = admin(
+        &proxy,
+        "POST",
+        "/plugins/round_robin/load",
+        &version("round_robin", 1),
+    )
+    .await;
+    assert_eq!(stock.status, 409);
+}
+
+#[tokio::test]
+async fn a_rollback_returns_to_the_version_before() {
+    let origins = origins(2).await;
+    let proxy = with(
+        &version("round_robin", 1),
+        "grants = [\"request\"]",
+        &origins,
+    )
+    .await;
+    let refused = admin(&proxy, "POST", "/plugins/mine/rollback", b"").await;
+    assert_eq!(refused.status, 409, "there is none");
+    assert_eq!(load(&proxy, &version("ip_hash", 2)).await.status, 200);
+    let answer = json(&admin(&proxy, "POST", "/plugins/mine/rollback", b"").await);
+    assert_eq!(
+        (&answer["version"], &answer["state"]),
+        (&1.into(), &"rolled back".into())
+    );
+    assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
+    // What the file held when it was last looked at is not loaded again.
+    assert_eq!(admin(&proxy, "POST", "/reload", b"").await.status, 200);
+    assert_eq!(mine(&proxy).await["version"], 1);
+}
+
+/// Has the policy `ledger` trap until the log says so.
+async fn trap_until(proxy: &Proxy, said: &str) {
+    eventually(said, async || {
+        let response = proxy.get_with("/", "X-Trap: now\r\n").await;
+        assert_eq!(response.status, 200, "the fallback answers");
+        proxy.log().contains(said)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_that_fails_too_often_is_quarantined_and_the_one_before_returns() {
+    let origins = origins(2).await;
+    let entry = "grants = [\"request\"]\nmax_faults = 3";
+    let proxy = with(&version("round_robin", 1), entry, &origins).await;
+    assert_eq!(load(&proxy, &version("ledger", 2)).await.status, 200);
+    trap_until(&proxy, "rolled back from version 2 to 1").await;
+    let plugin = mine(&proxy).await;
+    assert_eq!(
+        (&plugin["version"], &plugin["state"]),
+        (&1.into(), &"rolled back".into())
+    );
+    assert!(
+        proxy
+            .log()
+            .contains("plugin `mine` version 2 has failed too often")
+    );
+    let again = admin(&proxy, "POST", "/plugins/mine/rollback", b"").await;
+    assert_eq!(again.status, 409, "nobody wants that one back");
+}
+
+#[tokio::test]
+async fn without_a_version_before_the_fallback_stays_until_another_one_is_loaded() {
+    let origins = origins(2).await;
+    let entry = "grants = [\"request\"]\nmax_faults = 3\nfallback = \"ip_hash\"";
+    let proxy = with(&version("ledger", 1), entry, &origins).await;
+    trap_until(&proxy, "has no version to return to").await;
+    assert_eq!(mine(&proxy).await["state"], "quarantined");
+    let calls = mine(&proxy).await["calls"].clone();
+    let first = proxy.get("/").await.text();
+    for _ in 0..4 {
+        assert_eq!(proxy.get("/").await.text(), first, "ip_hash decides");
+    }
+    assert_eq!(
+        mine(&proxy).await["calls"],
+        calls,
+        "it is not asked any more"
+    );
+    assert_eq!(load(&proxy, &version("round_robin", 2)).await.status, 200);
+    assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
+}
+
+#[tokio::test]
+async fn swaps_under_load_cost_no_request_and_no_memory() {
+    let origins = origins(2).await;
+    let mut proxy = with(&version("round_robin", 0), "", &origins).await;
+    let load_clients = Load::start(proxy.address(), 4);
+    let mut after_warm_up = 0;
+    for swap in 0..120 {
+        let number = 1 + swap % 2; // two contents, so that most are compiled already
+        assert_eq!(
+            load(&proxy, &version("round_robin", number)).await.status,
+            200
+        );
+        if swap == 40 {
+            after_warm_up = resident(&mut proxy);
+        }
+    }
+    let grown = resident(&mut proxy).saturating_sub(after_warm_up);
+    let report = load_clients.stop().await;
+    assert!(
+        report.errors.is_empty(),
+        "{:?}",
+        &report.errors[..report.errors.len().min(3)]
+    );
+    assert!(
+        report.answered.len() > 200,
+        "hardly any load: {}",
+        report.answered.len()
+    );
+    assert_eq!(report.connections, 4, "no connection was closed");
+    assert!(grown < 8 << 20, "{} KiB more after 80 swaps", grown >> 10);
+    assert_eq!(mine(&proxy).await["version"], 121);
+    let served = |origin: &Origin| origin.requests().len();
+    let (a, b) = (served(&origins[0]), served(&origins[1]));
+    assert!(
+        a.abs_diff(b) <= 4 + 120,
+        "turns are kept, but for those in the moment of a swap: {a} and {b}"
+    );
+}
+
+/// Bytes of memory that the process has.
+fn resident(proxy: &mut Proxy) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.process().id()));
+    let status = status.expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    kib.and_then(|kib| kib.parse::<usize>().ok())
+        .expect("the kernel tells")
+        << 10
+}

@@ -1,0 +1,229 @@
+//! Each pick that was used gets exactly one `done`: through successes, retries, clients that leave, traps, swaps, reloads and
+//! the end of the process, in whatever order they come.
+
+use std::collections::{HashMap, HashSet};
+
+use rustix::process::Signal;
+use waypost_tests::{Answer, Client, Gate, Origin, Proxy, eventually, origin, plugin, proxy};
+
+/// What a policy has on its books.
+#[derive(Default)]
+struct Books {
+    /// Given out and not yet back, by instance.
+    open: HashMap<String, HashSet<u64>>,
+    given: usize,
+    returned: usize,
+    traps: usize,
+}
+
+impl Books {
+    /// Reads the log; panics at the first entry that does not add up.
+    fn of(log: &str) -> Books {
+        assert!(
+            !log.contains("lines of the plugin were dropped"),
+            "too fast for the log, which is the books"
+        );
+        let mut books = Books::default();
+        let mut trapped = HashSet::new();
+        let entries = log
+            .lines()
+            .filter_map(|line| line.split_once("ledger ")?.1.into());
+        for entry in entries {
+            let words: Vec<&str> = entry.split_whitespace().collect();
+            let instance = words[0].to_owned();
+            let lease = || words[2].parse::<u64>().expect("a lease is a number");
+            match words[1] {
+                "gives" => {
+                    books.given += 1;
+                    let fresh = books.open.entry(instance).or_default().insert(lease());
+                    assert!(fresh, "given out twice: {entry}");
+                }
+                "gets" => {
+                    books.returned += 1;
+                    assert!(
+                        !trapped.contains(&instance),
+                        "told an instance that is no more: {entry}"
+                    );
+                    let open = books
+                        .open
+                        .get_mut(&instance)
+                        .is_some_and(|open| open.remove(&lease()));
+                    assert!(open, "returned twice, or never given out: {entry}");
+                }
+                "traps" => {
+                    books.traps += 1;
+                    // Its leases go with it: the host ends them without it.
+                    books.open.remove(&instance);
+                    trapped.insert(instance);
+                }
+                other => panic!("what is {other}?"),
+            }
+        }
+        books
+    }
+
+    fn are_closed(&self) -> bool {
+        self.open.values().all(HashSet::is_empty)
+    }
+}
+
+/// What may happen next.
+const EVENTS: [&str; 9] = [
+    "answered",
+    "answered",
+    "answered",
+    "retried",
+    "slow",
+    "abandoned",
+    "trap",
+    "swap",
+    "reload",
+];
+
+struct Scene {
+    proxy: Proxy,
+    file: std::path::PathBuf,
+    gate: Gate,
+    slow: Vec<Client>,
+    dead: Origin,
+}
+
+impl Scene {
+    async fn event(&mut self, event: &str, random: &mut fastrand::Rng) {
+        match event {
+            "answered" => assert_eq!(self.proxy.get("/").await.status, 200),
+            // One of the servers answers 503 to these, which is another one's business.
+            "retried" => assert_eq!(self.proxy.get("/fails").await.status, 200),
+            "slow" => self.begin("/slow").await,
+            "abandoned" => {
+                self.begin("/slow").await;
+                self.slow.swap_remove(random.usize(..self.slow.len()));
+            }
+            "trap" => {
+                let response = self.proxy.get_with("/", "X-Trap: now\r\n").await;
+                assert_eq!(response.status, 200, "the fallback's choice");
+            }
+            "swap" => {
+                let bytes = std::fs::read(&self.file).expect("the guest is there");
+                // Another custom section, another version.
+                let number = random.u8(..26);
+                let other = [&bytes[..], &[0, 2, 1, b'a' + number]].concat();
+                std::fs::write(self.proxy.directory().join("new.wasm"), other).unwrap();
+                std::fs::rename(
+                    self.proxy.directory().join("new.wasm"),
+                    self.proxy.directory().join("ledger.wasm"),
+                )
+                .unwrap();
+                self.reload().await;
+            }
+            "reload" => {
+                let file = self.proxy.directory().join("waypost.toml");
+                let text = std::fs::read_to_string(&file).unwrap();
+                let weight = 1 + random.u32(..5);
+                let lines = text
+                    .lines()
+                    .map(|line| match line.contains(self.dead.address()) {
+                        true => format!(
+                            "  {{ address = \"{}\", max_fails = 0, weight = {weight} }},",
+                            self.dead.address()
+                        ),
+                        false => line.to_owned(),
+                    });
+                std::fs::write(&file, lines.collect::<Vec<_>>().join("\n")).unwrap();
+                self.reload().await;
+            }
+            other => panic!("what is {other}?"),
+        }
+    }
+
+    /// Begins an exchange that does not end before the gate opens.
+    async fn begin(&mut self, target: &str) {
+        let mut client = self.proxy.client().await;
+        client
+            .send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))
+            .await;
+        self.slow.push(client);
+    }
+
+    async fn reload(&self) {
+        let reloads = || self.proxy.log().matches("reloaded: generation").count();
+        let before = reloads();
+        self.proxy.signal(Signal::HUP);
+        eventually("the reload", async || reloads() > before).await;
+    }
+}
+
+async fn every_lease_comes_back(seed: u64) {
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let serves = move |request: &waypost_tests::Request| match request.target.as_str() {
+        "/slow" => Answer::ok("slow").when(&held),
+        _ => Answer::ok("fine"),
+    };
+    let good = origin::answers(serves.clone()).await;
+    let dead = origin::answers(move |request| match request.target.as_str() {
+        "/fails" => Answer::status(503, "not me"),
+        _ => serves(request),
+    })
+    .await;
+    let setup = proxy::to([good.with("max_fails = 0"), dead.with("max_fails = 0")]);
+    let file = plugin("ledger", "wasm32-unknown-unknown");
+    std::fs::copy(&file, setup.directory().join("ledger.wasm")).unwrap();
+    let proxy = setup
+        .upstream("policy = \"ledger\"\nnext_upstream = [\"error\", \"http_503\"]")
+        .more("[plugin.ledger]\nfile = \"ledger.wasm\"\ngrants = [\"request\"]\nmax_faults = 0")
+        .start()
+        .await;
+    let mut scene = Scene {
+        proxy,
+        file,
+        gate,
+        slow: Vec::new(),
+        dead,
+    };
+    for _ in 0..40 {
+        let event = random.choice(EVENTS).unwrap();
+        scene.event(event, &mut random).await;
+    }
+    // Some are answered, some are still under way when the process drains.
+    let Scene {
+        mut proxy,
+        gate,
+        mut slow,
+        ..
+    } = scene;
+    let rest = slow.split_off(slow.len() / 2);
+    drop(rest);
+    proxy.signal(Signal::QUIT);
+    proxy.log_contains("draining").await;
+    gate.open();
+    for mut client in slow {
+        assert_eq!(client.response().await.text(), "slow");
+    }
+    proxy.process().ended().await;
+    let books = Books::of(&proxy.log());
+    assert!(
+        books.are_closed(),
+        "never returned: {:?}\n{}",
+        books.open,
+        proxy.log()
+    );
+    assert!(
+        books.given > 20 && books.returned > 10,
+        "hardly anything happened"
+    );
+    drop(good);
+}
+
+#[tokio::test]
+async fn each_used_pick_gets_exactly_one_done() {
+    let seed = fastrand::u64(..);
+    every_lease_comes_back(seed).await;
+}
+
+#[tokio::test]
+async fn each_used_pick_gets_exactly_one_done_in_an_order_that_stays() {
+    every_lease_comes_back(7).await;
+}
