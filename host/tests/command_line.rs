@@ -1,6 +1,7 @@
 //! The commands as a user meets them: what they print, where, and their exit codes.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 
+use std::io::{Read, Write};
 use std::process::{Command, Output};
 
 const VALID: &str = "../tests/config/valid/minimal.toml";
@@ -97,4 +98,87 @@ fn wrong_usage_is_told_from_a_problem() {
         assert_eq!(waypost(arguments).status.code(), Some(2), "{arguments:?}");
     }
     assert_eq!(waypost(&["--help"]).status.code(), Some(0));
+}
+
+/// What a command prints and the exit code it ends with, for a configuration of this text in a folder of its own. `FOLDER`
+/// in the text is that folder.
+fn with_config(text: &str, arguments: &[&str]) -> (i32, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("waypost.toml");
+    let path = folder.path().to_str().unwrap();
+    std::fs::write(&file, text.replace("FOLDER", path)).unwrap();
+    let output = waypost(&[arguments, &["-c", file.to_str().unwrap()]].concat());
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|bytes| self::text(bytes).replace(path, "FOLDER"));
+    (output.status.code().unwrap(), out, err)
+}
+
+#[test]
+fn a_configuration_without_an_admin_address_is_told_the_lines_to_add() {
+    let expected = "error: the configuration has no `[admin]`\n\
+                    hint: add these lines to `FOLDER/waypost.toml`, or name an address with `--admin`\n\n\
+                    [admin]\naddress = \"unix:/run/waypost.sock\"\n";
+    for arguments in [&["status"][..], &["plugin", "list"], &["upstream", "list"]] {
+        let (code, out, err) = with_config("", arguments);
+        assert_eq!((code, out.as_str(), err.as_str()), (1, "", expected));
+    }
+}
+
+#[test]
+fn a_process_that_is_not_there_is_told_by_the_address_of_the_configuration() {
+    let expected = "error: nobody answers at `unix:FOLDER/a.sock`: is waypost running with this configuration?\n";
+    // What else is wrong with the file is no reason not to ask a process that serves an older one.
+    let text = "[admin]\naddress = \"unix:FOLDER/a.sock\"\n[upstream.a]\nservers = 1\n";
+    let (code, _, err) = with_config(text, &["status"]);
+    assert_eq!((code, err.as_str()), (1, expected));
+}
+
+#[test]
+fn an_admin_address_that_cannot_be_told_is_a_problem_with_its_place() {
+    let (code, _, err) = with_config("[admin]\naddress = \"0.0.0.0:9180\"\n", &["status"]);
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("FOLDER/waypost.toml:2:11   (admin.address)"),
+        "{err}"
+    );
+    assert!(
+        err.ends_with("error: `FOLDER/waypost.toml` does not say where the process is asked\n"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_named_admin_address_needs_no_configuration() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The request is one small segment, and does not matter here.
+        assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+        stream
+            .write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}")
+            .unwrap();
+    });
+    let output = waypost(&["stop", "-c", "gone.toml", "--admin", &address]);
+    server.join().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stdout), "stopping\n");
+}
+
+#[test]
+fn wrong_usage_of_the_commands_that_talk_to_a_process_is_told_before_any_is_asked() {
+    for line in [
+        "status --admin 0.0.0.0:9180",
+        "status --admin 127.0.0.1",
+        "reload --json",
+        "plugin",
+        "plugin load mine",
+        "upstream add backend",
+        "upstream add backend 127.0.0.1:1 --weight 0",
+        "upstream weight backend 127.0.0.1:1",
+        "upstream weight backend 127.0.0.1:1 65536",
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        assert_eq!(waypost(&arguments).status.code(), Some(2), "{line}");
+    }
 }

@@ -6,6 +6,7 @@ mod show;
 mod schema;
 mod version;
 mod demo;
+mod admin;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ enum Command {
     Schema,
     /// Run three small origins, a proxy before them and a few requests through it
     Demo,
+    #[command(flatten)]
+    Admin(admin::Command),
     /// Print the version
     Version {
         /// Also of everything that was built in
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Show(config) => show::show(&config.file),
         Command::Schema => schema::schema(),
         Command::Demo => demo::demo(),
+        Command::Admin(command) => admin::run(command),
         Command::Version { verbose } => version::version(verbose),
     };
     outcome.unwrap_or_else(|error| {

@@ -258,7 +258,7 @@ fn identity(path: &Path) -> PathBuf {
 }
 
 /// An I/O error without the `(os error 2)` that std appends.
-pub(super) fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {
         Some((text, _)) => text.to_lowercase(),

@@ -21,9 +21,11 @@ mod reference;
 use std::path::Path;
 
 use self::files::Document;
+pub(crate) use self::files::reason;
 use self::machine::{Machine, ThisMachine};
-use self::model::Config;
+use self::model::{Admin, Config};
 use self::problem::{Problem, Problems};
+pub use self::read::admin_address;
 pub use self::reference::reference;
 pub use self::schema::schema;
 pub use self::show::show;
@@ -44,6 +46,23 @@ pub fn load_on(path: &Path, machine: &dyn Machine) -> Result<Config, Vec<Problem
     let problems = Problems::default();
     let document = files::read(path, machine, &problems);
     meaning(&document, machine, problems)
+}
+
+/// What a file says of `[admin]`, though the rest of it may be wrong: a process that serves an older text can still be asked.
+/// `None` where it says nothing.
+///
+/// # Errors
+/// All problems met, where they may be the reason that no address was found.
+pub fn load_admin(path: &Path) -> Result<Option<Admin>, Vec<Problem>> {
+    let problems = Problems::default();
+    let document = files::read(path, &ThisMachine, &problems);
+    match read::admin_alone(&document, &problems) {
+        Some(admin) => Ok(Some(admin)),
+        None => match problems.into_sorted(&document.files) {
+            problems if problems.is_empty() => Ok(None),
+            problems => Err(problems),
+        },
+    }
 }
 
 /// As [`load`], for a text that stands for the file of this name.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use super::declared::{ROOT, SERVER};
 use super::files::Document;
 use super::machine::Machine;
-use super::model::Config;
+use super::model::{Address, Admin, Config};
 use super::problem::{Place, Problem, Problems};
 use super::section::Section;
 use super::tree::{Node, Value};
@@ -25,11 +25,7 @@ use crate::http::template::Template;
 
 /// The whole file. What comes back is only worth anything if no problem was noted.
 pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Problems) -> Config {
-    let file = document.files.first().cloned().unwrap_or_default();
-    let start = Place {
-        file,
-        ..Place::default()
-    };
+    let start = start(document);
     let root = Section::of(&document.root, &start, &ROOT, problems);
     let reader = Reader {
         machine,
@@ -59,6 +55,31 @@ pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Prob
         routes,
         plugins,
         admin,
+    }
+}
+
+/// Only what the file says of `[admin]`.
+pub(super) fn admin_alone(document: &Document, problems: &Problems) -> Option<Admin> {
+    let start = start(document);
+    admin::admin(&Section::of(&document.root, &start, &ROOT, problems), &[])
+}
+
+/// An admin address as `[admin] address` has it.
+///
+/// # Errors
+/// What is wrong with it, and the way out.
+pub fn admin_address(text: &str) -> Result<Address, String> {
+    address::to_administer_at(text).map_err(|Complaint { message, hint }| match hint {
+        Some(hint) => format!("{message} ({hint})"),
+        None => message,
+    })
+}
+
+/// Where the first file begins: the place of what is left out.
+fn start(document: &Document) -> Place {
+    Place {
+        file: document.files.first().cloned().unwrap_or_default(),
+        ..Place::default()
     }
 }
 

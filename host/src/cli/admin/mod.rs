@@ -1,0 +1,184 @@
+//! The commands that talk to a running process, over its admin address. `docs/admin.md` has what is said there.
+
+mod client;
+mod process;
+mod plugin;
+mod upstream;
+mod table;
+#[cfg(test)]
+mod canned;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use self::client::Client;
+use super::ConfigFile;
+use crate::config;
+use crate::config::model::Address;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print how a running process is doing
+    Status {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Read the configuration again; should it have problems, the old one goes on serving
+    Reload(Reach),
+    /// Accept no more connections, and stop when the requests under way have ended
+    Drain(Reach),
+    /// Stop at once
+    Stop(Reach),
+    /// Start the binary anew, hand it the listening sockets, and drain this process
+    Upgrade(Reach),
+    /// See and change the plugins
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    /// See and change the servers of upstreams, until the next reload or restart
+    #[command(subcommand)]
+    Upstream(upstream::Command),
+}
+
+/// Which process is meant.
+#[derive(Debug, Args)]
+pub(super) struct Reach {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Where the process is asked, instead of at the configuration's `[admin] address`
+    #[arg(long, value_name = "ADDRESS", value_parser = config::admin_address)]
+    admin: Option<Address>,
+}
+
+/// How an answer is printed.
+#[derive(Debug, Args)]
+pub(super) struct Form {
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command did not do what it was told, as the user reads it.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    /// Of a configuration, each as `waypost check` prints it.
+    problems: Vec<String>,
+}
+
+/// Carries a command out and prints the answer, or why there is none.
+pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start an event loop")?;
+    match runtime.block_on(answer(command)) {
+        Ok(text) => super::print(&printable(&text)),
+        Err(failure) => {
+            // Nobody to tell if this fails.
+            let _ = writeln!(std::io::stderr(), "{}", printable(&failure.to_string()));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+async fn answer(command: Command) -> Result<String, Failure> {
+    match command {
+        Command::Status { reach, form } => process::status(&reach.client()?, &form).await,
+        Command::Reload(reach) => process::reload(&reach.client()?).await,
+        Command::Drain(reach) => process::drain(&reach.client()?).await,
+        Command::Stop(reach) => process::stop(&reach.client()?).await,
+        Command::Upgrade(reach) => process::upgrade(&reach.client()?).await,
+        Command::Plugin(command) => plugin::answer(command).await,
+        Command::Upstream(command) => upstream::answer(command).await,
+    }
+}
+
+impl Reach {
+    fn client(self) -> Result<Client, Failure> {
+        if let Some(address) = self.admin {
+            return Ok(Client::new(address));
+        }
+        let file = self.config.file.display();
+        match config::load_admin(&self.config.file) {
+            Ok(Some(admin)) => Ok(Client::new(admin.address)),
+            Ok(None) => Err(Failure::new(format!(
+                "the configuration has no `[admin]`\nhint: add these lines to `{file}`, or name an address with `--admin`\n\n\
+                 [admin]\naddress = \"unix:/run/waypost.sock\""
+            ))),
+            Err(problems) => Err(Failure {
+                message: format!("`{file}` does not say where the process is asked"),
+                problems: problems.iter().map(ToString::to_string).collect(),
+            }),
+        }
+    }
+}
+
+impl Form {
+    /// The answer as JSON if that was asked for, or else in words.
+    fn of<T: DeserializeOwned>(
+        &self,
+        answer: Value,
+        in_words: fn(T) -> String,
+    ) -> Result<String, Failure> {
+        if self.json {
+            return Ok(format!("{answer:#}\n"));
+        }
+        understood(answer).map(in_words)
+    }
+}
+
+/// The parts of an answer that a command needs.
+fn understood<T: DeserializeOwned>(answer: Value) -> Result<T, Failure> {
+    serde_json::from_value(answer).map_err(|error| {
+        Failure::new(format!(
+            "the answer is not understood, perhaps because the process is of another version: {error}"
+        ))
+    })
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Failure {
+        Failure {
+            message: message.into(),
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for problem in &self.problems {
+            write!(f, "{problem}\n\n")?;
+        }
+        write!(f, "error: {}", self.message)
+    }
+}
+
+/// Without what would command a terminal: messages of plugins reach it too.
+fn printable(text: &str) -> String {
+    let harmless = |c: char| {
+        if c.is_control() && c != '\n' {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    text.chars().map(harmless).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn a_plugins_message_cannot_command_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2J\nb\r"), "a\u{fffd}[2J\nb\u{fffd}");
+    }
+}

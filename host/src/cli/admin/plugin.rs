@@ -1,0 +1,252 @@
+//! `waypost plugin`: which plugins run and what they cost, another version, and the one before it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Subcommand;
+use hyper::Method;
+use hyper::body::Bytes;
+use serde::Deserialize;
+
+use super::client::{Client, Content, PATIENT, SOON, segment};
+use super::table::{aligned, brief, size};
+use super::{Failure, Form, Reach};
+use crate::config::reason;
+
+/// Bytes of a component: as much as `limits.file_size` can allow.
+const COMPONENT_SIZE: u64 = 1 << 30;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Command {
+    /// Print the plugins and what they cost
+    List {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Load another version of a plugin from a file, while traffic flows
+    Load {
+        /// The plugin, as in `[plugin.NAME]`
+        name: String,
+        /// The component
+        #[arg(value_name = "FILE")]
+        component: PathBuf,
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Go back to the version before
+    Rollback {
+        /// The plugin, as in `[plugin.NAME]`
+        name: String,
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+#[derive(Deserialize)]
+struct Plugins {
+    plugins: Vec<Plugin>,
+}
+
+#[derive(Deserialize)]
+struct Plugin {
+    name: String,
+    version: u64,
+    hash: String,
+    state: String,
+    calls: u64,
+    mean_ns: u64,
+    p99_ns: u64,
+    traps: u64,
+    deadlines: u64,
+    memory_bytes: u64,
+    upstreams: Vec<String>,
+    last_error: Option<String>,
+}
+
+pub(super) async fn answer(command: Command) -> Result<String, Failure> {
+    match command {
+        Command::List { reach, form } => list(&reach.client()?, &form).await,
+        Command::Load {
+            name,
+            component,
+            reach,
+            form,
+        } => load(&reach.client()?, &name, &component, &form).await,
+        Command::Rollback { name, reach, form } => rollback(&reach.client()?, &name, &form).await,
+    }
+}
+
+async fn list(client: &Client, form: &Form) -> Result<String, Failure> {
+    form.of(client.get("/plugins").await?, list_in_words)
+}
+
+async fn load(client: &Client, name: &str, file: &Path, form: &Form) -> Result<String, Failure> {
+    let component = component(file)?;
+    let path = format!("/plugins/{}/load", segment(name));
+    let answer = client.ask(Method::POST, &path, Content::Component(component), PATIENT);
+    form.of(answer.await?, one_in_words)
+}
+
+async fn rollback(client: &Client, name: &str, form: &Form) -> Result<String, Failure> {
+    let path = format!("/plugins/{}/rollback", segment(name));
+    let answer = client.ask(Method::POST, &path, Content::Nothing, SOON);
+    form.of(answer.await?, one_in_words)
+}
+
+fn component(file: &Path) -> Result<Bytes, Failure> {
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|file| file.take(COMPONENT_SIZE + 1).read_to_end(&mut bytes))
+        .map_err(|error| {
+            Failure::new(format!(
+                "cannot read `{}`: {}",
+                file.display(),
+                reason(&error)
+            ))
+        })?;
+    if bytes.len() as u64 > COMPONENT_SIZE {
+        let file = file.display();
+        return Err(Failure::new(format!(
+            "`{file}` is larger than any plugin may be (1g)"
+        )));
+    }
+    Ok(bytes.into())
+}
+
+/// The first digits of a hash: enough to tell versions apart.
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+fn one_in_words(plugin: Plugin) -> String {
+    let Plugin {
+        name,
+        version,
+        hash,
+        state,
+        ..
+    } = plugin;
+    let hash = short(&hash);
+    format!("plugin `{name}`: version {version} ({hash}) is {state}\n")
+}
+
+fn list_in_words(Plugins { plugins }: Plugins) -> String {
+    let header = [
+        "NAME",
+        "VERSION",
+        "STATE",
+        "HASH",
+        "CALLS",
+        "MEAN",
+        "P99",
+        "TRAPS",
+        "DEADLINES",
+        "MEMORY",
+        "UPSTREAMS",
+    ];
+    let mut rows = vec![header.map(str::to_owned)];
+    rows.extend(plugins.iter().map(|plugin| {
+        [
+            plugin.name.clone(),
+            plugin.version.to_string(),
+            plugin.state.clone(),
+            short(&plugin.hash).to_owned(),
+            plugin.calls.to_string(),
+            brief(Duration::from_nanos(plugin.mean_ns)),
+            brief(Duration::from_nanos(plugin.p99_ns)),
+            plugin.traps.to_string(),
+            plugin.deadlines.to_string(),
+            size(plugin.memory_bytes),
+            plugin.upstreams.join(","),
+        ]
+    }));
+    let mut text = aligned(&rows);
+    for plugin in plugins {
+        if let Some(error) = plugin.last_error {
+            text += &format!("\nlast error of `{}`: {error}\n", plugin.name);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::canned::Canned;
+    use super::*;
+
+    const WORDS: Form = Form { json: false };
+
+    fn plugin(name: &str, state: &str, last_error: Value) -> Value {
+        json!({
+            "name": name, "stock": false, "version": 3, "hash": "0123456789abcdef", "state": state, "world": "policy",
+            "imports": [], "calls": 12_345, "mean_ns": 312, "p99_ns": 4_240, "traps": 1, "deadlines": 2,
+            "memory_faults": 0, "answers": 0, "memory_bytes": 1_114_112, "instances": 2, "upstreams": ["a", "b"],
+            "previous": null, "last_error": last_error,
+        })
+    }
+
+    #[tokio::test]
+    async fn plugins_are_listed_with_what_they_cost_and_their_last_errors() {
+        let plugins = [
+            plugin("spill", "live", Value::Null),
+            plugin("mine", "quarantined", "unreachable".into()),
+        ];
+        let canned = Canned::on_tcp(200, &json!({ "plugins": plugins }).to_string()).await;
+        let expected = "\
+NAME   VERSION  STATE        HASH          CALLS  MEAN   P99    TRAPS  DEADLINES  MEMORY  UPSTREAMS
+spill  3        live         0123456789ab  12345  312ns  4.2us  1      2          1.1m    a,b
+mine   3        quarantined  0123456789ab  12345  312ns  4.2us  1      2          1.1m    a,b
+
+last error of `mine`: unreachable
+";
+        assert_eq!(list(&canned.client, &WORDS).await.unwrap(), expected);
+        assert!(canned.received().await.starts_with("GET /plugins "));
+    }
+
+    #[tokio::test]
+    async fn the_file_itself_is_uploaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.wasm");
+        std::fs::write(&file, "a component").unwrap();
+        let body = plugin("mine", "live", Value::Null).to_string();
+        let canned = Canned::on_tcp(200, &body).await;
+        let text = load(&canned.client, "my/ne", &file, &WORDS).await.unwrap();
+        assert_eq!(text, "plugin `mine`: version 3 (0123456789ab) is live\n");
+        let request = canned.received().await;
+        assert!(request.starts_with("POST /plugins/my%2Fne/load "));
+        assert!(request.contains("content-type: application/wasm\r\n"));
+        assert!(request.ends_with("\r\n\r\na component"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn a_component_that_is_not_there_is_named() {
+        let canned = Canned::silent().await;
+        let failure = load(&canned.client, "mine", Path::new("gone.wasm"), &WORDS).await;
+        let expected = "error: cannot read `gone.wasm`: no such file or directory";
+        assert_eq!(failure.unwrap_err().to_string(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_rollback_without_a_version_before_is_refused_in_the_servers_words() {
+        let canned = Canned::on_tcp(409, r#"{"error": "there is no version before"}"#).await;
+        let failure = rollback(&canned.client, "mine", &WORDS).await.unwrap_err();
+        assert_eq!(failure.to_string(), "error: there is no version before");
+        assert!(
+            canned
+                .received()
+                .await
+                .starts_with("POST /plugins/mine/rollback ")
+        );
+    }
+}

@@ -1,0 +1,209 @@
+//! `waypost status`, `reload`, `drain`, `stop`, `upgrade`: the process as a whole.
+
+use hyper::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::client::{Client, Content, PATIENT, SOON};
+use super::table::{aligned, span};
+use super::{Failure, Form, understood};
+
+#[derive(Deserialize)]
+struct Status {
+    version: String,
+    pid: u32,
+    state: String,
+    uptime_s: u64,
+    generation: u64,
+    config: String,
+    workers: u64,
+    worker_restarts: u64,
+    connections: u64,
+    accepted: u64,
+    listeners: Vec<String>,
+    reloads: Reloads,
+}
+
+#[derive(Deserialize)]
+struct Reloads {
+    succeeded: u64,
+    failed: u64,
+    last_error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Reloaded {
+    generation: u64,
+    warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Upgraded {
+    pid: u32,
+}
+
+pub(super) async fn status(client: &Client, form: &Form) -> Result<String, Failure> {
+    form.of(client.get("/status").await?, status_in_words)
+}
+
+fn status_in_words(status: Status) -> String {
+    let Status {
+        version,
+        pid,
+        state,
+        uptime_s,
+        generation,
+        config,
+        workers,
+        worker_restarts,
+        connections,
+        accepted,
+        listeners,
+        reloads:
+            Reloads {
+                succeeded,
+                failed,
+                last_error,
+            },
+    } = status;
+    let uptime = span(uptime_s);
+    let mut rows = vec![
+        ["waypost", &format!("{version}, process {pid}")].map(str::to_owned),
+        ["state", &format!("{state}, up for {uptime}")].map(str::to_owned),
+        [
+            "configuration",
+            &format!("{config}, generation {generation}"),
+        ]
+        .map(str::to_owned),
+        [
+            "reloads",
+            &format!("{succeeded} succeeded, {failed} failed"),
+        ]
+        .map(str::to_owned),
+        [
+            "workers",
+            &format!("{workers}, {worker_restarts} restarted"),
+        ]
+        .map(str::to_owned),
+        [
+            "connections",
+            &format!("{connections}, {accepted} accepted in all"),
+        ]
+        .map(str::to_owned),
+        ["listeners", &listeners.join(", ")].map(str::to_owned),
+    ];
+    rows.extend(last_error.map(|error| ["last error".to_owned(), error]));
+    aligned(&rows)
+}
+
+pub(super) async fn reload(client: &Client) -> Result<String, Failure> {
+    let answer = told(client, "/reload").await?;
+    let Reloaded {
+        generation,
+        warnings,
+    } = understood(answer)?;
+    let warnings: String = warnings
+        .iter()
+        .map(|warning| format!("warning: {warning}\n"))
+        .collect();
+    Ok(format!(
+        "{warnings}the new configuration serves, as generation {generation}\n"
+    ))
+}
+
+pub(super) async fn drain(client: &Client) -> Result<String, Failure> {
+    told(client, "/drain").await?;
+    Ok("draining: the process ends when the requests under way have\n".to_owned())
+}
+
+pub(super) async fn stop(client: &Client) -> Result<String, Failure> {
+    told(client, "/stop").await?;
+    Ok("stopping\n".to_owned())
+}
+
+pub(super) async fn upgrade(client: &Client) -> Result<String, Failure> {
+    let Upgraded { pid } = understood(told(client, "/upgrade").await?)?;
+    Ok(format!(
+        "process {pid} serves; the one before it is draining\n"
+    ))
+}
+
+async fn told(client: &Client, path: &str) -> Result<Value, Failure> {
+    let within = match path {
+        "/reload" | "/upgrade" => PATIENT,
+        _ => SOON,
+    };
+    client
+        .ask(Method::POST, path, Content::Nothing, within)
+        .await
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::super::canned::Canned;
+    use super::*;
+
+    const STATUS: &str = r#"{"version": "0.1.0", "pid": 7, "state": "serving", "uptime_s": 3720, "generation": 3,
+        "config": "/etc/waypost.toml", "workers": 2, "worker_restarts": 1, "connections": 5, "accepted": 900,
+        "listeners": ["127.0.0.1:8080", "unix:/a"], "reloads": {"succeeded": 2, "failed": 1, "last_error": "no such file"}}"#;
+
+    #[tokio::test]
+    async fn status_says_all_that_the_process_knows() {
+        let canned = Canned::on_tcp(200, STATUS).await;
+        let text = status(&canned.client, &Form { json: false }).await.unwrap();
+        let expected = "\
+waypost        0.1.0, process 7
+state          serving, up for 1h 2m
+configuration  /etc/waypost.toml, generation 3
+reloads        2 succeeded, 1 failed
+workers        2, 1 restarted
+connections    5, 900 accepted in all
+listeners      127.0.0.1:8080, unix:/a
+last error     no such file
+";
+        assert_eq!(text, expected);
+        assert!(canned.received().await.starts_with("GET /status "));
+    }
+
+    #[tokio::test]
+    async fn as_json_the_answer_is_the_servers_own() {
+        let canned = Canned::on_tcp(200, r#"{"of_a_later_version": [1]}"#).await;
+        let text = status(&canned.client, &Form { json: true }).await.unwrap();
+        assert_eq!(text, "{\n  \"of_a_later_version\": [\n    1\n  ]\n}\n");
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_another_version_is_told_from_a_status() {
+        let canned = Canned::on_tcp(200, r#"{"pid": 7}"#).await;
+        let failure = status(&canned.client, &Form { json: false }).await;
+        let failure = failure.unwrap_err().to_string();
+        assert!(failure.contains("another version"), "{failure}");
+        assert!(failure.contains("version`"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_reload_passes_warnings_on() {
+        let answer = r#"{"generation": 4, "warnings": ["`workers` needs a restart"]}"#;
+        let canned = Canned::on_tcp(200, answer).await;
+        let text = reload(&canned.client).await.unwrap();
+        let expected =
+            "warning: `workers` needs a restart\nthe new configuration serves, as generation 4\n";
+        assert_eq!(text, expected);
+        assert!(canned.received().await.starts_with("POST /reload "));
+    }
+
+    #[tokio::test]
+    async fn drain_stop_and_upgrade_ask_for_what_their_names_say() {
+        let canned = Canned::on_tcp(202, "{}").await;
+        drain(&canned.client).await.unwrap();
+        assert!(canned.received().await.starts_with("POST /drain "));
+        let canned = Canned::on_tcp(202, "{}").await;
+        stop(&canned.client).await.unwrap();
+        assert!(canned.received().await.starts_with("POST /stop "));
+        let canned = Canned::on_tcp(200, r#"{"pid": 99}"#).await;
+        let text = upgrade(&canned.client).await.unwrap();
+        assert!(text.contains("process 99"), "{text}");
+        assert!(canned.received().await.starts_with("POST /upgrade "));
+    }
+}

@@ -1,0 +1,91 @@
+//! Text for people: aligned columns, and figures in units that fit them.
+
+use std::time::Duration;
+
+/// Lines of columns, each as wide as its widest cell, without spaces at the end.
+pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths);
+        let line: String = cells
+            .map(|(cell, width)| format!("{cell:<width$}  "))
+            .collect();
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// `312ns`, `4.2us`, `17ms`; `-` for what was never measured.
+pub(super) fn brief(time: Duration) -> String {
+    let nanoseconds = time.as_nanos();
+    let (unit, factor) = match nanoseconds {
+        0 => return "-".to_owned(),
+        1..1_000 => return format!("{nanoseconds}ns"),
+        1_000..1_000_000 => ("us", 1e3),
+        1_000_000..1_000_000_000 => ("ms", 1e6),
+        _ => ("s", 1e9),
+    };
+    in_two_digits(time.as_secs_f64() * 1e9 / factor, unit)
+}
+
+/// `512`, `1.5k`, `64m`, as the configuration writes sizes, rounded.
+pub(super) fn size(bytes: u64) -> String {
+    let (unit, shift) = match bytes {
+        0..1_024 => return bytes.to_string(),
+        1_024..1_048_576 => ("k", 10),
+        1_048_576..1_073_741_824 => ("m", 20),
+        _ => ("g", 30),
+    };
+    // Rounded for a reader: what `f64` cannot hold is far beyond the two digits shown.
+    #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
+    in_two_digits(bytes as f64 / f64::from(1_u32 << shift), unit)
+}
+
+fn in_two_digits(value: f64, unit: &str) -> String {
+    if value < 9.95 {
+        format!("{value:.1}{unit}")
+    } else {
+        format!("{value:.0}{unit}")
+    }
+}
+
+/// The two largest units: `3d 4h`, `5m 7s`, `9s`.
+pub(super) fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m {}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["NAME", "N"], ["é", "10"], ["longer", ""]];
+        let rows = rows.map(|row| row.map(str::to_owned));
+        assert_eq!(aligned(&rows), "NAME    N\né       10\nlonger\n");
+    }
+
+    #[test]
+    fn figures_are_short() {
+        let times = [0, 312, 4_240, 9_990, 17_000_000, 2_000_000_000];
+        let times = times.map(|nanoseconds| brief(Duration::from_nanos(nanoseconds)));
+        assert_eq!(times, ["-", "312ns", "4.2us", "10us", "17ms", "2.0s"]);
+        let sizes = [0, 1_023, 1_536, 64 << 20, 3 << 30].map(size);
+        assert_eq!(sizes, ["0", "1023", "1.5k", "64m", "3.0g"]);
+        let spans = [9, 307, 3_720, 273_600].map(span);
+        assert_eq!(spans, ["9s", "5m 7s", "1h 2m", "3d 4h"]);
+    }
+}

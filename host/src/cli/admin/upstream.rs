@@ -1,0 +1,304 @@
+//! `waypost upstream`: the servers of upstreams, seen and changed while traffic flows.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::client::{Client, Content, SOON, segment};
+use super::table::{aligned, brief};
+use super::{Failure, Form, Reach};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Command {
+    /// Print the upstreams, their servers and how these are doing
+    List {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Add a server
+    Add {
+        /// The upstream
+        name: String,
+        #[command(flatten)]
+        server: NewServer,
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Remove a server; requests under way are finished
+    Remove(Server),
+    /// Send a server no more requests; those under way are finished
+    Drain(Server),
+    /// Send a drained server requests again
+    Resume(Server),
+    /// Change a server's share of the requests
+    Weight {
+        #[command(flatten)]
+        server: Server,
+        /// Its share, from 1 to 65535
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=65_535))]
+        weight: u32,
+    },
+}
+
+/// A server of an upstream.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Server {
+    /// The upstream
+    name: String,
+    /// The server as the configuration spells it, or its address
+    server: String,
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// What is left out is the process's to fill in, by the defaults of the configuration.
+#[derive(Debug, Args, Serialize)]
+pub(in crate::cli) struct NewServer {
+    /// Its address, such as `10.0.0.1:3000` or `unix:/run/app.sock`
+    address: String,
+    /// Share of the requests, from 1 to 65535
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    /// Failures that take it out of rotation; 0 for none
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_fails: Option<u32>,
+    /// In which failures add up, and for which it stays out of rotation, such as `10s`
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fail_timeout: Option<String>,
+    /// Requests in progress at most; 0 for no bound
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_conns: Option<u32>,
+    /// Only asked when no other server is left
+    #[arg(long)]
+    backup: bool,
+    /// The value that names it, for `sticky`
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Upstreams {
+    upstreams: Vec<Upstream>,
+}
+
+#[derive(Deserialize)]
+struct Upstream {
+    name: String,
+    policy: String,
+    servers: Vec<Endpoint>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    address: String,
+    server: String,
+    weight: u32,
+    backup: bool,
+    down: bool,
+    max_conns: u32,
+    in_flight: u32,
+    fails: u32,
+    latency_us: u64,
+    in_rotation: bool,
+}
+
+pub(super) async fn answer(command: Command) -> Result<String, Failure> {
+    match command {
+        Command::List { reach, form } => list(&reach.client()?, &form).await,
+        Command::Add {
+            name,
+            server,
+            reach,
+            form,
+        } => add(&reach.client()?, &name, &server, &form).await,
+        Command::Remove(server) => change(server, Method::DELETE, Content::Nothing).await,
+        Command::Drain(server) => patch(server, json!({ "down": true })).await,
+        Command::Resume(server) => patch(server, json!({ "down": false })).await,
+        Command::Weight { server, weight } => patch(server, json!({ "weight": weight })).await,
+    }
+}
+
+async fn list(client: &Client, form: &Form) -> Result<String, Failure> {
+    let in_words = |Upstreams { upstreams }| in_words(&upstreams);
+    form.of(client.get("/upstreams").await?, in_words)
+}
+
+async fn add(
+    client: &Client,
+    name: &str,
+    server: &NewServer,
+    form: &Form,
+) -> Result<String, Failure> {
+    let path = format!("/upstreams/{}/servers", segment(name));
+    let server = json!(server);
+    let answer = client.ask(Method::POST, &path, Content::Json(server), SOON);
+    form.of(answer.await?, |upstream| in_words(&[upstream]))
+}
+
+async fn patch(server: Server, changes: Value) -> Result<String, Failure> {
+    change(server, Method::PATCH, Content::Json(changes)).await
+}
+
+async fn change(server: Server, method: Method, content: Content) -> Result<String, Failure> {
+    let Server {
+        name,
+        server,
+        reach,
+        form,
+    } = server;
+    let path = format!("/upstreams/{}/servers/{}", segment(&name), segment(&server));
+    let answer = reach.client()?.ask(method, &path, content, SOON).await?;
+    form.of(answer, |upstream| in_words(&[upstream]))
+}
+
+fn in_words(upstreams: &[Upstream]) -> String {
+    let header = [
+        "NAME",
+        "POLICY",
+        "SERVER",
+        "ADDRESS",
+        "WEIGHT",
+        "STATE",
+        "BACKUP",
+        "IN_FLIGHT",
+        "MAX_CONNS",
+        "FAILS",
+        "LATENCY",
+    ];
+    let mut rows = vec![header.map(str::to_owned)];
+    for upstream in upstreams {
+        rows.extend(upstream.servers.iter().map(|endpoint| {
+            let state = match (endpoint.down, endpoint.in_rotation) {
+                (true, _) => "down",
+                (false, true) => "up",
+                (false, false) => "out",
+            };
+            let max_conns = match endpoint.max_conns {
+                0 => "-".to_owned(),
+                count => count.to_string(),
+            };
+            [
+                upstream.name.clone(),
+                upstream.policy.clone(),
+                endpoint.server.clone(),
+                endpoint.address.clone(),
+                endpoint.weight.to_string(),
+                state.to_owned(),
+                if endpoint.backup { "yes" } else { "-" }.to_owned(),
+                endpoint.in_flight.to_string(),
+                max_conns,
+                endpoint.fails.to_string(),
+                brief(Duration::from_micros(endpoint.latency_us)),
+            ]
+        }));
+    }
+    aligned(&rows)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use clap::Parser;
+
+    use super::super::canned::Canned;
+    use super::*;
+
+    const UPSTREAM: &str = r#"{"name": "backend", "policy": "least_conn", "servers": [
+        {"address": "10.0.0.1:3000", "server": "app.example:3000", "weight": 2, "backup": false, "down": false,
+         "max_conns": 0, "in_flight": 7, "fails": 0, "latency_us": 1500, "in_rotation": true},
+        {"address": "unix:/a", "server": "unix:/a", "weight": 1, "backup": true, "down": false,
+         "max_conns": 9, "in_flight": 0, "fails": 3, "latency_us": 0, "in_rotation": false},
+        {"address": "10.0.0.2:80", "server": "10.0.0.2", "weight": 1, "backup": false, "down": true,
+         "max_conns": 0, "in_flight": 0, "fails": 0, "latency_us": 0, "in_rotation": false}]}"#;
+
+    const TABLE: &str = "\
+NAME     POLICY      SERVER            ADDRESS        WEIGHT  STATE  BACKUP  IN_FLIGHT  MAX_CONNS  FAILS  LATENCY
+backend  least_conn  app.example:3000  10.0.0.1:3000  2       up     -       7          -          0      1.5ms
+backend  least_conn  unix:/a           unix:/a        1       out    yes     0          9          3      -
+backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0          -          0      -
+";
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    /// What a command line prints, and the request that it makes.
+    async fn told(arguments: &[&str], answer: &str) -> (String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let canned = Canned::on_unix(&socket, 200, answer);
+        let admin = format!("unix:{}", socket.display());
+        let line = [&["upstream"], arguments, &["--admin", &admin]].concat();
+        let text = super::answer(Line::parse_from(line).command).await.unwrap();
+        (text, canned.received().await)
+    }
+
+    #[tokio::test]
+    async fn upstreams_are_listed_with_each_servers_state() {
+        let answer = format!("{{\"upstreams\": [{UPSTREAM}]}}");
+        let (text, request) = told(&["list"], &answer).await;
+        assert_eq!(text, TABLE);
+        assert!(request.starts_with("GET /upstreams "), "{request}");
+    }
+
+    #[tokio::test]
+    async fn each_change_is_asked_for_where_the_server_is_and_shows_the_upstream_after_it() {
+        let server = "/upstreams/backend/servers/unix%3A%2Fa";
+        for (arguments, start, end) in [
+            (&["remove", "backend", "unix:/a"][..], "DELETE", "\r\n\r\n"),
+            (&["drain", "backend", "unix:/a"], "PATCH", "{\"down\":true}"),
+            (
+                &["resume", "backend", "unix:/a"],
+                "PATCH",
+                "{\"down\":false}",
+            ),
+            (
+                &["weight", "backend", "unix:/a", "5"],
+                "PATCH",
+                "{\"weight\":5}",
+            ),
+        ] {
+            let (text, request) = told(arguments, UPSTREAM).await;
+            assert_eq!(text, TABLE);
+            assert!(
+                request.starts_with(&format!("{start} {server} ")),
+                "{request}"
+            );
+            assert!(request.ends_with(end), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_server_is_sent_with_what_was_said_of_it_and_nothing_else() {
+        let (_, request) = told(&["add", "a b", "10.0.0.1:80"], UPSTREAM).await;
+        assert!(
+            request.starts_with("POST /upstreams/a%20b/servers "),
+            "{request}"
+        );
+        let body = "{\"address\":\"10.0.0.1:80\",\"backup\":false}";
+        assert!(request.ends_with(body), "{request}");
+        let line =
+            "add a x --weight 2 --max-fails 0 --fail-timeout 5s --max-conns 9 --backup --route r";
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let (_, request) = told(&arguments, UPSTREAM).await;
+        let body = "{\"address\":\"x\",\"weight\":2,\"max_fails\":0,\"fail_timeout\":\"5s\",\"max_conns\":9,\
+                    \"backup\":true,\"route\":\"r\"}";
+        assert!(request.ends_with(body), "{request}");
+    }
+}
