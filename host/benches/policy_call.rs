@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use waypost::http::variable::{Source, Variable};
-use waypost::plugin::{Balancer, EndpointView, Exchange, Figures, Fleet, Pick, Runtime};
+use waypost::plugin::{Balancer, Compiler, EndpointView, Exchange, Figures, Fleet, Pick, Runtime};
 
 /// The proxy's own allocator, as it counts for policies that read strings.
 #[global_allocator]
@@ -95,6 +95,8 @@ impl Exchange for Request {
 
     fn set_memo(&self, _: u64) {}
 
+    fn forget_response_headers(&self) {}
+
     fn add_response_header(&self, _: &str, _: &[u8]) -> bool {
         true
     }
@@ -108,7 +110,7 @@ impl Exchange for Request {
 
 #[allow(clippy::unwrap_used, reason = "a benchmark reports by panicking")]
 fn main() {
-    let runtime = Runtime::new().unwrap();
+    let runtime = Runtime::new(Compiler::Here).unwrap();
     // Cargo passes `--bench`.
     let mut policies: Vec<String> = std::env::args()
         .skip(1)
@@ -134,13 +136,14 @@ fn main() {
         };
         for endpoints in [3, 32, 1000] {
             let fleet = Arc::new(Endpoints(endpoints));
-            let balancer = match Balancer::new(policy.clone(), &settings, fallback.clone(), fleet) {
-                Ok(balancer) => Arc::new(balancer),
-                Err(error) => {
-                    println!("{name:<14} {error}");
-                    break;
-                }
-            };
+            let balancer =
+                match Balancer::new(policy.clone(), &settings, fallback.clone(), fleet, 1, 1) {
+                    Ok(balancer) => Arc::new(balancer),
+                    Err(error) => {
+                        println!("{name:<14} {error}");
+                        break;
+                    }
+                };
             println!(
                 "{name:<14} {endpoints:>10} {:>10.1}",
                 measure(&balancer, endpoints)
@@ -163,7 +166,7 @@ fn main() {
 
 /// Nanoseconds of a pick, in the fastest round.
 fn measure(balancer: &Arc<Balancer>, endpoints: u32) -> f64 {
-    let mut worker = balancer.attach();
+    let mut worker = balancer.attach(None);
     let exchange: Rc<dyn Exchange> = Rc::new(Request(endpoints));
     let mut random = fastrand::Rng::with_seed(7);
     let mut best = f64::INFINITY;

@@ -17,14 +17,14 @@ fn version(package: &str, number: u8) -> Vec<u8> {
 
 /// A proxy with a policy `mine` from `mine.wasm`, and an admin socket.
 async fn with(component: &[u8], entry: &str, origins: &[Origin]) -> Proxy {
-    let setup = proxy::to(origins).upstream("policy = \"mine\"");
+    let setup = proxy::to(origins)
+        .listen("keepalive_requests = 1000000")
+        .upstream("policy = \"mine\"");
     std::fs::write(setup.directory().join("mine.wasm"), component).unwrap();
-    setup
-        .more(&format!(
-            "[plugin.mine]\nfile = \"mine.wasm\"\n{entry}\n[admin]\naddress = \"unix:admin.sock\""
-        ))
-        .start()
-        .await
+    let socket = setup.directory().join("admin.sock");
+    let admin = format!("[admin]\naddress = \"unix:{}\"", socket.display());
+    let entry = format!("[plugin.mine]\nfile = \"mine.wasm\"\n{entry}");
+    setup.more(&entry).more(&admin).start().await
 }
 
 async fn origins(count: usize) -> Vec<Origin> {

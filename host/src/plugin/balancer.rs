@@ -248,6 +248,8 @@ impl WorkerBalancer {
             }
             return Some(index);
         }
+        // A policy that failed may have added some before it did.
+        exchange.forget_response_headers();
         if let Some((index, incarnation)) =
             ask(fallback, &mut self.fallback, exchange, pick, candidates)
         {

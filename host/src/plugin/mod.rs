@@ -79,6 +79,8 @@ pub trait Exchange: Source {
     fn set_memo(&self, value: u64);
     /// False where HTTP does not allow the name or value.
     fn add_response_header(&self, name: &str, value: &[u8]) -> bool;
+    /// Drops the headers that were added for the attempt at hand.
+    fn forget_response_headers(&self);
     /// 0 where no response header arrived.
     fn response_status(&self) -> u16;
     fn response_header(&self, name: &str, each: &mut dyn FnMut(&[u8]));

@@ -108,6 +108,8 @@ impl Exchange for Trial {
         true
     }
 
+    fn forget_response_headers(&self) {}
+
     fn response_status(&self) -> u16 {
         0
     }

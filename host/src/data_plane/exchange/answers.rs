@@ -329,6 +329,10 @@ impl plugin::Exchange for Exchange {
         allowed
     }
 
+    fn forget_response_headers(&self) {
+        self.turn.forget_response_headers();
+    }
+
     fn response_status(&self) -> u16 {
         self.response().map_or(0, |head| head.status())
     }

@@ -56,7 +56,7 @@ impl Turn {
         })
     }
 
-    pub(super) fn forget_response_headers(&self) {
+    pub(crate) fn forget_response_headers(&self) {
         self.response_headers.borrow_mut().clear();
     }
 
