@@ -27,6 +27,7 @@ mod messages; // what passes through unchanged, and what does not
 mod framing; // where a message ends is never a guess
 mod faults_client; // clients that misbehave
 mod faults_upstream; // servers that misbehave
+mod systemd; // what systemd is told
 mod descriptors; // too few of them
 
 #[test]

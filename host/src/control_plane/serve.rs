@@ -24,6 +24,7 @@ use super::operator::{Asked, Operator, Published, Reloads, Wish};
 use super::shelf::Shelf;
 use super::signals::{Event, Signals};
 use super::sockets::Sockets;
+use super::systemd;
 use super::upgrade::{self, Program, Successor};
 use super::watch::Watcher;
 use crate::access_log::AccessLogs;
@@ -114,6 +115,7 @@ pub fn run(config: Config, file: &Path, compiler: Compiler) -> anyhow::Result<Ex
             tracing::info!("listening on {address}");
         }
         inherited.we_serve();
+        systemd::ready();
         control.serve(signals, demanded, ends).await
     });
     logs_to_close.close();
@@ -262,6 +264,7 @@ impl Control {
                 .for_each(admin::Server::hand_over);
         } else {
             sockets.remove_files();
+            systemd::stopping();
         }
     }
 

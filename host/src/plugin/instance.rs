@@ -14,7 +14,7 @@ use super::component::{Exports, Plugin};
 use super::error::{ConfigureError, Fault, PluginError};
 use super::host_calls::{AT_HAND, HostState};
 use super::limits::Limits;
-use super::tally::Calls;
+use super::tally::{Calls, Tally};
 use super::{EndpointView, Exchange, Fleet, Outcome, Pick, Scope};
 
 /// Bytes that the plugin may hand to the host in one call, unless its state may be larger.
@@ -80,6 +80,11 @@ impl Instance {
                 reason: format!("{error:#}"),
             }),
         }
+    }
+
+    /// Its calls do not count from now on: nobody asked for them.
+    pub(super) fn leave_the_books(&mut self) {
+        self.calls = Calls::new(&Arc::new(Tally::new(0, Duration::ZERO)));
     }
 
     /// `balancer.configure`.

@@ -14,6 +14,7 @@ use crate::http::variable::{Source, Variable};
 /// Makes an instance pick, and hear of the end.
 pub(super) fn rehearse(recipe: &Recipe) -> Result<(), ConfigureError> {
     let (mut instance, _) = recipe.make()?;
+    instance.leave_the_books();
     let trial = Trial::new(&recipe.fleet.endpoints());
     let candidates = trial.candidates(0);
     if trial.candidates.iter().all(|word| *word == 0) {

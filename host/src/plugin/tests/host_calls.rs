@@ -136,6 +136,8 @@ fn candidates_beyond_the_first_64() {
         &json!({}),
         fallback,
         Arc::new(Endpoints(100)),
+        1,
+        1,
     )
     .unwrap();
     let exchange: Rc<dyn Exchange> = Rc::new(Request {
