@@ -3,6 +3,7 @@
 //! One spec for each mode of `tests/guests/misbehaving`, made from that list: a mode without a spec does not compile.
 
 mod files; // that are no policies at all
+mod loaded; // while requests come in
 
 use std::path::Path;
 use std::process::Command;
@@ -267,6 +268,27 @@ async fn leaks_handles(mode: &str) {
         answers(&proxy, &origins).await;
     }
     is_logged(&mut proxy, "handle").await;
+}
+
+async fn traps_in_export_state(mode: &str) {
+    loaded::makes_room(mode, "export").await;
+}
+
+async fn exports_too_much_state(mode: &str) {
+    loaded::makes_room(mode, "state").await;
+}
+
+/// State comes from an instance before it: there is none at first.
+async fn traps_in_import_state(mode: &str) {
+    let origins = three().await;
+    let proxy = setup(mode, &origins).start().await;
+    assert_eq!(answers(&proxy, &origins).await, [0, 0, 40]);
+}
+
+async fn refuses_its_state(mode: &str) {
+    let origins = three().await;
+    let proxy = setup(mode, &origins).start().await;
+    assert_eq!(answers(&proxy, &origins).await, [0, 0, 40]);
 }
 
 async fn abstains(mode: &str) {

@@ -1,4 +1,4 @@
-//! Files that are no policies are told apart before anything is served, whatever is in them.
+//! Files that are no policies are told apart whatever is in them: before anything is served, and while requests come in.
 
 use super::in_mode;
 
@@ -6,12 +6,13 @@ use super::in_mode;
 macro_rules! foreach_file {
     ($each:ident) => {
         $each! {
-            a_text "plugin.mine.file",
-            noise "plugin.mine.file",
-            nothing "plugin.mine.file",
-            cut_short "plugin.mine.file",
-            of_fifty_megabytes "plugin.mine.file",
-            machine_code "plugin.mine.file",
+            a_text "plugin `mine`",
+            noise "plugin `mine`",
+            nothing "plugin `mine`",
+            cut_short "plugin `mine`",
+            of_fifty_megabytes "plugin `mine`",
+            of_a_hundred_thousand_functions "functions",
+            machine_code "plugin `mine`",
             for_another_world "balancer",
             for_another_version "0.1.0",
             asking_for_sockets "wasi:sockets/tcp@0.2.6",
@@ -36,6 +37,22 @@ macro_rules! spec_for_each_file {
 
 mod a_file {
     foreach_file!(spec_for_each_file);
+}
+
+macro_rules! loading_spec_for_each_file {
+    ($($name:ident $reason:literal,)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let file = super::$name();
+                super::super::loaded::leaves_the_version_before(file, $reason).await;
+            }
+        )*
+    };
+}
+
+mod a_file_loaded_meanwhile {
+    foreach_file!(loading_spec_for_each_file);
 }
 
 fn a_text() -> Vec<u8> {
@@ -65,6 +82,14 @@ fn of_fifty_megabytes() -> Vec<u8> {
     let mut bytes = b"\0asm\x0d\0\x01\0\0\xf3\xff\xff\x18\x01x".to_vec();
     bytes.resize(50 << 20, 0);
     bytes
+}
+
+/// A compile bomb: a small file, and much work for a compiler.
+fn of_a_hundred_thousand_functions() -> Vec<u8> {
+    let function = "(func (param i64) (result i64) (i64.mul (local.get 0) (i64.const 7)))";
+    let functions = function.repeat(100_000);
+    let text = format!("(component (core module {functions}))");
+    wat::parse_str(text).expect("the text is valid")
 }
 
 /// What wasmtime compiles to: ELF of its own kind, holding a component. Run as it is, it could do anything.

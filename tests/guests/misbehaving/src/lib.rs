@@ -11,7 +11,7 @@ mod handles;
 use std::hint::black_box;
 
 use waypost_sdk::{
-    Done, Endpoint, Failures, Observer, Pick, Policy, Scope, Settings, SettingsError, log,
+    Done, Endpoint, Failures, Keeper, Observer, Pick, Policy, Scope, Settings, SettingsError, log,
 };
 
 /// Hands every mode to a macro: what it does, its variant, its name.
@@ -44,6 +44,11 @@ macro_rules! foreach_mode {
             FloodsTheLog floods_the_log,
             /// Handles of an output stream, a hundred for each request. Without WASI there are none.
             LeaksHandles leaks_handles,
+            TrapsInExportState traps_in_export_state,
+            TrapsInImportState traps_in_import_state,
+            /// Twice as much as the host carries over.
+            ExportsTooMuchState exports_too_much_state,
+            RefusesItsState refuses_its_state,
             /// Has no opinion. Not a fault, but the fallback's turn as well.
             Abstains abstains,
         }
@@ -52,8 +57,9 @@ macro_rules! foreach_mode {
 
 macro_rules! modes {
     ($($(#[doc = $doc:literal])? $variant:ident $name:ident,)*) => {
+        /// A way to misbehave.
         #[derive(Clone, Copy, PartialEq, Eq)]
-        enum Mode {
+        pub enum Mode {
             $($(#[doc = $doc])? $variant,)*
         }
 
@@ -156,6 +162,24 @@ impl Observer for Misbehaving {
     }
 }
 
+impl Keeper for Misbehaving {
+    fn export_state(&self) -> Vec<u8> {
+        match self.mode {
+            Mode::TrapsInExportState => panic!("as the mode says"),
+            Mode::ExportsTooMuchState => vec![1; 2 << 20],
+            _ => vec![1],
+        }
+    }
+
+    fn import_state(&mut self, _state: &[u8]) -> Result<(), String> {
+        match self.mode {
+            Mode::TrapsInImportState => panic!("as the mode says"),
+            Mode::RefusesItsState => Err("no state would please me".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Far more processor time than any call has.
 fn spin() {
     (0..u64::MAX).for_each(|turn| _ = black_box(turn));
@@ -176,4 +200,4 @@ fn hoard() {
     }
 }
 
-waypost_sdk::export!(Misbehaving, failures, observer);
+waypost_sdk::export!(Misbehaving, failures, observer, keeper);
