@@ -78,10 +78,12 @@ fn build(arguments: &[&str], wanted: impl Fn(&serde_json::Value) -> bool) -> Pat
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| wanted(message))
         .find_map(|message| {
-            let file = message["executable"]
-                .as_str()
-                .or_else(|| message["filenames"][0].as_str());
-            file.map(PathBuf::from)
+            // A plugin that is a library too has several files.
+            let files = message["filenames"].as_array().into_iter().flatten();
+            let plugin = files
+                .filter_map(|file| file.as_str())
+                .find(|file| file.ends_with(".wasm"));
+            message["executable"].as_str().or(plugin).map(PathBuf::from)
         })
         .expect("cargo names the file that it built")
 }

@@ -13,9 +13,10 @@ mod workers; // distribution is exact, whichever worker takes a request
 mod parity; // the choices are nginx's
 mod retries; // another server is asked
 mod kill_one; // and no client notices
-mod custom_policy; // however badly it behaves, every request is answered
+mod custom_policy; // built with the SDK, for either target
 mod leases; // each pick that was used gets one `done`
 mod hot_load; // a policy is swapped, and nobody notices
+mod misbehaving; // whatever a policy does, every request is answered
 mod routing; // which route serves a request
 mod headers; // what servers learn, whom we believe
 mod keepalive; // connections are reused

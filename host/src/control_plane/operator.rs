@@ -63,15 +63,22 @@ pub(super) enum Refusal {
     Unknown(String),
     #[error("{0}")]
     Conflict(String),
-    #[error("{}", problems.first().map_or_else(String::new, |first| first.message.clone()))]
-    Problems { problems: Vec<Problem> },
+    #[error("{about}{}", problems.first().map_or("", |first| &first.message))]
+    Problems {
+        /// Whom they concern, as the beginning of a sentence; empty where the problems say so themselves.
+        about: String,
+        problems: Vec<Problem>,
+    },
     #[error("{0}")]
     Failed(String),
 }
 
 impl From<Vec<Problem>> for Refusal {
     fn from(problems: Vec<Problem>) -> Refusal {
-        Refusal::Problems { problems }
+        Refusal::Problems {
+            about: String::new(),
+            problems,
+        }
     }
 }
 
@@ -169,7 +176,7 @@ impl Operator {
                 reloads.failed += 1;
                 reloads.last_error = Some(refusal.to_string());
                 tracing::error!("reload refused, the configuration stays as it was: {refusal}");
-                if let Refusal::Problems { problems } = refusal {
+                if let Refusal::Problems { problems, .. } = refusal {
                     problems
                         .iter()
                         .for_each(|problem| tracing::error!("{problem}"));
@@ -239,7 +246,10 @@ impl Operator {
                     ..Changed::default()
                 })
             }
-            Err(refusal) => {
+            Err(mut refusal) => {
+                if let Refusal::Problems { about, .. } = &mut refusal {
+                    *about = format!("`{name}` does not serve with this configuration: ");
+                }
                 tracing::error!(
                     plugin = name,
                     "plugin `{name}` not loaded, the version before goes on: {refusal}"

@@ -11,7 +11,7 @@ use super::seat::{NO_OPINION, Recipe, is_candidate};
 use super::{Ending, EndpointView, Exchange, Outcome, Pick};
 use crate::http::variable::{Source, Variable};
 
-/// Makes an instance pick, and hear of the end.
+/// Makes an instance pick, and hear that the attempt failed.
 pub(super) fn rehearse(recipe: &Recipe) -> Result<(), ConfigureError> {
     let (mut instance, _) = recipe.make()?;
     instance.leave_the_books();
@@ -33,7 +33,9 @@ pub(super) fn rehearse(recipe: &Recipe) -> Result<(), ConfigureError> {
     });
     let ended = picked.and_then(|index| match index {
         NO_OPINION => Ok(()),
-        index => instance.done(&trial, pick.lease, index, &ABANDONED),
+        index => instance
+            .failed(index)
+            .and_then(|()| instance.done(&trial, pick.lease, index, &FAILED)),
     });
     ended.map_err(|fault| ConfigureError::Faulted {
         plugin: recipe.plugin.name().to_owned(),
@@ -42,9 +44,9 @@ pub(super) fn rehearse(recipe: &Recipe) -> Result<(), ConfigureError> {
     })
 }
 
-/// Nothing was sent.
-const ABANDONED: Outcome = Outcome {
-    ending: Ending::Abandoned,
+/// No connection.
+const FAILED: Outcome = Outcome {
+    ending: Ending::Failed,
     status: 0,
     connect_us: 0,
     header_us: 0,

@@ -171,6 +171,9 @@ impl Seat {
             }
             Err(fault) => {
                 self.faulted("import-state", &fault);
+                // One that knows nothing is better than the fallback, and there is no reason to wait for it.
+                self.state = State::Unmade;
+                self.make();
                 Err(fault)
             }
         }

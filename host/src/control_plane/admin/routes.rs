@@ -99,7 +99,7 @@ impl From<Refusal> for Refused {
             Refusal::Problems { .. } | Refusal::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let mut refused = Refused::new(status, refusal.to_string());
-        if let Refusal::Problems { problems } = &refusal {
+        if let Refusal::Problems { problems, .. } = &refusal {
             refused.problems = problems.iter().map(ToString::to_string).collect();
         }
         refused

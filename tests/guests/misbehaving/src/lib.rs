@@ -1,63 +1,203 @@
-//! A policy that breaks the rules, in the way that its setting `mode` says. The specs run it to see that every request is
-//! answered all the same.
+//! A policy that breaks the rules, in the way that its mode says.
+//!
+//! The mode is in the file itself, where the specs write it: settings would reach a version that is loaded later as well. Where it
+//! does not misbehave it takes the last candidate, which the fallback would not do twice in a row.
+//!
+//! The modes stand in one list, [`foreach_mode`]. The specs are made from it: a mode without one does not compile.
+
+#[cfg(target_os = "wasi")]
+mod handles;
 
 use std::hint::black_box;
 
-use waypost_sdk::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
+use waypost_sdk::{
+    Done, Endpoint, Failures, Keeper, Observer, Pick, Policy, Scope, Settings, SettingsError, log,
+};
 
-enum Misbehaving {
-    /// Never returns.
-    Loops,
-    /// Panics, which is a trap.
-    Traps,
-    /// Asks for more memory than it may have.
-    Grows,
-    /// Names an endpoint that does not exist.
-    Lies,
-    /// Has no opinion. Not a fault, but the fallback's turn as well.
-    Abstains,
+/// Hands every mode to a macro: what it does, its variant, its name.
+#[macro_export]
+macro_rules! foreach_mode {
+    ($each:ident) => {
+        $each! {
+            /// None: what all others are told from.
+            Behaves behaves,
+            /// No call of `pick` returns.
+            LoopsForever loops_forever,
+            /// `pick` calls itself until the stack is full.
+            RecursesForever recurses_forever,
+            /// `pick` asks for more memory than there is.
+            HoardsMemory hoards_memory,
+            TrapsInConfigure traps_in_configure,
+            TrapsInUpdate traps_in_update,
+            TrapsInPick traps_in_pick,
+            TrapsInFailed traps_in_failed,
+            TrapsInDone traps_in_done,
+            TrapsOnEverySecondCall traps_on_every_second_call,
+            PicksWhatDoesNotExist picks_what_does_not_exist,
+            PicksWhatIsDown picks_what_is_down,
+            /// Always the first endpoint, in retries as well.
+            PicksWhatWasTried picks_what_was_tried,
+            TakesTooLongToConfigure takes_too_long_to_configure,
+            TakesTooLongToUpdate takes_too_long_to_update,
+            RefusesItsSettings refuses_its_settings,
+            /// Lines of 50 kB, twenty for each request.
+            FloodsTheLog floods_the_log,
+            /// Handles of an output stream, a hundred for each request. Without WASI there are none.
+            LeaksHandles leaks_handles,
+            TrapsInExportState traps_in_export_state,
+            TrapsInImportState traps_in_import_state,
+            /// Twice as much as the host carries over.
+            ExportsTooMuchState exports_too_much_state,
+            RefusesItsState refuses_its_state,
+            /// Has no opinion. Not a fault, but the fallback's turn as well.
+            Abstains abstains,
+        }
+    };
+}
+
+macro_rules! modes {
+    ($($(#[doc = $doc:literal])? $variant:ident $name:ident,)*) => {
+        /// A way to misbehave.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub enum Mode {
+            $($(#[doc = $doc])? $variant,)*
+        }
+
+        impl Mode {
+            fn named(name: &str) -> Option<Mode> {
+                match name {
+                    $(stringify!($name) => Some(Mode::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+foreach_mode!(modes);
+
+/// What stands before the mode in the file.
+pub const MARK: &str = "mode of the misbehaving policy: ";
+
+/// Bytes for the mode, behind the mark; spaces fill what its name leaves.
+pub const ROOM: usize = 40;
+
+/// The mark, and the mode behind it.
+static MODE: [u8; 72] =
+    *b"mode of the misbehaving policy: behaves                                 ";
+
+struct Misbehaving {
+    mode: Mode,
+    endpoints: Vec<Endpoint>,
+    calls: u64,
 }
 
 impl Policy for Misbehaving {
-    fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
-        let mode = settings
-            .text("mode")?
-            .ok_or_else(|| settings.missing("mode"))?;
-        let unknown = settings.error("mode", "no such `mode`");
-        settings.finish()?;
-        match mode.as_str() {
-            "loops" => Ok(Misbehaving::Loops),
-            "traps" => Ok(Misbehaving::Traps),
-            "grows" => Ok(Misbehaving::Grows),
-            "lies" => Ok(Misbehaving::Lies),
-            "abstains" => Ok(Misbehaving::Abstains),
-            _ => Err(unknown),
+    fn configure(settings: Settings) -> Result<Self, SettingsError> {
+        // The file was changed behind the compiler's back.
+        let mode = &black_box(&MODE)[MARK.len()..];
+        let mode = String::from_utf8_lossy(mode);
+        let mode = Mode::named(mode.trim_end());
+        let mode =
+            mode.ok_or_else(|| settings.error("", "the file has a mode that does not exist"))?;
+        match mode {
+            Mode::TrapsInConfigure => panic!("as the mode says"),
+            Mode::TakesTooLongToConfigure => spin(),
+            Mode::RefusesItsSettings => {
+                return Err(settings.error("", "no settings would please me"));
+            }
+            _ => {}
         }
+        settings.finish()?;
+        Ok(Misbehaving {
+            mode,
+            endpoints: Vec::new(),
+            calls: 0,
+        })
     }
 
     fn scope(&self) -> Scope {
         Scope::Worker
     }
 
-    fn update(&mut self, _endpoints: Vec<Endpoint>) {}
+    fn update(&mut self, endpoints: Vec<Endpoint>) {
+        match self.mode {
+            Mode::TrapsInUpdate => panic!("as the mode says"),
+            Mode::TakesTooLongToUpdate => spin(),
+            _ => self.endpoints = endpoints,
+        }
+    }
 
     fn pick(&mut self, pick: &Pick) -> Option<usize> {
-        match self {
-            Misbehaving::Loops => loop {
-                black_box(pick.now_us);
-            },
-            Misbehaving::Traps => panic!("as the mode says"),
-            Misbehaving::Grows => {
-                let mut hoard = Vec::new();
-                loop {
-                    hoard.push(vec![1_u8; 1 << 20]);
-                    black_box(&hoard);
-                }
+        self.calls += 1;
+        match self.mode {
+            Mode::LoopsForever => spin(),
+            Mode::RecursesForever => _ = recurse(pick.now_us),
+            Mode::HoardsMemory => hoard(),
+            Mode::TrapsInPick => panic!("as the mode says"),
+            Mode::TrapsOnEverySecondCall => assert!(self.calls % 2 == 1, "as the mode says"),
+            Mode::PicksWhatDoesNotExist => return Some(1_000_000),
+            Mode::PicksWhatIsDown => return self.endpoints.iter().position(|each| each.down),
+            Mode::PicksWhatWasTried => return Some(0),
+            Mode::FloodsTheLog => {
+                (0..20).for_each(|_| log::info(&"all work and no play ".repeat(2500)))
             }
-            Misbehaving::Lies => Some(1_000_000),
-            Misbehaving::Abstains => None,
+            #[cfg(target_os = "wasi")]
+            Mode::LeaksHandles => (0..100).for_each(|_| handles::leak()),
+            Mode::Abstains => return None,
+            _ => {}
+        }
+        pick.candidates().iter().last()
+    }
+}
+
+impl Failures for Misbehaving {
+    fn failed(&mut self, _index: usize) {
+        assert!(self.mode != Mode::TrapsInFailed, "as the mode says");
+    }
+}
+
+impl Observer for Misbehaving {
+    fn done(&mut self, _done: &Done) {
+        assert!(self.mode != Mode::TrapsInDone, "as the mode says");
+    }
+}
+
+impl Keeper for Misbehaving {
+    fn export_state(&self) -> Vec<u8> {
+        match self.mode {
+            Mode::TrapsInExportState => panic!("as the mode says"),
+            Mode::ExportsTooMuchState => vec![1; 2 << 20],
+            _ => vec![1],
+        }
+    }
+
+    fn import_state(&mut self, _state: &[u8]) -> Result<(), String> {
+        match self.mode {
+            Mode::TrapsInImportState => panic!("as the mode says"),
+            Mode::RefusesItsState => Err("no state would please me".to_owned()),
+            _ => Ok(()),
         }
     }
 }
 
-waypost_sdk::export!(Misbehaving);
+/// Far more processor time than any call has.
+fn spin() {
+    (0..u64::MAX).for_each(|turn| _ = black_box(turn));
+}
+
+fn recurse(depth: u64) -> u64 {
+    match black_box(depth) {
+        u64::MAX => 0,
+        depth => recurse(depth + 1) ^ depth,
+    }
+}
+
+fn hoard() {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(vec![1_u8; 1 << 20]);
+        black_box(&hoard);
+    }
+}
+
+waypost_sdk::export!(Misbehaving, failures, observer, keeper);
