@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use waypost::http::variable::{Source, Variable};
-use waypost::plugin::{Balancer, EndpointView, Exchange, Figures, Fleet, Pick, Runtime};
+use waypost::plugin::{Balancer, Compiler, EndpointView, Exchange, Figures, Fleet, Pick, Runtime};
 
 /// The proxy's own allocator, as it counts for policies that read strings.
 #[global_allocator]
@@ -108,7 +108,7 @@ impl Exchange for Request {
 
 #[allow(clippy::unwrap_used, reason = "a benchmark reports by panicking")]
 fn main() {
-    let runtime = Runtime::new().unwrap();
+    let runtime = Runtime::new(Compiler::Here).unwrap();
     // Cargo passes `--bench`.
     let mut policies: Vec<String> = std::env::args()
         .skip(1)

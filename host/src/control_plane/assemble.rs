@@ -6,14 +6,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::access_log::AccessLogs;
-use crate::config::model::{
-    AccessLog, Config, LogFormat, PluginLimits, Upstream as UpstreamConfig,
-};
+use crate::config::model::{AccessLog, Config, LogFormat, PluginCache, Upstream as UpstreamConfig};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker::{OpenLog, Snapshot};
 use crate::http::variable::Variable;
-use crate::plugin::{Balancer, ConfigureError, Plugin, PluginError, Runtime};
+use crate::plugin::{
+    Balancer, Compiler, ConfigureError, Plugin, PluginError, Runtime, Terms,
+    default_cache_directory,
+};
 
 /// The policy that answers where another one fails, unless a plugin's entry says otherwise.
 const FALLBACK: &str = "round_robin";
@@ -138,7 +139,14 @@ struct Plugins(HashMap<String, Plugin>);
 
 impl Plugins {
     fn load(config: &Config) -> Result<Plugins, Vec<Problem>> {
-        let runtime = Runtime::new().map_err(|error| vec![problem(error.to_string(), "")])?;
+        let cache = match &config.server.plugin_cache {
+            PluginCache::Default => default_cache_directory(),
+            PluginCache::Directory(directory) => Some(directory.clone()),
+            PluginCache::Off => None,
+        };
+        let unusable = |error: String| vec![problem(error, "")];
+        let compiler = Compiler::aside(cache).map_err(|error| unusable(error.to_string()))?;
+        let runtime = Runtime::new(compiler).map_err(|error| unusable(error.to_string()))?;
         let mut plugins = HashMap::new();
         let mut problems = Vec::new();
         let used = config
@@ -152,8 +160,10 @@ impl Plugins {
             }
         }
         for entry in &config.plugins {
-            let limits: PluginLimits = entry.limits;
-            match runtime.load(&entry.name, &entry.file, limits) {
+            let terms = Terms::from(entry);
+            let loaded = Runtime::read(&entry.name, &entry.file, &terms.compile)
+                .and_then(|bytes| runtime.load(&entry.name, 1, &bytes, &terms));
+            match loaded {
                 Ok(plugin) => drop(plugins.insert(entry.name.clone(), plugin)),
                 Err(error) => problems.push(plugin_problem(&entry.place, &error)),
             }

@@ -45,7 +45,7 @@ impl Role {
             seat.take(instance);
             Mutex::new(seat)
         });
-        let wait = recipe.plugin.inner().limits.deadline;
+        let wait = recipe.plugin.inner().terms.limits.deadline;
         Ok(Role {
             recipe,
             shared,

@@ -37,6 +37,16 @@ struct Functions {
     pick: TypedFunc<(u64, u32, u64, u64, u64), (u32,)>,
     failed: Option<TypedFunc<(u32,), ()>>,
     done: Option<TypedFunc<(u64, u32, Outcome), ()>>,
+    #[allow(
+        dead_code,
+        reason = "checked when a plugin is loaded; called once state is handed over"
+    )]
+    export_state: Option<TypedFunc<(), (Vec<u8>,)>>,
+    #[allow(
+        dead_code,
+        reason = "checked when a plugin is loaded; called once state is handed over"
+    )]
+    import_state: Option<TypedFunc<(Vec<u8>,), (Result<(), String>,)>>,
 }
 
 /// `balancer.settings-error` in the WIT.
@@ -74,7 +84,7 @@ impl Instance {
             Ok(_) => Ok(()),
             Err((export, error)) => Err(PluginError::Export {
                 plugin: name(),
-                export: export.to_owned(),
+                export: format!("waypost:plugin/{export}"),
                 reason: format!("{error:#}"),
             }),
         }
@@ -184,37 +194,13 @@ impl Functions {
         exports: &Exports,
     ) -> Result<Functions, (&'static str, wasmtime::Error)> {
         Ok(Functions {
-            configure: typed(
-                "waypost:plugin/balancer.configure",
-                store,
-                linked,
-                &exports.configure,
-            )?,
-            update: typed(
-                "waypost:plugin/balancer.update",
-                store,
-                linked,
-                &exports.update,
-            )?,
-            pick: typed("waypost:plugin/balancer.pick", store, linked, &exports.pick)?,
-            failed: match &exports.failed {
-                Some(export) => Some(typed(
-                    "waypost:plugin/failures.failed",
-                    store,
-                    linked,
-                    export,
-                )?),
-                None => None,
-            },
-            done: match &exports.done {
-                Some(export) => Some(typed(
-                    "waypost:plugin/observer.done",
-                    store,
-                    linked,
-                    export,
-                )?),
-                None => None,
-            },
+            configure: typed("balancer.configure", store, linked, &exports.configure)?,
+            update: typed("balancer.update", store, linked, &exports.update)?,
+            pick: typed("balancer.pick", store, linked, &exports.pick)?,
+            failed: optional("failures.failed", store, linked, &exports.failed)?,
+            done: optional("observer.done", store, linked, &exports.done)?,
+            export_state: optional("keeper.export-state", store, linked, &exports.export_state)?,
+            import_state: optional("keeper.import-state", store, linked, &exports.import_state)?,
         })
     }
 }
@@ -234,13 +220,30 @@ where
         .map_err(|error| (name, error))
 }
 
+/// Like [`typed`], for an export that need not be there.
+fn optional<P, R>(
+    name: &'static str,
+    store: &mut Store<HostState>,
+    linked: &component::Instance,
+    export: &Option<component::ComponentExportIndex>,
+) -> Result<Option<TypedFunc<P, R>>, (&'static str, wasmtime::Error)>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    let export = export.as_ref();
+    export
+        .map(|export| typed(name, store, linked, export))
+        .transpose()
+}
+
 /// A store with its bounds, and the component in it. Runs the component's start code, if it has any.
 fn instantiate(
     plugin: &Plugin,
     fleet: Option<Arc<dyn Fleet>>,
 ) -> Result<(Store<HostState>, component::Instance), Fault> {
     let inner = plugin.inner();
-    let limits = Limits::new(inner.limits.memory);
+    let limits = Limits::new(&inner.terms.limits);
     let state = HostState::new(&inner.name, fleet, limits);
     let mut store = Store::new(inner.component.engine(), state);
     store.limiter(|state| &mut state.limits);
