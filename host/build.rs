@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use sha2::{Digest, Sha256};
+
 #[path = "src/plugin/engine_config.rs"]
 mod engine_config;
 #[path = "build/versions.rs"]
@@ -44,15 +46,20 @@ fn main() {
     add_common_instructions(&mut config);
     let engine = wasmtime::Engine::new(&config).expect("the engine's settings fit together");
     let mut list = format!("pub(super) const NAMES: &[&str] = &{names:?};\n");
-    list.push_str("pub(super) const PLUGINS: &[(&str, &[u8])] = &[\n");
+    list.push_str("pub(super) const PLUGINS: &[(&str, [u8; 32], &[u8])] = &[\n");
     for name in &names {
         let module = target
             .join(WASM)
             .join("plugin")
             .join(format!("{}.wasm", name.replace('-', "_")));
         let file = out.join(format!("{name}.cwasm"));
-        fs::write(&file, precompile(&engine, name, &module)).expect("OUT_DIR can be written to");
-        writeln!(list, "    ({name:?}, include_bytes!({file:?})),")
+        let component = component(name, &module);
+        let hash: [u8; 32] = Sha256::digest(&component).into();
+        let code = engine
+            .precompile_component(&component)
+            .unwrap_or_else(|error| panic!("plugin `{name}` does not compile: {error:#}"));
+        fs::write(&file, code).expect("OUT_DIR can be written to");
+        writeln!(list, "    ({name:?}, {hash:?}, include_bytes!({file:?})),")
             .expect("strings take what is written to them");
     }
     list.push_str("];\n");
@@ -198,16 +205,13 @@ fn add_common_instructions(config: &mut wasmtime::Config) {
     }
 }
 
-/// The machine code of one plugin, as the host's engine takes it.
-fn precompile(engine: &wasmtime::Engine, name: &str, module: &Path) -> Vec<u8> {
+/// The component of one plugin, of the core module that cargo made.
+fn component(name: &str, module: &Path) -> Vec<u8> {
     let bytes = fs::read(module)
         .unwrap_or_else(|error| panic!("cannot read {}: {error}", module.display()));
-    let component = wit_component::ComponentEncoder::default()
+    wit_component::ComponentEncoder::default()
         .validate(true)
         .module(&bytes)
         .and_then(|mut encoder| encoder.encode())
-        .unwrap_or_else(|error| panic!("plugin `{name}` is no component: {error:#}"));
-    engine
-        .precompile_component(&component)
-        .unwrap_or_else(|error| panic!("plugin `{name}` does not compile: {error:#}"))
+        .unwrap_or_else(|error| panic!("plugin `{name}` is no component: {error:#}"))
 }

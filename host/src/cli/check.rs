@@ -8,7 +8,7 @@ pub(super) fn check(file: &Path) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(reported) => return Ok(reported),
     };
-    let problems = crate::control_plane::check(&config, crate::plugin::Compiler::Here);
+    let problems = crate::control_plane::check(&config);
     if problems.is_empty() {
         super::print(&format!("configuration {} is valid\n", file.display()))
     } else {

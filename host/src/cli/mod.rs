@@ -7,6 +7,8 @@ mod schema;
 mod version;
 mod demo;
 mod admin;
+mod plugin;
+mod compile_plugin;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,9 @@ enum Command {
     Check(ConfigFile),
     /// Print a configuration with every default filled in
     Show(ConfigFile),
+    /// Look into a plugin's file; see and change the plugins of a running process
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Run three small origins, a proxy before them and a few requests through it
@@ -45,6 +50,9 @@ enum Command {
         #[arg(short, long)]
         verbose: bool,
     },
+    /// Compile the plugin on the standard input; run by this program itself
+    #[command(name = crate::plugin::COMMAND, hide = true)]
+    CompilePlugin(compile_plugin::Bounds),
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Run(config) => run::run(&config.file),
         Command::Check(config) => check::check(&config.file),
         Command::Show(config) => show::show(&config.file),
+        Command::Plugin(command) => plugin::plugin(command),
+        Command::CompilePlugin(bounds) => compile_plugin::compile_plugin(&bounds),
         Command::Schema => schema::schema(),
         Command::Demo => demo::demo(),
         Command::Admin(command) => admin::run(command),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     match super::load(file) {
-        Ok(config) => crate::control_plane::run(config, file, crate::plugin::Compiler::Here),
+        Ok(config) => crate::control_plane::run(config, file),
         Err(reported) => Ok(reported),
     }
 }

@@ -5,20 +5,22 @@
 
 use std::sync::Arc;
 
-use super::shelf::{FALLBACK, Selection, Shelf};
+use super::shelf::{FALLBACK, Selection, Shelf, compiler};
 use crate::access_log::AccessLogs;
 use crate::config::model::{AccessLog, Config, LogFormat, Upstream as UpstreamConfig};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker::{ListenerId, OpenLog, Snapshot};
 use crate::http::variable::Variable;
-use crate::plugin::{Balancer, Compiler, ConfigureError, Plugin, Runtime};
+use crate::plugin::{Balancer, ConfigureError, Plugin, Runtime};
 
 /// What `waypost check` finds beyond what the file alone can tell: whether plugins load, and policies take their settings
 /// and can pick.
-pub fn check(config: &Config, compiler: Compiler) -> Vec<Problem> {
-    let shelf = Runtime::new(compiler)
-        .map_err(|error| vec![problem(error.to_string(), "")])
+pub fn check(config: &Config) -> Vec<Problem> {
+    let unusable = |error: String| vec![problem(error, "")];
+    let shelf = compiler(config)
+        .map_err(|error| unusable(error.to_string()))
+        .and_then(|compiler| Runtime::new(compiler).map_err(|error| unusable(error.to_string())))
         .and_then(|runtime| Shelf::new(runtime, config));
     let selection = match shelf {
         Ok(shelf) => shelf.selection(),

@@ -21,7 +21,7 @@ use super::crew::{Crew, End};
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
 use super::operator::{Asked, Operator, Published, Reloads, Wish};
-use super::shelf::Shelf;
+use super::shelf::{Shelf, compiler};
 use super::signals::{Event, Signals};
 use super::sockets::Sockets;
 use super::systemd;
@@ -31,7 +31,7 @@ use crate::access_log::AccessLogs;
 use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker::Process;
-use crate::plugin::{Compiler, Runtime};
+use crate::plugin::Runtime;
 
 /// Before a worker that has died is replaced: one that dies at once must not keep the process busy.
 const BREATH: Duration = Duration::from_millis(100);
@@ -40,14 +40,14 @@ const BREATH: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// Where it cannot begin to serve.
-pub fn run(config: Config, file: &Path, compiler: Compiler) -> anyhow::Result<ExitCode> {
+pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let mut inherited = Inherited::from_environment()?;
     let program = Program::this().context("cannot find out which program this is")?;
     let error_log = Rc::new(ErrorLogs::start(&config.server.error_log)?);
     let logs = Arc::new(AccessLogs::start().context("cannot start the access log's thread")?);
     let workers = config.server.workers;
     let max_connections = connection_bound(&config)?;
-    let shelf = match Shelf::new(Runtime::new(compiler)?, &config) {
+    let shelf = match Shelf::new(Runtime::new(compiler(&config)?)?, &config) {
         Ok(shelf) => shelf,
         Err(problems) => return Ok(report(&problems)),
     };

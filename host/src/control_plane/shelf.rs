@@ -6,9 +6,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::config::model::{self, Config};
+use crate::config::model::{self, Config, PluginCache};
 use crate::config::problem::Problem;
-use crate::plugin::{Hash, Plugin, PluginError, Runtime, Terms};
+use crate::plugin::{Compiler, Hash, Plugin, PluginError, Runtime, Terms, default_cache_directory};
+
+/// Compiles plugins in processes of their own, and keeps the code where a configuration says.
+///
+/// # Errors
+/// Where the system does not tell which program this is.
+pub(super) fn compiler(config: &Config) -> std::io::Result<Compiler> {
+    Compiler::aside(match &config.server.plugin_cache {
+        PluginCache::Default => default_cache_directory(),
+        PluginCache::Directory(directory) => Some(directory.clone()),
+        PluginCache::Off => None,
+    })
+}
 
 /// The policy that answers where another one fails, unless a plugin's entry says otherwise.
 pub(super) const FALLBACK: &str = "round_robin";
@@ -43,7 +55,7 @@ pub(super) struct Entry {
 impl Entry {
     fn new(config: Option<model::Plugin>, current: Plugin) -> Entry {
         Entry {
-            file: config.as_ref().map(|_| *current.hash()),
+            file: config.as_ref().map(|_| current.hash()),
             last_version: current.version(),
             config,
             current,
@@ -127,9 +139,7 @@ impl Shelf {
     /// The entry for a plugin of the configuration: as it is if neither the file nor what it is allowed has changed.
     fn from_file(&self, config: &model::Plugin) -> Result<Entry, PluginError> {
         let terms = Terms::from(config);
-        let bytes = self
-            .runtime
-            .read(&config.name, &config.file, &config.compile)?;
+        let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;
         let hash = Hash::of(&bytes);
         let known = self.entries.get(&config.name);
         let Some(known) = known.filter(|entry| entry.config.is_some()) else {
@@ -158,7 +168,7 @@ impl Shelf {
         else {
             return false;
         };
-        let bytes = self.runtime.read(name, &config.file, &config.compile);
+        let bytes = Runtime::read(name, &config.file, &config.compile);
         bytes.is_ok_and(|bytes| entry.file != Some(Hash::of(&bytes)))
     }
 
@@ -177,7 +187,7 @@ impl Shelf {
         let bytes = match bytes {
             Some(bytes) => bytes,
             None => {
-                from_file = self.runtime.read(name, &config.file, &config.compile)?;
+                from_file = Runtime::read(name, &config.file, &config.compile)?;
                 &from_file
             }
         };
@@ -206,7 +216,7 @@ impl Shelf {
     pub(super) fn note_file(&mut self, name: &str) {
         if let Some(entry) = self.entries.get_mut(name)
             && let Some(config) = &entry.config
-            && let Ok(bytes) = self.runtime.read(name, &config.file, &config.compile)
+            && let Ok(bytes) = Runtime::read(name, &config.file, &config.compile)
         {
             entry.file = Some(Hash::of(&bytes));
         }

@@ -61,7 +61,7 @@ impl Role {
                 Instances::OnePerWorker(Mutex::new(made))
             }
         };
-        let wait = recipe.plugin.inner().limits.deadline;
+        let wait = recipe.plugin.inner().terms.limits.deadline;
         Ok(Role {
             recipe,
             instances,

@@ -1,52 +1,25 @@
-//! From bytes to a plugin: encoded, compiled, and held against the contract before anything depends on it.
+//! A plugin: compiled code, held against the contract before anything depends on it, on the terms that it was loaded on.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
-
-use crate::config::model::PluginLimits;
 
 use super::Scope;
 use super::clock::{Clock, LONGEST_DEADLINE};
 use super::error::{ConfigureError, Fault, FaultKind, PluginError};
+use super::hash::Hash;
 use super::host_calls::HostState;
 use super::instance::Instance;
+use super::interfaces;
 use super::tally::{Cost, Figures, Tally};
+use super::terms::Terms;
 
-/// What a policy may import, in words.
-pub(super) const IMPORTS: &str = "`waypost:plugin` 0.1 (fleet, request, exchange, response, log) and \
-                                  `wasi` 0.2 (io, cli, clocks, random)";
-
-/// Interfaces that a component may import, without their versions.
-const ALLOWED: &[&str] = &[
-    "waypost:plugin/fleet",
-    "waypost:plugin/request",
-    "waypost:plugin/exchange",
-    "waypost:plugin/response",
-    "waypost:plugin/log",
-    "wasi:io/error",
-    "wasi:io/poll",
-    "wasi:io/streams",
-    "wasi:cli/environment",
-    "wasi:cli/exit",
-    "wasi:cli/stdin",
-    "wasi:cli/stdout",
-    "wasi:cli/stderr",
-    "wasi:cli/terminal-input",
-    "wasi:cli/terminal-output",
-    "wasi:cli/terminal-stdin",
-    "wasi:cli/terminal-stdout",
-    "wasi:cli/terminal-stderr",
-    "wasi:clocks/monotonic-clock",
-    "wasi:clocks/wall-clock",
-    "wasi:random/random",
-    "wasi:random/insecure",
-    "wasi:random/insecure-seed",
-];
+/// The version of the interfaces that policies export.
+const VERSION: &str = "0.1.0";
 
 /// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold up no request.
 const SETUP: Duration = Duration::from_millis(100);
@@ -58,12 +31,12 @@ pub struct Plugin(Arc<Inner>);
 /// What instances share.
 pub(super) struct Inner {
     pub(super) name: Arc<str>,
+    pub(super) version: u64,
+    pub(super) hash: Hash,
+    pub(super) terms: Terms,
+    pub(super) imports: Vec<String>,
     pub(super) component: InstancePre<HostState>,
     pub(super) exports: Exports,
-    pub(super) limits: PluginLimits,
-    version: u64,
-    hash: super::Hash,
-    terms: super::Terms,
     /// Processor time for a call in the data path, and for one that sets up.
     pub(super) call_deadline: Duration,
     pub(super) setup_deadline: Duration,
@@ -84,27 +57,52 @@ pub(super) struct Exports {
     pub(super) import_state: Option<ComponentExportIndex>,
 }
 
+/// What tells a plugin from others.
+pub(super) struct Identity<'a> {
+    pub(super) name: &'a str,
+    pub(super) version: u64,
+    pub(super) hash: Hash,
+}
+
 impl Plugin {
     /// As the configuration spells it.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Which load of this name it is, from 1.
+    /// Counts the versions of the plugin of this name, from 1; stock plugins stay at 1.
     pub fn version(&self) -> u64 {
         self.0.version
     }
-    pub fn hash(&self) -> &super::Hash {
-        &self.0.hash
+
+    /// Of its file; of the component that the build made, for a stock plugin.
+    pub fn hash(&self) -> Hash {
+        self.0.hash
     }
-    pub fn terms(&self) -> &super::Terms {
-        &self.0.terms
-    }
+
+    /// The interfaces that it imports, with their versions.
     pub fn imports(&self) -> &[String] {
-        &[]
+        &self.0.imports
     }
+
+    /// `policy`, and which of `failures`, `observer` and `keeper` it exports besides.
     pub fn exports(&self) -> Vec<&'static str> {
-        vec!["policy"]
+        let exports = &self.0.exports;
+        let optional = [
+            ("failures", exports.failed.is_some()),
+            ("observer", exports.done.is_some()),
+            ("keeper", exports.export_state.is_some()),
+        ];
+        let there = optional.into_iter().filter(|(_, there)| *there);
+        ["policy"]
+            .into_iter()
+            .chain(there.map(|(name, _)| name))
+            .collect()
+    }
+
+    /// What it was loaded on.
+    pub fn terms(&self) -> &Terms {
+        &self.0.terms
     }
 
     /// Whether it wants to hear of failed attempts (`failures` in the WIT).
@@ -122,7 +120,7 @@ impl Plugin {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// What it has cost so far.
+    /// What it has done so far.
     pub fn figures(&self) -> Figures {
         self.0.tally.figures()
     }
@@ -153,33 +151,35 @@ impl Plugin {
         linker: &Linker<HostState>,
         clock: &Arc<Clock>,
         alarm: &Arc<Notify>,
-        name: &str,
-        version: u64,
-        hash: super::Hash,
+        identity: &Identity<'_>,
         component: &Component,
-        terms: super::Terms,
+        terms: &Terms,
     ) -> Result<Plugin, PluginError> {
-        let limits = terms.limits;
-        check_imports(name, component)?;
+        let name = identity.name;
+        let imports = component.component_type();
+        let imports = imports.imports(component.engine());
+        let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
+        interfaces::check_imports(name, &imports, &terms.grants)?;
         let linked = linker.instantiate_pre(component);
         let linked = linked.map_err(|error| PluginError::Link {
             plugin: name.into(),
             reason: format!("{error:#}"),
         })?;
         let exports = Exports::find(name, component)?;
+        let deadline = terms.limits.deadline;
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
-            version,
-            hash,
-            terms,
+            version: identity.version,
+            hash: identity.hash,
+            terms: *terms,
+            imports,
             component: linked,
             exports,
-            limits,
-            call_deadline: limits.deadline.min(LONGEST_DEADLINE),
-            setup_deadline: limits.deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
+            call_deadline: deadline.min(LONGEST_DEADLINE),
+            setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
-            alarm: alarm.clone(),
             tally: Arc::new(Tally::new(terms.max_faults, terms.fault_window)),
+            alarm: alarm.clone(),
         }));
         Instance::check(&plugin)?;
         Ok(plugin)
@@ -212,27 +212,18 @@ impl Plugin {
     }
 }
 
-/// Makes a component of `bytes` if they are a core module, and compiles it.
-pub(super) fn compile(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Component, PluginError> {
-    let encoded;
-    let bytes = match is_core_module(bytes) {
-        true => {
-            encoded = wit_component::ComponentEncoder::default()
-                .validate(true)
-                .module(bytes)
-                .and_then(|mut encoder| encoder.encode())
-                .map_err(|error| PluginError::Encode {
-                    plugin: name.to_owned(),
-                    reason: format!("{error:#}"),
-                })?;
-            &encoded
-        }
-        false => bytes,
-    };
-    Component::from_binary(engine, bytes).map_err(|error| PluginError::Compile {
-        plugin: name.to_owned(),
-        reason: format!("{error:#}"),
-    })
+/// A component as it is, or made of a core module that carries its component type.
+pub(super) fn encode(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+    if !is_core_module(bytes) {
+        return Ok(bytes.into());
+    }
+    let encoded = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(bytes)
+        .and_then(|mut encoder| encoder.encode());
+    encoded
+        .map(Cow::Owned)
+        .map_err(|error| format!("{error:#}"))
 }
 
 /// A preamble of version 1 and layer 0: WebAssembly core specification, binary format of modules.
@@ -240,44 +231,76 @@ fn is_core_module(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm\x01\0\0\0")
 }
 
-fn check_imports(name: &str, component: &Component) -> Result<(), PluginError> {
-    for (import, _) in component.component_type().imports(component.engine()) {
-        let interface = import.split('@').next().unwrap_or(import);
-        if !ALLOWED.contains(&interface) {
-            return Err(PluginError::Import {
-                plugin: name.to_owned(),
-                import: import.to_owned(),
-            });
+impl Exports {
+    fn find(plugin: &str, component: &Component) -> Result<Exports, PluginError> {
+        let balancer = Interface::find(plugin, component, "balancer")?;
+        let failures = Interface::find(plugin, component, "failures")?;
+        let observer = Interface::find(plugin, component, "observer")?;
+        let keeper = Interface::find(plugin, component, "keeper")?;
+        let exports = Exports {
+            configure: balancer.must("configure")?,
+            update: balancer.must("update")?,
+            pick: balancer.must("pick")?,
+            failed: failures.may("failed"),
+            done: observer.may("done"),
+            export_state: keeper.may("export-state"),
+            import_state: keeper.may("import-state"),
+        };
+        // State that nobody takes is as useless as a taker of state that nobody gives.
+        if exports.export_state.is_some() != exports.import_state.is_some() {
+            keeper.must("export-state")?;
+            keeper.must("import-state")?;
         }
+        Ok(exports)
     }
-    Ok(())
 }
 
-impl Exports {
-    fn find(name: &str, component: &Component) -> Result<Exports, PluginError> {
-        let find = |interface: &str, function: &str| {
-            let (_, interface) =
-                component.get_export(None, format!("waypost:plugin/{interface}@0.1.0"))?;
-            match component.get_export(Some(&interface), function)? {
-                (ComponentItem::ComponentFunc(_), index) => Some(index),
-                _ => None,
+/// One interface that a component may export.
+struct Interface<'a> {
+    plugin: &'a str,
+    component: &'a Component,
+    name: &'static str,
+    place: Option<ComponentExportIndex>,
+}
+
+impl<'a> Interface<'a> {
+    /// An error if it is there in another version only.
+    fn find(
+        plugin: &'a str,
+        component: &'a Component,
+        name: &'static str,
+    ) -> Result<Interface<'a>, PluginError> {
+        let interface = format!("waypost:plugin/{name}");
+        let place = component.get_export_index(None, &format!("{interface}@{VERSION}"));
+        if place.is_none() {
+            let exports = component.component_type();
+            let mut exports = exports.exports(component.engine());
+            if let Some((found, _)) =
+                exports.find(|(export, _)| interfaces::split(export).0 == interface)
+            {
+                return Err(interfaces::version_error(plugin, "exports", found));
             }
-        };
-        let must = |function: &str| {
-            find("balancer", function).ok_or_else(|| PluginError::Export {
-                plugin: name.to_owned(),
-                export: format!("waypost:plugin/balancer.{function}"),
-                reason: "it is missing".to_owned(),
-            })
-        };
-        Ok(Exports {
-            configure: must("configure")?,
-            update: must("update")?,
-            pick: must("pick")?,
-            failed: find("failures", "failed"),
-            done: find("observer", "done"),
-            export_state: find("keeper", "export-state"),
-            import_state: find("keeper", "import-state"),
+        }
+        Ok(Interface {
+            plugin,
+            component,
+            name,
+            place,
+        })
+    }
+
+    fn may(&self, function: &str) -> Option<ComponentExportIndex> {
+        match self.component.get_export(self.place.as_ref(), function)? {
+            (ComponentItem::ComponentFunc(_), index) if self.place.is_some() => Some(index),
+            _ => None,
+        }
+    }
+
+    fn must(&self, function: &str) -> Result<ComponentExportIndex, PluginError> {
+        self.may(function).ok_or_else(|| PluginError::Export {
+            plugin: self.plugin.to_owned(),
+            export: format!("waypost:plugin/{}.{function}", self.name),
+            reason: "it is missing".to_owned(),
         })
     }
 }

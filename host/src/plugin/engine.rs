@@ -2,20 +2,27 @@
 //!
 //! One engine for the whole process: code is compiled once and shared by all workers; instances are theirs alone.
 
-use std::path::Path;
+use std::hash::{DefaultHasher, Hash as _, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::config::model::PluginLimits;
+use crate::config::model::CompileLimits;
 
+use super::aside;
+use super::cache::Cache;
 use super::clock::{self, Clock};
-use super::component::{self, Plugin};
+use super::component::{self, Identity, Plugin};
 use super::engine_config::engine_config;
 use super::error::PluginError;
+use super::file;
+use super::hash::Hash;
 use super::host_calls::{self, HostState};
+use super::survey::Survey;
+use super::terms::Terms;
 use super::wasi;
 
 /// The stock plugins as the build script left them: names, and code for exactly this engine.
@@ -23,9 +30,47 @@ mod stock {
     include!(concat!(env!("OUT_DIR"), "/stock_plugins.rs"));
 }
 
+/// Where plugins are compiled that are not compiled yet.
+#[derive(Debug, Clone)]
+pub enum Compiler {
+    /// In this process, without bounds on time and memory. For plugins that are trusted, as those of tests are.
+    Here,
+    /// In a process of its own, which `program` (a `waypost`) is run for, within the bounds of the plugin's terms.
+    Aside {
+        program: PathBuf,
+        /// Where machine code is kept; nowhere if there is none.
+        cache: Option<PathBuf>,
+    },
+}
+
+impl Compiler {
+    /// A process of this very program.
+    ///
+    /// # Errors
+    /// Where the system does not tell which program this is.
+    pub fn aside(cache: Option<PathBuf>) -> std::io::Result<Compiler> {
+        let program = match cfg!(target_os = "linux") {
+            // Not its path, under which there may be another version by now.
+            true => PathBuf::from("/proc/self/exe"),
+            false => std::env::current_exe()?,
+        };
+        Ok(Compiler::Aside { program, cache })
+    }
+}
+
+/// A [`Compiler`] at work.
+enum Workshop {
+    Here,
+    Aside {
+        program: PathBuf,
+        cache: Option<Cache>,
+    },
+}
+
 /// Loads plugins. One for the process.
 pub struct Runtime {
     engine: Engine,
+    workshop: Workshop,
     linker: Linker<HostState>,
     clock: Arc<Clock>,
     alarm: Arc<Notify>,
@@ -34,7 +79,7 @@ pub struct Runtime {
 
 impl Runtime {
     /// Starts the engine and takes in the stock plugins, which are compiled already: a few milliseconds.
-    pub fn new(_c: super::Compiler) -> Result<Arc<Runtime>, PluginError> {
+    pub fn new(compiler: Compiler) -> Result<Arc<Runtime>, PluginError> {
         let unusable = |error: wasmtime::Error| PluginError::Engine {
             reason: format!("{error:#}"),
         };
@@ -46,22 +91,30 @@ impl Runtime {
         let clock = Clock::start(&engine, clock::PERIOD).map_err(|error| PluginError::Engine {
             reason: error.to_string(),
         })?;
+        let workshop = match compiler {
+            Compiler::Here => Workshop::Here,
+            Compiler::Aside { program, cache } => Workshop::Aside {
+                program,
+                cache: cache.and_then(|directory| Cache::open(&directory, fingerprint(&engine))),
+            },
+        };
         let mut runtime = Runtime {
             engine,
+            workshop,
             linker,
             clock,
             alarm: Arc::default(),
             stock: Vec::new(),
         };
-        for (name, code) in stock::PLUGINS {
-            let component = runtime.embedded(code).map_err(unusable)?;
-            runtime.stock.push(runtime.plugin(
+        for (name, hash, code) in stock::PLUGINS {
+            let component = runtime.own(code).map_err(unusable)?;
+            let identity = Identity {
                 name,
-                1,
-                super::Hash::of(code),
-                &component,
-                super::Terms::stock(),
-            )?);
+                version: 1,
+                hash: Hash(*hash),
+            };
+            let plugin = runtime.link(&identity, &component, &Terms::stock())?;
+            runtime.stock.push(plugin);
         }
         Ok(Arc::new(runtime))
     }
@@ -79,15 +132,49 @@ impl Runtime {
             .cloned()
     }
 
+    /// Loads a component, or a core module that carries its component type. Blocks while it is compiled: milliseconds for
+    /// most languages, many seconds for those that bring an interpreter; next to nothing if it was before.
+    ///
+    /// `version` counts the plugin's versions, from 1.
+    ///
+    /// # Errors
+    /// Whatever keeps it from serving: it is no policy, exceeds a bound of its terms, or imports what they do not grant.
     pub fn load(
         &self,
         name: &str,
         version: u64,
         bytes: &[u8],
-        terms: &super::Terms,
+        terms: &Terms,
     ) -> Result<Plugin, PluginError> {
-        let component = component::compile(&self.engine, name, bytes)?;
-        self.plugin(name, version, super::Hash::of(bytes), &component, *terms)
+        check_bounds(name, bytes, &terms.compile)?;
+        let hash = Hash::of(bytes);
+        let component = match &self.workshop {
+            Workshop::Here => self.compile_here(name, bytes)?,
+            Workshop::Aside { program, cache } => {
+                let kept = cache
+                    .as_ref()
+                    .and_then(|cache| cache.get(&hash, aside::most_code(bytes.len())));
+                match kept.and_then(|code| self.own(&code).ok()) {
+                    Some(component) => component,
+                    None => {
+                        let code = aside::compile(program, name, bytes, &terms.compile)?;
+                        let component = self
+                            .own(&code)
+                            .map_err(|error| not_compiled(name, &error))?;
+                        if let Some(cache) = cache {
+                            cache.put(&hash, &code);
+                        }
+                        component
+                    }
+                }
+            }
+        };
+        let identity = Identity {
+            name,
+            version,
+            hash,
+        };
+        self.link(&identity, &component, terms)
     }
 
     /// Returns once a plugin was put into quarantine since the last call.
@@ -95,21 +182,25 @@ impl Runtime {
         self.alarm.notified().await;
     }
 
-    fn plugin(
+    fn compile_here(&self, name: &str, bytes: &[u8]) -> Result<Component, PluginError> {
+        let component = component::encode(bytes).map_err(|reason| PluginError::Encode {
+            plugin: name.to_owned(),
+            reason,
+        })?;
+        Component::from_binary(&self.engine, &component).map_err(|error| not_compiled(name, &error))
+    }
+
+    fn link(
         &self,
-        name: &str,
-        version: u64,
-        hash: super::Hash,
+        identity: &Identity<'_>,
         component: &Component,
-        terms: super::Terms,
+        terms: &Terms,
     ) -> Result<Plugin, PluginError> {
         Plugin::link(
             &self.linker,
             &self.clock,
             &self.alarm,
-            name,
-            version,
-            hash,
+            identity,
             component,
             terms,
         )
@@ -117,11 +208,42 @@ impl Runtime {
 
     #[allow(
         unsafe_code,
-        reason = "the engine runs what it is given here unchecked: only ever code that our own build script compiled \
-                  and the linker put into this binary; settings and version are compared even so"
+        reason = "the engine runs what it is given here unchecked: only ever code that our own compiler made, be it our build script's and in this binary, or our own child's, fresh or from a directory that only we write to; settings and version are compared even so"
     )]
-    fn embedded(&self, code: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: `code` is one of `stock::PLUGINS`, the unmodified output of `Engine::precompile_component`.
+    fn own(&self, code: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: `code` is the output of `Engine::precompile_component`: one of `stock::PLUGINS`, or from `aside::compile`
+        // or `Cache::get`, which compares it with the hash that was taken when it was made.
         unsafe { Component::deserialize(&self.engine, code) }
     }
+}
+
+fn not_compiled(plugin: &str, error: &wasmtime::Error) -> PluginError {
+    PluginError::Compile {
+        plugin: plugin.to_owned(),
+        reason: format!("{error:#}"),
+    }
+}
+
+/// What can be told without compiling anything.
+fn check_bounds(plugin: &str, bytes: &[u8], limits: &CompileLimits) -> Result<(), PluginError> {
+    if bytes.len() as u64 > limits.file_size {
+        return Err(file::too_large(plugin, limits));
+    }
+    let functions = Survey::of(plugin, bytes)?.functions;
+    if functions > limits.functions {
+        return Err(PluginError::Bound {
+            plugin: plugin.to_owned(),
+            what: format!("has {functions} functions, more than {}", limits.functions),
+            key: "functions",
+        });
+    }
+    Ok(())
+}
+
+/// Tells apart all engines whose code cannot be exchanged, and the encoders before them.
+fn fingerprint(engine: &Engine) -> String {
+    let mut hasher = DefaultHasher::new();
+    env!("CARGO_PKG_VERSION").hash(&mut hasher);
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, Trap, WasmBacktrace};
+
+/// Functions that a backtrace names.
+const FRAMES: usize = 8;
 
 /// Why a plugin cannot be used at all. Names the plugin, the thing at fault and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +17,18 @@ pub enum PluginError {
         #[source]
         source: std::io::Error,
     },
+    #[error("plugin `{plugin}` is no webassembly that can be read: {reason}")]
+    Malformed { plugin: String, reason: String },
+    #[error(
+        "plugin `{plugin}` is precompiled machine code, which is never loaded: give the .wasm it was made of"
+    )]
+    Precompiled { plugin: String },
+    #[error("plugin `{plugin}` {what}: raise its `limits.{key}` if you trust it with more")]
+    Bound {
+        plugin: String,
+        what: String,
+        key: &'static str,
+    },
     #[error(
         "plugin `{plugin}` is neither a component nor a core module that can become one: {reason}; \
          build it with the waypost sdk, or pass it through `wasm-tools component embed`"
@@ -23,9 +38,27 @@ pub enum PluginError {
     Compile { plugin: String, reason: String },
     #[error(
         "plugin `{plugin}` imports `{import}`, which policies are not given: they may import {}",
-        super::component::IMPORTS
+        super::interfaces::IMPORTS
     )]
     Import { plugin: String, import: String },
+    #[error("{}", not_granted(plugin, imports, grants))]
+    Grant {
+        plugin: String,
+        /// Those that are not granted.
+        imports: Vec<String>,
+        /// The words that its entry needs, those that it has included.
+        grants: Vec<&'static str>,
+    },
+    #[error(
+        "plugin `{plugin}` {verb} `{found}`, and this waypost has `{wanted}`: build the plugin against that version"
+    )]
+    Version {
+        plugin: String,
+        /// `imports` or `exports`.
+        verb: &'static str,
+        found: String,
+        wanted: String,
+    },
     #[error(
         "plugin `{plugin}` does not fit the interfaces it imports: {reason}; build it against waypost:plugin@0.1.0"
     )]
@@ -43,6 +76,14 @@ pub enum PluginError {
     Start { plugin: String, fault: Fault },
     #[error("the engine cannot run on this machine: {reason}")]
     Engine { reason: String },
+}
+
+fn not_granted(plugin: &str, imports: &[String], grants: &[&str]) -> String {
+    let imports: Vec<String> = imports.iter().map(|import| format!("`{import}`")).collect();
+    format!(
+        "plugin `{plugin}` imports {}, which its entry does not grant: add `grants = {grants:?}` to `[plugin.{plugin}]`",
+        imports.join(" and ")
+    )
 }
 
 /// Why a policy does not take its settings.
@@ -79,7 +120,7 @@ pub enum FaultKind {
     Trap,
     /// It ran past its deadline.
     Deadline,
-    /// It asked for more memory than its limit.
+    /// It asked for more memory, or longer tables, than its limit.
     Memory,
     /// It answered an index that is no candidate.
     Answer,
@@ -102,7 +143,7 @@ impl FaultKind {
 pub struct Fault {
     pub kind: FaultKind,
     pub detail: String,
-    /// Names of the plugin's functions, innermost first; as many as the engine keeps.
+    /// The plugin's functions, innermost first, eight at most: `function`, or `function (src/lib.rs:12)`.
     pub backtrace: Vec<String>,
 }
 
@@ -140,24 +181,60 @@ impl Fault {
     pub(super) fn from_engine(error: &wasmtime::Error) -> Fault {
         let kind = match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => FaultKind::Deadline,
-            _ if error.is::<super::limits::MemoryRefused>() => FaultKind::Memory,
+            _ if error.is::<super::limits::Refused>() => FaultKind::Memory,
             _ => FaultKind::Trap,
         };
         let detail = match kind {
             FaultKind::Deadline => "ran past its deadline".to_owned(),
-            _ => error.root_cause().to_string(),
+            _ => match error.root_cause().to_string() {
+                // Of instances, memories and tables: one limit bounds them all.
+                detail if detail.starts_with("resource limit exceeded") => {
+                    format!("{detail}; its `limits.core_instances` would raise it")
+                }
+                detail => detail,
+            },
         };
         let frames = error
             .downcast_ref::<WasmBacktrace>()
             .map_or(&[][..], WasmBacktrace::frames);
-        let backtrace = frames.iter().map(|frame| match frame.func_name() {
-            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
-            None => format!("function {}", frame.func_index()),
-        });
+        let mut backtrace: Vec<String> = frames.iter().flat_map(functions).collect();
+        backtrace.truncate(FRAMES);
         Fault {
             kind,
             detail,
-            backtrace: backtrace.collect(),
+            backtrace,
         }
+    }
+}
+
+/// The functions of one frame, innermost first: several where the compiler of the plugin put one into the other. With file and
+/// line where the plugin was built with debug information.
+fn functions(frame: &FrameInfo) -> Vec<String> {
+    let own = match frame.func_name() {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    };
+    if frame.symbols().is_empty() {
+        return vec![own];
+    }
+    let symbols = frame.symbols().iter().map(|symbol| {
+        let name = match symbol.name() {
+            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+            None => own.clone(),
+        };
+        match (symbol.file(), symbol.line()) {
+            (Some(file), Some(line)) => format!("{name} ({}:{line})", within_package(file)),
+            _ => name,
+        }
+    });
+    symbols.collect()
+}
+
+/// `src/lib.rs` of `/home/user/policy/src/lib.rs`: where the plugin was built is nobody's business.
+fn within_package(file: &str) -> &str {
+    match (file.rfind("/src/"), file.rfind('/')) {
+        (Some(source), _) => &file[source + 1..],
+        (None, Some(folder)) => &file[folder + 1..],
+        (None, None) => file,
     }
 }

@@ -76,7 +76,7 @@ impl Instance {
             Ok(_) => Ok(()),
             Err((export, error)) => Err(PluginError::Export {
                 plugin: name(),
-                export: export.to_owned(),
+                export: format!("waypost:plugin/{export}"),
                 reason: format!("{error:#}"),
             }),
         }
@@ -172,7 +172,7 @@ impl Instance {
 
     /// `keeper.export-state`, if the plugin exports it and may keep anything.
     pub(super) fn export_state(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        let limit = self.plugin.inner().limits.state;
+        let limit = self.plugin.inner().terms.limits.state;
         let Some(function) = self.functions.export_state.filter(|_| limit > 0) else {
             return Ok(None);
         };
@@ -230,55 +230,13 @@ impl Functions {
         exports: &Exports,
     ) -> Result<Functions, (&'static str, wasmtime::Error)> {
         Ok(Functions {
-            configure: typed(
-                "waypost:plugin/balancer.configure",
-                store,
-                linked,
-                &exports.configure,
-            )?,
-            update: typed(
-                "waypost:plugin/balancer.update",
-                store,
-                linked,
-                &exports.update,
-            )?,
-            pick: typed("waypost:plugin/balancer.pick", store, linked, &exports.pick)?,
-            failed: match &exports.failed {
-                Some(export) => Some(typed(
-                    "waypost:plugin/failures.failed",
-                    store,
-                    linked,
-                    export,
-                )?),
-                None => None,
-            },
-            done: match &exports.done {
-                Some(export) => Some(typed(
-                    "waypost:plugin/observer.done",
-                    store,
-                    linked,
-                    export,
-                )?),
-                None => None,
-            },
-            export_state: match &exports.export_state {
-                Some(export) => Some(typed(
-                    "waypost:plugin/keeper.export-state",
-                    store,
-                    linked,
-                    export,
-                )?),
-                None => None,
-            },
-            import_state: match &exports.import_state {
-                Some(export) => Some(typed(
-                    "waypost:plugin/keeper.import-state",
-                    store,
-                    linked,
-                    export,
-                )?),
-                None => None,
-            },
+            configure: typed("balancer.configure", store, linked, &exports.configure)?,
+            update: typed("balancer.update", store, linked, &exports.update)?,
+            pick: typed("balancer.pick", store, linked, &exports.pick)?,
+            failed: optional("failures.failed", store, linked, &exports.failed)?,
+            done: optional("observer.done", store, linked, &exports.done)?,
+            export_state: optional("keeper.export-state", store, linked, &exports.export_state)?,
+            import_state: optional("keeper.import-state", store, linked, &exports.import_state)?,
         })
     }
 }
@@ -298,18 +256,35 @@ where
         .map_err(|error| (name, error))
 }
 
+/// Like [`typed`], for an export that need not be there.
+fn optional<P, R>(
+    name: &'static str,
+    store: &mut Store<HostState>,
+    linked: &component::Instance,
+    export: &Option<component::ComponentExportIndex>,
+) -> Result<Option<TypedFunc<P, R>>, (&'static str, wasmtime::Error)>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    let export = export.as_ref();
+    export
+        .map(|export| typed(name, store, linked, export))
+        .transpose()
+}
+
 /// A store with its bounds, and the component in it. Runs the component's start code, if it has any.
 fn instantiate(
     plugin: &Plugin,
     fleet: Option<Arc<dyn Fleet>>,
 ) -> Result<(Store<HostState>, component::Instance), Fault> {
     let inner = plugin.inner();
-    let limits = Limits::new(inner.limits.memory);
+    let limits = Limits::new(&inner.terms.limits);
     let state = HostState::new(&inner.name, fleet, limits);
     let mut store = Store::new(inner.component.engine(), state);
     store.limiter(|state| &mut state.limits);
     // One more than the state may have, so that too large a state is told from a misbehaved call.
-    let state = usize::try_from(inner.limits.state).unwrap_or(usize::MAX);
+    let state = usize::try_from(inner.terms.limits.state).unwrap_or(usize::MAX);
     store.set_hostcall_fuel(HOSTCALL_BYTES.max(state).saturating_add(1));
     store.set_max_component_handles(HANDLES);
     let clock = inner.clock.clone();

@@ -2,31 +2,32 @@
 
 use wasmtime::ResourceLimiter;
 
-/// Elements of all tables together. A large plugin has a few thousand functions in its table.
-const TABLE_ELEMENTS: usize = 10_000;
-/// Core modules in one component; those of the interpreted languages consist of several.
-const MODULES: usize = 32;
+use crate::config::model::PluginLimits;
 
-/// The plugin asked for more memory than its limit.
+/// The plugin asked for more than its limit.
 #[derive(Debug, thiserror::Error)]
-#[error("asked for {asked} bytes of memory, its limit is {limit}")]
-pub(super) struct MemoryRefused {
-    asked: usize,
-    limit: usize,
+pub(super) enum Refused {
+    #[error("asked for {asked} bytes of memory, its limit is {limit}")]
+    Memory { asked: usize, limit: usize },
+    #[error("asked for {asked} elements of tables, its `limits.table_elements` is {limit}")]
+    Table { asked: usize, limit: usize },
 }
 
 /// Counts what an instance uses, all of its memories and tables together.
 pub(super) struct Limits {
     memory_limit: usize,
+    elements_limit: usize,
+    modules: usize,
     memory: usize,
     elements: usize,
 }
 
 impl Limits {
-    /// `memory` in bytes.
-    pub(super) fn new(memory: u64) -> Limits {
+    pub(super) fn new(limits: &PluginLimits) -> Limits {
         Limits {
-            memory_limit: usize::try_from(memory).unwrap_or(usize::MAX),
+            memory_limit: usize::try_from(limits.memory).unwrap_or(usize::MAX),
+            elements_limit: limits.table_elements as usize,
+            modules: limits.core_instances as usize,
             memory: 0,
             elements: 0,
         }
@@ -54,7 +55,7 @@ impl ResourceLimiter for Limits {
         let asked = self.memory.saturating_add(desired.saturating_sub(current));
         if asked > self.memory_limit {
             let limit = self.memory_limit;
-            return Err(MemoryRefused { asked, limit }.into());
+            return Err(Refused::Memory { asked, limit }.into());
         }
         self.memory = asked;
         Ok(true)
@@ -66,24 +67,27 @@ impl ResourceLimiter for Limits {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let grown = desired.saturating_sub(current);
-        let asked = self.elements.saturating_add(grown);
-        if maximum.is_some_and(|maximum| desired > maximum) || asked > TABLE_ELEMENTS {
+        if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
+        }
+        let asked = (self.elements).saturating_add(desired.saturating_sub(current));
+        if asked > self.elements_limit {
+            let limit = self.elements_limit;
+            return Err(Refused::Table { asked, limit }.into());
         }
         self.elements = asked;
         Ok(true)
     }
 
     fn instances(&self) -> usize {
-        MODULES
+        self.modules
     }
 
     fn tables(&self) -> usize {
-        MODULES
+        self.modules
     }
 
     fn memories(&self) -> usize {
-        MODULES
+        self.modules
     }
 }

@@ -12,7 +12,14 @@ use crate::http::variable::Source;
 mod engine_config; // how code is compiled and run; shared with the build script
 mod engine; // the engine and the plugins at hand: start here
 mod clock; // stops calls that run on
-mod component; // bytes become a plugin
+mod terms; // what a plugin may do and use up
+mod file; // its bytes
+mod hash; // the name of its content
+mod survey; // what is in it, before anything is compiled
+mod aside; // compiled in a process of its own
+mod cache; // compiled code that is kept
+mod component; // compiled code becomes a plugin
+mod interfaces; // what it may import
 mod wasi; // a WASI that reaches nothing
 mod host_calls; // what plugins may ask of the host
 mod guest_log; // what plugins have to say
@@ -27,13 +34,17 @@ mod error;
 #[cfg(test)]
 mod tests;
 
+pub use self::aside::{COMMAND, compile_plugin};
 pub use self::balancer::{Balancer, WorkerBalancer};
+pub use self::cache::default_cache_directory;
 pub use self::component::Plugin;
-pub use self::engine::Runtime;
-pub use self::stub::{Compiler, Hash, Terms};
-mod stub;
+pub use self::engine::{Compiler, Runtime};
 pub use self::error::{ConfigureError, Fault, FaultKind, PluginError};
+pub use self::hash::Hash;
+pub use self::interfaces::grants_needed;
+pub use self::survey::{Kind, Survey};
 pub use self::tally::{Cost, Figures};
+pub use self::terms::Terms;
 
 /// What the host knows of the endpoints that one policy balances. Live figures, shared by all workers.
 #[allow(

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::client::Client;
+pub(super) use self::plugin::Command as PluginCommand;
 use super::ConfigFile;
 use crate::config;
 use crate::config::model::Address;
@@ -38,8 +39,8 @@ pub(super) enum Command {
     Stop(Reach),
     /// Start the binary anew, hand it the listening sockets, and drain this process
     Upgrade(Reach),
-    /// See and change the plugins
-    #[command(subcommand)]
+    /// Beside what needs no process, in `waypost plugin`.
+    #[command(skip)]
     Plugin(plugin::Command),
     /// See and change the servers of upstreams, until the next reload or restart
     #[command(subcommand)]

@@ -1,6 +1,6 @@
 //! Plugins written by hand: core modules with their component type, as toolchains emit them, encoded when loaded.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,12 +8,14 @@ use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
 use crate::config::model::PluginLimits;
-use crate::plugin::{Plugin, PluginError, Runtime};
+use crate::plugin::{Compiler, Plugin, PluginError, Runtime, Terms};
 
 /// One runtime for all tests, as for a process.
 pub(super) fn runtime() -> Arc<Runtime> {
     static RUNTIME: OnceLock<Arc<Runtime>> = OnceLock::new();
-    RUNTIME.get_or_init(|| Runtime::new().unwrap()).clone()
+    RUNTIME
+        .get_or_init(|| Runtime::new(Compiler::Here).unwrap())
+        .clone()
 }
 
 /// A policy in parts; each part is WebAssembly text.
@@ -97,13 +99,28 @@ impl Guest {
 
 /// Loads bytes as the plugin `name`.
 pub(super) fn load(name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
-    let folder = tempfile::tempdir().unwrap();
-    let file: PathBuf = folder.path().join("plugin.wasm");
-    std::fs::write(&file, bytes).unwrap();
-    let limits = PluginLimits {
-        memory: 2 << 20,
-        deadline: Duration::from_millis(20),
-        ..PluginLimits::default()
-    };
-    runtime().load(name, &file, limits)
+    runtime().load(name, 1, bytes, &terms())
+}
+
+/// A deadline of 20 ms and room for 2 MiB; everything granted.
+pub(super) fn terms() -> Terms {
+    Terms {
+        limits: PluginLimits {
+            memory: 2 << 20,
+            deadline: Duration::from_millis(20),
+            ..PluginLimits::default()
+        },
+        ..Terms::stock()
+    }
+}
+
+/// What is said of bytes that cannot be loaded.
+pub(super) fn refusal(bytes: &[u8], terms: &Terms) -> String {
+    let loaded = runtime().load("mine", 1, bytes, terms);
+    loaded.map(|_| ()).unwrap_err().to_string()
+}
+
+/// The component that a text describes.
+pub(super) fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(format!("(component {text})")).unwrap()
 }

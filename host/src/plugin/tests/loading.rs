@@ -1,20 +1,18 @@
 //! What is a plugin and what is not, and how we say so.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::config::model::PluginLimits;
-use crate::plugin::{ConfigureError, Figures, Runtime, Scope};
+use crate::plugin::{Compiler, ConfigureError, Figures, Runtime, Scope};
 
-use super::guests::{Guest, load, runtime};
+use super::guests::{Guest, component, load, refusal, terms};
 use super::peers::{balancer, configured, pick};
 
 #[test]
 fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms_of_processor_time() {
     let begun = processor_time();
-    let runtime = Runtime::new().unwrap();
+    let runtime = Runtime::new(Compiler::Here).unwrap();
     for name in Runtime::stock_names() {
         let settings = match *name {
             "hash" => json!({ "key": "$arg_user" }),
@@ -62,15 +60,11 @@ fn a_component_is_taken_as_it_is() {
 
 #[test]
 fn an_import_that_policies_are_not_given_is_named() {
-    let component = wat::parse_str(
-        r#"(component
-             (import "waypost:plugin/fleet@0.1.0" (instance))
-             (import "wasi:sockets/tcp@0.2.6" (instance)))"#,
+    let component = component(
+        r#"(import "waypost:plugin/fleet@0.1.0" (instance))
+             (import "wasi:sockets/tcp@0.2.6" (instance))"#,
     );
-    let error = load("mine", &component.unwrap())
-        .map(|_| ())
-        .unwrap_err()
-        .to_string();
+    let error = refusal(&component, &terms());
     assert!(
         error.starts_with(
             "plugin `mine` imports `wasi:sockets/tcp@0.2.6`, which policies are not given"
@@ -81,22 +75,16 @@ fn an_import_that_policies_are_not_given_is_named() {
 
 #[test]
 fn a_function_that_the_host_does_not_have_is_named() {
-    let component = wat::parse_str(
-        r#"(component (import "waypost:plugin/fleet@0.1.0" (instance (export "weather" (func (result u32))))))"#,
+    let component = component(
+        r#"(import "waypost:plugin/fleet@0.1.0" (instance (export "weather" (func (result u32)))))"#,
     );
-    let error = load("mine", &component.unwrap())
-        .map(|_| ())
-        .unwrap_err()
-        .to_string();
+    let error = refusal(&component, &terms());
     assert!(error.contains("weather"), "{error}");
 }
 
 #[test]
 fn a_component_that_is_no_policy_is_told_what_it_lacks() {
-    let error = load("mine", &wat::parse_str("(component)").unwrap())
-        .map(|_| ())
-        .unwrap_err()
-        .to_string();
+    let error = refusal(&wat::parse_str("(component)").unwrap(), &terms());
     assert!(
         error.contains("does not export `waypost:plugin/balancer.configure`"),
         "{error}"
@@ -105,19 +93,15 @@ fn a_component_that_is_no_policy_is_told_what_it_lacks() {
 
 #[test]
 fn an_export_of_another_type_is_named() {
-    let component = wat::parse_str(
-        r#"(component
-             (core module $m
+    let component = component(
+        r#"(core module $m
                (func (export "f")))
              (core instance $i (instantiate $m))
              (func $f (canon lift (core func $i "f")))
              (instance $balancer (export "configure" (func $f)) (export "update" (func $f)) (export "pick" (func $f)))
-             (export "waypost:plugin/balancer@0.1.0" (instance $balancer)))"#,
+             (export "waypost:plugin/balancer@0.1.0" (instance $balancer))"#,
     );
-    let error = load("mine", &component.unwrap())
-        .map(|_| ())
-        .unwrap_err()
-        .to_string();
+    let error = refusal(&component, &terms());
     assert!(
         error.contains("does not export `waypost:plugin/balancer.configure` as a policy must"),
         "{error}"
@@ -126,38 +110,18 @@ fn an_export_of_another_type_is_named() {
 
 #[test]
 fn a_file_that_is_no_webassembly_is_refused() {
-    let error = load("mine", b"#!/bin/sh")
-        .map(|_| ())
-        .unwrap_err()
-        .to_string();
+    let error = refusal(b"#!/bin/sh", &terms());
     assert!(
-        error.starts_with("plugin `mine` does not compile"),
+        error.starts_with("plugin `mine` is no webassembly that can be read: "),
         "{error}"
     );
 }
 
 #[test]
 fn a_module_without_a_component_type_is_told_how_to_get_one() {
-    let error = load("mine", &wat::parse_str("(module)").unwrap())
-        .map(|_| ())
-        .unwrap_err()
-        .to_string();
+    let error = refusal(&wat::parse_str("(module)").unwrap(), &terms());
     assert!(
         error.ends_with("give it the world `policy` with `wasm-tools component embed`"),
-        "{error}"
-    );
-}
-
-#[test]
-fn a_missing_file_is_named() {
-    let error = runtime().load(
-        "mine",
-        Path::new("/nowhere/mine.wasm"),
-        PluginLimits::default(),
-    );
-    let error = error.map(|_| ()).unwrap_err().to_string();
-    assert!(
-        error.starts_with("cannot read plugin `mine` from /nowhere/mine.wasm"),
         "{error}"
     );
 }

@@ -16,7 +16,7 @@ fn turns(configured: &'static str) -> Guest {
 #[test]
 fn workers_share_the_instance_of_a_policy_that_asks_for_one() {
     let balancer = balancer(&turns(PROCESS).load());
-    let (mut one, mut other) = (balancer.attach(None), balancer.attach());
+    let (mut one, mut other) = (balancer.attach(None), balancer.attach(None));
     let picks = [
         pick(&mut one, 1),
         pick(&mut other, 1),
@@ -29,7 +29,7 @@ fn workers_share_the_instance_of_a_policy_that_asks_for_one() {
 #[test]
 fn workers_have_instances_of_their_own_otherwise() {
     let balancer = balancer(&turns(WORKER).load());
-    let (mut one, mut other) = (balancer.attach(None), balancer.attach());
+    let (mut one, mut other) = (balancer.attach(None), balancer.attach(None));
     let picks = [
         pick(&mut one, 1),
         pick(&mut other, 1),

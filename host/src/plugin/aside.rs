@@ -1,0 +1,223 @@
+//! Compiles a plugin in a process of its own, which may be stopped: a compiler that takes too long, too much memory or
+//! a wrong turn is the end of that process, and of no other.
+//!
+//! The parent runs `waypost compile-plugin`, hands it the plugin's bytes on its standard input, and takes the machine
+//! code from its standard output. What went wrong is told by the exit status and the standard error. Both halves are here.
+
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use wasmtime::Engine;
+
+use crate::config::model::CompileLimits;
+
+use super::component;
+use super::engine_config::engine_config;
+use super::error::PluginError;
+
+/// The hidden command.
+pub const COMMAND: &str = "compile-plugin";
+/// Exit statuses of the child, besides 0 and those of a panic and of wrong usage.
+const NOT_ENCODED: u8 = 3;
+const NOT_COMPILED: u8 = 4;
+/// Bytes of the child's standard error that are read.
+const WORDS: u64 = 4096;
+
+/// Bytes of machine code that a file of so many bytes may become. Compilers multiply by two to five.
+pub(super) fn most_code(file: usize) -> u64 {
+    (file as u64).saturating_mul(16).saturating_add(64 << 20)
+}
+
+/// Has `program` compile the bytes of the plugin `name`, within its bounds. Blocks.
+pub(super) fn compile(
+    program: &Path,
+    name: &str,
+    bytes: &[u8],
+    limits: &CompileLimits,
+) -> Result<Vec<u8>, PluginError> {
+    let not_started = |error: io::Error| PluginError::Compile {
+        plugin: name.to_owned(),
+        reason: format!("cannot run {}: {error}", program.display()),
+    };
+    let mut child = start(program, limits).map_err(not_started)?;
+    let ended = converse(&mut child, bytes, limits.time).map_err(not_started)?;
+    let bound = |what: String, key| {
+        Err(PluginError::Bound {
+            plugin: name.to_owned(),
+            what,
+            key,
+        })
+    };
+    if ended.status.success() && !ended.too_much {
+        return Ok(ended.code);
+    }
+    if ended.too_much {
+        return Err(PluginError::Compile {
+            plugin: name.to_owned(),
+            reason: format!(
+                "it becomes more than {} bytes of machine code",
+                most_code(bytes.len())
+            ),
+        });
+    }
+    if ended.late || ended.status.signal() == Some(Signal::XCPU.as_raw()) {
+        return bound(
+            format!("is not compiled within {:?}", limits.time),
+            "compile_time",
+        );
+    }
+    // Rust's allocator aborts with these words.
+    if ended.words.contains("memory allocation of ") {
+        let what = format!(
+            "takes more than {} bytes of memory to compile",
+            limits.memory
+        );
+        return bound(what, "compile_memory");
+    }
+    let plugin = name.to_owned();
+    match ended.status.code() {
+        Some(code) if code == i32::from(NOT_ENCODED) => Err(PluginError::Encode {
+            plugin,
+            reason: ended.words,
+        }),
+        Some(code) if code == i32::from(NOT_COMPILED) => Err(PluginError::Compile {
+            plugin,
+            reason: ended.words,
+        }),
+        _ => Err(PluginError::Compile {
+            plugin,
+            reason: format!("the compiler failed ({}): {}", ended.status, ended.words),
+        }),
+    }
+}
+
+fn start(program: &Path, limits: &CompileLimits) -> io::Result<Child> {
+    Command::new(program)
+        .arg(COMMAND)
+        .args(["--memory", &limits.memory.to_string()])
+        .args(["--seconds", &whole_seconds(limits.time).to_string()])
+        // The compiler has no use for what may be secret in it. Our allocator reserves memory in larger pieces than needed.
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// What a compiler left.
+struct Ended {
+    status: ExitStatus,
+    code: Vec<u8>,
+    /// It wrote more code than it may.
+    too_much: bool,
+    /// It was stopped because of the time.
+    late: bool,
+    words: String,
+}
+
+/// Hands the child its input and takes its output, each on a thread of its own, so that neither side ever waits for the
+/// other one's pipe. The child has ended when this returns.
+fn converse(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<Ended> {
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+        return Err(io::Error::other("it has no pipes"));
+    };
+    let most = most_code(bytes.len());
+    let (sender, code) = mpsc::sync_channel(1);
+    std::thread::scope(|scope| {
+        let aside = || thread::Builder::new().name("plugin-compile".into());
+        // A child that does not read to the end has its reasons, which it tells otherwise.
+        let writes = aside().spawn_scoped(scope, move || stdin.write_all(bytes));
+        let words = aside().spawn_scoped(scope, move || up_to(stderr, WORDS));
+        let reads = aside().spawn_scoped(scope, move || sender.send(up_to(stdout, most + 1)));
+        // Its output ends when it does, or when it is too much; at once where there is no thread to read it.
+        let in_time = code.recv_timeout(time);
+        let late = in_time == Err(RecvTimeoutError::Timeout);
+        let code = in_time.unwrap_or_default();
+        let too_much = code.len() as u64 > most;
+        if late || too_much || writes.is_err() || words.is_err() || reads.is_err() {
+            child.kill()?;
+        }
+        let status = child.wait()?;
+        (writes?, reads?);
+        let words = words?.join().unwrap_or_default();
+        Ok(Ended {
+            status,
+            code,
+            too_much,
+            late,
+            words: String::from_utf8_lossy(&words).trim().to_owned(),
+        })
+    })
+}
+
+/// What there is to read, cut at `most` bytes. The pipe is closed behind it.
+fn up_to(pipe: impl Read, most: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What was read before an error tells more than the error.
+    let _ = pipe.take(most).read_to_end(&mut bytes);
+    bytes
+}
+
+/// The other side, `waypost compile-plugin`: reads a plugin, and writes its machine code.
+///
+/// Gives way to every other process first, and bounds itself: `memory` in bytes of address space, `seconds` of processor time.
+pub fn compile_plugin(memory: u64, seconds: u64) -> ExitCode {
+    let told = |code: u8, words: &str| {
+        let _ = writeln!(io::stderr(), "{words}");
+        ExitCode::from(code)
+    };
+    if let Err(error) = lower(memory, seconds) {
+        return told(1, &format!("cannot bound the compiler: {error}"));
+    }
+    let mut bytes = Vec::new();
+    if let Err(error) = io::stdin().lock().read_to_end(&mut bytes) {
+        return told(1, &format!("cannot read the plugin: {error}"));
+    }
+    let component = match component::encode(&bytes) {
+        Ok(component) => component,
+        Err(reason) => return told(NOT_ENCODED, &reason),
+    };
+    let mut config = engine_config();
+    config.parallel_compilation(false); // the other processors are for requests
+    let compiled = Engine::new(&config).and_then(|engine| engine.precompile_component(&component));
+    let code = match compiled {
+        Ok(code) => code,
+        Err(error) => return told(NOT_COMPILED, &format!("{error:#}")),
+    };
+    let mut out = io::stdout().lock();
+    match out.write_all(&code).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => told(1, &format!("cannot write the machine code: {error}")),
+    }
+}
+
+fn lower(memory: u64, seconds: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::process::nice(19)?;
+    limit(Resource::Core, 0, 0)?;
+    // The hard limit comes a second later: the soft one kills with a signal that says why.
+    limit(Resource::Cpu, seconds, seconds.saturating_add(1))?;
+    limit(Resource::As, memory, memory)
+}
+
+/// Lowers a limit. One that is lower already stays.
+fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let limit = Rlimit {
+        current: Some(soft.min(most)),
+        maximum: Some(hard.min(most)),
+    };
+    Ok(setrlimit(resource, limit)?)
+}

@@ -1,0 +1,124 @@
+//! Which interfaces a plugin may import, by whose leave, and which versions of them this host has.
+
+use crate::config::model::Grants;
+
+use super::error::PluginError;
+
+/// What a policy may import, in words.
+pub(super) const IMPORTS: &str = "`waypost:plugin` 0.1 (fleet, log, and request, response, exchange where granted) and \
+                                  `wasi` 0.2 (io, cli, clocks, random)";
+
+/// The versions that this host has, by package: any patch of them will do.
+const VERSIONS: &[(&str, &str)] = &[("waypost:plugin/", "0.1"), ("wasi:", "0.2")];
+
+/// Interfaces that every plugin may import. The WASI reaches nothing.
+const FREE: &[&str] = &[
+    "waypost:plugin/fleet",
+    "waypost:plugin/log",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/stderr",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/terminal-stderr",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:random/random",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+];
+
+/// Those that an entry's `grants` names, with the word for each.
+const GRANTED: &[(&str, &str)] = &[
+    ("waypost:plugin/request", "request"),
+    ("waypost:plugin/response", "response"),
+    ("waypost:plugin/exchange", "exchange"),
+];
+
+/// The words of `grants` that a plugin with these imports needs, in the order of the reference.
+pub fn grants_needed(imports: &[String]) -> Vec<&'static str> {
+    let needed = GRANTED
+        .iter()
+        .filter(|(interface, _)| imports.iter().any(|import| split(import).0 == *interface));
+    needed.map(|(_, grant)| *grant).collect()
+}
+
+/// Whether a plugin may import all of these.
+pub(super) fn check_imports(
+    plugin: &str,
+    imports: &[String],
+    grants: &Grants,
+) -> Result<(), PluginError> {
+    for import in imports {
+        let (interface, version) = split(import);
+        let known = FREE.contains(&interface) || GRANTED.iter().any(|(name, _)| *name == interface);
+        if !known {
+            return Err(PluginError::Import {
+                plugin: plugin.to_owned(),
+                import: import.clone(),
+            });
+        }
+        if !fits(interface, version) {
+            return Err(version_error(plugin, "imports", import));
+        }
+    }
+    let granted = |grant: &str| match grant {
+        "request" => grants.request,
+        "response" => grants.response,
+        _ => grants.exchange,
+    };
+    let missing = |import: &&String| {
+        GRANTED
+            .iter()
+            .any(|(name, grant)| *name == split(import).0 && !granted(grant))
+    };
+    let missing: Vec<String> = imports.iter().filter(missing).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let needed = grants_needed(imports);
+    let words = GRANTED.iter().map(|(_, grant)| *grant);
+    Err(PluginError::Grant {
+        plugin: plugin.to_owned(),
+        imports: missing,
+        grants: words
+            .filter(|grant| granted(grant) || needed.contains(grant))
+            .collect(),
+    })
+}
+
+/// The refusal of an interface that is known, in a version that is not.
+pub(super) fn version_error(plugin: &str, verb: &'static str, found: &str) -> PluginError {
+    let (interface, _) = split(found);
+    PluginError::Version {
+        plugin: plugin.to_owned(),
+        verb,
+        found: found.to_owned(),
+        wanted: format!("{interface}@{}", wanted(interface)),
+    }
+}
+
+/// `waypost:plugin/fleet` and `0.1.0`, of `waypost:plugin/fleet@0.1.0`. The version is empty where there is none.
+pub(super) fn split(name: &str) -> (&str, &str) {
+    name.split_once('@').unwrap_or((name, ""))
+}
+
+fn fits(interface: &str, version: &str) -> bool {
+    let rest = version.strip_prefix(wanted(interface));
+    // 0.1 and 0.1.7, but neither 0.10.0 nor a preview such as 0.1.0-rc.1.
+    rest.is_some_and(|rest| (rest.is_empty() || rest.starts_with('.')) && !rest.contains('-'))
+}
+
+fn wanted(interface: &str) -> &'static str {
+    let package = VERSIONS
+        .iter()
+        .find(|(package, _)| interface.starts_with(package));
+    package.map_or("", |(_, version)| version)
+}

@@ -1,0 +1,128 @@
+//! What a plugin's file is, told from the headings of its sections, before anything is compiled or run.
+//!
+//! Takes time in proportion to the file and next to no memory, whatever the file says of itself.
+
+use std::collections::BTreeSet;
+
+use wasmparser::{Encoding, Parser, Payload};
+
+use super::cache;
+use super::error::PluginError;
+
+/// Modules and components within one another, and of them in all. Far above what toolchains make.
+const DEPTH: usize = 16;
+const PARTS: usize = 1000;
+/// Debug information is parsed on a worker when the plugin fails, up to this many bytes within a few milliseconds.
+const DEBUG_INFO: usize = 8 << 20;
+
+/// What is in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    pub kind: Kind,
+    /// Functions of all core modules, and those that the component itself defines.
+    pub functions: u32,
+    /// Interfaces, as the file names them; sorted.
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Component,
+    /// As most toolchains emit it: a component is made of it when it is loaded.
+    CoreModule,
+}
+
+impl Survey {
+    /// Looks at the bytes of the plugin `name`.
+    ///
+    /// # Errors
+    /// Bytes that are not WebAssembly, or more nested than any toolchain makes it. Code inside of functions is not looked at.
+    pub fn of(name: &str, bytes: &[u8]) -> Result<Survey, PluginError> {
+        // What `Engine::precompile_component` makes is an ELF object.
+        if bytes.starts_with(b"\x7fELF") || bytes.starts_with(cache::MAGIC) {
+            return Err(PluginError::Precompiled {
+                plugin: name.to_owned(),
+            });
+        }
+        let surveyed = look(bytes).map_err(|error| error.to_string());
+        surveyed
+            .and_then(|found| found)
+            .map_err(|reason| PluginError::Malformed {
+                plugin: name.to_owned(),
+                reason,
+            })
+    }
+}
+
+/// The outer error is the parser's, the inner one ours.
+fn look(bytes: &[u8]) -> wasmparser::Result<Result<Survey, String>> {
+    let (mut kind, mut functions) = (Kind::CoreModule, 0_u32);
+    let (mut imports, mut exports) = (BTreeSet::new(), BTreeSet::new());
+    let (mut depth, mut parts, mut debug_info) = (0, 0, 0);
+    for payload in Parser::new(0).parse_all(bytes) {
+        let outermost = depth == 1;
+        match payload? {
+            Payload::Version { encoding, .. } => {
+                if depth == 0 && encoding == Encoding::Component {
+                    kind = Kind::Component;
+                }
+                depth += 1;
+                parts += 1;
+                if depth > DEPTH || parts > PARTS {
+                    return Ok(Err(format!(
+                        "it nests modules more than {DEPTH} deep, or has more than {PARTS} of them"
+                    )));
+                }
+            }
+            Payload::End(_) => depth -= 1,
+            Payload::FunctionSection(section) => {
+                functions = functions.saturating_add(section.count());
+            }
+            // Each is compiled to a function that crosses between the component and its host.
+            Payload::ComponentCanonicalSection(section) => {
+                functions = functions.saturating_add(section.count());
+            }
+            Payload::CustomSection(section) if section.name().starts_with(".debug_") => {
+                debug_info += section.data().len();
+                if debug_info > DEBUG_INFO {
+                    return Ok(Err(format!(
+                        "it carries more than {DEBUG_INFO} bytes of debug information: \
+                         build it with less, such as `debug = \"line-tables-only\"`"
+                    )));
+                }
+            }
+            Payload::ImportSection(section) if outermost => {
+                for import in section.into_imports() {
+                    imports.insert(import?.module);
+                }
+            }
+            Payload::ComponentImportSection(section) if outermost => {
+                for import in section {
+                    imports.insert(import?.name.name);
+                }
+            }
+            Payload::ExportSection(section) if outermost => {
+                for export in section {
+                    // As component toolchains spell them: `interface#function`. Others are the module's own business.
+                    if let Some((interface, _)) = export?.name.split_once('#') {
+                        exports.insert(interface);
+                    }
+                }
+            }
+            Payload::ComponentExportSection(section) if outermost => {
+                for export in section {
+                    exports.insert(export?.name.name);
+                }
+            }
+            _ => {}
+        }
+    }
+    let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+    Ok(Ok(Survey {
+        kind,
+        functions,
+        imports: owned(imports),
+        exports: owned(exports),
+    }))
+}

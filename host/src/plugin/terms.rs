@@ -1,0 +1,43 @@
+//! What a plugin may do and use up: its entry in the configuration, less what concerns the file.
+
+use std::time::Duration;
+
+use crate::config::model::{self, CompileLimits, Grants, PluginLimits};
+
+/// The terms on which a plugin is loaded. Two loads of the same bytes on the same terms are the same plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Bounds on each of its instances.
+    pub limits: PluginLimits,
+    /// Bounds on making machine code of it.
+    pub compile: CompileLimits,
+    pub grants: Grants,
+    /// Faults within `fault_window` that put it into quarantine; 0 never.
+    pub max_faults: u32,
+    pub fault_window: Duration,
+}
+
+impl Terms {
+    /// Those of the plugins that come with the host: an entry's defaults, and everything granted.
+    pub fn stock() -> Terms {
+        Terms {
+            limits: PluginLimits::default(),
+            compile: CompileLimits::default(),
+            grants: Grants::ALL,
+            max_faults: 10,
+            fault_window: Duration::from_secs(60),
+        }
+    }
+}
+
+impl From<&model::Plugin> for Terms {
+    fn from(entry: &model::Plugin) -> Terms {
+        Terms {
+            limits: entry.limits,
+            compile: entry.compile,
+            grants: entry.grants,
+            max_faults: entry.max_faults,
+            fault_window: entry.fault_window,
+        }
+    }
+}
