@@ -7,6 +7,9 @@ use rustix::process::Signal;
 use serde_json::Value;
 use waypost_tests::{Client, Load, Origin, Proxy, Response, eventually, origin, plugin, proxy};
 
+/// What `ip_hash` needs.
+const GRANTS: &str = "grants = [\"request\", \"exchange\"]";
+
 /// A policy's file as another version: with a section more that means nothing.
 fn version(package: &str, number: u8) -> Vec<u8> {
     let file = plugin(package, "wasm32-unknown-unknown");
@@ -69,7 +72,7 @@ fn replace(file: &Path, content: &[u8]) {
 #[tokio::test]
 async fn a_version_that_is_sent_to_the_admin_api_serves_the_next_request() {
     let origins = origins(2).await;
-    let proxy = with(&version("round_robin", 1), "", &origins).await;
+    let proxy = with(&version("round_robin", 1), GRANTS, &origins).await;
     assert_ne!(
         proxy.get("/").await.text(),
         proxy.get("/").await.text(),
@@ -94,7 +97,7 @@ async fn a_watched_file_that_changes_is_loaded() {
     let origins = origins(2).await;
     let proxy = with(
         &version("round_robin", 1),
-        "watch = true\ngrants = [\"request\"]",
+        "watch = true\ngrants = [\"request\", \"exchange\"]",
         &origins,
     )
     .await;
@@ -115,7 +118,7 @@ async fn a_file_that_is_not_watched_is_loaded_by_the_next_reload() {
     let origins = origins(2).await;
     let proxy = with(
         &version("round_robin", 1),
-        "grants = [\"request\"]",
+        "grants = [\"request\", \"exchange\"]",
         &origins,
     )
     .await;
@@ -165,9 +168,9 @@ async fn a_version_that_cannot_serve_leaves_the_one_before_in_force_and_says_why
     let origins = origins(2).await;
     let proxy = with(&version("round_robin", 1), "", &origins).await;
     for (component, reason) in [
-        (b"not a component".to_vec(), "neither a component"),
-        (version("hash", 1), "key"), // it wants a setting that is not there
-        (version("misbehaving", 1), "mode"),
+        (b"not a component".to_vec(), "no webassembly"),
+        (version("hash", 1), "grants = [\"request\", \"exchange\"]"),
+        (version("ip_hash", 1), "`waypost:plugin/exchange@0.1.0`"),
     ] {
         let answer = load(&proxy, &component).await;
         assert_eq!(answer.status, 422);
@@ -198,7 +201,7 @@ async fn a_rollback_returns_to_the_version_before() {
     let origins = origins(2).await;
     let proxy = with(
         &version("round_robin", 1),
-        "grants = [\"request\"]",
+        "grants = [\"request\", \"exchange\"]",
         &origins,
     )
     .await;
@@ -229,7 +232,7 @@ async fn trap_until(proxy: &Proxy, said: &str) {
 #[tokio::test]
 async fn a_version_that_fails_too_often_is_quarantined_and_the_one_before_returns() {
     let origins = origins(2).await;
-    let entry = "grants = [\"request\"]\nmax_faults = 3";
+    let entry = "grants = [\"request\", \"exchange\"]\nmax_faults = 3";
     let proxy = with(&version("round_robin", 1), entry, &origins).await;
     assert_eq!(load(&proxy, &version("ledger", 2)).await.status, 200);
     trap_until(&proxy, "rolled back from version 2 to 1").await;
@@ -250,7 +253,7 @@ async fn a_version_that_fails_too_often_is_quarantined_and_the_one_before_return
 #[tokio::test]
 async fn without_a_version_before_the_fallback_stays_until_another_one_is_loaded() {
     let origins = origins(2).await;
-    let entry = "grants = [\"request\"]\nmax_faults = 3\nfallback = \"ip_hash\"";
+    let entry = "grants = [\"request\", \"exchange\"]\nmax_faults = 3\nfallback = \"ip_hash\"";
     let proxy = with(&version("ledger", 1), entry, &origins).await;
     trap_until(&proxy, "has no version to return to").await;
     assert_eq!(mine(&proxy).await["state"], "quarantined");
@@ -316,4 +319,21 @@ fn resident(proxy: &mut Proxy) -> usize {
     kib.and_then(|kib| kib.parse::<usize>().ok())
         .expect("the kernel tells")
         << 10
+}
+
+#[tokio::test]
+async fn a_version_that_refuses_the_present_settings_does_not_take_over() {
+    let origins = origins(2).await;
+    let proxy = with(&version("round_robin", 1), GRANTS, &origins).await;
+    let answer = load(&proxy, &version("hash", 2)).await;
+    assert_eq!(answer.status, 422);
+    let answer = json(&answer);
+    let error = answer["error"].as_str().unwrap();
+    assert!(
+        error.contains("`mine`") && error.contains("`key`"),
+        "{error}"
+    );
+    let problem = answer["problems"][0].as_str().unwrap();
+    assert!(problem.contains("waypost.toml:"), "no place: {problem}");
+    assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
 }

@@ -45,7 +45,10 @@ impl Survey {
                 plugin: name.to_owned(),
             });
         }
-        let surveyed = look(bytes).map_err(|error| error.to_string());
+        let surveyed = match bytes.starts_with(b"\0asm") {
+            true => look(bytes).map_err(|error| error.to_string()),
+            false => Err("it begins with other bytes than a component or a core module".to_owned()),
+        };
         surveyed
             .and_then(|found| found)
             .map_err(|reason| PluginError::Malformed {

@@ -14,7 +14,7 @@ macro_rules! foreach_file {
             of_a_hundred_thousand_functions "functions",
             machine_code "plugin `mine`",
             for_another_world "balancer",
-            for_another_version "0.1.0",
+            for_another_version "0.9.0",
             asking_for_sockets "wasi:sockets/tcp@0.2.6",
         }
     };
