@@ -26,6 +26,8 @@ pub const COMMAND: &str = "compile-plugin";
 /// Exit statuses of the child, besides 0 and those of a panic and of wrong usage.
 const NOT_ENCODED: u8 = 3;
 const NOT_COMPILED: u8 = 4;
+/// Bytes of the child's stack: what a main thread has.
+const STACK: usize = 8 << 20;
 /// Bytes of the child's standard error that are read.
 const WORDS: u64 = 4096;
 
@@ -102,8 +104,10 @@ fn start(program: &Path, limits: &CompileLimits) -> io::Result<Child> {
         .arg(COMMAND)
         .args(["--memory", &limits.memory.to_string()])
         .args(["--seconds", &whole_seconds(limits.time).to_string()])
-        // The compiler has no use for what may be secret in it. Our allocator reserves memory in larger pieces than needed.
+        // The compiler has no use for what may be secret in it. The allocator would reserve 1 GiB at once, and all of it
+        // counts against the bound.
         .env_clear()
+        .env("MIMALLOC_ARENA_RESERVE", "64MiB")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -180,26 +184,32 @@ pub fn compile_plugin(memory: u64, seconds: u64) -> ExitCode {
     if let Err(error) = lower(memory, seconds) {
         return told(1, &format!("cannot bound the compiler: {error}"));
     }
-    let mut bytes = Vec::new();
-    if let Err(error) = io::stdin().lock().read_to_end(&mut bytes) {
-        return told(1, &format!("cannot read the plugin: {error}"));
+    // A stack that is there as a whole: one that cannot grow at the bound would end the process without a word.
+    let compiler = thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(from_pipe_to_pipe);
+    match compiler.map(thread::JoinHandle::join) {
+        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
+        Ok(Ok(Err((code, reason)))) => told(code, &reason),
+        // The panic has spoken for itself.
+        Ok(Err(_)) => ExitCode::FAILURE,
+        Err(error) => told(1, &format!("cannot start the compiler: {error}")),
     }
-    let component = match component::encode(&bytes) {
-        Ok(component) => component,
-        Err(reason) => return told(NOT_ENCODED, &reason),
-    };
+}
+
+/// The exit status and the reason, where it fails.
+fn from_pipe_to_pipe() -> Result<(), (u8, String)> {
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().read_to_end(&mut bytes);
+    read.map_err(|error| (1, format!("cannot read the plugin: {error}")))?;
+    let component = component::encode(&bytes).map_err(|reason| (NOT_ENCODED, reason))?;
     let mut config = engine_config();
     config.parallel_compilation(false); // the other processors are for requests
-    let compiled = Engine::new(&config).and_then(|engine| engine.precompile_component(&component));
-    let code = match compiled {
-        Ok(code) => code,
-        Err(error) => return told(NOT_COMPILED, &format!("{error:#}")),
-    };
+    let code = Engine::new(&config).and_then(|engine| engine.precompile_component(&component));
+    let code = code.map_err(|error| (NOT_COMPILED, format!("{error:#}")))?;
     let mut out = io::stdout().lock();
-    match out.write_all(&code).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => told(1, &format!("cannot write the machine code: {error}")),
-    }
+    let written = out.write_all(&code).and_then(|()| out.flush());
+    written.map_err(|error| (1, format!("cannot write the machine code: {error}")))
 }
 
 fn lower(memory: u64, seconds: u64) -> io::Result<()> {

@@ -10,12 +10,11 @@ const FRAMES: usize = 8;
 /// Why a plugin cannot be used at all. Names the plugin, the thing at fault and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
-    #[error("cannot read plugin `{plugin}` from {}: {source}", file.display())]
+    #[error("cannot read plugin `{plugin}` from {}: {error}", file.display())]
     Read {
         plugin: String,
         file: PathBuf,
-        #[source]
-        source: std::io::Error,
+        error: std::io::Error,
     },
     #[error("plugin `{plugin}` is no webassembly that can be read: {reason}")]
     Malformed { plugin: String, reason: String },

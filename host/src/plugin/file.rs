@@ -20,10 +20,10 @@ impl Runtime {
         match read(file, limits.file_size) {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(too_large(name, limits)),
-            Err(source) => Err(PluginError::Read {
+            Err(error) => Err(PluginError::Read {
                 plugin: name.to_owned(),
                 file: file.to_owned(),
-                source,
+                error,
             }),
         }
     }

@@ -107,9 +107,12 @@ fn look(bytes: &[u8]) -> wasmparser::Result<Result<Survey, String>> {
             }
             Payload::ExportSection(section) if outermost => {
                 for export in section {
-                    // As component toolchains spell them: `interface#function`. Others are the module's own business.
-                    if let Some((interface, _)) = export?.name.split_once('#') {
-                        exports.insert(interface);
+                    // As component toolchains spell them: `interface#function`. Others are for the encoder, or nobody.
+                    match export?.name.split_once('#') {
+                        Some((interface, _)) if !interface.starts_with("cabi_") => {
+                            exports.insert(interface);
+                        }
+                        _ => {}
                     }
                 }
             }

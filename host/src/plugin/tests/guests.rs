@@ -52,6 +52,11 @@ impl Default for Guest {
 impl Guest {
     /// The core module with its component type.
     pub(super) fn module(&self) -> Vec<u8> {
+        self.typed(wat::parse_str(self.text()).unwrap())
+    }
+
+    /// The core module as text.
+    pub(super) fn text(&self) -> String {
         let Guest {
             more,
             configured,
@@ -59,7 +64,7 @@ impl Guest {
             ..
         } = self;
         // Imports come first in a module; so does everything of `more`.
-        let text = format!(
+        format!(
             r#"(module {more}
               (memory (export "memory") 1)
               (global $heap (mut i32) (i32.const 4096))
@@ -73,8 +78,11 @@ impl Guest {
                 (param $lease i64) (param $attempt i32) (param $now i64) (param $random i64) (param $candidates i64)
                 (result i32)
                 {pick}))"#
-        );
-        let mut module = wat::parse_str(&text).unwrap();
+        )
+    }
+
+    /// Adds the component type to a core module.
+    pub(super) fn typed(&self, mut module: Vec<u8>) -> Vec<u8> {
         let mut resolve = Resolve::default();
         let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
         let (package, _) = resolve.push_path(wit).unwrap();

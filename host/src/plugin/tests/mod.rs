@@ -8,9 +8,13 @@
 mod guests; // plugins written by hand, most of them broken
 mod peers; // an exchange, a fleet and a log to look into
 
+mod cache;
 mod endings;
 mod faults;
+mod generated;
 mod host_calls;
 mod loading;
+mod reading;
+mod refusals;
 mod scopes;
 mod wasi;
