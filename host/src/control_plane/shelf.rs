@@ -103,7 +103,7 @@ impl Shelf {
         let mut problems = Vec::new();
         let mut entries = BTreeMap::new();
         for entry in &config.plugins {
-            match self.from_file(entry) {
+            match self.read_again(entry) {
                 Ok(known) => drop(entries.insert(entry.name.clone(), known)),
                 Err(error) => problems.push(Problem::new(&entry.place, error.to_string())),
             }
@@ -137,7 +137,7 @@ impl Shelf {
     }
 
     /// The entry for a plugin of the configuration: as it is if neither the file nor what it is allowed has changed.
-    fn from_file(&self, config: &model::Plugin) -> Result<Entry, PluginError> {
+    fn read_again(&self, config: &model::Plugin) -> Result<Entry, PluginError> {
         let terms = Terms::from(config);
         let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;
         let hash = Hash::of(&bytes);

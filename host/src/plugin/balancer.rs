@@ -14,7 +14,6 @@ use serde_json::Value;
 
 use super::component::Plugin;
 use super::error::ConfigureError;
-use super::instance::Instance;
 use super::rehearsal;
 use super::seat::{Recipe, Seat};
 use super::{Exchange, Fleet, Outcome, Pick, Scope};
@@ -37,8 +36,8 @@ struct Role {
 enum Instances {
     /// The one that all workers share. A holder is in one call at the most, which ends at its deadline.
     Shared(Mutex<Seat>),
-    /// Made ahead for workers that have not fetched theirs yet.
-    OnePerWorker(Mutex<Vec<Box<Instance>>>),
+    /// Each in a seat; made ahead for workers that have not fetched theirs yet.
+    OnePerWorker(Mutex<Vec<Seat>>),
 }
 
 impl Role {
@@ -47,16 +46,17 @@ impl Role {
     fn new(recipe: Recipe, ahead: usize) -> Result<Role, ConfigureError> {
         let recipe = Arc::new(recipe);
         let (instance, scope) = recipe.make()?;
+        let seated = |instance| {
+            let mut seat = Seat::new(recipe.clone());
+            seat.take(instance);
+            seat
+        };
         let instances = match scope {
-            Scope::Process => {
-                let mut seat = Seat::new(recipe.clone());
-                seat.take(instance);
-                Instances::Shared(Mutex::new(seat))
-            }
+            Scope::Process => Instances::Shared(Mutex::new(seated(instance))),
             Scope::Worker => {
-                let mut made = vec![instance];
+                let mut made = vec![seated(instance)];
                 while made.len() < ahead {
-                    made.push(recipe.make()?.0);
+                    made.push(seated(recipe.make()?.0));
                 }
                 Instances::OnePerWorker(Mutex::new(made))
             }
@@ -74,11 +74,8 @@ impl Role {
         let Instances::OnePerWorker(ahead) = &self.instances else {
             return None;
         };
-        let mut seat = Seat::new(self.recipe.clone());
-        if let Some(instance) = ahead.lock().pop() {
-            seat.take(instance);
-        }
-        Some(seat)
+        let ready = ahead.lock().pop();
+        Some(ready.unwrap_or_else(|| Seat::new(self.recipe.clone())))
     }
 
     fn shared(&self) -> Option<&Mutex<Seat>> {

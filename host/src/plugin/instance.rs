@@ -38,8 +38,11 @@ struct Functions {
     failed: Option<TypedFunc<(u32,), ()>>,
     done: Option<TypedFunc<(u64, u32, Outcome), ()>>,
     export_state: Option<TypedFunc<(), (Vec<u8>,)>>,
-    import_state: Option<TypedFunc<(Vec<u8>,), (Result<(), String>,)>>,
+    import_state: Option<TypedFunc<(Vec<u8>,), (Taken,)>>,
 }
+
+/// What `keeper.import-state` answers: why the state was not taken.
+type Taken = Result<(), String>;
 
 /// `balancer.settings-error` in the WIT.
 #[derive(ComponentType, Lift)]
@@ -184,7 +187,7 @@ impl Instance {
     }
 
     /// `keeper.import-state`, if the plugin exports it: its answer.
-    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<Result<(), String>, Fault> {
+    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<Taken, Fault> {
         let Some(function) = self.functions.import_state else {
             return Ok(Ok(()));
         };

@@ -185,7 +185,7 @@ impl Calls {
     pub(super) fn begin(&self) -> Option<Instant> {
         let calls = self.meter.calls.load(Relaxed);
         self.meter.calls.store(calls + 1, Relaxed);
-        (calls % TIMED == 0).then(Instant::now)
+        calls.is_multiple_of(TIMED).then(Instant::now)
     }
 
     /// A call that was to be timed is over.
