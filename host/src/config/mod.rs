@@ -20,11 +20,13 @@ mod reference;
 
 use std::path::Path;
 
+use serde_json::{Map, Value as Json};
+
 use self::files::Document;
 pub(crate) use self::files::reason;
 use self::machine::{Machine, ThisMachine};
-use self::model::{Admin, Config};
-use self::problem::{Problem, Problems};
+use self::model::{Admin, Config, UpstreamServer};
+use self::problem::{Place, Problem, Problems};
 pub use self::read::admin_address;
 pub use self::reference::reference;
 pub use self::schema::schema;
@@ -75,6 +77,28 @@ pub fn parse_on(text: &str, path: &Path, machine: &dyn Machine) -> Result<Config
     let problems = Problems::default();
     let document = files::parse(text, path, machine, &problems);
     meaning(&document, machine, problems)
+}
+
+/// Reads one of `servers`, for an upstream with this policy, as if it stood in a file: with the same checks, defaults and
+/// words. Problems are placed in a file `request`.
+///
+/// # Errors
+/// All problems.
+pub fn server(keys: &Map<String, Json>, policy: &str) -> Result<UpstreamServer, Vec<Problem>> {
+    let unusable = |message: String| vec![Problem::new(&Place::default(), message)];
+    let server = toml::Value::try_from(keys).map_err(|error| unusable(error.to_string()))?;
+    // What a policy allows of its servers is only known of the stock ones; `hash` needs its key besides.
+    let policy = match policy {
+        "hash" => r#"{ plugin = "hash", key = "$uri" }"#.to_owned(),
+        stock if STOCK_POLICIES.contains(&stock) => format!("{stock:?}"),
+        _ => r#""round_robin""#.to_owned(),
+    };
+    let text = format!(
+        "listen = [{{ address = \"127.0.0.1:0\" }}]\n[upstream.it]\npolicy = {policy}\nservers = [\"127.0.0.1:1\", {server}]\n"
+    );
+    let mut upstreams = parse(&text, Path::new("request"))?.upstreams;
+    let server = upstreams.first_mut().and_then(|it| it.servers.pop());
+    server.ok_or_else(|| unusable("not a server".to_owned()))
 }
 
 fn meaning(

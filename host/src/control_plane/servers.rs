@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::operator::Refusal;
-use crate::config::model::{Upstream, UpstreamServer};
-use crate::config::{self, STOCK_POLICIES};
+use crate::config;
+use crate::config::model::Upstream;
 
 /// One change.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) enum ServerChange {
 pub(super) fn apply(upstream: &mut Upstream, change: &ServerChange) -> Result<String, Refusal> {
     match change {
         ServerChange::Add(keys) => {
-            let server = read(upstream, keys)?;
+            let server = config::server(keys, &upstream.policy.plugin)?;
             let mut addresses = server.addresses.iter().map(ToString::to_string);
             let taken = addresses.find(|address| find(upstream, address).is_ok());
             if let Some(address) = taken {
@@ -83,28 +83,6 @@ pub(super) fn apply(upstream: &mut Upstream, change: &ServerChange) -> Result<St
             Ok(said)
         }
     }
-}
-
-/// Reads a server as the configuration would: with the same checks, defaults and words.
-fn read(upstream: &Upstream, keys: &Map<String, Value>) -> Result<UpstreamServer, Refusal> {
-    let server = toml::Value::try_from(keys)
-        .map_err(|error| Refusal::Failed(format!("cannot be a server: {error}")))?;
-    let stock = STOCK_POLICIES.contains(&&*upstream.policy.plugin);
-    // What a policy allows of its servers is only known of the stock ones; `hash` needs its key besides.
-    let policy = match &*upstream.policy.plugin {
-        "hash" => r#"{ plugin = "hash", key = "$uri" }"#.to_owned(),
-        name if stock => format!("{name:?}"),
-        _ => r#""round_robin""#.to_owned(),
-    };
-    let text = format!(
-        "listen = [{{ address = \"127.0.0.1:0\" }}]\n[upstream.it]\npolicy = {policy}\nservers = [\"127.0.0.1:1\", {server}]\n"
-    );
-    let mut parsed = config::parse(&text, "request".as_ref())?;
-    let mut group = parsed.upstreams.remove(0);
-    group
-        .servers
-        .pop()
-        .ok_or_else(|| Refusal::Failed("cannot be a server".to_owned()))
 }
 
 /// The server of that spelling or address.
