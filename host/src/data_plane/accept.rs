@@ -16,8 +16,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::downstream::{self, Client};
+use super::drain::{ConnectionGuard, Place};
 use super::stream::{Reader, Writer, split_tcp, split_unix};
-use super::worker::{ConnectionGuard, ListenerId, Place, Worker};
+use super::worker::{ListenerId, Worker};
 use crate::config::model::Address;
 
 /// A bound and listening socket.

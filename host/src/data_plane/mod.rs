@@ -3,6 +3,7 @@
 //! Nothing here reads a file, waits on a lock or knows TOML: a worker is handed a [`Snapshot`](worker::Snapshot).
 
 pub(crate) mod worker; // one thread, its event loop and all that it owns
+mod drain; // connections that are to end
 pub(crate) mod accept; // take connections from the listeners
 mod stream; // a connection's two directions, and the clock on each wait
 mod buffers; // lent to connections while they need them

@@ -1,17 +1,16 @@
 //! A worker: one thread, its event loop, and everything that its connections share without locks.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::accept::{self, Socket};
 use super::buffers::Buffers;
+use super::drain::{Drain, Place};
 use super::exchange::router::Router;
 use super::upstream::{Upstream, WorkerUpstream};
 use crate::access_log::{Log, LogBuffers};
@@ -119,6 +118,29 @@ impl Site {
         }
     }
 
+    /// A configuration of nothing: what a connection holds on to while no request is under way, lest idle connections keep
+    /// configurations, and the plugin instances of their upstreams, that nobody else needs.
+    fn nowhere(snapshot: &Snapshot) -> Site {
+        let config = Config {
+            server: snapshot.config.server.clone(),
+            listeners: Vec::new(),
+            upstreams: Vec::new(),
+            routes: Vec::new(),
+            plugins: Vec::new(),
+            admin: None,
+        };
+        let snapshot = Snapshot {
+            generation: 0,
+            config,
+            listeners: Vec::new(),
+            upstreams: Vec::new(),
+            listener_logs: Vec::new(),
+            route_logs: Vec::new(),
+            logs_sent_header: false,
+        };
+        Site::new(Arc::new(snapshot), None)
+    }
+
     /// The place of a listener in this configuration, if it has it.
     pub(crate) fn place_of(&self, listener: ListenerId) -> Option<usize> {
         self.snapshot
@@ -149,12 +171,14 @@ fn route_name(host: &HostPattern) -> String {
 /// What the connections of one thread share.
 pub(crate) struct Worker {
     site: RefCell<Rc<Site>>,
+    /// What an idle connection has for a site.
+    pub(crate) nowhere: Rc<Site>,
     pub(crate) process: Arc<Process>,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) clock: Rc<Clock>,
     pub(crate) logs: RefCell<LogBuffers>,
     heads: RefCell<Vec<RequestHead>>,
-    drain: Drain,
+    pub(super) drain: Drain,
     /// Random, so that what is derived from it (`$request_id`) differs from other workers'.
     pub(crate) identity: [u64; 2],
 }
@@ -163,10 +187,6 @@ pub(crate) struct Worker {
 const HEADS_KEPT: usize = 64;
 /// How often idle connections are looked at, and log lines handed over.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
-
-/// How long an idle connection may still bring a request when it is to be closed: closing it under a client's request
-/// would be an error to the client, and one that was busy a moment ago is likely to bring one.
-pub(crate) const PARTING: Duration = Duration::from_secs(1);
 
 /// Orders to a worker.
 pub(crate) enum Order {
@@ -223,7 +243,7 @@ pub(crate) fn run(
                 Order::Drain => worker.drain.begin(),
                 Order::Stop => break,
             }
-            if worker.drain.draining.get() && worker.has_drained(&mut orders).await {
+            if worker.drain.has_begun() && worker.has_drained(&mut orders).await {
                 break;
             }
         }
@@ -248,6 +268,7 @@ async fn housekeeping(worker: Rc<Worker>) {
 impl Worker {
     fn new(snapshot: Arc<Snapshot>, process: Arc<Process>, logs: LogBuffers) -> Worker {
         Worker {
+            nowhere: Rc::new(Site::nowhere(&snapshot)),
             site: RefCell::new(Rc::new(Site::new(snapshot, None))),
             process,
             buffers: Rc::default(),
@@ -270,7 +291,7 @@ impl Worker {
     fn open(self: &Rc<Self>, sockets: Vec<(ListenerId, Socket)>) -> std::io::Result<()> {
         for (listener, socket) in sockets {
             let socket = socket.into_tokio()?;
-            let place = Place::new(self.clone(), self.drain.gate(listener));
+            let place = Place::of_listener(self, listener);
             tokio::task::spawn_local(accept::run(self.clone(), listener, socket, place));
         }
         Ok(())
@@ -300,139 +321,7 @@ impl Worker {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.drain.draining.get()
-    }
-}
-
-/// A connection among those of its worker.
-pub(crate) struct ConnectionGuard(Place);
-
-impl ConnectionGuard {
-    /// Counts a connection while it lives.
-    pub(crate) fn new(acceptor: &Place) -> ConnectionGuard {
-        let Place { worker, gate, .. } = acceptor;
-        worker.process.connections.fetch_add(1, Relaxed);
-        ConnectionGuard(Place::new(worker.clone(), gate.clone()))
-    }
-
-    pub(crate) fn place(&self) -> &Place {
-        &self.0
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.0.worker.process.connections.fetch_sub(1, Relaxed);
-    }
-}
-
-/// The place of a connection, or of who accepts them, in its worker's drain.
-pub(crate) struct Place {
-    worker: Rc<Worker>,
-    index: usize,
-    gate: Rc<Gate>,
-}
-
-/// Whether the connections of a listener are to end: because the worker drains, or because the listener is no more.
-#[derive(Default)]
-struct Gate {
-    closing: Cell<bool>,
-}
-
-impl Place {
-    fn new(worker: Rc<Worker>, gate: Rc<Gate>) -> Place {
-        let index = worker.drain.places.borrow_mut().insert(None);
-        Place {
-            worker,
-            index,
-            gate,
-        }
-    }
-
-    /// Whether no further request is wanted.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.gate.closing.get()
-    }
-
-    /// Ready once no further request is wanted; else wakes the task when it comes to that.
-    pub(crate) fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_closing() {
-            return Poll::Ready(());
-        }
-        match &mut self.worker.drain.places.borrow_mut()[self.index] {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.worker.drain.leave(self.index);
-    }
-}
-
-/// The end of a worker, or of a listener: tells idle connections, and knows when the last one has gone.
-///
-/// Each connection has a place with its waker, so that waiting for a request costs a comparison and no registration.
-#[derive(Default)]
-struct Drain {
-    draining: Cell<bool>,
-    gates: RefCell<HashMap<ListenerId, Rc<Gate>>>,
-    places: RefCell<slab::Slab<Option<Waker>>>,
-    last: RefCell<Option<Waker>>,
-}
-
-impl Drain {
-    fn gate(&self, listener: ListenerId) -> Rc<Gate> {
-        self.gates.borrow_mut().entry(listener).or_default().clone()
-    }
-
-    fn leave(&self, place: usize) {
-        let mut places = self.places.borrow_mut();
-        places.remove(place);
-        if places.is_empty()
-            && self.draining.get()
-            && let Some(last) = self.last.take()
-        {
-            last.wake();
-        }
-    }
-
-    /// Every connection is to end.
-    fn begin(&self) {
-        self.draining.set(true);
-        self.close_others(&[]);
-    }
-
-    /// The connections of all other listeners than these are to end.
-    fn close_others(&self, staying: &[ListenerId]) {
-        let mut closed = false;
-        self.gates.borrow_mut().retain(|listener, gate| {
-            let stays = staying.contains(listener);
-            gate.closing.set(!stays);
-            closed |= !stays;
-            stays
-        });
-        if closed {
-            for (_, waker) in self.places.borrow_mut().iter_mut() {
-                if let Some(waker) = waker.take() {
-                    waker.wake();
-                }
-            }
-        }
-    }
-
-    async fn done(&self) {
-        poll_fn(|cx| {
-            if self.places.borrow().is_empty() {
-                return Poll::Ready(());
-            }
-            *self.last.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        self.drain.has_begun()
     }
 }
 

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use crate::config::model;
+use crate::data_plane::drain::{ConnectionGuard, PARTING};
 use crate::data_plane::exchange::{self, After, Exchange, Fault};
 use crate::data_plane::stream::{Alarm, Reader, Writer};
-use crate::data_plane::worker::{ConnectionGuard, ListenerId, PARTING, Site, Worker};
+use crate::data_plane::worker::{ListenerId, Site, Worker};
 use crate::http::head::{BadHead, HeadEnd, Known, RequestHead, Version};
 
 /// Who is at the other end, written out once per connection.
@@ -114,8 +115,10 @@ pub(crate) async fn run(
         session.requests += 1;
         let began = Instant::now();
         session.began = began;
+        if !session.enter_site(listener_id) {
+            return;
+        }
         let mut head = session.worker.take_request_head();
-        session.enter_site(listener_id);
         let after = match session.read_head(&mut head, began).await {
             Ok(true) => {
                 // The exchange's state is large, and only there while it is under way: idle connections stay small.
@@ -148,16 +151,19 @@ impl Session {
             && !self.guard.place().is_closing()
     }
 
-    /// Takes the configuration in force for the next request; the one it had if its listener is no more: the connection
-    /// ends with this request.
-    fn enter_site(&mut self, listener_id: ListenerId) {
+    /// Takes the configuration in force for the next request. Where that has no such listener any more, a request that came
+    /// with the one before it is served as that one was; false if there is nothing left to serve one by.
+    fn enter_site(&mut self, listener_id: ListenerId) -> bool {
         let site = self.worker.site();
         if Rc::ptr_eq(&site, &self.site) {
-            return;
+            return true;
         }
-        if let Some(listener) = site.place_of(listener_id) {
-            (self.site, self.listener) = (site, listener);
+        match site.place_of(listener_id) {
+            Some(listener) => (self.site, self.listener) = (site, listener),
+            None if Rc::ptr_eq(&self.site, &self.worker.nowhere) => return false,
+            None => {}
         }
+        true
     }
 
     /// Waits for a request's first byte, without a buffer; false if none will come.
@@ -170,12 +176,17 @@ impl Session {
             0 => self.limits().client_header_timeout,
             _ => self.limits().keepalive_timeout,
         };
-        // Nothing is under way on an idle connection: it need not go on. A fresh one is still owed its first answer.
+        // Nothing is under way on an idle connection: it need not go on, and holds on to no configuration. A fresh one is
+        // still owed its first answer.
         let idle = self.requests > 0;
+        if idle {
+            self.site = self.worker.nowhere.clone();
+        }
         let Session {
             incoming,
             alarm,
             guard,
+            worker,
             ..
         } = self;
         let reader = &incoming.reader;
@@ -186,6 +197,7 @@ impl Session {
         });
         match alarm.within(limit, awaited).await {
             Ok(Some(readable)) => readable,
+            Ok(None) if !worker.is_draining() => false, // its listener is no more
             Ok(None) => {
                 let readable = poll_fn(|cx| reader.poll_readable(cx));
                 let last = alarm.within(limit.min(PARTING), readable).await;
