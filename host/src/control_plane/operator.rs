@@ -63,10 +63,9 @@ pub(super) enum Refusal {
     Unknown(String),
     #[error("{0}")]
     Conflict(String),
-    #[error("{about}{}", problems.first().map_or("", |first| &first.message))]
+    #[error("{summary}")]
     Problems {
-        /// Whom they concern, as the beginning of a sentence; empty where the problems say so themselves.
-        about: String,
+        summary: String,
         problems: Vec<Problem>,
     },
     #[error("{0}")]
@@ -75,8 +74,9 @@ pub(super) enum Refusal {
 
 impl From<Vec<Problem>> for Refusal {
     fn from(problems: Vec<Problem>) -> Refusal {
+        let summary = problems.first().map(|first| first.message.clone());
         Refusal::Problems {
-            about: String::new(),
+            summary: summary.unwrap_or_default(),
             problems,
         }
     }
@@ -161,7 +161,13 @@ impl Operator {
                 warnings,
             })
         };
-        let outcome: Outcome = outcome.await;
+        let mut outcome: Outcome = outcome.await;
+        if let Err(Refusal::Problems { summary, problems }) = &mut outcome {
+            *summary = match problems.len() {
+                1 => "the configuration has 1 problem".to_owned(),
+                number => format!("the configuration has {number} problems"),
+            };
+        }
         let mut reloads = present.reloads.clone();
         match &outcome {
             Ok(changed) => {
@@ -175,7 +181,7 @@ impl Operator {
             Err(refusal) => {
                 reloads.failed += 1;
                 reloads.last_error = Some(refusal.to_string());
-                tracing::error!("reload refused, the configuration stays as it was: {refusal}");
+                tracing::error!("reload refused, everything stays as it was: {refusal}");
                 if let Refusal::Problems { problems, .. } = refusal {
                     problems
                         .iter()
@@ -247,8 +253,9 @@ impl Operator {
                 })
             }
             Err(mut refusal) => {
-                if let Refusal::Problems { about, .. } = &mut refusal {
-                    *about = format!("`{name}` does not serve with this configuration: ");
+                if let Refusal::Problems { summary, .. } = &mut refusal {
+                    *summary =
+                        format!("`{name}` does not serve with this configuration: {summary}");
                 }
                 tracing::error!(
                     plugin = name,
