@@ -153,7 +153,8 @@ fn converse(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<Ended
             child.kill()?;
         }
         let status = child.wait()?;
-        (writes?, reads?);
+        writes?;
+        reads?;
         let words = words?.join().unwrap_or_default();
         Ok(Ended {
             status,

@@ -231,7 +231,7 @@ impl<'a> Interface<'a> {
         name: &'static str,
     ) -> Result<Interface<'a>, PluginError> {
         let interface = format!("waypost:plugin/{name}");
-        let place = component.get_export_index(None, &format!("{interface}@{VERSION}"));
+        let place = component.get_export_index(None, format!("{interface}@{VERSION}"));
         if place.is_none() {
             let exports = component.component_type();
             let mut exports = exports.exports(component.engine());

@@ -46,8 +46,10 @@ struct Functions {
         dead_code,
         reason = "checked when a plugin is loaded; called once state is handed over"
     )]
-    import_state: Option<TypedFunc<(Vec<u8>,), (Result<(), String>,)>>,
+    import_state: Option<ImportState>,
 }
+
+type ImportState = TypedFunc<(Vec<u8>,), (Result<(), String>,)>;
 
 /// `balancer.settings-error` in the WIT.
 #[derive(ComponentType, Lift)]
