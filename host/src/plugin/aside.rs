@@ -1,8 +1,8 @@
 //! Compiles a plugin in a process of its own, which may be stopped: a compiler that takes too long, too much memory or
 //! a wrong turn is the end of that process, and of no other.
 //!
-//! The parent runs `waypost compile-plugin`, hands it the plugin's bytes on its standard input, and takes the machine
-//! code from its standard output. What went wrong is told by the exit status and the standard error. Both halves are here.
+//! The parent runs `waypost compile-plugin`, hands it the plugin's bytes on its standard input, and takes its lines and
+//! the machine code from its standard output. What went wrong is told by the exit status and the standard error. Both halves are here.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -20,10 +20,13 @@ use crate::config::model::CompileLimits;
 use super::component;
 use super::engine_config::engine_config;
 use super::error::PluginError;
+use super::lines::Lines;
 
 /// The hidden command.
 pub const COMMAND: &str = "compile-plugin";
 /// Exit statuses of the child, besides 0 and those of a panic and of wrong usage.
+/// Traffic comes first; but on a busy machine a plugin is still compiled in seconds, which the lowest priority would not give.
+const NICE: i32 = 10;
 const NOT_ENCODED: u8 = 3;
 const NOT_COMPILED: u8 = 4;
 /// Bytes of the child's stack: what a main thread has.
@@ -208,15 +211,20 @@ fn from_pipe_to_pipe() -> Result<(), (u8, String)> {
     config.parallel_compilation(false); // the other processors are for requests
     let code = Engine::new(&config).and_then(|engine| engine.precompile_component(&component));
     let code = code.map_err(|error| (NOT_COMPILED, format!("{error:#}")))?;
+    let mut lines = Vec::new();
+    Lines::of(&component).write(&mut lines);
     let mut out = io::stdout().lock();
-    let written = out.write_all(&code).and_then(|()| out.flush());
+    let written = out
+        .write_all(&lines)
+        .and_then(|()| out.write_all(&code))
+        .and_then(|()| out.flush());
     written.map_err(|error| (1, format!("cannot write the machine code: {error}")))
 }
 
 fn lower(memory: u64, seconds: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    rustix::process::nice(19)?;
+    rustix::process::nice(NICE)?;
     limit(Resource::Core, 0, 0)?;
     // The hard limit comes a second later: the soft one kills with a signal that says why.
     limit(Resource::Cpu, seconds, seconds.saturating_add(1))?;

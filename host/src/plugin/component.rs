@@ -15,6 +15,7 @@ use super::hash::Hash;
 use super::host_calls::HostState;
 use super::instance::Instance;
 use super::interfaces;
+use super::lines::Lines;
 use super::tally::{Cost, Figures, Tally};
 use super::terms::Terms;
 
@@ -35,6 +36,7 @@ pub(super) struct Inner {
     pub(super) hash: Hash,
     pub(super) terms: Terms,
     pub(super) imports: Vec<String>,
+    pub(super) lines: Lines,
     pub(super) component: InstancePre<HostState>,
     pub(super) exports: Exports,
     /// Processor time for a call in the data path, and for one that sets up.
@@ -55,6 +57,12 @@ pub(super) struct Exports {
     pub(super) done: Option<ComponentExportIndex>,
     pub(super) export_state: Option<ComponentExportIndex>,
     pub(super) import_state: Option<ComponentExportIndex>,
+}
+
+/// What compiling makes of a plugin.
+pub(super) struct Code {
+    pub(super) component: Component,
+    pub(super) lines: Lines,
 }
 
 /// What tells a plugin from others.
@@ -152,7 +160,7 @@ impl Plugin {
         clock: &Arc<Clock>,
         alarm: &Arc<Notify>,
         identity: &Identity<'_>,
-        component: &Component,
+        Code { component, lines }: Code,
         terms: &Terms,
     ) -> Result<Plugin, PluginError> {
         let name = identity.name;
@@ -160,12 +168,12 @@ impl Plugin {
         let imports = imports.imports(component.engine());
         let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
         interfaces::check_imports(name, &imports, &terms.grants)?;
-        let linked = linker.instantiate_pre(component);
+        let linked = linker.instantiate_pre(&component);
         let linked = linked.map_err(|error| PluginError::Link {
             plugin: name.into(),
             reason: format!("{error:#}"),
         })?;
-        let exports = Exports::find(name, component)?;
+        let exports = Exports::find(name, &component)?;
         let deadline = terms.limits.deadline;
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
@@ -173,6 +181,7 @@ impl Plugin {
             hash: identity.hash,
             terms: *terms,
             imports,
+            lines,
             component: linked,
             exports,
             call_deadline: deadline.min(LONGEST_DEADLINE),

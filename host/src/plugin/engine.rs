@@ -15,12 +15,13 @@ use crate::config::model::CompileLimits;
 use super::aside;
 use super::cache::Cache;
 use super::clock::{self, Clock};
-use super::component::{self, Identity, Plugin};
+use super::component::{self, Code, Identity, Plugin};
 use super::engine_config::engine_config;
 use super::error::PluginError;
 use super::file;
 use super::hash::Hash;
 use super::host_calls::{self, HostState};
+use super::lines::Lines;
 use super::survey::Survey;
 use super::terms::Terms;
 use super::wasi;
@@ -107,13 +108,16 @@ impl Runtime {
             stock: Vec::new(),
         };
         for (name, hash, code) in stock::PLUGINS {
-            let component = runtime.own(code).map_err(unusable)?;
+            let code = Code {
+                component: runtime.own(code).map_err(unusable)?,
+                lines: Lines::default(), // they are built without debug information
+            };
             let identity = Identity {
                 name,
                 version: 1,
                 hash: Hash(*hash),
             };
-            let plugin = runtime.link(&identity, &component, &Terms::stock())?;
+            let plugin = runtime.link(&identity, code, &Terms::stock())?;
             runtime.stock.push(plugin);
         }
         Ok(Arc::new(runtime))
@@ -148,23 +152,22 @@ impl Runtime {
     ) -> Result<Plugin, PluginError> {
         check_bounds(name, bytes, &terms.compile)?;
         let hash = Hash::of(bytes);
-        let component = match &self.workshop {
+        let code = match &self.workshop {
             Workshop::Here => self.compile_here(name, bytes)?,
             Workshop::Aside { program, cache } => {
-                let kept = cache
-                    .as_ref()
-                    .and_then(|cache| cache.get(&hash, aside::most_code(bytes.len())));
-                match kept.and_then(|code| self.own(&code).ok()) {
-                    Some(component) => component,
+                let most = aside::most_code(bytes.len());
+                let kept = cache.as_ref().and_then(|cache| cache.get(&hash, most));
+                match kept.and_then(|answer| self.take(&answer).ok()) {
+                    Some(code) => code,
                     None => {
-                        let code = aside::compile(program, name, bytes, &terms.compile)?;
-                        let component = self
-                            .own(&code)
+                        let answer = aside::compile(program, name, bytes, &terms.compile)?;
+                        let code = self
+                            .take(&answer)
                             .map_err(|error| not_compiled(name, &error))?;
                         if let Some(cache) = cache {
-                            cache.put(&hash, &code);
+                            cache.put(&hash, &answer);
                         }
-                        component
+                        code
                     }
                 }
             }
@@ -174,7 +177,7 @@ impl Runtime {
             version,
             hash,
         };
-        self.link(&identity, &component, terms)
+        self.link(&identity, code, terms)
     }
 
     /// Returns once a plugin was put into quarantine since the last call.
@@ -182,18 +185,33 @@ impl Runtime {
         self.alarm.notified().await;
     }
 
-    fn compile_here(&self, name: &str, bytes: &[u8]) -> Result<Component, PluginError> {
-        let component = component::encode(bytes).map_err(|reason| PluginError::Encode {
+    fn compile_here(&self, name: &str, bytes: &[u8]) -> Result<Code, PluginError> {
+        let bytes = component::encode(bytes).map_err(|reason| PluginError::Encode {
             plugin: name.to_owned(),
             reason,
         })?;
-        Component::from_binary(&self.engine, &component).map_err(|error| not_compiled(name, &error))
+        let component = Component::from_binary(&self.engine, &bytes);
+        Ok(Code {
+            component: component.map_err(|error| not_compiled(name, &error))?,
+            lines: Lines::of(&bytes),
+        })
+    }
+
+    /// Takes what [`aside::compile`] answered, now or when it was put into the cache.
+    fn take(&self, mut answer: &[u8]) -> wasmtime::Result<Code> {
+        let Some(lines) = Lines::read(&mut answer) else {
+            return Err(wasmtime::format_err!(
+                "the compiler's answer makes no sense"
+            ));
+        };
+        let component = self.own(answer)?;
+        Ok(Code { component, lines })
     }
 
     fn link(
         &self,
         identity: &Identity<'_>,
-        component: &Component,
+        code: Code,
         terms: &Terms,
     ) -> Result<Plugin, PluginError> {
         Plugin::link(
@@ -201,7 +219,7 @@ impl Runtime {
             &self.clock,
             &self.alarm,
             identity,
-            component,
+            code,
             terms,
         )
     }

@@ -24,9 +24,9 @@ pub(super) fn engine_config() -> Config {
         .memory_init_cow(true)
         // Calls run on the worker's own stack: an eighth of what a thread has by default.
         .max_wasm_stack(256 << 10)
-        // Files and lines, where the plugin was built with them: they are looked up when it fails, and cost calls nothing.
-        // Never from the environment, which the build does not share.
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(8));
+        // Files and lines are looked up in `lines`. Never from the environment, which the build does not share.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        // A panic in Rust is a dozen deep before the function that panicked.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(24));
     config
 }

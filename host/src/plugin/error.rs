@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
-/// Functions that a backtrace names.
+use super::lines::Lines;
+
+/// Functions that a backtrace names, those that Rust panics with not counted.
 const FRAMES: usize = 8;
 
 /// Why a plugin cannot be used at all. Names the plugin, the thing at fault and the way out.
@@ -177,7 +179,7 @@ impl Fault {
     }
 
     /// Reads the engine's error: a trap carries its code and a backtrace, our own limits their own types.
-    pub(super) fn from_engine(error: &wasmtime::Error) -> Fault {
+    pub(super) fn from_engine(error: &wasmtime::Error, lines: &Lines) -> Fault {
         let kind = match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => FaultKind::Deadline,
             _ if error.is::<super::limits::Refused>() => FaultKind::Memory,
@@ -196,44 +198,39 @@ impl Fault {
         let frames = error
             .downcast_ref::<WasmBacktrace>()
             .map_or(&[][..], WasmBacktrace::frames);
-        let mut backtrace: Vec<String> = frames.iter().flat_map(functions).collect();
-        backtrace.truncate(FRAMES);
+        let backtrace: Vec<String> = frames.iter().map(|frame| function(frame, lines)).collect();
+        let own = backtrace.iter().skip(machinery(&backtrace)).take(FRAMES);
         Fault {
             kind,
             detail,
-            backtrace,
+            backtrace: own.cloned().collect(),
         }
     }
 }
 
-/// The functions of one frame, innermost first: several where the compiler of the plugin put one into the other. With file and
-/// line where the plugin was built with debug information.
-fn functions(frame: &FrameInfo) -> Vec<String> {
-    let own = match frame.func_name() {
+/// The function of a frame; with file and line where the plugin was built with them.
+fn function(frame: &FrameInfo, lines: &Lines) -> String {
+    let name = match frame.func_name() {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
         None => format!("function {}", frame.func_index()),
     };
-    if frame.symbols().is_empty() {
-        return vec![own];
+    match frame.module_offset().and_then(|offset| lines.at(offset)) {
+        Some((file, line)) => format!("{name} ({file}:{line})"),
+        None => name,
     }
-    let symbols = frame.symbols().iter().map(|symbol| {
-        let name = match symbol.name() {
-            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
-            None => own.clone(),
-        };
-        match (symbol.file(), symbol.line()) {
-            (Some(file), Some(line)) => format!("{name} ({}:{line})", within_package(file)),
-            _ => name,
-        }
-    });
-    symbols.collect()
 }
 
-/// `src/lib.rs` of `/home/user/policy/src/lib.rs`: where the plugin was built is nobody's business.
-fn within_package(file: &str) -> &str {
-    match (file.rfind("/src/"), file.rfind('/')) {
-        (Some(source), _) => &file[source + 1..],
-        (None, Some(folder)) => &file[folder + 1..],
-        (None, None) => file,
-    }
+/// How many of the innermost functions are Rust's way to end a panic, which says nothing of where it began.
+fn machinery(backtrace: &[String]) -> usize {
+    let last = backtrace.iter().rposition(|name| {
+        [
+            "__rust_end_short_backtrace",
+            "rust_begin_unwind",
+            "core::panicking::panic_fmt",
+        ]
+        .iter()
+        .any(|part| name.contains(part))
+    });
+    // All of it, if the backtrace does not reach further.
+    last.map_or(0, |last| last + 1) % backtrace.len().max(1)
 }

@@ -57,7 +57,8 @@ impl Instance {
     pub(super) fn new(plugin: &Plugin, fleet: Option<Arc<dyn Fleet>>) -> Result<Instance, Fault> {
         let (mut store, linked) = instantiate(plugin, fleet)?;
         let functions = Functions::find(&mut store, &linked, &plugin.inner().exports);
-        let functions = functions.map_err(|(_, error)| Fault::from_engine(&error))?;
+        let functions =
+            functions.map_err(|(_, error)| Fault::from_engine(&error, &plugin.inner().lines))?;
         let calls = Calls::new(&plugin.inner().tally);
         Ok(Instance {
             store,
@@ -221,7 +222,7 @@ impl Instance {
         self.store.set_epoch_deadline(FIRST_LOOK);
         function
             .call(&mut self.store, params)
-            .map_err(|error| last_words(&mut self.store, &error))
+            .map_err(|error| last_words(&mut self.store, &self.plugin, &error))
     }
 }
 
@@ -299,13 +300,13 @@ fn instantiate(
     store.data_mut().watch.start(inner.setup_deadline);
     store.set_epoch_deadline(FIRST_LOOK);
     let linked = inner.component.instantiate(&mut store);
-    let linked = linked.map_err(|error| last_words(&mut store, &error))?;
+    let linked = linked.map_err(|error| last_words(&mut store, plugin, &error))?;
     Ok((store, linked))
 }
 
 /// Reads what went wrong, after logging what the plugin said before it did.
 #[cold]
-fn last_words(store: &mut Store<HostState>, error: &wasmtime::Error) -> Fault {
+fn last_words(store: &mut Store<HostState>, plugin: &Plugin, error: &wasmtime::Error) -> Fault {
     store.data_mut().flush();
-    Fault::from_engine(error)
+    Fault::from_engine(error, &plugin.inner().lines)
 }

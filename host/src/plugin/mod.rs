@@ -17,6 +17,7 @@ mod file; // its bytes
 mod hash; // the name of its content
 mod survey; // what is in it, before anything is compiled
 mod aside; // compiled in a process of its own
+mod lines; // where in its sources a fault is
 mod cache; // compiled code that is kept
 mod component; // compiled code becomes a plugin
 mod interfaces; // what it may import

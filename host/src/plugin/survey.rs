@@ -12,8 +12,6 @@ use super::error::PluginError;
 /// Modules and components within one another, and of them in all. Far above what toolchains make.
 const DEPTH: usize = 16;
 const PARTS: usize = 1000;
-/// Debug information is parsed on a worker when the plugin fails, up to this many bytes within a few milliseconds.
-const DEBUG_INFO: usize = 8 << 20;
 
 /// What is in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +60,7 @@ impl Survey {
 fn look(bytes: &[u8]) -> wasmparser::Result<Result<Survey, String>> {
     let (mut kind, mut functions) = (Kind::CoreModule, 0_u32);
     let (mut imports, mut exports) = (BTreeSet::new(), BTreeSet::new());
-    let (mut depth, mut parts, mut debug_info) = (0, 0, 0);
+    let (mut depth, mut parts) = (0, 0);
     for payload in Parser::new(0).parse_all(bytes) {
         let outermost = depth == 1;
         match payload? {
@@ -85,15 +83,6 @@ fn look(bytes: &[u8]) -> wasmparser::Result<Result<Survey, String>> {
             // Each is compiled to a function that crosses between the component and its host.
             Payload::ComponentCanonicalSection(section) => {
                 functions = functions.saturating_add(section.count());
-            }
-            Payload::CustomSection(section) if section.name().starts_with(".debug_") => {
-                debug_info += section.data().len();
-                if debug_info > DEBUG_INFO {
-                    return Ok(Err(format!(
-                        "it carries more than {DEBUG_INFO} bytes of debug information: \
-                         build it with less, such as `debug = \"line-tables-only\"`"
-                    )));
-                }
             }
             Payload::ImportSection(section) if outermost => {
                 for import in section.into_imports() {

@@ -1,11 +1,10 @@
 //! A plugin that fails costs a request its own choice, and nothing else.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::plugin::{Figures, Plugin};
 
-use super::guests::{Guest, load};
+use super::guests::Guest;
 use super::peers::{attempt, balancer, exchange, logged, pick, with_fallback};
 
 /// Traps in `pick`.
@@ -75,24 +74,6 @@ fn a_trap_is_logged_with_the_functions_it_happened_in_and_the_fallback_serves() 
         "{log}"
     );
     assert!(log.contains("kind=\"trap\""), "{log}");
-}
-
-#[test]
-fn a_plugin_with_debug_information_is_told_file_and_line() {
-    let text = trapping().text();
-    let line = 1 + text
-        .lines()
-        .position(|line| line.contains("$helper unreachable"))
-        .unwrap();
-    let mut parser = wat::Parser::new();
-    parser.generate_dwarf(wat::GenerateDwarf::Lines);
-    let module = parser.parse_str(Some(Path::new("/home/author/policy/src/lib.wat")), &text);
-    let policy = load("guest", &trapping().typed(module.unwrap())).unwrap();
-    let log = fallback_serves(&policy);
-    let expected = format!(
-        "`unreachable` instruction executed (in helper (src/lib.wat:{line}) < pick (src/lib.wat:"
-    );
-    assert!(log.contains(&expected), "{log}");
 }
 
 #[test]

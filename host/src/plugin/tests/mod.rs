@@ -13,6 +13,7 @@ mod endings;
 mod faults;
 mod generated;
 mod host_calls;
+mod lines;
 mod loading;
 mod reading;
 mod refusals;

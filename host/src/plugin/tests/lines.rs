@@ -1,0 +1,82 @@
+//! Files and lines survive the way from the compiler to the backtrace, and hostile ones harm nobody.
+
+use std::path::Path;
+
+use crate::plugin::component::encode;
+use crate::plugin::lines::Lines;
+
+use super::guests::{Guest, load};
+use super::peers::{Endpoints, attempt, exchange};
+
+/// A policy that traps, written in `/home/author/policy/src/lib.wat`, and the line of its trap.
+fn trapping() -> (Vec<u8>, usize) {
+    let guest = Guest {
+        more: "(func $idle)\n(func $helper\nunreachable)",
+        pick: "(call $idle) (call $helper)\n(i32.const 0)",
+        ..Guest::default()
+    };
+    let text = guest.text();
+    let line = text
+        .lines()
+        .position(|line| line.starts_with("unreachable"));
+    let mut parser = wat::Parser::new();
+    parser.generate_dwarf(wat::GenerateDwarf::Lines);
+    let path = Path::new("/home/author/policy/src/lib.wat");
+    let module = parser.parse_str(Some(path), &text).unwrap();
+    (guest.typed(module), 1 + line.unwrap())
+}
+
+#[test]
+fn a_fault_is_told_with_file_and_line() {
+    let (module, line) = trapping();
+    let policy = load("guest", &module).unwrap();
+    let fleet = std::sync::Arc::new(Endpoints(3));
+    let mut instance = crate::plugin::instance::Instance::new(&policy, Some(fleet)).unwrap();
+    let fault = instance.pick(&exchange(1), &attempt(1), 1).unwrap_err();
+    assert_eq!(fault.backtrace[0], format!("helper (src/lib.wat:{line})"));
+    assert!(
+        fault.backtrace[1].starts_with("pick (src/lib.wat:"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let (module, _) = trapping();
+    let lines = Lines::of(&encode(&module).unwrap());
+    let mut bytes = Vec::new();
+    lines.write(&mut bytes);
+    bytes.extend(b"code");
+    let mut rest = &bytes[..];
+    assert_eq!(Lines::read(&mut rest), Some(lines));
+    assert_eq!(rest, b"code");
+    for length in 0..bytes.len() - 4 {
+        assert_eq!(Lines::read(&mut &bytes[..length]), None);
+    }
+}
+
+#[test]
+fn a_plugin_without_debug_information_has_none() {
+    assert_eq!(
+        Lines::of(&encode(&Guest::default().module()).unwrap()),
+        Lines::default()
+    );
+}
+
+#[test]
+fn damaged_line_tables_are_read_as_far_as_they_make_sense() {
+    let (module, _) = trapping();
+    let component = encode(&module).unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..2000 {
+        let mut damaged = component.to_vec();
+        for _ in 0..3 {
+            let place = random.usize(..damaged.len());
+            damaged[place] = random.u8(..);
+        }
+        let lines = Lines::of(&damaged);
+        for offset in 0..damaged.len() {
+            lines.at(offset);
+        }
+    }
+}
