@@ -24,9 +24,9 @@ use super::lines::Lines;
 
 /// The hidden command.
 pub const COMMAND: &str = "compile-plugin";
-/// Exit statuses of the child, besides 0 and those of a panic and of wrong usage.
 /// Traffic comes first; but on a busy machine a plugin is still compiled in seconds, which the lowest priority would not give.
 const NICE: i32 = 10;
+/// Exit statuses of the child, besides 0 and those of a panic and of wrong usage.
 const NOT_ENCODED: u8 = 3;
 const NOT_COMPILED: u8 = 4;
 /// Bytes of the child's stack: what a main thread has.
