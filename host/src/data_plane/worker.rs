@@ -220,11 +220,11 @@ pub(crate) fn run(
                     }
                     drop(done);
                 }
-                Order::Drain => worker.drain.begin(),
+                Order::Drain => {
+                    worker.drain_until_done(&mut orders).await;
+                    break;
+                }
                 Order::Stop => break,
-            }
-            if worker.drain.draining.get() && worker.has_drained(&mut orders).await {
-                break;
             }
         }
         tracing::debug!("worker ends");
@@ -261,8 +261,9 @@ impl Worker {
 
     /// Serves another configuration from now on. What is under way stays with the one that it began with.
     fn serve(&self, snapshot: Arc<Snapshot>) {
-        let site = Rc::new(Site::new(snapshot, Some(&self.site())));
-        self.drain.close_others(&site.snapshot.listeners);
+        let previous = self.site();
+        let site = Rc::new(Site::new(snapshot, Some(&previous)));
+        self.drain.close_others(&site.snapshot.listeners, &previous);
         self.site.replace(site);
     }
 
@@ -276,11 +277,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for the last connection to go; false if it is to go on for an order that came before that.
-    async fn has_drained(&self, orders: &mut tokio::sync::mpsc::UnboundedReceiver<Order>) -> bool {
+    /// Ends every connection in its time, and returns once the last one has gone, or there is no time left. No other
+    /// configuration is served any more.
+    async fn drain_until_done(&self, orders: &mut tokio::sync::mpsc::UnboundedReceiver<Order>) {
+        self.drain.begin(&self.site());
+        let stopped = async { while !matches!(orders.recv().await, None | Some(Order::Stop)) {} };
         tokio::select! {
-            () = self.drain.done() => true,
-            order = orders.recv() => matches!(order, None | Some(Order::Stop)),
+            () = self.drain.done() => {}
+            () = stopped => {}
         }
     }
 
@@ -297,10 +301,6 @@ impl Worker {
         if heads.len() < HEADS_KEPT {
             heads.push(head);
         }
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.drain.draining.get()
     }
 }
 
@@ -335,8 +335,22 @@ pub(crate) struct Place {
 
 /// Whether the connections of a listener are to end: because the worker drains, or because the listener is no more.
 #[derive(Default)]
-struct Gate {
+pub(crate) struct Gate {
     closing: Cell<bool>,
+    /// The configuration that these connections end with.
+    last: RefCell<Option<Rc<Site>>>,
+}
+
+impl Gate {
+    /// Whether no further request is wanted.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    fn close(&self, last: &Rc<Site>) {
+        self.closing.set(true);
+        self.last.replace(Some(last.clone()));
+    }
 }
 
 impl Place {
@@ -351,7 +365,17 @@ impl Place {
 
     /// Whether no further request is wanted.
     pub(crate) fn is_closing(&self) -> bool {
-        self.gate.closing.get()
+        self.gate.is_closing()
+    }
+
+    pub(crate) fn gate(&self) -> &Rc<Gate> {
+        &self.gate
+    }
+
+    /// The configuration in force; for a listener that it does not have, the last one that had it.
+    pub(crate) fn site(&self) -> Rc<Site> {
+        let last = self.gate.last.borrow();
+        last.as_ref().map_or_else(|| self.worker.site(), Rc::clone)
     }
 
     /// Ready once no further request is wanted; else wakes the task when it comes to that.
@@ -401,18 +425,20 @@ impl Drain {
     }
 
     /// Every connection is to end.
-    fn begin(&self) {
+    fn begin(&self, last: &Rc<Site>) {
         self.draining.set(true);
-        self.close_others(&[]);
+        self.close_others(&[], last);
     }
 
-    /// The connections of all other listeners than these are to end.
-    fn close_others(&self, staying: &[ListenerId]) {
+    /// The connections of all other listeners than these are to end, with the configuration `last`.
+    fn close_others(&self, staying: &[ListenerId], last: &Rc<Site>) {
         let mut closed = false;
         self.gates.borrow_mut().retain(|listener, gate| {
             let stays = staying.contains(listener);
-            gate.closing.set(!stays);
-            closed |= !stays;
+            if !stays {
+                gate.close(last);
+                closed = true;
+            }
             stays
         });
         if closed {

@@ -12,7 +12,7 @@ use super::outgoing::Outgoing;
 use crate::config::model;
 use crate::data_plane::exchange::{self, After, Exchange, Fault};
 use crate::data_plane::stream::{Alarm, Reader, Writer};
-use crate::data_plane::worker::{ConnectionGuard, ListenerId, PARTING, Site, Worker};
+use crate::data_plane::worker::{ConnectionGuard, Gate, ListenerId, PARTING, Site, Worker};
 use crate::http::head::{BadHead, HeadEnd, Known, RequestHead, Version};
 
 /// Who is at the other end, written out once per connection.
@@ -90,7 +90,7 @@ pub(crate) async fn run(
     writer: Writer,
     guard: ConnectionGuard,
 ) {
-    let site = worker.site();
+    let site = guard.place().site();
     let Some(listener) = site.place_of(listener_id) else {
         return;
     };
@@ -145,19 +145,24 @@ impl Session {
         !limits.keepalive_timeout.is_zero()
             && self.requests < limits.keepalive_requests
             && self.began.saturating_duration_since(self.client.accepted) <= limits.keepalive_time
-            && !self.guard.place().is_closing()
+            && !self.gate().is_closing()
     }
 
-    /// Takes the configuration in force for the next request; the one it had if its listener is no more: the connection
-    /// ends with this request.
+    /// Takes the configuration in force for the next request, or the last one that had its listener.
     fn enter_site(&mut self, listener_id: ListenerId) {
-        let site = self.worker.site();
+        let site = self.guard.place().site();
         if Rc::ptr_eq(&site, &self.site) {
             return;
         }
         if let Some(listener) = site.place_of(listener_id) {
             (self.site, self.listener) = (site, listener);
+            self.outgoing.send_timeout = self.limits().send_timeout;
         }
+    }
+
+    /// Tells whether the connection is to end.
+    pub(crate) fn gate(&self) -> &Rc<Gate> {
+        self.guard.place().gate()
     }
 
     /// Waits for a request's first byte, without a buffer; false if none will come.

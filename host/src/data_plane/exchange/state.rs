@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::data_plane::downstream::{Client, Session};
 use crate::data_plane::upstream::{Lease, Turn};
-use crate::data_plane::worker::Worker;
+use crate::data_plane::worker::{Gate, Worker};
 use crate::http::head::{Known, RequestHead, ResponseHead};
 
 /// An exchange under way.
@@ -38,6 +38,10 @@ pub(crate) struct Exchange {
     pub(crate) server_name: Option<Rc<str>>,
     pub(crate) proxy_host: RefCell<Option<Rc<str>>>,
     pub(crate) worker: Rc<Worker>,
+    /// Of the client's connection.
+    pub(super) gate: Rc<Gate>,
+    /// A log of its configuration may ask for `sent_header`.
+    logs_sent_header: bool,
 }
 
 /// Path and query of a request.
@@ -102,6 +106,8 @@ impl Exchange {
             server_name: None,
             proxy_host: RefCell::default(),
             worker: session.worker.clone(),
+            gate: session.gate().clone(),
+            logs_sent_header: session.site.snapshot.logs_sent_header,
         }
     }
 
@@ -124,7 +130,7 @@ impl Exchange {
 
     /// Keeps the header that goes to the client, if a log may ask for it.
     pub(crate) fn keep_sent_header(&self, header: &[u8]) {
-        if self.worker.site().snapshot.logs_sent_header {
+        if self.logs_sent_header {
             self.sent_header.borrow_mut().extend_from_slice(header);
         }
     }
