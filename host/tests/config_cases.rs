@@ -276,7 +276,7 @@ fn a_file_means_what_it_says() {
         file_size: 1 << 30,
         functions: 1000,
         time: Duration::from_secs(3600),
-        memory: 64 << 20,
+        memory: 256 << 20,
     };
     assert_eq!(plugin.compile, compile);
     assert!(

@@ -75,10 +75,15 @@ pub struct Child {
 impl Child {
     /// Starts a program with its output collected. It gets a process group of its own, so that a Ctrl-C at the
     /// terminal does not reach it before the spec's own clean-up.
-    pub fn start(mut command: Command) -> Child {
+    pub fn start(command: Command) -> Child {
+        Child::start_with(command, Stdio::null())
+    }
+
+    /// As [`Child::start`], with something to read.
+    pub fn start_with(mut command: Command, stdin: Stdio) -> Child {
         let program = command.get_program().to_string_lossy().into_owned();
         command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);

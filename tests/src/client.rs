@@ -30,6 +30,12 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {:?}", self.text()))
+    }
+
     /// The value of a header, empty where there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_default()

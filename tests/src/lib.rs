@@ -18,6 +18,7 @@ pub mod nginx; // a real nginx, to compare with
 mod answer; // what an origin does with a request
 pub mod origin; // the upstream side, well-behaved or not
 pub mod proxy; // Waypost itself
+pub mod admin; // the same, as its operator sees it
 pub mod wire; // one connection; reads heads and bodies for both sides
 
 use std::time::Duration;

@@ -5,14 +5,16 @@
 //! ```
 //!
 //! What most specs need is one listener, one upstream and one route to it; each of the builder's methods adds lines to
-//! one of those tables. [`run`] takes a whole file instead.
+//! one of those tables. [`run`] takes a whole file instead. In either, `{dir}` stands for the directory of the file.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::admin::end_all_with;
 use crate::child::Child;
 use crate::client::{self, Client, Response};
 use crate::origin::Origin;
@@ -34,6 +36,7 @@ pub struct Setup {
     route: String,
     more: String,
     wrap: Option<String>,
+    stdin: Stdio,
 }
 
 /// Something that stands in `servers`.
@@ -67,6 +70,7 @@ pub fn to<S: Server>(servers: impl IntoIterator<Item = S>) -> Setup {
         route: String::new(),
         more: String::new(),
         wrap: None,
+        stdin: Stdio::null(),
     }
 }
 
@@ -107,6 +111,12 @@ impl Setup {
         self
     }
 
+    /// Gives it an open descriptor as its standard input, for the shell to pass on.
+    pub fn stdin(mut self, descriptor: impl Into<OwnedFd>) -> Setup {
+        self.stdin = Stdio::from(descriptor.into());
+        self
+    }
+
     /// The directory of the proxy's files, for a configuration that names one of them.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -132,7 +142,7 @@ impl Setup {
             "[server]\n{server}\n[[listen]]\n{listen}\n[upstream.backend]\n{}\n[[route]]\nproxy = \"backend\"\n{}\n{}",
             self.upstream, self.route, self.more
         );
-        start(self.directory, &file, &[], self.wrap).await
+        start(self.directory, &file, &[], self.wrap, self.stdin).await
     }
 }
 
@@ -143,6 +153,7 @@ pub async fn run(file: &str, environment: &[(&str, &str)]) -> Proxy {
         file,
         environment,
         None,
+        Stdio::null(),
     )
     .await
 }
@@ -152,9 +163,10 @@ async fn start(
     file: &str,
     environment: &[(&str, &str)],
     wrap: Option<String>,
+    stdin: Stdio,
 ) -> Proxy {
     let path = directory.path().join("waypost.toml");
-    std::fs::write(&path, file).expect("the directory is ours");
+    std::fs::write(&path, in_directory(file, directory.path())).expect("the directory is ours");
     let listeners = file
         .lines()
         .filter(|line| line.trim() == "[[listen]]")
@@ -173,8 +185,9 @@ async fn start(
         .arg("-c")
         .arg(&path)
         .current_dir(directory.path())
+        .env("XDG_CACHE_HOME", waypost().with_file_name("specs-cache"))
         .envs(environment.iter().copied());
-    let process = Child::start(command);
+    let process = Child::start_with(command, stdin);
     let said = "listening on ";
     let log = process
         .stderr
@@ -191,6 +204,11 @@ async fn start(
         directory,
         listeners,
     }
+}
+
+/// A configuration in which `{dir}` stands for the proxy's directory.
+pub(crate) fn in_directory(file: &str, directory: &Path) -> String {
+    file.replace("{dir}", &directory.display().to_string())
 }
 
 impl Proxy {
@@ -228,6 +246,11 @@ impl Proxy {
         self.process.stderr.text()
     }
 
+    /// The error log.
+    pub fn stderr(&self) -> &crate::Output {
+        &self.process.stderr
+    }
+
     /// Waits until the error log contains `part`.
     pub async fn log_contains(&self, part: &str) {
         self.process.stderr.contains(part).await;
@@ -263,6 +286,9 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         let log = self.log();
+        if log.contains("upgrading: ") {
+            end_all_with(&self.file());
+        }
         if std::thread::panicking() {
             // The reason is most often in here.
             eprintln!("the proxy's error log:\n{log}");

@@ -24,6 +24,7 @@ mod unix_sockets; // on both sides
 mod upgrade; // tunnels
 mod access_log; // what is written down
 mod signals; // drain, stop, reopen
+mod reload; // another configuration, while requests are served
 mod messages; // what passes through unchanged, and what does not
 mod framing; // where a message ends is never a guess
 mod faults_client; // clients that misbehave

@@ -52,17 +52,15 @@ impl Inherited {
         Ok(inherited)
     }
 
-    /// The sockets for an address of the configuration.
+    /// The sockets for an address of the configuration; where several listeners ask for it, those of the first.
     pub(super) fn take(&mut self, wanted: &Address) -> Vec<Socket> {
         let (mut taken, mut rest) = (Vec::new(), Vec::new());
+        let mut of_listener = None;
         for (address, socket) in self.sockets.drain(..) {
-            let matches = match &address {
-                Some(address) => address == wanted,
-                None => socket
-                    .local_address()
-                    .is_ok_and(|address| address == *wanted),
-            };
-            match matches {
+            let local = socket.local_address().ok();
+            let matches = address.as_ref().or(local.as_ref()) == Some(wanted);
+            // Port 0 may stand for several ports.
+            match matches && *of_listener.get_or_insert_with(|| local.clone()) == local {
                 true => taken.push(socket),
                 false => rest.push((address, socket)),
             }
@@ -73,12 +71,23 @@ impl Inherited {
 
     /// Lets go of what nobody wanted, and tells the binary before us that we serve.
     pub(super) fn we_serve(self) {
-        for (_, socket) in &self.sockets {
-            let address = socket.local_address();
-            let address = address.map_or_else(|error| error.to_string(), |it| it.to_string());
-            tracing::warn!(
-                "a listening socket was handed to this process that the configuration does not have: {address}"
-            );
+        for (configured, socket) in &self.sockets {
+            let local = socket.local_address();
+            let address = match &local {
+                Ok(address) => address.to_string(),
+                Err(error) => error.to_string(),
+            };
+            if configured.is_none() {
+                tracing::warn!(
+                    "a listening socket was handed to this process that the configuration does not have: {address}"
+                );
+                continue;
+            }
+            tracing::info!("no longer listening on {address}");
+            if let Ok(Address::Unix(path)) = &local {
+                // Someone may have removed it already, and nobody is left to tell.
+                let _ = std::fs::remove_file(path);
+            }
         }
         if let Some(mut ready) = self.ready {
             // If it has gone, there is nobody to tell.

@@ -117,14 +117,21 @@ impl Operator {
     pub(super) async fn run(mut self, mut wishes: mpsc::UnboundedReceiver<Asked>) {
         while let Some((wish, asker)) = wishes.recv().await {
             // Drains and stops are not the operator's; but nothing is changed any more once they have begun.
-            let outcome = match self.crew.figures().is_ending() {
-                true => Err(Refusal::Conflict("the process is about to end".to_owned())),
-                false => self.fulfil(wish).await,
+            let outcome = match self.not_ending() {
+                Err(refusal) => Err(refusal),
+                Ok(()) => self.fulfil(wish).await,
             };
             if let Some(asker) = asker {
                 // Whoever asked may have gone meanwhile.
                 let _ = asker.send(outcome);
             }
+        }
+    }
+
+    fn not_ending(&self) -> Result<(), Refusal> {
+        match self.crew.figures().is_ending() {
+            true => Err(Refusal::Conflict("the process is about to end".to_owned())),
+            false => Ok(()),
         }
     }
 
@@ -198,10 +205,7 @@ impl Operator {
         let present = self.published.load();
         let before = &present.snapshot.config;
         let changed = [
-            (
-                "workers",
-                config.server.workers != self.crew.figures().workers,
-            ),
+            ("workers", config.server.workers != before.server.workers),
             (
                 "error_log",
                 config.server.error_log.path != before.server.error_log.path,
@@ -352,9 +356,8 @@ impl Operator {
         let present = self.published.load_full();
         let before = self.sockets.borrow().clone();
         let failed = |error: anyhow::Error| Refusal::Failed(format!("{error:#}"));
-        // The number of workers and what depends on it are settled for this process.
         let mut config = config;
-        config.server.workers = self.crew.figures().workers;
+        settle(&mut config, &present.snapshot.config);
         let max_connections = connection_bound(&config).map_err(failed)?;
         let sockets = Sockets::bind(
             &config.listeners,
@@ -377,13 +380,17 @@ impl Operator {
             hand_over(&previous, &snapshot).map_err(|problem| vec![problem])?;
             Ok::<_, Vec<Problem>>(Arc::new(snapshot))
         });
-        let snapshot = match built.await {
-            Ok(snapshot) => snapshot,
-            Err(problems) => {
-                opened.remove_files();
-                return Err(problems.into());
-            }
-        };
+        let built: Result<_, Refusal> = async {
+            let snapshot = built.await?;
+            // Whoever drains has let go of the sockets meanwhile, and must not get others.
+            self.not_ending()?;
+            sockets
+                .set_backlogs(&snapshot.config.listeners)
+                .map_err(failed)?;
+            Ok(snapshot)
+        }
+        .await;
+        let snapshot = built.inspect_err(|_| opened.remove_files())?;
         self.crew.bound_connections(max_connections);
         self.error_log
             .set_level(snapshot.config.server.error_log.level);
@@ -404,7 +411,11 @@ impl Operator {
             addresses: sockets.addresses().collect(),
             reloads: present.reloads.clone(),
         }));
-        self.sockets.replace(sockets);
+        match self.not_ending() {
+            Ok(()) => drop(self.sockets.replace(sockets)),
+            // The drain began a moment ago, with the sockets of before.
+            Err(_) => opened.remove_files(),
+        }
         Ok(generation)
     }
 
@@ -419,6 +430,14 @@ impl Operator {
         change(&mut published);
         self.published.store(Arc::new(published));
     }
+}
+
+/// Keeps what is settled for as long as this process lives, whatever a configuration says.
+fn settle(config: &mut Config, present: &Config) {
+    config.server.workers = present.server.workers;
+    config.server.plugin_cache = present.server.plugin_cache.clone();
+    config.server.error_log.path = present.server.error_log.path.clone();
+    config.admin = present.admin.clone();
 }
 
 /// Runs what takes long (reading, compiling, making instances) on a thread of its own: signals and questions go on being

@@ -212,13 +212,13 @@ impl Control {
                     Err(error) => tracing::error!("the upgrade has failed, this process goes on: {error}"),
                 },
                 Some(demand) = demands.recv() => match demand {
-                    Demand::Stop => self.stop(),
-                    Demand::Drain => self.drain(&mut ending, false),
+                    Demand::Stop => self.stop(&mut successor),
+                    Demand::Drain => self.drain(&mut ending, successor.is_starting()),
                     Demand::Upgrade(asker) => self.upgrade(&mut successor, Some(asker)),
                 },
                 event = signals.next() => match event {
-                    Event::Stop => self.stop(),
-                    Event::Drain => self.drain(&mut ending, false),
+                    Event::Stop => self.stop(&mut successor),
+                    Event::Drain => self.drain(&mut ending, successor.is_starting()),
                     // Their outcome is in the log.
                     Event::Reload => drop(self.wishes.send((Wish::Reload, None))),
                     Event::Upgrade => self.upgrade(&mut successor, None),
@@ -229,12 +229,14 @@ impl Control {
         Ok(self.crew.join())
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, successor: &mut Successor) {
         tracing::info!("stopping");
+        successor.abandon();
         self.let_go_of_sockets(false);
         self.crew.stop();
     }
 
+    /// `handed_over`: to another process, which serves or is about to; then those who come now wait for it.
     fn drain(&mut self, ending: &mut Ending, handed_over: bool) {
         if self.crew.figures().is_ending() {
             return;

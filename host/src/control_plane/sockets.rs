@@ -43,7 +43,7 @@ impl Sockets {
     /// the rest new ones.
     ///
     /// # Errors
-    /// The first address that cannot be had.
+    /// The first address that cannot be had; what was opened for others is closed again.
     pub(super) fn bind(
         listeners: &[Listener],
         workers: usize,
@@ -51,21 +51,35 @@ impl Sockets {
         inherited: &mut Inherited,
     ) -> anyhow::Result<Sockets> {
         let mut present = present.0.clone();
-        let mut sockets = Vec::new();
+        let (mut sockets, mut opened) = (Vec::new(), Sockets::default());
         for listener in listeners {
             let known = present
                 .iter()
                 .position(|bound| bound.wanted == listener.address);
             sockets.push(match known {
-                Some(index) => {
-                    let bound = present.remove(index);
-                    bound.set_backlog(listener.backlog)?;
+                Some(index) => present.remove(index),
+                None => {
+                    let handed = inherited.take(&listener.address);
+                    let is_new = handed.is_empty();
+                    let bound = Bound::new(listener, workers, handed);
+                    let bound = Arc::new(bound.inspect_err(|_| opened.remove_files())?);
+                    if is_new {
+                        opened.0.push(bound.clone());
+                    }
                     bound
                 }
-                None => Arc::new(Bound::new(listener, workers, inherited)?),
             });
         }
         Ok(Sockets(sockets))
+    }
+
+    /// Gives each the backlog of its listener; they are in the same order.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn set_backlogs(&self, listeners: &[Listener]) -> anyhow::Result<()> {
+        let mut pairs = self.0.iter().zip(listeners);
+        pairs.try_for_each(|(bound, listener)| bound.set_backlog(listener.backlog))
     }
 
     pub(super) fn ids(&self) -> Vec<ListenerId> {
@@ -114,14 +128,10 @@ impl Sockets {
 }
 
 impl Bound {
-    fn new(
-        listener: &Listener,
-        workers: usize,
-        inherited: &mut Inherited,
-    ) -> anyhow::Result<Bound> {
+    /// Completes the sockets that were handed over, if any.
+    fn new(listener: &Listener, workers: usize, mut sockets: Vec<Socket>) -> anyhow::Result<Bound> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let (wanted, backlog) = (listener.address.clone(), listener.backlog);
-        let mut sockets = inherited.take(&wanted);
         let address = match (&wanted, sockets.first()) {
             (_, Some(socket)) => socket.local_address()?,
             (Address::Tcp(address), None) => Address::Tcp(free(*address).with_context(|| {

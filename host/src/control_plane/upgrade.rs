@@ -53,6 +53,8 @@ pub(super) struct Successor(Option<Starting>);
 struct Starting {
     child: Child,
     ready: Receiver,
+    /// What it said so far.
+    said: Vec<u8>,
     since: tokio::time::Instant,
     asker: Option<Asker>,
 }
@@ -75,6 +77,7 @@ impl Successor {
                 self.0 = Some(Starting {
                     child,
                     ready,
+                    said: Vec::new(),
                     since,
                     asker,
                 });
@@ -91,28 +94,49 @@ impl Successor {
         let Some(starting) = &mut self.0 else {
             return std::future::pending().await;
         };
-        let mut said = String::new();
         let until = starting.since + PATIENCE;
-        let read = starting.ready.read_to_string(&mut said);
+        let Starting { ready, said, .. } = starting;
+        // May be dropped and begun again at any time: what was read is kept.
+        let read = async { while ready.read_buf(said).await.is_ok_and(|length| length > 0) {} };
         let in_time = tokio::time::timeout_at(until, read).await;
         let Some(mut starting) = self.0.take() else {
             return std::future::pending().await;
         };
         let outcome = match in_time {
-            Ok(Ok(_)) if said == "serving\n" => Ok(starting.child.id()),
-            Ok(_) => Err("the new process ended before it served: its log tells why".to_owned()),
+            Ok(()) if starting.said == b"serving\n" => Ok(starting.child.id()),
+            Ok(()) => Err("the new process ended before it served: its log tells why".to_owned()),
             Err(_) => Err(format!("the new process did not serve within {PATIENCE:?}")),
         };
         if outcome.is_err() {
-            // Whatever it waits for: it is not to serve any more. Both fail only if it has ended already.
-            let _ = starting.child.kill();
-            let _ = starting.child.wait();
+            starting.end();
         }
         if let Some(asker) = starting.asker.take() {
             // Whoever asked may have gone meanwhile.
             let _ = asker.send(outcome.clone());
         }
         outcome
+    }
+
+    /// Whether there is one that does not serve yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Ends the successor, if it does not serve yet.
+    pub(super) fn abandon(&mut self) {
+        if let Some(mut starting) = self.0.take() {
+            starting.end();
+            refuse(starting.asker, "the process is about to end");
+        }
+    }
+}
+
+impl Starting {
+    /// Whatever it waits for: it is not to serve any more.
+    fn end(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::worker::{ListenerId, Worker};
+use super::worker::{ListenerId, Site, Worker};
 
 /// How long an idle connection may still bring a request when it is to be closed: closing it under a client's request
 /// would be an error to the client, and one that was busy a moment ago is likely to bring one.
@@ -48,8 +48,22 @@ pub(crate) struct Place {
 
 /// Whether the connections of a listener are to end: because the worker drains, or because the listener is no more.
 #[derive(Default)]
-struct Gate {
+pub(crate) struct Gate {
     closing: Cell<bool>,
+    /// The configuration that these connections end with.
+    last: RefCell<Option<Rc<Site>>>,
+}
+
+impl Gate {
+    /// Whether no further request is wanted.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    fn close(&self, last: &Rc<Site>) {
+        self.closing.set(true);
+        self.last.replace(Some(last.clone()));
+    }
 }
 
 impl Place {
@@ -69,7 +83,17 @@ impl Place {
 
     /// Whether no further request is wanted.
     pub(crate) fn is_closing(&self) -> bool {
-        self.gate.closing.get()
+        self.gate.is_closing()
+    }
+
+    pub(crate) fn gate(&self) -> &Rc<Gate> {
+        &self.gate
+    }
+
+    /// The configuration in force; for a listener that it does not have, the last one that had it.
+    pub(crate) fn site(&self) -> Rc<Site> {
+        let last = self.gate.last.borrow();
+        last.as_ref().map_or_else(|| self.worker.site(), Rc::clone)
     }
 
     /// Ready once no further request is wanted; else wakes the task when it comes to that.
@@ -116,23 +140,21 @@ impl Drain {
         }
     }
 
-    pub(crate) fn has_begun(&self) -> bool {
-        self.draining.get()
-    }
-
     /// Every connection is to end.
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self, last: &Rc<Site>) {
         self.draining.set(true);
-        self.close_others(&[]);
+        self.close_others(&[], last);
     }
 
-    /// The connections of all other listeners than these are to end.
-    pub(crate) fn close_others(&self, staying: &[ListenerId]) {
+    /// The connections of all other listeners than these are to end, with the configuration `last`.
+    pub(crate) fn close_others(&self, staying: &[ListenerId], last: &Rc<Site>) {
         let mut closed = false;
         self.gates.borrow_mut().retain(|listener, gate| {
             let stays = staying.contains(listener);
-            gate.closing.set(!stays);
-            closed |= !stays;
+            if !stays {
+                gate.close(last);
+                closed = true;
+            }
             stays
         });
         if closed {

@@ -240,11 +240,11 @@ pub(crate) fn run(
                     }
                     drop(done);
                 }
-                Order::Drain => worker.drain.begin(),
+                Order::Drain => {
+                    worker.drain_until_done(&mut orders).await;
+                    break;
+                }
                 Order::Stop => break,
-            }
-            if worker.drain.has_begun() && worker.has_drained(&mut orders).await {
-                break;
             }
         }
         tracing::debug!("worker ends");
@@ -282,8 +282,9 @@ impl Worker {
 
     /// Serves another configuration from now on. What is under way stays with the one that it began with.
     fn serve(&self, snapshot: Arc<Snapshot>) {
-        let site = Rc::new(Site::new(snapshot, Some(&self.site())));
-        self.drain.close_others(&site.snapshot.listeners);
+        let previous = self.site();
+        let site = Rc::new(Site::new(snapshot, Some(&previous)));
+        self.drain.close_others(&site.snapshot.listeners, &previous);
         self.site.replace(site);
     }
 
@@ -297,11 +298,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for the last connection to go; false if it is to go on for an order that came before that.
-    async fn has_drained(&self, orders: &mut tokio::sync::mpsc::UnboundedReceiver<Order>) -> bool {
+    /// Ends every connection in its time, and returns once the last one has gone, or there is no time left. No other
+    /// configuration is served any more.
+    async fn drain_until_done(&self, orders: &mut tokio::sync::mpsc::UnboundedReceiver<Order>) {
+        self.drain.begin(&self.site());
+        let stopped = async { while !matches!(orders.recv().await, None | Some(Order::Stop)) {} };
         tokio::select! {
-            () = self.drain.done() => true,
-            order = orders.recv() => matches!(order, None | Some(Order::Stop)),
+            () = self.drain.done() => {}
+            () = stopped => {}
         }
     }
 
@@ -318,10 +322,6 @@ impl Worker {
         if heads.len() < HEADS_KEPT {
             heads.push(head);
         }
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.drain.has_begun()
     }
 }
 

@@ -118,7 +118,8 @@ pub(in crate::config) static LIMITS: Table = Table {
         Key::new(
             "compile_memory",
             Kind::Size {
-                min: 64 * MIB,
+                // Less is too little for any plugin.
+                min: 256 * MIB,
                 max: 64 * GIB,
             },
             "Memory of the compiler.",

@@ -34,7 +34,10 @@ fn reason_to_refuse(address: &Address, uri: &Uri, headers: &HeaderMap) -> Option
     };
     let host = match uri.authority() {
         Some(authority) => authority.as_str(),
-        None => headers.get(header::HOST)?.to_str().unwrap_or_default(),
+        None => headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default(),
     };
     let name = host
         .strip_suffix(&format!(":{}", socket.port()))

@@ -161,7 +161,7 @@ async fn upgrade(State(admin): State<Admin>) -> Result<Json<Value>, Refused> {
 
 async fn plugin(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
 ) -> Result<Json<Plugin>, Refused> {
     let plugin = Plugin::named(&admin.published.load(), &name);
     plugin
@@ -171,7 +171,7 @@ async fn plugin(
 
 async fn load(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     component: Bytes,
 ) -> Result<Json<Plugin>, Refused> {
     let wish = Wish::Load {
@@ -179,20 +179,20 @@ async fn load(
         component: component.into(),
     };
     ask(&admin, wish).await?;
-    plugin(State(admin), Path(name)).await
+    plugin(State(admin), Named(name)).await
 }
 
 async fn roll_back(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
 ) -> Result<Json<Plugin>, Refused> {
     ask(&admin, Wish::RollBack { name: name.clone() }).await?;
-    plugin(State(admin), Path(name)).await
+    plugin(State(admin), Named(name)).await
 }
 
 async fn upstream(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
 ) -> Result<Json<UpstreamView>, Refused> {
     let upstream = UpstreamView::named(&admin.published.load(), &name);
     upstream
@@ -210,12 +210,12 @@ async fn change(
         change,
     };
     ask(&admin, wish).await?;
-    upstream(State(admin), Path(name)).await
+    upstream(State(admin), Named(name)).await
 }
 
 async fn add(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     Body(server): Body<Map<String, Value>>,
 ) -> Result<Json<UpstreamView>, Refused> {
     change(admin, name, ServerChange::Add(server)).await
@@ -231,7 +231,7 @@ struct Alteration {
 
 async fn alter(
     State(admin): State<Admin>,
-    Path((name, server)): Path<(String, String)>,
+    Named((name, server)): Named<(String, String)>,
     Body(Alteration { weight, down }): Body<Alteration>,
 ) -> Result<Json<UpstreamView>, Refused> {
     let alteration = ServerChange::Alter {
@@ -244,7 +244,7 @@ async fn alter(
 
 async fn remove(
     State(admin): State<Admin>,
-    Path((name, server)): Path<(String, String)>,
+    Named((name, server)): Named<(String, String)>,
 ) -> Result<Json<UpstreamView>, Refused> {
     change(admin, name, ServerChange::Remove { server }).await
 }
@@ -258,6 +258,25 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Refused> {
         match Json::<T>::from_request(request, state).await {
             Ok(Json(body)) => Ok(Body(body)),
+            Err(rejection) => Err(Refused::new(rejection.status(), rejection.body_text())),
+        }
+    }
+}
+
+/// What a path names; what is wrong with one is said as everything else is.
+struct Named<T>(T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> axum::extract::FromRequestParts<S>
+    for Named<T>
+{
+    type Rejection = Refused;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        state: &S,
+    ) -> Result<Self, Refused> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(names)) => Ok(Named(names)),
             Err(rejection) => Err(Refused::new(rejection.status(), rejection.body_text())),
         }
     }

@@ -11,7 +11,8 @@ use crate::data_plane::upstream::Upload;
 pub(crate) struct Outgoing {
     pub(crate) writer: Writer,
     alarm: Alarm,
-    send_timeout: Duration,
+    /// Of the configuration in force.
+    pub(super) send_timeout: Duration,
 }
 
 impl Outgoing {

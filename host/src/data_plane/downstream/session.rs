@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use crate::config::model;
-use crate::data_plane::drain::{ConnectionGuard, PARTING};
+use crate::data_plane::drain::{ConnectionGuard, Gate, PARTING};
 use crate::data_plane::exchange::{self, After, Exchange, Fault};
 use crate::data_plane::stream::{Alarm, Reader, Writer};
 use crate::data_plane::worker::{ListenerId, Site, Worker};
@@ -91,7 +91,7 @@ pub(crate) async fn run(
     writer: Writer,
     guard: ConnectionGuard,
 ) {
-    let site = worker.site();
+    let site = guard.place().site();
     let Some(listener) = site.place_of(listener_id) else {
         return;
     };
@@ -115,9 +115,7 @@ pub(crate) async fn run(
         session.requests += 1;
         let began = Instant::now();
         session.began = began;
-        if !session.enter_site(listener_id) {
-            return;
-        }
+        session.enter_site(listener_id);
         let mut head = session.worker.take_request_head();
         let after = match session.read_head(&mut head, began).await {
             Ok(true) => {
@@ -148,22 +146,24 @@ impl Session {
         !limits.keepalive_timeout.is_zero()
             && self.requests < limits.keepalive_requests
             && self.began.saturating_duration_since(self.client.accepted) <= limits.keepalive_time
-            && !self.guard.place().is_closing()
+            && !self.gate().is_closing()
     }
 
-    /// Takes the configuration in force for the next request. Where that has no such listener any more, a request that came
-    /// with the one before it is served as that one was; false if there is nothing left to serve one by.
-    fn enter_site(&mut self, listener_id: ListenerId) -> bool {
-        let site = self.worker.site();
+    /// Takes the configuration in force for the next request, or the last one that had its listener.
+    fn enter_site(&mut self, listener_id: ListenerId) {
+        let site = self.guard.place().site();
         if Rc::ptr_eq(&site, &self.site) {
-            return true;
+            return;
         }
-        match site.place_of(listener_id) {
-            Some(listener) => (self.site, self.listener) = (site, listener),
-            None if Rc::ptr_eq(&self.site, &self.worker.nowhere) => return false,
-            None => {}
+        if let Some(listener) = site.place_of(listener_id) {
+            (self.site, self.listener) = (site, listener);
+            self.outgoing.send_timeout = self.limits().send_timeout;
         }
-        true
+    }
+
+    /// Tells whether the connection is to end.
+    pub(crate) fn gate(&self) -> &Rc<Gate> {
+        self.guard.place().gate()
     }
 
     /// Waits for a request's first byte, without a buffer; false if none will come.
@@ -186,7 +186,6 @@ impl Session {
             incoming,
             alarm,
             guard,
-            worker,
             ..
         } = self;
         let reader = &incoming.reader;
@@ -197,7 +196,6 @@ impl Session {
         });
         match alarm.within(limit, awaited).await {
             Ok(Some(readable)) => readable,
-            Ok(None) if !worker.is_draining() => false, // its listener is no more
             Ok(None) => {
                 let readable = poll_fn(|cx| reader.poll_readable(cx));
                 let last = alarm.within(limit.min(PARTING), readable).await;

@@ -123,8 +123,8 @@ pub(super) async fn pass_on(
 
 /// Whether the client's connection can be kept, and the coding of its body.
 fn client_framing(exchange: &Exchange, answer: &Answer<'_>, request_sent: bool) -> (bool, Coding) {
-    // A drain may have begun since the request came in; and what is left of a request would be taken for the next one.
-    let keep = answer.keep && request_sent && !exchange.worker.is_draining();
+    // The connection may have come to its end since the request came in; and what is left of a request would be taken for the next one.
+    let keep = answer.keep && request_sent && !exchange.gate.is_closing();
     match (answer.framing, exchange.request.version()) {
         (Framing::Length(_), _) => (keep, Coding::Plain),
         (Framing::Chunked | Framing::UntilClose, Version::Http11) => (keep, Coding::Chunked),

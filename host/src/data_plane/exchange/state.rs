@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::data_plane::downstream::{Client, Session};
+use crate::data_plane::drain::Gate;
 use crate::data_plane::upstream::{Lease, Turn};
 use crate::data_plane::worker::Worker;
 use crate::http::head::{Known, RequestHead, ResponseHead};
@@ -38,6 +39,10 @@ pub(crate) struct Exchange {
     pub(crate) server_name: Option<Rc<str>>,
     pub(crate) proxy_host: RefCell<Option<Rc<str>>>,
     pub(crate) worker: Rc<Worker>,
+    /// Of the client's connection.
+    pub(super) gate: Rc<Gate>,
+    /// A log of its configuration may ask for `sent_header`.
+    logs_sent_header: bool,
 }
 
 /// Path and query of a request.
@@ -102,6 +107,8 @@ impl Exchange {
             server_name: None,
             proxy_host: RefCell::default(),
             worker: session.worker.clone(),
+            gate: session.gate().clone(),
+            logs_sent_header: session.site.snapshot.logs_sent_header,
         }
     }
 
@@ -124,7 +131,7 @@ impl Exchange {
 
     /// Keeps the header that goes to the client, if a log may ask for it.
     pub(crate) fn keep_sent_header(&self, header: &[u8]) {
-        if self.worker.site().snapshot.logs_sent_header {
+        if self.logs_sent_header {
             self.sent_header.borrow_mut().extend_from_slice(header);
         }
     }

@@ -4,7 +4,7 @@
 //! (nginx: `ngx_http_upstream_get_round_robin_peer` on `peers->next`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -168,17 +168,14 @@ impl WorkerUpstream {
         };
         let primary = attach(&shared.primary, false);
         let backup = shared.backup.as_ref().map(|group| attach(group, true));
+        let ids = shared.endpoints().map(|(endpoint, _)| endpoint.figures.id);
         let pool = match previous {
             Some(previous) => {
-                let ids: HashSet<_> = shared
-                    .endpoints()
-                    .map(|(endpoint, _)| endpoint.figures.id)
-                    .collect();
                 let mut pool = previous.pool.borrow_mut();
-                pool.reconfigure(&shared.config, |id| ids.contains(&id));
+                pool.reconfigure(&shared.config, ids.collect());
                 previous.pool.clone()
             }
-            None => Rc::new(RefCell::new(Pool::new(&shared.config))),
+            None => Rc::new(RefCell::new(Pool::new(&shared.config, ids.collect()))),
         };
         WorkerUpstream {
             primary,

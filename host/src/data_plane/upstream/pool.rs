@@ -40,6 +40,8 @@ pub(crate) struct Pool {
     max_requests: u64,
     max_age: Duration,
     timeout: Duration,
+    /// The upstream's endpoints, in ascending order.
+    endpoints: Vec<EndpointId>,
 }
 
 struct Idle {
@@ -49,27 +51,31 @@ struct Idle {
 }
 
 impl Pool {
-    pub(crate) fn new(config: &model::Upstream) -> Pool {
-        Pool {
+    /// For an upstream that has these endpoints.
+    pub(crate) fn new(config: &model::Upstream, endpoints: Vec<EndpointId>) -> Pool {
+        let mut pool = Pool {
             idle: VecDeque::with_capacity(config.keepalive.min(1024)),
-            capacity: config.keepalive,
-            max_requests: config.keepalive_requests,
-            max_age: config.keepalive_time,
-            timeout: config.keepalive_timeout,
-        }
+            capacity: 0,
+            max_requests: 0,
+            max_age: Duration::ZERO,
+            timeout: Duration::ZERO,
+            endpoints: Vec::new(),
+        };
+        pool.reconfigure(config, endpoints);
+        pool
     }
 
     /// Goes on under another configuration of the upstream: closes connections to endpoints that it does not have.
-    pub(crate) fn reconfigure(
-        &mut self,
-        config: &model::Upstream,
-        is_endpoint: impl Fn(EndpointId) -> bool,
-    ) {
+    pub(crate) fn reconfigure(&mut self, config: &model::Upstream, mut endpoints: Vec<EndpointId>) {
+        endpoints.sort_unstable();
         self.capacity = config.keepalive;
         self.max_requests = config.keepalive_requests;
         self.max_age = config.keepalive_time;
         self.timeout = config.keepalive_timeout;
-        self.idle.retain(|idle| is_endpoint(idle.endpoint));
+        self.endpoints = endpoints;
+        let endpoints = &self.endpoints;
+        self.idle
+            .retain(|idle| endpoints.binary_search(&idle.endpoint).is_ok());
         while self.idle.len() > self.capacity {
             self.idle.pop_front();
         }
@@ -90,11 +96,13 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose exchange ended cleanly, unless it has served its time; the oldest makes room.
+    /// Keeps a connection whose exchange ended cleanly, unless it has served its time, or its endpoint is no more; the oldest
+    /// makes room.
     pub(crate) fn put(&mut self, endpoint: EndpointId, connection: Connection, now: Instant) {
         let worn =
             connection.requests >= self.max_requests || now - connection.opened > self.max_age;
-        if self.capacity == 0 || worn {
+        let known = self.endpoints.binary_search(&endpoint).is_ok();
+        if self.capacity == 0 || worn || !known {
             return;
         }
         if self.idle.len() >= self.capacity {
