@@ -25,6 +25,8 @@ mod upgrade; // tunnels
 mod access_log; // what is written down
 mod signals; // drain, stop, reopen
 mod reload; // another configuration, while requests are served
+mod takeover; // another process, while requests are served
+mod admin; // its API
 mod messages; // what passes through unchanged, and what does not
 mod framing; // where a message ends is never a guess
 mod faults_client; // clients that misbehave

@@ -45,7 +45,7 @@ async fn quit_lets_an_exchange_under_way_finish() {
 }
 
 #[tokio::test]
-async fn quit_closes_idle_connections_at_once() {
+async fn quit_closes_idle_connections() {
     let origin = origin::says("hello").await;
     let mut proxy = proxy::to([&origin]).start().await;
     let mut client = proxy.client().await;

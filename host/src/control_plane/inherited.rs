@@ -8,6 +8,8 @@
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
+use anyhow::Context;
+
 use crate::config::model::Address;
 use crate::data_plane::accept::Socket;
 
@@ -36,8 +38,7 @@ impl Inherited {
             std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
         if let Ok(addresses) = std::env::var(LISTENERS) {
             for (fd, address) in (FIRST..).zip(addresses.lines()) {
-                let socket = Socket::from_descriptor(descriptor(fd))?;
-                inherited.sockets.push((Some(parse(address)?), socket));
+                inherited.sockets.push((Some(parse(address)?), socket(fd)?));
             }
             if let Some(fd) = std::env::var(READY).ok().and_then(|fd| fd.parse().ok()) {
                 inherited.ready = Some(descriptor(fd).into());
@@ -45,8 +46,7 @@ impl Inherited {
         } else if let Some(count) = std::env::var("LISTEN_FDS").ok().filter(|_| of_us) {
             let count: RawFd = count.parse()?;
             for fd in FIRST..FIRST.saturating_add(count) {
-                let socket = Socket::from_descriptor(descriptor(fd))?;
-                inherited.sockets.push((None, socket));
+                inherited.sockets.push((None, socket(fd)?));
             }
         }
         Ok(inherited)
@@ -94,6 +94,11 @@ impl Inherited {
             let _ = std::io::Write::write_all(&mut ready, b"serving\n");
         }
     }
+}
+
+fn socket(fd: RawFd) -> anyhow::Result<Socket> {
+    Socket::from_descriptor(descriptor(fd))
+        .with_context(|| format!("descriptor {fd} was handed over, but is no socket to listen on"))
 }
 
 #[allow(

@@ -226,6 +226,9 @@ impl Control {
                 },
             }
         }
+        if let Some(admin) = self.admin.take() {
+            admin.end().await;
+        }
         Ok(self.crew.join())
     }
 
@@ -260,10 +263,7 @@ impl Control {
     fn let_go_of_sockets(&mut self, handed_over: bool) {
         let sockets = self.sockets.take();
         if handed_over {
-            self.admin
-                .take()
-                .into_iter()
-                .for_each(admin::Server::hand_over);
+            self.admin.iter_mut().for_each(admin::Server::hand_over);
         } else {
             sockets.remove_files();
             systemd::stopping();
@@ -274,8 +274,7 @@ impl Control {
         if self.crew.figures().is_ending() {
             return upgrade::refuse(asker, "the process is about to end");
         }
-        tracing::info!("upgrading: starting another process on the same listeners");
-        let admin = self.admin.as_ref().map(|admin| &admin.socket);
+        let admin = self.admin.as_ref().and_then(admin::Server::socket);
         successor.start(&self.program, &self.sockets.borrow(), admin, asker);
     }
 

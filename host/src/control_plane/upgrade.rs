@@ -65,12 +65,13 @@ impl Successor {
         &mut self,
         program: &Program,
         sockets: &Sockets,
-        admin: Option<&(Address, Socket)>,
+        admin: Option<(&Address, &Socket)>,
         asker: Option<Asker>,
     ) {
         if self.0.is_some() {
             return refuse(asker, "an upgrade is under way");
         }
+        tracing::info!("upgrading: starting another process on the same listeners");
         match spawn(program, sockets, admin) {
             Ok((child, ready)) => {
                 let since = tokio::time::Instant::now();
@@ -152,13 +153,12 @@ pub(super) fn refuse(asker: Option<Asker>, reason: &str) {
 fn spawn(
     program: &Program,
     sockets: &Sockets,
-    admin: Option<&(Address, Socket)>,
+    admin: Option<(&Address, &Socket)>,
 ) -> io::Result<(Child, Receiver)> {
     let bound = sockets.0.iter().flat_map(|bound| {
         let sockets = bound.sockets.iter();
         sockets.map(|socket| (&bound.wanted, socket))
     });
-    let admin = admin.map(|(address, socket)| (address, socket));
     let (mut mappings, mut addresses) = (Vec::new(), String::new());
     let mut next: RawFd = FIRST;
     let mut hand_over = |descriptor: OwnedFd| {

@@ -10,14 +10,15 @@ mod routes; // which path does what
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use rustix::fs::Mode;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::crew::CrewFigures;
 use super::inherited::Inherited;
@@ -29,6 +30,8 @@ use crate::data_plane::accept::Socket;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
+/// How long the end of the process waits for answers that are under way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the API has at hand.
 #[derive(Clone)]
@@ -50,23 +53,38 @@ pub(super) enum Demand {
 
 /// The API while it is served.
 pub(super) struct Server {
-    pub(super) socket: (Address, Socket),
-    accepting: AbortHandle,
-    handed_over: bool,
+    address: Address,
+    /// None once it was handed over.
+    socket: Option<Socket>,
+    /// Connections are accepted as long as this is there.
+    open: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<io::Result<()>>,
 }
 
 impl Server {
-    /// Leaves the address to another process.
-    pub(super) fn hand_over(mut self) {
-        self.handed_over = true;
+    /// Where it listens, until that was handed over.
+    pub(super) fn socket(&self) -> Option<(&Address, &Socket)> {
+        Some((&self.address, self.socket.as_ref()?))
+    }
+
+    /// Leaves the address to another process; what is under way is still answered.
+    pub(super) fn hand_over(&mut self) {
+        self.socket = None;
+        self.open = None;
+    }
+
+    /// Accepts no more, and returns once what is under way has been answered, or took too long.
+    pub(super) async fn end(mut self) {
+        self.open = None;
+        // Whether it ended well is of no interest any more.
+        let _ = tokio::time::timeout(LAST_WORDS, &mut self.serving).await;
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.accepting.abort();
-        if let Address::Unix(path) = &self.socket.0
-            && !self.handed_over
+        if let Address::Unix(path) = &self.address
+            && self.socket.is_some()
         {
             // Someone may have removed it already, and nobody is left to tell.
             let _ = std::fs::remove_file(path);
@@ -95,20 +113,24 @@ pub(super) fn listen(
     let kept = socket.try_clone()?;
     let router = routes::router(admin, socket.local_address()?);
     tracing::info!("admin api on {}", socket.local_address()?);
+    let (open, closed) = oneshot::channel();
+    // Nothing is ever sent: it ends when the other end is dropped.
+    let closed = async { drop(closed.await) };
     let serving = match socket {
         Socket::Tcp(socket) => {
-            let listener = TcpListener::from_std(socket)?;
-            tokio::spawn(async move { axum::serve(listener, router).await })
+            let serve = axum::serve(TcpListener::from_std(socket)?, router);
+            tokio::spawn(serve.with_graceful_shutdown(closed).into_future())
         }
         Socket::Unix(socket) => {
-            let listener = UnixListener::from_std(socket)?;
-            tokio::spawn(async move { axum::serve(listener, router).await })
+            let serve = axum::serve(UnixListener::from_std(socket)?, router);
+            tokio::spawn(serve.with_graceful_shutdown(closed).into_future())
         }
     };
     Ok(Some(Server {
-        socket: (address, kept),
-        accepting: serving.abort_handle(),
-        handed_over: false,
+        address,
+        socket: Some(kept),
+        open: Some(open),
+        serving,
     }))
 }
 
