@@ -369,9 +369,7 @@ mod refusals {
             );
             proxy.log_contains(&place).await;
         }
-        proxy
-            .log_contains("everything stays as it was")
-            .await;
+        proxy.log_contains("everything stays as it was").await;
         assert_eq!(kept(&mut client, "/new").await, "hello");
 
         let known = proxy.log().len();
