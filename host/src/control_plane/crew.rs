@@ -195,10 +195,11 @@ impl Crew {
 
     /// Waits for the threads to end. True if all of them ended well.
     pub(super) fn join(&self) -> bool {
-        let hands = self.workers.take();
-        hands
-            .into_iter()
-            .fold(true, |well, hand| hand.thread.join().is_ok() && well)
+        let mut well = true;
+        for hand in self.workers.take() {
+            well &= hand.thread.join().is_ok();
+        }
+        well
     }
 }
 
