@@ -54,7 +54,7 @@ impl Proxy {
         self.directory().join("waypost.toml")
     }
 
-    /// Replaces each occurrence of a part of the file, of which there must be one.
+    /// Replaces a part of the file wherever it occurs, which it must.
     pub fn edit(&self, part: &str, replacement: &str) {
         let text = std::fs::read_to_string(self.file()).expect("the file is ours");
         let part = in_directory(part, self.directory());

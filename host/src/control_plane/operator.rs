@@ -128,6 +128,7 @@ impl Operator {
         }
     }
 
+    /// Refuses, once the process is about to end.
     fn not_ending(&self) -> Result<(), Refusal> {
         match self.crew.figures().is_ending() {
             true => Err(Refusal::Conflict("the process is about to end".to_owned())),

@@ -1,0 +1,100 @@
+//! Hundreds of reloads under load: no error, no closed connection, no memory.
+
+use waypost_tests::Load;
+
+use super::*;
+
+/// Memory that a process may gain while it reloads: what the allocator keeps, and the kernel's own rounding.
+const GAIN: u64 = 4 << 10;
+
+/// Two files that differ in all that a reload can change, the listener of the load aside.
+fn two_files(origins: &[Origin; 3]) -> [String; 2] {
+    let [a, b, c] = origins;
+    let file = |servers: [String; 2], upstream: &str, more: &str| {
+        format!(
+            "[server]\nworkers = 2\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+             [upstream.backend]\nservers = [{}]\n{upstream}\n[[route]]\nproxy = \"backend\"\n{more}\n{ADMIN}",
+            servers.join(", ")
+        )
+    };
+    [
+        file(
+            [a.with(""), b.with("weight = 2")],
+            "policy = \"least_conn\"",
+            "response_headers = { set = { X-A = \"a\" } }",
+        ),
+        file(
+            [b.with(""), c.with("weight = 3")],
+            "policy = { plugin = \"hash\", key = \"$request_id\", consistent = true }\nkeepalive = 9",
+            &format!(
+                "{FRONT}[upstream.other]\nservers = [\"127.0.0.1:1\"]\n\
+                 [[route]]\npath = \"/other\"\nproxy = \"other\""
+            ),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn hundreds_of_reloads_cost_no_request_no_connection_and_no_memory() {
+    let origins = [
+        origin::named().await,
+        origin::named().await,
+        origin::named().await,
+    ];
+    let files = two_files(&origins);
+    let mut proxy = proxy::run(&files[0], &[]).await;
+    let load = Load::start(proxy.address(), 8);
+    let (mut memory, mut descriptors) = (Vec::new(), Vec::new());
+    for round in 1..=200 {
+        proxy.write(&files[round % 2]);
+        proxy.reload().await;
+        if round % 50 == 0 {
+            memory.push(proxy.process().memory());
+            descriptors.push(proxy.descriptors());
+        }
+    }
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    assert_eq!(report.connections, 8, "no connection was closed");
+    assert!(report.answered.len() > 200, "{}", report.answered.len());
+    for origin in &origins {
+        assert!(report.bodies.iter().any(|body| body == origin.address()));
+    }
+    let [first, .., last] = memory[..] else {
+        panic!("{memory:?}")
+    };
+    assert!(last < first + GAIN, "KiB in use: {memory:?}");
+    let few = descriptors[0] + 8;
+    assert!(
+        descriptors.iter().all(|open| *open <= few),
+        "{descriptors:?}"
+    );
+    assert_eq!(proxy.shows("/status").await["generation"], 201);
+}
+
+#[tokio::test]
+async fn a_storm_of_hups_ends_with_the_last_file_in_force() {
+    let origins = [
+        origin::named().await,
+        origin::named().await,
+        origin::named().await,
+    ];
+    let files = two_files(&origins);
+    let proxy = proxy::run(&files[0], &[]).await;
+    let load = Load::start(proxy.address(), 8);
+    for round in 0..200 {
+        proxy.write(&files[round % 2]);
+        proxy.signal(Signal::HUP);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let socket = proxy.directory().join("front.sock");
+    eventually("the last file to be in force", async || socket.exists()).await;
+    proxy.write(&files[0]);
+    proxy.reload().await;
+    assert!(!socket.exists());
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    assert_eq!(report.connections, 8, "no connection was closed");
+    let reloads = proxy.shows("/status").await["reloads"].clone();
+    assert_eq!(reloads["failed"], 0, "{reloads}");
+}

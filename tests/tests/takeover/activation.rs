@@ -1,0 +1,84 @@
+//! Sockets that systemd made (`LISTEN_FDS`, sd_listen_fds(3)).
+
+use super::*;
+
+/// A socket as systemd makes it, and its address.
+fn socket() -> (TcpListener, String) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    (socket, address)
+}
+
+#[tokio::test]
+async fn a_socket_that_systemd_made_is_served_by_all_workers_and_handed_on() {
+    let origin = origin::says("hello").await;
+    let (socket, address) = socket();
+    // Whoever comes before there is a process waits.
+    let mut early = Client::connect(&address).await;
+    early.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    let mut proxy = proxy::to([&origin])
+        .listen(&format!("address = \"{address}\""))
+        .more(ADMIN)
+        .stdin(socket)
+        .through_shell(ACTIVATED)
+        .start()
+        .await;
+    assert_eq!(proxy.address(), address);
+    assert_eq!(early.response().await.text(), "hello");
+    for _ in 0..20 {
+        assert_eq!(proxy.get("/").await.text(), "hello");
+    }
+    proxy.reload().await;
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    let successor = proxy.upgrade().await;
+    proxy.process().ended().await;
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    assert_eq!(pid(&proxy).await, successor.pid);
+}
+
+#[tokio::test]
+async fn a_socket_that_no_listener_wants_is_warned_about_and_closed() {
+    let origin = origin::says("hello").await;
+    let (socket, address) = socket();
+    let proxy = proxy::to([&origin])
+        .stdin(socket)
+        .through_shell(ACTIVATED)
+        .start()
+        .await;
+    proxy
+        .log_contains(&format!(
+            "a listening socket was handed to this process that the configuration does not have: {address}"
+        ))
+        .await;
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    assert!(Wire::connect(&address).await.is_err());
+}
+
+#[tokio::test]
+async fn sockets_for_another_process_are_none_of_ours() {
+    let origin = origin::says("hello").await;
+    let (socket, address) = socket();
+    let proxy = proxy::to([&origin])
+        .stdin(socket)
+        .through_shell("LISTEN_FDS=1 LISTEN_PID=1 exec \"$@\" 3<&0 0</dev/null")
+        .start()
+        .await;
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    assert!(!proxy.log().contains(&address), "{}", proxy.log());
+}
+
+#[tokio::test]
+async fn what_is_no_listening_socket_is_refused() {
+    let shell = format!(
+        "LISTEN_FDS=1 LISTEN_PID=$$ exec '{}' run -c waypost.toml 3</dev/null",
+        waypost_tests::waypost().display()
+    );
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nreturn = { status = 204 }\n";
+    std::fs::write(directory.path().join("waypost.toml"), file).unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.arg("-c").arg(shell).current_dir(directory.path());
+    let (code, _, said) = waypost_tests::child::run(command);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("descriptor"), "{said}");
+}
