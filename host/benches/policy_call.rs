@@ -1,7 +1,8 @@
 //! What one decision costs: a pick of a stock policy over 3, 32 and 1,000 endpoints, all of the host's part included.
 //!
 //! `cargo bench -p waypost --bench policy_call [policy...]` prints nanoseconds per pick; without arguments for every
-//! stock policy that needs no settings. Plain timing, the best of several rounds: what disturbs a round only adds to it.
+//! stock policy, and for a call with and without limits beside them. Plain timing, the best of several rounds: what
+//! disturbs a round only adds to it.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -117,6 +118,10 @@ fn main() {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     if policies.is_empty() {
+        for limited in [false, true] {
+            let with = if limited { "with" } else { "without" };
+            println!("a call {with} limits: {:.1} ns", bare_call(limited));
+        }
         policies = Runtime::stock_names()
             .iter()
             .map(|name| (*name).to_owned())
@@ -181,6 +186,66 @@ fn measure(balancer: &Arc<Balancer>, endpoints: u32) -> f64 {
                 random: random.u64(..),
             };
             black_box(worker.pick(&exchange, black_box(&pick)));
+        }
+        best = best.min(begun.elapsed().as_nanos() as f64 / PICKS as f64);
+    }
+    best
+}
+
+/// Takes the first candidate, by looking at one after the other: a loop, as most policies have one.
+const FIRST: &str = r#"
+    (component
+      (core module $policy
+        (func (export "pick") (param i64 i32 i64 i64 i64) (result i32) (local $index i32)
+          (block $found
+            (loop $next
+              (br_if $found (i32.wrap_i64 (i64.and (local.get 4) (i64.const 1))))
+              (local.set 4 (i64.shr_u (local.get 4) (i64.const 1)))
+              (local.set $index (i32.add (local.get $index) (i32.const 1)))
+              (br_if $next (i32.lt_u (local.get $index) (i32.const 64)))))
+          (local.get $index)))
+      (core instance $instance (instantiate $policy))
+      (func (export "pick")
+        (param "lease" u64) (param "attempt" u32) (param "now-us" u64) (param "random" u64) (param "candidates" u64)
+        (result u32)
+        (canon lift (core func $instance "pick"))))"#;
+
+type FirstPick = wasmtime::component::TypedFunc<(u64, u32, u64, u64, u64), (u32,)>;
+
+/// Nanoseconds of a call in the engine alone, in the fastest round: with the deadline and the bounds that plugins have, or
+/// with none.
+#[allow(clippy::unwrap_used, reason = "a benchmark reports by panicking")]
+fn bare_call(limited: bool) -> f64 {
+    use wasmtime::component::{Component, Linker};
+    use wasmtime::{Config, Engine, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
+
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .epoch_interruption(limited)
+        .max_wasm_stack(256 << 10);
+    let engine = Engine::new(&config).unwrap();
+    let component = Component::new(&engine, wat::parse_str(FIRST).unwrap()).unwrap();
+    let limits = StoreLimitsBuilder::new().memory_size(16 << 20).build();
+    let mut store: Store<StoreLimits> = Store::new(&engine, limits);
+    if limited {
+        store.limiter(|limits| limits);
+        store.set_hostcall_fuel(1 << 20);
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Interrupt));
+        store.set_epoch_deadline(1);
+    }
+    let instance = Linker::new(&engine).instantiate(&mut store, &component);
+    let instance = instance.unwrap();
+    let pick: FirstPick = instance.get_typed_func(&mut store, "pick").unwrap();
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        for lease in 0..PICKS {
+            if limited {
+                store.set_epoch_deadline(1);
+            }
+            let picked = pick.call(&mut store, black_box((lease, 0, lease, lease, 0b1000)));
+            assert_eq!(black_box(picked.unwrap()), (3,));
         }
         best = best.min(begun.elapsed().as_nanos() as f64 / PICKS as f64);
     }
