@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use waypost_tests::{Client, Load, Origin, Proxy, Response, eventually, origin, plugin, proxy};
+use waypost_tests::admin::ADMIN;
+use waypost_tests::{Load, Origin, Proxy, Response, client, eventually, origin, plugin, proxy};
 
 /// What `ip_hash` needs.
 const GRANTS: &str = "grants = [\"request\", \"exchange\"]";
@@ -24,10 +25,8 @@ async fn with(component: &[u8], entry: &str, origins: &[Origin]) -> Proxy {
         .listen("keepalive_requests = 1000000")
         .upstream("policy = \"mine\"");
     std::fs::write(setup.directory().join("mine.wasm"), component).unwrap();
-    let socket = setup.directory().join("admin.sock");
-    let admin = format!("[admin]\naddress = \"unix:{}\"", socket.display());
     let entry = format!("[plugin.mine]\nfile = \"mine.wasm\"\n{entry}");
-    setup.more(&entry).more(&admin).start().await
+    setup.more(&entry).more(ADMIN).start().await
 }
 
 async fn origins(count: usize) -> Vec<Origin> {
@@ -38,28 +37,26 @@ async fn origins(count: usize) -> Vec<Origin> {
     origins
 }
 
-/// A request to the admin API.
-async fn admin(proxy: &Proxy, method: &str, path: &str, body: &[u8]) -> Response {
-    let socket = proxy.directory().join("admin.sock");
-    let mut client = Client::connect(&format!("unix:{}", socket.display())).await;
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    client.send([head.as_bytes(), body].concat()).await;
-    client.response().await
-}
-
-fn json(response: &Response) -> Value {
-    serde_json::from_slice(&response.body).expect("the admin api speaks json")
-}
-
 async fn mine(proxy: &Proxy) -> Value {
-    json(&admin(proxy, "GET", "/plugins/mine", b"").await)
+    proxy.shows("/plugins/mine").await
+}
+
+async fn rollback(proxy: &Proxy) -> Response {
+    proxy.admin("POST", "/plugins/mine/rollback", "").await
+}
+
+/// Sends a component to the admin API, as the version of a plugin.
+async fn load_as(proxy: &Proxy, name: &str, component: &[u8]) -> Response {
+    let head = format!(
+        "POST /plugins/{name}/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        component.len()
+    );
+    let request = [head.as_bytes(), component].concat();
+    client::exchange(&proxy.admin_address(), request).await
 }
 
 async fn load(proxy: &Proxy, component: &[u8]) -> Response {
-    admin(proxy, "POST", "/plugins/mine/load", component).await
+    load_as(proxy, "mine", component).await
 }
 
 /// Replaces a file as deployments do.
@@ -80,7 +77,7 @@ async fn a_version_that_is_sent_to_the_admin_api_serves_the_next_request() {
     );
     let answer = load(&proxy, &version("ip_hash", 2)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let loaded = json(&answer);
+    let loaded = answer.json();
     assert_eq!(
         (loaded["version"].as_u64(), loaded["state"].as_str()),
         (Some(2), Some("live"))
@@ -135,13 +132,13 @@ async fn a_version_that_was_loaded_by_hand_stays_through_reloads_until_its_file_
     let origins = origins(2).await;
     let proxy = with(&version("round_robin", 1), "", &origins).await;
     assert_eq!(load(&proxy, &version("round_robin", 2)).await.status, 200);
-    assert_eq!(admin(&proxy, "POST", "/reload", b"").await.status, 200);
+    proxy.reload().await;
     assert_eq!(mine(&proxy).await["version"], 2);
     replace(
         &proxy.directory().join("mine.wasm"),
         &version("round_robin", 3),
     );
-    assert_eq!(admin(&proxy, "POST", "/reload", b"").await.status, 200);
+    proxy.reload().await;
     assert_eq!(mine(&proxy).await["version"], 3);
 }
 
@@ -155,7 +152,7 @@ async fn turns_go_on_where_they_were_through_swaps_and_reloads() {
                 load(&proxy, &version("round_robin", request)).await.status,
                 200
             ),
-            3 => assert_eq!(admin(&proxy, "POST", "/reload", b"").await.status, 200),
+            3 => drop(proxy.reload().await),
             _ => {}
         }
         let expected = origins[usize::from(request) % 3].address();
@@ -174,7 +171,7 @@ async fn a_version_that_cannot_serve_leaves_the_one_before_in_force_and_says_why
     ] {
         let answer = load(&proxy, &component).await;
         assert_eq!(answer.status, 422);
-        let error = json(&answer)["error"].as_str().unwrap().to_owned();
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
         assert!(error.contains(reason), "{error}");
         let plugin = mine(&proxy).await;
         assert_eq!(
@@ -184,15 +181,9 @@ async fn a_version_that_cannot_serve_leaves_the_one_before_in_force_and_says_why
         assert_eq!(plugin["last_error"], error.as_str());
         assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
     }
-    let unknown = admin(&proxy, "POST", "/plugins/nobody/load", b"").await;
+    let unknown = load_as(&proxy, "nobody", b"").await;
     assert_eq!(unknown.status, 404);
-    let stock = admin(
-        &proxy,
-        "POST",
-        "/plugins/round_robin/load",
-        &version("round_robin", 1),
-    )
-    .await;
+    let stock = load_as(&proxy, "round_robin", &version("round_robin", 1)).await;
     assert_eq!(stock.status, 409);
 }
 
@@ -205,17 +196,17 @@ async fn a_rollback_returns_to_the_version_before() {
         &origins,
     )
     .await;
-    let refused = admin(&proxy, "POST", "/plugins/mine/rollback", b"").await;
+    let refused = rollback(&proxy).await;
     assert_eq!(refused.status, 409, "there is none");
     assert_eq!(load(&proxy, &version("ip_hash", 2)).await.status, 200);
-    let answer = json(&admin(&proxy, "POST", "/plugins/mine/rollback", b"").await);
+    let answer = rollback(&proxy).await.json();
     assert_eq!(
         (&answer["version"], &answer["state"]),
         (&1.into(), &"rolled back".into())
     );
     assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
     // What the file held when it was last looked at is not loaded again.
-    assert_eq!(admin(&proxy, "POST", "/reload", b"").await.status, 200);
+    proxy.reload().await;
     assert_eq!(mine(&proxy).await["version"], 1);
 }
 
@@ -246,7 +237,7 @@ async fn a_version_that_fails_too_often_is_quarantined_and_the_one_before_return
             .log()
             .contains("plugin `mine` version 2 has failed too often")
     );
-    let again = admin(&proxy, "POST", "/plugins/mine/rollback", b"").await;
+    let again = rollback(&proxy).await;
     assert_eq!(again.status, 409, "nobody wants that one back");
 }
 
@@ -331,7 +322,7 @@ async fn a_version_that_refuses_the_present_settings_does_not_take_over() {
     let proxy = with(&version("round_robin", 1), GRANTS, &origins).await;
     let answer = load(&proxy, &version("hash", 2)).await;
     assert_eq!(answer.status, 422);
-    let answer = json(&answer);
+    let answer = answer.json();
     let error = answer["error"].as_str().unwrap();
     assert!(
         error.contains("`mine`") && error.contains("`key`"),

@@ -395,8 +395,18 @@ impl Operator {
         self.crew.bound_connections(max_connections);
         self.error_log
             .set_level(snapshot.config.server.error_log.level);
-        self.crew.serve(&snapshot, &opened).await;
         let closed = before.without(&sockets);
+        let generation = snapshot.generation;
+        // Before the workers are told: one that dies and is replaced meanwhile begins with all of it, and whoever drains lets
+        // go of these sockets.
+        self.published.store(Arc::new(Published {
+            snapshot: snapshot.clone(),
+            shelf,
+            addresses: sockets.addresses().collect(),
+            reloads: present.reloads.clone(),
+        }));
+        self.sockets.replace(sockets);
+        self.crew.serve(&snapshot, &opened).await;
         for address in opened.addresses() {
             tracing::info!("listening on {address}");
         }
@@ -405,18 +415,6 @@ impl Operator {
         }
         closed.remove_files();
         self.watcher.follow(&snapshot.config);
-        let generation = snapshot.generation;
-        self.published.store(Arc::new(Published {
-            snapshot,
-            shelf,
-            addresses: sockets.addresses().collect(),
-            reloads: present.reloads.clone(),
-        }));
-        match self.not_ending() {
-            Ok(()) => drop(self.sockets.replace(sockets)),
-            // The drain began a moment ago, with the sockets of before.
-            Err(_) => opened.remove_files(),
-        }
         Ok(generation)
     }
 
