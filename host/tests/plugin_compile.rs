@@ -207,7 +207,16 @@ fn a_plugin_that_takes_too_much_memory_to_compile_is_stopped_and_the_key_named()
         "plugin `mine` takes more than 201326592 bytes of memory to compile: \
          raise its `limits.compile_memory` if you trust it with more"
     );
-    // Which is enough for others.
+    let hardly_any = CompileLimits {
+        memory: 1 << 20,
+        ..CompileLimits::default()
+    };
+    let error = refusal(WAYPOST, &policy(), hardly_any);
+    assert!(
+        error.contains("raise its `limits.compile_memory`"),
+        "{error}"
+    );
+    // The first bound is enough for others.
     load(&compiled_by(WAYPOST, None), &policy(), little).unwrap();
 }
 

@@ -77,7 +77,7 @@ pub(super) fn compile(
             "compile_time",
         );
     }
-    // Rust's allocator aborts with these words.
+    // Rust's allocator aborts with these words; see also `compile_plugin`.
     if ended.words.contains("memory allocation of ") {
         let what = format!(
             "takes more than {} bytes of memory to compile",
@@ -197,7 +197,11 @@ pub fn compile_plugin(memory: u64, seconds: u64) -> ExitCode {
         Ok(Ok(Err((code, reason)))) => told(code, &reason),
         // The panic has spoken for itself.
         Ok(Err(_)) => ExitCode::FAILURE,
-        Err(error) => told(1, &format!("cannot start the compiler: {error}")),
+        // The words that the allocator would use.
+        Err(error) => told(
+            1,
+            &format!("memory allocation of the stack failed: {error}"),
+        ),
     }
 }
 
