@@ -310,7 +310,7 @@ fn storm(
     pause: Duration,
     mut change: impl FnMut(u32),
 ) {
-    drop(wrk(port, 1).finish()); // connections and caches fill
+    wrk(port, 1).finish(); // connections and caches fill
     let (mut calm, mut stormy, mut changes, mut took) = (Vec::new(), Vec::new(), 0, Duration::ZERO);
     for _ in 0..rounds {
         calm.push(wrk(port, seconds).finish());
