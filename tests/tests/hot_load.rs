@@ -296,7 +296,8 @@ async fn swaps_under_load_cost_no_request_and_no_memory() {
     );
     assert_eq!(report.connections, 4, "no connection was closed");
     assert!(grown < 8 << 20, "{} KiB more after 50 swaps", grown >> 10);
-    assert_eq!(mine(&proxy).await["version"], 81);
+    let plugin = mine(&proxy).await;
+    assert_eq!(plugin["version"], 81);
     let served = |origin: &Origin| origin.requests().len();
     let (a, b) = (served(&origins[0]), served(&origins[1]));
     assert!(
@@ -331,4 +332,21 @@ async fn a_version_that_refuses_the_present_settings_does_not_take_over() {
     let problem = answer["problems"][0].as_str().unwrap();
     assert!(problem.contains("waypost.toml:"), "no place: {problem}");
     assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
+}
+
+#[tokio::test]
+async fn what_is_served_no_more_leaves_no_instance_behind() {
+    let origins = origins(2).await;
+    let proxy = with(&version("round_robin", 1), "", &origins).await;
+    for weight in 2..6 {
+        let server = format!("/upstreams/backend/servers/{}", origins[0].address());
+        let change = format!("{{\"weight\": {weight}}}");
+        let answer = proxy.admin("PATCH", &server, &change).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        proxy.get("/").await;
+    }
+    eventually("the instances of before to go", async || {
+        mine(&proxy).await["instances"] == 1
+    })
+    .await;
 }

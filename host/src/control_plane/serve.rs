@@ -116,6 +116,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         }
         inherited.we_serve();
         systemd::ready();
+        drop(snapshot); // or it would be kept, with its plugin instances, whatever is served later
         control.serve(signals, demanded, ends).await
     });
     logs_to_close.close();
