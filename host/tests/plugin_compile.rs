@@ -307,7 +307,7 @@ fn the_compiler_gives_way_and_knows_nothing_of_our_environment() {
         .split(' ')
         .nth(16)
         .unwrap();
-    assert_eq!(nice, "19");
+    assert_eq!(nice, "10");
     let line = |name: &str| {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
         line[name.len()..]
