@@ -20,6 +20,8 @@ pub mod origin; // the upstream side, well-behaved or not
 pub mod proxy; // Waypost itself
 pub mod admin; // the same, as its operator sees it
 pub mod http2; // the same protocol on either side, by h2 or by hand
+pub mod grpc; // calls, by tonic
+pub mod websocket; // the answer to its handshake
 pub mod peers; // programs of others
 pub mod wire; // one connection; reads heads and bodies for both sides
 
