@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::policy::{Policies, policy};
 use super::{Complaint, Reader, address, noted};
-use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_SERVER};
-use crate::config::model::{NextConditions, NextUpstream, Upstream, UpstreamServer};
+use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
+use crate::config::model::{NextConditions, NextUpstream, Upstream, UpstreamHttp2, UpstreamServer};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -123,6 +123,11 @@ fn upstream(
         },
         body_buffer_size: section.buffer_size("body_buffer_size"),
         response_header_size: section.buffer_size("response_header_size"),
+        http2: section
+            .switch_or_table("http2", &UPSTREAM_HTTP2)
+            .map(|http2| UpstreamHttp2 {
+                max_concurrent_streams: http2.integer("max_concurrent_streams"),
+            }),
     }
 }
 
