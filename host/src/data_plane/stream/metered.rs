@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::Stream;
+use super::gathered::Gathered;
 
 /// What a client says before its first frame (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,7 +32,7 @@ const FRAME_HEADER: usize = 9;
 
 /// An HTTP/2 connection's bytes, metered on their way in.
 pub(crate) struct Metered {
-    stream: Stream,
+    stream: Gathered,
     /// Read before it was known that this is HTTP/2.
     first: Vec<u8>,
     /// Of the preface that is still to come; 0 on a client's side.
@@ -172,7 +173,7 @@ impl Metered {
 
     fn new(stream: Stream, first: Vec<u8>, preface_left: usize, meter: Rc<Meter>) -> Metered {
         Metered {
-            stream,
+            stream: Gathered::new(stream),
             first,
             preface_left,
             header: [0; FRAME_HEADER],
@@ -242,7 +243,7 @@ impl AsyncRead for Metered {
             if exceeded == Exceeded::Preface {
                 // Best said at once: h2 would close without a word.
                 let _ = Pin::new(&mut this.stream).poll_write(cx, NO_PREFACE);
-                let _ = Pin::new(&mut this.stream).poll_flush(cx);
+                let _ = Pin::new(&mut this.stream).poll_shutdown(cx);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, exceeded)));
             }
             cx.waker().wake_by_ref();
