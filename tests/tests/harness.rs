@@ -185,7 +185,7 @@ async fn tonic_and_grpcio_understand_each_other() {
         let said = peers::run(
             &python,
             "grpc_client.py",
-            &[server.address(), "no-trailing"],
+            &[server.address(), "tonic"],
         )
         .await;
         assert!(said.contains("all calls are well"), "{said}");

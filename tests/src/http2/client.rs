@@ -22,7 +22,10 @@ pub struct Http2 {
 impl Http2 {
     /// Connects without TLS, knowing that the proxy speaks HTTP/2.
     pub async fn connect(address: &str) -> Http2 {
-        Http2::connect_with(address, &Builder::new()).await
+        let mut settings = Builder::new();
+        // Room for every stream's own window: what a spec does not read of one must not stop the others.
+        settings.initial_connection_window_size(16 << 20);
+        Http2::connect_with(address, &settings).await
     }
 
     /// Connects with settings of its own.
@@ -206,11 +209,18 @@ impl Stream {
     /// The next part of the response's body; `None` at its end.
     pub async fn try_part(&mut self) -> Option<Result<Bytes, h2::Error>> {
         let body = self.body.as_mut().expect("after the head");
-        let part = in_time("a part of the body", body.data()).await?;
-        Some(part.inspect(|part| {
-            let released = body.flow_control().release_capacity(part.len());
-            released.expect("what was read can be released");
-        }))
+        loop {
+            let part = in_time("a part of the body", body.data()).await?;
+            if let Ok(part) = &part {
+                let released = body.flow_control().release_capacity(part.len());
+                released.expect("what was read can be released");
+                // The end may come in a frame of its own.
+                if part.is_empty() {
+                    continue;
+                }
+            }
+            return Some(part);
+        }
     }
 
     /// The next part of the response's body, which must come.
