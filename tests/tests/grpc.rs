@@ -12,6 +12,7 @@ use waypost_tests::{
 /// A proxy to servers of gRPC.
 async fn to<S: proxy::Server>(servers: impl IntoIterator<Item = S>, upstream: &str) -> Proxy {
     proxy::to(servers)
+        .listen("client_max_body_size = \"8m\"")
         .upstream("http2 = true")
         .upstream(upstream)
         .start()
@@ -138,7 +139,7 @@ async fn messages_pass_one_by_one_in_both_directions() {
     // Whatever the bound on what is read in advance.
     let proxy = to(at(server.address()), "body_buffer_size = \"64k\"").await;
     let mut client = Client::connect(proxy.address()).await;
-    let mut talk = client.talk().await.unwrap();
+    let mut talk = client.talk("hello").await.unwrap();
     for _ in 0..100 {
         assert_eq!(talk.say("ping").await.unwrap(), "PING");
     }
@@ -286,7 +287,12 @@ async fn a_message_that_is_too_large_is_resource_exhausted() {
         .listen("client_max_body_size = 1000")
         .start()
         .await;
-    let response = called(&proxy, "/s/m", &[("content-length", "2000")]).await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let fields = [
+        ("content-type", "application/grpc"),
+        ("content-length", "2000"),
+    ];
+    let response = client.begin("POST", "/s/m", &fields).await.response().await;
     assert_eq!(told(&response), Some("8"));
     let mut client = Client::connect(proxy.address()).await;
     let status = client.unary("Unary", vec![0; 5000], &[]).await.unwrap_err();

@@ -182,12 +182,7 @@ async fn tonic_and_grpcio_understand_each_other() {
     let server = grpc::Server::start().await;
     grpc::every_kind_of_call(server.address()).await;
     if let Some(python) = peers::python(&["grpc"]) {
-        let said = peers::run(
-            &python,
-            "grpc_client.py",
-            &[server.address(), "tonic"],
-        )
-        .await;
+        let said = peers::run(&python, "grpc_client.py", &[server.address(), "tonic"]).await;
         assert!(said.contains("all calls are well"), "{said}");
         let server = peers::Server::start(&python, "grpc_server.py").await;
         grpc::every_kind_of_call(server.address()).await;

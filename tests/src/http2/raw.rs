@@ -11,6 +11,8 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// One end of a connection. It acknowledges settings and pings by itself, and does nothing else unasked.
 pub struct Raw {
     pub wire: Wire,
+    /// The last GOAWAY that came, whatever it was that was waited for.
+    pub goaway: Option<Frame>,
 }
 
 /// What became of a request.
@@ -36,7 +38,7 @@ impl Raw {
     pub async fn connect_with(address: &str, settings: &[(u16, u32)]) -> Raw {
         let wire = Wire::connect(address).await;
         let wire = wire.unwrap_or_else(|error| panic!("no connection to {address}: {error}"));
-        let mut raw = Raw { wire };
+        let mut raw = Raw::over(wire);
         raw.wire.send(PREFACE).await;
         raw.send(Frame::settings(settings)).await;
         raw
@@ -46,9 +48,14 @@ impl Raw {
     pub async fn accept(mut wire: Wire, settings: &[(u16, u32)]) -> Raw {
         let preface = wire.exactly(PREFACE.len()).await;
         assert_eq!(preface.expect("a client sends its preface"), PREFACE);
-        let mut raw = Raw { wire };
+        let mut raw = Raw::over(wire);
         raw.send(Frame::settings(settings)).await;
         raw
+    }
+
+    /// A connection on which nothing was said.
+    pub fn over(wire: Wire) -> Raw {
+        Raw { wire, goaway: None }
     }
 
     pub async fn send(&mut self, frame: Frame) {
@@ -88,6 +95,9 @@ impl Raw {
             };
             self.try_send(Frame::new(frame.kind, flag::ACK, 0, echo))
                 .await;
+        }
+        if frame.kind == kind::GOAWAY {
+            self.goaway = Some(frame.clone());
         }
         Some(frame)
     }
@@ -130,15 +140,14 @@ impl Raw {
 
     /// The reason for which the peer gives the connection up, once it has closed it.
     pub async fn given_up(&mut self) -> Reason {
-        let mut reason = None;
         let mut others = Vec::new();
         while let Some(frame) = self.next().await {
-            match frame.kind {
-                kind::GOAWAY => reason = Some(frame.reason()),
-                _ => others.push(frame),
-            }
+            others.push(frame);
         }
-        reason.unwrap_or_else(|| panic!("closed without GOAWAY, after {others:?}"))
+        match &self.goaway {
+            Some(goaway) => goaway.reason(),
+            None => panic!("closed without GOAWAY, after {others:?}"),
+        }
     }
 
     /// Checks that requests are answered.

@@ -206,8 +206,10 @@ async fn a_body_larger_than_allowed_is_a_413() {
             .await;
         (origin, proxy)
     };
-    let announced = posted(&proxy, &[("content-length", "1001")], &["x"]).await;
-    assert_eq!(announced, Outcome::Status(413));
+    assert_eq!(
+        posted(&proxy, &[("content-length", "1001")], &[]).await,
+        Outcome::Status(413)
+    );
     let large = "x".repeat(1001);
     assert_eq!(posted(&proxy, &[], &[&large]).await, Outcome::Status(413));
     assert!(origin.requests().is_empty());

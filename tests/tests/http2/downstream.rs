@@ -38,7 +38,7 @@ async fn a_preface_may_come_in_pieces() {
         client.send([*byte]).await;
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let mut raw = Raw { wire: client.wire };
+    let mut raw = Raw::over(client.wire);
     raw.send(Frame::settings(&[])).await;
     raw.still_works(1).await;
 }

@@ -21,13 +21,8 @@ async fn finished(mut raw: Raw, gate: &Gate) {
     assert_eq!(raw.outcome(1).await, Outcome::Status(200));
     let body = raw.until_kind(kind::DATA).await;
     assert_eq!(body.payload, b"done");
-    let mut last = goaway.last_stream();
-    while let Some(frame) = raw.next().await {
-        if frame.kind == kind::GOAWAY {
-            assert_eq!(frame.reason(), Reason::NO_ERROR);
-            last = frame.last_stream();
-        }
-    }
+    assert_eq!(raw.given_up().await, Reason::NO_ERROR);
+    let last = raw.goaway.expect("there was one").last_stream();
     assert_eq!(last, 1, "the last stream that was worked on");
 }
 

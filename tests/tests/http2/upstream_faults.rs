@@ -183,21 +183,20 @@ async fn a_server_that_dies_before_an_answer_is_a_502_for_a_post_and_retried_for
 async fn a_body_that_is_cut_does_not_look_whole() {
     for how in 0..3 {
         let origin = by_hand(move |mut raw, _| async move {
-            let Some(stream) = request(&mut raw).await else {
-                return;
-            };
-            let fields = [(":status", "200"), ("content-length", "100")];
-            // With a length and without one.
-            let fields = if how == 2 { &fields[..1] } else { &fields[..] };
-            raw.send(Frame::headers(stream, flag::END_HEADERS, fields))
-                .await;
-            raw.send(Frame::data(stream, flag::NONE, "half")).await;
-            match how {
-                0 => raw.send(Frame::reset(stream, Reason::INTERNAL_ERROR)).await,
-                1 => raw.send(Frame::data(stream, flag::END_STREAM, "")).await,
-                _ => return, // the connection ends
+            while let Some(stream) = request(&mut raw).await {
+                let fields = [(":status", "200"), ("content-length", "100")];
+                // With a length and without one.
+                let fields = if how == 2 { &fields[..1] } else { &fields[..] };
+                raw.send(Frame::headers(stream, flag::END_HEADERS, fields))
+                    .await;
+                raw.send(Frame::data(stream, flag::NONE, "half")).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                match how {
+                    0 => raw.send(Frame::reset(stream, Reason::INTERNAL_ERROR)).await,
+                    1 => raw.send(Frame::data(stream, flag::END_STREAM, "")).await,
+                    _ => return, // the connection ends
+                }
             }
-            while raw.next().await.is_some() {}
         })
         .await;
         let proxy = to(&origin).await;
@@ -216,13 +215,12 @@ async fn a_body_that_is_cut_does_not_look_whole() {
 
 #[tokio::test]
 async fn answers_that_make_no_sense_are_a_502() {
-    let heads: [&[(&str, &str)]; 9] = [
+    let heads: [&[(&str, &str)]; 8] = [
         &[],
         &[("x-a", "b")],
         &[(":status", "abc")],
         &[(":status", "99")],
         &[(":status", "200"), (":status", "200")],
-        &[(":status", "200"), (":path", "/")],
         &[(":status", "200"), ("X-Upper", "a")],
         &[(":status", "200"), ("x-a", "b\r\nc: d")],
         &[(":status", "101")],

@@ -624,7 +624,7 @@ impl<'a> Upload<'a> {
         cx: &mut Context<'_>,
         writer: &mut Writer,
     ) -> Poll<Result<(), Failure>> {
-        if let (Some([]), Some(stream)) = (self.end, writer.http2()) {
+        if let (None, Some([]), Some(stream)) = (&self.rest, self.end, writer.http2()) {
             stream.end_with_next_write();
         }
         while self.written < self.head.len() + self.body.len() {
