@@ -269,7 +269,8 @@ async fn a_response_that_is_cut_does_not_look_whole() {
         let request = client.request("GET", "/", &[]);
         let mut stream = client.open(request, true).await;
         let (response, _) = stream.failure().await;
-        assert_eq!(response.status, 200);
+        // The reset may overtake the head at the client.
+        assert!([200, 0].contains(&response.status), "{response:?}");
         // One stream's failure is not the others'.
         assert!(client.is_open());
     }
