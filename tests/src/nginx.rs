@@ -37,6 +37,15 @@ impl Nginx {
     /// Starts nginx with these lines in `http { }` besides a server whose own lines are `server`, and waits until it
     /// accepts connections.
     pub async fn start(http: &str, server: &str) -> Nginx {
+        Nginx::listening("", http, server).await
+    }
+
+    /// As [`Nginx::start`], in HTTP/2 to those who know of it, and in nothing else.
+    pub async fn start_http2(http: &str, server: &str) -> Nginx {
+        Nginx::listening("http2", http, server).await
+    }
+
+    async fn listening(parameter: &str, http: &str, server: &str) -> Nginx {
         let directory = TempDir::new().expect("there is room for a directory");
         // Free at this moment; nginx cannot choose a port and tell.
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
@@ -51,7 +60,7 @@ impl Nginx {
         let file = format!(
             "daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr info;\n\
              events {{ worker_connections 1024; }}\n\
-             http {{\n{temporary}    access_log off;\n{http}\n    server {{\n        listen {address};\n{server}\n    }}\n}}\n"
+             http {{\n{temporary}    access_log off;\n{http}\n    server {{\n        listen {address} {parameter};\n{server}\n    }}\n}}\n"
         );
         let path = directory.path().join("nginx.conf");
         std::fs::write(&path, file).expect("the directory is ours");

@@ -26,7 +26,7 @@ pub struct Origin {
     _held: Vec<Socket>,
 }
 
-struct Record {
+pub(crate) struct Record {
     requests: watch::Sender<Vec<Request>>,
     open: watch::Sender<usize>,
     opened: AtomicUsize,
@@ -258,7 +258,7 @@ impl Origin {
         }
     }
 
-    fn start<F: Future<Output = ()> + Send + 'static>(
+    pub(crate) fn start<F: Future<Output = ()> + Send + 'static>(
         listener: Listener,
         address: String,
         record: Arc<Record>,
@@ -285,7 +285,7 @@ impl Origin {
     }
 }
 
-enum Listener {
+pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -304,7 +304,15 @@ impl Listener {
 }
 
 impl Record {
-    fn new() -> Arc<Record> {
+    /// Counts a request, and keeps it.
+    pub(crate) fn add(&self, request: &mut Request) {
+        self.requests.send_modify(|requests| {
+            request.number = requests.len();
+            requests.push(request.clone());
+        });
+    }
+
+    pub(crate) fn new() -> Arc<Record> {
         Arc::new(Record {
             requests: watch::Sender::default(),
             open: watch::Sender::default(),
@@ -381,9 +389,6 @@ async fn read(wire: &mut Wire, connection: usize, record: &Record) -> Result<Req
             .await?;
     }
     (request.headers, request.raw_head) = (head.fields, head.raw);
-    record.requests.send_modify(|requests| {
-        request.number = requests.len();
-        requests.push(request.clone());
-    });
+    record.add(&mut request);
     Ok(request)
 }

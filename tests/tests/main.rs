@@ -22,6 +22,9 @@ mod headers; // what servers learn, whom we believe
 mod keepalive; // connections are reused
 mod unix_sockets; // on both sides
 mod upgrade; // tunnels
+mod http2; // both sides, streams, bounds
+mod grpc; // calls and their faults
+mod websocket; // tunnels of either version
 mod access_log; // what is written down
 mod signals; // drain, stop, reopen
 mod reload; // another configuration, while requests are served
