@@ -18,6 +18,7 @@ use crate::data_plane::worker::Site;
 use crate::http::framing::{self, Framing};
 use crate::http::head::{Known, Version};
 use crate::http::path::Rewrite;
+use crate::http::websocket;
 use crate::plugin::Ending;
 
 /// What is sent, the same in every attempt.
@@ -31,6 +32,8 @@ struct Sending<'a> {
     trailers: &'a [u8],
     /// The protocol that the client would rather speak.
     upgrade: Option<&'a str>,
+    /// The key that the endpoint has to answer, if it is not the client's.
+    websocket_key: Option<&'a str>,
     http2: bool,
 }
 
@@ -99,12 +102,16 @@ pub(super) async fn proxy(
         .flatten()
         .and_then(|protocol| std::str::from_utf8(protocol).ok());
 
+    let foreign = upgrade.is_some() && !http2 && exchange.request.version() == Version::Http2;
+    let websocket_key = foreign.then(websocket::key);
+
     let mut target = Vec::new();
     let outgoing = Outgoing {
         target: outgoing_target(exchange, proxy, opened, &mut target),
         body: plan,
         upgrade: upgrade.is_some(),
         http2,
+        websocket_key: websocket_key.as_deref(),
         keep_alive: upstream.pool.borrow().keeps_connections(),
         trusted: site.trusts(exchange.client.ip),
         changes: &route.request_headers,
@@ -123,6 +130,7 @@ pub(super) async fn proxy(
         rest,
         trailers: &trailers,
         upgrade,
+        websocket_key: websocket_key.as_deref(),
         http2,
     };
     let carried = attempts(session, exchange, upstream, &sending, &mut progress, route).await;
@@ -397,7 +405,15 @@ async fn answered(
     let framing = loop {
         attempt.read_head(&mut upload, &mut head, &limits).await?;
         match head.status() {
-            101 if sending.upgrade.is_some() && !sending.http2 => break None,
+            101 if sending.upgrade.is_some() && !sending.http2 => {
+                let answer = head.fields().known(Known::SecWebSocketAccept).next();
+                let right =
+                    |key: &str| answer == Some(websocket::accept(key.as_bytes()).as_bytes());
+                if !sending.websocket_key.is_none_or(right) {
+                    return Err(attempt.error(Failure::WrongWebSocketKey));
+                }
+                break None;
+            }
             200..=299 if sending.upgrade.is_some() && sending.http2 => break None,
             101 => return Err(attempt.error(Failure::UnaskedUpgrade)),
             // The client's expectation was answered here (RFC 9110 section 10.1.1).

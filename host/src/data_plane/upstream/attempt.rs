@@ -59,6 +59,8 @@ pub(crate) enum Failure {
     InvalidBody,
     #[error("upstream switched protocols without being asked to")]
     UnaskedUpgrade,
+    #[error("upstream answered another WebSocket key than it was sent")]
+    WrongWebSocketKey,
     #[error("upstream does not let WebSocket through HTTP/2 (RFC 8441)")]
     NoExtendedConnect,
     /// It says that it has not looked at the request.
@@ -161,10 +163,6 @@ impl Attempt {
             let share = share(lease, upstream, alarm, due, client)
                 .await
                 .map_err(unsent)?;
-            if opening.protocol.is_some() {
-                let settled = while_wanted(share.settled(), alarm, due, client);
-                settled.await.map_err(unsent)?;
-            }
             let cached = share.cached;
             let (buffer, endpoint) = (buffers.take_body(), lease.endpoint().figures.id);
             let connection = open_stream(share, opening).map_err(|failure| AttemptError {
@@ -316,7 +314,10 @@ impl Attempt {
                 self.connection.retire();
                 Err(Failure::ReadTimeout)
             }
-            Err(failure @ Failure::Refused) => Err(failure),
+            Err(Failure::Refused) => {
+                self.connection.retire();
+                Err(Failure::Refused)
+            }
             Err(failure) => Err(upload.take_failure().unwrap_or(failure)),
         }
     }
