@@ -157,6 +157,31 @@ async fn streams_beyond_the_last_one_of_a_goaway_are_tried_again() {
 }
 
 #[tokio::test]
+async fn a_body_of_which_a_part_is_gone_is_not_sent_again() {
+    let refusing = by_hand(|mut raw, _| async move {
+        while let Some(stream) = request(&mut raw).await {
+            raw.until("a part of the body", |frame| {
+                frame.kind == kind::DATA && !frame.payload.is_empty()
+            })
+            .await;
+            raw.send(Frame::reset(stream, Reason::REFUSED_STREAM)).await;
+        }
+    })
+    .await;
+    let other = http2::says("other").await;
+    let proxy = proxy::to([refusing.with(""), other.with("backup = true")])
+        .upstream("http2 = true\nbody_buffer_size = 0")
+        .start()
+        .await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let mut stream = client.begin("POST", "/", &[]).await;
+    stream.send("first half", false);
+    let response = stream.response().await;
+    assert_eq!(response.status, 502);
+    assert!(other.requests().is_empty(), "{:?}", other.requests());
+}
+
+#[tokio::test]
 async fn a_server_that_dies_before_an_answer_is_a_502_for_a_post_and_retried_for_a_get() {
     let dying = by_hand(|mut raw, _| async move {
         request(&mut raw).await;

@@ -37,6 +37,9 @@ struct Sending<'a> {
     http2: bool,
 }
 
+/// Connections to one endpoint that an exchange sees end before it is looked at: each was of use to others meanwhile.
+const MAX_CONNECTIONS: u32 = 16;
+
 impl Sending<'_> {
     fn opening(&self) -> Opening<'_> {
         let whole = self.body.is_empty() && self.rest.is_none() && self.trailers.is_empty();
@@ -284,19 +287,27 @@ async fn attempt(
 ) -> Attempted {
     let clock = session.worker.clock.clone();
     let mut timings = Timings::default();
-    match answered(
-        session,
-        exchange,
-        upstream,
-        &lease,
-        sending,
-        progress,
-        retry,
-        route,
-        &mut timings,
-    )
-    .await
-    {
+    let mut connections = 0;
+    let answered = loop {
+        let answered = answered(
+            session,
+            exchange,
+            upstream,
+            &lease,
+            sending,
+            progress,
+            retry,
+            route,
+            &mut timings,
+        )
+        .await;
+        connections += 1;
+        match answered {
+            Err(error) if error.needs_another_connection() && connections < MAX_CONNECTIONS => {}
+            answered => break answered,
+        }
+    };
+    match answered {
         Ok(Answered::Passed { passed, ending }) => {
             exchange.figures.attempt(|figures| {
                 figures.response = passed.ended - lease.picked_at;

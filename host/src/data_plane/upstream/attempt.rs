@@ -140,6 +140,14 @@ pub(crate) struct Opening<'a> {
     pub(crate) protocol: Option<&'a str>,
 }
 
+impl AttemptError {
+    /// The endpoint ended a connection that others were on, and has not looked at the request: another connection is all
+    /// that it takes. Nothing for the endpoint to be blamed for.
+    pub(crate) fn needs_another_connection(&self) -> bool {
+        matches!(self.failure, Failure::Refused) && self.cached && !self.request_sent
+    }
+}
+
 impl Attempt {
     /// Takes a connection to the lease's endpoint, or opens one. Over HTTP/2, the header is sent with that.
     ///
@@ -218,7 +226,10 @@ impl Attempt {
     ) -> Result<(), AttemptError> {
         self.next_head(upload, head, limits)
             .await
-            .map_err(|failure| self.error(failure))
+            .map_err(|failure| AttemptError {
+                request_sent: !matches!(failure, Failure::Refused) || upload.consumed,
+                ..self.error(failure)
+            })
     }
 
     async fn next_head(
@@ -523,6 +534,8 @@ pub(crate) struct Upload<'a> {
     /// Over HTTP/2: the trailer lines of a request that is there as a whole. None where it stays open.
     end: Option<&'a [u8]>,
     state: State,
+    /// Something of the rest was read, and cannot be sent again.
+    consumed: bool,
     pub(crate) bytes_sent: u64,
     alarm: Alarm,
     due: Option<Instant>,
@@ -566,7 +579,7 @@ impl<'a> Upload<'a> {
             written: 0,
             ended: false,
         });
-        let (written, bytes_sent, state) = (0, 0, State::Sending);
+        let (written, bytes_sent, state, consumed) = (0, 0, State::Sending, false);
         let (alarm, due) = (Alarm::default(), None);
         Upload {
             head,
@@ -576,6 +589,7 @@ impl<'a> Upload<'a> {
             rest,
             end,
             state,
+            consumed,
             bytes_sent,
             alarm,
             due,
@@ -683,6 +697,7 @@ impl<'a> Upload<'a> {
                 }
             }
             self.due = None;
+            self.consumed = true;
             if rest.progress.is_done() {
                 rest.ended = true;
                 if let (Some(stream), []) = (writer.http2(), rest.progress.trailers()) {

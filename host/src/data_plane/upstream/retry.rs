@@ -72,8 +72,7 @@ impl<'a> Retry<'a> {
             // An idle connection that its endpoint closed gives the try back.
             self.tries_left += 1;
         }
-        let sent = error.request_sent && !matches!(error.failure, Refused);
-        let again = listed && self.tries_left > 0 && self.may_send_again(sent);
+        let again = listed && self.tries_left > 0 && self.may_send_again(error.request_sent);
         Verdict { ending, again }
     }
 
