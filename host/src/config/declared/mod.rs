@@ -1,6 +1,7 @@
 //! Every key of the file. One word per thing, nginx's names and defaults (1.29.7) unless a line says otherwise.
 
 mod server;
+mod tls;
 mod upstream;
 mod route;
 mod plugin;
@@ -8,6 +9,7 @@ mod plugin;
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
 pub(super) use self::route::{HEADERS, RETURN, ROUTE};
 pub(super) use self::server::{ACCESS_LOG, ADMIN, ERROR_LOG, LISTEN, LISTENER_SHARED, SERVER};
+pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
 pub(super) use self::upstream::{NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_SERVER};
 use super::key::{Key, Kind, Table};
 
@@ -111,6 +113,8 @@ mod tests {
         for table in [
             &SERVER,
             &LISTEN,
+            &TLS,
+            &UPSTREAM_TLS,
             &UPSTREAM,
             &UPSTREAM_SERVER,
             &ROUTE,
