@@ -260,7 +260,7 @@ async fn housekeeping(worker: Rc<Worker>) {
         ticks.tick().await;
         worker.logs.borrow_mut().flush_if_due(Instant::now());
         for upstream in &worker.site().upstreams {
-            upstream.pool.borrow_mut().sweep();
+            upstream.sweep();
         }
     }
 }

@@ -8,9 +8,13 @@ mod plugin;
 
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
 pub(super) use self::route::{HEADERS, RETURN, ROUTE};
-pub(super) use self::server::{ACCESS_LOG, ADMIN, ERROR_LOG, LISTEN, LISTENER_SHARED, SERVER};
+pub(super) use self::server::{
+    ACCESS_LOG, ADMIN, ERROR_LOG, HTTP2, LISTEN, LISTENER_SHARED, SERVER,
+};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
-pub(super) use self::upstream::{NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_SERVER};
+pub(super) use self::upstream::{
+    NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER,
+};
 use super::key::{Key, Kind, Table};
 
 const SECOND: u64 = 1_000;
@@ -115,7 +119,9 @@ mod tests {
             &LISTEN,
             &TLS,
             &UPSTREAM_TLS,
+            &HTTP2,
             &UPSTREAM,
+            &UPSTREAM_HTTP2,
             &UPSTREAM_SERVER,
             &ROUTE,
             &RETURN,

@@ -7,11 +7,17 @@ use crate::config::problem::Place;
 use crate::tls::ciphers::Cipher;
 
 /// A file that the configuration names. Equal to another one of the same path, wherever that is named.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NamedFile {
     /// Absolute.
     pub path: PathBuf,
     pub place: Place,
+}
+
+impl std::fmt::Debug for NamedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(f)
+    }
 }
 
 impl PartialEq for NamedFile {

@@ -89,7 +89,7 @@ fn proxy(
         Ok(index) => index,
         Err(mut complaint) => {
             let near = suggestion(authority, upstreams.names(), "");
-            if near.starts_with("did you mean") {
+            if near.starts_with("did you mean") && upstreams.index(authority).is_none() {
                 complaint.hint = Some(near);
             }
             reader.missing(complaint.at(&node.place));

@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 
 use super::{Complaint, address, beside, log, noted, tls};
-use crate::config::declared::LISTEN;
-use crate::config::model::{Address, Listener, PluginCache, Server};
+use crate::config::declared::{HTTP2, LISTEN};
+use crate::config::model::{Address, Http2, Listener, PluginCache, Server};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -113,6 +113,7 @@ pub(super) fn listeners(root: &Section<'_>, server: &Section<'_>) -> Vec<Listene
             tls: tls::listener(&section),
             hsts: tls::hsts(&section),
             redirect_to_https: tls::redirect_to_https(&section),
+            http2: http2(&section),
             ..listener(&section, address)
         });
     }
@@ -138,5 +139,15 @@ fn listener(section: &Section<'_>, address: Address) -> Listener {
         client_max_body_size: Some(body_size).filter(|size| *size > 0),
         client_header_size: section.buffer_size("client_header_size"),
         max_headers: section.integer("max_headers"),
+        http2: None,
     }
+}
+
+fn http2(section: &Section<'_>) -> Option<Http2> {
+    let bounds = section.switch_or_table("http2", &HTTP2)?;
+    Some(Http2 {
+        max_concurrent_streams: bounds.integer("max_concurrent_streams"),
+        max_resets: bounds.integer("max_resets"),
+        max_control_frames: bounds.integer("max_control_frames"),
+    })
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::policy::{Policies, policy};
 use super::{Complaint, Reader, address, noted, tls};
-use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_SERVER};
-use crate::config::model::{NextConditions, NextUpstream, Upstream, UpstreamServer, UpstreamTls};
+use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
+use crate::config::model::{
+    NextConditions, NextUpstream, Upstream, UpstreamHttp2, UpstreamServer, UpstreamTls,
+};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -157,6 +159,11 @@ fn upstream(
         },
         body_buffer_size: section.buffer_size("body_buffer_size"),
         response_header_size: section.buffer_size("response_header_size"),
+        http2: section
+            .switch_or_table("http2", &UPSTREAM_HTTP2)
+            .map(|http2| UpstreamHttp2 {
+                max_concurrent_streams: http2.integer("max_concurrent_streams"),
+            }),
     }
 }
 

@@ -44,10 +44,11 @@ impl Source for Exchange {
                     b""
                 })
             }
-            Variable::Scheme => out.extend_from_slice(b"http"),
+            Variable::Scheme => out.extend_from_slice(self.scheme().as_bytes()),
             Variable::ServerProtocol => out.extend_from_slice(match self.request.version() {
                 Version::Http10 => b"HTTP/1.0",
                 Version::Http11 => b"HTTP/1.1",
+                Version::Http2 => b"HTTP/2.0",
             }),
             Variable::ContentLength => {
                 return join(

@@ -24,10 +24,17 @@ pub(super) async fn run(
     idle: Duration,
 ) -> Passed {
     let mut out = Vec::with_capacity(512);
-    write_switching(&exchange.response.borrow(), &mut out);
+    let status = write_switching(exchange, &exchange.response.borrow(), &mut out);
     exchange.figures.header_sent.set(out.len() as u64);
-    exchange.figures.status.set(101);
+    exchange.figures.status.set(status);
     exchange.keep_sent_header(&out);
+    if let Some(stream) = outgoing.writer.http2() {
+        if let Err(error) = stream.send_head(&out, false) {
+            exchange.info(&format_args!("tunnel closed: {error}"));
+        }
+        out.clear();
+    }
+    let header = out.len() as u64;
     let sent_before = upload.bytes_sent;
     let incoming = upload.into_client();
     // What either side sent ahead of the switch goes first.
@@ -58,7 +65,6 @@ pub(super) async fn run(
     if let Err(error) = &ended {
         exchange.info(&format_args!("tunnel closed: {error}"));
     }
-    let header = exchange.figures.header_sent.get();
     exchange
         .figures
         .body_sent
@@ -133,6 +139,7 @@ impl Lane {
             }
             self.buffer.clear();
             self.written = 0;
+            ready!(to.poll_flush(cx))?;
             match self.state {
                 LaneState::Open => {
                     if ready!(from.poll_read(cx, &mut self.buffer, usize::MAX))? == 0 {

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::endpoint::{AfterFailure, Endpoint, Figures};
+use super::endpoint::{AfterFailure, Endpoint, EndpointId, Figures};
 use super::fleet::{Disablings, Fleet};
+use super::http2::Http2Connections;
 use super::pool::Pool;
 use crate::config::model::{self, Address};
 use crate::data_plane::exchange::Exchange;
@@ -149,6 +150,7 @@ pub(crate) struct WorkerUpstream {
     primary: Group<RefCell<WorkerBalancer>>,
     backup: Option<Group<RefCell<WorkerBalancer>>>,
     pub(crate) pool: Rc<RefCell<Pool>>,
+    pub(super) http2: Rc<RefCell<Http2Connections>>,
 }
 
 impl WorkerUpstream {
@@ -169,24 +171,36 @@ impl WorkerUpstream {
         let primary = attach(&shared.primary, false);
         let backup = shared.backup.as_ref().map(|group| attach(group, true));
         let ids = shared.endpoints().map(|(endpoint, _)| endpoint.figures.id);
-        let pool = match previous {
+        let ids: Vec<EndpointId> = ids.collect();
+        let (pool, http2) = match previous {
             Some(previous) => {
-                let mut pool = previous.pool.borrow_mut();
-                pool.reconfigure(&shared.config, ids.collect());
-                previous.pool.clone()
+                let (pool, http2) = (previous.pool.clone(), previous.http2.clone());
+                http2.borrow_mut().reconfigure(&shared.config, &ids);
+                pool.borrow_mut().reconfigure(&shared.config, ids);
+                (pool, http2)
             }
-            None => Rc::new(RefCell::new(Pool::new(&shared.config, ids.collect()))),
+            None => (
+                Rc::new(RefCell::new(Pool::new(&shared.config, ids.clone()))),
+                Rc::new(RefCell::new(Http2Connections::new(&shared.config, &ids))),
+            ),
         };
         WorkerUpstream {
             primary,
             backup,
             pool,
+            http2,
             shared,
         }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.shared.config.name
+    }
+
+    /// Closes idle connections whose time has come.
+    pub(crate) fn sweep(&self) {
+        self.pool.borrow_mut().sweep();
+        self.http2.borrow_mut().sweep();
     }
 
     fn group(&self, backup: bool) -> Option<&Group<RefCell<WorkerBalancer>>> {
