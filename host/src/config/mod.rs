@@ -99,7 +99,11 @@ pub fn server(
     };
     let tls = match tls {
         None => "false".to_owned(),
-        Some(UpstreamTls { verify, server_name, .. }) => match server_name {
+        Some(UpstreamTls {
+            verify,
+            server_name,
+            ..
+        }) => match server_name {
             Some(name) => format!("{{ verify = {verify}, server_name = {name:?} }}"),
             None => format!("{{ verify = {verify} }}"),
         },

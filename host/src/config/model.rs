@@ -13,7 +13,8 @@ use crate::http::template::Template;
 mod tls;
 
 pub use self::tls::{
-    CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames, UpstreamTls,
+    CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
+    UpstreamTls,
 };
 
 /// Everything that one configuration file (and its includes) says.
@@ -45,8 +46,14 @@ impl Config {
 
     /// The files of all certificates, keys and authorities.
     pub fn tls_files(&self) -> impl Iterator<Item = &NamedFile> {
-        let of_listeners = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-        let of_upstreams = self.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref());
+        let of_listeners = self
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref());
+        let of_upstreams = self
+            .upstreams
+            .iter()
+            .filter_map(|upstream| upstream.tls.as_ref());
         of_listeners
             .flat_map(ListenerTls::files)
             .chain(of_upstreams.flat_map(UpstreamTls::files))

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -76,11 +76,15 @@ pub(super) fn certified(
     CertifiedKey::from_der(chain, der, provider).map_err(|error| match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             let certificate = certificate.path.display();
-            problem(key, format!("the key `{path}` does not belong to the certificate `{certificate}`"))
-                .hint("the chain's first certificate must be the one of the key")
+            problem(
+                key,
+                format!("the key `{path}` does not belong to the certificate `{certificate}`"),
+            )
+            .hint("the chain's first certificate must be the one of the key")
         }
-        error => problem(key, format!("the key `{path}` cannot be used"))
-            .hint(format!("RSA from 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can ({error})")),
+        error => problem(key, format!("the key `{path}` cannot be used")).hint(format!(
+            "RSA from 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can ({error})"
+        )),
     })
 }
 
@@ -96,7 +100,10 @@ pub(super) fn authorities(
     let mut roots = RootCertStore::empty();
     for der in &chain {
         roots.add(der.clone()).map_err(|error| {
-            let message = format!("a certificate in `{}` cannot be trusted", file.path.display());
+            let message = format!(
+                "a certificate in `{}` cannot be trusted",
+                file.path.display()
+            );
             problem(file, message).hint(error.to_string())
         })?;
     }
@@ -111,10 +118,14 @@ pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(Some(names)) = certificate.subject_alternative_name() else {
         return Vec::new();
     };
-    let dns = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
+    let dns = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        });
     dns.collect()
 }
 
@@ -124,10 +135,16 @@ fn validity(file: &NamedFile, certificate: &CertificateDer<'_>) -> Option<Proble
     let (validity, path) = (certificate.validity(), file.path.display());
     let now = x509_parser::time::ASN1Time::now();
     if now > validity.not_after {
-        let message = format!("the certificate `{path}` has expired on {}", validity.not_after);
+        let message = format!(
+            "the certificate `{path}` has expired on {}",
+            validity.not_after
+        );
         Some(problem(file, message).hint("clients will refuse it: renew it"))
     } else if now < validity.not_before {
-        let message = format!("the certificate `{path}` is not valid before {}", validity.not_before);
+        let message = format!(
+            "the certificate `{path}` is not valid before {}",
+            validity.not_before
+        );
         Some(problem(file, message).hint("clients will refuse it: is the clock right?"))
     } else {
         None

@@ -28,7 +28,9 @@ impl Certificates {
             wildcard: HashMap::new(),
             default: Vec::new(),
         };
-        let first: Vec<String> = certificates.first().map_or(Vec::new(), |(_, names)| names.clone());
+        let first: Vec<String> = certificates
+            .first()
+            .map_or(Vec::new(), |(_, names)| names.clone());
         for (index, (key, names)) in certificates.into_iter().enumerate() {
             chosen.keys.push(Arc::new(key));
             // One made out for the same, with another kind of key, goes with the first.
@@ -68,7 +70,10 @@ impl ResolvesServerCert for Certificates {
         let can_be_checked =
             |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
         // Where none can, the handshake fails with the words for it.
-        keys().find(can_be_checked).or_else(|| keys().next()).cloned()
+        keys()
+            .find(can_be_checked)
+            .or_else(|| keys().next())
+            .cloned()
     }
 }
 
@@ -102,7 +107,11 @@ mod tests {
 
     #[test]
     fn an_exact_name_goes_before_a_wildcard_and_an_unknown_one_gets_the_first() {
-        let all = certificates(&[&["a.example"], &["*.b.example"], &["x.b.example", "b.example"]]);
+        let all = certificates(&[
+            &["a.example"],
+            &["*.b.example"],
+            &["x.b.example", "b.example"],
+        ]);
         assert_eq!(all.of_any(Some("a.example")), [0]);
         assert_eq!(all.of_any(Some("y.b.example")), [1]);
         assert_eq!(all.of_any(Some("x.b.example")), [2]);

@@ -41,8 +41,14 @@ const fn tls12(suite: CipherSuite, name: &'static str, openssl: &'static str) ->
 
 /// In the order in which they are preferred.
 pub static CIPHERS: [Cipher; 9] = [
-    tls13(CipherSuite::TLS13_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"),
-    tls13(CipherSuite::TLS13_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256"),
+    tls13(
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+        "TLS_AES_256_GCM_SHA384",
+    ),
+    tls13(
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+        "TLS_AES_128_GCM_SHA256",
+    ),
     tls13(
         CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
         "TLS_CHACHA20_POLY1305_SHA256",
@@ -133,7 +139,10 @@ mod tests {
     #[test]
     fn a_suite_is_found_by_either_name() {
         let cipher = Cipher::by_name("ecdhe-rsa-aes128-gcm-sha256").unwrap();
-        assert_eq!(Cipher::by_name("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"), Some(cipher));
+        assert_eq!(
+            Cipher::by_name("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+            Some(cipher)
+        );
         assert_eq!(Cipher::by_name("AES128-SHA"), None);
     }
 

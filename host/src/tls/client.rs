@@ -72,14 +72,16 @@ impl ClientTls {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(settings.min_version, TlsVersion::Tls13))
             .map_err(|error| {
-                vec![Problem::new(place, format!("TLS cannot be set up: {error}"))]
+                vec![Problem::new(
+                    place,
+                    format!("TLS cannot be set up: {error}"),
+                )]
             })?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
         let mut config = match own {
-            Some(key) => builder.with_client_cert_resolver(Arc::new(
-                rustls::sign::SingleCertAndKey::from(key),
-            )),
+            Some(key) => builder
+                .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key))),
             None => builder.with_no_client_auth(),
         };
         config.resumption = match settings.session_cache {
@@ -108,7 +110,11 @@ impl ClientTls {
     /// # Errors
     /// Where it has none, which the configuration allows only to who is not verified.
     pub(crate) fn server_name(&self, server: &str) -> io::Result<ServerName<'static>> {
-        let name = self.settings.server_name.as_deref().or_else(|| host(server));
+        let name = self
+            .settings
+            .server_name
+            .as_deref()
+            .or_else(|| host(server));
         let parsed = name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
         match parsed {
             Some(name) => Ok(name),
@@ -116,7 +122,9 @@ impl ClientTls {
             None if !self.settings.verify => Ok(ServerName::IpAddress(
                 std::net::IpAddr::from([0, 0, 0, 0]).into(),
             )),
-            None => Err(io::Error::other(format!("`{server}` has no name to verify it by"))),
+            None => Err(io::Error::other(format!(
+                "`{server}` has no name to verify it by"
+            ))),
         }
     }
 }
@@ -132,7 +140,10 @@ fn verifier(
     }
     let (roots, authorities) = match &settings.ca {
         Some(ca) => certificate::authorities(ca, files)?,
-        None => (system_roots().map_err(|error| no_roots(place, &error))?, Vec::new()),
+        None => (
+            system_roots().map_err(|error| no_roots(place, &error))?,
+            Vec::new(),
+        ),
     };
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
         .build()
@@ -145,8 +156,9 @@ fn verifier(
 
 fn no_roots(place: &Place, error: &str) -> Problem {
     let message = format!("the authorities that this system trusts cannot be read: {error}");
-    Problem::new(place, message)
-        .hint("install the package `ca-certificates`, or name a file with `tls = { ca = \"ca.pem\" }`")
+    Problem::new(place, message).hint(
+        "install the package `ca-certificates`, or name a file with `tls = { ca = \"ca.pem\" }`",
+    )
 }
 
 /// Whom the system trusts; read when it is first needed, and once.

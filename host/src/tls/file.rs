@@ -28,7 +28,10 @@ impl Files {
     /// Where the file is not there, cannot be read, is empty or absurdly large.
     pub(super) fn read(&mut self, file: &NamedFile, what: &str) -> Result<Vec<u8>, Problem> {
         let bytes = read(file).map_err(|error| {
-            let problem = problem(file, format!("cannot read the {what} `{}`", file.path.display()));
+            let problem = problem(
+                file,
+                format!("cannot read the {what} `{}`", file.path.display()),
+            );
             problem.hint(match error.kind() {
                 io::ErrorKind::NotFound => {
                     "there is no such file: paths are relative to the configuration file".to_owned()
@@ -40,7 +43,10 @@ impl Files {
             })
         })?;
         if bytes.is_empty() {
-            return Err(problem(file, format!("the {what} `{}` is empty", file.path.display())));
+            return Err(problem(
+                file,
+                format!("the {what} `{}` is empty", file.path.display()),
+            ));
         }
         // The length keeps apart what two files would be together.
         self.0.update(&(bytes.len() as u64).to_be_bytes());
@@ -58,7 +64,10 @@ impl Files {
 fn read(file: &NamedFile) -> io::Result<Vec<u8>> {
     // A pipe must not keep us waiting for somebody to write to it.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let open = OpenOptions::new().read(true).custom_flags(flags).open(&file.path)?;
+    let open = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(&file.path)?;
     if !open.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }

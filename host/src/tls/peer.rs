@@ -66,7 +66,9 @@ pub(crate) fn escaped_pem(certificate: &CertificateDer<'_>) -> String {
 }
 
 fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
-    X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed)
+    X509Certificate::from_der(certificate)
+        .ok()
+        .map(|(_, parsed)| parsed)
 }
 
 /// RFC 2253: last part first.
@@ -79,7 +81,10 @@ fn distinguished_name(name: &X509Name<'_>) -> String {
             let value = attribute.as_str().map_or_else(
                 // RFC 2253 section 2.4: what is no string is written in hexadecimal.
                 |_| {
-                    let hex = attribute.as_slice().iter().map(|byte| format!("{byte:02X}"));
+                    let hex = attribute
+                        .as_slice()
+                        .iter()
+                        .map(|byte| format!("{byte:02X}"));
                     format!("#{}", hex.collect::<String>())
                 },
                 escaped,

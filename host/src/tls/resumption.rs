@@ -91,7 +91,10 @@ fn stamped(started: Instant, value: &[u8]) -> Vec<u8> {
 /// What was kept, unless its time has passed.
 fn fresh(started: Instant, timeout: Duration, stamped: &[u8]) -> Option<Vec<u8>> {
     let (stamp, value) = stamped.split_first_chunk::<STAMP>()?;
-    let age = started.elapsed().as_secs().checked_sub(u64::from_be_bytes(*stamp))?;
+    let age = started
+        .elapsed()
+        .as_secs()
+        .checked_sub(u64::from_be_bytes(*stamp))?;
     (age <= timeout.as_secs()).then(|| value.to_vec())
 }
 
@@ -145,7 +148,10 @@ impl ProducesTickets for TicketKey {
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let mut sealed = plain.to_vec();
-        let nonce = self.0.seal_in_place_append_tag(Aad::empty(), &mut sealed).ok()?;
+        let nonce = self
+            .0
+            .seal_in_place_append_tag(Aad::empty(), &mut sealed)
+            .ok()?;
         Some([&nonce.as_ref()[..], &sealed].concat())
     }
 
@@ -153,7 +159,11 @@ impl ProducesTickets for TicketKey {
         let (nonce, sealed) = cipher.split_first_chunk::<NONCE_LEN>()?;
         let mut plain = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let length = self.0.open_in_place(nonce, Aad::empty(), &mut plain).ok()?.len();
+        let length = self
+            .0
+            .open_in_place(nonce, Aad::empty(), &mut plain)
+            .ok()?
+            .len();
         plain.truncate(length);
         Some(plain)
     }
@@ -204,7 +214,10 @@ mod tests {
         let first = Resumption::new(terms(), None).unwrap();
         let second = Resumption::new(terms(), Some(&first)).unwrap();
         let ticket = first.tickets.unwrap().encrypt(b"session").unwrap();
-        assert_eq!(second.tickets.unwrap().decrypt(&ticket).unwrap(), b"session");
+        assert_eq!(
+            second.tickets.unwrap().decrypt(&ticket).unwrap(),
+            b"session"
+        );
     }
 
     #[test]
@@ -223,7 +236,9 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_forgotten_after_the_timeout() {
-        let started = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+        let started = Instant::now()
+            .checked_sub(Duration::from_secs(100))
+            .unwrap();
         let old = [&0_u64.to_be_bytes()[..], b"session"].concat();
         let fresh_for = |seconds| fresh(started, Duration::from_secs(seconds), &old);
         assert_eq!(fresh_for(200).unwrap(), b"session");

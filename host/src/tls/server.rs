@@ -13,7 +13,9 @@ use super::file::{Digest, Files, problem};
 use super::resumption::{Resumption, Terms};
 use super::verify::{JudgedLater, reason};
 use super::{Warnings, certificate, provider, versions};
-use crate::config::model::{CertificateFiles, ClientCertificate, ListenerTls, NamedFile, UnknownNames};
+use crate::config::model::{
+    CertificateFiles, ClientCertificate, ListenerTls, NamedFile, UnknownNames,
+};
 use crate::config::problem::{Place, Problem};
 
 /// A listener's TLS.
@@ -95,9 +97,12 @@ impl ServerTls {
             proven,
         };
         let failed = |error: rustls::Error| {
-            let place = settings.certificates.first().map(|first| first.certificate.place.clone());
+            let place = settings
+                .certificates
+                .first()
+                .map(|first| first.certificate.place.clone());
             let message = format!("TLS cannot be set up: {error}");
-            vec![Problem::new(&place.unwrap_or_else(Place::default), message)]
+            vec![Problem::new(&place.unwrap_or_default(), message)]
         };
         let before = previous.map(|previous| &previous.resumption);
         let resumption = Resumption::new(terms, before).map_err(failed)?;
@@ -106,8 +111,9 @@ impl ServerTls {
             .with_protocol_versions(&versions(settings.min_version, settings.max_version))
             .map_err(failed)?;
         let builder = match &clients {
-            Some(clients) => builder
-                .with_client_cert_verifier(Arc::new(JudgedLater(clients.verifier.clone()))),
+            Some(clients) => {
+                builder.with_client_cert_verifier(Arc::new(JudgedLater(clients.verifier.clone())))
+            }
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(certificates.clone());
@@ -164,7 +170,10 @@ impl ServerTls {
             None if clients.required => Verdict::Missing,
             None => Verdict::NoneNeeded,
             Some((own, others)) => {
-                match clients.verifier.verify_client_cert(own, others, UnixTime::now()) {
+                match clients
+                    .verifier
+                    .verify_client_cert(own, others, UnixTime::now())
+                {
                     Ok(_) => Verdict::Valid,
                     Err(error) => Verdict::Invalid(reason(&error)),
                 }
@@ -188,7 +197,8 @@ fn certified(
     };
     if names.is_empty() && index > 0 {
         let path = of.certificate.path.display();
-        let message = format!("the certificate `{path}` is made out for no name: it would never be shown");
+        let message =
+            format!("the certificate `{path}` is made out for no name: it would never be shown");
         let hint = "say for whom it is: `names = [\"example.com\"]`";
         return Err(problem(&of.certificate, message).hint(hint));
     }

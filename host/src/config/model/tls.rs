@@ -109,7 +109,11 @@ impl ListenerTls {
     /// Every file that it is made of.
     pub fn files(&self) -> impl Iterator<Item = &NamedFile> {
         let of_certificates = self.certificates.iter().flat_map(|files| {
-            [Some(&files.certificate), Some(&files.key), files.ocsp.as_ref()]
+            [
+                Some(&files.certificate),
+                Some(&files.key),
+                files.ocsp.as_ref(),
+            ]
         });
         of_certificates.chain([self.client_ca.as_ref()]).flatten()
     }
@@ -118,7 +122,10 @@ impl ListenerTls {
 impl UpstreamTls {
     /// Every file that it is made of.
     pub fn files(&self) -> impl Iterator<Item = &NamedFile> {
-        let own = self.certificate.iter().flat_map(|(chain, key)| [chain, key]);
+        let own = self
+            .certificate
+            .iter()
+            .flat_map(|(chain, key)| [chain, key]);
         self.ca.iter().chain(own)
     }
 }

@@ -64,8 +64,11 @@ pub(super) fn scheme(text: &str) -> Result<(bool, &str), Complaint> {
     };
     match address.split_once('/') {
         Some((address, path)) if !address.starts_with("unix:") => {
-            let complaint = Complaint::new(format!("`{text}` has a path, which a server cannot have"));
-            Err(complaint.hint(format!("leave out `/{path}`: a route's `proxy` says what is asked for")))
+            let complaint =
+                Complaint::new(format!("`{text}` has a path, which a server cannot have"));
+            Err(complaint.hint(format!(
+                "leave out `/{path}`: a route's `proxy` says what is asked for"
+            )))
         }
         _ => Ok((true, address)),
     }

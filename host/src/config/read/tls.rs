@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Complaint, Reader, beside, noted};
 use crate::config::declared::{CERTIFICATE, TLS, UPSTREAM_TLS};
 use crate::config::model::{
-    CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames, UpstreamTls,
+    CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
+    UpstreamTls,
 };
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
@@ -26,7 +27,8 @@ pub(super) fn listener(section: &Section<'_>) -> Option<ListenerTls> {
     } else if let Some(name) = ["ocsp", "names"].into_iter().find(|name| given(name)) {
         let message = format!("`{name}` without a `certificate` beside it");
         let hint = "move it to the one of `certificates` that it is about";
-        tls.problems.add(Problem::new(tls.place, message).hint(hint));
+        tls.problems
+            .add(Problem::new(tls.place, message).hint(hint));
     }
     for node in tls.list("certificates") {
         let own = Section::open(node, &CERTIFICATE, tls.problems);
@@ -85,12 +87,18 @@ fn names(section: &Section<'_>) -> Vec<String> {
         if is_server_name(host) && !is_address {
             return Some(lower);
         }
-        let complaint = Complaint::new(format!("`{text}` is not a name that a client could ask for"));
+        let complaint = Complaint::new(format!(
+            "`{text}` is not a name that a client could ask for"
+        ));
         let hint = "write it as `example.com` or `*.example.com`";
         section.problems.add(complaint.hint(hint).at(&node.place));
         None
     };
-    section.texts("names").into_iter().filter_map(name).collect()
+    section
+        .texts("names")
+        .into_iter()
+        .filter_map(name)
+        .collect()
 }
 
 fn version(section: &Section<'_>, name: &str) -> TlsVersion {
@@ -104,12 +112,19 @@ fn ciphers(section: &Section<'_>) -> Vec<&'static Cipher> {
     let cipher = |(text, node): (&str, &Node)| {
         let found = Cipher::by_name(text).ok_or_else(|| {
             let known = CIPHERS.iter().map(|cipher| cipher.openssl);
-            Complaint::new(format!("unknown cipher `{text}`"))
-                .hint(suggestion(text, known, "suites with forward secrecy and authentication"))
+            Complaint::new(format!("unknown cipher `{text}`")).hint(suggestion(
+                text,
+                known,
+                "suites with forward secrecy and authentication",
+            ))
         });
         noted(found, node, section.problems)
     };
-    section.texts("ciphers").into_iter().filter_map(cipher).collect()
+    section
+        .texts("ciphers")
+        .into_iter()
+        .filter_map(cipher)
+        .collect()
 }
 
 /// Whether clients are asked for certificates, and who may have issued them: one goes with the other.
@@ -141,7 +156,10 @@ fn client_certificate(section: &Section<'_>) -> (ClientCertificate, Option<Named
 fn file(section: &Section<'_>, name: &str) -> Option<NamedFile> {
     let (text, node) = section.text_given(name)?;
     if text.is_empty() {
-        section.problems.add(Problem::new(&node.place, format!("the path of `{name}` is empty")));
+        section.problems.add(Problem::new(
+            &node.place,
+            format!("the path of `{name}` is empty"),
+        ));
         return None;
     }
     Some(NamedFile {
@@ -162,7 +180,9 @@ pub(super) fn hsts(section: &Section<'_>) -> Option<Arc<str>> {
         return Some(format!("max-age={}", duration.as_secs()).into());
     }
     let mut directives = text.split(';').map(str::trim);
-    let max_age = directives.next().and_then(|first| first.strip_prefix("max-age="));
+    let max_age = directives
+        .next()
+        .and_then(|first| first.strip_prefix("max-age="));
     let is_number = |age: &str| !age.is_empty() && age.bytes().all(|byte| byte.is_ascii_digit());
     let known = |directive: &str| {
         ["includesubdomains", "preload"].contains(&&*directive.to_ascii_lowercase())
@@ -170,7 +190,9 @@ pub(super) fn hsts(section: &Section<'_>) -> Option<Arc<str>> {
     if max_age.is_some_and(is_number) && directives.all(known) {
         return Some(text.into());
     }
-    let complaint = Complaint::new(format!("`{text}` is not a value of `Strict-Transport-Security`"));
+    let complaint = Complaint::new(format!(
+        "`{text}` is not a value of `Strict-Transport-Security`"
+    ));
     let hint = "write it as `365d`, or as `max-age=31536000; includeSubDomains`";
     section.problems.add(complaint.hint(hint).at(&node.place));
     None
@@ -245,12 +267,17 @@ pub(super) fn upstream(section: &Section<'_>) -> UpstreamTls {
 
 /// Notes a server whose certificate could not be verified, because it has no name.
 pub(super) fn check_name(tls: &UpstreamTls, server: &str, node: &Node, reader: Reader<'_>) {
-    if !tls.verify || tls.server_name.is_some() || crate::tls::host(server).is_some_and(is_server_name) {
+    if !tls.verify
+        || tls.server_name.is_some()
+        || crate::tls::host(server).is_some_and(is_server_name)
+    {
         return;
     }
     let message = format!("`{server}` has no name that its certificate could be verified by");
     let hint = "say which it is made out for: `tls = { server_name = \"app.example\" }`";
-    reader.problems.add(Problem::new(&node.place, message).hint(hint));
+    reader
+        .problems
+        .add(Problem::new(&node.place, message).hint(hint));
 }
 
 /// Whether an address leaves its port to be supplied.

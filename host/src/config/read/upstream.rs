@@ -46,7 +46,11 @@ impl<'a> Upstreams<'a> {
             let (section, tls, servers) = match section {
                 Some(section) => {
                     let tls = speaks_tls(&section).then(|| tls::upstream(&section));
-                    (section, tls.clone(), servers(&section, tls.as_ref(), reader))
+                    (
+                        section,
+                        tls.clone(),
+                        servers(&section, tls.as_ref(), reader),
+                    )
                 }
                 None => (
                     Section::of(&[], &entry.node.place, &UPSTREAM, reader.problems),
@@ -90,7 +94,9 @@ impl<'a> Upstreams<'a> {
                 (true, None) => Err(Complaint::new(format!(
                     "`https://` to upstream `{spelling}`, which does not speak TLS"
                 ))
-                .hint(format!("write `http://{authority}`, or say `tls = true` in `[upstream.{spelling}]`"))),
+                .hint(format!(
+                    "write `http://{authority}`, or say `tls = true` in `[upstream.{spelling}]`"
+                ))),
                 (false, Some(_)) => Err(Complaint::new(format!(
                     "`http://` to upstream `{spelling}`, which speaks TLS"
                 ))
@@ -173,7 +179,11 @@ fn speaks_tls(section: &Section<'_>) -> bool {
         Some(node) if matches!(node.value, Value::Table(_)) => true,
         Some(_) => section.boolean("tls"),
         None => {
-            let Some(Node { value: Value::Array(items), .. }) = section.get("servers") else {
+            let Some(Node {
+                value: Value::Array(items),
+                ..
+            }) = section.get("servers")
+            else {
                 return false;
             };
             let https = |text: Option<&str>| text.is_some_and(|text| text.starts_with("https://"));
@@ -232,7 +242,12 @@ fn server(
     };
     let resolved = address::to_connect_to(spelling, default_port, reader);
     let addresses = noted(resolved, address, problems)?;
-    if let Some(message) = mixture(https, upstream.get("tls").is_some(), tls.is_some(), spelling) {
+    if let Some(message) = mixture(
+        https,
+        upstream.get("tls").is_some(),
+        tls.is_some(),
+        spelling,
+    ) {
         let hint = "the servers of one upstream speak TLS, or none does: make two upstreams of it";
         problems.add(Problem::new(&address.place, message).hint(hint));
     }
@@ -250,7 +265,9 @@ fn server(
 /// What is wrong with a server that is not spoken to as the others are.
 fn mixture(https: bool, said: bool, tls: bool, server: &str) -> Option<String> {
     match (https, tls) {
-        (true, false) => Some(format!("`https://{server}` in an upstream with `tls = false`")),
+        (true, false) => Some(format!(
+            "`https://{server}` in an upstream with `tls = false`"
+        )),
         (false, true) if !said => Some(format!("`{server}` beside servers with `https://`")),
         _ => None,
     }

@@ -16,10 +16,19 @@ pub(super) fn listener(tls: &ListenerTls) -> String {
         format!("min_version = {}", text(tls.min_version.spelling())),
         format!("max_version = {}", text(tls.max_version.spelling())),
         format!("session_tickets = {}", tls.session_tickets),
-        format!("session_timeout = {}", text(&duration_text(tls.session_timeout))),
+        format!(
+            "session_timeout = {}",
+            text(&duration_text(tls.session_timeout))
+        ),
         format!("session_cache = {}", tls.session_cache),
-        format!("client_certificate = {}", text(tls.client_certificate.spelling())),
-        format!("handshake_timeout = {}", text(&duration_text(tls.handshake_timeout))),
+        format!(
+            "client_certificate = {}",
+            text(tls.client_certificate.spelling())
+        ),
+        format!(
+            "handshake_timeout = {}",
+            text(&duration_text(tls.handshake_timeout))
+        ),
         format!("max_handshakes = {}", tls.max_handshakes),
     ];
     if !tls.ciphers.is_empty() {
