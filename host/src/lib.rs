@@ -7,5 +7,6 @@ pub mod config;
 pub mod control_plane;
 pub mod data_plane;
 pub mod http;
+pub mod tls;
 pub mod plugin;
 pub mod access_log;

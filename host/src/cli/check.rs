@@ -1,14 +1,23 @@
 //! `waypost check`: every problem of a configuration, those that its policies find in their settings included.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+
+use crate::control_plane::Checked;
 
 pub(super) fn check(file: &Path) -> anyhow::Result<ExitCode> {
     let config = match super::load(file) {
         Ok(config) => config,
         Err(reported) => return Ok(reported),
     };
-    let problems = crate::control_plane::check(&config);
+    let Checked { problems, warnings } = crate::control_plane::check(&config);
+    let mut err = std::io::stderr().lock();
+    for warning in &warnings {
+        // Nobody to tell if that fails.
+        let _ = writeln!(err, "{}\n", warning.as_warning());
+    }
+    drop(err);
     if problems.is_empty() {
         super::print(&format!("configuration {} is valid\n", file.display()))
     } else {

@@ -25,7 +25,7 @@ use serde_json::{Map, Value as Json};
 use self::files::Document;
 pub(crate) use self::files::reason;
 use self::machine::{Machine, ThisMachine};
-use self::model::{Admin, Config, UpstreamServer};
+use self::model::{Admin, Config, UpstreamServer, UpstreamTls};
 use self::problem::{Place, Problem, Problems};
 pub use self::read::admin_address;
 pub use self::reference::reference;
@@ -79,12 +79,16 @@ pub fn parse_on(text: &str, path: &Path, machine: &dyn Machine) -> Result<Config
     meaning(&document, machine, problems)
 }
 
-/// Reads one of `servers`, for an upstream with this policy, as if it stood in a file: with the same checks, defaults and
+/// Reads one of `servers`, for an upstream with this policy and this TLS, as if it stood in a file: with the same checks, defaults and
 /// words. Problems are placed in a file `request`.
 ///
 /// # Errors
 /// All problems.
-pub fn server(keys: &Map<String, Json>, policy: &str) -> Result<UpstreamServer, Vec<Problem>> {
+pub fn server(
+    keys: &Map<String, Json>,
+    policy: &str,
+    tls: Option<&UpstreamTls>,
+) -> Result<UpstreamServer, Vec<Problem>> {
     let unusable = |message: String| vec![Problem::new(&Place::default(), message)];
     let server = toml::Value::try_from(keys).map_err(|error| unusable(error.to_string()))?;
     // What a policy allows of its servers is only known of the stock ones; `hash` needs its key besides.
@@ -93,8 +97,19 @@ pub fn server(keys: &Map<String, Json>, policy: &str) -> Result<UpstreamServer, 
         stock if STOCK_POLICIES.contains(&stock) => format!("{stock:?}"),
         _ => r#""round_robin""#.to_owned(),
     };
+    let tls = match tls {
+        None => "false".to_owned(),
+        Some(UpstreamTls {
+            verify,
+            server_name,
+            ..
+        }) => match server_name {
+            Some(name) => format!("{{ verify = {verify}, server_name = {name:?} }}"),
+            None => format!("{{ verify = {verify} }}"),
+        },
+    };
     let text = format!(
-        "listen = [{{ address = \"127.0.0.1:0\" }}]\n[upstream.it]\npolicy = {policy}\nservers = [\"127.0.0.1:1\", {server}]\n"
+        "listen = [{{ address = \"127.0.0.1:0\" }}]\n[upstream.it]\npolicy = {policy}\ntls = {tls}\nservers = [\"127.0.0.1:1\", {server}]\n"
     );
     let mut upstreams = parse(&text, Path::new("request"))?.upstreams;
     let server = upstreams.first_mut().and_then(|it| it.servers.pop());

@@ -5,9 +5,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::template::Template;
+
+mod tls;
+
+pub use self::tls::{
+    CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
+    UpstreamTls,
+};
 
 /// Everything that one configuration file (and its includes) says.
 #[derive(Debug, Clone)]
@@ -34,6 +42,21 @@ impl Config {
                 .iter()
                 .filter_map(|route| route.access_log.as_ref()?.as_ref()),
         )
+    }
+
+    /// The files of all certificates, keys and authorities.
+    pub fn tls_files(&self) -> impl Iterator<Item = &NamedFile> {
+        let of_listeners = self
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref());
+        let of_upstreams = self
+            .upstreams
+            .iter()
+            .filter_map(|upstream| upstream.tls.as_ref());
+        of_listeners
+            .flat_map(ListenerTls::files)
+            .chain(of_upstreams.flat_map(UpstreamTls::files))
     }
 }
 
@@ -99,6 +122,12 @@ pub struct ErrorLog {
 #[derive(Debug, Clone)]
 pub struct Listener {
     pub address: Address,
+    /// None: clients speak plain HTTP.
+    pub tls: Option<ListenerTls>,
+    /// The value of `Strict-Transport-Security`, which every answer over TLS has.
+    pub hsts: Option<Arc<str>>,
+    /// The port of `https` that every request is sent to.
+    pub redirect_to_https: Option<u16>,
     /// Overrides `[server] access_log`, already resolved: `None` is off.
     pub access_log: Option<AccessLog>,
     /// Pending connections that the kernel keeps (`listen ... backlog`), default 511.
@@ -160,6 +189,8 @@ pub struct Upstream {
     pub policy: PolicyUse,
     /// In file order, primaries and backups mixed.
     pub servers: Vec<UpstreamServer>,
+    /// None: they are spoken to without TLS.
+    pub tls: Option<UpstreamTls>,
     /// Idle connections kept per worker, default 32; 0 turns keepalive off.
     pub keepalive: usize,
     /// Requests on one upstream connection, default 1000.
@@ -228,7 +259,7 @@ pub struct PolicyPlace {
 /// One of `servers`: a name or address, perhaps of several endpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamServer {
-    /// As written: `10.0.0.1:3000`, `app.example`, `unix:/run/app.sock`.
+    /// As written: `10.0.0.1:3000`, `app.example`, `unix:/run/app.sock`; without `https://`.
     pub spelling: String,
     /// All addresses of the name, resolved when the configuration was read.
     pub addresses: Vec<Address>,

@@ -38,9 +38,16 @@ impl Problem {
     }
 }
 
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "error: {}", self.message)?;
+/// A problem that stands in nobody's way.
+pub struct AsWarning<'a>(&'a Problem);
+
+impl Problem {
+    pub fn as_warning(&self) -> AsWarning<'_> {
+        AsWarning(self)
+    }
+
+    fn write(&self, f: &mut std::fmt::Formatter<'_>, kind: &str) -> std::fmt::Result {
+        write!(f, "{kind}: {}", self.message)?;
         let Place {
             file,
             line,
@@ -59,6 +66,18 @@ impl std::fmt::Display for Problem {
             write!(f, "\nhint: {hint}")?;
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.write(f, "error")
+    }
+}
+
+impl std::fmt::Display for AsWarning<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.write(f, "warning")
     }
 }
 

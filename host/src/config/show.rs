@@ -1,5 +1,7 @@
 //! The configuration as TOML with everything said: `waypost show`. Read again, it means the same.
 
+mod tls;
+
 use std::fmt::Write as _;
 
 use serde_json::Value as Json;
@@ -86,6 +88,15 @@ fn server(out: &mut Writer, server: &Server) {
 fn listener(out: &mut Writer, listener: &Listener) {
     out.header("[[listen]]");
     out.key("address", text(&listener.address.to_string()));
+    if let Some(tls) = &listener.tls {
+        out.key("tls", self::tls::listener(tls));
+    }
+    if let Some(hsts) = &listener.hsts {
+        out.key("hsts", text(hsts));
+    }
+    if let Some(port) = listener.redirect_to_https {
+        out.key("redirect_to_https", port);
+    }
     out.key("access_log", access_log(listener.access_log.as_ref()));
     out.key("backlog", listener.backlog);
     out.key(
@@ -138,6 +149,9 @@ fn upstream(out: &mut Writer, upstream: &Upstream) {
         .map(|server| format!("  {},\n", self::server_of(server)))
         .collect();
     out.key("servers", format_args!("[\n{servers}]"));
+    if let Some(tls) = &upstream.tls {
+        out.key("tls", self::tls::upstream(tls));
+    }
     out.key("keepalive", upstream.keepalive);
     out.key("keepalive_requests", upstream.keepalive_requests);
     out.key(
@@ -273,14 +287,16 @@ fn route(out: &mut Writer, route: &Route, config: &Config) {
 }
 
 fn target(proxy: &Proxy, config: &Config) -> String {
-    let name = config
-        .upstreams
-        .get(proxy.upstream)
-        .map_or("", |upstream| upstream.name.as_str());
+    let upstream = config.upstreams.get(proxy.upstream);
+    let name = upstream.map_or("", |upstream| upstream.name.as_str());
+    let scheme = match upstream.and_then(|upstream| upstream.tls.as_ref()) {
+        Some(_) => "https",
+        None => "http",
+    };
     match &proxy.uri {
         None => name.to_owned(),
-        Some(uri) if name.starts_with("unix:") => format!("http://{name}:{uri}"),
-        Some(uri) => format!("http://{name}{uri}"),
+        Some(uri) if name.starts_with("unix:") => format!("{scheme}://{name}:{uri}"),
+        Some(uri) => format!("{scheme}://{name}{uri}"),
     }
 }
 

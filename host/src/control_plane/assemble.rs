@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::secured::{Files, Secured};
 use super::shelf::{FALLBACK, Selection, Shelf, compiler};
 use crate::access_log::AccessLogs;
 use crate::config::model::{AccessLog, Config, LogFormat, Upstream as UpstreamConfig};
@@ -13,10 +14,18 @@ use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker::{ListenerId, OpenLog, Snapshot};
 use crate::http::variable::Variable;
 use crate::plugin::{Balancer, ConfigureError, Plugin, Runtime};
+use crate::tls::{ClientTls, Warnings};
 
-/// What `waypost check` finds beyond what the file alone can tell: whether plugins load, and policies take their settings
-/// and can pick.
-pub fn check(config: &Config) -> Vec<Problem> {
+/// What a check has found.
+pub struct Checked {
+    pub problems: Vec<Problem>,
+    /// What can be served all the same.
+    pub warnings: Vec<Problem>,
+}
+
+/// What `waypost check` finds beyond what the file alone can tell: whether plugins load, policies take their settings
+/// and can pick, and certificates can be used.
+pub fn check(config: &Config) -> Checked {
     let unusable = |error: String| vec![problem(error, "")];
     let shelf = compiler(config)
         .map_err(|error| unusable(error.to_string()))
@@ -24,20 +33,34 @@ pub fn check(config: &Config) -> Vec<Problem> {
         .and_then(|runtime| Shelf::new(runtime, config));
     let selection = match shelf {
         Ok(shelf) => shelf.selection(),
-        Err(problems) => return problems,
+        Err(problems) => {
+            return Checked {
+                problems,
+                warnings: Vec::new(),
+            };
+        }
     };
-    let refused = config.upstreams.iter().filter_map(|upstream| {
-        let built = balanced(upstream, config, &selection, None, 1);
-        let tried = built.and_then(|built| rehearsed(&built));
-        tried.err()
-    });
-    refused.collect()
+    let mut warnings = Warnings::new();
+    let read = Secured::read(config, None, Files::Read, &mut warnings);
+    let (secured, mut problems) = match read {
+        Ok(secured) => (Some(secured), Vec::new()),
+        Err(problems) => (None, problems),
+    };
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        let tls = secured
+            .as_ref()
+            .and_then(|secured| secured.upstreams[index].clone());
+        let built = balanced(upstream, tls, config, &selection, None, 1);
+        problems.extend(built.and_then(|built| rehearsed(&built)).err());
+    }
+    Checked { problems, warnings }
 }
 
 /// What a snapshot is made of.
 pub(super) struct Parts<'a> {
     pub(super) config: Config,
     pub(super) plugins: Selection,
+    pub(super) files: Files,
     /// The listeners of the configuration, in its order.
     pub(super) listeners: Vec<ListenerId>,
     /// What is served now.
@@ -56,16 +79,26 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     let Parts {
         config,
         plugins,
+        files,
         listeners,
         previous,
         logs,
     } = parts;
     let generation = previous.map_or(1, |snapshot| snapshot.generation + 1);
-    let mut problems = Vec::new();
+    let mut warnings = Warnings::new();
+    let before = previous.map(|snapshot| (snapshot, listeners.as_slice()));
+    let (secured, mut problems) = match Secured::read(&config, before, files, &mut warnings) {
+        Ok(secured) => (secured, Vec::new()),
+        Err(problems) => return Err(problems),
+    };
+    for warning in &warnings {
+        tracing::warn!("{}", warning.as_warning());
+    }
     let mut upstreams = Vec::new();
-    for upstream in &config.upstreams {
+    for (upstream, tls) in config.upstreams.iter().zip(secured.upstreams) {
         let before = previous.and_then(|snapshot| snapshot.upstream(&upstream.name));
         if let Some(before) = before
+            && before.speaks(tls.as_ref())
             && is_unchanged(before, upstream, &config, &plugins)
         {
             upstreams.push(before.clone());
@@ -73,6 +106,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         }
         let built = balanced(
             upstream,
+            tls,
             &config,
             &plugins,
             before.map(|before| &**before),
@@ -129,6 +163,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         generation,
         config,
         listeners,
+        tls: secured.listeners,
         upstreams,
         listener_logs,
         route_logs,
@@ -184,6 +219,7 @@ fn fallback<'a>(upstream: &UpstreamConfig, config: &'a Config) -> &'a str {
 
 fn balanced(
     upstream: &UpstreamConfig,
+    tls: Option<Arc<ClientTls>>,
     config: &Config,
     plugins: &Selection,
     previous: Option<&Upstream>,
@@ -199,7 +235,7 @@ fn balanced(
             "policy",
         ));
     };
-    Upstream::new(upstream.clone(), previous, |fleet| {
+    Upstream::new(upstream.clone(), tls, previous, |fleet| {
         Balancer::new(
             plugin.clone(),
             &policy.settings,

@@ -12,6 +12,7 @@ use anyhow::Context;
 
 use super::assemble::{Parts, assemble};
 use super::inherited::Inherited;
+use super::secured::Files;
 use super::shelf::Shelf;
 use super::sockets::Sockets;
 use crate::access_log::AccessLogs;
@@ -61,6 +62,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     let snapshot = assemble(Parts {
         config,
         plugins: shelf.selection(),
+        files: Files::Read,
         listeners: sockets.ids(),
         previous: None,
         logs: &logs,

@@ -1,6 +1,7 @@
 //! Turns a configuration into something that serves, changes it while it serves, and stops it again.
 
 mod shelf; // plugins and their versions
+mod secured; // certificates read
 mod assemble; // policies configured, logs opened: a snapshot
 mod error_log; // where `tracing` writes
 mod inherited; // sockets that this process was started with
@@ -19,6 +20,6 @@ mod demo; // a proxy to look at
 
 use descriptors::connection_bound;
 
-pub use assemble::check;
+pub use assemble::{Checked, check};
 pub use demo::demo;
 pub use serve::run;

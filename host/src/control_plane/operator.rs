@@ -16,6 +16,7 @@ use super::connection_bound;
 use super::crew::Crew;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
+use super::secured::{Files, Secured};
 use super::servers::{self, ServerChange};
 use super::shelf::{LoadError, Shelf};
 use super::sockets::Sockets;
@@ -34,6 +35,8 @@ pub(super) enum Wish {
     Load { name: String, component: Vec<u8> },
     /// The same, with what the plugin's file holds now; nobody asked, and nobody waits.
     FileChanged { name: String },
+    /// Certificates, keys or authorities have changed; nobody asked, and nobody waits.
+    TlsFilesChanged,
     /// Return to the version before.
     RollBack { name: String },
     /// Plugins were put into quarantine: return to the versions before.
@@ -141,6 +144,7 @@ impl Operator {
             Wish::Reload => self.reload().await,
             Wish::Load { name, component } => self.load(&name, Some(component)).await,
             Wish::FileChanged { name } => self.file_changed(&name).await,
+            Wish::TlsFilesChanged => self.tls_files_changed().await,
             Wish::RollBack { name } => self.roll_back(&name).await,
             Wish::Quarantine => {
                 self.leave_quarantine().await;
@@ -163,7 +167,7 @@ impl Operator {
         let outcome = async {
             let (config, shelf) = built.await?;
             let warnings = self.cannot_change(&config);
-            let generation = self.publish(config, shelf).await?;
+            let generation = self.publish(config, shelf, Files::Read).await?;
             Ok(Changed {
                 generation,
                 warnings,
@@ -230,7 +234,10 @@ impl Operator {
         let (shelf, owned) = (present.shelf.clone(), name.to_owned());
         let built = aside(move || shelf.with_version(&owned, component.as_deref())).await;
         let outcome = match built {
-            Ok(shelf) => self.publish(present.snapshot.config.clone(), shelf).await,
+            Ok(shelf) => {
+                let config = present.snapshot.config.clone();
+                self.publish(config, shelf, Files::AsTheyWere).await
+            }
             Err(LoadError::Unknown) => return Err(Refusal::Unknown(format!("plugin `{name}`"))),
             Err(error @ LoadError::Stock) => {
                 return Err(Refusal::Conflict(format!(
@@ -282,6 +289,45 @@ impl Operator {
         outcome
     }
 
+    /// Serves with what the files of certificates hold now, unless they cannot be used: then those before go on.
+    async fn tls_files_changed(&mut self) -> Outcome {
+        let present = self.published.load_full();
+        let snapshot = present.snapshot.clone();
+        let read = aside(move || {
+            let before = Some((&*snapshot, snapshot.listeners.as_slice()));
+            let config = &snapshot.config;
+            let read = Secured::read(config, before, Files::Read, &mut Vec::new())?;
+            Ok::<_, Vec<Problem>>(read.is_served(&snapshot))
+        });
+        let outcome = match read.await {
+            Ok(true) => return Ok(Changed::default()),
+            Ok(false) => {
+                let config = present.snapshot.config.clone();
+                self.publish(config, present.shelf.clone(), Files::Read)
+                    .await
+            }
+            Err(problems) => Err(problems.into()),
+        };
+        match outcome {
+            Ok(generation) => {
+                tracing::info!("certificates loaded again: generation {generation}");
+                Ok(Changed {
+                    generation,
+                    ..Changed::default()
+                })
+            }
+            Err(refusal) => {
+                tracing::error!("certificates not loaded, those before go on: {refusal}");
+                if let Refusal::Problems { problems, .. } = &refusal {
+                    problems
+                        .iter()
+                        .for_each(|problem| tracing::error!("{problem}"));
+                }
+                Err(refusal)
+            }
+        }
+    }
+
     async fn roll_back(&mut self, name: &str) -> Outcome {
         let present = self.published.load_full();
         let Some(entry) = present.shelf.get(name) else {
@@ -296,7 +342,8 @@ impl Operator {
                 "`{name}` cannot be rolled back: {why}"
             )));
         };
-        let generation = self.publish(present.snapshot.config.clone(), shelf).await?;
+        let config = present.snapshot.config.clone();
+        let generation = self.publish(config, shelf, Files::AsTheyWere).await?;
         let (from, to) = (
             entry.current.version(),
             entry.version_before().map_or(0, |plugin| plugin.version()),
@@ -344,7 +391,8 @@ impl Operator {
             return Err(Refusal::Unknown(format!("upstream `{upstream}`")));
         };
         let said = servers::apply(group, change)?;
-        let generation = self.publish(config, present.shelf.clone()).await?;
+        let shelf = present.shelf.clone();
+        let generation = self.publish(config, shelf, Files::AsTheyWere).await?;
         tracing::info!("upstream `{upstream}`: {said}");
         Ok(Changed {
             generation,
@@ -353,7 +401,12 @@ impl Operator {
     }
 
     /// Builds a snapshot and has the workers serve it. Nothing has changed unless this is `Ok`.
-    async fn publish(&mut self, config: Config, shelf: Shelf) -> Result<u64, Refusal> {
+    async fn publish(
+        &mut self,
+        config: Config,
+        shelf: Shelf,
+        files: Files,
+    ) -> Result<u64, Refusal> {
         let present = self.published.load_full();
         let before = self.sockets.borrow().clone();
         let failed = |error: anyhow::Error| Refusal::Failed(format!("{error:#}"));
@@ -374,6 +427,7 @@ impl Operator {
             let snapshot = assemble(Parts {
                 config,
                 plugins: selection,
+                files,
                 listeners,
                 previous: Some(&previous),
                 logs: &logs,

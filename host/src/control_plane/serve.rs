@@ -21,6 +21,7 @@ use super::crew::{Crew, End};
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
 use super::operator::{Asked, Operator, Published, Reloads, Wish};
+use super::secured::Files;
 use super::shelf::{Shelf, compiler};
 use super::signals::{Event, Signals};
 use super::sockets::Sockets;
@@ -60,6 +61,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let parts = Parts {
         config,
         plugins: shelf.selection(),
+        files: Files::Read,
         listeners: sockets.ids(),
         previous: None,
         logs: &logs,

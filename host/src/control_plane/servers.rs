@@ -28,7 +28,7 @@ pub(super) enum ServerChange {
 pub(super) fn apply(upstream: &mut Upstream, change: &ServerChange) -> Result<String, Refusal> {
     match change {
         ServerChange::Add(keys) => {
-            let server = config::server(keys, &upstream.policy.plugin)?;
+            let server = config::server(keys, &upstream.policy.plugin, upstream.tls.as_ref())?;
             let mut addresses = server.addresses.iter().map(ToString::to_string);
             let taken = addresses.find(|address| find(upstream, address).is_ok());
             if let Some(address) = taken {

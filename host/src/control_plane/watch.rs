@@ -1,4 +1,4 @@
-//! Watches the files of `watch = true` plugins.
+//! Watches the files of `watch = true` plugins, and those of TLS.
 //!
 //! The directories are watched, not the files: editors and deployments replace a file by renaming another over it. An event is
 //! only a hint; whether the content has changed is found out by reading it.
@@ -18,10 +18,18 @@ use crate::config::model::Config;
 /// How long a file must have been left alone: a copy is many writes.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// The plugins whose files are watched, by file.
-type Files = Arc<Mutex<HashMap<PathBuf, String>>>;
+/// What a file is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Plugin(String),
+    /// Certificates are read together: a key is nothing without its certificate.
+    Tls,
+}
 
-/// Watches plugin files while it lives.
+/// What is watched, by file.
+type Files = Arc<Mutex<HashMap<PathBuf, Subject>>>;
+
+/// Watches files while it lives.
 pub(super) struct Watcher {
     /// None where the kernel offers no watches: reloads still work.
     notify: Option<RecommendedWatcher>,
@@ -36,15 +44,15 @@ impl Watcher {
         let (changed, changes) = unbounded_channel();
         let known = files.clone();
         let notify = notify::recommended_watcher(move |event| {
-            for name in touched(&known.lock(), &event) {
+            for subject in touched(&known.lock(), &event) {
                 // The receiver is there as long as the process is.
-                let _ = changed.send(name);
+                let _ = changed.send(subject);
             }
         });
         tokio::task::spawn_local(settle(changes, wishes));
         Watcher {
             notify: notify
-                .inspect_err(|error| tracing::error!("plugin files cannot be watched: {error}"))
+                .inspect_err(|error| tracing::error!("files cannot be watched: {error}"))
                 .ok(),
             files,
             directories: BTreeSet::new(),
@@ -54,9 +62,12 @@ impl Watcher {
     /// Watches what a configuration wants watched, and nothing else.
     pub(super) fn follow(&mut self, config: &Config) {
         let watched = config.plugins.iter().filter(|plugin| plugin.watch);
-        let files: HashMap<_, _> = watched
-            .map(|plugin| (plugin.file.clone(), plugin.name.clone()))
-            .collect();
+        let plugins =
+            watched.map(|plugin| (plugin.file.clone(), Subject::Plugin(plugin.name.clone())));
+        let of_tls = config
+            .tls_files()
+            .map(|file| (file.path.clone(), Subject::Tls));
+        let files: HashMap<_, _> = plugins.chain(of_tls).collect();
         let directory = |file: &PathBuf| file.parent().map(Path::to_owned);
         let directories: BTreeSet<_> = files.keys().filter_map(directory).collect();
         *self.files.lock() = files;
@@ -76,8 +87,8 @@ impl Watcher {
     }
 }
 
-/// The plugins that an event may be about.
-fn touched(files: &HashMap<PathBuf, String>, event: &notify::Result<Event>) -> Vec<String> {
+/// What an event may be about.
+fn touched(files: &HashMap<PathBuf, Subject>, event: &notify::Result<Event>) -> Vec<Subject> {
     let event = match event {
         Ok(event) if matches!(event.kind, EventKind::Access(_)) => return Vec::new(),
         Ok(event) => event,
@@ -96,19 +107,23 @@ fn touched(files: &HashMap<PathBuf, String>, event: &notify::Result<Event>) -> V
     files
         .iter()
         .filter(|(file, _)| about(file))
-        .map(|(_, name)| name.clone())
+        .map(|(_, subject)| subject.clone())
         .collect()
 }
 
 /// Passes changes on once they have come to an end.
-async fn settle(mut changes: UnboundedReceiver<String>, wishes: UnboundedSender<Asked>) {
+async fn settle(mut changes: UnboundedReceiver<Subject>, wishes: UnboundedSender<Asked>) {
     while let Some(first) = changes.recv().await {
-        let mut names = BTreeSet::from([first]);
-        while let Ok(Some(name)) = tokio::time::timeout(QUIET, changes.recv()).await {
-            names.insert(name);
+        let mut subjects = BTreeSet::from([first]);
+        while let Ok(Some(subject)) = tokio::time::timeout(QUIET, changes.recv()).await {
+            subjects.insert(subject);
         }
-        for name in names {
-            if wishes.send((Wish::FileChanged { name }, None)).is_err() {
+        for subject in subjects {
+            let wish = match subject {
+                Subject::Plugin(name) => Wish::FileChanged { name },
+                Subject::Tls => Wish::TlsFilesChanged,
+            };
+            if wishes.send((wish, None)).is_err() {
                 return;
             }
         }

@@ -16,6 +16,7 @@ use super::upstream::{Upstream, WorkerUpstream};
 use crate::access_log::{Log, LogBuffers};
 use crate::config::model::{Config, HostPattern, LogFormat};
 use crate::http::head::RequestHead;
+use crate::tls::ServerTls;
 
 /// Names a listener through all configurations that have it. Its place in a configuration may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +29,8 @@ pub(crate) struct Snapshot {
     pub(crate) config: Config,
     /// As in the configuration.
     pub(crate) listeners: Vec<ListenerId>,
+    /// By listener; none where clients speak without.
+    pub(crate) tls: Vec<Option<Arc<ServerTls>>>,
     /// As in the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// By listener; none where it is off.
@@ -133,6 +136,7 @@ impl Site {
             generation: 0,
             config,
             listeners: Vec::new(),
+            tls: Vec::new(),
             upstreams: Vec::new(),
             listener_logs: Vec::new(),
             route_logs: Vec::new(),

@@ -111,6 +111,29 @@ variables! {
     IsArgs = b"is_args";
     /// `http` or `https`.
     Scheme = b"scheme";
+    /// `on` over TLS.
+    Https = b"https";
+    /// `TLSv1.3`; this and all others of its kind only over TLS.
+    SslProtocol = b"ssl_protocol";
+    /// By OpenSSL's name.
+    SslCipher = b"ssl_cipher";
+    /// The name that the client asked for.
+    SslServerName = b"ssl_server_name";
+    /// What both agreed to speak: `h2`, `http/1.1`.
+    SslAlpnProtocol = b"ssl_alpn_protocol";
+    /// `r` for a session that was resumed, else `.`.
+    SslSessionReused = b"ssl_session_reused";
+    /// `SUCCESS`, `FAILED:reason`, or `NONE` where no certificate was sent.
+    SslClientVerify = b"ssl_client_verify";
+    /// Whose the client's certificate is (RFC 2253).
+    SslClientSDn = b"ssl_client_s_dn";
+    /// Who issued it.
+    SslClientIDn = b"ssl_client_i_dn";
+    SslClientSerial = b"ssl_client_serial";
+    /// Its SHA-1.
+    SslClientFingerprint = b"ssl_client_fingerprint";
+    /// The certificate in PEM, percent-encoded.
+    SslClientEscapedCert = b"ssl_client_escaped_cert";
     ServerProtocol = b"server_protocol";
     ContentLength = b"content_length";
     ContentType = b"content_type";

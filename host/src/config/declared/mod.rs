@@ -1,6 +1,7 @@
 //! Every key of the file. One word per thing, nginx's names and defaults (1.29.7) unless a line says otherwise.
 
 mod server;
+mod tls;
 mod upstream;
 mod route;
 mod plugin;
@@ -10,6 +11,7 @@ pub(super) use self::route::{HEADERS, RETURN, ROUTE};
 pub(super) use self::server::{
     ACCESS_LOG, ADMIN, ERROR_LOG, HTTP2, LISTEN, LISTENER_SHARED, SERVER,
 };
+pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
 pub(super) use self::upstream::{
     NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER,
 };
@@ -115,6 +117,8 @@ mod tests {
         for table in [
             &SERVER,
             &LISTEN,
+            &TLS,
+            &UPSTREAM_TLS,
             &HTTP2,
             &UPSTREAM,
             &UPSTREAM_HTTP2,

@@ -1,5 +1,6 @@
 //! `[server]`, `[[listen]]` and their logs, and `[admin]`.
 
+use super::tls::TLS;
 use super::{BODY_SIZE, HEADER_SIZE, LOG, POSITIVE, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Kind, Table};
 
@@ -65,7 +66,24 @@ pub(in crate::config) static LISTEN: Table = Table {
                  The default port is 80.",
             )
             .required(),
-            Key::later("tls"),
+            Key::new(
+                "tls",
+                Kind::Table(&TLS),
+                "Clients speak TLS: the certificates, and what is asked of clients.",
+            ),
+            Key::new(
+                "hsts",
+                Kind::Text,
+                "With `tls`: `Strict-Transport-Security` on every answer, as a duration (`\"365d\"`) or in full \
+                 (`\"max-age=31536000; includeSubDomains\"`). One that a server sends gives way.",
+            ),
+            Key::new(
+                "redirect_to_https",
+                Kind::Either(&[Kind::Boolean, Kind::Integer { min: 1, max: 65_535 }]),
+                "Without `tls`: every request is sent to the same URL with `https`, on port 443 or the one given: with \
+                 301, or 308 where the method must stay.",
+            )
+            .or(Default::Boolean(false)),
             Key::later("proxy_protocol"),
             Key::new(
                 "http2",

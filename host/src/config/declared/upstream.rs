@@ -1,5 +1,6 @@
 //! `[upstream.NAME]`, its servers and its policy.
 
+use super::tls::UPSTREAM_TLS;
 use super::{COUNT, HEADER_SIZE, POSITIVE, TIME, WAIT};
 use crate::config::key::{Default, Key, Kind, Table};
 
@@ -74,12 +75,18 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         )
         .or(Default::Text("32k")),
         Key::new(
+            "tls",
+            Kind::Either(&[Kind::Boolean, Kind::Table(&UPSTREAM_TLS)]),
+            "Whether the servers speak TLS, on port 443 unless they say another. On where the addresses begin with \
+             `https://`.",
+        )
+        .or(Default::Boolean(false)),
+        Key::new(
             "http2",
             Kind::Either(&[Kind::Boolean, Kind::Table(&UPSTREAM_HTTP2)]),
             "Whether the servers speak HTTP/2: by prior knowledge, over TLS by ALPN. Many requests share a connection then.",
         )
         .or(Default::Boolean(false)),
-        Key::later("tls"),
         Key::later("health_check"),
     ]],
     open: false,
@@ -118,7 +125,8 @@ pub(in crate::config) static UPSTREAM_SERVER: Table = Table {
         Key::new(
             "address",
             Kind::Text,
-            "`10.0.0.1:3000`, `[2001:db8::1]:3000`, `app.example:3000`, `unix:/run/app.sock`. The default port is 80.",
+            "`10.0.0.1:3000`, `[2001:db8::1]:3000`, `app.example:3000`, `unix:/run/app.sock`, `https://app.example`. The \
+             default port is 80, with TLS 443.",
         )
         .required(),
         Key::new("weight", Kind::Integer { min: 1, max: 65_535 }, "Share of the requests.")

@@ -73,8 +73,7 @@ fn proxy(
         });
     };
     let scheme_problem = match scheme {
-        "http" => None,
-        "https" => Some("`https://` to an upstream is not available in this version".to_owned()),
+        "http" | "https" => None,
         _ => Some(format!("unknown scheme `{scheme}` in `{text}`")),
     };
     if let Some(message) = scheme_problem {
@@ -86,11 +85,11 @@ fn proxy(
         Some(uri) => Some(noted(checked_uri(uri, path), node, reader.problems)?),
         None => None,
     };
-    let upstream = match upstreams.of_address(authority, &node.place) {
+    let upstream = match upstreams.of_address(authority, scheme == "https", node) {
         Ok(index) => index,
         Err(mut complaint) => {
             let near = suggestion(authority, upstreams.names(), "");
-            if near.starts_with("did you mean") {
+            if near.starts_with("did you mean") && upstreams.index(authority).is_none() {
                 complaint.hint = Some(near);
             }
             reader.missing(complaint.at(&node.place));

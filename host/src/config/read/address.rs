@@ -7,7 +7,9 @@ use super::{Complaint, Reader};
 use crate::config::files::reason;
 use crate::config::model::Address;
 
-const DEFAULT_PORT: u16 = 80;
+pub(super) const DEFAULT_PORT: u16 = 80;
+/// Of servers that speak TLS.
+pub(super) const DEFAULT_TLS_PORT: u16 = 443;
 
 /// Bytes of a socket's path that fit into `sockaddr_un`, its closing zero left aside.
 const SOCKET_PATH_MAX: usize = 107;
@@ -52,13 +54,37 @@ pub(super) fn to_administer_at(text: &str) -> Result<Address, Complaint> {
     }
 }
 
+/// Splits `https://app.example:8443` into whether it begins so, and the address.
+///
+/// # Errors
+/// Where more follows than an address.
+pub(super) fn scheme(text: &str) -> Result<(bool, &str), Complaint> {
+    let Some(address) = text.strip_prefix("https://") else {
+        return Ok((false, text));
+    };
+    match address.split_once('/') {
+        Some((address, path)) if !address.starts_with("unix:") => {
+            let complaint =
+                Complaint::new(format!("`{text}` has a path, which a server cannot have"));
+            Err(complaint.hint(format!(
+                "leave out `/{path}`: a route's `proxy` says what is asked for"
+            )))
+        }
+        _ => Ok((true, address)),
+    }
+}
+
 /// All addresses of a server: `10.0.0.1:3000`, `[::1]:3000`, `app.example`, `unix:/path`. Asks the resolver for a name.
-pub(super) fn to_connect_to(text: &str, reader: Reader<'_>) -> Result<Vec<Address>, Complaint> {
+pub(super) fn to_connect_to(
+    text: &str,
+    default_port: u16,
+    reader: Reader<'_>,
+) -> Result<Vec<Address>, Complaint> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Ok(vec![unix(path)?]);
     }
     let (host, port) = host_and_port(text)?;
-    let port = port.unwrap_or(DEFAULT_PORT);
+    let port = port.unwrap_or(default_port);
     if port == 0 {
         return Err(Complaint::new(format!(
             "`{text}` has port 0, to which nobody can connect"
@@ -183,7 +209,7 @@ mod tests {
             problems: &problems,
             complete: true,
         };
-        to_connect_to(text, reader)
+        to_connect_to(text, DEFAULT_PORT, reader)
             .map(|addresses| addresses.iter().map(Address::to_string).collect())
             .map_err(|complaint| complaint.message)
     }

@@ -2,6 +2,7 @@
 
 mod address;
 mod log;
+mod tls;
 mod server;
 mod admin;
 mod policy;

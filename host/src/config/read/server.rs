@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{Complaint, address, beside, log, noted};
+use super::{Complaint, address, beside, log, noted, tls};
 use crate::config::declared::{HTTP2, LISTEN};
 use crate::config::model::{Address, Http2, Listener, PluginCache, Server};
 use crate::config::problem::{Place, Problem};
@@ -110,6 +110,9 @@ pub(super) fn listeners(root: &Section<'_>, server: &Section<'_>) -> Vec<Listene
             None => places.push((address.clone(), place)),
         }
         listeners.push(Listener {
+            tls: tls::listener(&section),
+            hsts: tls::hsts(&section),
+            redirect_to_https: tls::redirect_to_https(&section),
             http2: http2(&section),
             ..listener(&section, address)
         });
@@ -122,6 +125,9 @@ fn listener(section: &Section<'_>, address: Address) -> Listener {
     let body_size = section.size("client_max_body_size");
     Listener {
         address,
+        tls: None,
+        hsts: None,
+        redirect_to_https: None,
         access_log: log::access_log(section).unwrap_or_else(|| Some(log::default_access_log())),
         backlog: section.integer("backlog"),
         keepalive_timeout: section.duration("keepalive_timeout"),

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::policy::{Policies, policy};
-use super::{Complaint, Reader, address, noted};
+use super::{Complaint, Reader, address, noted, tls};
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
-use crate::config::model::{NextConditions, NextUpstream, Upstream, UpstreamHttp2, UpstreamServer};
-use crate::config::problem::{Place, Problem};
+use crate::config::model::{
+    NextConditions, NextUpstream, Upstream, UpstreamHttp2, UpstreamServer, UpstreamTls,
+};
+use crate::config::problem::Problem;
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 
@@ -41,14 +43,22 @@ impl<'a> Upstreams<'a> {
                     .add(complaint.hint(hint).at(&entry.key_place));
             }
             let section = Section::open(&entry.node, &UPSTREAM, reader.problems);
-            let (section, servers) = match section {
-                Some(section) => (section, servers(&section, reader)),
+            let (section, tls, servers) = match section {
+                Some(section) => {
+                    let tls = speaks_tls(&section).then(|| tls::upstream(&section));
+                    (
+                        section,
+                        tls.clone(),
+                        servers(&section, tls.as_ref(), reader),
+                    )
+                }
                 None => (
                     Section::of(&[], &entry.node.place, &UPSTREAM, reader.problems),
+                    None,
                     Vec::new(),
                 ),
             };
-            let upstream = upstream(&entry.key, &section, servers, policies, reader);
+            let upstream = upstream(&entry.key, &section, tls, servers, policies, reader);
             check_backups(&upstream, section.get("servers"), reader);
             upstreams.list.push(upstream);
         }
@@ -63,12 +73,37 @@ impl<'a> Upstreams<'a> {
         self.list.iter().map(|upstream| upstream.name.as_str())
     }
 
-    /// The group of one server that `http://ADDRESS` stands for, made when it is first met.
-    pub(super) fn of_address(&mut self, spelling: &str, place: &Place) -> Result<usize, Complaint> {
+    /// The named group, or the group of one server, that `http://ADDRESS` or `https://ADDRESS` stands for; the latter is
+    /// made when it is first met.
+    pub(super) fn of_address(
+        &mut self,
+        authority: &str,
+        https: bool,
+        node: &Node,
+    ) -> Result<usize, Complaint> {
+        let place = &node.place;
+        // Without its port it would be the name of what is spoken to without TLS.
+        let with_port = format!("{authority}:{}", address::DEFAULT_TLS_PORT);
+        let spelling = match https && tls::has_no_port(authority) {
+            true if self.index(authority).is_none() => &with_port,
+            _ => authority,
+        };
         if let Some(index) = self.index(spelling) {
-            return Ok(index);
+            return match (https, &self.list[index].tls) {
+                (true, Some(_)) | (false, None) => Ok(index),
+                (true, None) => Err(Complaint::new(format!(
+                    "`https://` to upstream `{spelling}`, which does not speak TLS"
+                ))
+                .hint(format!(
+                    "write `http://{authority}`, or say `tls = true` in `[upstream.{spelling}]`"
+                ))),
+                (false, Some(_)) => Err(Complaint::new(format!(
+                    "`http://` to upstream `{spelling}`, which speaks TLS"
+                ))
+                .hint(format!("write `https://{authority}`"))),
+            };
         }
-        let addresses = address::to_connect_to(spelling, self.reader)?;
+        let addresses = address::to_connect_to(spelling, address::DEFAULT_PORT, self.reader)?;
         let problems = self.reader.problems;
         let server = UpstreamServer {
             spelling: spelling.to_owned(),
@@ -77,9 +112,14 @@ impl<'a> Upstreams<'a> {
             ..server_options(&Section::of(&[], place, &UPSTREAM_SERVER, problems))
         };
         let section = Section::of(&[], place, &UPSTREAM, problems);
+        let tls = https.then(|| tls::upstream(&section));
+        if let Some(tls) = &tls {
+            tls::check_name(tls, spelling, node, self.reader);
+        }
         self.list.push(upstream(
             spelling,
             &section,
+            tls,
             vec![server],
             self.policies,
             self.reader,
@@ -101,6 +141,7 @@ fn is_name(name: &str) -> bool {
 fn upstream(
     name: &str,
     section: &Section<'_>,
+    tls: Option<UpstreamTls>,
     servers: Vec<UpstreamServer>,
     policies: &Policies<'_>,
     reader: Reader<'_>,
@@ -109,6 +150,7 @@ fn upstream(
         name: name.to_owned(),
         policy: policy(section, policies, reader),
         servers,
+        tls,
         keepalive: section.integer("keepalive"),
         keepalive_requests: section.integer("keepalive_requests"),
         keepalive_time: section.duration("keepalive_time"),
@@ -131,16 +173,49 @@ fn upstream(
     }
 }
 
-fn servers(section: &Section<'_>, reader: Reader<'_>) -> Vec<UpstreamServer> {
+/// Whether the servers are spoken to with TLS: as `tls` says, else as the first of their addresses that is a URL does.
+fn speaks_tls(section: &Section<'_>) -> bool {
+    match section.get("tls") {
+        Some(node) if matches!(node.value, Value::Table(_)) => true,
+        Some(_) => section.boolean("tls"),
+        None => {
+            let Some(Node {
+                value: Value::Array(items),
+                ..
+            }) = section.get("servers")
+            else {
+                return false;
+            };
+            let https = |text: Option<&str>| text.is_some_and(|text| text.starts_with("https://"));
+            items.iter().any(|item| match &item.value {
+                Value::Table(entries) => entries
+                    .iter()
+                    .any(|entry| entry.key == "address" && https(entry.node.as_text())),
+                _ => https(item.as_text()),
+            })
+        }
+    }
+}
+
+fn servers(
+    section: &Section<'_>,
+    tls: Option<&UpstreamTls>,
+    reader: Reader<'_>,
+) -> Vec<UpstreamServer> {
     section.required("servers");
     section
         .list("servers")
         .iter()
-        .filter_map(|node| server(node, section, reader))
+        .filter_map(|node| server(node, section, tls, reader))
         .collect()
 }
 
-fn server(node: &Node, upstream: &Section<'_>, reader: Reader<'_>) -> Option<UpstreamServer> {
+fn server(
+    node: &Node,
+    upstream: &Section<'_>,
+    tls: Option<&UpstreamTls>,
+    reader: Reader<'_>,
+) -> Option<UpstreamServer> {
     let problems = reader.problems;
     let (section, address) = match &node.value {
         Value::Text(text) | Value::Environment(text) => (
@@ -160,13 +235,42 @@ fn server(node: &Node, upstream: &Section<'_>, reader: Reader<'_>) -> Option<Ups
     };
     let options = server_options(&section);
     let (spelling, address) = address?;
-    let addresses = noted(address::to_connect_to(spelling, reader), address, problems)?;
+    let (https, spelling) = noted(address::scheme(spelling), address, problems)?;
+    let default_port = match tls {
+        Some(_) => address::DEFAULT_TLS_PORT,
+        None => address::DEFAULT_PORT,
+    };
+    let resolved = address::to_connect_to(spelling, default_port, reader);
+    let addresses = noted(resolved, address, problems)?;
+    if let Some(message) = mixture(
+        https,
+        upstream.get("tls").is_some(),
+        tls.is_some(),
+        spelling,
+    ) {
+        let hint = "the servers of one upstream speak TLS, or none does: make two upstreams of it";
+        problems.add(Problem::new(&address.place, message).hint(hint));
+    }
+    if let Some(tls) = tls {
+        tls::check_name(tls, spelling, address, reader);
+    }
     Some(UpstreamServer {
         spelling: spelling.to_owned(),
         addresses,
         place: node.place.clone(),
         ..options
     })
+}
+
+/// What is wrong with a server that is not spoken to as the others are.
+fn mixture(https: bool, said: bool, tls: bool, server: &str) -> Option<String> {
+    match (https, tls) {
+        (true, false) => Some(format!(
+            "`https://{server}` in an upstream with `tls = false`"
+        )),
+        (false, true) if !said => Some(format!("`{server}` beside servers with `https://`")),
+        _ => None,
+    }
 }
 
 /// A server but for its address.

@@ -189,7 +189,11 @@ impl Session {
 
     /// Whether a connection's first head is the beginning of HTTP/2's preface.
     fn is_preface(&self, unread: &[u8], limits: &model::Listener) -> bool {
-        limits.http2.is_some() && self.requests == 1 && unread.starts_with(&PREFACE[..PREFACE_HEAD])
+        let plain_on_tls = self.tls().is_some() && self.client.tls.is_none();
+        limits.http2.is_some()
+            && !plain_on_tls
+            && self.requests == 1
+            && unread.starts_with(&PREFACE[..PREFACE_HEAD])
     }
 
     /// Closes in a way that lets the client read its answer: a reset, which unread bytes would bring about, may take it away.

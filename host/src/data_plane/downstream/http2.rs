@@ -285,6 +285,8 @@ impl Http2 {
             if stream.has_ended() {
                 meter.answered();
             } else {
+                // A reset takes away what the connection has not sent yet.
+                tokio::task::yield_now().await;
                 stream.reset(Reason::INTERNAL_ERROR);
             }
         });

@@ -1,5 +1,6 @@
 //! The client's side: connections, what comes in on them, what goes out.
 
+mod tls; // the handshake, and what came of it
 mod http1; // requests one after the other
 mod http2; // requests side by side
 mod incoming; // request heads and bodies
@@ -7,10 +8,12 @@ mod outgoing; // responses
 mod session; // a connection as an exchange sees it
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::drain::ConnectionGuard;
 use super::stream::Stream;
 use super::worker::{ListenerId, Worker};
+use crate::tls::ServerTls;
 use http1::{Http1, Http2Preface};
 
 pub(crate) use incoming::{
@@ -18,15 +21,29 @@ pub(crate) use incoming::{
 };
 pub(crate) use outgoing::Outgoing;
 pub(crate) use session::{Client, Session};
+pub(crate) use tls::TlsFacts;
+
+/// What a listener has of TLS at this moment.
+fn tls_of(guard: &ConnectionGuard, listener_id: ListenerId) -> Option<Arc<ServerTls>> {
+    let site = guard.place().site();
+    site.snapshot.tls[site.place_of(listener_id)?].clone()
+}
 
 /// Serves a connection to its end.
 pub(crate) async fn run(
     worker: Rc<Worker>,
     listener_id: ListenerId,
-    client: Client,
-    stream: Stream,
+    mut client: Client,
+    mut stream: Stream,
     guard: ConnectionGuard,
 ) {
+    if let Some(tls) = tls_of(&guard, listener_id) {
+        // Its state is large, and gone once the connection is open.
+        match Box::pin(tls::accept(&tls, &client, stream)).await {
+            Some((opened, facts)) => (stream, client.tls) = (opened, facts),
+            None => return,
+        }
+    }
     let client = Rc::new(client);
     let (reader, writer) = stream.split();
     let session = Session::new(

@@ -3,16 +3,19 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
+use super::tls::TlsFacts;
 use crate::config::model;
 use crate::data_plane::drain::{Gate, Place};
 use crate::data_plane::exchange::Exchange;
 use crate::data_plane::stream::{Alarm, Reader, Writer};
 use crate::data_plane::worker::{ListenerId, Site, Worker};
 use crate::http::head::{Known, Version};
+use crate::tls::ServerTls;
 
 /// Who is at the other end, written out once per connection.
 pub(crate) struct Client {
@@ -26,6 +29,8 @@ pub(crate) struct Client {
     /// The connection's number, from 1, in this process.
     pub(crate) serial: u64,
     pub(crate) accepted: Instant,
+    /// None where it speaks without.
+    pub(crate) tls: Option<TlsFacts>,
 }
 
 impl Client {
@@ -40,6 +45,7 @@ impl Client {
             local_port: Some(local.port()),
             serial,
             accepted: Instant::now(),
+            tls: None,
         }
     }
 
@@ -52,6 +58,7 @@ impl Client {
             local_port: None,
             serial,
             accepted: Instant::now(),
+            tls: None,
         }
     }
 }
@@ -99,6 +106,11 @@ impl Session {
             began: Instant::now(),
             worker,
         })
+    }
+
+    /// What its listener has of TLS by now.
+    pub(crate) fn tls(&self) -> Option<&Arc<ServerTls>> {
+        self.site.snapshot.tls[self.listener].as_ref()
     }
 
     pub(crate) fn limits(&self) -> &model::Listener {

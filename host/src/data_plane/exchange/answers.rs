@@ -1,9 +1,11 @@
 //! An exchange as others ask about it: templates and logs by variable, plugins by getter.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::state::{AttemptFigures, Exchange};
+use crate::data_plane::downstream::TlsFacts;
 use crate::http::clock;
 use crate::http::head::{Known, Version};
 use crate::http::variable::{Name, Source, Variable};
@@ -45,6 +47,27 @@ impl Source for Exchange {
                 })
             }
             Variable::Scheme => out.extend_from_slice(self.scheme().as_bytes()),
+            Variable::Https
+            | Variable::SslProtocol
+            | Variable::SslCipher
+            | Variable::SslServerName
+            | Variable::SslAlpnProtocol
+            | Variable::SslSessionReused
+            | Variable::SslClientVerify
+            | Variable::SslClientSDn
+            | Variable::SslClientIDn
+            | Variable::SslClientSerial
+            | Variable::SslClientFingerprint
+            | Variable::SslClientEscapedCert => {
+                let said = self
+                    .client
+                    .tls
+                    .as_ref()
+                    .and_then(|tls| of_tls(tls, variable));
+                return said
+                    .inspect(|value| out.extend_from_slice(value.as_bytes()))
+                    .is_some();
+            }
             Variable::ServerProtocol => out.extend_from_slice(match self.request.version() {
                 Version::Http10 => b"HTTP/1.0",
                 Version::Http11 => b"HTTP/1.1",
@@ -112,6 +135,7 @@ impl Source for Exchange {
                 Some(Some((_, port))) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
                     out.extend_from_slice(port.as_bytes());
                 }
+                Some(_) if self.to_tls.get() => out.extend_from_slice(b"443"),
                 Some(_) => out.extend_from_slice(b"80"),
                 None => return false,
             },
@@ -225,6 +249,27 @@ impl Exchange {
         }
         !attempts.is_empty()
     }
+}
+
+/// What a connection's TLS has to say, if it has.
+fn of_tls<'a>(tls: &'a TlsFacts, variable: &Variable) -> Option<Cow<'a, str>> {
+    let value = match variable {
+        Variable::Https => "on",
+        Variable::SslProtocol => tls.protocol,
+        Variable::SslCipher => tls.cipher,
+        Variable::SslServerName => tls.server_name.as_deref()?,
+        Variable::SslAlpnProtocol => tls.alpn.as_deref()?,
+        Variable::SslSessionReused if tls.reused => "r",
+        Variable::SslSessionReused => ".",
+        Variable::SslClientVerify => return Some(tls.client_verify()),
+        Variable::SslClientSDn => &tls.names()?.subject,
+        Variable::SslClientIDn => &tls.names()?.issuer,
+        Variable::SslClientSerial => &tls.names()?.serial,
+        Variable::SslClientFingerprint => &tls.names()?.fingerprint,
+        Variable::SslClientEscapedCert => tls.escaped_certificate()?,
+        _ => return None,
+    };
+    Some(Cow::Borrowed(value))
 }
 
 fn number(value: impl itoa::Integer, out: &mut Vec<u8>) {

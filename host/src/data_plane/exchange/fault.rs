@@ -22,6 +22,19 @@ pub(crate) enum Fault {
     HeaderTimeout,
     #[error("client prematurely closed connection while reading client request headers")]
     HeaderCutShort,
+    /// nginx's 497.
+    #[error("client sent plain HTTP request to HTTPS port")]
+    PlainHttp,
+    /// nginx's 496.
+    #[error("client sent no required SSL certificate")]
+    NoCertificate,
+    /// nginx's 495.
+    #[error("client SSL certificate verify error: ({0})")]
+    BadCertificate(String),
+    #[error(
+        "client attempted to request the server name different from the one that was negotiated"
+    )]
+    Misdirected,
     #[error("client sent unsupported method")]
     MethodNotAllowed,
     #[error("client expects what is not offered")]
@@ -57,6 +70,8 @@ impl Fault {
             Fault::BadHead(BadHead::Malformed(_)) | Fault::BadFraming(_) | Fault::BadRequest(_) => {
                 400
             }
+            Fault::PlainHttp | Fault::NoCertificate | Fault::BadCertificate(_) => 400,
+            Fault::Misdirected => 421,
             Fault::TargetTooLong => 414,
             Fault::HeaderTimeout => 408,
             Fault::HeaderCutShort => 400,
@@ -91,6 +106,10 @@ impl Fault {
             Fault::BadHead(_)
             | Fault::BadFraming(_)
             | Fault::BadRequest(_)
+            | Fault::PlainHttp
+            | Fault::NoCertificate
+            | Fault::BadCertificate(_)
+            | Fault::Misdirected
             | Fault::TargetTooLong
             | Fault::HeaderTooLarge
             | Fault::HeaderTimeout
@@ -106,13 +125,16 @@ impl Fault {
     /// Whether the next request on the connection can still be told from this one: the request was read whole, and well-formed.
     pub(crate) fn leaves_connection_usable(&self) -> bool {
         match self {
-            Fault::NoRoute | Fault::NoLiveUpstreams => true,
+            Fault::NoRoute | Fault::Misdirected | Fault::NoLiveUpstreams => true,
             Fault::Attempt(failure) => {
                 !matches!(failure, Failure::Request(_) | Failure::ClientGone)
             }
             Fault::BadHead(_)
             | Fault::BadFraming(_)
             | Fault::BadRequest(_)
+            | Fault::PlainHttp
+            | Fault::NoCertificate
+            | Fault::BadCertificate(_)
             | Fault::TargetTooLong
             | Fault::HeaderTooLarge
             | Fault::HeaderTimeout
@@ -126,6 +148,18 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// What the client is told beyond the status, in nginx's words, where the status alone would leave it at a loss.
+    pub(crate) fn explanation(&self) -> Option<&'static str> {
+        match self {
+            Fault::PlainHttp => Some("The plain HTTP request was sent to HTTPS port"),
+            Fault::NoCertificate => Some("No required SSL certificate was sent"),
+            Fault::BadCertificate(_) => Some("The SSL certificate error"),
+            _ => None,
+        }
+    }
+}
+
 /// What an attempt's failure stands for, in the answer and in `$upstream_status`.
 pub(crate) fn failure_status(failure: &Failure) -> u16 {
     match failure {
@@ -133,6 +167,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         Failure::NoDescriptor(_) => 503,
         Failure::ClientGone | Failure::Request(_) => 499,
         Failure::Connect(_)
+        | Failure::Handshake(_)
         | Failure::Send(_)
         | Failure::Closed
         | Failure::Read(_)

@@ -38,7 +38,17 @@ pub(crate) enum After {
     Linger,
 }
 
-/// What a request turned out to be.
+/// What a request asks for.
+enum Asked {
+    Route(Opened),
+    /// The same on a listener with TLS.
+    Redirect {
+        port: u16,
+        framing: Framing,
+    },
+}
+
+/// A request that has a route.
 struct Opened {
     /// Index into the configuration's routes.
     route: usize,
@@ -55,12 +65,13 @@ pub(crate) async fn serve(
 ) -> (After, RequestHead) {
     let site = session.site.clone();
     let (mut exchange, opened) = open::open(session, &site, request, began);
-    if let Ok(opened) = &opened {
+    if let Ok(Asked::Route(opened)) = &opened {
         exchange.server_name = Some(site.route_names[opened.route].clone());
     }
     let exchange = Rc::new(exchange);
     let after = match opened {
-        Ok(opened) => carry(session, &site, &exchange, opened).await,
+        Ok(Asked::Route(opened)) => carry(session, &site, &exchange, opened).await,
+        Ok(Asked::Redirect { port, framing }) => redirect(session, &exchange, port, framing).await,
         Err(fault) => refuse(session, &exchange, &fault).await,
     };
     log(session, &site, &exchange);
@@ -166,6 +177,40 @@ async fn respond(
     response::send_local(session, exchange, &answer).await
 }
 
+/// Sends the client to the same URL with `https`. A method that changes something must stay what it is (RFC 9110 section
+/// 15.4.9); GET and HEAD get the status that every client knows.
+async fn redirect(
+    session: &mut Session,
+    exchange: &Exchange,
+    port: u16,
+    framing: Framing,
+) -> After {
+    let nothing_more = framing == Framing::Length(0);
+    exchange.figures.request_read.set(nothing_more);
+    let mut location = format!("https://{}", exchange.host).into_bytes();
+    if port != 443 {
+        location.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    // `OPTIONS *` is about the server as a whole.
+    let uri = exchange.uri();
+    location.extend_from_slice(if uri.starts_with(b"/") { uri } else { b"/" });
+    let status = match exchange.request.method() {
+        b"GET" | b"HEAD" => 301,
+        _ => 308,
+    };
+    let answer = LocalAnswer {
+        status,
+        content_type: "text/plain",
+        body: b"",
+        location: &location,
+        keep: nothing_more && request::wants_keep_alive(exchange),
+    };
+    match response::send_local(session, exchange, &answer).await {
+        After::Close if !nothing_more => After::Linger,
+        after => after,
+    }
+}
+
 /// Answers with a fault's status, or with nothing where the client has left, and closes the connection.
 async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> After {
     match fault.level() {
@@ -181,7 +226,10 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Af
         return response::send_grpc_fault(session, exchange, status);
     }
     let reason = fault::reason(status);
-    let body = format!("{status} {reason}\n");
+    let body = match fault.explanation() {
+        Some(explanation) => format!("{status} {reason}\n{explanation}\n"),
+        None => format!("{status} {reason}\n"),
+    };
     let keep = exchange.figures.request_read.get()
         && fault.leaves_connection_usable()
         && request::wants_keep_alive(exchange);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::request::asks_to_switch;
 use super::state::{Exchange, Uri};
-use super::{Fault, Opened};
+use super::{Asked, Fault, Opened};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker::Site;
 use crate::http::authority::Authority;
@@ -14,6 +14,7 @@ use crate::http::framing::{self, Framing};
 use crate::http::head::{Known, RequestHead, Version};
 use crate::http::path;
 use crate::http::target::{Form, Target};
+use crate::tls::server::Verdict;
 
 /// Takes a request apart and finds its route. The exchange is there even where the request is refused: it is logged.
 pub(super) fn open(
@@ -21,13 +22,14 @@ pub(super) fn open(
     site: &Site,
     request: RequestHead,
     began: Instant,
-) -> (Exchange, Result<Opened, Fault>) {
+) -> (Exchange, Result<Asked, Fault>) {
     let mut exchange = Exchange::new(session, request, began);
     let opened = examine(&mut exchange, session, site);
     (exchange, opened)
 }
 
-fn examine(exchange: &mut Exchange, session: &Session, site: &Site) -> Result<Opened, Fault> {
+fn examine(exchange: &mut Exchange, session: &Session, site: &Site) -> Result<Asked, Fault> {
+    client_is_who_it_must_be(exchange, session)?;
     let framing = match framing::of_request(&exchange.request)? {
         // A stream that has ended has no body; what follows a change of protocol is none.
         Framing::Stream(_) if session.incoming.is_at_end() || asks_to_switch(&exchange.request) => {
@@ -36,18 +38,53 @@ fn examine(exchange: &mut Exchange, session: &Session, site: &Site) -> Result<Op
         framing => framing,
     };
     name_target(exchange)?;
+    is_asked_of_us(exchange, session)?;
     if site.trusts(exchange.client.ip) {
         exchange.real_client = reported_client(exchange, site);
     }
     expectation(exchange)?;
+    if let Some(port) = session.limits().redirect_to_https {
+        if exchange.host.is_empty() {
+            return Err(Fault::BadRequest("no host to redirect to"));
+        }
+        return Ok(Asked::Redirect { port, framing });
+    }
     let found = site.routers[session.listener]
         .find(&exchange.host, exchange.normalised())
         .ok_or(Fault::NoRoute)?;
-    Ok(Opened {
+    Ok(Asked::Route(Opened {
         route: found.route,
         matched: found.prefix_len,
         framing,
-    })
+    }))
+}
+
+/// On a listener with TLS: whether the client speaks it, and has shown what it must. Looked at with each request: a
+/// connection may be older than the demand.
+fn client_is_who_it_must_be(exchange: &Exchange, session: &Session) -> Result<(), Fault> {
+    let Some(tls) = session.tls() else {
+        return Ok(());
+    };
+    let Some(facts) = &exchange.client.tls else {
+        return Err(Fault::PlainHttp);
+    };
+    match facts.verdict(tls) {
+        Verdict::NoneNeeded | Verdict::Valid => Ok(()),
+        Verdict::Missing => Err(Fault::NoCertificate),
+        Verdict::Invalid(reason) => Err(Fault::BadCertificate(reason)),
+    }
+}
+
+/// Whether the host is one that the connection was opened for, where that matters.
+fn is_asked_of_us(exchange: &Exchange, session: &Session) -> Result<(), Fault> {
+    match (session.tls(), &exchange.client.tls) {
+        (Some(tls), Some(facts))
+            if !tls.may_ask_for(&exchange.host, facts.server_name.as_deref()) =>
+        {
+            Err(Fault::Misdirected)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Fills in host, path and query (RFC 9112 section 3.2).

@@ -67,6 +67,9 @@ pub(super) async fn proxy(
     let upstream = &site.upstreams[proxy.upstream];
     let config = &upstream.shared.config;
     *exchange.proxy_host.borrow_mut() = Some(site.upstream_names[proxy.upstream].clone());
+    exchange
+        .to_tls
+        .set(site.upstreams[proxy.upstream].shared.tls.is_some());
 
     let mut progress = BodyProgress::new(opened.framing, limit);
     let buffers = session.worker.buffers.clone();

@@ -176,7 +176,8 @@ fn write_head(
             !matches!(change.operation, HeaderOperation::Add(_))
                 && change.name.as_bytes().eq_ignore_ascii_case(field.name)
         };
-        if passes && !answer.changes.iter().any(replaced) {
+        let ours = exchange.hsts.is_some() && field.name.eq_ignore_ascii_case(HSTS);
+        if passes && !ours && !answer.changes.iter().any(replaced) {
             dated |= field.known == Known::Date;
             line_bytes(field.name, field.value, out);
         }
@@ -187,6 +188,7 @@ fn write_head(
     if coding == Coding::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
+    write_hsts(exchange, answer.changes, out);
     write_connection(exchange, keep, out);
     out.extend_from_slice(&exchange.turn.response_headers());
     write_changes(exchange, answer.changes, out);
@@ -205,6 +207,18 @@ fn write_date(out: &mut Vec<u8>) {
     out.extend_from_slice(b"Date: ");
     clock::append_http_date(out);
     out.extend_from_slice(b"\r\n");
+}
+
+const HSTS: &[u8] = b"Strict-Transport-Security";
+
+/// What the listener says of TLS, unless the route says it otherwise.
+fn write_hsts(exchange: &Exchange, changes: &[HeaderChange], out: &mut Vec<u8>) {
+    let changed = |change: &HeaderChange| change.name.as_bytes().eq_ignore_ascii_case(HSTS);
+    if let Some(hsts) = &exchange.hsts
+        && !changes.iter().any(changed)
+    {
+        line_bytes(HSTS, hsts.as_bytes(), out);
+    }
 }
 
 /// Says only what the version does not imply.
@@ -502,6 +516,7 @@ pub(super) fn send_grpc_fault(session: &Session, exchange: &Exchange, status: u1
     write_status(200, None, &mut out);
     out.extend_from_slice(b"Server: waypost\r\nContent-Type: application/grpc\r\n");
     write_date(&mut out);
+    write_hsts(exchange, &[], &mut out);
     out.extend_from_slice(&trailers);
     out.extend_from_slice(b"\r\n");
     if let Some(stream) = session.outgoing.writer.http2() {
@@ -553,14 +568,15 @@ pub(super) async fn send_local(
         line("Location", answer.location, &mut out);
     }
     write_connection(exchange, keep, &mut out);
-    if let Some(route) = exchange.figures.route.get() {
-        let site = session.site.clone();
-        write_changes(
-            exchange,
-            &site.snapshot.config.routes[route].response_headers,
-            &mut out,
-        );
-    }
+    let site = session.site.clone();
+    let changes = match exchange.figures.route.get() {
+        Some(route) => site.snapshot.config.routes[route]
+            .response_headers
+            .as_slice(),
+        None => &[],
+    };
+    write_hsts(exchange, changes, &mut out);
+    write_changes(exchange, changes, &mut out);
     out.extend_from_slice(b"\r\n");
 
     let body = if bodiless || exchange.request.method() == b"HEAD" {

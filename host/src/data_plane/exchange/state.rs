@@ -5,6 +5,7 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -39,6 +40,10 @@ pub(crate) struct Exchange {
     /// The spelling of the route's host, and of its proxy target.
     pub(crate) server_name: Option<Rc<str>>,
     pub(crate) proxy_host: RefCell<Option<Rc<str>>>,
+    /// The upstream it goes to speaks TLS.
+    pub(crate) to_tls: Cell<bool>,
+    /// What the client is told of `Strict-Transport-Security`.
+    pub(super) hsts: Option<Arc<str>>,
     pub(crate) worker: Rc<Worker>,
     /// Of the client's connection.
     pub(super) gate: Rc<Gate>,
@@ -107,6 +112,12 @@ impl Exchange {
             sent_header: RefCell::default(),
             server_name: None,
             proxy_host: RefCell::default(),
+            to_tls: Cell::new(false),
+            hsts: session
+                .client
+                .tls
+                .as_ref()
+                .and_then(|_| session.limits().hsts.clone()),
             worker: session.worker.clone(),
             gate: session.gate().clone(),
             logs_sent_header: session.site.snapshot.logs_sent_header,
@@ -115,7 +126,7 @@ impl Exchange {
 
     /// `http` or `https`, as the client has it.
     pub(crate) fn scheme(&self) -> &'static str {
-        "http"
+        scheme(self.client.tls.is_some())
     }
 
     /// The host of the route, as the file has it; empty before a route was found.
@@ -223,7 +234,8 @@ impl Exchange {
         if let Some(upstream) = upstream {
             let _ = write!(
                 line,
-                ", upstream: \"http://{upstream}{}\"",
+                ", upstream: \"{}://{upstream}{}\"",
+                scheme(self.to_tls.get()),
                 self.request.target().escape_ascii()
             );
         }
@@ -232,6 +244,10 @@ impl Exchange {
         }
         line
     }
+}
+
+fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
 }
 
 impl Figures {

@@ -1,10 +1,11 @@
 //! A connected socket, of whatever kind.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// What carries bytes, with or without TLS above it.
@@ -12,6 +13,25 @@ use tokio::net::{TcpStream, UnixStream};
 pub(crate) enum Transport {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Transport {
+    /// The first byte that the peer sent, which stays to be read; none at the end.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) async fn peek(&self) -> io::Result<Option<u8>> {
+        fn peek(socket: impl AsFd) -> io::Result<Option<u8>> {
+            let mut byte = [0];
+            let flags = rustix::net::RecvFlags::PEEK;
+            let (peeked, _) = rustix::net::recv(socket.as_fd(), &mut byte, flags)?;
+            Ok((peeked > 0).then_some(byte[0]))
+        }
+        match self {
+            Transport::Tcp(stream) => stream.async_io(Interest::READABLE, || peek(stream)).await,
+            Transport::Unix(stream) => stream.async_io(Interest::READABLE, || peek(stream)).await,
+        }
+    }
 }
 
 impl AsyncRead for Transport {

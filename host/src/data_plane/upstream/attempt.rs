@@ -9,10 +9,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustls::CertificateError;
 use tokio::time::Instant;
 
 use super::balance::{Lease, WorkerUpstream};
-use super::connect::connect;
+use super::connect::{ConnectError, connect};
 use super::endpoint::EndpointId;
 use super::http2::{Found, Http2Connections, Share};
 use super::pool::Connection;
@@ -23,6 +24,7 @@ use crate::data_plane::downstream::{
 use crate::data_plane::stream::{Alarm, Http2Stream, Reader, Stream, StreamError, Writer};
 use crate::http::framing::BadFraming;
 use crate::http::head::{BadHead, HeadEnd, ResponseHead, http2_request};
+use crate::tls::reason_with_number;
 
 /// Header fields in a response at most, as in a request by default.
 const MAX_RESPONSE_HEADERS: usize = 1000;
@@ -32,6 +34,8 @@ const MAX_RESPONSE_HEADERS: usize = 1000;
 pub(crate) enum Failure {
     #[error("connect() failed ({}) while connecting to upstream", Errno(.0))]
     Connect(io::Error),
+    #[error("{} while SSL handshaking to upstream", HandshakeError(.0))]
+    Handshake(io::Error),
     #[error("upstream timed out (110: Connection timed out) while connecting to upstream")]
     ConnectTimeout,
     /// Ours, not the endpoint's: nothing is held against it.
@@ -104,6 +108,33 @@ impl std::fmt::Display for Errno<'_> {
             "{number}: {}",
             text.split(" (os error").next().unwrap_or_default()
         )
+    }
+}
+
+/// A handshake's failure in nginx's words (`ngx_http_upstream_ssl_handshake`).
+struct HandshakeError<'a>(&'a io::Error);
+
+impl std::fmt::Display for HandshakeError<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tls = self
+            .0
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => {
+                f.write_str("upstream SSL certificate does not match the name that was asked for")
+            }
+            Some(error) => match reason_with_number(error) {
+                Some(reason) => write!(f, "upstream SSL certificate verify error: ({reason})"),
+                None => write!(f, "SSL_do_handshake() failed ({error})"),
+            },
+            None if self.0.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("peer closed connection in SSL handshake")
+            }
+            None => write!(f, "SSL_do_handshake() failed ({})", Errno(self.0)),
+        }
     }
 }
 
@@ -196,7 +227,7 @@ impl Attempt {
             Some(connection) => connection,
             None => {
                 let due = Instant::now() + upstream.shared.config.connect_timeout;
-                let opened = open(lease, alarm, due, client).await;
+                let opened = open(lease, upstream, alarm, due, client).await;
                 let (reader, writer) = opened.map_err(unsent)?.split();
                 Connection::new(reader, writer)
             }
@@ -437,18 +468,20 @@ impl Attempt {
 /// Opens a connection until `due`, as long as the client waits for it.
 async fn open(
     lease: &Lease,
+    upstream: &WorkerUpstream,
     alarm: &mut Alarm,
     due: Instant,
     client: &Reader,
 ) -> Result<Stream, Failure> {
-    let connecting = connect(&lease.endpoint().address);
+    let connecting = connect(lease.endpoint(), &upstream.shared);
     match while_wanted(connecting, alarm, due, client).await? {
         Ok(stream) => Ok(stream),
         // EMFILE, ENFILE
-        Err(error) if matches!(error.raw_os_error(), Some(24 | 23)) => {
+        Err(ConnectError::Connect(error)) if matches!(error.raw_os_error(), Some(24 | 23)) => {
             Err(Failure::NoDescriptor(error))
         }
-        Err(error) => Err(Failure::Connect(error)),
+        Err(ConnectError::Connect(error)) => Err(Failure::Connect(error)),
+        Err(ConnectError::Handshake(error)) => Err(Failure::Handshake(error)),
     }
 }
 
@@ -465,7 +498,7 @@ async fn share(
             Found::Share(share) => return Ok(share),
             Found::Wait(waiting) => while_wanted(waiting.ended(), alarm, due, client).await?,
             Found::Open(guard) => {
-                let stream = open(lease, alarm, due, client).await?;
+                let stream = open(lease, upstream, alarm, due, client).await?;
                 return while_wanted(guard.handshake(stream), alarm, due, client).await?;
             }
         }

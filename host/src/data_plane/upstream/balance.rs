@@ -20,10 +20,13 @@ use crate::data_plane::worker::Clock;
 use crate::plugin::{
     Balancer, ConfigureError, Ending, ExchangeAtHand, Outcome, Pick, Plugin, WorkerBalancer,
 };
+use crate::tls::ClientTls;
 
 /// An upstream as all workers share it.
 pub(crate) struct Upstream {
     pub(crate) config: model::Upstream,
+    /// None where its endpoints speak without.
+    pub(crate) tls: Option<Arc<ClientTls>>,
     primary: Group<Arc<Balancer>>,
     backup: Option<Group<Arc<Balancer>>>,
     leases: AtomicU64,
@@ -38,16 +41,19 @@ struct Group<B> {
 
 impl Upstream {
     /// Lays out the fleets; `balance` configures the policy for each. Endpoints whose address `previous` has too, the same
-    /// upstream under the configuration before, keep their figures.
+    /// upstream under the configuration before, keep their figures; with another `tls` they are other endpoints, to which no
+    /// connection from before may lead.
     ///
     /// # Errors
     /// Whatever `balance` answers.
     pub(crate) fn new<E>(
         config: model::Upstream,
+        tls: Option<Arc<ClientTls>>,
         previous: Option<&Upstream>,
         mut balance: impl FnMut(Arc<Fleet>) -> Result<Balancer, E>,
     ) -> Result<Upstream, E> {
-        let mut known = previous.map(Upstream::figures).unwrap_or_default();
+        let alike = previous.filter(|previous| previous.speaks(tls.as_ref()));
+        let mut known = alike.map(Upstream::figures).unwrap_or_default();
         let mut fleet = |backup: bool| -> Vec<Endpoint> {
             let servers = config
                 .servers
@@ -84,11 +90,21 @@ impl Upstream {
         };
         Ok(Upstream {
             config,
+            tls,
             primary,
             backup,
             leases: AtomicU64::new(0),
             disablings,
         })
+    }
+
+    /// Whether its endpoints are spoken to by this very TLS.
+    pub(crate) fn speaks(&self, tls: Option<&Arc<ClientTls>>) -> bool {
+        match (&self.tls, tls) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            _ => false,
+        }
     }
 
     /// By address; several where an address is listed several times, the last one first.

@@ -47,7 +47,9 @@ impl<'a> Retry<'a> {
         use Failure::*;
         let conditions = &self.rules.conditions;
         let (ending, listed) = match &error.failure {
-            Connect(_) | Send(_) | Closed | Read(_) | Refused => (Ending::Failed, conditions.error),
+            Connect(_) | Handshake(_) | Send(_) | Closed | Read(_) | Refused => {
+                (Ending::Failed, conditions.error)
+            }
             ConnectTimeout | SendTimeout | ReadTimeout => (Ending::Failed, conditions.timeout),
             HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | InvalidBody
             | UnaskedUpgrade | WrongWebSocketKey | NoExtendedConnect | Http2(_) => {

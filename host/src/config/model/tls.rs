@@ -1,0 +1,162 @@
+//! TLS as the configuration means it: which files and bounds. What is in the files is for [`crate::tls`] to say.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::problem::Place;
+use crate::tls::ciphers::Cipher;
+
+/// A file that the configuration names. Equal to another one of the same path, wherever that is named.
+#[derive(Clone)]
+pub struct NamedFile {
+    /// Absolute.
+    pub path: PathBuf,
+    pub place: Place,
+}
+
+impl std::fmt::Debug for NamedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(f)
+    }
+}
+
+impl PartialEq for NamedFile {
+    fn eq(&self, other: &NamedFile) -> bool {
+        self.path == other.path
+    }
+}
+
+/// `[[listen]] tls`: how clients are spoken to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListenerTls {
+    /// In the order of the file; the first one is shown to clients that name nobody, or somebody unknown.
+    pub certificates: Vec<CertificateFiles>,
+    pub unknown_names: UnknownNames,
+    /// Default TLS 1.2.
+    pub min_version: TlsVersion,
+    /// Default TLS 1.3.
+    pub max_version: TlsVersion,
+    /// Of a version of which none is named, all that there are.
+    pub ciphers: Vec<&'static Cipher>,
+    /// Default on, as nginx.
+    pub session_tickets: bool,
+    /// How long a session can be resumed, default 5 minutes (`ssl_session_timeout`).
+    pub session_timeout: Duration,
+    /// Sessions kept for clients without tickets, in all workers; default 10,000, 0 none.
+    pub session_cache: usize,
+    pub client_certificate: ClientCertificate,
+    /// There where client certificates are asked for.
+    pub client_ca: Option<NamedFile>,
+    /// From the connection to the end of the handshake, default 60 s (nginx: `client_header_timeout`).
+    pub handshake_timeout: Duration,
+    /// Handshakes under way at once, in all workers; more wait. Default 10,000.
+    pub max_handshakes: usize,
+}
+
+/// A certificate chain with its key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CertificateFiles {
+    pub certificate: NamedFile,
+    pub key: NamedFile,
+    /// An OCSP response in DER, stapled to the handshake.
+    pub ocsp: Option<NamedFile>,
+    /// For whom it is shown, lower case; empty: for whom it is made out.
+    pub names: Vec<String>,
+}
+
+/// What a client gets that asks for a name of which there is no certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownNames {
+    /// The first certificate.
+    Default,
+    /// The alert `unrecognized_name` (`ssl_reject_handshake`).
+    Refuse,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+/// `ssl_verify_client`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificate {
+    Off,
+    /// One that is sent must be valid.
+    Optional,
+    Require,
+}
+
+/// `[upstream.NAME] tls`: how endpoints are spoken to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpstreamTls {
+    /// Default on, unlike nginx (`proxy_ssl_verify`).
+    pub verify: bool,
+    /// Who may vouch for endpoints; `None`: whom the system trusts.
+    pub ca: Option<NamedFile>,
+    /// Asked for, and verified, in place of each server's own host (`proxy_ssl_name`).
+    pub server_name: Option<String>,
+    /// Our certificate and its key.
+    pub certificate: Option<(NamedFile, NamedFile)>,
+    /// Default TLS 1.2.
+    pub min_version: TlsVersion,
+    /// Sessions kept to be resumed, in all workers; default 1000, 0 none.
+    pub session_cache: usize,
+}
+
+impl ListenerTls {
+    /// Every file that it is made of.
+    pub fn files(&self) -> impl Iterator<Item = &NamedFile> {
+        let of_certificates = self.certificates.iter().flat_map(|files| {
+            [
+                Some(&files.certificate),
+                Some(&files.key),
+                files.ocsp.as_ref(),
+            ]
+        });
+        of_certificates.chain([self.client_ca.as_ref()]).flatten()
+    }
+}
+
+impl UpstreamTls {
+    /// Every file that it is made of.
+    pub fn files(&self) -> impl Iterator<Item = &NamedFile> {
+        let own = self
+            .certificate
+            .iter()
+            .flat_map(|(chain, key)| [chain, key]);
+        self.ca.iter().chain(own)
+    }
+}
+
+impl TlsVersion {
+    /// As the file writes it.
+    pub fn spelling(self) -> &'static str {
+        match self {
+            TlsVersion::Tls12 => "1.2",
+            TlsVersion::Tls13 => "1.3",
+        }
+    }
+}
+
+impl ClientCertificate {
+    /// As the file writes it.
+    pub fn spelling(self) -> &'static str {
+        match self {
+            ClientCertificate::Off => "off",
+            ClientCertificate::Optional => "optional",
+            ClientCertificate::Require => "require",
+        }
+    }
+}
+
+impl UnknownNames {
+    /// As the file writes it.
+    pub fn spelling(self) -> &'static str {
+        match self {
+            UnknownNames::Default => "default",
+            UnknownNames::Refuse => "refuse",
+        }
+    }
+}

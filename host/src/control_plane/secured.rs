@@ -1,0 +1,98 @@
+//! The TLS of a configuration: certificates and authorities, read off the data path.
+//!
+//! Files are read when a configuration is, and when they change; never because something else has changed, lest a broken
+//! file keep a plugin or a server from being exchanged.
+
+use std::sync::Arc;
+
+use crate::config::model::Config;
+use crate::config::problem::{Place, Problem};
+use crate::data_plane::worker::{ListenerId, Snapshot};
+use crate::tls::{ClientTls, ServerTls, Warnings};
+
+/// Whether files are read again where their names have not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    Read,
+    AsTheyWere,
+}
+
+/// In the order of the configuration.
+pub(super) struct Secured {
+    pub(super) listeners: Vec<Option<Arc<ServerTls>>>,
+    pub(super) upstreams: Vec<Option<Arc<ClientTls>>>,
+}
+
+impl Secured {
+    /// `previous`: what is served now, and the listeners of `config`.
+    ///
+    /// # Errors
+    /// All problems of all files.
+    pub(super) fn read(
+        config: &Config,
+        previous: Option<(&Snapshot, &[ListenerId])>,
+        files: Files,
+        warnings: &mut Warnings,
+    ) -> Result<Secured, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut secured = Secured {
+            listeners: Vec::new(),
+            upstreams: Vec::new(),
+        };
+        for (index, listener) in config.listeners.iter().enumerate() {
+            let before = previous.and_then(|(snapshot, ids)| {
+                let known = snapshot.listeners.iter().position(|id| *id == ids[index])?;
+                snapshot.tls[known].as_ref()
+            });
+            let tls = listener.tls.as_ref().and_then(|tls| {
+                let http2 = listener.http2.is_some();
+                let kept = before
+                    .filter(|before| files == Files::AsTheyWere && before.means(tls, http2))
+                    .cloned();
+                kept.or_else(|| {
+                    ServerTls::build(tls, http2, before, warnings)
+                        .map_err(|found| problems.extend(found))
+                        .ok()
+                })
+            });
+            secured.listeners.push(tls);
+        }
+        for upstream in &config.upstreams {
+            let before =
+                previous.and_then(|(snapshot, _)| snapshot.upstream(&upstream.name)?.tls.as_ref());
+            let place = upstream.servers.first().map(|server| server.place.clone());
+            let tls = upstream.tls.as_ref().and_then(|tls| {
+                let http2 = upstream.http2.is_some();
+                let kept = before
+                    .filter(|before| files == Files::AsTheyWere && before.means(tls, http2))
+                    .cloned();
+                kept.or_else(|| {
+                    let place = place.unwrap_or_default();
+                    ClientTls::build(tls, http2, &place, before, warnings)
+                        .map_err(|found| problems.extend(found))
+                        .ok()
+                })
+            });
+            secured.upstreams.push(tls);
+        }
+        match problems.is_empty() {
+            true => Ok(secured),
+            false => Err(problems),
+        }
+    }
+
+    /// Whether it is what is served already.
+    pub(super) fn is_served(&self, snapshot: &Snapshot) -> bool {
+        let same_listeners = self
+            .listeners
+            .iter()
+            .zip(&snapshot.tls)
+            .all(|pair| match pair {
+                (Some(read), Some(served)) => Arc::ptr_eq(read, served),
+                (None, None) => true,
+                _ => false,
+            });
+        let mut upstreams = self.upstreams.iter().zip(&snapshot.upstreams);
+        same_listeners && upstreams.all(|(read, served)| served.speaks(read.as_ref()))
+    }
+}

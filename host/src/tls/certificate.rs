@@ -1,0 +1,157 @@
+//! Certificate chains and private keys: read, and found to go together.
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys, RootCertStore};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use super::Warnings;
+use super::file::{Files, problem};
+use crate::config::model::NamedFile;
+use crate::config::problem::Problem;
+
+/// The certificates of a PEM file, in its order.
+///
+/// # Errors
+/// Where there is none, or one is malformed.
+pub(super) fn chain(
+    file: &NamedFile,
+    files: &mut Files,
+) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let bytes = files.read(file, "certificate")?;
+    let path = file.path.display();
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let chain = chain.map_err(|error| malformed(file, "certificate", &error))?;
+    if chain.is_empty() {
+        let what = problem(file, format!("there is no certificate in `{path}`"));
+        return Err(what.hint(if bytes.first() == Some(&0x30) {
+            format!("it looks like DER: `openssl x509 -inform der -in {path}` makes PEM of it")
+        } else {
+            "PEM begins with `-----BEGIN CERTIFICATE-----`".to_owned()
+        }));
+    }
+    for der in &chain {
+        if let Err(error) = X509Certificate::from_der(der) {
+            let message = format!("a certificate in `{path}` is malformed");
+            return Err(problem(file, message).hint(error.to_string()));
+        }
+    }
+    Ok(chain)
+}
+
+/// The chain and the key of one of ours.
+///
+/// # Errors
+/// Where one of the files cannot be used, or they do not go together.
+pub(super) fn certified(
+    certificate: &NamedFile,
+    key: &NamedFile,
+    provider: &CryptoProvider,
+    files: &mut Files,
+    warnings: &mut Warnings,
+) -> Result<CertifiedKey, Problem> {
+    let chain = chain(certificate, files)?;
+    if let Some(first) = chain.first() {
+        warnings.extend(validity(certificate, first));
+    }
+    let bytes = files.read(key, "key")?;
+    let path = key.path.display();
+    let der = match PrivateKeyDer::from_pem_slice(&bytes) {
+        Ok(der) => der,
+        Err(pem::Error::NoItemsFound) => {
+            let what = problem(key, format!("there is no private key in `{path}`"));
+            let encrypted = bytes.windows(9).any(|part| part == b"ENCRYPTED");
+            return Err(what.hint(if encrypted {
+                format!("it is encrypted, and nobody is there to ask: `openssl pkey -in {path}` decrypts it")
+            } else {
+                "PEM begins with `-----BEGIN PRIVATE KEY-----`".to_owned()
+            }));
+        }
+        Err(error) => return Err(malformed(key, "key", &error)),
+    };
+    CertifiedKey::from_der(chain, der, provider).map_err(|error| match error {
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            let certificate = certificate.path.display();
+            problem(
+                key,
+                format!("the key `{path}` does not belong to the certificate `{certificate}`"),
+            )
+            .hint("the chain's first certificate must be the one of the key")
+        }
+        error => problem(key, format!("the key `{path}` cannot be used")).hint(format!(
+            "RSA from 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can ({error})"
+        )),
+    })
+}
+
+/// Authorities to trust.
+///
+/// # Errors
+/// Where the file cannot be used.
+pub(super) fn authorities(
+    file: &NamedFile,
+    files: &mut Files,
+) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), Problem> {
+    let chain = chain(file, files)?;
+    let mut roots = RootCertStore::empty();
+    for der in &chain {
+        roots.add(der.clone()).map_err(|error| {
+            let message = format!(
+                "a certificate in `{}` cannot be trusted",
+                file.path.display()
+            );
+            problem(file, message).hint(error.to_string())
+        })?;
+    }
+    Ok((Arc::new(roots), chain))
+}
+
+/// For whom a certificate is made out (RFC 6125 section 6.4.4: its subject's name does not count), lower case.
+pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let dns = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        });
+    dns.collect()
+}
+
+/// What is odd about the dates of a certificate.
+fn validity(file: &NamedFile, certificate: &CertificateDer<'_>) -> Option<Problem> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let (validity, path) = (certificate.validity(), file.path.display());
+    let now = x509_parser::time::ASN1Time::now();
+    if now > validity.not_after {
+        let message = format!(
+            "the certificate `{path}` has expired on {}",
+            validity.not_after
+        );
+        Some(problem(file, message).hint("clients will refuse it: renew it"))
+    } else if now < validity.not_before {
+        let message = format!(
+            "the certificate `{path}` is not valid before {}",
+            validity.not_before
+        );
+        Some(problem(file, message).hint("clients will refuse it: is the clock right?"))
+    } else {
+        None
+    }
+}
+
+fn malformed(file: &NamedFile, what: &str, error: &pem::Error) -> Problem {
+    let message = format!("the {what} `{}` is not PEM", file.path.display());
+    problem(file, message).hint(error.to_string())
+}

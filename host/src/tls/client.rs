@@ -1,0 +1,178 @@
+//! TLS towards endpoints: what one upstream needs.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::file::{Digest, Files};
+use super::verify::{Everybody, OrTheAuthorities};
+use super::{Warnings, certificate, host, provider, versions};
+use crate::config::model::{TlsVersion, UpstreamTls};
+use crate::config::problem::{Place, Problem};
+
+/// An upstream's TLS. Its sessions are shared by all workers.
+#[derive(Debug)]
+pub(crate) struct ClientTls {
+    pub(crate) config: Arc<ClientConfig>,
+    settings: UpstreamTls,
+    http2: bool,
+    contents: Digest,
+}
+
+impl ClientTls {
+    /// Reads the files that `settings` name. `previous`, of the same upstream, is answered as it is where nothing has
+    /// changed.
+    ///
+    /// # Errors
+    /// All problems, each at the place where its file is named.
+    pub(crate) fn build(
+        settings: &UpstreamTls,
+        http2: bool,
+        place: &Place,
+        previous: Option<&Arc<ClientTls>>,
+        warnings: &mut Warnings,
+    ) -> Result<Arc<ClientTls>, Vec<Problem>> {
+        let provider = provider(&[]);
+        let (mut files, mut problems) = (Files::new(), Vec::new());
+        let own = match &settings.certificate {
+            Some((chain, key)) => {
+                certificate::certified(chain, key, &provider, &mut files, warnings)
+                    .map(Some)
+                    .unwrap_or_else(|problem| {
+                        problems.push(problem);
+                        None
+                    })
+            }
+            None => None,
+        };
+        let verifier = verifier(settings, place, &provider, &mut files);
+        let verifier = match verifier {
+            Ok(verifier) if problems.is_empty() => verifier,
+            Ok(_) => return Err(problems),
+            Err(problem) => {
+                problems.push(problem);
+                return Err(problems);
+            }
+        };
+        if !settings.verify {
+            let message = "`verify = false`: servers are not verified, anyone on the way to them can read and change everything";
+            warnings.push(Problem::new(place, message));
+        }
+        let contents = files.digest();
+        if let Some(previous) = previous
+            && previous.means(settings, http2)
+            && previous.contents == contents
+        {
+            return Ok(previous.clone());
+        }
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&versions(settings.min_version, TlsVersion::Tls13))
+            .map_err(|error| {
+                vec![Problem::new(
+                    place,
+                    format!("TLS cannot be set up: {error}"),
+                )]
+            })?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match own {
+            Some(key) => builder
+                .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key))),
+            None => builder.with_no_client_auth(),
+        };
+        config.resumption = match settings.session_cache {
+            0 => Resumption::disabled(),
+            size => Resumption::in_memory_sessions(size),
+        };
+        config.alpn_protocols = match http2 {
+            true => vec![b"h2".to_vec()],
+            false => vec![b"http/1.1".to_vec()],
+        };
+        Ok(Arc::new(ClientTls {
+            config: Arc::new(config),
+            settings: settings.clone(),
+            http2,
+            contents,
+        }))
+    }
+
+    /// Whether it was made of these settings, whatever the files hold by now.
+    pub(crate) fn means(&self, settings: &UpstreamTls, http2: bool) -> bool {
+        self.settings == *settings && self.http2 == http2
+    }
+
+    /// The name that a server is asked for, and verified by. `server` is its address as the configuration spells it.
+    ///
+    /// # Errors
+    /// Where it has none, which the configuration allows only to who is not verified.
+    pub(crate) fn server_name(&self, server: &str) -> io::Result<ServerName<'static>> {
+        let name = self
+            .settings
+            .server_name
+            .as_deref()
+            .or_else(|| host(server));
+        let parsed = name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
+        match parsed {
+            Some(name) => Ok(name),
+            // An address asks for nobody by name (RFC 6066 section 3), and nobody looks at it.
+            None if !self.settings.verify => Ok(ServerName::IpAddress(
+                std::net::IpAddr::from([0, 0, 0, 0]).into(),
+            )),
+            None => Err(io::Error::other(format!(
+                "`{server}` has no name to verify it by"
+            ))),
+        }
+    }
+}
+
+fn verifier(
+    settings: &UpstreamTls,
+    place: &Place,
+    provider: &Arc<rustls::crypto::CryptoProvider>,
+    files: &mut Files,
+) -> Result<Arc<dyn ServerCertVerifier>, Problem> {
+    if !settings.verify {
+        return Ok(Arc::new(Everybody(provider.clone())));
+    }
+    let (roots, authorities) = match &settings.ca {
+        Some(ca) => certificate::authorities(ca, files)?,
+        None => (
+            system_roots().map_err(|error| no_roots(place, &error))?,
+            Vec::new(),
+        ),
+    };
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .map_err(|error| no_roots(place, &error.to_string()))?;
+    Ok(Arc::new(OrTheAuthorities {
+        verifier,
+        authorities,
+    }))
+}
+
+fn no_roots(place: &Place, error: &str) -> Problem {
+    let message = format!("the authorities that this system trusts cannot be read: {error}");
+    Problem::new(place, message).hint(
+        "install the package `ca-certificates`, or name a file with `tls = { ca = \"ca.pem\" }`",
+    )
+}
+
+/// Whom the system trusts; read when it is first needed, and once.
+fn system_roots() -> Result<Arc<RootCertStore>, String> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Ok(roots.clone());
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let first = found.errors.first().map(ToString::to_string);
+        return Err(first.unwrap_or_else(|| "there are none".to_owned()));
+    }
+    Ok(ROOTS.get_or_init(|| Arc::new(roots)).clone())
+}

@@ -1,0 +1,85 @@
+//! What is in a file that the configuration names, and what is wrong with it where it cannot be used.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::config::model::NamedFile;
+use crate::config::problem::Problem;
+use crate::config::reason;
+
+/// A bundle of all authorities of the world has a quarter of that.
+const MAX_SIZE: u64 = 1 << 20;
+
+/// What tells the contents of files from others.
+pub(super) type Digest = [u8; 32];
+
+/// Reads files, and remembers all that it read by its digest.
+pub(super) struct Files(Context);
+
+impl Files {
+    pub(super) fn new() -> Files {
+        Files(Context::new(&SHA256))
+    }
+
+    /// # Errors
+    /// Where the file is not there, cannot be read, is empty or absurdly large.
+    pub(super) fn read(&mut self, file: &NamedFile, what: &str) -> Result<Vec<u8>, Problem> {
+        let bytes = read(file).map_err(|error| {
+            let problem = problem(
+                file,
+                format!("cannot read the {what} `{}`", file.path.display()),
+            );
+            problem.hint(match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "there is no such file: paths are relative to the configuration file".to_owned()
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "it exists, but the user that runs this may not read it".to_owned()
+                }
+                _ => reason(&error),
+            })
+        })?;
+        if bytes.is_empty() {
+            return Err(problem(
+                file,
+                format!("the {what} `{}` is empty", file.path.display()),
+            ));
+        }
+        // The length keeps apart what two files would be together.
+        self.0.update(&(bytes.len() as u64).to_be_bytes());
+        self.0.update(&bytes);
+        Ok(bytes)
+    }
+
+    pub(super) fn digest(self) -> Digest {
+        let mut digest = Digest::default();
+        digest.copy_from_slice(self.0.finish().as_ref());
+        digest
+    }
+}
+
+fn read(file: &NamedFile) -> io::Result<Vec<u8>> {
+    // A pipe must not keep us waiting for somebody to write to it.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let open = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(&file.path)?;
+    if !open.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    open.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// A problem at the place where a file is named.
+pub(super) fn problem(file: &NamedFile, message: impl Into<String>) -> Problem {
+    Problem::new(&file.place, message)
+}

@@ -1,0 +1,150 @@
+//! What a certificate says, as nginx's variables have it (`ngx_event_openssl.c`).
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+
+/// Whose certificate it is, as `$ssl_client_s_dn`: `CN=client,O=Example`. Empty for one that cannot be read.
+pub(crate) fn subject(certificate: &CertificateDer<'_>) -> String {
+    parsed(certificate).map_or(String::new(), |parsed| distinguished_name(parsed.subject()))
+}
+
+/// Who issued it, as `$ssl_client_i_dn`.
+pub(crate) fn issuer(certificate: &CertificateDer<'_>) -> String {
+    parsed(certificate).map_or(String::new(), |parsed| distinguished_name(parsed.issuer()))
+}
+
+/// Its number, as `$ssl_client_serial`: upper-case hexadecimal.
+pub(crate) fn serial(certificate: &CertificateDer<'_>) -> String {
+    let Some(parsed) = parsed(certificate) else {
+        return String::new();
+    };
+    // A leading zero only tells that the number is positive.
+    let raw = match parsed.raw_serial() {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        all => all,
+    };
+    raw.iter().fold(String::new(), |mut out, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{byte:02X}");
+        out
+    })
+}
+
+/// The SHA-1 of it, as `$ssl_client_fingerprint`: lower-case hexadecimal. A name for it, not a proof.
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+    let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
+    digest.as_ref().iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// In PEM, percent-encoded, as `$ssl_client_escaped_cert`.
+pub(crate) fn escaped_pem(certificate: &CertificateDer<'_>) -> String {
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    let encoded = STANDARD.encode(certificate);
+    for line in encoded.as_bytes().chunks(64) {
+        pem.extend(line.iter().map(|byte| char::from(*byte)));
+        pem.push('\n');
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    let mut out = String::with_capacity(pem.len() + pem.len() / 8);
+    for byte in pem.bytes() {
+        // RFC 3986 section 2.3
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+    X509Certificate::from_der(certificate)
+        .ok()
+        .map(|(_, parsed)| parsed)
+}
+
+/// RFC 2253: last part first.
+fn distinguished_name(name: &X509Name<'_>) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for part in name.iter_rdn() {
+        let attributes = part.iter().map(|attribute| {
+            let number = attribute.attr_type().to_id_string();
+            let short = short_name(&number);
+            let value = attribute.as_str().map_or_else(
+                // RFC 2253 section 2.4: what is no string is written in hexadecimal.
+                |_| {
+                    let hex = attribute
+                        .as_slice()
+                        .iter()
+                        .map(|byte| format!("{byte:02X}"));
+                    format!("#{}", hex.collect::<String>())
+                },
+                escaped,
+            );
+            format!("{short}={value}")
+        });
+        parts.push(attributes.collect::<Vec<_>>().join("+"));
+    }
+    parts.reverse();
+    parts.join(",")
+}
+
+/// OpenSSL's short name of an attribute, or its number.
+fn short_name(oid: &str) -> &str {
+    match oid {
+        "2.5.4.3" => "CN",
+        "2.5.4.4" => "SN",
+        "2.5.4.5" => "serialNumber",
+        "2.5.4.6" => "C",
+        "2.5.4.7" => "L",
+        "2.5.4.8" => "ST",
+        "2.5.4.9" => "street",
+        "2.5.4.10" => "O",
+        "2.5.4.11" => "OU",
+        "2.5.4.12" => "title",
+        "2.5.4.42" => "GN",
+        "0.9.2342.19200300.100.1.1" => "UID",
+        "0.9.2342.19200300.100.1.25" => "DC",
+        "1.2.840.113549.1.9.1" => "emailAddress",
+        other => other,
+    }
+}
+
+/// RFC 2253 section 2.4; bytes outside ASCII in hexadecimal, as OpenSSL writes them, so that the value fits into a header.
+fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let last = value.len().saturating_sub(1);
+    for (at, byte) in value.bytes().enumerate() {
+        match byte {
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => out.extend(['\\', char::from(byte)]),
+            b'#' if at == 0 => out.push_str("\\#"),
+            b' ' if at == 0 || at == last => out.push_str("\\ "),
+            0x20..=0x7e => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "\\{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_take_a_name_apart_is_escaped() {
+        assert_eq!(escaped("a,b+c"), r"a\,b\+c");
+        assert_eq!(escaped(" #x "), r"\ #x\ ");
+        assert_eq!(escaped("#x"), r"\#x");
+        assert_eq!(escaped("Müller\r\n"), r"M\C3\BCller\0D\0A");
+    }
+}

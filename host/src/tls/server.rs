@@ -1,0 +1,235 @@
+//! TLS towards clients: what one listener needs, made anew whenever its files change.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+
+use super::choose::Certificates;
+use super::file::{Digest, Files, problem};
+use super::resumption::{Resumption, Terms};
+use super::verify::{JudgedLater, reason};
+use super::{Warnings, certificate, provider, versions};
+use crate::config::model::{
+    CertificateFiles, ClientCertificate, ListenerTls, NamedFile, UnknownNames,
+};
+use crate::config::problem::{Place, Problem};
+
+/// A listener's TLS.
+#[derive(Debug)]
+pub(crate) struct ServerTls {
+    pub(crate) config: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
+    refuses_unknown_names: bool,
+    clients: Option<Clients>,
+    /// Handshakes under way, in all workers.
+    pub(crate) handshakes: Arc<AtomicUsize>,
+    resumption: Resumption,
+    settings: ListenerTls,
+    http2: bool,
+    contents: Digest,
+}
+
+/// What is asked of clients.
+#[derive(Debug)]
+struct Clients {
+    required: bool,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+/// What a client's certificate is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// None was asked for, or none was sent where that is allowed.
+    NoneNeeded,
+    /// None was sent, and one is required.
+    Missing,
+    Valid,
+    /// In OpenSSL's words.
+    Invalid(String),
+}
+
+impl ServerTls {
+    /// Reads the files that `settings` name. `previous`, of the same listener, is where sessions come from; it is answered
+    /// as it is where nothing has changed.
+    ///
+    /// # Errors
+    /// All problems, each at the place where its file is named.
+    pub(crate) fn build(
+        settings: &ListenerTls,
+        http2: bool,
+        previous: Option<&Arc<ServerTls>>,
+        warnings: &mut Warnings,
+    ) -> Result<Arc<ServerTls>, Vec<Problem>> {
+        let provider = provider(&settings.ciphers);
+        let (mut files, mut problems) = (Files::new(), Vec::new());
+        let mut certificates = Vec::new();
+        for (index, of) in settings.certificates.iter().enumerate() {
+            match certified(of, index, &provider, &mut files, warnings) {
+                Ok(certificate) => certificates.push(certificate),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let (clients, proven) = match clients(settings, &provider) {
+            Ok(clients) => clients,
+            Err(problem) => {
+                problems.push(problem);
+                (None, Digest::default())
+            }
+        };
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let contents = files.digest();
+        if let Some(previous) = previous
+            && previous.means(settings, http2)
+            && (previous.contents, &previous.resumption.terms.proven) == (contents, &proven)
+        {
+            return Ok(previous.clone());
+        }
+        let terms = Terms {
+            tickets: settings.session_tickets,
+            timeout: settings.session_timeout,
+            cache: settings.session_cache,
+            proven,
+        };
+        let failed = |error: rustls::Error| {
+            let place = settings
+                .certificates
+                .first()
+                .map(|first| first.certificate.place.clone());
+            let message = format!("TLS cannot be set up: {error}");
+            vec![Problem::new(&place.unwrap_or_default(), message)]
+        };
+        let before = previous.map(|previous| &previous.resumption);
+        let resumption = Resumption::new(terms, before).map_err(failed)?;
+        let certificates = Arc::new(Certificates::new(certificates));
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&versions(settings.min_version, settings.max_version))
+            .map_err(failed)?;
+        let builder = match &clients {
+            Some(clients) => {
+                builder.with_client_cert_verifier(Arc::new(JudgedLater(clients.verifier.clone())))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(certificates.clone());
+        config.session_storage = resumption.sessions.clone();
+        if let Some(tickets) = &resumption.tickets {
+            config.ticketer = tickets.clone();
+        }
+        config.alpn_protocols = match http2 {
+            true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            false => vec![b"http/1.1".to_vec()],
+        };
+        Ok(Arc::new(ServerTls {
+            config: Arc::new(config),
+            certificates,
+            refuses_unknown_names: settings.unknown_names == UnknownNames::Refuse,
+            clients,
+            handshakes: previous.map_or_else(Arc::default, |previous| previous.handshakes.clone()),
+            resumption,
+            settings: settings.clone(),
+            http2,
+            contents,
+        }))
+    }
+
+    /// Whether it was made of these settings, whatever the files hold by now.
+    pub(crate) fn means(&self, settings: &ListenerTls, http2: bool) -> bool {
+        self.settings == *settings && self.http2 == http2
+    }
+
+    pub(crate) fn settings(&self) -> &ListenerTls {
+        &self.settings
+    }
+
+    /// Whether a client that asks for this name, in lower case, gets an answer at all.
+    pub(crate) fn serves(&self, name: Option<&str>) -> bool {
+        !self.refuses_unknown_names || name.is_some_and(|name| self.certificates.of(name).is_some())
+    }
+
+    /// Whether a request for `host` may come over a connection that was opened for `name`, both in lower case. Where
+    /// clients have to show certificates it must be one that the same certificate is shown for (nginx: 421 where another
+    /// server verifies clients).
+    pub(crate) fn may_ask_for(&self, host: &str, name: Option<&str>) -> bool {
+        self.clients.is_none()
+            || name.is_none()
+            || self.certificates.of_any(Some(host)) == self.certificates.of_any(name)
+    }
+
+    /// What a client's certificates are worth now: also those of a resumed session, which may have expired meanwhile.
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> Verdict {
+        let Some(clients) = &self.clients else {
+            return Verdict::NoneNeeded;
+        };
+        match chain.split_first() {
+            None if clients.required => Verdict::Missing,
+            None => Verdict::NoneNeeded,
+            Some((own, others)) => {
+                match clients
+                    .verifier
+                    .verify_client_cert(own, others, UnixTime::now())
+                {
+                    Ok(_) => Verdict::Valid,
+                    Err(error) => Verdict::Invalid(reason(&error)),
+                }
+            }
+        }
+    }
+}
+
+fn certified(
+    of: &CertificateFiles,
+    index: usize,
+    provider: &rustls::crypto::CryptoProvider,
+    files: &mut Files,
+    warnings: &mut Warnings,
+) -> Result<(rustls::sign::CertifiedKey, Vec<String>), Problem> {
+    let mut key = certificate::certified(&of.certificate, &of.key, provider, files, warnings)?;
+    key.ocsp = of.ocsp.as_ref().map(|file| ocsp(file, files)).transpose()?;
+    let names = match of.names.as_slice() {
+        [] => key.cert.first().map_or(Vec::new(), certificate::names),
+        given => given.to_vec(),
+    };
+    if names.is_empty() && index > 0 {
+        let path = of.certificate.path.display();
+        let message =
+            format!("the certificate `{path}` is made out for no name: it would never be shown");
+        let hint = "say for whom it is: `names = [\"example.com\"]`";
+        return Err(problem(&of.certificate, message).hint(hint));
+    }
+    Ok((key, names))
+}
+
+/// An OCSP response. What it says is for clients to judge: rustls passes it on as it is.
+fn ocsp(file: &NamedFile, files: &mut Files) -> Result<Vec<u8>, Problem> {
+    let bytes = files.read(file, "OCSP response")?;
+    if bytes.first() == Some(&0x30) {
+        return Ok(bytes);
+    }
+    let message = format!("`{}` is not an OCSP response in DER", file.path.display());
+    Err(problem(file, message).hint("`openssl ocsp -respout FILE` writes one"))
+}
+
+/// What clients have to show, and a digest of it: a session is only resumed by those who had to show the same.
+fn clients(
+    settings: &ListenerTls,
+    provider: &Arc<rustls::crypto::CryptoProvider>,
+) -> Result<(Option<Clients>, Digest), Problem> {
+    let Some(ca) = &settings.client_ca else {
+        return Ok((None, Digest::default()));
+    };
+    let mut files = Files::new();
+    let (roots, _) = certificate::authorities(ca, &mut files)?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .map_err(|error| problem(ca, format!("clients cannot be verified: {error}")))?;
+    let required = settings.client_certificate == ClientCertificate::Require;
+    let mut proven = files.digest();
+    proven[0] ^= u8::from(required);
+    Ok((Some(Clients { required, verifier }), proven))
+}
