@@ -126,6 +126,7 @@ impl Site {
             listeners: Vec::new(),
             upstreams: Vec::new(),
             routes: Vec::new(),
+            streams: Vec::new(),
             plugins: Vec::new(),
             admin: None,
         };
@@ -151,8 +152,7 @@ impl Site {
 
     /// Whether a peer may say whom it speaks for.
     pub(crate) fn trusts(&self, peer: Option<IpAddr>) -> bool {
-        let trusted = &self.snapshot.config.server.trusted_proxies;
-        peer.is_some_and(|peer| trusted.iter().any(|network| network.contains(&peer)))
+        self.snapshot.config.server.trusted_proxies.trust(peer)
     }
 
     /// The log of an exchange on a listener that took a route, if it got that far.

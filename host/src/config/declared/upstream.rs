@@ -73,6 +73,13 @@ pub(in crate::config) static UPSTREAM: Table = Table {
             "Largest status line and header fields together (nginx: `proxy_buffer_size`, 4 KiB).",
         )
         .or(Default::Text("32k")),
+        Key::new(
+            "proxy_protocol",
+            Kind::Word(&["off", "v1", "v2"]),
+            "Whether connections to the servers begin with a PROXY header that names the client, and which version \
+             (`proxy_protocol`). Such a connection is not kept for another request.",
+        )
+        .or(Default::Text("off")),
         Key::later("tls"),
         Key::later("health_check"),
     ]],

@@ -89,6 +89,11 @@ pub(super) fn to_connect_to(text: &str, reader: Reader<'_>) -> Result<Vec<Addres
     }
 }
 
+/// Whether it says all of where to connect to: a socket's path, or a port.
+pub(super) fn has_port(text: &str) -> bool {
+    text.starts_with("unix:") || host_and_port(text).is_ok_and(|(_, port)| port.is_some())
+}
+
 fn unix(path: &str) -> Result<Address, Complaint> {
     if !path.starts_with('/') || path.contains('\0') {
         let message = format!("`unix:{path}` needs the absolute path of a socket");

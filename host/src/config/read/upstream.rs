@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::policy::{Policies, policy};
 use super::{Complaint, Reader, address, noted};
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_SERVER};
-use crate::config::model::{NextConditions, NextUpstream, Upstream, UpstreamServer};
+use crate::config::model::{NextConditions, NextUpstream, ProxyVersion, Upstream, UpstreamServer};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -123,6 +123,11 @@ fn upstream(
         },
         body_buffer_size: section.buffer_size("body_buffer_size"),
         response_header_size: section.buffer_size("response_header_size"),
+        proxy_protocol: match section.word("proxy_protocol") {
+            "v1" => Some(ProxyVersion::V1),
+            "v2" => Some(ProxyVersion::V2),
+            _ => None,
+        },
     }
 }
 

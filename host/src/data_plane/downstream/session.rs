@@ -1,7 +1,7 @@
 //! A client's connection: one request after the other until either side has had enough.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::Poll;
@@ -12,9 +12,11 @@ use super::outgoing::Outgoing;
 use crate::config::model;
 use crate::data_plane::drain::{ConnectionGuard, Gate, PARTING};
 use crate::data_plane::exchange::{self, After, Exchange, Fault};
+use crate::data_plane::proxy_protocol::Ends;
 use crate::data_plane::stream::{Alarm, Reader, Writer};
 use crate::data_plane::worker::{ListenerId, Site, Worker};
 use crate::http::head::{BadHead, HeadEnd, Known, RequestHead, Version};
+use crate::http::variable::Variable;
 
 /// Who is at the other end, written out once per connection.
 pub(crate) struct Client {
@@ -25,9 +27,21 @@ pub(crate) struct Client {
     pub(crate) address_text: Box<str>,
     pub(crate) local_address: Box<str>,
     pub(crate) local_port: Option<u16>,
+    /// None for a unix socket.
+    local_ip: Option<IpAddr>,
+    /// What its PROXY header said, and who said it.
+    pub(crate) introduced: Option<Box<Introduction>>,
     /// The connection's number, from 1, in this process.
     pub(crate) serial: u64,
     pub(crate) accepted: Instant,
+}
+
+/// What a PROXY header said of a client.
+pub(crate) struct Introduction {
+    pub(crate) said: Ends,
+    /// Of the connection's peer.
+    peer_text: Box<str>,
+    peer_port: Option<u16>,
 }
 
 impl Client {
@@ -40,6 +54,8 @@ impl Client {
             address_text: ip.to_string().into(),
             local_address: local_ip.to_string().into(),
             local_port: Some(local.port()),
+            local_ip: Some(local_ip),
+            introduced: None,
             serial,
             accepted: Instant::now(),
         }
@@ -52,9 +68,79 @@ impl Client {
             address_text: "unix:".into(),
             local_address: "unix:".into(),
             local_port: None,
+            local_ip: None,
+            introduced: None,
             serial,
             accepted: Instant::now(),
         }
+    }
+
+    /// The same connection, with what its PROXY header says; a peer that is `believed` speaks for the client that it names.
+    pub(crate) fn introduced_as(self, said: Ends, believed: bool) -> Client {
+        let (peer_text, peer_port) = (self.address_text.clone(), self.port);
+        let mut client = Client {
+            introduced: Some(Box::new(Introduction {
+                said,
+                peer_text,
+                peer_port,
+            })),
+            ..self
+        };
+        if believed {
+            client.ip = Some(said.source.ip());
+            client.port = Some(said.source.port());
+            client.address_text = said.source.ip().to_string().into();
+        }
+        client
+    }
+
+    /// The address of the connection's peer, whoever it speaks for.
+    pub(crate) fn peer_text(&self) -> &str {
+        self.introduced
+            .as_ref()
+            .map_or(&self.address_text, |introduction| &introduction.peer_text)
+    }
+
+    /// The port of the connection's peer, whoever it speaks for.
+    pub(crate) fn peer_port(&self) -> Option<u16> {
+        match &self.introduced {
+            Some(introduction) => introduction.peer_port,
+            None => self.port,
+        }
+    }
+
+    /// Appends what its PROXY header said, as a variable; false where it said nothing.
+    pub(crate) fn append_introduction(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let Some(Introduction { said, .. }) = self.introduced.as_deref() else {
+            return false;
+        };
+        // Writing to a vector cannot fail.
+        let _ = match variable {
+            Variable::ProxyProtocolAddr => write!(out, "{}", said.source.ip()),
+            Variable::ProxyProtocolPort => write!(out, "{}", said.source.port()),
+            Variable::ProxyProtocolServerAddr => write!(out, "{}", said.destination.ip()),
+            Variable::ProxyProtocolServerPort => write!(out, "{}", said.destination.port()),
+            _ => return false,
+        };
+        true
+    }
+
+    /// The client's end of its connection, `reported` in place of its address if that is known better, and ours.
+    pub(crate) fn ends(&self, reported: Option<IpAddr>) -> Option<Ends> {
+        let destination = match (self.local_ip, self.local_port, &self.introduced) {
+            (Some(ip), Some(port), _) => (ip, port).into(),
+            // A unix socket's own end has no address, but the one before it has.
+            (_, _, introduction) => introduction.as_ref()?.said.destination,
+        };
+        let source = match reported {
+            // Nobody reports a port.
+            Some(ip) if Some(ip) != self.ip => (ip, 0).into(),
+            _ => (self.ip?, self.port?).into(),
+        };
+        Some(Ends {
+            source,
+            destination,
+        })
     }
 }
 

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::state::{AttemptFigures, Exchange};
+use crate::data_plane::proxy_protocol::Ends;
+use crate::data_plane::upstream::{Balanced, Turn};
 use crate::http::clock;
 use crate::http::head::{Known, Version};
 use crate::http::variable::{Name, Source, Variable};
@@ -15,7 +17,11 @@ impl Source for Exchange {
         let before = out.len();
         match variable {
             Variable::RemoteAddr => out.extend_from_slice(self.remote_address().as_bytes()),
-            Variable::RemotePort | Variable::RealipRemotePort => match self.client.port {
+            Variable::RemotePort => match self.client.port {
+                Some(port) => number(port, out),
+                None => return false,
+            },
+            Variable::RealipRemotePort => match self.client.peer_port() {
                 Some(port) => number(port, out),
                 None => return false,
             },
@@ -24,8 +30,12 @@ impl Source for Exchange {
                 Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
                 None => out.extend_from_slice(b"unix:"),
             },
-            Variable::RealipRemoteAddr => {
-                out.extend_from_slice(self.client.address_text.as_bytes())
+            Variable::RealipRemoteAddr => out.extend_from_slice(self.client.peer_text().as_bytes()),
+            Variable::ProxyProtocolAddr
+            | Variable::ProxyProtocolPort
+            | Variable::ProxyProtocolServerAddr
+            | Variable::ProxyProtocolServerPort => {
+                return self.client.append_introduction(variable, out);
             }
             Variable::RemoteUser => return remote_user(self, out),
             Variable::Host if self.host.is_empty() => {
@@ -190,6 +200,10 @@ impl Source for Exchange {
                         .is_some()
                 });
             }
+            Variable::Protocol
+            | Variable::BytesReceived
+            | Variable::SessionTime
+            | Variable::SslPrereadServerName => return false,
         }
         debug_assert!(out.len() >= before);
         true
@@ -280,6 +294,20 @@ fn remote_user(exchange: &Exchange, out: &mut Vec<u8>) -> bool {
     };
     out.extend_from_slice(&pair[..colon]);
     colon > 0
+}
+
+impl Balanced for Exchange {
+    fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
+    fn ends(&self) -> Option<Ends> {
+        self.client.ends(self.remote_ip())
+    }
+
+    fn warn(&self, message: &str, upstream: &str) {
+        Exchange::warn(self, message, upstream);
+    }
 }
 
 impl plugin::Exchange for Exchange {

@@ -209,7 +209,7 @@ async fn attempts(
     );
     for number in 0.. {
         let clock = session.worker.clock.clone();
-        let Ok(lease) = upstream.lease(exchange, &clock, number) else {
+        let Ok(lease) = upstream.lease(exchange.clone(), &clock, number) else {
             exchange.figures.no_attempt(upstream.name());
             return Err(Fault::NoLiveUpstreams);
         };

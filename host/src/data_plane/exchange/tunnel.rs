@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::After;
 use super::response::{Passed, write_switching};
 use super::state::Exchange;
-use crate::data_plane::buffers::BODY;
 use crate::data_plane::downstream::Outgoing;
-use crate::data_plane::stream::{Alarm, Reader, Writer};
+use crate::data_plane::lane::Lane;
+use crate::data_plane::stream::Alarm;
 use crate::data_plane::upstream::{Attempt, Upload};
 
 /// Carries a tunnel until it ends, or was silent both ways for `idle`.
@@ -74,77 +74,5 @@ pub(super) async fn run(
         sent: sent_before + up.moved,
         length,
         ended: std::time::Instant::now(),
-    }
-}
-
-/// One direction of a tunnel.
-struct Lane {
-    buffer: Vec<u8>,
-    written: usize,
-    moved: u64,
-    state: LaneState,
-}
-
-#[derive(PartialEq, Eq)]
-enum LaneState {
-    Open,
-    /// The reading side ended; the writing side is being told.
-    Closing,
-    Closed,
-}
-
-impl Lane {
-    fn new(first: &[u8]) -> Lane {
-        let mut buffer = Vec::with_capacity(first.len().max(BODY / 4));
-        buffer.extend_from_slice(first);
-        Lane {
-            buffer,
-            written: 0,
-            moved: 0,
-            state: LaneState::Open,
-        }
-    }
-
-    /// Moves what can be moved now; true once this direction is over.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Reader,
-        to: &mut Writer,
-    ) -> io::Result<bool> {
-        match self.poll_move(cx, from, to) {
-            Poll::Ready(Ok(())) => Ok(true),
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Pending => Ok(false),
-        }
-    }
-
-    fn poll_move(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Reader,
-        to: &mut Writer,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            while self.written < self.buffer.len() {
-                let written = ready!(to.poll_write(cx, &self.buffer[self.written..], &[]))?;
-                self.written += written;
-                self.moved += written as u64;
-            }
-            self.buffer.clear();
-            self.written = 0;
-            match self.state {
-                LaneState::Open => {
-                    if ready!(from.poll_read(cx, &mut self.buffer, usize::MAX))? == 0 {
-                        self.state = LaneState::Closing;
-                    }
-                }
-                LaneState::Closing => {
-                    ready!(to.poll_shutdown(cx))?;
-                    self.state = LaneState::Closed;
-                }
-                LaneState::Closed => return Poll::Ready(Ok(())),
-            }
-        }
     }
 }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::balanced::Balanced;
 use super::endpoint::{AfterFailure, Endpoint, Figures};
 use super::fleet::{Disablings, Fleet};
 use super::pool::Pool;
 use crate::config::model::{self, Address};
-use crate::data_plane::exchange::Exchange;
 use crate::data_plane::worker::Clock;
 use crate::plugin::{
     Balancer, ConfigureError, Ending, ExchangeAtHand, Outcome, Pick, Plugin, WorkerBalancer,
@@ -207,11 +207,11 @@ impl WorkerUpstream {
     /// [`NoEndpoint`]: "no live upstreams".
     pub(crate) fn lease(
         self: &Rc<Self>,
-        exchange: &Rc<Exchange>,
+        exchange: Rc<dyn Balanced>,
         clock: &Clock,
         attempt: u32,
     ) -> Result<Lease, NoEndpoint> {
-        let turn = &exchange.turn;
+        let turn = exchange.turn();
         loop {
             let picked_at = Instant::now();
             let now = clock.seconds_at(picked_at);
@@ -276,7 +276,7 @@ pub(crate) struct Timings {
 /// One attempt at one endpoint. Ends exactly once: by the first [`Lease::end`], or as abandoned when it is dropped.
 pub(crate) struct Lease {
     upstream: Rc<WorkerUpstream>,
-    exchange: Rc<Exchange>,
+    pub(super) exchange: Rc<dyn Balanced>,
     backup: bool,
     pub(crate) index: u32,
     id: u64,
