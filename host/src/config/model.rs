@@ -177,6 +177,19 @@ pub struct Listener {
     pub client_header_size: usize,
     /// Header fields in one request, default 1000 (`max_headers`).
     pub max_headers: usize,
+    /// None: clients speak HTTP/1 only. Default on.
+    pub http2: Option<Http2>,
+}
+
+/// What one HTTP/2 connection of a client may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http2 {
+    /// Requests at once, default 128 (`http2_max_concurrent_streams`).
+    pub max_concurrent_streams: u32,
+    /// Requests that may be reset at once, default 200; a tenth of it comes back each second.
+    pub max_resets: u32,
+    /// Frames without content that may come at once, default 1000; a tenth of it comes back each second.
+    pub max_control_frames: u32,
 }
 
 /// An address to listen on or to connect to.
@@ -225,6 +238,8 @@ pub struct Upstream {
     pub response_header_size: usize,
     /// Connections to its endpoints begin with a PROXY header of this version. Default: none.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// None: its endpoints are spoken to in HTTP/1.1. Default off.
+    pub http2: Option<UpstreamHttp2>,
 }
 
 /// A version of the PROXY protocol.
@@ -234,6 +249,13 @@ pub enum ProxyVersion {
     V1,
     /// Binary.
     V2,
+}
+
+/// How connections to endpoints that speak HTTP/2 are shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamHttp2 {
+    /// Exchanges at once on one connection, default 100; fewer where the endpoint says so.
+    pub max_concurrent_streams: usize,
 }
 
 impl Upstream {

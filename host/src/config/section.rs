@@ -307,6 +307,22 @@ impl<'a> Section<'a> {
     }
 
     /// A table within, by its own declaration. `None` where it is left out.
+    /// A table for which `true` stands where it would be empty, and `false` where there is none.
+    pub(super) fn switch_or_table(
+        &self,
+        name: &str,
+        declared: &'static Table,
+    ) -> Option<Section<'a>> {
+        match self.get(name) {
+            Some(node) if matches!(node.value, Value::Table(_)) => {
+                Section::open(node, declared, self.problems)
+            }
+            _ => self
+                .boolean(name)
+                .then(|| Section::of(&[], self.place, declared, self.problems)),
+        }
+    }
+
     pub(super) fn table(&self, name: &str, declared: &'static Table) -> Option<Section<'a>> {
         Section::open(self.get(name)?, declared, self.problems)
     }

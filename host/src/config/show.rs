@@ -115,6 +115,18 @@ fn listener(out: &mut Writer, listener: &Listener) {
         text(&size_text(listener.client_header_size as u64)),
     );
     out.key("max_headers", listener.max_headers);
+    match &listener.http2 {
+        None => out.key("http2", false),
+        Some(http2) => {
+            let bounds = [
+                ("max_concurrent_streams", http2.max_concurrent_streams),
+                ("max_resets", http2.max_resets),
+                ("max_control_frames", http2.max_control_frames),
+            ];
+            let bounds = bounds.map(|(key, value)| format!("{key} = {value}"));
+            out.key("http2", inline_table(bounds));
+        }
+    }
 }
 
 fn upstream(out: &mut Writer, upstream: &Upstream) {
@@ -167,6 +179,16 @@ fn upstream(out: &mut Writer, upstream: &Upstream) {
         Some(ProxyVersion::V2) => "v2",
     };
     out.key("proxy_protocol", text(proxy_protocol));
+    match &upstream.http2 {
+        None => out.key("http2", false),
+        Some(http2) => {
+            let streams = http2.max_concurrent_streams;
+            out.key(
+                "http2",
+                inline_table([format!("max_concurrent_streams = {streams}")]),
+            );
+        }
+    }
 }
 
 fn server_of(server: &UpstreamServer) -> String {

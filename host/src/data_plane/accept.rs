@@ -17,7 +17,8 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::downstream::{self, Client};
 use super::drain::{ConnectionGuard, Place};
-use super::stream::{Reader, Writer, split_tcp, split_unix};
+use super::relay;
+use super::stream::Stream;
 use super::worker::{ListenerId, Worker};
 use crate::config::model::Address;
 
@@ -124,19 +125,17 @@ pub(crate) async fn run(worker: Rc<Worker>, id: ListenerId, socket: Listener, pl
         };
         match next {
             None => return,
-            Some(Ok((client, reader, writer))) => {
+            Some(Ok((client, stream))) => {
                 if std::mem::take(&mut short_of_descriptors) {
                     tracing::info!("accepting connections again");
                 }
                 let guard = ConnectionGuard::new(&place);
-                tokio::task::spawn_local(downstream::run(
-                    worker.clone(),
-                    id,
-                    client,
-                    reader,
-                    writer,
-                    guard,
-                ));
+                let worker = worker.clone();
+                if place.site().stream_of(id).is_some() {
+                    tokio::task::spawn_local(relay::run(worker, id, client, stream, guard));
+                } else {
+                    tokio::task::spawn_local(downstream::run(worker, id, client, stream, guard));
+                }
             }
             Some(Err(error)) if is_about_the_connection(&error) => {}
             Some(Err(error)) => {
@@ -160,20 +159,21 @@ fn is_full(worker: &Worker) -> bool {
     process.connections.load(Relaxed) >= process.max_connections.load(Relaxed)
 }
 
-async fn accept(worker: &Worker, socket: &Listener) -> io::Result<(Client, Reader, Writer)> {
+async fn accept(worker: &Worker, socket: &Listener) -> io::Result<(Client, Stream)> {
     match socket {
         Listener::Tcp(socket) => {
             let (stream, peer) = socket.accept().await?;
             // Responses are written whole: nothing is gained by waiting for more.
             stream.set_nodelay(true)?;
             let local = stream.local_addr()?;
-            let (reader, writer) = split_tcp(stream);
-            Ok((Client::tcp(peer, local, number(worker)), reader, writer))
+            Ok((
+                Client::tcp(peer, local, number(worker)),
+                Stream::tcp(stream),
+            ))
         }
         Listener::Unix(socket) => {
             let (stream, _) = socket.accept().await?;
-            let (reader, writer) = split_unix(stream);
-            Ok((Client::unix(number(worker)), reader, writer))
+            Ok((Client::unix(number(worker)), Stream::unix(stream)))
         }
     }
 }

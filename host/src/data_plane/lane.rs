@@ -1,10 +1,14 @@
-//! One direction of a connection that is carried as it is: bytes from a reader to a writer, within one buffer.
+//! A connection that is carried as it is: in each direction bytes from a reader to a writer, within one buffer.
 
+use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::buffers::BODY;
-use super::stream::{Reader, Writer};
+use super::stream::{Alarm, Reader, Writer};
 
 /// Bytes that a lane holds at most, what it begins with left aside: what one side does not take, the other waits with.
 const BUFFER: usize = BODY / 4;
@@ -43,7 +47,7 @@ impl Lane {
     ///
     /// # Errors
     /// What either side's socket says.
-    pub(super) fn poll(
+    fn poll(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Reader,
@@ -70,6 +74,7 @@ impl Lane {
             }
             self.buffer.clear();
             self.written = 0;
+            ready!(to.poll_flush(cx))?;
             match self.state {
                 State::Open => {
                     if ready!(from.poll_read(cx, &mut self.buffer, usize::MAX))? == 0 {
@@ -84,4 +89,39 @@ impl Lane {
             }
         }
     }
+}
+
+/// A lane and its two ends.
+pub(super) struct Way<'a> {
+    pub(super) lane: &'a mut Lane,
+    pub(super) from: &'a mut Reader,
+    pub(super) to: &'a mut Writer,
+}
+
+/// Moves bytes both ways until both directions are over.
+///
+/// # Errors
+/// What either side's socket says; `TimedOut` once nothing has moved for `idle`.
+pub(super) async fn carry_both(
+    up: Way<'_>,
+    down: Way<'_>,
+    alarm: &mut Alarm,
+    idle: Duration,
+) -> io::Result<()> {
+    let mut due = Instant::now() + idle;
+    poll_fn(|cx| {
+        let before = up.lane.moved + down.lane.moved;
+        let up_over = up.lane.poll(cx, up.from, up.to)?;
+        let down_over = down.lane.poll(cx, down.from, down.to)?;
+        if up_over && down_over {
+            return Poll::Ready(Ok(()));
+        }
+        if up.lane.moved + down.lane.moved > before {
+            due = Instant::now() + idle;
+        }
+        alarm
+            .poll_due(cx, due)
+            .map(|_| Err(io::ErrorKind::TimedOut.into()))
+    })
+    .await
 }

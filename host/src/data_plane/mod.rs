@@ -10,5 +10,6 @@ mod proxy_protocol; // whom a connection speaks for, in its first bytes
 mod buffers; // lent to connections while they need them
 mod lane; // one direction of a connection that is carried as it is
 mod downstream; // requests in, responses out
+pub(crate) mod relay; // carry a connection of a stream as it is
 pub(crate) mod exchange; // carry one request through, and its response back: start here
 pub(crate) mod upstream; // choose an endpoint, send, try again

@@ -13,6 +13,18 @@ pub enum Framing {
     Chunked,
     /// To the end of the connection: responses only.
     UntilClose,
+    /// To the end of a stream of HTTP/2, which may announce its length. Whether it keeps to that is checked there.
+    Stream(Option<u64>),
+}
+
+impl Framing {
+    /// Bytes of the body, where they are known.
+    pub fn length(self) -> Option<u64> {
+        match self {
+            Framing::Length(length) | Framing::Stream(Some(length)) => Some(length),
+            Framing::Chunked | Framing::UntilClose | Framing::Stream(None) => None,
+        }
+    }
 }
 
 /// Why framing was refused.
@@ -66,6 +78,12 @@ fn declared(fields: &Fields, version: Version) -> Result<Option<Framing>, BadFra
             Known::TransferEncoding => chunked = true,
             _ => {}
         }
+    }
+    if version == Version::Http2 {
+        return match chunked {
+            true => Err(BadFraming::TransferEncoding),
+            false => Ok(Some(Framing::Stream(length))),
+        };
     }
     match (length, chunked) {
         (Some(_), true) => Err(BadFraming::Both),

@@ -4,7 +4,13 @@
 //! by copying slices and never builds a map. The bytes are checked strictly (RFC 9112 with none of its leniencies) before
 //! anything is believed: a lone CR or LF, an obsolete line fold, a blank before a colon or a control byte is a refusal.
 
+mod http2; // to and from HTTP/2
+
 use std::fmt;
+
+pub use http2::{
+    request as http2_request, response as http2_response, trailer_lines, trailers as http2_trailers,
+};
 
 /// A part of a head's bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,6 +45,8 @@ pub enum Known {
     Host,
     KeepAlive,
     ProxyConnection,
+    SecWebSocketAccept,
+    SecWebSocketKey,
     Server,
     Te,
     Trailer,
@@ -70,6 +78,8 @@ impl Known {
                 (15, _) => (b"x-forwarded-for", Known::XForwardedFor),
                 (16, Some(b'p')) => (b"proxy-connection", Known::ProxyConnection),
                 (16, _) => (b"x-forwarded-host", Known::XForwardedHost),
+                (17, Some(b's')) => (b"sec-websocket-key", Known::SecWebSocketKey),
+                (20, _) => (b"sec-websocket-accept", Known::SecWebSocketAccept),
                 (17, Some(b't')) => (b"transfer-encoding", Known::TransferEncoding),
                 (17, _) => (b"x-forwarded-proto", Known::XForwardedProto),
                 _ => return Known::Other,
@@ -150,6 +160,7 @@ pub enum Version {
     Http10,
     #[default]
     Http11,
+    Http2,
 }
 
 /// The head of a request.

@@ -8,9 +8,13 @@ mod plugin;
 
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
 pub(super) use self::route::{HEADERS, RETURN, ROUTE};
-pub(super) use self::server::{ACCESS_LOG, ADMIN, ERROR_LOG, LISTEN, LISTENER_SHARED, SERVER};
+pub(super) use self::server::{
+    ACCESS_LOG, ADMIN, ERROR_LOG, HTTP2, LISTEN, LISTENER_SHARED, SERVER,
+};
 pub(super) use self::stream::{SNI, STREAM, STREAM_LOG, STREAM_LOG_FORMAT};
-pub(super) use self::upstream::{NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_SERVER};
+pub(super) use self::upstream::{
+    NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER,
+};
 use super::key::{Key, Kind, Table};
 
 const SECOND: u64 = 1_000;
@@ -119,7 +123,9 @@ mod tests {
         for table in [
             &SERVER,
             &LISTEN,
+            &HTTP2,
             &UPSTREAM,
+            &UPSTREAM_HTTP2,
             &UPSTREAM_SERVER,
             &ROUTE,
             &STREAM,

@@ -74,11 +74,47 @@ pub(in crate::config) static LISTEN: Table = Table {
                  come within `client_header_timeout`; whom it names is believed of `trusted_proxies` only.",
             )
             .or(Default::Boolean(false)),
-            Key::later("http2"),
+            Key::new(
+                "http2",
+                Kind::Either(&[Kind::Boolean, Kind::Table(&HTTP2)]),
+                "Whether clients may speak HTTP/2, chosen by ALPN with `tls` and by its preface without; a table for its \
+                 bounds (nginx: `http2`, off).",
+            )
+            .or(Default::Boolean(true)),
             Key::later("http3"),
         ],
         LISTENER_SHARED,
     ],
+    open: false,
+};
+
+pub(in crate::config) static HTTP2: Table = Table {
+    title: "http2",
+    doc: "What one HTTP/2 connection from a client may ask for. `true` is the same as a table with nothing in it. The bounds \
+          of `[[listen]]` hold for each of its requests; `client_header_size` also for the decoded header.",
+    groups: &[&[
+        Key::new(
+            "max_concurrent_streams",
+            POSITIVE,
+            "Requests at once (`http2_max_concurrent_streams`). More are refused.",
+        )
+        .or(Default::Integer(128)),
+        Key::new(
+            "max_resets",
+            POSITIVE,
+            "Requests that may be reset at once. A tenth of it comes back each second, and one with each answer. \
+             Past it the connection ends with ENHANCE_YOUR_CALM.",
+        )
+        .or(Default::Integer(200)),
+        Key::new(
+            "max_control_frames",
+            POSITIVE,
+            "Frames without content (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA) that may come at once. A tenth \
+             of it comes back each second, and some with each request and with what is sent. Past it the connection ends \
+             with ENHANCE_YOUR_CALM.",
+        )
+        .or(Default::Integer(1000)),
+    ]],
     open: false,
 };
 

@@ -80,9 +80,27 @@ pub(in crate::config) static UPSTREAM: Table = Table {
              (`proxy_protocol`). Such a connection is not kept for another request.",
         )
         .or(Default::Text("off")),
+        Key::new(
+            "http2",
+            Kind::Either(&[Kind::Boolean, Kind::Table(&UPSTREAM_HTTP2)]),
+            "Whether the servers speak HTTP/2: by prior knowledge, over TLS by ALPN. Many requests share a connection then.",
+        )
+        .or(Default::Boolean(false)),
         Key::later("tls"),
         Key::later("health_check"),
     ]],
+    open: false,
+};
+
+pub(in crate::config) static UPSTREAM_HTTP2: Table = Table {
+    title: "http2",
+    doc: "How connections to servers are shared. `true` is the same as a table with nothing in it.",
+    groups: &[&[Key::new(
+        "max_concurrent_streams",
+        POSITIVE,
+        "Requests at once on one connection, if the server allows as many. More open another connection.",
+    )
+    .or(Default::Integer(100))]],
     open: false,
 };
 

@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 
 use super::{Complaint, address, beside, log, noted};
-use crate::config::declared::LISTEN;
-use crate::config::model::{Address, Listener, PluginCache, Server, TrustedProxies};
+use crate::config::declared::{HTTP2, LISTEN};
+use crate::config::model::{Address, Http2, Listener, PluginCache, Server, TrustedProxies};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -96,6 +96,7 @@ pub(super) fn listeners(
         let address = listen_address(&section, taken);
         listeners.push(Listener {
             proxy_protocol: section.boolean("proxy_protocol"),
+            http2: http2(&section),
             ..listener(&section, address)
         });
     }
@@ -150,5 +151,15 @@ fn listener(section: &Section<'_>, address: Address) -> Listener {
         client_max_body_size: Some(body_size).filter(|size| *size > 0),
         client_header_size: section.buffer_size("client_header_size"),
         max_headers: section.integer("max_headers"),
+        http2: None,
     }
+}
+
+fn http2(section: &Section<'_>) -> Option<Http2> {
+    let bounds = section.switch_or_table("http2", &HTTP2)?;
+    Some(Http2 {
+        max_concurrent_streams: bounds.integer("max_concurrent_streams"),
+        max_resets: bounds.integer("max_resets"),
+        max_control_frames: bounds.integer("max_control_frames"),
+    })
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::policy::{Policies, policy};
 use super::{Complaint, Reader, address, noted};
-use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_SERVER};
-use crate::config::model::{NextConditions, NextUpstream, ProxyVersion, Upstream, UpstreamServer};
+use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
+use crate::config::model::{
+    NextConditions, NextUpstream, ProxyVersion, Upstream, UpstreamHttp2, UpstreamServer,
+};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -50,6 +52,7 @@ impl<'a> Upstreams<'a> {
             };
             let upstream = upstream(&entry.key, &section, servers, policies, reader);
             check_backups(&upstream, section.get("servers"), reader);
+            check_proxy_protocol(&upstream, &section);
             upstreams.list.push(upstream);
         }
         upstreams
@@ -128,6 +131,11 @@ fn upstream(
             "v2" => Some(ProxyVersion::V2),
             _ => None,
         },
+        http2: section
+            .switch_or_table("http2", &UPSTREAM_HTTP2)
+            .map(|http2| UpstreamHttp2 {
+                max_concurrent_streams: http2.integer("max_concurrent_streams"),
+            }),
     }
 }
 
@@ -225,6 +233,18 @@ fn check_backups(upstream: &Upstream, servers: Option<&Node>, reader: Reader<'_>
             );
             reader.problems.add(Problem::new(&server.place, message));
         }
+    }
+}
+
+/// A PROXY header speaks for one client, a connection of HTTP/2 for many.
+fn check_proxy_protocol(upstream: &Upstream, section: &Section<'_>) {
+    if let Some(node) = section.get("proxy_protocol")
+        && upstream.proxy_protocol.is_some()
+        && upstream.http2.is_some()
+    {
+        let complaint = Complaint::new("`proxy_protocol` does not go with `http2`");
+        let hint = "a connection of HTTP/2 carries requests of many clients, and its PROXY header names one";
+        section.problems.add(complaint.hint(hint).at(&node.place));
     }
 }
 

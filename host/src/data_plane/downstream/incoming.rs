@@ -24,6 +24,11 @@ impl Incoming {
         }
     }
 
+    /// The stream of HTTP/2 that this is has ended: nothing more comes.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.reader.http2().is_some_and(|stream| stream.is_at_end())
+    }
+
     /// Received, not yet consumed.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.buffer[self.start..]
@@ -97,9 +102,15 @@ pub(crate) struct BodyProgress {
 
 #[derive(Debug)]
 enum State {
-    Length { left: u64 },
+    Length {
+        left: u64,
+    },
     Chunked(ChunkedDecoder),
-    Done { trailers: Vec<u8> },
+    /// Of HTTP/2, which knows where it ends.
+    Stream,
+    Done {
+        trailers: Vec<u8>,
+    },
 }
 
 /// How body bytes are written on.
@@ -115,6 +126,7 @@ impl BodyProgress {
     pub(crate) fn new(framing: Framing, limit: Option<u64>) -> BodyProgress {
         let state = match framing {
             Framing::Chunked => State::Chunked(ChunkedDecoder::default()),
+            Framing::Stream(_) => State::Stream,
             Framing::Length(left @ 1..) => State::Length { left },
             Framing::Length(0) | Framing::UntilClose => State::Done {
                 trailers: Vec::new(),
@@ -135,7 +147,7 @@ impl BodyProgress {
     pub(crate) fn length_left(&self) -> Option<u64> {
         match self.state {
             State::Length { left } => Some(left),
-            State::Chunked(_) | State::Done { .. } => None,
+            State::Chunked(_) | State::Stream | State::Done { .. } => None,
         }
     }
 
@@ -163,7 +175,7 @@ impl BodyProgress {
                 return Poll::Ready(Ok(()));
             }
             let read = match &mut self.state {
-                // A body of known length skips the buffer, which is empty here.
+                // A body that is passed on as it is skips the buffer, which is empty here.
                 State::Length { left } if coding == Coding::Plain => {
                     let most = usize::try_from(*left).unwrap_or(usize::MAX);
                     let read =
@@ -177,10 +189,23 @@ impl BodyProgress {
                     }
                     read
                 }
+                State::Stream if coding == Coding::Plain => {
+                    let read = ready!(from.reader.poll_read(cx, out, usize::MAX))
+                        .map_err(BodyError::Io)?;
+                    self.received += read as u64;
+                    if self.received > self.limit {
+                        return Poll::Ready(Err(BodyError::TooLarge(self.limit)));
+                    }
+                    read
+                }
                 _ => ready!(from.poll_more(cx, usize::MAX, buffers)).map_err(BodyError::Io)?,
             };
             if read == 0 {
-                return Poll::Ready(Err(BodyError::Closed));
+                let (State::Stream, Reader::Http2(stream)) = (&self.state, &from.reader) else {
+                    return Poll::Ready(Err(BodyError::Closed));
+                };
+                let trailers = ready!(stream.poll_trailers(cx)).map_err(BodyError::Io)?;
+                self.state = State::Done { trailers };
             }
         }
     }
@@ -199,6 +224,10 @@ impl BodyProgress {
             let (consumed, data) = match &mut self.state {
                 State::Done { .. } => return Ok(true),
                 _ if unread.is_empty() || room == 0 => return Ok(false),
+                State::Stream => {
+                    let take = unread.len().min(room);
+                    (take, 0..take)
+                }
                 State::Length { left } => {
                     let take = (unread.len().min(room) as u64).min(*left) as usize;
                     *left -= take as u64;

@@ -49,6 +49,17 @@ impl Outgoing {
         self.write_while(first, second, |_| ()).await
     }
 
+    /// Sends an interim response (1xx), given as text.
+    ///
+    /// # Errors
+    /// As [`Outgoing::write`].
+    pub(crate) async fn write_interim(&mut self, text: &[u8]) -> io::Result<()> {
+        match self.writer.http2() {
+            Some(stream) => Ok(stream.send_interim(text)?),
+            None => self.write_alone(text, &[]).await,
+        }
+    }
+
     async fn write_while(
         &mut self,
         mut first: &[u8],
@@ -68,6 +79,10 @@ impl Outgoing {
             first = &first[of_first..];
             second = &second[written - of_first..];
         }
-        Ok(())
+        let flush = poll_fn(|cx| {
+            meanwhile(cx);
+            self.writer.poll_flush(cx)
+        });
+        self.alarm.within(self.send_timeout, flush).await?
     }
 }

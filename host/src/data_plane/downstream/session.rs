@@ -1,21 +1,19 @@
-//! A client's connection: one request after the other until either side has had enough.
+//! A client's connection as an exchange sees it, and who is at its other end.
 
-use std::future::poll_fn;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use crate::config::model;
-use crate::data_plane::drain::{ConnectionGuard, Gate, PARTING};
-use crate::data_plane::exchange::{self, After, Exchange, Fault};
+use crate::data_plane::drain::{Gate, Place};
+use crate::data_plane::exchange::Exchange;
 use crate::data_plane::proxy_protocol::Ends;
 use crate::data_plane::stream::{Alarm, Reader, Writer};
 use crate::data_plane::worker::{ListenerId, Site, Worker};
-use crate::http::head::{BadHead, HeadEnd, Known, RequestHead, Version};
+use crate::http::head::{Known, Version};
 use crate::http::variable::Variable;
 
 /// Who is at the other end, written out once per connection.
@@ -109,8 +107,50 @@ impl Client {
         }
     }
 
+    /// Appends what is known of a connection, be it for requests or a session; false where it is not known.
+    pub(crate) fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let text = match variable {
+            Variable::RemoteAddr => &*self.address_text,
+            Variable::RealipRemoteAddr => self.peer_text(),
+            Variable::ServerAddr => &*self.local_address,
+            Variable::BinaryRemoteAddr => {
+                append_binary(self.ip, out);
+                return true;
+            }
+            variable => return self.append_number(variable, out),
+        };
+        out.extend_from_slice(text.as_bytes());
+        true
+    }
+
+    fn append_number(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let port = match variable {
+            Variable::RemotePort => self.port,
+            Variable::RealipRemotePort => self.peer_port(),
+            Variable::ServerPort => self.local_port,
+            Variable::Connection => {
+                out.extend_from_slice(itoa::Buffer::new().format(self.serial).as_bytes());
+                return true;
+            }
+            variable => return self.append_introduction(variable, out),
+        };
+        port.inspect(|port| out.extend_from_slice(itoa::Buffer::new().format(*port).as_bytes()))
+            .is_some()
+    }
+
+    /// What the error log says of it: `, client: 192.0.2.7, server: 127.0.0.1:8080`.
+    pub(crate) fn context(&self) -> String {
+        let (client, local) = (&self.address_text, &self.local_address);
+        match (self.local_ip, self.local_port) {
+            (Some(ip), Some(port)) => {
+                format!(", client: {client}, server: {}", SocketAddr::new(ip, port))
+            }
+            _ => format!(", client: {client}, server: {local}"),
+        }
+    }
+
     /// Appends what its PROXY header said, as a variable; false where it said nothing.
-    pub(crate) fn append_introduction(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+    fn append_introduction(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
         let Some(Introduction { said, .. }) = self.introduced.as_deref() else {
             return false;
         };
@@ -144,6 +184,15 @@ impl Client {
     }
 }
 
+/// An address in 4 or 16 bytes, as `$binary_remote_addr` has it.
+pub(crate) fn append_binary(ip: Option<IpAddr>, out: &mut Vec<u8>) {
+    match ip {
+        Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
+        Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
+        None => out.extend_from_slice(b"unix:"),
+    }
+}
+
 /// A connection as an exchange uses it.
 pub(crate) struct Session {
     pub(crate) worker: Rc<Worker>,
@@ -151,7 +200,7 @@ pub(crate) struct Session {
     pub(crate) site: Rc<Site>,
     /// The listener it came in on, as an index into the configuration in force.
     pub(crate) listener: usize,
-    guard: ConnectionGuard,
+    gate: Rc<Gate>,
     pub(crate) client: Rc<Client>,
     pub(crate) incoming: Incoming,
     pub(crate) outgoing: Outgoing,
@@ -162,66 +211,33 @@ pub(crate) struct Session {
     pub(crate) began: Instant,
 }
 
-/// How long, and at what pace, a client may go on sending what nobody reads (nginx: `lingering_time`, `lingering_timeout`).
-const LINGERING_TIME: Duration = Duration::from_secs(30);
-const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);
-/// Empty lines before a request line, which some clients send behind a body (RFC 9112 section 2.2).
-const MAX_EMPTY_LINES: usize = 2;
-
-/// Serves a connection to its end.
-pub(crate) async fn run(
-    worker: Rc<Worker>,
-    listener_id: ListenerId,
-    client: Client,
-    reader: Reader,
-    writer: Writer,
-    guard: ConnectionGuard,
-) {
-    let site = guard.place().site();
-    let Some(listener) = site.place_of(listener_id) else {
-        return;
-    };
-    let send_timeout = site.snapshot.config.listeners[listener].send_timeout;
-    let mut session = Session {
-        site,
-        listener,
-        client: Rc::new(client),
-        incoming: Incoming::new(reader),
-        outgoing: Outgoing::new(writer, send_timeout),
-        alarm: Alarm::default(),
-        requests: 0,
-        began: Instant::now(),
-        guard,
-        worker,
-    };
-    loop {
-        if !session.await_request().await {
-            return;
-        }
-        session.requests += 1;
-        let began = Instant::now();
-        session.began = began;
-        session.enter_site(listener_id);
-        let mut head = session.worker.take_request_head();
-        let after = match session.read_head(&mut head, began).await {
-            Ok(true) => {
-                // The exchange's state is large, and only there while it is under way: idle connections stay small.
-                let (after, head) = Box::pin(exchange::serve(&mut session, head, began)).await;
-                session.worker.give_request_head(head);
-                after
-            }
-            Ok(false) => return,
-            Err(fault) => Box::pin(exchange::reject(&mut session, head, began, fault)).await,
-        };
-        match after {
-            After::KeepAlive => {}
-            After::Close => return,
-            After::Linger => return session.linger().await,
-        }
-    }
-}
-
 impl Session {
+    /// A connection, or one stream of it, before its first request. None if its listener is in no configuration.
+    pub(super) fn new(
+        place: &Place,
+        worker: Rc<Worker>,
+        listener_id: ListenerId,
+        client: Rc<Client>,
+        reader: Reader,
+        writer: Writer,
+    ) -> Option<Session> {
+        let site = place.site();
+        let listener = site.place_of(listener_id)?;
+        let send_timeout = site.snapshot.config.listeners[listener].send_timeout;
+        Some(Session {
+            site,
+            listener,
+            gate: place.gate().clone(),
+            client,
+            incoming: Incoming::new(reader),
+            outgoing: Outgoing::new(writer, send_timeout),
+            alarm: Alarm::default(),
+            requests: 0,
+            began: Instant::now(),
+            worker,
+        })
+    }
+
     pub(crate) fn limits(&self) -> &model::Listener {
         &self.site.snapshot.config.listeners[self.listener]
     }
@@ -236,8 +252,8 @@ impl Session {
     }
 
     /// Takes the configuration in force for the next request, or the last one that had its listener.
-    fn enter_site(&mut self, listener_id: ListenerId) {
-        let site = self.guard.place().site();
+    pub(super) fn enter_site(&mut self, place: &Place, listener_id: ListenerId) {
+        let site = place.site();
         if Rc::ptr_eq(&site, &self.site) {
             return;
         }
@@ -249,95 +265,12 @@ impl Session {
 
     /// Tells whether the connection is to end.
     pub(crate) fn gate(&self) -> &Rc<Gate> {
-        self.guard.place().gate()
-    }
-
-    /// Waits for a request's first byte, without a buffer; false if none will come.
-    async fn await_request(&mut self) -> bool {
-        if !self.incoming.unread().is_empty() {
-            return true;
-        }
-        self.incoming.release(&self.worker.buffers);
-        let limit = match self.requests {
-            0 => self.limits().client_header_timeout,
-            _ => self.limits().keepalive_timeout,
-        };
-        // Nothing is under way on an idle connection: it need not go on, and holds on to no configuration. A fresh one is
-        // still owed its first answer.
-        let idle = self.requests > 0;
-        if idle {
-            self.site = self.worker.nowhere.clone();
-        }
-        let Session {
-            incoming,
-            alarm,
-            guard,
-            ..
-        } = self;
-        let reader = &incoming.reader;
-        let awaited = poll_fn(|cx| match reader.poll_readable(cx) {
-            Poll::Ready(readable) => Poll::Ready(Some(readable.is_ok())),
-            Poll::Pending if idle => guard.place().poll_closing(cx).map(|()| None),
-            Poll::Pending => Poll::Pending,
-        });
-        match alarm.within(limit, awaited).await {
-            Ok(Some(readable)) => readable,
-            Ok(None) => {
-                let readable = poll_fn(|cx| reader.poll_readable(cx));
-                let last = alarm.within(limit.min(PARTING), readable).await;
-                last.is_ok_and(|readable| readable.is_ok())
-            }
-            Err(_) => false,
-        }
-    }
-
-    /// Reads a request's head; false if the client closed before it began one.
-    async fn read_head(&mut self, head: &mut RequestHead, began: Instant) -> Result<bool, Fault> {
-        let site = self.site.clone();
-        let limits = &site.snapshot.config.listeners[self.listener];
-        let due = (began + limits.client_header_timeout).into();
-        let (mut end, mut empty_lines) = (HeadEnd::default(), 0);
-        loop {
-            while self.incoming.unread().starts_with(b"\r\n") && empty_lines < MAX_EMPTY_LINES {
-                self.incoming.consume(2);
-                (end, empty_lines) = (HeadEnd::default(), empty_lines + 1);
-            }
-            let unread = self.incoming.unread();
-            if let Some(length) = end.find(unread).map_err(Fault::BadHead)? {
-                if length > limits.client_header_size {
-                    return Err(too_large(unread, limits.client_header_size));
-                }
-                let parsed = head.parse(&unread[..length], limits.max_headers);
-                self.incoming.consume(length);
-                return parsed.map(|()| true).map_err(Fault::BadHead);
-            }
-            if unread.len() >= limits.client_header_size {
-                return Err(too_large(unread, limits.client_header_size));
-            }
-            looks_like_http(unread)?;
-            let begun = !unread.is_empty();
-            let Session {
-                incoming,
-                alarm,
-                worker,
-                ..
-            } = self;
-            let more =
-                poll_fn(|cx| incoming.poll_more(cx, limits.client_header_size, &worker.buffers));
-            match alarm.until(due, more).await {
-                Ok(Ok(0)) if !begun => return Ok(false),
-                Ok(Ok(0)) => return Err(Fault::HeaderCutShort),
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) => return Ok(false),
-                Err(_) if begun => return Err(Fault::HeaderTimeout),
-                Err(_) => return Ok(false),
-            }
-        }
+        &self.gate
     }
 
     /// Invites the client to send its body, if that is what it waits for (RFC 9110 section 10.1.1).
     pub(crate) async fn continue_if_expected(&mut self, exchange: &Exchange) -> io::Result<()> {
-        let expected = exchange.request.version() == Version::Http11
+        let expected = exchange.request.version() != Version::Http10
             && exchange
                 .request
                 .fields()
@@ -345,58 +278,9 @@ impl Session {
             && self.incoming.unread().is_empty();
         if expected {
             self.outgoing
-                .write_alone(b"HTTP/1.1 100 Continue\r\n\r\n", &[])
+                .write_interim(b"HTTP/1.1 100 Continue\r\n\r\n")
                 .await?;
         }
         Ok(())
-    }
-
-    /// Closes in a way that lets the client read its answer: a reset, which unread bytes would bring about, may take it away.
-    async fn linger(&mut self) {
-        if poll_fn(|cx| self.outgoing.writer.poll_shutdown(cx))
-            .await
-            .is_err()
-        {
-            return;
-        }
-        let mut sink = self.worker.buffers.take_body();
-        let end = tokio::time::Instant::now() + LINGERING_TIME;
-        let Session {
-            incoming, alarm, ..
-        } = self;
-        loop {
-            let due = end.min(tokio::time::Instant::now() + LINGERING_TIMEOUT);
-            sink.clear();
-            match alarm
-                .until(
-                    due,
-                    poll_fn(|cx| incoming.reader.poll_read(cx, &mut sink, usize::MAX)),
-                )
-                .await
-            {
-                Ok(Ok(1..)) => {}
-                Ok(Ok(0) | Err(_)) | Err(_) => break,
-            }
-        }
-        self.worker.buffers.give(sink);
-    }
-}
-
-/// Refuses at the first byte what cannot become a request line, such as a TLS handshake, instead of waiting for its end.
-fn looks_like_http(start: &[u8]) -> Result<(), Fault> {
-    match start.first() {
-        Some(byte) if !byte.is_ascii_graphic() => {
-            Err(Fault::BadHead(BadHead::Malformed("request line")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn too_large(unread: &[u8], bound: usize) -> Fault {
-    // Its first line alone is as large as that?
-    if memchr::memchr(b'\n', &unread[..bound.min(unread.len())]).is_none() {
-        Fault::TargetTooLong
-    } else {
-        Fault::HeaderTooLarge
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::state::{AttemptFigures, Exchange};
+use crate::data_plane::downstream::append_binary;
 use crate::data_plane::proxy_protocol::Ends;
 use crate::data_plane::upstream::{Balanced, Turn};
 use crate::http::clock;
@@ -17,26 +18,17 @@ impl Source for Exchange {
         let before = out.len();
         match variable {
             Variable::RemoteAddr => out.extend_from_slice(self.remote_address().as_bytes()),
-            Variable::RemotePort => match self.client.port {
-                Some(port) => number(port, out),
-                None => return false,
-            },
-            Variable::RealipRemotePort => match self.client.peer_port() {
-                Some(port) => number(port, out),
-                None => return false,
-            },
-            Variable::BinaryRemoteAddr => match self.remote_ip() {
-                Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
-                Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
-                None => out.extend_from_slice(b"unix:"),
-            },
-            Variable::RealipRemoteAddr => out.extend_from_slice(self.client.peer_text().as_bytes()),
-            Variable::ProxyProtocolAddr
+            Variable::BinaryRemoteAddr => append_binary(self.remote_ip(), out),
+            Variable::RemotePort
+            | Variable::RealipRemoteAddr
+            | Variable::RealipRemotePort
+            | Variable::ProxyProtocolAddr
             | Variable::ProxyProtocolPort
             | Variable::ProxyProtocolServerAddr
-            | Variable::ProxyProtocolServerPort => {
-                return self.client.append_introduction(variable, out);
-            }
+            | Variable::ProxyProtocolServerPort
+            | Variable::ServerAddr
+            | Variable::ServerPort
+            | Variable::Connection => return self.client.append(variable, out),
             Variable::RemoteUser => return remote_user(self, out),
             Variable::Host if self.host.is_empty() => {
                 out.extend_from_slice(self.server_name().as_bytes())
@@ -54,10 +46,11 @@ impl Source for Exchange {
                     b""
                 })
             }
-            Variable::Scheme => out.extend_from_slice(b"http"),
+            Variable::Scheme => out.extend_from_slice(self.scheme().as_bytes()),
             Variable::ServerProtocol => out.extend_from_slice(match self.request.version() {
                 Version::Http10 => b"HTTP/1.0",
                 Version::Http11 => b"HTTP/1.1",
+                Version::Http2 => b"HTTP/2.0",
             }),
             Variable::ContentLength => {
                 return join(
@@ -80,14 +73,8 @@ impl Source for Exchange {
                 }
             }
             Variable::ServerName => out.extend_from_slice(self.server_name().as_bytes()),
-            Variable::ServerAddr => out.extend_from_slice(self.client.local_address.as_bytes()),
-            Variable::ServerPort => match self.client.local_port {
-                Some(port) => number(port, out),
-                None => return false,
-            },
             Variable::Hostname => out.extend_from_slice(self.worker.process.hostname.as_bytes()),
             Variable::Pid => number(std::process::id(), out),
-            Variable::Connection => number(self.client.serial, out),
             Variable::ConnectionRequests => number(self.serial, out),
             Variable::ConnectionTime => clock::append_seconds(self.client.accepted.elapsed(), out),
             Variable::Msec => clock::append_msec(out),

@@ -36,6 +36,9 @@ pub(crate) enum Fault {
     NoLiveUpstreams,
     #[error("{0}")]
     Attempt(Failure),
+    /// Of a call of gRPC.
+    #[error("deadline exceeded while waiting for upstream")]
+    DeadlineExceeded,
 }
 
 /// How loudly a fault is logged.
@@ -62,6 +65,7 @@ impl Fault {
             Fault::BodyTooLarge(_) => 413,
             Fault::NoRoute => 404,
             Fault::NoLiveUpstreams => 502,
+            Fault::DeadlineExceeded => 504,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
                 BodyError::Closed | BodyError::Io(_) => 499,
                 BodyError::TimedOut => 408,
@@ -83,7 +87,7 @@ impl Fault {
                 | BodyError::BadChunk(_) => Level::Info,
             },
             Fault::Attempt(Failure::ClientGone) => Level::Info,
-            Fault::Attempt(_) => Level::Error,
+            Fault::Attempt(_) | Fault::DeadlineExceeded => Level::Error,
             Fault::BadHead(_)
             | Fault::BadFraming(_)
             | Fault::BadRequest(_)
@@ -116,7 +120,8 @@ impl Fault {
             | Fault::MethodNotAllowed
             | Fault::ExpectationFailed
             | Fault::BodyTooLarge(_)
-            | Fault::Body(_) => false,
+            | Fault::Body(_)
+            | Fault::DeadlineExceeded => false,
         }
     }
 }
@@ -135,7 +140,10 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         | Failure::InvalidHeader(_)
         | Failure::InvalidFraming(_)
         | Failure::InvalidBody
-        | Failure::UnaskedUpgrade => 502,
+        | Failure::UnaskedUpgrade
+        | Failure::NoExtendedConnect
+        | Failure::Refused
+        | Failure::Http2(_) => 502,
     }
 }
 

@@ -13,13 +13,18 @@ mod tunnel; // after a 101, bytes in both directions
 pub(crate) use fault::Fault;
 pub(crate) use state::Exchange;
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Instant;
 
 use crate::config::model::{Action, Return};
 use crate::data_plane::downstream::Session;
+use crate::data_plane::stream::Alarm;
 use crate::data_plane::worker::Site;
 use crate::http::framing::Framing;
+use crate::http::grpc;
 use crate::http::head::RequestHead;
 use fault::Level;
 use response::LocalAnswer;
@@ -104,7 +109,19 @@ async fn carry(
     }
     let carried = match &route.action {
         Action::Proxy(proxy) => {
-            proxy::proxy(session, site, exchange, route, proxy, &opened, limit).await
+            let due = deadline(exchange);
+            let mut alarm = Alarm::default();
+            let mut proxied = pin!(proxy::proxy(
+                session, site, exchange, route, proxy, &opened, limit
+            ));
+            poll_fn(|cx| match (proxied.as_mut().poll(cx), due) {
+                (Poll::Pending, Some(due)) => {
+                    let passed = alarm.poll_due(cx, due);
+                    passed.map(|_| Err(Fault::DeadlineExceeded))
+                }
+                (proxied, _) => proxied,
+            })
+            .await
         }
         Action::Return(answer) => Ok(respond(session, exchange, answer, &opened).await),
     };
@@ -112,6 +129,16 @@ async fn carry(
         Ok(after) => after,
         Err(fault) => refuse(session, exchange, &fault).await,
     }
+}
+
+/// When a call of gRPC is of no use to its caller any more.
+fn deadline(exchange: &Exchange) -> Option<tokio::time::Instant> {
+    if !exchange.is_grpc() {
+        return None;
+    }
+    let timeout = exchange.request.fields().named(b"grpc-timeout").next();
+    let began = tokio::time::Instant::from_std(exchange.began);
+    began.checked_add(timeout.and_then(grpc::timeout)?)
 }
 
 /// Answers from the configuration (`return`).
@@ -149,6 +176,9 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Af
     exchange.figures.status.set(status);
     if status == 499 {
         return After::Close;
+    }
+    if exchange.is_grpc() {
+        return response::send_grpc_fault(session, exchange, status);
     }
     let reason = fault::reason(status);
     let body = format!("{status} {reason}\n");

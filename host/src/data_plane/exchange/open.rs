@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::request::asks_to_switch;
 use super::state::{Exchange, Uri};
 use super::{Fault, Opened};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker::Site;
 use crate::http::authority::Authority;
-use crate::http::framing;
+use crate::http::framing::{self, Framing};
 use crate::http::head::{Known, RequestHead, Version};
 use crate::http::path;
 use crate::http::target::{Form, Target};
@@ -27,7 +28,13 @@ pub(super) fn open(
 }
 
 fn examine(exchange: &mut Exchange, session: &Session, site: &Site) -> Result<Opened, Fault> {
-    let framing = framing::of_request(&exchange.request)?;
+    let framing = match framing::of_request(&exchange.request)? {
+        // A stream that has ended has no body; what follows a change of protocol is none.
+        Framing::Stream(_) if session.incoming.is_at_end() || asks_to_switch(&exchange.request) => {
+            Framing::Length(0)
+        }
+        framing => framing,
+    };
     name_target(exchange)?;
     if site.trusts(exchange.client.ip) {
         exchange.real_client = reported_client(exchange, site);
@@ -54,7 +61,7 @@ fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
     let mut hosts = request.fields().known(Known::Host);
     let host = match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => return Err(Fault::BadRequest("several \"Host\" headers")),
-        (None, _) if request.version() == Version::Http11 => {
+        (None, _) if request.version() != Version::Http10 => {
             return Err(Fault::BadRequest("no \"Host\" header"));
         }
         // An empty one is valid where the target has no authority either (RFC 9112 section 3.2).

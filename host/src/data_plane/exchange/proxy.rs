@@ -2,16 +2,17 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 use super::fault::failure_status;
-use super::request::{BodyPlan, Outgoing, wants_keep_alive, write_request};
+use super::request::{BodyPlan, Outgoing, asks_to_switch, wants_keep_alive, write_request};
 use super::response::{self, Passed};
 use super::state::Exchange;
 use super::{After, Fault, Opened, tunnel};
 use crate::config::model::{Proxy, Route};
 use crate::data_plane::downstream::{BodyError, BodyProgress, Coding, Session};
 use crate::data_plane::upstream::{
-    Attempt, AttemptError, Failure, Lease, Limits, Retry, Timings, Upload, WorkerUpstream,
+    Attempt, AttemptError, Failure, Lease, Limits, Opening, Retry, Timings, Upload, WorkerUpstream,
 };
 use crate::data_plane::worker::Site;
 use crate::http::framing::{self, Framing};
@@ -26,7 +27,22 @@ struct Sending<'a> {
     body: &'a [u8],
     /// How the rest of the body is passed on as it arrives; none where `body` is all of it.
     rest: Option<Coding>,
-    upgrade: bool,
+    /// Over HTTP/2: the trailer lines behind a body that is there as a whole.
+    trailers: &'a [u8],
+    /// The protocol that the client would rather speak.
+    upgrade: Option<&'a str>,
+    http2: bool,
+}
+
+impl Sending<'_> {
+    fn opening(&self) -> Opening<'_> {
+        let whole = self.body.is_empty() && self.rest.is_none() && self.trailers.is_empty();
+        Opening {
+            head: self.head,
+            ends: whole && self.upgrade.is_none(),
+            protocol: self.upgrade,
+        }
+    }
 }
 
 /// Carries an exchange to `proxy`'s upstream and its answer back.
@@ -54,43 +70,42 @@ pub(super) async fn proxy(
             .continue_if_expected(exchange)
             .await
             .map_err(|error| Fault::Body(BodyError::Io(error)))?;
-        read_ahead(session, &mut progress, config.body_buffer_size, &mut body)
+        let bound = config.body_buffer_size;
+        // A stream of messages may wait for an answer before it goes on.
+        let wait = !exchange.is_grpc();
+        read_ahead(session, &mut progress, bound, wait, &mut body)
             .await
             .map_err(Fault::Body)?;
     }
     exchange.figures.body_received.set(progress.received);
     exchange.figures.request_read.set(progress.is_done());
     let streamed = !progress.is_done();
+    let http2 = config.http2.is_some();
     let plan = match opened.framing {
         Framing::Length(0) | Framing::UntilClose => body_plan_for_empty(exchange.request.method()),
-        Framing::Length(length) => BodyPlan::Length(length),
+        Framing::Length(length) | Framing::Stream(Some(length)) => BodyPlan::Length(length),
+        Framing::Chunked | Framing::Stream(None) if http2 => BodyPlan::Stream,
         // Small and complete: its length is known now. Trailers need the chunked coding.
-        Framing::Chunked if !streamed && progress.trailers().is_empty() => {
+        Framing::Chunked | Framing::Stream(None) if !streamed && progress.trailers().is_empty() => {
             BodyPlan::Length(progress.received)
         }
-        Framing::Chunked => BodyPlan::Chunked,
+        Framing::Chunked | Framing::Stream(None) => BodyPlan::Chunked,
     };
     if plan == BodyPlan::Chunked {
         frame_as_chunked(&mut body, progress.is_done().then(|| progress.trailers()));
     }
-    let upgrade = exchange.request.version() == Version::Http11
-        && exchange
-            .request
-            .fields()
-            .lists(Known::Connection, b"upgrade")
-        && exchange
-            .request
-            .fields()
-            .known(Known::Upgrade)
-            .next()
-            .is_some();
+    let upgrade = asks_to_switch(&exchange.request)
+        .then(|| exchange.request.fields().known(Known::Upgrade).next())
+        .flatten()
+        .and_then(|protocol| std::str::from_utf8(protocol).ok());
 
     let mut target = Vec::new();
     let outgoing = Outgoing {
         target: outgoing_target(exchange, proxy, opened, &mut target),
         body: plan,
-        upgrade,
-        keep_alive: upstream.pool.borrow().keeps_connections(),
+        upgrade: upgrade.is_some(),
+        http2,
+        keep_alive: upstream.keeps_connections(),
         trusted: site.trusts(exchange.client.ip),
         changes: &route.request_headers,
     };
@@ -101,11 +116,14 @@ pub(super) async fn proxy(
     } else {
         Coding::Plain
     });
+    let trailers = progress.trailers().to_vec();
     let sending = Sending {
         head: &head,
         body: &body,
         rest,
+        trailers: &trailers,
         upgrade,
+        http2,
     };
     let carried = attempts(session, exchange, upstream, &sending, &mut progress, route).await;
     exchange.figures.body_received.set(progress.received);
@@ -123,11 +141,13 @@ fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
     }
 }
 
-/// Reads a body that fits into `bound` bytes to its end, a longer one as far as that: what fits can be sent again.
+/// Reads a body that fits into `bound` bytes to its end, a longer one as far as that: what fits can be sent again. Without
+/// `wait`, it reads no more than has come.
 async fn read_ahead(
     session: &mut Session,
     progress: &mut BodyProgress,
     bound: usize,
+    wait: bool,
     body: &mut Vec<u8>,
 ) -> Result<(), BodyError> {
     if let Some(left) = progress.length_left() {
@@ -150,12 +170,18 @@ async fn read_ahead(
                 (body.capacity() * 2).min(bound) + crate::data_plane::downstream::CHUNK_FRAMING,
             );
         }
-        let moved =
-            poll_fn(|cx| progress.poll_move(cx, incoming, body, Coding::Plain, &worker.buffers));
-        alarm
-            .within(timeout, moved)
-            .await
-            .map_err(|_| BodyError::TimedOut)??;
+        let moved = poll_fn(|cx| {
+            match progress.poll_move(cx, incoming, body, Coding::Plain, &worker.buffers) {
+                Poll::Ready(moved) => Poll::Ready(Some(moved)),
+                Poll::Pending if wait => Poll::Pending,
+                Poll::Pending => Poll::Ready(None),
+            }
+        });
+        match alarm.within(timeout, moved).await {
+            Ok(Some(moved)) => moved?,
+            Ok(None) => return Ok(()),
+            Err(_) => return Err(BodyError::TimedOut),
+        }
     }
     Ok(())
 }
@@ -338,6 +364,7 @@ async fn answered(
         &mut session.alarm,
         &session.incoming.reader,
         &buffers,
+        &sending.opening(),
     )
     .await?;
     if !attempt.is_cached() {
@@ -352,10 +379,11 @@ async fn answered(
     } = session;
     let rest = sending.rest.map(|coding| (progress, coding));
     let mut upload = Upload::new(
-        sending.head,
+        if sending.http2 { &[] } else { sending.head },
         sending.body,
         incoming,
         rest,
+        sending.upgrade.is_none().then_some(sending.trailers),
         config.send_timeout,
         body_timeout,
         &buffers,
@@ -369,20 +397,23 @@ async fn answered(
     let framing = loop {
         attempt.read_head(&mut upload, &mut head, &limits).await?;
         match head.status() {
-            101 if sending.upgrade => break None,
+            101 if sending.upgrade.is_some() && !sending.http2 => break None,
+            200..=299 if sending.upgrade.is_some() && sending.http2 => break None,
             101 => return Err(attempt.error(Failure::UnaskedUpgrade)),
             // The client's expectation was answered here (RFC 9110 section 10.1.1).
             100 => {}
-            102..=199 if exchange.request.version() == Version::Http11 => {
+            102..=199 if exchange.request.version() != Version::Http10 => {
                 // A client that is gone will be noticed soon enough.
                 let _ = response::send_interim(outgoing, exchange, &head).await;
             }
             102..=199 => {}
             _ => {
-                let framing = framing::of_response(&head, exchange.request.method());
-                break Some(
-                    framing.map_err(|error| attempt.error(Failure::InvalidFraming(error)))?,
-                );
+                let framing = framing::of_response(&head, exchange.request.method())
+                    .map_err(|error| attempt.error(Failure::InvalidFraming(error)))?;
+                break Some(match framing {
+                    Framing::Stream(_) if attempt.has_ended() => Framing::Length(0),
+                    framing => framing,
+                });
             }
         }
     };
@@ -436,10 +467,7 @@ async fn answered(
     if let Some((endpoint, connection)) = connection
         && sent
     {
-        upstream
-            .pool
-            .borrow_mut()
-            .put(endpoint, connection, passed.ended);
+        upstream.keep_idle(endpoint, connection, passed.ended);
     }
     let ending = if passed.complete {
         Ending::Completed

@@ -2,8 +2,9 @@
 
 use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation};
-use crate::http::head::{Field, Fields, Known, Version, list_members};
+use crate::http::head::{Field, Fields, Known, RequestHead, Version, list_members};
 use crate::http::headers::is_value;
+use crate::http::websocket;
 
 /// How the request's body goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(super) enum BodyPlan {
     None,
     Length(u64),
     Chunked,
+    /// To the end of the stream of HTTP/2 that carries it.
+    Stream,
 }
 
 /// What shapes the header besides the exchange itself.
@@ -19,6 +22,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) body: BodyPlan,
     /// The client asks for another protocol, and may have it.
     pub(super) upgrade: bool,
+    /// HTTP/2 carries it.
+    pub(super) http2: bool,
     pub(super) keep_alive: bool,
     /// The connection's peer is trusted to say whom it speaks for.
     pub(super) trusted: bool,
@@ -57,13 +62,19 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &Outgoing<'_>, out: &
         }
     }
     match outgoing.body {
-        BodyPlan::None => {}
+        BodyPlan::None | BodyPlan::Stream => {}
         BodyPlan::Length(length) => line(
             "Content-Length",
             itoa::Buffer::new().format(length).as_bytes(),
             out,
         ),
         BodyPlan::Chunked => line("Transfer-Encoding", b"chunked", out),
+    }
+    if outgoing.http2 && fields.lists(Known::Te, b"trailers") {
+        line("TE", b"trailers", out);
+    }
+    if outgoing.upgrade && !outgoing.http2 && exchange.request.version() == Version::Http2 {
+        line("Sec-WebSocket-Key", websocket::key().as_bytes(), out);
     }
     if outgoing.upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\n");
@@ -102,7 +113,7 @@ fn write_forwarded(
     if !set_by_us("x-forwarded-proto") {
         line(
             "X-Forwarded-Proto",
-            first(Known::XForwardedProto).unwrap_or(b"http"),
+            first(Known::XForwardedProto).unwrap_or(exchange.scheme().as_bytes()),
             out,
         );
     }
@@ -131,8 +142,12 @@ fn goes_on(field: &Field<'_>, outgoing: &Outgoing<'_>, listed: &Listed<'_>) -> b
         | Known::XForwardedProto
         | Known::XRealIp => false,
         Known::Upgrade => outgoing.upgrade,
-        Known::Trailer => outgoing.body == BodyPlan::Chunked,
-        Known::Cookie | Known::Date | Known::Server | Known::Other => !listed.names(field.name),
+        Known::Trailer => matches!(outgoing.body, BodyPlan::Chunked | BodyPlan::Stream),
+        // Its use is between one HTTP/1 peer and the next.
+        Known::SecWebSocketKey => !outgoing.http2,
+        Known::Cookie | Known::Date | Known::SecWebSocketAccept | Known::Server | Known::Other => {
+            !listed.names(field.name)
+        }
     }
 }
 
@@ -195,10 +210,23 @@ pub(super) fn line_bytes(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Whether a request asks for another protocol on its connection (RFC 9110 section 7.8), or on its stream (RFC 8441).
+pub(super) fn asks_to_switch(request: &RequestHead) -> bool {
+    let fields = request.fields();
+    let connection = match request.version() {
+        Version::Http10 => false,
+        Version::Http11 => fields.lists(Known::Connection, b"upgrade"),
+        // It cannot have the field unless that is what it asks for.
+        Version::Http2 => true,
+    };
+    connection && fields.known(Known::Upgrade).next().is_some()
+}
+
 /// Whether the client's connection can be kept for another request, as far as the request says.
 pub(super) fn wants_keep_alive(exchange: &Exchange) -> bool {
     let fields = exchange.request.fields();
     match exchange.request.version() {
+        Version::Http2 => true,
         Version::Http11 => !fields.lists(Known::Connection, b"close"),
         Version::Http10 => {
             fields.lists(Known::Connection, b"keep-alive")

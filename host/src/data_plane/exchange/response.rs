@@ -10,12 +10,14 @@ use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::{CHUNK_FRAMING, Coding, Outgoing, Session, append, append_end};
+use crate::data_plane::stream::StreamError;
 use crate::data_plane::upstream::{
     Attempt, BodyFailure, Connection, EndpointId, Errno, Failure, Upload,
 };
 use crate::http::clock;
 use crate::http::framing::{Chunk, ChunkedDecoder, Framing};
 use crate::http::head::{Known, ResponseHead, Version};
+use crate::http::{grpc, websocket};
 
 /// How an upstream's response is passed on.
 pub(super) struct Answer<'a> {
@@ -126,10 +128,12 @@ fn client_framing(exchange: &Exchange, answer: &Answer<'_>, request_sent: bool) 
     // The connection may have come to its end since the request came in; and what is left of a request would be taken for the next one.
     let keep = answer.keep && request_sent && !exchange.gate.is_closing();
     match (answer.framing, exchange.request.version()) {
-        (Framing::Length(_), _) => (keep, Coding::Plain),
-        (Framing::Chunked | Framing::UntilClose, Version::Http11) => (keep, Coding::Chunked),
+        (Framing::Length(_) | Framing::Stream(Some(_)), _) | (_, Version::Http2) => {
+            (keep, Coding::Plain)
+        }
+        (_, Version::Http11) => (keep, Coding::Chunked),
         // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
-        (Framing::Chunked | Framing::UntilClose, Version::Http10) => (false, Coding::Plain),
+        (_, Version::Http10) => (false, Coding::Plain),
     }
 }
 
@@ -138,6 +142,8 @@ fn upstream_keeps(head: &ResponseHead, framing: Framing) -> bool {
         && match head.version() {
             Version::Http11 => !head.fields().lists(Known::Connection, b"close"),
             Version::Http10 => head.fields().lists(Known::Connection, b"keep-alive"),
+            // A stream serves once.
+            Version::Http2 => false,
         }
 }
 
@@ -152,6 +158,7 @@ fn write_head(
     write_status(head.status(), Some(head.reason()), out);
     let fields = head.fields();
     let listed = Listed::of(fields);
+    let http2 = exchange.request.version() == Version::Http2;
     let mut dated = false;
     for field in fields.iter() {
         let passes = match field.known {
@@ -161,10 +168,8 @@ fn write_head(
             | Known::TransferEncoding
             | Known::Upgrade => false,
             // It describes the body that a HEAD request did not get, or one whose length is passed on as it is.
-            Known::ContentLength => {
-                matches!(answer.framing, Framing::Length(_)) && !matches!(head.status(), 204)
-            }
-            Known::Trailer => coding == Coding::Chunked,
+            Known::ContentLength => answer.framing.length().is_some() && head.status() != 204,
+            Known::Trailer => coding == Coding::Chunked || http2,
             _ => !listed.names(field.name),
         };
         let replaced = |change: &HeaderChange| {
@@ -207,6 +212,7 @@ fn write_connection(exchange: &Exchange, keep: bool, out: &mut Vec<u8>) {
     match (keep, exchange.request.version()) {
         (true, Version::Http11) => {}
         (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (_, Version::Http2) => {}
         (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
     }
 }
@@ -222,6 +228,8 @@ enum PassError {
 /// A response body on its way.
 struct Body {
     framing: BodyState,
+    /// The lines behind a body that is done.
+    trailers: Vec<u8>,
     /// Body bytes passed on, without framing.
     passed: u64,
 }
@@ -229,6 +237,7 @@ struct Body {
 enum BodyState {
     Length(u64),
     Chunked(ChunkedDecoder),
+    /// Of the connection, or of the stream of HTTP/2.
     UntilClose,
     Done,
 }
@@ -239,9 +248,13 @@ impl Body {
             Framing::Length(0) => BodyState::Done,
             Framing::Length(length) => BodyState::Length(length),
             Framing::Chunked => BodyState::Chunked(ChunkedDecoder::default()),
-            Framing::UntilClose => BodyState::UntilClose,
+            Framing::UntilClose | Framing::Stream(_) => BodyState::UntilClose,
         };
-        Body { framing, passed: 0 }
+        Body {
+            framing,
+            trailers: Vec::new(),
+            passed: 0,
+        }
     }
 
     /// Passes all of it on, behind the head that waits in `out`.
@@ -259,12 +272,31 @@ impl Body {
         coding: Coding,
         out: &mut Vec<u8>,
     ) -> Result<(), PassError> {
+        let http2 = outgoing.writer.http2().cloned();
+        // HTTP/2 sends the head apart from the body.
+        let mut head = http2.is_some().then(|| std::mem::take(out));
         let header = out.len() as u64;
         let mut written = 0;
         loop {
             let taken = self.take(attempt.unread(), coding, out);
-            if matches!(self.framing, BodyState::Done) {
+            if matches!(self.framing, BodyState::UntilClose) && attempt.has_ended() {
+                self.framing = BodyState::Done;
+                append_end(b"", coding, out);
+            }
+            let done = matches!(self.framing, BodyState::Done);
+            if done {
                 (answer.endpoint_done)();
+            }
+            if let (Some(stream), true) = (&http2, taken.is_ok()) {
+                if let Some(head) = head.take() {
+                    let empty = done && attempt.unread().is_empty() && self.trailers.is_empty();
+                    let sent = stream.send_head(&head, empty);
+                    answer.buffers.give(head);
+                    sent.map_err(|error| PassError::Client(error.into()))?;
+                }
+                if done && self.trailers.is_empty() {
+                    stream.end_with_next_write();
+                }
             }
             let sent = match taken {
                 // Bytes that need no coding go from the buffer they were received in.
@@ -290,7 +322,9 @@ impl Body {
                     written += out.len() as u64;
                     sent
                 }
-                Err(_) if written == 0 => return Err(PassError::NothingSent),
+                Err(_) if written == 0 && (http2.is_none() || head.is_some()) => {
+                    return Err(PassError::NothingSent);
+                }
                 Err(error) => return Err(PassError::Upstream(error)),
             };
             out.clear();
@@ -300,7 +334,12 @@ impl Body {
                 .set(written.saturating_sub(header));
             sent.map_err(PassError::Client)?;
             if matches!(self.framing, BodyState::Done) {
-                return Ok(());
+                return match http2 {
+                    Some(stream) => stream
+                        .end(&self.trailers)
+                        .map_err(|error| PassError::Client(error.into())),
+                    None => Ok(()),
+                };
             }
             if !attempt.unread().is_empty() {
                 continue;
@@ -309,9 +348,12 @@ impl Body {
                 .read_body(upload, answer.read_timeout, answer.buffers)
                 .await
             {
-                Ok(0) => self
-                    .end_of_stream(coding, out)
-                    .map_err(PassError::Upstream)?,
+                Ok(0) => {
+                    let trailers = attempt.read_trailers(answer.read_timeout).await;
+                    self.trailers = trailers.map_err(PassError::Upstream)?;
+                    self.end_of_stream(coding, out)
+                        .map_err(PassError::Upstream)?;
+                }
                 Ok(_) => {}
                 Err(error) => return Err(PassError::Upstream(error)),
             }
@@ -322,7 +364,7 @@ impl Body {
         match self.framing {
             BodyState::UntilClose => {
                 self.framing = BodyState::Done;
-                append_end(b"", coding, out);
+                append_end(&self.trailers, coding, out);
                 Ok(())
             }
             _ => Err(BodyFailure::Closed),
@@ -369,6 +411,7 @@ impl Body {
                         Ok(Chunk::More) => return Ok(Taken::Coded(unread.len())),
                         Ok(Chunk::End { end }) => {
                             append_end(decoder.trailers(), coding, out);
+                            self.trailers = decoder.trailers().to_vec();
                             self.framing = BodyState::Done;
                             return Ok(Taken::Coded(consumed + end));
                         }
@@ -403,25 +446,74 @@ pub(super) async fn send_interim(
         .figures
         .header_sent
         .set(exchange.figures.header_sent.get() + out.len() as u64);
-    outgoing.write_alone(&out, &[]).await
+    outgoing.write_interim(&out).await
 }
 
-/// Writes the head of a 101 as the upstream sent it, less what ends here.
-pub(super) fn write_switching(head: &ResponseHead, out: &mut Vec<u8>) {
-    write_status(101, Some(head.reason()), out);
+/// Writes the head that tells the client of its tunnel, less what ends here; returns its status. HTTP/1.1 says 101 and the
+/// protocol's name, HTTP/2 says 200 (RFC 8441 section 5).
+pub(super) fn write_switching(exchange: &Exchange, head: &ResponseHead, out: &mut Vec<u8>) -> u16 {
+    let http1 = exchange.request.version() != Version::Http2;
+    let status = if http1 { 101 } else { 200 };
+    write_status(status, None, out);
     for field in head.fields().iter() {
-        if !matches!(
-            field.known,
+        let passes = match field.known {
             Known::Connection
-                | Known::KeepAlive
-                | Known::ProxyConnection
-                | Known::ContentLength
-                | Known::TransferEncoding
-        ) {
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::ContentLength
+            | Known::TransferEncoding => false,
+            Known::Upgrade | Known::SecWebSocketAccept => http1,
+            _ => true,
+        };
+        if passes {
             line_bytes(field.name, field.value, out);
         }
     }
-    out.extend_from_slice(b"Connection: upgrade\r\n\r\n");
+    if http1 && head.version() == Version::Http2 {
+        let asked = exchange.request.fields();
+        if let Some(protocol) = asked.known(Known::Upgrade).next() {
+            line("Upgrade", protocol, out);
+        }
+        if let Some(key) = asked.known(Known::SecWebSocketKey).next() {
+            line(
+                "Sec-WebSocket-Accept",
+                websocket::accept(key).as_bytes(),
+                out,
+            );
+        }
+    }
+    if http1 {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    status
+}
+
+/// Tells a call of gRPC of a fault, by trailers alone if nothing was sent yet. The log keeps the status that HTTP has for it.
+pub(super) fn send_grpc_fault(session: &Session, exchange: &Exchange, status: u16) -> After {
+    let mut trailers = Vec::new();
+    line(
+        "grpc-status",
+        itoa::Buffer::new().format(grpc::status(status)).as_bytes(),
+        &mut trailers,
+    );
+    line("grpc-message", reason(status).as_bytes(), &mut trailers);
+    let mut out = Vec::new();
+    write_status(200, None, &mut out);
+    out.extend_from_slice(b"Server: waypost\r\nContent-Type: application/grpc\r\n");
+    write_date(&mut out);
+    out.extend_from_slice(&trailers);
+    out.extend_from_slice(b"\r\n");
+    if let Some(stream) = session.outgoing.writer.http2() {
+        let told = match stream.send_head(&out, true) {
+            Err(StreamError::Ended) => stream.end(&trailers),
+            told => told,
+        };
+        exchange.figures.header_sent.set(out.len() as u64);
+        exchange.figures.complete.set(told.is_ok());
+        exchange.keep_sent_header(&out);
+    }
+    After::Close
 }
 
 /// An answer of our own.
@@ -479,7 +571,16 @@ pub(super) async fn send_local(
     exchange.figures.status.set(answer.status);
     exchange.figures.header_sent.set(out.len() as u64);
     exchange.keep_sent_header(&out);
-    let written = session.outgoing.write_alone(&out, body).await;
+    let written = match session.outgoing.writer.http2() {
+        None => session.outgoing.write_alone(&out, body).await,
+        Some(stream) => match stream.send_head(&out, body.is_empty()) {
+            Ok(()) => {
+                stream.end_with_next_write();
+                session.outgoing.write_alone(body, &[]).await
+            }
+            Err(error) => Err(error.into()),
+        },
+    };
     session.worker.buffers.give(out);
     exchange.figures.complete.set(written.is_ok());
     if written.is_ok() {

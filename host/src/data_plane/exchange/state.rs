@@ -13,7 +13,8 @@ use crate::data_plane::downstream::{Client, Session};
 use crate::data_plane::drain::Gate;
 use crate::data_plane::upstream::{Lease, Turn};
 use crate::data_plane::worker::Worker;
-use crate::http::head::{Known, RequestHead, ResponseHead};
+use crate::http::grpc;
+use crate::http::head::{Known, RequestHead, ResponseHead, Version};
 
 /// An exchange under way.
 pub(crate) struct Exchange {
@@ -112,6 +113,11 @@ impl Exchange {
         }
     }
 
+    /// `http` or `https`, as the client has it.
+    pub(crate) fn scheme(&self) -> &'static str {
+        "http"
+    }
+
     /// The host of the route, as the file has it; empty before a route was found.
     pub(crate) fn server_name(&self) -> &str {
         self.server_name.as_deref().unwrap_or_default()
@@ -172,6 +178,12 @@ impl Exchange {
             .as_ref()
             .map(|(ip, _)| *ip)
             .or(self.client.ip)
+    }
+
+    /// Whether it is a call of gRPC, whose answer is told by trailers.
+    pub(crate) fn is_grpc(&self) -> bool {
+        let mut types = self.request.fields().named(b"content-type");
+        self.request.version() == Version::Http2 && types.next().is_some_and(grpc::is_content_type)
     }
 
     /// The response header of the attempt at hand, if there is one.

@@ -1,17 +1,12 @@
 //! After a 101, bytes in both directions until one side ends and the other has been told (RFC 9110 section 7.8).
 
-use std::future::poll_fn;
-use std::io;
-use std::task::Poll;
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::After;
 use super::response::{Passed, write_switching};
 use super::state::Exchange;
 use crate::data_plane::downstream::Outgoing;
-use crate::data_plane::lane::Lane;
+use crate::data_plane::lane::{Lane, Way, carry_both};
 use crate::data_plane::stream::Alarm;
 use crate::data_plane::upstream::{Attempt, Upload};
 
@@ -24,10 +19,17 @@ pub(super) async fn run(
     idle: Duration,
 ) -> Passed {
     let mut out = Vec::with_capacity(512);
-    write_switching(&exchange.response.borrow(), &mut out);
+    let status = write_switching(exchange, &exchange.response.borrow(), &mut out);
     exchange.figures.header_sent.set(out.len() as u64);
-    exchange.figures.status.set(101);
+    exchange.figures.status.set(status);
     exchange.keep_sent_header(&out);
+    if let Some(stream) = outgoing.writer.http2() {
+        if let Err(error) = stream.send_head(&out, false) {
+            exchange.info(&format_args!("tunnel closed: {error}"));
+        }
+        out.clear();
+    }
+    let header = out.len() as u64;
     let sent_before = upload.bytes_sent;
     let incoming = upload.into_client();
     // What either side sent ahead of the switch goes first.
@@ -38,27 +40,24 @@ pub(super) async fn run(
     attempt.consume(attempt.unread().len());
 
     let connection = &mut attempt.connection;
-    let mut alarm = Alarm::default();
-    let mut due = Instant::now() + idle;
-    let ended = poll_fn(|cx| {
-        let before = up.moved + down.moved;
-        let up_over = up.poll(cx, &mut incoming.reader, &mut connection.writer)?;
-        let down_over = down.poll(cx, &mut connection.reader, &mut outgoing.writer)?;
-        if up_over && down_over {
-            return Poll::Ready(Ok(()));
-        }
-        if up.moved + down.moved > before {
-            due = Instant::now() + idle;
-        }
-        alarm
-            .poll_due(cx, due)
-            .map(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
-    })
+    let ended = carry_both(
+        Way {
+            lane: &mut up,
+            from: &mut incoming.reader,
+            to: &mut connection.writer,
+        },
+        Way {
+            lane: &mut down,
+            from: &mut connection.reader,
+            to: &mut outgoing.writer,
+        },
+        &mut Alarm::default(),
+        idle,
+    )
     .await;
     if let Err(error) = &ended {
         exchange.info(&format_args!("tunnel closed: {error}"));
     }
-    let header = exchange.figures.header_sent.get();
     exchange
         .figures
         .body_sent

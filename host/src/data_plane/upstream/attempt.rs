@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,14 +14,15 @@ use tokio::time::Instant;
 use super::balance::{Lease, WorkerUpstream};
 use super::connect::connect;
 use super::endpoint::EndpointId;
+use super::http2::{Found, Http2Connections, Share};
 use super::pool::Connection;
 use crate::data_plane::buffers::{Buffers, LARGE};
 use crate::data_plane::downstream::{
     BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end,
 };
-use crate::data_plane::stream::{Alarm, Reader, Writer};
+use crate::data_plane::stream::{Alarm, Http2Stream, Reader, Stream, StreamError, Writer};
 use crate::http::framing::BadFraming;
-use crate::http::head::{BadHead, HeadEnd, ResponseHead};
+use crate::http::head::{BadHead, HeadEnd, ResponseHead, http2_request};
 
 /// Header fields in a response at most, as in a request by default.
 const MAX_RESPONSE_HEADERS: usize = 1000;
@@ -57,6 +59,13 @@ pub(crate) enum Failure {
     InvalidBody,
     #[error("upstream switched protocols without being asked to")]
     UnaskedUpgrade,
+    #[error("upstream does not let WebSocket through HTTP/2 (RFC 8441)")]
+    NoExtendedConnect,
+    /// It says that it has not looked at the request.
+    #[error("upstream refused the stream while sending request to upstream")]
+    Refused,
+    #[error("upstream sent invalid HTTP/2 ({0}) while reading response header from upstream")]
+    Http2(StreamError),
     /// The request could not be read to its end.
     #[error(transparent)]
     Request(BodyError),
@@ -119,8 +128,18 @@ pub(crate) struct Attempt {
     pub(crate) bytes_received: u64,
 }
 
+/// What a request over HTTP/2 begins with.
+pub(crate) struct Opening<'a> {
+    /// As text.
+    pub(crate) head: &'a [u8],
+    /// Nothing follows the header.
+    pub(crate) ends: bool,
+    /// The protocol that an extended CONNECT asks for.
+    pub(crate) protocol: Option<&'a str>,
+}
+
 impl Attempt {
-    /// Takes an idle connection to the lease's endpoint, or opens one.
+    /// Takes a connection to the lease's endpoint, or opens one. Over HTTP/2, the header is sent with that.
     ///
     /// # Errors
     /// [`AttemptError`], with nothing sent.
@@ -130,21 +149,48 @@ impl Attempt {
         alarm: &mut Alarm,
         client: &Reader,
         buffers: &Buffers,
+        opening: &Opening<'_>,
     ) -> Result<Attempt, AttemptError> {
-        let pooled = upstream
-            .pool
-            .borrow_mut()
-            .take(lease.endpoint().figures.id, lease.picked_at);
+        let unsent = |failure| AttemptError {
+            failure,
+            request_sent: false,
+            cached: false,
+        };
+        if upstream.shared.config.http2.is_some() {
+            let due = Instant::now() + upstream.shared.config.connect_timeout;
+            let share = share(lease, upstream, alarm, due, client)
+                .await
+                .map_err(unsent)?;
+            if opening.protocol.is_some() {
+                let settled = while_wanted(share.settled(), alarm, due, client);
+                settled.await.map_err(unsent)?;
+            }
+            let cached = share.cached;
+            let (buffer, endpoint) = (buffers.take_body(), lease.endpoint().figures.id);
+            let connection = open_stream(share, opening).map_err(|failure| AttemptError {
+                cached,
+                ..unsent(failure)
+            })?;
+            return Ok(Attempt {
+                connection,
+                endpoint,
+                cached,
+                buffer,
+                start: 0,
+                filled: false,
+                bytes_received: 0,
+            });
+        }
+        let pooled = upstream.take_idle(lease.endpoint().figures.id, lease.picked_at);
         let cached = pooled.is_some();
         let mut connection = match pooled {
             Some(connection) => connection,
-            None => open(lease, upstream, alarm, client)
-                .await
-                .map_err(|failure| AttemptError {
-                    failure,
-                    request_sent: false,
-                    cached: false,
-                })?,
+            None => {
+                let due = Instant::now() + upstream.shared.config.connect_timeout;
+                let opened = open(lease, alarm, due, client).await;
+                let (reader, writer) = opened.map_err(unsent)?.split();
+                Connection::new(reader, writer)
+            }
         };
         connection.requests += 1;
         let (buffer, start, bytes_received) = (buffers.take_body(), 0, 0);
@@ -180,6 +226,9 @@ impl Attempt {
         head: &mut ResponseHead,
         limits: &Limits,
     ) -> Result<(), Failure> {
+        if let Some(stream) = self.connection.reader.http2().cloned() {
+            return self.next_http2_head(&stream, upload, head, limits).await;
+        }
         let mut end = HeadEnd::default();
         let mut due = None;
         let length = loop {
@@ -230,6 +279,65 @@ impl Attempt {
             .map_err(Failure::InvalidHeader)?;
         self.consume(length);
         Ok(())
+    }
+
+    async fn next_http2_head(
+        &mut self,
+        stream: &Http2Stream,
+        upload: &mut Upload<'_>,
+        head: &mut ResponseHead,
+        limits: &Limits,
+    ) -> Result<(), Failure> {
+        let Connection { writer, alarm, .. } = &mut self.connection;
+        let mut due = None;
+        let read = poll_fn(|cx| {
+            if upload.poll_drive(cx, writer).is_ready() {
+                upload.check_client(cx)?;
+            }
+            match stream.poll_head(cx, head, MAX_RESPONSE_HEADERS) {
+                Poll::Ready(read) => return Poll::Ready(read.map_err(Failure::from)),
+                Poll::Pending if !upload.is_over() => return Poll::Pending,
+                Poll::Pending => {}
+            }
+            let due = *due.get_or_insert_with(|| Instant::now() + limits.read_timeout);
+            alarm.poll_due(cx, due).map(|_| Err(Failure::ReadTimeout))
+        })
+        .await;
+        match read {
+            Ok(()) => {
+                self.bytes_received += head.len() as u64;
+                Ok(())
+            }
+            Err(Failure::ReadTimeout) => {
+                // Others would wait in vain as well.
+                self.connection.retire();
+                Err(Failure::ReadTimeout)
+            }
+            Err(failure @ Failure::Refused) => Err(failure),
+            Err(failure) => Err(upload.take_failure().unwrap_or(failure)),
+        }
+    }
+
+    /// The trailer lines of a body that was read to the end of its stream; those of HTTP/1 are part of its coding.
+    ///
+    /// # Errors
+    /// As [`Attempt::read_body`].
+    pub(crate) async fn read_trailers(&mut self, limit: Duration) -> Result<Vec<u8>, BodyFailure> {
+        let Connection { reader, alarm, .. } = &mut self.connection;
+        let Some(stream) = reader.http2() else {
+            return Ok(Vec::new());
+        };
+        alarm
+            .within(limit, poll_fn(|cx| stream.poll_trailers(cx)))
+            .await
+            .map_err(|_| BodyFailure::TimedOut)?
+            .map_err(BodyFailure::Read)
+    }
+
+    /// The endpoint will send nothing more on its stream of HTTP/2, trailers included.
+    pub(crate) fn has_ended(&self) -> bool {
+        let stream = self.connection.reader.http2();
+        stream.is_some_and(|stream| stream.is_at_end())
     }
 
     /// Its connection had been idle.
@@ -311,31 +419,89 @@ impl Attempt {
     }
 }
 
+/// Opens a connection until `due`, as long as the client waits for it.
 async fn open(
+    lease: &Lease,
+    alarm: &mut Alarm,
+    due: Instant,
+    client: &Reader,
+) -> Result<Stream, Failure> {
+    let connected = while_wanted(connect(lease), alarm, due, client).await?;
+    connected.map_err(Failure::of_connect)
+}
+
+/// Takes a share of a connection of HTTP/2, of a new one if there is no room on the others.
+async fn share(
     lease: &Lease,
     upstream: &WorkerUpstream,
     alarm: &mut Alarm,
+    due: Instant,
     client: &Reader,
-) -> Result<Connection, Failure> {
-    let mut connecting = std::pin::pin!(connect(&lease.endpoint().address));
-    let connected = alarm.within(
-        upstream.shared.config.connect_timeout,
-        poll_fn(|cx| {
-            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
-                return Poll::Ready(Some(connected));
+) -> Result<Share, Failure> {
+    loop {
+        match Http2Connections::find(&upstream.http2, lease.endpoint().figures.id) {
+            Found::Share(share) => return Ok(share),
+            Found::Wait(waiting) => while_wanted(waiting.ended(), alarm, due, client).await?,
+            Found::Open(guard) => {
+                let stream = open(lease, alarm, due, client).await?;
+                return while_wanted(guard.handshake(stream), alarm, due, client).await?;
             }
-            client.poll_closed(cx).map(|()| None)
-        }),
-    );
-    match connected.await {
-        Ok(Some(Ok(connection))) => Ok(connection),
-        // EMFILE, ENFILE
-        Ok(Some(Err(error))) if matches!(error.raw_os_error(), Some(24 | 23)) => {
-            Err(Failure::NoDescriptor(error))
         }
-        Ok(Some(Err(error))) => Err(Failure::Connect(error)),
+    }
+}
+
+async fn while_wanted<T>(
+    work: impl Future<Output = T>,
+    alarm: &mut Alarm,
+    due: Instant,
+    client: &Reader,
+) -> Result<T, Failure> {
+    let mut work = std::pin::pin!(work);
+    let wanted = poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        client.poll_closed(cx).map(|()| None)
+    });
+    match alarm.until(due, wanted).await {
+        Ok(Some(done)) => Ok(done),
         Ok(None) => Err(Failure::ClientGone),
         Err(_) => Err(Failure::ConnectTimeout),
+    }
+}
+
+fn open_stream(mut share: Share, opening: &Opening<'_>) -> Result<Connection, Failure> {
+    if opening.protocol.is_some() && !share.send.is_extended_connect_protocol_enabled() {
+        return Err(Failure::NoExtendedConnect);
+    }
+    let request = http2_request(opening.head, share.scheme, opening.protocol)
+        .map_err(|bad| Failure::Http2(bad.into()))?;
+    let (response, body) = share
+        .send
+        .send_request(request, opening.ends)
+        .map_err(StreamError::from)?;
+    let stream = Rc::new(Http2Stream::opened(response, body, opening.ends));
+    Ok(Connection::of_stream(stream, share))
+}
+
+impl Failure {
+    /// Why there is no connection.
+    pub(super) fn of_connect(error: io::Error) -> Failure {
+        match error.raw_os_error() {
+            // EMFILE, ENFILE
+            Some(24 | 23) => Failure::NoDescriptor(error),
+            _ => Failure::Connect(error),
+        }
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Failure {
+        match error {
+            StreamError::Refused => Failure::Refused,
+            StreamError::Http2(error) if error.is_io() => Failure::Closed,
+            error => Failure::Http2(error),
+        }
     }
 }
 
@@ -354,6 +520,8 @@ pub(crate) struct Upload<'a> {
     written: usize,
     client: &'a mut Incoming,
     rest: Option<Rest<'a>>,
+    /// Over HTTP/2: the trailer lines of a request that is there as a whole. None where it stays open.
+    end: Option<&'a [u8]>,
     state: State,
     pub(crate) bytes_sent: u64,
     alarm: Alarm,
@@ -379,12 +547,14 @@ enum State {
 }
 
 impl<'a> Upload<'a> {
-    /// `rest`: what is still to be read from the client after `body`, and how it is coded.
+    /// `rest`: what is still to be read from the client after `body`, and how it is coded. `end`: the trailer lines of a
+    /// request that HTTP/2 carries and that is there as a whole.
     pub(crate) fn new(
         head: &'a [u8],
         body: &'a [u8],
         client: &'a mut Incoming,
         rest: Option<(&'a mut BodyProgress, Coding)>,
+        end: Option<&'a [u8]>,
         send_timeout: Duration,
         body_timeout: Duration,
         buffers: &'a Buffers,
@@ -404,6 +574,7 @@ impl<'a> Upload<'a> {
             written,
             client,
             rest,
+            end,
             state,
             bytes_sent,
             alarm,
@@ -454,6 +625,9 @@ impl<'a> Upload<'a> {
         cx: &mut Context<'_>,
         writer: &mut Writer,
     ) -> Poll<Result<(), Failure>> {
+        if let (Some([]), Some(stream)) = (self.end, writer.http2()) {
+            stream.end_with_next_write();
+        }
         while self.written < self.head.len() + self.body.len() {
             let head = &self.head[self.written.min(self.head.len())..];
             let body = &self.body[self.written.saturating_sub(self.head.len())..];
@@ -463,7 +637,10 @@ impl<'a> Upload<'a> {
             self.written += written;
         }
         let Some(mut rest) = self.rest.take() else {
-            return Poll::Ready(Ok(()));
+            if let (Some(trailers), Some(stream)) = (self.end, writer.http2()) {
+                stream.end(trailers)?;
+            }
+            return self.poll_flush(cx, writer);
         };
         let sent = self.poll_send_rest(cx, writer, &mut rest);
         if sent.is_ready() {
@@ -490,7 +667,10 @@ impl<'a> Upload<'a> {
             rest.out.clear();
             rest.written = 0;
             if rest.ended {
-                return Poll::Ready(Ok(()));
+                if let Some(stream) = writer.http2() {
+                    stream.end(rest.progress.trailers())?;
+                }
+                return self.poll_flush(cx, writer);
             }
             match rest
                 .progress
@@ -505,6 +685,9 @@ impl<'a> Upload<'a> {
             self.due = None;
             if rest.progress.is_done() {
                 rest.ended = true;
+                if let (Some(stream), []) = (writer.http2(), rest.progress.trailers()) {
+                    stream.end_with_next_write();
+                }
                 rest.out
                     .reserve(CHUNK_FRAMING + rest.progress.trailers().len());
                 append_end(rest.progress.trailers(), rest.coding, &mut rest.out);
@@ -525,6 +708,19 @@ impl<'a> Upload<'a> {
                 Poll::Ready(Ok(written))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::Send(error))),
+            Poll::Pending => self
+                .poll_due(cx, self.send_timeout)
+                .map(|()| Err(Failure::SendTimeout)),
+        }
+    }
+
+    fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+    ) -> Poll<Result<(), Failure>> {
+        match writer.poll_flush(cx) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Failure::Send)),
             Poll::Pending => self
                 .poll_due(cx, self.send_timeout)
                 .map(|()| Err(Failure::SendTimeout)),

@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::balanced::Balanced;
-use super::endpoint::{AfterFailure, Endpoint, Figures};
+use super::endpoint::{AfterFailure, Endpoint, EndpointId, Figures};
 use super::fleet::{Disablings, Fleet};
-use super::pool::Pool;
+use super::http2::Http2Connections;
+use super::pool::{Connection, Pool};
 use crate::config::model::{self, Address};
 use crate::data_plane::worker::Clock;
 use crate::plugin::{
@@ -148,7 +149,8 @@ pub(crate) struct WorkerUpstream {
     pub(crate) shared: Arc<Upstream>,
     primary: Group<RefCell<WorkerBalancer>>,
     backup: Option<Group<RefCell<WorkerBalancer>>>,
-    pub(crate) pool: Rc<RefCell<Pool>>,
+    pool: Rc<RefCell<Pool>>,
+    pub(super) http2: Rc<RefCell<Http2Connections>>,
 }
 
 impl WorkerUpstream {
@@ -169,24 +171,61 @@ impl WorkerUpstream {
         let primary = attach(&shared.primary, false);
         let backup = shared.backup.as_ref().map(|group| attach(group, true));
         let ids = shared.endpoints().map(|(endpoint, _)| endpoint.figures.id);
-        let pool = match previous {
+        let ids: Vec<EndpointId> = ids.collect();
+        let (pool, http2) = match previous {
             Some(previous) => {
-                let mut pool = previous.pool.borrow_mut();
-                pool.reconfigure(&shared.config, ids.collect());
-                previous.pool.clone()
+                let (pool, http2) = (previous.pool.clone(), previous.http2.clone());
+                http2.borrow_mut().reconfigure(&shared.config, &ids);
+                pool.borrow_mut().reconfigure(&shared.config, ids);
+                (pool, http2)
             }
-            None => Rc::new(RefCell::new(Pool::new(&shared.config, ids.collect()))),
+            None => (
+                Rc::new(RefCell::new(Pool::new(&shared.config, ids.clone()))),
+                Rc::new(RefCell::new(Http2Connections::new(&shared.config, &ids))),
+            ),
         };
         WorkerUpstream {
             primary,
             backup,
             pool,
+            http2,
             shared,
         }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.shared.config.name
+    }
+
+    /// An idle connection to an endpoint, if there is one that the next exchange may use.
+    pub(super) fn take_idle(&self, endpoint: EndpointId, now: Instant) -> Option<Connection> {
+        self.shares_connections()
+            .then(|| self.pool.borrow_mut().take(endpoint, now))
+            .flatten()
+    }
+
+    /// Keeps a connection for another exchange, if it may have one.
+    pub(crate) fn keep_idle(&self, endpoint: EndpointId, connection: Connection, now: Instant) {
+        if self.shares_connections() {
+            self.pool.borrow_mut().put(endpoint, connection, now);
+        }
+    }
+
+    /// Whether a request may ask its endpoint to keep the connection.
+    pub(crate) fn keeps_connections(&self) -> bool {
+        self.shares_connections() && self.pool.borrow().keeps_connections()
+    }
+
+    /// A connection that says whom it speaks for is of no use to anybody else. The pool does not know: it stays when the
+    /// configuration changes, and this upstream may have begun under the one before.
+    fn shares_connections(&self) -> bool {
+        self.shared.config.proxy_protocol.is_none()
+    }
+
+    /// Closes idle connections whose time has come.
+    pub(crate) fn sweep(&self) {
+        self.pool.borrow_mut().sweep();
+        self.http2.borrow_mut().sweep();
     }
 
     fn group(&self, backup: bool) -> Option<&Group<RefCell<WorkerBalancer>>> {
@@ -276,7 +315,7 @@ pub(crate) struct Timings {
 /// One attempt at one endpoint. Ends exactly once: by the first [`Lease::end`], or as abandoned when it is dropped.
 pub(crate) struct Lease {
     upstream: Rc<WorkerUpstream>,
-    pub(super) exchange: Rc<dyn Balanced>,
+    exchange: Rc<dyn Balanced>,
     backup: bool,
     pub(crate) index: u32,
     id: u64,
@@ -285,6 +324,16 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// The upstream of its endpoint.
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.upstream.shared
+    }
+
+    /// Whom it is for.
+    pub(super) fn exchange(&self) -> &dyn Balanced {
+        &*self.exchange
+    }
+
     pub(crate) fn endpoint(&self) -> &Endpoint {
         self.upstream
             .group_of(self.backup)

@@ -51,7 +51,7 @@ pub(crate) struct Figures {
 }
 
 /// An endpoint of an upstream, whatever its place in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Hash, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EndpointId(u64);
 
 impl Figures {

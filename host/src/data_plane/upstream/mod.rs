@@ -6,13 +6,17 @@ mod balance; // which endpoint: ask the policy, take a lease
 mod fleet; // the endpoints of one policy instance
 mod endpoint; // one address and its accounting
 mod pool; // idle connections kept per endpoint
+mod http2; // connections of HTTP/2, shared by exchanges
 mod connect; // a new connection
 mod attempt; // one request to one endpoint, as far as its response header
 mod retry; // when the next endpoint is asked
 
-pub(crate) use attempt::{Attempt, AttemptError, BodyFailure, Errno, Failure, Limits, Upload};
+pub(crate) use attempt::{
+    Attempt, AttemptError, BodyFailure, Errno, Failure, Limits, Opening, Upload,
+};
 pub(crate) use balance::{Lease, Timings, Upstream, WorkerUpstream};
 pub(crate) use balanced::Balanced;
+pub(crate) use connect::open_for_session;
 pub(crate) use endpoint::EndpointId;
 pub(crate) use pool::Connection;
 pub(crate) use retry::Retry;

@@ -4,11 +4,13 @@
 //! that is in use and never dials. A connection that its peer closed is noticed when it is taken, and at the next sweep.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::endpoint::EndpointId;
+use super::http2::Share;
 use crate::config::model;
-use crate::data_plane::stream::{Alarm, Reader, Writer};
+use crate::data_plane::stream::{Alarm, Http2Stream, Reader, Writer};
 
 /// A connection to an endpoint.
 pub(crate) struct Connection {
@@ -18,6 +20,8 @@ pub(crate) struct Connection {
     opened: Instant,
     /// Requests sent on it, the one under way included.
     pub(crate) requests: u64,
+    /// Of the connection that a stream of HTTP/2 is on.
+    share: Option<Share>,
 }
 
 impl Connection {
@@ -28,6 +32,22 @@ impl Connection {
             alarm: Alarm::default(),
             opened: Instant::now(),
             requests: 0,
+            share: None,
+        }
+    }
+
+    /// One stream of a connection of HTTP/2. It serves one exchange, and is not kept.
+    pub(super) fn of_stream(stream: Rc<Http2Stream>, share: Share) -> Connection {
+        Connection {
+            share: Some(share),
+            ..Connection::new(Reader::Http2(stream.clone()), Writer::Http2(stream))
+        }
+    }
+
+    /// No further exchange is to use it.
+    pub(super) fn retire(&self) {
+        if let Some(share) = &self.share {
+            share.retire();
         }
     }
 }

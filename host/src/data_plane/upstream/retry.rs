@@ -15,6 +15,8 @@ pub(crate) struct Retry<'a> {
     non_idempotent: bool,
     /// The body is passed on as it arrives, and cannot be sent again.
     streamed: bool,
+    /// An endpoint has refused the request unseen.
+    refused: bool,
 }
 
 /// What a failed attempt means for the endpoint, and whether the next one is asked.
@@ -39,6 +41,7 @@ impl<'a> Retry<'a> {
             began,
             non_idempotent,
             streamed,
+            refused: false,
         }
     }
 
@@ -47,10 +50,12 @@ impl<'a> Retry<'a> {
         use Failure::*;
         let conditions = &self.rules.conditions;
         let (ending, listed) = match &error.failure {
-            Connect(_) | Send(_) | Closed | Read(_) => (Ending::Failed, conditions.error),
+            Connect(_) | Send(_) | Closed | Read(_) | Refused => (Ending::Failed, conditions.error),
             ConnectTimeout | SendTimeout | ReadTimeout => (Ending::Failed, conditions.timeout),
             HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | InvalidBody
-            | UnaskedUpgrade => (Ending::Failed, conditions.invalid_header),
+            | UnaskedUpgrade | NoExtendedConnect | Http2(_) => {
+                (Ending::Failed, conditions.invalid_header)
+            }
             NoDescriptor(_) | Request(_) | ClientGone => {
                 return Verdict {
                     ending: Ending::Abandoned,
@@ -59,12 +64,19 @@ impl<'a> Retry<'a> {
             }
         };
         self.tries_left = self.tries_left.saturating_sub(1);
-        let stale = error.cached && matches!(error.failure, Send(_) | Closed | Read(_));
+        let stale = error.cached
+            && match error.failure {
+                Send(_) | Closed | Read(_) => true,
+                // It goes on refusing where it wants to: the try is given back once.
+                Refused => !std::mem::replace(&mut self.refused, true),
+                _ => false,
+            };
         if stale {
             // An idle connection that its endpoint closed gives the try back.
             self.tries_left += 1;
         }
-        let again = listed && self.tries_left > 0 && self.may_send_again(error.request_sent);
+        let sent = error.request_sent && !matches!(error.failure, Refused);
+        let again = listed && self.tries_left > 0 && self.may_send_again(sent);
         Verdict { ending, again }
     }
 

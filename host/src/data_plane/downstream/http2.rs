@@ -1,0 +1,288 @@
+//! HTTP/2 from a client: many requests at once on one connection, each a task of its own.
+//!
+//! h2 speaks the protocol and bounds what a connection may make us keep; [`Meter`] bounds what it may make us do. Each
+//! stream becomes a [`Session`] of its own, so that an exchange need not know which version carries it.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::{self, SendResponse};
+use h2::{Reason, RecvStream};
+use tokio::time::Instant;
+
+use super::session::{Client, Session};
+use crate::config::model;
+use crate::data_plane::drain::{ConnectionGuard, PARTING};
+use crate::data_plane::exchange::{self, Fault};
+use crate::data_plane::stream::{Alarm, Http2Stream, Meter, Metered, Reader, Stream, Writer};
+use crate::data_plane::worker::{ListenerId, Worker};
+
+/// Body bytes that a stream, and all streams of a connection, may have sent us before they were passed on.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Body bytes of one response that wait for the client's window.
+const SEND_BUFFER: usize = 64 << 10;
+
+type Request = (http::Request<RecvStream>, SendResponse<Bytes>);
+
+/// A connection that speaks HTTP/2.
+struct Http2 {
+    connection: server::Connection<Metered, Bytes>,
+    meter: Rc<Meter>,
+    worker: Rc<Worker>,
+    listener_id: ListenerId,
+    client: Rc<Client>,
+    guard: ConnectionGuard,
+    streams: Rc<Streams>,
+    requests: u64,
+    terms: Terms,
+    alarm: Alarm,
+    /// Some stream was open a moment ago.
+    busy: bool,
+    /// When it is over unless a request comes; counts while no stream is open.
+    due: Instant,
+    /// No further request is wanted.
+    closing: bool,
+}
+
+/// What the listener said when the connection began. An idle connection keeps no configuration.
+struct Terms {
+    keepalive_timeout: Duration,
+    keepalive_requests: u64,
+    keepalive_time: Duration,
+}
+
+/// The open streams of a connection.
+#[derive(Default)]
+struct Streams {
+    open: Cell<usize>,
+    /// Of the connection's task.
+    waker: RefCell<Option<Waker>>,
+}
+
+/// One of them.
+struct OpenStream(Rc<Streams>);
+
+impl OpenStream {
+    fn new(streams: &Rc<Streams>) -> OpenStream {
+        streams.open.set(streams.open.get() + 1);
+        OpenStream(streams.clone())
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        if self.0.open.get() == 0
+            && let Some(waker) = self.0.waker.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+enum Event {
+    Request(Request),
+    /// The connection is to end in good order.
+    Close,
+    /// It is over.
+    Over,
+}
+
+/// Serves a connection of which `first` was read already, from its preface to its end.
+pub(super) async fn run(
+    worker: Rc<Worker>,
+    listener_id: ListenerId,
+    client: Rc<Client>,
+    stream: Stream,
+    first: Vec<u8>,
+    guard: ConnectionGuard,
+) {
+    let opening = {
+        let site = guard.place().site();
+        let Some(listener) = site.place_of(listener_id) else {
+            return;
+        };
+        let limits = &site.snapshot.config.listeners[listener];
+        let Some(http2) = &limits.http2 else {
+            return;
+        };
+        let meter = Meter::new(http2.max_control_frames, http2.max_resets);
+        let terms = Terms {
+            keepalive_timeout: limits.keepalive_timeout,
+            keepalive_requests: limits.keepalive_requests,
+            keepalive_time: limits.keepalive_time,
+        };
+        let handshake =
+            settings(limits, http2).handshake(Metered::accepted(stream, first, meter.clone()));
+        (handshake, meter, terms, limits.client_header_timeout)
+    };
+    let (handshake, meter, terms, header_timeout) = opening;
+    let mut alarm = Alarm::default();
+    let connection = match alarm.within(header_timeout, handshake).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            tracing::info!(
+                "client sent invalid HTTP/2 ({error}), client: {}",
+                client.address_text
+            );
+            return;
+        }
+        Err(_) => return,
+    };
+    let http2 = Http2 {
+        connection,
+        meter,
+        worker,
+        listener_id,
+        client,
+        guard,
+        streams: Rc::default(),
+        requests: 0,
+        terms,
+        alarm,
+        busy: false,
+        due: Instant::now() + header_timeout,
+        closing: false,
+    };
+    http2.serve().await;
+}
+
+fn settings(limits: &model::Listener, http2: &model::Http2) -> server::Builder {
+    let mut settings = server::Builder::new();
+    settings
+        .max_concurrent_streams(http2.max_concurrent_streams)
+        .max_header_list_size(u32::try_from(limits.client_header_size).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol();
+    settings
+}
+
+impl Http2 {
+    async fn serve(mut self) {
+        loop {
+            match poll_fn(|cx| self.poll_event(cx)).await {
+                Event::Request((request, respond)) => self.begin(request, respond),
+                Event::Close => {
+                    self.closing = true;
+                    self.due = Instant::now() + PARTING;
+                    self.connection.graceful_shutdown();
+                }
+                Event::Over => break,
+            }
+        }
+        if let Some(exceeded) = self.meter.exceeded() {
+            tracing::info!(
+                "client sent {exceeded}, client: {}",
+                self.client.address_text
+            );
+            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            let closed = poll_fn(|cx| self.connection.poll_closed(cx));
+            // Whoever does not read it need not be told.
+            let _ = self.alarm.within(PARTING, closed).await;
+        }
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let accepted = self.connection.poll_accept(cx);
+        if self.meter.exceeded().is_some() {
+            return Poll::Ready(Event::Over);
+        }
+        match accepted {
+            Poll::Ready(Some(Ok(request))) => return Poll::Ready(Event::Request(request)),
+            Poll::Ready(Some(Err(error))) => {
+                if !error.is_io() {
+                    let client = &self.client.address_text;
+                    tracing::info!("client sent invalid HTTP/2 ({error}), client: {client}");
+                }
+                return Poll::Ready(Event::Over);
+            }
+            Poll::Ready(None) => return Poll::Ready(Event::Over),
+            Poll::Pending => {}
+        }
+        if !self.closing && self.guard.place().poll_closing(cx).is_ready() {
+            return Poll::Ready(Event::Close);
+        }
+        if self.streams.open.get() > 0 {
+            match &mut *self.streams.waker.borrow_mut() {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            self.busy = true;
+            return Poll::Pending;
+        }
+        if std::mem::take(&mut self.busy) {
+            let idle = match self.closing {
+                true => PARTING,
+                false => self.terms.keepalive_timeout,
+            };
+            self.due = Instant::now() + idle;
+        }
+        self.alarm
+            .poll_due(cx, self.due)
+            .map(|_| match self.closing {
+                true => Event::Over,
+                false => Event::Close,
+            })
+    }
+
+    /// Serves a request in a task of its own.
+    fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let began = std::time::Instant::now();
+        self.requests += 1;
+        let worn = self.requests >= self.terms.keepalive_requests
+            || began.saturating_duration_since(self.client.accepted) > self.terms.keepalive_time;
+        if worn && !self.closing {
+            self.closing = true;
+            self.connection.graceful_shutdown();
+        }
+        let (parts, body) = request.into_parts();
+        let stream = Rc::new(Http2Stream::accepted(body, respond));
+        let session = Session::new(
+            self.guard.place(),
+            self.worker.clone(),
+            self.listener_id,
+            self.client.clone(),
+            Reader::Http2(stream.clone()),
+            Writer::Http2(stream.clone()),
+        );
+        let Some(mut session) = session else {
+            stream.reset(Reason::REFUSED_STREAM);
+            return;
+        };
+        session.requests = self.requests;
+        session.began = began;
+        let (open, meter) = (OpenStream::new(&self.streams), self.meter.clone());
+        tokio::task::spawn_local(async move {
+            let _open = open;
+            let mut head = session.worker.take_request_head();
+            let protocol = parts.extensions.get::<h2::ext::Protocol>();
+            let taken = head.take_http2(
+                &parts,
+                protocol.map(h2::ext::Protocol::as_str),
+                session.limits().max_headers,
+            );
+            drop(parts);
+            match taken {
+                Ok(()) => {
+                    let (_, head) = exchange::serve(&mut session, head, began).await;
+                    session.worker.give_request_head(head);
+                }
+                Err(bad) => {
+                    exchange::reject(&mut session, head, began, Fault::BadHead(bad)).await;
+                }
+            }
+            if stream.has_ended() {
+                meter.answered();
+            } else {
+                stream.reset(Reason::INTERNAL_ERROR);
+            }
+        });
+    }
+}

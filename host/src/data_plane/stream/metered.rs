@@ -1,0 +1,296 @@
+//! Counts the frames of an HTTP/2 connection as they come in.
+//!
+//! h2 bounds what a peer can make us keep. What a peer can make us do is bounded here: frames that carry nothing (SETTINGS,
+//! PING, PRIORITY, WINDOW_UPDATE, empty DATA, unknown types) and resets draw on budgets that time and real work refill.
+//! Frames are told apart by their nine-byte headers alone (RFC 9113 section 4.1); everything else is left to h2.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+use super::Stream;
+
+/// What a client says before its first frame (RFC 9113 section 3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The answer to anything else, behind our SETTINGS: a GOAWAY with PROTOCOL_ERROR.
+const NO_PREFACE: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+
+/// Frame types (RFC 9113 section 6).
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
+const FRAME_HEADER: usize = 9;
+
+/// An HTTP/2 connection's bytes, metered on their way in.
+pub(crate) struct Metered {
+    stream: Stream,
+    /// Read before it was known that this is HTTP/2.
+    first: Vec<u8>,
+    /// Of the preface that is still to come; 0 on a client's side.
+    preface_left: usize,
+    header: [u8; FRAME_HEADER],
+    /// Bytes of `header` that are there.
+    have: usize,
+    /// Bytes of the frame's payload still to come.
+    payload: usize,
+    meter: Rc<Meter>,
+}
+
+/// What a connection's peer may still ask for.
+pub(crate) struct Meter {
+    control: RefCell<Budget>,
+    resets: RefCell<Budget>,
+    exceeded: Cell<Option<Exceeded>>,
+    /// The peer has said what it can do.
+    settled: Cell<bool>,
+    settling: Notify,
+}
+
+/// Which bound a peer went past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Exceeded {
+    #[error("too many control frames (`max_control_frames`)")]
+    Control,
+    #[error("too many streams reset (`max_resets`)")]
+    Resets,
+    #[error("invalid connection preface")]
+    Preface,
+}
+
+/// A token bucket that fills up in ten seconds.
+#[derive(Debug)]
+struct Budget {
+    capacity: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Budget {
+    fn new(capacity: u32) -> Budget {
+        Budget {
+            capacity: f64::from(capacity),
+            left: f64::from(capacity),
+            at: Instant::now(),
+        }
+    }
+
+    fn refill(&mut self, amount: f64) {
+        self.left = (self.left + amount).min(self.capacity);
+    }
+
+    fn take(&mut self) -> bool {
+        if self.left < 1.0 {
+            // The clock is asked only when it matters.
+            let now = Instant::now();
+            let seconds = (now - self.at).as_secs_f64();
+            self.at = now;
+            self.refill(self.capacity / REFILL_SECONDS * seconds);
+        }
+        let enough = self.left >= 1.0;
+        if enough {
+            self.left -= 1.0;
+        }
+        enough
+    }
+}
+
+const REFILL_SECONDS: f64 = 10.0;
+/// What a request pays for: its SETTINGS, PINGs and the updates of two windows.
+const PER_REQUEST: f64 = 10.0;
+/// Bytes sent for each of which a peer may move a window.
+const BYTES_PER_UPDATE: f64 = 512.0;
+
+impl Meter {
+    /// `control` and `resets`: frames that may come at once.
+    pub(crate) fn new(control: u32, resets: u32) -> Rc<Meter> {
+        Rc::new(Meter {
+            control: RefCell::new(Budget::new(control)),
+            resets: RefCell::new(Budget::new(resets)),
+            exceeded: Cell::new(None),
+            settled: Cell::new(false),
+            settling: Notify::new(),
+        })
+    }
+
+    /// The bound that the peer went past, if it did. Nothing more is read from it then.
+    pub(crate) fn exceeded(&self) -> Option<Exceeded> {
+        self.exceeded.get()
+    }
+
+    /// Returns once the peer's SETTINGS have come, which are its first frame.
+    pub(crate) async fn settled(&self) {
+        while !self.settled.get() {
+            self.settling.notified().await;
+        }
+    }
+
+    /// An exchange came to its end: whoever waits for answers may also change its mind.
+    pub(crate) fn answered(&self) {
+        self.resets.borrow_mut().refill(1.0);
+    }
+
+    fn count(&self, kind: u8, length: usize) -> Option<Exceeded> {
+        if kind == SETTINGS && !self.settled.replace(true) {
+            self.settling.notify_waiters();
+        }
+        let mut control = self.control.borrow_mut();
+        match kind {
+            HEADERS => {
+                control.refill(PER_REQUEST);
+                None
+            }
+            // h2 bounds a header block by its size, and by its number of frames.
+            CONTINUATION => None,
+            DATA if length > 0 => {
+                control.refill(1.0);
+                None
+            }
+            RST_STREAM => (!self.resets.borrow_mut().take()).then_some(Exceeded::Resets),
+            _ => (!control.take()).then_some(Exceeded::Control),
+        }
+    }
+}
+
+impl Metered {
+    /// A client's connection to us, of which `first` was read already.
+    pub(crate) fn accepted(stream: Stream, first: Vec<u8>, meter: Rc<Meter>) -> Metered {
+        Metered::new(stream, first, PREFACE.len(), meter)
+    }
+
+    /// Our connection to an endpoint.
+    pub(crate) fn opened(stream: Stream, meter: Rc<Meter>) -> Metered {
+        Metered::new(stream, Vec::new(), 0, meter)
+    }
+
+    fn new(stream: Stream, first: Vec<u8>, preface_left: usize, meter: Rc<Meter>) -> Metered {
+        Metered {
+            stream,
+            first,
+            preface_left,
+            header: [0; FRAME_HEADER],
+            have: 0,
+            payload: 0,
+            meter,
+        }
+    }
+
+    fn examine(&mut self, mut bytes: &[u8]) -> Result<(), Exceeded> {
+        let preface = self.preface_left.min(bytes.len());
+        if preface > 0 {
+            let at = PREFACE.len() - self.preface_left;
+            if bytes[..preface] != PREFACE[at..at + preface] {
+                return Err(Exceeded::Preface);
+            }
+            self.preface_left -= preface;
+            bytes = &bytes[preface..];
+        }
+        while !bytes.is_empty() {
+            if self.payload > 0 {
+                let skipped = self.payload.min(bytes.len());
+                self.payload -= skipped;
+                bytes = &bytes[skipped..];
+                continue;
+            }
+            let taken = (FRAME_HEADER - self.have).min(bytes.len());
+            self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if self.have == FRAME_HEADER {
+                let [high, middle, low, kind, ..] = self.header;
+                self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
+                self.have = 0;
+                if let Some(exceeded) = self.meter.count(kind, self.payload) {
+                    return Err(exceeded);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.meter.exceeded().is_some() {
+            // Whoever drives the connection is about to end it.
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        if this.first.is_empty() {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        } else {
+            let length = this.first.len().min(buffer.remaining());
+            buffer.put_slice(&this.first[..length]);
+            this.first.drain(..length);
+        }
+        let read = buffer.filled().len();
+        if let Err(exceeded) = this.examine(&buffer.filled()[before..read]) {
+            this.meter.exceeded.set(Some(exceeded));
+            buffer.set_filled(before);
+            if exceeded == Exceeded::Preface {
+                // Best said at once: h2 would close without a word.
+                let _ = Pin::new(&mut this.stream).poll_write(cx, NO_PREFACE);
+                let _ = Pin::new(&mut this.stream).poll_flush(cx);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, exceeded)));
+            }
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        this.wrote(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, pieces))?;
+        this.wrote(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+impl Metered {
+    fn wrote(&self, bytes: usize) {
+        let mut control = self.meter.control.borrow_mut();
+        control.refill(bytes as f64 / BYTES_PER_UPDATE);
+    }
+}

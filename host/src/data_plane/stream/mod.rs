@@ -1,0 +1,320 @@
+//! A connection's two directions, whatever carries them.
+//!
+//! Reading and writing are separate values so that a body can go up while its answer comes down, in one task and without
+//! a lock. A plain socket is split by the kernel's own means; the two directions of TLS, and of one stream of an HTTP/2
+//! connection, share a state that lives on the worker's thread.
+
+mod transport; // sockets
+mod tls; // TLS over one
+mod metered; // HTTP/2 over either, its frames counted
+mod http2; // one stream of it
+mod alarm; // the clock on each wait
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
+use tokio_rustls::TlsStream;
+
+pub(crate) use alarm::Alarm;
+pub(crate) use http2::{Http2Stream, StreamError};
+pub(crate) use metered::{Meter, Metered, PREFACE};
+pub(crate) use transport::Transport;
+
+/// A connection as a whole.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Plain(Transport),
+    Tls(Box<TlsStream<Transport>>),
+}
+
+/// The direction from the peer to us.
+pub(crate) enum Reader {
+    Tcp(tcp::OwnedReadHalf),
+    Unix(unix::OwnedReadHalf),
+    Tls(Rc<RefCell<TlsStream<Transport>>>),
+    Http2(Rc<Http2Stream>),
+}
+
+/// The direction from us to the peer.
+pub(crate) enum Writer {
+    Tcp(tcp::OwnedWriteHalf),
+    Unix(unix::OwnedWriteHalf),
+    Tls(Rc<RefCell<TlsStream<Transport>>>),
+    Http2(Rc<Http2Stream>),
+}
+
+impl Stream {
+    pub(crate) fn tcp(stream: TcpStream) -> Stream {
+        Stream::Plain(Transport::Tcp(stream))
+    }
+
+    pub(crate) fn unix(stream: UnixStream) -> Stream {
+        Stream::Plain(Transport::Unix(stream))
+    }
+
+    pub(crate) fn split(self) -> (Reader, Writer) {
+        match self {
+            Stream::Plain(Transport::Tcp(stream)) => {
+                let (reader, writer) = stream.into_split();
+                (Reader::Tcp(reader), Writer::Tcp(writer))
+            }
+            Stream::Plain(Transport::Unix(stream)) => {
+                let (reader, writer) = stream.into_split();
+                (Reader::Unix(reader), Writer::Unix(writer))
+            }
+            Stream::Tls(stream) => {
+                let shared = Rc::new(RefCell::new(*stream));
+                (Reader::Tls(shared.clone()), Writer::Tls(shared))
+            }
+        }
+    }
+
+    /// Undoes [`Stream::split`]; none for halves that do not belong together, or are a stream of HTTP/2.
+    pub(crate) fn reunite(reader: Reader, writer: Writer) -> Option<Stream> {
+        match (reader, writer) {
+            (Reader::Tcp(reader), Writer::Tcp(writer)) => {
+                reader.reunite(writer).ok().map(Stream::tcp)
+            }
+            (Reader::Unix(reader), Writer::Unix(writer)) => {
+                reader.reunite(writer).ok().map(Stream::unix)
+            }
+            (Reader::Tls(shared), Writer::Tls(other)) => {
+                drop(other);
+                let stream = Rc::into_inner(shared)?.into_inner();
+                Some(Stream::Tls(Box::new(stream)))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl Reader {
+    /// Appends what is there, `most` bytes at most, to the spare capacity of `buffer`; 0 at the end of the stream.
+    /// There must be room for one byte, else 0 would mean nothing.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        debug_assert!(buffer.len() < buffer.capacity() && most > 0);
+        if let Reader::Http2(stream) = self {
+            return stream.poll_read(cx, buffer, most);
+        }
+        let before = buffer.len();
+        let spare = buffer.spare_capacity_mut();
+        let most = most.min(spare.len());
+        let mut spare = ReadBuf::uninit(&mut spare[..most]);
+        ready!(match self {
+            Reader::Tcp(half) => Pin::new(half).poll_read(cx, &mut spare),
+            Reader::Unix(half) => Pin::new(half).poll_read(cx, &mut spare),
+            Reader::Tls(shared) => Pin::new(&mut *shared.borrow_mut()).poll_read(cx, &mut spare),
+            Reader::Http2(_) => return Poll::Ready(Ok(0)),
+        })?;
+        let read = spare.filled().len();
+        #[allow(
+            unsafe_code,
+            reason = "ReadBuf vouches that this many bytes of the spare capacity were written"
+        )]
+        // SAFETY: `spare` is the capacity past `before`, and its first `read` bytes are initialised.
+        unsafe {
+            buffer.set_len(before + read);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Ready when there may be something to read, or the end; needs no buffer of the caller's meanwhile.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Reader::Tcp(half) => half.as_ref().poll_read_ready(cx),
+            Reader::Unix(half) => half.as_ref().poll_read_ready(cx),
+            Reader::Tls(shared) => tls::poll_some(&mut shared.borrow_mut(), cx).map_ok(|_| ()),
+            Reader::Http2(stream) => stream.poll_readable(cx),
+        }
+    }
+
+    /// False if there is something to read, or the end, or an error. Costs a system call only if the kernel has reported
+    /// something since the last read.
+    pub(crate) fn is_silent(&self) -> bool {
+        let readable = self.poll_readable(&mut Context::from_waker(Waker::noop()));
+        match self {
+            Reader::Tcp(_) | Reader::Unix(_) => {
+                readable.is_pending()
+                    || matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            // What is not for us, such as a session ticket, was taken in by looking.
+            Reader::Tls(_) | Reader::Http2(_) => readable.is_pending(),
+        }
+    }
+
+    /// Ready when the peer has closed or reset the connection. Pending for ever once it has sent something instead: what it
+    /// sent waits to be read, and hides what comes behind it.
+    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Reader::Tcp(_) | Reader::Unix(_) => {}
+            Reader::Tls(shared) => {
+                return match ready!(tls::poll_some(&mut shared.borrow_mut(), cx)) {
+                    Ok(1..) => Poll::Pending,
+                    Ok(0) | Err(_) => Poll::Ready(()),
+                };
+            }
+            Reader::Http2(stream) => return stream.poll_reset(cx),
+        }
+        loop {
+            if ready!(self.poll_readable(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            match self.peek() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(1..) => return Poll::Pending,
+                Ok(0) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// How many bytes a socket has to read, of one.
+    fn peek(&self) -> io::Result<usize> {
+        let peek = |fd: BorrowedFd<'_>| {
+            let (peeked, _) = rustix::net::recv(fd, &mut [0_u8; 1], rustix::net::RecvFlags::PEEK)?;
+            Ok(peeked)
+        };
+        match self {
+            Reader::Tcp(half) => half
+                .as_ref()
+                .try_io(Interest::READABLE, || peek(half.as_ref().as_fd())),
+            Reader::Unix(half) => half
+                .as_ref()
+                .try_io(Interest::READABLE, || peek(half.as_ref().as_fd())),
+            Reader::Tls(_) | Reader::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The stream, where this is one of HTTP/2.
+    pub(crate) fn http2(&self) -> Option<&Rc<Http2Stream>> {
+        match self {
+            Reader::Http2(stream) => Some(stream),
+            Reader::Tcp(_) | Reader::Unix(_) | Reader::Tls(_) => None,
+        }
+    }
+}
+
+impl Writer {
+    /// Writes some of `first`, then of `second`, in one call to the kernel. What was taken may still have to be flushed.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &[u8],
+        second: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match (self, first, second) {
+            (Writer::Tcp(half), bytes, []) | (Writer::Tcp(half), [], bytes) => {
+                Pin::new(half).poll_write(cx, bytes)
+            }
+            (Writer::Unix(half), bytes, []) | (Writer::Unix(half), [], bytes) => {
+                Pin::new(half).poll_write(cx, bytes)
+            }
+            (Writer::Tcp(half), ..) => Pin::new(half)
+                .poll_write_vectored(cx, &[io::IoSlice::new(first), io::IoSlice::new(second)]),
+            (Writer::Unix(half), ..) => Pin::new(half)
+                .poll_write_vectored(cx, &[io::IoSlice::new(first), io::IoSlice::new(second)]),
+            (Writer::Tls(shared), ..) => {
+                tls::poll_write(&mut shared.borrow_mut(), cx, first, second)
+            }
+            (Writer::Http2(stream), ..) => stream.poll_write(cx, first, second),
+        }
+    }
+
+    /// Sends what was taken and not sent yet. Only TLS keeps anything back that its peer needs us to wait for.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Writer::Tcp(_) | Writer::Unix(_) | Writer::Http2(_) => Poll::Ready(Ok(())),
+            Writer::Tls(shared) => Pin::new(&mut *shared.borrow_mut()).poll_flush(cx),
+        }
+    }
+
+    /// Tells the peer that nothing more will come.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Writer::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            Writer::Unix(half) => Pin::new(half).poll_shutdown(cx),
+            Writer::Tls(shared) => Pin::new(&mut *shared.borrow_mut()).poll_shutdown(cx),
+            Writer::Http2(stream) => Poll::Ready(stream.end(&[]).map_err(io::Error::from)),
+        }
+    }
+
+    /// Says goodbye where the protocol has a word for it, if that can be done at once: the connection is about to be closed.
+    pub(crate) fn part(&mut self) {
+        if let Writer::Tls(shared) = self {
+            tls::part(&mut shared.borrow_mut());
+        }
+    }
+
+    /// The stream, where this is one of HTTP/2.
+    pub(crate) fn http2(&self) -> Option<&Rc<Http2Stream>> {
+        match self {
+            Writer::Http2(stream) => Some(stream),
+            Writer::Tcp(_) | Writer::Unix(_) | Writer::Tls(_) => None,
+        }
+    }
+}

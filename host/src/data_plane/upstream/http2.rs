@@ -1,0 +1,286 @@
+//! Connections of HTTP/2 to endpoints, each shared by many exchanges of one worker and upstream.
+//!
+//! An exchange takes a share of a connection that has room, else opens another connection; while one is being opened, others
+//! to the same endpoint wait for it instead of opening more.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use tokio::sync::Notify;
+
+use super::attempt::Failure;
+use super::endpoint::EndpointId;
+use crate::config::model;
+use crate::data_plane::stream::{Meter, Metered, Stream, StreamError};
+
+/// Response bytes that a stream, and all streams of a connection, may have sent us before they were passed on.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Bytes of one request body that wait for the endpoint's window.
+const SEND_BUFFER: usize = 64 << 10;
+/// Frames without content, and resets, that an endpoint may send at once. It is less of a stranger than a client.
+const MAX_CONTROL_FRAMES: u32 = 10_000;
+const MAX_RESETS: u32 = 10_000;
+
+/// The connections of one upstream in one worker. Stays through changes of the upstream's configuration.
+pub(crate) struct Http2Connections {
+    endpoints: HashMap<EndpointId, Endpoint>,
+    terms: Option<Terms>,
+}
+
+#[derive(Default)]
+struct Endpoint {
+    connections: Vec<Rc<Http2Connection>>,
+    /// Of the exchange that opens a connection, for those that wait.
+    opening: Option<Rc<Opening>>,
+}
+
+/// What the configuration says of them.
+#[derive(Debug, Clone)]
+struct Terms {
+    max_streams: usize,
+    max_requests: u64,
+    max_age: Duration,
+    idle: Duration,
+    header_size: usize,
+}
+
+/// A connection.
+struct Http2Connection {
+    send: SendRequest<Bytes>,
+    meter: Rc<Meter>,
+    scheme: &'static str,
+    opened: Instant,
+    requests: Cell<u64>,
+    shares: Cell<usize>,
+    /// When its last exchange ended.
+    idle_since: Cell<Instant>,
+    /// It takes no further exchange: it has ended, is about to, or does not answer.
+    retired: Cell<bool>,
+}
+
+/// A connection that is being opened.
+#[derive(Default)]
+struct Opening {
+    ended: Notify,
+}
+
+/// An exchange's share of a connection.
+pub(crate) struct Share {
+    connection: Rc<Http2Connection>,
+    pub(crate) send: SendRequest<Bytes>,
+    /// Others were there before.
+    pub(crate) cached: bool,
+    /// `https` over TLS, else `http`.
+    pub(crate) scheme: &'static str,
+}
+
+/// What an exchange finds when it asks for a share.
+pub(super) enum Found {
+    Share(Share),
+    /// Somebody opens a connection: ask again once that has ended.
+    Wait(Waiting),
+    /// It is for the caller to open one.
+    Open(OpeningGuard),
+}
+
+pub(super) struct Waiting(Rc<Opening>);
+
+/// The duty to open a connection; whoever waits is woken when it ends.
+pub(super) struct OpeningGuard {
+    connections: Rc<RefCell<Http2Connections>>,
+    endpoint: EndpointId,
+    opening: Rc<Opening>,
+}
+
+impl Waiting {
+    pub(super) async fn ended(self) {
+        self.0.ended.notified().await;
+    }
+}
+
+impl Http2Connections {
+    pub(super) fn new(config: &model::Upstream, endpoints: &[EndpointId]) -> Http2Connections {
+        let mut connections = Http2Connections {
+            endpoints: HashMap::new(),
+            terms: None,
+        };
+        connections.reconfigure(config, endpoints);
+        connections
+    }
+
+    /// Goes on under another configuration of the upstream: leaves endpoints that it does not have.
+    pub(super) fn reconfigure(&mut self, config: &model::Upstream, endpoints: &[EndpointId]) {
+        self.terms = config.http2.as_ref().map(|http2| Terms {
+            max_streams: http2.max_concurrent_streams,
+            max_requests: config.keepalive_requests,
+            max_age: config.keepalive_time,
+            idle: config.keepalive_timeout,
+            header_size: config.response_header_size,
+        });
+        let kept = self.terms.is_some();
+        self.endpoints
+            .retain(|endpoint, _| kept && endpoints.contains(endpoint));
+    }
+
+    /// Finds a share for an exchange with an endpoint.
+    pub(super) fn find(connections: &Rc<RefCell<Http2Connections>>, id: EndpointId) -> Found {
+        let mut all = connections.borrow_mut();
+        let terms = all.terms.clone();
+        let endpoint = all.endpoints.entry(id).or_default();
+        if let Some(terms) = &terms
+            && let Some(share) = endpoint.share(terms)
+        {
+            return Found::Share(share);
+        }
+        if let Some(opening) = &endpoint.opening {
+            return Found::Wait(Waiting(opening.clone()));
+        }
+        let opening = Rc::new(Opening::default());
+        endpoint.opening = Some(opening.clone());
+        Found::Open(OpeningGuard {
+            connections: connections.clone(),
+            endpoint: id,
+            opening,
+        })
+    }
+
+    /// Closes what has been idle for too long, and forgets what has ended.
+    pub(super) fn sweep(&mut self) {
+        let Some(terms) = &self.terms else {
+            return;
+        };
+        self.endpoints.retain(|_, endpoint| {
+            endpoint.connections.retain(|connection| {
+                let idle = connection.shares.get() == 0;
+                !connection.retired.get()
+                    && !(idle && connection.idle_since.get().elapsed() > terms.idle)
+            });
+            !endpoint.connections.is_empty() || endpoint.opening.is_some()
+        });
+    }
+}
+
+impl Endpoint {
+    fn share(&mut self, terms: &Terms) -> Option<Share> {
+        self.connections.retain(|connection| {
+            let worn = connection.requests.get() >= terms.max_requests
+                || connection.opened.elapsed() > terms.max_age;
+            !worn && !connection.retired.get()
+        });
+        // The busiest that has room: the others may come to rest, and be closed.
+        let room = |connection: &&Rc<Http2Connection>| {
+            connection.shares.get()
+                < terms
+                    .max_streams
+                    .min(connection.send.current_max_send_streams())
+        };
+        let connection = self
+            .connections
+            .iter()
+            .filter(room)
+            .max_by_key(|connection| connection.shares.get())?;
+        Some(Share::on(connection, true))
+    }
+}
+
+impl OpeningGuard {
+    /// Speaks HTTP/2 on a new connection, and takes a share of it.
+    ///
+    /// # Errors
+    /// [`Failure::Http2`].
+    pub(super) async fn handshake(self, stream: Stream) -> Result<Share, Failure> {
+        let terms = self.connections.borrow().terms.clone();
+        let header_size = terms.map_or(0, |terms| terms.header_size);
+        let meter = Meter::new(MAX_CONTROL_FRAMES, MAX_RESETS);
+        let scheme = match &stream {
+            Stream::Plain(_) => "http",
+            Stream::Tls(_) => "https",
+        };
+        let metered = Metered::opened(stream, meter.clone());
+        let (send, driver) = Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
+            .max_header_list_size(u32::try_from(header_size).unwrap_or(u32::MAX))
+            .enable_push(false)
+            .handshake(metered)
+            .await
+            .map_err(|error| Failure::Http2(StreamError::from(error)))?;
+        let now = Instant::now();
+        let connection = Rc::new(Http2Connection {
+            send,
+            meter,
+            scheme,
+            opened: now,
+            requests: Cell::new(0),
+            shares: Cell::new(0),
+            idle_since: Cell::new(now),
+            retired: Cell::new(false),
+        });
+        let driven = Rc::downgrade(&connection);
+        tokio::task::spawn_local(async move {
+            // Why it ended is told to each of its exchanges.
+            let _ = driver.await;
+            if let Some(connection) = driven.upgrade() {
+                connection.retired.set(true);
+            }
+        });
+        let share = Share::on(&connection, false);
+        let mut all = self.connections.borrow_mut();
+        all.endpoints
+            .entry(self.endpoint)
+            .or_default()
+            .connections
+            .push(connection);
+        Ok(share)
+    }
+}
+
+impl Drop for OpeningGuard {
+    fn drop(&mut self) {
+        if let Some(endpoint) = self
+            .connections
+            .borrow_mut()
+            .endpoints
+            .get_mut(&self.endpoint)
+        {
+            endpoint.opening = None;
+        }
+        self.opening.ended.notify_waiters();
+    }
+}
+
+impl Share {
+    fn on(connection: &Rc<Http2Connection>, cached: bool) -> Share {
+        connection.shares.set(connection.shares.get() + 1);
+        connection.requests.set(connection.requests.get() + 1);
+        Share {
+            send: connection.send.clone(),
+            connection: connection.clone(),
+            cached,
+            scheme: connection.scheme,
+        }
+    }
+
+    /// Returns once it is known what the endpoint can do.
+    pub(crate) async fn settled(&self) {
+        self.connection.meter.settled().await;
+    }
+
+    /// The connection takes no further exchange.
+    pub(crate) fn retire(&self) {
+        self.connection.retired.set(true);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.connection.shares.set(self.connection.shares.get() - 1);
+        self.connection.idle_since.set(Instant::now());
+    }
+}

@@ -1,0 +1,281 @@
+//! Heads between the fields of HTTP/2 and the text that a head is kept as here (RFC 9113 section 8).
+//!
+//! Whatever version a head came in, it is examined, logged and passed on as text: the rules about hosts, framing and
+//! hop-by-hop fields exist once. What HTTP/2 alone can say (`:authority`, crumbs of cookies, extended CONNECT) is put
+//! into words that HTTP/1.1 has; what HTTP/1.1 alone can say ends here.
+
+use ::http as fields;
+use bytes::Bytes;
+use fields::header::{HeaderMap, HeaderName, HeaderValue};
+use fields::{Method, StatusCode, Uri};
+
+use super::{BadHead, FieldSpan, Fields, Known, RequestHead, ResponseHead, Span, Version};
+
+impl RequestHead {
+    /// Takes over a request of HTTP/2. One for another protocol (RFC 8441) becomes a GET with `Upgrade`, which no other
+    /// request of HTTP/2 can have.
+    ///
+    /// # Errors
+    /// [`BadHead`], as [`RequestHead::parse`].
+    pub fn take_http2(
+        &mut self,
+        parts: &fields::request::Parts,
+        protocol: Option<&str>,
+        max_headers: usize,
+    ) -> Result<(), BadHead> {
+        self.fields.clear();
+        self.version = Version::Http2;
+        let method = match protocol {
+            Some(_) => "GET",
+            None => parts.method.as_str(),
+        };
+        let target = match (parts.uri.path_and_query(), parts.uri.authority()) {
+            (Some(path), _) => path.as_str(),
+            (None, Some(authority)) if parts.method == Method::CONNECT => authority.as_str(),
+            (None, _) => "",
+        };
+        let bytes = &mut self.fields.bytes;
+        self.method = append(bytes, method.as_bytes());
+        bytes.push(b' ');
+        self.target = append(bytes, target.as_bytes());
+        bytes.extend_from_slice(b" HTTP/2.0\r\n");
+
+        let authority = parts
+            .uri
+            .authority()
+            .map(|authority| authority.as_str().as_bytes());
+        let mut cookies = Vec::new();
+        for (name, value) in &parts.headers {
+            match Known::of(name.as_str().as_bytes()) {
+                Known::Host
+                    if authority
+                        .is_some_and(|asked| asked.eq_ignore_ascii_case(value.as_bytes())) => {}
+                Known::Host if authority.is_some() => {
+                    return Err(BadHead::Malformed(
+                        "\":authority\" in conflict with \"host\"",
+                    ));
+                }
+                // Crumbs are one field to everybody else (RFC 9113 section 8.2.3).
+                Known::Cookie => {
+                    if !cookies.is_empty() {
+                        cookies.extend_from_slice(b"; ");
+                    }
+                    cookies.extend_from_slice(value.as_bytes());
+                }
+                known => self
+                    .fields
+                    .push(name.as_str().as_bytes(), value.as_bytes(), known),
+            }
+        }
+        if !cookies.is_empty() {
+            self.fields.push(b"cookie", &cookies, Known::Cookie);
+        }
+        if let Some(authority) = authority {
+            self.fields.push(b"host", authority, Known::Host);
+        }
+        if let Some(protocol) = protocol {
+            self.fields
+                .push(b"upgrade", protocol.as_bytes(), Known::Upgrade);
+        }
+        self.fields.bytes.extend_from_slice(b"\r\n");
+        if self.fields.table.len() > max_headers {
+            return Err(BadHead::TooManyHeaders);
+        }
+        Ok(())
+    }
+}
+
+impl ResponseHead {
+    /// Takes over a response of HTTP/2.
+    ///
+    /// # Errors
+    /// [`BadHead::TooManyHeaders`].
+    pub fn take_http2(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        max_headers: usize,
+    ) -> Result<(), BadHead> {
+        self.fields.clear();
+        (self.status, self.version) = (status.as_u16(), Version::Http2);
+        let bytes = &mut self.fields.bytes;
+        bytes.extend_from_slice(b"HTTP/2.0 ");
+        bytes.extend_from_slice(status.as_str().as_bytes());
+        bytes.push(b' ');
+        self.reason = append(
+            bytes,
+            status.canonical_reason().unwrap_or_default().as_bytes(),
+        );
+        bytes.extend_from_slice(b"\r\n");
+        for (name, value) in headers {
+            let name = name.as_str().as_bytes();
+            self.fields.push(name, value.as_bytes(), Known::of(name));
+        }
+        self.fields.bytes.extend_from_slice(b"\r\n");
+        if self.fields.table.len() > max_headers {
+            return Err(BadHead::TooManyHeaders);
+        }
+        Ok(())
+    }
+}
+
+impl Fields {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.table.clear();
+    }
+
+    /// Appends a field that HTTP/2 has vouched for: a lower-case token, and a value without CR, LF and NUL.
+    fn push(&mut self, name: &[u8], value: &[u8], known: Known) {
+        let name = append(&mut self.bytes, name);
+        self.bytes.extend_from_slice(b": ");
+        let value = append(&mut self.bytes, value.trim_ascii());
+        self.bytes.extend_from_slice(b"\r\n");
+        self.table.push(FieldSpan { name, value, known });
+    }
+}
+
+fn append(bytes: &mut Vec<u8>, part: &[u8]) -> Span {
+    let start = bytes.len() as u32;
+    bytes.extend_from_slice(part);
+    Span {
+        start,
+        len: part.len() as u32,
+    }
+}
+
+/// A response's head as HTTP/2 sends it, from the text of one.
+///
+/// # Errors
+/// [`BadHead`] where the text is none.
+pub fn response(text: &[u8]) -> Result<fields::Response<()>, BadHead> {
+    let text = Bytes::copy_from_slice(text);
+    let mut lines = Lines { text, at: 0 };
+    let status = lines.next().and_then(|line| {
+        let status = line.split(|byte| *byte == b' ').nth(1)?;
+        StatusCode::from_bytes(status).ok()
+    });
+    let mut response = fields::Response::new(());
+    *response.status_mut() = status.ok_or(BadHead::Malformed("status line"))?;
+    *response.version_mut() = fields::Version::HTTP_2;
+    lines.fields_into(response.headers_mut(), |_, _| true)?;
+    Ok(response)
+}
+
+/// A request's head as HTTP/2 sends it, from the text of one. With a `protocol`, it becomes an extended CONNECT.
+///
+/// # Errors
+/// [`BadHead`] where the text is none.
+pub fn request(
+    text: &[u8],
+    scheme: &'static str,
+    protocol: Option<&str>,
+) -> Result<fields::Request<()>, BadHead> {
+    let text = Bytes::copy_from_slice(text);
+    let mut lines = Lines { text, at: 0 };
+    let line = lines.next().unwrap_or_default();
+    let mut parts = line.split(|byte| *byte == b' ');
+    let malformed = || BadHead::Malformed("request line");
+    let method = parts
+        .next()
+        .and_then(|method| Method::from_bytes(method).ok());
+    let target = parts
+        .next()
+        .map(|target| lines.text.slice_ref(target))
+        .ok_or_else(malformed)?;
+    let mut request = fields::Request::new(());
+    *request.method_mut() = method.ok_or_else(malformed)?;
+    *request.version_mut() = fields::Version::HTTP_2;
+    if let Some(protocol) = protocol {
+        *request.method_mut() = Method::CONNECT;
+        request
+            .extensions_mut()
+            .insert(h2::ext::Protocol::from(protocol));
+    }
+    let mut authority = None;
+    lines.fields_into(request.headers_mut(), |known, value| match known {
+        Known::Host => {
+            authority = Some(value.clone());
+            false
+        }
+        Known::Connection
+        | Known::KeepAlive
+        | Known::ProxyConnection
+        | Known::TransferEncoding
+        | Known::Upgrade => false,
+        _ => true,
+    })?;
+    let mut uri = fields::uri::Parts::default();
+    uri.scheme = Some(if scheme == "https" {
+        fields::uri::Scheme::HTTPS
+    } else {
+        fields::uri::Scheme::HTTP
+    });
+    uri.authority =
+        authority.and_then(|authority| fields::uri::Authority::try_from(authority.as_bytes()).ok());
+    uri.path_and_query =
+        Some(fields::uri::PathAndQuery::from_maybe_shared(target).map_err(|_| malformed())?);
+    if uri.authority.is_none() {
+        return Err(BadHead::Malformed("\"Host\" header"));
+    }
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| malformed())?;
+    Ok(request)
+}
+
+/// Trailer lines from the fields behind a body.
+pub fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (name, value) in trailers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            lines.extend_from_slice(part);
+        }
+    }
+    lines
+}
+
+/// The fields of trailer lines.
+///
+/// # Errors
+/// [`BadHead`] where they are none.
+pub fn trailers(lines: &[u8]) -> Result<HeaderMap, BadHead> {
+    let text = Bytes::copy_from_slice(lines);
+    let mut trailers = HeaderMap::new();
+    Lines { text, at: 0 }.fields_into(&mut trailers, |_, _| true)?;
+    Ok(trailers)
+}
+
+/// The lines of a head; values are parts of it, not copies.
+struct Lines {
+    text: Bytes,
+    at: usize,
+}
+
+impl Lines {
+    /// The next line, if it is not the empty one.
+    fn next(&mut self) -> Option<Bytes> {
+        let rest = &self.text[self.at..];
+        let end = memchr::memchr(b'\r', rest)?;
+        let line = self.text.slice(self.at..self.at + end);
+        self.at += end + 2;
+        (!line.is_empty()).then_some(line)
+    }
+
+    fn fields_into(
+        mut self,
+        map: &mut HeaderMap,
+        mut wanted: impl FnMut(Known, &HeaderValue) -> bool,
+    ) -> Result<(), BadHead> {
+        while let Some(line) = self.next() {
+            let colon = memchr::memchr(b':', &line).ok_or(BadHead::Malformed("header field"))?;
+            let name = HeaderName::from_bytes(&line[..colon])
+                .map_err(|_| BadHead::Malformed("header name"))?;
+            let value = line.slice_ref(line[colon + 1..].trim_ascii());
+            let value = HeaderValue::from_maybe_shared(value)
+                .map_err(|_| BadHead::Malformed("header value"))?;
+            if wanted(Known::of(name.as_str().as_bytes()), &value) {
+                map.append(name, value);
+            }
+        }
+        Ok(())
+    }
+}
