@@ -66,7 +66,7 @@ pub(in crate::config) static STREAM: Table = Table {
 };
 
 pub(in crate::config) static SNI: Table = Table {
-    title: "sni",
+    title: "[[stream.sni]]",
     doc: "Where TLS connections to some host go.",
     groups: &[&[
         Key::new(

@@ -89,9 +89,9 @@ pub(super) fn to_connect_to(text: &str, reader: Reader<'_>) -> Result<Vec<Addres
     }
 }
 
-/// Whether it says all of where to connect to: a socket's path, or a port.
+/// Whether it says all of where to connect to, a socket's path or a port, as far as it is an address at all.
 pub(super) fn has_port(text: &str) -> bool {
-    text.starts_with("unix:") || host_and_port(text).is_ok_and(|(_, port)| port.is_some())
+    text.starts_with("unix:") || !matches!(host_and_port(text), Ok((_, None)))
 }
 
 fn unix(path: &str) -> Result<Address, Complaint> {

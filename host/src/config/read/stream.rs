@@ -1,6 +1,6 @@
 //! `[[stream]]`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::server::{Taken, listen_address};
 use super::upstream::Upstreams;
@@ -29,18 +29,35 @@ pub(super) fn streams(
         let address = listen_address(&section, taken);
         let upstream = proxy(&section, upstreams, reader);
         let sni = sni(&section, upstreams, reader);
-        let stream = Stream {
+        let (idle_timeout, preread_timeout) = (
+            section.duration("idle_timeout"),
+            section.duration("preread_timeout"),
+        );
+        let (proxy_protocol, backlog) = (
+            section.boolean("proxy_protocol"),
+            section.integer("backlog"),
+        );
+        let access_log = log::stream_log(&section);
+        // Without an upstream a problem is noted, and the configuration never used.
+        streams.extend(upstream.map(|upstream| Stream {
             address,
-            // Without one a problem is noted, and the configuration never used.
-            upstream: upstream.unwrap_or_default(),
+            upstream,
             sni,
-            idle_timeout: section.duration("idle_timeout"),
-            preread_timeout: section.duration("preread_timeout"),
-            proxy_protocol: section.boolean("proxy_protocol"),
-            backlog: section.integer("backlog"),
-            access_log: log::stream_log(&section),
-        };
-        streams.push(stream);
+            idle_timeout,
+            preread_timeout,
+            proxy_protocol,
+            backlog,
+            access_log,
+        }));
+    }
+    let of_sni = streams.iter().flat_map(|stream| &stream.sni);
+    let of_streams = streams.iter().map(|stream| stream.upstream);
+    let used: BTreeSet<usize> = of_sni
+        .map(|route| route.upstream)
+        .chain(of_streams)
+        .collect();
+    for index in used {
+        check(&upstreams.list[index], reader);
     }
     streams
 }
@@ -113,8 +130,15 @@ fn proxy(
         }
     };
     let upstream = &upstreams.list[index];
-    check_servers(upstream, reader);
-    check_policy(upstream, node, reader);
+    if upstream.policy.plugin == STICKY {
+        let name = &upstream.name;
+        let complaint = Complaint::new(format!(
+            "policy `{STICKY}` of upstream `{name}` is for requests, which a stream has none of"
+        ));
+        let hint =
+            "keep a client at its server with `ip_hash`, or `hash` and `key = \"$remote_addr\"`";
+        reader.problems.add(complaint.hint(hint).at(&node.place));
+    }
     Some(index)
 }
 
@@ -130,26 +154,14 @@ fn with_port(address: &str) -> Result<(), Complaint> {
     }
 }
 
-fn check_servers(upstream: &Upstream, reader: Reader<'_>) {
+/// Notes what an upstream says that only requests have a use for.
+fn check(upstream: &Upstream, reader: Reader<'_>) {
     for server in &upstream.servers {
         if let Err(complaint) = with_port(&server.spelling) {
             reader.problems.add(complaint.at(&server.place));
         }
     }
-}
-
-/// A policy that asks for what only requests have would never get it.
-fn check_policy(upstream: &Upstream, node: &Node, reader: Reader<'_>) {
     let policy = &upstream.policy;
-    if policy.plugin == STICKY {
-        let name = &upstream.name;
-        let complaint = Complaint::new(format!(
-            "policy `{STICKY}` of upstream `{name}` is for requests, which a stream has none of"
-        ));
-        let hint =
-            "keep a client at its server with `ip_hash`, or `hash` and `key = \"$remote_addr\"`";
-        reader.problems.add(complaint.hint(hint).at(&node.place));
-    }
     let key = policy.settings.get("key").and_then(|key| key.as_str());
     if let Some(key) = key.filter(|_| policy.plugin == "hash")
         && let Err(complaint) = stream_template(key)
