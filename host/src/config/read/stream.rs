@@ -9,7 +9,6 @@ use crate::config::declared::{SNI, STREAM};
 use crate::config::model::{HostPattern, SniRoute, Stream, Upstream};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
-use crate::config::tree::Node;
 
 /// Sets a cookie, or finds its value in a request: a session has neither.
 const STICKY: &str = "sticky";
