@@ -19,6 +19,7 @@ mod answer; // what an origin does with a request
 pub mod origin; // the upstream side, well-behaved or not
 pub mod proxy; // Waypost itself
 pub mod admin; // the same, as its operator sees it
+pub mod tls; // certificates, and a client that speaks TLS
 pub mod wire; // one connection; reads heads and bodies for both sides
 
 use std::time::Duration;

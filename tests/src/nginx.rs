@@ -37,6 +37,15 @@ impl Nginx {
     /// Starts nginx with these lines in `http { }` besides a server whose own lines are `server`, and waits until it
     /// accepts connections.
     pub async fn start(http: &str, server: &str) -> Nginx {
+        Nginx::start_listening("", http, server).await
+    }
+
+    /// As [`start`](Self::start), with TLS as these lines say.
+    pub async fn start_with_tls(tls: &str, server: &str) -> Nginx {
+        Nginx::start_listening(" ssl", "", &format!("{tls}\n{server}")).await
+    }
+
+    async fn start_listening(parameters: &str, http: &str, server: &str) -> Nginx {
         let directory = TempDir::new().expect("there is room for a directory");
         // Free at this moment; nginx cannot choose a port and tell.
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
@@ -51,7 +60,7 @@ impl Nginx {
         let file = format!(
             "daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr info;\n\
              events {{ worker_connections 1024; }}\n\
-             http {{\n{temporary}    access_log off;\n{http}\n    server {{\n        listen {address};\n{server}\n    }}\n}}\n"
+             http {{\n{temporary}    access_log off;\n{http}\n    server {{\n        listen {address}{parameters};\n{server}\n    }}\n}}\n"
         );
         let path = directory.path().join("nginx.conf");
         std::fs::write(&path, file).expect("the directory is ours");

@@ -20,6 +20,7 @@ mod misbehaving; // whatever a policy does, every request is answered
 mod routing; // which route serves a request
 mod headers; // what servers learn, whom we believe
 mod keepalive; // connections are reused
+mod tls; // on both sides
 mod unix_sockets; // on both sides
 mod upgrade; // tunnels
 mod access_log; // what is written down
