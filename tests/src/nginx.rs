@@ -69,6 +69,11 @@ impl Nginx {
         Nginx::listening("http2", http, server).await
     }
 
+    /// As [`Nginx::start`], with TLS as these lines say.
+    pub async fn start_with_tls(tls: &str, server: &str) -> Nginx {
+        Nginx::listening("ssl", "", &format!("{tls}\n{server}")).await
+    }
+
     async fn listening(parameter: &str, http: &str, server: &str) -> Nginx {
         let address = free_address();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
