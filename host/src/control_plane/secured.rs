@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::config::model::Config;
-use crate::config::problem::{Place, Problem};
+use crate::config::problem::Problem;
 use crate::data_plane::worker::{ListenerId, Snapshot};
 use crate::tls::{ClientTls, ServerTls, Warnings};
 

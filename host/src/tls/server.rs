@@ -16,7 +16,7 @@ use super::{Warnings, certificate, provider, versions};
 use crate::config::model::{
     CertificateFiles, ClientCertificate, ListenerTls, NamedFile, UnknownNames,
 };
-use crate::config::problem::{Place, Problem};
+use crate::config::problem::Problem;
 
 /// A listener's TLS.
 #[derive(Debug)]

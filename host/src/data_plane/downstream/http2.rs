@@ -85,6 +85,10 @@ impl Drop for OpenStream {
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is passed from one function to the next, and most are requests"
+)]
 enum Event {
     Request(Request),
     /// The connection is to end in good order.

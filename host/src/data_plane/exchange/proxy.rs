@@ -118,7 +118,7 @@ pub(super) async fn proxy(
         upgrade: upgrade.is_some(),
         http2,
         websocket_key: websocket_key.as_deref(),
-        keep_alive: upstream.pool.borrow().keeps_connections(),
+        keep_alive: upstream.keeps_connections(),
         trusted: site.trusts(exchange.client.ip),
         changes: &route.request_headers,
     };
@@ -249,7 +249,7 @@ async fn attempts(
     );
     for number in 0.. {
         let clock = session.worker.clock.clone();
-        let Ok(lease) = upstream.lease(exchange, &clock, number) else {
+        let Ok(lease) = upstream.lease(exchange.clone(), &clock, number) else {
             exchange.figures.no_attempt(upstream.name());
             return Err(Fault::NoLiveUpstreams);
         };
@@ -497,10 +497,7 @@ async fn answered(
     if let Some((endpoint, connection)) = connection
         && sent
     {
-        upstream
-            .pool
-            .borrow_mut()
-            .put(endpoint, connection, passed.ended);
+        upstream.keep_idle(endpoint, connection, passed.ended);
     }
     let ending = if passed.complete {
         Ending::Completed

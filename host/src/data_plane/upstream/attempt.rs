@@ -218,16 +218,13 @@ impl Attempt {
                 bytes_received: 0,
             });
         }
-        let pooled = upstream
-            .pool
-            .borrow_mut()
-            .take(lease.endpoint().figures.id, lease.picked_at);
+        let pooled = upstream.take_idle(lease.endpoint().figures.id, lease.picked_at);
         let cached = pooled.is_some();
         let mut connection = match pooled {
             Some(connection) => connection,
             None => {
                 let due = Instant::now() + upstream.shared.config.connect_timeout;
-                let opened = open(lease, upstream, alarm, due, client).await;
+                let opened = open(lease, alarm, due, client).await;
                 let (reader, writer) = opened.map_err(unsent)?.split();
                 Connection::new(reader, writer)
             }
@@ -468,21 +465,12 @@ impl Attempt {
 /// Opens a connection until `due`, as long as the client waits for it.
 async fn open(
     lease: &Lease,
-    upstream: &WorkerUpstream,
     alarm: &mut Alarm,
     due: Instant,
     client: &Reader,
 ) -> Result<Stream, Failure> {
-    let connecting = connect(lease.endpoint(), &upstream.shared);
-    match while_wanted(connecting, alarm, due, client).await? {
-        Ok(stream) => Ok(stream),
-        // EMFILE, ENFILE
-        Err(ConnectError::Connect(error)) if matches!(error.raw_os_error(), Some(24 | 23)) => {
-            Err(Failure::NoDescriptor(error))
-        }
-        Err(ConnectError::Connect(error)) => Err(Failure::Connect(error)),
-        Err(ConnectError::Handshake(error)) => Err(Failure::Handshake(error)),
-    }
+    let connected = while_wanted(connect(lease), alarm, due, client).await?;
+    connected.map_err(Failure::of_connect)
 }
 
 /// Takes a share of a connection of HTTP/2, of a new one if there is no room on the others.
@@ -498,7 +486,7 @@ async fn share(
             Found::Share(share) => return Ok(share),
             Found::Wait(waiting) => while_wanted(waiting.ended(), alarm, due, client).await?,
             Found::Open(guard) => {
-                let stream = open(lease, upstream, alarm, due, client).await?;
+                let stream = open(lease, alarm, due, client).await?;
                 return while_wanted(guard.handshake(stream), alarm, due, client).await?;
             }
         }
@@ -537,6 +525,20 @@ fn open_stream(mut share: Share, opening: &Opening<'_>) -> Result<Connection, Fa
         .map_err(StreamError::from)?;
     let stream = Rc::new(Http2Stream::opened(response, body, opening.ends));
     Ok(Connection::of_stream(stream, share))
+}
+
+impl Failure {
+    /// Why there is no connection.
+    pub(super) fn of_connect(error: ConnectError) -> Failure {
+        match error {
+            // EMFILE, ENFILE
+            ConnectError::Connect(error) if matches!(error.raw_os_error(), Some(24 | 23)) => {
+                Failure::NoDescriptor(error)
+            }
+            ConnectError::Connect(error) => Failure::Connect(error),
+            ConnectError::Handshake(error) => Failure::Handshake(error),
+        }
+    }
 }
 
 impl From<StreamError> for Failure {
@@ -595,6 +597,10 @@ enum State {
 impl<'a> Upload<'a> {
     /// `rest`: what is still to be read from the client after `body`, and how it is coded. `end`: the trailer lines of a
     /// request that HTTP/2 carries and that is there as a whole.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of a request, each borrowed for its own time"
+    )]
     pub(crate) fn new(
         head: &'a [u8],
         body: &'a [u8],

@@ -156,8 +156,8 @@ impl Http2Connections {
         self.endpoints.retain(|_, endpoint| {
             endpoint.connections.retain(|connection| {
                 let idle = connection.shares.get() == 0;
-                !connection.retired.get()
-                    && !(idle && connection.idle_since.get().elapsed() > terms.idle)
+                let over = idle && connection.idle_since.get().elapsed() > terms.idle;
+                !connection.retired.get() && !over
             });
             !endpoint.connections.is_empty() || endpoint.opening.is_some()
         });
