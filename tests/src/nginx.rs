@@ -74,6 +74,11 @@ impl Nginx {
         Nginx::listening("ssl", "", &format!("{tls}\n{server}")).await
     }
 
+    /// As [`Nginx::start`], over TLS, in HTTP/2 to those who ask for it by ALPN.
+    pub async fn start_https2(http: &str, server: &str) -> Nginx {
+        Nginx::listening("ssl http2", http, server).await
+    }
+
     async fn listening(parameter: &str, http: &str, server: &str) -> Nginx {
         let address = free_address();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
