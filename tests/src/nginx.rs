@@ -42,7 +42,12 @@ impl Nginx {
 
     /// As [`start`](Self::start), with TLS as these lines say.
     pub async fn start_with_tls(tls: &str, server: &str) -> Nginx {
-        Nginx::start_listening(" ssl", "", &format!("{tls}\n{server}")).await
+        Nginx::start_listening(
+            " ssl",
+            "",
+            &format!("ssl_protocols TLSv1.2 TLSv1.3;\n{tls}\n{server}"),
+        )
+        .await
     }
 
     async fn start_listening(parameters: &str, http: &str, server: &str) -> Nginx {
