@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::wire::Fields;
+
 /// Something that an origin waits for before it goes on.
 #[derive(Clone)]
 pub struct Gate(watch::Sender<bool>);
@@ -73,6 +75,14 @@ impl Answer {
             gate: None,
             after: After::Keep,
         }
+    }
+
+    /// The status and header fields, for a protocol that frames bodies by itself.
+    pub(crate) fn parsed(&self) -> (u16, Fields) {
+        let head: String = self.head.iter().map(|byte| char::from(*byte)).collect();
+        let (start, fields) = head.split_once("\r\n").expect("a head has a line");
+        let status = start.split(' ').nth(1).and_then(|code| code.parse().ok());
+        (status.expect("a status"), Fields::parse(fields))
     }
 
     /// Adds a header field.

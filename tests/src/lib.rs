@@ -20,6 +20,10 @@ pub mod origin; // the upstream side, well-behaved or not
 pub mod proxy; // Waypost itself
 pub mod admin; // the same, as its operator sees it
 pub mod tls; // certificates, and a client that speaks TLS
+pub mod http2; // the same protocol on either side, by h2 or by hand
+pub mod grpc; // calls, by tonic
+pub mod websocket; // the answer to its handshake
+pub mod peers; // programs of others
 pub mod wire; // one connection; reads heads and bodies for both sides
 
 use std::time::Duration;
@@ -28,6 +32,7 @@ pub use answer::{Answer, Gate};
 pub use binary::{plugin, waypost};
 pub use child::{Child, Output};
 pub use client::{Client, Response};
+pub use http2::Http2;
 pub use load::Load;
 pub use nginx::Nginx;
 pub use origin::{Origin, Request};

@@ -33,39 +33,75 @@ pub fn installed() -> bool {
     found
 }
 
+/// Where Debian has the stream module, which is a package of its own.
+const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+/// As [`installed`], with the stream module.
+pub fn stream_installed() -> bool {
+    let found = installed() && std::path::Path::new(STREAM_MODULE).exists();
+    if !found {
+        eprintln!("SKIPPED: nginx has no stream module (apt-get install libnginx-mod-stream)");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI compares with nginx's stream module, and it is not installed"
+        );
+    }
+    found
+}
+
+/// A loopback address that is free at this moment; nginx cannot choose a port and tell.
+pub fn free_address() -> String {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
+    free.local_addr()
+        .expect("a bound socket has an address")
+        .to_string()
+}
+
 impl Nginx {
     /// Starts nginx with these lines in `http { }` besides a server whose own lines are `server`, and waits until it
     /// accepts connections.
     pub async fn start(http: &str, server: &str) -> Nginx {
-        Nginx::start_listening("", http, server).await
+        Nginx::listening("", http, server).await
     }
 
-    /// As [`start`](Self::start), with TLS as these lines say.
+    /// As [`Nginx::start`], in HTTP/2 to those who know of it, and in nothing else.
+    pub async fn start_http2(http: &str, server: &str) -> Nginx {
+        Nginx::listening("http2", http, server).await
+    }
+
+    /// As [`Nginx::start`], with TLS as these lines say.
     pub async fn start_with_tls(tls: &str, server: &str) -> Nginx {
-        Nginx::start_listening(
-            " ssl",
-            "",
-            &format!("ssl_protocols TLSv1.2 TLSv1.3;\n{tls}\n{server}"),
-        )
-        .await
+        // Not all of its versions speak 1.3 unasked.
+        let versions = "ssl_protocols TLSv1.2 TLSv1.3;";
+        Nginx::listening("ssl", "", &format!("{versions}
+{tls}
+{server}")).await
     }
 
-    async fn start_listening(parameters: &str, http: &str, server: &str) -> Nginx {
-        let directory = TempDir::new().expect("there is room for a directory");
-        // Free at this moment; nginx cannot choose a port and tell.
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
-        let address = free
-            .local_addr()
-            .expect("a bound socket has an address")
-            .to_string();
-        drop(free);
+    async fn listening(parameter: &str, http: &str, server: &str) -> Nginx {
+        let address = free_address();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("    {name}_temp_path {name};\n"))
             .concat();
+        let blocks = format!(
+            "http {{\n{temporary}    access_log off;\n{http}\n    server {{\n        listen {address} {parameter};\n{server}\n    }}\n}}\n"
+        );
+        Nginx::run("", &blocks, address).await
+    }
+
+    /// Starts nginx with a server of its stream module, whose lines are `server`.
+    pub async fn stream(server: &str) -> Nginx {
+        let address = free_address();
+        let blocks =
+            format!("stream {{\n    server {{\n        listen {address};\n{server}\n    }}\n}}\n");
+        Nginx::run(&format!("load_module {STREAM_MODULE};\n"), &blocks, address).await
+    }
+
+    async fn run(modules: &str, blocks: &str, address: String) -> Nginx {
+        let directory = TempDir::new().expect("there is room for a directory");
         let file = format!(
-            "daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr info;\n\
-             events {{ worker_connections 1024; }}\n\
-             http {{\n{temporary}    access_log off;\n{http}\n    server {{\n        listen {address}{parameters};\n{server}\n    }}\n}}\n"
+            "{modules}daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr info;\n\
+             events {{ worker_connections 1024; }}\n{blocks}"
         );
         let path = directory.path().join("nginx.conf");
         std::fs::write(&path, file).expect("the directory is ours");

@@ -29,7 +29,7 @@ pub struct Origin {
     _held: Vec<Socket>,
 }
 
-struct Record {
+pub(crate) struct Record {
     requests: watch::Sender<Vec<Request>>,
     open: watch::Sender<usize>,
     opened: AtomicUsize,
@@ -279,7 +279,7 @@ impl Origin {
         }
     }
 
-    fn start<F: Future<Output = ()> + Send + 'static>(
+    pub(crate) fn start<F: Future<Output = ()> + Send + 'static>(
         listener: Listener,
         address: String,
         record: Arc<Record>,
@@ -306,7 +306,7 @@ impl Origin {
     }
 }
 
-enum Listener {
+pub(crate) enum Listener {
     Tcp(TcpListener),
     Tls(TcpListener, TlsAcceptor),
     Unix(UnixListener),
@@ -333,7 +333,15 @@ impl Listener {
 }
 
 impl Record {
-    fn new() -> Arc<Record> {
+    /// Counts a request, and keeps it.
+    pub(crate) fn add(&self, request: &mut Request) {
+        self.requests.send_modify(|requests| {
+            request.number = requests.len();
+            requests.push(request.clone());
+        });
+    }
+
+    pub(crate) fn new() -> Arc<Record> {
         Arc::new(Record {
             requests: watch::Sender::default(),
             open: watch::Sender::default(),
@@ -411,9 +419,6 @@ async fn read(wire: &mut Wire, connection: usize, record: &Record) -> Result<Req
             .await?;
     }
     (request.headers, request.raw_head) = (head.fields, head.raw);
-    record.requests.send_modify(|requests| {
-        request.number = requests.len();
-        requests.push(request.clone());
-    });
+    record.add(&mut request);
     Ok(request)
 }

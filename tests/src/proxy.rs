@@ -169,7 +169,7 @@ async fn start(
     std::fs::write(&path, in_directory(file, directory.path())).expect("the directory is ours");
     let listeners = file
         .lines()
-        .filter(|line| line.trim() == "[[listen]]")
+        .filter(|line| matches!(line.trim(), "[[listen]]" | "[[stream]]"))
         .count();
 
     let mut command = match wrap {
@@ -217,7 +217,7 @@ impl Proxy {
         &self.listeners[0]
     }
 
-    /// The address of a listener, in file order.
+    /// The address of a listener, in file order; those of streams follow.
     pub fn listener(&self, index: usize) -> &str {
         &self.listeners[index]
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
@@ -27,6 +27,11 @@ enum Socket {
     Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
+
+/// Both directions of any connection.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// The connection ended before what was awaited was complete.
 #[derive(Debug)]
@@ -67,7 +72,7 @@ impl Fields {
             .collect()
     }
 
-    fn parse(lines: &str) -> Fields {
+    pub(crate) fn parse(lines: &str) -> Fields {
         let lines = lines.split("\r\n").filter(|line| !line.is_empty());
         Fields(
             lines
@@ -121,6 +126,16 @@ impl Wire {
             buffer: Vec::new(),
             counted: None,
         }
+    }
+
+    /// The socket, for a library to speak over, and what keeps an origin's count. Nothing may have been read in advance.
+    pub(crate) fn into_stream(self) -> (Box<dyn Duplex>, Option<origin::Counted>) {
+        assert!(self.buffer.is_empty(), "unread bytes would be lost");
+        let stream: Box<dyn Duplex> = match self.socket {
+            Socket::Tcp(stream) => Box::new(stream),
+            Socket::Unix(stream) => Box::new(stream),
+        };
+        (stream, self.counted)
     }
 
     /// Connects to an address as the configuration spells it: `127.0.0.1:80` or `unix:/path`.

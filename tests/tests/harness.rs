@@ -5,7 +5,10 @@
 use std::time::{Duration, Instant};
 
 use waypost_tests::client::{exchange, get_with};
-use waypost_tests::{Answer, Client, Gate, Nginx, Wire, nginx, origin};
+use waypost_tests::http2::{self, Frame, Outcome, Raw, Reason, kind};
+use waypost_tests::{
+    Answer, Client, Gate, Http2, Nginx, Wire, grpc, nginx, origin, peers, websocket,
+};
 
 #[tokio::test]
 async fn an_origin_answers_counts_and_records() {
@@ -110,5 +113,86 @@ async fn nginx_serves_from_the_harness() {
             origin.request().header("X-Test")
         ),
         ("/x", "1")
+    );
+}
+
+#[tokio::test]
+async fn an_http_2_origin_answers_counts_and_records() {
+    let origin =
+        http2::answers(|request| Answer::ok(&request.body).header("X-Method", &request.method))
+            .await;
+    let mut client = Http2::connect(origin.address()).await;
+    let response = client.post("/a", "body").await;
+    assert_eq!(
+        (
+            response.status,
+            &*response.text(),
+            response.header("x-method")
+        ),
+        (200, "body", "POST")
+    );
+    client.get("/b").await;
+    let targets: Vec<String> = origin
+        .requests()
+        .into_iter()
+        .map(|request| request.target)
+        .collect();
+    assert_eq!(targets, ["/a", "/b"]);
+    assert_eq!((origin.connections(), origin.open()), (1, 1));
+    drop(client);
+    origin.has_open(0).await;
+}
+
+#[tokio::test]
+async fn frames_by_hand_are_understood() {
+    let origin = http2::answers(|request| match &*request.target {
+        "/413" => Answer::status(413, ""),
+        "/reset" => Answer::ok("half").then_reset(),
+        _ => Answer::ok("hello"),
+    })
+    .await;
+    let mut raw = Raw::connect(origin.address()).await;
+    raw.get(1, "/").await;
+    assert_eq!(raw.outcome(1).await, Outcome::Status(200));
+    assert_eq!(raw.until_kind(kind::DATA).await.payload, b"hello");
+    raw.get(3, "/413").await;
+    assert_eq!(raw.outcome(3).await, Outcome::Status(413));
+    raw.get(5, "/reset").await;
+    assert_eq!(raw.outcome(5).await, Outcome::Status(200));
+    assert_eq!(raw.outcome(5).await, Outcome::Reset(Reason::INTERNAL_ERROR));
+    raw.send(Frame::data(0, 0, "nonsense")).await;
+    assert_eq!(raw.given_up().await, Reason::PROTOCOL_ERROR);
+}
+
+#[tokio::test]
+async fn an_nginx_understands_our_http_2() {
+    if !nginx::installed() {
+        return;
+    }
+    let server = "location / { return 200 \"$server_protocol $request_uri\"; }";
+    let nginx = Nginx::start_http2("", server).await;
+    let mut client = Http2::connect(nginx.address()).await;
+    assert_eq!(client.get("/a?b").await.text(), "HTTP/2.0 /a?b");
+    let mut raw = Raw::connect(nginx.address()).await;
+    raw.still_works(1).await;
+}
+
+#[tokio::test]
+async fn tonic_and_grpcio_understand_each_other() {
+    let server = grpc::Server::start().await;
+    grpc::every_kind_of_call(server.address()).await;
+    if let Some(python) = peers::python(&["grpc"]) {
+        let said = peers::run(&python, "grpc_client.py", &[server.address(), "tonic"]).await;
+        assert!(said.contains("all calls are well"), "{said}");
+        let server = peers::Server::start(&python, "grpc_server.py").await;
+        grpc::every_kind_of_call(server.address()).await;
+    }
+}
+
+#[test]
+fn a_websocket_key_is_answered_as_in_the_standard() {
+    assert_eq!(
+        websocket::accept("dGhlIHNhbXBsZSBub25jZQ=="),
+        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
     );
 }

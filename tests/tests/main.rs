@@ -22,7 +22,12 @@ mod headers; // what servers learn, whom we believe
 mod keepalive; // connections are reused
 mod tls; // on both sides
 mod unix_sockets; // on both sides
+mod proxy_protocol; // whom a connection speaks for
+mod tcp_streams; // connections carried as they are
 mod upgrade; // tunnels
+mod http2; // both sides, streams, bounds
+mod grpc; // calls and their faults
+mod websocket; // tunnels of either version
 mod access_log; // what is written down
 mod signals; // drain, stop, reopen
 mod reload; // another configuration, while requests are served

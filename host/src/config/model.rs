@@ -25,6 +25,7 @@ pub struct Config {
     /// Named groups first, in file order, then one group for each address that a route proxies to directly.
     pub upstreams: Vec<Upstream>,
     pub routes: Vec<Route>,
+    pub streams: Vec<Stream>,
     /// Custom plugins; the stock ones need no entry.
     pub plugins: Vec<Plugin>,
     pub admin: Option<Admin>,
@@ -37,11 +38,15 @@ impl Config {
             .listeners
             .iter()
             .filter_map(|listener| listener.access_log.as_ref());
-        of_listeners.chain(
-            self.routes
-                .iter()
-                .filter_map(|route| route.access_log.as_ref()?.as_ref()),
-        )
+        let of_routes = self
+            .routes
+            .iter()
+            .filter_map(|route| route.access_log.as_ref()?.as_ref());
+        let of_streams = self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.access_log.as_ref());
+        of_listeners.chain(of_routes).chain(of_streams)
     }
 
     /// The files of all certificates, keys and authorities.
@@ -58,6 +63,37 @@ impl Config {
             .flat_map(ListenerTls::files)
             .chain(of_upstreams.flat_map(UpstreamTls::files))
     }
+    /// Every address to accept on: those of listeners, then those of streams, in file order.
+    pub fn binds(&self) -> Vec<Bind> {
+        let of_listeners = self.listeners.iter().map(|listener| Bind {
+            address: listener.address.clone(),
+            backlog: listener.backlog,
+            kind: BindKind::Listener,
+        });
+        let of_streams = self.streams.iter().map(|stream| Bind {
+            address: stream.address.clone(),
+            backlog: stream.backlog,
+            kind: BindKind::Stream,
+        });
+        of_listeners.chain(of_streams).collect()
+    }
+}
+
+/// An address to accept on, for either kind of connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    pub address: Address,
+    pub backlog: u32,
+    pub kind: BindKind,
+}
+
+/// What is done with the connections to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BindKind {
+    /// `[[listen]]`: their requests are carried.
+    Listener,
+    /// `[[stream]]`: they are carried as they are.
+    Stream,
 }
 
 /// `[server]`: what holds for the whole process.
@@ -65,8 +101,7 @@ impl Config {
 pub struct Server {
     /// Worker threads, each with its own event loop. `"auto"`: one per core.
     pub workers: usize,
-    /// Peers whose `X-Forwarded-For` and `X-Real-IP` are believed.
-    pub trusted_proxies: Vec<ipnet::IpNet>,
+    pub trusted_proxies: TrustedProxies,
     /// `None`: access logging is off.
     pub access_log: Option<AccessLog>,
     pub error_log: ErrorLog,
@@ -76,6 +111,24 @@ pub struct Server {
     /// How long a graceful stop waits for exchanges under way (`worker_shutdown_timeout`). `None`: without end, as nginx.
     pub shutdown_timeout: Option<Duration>,
     pub plugin_cache: PluginCache,
+}
+
+/// Peers whose `X-Forwarded-For`, `X-Real-IP` and PROXY header are believed. Default: none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustedProxies {
+    pub networks: Vec<ipnet::IpNet>,
+    /// Whoever connects to a unix socket.
+    pub unix: bool,
+}
+
+impl TrustedProxies {
+    /// Whether a peer may say whom it speaks for; none is the peer of a unix socket.
+    pub fn trust(&self, peer: Option<std::net::IpAddr>) -> bool {
+        match peer {
+            Some(peer) => self.networks.iter().any(|network| network.contains(&peer)),
+            None => self.unix,
+        }
+    }
 }
 
 /// Where compiled plugins are kept, so that the next start need not compile them again.
@@ -128,6 +181,8 @@ pub struct Listener {
     pub hsts: Option<Arc<str>>,
     /// The port of `https` that every request is sent to.
     pub redirect_to_https: Option<u16>,
+    /// Connections begin with a PROXY header, default no (`listen ... proxy_protocol`).
+    pub proxy_protocol: bool,
     /// Overrides `[server] access_log`, already resolved: `None` is off.
     pub access_log: Option<AccessLog>,
     /// Pending connections that the kernel keeps (`listen ... backlog`), default 511.
@@ -211,8 +266,19 @@ pub struct Upstream {
     pub body_buffer_size: usize,
     /// Bytes of a response's status line and header fields together, default 32 KiB (nginx: `proxy_buffer_size`, 4 KiB).
     pub response_header_size: usize,
+    /// Connections to its endpoints begin with a PROXY header of this version. Default: none.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// None: its endpoints are spoken to in HTTP/1.1. Default off.
     pub http2: Option<UpstreamHttp2>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// How connections to endpoints that speak HTTP/2 are shared.
@@ -321,6 +387,35 @@ pub struct Route {
     pub access_log: Option<Option<AccessLog>>,
     /// `None` inherits the listener's.
     pub client_max_body_size: Option<Option<u64>>,
+}
+
+/// `[[stream]]`: an address whose connections are carried on as they are.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    pub address: Address,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// Where TLS connections to some hosts go instead.
+    pub sni: Vec<SniRoute>,
+    /// Without a byte either way, default 10 min (`proxy_timeout`).
+    pub idle_timeout: Duration,
+    /// For a PROXY header and a ClientHello together, default 30 s (`preread_timeout`).
+    pub preread_timeout: Duration,
+    /// Connections begin with a PROXY header, default no.
+    pub proxy_protocol: bool,
+    /// Default 511.
+    pub backlog: u32,
+    /// `None` (default): off, as in nginx.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Where TLS connections to a host go.
+#[derive(Debug, Clone)]
+pub struct SniRoute {
+    /// [`Exact`](HostPattern::Exact) or [`Suffix`](HostPattern::Suffix).
+    pub host: HostPattern,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
 }
 
 /// As `server_name`: an exact name wins over the longest `*.suffix`, that over the longest `prefix.*`, that over a regex.

@@ -8,7 +8,8 @@ use serde_json::Value as Json;
 
 use super::model::{
     AccessLog, Action, Admin, Config, HeaderChange, HeaderOperation, Listener, LogFormat, LogPath,
-    Plugin, PluginCache, PolicyUse, Proxy, Return, Route, Server, Upstream, UpstreamServer,
+    Plugin, PluginCache, PolicyUse, Proxy, ProxyVersion, Return, Route, Server, Stream, Upstream,
+    UpstreamServer,
 };
 use super::tree::key_text;
 use super::units::{duration_text, size_text};
@@ -25,6 +26,9 @@ pub fn show(config: &Config) -> String {
     }
     for route in &config.routes {
         self::route(&mut out, route, config);
+    }
+    for stream in &config.streams {
+        self::stream(&mut out, stream, config);
     }
     for plugin in &config.plugins {
         self::plugin(&mut out, plugin);
@@ -56,15 +60,10 @@ fn server(out: &mut Writer, server: &Server) {
         Some(count) => out.key("max_connections", count),
         None => out.key("max_connections", text("auto")),
     }
-    out.key(
-        "trusted_proxies",
-        texts(
-            server
-                .trusted_proxies
-                .iter()
-                .map(|network| network.to_string()),
-        ),
-    );
+    let trusted = &server.trusted_proxies;
+    let networks = trusted.networks.iter().map(|network| network.to_string());
+    let unix = trusted.unix.then(|| "unix:".to_owned());
+    out.key("trusted_proxies", texts(networks.chain(unix)));
     out.key("access_log", access_log(server.access_log.as_ref()));
     let path = text(&log_path(&server.error_log.path));
     let level = text(&server.error_log.level.as_str().to_ascii_lowercase());
@@ -97,6 +96,7 @@ fn listener(out: &mut Writer, listener: &Listener) {
     if let Some(port) = listener.redirect_to_https {
         out.key("redirect_to_https", port);
     }
+    out.key("proxy_protocol", listener.proxy_protocol);
     out.key("access_log", access_log(listener.access_log.as_ref()));
     out.key("backlog", listener.backlog);
     out.key(
@@ -187,6 +187,12 @@ fn upstream(out: &mut Writer, upstream: &Upstream) {
         "response_header_size",
         text(&size_text(upstream.response_header_size as u64)),
     );
+    let proxy_protocol = match upstream.proxy_protocol {
+        None => "off",
+        Some(ProxyVersion::V1) => "v1",
+        Some(ProxyVersion::V2) => "v2",
+    };
+    out.key("proxy_protocol", text(proxy_protocol));
     match &upstream.http2 {
         None => out.key("http2", false),
         Some(http2) => {
@@ -286,9 +292,37 @@ fn route(out: &mut Writer, route: &Route, config: &Config) {
     }
 }
 
+fn stream(out: &mut Writer, stream: &Stream, config: &Config) {
+    out.header("[[stream]]");
+    out.key("address", text(&stream.address.to_string()));
+    out.key("proxy", text(upstream_name(stream.upstream, config)));
+    if !stream.sni.is_empty() {
+        let routes = stream.sni.iter().map(|route| {
+            let (host, name) = (route.host.spelling(), upstream_name(route.upstream, config));
+            format!("  {{ host = {}, proxy = {} }},\n", text(&host), text(name))
+        });
+        out.key("sni", format_args!("[\n{}]", routes.collect::<String>()));
+    }
+    out.key("idle_timeout", text(&duration_text(stream.idle_timeout)));
+    out.key(
+        "preread_timeout",
+        text(&duration_text(stream.preread_timeout)),
+    );
+    out.key("proxy_protocol", stream.proxy_protocol);
+    out.key("backlog", stream.backlog);
+    out.key("access_log", access_log(stream.access_log.as_ref()));
+}
+
+fn upstream_name(index: usize, config: &Config) -> &str {
+    config
+        .upstreams
+        .get(index)
+        .map_or("", |upstream| upstream.name.as_str())
+}
+
 fn target(proxy: &Proxy, config: &Config) -> String {
+    let name = upstream_name(proxy.upstream, config);
     let upstream = config.upstreams.get(proxy.upstream);
-    let name = upstream.map_or("", |upstream| upstream.name.as_str());
     let scheme = match upstream.and_then(|upstream| upstream.tls.as_ref()) {
         Some(_) => "https",
         None => "http",

@@ -61,7 +61,7 @@ pub(super) struct Parts<'a> {
     pub(super) config: Config,
     pub(super) plugins: Selection,
     pub(super) files: Files,
-    /// The listeners of the configuration, in its order.
+    /// The listeners of the configuration, then its streams, in its order.
     pub(super) listeners: Vec<ListenerId>,
     /// What is served now.
     pub(super) previous: Option<&'a Snapshot>,
@@ -150,6 +150,11 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         .iter()
         .map(|route| route.access_log.as_ref().map(&mut open))
         .collect();
+    let stream_logs = config
+        .streams
+        .iter()
+        .map(|stream| open(&stream.access_log))
+        .collect();
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -167,6 +172,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         upstreams,
         listener_logs,
         route_logs,
+        stream_logs,
         logs_sent_header,
     })
 }

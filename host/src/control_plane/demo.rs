@@ -52,7 +52,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
         .map_err(|problems| anyhow::anyhow!("{}", problems[0]))?;
     let logs = AccessLogs::start()?;
     let sockets = Sockets::bind(
-        &config.listeners,
+        &config.binds(),
         1,
         &Sockets::default(),
         &mut Inherited::default(),

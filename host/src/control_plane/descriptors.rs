@@ -24,7 +24,7 @@ pub(super) fn connection_bound(config: &Config) -> anyhow::Result<usize> {
     };
     let descriptors = descriptors.unwrap_or(1 << 20);
     let workers = config.server.workers as u64;
-    let listeners = LISTENER_DESCRIPTORS * config.listeners.len() as u64;
+    let listeners = LISTENER_DESCRIPTORS * (config.listeners.len() + config.streams.len()) as u64;
     let needed = RESERVED_DESCRIPTORS + workers * (WORKER_DESCRIPTORS + listeners);
     anyhow::ensure!(
         descriptors >= needed + 2,

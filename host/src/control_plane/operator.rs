@@ -22,7 +22,7 @@ use super::shelf::{LoadError, Shelf};
 use super::sockets::Sockets;
 use super::watch::Watcher;
 use crate::access_log::AccessLogs;
-use crate::config::model::Config;
+use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::worker::Snapshot;
 
@@ -90,6 +90,8 @@ pub(super) struct Published {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) shelf: Shelf,
     pub(super) addresses: Vec<String>,
+    /// Where streams are accepted.
+    pub(super) streams: Vec<String>,
     pub(super) reloads: Reloads,
 }
 
@@ -414,7 +416,7 @@ impl Operator {
         settle(&mut config, &present.snapshot.config);
         let max_connections = connection_bound(&config).map_err(failed)?;
         let sockets = Sockets::bind(
-            &config.listeners,
+            &config.binds(),
             self.crew.figures().workers,
             &before,
             &mut Inherited::default(),
@@ -440,12 +442,12 @@ impl Operator {
             // Whoever drains has let go of the sockets meanwhile, and must not get others.
             self.not_ending()?;
             sockets
-                .set_backlogs(&snapshot.config.listeners)
+                .set_backlogs(&snapshot.config.binds())
                 .map_err(failed)?;
             Ok(snapshot)
         }
         .await;
-        let snapshot = built.inspect_err(|_| opened.remove_files())?;
+        let snapshot = built.inspect_err(|_| opened.elsewhere_than(&before).remove_files())?;
         self.crew.bound_connections(max_connections);
         self.error_log
             .set_level(snapshot.config.server.error_log.level);
@@ -456,7 +458,8 @@ impl Operator {
         self.published.store(Arc::new(Published {
             snapshot: snapshot.clone(),
             shelf,
-            addresses: sockets.addresses().collect(),
+            addresses: sockets.addresses_of(BindKind::Listener),
+            streams: sockets.addresses_of(BindKind::Stream),
             reloads: present.reloads.clone(),
         }));
         self.sockets.replace(sockets);
@@ -467,7 +470,7 @@ impl Operator {
         for address in closed.addresses() {
             tracing::info!("no longer listening on {address}");
         }
-        closed.remove_files();
+        closed.elsewhere_than(&self.sockets.borrow()).remove_files();
         self.watcher.follow(&snapshot.config);
         Ok(generation)
     }
@@ -478,6 +481,7 @@ impl Operator {
             snapshot: present.snapshot.clone(),
             shelf: present.shelf.clone(),
             addresses: present.addresses.clone(),
+            streams: present.streams.clone(),
             reloads: present.reloads.clone(),
         };
         change(&mut published);

@@ -29,7 +29,7 @@ use super::systemd;
 use super::upgrade::{self, Program, Successor};
 use super::watch::Watcher;
 use crate::access_log::AccessLogs;
-use crate::config::model::Config;
+use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::worker::Process;
 use crate::plugin::Runtime;
@@ -53,7 +53,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         Err(problems) => return Ok(report(&problems)),
     };
     let sockets = Sockets::bind(
-        &config.listeners,
+        &config.binds(),
         workers,
         &Sockets::default(),
         &mut inherited,
@@ -83,7 +83,8 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         let published = Arc::new(ArcSwap::from_pointee(Published {
             snapshot: snapshot.clone(),
             shelf,
-            addresses: sockets.addresses().collect(),
+            addresses: sockets.addresses_of(BindKind::Listener),
+            streams: sockets.addresses_of(BindKind::Stream),
             reloads: Reloads::default(),
         }));
         let (wishes, wished) = unbounded_channel();

@@ -18,14 +18,15 @@ use rustix::fs::Mode;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
 use super::inherited::Inherited;
-use crate::config::model::{Address, Listener};
+use crate::config::model::{Address, Bind, BindKind};
 use crate::data_plane::accept::Socket;
 use crate::data_plane::worker::ListenerId;
 
-/// The sockets of one listener.
+/// The sockets of one listener or stream.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) id: ListenerId,
+    pub(super) kind: BindKind,
     /// As the configuration has it: port 0 asks for any.
     pub(super) wanted: Address,
     /// In fact.
@@ -34,7 +35,7 @@ pub(super) struct Bound {
     pub(super) sockets: Vec<Socket>,
 }
 
-/// The listeners of a configuration, in its order.
+/// The listeners and streams of a configuration, in the order of [`Config::binds`](crate::config::model::Config::binds).
 #[derive(Debug, Default, Clone)]
 pub(super) struct Sockets(pub(super) Vec<Arc<Bound>>);
 
@@ -45,23 +46,30 @@ impl Sockets {
     /// # Errors
     /// The first address that cannot be had; what was opened for others is closed again.
     pub(super) fn bind(
-        listeners: &[Listener],
+        binds: &[Bind],
         workers: usize,
         present: &Sockets,
         inherited: &mut Inherited,
     ) -> anyhow::Result<Sockets> {
         let mut present = present.0.clone();
         let (mut sockets, mut opened) = (Vec::new(), Sockets::default());
-        for listener in listeners {
-            let known = present
-                .iter()
-                .position(|bound| bound.wanted == listener.address);
-            sockets.push(match known {
-                Some(index) => present.remove(index),
+        for bind in binds {
+            let at = |kind: Option<BindKind>| {
+                let mut present = present.iter();
+                present.position(|bound| {
+                    bound.wanted == bind.address && kind.is_none_or(|kind| bound.kind == kind)
+                })
+            };
+            // Port 0 is as good from the kernel as from somebody else.
+            let any_port = matches!(&bind.address, Address::Tcp(address) if address.port() == 0);
+            let known = at(Some(bind.kind)).or_else(|| at(None).filter(|_| !any_port));
+            sockets.push(match known.map(|index| present.remove(index)) {
+                Some(bound) if bound.kind == bind.kind => bound,
+                Some(bound) => Arc::new(bound.turned_into(bind.kind)?),
                 None => {
-                    let handed = inherited.take(&listener.address);
+                    let handed = inherited.take(&bind.address);
                     let is_new = handed.is_empty();
-                    let bound = Bound::new(listener, workers, handed);
+                    let bound = Bound::new(bind, workers, handed);
                     let bound = Arc::new(bound.inspect_err(|_| opened.remove_files())?);
                     if is_new {
                         opened.0.push(bound.clone());
@@ -73,13 +81,13 @@ impl Sockets {
         Ok(Sockets(sockets))
     }
 
-    /// Gives each the backlog of its listener; they are in the same order.
+    /// Gives each its backlog; they are in the same order.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) fn set_backlogs(&self, listeners: &[Listener]) -> anyhow::Result<()> {
-        let mut pairs = self.0.iter().zip(listeners);
-        pairs.try_for_each(|(bound, listener)| bound.set_backlog(listener.backlog))
+    pub(super) fn set_backlogs(&self, binds: &[Bind]) -> anyhow::Result<()> {
+        let mut pairs = self.0.iter().zip(binds);
+        pairs.try_for_each(|(bound, bind)| bound.set_backlog(bind.backlog))
     }
 
     pub(super) fn ids(&self) -> Vec<ListenerId> {
@@ -90,10 +98,25 @@ impl Sockets {
         self.0.iter().map(|bound| bound.address.to_string())
     }
 
+    /// The addresses of listeners, or of streams.
+    pub(super) fn addresses_of(&self, kind: BindKind) -> Vec<String> {
+        let of_kind = self.0.iter().filter(|bound| bound.kind == kind);
+        of_kind.map(|bound| bound.address.to_string()).collect()
+    }
+
     /// Those that `others` does not have.
     pub(super) fn without(&self, others: &Sockets) -> Sockets {
         let is_new = |bound: &&Arc<Bound>| !others.ids().contains(&bound.id);
         Sockets(self.0.iter().filter(is_new).cloned().collect())
+    }
+
+    /// Those at whose address `others` has none, of either kind.
+    pub(super) fn elsewhere_than(&self, others: &Sockets) -> Sockets {
+        let is_elsewhere = |bound: &&Arc<Bound>| {
+            let mut others = others.0.iter();
+            others.all(|other| other.address != bound.address)
+        };
+        Sockets(self.0.iter().filter(is_elsewhere).cloned().collect())
     }
 
     /// A worker's duplicates. Every socket goes to somebody, even if there are more than workers.
@@ -129,9 +152,8 @@ impl Sockets {
 
 impl Bound {
     /// Completes the sockets that were handed over, if any.
-    fn new(listener: &Listener, workers: usize, mut sockets: Vec<Socket>) -> anyhow::Result<Bound> {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        let (wanted, backlog) = (listener.address.clone(), listener.backlog);
+    fn new(bind: &Bind, workers: usize, mut sockets: Vec<Socket>) -> anyhow::Result<Bound> {
+        let (wanted, backlog) = (bind.address.clone(), bind.backlog);
         let address = match (&wanted, sockets.first()) {
             (_, Some(socket)) => socket.local_address()?,
             (Address::Tcp(address), None) => Address::Tcp(free(*address).with_context(|| {
@@ -158,13 +180,31 @@ impl Bound {
             Address::Tcp(_) | Address::Unix(_) => {}
         }
         let bound = Bound {
-            id: ListenerId(LAST.fetch_add(1, Relaxed)),
+            id: Bound::next_id(),
+            kind: bind.kind,
             wanted,
             address,
             sockets,
         };
         bound.set_backlog(backlog)?;
         Ok(bound)
+    }
+
+    fn next_id() -> ListenerId {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        ListenerId(LAST.fetch_add(1, Relaxed))
+    }
+
+    /// The same sockets for another kind of connections, under another name: those that it has now are to end.
+    fn turned_into(&self, kind: BindKind) -> io::Result<Bound> {
+        let sockets = self.sockets.iter().map(Socket::try_clone);
+        Ok(Bound {
+            id: Bound::next_id(),
+            kind,
+            wanted: self.wanted.clone(),
+            address: self.address.clone(),
+            sockets: sockets.collect::<io::Result<_>>()?,
+        })
     }
 
     /// Listening again is how a socket that listens gets another backlog.

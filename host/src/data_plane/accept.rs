@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::downstream::{self, Client};
 use super::drain::{ConnectionGuard, Place};
+use super::relay;
 use super::stream::Stream;
 use super::worker::{ListenerId, Worker};
 use crate::config::model::Address;
@@ -129,13 +130,12 @@ pub(crate) async fn run(worker: Rc<Worker>, id: ListenerId, socket: Listener, pl
                     tracing::info!("accepting connections again");
                 }
                 let guard = ConnectionGuard::new(&place);
-                tokio::task::spawn_local(downstream::run(
-                    worker.clone(),
-                    id,
-                    client,
-                    stream,
-                    guard,
-                ));
+                let worker = worker.clone();
+                if place.site().stream_of(id).is_some() {
+                    tokio::task::spawn_local(relay::run(worker, id, client, stream, guard));
+                } else {
+                    tokio::task::spawn_local(downstream::run(worker, id, client, stream, guard));
+                }
             }
             Some(Err(error)) if is_about_the_connection(&error) => {}
             Some(Err(error)) => {

@@ -18,7 +18,7 @@ use crate::config::model::{Config, HostPattern, LogFormat};
 use crate::http::head::RequestHead;
 use crate::tls::ServerTls;
 
-/// Names a listener through all configurations that have it. Its place in a configuration may change.
+/// Names a listener or a stream through all configurations that have it. Its place in a configuration may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ListenerId(pub(crate) u64);
 
@@ -27,7 +27,7 @@ pub(crate) struct Snapshot {
     /// Counts configurations, from 1.
     pub(crate) generation: u64,
     pub(crate) config: Config,
-    /// As in the configuration.
+    /// Those of the configuration's listeners, then those of its streams.
     pub(crate) listeners: Vec<ListenerId>,
     /// By listener; none where clients speak without.
     pub(crate) tls: Vec<Option<Arc<ServerTls>>>,
@@ -37,6 +37,8 @@ pub(crate) struct Snapshot {
     pub(crate) listener_logs: Vec<Option<OpenLog>>,
     /// By route: `Some(None)` is off, `None` leaves it to the listener.
     pub(crate) route_logs: Vec<Option<Option<OpenLog>>>,
+    /// By stream; none where it is off.
+    pub(crate) stream_logs: Vec<Option<OpenLog>>,
     /// Some log line has a variable `$sent_http_*`.
     pub(crate) logs_sent_header: bool,
 }
@@ -129,6 +131,7 @@ impl Site {
             listeners: Vec::new(),
             upstreams: Vec::new(),
             routes: Vec::new(),
+            streams: Vec::new(),
             plugins: Vec::new(),
             admin: None,
         };
@@ -140,6 +143,7 @@ impl Site {
             upstreams: Vec::new(),
             listener_logs: Vec::new(),
             route_logs: Vec::new(),
+            stream_logs: Vec::new(),
             logs_sent_header: false,
         };
         Site::new(Arc::new(snapshot), None)
@@ -147,16 +151,24 @@ impl Site {
 
     /// The place of a listener in this configuration, if it has it.
     pub(crate) fn place_of(&self, listener: ListenerId) -> Option<usize> {
-        self.snapshot
-            .listeners
-            .iter()
-            .position(|known| *known == listener)
+        self.position(listener)
+            .filter(|place| *place < self.snapshot.config.listeners.len())
+    }
+
+    /// The place of a stream in this configuration, if it has it.
+    pub(crate) fn stream_of(&self, listener: ListenerId) -> Option<usize> {
+        self.position(listener)?
+            .checked_sub(self.snapshot.config.listeners.len())
+    }
+
+    fn position(&self, listener: ListenerId) -> Option<usize> {
+        let mut listeners = self.snapshot.listeners.iter();
+        listeners.position(|known| *known == listener)
     }
 
     /// Whether a peer may say whom it speaks for.
     pub(crate) fn trusts(&self, peer: Option<IpAddr>) -> bool {
-        let trusted = &self.snapshot.config.server.trusted_proxies;
-        peer.is_some_and(|peer| trusted.iter().any(|network| network.contains(&peer)))
+        self.snapshot.config.server.trusted_proxies.trust(peer)
     }
 
     /// The log of an exchange on a listener that took a route, if it got that far.

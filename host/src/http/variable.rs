@@ -93,6 +93,12 @@ variables! {
     /// The address of the connection's peer, whatever trusted proxies report.
     RealipRemoteAddr = b"realip_remote_addr";
     RealipRemotePort = b"realip_remote_port";
+    /// The client's address as the PROXY header has it, whether it is believed or not.
+    ProxyProtocolAddr = b"proxy_protocol_addr";
+    ProxyProtocolPort = b"proxy_protocol_port";
+    /// The address that the client connected to, as the PROXY header has it.
+    ProxyProtocolServerAddr = b"proxy_protocol_server_addr";
+    ProxyProtocolServerPort = b"proxy_protocol_server_port";
     /// The user name of Basic authentication.
     RemoteUser = b"remote_user";
 
@@ -189,6 +195,24 @@ variables! {
     UpstreamResponseLength = b"upstream_response_length";
     UpstreamBytesReceived = b"upstream_bytes_received";
     UpstreamBytesSent = b"upstream_bytes_sent";
+
+    /// `TCP`.
+    Protocol = b"protocol";
+    /// Bytes received from the client.
+    BytesReceived = b"bytes_received";
+    /// Age of the session.
+    SessionTime = b"session_time";
+    /// The host that the ClientHello names, lower case.
+    SslPrereadServerName = b"ssl_preread_server_name";
+}
+
+/// Who is asked for a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// A request, of `[[listen]]`.
+    Request,
+    /// A session, of `[[stream]]`.
+    Session,
 }
 
 impl Variable {
@@ -216,6 +240,40 @@ impl Variable {
             Name::plain(rest).map(Variable::UpstreamCookie)
         } else {
             None
+        }
+    }
+
+    /// Whether it can have a value there at all.
+    pub fn is_known_to(&self, scope: Scope) -> bool {
+        use Variable::*;
+        match self {
+            Protocol | BytesReceived | SessionTime | SslPrereadServerName => {
+                scope == Scope::Session
+            }
+            RemoteAddr
+            | RemotePort
+            | BinaryRemoteAddr
+            | RealipRemoteAddr
+            | RealipRemotePort
+            | ProxyProtocolAddr
+            | ProxyProtocolPort
+            | ProxyProtocolServerAddr
+            | ProxyProtocolServerPort
+            | ServerAddr
+            | ServerPort
+            | Hostname
+            | Pid
+            | Connection
+            | Msec
+            | TimeIso8601
+            | TimeLocal
+            | Status
+            | BytesSent
+            | UpstreamAddr
+            | UpstreamConnectTime
+            | UpstreamBytesReceived
+            | UpstreamBytesSent => true,
+            _ => scope == Scope::Request,
         }
     }
 

@@ -21,6 +21,8 @@ struct Status {
     connections: u64,
     accepted: u64,
     listeners: Vec<String>,
+    #[serde(default)] // a process of the version before has none
+    streams: Vec<String>,
     reloads: Reloads,
 }
 
@@ -59,6 +61,7 @@ fn status_in_words(status: Status) -> String {
         connections,
         accepted,
         listeners,
+        streams,
         reloads:
             Reloads {
                 succeeded,
@@ -92,6 +95,9 @@ fn status_in_words(status: Status) -> String {
         .map(str::to_owned),
         ["listeners", &listeners.join(", ")].map(str::to_owned),
     ];
+    if !streams.is_empty() {
+        rows.push(["streams", &streams.join(", ")].map(str::to_owned));
+    }
     rows.extend(last_error.map(|error| ["last error".to_owned(), error]));
     aligned(&rows)
 }
@@ -146,7 +152,8 @@ mod tests {
 
     const STATUS: &str = r#"{"version": "0.1.0", "pid": 7, "state": "serving", "uptime_s": 3720, "generation": 3,
         "config": "/etc/waypost.toml", "workers": 2, "worker_restarts": 1, "connections": 5, "accepted": 900,
-        "listeners": ["127.0.0.1:8080", "unix:/a"], "reloads": {"succeeded": 2, "failed": 1, "last_error": "no such file"}}"#;
+        "listeners": ["127.0.0.1:8080", "unix:/a"], "streams": ["127.0.0.1:5432"],
+        "reloads": {"succeeded": 2, "failed": 1, "last_error": "no such file"}}"#;
 
     #[tokio::test]
     async fn status_says_all_that_the_process_knows() {
@@ -160,6 +167,7 @@ reloads        2 succeeded, 1 failed
 workers        2, 1 restarted
 connections    5, 900 accepted in all
 listeners      127.0.0.1:8080, unix:/a
+streams        127.0.0.1:5432
 last error     no such file
 ";
         assert_eq!(text, expected);

@@ -4,6 +4,7 @@ mod server;
 mod tls;
 mod upstream;
 mod route;
+mod stream;
 mod plugin;
 
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
@@ -11,6 +12,7 @@ pub(super) use self::route::{HEADERS, RETURN, ROUTE};
 pub(super) use self::server::{
     ACCESS_LOG, ADMIN, ERROR_LOG, HTTP2, LISTEN, LISTENER_SHARED, SERVER,
 };
+pub(super) use self::stream::{SNI, STREAM, STREAM_LOG, STREAM_LOG_FORMAT};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
 pub(super) use self::upstream::{
     NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER,
@@ -49,6 +51,7 @@ const POSITIVE: Kind = Kind::Integer {
 const TEXTS: Kind = Kind::List(&Kind::Text);
 const TEXT_OR_TEXTS: Kind = Kind::Either(&[Kind::Text, TEXTS]);
 const LOG: Kind = Kind::Either(&[Kind::Off, Kind::Text, Kind::Table(&ACCESS_LOG)]);
+const LOG_OF_STREAM: Kind = Kind::Either(&[Kind::Off, Kind::Text, Kind::Table(&STREAM_LOG)]);
 
 pub(super) const STOCK_POLICIES: [&str; 6] = [
     "round_robin",
@@ -78,7 +81,7 @@ pub(super) static ROOT: Table = Table {
         Key::new(
             "listen",
             Kind::List(&Kind::Table(&LISTEN)),
-            "Addresses that clients connect to. At least one is needed.",
+            "Addresses that clients connect to. At least one is needed, or a `[[stream]]`.",
         ),
         Key::new(
             "upstream",
@@ -89,6 +92,11 @@ pub(super) static ROOT: Table = Table {
             "route",
             Kind::List(&Kind::Table(&ROUTE)),
             "What is done with requests, by host and path.",
+        ),
+        Key::new(
+            "stream",
+            Kind::List(&Kind::Table(&STREAM)),
+            "Addresses whose connections are balanced as they are.",
         ),
         Key::new(
             "plugin",
@@ -124,6 +132,9 @@ mod tests {
             &UPSTREAM_HTTP2,
             &UPSTREAM_SERVER,
             &ROUTE,
+            &STREAM,
+            &SNI,
+            &STREAM_LOG,
             &RETURN,
             &PLUGIN,
             &LIMITS,

@@ -26,7 +26,8 @@ pub(in crate::config) static SERVER: Table = Table {
             Key::new(
                 "trusted_proxies",
                 TEXTS,
-                "Addresses and networks whose `X-Forwarded-For` and `X-Real-IP` are believed (`set_real_ip_from`).",
+                "Addresses and networks whose `X-Forwarded-For`, `X-Real-IP` and PROXY header are believed \
+                 (`set_real_ip_from`). `\"unix:\"` is whoever connects to a unix socket.",
             )
             .or(Default::Words(&[])),
             Key::new(
@@ -56,7 +57,7 @@ pub(in crate::config) static SERVER: Table = Table {
 
 pub(in crate::config) static LISTEN: Table = Table {
     title: "[[listen]]",
-    doc: "An address that clients connect to, and the bounds on them. At least one is needed.",
+    doc: "An address that clients connect to, and the bounds on them. At least one is needed, or a `[[stream]]`.",
     groups: &[
         &[
             Key::new(
@@ -84,7 +85,13 @@ pub(in crate::config) static LISTEN: Table = Table {
                  301, or 308 where the method must stay.",
             )
             .or(Default::Boolean(false)),
-            Key::later("proxy_protocol"),
+            Key::new(
+                "proxy_protocol",
+                Kind::Boolean,
+                "Whether connections begin with a PROXY header, of version 1 or 2 (`listen ... proxy_protocol`). It must \
+                 come within `client_header_timeout`; whom it names is believed of `trusted_proxies` only.",
+            )
+            .or(Default::Boolean(false)),
             Key::new(
                 "http2",
                 Kind::Either(&[Kind::Boolean, Kind::Table(&HTTP2)]),

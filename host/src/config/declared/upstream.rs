@@ -82,6 +82,13 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         )
         .or(Default::Boolean(false)),
         Key::new(
+            "proxy_protocol",
+            Kind::Word(&["off", "v1", "v2"]),
+            "Whether connections to the servers begin with a PROXY header that names the client, and which version \
+             (`proxy_protocol`). Such a connection is not kept for another request.",
+        )
+        .or(Default::Text("off")),
+        Key::new(
             "http2",
             Kind::Either(&[Kind::Boolean, Kind::Table(&UPSTREAM_HTTP2)]),
             "Whether the servers speak HTTP/2: by prior knowledge, over TLS by ALPN. Many requests share a connection then.",

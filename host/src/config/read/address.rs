@@ -115,6 +115,11 @@ pub(super) fn to_connect_to(
     }
 }
 
+/// Whether it says all of where to connect to, a socket's path or a port, as far as it is an address at all.
+pub(super) fn has_port(text: &str) -> bool {
+    text.starts_with("unix:") || !matches!(host_and_port(text), Ok((_, None)))
+}
+
 fn unix(path: &str) -> Result<Address, Complaint> {
     if !path.starts_with('/') || path.contains('\0') {
         let message = format!("`unix:{path}` needs the absolute path of a socket");

@@ -1,18 +1,19 @@
 //! `[admin]`: where the commands reach the process.
 
+use super::server::Taken;
 use super::{Complaint, address, noted};
 use crate::config::declared::ADMIN;
-use crate::config::model::{Address, Admin, Listener};
+use crate::config::model::{Address, Admin};
 use crate::config::section::Section;
 
 /// `None` without `[admin]`, or where its address cannot be told; the problem is noted.
-pub(super) fn admin(root: &Section<'_>, listeners: &[Listener]) -> Option<Admin> {
+pub(super) fn admin(root: &Section<'_>, taken: &Taken) -> Option<Admin> {
     let section = root.table("admin", &ADMIN)?;
     section.required("address");
     let (text, node) = section.text_given("address")?;
     let address = noted(address::to_administer_at(text), node, root.problems)?;
     let chosen_by_the_kernel = matches!(&address, Address::Tcp(socket) if socket.port() == 0);
-    if !chosen_by_the_kernel && listeners.iter().any(|listener| listener.address == address) {
+    if !chosen_by_the_kernel && taken.iter().any(|(known, _)| *known == address) {
         let complaint = Complaint::new(format!(
             "the admin address `{address}` is that of a listener"
         ));

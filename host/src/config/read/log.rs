@@ -1,7 +1,7 @@
 //! `access_log` and `error_log`.
 
-use super::{Complaint, beside, noted, template};
-use crate::config::declared::{ACCESS_LOG, ERROR_LOG};
+use super::{Complaint, beside, noted, stream_template, template};
+use crate::config::declared::{ACCESS_LOG, ERROR_LOG, STREAM_LOG, STREAM_LOG_FORMAT};
 use crate::config::model::{AccessLog, ErrorLog, LogFormat, LogPath};
 use crate::config::problem::suggestion;
 use crate::config::section::Section;
@@ -36,6 +36,41 @@ pub(super) fn default_access_log() -> AccessLog {
         path: LogPath::Stdout,
         format: LogFormat::Combined,
     }
+}
+
+/// As [`access_log`], for a stream: off unless the section says where.
+pub(super) fn stream_log(section: &Section<'_>) -> Option<AccessLog> {
+    let node = section.get("access_log")?;
+    match &node.value {
+        Value::Boolean(false) => None,
+        Value::Text(text) | Value::Environment(text) => Some(AccessLog {
+            path: path(text, node, section),
+            format: stream_format(STREAM_LOG_FORMAT, node, section),
+        }),
+        Value::Table(_) => {
+            let table = Section::open(node, &STREAM_LOG, section.problems)?;
+            let given = table.text_given("format");
+            let (text, node) = given.unwrap_or((STREAM_LOG_FORMAT, node));
+            Some(AccessLog {
+                path: path_of(&table),
+                format: stream_format(text, node, &table),
+            })
+        }
+        _ => {
+            section.wrong_type(node, "access_log");
+            None
+        }
+    }
+}
+
+fn stream_format(text: &str, node: &Node, section: &Section<'_>) -> LogFormat {
+    let format = match text.contains('$') {
+        true => stream_template(text).map(LogFormat::Template),
+        false => Err(Complaint::new(format!("unknown log format `{text}`")).hint(
+            "a stream's format is its own, with `$variables`: `\"$remote_addr $session_time\"`",
+        )),
+    };
+    noted(format, node, section.problems).unwrap_or(LogFormat::Combined)
 }
 
 pub(super) fn error_log(section: &Section<'_>) -> ErrorLog {

@@ -12,6 +12,7 @@ mod pattern;
 mod headers;
 mod action;
 mod route;
+mod stream;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ use super::problem::{Place, Problem, Problems};
 use super::section::Section;
 use super::tree::{Node, Value};
 use crate::http::template::Template;
+use crate::http::variable::Scope;
 
 /// The whole file. What comes back is only worth anything if no problem was noted.
 pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Problems) -> Config {
@@ -36,24 +38,30 @@ pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Prob
 
     let server = root.table("server", &SERVER);
     let server = server.unwrap_or_else(|| Section::of(&[], &start, &SERVER, problems));
-    let listeners = server::listeners(&root, &server);
-    // A `listen` that is no list of tables is a problem of its own.
-    let given = root.get("listen");
-    if given.is_none_or(|node| matches!(&node.value, Value::Array(items) if items.is_empty())) {
-        let place = given.map_or(&start, |node| &node.place);
+    let mut taken = server::Taken::new();
+    let listeners = server::listeners(&root, &server, &mut taken);
+    // What is no list of tables is a problem of its own.
+    let is_given = |name: &str| {
+        let is_empty = |node: &Node| matches!(&node.value, Value::Array(items) if items.is_empty());
+        root.get(name).is_some_and(|node| !is_empty(node))
+    };
+    if !is_given("listen") && !is_given("stream") {
+        let place = root.get("listen").map_or(&start, |node| &node.place);
         let problem = Problem::new(place, "no `[[listen]]`: nothing would be served");
         reader.missing(problem.hint("begin with `[[listen]]` and `address = \"127.0.0.1:8080\"`"));
     }
-    let admin = admin::admin(&root, &listeners);
     let policies = policy::Policies::new(&root);
     let plugins = plugin::plugins(&root, &policies, reader);
     let mut upstreams = upstream::Upstreams::named(&root, &policies, reader);
     let routes = route::routes(&root, &listeners, &mut upstreams, reader);
+    let streams = stream::streams(&root, &mut taken, &mut upstreams, reader);
+    let admin = admin::admin(&root, &taken);
     Config {
         server: server::server(&server),
         listeners,
         upstreams: upstreams.list,
         routes,
+        streams,
         plugins,
         admin,
     }
@@ -62,7 +70,10 @@ pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Prob
 /// Only what the file says of `[admin]`.
 pub(super) fn admin_alone(document: &Document, problems: &Problems) -> Option<Admin> {
     let start = start(document);
-    admin::admin(&Section::of(&document.root, &start, &ROOT, problems), &[])
+    admin::admin(
+        &Section::of(&document.root, &start, &ROOT, problems),
+        &server::Taken::new(),
+    )
 }
 
 /// An admin address as `[admin] address` has it.
@@ -137,11 +148,31 @@ fn noted<T>(result: Result<T, Complaint>, node: &Node, problems: &Problems) -> O
         .ok()
 }
 
+/// Text with the variables of a request.
 fn template(text: &str) -> Result<Template, Complaint> {
-    Template::parse(text).map_err(|error| Complaint {
+    template_of(text, Scope::Request)
+}
+
+/// Text with the variables of a stream's session.
+fn stream_template(text: &str) -> Result<Template, Complaint> {
+    template_of(text, Scope::Session)
+}
+
+fn template_of(text: &str, scope: Scope) -> Result<Template, Complaint> {
+    let template = Template::parse(text).map_err(|error| Complaint {
         message: error.message,
         hint: error.hint,
-    })
+    })?;
+    let known = template
+        .variables()
+        .all(|variable| variable.is_known_to(scope));
+    if known {
+        return Ok(template);
+    }
+    Err(Complaint::new(match scope {
+        Scope::Request => format!("`{text}` has a variable that only streams have"),
+        Scope::Session => format!("`{text}` has a variable that only requests have"),
+    }))
 }
 
 /// A path relative to the file that names it, made absolute: it stays the same wherever the process goes.

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::{Complaint, address, beside, log, noted, tls};
 use crate::config::declared::{HTTP2, LISTEN};
-use crate::config::model::{Address, Http2, Listener, PluginCache, Server};
+use crate::config::model::{Address, Http2, Listener, PluginCache, Server, TrustedProxies};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -55,69 +55,86 @@ fn plugin_cache(section: &Section<'_>) -> PluginCache {
     }
 }
 
-fn trusted_proxies(section: &Section<'_>) -> Vec<IpNet> {
+fn trusted_proxies(section: &Section<'_>) -> TrustedProxies {
+    let mut trusted = TrustedProxies::default();
     let network = |(text, node): (&str, &Node)| {
         let parsed = text
             .parse::<IpNet>()
             .or_else(|_| text.parse().map(|ip: std::net::IpAddr| ip.into()));
         let parsed = parsed.map_err(|_| {
             Complaint::new(format!("`{text}` is not an address or a network"))
-                .hint("write it as `10.0.0.1`, `10.0.0.0/8` or `2001:db8::/32`")
+                .hint("write it as `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix:`")
         });
         noted(parsed, node, section.problems)
     };
-    section
-        .texts("trusted_proxies")
-        .into_iter()
-        .filter_map(network)
-        .collect()
+    for (text, node) in section.texts("trusted_proxies") {
+        if text == "unix:" {
+            trusted.unix = true;
+        } else {
+            trusted.networks.extend(network((text, node)));
+        }
+    }
+    trusted
 }
 
-pub(super) fn listeners(root: &Section<'_>, server: &Section<'_>) -> Vec<Listener> {
+pub(super) fn listeners(
+    root: &Section<'_>,
+    server: &Section<'_>,
+    taken: &mut Taken,
+) -> Vec<Listener> {
     // Read here too, so that what is wrong in `[server]` is noted even if every listener has its own value.
     let nowhere = Address::Tcp(([0, 0, 0, 0], 0).into());
     listener(server, nowhere);
 
     let mut listeners: Vec<Listener> = Vec::new();
-    let mut places: Vec<(Address, &Place)> = Vec::new();
     for node in root.list("listen") {
         let Some(section) = Section::open(node, &LISTEN, root.problems) else {
             continue;
         };
         let section = section.with_parent(server);
         section.required("address");
-        let given = section.text_given("address").and_then(|(text, node)| {
-            Some((
-                noted(address::to_listen_on(text), node, root.problems)?,
-                node,
-            ))
-        });
-        let (address, place) = match given {
-            Some((address, node)) => (address, &node.place),
-            // Goes on with no address, for the other keys' sake.
-            None => (Address::Tcp(([0, 0, 0, 0], 0).into()), &node.place),
-        };
-        let chosen_by_the_kernel = matches!(&address, Address::Tcp(socket) if socket.port() == 0);
-        match places
-            .iter()
-            .find(|(known, _)| *known == address && !chosen_by_the_kernel)
-        {
-            Some((_, first)) => {
-                let problem = Problem::new(place, format!("duplicate listen address `{address}`"));
-                root.problems
-                    .add(problem.hint(format!("the first is at {}:{}", first.file, first.line)));
-            }
-            None => places.push((address.clone(), place)),
-        }
+        let address = listen_address(&section, taken);
         listeners.push(Listener {
             tls: tls::listener(&section),
             hsts: tls::hsts(&section),
             redirect_to_https: tls::redirect_to_https(&section),
+            proxy_protocol: section.boolean("proxy_protocol"),
             http2: http2(&section),
             ..listener(&section, address)
         });
     }
     listeners
+}
+
+/// Addresses that were given to a listener or a stream, and where.
+pub(super) type Taken = Vec<(Address, Place)>;
+
+/// The address of a listener or a stream, which no other may have.
+pub(super) fn listen_address(section: &Section<'_>, taken: &mut Taken) -> Address {
+    let given = section.text_given("address").and_then(|(text, node)| {
+        Some((
+            noted(address::to_listen_on(text), node, section.problems)?,
+            node,
+        ))
+    });
+    let (address, place) = match given {
+        Some((address, node)) => (address, &node.place),
+        // Goes on with no address, for the other keys' sake.
+        None => (Address::Tcp(([0, 0, 0, 0], 0).into()), section.place),
+    };
+    let chosen_by_the_kernel = matches!(&address, Address::Tcp(socket) if socket.port() == 0);
+    match taken
+        .iter()
+        .find(|(known, _)| *known == address && !chosen_by_the_kernel)
+    {
+        Some((_, first)) => {
+            let problem = Problem::new(place, format!("duplicate listen address `{address}`"));
+            let hint = format!("the first is at {}:{}", first.file, first.line);
+            section.problems.add(problem.hint(hint));
+        }
+        None => taken.push((address.clone(), place.clone())),
+    }
+    address
 }
 
 /// The keys that `[[listen]]` shares with `[server]`.
@@ -128,6 +145,7 @@ fn listener(section: &Section<'_>, address: Address) -> Listener {
         tls: None,
         hsts: None,
         redirect_to_https: None,
+        proxy_protocol: false,
         access_log: log::access_log(section).unwrap_or_else(|| Some(log::default_access_log())),
         backlog: section.integer("backlog"),
         keepalive_timeout: section.duration("keepalive_timeout"),

@@ -6,7 +6,8 @@ use super::policy::{Policies, policy};
 use super::{Complaint, Reader, address, noted, tls};
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
 use crate::config::model::{
-    NextConditions, NextUpstream, Upstream, UpstreamHttp2, UpstreamServer, UpstreamTls,
+    NextConditions, NextUpstream, ProxyVersion, Upstream, UpstreamHttp2, UpstreamServer,
+    UpstreamTls,
 };
 use crate::config::problem::Problem;
 use crate::config::section::Section;
@@ -60,6 +61,7 @@ impl<'a> Upstreams<'a> {
             };
             let upstream = upstream(&entry.key, &section, tls, servers, policies, reader);
             check_backups(&upstream, section.get("servers"), reader);
+            check_proxy_protocol(&upstream, &section);
             upstreams.list.push(upstream);
         }
         upstreams
@@ -165,6 +167,11 @@ fn upstream(
         },
         body_buffer_size: section.buffer_size("body_buffer_size"),
         response_header_size: section.buffer_size("response_header_size"),
+        proxy_protocol: match section.word("proxy_protocol") {
+            "v1" => Some(ProxyVersion::V1),
+            "v2" => Some(ProxyVersion::V2),
+            _ => None,
+        },
         http2: section
             .switch_or_table("http2", &UPSTREAM_HTTP2)
             .map(|http2| UpstreamHttp2 {
@@ -329,6 +336,18 @@ fn check_backups(upstream: &Upstream, servers: Option<&Node>, reader: Reader<'_>
             );
             reader.problems.add(Problem::new(&server.place, message));
         }
+    }
+}
+
+/// A PROXY header speaks for one client, a connection of HTTP/2 for many.
+fn check_proxy_protocol(upstream: &Upstream, section: &Section<'_>) {
+    if let Some(node) = section.get("proxy_protocol")
+        && upstream.proxy_protocol.is_some()
+        && upstream.http2.is_some()
+    {
+        let complaint = Complaint::new("`proxy_protocol` does not go with `http2`");
+        let hint = "a connection of HTTP/2 carries requests of many clients, and its PROXY header names one";
+        section.problems.add(complaint.hint(hint).at(&node.place));
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) struct Status {
     connections: usize,
     accepted: u64,
     listeners: Vec<String>,
+    streams: Vec<String>,
     reloads: Reloads,
 }
 
@@ -117,6 +118,7 @@ impl Status {
             connections: crew.connections(),
             accepted: crew.accepted(),
             listeners: published.addresses.clone(),
+            streams: published.streams.clone(),
             reloads: Reloads {
                 succeeded: reloads.succeeded,
                 failed: reloads.failed,

@@ -85,12 +85,17 @@ impl Drop for OpenStream {
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is passed from one function to the next, and most are requests"
+)]
 enum Event {
     Request(Request),
     /// The connection is to end in good order.
     Close,
-    /// It is over.
+    /// It is over, which the client is to be told.
     Over,
+    Gone,
 }
 
 /// Serves a connection of which `first` was read already, from its preface to its end.
@@ -175,18 +180,21 @@ impl Http2 {
                     self.connection.graceful_shutdown();
                 }
                 Event::Over => break,
+                Event::Gone => return,
             }
         }
-        if let Some(exceeded) = self.meter.exceeded() {
-            tracing::info!(
-                "client sent {exceeded}, client: {}",
-                self.client.address_text
-            );
-            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            let closed = poll_fn(|cx| self.connection.poll_closed(cx));
-            // Whoever does not read it need not be told.
-            let _ = self.alarm.within(PARTING, closed).await;
-        }
+        let reason = match self.meter.exceeded() {
+            Some(exceeded) => {
+                let client = &self.client.address_text;
+                tracing::info!("client sent {exceeded}, client: {client}");
+                Reason::ENHANCE_YOUR_CALM
+            }
+            None => Reason::NO_ERROR,
+        };
+        self.connection.abrupt_shutdown(reason);
+        let closed = poll_fn(|cx| self.connection.poll_closed(cx));
+        // Whoever does not read it need not be told.
+        let _ = self.alarm.within(PARTING, closed).await;
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -201,9 +209,9 @@ impl Http2 {
                     let client = &self.client.address_text;
                     tracing::info!("client sent invalid HTTP/2 ({error}), client: {client}");
                 }
-                return Poll::Ready(Event::Over);
+                return Poll::Ready(Event::Gone);
             }
-            Poll::Ready(None) => return Poll::Ready(Event::Over),
+            Poll::Ready(None) => return Poll::Ready(Event::Gone),
             Poll::Pending => {}
         }
         if !self.closing && self.guard.place().poll_closing(cx).is_ready() {
@@ -281,6 +289,8 @@ impl Http2 {
             if stream.has_ended() {
                 meter.answered();
             } else {
+                // A reset takes away what the connection has not sent yet.
+                tokio::task::yield_now().await;
                 stream.reset(Reason::INTERNAL_ERROR);
             }
         });

@@ -1,5 +1,6 @@
 //! The client's side: connections, what comes in on them, what goes out.
 
+mod introduced; // whom a connection's first bytes say that it speaks for
 mod tls; // the handshake, and what came of it
 mod http1; // requests one after the other
 mod http2; // requests side by side
@@ -10,6 +11,8 @@ mod session; // a connection as an exchange sees it
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::drain::ConnectionGuard;
 use super::stream::Stream;
 use super::worker::{ListenerId, Worker};
@@ -19,8 +22,9 @@ use http1::{Http1, Http2Preface};
 pub(crate) use incoming::{
     BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append, append_end,
 };
+pub(crate) use introduced::introduced;
 pub(crate) use outgoing::Outgoing;
-pub(crate) use session::{Client, Session};
+pub(crate) use session::{Client, Session, append_binary};
 pub(crate) use tls::TlsFacts;
 
 /// What a listener has of TLS at this moment.
@@ -33,10 +37,25 @@ fn tls_of(guard: &ConnectionGuard, listener_id: ListenerId) -> Option<Arc<Server
 pub(crate) async fn run(
     worker: Rc<Worker>,
     listener_id: ListenerId,
-    mut client: Client,
+    client: Client,
     mut stream: Stream,
     guard: ConnectionGuard,
 ) {
+    let site = guard.place().site();
+    let Some(listener) = site.place_of(listener_id) else {
+        return;
+    };
+    let config = &site.snapshot.config.listeners[listener];
+    let mut client = if config.proxy_protocol {
+        let due = Instant::now() + config.client_header_timeout;
+        match introduced(client, &mut stream, &site, due).await {
+            Some(client) => client,
+            None => return,
+        }
+    } else {
+        client
+    };
+    drop(site);
     if let Some(tls) = tls_of(&guard, listener_id) {
         // Its state is large, and gone once the connection is open.
         match Box::pin(tls::accept(&tls, &client, stream)).await {
@@ -45,34 +64,26 @@ pub(crate) async fn run(
         }
     }
     let client = Rc::new(client);
-    let (reader, writer) = stream.split();
-    let session = Session::new(
-        guard.place(),
-        worker.clone(),
-        listener_id,
-        client.clone(),
-        reader,
-        writer,
-    );
-    let Some(session) = session else {
-        return;
+    let (stream, first, guard) = if client.speaks_http2() {
+        (stream, Vec::new(), guard)
+    } else {
+        let (reader, writer) = stream.split();
+        let place = guard.place();
+        let (worker, client) = (worker.clone(), client.clone());
+        let session = Session::new(place, worker, listener_id, client, reader, writer);
+        let Some(session) = session else {
+            return;
+        };
+        match Http1::new(session, listener_id, guard).run().await {
+            Some(Http2Preface {
+                stream,
+                first,
+                guard,
+            }) => (stream, first, guard),
+            None => return,
+        }
     };
-    let http1 = Http1::new(session, listener_id, guard);
-    if let Some(Http2Preface {
-        stream,
-        first,
-        guard,
-    }) = http1.run().await
-    {
-        // Its state is large, and most connections have none.
-        Box::pin(http2::run(
-            worker,
-            listener_id,
-            client,
-            stream,
-            first,
-            guard,
-        ))
-        .await;
-    }
+    // Its state is large, and most connections have none.
+    let http2 = http2::run(worker, listener_id, client, stream, first, guard);
+    Box::pin(http2).await;
 }

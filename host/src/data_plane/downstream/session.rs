@@ -1,6 +1,6 @@
 //! A client's connection as an exchange sees it, and who is at its other end.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,9 +12,11 @@ use super::tls::TlsFacts;
 use crate::config::model;
 use crate::data_plane::drain::{Gate, Place};
 use crate::data_plane::exchange::Exchange;
+use crate::data_plane::proxy_protocol::Ends;
 use crate::data_plane::stream::{Alarm, Reader, Writer};
 use crate::data_plane::worker::{ListenerId, Site, Worker};
 use crate::http::head::{Known, Version};
+use crate::http::variable::Variable;
 use crate::tls::ServerTls;
 
 /// Who is at the other end, written out once per connection.
@@ -26,11 +28,23 @@ pub(crate) struct Client {
     pub(crate) address_text: Box<str>,
     pub(crate) local_address: Box<str>,
     pub(crate) local_port: Option<u16>,
+    /// None for a unix socket.
+    local_ip: Option<IpAddr>,
+    /// What its PROXY header said, and who said it.
+    pub(crate) introduced: Option<Box<Introduction>>,
     /// The connection's number, from 1, in this process.
     pub(crate) serial: u64,
     pub(crate) accepted: Instant,
     /// None where it speaks without.
     pub(crate) tls: Option<TlsFacts>,
+}
+
+/// What a PROXY header said of a client.
+pub(crate) struct Introduction {
+    pub(crate) said: Ends,
+    /// Of the connection's peer.
+    peer_text: Box<str>,
+    peer_port: Option<u16>,
 }
 
 impl Client {
@@ -43,6 +57,8 @@ impl Client {
             address_text: ip.to_string().into(),
             local_address: local_ip.to_string().into(),
             local_port: Some(local.port()),
+            local_ip: Some(local_ip),
+            introduced: None,
             serial,
             accepted: Instant::now(),
             tls: None,
@@ -56,10 +72,137 @@ impl Client {
             address_text: "unix:".into(),
             local_address: "unix:".into(),
             local_port: None,
+            local_ip: None,
+            introduced: None,
             serial,
             accepted: Instant::now(),
             tls: None,
         }
+    }
+
+    /// The same connection, with what its PROXY header says; a peer that is `believed` speaks for the client that it names.
+    pub(crate) fn introduced_as(self, said: Ends, believed: bool) -> Client {
+        let (peer_text, peer_port) = (self.address_text.clone(), self.port);
+        let mut client = Client {
+            introduced: Some(Box::new(Introduction {
+                said,
+                peer_text,
+                peer_port,
+            })),
+            ..self
+        };
+        if believed {
+            client.ip = Some(said.source.ip());
+            client.port = Some(said.source.port());
+            client.address_text = said.source.ip().to_string().into();
+        }
+        client
+    }
+
+    /// Whether HTTP/2 was agreed upon while shaking hands.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        let alpn = self.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+        alpn == Some("h2")
+    }
+
+    /// The address of the connection's peer, whoever it speaks for.
+    pub(crate) fn peer_text(&self) -> &str {
+        self.introduced
+            .as_ref()
+            .map_or(&self.address_text, |introduction| &introduction.peer_text)
+    }
+
+    /// The port of the connection's peer, whoever it speaks for.
+    pub(crate) fn peer_port(&self) -> Option<u16> {
+        match &self.introduced {
+            Some(introduction) => introduction.peer_port,
+            None => self.port,
+        }
+    }
+
+    /// Appends what is known of a connection, be it for requests or a session; false where it is not known.
+    pub(crate) fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let text = match variable {
+            Variable::RemoteAddr => &*self.address_text,
+            Variable::RealipRemoteAddr => self.peer_text(),
+            Variable::ServerAddr => &*self.local_address,
+            Variable::BinaryRemoteAddr => {
+                append_binary(self.ip, out);
+                return true;
+            }
+            variable => return self.append_number(variable, out),
+        };
+        out.extend_from_slice(text.as_bytes());
+        true
+    }
+
+    fn append_number(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let port = match variable {
+            Variable::RemotePort => self.port,
+            Variable::RealipRemotePort => self.peer_port(),
+            Variable::ServerPort => self.local_port,
+            Variable::Connection => {
+                out.extend_from_slice(itoa::Buffer::new().format(self.serial).as_bytes());
+                return true;
+            }
+            variable => return self.append_introduction(variable, out),
+        };
+        port.inspect(|port| out.extend_from_slice(itoa::Buffer::new().format(*port).as_bytes()))
+            .is_some()
+    }
+
+    /// What the error log says of it: `, client: 192.0.2.7, server: 127.0.0.1:8080`.
+    pub(crate) fn context(&self) -> String {
+        let (client, local) = (&self.address_text, &self.local_address);
+        match (self.local_ip, self.local_port) {
+            (Some(ip), Some(port)) => {
+                format!(", client: {client}, server: {}", SocketAddr::new(ip, port))
+            }
+            _ => format!(", client: {client}, server: {local}"),
+        }
+    }
+
+    /// Appends what its PROXY header said, as a variable; false where it said nothing.
+    fn append_introduction(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let Some(Introduction { said, .. }) = self.introduced.as_deref() else {
+            return false;
+        };
+        // Writing to a vector cannot fail.
+        let _ = match variable {
+            Variable::ProxyProtocolAddr => write!(out, "{}", said.source.ip()),
+            Variable::ProxyProtocolPort => write!(out, "{}", said.source.port()),
+            Variable::ProxyProtocolServerAddr => write!(out, "{}", said.destination.ip()),
+            Variable::ProxyProtocolServerPort => write!(out, "{}", said.destination.port()),
+            _ => return false,
+        };
+        true
+    }
+
+    /// The client's end of its connection, `reported` in place of its address if that is known better, and ours.
+    pub(crate) fn ends(&self, reported: Option<IpAddr>) -> Option<Ends> {
+        let destination = match (self.local_ip, self.local_port, &self.introduced) {
+            (Some(ip), Some(port), _) => (ip, port).into(),
+            // A unix socket's own end has no address, but the one before it has.
+            (_, _, introduction) => introduction.as_ref()?.said.destination,
+        };
+        let source = match reported {
+            // Nobody reports a port.
+            Some(ip) if Some(ip) != self.ip => (ip, 0).into(),
+            _ => (self.ip?, self.port?).into(),
+        };
+        Some(Ends {
+            source,
+            destination,
+        })
+    }
+}
+
+/// An address in 4 or 16 bytes, as `$binary_remote_addr` has it.
+pub(crate) fn append_binary(ip: Option<IpAddr>, out: &mut Vec<u8>) {
+    match ip {
+        Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
+        Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
+        None => out.extend_from_slice(b"unix:"),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -72,7 +73,12 @@ async fn handshake(
     tls: &Arc<ServerTls>,
     transport: Transport,
 ) -> io::Result<Option<(Stream, Option<TlsFacts>)>> {
-    match transport.peek().await? {
+    let mut first = [0];
+    let first = match poll_fn(|cx| transport.poll_peek(cx, &mut first)).await? {
+        0 => None,
+        _ => Some(first[0]),
+    };
+    match first {
         None => return Ok(None),
         // nginx takes what begins so for TLS, or for SSL 2, which is refused there.
         Some(HANDSHAKE | 0x80..) => {}

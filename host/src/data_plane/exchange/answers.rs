@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::state::{AttemptFigures, Exchange};
 use crate::data_plane::downstream::TlsFacts;
+use crate::data_plane::downstream::append_binary;
+use crate::data_plane::proxy_protocol::Ends;
+use crate::data_plane::upstream::{Balanced, Turn};
 use crate::http::clock;
 use crate::http::head::{Known, Version};
 use crate::http::variable::{Name, Source, Variable};
@@ -17,18 +20,17 @@ impl Source for Exchange {
         let before = out.len();
         match variable {
             Variable::RemoteAddr => out.extend_from_slice(self.remote_address().as_bytes()),
-            Variable::RemotePort | Variable::RealipRemotePort => match self.client.port {
-                Some(port) => number(port, out),
-                None => return false,
-            },
-            Variable::BinaryRemoteAddr => match self.remote_ip() {
-                Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
-                Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
-                None => out.extend_from_slice(b"unix:"),
-            },
-            Variable::RealipRemoteAddr => {
-                out.extend_from_slice(self.client.address_text.as_bytes())
-            }
+            Variable::BinaryRemoteAddr => append_binary(self.remote_ip(), out),
+            Variable::RemotePort
+            | Variable::RealipRemoteAddr
+            | Variable::RealipRemotePort
+            | Variable::ProxyProtocolAddr
+            | Variable::ProxyProtocolPort
+            | Variable::ProxyProtocolServerAddr
+            | Variable::ProxyProtocolServerPort
+            | Variable::ServerAddr
+            | Variable::ServerPort
+            | Variable::Connection => return self.client.append(variable, out),
             Variable::RemoteUser => return remote_user(self, out),
             Variable::Host if self.host.is_empty() => {
                 out.extend_from_slice(self.server_name().as_bytes())
@@ -94,14 +96,8 @@ impl Source for Exchange {
                 }
             }
             Variable::ServerName => out.extend_from_slice(self.server_name().as_bytes()),
-            Variable::ServerAddr => out.extend_from_slice(self.client.local_address.as_bytes()),
-            Variable::ServerPort => match self.client.local_port {
-                Some(port) => number(port, out),
-                None => return false,
-            },
             Variable::Hostname => out.extend_from_slice(self.worker.process.hostname.as_bytes()),
             Variable::Pid => number(std::process::id(), out),
-            Variable::Connection => number(self.client.serial, out),
             Variable::ConnectionRequests => number(self.serial, out),
             Variable::ConnectionTime => clock::append_seconds(self.client.accepted.elapsed(), out),
             Variable::Msec => clock::append_msec(out),
@@ -215,6 +211,10 @@ impl Source for Exchange {
                         .is_some()
                 });
             }
+            Variable::Protocol
+            | Variable::BytesReceived
+            | Variable::SessionTime
+            | Variable::SslPrereadServerName => return false,
         }
         debug_assert!(out.len() >= before);
         true
@@ -326,6 +326,20 @@ fn remote_user(exchange: &Exchange, out: &mut Vec<u8>) -> bool {
     };
     out.extend_from_slice(&pair[..colon]);
     colon > 0
+}
+
+impl Balanced for Exchange {
+    fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
+    fn ends(&self) -> Option<Ends> {
+        self.client.ends(self.remote_ip())
+    }
+
+    fn warn(&self, message: &str, upstream: &str) {
+        Exchange::warn(self, message, upstream);
+    }
 }
 
 impl plugin::Exchange for Exchange {

@@ -177,6 +177,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         | Failure::InvalidBody
         | Failure::UnaskedUpgrade
         | Failure::NoExtendedConnect
+        | Failure::WrongWebSocketKey
         | Failure::Refused
         | Failure::Http2(_) => 502,
     }

@@ -113,7 +113,7 @@ async fn carry(
     let limit = route
         .client_max_body_size
         .unwrap_or(session.limits().client_max_body_size);
-    if let (Framing::Length(length), Some(limit)) = (opened.framing, limit)
+    if let (Some(length), Some(limit)) = (opened.framing.length(), limit)
         && length > limit
     {
         return refuse(session, exchange, &Fault::BodyTooLarge(length)).await;

@@ -18,6 +18,7 @@ use crate::data_plane::worker::Site;
 use crate::http::framing::{self, Framing};
 use crate::http::head::{Known, Version};
 use crate::http::path::Rewrite;
+use crate::http::websocket;
 use crate::plugin::Ending;
 
 /// What is sent, the same in every attempt.
@@ -31,8 +32,13 @@ struct Sending<'a> {
     trailers: &'a [u8],
     /// The protocol that the client would rather speak.
     upgrade: Option<&'a str>,
+    /// The key that the endpoint has to answer, if it is not the client's.
+    websocket_key: Option<&'a str>,
     http2: bool,
 }
+
+/// Connections to one endpoint that an exchange sees end before it is looked at: each was of use to others meanwhile.
+const MAX_CONNECTIONS: u32 = 16;
 
 impl Sending<'_> {
     fn opening(&self) -> Opening<'_> {
@@ -102,13 +108,17 @@ pub(super) async fn proxy(
         .flatten()
         .and_then(|protocol| std::str::from_utf8(protocol).ok());
 
+    let foreign = upgrade.is_some() && !http2 && exchange.request.version() == Version::Http2;
+    let websocket_key = foreign.then(websocket::key);
+
     let mut target = Vec::new();
     let outgoing = Outgoing {
         target: outgoing_target(exchange, proxy, opened, &mut target),
         body: plan,
         upgrade: upgrade.is_some(),
         http2,
-        keep_alive: upstream.pool.borrow().keeps_connections(),
+        websocket_key: websocket_key.as_deref(),
+        keep_alive: upstream.keeps_connections(),
         trusted: site.trusts(exchange.client.ip),
         changes: &route.request_headers,
     };
@@ -126,6 +136,7 @@ pub(super) async fn proxy(
         rest,
         trailers: &trailers,
         upgrade,
+        websocket_key: websocket_key.as_deref(),
         http2,
     };
     let carried = attempts(session, exchange, upstream, &sending, &mut progress, route).await;
@@ -238,7 +249,7 @@ async fn attempts(
     );
     for number in 0.. {
         let clock = session.worker.clock.clone();
-        let Ok(lease) = upstream.lease(exchange, &clock, number) else {
+        let Ok(lease) = upstream.lease(exchange.clone(), &clock, number) else {
             exchange.figures.no_attempt(upstream.name());
             return Err(Fault::NoLiveUpstreams);
         };
@@ -279,19 +290,27 @@ async fn attempt(
 ) -> Attempted {
     let clock = session.worker.clock.clone();
     let mut timings = Timings::default();
-    match answered(
-        session,
-        exchange,
-        upstream,
-        &lease,
-        sending,
-        progress,
-        retry,
-        route,
-        &mut timings,
-    )
-    .await
-    {
+    let mut connections = 0;
+    let answered = loop {
+        let answered = answered(
+            session,
+            exchange,
+            upstream,
+            &lease,
+            sending,
+            progress,
+            retry,
+            route,
+            &mut timings,
+        )
+        .await;
+        connections += 1;
+        match answered {
+            Err(error) if error.needs_another_connection() && connections < MAX_CONNECTIONS => {}
+            answered => break answered,
+        }
+    };
+    match answered {
         Ok(Answered::Passed { passed, ending }) => {
             exchange.figures.attempt(|figures| {
                 figures.response = passed.ended - lease.picked_at;
@@ -400,7 +419,15 @@ async fn answered(
     let framing = loop {
         attempt.read_head(&mut upload, &mut head, &limits).await?;
         match head.status() {
-            101 if sending.upgrade.is_some() && !sending.http2 => break None,
+            101 if sending.upgrade.is_some() && !sending.http2 => {
+                let answer = head.fields().known(Known::SecWebSocketAccept).next();
+                let right =
+                    |key: &str| answer == Some(websocket::accept(key.as_bytes()).as_bytes());
+                if !sending.websocket_key.is_none_or(right) {
+                    return Err(attempt.error(Failure::WrongWebSocketKey));
+                }
+                break None;
+            }
             200..=299 if sending.upgrade.is_some() && sending.http2 => break None,
             101 => return Err(attempt.error(Failure::UnaskedUpgrade)),
             // The client's expectation was answered here (RFC 9110 section 10.1.1).
@@ -470,10 +497,7 @@ async fn answered(
     if let Some((endpoint, connection)) = connection
         && sent
     {
-        upstream
-            .pool
-            .borrow_mut()
-            .put(endpoint, connection, passed.ended);
+        upstream.keep_idle(endpoint, connection, passed.ended);
     }
     let ending = if passed.complete {
         Ending::Completed

@@ -4,7 +4,6 @@ use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation};
 use crate::http::head::{Field, Fields, Known, RequestHead, Version, list_members};
 use crate::http::headers::is_value;
-use crate::http::websocket;
 
 /// How the request's body goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +23,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) upgrade: bool,
     /// HTTP/2 carries it.
     pub(super) http2: bool,
+    /// Of a WebSocket that a client asks for in HTTP/2, which knows no such key.
+    pub(super) websocket_key: Option<&'a str>,
     pub(super) keep_alive: bool,
     /// The connection's peer is trusted to say whom it speaks for.
     pub(super) trusted: bool,
@@ -73,8 +74,8 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &Outgoing<'_>, out: &
     if outgoing.http2 && fields.lists(Known::Te, b"trailers") {
         line("TE", b"trailers", out);
     }
-    if outgoing.upgrade && !outgoing.http2 && exchange.request.version() == Version::Http2 {
-        line("Sec-WebSocket-Key", websocket::key().as_bytes(), out);
+    if let Some(key) = outgoing.websocket_key {
+        line("Sec-WebSocket-Key", key.as_bytes(), out);
     }
     if outgoing.upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\n");

@@ -1,18 +1,13 @@
 //! After a 101, bytes in both directions until one side ends and the other has been told (RFC 9110 section 7.8).
 
-use std::future::poll_fn;
-use std::io;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::After;
 use super::response::{Passed, write_switching};
 use super::state::Exchange;
-use crate::data_plane::buffers::BODY;
 use crate::data_plane::downstream::Outgoing;
-use crate::data_plane::stream::{Alarm, Reader, Writer};
+use crate::data_plane::lane::{Lane, Way, carry_both};
+use crate::data_plane::stream::Alarm;
 use crate::data_plane::upstream::{Attempt, Upload};
 
 /// Carries a tunnel until it ends, or was silent both ways for `idle`.
@@ -45,22 +40,20 @@ pub(super) async fn run(
     attempt.consume(attempt.unread().len());
 
     let connection = &mut attempt.connection;
-    let mut alarm = Alarm::default();
-    let mut due = Instant::now() + idle;
-    let ended = poll_fn(|cx| {
-        let before = up.moved + down.moved;
-        let up_over = up.poll(cx, &mut incoming.reader, &mut connection.writer)?;
-        let down_over = down.poll(cx, &mut connection.reader, &mut outgoing.writer)?;
-        if up_over && down_over {
-            return Poll::Ready(Ok(()));
-        }
-        if up.moved + down.moved > before {
-            due = Instant::now() + idle;
-        }
-        alarm
-            .poll_due(cx, due)
-            .map(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
-    })
+    let ended = carry_both(
+        Way {
+            lane: &mut up,
+            from: &mut incoming.reader,
+            to: &mut connection.writer,
+        },
+        Way {
+            lane: &mut down,
+            from: &mut connection.reader,
+            to: &mut outgoing.writer,
+        },
+        &mut Alarm::default(),
+        idle,
+    )
     .await;
     if let Err(error) = &ended {
         exchange.info(&format_args!("tunnel closed: {error}"));
@@ -80,78 +73,5 @@ pub(super) async fn run(
         sent: sent_before + up.moved,
         length,
         ended: std::time::Instant::now(),
-    }
-}
-
-/// One direction of a tunnel.
-struct Lane {
-    buffer: Vec<u8>,
-    written: usize,
-    moved: u64,
-    state: LaneState,
-}
-
-#[derive(PartialEq, Eq)]
-enum LaneState {
-    Open,
-    /// The reading side ended; the writing side is being told.
-    Closing,
-    Closed,
-}
-
-impl Lane {
-    fn new(first: &[u8]) -> Lane {
-        let mut buffer = Vec::with_capacity(first.len().max(BODY / 4));
-        buffer.extend_from_slice(first);
-        Lane {
-            buffer,
-            written: 0,
-            moved: 0,
-            state: LaneState::Open,
-        }
-    }
-
-    /// Moves what can be moved now; true once this direction is over.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Reader,
-        to: &mut Writer,
-    ) -> io::Result<bool> {
-        match self.poll_move(cx, from, to) {
-            Poll::Ready(Ok(())) => Ok(true),
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Pending => Ok(false),
-        }
-    }
-
-    fn poll_move(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Reader,
-        to: &mut Writer,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            while self.written < self.buffer.len() {
-                let written = ready!(to.poll_write(cx, &self.buffer[self.written..], &[]))?;
-                self.written += written;
-                self.moved += written as u64;
-            }
-            self.buffer.clear();
-            self.written = 0;
-            ready!(to.poll_flush(cx))?;
-            match self.state {
-                LaneState::Open => {
-                    if ready!(from.poll_read(cx, &mut self.buffer, usize::MAX))? == 0 {
-                        self.state = LaneState::Closing;
-                    }
-                }
-                LaneState::Closing => {
-                    ready!(to.poll_shutdown(cx))?;
-                    self.state = LaneState::Closed;
-                }
-                LaneState::Closed => return Poll::Ready(Ok(())),
-            }
-        }
     }
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::Stream;
+use super::gathered::Gathered;
 
 /// What a client says before its first frame (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,9 +32,14 @@ const FRAME_HEADER: usize = 9;
 
 /// An HTTP/2 connection's bytes, metered on their way in.
 pub(crate) struct Metered {
-    stream: Stream,
+    stream: Gathered,
     /// Read before it was known that this is HTTP/2.
     first: Vec<u8>,
+    frames: Frames,
+}
+
+/// Tells frames apart in bytes that come in pieces.
+struct Frames {
     /// Of the preface that is still to come; 0 on a client's side.
     preface_left: usize,
     header: [u8; FRAME_HEADER],
@@ -125,10 +131,17 @@ impl Meter {
         self.exceeded.get()
     }
 
-    /// Returns once the peer's SETTINGS have come, which are its first frame.
+    /// Returns once the peer's SETTINGS have come, which are its first frame, or [`Meter::settle`] was called.
     pub(crate) async fn settled(&self) {
         while !self.settled.get() {
             self.settling.notified().await;
+        }
+    }
+
+    /// Lets those go on who wait for SETTINGS: they have come, or never will.
+    pub(crate) fn settle(&self) {
+        if !self.settled.replace(true) {
+            self.settling.notify_waiters();
         }
     }
 
@@ -138,8 +151,8 @@ impl Meter {
     }
 
     fn count(&self, kind: u8, length: usize) -> Option<Exceeded> {
-        if kind == SETTINGS && !self.settled.replace(true) {
-            self.settling.notify_waiters();
+        if kind == SETTINGS {
+            self.settle();
         }
         let mut control = self.control.borrow_mut();
         match kind {
@@ -172,8 +185,21 @@ impl Metered {
 
     fn new(stream: Stream, first: Vec<u8>, preface_left: usize, meter: Rc<Meter>) -> Metered {
         Metered {
-            stream,
+            stream: Gathered::new(stream),
             first,
+            frames: Frames::new(preface_left, meter),
+        }
+    }
+
+    fn wrote(&self, bytes: usize) {
+        let mut control = self.frames.meter.control.borrow_mut();
+        control.refill(bytes as f64 / BYTES_PER_UPDATE);
+    }
+}
+
+impl Frames {
+    fn new(preface_left: usize, meter: Rc<Meter>) -> Frames {
+        Frames {
             preface_left,
             header: [0; FRAME_HEADER],
             have: 0,
@@ -182,6 +208,10 @@ impl Metered {
         }
     }
 
+    /// Counts the frames that begin in `bytes`.
+    ///
+    /// # Errors
+    /// The bound that the peer went past.
     fn examine(&mut self, mut bytes: &[u8]) -> Result<(), Exceeded> {
         let preface = self.preface_left.min(bytes.len());
         if preface > 0 {
@@ -223,7 +253,7 @@ impl AsyncRead for Metered {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.meter.exceeded().is_some() {
+        if this.frames.meter.exceeded().is_some() {
             // Whoever drives the connection is about to end it.
             return Poll::Pending;
         }
@@ -236,13 +266,13 @@ impl AsyncRead for Metered {
             this.first.drain(..length);
         }
         let read = buffer.filled().len();
-        if let Err(exceeded) = this.examine(&buffer.filled()[before..read]) {
-            this.meter.exceeded.set(Some(exceeded));
+        if let Err(exceeded) = this.frames.examine(&buffer.filled()[before..read]) {
+            this.frames.meter.exceeded.set(Some(exceeded));
             buffer.set_filled(before);
             if exceeded == Exceeded::Preface {
                 // Best said at once: h2 would close without a word.
                 let _ = Pin::new(&mut this.stream).poll_write(cx, NO_PREFACE);
-                let _ = Pin::new(&mut this.stream).poll_flush(cx);
+                let _ = Pin::new(&mut this.stream).poll_shutdown(cx);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, exceeded)));
             }
             cx.waker().wake_by_ref();
@@ -288,9 +318,88 @@ impl AsyncWrite for Metered {
     }
 }
 
-impl Metered {
-    fn wrote(&self, bytes: usize) {
-        let mut control = self.meter.control.borrow_mut();
-        control.refill(bytes as f64 / BYTES_PER_UPDATE);
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(kind: u8, payload: usize) -> Vec<u8> {
+        let length = (payload as u32).to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, 0, 0, 0, 0, 0];
+        frame.resize(FRAME_HEADER + payload, 0x5a);
+        frame
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<(u8, usize)>> {
+        proptest::collection::vec((0_u8..12, 0_usize..40), 0..20)
+    }
+
+    #[test]
+    fn what_carries_nothing_draws_on_the_budget_until_it_is_spent() {
+        let meter = Meter::new(3, 1);
+        let mut frames = Frames::new(0, meter.clone());
+        let ping = frame(6, 8);
+        for _ in 0..3 {
+            assert_eq!(frames.examine(&ping), Ok(()));
+        }
+        assert_eq!(frames.examine(&ping), Err(Exceeded::Control));
+    }
+
+    #[test]
+    fn requests_pay_for_the_frames_that_go_with_them() {
+        let mut frames = Frames::new(0, Meter::new(3, 1));
+        for _ in 0..100 {
+            frames.examine(&frame(HEADERS, 10)).unwrap();
+            frames.examine(&frame(8, 4)).unwrap();
+            frames.examine(&frame(8, 4)).unwrap();
+        }
+    }
+
+    #[test]
+    fn answers_pay_for_resets() {
+        let meter = Meter::new(10, 2);
+        let mut frames = Frames::new(0, meter.clone());
+        let reset = frame(RST_STREAM, 4);
+        assert_eq!(
+            frames.examine(&[reset.clone(), reset.clone()].concat()),
+            Ok(())
+        );
+        meter.answered();
+        assert_eq!(frames.examine(&reset), Ok(()));
+        assert_eq!(frames.examine(&reset), Err(Exceeded::Resets));
+    }
+
+    #[test]
+    fn another_preface_is_noticed_at_its_first_wrong_byte() {
+        for wrong in 0..PREFACE.len() {
+            let mut frames = Frames::new(PREFACE.len(), Meter::new(1, 1));
+            assert_eq!(frames.examine(&PREFACE[..wrong]), Ok(()));
+            assert_eq!(frames.examine(b"\xff"), Err(Exceeded::Preface));
+        }
+    }
+
+    proptest! {
+        /// However the bytes are cut, the same frames are counted.
+        #[test]
+        fn frames_are_told_apart_wherever_reads_end(sent in frames(), cuts in proptest::collection::vec(1_usize..30, 1..40)) {
+            let mut bytes = PREFACE.to_vec();
+            for (kind, payload) in &sent {
+                bytes.extend(frame(*kind, *payload));
+            }
+            let whole = Meter::new(1000, 1000);
+            Frames::new(PREFACE.len(), whole.clone()).examine(&bytes).unwrap();
+            let cut = Meter::new(1000, 1000);
+            let mut frames = Frames::new(PREFACE.len(), cut.clone());
+            let (mut rest, mut cuts) = (&bytes[..], cuts.iter().cycle());
+            while !rest.is_empty() {
+                let length = (*cuts.next().unwrap()).min(rest.len());
+                frames.examine(&rest[..length]).unwrap();
+                rest = &rest[length..];
+            }
+            prop_assert_eq!(whole.control.borrow().left, cut.control.borrow().left);
+            prop_assert_eq!(whole.resets.borrow().left, cut.resets.borrow().left);
+        }
     }
 }

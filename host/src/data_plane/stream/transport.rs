@@ -1,10 +1,11 @@
 //! A connected socket, of whatever kind.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -16,20 +17,31 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// The first byte that the peer sent, which stays to be read; none at the end.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub(crate) async fn peek(&self) -> io::Result<Option<u8>> {
-        fn peek(socket: impl AsFd) -> io::Result<Option<u8>> {
-            let mut byte = [0];
-            let flags = rustix::net::RecvFlags::PEEK;
-            let (peeked, _) = rustix::net::recv(socket.as_fd(), &mut byte, flags)?;
-            Ok((peeked > 0).then_some(byte[0]))
-        }
-        match self {
-            Transport::Tcp(stream) => stream.async_io(Interest::READABLE, || peek(stream)).await,
-            Transport::Unix(stream) => stream.async_io(Interest::READABLE, || peek(stream)).await,
+    /// Looks at what is there without taking it: how many bytes, as far as they fit; 0 at the end of the stream.
+    pub(crate) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut peek = |fd: BorrowedFd<'_>| {
+            let (peeked, _) = rustix::net::recv(fd, &mut *bytes, RecvFlags::PEEK)?;
+            Ok(peeked)
+        };
+        loop {
+            let peeked = match self {
+                Transport::Tcp(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_io(Interest::READABLE, || peek(stream.as_fd()))
+                }
+                Transport::Unix(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_io(Interest::READABLE, || peek(stream.as_fd()))
+                }
+            };
+            match peeked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                peeked => return Poll::Ready(peeked),
+            }
         }
     }
 }

@@ -63,6 +63,8 @@ pub(crate) enum Failure {
     InvalidBody,
     #[error("upstream switched protocols without being asked to")]
     UnaskedUpgrade,
+    #[error("upstream answered another WebSocket key than it was sent")]
+    WrongWebSocketKey,
     #[error("upstream does not let WebSocket through HTTP/2 (RFC 8441)")]
     NoExtendedConnect,
     /// It says that it has not looked at the request.
@@ -169,6 +171,14 @@ pub(crate) struct Opening<'a> {
     pub(crate) protocol: Option<&'a str>,
 }
 
+impl AttemptError {
+    /// The endpoint ended a connection that others were on, and has not looked at the request: another connection is all
+    /// that it takes. Nothing for the endpoint to be blamed for.
+    pub(crate) fn needs_another_connection(&self) -> bool {
+        matches!(self.failure, Failure::Refused) && self.cached && !self.request_sent
+    }
+}
+
 impl Attempt {
     /// Takes a connection to the lease's endpoint, or opens one. Over HTTP/2, the header is sent with that.
     ///
@@ -192,10 +202,6 @@ impl Attempt {
             let share = share(lease, upstream, alarm, due, client)
                 .await
                 .map_err(unsent)?;
-            if opening.protocol.is_some() {
-                let settled = while_wanted(share.settled(), alarm, due, client);
-                settled.await.map_err(unsent)?;
-            }
             let cached = share.cached;
             let (buffer, endpoint) = (buffers.take_body(), lease.endpoint().figures.id);
             let connection = open_stream(share, opening).map_err(|failure| AttemptError {
@@ -212,16 +218,13 @@ impl Attempt {
                 bytes_received: 0,
             });
         }
-        let pooled = upstream
-            .pool
-            .borrow_mut()
-            .take(lease.endpoint().figures.id, lease.picked_at);
+        let pooled = upstream.take_idle(lease.endpoint().figures.id, lease.picked_at);
         let cached = pooled.is_some();
         let mut connection = match pooled {
             Some(connection) => connection,
             None => {
                 let due = Instant::now() + upstream.shared.config.connect_timeout;
-                let opened = open(lease, upstream, alarm, due, client).await;
+                let opened = open(lease, alarm, due, client).await;
                 let (reader, writer) = opened.map_err(unsent)?.split();
                 Connection::new(reader, writer)
             }
@@ -251,7 +254,10 @@ impl Attempt {
     ) -> Result<(), AttemptError> {
         self.next_head(upload, head, limits)
             .await
-            .map_err(|failure| self.error(failure))
+            .map_err(|failure| AttemptError {
+                request_sent: !matches!(failure, Failure::Refused) || upload.consumed,
+                ..self.error(failure)
+            })
     }
 
     async fn next_head(
@@ -347,7 +353,10 @@ impl Attempt {
                 self.connection.retire();
                 Err(Failure::ReadTimeout)
             }
-            Err(failure @ Failure::Refused) => Err(failure),
+            Err(Failure::Refused) => {
+                self.connection.retire();
+                Err(Failure::Refused)
+            }
             Err(failure) => Err(upload.take_failure().unwrap_or(failure)),
         }
     }
@@ -456,21 +465,12 @@ impl Attempt {
 /// Opens a connection until `due`, as long as the client waits for it.
 async fn open(
     lease: &Lease,
-    upstream: &WorkerUpstream,
     alarm: &mut Alarm,
     due: Instant,
     client: &Reader,
 ) -> Result<Stream, Failure> {
-    let connecting = connect(lease.endpoint(), &upstream.shared);
-    match while_wanted(connecting, alarm, due, client).await? {
-        Ok(stream) => Ok(stream),
-        // EMFILE, ENFILE
-        Err(ConnectError::Connect(error)) if matches!(error.raw_os_error(), Some(24 | 23)) => {
-            Err(Failure::NoDescriptor(error))
-        }
-        Err(ConnectError::Connect(error)) => Err(Failure::Connect(error)),
-        Err(ConnectError::Handshake(error)) => Err(Failure::Handshake(error)),
-    }
+    let connected = while_wanted(connect(lease), alarm, due, client).await?;
+    connected.map_err(Failure::of_connect)
 }
 
 /// Takes a share of a connection of HTTP/2, of a new one if there is no room on the others.
@@ -486,7 +486,7 @@ async fn share(
             Found::Share(share) => return Ok(share),
             Found::Wait(waiting) => while_wanted(waiting.ended(), alarm, due, client).await?,
             Found::Open(guard) => {
-                let stream = open(lease, upstream, alarm, due, client).await?;
+                let stream = open(lease, alarm, due, client).await?;
                 return while_wanted(guard.handshake(stream), alarm, due, client).await?;
             }
         }
@@ -527,6 +527,20 @@ fn open_stream(mut share: Share, opening: &Opening<'_>) -> Result<Connection, Fa
     Ok(Connection::of_stream(stream, share))
 }
 
+impl Failure {
+    /// Why there is no connection.
+    pub(super) fn of_connect(error: ConnectError) -> Failure {
+        match error {
+            // EMFILE, ENFILE
+            ConnectError::Connect(error) if matches!(error.raw_os_error(), Some(24 | 23)) => {
+                Failure::NoDescriptor(error)
+            }
+            ConnectError::Connect(error) => Failure::Connect(error),
+            ConnectError::Handshake(error) => Failure::Handshake(error),
+        }
+    }
+}
+
 impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Failure {
         match error {
@@ -555,6 +569,8 @@ pub(crate) struct Upload<'a> {
     /// Over HTTP/2: the trailer lines of a request that is there as a whole. None where it stays open.
     end: Option<&'a [u8]>,
     state: State,
+    /// Something of the rest was read, and cannot be sent again.
+    consumed: bool,
     pub(crate) bytes_sent: u64,
     alarm: Alarm,
     due: Option<Instant>,
@@ -581,6 +597,10 @@ enum State {
 impl<'a> Upload<'a> {
     /// `rest`: what is still to be read from the client after `body`, and how it is coded. `end`: the trailer lines of a
     /// request that HTTP/2 carries and that is there as a whole.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of a request, each borrowed for its own time"
+    )]
     pub(crate) fn new(
         head: &'a [u8],
         body: &'a [u8],
@@ -598,7 +618,7 @@ impl<'a> Upload<'a> {
             written: 0,
             ended: false,
         });
-        let (written, bytes_sent, state) = (0, 0, State::Sending);
+        let (written, bytes_sent, state, consumed) = (0, 0, State::Sending, false);
         let (alarm, due) = (Alarm::default(), None);
         Upload {
             head,
@@ -608,6 +628,7 @@ impl<'a> Upload<'a> {
             rest,
             end,
             state,
+            consumed,
             bytes_sent,
             alarm,
             due,
@@ -657,7 +678,7 @@ impl<'a> Upload<'a> {
         cx: &mut Context<'_>,
         writer: &mut Writer,
     ) -> Poll<Result<(), Failure>> {
-        if let (Some([]), Some(stream)) = (self.end, writer.http2()) {
+        if let (None, Some([]), Some(stream)) = (&self.rest, self.end, writer.http2()) {
             stream.end_with_next_write();
         }
         while self.written < self.head.len() + self.body.len() {
@@ -715,6 +736,7 @@ impl<'a> Upload<'a> {
                 }
             }
             self.due = None;
+            self.consumed = true;
             if rest.progress.is_done() {
                 rest.ended = true;
                 if let (Some(stream), []) = (writer.http2(), rest.progress.trailers()) {

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::balanced::Balanced;
 use super::endpoint::{AfterFailure, Endpoint, EndpointId, Figures};
 use super::fleet::{Disablings, Fleet};
 use super::http2::Http2Connections;
-use super::pool::Pool;
+use super::pool::{Connection, Pool};
 use crate::config::model::{self, Address};
-use crate::data_plane::exchange::Exchange;
 use crate::data_plane::worker::Clock;
 use crate::plugin::{
     Balancer, ConfigureError, Ending, ExchangeAtHand, Outcome, Pick, Plugin, WorkerBalancer,
@@ -165,7 +165,7 @@ pub(crate) struct WorkerUpstream {
     pub(crate) shared: Arc<Upstream>,
     primary: Group<RefCell<WorkerBalancer>>,
     backup: Option<Group<RefCell<WorkerBalancer>>>,
-    pub(crate) pool: Rc<RefCell<Pool>>,
+    pool: Rc<RefCell<Pool>>,
     pub(super) http2: Rc<RefCell<Http2Connections>>,
 }
 
@@ -213,6 +213,31 @@ impl WorkerUpstream {
         &self.shared.config.name
     }
 
+    /// An idle connection to an endpoint, if there is one that the next exchange may use.
+    pub(super) fn take_idle(&self, endpoint: EndpointId, now: Instant) -> Option<Connection> {
+        self.shares_connections()
+            .then(|| self.pool.borrow_mut().take(endpoint, now))
+            .flatten()
+    }
+
+    /// Keeps a connection for another exchange, if it may have one.
+    pub(crate) fn keep_idle(&self, endpoint: EndpointId, connection: Connection, now: Instant) {
+        if self.shares_connections() {
+            self.pool.borrow_mut().put(endpoint, connection, now);
+        }
+    }
+
+    /// Whether a request may ask its endpoint to keep the connection.
+    pub(crate) fn keeps_connections(&self) -> bool {
+        self.shares_connections() && self.pool.borrow().keeps_connections()
+    }
+
+    /// A connection that says whom it speaks for is of no use to anybody else. The pool does not know: it stays when the
+    /// configuration changes, and this upstream may have begun under the one before.
+    fn shares_connections(&self) -> bool {
+        self.shared.config.proxy_protocol.is_none()
+    }
+
     /// Closes idle connections whose time has come.
     pub(crate) fn sweep(&self) {
         self.pool.borrow_mut().sweep();
@@ -237,11 +262,11 @@ impl WorkerUpstream {
     /// [`NoEndpoint`]: "no live upstreams".
     pub(crate) fn lease(
         self: &Rc<Self>,
-        exchange: &Rc<Exchange>,
+        exchange: Rc<dyn Balanced>,
         clock: &Clock,
         attempt: u32,
     ) -> Result<Lease, NoEndpoint> {
-        let turn = &exchange.turn;
+        let turn = exchange.turn();
         loop {
             let picked_at = Instant::now();
             let now = clock.seconds_at(picked_at);
@@ -306,7 +331,7 @@ pub(crate) struct Timings {
 /// One attempt at one endpoint. Ends exactly once: by the first [`Lease::end`], or as abandoned when it is dropped.
 pub(crate) struct Lease {
     upstream: Rc<WorkerUpstream>,
-    exchange: Rc<Exchange>,
+    exchange: Rc<dyn Balanced>,
     backup: bool,
     pub(crate) index: u32,
     id: u64,
@@ -315,6 +340,16 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// The upstream of its endpoint.
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.upstream.shared
+    }
+
+    /// Whom it is for.
+    pub(super) fn exchange(&self) -> &dyn Balanced {
+        &*self.exchange
+    }
+
     pub(crate) fn endpoint(&self) -> &Endpoint {
         self.upstream
             .group_of(self.backup)

@@ -3,13 +3,16 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use super::balance::Upstream;
+use super::attempt::Failure;
+use super::balance::Lease;
 use super::endpoint::Endpoint;
 use crate::config::model::Address;
-use crate::data_plane::stream::{Stream, Transport};
+use crate::data_plane::proxy_protocol;
+use crate::data_plane::stream::{Alarm, Stream, Transport};
 use crate::tls::ClientTls;
 
 /// Why there is no connection.
@@ -20,23 +23,41 @@ pub(super) enum ConnectError {
     Handshake(io::Error),
 }
 
-/// Connects, and shakes hands where the upstream speaks TLS. The caller bounds the time.
+/// Connects to a lease's endpoint, says whom it is for if the upstream wants that, and shakes hands if it speaks TLS. The
+/// caller bounds the time.
 ///
 /// # Errors
 /// [`ConnectError`].
-pub(super) async fn connect(
-    endpoint: &Endpoint,
-    upstream: &Upstream,
-) -> Result<Stream, ConnectError> {
-    let transport = transport(&endpoint.address)
+pub(super) async fn connect(lease: &Lease) -> Result<Stream, ConnectError> {
+    let upstream = lease.upstream();
+    let mut transport = transport(&lease.endpoint().address)
         .await
         .map_err(ConnectError::Connect)?;
+    if let Some(version) = upstream.config.proxy_protocol {
+        let mut header = Vec::with_capacity(128);
+        proxy_protocol::append(version, lease.exchange().ends(), &mut header);
+        let written = transport.write_all(&header).await;
+        written.map_err(ConnectError::Connect)?;
+    }
     match &upstream.tls {
         None => Ok(Stream::Plain(transport)),
         // Its state is large, and gone once the connection is open.
-        Some(tls) => Box::pin(shake_hands(tls, endpoint, transport))
+        Some(tls) => Box::pin(shake_hands(tls, lease.endpoint(), transport))
             .await
             .map_err(ConnectError::Handshake),
+    }
+}
+
+/// As [`connect`], within the upstream's `connect_timeout`: for the session of a stream, whose client is not watched
+/// meanwhile, since it may well have said all that it will.
+///
+/// # Errors
+/// [`Failure`].
+pub(crate) async fn open_for_session(lease: &Lease, alarm: &mut Alarm) -> Result<Stream, Failure> {
+    let limit = lease.upstream().config.connect_timeout;
+    match alarm.within(limit, connect(lease)).await {
+        Ok(connected) => connected.map_err(Failure::of_connect),
+        Err(_) => Err(Failure::ConnectTimeout),
     }
 }
 

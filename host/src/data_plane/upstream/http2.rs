@@ -52,7 +52,6 @@ struct Terms {
 /// A connection.
 struct Http2Connection {
     send: SendRequest<Bytes>,
-    meter: Rc<Meter>,
     scheme: &'static str,
     opened: Instant,
     requests: Cell<u64>,
@@ -157,8 +156,8 @@ impl Http2Connections {
         self.endpoints.retain(|_, endpoint| {
             endpoint.connections.retain(|connection| {
                 let idle = connection.shares.get() == 0;
-                !connection.retired.get()
-                    && !(idle && connection.idle_since.get().elapsed() > terms.idle)
+                let over = idle && connection.idle_since.get().elapsed() > terms.idle;
+                !connection.retired.get() && !over
             });
             !endpoint.connections.is_empty() || endpoint.opening.is_some()
         });
@@ -189,10 +188,10 @@ impl Endpoint {
 }
 
 impl OpeningGuard {
-    /// Speaks HTTP/2 on a new connection, and takes a share of it.
+    /// Speaks HTTP/2 on a new connection, and takes a share of it once the endpoint has said what it allows.
     ///
     /// # Errors
-    /// [`Failure::Http2`].
+    /// [`Failure::Http2`] and [`Failure::Closed`]: it speaks something else.
     pub(super) async fn handshake(self, stream: Stream) -> Result<Share, Failure> {
         let terms = self.connections.borrow().terms.clone();
         let header_size = terms.map_or(0, |terms| terms.header_size);
@@ -214,7 +213,6 @@ impl OpeningGuard {
         let now = Instant::now();
         let connection = Rc::new(Http2Connection {
             send,
-            meter,
             scheme,
             opened: now,
             requests: Cell::new(0),
@@ -223,13 +221,24 @@ impl OpeningGuard {
             retired: Cell::new(false),
         });
         let driven = Rc::downgrade(&connection);
-        tokio::task::spawn_local(async move {
+        let watched = meter.clone();
+        let driver = tokio::task::spawn_local(async move {
             // Why it ended is told to each of its exchanges.
-            let _ = driver.await;
+            let ended = driver.await;
             if let Some(connection) = driven.upgrade() {
                 connection.retired.set(true);
             }
+            watched.settle();
+            ended
         });
+        // What the endpoint allows is in its first frame.
+        meter.settled().await;
+        if connection.retired.get() {
+            return Err(match driver.await {
+                Ok(Err(error)) => Failure::from(StreamError::from(error)),
+                Ok(Ok(())) | Err(_) => Failure::Closed,
+            });
+        }
         let share = Share::on(&connection, false);
         let mut all = self.connections.borrow_mut();
         all.endpoints
@@ -265,11 +274,6 @@ impl Share {
             cached,
             scheme: connection.scheme,
         }
-    }
-
-    /// Returns once it is known what the endpoint can do.
-    pub(crate) async fn settled(&self) {
-        self.connection.meter.settled().await;
     }
 
     /// The connection takes no further exchange.

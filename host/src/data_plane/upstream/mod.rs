@@ -1,6 +1,7 @@
 //! Chooses an endpoint, reaches it, and asks another one where that is allowed. In the order of an attempt:
 
 mod turn; // where an exchange stands in its upstream
+mod balanced; // what else there is to know of it
 mod balance; // which endpoint: ask the policy, take a lease
 mod fleet; // the endpoints of one policy instance
 mod endpoint; // one address and its accounting
@@ -14,6 +15,8 @@ pub(crate) use attempt::{
     Attempt, AttemptError, BodyFailure, Errno, Failure, Limits, Opening, Upload,
 };
 pub(crate) use balance::{Lease, Timings, Upstream, WorkerUpstream};
+pub(crate) use balanced::Balanced;
+pub(crate) use connect::open_for_session;
 pub(crate) use endpoint::EndpointId;
 pub(crate) use pool::Connection;
 pub(crate) use retry::Retry;

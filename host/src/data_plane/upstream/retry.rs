@@ -15,8 +15,6 @@ pub(crate) struct Retry<'a> {
     non_idempotent: bool,
     /// The body is passed on as it arrives, and cannot be sent again.
     streamed: bool,
-    /// An endpoint has refused the request unseen.
-    refused: bool,
 }
 
 /// What a failed attempt means for the endpoint, and whether the next one is asked.
@@ -41,7 +39,6 @@ impl<'a> Retry<'a> {
             began,
             non_idempotent,
             streamed,
-            refused: false,
         }
     }
 
@@ -55,7 +52,7 @@ impl<'a> Retry<'a> {
             }
             ConnectTimeout | SendTimeout | ReadTimeout => (Ending::Failed, conditions.timeout),
             HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | InvalidBody
-            | UnaskedUpgrade | NoExtendedConnect | Http2(_) => {
+            | UnaskedUpgrade | WrongWebSocketKey | NoExtendedConnect | Http2(_) => {
                 (Ending::Failed, conditions.invalid_header)
             }
             NoDescriptor(_) | Request(_) | ClientGone => {
@@ -69,16 +66,15 @@ impl<'a> Retry<'a> {
         let stale = error.cached
             && match error.failure {
                 Send(_) | Closed | Read(_) => true,
-                // It goes on refusing where it wants to: the try is given back once.
-                Refused => !std::mem::replace(&mut self.refused, true),
+                // Whoever comes first on the next connection is served, or uses up a try: this ends.
+                Refused => true,
                 _ => false,
             };
         if stale {
             // An idle connection that its endpoint closed gives the try back.
             self.tries_left += 1;
         }
-        let sent = error.request_sent && !matches!(error.failure, Refused);
-        let again = listed && self.tries_left > 0 && self.may_send_again(sent);
+        let again = listed && self.tries_left > 0 && self.may_send_again(error.request_sent);
         Verdict { ending, again }
     }
 

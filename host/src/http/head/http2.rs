@@ -44,6 +44,9 @@ impl RequestHead {
             .uri
             .authority()
             .map(|authority| authority.as_str().as_bytes());
+        if parts.headers.get_all("host").iter().count() > 1 {
+            return Err(BadHead::Malformed("several \"host\" fields"));
+        }
         let mut cookies = Vec::new();
         for (name, value) in &parts.headers {
             match Known::of(name.as_str().as_bytes()) {
@@ -277,5 +280,176 @@ impl Lines {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request_of(uri: &str, headers: &[(&str, &str)]) -> fields::request::Parts {
+        let mut request = fields::Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn taken(
+        parts: &fields::request::Parts,
+        protocol: Option<&str>,
+    ) -> Result<RequestHead, BadHead> {
+        let mut head = RequestHead::default();
+        head.take_http2(parts, protocol, 100).map(|()| head)
+    }
+
+    fn named(head: &Fields, name: &str) -> Vec<String> {
+        let values = head.named(name.as_bytes());
+        values
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_authority_is_the_host() {
+        let head = taken(&request_of("https://a.example:8443/x?y", &[]), None).unwrap();
+        assert_eq!(head.line(), b"GET /x?y HTTP/2.0");
+        assert_eq!(named(head.fields(), "host"), ["a.example:8443"]);
+    }
+
+    #[test]
+    fn a_host_beside_the_authority_says_the_same_or_is_refused() {
+        let same = request_of("https://a.example/", &[("host", "A.example")]);
+        assert_eq!(
+            named(taken(&same, None).unwrap().fields(), "host"),
+            ["a.example"]
+        );
+        let other = request_of("https://a.example/", &[("host", "b.example")]);
+        assert!(taken(&other, None).is_err());
+        let alone = request_of("/", &[("host", "b.example")]);
+        assert_eq!(
+            named(taken(&alone, None).unwrap().fields(), "host"),
+            ["b.example"]
+        );
+    }
+
+    #[test]
+    fn crumbs_of_cookies_become_one_field() {
+        let crumbs = request_of("https://a/", &[("cookie", "a=1"), ("cookie", "b=2; c=3")]);
+        assert_eq!(
+            named(taken(&crumbs, None).unwrap().fields(), "cookie"),
+            ["a=1; b=2; c=3"]
+        );
+    }
+
+    #[test]
+    fn an_extended_connect_becomes_an_upgrade_and_back() {
+        let mut parts = request_of("https://a/chat", &[]);
+        parts.method = Method::CONNECT;
+        let head = taken(&parts, Some("websocket")).unwrap();
+        assert_eq!(head.method(), b"GET");
+        assert_eq!(named(head.fields(), "upgrade"), ["websocket"]);
+
+        let text =
+            b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+        let request = request(text, "https", Some("websocket")).unwrap();
+        assert_eq!(request.method(), Method::CONNECT);
+        assert_eq!(request.uri(), "https://a/chat");
+        assert_eq!(
+            request
+                .extensions()
+                .get::<h2::ext::Protocol>()
+                .unwrap()
+                .as_str(),
+            "websocket"
+        );
+        assert!(request.headers().is_empty());
+    }
+
+    #[test]
+    fn what_belongs_to_a_connection_of_http1_does_not_reach_http2() {
+        let text = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nKeep-Alive: 1\r\nTE: trailers\r\nX: y\r\n\r\n";
+        let request = request(text, "http", None).unwrap();
+        let names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["te", "x"]);
+    }
+
+    #[test]
+    fn too_many_fields_are_refused() {
+        let parts = request_of("https://a/", &[("x", "1"), ("y", "2")]);
+        let mut head = RequestHead::default();
+        assert_eq!(
+            head.take_http2(&parts, None, 2),
+            Err(BadHead::TooManyHeaders)
+        );
+    }
+
+    /// Names and values as HTTP/2 may bring them; those that are treated specially have tests of their own.
+    fn any_fields() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
+        let name = "x-[a-z0-9!#$%&'*+.^_`|~-]{1,12}";
+        let value =
+            proptest::collection::vec(prop_oneof![8 => 0x20_u8..0x7f, 1 => Just(b'\t')], 0..24);
+        proptest::collection::vec((name, value), 0..8)
+    }
+
+    proptest! {
+        /// What HTTP/2 brought is what a strict reader of HTTP/1 finds in the text: nothing lost, nothing forged.
+        #[test]
+        fn a_request_is_the_same_in_both_versions(fields in any_fields(), path in "/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,24}") {
+            let mut request = fields::Request::builder().uri(format!("https://h{path}"));
+            for (name, value) in &fields {
+                request = request.header(name.as_str(), value.as_slice());
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let taken = taken(&parts, None).unwrap();
+
+            let text = String::from_utf8_lossy(&taken.fields.bytes).replacen("HTTP/2.0", "HTTP/1.1", 1);
+            let mut read = RequestHead::default();
+            read.parse(text.as_bytes(), 100).unwrap();
+            prop_assert_eq!(read.target(), path.as_bytes());
+            let list = |head: &RequestHead| -> Vec<(Vec<u8>, Vec<u8>)> {
+                head.fields().iter().map(|field| (field.name.to_vec(), field.value.to_vec())).collect()
+            };
+            prop_assert_eq!(list(&read), list(&taken));
+            prop_assert_eq!(list(&read).len(), fields.len() + 1);
+        }
+
+        #[test]
+        fn a_response_keeps_its_fields_through_http2(fields in any_fields(), status in 200_u16..600) {
+            let mut text = format!("HTTP/1.1 {status} Some Words\r\n").into_bytes();
+            for (name, value) in &fields {
+                for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                    text.extend_from_slice(part);
+                }
+            }
+            text.extend_from_slice(b"\r\n");
+            let sent = response(&text).unwrap();
+            prop_assert_eq!(sent.status().as_u16(), status);
+            let mut read = ResponseHead::default();
+            read.take_http2(sent.status(), sent.headers(), 100).unwrap();
+            prop_assert_eq!(read.status(), status);
+            let mut expected: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| (name.as_bytes().to_vec(), value.trim_ascii().to_vec()))
+                .collect();
+            let mut found: Vec<_> = read
+                .fields()
+                .iter()
+                .map(|field| (field.name.to_vec(), field.value.to_vec()))
+                .collect();
+            expected.sort();
+            found.sort();
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn text_that_is_no_head_is_refused_without_a_panic(text in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = response(&text);
+            let _ = request(&text, "http", None);
+            let _ = trailers(&text);
+        }
     }
 }

@@ -1,0 +1,99 @@
+//! `[[stream]]`: nginx's stream module.
+
+use super::{LOG_OF_STREAM, WAIT};
+use crate::config::key::{Default, Key, Kind, Table};
+
+pub(in crate::config) static STREAM: Table = Table {
+    title: "[[stream]]",
+    doc: "An address whose connections are balanced as they are, whatever protocol they speak (nginx: `server` in \
+          `stream`). See `docs/streams.md`.",
+    groups: &[&[
+        Key::new(
+            "address",
+            Kind::Text,
+            "As in `[[listen]]`, with its port: `127.0.0.1:5432`, `unix:/run/x.sock`.",
+        )
+        .required(),
+        Key::new(
+            "proxy",
+            Kind::Text,
+            "Where connections go (`proxy_pass`): an upstream's name, or the address of a server that needs no upstream, \
+             with its port.",
+        )
+        .required(),
+        Key::new(
+            "sni",
+            Kind::List(&Kind::Table(&SNI)),
+            "Other upstreams for TLS connections that name one of these hosts (`ssl_preread`). TLS is passed on untouched; \
+             all other connections go to `proxy`.",
+        ),
+        Key::new(
+            "idle_timeout",
+            WAIT,
+            "Time without a byte in either direction until a session is closed (`proxy_timeout`).",
+        )
+        .or(Default::Text("10m")),
+        Key::new(
+            "preread_timeout",
+            WAIT,
+            "Time for what a client says before its connection is passed on: a PROXY header, and the names that `sni` asks \
+             for (`proxy_protocol_timeout`, `preread_timeout`).",
+        )
+        .or(Default::Text("30s")),
+        Key::new(
+            "proxy_protocol",
+            Kind::Boolean,
+            "As in `[[listen]]`.",
+        )
+        .or(Default::Boolean(false)),
+        Key::new(
+            "backlog",
+            Kind::Integer {
+                min: 1,
+                max: 65_535,
+            },
+            "Pending connections that the kernel keeps (`listen ... backlog`).",
+        )
+        .or(Default::Integer(511)),
+        Key::new(
+            "access_log",
+            LOG_OF_STREAM,
+            "Where sessions are logged once they end: a path, a table, or `false`.",
+        )
+        .or(Default::Boolean(false)),
+    ]],
+    open: false,
+};
+
+pub(in crate::config) static SNI: Table = Table {
+    title: "[[stream.sni]]",
+    doc: "Where TLS connections to some host go.",
+    groups: &[&[
+        Key::new(
+            "host",
+            Kind::Text,
+            "`a.example`, or `*.example.com` for all names below it. An exact name comes first, then the longest.",
+        )
+        .required(),
+        Key::new("proxy", Kind::Text, "As in `[[stream]]`.").required(),
+    ]],
+    open: false,
+};
+
+pub(in crate::config) static STREAM_LOG: Table = Table {
+    title: "access_log of a stream",
+    doc: "A path alone is the same as a table with only that `path`.",
+    groups: &[&[
+        Key::new("path", Kind::Text, "A file, `stdout` or `stderr`.").or(Default::Text("stdout")),
+        Key::new(
+            "format",
+            Kind::Text,
+            "With the variables of streams: see `docs/streams.md`.",
+        )
+        .or(Default::Text(STREAM_LOG_FORMAT)),
+    ]],
+    open: false,
+};
+
+/// nginx has none by default; this is the one that its documentation begins with.
+pub(in crate::config) const STREAM_LOG_FORMAT: &str = "$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received $session_time \"$upstream_addr\"";

@@ -1,0 +1,173 @@
+//! `[[stream]]`.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::server::{Taken, listen_address};
+use super::upstream::Upstreams;
+use super::{Complaint, Reader, address, log, noted, pattern, stream_template};
+use crate::config::declared::{SNI, STREAM};
+use crate::config::model::{HostPattern, SniRoute, Stream, Upstream};
+use crate::config::problem::{Problem, suggestion};
+use crate::config::section::Section;
+
+/// Sets a cookie, or finds its value in a request: a session has neither.
+const STICKY: &str = "sticky";
+
+pub(super) fn streams(
+    root: &Section<'_>,
+    taken: &mut Taken,
+    upstreams: &mut Upstreams<'_>,
+    reader: Reader<'_>,
+) -> Vec<Stream> {
+    let mut streams = Vec::new();
+    for node in root.list("stream") {
+        let Some(section) = Section::open(node, &STREAM, reader.problems) else {
+            continue;
+        };
+        section.required("address");
+        let address = listen_address(&section, taken);
+        let upstream = proxy(&section, upstreams, reader);
+        let sni = sni(&section, upstreams, reader);
+        let (idle_timeout, preread_timeout) = (
+            section.duration("idle_timeout"),
+            section.duration("preread_timeout"),
+        );
+        let (proxy_protocol, backlog) = (
+            section.boolean("proxy_protocol"),
+            section.integer("backlog"),
+        );
+        let access_log = log::stream_log(&section);
+        // Without an upstream a problem is noted, and the configuration never used.
+        streams.extend(upstream.map(|upstream| Stream {
+            address,
+            upstream,
+            sni,
+            idle_timeout,
+            preread_timeout,
+            proxy_protocol,
+            backlog,
+            access_log,
+        }));
+    }
+    let of_sni = streams.iter().flat_map(|stream| &stream.sni);
+    let of_streams = streams.iter().map(|stream| stream.upstream);
+    let used: BTreeSet<usize> = of_sni
+        .map(|route| route.upstream)
+        .chain(of_streams)
+        .collect();
+    for index in used {
+        check(&upstreams.list[index], reader);
+    }
+    streams
+}
+
+fn sni(section: &Section<'_>, upstreams: &mut Upstreams<'_>, reader: Reader<'_>) -> Vec<SniRoute> {
+    let mut known = HashSet::new();
+    let mut routes = Vec::new();
+    for node in section.list("sni") {
+        let Some(section) = Section::open(node, &SNI, reader.problems) else {
+            continue;
+        };
+        section.required("host");
+        let host = section
+            .text_given("host")
+            .and_then(|(text, node)| Some((noted(host(text), node, reader.problems)?, node)));
+        let upstream = proxy(&section, upstreams, reader);
+        let Some((host, node)) = host else { continue };
+        if !known.insert(host.spelling()) {
+            let message = format!("duplicate `sni` host `{}`", host.spelling());
+            reader.problems.add(Problem::new(&node.place, message));
+        }
+        routes.extend(upstream.map(|upstream| SniRoute { host, upstream }));
+    }
+    routes
+}
+
+/// A name that a ClientHello may have, or all below one.
+fn host(text: &str) -> Result<HostPattern, Complaint> {
+    let mut patterns = pattern::hosts(text)?.into_iter();
+    match (patterns.next(), patterns.next()) {
+        (Some(host @ (HostPattern::Exact(_) | HostPattern::Suffix(_))), None) => Ok(host),
+        _ => Err(
+            Complaint::new(format!("`{text}` cannot be a host of `sni`"))
+                .hint("write a name, `a.example`, or `*.example.com` for all names below it"),
+        ),
+    }
+}
+
+/// The upstream that `proxy` names; `None` where it cannot be told, and the problem is noted.
+fn proxy(
+    section: &Section<'_>,
+    upstreams: &mut Upstreams<'_>,
+    reader: Reader<'_>,
+) -> Option<usize> {
+    section.required("proxy");
+    let (text, node) = section.text_given("proxy")?;
+    if text.contains('$') {
+        let complaint = Complaint::new("variables in `proxy` are not available in this version");
+        reader.problems.add(complaint.at(&node.place));
+        return None;
+    }
+    let index = match upstreams.index(text) {
+        Some(index) => index,
+        None if text.contains(':') => {
+            noted(with_port(text), node, reader.problems)?;
+            noted(
+                upstreams.of_address(text, false, node),
+                node,
+                reader.problems,
+            )?
+        }
+        None => {
+            let complaint = Complaint::new(format!("unknown upstream `{text}`"));
+            let hint = match text.contains('.') {
+                true => format!("an address has a port: `{text}:5432`"),
+                false => suggestion(text, upstreams.names(), "upstreams"),
+            };
+            reader.missing(complaint.hint(hint).at(&node.place));
+            return None;
+        }
+    };
+    let upstream = &upstreams.list[index];
+    if upstream.policy.plugin == STICKY {
+        let name = &upstream.name;
+        let complaint = Complaint::new(format!(
+            "policy `{STICKY}` of upstream `{name}` is for requests, which a stream has none of"
+        ));
+        let hint =
+            "keep a client at its server with `ip_hash`, or `hash` and `key = \"$remote_addr\"`";
+        reader.problems.add(complaint.hint(hint).at(&node.place));
+    }
+    Some(index)
+}
+
+/// HTTP has a default port, a stream has none.
+fn with_port(address: &str) -> Result<(), Complaint> {
+    match address::has_port(address) {
+        true => Ok(()),
+        false => Err(
+            Complaint::new(format!("no port in `{address}`")).hint(format!(
+                "a stream has no default port: write it as `{address}:5432`"
+            )),
+        ),
+    }
+}
+
+/// Notes what an upstream says that only requests have a use for.
+fn check(upstream: &Upstream, reader: Reader<'_>) {
+    for server in &upstream.servers {
+        if let Err(complaint) = with_port(&server.spelling) {
+            reader.problems.add(complaint.at(&server.place));
+        }
+    }
+    let policy = &upstream.policy;
+    let key = policy.settings.get("key").and_then(|key| key.as_str());
+    if let Some(key) = key.filter(|_| policy.plugin == "hash")
+        && let Err(complaint) = stream_template(key)
+    {
+        let hint = "a stream can be balanced by `$remote_addr` or `$ssl_preread_server_name`";
+        reader
+            .problems
+            .add(complaint.hint(hint).at(&policy.place.policy));
+    }
+}

@@ -1,0 +1,377 @@
+//! The PROXY protocol, versions 1 and 2: the header in which a proxy before us says whom it speaks for, and the one in which
+//! we say so to an endpoint (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
+//!
+//! Bytes only: who reads them off a socket asks [`extent`] how far the header goes, so that not one byte more is taken.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use ppp::v2::{Command, Protocol};
+use ppp::{v1, v2};
+
+use crate::config::model::ProxyVersion;
+
+/// The longest header of version 1, its line end included (section 2.1).
+const V1_MAX: usize = 107;
+/// The longest header of version 2 that is taken, all its TLVs included (nginx: `NGX_PROXY_PROTOCOL_MAX_HEADER`).
+pub(crate) const V2_MAX: usize = 4096;
+/// What tells the length of a header of version 2.
+const V2_FIXED: usize = 16;
+const V1_PREFIX: &[u8] = b"PROXY ";
+
+/// A connection as the proxy that took it saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// The client.
+    pub(crate) source: SocketAddr,
+    /// Where the client connected to.
+    pub(crate) destination: SocketAddr,
+}
+
+/// What is no header, or too long for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Broken;
+
+/// How many of these bytes, a connection's first, are the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of them, and more is to come.
+    Partial,
+    /// The header is this long.
+    Whole(usize),
+}
+
+/// How far the header goes that begins with these bytes.
+///
+/// # Errors
+/// [`Broken`], at the first byte that tells.
+pub(crate) fn extent(bytes: &[u8]) -> Result<Extent, Broken> {
+    if is_begun(bytes, v2::PROTOCOL_PREFIX) {
+        let Some([high, low]) = bytes.get(V2_FIXED - 2..V2_FIXED) else {
+            return Ok(Extent::Partial);
+        };
+        let length = V2_FIXED + usize::from(u16::from_be_bytes([*high, *low]));
+        return match length {
+            _ if length > V2_MAX => Err(Broken),
+            _ if length <= bytes.len() => Ok(Extent::Whole(length)),
+            _ => Ok(Extent::Partial),
+        };
+    }
+    if !is_begun(bytes, V1_PREFIX) {
+        return Err(Broken);
+    }
+    let line = &bytes[..bytes.len().min(V1_MAX)];
+    match memchr::memchr(b'\n', line) {
+        Some(end) => Ok(Extent::Whole(end + 1)),
+        None if line.len() == V1_MAX => Err(Broken),
+        None => Ok(Extent::Partial),
+    }
+}
+
+fn is_begun(bytes: &[u8], prefix: &[u8]) -> bool {
+    let length = bytes.len().min(prefix.len());
+    bytes[..length] == prefix[..length]
+}
+
+/// Whom a whole header names; none where it leaves that to the connection (`UNKNOWN`, `LOCAL`) or names no TCP connection.
+///
+/// # Errors
+/// [`Broken`].
+pub(crate) fn parse(header: &[u8]) -> Result<Option<Ends>, Broken> {
+    if header.starts_with(v2::PROTOCOL_PREFIX) {
+        return parse_v2(header);
+    }
+    // What follows the word is to be ignored (section 2.1).
+    if let Some(rest) = header.strip_prefix(b"PROXY UNKNOWN")
+        && rest.ends_with(b"\r\n")
+        && matches!(rest[0], b' ' | b'\r')
+    {
+        return Ok(None);
+    }
+    // `u16::from_str` would take `+80`.
+    if header.contains(&b'+') {
+        return Err(Broken);
+    }
+    let parsed = v1::Header::try_from(header).map_err(|_| Broken)?;
+    if parsed.header.len() != header.len() {
+        return Err(Broken);
+    }
+    Ok(match parsed.addresses {
+        v1::Addresses::Unknown => None,
+        v1::Addresses::Tcp4(ends) => Some(Ends {
+            source: (ends.source_address, ends.source_port).into(),
+            destination: (ends.destination_address, ends.destination_port).into(),
+        }),
+        v1::Addresses::Tcp6(ends) => Some(Ends {
+            source: canonical((ends.source_address, ends.source_port).into()),
+            destination: canonical((ends.destination_address, ends.destination_port).into()),
+        }),
+    })
+}
+
+fn parse_v2(header: &[u8]) -> Result<Option<Ends>, Broken> {
+    let parsed = v2::Header::try_from(header).map_err(|_| Broken)?;
+    if parsed.command == Command::Local || parsed.protocol != Protocol::Stream {
+        return Ok(None);
+    }
+    Ok(match parsed.addresses {
+        v2::Addresses::IPv4(ends) => Some(Ends {
+            source: (ends.source_address, ends.source_port).into(),
+            destination: (ends.destination_address, ends.destination_port).into(),
+        }),
+        v2::Addresses::IPv6(ends) => Some(Ends {
+            source: canonical((ends.source_address, ends.source_port).into()),
+            destination: canonical((ends.destination_address, ends.destination_port).into()),
+        }),
+        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
+    })
+}
+
+/// An IPv4 address that is written as an IPv6 one is an IPv4 address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Appends a header. Without `ends` it says that the connection speaks for nobody that could be named.
+pub(crate) fn append(version: ProxyVersion, ends: Option<Ends>, out: &mut Vec<u8>) {
+    let ends = ends.map(of_one_family);
+    match version {
+        ProxyVersion::V1 => append_v1(ends, out),
+        ProxyVersion::V2 => append_v2(ends, out),
+    }
+}
+
+/// Both in the same family, as either version wants it: IPv6 where they are not.
+fn of_one_family(ends: Ends) -> Ends {
+    let Ends {
+        source,
+        destination,
+    } = ends;
+    if source.is_ipv4() == destination.is_ipv4() {
+        return ends;
+    }
+    let mapped = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => (ip.to_ipv6_mapped(), address.port()).into(),
+        IpAddr::V6(_) => address,
+    };
+    Ends {
+        source: mapped(source),
+        destination: mapped(destination),
+    }
+}
+
+fn append_v1(ends: Option<Ends>, out: &mut Vec<u8>) {
+    let Some(Ends {
+        source,
+        destination,
+    }) = ends
+    else {
+        return out.extend_from_slice(b"PROXY UNKNOWN\r\n");
+    };
+    let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
+    // Writing to a vector cannot fail.
+    let _ = write!(
+        out,
+        "PROXY {family} {} {} {} {}\r\n",
+        source.ip(),
+        destination.ip(),
+        source.port(),
+        destination.port()
+    );
+}
+
+fn append_v2(ends: Option<Ends>, out: &mut Vec<u8>) {
+    const VERSION_LOCAL: u8 = 0x20;
+    const VERSION_PROXY: u8 = 0x21;
+    const TCP_OVER_IPV4: u8 = 0x11;
+    const TCP_OVER_IPV6: u8 = 0x21;
+    out.extend_from_slice(v2::PROTOCOL_PREFIX);
+    let Some(Ends {
+        source,
+        destination,
+    }) = ends
+    else {
+        return out.extend_from_slice(&[VERSION_LOCAL, 0, 0, 0]);
+    };
+    let (family, length) = match source {
+        SocketAddr::V4(_) => (TCP_OVER_IPV4, 12),
+        SocketAddr::V6(_) => (TCP_OVER_IPV6, 36),
+    };
+    out.extend_from_slice(&[VERSION_PROXY, family, 0, length]);
+    for address in [source, destination] {
+        match address.ip() {
+            IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+        }
+    }
+    for address in [source, destination] {
+        out.extend_from_slice(&address.port().to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ends(source: &str, destination: &str) -> Ends {
+        Ends {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+        }
+    }
+
+    fn header(version: ProxyVersion, ends: Option<Ends>) -> Vec<u8> {
+        let mut out = Vec::new();
+        append(version, ends, &mut out);
+        out
+    }
+
+    #[test]
+    fn version_1_is_read() {
+        let header = b"PROXY TCP4 192.0.2.1 198.51.100.9 56324 443\r\n";
+        let named = ends("192.0.2.1:56324", "198.51.100.9:443");
+        assert_eq!(extent(header), Ok(Extent::Whole(header.len())));
+        assert_eq!(parse(header), Ok(Some(named)));
+        let header = b"PROXY TCP6 2001:db8::1 ::ffff:192.0.2.9 0 65535\r\n";
+        assert_eq!(
+            parse(header),
+            Ok(Some(ends("[2001:db8::1]:0", "192.0.2.9:65535")))
+        );
+    }
+
+    #[test]
+    fn a_header_that_names_nobody_leaves_the_connection_its_address() {
+        for header in [
+            &b"PROXY UNKNOWN\r\n"[..],
+            b"PROXY UNKNOWN ffff::1 what ever 1 2 3 4 5 6\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+            // LOCAL, whatever it names.
+            b"\r\n\r\n\0\r\nQUIT\n\x20\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\x01\xbb",
+            // UDP
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\x01\xbb",
+        ] {
+            assert_eq!(extent(header), Ok(Extent::Whole(header.len())));
+            assert_eq!(parse(header), Ok(None), "{}", header.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn version_2_is_read_with_whatever_it_says_besides() {
+        let header =
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x01\xc6\x33\x64\x09\xdc\x04\x01\xbb\x04\0\x01\0GET";
+        assert_eq!(extent(header), Ok(Extent::Whole(header.len() - 3)));
+        let named = ends("192.0.2.1:56324", "198.51.100.9:443");
+        assert_eq!(parse(&header[..header.len() - 3]), Ok(Some(named)));
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused_at_the_first_byte_that_tells() {
+        for bytes in [&b"G"[..], b"PROX ", b"\x16", b"\r\n\r\n\0\r\nQUIX"] {
+            assert_eq!(extent(bytes), Err(Broken), "{}", bytes.escape_ascii());
+        }
+        for header in [
+            &b"PROXY TCP4 192.0.2.1 198.51.100.9 56324\r\n"[..],
+            b"PROXY TCP4 192.0.2.1 198.51.100.9 56324 443\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.9 56324 443 \r\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.9 +1 443\r\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.9 65536 443\r\n",
+            b"PROXY TCP4 2001:db8::1 2001:db8::2 1 2\r\n",
+            b"PROXY TCP6 192.0.2.1 192.0.2.2 1 2\r\n",
+            b"PROXY UDP4 192.0.2.1 192.0.2.2 1 2\r\n",
+            b"PROXY  TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+            b"PROXY UNKNOWNX\r\n",
+            b"PROXY UNKNOWN\n",
+            b"PROXY \n",
+            // version 3, command 2, family 4, addresses cut short
+            b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0",
+            b"\r\n\r\n\0\r\nQUIT\n\x22\x11\0\0",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x41\0\0",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x04\x01\x02\x03\x04",
+        ] {
+            assert_eq!(parse(header), Err(Broken), "{}", header.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_header_has_an_end() {
+        let mut line = b"PROXY UNKNOWN ".to_vec();
+        line.resize(V1_MAX - 1, b'x');
+        assert_eq!(extent(&line), Ok(Extent::Partial));
+        line.push(b'x');
+        assert_eq!(extent(&line), Err(Broken));
+        let with_tlvs = |length: u16| {
+            let mut header = v2::PROTOCOL_PREFIX.to_vec();
+            header.extend_from_slice(&[0x21, 0x11]);
+            header.extend_from_slice(&length.to_be_bytes());
+            header
+        };
+        let longest = u16::try_from(V2_MAX - V2_FIXED).unwrap();
+        assert_eq!(extent(&with_tlvs(longest)), Ok(Extent::Partial));
+        assert_eq!(extent(&with_tlvs(longest + 1)), Err(Broken));
+    }
+
+    #[test]
+    fn ends_of_two_families_are_written_in_the_larger_one() {
+        let mixed = ends("192.0.2.1:1", "[2001:db8::1]:2");
+        assert_eq!(
+            header(ProxyVersion::V1, Some(mixed)),
+            b"PROXY TCP6 ::ffff:192.0.2.1 2001:db8::1 1 2\r\n"
+        );
+        for version in [ProxyVersion::V1, ProxyVersion::V2] {
+            assert_eq!(parse(&header(version, Some(mixed))), Ok(Some(mixed)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(
+            source: (IpAddr, u16),
+            destination: (IpAddr, u16),
+            behind: Vec<u8>,
+        ) {
+            let ends = Ends {
+                source: canonical(source.into()),
+                destination: canonical(destination.into()),
+            };
+            for version in [ProxyVersion::V1, ProxyVersion::V2] {
+                for named in [Some(ends), None] {
+                    let mut bytes = header(version, named);
+                    let length = bytes.len();
+                    prop_assert_eq!(parse(&bytes), Ok(named));
+                    for cut in 0..length {
+                        prop_assert_eq!(extent(&bytes[..cut]), Ok(Extent::Partial));
+                    }
+                    bytes.extend_from_slice(&behind);
+                    prop_assert_eq!(extent(&bytes), Ok(Extent::Whole(length)));
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_bring_it_down(
+            start in prop_oneof![
+                Just(Vec::new()),
+                Just(b"PROXY ".to_vec()),
+                Just(b"PROXY TCP4 ".to_vec()),
+                Just(b"PROXY TCP6 1::1 ".to_vec()),
+                Just(v2::PROTOCOL_PREFIX.to_vec()),
+                any::<[u8; 3]>().prop_map(|rest| [v2::PROTOCOL_PREFIX, &rest].concat()),
+            ],
+            rest in prop_oneof![any::<Vec<u8>>(), "[0-9a-f:. \r\n]{0,120}".prop_map(String::into_bytes)],
+        ) {
+            let bytes = [start, rest].concat();
+            if let Ok(Extent::Whole(length)) = extent(&bytes) {
+                prop_assert!(length <= bytes.len() && length <= V2_MAX);
+                // The end is the same however little of it has arrived.
+                for cut in 0..length {
+                    prop_assert_eq!(extent(&bytes[..cut]), Ok(Extent::Partial));
+                }
+                let _ = parse(&bytes[..length]);
+            }
+            let _ = parse(&bytes);
+        }
+    }
+}

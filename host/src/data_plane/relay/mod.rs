@@ -1,0 +1,123 @@
+//! Carries the connections of a `[[stream]]` as they are, whatever they speak: the whole way of a session, top to bottom.
+//!
+//! A session is balanced by the same leases as an exchange, and keeps the configuration that it began with to its end.
+
+mod session; // what is known of it, and who asks
+mod preread; // the host that a ClientHello names
+mod reach; // an endpoint that can be connected to
+
+use std::io;
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use super::downstream::{Client, introduced};
+use super::drain::ConnectionGuard;
+use super::lane::{Lane, Way, carry_both};
+use super::stream::{Alarm, Stream};
+use super::upstream::{Timings, WorkerUpstream};
+use super::worker::{ListenerId, Worker};
+use crate::config::model;
+use crate::plugin::Ending;
+use session::{Session, Status};
+
+/// Carries a connection to its end.
+pub(crate) async fn run(
+    worker: Rc<Worker>,
+    listener_id: ListenerId,
+    client: Client,
+    mut stream: Stream,
+    guard: ConnectionGuard,
+) {
+    let site = guard.place().site();
+    let Some(place) = site.stream_of(listener_id) else {
+        return;
+    };
+    let config = &site.snapshot.config.streams[place];
+    let due = Instant::now() + config.preread_timeout;
+    let client = if config.proxy_protocol {
+        match introduced(client, &mut stream, &site, due).await {
+            Some(client) => client,
+            None => return,
+        }
+    } else {
+        client
+    };
+    let session = carry(&worker, config, &site.upstreams, client, stream, due).await;
+    if let Some(log) = &site.snapshot.stream_logs[place] {
+        let mut logs = worker.logs.borrow_mut();
+        logs.write(&log.log, &log.format, &*session, std::time::Instant::now());
+    }
+}
+
+/// Finds out where a connection goes, and takes it there.
+async fn carry(
+    worker: &Rc<Worker>,
+    config: &model::Stream,
+    upstreams: &[Rc<WorkerUpstream>],
+    client: Client,
+    stream: Stream,
+    due: Instant,
+) -> Rc<Session> {
+    let mut session = Session::new(worker.clone(), client);
+    let (mut reader, mut writer) = stream.split();
+    let (mut first, mut upstream) = (Vec::new(), config.upstream);
+    if !config.sni.is_empty() {
+        match preread::server_name(&mut reader, &mut first, due).await {
+            Ok(name) => {
+                upstream = preread::upstream(config, name.as_deref());
+                session.server_name = name;
+            }
+            Err(end) => {
+                session.info(&end);
+                session.status.set(end.status());
+                return Rc::new(session);
+            }
+        }
+    }
+    let session = Rc::new(session);
+    let upstream = &upstreams[upstream];
+    let (lease, endpoint) = match reach::connect(&session, upstream).await {
+        Ok(reached) => reached,
+        Err(status) => {
+            session.status.set(status);
+            return session;
+        }
+    };
+    let timings = Timings {
+        connect: lease.picked_at.elapsed(),
+        ..Timings::default()
+    };
+    session.attempt(|attempt| attempt.connect = Some(timings.connect));
+    let (mut from_endpoint, mut to_endpoint) = endpoint.split();
+    let (mut up, mut down) = (Lane::new(&first), Lane::new(&[]));
+    drop(first);
+    let ended = carry_both(
+        Way {
+            lane: &mut up,
+            from: &mut reader,
+            to: &mut to_endpoint,
+        },
+        Way {
+            lane: &mut down,
+            from: &mut from_endpoint,
+            to: &mut writer,
+        },
+        &mut Alarm::default(),
+        config.idle_timeout,
+    )
+    .await;
+    session.ended_with(up.moved, down.moved);
+    session.status.set(Status::Carried);
+    let ending = match &ended {
+        Ok(()) => Ending::Completed,
+        // Nothing is wrong with an endpoint to which nobody has anything to say.
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Ending::Completed,
+        Err(_) => Ending::Abandoned,
+    };
+    if let Err(error) = ended {
+        session.info(&format_args!("session closed: {error}"));
+    }
+    lease.end(ending, 0, timings, &worker.clock);
+    session
+}

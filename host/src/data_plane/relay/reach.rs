@@ -1,0 +1,55 @@
+//! Reaches an endpoint for a session: one after the other, as the upstream's rules for the next one have it (nginx:
+//! `ngx_stream_proxy_next_upstream`).
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::session::{Session, Status};
+use crate::data_plane::stream::{Alarm, Stream};
+use crate::data_plane::upstream::{
+    AttemptError, Failure, Lease, Retry, Timings, WorkerUpstream, open_for_session,
+};
+
+/// A connection to an endpoint, and the lease on it.
+///
+/// # Errors
+/// What the session ends with.
+pub(super) async fn connect(
+    session: &Rc<Session>,
+    upstream: &Rc<WorkerUpstream>,
+) -> Result<(Lease, Stream), Status> {
+    let (rules, clock) = (&upstream.shared.config.next_upstream, &session.worker.clock);
+    let mut retry = Retry::new(rules, upstream.shared.tries(), b"", false, Instant::now());
+    let mut alarm = Alarm::default();
+    for number in 0.. {
+        let Ok(lease) = upstream.lease(session.clone(), clock, number) else {
+            session.begin_attempt(upstream.name());
+            session.error(
+                &"no live upstreams while connecting to upstream",
+                upstream.name(),
+            );
+            return Err(Status::NoEndpoint);
+        };
+        let name = lease.endpoint().name.clone();
+        session.begin_attempt(&name);
+        let failure = match open_for_session(&lease, &mut alarm).await {
+            Ok(stream) => return Ok((lease, stream)),
+            Err(failure) => failure,
+        };
+        session.error(&failure, &name);
+        let status = match &failure {
+            Failure::NoDescriptor(_) => Status::Ours,
+            _ => Status::NoEndpoint,
+        };
+        let verdict = retry.after_error(&AttemptError {
+            failure,
+            request_sent: false,
+            cached: false,
+        });
+        lease.end(verdict.ending, 0, Timings::default(), clock);
+        if !verdict.again {
+            return Err(status);
+        }
+    }
+    Err(Status::NoEndpoint)
+}

@@ -1,0 +1,240 @@
+//! A session of a stream: what is known of it while it is under way, as logs and policies ask for it.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::data_plane::downstream::Client;
+use crate::data_plane::proxy_protocol::Ends;
+use crate::data_plane::upstream::{Balanced, Turn};
+use crate::data_plane::worker::Worker;
+use crate::http::clock;
+use crate::http::variable::{Source, Variable};
+use crate::plugin;
+
+/// A client's connection on its way to an endpoint.
+pub(super) struct Session {
+    pub(super) client: Client,
+    /// What its ClientHello named; none where nobody asked.
+    pub(super) server_name: Option<Box<str>>,
+    pub(super) status: Cell<Status>,
+    pub(super) worker: Rc<Worker>,
+    turn: Turn,
+    bytes_received: Cell<u64>,
+    bytes_sent: Cell<u64>,
+    attempts: RefCell<SmallVec<[Attempt; 1]>>,
+}
+
+/// How a session ended, in nginx's words for it (`ngx_stream.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// 200
+    Carried,
+    /// 400: what the client sent could not be understood.
+    Refused,
+    /// 500: something is short on our side.
+    Ours,
+    /// 502: no endpoint could be reached.
+    NoEndpoint,
+}
+
+/// What the access log tells of one attempt at one endpoint.
+pub(super) struct Attempt {
+    /// The endpoint, or the upstream where none could be chosen.
+    address: Box<str>,
+    /// How long connecting took.
+    pub(super) connect: Option<Duration>,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+impl Session {
+    pub(super) fn new(worker: Rc<Worker>, client: Client) -> Session {
+        Session {
+            client,
+            server_name: None,
+            status: Cell::new(Status::Carried),
+            worker,
+            turn: Turn::default(),
+            bytes_received: Cell::new(0),
+            bytes_sent: Cell::new(0),
+            attempts: RefCell::default(),
+        }
+    }
+
+    pub(super) fn begin_attempt(&self, address: &str) {
+        self.attempts.borrow_mut().push(Attempt {
+            address: address.into(),
+            connect: None,
+            bytes_sent: 0,
+            bytes_received: 0,
+        });
+    }
+
+    /// Notes something about the attempt at hand.
+    pub(super) fn attempt(&self, note: impl FnOnce(&mut Attempt)) {
+        if let Some(attempt) = self.attempts.borrow_mut().last_mut() {
+            note(attempt);
+        }
+    }
+
+    /// Notes how many bytes went up, to the endpoint, and down, to the client.
+    pub(super) fn ended_with(&self, up: u64, down: u64) {
+        self.bytes_received.set(up);
+        self.bytes_sent.set(down);
+        self.attempt(|attempt| (attempt.bytes_sent, attempt.bytes_received) = (up, down));
+    }
+
+    pub(super) fn error(&self, message: &dyn std::fmt::Display, upstream: &str) {
+        tracing::error!("{message}{}", self.context(Some(upstream)));
+    }
+
+    pub(super) fn info(&self, message: &dyn std::fmt::Display) {
+        tracing::info!("{message}{}", self.context(None));
+    }
+
+    /// `, client: 192.0.2.7, server: 127.0.0.1:5432, upstream: "10.0.0.1:5432"`
+    fn context(&self, upstream: Option<&str>) -> String {
+        let mut line = self.client.context();
+        if let Some(upstream) = upstream {
+            line.push_str(", upstream: \"");
+            line.push_str(upstream);
+            line.push('"');
+        }
+        line
+    }
+
+    /// What each attempt has to say, joined as nginx does; false before the first.
+    fn each_attempt(&self, out: &mut Vec<u8>, write: impl Fn(&Attempt, &mut Vec<u8>)) -> bool {
+        let attempts = self.attempts.borrow();
+        for (index, attempt) in attempts.iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            write(attempt, out);
+        }
+        !attempts.is_empty()
+    }
+}
+
+impl Status {
+    fn code(self) -> u16 {
+        match self {
+            Status::Carried => 200,
+            Status::Refused => 400,
+            Status::Ours => 500,
+            Status::NoEndpoint => 502,
+        }
+    }
+}
+
+/// The variables that [`Variable::is_known_to`] says are a session's.
+impl Source for Session {
+    fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        match variable {
+            Variable::Protocol => out.extend_from_slice(b"TCP"),
+            Variable::Status => number(self.status.get().code(), out),
+            Variable::BytesReceived => number(self.bytes_received.get(), out),
+            Variable::BytesSent => number(self.bytes_sent.get(), out),
+            Variable::SessionTime => clock::append_seconds(self.client.accepted.elapsed(), out),
+            Variable::SslPrereadServerName => match &self.server_name {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => return false,
+            },
+            Variable::UpstreamAddr => {
+                return self.each_attempt(out, |attempt, out| {
+                    out.extend_from_slice(attempt.address.as_bytes());
+                });
+            }
+            Variable::UpstreamConnectTime => {
+                return self.each_attempt(out, |attempt, out| match attempt.connect {
+                    Some(time) => clock::append_seconds(time, out),
+                    None => out.push(b'-'),
+                });
+            }
+            Variable::UpstreamBytesSent => {
+                return self.each_attempt(out, |attempt, out| number(attempt.bytes_sent, out));
+            }
+            Variable::UpstreamBytesReceived => {
+                return self.each_attempt(out, |attempt, out| number(attempt.bytes_received, out));
+            }
+            Variable::Hostname => out.extend_from_slice(self.worker.process.hostname.as_bytes()),
+            Variable::Pid => number(std::process::id(), out),
+            Variable::Msec => clock::append_msec(out),
+            Variable::TimeIso8601 => clock::append_time_iso8601(out),
+            Variable::TimeLocal => clock::append_time_local(out),
+            variable => return self.client.append(variable, out),
+        }
+        true
+    }
+}
+
+fn number(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+impl Balanced for Session {
+    fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
+    fn ends(&self) -> Option<Ends> {
+        self.client.ends(self.client.ip)
+    }
+
+    fn warn(&self, message: &str, upstream: &str) {
+        tracing::warn!("{message}{}", self.context(Some(upstream)));
+    }
+}
+
+/// A policy finds no request and no response here: all of that is empty, and headers have nowhere to go.
+impl plugin::Exchange for Session {
+    fn candidates(&self, word: u32) -> u64 {
+        self.turn.candidates(word)
+    }
+
+    fn method(&self) -> &str {
+        ""
+    }
+
+    fn path(&self) -> &str {
+        ""
+    }
+
+    fn query(&self) -> &str {
+        ""
+    }
+
+    fn request_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+
+    fn cookie(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn client_address(&self) -> Option<IpAddr> {
+        self.client.ip
+    }
+
+    fn memo(&self) -> u64 {
+        self.turn.memo.get()
+    }
+
+    fn set_memo(&self, value: u64) {
+        self.turn.memo.set(value);
+    }
+
+    fn add_response_header(&self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn forget_response_headers(&self) {}
+
+    fn response_status(&self) -> u16 {
+        0
+    }
+
+    fn response_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+}

@@ -1,0 +1,17 @@
+//! What is balanced: an exchange, or the session of a stream. All that an attempt needs to know of it.
+
+use super::turn::Turn;
+use crate::data_plane::proxy_protocol::Ends;
+use crate::plugin;
+
+/// Whatever endpoints are chosen for; plugins are asked about it as the exchange at hand.
+pub(crate) trait Balanced: plugin::Exchange {
+    /// Where it stands in its upstream.
+    fn turn(&self) -> &Turn;
+
+    /// The client's end of its connection and ours, for endpoints that want to know; none where the client has no address.
+    fn ends(&self) -> Option<Ends>;
+
+    /// Writes a line to the error log, with what is known of it and of the endpoint.
+    fn warn(&self, message: &str, upstream: &str);
+}

@@ -1,0 +1,34 @@
+//! HTTP/2 on both sides: with peers that behave, with those that do not, and with programs of others.
+
+use std::time::{Duration, Instant};
+
+use waypost_tests::admin::ADMIN;
+use waypost_tests::http2::{self, Frame, Outcome, Raw, Reason, block, flag, kind, setting};
+use waypost_tests::{Answer, Gate, Http2, Origin, Proxy, eventually, in_time, origin, proxy};
+
+mod downstream; // requests in, responses out
+mod heads; // what becomes of header fields, and which are refused
+mod bodies; // where a body ends is never a guess, in either version
+mod frames; // frames that no peer should send
+mod limits; // bounds on what a connection may ask for
+mod waits; // deadlines of a connection and of each stream
+mod ends; // of connections, with streams under way
+mod upstream; // to servers that speak it
+mod upstream_faults; // to servers that do so badly
+mod peers; // curl, h2load, nginx
+mod secure; // the same over TLS, and a browser
+
+/// A proxy before an origin that answers `hello` to everybody.
+async fn hello() -> (Origin, Proxy) {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin]).start().await;
+    (origin, proxy)
+}
+
+/// An HTTP/1.1 origin that holds its answers.
+async fn held() -> (Origin, Gate) {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = origin::answers(move |_| Answer::ok("done").when(&held)).await;
+    (origin, gate)
+}
