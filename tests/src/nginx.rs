@@ -69,6 +69,15 @@ impl Nginx {
         Nginx::listening("http2", http, server).await
     }
 
+    /// As [`Nginx::start`], with TLS as these lines say.
+    pub async fn start_with_tls(tls: &str, server: &str) -> Nginx {
+        // Not all of its versions speak 1.3 unasked.
+        let versions = "ssl_protocols TLSv1.2 TLSv1.3;";
+        Nginx::listening("ssl", "", &format!("{versions}
+{tls}
+{server}")).await
+    }
+
     async fn listening(parameter: &str, http: &str, server: &str) -> Nginx {
         let address = free_address();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]

@@ -12,9 +12,12 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use crate::answer::{After, Answer};
 use crate::in_time;
+use crate::tls::Handshake;
 use crate::wire::{Cut, Fields, Wire};
 
 /// A server for the proxy to send requests to.
@@ -47,6 +50,8 @@ pub struct Request {
     pub trailers: Fields,
     /// The head as it came.
     pub raw_head: Vec<u8>,
+    /// What its connection's handshake came to, if there was one.
+    pub tls: Option<Handshake>,
 }
 
 impl Request {
@@ -106,6 +111,22 @@ fn serve(
         .expect("a bound socket has an address")
         .to_string();
     answer_on(Listener::Tcp(listener), address, answer)
+}
+
+/// As [`answers`], with TLS.
+pub async fn answers_with(
+    tls: ServerConfig,
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> Origin {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a loopback port is free");
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .to_string();
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    answer_on(Listener::Tls(listener, acceptor), address, answer)
 }
 
 /// As [`says`], on a unix socket.
@@ -287,6 +308,7 @@ impl Origin {
 
 pub(crate) enum Listener {
     Tcp(TcpListener),
+    Tls(TcpListener, TlsAcceptor),
     Unix(UnixListener),
 }
 
@@ -296,6 +318,13 @@ impl Listener {
             Listener::Tcp(listener) => {
                 Wire::tcp(listener.accept().await.expect("a listener accepts").0)
             }
+            Listener::Tls(listener, acceptor) => loop {
+                let (stream, _) = listener.accept().await.expect("a listener accepts");
+                // A client that breaks the handshake off is no connection.
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    return Wire::tls(TlsStream::Server(stream));
+                }
+            },
             Listener::Unix(listener) => {
                 Wire::unix(listener.accept().await.expect("a listener accepts").0)
             }
@@ -375,6 +404,7 @@ async fn read(wire: &mut Wire, connection: usize, record: &Record) -> Result<Req
         target: part(),
         version: part(),
         connection,
+        tls: wire.handshake(),
         ..Request::default()
     };
     if head

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
 
+use crate::tls::Handshake;
 use crate::{PATIENCE, in_time, origin};
 
 /// A connection and the bytes read from it that nobody has asked for yet.
@@ -23,6 +25,7 @@ pub struct Wire {
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Both directions of any connection.
@@ -101,6 +104,22 @@ impl Wire {
         }
     }
 
+    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Wire {
+        Wire {
+            socket: Socket::Tls(Box::new(stream)),
+            buffer: Vec::new(),
+            counted: None,
+        }
+    }
+
+    /// What the handshake came to, if there was one.
+    pub fn handshake(&self) -> Option<Handshake> {
+        match &self.socket {
+            Socket::Tls(stream) => Some(Handshake::of(stream)),
+            Socket::Tcp(_) | Socket::Unix(_) => None,
+        }
+    }
+
     pub(crate) fn unix(stream: UnixStream) -> Wire {
         Wire {
             socket: Socket::Unix(stream),
@@ -115,6 +134,7 @@ impl Wire {
         let stream: Box<dyn Duplex> = match self.socket {
             Socket::Tcp(stream) => Box::new(stream),
             Socket::Unix(stream) => Box::new(stream),
+            Socket::Tls(stream) => stream,
         };
         (stream, self.counted)
     }
@@ -127,14 +147,14 @@ impl Wire {
         }
     }
 
-    /// The port on this side; 0 for a unix socket.
+    /// The port on this side; 0 for what is not plain TCP.
     pub fn local_port(&self) -> u16 {
         match &self.socket {
             Socket::Tcp(stream) => stream
                 .local_addr()
                 .expect("a connected socket has an address")
                 .port(),
-            Socket::Unix(_) => 0,
+            Socket::Unix(_) | Socket::Tls(_) => 0,
         }
     }
 
@@ -152,6 +172,10 @@ impl Wire {
             match &mut self.socket {
                 Socket::Tcp(stream) => stream.write_all(bytes).await,
                 Socket::Unix(stream) => stream.write_all(bytes).await,
+                Socket::Tls(stream) => {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await
+                }
             }
         })
         .await
@@ -162,6 +186,7 @@ impl Wire {
         let done = match &mut self.socket {
             Socket::Tcp(stream) => stream.shutdown().await,
             Socket::Unix(stream) => stream.shutdown().await,
+            Socket::Tls(stream) => stream.shutdown().await,
         };
         done.expect("the peer is still there");
     }
@@ -197,6 +222,7 @@ impl Wire {
             match &mut self.socket {
                 Socket::Tcp(stream) => stream.read_buf(buffer).await,
                 Socket::Unix(stream) => stream.read_buf(buffer).await,
+                Socket::Tls(stream) => stream.read_buf(buffer).await,
             }
         })
         .await;

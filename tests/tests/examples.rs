@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use waypost_tests::{Answer, Origin, Proxy, origin, proxy};
+use waypost_tests::{Answer, Fields, Http2, Origin, Proxy, http2, origin, proxy, websocket};
 
 fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))
@@ -422,22 +422,85 @@ async fn routes() {
 #[tokio::test]
 async fn websocket() {
     let origin = origin::speaks(|mut wire, _| async move {
-        if wire.head().await.is_ok() {
-            wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
-            while let Ok(line) = wire.until(b"\n").await {
-                wire.send(line).await;
-            }
+        let Ok(head) = wire.head().await else { return };
+        let key = head.fields.get("Sec-WebSocket-Key").unwrap_or_default();
+        let accept = websocket::accept(key);
+        wire.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        ))
+        .await;
+        while let Ok(line) = wire.until(b"\n").await {
+            wire.send(line).await;
         }
     })
     .await;
     let proxy = example("websocket", &[origin.address()]).await;
     let mut client = proxy.client().await;
     client
-        .send("GET /chat HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .send("GET /chat HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n")
         .await;
     assert_eq!(client.response_head().await.status, 101);
     client.send("hello\n").await;
     assert_eq!(client.wire.until(b"\n").await.expect("an echo"), b"hello\n");
+
+    let mut client = Http2::connect(proxy.address()).await;
+    client.offers_extended_connect().await;
+    let mut request = client.request("CONNECT", "/chat", &[("sec-websocket-version", "13")]);
+    request
+        .extensions_mut()
+        .insert(h2::ext::Protocol::from("websocket"));
+    let mut stream = client.open(request, false).await;
+    assert_eq!(stream.head().await.status, 200);
+    stream.send("hello\n", false);
+    assert_eq!(stream.part().await, "hello\n");
+}
+
+#[tokio::test]
+async fn http2() {
+    let origin = origin::says("a").await;
+    let proxy = example("http2", &[origin.address()]).await;
+    assert_eq!(answers(&proxy, 1).await, "a");
+    let mut client = Http2::connect(proxy.address()).await;
+    assert_eq!(client.get("/").await.version, "HTTP/2.0");
+    assert_eq!(client.allowed_streams(), 64);
+}
+
+#[tokio::test]
+async fn http2_upstream() {
+    let origins = [http2::says("a").await, http2::says("b").await];
+    let addresses = origins.each_ref().map(Origin::address);
+    let proxy = example("http2_upstream", &addresses).await;
+    assert_eq!(answers(&proxy, 4).await, "abab");
+    let versions: Vec<String> = origins[0]
+        .requests()
+        .into_iter()
+        .map(|request| request.version)
+        .collect();
+    assert_eq!(versions, ["HTTP/2.0", "HTTP/2.0"]);
+}
+
+#[tokio::test]
+async fn grpc() {
+    let serve = |mut exchange: http2::Exchange| async move {
+        exchange.read().await;
+        let fields = [("content-type", "application/grpc")];
+        let mut body = exchange.begin(200, &fields).expect("a caller");
+        let ok = Fields(vec![("grpc-status".to_owned(), "0".to_owned())]);
+        body.send_trailers(ok.to_map()).expect("a caller");
+    };
+    let origin = http2::serves(h2::server::Builder::new(), serve).await;
+    // One of the two is not there, and no call notices.
+    let dead = origin::refuses();
+    let proxy = example("grpc", &[origin.address(), dead.address()]).await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let fields = [("content-type", "application/grpc"), ("te", "trailers")];
+    for _ in 0..4 {
+        let response = client.ask("POST", "/shop.Orders/List", &fields).await;
+        assert_eq!(response.trailers.get("grpc-status"), Some("0"));
+    }
+    let elsewhere = client.ask("POST", "/other.Service/Call", &fields).await;
+    assert_eq!(elsewhere.header("grpc-status"), "12");
 }
 
 #[tokio::test]

@@ -206,7 +206,8 @@ async fn a_deadline_that_passes_in_the_middle_of_answers_is_told_in_trailers() {
             .begin(200, &[("content-type", "application/grpc")])
             .unwrap();
         body.send_data(message("one").into(), false).unwrap();
-        drop(std::future::poll_fn(|cx| body.poll_reset(cx)).await);
+        // Held open for as long as the proxy waits.
+        let _ = std::future::poll_fn(|cx| body.poll_reset(cx)).await;
     })
     .await;
     let proxy = to([&server], "").await;

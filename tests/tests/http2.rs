@@ -16,6 +16,7 @@ mod ends; // of connections, with streams under way
 mod upstream; // to servers that speak it
 mod upstream_faults; // to servers that do so badly
 mod peers; // curl, h2load, nginx
+mod secure; // the same over TLS, and a browser
 
 /// A proxy before an origin that answers `hello` to everybody.
 async fn hello() -> (Origin, Proxy) {

@@ -20,6 +20,7 @@ mod misbehaving; // whatever a policy does, every request is answered
 mod routing; // which route serves a request
 mod headers; // what servers learn, whom we believe
 mod keepalive; // connections are reused
+mod tls; // on both sides
 mod unix_sockets; // on both sides
 mod proxy_protocol; // whom a connection speaks for
 mod tcp_streams; // connections carried as they are

@@ -1,0 +1,134 @@
+//! Waypost beside nginx, HAProxy and nginx with a Lua balancer: what a request costs, in processor time and memory.
+//!
+//! Two proxies with one worker each share core 0 and are loaded **at the same time**; core 1 is for generators and origins.
+//! What counts is the ratio of processor time per request: whatever else the machine does meets both proxies, so the
+//! ratio is steady where throughput is not. Throughput and latency of a pair tell only how the two shared one core. How busy
+//! the two kept their core is reported as well: where it is well below 100 %, the generators or the origins on core 1 were
+//! the limit, and only the costs mean anything.
+//!
+//! ```sh
+//! apt-get install nginx haproxy wrk nghttp2-client libnginx-mod-http-lua lua-resty-core
+//! cargo build --release
+//! cargo bench -p waypost-tests --bench side_by_side -- [--quick] [--only WORD] [--requests N] [--results DIR]
+//! ```
+//!
+//! Linux with two cores; seven minutes, with `--quick` two. `WAYPOST_BIN` names another binary than
+//! `target/release/waypost`. `--only` takes the scenarios whose name contains the word (`TLS`, `h2`, `gRPC`); `memory` is
+//! one of them. `--results` writes `raw.csv`, every single round, and `tables.md`. The other proxies are set up for speed: as
+//! few limits, files and copies as they allow.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a benchmark reports a broken setup by panicking"
+)]
+
+mod scenario; // what is compared
+mod setup; // origins and proxies, configured
+mod program; // a running one of them
+mod load; // a generator at work
+mod handshakes; // one of our own
+mod calls; // servers of our own
+mod report; // rounds, tables
+mod memory; // what a connection takes
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use report::{Report, Round};
+use scenario::SCENARIOS;
+use setup::Bench;
+
+const PROXY_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Options {
+    quick: bool,
+    only: Option<String>,
+    requests: Option<u64>,
+    results: Option<PathBuf>,
+}
+
+impl Options {
+    fn read() -> Options {
+        let mut options = Options {
+            quick: false,
+            only: None,
+            requests: None,
+            results: None,
+        };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().expect("an option that takes a value has one");
+            match word.as_str() {
+                "--bench" => {} // said by cargo
+                "--quick" => options.quick = true,
+                "--only" => options.only = Some(value()),
+                "--requests" => {
+                    options.requests = Some(value().parse().expect("--requests takes a number"));
+                }
+                "--results" => options.results = Some(value().into()),
+                other => panic!("unknown option {other}"),
+            }
+        }
+        options
+    }
+
+    fn wants(&self, name: &str, opponent: &str) -> bool {
+        self.only
+            .as_ref()
+            .is_none_or(|word| name.contains(word) || opponent.contains(word))
+    }
+}
+
+fn main() {
+    if let Some(package) = std::env::var_os("CARGO_MANIFEST_DIR") {
+        let root = Path::new(&package)
+            .parent()
+            .expect("the package is in a workspace");
+        std::env::set_current_dir(root).expect("the workspace can be entered");
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.split_first() {
+        Some((first, rest)) if first == "--handshakes" => return handshakes::generate(rest),
+        Some((first, ports)) if first == "--calls" => return calls::serve(ports),
+        _ => {}
+    }
+    let options = Options::read();
+    let (rounds, seconds) = if options.quick { (3, 1) } else { (5, 3) };
+    let bench = Bench::new();
+    let mut report = Report::default();
+
+    report.begin();
+    for scenario in SCENARIOS
+        .iter()
+        .filter(|s| options.wants(s.name, s.opponent.name()))
+    {
+        let Some(other) = bench.start_opponent(scenario) else {
+            report.say(&format!(
+                "| {} | {} | not available |",
+                scenario.name,
+                scenario.opponent.name()
+            ));
+            continue;
+        };
+        let waypost = bench.start_waypost(scenario);
+        bench.measure(&waypost, &other, scenario, 1, false); // caches, pools and tables fill
+        let pairs: Vec<[Round; 2]> = (0..rounds)
+            .map(|round| bench.measure(&waypost, &other, scenario, seconds, round % 2 == 1))
+            .collect();
+        report.add(scenario, &pairs);
+    }
+    if options.wants("memory", "memory") {
+        let requests = options
+            .requests
+            .unwrap_or(if options.quick { 50_000 } else { 500_000 });
+        memory::measure(&bench, &mut report, requests);
+    }
+    if let Some(folder) = &options.results {
+        fs::create_dir_all(folder).expect("the folder of the results can be made");
+        fs::write(folder.join("raw.csv"), &report.raw).expect("raw.csv can be written");
+        fs::write(folder.join("tables.md"), &report.tables).expect("tables.md can be written");
+    }
+}

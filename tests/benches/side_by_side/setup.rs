@@ -1,0 +1,355 @@
+//! The origins and the proxies, each with its configuration.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::calls::{Servers, message};
+use crate::load::Load;
+use crate::program::{Program, free_port};
+use crate::report::Round;
+use crate::scenario::{Back, Front, Opponent, Scenario, TINY};
+use crate::{LOAD_CORE, PROXY_CORE};
+
+/// Kernel clock ticks per second in `/proc/PID/stat`: 100 on every Linux (`USER_HZ`).
+const TICKS: f64 = 100.0;
+
+/// A folder of our own, gone at the end.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The origins, and where everything is kept. Fields drop in order: programs end before their folder goes.
+pub(crate) struct Bench {
+    _origin: Program,
+    ports: [u16; 3],
+    /// Of the same origins, where they speak HTTP/2.
+    http2_ports: [u16; 3],
+    calls: Servers,
+    folder: Folder,
+    waypost: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Bench {
+        let path = std::env::temp_dir().join(format!("waypost-bench-{}", std::process::id()));
+        fs::create_dir_all(path.join("www")).expect("a temporary folder can be made");
+        let folder = Folder(path);
+        let waypost = std::env::var_os("WAYPOST_BIN")
+            .map_or_else(|| "target/release/waypost".into(), PathBuf::from);
+        assert!(
+            waypost.exists(),
+            "{} is missing: cargo build --release",
+            waypost.display()
+        );
+        for (name, size) in [("small", 100), ("10k", 10 * 1024), ("1m", 1024 * 1024)] {
+            fs::write(folder.0.join("www").join(name), vec![b'x'; size])
+                .expect("a file can be written");
+        }
+        fs::write(folder.0.join("www").join("message"), message()).expect("a file can be written");
+        let made = rcgen::generate_simple_self_signed(["bench.example".to_owned()]);
+        let made = made.expect("a certificate can be made");
+        write(&folder.0, "cert.pem", &made.cert.pem());
+        write(&folder.0, "key.pem", &made.signing_key.serialize_pem());
+        let ports = [free_port(), free_port(), free_port()];
+        let http2_ports = [free_port(), free_port(), free_port()];
+        let listen = |ports: [u16; 3], how: &str| -> String {
+            ports
+                .map(|port| format!("listen 127.0.0.1:{port}{how}; "))
+                .concat()
+        };
+        let (listen, http2_listen) = (listen(ports, ""), listen(http2_ports, " http2"));
+        let www = folder.0.join("www");
+        let www = www.display();
+        let config = nginx_config(
+            &folder.0,
+            "origin",
+            "",
+            &format!(
+                "access_log off; sendfile on; tcp_nopush on; open_file_cache max=16;
+                server {{ {listen} root {www}; }}
+                server {{
+                    {http2_listen} root {www};
+                    # Corks and sendfile hold back what comes behind a header for 40 ms.
+                    sendfile off; tcp_nopush off;
+                }}",
+            ),
+        );
+        let origin = Program::start(
+            "origin",
+            LOAD_CORE,
+            &["nginx", "-c", &config],
+            [ports[0]; 2],
+            true,
+        )
+        .expect("nginx is installed: it is the origin");
+        Bench {
+            _origin: origin,
+            ports,
+            http2_ports,
+            calls: Servers::start(),
+            folder,
+            waypost,
+        }
+    }
+
+    pub(crate) fn start_waypost(&self, scenario: &Scenario) -> Program {
+        let [port, probe] = ports(scenario);
+        let servers: Vec<String> = self
+            .origins(scenario)
+            .iter()
+            .map(|port| format!("\"127.0.0.1:{port}\""))
+            .collect();
+        let folder = self.folder.0.display();
+        let log = if scenario.access_log {
+            format!("\"{folder}/waypost.log\"")
+        } else {
+            "false".into()
+        };
+        let tls = if scenario.front.has_tls() {
+            format!(
+                "tls = {{ certificate = \"{folder}/cert.pem\", key = \"{folder}/key.pem\", min_version = \"1.3\" }}\n"
+            )
+        } else {
+            String::new()
+        };
+        let second = if probe == port {
+            String::new()
+        } else {
+            format!("[[listen]]\naddress = \"127.0.0.1:{probe}\"\n")
+        };
+        let http2 = scenario.back != Back::Http1;
+        let kept = scenario.idle_connections();
+        let config = format!(
+            "[server]\nworkers = 1\naccess_log = {log}\nkeepalive_requests = 1000000000\n\
+             error_log = \"{folder}/waypost-error.log\"\n\
+             [[listen]]\naddress = \"127.0.0.1:{port}\"\n{tls}\
+             {second}\
+             [upstream.backend]\npolicy = {}\nkeepalive = {kept}\nkeepalive_requests = 1000000000\nservers = [{}]\nhttp2 = {http2}\n\
+             [[route]]\nproxy = \"backend\"\n\
+             [[route]]\npath = \"= {TINY}\"\nreturn = {{ status = 200, body = \"tiny\" }}\n",
+            scenario.policy,
+            servers.join(", "),
+        );
+        let file = self.write("waypost.toml", &config);
+        let binary = self.waypost.to_string_lossy();
+        Program::start(
+            "waypost",
+            PROXY_CORE,
+            &[&binary, "run", "-c", &file],
+            [port, probe],
+            false,
+        )
+        .expect("Waypost starts")
+    }
+
+    /// `None` where the program or its module is not installed.
+    pub(crate) fn start_opponent(&self, scenario: &Scenario) -> Option<Program> {
+        let [port, probe] = ports(scenario);
+        let name = scenario.opponent.name();
+        if scenario.opponent == Opponent::Haproxy {
+            let servers: String = (self.ports.iter().enumerate())
+                .map(|(i, port)| format!("  server s{i} 127.0.0.1:{port}\n"))
+                .collect();
+            let config = format!(
+                "global\n  nbthread 1\n  maxconn 8000\n\
+                 defaults\n  mode http\n  http-reuse always\n  timeout client 60s\n  timeout server 60s\n  timeout connect 60s\n\
+                 frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n\
+                 backend b\n  balance roundrobin\n{servers}"
+            );
+            let file = self.write("haproxy.cfg", &config);
+            return Program::start(
+                name,
+                PROXY_CORE,
+                &["haproxy", "-db", "-f", &file],
+                [port, probe],
+                false,
+            );
+        }
+        let folder = self.folder.0.display();
+        let (modules, init, peers) = if scenario.opponent == Opponent::NginxLua {
+            let ports = self.ports.map(|port| port.to_string()).join(", ");
+            (
+                "load_module /usr/lib/nginx/modules/ndk_http_module.so;
+                load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;",
+                format!(
+                    "init_by_lua_block {{ package.loaded.turns = {{ at = 0, ports = {{ {ports} }} }} }}"
+                ),
+                "server 0.0.0.1;
+                balancer_by_lua_block {
+                    local balancer, turns = require 'ngx.balancer', require 'turns'
+                    turns.at = turns.at % 3 + 1
+                    balancer.set_current_peer('127.0.0.1', turns.ports[turns.at])
+                }"
+                .to_string(),
+            )
+        } else {
+            let servers: String = self
+                .origins(scenario)
+                .iter()
+                .map(|port| format!("server 127.0.0.1:{port}; "))
+                .collect();
+            (
+                "",
+                String::new(),
+                format!("{} {servers}", scenario.directive),
+            )
+        };
+        let log = if scenario.access_log {
+            format!("access_log {folder}/nginx.log combined buffer=32k flush=1s;")
+        } else {
+            "access_log off;".into()
+        };
+        let listen = match scenario.front {
+            Front::Http1 => "",
+            Front::Tls => " ssl",
+            Front::TlsHttp2 => " ssl http2",
+            Front::Http2 => " http2",
+        };
+        let second = if probe == port {
+            String::new()
+        } else {
+            format!("listen 127.0.0.1:{probe};")
+        };
+        let tls = if scenario.front.has_tls() {
+            format!(
+                "ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem; ssl_protocols TLSv1.3;"
+            )
+        } else {
+            String::new()
+        };
+        let kept = scenario.idle_connections();
+        let pass = match scenario.back {
+            Back::Http1 => {
+                "proxy_pass http://backend;
+                proxy_http_version 1.1;
+                proxy_set_header Connection \"\";
+                proxy_max_temp_file_size 0;"
+            }
+            Back::Http2 | Back::Calls => "grpc_pass grpc://backend;",
+        };
+        let config = nginx_config(
+            &self.folder.0,
+            name,
+            modules,
+            &format!(
+                "{init} {log}
+                upstream backend {{ {peers} keepalive {kept}; keepalive_requests 1000000000; }}
+                server {{
+                    listen 127.0.0.1:{port}{listen};
+                    {second}
+                    {tls}
+                    location = {TINY} {{ return 200 tiny; }}
+                    location / {{ {pass} }}
+                }}"
+            ),
+        );
+        Program::start(
+            name,
+            PROXY_CORE,
+            &["nginx", "-c", &config],
+            [port, probe],
+            true,
+        )
+    }
+
+    /// Where its temporary files are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder.0
+    }
+
+    fn origins(&self, scenario: &Scenario) -> [u16; 3] {
+        match scenario.back {
+            Back::Http1 => self.ports,
+            Back::Http2 => self.http2_ports,
+            Back::Calls => self.calls.ports,
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        write(&self.folder.0, name, text)
+    }
+
+    /// Loads both at the same time, the second one first where `swapped`.
+    pub(crate) fn measure(
+        &self,
+        waypost: &Program,
+        other: &Program,
+        scenario: &Scenario,
+        seconds: u32,
+        swapped: bool,
+    ) -> [Round; 2] {
+        let begun = Instant::now();
+        let before = [waypost.ticks(), other.ticks()];
+        let start = |proxy: &Program| Load::start(&self.folder.0, proxy.port, scenario, seconds);
+        let loads = if swapped {
+            let second = start(other);
+            [start(waypost), second]
+        } else {
+            [start(waypost), start(other)]
+        };
+        let seen = loads.map(|load| load.finish(seconds));
+        let after = [waypost.ticks(), other.ticks()];
+        let used = |side: usize| {
+            [0, 1].map(|kind| (after[side][kind] - before[side][kind]) as f64 / TICKS)
+        };
+        let all: f64 = used(0).iter().chain(&used(1)).sum();
+        let busy = all / begun.elapsed().as_secs_f64();
+        let rss = [waypost.rss(), other.rss()];
+        let mut at = 0;
+        seen.map(|seen| {
+            let [user, system] = used(at);
+            let round = Round {
+                seen,
+                user,
+                system,
+                rss: rss[at],
+                first: swapped == (at == 1),
+                busy,
+            };
+            at += 1;
+            round
+        })
+    }
+}
+
+/// Where a proxy is loaded, and where it speaks HTTP/1.1 without TLS.
+fn ports(scenario: &Scenario) -> [u16; 2] {
+    let port = free_port();
+    match scenario.front {
+        Front::Http1 => [port; 2],
+        Front::Tls | Front::TlsHttp2 | Front::Http2 => [port, free_port()],
+    }
+}
+
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> String {
+    let file = folder.join(name);
+    fs::write(&file, text).expect("a configuration can be written");
+    file.to_string_lossy().into_owned()
+}
+
+/// What origin and opponent have in common, around `http`.
+fn nginx_config(folder: &Path, name: &str, modules: &str, http: &str) -> String {
+    let root = if fs::metadata("/proc/self")
+        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+    {
+        "user root;" // the folder is readable for its owner alone
+    } else {
+        ""
+    };
+    let path = folder.display();
+    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("{kind}_temp_path {path}/{kind}; "))
+        .collect();
+    let text = format!(
+        "{modules} {root} daemon off; worker_processes 1; pid {path}/{name}.pid; error_log {path}/{name}-error.log;
+        events {{ worker_connections 8192; }}
+        http {{ {temp} keepalive_requests 1000000000; {http} }}"
+    );
+    write(folder, &format!("{name}.conf"), &text)
+}

@@ -1,0 +1,172 @@
+//! Clients that have to show who they are. Whoever does not gets a page, as from nginx, not a broken handshake.
+
+use super::*;
+use waypost_tests::{Client, Response};
+
+async fn demanding(authority: &Authority, origin: &Origin, wanted: &str) -> Setup {
+    let own = authority.certificate(&["a.example"]);
+    let more = format!("client_certificate = \"{wanted}\", client_ca = \"ca.pem\"");
+    let setup = with(origin, &own, &more);
+    file(&setup, "ca.pem", &authority.pem());
+    setup.more(ADMIN).route(
+        "request_headers = { set = { \"X-Client\" = \"$ssl_client_verify|$ssl_client_s_dn|$ssl_client_i_dn\" } }",
+    )
+}
+
+async fn as_client(proxy: &Proxy, authority: &Authority, own: Option<&Certificate>) -> Response {
+    let config = match own {
+        Some(own) => authority.trusting_as(own),
+        None => authority.trusting(),
+    };
+    tls::get(proxy.address(), config, "a.example", "/").await
+}
+
+#[tokio::test]
+async fn who_shows_a_valid_certificate_is_served_and_known_to_the_server() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    for wanted in ["require", "optional"] {
+        let proxy = demanding(&authority, &origin, wanted).await.start().await;
+        let own = authority.client_certificate("alice");
+        assert_eq!(
+            as_client(&proxy, &authority, Some(&own)).await.text(),
+            "hello"
+        );
+        let requests = origin.requests();
+        let client = requests.last().unwrap().header("X-Client");
+        assert_eq!(client, r"SUCCESS|O=Specs\, Ltd.,CN=alice|CN=Specs");
+    }
+}
+
+#[tokio::test]
+async fn who_shows_none_is_told_so_where_one_is_required() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let proxy = demanding(&authority, &origin, "require")
+        .await
+        .start()
+        .await;
+    let response = as_client(&proxy, &authority, None).await;
+    assert_eq!(response.status, 400);
+    assert!(
+        response
+            .text()
+            .contains("No required SSL certificate was sent"),
+        "{response:?}"
+    );
+    assert!(origin.requests().is_empty());
+
+    let proxy = demanding(&authority, &origin, "optional")
+        .await
+        .start()
+        .await;
+    assert_eq!(as_client(&proxy, &authority, None).await.text(), "hello");
+    assert_eq!(origin.request().header("X-Client"), "NONE||");
+}
+
+#[tokio::test]
+async fn who_shows_a_bad_one_is_refused_either_way() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let stranger = Authority::new("Strangers").client_certificate("mallory");
+    let expired = authority.certificate_with(Kind::Ecdsa, &[], |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    });
+    let a_servers = authority.certificate(&["a.example"]);
+    for wanted in ["require", "optional"] {
+        let proxy = demanding(&authority, &origin, wanted).await.start().await;
+        for (own, why) in [
+            (&stranger, "unable to get local issuer certificate"),
+            (&expired, "certificate has expired"),
+            (&a_servers, "unsuitable certificate purpose"),
+        ] {
+            let response = as_client(&proxy, &authority, Some(own)).await;
+            assert_eq!(response.status, 400, "{why}");
+            assert!(
+                response.text().contains("The SSL certificate error"),
+                "{response:?}"
+            );
+            proxy
+                .log_contains(&format!("client SSL certificate verify error: ({why})"))
+                .await;
+        }
+    }
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_resumed_session_is_judged_by_the_certificate_that_began_it() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let proxy = demanding(&authority, &origin, "require")
+        .await
+        .start()
+        .await;
+    let config = std::sync::Arc::new(authority.trusting_as(&authority.client_certificate("alice")));
+    for resumed in [false, true] {
+        let mut client = tls::connect(proxy.address(), config.clone(), "a.example")
+            .await
+            .unwrap();
+        assert_eq!(client.get("/").await.text(), "hello");
+        assert_eq!(client.wire.handshake().unwrap().resumed, resumed);
+    }
+    let nobody = std::sync::Arc::new(authority.trusting());
+    for _ in 0..2 {
+        let response = tls::get(proxy.address(), nobody.clone(), "a.example", "/").await;
+        assert_eq!(response.status, 400);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_from_before_the_demand_is_held_to_it() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let proxy = demanding(&authority, &origin, "optional")
+        .await
+        .start()
+        .await;
+    let connect = async |own: Option<&Certificate>| {
+        let config = match own {
+            Some(own) => authority.trusting_as(own),
+            None => authority.trusting(),
+        };
+        tls::connect(proxy.address(), config, "a.example")
+            .await
+            .unwrap()
+    };
+    let get = async |client: &mut Client| client.get("/").await.status;
+    let own = authority.client_certificate("alice");
+    let (mut with, mut without) = (connect(Some(&own)).await, connect(None).await);
+    assert_eq!((get(&mut with).await, get(&mut without).await), (200, 200));
+    proxy.edit("\"optional\"", "\"require\"");
+    proxy.reload().await;
+    assert_eq!((get(&mut with).await, get(&mut without).await), (200, 400));
+    without.closed().await;
+}
+
+#[tokio::test]
+async fn a_request_for_the_host_of_another_certificate_is_sent_away() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let own = authority.certificate(&["a.example", "also.example"]);
+    let more = "client_certificate = \"require\", client_ca = \"ca.pem\", \
+                certificates = [{ certificate = \"b.pem\", key = \"b.key\" }]";
+    let setup = with(&origin, &own, more);
+    file(&setup, "ca.pem", &authority.pem());
+    authority
+        .certificate(&["b.example"])
+        .write(setup.directory(), "b");
+    let proxy = setup.start().await;
+    let config = authority.trusting_as(&authority.client_certificate("alice"));
+    let config = std::sync::Arc::new(config);
+    for (host, status) in [
+        ("a.example", 200),
+        ("b.example", 421),
+        ("also.example", 200),
+    ] {
+        let connected = tls::connect(proxy.address(), config.clone(), "a.example").await;
+        let mut client = connected.unwrap();
+        client
+            .send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
+        assert_eq!(client.response().await.status, status, "{host}");
+    }
+    proxy
+        .log_contains("server name different from the one that was negotiated")
+        .await;
+}

@@ -1,0 +1,258 @@
+//! Real peers at the other end: OpenSSL, curl and nginx.
+
+use super::*;
+use std::process::{Command, Stdio};
+use waypost_tests::{Nginx, child, nginx};
+
+/// What `openssl s_client` says of a connection on which `sent` is sent.
+async fn s_client(address: &str, arguments: &[&str], sent: &str) -> String {
+    let mut command = Command::new("sh");
+    // It goes on reading while the pipe is open; the answer is awaited, and no longer than this.
+    let line = format!(
+        "(printf '{sent}'; sleep 1) | timeout 8 openssl s_client -connect {address} \"$@\" 2>&1"
+    );
+    command
+        .arg("-c")
+        .arg(line)
+        .arg("sh")
+        .args(arguments)
+        .stdin(Stdio::null());
+    said_by(command).await.1
+}
+
+/// A command's end and output; the origin, which lives on this thread, goes on meanwhile.
+async fn said_by(command: Command) -> (i32, String, String) {
+    let said = tokio::task::spawn_blocking(move || child::run(command));
+    said.await.unwrap()
+}
+
+const GET: &str = "GET / HTTP/1.1\\r\\nHost: a.example\\r\\nConnection: close\\r\\n\\r\\n";
+
+#[tokio::test]
+async fn openssl_speaks_both_versions_and_resumes() {
+    if !tls::installed("openssl") {
+        return;
+    }
+    let (authority, _origin, proxy) = simple().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (ca, session) = (path("ca.pem"), path("session"));
+    std::fs::write(&ca, authority.pem()).unwrap();
+    for (version, said) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let common = [
+            version,
+            "-servername",
+            "a.example",
+            "-CAfile",
+            &ca,
+            "-verify_hostname",
+            "a.example",
+        ];
+        let first = s_client(
+            proxy.address(),
+            &[&common[..], &["-sess_out", &session]].concat(),
+            GET,
+        )
+        .await;
+        assert!(
+            first.contains("hello") && first.contains("Verification: OK"),
+            "{first}"
+        );
+        assert!(first.contains(&format!("New, {said}")), "{first}");
+        let again = s_client(
+            proxy.address(),
+            &[&common[..], &["-sess_in", &session]].concat(),
+            GET,
+        )
+        .await;
+        assert!(again.contains(&format!("Reused, {said}")), "{again}");
+        assert!(again.contains("hello"), "{again}");
+    }
+    let old = s_client(
+        proxy.address(),
+        &["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"],
+        GET,
+    )
+    .await;
+    assert!(!old.contains("hello") && old.contains("alert"), "{old}");
+}
+
+#[tokio::test]
+async fn renegotiation_is_refused() {
+    if !tls::installed("openssl") {
+        return;
+    }
+    let (_authority, origin, proxy) = simple().await;
+    let said = s_client(
+        proxy.address(),
+        &["-tls1_2", "-msg"],
+        "R\\nGET / HTTP/1.1\\r\\nHost: a.example\\r\\n\\r\\n",
+    )
+    .await;
+    assert!(said.contains("RENEGOTIATING"), "{said}");
+    assert!(said.contains("no_renegotiation"), "{said}");
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_ocsp_response_is_stapled_and_unknown_names_are_refused_as_by_nginx() {
+    if !tls::installed("openssl") || !nginx::installed() {
+        return;
+    }
+    let authority = Authority::new("Specs");
+    let origin = origin::says("hello").await;
+    let own = authority.certificate(&["a.example"]);
+    let setup = with(
+        &origin,
+        &own,
+        "ocsp = \"own.ocsp\", unknown_names = \"refuse\"",
+    );
+    // A response that says "try later" (RFC 6960 section 4.2.1): it needs no signature.
+    std::fs::write(setup.directory().join("own.ocsp"), [0x30, 3, 0x0a, 1, 3]).unwrap();
+    let path = setup.directory().join("own").display().to_string();
+    let proxy = setup.start().await;
+    let said = s_client(
+        proxy.address(),
+        &["-status", "-servername", "a.example"],
+        GET,
+    )
+    .await;
+    assert!(
+        said.contains("OCSP Response Status: trylater (0x3)"),
+        "{said}"
+    );
+    let there = Nginx::start_with_tls(
+        &format!(
+            "ssl_certificate {path}.pem; ssl_certificate_key {path}.key; ssl_reject_handshake on;"
+        ),
+        "",
+    )
+    .await;
+    for address in [proxy.address(), there.address()] {
+        let said = s_client(address, &["-servername", "other.example"], GET).await;
+        assert!(said.contains("unrecognized name"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn curl_speaks_http2_over_tls() {
+    if !tls::installed("curl") {
+        return;
+    }
+    let (authority, _origin, proxy) = simple().await;
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let port = proxy.address().rsplit_once(':').unwrap().1;
+    for (version, said) in [("--http2", "2 200 hello"), ("--http1.1", "1.1 200 hello")] {
+        let mut command = Command::new("curl");
+        command
+            .args(["-sS", version, "--cacert"])
+            .arg(&ca)
+            .args(["--resolve", &format!("a.example:{port}:127.0.0.1")])
+            .args(["-w", "%{http_version} %{response_code} ", "-o", "-"])
+            .arg(format!("https://a.example:{port}/"));
+        let (code, out, error) = said_by(command).await;
+        assert_eq!(code, 0, "{error}");
+        let mut words: Vec<&str> = out.split_whitespace().collect();
+        words.sort_unstable();
+        let mut expected: Vec<&str> = said.split(' ').collect();
+        expected.sort_unstable();
+        assert_eq!(words.concat().len(), expected.concat().len(), "{out}");
+        for word in said.split(' ') {
+            assert!(out.contains(word), "{out}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nginx_is_a_server_like_any_other() {
+    if !nginx::installed() {
+        return;
+    }
+    let authority = Authority::new("Specs");
+    let directory = tempfile::tempdir().unwrap();
+    let own = authority
+        .certificate(&["localhost"])
+        .write(directory.path(), "own");
+    let own = own.display();
+    let there = Nginx::start_with_tls(
+        &format!("ssl_certificate {own}.pem; ssl_certificate_key {own}.key;"),
+        "location / { return 200 \"$ssl_server_name $ssl_protocol $ssl_session_reused\"; }",
+    )
+    .await;
+    let port = there.address().rsplit_once(':').unwrap().1;
+    let setup = proxy::to([format!("\"https://localhost:{port}\"")]);
+    file(&setup, "ca.pem", &authority.pem());
+    let proxy = setup
+        .upstream("tls = { ca = \"ca.pem\" }\nkeepalive = 0")
+        .start()
+        .await;
+    assert_eq!(proxy.get("/").await.text(), "localhost TLSv1.3 .");
+    assert_eq!(proxy.get("/").await.text(), "localhost TLSv1.3 r");
+}
+
+/// What a client's certificate says is written as nginx writes it.
+#[tokio::test]
+async fn a_clients_certificate_reads_as_in_nginx() {
+    if !nginx::installed() {
+        return;
+    }
+    let authority = Authority::new("Specs");
+    let origin = origin::says("hello").await;
+    let own = authority.certificate(&["a.example"]);
+    let variables = "$ssl_client_verify $ssl_client_s_dn $ssl_client_i_dn $ssl_client_serial $ssl_client_fingerprint \
+                     $ssl_client_escaped_cert $ssl_cipher $ssl_protocol $ssl_server_name";
+    let more = "client_certificate = \"require\", client_ca = \"ca.pem\"";
+    let setup = with(&origin, &own, more).more(&format!(
+        "[[route]]\npath = \"/facts\"\nreturn = {{ status = 200, body = \"{variables}\" }}\n"
+    ));
+    file(&setup, "ca.pem", &authority.pem());
+    let path = setup.directory().display().to_string();
+    let proxy = setup.start().await;
+    let there = Nginx::start_with_tls(
+        &format!(
+            "ssl_certificate {path}/own.pem; ssl_certificate_key {path}/own.key; \
+             ssl_verify_client on; ssl_client_certificate {path}/ca.pem;"
+        ),
+        &format!("location /facts {{ return 200 \"{variables}\"; }}"),
+    )
+    .await;
+    let alice = authority.certificate_with(Kind::Ecdsa, &[], |params| {
+        use rcgen::DnType;
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "alice + \"bob\" <x>; y\\z");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "#M\u{fc}ller, Ltd. ");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationalUnitName, "unit");
+        params.distinguished_name.push(DnType::CountryName, "DE");
+        params.serial_number = Some(vec![0x0a, 0xff, 0x00].into());
+    });
+    let ask = async |address: &str, own: Option<&Certificate>| {
+        let config = match own {
+            Some(own) => authority.trusting_as(own),
+            None => authority.trusting(),
+        };
+        let response = tls::get(address, config, "a.example", "/facts").await;
+        (response.status, response.text())
+    };
+    let theirs = ask(there.address(), Some(&alice)).await;
+    assert!(theirs.1.starts_with("SUCCESS "), "{theirs:?}");
+    assert_eq!(ask(proxy.address(), Some(&alice)).await, theirs);
+    let mallory = Authority::new("Strangers").client_certificate("mallory");
+    for (own, words) in [
+        (None, "No required SSL certificate was sent"),
+        (Some(&mallory), "The SSL certificate error"),
+    ] {
+        for address in [proxy.address(), there.address()] {
+            let (status, text) = ask(address, own).await;
+            assert_eq!(status, 400);
+            assert!(text.contains(words), "{text}");
+        }
+    }
+}
