@@ -153,14 +153,14 @@ async fn a_request_for_the_host_of_another_certificate_is_sent_away() {
         .write(setup.directory(), "b");
     let proxy = setup.start().await;
     let config = authority.trusting_as(&authority.client_certificate("alice"));
-    let mut client = tls::connect(proxy.address(), config, "a.example")
-        .await
-        .unwrap();
+    let config = std::sync::Arc::new(config);
     for (host, status) in [
         ("a.example", 200),
         ("b.example", 421),
         ("also.example", 200),
     ] {
+        let connected = tls::connect(proxy.address(), config.clone(), "a.example").await;
+        let mut client = connected.unwrap();
         client
             .send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"))
             .await;

@@ -34,7 +34,7 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             PLAIN,
             own.chain.as_str(),
             other.key.as_str(),
-            "3:42",
+            "\"own.key\"",
             "the key `own.key` does not belong to the certificate `own.pem`",
             "first certificate",
         ),
@@ -42,7 +42,7 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             PLAIN,
             "",
             own.key.as_str(),
-            "3:23",
+            "\"own.pem\"",
             "the certificate `own.pem` is empty",
             "",
         ),
@@ -50,7 +50,7 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             PLAIN,
             "nonsense",
             &own.key,
-            "3:23",
+            "\"own.pem\"",
             "there is no certificate in `own.pem`",
             "-----BEGIN CERTIFICATE-----",
         ),
@@ -58,7 +58,7 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             PLAIN,
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             &own.key,
-            "3:23",
+            "\"own.pem\"",
             "a certificate in `own.pem` is malformed",
             "",
         ),
@@ -66,7 +66,7 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             PLAIN,
             &own.chain,
             &own.chain,
-            "3:42",
+            "\"own.key\"",
             "there is no private key in `own.key`",
             "-----BEGIN PRIVATE KEY-----",
         ),
@@ -74,7 +74,7 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             PLAIN,
             &own.chain,
             "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
-            "3:42",
+            "\"own.key\"",
             "there is no private key in `own.key`",
             "openssl pkey",
         ),
@@ -82,7 +82,7 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             "{ certificate = \"none.pem\", key = \"own.key\" }",
             &own.chain,
             &own.key,
-            "3:23",
+            "\"none.pem\"",
             "cannot read the certificate `none.pem`",
             "no such file",
         ),
@@ -90,7 +90,7 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             "{ certificate = \"own.pem\", key = \"own.key\", ocsp = \"own.pem\" }",
             &own.chain,
             &own.key,
-            "3:60",
+            "\"own.pem\" }",
             "`own.pem` is not an OCSP response in DER",
             "openssl ocsp",
         ),
@@ -98,7 +98,7 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             "{ certificates = [{ certificate = \"own.pem\", key = \"own.key\" }, { certificate = \"more.pem\", key = \"more.key\" }] }",
             &own.chain,
             &own.key,
-            "3:88",
+            "\"more.pem\"",
             "the certificate `more.pem` is made out for no name",
             "names =",
         ),
@@ -110,13 +110,14 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             ("more.key", &nobody.key),
         ];
         let (code, error) = checked(tls, &files);
+        let column = format!("tls = {tls}").find(place).unwrap() + 1;
         assert_eq!(code, 1, "{message}: {error}");
         assert!(
             error.contains(&format!("error: {message}")),
             "{message}: {error}"
         );
         assert!(
-            error.contains(&format!("waypost.toml:{place} ")),
+            error.contains(&format!("waypost.toml:3:{column} ")),
             "{message}: {error}"
         );
         assert!(error.contains(hint), "{message}: {error}");

@@ -74,10 +74,7 @@ async fn openssl_speaks_both_versions_and_resumes() {
         GET,
     )
     .await;
-    assert!(
-        !old.contains("hello") && old.contains("protocol version"),
-        "{old}"
-    );
+    assert!(!old.contains("hello") && old.contains("alert"), "{old}");
 }
 
 #[tokio::test]
@@ -88,12 +85,12 @@ async fn renegotiation_is_refused() {
     let (_authority, origin, proxy) = simple().await;
     let said = s_client(
         proxy.address(),
-        &["-tls1_2"],
+        &["-tls1_2", "-msg"],
         "R\\nGET / HTTP/1.1\\r\\nHost: a.example\\r\\n\\r\\n",
     )
     .await;
     assert!(said.contains("RENEGOTIATING"), "{said}");
-    assert!(said.contains("no renegotiation"), "{said}");
+    assert!(said.contains("no_renegotiation"), "{said}");
     assert!(origin.requests().is_empty());
 }
 

@@ -81,11 +81,16 @@ async fn another_server_is_asked_where_a_handshake_fails() {
     let authority = Authority::new("Specs");
     let good = secure(&authority.certificate(&["127.0.0.1"])).await;
     let bad = secure(&authority.certificate(&["other.example"])).await;
+    // It waits for the end of a request, and says nothing to a handshake.
     let plain = origin::says("plain").await;
     let servers = [&bad, &plain, &good].map(|origin| format!("https://{}", origin.address()));
-    let proxy = before(&authority, &servers, "tls = { ca = \"ca.pem\" }")
-        .start()
-        .await;
+    let proxy = before(
+        &authority,
+        &servers,
+        "tls = { ca = \"ca.pem\" }\nconnect_timeout = \"300ms\"",
+    )
+    .start()
+    .await;
     for _ in 0..6 {
         assert_eq!(proxy.get("/").await.text(), "hello");
     }

@@ -14,7 +14,13 @@ pub(super) fn poll_some(
     stream: &mut TlsStream<Transport>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    Pin::new(stream).poll_fill_buf(cx).map_ok(<[u8]>::len)
+    let some = Pin::new(&mut *stream).poll_fill_buf(cx).map_ok(<[u8]>::len);
+    // What was taken in may ask for an answer, as renegotiation does: to be told no.
+    if some.is_pending() && stream.get_ref().1.wants_write() {
+        // An error is met again by whoever reads or writes next.
+        let _ = Pin::new(stream).poll_flush(cx);
+    }
+    some
 }
 
 /// Writes some of both, in as few records as they fit in.
