@@ -73,9 +73,16 @@ impl Nginx {
     pub async fn start_with_tls(tls: &str, server: &str) -> Nginx {
         // Not all of its versions speak 1.3 unasked.
         let versions = "ssl_protocols TLSv1.2 TLSv1.3;";
-        Nginx::listening("ssl", "", &format!("{versions}
+        Nginx::listening(
+            "ssl",
+            "",
+            &format!(
+                "{versions}
 {tls}
-{server}")).await
+{server}"
+            ),
+        )
+        .await
     }
 
     async fn listening(parameter: &str, http: &str, server: &str) -> Nginx {

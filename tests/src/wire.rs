@@ -134,6 +134,7 @@ impl Wire {
         let stream: Box<dyn Duplex> = match self.socket {
             Socket::Tcp(stream) => Box::new(stream),
             Socket::Unix(stream) => Box::new(stream),
+            Socket::Tls(stream) => stream,
         };
         (stream, self.counted)
     }
