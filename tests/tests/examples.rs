@@ -645,4 +645,60 @@ async fn https_redirect() {
     )
     .await;
     assert_eq!(secure.text(), "hello");
+#[tokio::test]
+async fn tcp_stream() {
+    let three = Three::start().await;
+    let proxy = example("tcp_stream", &three.first(2)).await;
+    let mut held = proxy.client().await;
+    // HTTP is as good a protocol as any.
+    let first = held.get("/").await.text();
+    let other = proxy.get("/").await.text();
+    assert_eq!(
+        BTreeSet::from([first.as_str(), other.as_str()]),
+        BTreeSet::from(["a", "b"])
+    );
+}
+
+#[tokio::test]
+async fn tcp_sni() {
+    let three = Three::start().await;
+    let proxy = example("tcp_sni", &three.first(3)).await;
+    assert_eq!(proxy.get("/").await.text(), "c", "no TLS");
+    let hello = |host: &str| {
+        let config = rustls::ClientConfig::builder()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let name = rustls::pki_types::ServerName::try_from(host.to_owned()).unwrap();
+        let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).unwrap();
+        hello
+    };
+    for (host, server) in [("a.example", 0), ("x.b.example", 1), ("b.example", 2)] {
+        let before = three.origins[server].connections();
+        let mut wire = waypost_tests::Wire::connect(proxy.address()).await.unwrap();
+        wire.send(hello(host)).await;
+        waypost_tests::eventually(host, async || three.origins[server].connections() > before)
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn proxy_protocol() {
+    const V2_OF_IPV4: usize = 28;
+    let origin = origin::speaks(|mut wire, _| async move {
+        let Ok(header) = wire.exactly(V2_OF_IPV4).await else {
+            return;
+        };
+        if wire.head().await.is_ok() {
+            let client = header[16..20].iter().map(u8::to_string);
+            let client = client.collect::<Vec<_>>().join(".");
+            let answer = format!("HTTP/1.0 200 OK\r\n\r\n{client}");
+            let _ = wire.try_send(answer).await;
+        }
+    })
+    .await;
+    let proxy = example("proxy_protocol", &[origin.address()]).await;
+    let request = "PROXY TCP4 192.0.2.7 198.51.100.9 4000 443\r\nGET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    assert_eq!(proxy.exchange(request).await.text(), "192.0.2.7");
 }

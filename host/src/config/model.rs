@@ -55,14 +55,17 @@ impl Config {
             .listeners
             .iter()
             .filter_map(|listener| listener.tls.as_ref());
+        let of_streams = self.streams.iter().filter_map(|stream| stream.tls.as_ref());
         let of_upstreams = self
             .upstreams
             .iter()
             .filter_map(|upstream| upstream.tls.as_ref());
         of_listeners
+            .chain(of_streams)
             .flat_map(ListenerTls::files)
             .chain(of_upstreams.flat_map(UpstreamTls::files))
     }
+
     /// Every address to accept on: those of listeners, then those of streams, in file order.
     pub fn binds(&self) -> Vec<Bind> {
         let of_listeners = self.listeners.iter().map(|listener| Bind {
@@ -393,6 +396,8 @@ pub struct Route {
 #[derive(Debug, Clone)]
 pub struct Stream {
     pub address: Address,
+    /// None: what clients speak is passed on as it is, TLS included.
+    pub tls: Option<ListenerTls>,
     /// Index into [`Config::upstreams`].
     pub upstream: usize,
     /// Where TLS connections to some hosts go instead.

@@ -295,6 +295,9 @@ fn route(out: &mut Writer, route: &Route, config: &Config) {
 fn stream(out: &mut Writer, stream: &Stream, config: &Config) {
     out.header("[[stream]]");
     out.key("address", text(&stream.address.to_string()));
+    if let Some(tls) = &stream.tls {
+        out.key("tls", self::tls::listener(tls));
+    }
     out.key("proxy", text(upstream_name(stream.upstream, config)));
     if !stream.sni.is_empty() {
         let routes = stream.sni.iter().map(|route| {

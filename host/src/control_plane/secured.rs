@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker::{ListenerId, Snapshot};
+use crate::tls::server::Protocols;
 use crate::tls::{ClientTls, ServerTls, Warnings};
 
 /// Whether files are read again where their names have not changed.
@@ -19,12 +20,13 @@ pub(super) enum Files {
 
 /// In the order of the configuration.
 pub(super) struct Secured {
+    /// Those of listeners, then those of streams.
     pub(super) listeners: Vec<Option<Arc<ServerTls>>>,
     pub(super) upstreams: Vec<Option<Arc<ClientTls>>>,
 }
 
 impl Secured {
-    /// `previous`: what is served now, and the listeners of `config`.
+    /// `previous`: what is served now, and the listeners and streams of `config`.
     ///
     /// # Errors
     /// All problems of all files.
@@ -39,18 +41,26 @@ impl Secured {
             listeners: Vec::new(),
             upstreams: Vec::new(),
         };
-        for (index, listener) in config.listeners.iter().enumerate() {
+        let of_listeners = config.listeners.iter().map(|listener| {
+            let protocols: Protocols = match &listener.http2 {
+                Some(_) => &["h2", "http/1.1"],
+                None => &["http/1.1"],
+            };
+            (&listener.tls, protocols)
+        });
+        // Whatever a stream speaks is its servers' business.
+        let of_streams = config.streams.iter().map(|stream| (&stream.tls, &[][..]));
+        for (index, (tls, protocols)) in of_listeners.chain(of_streams).enumerate() {
             let before = previous.and_then(|(snapshot, ids)| {
                 let known = snapshot.listeners.iter().position(|id| *id == ids[index])?;
                 snapshot.tls[known].as_ref()
             });
-            let tls = listener.tls.as_ref().and_then(|tls| {
-                let http2 = listener.http2.is_some();
+            let tls = tls.as_ref().and_then(|tls| {
                 let kept = before
-                    .filter(|before| files == Files::AsTheyWere && before.means(tls, http2))
+                    .filter(|before| files == Files::AsTheyWere && before.means(tls, protocols))
                     .cloned();
                 kept.or_else(|| {
-                    ServerTls::build(tls, http2, before, warnings)
+                    ServerTls::build(tls, protocols, before, warnings)
                         .map_err(|found| problems.extend(found))
                         .ok()
                 })

@@ -29,7 +29,7 @@ pub(crate) struct Snapshot {
     pub(crate) config: Config,
     /// Those of the configuration's listeners, then those of its streams.
     pub(crate) listeners: Vec<ListenerId>,
-    /// By listener; none where clients speak without.
+    /// In the order of `listeners`; none where clients speak without.
     pub(crate) tls: Vec<Option<Arc<ServerTls>>>,
     /// As in the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
@@ -159,6 +159,11 @@ impl Site {
     pub(crate) fn stream_of(&self, listener: ListenerId) -> Option<usize> {
         self.position(listener)?
             .checked_sub(self.snapshot.config.listeners.len())
+    }
+
+    /// The TLS of a listener or a stream.
+    pub(crate) fn tls_of(&self, listener: ListenerId) -> Option<&Arc<ServerTls>> {
+        self.snapshot.tls[self.position(listener)?].as_ref()
     }
 
     fn position(&self, listener: ListenerId) -> Option<usize> {

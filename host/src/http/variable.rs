@@ -259,6 +259,17 @@ impl Variable {
             | ProxyProtocolPort
             | ProxyProtocolServerAddr
             | ProxyProtocolServerPort
+            | SslProtocol
+            | SslCipher
+            | SslServerName
+            | SslAlpnProtocol
+            | SslSessionReused
+            | SslClientVerify
+            | SslClientSDn
+            | SslClientIDn
+            | SslClientSerial
+            | SslClientFingerprint
+            | SslClientEscapedCert
             | ServerAddr
             | ServerPort
             | Hostname

@@ -18,7 +18,10 @@ use crate::config::model::{
 };
 use crate::config::problem::Problem;
 
-/// A listener's TLS.
+/// The protocols that a client may choose from by ALPN (RFC 7301), best first; with none, the choice is not offered.
+pub(crate) type Protocols = &'static [&'static str];
+
+/// A listener's or a stream's TLS.
 #[derive(Debug)]
 pub(crate) struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
@@ -29,7 +32,7 @@ pub(crate) struct ServerTls {
     pub(crate) handshakes: Arc<AtomicUsize>,
     resumption: Resumption,
     settings: ListenerTls,
-    http2: bool,
+    protocols: Protocols,
     contents: Digest,
 }
 
@@ -60,7 +63,7 @@ impl ServerTls {
     /// All problems, each at the place where its file is named.
     pub(crate) fn build(
         settings: &ListenerTls,
-        http2: bool,
+        protocols: Protocols,
         previous: Option<&Arc<ServerTls>>,
         warnings: &mut Warnings,
     ) -> Result<Arc<ServerTls>, Vec<Problem>> {
@@ -85,7 +88,7 @@ impl ServerTls {
         }
         let contents = files.digest();
         if let Some(previous) = previous
-            && previous.means(settings, http2)
+            && previous.means(settings, protocols)
             && (previous.contents, &previous.resumption.terms.proven) == (contents, &proven)
         {
             return Ok(previous.clone());
@@ -121,10 +124,10 @@ impl ServerTls {
         if let Some(tickets) = &resumption.tickets {
             config.ticketer = tickets.clone();
         }
-        config.alpn_protocols = match http2 {
-            true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            false => vec![b"http/1.1".to_vec()],
-        };
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().into())
+            .collect();
         Ok(Arc::new(ServerTls {
             config: Arc::new(config),
             certificates,
@@ -133,14 +136,14 @@ impl ServerTls {
             handshakes: previous.map_or_else(Arc::default, |previous| previous.handshakes.clone()),
             resumption,
             settings: settings.clone(),
-            http2,
+            protocols,
             contents,
         }))
     }
 
     /// Whether it was made of these settings, whatever the files hold by now.
-    pub(crate) fn means(&self, settings: &ListenerTls, http2: bool) -> bool {
-        self.settings == *settings && self.http2 == http2
+    pub(crate) fn means(&self, settings: &ListenerTls, protocols: Protocols) -> bool {
+        self.settings == *settings && self.protocols == protocols
     }
 
     pub(crate) fn settings(&self) -> &ListenerTls {

@@ -27,6 +27,7 @@ mod setup; // origins and proxies, configured
 mod program; // a running one of them
 mod load; // a generator at work
 mod handshakes; // one of our own
+mod calls; // servers of our own
 mod report; // rounds, tables
 mod memory; // what a connection takes
 
@@ -89,11 +90,10 @@ fn main() {
         std::env::set_current_dir(root).expect("the workspace can be entered");
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(("--handshakes", rest)) = arguments
-        .split_first()
-        .map(|(first, rest)| (first.as_str(), rest))
-    {
-        return handshakes::generate(rest);
+    match arguments.split_first() {
+        Some((first, rest)) if first == "--handshakes" => return handshakes::generate(rest),
+        Some((first, ports)) if first == "--calls" => return calls::serve(ports),
+        _ => {}
     }
     let options = Options::read();
     let (rounds, seconds) = if options.quick { (3, 1) } else { (5, 3) };

@@ -15,6 +15,17 @@ pub(crate) struct Scenario {
     pub(crate) traffic: Traffic,
 }
 
+impl Scenario {
+    /// Idle connections to the origins that a proxy keeps: as many as it may use at once, lest it opens new ones all the
+    /// time.
+    pub(crate) fn idle_connections(&self) -> u32 {
+        match self.traffic {
+            Traffic::Wrk | Traffic::Handshakes { .. } => 64,
+            Traffic::Streams(_) | Traffic::Calls(_) => 1024,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Opponent {
     Nginx,
@@ -55,6 +66,8 @@ impl Front {
 pub(crate) enum Back {
     Http1,
     Http2,
+    /// Servers of gRPC.
+    Calls,
 }
 
 /// Who asks.
@@ -109,8 +122,8 @@ const fn wire(
     }
 }
 
-/// A call's path, and what it is answered with.
-pub(crate) const CALL: &str = "/bench.Bytes/Unary";
+/// A call's path.
+const CALL: &str = "/bench.Bytes/Unary";
 /// What the proxies answer by themselves.
 pub(crate) const TINY: &str = "/tiny";
 
@@ -174,7 +187,7 @@ pub(crate) const SCENARIOS: [Scenario; 18] = [
         "gRPC unary",
         CALL,
         Front::Http2,
-        Back::Http2,
+        Back::Calls,
         Traffic::Calls("32"),
     ),
 ];

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::calls::{Servers, message};
 use crate::load::Load;
 use crate::program::{Program, free_port};
 use crate::report::Round;
-use crate::scenario::{Back, CALL, Front, Opponent, Scenario, TINY};
+use crate::scenario::{Back, Front, Opponent, Scenario, TINY};
 use crate::{LOAD_CORE, PROXY_CORE};
 
 /// Kernel clock ticks per second in `/proc/PID/stat`: 100 on every Linux (`USER_HZ`).
@@ -28,6 +29,7 @@ pub(crate) struct Bench {
     ports: [u16; 3],
     /// Of the same origins, where they speak HTTP/2.
     http2_ports: [u16; 3],
+    calls: Servers,
     folder: Folder,
     waypost: PathBuf,
 }
@@ -48,9 +50,7 @@ impl Bench {
             fs::write(folder.0.join("www").join(name), vec![b'x'; size])
                 .expect("a file can be written");
         }
-        // gRPC's five bytes of framing and a message.
-        let message = [&[0, 0, 0, 0, 100][..], &[b'x'; 100]].concat();
-        fs::write(folder.0.join("www").join("message"), message).expect("a file can be written");
+        fs::write(folder.0.join("www").join("message"), message()).expect("a file can be written");
         let made = rcgen::generate_simple_self_signed(["bench.example".to_owned()]);
         let made = made.expect("a certificate can be made");
         write(&folder.0, "cert.pem", &made.cert.pem());
@@ -62,19 +62,21 @@ impl Bench {
                 .map(|port| format!("listen 127.0.0.1:{port}{how}; "))
                 .concat()
         };
-        let listen = listen(ports, "") + &listen(http2_ports, " http2");
+        let (listen, http2_listen) = (listen(ports, ""), listen(http2_ports, " http2"));
+        let www = folder.0.join("www");
+        let www = www.display();
         let config = nginx_config(
             &folder.0,
             "origin",
             "",
             &format!(
                 "access_log off; sendfile on; tcp_nopush on; open_file_cache max=16;
+                server {{ {listen} root {www}; }}
                 server {{
-                    {listen} root {}/www;
-                    location = {CALL} {{ error_page 405 =200 /message; return 405; }}
-                    location = /message {{ default_type application/grpc; add_trailer grpc-status 0; }}
+                    {http2_listen} root {www};
+                    # Corks and sendfile hold back what comes behind a header for 40 ms.
+                    sendfile off; tcp_nopush off;
                 }}",
-                folder.0.display()
             ),
         );
         let origin = Program::start(
@@ -89,6 +91,7 @@ impl Bench {
             _origin: origin,
             ports,
             http2_ports,
+            calls: Servers::start(),
             folder,
             waypost,
         }
@@ -119,13 +122,14 @@ impl Bench {
         } else {
             format!("[[listen]]\naddress = \"127.0.0.1:{probe}\"\n")
         };
-        let http2 = scenario.back == Back::Http2;
+        let http2 = scenario.back != Back::Http1;
+        let kept = scenario.idle_connections();
         let config = format!(
             "[server]\nworkers = 1\naccess_log = {log}\nkeepalive_requests = 1000000000\n\
              error_log = \"{folder}/waypost-error.log\"\n\
              [[listen]]\naddress = \"127.0.0.1:{port}\"\n{tls}\
              {second}\
-             [upstream.backend]\npolicy = {}\nkeepalive = 64\nkeepalive_requests = 1000000000\nservers = [{}]\nhttp2 = {http2}\n\
+             [upstream.backend]\npolicy = {}\nkeepalive = {kept}\nkeepalive_requests = 1000000000\nservers = [{}]\nhttp2 = {http2}\n\
              [[route]]\nproxy = \"backend\"\n\
              [[route]]\npath = \"= {TINY}\"\nreturn = {{ status = 200, body = \"tiny\" }}\n",
             scenario.policy,
@@ -218,6 +222,7 @@ impl Bench {
         } else {
             String::new()
         };
+        let kept = scenario.idle_connections();
         let pass = match scenario.back {
             Back::Http1 => {
                 "proxy_pass http://backend;
@@ -225,7 +230,7 @@ impl Bench {
                 proxy_set_header Connection \"\";
                 proxy_max_temp_file_size 0;"
             }
-            Back::Http2 => "grpc_pass grpc://backend;",
+            Back::Http2 | Back::Calls => "grpc_pass grpc://backend;",
         };
         let config = nginx_config(
             &self.folder.0,
@@ -233,7 +238,7 @@ impl Bench {
             modules,
             &format!(
                 "{init} {log}
-                upstream backend {{ {peers} keepalive 64; keepalive_requests 1000000000; }}
+                upstream backend {{ {peers} keepalive {kept}; keepalive_requests 1000000000; }}
                 server {{
                     listen 127.0.0.1:{port}{listen};
                     {second}
@@ -261,6 +266,7 @@ impl Bench {
         match scenario.back {
             Back::Http1 => self.ports,
             Back::Http2 => self.http2_ports,
+            Back::Calls => self.calls.ports,
         }
     }
 

@@ -207,3 +207,60 @@ async fn tls_goes_through_end_to_end() {
         assert_eq!(said, host);
     }
 }
+
+/// A stream that ends TLS for these hosts, with a certificate of its own making, and trust in it.
+async fn ends_tls(host: &str, stream: &str) -> (Proxy, tokio_rustls::TlsConnector) {
+    let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+    let directory = tempfile::TempDir::new().unwrap();
+    let [certificate, key] = ["a.pem", "a.key"].map(|name| directory.path().join(name));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // What goes on inside is the servers' business.
+    config.alpn_protocols = vec![b"postgresql".to_vec()];
+    let tls = format!(
+        "tls = {{ certificate = \"{}\", key = \"{}\" }}",
+        certificate.display(),
+        key.display()
+    );
+    let file = format!("[[stream]]\naddress = \"127.0.0.1:0\"\n{tls}\n{stream}\n");
+    let proxy = proxy::run(&file, &[]).await;
+    (proxy, tokio_rustls::TlsConnector::from(Arc::new(config)))
+}
+
+#[tokio::test]
+async fn tls_can_end_in_front_of_a_stream() {
+    let (a, b) = (echo("plain a").await, echo("plain b").await);
+    let stream = format!(
+        "proxy = \"{}\"\nsni = [{{ host = \"b.example\", proxy = \"{}\" }}]\n\
+         access_log = {{ path = \"stream.log\", format = \"$status $ssl_protocol $ssl_server_name\" }}",
+        a.address(),
+        b.address()
+    );
+    let (proxy, connector) = ends_tls("b.example", &stream).await;
+    let tcp = TcpStream::connect(proxy.address()).await.unwrap();
+    let name = ServerName::try_from("b.example").unwrap();
+    let mut tls = connector.connect(name, tcp).await.unwrap();
+    tls.write_all(b"to and fro\n").await.unwrap();
+    let mut said = [0; 19];
+    tls.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"plain b\nto and fro\n");
+    tls.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    tls.read_to_end(&mut rest).await.unwrap();
+    let lines = log_lines(&proxy, "stream.log", 1).await;
+    assert_eq!(lines, ["200 TLSv1.3 b.example"]);
+
+    // Whoever does not speak TLS is not let through to those who expect it to end here.
+    let mut plain = Wire::connect(proxy.address()).await.unwrap();
+    plain.send("hello\n").await;
+    assert_eq!(plain.rest().await.got, b"");
+    proxy
+        .log_contains("client does not speak TLS while SSL handshaking, client: 127.0.0.1")
+        .await;
+    assert_eq!(a.connections(), 0);
+}

@@ -1,5 +1,6 @@
 //! `[[stream]]`: nginx's stream module.
 
+use super::tls::TLS;
 use super::{LOG_OF_STREAM, WAIT};
 use crate::config::key::{Default, Key, Kind, Table};
 
@@ -24,8 +25,13 @@ pub(in crate::config) static STREAM: Table = Table {
         Key::new(
             "sni",
             Kind::List(&Kind::Table(&SNI)),
-            "Other upstreams for TLS connections that name one of these hosts (`ssl_preread`). TLS is passed on untouched; \
-             all other connections go to `proxy`.",
+            "Other upstreams for TLS connections that name one of these hosts (`ssl_preread`). TLS is passed on untouched, \
+             unless `tls` ends it here; all other connections go to `proxy`.",
+        ),
+        Key::new(
+            "tls",
+            Kind::Table(&TLS),
+            "TLS ends here (`listen ... ssl`), and the servers get what was inside. The keys are those of `[[listen]]`.",
         ),
         Key::new(
             "idle_timeout",

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::server::{Taken, listen_address};
 use super::upstream::Upstreams;
-use super::{Complaint, Reader, address, log, noted, pattern, stream_template};
+use super::{Complaint, Reader, address, log, noted, pattern, stream_template, tls};
 use crate::config::declared::{SNI, STREAM};
 use crate::config::model::{HostPattern, SniRoute, Stream, Upstream};
 use crate::config::problem::{Problem, suggestion};
@@ -36,10 +36,11 @@ pub(super) fn streams(
             section.boolean("proxy_protocol"),
             section.integer("backlog"),
         );
-        let access_log = log::stream_log(&section);
+        let (tls, access_log) = (tls::listener(&section), log::stream_log(&section));
         // Without an upstream a problem is noted, and the configuration never used.
         streams.extend(upstream.map(|upstream| Stream {
             address,
+            tls,
             upstream,
             sni,
             idle_timeout,

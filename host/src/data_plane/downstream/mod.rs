@@ -25,12 +25,11 @@ pub(crate) use incoming::{
 pub(crate) use introduced::introduced;
 pub(crate) use outgoing::Outgoing;
 pub(crate) use session::{Client, Session, append_binary};
-pub(crate) use tls::TlsFacts;
+pub(crate) use tls::accept as accept_tls;
 
 /// What a listener has of TLS at this moment.
 fn tls_of(guard: &ConnectionGuard, listener_id: ListenerId) -> Option<Arc<ServerTls>> {
-    let site = guard.place().site();
-    site.snapshot.tls[site.place_of(listener_id)?].clone()
+    guard.place().site().tls_of(listener_id).cloned()
 }
 
 /// Serves a connection to its end.

@@ -145,9 +145,17 @@ impl Client {
                 out.extend_from_slice(itoa::Buffer::new().format(self.serial).as_bytes());
                 return true;
             }
-            variable => return self.append_introduction(variable, out),
+            variable => {
+                return self.append_introduction(variable, out) || self.append_tls(variable, out);
+            }
         };
         port.inspect(|port| out.extend_from_slice(itoa::Buffer::new().format(*port).as_bytes()))
+            .is_some()
+    }
+
+    fn append_tls(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let said = self.tls.as_ref().and_then(|tls| tls.value(variable));
+        said.inspect(|value| out.extend_from_slice(value.as_bytes()))
             .is_some()
     }
 

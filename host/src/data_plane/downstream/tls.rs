@@ -19,6 +19,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use super::Client;
 use crate::data_plane::stream::{Alarm, Stream, Transport};
+use crate::http::variable::Variable;
 use crate::tls::ciphers::Cipher;
 use crate::tls::server::Verdict;
 use crate::tls::{ServerTls, peer};
@@ -31,7 +32,7 @@ const HANDSHAKE: u8 = 22;
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// Shakes hands. None where that failed, which is the log's business; no facts where the client speaks plain HTTP.
-pub(super) async fn accept(
+pub(crate) async fn accept(
     tls: &Arc<ServerTls>,
     client: &Client,
     stream: Stream,
@@ -205,6 +206,27 @@ impl TlsFacts {
             serial: peer::serial(certificate),
             fingerprint: peer::fingerprint(certificate),
         }))
+    }
+
+    /// What it has to say as a variable, if it has.
+    pub(crate) fn value(&self, variable: &Variable) -> Option<Cow<'_, str>> {
+        let value = match variable {
+            Variable::Https => "on",
+            Variable::SslProtocol => self.protocol,
+            Variable::SslCipher => self.cipher,
+            Variable::SslServerName => self.server_name.as_deref()?,
+            Variable::SslAlpnProtocol => self.alpn.as_deref()?,
+            Variable::SslSessionReused if self.reused => "r",
+            Variable::SslSessionReused => ".",
+            Variable::SslClientVerify => return Some(self.client_verify()),
+            Variable::SslClientSDn => &self.names()?.subject,
+            Variable::SslClientIDn => &self.names()?.issuer,
+            Variable::SslClientSerial => &self.names()?.serial,
+            Variable::SslClientFingerprint => &self.names()?.fingerprint,
+            Variable::SslClientEscapedCert => self.escaped_certificate()?,
+            _ => return None,
+        };
+        Some(Cow::Borrowed(value))
     }
 
     /// The client's certificate in PEM, percent-encoded.

@@ -1,11 +1,9 @@
 //! An exchange as others ask about it: templates and logs by variable, plugins by getter.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::state::{AttemptFigures, Exchange};
-use crate::data_plane::downstream::TlsFacts;
 use crate::data_plane::downstream::append_binary;
 use crate::data_plane::proxy_protocol::Ends;
 use crate::data_plane::upstream::{Balanced, Turn};
@@ -60,16 +58,7 @@ impl Source for Exchange {
             | Variable::SslClientIDn
             | Variable::SslClientSerial
             | Variable::SslClientFingerprint
-            | Variable::SslClientEscapedCert => {
-                let said = self
-                    .client
-                    .tls
-                    .as_ref()
-                    .and_then(|tls| of_tls(tls, variable));
-                return said
-                    .inspect(|value| out.extend_from_slice(value.as_bytes()))
-                    .is_some();
-            }
+            | Variable::SslClientEscapedCert => return self.client.append(variable, out),
             Variable::ServerProtocol => out.extend_from_slice(match self.request.version() {
                 Version::Http10 => b"HTTP/1.0",
                 Version::Http11 => b"HTTP/1.1",
@@ -249,27 +238,6 @@ impl Exchange {
         }
         !attempts.is_empty()
     }
-}
-
-/// What a connection's TLS has to say, if it has.
-fn of_tls<'a>(tls: &'a TlsFacts, variable: &Variable) -> Option<Cow<'a, str>> {
-    let value = match variable {
-        Variable::Https => "on",
-        Variable::SslProtocol => tls.protocol,
-        Variable::SslCipher => tls.cipher,
-        Variable::SslServerName => tls.server_name.as_deref()?,
-        Variable::SslAlpnProtocol => tls.alpn.as_deref()?,
-        Variable::SslSessionReused if tls.reused => "r",
-        Variable::SslSessionReused => ".",
-        Variable::SslClientVerify => return Some(tls.client_verify()),
-        Variable::SslClientSDn => &tls.names()?.subject,
-        Variable::SslClientIDn => &tls.names()?.issuer,
-        Variable::SslClientSerial => &tls.names()?.serial,
-        Variable::SslClientFingerprint => &tls.names()?.fingerprint,
-        Variable::SslClientEscapedCert => tls.escaped_certificate()?,
-        _ => return None,
-    };
-    Some(Cow::Borrowed(value))
 }
 
 fn number(value: impl itoa::Integer, out: &mut Vec<u8>) {

@@ -8,10 +8,12 @@ mod reach; // an endpoint that can be connected to
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use super::downstream::{Client, introduced};
+use super::downstream::{Client, accept_tls, introduced};
 use super::drain::ConnectionGuard;
 use super::lane::{Lane, Way, carry_both};
 use super::stream::{Alarm, Stream};
@@ -19,6 +21,8 @@ use super::upstream::{Timings, WorkerUpstream};
 use super::worker::{ListenerId, Worker};
 use crate::config::model;
 use crate::plugin::Ending;
+use crate::tls::ServerTls;
+use crate::tls::server::Verdict;
 use session::{Session, Status};
 
 /// Carries a connection to its end.
@@ -43,11 +47,43 @@ pub(crate) async fn run(
     } else {
         client
     };
+    let (client, stream) = match site.tls_of(listener_id) {
+        // Its state is large, and gone once the connection is open.
+        Some(tls) => match Box::pin(secured(tls, client, stream)).await {
+            Some(secured) => secured,
+            None => return,
+        },
+        None => (client, stream),
+    };
     let session = carry(&worker, config, &site.upstreams, client, stream, due).await;
     if let Some(log) = &site.snapshot.stream_logs[place] {
         let mut logs = worker.logs.borrow_mut();
         logs.write(&log.log, &log.format, &*session, std::time::Instant::now());
     }
+}
+
+/// Ends the client's TLS here; none where it is not to be served, which the error log tells.
+async fn secured(
+    tls: &Arc<ServerTls>,
+    mut client: Client,
+    stream: Stream,
+) -> Option<(Client, Stream)> {
+    let (mut stream, facts) = accept_tls(tls, &client, stream).await?;
+    let refusal = match facts.as_ref().map(|facts| facts.verdict(tls)) {
+        Some(Verdict::NoneNeeded | Verdict::Valid) => {
+            client.tls = facts;
+            return Some((client, stream));
+        }
+        Some(Verdict::Missing) => "client sent no required SSL certificate".to_owned(),
+        Some(Verdict::Invalid(reason)) => {
+            format!("client SSL certificate verify error: ({reason})")
+        }
+        None => "client does not speak TLS".to_owned(),
+    };
+    tracing::info!("{refusal} while SSL handshaking{}", client.context());
+    // It may have left already.
+    let _ = stream.shutdown().await;
+    None
 }
 
 /// Finds out where a connection goes, and takes it there.
@@ -62,7 +98,9 @@ async fn carry(
     let mut session = Session::new(worker.clone(), client);
     let (mut reader, mut writer) = stream.split();
     let (mut first, mut upstream) = (Vec::new(), config.upstream);
-    if !config.sni.is_empty() {
+    if let Some(tls) = &session.client.tls {
+        upstream = preread::upstream(config, tls.server_name.as_deref());
+    } else if !config.sni.is_empty() {
         match preread::server_name(&mut reader, &mut first, due).await {
             Ok(name) => {
                 upstream = preread::upstream(config, name.as_deref());

@@ -126,6 +126,7 @@ mod tests {
         let routes = hosts.iter().enumerate();
         model::Stream {
             address: Address::Unix("/x".into()),
+            tls: None,
             upstream: 0,
             sni: routes
                 .map(|(index, host)| SniRoute {

@@ -1,0 +1,128 @@
+//! What is no header, and who may not send one.
+
+use super::*;
+
+#[tokio::test]
+async fn whom_an_untrusted_peer_names_is_known_but_not_believed() {
+    let origin = origin::says("hello").await;
+    for trust in ["", "trusted_proxies = [\"10.0.0.0/8\", \"unix:\"]"] {
+        let proxy = proxy_to(&origin, trust).await;
+        for header in [VERSION_1.to_vec(), version_2(1, b"")] {
+            let response = proxy
+                .exchange([&header[..], REQUEST.as_bytes()].concat())
+                .await;
+            assert_eq!(response.header("X-remote-addr"), "127.0.0.1");
+            assert_eq!(response.header("X-proxy-protocol-addr"), "192.0.2.7");
+            let request = origin.requests().pop().unwrap();
+            assert_eq!(request.header("X-Forwarded-For"), "127.0.0.1");
+            assert_eq!(request.header("X-Real-IP"), "127.0.0.1");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_peer_does_not_lend_its_trust_to_the_client_that_it_names() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy_to(&origin, TRUST).await;
+    let request =
+        "GET / HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 203.0.113.66\r\nConnection: close\r\n\r\n";
+    let response = proxy
+        .exchange([VERSION_1, request.as_bytes()].concat())
+        .await;
+    assert_eq!(response.header("X-remote-addr"), "192.0.2.7");
+    assert_eq!(origin.request().header("X-Forwarded-For"), "192.0.2.7");
+}
+
+#[tokio::test]
+async fn without_a_header_the_connection_is_closed_and_the_log_says_so_in_nginxs_words() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy_to(&origin, TRUST).await;
+    let too_long = version_2(1, &[0; 4096 - 16 - 12 + 1]);
+    let overlong_line = [b"PROXY TCP4 ", &[b'1'; 100][..], b"\r\n"].concat();
+    for bytes in [
+        REQUEST.as_bytes(),
+        b"PROXY TCP4 192.0.2.7 198.51.100.9 4000\r\n",
+        b"PROXY TCP4 192.0.2.7 198.51.100.9 4000 443\n\n",
+        b"PROXY TCP5 192.0.2.7 198.51.100.9 4000 443\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x04\x7f\0\0\x01",
+        &too_long,
+        &overlong_line,
+    ] {
+        let mut wire = Wire::connect(proxy.address()).await.unwrap();
+        let _ = wire.try_send(bytes).await;
+        assert_eq!(wire.rest().await.got, b"", "{}", bytes.escape_ascii());
+    }
+    proxy
+        .log_contains("broken header: \"GET / HTTP/1.1\\r\\nHost: t\\r\\nConnection: close\\r\\n\\r\\n\" while reading PROXY protocol, client: 127.0.0.1, server: 127.0.0.1:")
+        .await;
+    assert_eq!(origin.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_header_of_the_largest_size_is_taken() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy_to(&origin, TRUST).await;
+    let largest = version_2(1, &[0; 4096 - 16 - 12]);
+    let response = proxy
+        .exchange([&largest[..], REQUEST.as_bytes()].concat())
+        .await;
+    assert_eq!(response.header("X-remote-addr"), "192.0.2.7");
+}
+
+#[tokio::test]
+async fn a_header_must_come_in_time() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin])
+        .listen("proxy_protocol = true\nclient_header_timeout = \"200ms\"")
+        .start()
+        .await;
+    for part in [&b""[..], b"PROXY TCP4 ", SIGNATURE] {
+        let mut wire = Wire::connect(proxy.address()).await.unwrap();
+        wire.send(part).await;
+        assert_eq!(wire.rest().await.got, b"");
+    }
+    proxy
+        .log_contains("client timed out (110: Connection timed out) while reading PROXY protocol, client: 127.0.0.1")
+        .await;
+}
+
+#[tokio::test]
+async fn random_bytes_bring_nothing_down() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy_to(&origin, TRUST).await;
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..200 {
+        let mut bytes = match random.u8(0..3) {
+            0 => Vec::new(),
+            1 => VERSION_1[..random.usize(..VERSION_1.len())].to_vec(),
+            _ => {
+                let header = version_2(1, b"");
+                header[..random.usize(..header.len())].to_vec()
+            }
+        };
+        // Ends with what no whole header can follow in time.
+        bytes.extend((0..random.usize(1..64)).map(|_| random.u8(..)));
+        let mut wire = Wire::connect(proxy.address()).await.unwrap();
+        let _ = wire.try_send(&bytes).await;
+        drop(wire);
+    }
+    let response = proxy
+        .exchange([VERSION_1, REQUEST.as_bytes()].concat())
+        .await;
+    assert_eq!(
+        (response.status, response.header("X-remote-addr")),
+        (200, "192.0.2.7")
+    );
+}
+
+#[tokio::test]
+async fn a_listener_that_wants_no_header_takes_it_for_a_bad_request() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin]).start().await;
+    let response = proxy
+        .exchange([VERSION_1, REQUEST.as_bytes()].concat())
+        .await;
+    assert_eq!(response.status, 400);
+    assert_eq!(origin.connections(), 0);
+}
