@@ -57,6 +57,12 @@ fn only_the_plugin_module_knows_wasmtime() {
 }
 
 #[test]
+fn only_the_tls_module_builds_rustls_configurations() {
+    only(&["tls"], "Config::builder_with_provider");
+    only(&["tls"], "default_provider()");
+}
+
+#[test]
 fn only_the_configuration_knows_toml() {
     only(&["config"], "toml::");
 }

@@ -3,8 +3,9 @@
 //! Addresses in them come from the environment, with defaults for people: `${env:APP_1:-127.0.0.1:8081}`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use waypost_tests::tls::{self, Authority, Certificate};
 use waypost_tests::{Answer, Fields, Http2, Origin, Proxy, http2, origin, proxy, websocket};
 
 fn folder() -> PathBuf {
@@ -38,6 +39,20 @@ async fn example_at(name: &str, listen: &str, servers: &[&str]) -> Proxy {
     proxy::run(&file, &environment).await
 }
 
+/// As [`example`], with further variables, each of which the example asks for.
+async fn example_with(name: &str, variables: &[(&str, &str)]) -> Proxy {
+    let path = folder().join(format!("{name}.toml"));
+    let file = std::fs::read_to_string(&path).expect("the example is there");
+    for (name, _) in variables {
+        assert!(
+            file.contains(&format!("${{env:{name}:-")),
+            "{name} is not asked for"
+        );
+    }
+    let listen = [("LISTEN", "127.0.0.1:0")];
+    proxy::run(&file, &[&listen, variables].concat()).await
+}
+
 #[test]
 fn every_example_is_run() {
     let this = include_str!("examples.rs");
@@ -55,6 +70,7 @@ fn every_example_is_run() {
     let run = |name: &String| {
         this.contains(&format!("example(\"{name}\""))
             || this.contains(&format!("example_at(\"{name}\""))
+            || this.contains(&format!("example_with(\"{name}\""))
     };
     let missing: Vec<&String> = names.iter().filter(|name| !run(name)).collect();
     assert!(missing.is_empty(), "no test runs {missing:?}");
@@ -519,6 +535,116 @@ async fn one_server() {
     assert_eq!(answers(&proxy, 2).await, "aa");
 }
 
+/// A certificate's files, for the environment.
+fn written(certificate: &Certificate, directory: &Path, name: &str) -> (String, String) {
+    let path = certificate.write(directory, name);
+    let file = |ending| path.with_extension(ending).display().to_string();
+    (file("pem"), file("key"))
+}
+
+#[tokio::test]
+async fn tls() {
+    let (authority, directory) = (Authority::new("Specs"), tempfile::tempdir().unwrap());
+    let origin = origin::says("hello").await;
+    let com = authority.certificate(&["example.com"]);
+    let org = authority.certificate(&["*.example.org"]);
+    let (com, org) = (
+        written(&com, directory.path(), "com"),
+        written(&org, directory.path(), "org"),
+    );
+    let variables = [
+        ("CERTIFICATE_1", com.0.as_str()),
+        ("KEY_1", &com.1),
+        ("CERTIFICATE_2", &org.0),
+        ("KEY_2", &org.1),
+        ("APP_1", origin.address()),
+    ];
+    let proxy = example_with("tls", &variables).await;
+    for name in ["example.com", "www.example.org"] {
+        let response = tls::get(proxy.address(), authority.trusting(), name, "/").await;
+        assert_eq!(response.text(), "hello");
+        assert_eq!(
+            response.header("Strict-Transport-Security"),
+            "max-age=31536000"
+        );
+    }
+    let other = tls::connect(proxy.address(), authority.trusting_anyone(), "example.net").await;
+    assert!(other.is_err());
+}
+
+#[tokio::test]
+async fn tls_client_certificate() {
+    let (authority, directory) = (Authority::new("Specs"), tempfile::tempdir().unwrap());
+    let origin = origin::says("hello").await;
+    let own = written(
+        &authority.certificate(&["example.com"]),
+        directory.path(),
+        "own",
+    );
+    let clients = directory.path().join("clients.pem");
+    std::fs::write(&clients, authority.pem()).unwrap();
+    let clients = clients.display().to_string();
+    let variables = [
+        ("CERTIFICATE", own.0.as_str()),
+        ("KEY", &own.1),
+        ("CLIENT_CA", &clients),
+        ("APP_1", origin.address()),
+    ];
+    let proxy = example_with("tls_client_certificate", &variables).await;
+    let nobody = tls::get(proxy.address(), authority.trusting(), "example.com", "/").await;
+    assert_eq!(nobody.status, 400);
+    let alice = authority.trusting_as(&authority.client_certificate("alice"));
+    let alice = tls::get(proxy.address(), alice, "example.com", "/").await;
+    assert_eq!(alice.text(), "hello");
+    assert!(origin.request().header("X-Client").ends_with("CN=alice"));
+}
+
+#[tokio::test]
+async fn tls_upstream() {
+    let (authority, directory) = (Authority::new("Specs"), tempfile::tempdir().unwrap());
+    let own = authority.certificate(&["app.example"]);
+    let origin = origin::answers_with(own.server(), |_| Answer::ok("hello")).await;
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let ca = ca.display().to_string();
+    let variables = [("CA", ca.as_str()), ("APP_1", origin.address())];
+    let proxy = example_with("tls_upstream", &variables).await;
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    let seen = origin.request().tls.expect("it came with TLS");
+    assert_eq!(seen.server_name.as_deref(), Some("app.example"));
+}
+
+#[tokio::test]
+async fn https_redirect() {
+    let (authority, directory) = (Authority::new("Specs"), tempfile::tempdir().unwrap());
+    let origin = origin::says("hello").await;
+    let own = written(
+        &authority.certificate(&["example.com"]),
+        directory.path(),
+        "own",
+    );
+    let variables = [
+        ("LISTEN_TLS", "127.0.0.1:0"),
+        ("CERTIFICATE", own.0.as_str()),
+        ("KEY", &own.1),
+        ("APP_1", origin.address()),
+    ];
+    let proxy = example_with("https_redirect", &variables).await;
+    let plain = proxy
+        .exchange("GET /x?y HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n")
+        .await;
+    assert_eq!(
+        (plain.status, plain.header("Location")),
+        (301, "https://example.com:8443/x?y")
+    );
+    let secure = tls::get(
+        proxy.listener(1),
+        authority.trusting(),
+        "example.com",
+        "/x?y",
+    )
+    .await;
+    assert_eq!(secure.text(), "hello");
 #[tokio::test]
 async fn tcp_stream() {
     let three = Three::start().await;
