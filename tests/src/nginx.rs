@@ -73,9 +73,21 @@ impl Nginx {
     pub async fn start_with_tls(tls: &str, server: &str) -> Nginx {
         // Not all of its versions speak 1.3 unasked.
         let versions = "ssl_protocols TLSv1.2 TLSv1.3;";
-        Nginx::listening("ssl", "", &format!("{versions}
+        Nginx::listening(
+            "ssl",
+            "",
+            &format!(
+                "{versions}
 {tls}
-{server}")).await
+{server}"
+            ),
+        )
+        .await
+    }
+
+    /// As [`Nginx::start`], over TLS, in HTTP/2 to those who ask for it by ALPN.
+    pub async fn start_https2(http: &str, server: &str) -> Nginx {
+        Nginx::listening("ssl http2", http, server).await
     }
 
     async fn listening(parameter: &str, http: &str, server: &str) -> Nginx {

@@ -35,8 +35,12 @@ impl Http2 {
         Http2::over(wire.into_stream().0, settings).await
     }
 
-    /// Speaks over any stream, such as one with TLS.
-    pub async fn over(
+    /// Speaks on a connection that is there already, such as one with TLS.
+    pub async fn on(wire: Wire) -> Http2 {
+        Http2::over(wire.into_stream().0, &Builder::new()).await
+    }
+
+    async fn over(
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         settings: &Builder,
     ) -> Http2 {

@@ -3,21 +3,109 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use waypost_tests::{Wire, peers, websocket};
+use waypost_tests::tls::{self, Authority};
+use waypost_tests::{Nginx, Wire, nginx, peers, websocket};
 
 use super::*;
 
-/// A proxy with TLS, before an origin.
-async fn secure(origin: &Origin, listen: &str) -> Proxy {
+/// A proxy with TLS, before an origin, and the authority behind its certificate for `a.example`.
+async fn secure(origin: &Origin, listen: &str) -> (Authority, Proxy) {
     let setup = proxy::to([origin])
         .server("access_log = { path = \"stdout\", format = \"$server_protocol $request_uri $status\" }")
-        .listen("tls = { certificate = \"{dir}/cert.pem\", key = \"{dir}/key.pem\" }")
+        .listen("tls = { certificate = \"own.pem\", key = \"own.key\" }\nclient_max_body_size = 0")
         .listen(listen);
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let write = |name: &str, text: String| std::fs::write(setup.directory().join(name), text);
-    write("cert.pem", made.cert.pem()).unwrap();
-    write("key.pem", made.signing_key.serialize_pem()).unwrap();
-    setup.start().await
+    let authority = Authority::new("Specs");
+    let own = authority.certificate(&["a.example"]);
+    own.write(setup.directory(), "own");
+    (authority, setup.start().await)
+}
+
+/// A connection on which these protocols were offered; the one that was chosen.
+async fn offering(
+    authority: &Authority,
+    proxy: &Proxy,
+    protocols: &[&str],
+) -> (Wire, Option<String>) {
+    let mut config = authority.trusting();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
+    let client = tls::connect(proxy.address(), config, "a.example")
+        .await
+        .unwrap();
+    let chosen = client.wire.handshake().unwrap().alpn;
+    (client.wire, chosen)
+}
+
+#[tokio::test]
+async fn alpn_chooses_the_version() {
+    let origin = origin::says("hello").await;
+    let (authority, proxy) = secure(&origin, "").await;
+    for (offered, chosen) in [
+        (&["h2", "http/1.1"][..], Some("h2")),
+        (&["http/1.1", "h2"], Some("h2")),
+        (&["http/1.1"], Some("http/1.1")),
+        (&[], None),
+    ] {
+        let (_wire, found) = offering(&authority, &proxy, offered).await;
+        assert_eq!(found.as_deref(), chosen, "{offered:?}");
+    }
+    let (authority, proxy) = secure(&origin, "http2 = false").await;
+    let (_wire, found) = offering(&authority, &proxy, &["h2", "http/1.1"]).await;
+    assert_eq!(found.as_deref(), Some("http/1.1"));
+}
+
+#[tokio::test]
+async fn large_bodies_pass_both_ways_over_tls() {
+    let origin = origin::answers(|request| Answer::ok(&request.body)).await;
+    let (authority, proxy) = secure(&origin, "").await;
+    let (wire, _) = offering(&authority, &proxy, &["h2"]).await;
+    let mut client = Http2::on(wire).await;
+    let body: Vec<u8> = (0..3_000_000u32).map(|at| (at % 251) as u8).collect();
+    let response = client.post("/", &body).await;
+    assert!(response.body == body, "{} bytes", response.body.len());
+    assert_eq!(client.get("/").await.text(), "");
+}
+
+#[tokio::test]
+async fn where_h2_was_chosen_nothing_else_is_spoken() {
+    let origin = origin::says("hello").await;
+    let (authority, proxy) = secure(&origin, "").await;
+    let (mut wire, _) = offering(&authority, &proxy, &["h2"]).await;
+    wire.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+    let reason = Raw::over(wire).given_up().await;
+    assert_eq!(reason, Reason::PROTOCOL_ERROR);
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_chooses_h2_by_alpn_is_spoken_to_in_it() {
+    if !nginx::installed() {
+        return;
+    }
+    let authority = Authority::new("Specs");
+    let own = authority.certificate(&["a.example"]);
+    let files = tempfile::TempDir::new().unwrap();
+    own.write(files.path(), "own");
+    std::fs::write(files.path().join("ca.pem"), authority.pem()).unwrap();
+    let at = files.path().display();
+    let lines = format!(
+        "ssl_certificate {at}/own.pem; ssl_certificate_key {at}/own.key;
+         location / {{ return 200 \"$server_protocol $https $request_uri\"; }}"
+    );
+    let nginx = Nginx::start_https2("", &lines).await;
+    let proxy = proxy::to([format!("{{ address = \"https://{}\" }}", nginx.address())])
+        .upstream("http2 = true")
+        .upstream(&format!(
+            "tls = {{ ca = \"{at}/ca.pem\", server_name = \"a.example\" }}"
+        ))
+        .start()
+        .await;
+    let mut client = Http2::connect(proxy.address()).await;
+    for _ in 0..20 {
+        assert_eq!(client.get("/a").await.text(), "HTTP/2.0 on /a");
+    }
 }
 
 async fn curl(proxy: &Proxy, arguments: &[&str]) -> String {
@@ -36,11 +124,11 @@ async fn curl_is_offered_both_versions() {
         return;
     }
     let origin = origin::answers(|request| Answer::ok(request.header("X-Forwarded-Proto"))).await;
-    let proxy = secure(&origin, "").await;
+    let (_authority, proxy) = secure(&origin, "").await;
     assert_eq!(curl(&proxy, &["--http2"]).await, "https|2");
     assert_eq!(curl(&proxy, &["--http1.1"]).await, "https|1.1");
     assert_eq!(curl(&proxy, &["--no-alpn"]).await, "https|1.1");
-    let proxy = secure(&origin, "http2 = false").await;
+    let (_authority, proxy) = secure(&origin, "http2 = false").await;
     assert_eq!(curl(&proxy, &["--http2"]).await, "https|1.1");
 }
 
@@ -50,7 +138,7 @@ async fn h2load_finds_every_request_answered() {
         return;
     }
     let origin = origin::answers(|_| Answer::ok("x".repeat(30_000))).await;
-    let proxy = secure(&origin, "").await;
+    let (_authority, proxy) = secure(&origin, "").await;
     let mut command = Command::new("h2load");
     command
         .args(["-n600", "-c4", "-m20"])
@@ -120,7 +208,7 @@ async fn chromium_loads_a_page_and_opens_a_websocket_on_one_connection() {
     let heard = Gate::closed();
     let gate = Arc::new(heard);
     let origin = origin::speaks(move |wire, _| page(wire, Gate::clone(&gate))).await;
-    let proxy = secure(&origin, "").await;
+    let (_authority, proxy) = secure(&origin, "").await;
     let profile = tempfile::TempDir::new().unwrap();
     let mut command = Command::new("timeout");
     command
