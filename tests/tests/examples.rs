@@ -645,6 +645,8 @@ async fn https_redirect() {
     )
     .await;
     assert_eq!(secure.text(), "hello");
+}
+
 #[tokio::test]
 async fn tcp_stream() {
     let three = Three::start().await;
