@@ -19,14 +19,6 @@ pub(super) struct Http1 {
     guard: ConnectionGuard,
 }
 
-/// A connection that turned out to speak HTTP/2.
-pub(super) struct Http2Preface {
-    pub(super) stream: Stream,
-    /// The preface, and what came with it.
-    pub(super) first: Vec<u8>,
-    pub(super) guard: ConnectionGuard,
-}
-
 /// What became of reading a request's head.
 enum Read {
     Whole,
@@ -53,8 +45,8 @@ impl Http1 {
         }
     }
 
-    /// Serves the connection to its end, or until its first bytes tell that it is another's.
-    pub(super) async fn run(mut self) -> Option<Http2Preface> {
+    /// Serves the connection to its end; true if its first bytes tell that it speaks HTTP/2 instead.
+    pub(super) async fn run(&mut self) -> bool {
         loop {
             if !self.await_request().await {
                 break;
@@ -73,7 +65,7 @@ impl Http1 {
                     after
                 }
                 Ok(Read::Nothing) => break,
-                Ok(Read::Http2) => return self.into_http2(),
+                Ok(Read::Http2) => return true,
                 Err(fault) => Box::pin(exchange::reject(session, head, began, fault)).await,
             };
             match after {
@@ -81,24 +73,22 @@ impl Http1 {
                 After::Close => break,
                 After::Linger => {
                     session.linger().await;
-                    return None;
+                    return false;
                 }
             }
         }
         self.session.outgoing.writer.part();
-        None
+        false
     }
 
-    fn into_http2(self) -> Option<Http2Preface> {
+    /// The connection as a whole, with what was read of it.
+    pub(super) fn into_http2(self) -> Option<(Stream, Vec<u8>, ConnectionGuard)> {
         let Session {
             incoming, outgoing, ..
         } = self.session;
         let first = incoming.unread().to_vec();
-        Some(Http2Preface {
-            stream: Stream::reunite(incoming.reader, outgoing.writer)?,
-            first,
-            guard: self.guard,
-        })
+        let stream = Stream::reunite(incoming.reader, outgoing.writer)?;
+        Some((stream, first, self.guard))
     }
 
     /// Waits for a request's first byte, without a buffer; false if none will come.

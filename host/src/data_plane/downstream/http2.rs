@@ -279,7 +279,8 @@ impl Http2 {
             drop(parts);
             match taken {
                 Ok(()) => {
-                    let (_, head) = exchange::serve(&mut session, head, began).await;
+                    // Large: here it is moved once, in the task it would be moved with it.
+                    let (_, head) = Box::pin(exchange::serve(&mut session, head, began)).await;
                     session.worker.give_request_head(head);
                 }
                 Err(bad) => {

@@ -9,15 +9,13 @@ mod outgoing; // responses
 mod session; // a connection as an exchange sees it
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::drain::ConnectionGuard;
 use super::stream::Stream;
 use super::worker::{ListenerId, Worker};
-use crate::tls::ServerTls;
-use http1::{Http1, Http2Preface};
+use http1::Http1;
 
 pub(crate) use incoming::{
     BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append, append_end,
@@ -27,41 +25,21 @@ pub(crate) use outgoing::Outgoing;
 pub(crate) use session::{Client, Session, append_binary};
 pub(crate) use tls::accept as accept_tls;
 
-/// What a listener has of TLS at this moment.
-fn tls_of(guard: &ConnectionGuard, listener_id: ListenerId) -> Option<Arc<ServerTls>> {
-    guard.place().site().tls_of(listener_id).cloned()
-}
-
 /// Serves a connection to its end.
 pub(crate) async fn run(
     worker: Rc<Worker>,
     listener_id: ListenerId,
     client: Client,
-    mut stream: Stream,
+    stream: Stream,
     guard: ConnectionGuard,
 ) {
-    let site = guard.place().site();
-    let Some(listener) = site.place_of(listener_id) else {
+    // The states of opening a connection and of HTTP/2 are large, and most connections need neither while they last.
+    let Some((client, stream)) = (match begins_plain(&guard, listener_id) {
+        true => Some((client, stream)),
+        false => Box::pin(opened(&guard, listener_id, client, stream)).await,
+    }) else {
         return;
     };
-    let config = &site.snapshot.config.listeners[listener];
-    let mut client = if config.proxy_protocol {
-        let due = Instant::now() + config.client_header_timeout;
-        match introduced(client, &mut stream, &site, due).await {
-            Some(client) => client,
-            None => return,
-        }
-    } else {
-        client
-    };
-    drop(site);
-    if let Some(tls) = tls_of(&guard, listener_id) {
-        // Its state is large, and gone once the connection is open.
-        match Box::pin(tls::accept(&tls, &client, stream)).await {
-            Some((opened, facts)) => (stream, client.tls) = (opened, facts),
-            None => return,
-        }
-    }
     let client = Rc::new(client);
     let (stream, first, guard) = if client.speaks_http2() {
         (stream, Vec::new(), guard)
@@ -73,16 +51,45 @@ pub(crate) async fn run(
         let Some(session) = session else {
             return;
         };
-        match Http1::new(session, listener_id, guard).run().await {
-            Some(Http2Preface {
-                stream,
-                first,
-                guard,
-            }) => (stream, first, guard),
+        let mut http1 = Http1::new(session, listener_id, guard);
+        if !http1.run().await {
+            return;
+        }
+        match http1.into_http2() {
+            Some(preface) => preface,
             None => return,
         }
     };
-    // Its state is large, and most connections have none.
     let http2 = http2::run(worker, listener_id, client, stream, first, guard);
     Box::pin(http2).await;
+}
+
+/// Whether a connection's first bytes are a request's.
+fn begins_plain(guard: &ConnectionGuard, listener_id: ListenerId) -> bool {
+    let site = guard.place().site();
+    site.place_of(listener_id).is_some_and(|listener| {
+        let introduced = site.snapshot.config.listeners[listener].proxy_protocol;
+        !introduced && site.snapshot.tls[listener].is_none()
+    })
+}
+
+/// Reads what comes before a connection's requests: whom it speaks for, and the handshake of TLS. None where that failed.
+async fn opened(
+    guard: &ConnectionGuard,
+    listener_id: ListenerId,
+    mut client: Client,
+    mut stream: Stream,
+) -> Option<(Client, Stream)> {
+    let site = guard.place().site();
+    let listener = site.place_of(listener_id)?;
+    let config = &site.snapshot.config.listeners[listener];
+    if config.proxy_protocol {
+        let due = Instant::now() + config.client_header_timeout;
+        client = introduced(client, &mut stream, &site, due).await?;
+    }
+    if let Some(tls) = &site.snapshot.tls[listener] {
+        let (secured, facts) = tls::accept(tls, &client, stream).await?;
+        (stream, client.tls) = (secured, facts.map(Box::new));
+    }
+    Some((client, stream))
 }

@@ -36,7 +36,7 @@ pub(crate) struct Client {
     pub(crate) serial: u64,
     pub(crate) accepted: Instant,
     /// None where it speaks without.
-    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) tls: Option<Box<TlsFacts>>,
 }
 
 /// What a PROXY header said of a client.

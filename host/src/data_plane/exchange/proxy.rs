@@ -457,7 +457,9 @@ async fn answered(
     exchange.figures.status.set(status);
 
     let Some(framing) = framing else {
-        let passed = tunnel::run(outgoing, exchange, attempt, upload, config.read_timeout).await;
+        // Few exchanges become tunnels: the others need not carry the room for one.
+        let tunnel = tunnel::run(outgoing, exchange, attempt, upload, config.read_timeout);
+        let passed = Box::pin(tunnel).await;
         return Ok(Answered::Passed {
             passed,
             ending: Ending::Completed,

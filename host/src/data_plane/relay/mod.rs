@@ -71,7 +71,7 @@ async fn secured(
     let (mut stream, facts) = accept_tls(tls, &client, stream).await?;
     let refusal = match facts.as_ref().map(|facts| facts.verdict(tls)) {
         Some(Verdict::NoneNeeded | Verdict::Valid) => {
-            client.tls = facts;
+            client.tls = facts.map(Box::new);
             return Some((client, stream));
         }
         Some(Verdict::Missing) => "client sent no required SSL certificate".to_owned(),

@@ -199,9 +199,14 @@ impl Attempt {
         };
         if upstream.shared.config.http2.is_some() {
             let due = Instant::now() + upstream.shared.config.connect_timeout;
-            let share = share(lease, upstream, alarm, due, client)
-                .await
-                .map_err(unsent)?;
+            let found = Http2Connections::find(&upstream.http2, lease.endpoint().figures.id);
+            let share = match found {
+                Found::Share(share) => share,
+                // Rare, and its state is large.
+                found => Box::pin(share(lease, upstream, found, alarm, due, client))
+                    .await
+                    .map_err(unsent)?,
+            };
             let cached = share.cached;
             let (buffer, endpoint) = (buffers.take_body(), lease.endpoint().figures.id);
             let connection = open_stream(share, opening).map_err(|failure| AttemptError {
@@ -224,7 +229,8 @@ impl Attempt {
             Some(connection) => connection,
             None => {
                 let due = Instant::now() + upstream.shared.config.connect_timeout;
-                let opened = open(lease, alarm, due, client).await;
+                // Rare, and its state is large.
+                let opened = Box::pin(open(lease, alarm, due, client)).await;
                 let (reader, writer) = opened.map_err(unsent)?.split();
                 Connection::new(reader, writer)
             }
@@ -477,12 +483,13 @@ async fn open(
 async fn share(
     lease: &Lease,
     upstream: &WorkerUpstream,
+    mut found: Found,
     alarm: &mut Alarm,
     due: Instant,
     client: &Reader,
 ) -> Result<Share, Failure> {
     loop {
-        match Http2Connections::find(&upstream.http2, lease.endpoint().figures.id) {
+        match found {
             Found::Share(share) => return Ok(share),
             Found::Wait(waiting) => while_wanted(waiting.ended(), alarm, due, client).await?,
             Found::Open(guard) => {
@@ -490,6 +497,7 @@ async fn share(
                 return while_wanted(guard.handshake(stream), alarm, due, client).await?;
             }
         }
+        found = Http2Connections::find(&upstream.http2, lease.endpoint().figures.id);
     }
 }
 
