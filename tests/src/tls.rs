@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ED25519, PKCS_RSA_SHA256, RevokedCertParams, SanType,
 };
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -73,6 +74,30 @@ impl Authority {
         self.0.pem()
     }
 
+    pub fn key_pem(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
+    /// A list of the certificates that it has revoked, which is good until then.
+    pub fn crl(&self, serials: &[u64], until: (i32, u8, u8)) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: rcgen::date_time_ymd(2001, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2001, 1, 1),
+            next_update: rcgen::date_time_ymd(until.0, until.1, until.2),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.0).expect("an authority signs");
+        list.pem().expect("it can be written")
+    }
+
     /// A server's certificate, made out for these names or addresses.
     pub fn certificate(&self, names: &[&str]) -> Certificate {
         self.certificate_with(Kind::Ecdsa, names, |_| {})
@@ -96,14 +121,7 @@ impl Authority {
         names: &[&str],
         change: impl FnOnce(&mut CertificateParams),
     ) -> Certificate {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = names
-            .iter()
-            .map(|name| match name.parse() {
-                Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName((*name).try_into().expect("a name is ASCII")),
-            })
-            .collect();
+        let mut params = made_out_for(names);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         change(&mut params);
         let key = match kind {
@@ -198,6 +216,18 @@ impl Authority {
     }
 }
 
+fn made_out_for(names: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = names
+        .iter()
+        .map(|name| match name.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName((*name).try_into().expect("a name is ASCII")),
+        })
+        .collect();
+    params
+}
+
 /// Verifies all but the name.
 #[derive(Debug)]
 struct WhateverTheName(Arc<WebPkiServerVerifier>);
@@ -247,6 +277,18 @@ impl ServerCertVerifier for WhateverTheName {
 }
 
 impl Certificate {
+    /// One that nobody else vouches for.
+    pub fn self_signed(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Certificate {
+        let mut params = made_out_for(names);
+        change(&mut params);
+        let key = KeyPair::generate().expect("there is randomness");
+        let certificate = params.self_signed(&key).expect("it signs itself");
+        Certificate {
+            chain: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
     /// Writes `NAME.pem` and `NAME.key`; the path without its ending.
     pub fn write(&self, directory: &Path, name: &str) -> PathBuf {
         let path = directory.join(name);

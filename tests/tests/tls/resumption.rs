@@ -86,3 +86,21 @@ async fn a_session_ends_with_its_timeout() {
     tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
     assert!(!resumes(&proxy, &config).await);
 }
+
+#[tokio::test]
+async fn a_session_of_a_version_that_is_no_longer_spoken_is_of_no_use() {
+    let authority = Authority::new("Specs");
+    let origin = origin::says("hello").await;
+    let own = authority.certificate(&["a.example"]);
+    let proxy = with(&origin, &own, "min_version = \"1.2\"")
+        .more(ADMIN)
+        .start()
+        .await;
+    let config = Arc::new(authority.trusting_at(&[&TLS12]));
+    assert!(!resumes(&proxy, &config).await);
+    assert!(resumes(&proxy, &config).await);
+    proxy.edit("min_version = \"1.2\"", "min_version = \"1.3\"");
+    proxy.reload().await;
+    let refused = tls::connect(proxy.address(), config, "a.example").await;
+    assert!(refused.is_err());
+}
