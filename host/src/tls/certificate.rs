@@ -96,24 +96,44 @@ fn items<T: PemObject>(
 /// The chain and the key of one of ours.
 ///
 /// # Errors
-/// Where one of the files cannot be used, or they do not go together.
+/// Where the files cannot be used, or do not go together.
 pub(super) fn certified(
     certificate: &NamedFile,
     key: &NamedFile,
     provider: &CryptoProvider,
     files: &mut Files,
     warnings: &mut Warnings,
-) -> Result<CertifiedKey, Problem> {
-    let chain = chain(certificate, files)?;
+) -> Result<CertifiedKey, Vec<Problem>> {
+    let (chain, der) = match (chain(certificate, files), private_key(key, files)) {
+        (Ok(chain), Ok(der)) => (chain, der),
+        (chain, der) => return Err(chain.err().into_iter().chain(der.err()).collect()),
+    };
     if let Some(first) = chain.first() {
         warnings.extend(validity(certificate, first));
     }
+    let path = key.path.display();
+    CertifiedKey::from_der(chain, der, provider).map_err(|error| {
+        vec![match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                let certificate = certificate.path.display();
+                let message =
+                    format!("the key `{path}` does not belong to the certificate `{certificate}`");
+                problem(key, message)
+                    .hint("the chain's first certificate must be the one of the key")
+            }
+            error => problem(key, format!("the key `{path}` cannot be used")).hint(format!(
+                "RSA from 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can ({error})"
+            )),
+        }]
+    })
+}
+
+fn private_key(key: &NamedFile, files: &mut Files) -> Result<PrivateKeyDer<'static>, Problem> {
     let bytes = files.read(key, "key", MAX_SIZE)?;
     let path = key.path.display();
-    let der = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
         // In the label, or in the header that OpenSSL used to write (RFC 1421 section 4.6.1.1).
-        let encrypted = bytes.windows(9).any(|part| part == b"ENCRYPTED");
-        if encrypted {
+        if bytes.windows(9).any(|part| part == b"ENCRYPTED") {
             let hint = format!(
                 "nobody is there to ask for its password: `openssl pkey -in {path}` decrypts it"
             );
@@ -126,19 +146,6 @@ pub(super) fn certified(
             }
             error => malformed(key, "key", &error),
         }
-    })?;
-    CertifiedKey::from_der(chain, der, provider).map_err(|error| match error {
-        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            let certificate = certificate.path.display();
-            problem(
-                key,
-                format!("the key `{path}` does not belong to the certificate `{certificate}`"),
-            )
-            .hint("the chain's first certificate must be the one of the key")
-        }
-        error => problem(key, format!("the key `{path}` cannot be used")).hint(format!(
-            "RSA from 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can ({error})"
-        )),
     })
 }
 

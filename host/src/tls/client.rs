@@ -43,8 +43,8 @@ impl ClientTls {
             Some((chain, key)) => {
                 certificate::certified(chain, key, &provider, &mut files, warnings)
                     .map(Some)
-                    .unwrap_or_else(|problem| {
-                        problems.push(problem);
+                    .unwrap_or_else(|found| {
+                        problems.extend(found);
                         None
                     })
             }

@@ -71,7 +71,7 @@ impl ServerTls {
         for (index, of) in settings.certificates.iter().enumerate() {
             match certified(of, index, &provider, &mut files, warnings) {
                 Ok(certificate) => certificates.push(certificate),
-                Err(problem) => problems.push(problem),
+                Err(found) => problems.extend(found),
             }
         }
         let (clients, proven) = match clients(settings, &provider, warnings) {
@@ -196,10 +196,12 @@ fn certified(
     provider: &rustls::crypto::CryptoProvider,
     files: &mut Files,
     warnings: &mut Warnings,
-) -> Result<(Shown, Vec<String>), Problem> {
+) -> Result<(Shown, Vec<String>), Vec<Problem>> {
     let key = certificate::certified(&of.certificate, &of.key, provider, files, warnings)?;
     let staple = match (&of.ocsp, key.cert.first()) {
-        (Some(file), Some(own)) => ocsp::staple(file, own, files, warnings)?,
+        (Some(file), Some(own)) => {
+            ocsp::staple(file, own, files, warnings).map_err(|problem| vec![problem])?
+        }
         _ => None,
     };
     let names = match of.names.as_slice() {
@@ -211,7 +213,7 @@ fn certified(
         let message =
             format!("the certificate `{path}` is made out for no name: it would never be shown");
         let hint = "say for whom it is: `names = [\"example.com\"]`";
-        return Err(problem(&of.certificate, message).hint(hint));
+        return Err(vec![problem(&of.certificate, message).hint(hint)]);
     }
     Ok((Shown::new(key, staple), names))
 }

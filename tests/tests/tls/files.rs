@@ -149,6 +149,18 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
 }
 
 #[test]
+fn all_that_is_wrong_is_reported_at_once() {
+    let tls = "{ certificate = \"none.pem\", key = \"none.key\", client_certificate = \"require\", \
+               client_ca = \"none.ca\", certificates = [{ certificate = \"more.pem\", key = \"more.key\" }] }";
+    let (code, error) = checked(tls, &[]);
+    assert_eq!(code, 1);
+    for name in ["none.pem", "none.key", "none.ca", "more.pem", "more.key"] {
+        assert!(error.contains(&format!("`{name}`")), "{name}: {error}");
+    }
+    assert!(error.contains("5 problems"), "{error}");
+}
+
+#[test]
 fn a_list_of_revoked_certificates_that_has_expired_is_a_warning() {
     let authority = Authority::new("Specs");
     let own = authority.certificate(&["a.example"]);

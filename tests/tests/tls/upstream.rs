@@ -373,6 +373,7 @@ async fn a_route_can_name_a_server_and_the_systems_authorities_are_trusted() {
         port(&origin)
     );
     let setup = proxy::to(["\"127.0.0.1:9\"".to_owned()]).more(&route);
+    let setup = setup.more(ADMIN);
     file(&setup, "system.pem", &authority.pem());
     let proxy = setup
         .through_shell("SSL_CERT_FILE=system.pem exec \"$@\"")
@@ -380,6 +381,49 @@ async fn a_route_can_name_a_server_and_the_systems_authorities_are_trusted() {
         .await;
     assert_eq!(proxy.get("/direct/x").await.text(), "hello");
     assert_eq!(origin.request().target, "/there/x");
+    // They are read again with the configuration.
+    let others = Authority::new("Others").pem();
+    std::fs::write(proxy.directory().join("system.pem"), others).unwrap();
+    proxy.reload().await;
+    assert_eq!(proxy.get("/direct/x").await.status, 502);
+}
+
+#[tokio::test]
+async fn a_body_whose_end_nobody_vouches_for_is_passed_on_as_cut_off() {
+    let authority = Authority::new("Specs");
+    let own = authority.certificate(&["127.0.0.1"]).server();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(own));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = [format!("https://{}", listener.local_addr().unwrap())];
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        for parts in [true, false] {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut tls = acceptor.accept(stream).await.unwrap();
+            tls.read_u8().await.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello";
+            tls.write_all(answer).await.unwrap();
+            tls.flush().await.unwrap();
+            let mut tcp = match parts {
+                true => {
+                    tls.shutdown().await.unwrap();
+                    continue;
+                }
+                false => tls.into_inner().0,
+            };
+            // The end of the connection alone is no word of the server's: anyone on the way can bring it about.
+            tcp.shutdown().await.unwrap();
+            let _ = tcp.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    let proxy = before(&authority, &server, "tls = { ca = \"ca.pem\" }")
+        .start()
+        .await;
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let cut = client.cut_response().await;
+    assert_eq!((cut.text().as_str(), cut.complete), ("hello", false));
 }
 
 #[tokio::test]
