@@ -16,6 +16,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, CommonState, DigitallySignedStruct, HandshakeKind, ProtocolVersion,
     RootCertStore, ServerConfig, SignatureScheme,
@@ -200,6 +201,13 @@ impl Authority {
             .expect("they go together")
     }
 
+    /// As [`trusting_as`](Self::trusting_as), with a certificate of somebody else's, and a key of its own.
+    pub fn trusting_as_if(&self, theirs: &Certificate, own: &Certificate) -> ClientConfig {
+        let mut config = self.trusting();
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(theirs.with_key(own)));
+        config
+    }
+
     /// A server that asks for certificates of this authority.
     pub fn demanding(&self, own: &Certificate) -> ServerConfig {
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -305,6 +313,18 @@ impl Certificate {
             .with_no_client_auth()
             .with_single_cert(self.certificates(), self.private_key())
             .expect("they go together")
+    }
+
+    /// A server with this certificate, and a key that is not its.
+    pub fn server_with_key_of(&self, other: &Certificate) -> ServerConfig {
+        let mut config = self.server();
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(self.with_key(other)));
+        config
+    }
+
+    fn with_key(&self, other: &Certificate) -> CertifiedKey {
+        let key = aws_lc_rs::sign::any_supported_type(&other.private_key());
+        CertifiedKey::new(self.certificates(), key.expect("a key of a usual kind"))
     }
 
     fn certificates(&self) -> Vec<CertificateDer<'static>> {

@@ -93,6 +93,32 @@ async fn who_shows_a_bad_one_is_refused_either_way() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_worth_nothing_without_its_key() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let proxy = demanding(&authority, &origin, "optional")
+        .await
+        .start()
+        .await;
+    let alice = authority.client_certificate("alice");
+    let mallory = authority.client_certificate("mallory");
+    for version in [&TLS12, &TLS13] {
+        let mut config = authority.trusting_at(&[version]);
+        let as_if = authority.trusting_as_if(&alice, &mallory);
+        config.client_auth_cert_resolver = as_if.client_auth_cert_resolver;
+        // With TLS 1.3 it learns of its failure after its own part of the handshake.
+        if let Ok(mut client) = tls::connect(proxy.address(), config, "a.example").await {
+            let asked = client
+                .wire
+                .try_send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            let _ = asked.await;
+            assert_eq!(client.wire.rest().await.got, b"", "{version:?}");
+        }
+    }
+    proxy.log_contains("SSL_do_handshake() failed (").await;
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_resumed_session_is_judged_by_the_certificate_that_began_it() {
     let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
     let proxy = demanding(&authority, &origin, "require")
@@ -153,6 +179,8 @@ async fn a_request_for_the_host_of_another_certificate_is_sent_away() {
         .write(setup.directory(), "b");
     let proxy = setup.start().await;
     let config = authority.trusting_as(&authority.client_certificate("alice"));
+    let mut nameless = authority.trusting_anyone();
+    nameless.client_auth_cert_resolver = config.client_auth_cert_resolver.clone();
     let config = std::sync::Arc::new(config);
     for (host, status) in [
         ("a.example", 200),
@@ -169,6 +197,15 @@ async fn a_request_for_the_host_of_another_certificate_is_sent_away() {
     proxy
         .log_contains("server name different from the one that was negotiated")
         .await;
+    // Who names nobody has not been told apart, and may ask for anybody.
+    let connected = tls::connect(proxy.address(), nameless, "127.0.0.1").await;
+    let mut client = connected.unwrap();
+    for host in ["a.example", "b.example"] {
+        client
+            .send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
+        assert_eq!(client.response().await.status, 200, "{host}");
+    }
 }
 
 fn numbered(authority: &Authority, serial: u64) -> Certificate {

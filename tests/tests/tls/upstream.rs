@@ -125,6 +125,60 @@ async fn a_certificate_that_a_server_signed_itself_is_believed_if_it_is_the_one_
 }
 
 #[tokio::test]
+async fn a_server_without_the_key_of_its_certificate_is_not_spoken_to() {
+    let authority = Authority::new("Specs");
+    let own = authority.certificate(&["127.0.0.1"]);
+    let other = authority.certificate(&["127.0.0.1"]);
+    let origin =
+        origin::answers_with(own.server_with_key_of(&other), |_| Answer::ok("hello")).await;
+    let server = [format!("https://{}", origin.address())];
+    for trusted in [authority.pem(), own.chain] {
+        let setup = before(&authority, &server, "tls = { ca = \"ca.pem\" }");
+        file(&setup, "ca.pem", &trusted);
+        assert_eq!(setup.start().await.get("/").await.status, 502);
+    }
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_learns_whom_a_connection_is_for_before_the_handshake() {
+    let authority = Authority::new("Specs");
+    let own = authority.certificate(&["127.0.0.1"]).server();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(own));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = [format!("https://{}", listener.local_addr().unwrap())];
+    let proxy = before(
+        &authority,
+        &server,
+        "tls = { ca = \"ca.pem\" }\nproxy_protocol = \"v1\"",
+    )
+    .start()
+    .await;
+    let served = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut header = Vec::new();
+        while !header.ends_with(b"\r\n") {
+            header.push(stream.read_u8().await.unwrap());
+        }
+        let mut tls = acceptor.accept(stream).await.unwrap();
+        tls.read_u8().await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        tls.write_all(answer).await.unwrap();
+        tls.flush().await.unwrap();
+        let _ = tls.read_to_end(&mut Vec::new()).await;
+        String::from_utf8(header).unwrap()
+    });
+    let response = proxy.get("/").await;
+    assert_eq!(response.text(), "hello");
+    let header = served.await.unwrap();
+    assert!(
+        header.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "),
+        "{header}"
+    );
+}
+
+#[tokio::test]
 async fn a_server_whose_certificate_was_revoked_is_not_spoken_to() {
     let authority = Authority::new("Specs");
     let numbered = |serial: u64| {
