@@ -334,19 +334,24 @@ async fn a_file_behind_links_is_watched_where_it_is() {
         .write(&archive, "own1");
     becomes(&proxy, &authority, "b.example").await;
     // As certbot does: other files, and then other links.
-    authority
-        .certificate(&["c.example"])
-        .write(&archive, "own2");
-    for kind in ["pem", "key"] {
-        let target = format!("../archive/own2.{kind}");
-        symlink(target, live.join("new")).unwrap();
-        std::fs::rename(live.join("new"), live.join(format!("own.{kind}"))).unwrap();
-    }
+    let switch = |name: &str| {
+        for kind in ["pem", "key"] {
+            symlink(format!("../archive/{name}.{kind}"), live.join("new")).unwrap();
+            std::fs::rename(live.join("new"), live.join(format!("own.{kind}"))).unwrap();
+        }
+    };
+    let next = authority.certificate(&["c.example"]);
+    next.write(&archive, "own2");
+    switch("own2");
     becomes(&proxy, &authority, "c.example").await;
-    // The links are followed anew.
+    // The links are followed anew, also where they lead to the same.
+    next.write(&archive, "own3");
+    switch("own3");
+    // Nothing tells that a switch which changes nothing was seen.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     authority
         .certificate(&["d.example"])
-        .write(&archive, "own2");
+        .write(&archive, "own3");
     becomes(&proxy, &authority, "d.example").await;
 }
 
@@ -376,4 +381,12 @@ async fn a_directory_that_is_exchanged_is_noticed() {
     becomes(&proxy, &authority, "c.example").await;
     authority.certificate(&["d.example"]).write(&next, "own");
     becomes(&proxy, &authority, "d.example").await;
+    // Another one in its place is another one, whatever it is called.
+    let staged = directory(&at, "staged");
+    authority.certificate(&["e.example"]).write(&staged, "own");
+    std::fs::rename(&next, at.join("old")).unwrap();
+    std::fs::rename(&staged, &next).unwrap();
+    becomes(&proxy, &authority, "e.example").await;
+    authority.certificate(&["f.example"]).write(&next, "own");
+    becomes(&proxy, &authority, "f.example").await;
 }

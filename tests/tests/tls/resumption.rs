@@ -66,10 +66,22 @@ async fn sessions_survive_a_reload_unless_clients_have_to_show_something_else() 
         proxy.edit("workers = 2", "workers = 2\nkeepalive_timeout = \"7s\"");
         proxy.reload().await;
         assert!(resumes(&proxy, &config).await, "tickets: {tickets}");
-        proxy.edit("\"off\"", "\"optional\", client_ca = \"ca.pem\"");
-        proxy.reload().await;
-        assert!(!resumes(&proxy, &config).await, "tickets: {tickets}");
-        assert!(resumes(&proxy, &config).await, "tickets: {tickets}");
+        let own = authority.trusting_as(&authority.client_certificate("alice"));
+        let own = Arc::new(own);
+        for (before, after, config) in [
+            ("\"off\"", "\"optional\", client_ca = \"ca.pem\"", &config),
+            // Whoever had none to show is asked again.
+            ("\"optional\"", "\"require\"", &own),
+        ] {
+            resumes(&proxy, config).await;
+            proxy.edit(before, after);
+            proxy.reload().await;
+            assert!(
+                !resumes(&proxy, config).await,
+                "tickets: {tickets}, {after}"
+            );
+            assert!(resumes(&proxy, config).await, "tickets: {tickets}, {after}");
+        }
     }
 }
 

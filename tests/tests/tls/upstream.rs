@@ -291,6 +291,9 @@ async fn servers_that_are_added_by_command_are_spoken_to_with_tls() {
         text.contains("has no name that its certificate could be verified by"),
         "{text}"
     );
+    proxy.edit("\"ca.pem\"", "\"ca.pem\", server_name = \"app.example\"");
+    proxy.reload().await;
+    assert_eq!(add("unix:/run/app.sock").await.0, 200, "its name is known");
 }
 
 #[tokio::test]
@@ -492,9 +495,20 @@ async fn no_connection_from_before_is_used_once_servers_are_spoken_to_otherwise(
     for _ in 0..6 {
         assert_eq!(proxy.get("/").await.text(), "hello");
     }
-    proxy.edit("verify = false", "ca = \"ca.pem\"");
-    proxy.reload().await;
-    for _ in 0..6 {
-        assert_eq!(proxy.get("/").await.status, 502);
+    // The same files, or other ones: what is said of them counts as well.
+    for (before, after, status) in [
+        ("verify = false", "ca = \"ca.pem\"", 502),
+        (
+            "\"ca.pem\"",
+            "\"ca.pem\", server_name = \"other.example\"",
+            200,
+        ),
+        ("other.example", "another.example", 502),
+    ] {
+        proxy.edit(before, after);
+        proxy.reload().await;
+        for _ in 0..6 {
+            assert_eq!(proxy.get("/").await.status, status, "{after}");
+        }
     }
 }
