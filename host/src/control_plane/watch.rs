@@ -223,4 +223,25 @@ mod tests {
         symlink("loop", root.join("loop")).unwrap();
         assert_eq!(places(&root.join("loop")).len(), MAX_LINKS + 1);
     }
+
+    #[tokio::test]
+    async fn what_is_newly_watched_is_read_once_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n\
+                    tls = { certificate = \"own.pem\", key = \"own.key\" }\n\
+                    [[route]]\nreturn = { status = 200 }\n";
+        let file = directory.path().join("waypost.toml");
+        let config = crate::config::parse(text, &file).unwrap();
+        let watched = async {
+            let (wishes, mut wished) = unbounded_channel();
+            let mut watcher = Watcher::start(wishes);
+            watcher.follow(&config);
+            let wish = wished.recv().await;
+            assert!(matches!(wish, Some((Wish::TlsFilesChanged, None))));
+            watcher.follow(&config);
+            let again = tokio::time::timeout(3 * QUIET, wished.recv()).await;
+            assert!(again.is_err(), "nothing is new");
+        };
+        tokio::task::LocalSet::new().run_until(watched).await;
+    }
 }
