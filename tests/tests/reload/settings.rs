@@ -109,7 +109,9 @@ async fn the_error_log_s_level_holds_at_once() {
     proxy.signal(Signal::USR1);
     eventually("the last line", async || {
         let log = proxy.log();
-        let again = log.split_once("reloaded: ").map_or("", |(_, behind)| behind);
+        let again = log
+            .split_once("reloaded: ")
+            .map_or("", |(_, behind)| behind);
         again.contains("logs reopened")
     })
     .await;
