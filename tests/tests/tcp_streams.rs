@@ -1,9 +1,13 @@
 //! `[[stream]]`: connections are balanced, and carried as they are, whatever they speak.
 
 mod sessions; // bytes in both directions
+mod ends; // who closes, breaks off, leaves or falls silent, and when
+mod log; // what is written of a session
 mod balancing; // which server, and the next one
-mod changes; // reloads, drains, bounds
+mod with_nginx; // the same choices as a real nginx
+mod changes; // reloads, upgrades, drains, bounds
 mod sni; // by the host that a TLS client names
+mod tls; // TLS that ends here, TLS to servers
 
 use std::time::Duration;
 

@@ -5,18 +5,20 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::session::{Session, Status};
-use crate::data_plane::stream::{Alarm, Stream};
+use crate::data_plane::stream::{Alarm, Reader, Stream};
 use crate::data_plane::upstream::{
     AttemptError, Failure, Lease, Retry, Timings, WorkerUpstream, open_for_session,
 };
 
-/// A connection to an endpoint, and the lease on it.
+/// A connection to an endpoint, and the lease on it. `spoken`: something was read of the client.
 ///
 /// # Errors
 /// What the session ends with.
 pub(super) async fn connect(
     session: &Rc<Session>,
     upstream: &Rc<WorkerUpstream>,
+    client: &Reader,
+    spoken: bool,
 ) -> Result<(Lease, Stream), Status> {
     let (rules, clock) = (&upstream.shared.config.next_upstream, &session.worker.clock);
     let mut retry = Retry::new(rules, upstream.shared.tries(), b"", false, Instant::now());
@@ -32,15 +34,19 @@ pub(super) async fn connect(
         };
         let name = lease.endpoint().name.clone();
         session.begin_attempt(&name);
-        let failure = match open_for_session(&lease, &mut alarm).await {
+        let failure = match open_for_session(&lease, &mut alarm, client, spoken).await {
             Ok(stream) => return Ok((lease, stream)),
             Err(failure) => failure,
         };
-        session.error(&failure, &name);
         let status = match &failure {
+            Failure::ClientGone => Status::Left,
             Failure::NoDescriptor(_) => Status::Ours,
             _ => Status::NoEndpoint,
         };
+        match status {
+            Status::Left => session.info(&format_args!("{failure} while connecting to upstream")),
+            _ => session.error(&failure, &name),
+        }
         let verdict = retry.after_error(&AttemptError {
             failure,
             request_sent: false,

@@ -501,7 +501,8 @@ async fn share(
     }
 }
 
-async fn while_wanted<T>(
+/// Waits for `work` until `due`, as long as the client is there; one that has sent something is taken to be.
+pub(super) async fn while_wanted<T>(
     work: impl Future<Output = T>,
     alarm: &mut Alarm,
     due: Instant,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use super::attempt::Failure;
+use super::attempt::{Failure, while_wanted};
 use super::balance::Lease;
-use super::endpoint::Endpoint;
 use crate::config::model::Address;
 use crate::data_plane::proxy_protocol;
-use crate::data_plane::stream::{Alarm, Stream, Transport};
+use crate::data_plane::stream::{Alarm, Reader, Stream, Transport};
 use crate::tls::ClientTls;
 
 /// Why there is no connection.
@@ -42,23 +42,34 @@ pub(super) async fn connect(lease: &Lease) -> Result<Stream, ConnectError> {
     match &upstream.tls {
         None => Ok(Stream::Plain(transport)),
         // Its state is large, and gone once the connection is open.
-        Some(tls) => Box::pin(shake_hands(tls, lease.endpoint(), transport))
+        Some(tls) => Box::pin(shake_hands(tls, lease, transport))
             .await
             .map_err(ConnectError::Handshake),
     }
 }
 
-/// As [`connect`], within the upstream's `connect_timeout`: for the session of a stream, whose client is not watched
-/// meanwhile, since it may well have said all that it will.
+/// As [`connect`], within the upstream's `connect_timeout`: for the session of a stream. A client that leaves meanwhile ends
+/// the attempt, but one that has spoken before it closed its side may still wait for an answer. `spoken`: something was read
+/// of it; what was not read is seen here.
 ///
 /// # Errors
 /// [`Failure`].
-pub(crate) async fn open_for_session(lease: &Lease, alarm: &mut Alarm) -> Result<Stream, Failure> {
-    let limit = lease.upstream().config.connect_timeout;
-    match alarm.within(limit, connect(lease)).await {
-        Ok(connected) => connected.map_err(Failure::of_connect),
-        Err(_) => Err(Failure::ConnectTimeout),
-    }
+pub(crate) async fn open_for_session(
+    lease: &Lease,
+    alarm: &mut Alarm,
+    client: &Reader,
+    spoken: bool,
+) -> Result<Stream, Failure> {
+    let due = Instant::now() + lease.upstream().config.connect_timeout;
+    let connecting = connect(lease);
+    let connected = match spoken {
+        true => {
+            let connected = alarm.until(due, connecting).await;
+            connected.map_err(|_| Failure::ConnectTimeout)?
+        }
+        false => while_wanted(connecting, alarm, due, client).await?,
+    };
+    connected.map_err(Failure::of_connect)
 }
 
 async fn transport(address: &Address) -> io::Result<Transport> {
@@ -75,11 +86,16 @@ async fn transport(address: &Address) -> io::Result<Transport> {
 
 async fn shake_hands(
     tls: &Arc<ClientTls>,
-    endpoint: &Endpoint,
+    lease: &Lease,
     transport: Transport,
 ) -> io::Result<Stream> {
-    let name = tls.server_name(&endpoint.server)?;
+    let name = tls.server_name(&lease.endpoint().server)?;
     let connector = TlsConnector::from(tls.config.clone());
-    let stream = connector.connect(name, transport).await?;
+    let connecting = match lease.exchange().speaks_http() {
+        true => connector.connect(name, transport),
+        // What a session speaks is not for us to say.
+        false => connector.with_alpn(Vec::new()).connect(name, transport),
+    };
+    let stream = connecting.await?;
     Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
 }
