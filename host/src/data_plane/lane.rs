@@ -13,7 +13,7 @@ use super::stream::{Alarm, Reader, Writer};
 /// Bytes that a lane holds at most, what it begins with left aside: what one side does not take, the other waits with.
 const BUFFER: usize = BODY / 4;
 /// Times that a lane fills its buffer before others have their turn, or an upload at full speed would hold up its answer.
-const TURN: usize = 16;
+const TURN: usize = 4;
 
 /// One direction. The end of it is passed on as such, and leaves the other direction alone.
 pub(super) struct Lane {
@@ -143,4 +143,52 @@ pub(super) async fn carry_both(
             .map(|_| Err(io::ErrorKind::TimedOut.into()))
     })
     .await
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::super::stream::Stream;
+    use super::*;
+
+    fn pair() -> (tokio::net::UnixStream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        (tokio::net::UnixStream::from_std(ours).unwrap(), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_need_not_wait_lets_others_have_their_turn_and_goes_on() {
+        let ((from, mut source), (to, _sink)) = (pair(), pair());
+        let mut total = 0;
+        while let Ok(written) = source.write(&[b'x'; 4096]) {
+            total += written as u64;
+        }
+        let in_one_turn = (TURN * BUFFER) as u64;
+        assert!(total > in_one_turn, "the kernel takes only {total} bytes");
+        from.readable().await.unwrap();
+        to.writable().await.unwrap();
+        let (mut reader, _own_writer) = Stream::unix(from).split();
+        let (_own_reader, mut writer) = Stream::unix(to).split();
+        let mut lane = Lane::new(&[]);
+        let mut turns = 0;
+        let all = poll_fn(|cx| {
+            turns += 1;
+            let before = lane.moved;
+            assert!(lane.poll_move(cx, &mut reader, &mut writer).is_pending());
+            assert!(lane.moved - before <= in_one_turn);
+            match lane.moved == total {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(10), all)
+            .await
+            .unwrap();
+        assert!(turns > 1);
+    }
 }

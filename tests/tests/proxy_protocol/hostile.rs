@@ -126,3 +126,75 @@ async fn a_listener_that_wants_no_header_takes_it_for_a_bad_request() {
     assert_eq!(response.status, 400);
     assert_eq!(origin.connections(), 0);
 }
+
+/// A stream that wants PROXY headers, before a server that nobody is to reach.
+async fn stream(server: &Origin, more: &str) -> Proxy {
+    let file = format!(
+        "[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"{}\"\nproxy_protocol = true\n{more}\n\
+         access_log = {{ path = \"stream.log\", format = \"$remote_addr $proxy_protocol_addr\" }}\n",
+        server.address()
+    );
+    proxy::run(&file, &[]).await
+}
+
+#[tokio::test]
+async fn a_stream_waits_for_header_and_name_together_no_longer_than_preread_timeout() {
+    let server = origin::says("hello").await;
+    let more =
+        "preread_timeout = \"300ms\"\nsni = [{ host = \"a.example\", proxy = \"127.0.0.1:1\" }]";
+    let proxy = stream(&server, more).await;
+    let a_hello_that_goes_on = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03";
+    for (first, then) in [
+        (&b""[..], &b""[..]),
+        (&VERSION_1[..20], b""),
+        (VERSION_1, b""),
+        (VERSION_1, a_hello_that_goes_on),
+    ] {
+        let mut wire = Wire::connect(proxy.address()).await.unwrap();
+        let since = std::time::Instant::now();
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        wire.send(first).await;
+        wire.send(then).await;
+        assert_eq!(wire.rest().await.got, b"");
+        let took = since.elapsed();
+        assert!(took.as_millis() < 3000, "{took:?}");
+    }
+    for reading in [
+        "while reading PROXY protocol",
+        "while prereading client data",
+    ] {
+        let line =
+            format!("client timed out (110: Connection timed out) {reading}, client: 127.0.0.1");
+        proxy.log_contains(&line).await;
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_does_not_believe_whom_an_untrusted_peer_names() {
+    let server = origin::says("hello").await;
+    let proxy = stream(&server, "").await;
+    let response = proxy
+        .exchange([VERSION_1, REQUEST.as_bytes()].concat())
+        .await;
+    assert_eq!(response.text(), "hello");
+    let log = proxy.directory().join("stream.log");
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    eventually("a line", async || !read().is_empty()).await;
+    assert_eq!(read(), "127.0.0.1 192.0.2.7\n");
+}
+
+#[tokio::test]
+async fn a_stream_takes_no_byte_of_what_follows_the_longest_header() {
+    let server = origin::says("hello").await;
+    let proxy = stream(&server, "").await;
+    let address = ["ffff"; 8].join(":");
+    let longest = format!("PROXY UNKNOWN {address} {address} 65535 65535\r\n");
+    assert_eq!(longest.len(), 107);
+    for header in [longest.into_bytes(), version_2(0, &[0; 600])] {
+        let response = proxy
+            .exchange([&header[..], REQUEST.as_bytes()].concat())
+            .await;
+        assert_eq!(response.text(), "hello");
+    }
+}
