@@ -79,3 +79,11 @@ async fn log_lines(proxy: &Proxy, file: &str, number: usize) -> Vec<String> {
     .await;
     read().lines().map(str::to_owned).collect()
 }
+
+/// Waits until that many sessions are at a server, or on their way to it.
+async fn in_flight(proxy: &Proxy, server: &Origin, number: u32) {
+    eventually(&format!("{number} attempts"), async || {
+        proxy.server(server.address()).await["in_flight"] == number
+    })
+    .await;
+}

@@ -237,6 +237,10 @@ fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<std::ne
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
+    if address.is_ipv6() {
+        // As nginx's `ipv6only=on`, its default: `[::]:80` stands beside `0.0.0.0:80`.
+        socket.set_only_v6(true)?;
+    }
     // A restart need not wait for connections of the process before it to time out.
     socket.set_reuse_address(true)?;
     if shared {

@@ -95,6 +95,19 @@ async fn the_file_of_a_unix_socket_of_systemd_stays_whoever_goes() {
         successor.signal(Signal::QUIT);
         successor.ended().await;
 
+        // Through an upgrade to a configuration without it.
+        let mut proxy = proxy::to([&origin])
+            .more(&table)
+            .more(ADMIN)
+            .stdin(socket.try_clone().unwrap())
+            .through_shell(ACTIVATED)
+            .start()
+            .await;
+        proxy.edit(&table, "");
+        proxy.upgrade().await;
+        proxy.process().ended().await;
+        assert!(path.exists(), "{table}");
+
         // And through the end of who had it to the last.
         let mut proxy = proxy::to([&origin])
             .more(&table)

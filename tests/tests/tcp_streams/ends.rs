@@ -50,13 +50,27 @@ async fn a_server_that_says_no_more_still_hears_the_client() {
 }
 
 #[tokio::test]
-async fn a_reset_reaches_the_other_side_as_an_end() {
-    let server = echo("a").await;
-    let proxy = stream_to(&[&server], "", "").await;
-    let (wire, _) = session(&proxy).await;
-    server.has_open(1).await;
+async fn a_reset_reaches_the_other_side_as_an_end_and_is_held_against_nobody() {
+    let client_resets = echo("a").await;
+    let server_resets = origin::speaks(|mut wire, _| async move {
+        wire.send("b\n").await;
+        let _ = wire.until(b"\n").await;
+        wire.reset();
+    })
+    .await;
+    let proxy = stream_to(&[&client_resets, &server_resets], "", "").await;
+    let (wire, name) = session(&proxy).await;
+    assert_eq!(name, "a");
     wire.reset();
-    server.has_open(0).await;
+    client_resets.has_open(0).await;
+    let (mut wire, name) = session(&proxy).await;
+    assert_eq!(name, "b");
+    wire.send("now\n").await;
+    assert_eq!(wire.rest().await.got, b"");
+    for server in [&client_resets, &server_resets] {
+        in_flight(&proxy, server, 0).await;
+        assert_eq!(proxy.server(server.address()).await["fails"], 0);
+    }
 }
 
 #[tokio::test]
@@ -71,12 +85,15 @@ async fn a_silent_session_is_closed_and_one_in_which_a_side_speaks_is_not() {
         wire.rest().await;
     })
     .await;
-    let proxy = stream_to(&[&talker], "idle_timeout = \"400ms\"", "").await;
+    let another = echo("never asked").await;
+    let proxy = stream_to(&[&talker, &another], "idle_timeout = \"400ms\"", "").await;
     let mut wire = Wire::connect(proxy.address()).await.unwrap();
     let heard = wire.rest().await;
     assert_eq!(heard.got, b"tick\n".repeat(6));
     proxy.log_contains("session closed: timed out").await;
     talker.has_open(0).await;
+    in_flight(&proxy, &talker, 0).await;
+    assert_eq!(proxy.server(talker.address()).await["fails"], 0);
 }
 
 #[tokio::test]
@@ -178,13 +195,6 @@ async fn connecting(stream: &str) -> (Origin, Proxy) {
     let log = "access_log = { path = \"stream.log\", format = \"$status $upstream_addr\" }";
     let proxy = stream_to(&[&hangs], &format!("{log}\n{stream}"), "").await;
     (hangs, proxy)
-}
-
-async fn in_flight(proxy: &Proxy, server: &Origin, number: u32) {
-    eventually(&format!("{number} attempts"), async || {
-        proxy.server(server.address()).await["in_flight"] == number
-    })
-    .await;
 }
 
 #[tokio::test]
