@@ -103,9 +103,15 @@ impl Nginx {
 
     /// Starts nginx with a server of its stream module, whose lines are `server`.
     pub async fn stream(server: &str) -> Nginx {
+        Nginx::stream_with("", server).await
+    }
+
+    /// As [`Nginx::stream`], with these lines in `stream { }` besides.
+    pub async fn stream_with(stream: &str, server: &str) -> Nginx {
         let address = free_address();
-        let blocks =
-            format!("stream {{\n    server {{\n        listen {address};\n{server}\n    }}\n}}\n");
+        let blocks = format!(
+            "stream {{\n{stream}\n    server {{\n        listen {address};\n{server}\n    }}\n}}\n"
+        );
         Nginx::run(&format!("load_module {STREAM_MODULE};\n"), &blocks, address).await
     }
 

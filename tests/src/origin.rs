@@ -168,6 +168,23 @@ pub async fn speaks<F: Future<Output = ()> + Send + 'static>(
     Origin::start(Listener::Tcp(listener), address, Record::new(), converse)
 }
 
+/// As [`speaks`], with TLS.
+pub async fn speaks_with<F: Future<Output = ()> + Send + 'static>(
+    tls: ServerConfig,
+    converse: impl Fn(Wire, usize) -> F + Send + Sync + 'static,
+) -> Origin {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a loopback port is free");
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .to_string();
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let listener = Listener::Tls(listener, acceptor);
+    Origin::start(listener, address, Record::new(), converse)
+}
+
 /// An address that refuses every connection. The port stays reserved, so that nobody else answers there.
 pub fn refuses() -> Origin {
     let socket = bound();

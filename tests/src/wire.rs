@@ -4,11 +4,12 @@
 //! ends early is not a panic but a [`Cut`], since many specs are about just that.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 use crate::tls::Handshake;
@@ -145,6 +146,14 @@ impl Wire {
             Some(path) => Ok(Wire::unix(UnixStream::connect(Path::new(path)).await?)),
             None => Ok(Wire::tcp(TcpStream::connect(address).await?)),
         }
+    }
+
+    /// As [`connect`](Wire::connect), from a loopback address of its own: another client, as far as addresses tell.
+    pub async fn connect_from(source: Ipv4Addr, address: &str) -> io::Result<Wire> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        let address = address.parse().map_err(io::Error::other)?;
+        Ok(Wire::tcp(socket.connect(address).await?))
     }
 
     /// The port on this side; 0 for what is not plain TCP.

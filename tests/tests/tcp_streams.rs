@@ -1,9 +1,13 @@
 //! `[[stream]]`: connections are balanced, and carried as they are, whatever they speak.
 
 mod sessions; // bytes in both directions
+mod ends; // who closes, breaks off, leaves or falls silent, and when
+mod log; // what is written of a session
 mod balancing; // which server, and the next one
-mod changes; // reloads, drains, bounds
+mod with_nginx; // the same choices as a real nginx
+mod changes; // reloads, upgrades, drains, bounds
 mod sni; // by the host that a TLS client names
+mod tls; // TLS that ends here, TLS to servers
 
 use std::time::Duration;
 
@@ -74,4 +78,12 @@ async fn log_lines(proxy: &Proxy, file: &str, number: usize) -> Vec<String> {
     })
     .await;
     read().lines().map(str::to_owned).collect()
+}
+
+/// Waits until that many sessions are at a server, or on their way to it.
+async fn in_flight(proxy: &Proxy, server: &Origin, number: u32) {
+    eventually(&format!("{number} attempts"), async || {
+        proxy.server(server.address()).await["in_flight"] == number
+    })
+    .await;
 }

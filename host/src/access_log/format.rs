@@ -1,10 +1,10 @@
-//! One line for one exchange, in the format that the configuration asks for.
+//! One line for one exchange, or one session of a stream, in the format that the configuration asks for.
 
 use std::sync::LazyLock;
 
 use crate::config::model::LogFormat;
 use crate::http::template::Template;
-use crate::http::variable::{Source, Variable};
+use crate::http::variable::{Scope, Source, Variable};
 
 /// nginx's `combined` (`ngx_http_log_module.c`).
 #[allow(
@@ -26,10 +26,10 @@ enum Kind {
     Number,
 }
 
-/// The members of a JSON line, in order: named as nginx's variables, but for `time`. Names and kinds are a contract with
-/// whoever reads the log: add, do not change.
+/// The members of a JSON line about a request, in order: named as nginx's variables, but for `time`. Names and kinds are a
+/// contract with whoever reads the log: add, do not change.
 #[rustfmt::skip]
-const MEMBERS: [(&str, &str, Kind); 21] = [
+const OF_REQUEST: [(&str, &str, Kind); 21] = [
     ("time", "time_iso8601", Kind::Text),
     ("request_id", "request_id", Kind::Text),
     ("remote_addr", "remote_addr", Kind::Text),
@@ -53,20 +53,48 @@ const MEMBERS: [(&str, &str, Kind); 21] = [
     ("upstream_response_time", "upstream_response_time", Kind::Text),
 ];
 
+/// The same for a session.
+#[rustfmt::skip]
+const OF_SESSION: [(&str, &str, Kind); 17] = [
+    ("time", "time_iso8601", Kind::Text),
+    ("connection", "connection", Kind::Number),
+    ("remote_addr", "remote_addr", Kind::Text),
+    ("remote_port", "remote_port", Kind::Number),
+    ("server_addr", "server_addr", Kind::Text),
+    ("server_port", "server_port", Kind::Number),
+    ("protocol", "protocol", Kind::Text),
+    ("ssl_preread_server_name", "ssl_preread_server_name", Kind::Text),
+    ("ssl_server_name", "ssl_server_name", Kind::Text),
+    ("status", "status", Kind::Number),
+    ("bytes_received", "bytes_received", Kind::Number),
+    ("bytes_sent", "bytes_sent", Kind::Number),
+    ("session_time", "session_time", Kind::Number),
+    ("upstream_addr", "upstream_addr", Kind::Text),
+    ("upstream_connect_time", "upstream_connect_time", Kind::Text),
+    ("upstream_bytes_sent", "upstream_bytes_sent", Kind::Text),
+    ("upstream_bytes_received", "upstream_bytes_received", Kind::Text),
+];
+
+/// What stands before a value, the variable that has it, and its kind.
+type Member = (String, Variable, Kind);
+
+static JSON_OF_REQUEST: LazyLock<Vec<Member>> = LazyLock::new(|| members(&OF_REQUEST));
+static JSON_OF_SESSION: LazyLock<Vec<Member>> = LazyLock::new(|| members(&OF_SESSION));
+
 #[allow(
     clippy::expect_used,
     reason = "constants that every test of the format parses"
 )]
-static JSON: LazyLock<Vec<(String, Variable, Kind)>> = LazyLock::new(|| {
-    let member = |(at, (name, variable, kind)): (usize, (&str, &str, Kind))| {
+fn members(named: &[(&str, &str, Kind)]) -> Vec<Member> {
+    let member = |(at, (name, variable, kind)): (usize, &(&str, &str, Kind))| {
         let start = if at == 0 { '{' } else { ',' };
         let variable = Variable::parse(variable).expect("JSON lines have known variables");
-        (format!("{start}\"{name}\":"), variable, kind)
+        (format!("{start}\"{name}\":"), variable, *kind)
     };
-    MEMBERS.into_iter().enumerate().map(member).collect()
-});
+    named.iter().enumerate().map(member).collect()
+}
 
-/// Appends the line of an exchange, line feed included.
+/// Appends the line of an exchange or a session, line feed included.
 ///
 /// In text formats a missing value is `-`, and `"`, `\` and what is not printable ASCII is written `\xXX` (nginx's
 /// `escape=default`), so that a line stays one line whatever a client sends. In JSON a missing value is `null`.
@@ -74,7 +102,8 @@ pub fn write_line(format: &LogFormat, source: &dyn Source, out: &mut Vec<u8>) {
     match format {
         LogFormat::Combined => COMBINED.render_with(source, out, b"-", escape_text),
         LogFormat::Template(template) => template.render_with(source, out, b"-", escape_text),
-        LogFormat::Json => write_json(source, out),
+        LogFormat::Json(Scope::Request) => write_json(&JSON_OF_REQUEST, source, out),
+        LogFormat::Json(Scope::Session) => write_json(&JSON_OF_SESSION, source, out),
     }
     out.push(b'\n');
 }
@@ -111,8 +140,8 @@ fn escape_text(out: &mut Vec<u8>, start: usize) {
     }
 }
 
-fn write_json(source: &dyn Source, out: &mut Vec<u8>) {
-    for (name, variable, kind) in JSON.iter() {
+fn write_json(members: &[Member], source: &dyn Source, out: &mut Vec<u8>) {
+    for (name, variable, kind) in members {
         out.extend_from_slice(name.as_bytes());
         let start = out.len();
         out.push(b'"');

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config::model::{LogFormat, LogPath};
 use crate::http::template::Template;
-use crate::http::variable::{Source, Variable};
+use crate::http::variable::{Scope, Source, Variable};
 
 /// Values by variable's name.
 struct Values(HashMap<Variable, Vec<u8>>);
@@ -82,7 +82,7 @@ fn a_client_cannot_forge_a_second_line() {
         "[/\\x0D\\x0A127.0.0.1 - - \\x22]\n"
     );
     let json = line(
-        &LogFormat::Json,
+        &LogFormat::Json(Scope::Request),
         &Values::new(&[("request_uri", b"/\r\n{}")]),
     );
     assert_eq!(json.matches('\n').count(), 1);
@@ -115,9 +115,9 @@ fn every_byte_is_escaped_as_in_nginx() {
 #[test]
 fn a_json_line_is_one_object_with_the_same_members_each_time() {
     let full: serde_json::Value =
-        serde_json::from_str(&line(&LogFormat::Json, &example())).unwrap();
+        serde_json::from_str(&line(&LogFormat::Json(Scope::Request), &example())).unwrap();
     let empty: serde_json::Value =
-        serde_json::from_str(&line(&LogFormat::Json, &Values::new(&[]))).unwrap();
+        serde_json::from_str(&line(&LogFormat::Json(Scope::Request), &Values::new(&[]))).unwrap();
     let names = |value: &serde_json::Value| {
         value
             .as_object()
@@ -150,7 +150,7 @@ fn a_figure_that_json_has_no_number_for_is_a_string() {
     for status in ["000", "-", "", "1.", ".5", "1e5", "0x1"] {
         let source = Values::new(&[("status", status.as_bytes())]);
         let json: serde_json::Value =
-            serde_json::from_str(&line(&LogFormat::Json, &source)).unwrap();
+            serde_json::from_str(&line(&LogFormat::Json(Scope::Request), &source)).unwrap();
         assert_eq!(json["status"], status);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::template::Template;
+use crate::http::variable::Scope;
 
 mod tls;
 
@@ -161,8 +162,8 @@ pub enum LogPath {
 pub enum LogFormat {
     /// nginx's `combined`.
     Combined,
-    /// One JSON object per line.
-    Json,
+    /// One JSON object per line, about a request or a session.
+    Json(Scope),
     /// The user's own, with nginx's variables.
     Template(Template),
 }

@@ -420,7 +420,7 @@ fn access_log(log: Option<&AccessLog>) -> String {
     };
     let format = match format {
         LogFormat::Combined => "combined".to_owned(),
-        LogFormat::Json => "json".to_owned(),
+        LogFormat::Json(_) => "json".to_owned(),
         LogFormat::Template(template) => template.to_string(),
     };
     format!(

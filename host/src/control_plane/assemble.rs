@@ -162,7 +162,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         LogFormat::Template(template) => template
             .variables()
             .any(|variable| matches!(variable, Variable::SentHeader(_))),
-        LogFormat::Combined | LogFormat::Json => false,
+        LogFormat::Combined | LogFormat::Json(_) => false,
     });
     Ok(Snapshot {
         generation,

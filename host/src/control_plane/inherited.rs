@@ -13,8 +13,11 @@ use anyhow::Context;
 use crate::config::model::Address;
 use crate::data_plane::accept::Socket;
 
-/// The addresses of handed-over sockets, in the order of their descriptors, one a line.
+/// The addresses of handed-over sockets, in the order of their descriptors, one a line; behind [`OF_SYSTEMD`] where the binary
+/// before us had it from there.
 pub(super) const LISTENERS: &str = "WAYPOST_LISTENERS";
+/// What stands before the address of a socket that systemd made.
+pub(super) const OF_SYSTEMD: &str = "systemd ";
 /// The descriptor that the binary before us waits on: closed without a word if we fail.
 pub(super) const READY: &str = "WAYPOST_READY";
 /// The first descriptor that is handed over.
@@ -23,8 +26,24 @@ pub(super) const FIRST: RawFd = 3;
 /// Sockets that were handed over and not yet taken.
 #[derive(Debug, Default)]
 pub(super) struct Inherited {
-    sockets: Vec<(Option<Address>, Socket)>,
+    sockets: Vec<Inheritance>,
     ready: Option<std::fs::File>,
+}
+
+#[derive(Debug)]
+struct Inheritance {
+    /// As the binary before us has it in its configuration; none from systemd itself.
+    configured: Option<Address>,
+    of_systemd: bool,
+    socket: Socket,
+}
+
+/// The sockets for an address; none where nobody had any.
+#[derive(Debug, Default)]
+pub(super) struct HandedOver {
+    pub(super) sockets: Vec<Socket>,
+    /// systemd made them, by whomever they were handed over.
+    pub(super) of_systemd: bool,
 }
 
 impl Inherited {
@@ -37,8 +56,13 @@ impl Inherited {
         let of_us =
             std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
         if let Ok(addresses) = std::env::var(LISTENERS) {
-            for (fd, address) in (FIRST..).zip(addresses.lines()) {
-                inherited.sockets.push((Some(parse(address)?), socket(fd)?));
+            for (fd, line) in (FIRST..).zip(addresses.lines()) {
+                let of_systemd = line.strip_prefix(OF_SYSTEMD);
+                inherited.sockets.push(Inheritance {
+                    configured: Some(parse(of_systemd.unwrap_or(line))?),
+                    of_systemd: of_systemd.is_some(),
+                    socket: socket(fd)?,
+                });
             }
             if let Some(fd) = std::env::var(READY).ok().and_then(|fd| fd.parse().ok()) {
                 inherited.ready = Some(descriptor(fd).into());
@@ -46,23 +70,30 @@ impl Inherited {
         } else if let Some(count) = std::env::var("LISTEN_FDS").ok().filter(|_| of_us) {
             let count: RawFd = count.parse()?;
             for fd in FIRST..FIRST.saturating_add(count) {
-                inherited.sockets.push((None, socket(fd)?));
+                inherited.sockets.push(Inheritance {
+                    configured: None,
+                    of_systemd: true,
+                    socket: socket(fd)?,
+                });
             }
         }
         Ok(inherited)
     }
 
     /// The sockets for an address of the configuration; where several listeners ask for it, those of the first.
-    pub(super) fn take(&mut self, wanted: &Address) -> Vec<Socket> {
-        let (mut taken, mut rest) = (Vec::new(), Vec::new());
+    pub(super) fn take(&mut self, wanted: &Address) -> HandedOver {
+        let (mut taken, mut rest) = (HandedOver::default(), Vec::new());
         let mut of_listener = None;
-        for (address, socket) in self.sockets.drain(..) {
-            let local = socket.local_address().ok();
-            let matches = address.as_ref().or(local.as_ref()) == Some(wanted);
+        for inheritance in self.sockets.drain(..) {
+            let local = inheritance.socket.local_address().ok();
+            let matches = inheritance.configured.as_ref().or(local.as_ref()) == Some(wanted);
             // Port 0 may stand for several ports.
             match matches && *of_listener.get_or_insert_with(|| local.clone()) == local {
-                true => taken.push(socket),
-                false => rest.push((address, socket)),
+                true => {
+                    taken.of_systemd = inheritance.of_systemd;
+                    taken.sockets.push(inheritance.socket);
+                }
+                false => rest.push(inheritance),
             }
         }
         self.sockets = rest;
@@ -71,20 +102,20 @@ impl Inherited {
 
     /// Lets go of what nobody wanted, and tells the binary before us that we serve.
     pub(super) fn we_serve(self) {
-        for (configured, socket) in &self.sockets {
-            let local = socket.local_address();
+        for inheritance in &self.sockets {
+            let local = inheritance.socket.local_address();
             let address = match &local {
                 Ok(address) => address.to_string(),
                 Err(error) => error.to_string(),
             };
-            if configured.is_none() {
+            if inheritance.configured.is_none() {
                 tracing::warn!(
                     "a listening socket was handed to this process that the configuration does not have: {address}"
                 );
                 continue;
             }
             tracing::info!("no longer listening on {address}");
-            if let Ok(Address::Unix(path)) = &local {
+            if let (Ok(Address::Unix(path)), false) = (&local, inheritance.of_systemd) {
                 // Someone may have removed it already, and nobody is left to tell.
                 let _ = std::fs::remove_file(path);
             }

@@ -17,7 +17,7 @@ use anyhow::Context;
 use rustix::fs::Mode;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
-use super::inherited::Inherited;
+use super::inherited::{HandedOver, Inherited};
 use crate::config::model::{Address, Bind, BindKind};
 use crate::data_plane::accept::Socket;
 use crate::data_plane::worker::ListenerId;
@@ -33,6 +33,8 @@ pub(super) struct Bound {
     pub(super) address: Address,
     /// By worker; a single one is shared by all.
     pub(super) sockets: Vec<Socket>,
+    /// systemd made them, and has them still: the file of a unix socket is not ours to remove.
+    pub(super) of_systemd: bool,
 }
 
 /// The listeners and streams of a configuration, in the order of [`Config::binds`](crate::config::model::Config::binds).
@@ -68,7 +70,7 @@ impl Sockets {
                 Some(bound) => Arc::new(bound.turned_into(bind.kind)?),
                 None => {
                     let handed = inherited.take(&bind.address);
-                    let is_new = handed.is_empty();
+                    let is_new = handed.sockets.is_empty();
                     let bound = Bound::new(bind, workers, handed);
                     let bound = Arc::new(bound.inspect_err(|_| opened.remove_files())?);
                     if is_new {
@@ -141,7 +143,7 @@ impl Sockets {
 
     /// Removes the files of unix sockets that nobody listens on any more.
     pub(super) fn remove_files(&self) {
-        for bound in &self.0 {
+        for bound in self.0.iter().filter(|bound| !bound.of_systemd) {
             if let Address::Unix(path) = &bound.address {
                 // Someone may have removed it already, and nobody is left to tell.
                 let _ = std::fs::remove_file(path);
@@ -152,7 +154,11 @@ impl Sockets {
 
 impl Bound {
     /// Completes the sockets that were handed over, if any.
-    fn new(bind: &Bind, workers: usize, mut sockets: Vec<Socket>) -> anyhow::Result<Bound> {
+    fn new(bind: &Bind, workers: usize, handed: HandedOver) -> anyhow::Result<Bound> {
+        let HandedOver {
+            mut sockets,
+            of_systemd,
+        } = handed;
         let (wanted, backlog) = (bind.address.clone(), bind.backlog);
         let address = match (&wanted, sockets.first()) {
             (_, Some(socket)) => socket.local_address()?,
@@ -185,6 +191,7 @@ impl Bound {
             wanted,
             address,
             sockets,
+            of_systemd,
         };
         bound.set_backlog(backlog)?;
         Ok(bound)
@@ -204,6 +211,7 @@ impl Bound {
             wanted: self.wanted.clone(),
             address: self.address.clone(),
             sockets: sockets.collect::<io::Result<_>>()?,
+            of_systemd: self.of_systemd,
         })
     }
 
@@ -229,6 +237,10 @@ fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<std::ne
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
+    if address.is_ipv6() {
+        // As nginx's `ipv6only=on`, its default: `[::]:80` stands beside `0.0.0.0:80`.
+        socket.set_only_v6(true)?;
+    }
     // A restart need not wait for connections of the process before it to time out.
     socket.set_reuse_address(true)?;
     if shared {
@@ -249,14 +261,12 @@ pub(super) fn listen_unix(
 ) -> io::Result<UnixListener> {
     let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
     let address = socket2::SockAddr::unix(path)?;
-    let taken = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if taken {
-        if RawSocket::new(Domain::UNIX, Type::STREAM, None)?
-            .connect(&address)
-            .is_ok()
-        {
-            return Err(io::ErrorKind::AddrInUse.into());
+    // Where it cannot be told what is there, `bind` will say why.
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(io::Error::other("there is a file that is no socket"));
         }
+        nobody_listens(&address)?;
         std::fs::remove_file(path)?;
     }
     if let Some(mode) = mode {
@@ -267,4 +277,16 @@ pub(super) fn listen_unix(
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// Makes sure that a socket's file is all that is left of it.
+fn nobody_listens(address: &socket2::SockAddr) -> io::Result<()> {
+    let probe = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Or a queue that is full would keep us waiting.
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        Ok(()) | Err(_) => Err(io::Error::other("another process listens there")),
+    }
 }

@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
-use super::inherited::{FIRST, LISTENERS, READY};
+use super::inherited::{FIRST, LISTENERS, OF_SYSTEMD, READY};
 use super::sockets::Sockets;
 use crate::config::model::Address;
 use crate::data_plane::accept::Socket;
@@ -65,7 +65,7 @@ impl Successor {
         &mut self,
         program: &Program,
         sockets: &Sockets,
-        admin: Option<(&Address, &Socket)>,
+        admin: Option<(&Address, &Socket, bool)>,
         asker: Option<Asker>,
     ) {
         if self.0.is_some() {
@@ -153,11 +153,11 @@ pub(super) fn refuse(asker: Option<Asker>, reason: &str) {
 fn spawn(
     program: &Program,
     sockets: &Sockets,
-    admin: Option<(&Address, &Socket)>,
+    admin: Option<(&Address, &Socket, bool)>,
 ) -> io::Result<(Child, Receiver)> {
     let bound = sockets.0.iter().flat_map(|bound| {
         let sockets = bound.sockets.iter();
-        sockets.map(|socket| (&bound.wanted, socket))
+        sockets.map(|socket| (&bound.wanted, socket, bound.of_systemd))
     });
     let (mut mappings, mut addresses) = (Vec::new(), String::new());
     let mut next: RawFd = FIRST;
@@ -169,9 +169,10 @@ fn spawn(
         next += 1;
         next - 1
     };
-    for (address, socket) in bound.chain(admin) {
+    for (address, socket, of_systemd) in bound.chain(admin) {
         hand_over(socket.as_fd().try_clone_to_owned()?);
-        addresses += &format!("{address}\n");
+        let mark = if of_systemd { OF_SYSTEMD } else { "" };
+        addresses += &format!("{mark}{address}\n");
     }
     let (ready, written) = io::pipe()?;
     let written = hand_over(written.into());

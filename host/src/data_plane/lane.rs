@@ -12,6 +12,8 @@ use super::stream::{Alarm, Reader, Writer};
 
 /// Bytes that a lane holds at most, what it begins with left aside: what one side does not take, the other waits with.
 const BUFFER: usize = BODY / 4;
+/// Times that a lane fills its buffer before others have their turn, or an upload at full speed would hold up its answer.
+const TURN: usize = 4;
 
 /// One direction. The end of it is passed on as such, and leaves the other direction alone.
 pub(super) struct Lane {
@@ -30,6 +32,12 @@ enum State {
     Closed,
 }
 
+/// What a socket said, and on which side of a lane.
+enum Broken {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
 impl Lane {
     /// A lane that begins with bytes at hand.
     pub(super) fn new(first: &[u8]) -> Lane {
@@ -43,51 +51,38 @@ impl Lane {
         }
     }
 
-    /// Moves what can be moved now; true once this direction is over.
-    ///
-    /// # Errors
-    /// What either side's socket says.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Reader,
-        to: &mut Writer,
-    ) -> io::Result<bool> {
-        match self.poll_move(cx, from, to) {
-            Poll::Ready(Ok(())) => Ok(true),
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Pending => Ok(false),
-        }
-    }
-
+    /// Moves what can be moved now; ready once this direction is over.
     fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Reader,
         to: &mut Writer,
-    ) -> Poll<io::Result<()>> {
-        loop {
+    ) -> Poll<Result<(), Broken>> {
+        for _ in 0..TURN {
+            if self.state == State::Closed {
+                return Poll::Ready(Ok(()));
+            }
             while self.written < self.buffer.len() {
-                let written = ready!(to.poll_write(cx, &self.buffer[self.written..], &[]))?;
+                let unwritten = &self.buffer[self.written..];
+                let written = ready!(to.poll_write(cx, unwritten, &[])).map_err(Broken::Writing)?;
                 self.written += written;
                 self.moved += written as u64;
             }
             self.buffer.clear();
             self.written = 0;
-            ready!(to.poll_flush(cx))?;
-            match self.state {
-                State::Open => {
-                    if ready!(from.poll_read(cx, &mut self.buffer, usize::MAX))? == 0 {
-                        self.state = State::Closing;
-                    }
-                }
-                State::Closing => {
-                    ready!(to.poll_shutdown(cx))?;
-                    self.state = State::Closed;
-                }
-                State::Closed => return Poll::Ready(Ok(())),
+            ready!(to.poll_flush(cx)).map_err(Broken::Writing)?;
+            if self.state == State::Closing {
+                ready!(to.poll_shutdown(cx)).map_err(Broken::Writing)?;
+                self.state = State::Closed;
+            } else if ready!(from.poll_read(cx, &mut self.buffer, usize::MAX))
+                .map_err(Broken::Reading)?
+                == 0
+            {
+                self.state = State::Closing;
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -98,23 +93,47 @@ pub(super) struct Way<'a> {
     pub(super) to: &'a mut Writer,
 }
 
-/// Moves bytes both ways until both directions are over.
+impl Way<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
+        match self.lane.poll_move(cx, self.from, self.to) {
+            Poll::Ready(over) => over.map(|()| true),
+            Poll::Pending => Ok(false),
+        }
+    }
+}
+
+/// Moves bytes both ways, between a client and an endpoint, until both directions are over. An endpoint that takes no more may
+/// have said why: what it said is still passed on.
 ///
 /// # Errors
 /// What either side's socket says; `TimedOut` once nothing has moved for `idle`.
 pub(super) async fn carry_both(
-    up: Way<'_>,
-    down: Way<'_>,
+    mut up: Way<'_>,
+    mut down: Way<'_>,
     alarm: &mut Alarm,
     idle: Duration,
 ) -> io::Result<()> {
     let mut due = Instant::now() + idle;
+    let mut refusal = None;
     poll_fn(|cx| {
         let before = up.lane.moved + down.lane.moved;
-        let up_over = up.lane.poll(cx, up.from, up.to)?;
-        let down_over = down.lane.poll(cx, down.from, down.to)?;
+        let up_over = refusal.is_some()
+            || match up.poll(cx) {
+                Ok(over) => over,
+                Err(Broken::Writing(error)) => {
+                    refusal = Some(error);
+                    true
+                }
+                Err(Broken::Reading(error)) => return Poll::Ready(Err(error)),
+            };
+        let down_over = match down.poll(cx) {
+            Ok(over) => over,
+            Err(Broken::Reading(error) | Broken::Writing(error)) => {
+                return Poll::Ready(Err(refusal.take().unwrap_or(error)));
+            }
+        };
         if up_over && down_over {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(refusal.take().map_or(Ok(()), Err));
         }
         if up.lane.moved + down.lane.moved > before {
             due = Instant::now() + idle;
@@ -124,4 +143,52 @@ pub(super) async fn carry_both(
             .map(|_| Err(io::ErrorKind::TimedOut.into()))
     })
     .await
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::super::stream::Stream;
+    use super::*;
+
+    fn pair() -> (tokio::net::UnixStream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        (tokio::net::UnixStream::from_std(ours).unwrap(), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_need_not_wait_lets_others_have_their_turn_and_goes_on() {
+        let ((from, mut source), (to, _sink)) = (pair(), pair());
+        let mut total = 0;
+        while let Ok(written) = source.write(&[b'x'; 4096]) {
+            total += written as u64;
+        }
+        let in_one_turn = (TURN * BUFFER) as u64;
+        assert!(total > in_one_turn, "the kernel takes only {total} bytes");
+        from.readable().await.unwrap();
+        to.writable().await.unwrap();
+        let (mut reader, _own_writer) = Stream::unix(from).split();
+        let (_own_reader, mut writer) = Stream::unix(to).split();
+        let mut lane = Lane::new(&[]);
+        let mut turns = 0;
+        let all = poll_fn(|cx| {
+            turns += 1;
+            let before = lane.moved;
+            assert!(lane.poll_move(cx, &mut reader, &mut writer).is_pending());
+            assert!(lane.moved - before <= in_one_turn);
+            match lane.moved == total {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(10), all)
+            .await
+            .unwrap();
+        assert!(turns > 1);
+    }
 }

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use ppp::v2::{Command, Protocol};
+use ppp::v2::Protocol;
 use ppp::{v1, v2};
 
 use crate::config::model::ProxyVersion;
@@ -18,6 +18,9 @@ pub(crate) const V2_MAX: usize = 4096;
 /// What tells the length of a header of version 2.
 const V2_FIXED: usize = 16;
 const V1_PREFIX: &[u8] = b"PROXY ";
+/// Version 2 and its command, in one byte: a connection of the sender's own, or one that it passes on.
+const VERSION_LOCAL: u8 = 0x20;
+const VERSION_PROXY: u8 = 0x21;
 
 /// A connection as the proxy that took it saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +113,12 @@ pub(crate) fn parse(header: &[u8]) -> Result<Option<Ends>, Broken> {
 }
 
 fn parse_v2(header: &[u8]) -> Result<Option<Ends>, Broken> {
+    // Whatever else it says is to be ignored, the family included (section 2.2).
+    if header.get(v2::PROTOCOL_PREFIX.len()) == Some(&VERSION_LOCAL) {
+        return Ok(None);
+    }
     let parsed = v2::Header::try_from(header).map_err(|_| Broken)?;
-    if parsed.command == Command::Local || parsed.protocol != Protocol::Stream {
+    if parsed.protocol != Protocol::Stream {
         return Ok(None);
     }
     Ok(match parsed.addresses {
@@ -181,8 +188,6 @@ fn append_v1(ends: Option<Ends>, out: &mut Vec<u8>) {
 }
 
 fn append_v2(ends: Option<Ends>, out: &mut Vec<u8>) {
-    const VERSION_LOCAL: u8 = 0x20;
-    const VERSION_PROXY: u8 = 0x21;
     const TCP_OVER_IPV4: u8 = 0x11;
     const TCP_OVER_IPV6: u8 = 0x21;
     out.extend_from_slice(v2::PROTOCOL_PREFIX);
@@ -250,6 +255,10 @@ mod tests {
             b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
             // LOCAL, whatever it names.
             b"\r\n\r\n\0\r\nQUIT\n\x20\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\x01\xbb",
+            // LOCAL, with a family that nobody knows and no addresses.
+            b"\r\n\r\n\0\r\nQUIT\n\x20\x51\0\0",
+            // Unix sockets
+            &[&b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8"[..], &[b'/'; 216]].concat(),
             // UDP
             b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\x01\xbb",
         ] {

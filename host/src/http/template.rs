@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::variable::{Source, Variable};
+use super::variable::{Scope, Source, Variable};
 
 /// Literal text and variables in turn.
 ///
@@ -29,7 +29,19 @@ pub struct TemplateError {
 }
 
 impl Template {
+    /// Takes variables of requests and of sessions alike.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Template, TemplateError> {
+        Template::parse_in(text, &[Scope::Request, Scope::Session])
+    }
+
+    /// As [`Template::parse`], with such variables as one of `scopes` has.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse_in(text: &str, scopes: &[Scope]) -> Result<Template, TemplateError> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((literal, after)) = rest.split_once('$') {
@@ -37,7 +49,7 @@ impl Template {
                 parts.push(Part::Literal(literal.into()));
             }
             let (name, after) = split_name(after)?;
-            parts.push(Part::Variable(known(name)?));
+            parts.push(Part::Variable(known(name, scopes)?));
             rest = after;
         }
         if !rest.is_empty() {
@@ -128,10 +140,24 @@ fn split_name(after: &str) -> Result<(&str, &str), TemplateError> {
     }
 }
 
-fn known(name: &str) -> Result<Variable, TemplateError> {
-    Variable::parse(name).ok_or_else(|| TemplateError {
+fn known(name: &str, scopes: &[Scope]) -> Result<Variable, TemplateError> {
+    let variable = Variable::parse(name).ok_or_else(|| TemplateError {
         message: format!("unknown variable `${name}`"),
         hint: Variable::closest_name(name).map(|close| format!("did you mean `${close}`?")),
+    })?;
+    if scopes.iter().any(|scope| variable.is_known_to(*scope)) {
+        return Ok(variable);
+    }
+    let (who, hint) = match variable.is_known_to(Scope::Request) {
+        true => (
+            "requests",
+            Some("`docs/streams.md` lists those that streams have".to_owned()),
+        ),
+        false => ("streams", None),
+    };
+    Err(TemplateError {
+        message: format!("`${name}` is a variable that only {who} have"),
+        hint,
     })
 }
 

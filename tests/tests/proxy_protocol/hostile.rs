@@ -1,5 +1,7 @@
 //! What is no header, and who may not send one.
 
+use std::time::Duration;
+
 use super::*;
 
 #[tokio::test]
@@ -38,7 +40,9 @@ async fn without_a_header_the_connection_is_closed_and_the_log_says_so_in_nginxs
     let origin = origin::says("hello").await;
     let proxy = proxy_to(&origin, TRUST).await;
     let too_long = version_2(1, &[0; 4096 - 16 - 12 + 1]);
-    let overlong_line = [b"PROXY TCP4 ", &[b'1'; 100][..], b"\r\n"].concat();
+    // But for its length it would be fine.
+    let overlong_line = [b"PROXY UNKNOWN ", &[b'1'; 92][..], b"\r\n"].concat();
+    assert_eq!(overlong_line.len(), 108);
     for bytes in [
         REQUEST.as_bytes(),
         b"PROXY TCP4 192.0.2.7 198.51.100.9 4000\r\n",
@@ -56,6 +60,8 @@ async fn without_a_header_the_connection_is_closed_and_the_log_says_so_in_nginxs
     proxy
         .log_contains("broken header: \"GET / HTTP/1.1\\r\\nHost: t\\r\\nConnection: close\\r\\n\\r\\n\" while reading PROXY protocol, client: 127.0.0.1, server: 127.0.0.1:")
         .await;
+    let longest = proxy.log().lines().map(str::len).max();
+    assert!(longest < Some(700), "{longest:?}");
     assert_eq!(origin.connections(), 0);
 }
 
@@ -125,4 +131,86 @@ async fn a_listener_that_wants_no_header_takes_it_for_a_bad_request() {
         .await;
     assert_eq!(response.status, 400);
     assert_eq!(origin.connections(), 0);
+}
+
+/// A stream that wants PROXY headers, before a server that nobody is to reach.
+async fn stream(server: &Origin, more: &str) -> Proxy {
+    let file = format!(
+        "[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"{}\"\nproxy_protocol = true\n{more}\n\
+         access_log = {{ path = \"stream.log\", format = \"$remote_addr $proxy_protocol_addr\" }}\n",
+        server.address()
+    );
+    proxy::run(&file, &[]).await
+}
+
+#[tokio::test]
+async fn a_stream_waits_for_header_and_name_together_no_longer_than_preread_timeout() {
+    let server = origin::says("hello").await;
+    let more =
+        "preread_timeout = \"2s\"\nsni = [{ host = \"a.example\", proxy = \"127.0.0.1:1\" }]";
+    let proxy = stream(&server, more).await;
+    let begun = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03";
+    let since = std::time::Instant::now();
+    let slow = [
+        vec![b"".to_vec()],
+        vec![b"".to_vec(), VERSION_1[..20].to_vec()],
+        vec![b"".to_vec(), VERSION_1.to_vec()],
+        vec![VERSION_1[..20].to_vec(), VERSION_1[20..].to_vec()],
+        vec![b"".to_vec(), [VERSION_1, begun].concat()],
+    ]
+    .map(|pieces| {
+        let address = proxy.address().to_owned();
+        tokio::spawn(async move {
+            let mut wire = Wire::connect(&address).await.unwrap();
+            for piece in pieces {
+                wire.send(piece).await;
+                tokio::time::sleep(Duration::from_millis(1300)).await;
+            }
+            wire.rest().await.got
+        })
+    });
+    for wire in slow {
+        assert_eq!(wire.await.unwrap(), b"");
+    }
+    // Were they counted one after the other, it would have taken 3.3 s.
+    let took = since.elapsed();
+    assert!(took < Duration::from_millis(3200), "{took:?}");
+    for reading in [
+        "while reading PROXY protocol",
+        "while prereading client data",
+    ] {
+        let line =
+            format!("client timed out (110: Connection timed out) {reading}, client: 127.0.0.1");
+        proxy.log_contains(&line).await;
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_does_not_believe_whom_an_untrusted_peer_names() {
+    let server = origin::says("hello").await;
+    let proxy = stream(&server, "").await;
+    let response = proxy
+        .exchange([VERSION_1, REQUEST.as_bytes()].concat())
+        .await;
+    assert_eq!(response.text(), "hello");
+    let log = proxy.directory().join("stream.log");
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    eventually("a line", async || !read().is_empty()).await;
+    assert_eq!(read(), "127.0.0.1 192.0.2.7\n");
+}
+
+#[tokio::test]
+async fn a_stream_takes_no_byte_of_what_follows_the_longest_header() {
+    let server = origin::says("hello").await;
+    let proxy = stream(&server, "").await;
+    let address = ["ffff"; 8].join(":");
+    let longest = format!("PROXY UNKNOWN {address} {address} 65535 65535\r\n");
+    assert_eq!(longest.len(), 107);
+    for header in [longest.into_bytes(), version_2(0, &[0; 600])] {
+        let response = proxy
+            .exchange([&header[..], REQUEST.as_bytes()].concat())
+            .await;
+        assert_eq!(response.text(), "hello");
+    }
 }

@@ -37,6 +37,91 @@ async fn a_socket_that_systemd_made_is_served_by_all_workers_and_handed_on() {
 }
 
 #[tokio::test]
+async fn a_stream_takes_a_socket_of_systemd_and_hands_it_on() {
+    let origin = origin::says("hello").await;
+    let (socket, address) = socket();
+    let mut early = Client::connect(&address).await;
+    early.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    let mut proxy = proxy::to([&origin])
+        .more(&format!(
+            "[[stream]]\naddress = \"{address}\"\nproxy = \"backend\"\n"
+        ))
+        .more(ADMIN)
+        .stdin(socket)
+        .through_shell(ACTIVATED)
+        .start()
+        .await;
+    assert_eq!(proxy.listener(1), address);
+    assert_eq!(early.response().await.text(), "hello");
+    // Nobody has touched the request: it is a stream.
+    assert_eq!(origin.requests()[0].header("X-Forwarded-For"), "");
+    let successor = proxy.upgrade().await;
+    // The session goes on where it is.
+    assert_eq!(early.get("/").await.text(), "hello");
+    assert_eq!(get_with(&address, "/", "").await.text(), "hello");
+    assert!(proxy.process().runs(), "it waits for the session");
+    drop(early);
+    proxy.process().ended().await;
+    assert_eq!(get_with(&address, "/", "").await.text(), "hello");
+    assert_eq!(pid(&proxy).await, successor.pid);
+}
+
+#[tokio::test]
+async fn the_file_of_a_unix_socket_of_systemd_stays_whoever_goes() {
+    let origin = origin::says("hello").await;
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("front.sock");
+    let address = format!("unix:{}", path.display());
+    // systemd has it for as long as the unit is there.
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    for table in ["[[listen]]", "[[stream]]\nproxy = \"backend\""] {
+        let table = format!("{table}\naddress = \"{address}\"\n");
+        let mut proxy = proxy::to([&origin])
+            .more(&table)
+            .more(ADMIN)
+            .stdin(socket.try_clone().unwrap())
+            .through_shell(ACTIVATED)
+            .start()
+            .await;
+        assert_eq!(get_with(&address, "/", "").await.text(), "hello");
+        // Through an upgrade, after which nobody has it from systemd itself.
+        let successor = proxy.upgrade().await;
+        proxy.process().ended().await;
+        assert_eq!(get_with(&address, "/", "").await.text(), "hello");
+        // Through a reload without it.
+        proxy.edit(&table, "");
+        proxy.reload().await;
+        assert!(path.exists(), "{table}");
+        successor.signal(Signal::QUIT);
+        successor.ended().await;
+
+        // Through an upgrade to a configuration without it.
+        let mut proxy = proxy::to([&origin])
+            .more(&table)
+            .more(ADMIN)
+            .stdin(socket.try_clone().unwrap())
+            .through_shell(ACTIVATED)
+            .start()
+            .await;
+        proxy.edit(&table, "");
+        proxy.upgrade().await;
+        proxy.process().ended().await;
+        assert!(path.exists(), "{table}");
+
+        // And through the end of who had it to the last.
+        let mut proxy = proxy::to([&origin])
+            .more(&table)
+            .stdin(socket.try_clone().unwrap())
+            .through_shell(ACTIVATED)
+            .start()
+            .await;
+        proxy.signal(Signal::QUIT);
+        proxy.process().ended().await;
+        assert!(path.exists(), "{table}");
+    }
+}
+
+#[tokio::test]
 async fn a_socket_that_no_listener_wants_is_warned_about_and_closed() {
     let origin = origin::says("hello").await;
     let (socket, address) = socket();

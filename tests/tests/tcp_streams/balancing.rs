@@ -150,3 +150,50 @@ async fn an_upstream_serves_streams_and_routes_alike() {
     // Nobody has touched the request.
     assert_eq!(server.requests()[1].header("X-Forwarded-For"), "");
 }
+
+#[tokio::test]
+async fn turns_are_those_of_the_whole_process() {
+    let (a, b, c) = (echo("a").await, echo("b").await, echo("c").await);
+    let servers = [&a, &b, &c].map(|server| format!("\"{}\"", server.address()));
+    let file = format!(
+        "[server]\nworkers = 4\n[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"backend\"\n\
+         [upstream.backend]\nservers = [{}]\n",
+        servers.join(", ")
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    // The kernel spreads them over the workers by their ports.
+    assert_eq!(names(&proxy, 30).await, "abc".repeat(10));
+}
+
+#[tokio::test]
+async fn of_two_at_random_the_less_busy_is_taken() {
+    let (a, b) = (echo("a").await, echo("b").await);
+    let two = "policy = { plugin = \"random\", two = \"least_conn\" }";
+    let proxy = stream_to(&[&a, &b], "", two).await;
+    let (_held, name) = session(&proxy).await;
+    let (server, other) = if name == "a" { (&b, "b") } else { (&a, "a") };
+    for _ in 0..5 {
+        eventually("its lease to end", async || {
+            proxy.server(server.address()).await["in_flight"] == 0
+        })
+        .await;
+        assert_eq!(names(&proxy, 1).await, other);
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_is_asked_after_next_upstream_timeout() {
+    let (hangs, a) = (origin::hangs_at_connect(), echo("a").await);
+    let log = "access_log = { path = \"stream.log\", format = \"$status $upstream_addr\" }";
+    for (limit, expected) in [
+        ("100ms", format!("502 {}", hangs.address())),
+        ("5s", format!("200 {}, {}", hangs.address(), a.address())),
+    ] {
+        let rules = format!("connect_timeout = \"300ms\"\nnext_upstream_timeout = \"{limit}\"");
+        let proxy = stream_to(&[&hangs, &a], log, &rules).await;
+        let mut wire = Wire::connect(proxy.address()).await.unwrap();
+        let _ = wire.until(b"\n").await;
+        drop(wire);
+        assert_eq!(log_lines(&proxy, "stream.log", 1).await, [expected]);
+    }
+}

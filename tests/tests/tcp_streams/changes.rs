@@ -76,6 +76,59 @@ async fn an_address_can_change_from_stream_to_listener_and_back() {
 }
 
 #[tokio::test]
+async fn a_session_stays_with_its_process_through_an_upgrade() {
+    let (a, b) = (echo("a").await, echo("b").await);
+    let more = "[[stream]]\naddress = \"unix:{dir}/front.sock\"\nproxy = \"backend\"\n";
+    let mut proxy = stream_to(&[&a], "", more).await;
+    let front = proxy.listener(1).to_owned();
+    let mut held = Vec::new();
+    for address in [proxy.address(), &front] {
+        held.push(session_at(address).await.0);
+    }
+    proxy.edit(a.address(), b.address());
+    proxy.upgrade().await;
+    for address in [proxy.address(), &front] {
+        // Whoever waited while it was handed over may still be taken by the old process.
+        eventually("the new process to take sessions", async || {
+            session_at(address).await.1 == "b"
+        })
+        .await;
+    }
+    for wire in &mut held {
+        echoes(wire).await;
+    }
+    assert!(proxy.process().runs(), "it waits for its sessions");
+    drop(held);
+    assert_eq!(proxy.process().ended().await.code(), Some(0));
+    // The file is the successor's now.
+    assert_eq!(session_at(&front).await.1, "b");
+}
+
+#[tokio::test]
+async fn a_reload_changes_where_new_sessions_go_by_name_as_well() {
+    let (a, b) = (echo("a").await, echo("b").await);
+    let sni = "sni = [{ host = \"a.example\", proxy = \"backend\" }]";
+    let proxy = stream_to(&[&a], sni, "").await;
+    let mut old = Wire::connect(proxy.address()).await.unwrap();
+    // No TLS: whoever it is for is known with the first byte.
+    old.send("x\n").await;
+    assert_eq!(line(&mut old).await, "a");
+    // One whose first byte comes after the change began before it.
+    let mut undecided = Wire::connect(proxy.address()).await.unwrap();
+    eventually("both to be accepted", async || {
+        proxy.shows("/status").await["connections"] == 2
+    })
+    .await;
+    proxy.edit(a.address(), b.address());
+    proxy.reload().await;
+    undecided.send("x\n").await;
+    assert_eq!(line(&mut undecided).await, "a");
+    let mut new = Wire::connect(proxy.address()).await.unwrap();
+    new.send("x\n").await;
+    assert_eq!(line(&mut new).await, "b");
+}
+
+#[tokio::test]
 async fn a_drain_waits_for_sessions() {
     let server = echo("a").await;
     let mut proxy = stream_to(&[&server], "", "").await;

@@ -1,4 +1,9 @@
-//! A session from its first byte to its log line.
+//! Bytes of a session, in both directions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use waypost_tests::PATIENCE;
 
 use super::*;
 
@@ -19,80 +24,6 @@ async fn bytes_go_both_ways_as_they_are() {
         wire.until(b"\n").await.unwrap() == bytes,
         "changed on the way"
     );
-}
-
-#[tokio::test]
-async fn a_client_that_says_no_more_still_hears_the_answer() {
-    let server = origin::speaks(|mut wire, _| async move {
-        let said = wire.rest().await;
-        assert!(!said.reset);
-        let _ = wire.try_send([b"heard: ", &said.got[..]].concat()).await;
-    })
-    .await;
-    let proxy = stream_to(&[&server], "", "").await;
-    let mut wire = Wire::connect(proxy.address()).await.unwrap();
-    wire.send("question").await;
-    wire.finish_sending().await;
-    let answer = wire.rest().await;
-    assert_eq!(
-        (answer.got, answer.reset),
-        (b"heard: question".to_vec(), false)
-    );
-}
-
-#[tokio::test]
-async fn a_server_that_says_no_more_still_hears_the_client() {
-    let (heard, hears) = tokio::sync::oneshot::channel();
-    let heard = std::sync::Mutex::new(Some(heard));
-    let heard = std::sync::Arc::new(heard);
-    let server = origin::speaks(move |mut wire, _| {
-        let heard = heard.lock().unwrap().take();
-        async move {
-            wire.send("that is all").await;
-            wire.finish_sending().await;
-            let said = wire.rest().await;
-            if let Some(heard) = heard {
-                let _ = heard.send(said.got);
-            }
-        }
-    })
-    .await;
-    let proxy = stream_to(&[&server], "", "").await;
-    let mut wire = Wire::connect(proxy.address()).await.unwrap();
-    assert_eq!(wire.rest().await.got, b"that is all");
-    wire.send("not for me").await;
-    wire.finish_sending().await;
-    assert_eq!(hears.await.unwrap(), b"not for me");
-}
-
-#[tokio::test]
-async fn a_reset_reaches_the_other_side_as_an_end() {
-    let server = echo("a").await;
-    let proxy = stream_to(&[&server], "", "").await;
-    let (wire, _) = session(&proxy).await;
-    server.has_open(1).await;
-    wire.reset();
-    server.has_open(0).await;
-}
-
-#[tokio::test]
-async fn a_silent_session_is_closed_and_one_in_which_a_side_speaks_is_not() {
-    let talker = origin::speaks(|mut wire, _| async move {
-        for _ in 0..6 {
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            if wire.try_send("tick\n").await.is_err() {
-                return;
-            }
-        }
-        wire.rest().await;
-    })
-    .await;
-    let proxy = stream_to(&[&talker], "idle_timeout = \"400ms\"", "").await;
-    let mut wire = Wire::connect(proxy.address()).await.unwrap();
-    let heard = wire.rest().await;
-    assert_eq!(heard.got, b"tick\n".repeat(6));
-    proxy.log_contains("session closed: timed out").await;
-    talker.has_open(0).await;
 }
 
 #[tokio::test]
@@ -121,40 +52,86 @@ async fn unix_sockets_serve_on_both_sides() {
 }
 
 #[tokio::test]
-async fn sessions_are_logged_when_they_end_if_that_is_asked_for() {
-    let server = echo("name").await;
-    let log = "access_log = { path = \"stream.log\", format = '$protocol $remote_addr:$remote_port $server_port $status \
-               $bytes_received $bytes_sent $upstream_addr $upstream_bytes_sent $upstream_bytes_received \
-               [$upstream_connect_time] [$session_time] $connection' }";
-    let proxy = stream_to(&[&server], log, "").await;
-    let (mut wire, _) = session(&proxy).await;
-    let port = wire.local_port();
-    wire.send("twelve bytes").await;
-    wire.finish_sending().await;
-    wire.rest().await;
-    let lines = log_lines(&proxy, "stream.log", 1).await;
-    let (listens_on, address) = (proxy.address(), server.address());
-    let listens_on = listens_on.rsplit(':').next().unwrap();
-    let [start, times] = ["[", "]"].map(|mark| lines[0].find(mark).unwrap());
-    assert_eq!(
-        &lines[0][..start],
-        format!("TCP 127.0.0.1:{port} {listens_on} 200 12 5 {address} 12 5 ")
+async fn ipv4_and_ipv6_have_a_port_each_as_in_nginx() {
+    let (four, six) = (echo("4").await, echo("6").await);
+    let free = waypost_tests::nginx::free_address();
+    let port = free.rsplit(':').next().unwrap();
+    let file = format!(
+        "[[stream]]\naddress = \"{port}\"\nproxy = \"{}\"\n[[stream]]\naddress = \"[::]:{port}\"\nproxy = \"{}\"\n\
+         access_log = {{ path = \"stream.log\", format = \"$remote_addr $server_addr\" }}\n",
+        four.address(),
+        six.address()
     );
-    let time: f64 = lines[0][start + 1..times].parse().unwrap();
-    assert!(time < 5.0, "{lines:?}");
-    assert!(lines[0].ends_with(" 1"), "{lines:?}");
+    let proxy = proxy::run(&file, &[]).await;
+    for (address, expected) in [
+        (format!("127.0.0.1:{port}"), "4"),
+        (format!("[::1]:{port}"), "6"),
+    ] {
+        assert_eq!(session_at(&address).await.1, expected);
+    }
+    assert_eq!(log_lines(&proxy, "stream.log", 1).await, ["::1 ::1"]);
 }
 
 #[tokio::test]
-async fn the_default_format_is_the_one_of_nginxs_documentation() {
-    let server = echo("a").await;
-    let proxy = stream_to(&[&server], "access_log = \"stream.log\"", "").await;
-    drop(session(&proxy).await);
-    let lines = log_lines(&proxy, "stream.log", 1).await;
-    assert!(lines[0].starts_with("127.0.0.1 ["), "{lines:?}");
-    assert!(lines[0].contains("] TCP 200 2 0 0.0"), "{lines:?}");
-    assert!(
-        lines[0].ends_with(&format!("\"{}\"", server.address())),
-        "{lines:?}"
-    );
+async fn a_side_that_does_not_read_makes_the_other_wait_and_costs_no_memory() {
+    const SESSIONS: usize = 16;
+    let sent = Arc::new(AtomicU64::new(0));
+    for server_sends in [true, false] {
+        let counted = sent.clone();
+        let server = origin::speaks(move |wire, _| {
+            let sent = counted.clone();
+            async move {
+                match server_sends {
+                    true => send_without_end(wire, &sent).await,
+                    // Reads nothing, for as long as anybody may look.
+                    false => tokio::time::sleep(2 * PATIENCE).await,
+                }
+            }
+        })
+        .await;
+        let mut proxy = stream_to(&[&server], "", "").await;
+        let mut clients = Vec::new();
+        // What any session needs, code above all, is there by now.
+        drop(Wire::connect(proxy.address()).await.unwrap());
+        in_flight(&proxy, &server, 0).await;
+        let memory = proxy.process().memory();
+        for _ in 0..SESSIONS {
+            let wire = Wire::connect(proxy.address()).await.unwrap();
+            match server_sends {
+                true => clients.push(tokio::spawn(async move {
+                    tokio::time::sleep(2 * PATIENCE).await;
+                    drop(wire);
+                })),
+                false => {
+                    let sent = sent.clone();
+                    clients.push(tokio::spawn(async move {
+                        send_without_end(wire, &sent).await;
+                    }));
+                }
+            }
+        }
+        // All that the kernel takes on the way.
+        let mut before = 0;
+        eventually("all senders to be stopped", async || {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = sent.load(Ordering::Relaxed);
+            now > (1 << 20) && std::mem::replace(&mut before, now) == now
+        })
+        .await;
+        let grown = proxy.process().memory().saturating_sub(memory);
+        assert!(
+            grown < SESSIONS as u64 * 512,
+            "{grown} KiB for {SESSIONS} sessions"
+        );
+        clients.iter().for_each(tokio::task::JoinHandle::abort);
+        sent.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Sends until the connection ends, and counts what was taken.
+async fn send_without_end(mut wire: Wire, sent: &AtomicU64) {
+    let piece = [b'x'; 16 << 10];
+    while wire.try_send(piece).await.is_ok() {
+        sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+    }
 }

@@ -67,6 +67,7 @@ pub(in crate::config) static STREAM: Table = Table {
             "Where sessions are logged once they end: a path, a table, or `false`.",
         )
         .or(Default::Boolean(false)),
+        Key::later("udp"),
     ]],
     open: false,
 };
@@ -94,7 +95,7 @@ pub(in crate::config) static STREAM_LOG: Table = Table {
         Key::new(
             "format",
             Kind::Text,
-            "With the variables of streams: see `docs/streams.md`.",
+            "`json`, or a format of your own with the variables of streams: see `docs/streams.md`.",
         )
         .or(Default::Text(STREAM_LOG_FORMAT)),
     ]],

@@ -19,6 +19,10 @@ pub(super) fn to_listen_on(text: &str) -> Result<Address, Complaint> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path);
     }
+    if text.starts_with("udp:") || text.ends_with(" udp") {
+        let complaint = Complaint::new(format!("`{text}`: UDP is not available in this version"));
+        return Err(complaint.hint("write it without `udp`, for TCP"));
+    }
     if let Ok(port) = text.parse::<u16>() {
         return Ok(Address::Tcp((Ipv4Addr::UNSPECIFIED, port).into()));
     }

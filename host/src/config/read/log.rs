@@ -6,6 +6,7 @@ use crate::config::model::{AccessLog, ErrorLog, LogFormat, LogPath};
 use crate::config::problem::suggestion;
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
+use crate::http::variable::Scope;
 
 /// `None` where the section does not say; `Some(None)` where it says `false`.
 pub(super) fn access_log(section: &Section<'_>) -> Option<Option<AccessLog>> {
@@ -64,10 +65,11 @@ pub(super) fn stream_log(section: &Section<'_>) -> Option<AccessLog> {
 }
 
 fn stream_format(text: &str, node: &Node, section: &Section<'_>) -> LogFormat {
-    let format = match text.contains('$') {
-        true => stream_template(text).map(LogFormat::Template),
-        false => Err(Complaint::new(format!("unknown log format `{text}`")).hint(
-            "a stream's format is its own, with `$variables`: `\"$remote_addr $session_time\"`",
+    let format = match text {
+        "json" => Ok(LogFormat::Json(Scope::Session)),
+        text if text.contains('$') => stream_template(text).map(LogFormat::Template),
+        _ => Err(Complaint::new(format!("unknown log format `{text}`")).hint(
+            "a stream's format is `json`, or its own with `$variables`: `\"$remote_addr $session_time\"`",
         )),
     };
     noted(format, node, section.problems).unwrap_or(LogFormat::Combined)
@@ -131,7 +133,7 @@ fn format(table: &Section<'_>) -> LogFormat {
     };
     let format = match text {
         "combined" => Ok(LogFormat::Combined),
-        "json" => Ok(LogFormat::Json),
+        "json" => Ok(LogFormat::Json(Scope::Request)),
         text if text.contains('$') => template(text).map(LogFormat::Template),
         _ => Err(
             Complaint::new(format!("unknown access log format `{text}`")).hint(suggestion(

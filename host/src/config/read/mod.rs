@@ -159,20 +159,10 @@ fn stream_template(text: &str) -> Result<Template, Complaint> {
 }
 
 fn template_of(text: &str, scope: Scope) -> Result<Template, Complaint> {
-    let template = Template::parse(text).map_err(|error| Complaint {
+    Template::parse_in(text, &[scope]).map_err(|error| Complaint {
         message: error.message,
         hint: error.hint,
-    })?;
-    let known = template
-        .variables()
-        .all(|variable| variable.is_known_to(scope));
-    if known {
-        return Ok(template);
-    }
-    Err(Complaint::new(match scope {
-        Scope::Request => format!("`{text}` has a variable that only streams have"),
-        Scope::Session => format!("`{text}` has a variable that only requests have"),
-    }))
+    })
 }
 
 /// A path relative to the file that names it, made absolute: it stays the same wherever the process goes.

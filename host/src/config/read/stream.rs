@@ -167,8 +167,8 @@ fn check(upstream: &Upstream, reader: Reader<'_>) {
         && let Err(complaint) = stream_template(key)
     {
         let hint = "a stream can be balanced by `$remote_addr` or `$ssl_preread_server_name`";
-        reader
-            .problems
-            .add(complaint.hint(hint).at(&policy.place.policy));
+        let of_key = policy.place.keys.iter().find(|(name, _)| name == "key");
+        let place = of_key.map_or(&policy.place.policy, |(_, place)| place);
+        reader.problems.add(complaint.hint(hint).at(place));
     }
 }

@@ -56,15 +56,17 @@ pub(super) struct Server {
     address: Address,
     /// None once it was handed over.
     socket: Option<Socket>,
+    /// systemd made it: its file is not ours to remove.
+    of_systemd: bool,
     /// Connections are accepted as long as this is there.
     open: Option<oneshot::Sender<()>>,
     serving: JoinHandle<io::Result<()>>,
 }
 
 impl Server {
-    /// Where it listens, until that was handed over.
-    pub(super) fn socket(&self) -> Option<(&Address, &Socket)> {
-        Some((&self.address, self.socket.as_ref()?))
+    /// Where it listens, until that was handed over, and whether systemd made it.
+    pub(super) fn socket(&self) -> Option<(&Address, &Socket, bool)> {
+        Some((&self.address, self.socket.as_ref()?, self.of_systemd))
     }
 
     /// Leaves the address to another process; what is under way is still answered.
@@ -85,6 +87,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         if let Address::Unix(path) = &self.address
             && self.socket.is_some()
+            && !self.of_systemd
         {
             // Someone may have removed it already, and nobody is left to tell.
             let _ = std::fs::remove_file(path);
@@ -105,7 +108,8 @@ pub(super) fn listen(
         return Ok(None);
     };
     let address = wanted.address.clone();
-    let socket = match inherited.take(&address).pop() {
+    let mut handed = inherited.take(&address);
+    let socket = match handed.sockets.pop() {
         Some(socket) => socket,
         None => bind(&address)
             .with_context(|| format!("cannot listen on the admin address {address}"))?,
@@ -129,6 +133,7 @@ pub(super) fn listen(
     Ok(Some(Server {
         address,
         socket: Some(kept),
+        of_systemd: handed.of_systemd,
         open: Some(open),
         serving,
     }))

@@ -16,11 +16,13 @@ use crate::data_plane::worker::Site;
 
 /// Bytes that are looked at in one step; most headers come in one.
 const STEP: usize = 256;
+/// Bytes of what is no header that the error log shows: who sends it is not to fill the log.
+const SHOWN: usize = 107;
 
 /// Why there is no header.
 #[derive(Debug, thiserror::Error)]
 enum NoHeader {
-    #[error("broken header: \"{}\"", .0.escape_ascii())]
+    #[error("broken header: \"{}\"", .0[..SHOWN.min(.0.len())].escape_ascii())]
     Broken(Vec<u8>),
     #[error("client closed connection")]
     Closed,

@@ -10,7 +10,6 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::downstream::{Client, accept_tls, introduced};
@@ -68,7 +67,7 @@ async fn secured(
     mut client: Client,
     stream: Stream,
 ) -> Option<(Client, Stream)> {
-    let (mut stream, facts) = accept_tls(tls, &client, stream).await?;
+    let (stream, facts) = accept_tls(tls, &client, stream).await?;
     let refusal = match facts.as_ref().map(|facts| facts.verdict(tls)) {
         Some(Verdict::NoneNeeded | Verdict::Valid) => {
             client.tls = facts.map(Box::new);
@@ -81,8 +80,8 @@ async fn secured(
         None => "client does not speak TLS".to_owned(),
     };
     tracing::info!("{refusal} while SSL handshaking{}", client.context());
-    // It may have left already.
-    let _ = stream.shutdown().await;
+    let (_, mut writer) = stream.split();
+    writer.part();
     None
 }
 
@@ -115,7 +114,8 @@ async fn carry(
     }
     let session = Rc::new(session);
     let upstream = &upstreams[upstream];
-    let (lease, endpoint) = match reach::connect(&session, upstream).await {
+    let spoken = !first.is_empty();
+    let (lease, endpoint) = match reach::connect(&session, upstream, &reader, spoken).await {
         Ok(reached) => reached,
         Err(status) => {
             session.status.set(status);

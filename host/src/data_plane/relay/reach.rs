@@ -5,22 +5,26 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::session::{Session, Status};
-use crate::data_plane::stream::{Alarm, Stream};
+use crate::data_plane::stream::{Alarm, Reader, Stream};
 use crate::data_plane::upstream::{
-    AttemptError, Failure, Lease, Retry, Timings, WorkerUpstream, open_for_session,
+    AttemptError, Failure, Lease, Retry, Timings, WorkerUpstream, open,
 };
 
-/// A connection to an endpoint, and the lease on it.
+/// A connection to an endpoint, and the lease on it. `spoken`: something was read of the client.
 ///
 /// # Errors
 /// What the session ends with.
 pub(super) async fn connect(
     session: &Rc<Session>,
     upstream: &Rc<WorkerUpstream>,
+    client: &Reader,
+    spoken: bool,
 ) -> Result<(Lease, Stream), Status> {
     let (rules, clock) = (&upstream.shared.config.next_upstream, &session.worker.clock);
     let mut retry = Retry::new(rules, upstream.shared.tries(), b"", false, Instant::now());
     let mut alarm = Alarm::default();
+    // One that has spoken before it closed its side may still wait for an answer.
+    let watched = (!spoken).then_some(client);
     for number in 0.. {
         let Ok(lease) = upstream.lease(session.clone(), clock, number) else {
             session.begin_attempt(upstream.name());
@@ -32,15 +36,20 @@ pub(super) async fn connect(
         };
         let name = lease.endpoint().name.clone();
         session.begin_attempt(&name);
-        let failure = match open_for_session(&lease, &mut alarm).await {
+        let due = tokio::time::Instant::now() + upstream.shared.config.connect_timeout;
+        let failure = match open(&lease, &mut alarm, due, watched).await {
             Ok(stream) => return Ok((lease, stream)),
             Err(failure) => failure,
         };
-        session.error(&failure, &name);
         let status = match &failure {
+            Failure::ClientGone => Status::Left,
             Failure::NoDescriptor(_) => Status::Ours,
             _ => Status::NoEndpoint,
         };
+        match status {
+            Status::Left => session.info(&format_args!("{failure} while connecting to upstream")),
+            _ => session.error(&failure, &name),
+        }
         let verdict = retry.after_error(&AttemptError {
             failure,
             request_sent: false,

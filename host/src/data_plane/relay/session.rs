@@ -35,6 +35,8 @@ pub(super) enum Status {
     Carried,
     /// 400: what the client sent could not be understood.
     Refused,
+    /// 499: the client left while we were connecting (nginx has no such status for streams, and the same one for requests).
+    Left,
     /// 500: something is short on our side.
     Ours,
     /// 502: no endpoint could be reached.
@@ -125,6 +127,7 @@ impl Status {
         match self {
             Status::Carried => 200,
             Status::Refused => 400,
+            Status::Left => 499,
             Status::Ours => 500,
             Status::NoEndpoint => 502,
         }
@@ -183,6 +186,10 @@ impl Balanced for Session {
 
     fn ends(&self) -> Option<Ends> {
         self.client.ends(self.client.ip)
+    }
+
+    fn speaks_http(&self) -> bool {
+        false
     }
 
     fn warn(&self, message: &str, upstream: &str) {

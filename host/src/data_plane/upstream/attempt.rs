@@ -13,7 +13,7 @@ use rustls::CertificateError;
 use tokio::time::Instant;
 
 use super::balance::{Lease, WorkerUpstream};
-use super::connect::{connect, secure};
+use super::connect::{open, while_wanted};
 use super::endpoint::EndpointId;
 use super::http2::{Found, Http2Connections, Share};
 use super::pool::Connection;
@@ -21,7 +21,7 @@ use crate::data_plane::buffers::{Buffers, LARGE};
 use crate::data_plane::downstream::{
     BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end,
 };
-use crate::data_plane::stream::{Alarm, Http2Stream, Reader, Stream, StreamError, Writer};
+use crate::data_plane::stream::{Alarm, Http2Stream, Reader, StreamError, Writer};
 use crate::http::framing::BadFraming;
 use crate::http::head::{BadHead, HeadEnd, ResponseHead, http2_request};
 use crate::tls::reason_with_number;
@@ -239,7 +239,7 @@ impl Attempt {
             None => {
                 let due = Instant::now() + upstream.shared.config.connect_timeout;
                 // Rare, and its state is large.
-                let opened = Box::pin(open(lease, alarm, due, client)).await;
+                let opened = Box::pin(open(lease, alarm, due, Some(client))).await;
                 let (reader, writer) = opened.map_err(unsent)?.split();
                 Connection::new(reader, writer)
             }
@@ -477,19 +477,6 @@ impl Attempt {
     }
 }
 
-/// Opens a connection until `due`, as long as the client waits for it.
-async fn open(
-    lease: &Lease,
-    alarm: &mut Alarm,
-    due: Instant,
-    client: &Reader,
-) -> Result<Stream, Failure> {
-    let late = Failure::ConnectTimeout;
-    let transport = while_wanted(connect(lease), alarm, due, client, late).await??;
-    let late = Failure::HandshakeTimeout;
-    while_wanted(secure(lease, transport), alarm, due, client, late).await?
-}
-
 /// Takes a share of a connection of HTTP/2, of a new one if there is no room on the others.
 async fn share(
     lease: &Lease,
@@ -504,37 +491,16 @@ async fn share(
             Found::Share(share) => return Ok(share),
             Found::Wait(waiting) => {
                 let late = Failure::ConnectTimeout;
-                while_wanted(waiting.ended(), alarm, due, client, late).await?;
+                while_wanted(waiting.ended(), alarm, due, Some(client), late).await?;
             }
             Found::Open(guard) => {
-                let stream = open(lease, alarm, due, client).await?;
+                let stream = open(lease, alarm, due, Some(client)).await?;
                 let late = Failure::ConnectTimeout;
-                return while_wanted(guard.handshake(stream), alarm, due, client, late).await?;
+                return while_wanted(guard.handshake(stream), alarm, due, Some(client), late)
+                    .await?;
             }
         }
         found = Http2Connections::find(&upstream.http2, lease.endpoint().figures.id);
-    }
-}
-
-/// Works until `due`, which is `late`, and as long as the client waits for it.
-async fn while_wanted<T>(
-    work: impl Future<Output = T>,
-    alarm: &mut Alarm,
-    due: Instant,
-    client: &Reader,
-    late: Failure,
-) -> Result<T, Failure> {
-    let mut work = std::pin::pin!(work);
-    let wanted = poll_fn(|cx| {
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(Some(done));
-        }
-        client.poll_closed(cx).map(|()| None)
-    });
-    match alarm.until(due, wanted).await {
-        Ok(Some(done)) => Ok(done),
-        Ok(None) => Err(Failure::ClientGone),
-        Err(_) => Err(late),
     }
 }
 

@@ -1,7 +1,9 @@
 //! A new connection to an endpoint, in two steps that take their time from the same bound: the connection, and the handshake.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
@@ -12,14 +14,57 @@ use super::attempt::Failure;
 use super::balance::Lease;
 use crate::config::model::Address;
 use crate::data_plane::proxy_protocol;
-use crate::data_plane::stream::{Alarm, Stream, Transport};
+use crate::data_plane::stream::{Alarm, Reader, Stream, Transport};
 use crate::tls::ClientTls;
 
-/// Connects to a lease's endpoint, and says whom it is for if the upstream wants that. The caller bounds the time.
+/// Opens a connection to a lease's endpoint until `due`, says whom it is for if the upstream wants that, and shakes hands if
+/// it speaks TLS. A `client` that leaves meanwhile ends the attempt.
 ///
 /// # Errors
 /// [`Failure`].
-pub(super) async fn connect(lease: &Lease) -> Result<Transport, Failure> {
+pub(crate) async fn open(
+    lease: &Lease,
+    alarm: &mut Alarm,
+    due: Instant,
+    client: Option<&Reader>,
+) -> Result<Stream, Failure> {
+    let late = Failure::ConnectTimeout;
+    let transport = while_wanted(connect(lease), alarm, due, client, late).await??;
+    let Some(tls) = &lease.upstream().tls else {
+        return Ok(Stream::Plain(transport));
+    };
+    // Its state is large, and gone once the connection is open.
+    let shaken = Box::pin(shake_hands(tls, lease, transport));
+    let shaken = while_wanted(shaken, alarm, due, client, Failure::HandshakeTimeout).await?;
+    shaken.map_err(Failure::Handshake)
+}
+
+/// Works until `due`, which is `late`, and as long as the client is there; one that has sent something is taken to be.
+pub(super) async fn while_wanted<T>(
+    work: impl Future<Output = T>,
+    alarm: &mut Alarm,
+    due: Instant,
+    client: Option<&Reader>,
+    late: Failure,
+) -> Result<T, Failure> {
+    let mut work = std::pin::pin!(work);
+    let wanted = poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        match client {
+            Some(client) => client.poll_closed(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    });
+    match alarm.until(due, wanted).await {
+        Ok(Some(done)) => Ok(done),
+        Ok(None) => Err(Failure::ClientGone),
+        Err(_) => Err(late),
+    }
+}
+
+async fn connect(lease: &Lease) -> Result<Transport, Failure> {
     let mut transport = transport(&lease.endpoint().address)
         .await
         .map_err(Failure::of_connect)?;
@@ -30,43 +75,6 @@ pub(super) async fn connect(lease: &Lease) -> Result<Transport, Failure> {
         written.map_err(Failure::of_connect)?;
     }
     Ok(transport)
-}
-
-/// Shakes hands, where the endpoint speaks TLS. The caller bounds the time.
-///
-/// # Errors
-/// [`Failure::Handshake`].
-pub(super) async fn secure(lease: &Lease, transport: Transport) -> Result<Stream, Failure> {
-    match &lease.upstream().tls {
-        None => Ok(Stream::Plain(transport)),
-        Some(tls) => {
-            let protocols = tls.config.alpn_protocols.clone();
-            shake_hands(tls, lease, transport, protocols).await
-        }
-    }
-}
-
-/// Both, within the upstream's `connect_timeout`: for the session of a stream, whose client is not watched meanwhile, since
-/// it may well have said all that it will. What it speaks is its own business, so no protocol is asked for (RFC 7301).
-///
-/// # Errors
-/// [`Failure`].
-pub(crate) async fn open_for_session(lease: &Lease, alarm: &mut Alarm) -> Result<Stream, Failure> {
-    let upstream = lease.upstream();
-    let due = Instant::now() + upstream.config.connect_timeout;
-    let transport = match alarm.until(due, connect(lease)).await {
-        Ok(connected) => connected?,
-        Err(_) => return Err(Failure::ConnectTimeout),
-    };
-    let Some(tls) = &upstream.tls else {
-        return Ok(Stream::Plain(transport));
-    };
-    // Its state is large, and gone once the connection is open.
-    let secured = Box::pin(shake_hands(tls, lease, transport, Vec::new()));
-    match alarm.until(due, secured).await {
-        Ok(secured) => secured,
-        Err(_) => Err(Failure::HandshakeTimeout),
-    }
 }
 
 async fn transport(address: &Address) -> io::Result<Transport> {
@@ -85,16 +93,14 @@ async fn shake_hands(
     tls: &Arc<ClientTls>,
     lease: &Lease,
     transport: Transport,
-    protocols: Vec<Vec<u8>>,
-) -> Result<Stream, Failure> {
-    let shaken = async {
-        let name = tls.server_name(&lease.endpoint().server)?;
-        let connector = TlsConnector::from(tls.config.clone());
-        connector
-            .with_alpn(protocols)
-            .connect(name, transport)
-            .await
+) -> io::Result<Stream> {
+    let name = tls.server_name(&lease.endpoint().server)?;
+    let connector = TlsConnector::from(tls.config.clone());
+    let connecting = match lease.exchange().speaks_http() {
+        true => connector.connect(name, transport),
+        // What a session speaks is not for us to say (RFC 7301).
+        false => connector.with_alpn(Vec::new()).connect(name, transport),
     };
-    let stream = shaken.await.map_err(Failure::Handshake)?;
+    let stream = connecting.await?;
     Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
 }

@@ -16,7 +16,7 @@ pub(crate) use attempt::{
 };
 pub(crate) use balance::{Lease, Timings, Upstream, WorkerUpstream};
 pub(crate) use balanced::Balanced;
-pub(crate) use connect::open_for_session;
+pub(crate) use connect::open;
 pub(crate) use endpoint::EndpointId;
 pub(crate) use pool::Connection;
 pub(crate) use retry::Retry;
