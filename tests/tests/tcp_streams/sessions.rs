@@ -119,7 +119,10 @@ async fn a_side_that_does_not_read_makes_the_other_wait_and_costs_no_memory() {
         })
         .await;
         let grown = proxy.process().memory().saturating_sub(memory);
-        assert!(grown < SESSIONS as u64 * 512, "{grown} KiB for {SESSIONS} sessions");
+        assert!(
+            grown < SESSIONS as u64 * 512,
+            "{grown} KiB for {SESSIONS} sessions"
+        );
         clients.iter().for_each(tokio::task::JoinHandle::abort);
         sent.store(0, Ordering::Relaxed);
     }
