@@ -108,24 +108,37 @@ pub(crate) enum Listener {
 /// How long accepting rests when it cannot go on.
 const REST: Duration = Duration::from_millis(50);
 
+/// What comes next at a listener.
+enum Next {
+    Accepted(io::Result<(Client, Stream)>),
+    /// There are as many connections as there may be.
+    Full,
+    /// Nobody waits any more, and nobody is wanted.
+    Closing,
+}
+
 /// Accepts until its listener is no more, or the worker drains. Who waits in the backlog by then is still served.
 pub(crate) async fn run(worker: Rc<Worker>, id: ListenerId, socket: Listener, place: Place) {
     let mut short_of_descriptors = false;
     loop {
-        while is_full(&worker) && !place.is_closing() {
-            tokio::time::sleep(REST).await;
-        }
         let next = {
             let mut accepting = pin!(accept(&worker, &socket));
-            poll_fn(|cx| match accepting.as_mut().poll(cx) {
-                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-                Poll::Pending => place.poll_closing(cx).map(|()| None),
+            poll_fn(|cx| {
+                // Asked each time: other listeners may have taken the last place while this one waited.
+                if is_full(&worker) && !place.is_closing() {
+                    return Poll::Ready(Next::Full);
+                }
+                match accepting.as_mut().poll(cx) {
+                    Poll::Ready(accepted) => Poll::Ready(Next::Accepted(accepted)),
+                    Poll::Pending => place.poll_closing(cx).map(|()| Next::Closing),
+                }
             })
             .await
         };
         match next {
-            None => return,
-            Some(Ok((client, stream))) => {
+            Next::Closing => return,
+            Next::Full => tokio::time::sleep(REST).await,
+            Next::Accepted(Ok((client, stream))) => {
                 if std::mem::take(&mut short_of_descriptors) {
                     tracing::info!("accepting connections again");
                 }
@@ -137,8 +150,8 @@ pub(crate) async fn run(worker: Rc<Worker>, id: ListenerId, socket: Listener, pl
                     tokio::task::spawn_local(downstream::run(worker, id, client, stream, guard));
                 }
             }
-            Some(Err(error)) if is_about_the_connection(&error) => {}
-            Some(Err(error)) => {
+            Next::Accepted(Err(error)) if is_about_the_connection(&error) => {}
+            Next::Accepted(Err(error)) => {
                 // EMFILE, ENFILE, ENOBUFS, ENOMEM: nothing but time helps.
                 if !std::mem::replace(&mut short_of_descriptors, true) {
                     tracing::error!(

@@ -177,3 +177,30 @@ async fn sessions_count_towards_max_connections() {
     drop(held);
     assert_eq!(line(&mut waiting).await, "a");
 }
+
+#[tokio::test]
+async fn whoever_waits_at_a_stream_that_is_removed_is_still_served() {
+    let server = echo("a").await;
+    let more = format!(
+        "[[stream]]\naddress = \"127.0.0.2:0\"\nproxy = \"{}\"\n",
+        server.address()
+    );
+    let file = format!(
+        "[server]\nworkers = 1\nmax_connections = 1\n[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"{}\"\n{more}\
+         [admin]\naddress = \"unix:{{dir}}/admin.sock\"\n",
+        server.address()
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    let (_held, _) = session(&proxy).await;
+    let mut waiting = Wire::connect(proxy.listener(1)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        server.connections(),
+        1,
+        "the bound is that of all listeners"
+    );
+    proxy.edit(&more, "");
+    proxy.reload().await;
+    assert_eq!(line(&mut waiting).await, "a");
+    echoes(&mut waiting).await;
+}

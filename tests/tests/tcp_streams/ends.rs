@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use waypost_tests::in_time;
 
 use super::*;
 
@@ -183,7 +184,7 @@ async fn what_a_server_says_before_it_breaks_off_is_passed_on() {
         });
         let mut heard = Vec::new();
         // Its end may be a reset: we too have bytes that nobody will read.
-        let _ = reader.read_to_end(&mut heard).await;
+        let _ = in_time("the end", reader.read_to_end(&mut heard)).await;
         assert_eq!(heard.len(), reason.len(), "round {round}");
         sending.await.unwrap();
     }

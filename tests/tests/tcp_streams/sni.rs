@@ -247,7 +247,8 @@ async fn tls_can_end_in_front_of_a_stream() {
     let mut tls = connector.connect(name, tcp).await.unwrap();
     tls.write_all(b"to and fro\n").await.unwrap();
     let mut said = [0; 19];
-    tls.read_exact(&mut said).await.unwrap();
+    let answer = waypost_tests::in_time("an answer", tls.read_exact(&mut said));
+    answer.await.unwrap();
     assert_eq!(&said, b"plain b\nto and fro\n");
     tls.shutdown().await.unwrap();
     let mut rest = Vec::new();

@@ -6,6 +6,8 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use waypost_tests::in_time;
 use waypost_tests::tls::{Authority, Certificate};
 
 use super::*;
@@ -116,12 +118,22 @@ async fn secured(
     first: &[u8],
     config: ClientConfig,
     name: &str,
-) -> tokio_rustls::client::TlsStream<TcpStream> {
+) -> TlsStream<TcpStream> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(first).await.unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    connector.connect(name, stream).await.unwrap()
+    let shaken = in_time("a handshake", connector.connect(name, stream));
+    shaken.await.unwrap()
+}
+
+/// What comes until the end, which has to be in order.
+async fn rest(tls: &mut TlsStream<TcpStream>) -> Vec<u8> {
+    let mut heard = Vec::new();
+    in_time("the end", tls.read_to_end(&mut heard))
+        .await
+        .unwrap();
+    heard
 }
 
 /// A stream that wants a PROXY header, then ends TLS, then goes by the name; its servers want PROXY headers in turn.
@@ -157,11 +169,13 @@ async fn a_proxy_header_comes_before_tls_and_the_name_still_chooses() {
         let mut tls = secured(proxy.address(), header, authority.trusting(), name).await;
         tls.write_all(b"hello\n").await.unwrap();
         let mut heard = vec![0; said.len()];
-        tls.read_exact(&mut heard).await.unwrap();
+        in_time("an answer", tls.read_exact(&mut heard))
+            .await
+            .unwrap();
         assert_eq!(String::from_utf8(heard).unwrap(), said);
         tls.shutdown().await.unwrap();
         // Said in the words of TLS as well, so that nobody takes it for an attack.
-        assert_eq!(tls.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+        assert_eq!(rest(&mut tls).await, b"");
         let lines = log_lines(&proxy, "stream.log", number + 1).await;
         let expected = format!("192.0.2.7 127.0.0.1 {name} {}", server.address());
         assert_eq!(lines[number], expected);
@@ -192,19 +206,19 @@ async fn a_client_without_the_certificate_that_it_needs_is_closed() {
         ),
     ] {
         let mut tls = secured(proxy.address(), b"", config, "a.example").await;
-        let mut heard = Vec::new();
-        tls.read_to_end(&mut heard).await.unwrap();
-        assert_eq!(heard, b"", "{why}");
+        assert_eq!(rest(&mut tls).await, b"", "{why}");
         proxy.log_contains(why).await;
     }
     assert_eq!(server.connections(), 0);
     let known = authority.trusting_as(&authority.client_certificate("alice"));
     let mut tls = secured(proxy.address(), b"", known, "a.example").await;
     let mut heard = [0; 2];
-    tls.read_exact(&mut heard).await.unwrap();
+    in_time("an answer", tls.read_exact(&mut heard))
+        .await
+        .unwrap();
     assert_eq!(&heard, b"a\n");
     tls.shutdown().await.unwrap();
-    tls.read_to_end(&mut Vec::new()).await.unwrap();
+    assert_eq!(rest(&mut tls).await, b"");
     let lines = log_lines(&proxy, "stream.log", 1).await;
     assert!(
         lines[0].starts_with("SUCCESS ") && lines[0].contains("CN=alice"),
