@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::choose::{Certificates, Shown};
 use super::file::{Digest, Files, problem};
 use super::resumption::{Resumption, Terms};
-use super::verify::{JudgedLater, reason};
+use super::verify::{JudgedLater, in_time, reason};
 use super::{Warnings, certificate, ocsp, provider, versions};
 use crate::config::model::{CertificateFiles, ClientCertificate, ListenerTls, UnknownNames};
 use crate::config::problem::Problem;
@@ -39,6 +39,8 @@ pub(crate) struct ServerTls {
 struct Clients {
     required: bool,
     verifier: Arc<dyn ClientCertVerifier>,
+    /// Believed themselves: a client's own certificate may stand in the file of `client_ca`, as a server's in `ca`.
+    authorities: Vec<CertificateDer<'static>>,
 }
 
 /// What a client's certificate is worth.
@@ -178,11 +180,16 @@ impl ServerTls {
             None if clients.required => Verdict::Missing,
             None => Verdict::NoneNeeded,
             Some((own, others)) => {
-                match clients
-                    .verifier
-                    .verify_client_cert(own, others, UnixTime::now())
-                {
-                    Ok(_) => Verdict::Valid,
+                let now = UnixTime::now();
+                let judged = match clients.authorities.contains(own) {
+                    true => in_time(own, now),
+                    false => {
+                        let verified = clients.verifier.verify_client_cert(own, others, now);
+                        verified.map(|_| ())
+                    }
+                };
+                match judged {
+                    Ok(()) => Verdict::Valid,
                     Err(error) => Verdict::Invalid(reason(&error)),
                 }
             }
@@ -228,12 +235,14 @@ fn clients(
         return Ok((None, Digest::default()));
     };
     let mut files = Files::new();
-    let (roots, _) = certificate::authorities(ca, &mut files)?;
+    let (roots, mut authorities) = certificate::authorities(ca, &mut files)?;
     let crl = settings.client_crl.as_ref();
-    let revoked = match crl {
-        Some(crl) => certificate::revoked(crl, &mut files, warnings)?,
-        None => Vec::new(),
-    };
+    let mut revoked = Vec::new();
+    if let Some(crl) = crl {
+        revoked = certificate::revoked(crl, &mut files, warnings)?;
+        // Whoever may be revoked is not believed for standing in the file of `client_ca`.
+        authorities.clear();
+    }
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
         .with_crls(revoked)
         .enforce_revocation_expiration()
@@ -245,5 +254,10 @@ fn clients(
     let required = settings.client_certificate == ClientCertificate::Require;
     let mut proven = files.digest();
     proven[0] ^= u8::from(required);
-    Ok((Some(Clients { required, verifier }), proven))
+    let clients = Clients {
+        required,
+        verifier,
+        authorities,
+    };
+    Ok((Some(clients), proven))
 }

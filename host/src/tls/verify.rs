@@ -54,6 +54,23 @@ pub(crate) fn reason_with_number(error: &Error) -> Option<String> {
     }
 }
 
+/// Whether a certificate is good at a time: all that is left to ask of one that is itself among those to be trusted.
+///
+/// # Errors
+/// Where it is not, or cannot be read.
+pub(super) fn in_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let malformed = |_| Error::from(CertificateError::BadEncoding);
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(malformed)?;
+    let (validity, now) = (parsed.validity(), now.as_secs().cast_signed());
+    if now > validity.not_after.timestamp() {
+        return Err(CertificateError::Expired.into());
+    }
+    if now < validity.not_before.timestamp() {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    Ok(())
+}
+
 /// Takes every client certificate whose key the client has, and leaves it to the exchange to answer to a bad one: with
 /// a page, as nginx does, where a failed handshake would tell its user nothing.
 #[derive(Debug)]
@@ -122,15 +139,7 @@ impl ServerCertVerifier for OrTheAuthorities {
             return verifier.verify_server_cert(certificate, intermediates, name, ocsp, now);
         }
         verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-        let malformed = |_| Error::from(CertificateError::BadEncoding);
-        let (_, parsed) = X509Certificate::from_der(certificate).map_err(malformed)?;
-        let (validity, now) = (parsed.validity(), now.as_secs().cast_signed());
-        if now > validity.not_after.timestamp() {
-            return Err(CertificateError::Expired.into());
-        }
-        if now < validity.not_before.timestamp() {
-            return Err(CertificateError::NotValidYet.into());
-        }
+        in_time(certificate, now)?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -93,6 +93,48 @@ async fn who_shows_a_bad_one_is_refused_either_way() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_a_client_signed_itself_is_valid_if_it_is_in_the_file() {
+    use rcgen::{BasicConstraints, IsCa};
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let plain = Certificate::self_signed(&["alice"], |_| {});
+    // As `openssl req -x509` makes them: an authority of its own.
+    let its_own_authority = Certificate::self_signed(&["alice"], |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    });
+    let expired = Certificate::self_signed(&["alice"], |params| {
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    });
+    for (own, crl, status, why) in [
+        (&plain, false, 200, ""),
+        (&its_own_authority, false, 200, ""),
+        (&its_own_authority, true, 400, "verify error: ("),
+        (
+            &expired,
+            false,
+            400,
+            "verify error: (certificate has expired)",
+        ),
+    ] {
+        let crl_key = if crl {
+            ", client_crl = \"crl.pem\""
+        } else {
+            ""
+        };
+        let more = format!("client_certificate = \"require\", client_ca = \"ca.pem\"{crl_key}");
+        let setup = with(&origin, &authority.certificate(&["a.example"]), &more);
+        file(&setup, "ca.pem", &(authority.pem() + &own.chain));
+        file(&setup, "crl.pem", &authority.crl(&[], (2100, 1, 1)));
+        let proxy = setup.start().await;
+        let response = as_client(&proxy, &authority, Some(own)).await;
+        assert_eq!(response.status, status, "{why}");
+        proxy.log_contains(why).await;
+        let other = Certificate::self_signed(&["mallory"], |_| {});
+        let response = as_client(&proxy, &authority, Some(&other)).await;
+        assert_eq!(response.status, 400);
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_is_worth_nothing_without_its_key() {
     let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
     let proxy = demanding(&authority, &origin, "optional")
