@@ -4,6 +4,8 @@
 //! hop-by-hop fields exist once. What HTTP/2 alone can say (`:authority`, crumbs of cookies, extended CONNECT) is put
 //! into words that HTTP/1.1 has; what HTTP/1.1 alone can say ends here.
 
+use std::io::Write;
+
 use ::http as fields;
 use bytes::Bytes;
 use fields::header::{HeaderMap, HeaderName, HeaderValue};
@@ -216,13 +218,31 @@ pub fn request(
     });
     uri.authority =
         authority.and_then(|authority| fields::uri::Authority::try_from(authority.as_bytes()).ok());
-    uri.path_and_query =
-        Some(fields::uri::PathAndQuery::from_maybe_shared(target).map_err(|_| malformed())?);
+    uri.path_and_query = Some(path_and_query(target).ok_or_else(malformed)?);
     if uri.authority.is_none() {
         return Err(BadHead::Malformed("\"Host\" header"));
     }
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| malformed())?;
     Ok(request)
+}
+
+/// The target as `:path`. What clients of HTTP/1 send though no URI has it (RFC 3986), such as `{"a":1}` in a query, is
+/// escaped: HTTP/2 has no room for it, and it means the same.
+fn path_and_query(target: Bytes) -> Option<fields::uri::PathAndQuery> {
+    if let Ok(path) = fields::uri::PathAndQuery::from_maybe_shared(target.clone()) {
+        return Some(path);
+    }
+    let mut escaped = Vec::with_capacity(target.len() + 16);
+    for byte in &target {
+        match byte {
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                // Writing to a vector cannot fail.
+                let _ = write!(escaped, "%{byte:02X}");
+            }
+            byte => escaped.push(*byte),
+        }
+    }
+    fields::uri::PathAndQuery::from_maybe_shared(Bytes::from(escaped)).ok()
 }
 
 /// Trailer lines from the fields behind a body.
@@ -256,7 +276,7 @@ struct Lines {
 impl Lines {
     /// The next line, if it is not the empty one.
     fn next(&mut self) -> Option<Bytes> {
-        let rest = &self.text[self.at..];
+        let rest = self.text.get(self.at..)?;
         let end = memchr::memchr(b'\r', rest)?;
         let line = self.text.slice(self.at..self.at + end);
         self.at += end + 2;
@@ -276,7 +296,8 @@ impl Lines {
             let value = HeaderValue::from_maybe_shared(value)
                 .map_err(|_| BadHead::Malformed("header value"))?;
             if wanted(Known::of(name.as_str().as_bytes()), &value) {
-                map.append(name, value);
+                map.try_append(name, value)
+                    .map_err(|_| BadHead::TooManyHeaders)?;
             }
         }
         Ok(())
@@ -375,6 +396,34 @@ mod tests {
         let request = request(text, "http", None).unwrap();
         let names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["te", "x"]);
+    }
+
+    #[test]
+    fn text_that_is_cut_short_within_a_line_end_is_no_panic() {
+        assert!(response(b"HTTP/1.1 200 OK\r").is_ok());
+        assert!(request(b"GET / HTTP/1.1\r", "http", None).is_err());
+        assert!(trailers(b"A: b\r").is_ok());
+    }
+
+    #[test]
+    fn what_no_uri_has_is_escaped_and_nothing_else() {
+        let path = |target: &str| {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let request = request(text.as_bytes(), "http", None).unwrap();
+            request.uri().path_and_query().unwrap().as_str().to_owned()
+        };
+        assert_eq!(
+            path("/a<b>%3c?q={\"d\":\"^|\\`\"}"),
+            "/a%3Cb%3E%3c?q=%7B%22d%22:%22%5E%7C%5C%60%22%7D"
+        );
+        assert_eq!(path("/{a}|b?c=d"), "/{a}|b?c=d");
+    }
+
+    #[test]
+    fn more_fields_than_a_header_map_holds_are_refused() {
+        let text = (0..40_000).map(|number| format!("a{number}: b\r\n"));
+        let text = text.collect::<String>() + "\r\n";
+        assert!(trailers(text.as_bytes()).is_err());
     }
 
     #[test]
