@@ -11,6 +11,8 @@ use bytes::Bytes;
 use fields::header::{HeaderMap, HeaderName, HeaderValue};
 use fields::{Method, StatusCode, Uri};
 
+use crate::http::headers::is_token;
+
 use super::{BadHead, FieldSpan, Fields, Known, RequestHead, ResponseHead, Span, Version};
 
 impl RequestHead {
@@ -42,6 +44,9 @@ impl RequestHead {
         self.target = append(bytes, target.as_bytes());
         bytes.extend_from_slice(b" HTTP/2.0\r\n");
 
+        if !protocol.is_none_or(is_protocol) {
+            return Err(BadHead::Malformed("\":protocol\""));
+        }
         let authority = parts
             .uri
             .authority()
@@ -69,18 +74,18 @@ impl RequestHead {
                 }
                 known => self
                     .fields
-                    .push(name.as_str().as_bytes(), value.as_bytes(), known),
+                    .push(name.as_str().as_bytes(), value.as_bytes(), known)?,
             }
         }
         if !cookies.is_empty() {
-            self.fields.push(b"cookie", &cookies, Known::Cookie);
+            self.fields.push(b"cookie", &cookies, Known::Cookie)?;
         }
         if let Some(authority) = authority {
-            self.fields.push(b"host", authority, Known::Host);
+            self.fields.push(b"host", authority, Known::Host)?;
         }
         if let Some(protocol) = protocol {
             self.fields
-                .push(b"upgrade", protocol.as_bytes(), Known::Upgrade);
+                .push(b"upgrade", protocol.as_bytes(), Known::Upgrade)?;
         }
         self.fields.bytes.extend_from_slice(b"\r\n");
         if self.fields.table.len() > max_headers {
@@ -94,7 +99,7 @@ impl ResponseHead {
     /// Takes over a response of HTTP/2.
     ///
     /// # Errors
-    /// [`BadHead::TooManyHeaders`].
+    /// [`BadHead`], as [`ResponseHead::parse`].
     pub fn take_http2(
         &mut self,
         status: StatusCode,
@@ -114,7 +119,7 @@ impl ResponseHead {
         bytes.extend_from_slice(b"\r\n");
         for (name, value) in headers {
             let name = name.as_str().as_bytes();
-            self.fields.push(name, value.as_bytes(), Known::of(name));
+            self.fields.push(name, value.as_bytes(), Known::of(name))?;
         }
         self.fields.bytes.extend_from_slice(b"\r\n");
         if self.fields.table.len() > max_headers {
@@ -130,14 +135,24 @@ impl Fields {
         self.table.clear();
     }
 
-    /// Appends a field that HTTP/2 has vouched for: a lower-case token, and a value without CR, LF and NUL.
-    fn push(&mut self, name: &[u8], value: &[u8], known: Known) {
+    /// Appends a field. Its value is one: a [`HeaderValue`]'s, or checked before. Its name need not be: `http` takes `"` in a
+    /// name of HTTP/2.
+    fn push(&mut self, name: &[u8], value: &[u8], known: Known) -> Result<(), BadHead> {
+        if !is_token(name) {
+            return Err(BadHead::Malformed("header name"));
+        }
         let name = append(&mut self.bytes, name);
         self.bytes.extend_from_slice(b": ");
         let value = append(&mut self.bytes, value.trim_ascii());
         self.bytes.extend_from_slice(b"\r\n");
         self.table.push(FieldSpan { name, value, known });
+        Ok(())
     }
+}
+
+/// Whether a `:protocol` is a protocol's name (RFC 9110 section 7.8). h2 takes any text for one, line ends included.
+fn is_protocol(text: &str) -> bool {
+    text.split('/').all(|part| is_token(part.as_bytes()))
 }
 
 fn append(bytes: &mut Vec<u8>, part: &[u8]) -> Span {
@@ -388,6 +403,42 @@ mod tests {
             "websocket"
         );
         assert!(request.headers().is_empty());
+    }
+
+    #[test]
+    fn a_protocol_is_a_name_and_no_way_to_write_further_lines() {
+        let mut parts = request_of("https://a/", &[]);
+        parts.method = Method::CONNECT;
+        for name in ["websocket", "connect-udp", "IRC/6.9"] {
+            assert!(taken(&parts, Some(name)).is_ok(), "{name}");
+        }
+        for bad in [
+            "",
+            "a\r\nX-Real-IP: 1",
+            "a\rb",
+            "a\nb",
+            "a b",
+            "a\0",
+            "\u{e9}",
+            "/",
+            "a/",
+        ] {
+            assert!(taken(&parts, Some(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_token_is_refused_though_http_takes_it() {
+        let mut parts = request_of("https://a/", &[]);
+        let name = HeaderName::from_lowercase(b"a\"b").unwrap();
+        let value = HeaderValue::from_static("c");
+        parts.headers.append(name, value);
+        assert!(taken(&parts, None).is_err());
+        let mut head = ResponseHead::default();
+        assert!(
+            head.take_http2(StatusCode::OK, &parts.headers, 100)
+                .is_err()
+        );
     }
 
     #[test]
