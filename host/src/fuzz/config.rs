@@ -54,7 +54,7 @@ pub(super) fn run(bytes: &[u8]) {
     }
 }
 
-/// Whether a reader finds what is meant: the file, a line and a column of it, and a message of one line.
+/// Whether a reader finds what is meant: the file, a line and a column of it, and a message that is a line.
 fn is_placed(problem: &Problem, text: &str) {
     let place = &problem.place;
     assert_eq!(&*place.file, FILE, "{problem}");
@@ -67,8 +67,15 @@ fn is_placed(problem: &Problem, text: &str) {
             "{problem}"
         );
     }
-    for said in [&problem.message].into_iter().chain(&problem.hint) {
-        assert!(!said.is_empty() && !said.ends_with('.'), "{problem}");
-        assert!(!said.chars().any(char::is_control), "{problem:?}");
-    }
+    assert!(
+        !problem.message.is_empty() && !problem.message.ends_with('.'),
+        "{problem}"
+    );
+    let report = problem.to_string();
+    let lines = 2 + usize::from(problem.hint.is_some());
+    assert_eq!(report.lines().count(), lines, "{report}");
+    assert!(
+        !report.lines().any(|line| line.contains(char::is_control)),
+        "{report:?}"
+    );
 }
