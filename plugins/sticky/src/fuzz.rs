@@ -29,7 +29,9 @@ pub fn run(bytes: &[u8]) {
         .unwrap_or("route")
         .to_owned();
     for id in ids.split('\n') {
-        let first = visit(&mut upstream, &name, id);
+        // Heads with control characters are refused long before.
+        let id = id.replace(char::is_control, "");
+        let first = visit(&mut upstream, &name, &id);
         let Some(given) = first.1 else { continue };
         let (given, _) = given.split_once(';').unwrap_or((&given, ""));
         let (given_name, given_id) = given.split_once('=').unwrap_or_default();
