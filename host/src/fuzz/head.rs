@@ -17,6 +17,7 @@ pub(super) fn run(bytes: &[u8]) {
     let piecewise = arrived.find(|found| !matches!(found, Ok(None)));
     assert_eq!(piecewise.unwrap_or(Ok(None)), whole);
     drop(arrived);
+    assert_eq!(whole.ok(), end_of(bytes));
     let Ok(Some(length)) = whole else { return };
     let head = &bytes[..length];
     if head.starts_with(b"HTTP/") {
@@ -24,6 +25,19 @@ pub(super) fn run(bytes: &[u8]) {
     } else {
         request(head);
     }
+}
+
+/// Where the first empty line ends; `None` where a line ended in a bare LF before it, none inside where more is to come.
+fn end_of(bytes: &[u8]) -> Option<Option<usize>> {
+    let mut start = 0;
+    while let Some(length) = bytes[start..].iter().position(|byte| *byte == b'\n') {
+        let line = bytes[start..start + length].strip_suffix(b"\r")?;
+        start += length + 1;
+        if line.is_empty() {
+            return Some(Some(start));
+        }
+    }
+    Some(None)
 }
 
 fn request(bytes: &[u8]) {

@@ -11,6 +11,15 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// A connection's first bytes.
 pub(super) fn run(bytes: &[u8]) {
     let whole = extent(bytes);
+    if let Some([_, _, high, low, ..]) = bytes.strip_prefix(SIGNATURE) {
+        let length = 16 + usize::from(u16::from_be_bytes([*high, *low]));
+        let expected = match length {
+            _ if length > V2_MAX => Err(Broken),
+            _ if length > bytes.len() => Ok(Extent::Partial),
+            _ => Ok(Extent::Whole(length)),
+        };
+        assert_eq!(whole, expected);
+    }
     for cut in 0..bytes.len().min(V2_MAX + 1) {
         let before = extent(&bytes[..cut]);
         match whole {
