@@ -10,3 +10,5 @@ pub mod http;
 pub mod tls;
 pub mod plugin;
 pub mod access_log;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz; // hostile input, for `tests/fuzz`

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: a message, the place, and the way out.
 
 use std::cell::RefCell;
+use std::fmt::Write;
 use std::sync::Arc;
 
 /// A place in a configuration file. Lines and columns count from 1; 0 where the place is not known.
@@ -47,7 +48,7 @@ impl Problem {
     }
 
     fn write(&self, f: &mut std::fmt::Formatter<'_>, kind: &str) -> std::fmt::Result {
-        write!(f, "{kind}: {}", self.message)?;
+        write!(f, "{kind}: {}", OneLine(&self.message))?;
         let Place {
             file,
             line,
@@ -60,12 +61,33 @@ impl Problem {
             write!(f, "\n  --> {file}")?;
         }
         if !key.is_empty() {
-            write!(f, "   ({key})")?;
+            write!(f, "   ({})", OneLine(key))?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {hint}")?;
+            write!(f, "\nhint: {}", OneLine(hint))?;
         }
         Ok(())
+    }
+}
+
+/// Text that may quote a file: control characters are written as escapes, so that they reach no terminal and end no line.
+struct OneLine<'a>(&'a str);
+
+impl std::fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut rest = self.0;
+        while let Some(at) = rest.find(char::is_control) {
+            let (plain, after) = rest.split_at(at);
+            f.write_str(plain)?;
+            let mut letters = after.chars();
+            letters
+                .next()
+                .into_iter()
+                .flat_map(char::escape_default)
+                .try_for_each(|letter| f.write_char(letter))?;
+            rest = letters.as_str();
+        }
+        f.write_str(rest)
     }
 }
 
@@ -150,6 +172,21 @@ mod tests {
         assert_eq!(
             suggestion("warning", ["error", "warn"], "levels"),
             "did you mean `warn`?"
+        );
+    }
+
+    #[test]
+    fn what_a_file_says_is_quoted_without_its_control_characters() {
+        let place = Place {
+            file: "a.toml".into(),
+            line: 1,
+            column: 2,
+            key: "upstream.\"\n\"".to_owned(),
+        };
+        let problem = Problem::new(&place, "`a\tb\u{1b}[2J` is no ä").hint("not\r\n`c`");
+        assert_eq!(
+            problem.to_string(),
+            "error: `a\\tb\\u{1b}[2J` is no ä\n  --> a.toml:1:2   (upstream.\"\\n\")\nhint: not\\r\\n`c`"
         );
     }
 

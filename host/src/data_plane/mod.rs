@@ -5,8 +5,8 @@
 pub(crate) mod worker; // one thread, its event loop and all that it owns
 mod drain; // connections that are to end
 pub(crate) mod accept; // take connections from the listeners
-mod stream; // a connection's two directions, and the clock on each wait
-mod proxy_protocol; // whom a connection speaks for, in its first bytes
+pub(crate) mod stream; // a connection's two directions, and the clock on each wait
+pub(crate) mod proxy_protocol; // whom a connection speaks for, in its first bytes
 mod buffers; // lent to connections while they need them
 mod lane; // one direction of a connection that is carried as it is
 mod downstream; // requests in, responses out

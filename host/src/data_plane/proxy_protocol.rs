@@ -84,15 +84,13 @@ pub(crate) fn parse(header: &[u8]) -> Result<Option<Ends>, Broken> {
     if header.starts_with(v2::PROTOCOL_PREFIX) {
         return parse_v2(header);
     }
+    let line = header.strip_suffix(b"\r\n").ok_or(Broken)?;
     // What follows the word is to be ignored (section 2.1).
-    if let Some(rest) = header.strip_prefix(b"PROXY UNKNOWN")
-        && rest.ends_with(b"\r\n")
-        && matches!(rest[0], b' ' | b'\r')
-    {
+    if line == b"PROXY UNKNOWN" || line.starts_with(b"PROXY UNKNOWN ") {
         return Ok(None);
     }
     // `u16::from_str` would take `+80`.
-    if header.contains(&b'+') {
+    if line.contains(&b'+') {
         return Err(Broken);
     }
     let parsed = v1::Header::try_from(header).map_err(|_| Broken)?;
@@ -293,6 +291,8 @@ mod tests {
             b"PROXY  TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
             b"PROXY UNKNOWNX\r\n",
             b"PROXY UNKNOWN\n",
+            b"PROXY UNKNOWN \n",
+            b"PROXY UNKNOWN\r \r\n",
             b"PROXY \n",
             // version 3, command 2, family 4, addresses cut short
             b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0",

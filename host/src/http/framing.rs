@@ -106,6 +106,8 @@ fn decimal(value: &[u8]) -> Option<u64> {
     )
 }
 
+/// Digits of a chunk's size, so that sums cannot overflow.
+const MAX_SIZE_DIGITS: u8 = 15;
 /// Bytes of extensions on one chunk's size line. They are dropped, so a bound only keeps a peer from sending nothing else.
 const MAX_CHUNK_EXTENSION: usize = 1024;
 /// Bytes of a trailer section.
@@ -122,7 +124,8 @@ pub struct ChunkedDecoder {
 enum State {
     /// Before the first digit of a size.
     SizeStart,
-    Size(u64),
+    /// With the digits so far: zeros before it are no way to keep sending nothing.
+    Size(u64, u8),
     /// With the chunk's size and the bytes of extension so far.
     Extension(u64, usize),
     SizeLf(u64),
@@ -184,12 +187,12 @@ impl ChunkedDecoder {
                         end: at + take as usize,
                     });
                 }
-                State::SizeStart => State::Size(hex_digit(byte)?),
-                State::Size(size) => match byte {
+                State::SizeStart => State::Size(hex_digit(byte)?, 1),
+                State::Size(size, digits) => match byte {
                     b'\r' => State::SizeLf(size),
                     b';' => State::Extension(size, 0),
-                    _ if size >> 56 != 0 => return Err(BadChunk("chunk too large")),
-                    _ => State::Size(size << 4 | hex_digit(byte)?),
+                    _ if digits == MAX_SIZE_DIGITS => return Err(BadChunk("chunk too large")),
+                    _ => State::Size(size << 4 | hex_digit(byte)?, digits + 1),
                 },
                 State::Extension(size, length) => match byte {
                     b'\r' => State::SizeLf(size),
@@ -405,7 +408,8 @@ mod tests {
             "5\r\nhelloX",
             "5\r\nhello\n",
             "5\r\nhello\rX",
-            "11111111111111111\r\n",
+            "1111111111111111\r\n",
+            "0000000000000005\r\nhello\r\n",
             "0\r\n\n",
             "0\r\nA: b\n\r\n",
             "5;\n\r\n",

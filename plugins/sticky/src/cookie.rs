@@ -63,10 +63,7 @@ impl Cookie {
                 "`samesite` must be \"strict\", \"lax\" or \"none\"",
             ));
         }
-        let path = settings.text("path")?;
-        if path.as_ref().is_some_and(String::is_empty) {
-            return Err(settings.error("path", "`path` is empty"));
-        }
+        let path = attribute(&mut settings, "path")?;
         let (httponly, secure) = (settings.flag("httponly")?, settings.flag("secure")?);
         settings.finish()?;
         Ok(Cookie {
@@ -137,13 +134,23 @@ impl Cookie {
     }
 }
 
+/// An attribute's text (RFC 6265, 4.1.1): with a control character in it, no response could have the cookie.
+fn attribute(settings: &mut Settings, key: &'static str) -> Result<Option<String>, SettingsError> {
+    let text = settings.text(key)?;
+    let wrong = match &text {
+        Some(text) if text.is_empty() => "is empty",
+        Some(text) if text.contains(|letter: char| letter.is_control() || letter == ';') => {
+            "must not have `;` or control characters"
+        }
+        _ => return Ok(text),
+    };
+    Err(settings.error(key, &format!("`{key}` {wrong}")))
+}
+
 fn template(settings: &mut Settings, key: &'static str) -> Result<Option<Template>, SettingsError> {
-    let Some(text) = settings.text(key)? else {
+    let Some(text) = attribute(settings, key)? else {
         return Ok(None);
     };
-    if text.is_empty() {
-        return Err(settings.error(key, &format!("`{key}` is empty")));
-    }
     Template::parse(&text)
         .map(Some)
         .map_err(|message| settings.error(key, &message))

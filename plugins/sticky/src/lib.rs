@@ -11,6 +11,9 @@ mod cookie;
 mod learn;
 mod servers;
 
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
+
 use waypost_sdk::{
     Done, Endpoint, Failures, Keeper, Observer, Pick, Policy, Request, Scope, Settings,
     SettingsError, SmoothWeighted, StateReader, StateWriter,

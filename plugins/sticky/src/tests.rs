@@ -421,6 +421,15 @@ fn what_is_wrong_with_a_setting_is_said_by_its_path() {
         refused(r#"{"cookie": {"name": "a", "samesite": "loose"}}"#).0,
         "cookie.samesite"
     );
+    for (key, value) in [
+        ("path", ""),
+        ("path", "/\\r\\nX: y"),
+        ("path", "/; secure"),
+        ("domain", "a\\u007f"),
+    ] {
+        let settings = format!(r#"{{"cookie": {{"name": "a", "{key}": "{value}"}}}}"#);
+        assert_eq!(refused(&settings).0, format!("cookie.{key}"), "{value}");
+    }
     assert_eq!(
         refused(r#"{"cookie": {"name": "a", "expires": "soon"}}"#).0,
         "cookie.expires"

@@ -70,6 +70,7 @@ async fn names_and_values_that_http_1_would_misread_are_refused() {
         ("X-Upper", "a"),
         ("x space", "a"),
         ("x:colon", "a"),
+        ("x\"quote", "a"),
         ("", "a"),
         ("x\r\ny", "a"),
         ("x-a", "b\r\ny: z"),
@@ -146,6 +147,21 @@ async fn authority_and_host_agree_or_the_request_is_refused() {
         let (origin, proxy) = hello().await;
         assert_eq!(sent(&proxy, &fields(&agreeing)).await, Outcome::Status(200));
         assert_eq!(origin.request().headers.all("X-Forwarded-Host"), ["test"]);
+    }
+}
+
+#[tokio::test]
+async fn a_protocol_that_is_no_name_is_refused() {
+    for protocol in [
+        "websocket\r\nX-Forged: yes",
+        "websocket\r\n\r\nGET /forged HTTP/1.1\r\nHost: test\r\n\r\n",
+        "web\rsocket",
+        "web\nsocket",
+        "web socket",
+        "",
+    ] {
+        let connect = [(":method", "CONNECT"), (":protocol", protocol)];
+        refused(&format!("{protocol:?}"), &connect).await;
     }
 }
 

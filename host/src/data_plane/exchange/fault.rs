@@ -101,7 +101,7 @@ impl Fault {
                 | BodyError::TimedOut
                 | BodyError::BadChunk(_) => Level::Info,
             },
-            Fault::Attempt(Failure::ClientGone) => Level::Info,
+            Fault::Attempt(Failure::ClientGone | Failure::Unsayable(_)) => Level::Info,
             Fault::Attempt(_) | Fault::DeadlineExceeded => Level::Error,
             Fault::BadHead(_)
             | Fault::BadFraming(_)
@@ -168,6 +168,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         | Failure::SendTimeout
         | Failure::ReadTimeout => 504,
         Failure::NoDescriptor(_) => 503,
+        Failure::Unsayable(_) => 400,
         Failure::ClientGone | Failure::Request(_) => 499,
         Failure::Connect(_)
         | Failure::Handshake(_)

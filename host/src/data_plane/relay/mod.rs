@@ -3,7 +3,7 @@
 //! A session is balanced by the same leases as an exchange, and keeps the configuration that it began with to its end.
 
 mod session; // what is known of it, and who asks
-mod preread; // the host that a ClientHello names
+pub(crate) mod preread; // the host that a ClientHello names
 mod reach; // an endpoint that can be connected to
 
 use std::io;

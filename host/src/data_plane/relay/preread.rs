@@ -68,11 +68,11 @@ pub(super) async fn server_name(
 
 /// A ClientHello of which more is to come.
 #[derive(Default)]
-struct Hello(Acceptor);
+pub(crate) struct Hello(Acceptor);
 
 impl Hello {
     /// Takes further bytes. Once it can be told: the name, or none where there is none.
-    fn take(&mut self, mut bytes: &[u8]) -> Option<Option<Box<str>>> {
+    pub(crate) fn take(&mut self, mut bytes: &[u8]) -> Option<Option<Box<str>>> {
         while !bytes.is_empty() {
             // Zero and errors: it takes no more, for a handshake that long is none.
             if !matches!(self.0.read_tls(&mut bytes), Ok(1..)) {

@@ -39,7 +39,7 @@ pub(crate) struct Metered {
 }
 
 /// Tells frames apart in bytes that come in pieces.
-struct Frames {
+pub(crate) struct Frames {
     /// Of the preface that is still to come; 0 on a client's side.
     preface_left: usize,
     header: [u8; FRAME_HEADER],
@@ -150,6 +150,12 @@ impl Meter {
         self.resets.borrow_mut().refill(1.0);
     }
 
+    /// What is left of the budgets for control frames and for resets.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn left(&self) -> (f64, f64) {
+        (self.control.borrow().left, self.resets.borrow().left)
+    }
+
     fn count(&self, kind: u8, length: usize) -> Option<Exceeded> {
         if kind == SETTINGS {
             self.settle();
@@ -198,7 +204,7 @@ impl Metered {
 }
 
 impl Frames {
-    fn new(preface_left: usize, meter: Rc<Meter>) -> Frames {
+    pub(crate) fn new(preface_left: usize, meter: Rc<Meter>) -> Frames {
         Frames {
             preface_left,
             header: [0; FRAME_HEADER],
@@ -212,7 +218,7 @@ impl Frames {
     ///
     /// # Errors
     /// The bound that the peer went past.
-    fn examine(&mut self, mut bytes: &[u8]) -> Result<(), Exceeded> {
+    pub(crate) fn examine(&mut self, mut bytes: &[u8]) -> Result<(), Exceeded> {
         let preface = self.preface_left.min(bytes.len());
         if preface > 0 {
             let at = PREFACE.len() - self.preface_left;

@@ -6,7 +6,7 @@
 
 mod transport; // sockets
 mod tls; // TLS over one
-mod metered; // HTTP/2 over either, its frames counted
+pub(crate) mod metered; // HTTP/2 over either, its frames counted
 mod gathered; // its writes gathered
 mod http2; // one stream of it
 mod alarm; // the clock on each wait

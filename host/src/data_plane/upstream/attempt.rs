@@ -72,6 +72,9 @@ pub(crate) enum Failure {
     /// It says that it has not looked at the request.
     #[error("upstream refused the stream while sending request to upstream")]
     Refused,
+    /// The client's doing: nothing is held against the endpoint.
+    #[error("client sent a request that HTTP/2 cannot carry ({0})")]
+    Unsayable(BadHead),
     #[error("upstream sent invalid HTTP/2 ({0}) while reading response header from upstream")]
     Http2(StreamError),
     /// The request could not be read to its end.
@@ -508,8 +511,8 @@ fn open_stream(mut share: Share, opening: &Opening<'_>) -> Result<Connection, Fa
     if opening.protocol.is_some() && !share.send.is_extended_connect_protocol_enabled() {
         return Err(Failure::NoExtendedConnect);
     }
-    let request = http2_request(opening.head, share.scheme, opening.protocol)
-        .map_err(|bad| Failure::Http2(bad.into()))?;
+    let request =
+        http2_request(opening.head, share.scheme, opening.protocol).map_err(Failure::Unsayable)?;
     let (response, body) = share
         .send
         .send_request(request, opening.ends)

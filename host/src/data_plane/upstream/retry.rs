@@ -57,7 +57,7 @@ impl<'a> Retry<'a> {
             | UnaskedUpgrade | WrongWebSocketKey | NoExtendedConnect | Http2(_) => {
                 (Ending::Failed, conditions.invalid_header)
             }
-            NoDescriptor(_) | Request(_) | ClientGone => {
+            NoDescriptor(_) | Unsayable(_) | Request(_) | ClientGone => {
                 return Verdict {
                     ending: Ending::Abandoned,
                     again: false,

@@ -4,10 +4,14 @@
 //! hop-by-hop fields exist once. What HTTP/2 alone can say (`:authority`, crumbs of cookies, extended CONNECT) is put
 //! into words that HTTP/1.1 has; what HTTP/1.1 alone can say ends here.
 
+use std::io::Write;
+
 use ::http as fields;
 use bytes::Bytes;
 use fields::header::{HeaderMap, HeaderName, HeaderValue};
 use fields::{Method, StatusCode, Uri};
+
+use crate::http::headers::is_token;
 
 use super::{BadHead, FieldSpan, Fields, Known, RequestHead, ResponseHead, Span, Version};
 
@@ -40,6 +44,9 @@ impl RequestHead {
         self.target = append(bytes, target.as_bytes());
         bytes.extend_from_slice(b" HTTP/2.0\r\n");
 
+        if !protocol.is_none_or(is_protocol) {
+            return Err(BadHead::Malformed("\":protocol\""));
+        }
         let authority = parts
             .uri
             .authority()
@@ -67,18 +74,18 @@ impl RequestHead {
                 }
                 known => self
                     .fields
-                    .push(name.as_str().as_bytes(), value.as_bytes(), known),
+                    .push(name.as_str().as_bytes(), value.as_bytes(), known)?,
             }
         }
         if !cookies.is_empty() {
-            self.fields.push(b"cookie", &cookies, Known::Cookie);
+            self.fields.push(b"cookie", &cookies, Known::Cookie)?;
         }
         if let Some(authority) = authority {
-            self.fields.push(b"host", authority, Known::Host);
+            self.fields.push(b"host", authority, Known::Host)?;
         }
         if let Some(protocol) = protocol {
             self.fields
-                .push(b"upgrade", protocol.as_bytes(), Known::Upgrade);
+                .push(b"upgrade", protocol.as_bytes(), Known::Upgrade)?;
         }
         self.fields.bytes.extend_from_slice(b"\r\n");
         if self.fields.table.len() > max_headers {
@@ -92,7 +99,7 @@ impl ResponseHead {
     /// Takes over a response of HTTP/2.
     ///
     /// # Errors
-    /// [`BadHead::TooManyHeaders`].
+    /// [`BadHead`], as [`ResponseHead::parse`].
     pub fn take_http2(
         &mut self,
         status: StatusCode,
@@ -112,7 +119,7 @@ impl ResponseHead {
         bytes.extend_from_slice(b"\r\n");
         for (name, value) in headers {
             let name = name.as_str().as_bytes();
-            self.fields.push(name, value.as_bytes(), Known::of(name));
+            self.fields.push(name, value.as_bytes(), Known::of(name))?;
         }
         self.fields.bytes.extend_from_slice(b"\r\n");
         if self.fields.table.len() > max_headers {
@@ -128,14 +135,24 @@ impl Fields {
         self.table.clear();
     }
 
-    /// Appends a field that HTTP/2 has vouched for: a lower-case token, and a value without CR, LF and NUL.
-    fn push(&mut self, name: &[u8], value: &[u8], known: Known) {
+    /// Appends a field. Its value is one: a [`HeaderValue`]'s, or checked before. Its name need not be: `http` takes `"` in a
+    /// name of HTTP/2.
+    fn push(&mut self, name: &[u8], value: &[u8], known: Known) -> Result<(), BadHead> {
+        if !is_token(name) {
+            return Err(BadHead::Malformed("header name"));
+        }
         let name = append(&mut self.bytes, name);
         self.bytes.extend_from_slice(b": ");
         let value = append(&mut self.bytes, value.trim_ascii());
         self.bytes.extend_from_slice(b"\r\n");
         self.table.push(FieldSpan { name, value, known });
+        Ok(())
     }
+}
+
+/// Whether a `:protocol` is a protocol's name (RFC 9110 section 7.8). h2 takes any text for one, line ends included.
+fn is_protocol(text: &str) -> bool {
+    text.split('/').all(|part| is_token(part.as_bytes()))
 }
 
 fn append(bytes: &mut Vec<u8>, part: &[u8]) -> Span {
@@ -216,13 +233,31 @@ pub fn request(
     });
     uri.authority =
         authority.and_then(|authority| fields::uri::Authority::try_from(authority.as_bytes()).ok());
-    uri.path_and_query =
-        Some(fields::uri::PathAndQuery::from_maybe_shared(target).map_err(|_| malformed())?);
+    uri.path_and_query = Some(path_and_query(target).ok_or_else(malformed)?);
     if uri.authority.is_none() {
         return Err(BadHead::Malformed("\"Host\" header"));
     }
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| malformed())?;
     Ok(request)
+}
+
+/// The target as `:path`. What clients of HTTP/1 send though no URI has it (RFC 3986), such as `{"a":1}` in a query, is
+/// escaped: HTTP/2 has no room for it, and it means the same.
+fn path_and_query(target: Bytes) -> Option<fields::uri::PathAndQuery> {
+    if let Ok(path) = fields::uri::PathAndQuery::from_maybe_shared(target.clone()) {
+        return Some(path);
+    }
+    let mut escaped = Vec::with_capacity(target.len() + 16);
+    for byte in &target {
+        match byte {
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                // Writing to a vector cannot fail.
+                let _ = write!(escaped, "%{byte:02X}");
+            }
+            byte => escaped.push(*byte),
+        }
+    }
+    fields::uri::PathAndQuery::from_maybe_shared(Bytes::from(escaped)).ok()
 }
 
 /// Trailer lines from the fields behind a body.
@@ -256,7 +291,7 @@ struct Lines {
 impl Lines {
     /// The next line, if it is not the empty one.
     fn next(&mut self) -> Option<Bytes> {
-        let rest = &self.text[self.at..];
+        let rest = self.text.get(self.at..)?;
         let end = memchr::memchr(b'\r', rest)?;
         let line = self.text.slice(self.at..self.at + end);
         self.at += end + 2;
@@ -276,7 +311,8 @@ impl Lines {
             let value = HeaderValue::from_maybe_shared(value)
                 .map_err(|_| BadHead::Malformed("header value"))?;
             if wanted(Known::of(name.as_str().as_bytes()), &value) {
-                map.append(name, value);
+                map.try_append(name, value)
+                    .map_err(|_| BadHead::TooManyHeaders)?;
             }
         }
         Ok(())
@@ -370,11 +406,75 @@ mod tests {
     }
 
     #[test]
+    fn a_protocol_is_a_name_and_no_way_to_write_further_lines() {
+        let mut parts = request_of("https://a/", &[]);
+        parts.method = Method::CONNECT;
+        for name in ["websocket", "connect-udp", "IRC/6.9"] {
+            assert!(taken(&parts, Some(name)).is_ok(), "{name}");
+        }
+        for bad in [
+            "",
+            "a\r\nX-Real-IP: 1",
+            "a\rb",
+            "a\nb",
+            "a b",
+            "a\0",
+            "\u{e9}",
+            "/",
+            "a/",
+        ] {
+            assert!(taken(&parts, Some(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_token_is_refused_though_http_takes_it() {
+        let mut parts = request_of("https://a/", &[]);
+        let name = HeaderName::from_lowercase(b"a\"b").unwrap();
+        let value = HeaderValue::from_static("c");
+        parts.headers.append(name, value);
+        assert!(taken(&parts, None).is_err());
+        let mut head = ResponseHead::default();
+        assert!(
+            head.take_http2(StatusCode::OK, &parts.headers, 100)
+                .is_err()
+        );
+    }
+
+    #[test]
     fn what_belongs_to_a_connection_of_http1_does_not_reach_http2() {
         let text = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nKeep-Alive: 1\r\nTE: trailers\r\nX: y\r\n\r\n";
         let request = request(text, "http", None).unwrap();
         let names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["te", "x"]);
+    }
+
+    #[test]
+    fn text_that_is_cut_short_within_a_line_end_is_no_panic() {
+        assert!(response(b"HTTP/1.1 200 OK\r").is_ok());
+        assert!(request(b"GET / HTTP/1.1\r", "http", None).is_err());
+        assert!(trailers(b"A: b\r").is_ok());
+    }
+
+    #[test]
+    fn what_no_uri_has_is_escaped_and_nothing_else() {
+        let path = |target: &str| {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let request = request(text.as_bytes(), "http", None).unwrap();
+            request.uri().path_and_query().unwrap().as_str().to_owned()
+        };
+        assert_eq!(
+            path("/a<b>%3c?q={\"d\":\"^|\\`\"}"),
+            "/a%3Cb%3E%3c?q=%7B%22d%22:%22%5E%7C%5C%60%22%7D"
+        );
+        assert_eq!(path("/{a}|b?c=d"), "/{a}|b?c=d");
+    }
+
+    #[test]
+    fn more_fields_than_a_header_map_holds_are_refused() {
+        let text = (0..40_000).map(|number| format!("a{number}: b\r\n"));
+        let text = text.collect::<String>() + "\r\n";
+        assert!(trailers(text.as_bytes()).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::model::{Action, Return};
+use crate::fuzz::route::plain;
 
 /// A route's host and path as written.
 type Spelling<'a> = (&'a str, &'a str);
@@ -208,72 +209,6 @@ fn a_path_that_is_no_utf8_still_meets_regexes_and_prefixes() {
     assert_eq!(router.find("", b"/\xc3"), None);
 }
 
-/// The rules, one after the other, without any index.
-fn naive(routes: &[Route], host: &str, path: &str) -> Option<usize> {
-    let longest = |fits: &dyn Fn(&HostPattern) -> Option<usize>| {
-        let best = routes.iter().filter_map(|route| fits(&route.host)).max()?;
-        routes
-            .iter()
-            .find(|route| fits(&route.host) == Some(best))
-            .map(|route| route.host.spelling())
-    };
-    let chosen = longest(&|pattern| {
-        matches!(pattern, HostPattern::Exact(name) if name == host).then_some(0)
-    })
-    .or_else(|| {
-        longest(&|pattern| match pattern {
-            HostPattern::Suffix(suffix) => host.ends_with(suffix.as_str()).then_some(suffix.len()),
-            _ => None,
-        })
-    })
-    .or_else(|| {
-        longest(&|pattern| match pattern {
-            HostPattern::Prefix(prefix) => {
-                (host.starts_with(prefix.as_str())).then_some(prefix.len())
-            }
-            _ => None,
-        })
-    })
-    .or_else(|| {
-        routes.iter().find_map(|route| match &route.host {
-            HostPattern::Regex(regex) => regex.is_match(host).then(|| route.host.spelling()),
-            _ => None,
-        })
-    })
-    .unwrap_or_default();
-
-    let own = || {
-        routes
-            .iter()
-            .enumerate()
-            .filter(|(_, route)| route.host.spelling() == chosen)
-    };
-    let exact =
-        own().find(|(_, route)| matches!(&route.path, PathPattern::Exact(exact) if exact == path));
-    if let Some((index, _)) = exact {
-        return Some(index);
-    }
-    let mut best: Option<(usize, usize, bool)> = None;
-    for (index, route) in own() {
-        let (prefix, no_regex) = match &route.path {
-            PathPattern::Prefix(prefix) => (prefix, false),
-            PathPattern::PrefixNoRegex(prefix) => (prefix, true),
-            PathPattern::Exact(_) | PathPattern::Regex(_) => continue,
-        };
-        if path.starts_with(prefix.as_str()) && best.is_none_or(|(_, len, _)| prefix.len() > len) {
-            best = Some((index, prefix.len(), no_regex));
-        }
-    }
-    let regex = own().find(
-        |(_, route)| matches!(&route.path, PathPattern::Regex(regex) if regex.is_match(path)),
-    );
-    match (best, regex) {
-        (Some((index, _, true)), _) | (Some((index, _, false)), None) => Some(index),
-        (_, Some((index, _))) => Some(index),
-        (None, None) => None,
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -298,7 +233,7 @@ proptest! {
         let router = Router::new(&routes, 0);
         for (host, path) in &requests {
             let found = router.find(host, path.as_bytes()).map(|found| found.route);
-            prop_assert_eq!(found, naive(&routes, host, path), "host `{}`, path `{}`", host, path);
+            prop_assert_eq!(found, plain(&routes, host, path.as_bytes()), "host `{}`, path `{}`", host, path);
         }
     }
 }
