@@ -15,6 +15,8 @@ mod waits; // deadlines of a connection and of each stream
 mod ends; // of connections, with streams under way
 mod upstream; // to servers that speak it
 mod upstream_faults; // to servers that do so badly
+mod shared; // many exchanges on one connection to a server
+mod unlike; // what one version can say and the other cannot
 mod peers; // curl, h2load, nginx
 mod secure; // the same over TLS, and a browser
 

@@ -333,6 +333,35 @@ async fn a_download_in_tiny_windows_is_no_flood() {
 }
 
 #[tokio::test]
+async fn a_client_that_measures_the_way_with_each_message_is_no_flood() {
+    // As gRPC's libraries do.
+    let origin = origin::speaks(|mut wire, _| async move {
+        wire.head().await.unwrap();
+        wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+            .await;
+        for _ in 0..3000 {
+            wire.send("message").await;
+            tokio::time::sleep(Duration::from_micros(300)).await;
+        }
+        wire.send("end").await;
+    })
+    .await;
+    let proxy = proxy::to([&origin])
+        .listen("http2 = { max_control_frames = 100 }")
+        .start()
+        .await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.get(1, "/").await;
+    loop {
+        let frame = raw.until_kind(kind::DATA).await;
+        if frame.has(flag::END_STREAM) {
+            break;
+        }
+        raw.send(Frame::ping()).await;
+    }
+}
+
+#[tokio::test]
 async fn pings_that_nobody_reads_the_answers_of_use_no_memory() {
     let mut bounded = Bounded::start("http2 = { max_control_frames = 1000000 }").await;
     let before = bounded.proxy.process().memory();

@@ -101,7 +101,7 @@ impl Fault {
                 | BodyError::TimedOut
                 | BodyError::BadChunk(_) => Level::Info,
             },
-            Fault::Attempt(Failure::ClientGone) => Level::Info,
+            Fault::Attempt(Failure::ClientGone | Failure::Inexpressible(_)) => Level::Info,
             Fault::Attempt(_) | Fault::DeadlineExceeded => Level::Error,
             Fault::BadHead(_)
             | Fault::BadFraming(_)
@@ -165,6 +165,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
     match failure {
         Failure::ConnectTimeout | Failure::SendTimeout | Failure::ReadTimeout => 504,
         Failure::NoDescriptor(_) => 503,
+        Failure::Inexpressible(_) => 400,
         Failure::ClientGone | Failure::Request(_) => 499,
         Failure::Connect(_)
         | Failure::Handshake(_)
@@ -174,6 +175,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         | Failure::HeaderTooLarge
         | Failure::InvalidHeader(_)
         | Failure::InvalidFraming(_)
+        | Failure::TooManyInterim
         | Failure::InvalidBody
         | Failure::UnaskedUpgrade
         | Failure::NoExtendedConnect

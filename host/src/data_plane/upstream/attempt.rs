@@ -59,6 +59,8 @@ pub(crate) enum Failure {
     InvalidHeader(BadHead),
     #[error("upstream sent {0} while reading response header from upstream")]
     InvalidFraming(BadFraming),
+    #[error("upstream sent too many interim responses while reading response header from upstream")]
+    TooManyInterim,
     #[error("upstream sent invalid chunked response while reading upstream")]
     InvalidBody,
     #[error("upstream switched protocols without being asked to")]
@@ -72,6 +74,9 @@ pub(crate) enum Failure {
     Refused,
     #[error("upstream sent invalid HTTP/2 ({0}) while reading response header from upstream")]
     Http2(StreamError),
+    /// The client's doing: nothing is held against the endpoint.
+    #[error("client sent a request that HTTP/2 has no words for ({0})")]
+    Inexpressible(BadHead),
     /// The request could not be read to its end.
     #[error(transparent)]
     Request(BodyError),
@@ -92,6 +97,9 @@ pub(crate) enum BodyFailure {
     BadChunk,
     #[error("client prematurely closed connection while reading upstream")]
     ClientGone,
+    /// The rest of the request, which the endpoint may wait for, will not come.
+    #[error("{0} while reading client request body")]
+    Request(BodyError),
 }
 
 /// An error of the kernel as nginx writes it: `111: Connection refused`.
@@ -354,14 +362,10 @@ impl Attempt {
                 self.bytes_received += head.len() as u64;
                 Ok(())
             }
-            Err(Failure::ReadTimeout) => {
-                // Others would wait in vain as well.
+            // Others would wait in vain as well, or be refused.
+            Err(failure @ (Failure::ReadTimeout | Failure::SendTimeout | Failure::Refused)) => {
                 self.connection.retire();
-                Err(Failure::ReadTimeout)
-            }
-            Err(Failure::Refused) => {
-                self.connection.retire();
-                Err(Failure::Refused)
+                Err(failure)
             }
             Err(failure) => Err(upload.take_failure().unwrap_or(failure)),
         }
@@ -444,11 +448,8 @@ impl Attempt {
         let buffer = &mut self.buffer;
         let read = poll_fn(|cx| match reader.poll_read(cx, buffer, usize::MAX) {
             Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
-            Poll::Pending
-                if upload.poll_drive(cx, writer).is_ready()
-                    && upload.poll_client_gone(cx).is_ready() =>
-            {
-                Poll::Ready(Err(BodyFailure::ClientGone))
+            Poll::Pending if upload.poll_drive(cx, writer).is_ready() => {
+                upload.poll_broken(cx).map(Err)
             }
             Poll::Pending => Poll::Pending,
         });
@@ -494,7 +495,8 @@ async fn share(
             Found::Wait(waiting) => while_wanted(waiting.ended(), alarm, due, client).await?,
             Found::Open(guard) => {
                 let stream = open(lease, alarm, due, client).await?;
-                return while_wanted(guard.handshake(stream), alarm, due, client).await?;
+                let handshake = guard.handshake(stream, lease);
+                return while_wanted(handshake, alarm, due, client).await?;
             }
         }
         found = Http2Connections::find(&upstream.http2, lease.endpoint().figures.id);
@@ -526,12 +528,22 @@ fn open_stream(mut share: Share, opening: &Opening<'_>) -> Result<Connection, Fa
         return Err(Failure::NoExtendedConnect);
     }
     let request = http2_request(opening.head, share.scheme, opening.protocol)
-        .map_err(|bad| Failure::Http2(bad.into()))?;
-    let (response, body) = share
-        .send
-        .send_request(request, opening.ends)
-        .map_err(StreamError::from)?;
-    let stream = Rc::new(Http2Stream::opened(response, body, opening.ends));
+        .map_err(Failure::Inexpressible)?;
+    let sent = share.send.send_request(request, opening.ends);
+    let (response, body) = sent.map_err(|error| {
+        // It is about to end, or has no numbers left for streams: nothing was sent, and another one may do.
+        share.retire();
+        match share.cached {
+            true => Failure::Refused,
+            false => StreamError::from(error).into(),
+        }
+    })?;
+    let stream = Rc::new(Http2Stream::opened(
+        response,
+        body,
+        opening.ends,
+        share.meter().clone(),
+    ));
     Ok(Connection::of_stream(stream, share))
 }
 
@@ -806,6 +818,20 @@ impl<'a> Upload<'a> {
             Poll::Ready(()) => Err(Failure::ClientGone),
             Poll::Pending => Ok(()),
         }
+    }
+
+    /// Once sending is over, while the answer is passed on: ready if the client has left, or its request broke off. That an
+    /// endpoint wants no more of it is its own business.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<BodyFailure> {
+        if let State::Failed(failure @ Some(Failure::Request(_))) = &mut self.state
+            && let Some(Failure::Request(error)) = failure.take()
+        {
+            return Poll::Ready(match error {
+                BodyError::Closed | BodyError::Io(_) => BodyFailure::ClientGone,
+                error => BodyFailure::Request(error),
+            });
+        }
+        self.poll_client_gone(cx).map(|()| BodyFailure::ClientGone)
     }
 
     /// Ready once the client has left. One that has sent its next request already is taken to be there.

@@ -51,11 +51,13 @@ impl<'a> Retry<'a> {
                 (Ending::Failed, conditions.error)
             }
             ConnectTimeout | SendTimeout | ReadTimeout => (Ending::Failed, conditions.timeout),
-            HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | InvalidBody
-            | UnaskedUpgrade | WrongWebSocketKey | NoExtendedConnect | Http2(_) => {
+            HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | TooManyInterim
+            | InvalidBody | UnaskedUpgrade | WrongWebSocketKey | Http2(_) => {
                 (Ending::Failed, conditions.invalid_header)
             }
-            NoDescriptor(_) | Request(_) | ClientGone => {
+            // What a client asks for, a well endpoint may not offer, and another one may.
+            NoExtendedConnect => (Ending::PassedOver, conditions.invalid_header),
+            NoDescriptor(_) | Inexpressible(_) | Request(_) | ClientGone => {
                 return Verdict {
                     ending: Ending::Abandoned,
                     again: false,

@@ -7,9 +7,11 @@
 use ::http as fields;
 use bytes::Bytes;
 use fields::header::{HeaderMap, HeaderName, HeaderValue};
+use fields::uri::PathAndQuery;
 use fields::{Method, StatusCode, Uri};
 
 use super::{BadHead, FieldSpan, Fields, Known, RequestHead, ResponseHead, Span, Version};
+use crate::http::headers::is_token;
 
 impl RequestHead {
     /// Takes over a request of HTTP/2. One for another protocol (RFC 8441) becomes a GET with `Upgrade`, which no other
@@ -40,6 +42,11 @@ impl RequestHead {
         self.target = append(bytes, target.as_bytes());
         bytes.extend_from_slice(b" HTTP/2.0\r\n");
 
+        // h2 checks this one for being text, no more. HTTP/2 is nothing to change to from itself (RFC 9113 section 3.1).
+        let foreign = |name: &str| is_token(name.as_bytes()) && !name.eq_ignore_ascii_case("h2c");
+        if !protocol.is_none_or(foreign) {
+            return Err(BadHead::Malformed("\":protocol\""));
+        }
         let authority = parts
             .uri
             .authority()
@@ -161,7 +168,9 @@ pub fn response(text: &[u8]) -> Result<fields::Response<()>, BadHead> {
     let mut response = fields::Response::new(());
     *response.status_mut() = status.ok_or(BadHead::Malformed("status line"))?;
     *response.version_mut() = fields::Version::HTTP_2;
-    lines.fields_into(response.headers_mut(), |_, _| true)?;
+    lines.fields_into(response.headers_mut(), |known, _| {
+        !is_of_http1(known) && known != Known::Te
+    })?;
     Ok(response)
 }
 
@@ -201,12 +210,7 @@ pub fn request(
             authority = Some(value.clone());
             false
         }
-        Known::Connection
-        | Known::KeepAlive
-        | Known::ProxyConnection
-        | Known::TransferEncoding
-        | Known::Upgrade => false,
-        _ => true,
+        known => !is_of_http1(known),
     })?;
     let mut uri = fields::uri::Parts::default();
     uri.scheme = Some(if scheme == "https" {
@@ -216,13 +220,44 @@ pub fn request(
     });
     uri.authority =
         authority.and_then(|authority| fields::uri::Authority::try_from(authority.as_bytes()).ok());
-    uri.path_and_query =
-        Some(fields::uri::PathAndQuery::from_maybe_shared(target).map_err(|_| malformed())?);
+    uri.path_and_query = Some(path_and_query(target).ok_or_else(malformed)?);
     if uri.authority.is_none() {
         return Err(BadHead::Malformed("\"Host\" header"));
     }
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| malformed())?;
     Ok(request)
+}
+
+/// Fields that only HTTP/1 has (RFC 9113 section 8.2.2), from whomever they come: h2 refuses a head with one of them as a
+/// whole.
+fn is_of_http1(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Connection
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::TransferEncoding
+            | Known::Upgrade
+    )
+}
+
+/// A target as a `:path`. What no URI has and clients send all the same (see [`crate::http::target`]) is escaped where it
+/// has to be.
+fn path_and_query(target: Bytes) -> Option<PathAndQuery> {
+    PathAndQuery::from_maybe_shared(target.clone())
+        .or_else(|_| {
+            let mut escaped = Vec::with_capacity(target.len() + 16);
+            for byte in target {
+                match byte {
+                    b'"' | b'<' | b'>' | b'`' => {
+                        escaped.extend_from_slice(format!("%{byte:02X}").as_bytes());
+                    }
+                    byte => escaped.push(byte),
+                }
+            }
+            PathAndQuery::from_maybe_shared(Bytes::from(escaped))
+        })
+        .ok()
 }
 
 /// Trailer lines from the fields behind a body.
@@ -375,6 +410,41 @@ mod tests {
         let request = request(text, "http", None).unwrap();
         let names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["te", "x"]);
+    }
+
+    #[test]
+    fn a_protocol_is_a_token_and_not_http_2() {
+        let mut parts = request_of("https://a/", &[]);
+        parts.method = Method::CONNECT;
+        for bad in ["", "a b", "websocket\r\nx-forged: 1", "a:b", "h2c", "H2C"] {
+            assert!(taken(&parts, Some(bad)).is_err(), "{bad:?}");
+        }
+        assert!(taken(&parts, Some("connect-udp")).is_ok());
+    }
+
+    #[test]
+    fn every_target_that_http1_may_bring_has_a_path_in_http2() {
+        let all: String = (0x21..0x7f_u8)
+            .map(char::from)
+            .filter(|c| *c != '#')
+            .collect();
+        for target in [format!("/{}", all.replace('?', "")), format!("/?{all}")] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let request = request(text.as_bytes(), "http", None).unwrap();
+            let escapes = [('"', "%22"), ('<', "%3C"), ('>', "%3E"), ('`', "%60")];
+            let escaped = escapes.iter().fold(target, |target, (byte, escape)| {
+                target.replace(*byte, escape)
+            });
+            assert_eq!(request.uri().path_and_query().unwrap().as_str(), escaped);
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_connection_of_http1_does_not_end_an_answer_in_http2() {
+        let text = b"HTTP/1.1 200 OK\r\nTE: gzip\r\nUpgrade: h2c\r\nKeep-Alive: 1\r\nX: y\r\n\r\n";
+        let response = response(text).unwrap();
+        let names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x"]);
     }
 
     #[test]
