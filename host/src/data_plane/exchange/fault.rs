@@ -164,7 +164,7 @@ impl Fault {
 pub(crate) fn failure_status(failure: &Failure) -> u16 {
     match failure {
         Failure::ConnectTimeout | Failure::SendTimeout | Failure::ReadTimeout => 504,
-        Failure::NoDescriptor(_) => 503,
+        Failure::NoDescriptor(_) | Failure::TooManyConnections(_) => 503,
         Failure::Inexpressible(_) => 400,
         Failure::ClientGone | Failure::Request(_) => 499,
         Failure::Connect(_)

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::session::{Session, Status};
-use crate::data_plane::stream::{Alarm, Stream};
+use crate::data_plane::stream::Alarm;
 use crate::data_plane::upstream::{
-    AttemptError, Failure, Lease, Retry, Timings, WorkerUpstream, open_for_session,
+    AttemptError, Failure, Lease, Opened, Retry, Timings, WorkerUpstream, open_for_session,
 };
 
 /// A connection to an endpoint, and the lease on it.
@@ -17,7 +17,7 @@ use crate::data_plane::upstream::{
 pub(super) async fn connect(
     session: &Rc<Session>,
     upstream: &Rc<WorkerUpstream>,
-) -> Result<(Lease, Stream), Status> {
+) -> Result<(Lease, Opened), Status> {
     let (rules, clock) = (&upstream.shared.config.next_upstream, &session.worker.clock);
     let mut retry = Retry::new(rules, upstream.shared.tries(), b"", false, Instant::now());
     let mut alarm = Alarm::default();
@@ -33,12 +33,12 @@ pub(super) async fn connect(
         let name = lease.endpoint().name.clone();
         session.begin_attempt(&name);
         let failure = match open_for_session(&lease, &mut alarm).await {
-            Ok(stream) => return Ok((lease, stream)),
+            Ok(opened) => return Ok((lease, opened)),
             Err(failure) => failure,
         };
         session.error(&failure, &name);
         let status = match &failure {
-            Failure::NoDescriptor(_) => Status::Ours,
+            Failure::NoDescriptor(_) | Failure::TooManyConnections(_) => Status::Ours,
             _ => Status::NoEndpoint,
         };
         let verdict = retry.after_error(&AttemptError {

@@ -13,7 +13,7 @@ use rustls::CertificateError;
 use tokio::time::Instant;
 
 use super::balance::{Lease, WorkerUpstream};
-use super::connect::{ConnectError, connect};
+use super::connect::{ConnectError, Opened, connect};
 use super::endpoint::EndpointId;
 use super::http2::{Found, Http2Connections, Share};
 use super::pool::Connection;
@@ -21,7 +21,7 @@ use crate::data_plane::buffers::{Buffers, LARGE};
 use crate::data_plane::downstream::{
     BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end,
 };
-use crate::data_plane::stream::{Alarm, Http2Stream, Reader, Stream, StreamError, Writer};
+use crate::data_plane::stream::{Alarm, Http2Stream, Reader, StreamError, Writer};
 use crate::http::framing::BadFraming;
 use crate::http::head::{BadHead, HeadEnd, ResponseHead, http2_request};
 use crate::tls::reason_with_number;
@@ -41,6 +41,11 @@ pub(crate) enum Failure {
     /// Ours, not the endpoint's: nothing is held against it.
     #[error("socket() failed ({}) while connecting to upstream", Errno(.0))]
     NoDescriptor(io::Error),
+    /// Ours as well.
+    #[error(
+        "too many connections to upstreams while connecting to upstream: {0} are in use, as many as the limit on open files leaves room for (`ulimit -n`)"
+    )]
+    TooManyConnections(usize),
     #[error("send() failed ({}) while sending request to upstream", Errno(.0))]
     Send(io::Error),
     #[error("upstream timed out (110: Connection timed out) while sending request to upstream")]
@@ -239,8 +244,7 @@ impl Attempt {
                 let due = Instant::now() + upstream.shared.config.connect_timeout;
                 // Rare, and its state is large.
                 let opened = Box::pin(open(lease, alarm, due, client)).await;
-                let (reader, writer) = opened.map_err(unsent)?.split();
-                Connection::new(reader, writer)
+                Connection::new(opened.map_err(unsent)?)
             }
         };
         connection.requests += 1;
@@ -475,7 +479,7 @@ async fn open(
     alarm: &mut Alarm,
     due: Instant,
     client: &Reader,
-) -> Result<Stream, Failure> {
+) -> Result<Opened, Failure> {
     let connected = while_wanted(connect(lease), alarm, due, client).await?;
     connected.map_err(Failure::of_connect)
 }
@@ -494,8 +498,8 @@ async fn share(
             Found::Share(share) => return Ok(share),
             Found::Wait(waiting) => while_wanted(waiting.ended(), alarm, due, client).await?,
             Found::Open(guard) => {
-                let stream = open(lease, alarm, due, client).await?;
-                let handshake = guard.handshake(stream, lease);
+                let opened = open(lease, alarm, due, client).await?;
+                let handshake = guard.handshake(opened, lease);
                 return while_wanted(handshake, alarm, due, client).await?;
             }
         }
@@ -551,6 +555,7 @@ impl Failure {
     /// Why there is no connection.
     pub(super) fn of_connect(error: ConnectError) -> Failure {
         match error {
+            ConnectError::TooMany(bound) => Failure::TooManyConnections(bound),
             // EMFILE, ENFILE
             ConnectError::Connect(error) if matches!(error.raw_os_error(), Some(24 | 23)) => {
                 Failure::NoDescriptor(error)

@@ -9,14 +9,24 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::attempt::Failure;
 use super::balance::Lease;
+use super::descriptor::Descriptor;
 use super::endpoint::Endpoint;
 use crate::config::model::Address;
 use crate::data_plane::proxy_protocol;
 use crate::data_plane::stream::{Alarm, Stream, Transport};
 use crate::tls::ClientTls;
 
+/// A new connection.
+pub(crate) struct Opened {
+    pub(crate) stream: Stream,
+    /// To be kept for as long as the stream.
+    pub(crate) descriptor: Descriptor,
+}
+
 /// Why there is no connection.
 pub(super) enum ConnectError {
+    /// There are as many as there may be.
+    TooMany(usize),
     /// What the kernel says.
     Connect(io::Error),
     /// What came of the handshake, where the endpoint speaks TLS.
@@ -28,8 +38,9 @@ pub(super) enum ConnectError {
 ///
 /// # Errors
 /// [`ConnectError`].
-pub(super) async fn connect(lease: &Lease) -> Result<Stream, ConnectError> {
+pub(super) async fn connect(lease: &Lease) -> Result<Opened, ConnectError> {
     let upstream = lease.upstream();
+    let descriptor = Descriptor::take(lease.exchange().worker()).map_err(ConnectError::TooMany)?;
     let mut transport = transport(&lease.endpoint().address)
         .await
         .map_err(ConnectError::Connect)?;
@@ -39,13 +50,14 @@ pub(super) async fn connect(lease: &Lease) -> Result<Stream, ConnectError> {
         let written = transport.write_all(&header).await;
         written.map_err(ConnectError::Connect)?;
     }
-    match &upstream.tls {
-        None => Ok(Stream::Plain(transport)),
+    let stream = match &upstream.tls {
+        None => Stream::Plain(transport),
         // Its state is large, and gone once the connection is open.
         Some(tls) => Box::pin(shake_hands(tls, lease.endpoint(), transport))
             .await
-            .map_err(ConnectError::Handshake),
-    }
+            .map_err(ConnectError::Handshake)?,
+    };
+    Ok(Opened { stream, descriptor })
 }
 
 /// As [`connect`], within the upstream's `connect_timeout`: for the session of a stream, whose client is not watched
@@ -53,7 +65,7 @@ pub(super) async fn connect(lease: &Lease) -> Result<Stream, ConnectError> {
 ///
 /// # Errors
 /// [`Failure`].
-pub(crate) async fn open_for_session(lease: &Lease, alarm: &mut Alarm) -> Result<Stream, Failure> {
+pub(crate) async fn open_for_session(lease: &Lease, alarm: &mut Alarm) -> Result<Opened, Failure> {
     let limit = lease.upstream().config.connect_timeout;
     match alarm.within(limit, connect(lease)).await {
         Ok(connected) => connected.map_err(Failure::of_connect),

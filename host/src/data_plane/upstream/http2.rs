@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::attempt::Failure;
 use super::balance::Lease;
+use super::connect::Opened;
 use super::endpoint::EndpointId;
 use crate::config::model;
 use crate::data_plane::stream::{Alarm, Meter, Metered, Stream, StreamError};
@@ -174,6 +175,18 @@ impl Http2Connections {
     }
 }
 
+impl Http2Connections {
+    /// Closes a connection on which nothing is under way; false where there is none.
+    pub(super) fn close_idle(&mut self) -> bool {
+        self.endpoints.values_mut().any(|endpoint| {
+            let idle = |connection: &Rc<Http2Connection>| connection.shares.get() == 0;
+            let idle = endpoint.connections.iter().position(idle);
+            idle.map(|at| endpoint.connections.swap_remove(at))
+                .is_some()
+        })
+    }
+}
+
 impl Endpoint {
     fn share(&mut self, terms: &Terms) -> Option<Share> {
         self.connections.retain(|connection| {
@@ -202,7 +215,8 @@ impl OpeningGuard {
     ///
     /// # Errors
     /// [`Failure::Http2`] and [`Failure::Closed`]: it speaks something else.
-    pub(super) async fn handshake(self, stream: Stream, lease: &Lease) -> Result<Share, Failure> {
+    pub(super) async fn handshake(self, opened: Opened, lease: &Lease) -> Result<Share, Failure> {
+        let Opened { stream, descriptor } = opened;
         let config = &lease.upstream().config;
         let meter = Meter::new(MAX_CONTROL_FRAMES, MAX_RESETS);
         let scheme = match &stream {
@@ -247,6 +261,7 @@ impl OpeningGuard {
         let driver = tokio::task::spawn_local(async move {
             // Why it ended is told to each of its exchanges.
             let ended = drive(driver, &watched, released).await;
+            drop(descriptor);
             if watched.exceeded().is_some() {
                 tracing::warn!(
                     "upstream sent too many frames that carry nothing, its connection is closed, upstream: \"{name}\""

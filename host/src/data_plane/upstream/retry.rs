@@ -57,7 +57,11 @@ impl<'a> Retry<'a> {
             }
             // What a client asks for, a well endpoint may not offer, and another one may.
             NoExtendedConnect => (Ending::PassedOver, conditions.invalid_header),
-            NoDescriptor(_) | Inexpressible(_) | Request(_) | ClientGone => {
+            NoDescriptor(_)
+            | TooManyConnections(_)
+            | Inexpressible(_)
+            | Request(_)
+            | ClientGone => {
                 return Verdict {
                     ending: Ending::Abandoned,
                     again: false,
