@@ -71,6 +71,33 @@ async fn busy_connections_keep_their_upstream_side() {
     }
 }
 
+/// What is idle in one worker cannot make room for another one.
+#[tokio::test]
+async fn idle_connections_to_servers_take_half_of_what_there_is_at_most() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = origin::answers(move |_| Answer::ok("held").when(&held)).await;
+    let proxy = proxy::to([&origin])
+        .server("workers = 1")
+        .through_shell("ulimit -n 64; exec \"$@\"")
+        .start()
+        .await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let mut streams = Vec::new();
+    for _ in 0..12 {
+        let request = client.request("GET", "/", &[]);
+        streams.push(client.open(request, true).await);
+    }
+    origin.received(12).await;
+    gate.open();
+    for mut stream in streams {
+        assert_eq!(stream.response().await.text(), "held");
+    }
+    origin.has_open(6).await;
+    assert_eq!(client.get("/").await.text(), "held");
+    assert_eq!(origin.connections(), 12, "one that was kept serves");
+}
+
 /// Streams of HTTP/2 may need more connections to servers than there are descriptors, idle ones included.
 #[tokio::test]
 async fn streams_that_find_no_descriptor_are_told_so_and_nobody_else_notices() {

@@ -50,7 +50,11 @@ async fn small_messages_that_somebody_does_not_read_end_no_connection() {
         answer_all(raw, "small").await;
     })
     .await;
-    let proxy = to(&origin).await;
+    let proxy = proxy::to([&origin])
+        .server("workers = 1")
+        .upstream("http2 = { max_concurrent_streams = 2 }")
+        .start()
+        .await;
     let mut slow = reads_nothing(&proxy).await;
     slow.get(1, "/").await;
     slow.until_kind(kind::HEADERS).await;
@@ -91,16 +95,20 @@ async fn small_messages_that_a_server_does_not_take_end_no_connection_of_a_clien
 
 #[tokio::test]
 async fn a_connection_that_is_to_end_takes_no_exchange_while_others_finish_on_it() {
-    let gate = Gate::closed();
-    let held = gate.clone();
+    let (told, gate) = (Gate::closed(), Gate::closed());
+    let gates = (told.clone(), gate.clone());
     let origin = by_hand(move |mut raw, number| {
-        let held = held.clone();
+        let (told, held) = gates.clone();
         async move {
             if number > 0 {
                 return answer_all(raw, "new").await;
             }
             let stream = request(&mut raw).await.unwrap();
             raw.send(Frame::goaway(stream, Reason::NO_ERROR)).await;
+            // Once this is answered, the proxy knows.
+            raw.send(Frame::ping()).await;
+            raw.until_kind(kind::PING).await;
+            told.open();
             held.opened().await;
             begin_answer(&mut raw, stream).await;
             raw.send(Frame::data(stream, flag::END_STREAM, "last words"))
@@ -113,7 +121,7 @@ async fn a_connection_that_is_to_end_takes_no_exchange_while_others_finish_on_it
     let mut client = Http2::connect(proxy.address()).await;
     let long = client.request("GET", "/", &[]);
     let mut long = client.open(long, true).await;
-    eventually("the connection", async || origin.connections() == 1).await;
+    in_time("the goodbye", told.opened()).await;
     for _ in 0..20 {
         assert_eq!(post(&proxy).await.text(), "new");
     }
@@ -241,6 +249,49 @@ async fn a_server_that_measures_the_way_with_each_message_is_no_flood() {
 }
 
 #[tokio::test]
+async fn as_many_requests_as_allowed_and_then_another_connection() {
+    let origin = http2::says("hello").await;
+    let proxy = proxy::to([&origin])
+        .server("workers = 1")
+        .upstream("http2 = true\nkeepalive_requests = 3")
+        .start()
+        .await;
+    for _ in 0..7 {
+        assert_eq!(post(&proxy).await.text(), "hello");
+    }
+    let requests = origin.requests();
+    let connections: Vec<usize> = requests.iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 0, 0, 1, 1, 1, 2]);
+    origin.has_open(1).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_has_had_its_time_finishes_what_is_on_it() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = http2::answers(move |request| match &*request.target {
+        "/held" => Answer::ok("done").when(&held),
+        _ => Answer::ok("hello"),
+    })
+    .await;
+    let proxy = proxy::to([&origin])
+        .server("workers = 1")
+        .upstream("http2 = true\nkeepalive_time = \"200ms\"")
+        .start()
+        .await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let long = client.request("GET", "/held", &[]);
+    let mut long = client.open(long, true).await;
+    origin.received(1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(post(&proxy).await.text(), "hello");
+    assert_eq!(origin.requests()[1].connection, 1);
+    gate.open();
+    assert_eq!(long.response().await.text(), "done");
+    origin.has_open(1).await;
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_introduce_itself_is_not_waited_for_longer_than_for_a_connection() {
     let origin = origin::speaks(|mut wire, _| async move {
         wire.rest().await;
@@ -340,15 +391,16 @@ async fn a_server_that_reads_nothing_any_more_does_not_keep_its_connection() {
     let proxy = proxy::to([&origin])
         .server("workers = 1")
         .listen("client_max_body_size = 0")
+        .more("[[route]]\npath = \"/fixed\"\nreturn = { status = 200, body = \"fixed\" }")
         .upstream("http2 = true\nsend_timeout = \"300ms\"\nbody_buffer_size = 0")
         .start()
         .await;
-    let before = proxy.descriptors();
     let mut client = Http2::connect(proxy.address()).await;
+    assert_eq!(client.get("/fixed").await.text(), "fixed");
+    let before = proxy.descriptors();
     let mut stream = client.begin("POST", "/", &[]).await;
     stream.send("x".repeat(30_000_000), true);
     assert_eq!(stream.response().await.status, 504);
-    drop((client, stream));
     eventually("the connection to be given up", async || {
         proxy.descriptors() <= before
     })

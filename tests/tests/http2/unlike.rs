@@ -96,6 +96,38 @@ async fn the_scheme_that_a_client_claims_is_not_believed() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_reach_a_server_of_http_2_from_either_version() {
+    for buffer in ["", "body_buffer_size = 0"] {
+        let origin = http2::says("hello").await;
+        let proxy = proxy::to([&origin])
+            .upstream("http2 = true")
+            .upstream(buffer)
+            .start()
+            .await;
+        let request = "POST / HTTP/1.1\r\nHost: t\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+                       4\r\nbody\r\n0\r\nX-Sum: 42\r\nContent-Length: 7\r\nConnection: close\r\nHost: other\r\n\r\n";
+        assert_eq!(proxy.exchange(request).await.status, 200);
+        let mut client = Http2::connect(proxy.address()).await;
+        let mut stream = client.begin("POST", "/", &[]).await;
+        stream.send("body", false);
+        let trailers = [
+            ("x-sum", "42"),
+            ("host", "other"),
+            ("x-forwarded-for", "192.0.2.1"),
+        ];
+        let trailers = trailers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        stream.finish(waypost_tests::Fields(trailers.to_vec()).to_map());
+        assert_eq!(stream.response().await.status, 200);
+        for request in origin.requests() {
+            assert_eq!(request.body, b"body");
+            let trailers = [("x-sum".to_owned(), "42".to_owned())];
+            assert_eq!(request.trailers.0, trailers, "{buffer:?}");
+        }
+        assert_eq!(origin.requests().len(), 2);
+    }
+}
+
+#[tokio::test]
 async fn bodies_of_responses_that_have_none_end_in_nobodys_hands() {
     let origin = super::upstream_faults::by_hand(|mut raw, _| async move {
         while let Some(frame) = raw.next().await {

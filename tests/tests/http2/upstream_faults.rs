@@ -372,11 +372,18 @@ async fn a_flood_from_a_server_ends_its_connection_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_response_header_larger_than_we_allow_is_a_502() {
-    let large = "x".repeat(200_000);
-    let origin = http2::answers(move |_| Answer::ok("hello").header("X-Large", &large)).await;
-    let proxy = to(&origin).await;
-    assert_eq!(proxy.get("/").await.status, 502);
+async fn a_response_header_with_more_than_we_allow_is_a_502() {
+    let origin = http2::answers(|request| match &*request.target {
+        "/large" => Answer::ok("hello").header("X-Large", &"x".repeat(200_000)),
+        _ => (0..1100).fold(Answer::ok("hello"), |answer, _| answer.header("x", "")),
+    })
+    .await;
+    let proxy = proxy::to([&origin])
+        .upstream("http2 = true\nresponse_header_size = \"100k\"")
+        .start()
+        .await;
+    assert_eq!(proxy.get("/large").await.status, 502);
+    assert_eq!(proxy.get("/many").await.status, 502);
 }
 
 #[tokio::test]

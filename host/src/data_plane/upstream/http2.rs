@@ -26,6 +26,9 @@ use crate::data_plane::stream::{Alarm, Meter, Metered, Stream, StreamError};
 /// its streams, or clients that do not read would stop those that do.
 const STREAM_WINDOW: u32 = 256 << 10;
 const MAX_WINDOW: u32 = i32::MAX as u32;
+/// Bytes beyond its own that h2 charges each small frame with, for as long as a slow client leaves it unread: bounded for who
+/// means harm, and never reached by a stream of messages.
+const SMALL_FRAMES: usize = 64 << 20;
 /// Bytes of one request body that wait for the endpoint's window.
 const SEND_BUFFER: usize = 64 << 10;
 /// Frames without content, and resets, that an endpoint may send at once. It is less of a stranger than a client.
@@ -235,8 +238,7 @@ impl OpeningGuard {
         let (send, driver) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(window)
-            // Small frames are charged with what it takes to keep them, and must not end a connection either.
-            .data_frame_budget(2 * window as usize)
+            .data_frame_budget(SMALL_FRAMES)
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(config.response_header_size).unwrap_or(u32::MAX))
             .enable_push(false)

@@ -69,13 +69,7 @@ impl<'a> Retry<'a> {
             }
         };
         self.tries_left = self.tries_left.saturating_sub(1);
-        let stale = error.cached
-            && match error.failure {
-                Send(_) | Closed | Read(_) => true,
-                // Whoever comes first on the next connection is served, or uses up a try: this ends.
-                Refused => true,
-                _ => false,
-            };
+        let stale = error.cached && matches!(error.failure, Send(_) | Closed | Read(_));
         if stale {
             // An idle connection that its endpoint closed gives the try back.
             self.tries_left += 1;
