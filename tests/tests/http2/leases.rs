@@ -104,3 +104,33 @@ async fn leases_end_once_whatever_a_server_does() {
         }
     }
 }
+
+#[tokio::test]
+async fn leases_end_with_whoever_waits_no_longer() {
+    let origin = http2::answers(|request| match &*request.target {
+        "/held" => Answer::ok("never").when(&Gate::closed()),
+        _ => Answer::ok("next"),
+    })
+    .await;
+    let proxy = proxy::to([origin.with("max_conns = 1")])
+        .server("workers = 1")
+        .upstream("http2 = true")
+        .start()
+        .await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let call = [
+        ("content-type", "application/grpc"),
+        ("grpc-timeout", "100m"),
+    ];
+    assert_eq!(client.ask("POST", "/held", &call).await.status, 200);
+    assert_eq!(client.get("/").await.text(), "next");
+
+    let given_up = client.request("GET", "/held", &[]);
+    let mut given_up = client.open(given_up, true).await;
+    origin.received(3).await;
+    given_up.reset(Reason::CANCEL);
+    eventually("the place to be free", async || {
+        client.get("/").await.status == 200
+    })
+    .await;
+}
