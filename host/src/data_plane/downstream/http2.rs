@@ -269,7 +269,8 @@ impl Http2 {
         session.requests = self.requests;
         session.began = began;
         let (open, meter) = (OpenStream::new(&self.streams), self.meter.clone());
-        tokio::task::spawn_local(async move {
+        // Large: a task moves what it runs when it begins and when it ends, and need move no more than a pointer.
+        tokio::task::spawn_local(Box::pin(async move {
             let _open = open;
             let mut head = session.worker.take_request_head();
             let protocol = parts.extensions.get::<h2::ext::Protocol>();
@@ -281,8 +282,7 @@ impl Http2 {
             drop(parts);
             match taken {
                 Ok(()) => {
-                    // Large: here it is moved once, in the task it would be moved with it.
-                    let (_, head) = Box::pin(exchange::serve(&mut session, head, began)).await;
+                    let (_, head) = exchange::serve(&mut session, head, began).await;
                     session.worker.give_request_head(head);
                 }
                 Err(bad) => {
@@ -296,6 +296,6 @@ impl Http2 {
                 tokio::task::yield_now().await;
                 stream.reset(Reason::INTERNAL_ERROR);
             }
-        });
+        }));
     }
 }

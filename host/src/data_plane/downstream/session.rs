@@ -249,12 +249,12 @@ impl Session {
             site,
             listener,
             gate: place.gate().clone(),
+            began: client.accepted,
             client,
             incoming: Incoming::new(reader),
             outgoing: Outgoing::new(writer, send_timeout),
             alarm: Alarm::default(),
             requests: 0,
-            began: Instant::now(),
             worker,
         })
     }

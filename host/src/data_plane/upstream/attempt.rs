@@ -13,7 +13,7 @@ use rustls::CertificateError;
 use tokio::time::Instant;
 
 use super::balance::{Lease, WorkerUpstream};
-use super::connect::{ConnectError, Opened, connect};
+use super::connect::{Opened, connect, secure};
 use super::endpoint::EndpointId;
 use super::http2::{Found, Http2Connections, Share};
 use super::pool::Connection;
@@ -38,6 +38,8 @@ pub(crate) enum Failure {
     Handshake(io::Error),
     #[error("upstream timed out (110: Connection timed out) while connecting to upstream")]
     ConnectTimeout,
+    #[error("upstream timed out (110: Connection timed out) while SSL handshaking to upstream")]
+    HandshakeTimeout,
     /// Ours, not the endpoint's: nothing is held against it.
     #[error("socket() failed ({}) while connecting to upstream", Errno(.0))]
     NoDescriptor(io::Error),
@@ -134,10 +136,17 @@ impl std::fmt::Display for HandshakeError<'_> {
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
-            Some(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => {
-                f.write_str("upstream SSL certificate does not match the name that was asked for")
+            Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+                expected,
+                presented,
+            })) => {
+                let expected = expected.to_str();
+                write!(f, "upstream SSL certificate does not match \"{expected}\"")?;
+                match presented.as_slice() {
+                    // nginx goes by its subject then, which RFC 9525 section 6.3 forbids.
+                    [] => f.write_str(" (it has no subjectAltName)"),
+                    _ => Ok(()),
+                }
             }
             Some(error) => match reason_with_number(error) {
                 Some(reason) => write!(f, "upstream SSL certificate verify error: ({reason})"),
@@ -480,8 +489,11 @@ async fn open(
     due: Instant,
     client: &Reader,
 ) -> Result<Opened, Failure> {
-    let connected = while_wanted(connect(lease), alarm, due, client).await?;
-    connected.map_err(Failure::of_connect)
+    let late = Failure::ConnectTimeout;
+    let (transport, descriptor) = while_wanted(connect(lease), alarm, due, client, late).await??;
+    let late = Failure::HandshakeTimeout;
+    let stream = while_wanted(secure(lease, transport), alarm, due, client, late).await??;
+    Ok(Opened { stream, descriptor })
 }
 
 /// Takes a share of a connection of HTTP/2, of a new one if there is no room on the others.
@@ -496,22 +508,28 @@ async fn share(
     loop {
         match found {
             Found::Share(share) => return Ok(share),
-            Found::Wait(waiting) => while_wanted(waiting.ended(), alarm, due, client).await?,
+            Found::Wait(waiting) => {
+                let late = Failure::ConnectTimeout;
+                while_wanted(waiting.ended(), alarm, due, client, late).await?;
+            }
             Found::Open(guard) => {
                 let opened = open(lease, alarm, due, client).await?;
                 let handshake = guard.handshake(opened, lease);
-                return while_wanted(handshake, alarm, due, client).await?;
+                let late = Failure::ConnectTimeout;
+                return while_wanted(handshake, alarm, due, client, late).await?;
             }
         }
         found = Http2Connections::find(&upstream.http2, lease.endpoint().figures.id);
     }
 }
 
+/// Works until `due`, which is `late`, and as long as the client waits for it.
 async fn while_wanted<T>(
     work: impl Future<Output = T>,
     alarm: &mut Alarm,
     due: Instant,
     client: &Reader,
+    late: Failure,
 ) -> Result<T, Failure> {
     let mut work = std::pin::pin!(work);
     let wanted = poll_fn(|cx| {
@@ -523,7 +541,7 @@ async fn while_wanted<T>(
     match alarm.until(due, wanted).await {
         Ok(Some(done)) => Ok(done),
         Ok(None) => Err(Failure::ClientGone),
-        Err(_) => Err(Failure::ConnectTimeout),
+        Err(_) => Err(late),
     }
 }
 
@@ -553,15 +571,11 @@ fn open_stream(mut share: Share, opening: &Opening<'_>) -> Result<Connection, Fa
 
 impl Failure {
     /// Why there is no connection.
-    pub(super) fn of_connect(error: ConnectError) -> Failure {
-        match error {
-            ConnectError::TooMany(bound) => Failure::TooManyConnections(bound),
+    pub(super) fn of_connect(error: io::Error) -> Failure {
+        match error.raw_os_error() {
             // EMFILE, ENFILE
-            ConnectError::Connect(error) if matches!(error.raw_os_error(), Some(24 | 23)) => {
-                Failure::NoDescriptor(error)
-            }
-            ConnectError::Connect(error) => Failure::Connect(error),
-            ConnectError::Handshake(error) => Failure::Handshake(error),
+            Some(24 | 23) => Failure::NoDescriptor(error),
+            _ => Failure::Connect(error),
         }
     }
 }

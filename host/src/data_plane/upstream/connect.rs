@@ -1,16 +1,16 @@
-//! A new connection to an endpoint.
+//! A new connection to an endpoint, in two steps that take their time from the same bound: the connection, and the handshake.
 
 use std::io;
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::attempt::Failure;
 use super::balance::Lease;
 use super::descriptor::Descriptor;
-use super::endpoint::Endpoint;
 use crate::config::model::Address;
 use crate::data_plane::proxy_protocol;
 use crate::data_plane::stream::{Alarm, Stream, Transport};
@@ -23,53 +23,60 @@ pub(crate) struct Opened {
     pub(crate) descriptor: Descriptor,
 }
 
-/// Why there is no connection.
-pub(super) enum ConnectError {
-    /// There are as many as there may be.
-    TooMany(usize),
-    /// What the kernel says.
-    Connect(io::Error),
-    /// What came of the handshake, where the endpoint speaks TLS.
-    Handshake(io::Error),
-}
-
-/// Connects to a lease's endpoint, says whom it is for if the upstream wants that, and shakes hands if it speaks TLS. The
-/// caller bounds the time.
+/// Connects to a lease's endpoint, and says whom it is for if the upstream wants that. The caller bounds the time.
 ///
 /// # Errors
-/// [`ConnectError`].
-pub(super) async fn connect(lease: &Lease) -> Result<Opened, ConnectError> {
-    let upstream = lease.upstream();
-    let descriptor = Descriptor::take(lease.exchange().worker()).map_err(ConnectError::TooMany)?;
+/// [`Failure`].
+pub(super) async fn connect(lease: &Lease) -> Result<(Transport, Descriptor), Failure> {
+    let worker = lease.exchange().worker();
+    let descriptor = Descriptor::take(worker).map_err(Failure::TooManyConnections)?;
     let mut transport = transport(&lease.endpoint().address)
         .await
-        .map_err(ConnectError::Connect)?;
-    if let Some(version) = upstream.config.proxy_protocol {
+        .map_err(Failure::of_connect)?;
+    if let Some(version) = lease.upstream().config.proxy_protocol {
         let mut header = Vec::with_capacity(128);
         proxy_protocol::append(version, lease.exchange().ends(), &mut header);
         let written = transport.write_all(&header).await;
-        written.map_err(ConnectError::Connect)?;
+        written.map_err(Failure::of_connect)?;
     }
-    let stream = match &upstream.tls {
-        None => Stream::Plain(transport),
-        // Its state is large, and gone once the connection is open.
-        Some(tls) => Box::pin(shake_hands(tls, lease.endpoint(), transport))
-            .await
-            .map_err(ConnectError::Handshake)?,
-    };
-    Ok(Opened { stream, descriptor })
+    Ok((transport, descriptor))
 }
 
-/// As [`connect`], within the upstream's `connect_timeout`: for the session of a stream, whose client is not watched
-/// meanwhile, since it may well have said all that it will.
+/// Shakes hands, where the endpoint speaks TLS. The caller bounds the time.
+///
+/// # Errors
+/// [`Failure::Handshake`].
+pub(super) async fn secure(lease: &Lease, transport: Transport) -> Result<Stream, Failure> {
+    match &lease.upstream().tls {
+        None => Ok(Stream::Plain(transport)),
+        Some(tls) => {
+            let protocols = tls.config.alpn_protocols.clone();
+            shake_hands(tls, lease, transport, protocols).await
+        }
+    }
+}
+
+/// Both, within the upstream's `connect_timeout`: for the session of a stream, whose client is not watched meanwhile, since
+/// it may well have said all that it will. What it speaks is its own business, so no protocol is asked for (RFC 7301).
 ///
 /// # Errors
 /// [`Failure`].
 pub(crate) async fn open_for_session(lease: &Lease, alarm: &mut Alarm) -> Result<Opened, Failure> {
-    let limit = lease.upstream().config.connect_timeout;
-    match alarm.within(limit, connect(lease)).await {
-        Ok(connected) => connected.map_err(Failure::of_connect),
-        Err(_) => Err(Failure::ConnectTimeout),
+    let upstream = lease.upstream();
+    let due = Instant::now() + upstream.config.connect_timeout;
+    let (transport, descriptor) = match alarm.until(due, connect(lease)).await {
+        Ok(connected) => connected?,
+        Err(_) => return Err(Failure::ConnectTimeout),
+    };
+    let Some(tls) = &upstream.tls else {
+        let stream = Stream::Plain(transport);
+        return Ok(Opened { stream, descriptor });
+    };
+    // Its state is large, and gone once the connection is open.
+    let secured = Box::pin(shake_hands(tls, lease, transport, Vec::new()));
+    match alarm.until(due, secured).await {
+        Ok(secured) => secured.map(|stream| Opened { stream, descriptor }),
+        Err(_) => Err(Failure::HandshakeTimeout),
     }
 }
 
@@ -87,11 +94,18 @@ async fn transport(address: &Address) -> io::Result<Transport> {
 
 async fn shake_hands(
     tls: &Arc<ClientTls>,
-    endpoint: &Endpoint,
+    lease: &Lease,
     transport: Transport,
-) -> io::Result<Stream> {
-    let name = tls.server_name(&endpoint.server)?;
-    let connector = TlsConnector::from(tls.config.clone());
-    let stream = connector.connect(name, transport).await?;
+    protocols: Vec<Vec<u8>>,
+) -> Result<Stream, Failure> {
+    let shaken = async {
+        let name = tls.server_name(&lease.endpoint().server)?;
+        let connector = TlsConnector::from(tls.config.clone());
+        connector
+            .with_alpn(protocols)
+            .connect(name, transport)
+            .await
+    };
+    let stream = shaken.await.map_err(Failure::Handshake)?;
     Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
 }
