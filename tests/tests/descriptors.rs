@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use waypost_tests::{Answer, Client, Proxy, eventually, origin, proxy};
+use waypost_tests::{Answer, Client, Gate, Http2, Proxy, eventually, origin, proxy};
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_and_are_served_later() {
@@ -69,6 +69,97 @@ async fn busy_connections_keep_their_upstream_side() {
             proxy.log()
         );
     }
+}
+
+/// What is idle in one worker cannot make room for another one.
+#[tokio::test]
+async fn idle_connections_to_servers_take_half_of_what_there_is_at_most() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = origin::answers(move |_| Answer::ok("held").when(&held)).await;
+    let proxy = proxy::to([&origin])
+        .server("workers = 1")
+        .through_shell("ulimit -n 64; exec \"$@\"")
+        .start()
+        .await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let mut streams = Vec::new();
+    for _ in 0..12 {
+        let request = client.request("GET", "/", &[]);
+        streams.push(client.open(request, true).await);
+    }
+    origin.received(12).await;
+    gate.open();
+    for mut stream in streams {
+        assert_eq!(stream.response().await.text(), "held");
+    }
+    origin.has_open(6).await;
+    assert_eq!(client.get("/").await.text(), "held");
+    assert_eq!(origin.connections(), 12, "one that was kept serves");
+}
+
+/// Streams of HTTP/2 may need more connections to servers than there are descriptors, idle ones included.
+#[tokio::test]
+async fn streams_that_find_no_descriptor_are_told_so_and_nobody_else_notices() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = origin::answers(move |_| Answer::ok("held").when(&held)).await;
+    let other = origin::says("other").await;
+    let more = format!(
+        "[upstream.other]\nservers = [\"{}\"]\n[[route]]\npath = \"/other\"\nproxy = \"other\"\n\
+         [[route]]\npath = \"/fixed\"\nreturn = {{ status = 200, body = \"fixed\" }}",
+        other.address()
+    );
+    let mut proxy = proxy::to([&origin])
+        .server("workers = 1")
+        .more(&more)
+        .through_shell("ulimit -n 64; exec \"$@\"")
+        .start()
+        .await;
+    // Idle connections take no room from who needs it.
+    let mut first = Http2::connect(proxy.address()).await;
+    let mut streams = Vec::new();
+    for _ in 0..6 {
+        let request = first.request("GET", "/other", &[]);
+        streams.push(first.open(request, true).await);
+    }
+    for mut stream in streams.drain(..) {
+        assert_eq!(stream.response().await.text(), "other");
+    }
+    let mut clients = vec![first];
+    for _ in 0..2 {
+        clients.push(Http2::connect(proxy.address()).await);
+    }
+    for client in &mut clients {
+        for _ in 0..40 {
+            let request = client.request("GET", "/", &[]);
+            streams.push(client.open(request, true).await);
+        }
+    }
+    proxy
+        .log_contains("too many connections to upstreams while connecting to upstream")
+        .await;
+    // Others are accepted, and served what needs no server.
+    for _ in 0..5 {
+        assert_eq!(proxy.get("/fixed").await.text(), "fixed");
+    }
+    let refused = proxy.get("/other").await;
+    assert_eq!(refused.status, 503);
+    assert!(proxy.descriptors() <= 64);
+    assert!(!proxy.log().contains("accept() failed"), "{}", proxy.log());
+    does_not_spin(&mut proxy).await;
+
+    gate.open();
+    let mut answered = 0;
+    for mut stream in streams {
+        let response = stream.response().await;
+        match response.status {
+            200 => answered += 1,
+            status => assert_eq!(status, 503),
+        }
+    }
+    assert!(answered >= 10, "{answered} of 120 were answered");
+    assert_eq!(proxy.get("/other").await.text(), "other");
 }
 
 #[tokio::test]

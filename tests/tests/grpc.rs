@@ -217,10 +217,93 @@ async fn a_deadline_that_passes_in_the_middle_of_answers_is_told_in_trailers() {
 }
 
 #[tokio::test]
+async fn a_deadline_that_has_passed_already_is_told_at_once() {
+    let server = calls(|mut exchange| async move {
+        exchange.given_up().await;
+    })
+    .await;
+    let proxy = to([&server], "").await;
+    for timeout in ["0S", "1n", "00000000u"] {
+        let response = called(&proxy, "/s/m", &[("grpc-timeout", timeout)]).await;
+        assert_eq!(told(&response), Some("4"), "{timeout}");
+    }
+}
+
+#[tokio::test]
+async fn silence_between_messages_is_bounded_and_begins_anew_with_each() {
+    let server = calls(|mut exchange| async move {
+        exchange.read().await;
+        let mut body = exchange
+            .begin(200, &[("content-type", "application/grpc")])
+            .unwrap();
+        for _ in 0..5 {
+            body.send_data(message("tick").into(), false).unwrap();
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        // Nothing more is said.
+        let _ = std::future::poll_fn(|cx| body.poll_reset(cx)).await;
+    })
+    .await;
+    let proxy = to([&server], "read_timeout = \"600ms\"").await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let fields = [("content-type", "application/grpc")];
+    let mut stream = client.begin("POST", "/s/m", &fields).await;
+    stream.send(message("go"), true);
+    let began = Instant::now();
+    let (response, _) = stream.failure().await;
+    assert_eq!(response.body, message("tick").repeat(5));
+    assert!(began.elapsed() >= Duration::from_millis(1500));
+    assert!(client.is_open());
+}
+
+#[tokio::test]
+async fn a_client_that_stops_in_the_middle_of_its_messages_ends_the_call() {
+    let (sender, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let server = calls(move |mut exchange| {
+        let sender = sender.clone();
+        async move {
+            let mut body = exchange
+                .begin(200, &[("content-type", "application/grpc")])
+                .unwrap();
+            body.send_data(message("go on").into(), false).unwrap();
+            let reset = std::future::poll_fn(|cx| body.poll_reset(cx)).await;
+            sender.send(reset.ok()).unwrap();
+        }
+    })
+    .await;
+    let proxy = proxy::to([&server])
+        .listen("client_body_timeout = \"400ms\"")
+        .upstream("http2 = true")
+        .start()
+        .await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let fields = [("content-type", "application/grpc")];
+    let mut stream = client.begin("POST", "/s/m", &fields).await;
+    stream.send(message("one"), false);
+    let (response, _) = stream.failure().await;
+    assert_eq!(response.body, message("go on"));
+    let reason = in_time("the end at the server", ended.recv()).await;
+    assert_eq!(reason.unwrap(), Some(Reason::CANCEL));
+    proxy
+        .log_contains("client timed out while reading client request body")
+        .await;
+}
+
+#[tokio::test]
 async fn a_deadline_that_is_none_is_the_servers_business() {
     let server = calls(|exchange| answer(exchange, "fine")).await;
     let proxy = to([&server], "").await;
-    for timeout in ["", "5", "x", "123456789S", "-1S", "1 S", "5s"] {
+    for timeout in [
+        "",
+        "5",
+        "x",
+        "123456789S",
+        "-1S",
+        "1 S",
+        "5s",
+        "S",
+        "99999999H",
+    ] {
         let response = called(&proxy, "/s/m", &[("grpc-timeout", timeout)]).await;
         assert_eq!(response.body, message("fine"), "{timeout:?}");
     }

@@ -11,10 +11,14 @@ mod heads; // what becomes of header fields, and which are refused
 mod bodies; // where a body ends is never a guess, in either version
 mod frames; // frames that no peer should send
 mod limits; // bounds on what a connection may ask for
+mod floods; // of frames that carry nothing
 mod waits; // deadlines of a connection and of each stream
 mod ends; // of connections, with streams under way
 mod upstream; // to servers that speak it
 mod upstream_faults; // to servers that do so badly
+mod shared; // many exchanges on one connection to a server
+mod leases; // on endpoints, however a stream ends
+mod unlike; // what one version can say and the other cannot
 mod peers; // curl, h2load, nginx
 mod secure; // the same over TLS, and a browser
 

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use waypost_tests::admin::ADMIN;
 use waypost_tests::http2::{self, Frame, Outcome, Raw, Reason, Stream, flag, kind};
 use waypost_tests::websocket::accept;
-use waypost_tests::{Http2, Origin, Proxy, eventually, in_time, origin, peers, proxy};
+use waypost_tests::{Answer, Http2, Origin, Proxy, eventually, in_time, origin, peers, proxy};
 
 /// An origin that upgrades in HTTP/1.1 and echoes lines; it closes its side after `end`.
 async fn echo() -> Origin {
@@ -231,6 +231,126 @@ async fn other_protocols_are_for_the_server_to_judge() {
     let mut stream = ask(&mut client, "/chat", "connect-udp").await;
     let response = stream.response().await;
     assert_eq!((response.status, &*response.text()), (403, "no"));
+}
+
+#[tokio::test]
+async fn what_is_no_protocol_reaches_no_server() {
+    let mut settings = h2::server::Builder::new();
+    settings.enable_connect_protocol();
+    let by_one = echo().await;
+    let by_two = http2::serves(settings, |mut exchange| async move { exchange.record() }).await;
+    for (origin, http2) in [(&by_one, false), (&by_two, true)] {
+        let proxy = proxy::to([origin])
+            .upstream(&format!("http2 = {http2}"))
+            .start()
+            .await;
+        for protocol in [
+            "websocket\r\nx-forged: 1",
+            "websocket\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: t\r\n\r\n",
+            "web socket",
+            "",
+            "h2c",
+        ] {
+            let fields = [
+                (":method", "CONNECT"),
+                (":protocol", protocol),
+                (":scheme", "http"),
+                (":authority", "test"),
+                (":path", "/chat"),
+                ("sec-websocket-version", "13"),
+            ];
+            let mut raw = Raw::connect(proxy.address()).await;
+            raw.send(Frame::headers(1, flag::END_HEADERS, &fields))
+                .await;
+            let outcome = raw.outcome(1).await;
+            assert_eq!(outcome, Outcome::Status(400), "{protocol:?}");
+        }
+        assert_eq!(origin.connections(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_to_http_2_reaches_no_server() {
+    let by_one = origin::says("plain").await;
+    let by_two = http2::says("plain").await;
+    for (origin, http2) in [(&by_one, false), (&by_two, true)] {
+        let proxy = proxy::to([origin])
+            .upstream(&format!("http2 = {http2}"))
+            .start()
+            .await;
+        for upgrade in ["h2c", "H2C", "websocket, h2c"] {
+            let lines = format!(
+                "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+            );
+            assert_eq!(proxy.get_with("/", &lines).await.text(), "plain");
+        }
+        for request in origin.requests() {
+            assert_eq!(request.headers.get("upgrade"), None);
+            assert_eq!(request.headers.get("http2-settings"), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_http_2_that_offers_no_sockets_is_not_out_of_order() {
+    let servers = [http2::says("plain").await, http2::says("plain").await];
+    let proxy = proxy::to(
+        servers
+            .each_ref()
+            .map(|origin| origin.with("max_fails = 1")),
+    )
+    .server("workers = 1")
+    .upstream("http2 = true")
+    .start()
+    .await;
+    let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    for _ in 0..4 {
+        assert_eq!(proxy.get_with("/", lines).await.status, 502);
+    }
+    proxy.log_contains("does not let WebSocket through").await;
+    for _ in 0..4 {
+        assert_eq!(proxy.get("/").await.text(), "plain");
+    }
+    assert!(!proxy.log().contains("disabled"), "{}", proxy.log());
+    // Several to choose from have no words in HTTP/2, and need not be heeded.
+    let lines = "Connection: Upgrade\r\nUpgrade: websocket, other/1\r\n";
+    assert_eq!(proxy.get_with("/", lines).await.text(), "plain");
+}
+
+#[tokio::test]
+async fn protocols_without_a_key_are_not_asked_for_one() {
+    let origin = origin::speaks(|mut wire, _| async move {
+        let head = wire.head().await.unwrap();
+        assert_eq!(head.fields.get("Upgrade"), Some("connect-udp"));
+        assert_eq!(head.fields.get("Sec-WebSocket-Key"), None);
+        wire.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: connect-udp\r\n\r\nwelcome\n",
+        )
+        .await;
+        wire.rest().await;
+    })
+    .await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let mut stream = ask(&mut client, "/chat", "connect-udp").await;
+    assert_eq!(stream.head().await.status, 200);
+    assert_eq!(line(&mut stream).await, "welcome\n");
+}
+
+#[tokio::test]
+async fn a_version_that_the_server_does_not_speak_is_its_business() {
+    let origin =
+        origin::answers(|_| Answer::status(426, "try 13").header("Sec-WebSocket-Version", "13, 8"))
+            .await;
+    let proxy = proxy::to([&origin]).start().await;
+    let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 7\r\n";
+    let by_one = proxy.get_with("/", lines).await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let by_two = ask(&mut client, "/", "websocket").await.response().await;
+    for response in [by_one, by_two] {
+        assert_eq!((response.status, &*response.text()), (426, "try 13"));
+        assert_eq!(response.header("Sec-WebSocket-Version"), "13, 8");
+    }
 }
 
 #[tokio::test]

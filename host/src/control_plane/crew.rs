@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_c
 
 use super::sockets::Sockets;
 use crate::access_log::AccessLogs;
-use crate::data_plane::worker::{self, Change, Order, Process, Snapshot};
+use crate::data_plane::worker::{self, Bounds, Change, Order, Process, Snapshot};
 
 /// The worker threads of the process.
 pub(super) struct Crew {
@@ -127,10 +127,13 @@ impl Crew {
         &self.figures
     }
 
-    /// The bound on downstream connections, of all workers together.
-    pub(super) fn bound_connections(&self, max_connections: usize) {
-        let bound = &self.figures.process.max_connections;
-        bound.store(max_connections, Relaxed);
+    /// The bounds on connections, of all workers together.
+    pub(super) fn bound_connections(&self, bounds: Bounds) {
+        let process = &self.figures.process;
+        process.max_connections.store(bounds.downstream, Relaxed);
+        process
+            .max_upstream_connections
+            .store(bounds.upstream, Relaxed);
     }
 
     /// Has every worker serve a snapshot, and waits until all do. `opened`: sockets of listeners that are new in it.

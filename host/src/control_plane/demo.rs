@@ -17,7 +17,7 @@ use super::shelf::Shelf;
 use super::sockets::Sockets;
 use crate::access_log::AccessLogs;
 use crate::config::{self, problem::Problem};
-use crate::data_plane::worker::{self, Order, Process};
+use crate::data_plane::worker::{self, Bounds, Order, Process};
 use crate::plugin::{Compiler, Runtime};
 
 const ORIGINS: [&str; 3] = ["a", "b", "c"];
@@ -76,7 +76,11 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     let sockets = sockets.of_worker(0, 1)?;
     let (order, orders) = tokio::sync::mpsc::unbounded_channel();
     let buffers = logs.buffers();
-    let process = Arc::new(Process::new(REQUESTS, "demo".into()));
+    let bounds = Bounds {
+        downstream: REQUESTS,
+        upstream: REQUESTS,
+    };
+    let process = Arc::new(Process::new(bounds, "demo".into()));
     let worker =
         thread::spawn(move || worker::run(Arc::new(snapshot), process, buffers, sockets, orders));
 

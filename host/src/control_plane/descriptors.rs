@@ -1,6 +1,7 @@
 //! How many connections there may be: each may need one to an upstream besides its own.
 
 use crate::config::model::Config;
+use crate::data_plane::worker::Bounds;
 
 /// Descriptors for other things than connections: listeners, logs, event loops, the admin api, the odd file.
 const RESERVED_DESCRIPTORS: u64 = 32;
@@ -9,8 +10,8 @@ const WORKER_DESCRIPTORS: u64 = 6;
 /// A listener's socket: the worker's, and the one that the process keeps.
 const LISTENER_DESCRIPTORS: u64 = 2;
 
-/// How many clients can be served at once: each may need a connection to an upstream besides its own.
-pub(super) fn connection_bound(config: &Config) -> anyhow::Result<usize> {
+/// How many clients can be served at once, and how many connections to upstreams there can be: at least one for each client.
+pub(super) fn connection_bounds(config: &Config) -> anyhow::Result<Bounds> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -30,9 +31,11 @@ pub(super) fn connection_bound(config: &Config) -> anyhow::Result<usize> {
         descriptors >= needed + 2,
         "{descriptors} open files are too few for {workers} workers, which need {needed}: raise `ulimit -n` or lower `workers`",
     );
-    let bound = usize::try_from((descriptors - needed) / 2).unwrap_or(usize::MAX);
-    Ok(config
-        .server
-        .max_connections
-        .map_or(bound, |wanted| wanted.min(bound)))
+    let left = usize::try_from(descriptors - needed).unwrap_or(usize::MAX);
+    let wanted = config.server.max_connections.unwrap_or(usize::MAX);
+    let downstream = wanted.min(left / 2);
+    Ok(Bounds {
+        downstream,
+        upstream: left - downstream,
+    })
 }

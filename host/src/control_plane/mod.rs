@@ -18,7 +18,7 @@ mod systemd; // whom it concerns
 mod descriptors; // how many connections there may be
 mod demo; // a proxy to look at
 
-use descriptors::connection_bound;
+use descriptors::connection_bounds;
 
 pub use assemble::{Checked, check};
 pub use demo::demo;

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::{Parts, assemble, hand_over};
-use super::connection_bound;
+use super::connection_bounds;
 use super::crew::Crew;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
@@ -416,7 +416,7 @@ impl Operator {
         let failed = |error: anyhow::Error| Refusal::Failed(format!("{error:#}"));
         let mut config = config;
         settle(&mut config, &present.snapshot.config);
-        let max_connections = connection_bound(&config).map_err(failed)?;
+        let bounds = connection_bounds(&config).map_err(failed)?;
         let sockets = Sockets::bind(
             &config.binds(),
             self.crew.figures().workers,
@@ -450,7 +450,7 @@ impl Operator {
         }
         .await;
         let snapshot = built.inspect_err(|_| opened.elsewhere_than(&before).remove_files())?;
-        self.crew.bound_connections(max_connections);
+        self.crew.bound_connections(bounds);
         self.error_log
             .set_level(snapshot.config.server.error_log.level);
         let closed = before.without(&sockets);

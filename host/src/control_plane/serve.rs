@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::admin::{self, Admin, Demand};
 use super::assemble::{Parts, assemble};
-use super::connection_bound;
+use super::connection_bounds;
 use super::crew::{Crew, End};
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
@@ -47,7 +47,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let error_log = Rc::new(ErrorLogs::start(&config.server.error_log)?);
     let logs = Arc::new(AccessLogs::start().context("cannot start the access log's thread")?);
     let workers = config.server.workers;
-    let max_connections = connection_bound(&config)?;
+    let bounds = connection_bounds(&config)?;
     let shelf = match Shelf::new(Runtime::new(compiler(&config)?)?, &config) {
         Ok(shelf) => shelf,
         Err(problems) => return Ok(report(&problems)),
@@ -72,7 +72,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     };
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned().into();
-    let process = Arc::new(Process::new(max_connections, hostname));
+    let process = Arc::new(Process::new(bounds, hostname));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(Default::default())?;

@@ -64,16 +64,28 @@ pub(crate) struct Process {
     /// Downstream connections at most.
     pub(crate) max_connections: AtomicUsize,
     pub(crate) connections: AtomicUsize,
+    /// Connections to upstreams at most, idle ones included.
+    pub(crate) max_upstream_connections: AtomicUsize,
+    pub(crate) upstream_connections: AtomicUsize,
     /// Connections accepted so far.
     pub(crate) accepted: AtomicU64,
     pub(crate) hostname: Box<str>,
 }
 
+/// Connections at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) downstream: usize,
+    pub(crate) upstream: usize,
+}
+
 impl Process {
-    pub(crate) fn new(max_connections: usize, hostname: Box<str>) -> Process {
+    pub(crate) fn new(bounds: Bounds, hostname: Box<str>) -> Process {
         Process {
-            max_connections: AtomicUsize::new(max_connections),
+            max_connections: AtomicUsize::new(bounds.downstream),
             connections: AtomicUsize::new(0),
+            max_upstream_connections: AtomicUsize::new(bounds.upstream),
+            upstream_connections: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
             hostname,
         }

@@ -17,6 +17,8 @@ async fn under_way(proxy: &Proxy, origin: &Origin) -> Raw {
 async fn finished(mut raw: Raw, gate: &Gate) {
     let goaway = raw.until_kind(kind::GOAWAY).await;
     assert_eq!(goaway.reason(), Reason::NO_ERROR);
+    // Nothing is refused yet: requests may be on their way (RFC 9113, section 6.8).
+    assert_eq!(goaway.last_stream(), 0x7fff_ffff);
     gate.open();
     assert_eq!(raw.outcome(1).await, Outcome::Status(200));
     let body = raw.until_kind(kind::DATA).await;

@@ -8,7 +8,7 @@ use waypost_tests::Response;
 use super::*;
 
 /// An origin of frames by hand: what it does with each connection, by its number.
-async fn by_hand<F: Future<Output = ()> + Send + 'static>(
+pub(super) async fn by_hand<F: Future<Output = ()> + Send + 'static>(
     converse: impl Fn(Raw, usize) -> F + Send + Sync + 'static,
 ) -> Origin {
     let converse = Arc::new(converse);
@@ -20,7 +20,7 @@ async fn by_hand<F: Future<Output = ()> + Send + 'static>(
 }
 
 /// Waits for a request, and returns its stream.
-async fn request(raw: &mut Raw) -> Option<u32> {
+pub(super) async fn request(raw: &mut Raw) -> Option<u32> {
     loop {
         let frame = raw.next().await?;
         if frame.kind == kind::HEADERS {
@@ -30,7 +30,7 @@ async fn request(raw: &mut Raw) -> Option<u32> {
 }
 
 /// Answers every further request with a body.
-async fn answer_all(mut raw: Raw, body: &str) {
+pub(super) async fn answer_all(mut raw: Raw, body: &str) {
     while let Some(stream) = request(&mut raw).await {
         raw.try_send(Frame::headers(
             stream,
@@ -43,7 +43,7 @@ async fn answer_all(mut raw: Raw, body: &str) {
     }
 }
 
-async fn to(origin: &Origin) -> Proxy {
+pub(super) async fn to(origin: &Origin) -> Proxy {
     proxy::to([origin])
         .server("workers = 1")
         .upstream("http2 = true")
@@ -52,7 +52,7 @@ async fn to(origin: &Origin) -> Proxy {
 }
 
 /// A POST in HTTP/1.1, which must not be sent twice unless nobody worked on it.
-async fn post(proxy: &Proxy) -> Response {
+pub(super) async fn post(proxy: &Proxy) -> Response {
     proxy
         .exchange(
             "POST / HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody",
@@ -372,11 +372,18 @@ async fn a_flood_from_a_server_ends_its_connection_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_response_header_larger_than_we_allow_is_a_502() {
-    let large = "x".repeat(200_000);
-    let origin = http2::answers(move |_| Answer::ok("hello").header("X-Large", &large)).await;
-    let proxy = to(&origin).await;
-    assert_eq!(proxy.get("/").await.status, 502);
+async fn a_response_header_with_more_than_we_allow_is_a_502() {
+    let origin = http2::answers(|request| match &*request.target {
+        "/large" => Answer::ok("hello").header("X-Large", &"x".repeat(200_000)),
+        _ => (0..1100).fold(Answer::ok("hello"), |answer, _| answer.header("x", "")),
+    })
+    .await;
+    let proxy = proxy::to([&origin])
+        .upstream("http2 = true\nresponse_header_size = \"100k\"")
+        .start()
+        .await;
+    assert_eq!(proxy.get("/large").await.status, 502);
+    assert_eq!(proxy.get("/many").await.status, 502);
 }
 
 #[tokio::test]

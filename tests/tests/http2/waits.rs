@@ -65,6 +65,21 @@ async fn as_many_requests_as_allowed_and_then_goodbye() {
 }
 
 #[tokio::test]
+async fn a_connection_that_has_had_its_time_serves_one_more_request_and_says_goodbye() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin])
+        .listen("keepalive_time = \"200ms\"")
+        .start()
+        .await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.still_works(1).await;
+    assert!(raw.goaway.is_none());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    raw.still_works(3).await;
+    assert_eq!(raw.given_up().await, Reason::NO_ERROR);
+}
+
+#[tokio::test]
 async fn a_preface_that_does_not_come_is_not_waited_for() {
     for begun in [&b""[..], b"PRI * HTTP/2.0\r\n\r\n", http2::PREFACE] {
         let origin = origin::says("hello").await;

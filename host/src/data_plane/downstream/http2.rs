@@ -164,6 +164,8 @@ fn settings(limits: &model::Listener, http2: &model::Http2) -> server::Builder {
         .max_header_list_size(u32::try_from(limits.client_header_size).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        // Small frames are charged with what it takes to keep them: a sender of messages is no attacker.
+        .data_frame_budget(2 * CONNECTION_WINDOW as usize)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol();
     settings
@@ -251,7 +253,7 @@ impl Http2 {
             self.connection.graceful_shutdown();
         }
         let (parts, body) = request.into_parts();
-        let stream = Rc::new(Http2Stream::accepted(body, respond));
+        let stream = Rc::new(Http2Stream::accepted(body, respond, self.meter.clone()));
         let session = Session::new(
             self.guard.place(),
             self.worker.clone(),

@@ -7,6 +7,7 @@ use super::state::{AttemptFigures, Exchange};
 use crate::data_plane::downstream::append_binary;
 use crate::data_plane::proxy_protocol::Ends;
 use crate::data_plane::upstream::{Balanced, Turn};
+use crate::data_plane::worker::Worker;
 use crate::http::clock;
 use crate::http::head::{Known, Version};
 use crate::http::variable::{Name, Source, Variable};
@@ -299,6 +300,10 @@ fn remote_user(exchange: &Exchange, out: &mut Vec<u8>) -> bool {
 impl Balanced for Exchange {
     fn turn(&self) -> &Turn {
         &self.turn
+    }
+
+    fn worker(&self) -> &Worker {
+        &self.worker
     }
 
     fn ends(&self) -> Option<Ends> {

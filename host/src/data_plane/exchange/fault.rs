@@ -101,7 +101,7 @@ impl Fault {
                 | BodyError::TimedOut
                 | BodyError::BadChunk(_) => Level::Info,
             },
-            Fault::Attempt(Failure::ClientGone | Failure::Unsayable(_)) => Level::Info,
+            Fault::Attempt(Failure::ClientGone | Failure::Inexpressible(_)) => Level::Info,
             Fault::Attempt(_) | Fault::DeadlineExceeded => Level::Error,
             Fault::BadHead(_)
             | Fault::BadFraming(_)
@@ -167,8 +167,8 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         | Failure::HandshakeTimeout
         | Failure::SendTimeout
         | Failure::ReadTimeout => 504,
-        Failure::NoDescriptor(_) => 503,
-        Failure::Unsayable(_) => 400,
+        Failure::NoDescriptor(_) | Failure::TooManyConnections(_) => 503,
+        Failure::Inexpressible(_) => 400,
         Failure::ClientGone | Failure::Request(_) => 499,
         Failure::Connect(_)
         | Failure::Handshake(_)
@@ -178,6 +178,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         | Failure::HeaderTooLarge
         | Failure::InvalidHeader(_)
         | Failure::InvalidFraming(_)
+        | Failure::TooManyInterim
         | Failure::InvalidBody
         | Failure::UnaskedUpgrade
         | Failure::NoExtendedConnect

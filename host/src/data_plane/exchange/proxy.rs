@@ -17,6 +17,7 @@ use crate::data_plane::upstream::{
 use crate::data_plane::worker::Site;
 use crate::http::framing::{self, Framing};
 use crate::http::head::{Known, Version};
+use crate::http::headers::is_token;
 use crate::http::path::Rewrite;
 use crate::http::websocket;
 use crate::plugin::Ending;
@@ -37,6 +38,8 @@ struct Sending<'a> {
     http2: bool,
 }
 
+/// Interim responses that one response may have before it: nothing else bounds what they add up to.
+const MAX_INTERIM: u32 = 64;
 /// Connections to one endpoint that an exchange sees end before it is looked at: each was of use to others meanwhile.
 const MAX_CONNECTIONS: u32 = 16;
 
@@ -106,9 +109,13 @@ pub(super) async fn proxy(
     let upgrade = asks_to_switch(&exchange.request)
         .then(|| exchange.request.fields().known(Known::Upgrade).next())
         .flatten()
+        // A list of them has no words in HTTP/2, and need not be heeded (RFC 9110 section 7.8).
+        .filter(|protocol| !http2 || is_token(protocol))
         .and_then(|protocol| std::str::from_utf8(protocol).ok());
 
-    let foreign = upgrade.is_some() && !http2 && exchange.request.version() == Version::Http2;
+    let foreign = upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+        && !http2
+        && exchange.request.version() == Version::Http2;
     let websocket_key = foreign.then(websocket::key);
 
     let mut target = Vec::new();
@@ -416,8 +423,13 @@ async fn answered(
     };
     // Out of its cell while it is written: nobody can ask for it before it is whole.
     let mut head = exchange.response.take();
+    let mut interim = 0;
     let framing = loop {
         attempt.read_head(&mut upload, &mut head, &limits).await?;
+        interim += 1;
+        if interim > MAX_INTERIM {
+            return Err(attempt.error(Failure::TooManyInterim));
+        }
         match head.status() {
             101 if sending.upgrade.is_some() && !sending.http2 => {
                 let answer = head.fields().known(Known::SecWebSocketAccept).next();

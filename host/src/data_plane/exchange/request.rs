@@ -51,9 +51,20 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &Outgoing<'_>, out: &
     };
     let set_by_us = |name: &str| !outgoing.changes.is_empty() && replaced(name.as_bytes());
 
-    // The host that was asked for goes on as it was written, port included; HTTP/1.1 wants one, be it empty.
+    // The host that was asked for goes on as it was written, port included; HTTP/1.1 wants one, be it empty. HTTP/2 cannot
+    // say that there is none: the upstream's name takes its place (nginx: `$proxy_host`).
     if !set_by_us("host") {
-        line("Host", exchange.authority(), out);
+        match exchange.authority() {
+            b"" if outgoing.http2 => {
+                let upstream = exchange.proxy_host.borrow();
+                line(
+                    "Host",
+                    upstream.as_deref().unwrap_or_default().as_bytes(),
+                    out,
+                );
+            }
+            host => line("Host", host, out),
+        }
     }
     for field in fields.iter() {
         if goes_on(&field, outgoing, &listed)
@@ -211,7 +222,8 @@ pub(super) fn line_bytes(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether a request asks for another protocol on its connection (RFC 9110 section 7.8), or on its stream (RFC 8441).
+/// Whether a request asks for another protocol on its connection (RFC 9110 section 7.8), or on its stream (RFC 8441). One
+/// for HTTP/2 is not heard, as RFC 9113 has it: a server that takes it would get requests that nobody routes or bounds.
 pub(super) fn asks_to_switch(request: &RequestHead) -> bool {
     let fields = request.fields();
     let connection = match request.version() {
@@ -220,7 +232,9 @@ pub(super) fn asks_to_switch(request: &RequestHead) -> bool {
         // It cannot have the field unless that is what it asks for.
         Version::Http2 => true,
     };
-    connection && fields.known(Known::Upgrade).next().is_some()
+    connection
+        && fields.known(Known::Upgrade).next().is_some()
+        && !fields.lists(Known::Upgrade, b"h2c")
 }
 
 /// Whether the client's connection can be kept for another request, as far as the request says.

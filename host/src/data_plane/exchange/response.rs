@@ -86,8 +86,8 @@ pub(super) async fn pass_on(
     match result {
         Ok(()) => {}
         Err(PassError::NothingSent) => return Err(Failure::InvalidBody),
-        Err(PassError::Upstream(BodyFailure::ClientGone)) => {
-            exchange.info(&BodyFailure::ClientGone)
+        Err(PassError::Upstream(failure @ (BodyFailure::ClientGone | BodyFailure::Request(_)))) => {
+            exchange.info(&failure)
         }
         Err(PassError::Upstream(error)) => {
             exchange.error(&error, exchange.figures.last_address().as_deref())

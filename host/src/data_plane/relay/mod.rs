@@ -16,7 +16,7 @@ use super::downstream::{Client, accept_tls, introduced};
 use super::drain::ConnectionGuard;
 use super::lane::{Lane, Way, carry_both};
 use super::stream::{Alarm, Stream};
-use super::upstream::{Timings, WorkerUpstream};
+use super::upstream::{Opened, Timings, WorkerUpstream};
 use super::worker::{ListenerId, Worker};
 use crate::config::model;
 use crate::plugin::Ending;
@@ -127,7 +127,11 @@ async fn carry(
         ..Timings::default()
     };
     session.attempt(|attempt| attempt.connect = Some(timings.connect));
-    let (mut from_endpoint, mut to_endpoint) = endpoint.split();
+    let Opened {
+        stream,
+        descriptor: _held,
+    } = endpoint;
+    let (mut from_endpoint, mut to_endpoint) = stream.split();
     let (mut up, mut down) = (Lane::new(&first), Lane::new(&[]));
     drop(first);
     let ended = carry_both(

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::session::{Session, Status};
-use crate::data_plane::stream::{Alarm, Reader, Stream};
+use crate::data_plane::stream::{Alarm, Reader};
 use crate::data_plane::upstream::{
-    AttemptError, Failure, Lease, Retry, Timings, WorkerUpstream, open,
+    AttemptError, Failure, Lease, Opened, Retry, Timings, WorkerUpstream, open,
 };
 
 /// A connection to an endpoint, and the lease on it. `spoken`: something was read of the client.
@@ -19,7 +19,7 @@ pub(super) async fn connect(
     upstream: &Rc<WorkerUpstream>,
     client: &Reader,
     spoken: bool,
-) -> Result<(Lease, Stream), Status> {
+) -> Result<(Lease, Opened), Status> {
     let (rules, clock) = (&upstream.shared.config.next_upstream, &session.worker.clock);
     let mut retry = Retry::new(rules, upstream.shared.tries(), b"", false, Instant::now());
     let mut alarm = Alarm::default();
@@ -38,12 +38,12 @@ pub(super) async fn connect(
         session.begin_attempt(&name);
         let due = tokio::time::Instant::now() + upstream.shared.config.connect_timeout;
         let failure = match open(&lease, &mut alarm, due, watched).await {
-            Ok(stream) => return Ok((lease, stream)),
+            Ok(opened) => return Ok((lease, opened)),
             Err(failure) => failure,
         };
         let status = match &failure {
             Failure::ClientGone => Status::Left,
-            Failure::NoDescriptor(_) => Status::Ours,
+            Failure::NoDescriptor(_) | Failure::TooManyConnections(_) => Status::Ours,
             _ => Status::NoEndpoint,
         };
         match status {

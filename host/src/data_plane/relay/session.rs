@@ -184,6 +184,10 @@ impl Balanced for Session {
         &self.turn
     }
 
+    fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
     fn ends(&self) -> Option<Ends> {
         self.client.ends(self.client.ip)
     }

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,7 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
+use super::Meter;
 use crate::http::head::{self, BadHead, ResponseHead};
 
 /// A stream of HTTP/2, of either side.
@@ -21,6 +23,8 @@ pub(crate) struct Http2Stream {
     sending: RefCell<Sending>,
     /// The next write is the last.
     ending: Cell<bool>,
+    /// Of its connection.
+    meter: Rc<Meter>,
 }
 
 struct Receiving {
@@ -43,7 +47,8 @@ enum Sending {
 /// Why a stream cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
-    /// The peer has not looked at the request, and says so (RFC 9113 section 8.7).
+    /// The peer has not looked at the request, and says so (RFC 9113 section 8.7): of this stream, or of all beyond the last
+    /// one that a GOAWAY names, whatever its reason. h2 tells no other stream of a GOAWAY.
     #[error("the stream was refused")]
     Refused,
     #[error("{0}")]
@@ -57,8 +62,7 @@ pub(crate) enum StreamError {
 impl From<h2::Error> for StreamError {
     fn from(error: h2::Error) -> StreamError {
         let unprocessed = error.is_remote()
-            && (error.reason() == Some(Reason::REFUSED_STREAM)
-                || (error.is_go_away() && error.reason() == Some(Reason::NO_ERROR)));
+            && (error.reason() == Some(Reason::REFUSED_STREAM) || error.is_go_away());
         if unprocessed {
             StreamError::Refused
         } else {
@@ -88,7 +92,11 @@ impl From<StreamError> for io::Error {
 /// What a head says, and what comes behind it.
 impl Http2Stream {
     /// The server's side of a stream.
-    pub(crate) fn accepted(body: RecvStream, respond: SendResponse<Bytes>) -> Http2Stream {
+    pub(crate) fn accepted(
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+        meter: Rc<Meter>,
+    ) -> Http2Stream {
         Http2Stream {
             receiving: RefCell::new(Receiving {
                 body: Some(body),
@@ -97,6 +105,7 @@ impl Http2Stream {
             }),
             sending: RefCell::new(Sending::Unanswered(respond)),
             ending: Cell::new(false),
+            meter,
         }
     }
 
@@ -105,6 +114,7 @@ impl Http2Stream {
         response: ResponseFuture,
         body: SendStream<Bytes>,
         ended: bool,
+        meter: Rc<Meter>,
     ) -> Http2Stream {
         Http2Stream {
             receiving: RefCell::new(Receiving {
@@ -118,6 +128,7 @@ impl Http2Stream {
                 Sending::Open(body)
             }),
             ending: Cell::new(false),
+            meter,
         }
     }
 
@@ -323,6 +334,10 @@ impl Http2Stream {
         let mut data = BytesMut::with_capacity(taken);
         data.extend_from_slice(&first[..taken.min(first.len())]);
         data.extend_from_slice(&second[..taken - data.len()]);
+        if taken == length {
+            // What a window cut short is the peer's own doing.
+            self.meter.sent_part();
+        }
         let last = self.ending.get() && taken == length;
         body.send_data(data.freeze(), last)
             .map_err(StreamError::from)?;

@@ -150,6 +150,12 @@ impl Meter {
         self.resets.borrow_mut().refill(1.0);
     }
 
+    /// A part of a body went out as it was given: whoever gets it may measure the way with a PING, as gRPC's libraries do
+    /// with each.
+    pub(super) fn sent_part(&self) {
+        self.control.borrow_mut().refill(1.0);
+    }
+
     /// What is left of the budgets for control frames and for resets.
     #[cfg(any(fuzzing, test))]
     pub(crate) fn left(&self) -> (f64, f64) {
@@ -157,9 +163,6 @@ impl Meter {
     }
 
     fn count(&self, kind: u8, length: usize) -> Option<Exceeded> {
-        if kind == SETTINGS {
-            self.settle();
-        }
         let mut control = self.control.borrow_mut();
         match kind {
             HEADERS => {
@@ -233,6 +236,7 @@ impl Frames {
                 let skipped = self.payload.min(bytes.len());
                 self.payload -= skipped;
                 bytes = &bytes[skipped..];
+                self.note_end();
                 continue;
             }
             let taken = (FRAME_HEADER - self.have).min(bytes.len());
@@ -246,9 +250,17 @@ impl Frames {
                 if let Some(exceeded) = self.meter.count(kind, self.payload) {
                     return Err(exceeded);
                 }
+                self.note_end();
             }
         }
         Ok(())
+    }
+
+    /// SETTINGS mean something once all of them have come.
+    fn note_end(&self) {
+        if self.payload == 0 && self.header[3] == SETTINGS {
+            self.meter.settle();
+        }
     }
 }
 

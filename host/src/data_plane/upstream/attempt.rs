@@ -43,6 +43,11 @@ pub(crate) enum Failure {
     /// Ours, not the endpoint's: nothing is held against it.
     #[error("socket() failed ({}) while connecting to upstream", Errno(.0))]
     NoDescriptor(io::Error),
+    /// Ours as well.
+    #[error(
+        "too many connections to upstreams while connecting to upstream: {0} are in use, as many as the limit on open files leaves room for (`ulimit -n`)"
+    )]
+    TooManyConnections(usize),
     #[error("send() failed ({}) while sending request to upstream", Errno(.0))]
     Send(io::Error),
     #[error("upstream timed out (110: Connection timed out) while sending request to upstream")]
@@ -61,6 +66,8 @@ pub(crate) enum Failure {
     InvalidHeader(BadHead),
     #[error("upstream sent {0} while reading response header from upstream")]
     InvalidFraming(BadFraming),
+    #[error("upstream sent too many interim responses while reading response header from upstream")]
+    TooManyInterim,
     #[error("upstream sent invalid chunked response while reading upstream")]
     InvalidBody,
     #[error("upstream switched protocols without being asked to")]
@@ -72,11 +79,11 @@ pub(crate) enum Failure {
     /// It says that it has not looked at the request.
     #[error("upstream refused the stream while sending request to upstream")]
     Refused,
-    /// The client's doing: nothing is held against the endpoint.
-    #[error("client sent a request that HTTP/2 cannot carry ({0})")]
-    Unsayable(BadHead),
     #[error("upstream sent invalid HTTP/2 ({0}) while reading response header from upstream")]
     Http2(StreamError),
+    /// The client's doing: nothing is held against the endpoint.
+    #[error("client sent a request that HTTP/2 has no words for ({0})")]
+    Inexpressible(BadHead),
     /// The request could not be read to its end.
     #[error(transparent)]
     Request(BodyError),
@@ -97,6 +104,9 @@ pub(crate) enum BodyFailure {
     BadChunk,
     #[error("client prematurely closed connection while reading upstream")]
     ClientGone,
+    /// The rest of the request, which the endpoint may wait for, will not come.
+    #[error("{0} while reading client request body")]
+    Request(BodyError),
 }
 
 /// An error of the kernel as nginx writes it: `111: Connection refused`.
@@ -243,8 +253,7 @@ impl Attempt {
                 let due = Instant::now() + upstream.shared.config.connect_timeout;
                 // Rare, and its state is large.
                 let opened = Box::pin(open(lease, alarm, due, Some(client))).await;
-                let (reader, writer) = opened.map_err(unsent)?.split();
-                Connection::new(reader, writer)
+                Connection::new(opened.map_err(unsent)?)
             }
         };
         connection.requests += 1;
@@ -366,14 +375,10 @@ impl Attempt {
                 self.bytes_received += head.len() as u64;
                 Ok(())
             }
-            Err(Failure::ReadTimeout) => {
-                // Others would wait in vain as well.
+            // Others would wait in vain as well, or be refused.
+            Err(failure @ (Failure::ReadTimeout | Failure::SendTimeout | Failure::Refused)) => {
                 self.connection.retire();
-                Err(Failure::ReadTimeout)
-            }
-            Err(Failure::Refused) => {
-                self.connection.retire();
-                Err(Failure::Refused)
+                Err(failure)
             }
             Err(failure) => Err(upload.take_failure().unwrap_or(failure)),
         }
@@ -456,11 +461,8 @@ impl Attempt {
         let buffer = &mut self.buffer;
         let read = poll_fn(|cx| match reader.poll_read(cx, buffer, usize::MAX) {
             Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
-            Poll::Pending
-                if upload.poll_drive(cx, writer).is_ready()
-                    && upload.poll_client_gone(cx).is_ready() =>
-            {
-                Poll::Ready(Err(BodyFailure::ClientGone))
+            Poll::Pending if upload.poll_drive(cx, writer).is_ready() => {
+                upload.poll_broken(cx).map(Err)
             }
             Poll::Pending => Poll::Pending,
         });
@@ -497,10 +499,10 @@ async fn share(
                 while_wanted(waiting.ended(), alarm, due, Some(client), late).await?;
             }
             Found::Open(guard) => {
-                let stream = open(lease, alarm, due, Some(client)).await?;
+                let opened = open(lease, alarm, due, Some(client)).await?;
+                let handshake = guard.handshake(opened, lease);
                 let late = Failure::ConnectTimeout;
-                return while_wanted(guard.handshake(stream), alarm, due, Some(client), late)
-                    .await?;
+                return while_wanted(handshake, alarm, due, Some(client), late).await?;
             }
         }
         found = Http2Connections::find(&upstream.http2, lease.endpoint().figures.id);
@@ -511,13 +513,23 @@ fn open_stream(mut share: Share, opening: &Opening<'_>) -> Result<Connection, Fa
     if opening.protocol.is_some() && !share.send.is_extended_connect_protocol_enabled() {
         return Err(Failure::NoExtendedConnect);
     }
-    let request =
-        http2_request(opening.head, share.scheme, opening.protocol).map_err(Failure::Unsayable)?;
-    let (response, body) = share
-        .send
-        .send_request(request, opening.ends)
-        .map_err(StreamError::from)?;
-    let stream = Rc::new(Http2Stream::opened(response, body, opening.ends));
+    let request = http2_request(opening.head, share.scheme, opening.protocol)
+        .map_err(Failure::Inexpressible)?;
+    let sent = share.send.send_request(request, opening.ends);
+    let (response, body) = sent.map_err(|error| {
+        // It is about to end, or has no numbers left for streams: nothing was sent, and another one may do.
+        share.retire();
+        match share.cached {
+            true => Failure::Refused,
+            false => StreamError::from(error).into(),
+        }
+    })?;
+    let stream = Rc::new(Http2Stream::opened(
+        response,
+        body,
+        opening.ends,
+        share.meter().clone(),
+    ));
     Ok(Connection::of_stream(stream, share))
 }
 
@@ -789,6 +801,20 @@ impl<'a> Upload<'a> {
             Poll::Ready(()) => Err(Failure::ClientGone),
             Poll::Pending => Ok(()),
         }
+    }
+
+    /// Once sending is over, while the answer is passed on: ready if the client has left, or its request broke off. That an
+    /// endpoint wants no more of it is its own business.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<BodyFailure> {
+        if let State::Failed(failure @ Some(Failure::Request(_))) = &mut self.state
+            && let Some(Failure::Request(error)) = failure.take()
+        {
+            return Poll::Ready(match error {
+                BodyError::Closed | BodyError::Io(_) => BodyFailure::ClientGone,
+                error => BodyFailure::Request(error),
+            });
+        }
+        self.poll_client_gone(cx).map(|()| BodyFailure::ClientGone)
     }
 
     /// Ready once the client has left. One that has sent its next request already is taken to be there.

@@ -244,6 +244,12 @@ impl WorkerUpstream {
         self.http2.borrow_mut().sweep();
     }
 
+    /// Closes an idle connection, which makes room for another one; false where there is none. One of HTTP/2 takes its time
+    /// to say goodbye.
+    pub(super) fn close_idle(&self) -> bool {
+        self.pool.borrow_mut().close_idle() || self.http2.borrow_mut().close_idle()
+    }
+
     fn group(&self, backup: bool) -> Option<&Group<RefCell<WorkerBalancer>>> {
         match backup {
             false => Some(&self.primary),

@@ -2,12 +2,16 @@
 
 use super::turn::Turn;
 use crate::data_plane::proxy_protocol::Ends;
+use crate::data_plane::worker::Worker;
 use crate::plugin;
 
 /// Whatever endpoints are chosen for; plugins are asked about it as the exchange at hand.
 pub(crate) trait Balanced: plugin::Exchange {
     /// Where it stands in its upstream.
     fn turn(&self) -> &Turn;
+
+    /// Whose it is.
+    fn worker(&self) -> &Worker;
 
     /// The client's end of its connection and ours, for endpoints that want to know; none where the client has no address.
     fn ends(&self) -> Option<Ends>;

@@ -12,10 +12,18 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::attempt::Failure;
 use super::balance::Lease;
+use super::descriptor::Descriptor;
 use crate::config::model::Address;
 use crate::data_plane::proxy_protocol;
 use crate::data_plane::stream::{Alarm, Reader, Stream, Transport};
 use crate::tls::ClientTls;
+
+/// A new connection.
+pub(crate) struct Opened {
+    pub(crate) stream: Stream,
+    /// To be kept for as long as the stream.
+    pub(crate) descriptor: Descriptor,
+}
 
 /// Opens a connection to a lease's endpoint until `due`, says whom it is for if the upstream wants that, and shakes hands if
 /// it speaks TLS. A `client` that leaves meanwhile ends the attempt.
@@ -27,16 +35,18 @@ pub(crate) async fn open(
     alarm: &mut Alarm,
     due: Instant,
     client: Option<&Reader>,
-) -> Result<Stream, Failure> {
+) -> Result<Opened, Failure> {
     let late = Failure::ConnectTimeout;
-    let transport = while_wanted(connect(lease), alarm, due, client, late).await??;
+    let (transport, descriptor) = while_wanted(connect(lease), alarm, due, client, late).await??;
     let Some(tls) = &lease.upstream().tls else {
-        return Ok(Stream::Plain(transport));
+        let stream = Stream::Plain(transport);
+        return Ok(Opened { stream, descriptor });
     };
     // Its state is large, and gone once the connection is open.
     let shaken = Box::pin(shake_hands(tls, lease, transport));
     let shaken = while_wanted(shaken, alarm, due, client, Failure::HandshakeTimeout).await?;
-    shaken.map_err(Failure::Handshake)
+    let stream = shaken.map_err(Failure::Handshake)?;
+    Ok(Opened { stream, descriptor })
 }
 
 /// Works until `due`, which is `late`, and as long as the client is there; one that has sent something is taken to be.
@@ -64,7 +74,9 @@ pub(super) async fn while_wanted<T>(
     }
 }
 
-async fn connect(lease: &Lease) -> Result<Transport, Failure> {
+async fn connect(lease: &Lease) -> Result<(Transport, Descriptor), Failure> {
+    let worker = lease.exchange().worker();
+    let descriptor = Descriptor::take(worker).map_err(Failure::TooManyConnections)?;
     let mut transport = transport(&lease.endpoint().address)
         .await
         .map_err(Failure::of_connect)?;
@@ -74,7 +86,7 @@ async fn connect(lease: &Lease) -> Result<Transport, Failure> {
         let written = transport.write_all(&header).await;
         written.map_err(Failure::of_connect)?;
     }
-    Ok(transport)
+    Ok((transport, descriptor))
 }
 
 async fn transport(address: &Address) -> io::Result<Transport> {

@@ -5,26 +5,37 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::attempt::Failure;
+use super::balance::Lease;
+use super::connect::Opened;
 use super::endpoint::EndpointId;
 use crate::config::model;
-use crate::data_plane::stream::{Meter, Metered, Stream, StreamError};
+use crate::data_plane::stream::{Alarm, Meter, Metered, Stream, StreamError};
 
-/// Response bytes that a stream, and all streams of a connection, may have sent us before they were passed on.
+/// Response bytes that a stream may have sent us before they were passed on. A connection has room for as much of each of
+/// its streams, or clients that do not read would stop those that do.
 const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+const MAX_WINDOW: u32 = i32::MAX as u32;
+/// Bytes beyond its own that h2 charges each small frame with, for as long as a slow client leaves it unread: bounded for who
+/// means harm, and never reached by a stream of messages.
+const SMALL_FRAMES: usize = 64 << 20;
 /// Bytes of one request body that wait for the endpoint's window.
 const SEND_BUFFER: usize = 64 << 10;
 /// Frames without content, and resets, that an endpoint may send at once. It is less of a stranger than a client.
 const MAX_CONTROL_FRAMES: u32 = 10_000;
 const MAX_RESETS: u32 = 10_000;
+/// How long a connection that nobody needs any more may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The connections of one upstream in one worker. Stays through changes of the upstream's configuration.
 pub(crate) struct Http2Connections {
@@ -46,12 +57,12 @@ struct Terms {
     max_requests: u64,
     max_age: Duration,
     idle: Duration,
-    header_size: usize,
 }
 
 /// A connection.
 struct Http2Connection {
     send: SendRequest<Bytes>,
+    meter: Rc<Meter>,
     scheme: &'static str,
     opened: Instant,
     requests: Cell<u64>,
@@ -60,6 +71,8 @@ struct Http2Connection {
     idle_since: Cell<Instant>,
     /// It takes no further exchange: it has ended, is about to, or does not answer.
     retired: Cell<bool>,
+    /// Tells its driver when it is dropped: nobody needs it any more.
+    _needed: oneshot::Sender<()>,
 }
 
 /// A connection that is being opened.
@@ -119,7 +132,6 @@ impl Http2Connections {
             max_requests: config.keepalive_requests,
             max_age: config.keepalive_time,
             idle: config.keepalive_timeout,
-            header_size: config.response_header_size,
         });
         let kept = self.terms.is_some();
         self.endpoints
@@ -150,17 +162,31 @@ impl Http2Connections {
 
     /// Closes what has been idle for too long, and forgets what has ended.
     pub(super) fn sweep(&mut self) {
-        let Some(terms) = &self.terms else {
-            return;
-        };
+        // An exchange of a configuration before may have opened one to endpoints that are spoken to in HTTP/1 by now.
+        let limit = self
+            .terms
+            .as_ref()
+            .map_or(Duration::ZERO, |terms| terms.idle);
         self.endpoints.retain(|_, endpoint| {
             endpoint.connections.retain(|connection| {
                 let idle = connection.shares.get() == 0;
-                let over = idle && connection.idle_since.get().elapsed() > terms.idle;
+                let over = idle && connection.idle_since.get().elapsed() > limit;
                 !connection.retired.get() && !over
             });
             !endpoint.connections.is_empty() || endpoint.opening.is_some()
         });
+    }
+}
+
+impl Http2Connections {
+    /// Closes a connection on which nothing is under way; false where there is none.
+    pub(super) fn close_idle(&mut self) -> bool {
+        self.endpoints.values_mut().any(|endpoint| {
+            let idle = |connection: &Rc<Http2Connection>| connection.shares.get() == 0;
+            let idle = endpoint.connections.iter().position(idle);
+            idle.map(|at| endpoint.connections.swap_remove(at))
+                .is_some()
+        })
     }
 }
 
@@ -192,39 +218,57 @@ impl OpeningGuard {
     ///
     /// # Errors
     /// [`Failure::Http2`] and [`Failure::Closed`]: it speaks something else.
-    pub(super) async fn handshake(self, stream: Stream) -> Result<Share, Failure> {
-        let terms = self.connections.borrow().terms.clone();
-        let header_size = terms.map_or(0, |terms| terms.header_size);
+    pub(super) async fn handshake(self, opened: Opened, lease: &Lease) -> Result<Share, Failure> {
+        let Opened { stream, descriptor } = opened;
+        let config = &lease.upstream().config;
         let meter = Meter::new(MAX_CONTROL_FRAMES, MAX_RESETS);
         let scheme = match &stream {
             Stream::Plain(_) => "http",
             Stream::Tls(_) => "https",
         };
+        let streams = config
+            .http2
+            .as_ref()
+            .map_or(1, |http2| http2.max_concurrent_streams);
+        let window = u32::try_from(streams)
+            .unwrap_or(MAX_WINDOW)
+            .saturating_mul(STREAM_WINDOW);
+        let window = window.clamp(STREAM_WINDOW, MAX_WINDOW);
         let metered = Metered::opened(stream, meter.clone());
         let (send, driver) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(window)
+            .data_frame_budget(SMALL_FRAMES)
             .max_send_buffer_size(SEND_BUFFER)
-            .max_header_list_size(u32::try_from(header_size).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(config.response_header_size).unwrap_or(u32::MAX))
             .enable_push(false)
             .handshake(metered)
             .await
             .map_err(|error| Failure::Http2(StreamError::from(error)))?;
         let now = Instant::now();
+        let (needed, released) = oneshot::channel();
         let connection = Rc::new(Http2Connection {
             send,
+            meter: meter.clone(),
             scheme,
             opened: now,
             requests: Cell::new(0),
             shares: Cell::new(0),
             idle_since: Cell::new(now),
             retired: Cell::new(false),
+            _needed: needed,
         });
         let driven = Rc::downgrade(&connection);
-        let watched = meter.clone();
+        let (watched, name) = (meter.clone(), lease.endpoint().name.clone());
         let driver = tokio::task::spawn_local(async move {
             // Why it ended is told to each of its exchanges.
-            let ended = driver.await;
+            let ended = drive(driver, &watched, released).await;
+            drop(descriptor);
+            if watched.exceeded().is_some() {
+                tracing::warn!(
+                    "upstream sent too many frames that carry nothing, its connection is closed, upstream: \"{name}\""
+                );
+            }
             if let Some(connection) = driven.upgrade() {
                 connection.retired.set(true);
             }
@@ -248,6 +292,35 @@ impl OpeningGuard {
             .push(connection);
         Ok(share)
     }
+}
+
+/// Drives a connection to its end: its own, that of an endpoint which asks for too much, or that of nobody's needing it,
+/// since an endpoint that reads nothing would keep it open for ever.
+///
+/// # Errors
+/// What went wrong with it.
+async fn drive(
+    mut connection: h2::client::Connection<Metered, Bytes>,
+    meter: &Meter,
+    mut released: oneshot::Receiver<()>,
+) -> Result<(), h2::Error> {
+    let (mut alarm, mut due) = (Alarm::default(), None);
+    poll_fn(|cx| {
+        let ended = Pin::new(&mut connection).poll(cx);
+        if meter.exceeded().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        if ended.is_ready() {
+            return ended;
+        }
+        if due.is_none() {
+            // Nothing is ever sent: it is dropped.
+            let _ = ready!(Pin::new(&mut released).poll(cx));
+        }
+        let due = *due.get_or_insert_with(|| tokio::time::Instant::now() + GOODBYE);
+        alarm.poll_due(cx, due).map(|_| Ok(()))
+    })
+    .await
 }
 
 impl Drop for OpeningGuard {
@@ -274,6 +347,10 @@ impl Share {
             cached,
             scheme: connection.scheme,
         }
+    }
+
+    pub(super) fn meter(&self) -> &Rc<Meter> {
+        &self.connection.meter
     }
 
     /// The connection takes no further exchange.

@@ -7,6 +7,7 @@ mod fleet; // the endpoints of one policy instance
 mod endpoint; // one address and its accounting
 mod pool; // idle connections kept per endpoint
 mod http2; // connections of HTTP/2, shared by exchanges
+mod descriptor; // how many connections there may be
 mod connect; // a new connection
 mod attempt; // one request to one endpoint, as far as its response header
 mod retry; // when the next endpoint is asked
@@ -16,7 +17,7 @@ pub(crate) use attempt::{
 };
 pub(crate) use balance::{Lease, Timings, Upstream, WorkerUpstream};
 pub(crate) use balanced::Balanced;
-pub(crate) use connect::open;
+pub(crate) use connect::{Opened, open};
 pub(crate) use endpoint::EndpointId;
 pub(crate) use pool::Connection;
 pub(crate) use retry::Retry;

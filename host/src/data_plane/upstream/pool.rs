@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::connect::Opened;
+use super::descriptor::Descriptor;
 use super::endpoint::EndpointId;
 use super::http2::Share;
 use crate::config::model;
@@ -22,10 +24,20 @@ pub(crate) struct Connection {
     pub(crate) requests: u64,
     /// Of the connection that a stream of HTTP/2 is on.
     share: Option<Share>,
+    /// Its own; a stream of HTTP/2 has none.
+    descriptor: Option<Descriptor>,
 }
 
 impl Connection {
-    pub(crate) fn new(reader: Reader, writer: Writer) -> Connection {
+    pub(super) fn new(opened: Opened) -> Connection {
+        let (reader, writer) = opened.stream.split();
+        Connection {
+            descriptor: Some(opened.descriptor),
+            ..Connection::of(reader, writer)
+        }
+    }
+
+    fn of(reader: Reader, writer: Writer) -> Connection {
         Connection {
             reader,
             writer,
@@ -33,6 +45,7 @@ impl Connection {
             opened: Instant::now(),
             requests: 0,
             share: None,
+            descriptor: None,
         }
     }
 
@@ -40,7 +53,7 @@ impl Connection {
     pub(super) fn of_stream(stream: Rc<Http2Stream>, share: Share) -> Connection {
         Connection {
             share: Some(share),
-            ..Connection::new(Reader::Http2(stream.clone()), Writer::Http2(stream))
+            ..Connection::of(Reader::Http2(stream.clone()), Writer::Http2(stream))
         }
     }
 
@@ -122,7 +135,9 @@ impl Pool {
         let worn =
             connection.requests >= self.max_requests || now - connection.opened > self.max_age;
         let known = self.endpoints.binary_search(&endpoint).is_ok();
-        if self.capacity == 0 || worn || !known {
+        let scarce = connection.descriptor.as_ref();
+        let scarce = scarce.is_some_and(Descriptor::is_scarce);
+        if self.capacity == 0 || worn || !known || scarce {
             return;
         }
         if self.idle.len() >= self.capacity {
@@ -133,6 +148,11 @@ impl Pool {
             since: now,
             connection,
         });
+    }
+
+    /// Closes the one that has been idle for the longest time; false where there is none.
+    pub(crate) fn close_idle(&mut self) -> bool {
+        self.idle.pop_front().is_some()
     }
 
     /// Whether a request may ask the endpoint to keep its connection.

@@ -53,11 +53,17 @@ impl<'a> Retry<'a> {
             ConnectTimeout | HandshakeTimeout | SendTimeout | ReadTimeout => {
                 (Ending::Failed, conditions.timeout)
             }
-            HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | InvalidBody
-            | UnaskedUpgrade | WrongWebSocketKey | NoExtendedConnect | Http2(_) => {
+            HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | TooManyInterim
+            | InvalidBody | UnaskedUpgrade | WrongWebSocketKey | Http2(_) => {
                 (Ending::Failed, conditions.invalid_header)
             }
-            NoDescriptor(_) | Unsayable(_) | Request(_) | ClientGone => {
+            // What a client asks for, a well endpoint may not offer, and another one may.
+            NoExtendedConnect => (Ending::PassedOver, conditions.invalid_header),
+            NoDescriptor(_)
+            | TooManyConnections(_)
+            | Inexpressible(_)
+            | Request(_)
+            | ClientGone => {
                 return Verdict {
                     ending: Ending::Abandoned,
                     again: false,
@@ -65,13 +71,7 @@ impl<'a> Retry<'a> {
             }
         };
         self.tries_left = self.tries_left.saturating_sub(1);
-        let stale = error.cached
-            && match error.failure {
-                Send(_) | Closed | Read(_) => true,
-                // Whoever comes first on the next connection is served, or uses up a try: this ends.
-                Refused => true,
-                _ => false,
-            };
+        let stale = error.cached && matches!(error.failure, Send(_) | Closed | Read(_));
         if stale {
             // An idle connection that its endpoint closed gives the try back.
             self.tries_left += 1;

@@ -4,16 +4,14 @@
 //! hop-by-hop fields exist once. What HTTP/2 alone can say (`:authority`, crumbs of cookies, extended CONNECT) is put
 //! into words that HTTP/1.1 has; what HTTP/1.1 alone can say ends here.
 
-use std::io::Write;
-
 use ::http as fields;
 use bytes::Bytes;
 use fields::header::{HeaderMap, HeaderName, HeaderValue};
+use fields::uri::PathAndQuery;
 use fields::{Method, StatusCode, Uri};
 
-use crate::http::headers::is_token;
-
 use super::{BadHead, FieldSpan, Fields, Known, RequestHead, ResponseHead, Span, Version};
+use crate::http::headers::is_token;
 
 impl RequestHead {
     /// Takes over a request of HTTP/2. One for another protocol (RFC 8441) becomes a GET with `Upgrade`, which no other
@@ -150,9 +148,11 @@ impl Fields {
     }
 }
 
-/// Whether a `:protocol` is a protocol's name (RFC 9110 section 7.8). h2 takes any text for one, line ends included.
+/// Whether a `:protocol` is the name of one (RFC 9110 section 7.8), where h2 takes any text, line ends included. HTTP/2 is
+/// nothing to change to from itself (RFC 9113 section 3.1).
 fn is_protocol(text: &str) -> bool {
-    text.split('/').all(|part| is_token(part.as_bytes()))
+    let is_name = text.split('/').all(|part| is_token(part.as_bytes()));
+    is_name && !text.eq_ignore_ascii_case("h2c")
 }
 
 fn append(bytes: &mut Vec<u8>, part: &[u8]) -> Span {
@@ -178,7 +178,9 @@ pub fn response(text: &[u8]) -> Result<fields::Response<()>, BadHead> {
     let mut response = fields::Response::new(());
     *response.status_mut() = status.ok_or(BadHead::Malformed("status line"))?;
     *response.version_mut() = fields::Version::HTTP_2;
-    lines.fields_into(response.headers_mut(), |_, _| true)?;
+    lines.fields_into(response.headers_mut(), |known, _| {
+        !is_of_http1(known) && known != Known::Te
+    })?;
     Ok(response)
 }
 
@@ -218,12 +220,7 @@ pub fn request(
             authority = Some(value.clone());
             false
         }
-        Known::Connection
-        | Known::KeepAlive
-        | Known::ProxyConnection
-        | Known::TransferEncoding
-        | Known::Upgrade => false,
-        _ => true,
+        known => !is_of_http1(known),
     })?;
     let mut uri = fields::uri::Parts::default();
     uri.scheme = Some(if scheme == "https" {
@@ -241,23 +238,36 @@ pub fn request(
     Ok(request)
 }
 
-/// The target as `:path`. What clients of HTTP/1 send though no URI has it (RFC 3986), such as `{"a":1}` in a query, is
-/// escaped: HTTP/2 has no room for it, and it means the same.
-fn path_and_query(target: Bytes) -> Option<fields::uri::PathAndQuery> {
-    if let Ok(path) = fields::uri::PathAndQuery::from_maybe_shared(target.clone()) {
-        return Some(path);
-    }
-    let mut escaped = Vec::with_capacity(target.len() + 16);
-    for byte in &target {
-        match byte {
-            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
-                // Writing to a vector cannot fail.
-                let _ = write!(escaped, "%{byte:02X}");
+/// Fields that only HTTP/1 has (RFC 9113 section 8.2.2), from whomever they come: h2 refuses a head with one of them as a
+/// whole.
+fn is_of_http1(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Connection
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::TransferEncoding
+            | Known::Upgrade
+    )
+}
+
+/// A target as a `:path`. What no URI has and clients send all the same (see [`crate::http::target`]) is escaped where it
+/// has to be.
+fn path_and_query(target: Bytes) -> Option<PathAndQuery> {
+    PathAndQuery::from_maybe_shared(target.clone())
+        .or_else(|_| {
+            let mut escaped = Vec::with_capacity(target.len() + 16);
+            for byte in target {
+                match byte {
+                    b'"' | b'<' | b'>' | b'`' => {
+                        escaped.extend_from_slice(format!("%{byte:02X}").as_bytes());
+                    }
+                    byte => escaped.push(byte),
+                }
             }
-            byte => escaped.push(*byte),
-        }
-    }
-    fields::uri::PathAndQuery::from_maybe_shared(Bytes::from(escaped)).ok()
+            PathAndQuery::from_maybe_shared(Bytes::from(escaped))
+        })
+        .ok()
 }
 
 /// Trailer lines from the fields behind a body.
@@ -457,24 +467,45 @@ mod tests {
     }
 
     #[test]
-    fn what_no_uri_has_is_escaped_and_nothing_else() {
-        let path = |target: &str| {
-            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
-            let request = request(text.as_bytes(), "http", None).unwrap();
-            request.uri().path_and_query().unwrap().as_str().to_owned()
-        };
-        assert_eq!(
-            path("/a<b>%3c?q={\"d\":\"^|\\`\"}"),
-            "/a%3Cb%3E%3c?q=%7B%22d%22:%22%5E%7C%5C%60%22%7D"
-        );
-        assert_eq!(path("/{a}|b?c=d"), "/{a}|b?c=d");
-    }
-
-    #[test]
     fn more_fields_than_a_header_map_holds_are_refused() {
         let text = (0..40_000).map(|number| format!("a{number}: b\r\n"));
         let text = text.collect::<String>() + "\r\n";
         assert!(trailers(text.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_protocol_is_a_token_and_not_http_2() {
+        let mut parts = request_of("https://a/", &[]);
+        parts.method = Method::CONNECT;
+        for bad in ["", "a b", "websocket\r\nx-forged: 1", "a:b", "h2c", "H2C"] {
+            assert!(taken(&parts, Some(bad)).is_err(), "{bad:?}");
+        }
+        assert!(taken(&parts, Some("connect-udp")).is_ok());
+    }
+
+    #[test]
+    fn every_target_that_http1_may_bring_has_a_path_in_http2() {
+        let all: String = (0x21..0x7f_u8)
+            .map(char::from)
+            .filter(|c| *c != '#')
+            .collect();
+        for target in [format!("/{}", all.replace('?', "")), format!("/?{all}")] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let request = request(text.as_bytes(), "http", None).unwrap();
+            let escapes = [('"', "%22"), ('<', "%3C"), ('>', "%3E"), ('`', "%60")];
+            let escaped = escapes.iter().fold(target, |target, (byte, escape)| {
+                target.replace(*byte, escape)
+            });
+            assert_eq!(request.uri().path_and_query().unwrap().as_str(), escaped);
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_connection_of_http1_does_not_end_an_answer_in_http2() {
+        let text = b"HTTP/1.1 200 OK\r\nTE: gzip\r\nUpgrade: h2c\r\nKeep-Alive: 1\r\nX: y\r\n\r\n";
+        let response = response(text).unwrap();
+        let names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x"]);
     }
 
     #[test]
