@@ -3,7 +3,7 @@
 use crate::access_log::write_line;
 use crate::config::model::LogFormat;
 use crate::http::template::Template;
-use crate::http::variable::{Source, Variable};
+use crate::http::variable::{Scope, Source, Variable};
 
 /// Answers for every variable with the same bytes; none where there are none.
 struct Value<'a>(&'a [u8]);
@@ -23,7 +23,8 @@ pub(super) fn run(bytes: &[u8]) {
         .unwrap_or(bytes.len());
     let value = bytes.get(end + 1..).unwrap_or_default();
     let source = Value(value);
-    json(&source);
+    json(Scope::Request, &source);
+    json(Scope::Session, &source);
     assert_eq!(
         unescaped(line(&LogFormat::Combined, &source).as_slice()),
         combined(value)
@@ -90,8 +91,8 @@ fn unescaped(line: &[u8]) -> Vec<u8> {
     out
 }
 
-fn json(source: &Value<'_>) {
-    let line = line(&LogFormat::Json, source);
+fn json(scope: Scope, source: &Value<'_>) {
+    let line = line(&LogFormat::Json(scope), source);
     assert_eq!(memchr::memchr(b'\n', &line), Some(line.len() - 1));
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line).unwrap();
     let text = String::from_utf8_lossy(source.0);
