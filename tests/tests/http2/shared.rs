@@ -211,44 +211,6 @@ async fn exchanges_do_not_wait_for_a_server_that_floods_their_connection() {
 }
 
 #[tokio::test]
-async fn a_server_that_measures_the_way_with_each_message_is_no_flood() {
-    let origin = by_hand(|mut raw, _| async move {
-        let stream = request(&mut raw).await.unwrap();
-        let (mut parts, mut ended) = (0, false);
-        while !ended {
-            let frame = raw.next().await.unwrap();
-            if frame.kind == kind::DATA {
-                parts += 1;
-                ended = frame.has(flag::END_STREAM);
-                raw.try_send(Frame::ping()).await;
-                let taken = frame.payload.len() as u32;
-                if taken > 0 {
-                    raw.try_send(Frame::window_update(0, taken)).await;
-                    raw.try_send(Frame::window_update(stream, taken)).await;
-                }
-            }
-        }
-        begin_answer(&mut raw, stream).await;
-        let said = format!("{}", parts > 10);
-        raw.send(Frame::data(stream, flag::END_STREAM, said)).await;
-        while raw.next().await.is_some() {}
-    })
-    .await;
-    let proxy = proxy::to([&origin])
-        .upstream("http2 = true\nbody_buffer_size = 0")
-        .start()
-        .await;
-    let mut client = Http2::connect(proxy.address()).await;
-    let mut stream = client.begin("POST", "/", &[]).await;
-    for _ in 0..30_000 {
-        stream.send("x", false);
-        tokio::task::yield_now().await;
-    }
-    stream.send("", true);
-    assert_eq!(stream.response().await.text(), "true");
-}
-
-#[tokio::test]
 async fn as_many_requests_as_allowed_and_then_another_connection() {
     let origin = http2::says("hello").await;
     let proxy = proxy::to([&origin])
