@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ED25519, PKCS_RSA_SHA256, RevokedCertParams, SanType,
 };
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,6 +16,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, CommonState, DigitallySignedStruct, HandshakeKind, ProtocolVersion,
     RootCertStore, ServerConfig, SignatureScheme,
@@ -73,6 +75,30 @@ impl Authority {
         self.0.pem()
     }
 
+    pub fn key_pem(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
+    /// A list of the certificates that it has revoked, which is good until then.
+    pub fn crl(&self, serials: &[u64], until: (i32, u8, u8)) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: rcgen::date_time_ymd(2001, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2001, 1, 1),
+            next_update: rcgen::date_time_ymd(until.0, until.1, until.2),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.0).expect("an authority signs");
+        list.pem().expect("it can be written")
+    }
+
     /// A server's certificate, made out for these names or addresses.
     pub fn certificate(&self, names: &[&str]) -> Certificate {
         self.certificate_with(Kind::Ecdsa, names, |_| {})
@@ -96,14 +122,7 @@ impl Authority {
         names: &[&str],
         change: impl FnOnce(&mut CertificateParams),
     ) -> Certificate {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = names
-            .iter()
-            .map(|name| match name.parse() {
-                Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName((*name).try_into().expect("a name is ASCII")),
-            })
-            .collect();
+        let mut params = made_out_for(names);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         change(&mut params);
         let key = match kind {
@@ -182,6 +201,13 @@ impl Authority {
             .expect("they go together")
     }
 
+    /// As [`trusting_as`](Self::trusting_as), with a certificate of somebody else's, and a key of its own.
+    pub fn trusting_as_if(&self, theirs: &Certificate, own: &Certificate) -> ClientConfig {
+        let mut config = self.trusting();
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(theirs.with_key(own)));
+        config
+    }
+
     /// A server that asks for certificates of this authority.
     pub fn demanding(&self, own: &Certificate) -> ServerConfig {
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -196,6 +222,18 @@ impl Authority {
             .with_single_cert(own.certificates(), own.private_key())
             .expect("they go together")
     }
+}
+
+fn made_out_for(names: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = names
+        .iter()
+        .map(|name| match name.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName((*name).try_into().expect("a name is ASCII")),
+        })
+        .collect();
+    params
 }
 
 /// Verifies all but the name.
@@ -247,6 +285,18 @@ impl ServerCertVerifier for WhateverTheName {
 }
 
 impl Certificate {
+    /// One that nobody else vouches for.
+    pub fn self_signed(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Certificate {
+        let mut params = made_out_for(names);
+        change(&mut params);
+        let key = KeyPair::generate().expect("there is randomness");
+        let certificate = params.self_signed(&key).expect("it signs itself");
+        Certificate {
+            chain: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
     /// Writes `NAME.pem` and `NAME.key`; the path without its ending.
     pub fn write(&self, directory: &Path, name: &str) -> PathBuf {
         let path = directory.join(name);
@@ -263,6 +313,18 @@ impl Certificate {
             .with_no_client_auth()
             .with_single_cert(self.certificates(), self.private_key())
             .expect("they go together")
+    }
+
+    /// A server with this certificate, and a key that is not its.
+    pub fn server_with_key_of(&self, other: &Certificate) -> ServerConfig {
+        let mut config = self.server();
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(self.with_key(other)));
+        config
+    }
+
+    fn with_key(&self, other: &Certificate) -> CertifiedKey {
+        let key = aws_lc_rs::sign::any_supported_type(&other.private_key());
+        CertifiedKey::new(self.certificates(), key.expect("a key of a usual kind"))
     }
 
     fn certificates(&self) -> Vec<CertificateDer<'static>> {

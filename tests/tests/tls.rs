@@ -7,6 +7,7 @@ mod files; // certificates that are renewed, or broken
 mod https; // plain HTTP on the wrong port, redirects, HSTS
 mod hostile; // handshakes that do not go well
 mod upstream; // servers that speak TLS
+mod introduced; // behind a balancer that says whom it speaks for
 mod peers; // OpenSSL, curl and nginx at the other end
 
 use rustls::version::{TLS12, TLS13};

@@ -282,6 +282,7 @@ impl Operator {
     }
 
     async fn file_changed(&mut self, name: &str) -> Outcome {
+        self.watcher.follow(&self.published.load().snapshot.config);
         let (shelf, owned) = (self.published.load().shelf.clone(), name.to_owned());
         if !aside(move || shelf.has_changed(&owned)).await {
             return Ok(Changed::default());
@@ -295,6 +296,7 @@ impl Operator {
     async fn tls_files_changed(&mut self) -> Outcome {
         let present = self.published.load_full();
         let snapshot = present.snapshot.clone();
+        self.watcher.follow(&snapshot.config);
         let read = aside(move || {
             let before = Some((&*snapshot, snapshot.listeners.as_slice()));
             let config = &snapshot.config;

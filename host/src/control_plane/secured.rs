@@ -9,7 +9,7 @@ use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker::{ListenerId, Snapshot};
 use crate::tls::server::Protocols;
-use crate::tls::{ClientTls, ServerTls, Warnings};
+use crate::tls::{ClientTls, ServerTls, SystemRoots, Warnings};
 
 /// Whether files are read again where their names have not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,7 @@ impl Secured {
             });
             secured.listeners.push(tls);
         }
+        let mut system = SystemRoots::default();
         for upstream in &config.upstreams {
             let before =
                 previous.and_then(|(snapshot, _)| snapshot.upstream(&upstream.name)?.tls.as_ref());
@@ -78,7 +79,7 @@ impl Secured {
                     .cloned();
                 kept.or_else(|| {
                     let place = place.unwrap_or_default();
-                    ClientTls::build(tls, http2, &place, before, warnings)
+                    ClientTls::build(tls, http2, &place, before, &mut system, warnings)
                         .map_err(|found| problems.extend(found))
                         .ok()
                 })

@@ -1,10 +1,13 @@
 //! Watches the files of `watch = true` plugins, and those of TLS.
 //!
-//! The directories are watched, not the files: editors and deployments replace a file by renaming another over it. An event is
-//! only a hint; whether the content has changed is found out by reading it.
+//! The directories are watched, not the files: editors and deployments replace a file by renaming another over it. So is every
+//! link on the way to a file, wherever that leads: certbot changes the link to the file, a mounted volume of Kubernetes the
+//! one to its directory. An event is only a hint; whether the content has changed is found out by reading it.
 
-use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,27 +29,31 @@ enum Subject {
     Tls,
 }
 
-/// What is watched, by file.
-type Files = Arc<Mutex<HashMap<PathBuf, Subject>>>;
+/// Links that are followed on the way to one file; Linux follows as many (`path_resolution(7)`).
+const MAX_LINKS: usize = 40;
+
+/// Where something is watched, and what for.
+type Places = Arc<Mutex<BTreeSet<(PathBuf, Subject)>>>;
 
 /// Watches files while it lives.
 pub(super) struct Watcher {
     /// None where the kernel offers no watches: reloads still work.
     notify: Option<RecommendedWatcher>,
-    files: Files,
+    places: Places,
     directories: BTreeSet<PathBuf>,
+    changed: UnboundedSender<Subject>,
 }
 
 impl Watcher {
     /// Starts to watch nothing; `wishes` gets what changes.
     pub(super) fn start(wishes: UnboundedSender<Asked>) -> Watcher {
-        let files = Files::default();
+        let places = Places::default();
         let (changed, changes) = unbounded_channel();
-        let known = files.clone();
+        let (known, noticed) = (places.clone(), changed.clone());
         let notify = notify::recommended_watcher(move |event| {
             for subject in touched(&known.lock(), &event) {
                 // The receiver is there as long as the process is.
-                let _ = changed.send(subject);
+                let _ = noticed.send(subject);
             }
         });
         tokio::task::spawn_local(settle(changes, wishes));
@@ -54,23 +61,28 @@ impl Watcher {
             notify: notify
                 .inspect_err(|error| tracing::error!("files cannot be watched: {error}"))
                 .ok(),
-            files,
+            places,
             directories: BTreeSet::new(),
+            changed,
         }
     }
 
-    /// Watches what a configuration wants watched, and nothing else.
+    /// Watches what a configuration wants watched, and nothing else. To be said again before a file is read that has
+    /// changed: its directory may be another one by now, or the same one made anew.
     pub(super) fn follow(&mut self, config: &Config) {
         let watched = config.plugins.iter().filter(|plugin| plugin.watch);
-        let plugins =
-            watched.map(|plugin| (plugin.file.clone(), Subject::Plugin(plugin.name.clone())));
-        let of_tls = config
-            .tls_files()
-            .map(|file| (file.path.clone(), Subject::Tls));
-        let files: HashMap<_, _> = plugins.chain(of_tls).collect();
-        let directory = |file: &PathBuf| file.parent().map(Path::to_owned);
-        let directories: BTreeSet<_> = files.keys().filter_map(directory).collect();
-        *self.files.lock() = files;
+        let plugins = watched.map(|plugin| (&plugin.file, Subject::Plugin(plugin.name.clone())));
+        let of_tls = config.tls_files().map(|file| (&file.path, Subject::Tls));
+        let places: BTreeSet<_> = plugins
+            .chain(of_tls)
+            .flat_map(|(file, subject)| {
+                let places = places(file).into_iter();
+                places.map(move |place| (place, subject.clone()))
+            })
+            .collect();
+        let directory = |place: &(PathBuf, Subject)| place.0.parent().map(Path::to_owned);
+        let directories: BTreeSet<_> = places.iter().filter_map(directory).collect();
+        let before = std::mem::replace(&mut *self.places.lock(), places.clone());
         let Some(notify) = &mut self.notify else {
             return;
         };
@@ -78,35 +90,77 @@ impl Watcher {
             // It may have been deleted, and its watch with it.
             let _ = notify.unwatch(gone);
         }
-        for new in directories.difference(&self.directories) {
-            if let Err(error) = notify.watch(new, RecursiveMode::NonRecursive) {
-                tracing::error!("`{}` cannot be watched: {error}", new.display());
+        // Those that are watched already as well: a directory that was made anew is another one.
+        for directory in &directories {
+            if let Err(error) = notify.watch(directory, RecursiveMode::NonRecursive) {
+                tracing::error!("`{}` cannot be watched: {error}", directory.display());
             }
         }
         self.directories = directories;
+        for (_, subject) in places.difference(&before) {
+            // It may have changed after it was read, and before it was watched.
+            let _ = self.changed.send(subject.clone());
+        }
     }
 }
 
+/// Where a change of what a file holds can be seen: at every link on the way to it, and at the file itself or, where there
+/// is none, at what is missing. All of them in directories by their real names: the kernel has one watch for each directory,
+/// whatever it is called.
+fn places(file: &Path) -> Vec<PathBuf> {
+    let (mut found, mut at) = (Vec::new(), PathBuf::new());
+    let mut left: Vec<OsString> = steps(file);
+    while let Some(step) = left.pop() {
+        if step == ".." {
+            at.pop();
+            continue;
+        }
+        // A link to an absolute path begins anew.
+        let next = at.join(&step);
+        match std::fs::read_link(&next) {
+            Ok(target) if found.len() < MAX_LINKS => {
+                found.push(next);
+                left.extend(steps(&target));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                found.push(next);
+                return found;
+            }
+            _ => at = next,
+        }
+    }
+    found.push(at);
+    found
+}
+
+/// The parts of a path, the first one last.
+fn steps(path: &Path) -> Vec<OsString> {
+    path.components()
+        .rev()
+        .filter(|component| *component != Component::CurDir)
+        .map(|component| component.as_os_str().to_owned())
+        .collect()
+}
+
 /// What an event may be about.
-fn touched(files: &HashMap<PathBuf, Subject>, event: &notify::Result<Event>) -> Vec<Subject> {
+fn touched(places: &BTreeSet<(PathBuf, Subject)>, event: &notify::Result<Event>) -> Vec<Subject> {
     let event = match event {
         Ok(event) if matches!(event.kind, EventKind::Access(_)) => return Vec::new(),
-        Ok(event) => event,
+        Ok(event) => Some(event),
+        Err(_) => None,
+    };
+    let about = |place: &Path| match event {
+        // Its directory has changed itself: it was moved away, or deleted.
+        Some(event) if !event.need_rescan() => event
+            .paths
+            .iter()
+            .any(|path| path == place || Some(&**path) == place.parent()),
         // Events were lost: any file may have changed.
-        Err(_) => return files.values().cloned().collect(),
+        _ => true,
     };
-    let about = |file: &PathBuf| {
-        event.paths.iter().any(|path| {
-            // A mounted volume changes all of its files at once, by a link `..data` beside them.
-            let link = path
-                .file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b".."));
-            path == file || link && path.parent() == file.parent()
-        }) || event.need_rescan()
-    };
-    files
+    places
         .iter()
-        .filter(|(file, _)| about(file))
+        .filter(|(place, _)| about(place))
         .map(|(_, subject)| subject.clone())
         .collect()
 }
@@ -127,5 +181,67 @@ async fn settle(mut changes: UnboundedReceiver<Subject>, wishes: UnboundedSender
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_file_is_watched_at_every_link_on_the_way_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("releases/1")).unwrap();
+        std::fs::write(root.join("releases/1/own.pem"), "").unwrap();
+        symlink("releases/1", root.join("current")).unwrap();
+        symlink(root.join("current/own.pem"), root.join("own.pem")).unwrap();
+        assert_eq!(
+            places(&root.join("./current/../own.pem")),
+            [
+                root.join("current"),
+                root.join("releases/own.pem"), // as the kernel has it: `..` of where the link leads
+            ]
+        );
+        assert_eq!(
+            places(&root.join("own.pem")),
+            [
+                root.join("own.pem"),
+                root.join("current"),
+                root.join("releases/1/own.pem"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_watched_where_it_would_come_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        assert_eq!(places(&root.join("certs/own.pem")), [root.join("certs")]);
+        symlink("loop", root.join("loop")).unwrap();
+        assert_eq!(places(&root.join("loop")).len(), MAX_LINKS + 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_newly_watched_is_read_once_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n\
+                    tls = { certificate = \"own.pem\", key = \"own.key\" }\n\
+                    [[route]]\nreturn = { status = 200 }\n";
+        let file = directory.path().join("waypost.toml");
+        let config = crate::config::parse(text, &file).unwrap();
+        let watched = async {
+            let (wishes, mut wished) = unbounded_channel();
+            let mut watcher = Watcher::start(wishes);
+            watcher.follow(&config);
+            let wish = wished.recv().await;
+            assert!(matches!(wish, Some((Wish::TlsFilesChanged, None))));
+            watcher.follow(&config);
+            let again = tokio::time::timeout(3 * QUIET, wished.recv()).await;
+            assert!(again.is_err(), "nothing is new");
+        };
+        tokio::task::LocalSet::new().run_until(watched).await;
     }
 }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys, RootCertStore};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use rustls::{CertRevocationListError, Error, InconsistentKeys, RootCertStore};
+use x509_parser::prelude::{
+    ASN1Time, CertificateRevocationList, FromDer, GeneralName, X509Certificate,
+};
 
 use super::Warnings;
-use super::file::{Files, problem};
+use super::file::{Files, MAX_CRL_SIZE, MAX_SIZE, problem};
 use crate::config::model::NamedFile;
 use crate::config::problem::Problem;
 
@@ -22,18 +24,10 @@ pub(super) fn chain(
     file: &NamedFile,
     files: &mut Files,
 ) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let bytes = files.read(file, "certificate")?;
+    let bytes = files.read(file, "certificate", MAX_SIZE)?;
     let path = file.path.display();
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let chain = chain.map_err(|error| malformed(file, "certificate", &error))?;
-    if chain.is_empty() {
-        let what = problem(file, format!("there is no certificate in `{path}`"));
-        return Err(what.hint(if bytes.first() == Some(&0x30) {
-            format!("it looks like DER: `openssl x509 -inform der -in {path}` makes PEM of it")
-        } else {
-            "PEM begins with `-----BEGIN CERTIFICATE-----`".to_owned()
-        }));
-    }
+    let chain: Vec<CertificateDer<'static>> =
+        items(file, &bytes, "certificate", "CERTIFICATE", "x509")?;
     for der in &chain {
         if let Err(error) = X509Certificate::from_der(der) {
             let message = format!("a certificate in `{path}` is malformed");
@@ -43,48 +37,115 @@ pub(super) fn chain(
     Ok(chain)
 }
 
+/// The lists of revoked certificates of a PEM file. One that has expired is a warning: nobody passes it.
+///
+/// # Errors
+/// Where there is none, or one is malformed.
+pub(super) fn revoked(
+    file: &NamedFile,
+    files: &mut Files,
+    warnings: &mut Warnings,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, Problem> {
+    let bytes = files.read(file, "CRL", MAX_CRL_SIZE)?;
+    let path = file.path.display();
+    let lists: Vec<CertificateRevocationListDer<'static>> =
+        items(file, &bytes, "CRL", "X509 CRL", "crl")?;
+    for der in &lists {
+        let (_, list) = CertificateRevocationList::from_der(der).map_err(|error| {
+            problem(file, format!("a CRL in `{path}` is malformed")).hint(error.to_string())
+        })?;
+        if let Some(next) = list.next_update()
+            && ASN1Time::now() > next
+        {
+            let message = format!("a CRL in `{path}` has expired on {next}");
+            let hint = "no certificate of its issuer is believed until there is a newer one";
+            warnings.push(problem(file, message).hint(hint));
+        }
+    }
+    Ok(lists)
+}
+
+/// A list that cannot be gone by: rustls knows neither indirect nor partial ones.
+pub(super) fn bad_crl(file: &NamedFile, why: &CertRevocationListError) -> Problem {
+    let message = format!("a CRL in `{}` cannot be used", file.path.display());
+    problem(file, message).hint(format!("{why:?}"))
+}
+
+/// What a PEM file has of a kind, at least one: `what` it is called, its label there, and the command of `openssl` for it.
+fn items<T: PemObject>(
+    file: &NamedFile,
+    bytes: &[u8],
+    what: &str,
+    label: &str,
+    command: &str,
+) -> Result<Vec<T>, Problem> {
+    let path = file.path.display();
+    let items: Result<Vec<T>, _> = T::pem_slice_iter(bytes).collect();
+    let items = items.map_err(|error| malformed(file, what, &error))?;
+    if items.is_empty() {
+        let none = problem(file, format!("there is no {what} in `{path}`"));
+        return Err(none.hint(if bytes.first() == Some(&0x30) {
+            format!("it looks like DER: `openssl {command} -inform der -in {path}` makes PEM of it")
+        } else {
+            format!("PEM begins with `-----BEGIN {label}-----`")
+        }));
+    }
+    Ok(items)
+}
+
 /// The chain and the key of one of ours.
 ///
 /// # Errors
-/// Where one of the files cannot be used, or they do not go together.
+/// Where the files cannot be used, or do not go together.
 pub(super) fn certified(
     certificate: &NamedFile,
     key: &NamedFile,
     provider: &CryptoProvider,
     files: &mut Files,
     warnings: &mut Warnings,
-) -> Result<CertifiedKey, Problem> {
-    let chain = chain(certificate, files)?;
+) -> Result<CertifiedKey, Vec<Problem>> {
+    let (chain, der) = match (chain(certificate, files), private_key(key, files)) {
+        (Ok(chain), Ok(der)) => (chain, der),
+        (chain, der) => return Err(chain.err().into_iter().chain(der.err()).collect()),
+    };
     if let Some(first) = chain.first() {
         warnings.extend(validity(certificate, first));
     }
-    let bytes = files.read(key, "key")?;
     let path = key.path.display();
-    let der = match PrivateKeyDer::from_pem_slice(&bytes) {
-        Ok(der) => der,
-        Err(pem::Error::NoItemsFound) => {
-            let what = problem(key, format!("there is no private key in `{path}`"));
-            let encrypted = bytes.windows(9).any(|part| part == b"ENCRYPTED");
-            return Err(what.hint(if encrypted {
-                format!("it is encrypted, and nobody is there to ask: `openssl pkey -in {path}` decrypts it")
-            } else {
-                "PEM begins with `-----BEGIN PRIVATE KEY-----`".to_owned()
-            }));
+    CertifiedKey::from_der(chain, der, provider).map_err(|error| {
+        vec![match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                let certificate = certificate.path.display();
+                let message =
+                    format!("the key `{path}` does not belong to the certificate `{certificate}`");
+                problem(key, message)
+                    .hint("the chain's first certificate must be the one of the key")
+            }
+            error => problem(key, format!("the key `{path}` cannot be used")).hint(format!(
+                "RSA from 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can ({error})"
+            )),
+        }]
+    })
+}
+
+fn private_key(key: &NamedFile, files: &mut Files) -> Result<PrivateKeyDer<'static>, Problem> {
+    let bytes = files.read(key, "key", MAX_SIZE)?;
+    let path = key.path.display();
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+        // In the label, or in the header that OpenSSL used to write (RFC 1421 section 4.6.1.1).
+        if bytes.windows(9).any(|part| part == b"ENCRYPTED") {
+            let hint = format!(
+                "nobody is there to ask for its password: `openssl pkey -in {path}` decrypts it"
+            );
+            return problem(key, format!("the key `{path}` is encrypted")).hint(hint);
         }
-        Err(error) => return Err(malformed(key, "key", &error)),
-    };
-    CertifiedKey::from_der(chain, der, provider).map_err(|error| match error {
-        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            let certificate = certificate.path.display();
-            problem(
-                key,
-                format!("the key `{path}` does not belong to the certificate `{certificate}`"),
-            )
-            .hint("the chain's first certificate must be the one of the key")
+        match error {
+            pem::Error::NoItemsFound => {
+                problem(key, format!("there is no private key in `{path}`"))
+                    .hint("PEM begins with `-----BEGIN PRIVATE KEY-----`")
+            }
+            error => malformed(key, "key", &error),
         }
-        error => problem(key, format!("the key `{path}` cannot be used")).hint(format!(
-            "RSA from 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can ({error})"
-        )),
     })
 }
 
@@ -133,7 +194,7 @@ pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
 fn validity(file: &NamedFile, certificate: &CertificateDer<'_>) -> Option<Problem> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let (validity, path) = (certificate.validity(), file.path.display());
-    let now = x509_parser::time::ASN1Time::now();
+    let now = ASN1Time::now();
     if now > validity.not_after {
         let message = format!(
             "the certificate `{path}` has expired on {}",

@@ -3,14 +3,49 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rustls::pki_types::UnixTime;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+
+use super::ocsp::Staple;
+
+/// A certificate with its key, as it is shown.
+#[derive(Debug)]
+pub(super) struct Shown {
+    key: Arc<CertifiedKey>,
+    /// With an OCSP response, until it expires.
+    stapled: Option<(Arc<CertifiedKey>, Option<UnixTime>)>,
+}
+
+impl Shown {
+    pub(super) fn new(key: CertifiedKey, staple: Option<Staple>) -> Shown {
+        let stapled = staple.map(|staple| {
+            let ocsp = Some(staple.response);
+            let key = CertifiedKey {
+                ocsp,
+                ..key.clone()
+            };
+            (Arc::new(key), staple.until)
+        });
+        Shown {
+            key: Arc::new(key),
+            stapled,
+        }
+    }
+
+    fn at(&self, now: UnixTime) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some((stapled, until)) if until.is_none_or(|until| now <= until) => stapled,
+            _ => &self.key,
+        }
+    }
+}
 
 /// The certificates of a listener.
 #[derive(Debug)]
 pub(super) struct Certificates {
     /// In the order of the configuration.
-    keys: Vec<Arc<CertifiedKey>>,
+    shown: Vec<Shown>,
     /// By name, in the same order.
     exact: HashMap<Box<str>, Vec<usize>>,
     /// `*.example.com`, by `example.com`.
@@ -21,20 +56,25 @@ pub(super) struct Certificates {
 
 impl Certificates {
     /// At least one, each with the names that it is shown for, in lower case.
-    pub(super) fn new(certificates: Vec<(CertifiedKey, Vec<String>)>) -> Certificates {
+    pub(super) fn new(certificates: Vec<(Shown, Vec<String>)>) -> Certificates {
         let mut chosen = Certificates {
-            keys: Vec::new(),
+            shown: Vec::new(),
             exact: HashMap::new(),
             wildcard: HashMap::new(),
             default: Vec::new(),
         };
-        let first: Vec<String> = certificates
+        let sorted = |names: &[String]| {
+            let mut names = names.to_vec();
+            names.sort_unstable();
+            names
+        };
+        let first = certificates
             .first()
-            .map_or(Vec::new(), |(_, names)| names.clone());
-        for (index, (key, names)) in certificates.into_iter().enumerate() {
-            chosen.keys.push(Arc::new(key));
+            .map_or(Vec::new(), |(_, names)| sorted(names));
+        for (index, (shown, names)) in certificates.into_iter().enumerate() {
+            chosen.shown.push(shown);
             // One made out for the same, with another kind of key, goes with the first.
-            if index == 0 || (!names.is_empty() && names == first) {
+            if index == 0 || (!names.is_empty() && sorted(&names) == first) {
                 chosen.default.push(index);
             }
             for name in names {
@@ -66,19 +106,21 @@ impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
         let indexes = self.of_any(name.as_deref());
-        let keys = || indexes.iter().map(|index| &self.keys[*index]);
-        let can_be_checked =
-            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        let keys = || indexes.iter().map(|index| &self.shown[*index]);
+        let can_be_checked = |shown: &&Shown| {
+            let schemes = hello.signature_schemes();
+            shown.key.key.choose_scheme(schemes).is_some()
+        };
         // Where none can, the handshake fails with the words for it.
-        keys()
-            .find(can_be_checked)
-            .or_else(|| keys().next())
-            .cloned()
+        let shown = keys().find(can_be_checked).or_else(|| keys().next())?;
+        Some(shown.at(UnixTime::now()).clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use rustls::SignatureAlgorithm;
     use rustls::SignatureScheme;
@@ -100,7 +142,10 @@ mod tests {
     fn certificates(names: &[&[&str]]) -> Certificates {
         let of = |names: &&[&str]| {
             let key = CertifiedKey::new(Vec::new(), Arc::new(NoKey));
-            (key, names.iter().map(|name| (*name).to_owned()).collect())
+            (
+                Shown::new(key, None),
+                names.iter().map(|name| (*name).to_owned()).collect(),
+            )
         };
         Certificates::new(names.iter().map(of).collect())
     }
@@ -130,8 +175,28 @@ mod tests {
     }
 
     #[test]
+    fn an_ocsp_response_is_stapled_until_it_expires() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let stapled = |until: Option<u64>, now| {
+            let staple = Staple {
+                response: vec![1],
+                until: until.map(at),
+            };
+            let key = CertifiedKey::new(Vec::new(), Arc::new(NoKey));
+            Shown::new(key, Some(staple)).at(at(now)).ocsp.is_some()
+        };
+        assert!(stapled(Some(5), 5));
+        assert!(!stapled(Some(5), 6));
+        assert!(stapled(None, 6));
+    }
+
+    #[test]
     fn certificates_of_one_name_stay_together() {
-        let all = certificates(&[&["a.example"], &["b.example"], &["a.example"]]);
+        let all = certificates(&[
+            &["a.example", "www.a.example"],
+            &["b.example"],
+            &["www.a.example", "a.example"],
+        ]);
         assert_eq!(all.of_any(Some("a.example")), [0, 2]);
         assert_eq!(all.of_any(None), [0, 2]);
     }

@@ -1,10 +1,10 @@
 //! TLS towards endpoints: what one upstream needs.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 
@@ -34,6 +34,7 @@ impl ClientTls {
         http2: bool,
         place: &Place,
         previous: Option<&Arc<ClientTls>>,
+        system: &mut SystemRoots,
         warnings: &mut Warnings,
     ) -> Result<Arc<ClientTls>, Vec<Problem>> {
         let provider = provider(&[]);
@@ -42,14 +43,14 @@ impl ClientTls {
             Some((chain, key)) => {
                 certificate::certified(chain, key, &provider, &mut files, warnings)
                     .map(Some)
-                    .unwrap_or_else(|problem| {
-                        problems.push(problem);
+                    .unwrap_or_else(|found| {
+                        problems.extend(found);
                         None
                     })
             }
             None => None,
         };
-        let verifier = verifier(settings, place, &provider, &mut files);
+        let verifier = verifier(settings, place, &provider, system, &mut files, warnings);
         let verifier = match verifier {
             Ok(verifier) if problems.is_empty() => verifier,
             Ok(_) => return Err(problems),
@@ -133,21 +134,36 @@ fn verifier(
     settings: &UpstreamTls,
     place: &Place,
     provider: &Arc<rustls::crypto::CryptoProvider>,
+    system: &mut SystemRoots,
     files: &mut Files,
+    warnings: &mut Warnings,
 ) -> Result<Arc<dyn ServerCertVerifier>, Problem> {
     if !settings.verify {
         return Ok(Arc::new(Everybody(provider.clone())));
     }
-    let (roots, authorities) = match &settings.ca {
+    let (roots, mut authorities) = match &settings.ca {
         Some(ca) => certificate::authorities(ca, files)?,
-        None => (
-            system_roots().map_err(|error| no_roots(place, &error))?,
-            Vec::new(),
-        ),
+        None => {
+            let (roots, digest) = system.get().map_err(|error| no_roots(place, &error))?;
+            files.note(&digest);
+            (roots, Vec::new())
+        }
     };
+    let crl = settings.crl.as_ref();
+    let mut revoked = Vec::new();
+    if let Some(crl) = crl {
+        revoked = certificate::revoked(crl, files, warnings)?;
+        // Whoever may be revoked is not believed for standing in the file of `ca`.
+        authorities.clear();
+    }
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+        .with_crls(revoked)
+        .enforce_revocation_expiration()
         .build()
-        .map_err(|error| no_roots(place, &error.to_string()))?;
+        .map_err(|error| match (&error, crl) {
+            (VerifierBuilderError::InvalidCrl(why), Some(crl)) => certificate::bad_crl(crl, why),
+            _ => no_roots(place, &error.to_string()),
+        })?;
     Ok(Arc::new(OrTheAuthorities {
         verifier,
         authorities,
@@ -161,18 +177,24 @@ fn no_roots(place: &Place, error: &str) -> Problem {
     )
 }
 
-/// Whom the system trusts; read when it is first needed, and once.
-fn system_roots() -> Result<Arc<RootCertStore>, String> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    if let Some(roots) = ROOTS.get() {
-        return Ok(roots.clone());
+/// Whom the system trusts: read when it is first needed, and once for all upstreams of a configuration.
+#[derive(Default)]
+pub(crate) struct SystemRoots(Option<Result<(Arc<RootCertStore>, Digest), String>>);
+
+impl SystemRoots {
+    fn get(&mut self) -> Result<(Arc<RootCertStore>, Digest), String> {
+        self.0.get_or_insert_with(system_roots).clone()
     }
+}
+
+fn system_roots() -> Result<(Arc<RootCertStore>, Digest), String> {
     let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut read) = (RootCertStore::empty(), Files::new());
+    found.certs.iter().for_each(|der| read.note(der));
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let first = found.errors.first().map(ToString::to_string);
         return Err(first.unwrap_or_else(|| "there are none".to_owned()));
     }
-    Ok(ROOTS.get_or_init(|| Arc::new(roots)).clone())
+    Ok((Arc::new(roots), read.digest()))
 }

@@ -10,8 +10,10 @@ use crate::config::model::NamedFile;
 use crate::config::problem::Problem;
 use crate::config::reason;
 
-/// A bundle of all authorities of the world has a quarter of that.
-const MAX_SIZE: u64 = 1 << 20;
+/// Bytes of any file but the one below. A bundle of all authorities of the world has a quarter of that.
+pub(super) const MAX_SIZE: u64 = 1 << 20;
+/// Bytes of lists of revoked certificates: about half a million of them.
+pub(super) const MAX_CRL_SIZE: u64 = 16 << 20;
 
 /// What tells the contents of files from others.
 pub(super) type Digest = [u8; 32];
@@ -24,10 +26,17 @@ impl Files {
         Files(Context::new(&SHA256))
     }
 
+    /// `what` it is called where something is wrong with it; `most` bytes.
+    ///
     /// # Errors
     /// Where the file is not there, cannot be read, is empty or absurdly large.
-    pub(super) fn read(&mut self, file: &NamedFile, what: &str) -> Result<Vec<u8>, Problem> {
-        let bytes = read(file).map_err(|error| {
+    pub(super) fn read(
+        &mut self,
+        file: &NamedFile,
+        what: &str,
+        most: u64,
+    ) -> Result<Vec<u8>, Problem> {
+        let bytes = read(file, most).map_err(|error| {
             let problem = problem(
                 file,
                 format!("cannot read the {what} `{}`", file.path.display()),
@@ -48,10 +57,15 @@ impl Files {
                 format!("the {what} `{}` is empty", file.path.display()),
             ));
         }
+        self.note(&bytes);
+        Ok(bytes)
+    }
+
+    /// Remembers what was read elsewhere.
+    pub(super) fn note(&mut self, bytes: &[u8]) {
         // The length keeps apart what two files would be together.
         self.0.update(&(bytes.len() as u64).to_be_bytes());
-        self.0.update(&bytes);
-        Ok(bytes)
+        self.0.update(bytes);
     }
 
     pub(super) fn digest(self) -> Digest {
@@ -61,7 +75,7 @@ impl Files {
     }
 }
 
-fn read(file: &NamedFile) -> io::Result<Vec<u8>> {
+fn read(file: &NamedFile, most: u64) -> io::Result<Vec<u8>> {
     // A pipe must not keep us waiting for somebody to write to it.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let open = OpenOptions::new()
@@ -72,9 +86,10 @@ fn read(file: &NamedFile) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    open.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err(io::Error::other("it is larger than 1 MiB"));
+    open.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let most = most >> 20;
+        return Err(io::Error::other(format!("it is larger than {most} MiB")));
     }
     Ok(bytes)
 }

@@ -6,6 +6,7 @@
 pub mod ciphers; // what the suites are called
 mod file; // what is in a file that the configuration names
 mod certificate; // chains, keys, and whether they go together
+mod ocsp; // responses, and whether they are worth stapling
 mod choose; // by the name that a client asks for
 mod resumption; // tickets and sessions, shared by all workers
 mod verify; // the other side's certificate
@@ -23,7 +24,7 @@ use self::ciphers::Cipher;
 use crate::config::model::TlsVersion;
 use crate::config::problem::Problem;
 
-pub(crate) use self::client::ClientTls;
+pub(crate) use self::client::{ClientTls, SystemRoots};
 pub(crate) use self::server::ServerTls;
 pub(crate) use self::verify::reason_with_number;
 

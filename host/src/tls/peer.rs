@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
+use x509_parser::asn1_rs::{Any, Tag, ToDer as _};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 /// Whose certificate it is, as `$ssl_client_s_dn`: `CN=client,O=Example`. Empty for one that cannot be read.
@@ -71,35 +72,30 @@ fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>
         .map(|(_, parsed)| parsed)
 }
 
-/// RFC 2253: last part first.
+/// RFC 2253: last part first; as OpenSSL does, also within a part of several attributes.
 fn distinguished_name(name: &X509Name<'_>) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for part in name.iter_rdn() {
-        let attributes = part.iter().map(|attribute| {
+    let mut out = String::new();
+    for part in name.iter_rdn().collect::<Vec<_>>().into_iter().rev() {
+        let attributes: Vec<_> = part.iter().collect();
+        for (index, attribute) in attributes.into_iter().rev().enumerate() {
+            if !out.is_empty() {
+                out.push(if index == 0 { ',' } else { '+' });
+            }
             let number = attribute.attr_type().to_id_string();
             let short = short_name(&number);
-            let value = attribute.as_str().map_or_else(
-                // RFC 2253 section 2.4: what is no string is written in hexadecimal.
-                |_| {
-                    let hex = attribute
-                        .as_slice()
-                        .iter()
-                        .map(|byte| format!("{byte:02X}"));
-                    format!("#{}", hex.collect::<String>())
-                },
-                escaped,
-            );
-            format!("{short}={value}")
-        });
-        parts.push(attributes.collect::<Vec<_>>().join("+"));
+            let value = short.and_then(|_| text(attribute.attr_value()));
+            let value = value.map_or_else(|| dump(attribute.attr_value()), |text| escaped(&text));
+            out.push_str(short.unwrap_or(&number));
+            out.push('=');
+            out.push_str(&value);
+        }
     }
-    parts.reverse();
-    parts.join(",")
+    out
 }
 
-/// OpenSSL's short name of an attribute, or its number.
-fn short_name(oid: &str) -> &str {
-    match oid {
+/// OpenSSL's short name of an attribute; none of one that it would call by its number.
+fn short_name(oid: &str) -> Option<&'static str> {
+    Some(match oid {
         "2.5.4.3" => "CN",
         "2.5.4.4" => "SN",
         "2.5.4.5" => "serialNumber",
@@ -110,12 +106,53 @@ fn short_name(oid: &str) -> &str {
         "2.5.4.10" => "O",
         "2.5.4.11" => "OU",
         "2.5.4.12" => "title",
+        "2.5.4.13" => "description",
+        "2.5.4.15" => "businessCategory",
+        "2.5.4.17" => "postalCode",
+        "2.5.4.41" => "name",
         "2.5.4.42" => "GN",
+        "2.5.4.43" => "initials",
+        "2.5.4.44" => "generationQualifier",
+        "2.5.4.45" => "x500UniqueIdentifier",
+        "2.5.4.46" => "dnQualifier",
+        "2.5.4.65" => "pseudonym",
+        "2.5.4.97" => "organizationIdentifier",
         "0.9.2342.19200300.100.1.1" => "UID",
         "0.9.2342.19200300.100.1.25" => "DC",
         "1.2.840.113549.1.9.1" => "emailAddress",
-        other => other,
+        "1.2.840.113549.1.9.2" => "unstructuredName",
+        "1.3.6.1.4.1.311.60.2.1.1" => "jurisdictionL",
+        "1.3.6.1.4.1.311.60.2.1.2" => "jurisdictionST",
+        "1.3.6.1.4.1.311.60.2.1.3" => "jurisdictionC",
+        _ => return None,
+    })
+}
+
+/// A value that is a string of any kind (RFC 5280 section 4.1.2.4).
+fn text(value: &Any<'_>) -> Option<String> {
+    let bytes = value.data;
+    match value.tag() {
+        Tag::Utf8String | Tag::PrintableString | Tag::NumericString | Tag::Ia5String => {
+            String::from_utf8(bytes.to_vec()).ok()
+        }
+        // OpenSSL takes it for Latin-1, as everybody does.
+        Tag::T61String => Some(bytes.iter().copied().map(char::from).collect()),
+        Tag::BmpString => {
+            let (units, []) = bytes.as_chunks() else {
+                return None;
+            };
+            let units = units.iter().map(|unit| u16::from_be_bytes(*unit));
+            char::decode_utf16(units).collect::<Result<_, _>>().ok()
+        }
+        _ => None,
     }
+}
+
+/// RFC 2253 section 2.4: what is no string, or of an unknown kind, is written as it is encoded.
+fn dump(value: &Any<'_>) -> String {
+    let encoded = value.to_der_vec().unwrap_or_default();
+    let hex = encoded.iter().map(|byte| format!("{byte:02X}"));
+    format!("#{}", hex.collect::<String>())
 }
 
 /// RFC 2253 section 2.4; bytes outside ASCII in hexadecimal, as OpenSSL writes them, so that the value fits into a header.

@@ -1,21 +1,19 @@
 //! TLS towards clients: what one listener needs, made anew whenever its files change.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio::sync::Semaphore;
 
-use super::choose::Certificates;
+use super::choose::{Certificates, Shown};
 use super::file::{Digest, Files, problem};
 use super::resumption::{Resumption, Terms};
 use super::verify::{JudgedLater, reason};
-use super::{Warnings, certificate, provider, versions};
-use crate::config::model::{
-    CertificateFiles, ClientCertificate, ListenerTls, NamedFile, UnknownNames,
-};
+use super::{Warnings, certificate, ocsp, provider, versions};
+use crate::config::model::{CertificateFiles, ClientCertificate, ListenerTls, UnknownNames};
 use crate::config::problem::Problem;
 
 /// The protocols that a client may choose from by ALPN (RFC 7301), best first; with none, the choice is not offered.
@@ -28,8 +26,8 @@ pub(crate) struct ServerTls {
     certificates: Arc<Certificates>,
     refuses_unknown_names: bool,
     clients: Option<Clients>,
-    /// Handshakes under way, in all workers.
-    pub(crate) handshakes: Arc<AtomicUsize>,
+    /// A permit for each handshake that may be under way at once, in all workers.
+    pub(crate) handshakes: Arc<Semaphore>,
     resumption: Resumption,
     settings: ListenerTls,
     protocols: Protocols,
@@ -73,10 +71,10 @@ impl ServerTls {
         for (index, of) in settings.certificates.iter().enumerate() {
             match certified(of, index, &provider, &mut files, warnings) {
                 Ok(certificate) => certificates.push(certificate),
-                Err(problem) => problems.push(problem),
+                Err(found) => problems.extend(found),
             }
         }
-        let (clients, proven) = match clients(settings, &provider) {
+        let (clients, proven) = match clients(settings, &provider, warnings) {
             Ok(clients) => clients,
             Err(problem) => {
                 problems.push(problem);
@@ -109,6 +107,13 @@ impl ServerTls {
         };
         let before = previous.map(|previous| &previous.resumption);
         let resumption = Resumption::new(terms, before).map_err(failed)?;
+        let most = settings.max_handshakes;
+        let handshakes = match previous {
+            Some(previous) if previous.settings.max_handshakes == most => {
+                previous.handshakes.clone()
+            }
+            _ => Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+        };
         let certificates = Arc::new(Certificates::new(certificates));
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(settings.min_version, settings.max_version))
@@ -133,7 +138,7 @@ impl ServerTls {
             certificates,
             refuses_unknown_names: settings.unknown_names == UnknownNames::Refuse,
             clients,
-            handshakes: previous.map_or_else(Arc::default, |previous| previous.handshakes.clone()),
+            handshakes,
             resumption,
             settings: settings.clone(),
             protocols,
@@ -191,9 +196,14 @@ fn certified(
     provider: &rustls::crypto::CryptoProvider,
     files: &mut Files,
     warnings: &mut Warnings,
-) -> Result<(rustls::sign::CertifiedKey, Vec<String>), Problem> {
-    let mut key = certificate::certified(&of.certificate, &of.key, provider, files, warnings)?;
-    key.ocsp = of.ocsp.as_ref().map(|file| ocsp(file, files)).transpose()?;
+) -> Result<(Shown, Vec<String>), Vec<Problem>> {
+    let key = certificate::certified(&of.certificate, &of.key, provider, files, warnings)?;
+    let staple = match (&of.ocsp, key.cert.first()) {
+        (Some(file), Some(own)) => {
+            ocsp::staple(file, own, files, warnings).map_err(|problem| vec![problem])?
+        }
+        _ => None,
+    };
     let names = match of.names.as_slice() {
         [] => key.cert.first().map_or(Vec::new(), certificate::names),
         given => given.to_vec(),
@@ -203,34 +213,35 @@ fn certified(
         let message =
             format!("the certificate `{path}` is made out for no name: it would never be shown");
         let hint = "say for whom it is: `names = [\"example.com\"]`";
-        return Err(problem(&of.certificate, message).hint(hint));
+        return Err(vec![problem(&of.certificate, message).hint(hint)]);
     }
-    Ok((key, names))
-}
-
-/// An OCSP response. What it says is for clients to judge: rustls passes it on as it is.
-fn ocsp(file: &NamedFile, files: &mut Files) -> Result<Vec<u8>, Problem> {
-    let bytes = files.read(file, "OCSP response")?;
-    if bytes.first() == Some(&0x30) {
-        return Ok(bytes);
-    }
-    let message = format!("`{}` is not an OCSP response in DER", file.path.display());
-    Err(problem(file, message).hint("`openssl ocsp -respout FILE` writes one"))
+    Ok((Shown::new(key, staple), names))
 }
 
 /// What clients have to show, and a digest of it: a session is only resumed by those who had to show the same.
 fn clients(
     settings: &ListenerTls,
     provider: &Arc<rustls::crypto::CryptoProvider>,
+    warnings: &mut Warnings,
 ) -> Result<(Option<Clients>, Digest), Problem> {
     let Some(ca) = &settings.client_ca else {
         return Ok((None, Digest::default()));
     };
     let mut files = Files::new();
     let (roots, _) = certificate::authorities(ca, &mut files)?;
+    let crl = settings.client_crl.as_ref();
+    let revoked = match crl {
+        Some(crl) => certificate::revoked(crl, &mut files, warnings)?,
+        None => Vec::new(),
+    };
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .with_crls(revoked)
+        .enforce_revocation_expiration()
         .build()
-        .map_err(|error| problem(ca, format!("clients cannot be verified: {error}")))?;
+        .map_err(|error| match (&error, crl) {
+            (VerifierBuilderError::InvalidCrl(why), Some(crl)) => certificate::bad_crl(crl, why),
+            _ => problem(ca, format!("clients cannot be verified: {error}")),
+        })?;
     let required = settings.client_certificate == ClientCertificate::Require;
     let mut proven = files.digest();
     proven[0] ^= u8::from(required);

@@ -23,6 +23,9 @@ fn words(error: &CertificateError) -> (u32, String) {
             (10, "certificate has expired")
         }
         CertificateError::UnknownIssuer => (20, "unable to get local issuer certificate"),
+        CertificateError::UnknownRevocationStatus => (3, "unable to get certificate CRL"),
+        CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => (12, "CRL has expired"),
         CertificateError::Revoked => (23, "certificate revoked"),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             (26, "unsuitable certificate purpose")

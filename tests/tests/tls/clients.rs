@@ -93,6 +93,32 @@ async fn who_shows_a_bad_one_is_refused_either_way() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_worth_nothing_without_its_key() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let proxy = demanding(&authority, &origin, "optional")
+        .await
+        .start()
+        .await;
+    let alice = authority.client_certificate("alice");
+    let mallory = authority.client_certificate("mallory");
+    for version in [&TLS12, &TLS13] {
+        let mut config = authority.trusting_at(&[version]);
+        let as_if = authority.trusting_as_if(&alice, &mallory);
+        config.client_auth_cert_resolver = as_if.client_auth_cert_resolver;
+        // With TLS 1.3 it learns of its failure after its own part of the handshake.
+        if let Ok(mut client) = tls::connect(proxy.address(), config, "a.example").await {
+            let asked = client
+                .wire
+                .try_send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            let _ = asked.await;
+            assert_eq!(client.wire.rest().await.got, b"", "{version:?}");
+        }
+    }
+    proxy.log_contains("SSL_do_handshake() failed (").await;
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_resumed_session_is_judged_by_the_certificate_that_began_it() {
     let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
     let proxy = demanding(&authority, &origin, "require")
@@ -153,6 +179,8 @@ async fn a_request_for_the_host_of_another_certificate_is_sent_away() {
         .write(setup.directory(), "b");
     let proxy = setup.start().await;
     let config = authority.trusting_as(&authority.client_certificate("alice"));
+    let mut nameless = authority.trusting_anyone();
+    nameless.client_auth_cert_resolver = config.client_auth_cert_resolver.clone();
     let config = std::sync::Arc::new(config);
     for (host, status) in [
         ("a.example", 200),
@@ -169,4 +197,110 @@ async fn a_request_for_the_host_of_another_certificate_is_sent_away() {
     proxy
         .log_contains("server name different from the one that was negotiated")
         .await;
+    // Who names nobody has not been told apart, and may ask for anybody.
+    let connected = tls::connect(proxy.address(), nameless, "127.0.0.1").await;
+    let mut client = connected.unwrap();
+    for host in ["a.example", "b.example"] {
+        client
+            .send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
+        assert_eq!(client.response().await.status, 200, "{host}");
+    }
+}
+
+fn numbered(authority: &Authority, serial: u64) -> Certificate {
+    authority.certificate_with(Kind::Ecdsa, &[], |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.serial_number = Some(serial.into());
+    })
+}
+
+#[tokio::test]
+async fn who_was_revoked_is_refused_from_the_next_request_on() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let own = authority.certificate(&["a.example"]);
+    let more = "client_certificate = \"require\", client_ca = \"ca.pem\", client_crl = \"crl.pem\"";
+    let setup = with(&origin, &own, more);
+    file(&setup, "ca.pem", &authority.pem());
+    let crl = setup.directory().join("crl.pem");
+    std::fs::write(&crl, authority.crl(&[8], (2100, 1, 1))).unwrap();
+    let proxy = setup.start().await;
+    let (alice, mallory) = (numbered(&authority, 7), numbered(&authority, 8));
+    assert_eq!(
+        as_client(&proxy, &authority, Some(&alice)).await.status,
+        200
+    );
+    assert_eq!(
+        as_client(&proxy, &authority, Some(&mallory)).await.status,
+        400
+    );
+    proxy
+        .log_contains("client SSL certificate verify error: (certificate revoked)")
+        .await;
+    let config = std::sync::Arc::new(authority.trusting_as(&alice));
+    let connect = async || {
+        let connected = tls::connect(proxy.address(), config.clone(), "a.example").await;
+        connected.unwrap()
+    };
+    let mut before = connect().await;
+    assert_eq!(before.get("/").await.status, 200);
+    std::fs::write(&crl, authority.crl(&[7, 8], (2100, 1, 1))).unwrap();
+    proxy.log_contains("certificates loaded again").await;
+    assert_eq!(before.get("/").await.status, 400);
+    let mut after = connect().await;
+    assert_eq!(after.get("/").await.status, 400);
+    assert!(!after.wire.handshake().unwrap().resumed);
+    assert_eq!(origin.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_is_believed_whose_authority_has_no_list_or_an_old_one() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let other = Authority::new("Others");
+    for (crl, why) in [
+        (
+            other.crl(&[], (2100, 1, 1)),
+            "unable to get certificate CRL",
+        ),
+        (authority.crl(&[], (2002, 1, 1)), "CRL has expired"),
+    ] {
+        let own = authority.certificate(&["a.example"]);
+        let more =
+            "client_certificate = \"optional\", client_ca = \"ca.pem\", client_crl = \"crl.pem\"";
+        let setup = with(&origin, &own, more);
+        file(&setup, "ca.pem", &(authority.pem() + &other.pem()));
+        file(&setup, "crl.pem", &crl);
+        let proxy = setup.start().await;
+        let alice = numbered(&authority, 7);
+        assert_eq!(
+            as_client(&proxy, &authority, Some(&alice)).await.status,
+            400
+        );
+        let line = format!("client SSL certificate verify error: ({why})");
+        proxy.log_contains(&line).await;
+        assert_eq!(as_client(&proxy, &authority, None).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn another_authority_in_the_file_holds_for_sessions_and_connections_from_before() {
+    let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);
+    let proxy = demanding(&authority, &origin, "require")
+        .await
+        .start()
+        .await;
+    let config = std::sync::Arc::new(authority.trusting_as(&authority.client_certificate("alice")));
+    let connect = async || {
+        let connected = tls::connect(proxy.address(), config.clone(), "a.example").await;
+        connected.unwrap()
+    };
+    let mut before = connect().await;
+    assert_eq!(before.get("/").await.status, 200);
+    let others = Authority::new("Others").pem();
+    std::fs::write(proxy.directory().join("ca.pem"), others).unwrap();
+    proxy.log_contains("certificates loaded again").await;
+    assert_eq!(before.get("/").await.status, 400);
+    let mut after = connect().await;
+    assert_eq!(after.get("/").await.status, 400);
+    assert!(!after.wire.handshake().unwrap().resumed);
 }

@@ -75,8 +75,32 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             &own.chain,
             "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
             "\"own.key\"",
-            "there is no private key in `own.key`",
+            "the key `own.key` is encrypted",
             "openssl pkey",
+        ),
+        (
+            PLAIN,
+            &own.chain,
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+            "\"own.key\"",
+            "the key `own.key` is encrypted",
+            "openssl pkey",
+        ),
+        (
+            PLAIN,
+            &own.chain,
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            "\"own.key\"",
+            "the key `own.key` cannot be used",
+            "RSA from 2048 bits",
+        ),
+        (
+            "{ certificate = \"own.pem\", key = \"own.key\", client_certificate = \"require\", client_ca = \"own.pem\", client_crl = \"more.pem\" }",
+            &own.chain,
+            &own.key,
+            "\"more.pem\"",
+            "there is no CRL in `more.pem`",
+            "-----BEGIN X509 CRL-----",
         ),
         (
             "{ certificate = \"none.pem\", key = \"own.key\" }",
@@ -121,6 +145,44 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             "{message}: {error}"
         );
         assert!(error.contains(hint), "{message}: {error}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_reported_at_once() {
+    let tls = "{ certificate = \"none.pem\", key = \"none.key\", client_certificate = \"require\", \
+               client_ca = \"none.ca\", certificates = [{ certificate = \"more.pem\", key = \"more.key\" }] }";
+    let (code, error) = checked(tls, &[]);
+    assert_eq!(code, 1);
+    for name in ["none.pem", "none.key", "none.ca", "more.pem", "more.key"] {
+        assert!(error.contains(&format!("`{name}`")), "{name}: {error}");
+    }
+    assert!(error.contains("5 problems"), "{error}");
+}
+
+#[test]
+fn a_list_of_revoked_certificates_that_has_expired_is_a_warning() {
+    let authority = Authority::new("Specs");
+    let own = authority.certificate(&["a.example"]);
+    let tls = "{ certificate = \"own.pem\", key = \"own.key\", client_certificate = \"require\", \
+               client_ca = \"ca.pem\", client_crl = \"crl.pem\" }";
+    for (until, warning) in [
+        ((2100, 1, 1), ""),
+        (
+            (2002, 1, 1),
+            "warning: a CRL in `crl.pem` has expired on Jan  1 00:00:00 2002",
+        ),
+    ] {
+        let files = [
+            ("own.pem", own.chain.as_str()),
+            ("own.key", &own.key),
+            ("ca.pem", &authority.pem()),
+            ("crl.pem", &authority.crl(&[1], until)),
+        ];
+        let (code, error) = checked(tls, &files);
+        assert_eq!(code, 0, "{error}");
+        assert!(error.starts_with(warning), "{error}");
+        assert_eq!(error.contains("warning"), !warning.is_empty(), "{error}");
     }
 }
 
@@ -192,4 +254,139 @@ async fn a_broken_certificate_leaves_the_one_before_in_force_and_is_reported() {
         .await;
     assert_eq!(added.status, 200, "{added:?}");
     assert_eq!(shown(&proxy, &authority).await, "a.example");
+}
+
+/// Waits until new connections are shown a certificate with this name.
+async fn becomes(proxy: &Proxy, authority: &Authority, name: &str) {
+    waypost_tests::eventually(name, async || shown(proxy, authority).await == name).await;
+}
+
+/// A proxy whose configuration names files in `live` that `lay` makes, and which are really at `target`.
+async fn linked(
+    lay: impl FnOnce(&std::path::Path, &Certificate),
+    target: &str,
+) -> (Authority, Proxy) {
+    let authority = Authority::new("Specs");
+    let origin = origin::says("hello").await;
+    let setup = proxy::to([&origin])
+        .listen("tls = { certificate = \"live/own.pem\", key = \"live/own.key\" }");
+    lay(setup.directory(), &authority.certificate(&["a.example"]));
+    let proxy = setup.start().await;
+    // What was read at the start is looked at once more when it is watched: with this change, that is over.
+    let first = authority.certificate(&["first.example"]);
+    first.write(proxy.directory(), target);
+    becomes(&proxy, &authority, "first.example").await;
+    (authority, proxy)
+}
+
+fn directory(at: &std::path::Path, name: &str) -> std::path::PathBuf {
+    let path = at.join(name);
+    std::fs::create_dir(&path).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_key_that_comes_before_its_certificate_is_waited_for() {
+    let authority = Authority::new("Specs");
+    let origin = origin::says("hello").await;
+    let own = authority.certificate(&["a.example"]);
+    let proxy = with(&origin, &own, "").start().await;
+    let renewed = authority.certificate(&["renewed.example"]);
+    std::fs::write(proxy.directory().join("own.key"), &renewed.key).unwrap();
+    proxy
+        .log_contains("certificates not loaded, those before go on")
+        .await;
+    proxy
+        .log_contains("own.key` does not belong to the certificate")
+        .await;
+    assert_eq!(shown(&proxy, &authority).await, "a.example");
+    // Half of it is not yet one.
+    let (half, rest) = renewed.chain.split_at(renewed.chain.len() / 2);
+    std::fs::write(proxy.directory().join("own.pem"), half).unwrap();
+    proxy.log_contains("is not PEM").await;
+    assert_eq!(shown(&proxy, &authority).await, "a.example");
+    std::fs::write(proxy.directory().join("own.pem"), [half, rest].concat()).unwrap();
+    becomes(&proxy, &authority, "renewed.example").await;
+}
+
+#[tokio::test]
+async fn a_file_behind_links_is_watched_where_it_is() {
+    use std::os::unix::fs::symlink;
+    let (authority, proxy) = linked(
+        |at, own| {
+            let archive = directory(at, "archive");
+            own.write(&archive, "own1");
+            let live = directory(at, "live");
+            for kind in ["pem", "key"] {
+                let target = format!("../archive/own1.{kind}");
+                symlink(target, live.join(format!("own.{kind}"))).unwrap();
+            }
+        },
+        "archive/own1",
+    )
+    .await;
+    let (archive, live) = (
+        proxy.directory().join("archive"),
+        proxy.directory().join("live"),
+    );
+    authority
+        .certificate(&["b.example"])
+        .write(&archive, "own1");
+    becomes(&proxy, &authority, "b.example").await;
+    // As certbot does: other files, and then other links.
+    let switch = |name: &str| {
+        for kind in ["pem", "key"] {
+            symlink(format!("../archive/{name}.{kind}"), live.join("new")).unwrap();
+            std::fs::rename(live.join("new"), live.join(format!("own.{kind}"))).unwrap();
+        }
+    };
+    let next = authority.certificate(&["c.example"]);
+    next.write(&archive, "own2");
+    switch("own2");
+    becomes(&proxy, &authority, "c.example").await;
+    // The links are followed anew, also where they lead to the same.
+    next.write(&archive, "own3");
+    switch("own3");
+    // Nothing tells that a switch which changes nothing was seen.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    authority
+        .certificate(&["d.example"])
+        .write(&archive, "own3");
+    becomes(&proxy, &authority, "d.example").await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_exchanged_is_noticed() {
+    use std::os::unix::fs::symlink;
+    let (authority, proxy) = linked(
+        |at, own| {
+            own.write(&directory(at, "release-1"), "own");
+            symlink("release-1", at.join("live")).unwrap();
+        },
+        "release-1/own",
+    )
+    .await;
+    let at = proxy.directory().to_owned();
+    let next = directory(&at, "release-2");
+    authority.certificate(&["b.example"]).write(&next, "own");
+    symlink("release-2", at.join("new")).unwrap();
+    std::fs::rename(at.join("new"), at.join("live")).unwrap();
+    becomes(&proxy, &authority, "b.example").await;
+    // Deleted with all that is in it, it is awaited.
+    std::fs::remove_dir_all(&next).unwrap();
+    proxy.log_contains("cannot read the certificate").await;
+    assert_eq!(shown(&proxy, &authority).await, "b.example");
+    directory(&at, "release-2");
+    authority.certificate(&["c.example"]).write(&next, "own");
+    becomes(&proxy, &authority, "c.example").await;
+    authority.certificate(&["d.example"]).write(&next, "own");
+    becomes(&proxy, &authority, "d.example").await;
+    // Another one in its place is another one, whatever it is called.
+    let staged = directory(&at, "staged");
+    authority.certificate(&["e.example"]).write(&staged, "own");
+    std::fs::rename(&next, at.join("old")).unwrap();
+    std::fs::rename(&staged, &next).unwrap();
+    becomes(&proxy, &authority, "e.example").await;
+    authority.certificate(&["f.example"]).write(&next, "own");
+    becomes(&proxy, &authority, "f.example").await;
 }

@@ -95,32 +95,89 @@ async fn renegotiation_is_refused() {
 }
 
 #[tokio::test]
-async fn an_ocsp_response_is_stapled_and_unknown_names_are_refused_as_by_nginx() {
+async fn a_session_is_not_resumed_for_another_name_or_by_another_listener() {
+    if !tls::installed("openssl") {
+        return;
+    }
+    let authority = Authority::new("Specs");
+    let origin = origin::says("hello").await;
+    let own = authority.certificate(&["a.example", "b.example"]);
+    let proxy = with(&origin, &own, "")
+        .more("[[listen]]\naddress = \"127.0.0.1:0\"\ntls = { certificate = \"own.pem\", key = \"own.key\" }\n")
+        .start()
+        .await;
+    let session = proxy.directory().join("session").display().to_string();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let first = [version, "-servername", "a.example", "-sess_out", &session];
+        let said = s_client(proxy.address(), &first, GET).await;
+        assert!(said.contains("New, "), "{said}");
+        for (listener, name, word) in [
+            (0, "a.example", "Reused, "),
+            (0, "b.example", "New, "),
+            (1, "a.example", "New, "),
+        ] {
+            let again = [version, "-servername", name, "-sess_in", &session];
+            let said = s_client(proxy.listener(listener), &again, GET).await;
+            assert!(said.contains(word), "{version} {name} {said}");
+            assert!(said.contains("hello"), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_ocsp_response_is_stapled_if_it_is_about_the_certificate() {
+    if !tls::installed("openssl") {
+        return;
+    }
+    let authority = Authority::new("Specs");
+    let origin = origin::says("hello").await;
+    let numbered = |serial: u64| {
+        authority.certificate_with(Kind::Ecdsa, &["a.example"], |params| {
+            params.serial_number = Some(serial.into());
+        })
+    };
+    let setup = with(&origin, &numbered(7), "ocsp = \"own.ocsp\"");
+    let path = |name: &str| setup.directory().join(name).display().to_string();
+    file(&setup, "ca.pem", &authority.pem());
+    file(&setup, "ca.key", &authority.key_pem());
+    file(
+        &setup,
+        "index.txt",
+        "V\t350101000000Z\t\t07\tunknown\t/CN=a\n",
+    );
+    let (ca, key, index) = (path("ca.pem"), path("ca.key"), path("index.txt"));
+    let (own, response) = (path("own.pem"), path("own.ocsp"));
+    openssl(&[
+        "ocsp", "-index", &index, "-CA", &ca, "-rsigner", &ca, "-rkey", &key, "-issuer", &ca,
+        "-cert", &own, "-respout", &response, "-ndays", "7",
+    ]);
+    let proxy = setup.start().await;
+    let asked = ["-status", "-servername", "a.example", "-CAfile", &ca];
+    let said = s_client(proxy.address(), &asked, GET).await;
+    assert!(said.contains("OCSP Response Status: successful"), "{said}");
+    assert!(said.contains("Cert Status: good"), "{said}");
+    // The next certificate is shown without it until there is one for that, too.
+    numbered(8).write(proxy.directory(), "own");
+    proxy
+        .log_contains("is not stapled: it is about another certificate")
+        .await;
+    proxy.log_contains("certificates loaded again").await;
+    let said = s_client(proxy.address(), &asked, GET).await;
+    assert!(said.contains("OCSP response: no response sent"), "{said}");
+    assert!(said.contains("hello"), "{said}");
+}
+
+#[tokio::test]
+async fn unknown_names_are_refused_as_by_nginx() {
     if !tls::installed("openssl") || !nginx::installed() {
         return;
     }
     let authority = Authority::new("Specs");
     let origin = origin::says("hello").await;
     let own = authority.certificate(&["a.example"]);
-    let setup = with(
-        &origin,
-        &own,
-        "ocsp = \"own.ocsp\", unknown_names = \"refuse\"",
-    );
-    // A response that says "try later" (RFC 6960 section 4.2.1): it needs no signature.
-    std::fs::write(setup.directory().join("own.ocsp"), [0x30, 3, 0x0a, 1, 3]).unwrap();
+    let setup = with(&origin, &own, "unknown_names = \"refuse\"");
     let path = setup.directory().join("own").display().to_string();
     let proxy = setup.start().await;
-    let said = s_client(
-        proxy.address(),
-        &["-status", "-servername", "a.example"],
-        GET,
-    )
-    .await;
-    assert!(
-        said.contains("OCSP Response Status: trylater (0x3)"),
-        "{said}"
-    );
     let there = Nginx::start_with_tls(
         &format!(
             "ssl_certificate {path}.pem; ssl_certificate_key {path}.key; ssl_reject_handshake on;"
@@ -192,6 +249,46 @@ async fn nginx_is_a_server_like_any_other() {
     assert_eq!(proxy.get("/").await.text(), "localhost TLSv1.3 r");
 }
 
+/// A certificate whose subject only OpenSSL can write: `+` joins attributes into one part.
+fn by_openssl(authority: &Authority, subject: &str) -> Certificate {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let [ca, ca_key, key, request, extensions] =
+        ["ca.pem", "ca.key", "own.key", "own.csr", "own.ext"].map(path);
+    std::fs::write(&extensions, "extendedKeyUsage = clientAuth\n").unwrap();
+    std::fs::write(&ca, authority.pem()).unwrap();
+    std::fs::write(&ca_key, authority.key_pem()).unwrap();
+    let kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+    let rest = [
+        "-nodes",
+        "-keyout",
+        &key,
+        "-subj",
+        subject,
+        "-multivalue-rdn",
+        "-out",
+        &request,
+    ];
+    openssl(&[&["req"][..], &kind, &rest].concat());
+    Certificate {
+        chain: openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            &ca,
+            "-CAkey",
+            &ca_key,
+            "-set_serial",
+            "9",
+            "-extfile",
+            &extensions,
+        ]),
+        key: std::fs::read_to_string(&key).unwrap(),
+    }
+}
+
 /// What a client's certificate says is written as nginx writes it.
 #[tokio::test]
 async fn a_clients_certificate_reads_as_in_nginx() {
@@ -233,6 +330,30 @@ async fn a_clients_certificate_reads_as_in_nginx() {
         params.distinguished_name.push(DnType::CountryName, "DE");
         params.serial_number = Some(vec![0x0a, 0xff, 0x00].into());
     });
+    let odd = authority.certificate_with(Kind::Ecdsa, &[], |params| {
+        use rcgen::{DnType, DnValue};
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let mut push = |kind: &[u64], value: DnValue| {
+            let kind = DnType::CustomDnType(kind.to_vec());
+            params.distinguished_name.push(kind, value);
+        };
+        push(&[2, 5, 4, 17], "12345".into());
+        push(
+            &[2, 5, 4, 41],
+            DnValue::BmpString("na\u{ef}ve".try_into().unwrap()),
+        );
+        push(
+            &[2, 5, 4, 46],
+            DnValue::TeletexString("tele".try_into().unwrap()),
+        );
+        push(
+            &[2, 5, 4, 97],
+            DnValue::Ia5String("VATDE-1".try_into().unwrap()),
+        );
+        push(&[1, 3, 6, 1, 4, 1, 99999, 1], "unknown".into());
+        params.serial_number = Some(vec![0x80, 1].into());
+    });
+    let several = by_openssl(&authority, "/C=DE/O=Specs+OU=unit+CN=several");
     let ask = async |address: &str, own: Option<&Certificate>| {
         let config = match own {
             Some(own) => authority.trusting_as(own),
@@ -241,9 +362,11 @@ async fn a_clients_certificate_reads_as_in_nginx() {
         let response = tls::get(address, config, "a.example", "/facts").await;
         (response.status, response.text())
     };
-    let theirs = ask(there.address(), Some(&alice)).await;
-    assert!(theirs.1.starts_with("SUCCESS "), "{theirs:?}");
-    assert_eq!(ask(proxy.address(), Some(&alice)).await, theirs);
+    for own in [&alice, &odd, &several] {
+        let theirs = ask(there.address(), Some(own)).await;
+        assert!(theirs.1.starts_with("SUCCESS "), "{theirs:?}");
+        assert_eq!(ask(proxy.address(), Some(own)).await, theirs);
+    }
     let mallory = Authority::new("Strangers").client_certificate("mallory");
     for (own, words) in [
         (None, "No required SSL certificate was sent"),

@@ -66,10 +66,22 @@ async fn sessions_survive_a_reload_unless_clients_have_to_show_something_else() 
         proxy.edit("workers = 2", "workers = 2\nkeepalive_timeout = \"7s\"");
         proxy.reload().await;
         assert!(resumes(&proxy, &config).await, "tickets: {tickets}");
-        proxy.edit("\"off\"", "\"optional\", client_ca = \"ca.pem\"");
-        proxy.reload().await;
-        assert!(!resumes(&proxy, &config).await, "tickets: {tickets}");
-        assert!(resumes(&proxy, &config).await, "tickets: {tickets}");
+        let own = authority.trusting_as(&authority.client_certificate("alice"));
+        let own = Arc::new(own);
+        for (before, after, config) in [
+            ("\"off\"", "\"optional\", client_ca = \"ca.pem\"", &config),
+            // Whoever had none to show is asked again.
+            ("\"optional\"", "\"require\"", &own),
+        ] {
+            resumes(&proxy, config).await;
+            proxy.edit(before, after);
+            proxy.reload().await;
+            assert!(
+                !resumes(&proxy, config).await,
+                "tickets: {tickets}, {after}"
+            );
+            assert!(resumes(&proxy, config).await, "tickets: {tickets}, {after}");
+        }
     }
 }
 
@@ -85,4 +97,22 @@ async fn a_session_ends_with_its_timeout() {
     resumes(&proxy, &config).await;
     tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
     assert!(!resumes(&proxy, &config).await);
+}
+
+#[tokio::test]
+async fn a_session_of_a_version_that_is_no_longer_spoken_is_of_no_use() {
+    let authority = Authority::new("Specs");
+    let origin = origin::says("hello").await;
+    let own = authority.certificate(&["a.example"]);
+    let proxy = with(&origin, &own, "min_version = \"1.2\"")
+        .more(ADMIN)
+        .start()
+        .await;
+    let config = Arc::new(authority.trusting_at(&[&TLS12]));
+    assert!(!resumes(&proxy, &config).await);
+    assert!(resumes(&proxy, &config).await);
+    proxy.edit("min_version = \"1.2\"", "min_version = \"1.3\"");
+    proxy.reload().await;
+    let refused = tls::connect(proxy.address(), config, "a.example").await;
+    assert!(refused.is_err());
 }

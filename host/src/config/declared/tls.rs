@@ -88,6 +88,12 @@ pub(in crate::config) static TLS: Table = Table {
                 "PEM file with the authorities of client certificates (`ssl_client_certificate`).",
             ),
             Key::new(
+                "client_crl",
+                Kind::Text,
+                "PEM file with the CRLs of all of them, intermediate ones included (`ssl_crl`). Where one is missing or \
+                 has expired, no certificate of its issuer is valid.",
+            ),
+            Key::new(
                 "handshake_timeout",
                 WAIT,
                 "Time for the whole handshake (nginx: `client_header_timeout`).",
@@ -127,6 +133,11 @@ pub(in crate::config) static UPSTREAM_TLS: Table = Table {
             Kind::Text,
             "PEM file with the authorities that are trusted (`proxy_ssl_trusted_certificate`). Without it, those that \
              the system trusts.",
+        ),
+        Key::new(
+            "crl",
+            Kind::Text,
+            "PEM file with the CRLs of all authorities that servers' certificates come from (`proxy_ssl_crl`).",
         ),
         Key::new(
             "server_name",

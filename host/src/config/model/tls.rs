@@ -47,6 +47,8 @@ pub struct ListenerTls {
     pub client_certificate: ClientCertificate,
     /// There where client certificates are asked for.
     pub client_ca: Option<NamedFile>,
+    /// Whom their authorities have revoked (`ssl_crl`).
+    pub client_crl: Option<NamedFile>,
     /// From the connection to the end of the handshake, default 60 s (nginx: `client_header_timeout`).
     pub handshake_timeout: Duration,
     /// Handshakes under way at once, in all workers; more wait. Default 10,000.
@@ -95,6 +97,8 @@ pub struct UpstreamTls {
     pub verify: bool,
     /// Who may vouch for endpoints; `None`: whom the system trusts.
     pub ca: Option<NamedFile>,
+    /// Whom they have revoked (`proxy_ssl_crl`).
+    pub crl: Option<NamedFile>,
     /// Asked for, and verified, in place of each server's own host (`proxy_ssl_name`).
     pub server_name: Option<String>,
     /// Our certificate and its key.
@@ -115,7 +119,8 @@ impl ListenerTls {
                 files.ocsp.as_ref(),
             ]
         });
-        of_certificates.chain([self.client_ca.as_ref()]).flatten()
+        let of_clients = [self.client_ca.as_ref(), self.client_crl.as_ref()];
+        of_certificates.chain(of_clients).flatten()
     }
 }
 
@@ -126,7 +131,7 @@ impl UpstreamTls {
             .certificate
             .iter()
             .flat_map(|(chain, key)| [chain, key]);
-        self.ca.iter().chain(own)
+        self.ca.iter().chain(&self.crl).chain(own)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::tls::ciphers::{CIPHERS, Cipher};
 use crate::tls::is_server_name;
 
 const HTTPS_PORT: u16 = 443;
+const ASK_FOR_CERTIFICATES: &str = "say `client_certificate = \"require\"` or `\"optional\"`";
 
 /// `[[listen]] tls`.
 pub(super) fn listener(section: &Section<'_>) -> Option<ListenerTls> {
@@ -45,6 +46,12 @@ pub(super) fn listener(section: &Section<'_>) -> Option<ListenerTls> {
         tls.problems.add(Problem::new(tls.place, message));
     }
     let (client_certificate, client_ca) = client_certificate(&tls);
+    if client_certificate == ClientCertificate::Off
+        && let Some(node) = tls.get("client_crl")
+    {
+        let problem = Problem::new(&node.place, "`client_crl` without `client_certificate`");
+        tls.problems.add(problem.hint(ASK_FOR_CERTIFICATES));
+    }
     Some(ListenerTls {
         certificates,
         unknown_names: match tls.word("unknown_names") {
@@ -59,6 +66,7 @@ pub(super) fn listener(section: &Section<'_>) -> Option<ListenerTls> {
         session_cache: tls.integer("session_cache"),
         client_certificate,
         client_ca,
+        client_crl: file(&tls, "client_crl"),
         handshake_timeout: tls.duration("handshake_timeout"),
         max_handshakes: tls.integer("max_handshakes"),
     })
@@ -139,8 +147,7 @@ fn client_certificate(section: &Section<'_>) -> (ClientCertificate, Option<Named
     match (wanted, given) {
         (ClientCertificate::Off, Some(node)) => {
             let problem = Problem::new(&node.place, "`client_ca` without `client_certificate`");
-            let hint = "say `client_certificate = \"require\"` or `\"optional\"`";
-            section.problems.add(problem.hint(hint));
+            section.problems.add(problem.hint(ASK_FOR_CERTIFICATES));
         }
         (ClientCertificate::Optional | ClientCertificate::Require, None) => {
             let problem = Problem::new(section.place, "`client_ca` is missing");
@@ -176,19 +183,21 @@ pub(super) fn hsts(section: &Section<'_>) -> Option<Arc<str>> {
         let hint = "clients heed it only over TLS (RFC 6797 section 7.2): say it on the listener with `tls`";
         section.problems.add(problem.hint(hint));
     }
-    if let Ok(duration) = units::duration(text) {
+    if let Ok(duration) = units::duration(text)
+        && duration.subsec_nanos() == 0
+    {
         return Some(format!("max-age={}", duration.as_secs()).into());
     }
-    let mut directives = text.split(';').map(str::trim);
-    let max_age = directives
-        .next()
-        .and_then(|first| first.strip_prefix("max-age="));
+    let directives: Vec<&str> = text.split(';').map(str::trim).collect();
     let is_number = |age: &str| !age.is_empty() && age.bytes().all(|byte| byte.is_ascii_digit());
-    let known = |directive: &str| {
+    let known = |directive: &&str| {
         ["includesubdomains", "preload"].contains(&&*directive.to_ascii_lowercase())
     };
-    if max_age.is_some_and(is_number) && directives.all(known) {
-        return Some(text.into());
+    if let Some((first, others)) = directives.split_first()
+        && first.strip_prefix("max-age=").is_some_and(is_number)
+        && others.iter().all(known)
+    {
+        return Some(directives.join("; ").into());
     }
     let complaint = Complaint::new(format!(
         "`{text}` is not a value of `Strict-Transport-Security`"
@@ -249,15 +258,18 @@ pub(super) fn upstream(section: &Section<'_>) -> UpstreamTls {
             None
         }
     };
-    let ca = file(&tls, "ca");
+    let (ca, crl) = (file(&tls, "ca"), file(&tls, "crl"));
     let verify = tls.boolean("verify");
-    if !verify && let Some(ca) = &ca {
-        let problem = Problem::new(&ca.place, "`ca` with `verify = false`");
-        reader.add(problem.hint("leave one of them out: nothing is verified"));
+    for (name, given) in [("ca", &ca), ("crl", &crl)] {
+        if !verify && let Some(file) = given {
+            let problem = Problem::new(&file.place, format!("`{name}` with `verify = false`"));
+            reader.add(problem.hint("leave one of them out: nothing is verified"));
+        }
     }
     UpstreamTls {
         verify,
         ca,
+        crl,
         server_name,
         certificate,
         min_version: version(&tls, "min_version"),

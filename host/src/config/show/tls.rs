@@ -38,6 +38,9 @@ pub(super) fn listener(tls: &ListenerTls) -> String {
     if let Some(ca) = &tls.client_ca {
         parts.push(format!("client_ca = {}", path(ca)));
     }
+    if let Some(crl) = &tls.client_crl {
+        parts.push(format!("client_crl = {}", path(crl)));
+    }
     inline_table(parts)
 }
 
@@ -63,6 +66,9 @@ pub(super) fn upstream(tls: &UpstreamTls) -> String {
     ];
     if let Some(ca) = &tls.ca {
         parts.push(format!("ca = {}", path(ca)));
+    }
+    if let Some(crl) = &tls.crl {
+        parts.push(format!("crl = {}", path(crl)));
     }
     if let Some(name) = &tls.server_name {
         parts.push(format!("server_name = {}", text(name)));

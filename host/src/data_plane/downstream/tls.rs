@@ -8,8 +8,6 @@ use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::server::Acceptor;
@@ -24,8 +22,6 @@ use crate::tls::ciphers::Cipher;
 use crate::tls::server::Verdict;
 use crate::tls::{ServerTls, peer};
 
-/// How long a handshake rests when too many others are under way.
-const REST: Duration = Duration::from_millis(20);
 /// The first byte of a TLS record with a handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
 /// `unrecognized_name`, fatal, in a record of its own (RFC 6066 section 3): rustls has no way to say it.
@@ -43,30 +39,16 @@ pub(crate) async fn accept(
     };
     let limit = tls.settings().handshake_timeout;
     let mut alarm = Alarm::default();
-    match alarm.within(limit, handshake(tls, transport)).await {
-        Ok(Ok(opened)) => opened,
+    let failure = match alarm.within(limit, handshake(tls, transport)).await {
+        Ok(Ok(opened)) => return opened,
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            tracing::info!(
-                "peer closed connection in SSL handshake while SSL handshaking, client: {}",
-                client.address_text
-            );
-            None
+            Cow::Borrowed("peer closed connection in SSL handshake")
         }
-        Ok(Err(error)) => {
-            tracing::info!(
-                "SSL_do_handshake() failed ({error}) while SSL handshaking, client: {}",
-                client.address_text
-            );
-            None
-        }
-        Err(_) => {
-            tracing::info!(
-                "client timed out (110: Connection timed out) while SSL handshaking, client: {}",
-                client.address_text
-            );
-            None
-        }
-    }
+        Ok(Err(error)) => Cow::Owned(format!("SSL_do_handshake() failed ({error})")),
+        Err(_) => Cow::Borrowed("client timed out (110: Connection timed out)"),
+    };
+    tracing::info!("{failure} while SSL handshaking{}", client.context());
+    None
 }
 
 /// `Ok(None)` where the client left before it said anything.
@@ -85,7 +67,8 @@ async fn handshake(
         Some(HANDSHAKE | 0x80..) => {}
         Some(_) => return Ok(Some((Stream::Plain(transport), None))),
     }
-    let _turn = turn(tls).await;
+    // It is never closed; who waits is cut by the timeout.
+    let _turn = tls.handshakes.acquire().await;
     let mut start = LazyConfigAcceptor::new(Acceptor::default(), transport).await?;
     let name = start
         .client_hello()
@@ -104,24 +87,6 @@ async fn handshake(
         Stream::Tls(Box::new(TlsStream::Server(stream))),
         Some(facts),
     )))
-}
-
-/// One of the handshakes that may be under way at once.
-struct Turn(Arc<ServerTls>);
-
-async fn turn(tls: &Arc<ServerTls>) -> Turn {
-    let most = tls.settings().max_handshakes;
-    while tls.handshakes.fetch_add(1, Relaxed) >= most {
-        tls.handshakes.fetch_sub(1, Relaxed);
-        tokio::time::sleep(REST).await;
-    }
-    Turn(tls.clone())
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.handshakes.fetch_sub(1, Relaxed);
-    }
 }
 
 /// What a connection's handshake tells of it.

@@ -163,7 +163,10 @@ impl Fault {
 /// What an attempt's failure stands for, in the answer and in `$upstream_status`.
 pub(crate) fn failure_status(failure: &Failure) -> u16 {
     match failure {
-        Failure::ConnectTimeout | Failure::SendTimeout | Failure::ReadTimeout => 504,
+        Failure::ConnectTimeout
+        | Failure::HandshakeTimeout
+        | Failure::SendTimeout
+        | Failure::ReadTimeout => 504,
         Failure::NoDescriptor(_) => 503,
         Failure::ClientGone | Failure::Request(_) => 499,
         Failure::Connect(_)

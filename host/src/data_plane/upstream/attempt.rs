@@ -13,7 +13,7 @@ use rustls::CertificateError;
 use tokio::time::Instant;
 
 use super::balance::{Lease, WorkerUpstream};
-use super::connect::{ConnectError, connect};
+use super::connect::{connect, secure};
 use super::endpoint::EndpointId;
 use super::http2::{Found, Http2Connections, Share};
 use super::pool::Connection;
@@ -38,6 +38,8 @@ pub(crate) enum Failure {
     Handshake(io::Error),
     #[error("upstream timed out (110: Connection timed out) while connecting to upstream")]
     ConnectTimeout,
+    #[error("upstream timed out (110: Connection timed out) while SSL handshaking to upstream")]
+    HandshakeTimeout,
     /// Ours, not the endpoint's: nothing is held against it.
     #[error("socket() failed ({}) while connecting to upstream", Errno(.0))]
     NoDescriptor(io::Error),
@@ -121,10 +123,17 @@ impl std::fmt::Display for HandshakeError<'_> {
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
-            Some(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => {
-                f.write_str("upstream SSL certificate does not match the name that was asked for")
+            Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+                expected,
+                presented,
+            })) => {
+                let expected = expected.to_str();
+                write!(f, "upstream SSL certificate does not match \"{expected}\"")?;
+                match presented.as_slice() {
+                    // nginx goes by its subject then, which RFC 9525 section 6.3 forbids.
+                    [] => f.write_str(" (it has no subjectAltName)"),
+                    _ => Ok(()),
+                }
             }
             Some(error) => match reason_with_number(error) {
                 Some(reason) => write!(f, "upstream SSL certificate verify error: ({reason})"),
@@ -475,8 +484,10 @@ async fn open(
     due: Instant,
     client: &Reader,
 ) -> Result<Stream, Failure> {
-    let connected = while_wanted(connect(lease), alarm, due, client).await?;
-    connected.map_err(Failure::of_connect)
+    let late = Failure::ConnectTimeout;
+    let transport = while_wanted(connect(lease), alarm, due, Some(client), late).await??;
+    let late = Failure::HandshakeTimeout;
+    while_wanted(secure(lease, transport), alarm, due, Some(client), late).await?
 }
 
 /// Takes a share of a connection of HTTP/2, of a new one if there is no room on the others.
@@ -491,34 +502,43 @@ async fn share(
     loop {
         match found {
             Found::Share(share) => return Ok(share),
-            Found::Wait(waiting) => while_wanted(waiting.ended(), alarm, due, client).await?,
+            Found::Wait(waiting) => {
+                let late = Failure::ConnectTimeout;
+                while_wanted(waiting.ended(), alarm, due, Some(client), late).await?;
+            }
             Found::Open(guard) => {
                 let stream = open(lease, alarm, due, client).await?;
-                return while_wanted(guard.handshake(stream), alarm, due, client).await?;
+                let late = Failure::ConnectTimeout;
+                return while_wanted(guard.handshake(stream), alarm, due, Some(client), late)
+                    .await?;
             }
         }
         found = Http2Connections::find(&upstream.http2, lease.endpoint().figures.id);
     }
 }
 
-/// Waits for `work` until `due`, as long as the client is there; one that has sent something is taken to be.
+/// Works until `due`, which is `late`, and as long as the client, if one is given, waits for it; one that has sent something
+/// is taken to.
 pub(super) async fn while_wanted<T>(
     work: impl Future<Output = T>,
     alarm: &mut Alarm,
     due: Instant,
-    client: &Reader,
+    client: Option<&Reader>,
+    late: Failure,
 ) -> Result<T, Failure> {
     let mut work = std::pin::pin!(work);
     let wanted = poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(Some(done));
         }
-        client.poll_closed(cx).map(|()| None)
+        client.map_or(Poll::Pending, |client| {
+            client.poll_closed(cx).map(|()| None)
+        })
     });
     match alarm.until(due, wanted).await {
         Ok(Some(done)) => Ok(done),
         Ok(None) => Err(Failure::ClientGone),
-        Err(_) => Err(Failure::ConnectTimeout),
+        Err(_) => Err(late),
     }
 }
 
@@ -538,14 +558,11 @@ fn open_stream(mut share: Share, opening: &Opening<'_>) -> Result<Connection, Fa
 
 impl Failure {
     /// Why there is no connection.
-    pub(super) fn of_connect(error: ConnectError) -> Failure {
-        match error {
+    pub(super) fn of_connect(error: io::Error) -> Failure {
+        match error.raw_os_error() {
             // EMFILE, ENFILE
-            ConnectError::Connect(error) if matches!(error.raw_os_error(), Some(24 | 23)) => {
-                Failure::NoDescriptor(error)
-            }
-            ConnectError::Connect(error) => Failure::Connect(error),
-            ConnectError::Handshake(error) => Failure::Handshake(error),
+            Some(24 | 23) => Failure::NoDescriptor(error),
+            _ => Failure::Connect(error),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A new connection to an endpoint.
+//! A new connection to an endpoint, in two steps that take their time from the same bound: the connection, and the handshake.
 
 use std::io;
 use std::sync::Arc;
@@ -15,42 +15,40 @@ use crate::data_plane::proxy_protocol;
 use crate::data_plane::stream::{Alarm, Reader, Stream, Transport};
 use crate::tls::ClientTls;
 
-/// Why there is no connection.
-pub(super) enum ConnectError {
-    /// What the kernel says.
-    Connect(io::Error),
-    /// What came of the handshake, where the endpoint speaks TLS.
-    Handshake(io::Error),
-}
-
-/// Connects to a lease's endpoint, says whom it is for if the upstream wants that, and shakes hands if it speaks TLS. The
-/// caller bounds the time.
+/// Connects to a lease's endpoint, and says whom it is for if the upstream wants that. The caller bounds the time.
 ///
 /// # Errors
-/// [`ConnectError`].
-pub(super) async fn connect(lease: &Lease) -> Result<Stream, ConnectError> {
-    let upstream = lease.upstream();
+/// [`Failure`].
+pub(super) async fn connect(lease: &Lease) -> Result<Transport, Failure> {
     let mut transport = transport(&lease.endpoint().address)
         .await
-        .map_err(ConnectError::Connect)?;
-    if let Some(version) = upstream.config.proxy_protocol {
+        .map_err(Failure::of_connect)?;
+    if let Some(version) = lease.upstream().config.proxy_protocol {
         let mut header = Vec::with_capacity(128);
         proxy_protocol::append(version, lease.exchange().ends(), &mut header);
         let written = transport.write_all(&header).await;
-        written.map_err(ConnectError::Connect)?;
+        written.map_err(Failure::of_connect)?;
     }
-    match &upstream.tls {
+    Ok(transport)
+}
+
+/// Shakes hands, where the endpoint speaks TLS. The caller bounds the time.
+///
+/// # Errors
+/// [`Failure::Handshake`].
+pub(super) async fn secure(lease: &Lease, transport: Transport) -> Result<Stream, Failure> {
+    match &lease.upstream().tls {
         None => Ok(Stream::Plain(transport)),
-        // Its state is large, and gone once the connection is open.
-        Some(tls) => Box::pin(shake_hands(tls, lease, transport))
-            .await
-            .map_err(ConnectError::Handshake),
+        Some(tls) => {
+            let protocols = tls.config.alpn_protocols.clone();
+            shake_hands(tls, lease, transport, protocols).await
+        }
     }
 }
 
-/// As [`connect`], within the upstream's `connect_timeout`: for the session of a stream. A client that leaves meanwhile ends
-/// the attempt, but one that has spoken before it closed its side may still wait for an answer. `spoken`: something was read
-/// of it; what was not read is seen here.
+/// Both, within the upstream's `connect_timeout`: for the session of a stream. A client that leaves meanwhile ends the attempt,
+/// but one that has spoken before it closed its side may still wait for an answer. `spoken`: something was read of it; what was
+/// not read is seen here. What it speaks is its own business, so no protocol is asked for (RFC 7301).
 ///
 /// # Errors
 /// [`Failure`].
@@ -60,16 +58,17 @@ pub(crate) async fn open_for_session(
     client: &Reader,
     spoken: bool,
 ) -> Result<Stream, Failure> {
-    let due = Instant::now() + lease.upstream().config.connect_timeout;
-    let connecting = connect(lease);
-    let connected = match spoken {
-        true => {
-            let connected = alarm.until(due, connecting).await;
-            connected.map_err(|_| Failure::ConnectTimeout)?
-        }
-        false => while_wanted(connecting, alarm, due, client).await?,
+    let upstream = lease.upstream();
+    let due = Instant::now() + upstream.config.connect_timeout;
+    let client = (!spoken).then_some(client);
+    let late = Failure::ConnectTimeout;
+    let transport = while_wanted(connect(lease), alarm, due, client, late).await??;
+    let Some(tls) = &upstream.tls else {
+        return Ok(Stream::Plain(transport));
     };
-    connected.map_err(Failure::of_connect)
+    // Its state is large, and gone once the connection is open.
+    let secured = Box::pin(shake_hands(tls, lease, transport, Vec::new()));
+    while_wanted(secured, alarm, due, client, Failure::HandshakeTimeout).await?
 }
 
 async fn transport(address: &Address) -> io::Result<Transport> {
@@ -88,14 +87,16 @@ async fn shake_hands(
     tls: &Arc<ClientTls>,
     lease: &Lease,
     transport: Transport,
-) -> io::Result<Stream> {
-    let name = tls.server_name(&lease.endpoint().server)?;
-    let connector = TlsConnector::from(tls.config.clone());
-    let connecting = match lease.exchange().speaks_http() {
-        true => connector.connect(name, transport),
-        // What a session speaks is not for us to say.
-        false => connector.with_alpn(Vec::new()).connect(name, transport),
+    protocols: Vec<Vec<u8>>,
+) -> Result<Stream, Failure> {
+    let shaken = async {
+        let name = tls.server_name(&lease.endpoint().server)?;
+        let connector = TlsConnector::from(tls.config.clone());
+        connector
+            .with_alpn(protocols)
+            .connect(name, transport)
+            .await
     };
-    let stream = connecting.await?;
+    let stream = shaken.await.map_err(Failure::Handshake)?;
     Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
 }

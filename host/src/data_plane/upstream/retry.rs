@@ -50,7 +50,9 @@ impl<'a> Retry<'a> {
             Connect(_) | Handshake(_) | Send(_) | Closed | Read(_) | Refused => {
                 (Ending::Failed, conditions.error)
             }
-            ConnectTimeout | SendTimeout | ReadTimeout => (Ending::Failed, conditions.timeout),
+            ConnectTimeout | HandshakeTimeout | SendTimeout | ReadTimeout => {
+                (Ending::Failed, conditions.timeout)
+            }
             HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | InvalidBody
             | UnaskedUpgrade | WrongWebSocketKey | NoExtendedConnect | Http2(_) => {
                 (Ending::Failed, conditions.invalid_header)
