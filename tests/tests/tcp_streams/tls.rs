@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -33,14 +34,13 @@ async fn secure(own: &Certificate) -> Origin {
 }
 
 /// A proxy with files beside its configuration: the authority's `ca.pem`, and `own.pem` and `own.key` for `a.example`.
-async fn with_files(authority: &Authority, file: &str) -> Proxy {
-    let directory = tempfile::TempDir::new().unwrap();
+async fn with_files(authority: &Authority, file: &str) -> (Proxy, TempDir) {
+    let directory = TempDir::new().unwrap();
     std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
     let own = authority.certificate(&["a.example", "b.example"]);
     own.write(directory.path(), "own");
     let file = file.replace("{files}", &directory.path().display().to_string());
-    // The files are read while it starts.
-    proxy::run(&file, &[]).await
+    (proxy::run(&file, &[]).await, directory)
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_server_is_asked_for_by_name_verified_and_told_nothing_of_http() {
              tls = {{ ca = \"{{files}}/ca.pem\", server_name = \"db.example\" }}\n",
             server.address()
         );
-        let proxy = with_files(&authority, &file).await;
+        let (proxy, _files) = with_files(&authority, &file).await;
         let (mut wire, said) = session(&proxy).await;
         assert_eq!(said, "Some(\"db.example\") None", "{http2}");
         echoes(&mut wire).await;
@@ -79,14 +79,14 @@ async fn a_server_that_cannot_be_verified_is_passed_over() {
         other.address(),
         good.address()
     );
-    let proxy = with_files(&authority, &file).await;
+    let (proxy, _files) = with_files(&authority, &file).await;
     drop(session(&proxy).await);
     let asked = [&stranger, &other, &good].map(|server| server.address().to_owned());
     let lines = log_lines(&proxy, "stream.log", 1).await;
     assert_eq!(lines, [format!("200 {}", asked.join(", "))]);
     for why in [
         "upstream SSL certificate verify error: (20:unable to get local issuer certificate) while SSL handshaking to upstream, client: 127.0.0.1",
-        "upstream SSL certificate does not match the name that was asked for while SSL handshaking to upstream, client: 127.0.0.1",
+        "upstream SSL certificate does not match \"db.example\" while SSL handshaking to upstream, client: 127.0.0.1",
     ] {
         proxy.log_contains(why).await;
     }
@@ -107,7 +107,7 @@ async fn a_server_that_never_shakes_hands_is_given_up_after_connect_timeout() {
         silent.address(),
         good.address()
     );
-    let proxy = with_files(&authority, &file).await;
+    let (proxy, _files) = with_files(&authority, &file).await;
     session(&proxy).await;
     silent.has_open(0).await;
 }
@@ -152,7 +152,7 @@ async fn a_proxy_header_comes_before_tls_and_the_name_still_chooses() {
         a.address(),
         b.address()
     );
-    let proxy = with_files(&authority, &file).await;
+    let (proxy, _files) = with_files(&authority, &file).await;
     let header = b"PROXY TCP4 192.0.2.7 198.51.100.9 4000 443\r\n";
     let listens = proxy.address().rsplit(':').next().unwrap();
     for (number, (name, server, said)) in [
@@ -193,7 +193,7 @@ async fn a_client_without_the_certificate_that_it_needs_is_closed() {
          access_log = {{ path = \"stream.log\", format = \"$ssl_client_verify $ssl_client_s_dn\" }}\n",
         server.address()
     );
-    let proxy = with_files(&authority, &file).await;
+    let (proxy, _files) = with_files(&authority, &file).await;
     let strangers = Authority::new("Strangers").client_certificate("eve");
     for (config, why) in [
         (
@@ -237,7 +237,7 @@ async fn a_client_that_leaves_tls_unfinished_while_we_are_connecting_is_noticed(
          [upstream.backend]\nservers = [\"{}\"]\n",
         hangs.address()
     );
-    let proxy = with_files(&authority, &file).await;
+    let (proxy, _files) = with_files(&authority, &file).await;
     drop(secured(proxy.address(), b"", authority.trusting(), "a.example").await);
     assert_eq!(log_lines(&proxy, "stream.log", 1).await, ["499"]);
 }
