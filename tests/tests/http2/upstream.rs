@@ -326,35 +326,3 @@ async fn without_the_key_servers_are_spoken_to_in_http_1() {
     Http2::connect(proxy.address()).await.get("/").await;
     assert_eq!(origin.request().version, "HTTP/1.1");
 }
-
-#[tokio::test]
-async fn what_no_uri_has_is_escaped_on_its_way_into_http_2() {
-    let origin = http2::says("hello").await;
-    let proxy = to(&[&origin], "").await;
-    let response = proxy.get("/a\"b<c>`?q={\"d\":\"^|\\\"}").await;
-    assert_eq!(response.text(), "hello");
-    assert_eq!(
-        origin.request().target,
-        "/a%22b%3Cc%3E%60?q=%7B%22d%22:%22%5E%7C%5C%22%7D"
-    );
-}
-
-#[tokio::test]
-async fn a_request_that_http_2_cannot_carry_is_held_against_no_server() {
-    let (one, other) = (http2::says("hello").await, http2::says("hello").await);
-    let proxy = to(&[&one, &other], "").await;
-    for request in [
-        "GET / HTTP/1.0\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a%41b\r\nConnection: close\r\n\r\n",
-    ] {
-        for _ in 0..3 {
-            assert_eq!(proxy.exchange(request).await.status, 400, "{request:?}");
-        }
-    }
-    proxy
-        .log_contains("client sent a request that HTTP/2 cannot carry")
-        .await;
-    for _ in 0..2 {
-        assert_eq!(proxy.get("/").await.text(), "hello");
-    }
-}

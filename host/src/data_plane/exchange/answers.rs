@@ -310,6 +310,10 @@ impl Balanced for Exchange {
         self.client.ends(self.remote_ip())
     }
 
+    fn speaks_http(&self) -> bool {
+        true
+    }
+
     fn warn(&self, message: &str, upstream: &str) {
         Exchange::warn(self, message, upstream);
     }

@@ -192,6 +192,10 @@ impl Balanced for Session {
         self.client.ends(self.client.ip)
     }
 
+    fn speaks_http(&self) -> bool {
+        false
+    }
+
     fn warn(&self, message: &str, upstream: &str) {
         tracing::warn!("{message}{}", self.context(Some(upstream)));
     }

@@ -16,6 +16,9 @@ pub(crate) trait Balanced: plugin::Exchange {
     /// The client's end of its connection and ours, for endpoints that want to know; none where the client has no address.
     fn ends(&self) -> Option<Ends>;
 
+    /// Whether it speaks HTTP to endpoints, which a handshake of TLS then says by ALPN.
+    fn speaks_http(&self) -> bool;
+
     /// Writes a line to the error log, with what is known of it and of the endpoint.
     fn warn(&self, message: &str, upstream: &str);
 }
