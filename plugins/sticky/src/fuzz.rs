@@ -69,6 +69,7 @@ fn visit(upstream: &mut Upstream<Sticky>, name: &str, id: &str) -> (usize, Optio
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::fs;
     use std::path::Path;
