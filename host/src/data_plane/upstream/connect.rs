@@ -10,9 +10,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use super::attempt::Failure;
 use super::balance::Lease;
 use super::descriptor::Descriptor;
+use super::failure::Failure;
 use crate::config::model::Address;
 use crate::data_plane::proxy_protocol;
 use crate::data_plane::stream::{Alarm, Reader, Stream, Transport};

@@ -15,10 +15,10 @@ use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use tokio::sync::{Notify, oneshot};
 
-use super::attempt::Failure;
 use super::balance::Lease;
 use super::connect::Opened;
 use super::endpoint::EndpointId;
+use super::failure::Failure;
 use crate::config::model;
 use crate::data_plane::stream::{Alarm, Meter, Metered, Stream, StreamError};
 

@@ -10,15 +10,17 @@ mod http2; // connections of HTTP/2, shared by exchanges
 mod descriptor; // how many connections there may be
 mod connect; // a new connection
 mod attempt; // one request to one endpoint, as far as its response header
+mod upload; // what of it is still being sent
+mod failure; // why it came to nothing
 mod retry; // when the next endpoint is asked
 
-pub(crate) use attempt::{
-    Attempt, AttemptError, BodyFailure, Errno, Failure, Limits, Opening, Upload,
-};
+pub(crate) use attempt::{Attempt, Limits, Opening};
 pub(crate) use balance::{Lease, Timings, Upstream, WorkerUpstream};
 pub(crate) use balanced::Balanced;
 pub(crate) use connect::{Opened, open};
 pub(crate) use endpoint::EndpointId;
+pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure};
 pub(crate) use pool::Connection;
 pub(crate) use retry::Retry;
 pub(crate) use turn::Turn;
+pub(crate) use upload::Upload;

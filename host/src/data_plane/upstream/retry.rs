@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::attempt::{AttemptError, Failure};
+use super::failure::{AttemptError, Failure};
 use crate::config::model::{NextConditions, NextUpstream};
 use crate::plugin::Ending;
 

@@ -1,0 +1,181 @@
+//! Why an attempt came to nothing, in nginx's words, which people alert on.
+
+use std::io;
+
+use rustls::CertificateError;
+
+use crate::data_plane::downstream::BodyError;
+use crate::data_plane::stream::StreamError;
+use crate::http::framing::BadFraming;
+use crate::http::head::BadHead;
+use crate::tls::reason_with_number;
+
+/// Why an attempt came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("connect() failed ({}) while connecting to upstream", Errno(.0))]
+    Connect(io::Error),
+    #[error("{} while SSL handshaking to upstream", HandshakeError(.0))]
+    Handshake(io::Error),
+    #[error("upstream timed out (110: Connection timed out) while connecting to upstream")]
+    ConnectTimeout,
+    #[error("upstream timed out (110: Connection timed out) while SSL handshaking to upstream")]
+    HandshakeTimeout,
+    /// Ours, not the endpoint's: nothing is held against it.
+    #[error("socket() failed ({}) while connecting to upstream", Errno(.0))]
+    NoDescriptor(io::Error),
+    /// Ours as well.
+    #[error(
+        "too many connections to upstreams while connecting to upstream: {0} are in use, as many as the limit on open files leaves room for (`ulimit -n`)"
+    )]
+    TooManyConnections(usize),
+    #[error("send() failed ({}) while sending request to upstream", Errno(.0))]
+    Send(io::Error),
+    #[error("upstream timed out (110: Connection timed out) while sending request to upstream")]
+    SendTimeout,
+    #[error("upstream prematurely closed connection while reading response header from upstream")]
+    Closed,
+    #[error("recv() failed ({}) while reading response header from upstream", Errno(.0))]
+    Read(io::Error),
+    #[error(
+        "upstream timed out (110: Connection timed out) while reading response header from upstream"
+    )]
+    ReadTimeout,
+    #[error("upstream sent too big header while reading response header from upstream")]
+    HeaderTooLarge,
+    #[error("upstream sent invalid header ({0}) while reading response header from upstream")]
+    InvalidHeader(BadHead),
+    #[error("upstream sent {0} while reading response header from upstream")]
+    InvalidFraming(BadFraming),
+    #[error("upstream sent too many interim responses while reading response header from upstream")]
+    TooManyInterim,
+    #[error("upstream sent invalid chunked response while reading upstream")]
+    InvalidBody,
+    #[error("upstream switched protocols without being asked to")]
+    UnaskedUpgrade,
+    #[error("upstream answered another WebSocket key than it was sent")]
+    WrongWebSocketKey,
+    #[error("upstream does not let WebSocket through HTTP/2 (RFC 8441)")]
+    NoExtendedConnect,
+    /// It says that it has not looked at the request.
+    #[error("upstream refused the stream while sending request to upstream")]
+    Refused,
+    #[error("upstream sent invalid HTTP/2 ({0}) while reading response header from upstream")]
+    Http2(StreamError),
+    /// The client's doing: nothing is held against the endpoint.
+    #[error("client sent a request that HTTP/2 has no words for ({0})")]
+    Inexpressible(BadHead),
+    /// The request could not be read to its end.
+    #[error(transparent)]
+    Request(BodyError),
+    #[error("client prematurely closed connection")]
+    ClientGone,
+}
+
+/// Why a response body broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyFailure {
+    #[error("recv() failed ({}) while reading upstream", Errno(.0))]
+    Read(io::Error),
+    #[error("upstream timed out (110: Connection timed out) while reading upstream")]
+    TimedOut,
+    #[error("upstream prematurely closed connection while reading upstream")]
+    Closed,
+    #[error("upstream sent invalid chunked response while reading upstream")]
+    BadChunk,
+    #[error("client prematurely closed connection while reading upstream")]
+    ClientGone,
+    /// The rest of the request, which the endpoint may wait for, will not come.
+    #[error("{0} while reading client request body")]
+    Request(BodyError),
+}
+
+/// An error of the kernel as nginx writes it: `111: Connection refused`.
+pub(crate) struct Errno<'a>(pub(crate) &'a io::Error);
+
+impl std::fmt::Display for Errno<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some(number) = self.0.raw_os_error() else {
+            return self.0.fmt(f);
+        };
+        let text = self.0.to_string();
+        write!(
+            f,
+            "{number}: {}",
+            text.split(" (os error").next().unwrap_or_default()
+        )
+    }
+}
+
+/// A handshake's failure in nginx's words (`ngx_http_upstream_ssl_handshake`).
+struct HandshakeError<'a>(&'a io::Error);
+
+impl std::fmt::Display for HandshakeError<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tls = self
+            .0
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+                expected,
+                presented,
+            })) => {
+                let expected = expected.to_str();
+                write!(f, "upstream SSL certificate does not match \"{expected}\"")?;
+                match presented.as_slice() {
+                    // nginx goes by its subject then, which RFC 9525 section 6.3 forbids.
+                    [] => f.write_str(" (it has no subjectAltName)"),
+                    _ => Ok(()),
+                }
+            }
+            Some(error) => match reason_with_number(error) {
+                Some(reason) => write!(f, "upstream SSL certificate verify error: ({reason})"),
+                None => write!(f, "SSL_do_handshake() failed ({error})"),
+            },
+            None if self.0.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("peer closed connection in SSL handshake")
+            }
+            None => write!(f, "SSL_do_handshake() failed ({})", Errno(self.0)),
+        }
+    }
+}
+
+/// A failure, and what nginx's rules for the next attempt ask about it.
+#[derive(Debug)]
+pub(crate) struct AttemptError {
+    pub(crate) failure: Failure,
+    /// Something of the request may have reached the endpoint.
+    pub(crate) request_sent: bool,
+    /// It was sent on a connection that had been idle, which the endpoint may have closed meanwhile.
+    pub(crate) cached: bool,
+}
+
+impl AttemptError {
+    /// The endpoint ended a connection that others were on, and has not looked at the request: another connection is all
+    /// that it takes. Nothing for the endpoint to be blamed for.
+    pub(crate) fn needs_another_connection(&self) -> bool {
+        matches!(self.failure, Failure::Refused) && self.cached && !self.request_sent
+    }
+}
+
+impl Failure {
+    /// Why there is no connection.
+    pub(super) fn of_connect(error: io::Error) -> Failure {
+        match error.raw_os_error() {
+            // EMFILE, ENFILE
+            Some(24 | 23) => Failure::NoDescriptor(error),
+            _ => Failure::Connect(error),
+        }
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Failure {
+        match error {
+            StreamError::Refused => Failure::Refused,
+            StreamError::Http2(error) if error.is_io() => Failure::Closed,
+            error => Failure::Http2(error),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! A request on its way to an endpoint: what is at hand first, then the rest of the body as the client sends it.
+//!
+//! Driven by whoever waits for the endpoint's answer: there is one task for both directions.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::failure::{BodyFailure, Failure};
+use crate::data_plane::buffers::Buffers;
+use crate::data_plane::downstream::{
+    BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end,
+};
+use crate::data_plane::stream::{Alarm, Writer};
+
+/// A request on its way to an endpoint.
+pub(crate) struct Upload<'a> {
+    /// The head, and as much of the body as was read beforehand.
+    head: &'a [u8],
+    body: &'a [u8],
+    /// Of both together.
+    written: usize,
+    client: &'a mut Incoming,
+    rest: Option<Rest<'a>>,
+    /// Over HTTP/2: the trailer lines of a request that is there as a whole. None where it stays open.
+    end: Option<&'a [u8]>,
+    state: State,
+    /// Something of the rest was read, and cannot be sent again.
+    pub(super) consumed: bool,
+    pub(crate) bytes_sent: u64,
+    alarm: Alarm,
+    due: Option<Instant>,
+    send_timeout: Duration,
+    body_timeout: Duration,
+    buffers: &'a Buffers,
+}
+
+/// The part of a body that is passed on as it arrives.
+struct Rest<'a> {
+    progress: &'a mut BodyProgress,
+    coding: Coding,
+    out: Vec<u8>,
+    written: usize,
+    ended: bool,
+}
+
+enum State {
+    Sending,
+    Sent,
+    Failed(Option<Failure>),
+}
+
+impl<'a> Upload<'a> {
+    /// `rest`: what is still to be read from the client after `body`, and how it is coded. `end`: the trailer lines of a
+    /// request that HTTP/2 carries and that is there as a whole.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of a request, each borrowed for its own time"
+    )]
+    pub(crate) fn new(
+        head: &'a [u8],
+        body: &'a [u8],
+        client: &'a mut Incoming,
+        rest: Option<(&'a mut BodyProgress, Coding)>,
+        end: Option<&'a [u8]>,
+        send_timeout: Duration,
+        body_timeout: Duration,
+        buffers: &'a Buffers,
+    ) -> Upload<'a> {
+        let rest = rest.map(|(progress, coding)| Rest {
+            progress,
+            coding,
+            out: buffers.take_body(),
+            written: 0,
+            ended: false,
+        });
+        let (written, bytes_sent, state, consumed) = (0, 0, State::Sending, false);
+        let (alarm, due) = (Alarm::default(), None);
+        Upload {
+            head,
+            body,
+            written,
+            client,
+            rest,
+            end,
+            state,
+            consumed,
+            bytes_sent,
+            alarm,
+            due,
+            send_timeout,
+            body_timeout,
+            buffers,
+        }
+    }
+
+    /// Everything was sent.
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self.state, State::Sent)
+    }
+
+    /// Nothing more will be sent.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.state, State::Sending)
+    }
+
+    /// Gives the client's direction back; what was not sent will not be.
+    pub(crate) fn into_client(self) -> &'a mut Incoming {
+        self.client
+    }
+
+    /// Why sending failed, if it did.
+    pub(crate) fn take_failure(&mut self) -> Option<Failure> {
+        match &mut self.state {
+            State::Failed(failure) => failure.take(),
+            State::Sending | State::Sent => None,
+        }
+    }
+
+    /// Sends what can be sent now; ready when there is nothing more to do, be it because of a failure.
+    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Poll<()> {
+        if self.is_over() {
+            return Poll::Ready(());
+        }
+        self.state = match ready!(self.poll_send(cx, writer)) {
+            Ok(()) => State::Sent,
+            Err(failure) => State::Failed(Some(failure)),
+        };
+        Poll::Ready(())
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+    ) -> Poll<Result<(), Failure>> {
+        if let (None, Some([]), Some(stream)) = (&self.rest, self.end, writer.http2()) {
+            stream.end_with_next_write();
+        }
+        while self.written < self.head.len() + self.body.len() {
+            let head = &self.head[self.written.min(self.head.len())..];
+            let body = &self.body[self.written.saturating_sub(self.head.len())..];
+            let written = ready!(
+                self.poll_write(cx, writer, |cx, writer| writer.poll_write(cx, head, body))
+            )?;
+            self.written += written;
+        }
+        let Some(mut rest) = self.rest.take() else {
+            if let (Some(trailers), Some(stream)) = (self.end, writer.http2()) {
+                stream.end(trailers)?;
+            }
+            return self.poll_flush(cx, writer);
+        };
+        let sent = self.poll_send_rest(cx, writer, &mut rest);
+        if sent.is_ready() {
+            self.buffers.give(rest.out);
+        } else {
+            self.rest = Some(rest);
+        }
+        sent
+    }
+
+    fn poll_send_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+        rest: &mut Rest<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        loop {
+            while rest.written < rest.out.len() {
+                let unsent = &rest.out[rest.written..];
+                rest.written += ready!(
+                    self.poll_write(cx, writer, |cx, writer| writer.poll_write(cx, unsent, &[]))
+                )?;
+            }
+            rest.out.clear();
+            rest.written = 0;
+            if rest.ended {
+                if let Some(stream) = writer.http2() {
+                    stream.end(rest.progress.trailers())?;
+                }
+                return self.poll_flush(cx, writer);
+            }
+            match rest
+                .progress
+                .poll_move(cx, self.client, &mut rest.out, rest.coding, self.buffers)
+            {
+                Poll::Ready(moved) => moved.map_err(Failure::Request)?,
+                Poll::Pending => {
+                    ready!(self.poll_due(cx, self.body_timeout));
+                    return Poll::Ready(Err(Failure::Request(BodyError::TimedOut)));
+                }
+            }
+            self.due = None;
+            self.consumed = true;
+            if rest.progress.is_done() {
+                rest.ended = true;
+                if let (Some(stream), []) = (writer.http2(), rest.progress.trailers()) {
+                    stream.end_with_next_write();
+                }
+                rest.out
+                    .reserve(CHUNK_FRAMING + rest.progress.trailers().len());
+                append_end(rest.progress.trailers(), rest.coding, &mut rest.out);
+            }
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+        write: impl FnOnce(&mut Context<'_>, &mut Writer) -> Poll<io::Result<usize>>,
+    ) -> Poll<Result<usize, Failure>> {
+        match write(cx, writer) {
+            Poll::Ready(Ok(written)) => {
+                self.due = None;
+                self.bytes_sent += written as u64;
+                Poll::Ready(Ok(written))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::Send(error))),
+            Poll::Pending => self
+                .poll_due(cx, self.send_timeout)
+                .map(|()| Err(Failure::SendTimeout)),
+        }
+    }
+
+    fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+    ) -> Poll<Result<(), Failure>> {
+        match writer.poll_flush(cx) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Failure::Send)),
+            Poll::Pending => self
+                .poll_due(cx, self.send_timeout)
+                .map(|()| Err(Failure::SendTimeout)),
+        }
+    }
+
+    fn poll_due(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
+        let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
+        self.alarm.poll_due(cx, due).map(|_| ())
+    }
+
+    /// Once sending is over: whether it is worth waiting for an answer. A failure to write is, the endpoint may have answered
+    /// and closed; a failure to read the request is not, nor is a client that left.
+    pub(super) fn check_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if let State::Failed(failure @ Some(Failure::Request(_) | Failure::SendTimeout)) =
+            &mut self.state
+        {
+            return failure.take().map_or(Ok(()), Err);
+        }
+        match self.poll_client_gone(cx) {
+            Poll::Ready(()) => Err(Failure::ClientGone),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Once sending is over, while the answer is passed on: ready if the client has left, or its request broke off. That an
+    /// endpoint wants no more of it is its own business.
+    pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<BodyFailure> {
+        if let State::Failed(failure @ Some(Failure::Request(_))) = &mut self.state
+            && let Some(Failure::Request(error)) = failure.take()
+        {
+            return Poll::Ready(match error {
+                BodyError::Closed | BodyError::Io(_) => BodyFailure::ClientGone,
+                error => BodyFailure::Request(error),
+            });
+        }
+        self.poll_client_gone(cx).map(|()| BodyFailure::ClientGone)
+    }
+
+    /// Ready once the client has left. One that has sent its next request already is taken to be there.
+    fn poll_client_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.client.unread().is_empty() {
+            self.client.reader.poll_closed(cx)
+        } else {
+            Poll::Pending
+        }
+    }
+}
