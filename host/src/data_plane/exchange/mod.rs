@@ -7,7 +7,9 @@ mod open; // is the request acceptable, and what does it ask for
 pub(crate) mod router; // which route it takes
 mod proxy; // send it to an upstream, as often as it takes
 mod request; // the header that the upstream gets
-mod response; // the header and body that the client gets
+mod response; // the response on its way to the client
+mod response_head; // ... its header
+mod local; // an answer of our own
 mod tunnel; // after a 101, bytes in both directions
 
 pub(crate) use fault::Fault;
@@ -27,7 +29,7 @@ use crate::http::framing::Framing;
 use crate::http::grpc;
 use crate::http::head::RequestHead;
 use fault::Level;
-use response::LocalAnswer;
+use local::LocalAnswer;
 
 /// What becomes of the client's connection after an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +176,7 @@ async fn respond(
         // A body that nobody reads would be taken for the next request.
         keep: opened.framing == Framing::Length(0) && request::wants_keep_alive(exchange),
     };
-    response::send_local(session, exchange, &answer).await
+    local::send_local(session, exchange, &answer).await
 }
 
 /// Sends the client to the same URL with `https`. A method that changes something must stay what it is (RFC 9110 section
@@ -205,7 +207,7 @@ async fn redirect(
         location: &location,
         keep: nothing_more && request::wants_keep_alive(exchange),
     };
-    match response::send_local(session, exchange, &answer).await {
+    match local::send_local(session, exchange, &answer).await {
         After::Close if !nothing_more => After::Linger,
         after => after,
     }
@@ -223,7 +225,7 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Af
         return After::Close;
     }
     if exchange.is_grpc() {
-        return response::send_grpc_fault(session, exchange, status);
+        return local::send_grpc_fault(session, exchange, status);
     }
     let reason = fault::reason(status);
     let body = match fault.explanation() {
@@ -240,7 +242,7 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Af
         location: b"",
         keep,
     };
-    match response::send_local(session, exchange, &answer).await {
+    match local::send_local(session, exchange, &answer).await {
         // A client that ran out of time gets no more of it.
         After::Close if status != 408 && !exchange.figures.request_read.get() => After::Linger,
         after => after,

@@ -1,23 +1,20 @@
-//! The response on its way to the client: header framed anew, body streamed with back-pressure.
+//! The response on its way to the client, its body streamed with back-pressure.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use super::After;
-use super::fault::reason;
-use super::request::{Listed, line, line_bytes, write_changes};
+use super::request::line_bytes;
+use super::response_head::{write_head, write_status};
 use super::state::Exchange;
-use crate::config::model::{HeaderChange, HeaderOperation};
+use crate::config::model::HeaderChange;
 use crate::data_plane::buffers::Buffers;
-use crate::data_plane::downstream::{CHUNK_FRAMING, Coding, Outgoing, Session, append, append_end};
-use crate::data_plane::stream::StreamError;
+use crate::data_plane::downstream::{CHUNK_FRAMING, Coding, Outgoing, append, append_end};
 use crate::data_plane::upstream::{
     Attempt, BodyFailure, Connection, EndpointId, Errno, Failure, Upload,
 };
-use crate::http::clock;
 use crate::http::framing::{Chunk, ChunkedDecoder, Framing};
 use crate::http::head::{Known, ResponseHead, Version};
-use crate::http::{grpc, websocket};
 
 /// How an upstream's response is passed on.
 pub(super) struct Answer<'a> {
@@ -145,90 +142,6 @@ fn upstream_keeps(head: &ResponseHead, framing: Framing) -> bool {
             // A stream serves once.
             Version::Http2 => false,
         }
-}
-
-fn write_head(
-    exchange: &Exchange,
-    head: &ResponseHead,
-    answer: &Answer<'_>,
-    keep: bool,
-    coding: Coding,
-    out: &mut Vec<u8>,
-) {
-    write_status(head.status(), Some(head.reason()), out);
-    let fields = head.fields();
-    let listed = Listed::of(fields);
-    let http2 = exchange.request.version() == Version::Http2;
-    let mut dated = false;
-    for field in fields.iter() {
-        let passes = match field.known {
-            Known::Connection
-            | Known::KeepAlive
-            | Known::ProxyConnection
-            | Known::TransferEncoding
-            | Known::Upgrade => false,
-            // It describes the body that a HEAD request did not get, or one whose length is passed on as it is.
-            Known::ContentLength => answer.framing.length().is_some() && head.status() != 204,
-            Known::Trailer => coding == Coding::Chunked || http2,
-            _ => !listed.names(field.name),
-        };
-        let replaced = |change: &HeaderChange| {
-            !matches!(change.operation, HeaderOperation::Add(_))
-                && change.name.as_bytes().eq_ignore_ascii_case(field.name)
-        };
-        let ours = exchange.hsts.is_some() && field.name.eq_ignore_ascii_case(HSTS);
-        if passes && !ours && !answer.changes.iter().any(replaced) {
-            dated |= field.known == Known::Date;
-            line_bytes(field.name, field.value, out);
-        }
-    }
-    if !dated {
-        write_date(out);
-    }
-    if coding == Coding::Chunked {
-        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-    }
-    write_hsts(exchange, answer.changes, out);
-    write_connection(exchange, keep, out);
-    out.extend_from_slice(&exchange.turn.response_headers());
-    write_changes(exchange, answer.changes, out);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_status(status: u16, given: Option<&[u8]>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(given.unwrap_or_else(|| reason(status).as_bytes()));
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_date(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Date: ");
-    clock::append_http_date(out);
-    out.extend_from_slice(b"\r\n");
-}
-
-const HSTS: &[u8] = b"Strict-Transport-Security";
-
-/// What the listener says of TLS, unless the route says it otherwise.
-fn write_hsts(exchange: &Exchange, changes: &[HeaderChange], out: &mut Vec<u8>) {
-    let changed = |change: &HeaderChange| change.name.as_bytes().eq_ignore_ascii_case(HSTS);
-    if let Some(hsts) = &exchange.hsts
-        && !changes.iter().any(changed)
-    {
-        line_bytes(HSTS, hsts.as_bytes(), out);
-    }
-}
-
-/// Says only what the version does not imply.
-fn write_connection(exchange: &Exchange, keep: bool, out: &mut Vec<u8>) {
-    match (keep, exchange.request.version()) {
-        (true, Version::Http11) => {}
-        (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-        (_, Version::Http2) => {}
-        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
-    }
 }
 
 /// Why a response did not reach the client whole.
@@ -461,150 +374,4 @@ pub(super) async fn send_interim(
         .header_sent
         .set(exchange.figures.header_sent.get() + out.len() as u64);
     outgoing.write_interim(&out).await
-}
-
-/// Writes the head that tells the client of its tunnel, less what ends here; returns its status. HTTP/1.1 says 101 and the
-/// protocol's name, HTTP/2 says 200 (RFC 8441 section 5).
-pub(super) fn write_switching(exchange: &Exchange, head: &ResponseHead, out: &mut Vec<u8>) -> u16 {
-    let http1 = exchange.request.version() != Version::Http2;
-    let status = if http1 { 101 } else { 200 };
-    write_status(status, None, out);
-    for field in head.fields().iter() {
-        let passes = match field.known {
-            Known::Connection
-            | Known::KeepAlive
-            | Known::ProxyConnection
-            | Known::ContentLength
-            | Known::TransferEncoding => false,
-            Known::Upgrade | Known::SecWebSocketAccept => http1,
-            _ => true,
-        };
-        if passes {
-            line_bytes(field.name, field.value, out);
-        }
-    }
-    if http1 && head.version() == Version::Http2 {
-        let asked = exchange.request.fields();
-        if let Some(protocol) = asked.known(Known::Upgrade).next() {
-            line("Upgrade", protocol, out);
-        }
-        if let Some(key) = asked.known(Known::SecWebSocketKey).next() {
-            line(
-                "Sec-WebSocket-Accept",
-                websocket::accept(key).as_bytes(),
-                out,
-            );
-        }
-    }
-    if http1 {
-        out.extend_from_slice(b"Connection: upgrade\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-    status
-}
-
-/// Tells a call of gRPC of a fault, by trailers alone if nothing was sent yet. The log keeps the status that HTTP has for it.
-pub(super) fn send_grpc_fault(session: &Session, exchange: &Exchange, status: u16) -> After {
-    let mut trailers = Vec::new();
-    line(
-        "grpc-status",
-        itoa::Buffer::new().format(grpc::status(status)).as_bytes(),
-        &mut trailers,
-    );
-    line("grpc-message", reason(status).as_bytes(), &mut trailers);
-    let mut out = Vec::new();
-    write_status(200, None, &mut out);
-    out.extend_from_slice(b"Server: waypost\r\nContent-Type: application/grpc\r\n");
-    write_date(&mut out);
-    write_hsts(exchange, &[], &mut out);
-    out.extend_from_slice(&trailers);
-    out.extend_from_slice(b"\r\n");
-    if let Some(stream) = session.outgoing.writer.http2() {
-        let told = match stream.send_head(&out, true) {
-            Err(StreamError::Ended) => stream.end(&trailers),
-            told => told,
-        };
-        exchange.figures.header_sent.set(out.len() as u64);
-        exchange.figures.complete.set(told.is_ok());
-        exchange.keep_sent_header(&out);
-    }
-    After::Close
-}
-
-/// An answer of our own.
-pub(super) struct LocalAnswer<'a> {
-    pub(super) status: u16,
-    pub(super) content_type: &'a str,
-    pub(super) body: &'a [u8],
-    /// Empty for none.
-    pub(super) location: &'a [u8],
-    /// The connection may be kept.
-    pub(super) keep: bool,
-}
-
-/// Sends an answer of our own.
-pub(super) async fn send_local(
-    session: &mut Session,
-    exchange: &Exchange,
-    answer: &LocalAnswer<'_>,
-) -> After {
-    let keep = answer.keep && session.may_keep_alive();
-    let bodiless = matches!(answer.status, 100..=199 | 204 | 304);
-    let mut out = session.worker.buffers.take_head();
-    write_status(answer.status, None, &mut out);
-    out.extend_from_slice(b"Server: waypost\r\n");
-    write_date(&mut out);
-    if !bodiless {
-        if !answer.body.is_empty() {
-            line("Content-Type", answer.content_type.as_bytes(), &mut out);
-        }
-        line(
-            "Content-Length",
-            itoa::Buffer::new().format(answer.body.len()).as_bytes(),
-            &mut out,
-        );
-    }
-    if crate::http::headers::is_value(answer.location) && !answer.location.is_empty() {
-        line("Location", answer.location, &mut out);
-    }
-    write_connection(exchange, keep, &mut out);
-    let site = session.site.clone();
-    let changes = match exchange.figures.route.get() {
-        Some(route) => site.snapshot.config.routes[route]
-            .response_headers
-            .as_slice(),
-        None => &[],
-    };
-    write_hsts(exchange, changes, &mut out);
-    write_changes(exchange, changes, &mut out);
-    out.extend_from_slice(b"\r\n");
-
-    let body = if bodiless || exchange.request.method() == b"HEAD" {
-        &[]
-    } else {
-        answer.body
-    };
-    exchange.figures.status.set(answer.status);
-    exchange.figures.header_sent.set(out.len() as u64);
-    exchange.keep_sent_header(&out);
-    let written = match session.outgoing.writer.http2() {
-        None => session.outgoing.write_alone(&out, body).await,
-        Some(stream) => match stream.send_head(&out, body.is_empty()) {
-            Ok(()) => {
-                stream.end_with_next_write();
-                session.outgoing.write_alone(body, &[]).await
-            }
-            Err(error) => Err(error.into()),
-        },
-    };
-    session.worker.buffers.give(out);
-    exchange.figures.complete.set(written.is_ok());
-    if written.is_ok() {
-        exchange.figures.body_sent.set(body.len() as u64);
-    }
-    if written.is_ok() && keep {
-        After::KeepAlive
-    } else {
-        After::Close
-    }
 }

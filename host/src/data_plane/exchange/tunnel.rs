@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::After;
-use super::response::{Passed, write_switching};
+use super::response::Passed;
+use super::response_head::write_switching;
 use super::state::Exchange;
 use crate::data_plane::downstream::Outgoing;
 use crate::data_plane::lane::{Lane, Way, carry_both};
