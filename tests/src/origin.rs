@@ -69,24 +69,16 @@ pub async fn says(body: &str) -> Origin {
 
 /// An origin that answers every request with its own address, which is also in `X-Origin`.
 pub async fn named() -> Origin {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .expect("a loopback port is free");
-    let name = listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .to_string();
-    serve(listener, move |_| {
+    let (listener, name) = listening().await;
+    answer_on(Listener::Tcp(listener), name.clone(), move |_| {
         Answer::ok(&name).header("X-Origin", &name)
     })
 }
 
 /// An origin that reads each request whole and then does what `answer` says.
 pub async fn answers(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Origin {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .expect("a loopback port is free");
-    serve(listener, answer)
+    let (listener, address) = listening().await;
+    answer_on(Listener::Tcp(listener), address, answer)
 }
 
 /// As [`answers`], at a loopback address of its own choice: to come back where another origin was.
@@ -94,23 +86,21 @@ pub async fn answers_at(
     address: &str,
     answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
 ) -> Origin {
-    serve(
-        TcpListener::bind(address)
-            .await
-            .expect("the address is free again"),
-        answer,
-    )
+    let listener = TcpListener::bind(address)
+        .await
+        .expect("the address is free again");
+    answer_on(Listener::Tcp(listener), address.to_owned(), answer)
 }
 
-fn serve(
-    listener: TcpListener,
-    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
-) -> Origin {
+/// A free loopback port, and its address.
+async fn listening() -> (TcpListener, String) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a loopback port is free");
     let address = listener
         .local_addr()
-        .expect("a bound socket has an address")
-        .to_string();
-    answer_on(Listener::Tcp(listener), address, answer)
+        .expect("a bound socket has an address");
+    (listener, address.to_string())
 }
 
 /// As [`answers`], with TLS.
@@ -118,13 +108,7 @@ pub async fn answers_with(
     tls: ServerConfig,
     answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
 ) -> Origin {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .expect("a loopback port is free");
-    let address = listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .to_string();
+    let (listener, address) = listening().await;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     answer_on(Listener::Tls(listener, acceptor), address, answer)
 }
@@ -158,13 +142,7 @@ fn answer_on(
 pub async fn speaks<F: Future<Output = ()> + Send + 'static>(
     converse: impl Fn(Wire, usize) -> F + Send + Sync + 'static,
 ) -> Origin {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .expect("a loopback port is free");
-    let address = listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .to_string();
+    let (listener, address) = listening().await;
     Origin::start(Listener::Tcp(listener), address, Record::new(), converse)
 }
 
@@ -173,13 +151,7 @@ pub async fn speaks_with<F: Future<Output = ()> + Send + 'static>(
     tls: ServerConfig,
     converse: impl Fn(Wire, usize) -> F + Send + Sync + 'static,
 ) -> Origin {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .expect("a loopback port is free");
-    let address = listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .to_string();
+    let (listener, address) = listening().await;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let listener = Listener::Tls(listener, acceptor);
     Origin::start(listener, address, Record::new(), converse)

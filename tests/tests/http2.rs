@@ -36,3 +36,19 @@ async fn held() -> (Origin, Gate) {
     let origin = origin::answers(move |_| Answer::ok("done").when(&held)).await;
     (origin, gate)
 }
+
+/// What is answered to requests with a body that are all sent before one is answered, in alphabetical order.
+async fn posted_at_once(client: &mut Http2, count: usize) -> Vec<String> {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        let mut stream = client.begin("POST", "/", &[]).await;
+        stream.send("body", true);
+        streams.push(stream);
+    }
+    let mut answers = Vec::new();
+    for stream in &mut streams {
+        answers.push(stream.response().await.text());
+    }
+    answers.sort();
+    answers
+}

@@ -247,6 +247,8 @@ async fn what_is_no_protocol_reaches_no_server() {
         for protocol in [
             "websocket\r\nx-forged: 1",
             "websocket\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: t\r\n\r\n",
+            "web\rsocket",
+            "web\nsocket",
             "web socket",
             "",
             "h2c",

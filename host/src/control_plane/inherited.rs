@@ -10,6 +10,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use anyhow::Context;
 
+use super::sockets::remove_file;
 use crate::config::model::Address;
 use crate::data_plane::accept::Socket;
 
@@ -115,9 +116,8 @@ impl Inherited {
                 continue;
             }
             tracing::info!("no longer listening on {address}");
-            if let (Ok(Address::Unix(path)), false) = (&local, inheritance.of_systemd) {
-                // Someone may have removed it already, and nobody is left to tell.
-                let _ = std::fs::remove_file(path);
+            if let Ok(address) = &local {
+                remove_file(address, inheritance.of_systemd);
             }
         }
         if let Some(mut ready) = self.ready {

@@ -143,11 +143,8 @@ impl Sockets {
 
     /// Removes the files of unix sockets that nobody listens on any more.
     pub(super) fn remove_files(&self) {
-        for bound in self.0.iter().filter(|bound| !bound.of_systemd) {
-            if let Address::Unix(path) = &bound.address {
-                // Someone may have removed it already, and nobody is left to tell.
-                let _ = std::fs::remove_file(path);
-            }
+        for bound in &self.0 {
+            remove_file(&bound.address, bound.of_systemd);
         }
     }
 }
@@ -277,6 +274,14 @@ pub(super) fn listen_unix(
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// Removes the file of a unix socket that nobody listens on any more, unless systemd made it, and has it still.
+pub(super) fn remove_file(address: &Address, of_systemd: bool) {
+    if let (Address::Unix(path), false) = (address, of_systemd) {
+        // Someone may have removed it already, and nobody is left to tell.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// Makes sure that a socket's file is all that is left of it.

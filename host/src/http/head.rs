@@ -59,6 +59,19 @@ pub enum Known {
 }
 
 impl Known {
+    /// Whether such a field is about one connection of HTTP/1 and ends with it (RFC 9110 section 7.6.1, RFC 9113 section
+    /// 8.2.2).
+    pub fn is_of_connection(self) -> bool {
+        matches!(
+            self,
+            Known::Connection
+                | Known::KeepAlive
+                | Known::ProxyConnection
+                | Known::TransferEncoding
+                | Known::Upgrade
+        )
+    }
+
     /// By name, in any case.
     pub fn of(name: &[u8]) -> Known {
         let (spelling, known): (&[u8], Known) =

@@ -70,17 +70,8 @@ pub fn set_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 /// Whether a header belongs to one connection or delimits the message: never anybody's to add but the proxy's.
 pub fn is_framing(name: &[u8]) -> bool {
-    matches!(
-        Known::of(name),
-        Known::Connection
-            | Known::ContentLength
-            | Known::KeepAlive
-            | Known::ProxyConnection
-            | Known::Te
-            | Known::Trailer
-            | Known::TransferEncoding
-            | Known::Upgrade
-    )
+    let known = Known::of(name);
+    known.is_of_connection() || matches!(known, Known::ContentLength | Known::Te | Known::Trailer)
 }
 
 #[cfg(test)]

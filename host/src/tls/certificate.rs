@@ -37,15 +37,21 @@ pub(super) fn chain(
     Ok(chain)
 }
 
-/// The lists of revoked certificates of a PEM file. One that has expired is a warning: nobody passes it.
+/// The lists of revoked certificates of a PEM file, if one is given. One that has expired is a warning: nobody passes it.
+/// Whoever may be revoked is not believed for standing among the `authorities`, of whom none are left then.
 ///
 /// # Errors
 /// Where there is none, or one is malformed.
 pub(super) fn revoked(
-    file: &NamedFile,
+    file: Option<&NamedFile>,
+    authorities: &mut Vec<CertificateDer<'static>>,
     files: &mut Files,
     warnings: &mut Warnings,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, Problem> {
+    let Some(file) = file else {
+        return Ok(Vec::new());
+    };
+    authorities.clear();
     let bytes = files.read(file, "CRL", MAX_CRL_SIZE)?;
     let path = file.path.display();
     let lists: Vec<CertificateRevocationListDer<'static>> =

@@ -150,12 +150,7 @@ fn verifier(
         }
     };
     let crl = settings.crl.as_ref();
-    let mut revoked = Vec::new();
-    if let Some(crl) = crl {
-        revoked = certificate::revoked(crl, files, warnings)?;
-        // Whoever may be revoked is not believed for standing in the file of `ca`.
-        authorities.clear();
-    }
+    let revoked = certificate::revoked(crl, &mut authorities, files, warnings)?;
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
         .with_crls(revoked)
         .enforce_revocation_expiration()

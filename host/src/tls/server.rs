@@ -237,12 +237,7 @@ fn clients(
     let mut files = Files::new();
     let (roots, mut authorities) = certificate::authorities(ca, &mut files)?;
     let crl = settings.client_crl.as_ref();
-    let mut revoked = Vec::new();
-    if let Some(crl) = crl {
-        revoked = certificate::revoked(crl, &mut files, warnings)?;
-        // Whoever may be revoked is not believed for standing in the file of `client_ca`.
-        authorities.clear();
-    }
+    let revoked = certificate::revoked(crl, &mut authorities, &mut files, warnings)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
         .with_crls(revoked)
         .enforce_revocation_expiration()

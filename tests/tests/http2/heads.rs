@@ -151,21 +151,6 @@ async fn authority_and_host_agree_or_the_request_is_refused() {
 }
 
 #[tokio::test]
-async fn a_protocol_that_is_no_name_is_refused() {
-    for protocol in [
-        "websocket\r\nX-Forged: yes",
-        "websocket\r\n\r\nGET /forged HTTP/1.1\r\nHost: test\r\n\r\n",
-        "web\rsocket",
-        "web\nsocket",
-        "web socket",
-        "",
-    ] {
-        let connect = [(":method", "CONNECT"), (":protocol", protocol)];
-        refused(&format!("{protocol:?}"), &connect).await;
-    }
-}
-
-#[tokio::test]
 async fn connect_without_a_protocol_is_refused() {
     let (origin, proxy) = hello().await;
     let fields = [(":method", "CONNECT"), (":authority", "test:443")];

@@ -142,17 +142,7 @@ async fn streams_beyond_the_last_one_of_a_goaway_are_tried_again() {
     .await;
     let proxy = to(&origin).await;
     let mut client = Http2::connect(proxy.address()).await;
-    let mut streams = Vec::new();
-    for _ in 0..3 {
-        let mut stream = client.begin("POST", "/", &[]).await;
-        stream.send("body", true);
-        streams.push(stream);
-    }
-    let mut answers = Vec::new();
-    for stream in &mut streams {
-        answers.push(stream.response().await.text());
-    }
-    answers.sort();
+    let answers = posted_at_once(&mut client, 3).await;
     assert_eq!(answers, ["again", "again", "first"]);
 }
 

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use super::crew::CrewFigures;
 use super::inherited::Inherited;
 use super::operator::{Asked, Published};
-use super::sockets::listen_unix;
+use super::sockets::{listen_unix, remove_file};
 use super::upgrade::Asker;
 use crate::config::model::{Address, Config};
 use crate::data_plane::accept::Socket;
@@ -85,12 +85,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address
-            && self.socket.is_some()
-            && !self.of_systemd
-        {
-            // Someone may have removed it already, and nobody is left to tell.
-            let _ = std::fs::remove_file(path);
+        if self.socket.is_some() {
+            remove_file(&self.address, self.of_systemd);
         }
     }
 }

@@ -24,11 +24,7 @@ pub(super) fn write_head(
     let mut dated = false;
     for field in fields.iter() {
         let passes = match field.known {
-            Known::Connection
-            | Known::KeepAlive
-            | Known::ProxyConnection
-            | Known::TransferEncoding
-            | Known::Upgrade => false,
+            known if known.is_of_connection() => false,
             // It describes the body that a HEAD request did not get, or one whose length is passed on as it is.
             Known::ContentLength => answer.framing.length().is_some() && head.status() != 204,
             Known::Trailer => coding == Coding::Chunked || http2,
@@ -101,13 +97,9 @@ pub(super) fn write_switching(exchange: &Exchange, head: &ResponseHead, out: &mu
     write_status(status, None, out);
     for field in head.fields().iter() {
         let passes = match field.known {
-            Known::Connection
-            | Known::KeepAlive
-            | Known::ProxyConnection
-            | Known::ContentLength
-            | Known::TransferEncoding => false,
+            Known::ContentLength => false,
             Known::Upgrade | Known::SecWebSocketAccept => http1,
-            _ => true,
+            known => !known.is_of_connection(),
         };
         if passes {
             line_bytes(field.name, field.value, out);
