@@ -18,10 +18,11 @@ pub fn waypost() -> &'static PathBuf {
             } else {
                 "release"
             };
+            // Of the whole workspace, as these specs are: its packages together choose the features of what they depend
+            // on, and with other features all of it would be compiled once more.
             build(
                 &[
-                    "--package",
-                    "waypost",
+                    "--workspace",
                     "--bin",
                     "waypost",
                     "--profile",
