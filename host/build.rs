@@ -1,6 +1,8 @@
-//! Compiles the stock plugins into the host: `plugins/*` to core modules, these to components, these to machine code.
+//! Compiles the stock plugins into the host: `plugins/*` to core modules, these to components,
+//! these to machine code.
 //!
-//! The code runs on other machines of the target than this one: it uses the instructions that practically all of them have.
+//! The code runs on other machines of the target than this one: it uses the instructions that
+//! practically all of them have.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,7 +31,8 @@ fn main() {
         println!("cargo:rerun-if-changed={}", workspace.join(path).display());
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    // Beside the profiles' own folders: all profiles share what is compiled here, and the outer cargo's lock is elsewhere.
+    // Beside the profiles' own folders: all profiles share what is compiled here, and the outer
+    // cargo's lock is elsewhere.
     let target = out
         .ancestors()
         .nth(4)
@@ -111,8 +114,8 @@ fn compile_to_wasm(workspace: &Path, target: &Path, names: &[String]) {
     );
 }
 
-/// Installs the compile targets where the toolchain lacks them. The stock plugins need the first; the other one is for
-/// plugins of users, and for the tests.
+/// Installs the compile targets where the toolchain lacks them. The stock plugins need the first;
+/// the other one is for plugins of users, and for the tests.
 #[allow(clippy::expect_used, reason = "a build script reports by panicking")]
 fn add_wasm_targets() {
     let mut sysroot = clean_command(&variable("RUSTC"));
@@ -143,9 +146,11 @@ fn add_wasm_targets() {
     }
 }
 
-/// A command that sees the user's environment, without what this build (or clippy, or a coverage tool) set for itself.
+/// A command that sees the user's environment, without what this build (or clippy, or a coverage
+/// tool) set for itself.
 fn clean_command(program: &str) -> Command {
-    // Where to find crates and toolchains, and how to reach registries: the user's, or the machine's.
+    // Where to find crates and toolchains, and how to reach registries: the user's, or the
+    // machine's.
     const KEPT: &[&str] = &[
         "CARGO_HOME",
         "CARGO_NET_",
@@ -184,8 +189,9 @@ fn clean_command(program: &str) -> Command {
     command
 }
 
-/// Adds the instructions that every x86-64 machine since 2009 has (x86-64-v2): policies that look at many servers use
-/// vectors, which take several times as long without. A machine that lacks them is told so when the plugin is loaded.
+/// Adds the instructions that every x86-64 machine since 2009 has (x86-64-v2): policies that look
+/// at many servers use vectors, which take several times as long without. A machine that lacks them
+/// is told so when the plugin is loaded.
 #[allow(
     unsafe_code,
     reason = "the engine checks these flags against the machine before it runs the code"
@@ -199,7 +205,8 @@ fn add_common_instructions(config: &mut wasmtime::Config) {
             "has_sse42",
             "has_popcnt",
         ] {
-            // SAFETY: they only choose instructions of the target, and loading compares them with the machine at hand.
+            // SAFETY: they only choose instructions of the target, and loading compares them with
+            // the machine at hand.
             unsafe { config.cranelift_flag_enable(flag) };
         }
     }

@@ -1,8 +1,9 @@
-//! What one decision costs: a pick of a stock policy over 3, 32 and 1,000 endpoints, all of the host's part included.
+//! What one decision costs: a pick of a stock policy over 3, 32 and 1,000 endpoints, all of the
+//! host's part included.
 //!
-//! `cargo bench -p waypost --bench policy_call [policy...]` prints nanoseconds per pick; without arguments for every
-//! stock policy, and for a call with and without limits beside them. Plain timing, the best of several rounds: what
-//! disturbs a round only adds to it.
+//! `cargo bench -p waypost --bench policy_call [policy...]` prints nanoseconds per pick; without
+//! arguments for every stock policy, and for a call with and without limits beside them. Plain
+//! timing, the best of several rounds: what disturbs a round only adds to it.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,8 +12,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
-use waypost::http::variable::{Source, Variable};
-use waypost::plugin::{Balancer, Compiler, EndpointView, Exchange, Figures, Fleet, Pick, Runtime};
+use waypost::http::variable::{Variable, VariableSource};
+use waypost::plugin::{
+    Balancer, Compiler, EndpointView, ExchangeContext, FleetView, Pick, PluginCounters, Runtime,
+};
 
 /// The proxy's own allocator, as it counts for policies that read strings.
 #[global_allocator]
@@ -23,7 +26,7 @@ const PICKS: u64 = 20_000;
 
 struct Endpoints(u32);
 
-impl Fleet for Endpoints {
+impl FleetView for Endpoints {
     fn endpoints(&self) -> Vec<EndpointView> {
         let endpoint = |index| EndpointView {
             server: format!("server-{index}:80"),
@@ -52,14 +55,14 @@ impl Fleet for Endpoints {
 /// A request in which every one of so many endpoints is a candidate.
 struct Request(u32);
 
-impl Source for Request {
+impl VariableSource for Request {
     fn append(&self, _: &Variable, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(b"/some/path?with=query");
         true
     }
 }
 
-impl Exchange for Request {
+impl ExchangeContext for Request {
     fn candidates(&self, word: u32) -> u64 {
         match self.0.saturating_sub(64 * word) {
             0 => 0,
@@ -153,13 +156,13 @@ fn main() {
                 "{name:<14} {endpoints:>10} {:>10.1}",
                 measure(&balancer, endpoints)
             );
-            let Figures {
+            let PluginCounters {
                 traps,
                 deadlines,
                 memory,
                 answers,
                 ..
-            } = policy.figures();
+            } = policy.stats();
             assert_eq!(
                 (traps, deadlines, memory, answers),
                 (0, 0, 0, 0),
@@ -172,7 +175,7 @@ fn main() {
 /// Nanoseconds of a pick, in the fastest round.
 fn measure(balancer: &Arc<Balancer>, endpoints: u32) -> f64 {
     let mut worker = balancer.attach(None);
-    let exchange: Rc<dyn Exchange> = Rc::new(Request(endpoints));
+    let exchange: Rc<dyn ExchangeContext> = Rc::new(Request(endpoints));
     let mut random = fastrand::Rng::with_seed(7);
     let mut best = f64::INFINITY;
     for round in 0..ROUNDS {
@@ -212,8 +215,8 @@ const FIRST: &str = r#"
 
 type FirstPick = wasmtime::component::TypedFunc<(u64, u32, u64, u64, u64), (u32,)>;
 
-/// Nanoseconds of a call in the engine alone, in the fastest round: with the deadline and the bounds that plugins have, or
-/// with none.
+/// Nanoseconds of a call in the engine alone, in the fastest round: with the deadline and the
+/// bounds that plugins have, or with none.
 #[allow(clippy::unwrap_used, reason = "a benchmark reports by panicking")]
 fn bare_call(limited: bool) -> f64 {
     use wasmtime::component::{Component, Linker};

@@ -1,4 +1,5 @@
-//! Hands the versions of what goes into the binary to `waypost version -v`, as environment variables of the compilation.
+//! Hands the versions of what goes into the binary to `waypost version -v`, as environment
+//! variables of the compilation.
 
 use std::path::Path;
 use std::process::Command;

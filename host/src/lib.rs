@@ -1,6 +1,7 @@
 //! Waypost: a reverse proxy and load balancer whose balancing decisions are WebAssembly components.
 //!
-//! Declared in reading order. `ARCHITECTURE.md` has the whole picture; the way of a request begins in [`data_plane`].
+//! Declared in reading order. `ARCHITECTURE.md` has the whole picture; the way of a request begins
+//! in [`data_plane`].
 
 pub mod cli;
 pub mod config;

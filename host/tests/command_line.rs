@@ -100,8 +100,8 @@ fn wrong_usage_is_told_from_a_problem() {
     assert_eq!(waypost(&["--help"]).status.code(), Some(0));
 }
 
-/// What a command prints and the exit code it ends with, for a configuration of this text in a folder of its own. `FOLDER`
-/// in the text is that folder.
+/// What a command prints and the exit code it ends with, for a configuration of this text in a
+/// folder of its own. `FOLDER` in the text is that folder.
 fn with_config(text: &str, arguments: &[&str]) -> (i32, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("waypost.toml");

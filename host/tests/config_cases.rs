@@ -1,5 +1,5 @@
-//! Configurations by example: `tests/config/invalid/*.toml` with the whole report that each must give, and
-//! `tests/config/valid/*.toml`, which must survive being shown and read again.
+//! Configurations by example: `tests/config/invalid/*.toml` with the whole report that each must
+//! give, and `tests/config/valid/*.toml`, which must survive being shown and read again.
 //!
 //! `WAYPOST_BLESS=1 cargo test` writes the reports anew: read the difference before you commit it.
 
@@ -12,16 +12,17 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use waypost::config;
-use waypost::config::machine::Machine;
 use waypost::config::model::{
-    Action, Address, Admin, CompileLimits, Config, Grants, PathPattern, PluginCache, PluginLimits,
+    Action, Address, AdminConfig, CompileLimits, Config, Grants, PathPattern, PluginCache,
+    PluginLimits,
 };
 use waypost::config::problem::{Place, Problem};
+use waypost::config::system::System;
 
 /// Files are real; names and the environment are the same everywhere.
 struct SameEverywhere;
 
-impl Machine for SameEverywhere {
+impl System for SameEverywhere {
     fn variable(&self, name: &str) -> Option<String> {
         let value = match name {
             "WORKERS" => "3",
@@ -47,7 +48,7 @@ impl Machine for SameEverywhere {
 /// Reads nothing but the text it is given.
 struct NoFiles;
 
-impl Machine for NoFiles {
+impl System for NoFiles {
     fn variable(&self, name: &str) -> Option<String> {
         SameEverywhere.variable(name)
     }
@@ -284,7 +285,7 @@ fn a_file_means_what_it_says() {
             && path.ends_with("tests/config/valid/cache"))
     );
     let address = Address::Unix("/run/waypost/admin.sock".into());
-    assert_eq!(config.admin, Some(Admin { address }));
+    assert_eq!(config.admin, Some(AdminConfig { address }));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Plugins compiled by the real binary in a process of its own, the bounds on that process, and what is kept of its work.
+//! Plugins compiled by the real binary in a process of its own, the bounds on that process, and
+//! what is kept of its work.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use waypost::config::model::CompileLimits;
-use waypost::plugin::{Compiler, Plugin, PluginError, Runtime, Terms};
+use waypost::plugin::{Compiler, Plugin, PluginError, PluginOptions, Runtime};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
@@ -86,12 +87,12 @@ fn compiled_by(program: impl Into<PathBuf>, cache: Option<&Path>) -> Arc<Runtime
 }
 
 fn load(runtime: &Runtime, bytes: &[u8], compile: CompileLimits) -> Result<Plugin, String> {
-    let terms = Terms {
+    let options = PluginOptions {
         compile,
-        ..Terms::stock()
+        ..PluginOptions::stock()
     };
     runtime
-        .load("mine", 1, bytes, &terms)
+        .load("mine", 1, bytes, &options)
         .map_err(|error: PluginError| error.to_string())
 }
 

@@ -21,13 +21,7 @@ pub fn waypost() -> &'static PathBuf {
             // Of the whole workspace, as these specs are: its packages together choose the features of what they depend
             // on, and with other features all of it would be compiled once more.
             build(
-                &[
-                    "--workspace",
-                    "--bin",
-                    "waypost",
-                    "--profile",
-                    profile,
-                ],
+                &["--workspace", "--bin", "waypost", "--profile", profile],
                 |message| {
                     message["target"]["name"] == "waypost" && message["executable"].is_string()
                 },

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::format::write_line;
-use super::writer::{Lines, Log, ToWriter};
+use super::writer::{LineBatch, Log, ToWriter};
 use crate::config::model::LogFormat;
-use crate::http::variable::Source;
+use crate::http::variable::VariableSource;
 
 /// Bytes at which lines are handed over. A buffer may be longer by one line.
 const FULL: usize = 32 << 10;
@@ -41,7 +41,13 @@ impl LogBuffers {
     }
 
     /// Adds the line of an exchange.
-    pub fn write(&mut self, log: &Arc<Log>, format: &LogFormat, source: &dyn Source, now: Instant) {
+    pub fn write(
+        &mut self,
+        log: &Arc<Log>,
+        format: &LogFormat,
+        source: &dyn VariableSource,
+        now: Instant,
+    ) {
         let buffer = match self
             .buffers
             .iter()
@@ -58,9 +64,11 @@ impl LogBuffers {
         }
     }
 
-    /// Hands over lines older than one second. To be called at least that often; costs nothing when nothing is due.
+    /// Hands over lines older than one second. To be called at least that often; costs nothing when
+    /// nothing is due.
     pub fn flush_if_due(&mut self, now: Instant) {
-        // A quiet log's buffer goes altogether, and with it the hold on a log that a reload has left behind.
+        // A quiet log's buffer goes altogether, and with it the hold on a log that a reload has
+        // left behind.
         let due = |buffer: &mut Buffer| now.saturating_duration_since(buffer.since) >= MAX_AGE;
         for buffer in self.buffers.extract_if(.., due) {
             buffer.hand_over(&self.writer);
@@ -93,7 +101,7 @@ impl Buffer {
 
     fn hand_over(self, writer: &ToWriter) {
         if self.lines > 0 {
-            writer.send(Lines {
+            writer.send(LineBatch {
                 log: self.log,
                 bytes: self.bytes,
                 count: self.lines,

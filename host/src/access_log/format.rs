@@ -1,10 +1,11 @@
-//! One line for one exchange, or one session of a stream, in the format that the configuration asks for.
+//! One line for one exchange, or one session of a stream, in the format that the configuration asks
+//! for.
 
 use std::sync::LazyLock;
 
 use crate::config::model::LogFormat;
 use crate::http::template::Template;
-use crate::http::variable::{Scope, Source, Variable};
+use crate::http::variable::{Scope, Variable, VariableSource};
 
 /// nginx's `combined` (`ngx_http_log_module.c`).
 #[allow(
@@ -20,63 +21,64 @@ static COMBINED: LazyLock<Template> = LazyLock::new(|| {
 });
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum PartKind {
     Text,
-    /// As text if it is no number; figures of several attempts (`0.001, 0.002`) are therefore always [`Kind::Text`].
+    /// As text if it is no number; figures of several attempts (`0.001, 0.002`) are therefore
+    /// always [`PartKind::Text`].
     Number,
 }
 
-/// The members of a JSON line about a request, in order: named as nginx's variables, but for `time`. Names and kinds are a
-/// contract with whoever reads the log: add, do not change.
+/// The members of a JSON line about a request, in order: named as nginx's variables, but for
+/// `time`. Names and kinds are a contract with whoever reads the log: add, do not change.
 #[rustfmt::skip]
-const OF_REQUEST: [(&str, &str, Kind); 21] = [
-    ("time", "time_iso8601", Kind::Text),
-    ("request_id", "request_id", Kind::Text),
-    ("remote_addr", "remote_addr", Kind::Text),
-    ("remote_user", "remote_user", Kind::Text),
-    ("scheme", "scheme", Kind::Text),
-    ("host", "host", Kind::Text),
-    ("request_method", "request_method", Kind::Text),
-    ("request_uri", "request_uri", Kind::Text),
-    ("server_protocol", "server_protocol", Kind::Text),
-    ("http_referer", "http_referer", Kind::Text),
-    ("http_user_agent", "http_user_agent", Kind::Text),
-    ("status", "status", Kind::Number),
-    ("request_length", "request_length", Kind::Number),
-    ("bytes_sent", "bytes_sent", Kind::Number),
-    ("body_bytes_sent", "body_bytes_sent", Kind::Number),
-    ("request_time", "request_time", Kind::Number),
-    ("upstream_addr", "upstream_addr", Kind::Text),
-    ("upstream_status", "upstream_status", Kind::Text),
-    ("upstream_connect_time", "upstream_connect_time", Kind::Text),
-    ("upstream_header_time", "upstream_header_time", Kind::Text),
-    ("upstream_response_time", "upstream_response_time", Kind::Text),
+const OF_REQUEST: [(&str, &str, PartKind); 21] = [
+    ("time", "time_iso8601", PartKind::Text),
+    ("request_id", "request_id", PartKind::Text),
+    ("remote_addr", "remote_addr", PartKind::Text),
+    ("remote_user", "remote_user", PartKind::Text),
+    ("scheme", "scheme", PartKind::Text),
+    ("host", "host", PartKind::Text),
+    ("request_method", "request_method", PartKind::Text),
+    ("request_uri", "request_uri", PartKind::Text),
+    ("server_protocol", "server_protocol", PartKind::Text),
+    ("http_referer", "http_referer", PartKind::Text),
+    ("http_user_agent", "http_user_agent", PartKind::Text),
+    ("status", "status", PartKind::Number),
+    ("request_length", "request_length", PartKind::Number),
+    ("bytes_sent", "bytes_sent", PartKind::Number),
+    ("body_bytes_sent", "body_bytes_sent", PartKind::Number),
+    ("request_time", "request_time", PartKind::Number),
+    ("upstream_addr", "upstream_addr", PartKind::Text),
+    ("upstream_status", "upstream_status", PartKind::Text),
+    ("upstream_connect_time", "upstream_connect_time", PartKind::Text),
+    ("upstream_header_time", "upstream_header_time", PartKind::Text),
+    ("upstream_response_time", "upstream_response_time", PartKind::Text),
 ];
 
 /// The same for a session.
 #[rustfmt::skip]
-const OF_SESSION: [(&str, &str, Kind); 17] = [
-    ("time", "time_iso8601", Kind::Text),
-    ("connection", "connection", Kind::Number),
-    ("remote_addr", "remote_addr", Kind::Text),
-    ("remote_port", "remote_port", Kind::Number),
-    ("server_addr", "server_addr", Kind::Text),
-    ("server_port", "server_port", Kind::Number),
-    ("protocol", "protocol", Kind::Text),
-    ("ssl_preread_server_name", "ssl_preread_server_name", Kind::Text),
-    ("ssl_server_name", "ssl_server_name", Kind::Text),
-    ("status", "status", Kind::Number),
-    ("bytes_received", "bytes_received", Kind::Number),
-    ("bytes_sent", "bytes_sent", Kind::Number),
-    ("session_time", "session_time", Kind::Number),
-    ("upstream_addr", "upstream_addr", Kind::Text),
-    ("upstream_connect_time", "upstream_connect_time", Kind::Text),
-    ("upstream_bytes_sent", "upstream_bytes_sent", Kind::Text),
-    ("upstream_bytes_received", "upstream_bytes_received", Kind::Text),
+const OF_SESSION: [(&str, &str, PartKind); 17] = [
+    ("time", "time_iso8601", PartKind::Text),
+    ("connection", "connection", PartKind::Number),
+    ("remote_addr", "remote_addr", PartKind::Text),
+    ("remote_port", "remote_port", PartKind::Number),
+    ("server_addr", "server_addr", PartKind::Text),
+    ("server_port", "server_port", PartKind::Number),
+    ("protocol", "protocol", PartKind::Text),
+    ("ssl_preread_server_name", "ssl_preread_server_name", PartKind::Text),
+    ("ssl_server_name", "ssl_server_name", PartKind::Text),
+    ("status", "status", PartKind::Number),
+    ("bytes_received", "bytes_received", PartKind::Number),
+    ("bytes_sent", "bytes_sent", PartKind::Number),
+    ("session_time", "session_time", PartKind::Number),
+    ("upstream_addr", "upstream_addr", PartKind::Text),
+    ("upstream_connect_time", "upstream_connect_time", PartKind::Text),
+    ("upstream_bytes_sent", "upstream_bytes_sent", PartKind::Text),
+    ("upstream_bytes_received", "upstream_bytes_received", PartKind::Text),
 ];
 
 /// What stands before a value, the variable that has it, and its kind.
-type Member = (String, Variable, Kind);
+type Member = (String, Variable, PartKind);
 
 static JSON_OF_REQUEST: LazyLock<Vec<Member>> = LazyLock::new(|| members(&OF_REQUEST));
 static JSON_OF_SESSION: LazyLock<Vec<Member>> = LazyLock::new(|| members(&OF_SESSION));
@@ -85,8 +87,8 @@ static JSON_OF_SESSION: LazyLock<Vec<Member>> = LazyLock::new(|| members(&OF_SES
     clippy::expect_used,
     reason = "constants that every test of the format parses"
 )]
-fn members(named: &[(&str, &str, Kind)]) -> Vec<Member> {
-    let member = |(at, (name, variable, kind)): (usize, &(&str, &str, Kind))| {
+fn members(named: &[(&str, &str, PartKind)]) -> Vec<Member> {
+    let member = |(at, (name, variable, kind)): (usize, &(&str, &str, PartKind))| {
         let start = if at == 0 { '{' } else { ',' };
         let variable = Variable::parse(variable).expect("JSON lines have known variables");
         (format!("{start}\"{name}\":"), variable, *kind)
@@ -96,9 +98,10 @@ fn members(named: &[(&str, &str, Kind)]) -> Vec<Member> {
 
 /// Appends the line of an exchange or a session, line feed included.
 ///
-/// In text formats a missing value is `-`, and `"`, `\` and what is not printable ASCII is written `\xXX` (nginx's
-/// `escape=default`), so that a line stays one line whatever a client sends. In JSON a missing value is `null`.
-pub fn write_line(format: &LogFormat, source: &dyn Source, out: &mut Vec<u8>) {
+/// In text formats a missing value is `-`, and `"`, `\` and what is not printable ASCII is written
+/// `\xXX` (nginx's `escape=default`), so that a line stays one line whatever a client sends. In
+/// JSON a missing value is `null`.
+pub fn write_line(format: &LogFormat, source: &dyn VariableSource, out: &mut Vec<u8>) {
     match format {
         LogFormat::Combined => COMBINED.render_with(source, out, b"-", escape_text),
         LogFormat::Template(template) => template.render_with(source, out, b"-", escape_text),
@@ -112,7 +115,8 @@ fn needs_escape(byte: u8) -> bool {
     !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\'
 }
 
-/// Escapes what `out` has from `start` on, in place: from the end, so that nothing is overwritten before it was moved.
+/// Escapes what `out` has from `start` on, in place: from the end, so that nothing is overwritten
+/// before it was moved.
 fn escape_text(out: &mut Vec<u8>, start: usize) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let escapes = out[start..]
@@ -140,7 +144,7 @@ fn escape_text(out: &mut Vec<u8>, start: usize) {
     }
 }
 
-fn write_json(members: &[Member], source: &dyn Source, out: &mut Vec<u8>) {
+fn write_json(members: &[Member], source: &dyn VariableSource, out: &mut Vec<u8>) {
     for (name, variable, kind) in members {
         out.extend_from_slice(name.as_bytes());
         let start = out.len();
@@ -148,7 +152,7 @@ fn write_json(members: &[Member], source: &dyn Source, out: &mut Vec<u8>) {
         if !source.append(variable, out) {
             out.truncate(start);
             out.extend_from_slice(b"null");
-        } else if matches!(kind, Kind::Number) && is_number(&out[start + 1..]) {
+        } else if matches!(kind, PartKind::Number) && is_number(&out[start + 1..]) {
             out.remove(start);
         } else {
             close_string(out, start);
@@ -157,7 +161,8 @@ fn write_json(members: &[Member], source: &dyn Source, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Makes a JSON string of what `out` has from its opening quote on. Bytes that are no UTF-8 become U+FFFD.
+/// Makes a JSON string of what `out` has from its opening quote on. Bytes that are no UTF-8 become
+/// U+FFFD.
 fn close_string(out: &mut Vec<u8>, quote: usize) {
     let value = &out[quote + 1..];
     if value.iter().any(|byte| needs_escape(*byte)) {

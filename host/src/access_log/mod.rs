@@ -1,6 +1,8 @@
-//! Access log lines: formatted by the worker into a reused buffer, written in batches by a thread of their own.
+//! Access log lines: formatted by the worker into a reused buffer, written in batches by a thread
+//! of their own.
 //!
-//! A worker never waits for a disk: what the thread cannot keep up with is dropped, counted and reported.
+//! A worker never waits for a disk: what the thread cannot keep up with is dropped, counted and
+//! reported.
 
 mod format;
 mod buffer;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config::model::{LogFormat, LogPath};
 use crate::http::template::Template;
-use crate::http::variable::{Scope, Source, Variable};
+use crate::http::variable::{Scope, Variable, VariableSource};
 
 /// Values by variable's name.
 struct Values(HashMap<Variable, Vec<u8>>);
@@ -26,7 +26,7 @@ impl Values {
     }
 }
 
-impl Source for Values {
+impl VariableSource for Values {
     fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
         let value = self.0.get(variable);
         out.extend_from_slice(value.map(Vec::as_slice).unwrap_or_default());
@@ -51,7 +51,7 @@ fn example() -> Values {
     ])
 }
 
-fn line(format: &LogFormat, source: &dyn Source) -> String {
+fn line(format: &LogFormat, source: &dyn VariableSource) -> String {
     let mut out = b"before\n".to_vec();
     write_line(format, source, &mut out);
     String::from_utf8(out)

@@ -19,7 +19,8 @@ const QUEUE: usize = 256;
 /// Between two warnings about one log.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
-/// All access logs of the process and the thread that writes them. Shared by the workers and the control plane.
+/// All access logs of the process and the thread that writes them. Shared by the workers and the
+/// control plane.
 #[derive(Debug)]
 pub struct AccessLogs {
     writer: ToWriter,
@@ -63,7 +64,7 @@ impl AccessLogs {
             return Ok(log);
         }
         let output = Output {
-            target: Target::open(path)?,
+            target: LogFile::open(path)?,
             warned: None,
         };
         let log = Log {
@@ -81,8 +82,9 @@ impl AccessLogs {
         LogBuffers::new(self.writer.clone())
     }
 
-    /// Opens every file anew, after a rotation has moved the old ones away. What cannot be opened goes on with the old file.
-    /// Lines that still wait go to the new one. Waits for a write in progress.
+    /// Opens every file anew, after a rotation has moved the old ones away. What cannot be opened
+    /// goes on with the old file. Lines that still wait go to the new one. Waits for a write in
+    /// progress.
     pub fn reopen(&self) -> Result<(), Vec<OpenError>> {
         let problems: Vec<OpenError> = self.live().filter_map(|log| log.reopen().err()).collect();
         if problems.is_empty() {
@@ -92,8 +94,8 @@ impl AccessLogs {
         }
     }
 
-    /// Writes what the workers have handed over and ends the thread. Lines that come later are lost, so the workers'
-    /// [`LogBuffers`] go first.
+    /// Writes what the workers have handed over and ends the thread. Lines that come later are
+    /// lost, so the workers' [`LogBuffers`] go first.
     pub fn close(&self) {
         if let Some(thread) = self.thread.lock().take() {
             // Fails only if the thread is gone, and then there is nothing to wait for.
@@ -131,12 +133,12 @@ pub struct Log {
 
 impl Log {
     fn reopen(&self) -> Result<(), OpenError> {
-        let target = Target::open(&self.path)?;
+        let target = LogFile::open(&self.path)?;
         self.output.lock().target = target;
         Ok(())
     }
 
-    fn write(&self, lines: &Lines) {
+    fn write(&self, lines: &LineBatch) {
         let mut output = self.output.lock();
         let problem = output.target.write(&lines.bytes).err();
         if problem.is_some() {
@@ -153,7 +155,7 @@ impl Log {
 
 #[derive(Debug)]
 struct Output {
-    target: Target,
+    target: LogFile,
     warned: Option<Instant>,
 }
 
@@ -173,18 +175,18 @@ impl Output {
 }
 
 #[derive(Debug)]
-enum Target {
+enum LogFile {
     Stdout,
     Stderr,
     File(File),
 }
 
-impl Target {
-    fn open(path: &LogPath) -> Result<Target, OpenError> {
+impl LogFile {
+    fn open(path: &LogPath) -> Result<LogFile, OpenError> {
         Ok(match path {
-            LogPath::Stdout => Target::Stdout,
-            LogPath::Stderr => Target::Stderr,
-            LogPath::File(file) => Target::File(append_to(file).map_err(|source| OpenError {
+            LogPath::Stdout => LogFile::Stdout,
+            LogPath::Stderr => LogFile::Stderr,
+            LogPath::File(file) => LogFile::File(append_to(file).map_err(|source| OpenError {
                 path: name(path),
                 source,
             })?),
@@ -194,13 +196,13 @@ impl Target {
     /// In one system call, if the file takes it all: lines of several processes do not mix.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Target::Stdout => {
+            LogFile::Stdout => {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(bytes)?;
                 stdout.flush()
             }
-            Target::Stderr => io::stderr().lock().write_all(bytes),
-            Target::File(file) => file.write_all(bytes),
+            LogFile::Stderr => io::stderr().lock().write_all(bytes),
+            LogFile::File(file) => file.write_all(bytes),
         }
     }
 }
@@ -219,7 +221,7 @@ fn name(path: &LogPath) -> String {
 
 /// Several lines of one log.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct LineBatch {
     pub(super) log: Arc<Log>,
     pub(super) bytes: Vec<u8>,
     pub(super) count: u64,
@@ -227,7 +229,7 @@ pub(super) struct Lines {
 
 #[derive(Debug)]
 enum Message {
-    Lines(Lines),
+    LineBatch(LineBatch),
     Close,
 }
 
@@ -237,12 +239,12 @@ pub(super) struct ToWriter(SyncSender<Message>);
 
 impl ToWriter {
     /// Hands lines over, or counts them as lost; never waits.
-    pub(super) fn send(&self, lines: Lines) {
-        let refused = match self.0.try_send(Message::Lines(lines)) {
+    pub(super) fn send(&self, lines: LineBatch) {
+        let refused = match self.0.try_send(Message::LineBatch(lines)) {
             Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => message,
             Ok(()) => return,
         };
-        if let Message::Lines(lines) = refused {
+        if let Message::LineBatch(lines) = refused {
             lines.log.lost.fetch_add(lines.count, Ordering::Relaxed);
         }
     }
@@ -252,7 +254,7 @@ impl ToWriter {
 fn write_all(messages: &Receiver<Message>) {
     for message in messages {
         match message {
-            Message::Lines(lines) => lines.log.write(&lines),
+            Message::LineBatch(lines) => lines.log.write(&lines),
             Message::Close => return,
         }
     }
@@ -263,8 +265,8 @@ fn write_all(messages: &Receiver<Message>) {
 mod tests {
     use super::*;
 
-    fn lines(log: &Arc<Log>, text: &str) -> Lines {
-        Lines {
+    fn lines(log: &Arc<Log>, text: &str) -> LineBatch {
+        LineBatch {
             log: Arc::clone(log),
             bytes: text.as_bytes().to_vec(),
             count: 2,

@@ -1,4 +1,5 @@
-//! `waypost check`: every problem of a configuration, those that its policies find in their settings included.
+//! `waypost check`: every problem of a configuration, those that its policies find in their
+//! settings included.
 
 use std::io::Write;
 use std::path::Path;

@@ -52,7 +52,7 @@ enum Command {
     },
     /// Compile the plugin on the standard input; run by this program itself
     #[command(name = crate::plugin::COMMAND, hide = true)]
-    CompilePlugin(compile_plugin::Bounds),
+    CompilePlugin(compile_plugin::CompileBounds),
 }
 
 #[derive(Debug, Args)]
@@ -67,12 +67,14 @@ struct ConfigFile {
     file: PathBuf,
 }
 
-/// Runs the command line and says how it went: 0 well, 1 a problem that was reported, 2 wrong usage.
+/// Runs the command line and says how it went: 0 well, 1 a problem that was reported, 2 wrong
+/// usage.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(answer) => {
-            // Help and version arrive here too, and are no errors. Nobody to tell if printing fails.
+            // Help and version arrive here too, and are no errors. Nobody to tell if printing
+            // fails.
             let _ = answer.print();
             return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
         }

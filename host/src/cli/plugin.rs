@@ -1,4 +1,5 @@
-//! `waypost plugin`: looks into a plugin's file; what is about a running process is the admin commands' part.
+//! `waypost plugin`: looks into a plugin's file; what is about a running process is the admin
+//! commands' part.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,7 +7,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::admin;
-use crate::plugin::{Compiler, Hash, Kind, Runtime, Survey, Terms, grants_needed};
+use crate::plugin::{
+    Compiler, Hash, Inspection, PluginKind, PluginOptions, Runtime, grants_needed,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
@@ -28,13 +31,13 @@ pub(super) fn plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
 
 /// Prints what the file tells by itself, and then tries it with everything granted.
 fn inspect(file: &Path) -> anyhow::Result<ExitCode> {
-    let terms = Terms::stock();
+    let terms = PluginOptions::stock();
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let bytes = Runtime::read(&name, file, &terms.compile)?;
-    let survey = Survey::of(&name, &bytes)?;
+    let survey = Inspection::of(&name, &bytes)?;
     let kind = match survey.kind {
-        Kind::Component => "component",
-        Kind::CoreModule => "core module, of which a component is made when it is loaded",
+        PluginKind::Component => "component",
+        PluginKind::CoreModule => "core module, of which a component is made when it is loaded",
     };
     let grants = match &grants_needed(&survey.imports)[..] {
         [] => "none needed".to_owned(),
@@ -49,7 +52,7 @@ fn inspect(file: &Path) -> anyhow::Result<ExitCode> {
         column(&survey.exports),
         column(&survey.imports),
     ))?;
-    let runtime = Runtime::new(Compiler::aside(None)?)?;
+    let runtime = Runtime::new(Compiler::child_process(None)?)?;
     let plugin = runtime.load(&name, 1, &bytes, &terms)?;
     super::print(&format!(
         "loads       yes: {}\n",

@@ -1,10 +1,12 @@
 //! `${env:NAME}` and `${env:NAME:-default}` in string values.
 //!
-//! Replaced before anything else looks at the string. Other `${...}` are variables of a request and stay as they are.
+//! Replaced before anything else looks at the string. Other `${...}` are variables of a request and
+//! stay as they are.
 
 const OPEN: &str = "${env:";
 
-/// The text with its references replaced; `None` where it has none. The error is a message for the user and a hint.
+/// The text with its references replaced; `None` where it has none. The error is a message for the
+/// user and a hint.
 pub(super) fn expand(
     text: &str,
     variable: &dyn Fn(&str) -> Option<String>,

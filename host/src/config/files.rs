@@ -1,15 +1,15 @@
 //! Reads a file and all that it includes into one tree.
 //!
-//! Files come in the order of `include`, each after the file that names it. Merging follows one rule: lists are
-//! appended, tables united, anything else may be given once.
+//! Files come in the order of `include`, each after the file that names it. Merging follows one
+//! rule: lists are appended, tables united, anything else may be given once.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::machine::Machine;
 use super::problem::{Place, Problem, Problems};
-use super::tree::{Entry, Node, Source, Value};
+use super::system::System;
+use super::tree::{Entry, Node, TextSource, Value};
 
 /// The tree of a configuration and the files it came from.
 pub(super) struct Document {
@@ -20,26 +20,21 @@ pub(super) struct Document {
     pub(super) complete: bool,
 }
 
-pub(super) fn read(path: &Path, machine: &dyn Machine, problems: &Problems) -> Document {
-    let mut reading = Reading::new(machine, problems);
+pub(super) fn read(path: &Path, system: &dyn System, problems: &Problems) -> Document {
+    let mut reading = ValueReading::new(system, problems);
     reading.file(path, None);
     reading.document
 }
 
 /// As [`read`], for a text that stands for the file of this name.
-pub(super) fn parse(
-    text: &str,
-    path: &Path,
-    machine: &dyn Machine,
-    problems: &Problems,
-) -> Document {
-    let mut reading = Reading::new(machine, problems);
+pub(super) fn parse(text: &str, path: &Path, system: &dyn System, problems: &Problems) -> Document {
+    let mut reading = ValueReading::new(system, problems);
     reading.text(text.as_bytes(), path);
     reading.document
 }
 
-struct Reading<'a> {
-    machine: &'a dyn Machine,
+struct ValueReading<'a> {
+    system: &'a dyn System,
     problems: &'a Problems,
     document: Document,
     /// Absolute and without `..`, to know a file again; files being read are in `open` too.
@@ -47,15 +42,15 @@ struct Reading<'a> {
     open: Vec<PathBuf>,
 }
 
-impl<'a> Reading<'a> {
-    fn new(machine: &'a dyn Machine, problems: &'a Problems) -> Reading<'a> {
+impl<'a> ValueReading<'a> {
+    fn new(system: &'a dyn System, problems: &'a Problems) -> ValueReading<'a> {
         let document = Document {
             root: Vec::new(),
             files: Vec::new(),
             complete: true,
         };
-        Reading {
-            machine,
+        ValueReading {
+            system,
             problems,
             document,
             seen: Vec::new(),
@@ -65,7 +60,7 @@ impl<'a> Reading<'a> {
 
     /// Reads a file and what it includes. `included_at` is where another file names it.
     fn file(&mut self, path: &Path, included_at: Option<&Place>) {
-        match self.machine.read(path) {
+        match self.system.read(path) {
             Ok(bytes) => self.text(&bytes, path),
             Err(error) => {
                 self.document.complete = false;
@@ -94,7 +89,7 @@ impl<'a> Reading<'a> {
             Err(error) => {
                 let (valid, _) = bytes.split_at(error.valid_up_to());
                 let source_text = String::from_utf8_lossy(valid);
-                let place = Source::new(name, &source_text).place(valid.len(), String::new());
+                let place = TextSource::new(name, &source_text).place(valid.len(), String::new());
                 self.problems.add(Problem::new(
                     &place,
                     "not valid TOML: the file is not UTF-8",
@@ -103,9 +98,9 @@ impl<'a> Reading<'a> {
                 return;
             }
         };
-        let machine = self.machine;
-        let variable = |name: &str| machine.variable(name);
-        let Some(mut entries) = Source::new(name, text).parse(&variable, self.problems) else {
+        let system = self.system;
+        let variable = |name: &str| system.variable(name);
+        let Some(mut entries) = TextSource::new(name, text).parse(&variable, self.problems) else {
             self.document.complete = false;
             return;
         };
@@ -164,7 +159,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The files that a pattern stands for; a name without wildcards stands for itself, whether it exists or not.
+    /// The files that a pattern stands for; a name without wildcards stands for itself, whether it
+    /// exists or not.
     fn matches(&self, pattern: &Path) -> Result<Vec<PathBuf>, String> {
         let directory = pattern.parent().unwrap_or(Path::new(""));
         let wild = |path: &Path| path.to_string_lossy().contains(['*', '?']);
@@ -179,7 +175,7 @@ impl<'a> Reading<'a> {
         } else {
             directory
         };
-        let mut names = match self.machine.list(listed) {
+        let mut names = match self.system.list(listed) {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
@@ -196,7 +192,8 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Whether a file name matches a pattern of `*` and `?`. As in a shell, a leading dot must be written.
+/// Whether a file name matches a pattern of `*` and `?`. As in a shell, a leading dot must be
+/// written.
 fn matches(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;
@@ -241,8 +238,8 @@ fn merge(into: &mut Vec<Entry>, entries: Vec<Entry>, problems: &Problems) {
     }
 }
 
-/// A path by which a file is known again: absolute, `.` and `..` resolved without asking the disk. Two links to one
-/// file count as two files.
+/// A path by which a file is known again: absolute, `.` and `..` resolved without asking the disk.
+/// Two links to one file count as two files.
 fn identity(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut resolved = PathBuf::new();

@@ -1,7 +1,9 @@
-//! What a key of the file is: its name, the kind of its value, its default and a line of documentation.
+//! What a key of the file is: its name, the kind of its value, its default and a line of
+//! documentation.
 //!
-//! Every key is declared once, in [`declared`](super::declared). The reader takes from there what is known and allowed,
-//! `waypost schema` and the reference in `docs/configuration.md` are made from it.
+//! Every key is declared once, in [`declared`](super::declared). The reader takes from there what
+//! is known and allowed, `waypost schema` and the reference in `docs/configuration.md` are made
+//! from it.
 
 /// A table of the file and its keys.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ impl Table {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: ValueKind,
     pub(super) default: Default,
     pub(super) doc: &'static str,
 }
@@ -48,7 +50,7 @@ pub(super) enum Default {
 
 /// What a value may be.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Boolean,
     Integer {
         min: i64,
@@ -70,17 +72,17 @@ pub(super) enum Kind {
     Word(&'static [&'static str]),
     /// The boolean `false` and nothing else.
     Off,
-    List(&'static Kind),
+    List(&'static ValueKind),
     Table(&'static Table),
     /// A table whose keys the user chooses.
-    Named(&'static Kind),
-    Either(&'static [Kind]),
+    Named(&'static ValueKind),
+    Either(&'static [ValueKind]),
     /// A key of a later version, refused with these words rather than as unknown.
     NotAvailable,
 }
 
 impl Key {
-    pub(super) const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    pub(super) const fn new(name: &'static str, kind: ValueKind, doc: &'static str) -> Key {
         Key {
             name,
             kind,
@@ -91,7 +93,7 @@ impl Key {
 
     /// A key of a later version.
     pub(super) const fn later(name: &'static str) -> Key {
-        Key::new(name, Kind::NotAvailable, "")
+        Key::new(name, ValueKind::NotAvailable, "")
     }
 
     pub(super) const fn required(mut self) -> Key {
@@ -106,44 +108,46 @@ impl Key {
 
     /// Whether this version knows what to do with it.
     pub(super) fn available(&self) -> bool {
-        !matches!(self.kind, Kind::NotAvailable)
+        !matches!(self.kind, ValueKind::NotAvailable)
     }
 }
 
-impl Kind {
+impl ValueKind {
     /// What a value of this kind is, for `must be ...`.
     pub(super) fn expected(&self) -> String {
         match self {
-            Kind::Boolean => "`true` or `false`".to_owned(),
-            Kind::Integer { .. } => "an integer".to_owned(),
-            Kind::Duration { .. } => "a duration".to_owned(),
-            Kind::Size { .. } => "a size".to_owned(),
-            Kind::Text => "a string".to_owned(),
-            Kind::Word(words) => {
+            ValueKind::Boolean => "`true` or `false`".to_owned(),
+            ValueKind::Integer { .. } => "an integer".to_owned(),
+            ValueKind::Duration { .. } => "a duration".to_owned(),
+            ValueKind::Size { .. } => "a size".to_owned(),
+            ValueKind::Text => "a string".to_owned(),
+            ValueKind::Word(words) => {
                 let quoted: Vec<String> =
                     words.iter().map(|word| format!("`\"{word}\"`")).collect();
                 quoted.join(" or ")
             }
-            Kind::Off => "`false`".to_owned(),
-            Kind::List(item) => match item {
-                Kind::Text | Kind::Word(_) => "a list of strings".to_owned(),
-                Kind::Table(table) => format!("tables, each begun by `{}`", table.title),
+            ValueKind::Off => "`false`".to_owned(),
+            ValueKind::List(item) => match item {
+                ValueKind::Text | ValueKind::Word(_) => "a list of strings".to_owned(),
+                ValueKind::Table(table) => format!("tables, each begun by `{}`", table.title),
                 _ => "a list".to_owned(),
             },
-            Kind::Table(_) | Kind::Named(_) => "a table".to_owned(),
-            Kind::Either(kinds) => {
-                let each: Vec<String> = kinds.iter().map(Kind::expected).collect();
+            ValueKind::Table(_) | ValueKind::Named(_) => "a table".to_owned(),
+            ValueKind::Either(kinds) => {
+                let each: Vec<String> = kinds.iter().map(ValueKind::expected).collect();
                 each.join(" or ")
             }
-            Kind::NotAvailable => "left out".to_owned(),
+            ValueKind::NotAvailable => "left out".to_owned(),
         }
     }
 
     /// How a value of this kind is written.
     pub(super) fn notation(&self) -> Option<&'static str> {
         match self {
-            Kind::Duration { .. } => Some(r#"durations are written as `"10s"`, `"500ms"`, `"1m"`"#),
-            Kind::Size { .. } => Some(r#"sizes are written as `512`, `"8k"`, `"1m"`"#),
+            ValueKind::Duration { .. } => {
+                Some(r#"durations are written as `"10s"`, `"500ms"`, `"1m"`"#)
+            }
+            ValueKind::Size { .. } => Some(r#"sizes are written as `512`, `"8k"`, `"1m"`"#),
             _ => None,
         }
     }

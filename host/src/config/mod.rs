@@ -1,8 +1,9 @@
 //! From TOML as written to a configuration as meant; every problem with its place and a hint.
 //!
-//! [`load`] reads a file, [`show`] writes what it means. Declared in the order in which a file becomes a [`Config`].
+//! [`load`] reads a file, [`show`] writes what it means. Declared in the order in which a file
+//! becomes a [`Config`].
 
-pub mod machine;
+pub mod system;
 mod environment;
 mod tree;
 mod files;
@@ -24,13 +25,13 @@ use serde_json::{Map, Value as Json};
 
 use self::files::Document;
 pub(crate) use self::files::reason;
-use self::machine::{Machine, ThisMachine};
-use self::model::{Admin, Config, UpstreamServer, UpstreamTls};
+use self::model::{AdminConfig, Config, UpstreamServer, UpstreamTls};
 use self::problem::{Place, Problem, Problems};
 pub use self::read::admin_address;
 pub use self::reference::reference;
 pub use self::schema::schema;
 pub use self::show::show;
+use self::system::{System, ThisMachine};
 
 /// The plugins that come with Waypost, by name: policies that need no `[plugin.NAME]`.
 pub const STOCK_POLICIES: [&str; 6] = declared::STOCK_POLICIES;
@@ -44,18 +45,18 @@ pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
 }
 
 /// As [`load`], on a machine of the caller's: for tests.
-pub fn load_on(path: &Path, machine: &dyn Machine) -> Result<Config, Vec<Problem>> {
+pub fn load_on(path: &Path, system: &dyn System) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
-    let document = files::read(path, machine, &problems);
-    meaning(&document, machine, problems)
+    let document = files::read(path, system, &problems);
+    meaning(&document, system, problems)
 }
 
-/// What a file says of `[admin]`, though the rest of it may be wrong: a process that serves an older text can still be asked.
-/// `None` where it says nothing.
+/// What a file says of `[admin]`, though the rest of it may be wrong: a process that serves an
+/// older text can still be asked. `None` where it says nothing.
 ///
 /// # Errors
 /// All problems met, where they may be the reason that no address was found.
-pub fn load_admin(path: &Path) -> Result<Option<Admin>, Vec<Problem>> {
+pub fn load_admin(path: &Path) -> Result<Option<AdminConfig>, Vec<Problem>> {
     let problems = Problems::default();
     let document = files::read(path, &ThisMachine, &problems);
     match read::admin_alone(&document, &problems) {
@@ -73,14 +74,14 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
 }
 
 /// As [`parse`], on a machine of the caller's: for tests.
-pub fn parse_on(text: &str, path: &Path, machine: &dyn Machine) -> Result<Config, Vec<Problem>> {
+pub fn parse_on(text: &str, path: &Path, system: &dyn System) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
-    let document = files::parse(text, path, machine, &problems);
-    meaning(&document, machine, problems)
+    let document = files::parse(text, path, system, &problems);
+    meaning(&document, system, problems)
 }
 
-/// Reads one of `servers`, for an upstream with this policy and this TLS, as if it stood in a file: with the same checks, defaults and
-/// words. Problems are placed in a file `request`.
+/// Reads one of `servers`, for an upstream with this policy and this TLS, as if it stood in a file:
+/// with the same checks, defaults and words. Problems are placed in a file `request`.
 ///
 /// # Errors
 /// All problems.
@@ -91,7 +92,8 @@ pub fn server(
 ) -> Result<UpstreamServer, Vec<Problem>> {
     let unusable = |message: String| vec![Problem::new(&Place::default(), message)];
     let server = toml::Value::try_from(keys).map_err(|error| unusable(error.to_string()))?;
-    // What a policy allows of its servers is only known of the stock ones; `hash` needs its key besides.
+    // What a policy allows of its servers is only known of the stock ones; `hash` needs its key
+    // besides.
     let policy = match policy {
         "hash" => r#"{ plugin = "hash", key = "$uri" }"#.to_owned(),
         stock if STOCK_POLICIES.contains(&stock) => format!("{stock:?}"),
@@ -118,10 +120,10 @@ pub fn server(
 
 fn meaning(
     document: &Document,
-    machine: &dyn Machine,
+    system: &dyn System,
     problems: Problems,
 ) -> Result<Config, Vec<Problem>> {
-    let config = read::config(document, machine, &problems);
+    let config = read::config(document, system, &problems);
     match problems.into_sorted(&document.files) {
         problems if problems.is_empty() => Ok(config),
         problems => Err(problems),

@@ -1,7 +1,8 @@
-//! The configuration as it is meant: every default filled in, every name resolved, nothing left to check.
+//! The configuration as it is meant: every default filled in, every name resolved, nothing left to
+//! check.
 //!
-//! The rest of the proxy sees only these types. What the file says, and where, lives in the modules beside this one.
-//! Defaults are nginx 1.29.7's, cited by directive; departures say so.
+//! The rest of the proxy sees only these types. What the file says, and where, lives in the modules
+//! beside this one. Defaults are nginx 1.29.7's, cited by directive; departures say so.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,15 +22,16 @@ pub use self::tls::{
 /// Everything that one configuration file (and its includes) says.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub server: Server,
-    pub listeners: Vec<Listener>,
-    /// Named groups first, in file order, then one group for each address that a route proxies to directly.
-    pub upstreams: Vec<Upstream>,
+    pub server: ServerConfig,
+    pub listeners: Vec<ListenerConfig>,
+    /// Named groups first, in file order, then one group for each address that a route proxies to
+    /// directly.
+    pub upstreams: Vec<UpstreamConfig>,
     pub routes: Vec<Route>,
-    pub streams: Vec<Stream>,
+    pub streams: Vec<StreamConfig>,
     /// Custom plugins; the stock ones need no entry.
-    pub plugins: Vec<Plugin>,
-    pub admin: Option<Admin>,
+    pub plugins: Vec<PluginConfig>,
+    pub admin: Option<AdminConfig>,
 }
 
 impl Config {
@@ -102,17 +104,18 @@ pub enum BindKind {
 
 /// `[server]`: what holds for the whole process.
 #[derive(Debug, Clone)]
-pub struct Server {
+pub struct ServerConfig {
     /// Worker threads, each with its own event loop. `"auto"`: one per core.
     pub workers: usize,
     pub trusted_proxies: TrustedProxies,
     /// `None`: access logging is off.
     pub access_log: Option<AccessLog>,
     pub error_log: ErrorLog,
-    /// Downstream connections in all; more wait in the listener's backlog. `None`: as many as the limit on open files
-    /// leaves room for, one upstream connection each included.
+    /// Downstream connections in all; more wait in the listener's backlog. `None`: as many as the
+    /// limit on open files leaves room for, one upstream connection each included.
     pub max_connections: Option<usize>,
-    /// How long a graceful stop waits for exchanges under way (`worker_shutdown_timeout`). `None`: without end, as nginx.
+    /// How long a graceful stop waits for exchanges under way (`worker_shutdown_timeout`). `None`:
+    /// without end, as nginx.
     pub shutdown_timeout: Option<Duration>,
     pub plugin_cache: PluginCache,
 }
@@ -177,7 +180,7 @@ pub struct ErrorLog {
 
 /// `[[listen]]`: an address that clients connect to, and the bounds on them.
 #[derive(Debug, Clone)]
-pub struct Listener {
+pub struct ListenerConfig {
     pub address: Address,
     /// None: clients speak plain HTTP.
     pub tls: Option<ListenerTls>,
@@ -205,22 +208,24 @@ pub struct Listener {
     pub send_timeout: Duration,
     /// Default 1 MiB; `None` (written 0) is unlimited. A route may override it.
     pub client_max_body_size: Option<u64>,
-    /// Bytes of a request's line and header fields together, default 32 KiB (`large_client_header_buffers 4 8k`).
+    /// Bytes of a request's line and header fields together, default 32 KiB
+    /// (`large_client_header_buffers 4 8k`).
     pub client_header_size: usize,
     /// Header fields in one request, default 1000 (`max_headers`).
     pub max_headers: usize,
     /// None: clients speak HTTP/1 only. Default on.
-    pub http2: Option<Http2>,
+    pub http2: Option<Http2Config>,
 }
 
 /// What one HTTP/2 connection of a client may ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Http2 {
+pub struct Http2Config {
     /// Requests at once, default 128 (`http2_max_concurrent_streams`).
     pub max_concurrent_streams: u32,
     /// Requests that may be reset at once, default 200; a tenth of it comes back each second.
     pub max_resets: u32,
-    /// Frames without content that may come at once, default 1000; a tenth of it comes back each second.
+    /// Frames without content that may come at once, default 1000; a tenth of it comes back each
+    /// second.
     pub max_control_frames: u32,
 }
 
@@ -243,7 +248,7 @@ impl std::fmt::Display for Address {
 
 /// `[upstream.NAME]`: a group of endpoints and how to use them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Upstream {
+pub struct UpstreamConfig {
     pub name: String,
     pub policy: PolicyUse,
     /// In file order, primaries and backups mixed.
@@ -265,10 +270,11 @@ pub struct Upstream {
     /// Between two reads (`proxy_read_timeout`), default 60 s. Also the idle timeout of a tunnel.
     pub read_timeout: Duration,
     pub next_upstream: NextUpstream,
-    /// Bytes of a request body kept for a retry, default 16 KiB (`client_body_buffer_size`). A body that fits is read whole
-    /// before an endpoint is asked; a larger one is streamed.
+    /// Bytes of a request body kept for a retry, default 16 KiB (`client_body_buffer_size`). A body
+    /// that fits is read whole before an endpoint is asked; a larger one is streamed.
     pub body_buffer_size: usize,
-    /// Bytes of a response's status line and header fields together, default 32 KiB (nginx: `proxy_buffer_size`, 4 KiB).
+    /// Bytes of a response's status line and header fields together, default 32 KiB (nginx:
+    /// `proxy_buffer_size`, 4 KiB).
     pub response_header_size: usize,
     /// Connections to its endpoints begin with a PROXY header of this version. Default: none.
     pub proxy_protocol: Option<ProxyVersion>,
@@ -292,13 +298,14 @@ pub struct UpstreamHttp2 {
     pub max_concurrent_streams: usize,
 }
 
-impl Upstream {
-    /// Whether both say the same, though they may stand at other places of the file. A reload keeps what did not change.
-    pub fn means_the_same_as(&self, other: &Upstream) -> bool {
+impl UpstreamConfig {
+    /// Whether both say the same, though they may stand at other places of the file. A reload keeps
+    /// what did not change.
+    pub fn means_the_same_as(&self, other: &UpstreamConfig) -> bool {
         self.without_places() == other.without_places()
     }
 
-    fn without_places(&self) -> Upstream {
+    fn without_places(&self) -> UpstreamConfig {
         let mut upstream = self.clone();
         upstream.policy.place = PolicyPlace::default();
         for server in &mut upstream.servers {
@@ -337,7 +344,8 @@ pub struct UpstreamServer {
     pub weight: u32,
     /// Failures that disable it, default 1; 0 never.
     pub max_fails: u32,
-    /// In which failures add up and for which it stays disabled, default 10 s; whole seconds, as nginx counts.
+    /// In which failures add up and for which it stays disabled, default 10 s; whole seconds, as
+    /// nginx counts.
     pub fail_timeout: Duration,
     /// Attempts in progress at most, in all workers; 0 (default) is unlimited.
     pub max_conns: u32,
@@ -378,7 +386,8 @@ pub struct NextConditions {
 /// `[[route]]`: what is done with requests of a host and path.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// Listeners that this route serves, as indexes into [`Config::listeners`]; all where the file names none.
+    /// Listeners that this route serves, as indexes into [`Config::listeners`]; all where the file
+    /// names none.
     pub listeners: Vec<usize>,
     pub host: HostPattern,
     pub path: PathPattern,
@@ -395,7 +404,7 @@ pub struct Route {
 
 /// `[[stream]]`: an address whose connections are carried on as they are.
 #[derive(Debug, Clone)]
-pub struct Stream {
+pub struct StreamConfig {
     pub address: Address,
     /// None: what clients speak is passed on as it is, TLS included.
     pub tls: Option<ListenerTls>,
@@ -424,14 +433,16 @@ pub struct SniRoute {
     pub upstream: usize,
 }
 
-/// As `server_name`: an exact name wins over the longest `*.suffix`, that over the longest `prefix.*`, that over a regex.
+/// As `server_name`: an exact name wins over the longest `*.suffix`, that over the longest
+/// `prefix.*`, that over a regex.
 #[derive(Debug, Clone)]
 pub enum HostPattern {
     /// No `host` given: the default for whatever no other host matches.
     Any,
     /// Lower case, no port.
     Exact(String),
-    /// `*.example.com`: the part from the dot on (`.example.com`). Matches any depth, not `example.com` itself.
+    /// `*.example.com`: the part from the dot on (`.example.com`). Matches any depth, not
+    /// `example.com` itself.
     Suffix(String),
     /// `www.example.*`: the part up to the dot (`www.example.`).
     Prefix(String),
@@ -476,8 +487,8 @@ pub enum Action {
 pub struct Proxy {
     /// Index into [`Config::upstreams`].
     pub upstream: usize,
-    /// The URI part of `proxy = "http://backend/part/"`: replaces the part of the path that the route matched.
-    /// `None`: the target is sent on as it was received.
+    /// The URI part of `proxy = "http://backend/part/"`: replaces the part of the path that the
+    /// route matched. `None`: the target is sent on as it was received.
     pub uri: Option<String>,
 }
 
@@ -500,7 +511,8 @@ pub struct HeaderChange {
 
 #[derive(Debug, Clone)]
 pub enum HeaderOperation {
-    /// Replaces all values by one; an empty value removes the header, as nginx's `proxy_set_header` does.
+    /// Replaces all values by one; an empty value removes the header, as nginx's `proxy_set_header`
+    /// does.
     Set(Template),
     /// Adds a value beside those there; an empty one adds nothing.
     Add(Template),
@@ -509,7 +521,7 @@ pub enum HeaderOperation {
 
 /// `[plugin.NAME]`: a custom plugin from a file.
 #[derive(Debug, Clone)]
-pub struct Plugin {
+pub struct PluginConfig {
     pub name: String,
     pub file: PathBuf,
     /// Load the file again when it changes.
@@ -526,7 +538,8 @@ pub struct Plugin {
     pub place: super::problem::Place,
 }
 
-/// Imports that a plugin is given besides `fleet`, `log` and the WASI that reaches nothing. Default: none.
+/// Imports that a plugin is given besides `fleet`, `log` and the WASI that reaches nothing.
+/// Default: none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Grants {
     /// Reads the request: its line, headers, cookies, the client's address, variables.
@@ -599,7 +612,7 @@ impl Default for CompileLimits {
 
 /// `[admin]`: where commands such as `waypost reload` reach the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
+pub struct AdminConfig {
     /// A loopback address or a unix socket.
     pub address: Address,
 }
@@ -609,9 +622,9 @@ pub struct Admin {
 mod tests {
     use std::path::Path;
 
-    use super::Upstream;
+    use super::UpstreamConfig;
 
-    fn upstream(text: &str) -> Upstream {
+    fn upstream(text: &str) -> UpstreamConfig {
         let rest = "[[listen]]\naddress = \"127.0.0.1:8080\"";
         let config = crate::config::parse(&format!("{text}\n{rest}"), Path::new("test.toml"));
         config.unwrap().upstreams.remove(0)

@@ -70,7 +70,8 @@ impl Problem {
     }
 }
 
-/// Text that may quote a file: control characters are written as escapes, so that they reach no terminal and end no line.
+/// Text that may quote a file: control characters are written as escapes, so that they reach no
+/// terminal and end no line.
 struct OneLine<'a>(&'a str);
 
 impl std::fmt::Display for OneLine<'_> {

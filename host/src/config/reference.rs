@@ -1,9 +1,10 @@
-//! The reference part of `docs/configuration.md`, made from the declarations so that it cannot go stale.
+//! The reference part of `docs/configuration.md`, made from the declarations so that it cannot go
+//! stale.
 
 use std::fmt::Write as _;
 
 use super::declared::{LISTENER_SHARED, ROOT};
-use super::key::{Default, Key, Kind, Table};
+use super::key::{Default, Key, Table, ValueKind};
 
 /// Every table of the file as a section of Markdown.
 pub fn reference() -> String {
@@ -56,39 +57,41 @@ fn collect(table: &'static Table, tables: &mut Vec<&'static Table>) {
     }
 }
 
-fn collect_of(kind: &'static Kind, tables: &mut Vec<&'static Table>) {
+fn collect_of(kind: &'static ValueKind, tables: &mut Vec<&'static Table>) {
     match kind {
-        Kind::Table(table) => collect(table, tables),
-        Kind::List(inner) | Kind::Named(inner) => collect_of(inner, tables),
-        Kind::Either(kinds) => kinds.iter().for_each(|kind| collect_of(kind, tables)),
+        ValueKind::Table(table) => collect(table, tables),
+        ValueKind::List(inner) | ValueKind::Named(inner) => collect_of(inner, tables),
+        ValueKind::Either(kinds) => kinds.iter().for_each(|kind| collect_of(kind, tables)),
         _ => {}
     }
 }
 
-fn value(kind: &Kind) -> String {
+fn value(kind: &ValueKind) -> String {
     match kind {
-        Kind::Boolean => "boolean".to_owned(),
-        Kind::Integer { min, max } if *max == i64::from(u32::MAX) => format!("integer from {min}"),
-        Kind::Integer { min, max } => format!("integer, {min} to {max}"),
-        Kind::Duration { .. } => "duration".to_owned(),
-        Kind::Size { .. } => "size".to_owned(),
-        Kind::Text => "string".to_owned(),
-        Kind::Word(words) => words
+        ValueKind::Boolean => "boolean".to_owned(),
+        ValueKind::Integer { min, max } if *max == i64::from(u32::MAX) => {
+            format!("integer from {min}")
+        }
+        ValueKind::Integer { min, max } => format!("integer, {min} to {max}"),
+        ValueKind::Duration { .. } => "duration".to_owned(),
+        ValueKind::Size { .. } => "size".to_owned(),
+        ValueKind::Text => "string".to_owned(),
+        ValueKind::Word(words) => words
             .iter()
             .map(|word| format!("`\"{word}\"`"))
             .collect::<Vec<_>>()
             .join(", "),
-        Kind::Off => "`false`".to_owned(),
-        Kind::List(Kind::Table(table)) | Kind::Named(Kind::Table(table)) => {
+        ValueKind::Off => "`false`".to_owned(),
+        ValueKind::List(ValueKind::Table(table)) | ValueKind::Named(ValueKind::Table(table)) => {
             format!("`{}`", table.title)
         }
-        Kind::List(Kind::Text) => "list of strings".to_owned(),
-        Kind::List(item) => format!("list of {}", value(item)),
-        Kind::Table(table) => format!("table `{}`", table.title),
-        Kind::Named(Kind::Text) => "table of strings".to_owned(),
-        Kind::Named(inner) => format!("table of {}", value(inner)),
-        Kind::Either(kinds) => kinds.iter().map(value).collect::<Vec<_>>().join(" or "),
-        Kind::NotAvailable => String::new(),
+        ValueKind::List(ValueKind::Text) => "list of strings".to_owned(),
+        ValueKind::List(item) => format!("list of {}", value(item)),
+        ValueKind::Table(table) => format!("table `{}`", table.title),
+        ValueKind::Named(ValueKind::Text) => "table of strings".to_owned(),
+        ValueKind::Named(inner) => format!("table of {}", value(inner)),
+        ValueKind::Either(kinds) => kinds.iter().map(value).collect::<Vec<_>>().join(" or "),
+        ValueKind::NotAvailable => String::new(),
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::key::Kind;
+use super::key::ValueKind;
 use super::problem::{Problem, Problems, listing, suggestion};
 use super::tree::{Node, Value};
 use super::units;
 
 /// Notes that a value is not of its kind, and how it is written instead.
-pub(super) fn wrong_type(node: &Node, name: &str, kind: &Kind, problems: &Problems) {
+pub(super) fn wrong_type(node: &Node, name: &str, kind: &ValueKind, problems: &Problems) {
     if matches!(node.value, Value::Unusable) {
         return;
     }
@@ -18,15 +18,15 @@ pub(super) fn wrong_type(node: &Node, name: &str, kind: &Kind, problems: &Proble
         node.type_name()
     );
     let hint = match (&node.value, kind) {
-        (Value::Integer(number), Kind::Duration { .. }) if *number >= 0 => {
+        (Value::Integer(number), ValueKind::Duration { .. }) if *number >= 0 => {
             Some(format!(r#"for seconds write `"{number}s"`"#))
         }
-        (Value::Boolean(_), Kind::Text) => None,
-        (Value::Integer(number), Kind::Text) => Some(format!(r#"write `"{number}"`"#)),
-        (Value::Text(_), Kind::Boolean | Kind::Integer { .. }) => {
+        (Value::Boolean(_), ValueKind::Text) => None,
+        (Value::Integer(number), ValueKind::Text) => Some(format!(r#"write `"{number}"`"#)),
+        (Value::Text(_), ValueKind::Boolean | ValueKind::Integer { .. }) => {
             Some("write it without quotes".to_owned())
         }
-        (Value::Table(_), Kind::List(Kind::Table(table))) => {
+        (Value::Table(_), ValueKind::List(ValueKind::Table(table))) => {
             Some(format!("write `{}` with two brackets", table.title))
         }
         _ => kind.notation().map(str::to_owned),
@@ -39,8 +39,13 @@ pub(super) fn wrong_type(node: &Node, name: &str, kind: &Kind, problems: &Proble
 }
 
 /// An integer within the bounds of its kind.
-pub(super) fn integer(node: &Node, name: &str, kind: &Kind, problems: &Problems) -> Option<i64> {
-    let Kind::Integer { min, max } = kind else {
+pub(super) fn integer(
+    node: &Node,
+    name: &str,
+    kind: &ValueKind,
+    problems: &Problems,
+) -> Option<i64> {
+    let ValueKind::Integer { min, max } = kind else {
         return None;
     };
     let value = match &node.value {
@@ -63,10 +68,10 @@ pub(super) fn integer(node: &Node, name: &str, kind: &Kind, problems: &Problems)
 pub(super) fn duration(
     node: &Node,
     name: &str,
-    kind: &Kind,
+    kind: &ValueKind,
     problems: &Problems,
 ) -> Option<Duration> {
-    let Kind::Duration { min, max } = kind else {
+    let ValueKind::Duration { min, max } = kind else {
         return None;
     };
     let written = match &node.value {
@@ -95,8 +100,8 @@ pub(super) fn duration(
 }
 
 /// Bytes within the bounds of their kind.
-pub(super) fn size(node: &Node, name: &str, kind: &Kind, problems: &Problems) -> Option<u64> {
-    let Kind::Size { min, max } = kind else {
+pub(super) fn size(node: &Node, name: &str, kind: &ValueKind, problems: &Problems) -> Option<u64> {
+    let ValueKind::Size { min, max } = kind else {
         return None;
     };
     let written = match &node.value {
@@ -125,7 +130,7 @@ pub(super) fn size(node: &Node, name: &str, kind: &Kind, problems: &Problems) ->
 }
 
 /// Notes what is wrong with the notation of a value.
-fn note(node: &Node, message: String, kind: &Kind, problems: &Problems) {
+fn note(node: &Node, message: String, kind: &ValueKind, problems: &Problems) {
     let problem = Problem::new(&node.place, message);
     problems.add(match kind.notation() {
         Some(notation) => problem.hint(notation),

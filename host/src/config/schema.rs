@@ -1,11 +1,13 @@
-//! JSON Schema (draft 2020-12) of the file: `waypost schema`, for editors that complete and check TOML.
+//! JSON Schema (draft 2020-12) of the file: `waypost schema`, for editors that complete and check
+//! TOML.
 //!
-//! It knows keys, kinds and bounds; what only the whole file can tell (names, duplicates) is for `waypost check`.
+//! It knows keys, kinds and bounds; what only the whole file can tell (names, duplicates) is for
+//! `waypost check`.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::declared::ROOT;
-use super::key::{Default, Key, Kind, Table};
+use super::key::{Default, Key, Table, ValueKind};
 
 const DURATION: &str = r"^(0|( *[0-9]+(ms|s|m|h|d))+)$|\$\{env:";
 const SIZE: &str = r"^[0-9]+[kKmMgG]?$|\$\{env:";
@@ -63,28 +65,32 @@ fn of_key(key: &Key) -> Json {
     schema
 }
 
-fn of_kind(kind: &Kind) -> Json {
+fn of_kind(kind: &ValueKind) -> Json {
     match kind {
-        Kind::Boolean => json!({ "type": ["boolean", "string"], "pattern": ENVIRONMENT }),
-        Kind::Integer { min, max } => {
+        ValueKind::Boolean => json!({ "type": ["boolean", "string"], "pattern": ENVIRONMENT }),
+        ValueKind::Integer { min, max } => {
             json!({ "type": ["integer", "string"], "minimum": min, "maximum": max, "pattern": ENVIRONMENT })
         }
-        Kind::Duration { .. } => {
+        ValueKind::Duration { .. } => {
             json!({ "type": ["string", "integer"], "pattern": DURATION, "minimum": 0, "maximum": 0 })
         }
-        Kind::Size { min, max } => {
+        ValueKind::Size { min, max } => {
             json!({ "type": ["string", "integer"], "pattern": SIZE, "minimum": min, "maximum": max })
         }
-        Kind::Text => json!({ "type": "string" }),
-        Kind::Word(words) => {
+        ValueKind::Text => json!({ "type": "string" }),
+        ValueKind::Word(words) => {
             json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": ENVIRONMENT }] })
         }
-        Kind::Off => json!({ "const": false }),
-        Kind::List(item) => json!({ "type": "array", "items": of_kind(item) }),
-        Kind::Table(table) => of_table(table),
-        Kind::Named(value) => json!({ "type": "object", "additionalProperties": of_kind(value) }),
-        Kind::Either(kinds) => json!({ "anyOf": kinds.iter().map(of_kind).collect::<Vec<_>>() }),
-        Kind::NotAvailable => json!(false),
+        ValueKind::Off => json!({ "const": false }),
+        ValueKind::List(item) => json!({ "type": "array", "items": of_kind(item) }),
+        ValueKind::Table(table) => of_table(table),
+        ValueKind::Named(value) => {
+            json!({ "type": "object", "additionalProperties": of_kind(value) })
+        }
+        ValueKind::Either(kinds) => {
+            json!({ "anyOf": kinds.iter().map(of_kind).collect::<Vec<_>>() })
+        }
+        ValueKind::NotAvailable => json!(false),
     }
 }
 

@@ -1,11 +1,11 @@
 //! A table of the file, read against its declaration.
 //!
-//! A getter that meets a problem notes it and answers with the key's default, so that reading goes on and the user
-//! sees every problem at once; a configuration with problems is never used.
+//! A getter that meets a problem notes it and answers with the key's default, so that reading goes
+//! on and the user sees every problem at once; a configuration with problems is never used.
 
 use std::time::Duration;
 
-use super::key::{Default, Kind, Table};
+use super::key::{Default, Table, ValueKind};
 use super::problem::{Place, Problem, Problems, suggestion};
 use super::scalar::{duration, integer, size, unknown_word, wrong_type};
 use super::tree::{Entry, Node, Value};
@@ -32,7 +32,7 @@ impl<'a> Section<'a> {
             Value::Table(entries) => Some(Self::of(entries, &node.place, declared, problems)),
             _ => {
                 let name = node.place.key.rsplit('.').next().unwrap_or_default();
-                wrong_type(node, name, &Kind::Table(declared), problems);
+                wrong_type(node, name, &ValueKind::Table(declared), problems);
                 None
             }
         }
@@ -114,10 +114,10 @@ impl<'a> Section<'a> {
         self.entries
     }
 
-    fn kind(&self, name: &str) -> &'static Kind {
+    fn kind(&self, name: &str) -> &'static ValueKind {
         self.declared
             .key(name)
-            .map_or(&Kind::NotAvailable, |key| &key.kind)
+            .map_or(&ValueKind::NotAvailable, |key| &key.kind)
     }
 
     pub(super) fn default(&self, name: &str) -> Default {
@@ -157,9 +157,9 @@ impl<'a> Section<'a> {
     /// The integer among the kinds that a key may have.
     pub(super) fn integer_of(&self, node: &Node, name: &str) -> Option<i64> {
         let kind = match self.kind(name) {
-            Kind::Either(kinds) => kinds
+            ValueKind::Either(kinds) => kinds
                 .iter()
-                .find(|kind| matches!(kind, Kind::Integer { .. }))?,
+                .find(|kind| matches!(kind, ValueKind::Integer { .. }))?,
             kind => kind,
         };
         match &node.value {
@@ -221,7 +221,9 @@ impl<'a> Section<'a> {
         };
         let items = match (&node.value, self.kind(name)) {
             (Value::Array(items), _) => items.as_slice(),
-            (Value::Text(_) | Value::Environment(_), Kind::Either(_)) => std::slice::from_ref(node),
+            (Value::Text(_) | Value::Environment(_), ValueKind::Either(_)) => {
+                std::slice::from_ref(node)
+            }
             _ => {
                 self.wrong_type(node, name);
                 return Vec::new();
@@ -251,7 +253,7 @@ impl<'a> Section<'a> {
         let Some((text, node)) = self.text_given(name) else {
             return default;
         };
-        let Kind::Word(words) = self.kind(name) else {
+        let ValueKind::Word(words) = self.kind(name) else {
             return default;
         };
         if words.contains(&text) {
@@ -261,7 +263,8 @@ impl<'a> Section<'a> {
         default
     }
 
-    /// The words of a list, as given or by default; one that is not among those known is noted and left out.
+    /// The words of a list, as given or by default; one that is not among those known is noted and
+    /// left out.
     pub(super) fn words(&self, name: &str, known: &'static [&'static str]) -> Vec<&'static str> {
         if self.get(name).is_none() {
             return match self.default(name) {
@@ -337,7 +340,7 @@ impl<'a> Section<'a> {
 
     /// Notes that an item of a list is not of its kind.
     pub(super) fn wrong_item(&self, node: &Node, name: &str) {
-        if let Kind::List(item) = self.kind(name) {
+        if let ValueKind::List(item) = self.kind(name) {
             let message = format!(
                 "an item of `{name}` must be {}, not {}",
                 item.expected(),

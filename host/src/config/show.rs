@@ -7,16 +7,16 @@ use std::fmt::Write as _;
 use serde_json::Value as Json;
 
 use super::model::{
-    AccessLog, Action, Admin, Config, HeaderChange, HeaderOperation, Listener, LogFormat, LogPath,
-    Plugin, PluginCache, PolicyUse, Proxy, ProxyVersion, Return, Route, Server, Stream, Upstream,
-    UpstreamServer,
+    AccessLog, Action, AdminConfig, Config, HeaderChange, HeaderOperation, ListenerConfig,
+    LogFormat, LogPath, PluginCache, PluginConfig, PolicyUse, Proxy, ProxyVersion, Return, Route,
+    ServerConfig, StreamConfig, UpstreamConfig, UpstreamServer,
 };
 use super::tree::key_text;
 use super::units::{duration_text, size_text};
 
 /// The whole configuration. Upstreams that a route named by address appear under that address.
 pub fn show(config: &Config) -> String {
-    let mut out = Writer(String::new());
+    let mut out = TomlWriter(String::new());
     server(&mut out, &config.server);
     for listener in &config.listeners {
         self::listener(&mut out, listener);
@@ -40,9 +40,9 @@ pub fn show(config: &Config) -> String {
 }
 
 /// TOML under construction. Values are passed as TOML.
-struct Writer(String);
+struct TomlWriter(String);
 
-impl Writer {
+impl TomlWriter {
     fn header(&mut self, header: &str) {
         let gap = if self.0.is_empty() { "" } else { "\n" };
         let _ = writeln!(self.0, "{gap}{header}");
@@ -53,7 +53,7 @@ impl Writer {
     }
 }
 
-fn server(out: &mut Writer, server: &Server) {
+fn server(out: &mut TomlWriter, server: &ServerConfig) {
     out.header("[server]");
     out.key("workers", server.workers);
     match server.max_connections {
@@ -84,7 +84,7 @@ fn server(out: &mut Writer, server: &Server) {
     }
 }
 
-fn listener(out: &mut Writer, listener: &Listener) {
+fn listener(out: &mut TomlWriter, listener: &ListenerConfig) {
     out.header("[[listen]]");
     out.key("address", text(&listener.address.to_string()));
     if let Some(tls) = &listener.tls {
@@ -140,7 +140,7 @@ fn listener(out: &mut Writer, listener: &Listener) {
     }
 }
 
-fn upstream(out: &mut Writer, upstream: &Upstream) {
+fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
     out.header(&format!("[upstream.{}]", key_text(&upstream.name)));
     out.key("policy", policy(&upstream.policy));
     let servers: String = upstream
@@ -257,7 +257,7 @@ fn json(value: &Json) -> String {
     }
 }
 
-fn route(out: &mut Writer, route: &Route, config: &Config) {
+fn route(out: &mut TomlWriter, route: &Route, config: &Config) {
     out.header("[[route]]");
     if route.listeners.len() < config.listeners.len() {
         let listeners = route
@@ -292,7 +292,7 @@ fn route(out: &mut Writer, route: &Route, config: &Config) {
     }
 }
 
-fn stream(out: &mut Writer, stream: &Stream, config: &Config) {
+fn stream(out: &mut TomlWriter, stream: &StreamConfig, config: &Config) {
     out.header("[[stream]]");
     out.key("address", text(&stream.address.to_string()));
     if let Some(tls) = &stream.tls {
@@ -385,7 +385,7 @@ fn headers(changes: &[HeaderChange]) -> String {
     inline_table(parts)
 }
 
-fn plugin(out: &mut Writer, plugin: &Plugin) {
+fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
     out.header(&format!("[plugin.{}]", key_text(&plugin.name)));
     out.key("file", text(&plugin.file.display().to_string()));
     out.key("watch", plugin.watch);
@@ -409,7 +409,7 @@ fn plugin(out: &mut Writer, plugin: &Plugin) {
     out.key("limits", inline_table(limits));
 }
 
-fn admin(out: &mut Writer, admin: &Admin) {
+fn admin(out: &mut TomlWriter, admin: &AdminConfig) {
     out.header("[admin]");
     out.key("address", text(&admin.address.to_string()));
 }

@@ -1,7 +1,7 @@
 //! A file as a tree of values, each with its place.
 //!
-//! Our own tree rather than the parser's, because it owns its text, merges files, keeps the order of the file (the
-//! parser sorts keys), and knows every value's key path.
+//! Our own tree rather than the parser's, because it owns its text, merges files, keeps the order
+//! of the file (the parser sorts keys), and knows every value's key path.
 
 use std::sync::Arc;
 
@@ -65,16 +65,16 @@ impl Node {
 }
 
 /// Text of a file, with what is needed to find lines in it.
-pub(super) struct Source<'a> {
+pub(super) struct TextSource<'a> {
     name: Arc<str>,
     text: &'a str,
     line_starts: Vec<usize>,
 }
 
-impl<'a> Source<'a> {
-    pub(super) fn new(name: Arc<str>, text: &'a str) -> Source<'a> {
+impl<'a> TextSource<'a> {
+    pub(super) fn new(name: Arc<str>, text: &'a str) -> TextSource<'a> {
         let newlines = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
-        Source {
+        TextSource {
             name,
             text,
             line_starts: std::iter::once(0).chain(newlines).collect(),
@@ -102,7 +102,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The file's entries. `None` where it is not TOML: then the syntax error, noted, is all there is to say.
+    /// The file's entries. `None` where it is not TOML: then the syntax error, noted, is all there
+    /// is to say.
     pub(super) fn parse(
         &self,
         variable: &dyn Fn(&str) -> Option<String>,
@@ -130,7 +131,7 @@ impl<'a> Source<'a> {
 
 /// Turns the parser's tree into ours.
 struct Builder<'a> {
-    source: &'a Source<'a>,
+    source: &'a TextSource<'a>,
     variable: &'a dyn Fn(&str) -> Option<String>,
     problems: &'a Problems,
 }

@@ -1,7 +1,8 @@
 //! nginx's notation for durations (`"10s"`, `"1h 30m"`) and sizes (`"8k"`), read and written.
 //!
-//! As `ngx_parse_time` and `ngx_parse_size`, except that a duration always names its unit: a bare number is the usual
-//! way to mistake seconds for milliseconds. Months and years are left out; nothing here waits that long.
+//! As `ngx_parse_time` and `ngx_parse_size`, except that a duration always names its unit: a bare
+//! number is the usual way to mistake seconds for milliseconds. Months and years are left out;
+//! nothing here waits that long.
 
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads `"512"`, `"8k"`, `"1m"`, `"2g"` (either case) as bytes. The error is a message for the user.
+/// Reads `"512"`, `"8k"`, `"1m"`, `"2g"` (either case) as bytes. The error is a message for the
+/// user.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = number(text, text)?;
     let unit_in_lower_case = unit.to_ascii_lowercase();

@@ -1,14 +1,14 @@
 //! From a configuration to a snapshot: has each policy check its settings, opens the logs.
 //!
-//! Everything that can go wrong goes wrong here, before anything is served with it, and as problems at their place. What has
-//! not changed since the snapshot before is taken over as it is.
+//! Everything that can go wrong goes wrong here, before anything is served with it, and as problems
+//! at their place. What has not changed since the snapshot before is taken over as it is.
 
 use std::sync::Arc;
 
-use super::secured::{Files, Secured};
-use super::shelf::{FALLBACK, Selection, Shelf, compiler};
+use super::plugins::{FALLBACK, PluginRegistry, Selection, compiler};
+use super::tls_files::{Secured, TlsFiles};
 use crate::access_log::AccessLogs;
-use crate::config::model::{AccessLog, Config, LogFormat, Upstream as UpstreamConfig};
+use crate::config::model::{AccessLog, Config, LogFormat, UpstreamConfig};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker::{ListenerId, OpenLog, Snapshot};
@@ -23,16 +23,16 @@ pub struct Checked {
     pub warnings: Vec<Problem>,
 }
 
-/// What `waypost check` finds beyond what the file alone can tell: whether plugins load, policies take their settings
-/// and can pick, and certificates can be used.
+/// What `waypost check` finds beyond what the file alone can tell: whether plugins load, policies
+/// take their settings and can pick, and certificates can be used.
 pub fn check(config: &Config) -> Checked {
     let unusable = |error: String| vec![problem(error, "")];
-    let shelf = compiler(config)
+    let registry = compiler(config)
         .map_err(|error| unusable(error.to_string()))
         .and_then(|compiler| Runtime::new(compiler).map_err(|error| unusable(error.to_string())))
-        .and_then(|runtime| Shelf::new(runtime, config));
-    let selection = match shelf {
-        Ok(shelf) => shelf.selection(),
+        .and_then(|runtime| PluginRegistry::new(runtime, config));
+    let selection = match registry {
+        Ok(registry) => registry.selection(),
         Err(problems) => {
             return Checked {
                 problems,
@@ -41,7 +41,7 @@ pub fn check(config: &Config) -> Checked {
         }
     };
     let mut warnings = Warnings::new();
-    let read = Secured::read(config, None, Files::Read, &mut warnings);
+    let read = Secured::read(config, None, TlsFiles::Read, &mut warnings);
     let (secured, mut problems) = match read {
         Ok(secured) => (Some(secured), Vec::new()),
         Err(problems) => (None, problems),
@@ -60,7 +60,7 @@ pub fn check(config: &Config) -> Checked {
 pub(super) struct Parts<'a> {
     pub(super) config: Config,
     pub(super) plugins: Selection,
-    pub(super) files: Files,
+    pub(super) files: TlsFiles,
     /// The listeners of the configuration, then its streams, in its order.
     pub(super) listeners: Vec<ListenerId>,
     /// What is served now.
@@ -70,8 +70,8 @@ pub(super) struct Parts<'a> {
 
 /// Builds the snapshot that a configuration describes.
 ///
-/// Policies of a plugin that is new must manage a trial `pick`, unless nothing is served yet: then the fallback serves in
-/// their place, and the log says why.
+/// Policies of a plugin that is new must manage a trial `pick`, unless nothing is served yet: then
+/// the fallback serves in their place, and the log says why.
 ///
 /// # Errors
 /// All problems that were found.

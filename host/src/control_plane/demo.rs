@@ -12,12 +12,12 @@ use anyhow::Context;
 
 use super::assemble::{Parts, assemble};
 use super::inherited::Inherited;
-use super::secured::Files;
-use super::shelf::Shelf;
+use super::plugins::PluginRegistry;
 use super::sockets::Sockets;
+use super::tls_files::TlsFiles;
 use crate::access_log::AccessLogs;
 use crate::config::{self, problem::Problem};
-use crate::data_plane::worker::{self, Bounds, Order, Process};
+use crate::data_plane::worker::{self, ConnectionBounds, Order, Process};
 use crate::plugin::{Compiler, Runtime};
 
 const ORIGINS: [&str; 3] = ["a", "b", "c"];
@@ -58,11 +58,11 @@ pub fn demo() -> anyhow::Result<ExitCode> {
         &mut Inherited::default(),
     )?;
     let wrong = |problems: Vec<Problem>| anyhow::anyhow!("{}", problems[0]);
-    let shelf = Shelf::new(Runtime::new(Compiler::Here)?, &config).map_err(wrong)?;
+    let registry = PluginRegistry::new(Runtime::new(Compiler::Here)?, &config).map_err(wrong)?;
     let snapshot = assemble(Parts {
         config,
-        plugins: shelf.selection(),
-        files: Files::Read,
+        plugins: registry.selection(),
+        files: TlsFiles::Read,
         listeners: sockets.ids(),
         previous: None,
         logs: &logs,
@@ -76,7 +76,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     let sockets = sockets.of_worker(0, 1)?;
     let (order, orders) = tokio::sync::mpsc::unbounded_channel();
     let buffers = logs.buffers();
-    let bounds = Bounds {
+    let bounds = ConnectionBounds {
         downstream: REQUESTS,
         upstream: REQUESTS,
     };

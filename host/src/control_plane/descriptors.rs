@@ -1,17 +1,19 @@
 //! How many connections there may be: each may need one to an upstream besides its own.
 
 use crate::config::model::Config;
-use crate::data_plane::worker::Bounds;
+use crate::data_plane::worker::ConnectionBounds;
 
-/// Descriptors for other things than connections: listeners, logs, event loops, the admin api, the odd file.
+/// Descriptors for other things than connections: listeners, logs, event loops, the admin api, the
+/// odd file.
 const RESERVED_DESCRIPTORS: u64 = 32;
 /// What one worker's event loop needs besides.
 const WORKER_DESCRIPTORS: u64 = 6;
 /// A listener's socket: the worker's, and the one that the process keeps.
 const LISTENER_DESCRIPTORS: u64 = 2;
 
-/// How many clients can be served at once, and how many connections to upstreams there can be: at least one for each client.
-pub(super) fn connection_bounds(config: &Config) -> anyhow::Result<Bounds> {
+/// How many clients can be served at once, and how many connections to upstreams there can be: at
+/// least one for each client.
+pub(super) fn connection_bounds(config: &Config) -> anyhow::Result<ConnectionBounds> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -34,7 +36,7 @@ pub(super) fn connection_bounds(config: &Config) -> anyhow::Result<Bounds> {
     let left = usize::try_from(descriptors - needed).unwrap_or(usize::MAX);
     let wanted = config.server.max_connections.unwrap_or(usize::MAX);
     let downstream = wanted.min(left / 2);
-    Ok(Bounds {
+    Ok(ConnectionBounds {
         downstream,
         upstream: left - downstream,
     })

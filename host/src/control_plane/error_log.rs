@@ -1,4 +1,5 @@
-//! The error log: `tracing`, through a bounded queue and a thread of its own, so that no worker waits for a disk.
+//! The error log: `tracing`, through a bounded queue and a thread of its own, so that no worker
+//! waits for a disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -1,9 +1,10 @@
-//! Listening sockets that this process was started with: by systemd (socket activation), or by the binary that it takes over
-//! from.
+//! Listening sockets that this process was started with: by systemd (socket activation), or by the
+//! binary that it takes over from.
 //!
-//! Both hand them over as descriptors from 3 on. systemd tells their number in `LISTEN_FDS`, for the process in `LISTEN_PID`
-//! (sd_listen_fds(3)); each is found by the address that it is bound to. The binary before us writes the configured address of
-//! each into `WAYPOST_LISTENERS`, since a port that was asked for as 0 cannot be told from the one that was got.
+//! Both hand them over as descriptors from 3 on. systemd tells their number in `LISTEN_FDS`, for
+//! the process in `LISTEN_PID` (sd_listen_fds(3)); each is found by the address that it is bound
+//! to. The binary before us writes the configured address of each into `WAYPOST_LISTENERS`, since a
+//! port that was asked for as 0 cannot be told from the one that was got.
 
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -14,8 +15,8 @@ use super::sockets::remove_file;
 use crate::config::model::Address;
 use crate::data_plane::accept::Socket;
 
-/// The addresses of handed-over sockets, in the order of their descriptors, one a line; behind [`OF_SYSTEMD`] where the binary
-/// before us had it from there.
+/// The addresses of handed-over sockets, in the order of their descriptors, one a line; behind
+/// [`OF_SYSTEMD`] where the binary before us had it from there.
 pub(super) const LISTENERS: &str = "WAYPOST_LISTENERS";
 /// What stands before the address of a socket that systemd made.
 pub(super) const OF_SYSTEMD: &str = "systemd ";
@@ -81,7 +82,8 @@ impl Inherited {
         Ok(inherited)
     }
 
-    /// The sockets for an address of the configuration; where several listeners ask for it, those of the first.
+    /// The sockets for an address of the configuration; where several listeners ask for it, those
+    /// of the first.
     pub(super) fn take(&mut self, wanted: &Address) -> HandedOver {
         let (mut taken, mut rest) = (HandedOver::default(), Vec::new());
         let mut of_listener = None;
@@ -137,7 +139,8 @@ fn socket(fd: RawFd) -> anyhow::Result<Socket> {
     reason = "whoever started this process says that the descriptor is ours; nobody else has it"
 )]
 fn descriptor(fd: RawFd) -> OwnedFd {
-    // SAFETY: called once for each descriptor, before this process opens any that it could be mistaken for.
+    // SAFETY: called once for each descriptor, before this process opens any that it could be
+    // mistaken for.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 

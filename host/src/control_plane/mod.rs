@@ -1,12 +1,13 @@
-//! Turns a configuration into something that serves, changes it while it serves, and stops it again.
+//! Turns a configuration into something that serves, changes it while it serves, and stops it
+//! again.
 
-mod shelf; // plugins and their versions
-mod secured; // certificates read
+mod plugins; // plugins and their versions
+mod tls_files; // certificates read
 mod assemble; // policies configured, logs opened: a snapshot
 mod error_log; // where `tracing` writes
 mod inherited; // sockets that this process was started with
 mod sockets; // listeners bound
-mod crew; // workers started
+mod workers; // workers started
 mod serve; // the life of the process: start here
 mod signals; // what nginx's signals ask for
 mod operator; // changes while it serves

@@ -1,7 +1,9 @@
-//! Changes what is served while it is served: reloads, plugins, servers. One change after the other, each whole or not at all.
+//! Changes what is served while it is served: reloads, plugins, servers. One change after the
+//! other, each whole or not at all.
 //!
-//! All ways to change something end in the same place, [`Operator::publish`]: a snapshot is built off the data path, sockets
-//! are bound, state is handed over, and then every worker changes over between two requests.
+//! All ways to change something end in the same place, [`Operator::publish`]: a snapshot is built
+//! off the data path, sockets are bound, state is handed over, and then every worker changes over
+//! between two requests.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -13,14 +15,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::{Parts, assemble, hand_over};
 use super::connection_bounds;
-use super::crew::Crew;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
-use super::secured::{Files, Secured};
+use super::plugins::{LoadError, PluginRegistry};
 use super::servers::{self, ServerChange};
-use super::shelf::{LoadError, Shelf};
 use super::sockets::Sockets;
+use super::tls_files::{Secured, TlsFiles};
 use super::watch::Watcher;
+use super::workers::Workers;
 use crate::access_log::AccessLogs;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
@@ -28,7 +30,7 @@ use crate::data_plane::worker::Snapshot;
 
 /// A change that somebody asks for.
 #[derive(Debug)]
-pub(super) enum Wish {
+pub(super) enum Change {
     /// Read the configuration again.
     Reload,
     /// Put a version of a plugin in force.
@@ -49,7 +51,7 @@ pub(super) enum Wish {
 }
 
 /// What came of it.
-pub(super) type Outcome = Result<Changed, Refusal>;
+pub(super) type ChangeResult = Result<Changed, ChangeRefused>;
 
 /// It is served.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub(super) struct Changed {
 
 /// Nothing has changed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum ChangeRefused {
     #[error("the configuration has no {0}")]
     Unknown(String),
     #[error("{0}")]
@@ -75,10 +77,10 @@ pub(super) enum Refusal {
     Failed(String),
 }
 
-impl From<Vec<Problem>> for Refusal {
-    fn from(problems: Vec<Problem>) -> Refusal {
+impl From<Vec<Problem>> for ChangeRefused {
+    fn from(problems: Vec<Problem>) -> ChangeRefused {
         let summary = problems.first().map(|first| first.message.clone());
-        Refusal::Problems {
+        ChangeRefused::Problems {
             summary: summary.unwrap_or_default(),
             problems,
         }
@@ -88,7 +90,7 @@ impl From<Vec<Problem>> for Refusal {
 /// What is in force, for whoever wants to look at it.
 pub(super) struct Published {
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) shelf: Shelf,
+    pub(super) registry: PluginRegistry,
     pub(super) addresses: Vec<String>,
     /// Where streams are accepted.
     pub(super) streams: Vec<String>,
@@ -106,7 +108,7 @@ pub(super) struct Reloads {
 /// Makes changes. Lives on the control plane's thread.
 pub(super) struct Operator {
     pub(super) file: PathBuf,
-    pub(super) crew: Rc<Crew>,
+    pub(super) workers: Rc<Workers>,
     pub(super) logs: Arc<AccessLogs>,
     pub(super) error_log: Rc<ErrorLogs>,
     pub(super) sockets: Rc<std::cell::RefCell<Sockets>>,
@@ -115,16 +117,17 @@ pub(super) struct Operator {
 }
 
 /// A wish, and where its outcome is awaited.
-pub(super) type Asked = (Wish, Option<oneshot::Sender<Outcome>>);
+pub(super) type ChangeRequest = (Change, Option<oneshot::Sender<ChangeResult>>);
 
 impl Operator {
     /// Fulfils wishes, in the order in which they come.
-    pub(super) async fn run(mut self, mut wishes: mpsc::UnboundedReceiver<Asked>) {
-        while let Some((wish, asker)) = wishes.recv().await {
-            // Drains and stops are not the operator's; but nothing is changed any more once they have begun.
+    pub(super) async fn run(mut self, mut wishes: mpsc::UnboundedReceiver<ChangeRequest>) {
+        while let Some((change, asker)) = wishes.recv().await {
+            // Drains and stops are not the operator's; but nothing is changed any more once they
+            // have begun.
             let outcome = match self.not_ending() {
                 Err(refusal) => Err(refusal),
-                Ok(()) => self.fulfil(wish).await,
+                Ok(()) => self.apply(change).await,
             };
             if let Some(asker) = asker {
                 // Whoever asked may have gone meanwhile.
@@ -134,49 +137,51 @@ impl Operator {
     }
 
     /// Refuses, once the process is about to end.
-    fn not_ending(&self) -> Result<(), Refusal> {
-        match self.crew.figures().is_ending() {
-            true => Err(Refusal::Conflict("the process is about to end".to_owned())),
+    fn not_ending(&self) -> Result<(), ChangeRefused> {
+        match self.workers.stats().is_ending() {
+            true => Err(ChangeRefused::Conflict(
+                "the process is about to end".to_owned(),
+            )),
             false => Ok(()),
         }
     }
 
-    async fn fulfil(&mut self, wish: Wish) -> Outcome {
-        match wish {
-            Wish::Reload => self.reload().await,
-            Wish::Load { name, component } => self.load(&name, Some(component)).await,
-            Wish::FileChanged { name } => self.file_changed(&name).await,
-            Wish::TlsFilesChanged => self.tls_files_changed().await,
-            Wish::RollBack { name } => self.roll_back(&name).await,
-            Wish::Quarantine => {
+    async fn apply(&mut self, change: Change) -> ChangeResult {
+        match change {
+            Change::Reload => self.reload().await,
+            Change::Load { name, component } => self.load(&name, Some(component)).await,
+            Change::FileChanged { name } => self.file_changed(&name).await,
+            Change::TlsFilesChanged => self.tls_files_changed().await,
+            Change::RollBack { name } => self.roll_back(&name).await,
+            Change::Quarantine => {
                 self.leave_quarantine().await;
                 Ok(Changed::default())
             }
-            Wish::Servers { upstream, change } => self.change_servers(&upstream, &change).await,
+            Change::Servers { upstream, change } => self.change_servers(&upstream, &change).await,
         }
     }
 
-    async fn reload(&mut self) -> Outcome {
+    async fn reload(&mut self) -> ChangeResult {
         let began = Instant::now();
         let file = self.file.clone();
         let present = self.published.load_full();
-        let shelf = present.shelf.clone();
-        let built = aside(move || -> Result<(Config, Shelf), Refusal> {
+        let registry = present.registry.clone();
+        let built = run_blocking(move || -> Result<(Config, PluginRegistry), ChangeRefused> {
             let config = crate::config::load(&file)?;
-            let shelf = shelf.for_config(&config)?;
-            Ok((config, shelf))
+            let registry = registry.for_config(&config)?;
+            Ok((config, registry))
         });
         let outcome = async {
-            let (config, shelf) = built.await?;
+            let (config, registry) = built.await?;
             let warnings = self.cannot_change(&config);
-            let generation = self.publish(config, shelf, Files::Read).await?;
+            let generation = self.publish(config, registry, TlsFiles::Read).await?;
             Ok(Changed {
                 generation,
                 warnings,
             })
         };
-        let mut outcome: Outcome = outcome.await;
-        if let Err(Refusal::Problems { summary, problems }) = &mut outcome {
+        let mut outcome: ChangeResult = outcome.await;
+        if let Err(ChangeRefused::Problems { summary, problems }) = &mut outcome {
             *summary = match problems.len() {
                 1 => "the configuration has 1 problem".to_owned(),
                 number => format!("the configuration has {number} problems"),
@@ -196,7 +201,7 @@ impl Operator {
                 reloads.failed += 1;
                 reloads.last_error = Some(refusal.to_string());
                 tracing::error!("reload refused, everything stays as it was: {refusal}");
-                if let Refusal::Problems { problems, .. } = refusal {
+                if let ChangeRefused::Problems { problems, .. } = refusal {
                     problems
                         .iter()
                         .for_each(|problem| tracing::error!("{problem}"));
@@ -230,27 +235,29 @@ impl Operator {
     }
 
     /// Puts a version of a plugin in force: the component given, or what its file holds.
-    async fn load(&mut self, name: &str, component: Option<Vec<u8>>) -> Outcome {
+    async fn load(&mut self, name: &str, component: Option<Vec<u8>>) -> ChangeResult {
         let began = Instant::now();
         let present = self.published.load_full();
-        let (shelf, owned) = (present.shelf.clone(), name.to_owned());
-        let built = aside(move || shelf.with_version(&owned, component.as_deref())).await;
+        let (registry, owned) = (present.registry.clone(), name.to_owned());
+        let built = run_blocking(move || registry.with_version(&owned, component.as_deref())).await;
         let outcome = match built {
-            Ok(shelf) => {
+            Ok(registry) => {
                 let config = present.snapshot.config.clone();
-                self.publish(config, shelf, Files::AsTheyWere).await
+                self.publish(config, registry, TlsFiles::AsTheyWere).await
             }
-            Err(LoadError::Unknown) => return Err(Refusal::Unknown(format!("plugin `{name}`"))),
+            Err(LoadError::Unknown) => {
+                return Err(ChangeRefused::Unknown(format!("plugin `{name}`")));
+            }
             Err(error @ LoadError::Stock) => {
-                return Err(Refusal::Conflict(format!(
+                return Err(ChangeRefused::Conflict(format!(
                     "`{name}` cannot be loaded: {error}"
                 )));
             }
-            Err(error) => Err(Refusal::Failed(error.to_string())),
+            Err(error) => Err(ChangeRefused::Failed(error.to_string())),
         };
         match outcome {
             Ok(generation) => {
-                let (version, hash) = match self.published.load().shelf.get(name) {
+                let (version, hash) = match self.published.load().registry.get(name) {
                     Some(entry) => (entry.current.version(), entry.current.hash().to_string()),
                     None => Default::default(),
                 };
@@ -267,7 +274,7 @@ impl Operator {
                 })
             }
             Err(mut refusal) => {
-                if let Refusal::Problems { summary, .. } = &mut refusal {
+                if let ChangeRefused::Problems { summary, .. } = &mut refusal {
                     *summary =
                         format!("`{name}` does not serve with this configuration: {summary}");
                 }
@@ -275,39 +282,42 @@ impl Operator {
                     plugin = name,
                     "plugin `{name}` not loaded, the version before goes on: {refusal}"
                 );
-                self.republish(|published| published.shelf.note_error(name, &refusal.to_string()));
+                self.republish(|published| {
+                    published.registry.note_error(name, &refusal.to_string())
+                });
                 Err(refusal)
             }
         }
     }
 
-    async fn file_changed(&mut self, name: &str) -> Outcome {
+    async fn file_changed(&mut self, name: &str) -> ChangeResult {
         self.watcher.follow(&self.published.load().snapshot.config);
-        let (shelf, owned) = (self.published.load().shelf.clone(), name.to_owned());
-        if !aside(move || shelf.has_changed(&owned)).await {
+        let (registry, owned) = (self.published.load().registry.clone(), name.to_owned());
+        if !run_blocking(move || registry.has_changed(&owned)).await {
             return Ok(Changed::default());
         }
         let outcome = self.load(name, None).await;
-        self.republish(|published| published.shelf.note_file(name));
+        self.republish(|published| published.registry.note_file(name));
         outcome
     }
 
-    /// Serves with what the files of certificates hold now, unless they cannot be used: then those before go on.
-    async fn tls_files_changed(&mut self) -> Outcome {
+    /// Serves with what the files of certificates hold now, unless they cannot be used: then those
+    /// before go on.
+    async fn tls_files_changed(&mut self) -> ChangeResult {
         let present = self.published.load_full();
         let snapshot = present.snapshot.clone();
         self.watcher.follow(&snapshot.config);
-        let read = aside(move || {
+        let read = run_blocking(move || {
             let before = Some((&*snapshot, snapshot.listeners.as_slice()));
             let config = &snapshot.config;
-            let read = Secured::read(config, before, Files::Read, &mut Vec::new())?;
+            let read = Secured::read(config, before, TlsFiles::Read, &mut Vec::new())?;
             Ok::<_, Vec<Problem>>(read.is_served(&snapshot))
         });
         let outcome = match read.await {
             Ok(true) => return Ok(Changed::default()),
             Ok(false) => {
                 let config = present.snapshot.config.clone();
-                self.publish(config, present.shelf.clone(), Files::Read)
+                self.publish(config, present.registry.clone(), TlsFiles::Read)
                     .await
             }
             Err(problems) => Err(problems.into()),
@@ -322,7 +332,7 @@ impl Operator {
             }
             Err(refusal) => {
                 tracing::error!("certificates not loaded, those before go on: {refusal}");
-                if let Refusal::Problems { problems, .. } = &refusal {
+                if let ChangeRefused::Problems { problems, .. } = &refusal {
                     problems
                         .iter()
                         .for_each(|problem| tracing::error!("{problem}"));
@@ -332,22 +342,22 @@ impl Operator {
         }
     }
 
-    async fn roll_back(&mut self, name: &str) -> Outcome {
+    async fn roll_back(&mut self, name: &str) -> ChangeResult {
         let present = self.published.load_full();
-        let Some(entry) = present.shelf.get(name) else {
-            return Err(Refusal::Unknown(format!("plugin `{name}`")));
+        let Some(entry) = present.registry.get(name) else {
+            return Err(ChangeRefused::Unknown(format!("plugin `{name}`")));
         };
-        let Some(shelf) = present.shelf.rolled_back(name) else {
+        let Some(registry) = present.registry.rolled_back(name) else {
             let why = match &entry.previous {
                 Some(_) => "the version before is quarantined",
                 None => "there is no version before",
             };
-            return Err(Refusal::Conflict(format!(
+            return Err(ChangeRefused::Conflict(format!(
                 "`{name}` cannot be rolled back: {why}"
             )));
         };
         let config = present.snapshot.config.clone();
-        let generation = self.publish(config, shelf, Files::AsTheyWere).await?;
+        let generation = self.publish(config, registry, TlsFiles::AsTheyWere).await?;
         let (from, to) = (
             entry.current.version(),
             entry.version_before().map_or(0, |plugin| plugin.version()),
@@ -362,11 +372,12 @@ impl Operator {
         })
     }
 
-    /// Returns to the version before where the present one is in quarantine. Where there is none, the fallback stays.
+    /// Returns to the version before where the present one is in quarantine. Where there is none,
+    /// the fallback stays.
     async fn leave_quarantine(&mut self) {
         let present = self.published.load_full();
         let quarantined = present
-            .shelf
+            .registry
             .entries()
             .filter(|(_, entry)| entry.current.is_quarantined());
         for (name, entry) in quarantined {
@@ -384,7 +395,7 @@ impl Operator {
         }
     }
 
-    async fn change_servers(&mut self, upstream: &str, change: &ServerChange) -> Outcome {
+    async fn change_servers(&mut self, upstream: &str, change: &ServerChange) -> ChangeResult {
         let present = self.published.load_full();
         let mut config = present.snapshot.config.clone();
         let group = config
@@ -392,11 +403,11 @@ impl Operator {
             .iter_mut()
             .find(|group| group.name == upstream);
         let Some(group) = group else {
-            return Err(Refusal::Unknown(format!("upstream `{upstream}`")));
+            return Err(ChangeRefused::Unknown(format!("upstream `{upstream}`")));
         };
         let said = servers::apply(group, change)?;
-        let shelf = present.shelf.clone();
-        let generation = self.publish(config, shelf, Files::AsTheyWere).await?;
+        let registry = present.registry.clone();
+        let generation = self.publish(config, registry, TlsFiles::AsTheyWere).await?;
         tracing::info!("upstream `{upstream}`: {said}");
         Ok(Changed {
             generation,
@@ -408,26 +419,26 @@ impl Operator {
     async fn publish(
         &mut self,
         config: Config,
-        shelf: Shelf,
-        files: Files,
-    ) -> Result<u64, Refusal> {
+        registry: PluginRegistry,
+        files: TlsFiles,
+    ) -> Result<u64, ChangeRefused> {
         let present = self.published.load_full();
         let before = self.sockets.borrow().clone();
-        let failed = |error: anyhow::Error| Refusal::Failed(format!("{error:#}"));
+        let failed = |error: anyhow::Error| ChangeRefused::Failed(format!("{error:#}"));
         let mut config = config;
         settle(&mut config, &present.snapshot.config);
         let bounds = connection_bounds(&config).map_err(failed)?;
         let sockets = Sockets::bind(
             &config.binds(),
-            self.crew.figures().workers,
+            self.workers.stats().workers,
             &before,
             &mut Inherited::default(),
         )
         .map_err(failed)?;
         let opened = sockets.without(&before);
-        let (selection, listeners) = (shelf.selection(), sockets.ids());
+        let (selection, listeners) = (registry.selection(), sockets.ids());
         let (logs, previous) = (self.logs.clone(), present.snapshot.clone());
-        let built = aside(move || {
+        let built = run_blocking(move || {
             let snapshot = assemble(Parts {
                 config,
                 plugins: selection,
@@ -439,7 +450,7 @@ impl Operator {
             hand_over(&previous, &snapshot).map_err(|problem| vec![problem])?;
             Ok::<_, Vec<Problem>>(Arc::new(snapshot))
         });
-        let built: Result<_, Refusal> = async {
+        let built: Result<_, ChangeRefused> = async {
             let snapshot = built.await?;
             // Whoever drains has let go of the sockets meanwhile, and must not get others.
             self.not_ending()?;
@@ -450,22 +461,22 @@ impl Operator {
         }
         .await;
         let snapshot = built.inspect_err(|_| opened.elsewhere_than(&before).remove_files())?;
-        self.crew.bound_connections(bounds);
+        self.workers.bound_connections(bounds);
         self.error_log
             .set_level(snapshot.config.server.error_log.level);
         let closed = before.without(&sockets);
         let generation = snapshot.generation;
-        // Before the workers are told: one that dies and is replaced meanwhile begins with all of it, and whoever drains lets
-        // go of these sockets.
+        // Before the workers are told: one that dies and is replaced meanwhile begins with all of
+        // it, and whoever drains lets go of these sockets.
         self.published.store(Arc::new(Published {
             snapshot: snapshot.clone(),
-            shelf,
+            registry,
             addresses: sockets.addresses_of(BindKind::Listener),
             streams: sockets.addresses_of(BindKind::Stream),
             reloads: present.reloads.clone(),
         }));
         self.sockets.replace(sockets);
-        self.crew.serve(&snapshot, &opened).await;
+        self.workers.serve(&snapshot, &opened).await;
         for address in opened.addresses() {
             tracing::info!("listening on {address}");
         }
@@ -481,7 +492,7 @@ impl Operator {
         let present = self.published.load();
         let mut published = Published {
             snapshot: present.snapshot.clone(),
-            shelf: present.shelf.clone(),
+            registry: present.registry.clone(),
             addresses: present.addresses.clone(),
             streams: present.streams.clone(),
             reloads: present.reloads.clone(),
@@ -499,9 +510,9 @@ fn settle(config: &mut Config, present: &Config) {
     config.admin = present.admin.clone();
 }
 
-/// Runs what takes long (reading, compiling, making instances) on a thread of its own: signals and questions go on being
-/// answered.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs what takes long (reading, compiling, making instances) on a thread of its own: signals and
+/// questions go on being answered.
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         // The runtime that would cancel it is the one that we run on.

@@ -1,7 +1,7 @@
 //! The life of the process: starts everything, heeds signals, and ends when the last worker has.
 //!
-//! TERM and INT end it at once, QUIT once what is under way is done. HUP reloads, USR1 reopens the logs, USR2 hands over to
-//! another binary (nginx: "Controlling nginx").
+//! TERM and INT end it at once, QUIT once what is under way is done. HUP reloads, USR1 reopens the
+//! logs, USR2 hands over to another binary (nginx: "Controlling nginx").
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -17,17 +17,17 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::admin::{self, Admin, Demand};
 use super::assemble::{Parts, assemble};
 use super::connection_bounds;
-use super::crew::{Crew, End};
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
-use super::operator::{Asked, Operator, Published, Reloads, Wish};
-use super::secured::Files;
-use super::shelf::{Shelf, compiler};
-use super::signals::{Event, Signals};
+use super::operator::{Change, ChangeRequest, Operator, Published, Reloads};
+use super::plugins::{PluginRegistry, compiler};
+use super::signals::{SignalEvent, Signals};
 use super::sockets::Sockets;
 use super::systemd;
+use super::tls_files::TlsFiles;
 use super::upgrade::{self, Program, Successor};
 use super::watch::Watcher;
+use super::workers::{WorkerEnd, Workers};
 use crate::access_log::AccessLogs;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
@@ -48,8 +48,8 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let logs = Arc::new(AccessLogs::start().context("cannot start the access log's thread")?);
     let workers = config.server.workers;
     let bounds = connection_bounds(&config)?;
-    let shelf = match Shelf::new(Runtime::new(compiler(&config)?)?, &config) {
-        Ok(shelf) => shelf,
+    let registry = match PluginRegistry::new(Runtime::new(compiler(&config)?)?, &config) {
+        Ok(registry) => registry,
         Err(problems) => return Ok(report(&problems)),
     };
     let sockets = Sockets::bind(
@@ -60,8 +60,8 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     )?;
     let parts = Parts {
         config,
-        plugins: shelf.selection(),
-        files: Files::Read,
+        plugins: registry.selection(),
+        files: TlsFiles::Read,
         listeners: sockets.ids(),
         previous: None,
         logs: &logs,
@@ -82,19 +82,19 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         let signals = Signals::new()?;
         let published = Arc::new(ArcSwap::from_pointee(Published {
             snapshot: snapshot.clone(),
-            shelf,
+            registry,
             addresses: sockets.addresses_of(BindKind::Listener),
             streams: sockets.addresses_of(BindKind::Stream),
             reloads: Reloads::default(),
         }));
         let (wishes, wished) = unbounded_channel();
         let (demands, demanded) = unbounded_channel();
-        let (crew, ends) = Crew::start(&snapshot, &sockets, process, logs.clone())?;
+        let (workers, ends) = Workers::start(&snapshot, &sockets, process, logs.clone())?;
         let mut control = Control {
             program,
             admin: None,
             sockets: Rc::new(RefCell::new(sockets)),
-            crew,
+            workers,
             published,
             wishes,
             error_log,
@@ -103,7 +103,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         };
         let admin = Admin {
             published: control.published.clone(),
-            crew: control.crew.figures().clone(),
+            workers: control.workers.stats().clone(),
             wishes: control.wishes.clone(),
             demands,
             file: file.to_owned(),
@@ -132,10 +132,10 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
 
 /// What the main loop has at hand.
 struct Control {
-    crew: Rc<Crew>,
+    workers: Rc<Workers>,
     sockets: Rc<RefCell<Sockets>>,
     published: Arc<ArcSwap<Published>>,
-    wishes: UnboundedSender<Asked>,
+    wishes: UnboundedSender<ChangeRequest>,
     program: Program,
     admin: Option<admin::Server>,
     error_log: Rc<ErrorLogs>,
@@ -144,7 +144,7 @@ struct Control {
 }
 
 /// When a graceful stop is over.
-enum Ending {
+enum Shutdown {
     NotYet,
     WhenDone,
     By(tokio::time::Instant),
@@ -154,7 +154,7 @@ impl Control {
     fn operator(&self, watcher: Watcher) -> Operator {
         Operator {
             file: self.file.clone(),
-            crew: self.crew.clone(),
+            workers: self.workers.clone(),
             logs: self.logs.clone(),
             error_log: self.error_log.clone(),
             sockets: self.sockets.clone(),
@@ -165,12 +165,12 @@ impl Control {
 
     /// Has the operator deal with plugins that are put into quarantine.
     fn heed_quarantines(&self) {
-        let runtime = self.published.load().shelf.runtime.clone();
+        let runtime = self.published.load().registry.runtime.clone();
         let wishes = self.wishes.clone();
         tokio::task::spawn_local(async move {
             loop {
                 runtime.quarantine().await;
-                if wishes.send((Wish::Quarantine, None)).is_err() {
+                if wishes.send((Change::Quarantine, None)).is_err() {
                     return;
                 }
             }
@@ -182,15 +182,15 @@ impl Control {
         mut self,
         mut signals: Signals,
         mut demands: UnboundedReceiver<Demand>,
-        mut ends: UnboundedReceiver<End>,
+        mut ends: UnboundedReceiver<WorkerEnd>,
     ) -> anyhow::Result<bool> {
-        let mut ending = Ending::NotYet;
+        let mut ending = Shutdown::NotYet;
         let mut successor = Successor::default();
         loop {
             let deadline = async {
                 match ending {
-                    Ending::By(moment) => tokio::time::sleep_until(moment).await,
-                    Ending::NotYet | Ending::WhenDone => std::future::pending().await,
+                    Shutdown::By(moment) => tokio::time::sleep_until(moment).await,
+                    Shutdown::NotYet | Shutdown::WhenDone => std::future::pending().await,
                 }
             };
             tokio::select! {
@@ -199,14 +199,14 @@ impl Control {
                         tokio::time::sleep(BREATH).await;
                     }
                     let snapshot = self.published.load().snapshot.clone();
-                    if self.crew.ended(&end, &snapshot, &self.sockets.borrow()) {
+                    if self.workers.ended(&end, &snapshot, &self.sockets.borrow()) {
                         break;
                     }
                 }
                 () = deadline => {
                     tracing::warn!("shutdown_timeout has passed: closing what is left");
-                    ending = Ending::WhenDone;
-                    self.crew.stop();
+                    ending = Shutdown::WhenDone;
+                    self.workers.stop();
                 }
                 serves = successor.serves() => match serves {
                     Ok(pid) => {
@@ -221,31 +221,32 @@ impl Control {
                     Demand::Upgrade(asker) => self.upgrade(&mut successor, Some(asker)),
                 },
                 event = signals.next() => match event {
-                    Event::Stop => self.stop(&mut successor),
-                    Event::Drain => self.drain(&mut ending, successor.is_starting()),
+                    SignalEvent::Stop => self.stop(&mut successor),
+                    SignalEvent::Drain => self.drain(&mut ending, successor.is_starting()),
                     // Their outcome is in the log.
-                    Event::Reload => drop(self.wishes.send((Wish::Reload, None))),
-                    Event::Upgrade => self.upgrade(&mut successor, None),
-                    Event::Reopen => self.reopen(),
+                    SignalEvent::Reload => drop(self.wishes.send((Change::Reload, None))),
+                    SignalEvent::Upgrade => self.upgrade(&mut successor, None),
+                    SignalEvent::Reopen => self.reopen(),
                 },
             }
         }
         if let Some(admin) = self.admin.take() {
             admin.end().await;
         }
-        Ok(self.crew.join())
+        Ok(self.workers.join())
     }
 
     fn stop(&mut self, successor: &mut Successor) {
         tracing::info!("stopping");
         successor.abandon();
         self.let_go_of_sockets(false);
-        self.crew.stop();
+        self.workers.stop();
     }
 
-    /// `handed_over`: to another process, which serves or is about to; then those who come now wait for it.
-    fn drain(&mut self, ending: &mut Ending, handed_over: bool) {
-        if self.crew.figures().is_ending() {
+    /// `handed_over`: to another process, which serves or is about to; then those who come now wait
+    /// for it.
+    fn drain(&mut self, ending: &mut Shutdown, handed_over: bool) {
+        if self.workers.stats().is_ending() {
             return;
         }
         tracing::info!("draining: finishing what is under way");
@@ -256,14 +257,15 @@ impl Control {
             .config
             .server
             .shutdown_timeout;
-        *ending = limit.map_or(Ending::WhenDone, |limit| {
-            Ending::By(tokio::time::Instant::now() + limit)
+        *ending = limit.map_or(Shutdown::WhenDone, |limit| {
+            Shutdown::By(tokio::time::Instant::now() + limit)
         });
         self.let_go_of_sockets(handed_over);
-        self.crew.drain();
+        self.workers.drain();
     }
 
-    /// Nothing is accepted any more. Unix sockets leave no file behind, unless somebody else listens there now.
+    /// Nothing is accepted any more. Unix sockets leave no file behind, unless somebody else
+    /// listens there now.
     fn let_go_of_sockets(&mut self, handed_over: bool) {
         let sockets = self.sockets.take();
         if handed_over {
@@ -275,7 +277,7 @@ impl Control {
     }
 
     fn upgrade(&self, successor: &mut Successor, asker: Option<upgrade::Asker>) {
-        if self.crew.figures().is_ending() {
+        if self.workers.stats().is_ending() {
             return upgrade::refuse(asker, "the process is about to end");
         }
         let admin = self.admin.as_ref().and_then(admin::Server::socket);

@@ -1,10 +1,11 @@
-//! Changes to an upstream's servers at run time. They last until the next reload, which makes the file true again.
+//! Changes to an upstream's servers at run time. They last until the next reload, which makes the
+//! file true again.
 
 use serde_json::{Map, Value};
 
-use super::operator::Refusal;
+use super::operator::ChangeRefused;
 use crate::config;
-use crate::config::model::Upstream;
+use crate::config::model::UpstreamConfig;
 
 /// One change.
 #[derive(Debug)]
@@ -25,7 +26,10 @@ pub(super) enum ServerChange {
 ///
 /// # Errors
 /// Why it cannot be made; the upstream is as it was.
-pub(super) fn apply(upstream: &mut Upstream, change: &ServerChange) -> Result<String, Refusal> {
+pub(super) fn apply(
+    upstream: &mut UpstreamConfig,
+    change: &ServerChange,
+) -> Result<String, ChangeRefused> {
     match change {
         ServerChange::Add(keys) => {
             let server = config::server(keys, &upstream.policy.plugin, upstream.tls.as_ref())?;
@@ -33,7 +37,7 @@ pub(super) fn apply(upstream: &mut Upstream, change: &ServerChange) -> Result<St
             let taken = addresses.find(|address| find(upstream, address).is_ok());
             if let Some(address) = taken {
                 let message = format!("upstream `{}` has `{address}` already", upstream.name);
-                return Err(Refusal::Conflict(message));
+                return Err(ChangeRefused::Conflict(message));
             }
             let said = format!("server `{}` added", server.spelling);
             upstream.servers.push(server);
@@ -51,7 +55,7 @@ pub(super) fn apply(upstream: &mut Upstream, change: &ServerChange) -> Result<St
                     "`{server}` is the last server of upstream `{}`",
                     upstream.name
                 );
-                return Err(Refusal::Conflict(message));
+                return Err(ChangeRefused::Conflict(message));
             }
             upstream.servers.remove(index);
             Ok(format!("server `{server}` removed"))
@@ -67,7 +71,7 @@ pub(super) fn apply(upstream: &mut Upstream, change: &ServerChange) -> Result<St
             if let Some(weight) = *weight {
                 if !(1..=65_535).contains(&weight) {
                     let message = format!("`weight` must be from 1 to 65535, not {weight}");
-                    return Err(Refusal::Failed(message));
+                    return Err(ChangeRefused::Failed(message));
                 }
                 altered.weight = weight;
                 said += &format!(" weight {weight}");
@@ -86,11 +90,12 @@ pub(super) fn apply(upstream: &mut Upstream, change: &ServerChange) -> Result<St
 }
 
 /// The server of that spelling or address.
-fn find(upstream: &Upstream, name: &str) -> Result<usize, Refusal> {
+fn find(upstream: &UpstreamConfig, name: &str) -> Result<usize, ChangeRefused> {
     let found = upstream.servers.iter().position(|server| {
         let mut addresses = server.addresses.iter();
         server.spelling == name || addresses.any(|address| address.to_string() == name)
     });
-    let unknown = || Refusal::Unknown(format!("server `{name}` in upstream `{}`", upstream.name));
+    let unknown =
+        || ChangeRefused::Unknown(format!("server `{name}` in upstream `{}`", upstream.name));
     found.ok_or_else(unknown)
 }

@@ -3,7 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal asks for.
-pub(super) enum Event {
+pub(super) enum SignalEvent {
     Stop,
     Drain,
     Reload,
@@ -37,14 +37,14 @@ impl Signals {
         })
     }
 
-    pub(super) async fn next(&mut self) -> Event {
+    pub(super) async fn next(&mut self) -> SignalEvent {
         tokio::select! {
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
-            _ = self.quit.recv() => Event::Drain,
-            _ = self.hangup.recv() => Event::Reload,
-            _ = self.user1.recv() => Event::Reopen,
-            _ = self.user2.recv() => Event::Upgrade,
+            _ = self.terminate.recv() => SignalEvent::Stop,
+            _ = self.interrupt.recv() => SignalEvent::Stop,
+            _ = self.quit.recv() => SignalEvent::Drain,
+            _ = self.hangup.recv() => SignalEvent::Reload,
+            _ = self.user1.recv() => SignalEvent::Reopen,
+            _ = self.user2.recv() => SignalEvent::Upgrade,
         }
     }
 }

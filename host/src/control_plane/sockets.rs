@@ -1,8 +1,9 @@
 //! The listening sockets: one per worker for a TCP address, one shared by all for a unix socket.
 //!
-//! They belong to the process, not to its workers, who get duplicates: a worker that has died leaves none behind, a listener
-//! that a new configuration still has keeps its sockets with all who wait in them, and so does one that the next binary
-//! takes over. What is no longer wanted is dropped here, or the kernel would go on filling its queue.
+//! They belong to the process, not to its workers, who get duplicates: a worker that has died
+//! leaves none behind, a listener that a new configuration still has keeps its sockets with all who
+//! wait in them, and so does one that the next binary takes over. What is no longer wanted is
+//! dropped here, or the kernel would go on filling its queue.
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,13 +38,14 @@ pub(super) struct Bound {
     pub(super) of_systemd: bool,
 }
 
-/// The listeners and streams of a configuration, in the order of [`Config::binds`](crate::config::model::Config::binds).
+/// The listeners and streams of a configuration, in the order of
+/// [`Config::binds`](crate::config::model::Config::binds).
 #[derive(Debug, Default, Clone)]
 pub(super) struct Sockets(pub(super) Vec<Arc<Bound>>);
 
 impl Sockets {
-    /// The sockets for a number of workers: those that there are already, those that were handed to this process, and for
-    /// the rest new ones.
+    /// The sockets for a number of workers: those that there are already, those that were handed to
+    /// this process, and for the rest new ones.
     ///
     /// # Errors
     /// The first address that cannot be had; what was opened for others is closed again.
@@ -168,7 +170,8 @@ impl Bound {
         };
         let here = || format!("cannot listen on {address}");
         match &address {
-            // A socket that was made without SO_REUSEPORT tolerates no others: its workers share it.
+            // A socket that was made without SO_REUSEPORT tolerates no others: its workers share
+            // it.
             Address::Tcp(tcp) if sockets.iter().all(Socket::has_reuse_port) => {
                 while sockets.len() < workers {
                     let socket = listen(*tcp, backlog, true).with_context(here)?;
@@ -199,7 +202,8 @@ impl Bound {
         ListenerId(LAST.fetch_add(1, Relaxed))
     }
 
-    /// The same sockets for another kind of connections, under another name: those that it has now are to end.
+    /// The same sockets for another kind of connections, under another name: those that it has now
+    /// are to end.
     fn turned_into(&self, kind: BindKind) -> io::Result<Bound> {
         let sockets = self.sockets.iter().map(Socket::try_clone);
         Ok(Bound {
@@ -223,7 +227,8 @@ impl Bound {
     }
 }
 
-/// Makes sure that nobody else listens on an address, which SO_REUSEPORT would let pass, and settles its port.
+/// Makes sure that nobody else listens on an address, which SO_REUSEPORT would let pass, and
+/// settles its port.
 fn free(address: SocketAddr) -> io::Result<SocketAddr> {
     listen(address, 1, false)?.local_addr()
 }
@@ -249,8 +254,8 @@ fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<std::ne
     Ok(socket.into())
 }
 
-/// Listens on a path, in place of a socket that a process left there when it died. `mode`: who may connect, where that is
-/// not for the umask to say.
+/// Listens on a path, in place of a socket that a process left there when it died. `mode`: who may
+/// connect, where that is not for the umask to say.
 pub(super) fn listen_unix(
     path: &Path,
     backlog: u32,
@@ -276,7 +281,8 @@ pub(super) fn listen_unix(
     Ok(socket.into())
 }
 
-/// Removes the file of a unix socket that nobody listens on any more, unless systemd made it, and has it still.
+/// Removes the file of a unix socket that nobody listens on any more, unless systemd made it, and
+/// has it still.
 pub(super) fn remove_file(address: &Address, of_systemd: bool) {
     if let (Address::Unix(path), false) = (address, of_systemd) {
         // Someone may have removed it already, and nobody is left to tell.

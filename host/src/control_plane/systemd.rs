@@ -1,11 +1,13 @@
-//! Tells systemd how the service is doing (sd_notify(3)), where it asks for that with `NOTIFY_SOCKET`.
+//! Tells systemd how the service is doing (sd_notify(3)), where it asks for that with
+//! `NOTIFY_SOCKET`.
 
 use std::ffi::OsString;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// This process serves. It says which one it is, since it may have taken over from the one that systemd started.
+/// This process serves. It says which one it is, since it may have taken over from the one that
+/// systemd started.
 pub(super) fn ready() {
     notify(&format!("READY=1\nMAINPID={}\n", std::process::id()));
 }

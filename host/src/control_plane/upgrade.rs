@@ -1,8 +1,10 @@
-//! Another process takes over the listeners, most often that of a newer binary: none of them is closed in between.
+//! Another process takes over the listeners, most often that of a newer binary: none of them is
+//! closed in between.
 //!
-//! The successor runs the program at our path with our arguments and gets duplicates of all listening sockets: a client that
-//! waits in one of them is accepted by whichever process comes first. It writes to a pipe once it serves, and only then do
-//! we drain. If it ends before, nothing has changed.
+//! The successor runs the program at our path with our arguments and gets duplicates of all
+//! listening sockets: a client that waits in one of them is accepted by whichever process comes
+//! first. It writes to a pipe once it serves, and only then do we drain. If it ends before, nothing
+//! has changed.
 
 use std::ffi::OsString;
 use std::io;
@@ -90,7 +92,8 @@ impl Successor {
         }
     }
 
-    /// Returns once the successor serves, with its process id, or will not. Never where there is none.
+    /// Returns once the successor serves, with its process id, or will not. Never where there is
+    /// none.
     pub(super) async fn serves(&mut self) -> Result<u32, String> {
         let Some(starting) = &mut self.0 else {
             return std::future::pending().await;

@@ -1,8 +1,9 @@
 //! Watches the files of `watch = true` plugins, and those of TLS.
 //!
-//! The directories are watched, not the files: editors and deployments replace a file by renaming another over it. So is every
-//! link on the way to a file, wherever that leads: certbot changes the link to the file, a mounted volume of Kubernetes the
-//! one to its directory. An event is only a hint; whether the content has changed is found out by reading it.
+//! The directories are watched, not the files: editors and deployments replace a file by renaming
+//! another over it. So is every link on the way to a file, wherever that leads: certbot changes the
+//! link to the file, a mounted volume of Kubernetes the one to its directory. An event is only a
+//! hint; whether the content has changed is found out by reading it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::operator::{Asked, Wish};
+use super::operator::{Change, ChangeRequest};
 use crate::config::model::Config;
 
 /// How long a file must have been left alone: a copy is many writes.
@@ -46,7 +47,7 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Starts to watch nothing; `wishes` gets what changes.
-    pub(super) fn start(wishes: UnboundedSender<Asked>) -> Watcher {
+    pub(super) fn start(wishes: UnboundedSender<ChangeRequest>) -> Watcher {
         let places = Places::default();
         let (changed, changes) = unbounded_channel();
         let (known, noticed) = (places.clone(), changed.clone());
@@ -67,8 +68,9 @@ impl Watcher {
         }
     }
 
-    /// Watches what a configuration wants watched, and nothing else. To be said again before a file is read that has
-    /// changed: its directory may be another one by now, or the same one made anew.
+    /// Watches what a configuration wants watched, and nothing else. To be said again before a file
+    /// is read that has changed: its directory may be another one by now, or the same one made
+    /// anew.
     pub(super) fn follow(&mut self, config: &Config) {
         let watched = config.plugins.iter().filter(|plugin| plugin.watch);
         let plugins = watched.map(|plugin| (&plugin.file, Subject::Plugin(plugin.name.clone())));
@@ -104,9 +106,9 @@ impl Watcher {
     }
 }
 
-/// Where a change of what a file holds can be seen: at every link on the way to it, and at the file itself or, where there
-/// is none, at what is missing. All of them in directories by their real names: the kernel has one watch for each directory,
-/// whatever it is called.
+/// Where a change of what a file holds can be seen: at every link on the way to it, and at the file
+/// itself or, where there is none, at what is missing. All of them in directories by their real
+/// names: the kernel has one watch for each directory, whatever it is called.
 fn places(file: &Path) -> Vec<PathBuf> {
     let (mut found, mut at) = (Vec::new(), PathBuf::new());
     let mut left: Vec<OsString> = steps(file);
@@ -166,18 +168,18 @@ fn touched(places: &BTreeSet<(PathBuf, Subject)>, event: &notify::Result<Event>)
 }
 
 /// Passes changes on once they have come to an end.
-async fn settle(mut changes: UnboundedReceiver<Subject>, wishes: UnboundedSender<Asked>) {
+async fn settle(mut changes: UnboundedReceiver<Subject>, wishes: UnboundedSender<ChangeRequest>) {
     while let Some(first) = changes.recv().await {
         let mut subjects = BTreeSet::from([first]);
         while let Ok(Some(subject)) = tokio::time::timeout(QUIET, changes.recv()).await {
             subjects.insert(subject);
         }
         for subject in subjects {
-            let wish = match subject {
-                Subject::Plugin(name) => Wish::FileChanged { name },
-                Subject::Tls => Wish::TlsFilesChanged,
+            let change = match subject {
+                Subject::Plugin(name) => Change::FileChanged { name },
+                Subject::Tls => Change::TlsFilesChanged,
             };
-            if wishes.send((wish, None)).is_err() {
+            if wishes.send((change, None)).is_err() {
                 return;
             }
         }
@@ -237,8 +239,8 @@ mod tests {
             let (wishes, mut wished) = unbounded_channel();
             let mut watcher = Watcher::start(wishes);
             watcher.follow(&config);
-            let wish = timeout(50 * QUIET, wished.recv()).await;
-            assert!(matches!(wish, Ok(Some((Wish::TlsFilesChanged, None)))));
+            let change = timeout(50 * QUIET, wished.recv()).await;
+            assert!(matches!(change, Ok(Some((Change::TlsFilesChanged, None)))));
             watcher.follow(&config);
             let again = timeout(3 * QUIET, wished.recv()).await;
             assert!(again.is_err(), "nothing is new");

@@ -1,8 +1,9 @@
 //! Takes connections from the listeners, as many as can be served.
 //!
-//! Each worker has a socket of its own for an address (SO_REUSEPORT), so that the kernel deals connections out without a
-//! lock; a unix socket has one queue, which all workers take from. A connection past the bound waits in the backlog instead
-//! of being taken and dropped, and so do all while descriptors have run out: those already accepted are served meanwhile.
+//! Each worker has a socket of its own for an address (SO_REUSEPORT), so that the kernel deals
+//! connections out without a lock; a unix socket has one queue, which all workers take from. A
+//! connection past the bound waits in the backlog instead of being taken and dropped, and so do all
+//! while descriptors have run out: those already accepted are served meanwhile.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::downstream::{self, Client};
-use super::drain::{ConnectionGuard, Place};
+use super::drain::{ConnectionGuard, ShutdownSlot};
 use super::relay;
 use super::stream::Stream;
 use super::worker::{ListenerId, Worker};
@@ -92,15 +93,15 @@ impl Socket {
     ///
     /// # Errors
     /// What the kernel says.
-    pub(crate) fn into_tokio(self) -> io::Result<Listener> {
+    pub(crate) fn into_tokio(self) -> io::Result<Acceptor> {
         match self {
-            Socket::Tcp(socket) => TcpListener::from_std(socket).map(Listener::Tcp),
-            Socket::Unix(socket) => UnixListener::from_std(socket).map(Listener::Unix),
+            Socket::Tcp(socket) => TcpListener::from_std(socket).map(Acceptor::Tcp),
+            Socket::Unix(socket) => UnixListener::from_std(socket).map(Acceptor::Unix),
         }
     }
 }
 
-pub(crate) enum Listener {
+pub(crate) enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -117,14 +118,16 @@ enum Next {
     Closing,
 }
 
-/// Accepts until its listener is no more, or the worker drains. Who waits in the backlog by then is still served.
-pub(crate) async fn run(worker: Rc<Worker>, id: ListenerId, socket: Listener, place: Place) {
+/// Accepts until its listener is no more, or the worker drains. Who waits in the backlog by then is
+/// still served.
+pub(crate) async fn run(worker: Rc<Worker>, id: ListenerId, socket: Acceptor, place: ShutdownSlot) {
     let mut short_of_descriptors = false;
     loop {
         let next = {
             let mut accepting = pin!(accept(&worker, &socket));
             poll_fn(|cx| {
-                // Asked each time: other listeners may have taken the last place while this one waited.
+                // Asked each time: other listeners may have taken the last place while this one
+                // waited.
                 if is_full(&worker) && !place.is_closing() {
                     return Poll::Ready(Next::Full);
                 }
@@ -144,7 +147,7 @@ pub(crate) async fn run(worker: Rc<Worker>, id: ListenerId, socket: Listener, pl
                 }
                 let guard = ConnectionGuard::new(&place);
                 let worker = worker.clone();
-                if place.site().stream_of(id).is_some() {
+                if place.worker_config().stream_of(id).is_some() {
                     tokio::task::spawn_local(relay::run(worker, id, client, stream, guard));
                 } else {
                     tokio::task::spawn_local(downstream::run(worker, id, client, stream, guard));
@@ -172,9 +175,9 @@ fn is_full(worker: &Worker) -> bool {
     process.connections.load(Relaxed) >= process.max_connections.load(Relaxed)
 }
 
-async fn accept(worker: &Worker, socket: &Listener) -> io::Result<(Client, Stream)> {
+async fn accept(worker: &Worker, socket: &Acceptor) -> io::Result<(Client, Stream)> {
     match socket {
-        Listener::Tcp(socket) => {
+        Acceptor::Tcp(socket) => {
             let (stream, peer) = socket.accept().await?;
             // Responses are written whole: nothing is gained by waiting for more.
             stream.set_nodelay(true)?;
@@ -184,7 +187,7 @@ async fn accept(worker: &Worker, socket: &Listener) -> io::Result<(Client, Strea
                 Stream::tcp(stream),
             ))
         }
-        Listener::Unix(socket) => {
+        Acceptor::Unix(socket) => {
             let (stream, _) = socket.accept().await?;
             Ok((Client::unix(number(worker)), Stream::unix(stream)))
         }

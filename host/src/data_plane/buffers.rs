@@ -1,10 +1,12 @@
-//! Buffers that a worker's connections lend from each other, so that idle ones hold none and busy ones never allocate.
+//! Buffers that a worker's connections lend from each other, so that idle ones hold none and busy
+//! ones never allocate.
 
 use std::cell::RefCell;
 
 /// What a request or response head is first read into; most fit.
 const HEAD: usize = 4 << 10;
-/// What bodies are moved in: large enough that a megabyte takes few system calls, small enough to stay in the cache.
+/// What bodies are moved in: large enough that a megabyte takes few system calls, small enough to
+/// stay in the cache.
 pub(crate) const BODY: usize = 64 << 10;
 /// What a body that has filled such a buffer goes on in.
 pub(crate) const LARGE: usize = 256 << 10;
@@ -39,7 +41,8 @@ impl Buffers {
         kept.unwrap_or_else(|| Vec::with_capacity(LARGE))
     }
 
-    /// Takes a buffer back. One that grew goes to the allocator, so that one large head does not cost its memory for ever.
+    /// Takes a buffer back. One that grew goes to the allocator, so that one large head does not
+    /// cost its memory for ever.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
         let kept = match buffer.capacity() {
             HEAD => &self.heads,

@@ -1,7 +1,8 @@
-//! The end of connections: of all when the worker drains, of a listener's when the configuration has it no more.
+//! The end of connections: of all when the worker drains, of a listener's when the configuration
+//! has it no more.
 //!
-//! Whoever accepts or serves connections has a place here, with its waker, so that waiting for a request costs a comparison
-//! and no registration.
+//! Whoever accepts or serves connections has a place here, with its waker, so that waiting for a
+//! request costs a comparison and no registration.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,24 +12,25 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::worker::{ListenerId, Site, Worker};
+use super::worker::{ListenerId, Worker, WorkerConfig};
 
-/// How long an idle connection may still bring a request when it is to be closed: closing it under a client's request
-/// would be an error to the client, and one that was busy a moment ago is likely to bring one.
+/// How long an idle connection may still bring a request when it is to be closed: closing it under
+/// a client's request would be an error to the client, and one that was busy a moment ago is likely
+/// to bring one.
 pub(crate) const PARTING: Duration = Duration::from_secs(1);
 
 /// A connection among those of its worker.
-pub(crate) struct ConnectionGuard(Place);
+pub(crate) struct ConnectionGuard(ShutdownSlot);
 
 impl ConnectionGuard {
     /// Counts a connection while it lives.
-    pub(crate) fn new(acceptor: &Place) -> ConnectionGuard {
-        let Place { worker, gate, .. } = acceptor;
+    pub(crate) fn new(acceptor: &ShutdownSlot) -> ConnectionGuard {
+        let ShutdownSlot { worker, gate, .. } = acceptor;
         worker.process.connections.fetch_add(1, Relaxed);
-        ConnectionGuard(Place::new(worker.clone(), gate.clone()))
+        ConnectionGuard(ShutdownSlot::new(worker.clone(), gate.clone()))
     }
 
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &ShutdownSlot {
         &self.0
     }
 }
@@ -40,41 +42,42 @@ impl Drop for ConnectionGuard {
 }
 
 /// The place of a connection, or of who accepts them, in its worker's drain.
-pub(crate) struct Place {
+pub(crate) struct ShutdownSlot {
     worker: Rc<Worker>,
     index: usize,
-    gate: Rc<Gate>,
+    gate: Rc<ListenerState>,
 }
 
-/// Whether the connections of a listener are to end: because the worker drains, or because the listener is no more.
+/// Whether the connections of a listener are to end: because the worker drains, or because the
+/// listener is no more.
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct ListenerState {
     closing: Cell<bool>,
     /// The configuration that these connections end with.
-    last: RefCell<Option<Rc<Site>>>,
+    last: RefCell<Option<Rc<WorkerConfig>>>,
 }
 
-impl Gate {
+impl ListenerState {
     /// Whether no further request is wanted.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
     }
 
-    fn close(&self, last: &Rc<Site>) {
+    fn close(&self, last: &Rc<WorkerConfig>) {
         self.closing.set(true);
         self.last.replace(Some(last.clone()));
     }
 }
 
-impl Place {
+impl ShutdownSlot {
     /// A place among the connections of a listener.
-    pub(crate) fn of_listener(worker: &Rc<Worker>, listener: ListenerId) -> Place {
-        Place::new(worker.clone(), worker.drain.gate(listener))
+    pub(crate) fn of_listener(worker: &Rc<Worker>, listener: ListenerId) -> ShutdownSlot {
+        ShutdownSlot::new(worker.clone(), worker.drain.gate(listener))
     }
 
-    fn new(worker: Rc<Worker>, gate: Rc<Gate>) -> Place {
+    fn new(worker: Rc<Worker>, gate: Rc<ListenerState>) -> ShutdownSlot {
         let index = worker.drain.places.borrow_mut().insert(None);
-        Place {
+        ShutdownSlot {
             worker,
             index,
             gate,
@@ -86,14 +89,15 @@ impl Place {
         self.gate.is_closing()
     }
 
-    pub(crate) fn gate(&self) -> &Rc<Gate> {
+    pub(crate) fn gate(&self) -> &Rc<ListenerState> {
         &self.gate
     }
 
     /// The configuration in force; for a listener that it does not have, the last one that had it.
-    pub(crate) fn site(&self) -> Rc<Site> {
+    pub(crate) fn worker_config(&self) -> Rc<WorkerConfig> {
         let last = self.gate.last.borrow();
-        last.as_ref().map_or_else(|| self.worker.site(), Rc::clone)
+        last.as_ref()
+            .map_or_else(|| self.worker.worker_config(), Rc::clone)
     }
 
     /// Ready once no further request is wanted; else wakes the task when it comes to that.
@@ -109,7 +113,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ShutdownSlot {
     fn drop(&mut self) {
         self.worker.drain.leave(self.index);
     }
@@ -119,13 +123,13 @@ impl Drop for Place {
 #[derive(Default)]
 pub(crate) struct Drain {
     draining: Cell<bool>,
-    gates: RefCell<HashMap<ListenerId, Rc<Gate>>>,
+    gates: RefCell<HashMap<ListenerId, Rc<ListenerState>>>,
     places: RefCell<slab::Slab<Option<Waker>>>,
     last: RefCell<Option<Waker>>,
 }
 
 impl Drain {
-    fn gate(&self, listener: ListenerId) -> Rc<Gate> {
+    fn gate(&self, listener: ListenerId) -> Rc<ListenerState> {
         self.gates.borrow_mut().entry(listener).or_default().clone()
     }
 
@@ -141,13 +145,13 @@ impl Drain {
     }
 
     /// Every connection is to end.
-    pub(crate) fn begin(&self, last: &Rc<Site>) {
+    pub(crate) fn begin(&self, last: &Rc<WorkerConfig>) {
         self.draining.set(true);
         self.close_others(&[], last);
     }
 
     /// The connections of all other listeners than these are to end, with the configuration `last`.
-    pub(crate) fn close_others(&self, staying: &[ListenerId], last: &Rc<Site>) {
+    pub(crate) fn close_others(&self, staying: &[ListenerId], last: &Rc<WorkerConfig>) {
         let mut closed = false;
         self.gates.borrow_mut().retain(|listener, gate| {
             let stays = staying.contains(listener);

@@ -1,7 +1,9 @@
-//! The PROXY protocol, versions 1 and 2: the header in which a proxy before us says whom it speaks for, and the one in which
-//! we say so to an endpoint (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
+//! The PROXY protocol, versions 1 and 2: the header in which a proxy before us says whom it speaks
+//! for, and the one in which we say so to an endpoint
+//! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
 //!
-//! Bytes only: who reads them off a socket asks [`extent`] how far the header goes, so that not one byte more is taken.
+//! Bytes only: who reads them off a socket asks [`extent`] how far the header goes, so that not one
+//! byte more is taken.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -13,18 +15,20 @@ use crate::config::model::ProxyVersion;
 
 /// The longest header of version 1, its line end included (section 2.1).
 const V1_MAX: usize = 107;
-/// The longest header of version 2 that is taken, all its TLVs included (nginx: `NGX_PROXY_PROTOCOL_MAX_HEADER`).
+/// The longest header of version 2 that is taken, all its TLVs included (nginx:
+/// `NGX_PROXY_PROTOCOL_MAX_HEADER`).
 pub(crate) const V2_MAX: usize = 4096;
 /// What tells the length of a header of version 2.
 const V2_FIXED: usize = 16;
 const V1_PREFIX: &[u8] = b"PROXY ";
-/// Version 2 and its command, in one byte: a connection of the sender's own, or one that it passes on.
+/// Version 2 and its command, in one byte: a connection of the sender's own, or one that it passes
+/// on.
 const VERSION_LOCAL: u8 = 0x20;
 const VERSION_PROXY: u8 = 0x21;
 
 /// A connection as the proxy that took it saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ends {
+pub(crate) struct AddressPair {
     /// The client.
     pub(crate) source: SocketAddr,
     /// Where the client connected to.
@@ -33,11 +37,11 @@ pub(crate) struct Ends {
 
 /// What is no header, or too long for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Broken;
+pub(crate) struct BadProxyHeader;
 
 /// How many of these bytes, a connection's first, are the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extent {
+pub(crate) enum HeaderLength {
     /// All of them, and more is to come.
     Partial,
     /// The header is this long.
@@ -47,27 +51,27 @@ pub(crate) enum Extent {
 /// How far the header goes that begins with these bytes.
 ///
 /// # Errors
-/// [`Broken`], at the first byte that tells.
-pub(crate) fn extent(bytes: &[u8]) -> Result<Extent, Broken> {
+/// [`BadProxyHeader`], at the first byte that tells.
+pub(crate) fn extent(bytes: &[u8]) -> Result<HeaderLength, BadProxyHeader> {
     if is_begun(bytes, v2::PROTOCOL_PREFIX) {
         let Some([high, low]) = bytes.get(V2_FIXED - 2..V2_FIXED) else {
-            return Ok(Extent::Partial);
+            return Ok(HeaderLength::Partial);
         };
         let length = V2_FIXED + usize::from(u16::from_be_bytes([*high, *low]));
         return match length {
-            _ if length > V2_MAX => Err(Broken),
-            _ if length <= bytes.len() => Ok(Extent::Whole(length)),
-            _ => Ok(Extent::Partial),
+            _ if length > V2_MAX => Err(BadProxyHeader),
+            _ if length <= bytes.len() => Ok(HeaderLength::Whole(length)),
+            _ => Ok(HeaderLength::Partial),
         };
     }
     if !is_begun(bytes, V1_PREFIX) {
-        return Err(Broken);
+        return Err(BadProxyHeader);
     }
     let line = &bytes[..bytes.len().min(V1_MAX)];
     match memchr::memchr(b'\n', line) {
-        Some(end) => Ok(Extent::Whole(end + 1)),
-        None if line.len() == V1_MAX => Err(Broken),
-        None => Ok(Extent::Partial),
+        Some(end) => Ok(HeaderLength::Whole(end + 1)),
+        None if line.len() == V1_MAX => Err(BadProxyHeader),
+        None => Ok(HeaderLength::Partial),
     }
 }
 
@@ -76,55 +80,56 @@ fn is_begun(bytes: &[u8], prefix: &[u8]) -> bool {
     bytes[..length] == prefix[..length]
 }
 
-/// Whom a whole header names; none where it leaves that to the connection (`UNKNOWN`, `LOCAL`) or names no TCP connection.
+/// Whom a whole header names; none where it leaves that to the connection (`UNKNOWN`, `LOCAL`) or
+/// names no TCP connection.
 ///
 /// # Errors
-/// [`Broken`].
-pub(crate) fn parse(header: &[u8]) -> Result<Option<Ends>, Broken> {
+/// [`BadProxyHeader`].
+pub(crate) fn parse(header: &[u8]) -> Result<Option<AddressPair>, BadProxyHeader> {
     if header.starts_with(v2::PROTOCOL_PREFIX) {
         return parse_v2(header);
     }
-    let line = header.strip_suffix(b"\r\n").ok_or(Broken)?;
+    let line = header.strip_suffix(b"\r\n").ok_or(BadProxyHeader)?;
     // What follows the word is to be ignored (section 2.1).
     if line == b"PROXY UNKNOWN" || line.starts_with(b"PROXY UNKNOWN ") {
         return Ok(None);
     }
     // `u16::from_str` would take `+80`.
     if line.contains(&b'+') {
-        return Err(Broken);
+        return Err(BadProxyHeader);
     }
-    let parsed = v1::Header::try_from(header).map_err(|_| Broken)?;
+    let parsed = v1::Header::try_from(header).map_err(|_| BadProxyHeader)?;
     if parsed.header.len() != header.len() {
-        return Err(Broken);
+        return Err(BadProxyHeader);
     }
     Ok(match parsed.addresses {
         v1::Addresses::Unknown => None,
-        v1::Addresses::Tcp4(ends) => Some(Ends {
+        v1::Addresses::Tcp4(ends) => Some(AddressPair {
             source: (ends.source_address, ends.source_port).into(),
             destination: (ends.destination_address, ends.destination_port).into(),
         }),
-        v1::Addresses::Tcp6(ends) => Some(Ends {
+        v1::Addresses::Tcp6(ends) => Some(AddressPair {
             source: canonical((ends.source_address, ends.source_port).into()),
             destination: canonical((ends.destination_address, ends.destination_port).into()),
         }),
     })
 }
 
-fn parse_v2(header: &[u8]) -> Result<Option<Ends>, Broken> {
+fn parse_v2(header: &[u8]) -> Result<Option<AddressPair>, BadProxyHeader> {
     // Whatever else it says is to be ignored, the family included (section 2.2).
     if header.get(v2::PROTOCOL_PREFIX.len()) == Some(&VERSION_LOCAL) {
         return Ok(None);
     }
-    let parsed = v2::Header::try_from(header).map_err(|_| Broken)?;
+    let parsed = v2::Header::try_from(header).map_err(|_| BadProxyHeader)?;
     if parsed.protocol != Protocol::Stream {
         return Ok(None);
     }
     Ok(match parsed.addresses {
-        v2::Addresses::IPv4(ends) => Some(Ends {
+        v2::Addresses::IPv4(ends) => Some(AddressPair {
             source: (ends.source_address, ends.source_port).into(),
             destination: (ends.destination_address, ends.destination_port).into(),
         }),
-        v2::Addresses::IPv6(ends) => Some(Ends {
+        v2::Addresses::IPv6(ends) => Some(AddressPair {
             source: canonical((ends.source_address, ends.source_port).into()),
             destination: canonical((ends.destination_address, ends.destination_port).into()),
         }),
@@ -137,8 +142,9 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Appends a header. Without `ends` it says that the connection speaks for nobody that could be named.
-pub(crate) fn append(version: ProxyVersion, ends: Option<Ends>, out: &mut Vec<u8>) {
+/// Appends a header. Without `ends` it says that the connection speaks for nobody that could be
+/// named.
+pub(crate) fn append(version: ProxyVersion, ends: Option<AddressPair>, out: &mut Vec<u8>) {
     let ends = ends.map(of_one_family);
     match version {
         ProxyVersion::V1 => append_v1(ends, out),
@@ -147,8 +153,8 @@ pub(crate) fn append(version: ProxyVersion, ends: Option<Ends>, out: &mut Vec<u8
 }
 
 /// Both in the same family, as either version wants it: IPv6 where they are not.
-fn of_one_family(ends: Ends) -> Ends {
-    let Ends {
+fn of_one_family(ends: AddressPair) -> AddressPair {
+    let AddressPair {
         source,
         destination,
     } = ends;
@@ -159,14 +165,14 @@ fn of_one_family(ends: Ends) -> Ends {
         IpAddr::V4(ip) => (ip.to_ipv6_mapped(), address.port()).into(),
         IpAddr::V6(_) => address,
     };
-    Ends {
+    AddressPair {
         source: mapped(source),
         destination: mapped(destination),
     }
 }
 
-fn append_v1(ends: Option<Ends>, out: &mut Vec<u8>) {
-    let Some(Ends {
+fn append_v1(ends: Option<AddressPair>, out: &mut Vec<u8>) {
+    let Some(AddressPair {
         source,
         destination,
     }) = ends
@@ -185,11 +191,11 @@ fn append_v1(ends: Option<Ends>, out: &mut Vec<u8>) {
     );
 }
 
-fn append_v2(ends: Option<Ends>, out: &mut Vec<u8>) {
+fn append_v2(ends: Option<AddressPair>, out: &mut Vec<u8>) {
     const TCP_OVER_IPV4: u8 = 0x11;
     const TCP_OVER_IPV6: u8 = 0x21;
     out.extend_from_slice(v2::PROTOCOL_PREFIX);
-    let Some(Ends {
+    let Some(AddressPair {
         source,
         destination,
     }) = ends
@@ -219,14 +225,14 @@ mod tests {
 
     use super::*;
 
-    fn ends(source: &str, destination: &str) -> Ends {
-        Ends {
+    fn ends(source: &str, destination: &str) -> AddressPair {
+        AddressPair {
             source: source.parse().unwrap(),
             destination: destination.parse().unwrap(),
         }
     }
 
-    fn header(version: ProxyVersion, ends: Option<Ends>) -> Vec<u8> {
+    fn header(version: ProxyVersion, ends: Option<AddressPair>) -> Vec<u8> {
         let mut out = Vec::new();
         append(version, ends, &mut out);
         out
@@ -236,7 +242,7 @@ mod tests {
     fn version_1_is_read() {
         let header = b"PROXY TCP4 192.0.2.1 198.51.100.9 56324 443\r\n";
         let named = ends("192.0.2.1:56324", "198.51.100.9:443");
-        assert_eq!(extent(header), Ok(Extent::Whole(header.len())));
+        assert_eq!(extent(header), Ok(HeaderLength::Whole(header.len())));
         assert_eq!(parse(header), Ok(Some(named)));
         let header = b"PROXY TCP6 2001:db8::1 ::ffff:192.0.2.9 0 65535\r\n";
         assert_eq!(
@@ -260,7 +266,7 @@ mod tests {
             // UDP
             b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\x01\xbb",
         ] {
-            assert_eq!(extent(header), Ok(Extent::Whole(header.len())));
+            assert_eq!(extent(header), Ok(HeaderLength::Whole(header.len())));
             assert_eq!(parse(header), Ok(None), "{}", header.escape_ascii());
         }
     }
@@ -269,7 +275,7 @@ mod tests {
     fn version_2_is_read_with_whatever_it_says_besides() {
         let header =
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x01\xc6\x33\x64\x09\xdc\x04\x01\xbb\x04\0\x01\0GET";
-        assert_eq!(extent(header), Ok(Extent::Whole(header.len() - 3)));
+        assert_eq!(extent(header), Ok(HeaderLength::Whole(header.len() - 3)));
         let named = ends("192.0.2.1:56324", "198.51.100.9:443");
         assert_eq!(parse(&header[..header.len() - 3]), Ok(Some(named)));
     }
@@ -277,7 +283,12 @@ mod tests {
     #[test]
     fn what_is_no_header_is_refused_at_the_first_byte_that_tells() {
         for bytes in [&b"G"[..], b"PROX ", b"\x16", b"\r\n\r\n\0\r\nQUIX"] {
-            assert_eq!(extent(bytes), Err(Broken), "{}", bytes.escape_ascii());
+            assert_eq!(
+                extent(bytes),
+                Err(BadProxyHeader),
+                "{}",
+                bytes.escape_ascii()
+            );
         }
         for header in [
             &b"PROXY TCP4 192.0.2.1 198.51.100.9 56324\r\n"[..],
@@ -300,7 +311,12 @@ mod tests {
             b"\r\n\r\n\0\r\nQUIT\n\x21\x41\0\0",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x04\x01\x02\x03\x04",
         ] {
-            assert_eq!(parse(header), Err(Broken), "{}", header.escape_ascii());
+            assert_eq!(
+                parse(header),
+                Err(BadProxyHeader),
+                "{}",
+                header.escape_ascii()
+            );
         }
     }
 
@@ -308,9 +324,9 @@ mod tests {
     fn a_header_has_an_end() {
         let mut line = b"PROXY UNKNOWN ".to_vec();
         line.resize(V1_MAX - 1, b'x');
-        assert_eq!(extent(&line), Ok(Extent::Partial));
+        assert_eq!(extent(&line), Ok(HeaderLength::Partial));
         line.push(b'x');
-        assert_eq!(extent(&line), Err(Broken));
+        assert_eq!(extent(&line), Err(BadProxyHeader));
         let with_tlvs = |length: u16| {
             let mut header = v2::PROTOCOL_PREFIX.to_vec();
             header.extend_from_slice(&[0x21, 0x11]);
@@ -318,8 +334,8 @@ mod tests {
             header
         };
         let longest = u16::try_from(V2_MAX - V2_FIXED).unwrap();
-        assert_eq!(extent(&with_tlvs(longest)), Ok(Extent::Partial));
-        assert_eq!(extent(&with_tlvs(longest + 1)), Err(Broken));
+        assert_eq!(extent(&with_tlvs(longest)), Ok(HeaderLength::Partial));
+        assert_eq!(extent(&with_tlvs(longest + 1)), Err(BadProxyHeader));
     }
 
     #[test]
@@ -341,7 +357,7 @@ mod tests {
             destination: (IpAddr, u16),
             behind: Vec<u8>,
         ) {
-            let ends = Ends {
+            let ends = AddressPair {
                 source: canonical(source.into()),
                 destination: canonical(destination.into()),
             };
@@ -351,10 +367,10 @@ mod tests {
                     let length = bytes.len();
                     prop_assert_eq!(parse(&bytes), Ok(named));
                     for cut in 0..length {
-                        prop_assert_eq!(extent(&bytes[..cut]), Ok(Extent::Partial));
+                        prop_assert_eq!(extent(&bytes[..cut]), Ok(HeaderLength::Partial));
                     }
                     bytes.extend_from_slice(&behind);
-                    prop_assert_eq!(extent(&bytes), Ok(Extent::Whole(length)));
+                    prop_assert_eq!(extent(&bytes), Ok(HeaderLength::Whole(length)));
                 }
             }
         }
@@ -372,11 +388,11 @@ mod tests {
             rest in prop_oneof![any::<Vec<u8>>(), "[0-9a-f:. \r\n]{0,120}".prop_map(String::into_bytes)],
         ) {
             let bytes = [start, rest].concat();
-            if let Ok(Extent::Whole(length)) = extent(&bytes) {
+            if let Ok(HeaderLength::Whole(length)) = extent(&bytes) {
                 prop_assert!(length <= bytes.len() && length <= V2_MAX);
                 // The end is the same however little of it has arrived.
                 for cut in 0..length {
-                    prop_assert_eq!(extent(&bytes[..cut]), Ok(Extent::Partial));
+                    prop_assert_eq!(extent(&bytes[..cut]), Ok(HeaderLength::Partial));
                 }
                 let _ = parse(&bytes[..length]);
             }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::accept::{self, Socket};
 use super::buffers::Buffers;
-use super::drain::{Drain, Place};
+use super::drain::{Drain, ShutdownSlot};
 use super::exchange::router::Router;
 use super::upstream::{Upstream, WorkerUpstream};
 use crate::access_log::{Log, LogBuffers};
@@ -18,7 +18,8 @@ use crate::config::model::{Config, HostPattern, LogFormat};
 use crate::http::head::RequestHead;
 use crate::tls::ServerTls;
 
-/// Names a listener or a stream through all configurations that have it. Its place in a configuration may change.
+/// Names a listener or a stream through all configurations that have it. Its place in a
+/// configuration may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ListenerId(pub(crate) u64);
 
@@ -74,13 +75,13 @@ pub(crate) struct Process {
 
 /// Connections at most.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct ConnectionBounds {
     pub(crate) downstream: usize,
     pub(crate) upstream: usize,
 }
 
 impl Process {
-    pub(crate) fn new(bounds: Bounds, hostname: Box<str>) -> Process {
+    pub(crate) fn new(bounds: ConnectionBounds, hostname: Box<str>) -> Process {
         Process {
             max_connections: AtomicUsize::new(bounds.downstream),
             connections: AtomicUsize::new(0),
@@ -93,7 +94,7 @@ impl Process {
 }
 
 /// A snapshot as one worker uses it.
-pub(crate) struct Site {
+pub(crate) struct WorkerConfig {
     pub(crate) snapshot: Arc<Snapshot>,
     /// By listener.
     pub(crate) routers: Vec<Router>,
@@ -103,11 +104,14 @@ pub(crate) struct Site {
     pub(crate) route_names: Vec<Rc<str>>,
 }
 
-impl Site {
-    /// Goes on where `previous` is: upstreams that stay as they are keep everything, those that change what they can.
-    fn new(snapshot: Arc<Snapshot>, previous: Option<&Site>) -> Site {
+impl WorkerConfig {
+    /// Goes on where `previous` is: upstreams that stay as they are keep everything, those that
+    /// change what they can.
+    fn new(snapshot: Arc<Snapshot>, previous: Option<&WorkerConfig>) -> WorkerConfig {
         let config = &snapshot.config;
-        let known = previous.map_or(&[][..], |site| &site.upstreams).iter();
+        let known = previous
+            .map_or(&[][..], |worker_config| &worker_config.upstreams)
+            .iter();
         let known: HashMap<&str, _> = known.map(|upstream| (upstream.name(), upstream)).collect();
         let attach = |shared: &Arc<Upstream>| match known.get(&*shared.config.name) {
             Some(&same) if Arc::ptr_eq(&same.shared, shared) => same.clone(),
@@ -116,7 +120,7 @@ impl Site {
                 changed.map(|upstream| &***upstream),
             )),
         };
-        Site {
+        WorkerConfig {
             routers: (0..config.listeners.len())
                 .map(|listener| Router::new(&config.routes, listener))
                 .collect(),
@@ -135,9 +139,10 @@ impl Site {
         }
     }
 
-    /// A configuration of nothing: what a connection holds on to while no request is under way, lest idle connections keep
-    /// configurations, and the plugin instances of their upstreams, that nobody else needs.
-    fn nowhere(snapshot: &Snapshot) -> Site {
+    /// A configuration of nothing: what a connection holds on to while no request is under way,
+    /// lest idle connections keep configurations, and the plugin instances of their upstreams, that
+    /// nobody else needs.
+    fn nowhere(snapshot: &Snapshot) -> WorkerConfig {
         let config = Config {
             server: snapshot.config.server.clone(),
             listeners: Vec::new(),
@@ -158,7 +163,7 @@ impl Site {
             stream_logs: Vec::new(),
             logs_sent_header: false,
         };
-        Site::new(Arc::new(snapshot), None)
+        WorkerConfig::new(Arc::new(snapshot), None)
     }
 
     /// The place of a listener in this configuration, if it has it.
@@ -203,9 +208,9 @@ fn route_name(host: &HostPattern) -> String {
 
 /// What the connections of one thread share.
 pub(crate) struct Worker {
-    site: RefCell<Rc<Site>>,
+    worker_config: RefCell<Rc<WorkerConfig>>,
     /// What an idle connection has for a site.
-    pub(crate) nowhere: Rc<Site>,
+    pub(crate) nowhere: Rc<WorkerConfig>,
     pub(crate) process: Arc<Process>,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) clock: Rc<Clock>,
@@ -224,7 +229,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// Orders to a worker.
 pub(crate) enum Order {
     /// Serve another configuration from the next request on.
-    Serve(Change),
+    Serve(ServeOrder),
     /// Accept no more, finish what is under way, end.
     Drain,
     /// End.
@@ -232,7 +237,7 @@ pub(crate) enum Order {
 }
 
 /// Another configuration.
-pub(crate) struct Change {
+pub(crate) struct ServeOrder {
     pub(crate) snapshot: Arc<Snapshot>,
     /// Sockets of listeners that the configuration before does not have.
     pub(crate) opened: Vec<(ListenerId, Socket)>,
@@ -262,7 +267,7 @@ pub(crate) fn run(
         loop {
             // Nobody who could give orders: the process is about to end.
             match orders.recv().await.unwrap_or(Order::Stop) {
-                Order::Serve(Change {
+                Order::Serve(ServeOrder {
                     snapshot,
                     opened,
                     done,
@@ -292,7 +297,7 @@ async fn housekeeping(worker: Rc<Worker>) {
     loop {
         ticks.tick().await;
         worker.logs.borrow_mut().flush_if_due(Instant::now());
-        for upstream in &worker.site().upstreams {
+        for upstream in &worker.worker_config().upstreams {
             upstream.sweep();
         }
     }
@@ -301,8 +306,8 @@ async fn housekeeping(worker: Rc<Worker>) {
 impl Worker {
     fn new(snapshot: Arc<Snapshot>, process: Arc<Process>, logs: LogBuffers) -> Worker {
         Worker {
-            nowhere: Rc::new(Site::nowhere(&snapshot)),
-            site: RefCell::new(Rc::new(Site::new(snapshot, None))),
+            nowhere: Rc::new(WorkerConfig::nowhere(&snapshot)),
+            worker_config: RefCell::new(Rc::new(WorkerConfig::new(snapshot, None))),
             process,
             buffers: Rc::default(),
             clock: Rc::new(Clock::new()),
@@ -313,28 +318,30 @@ impl Worker {
         }
     }
 
-    /// Serves another configuration from now on. What is under way stays with the one that it began with.
+    /// Serves another configuration from now on. What is under way stays with the one that it began
+    /// with.
     fn serve(&self, snapshot: Arc<Snapshot>) {
-        let previous = self.site();
-        let site = Rc::new(Site::new(snapshot, Some(&previous)));
-        self.drain.close_others(&site.snapshot.listeners, &previous);
-        self.site.replace(site);
+        let previous = self.worker_config();
+        let worker_config = Rc::new(WorkerConfig::new(snapshot, Some(&previous)));
+        self.drain
+            .close_others(&worker_config.snapshot.listeners, &previous);
+        self.worker_config.replace(worker_config);
     }
 
     /// Accepts from these listeners.
     fn open(self: &Rc<Self>, sockets: Vec<(ListenerId, Socket)>) -> std::io::Result<()> {
         for (listener, socket) in sockets {
             let socket = socket.into_tokio()?;
-            let place = Place::of_listener(self, listener);
+            let place = ShutdownSlot::of_listener(self, listener);
             tokio::task::spawn_local(accept::run(self.clone(), listener, socket, place));
         }
         Ok(())
     }
 
-    /// Ends every connection in its time, and returns once the last one has gone, or there is no time left. No other
-    /// configuration is served any more.
+    /// Ends every connection in its time, and returns once the last one has gone, or there is no
+    /// time left. No other configuration is served any more.
     async fn drain_until_done(&self, orders: &mut tokio::sync::mpsc::UnboundedReceiver<Order>) {
-        self.drain.begin(&self.site());
+        self.drain.begin(&self.worker_config());
         let stopped = async { while !matches!(orders.recv().await, None | Some(Order::Stop)) {} };
         tokio::select! {
             () = self.drain.done() => {}
@@ -342,8 +349,8 @@ impl Worker {
         }
     }
 
-    pub(crate) fn site(&self) -> Rc<Site> {
-        self.site.borrow().clone()
+    pub(crate) fn worker_config(&self) -> Rc<WorkerConfig> {
+        self.worker_config.borrow().clone()
     }
 
     pub(crate) fn take_request_head(&self) -> RequestHead {
@@ -358,7 +365,8 @@ impl Worker {
     }
 }
 
-/// The worker's clock for health accounting and policies: monotonic, its seconds those of the wall clock when it started.
+/// The worker's clock for health accounting and policies: monotonic, its seconds those of the wall
+/// clock when it started.
 #[derive(Debug)]
 pub(crate) struct Clock {
     started: Instant,

@@ -1,4 +1,5 @@
-//! Bodies in chunks: however they are cut, they are what a plain decoder makes of the whole, and coded anew they are the same.
+//! Bodies in chunks: however they are cut, they are what a plain decoder makes of the whole, and
+//! coded anew they are the same.
 
 use crate::http::framing::{BadChunk, Chunk, ChunkedDecoder, write_chunk_size};
 use crate::http::head::RequestHead;
@@ -117,7 +118,8 @@ fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..at], bytes[at..].strip_prefix(b"\r\n")?))
 }
 
-/// What may be passed on of a trailer section, its empty line included, which is read as a head's fields are.
+/// What may be passed on of a trailer section, its empty line included, which is read as a head's
+/// fields are.
 fn trailers(section: &[u8]) -> Option<Vec<u8>> {
     /// Bytes without the empty line, and fields.
     const MOST: (usize, usize) = (8 << 10, 64);

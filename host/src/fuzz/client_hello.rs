@@ -1,4 +1,5 @@
-//! The name in a ClientHello: the same however the bytes come, and the one that RFC 6066 section 3 has there.
+//! The name in a ClientHello: the same however the bytes come, and the one that RFC 6066 section 3
+//! has there.
 
 use crate::data_plane::relay::preread::Hello;
 

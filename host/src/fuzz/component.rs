@@ -1,18 +1,18 @@
-//! Plugins before anything is compiled: what the survey says of a file is what a full reading of it says, and takes no more
-//! room than the file.
+//! Plugins before anything is compiled: what the survey says of a file is what a full reading of it
+//! says, and takes no more room than the file.
 
 use arbitrary::Unstructured;
 use wasm_smith::{Component, Config, Module};
 use wasmparser::{Parser, Payload, Validator};
 
-use crate::plugin::{Kind, Survey, grants_needed};
+use crate::plugin::{Inspection, PluginKind, grants_needed};
 
 /// A file, if it begins as WebAssembly; anything else is what one is made of.
 pub(super) fn run(bytes: &[u8]) {
     if bytes.starts_with(b"\0asm") || bytes.len() < 2 {
         return file(bytes);
     }
-    let _ = Survey::of("fuzz", bytes);
+    let _ = Inspection::of("fuzz", bytes);
     let config = Config {
         max_instructions: 20,
         gc_enabled: false,
@@ -22,22 +22,22 @@ pub(super) fn run(bytes: &[u8]) {
     let (made, kind) = match bytes[0] % 2 {
         0 => (
             Component::new(config, &mut choices).map(|component| component.to_bytes()),
-            Kind::Component,
+            PluginKind::Component,
         ),
         _ => (
             Module::new(config, &mut choices).map(|module| module.to_bytes()),
-            Kind::CoreModule,
+            PluginKind::CoreModule,
         ),
     };
     if let Ok(made) = made {
-        let survey = Survey::of("fuzz", &made).expect("what the generator made");
+        let survey = Inspection::of("fuzz", &made).expect("what the generator made");
         assert_eq!(survey.kind, kind);
         file(&made);
     }
 }
 
 fn file(bytes: &[u8]) {
-    let surveyed = Survey::of("fuzz", bytes);
+    let surveyed = Inspection::of("fuzz", bytes);
     let valid = Validator::new().validate_all(bytes).is_ok();
     let Ok(survey) = surveyed else {
         // The bounds on nesting are the survey's own.

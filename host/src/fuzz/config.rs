@@ -1,12 +1,12 @@
-//! Configurations: any text is either refused, each problem with a place that is in it, or means something, and the same once it was
-//! shown and read again.
+//! Configurations: any text is either refused, each problem with a place that is in it, or means
+//! something, and the same once it was shown and read again.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::config::machine::Machine;
 use crate::config::problem::Problem;
+use crate::config::system::System;
 use crate::config::{parse_on, show};
 
 const FILE: &str = "waypost.toml";
@@ -14,7 +14,7 @@ const FILE: &str = "waypost.toml";
 /// Has no files, one name and one variable.
 struct Nowhere;
 
-impl Machine for Nowhere {
+impl System for Nowhere {
     fn variable(&self, name: &str) -> Option<String> {
         (name == "PORT").then(|| "3000".to_owned())
     }
@@ -54,7 +54,8 @@ pub(super) fn run(bytes: &[u8]) {
     }
 }
 
-/// Whether a reader finds what is meant: the file, a line and a column of it, and a message that is a line.
+/// Whether a reader finds what is meant: the file, a line and a column of it, and a message that is
+/// a line.
 fn is_placed(problem: &Problem, text: &str) {
     let place = &problem.place;
     assert_eq!(&*place.file, FILE, "{problem}");

@@ -1,4 +1,5 @@
-//! Cookies: what is found is what stands between the name and the next `;`, wherever nginx would look for it.
+//! Cookies: what is found is what stands between the name and the next `;`, wherever nginx would
+//! look for it.
 
 use regex::bytes::RegexBuilder;
 

@@ -1,5 +1,5 @@
-//! Frames of HTTP/2: whatever they hold and wherever reads end, the same frames are counted, and as a plain walk over all of
-//! them counts.
+//! Frames of HTTP/2: whatever they hold and wherever reads end, the same frames are counted, and as
+//! a plain walk over all of them counts.
 
 use crate::data_plane::stream::metered::{Exceeded, Frames, Meter, PREFACE};
 

@@ -1,9 +1,9 @@
-//! Heads of HTTP/1: what is accepted is what the grammar of RFC 9112 has, read a second time line by line, and what is
-//! written of it says the same to everybody.
+//! Heads of HTTP/1: what is accepted is what the grammar of RFC 9112 has, read a second time line
+//! by line, and what is written of it says the same to everybody.
 
 use crate::http::framing::{self, Framing};
 use crate::http::grpc;
-use crate::http::head::{Fields, HeadEnd, Known, RequestHead, ResponseHead, Version};
+use crate::http::head::{FieldName, Fields, HeadEnd, RequestHead, ResponseHead, Version};
 use crate::http::headers::is_token;
 
 /// Fields that a head may have, here as by default.
@@ -27,7 +27,8 @@ pub(super) fn run(bytes: &[u8]) {
     }
 }
 
-/// Where the first empty line ends; `None` where a line ended in a bare LF before it, none inside where more is to come.
+/// Where the first empty line ends; `None` where a line ended in a bare LF before it, none inside
+/// where more is to come.
 fn end_of(bytes: &[u8]) -> Option<Option<usize>> {
     let mut start = 0;
     while let Some(length) = bytes[start..].iter().position(|byte| *byte == b'\n') {
@@ -171,7 +172,8 @@ fn append_fields(fields: &FieldList<'_>, text: &mut Vec<u8>) {
     text.extend_from_slice(b"\r\n");
 }
 
-/// The start line and the fields of a whole head, by the grammar of RFC 9112 sections 2.1 and 5 with nothing optional taken.
+/// The start line and the fields of a whole head, by the grammar of RFC 9112 sections 2.1 and 5
+/// with nothing optional taken.
 fn plain(bytes: &[u8]) -> Option<(&[u8], FieldList<'_>)> {
     let mut lines = Vec::new();
     let mut rest = bytes.strip_suffix(b"\r\n\r\n")?;
@@ -204,7 +206,8 @@ fn is_text(byte: u8) -> bool {
     byte == b'\t' || byte >= b' ' && byte != 0x7f
 }
 
-/// What is allowed of a target is decided later; here it only has to end where everybody sees it end.
+/// What is allowed of a target is decided later; here it only has to end where everybody sees it
+/// end.
 fn is_target(target: &[u8]) -> bool {
     !target.is_empty()
         && std::str::from_utf8(target).is_ok()
@@ -273,6 +276,9 @@ fn same_to_http(fields: &FieldList<'_>, theirs: &[httparse::Header<'_>]) {
             http::HeaderValue::from_bytes(value).unwrap().as_bytes(),
             *value
         );
-        assert_eq!(Known::of(name), Known::of(known.as_str().as_bytes()));
+        assert_eq!(
+            FieldName::of(name),
+            FieldName::of(known.as_str().as_bytes())
+        );
     }
 }

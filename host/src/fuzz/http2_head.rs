@@ -1,4 +1,5 @@
-//! Heads between HTTP/2 and text: nothing is lost on the way, nothing comes in, and what one version cannot say is refused.
+//! Heads between HTTP/2 and text: nothing is lost on the way, nothing comes in, and what one
+//! version cannot say is refused.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -8,11 +9,12 @@ use crate::http::head::{
     Fields, RequestHead, ResponseHead, http2_request, http2_response, http2_trailers, trailer_lines,
 };
 use crate::http::headers::is_token;
-use crate::http::target::Target;
+use crate::http::target::RequestTarget;
 
 const MAX_HEADERS: usize = 100;
 
-/// Field lines of HTTP/2, `name: value` each, pseudo-header fields among them: a response where there is a `:status`.
+/// Field lines of HTTP/2, `name: value` each, pseudo-header fields among them: a response where
+/// there is a `:status`.
 pub(super) fn run(bytes: &[u8]) {
     // Text that is none: refused in peace.
     let _ = http2_request(bytes, "http", None);
@@ -133,7 +135,7 @@ fn request(mut sent: Sent) {
 
     // As text, a strict reader finds the same head: nothing in it can be taken for a line's end.
     if head.target().is_empty() {
-        assert!(Target::parse(head.method(), head.target()).is_err());
+        assert!(RequestTarget::parse(head.method(), head.target()).is_err());
         return;
     }
     let text = text_of(

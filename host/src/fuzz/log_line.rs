@@ -3,12 +3,12 @@
 use crate::access_log::write_line;
 use crate::config::model::LogFormat;
 use crate::http::template::Template;
-use crate::http::variable::{Scope, Source, Variable};
+use crate::http::variable::{Scope, Variable, VariableSource};
 
 /// Answers for every variable with the same bytes; none where there are none.
 struct Value<'a>(&'a [u8]);
 
-impl Source for Value<'_> {
+impl VariableSource for Value<'_> {
     fn append(&self, _: &Variable, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(self.0);
         !self.0.is_empty()
@@ -100,7 +100,8 @@ fn json(scope: Scope, source: &Value<'_>) {
         match member {
             serde_json::Value::Null => assert!(text.is_empty()),
             serde_json::Value::String(said) => assert_eq!(*said, text),
-            // A number is written as it came; what JSON makes of many digits is its reader's business.
+            // A number is written as it came; what JSON makes of many digits is its reader's
+            // business.
             serde_json::Value::Number(_) => {
                 let number = |byte: u8| byte.is_ascii_digit() || byte == b'.';
                 assert!(text.bytes().all(number), "{text}");

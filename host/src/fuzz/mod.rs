@@ -1,8 +1,9 @@
 //! What peers, users and plugins can send, taken apart as it would be: the targets of `tests/fuzz`.
 //!
-//! Each takes any bytes and panics where a promise does not hold. The promises are about meaning, not only about panics: what
-//! was cut means what the whole does, what is written again is read the same, and a second, plainer reading of the
-//! same rules agrees. Compiled for the fuzzer and for tests, which replay the corpus; no other build has it.
+//! Each takes any bytes and panics where a promise does not hold. The promises are about meaning,
+//! not only about panics: what was cut means what the whole does, what is written again is read the
+//! same, and a second, plainer reading of the same rules agrees. Compiled for the fuzzer and for
+//! tests, which replay the corpus; no other build has it.
 
 #![allow(
     clippy::unwrap_used,
@@ -51,8 +52,8 @@ pub fn target(name: &str) -> Target {
     found.unwrap_or_else(|| panic!("no target `{name}`")).1
 }
 
-/// The pieces that `bytes` are cut into on their way, as long as the bytes themselves say: what is found by one input is
-/// found again by it.
+/// The pieces that `bytes` are cut into on their way, as long as the bytes themselves say: what is
+/// found by one input is found again by it.
 fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -79,7 +80,8 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz")
     }
 
-    /// Runs a target on every file of its corpus, and on every beginning of it. The files that it fails on.
+    /// Runs a target on every file of its corpus, and on every beginning of it. The files that it
+    /// fails on.
     fn failures(name: &str, target: Target) -> Vec<PathBuf> {
         let corpus = fs::read_dir(folder().join("corpus").join(name)).unwrap();
         let seeds: Vec<PathBuf> = corpus.map(|seed| seed.unwrap().path()).collect();

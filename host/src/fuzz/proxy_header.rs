@@ -1,10 +1,12 @@
-//! The PROXY protocol: its end is the same however little has arrived, and what is believed is what a second reading of the
-//! specification believes.
+//! The PROXY protocol: its end is the same however little has arrived, and what is believed is what
+//! a second reading of the specification believes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::model::ProxyVersion;
-use crate::data_plane::proxy_protocol::{Broken, Ends, Extent, V2_MAX, append, extent, parse};
+use crate::data_plane::proxy_protocol::{
+    AddressPair, BadProxyHeader, HeaderLength, V2_MAX, append, extent, parse,
+};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -14,21 +16,24 @@ pub(super) fn run(bytes: &[u8]) {
     if let Some([_, _, high, low, ..]) = bytes.strip_prefix(SIGNATURE) {
         let length = 16 + usize::from(u16::from_be_bytes([*high, *low]));
         let expected = match length {
-            _ if length > V2_MAX => Err(Broken),
-            _ if length > bytes.len() => Ok(Extent::Partial),
-            _ => Ok(Extent::Whole(length)),
+            _ if length > V2_MAX => Err(BadProxyHeader),
+            _ if length > bytes.len() => Ok(HeaderLength::Partial),
+            _ => Ok(HeaderLength::Whole(length)),
         };
         assert_eq!(whole, expected);
     }
     for cut in 0..bytes.len().min(V2_MAX + 1) {
         let before = extent(&bytes[..cut]);
         match whole {
-            Ok(Extent::Whole(length)) if cut >= length => assert_eq!(before, whole),
-            Ok(_) => assert_eq!(before, Ok(Extent::Partial)),
-            Err(Broken) => assert!(matches!(before, Err(Broken) | Ok(Extent::Partial))),
+            Ok(HeaderLength::Whole(length)) if cut >= length => assert_eq!(before, whole),
+            Ok(_) => assert_eq!(before, Ok(HeaderLength::Partial)),
+            Err(BadProxyHeader) => assert!(matches!(
+                before,
+                Err(BadProxyHeader) | Ok(HeaderLength::Partial)
+            )),
         }
     }
-    let Ok(Extent::Whole(length)) = whole else {
+    let Ok(HeaderLength::Whole(length)) = whole else {
         return;
     };
     assert!(length <= bytes.len() && length <= V2_MAX);
@@ -44,14 +49,14 @@ pub(super) fn run(bytes: &[u8]) {
         for version in [ProxyVersion::V1, ProxyVersion::V2] {
             let mut out = Vec::new();
             append(version, ends, &mut out);
-            assert_eq!(extent(&out), Ok(Extent::Whole(out.len())));
+            assert_eq!(extent(&out), Ok(HeaderLength::Whole(out.len())));
             assert_eq!(parse(&out), Ok(ends));
         }
     }
 }
 
 /// Section 2.1 of the specification.
-fn plain_v1(header: &[u8]) -> Option<Option<Ends>> {
+fn plain_v1(header: &[u8]) -> Option<Option<AddressPair>> {
     let text = std::str::from_utf8(header).ok();
     let line = header.strip_suffix(b"\r\n")?.strip_prefix(b"PROXY ")?;
     if line == b"UNKNOWN" || line.starts_with(b"UNKNOWN ") {
@@ -72,14 +77,14 @@ fn plain_v1(header: &[u8]) -> Option<Option<Ends>> {
         let shortest = text == "0" || !text.starts_with('0');
         (digits && shortest).then(|| text.parse::<u16>().ok())?
     };
-    Some(Some(Ends {
+    Some(Some(AddressPair {
         source: canonical(address(source)?, port(source_port)?),
         destination: canonical(address(destination)?, port(destination_port)?),
     }))
 }
 
 /// Section 2.2, behind the signature.
-fn plain_v2(rest: &[u8]) -> Option<Option<Ends>> {
+fn plain_v2(rest: &[u8]) -> Option<Option<AddressPair>> {
     let [command, family, _, _, addresses @ ..] = rest else {
         return None;
     };
@@ -110,11 +115,11 @@ fn plain_v2(rest: &[u8]) -> Option<Option<Ends>> {
             .into()
     };
     Some(match family >> 4 {
-        1 => Some(Ends {
+        1 => Some(AddressPair {
             source: canonical(IpAddr::V4(v4(0)), port(8)),
             destination: canonical(IpAddr::V4(v4(4)), port(10)),
         }),
-        2 => Some(Ends {
+        2 => Some(AddressPair {
             source: canonical(IpAddr::V6(v6(0)), port(32)),
             destination: canonical(IpAddr::V6(v6(16)), port(34)),
         }),

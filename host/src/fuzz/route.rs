@@ -1,10 +1,11 @@
-//! Routes: the one that a router finds is the one that nginx's rules name, read one after the other without any index.
+//! Routes: the one that a router finds is the one that nginx's rules name, read one after the other
+//! without any index.
 
 use std::path::Path;
 
-use crate::config::machine::ThisMachine;
 use crate::config::model::{HostPattern, PathPattern, Route};
 use crate::config::parse_on;
+use crate::config::system::ThisMachine;
 use crate::data_plane::exchange::router::Router;
 use crate::http::authority::Authority;
 use crate::http::path::normalise;
@@ -12,7 +13,8 @@ use crate::http::path::normalise;
 /// Most of either that one input has: looking through all of them is slow.
 const MOST: usize = 32;
 
-/// Patterns, a host and a path each, one per line; behind an empty line requests, a host and a path likewise.
+/// Patterns, a host and a path each, one per line; behind an empty line requests, a host and a path
+/// likewise.
 pub(super) fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;

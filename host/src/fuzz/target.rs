@@ -1,9 +1,9 @@
-//! Request targets: path, query and host are where a second reading finds them, no path leads up, and what goes on to an
-//! upstream is a target again.
+//! Request targets: path, query and host are where a second reading finds them, no path leads up,
+//! and what goes on to an upstream is a target again.
 
 use crate::http::authority::Authority;
 use crate::http::path::{Rewrite, escape, normalise};
-use crate::http::target::{Form, Target, argument};
+use crate::http::target::{RequestTarget, TargetForm, argument};
 
 /// A method, a blank and a target.
 pub(super) fn run(bytes: &[u8]) {
@@ -14,19 +14,19 @@ pub(super) fn run(bytes: &[u8]) {
     };
     authority(text);
     let _ = normalise(text);
-    let Ok(target) = Target::parse(method, text) else {
+    let Ok(target) = RequestTarget::parse(method, text) else {
         return;
     };
     assert!(text.iter().all(u8::is_ascii_graphic) && !text.contains(&b'#'));
     match &target.form {
-        Form::Origin => assert_eq!(target.uri.as_bytes(), text),
-        Form::Asterisk => assert_eq!((method, text), (&b"OPTIONS"[..], &b"*"[..])),
-        Form::Authority(asked) => {
+        TargetForm::Origin => assert_eq!(target.uri.as_bytes(), text),
+        TargetForm::Asterisk => assert_eq!((method, text), (&b"OPTIONS"[..], &b"*"[..])),
+        TargetForm::Authority(asked) => {
             assert_eq!((method, &*target.uri), (&b"CONNECT"[..], ""));
             assert_eq!(Authority::parse(text).as_ref(), Ok(asked));
             return;
         }
-        Form::Absolute(asked) => absolute(text, asked, &target.uri),
+        TargetForm::Absolute(asked) => absolute(text, asked, &target.uri),
     }
     let recomposed = match target.query() {
         Some(query) => format!("{}?{query}", target.path()),
@@ -91,12 +91,12 @@ fn authority(text: &[u8]) {
 }
 
 /// What routes are asked about, and what an upstream is asked for.
-fn path(target: &Target<'_>) {
+fn path(target: &RequestTarget<'_>) {
     let received = target.path().as_bytes();
     let normal = normalise(received);
     assert_eq!(normal.as_deref().ok(), plain(received).as_deref());
     let Ok(normal) = normal else { return };
-    if target.form != Form::Asterisk {
+    if target.form != TargetForm::Asterisk {
         assert_eq!(normal.first(), Some(&b'/'));
     }
     let mut escaped = Vec::new();
@@ -112,7 +112,7 @@ fn path(target: &Target<'_>) {
             query: target.query().unwrap_or_default().as_bytes(),
         };
         rewrite.append_to(&mut out);
-        let on = Target::parse(b"GET", &out).unwrap();
+        let on = RequestTarget::parse(b"GET", &out).unwrap();
         assert_eq!(
             on.query().unwrap_or_default(),
             target.query().unwrap_or_default()

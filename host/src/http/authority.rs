@@ -1,7 +1,7 @@
 //! `host:port`, as the `Host` header and request targets carry it.
 //!
-//! Stricter than nginx (`ngx_http_validate_host`), which lets through what no host can be: what routing and upstreams see
-//! must be one and the same host.
+//! Stricter than nginx (`ngx_http_validate_host`), which lets through what no host can be: what
+//! routing and upstreams see must be one and the same host.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -15,7 +15,8 @@ const HOST: [bool; 256] =
 /// A host and perhaps a port, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority<'a> {
-    /// Lower case, without a final dot; an IPv6 address keeps its brackets. Borrowed if it was received so.
+    /// Lower case, without a final dot; an IPv6 address keeps its brackets. Borrowed if it was
+    /// received so.
     pub host: Cow<'a, str>,
     pub port: Option<u16>,
 }
@@ -36,8 +37,8 @@ pub enum BadAuthority {
 }
 
 impl<'a> Authority<'a> {
-    /// Parses a `Host` header's value or a target's authority (RFC 9110, 7.2; RFC 3986, 3.2). User names are refused, as
-    /// RFC 9110, 4.2.4 has it. An empty port means none.
+    /// Parses a `Host` header's value or a target's authority (RFC 9110, 7.2; RFC 3986, 3.2). User
+    /// names are refused, as RFC 9110, 4.2.4 has it. An empty port means none.
     pub fn parse(text: &'a [u8]) -> Result<Authority<'a>, BadAuthority> {
         if text.first() == Some(&b'[') {
             return Authority::parse_ipv6(text);

@@ -1,7 +1,8 @@
 //! The time of day as text, formatted at most once a second and thread.
 //!
-//! `Date` headers and log lines want it for every exchange, and calendar and time zone cost more than the rest of a log line
-//! together. Asking what time it is stays: it is a read of memory that the kernel keeps up to date.
+//! `Date` headers and log lines want it for every exchange, and calendar and time zone cost more
+//! than the rest of a log line together. Asking what time it is stays: it is a read of memory that
+//! the kernel keeps up to date.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 thread_local! {
-    static CLOCK: RefCell<Clock> = RefCell::new(Clock::new(TimeZone::system()));
+    static CLOCK: RefCell<DateClock> = RefCell::new(DateClock::new(TimeZone::system()));
 }
 
 /// Appends the time as `Date` has it (RFC 9110, 5.6.7): `Tue, 01 Sep 2026 10:00:00 GMT`.
@@ -34,7 +35,8 @@ pub fn append_msec(out: &mut Vec<u8>) {
     append_seconds(since_1970(), out);
 }
 
-/// Appends a duration in seconds with three decimals, cut off, as nginx's `$request_time` and `$upstream_*_time` have it.
+/// Appends a duration in seconds with three decimals, cut off, as nginx's `$request_time` and
+/// `$upstream_*_time` have it.
 pub fn append_seconds(duration: Duration, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(duration.as_secs()).as_bytes());
     out.push(b'.');
@@ -42,7 +44,7 @@ pub fn append_seconds(duration: Duration, out: &mut Vec<u8>) {
     out.extend_from_slice(&itoa::Buffer::new().format(thousands).as_bytes()[1..]);
 }
 
-fn append(out: &mut Vec<u8>, text: impl FnOnce(&Clock) -> &String) {
+fn append(out: &mut Vec<u8>, text: impl FnOnce(&DateClock) -> &String) {
     CLOCK.with_borrow_mut(|clock| {
         clock.set(since_1970());
         out.extend_from_slice(text(clock).as_bytes());
@@ -57,7 +59,7 @@ fn since_1970() -> Duration {
 }
 
 /// The texts of one second.
-struct Clock {
+struct DateClock {
     zone: TimeZone,
     /// Since 1970; none before the first use.
     second: Option<u64>,
@@ -66,10 +68,10 @@ struct Clock {
     time_iso8601: String,
 }
 
-impl Clock {
-    fn new(zone: TimeZone) -> Clock {
+impl DateClock {
+    fn new(zone: TimeZone) -> DateClock {
         let (http_date, time_local, time_iso8601) = Default::default();
-        Clock {
+        DateClock {
             zone,
             second: None,
             http_date,
@@ -97,7 +99,8 @@ impl Clock {
             .ok()
             .and_then(|second| Timestamp::from_second(second).ok());
         let local = stamp.unwrap_or(Timestamp::MAX).to_zoned(self.zone.clone());
-        // Writing to a `String` fails only for a date that cannot be formatted; the formats below suit every date.
+        // Writing to a `String` fails only for a date that cannot be formatted; the formats below
+        // suit every date.
         let _ = write!(self.http_date, "{date}");
         let _ = write!(
             self.time_local,
@@ -117,8 +120,8 @@ impl Clock {
 mod tests {
     use super::*;
 
-    fn clock_at(now: u64, offset_hours: i8) -> Clock {
-        let mut clock = Clock::new(TimeZone::fixed(jiff::tz::offset(offset_hours)));
+    fn clock_at(now: u64, offset_hours: i8) -> DateClock {
+        let mut clock = DateClock::new(TimeZone::fixed(jiff::tz::offset(offset_hours)));
         clock.set(Duration::from_secs(now));
         clock
     }

@@ -1,9 +1,10 @@
 //! Where a message's body ends (RFC 9112 section 6), decided here and nowhere else.
 //!
-//! Stricter than the RFC allows where leniency has let requests be smuggled: `Transfer-Encoding` must be exactly one
-//! `chunked`, it never stands beside `Content-Length`, and a length is given once, in digits.
+//! Stricter than the RFC allows where leniency has let requests be smuggled: `Transfer-Encoding`
+//! must be exactly one `chunked`, it never stands beside `Content-Length`, and a length is given
+//! once, in digits.
 
-use super::head::{Fields, Known, RequestHead, ResponseHead, Version, clean_trailers};
+use super::head::{FieldName, Fields, RequestHead, ResponseHead, Version, clean_trailers};
 
 /// How a body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +14,8 @@ pub enum Framing {
     Chunked,
     /// To the end of the connection: responses only.
     UntilClose,
-    /// To the end of a stream of HTTP/2, which may announce its length. Whether it keeps to that is checked there.
+    /// To the end of a stream of HTTP/2, which may announce its length. Whether it keeps to that is
+    /// checked there.
     Stream(Option<u64>),
 }
 
@@ -66,16 +68,18 @@ fn declared(fields: &Fields, version: Version) -> Result<Option<Framing>, BadFra
     let (mut length, mut chunked) = (None, false);
     for field in fields.iter() {
         match field.known {
-            Known::ContentLength if length.is_some() => {
+            FieldName::ContentLength if length.is_some() => {
                 return Err(BadFraming::SeveralContentLengths);
             }
-            Known::ContentLength => {
+            FieldName::ContentLength => {
                 length = Some(decimal(field.value).ok_or(BadFraming::ContentLength)?)
             }
-            Known::TransferEncoding if chunked || !field.value.eq_ignore_ascii_case(b"chunked") => {
+            FieldName::TransferEncoding
+                if chunked || !field.value.eq_ignore_ascii_case(b"chunked") =>
+            {
                 return Err(BadFraming::TransferEncoding);
             }
-            Known::TransferEncoding => chunked = true,
+            FieldName::TransferEncoding => chunked = true,
             _ => {}
         }
     }
@@ -108,7 +112,8 @@ fn decimal(value: &[u8]) -> Option<u64> {
 
 /// Digits of a chunk's size, so that sums cannot overflow.
 const MAX_SIZE_DIGITS: u8 = 15;
-/// Bytes of extensions on one chunk's size line. They are dropped, so a bound only keeps a peer from sending nothing else.
+/// Bytes of extensions on one chunk's size line. They are dropped, so a bound only keeps a peer
+/// from sending nothing else.
 const MAX_CHUNK_EXTENSION: usize = 1024;
 /// Bytes of a trailer section.
 const MAX_TRAILERS: usize = 8 << 10;
@@ -116,12 +121,12 @@ const MAX_TRAILERS: usize = 8 << 10;
 /// Takes the chunked coding off a body, fed in pieces as they arrive (RFC 9112 section 7.1).
 #[derive(Debug)]
 pub struct ChunkedDecoder {
-    state: State,
+    state: ChunkState,
     trailers: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     /// Before the first digit of a size.
     SizeStart,
     /// With the digits so far: zeros before it are no way to keep sending nothing.
@@ -159,7 +164,7 @@ pub struct BadChunk(pub &'static str);
 impl Default for ChunkedDecoder {
     fn default() -> Self {
         ChunkedDecoder {
-            state: State::SizeStart,
+            state: ChunkState::SizeStart,
             trailers: Vec::new(),
         }
     }
@@ -175,78 +180,81 @@ impl ChunkedDecoder {
         while at < input.len() {
             let byte = input[at];
             self.state = match self.state {
-                State::Data(left) => {
+                ChunkState::Data(left) => {
                     let take = left.min((input.len() - at) as u64);
                     self.state = if take == left {
-                        State::DataCr
+                        ChunkState::DataCr
                     } else {
-                        State::Data(left - take)
+                        ChunkState::Data(left - take)
                     };
                     return Ok(Chunk::Data {
                         start: at,
                         end: at + take as usize,
                     });
                 }
-                State::SizeStart => State::Size(hex_digit(byte)?, 1),
-                State::Size(size, digits) => match byte {
-                    b'\r' => State::SizeLf(size),
-                    b';' => State::Extension(size, 0),
+                ChunkState::SizeStart => ChunkState::Size(hex_digit(byte)?, 1),
+                ChunkState::Size(size, digits) => match byte {
+                    b'\r' => ChunkState::SizeLf(size),
+                    b';' => ChunkState::Extension(size, 0),
                     _ if digits == MAX_SIZE_DIGITS => return Err(BadChunk("chunk too large")),
-                    _ => State::Size(size << 4 | hex_digit(byte)?, digits + 1),
+                    _ => ChunkState::Size(size << 4 | hex_digit(byte)?, digits + 1),
                 },
-                State::Extension(size, length) => match byte {
-                    b'\r' => State::SizeLf(size),
+                ChunkState::Extension(size, length) => match byte {
+                    b'\r' => ChunkState::SizeLf(size),
                     b'\t' | b' '..=b'~' | 0x80.. if length < MAX_CHUNK_EXTENSION => {
-                        State::Extension(size, length + 1)
+                        ChunkState::Extension(size, length + 1)
                     }
                     _ => return Err(BadChunk("chunk extension")),
                 },
-                State::SizeLf(size) => match (byte, size) {
-                    (b'\n', 0) => State::TrailerStart,
-                    (b'\n', size) => State::Data(size),
+                ChunkState::SizeLf(size) => match (byte, size) {
+                    (b'\n', 0) => ChunkState::TrailerStart,
+                    (b'\n', size) => ChunkState::Data(size),
                     _ => return Err(BadChunk("line end after a chunk size")),
                 },
-                State::DataCr if byte == b'\r' => State::DataLf,
-                State::DataLf if byte == b'\n' => State::SizeStart,
-                State::DataCr | State::DataLf => return Err(BadChunk("line end after a chunk")),
-                State::TrailerStart if byte == b'\r' => State::EndLf,
-                State::TrailerStart | State::Trailer => {
+                ChunkState::DataCr if byte == b'\r' => ChunkState::DataLf,
+                ChunkState::DataLf if byte == b'\n' => ChunkState::SizeStart,
+                ChunkState::DataCr | ChunkState::DataLf => {
+                    return Err(BadChunk("line end after a chunk"));
+                }
+                ChunkState::TrailerStart if byte == b'\r' => ChunkState::EndLf,
+                ChunkState::TrailerStart | ChunkState::Trailer => {
                     if self.trailers.len() >= MAX_TRAILERS {
                         return Err(BadChunk("trailers too large"));
                     }
                     self.trailers.push(byte);
                     match byte {
-                        b'\r' => State::TrailerLf,
+                        b'\r' => ChunkState::TrailerLf,
                         b'\n' => return Err(BadChunk("line end in trailers")),
-                        _ => State::Trailer,
+                        _ => ChunkState::Trailer,
                     }
                 }
-                State::TrailerLf if byte == b'\n' => {
+                ChunkState::TrailerLf if byte == b'\n' => {
                     self.trailers.push(byte);
-                    State::TrailerStart
+                    ChunkState::TrailerStart
                 }
-                State::TrailerLf => return Err(BadChunk("line end in trailers")),
-                State::EndLf if byte == b'\n' => {
-                    self.state = State::Done;
+                ChunkState::TrailerLf => return Err(BadChunk("line end in trailers")),
+                ChunkState::EndLf if byte == b'\n' => {
+                    self.state = ChunkState::Done;
                     if !self.trailers.is_empty() {
                         self.trailers =
                             clean_trailers(&self.trailers).map_err(|_| BadChunk("trailer"))?;
                     }
                     return Ok(Chunk::End { end: at + 1 });
                 }
-                State::EndLf => return Err(BadChunk("end of body")),
-                State::Done => return Ok(Chunk::End { end: at }),
+                ChunkState::EndLf => return Err(BadChunk("end of body")),
+                ChunkState::Done => return Ok(Chunk::End { end: at }),
             };
             at += 1;
         }
-        Ok(if self.state == State::Done {
+        Ok(if self.state == ChunkState::Done {
             Chunk::End { end: at }
         } else {
             Chunk::More
         })
     }
 
-    /// The trailer lines that may be passed on, each with its CRLF, once the body has ended; empty where there were none.
+    /// The trailer lines that may be passed on, each with its CRLF, once the body has ended; empty
+    /// where there were none.
     pub fn trailers(&self) -> &[u8] {
         &self.trailers
     }

@@ -1,11 +1,12 @@
-//! What a proxy has to know of gRPC: which calls are some, how long they may take, and how a fault is told.
+//! What a proxy has to know of gRPC: which calls are some, how long they may take, and how a fault
+//! is told.
 //!
 //! Source: "gRPC over HTTP2" and "HTTP to gRPC Status Code Mapping", github.com/grpc/grpc, doc/.
 
 use std::time::Duration;
 
-/// Whether a `Content-Type` is gRPC's: `application/grpc`, perhaps with `+proto` or the like. gRPC-Web is not, it has its
-/// own framing.
+/// Whether a `Content-Type` is gRPC's: `application/grpc`, perhaps with `+proto` or the like.
+/// gRPC-Web is not, it has its own framing.
 pub fn is_content_type(value: &[u8]) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     value.len() >= GRPC.len()
@@ -13,7 +14,8 @@ pub fn is_content_type(value: &[u8]) -> bool {
         && matches!(value.get(GRPC.len()), None | Some(b'+' | b';' | b' '))
 }
 
-/// The `grpc-timeout` of a call: at most eight digits and a unit. None for anything else, which callees judge.
+/// The `grpc-timeout` of a call: at most eight digits and a unit. None for anything else, which
+/// callees judge.
 pub fn timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {

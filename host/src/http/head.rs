@@ -1,8 +1,9 @@
 //! Message heads: the start line and the header fields of an HTTP/1 request or response.
 //!
-//! A head is kept as the bytes that were received plus a table of where each field stands, so that a proxy passes fields on
-//! by copying slices and never builds a map. The bytes are checked strictly (RFC 9112 with none of its leniencies) before
-//! anything is believed: a lone CR or LF, an obsolete line fold, a blank before a colon or a control byte is a refusal.
+//! A head is kept as the bytes that were received plus a table of where each field stands, so that
+//! a proxy passes fields on by copying slices and never builds a map. The bytes are checked
+//! strictly (RFC 9112 with none of its leniencies) before anything is believed: a lone CR or LF, an
+//! obsolete line fold, a blank before a colon or a control byte is a refusal.
 
 mod http2; // to and from HTTP/2
 
@@ -33,9 +34,10 @@ impl Span {
     }
 }
 
-/// Fields that the proxy itself reads, drops or writes anew; told apart once, when the head is parsed.
+/// Fields that the proxy itself reads, drops or writes anew; told apart once, when the head is
+/// parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub enum FieldName {
     Other,
     Connection,
     ContentLength,
@@ -58,49 +60,49 @@ pub enum Known {
     XRealIp,
 }
 
-impl Known {
-    /// Whether such a field is about one connection of HTTP/1 and ends with it (RFC 9110 section 7.6.1, RFC 9113 section
-    /// 8.2.2).
+impl FieldName {
+    /// Whether such a field is about one connection of HTTP/1 and ends with it (RFC 9110 section
+    /// 7.6.1, RFC 9113 section 8.2.2).
     pub fn is_of_connection(self) -> bool {
         matches!(
             self,
-            Known::Connection
-                | Known::KeepAlive
-                | Known::ProxyConnection
-                | Known::TransferEncoding
-                | Known::Upgrade
+            FieldName::Connection
+                | FieldName::KeepAlive
+                | FieldName::ProxyConnection
+                | FieldName::TransferEncoding
+                | FieldName::Upgrade
         )
     }
 
     /// By name, in any case.
-    pub fn of(name: &[u8]) -> Known {
-        let (spelling, known): (&[u8], Known) =
+    pub fn of(name: &[u8]) -> FieldName {
+        let (spelling, known): (&[u8], FieldName) =
             match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
-                (2, _) => (b"te", Known::Te),
-                (4, Some(b'h')) => (b"host", Known::Host),
-                (4, _) => (b"date", Known::Date),
-                (6, Some(b'c')) => (b"cookie", Known::Cookie),
-                (6, Some(b'e')) => (b"expect", Known::Expect),
-                (6, _) => (b"server", Known::Server),
-                (7, Some(b't')) => (b"trailer", Known::Trailer),
-                (7, _) => (b"upgrade", Known::Upgrade),
-                (9, _) => (b"x-real-ip", Known::XRealIp),
-                (10, Some(b'c')) => (b"connection", Known::Connection),
-                (10, _) => (b"keep-alive", Known::KeepAlive),
-                (14, _) => (b"content-length", Known::ContentLength),
-                (15, _) => (b"x-forwarded-for", Known::XForwardedFor),
-                (16, Some(b'p')) => (b"proxy-connection", Known::ProxyConnection),
-                (16, _) => (b"x-forwarded-host", Known::XForwardedHost),
-                (17, Some(b's')) => (b"sec-websocket-key", Known::SecWebSocketKey),
-                (20, _) => (b"sec-websocket-accept", Known::SecWebSocketAccept),
-                (17, Some(b't')) => (b"transfer-encoding", Known::TransferEncoding),
-                (17, _) => (b"x-forwarded-proto", Known::XForwardedProto),
-                _ => return Known::Other,
+                (2, _) => (b"te", FieldName::Te),
+                (4, Some(b'h')) => (b"host", FieldName::Host),
+                (4, _) => (b"date", FieldName::Date),
+                (6, Some(b'c')) => (b"cookie", FieldName::Cookie),
+                (6, Some(b'e')) => (b"expect", FieldName::Expect),
+                (6, _) => (b"server", FieldName::Server),
+                (7, Some(b't')) => (b"trailer", FieldName::Trailer),
+                (7, _) => (b"upgrade", FieldName::Upgrade),
+                (9, _) => (b"x-real-ip", FieldName::XRealIp),
+                (10, Some(b'c')) => (b"connection", FieldName::Connection),
+                (10, _) => (b"keep-alive", FieldName::KeepAlive),
+                (14, _) => (b"content-length", FieldName::ContentLength),
+                (15, _) => (b"x-forwarded-for", FieldName::XForwardedFor),
+                (16, Some(b'p')) => (b"proxy-connection", FieldName::ProxyConnection),
+                (16, _) => (b"x-forwarded-host", FieldName::XForwardedHost),
+                (17, Some(b's')) => (b"sec-websocket-key", FieldName::SecWebSocketKey),
+                (20, _) => (b"sec-websocket-accept", FieldName::SecWebSocketAccept),
+                (17, Some(b't')) => (b"transfer-encoding", FieldName::TransferEncoding),
+                (17, _) => (b"x-forwarded-proto", FieldName::XForwardedProto),
+                _ => return FieldName::Other,
             };
         if name.eq_ignore_ascii_case(spelling) {
             known
         } else {
-            Known::Other
+            FieldName::Other
         }
     }
 }
@@ -111,14 +113,14 @@ pub struct Field<'a> {
     pub name: &'a [u8],
     /// Without the blanks around it.
     pub value: &'a [u8],
-    pub known: Known,
+    pub known: FieldName,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct FieldSpan {
     name: Span,
     value: Span,
-    known: Known,
+    known: FieldName,
 }
 
 /// Header fields in the order received.
@@ -138,7 +140,7 @@ impl Fields {
     }
 
     /// All values of a known field.
-    pub fn known(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+    pub fn known(&self, known: FieldName) -> impl Iterator<Item = &[u8]> {
         self.table
             .iter()
             .filter(move |field| field.known == known)
@@ -153,7 +155,7 @@ impl Fields {
     }
 
     /// Whether a comma-separated field lists a token, in any case (RFC 9110 section 5.6.1).
-    pub fn lists(&self, known: Known, token: &[u8]) -> bool {
+    pub fn lists(&self, known: FieldName, token: &[u8]) -> bool {
         self.known(known)
             .flat_map(list_members)
             .any(|member| member.eq_ignore_ascii_case(token))
@@ -189,7 +191,8 @@ impl RequestHead {
     /// Parses a complete head, as [`HeadEnd`] delimits it, into `self`, whose buffers are reused.
     ///
     /// # Errors
-    /// [`BadHead`], which the client is told with a 400 (or 505, 431), and `self` is then without meaning.
+    /// [`BadHead`], which the client is told with a 400 (or 505, 431), and `self` is then without
+    /// meaning.
     pub fn parse(&mut self, bytes: &[u8], max_headers: usize) -> Result<(), BadHead> {
         self.fields.bytes.clear();
         self.fields.bytes.extend_from_slice(bytes);
@@ -346,8 +349,9 @@ impl ResponseHead {
     }
 }
 
-/// Writes the trailer lines of `bytes` (RFC 9112 section 7.1.2) that may be passed on. What frames or routes a message, or says who asks,
-/// means something to whoever reads it late: that ends here (RFC 9110 section 6.5.1).
+/// Writes the trailer lines of `bytes` (RFC 9112 section 7.1.2) that may be passed on. What frames
+/// or routes a message, or says who asks, means something to whoever reads it late: that ends here
+/// (RFC 9110 section 6.5.1).
 ///
 /// # Errors
 /// [`BadHead`] where they are no header lines.
@@ -357,7 +361,7 @@ pub fn clean_trailers(bytes: &[u8]) -> Result<Vec<u8>, BadHead> {
     let mut kept = Vec::with_capacity(bytes.len());
     for field in fields
         .iter()
-        .filter(|field| field.known == Known::Other && !is_early(field.name))
+        .filter(|field| field.known == FieldName::Other && !is_early(field.name))
     {
         for part in [field.name, b": ", field.value, b"\r\n"] {
             kept.extend_from_slice(part);
@@ -403,7 +407,8 @@ fn parse_trailers(bytes: &[u8], fields: &mut Fields) -> Result<(), BadHead> {
     }
 }
 
-/// Whether a request line has three parts, the last of them a version, be it one that nobody speaks.
+/// Whether a request line has three parts, the last of them a version, be it one that nobody
+/// speaks.
 fn ends_in_version(bytes: &[u8]) -> bool {
     let line = &bytes[..memchr::memchr(b'\r', bytes).unwrap_or(bytes.len())];
     let mut parts = line.split(|byte| *byte == b' ');
@@ -424,7 +429,8 @@ const FEW_HEADERS: usize = 64;
 
 type Slot<'b> = std::mem::MaybeUninit<httparse::Header<'b>>;
 
-/// Calls `parse` with slots for a few headers, and again with the most that are allowed if those were not enough.
+/// Calls `parse` with slots for a few headers, and again with the most that are allowed if those
+/// were not enough.
 fn with_header_slots<'b, T>(
     max_headers: usize,
     mut parse: impl FnMut(&mut [Slot<'b>]) -> Result<T, BadHead>,
@@ -461,7 +467,7 @@ fn note_fields(
         table.push(FieldSpan {
             name: Span::of(bytes, name),
             value,
-            known: Known::of(name),
+            known: FieldName::of(name),
         });
     }
     Ok(())
@@ -477,12 +483,12 @@ pub struct HeadEnd {
 }
 
 impl HeadEnd {
-    /// The length of the head at the start of `bytes`, its closing empty line included; none while it is incomplete.
-    /// Each call sees the same bytes as the one before, and perhaps more.
+    /// The length of the head at the start of `bytes`, its closing empty line included; none while
+    /// it is incomplete. Each call sees the same bytes as the one before, and perhaps more.
     ///
     /// # Errors
-    /// A line that ends in a bare LF (RFC 9112 section 2.2 lets a server accept it; two parsers that differ here are how
-    /// requests are smuggled).
+    /// A line that ends in a bare LF (RFC 9112 section 2.2 lets a server accept it; two parsers
+    /// that differ here are how requests are smuggled).
     pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, BadHead> {
         for offset in memchr::memchr_iter(b'\n', &bytes[self.scanned..]) {
             let newline = self.scanned + offset;
@@ -565,7 +571,10 @@ mod tests {
                 (b"ACCEPT", b"a, b")
             ]
         );
-        assert_eq!(head.fields().known(Known::Host).collect::<Vec<_>>(), [b"x"]);
+        assert_eq!(
+            head.fields().known(FieldName::Host).collect::<Vec<_>>(),
+            [b"x"]
+        );
     }
 
     #[test]
@@ -638,9 +647,9 @@ mod tests {
         let head =
             request("GET / HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nConnection: x\r\n\r\n")
                 .unwrap();
-        assert!(head.fields().lists(Known::Connection, b"upgrade"));
-        assert!(head.fields().lists(Known::Connection, b"x"));
-        assert!(!head.fields().lists(Known::Connection, b"close"));
+        assert!(head.fields().lists(FieldName::Connection, b"upgrade"));
+        assert!(head.fields().lists(FieldName::Connection, b"x"));
+        assert!(!head.fields().lists(FieldName::Connection, b"close"));
     }
 
     proptest! {

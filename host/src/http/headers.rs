@@ -3,7 +3,7 @@
 //! Holds no header table: see where heads are parsed.
 
 use super::byte_set;
-use super::head::Known;
+use super::head::FieldName;
 
 /// RFC 9110, 5.6.2 (`tchar`).
 const TOKEN: [bool; 256] =
@@ -14,8 +14,9 @@ pub fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| TOKEN[usize::from(*byte)])
 }
 
-/// Whether a header may have this value: no control character but the tab (RFC 9110, 5.5). Bytes from 0x80 on are allowed,
-/// being found in the wild; space around the value is the caller's to strip.
+/// Whether a header may have this value: no control character but the tab (RFC 9110, 5.5). Bytes
+/// from 0x80 on are allowed, being found in the wild; space around the value is the caller's to
+/// strip.
 pub fn is_value(value: &[u8]) -> bool {
     value
         .iter()
@@ -23,10 +24,11 @@ pub fn is_value(value: &[u8]) -> bool {
 }
 
 /// The value of a cookie in a request's `Cookie` headers, as nginx's `$cookie_NAME` has it
-/// (`ngx_http_parse_multi_header_lines`): the first of that name in any case, up to the next `;` and not unquoted. A cookie
-/// begins after `;`, `,` or at the start.
+/// (`ngx_http_parse_multi_header_lines`): the first of that name in any case, up to the next `;`
+/// and not unquoted. A cookie begins after `;`, `,` or at the start.
 ///
-/// Departure: nginx jumps over what follows a `name` without `=`, so that it finds no `a` in `a; a=1`.
+/// Departure: nginx jumps over what follows a `name` without `=`, so that it finds no `a` in
+/// `a; a=1`.
 pub fn cookie<'a>(lines: impl IntoIterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
     lines
         .into_iter()
@@ -61,17 +63,23 @@ fn skip_spaces(bytes: &[u8]) -> &[u8] {
     &bytes[spaces..]
 }
 
-/// The value that a `Set-Cookie` line gives to a cookie of this name, without its attributes (RFC 6265 section 5.2).
+/// The value that a `Set-Cookie` line gives to a cookie of this name, without its attributes (RFC
+/// 6265 section 5.2).
 pub fn set_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let value = value_of(skip_spaces(line), name)?;
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
     Some(value[..end].trim_ascii_end())
 }
 
-/// Whether a header belongs to one connection or delimits the message: never anybody's to add but the proxy's.
+/// Whether a header belongs to one connection or delimits the message: never anybody's to add but
+/// the proxy's.
 pub fn is_framing(name: &[u8]) -> bool {
-    let known = Known::of(name);
-    known.is_of_connection() || matches!(known, Known::ContentLength | Known::Te | Known::Trailer)
+    let known = FieldName::of(name);
+    known.is_of_connection()
+        || matches!(
+            known,
+            FieldName::ContentLength | FieldName::Te | FieldName::Trailer
+        )
 }
 
 #[cfg(test)]

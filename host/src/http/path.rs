@@ -1,22 +1,25 @@
 //! Paths: decoded and normalised for finding a route, and written anew for an upstream.
 //!
-//! Both as nginx does it (`ngx_http_parse_complex_uri` with `merge_slashes on`, and `ngx_http_proxy_create_request`), so that
-//! routes mean what its locations mean.
+//! Both as nginx does it (`ngx_http_parse_complex_uri` with `merge_slashes on`, and
+//! `ngx_http_proxy_create_request`), so that routes mean what its locations mean.
 
 use std::borrow::Cow;
 
 use super::byte_set;
 use super::target::BadTarget;
 
-/// What `ngx_escape_uri` escapes with `NGX_ESCAPE_URI`: these, control characters and bytes from 0x7f on.
+/// What `ngx_escape_uri` escapes with `NGX_ESCAPE_URI`: these, control characters and bytes from
+/// 0x7f on.
 const KEPT: [bool; 256] =
     byte_set(b"!$&'()*+,-./0123456789:;=@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz~");
 
-/// The path that routes are asked about: `%XX` decoded, `.` and `..` resolved, repeated `/` merged. What is decoded to `/`
-/// or `.` counts as such. Any byte but NUL may come out. Borrowed where there is nothing to do, which is usual.
+/// The path that routes are asked about: `%XX` decoded, `.` and `..` resolved, repeated `/` merged.
+/// What is decoded to `/` or `.` counts as such. Any byte but NUL may come out. Borrowed where
+/// there is nothing to do, which is usual.
 ///
-/// `path` begins with `/` and has neither `?` nor `#`, as [`Target::path`](super::target::Target::path) gives it; the `*`
-/// of asterisk-form stays what it is.
+/// `path` begins with `/` and has neither `?` nor `#`, as
+/// [`RequestTarget::path`](super::target::Target::path) gives it; the `*` of asterisk-form stays
+/// what it is.
 pub fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, BadTarget> {
     if is_normal(path) {
         Ok(Cow::Borrowed(path))
@@ -25,7 +28,8 @@ pub fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, BadTarget> {
     }
 }
 
-/// True only if normalising would change nothing; names that begin with a dot are left to [`resolve`].
+/// True only if normalising would change nothing; names that begin with a dot are left to
+/// [`resolve`].
 fn is_normal(path: &[u8]) -> bool {
     let mut after_slash = false;
     for byte in path {

@@ -7,18 +7,19 @@ use std::borrow::Cow;
 use super::authority::{Authority, BadAuthority};
 use super::byte_set;
 
-/// Bytes that a target may have. RFC 3986 excludes `"<>\^` `` ` `` `{|}` too, but clients send them and nginx lets them pass;
-/// control characters, space, `#` and bytes from 0x80 on are where parsers disagree.
+/// Bytes that a target may have. RFC 3986 excludes `"<>\^` `` ` `` `{|}` too, but clients send them
+/// and nginx lets them pass; control characters, space, `#` and bytes from 0x80 on are where
+/// parsers disagree.
 const TARGET: [bool; 256] = byte_set(
     b"!\"$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~",
 );
 
 /// A request target, checked and taken apart (RFC 9112, 3.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target<'a> {
-    pub form: Form<'a>,
-    /// Path and query as received (`$request_uri`), a missing path written as `/`. `*` in asterisk-form, empty in
-    /// authority-form. Always ASCII.
+pub struct RequestTarget<'a> {
+    pub form: TargetForm<'a>,
+    /// Path and query as received (`$request_uri`), a missing path written as `/`. `*` in
+    /// asterisk-form, empty in authority-form. Always ASCII.
     pub uri: Cow<'a, str>,
     /// Length of the path in `uri`.
     path_len: usize,
@@ -26,7 +27,7 @@ pub struct Target<'a> {
 
 /// The form of a request target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Form<'a> {
+pub enum TargetForm<'a> {
     /// `/path?query`
     Origin,
     /// `http://host/path?query`: the host takes the place of the `Host` header's (RFC 9112, 3.2.2).
@@ -43,7 +44,7 @@ pub enum BadTarget {
     #[error("the request target contains byte {0:#04x}")]
     Byte(u8),
     #[error("the request target is neither a path nor an http URI")]
-    Form,
+    TargetForm,
     #[error("the request target has a bad host: {0}")]
     Authority(#[from] BadAuthority),
     #[error("the path has a `%` without two hexadecimal digits, or `%00`")]
@@ -52,45 +53,48 @@ pub enum BadTarget {
     AboveRoot,
 }
 
-impl<'a> Target<'a> {
+impl<'a> RequestTarget<'a> {
     /// Takes a target apart. `method` decides which forms are allowed.
-    pub fn parse(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, BadTarget> {
+    pub fn parse(method: &[u8], target: &'a [u8]) -> Result<RequestTarget<'a>, BadTarget> {
         if let Some(byte) = target.iter().find(|byte| !TARGET[usize::from(**byte)]) {
             return Err(BadTarget::Byte(*byte));
         }
         let text = std::str::from_utf8(target).map_err(|_| BadTarget::Byte(0x80))?;
         if method == b"CONNECT" {
-            let form = Form::Authority(Authority::parse(target)?);
-            return Ok(Target {
+            let form = TargetForm::Authority(Authority::parse(target)?);
+            return Ok(RequestTarget {
                 form,
                 uri: Cow::Borrowed(""),
                 path_len: 0,
             });
         }
         if text.starts_with('/') {
-            return Ok(Target::with_uri(Form::Origin, Cow::Borrowed(text)));
+            return Ok(RequestTarget::with_uri(
+                TargetForm::Origin,
+                Cow::Borrowed(text),
+            ));
         }
         if text == "*" && method == b"OPTIONS" {
-            return Ok(Target {
-                form: Form::Asterisk,
+            return Ok(RequestTarget {
+                form: TargetForm::Asterisk,
                 uri: Cow::Borrowed(text),
                 path_len: 1,
             });
         }
-        let rest = strip_scheme(text).ok_or(BadTarget::Form)?;
+        let rest = strip_scheme(text).ok_or(BadTarget::TargetForm)?;
         let (authority, uri) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let form = Form::Absolute(Authority::parse(authority.as_bytes())?);
+        let form = TargetForm::Absolute(Authority::parse(authority.as_bytes())?);
         let uri = match uri {
             "" => Cow::Borrowed("/"),
             uri if uri.starts_with('?') => Cow::Owned(format!("/{uri}")),
             uri => Cow::Borrowed(uri),
         };
-        Ok(Target::with_uri(form, uri))
+        Ok(RequestTarget::with_uri(form, uri))
     }
 
-    fn with_uri(form: Form<'a>, uri: Cow<'a, str>) -> Target<'a> {
+    fn with_uri(form: TargetForm<'a>, uri: Cow<'a, str>) -> RequestTarget<'a> {
         let path_len = memchr::memchr(b'?', uri.as_bytes()).unwrap_or(uri.len());
-        Target {
+        RequestTarget {
             form,
             uri,
             path_len,
@@ -110,8 +114,8 @@ impl<'a> Target<'a> {
     /// The host that the target names, if it does.
     pub fn authority(&self) -> Option<&Authority<'a>> {
         match &self.form {
-            Form::Absolute(authority) | Form::Authority(authority) => Some(authority),
-            Form::Origin | Form::Asterisk => None,
+            TargetForm::Absolute(authority) | TargetForm::Authority(authority) => Some(authority),
+            TargetForm::Origin | TargetForm::Asterisk => None,
         }
     }
 }
@@ -123,8 +127,8 @@ fn strip_scheme(text: &str) -> Option<&str> {
     })
 }
 
-/// The first argument called `name` in a query, in any case, as received: nginx's `$arg_NAME` (`ngx_http_arg`). One without
-/// `=` is none.
+/// The first argument called `name` in a query, in any case, as received: nginx's `$arg_NAME`
+/// (`ngx_http_arg`). One without `=` is none.
 pub fn argument<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     query.split(|byte| *byte == b'&').find_map(|pair| {
         let (start, rest) = pair.split_at_checked(name.len())?;
@@ -139,14 +143,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn get(target: &str) -> Result<Target<'_>, BadTarget> {
-        Target::parse(b"GET", target.as_bytes())
+    fn get(target: &str) -> Result<RequestTarget<'_>, BadTarget> {
+        RequestTarget::parse(b"GET", target.as_bytes())
     }
 
     #[test]
     fn a_path_and_its_query_are_kept_as_received() {
         let target = get("/a%20b/../c?x=%zz?y").unwrap();
-        assert_eq!(target.form, Form::Origin);
+        assert_eq!(target.form, TargetForm::Origin);
         assert_eq!(
             (target.path(), target.query()),
             ("/a%20b/../c", Some("x=%zz?y"))
@@ -185,23 +189,26 @@ mod tests {
 
     #[test]
     fn the_asterisk_belongs_to_options() {
-        let target = Target::parse(b"OPTIONS", b"*").unwrap();
+        let target = RequestTarget::parse(b"OPTIONS", b"*").unwrap();
         assert_eq!(
             (&target.form, target.path(), target.query()),
-            (&Form::Asterisk, "*", None)
+            (&TargetForm::Asterisk, "*", None)
         );
-        assert_eq!(get("*"), Err(BadTarget::Form));
-        assert_eq!(Target::parse(b"OPTIONS", b"*x"), Err(BadTarget::Form));
+        assert_eq!(get("*"), Err(BadTarget::TargetForm));
+        assert_eq!(
+            RequestTarget::parse(b"OPTIONS", b"*x"),
+            Err(BadTarget::TargetForm)
+        );
     }
 
     #[test]
     fn a_bare_authority_belongs_to_connect() {
-        let target = Target::parse(b"CONNECT", b"h:443").unwrap();
+        let target = RequestTarget::parse(b"CONNECT", b"h:443").unwrap();
         assert_eq!(target.authority().unwrap().port, Some(443));
         assert_eq!((target.path(), target.query()), ("", None));
-        assert_eq!(get("h:443"), Err(BadTarget::Form));
+        assert_eq!(get("h:443"), Err(BadTarget::TargetForm));
         assert!(matches!(
-            Target::parse(b"CONNECT", b"/a"),
+            RequestTarget::parse(b"CONNECT", b"/a"),
             Err(BadTarget::Authority(_))
         ));
     }
@@ -209,10 +216,10 @@ mod tests {
     #[test]
     fn what_is_no_target_is_refused() {
         let cases: [(&[u8], BadTarget); 11] = [
-            (b"", BadTarget::Form),
-            (b"foo", BadTarget::Form),
-            (b"ftp://h/", BadTarget::Form),
-            (b"?a", BadTarget::Form),
+            (b"", BadTarget::TargetForm),
+            (b"foo", BadTarget::TargetForm),
+            (b"ftp://h/", BadTarget::TargetForm),
+            (b"?a", BadTarget::TargetForm),
             (b"/a#b", BadTarget::Byte(b'#')),
             (b"/a b", BadTarget::Byte(b' ')),
             (b"/a\x80", BadTarget::Byte(0x80)),
@@ -226,7 +233,7 @@ mod tests {
         ];
         for (target, problem) in cases {
             assert_eq!(
-                Target::parse(b"GET", target),
+                RequestTarget::parse(b"GET", target),
                 Err(problem),
                 "{}",
                 target.escape_ascii()
@@ -271,7 +278,7 @@ mod tests {
                 "(https?://)?[a-z:/?*#%.]{0,16}".prop_map(String::into_bytes),
             ],
         ) {
-            if let Ok(target) = Target::parse(method.as_bytes(), &target) {
+            if let Ok(target) = RequestTarget::parse(method.as_bytes(), &target) {
                 prop_assert!(target.uri.bytes().all(|byte| byte > 0x20 && byte < 0x7f && byte != b'#'));
                 prop_assert!(target.path().starts_with('/') || method != "GET");
             }

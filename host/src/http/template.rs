@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::variable::{Scope, Source, Variable};
+use super::variable::{Scope, Variable, VariableSource};
 
 /// Literal text and variables in turn.
 ///
-/// As in nginx, a variable is `$name` or `${name}`, a name being letters, digits and `_`, and there is no way to write a `$`
-/// that is none.
+/// As in nginx, a variable is `$name` or `${name}`, a name being letters, digits and `_`, and there
+/// is no way to write a `$` that is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     source: Box<str>,
@@ -20,7 +20,8 @@ enum Part {
     Variable(Variable),
 }
 
-/// What is wrong with a template's text; worded as [`Problem`](crate::config::problem::Problem) has it.
+/// What is wrong with a template's text; worded as [`Problem`](crate::config::problem::Problem) has
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct TemplateError {
@@ -78,14 +79,15 @@ impl Template {
         }
     }
 
-    /// Appends the text with the variables' values; one without a value leaves nothing, as in nginx.
-    pub fn render<S: Source + ?Sized>(&self, source: &S, out: &mut Vec<u8>) {
+    /// Appends the text with the variables' values; one without a value leaves nothing, as in
+    /// nginx.
+    pub fn render<S: VariableSource + ?Sized>(&self, source: &S, out: &mut Vec<u8>) {
         self.render_with(source, out, b"", |_, _| ());
     }
 
-    /// As [`render`](Template::render), for logs: a variable without a value leaves `missing`, and after each value
-    /// `escape(out, start)` may change what `out` has from `start` on.
-    pub fn render_with<S: Source + ?Sized>(
+    /// As [`render`](Template::render), for logs: a variable without a value leaves `missing`, and
+    /// after each value `escape(out, start)` may change what `out` has from `start` on.
+    pub fn render_with<S: VariableSource + ?Sized>(
         &self,
         source: &S,
         out: &mut Vec<u8>,
@@ -170,7 +172,7 @@ mod tests {
     /// Knows `$host` and an empty `$args`.
     struct Example;
 
-    impl Source for Example {
+    impl VariableSource for Example {
         fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
             match variable {
                 Variable::Host => out.extend_from_slice(b"ex.com"),

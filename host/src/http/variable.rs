@@ -1,16 +1,18 @@
 //! nginx's variables by name, and who can answer for them.
 //!
-//! A name is parsed once, when the configuration is read; plugins also ask by name while a request is under way, so
-//! parsing neither hashes nor, for names of usual length, allocates.
+//! A name is parsed once, when the configuration is read; plugins also ask by name while a request
+//! is under way, so parsing neither hashes nor, for names of usual length, allocates.
 
 use smallvec::SmallVec;
 
 /// Bytes of a name that are kept without an allocation; `x-forwarded-for` has 15.
 const INLINE: usize = 24;
 
-/// The part of a variable's name that the user chose, as `x-tenant` in `$http_x_tenant`. Lower case.
+/// The part of a variable's name that the user chose, as `x-tenant` in `$http_x_tenant`. Lower
+/// case.
 ///
-/// Equality is exact: compare with a header's name by [`eq_ignore_ascii_case`](slice::eq_ignore_ascii_case).
+/// Equality is exact: compare with a header's name by
+/// [`eq_ignore_ascii_case`](slice::eq_ignore_ascii_case).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Name(SmallVec<[u8; INLINE]>);
 
@@ -51,24 +53,30 @@ impl Name {
 /// The variables without a free part: each is a name in the configuration and a variant here.
 macro_rules! variables {
     ($($(#[$doc:meta])* $variant:ident = $($name:literal)|+;)*) => {
-        /// A variable, parsed once; names and meanings are nginx's (`ngx_http_variables.c`, `ngx_http_upstream.c`).
+        /// A variable, parsed once; names and meanings are nginx's (`ngx_http_variables.c`,
+        /// `ngx_http_upstream.c`).
         ///
-        /// Times are seconds with three decimals. What an upstream was asked several times for (`upstream_*`, without
-        /// headers and cookies) has one entry per attempt, joined with `, `, and `-` where an attempt has none.
+        /// Times are seconds with three decimals. What an upstream was asked several times for
+        /// (`upstream_*`, without headers and cookies) has one entry per attempt, joined with `, `,
+        /// and `-` where an attempt has none.
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         pub enum Variable {
             $($(#[$doc])* $variant,)*
-            /// `http_NAME`: a request header; several values are joined with `, `, those of `Cookie` with `; `.
+            /// `http_NAME`: a request header; several values are joined with `, `, those of
+            /// `Cookie` with `; `.
             Header(Name),
             /// `arg_NAME`: the first argument of that name in the query, any case, as received.
             Argument(Name),
             /// `cookie_NAME`: see [`cookie`](super::headers::cookie).
             Cookie(Name),
-            /// `sent_http_NAME`: a header of the response as it went to the client, joined as `http_NAME`.
+            /// `sent_http_NAME`: a header of the response as it went to the client, joined as
+            /// `http_NAME`.
             SentHeader(Name),
-            /// `upstream_http_NAME`: a header of the last attempt's response as it was received, joined as `http_NAME`.
+            /// `upstream_http_NAME`: a header of the last attempt's response as it was received,
+            /// joined as `http_NAME`.
             UpstreamHeader(Name),
-            /// `upstream_cookie_NAME`: a cookie that the last attempt's response set, without its attributes.
+            /// `upstream_cookie_NAME`: a cookie that the last attempt's response set, without its
+            /// attributes.
             UpstreamCookie(Name),
         }
 
@@ -85,7 +93,8 @@ macro_rules! variables {
 }
 
 variables! {
-    /// The client's address in text; behind trusted proxies, the one that they report. `unix:` for a unix socket.
+    /// The client's address in text; behind trusted proxies, the one that they report. `unix:` for
+    /// a unix socket.
     RemoteAddr = b"remote_addr";
     RemotePort = b"remote_port";
     /// The client's address in 4 or 16 bytes.
@@ -102,7 +111,8 @@ variables! {
     /// The user name of Basic authentication.
     RemoteUser = b"remote_user";
 
-    /// The request target's host, else the `Host` header's, else the server's name; lower case, without port.
+    /// The request target's host, else the `Host` header's, else the server's name; lower case,
+    /// without port.
     Host = b"host";
     /// The request line as received.
     Request = b"request";
@@ -216,7 +226,8 @@ pub enum Scope {
 }
 
 impl Variable {
-    /// The variable of a name without its `$`; none where there is no such variable. Case does not matter, as in nginx.
+    /// The variable of a name without its `$`; none where there is no such variable. Case does not
+    /// matter, as in nginx.
     pub fn parse(name: &str) -> Option<Variable> {
         let name = name.as_bytes();
         if let Some(variable) = by_name(name) {
@@ -302,7 +313,7 @@ impl Variable {
 }
 
 /// Whoever knows the values of variables: an exchange, mostly.
-pub trait Source {
+pub trait VariableSource {
     /// Appends the variable's value to `out`; false, and nothing appended, where it has none.
     fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool;
 }

@@ -1,4 +1,5 @@
-//! What WebSocket's opening handshake over HTTP/1.1 asks for and HTTP/2's does not (RFC 6455 section 4; RFC 8441 section 5).
+//! What WebSocket's opening handshake over HTTP/1.1 asks for and HTTP/2's does not (RFC 6455
+//! section 4; RFC 8441 section 5).
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;

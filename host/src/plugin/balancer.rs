@@ -1,7 +1,8 @@
-//! A policy and its fallback over one fleet: the way from "which endpoint?" to an answer that can be trusted.
+//! A policy and its fallback over one fleet: the way from "which endpoint?" to an answer that can
+//! be trusted.
 //!
-//! The policy is asked first; the fallback answers where the policy has no opinion or no instance, and the first candidate
-//! is taken where the fallback has none either.
+//! The policy is asked first; the fallback answers where the policy has no opinion or no instance,
+//! and the first candidate is taken where the fallback has none either.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -15,45 +16,47 @@ use serde_json::Value;
 use super::component::Plugin;
 use super::error::ConfigureError;
 use super::rehearsal;
-use super::seat::{Recipe, Seat};
-use super::{Exchange, Fleet, Outcome, Pick, Scope};
+use super::slot::{InstanceSlot, InstanceSpec};
+use super::{ExchangeContext, FleetView, InstanceScope, Outcome, Pick};
 
 /// A policy with its settings, and its fallback, over one fleet. Shared by all workers.
 pub struct Balancer {
     policy: Role,
     fallback: Role,
-    fleet: Arc<dyn Fleet>,
+    fleet: Arc<dyn FleetView>,
 }
 
 /// One of the two policies.
 struct Role {
-    recipe: Arc<Recipe>,
+    recipe: Arc<InstanceSpec>,
     instances: Instances,
     /// How long a worker waits for the shared instance.
     wait: Duration,
 }
 
 enum Instances {
-    /// The one that all workers share. A holder is in one call at the most, which ends at its deadline.
-    Shared(Mutex<Seat>),
+    /// The one that all workers share. A holder is in one call at the most, which ends at its
+    /// deadline.
+    Shared(Mutex<InstanceSlot>),
     /// Each in a seat; made ahead for workers that have not fetched theirs yet.
-    OnePerWorker(Mutex<Vec<Seat>>),
+    OnePerWorker(Mutex<Vec<InstanceSlot>>),
 }
 
 impl Role {
-    /// Makes an instance to learn whether the settings are right and what scope the policy asks for, and for a policy that
-    /// wants one per worker as many more as there are workers: so that they need not wait for them.
-    fn new(recipe: Recipe, ahead: usize) -> Result<Role, ConfigureError> {
+    /// Makes an instance to learn whether the settings are right and what scope the policy asks
+    /// for, and for a policy that wants one per worker as many more as there are workers: so that
+    /// they need not wait for them.
+    fn new(recipe: InstanceSpec, ahead: usize) -> Result<Role, ConfigureError> {
         let recipe = Arc::new(recipe);
         let (instance, scope) = recipe.make()?;
         let seated = |instance| {
-            let mut seat = Seat::new(recipe.clone());
+            let mut seat = InstanceSlot::new(recipe.clone());
             seat.take(instance);
             seat
         };
         let instances = match scope {
-            Scope::Process => Instances::Shared(Mutex::new(seated(instance))),
-            Scope::Worker => {
+            InstanceScope::Process => Instances::Shared(Mutex::new(seated(instance))),
+            InstanceScope::Worker => {
                 let mut made = vec![seated(instance)];
                 while made.len() < ahead {
                     made.push(seated(recipe.make()?.0));
@@ -70,15 +73,15 @@ impl Role {
     }
 
     /// A worker's own seat, where the policy does not share one.
-    fn own(&self) -> Option<Seat> {
+    fn own(&self) -> Option<InstanceSlot> {
         let Instances::OnePerWorker(ahead) = &self.instances else {
             return None;
         };
         let ready = ahead.lock().pop();
-        Some(ready.unwrap_or_else(|| Seat::new(self.recipe.clone())))
+        Some(ready.unwrap_or_else(|| InstanceSlot::new(self.recipe.clone())))
     }
 
-    fn shared(&self) -> Option<&Mutex<Seat>> {
+    fn shared(&self) -> Option<&Mutex<InstanceSlot>> {
         match &self.instances {
             Instances::Shared(seat) => Some(seat),
             Instances::OnePerWorker(_) => None,
@@ -110,8 +113,9 @@ impl Role {
 }
 
 impl Balancer {
-    /// Configures both policies (the fallback with no settings) and shows them the fleet, of which `generation` tells
-    /// one list of endpoints from the next. Makes instances ahead for so many `workers`.
+    /// Configures both policies (the fallback with no settings) and shows them the fleet, of which
+    /// `generation` tells one list of endpoints from the next. Makes instances ahead for so many
+    /// `workers`.
     ///
     /// # Errors
     /// [`ConfigureError`], of either policy.
@@ -119,11 +123,11 @@ impl Balancer {
         policy: Plugin,
         settings: &Value,
         fallback: Plugin,
-        fleet: Arc<dyn Fleet>,
+        fleet: Arc<dyn FleetView>,
         generation: u64,
         workers: usize,
     ) -> Result<Balancer, ConfigureError> {
-        let recipe = |plugin, settings: &Value| Recipe {
+        let recipe = |plugin, settings: &Value| InstanceSpec {
             plugin,
             settings: settings.to_string(),
             fleet: fleet.clone(),
@@ -145,7 +149,8 @@ impl Balancer {
         &self.fallback.recipe.plugin
     }
 
-    /// Asks a further instance of the policy for an endpoint, as a request would, to see that it can answer.
+    /// Asks a further instance of the policy for an endpoint, as a request would, to see that it
+    /// can answer.
     ///
     /// # Errors
     /// What it did instead.
@@ -153,8 +158,8 @@ impl Balancer {
         rehearsal::rehearse(&self.policy.recipe)
     }
 
-    /// Takes over what the policies of an earlier balancer of the same upstream know, where all workers share them. What
-    /// each worker has for itself is taken over in [`Balancer::attach`].
+    /// Takes over what the policies of an earlier balancer of the same upstream know, where all
+    /// workers share them. What each worker has for itself is taken over in [`Balancer::attach`].
     ///
     /// # Errors
     /// The policy failed at it; it has no instance for a moment.
@@ -163,8 +168,9 @@ impl Balancer {
         self.fallback.inherit(&previous.fallback).and(policy)
     }
 
-    /// A worker's way to this balancer, with instances of its own where the policies want that; they take over what those
-    /// of `previous` know. Called on the worker's thread: the engine sets the thread up for calls.
+    /// A worker's way to this balancer, with instances of its own where the policies want that;
+    /// they take over what those of `previous` know. Called on the worker's thread: the engine sets
+    /// the thread up for calls.
     pub fn attach(self: &Arc<Self>, previous: Option<&mut WorkerBalancer>) -> WorkerBalancer {
         wasmtime::Engine::tls_eager_initialize();
         let mut policy = self.policy.own();
@@ -188,8 +194,8 @@ impl Balancer {
 pub struct WorkerBalancer {
     balancer: Arc<Balancer>,
     /// `None`: shared.
-    policy: Option<Seat>,
-    fallback: Option<Seat>,
+    policy: Option<InstanceSlot>,
+    fallback: Option<InstanceSlot>,
     /// Who answered an attempt that has not ended, where that one wants to hear of the end.
     leases: HashMap<u64, Answerer, BuildHasherDefault<LeaseHasher>>,
 }
@@ -221,14 +227,15 @@ impl WorkerBalancer {
                 && let Some(state) = theirs.export_state()
             {
                 own.make();
-                // A fault is counted and logged; the fallback serves until the next instance is there.
+                // A fault is counted and logged; the fallback serves until the next instance is
+                // there.
                 let _ = own.import_state(state);
             }
         }
     }
 
     /// The endpoint for an attempt: always a candidate. `None` only if there is none.
-    pub fn pick(&mut self, exchange: &Rc<dyn Exchange>, pick: &Pick) -> Option<u32> {
+    pub fn pick(&mut self, exchange: &Rc<dyn ExchangeContext>, pick: &Pick) -> Option<u32> {
         let candidates = exchange.candidates(0);
         if candidates == 0 {
             self.first_candidate(exchange)?;
@@ -236,23 +243,21 @@ impl WorkerBalancer {
         let Balancer {
             policy, fallback, ..
         } = &*self.balancer;
-        if let Some((index, incarnation)) =
-            ask(policy, &mut self.policy, exchange, pick, candidates)
+        if let Some((index, generation)) = ask(policy, &mut self.policy, exchange, pick, candidates)
         {
             if policy.recipe.plugin.hears_endings() {
-                self.leases
-                    .insert(pick.lease, Answerer::Policy(incarnation));
+                self.leases.insert(pick.lease, Answerer::Policy(generation));
             }
             return Some(index);
         }
         // A policy that failed may have added some before it did.
         exchange.forget_response_headers();
-        if let Some((index, incarnation)) =
+        if let Some((index, generation)) =
             ask(fallback, &mut self.fallback, exchange, pick, candidates)
         {
             if fallback.recipe.plugin.hears_endings() {
                 self.leases
-                    .insert(pick.lease, Answerer::Fallback(incarnation));
+                    .insert(pick.lease, Answerer::Fallback(generation));
             }
             return Some(index);
         }
@@ -280,24 +285,30 @@ impl WorkerBalancer {
     }
 
     /// An attempt ended: tells the instance that picked it, and no other.
-    pub fn done(&mut self, exchange: &Rc<dyn Exchange>, lease: u64, index: u32, outcome: &Outcome) {
+    pub fn done(
+        &mut self,
+        exchange: &Rc<dyn ExchangeContext>,
+        lease: u64,
+        index: u32,
+        outcome: &Outcome,
+    ) {
         let Some(answerer) = self.leases.remove(&lease) else {
             return;
         };
         let Balancer {
             policy, fallback, ..
         } = &*self.balancer;
-        let (role, own, incarnation) = match answerer {
-            Answerer::Policy(incarnation) => (policy, &mut self.policy, incarnation),
-            Answerer::Fallback(incarnation) => (fallback, &mut self.fallback, incarnation),
+        let (role, own, generation) = match answerer {
+            Answerer::Policy(generation) => (policy, &mut self.policy, generation),
+            Answerer::Fallback(generation) => (fallback, &mut self.fallback, generation),
         };
         always(role, own, |seat| {
-            seat.done(incarnation, exchange, lease, index, outcome)
+            seat.done(generation, exchange, lease, index, outcome)
         });
     }
 
     #[cold]
-    fn first_candidate(&self, exchange: &Rc<dyn Exchange>) -> Option<u32> {
+    fn first_candidate(&self, exchange: &Rc<dyn ExchangeContext>) -> Option<u32> {
         let words = self.balancer.fleet.len().div_ceil(64);
         let (word, bits) = (0..words)
             .map(|word| (word, exchange.candidates(word)))
@@ -310,12 +321,13 @@ impl WorkerBalancer {
 #[inline]
 fn ask(
     role: &Role,
-    own: &mut Option<Seat>,
-    exchange: &Rc<dyn Exchange>,
+    own: &mut Option<InstanceSlot>,
+    exchange: &Rc<dyn ExchangeContext>,
     pick: &Pick,
     candidates: u64,
 ) -> Option<(u32, u64)> {
-    let with = |seat: &mut Seat| Some((seat.pick(exchange, pick, candidates)?, seat.incarnation()));
+    let with =
+        |seat: &mut InstanceSlot| Some((seat.pick(exchange, pick, candidates)?, seat.generation()));
     match (own, role.shared()) {
         (Some(seat), _) => with(seat),
         (None, Some(shared)) => with(&mut *shared.try_lock_for(role.wait)?),
@@ -323,9 +335,9 @@ fn ask(
     }
 }
 
-/// Tells one role something that it must not miss. The wait for a shared instance is bounded by the deadlines of those
-/// who are before us.
-fn always(role: &Role, own: &mut Option<Seat>, tell: impl FnOnce(&mut Seat)) {
+/// Tells one role something that it must not miss. The wait for a shared instance is bounded by the
+/// deadlines of those who are before us.
+fn always(role: &Role, own: &mut Option<InstanceSlot>, tell: impl FnOnce(&mut InstanceSlot)) {
     match (own, role.shared()) {
         (Some(seat), _) => tell(seat),
         (None, Some(shared)) => tell(&mut shared.lock()),

@@ -1,8 +1,10 @@
-//! Keeps compiled plugins in a directory of ours, so that the next start need not compile them again.
+//! Keeps compiled plugins in a directory of ours, so that the next start need not compile them
+//! again.
 //!
-//! What is read here is run as machine code. So the directory must be ours alone; an entry must be a file of ours, names the
-//! plugin and the engine that it was made for, and carries a hash of its code: a truncated or altered one is as good as none.
-//! Whoever can write to the directory as us can do whatever we can do anyway.
+//! What is read here is run as machine code. So the directory must be ours alone; an entry must be
+//! a file of ours, names the plugin and the engine that it was made for, and carries a hash of its
+//! code: a truncated or altered one is as good as none. Whoever can write to the directory as us
+//! can do whatever we can do anyway.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,11 +21,13 @@ const HEADER: usize = MAGIC.len() + 2 * size_of::<Hash>();
 /// Entries that are kept. When there are more, those that were not used for longest go.
 const ENTRIES: usize = 64;
 
-/// Where compiled plugins are kept unless the configuration says otherwise: `$CACHE_DIRECTORY` (systemd's; the first where
-/// there are several), `$XDG_CACHE_HOME/waypost`, or `$HOME/.cache/waypost`.
+/// Where compiled plugins are kept unless the configuration says otherwise: `$CACHE_DIRECTORY`
+/// (systemd's; the first where there are several), `$XDG_CACHE_HOME/waypost`, or
+/// `$HOME/.cache/waypost`.
 pub fn default_cache_directory() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    // Relative paths are ignored: the XDG base directory specification asks for it, and systemd never sets one.
+    // Relative paths are ignored: the XDG base directory specification asks for it, and systemd
+    // never sets one.
     let absolute = |path: &PathBuf| path.is_absolute();
     let systemd = std::env::var_os("CACHE_DIRECTORY")
         .and_then(|list| std::env::split_paths(&list).next())
@@ -49,7 +53,8 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Opens the directory, and makes it if it is not there. `None` where it cannot be trusted or used, which is logged.
+    /// Opens the directory, and makes it if it is not there. `None` where it cannot be trusted or
+    /// used, which is logged.
     pub(super) fn open(directory: &Path, engine: String) -> Option<Cache> {
         match usable(directory) {
             Ok(()) => Some(Cache {
@@ -85,7 +90,8 @@ impl Cache {
         Some(code)
     }
 
-    /// Keeps the code of a plugin. A failure is logged: it costs the next start time, and this one nothing.
+    /// Keeps the code of a plugin. A failure is logged: it costs the next start time, and this one
+    /// nothing.
     pub(super) fn put(&self, plugin: &Hash, code: &[u8]) {
         let kept = self.write(plugin, code).and_then(|()| self.prune());
         if let Err(error) = kept {

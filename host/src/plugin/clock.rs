@@ -1,8 +1,10 @@
 //! Stops calls that run on.
 //!
-//! A thread advances the engine's epoch every 4 milliseconds: more often would cost a busy worker more than the plugins do.
-//! A call that is under way when it does begins to be measured, in processor time of its thread: on a busy machine a worker may well be away for longer than a deadline,
-//! and a plugin must not be blamed for that. Calls that are over by then, which is all of them, cost no system call.
+//! A thread advances the engine's epoch every 4 milliseconds: more often would cost a busy worker
+//! more than the plugins do. A call that is under way when it does begins to be measured, in
+//! processor time of its thread: on a busy machine a worker may well be away for longer than a
+//! deadline, and a plugin must not be blamed for that. Calls that are over by then, which is all of
+//! them, cost no system call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,29 +16,34 @@ use wasmtime::{Engine, EngineWeak, UpdateDeadline};
 
 /// One tick of the clock, and the unit of deadlines.
 const TICK: Duration = Duration::from_millis(4);
-/// Ticks after which a call is first looked at: the one under way, as looking costs next to nothing.
+/// Ticks after which a call is first looked at: the one under way, as looking costs next to
+/// nothing.
 pub(super) const FIRST_LOOK: u64 = 1;
-/// The longest deadline. The clock stops after a longer silence only, so it never stops on a call under way.
+/// The longest deadline. The clock stops after a longer silence only, so it never stops on a call
+/// under way.
 pub(super) const LONGEST_DEADLINE: Duration = Duration::from_secs(5);
-/// Ticks after which the clock stops if nobody has called a plugin meanwhile: twice the longest deadline.
+/// Ticks after which the clock stops if nobody has called a plugin meanwhile: twice the longest
+/// deadline.
 pub(super) const PERIOD: u32 = 2_500;
 
 /// Advances the engine's epoch, tick by tick, while plugins are called.
 ///
-/// A thread of its own, because a worker that is stuck in a plugin cannot run a task that would free it.
-pub(super) struct Clock {
+/// A thread of its own, because a worker that is stuck in a plugin cannot run a task that would
+/// free it.
+pub(super) struct EpochClock {
     shared: Arc<ClockState>,
     thread: Thread,
 }
 
 struct ClockState {
-    /// Set by calls, cleared by the clock once in a period: mostly read, so workers share its cache line in peace.
+    /// Set by calls, cleared by the clock once in a period: mostly read, so workers share its cache
+    /// line in peace.
     wanted: AtomicBool,
     stop: AtomicBool,
 }
 
-impl Clock {
-    pub(super) fn start(engine: &Engine, period: u32) -> std::io::Result<Arc<Clock>> {
+impl EpochClock {
+    pub(super) fn start(engine: &Engine, period: u32) -> std::io::Result<Arc<EpochClock>> {
         let shared = Arc::new(ClockState {
             wanted: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -45,7 +52,7 @@ impl Clock {
         let thread = thread::Builder::new()
             .name("plugin-clock".into())
             .spawn(move || tick(&state, &engine, period))?;
-        Ok(Arc::new(Clock {
+        Ok(Arc::new(EpochClock {
             shared,
             thread: thread.thread().clone(),
         }))
@@ -61,7 +68,7 @@ impl Clock {
     }
 }
 
-impl Drop for Clock {
+impl Drop for EpochClock {
     fn drop(&mut self) {
         self.shared.stop.store(true, Relaxed);
         self.thread.unpark();
@@ -77,7 +84,8 @@ fn tick(state: &ClockState, engine: &EngineWeak, period: u32) {
                 _ => return,
             }
         }
-        // A call that began just before this swap has the whole next period before the clock can stop.
+        // A call that began just before this swap has the whole next period before the clock can
+        // stop.
         if !state.wanted.swap(false, Relaxed) {
             while !state.wanted.load(Relaxed) && !state.stop.load(Relaxed) {
                 thread::park();
@@ -90,7 +98,8 @@ fn tick(state: &ClockState, engine: &EngineWeak, period: u32) {
 #[derive(Default)]
 pub(super) struct Stopwatch {
     allowance: Duration,
-    /// The thread's processor time at which the call has to be over; `None` until it is first looked at.
+    /// The thread's processor time at which the call has to be over; `None` until it is first
+    /// looked at.
     ends: Option<Duration>,
 }
 
@@ -148,7 +157,7 @@ mod tests {
     #[test]
     fn the_clock_stops_when_nobody_calls_plugins_and_runs_again_for_the_next_call() {
         let engine = Engine::new(&engine_config()).unwrap();
-        let clock = Clock::start(&engine, 5).unwrap();
+        let clock = EpochClock::start(&engine, 5).unwrap();
         clock.wake();
         let late = call(&engine, "returns", TICK * 4);
         assert_eq!(

@@ -1,4 +1,5 @@
-//! A plugin: compiled code, held against the contract before anything depends on it, on the terms that it was loaded on.
+//! A plugin: compiled code, held against the contract before anything depends on it, on the terms
+//! that it was loaded on.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,21 +9,22 @@ use tokio::sync::Notify;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
-use super::Scope;
-use super::clock::{Clock, LONGEST_DEADLINE};
-use super::error::{ConfigureError, Fault, FaultKind, PluginError};
+use super::InstanceScope;
+use super::clock::{EpochClock, LONGEST_DEADLINE};
+use super::debug_lines::DebugLines;
+use super::error::{ConfigureError, FaultKind, PluginError, PluginFault};
 use super::hash::Hash;
 use super::host_calls::HostState;
 use super::instance::Instance;
 use super::interfaces;
-use super::lines::Lines;
-use super::tally::{Cost, Figures, Tally};
-use super::terms::Terms;
+use super::options::PluginOptions;
+use super::stats::{Cost, PluginCounters, PluginStats};
 
 /// The version of the interfaces that policies export.
 const VERSION: &str = "0.1.0";
 
-/// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold up no request.
+/// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold
+/// up no request.
 const SETUP: Duration = Duration::from_millis(100);
 
 /// A policy that is loaded and ready to be instantiated. Cheap to clone.
@@ -34,16 +36,16 @@ pub(super) struct Inner {
     pub(super) name: Arc<str>,
     pub(super) version: u64,
     pub(super) hash: Hash,
-    pub(super) terms: Terms,
+    pub(super) terms: PluginOptions,
     pub(super) imports: Vec<String>,
-    pub(super) lines: Lines,
+    pub(super) lines: DebugLines,
     pub(super) component: InstancePre<HostState>,
     pub(super) exports: Exports,
     /// Processor time for a call in the data path, and for one that sets up.
     pub(super) call_deadline: Duration,
     pub(super) setup_deadline: Duration,
-    pub(super) clock: Arc<Clock>,
-    pub(super) tally: Arc<Tally>,
+    pub(super) clock: Arc<EpochClock>,
+    pub(super) tally: Arc<PluginStats>,
     /// Rung when a plugin is put into quarantine.
     pub(super) alarm: Arc<Notify>,
 }
@@ -62,7 +64,7 @@ pub(super) struct Exports {
 /// What compiling makes of a plugin.
 pub(super) struct Code {
     pub(super) component: Component,
-    pub(super) lines: Lines,
+    pub(super) lines: DebugLines,
 }
 
 /// What tells a plugin from others.
@@ -109,7 +111,7 @@ impl Plugin {
     }
 
     /// What it was loaded on.
-    pub fn terms(&self) -> &Terms {
+    pub fn terms(&self) -> &PluginOptions {
         &self.0.terms
     }
 
@@ -129,8 +131,8 @@ impl Plugin {
     }
 
     /// What it has done so far.
-    pub fn figures(&self) -> Figures {
-        self.0.tally.figures()
+    pub fn stats(&self) -> PluginCounters {
+        self.0.tally.stats()
     }
 
     /// What its calls take and its instances hold.
@@ -149,19 +151,20 @@ impl Plugin {
     }
 
     /// Tries settings on an instance of their own, as `waypost check` does.
-    pub fn configure(&self, settings: &serde_json::Value) -> Result<Scope, ConfigureError> {
+    pub fn configure(&self, settings: &serde_json::Value) -> Result<InstanceScope, ConfigureError> {
         let mut instance = Instance::new(self, None).map_err(|fault| self.faulted(fault))?;
         instance.configure(&settings.to_string())
     }
 
-    /// Links a component to the host, and makes an instance once to see that its exports have the right types.
+    /// Links a component to the host, and makes an instance once to see that its exports have the
+    /// right types.
     pub(super) fn link(
         linker: &Linker<HostState>,
-        clock: &Arc<Clock>,
+        clock: &Arc<EpochClock>,
         alarm: &Arc<Notify>,
         identity: &Identity<'_>,
         Code { component, lines }: Code,
-        terms: &Terms,
+        terms: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
         let name = identity.name;
         let imports = component.component_type();
@@ -187,7 +190,7 @@ impl Plugin {
             call_deadline: deadline.min(LONGEST_DEADLINE),
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
-            tally: Arc::new(Tally::new(terms.max_faults, terms.fault_window)),
+            tally: Arc::new(PluginStats::new(terms.max_faults, terms.fault_window)),
             alarm: alarm.clone(),
         }));
         Instance::check(&plugin)?;
@@ -212,7 +215,7 @@ impl Plugin {
         &self.0
     }
 
-    pub(super) fn faulted(&self, fault: Fault) -> ConfigureError {
+    pub(super) fn faulted(&self, fault: PluginFault) -> ConfigureError {
         ConfigureError::Faulted {
             plugin: self.name().to_owned(),
             when: "while it was configured",

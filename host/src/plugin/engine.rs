@@ -1,6 +1,7 @@
 //! The engine, and the plugins that come with the host.
 //!
-//! One engine for the whole process: code is compiled once and shared by all workers; instances are theirs alone.
+//! One engine for the whole process: code is compiled once and shared by all workers; instances are
+//! theirs alone.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::path::PathBuf;
@@ -12,18 +13,18 @@ use wasmtime::component::{Component, Linker};
 
 use crate::config::model::CompileLimits;
 
-use super::aside;
 use super::cache::Cache;
-use super::clock::{self, Clock};
+use super::clock::{self, EpochClock};
+use super::compile_process;
 use super::component::{self, Code, Identity, Plugin};
+use super::debug_lines::DebugLines;
 use super::engine_config::engine_config;
 use super::error::PluginError;
 use super::file;
 use super::hash::Hash;
 use super::host_calls::{self, HostState};
-use super::lines::Lines;
-use super::survey::Survey;
-use super::terms::Terms;
+use super::inspect::Inspection;
+use super::options::PluginOptions;
 use super::wasi;
 
 /// The stock plugins as the build script left them: names, and code for exactly this engine.
@@ -34,9 +35,11 @@ mod stock {
 /// Where plugins are compiled that are not compiled yet.
 #[derive(Debug, Clone)]
 pub enum Compiler {
-    /// In this process, without bounds on time and memory. For plugins that are trusted, as those of tests are.
+    /// In this process, without bounds on time and memory. For plugins that are trusted, as those
+    /// of tests are.
     Here,
-    /// In a process of its own, which `program` (a `waypost`) is run for, within the bounds of the plugin's terms.
+    /// In a process of its own, which `program` (a `waypost`) is run for, within the bounds of the
+    /// plugin's terms.
     Aside {
         program: PathBuf,
         /// Where machine code is kept; nowhere if there is none.
@@ -49,7 +52,7 @@ impl Compiler {
     ///
     /// # Errors
     /// Where the system does not tell which program this is.
-    pub fn aside(cache: Option<PathBuf>) -> std::io::Result<Compiler> {
+    pub fn child_process(cache: Option<PathBuf>) -> std::io::Result<Compiler> {
         let program = match cfg!(target_os = "linux") {
             // Not its path, under which there may be another version by now.
             true => PathBuf::from("/proc/self/exe"),
@@ -60,7 +63,7 @@ impl Compiler {
 }
 
 /// A [`Compiler`] at work.
-enum Workshop {
+enum CompilerBackend {
     Here,
     Aside {
         program: PathBuf,
@@ -71,15 +74,16 @@ enum Workshop {
 /// Loads plugins. One for the process.
 pub struct Runtime {
     engine: Engine,
-    workshop: Workshop,
+    workshop: CompilerBackend,
     linker: Linker<HostState>,
-    clock: Arc<Clock>,
+    clock: Arc<EpochClock>,
     alarm: Arc<Notify>,
     stock: Vec<Plugin>,
 }
 
 impl Runtime {
-    /// Starts the engine and takes in the stock plugins, which are compiled already: a few milliseconds.
+    /// Starts the engine and takes in the stock plugins, which are compiled already: a few
+    /// milliseconds.
     pub fn new(compiler: Compiler) -> Result<Arc<Runtime>, PluginError> {
         let unusable = |error: wasmtime::Error| PluginError::Engine {
             reason: format!("{error:#}"),
@@ -89,12 +93,13 @@ impl Runtime {
         host_calls::add_to(&mut linker)
             .and_then(|()| wasi::add_to(&mut linker))
             .map_err(unusable)?;
-        let clock = Clock::start(&engine, clock::PERIOD).map_err(|error| PluginError::Engine {
-            reason: error.to_string(),
-        })?;
+        let clock =
+            EpochClock::start(&engine, clock::PERIOD).map_err(|error| PluginError::Engine {
+                reason: error.to_string(),
+            })?;
         let workshop = match compiler {
-            Compiler::Here => Workshop::Here,
-            Compiler::Aside { program, cache } => Workshop::Aside {
+            Compiler::Here => CompilerBackend::Here,
+            Compiler::Aside { program, cache } => CompilerBackend::Aside {
                 program,
                 cache: cache.and_then(|directory| Cache::open(&directory, fingerprint(&engine))),
             },
@@ -110,14 +115,14 @@ impl Runtime {
         for (name, hash, code) in stock::PLUGINS {
             let code = Code {
                 component: runtime.own(code).map_err(unusable)?,
-                lines: Lines::default(), // they are built without debug information
+                lines: DebugLines::default(), // they are built without debug information
             };
             let identity = Identity {
                 name,
                 version: 1,
                 hash: Hash(*hash),
             };
-            let plugin = runtime.link(&identity, code, &Terms::stock())?;
+            let plugin = runtime.link(&identity, code, &PluginOptions::stock())?;
             runtime.stock.push(plugin);
         }
         Ok(Arc::new(runtime))
@@ -136,31 +141,34 @@ impl Runtime {
             .cloned()
     }
 
-    /// Loads a component, or a core module that carries its component type. Blocks while it is compiled: milliseconds for
-    /// most languages, many seconds for those that bring an interpreter; next to nothing if it was before.
+    /// Loads a component, or a core module that carries its component type. Blocks while it is
+    /// compiled: milliseconds for most languages, many seconds for those that bring an interpreter;
+    /// next to nothing if it was before.
     ///
     /// `version` counts the plugin's versions, from 1.
     ///
     /// # Errors
-    /// Whatever keeps it from serving: it is no policy, exceeds a bound of its terms, or imports what they do not grant.
+    /// Whatever keeps it from serving: it is no policy, exceeds a bound of its terms, or imports
+    /// what they do not grant.
     pub fn load(
         &self,
         name: &str,
         version: u64,
         bytes: &[u8],
-        terms: &Terms,
+        terms: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
         check_bounds(name, bytes, &terms.compile)?;
         let hash = Hash::of(bytes);
         let code = match &self.workshop {
-            Workshop::Here => self.compile_here(name, bytes)?,
-            Workshop::Aside { program, cache } => {
-                let most = aside::most_code(bytes.len());
+            CompilerBackend::Here => self.compile_here(name, bytes)?,
+            CompilerBackend::Aside { program, cache } => {
+                let most = compile_process::most_code(bytes.len());
                 let kept = cache.as_ref().and_then(|cache| cache.get(&hash, most));
                 match kept.and_then(|answer| self.take(&answer).ok()) {
                     Some(code) => code,
                     None => {
-                        let answer = aside::compile(program, name, bytes, &terms.compile)?;
+                        let answer =
+                            compile_process::compile(program, name, bytes, &terms.compile)?;
                         let code = self
                             .take(&answer)
                             .map_err(|error| not_compiled(name, &error))?;
@@ -193,13 +201,13 @@ impl Runtime {
         let component = Component::from_binary(&self.engine, &bytes);
         Ok(Code {
             component: component.map_err(|error| not_compiled(name, &error))?,
-            lines: Lines::of(&bytes),
+            lines: DebugLines::of(&bytes),
         })
     }
 
-    /// Takes what [`aside::compile`] answered, now or when it was put into the cache.
+    /// Takes what [`compile_process::compile`] answered, now or when it was put into the cache.
     fn take(&self, mut answer: &[u8]) -> wasmtime::Result<Code> {
-        let Some(lines) = Lines::read(&mut answer) else {
+        let Some(lines) = DebugLines::read(&mut answer) else {
             return Err(wasmtime::format_err!(
                 "the compiler's answer makes no sense"
             ));
@@ -212,7 +220,7 @@ impl Runtime {
         &self,
         identity: &Identity<'_>,
         code: Code,
-        terms: &Terms,
+        terms: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
         Plugin::link(
             &self.linker,
@@ -229,8 +237,9 @@ impl Runtime {
         reason = "the engine runs what it is given here unchecked: only ever code that our own compiler made, be it our build script's and in this binary, or our own child's, fresh or from a directory that only we write to; settings and version are compared even so"
     )]
     fn own(&self, code: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: `code` is the output of `Engine::precompile_component`: one of `stock::PLUGINS`, or from `aside::compile`
-        // or `Cache::get`, which compares it with the hash that was taken when it was made.
+        // SAFETY: `code` is the output of `Engine::precompile_component`: one of `stock::PLUGINS`,
+        // or from `compile_process::compile` or `Cache::get`, which compares it with the hash that
+        // was taken when it was made.
         unsafe { Component::deserialize(&self.engine, code) }
     }
 }
@@ -247,7 +256,7 @@ fn check_bounds(plugin: &str, bytes: &[u8], limits: &CompileLimits) -> Result<()
     if bytes.len() as u64 > limits.file_size {
         return Err(file::too_large(plugin, limits));
     }
-    let functions = Survey::of(plugin, bytes)?.functions;
+    let functions = Inspection::of(plugin, bytes)?.functions;
     if functions > limits.functions {
         return Err(PluginError::Bound {
             plugin: plugin.to_owned(),

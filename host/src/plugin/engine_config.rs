@@ -1,5 +1,5 @@
-//! How the engine compiles and runs plugins. Shared with the build script, which compiles the stock plugins ahead of
-//! time: the engine refuses artefacts whose settings differ from its own.
+//! How the engine compiles and runs plugins. Shared with the build script, which compiles the stock
+//! plugins ahead of time: the engine refuses artefacts whose settings differ from its own.
 
 use std::num::NonZeroUsize;
 
@@ -11,9 +11,11 @@ pub(super) fn engine_config() -> Config {
     config
         .strategy(Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
-        // Toolchains have inlined what is worth it; doing it again doubles the code and takes functions out of backtraces.
+        // Toolchains have inlined what is worth it; doing it again doubles the code and takes
+        // functions out of backtraces.
         .compiler_inlining(Inlining::No)
-        // Bookkeeping for concurrent calls triples the price of a call, and instances are never in more than one.
+        // Bookkeeping for concurrent calls triples the price of a call, and instances are never in
+        // more than one.
         .concurrency_support(false)
         // Deadlines: a counter checked at loops and function entries, free on a short `pick`.
         .epoch_interruption(true)
@@ -24,7 +26,8 @@ pub(super) fn engine_config() -> Config {
         .memory_init_cow(true)
         // Calls run on the worker's own stack: an eighth of what a thread has by default.
         .max_wasm_stack(256 << 10)
-        // Files and lines are looked up in `lines`. Never from the environment, which the build does not share.
+        // Files and lines are looked up in `lines`. Never from the environment, which the build
+        // does not share.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         // A panic in Rust is a dozen deep before the function that panicked.
         .wasm_backtrace_max_frames(NonZeroUsize::new(24));

@@ -1,10 +1,11 @@
-//! What goes wrong with plugins: while they load, while they take their settings, and while they serve.
+//! What goes wrong with plugins: while they load, while they take their settings, and while they
+//! serve.
 
 use std::path::PathBuf;
 
 use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
-use super::lines::Lines;
+use super::debug_lines::DebugLines;
 
 /// Functions that a backtrace names, those that Rust panics with not counted.
 const FRAMES: usize = 8;
@@ -74,7 +75,7 @@ pub enum PluginError {
         reason: String,
     },
     #[error("plugin `{plugin}` cannot be instantiated: {fault}")]
-    Start { plugin: String, fault: Fault },
+    Start { plugin: String, fault: PluginFault },
     #[error("the engine cannot run on this machine: {reason}")]
     Engine { reason: String },
 }
@@ -103,7 +104,7 @@ pub enum ConfigureError {
         plugin: String,
         /// `while it was configured`, `in a trial \`pick\`` or `in \`import-state\``.
         when: &'static str,
-        fault: Fault,
+        fault: PluginFault,
     },
 }
 
@@ -141,14 +142,15 @@ impl FaultKind {
 
 /// One fault: its kind, what happened in words, and where in the plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct PluginFault {
     pub kind: FaultKind,
     pub detail: String,
-    /// The plugin's functions, innermost first, eight at most: `function`, or `function (src/lib.rs:12)`.
+    /// The plugin's functions, innermost first, eight at most: `function`, or
+    /// `function (src/lib.rs:12)`.
     pub backtrace: Vec<String>,
 }
 
-impl std::fmt::Display for Fault {
+impl std::fmt::Display for PluginFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.detail)?;
         match self.backtrace.is_empty() {
@@ -158,11 +160,11 @@ impl std::fmt::Display for Fault {
     }
 }
 
-impl Fault {
+impl PluginFault {
     /// An answer that names no candidate.
-    pub(super) fn answer(index: u32) -> Fault {
+    pub(super) fn answer(index: u32) -> PluginFault {
         let detail = format!("picked {index}, which is no candidate");
-        Fault {
+        PluginFault {
             kind: FaultKind::Answer,
             detail,
             backtrace: Vec::new(),
@@ -170,19 +172,20 @@ impl Fault {
     }
 
     /// A state that is larger than the plugin's `limits.state`, in bytes.
-    pub(super) fn state(length: usize, limit: u64) -> Fault {
-        Fault {
+    pub(super) fn state(length: usize, limit: u64) -> PluginFault {
+        PluginFault {
             kind: FaultKind::Memory,
             detail: format!("has a state of {length} bytes, its limit is {limit}"),
             backtrace: Vec::new(),
         }
     }
 
-    /// Reads the engine's error: a trap carries its code and a backtrace, our own limits their own types.
-    pub(super) fn from_engine(error: &wasmtime::Error, lines: &Lines) -> Fault {
+    /// Reads the engine's error: a trap carries its code and a backtrace, our own limits their own
+    /// types.
+    pub(super) fn from_engine(error: &wasmtime::Error, lines: &DebugLines) -> PluginFault {
         let kind = match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => FaultKind::Deadline,
-            _ if error.is::<super::limits::Refused>() => FaultKind::Memory,
+            _ if error.is::<super::limits::BoundExceeded>() => FaultKind::Memory,
             _ => FaultKind::Trap,
         };
         let detail = match kind {
@@ -200,7 +203,7 @@ impl Fault {
             .map_or(&[][..], WasmBacktrace::frames);
         let backtrace: Vec<String> = frames.iter().map(|frame| function(frame, lines)).collect();
         let own = backtrace.iter().skip(machinery(&backtrace)).take(FRAMES);
-        Fault {
+        PluginFault {
             kind,
             detail,
             backtrace: own.cloned().collect(),
@@ -209,7 +212,7 @@ impl Fault {
 }
 
 /// The function of a frame; with file and line where the plugin was built with them.
-fn function(frame: &FrameInfo, lines: &Lines) -> String {
+fn function(frame: &FrameInfo, lines: &DebugLines) -> String {
     let name = match frame.func_name() {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
         None => format!("function {}", frame.func_index()),
@@ -220,7 +223,8 @@ fn function(frame: &FrameInfo, lines: &Lines) -> String {
     }
 }
 
-/// How many of the innermost functions are Rust's way to end a panic, which says nothing of where it began.
+/// How many of the innermost functions are Rust's way to end a panic, which says nothing of where
+/// it began.
 fn machinery(backtrace: &[String]) -> usize {
     let last = backtrace.iter().rposition(|name| {
         [

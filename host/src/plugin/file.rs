@@ -15,7 +15,8 @@ impl Runtime {
     /// The bytes of the file of plugin `name`.
     ///
     /// # Errors
-    /// A file that is not there, no regular file, or larger than `limits.file_size`. Never waits for a writer, as a pipe would.
+    /// A file that is not there, no regular file, or larger than `limits.file_size`. Never waits
+    /// for a writer, as a pipe would.
     pub fn read(name: &str, file: &Path, limits: &CompileLimits) -> Result<Vec<u8>, PluginError> {
         match read(file, limits.file_size) {
             Ok(Some(bytes)) => Ok(bytes),

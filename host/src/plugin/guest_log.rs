@@ -79,7 +79,8 @@ impl LineBuffer {
         }
     }
 
-    /// One byte more than is logged, so that the end of a character that was cut is cut again, not replaced.
+    /// One byte more than is logged, so that the end of a character that was cut is cut again, not
+    /// replaced.
     fn keep(&mut self, bytes: &[u8]) {
         let room = (LINE + 1).saturating_sub(self.line.len());
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);

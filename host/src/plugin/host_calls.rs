@@ -1,7 +1,7 @@
 //! What plugins may ask of the host: the imports of `world policy` in the WIT.
 //!
-//! Each is infallible and returns at once. Buffers for answers are kept from call to call, so that a plugin which reads
-//! a header for every request costs no allocation here.
+//! Each is infallible and returns at once. Buffers for answers are kept from call to call, so that
+//! a plugin which reads a header for every request costs no allocation here.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -16,13 +16,13 @@ use crate::http::variable::Variable;
 
 use super::clock::Stopwatch;
 use super::guest_log::{GuestLog, LineBuffer};
-use super::limits::Limits;
-use super::{Exchange, Fleet};
+use super::limits::InstanceLimits;
+use super::{ExchangeContext, FleetView};
 
 scoped_tls::scoped_thread_local!(
-    /// The exchange at hand, for the length of one `pick` or `done`. Not in the store, because an instance that all
-    /// workers share moves between threads, and an exchange does not.
-    pub(super) static AT_HAND: Rc<dyn Exchange>
+    /// The exchange at hand, for the length of one `pick` or `done`. Not in the store, because an
+    /// instance that all workers share moves between threads, and an exchange does not.
+    pub(super) static AT_HAND: Rc<dyn ExchangeContext>
 );
 
 /// Names of variables that an instance keeps parsed; a policy reads one or two.
@@ -30,8 +30,8 @@ const VARIABLES: usize = 64;
 
 /// What the host keeps for one instance.
 pub(super) struct HostState {
-    pub(super) fleet: Option<Arc<dyn Fleet>>,
-    pub(super) limits: Limits,
+    pub(super) fleet: Option<Arc<dyn FleetView>>,
+    pub(super) limits: InstanceLimits,
     pub(super) watch: Stopwatch,
     pub(super) log: GuestLog,
     /// A `done` is under way: the only moment at which there is a response.
@@ -49,8 +49,8 @@ pub(super) struct HostState {
 impl HostState {
     pub(super) fn new(
         plugin: &Arc<str>,
-        fleet: Option<Arc<dyn Fleet>>,
-        limits: Limits,
+        fleet: Option<Arc<dyn FleetView>>,
+        limits: InstanceLimits,
     ) -> HostState {
         HostState {
             fleet,
@@ -75,7 +75,8 @@ impl HostState {
     }
 }
 
-/// A buffer for answers. The engine has copied an answer into the plugin and let go of it before the next host call.
+/// A buffer for answers. The engine has copied an answer into the plugin and let go of it before
+/// the next host call.
 #[derive(Default)]
 struct Kept<T>(Option<Arc<T>>);
 
@@ -88,7 +89,7 @@ impl<T: Clone + Default> Kept<T> {
     }
 }
 
-type Host<'a> = StoreContextMut<'a, HostState>;
+type Caller<'a> = StoreContextMut<'a, HostState>;
 
 /// Adds everything that `world policy` imports.
 pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
@@ -100,7 +101,7 @@ pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
 }
 
 /// Asks the exchange at hand; the answer is `T`'s empty value where there is none.
-fn at_hand<T: Default>(ask: impl FnOnce(&dyn Exchange) -> T) -> T {
+fn at_hand<T: Default>(ask: impl FnOnce(&dyn ExchangeContext) -> T) -> T {
     match AT_HAND.is_set() {
         true => AT_HAND.with(|exchange| ask(&**exchange)),
         false => T::default(),
@@ -109,17 +110,17 @@ fn at_hand<T: Default>(ask: impl FnOnce(&dyn Exchange) -> T) -> T {
 
 fn fleet(linker: &mut Linker<HostState>) -> Result<()> {
     let mut fleet = linker.instance("waypost:plugin/fleet@0.1.0")?;
-    fleet.func_wrap("candidates", |_: Host<'_>, (word,): (u32,)| {
+    fleet.func_wrap("candidates", |_: Caller<'_>, (word,): (u32,)| {
         Ok((at_hand(|e| e.candidates(word)),))
     })?;
-    fleet.func_wrap("in-flight", |host: Host<'_>, (index,): (u32,)| {
+    fleet.func_wrap("in-flight", |host: Caller<'_>, (index,): (u32,)| {
         Ok((host
             .data()
             .fleet
             .as_ref()
             .map_or(0, |fleet| fleet.in_flight(index)),))
     })?;
-    fleet.func_wrap("in-flight-all", |mut host: Host<'_>, (): ()| {
+    fleet.func_wrap("in-flight-all", |mut host: Caller<'_>, (): ()| {
         let HostState { fleet, loads, .. } = host.data_mut();
         let loads = loads.fill(|loads| {
             loads.clear();
@@ -129,7 +130,7 @@ fn fleet(linker: &mut Linker<HostState>) -> Result<()> {
         });
         Ok((loads,))
     })?;
-    fleet.func_wrap("latency-us", |host: Host<'_>, (index,): (u32,)| {
+    fleet.func_wrap("latency-us", |host: Caller<'_>, (index,): (u32,)| {
         Ok((host
             .data()
             .fleet
@@ -140,21 +141,21 @@ fn fleet(linker: &mut Linker<HostState>) -> Result<()> {
 
 fn request(linker: &mut Linker<HostState>) -> Result<()> {
     let mut request = linker.instance("waypost:plugin/request@0.1.0")?;
-    request.func_wrap("method", |mut host: Host<'_>, (): ()| {
+    request.func_wrap("method", |mut host: Caller<'_>, (): ()| {
         Ok((text(&mut host, |e| e.method()),))
     })?;
-    request.func_wrap("path", |mut host: Host<'_>, (): ()| {
+    request.func_wrap("path", |mut host: Caller<'_>, (): ()| {
         Ok((text(&mut host, |e| e.path()),))
     })?;
-    request.func_wrap("query", |mut host: Host<'_>, (): ()| {
+    request.func_wrap("query", |mut host: Caller<'_>, (): ()| {
         Ok((text(&mut host, |e| e.query()),))
     })?;
-    request.func_wrap("header", |host: Host<'_>, (name,): (WasmStr,)| {
+    request.func_wrap("header", |host: Caller<'_>, (name,): (WasmStr,)| {
         Ok((values(&name.to_str(&host)?, |e, name, each| {
             e.request_header(name, each)
         }),))
     })?;
-    request.func_wrap("cookie", |mut host: Host<'_>, (name,): (WasmStr,)| {
+    request.func_wrap("cookie", |mut host: Caller<'_>, (name,): (WasmStr,)| {
         let value = value(&mut host, &name, |exchange, _, name, out| {
             match exchange.cookie(name) {
                 Some(value) => {
@@ -166,7 +167,7 @@ fn request(linker: &mut Linker<HostState>) -> Result<()> {
         })?;
         Ok((value,))
     })?;
-    request.func_wrap("client-address", |mut host: Host<'_>, (): ()| {
+    request.func_wrap("client-address", |mut host: Caller<'_>, (): ()| {
         let address = at_hand(|e| e.client_address());
         let bytes = host.data_mut().bytes.fill(|out| {
             out.clear();
@@ -178,7 +179,7 @@ fn request(linker: &mut Linker<HostState>) -> Result<()> {
         });
         Ok((bytes,))
     })?;
-    request.func_wrap("variable", |mut host: Host<'_>, (name,): (WasmStr,)| {
+    request.func_wrap("variable", |mut host: Caller<'_>, (name,): (WasmStr,)| {
         let value = value(
             &mut host,
             &name,
@@ -193,14 +194,14 @@ fn request(linker: &mut Linker<HostState>) -> Result<()> {
 
 fn exchange(linker: &mut Linker<HostState>) -> Result<()> {
     let mut exchange = linker.instance("waypost:plugin/exchange@0.1.0")?;
-    exchange.func_wrap("memo", |_: Host<'_>, (): ()| Ok((at_hand(|e| e.memo()),)))?;
-    exchange.func_wrap("set-memo", |_: Host<'_>, (value,): (u64,)| {
+    exchange.func_wrap("memo", |_: Caller<'_>, (): ()| Ok((at_hand(|e| e.memo()),)))?;
+    exchange.func_wrap("set-memo", |_: Caller<'_>, (value,): (u64,)| {
         at_hand(|e| e.set_memo(value));
         Ok(())
     })?;
     exchange.func_wrap(
         "add-response-header",
-        |mut host: Host<'_>, (name, value): (WasmStr, WasmList<u8>)| {
+        |mut host: Caller<'_>, (name, value): (WasmStr, WasmList<u8>)| {
             let ignored = {
                 let (name, value) = (name.to_str(&host)?, value.as_le_slice(&host));
                 let added = AT_HAND.is_set()
@@ -221,21 +222,22 @@ fn exchange(linker: &mut Linker<HostState>) -> Result<()> {
 
 fn response(linker: &mut Linker<HostState>) -> Result<()> {
     let mut response = linker.instance("waypost:plugin/response@0.1.0")?;
-    response.func_wrap("status", |host: Host<'_>, (): ()| {
+    response.func_wrap("status", |host: Caller<'_>, (): ()| {
         Ok((if host.data().in_done {
             at_hand(|e| e.response_status())
         } else {
             0
         },))
     })?;
-    response.func_wrap("header", |host: Host<'_>, (name,): (WasmStr,)| {
-        match host.data().in_done {
+    response.func_wrap(
+        "header",
+        |host: Caller<'_>, (name,): (WasmStr,)| match host.data().in_done {
             true => Ok((values(&name.to_str(&host)?, |e, name, each| {
                 e.response_header(name, each)
             }),)),
             false => Ok((Vec::new(),)),
-        }
-    })
+        },
+    )
 }
 
 /// `log.level` in the WIT.
@@ -261,7 +263,7 @@ fn log(linker: &mut Linker<HostState>) -> Result<()> {
     let mut log = linker.instance("waypost:plugin/log@0.1.0")?;
     log.func_wrap(
         "write",
-        |mut host: Host<'_>, (level, message): (LogLevel, WasmStr)| {
+        |mut host: Caller<'_>, (level, message): (LogLevel, WasmStr)| {
             let level = match level {
                 LogLevel::Error => Level::ERROR,
                 LogLevel::Warn => Level::WARN,
@@ -276,7 +278,7 @@ fn log(linker: &mut Linker<HostState>) -> Result<()> {
 }
 
 /// A string of the exchange at hand.
-fn text(host: &mut Host<'_>, ask: impl FnOnce(&dyn Exchange) -> &str) -> Arc<String> {
+fn text(host: &mut Caller<'_>, ask: impl FnOnce(&dyn ExchangeContext) -> &str) -> Arc<String> {
     host.data_mut().text.fill(|out| {
         out.clear();
         at_hand(|exchange| out.push_str(ask(exchange)));
@@ -286,7 +288,7 @@ fn text(host: &mut Host<'_>, ask: impl FnOnce(&dyn Exchange) -> &str) -> Arc<Str
 /// All values of a header of the exchange at hand.
 fn values(
     name: &str,
-    ask: impl FnOnce(&dyn Exchange, &str, &mut dyn FnMut(&[u8])),
+    ask: impl FnOnce(&dyn ExchangeContext, &str, &mut dyn FnMut(&[u8])),
 ) -> Vec<Vec<u8>> {
     let mut values = Vec::new();
     at_hand(|exchange| ask(exchange, name, &mut |value| values.push(value.to_vec())));
@@ -295,11 +297,12 @@ fn values(
 
 /// One value of the exchange at hand, if `ask` appends it and says so.
 fn value(
-    host: &mut Host<'_>,
+    host: &mut Caller<'_>,
     name: &WasmStr,
-    ask: impl FnOnce(&dyn Exchange, &mut Variables, &str, &mut Vec<u8>) -> bool,
+    ask: impl FnOnce(&dyn ExchangeContext, &mut Variables, &str, &mut Vec<u8>) -> bool,
 ) -> Result<Option<Arc<Vec<u8>>>> {
-    // Both leave the state for a moment: the name lies in the plugin's memory, which is borrowed with the state.
+    // Both leave the state for a moment: the name lies in the plugin's memory, which is borrowed
+    // with the state.
     let mut kept = std::mem::take(&mut host.data_mut().bytes);
     let mut variables = std::mem::take(&mut host.data_mut().variables);
     let mut found = false;

@@ -1,6 +1,6 @@
 //! One instance of a policy: a store of its own, and its calls prepared.
 //!
-//! A call that fails poisons the store, so a fault is the end of the instance: see [`super::seat`].
+//! A call that fails poisons the store, so a fault is the end of the instance: see [`super::slot`].
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use wasmtime::{Store, component};
 
 use super::clock::FIRST_LOOK;
 use super::component::{Exports, Plugin};
-use super::error::{ConfigureError, Fault, PluginError};
+use super::error::{ConfigureError, PluginError, PluginFault};
 use super::host_calls::{AT_HAND, HostState};
-use super::limits::Limits;
-use super::tally::{Calls, Tally};
-use super::{EndpointView, Exchange, Fleet, Outcome, Pick, Scope};
+use super::limits::InstanceLimits;
+use super::stats::{CallTimer, PluginStats};
+use super::{EndpointView, ExchangeContext, FleetView, InstanceScope, Outcome, Pick};
 
 /// Bytes that the plugin may hand to the host in one call, unless its state may be larger.
 const HOSTCALL_BYTES: usize = 1 << 20;
@@ -27,22 +27,22 @@ pub(super) struct Instance {
     store: Store<HostState>,
     functions: Functions,
     plugin: Plugin,
-    calls: Calls,
+    calls: CallTimer,
 }
 
 /// What a policy exports, types checked.
 struct Functions {
-    configure: TypedFunc<(Arc<str>,), (Result<Scope, SettingsError>,)>,
+    configure: TypedFunc<(Arc<str>,), (Result<InstanceScope, SettingsError>,)>,
     update: TypedFunc<(u64, Vec<EndpointView>), ()>,
     pick: TypedFunc<(u64, u32, u64, u64, u64), (u32,)>,
     failed: Option<TypedFunc<(u32,), ()>>,
     done: Option<TypedFunc<(u64, u32, Outcome), ()>>,
     export_state: Option<TypedFunc<(), (Vec<u8>,)>>,
-    import_state: Option<TypedFunc<(Vec<u8>,), (Taken,)>>,
+    import_state: Option<TypedFunc<(Vec<u8>,), (Accepted,)>>,
 }
 
 /// What `keeper.import-state` answers: why the state was not taken.
-type Taken = Result<(), String>;
+type Accepted = Result<(), String>;
 
 /// `balancer.settings-error` in the WIT.
 #[derive(ComponentType, Lift)]
@@ -54,12 +54,15 @@ struct SettingsError {
 
 impl Instance {
     /// A fresh instance, to be configured next.
-    pub(super) fn new(plugin: &Plugin, fleet: Option<Arc<dyn Fleet>>) -> Result<Instance, Fault> {
+    pub(super) fn new(
+        plugin: &Plugin,
+        fleet: Option<Arc<dyn FleetView>>,
+    ) -> Result<Instance, PluginFault> {
         let (mut store, linked) = instantiate(plugin, fleet)?;
         let functions = Functions::find(&mut store, &linked, &plugin.inner().exports);
-        let functions =
-            functions.map_err(|(_, error)| Fault::from_engine(&error, &plugin.inner().lines))?;
-        let calls = Calls::new(&plugin.inner().tally);
+        let functions = functions
+            .map_err(|(_, error)| PluginFault::from_engine(&error, &plugin.inner().lines))?;
+        let calls = CallTimer::new(&plugin.inner().tally);
         Ok(Instance {
             store,
             functions,
@@ -68,7 +71,8 @@ impl Instance {
         })
     }
 
-    /// Instantiates a plugin that was just loaded, to see that it can be and that its exports have the right types.
+    /// Instantiates a plugin that was just loaded, to see that it can be and that its exports have
+    /// the right types.
     pub(super) fn check(plugin: &Plugin) -> Result<(), PluginError> {
         let name = || plugin.name().to_owned();
         let started = instantiate(plugin, None);
@@ -88,11 +92,11 @@ impl Instance {
 
     /// Its calls do not count from now on: nobody asked for them.
     pub(super) fn leave_the_books(&mut self) {
-        self.calls = Calls::new(&Arc::new(Tally::new(0, Duration::ZERO)));
+        self.calls = CallTimer::new(&Arc::new(PluginStats::new(0, Duration::ZERO)));
     }
 
     /// `balancer.configure`.
-    pub(super) fn configure(&mut self, settings: &str) -> Result<Scope, ConfigureError> {
+    pub(super) fn configure(&mut self, settings: &str) -> Result<InstanceScope, ConfigureError> {
         let (function, deadline) = (self.functions.configure, self.plugin.inner().setup_deadline);
         match self.call(deadline, function, (settings.into(),)) {
             Ok((Ok(scope),)) => Ok(scope),
@@ -110,7 +114,7 @@ impl Instance {
         &mut self,
         generation: u64,
         endpoints: Vec<EndpointView>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PluginFault> {
         let (function, deadline) = (self.functions.update, self.plugin.inner().setup_deadline);
         self.call(deadline, function, (generation, endpoints))?;
         self.calls.note_memory(self.store.data().limits.memory());
@@ -121,10 +125,10 @@ impl Instance {
     #[inline]
     pub(super) fn pick(
         &mut self,
-        exchange: &Rc<dyn Exchange>,
+        exchange: &Rc<dyn ExchangeContext>,
         pick: &Pick,
         candidates: u64,
-    ) -> Result<u32, Fault> {
+    ) -> Result<u32, PluginFault> {
         let (function, deadline) = (self.functions.pick, self.plugin.inner().call_deadline);
         let params = (
             pick.lease,
@@ -142,7 +146,7 @@ impl Instance {
     }
 
     /// `failures.failed`, if the plugin exports it.
-    pub(super) fn failed(&mut self, index: u32) -> Result<(), Fault> {
+    pub(super) fn failed(&mut self, index: u32) -> Result<(), PluginFault> {
         let Some(function) = self.functions.failed else {
             return Ok(());
         };
@@ -155,11 +159,11 @@ impl Instance {
     /// `observer.done`, if the plugin exports it.
     pub(super) fn done(
         &mut self,
-        exchange: &Rc<dyn Exchange>,
+        exchange: &Rc<dyn ExchangeContext>,
         lease: u64,
         index: u32,
         outcome: &Outcome,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PluginFault> {
         let Some(function) = self.functions.done else {
             return Ok(());
         };
@@ -175,7 +179,7 @@ impl Instance {
     }
 
     /// `keeper.export-state`, if the plugin exports it and may keep anything.
-    pub(super) fn export_state(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+    pub(super) fn export_state(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
         let limit = self.plugin.inner().terms.limits.state;
         let Some(function) = self.functions.export_state.filter(|_| limit > 0) else {
             return Ok(None);
@@ -183,12 +187,12 @@ impl Instance {
         let (state,) = self.call(self.plugin.inner().call_deadline, function, ())?;
         match state.len() as u64 <= limit {
             true => Ok(Some(state)),
-            false => Err(Fault::state(state.len(), limit)),
+            false => Err(PluginFault::state(state.len(), limit)),
         }
     }
 
     /// `keeper.import-state`, if the plugin exports it: its answer.
-    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<Taken, Fault> {
+    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<Accepted, PluginFault> {
         let Some(function) = self.functions.import_state else {
             return Ok(Ok(()));
         };
@@ -212,7 +216,7 @@ impl Instance {
         deadline: Duration,
         function: TypedFunc<P, R>,
         params: P,
-    ) -> Result<R, Fault>
+    ) -> Result<R, PluginFault>
     where
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
@@ -277,13 +281,14 @@ where
         .transpose()
 }
 
-/// A store with its bounds, and the component in it. Runs the component's start code, if it has any.
+/// A store with its bounds, and the component in it. Runs the component's start code, if it has
+/// any.
 fn instantiate(
     plugin: &Plugin,
-    fleet: Option<Arc<dyn Fleet>>,
-) -> Result<(Store<HostState>, component::Instance), Fault> {
+    fleet: Option<Arc<dyn FleetView>>,
+) -> Result<(Store<HostState>, component::Instance), PluginFault> {
     let inner = plugin.inner();
-    let limits = Limits::new(&inner.terms.limits);
+    let limits = InstanceLimits::new(&inner.terms.limits);
     let state = HostState::new(&inner.name, fleet, limits);
     let mut store = Store::new(inner.component.engine(), state);
     store.limiter(|state| &mut state.limits);
@@ -306,7 +311,11 @@ fn instantiate(
 
 /// Reads what went wrong, after logging what the plugin said before it did.
 #[cold]
-fn last_words(store: &mut Store<HostState>, plugin: &Plugin, error: &wasmtime::Error) -> Fault {
+fn last_words(
+    store: &mut Store<HostState>,
+    plugin: &Plugin,
+    error: &wasmtime::Error,
+) -> PluginFault {
     store.data_mut().flush();
-    Fault::from_engine(error, &plugin.inner().lines)
+    PluginFault::from_engine(error, &plugin.inner().lines)
 }

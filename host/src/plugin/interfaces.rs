@@ -105,7 +105,8 @@ pub(super) fn version_error(plugin: &str, verb: &'static str, found: &str) -> Pl
     }
 }
 
-/// `waypost:plugin/fleet` and `0.1.0`, of `waypost:plugin/fleet@0.1.0`. The version is empty where there is none.
+/// `waypost:plugin/fleet` and `0.1.0`, of `waypost:plugin/fleet@0.1.0`. The version is empty where
+/// there is none.
 pub(super) fn split(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
 }

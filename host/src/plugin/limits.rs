@@ -1,4 +1,5 @@
-//! What one instance may use up: memory, tables, instances of core modules. Time is the engine's clock's concern.
+//! What one instance may use up: memory, tables, instances of core modules. Time is the engine's
+//! clock's concern.
 
 use wasmtime::ResourceLimiter;
 
@@ -6,7 +7,7 @@ use crate::config::model::PluginLimits;
 
 /// The plugin asked for more than its limit.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum BoundExceeded {
     #[error("asked for {asked} bytes of memory, its limit is {limit}")]
     Memory { asked: usize, limit: usize },
     #[error("asked for {asked} elements of tables, its `limits.table_elements` is {limit}")]
@@ -14,7 +15,7 @@ pub(super) enum Refused {
 }
 
 /// Counts what an instance uses, all of its memories and tables together.
-pub(super) struct Limits {
+pub(super) struct InstanceLimits {
     memory_limit: usize,
     elements_limit: usize,
     modules: usize,
@@ -22,9 +23,9 @@ pub(super) struct Limits {
     elements: usize,
 }
 
-impl Limits {
-    pub(super) fn new(limits: &PluginLimits) -> Limits {
-        Limits {
+impl InstanceLimits {
+    pub(super) fn new(limits: &PluginLimits) -> InstanceLimits {
+        InstanceLimits {
             memory_limit: usize::try_from(limits.memory).unwrap_or(usize::MAX),
             elements_limit: limits.table_elements as usize,
             modules: limits.core_instances as usize,
@@ -34,14 +35,14 @@ impl Limits {
     }
 }
 
-impl Limits {
+impl InstanceLimits {
     /// Bytes of linear memory in use.
     pub(super) fn memory(&self) -> usize {
         self.memory
     }
 }
 
-impl ResourceLimiter for Limits {
+impl ResourceLimiter for InstanceLimits {
     /// Refuses with a trap: an allocator that is told "no" aborts anyway, and the trap says why.
     fn memory_growing(
         &mut self,
@@ -55,7 +56,7 @@ impl ResourceLimiter for Limits {
         let asked = self.memory.saturating_add(desired.saturating_sub(current));
         if asked > self.memory_limit {
             let limit = self.memory_limit;
-            return Err(Refused::Memory { asked, limit }.into());
+            return Err(BoundExceeded::Memory { asked, limit }.into());
         }
         self.memory = asked;
         Ok(true)
@@ -73,7 +74,7 @@ impl ResourceLimiter for Limits {
         let asked = (self.elements).saturating_add(desired.saturating_sub(current));
         if asked > self.elements_limit {
             let limit = self.elements_limit;
-            return Err(Refused::Table { asked, limit }.into());
+            return Err(BoundExceeded::Table { asked, limit }.into());
         }
         self.elements = asked;
         Ok(true)

@@ -1,23 +1,24 @@
 //! Runs plugins. The only module that knows wasmtime.
 //!
-//! A [`Runtime`] loads [`Plugin`]s; a [`Balancer`] is a policy with its settings, and its fallback, over one fleet; a
-//! [`WorkerBalancer`] is a worker's way to it. Whatever a plugin does, `pick` answers with a candidate while there is one.
+//! A [`Runtime`] loads [`Plugin`]s; a [`Balancer`] is a policy with its settings, and its fallback,
+//! over one fleet; a [`WorkerBalancer`] is a worker's way to it. Whatever a plugin does, `pick`
+//! answers with a candidate while there is one.
 
 use std::rc::Rc;
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::http::variable::Source;
+use crate::http::variable::VariableSource;
 
 mod engine_config; // how code is compiled and run; shared with the build script
 mod engine; // the engine and the plugins at hand: start here
 mod clock; // stops calls that run on
-mod terms; // what a plugin may do and use up
+mod options; // what a plugin may do and use up
 mod file; // its bytes
 mod hash; // the name of its content
-mod survey; // what is in it, before anything is compiled
-mod aside; // compiled in a process of its own
-mod lines; // where in its sources a fault is
+mod inspect; // what is in it, before anything is compiled
+mod compile_process; // compiled in a process of its own
+mod debug_lines; // where in its sources a fault is
 mod cache; // compiled code that is kept
 mod component; // compiled code becomes a plugin
 mod interfaces; // what it may import
@@ -25,9 +26,9 @@ mod wasi; // a WASI that reaches nothing
 mod host_calls; // what plugins may ask of the host
 mod guest_log; // what plugins have to say
 mod limits; // what an instance may use up
-mod tally; // what plugins cost
+mod stats; // what plugins cost
 mod instance; // one instance and its calls
-mod seat; // keeps an instance through faults
+mod slot; // keeps an instance through faults
 mod rehearsal; // a pick before there is a request
 mod balancer; // a policy and its fallback
 mod error;
@@ -35,24 +36,25 @@ mod error;
 #[cfg(test)]
 mod tests;
 
-pub use self::aside::{COMMAND, compile_plugin};
 pub use self::balancer::{Balancer, WorkerBalancer};
 pub use self::cache::default_cache_directory;
+pub use self::compile_process::{COMMAND, compile_plugin};
 pub use self::component::Plugin;
 pub use self::engine::{Compiler, Runtime};
-pub use self::error::{ConfigureError, Fault, FaultKind, PluginError};
+pub use self::error::{ConfigureError, FaultKind, PluginError, PluginFault};
 pub use self::hash::Hash;
+pub use self::inspect::{Inspection, PluginKind};
 pub use self::interfaces::grants_needed;
-pub use self::survey::{Kind, Survey};
-pub use self::tally::{Cost, Figures};
-pub use self::terms::Terms;
+pub use self::options::PluginOptions;
+pub use self::stats::{Cost, PluginCounters};
 
-/// What the host knows of the endpoints that one policy balances. Live figures, shared by all workers.
+/// What the host knows of the endpoints that one policy balances. Live figures, shared by all
+/// workers.
 #[allow(
     clippy::len_without_is_empty,
     reason = "nobody asks whether a fleet is empty"
 )]
-pub trait Fleet: Send + Sync {
+pub trait FleetView: Send + Sync {
     /// The endpoints as `update` passes them, in order.
     fn endpoints(&self) -> Vec<EndpointView>;
     /// Attempts in progress; 0 for an index that does not exist.
@@ -76,8 +78,8 @@ pub struct EndpointView {
     pub route: String,
 }
 
-/// The exchange at hand, as policies see it. [`Source`] answers for `request.variable`.
-pub trait Exchange: Source {
+/// The exchange at hand, as policies see it. [`VariableSource`] answers for `request.variable`.
+pub trait ExchangeContext: VariableSource {
     /// See `fleet.candidates` in the WIT. Of the fleet being balanced at this moment.
     fn candidates(&self, word: u32) -> u64;
     fn method(&self) -> &str;
@@ -99,7 +101,7 @@ pub trait Exchange: Source {
 }
 
 /// The exchange at hand is shared between its task and the plugin call.
-pub type ExchangeAtHand = Rc<dyn Exchange>;
+pub type ExchangeAtHand = Rc<dyn ExchangeContext>;
 
 /// One attempt for which an endpoint is wanted: see `balancer.pick` in the WIT.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +120,7 @@ pub struct Pick {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
-pub enum Scope {
+pub enum InstanceScope {
     /// One per worker thread.
     #[component(name = "worker")]
     Worker,
@@ -142,7 +144,8 @@ pub enum Ending {
     Abandoned,
 }
 
-/// What became of an attempt: see `observer.outcome` in the WIT. Times in microseconds, 0 for what was not reached.
+/// What became of an attempt: see `observer.outcome` in the WIT. Times in microseconds, 0 for what
+/// was not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lower)]
 #[component(record)]
 pub struct Outcome {

@@ -1,18 +1,20 @@
-//! A pick before there is a request: what a new version of a plugin has to manage before it takes over.
+//! A pick before there is a request: what a new version of a plugin has to manage before it takes
+//! over.
 //!
-//! The request is the plainest there is, with every endpoint that is not `down` as a candidate. The instance is a further
-//! one, so that the one that will serve has not made a choice that nobody asked for.
+//! The request is the plainest there is, with every endpoint that is not `down` as a candidate. The
+//! instance is a further one, so that the one that will serve has not made a choice that nobody
+//! asked for.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
-use super::error::{ConfigureError, Fault};
-use super::seat::{NO_OPINION, Recipe, is_candidate};
-use super::{Ending, EndpointView, Exchange, Outcome, Pick};
-use crate::http::variable::{Source, Variable};
+use super::error::{ConfigureError, PluginFault};
+use super::slot::{InstanceSpec, NO_OPINION, is_candidate};
+use super::{Ending, EndpointView, ExchangeContext, Outcome, Pick};
+use crate::http::variable::{Variable, VariableSource};
 
 /// Makes an instance pick, and hear that the attempt failed.
-pub(super) fn rehearse(recipe: &Recipe) -> Result<(), ConfigureError> {
+pub(super) fn rehearse(recipe: &InstanceSpec) -> Result<(), ConfigureError> {
     let (mut instance, _) = recipe.make()?;
     instance.leave_the_books();
     let trial = Trial::new(&recipe.fleet.endpoints());
@@ -20,7 +22,7 @@ pub(super) fn rehearse(recipe: &Recipe) -> Result<(), ConfigureError> {
     if trial.candidates.iter().all(|word| *word == 0) {
         return Ok(()); // nobody would be asked
     }
-    let trial: Rc<dyn Exchange> = Rc::new(trial);
+    let trial: Rc<dyn ExchangeContext> = Rc::new(trial);
     let pick = Pick {
         lease: 1,
         attempt: 0,
@@ -29,7 +31,9 @@ pub(super) fn rehearse(recipe: &Recipe) -> Result<(), ConfigureError> {
     };
     let picked = instance.pick(&trial, &pick, candidates).and_then(|index| {
         let allowed = index == NO_OPINION || is_candidate(&trial, index, candidates);
-        allowed.then_some(index).ok_or_else(|| Fault::answer(index))
+        allowed
+            .then_some(index)
+            .ok_or_else(|| PluginFault::answer(index))
     });
     let ended = picked.and_then(|index| match index {
         NO_OPINION => Ok(()),
@@ -68,13 +72,13 @@ impl Trial {
     }
 }
 
-impl Source for Trial {
+impl VariableSource for Trial {
     fn append(&self, _: &Variable, _: &mut Vec<u8>) -> bool {
         false
     }
 }
 
-impl Exchange for Trial {
+impl ExchangeContext for Trial {
     fn candidates(&self, word: u32) -> u64 {
         self.candidates.get(word as usize).copied().unwrap_or(0)
     }

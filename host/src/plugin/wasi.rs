@@ -1,10 +1,13 @@
-//! A WASI that reaches nothing: for plugins whose toolchain brings one along, such as Rust's `wasm32-wasip2`.
+//! A WASI that reaches nothing: for plugins whose toolchain brings one along, such as Rust's
+//! `wasm32-wasip2`.
 //!
-//! Lines on standard output and standard error go to the error log. There are no arguments, no environment, no files and no
-//! network; clocks and randomness work; nothing ever blocks, so that waiting is over at once. `wasmtime-wasi` is not used:
-//! its synchronous calls block on the event loop that the plugin is called from, which panics.
+//! Lines on standard output and standard error go to the error log. There are no arguments, no
+//! environment, no files and no network; clocks and randomness work; nothing ever blocks, so that
+//! waiting is over at once. `wasmtime-wasi` is not used: its synchronous calls block on the event
+//! loop that the plugin is called from, which panics.
 //!
-//! Interfaces and types: the WIT of WASI 0.2. The linker takes any 0.2.x for the version named here.
+//! Interfaces and types: the WIT of WASI 0.2. The linker takes any 0.2.x for the version named
+//! here.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,7 +27,7 @@ const WRITE: u64 = 4096;
 const STDOUT: u32 = 1;
 const STDERR: u32 = 2;
 
-type Host<'a> = StoreContextMut<'a, HostState>;
+type WasiCaller<'a> = StoreContextMut<'a, HostState>;
 
 /// `wasi:io` resources. They hold nothing: a handle's number is all there is.
 enum IoError {}
@@ -37,7 +40,7 @@ enum TerminalOutput {}
 /// `wasi:io/streams.stream-error`.
 #[derive(ComponentType, Lift, Lower)]
 #[component(variant)]
-enum StreamError {
+enum WasiStreamError {
     #[component(name = "last-operation-failed")]
     #[allow(dead_code, reason = "part of the type; writing to a log cannot fail")]
     LastOperationFailed(Resource<IoError>),
@@ -59,22 +62,25 @@ pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
     resource::<IoError>(&mut error, "error")?;
     error.func_wrap(
         "[method]error.to-debug-string",
-        |_: Host<'_>, (_,): (Resource<IoError>,)| Ok((String::new(),)),
+        |_: WasiCaller<'_>, (_,): (Resource<IoError>,)| Ok((String::new(),)),
     )?;
 
     let mut poll = linker.instance("wasi:io/poll@0.2.6")?;
     resource::<Pollable>(&mut poll, "pollable")?;
     poll.func_wrap(
         "[method]pollable.ready",
-        |_: Host<'_>, (_,): (Resource<Pollable>,)| Ok((true,)),
+        |_: WasiCaller<'_>, (_,): (Resource<Pollable>,)| Ok((true,)),
     )?;
     poll.func_wrap(
         "[method]pollable.block",
-        |_: Host<'_>, (_,): (Resource<Pollable>,)| Ok(()),
+        |_: WasiCaller<'_>, (_,): (Resource<Pollable>,)| Ok(()),
     )?;
-    poll.func_wrap("poll", |_: Host<'_>, (all,): (Vec<Resource<Pollable>>,)| {
-        Ok(((0..u32::try_from(all.len())?).collect::<Vec<u32>>(),))
-    })?;
+    poll.func_wrap(
+        "poll",
+        |_: WasiCaller<'_>, (all,): (Vec<Resource<Pollable>>,)| {
+            Ok(((0..u32::try_from(all.len())?).collect::<Vec<u32>>(),))
+        },
+    )?;
 
     let mut streams = linker.instance("wasi:io/streams@0.2.6")?;
     input_stream(&mut streams)?;
@@ -95,8 +101,8 @@ fn input_stream(streams: &mut LinkerInstance<'_, HostState>) -> Result<()> {
         let name = format!("[method]input-stream.{name}");
         streams.func_wrap(
             &name,
-            |_: Host<'_>, (_, _): (Resource<InputStream>, u64)| {
-                Ok((Err::<Vec<u8>, _>(StreamError::Closed),))
+            |_: WasiCaller<'_>, (_, _): (Resource<InputStream>, u64)| {
+                Ok((Err::<Vec<u8>, _>(WasiStreamError::Closed),))
             },
         )?;
     }
@@ -104,14 +110,14 @@ fn input_stream(streams: &mut LinkerInstance<'_, HostState>) -> Result<()> {
         let name = format!("[method]input-stream.{name}");
         streams.func_wrap(
             &name,
-            |_: Host<'_>, (_, _): (Resource<InputStream>, u64)| {
-                Ok((Err::<u64, _>(StreamError::Closed),))
+            |_: WasiCaller<'_>, (_, _): (Resource<InputStream>, u64)| {
+                Ok((Err::<u64, _>(WasiStreamError::Closed),))
             },
         )?;
     }
     streams.func_wrap(
         "[method]input-stream.subscribe",
-        |_: Host<'_>, (_,): (Resource<InputStream>,)| pollable(),
+        |_: WasiCaller<'_>, (_,): (Resource<InputStream>,)| pollable(),
     )
 }
 
@@ -120,13 +126,13 @@ fn output_stream(streams: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     resource::<OutputStream>(streams, "output-stream")?;
     streams.func_wrap(
         "[method]output-stream.check-write",
-        |_: Host<'_>, (_,): (Resource<OutputStream>,)| Ok((Ok::<_, StreamError>(WRITE),)),
+        |_: WasiCaller<'_>, (_,): (Resource<OutputStream>,)| Ok((Ok::<_, WasiStreamError>(WRITE),)),
     )?;
     for name in ["write", "blocking-write-and-flush"] {
         let name = format!("[method]output-stream.{name}");
         streams.func_wrap(
             &name,
-            |mut host: Host<'_>, (stream, bytes): (Resource<OutputStream>, WasmList<u8>)| {
+            |mut host: WasiCaller<'_>, (stream, bytes): (Resource<OutputStream>, WasmList<u8>)| {
                 let bytes = bytes.as_le_slice(&host).to_vec();
                 let HostState {
                     log,
@@ -138,7 +144,7 @@ fn output_stream(streams: &mut LinkerInstance<'_, HostState>) -> Result<()> {
                     STDERR => stderr.write(log, Level::WARN, &bytes),
                     _ => stdout.write(log, Level::INFO, &bytes),
                 }
-                Ok((Ok::<_, StreamError>(()),))
+                Ok((Ok::<_, WasiStreamError>(()),))
             },
         )?;
     }
@@ -146,61 +152,68 @@ fn output_stream(streams: &mut LinkerInstance<'_, HostState>) -> Result<()> {
         let name = format!("[method]output-stream.{name}");
         streams.func_wrap(
             &name,
-            |_: Host<'_>, (_, _): (Resource<OutputStream>, u64)| Ok((Ok::<_, StreamError>(()),)),
+            |_: WasiCaller<'_>, (_, _): (Resource<OutputStream>, u64)| {
+                Ok((Ok::<_, WasiStreamError>(()),))
+            },
         )?;
     }
     // Lines are logged as they are completed: there is nothing to flush.
     for name in ["flush", "blocking-flush"] {
         let name = format!("[method]output-stream.{name}");
-        streams.func_wrap(&name, |_: Host<'_>, (_,): (Resource<OutputStream>,)| {
-            Ok((Ok::<_, StreamError>(()),))
-        })?;
+        streams.func_wrap(
+            &name,
+            |_: WasiCaller<'_>, (_,): (Resource<OutputStream>,)| {
+                Ok((Ok::<_, WasiStreamError>(()),))
+            },
+        )?;
     }
     for name in ["splice", "blocking-splice"] {
         let name = format!("[method]output-stream.{name}");
         streams.func_wrap(
             &name,
-            |_: Host<'_>, (_, _, _): (Resource<OutputStream>, Resource<InputStream>, u64)| {
-                Ok((Err::<u64, _>(StreamError::Closed),))
+            |_: WasiCaller<'_>, (_, _, _): (Resource<OutputStream>, Resource<InputStream>, u64)| {
+                Ok((Err::<u64, _>(WasiStreamError::Closed),))
             },
         )?;
     }
     streams.func_wrap(
         "[method]output-stream.subscribe",
-        |_: Host<'_>, (_,): (Resource<OutputStream>,)| pollable(),
+        |_: WasiCaller<'_>, (_,): (Resource<OutputStream>,)| pollable(),
     )
 }
 
 fn cli(linker: &mut Linker<HostState>) -> Result<()> {
     let mut environment = linker.instance("wasi:cli/environment@0.2.6")?;
-    environment.func_wrap("get-environment", |_: Host<'_>, (): ()| {
+    environment.func_wrap("get-environment", |_: WasiCaller<'_>, (): ()| {
         Ok((Vec::<(String, String)>::new(),))
     })?;
-    environment.func_wrap("get-arguments", |_: Host<'_>, (): ()| {
+    environment.func_wrap("get-arguments", |_: WasiCaller<'_>, (): ()| {
         Ok((Vec::<String>::new(),))
     })?;
-    environment.func_wrap("initial-cwd", |_: Host<'_>, (): ()| Ok((None::<String>,)))?;
+    environment.func_wrap("initial-cwd", |_: WasiCaller<'_>, (): ()| {
+        Ok((None::<String>,))
+    })?;
 
     linker.instance("wasi:cli/exit@0.2.6")?.func_wrap(
         "exit",
-        |_: Host<'_>, (_,): (Result<(), ()>,)| {
+        |_: WasiCaller<'_>, (_,): (Result<(), ()>,)| {
             Err::<(), _>(wasmtime::Error::msg("called exit, which a plugin must not"))
         },
     )?;
 
     linker
         .instance("wasi:cli/stdin@0.2.6")?
-        .func_wrap("get-stdin", |_: Host<'_>, (): ()| {
+        .func_wrap("get-stdin", |_: WasiCaller<'_>, (): ()| {
             Ok((Resource::<InputStream>::new_own(0),))
         })?;
     linker
         .instance("wasi:cli/stdout@0.2.6")?
-        .func_wrap("get-stdout", |_: Host<'_>, (): ()| {
+        .func_wrap("get-stdout", |_: WasiCaller<'_>, (): ()| {
             Ok((Resource::<OutputStream>::new_own(STDOUT),))
         })?;
     linker
         .instance("wasi:cli/stderr@0.2.6")?
-        .func_wrap("get-stderr", |_: Host<'_>, (): ()| {
+        .func_wrap("get-stderr", |_: WasiCaller<'_>, (): ()| {
             Ok((Resource::<OutputStream>::new_own(STDERR),))
         })?;
 
@@ -214,32 +227,36 @@ fn cli(linker: &mut Linker<HostState>) -> Result<()> {
     )?;
     linker
         .instance("wasi:cli/terminal-stdin@0.2.6")?
-        .func_wrap("get-terminal-stdin", |_: Host<'_>, (): ()| {
+        .func_wrap("get-terminal-stdin", |_: WasiCaller<'_>, (): ()| {
             Ok((None::<Resource<TerminalInput>>,))
         })?;
     linker
         .instance("wasi:cli/terminal-stdout@0.2.6")?
-        .func_wrap("get-terminal-stdout", |_: Host<'_>, (): ()| {
+        .func_wrap("get-terminal-stdout", |_: WasiCaller<'_>, (): ()| {
             Ok((None::<Resource<TerminalOutput>>,))
         })?;
     linker
         .instance("wasi:cli/terminal-stderr@0.2.6")?
-        .func_wrap("get-terminal-stderr", |_: Host<'_>, (): ()| {
+        .func_wrap("get-terminal-stderr", |_: WasiCaller<'_>, (): ()| {
             Ok((None::<Resource<TerminalOutput>>,))
         })
 }
 
 fn clocks(linker: &mut Linker<HostState>) -> Result<()> {
     let mut monotonic = linker.instance("wasi:clocks/monotonic-clock@0.2.6")?;
-    monotonic.func_wrap("now", |host: Host<'_>, (): ()| {
+    monotonic.func_wrap("now", |host: WasiCaller<'_>, (): ()| {
         Ok((u64::try_from(host.data().epoch.elapsed().as_nanos()).unwrap_or(u64::MAX),))
     })?;
-    monotonic.func_wrap("resolution", |_: Host<'_>, (): ()| Ok((1u64,)))?;
-    monotonic.func_wrap("subscribe-instant", |_: Host<'_>, (_,): (u64,)| pollable())?;
-    monotonic.func_wrap("subscribe-duration", |_: Host<'_>, (_,): (u64,)| pollable())?;
+    monotonic.func_wrap("resolution", |_: WasiCaller<'_>, (): ()| Ok((1u64,)))?;
+    monotonic.func_wrap("subscribe-instant", |_: WasiCaller<'_>, (_,): (u64,)| {
+        pollable()
+    })?;
+    monotonic.func_wrap("subscribe-duration", |_: WasiCaller<'_>, (_,): (u64,)| {
+        pollable()
+    })?;
 
     let mut wall = linker.instance("wasi:clocks/wall-clock@0.2.6")?;
-    wall.func_wrap("now", |_: Host<'_>, (): ()| {
+    wall.func_wrap("now", |_: WasiCaller<'_>, (): ()| {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -248,7 +265,7 @@ fn clocks(linker: &mut Linker<HostState>) -> Result<()> {
             nanoseconds: now.subsec_nanos(),
         },))
     })?;
-    wall.func_wrap("resolution", |_: Host<'_>, (): ()| {
+    wall.func_wrap("resolution", |_: WasiCaller<'_>, (): ()| {
         Ok((Datetime {
             seconds: 0,
             nanoseconds: 1,
@@ -266,7 +283,7 @@ fn random(linker: &mut Linker<HostState>) -> Result<()> {
         let mut random = linker.instance(&format!("wasi:random/{name}@0.2.6"))?;
         random.func_wrap(
             &format!("get-{interface}random-bytes"),
-            |_: Host<'_>, (count,): (u64,)| {
+            |_: WasiCaller<'_>, (count,): (u64,)| {
                 if count > BYTES {
                     return Err(wasmtime::Error::msg(format!(
                         "asked for {count} random bytes at once, the limit is {BYTES}"
@@ -279,12 +296,12 @@ fn random(linker: &mut Linker<HostState>) -> Result<()> {
         )?;
         random.func_wrap(
             &format!("get-{interface}random-u64"),
-            |_: Host<'_>, (): ()| Ok((getrandom::u64()?,)),
+            |_: WasiCaller<'_>, (): ()| Ok((getrandom::u64()?,)),
         )?;
     }
     linker
         .instance("wasi:random/insecure-seed@0.2.6")?
-        .func_wrap("insecure-seed", |_: Host<'_>, (): ()| {
+        .func_wrap("insecure-seed", |_: WasiCaller<'_>, (): ()| {
             Ok(((getrandom::u64()?, getrandom::u64()?),))
         })
 }

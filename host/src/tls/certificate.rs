@@ -12,7 +12,7 @@ use x509_parser::prelude::{
 };
 
 use super::Warnings;
-use super::file::{Files, MAX_CRL_SIZE, MAX_SIZE, problem};
+use super::file::{FileReader, MAX_CRL_SIZE, MAX_SIZE, problem};
 use crate::config::model::NamedFile;
 use crate::config::problem::Problem;
 
@@ -22,7 +22,7 @@ use crate::config::problem::Problem;
 /// Where there is none, or one is malformed.
 pub(super) fn chain(
     file: &NamedFile,
-    files: &mut Files,
+    files: &mut FileReader,
 ) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let bytes = files.read(file, "certificate", MAX_SIZE)?;
     let path = file.path.display();
@@ -37,15 +37,16 @@ pub(super) fn chain(
     Ok(chain)
 }
 
-/// The lists of revoked certificates of a PEM file, if one is given. One that has expired is a warning: nobody passes it.
-/// Whoever may be revoked is not believed for standing among the `authorities`, of whom none are left then.
+/// The lists of revoked certificates of a PEM file, if one is given. One that has expired is a
+/// warning: nobody passes it. Whoever may be revoked is not believed for standing among the
+/// `authorities`, of whom none are left then.
 ///
 /// # Errors
 /// Where there is none, or one is malformed.
 pub(super) fn revoked(
     file: Option<&NamedFile>,
     authorities: &mut Vec<CertificateDer<'static>>,
-    files: &mut Files,
+    files: &mut FileReader,
     warnings: &mut Warnings,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, Problem> {
     let Some(file) = file else {
@@ -77,7 +78,8 @@ pub(super) fn bad_crl(file: &NamedFile, why: &CertRevocationListError) -> Proble
     problem(file, message).hint(format!("{why:?}"))
 }
 
-/// What a PEM file has of a kind, at least one: `what` it is called, its label there, and the command of `openssl` for it.
+/// What a PEM file has of a kind, at least one: `what` it is called, its label there, and the
+/// command of `openssl` for it.
 fn items<T: PemObject>(
     file: &NamedFile,
     bytes: &[u8],
@@ -107,7 +109,7 @@ pub(super) fn certified(
     certificate: &NamedFile,
     key: &NamedFile,
     provider: &CryptoProvider,
-    files: &mut Files,
+    files: &mut FileReader,
     warnings: &mut Warnings,
 ) -> Result<CertifiedKey, Vec<Problem>> {
     let (chain, der) = match (chain(certificate, files), private_key(key, files)) {
@@ -134,7 +136,7 @@ pub(super) fn certified(
     })
 }
 
-fn private_key(key: &NamedFile, files: &mut Files) -> Result<PrivateKeyDer<'static>, Problem> {
+fn private_key(key: &NamedFile, files: &mut FileReader) -> Result<PrivateKeyDer<'static>, Problem> {
     let bytes = files.read(key, "key", MAX_SIZE)?;
     let path = key.path.display();
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
@@ -161,7 +163,7 @@ fn private_key(key: &NamedFile, files: &mut Files) -> Result<PrivateKeyDer<'stat
 /// Where the file cannot be used.
 pub(super) fn authorities(
     file: &NamedFile,
-    files: &mut Files,
+    files: &mut FileReader,
 ) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), Problem> {
     let chain = chain(file, files)?;
     let mut roots = RootCertStore::empty();
@@ -177,7 +179,8 @@ pub(super) fn authorities(
     Ok((Arc::new(roots), chain))
 }
 
-/// For whom a certificate is made out (RFC 6125 section 6.4.4: its subject's name does not count), lower case.
+/// For whom a certificate is made out (RFC 6125 section 6.4.4: its subject's name does not count),
+/// lower case.
 pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Vec::new();

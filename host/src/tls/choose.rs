@@ -88,8 +88,8 @@ impl Certificates {
         chosen
     }
 
-    /// The certificates of a name in lower case: exact before wildcard, which stands for one label (RFC 6125 section
-    /// 6.4.3). None where the name is unknown.
+    /// The certificates of a name in lower case: exact before wildcard, which stands for one label
+    /// (RFC 6125 section 6.4.3). None where the name is unknown.
     pub(super) fn of(&self, name: &str) -> Option<&[usize]> {
         let exact = self.exact.get(name);
         let found = exact.or_else(|| self.wildcard.get(name.split_once('.')?.1));

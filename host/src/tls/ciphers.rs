@@ -1,10 +1,12 @@
-//! Cipher suites by their names: IANA's, which TLS 1.3 users know, and OpenSSL's, which stand in `ssl_ciphers`.
+//! Cipher suites by their names: IANA's, which TLS 1.3 users know, and OpenSSL's, which stand in
+//! `ssl_ciphers`.
 
 use rustls::{CipherSuite, SupportedCipherSuite};
 
 use crate::config::model::TlsVersion;
 
-/// A suite that can be spoken. All of them have forward secrecy and authenticated encryption; there are no others here.
+/// A suite that can be spoken. All of them have forward secrecy and authenticated encryption; there
+/// are no others here.
 #[derive(Debug)]
 pub struct Cipher {
     pub(super) suite: CipherSuite,

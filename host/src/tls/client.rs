@@ -8,7 +8,7 @@ use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::file::{Digest, Files};
+use super::file::{Digest, FileReader};
 use super::verify::{Everybody, OrTheAuthorities};
 use super::{Warnings, certificate, host, provider, versions};
 use crate::config::model::{TlsVersion, UpstreamTls};
@@ -24,8 +24,8 @@ pub(crate) struct ClientTls {
 }
 
 impl ClientTls {
-    /// Reads the files that `settings` name. `previous`, of the same upstream, is answered as it is where nothing has
-    /// changed.
+    /// Reads the files that `settings` name. `previous`, of the same upstream, is answered as it is
+    /// where nothing has changed.
     ///
     /// # Errors
     /// All problems, each at the place where its file is named.
@@ -38,7 +38,7 @@ impl ClientTls {
         warnings: &mut Warnings,
     ) -> Result<Arc<ClientTls>, Vec<Problem>> {
         let provider = provider(&[]);
-        let (mut files, mut problems) = (Files::new(), Vec::new());
+        let (mut files, mut problems) = (FileReader::new(), Vec::new());
         let own = match &settings.certificate {
             Some((chain, key)) => {
                 certificate::certified(chain, key, &provider, &mut files, warnings)
@@ -106,7 +106,8 @@ impl ClientTls {
         self.settings == *settings && self.http2 == http2
     }
 
-    /// The name that a server is asked for, and verified by. `server` is its address as the configuration spells it.
+    /// The name that a server is asked for, and verified by. `server` is its address as the
+    /// configuration spells it.
     ///
     /// # Errors
     /// Where it has none, which the configuration allows only to who is not verified.
@@ -135,7 +136,7 @@ fn verifier(
     place: &Place,
     provider: &Arc<rustls::crypto::CryptoProvider>,
     system: &mut SystemRoots,
-    files: &mut Files,
+    files: &mut FileReader,
     warnings: &mut Warnings,
 ) -> Result<Arc<dyn ServerCertVerifier>, Problem> {
     if !settings.verify {
@@ -172,7 +173,8 @@ fn no_roots(place: &Place, error: &str) -> Problem {
     )
 }
 
-/// Whom the system trusts: read when it is first needed, and once for all upstreams of a configuration.
+/// Whom the system trusts: read when it is first needed, and once for all upstreams of a
+/// configuration.
 #[derive(Default)]
 pub(crate) struct SystemRoots(Option<Result<(Arc<RootCertStore>, Digest), String>>);
 
@@ -184,7 +186,7 @@ impl SystemRoots {
 
 fn system_roots() -> Result<(Arc<RootCertStore>, Digest), String> {
     let found = rustls_native_certs::load_native_certs();
-    let (mut roots, mut read) = (RootCertStore::empty(), Files::new());
+    let (mut roots, mut read) = (RootCertStore::empty(), FileReader::new());
     found.certs.iter().for_each(|der| read.note(der));
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {

@@ -1,4 +1,5 @@
-//! What is in a file that the configuration names, and what is wrong with it where it cannot be used.
+//! What is in a file that the configuration names, and what is wrong with it where it cannot be
+//! used.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -10,7 +11,8 @@ use crate::config::model::NamedFile;
 use crate::config::problem::Problem;
 use crate::config::reason;
 
-/// Bytes of any file but the one below. A bundle of all authorities of the world has a quarter of that.
+/// Bytes of any file but the one below. A bundle of all authorities of the world has a quarter of
+/// that.
 pub(super) const MAX_SIZE: u64 = 1 << 20;
 /// Bytes of lists of revoked certificates: about half a million of them.
 pub(super) const MAX_CRL_SIZE: u64 = 16 << 20;
@@ -19,11 +21,11 @@ pub(super) const MAX_CRL_SIZE: u64 = 16 << 20;
 pub(super) type Digest = [u8; 32];
 
 /// Reads files, and remembers all that it read by its digest.
-pub(super) struct Files(Context);
+pub(super) struct FileReader(Context);
 
-impl Files {
-    pub(super) fn new() -> Files {
-        Files(Context::new(&SHA256))
+impl FileReader {
+    pub(super) fn new() -> FileReader {
+        FileReader(Context::new(&SHA256))
     }
 
     /// `what` it is called where something is wrong with it; `most` bytes.

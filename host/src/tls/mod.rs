@@ -1,7 +1,8 @@
-//! TLS for both sides: from files to what the data path needs. The only place that builds rustls configurations.
+//! TLS for both sides: from files to what the data path needs. The only place that builds rustls
+//! configurations.
 //!
-//! Everything here is made by the control plane, with a provider of cryptography named each time: nothing depends on a
-//! default of the process. The data path gets `Arc`s and never reads a file.
+//! Everything here is made by the control plane, with a provider of cryptography named each time:
+//! nothing depends on a default of the process. The data path gets `Arc`s and never reads a file.
 
 pub mod ciphers; // what the suites are called
 mod file; // what is in a file that the configuration names
@@ -28,7 +29,8 @@ pub(crate) use self::client::{ClientTls, SystemRoots};
 pub(crate) use self::server::ServerTls;
 pub(crate) use self::verify::reason_with_number;
 
-/// What is odd about files that can be used all the same: to be logged, and reported by `waypost check`.
+/// What is odd about files that can be used all the same: to be logged, and reported by
+/// `waypost check`.
 pub(crate) type Warnings = Vec<Problem>;
 
 /// Whether a server could be asked for, and verified, by this name or address.
@@ -36,7 +38,8 @@ pub(crate) fn is_server_name(text: &str) -> bool {
     ServerName::try_from(text).is_ok()
 }
 
-/// The host of a server's address: `app.example` of `app.example:443`, `::1` of `[::1]:443`; none of a unix socket.
+/// The host of a server's address: `app.example` of `app.example:443`, `::1` of `[::1]:443`; none
+/// of a unix socket.
 pub(crate) fn host(server: &str) -> Option<&str> {
     if server.starts_with("unix:") {
         return None;

@@ -1,7 +1,8 @@
 //! OCSP responses (RFC 6960 section 4.2.1): whether one is worth stapling.
 //!
-//! One that has expired, or is about another certificate, is worse than none: a client that is shown it ends the handshake,
-//! where it would go on without. So it is left out, with a warning. Its signature is for clients to check.
+//! One that has expired, or is about another certificate, is worse than none: a client that is
+//! shown it ends the handshake, where it would go on without. So it is left out, with a warning.
+//! Its signature is for clients to check.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use x509_parser::asn1_rs::Any;
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::Warnings;
-use super::file::{Files, MAX_SIZE, problem};
+use super::file::{FileReader, MAX_SIZE, problem};
 use crate::config::model::NamedFile;
 use crate::config::problem::Problem;
 
@@ -29,7 +30,7 @@ pub(super) struct Staple {
 pub(super) fn staple(
     file: &NamedFile,
     certificate: &CertificateDer<'_>,
-    files: &mut Files,
+    files: &mut FileReader,
     warnings: &mut Warnings,
 ) -> Result<Option<Staple>, Problem> {
     let response = files.read(file, "OCSP response", MAX_SIZE)?;
@@ -54,7 +55,7 @@ pub(super) fn staple(
 
 /// What a responder answers.
 #[derive(Debug, PartialEq)]
-enum Answer<'a> {
+enum OcspResponse<'a> {
     /// Nothing, by this number (`OCSPResponseStatus`).
     Refused(u8),
     About(Vec<Single<'a>>),
@@ -64,23 +65,28 @@ enum Answer<'a> {
 #[derive(Debug, PartialEq)]
 struct Single<'a> {
     serial: &'a [u8],
-    status: Status,
+    status: OcspStatus,
     /// Seconds since 1970.
     this_update: i64,
     next_update: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Status {
+enum OcspStatus {
     Good,
     Revoked,
     Unknown,
 }
 
-/// Until when the certificate of that number may be shown with an answer; else why it should not be.
-fn worth(answer: &Answer<'_>, serial: &[u8], now: UnixTime) -> Result<Option<UnixTime>, String> {
+/// Until when the certificate of that number may be shown with an answer; else why it should not
+/// be.
+fn worth(
+    answer: &OcspResponse<'_>,
+    serial: &[u8],
+    now: UnixTime,
+) -> Result<Option<UnixTime>, String> {
     let singles = match answer {
-        Answer::Refused(number) => {
+        OcspResponse::Refused(number) => {
             let words = match number {
                 1 => "malformed request",
                 2 => "internal error",
@@ -91,15 +97,15 @@ fn worth(answer: &Answer<'_>, serial: &[u8], now: UnixTime) -> Result<Option<Uni
             };
             return Err(format!("all that it says is \"{words}\""));
         }
-        Answer::About(singles) => singles,
+        OcspResponse::About(singles) => singles,
     };
     let Some(single) = singles.iter().find(|single| single.serial == serial) else {
         return Err("it is about another certificate".to_owned());
     };
     match single.status {
-        Status::Good => {}
-        Status::Revoked => return Err("it says that the certificate is revoked".to_owned()),
-        Status::Unknown => return Err("it says that the certificate is unknown".to_owned()),
+        OcspStatus::Good => {}
+        OcspStatus::Revoked => return Err("it says that the certificate is revoked".to_owned()),
+        OcspStatus::Unknown => return Err("it says that the certificate is unknown".to_owned()),
     }
     let now = now.as_secs().cast_signed();
     if single.this_update > now {
@@ -128,12 +134,12 @@ mod identifier {
 }
 
 /// `OCSPResponse`. None where it is none.
-fn answer(mut bytes: &[u8]) -> Option<Answer<'_>> {
+fn answer(mut bytes: &[u8]) -> Option<OcspResponse<'_>> {
     use identifier::*;
     let mut response = take(&mut bytes, SEQUENCE)?;
     match take(&mut response, ENUMERATED)? {
         [0] => {}
-        [status] => return Some(Answer::Refused(*status)),
+        [status] => return Some(OcspResponse::Refused(*status)),
         _ => return None,
     }
     let mut response = take(&mut response, TAGGED_0)?;
@@ -150,7 +156,7 @@ fn answer(mut bytes: &[u8]) -> Option<Answer<'_>> {
     while !list.is_empty() {
         singles.push(single(take(&mut list, SEQUENCE)?)?);
     }
-    Some(Answer::About(singles))
+    Some(OcspResponse::About(singles))
 }
 
 /// `SingleResponse`.
@@ -162,12 +168,12 @@ fn single(mut bytes: &[u8]) -> Option<Single<'_>> {
     take(&mut id, OCTET_STRING)?;
     let serial = take(&mut id, INTEGER)?;
     let status = if take(&mut bytes, GOOD).is_some() {
-        Status::Good
+        OcspStatus::Good
     } else if take(&mut bytes, TAGGED_1).is_some() {
-        Status::Revoked
+        OcspStatus::Revoked
     } else {
         take(&mut bytes, UNKNOWN)?;
-        Status::Unknown
+        OcspStatus::Unknown
     };
     let this_update = time(&mut bytes)?;
     let next_update = match take(&mut bytes, TAGGED_0) {

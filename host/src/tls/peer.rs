@@ -8,7 +8,8 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::asn1_rs::{Any, Tag, ToDer as _};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
-/// Whose certificate it is, as `$ssl_client_s_dn`: `CN=client,O=Example`. Empty for one that cannot be read.
+/// Whose certificate it is, as `$ssl_client_s_dn`: `CN=client,O=Example`. Empty for one that cannot
+/// be read.
 pub(crate) fn subject(certificate: &CertificateDer<'_>) -> String {
     parsed(certificate).map_or(String::new(), |parsed| distinguished_name(parsed.subject()))
 }
@@ -35,7 +36,8 @@ pub(crate) fn serial(certificate: &CertificateDer<'_>) -> String {
     })
 }
 
-/// The SHA-1 of it, as `$ssl_client_fingerprint`: lower-case hexadecimal. A name for it, not a proof.
+/// The SHA-1 of it, as `$ssl_client_fingerprint`: lower-case hexadecimal. A name for it, not a
+/// proof.
 pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
     let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
@@ -155,7 +157,8 @@ fn dump(value: &Any<'_>) -> String {
     format!("#{}", hex.collect::<String>())
 }
 
-/// RFC 2253 section 2.4; bytes outside ASCII in hexadecimal, as OpenSSL writes them, so that the value fits into a header.
+/// RFC 2253 section 2.4; bytes outside ASCII in hexadecimal, as OpenSSL writes them, so that the
+/// value fits into a header.
 fn escaped(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     let last = value.len().saturating_sub(1);

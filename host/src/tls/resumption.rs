@@ -1,11 +1,13 @@
-//! Sessions that clients come back to: tickets that they keep, and sessions that we keep for those that do not.
+//! Sessions that clients come back to: tickets that they keep, and sessions that we keep for those
+//! that do not.
 //!
-//! One of each per listener, shared by all workers and kept through reloads: a change of the configuration must not make
-//! every client shake hands anew. They are given up only where a session must not outlive the change: with another demand
-//! on client certificates, or another timeout.
+//! One of each per listener, shared by all workers and kept through reloads: a change of the
+//! configuration must not make every client shake hands anew. They are given up only where a
+//! session must not outlive the change: with another demand on client certificates, or another
+//! timeout.
 //!
-//! rustls guards the current ticket key and the kept sessions with locks of its own, held for a moment within a handshake:
-//! nothing that an established connection ever waits for.
+//! rustls guards the current ticket key and the kept sessions with locks of its own, held for a
+//! moment within a handshake: nothing that an established connection ever waits for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +23,7 @@ use super::file::Digest;
 
 /// What a session depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Terms {
+pub(super) struct ResumptionSettings {
     pub(super) tickets: bool,
     pub(super) timeout: Duration,
     pub(super) cache: usize,
@@ -31,7 +33,7 @@ pub(super) struct Terms {
 
 #[derive(Debug, Clone)]
 pub(super) struct Resumption {
-    pub(super) terms: Terms,
+    pub(super) terms: ResumptionSettings,
     pub(super) tickets: Option<Arc<dyn ProducesTickets>>,
     pub(super) sessions: Arc<dyn StoresServerSessions>,
 }
@@ -42,7 +44,7 @@ impl Resumption {
     /// # Errors
     /// Where the system has no randomness.
     pub(super) fn new(
-        terms: Terms,
+        terms: ResumptionSettings,
         previous: Option<&Resumption>,
     ) -> Result<Resumption, rustls::Error> {
         if let Some(previous) = previous
@@ -98,7 +100,8 @@ fn fresh(started: Instant, timeout: Duration, stamped: &[u8]) -> Option<Vec<u8>>
     (age <= timeout.as_secs()).then(|| value.to_vec())
 }
 
-/// Tickets that are good for a timeout. Their keys are changed as often, and forgotten after twice that.
+/// Tickets that are good for a timeout. Their keys are changed as often, and forgotten after twice
+/// that.
 #[derive(Debug)]
 struct Tickets {
     rotator: TicketRotator,
@@ -200,8 +203,8 @@ impl StoresServerSessions for Sessions {
 mod tests {
     use super::*;
 
-    fn terms() -> Terms {
-        Terms {
+    fn terms() -> ResumptionSettings {
+        ResumptionSettings {
             tickets: true,
             timeout: Duration::from_secs(300),
             cache: 10,
@@ -223,7 +226,7 @@ mod tests {
     #[test]
     fn nothing_is_resumed_from_before_another_demand_on_client_certificates() {
         let first = Resumption::new(terms(), None).unwrap();
-        let stricter = Terms {
+        let stricter = ResumptionSettings {
             proven: [1; 32],
             ..terms()
         };

@@ -9,14 +9,15 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio::sync::Semaphore;
 
 use super::choose::{Certificates, Shown};
-use super::file::{Digest, Files, problem};
-use super::resumption::{Resumption, Terms};
+use super::file::{Digest, FileReader, problem};
+use super::resumption::{Resumption, ResumptionSettings};
 use super::verify::{JudgedLater, in_time, reason};
 use super::{Warnings, certificate, ocsp, provider, versions};
 use crate::config::model::{CertificateFiles, ClientCertificate, ListenerTls, UnknownNames};
 use crate::config::problem::Problem;
 
-/// The protocols that a client may choose from by ALPN (RFC 7301), best first; with none, the choice is not offered.
+/// The protocols that a client may choose from by ALPN (RFC 7301), best first; with none, the
+/// choice is not offered.
 pub(crate) type Protocols = &'static [&'static str];
 
 /// A listener's or a stream's TLS.
@@ -39,13 +40,14 @@ pub(crate) struct ServerTls {
 struct Clients {
     required: bool,
     verifier: Arc<dyn ClientCertVerifier>,
-    /// Believed themselves: a client's own certificate may stand in the file of `client_ca`, as a server's in `ca`.
+    /// Believed themselves: a client's own certificate may stand in the file of `client_ca`, as a
+    /// server's in `ca`.
     authorities: Vec<CertificateDer<'static>>,
 }
 
 /// What a client's certificate is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ClientVerdict {
     /// None was asked for, or none was sent where that is allowed.
     NoneNeeded,
     /// None was sent, and one is required.
@@ -56,8 +58,8 @@ pub(crate) enum Verdict {
 }
 
 impl ServerTls {
-    /// Reads the files that `settings` name. `previous`, of the same listener, is where sessions come from; it is answered
-    /// as it is where nothing has changed.
+    /// Reads the files that `settings` name. `previous`, of the same listener, is where sessions
+    /// come from; it is answered as it is where nothing has changed.
     ///
     /// # Errors
     /// All problems, each at the place where its file is named.
@@ -68,7 +70,7 @@ impl ServerTls {
         warnings: &mut Warnings,
     ) -> Result<Arc<ServerTls>, Vec<Problem>> {
         let provider = provider(&settings.ciphers);
-        let (mut files, mut problems) = (Files::new(), Vec::new());
+        let (mut files, mut problems) = (FileReader::new(), Vec::new());
         let mut certificates = Vec::new();
         for (index, of) in settings.certificates.iter().enumerate() {
             match certified(of, index, &provider, &mut files, warnings) {
@@ -93,7 +95,7 @@ impl ServerTls {
         {
             return Ok(previous.clone());
         }
-        let terms = Terms {
+        let terms = ResumptionSettings {
             tickets: settings.session_tickets,
             timeout: settings.session_timeout,
             cache: settings.session_cache,
@@ -162,23 +164,24 @@ impl ServerTls {
         !self.refuses_unknown_names || name.is_some_and(|name| self.certificates.of(name).is_some())
     }
 
-    /// Whether a request for `host` may come over a connection that was opened for `name`, both in lower case. Where
-    /// clients have to show certificates it must be one that the same certificate is shown for (nginx: 421 where another
-    /// server verifies clients).
+    /// Whether a request for `host` may come over a connection that was opened for `name`, both in
+    /// lower case. Where clients have to show certificates it must be one that the same certificate
+    /// is shown for (nginx: 421 where another server verifies clients).
     pub(crate) fn may_ask_for(&self, host: &str, name: Option<&str>) -> bool {
         self.clients.is_none()
             || name.is_none()
             || self.certificates.of_any(Some(host)) == self.certificates.of_any(name)
     }
 
-    /// What a client's certificates are worth now: also those of a resumed session, which may have expired meanwhile.
-    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> Verdict {
+    /// What a client's certificates are worth now: also those of a resumed session, which may have
+    /// expired meanwhile.
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> ClientVerdict {
         let Some(clients) = &self.clients else {
-            return Verdict::NoneNeeded;
+            return ClientVerdict::NoneNeeded;
         };
         match chain.split_first() {
-            None if clients.required => Verdict::Missing,
-            None => Verdict::NoneNeeded,
+            None if clients.required => ClientVerdict::Missing,
+            None => ClientVerdict::NoneNeeded,
             Some((own, others)) => {
                 let now = UnixTime::now();
                 let judged = match clients.authorities.contains(own) {
@@ -189,8 +192,8 @@ impl ServerTls {
                     }
                 };
                 match judged {
-                    Ok(()) => Verdict::Valid,
-                    Err(error) => Verdict::Invalid(reason(&error)),
+                    Ok(()) => ClientVerdict::Valid,
+                    Err(error) => ClientVerdict::Invalid(reason(&error)),
                 }
             }
         }
@@ -201,7 +204,7 @@ fn certified(
     of: &CertificateFiles,
     index: usize,
     provider: &rustls::crypto::CryptoProvider,
-    files: &mut Files,
+    files: &mut FileReader,
     warnings: &mut Warnings,
 ) -> Result<(Shown, Vec<String>), Vec<Problem>> {
     let key = certificate::certified(&of.certificate, &of.key, provider, files, warnings)?;
@@ -225,7 +228,8 @@ fn certified(
     Ok((Shown::new(key, staple), names))
 }
 
-/// What clients have to show, and a digest of it: a session is only resumed by those who had to show the same.
+/// What clients have to show, and a digest of it: a session is only resumed by those who had to
+/// show the same.
 fn clients(
     settings: &ListenerTls,
     provider: &Arc<rustls::crypto::CryptoProvider>,
@@ -234,7 +238,7 @@ fn clients(
     let Some(ca) = &settings.client_ca else {
         return Ok((None, Digest::default()));
     };
-    let mut files = Files::new();
+    let mut files = FileReader::new();
     let (roots, mut authorities) = certificate::authorities(ca, &mut files)?;
     let crl = settings.client_crl.as_ref();
     let revoked = certificate::revoked(crl, &mut authorities, &mut files, warnings)?;

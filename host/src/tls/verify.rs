@@ -54,7 +54,8 @@ pub(crate) fn reason_with_number(error: &Error) -> Option<String> {
     }
 }
 
-/// Whether a certificate is good at a time: all that is left to ask of one that is itself among those to be trusted.
+/// Whether a certificate is good at a time: all that is left to ask of one that is itself among
+/// those to be trusted.
 ///
 /// # Errors
 /// Where it is not, or cannot be read.
@@ -71,8 +72,8 @@ pub(super) fn in_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Result
     Ok(())
 }
 
-/// Takes every client certificate whose key the client has, and leaves it to the exchange to answer to a bad one: with
-/// a page, as nginx does, where a failed handshake would tell its user nothing.
+/// Takes every client certificate whose key the client has, and leaves it to the exchange to answer
+/// to a bad one: with a page, as nginx does, where a failed handshake would tell its user nothing.
 #[derive(Debug)]
 pub(super) struct JudgedLater(pub(super) Arc<dyn ClientCertVerifier>);
 
@@ -117,8 +118,8 @@ impl ClientCertVerifier for JudgedLater {
     }
 }
 
-/// Believes what `authorities` vouch for, and themselves: a server's own certificate may stand in the `ca` file, even one
-/// that calls itself an authority, as `openssl req -x509` makes them.
+/// Believes what `authorities` vouch for, and themselves: a server's own certificate may stand in
+/// the `ca` file, even one that calls itself an authority, as `openssl req -x509` makes them.
 #[derive(Debug)]
 pub(super) struct OrTheAuthorities {
     pub(super) verifier: Arc<dyn ServerCertVerifier>,

@@ -1,10 +1,11 @@
-//! `hash`: an endpoint by a key of your choice, so that a URL, a user or a tenant stays on its server
-//! (`ngx_http_upstream_hash_module.c`).
+//! `hash`: an endpoint by a key of your choice, so that a URL, a user or a tenant stays on its
+//! server (`ngx_http_upstream_hash_module.c`).
 //!
-//! Plain, compatible with Cache::Memcached: quick and even, but nearly every key moves when a server comes or goes. With
-//! `consistent = true` a ring ([`ring`]), compatible with Cache::Memcached::Fast: only the keys of that server move. An empty
-//! key, and a key whose endpoints were no candidates 20 times over, fall back to turns by weight. Nothing here depends on
-//! other requests, so each worker has an instance; the exchange keeps where a retry goes on.
+//! Plain, compatible with Cache::Memcached: quick and even, but nearly every key moves when a
+//! server comes or goes. With `consistent = true` a ring ([`ring`]), compatible with
+//! Cache::Memcached::Fast: only the keys of that server move. An empty key, and a key whose
+//! endpoints were no candidates 20 times over, fall back to turns by weight. Nothing here depends
+//! on other requests, so each worker has an instance; the exchange keeps where a retry goes on.
 
 mod crc32;
 mod ring;
@@ -33,8 +34,9 @@ enum Table {
     Consistent(Ring),
 }
 
-/// Where the exchange stands: the hash of the last evaluation (plain) or the ring's point (consistent), how often the key was
-/// hashed, and the tries. Starts at all zeros, which is also the memo of an exchange that was not hashed yet.
+/// Where the exchange stands: the hash of the last evaluation (plain) or the ring's point
+/// (consistent), how often the key was hashed, and the tries. Starts at all zeros, which is also
+/// the memo of an exchange that was not hashed yet.
 #[derive(Clone, Copy, Default)]
 struct Walk {
     hash: u32,
@@ -113,7 +115,8 @@ impl Policy for Hash {
     }
 }
 
-/// `((crc32([REHASH] KEY) >> 16) & 0x7fff) + PREVIOUS`, REHASH left out the first time, until a candidate's share is hit.
+/// `((crc32([REHASH] KEY) >> 16) & 0x7fff) + PREVIOUS`, REHASH left out the first time, until a
+/// candidate's share is hit.
 fn plain(shares: &Shares, key: &[u8], walk: &mut Walk, pick: &Pick) -> Option<usize> {
     while walk.tries <= TRIES {
         let mut crc = Crc32::default();
@@ -132,8 +135,8 @@ fn plain(shares: &Shares, key: &[u8], walk: &mut Walk, pick: &Pick) -> Option<us
     None
 }
 
-/// The key's point on the ring, then the next ones, until one's server has a candidate. A server name may stand for several
-/// endpoints: they take turns.
+/// The key's point on the ring, then the next ones, until one's server has a candidate. A server
+/// name may stand for several endpoints: they take turns.
 fn consistent(
     ring: &Ring,
     turns: &mut SmoothWeighted,

@@ -1,15 +1,16 @@
-//! The ring of `consistent = true` (ketama): every server owns 160 points per unit of weight, and a key belongs to the first
-//! point at or after its hash.
+//! The ring of `consistent = true` (ketama): every server owns 160 points per unit of weight, and a
+//! key belongs to the first point at or after its hash.
 //!
-//! Points are made from the server as the configuration spells it, so that they stay when an address changes. A ring takes 8
-//! bytes a point; see [`MOST_POINTS`].
+//! Points are made from the server as the configuration spells it, so that they stay when an
+//! address changes. A ring takes 8 bytes a point; see [`MOST_POINTS`].
 
 use waypost_sdk::{Endpoint, log};
 
 use crate::crc32::Crc32;
 
-/// Points of a ring, before duplicates are dropped. Beyond 6,553 units of weight in all, weights are scaled down to fit, and
-/// keys no longer go where nginx would send them: better than to run out of memory.
+/// Points of a ring, before duplicates are dropped. Beyond 6,553 units of weight in all, weights
+/// are scaled down to fit, and keys no longer go where nginx would send them: better than to run
+/// out of memory.
 const MOST_POINTS: u64 = 1 << 20;
 
 /// Points per unit of weight.
@@ -77,7 +78,8 @@ impl Ring {
         }
     }
 
-    /// The place of the first point at or after this hash; past the end where there is none, which is the ring's beginning.
+    /// The place of the first point at or after this hash; past the end where there is none, which
+    /// is the ring's beginning.
     pub(crate) fn find(&self, hash: u32) -> u32 {
         self.points.partition_point(|point| point.hash < hash) as u32
     }
@@ -91,7 +93,8 @@ impl Ring {
     }
 }
 
-/// The spelling without `unix:`, and split at the last `:` if only digits follow it. A port that was not written stays empty.
+/// The spelling without `unix:`, and split at the last `:` if only digits follow it. A port that
+/// was not written stays empty.
 fn host_and_port(spelling: &str) -> (&str, &str) {
     if spelling
         .get(..5)

@@ -48,8 +48,9 @@ fn consistent_keys_go_where_nginx_sends_them() {
     );
 }
 
-/// By hand after `ngx_http_upstream_get_hash_peer`: crc32("a") is e8b7be43, of which 26807 counts; 26807 % 7 = 4, the third.
-/// crc32("1a"): bd314483, 15665 more; 42472 % 7 = 3, the second. crc32("2a"): 961c1740, 5660 more; 48132 % 7 = 0, the first.
+/// By hand after `ngx_http_upstream_get_hash_peer`: crc32("a") is e8b7be43, of which 26807 counts;
+/// 26807 % 7 = 4, the third. crc32("1a"): bd314483, 15665 more; 42472 % 7 = 3, the second.
+/// crc32("2a"): 961c1740, 5660 more; 48132 % 7 = 0, the first.
 #[test]
 fn a_retry_goes_on_hashing_where_the_attempt_before_it_stopped() {
     let mut upstream = upstream(r#"{"key": "$key"}"#);

@@ -1,9 +1,10 @@
 //! `ip_hash`: an endpoint by the client's network, so that a client stays on its server
 //! (`ngx_http_upstream_ip_hash_module.c`).
 //!
-//! The key is the first three bytes of an IPv4 address, all sixteen of an IPv6 address, three zeros for a unix socket. A retry
-//! goes on hashing where the attempt before it stopped, and after 20 endpoints that were no candidates the choice falls back to
-//! turns by weight. Nothing here depends on other requests, so each worker has an instance; the exchange keeps the state.
+//! The key is the first three bytes of an IPv4 address, all sixteen of an IPv6 address, three zeros
+//! for a unix socket. A retry goes on hashing where the attempt before it stopped, and after 20
+//! endpoints that were no candidates the choice falls back to turns by weight. Nothing here depends
+//! on other requests, so each worker has an instance; the exchange keeps the state.
 
 use waypost_sdk::{
     Endpoint, Exchange, Failures, Pick, Policy, Scope, Settings, SettingsError, Shares,
@@ -29,8 +30,9 @@ struct Walk {
 impl Walk {
     const START: u64 = 89;
 
-    /// The memo holds the tries above the hash. 0, from before the first pick, is never written: no try has been made, but the
-    /// hash of `START` and of any key after it may be 0, hence the mark above both.
+    /// The memo holds the tries above the hash. 0, from before the first pick, is never written: no
+    /// try has been made, but the hash of `START` and of any key after it may be 0, hence the mark
+    /// above both.
     fn recall(exchange: Exchange) -> Self {
         match exchange.memo() {
             0 => Walk {

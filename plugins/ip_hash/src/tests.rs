@@ -44,7 +44,8 @@ fn clients_of_one_ipv4_network_stay_together() {
     assert!(chosen.iter().all(|choice| *choice == chosen[0]));
 }
 
-/// By hand after `ngx_http_upstream_get_ip_hash_peer`: three zeros take 89 to 3786, 1390 and 295; 295 % 3 = 1.
+/// By hand after `ngx_http_upstream_get_ip_hash_peer`: three zeros take 89 to 3786, 1390 and 295;
+/// 295 % 3 = 1.
 #[test]
 fn clients_on_a_unix_socket_all_hash_as_zeros() {
     let mut upstream = Upstream::<IpHash>::of("{}", 3);
@@ -65,7 +66,8 @@ fn every_server_is_reached_by_retries_and_none_twice() {
     assert_eq!(sorted, [0, 1, 2, 3]);
 }
 
-/// The first hash is what a fresh exchange yields, and the retry's what the loop yields when that server is out from the start.
+/// The first hash is what a fresh exchange yields, and the retry's what the loop yields when that
+/// server is out from the start.
 #[test]
 fn a_retry_goes_on_hashing_where_the_attempt_before_it_stopped() {
     let mut upstream = Upstream::<IpHash>::of("{}", 16);

@@ -1,9 +1,9 @@
 //! `least_conn`: the endpoint with the fewest attempts in progress for its weight
 //! (`ngx_http_upstream_least_conn_module.c`).
 //!
-//! Two passes. The first finds the least loaded; if several share that place, the second lets them, from the first of them on,
-//! take turns by weight. One instance for the whole process, because of the turns: the loads are the host's and count all
-//! workers either way.
+//! Two passes. The first finds the least loaded; if several share that place, the second lets them,
+//! from the first of them on, take turns by weight. One instance for the whole process, because of
+//! the turns: the loads are the host's and count all workers either way.
 
 use waypost_sdk::{
     Candidates, Endpoint, Failures, Keeper, Pick, Policy, Scope, Settings, SettingsError,
@@ -87,7 +87,8 @@ impl LeastConn {
         self.turns.pick_among(|word| self.blocks[word].ties)
     }
 
-    /// Finds the candidates with the least burden: leaves them in `blocks`, and returns how many they are.
+    /// Finds the candidates with the least burden: leaves them in `blocks`, and returns how many
+    /// they are.
     #[inline(always)]
     fn find_least<B>(
         &mut self,
@@ -135,8 +136,8 @@ impl LeastConn {
     }
 }
 
-/// A fraction as an integer of the same order: the bits of a float that is not negative. Both parts are far below 2^26, so that
-/// different fractions stay different, and equal ones equal.
+/// A fraction as an integer of the same order: the bits of a float that is not negative. Both parts
+/// are far below 2^26, so that different fractions stay different, and equal ones equal.
 #[inline(always)]
 fn per_weight(load: u32, weight: u32) -> u64 {
     (f64::from(load) / f64::from(weight)).to_bits()

@@ -84,8 +84,8 @@ fn a_retry_goes_to_the_next_best() {
     );
 }
 
-/// By hand after `ngx_http_upstream_get_least_conn_peer`: effective weights 0, 1, 2, 3 against 3 each time; current weights after
-/// each turn 0 and 0; 1 and -1; -2 and 2; 1 and -1.
+/// By hand after `ngx_http_upstream_get_least_conn_peer`: effective weights 0, 1, 2, 3 against 3
+/// each time; current weights after each turn 0 and 0; 1 and -1; -2 and 2; 1 and -1.
 #[test]
 fn a_server_whose_attempts_fail_gets_fewer_turns_for_a_while() {
     let mut upstream = weighted([3, 3]);

@@ -1,10 +1,12 @@
-//! `random`: a random endpoint by weight, or the better of two (`ngx_http_upstream_random_module.c`).
+//! `random`: a random endpoint by weight, or the better of two
+//! (`ngx_http_upstream_random_module.c`).
 //!
-//! `two = true` or `two = "least_conn"` draws two different endpoints and takes the one with fewer attempts in progress for its
-//! weight: on several proxies in front of the same servers that avoids the herd that `least_conn` makes of them.
-//! `two = "least_time"` compares the expected time instead. All draws derive from the one random number of the call, so that a
-//! run can be replayed. After 20 draws in vain the choice falls back to turns by weight. nginx counts those over an exchange,
-//! this counts them for each attempt: only distributions can tell, and hardly.
+//! `two = true` or `two = "least_conn"` draws two different endpoints and takes the one with fewer
+//! attempts in progress for its weight: on several proxies in front of the same servers that avoids
+//! the herd that `least_conn` makes of them. `two = "least_time"` compares the expected time
+//! instead. All draws derive from the one random number of the call, so that a run can be replayed.
+//! After 20 draws in vain the choice falls back to turns by weight. nginx counts those over an
+//! exchange, this counts them for each attempt: only distributions can tell, and hardly.
 
 use waypost_sdk::{
     Endpoint, Failures, Fleet, Pick, Policy, Scope, Settings, SettingsError, Shares,
@@ -97,7 +99,8 @@ impl Random {
         None
     }
 
-    /// An endpoint's burden, to be compared with `other`'s: multiplied by the other's weight rather than divided by its own.
+    /// An endpoint's burden, to be compared with `other`'s: multiplied by the other's weight rather
+    /// than divided by its own.
     fn burden(&self, contest: Contest, fleet: Fleet, index: usize, other: usize) -> u64 {
         let in_flight = u64::from(fleet.in_flight(index));
         let burden = match contest {
@@ -108,8 +111,8 @@ impl Random {
     }
 }
 
-/// A latency in milliseconds as nginx's `least_time` counts it: in steps of 20, at most 5000, so that small differences do not
-/// starve an equal server.
+/// A latency in milliseconds as nginx's `least_time` counts it: in steps of 20, at most 5000, so
+/// that small differences do not starve an equal server.
 fn bucket(latency_us: u32) -> u64 {
     let millis = u64::from(latency_us / 1000);
     if millis > 5000 {

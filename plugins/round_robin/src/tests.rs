@@ -61,8 +61,9 @@ fn a_failing_server_loses_weight_over_max_fails_and_wins_it_back_turn_by_turn() 
     for _ in 0..3 {
         upstream.failed(0);
     }
-    // By hand after ngx_http_upstream_get_peer: effective weights 0 to 6, then 6, against 1 each time; current weights after each
-    // turn 0 and 0; -1 and 1; 1 and -1; 0 and 0; -1 and 1; -2 and 2; -3 and 3; 3 and -3.
+    // By hand after ngx_http_upstream_get_peer: effective weights 0 to 6, then 6, against 1 each
+    // time; current weights after each turn 0 and 0; -1 and 1; 1 and -1; 0 and 0; -1 and 1; -2 and
+    // 2; -3 and 3; 3 and -3.
     assert_eq!(upstream.picks(8), [1, 0, 1, 0, 0, 0, 0, 1].map(Some));
 }
 

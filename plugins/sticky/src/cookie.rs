@@ -1,5 +1,6 @@
-//! The cookie that names a client's server: `name=id; expires=...; domain=...; httponly; secure; samesite=...; path=...`,
-//! letter for letter as `ngx_http_upstream_sticky_cookie_insert` writes it. No attribute is there unless it was asked for.
+//! The cookie that names a client's server: `name=id; expires=...; domain=...; httponly; secure;
+//! samesite=...; path=...`, letter for letter as `ngx_http_upstream_sticky_cookie_insert` writes
+//! it. No attribute is there unless it was asked for.
 
 use waypost_sdk::{Request, Settings, SettingsError, Template, parse_duration};
 
@@ -134,7 +135,8 @@ impl Cookie {
     }
 }
 
-/// An attribute's text (RFC 6265, 4.1.1): with a control character in it, no response could have the cookie.
+/// An attribute's text (RFC 6265, 4.1.1): with a control character in it, no response could have
+/// the cookie.
 fn attribute(settings: &mut Settings, key: &'static str) -> Result<Option<String>, SettingsError> {
     let text = settings.text(key)?;
     let wrong = match &text {
@@ -168,14 +170,16 @@ fn unix_time(request: Request) -> Option<u64> {
     msec.split('.').next()?.parse().ok()
 }
 
-/// A date as `ngx_http_cookie_time` writes it: two digits for the year, but four after 2037, where two-digit years run out.
+/// A date as `ngx_http_cookie_time` writes it: two digits for the year, but four after 2037, where
+/// two-digit years run out.
 fn cookie_date(unix_time: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     let (days, seconds) = (unix_time / 86_400, unix_time % 86_400);
-    // Days from 1970 to year, month and day by 400-year eras that begin on 1 March, after H. Hinnant's `civil_from_days`.
+    // Days from 1970 to year, month and day by 400-year eras that begin on 1 March, after H.
+    // Hinnant's `civil_from_days`.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era =

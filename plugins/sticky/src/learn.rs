@@ -1,8 +1,9 @@
 //! Sessions learned from responses: which server a session was created on, or last served by.
 //!
-//! A session is learned when the attempt that created it has ended (nginx, without its option `header`, does the same). The
-//! table is bounded: 4,000 sessions for each megabyte of `zone`, and the one that was quiet longest makes room. The next
-//! instance takes over as many sessions as fit into a state, those in use last before all others.
+//! A session is learned when the attempt that created it has ended (nginx, without its option
+//! `header`, does the same). The table is bounded: 4,000 sessions for each megabyte of `zone`, and
+//! the one that was quiet longest makes room. The next instance takes over as many sessions as fit
+//! into a state, those in use last before all others.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,8 @@ const LARGEST_ZONE: u64 = 32 << 20;
 /// As nginx's: eight pages.
 const SMALLEST_ZONE: u64 = 32 << 10;
 
-/// Bytes of state after which the older sessions are left out: some 40,000 are in. The host carries 1 MiB.
+/// Bytes of state after which the older sessions are left out: some 40,000 are in. The host carries
+/// 1 MiB.
 const MOST_STATE: usize = 900 << 10;
 
 /// The sessions, and where their ids are found.
@@ -102,7 +104,8 @@ impl Learn {
 
     /// The id of the server that the request's session is bound to.
     pub(crate) fn server_of(&mut self, pick: &Pick) -> Option<Rc<str>> {
-        // `done` brings no clock: the time of the pick plus the time that the attempt took is as good.
+        // `done` brings no clock: the time of the pick plus the time that the attempt took is as
+        // good.
         pick.exchange().set_memo(pick.now_us);
         self.sessions.now_us = self.sessions.now_us.max(pick.now_us);
         let id = first_value(&self.lookup, pick.request())?;
@@ -165,7 +168,8 @@ impl Learn {
         }
     }
 
-    /// Takes over the sessions of a state, which begin with those in use last, as many as there is room for.
+    /// Takes over the sessions of a state, which begin with those in use last, as many as there is
+    /// room for.
     pub(crate) fn import(&mut self, kept: &Kept) {
         let sessions = &mut self.sessions;
         let mut names = BTreeMap::new();
@@ -185,8 +189,8 @@ impl Learn {
     }
 }
 
-/// The rest of a state: nothing, or the time, then for each session its key, the time that is left, and the number of its server,
-/// which is followed by the server's id where it is a new one.
+/// The rest of a state: nothing, or the time, then for each session its key, the time that is left,
+/// and the number of its server, which is followed by the server's id where it is a new one.
 pub(crate) fn read<'a>(state: &mut StateReader<'a>) -> Result<Option<Kept<'a>>, String> {
     if state.is_empty() {
         return Ok(None);
@@ -238,7 +242,8 @@ impl Sessions {
     }
 }
 
-/// `$upstream_cookie_*` and `$upstream_http_*` from the response at hand; anything else is a variable of the request.
+/// `$upstream_cookie_*` and `$upstream_http_*` from the response at hand; anything else is a
+/// variable of the request.
 fn response_variable(done: &Done, name: &str) -> Option<Vec<u8>> {
     if let Some(cookie) = name.strip_prefix("upstream_cookie_") {
         let headers = done.response().header("set-cookie");
@@ -254,7 +259,8 @@ fn response_variable(done: &Done, name: &str) -> Option<Vec<u8>> {
     done.request().variable(name)
 }
 
-/// The value in a `Set-Cookie` header, if it is of this cookie; the name in any case (`ngx_http_parse_set_cookie_lines`).
+/// The value in a `Set-Cookie` header, if it is of this cookie; the name in any case
+/// (`ngx_http_parse_set_cookie_lines`).
 fn cookie_value<'a>(header: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let (start, rest) = header.split_at_checked(name.len())?;
     if !start.eq_ignore_ascii_case(name.as_bytes()) {

@@ -1,11 +1,13 @@
-//! `sticky`: keeps a client on its server (`ngx_http_upstream_sticky_module.c`, free since nginx 1.29.6).
+//! `sticky`: keeps a client on its server (`ngx_http_upstream_sticky_module.c`, free since nginx
+//! 1.29.6).
 //!
-//! Three ways to know the server: a `cookie` that this policy sets itself; a `route` that the application puts into a
-//! variable; or sessions that it `learn`s from responses. A client without a server, or whose server is no candidate, gets
-//! one by turns. One instance for the whole process, for the turns and for the sessions.
+//! Three ways to know the server: a `cookie` that this policy sets itself; a `route` that the
+//! application puts into a variable; or sessions that it `learn`s from responses. A client without
+//! a server, or whose server is no candidate, gets one by turns. One instance for the whole
+//! process, for the turns and for the sessions.
 //!
-//! A server's id is its `route` where it has one, else the hex MD5 of its socket address. Several servers may share a route: the
-//! first candidate among them is taken.
+//! A server's id is its `route` where it has one, else the hex MD5 of its socket address. Several
+//! servers may share a route: the first candidate among them is taken.
 
 mod cookie;
 mod learn;
@@ -23,7 +25,8 @@ use cookie::Cookie;
 use learn::Learn;
 use servers::Servers;
 
-/// The state's format: the turns as [`SmoothWeighted`] writes them, then the sessions, if there are any to learn.
+/// The state's format: the turns as [`SmoothWeighted`] writes them, then the sessions, if there are
+/// any to learn.
 const FORMAT: u8 = 1;
 
 /// Clients stay where they were.

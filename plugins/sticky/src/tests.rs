@@ -132,8 +132,8 @@ fn a_samesite_variable_with_a_wrong_value_is_strict_and_without_one_absent() {
     assert!(header("/").ends_with(IDS[0]));
 }
 
-/// By hand after `ngx_http_upstream_get_peer`: the first bound request is charged (current weights -2, 1, 1), the others are not,
-/// as -2 is the limit for one of three equal servers.
+/// By hand after `ngx_http_upstream_get_peer`: the first bound request is charged (current weights
+/// -2, 1, 1), the others are not, as -2 is the limit for one of three equal servers.
 #[test]
 fn of_a_crowd_of_bound_clients_only_one_in_a_row_counts_as_a_turn() {
     let mut upstream = cookies("");

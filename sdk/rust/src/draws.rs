@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn the_sequence_is_splitmix64() {
-        // First outputs for seed 1234567, as published with the reference implementation (prng.di.unimi.it/splitmix64.c).
+        // First outputs for seed 1234567, as published with the reference implementation
+        // (prng.di.unimi.it/splitmix64.c).
         let mut draws = Draws::from_seed(1_234_567);
         assert_eq!(draws.draw(), 6_457_827_717_110_365_317);
         assert_eq!(draws.draw(), 3_203_168_211_198_807_973);

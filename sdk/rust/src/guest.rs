@@ -1,4 +1,5 @@
-//! Between the component's exports and a [`Policy`]: the instance's state, and the host behind the imports.
+//! Between the component's exports and a [`Policy`]: the instance's state, and the host behind the
+//! imports.
 //!
 //! Public only for [`export!`](crate::export), whose expansion lives in the plugin's crate.
 
@@ -20,7 +21,8 @@ use crate::{
 /// `pick`'s answer for "no opinion".
 const NO_OPINION: u32 = u32::MAX;
 
-/// Where the policy of an instance lives. The guest has one thread, and the host never calls into a call.
+/// Where the policy of an instance lives. The guest has one thread, and the host never calls into a
+/// call.
 pub type Slot<P> = RefCell<Option<Instance<P>>>;
 
 /// A configured policy.

@@ -1,15 +1,19 @@
-//! What the host answers during a call: the fleet, the request at hand, its exchange and its response.
+//! What the host answers during a call: the fleet, the request at hand, its exchange and its
+//! response.
 //!
-//! Each question is a call out of the component, some 30 to 100 ns: ask for what you need, and ask once.
+//! Each question is a call out of the component, some 30 to 100 ns: ask for what you need, and ask
+//! once.
 
-/// Who answers. In a component the imports themselves, called directly, so that what a policy never asks for is not imported.
+/// Who answers. In a component the imports themselves, called directly, so that what a policy never
+/// asks for is not imported.
 #[cfg(target_arch = "wasm32")]
 pub(crate) type AtHand<'a> = &'a crate::guest::Imports;
 /// Who answers: in unit tests, whoever the test made up.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) type AtHand<'a> = &'a dyn Host;
 
-/// The questions themselves. Answered by the real host ([`crate::guest`]) and by the one for unit tests ([`crate::testing`]).
+/// The questions themselves. Answered by the real host ([`crate::guest`]) and by the one for unit
+/// tests ([`crate::testing`]).
 pub(crate) trait Host {
     fn candidates(&self, word: u32) -> u64;
     fn in_flight(&self, index: u32) -> u32;
@@ -44,7 +48,8 @@ impl Fleet<'_> {
         self.0.in_flight(index as u32)
     }
 
-    /// [`in_flight`](Fleet::in_flight) of every endpoint, in order: cheaper than single calls from about five endpoints on.
+    /// [`in_flight`](Fleet::in_flight) of every endpoint, in order: cheaper than single calls from
+    /// about five endpoints on.
     pub fn in_flight_all(&self) -> Vec<u32> {
         self.0.in_flight_all()
     }
@@ -90,8 +95,8 @@ impl Request<'_> {
         self.0.client_address()
     }
 
-    /// Any of nginx's variables by name, without the `$`: `request_uri`, `arg_user`, `http_x_tenant`...
-    /// `None` where the name is unknown or has no value for this request.
+    /// Any of nginx's variables by name, without the `$`: `request_uri`, `arg_user`,
+    /// `http_x_tenant`... `None` where the name is unknown or has no value for this request.
     pub fn variable(&self, name: &str) -> Option<Vec<u8>> {
         self.0.variable(name)
     }
@@ -112,7 +117,8 @@ impl Exchange<'_> {
         self.0.set_memo(value);
     }
 
-    /// Adds a header to the response, should the answer of the attempt being picked reach the client.
+    /// Adds a header to the response, should the answer of the attempt being picked reach the
+    /// client.
     pub fn add_response_header(&self, name: &str, value: &[u8]) {
         self.0.add_response_header(name, value);
     }

@@ -1,7 +1,7 @@
 //! Write Waypost policies in Rust.
 //!
-//! A policy chooses the endpoint that a request is sent to. It is a type that implements [`Policy`], and one line that
-//! exports it:
+//! A policy chooses the endpoint that a request is sent to. It is a type that implements
+//! [`Policy`], and one line that exports it:
 //!
 //! ```
 //! use waypost_sdk::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
@@ -30,8 +30,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! Built with `crate-type = ["cdylib"]` for `wasm32-wasip2` or `wasm32-unknown-unknown`, the crate is a plugin. The stock
-//! policies in `plugins/` are written with this SDK and with nothing else. [`testing`] runs a policy natively.
+//! Built with `crate-type = ["cdylib"]` for `wasm32-wasip2` or `wasm32-unknown-unknown`, the crate
+//! is a plugin. The stock policies in `plugins/` are written with this SDK and with nothing else.
+//! [`testing`] runs a policy natively.
 
 mod policy;
 mod pick;
@@ -68,9 +69,11 @@ pub use units::{parse_duration, parse_size};
 
 /// Makes a type the policy of this plugin, with the optional exports it has a use for.
 ///
-/// `export!(Mine)` needs [`Policy`]; `export!(Mine, failures)` also [`Failures`]; `export!(Mine, failures, observer)` also
-/// [`Observer`]; `export!(Mine, keeper)` also [`Keeper`]; in any combination. What is not named is not exported, and the host does not call it. Once per crate; outside of
-/// WebAssembly it only checks the types, so that unit tests of several policies link into one program.
+/// `export!(Mine)` needs [`Policy`]; `export!(Mine, failures)` also [`Failures`];
+/// `export!(Mine, failures, observer)` also [`Observer`]; `export!(Mine, keeper)` also [`Keeper`];
+/// in any combination. What is not named is not exported, and the host does not call it. Once per
+/// crate; outside of WebAssembly it only checks the types, so that unit tests of several policies
+/// link into one program.
 #[macro_export]
 macro_rules! export {
     ($policy:ident $(, $extra:ident)* $(,)?) => {

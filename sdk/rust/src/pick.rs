@@ -62,15 +62,18 @@ impl<'a> Pick<'a> {
         Exchange(self.host)
     }
 
-    /// As many random numbers as needed, all derived from [`Pick::random`], so that a run can be replayed.
+    /// As many random numbers as needed, all derived from [`Pick::random`], so that a run can be
+    /// replayed.
     pub fn draws(&self) -> Draws {
         Draws::from_seed(self.random)
     }
 }
 
-/// The endpoints that may be picked: in rotation, not `down`, below their `max_conns` and not yet tried in this exchange.
+/// The endpoints that may be picked: in rotation, not `down`, below their `max_conns` and not yet
+/// tried in this exchange.
 ///
-/// Up to 64 endpoints come with the call; of a larger fleet, each further 64 are fetched from the host when first asked for.
+/// Up to 64 endpoints come with the call; of a larger fleet, each further 64 are fetched from the
+/// host when first asked for.
 pub struct Candidates<'a> {
     first: u64,
     words: &'a Words,
@@ -103,7 +106,8 @@ impl Candidates<'_> {
             .sum()
     }
 
-    /// 64 of them at once: bit `i` stands for endpoint `64 * word + i`. For loops that cannot afford a question per endpoint.
+    /// 64 of them at once: bit `i` stands for endpoint `64 * word + i`. For loops that cannot
+    /// afford a question per endpoint.
     #[inline]
     pub fn word(&self, word: usize) -> u64 {
         if word == 0 {
@@ -128,8 +132,8 @@ impl Candidates<'_> {
     }
 }
 
-/// The candidate words of a large fleet that this pick already asked for. Kept between picks so that none of them allocates;
-/// a word counts only if it carries the stamp of the current pick.
+/// The candidate words of a large fleet that this pick already asked for. Kept between picks so
+/// that none of them allocates; a word counts only if it carries the stamp of the current pick.
 #[derive(Default)]
 pub(crate) struct Words {
     stamp: u64,

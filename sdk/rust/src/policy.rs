@@ -1,14 +1,16 @@
-//! What a policy implements: [`Policy`] always, [`Failures`], [`Observer`] and [`Keeper`] if it has a use for them.
+//! What a policy implements: [`Policy`] always, [`Failures`], [`Observer`] and [`Keeper`] if it has
+//! a use for them.
 
 use crate::host::{AtHand, Exchange, Request, Response};
 use crate::{Endpoint, Outcome, Pick, Scope, Settings, SettingsError};
 
 /// Chooses the endpoint for each attempt of an exchange.
 ///
-/// The host calls [`configure`](Policy::configure) once, [`update`](Policy::update) once before the first pick, and
-/// [`pick`](Policy::pick) for every attempt. Calls never overlap. When the endpoints change, or another version of the plugin
-/// is loaded, a fresh instance takes over; a [`Keeper`] tells it what it knows. A call that panics or overruns its deadline costs
-/// the instance, not the request: the fallback policy answers, and a fresh instance is configured.
+/// The host calls [`configure`](Policy::configure) once, [`update`](Policy::update) once before the
+/// first pick, and [`pick`](Policy::pick) for every attempt. Calls never overlap. When the
+/// endpoints change, or another version of the plugin is loaded, a fresh instance takes over; a
+/// [`Keeper`] tells it what it knows. A call that panics or overruns its deadline costs the
+/// instance, not the request: the fallback policy answers, and a fresh instance is configured.
 pub trait Policy: Sized {
     /// Makes the policy from its table in the TOML.
     ///
@@ -17,14 +19,17 @@ pub trait Policy: Sized {
     /// [`Settings::finish`], which refuses keys that nobody asked for.
     fn configure(settings: Settings) -> Result<Self, SettingsError>;
 
-    /// How many instances there are: [`Scope::Worker`], one per worker, for choices that need no memory of earlier ones;
-    /// [`Scope::Process`], one in all, for choices that depend on each other.
+    /// How many instances there are: [`Scope::Worker`], one per worker, for choices that need no
+    /// memory of earlier ones; [`Scope::Process`], one in all, for choices that depend on each
+    /// other.
     fn scope(&self) -> Scope;
 
-    /// Takes the endpoints, in configuration order. Their places in this list are the indexes of all other calls.
+    /// Takes the endpoints, in configuration order. Their places in this list are the indexes of
+    /// all other calls.
     fn update(&mut self, endpoints: Vec<Endpoint>);
 
-    /// Chooses one of [`Pick::candidates`], of which there is at least one. `None` leaves the choice to the fallback policy.
+    /// Chooses one of [`Pick::candidates`], of which there is at least one. `None` leaves the
+    /// choice to the fallback policy.
     ///
     /// This is the hot call: it runs for every request.
     fn pick(&mut self, pick: &Pick) -> Option<usize>;
@@ -42,8 +47,9 @@ pub trait Observer: Policy {
     fn done(&mut self, done: &Done);
 }
 
-/// Keeps what a policy knows when another instance takes its place: a new version of the plugin, or the same one with other
-/// settings or endpoints. Exported by `export!(Mine, keeper)`. Nothing is kept from an instance that failed.
+/// Keeps what a policy knows when another instance takes its place: a new version of the plugin, or
+/// the same one with other settings or endpoints. Exported by `export!(Mine, keeper)`. Nothing is
+/// kept from an instance that failed.
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -92,17 +98,19 @@ pub trait Observer: Policy {
 /// # }
 /// ```
 pub trait Keeper: Policy {
-    /// What this instance knows, for an instance of this version or a later one: begin with a format number, as
-    /// [`StateWriter`](crate::StateWriter) does. At most 1 MiB, unless the plugin's `limits.state` says otherwise. Called between
-    /// two picks; the instance may well go on serving after it.
+    /// What this instance knows, for an instance of this version or a later one: begin with a
+    /// format number, as [`StateWriter`](crate::StateWriter) does. At most 1 MiB, unless the
+    /// plugin's `limits.state` says otherwise. Called between two picks; the instance may well go
+    /// on serving after it.
     fn export_state(&self) -> Vec<u8>;
 
-    /// Takes over what another instance knew. Called once, after [`update`](Policy::update) and before the first pick. Endpoints may
-    /// have come, gone and changed places: know them by server or address, not by index.
+    /// Takes over what another instance knew. Called once, after [`update`](Policy::update) and
+    /// before the first pick. Endpoints may have come, gone and changed places: know them by server
+    /// or address, not by index.
     ///
     /// # Errors
-    /// Why the state is of no use, in one line of lower case. The host logs it, and the policy serves with what it has: change
-    /// nothing before all of the state was read.
+    /// Why the state is of no use, in one line of lower case. The host logs it, and the policy
+    /// serves with what it has: change nothing before all of the state was read.
     fn import_state(&mut self, state: &[u8]) -> Result<(), String>;
 }
 

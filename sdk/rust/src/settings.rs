@@ -1,7 +1,7 @@
 //! A policy's settings: its table in the TOML, read key by key.
 //!
-//! Every getter notes the key it asked for, so that [`Settings::finish`] can tell what else was written, and every error names
-//! the key by its path, so that the host can point at its line.
+//! Every getter notes the key it asked for, so that [`Settings::finish`] can tell what else was
+//! written, and every error names the key by its path, so that the host can point at its line.
 
 use std::time::Duration;
 
@@ -49,7 +49,8 @@ impl Settings {
         })
     }
 
-    /// One text or a list of them: `key = "..."` or `key = ["...", "..."]`. Empty where the key is missing.
+    /// One text or a list of them: `key = "..."` or `key = ["...", "..."]`. Empty where the key is
+    /// missing.
     ///
     /// # Errors
     /// A value of another type.
@@ -116,7 +117,8 @@ impl Settings {
         )
     }
 
-    /// A table within this one: `key = { ... }`. It wants a [`finish`](Settings::finish) of its own.
+    /// A table within this one: `key = { ... }`. It wants a [`finish`](Settings::finish) of its
+    /// own.
     ///
     /// # Errors
     /// A value of another type.
@@ -138,12 +140,14 @@ impl Settings {
         self.values.remove(key)
     }
 
-    /// An error about a key of this table. Lower case, one line, no full stop; say what would be right.
+    /// An error about a key of this table. Lower case, one line, no full stop; say what would be
+    /// right.
     pub fn error(&self, key: &str, message: &str) -> SettingsError {
         SettingsError::new(&format!("{}{key}", self.path), message)
     }
 
-    /// The error for a key that must be there: `settings.text("key")?.ok_or_else(|| settings.missing("key"))?`.
+    /// The error for a key that must be there: `settings.text("key")?.ok_or_else(||
+    /// settings.missing("key"))?`.
     pub fn missing(&self, key: &str) -> SettingsError {
         self.error(key, &format!("`{}{key}` is missing", self.path))
     }

@@ -2,8 +2,8 @@
 
 use crate::Endpoint;
 
-/// The total weight, cut into one share for each endpoint, in order. `down` ones have theirs too: that is why taking a server
-/// down moves nobody else.
+/// The total weight, cut into one share for each endpoint, in order. `down` ones have theirs too:
+/// that is why taking a server down moves nobody else.
 #[derive(Debug, Clone, Default)]
 pub struct Shares {
     starts: Vec<u64>,
@@ -30,7 +30,8 @@ impl Shares {
         self.total
     }
 
-    /// The endpoint whose share a point falls into; the first one has `0..weight`. `None` from the total on.
+    /// The endpoint whose share a point falls into; the first one has `0..weight`. `None` from the
+    /// total on.
     pub fn at(&self, point: u64) -> Option<usize> {
         (point < self.total).then(|| self.starts.partition_point(|&start| start <= point) - 1)
     }

@@ -1,8 +1,9 @@
 //! nginx's smooth weighted round robin (`ngx_http_upstream_get_peer`), whole and in parts.
 //!
-//! In every round each endpoint that takes part gains its effective weight; the richest is chosen and pays what all gained.
-//! Weights 5, 1, 1 give `a a b a c a a`, never five in a row. An endpoint whose attempts fail loses effective weight and wins
-//! it back by one per round (`ngx_http_upstream_free_round_robin_peer`).
+//! In every round each endpoint that takes part gains its effective weight; the richest is chosen
+//! and pays what all gained. Weights 5, 1, 1 give `a a b a c a a`, never five in a row. An endpoint
+//! whose attempts fail loses effective weight and wins it back by one per round
+//! (`ngx_http_upstream_free_round_robin_peer`).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,16 +12,19 @@ use crate::{Candidates, Endpoint, StateReader, StateWriter};
 /// The state's format: for each endpoint its address, weight, current and effective weight.
 const FORMAT: u8 = 1;
 
-/// Bytes of state after which no further endpoint is added: more than 10,000 of them. The others begin anew.
+/// Bytes of state after which no further endpoint is added: more than 10,000 of them. The others
+/// begin anew.
 const MOST_STATE: usize = 400 << 10;
 
-/// Above every balance that can come about: 65,536 endpoints of the greatest weight. Sums of them are far from overflowing.
+/// Above every balance that can come about: 65,536 endpoints of the greatest weight. Sums of them
+/// are far from overflowing.
 const MOST_BALANCE: u64 = 1 << 48;
 
 /// Endpoints that take turns by weight.
 #[derive(Debug, Default)]
 pub struct SmoothWeighted {
-    // One list for each figure, not a list of records: whole blocks are added up and compared at once.
+    // One list for each figure, not a list of records: whole blocks are added up and compared at
+    // once.
     current: Vec<i64>,
     effective: Vec<u32>,
     weights: Vec<u32>,
@@ -32,7 +36,8 @@ pub struct SmoothWeighted {
 }
 
 impl SmoothWeighted {
-    /// Takes the endpoints, all at the beginning of the rotation. For those that stay see [`import_state`](Self::import_state).
+    /// Takes the endpoints, all at the beginning of the rotation. For those that stay see
+    /// [`import_state`](Self::import_state).
     pub fn update(&mut self, endpoints: &[Endpoint]) {
         self.addresses = endpoints.iter().map(|e| e.address.clone()).collect();
         self.weights = endpoints.iter().map(|e| e.weight).collect();
@@ -45,7 +50,8 @@ impl SmoothWeighted {
         self.effective.clone_from(&self.weights);
     }
 
-    /// Where the rotation stands: see [`Keeper`](crate::Keeper). At most 400 KiB, which is more than 10,000 endpoints.
+    /// Where the rotation stands: see [`Keeper`](crate::Keeper). At most 400 KiB, which is more
+    /// than 10,000 endpoints.
     pub fn export_state(&self) -> Vec<u8> {
         let mut state = StateWriter::new(FORMAT);
         for (index, address) in self.addresses.iter().enumerate() {
@@ -60,9 +66,10 @@ impl SmoothWeighted {
         state.finish()
     }
 
-    /// Goes on where another instance stood. Endpoints that were there, by address and weight, keep their place in the
-    /// rotation; with another weight, the old balance was counted in another coin. Among the same endpoints as before, the
-    /// choices are those that the other instance would have made.
+    /// Goes on where another instance stood. Endpoints that were there, by address and weight, keep
+    /// their place in the rotation; with another weight, the old balance was counted in another
+    /// coin. Among the same endpoints as before, the choices are those that the other instance
+    /// would have made.
     ///
     /// # Errors
     /// A state of another format, or none at all; the rotation is then as it was.
@@ -94,8 +101,8 @@ impl SmoothWeighted {
             }
         }
         if kept != accounts || kept != self.len() {
-            // What an endpoint owed to one that is gone, which may have had a thousand times its weight, must not keep it out
-            // of the rotation for a thousand rounds.
+            // What an endpoint owed to one that is gone, which may have had a thousand times its
+            // weight, must not keep it out of the rotation for a thousand rounds.
             let most = self.total_weight as i64;
             for current in &mut self.current {
                 *current = (*current).clamp(-most, most);
@@ -125,7 +132,8 @@ impl SmoothWeighted {
         self.pick_among(|word| candidates.word(word))
     }
 
-    /// Chooses among endpoints of your own choice, given 64 at a time: bit `i` of word `w` stands for endpoint `64 * w + i`.
+    /// Chooses among endpoints of your own choice, given 64 at a time: bit `i` of word `w` stands
+    /// for endpoint `64 * w + i`.
     #[inline]
     pub fn pick_among(&mut self, words: impl Fn(usize) -> u64) -> Option<usize> {
         if self.len() == 1 {
@@ -136,10 +144,12 @@ impl SmoothWeighted {
         Some(best)
     }
 
-    /// Chooses one endpoint out of turn, where it is a candidate, and charges it as if it had won; otherwise as [`pick`](Self::pick).
+    /// Chooses one endpoint out of turn, where it is a candidate, and charges it as if it had won;
+    /// otherwise as [`pick`](Self::pick).
     ///
-    /// The debt is bounded: an endpoint that owes a round of all others is chosen without moving any account (nginx's `low_limit`),
-    /// so that a crowd of bound clients does not keep it out of the rotation for long afterwards.
+    /// The debt is bounded: an endpoint that owes a round of all others is chosen without moving
+    /// any account (nginx's `low_limit`), so that a crowd of bound clients does not keep it out of
+    /// the rotation for long afterwards.
     pub fn pick_hinted(&mut self, candidates: &Candidates, hint: Option<usize>) -> Option<usize> {
         let Some(hint) = hint.filter(|&index| index < self.len() && candidates.contains(index))
         else {
@@ -162,7 +172,8 @@ impl SmoothWeighted {
         }
     }
 
-    /// Lowers the effective weight of an endpoint whose attempt failed, by its weight over `max_fails`.
+    /// Lowers the effective weight of an endpoint whose attempt failed, by its weight over
+    /// `max_fails`.
     pub fn failed(&mut self, index: usize) {
         if let (Some(effective), Some(penalty)) =
             (self.effective.get_mut(index), self.penalties.get(index))
@@ -171,7 +182,8 @@ impl SmoothWeighted {
         }
     }
 
-    /// All of these gain; returns the richest (past the end where there is none) and what they gained in all.
+    /// All of these gain; returns the richest (past the end where there is none) and what they
+    /// gained in all.
     #[inline]
     fn gain(&mut self, words: impl Fn(usize) -> u64) -> (usize, i64) {
         let (mut best, mut highest, mut total) = (usize::MAX, i64::MIN, 0);
@@ -234,7 +246,8 @@ fn gain_together(current: &mut [i64], effective: &mut [u32], weights: &[u32]) ->
     (highest, total)
 }
 
-/// A round that only some endpoints take part in. The order in which they join decides ties: the first wins.
+/// A round that only some endpoints take part in. The order in which they join decides ties: the
+/// first wins.
 #[derive(Debug)]
 pub struct Round<'a> {
     smooth: &'a mut SmoothWeighted,
@@ -260,7 +273,8 @@ impl Round<'_> {
         }
     }
 
-    /// Ends the round: the leader pays what all gained, and is the choice. `None` where nobody took part.
+    /// Ends the round: the leader pays what all gained, and is the choice. `None` where nobody took
+    /// part.
     pub fn finish(self) -> Option<usize> {
         let best = self.best?;
         self.smooth.current[best] -= self.total;

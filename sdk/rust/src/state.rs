@@ -1,7 +1,8 @@
 //! State in bytes: what a [`Keeper`](crate::Keeper) exports, and its successor reads.
 //!
-//! Small, and careful when read: the writer was another version, perhaps a broken one. A format number comes first; then whatever
-//! that format says, without tags or names, so that many entries fit into what the host carries over (1 MiB by default).
+//! Small, and careful when read: the writer was another version, perhaps a broken one. A format
+//! number comes first; then whatever that format says, without tags or names, so that many entries
+//! fit into what the host carries over (1 MiB by default).
 
 /// State in the making. Numbers take as few bytes as they need, mostly one (LEB128).
 ///

@@ -1,4 +1,5 @@
-//! Text with nginx's variables, as in `$scheme://$host` or `${arg_user}-x`: parsed once, rendered for each request.
+//! Text with nginx's variables, as in `$scheme://$host` or `${arg_user}-x`: parsed once, rendered
+//! for each request.
 
 use crate::Request;
 
@@ -15,10 +16,12 @@ enum Part {
 }
 
 impl Template {
-    /// Reads `$name` and `${name}`; names are letters, digits and `_`, and do not begin with a digit.
+    /// Reads `$name` and `${name}`; names are letters, digits and `_`, and do not begin with a
+    /// digit.
     ///
     /// # Errors
-    /// What is wrong, for a [`Settings::error`](crate::Settings::error): a `$` without a name, or a `${` without its `}`.
+    /// What is wrong, for a [`Settings::error`](crate::Settings::error): a `$` without a name, or a
+    /// `${` without its `}`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;

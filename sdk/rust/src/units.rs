@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A duration as nginx writes it (`ngx_parse_time`): numbers with `ms`, `s`, `m`, `h`, `d`, `w`, `M` (30 days) or `y`
-/// (365 days), larger units first; a bare number is seconds.
+/// A duration as nginx writes it (`ngx_parse_time`): numbers with `ms`, `s`, `m`, `h`, `d`, `w`,
+/// `M` (30 days) or `y` (365 days), larger units first; a bare number is seconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, u64); 8] = [
         ("y", 365 * 86_400_000),

@@ -58,7 +58,8 @@ impl Client {
         self.ask(Method::GET, path, Content::Nothing, SOON).await
     }
 
-    /// Sends a request and waits for its answer, no longer than given. `path` is encoded already: see [`segment`].
+    /// Sends a request and waits for its answer, no longer than given. `path` is encoded already:
+    /// see [`segment`].
     pub(super) async fn ask(
         &self,
         method: Method,
@@ -171,7 +172,8 @@ impl Client {
     }
 }
 
-/// A name as one segment of a path: all but RFC 3986's unreserved characters (section 2.3) are percent-encoded.
+/// A name as one segment of a path: all but RFC 3986's unreserved characters (section 2.3) are
+/// percent-encoded.
 pub(super) fn segment(name: &str) -> String {
     let mut segment = String::with_capacity(name.len());
     for byte in name.bytes() {

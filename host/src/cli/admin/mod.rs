@@ -1,4 +1,5 @@
-//! The commands that talk to a running process, over its admin address. `docs/admin.md` has what is said there.
+//! The commands that talk to a running process, over its admin address. `docs/admin.md` has what is
+//! said there.
 
 mod client;
 mod process;

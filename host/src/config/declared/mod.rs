@@ -1,4 +1,5 @@
-//! Every key of the file. One word per thing, nginx's names and defaults (1.29.7) unless a line says otherwise.
+//! Every key of the file. One word per thing, nginx's names and defaults (1.29.7) unless a line
+//! says otherwise.
 
 mod server;
 mod tls;
@@ -17,41 +18,49 @@ pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
 pub(super) use self::upstream::{
     NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER,
 };
-use super::key::{Key, Kind, Table};
+use super::key::{Key, Table, ValueKind};
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 86_400 * SECOND;
 
 /// A wait that may not be zero. A year is far beyond use and far from overflowing a clock.
-const WAIT: Kind = Kind::Duration {
+const WAIT: ValueKind = ValueKind::Duration {
     min: 1,
     max: 365 * DAY,
 };
 /// A duration whose zero has a meaning.
-const TIME: Kind = Kind::Duration {
+const TIME: ValueKind = ValueKind::Duration {
     min: 0,
     max: 365 * DAY,
 };
-const BODY_SIZE: Kind = Kind::Size {
+const BODY_SIZE: ValueKind = ValueKind::Size {
     min: 0,
     max: i64::MAX as u64,
 };
-const HEADER_SIZE: Kind = Kind::Size {
+const HEADER_SIZE: ValueKind = ValueKind::Size {
     min: 1 << 10,
     max: 1 << 20,
 };
-const COUNT: Kind = Kind::Integer {
+const COUNT: ValueKind = ValueKind::Integer {
     min: 0,
     max: u32::MAX as i64,
 };
-const POSITIVE: Kind = Kind::Integer {
+const POSITIVE: ValueKind = ValueKind::Integer {
     min: 1,
     max: u32::MAX as i64,
 };
-const TEXTS: Kind = Kind::List(&Kind::Text);
-const TEXT_OR_TEXTS: Kind = Kind::Either(&[Kind::Text, TEXTS]);
-const LOG: Kind = Kind::Either(&[Kind::Off, Kind::Text, Kind::Table(&ACCESS_LOG)]);
-const LOG_OF_STREAM: Kind = Kind::Either(&[Kind::Off, Kind::Text, Kind::Table(&STREAM_LOG)]);
+const TEXTS: ValueKind = ValueKind::List(&ValueKind::Text);
+const TEXT_OR_TEXTS: ValueKind = ValueKind::Either(&[ValueKind::Text, TEXTS]);
+const LOG: ValueKind = ValueKind::Either(&[
+    ValueKind::Off,
+    ValueKind::Text,
+    ValueKind::Table(&ACCESS_LOG),
+]);
+const LOG_OF_STREAM: ValueKind = ValueKind::Either(&[
+    ValueKind::Off,
+    ValueKind::Text,
+    ValueKind::Table(&STREAM_LOG),
+]);
 
 pub(super) const STOCK_POLICIES: [&str; 6] = [
     "round_robin",
@@ -75,37 +84,37 @@ pub(super) static ROOT: Table = Table {
         ),
         Key::new(
             "server",
-            Kind::Table(&SERVER),
+            ValueKind::Table(&SERVER),
             "What holds for the whole process.",
         ),
         Key::new(
             "listen",
-            Kind::List(&Kind::Table(&LISTEN)),
+            ValueKind::List(&ValueKind::Table(&LISTEN)),
             "Addresses that clients connect to. At least one is needed, or a `[[stream]]`.",
         ),
         Key::new(
             "upstream",
-            Kind::Named(&Kind::Table(&UPSTREAM)),
+            ValueKind::Named(&ValueKind::Table(&UPSTREAM)),
             "Groups of servers, by name.",
         ),
         Key::new(
             "route",
-            Kind::List(&Kind::Table(&ROUTE)),
+            ValueKind::List(&ValueKind::Table(&ROUTE)),
             "What is done with requests, by host and path.",
         ),
         Key::new(
             "stream",
-            Kind::List(&Kind::Table(&STREAM)),
+            ValueKind::List(&ValueKind::Table(&STREAM)),
             "Addresses whose connections are balanced as they are.",
         ),
         Key::new(
             "plugin",
-            Kind::Named(&Kind::Table(&PLUGIN)),
+            ValueKind::Named(&ValueKind::Table(&PLUGIN)),
             "Policies of your own, by name.",
         ),
         Key::new(
             "admin",
-            Kind::Table(&ADMIN),
+            ValueKind::Table(&ADMIN),
             "Where commands such as `waypost status` reach the process.",
         ),
     ]],
@@ -142,17 +151,17 @@ mod tests {
         ] {
             for key in table.keys() {
                 let within = match (&key.kind, key.default) {
-                    (Kind::Duration { min, max }, Default::Text(text)) => {
+                    (ValueKind::Duration { min, max }, Default::Text(text)) => {
                         let milliseconds = units::duration(text).unwrap().as_millis();
                         (u128::from(*min)..=u128::from(*max)).contains(&milliseconds)
                     }
-                    (Kind::Size { min, max }, Default::Text(text)) => {
+                    (ValueKind::Size { min, max }, Default::Text(text)) => {
                         (*min..=*max).contains(&units::size(text).unwrap())
                     }
-                    (Kind::Integer { min, max }, Default::Integer(value)) => {
+                    (ValueKind::Integer { min, max }, Default::Integer(value)) => {
                         (*min..=*max).contains(&value)
                     }
-                    (Kind::Duration { .. } | Kind::Size { .. }, Default::Unset) => {
+                    (ValueKind::Duration { .. } | ValueKind::Size { .. }, Default::Unset) => {
                         table.title == "[[route]]"
                     }
                     _ => true,

@@ -1,7 +1,7 @@
 //! `[plugin.NAME]` and the bounds on a plugin.
 
 use super::{COUNT, SECOND, WAIT};
-use crate::config::key::{Default, Key, Kind, Table};
+use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) const GRANTS: [&str; 3] = ["request", "response", "exchange"];
 
@@ -13,22 +13,22 @@ pub(in crate::config) static PLUGIN: Table = Table {
     title: "[plugin.NAME]",
     doc: "A policy of your own. The stock ones need no entry.",
     groups: &[&[
-        Key::new("file", Kind::Text, "The component, relative to this file.").required(),
+        Key::new("file", ValueKind::Text, "The component, relative to this file.").required(),
         Key::new(
             "watch",
-            Kind::Boolean,
+            ValueKind::Boolean,
             "Load the file again when it changes, while traffic flows.",
         )
         .or(Default::Boolean(false)),
         Key::new(
             "fallback",
-            Kind::Text,
+            ValueKind::Text,
             "The policy that answers when this one fails.",
         )
         .or(Default::Text("round_robin")),
         Key::new(
             "grants",
-            Kind::List(&Kind::Word(&GRANTS)),
+            ValueKind::List(&ValueKind::Word(&GRANTS)),
             "Interfaces that it may import besides `fleet` and `log`: `request` to read the request, `response` to read \
              the response, `exchange` to keep a value through retries and to add headers to the response.",
         )
@@ -42,7 +42,7 @@ pub(in crate::config) static PLUGIN: Table = Table {
         Key::new("fault_window", WAIT, "In which faults add up.").or(Default::Text("60s")),
         Key::new(
             "limits",
-            Kind::Table(&LIMITS),
+            ValueKind::Table(&LIMITS),
             "Bounds on each instance, and on compiling the file.",
         ),
     ]],
@@ -51,11 +51,11 @@ pub(in crate::config) static PLUGIN: Table = Table {
 
 pub(in crate::config) static LIMITS: Table = Table {
     title: "limits",
-    doc: "Bounds on a plugin: the first five on each of its instances, the others on turning its file into machine code.",
+    doc: "Bounds on a plugin: the first five on each of its instances, the others on turning its file into system code.",
     groups: &[&[
         Key::new(
             "memory",
-            Kind::Size {
+            ValueKind::Size {
                 min: 64 * KIB,
                 max: 4 * GIB,
             },
@@ -64,7 +64,7 @@ pub(in crate::config) static LIMITS: Table = Table {
         .or(Default::Text("16m")),
         Key::new(
             "deadline",
-            Kind::Duration {
+            ValueKind::Duration {
                 min: 1,
                 max: 60 * SECOND,
             },
@@ -73,7 +73,7 @@ pub(in crate::config) static LIMITS: Table = Table {
         .or(Default::Text("5ms")),
         Key::new(
             "table_elements",
-            Kind::Integer {
+            ValueKind::Integer {
                 min: 1,
                 max: 10_000_000,
             },
@@ -82,24 +82,28 @@ pub(in crate::config) static LIMITS: Table = Table {
         .or(Default::Integer(10_000)),
         Key::new(
             "core_instances",
-            Kind::Integer { min: 1, max: 1000 },
+            ValueKind::Integer { min: 1, max: 1000 },
             "Instances of core modules within the component.",
         )
         .or(Default::Integer(32)),
         Key::new(
             "state",
-            Kind::Size {
+            ValueKind::Size {
                 min: 0,
                 max: 64 * MIB,
             },
             "State carried from one instance to the next. Zero carries none.",
         )
         .or(Default::Text("1m")),
-        Key::new("file_size", Kind::Size { min: KIB, max: GIB }, "The file.")
-            .or(Default::Text("32m")),
+        Key::new(
+            "file_size",
+            ValueKind::Size { min: KIB, max: GIB },
+            "The file.",
+        )
+        .or(Default::Text("32m")),
         Key::new(
             "functions",
-            Kind::Integer {
+            ValueKind::Integer {
                 min: 1,
                 max: 1_000_000,
             },
@@ -108,7 +112,7 @@ pub(in crate::config) static LIMITS: Table = Table {
         .or(Default::Integer(50_000)),
         Key::new(
             "compile_time",
-            Kind::Duration {
+            ValueKind::Duration {
                 min: SECOND,
                 max: 3600 * SECOND,
             },
@@ -117,7 +121,7 @@ pub(in crate::config) static LIMITS: Table = Table {
         .or(Default::Text("60s")),
         Key::new(
             "compile_memory",
-            Kind::Size {
+            ValueKind::Size {
                 // Less is too little for any plugin.
                 min: 256 * MIB,
                 max: 64 * GIB,

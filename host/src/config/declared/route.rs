@@ -1,7 +1,7 @@
 //! `[[route]]` and what a route does.
 
 use super::{BODY_SIZE, LOG, TEXT_OR_TEXTS, TEXTS};
-use crate::config::key::{Default, Key, Kind, Table};
+use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static ROUTE: Table = Table {
     title: "[[route]]",
@@ -20,25 +20,25 @@ pub(in crate::config) static ROUTE: Table = Table {
         ),
         Key::new(
             "path",
-            Kind::Text,
+            ValueKind::Text,
             "As `location`: `/prefix`, `= /exact`, `^~ /prefix` (before any regex), `~ regex`, `~* regex` (any case).",
         )
         .or(Default::Text("/")),
         Key::new(
             "proxy",
-            Kind::Text,
+            ValueKind::Text,
             "Where requests go: an upstream's name, `http://name/uri/` to replace the part that `path` matched, or \
              `http://127.0.0.1:3000` for a server that needs no upstream.",
         ),
-        Key::new("return", Kind::Table(&RETURN), "An answer given here."),
+        Key::new("return", ValueKind::Table(&RETURN), "An answer given here."),
         Key::new(
             "request_headers",
-            Kind::Table(&HEADERS),
+            ValueKind::Table(&HEADERS),
             "Changes to the request header on its way to the upstream.",
         ),
         Key::new(
             "response_headers",
-            Kind::Table(&HEADERS),
+            ValueKind::Table(&HEADERS),
             "Changes to the response header on its way to the client.",
         ),
         Key::new("access_log", LOG, "As in `[[listen]]`, for this route alone."),
@@ -58,17 +58,25 @@ pub(in crate::config) static RETURN: Table = Table {
     groups: &[&[
         Key::new(
             "status",
-            Kind::Integer { min: 200, max: 599 },
+            ValueKind::Integer { min: 200, max: 599 },
             "Without it: 302 where there is a `location`, else 200. With a `location`: 301, 302, 303, 307 or 308.",
         ),
         Key::new(
             "location",
-            Kind::Text,
+            ValueKind::Text,
             "Where to go instead; may have variables.",
         ),
-        Key::new("body", Kind::Text, "The answer's text; may have variables."),
-        Key::new("content_type", Kind::Text, "`Content-Type` of the body.")
-            .or(Default::Text("text/plain")),
+        Key::new(
+            "body",
+            ValueKind::Text,
+            "The answer's text; may have variables.",
+        ),
+        Key::new(
+            "content_type",
+            ValueKind::Text,
+            "`Content-Type` of the body.",
+        )
+        .or(Default::Text("text/plain")),
     ]],
     open: false,
 };
@@ -81,12 +89,12 @@ pub(in crate::config) static HEADERS: Table = Table {
         Key::new("remove", TEXTS, "Names of headers to remove.").or(Default::Words(&[])),
         Key::new(
             "set",
-            Kind::Named(&Kind::Text),
+            ValueKind::Named(&ValueKind::Text),
             "Replaces all values of a header by one. An empty value removes the header.",
         ),
         Key::new(
             "add",
-            Kind::Named(&TEXT_OR_TEXTS),
+            ValueKind::Named(&TEXT_OR_TEXTS),
             "Adds a value, or several, beside those there. An empty one adds nothing.",
         ),
     ]],

@@ -2,7 +2,7 @@
 
 use super::tls::TLS;
 use super::{BODY_SIZE, HEADER_SIZE, LOG, POSITIVE, TEXTS, TIME, WAIT};
-use crate::config::key::{Default, Key, Kind, Table};
+use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static SERVER: Table = Table {
     title: "[server]",
@@ -12,13 +12,13 @@ pub(in crate::config) static SERVER: Table = Table {
         &[
             Key::new(
                 "workers",
-                Kind::Either(&[Kind::Word(&["auto"]), Kind::Integer { min: 1, max: 1024 }]),
+                ValueKind::Either(&[ValueKind::Word(&["auto"]), ValueKind::Integer { min: 1, max: 1024 }]),
                 "Worker threads, each with its own event loop. `\"auto\"` is one per core.",
             )
             .or(Default::Text("auto")),
             Key::new(
                 "max_connections",
-                Kind::Either(&[Kind::Word(&["auto"]), Kind::Integer { min: 1, max: u32::MAX as i64 }]),
+                ValueKind::Either(&[ValueKind::Word(&["auto"]), ValueKind::Integer { min: 1, max: u32::MAX as i64 }]),
                 "Connections from clients in all; more wait in the backlog. `\"auto\"` is as many as the limit on open \
                  files leaves room for.",
             )
@@ -32,7 +32,7 @@ pub(in crate::config) static SERVER: Table = Table {
             .or(Default::Words(&[])),
             Key::new(
                 "error_log",
-                Kind::Either(&[Kind::Text, Kind::Table(&ERROR_LOG)]),
+                ValueKind::Either(&[ValueKind::Text, ValueKind::Table(&ERROR_LOG)]),
                 "Where errors are logged: a path, or a table.",
             ),
             Key::new(
@@ -44,7 +44,7 @@ pub(in crate::config) static SERVER: Table = Table {
             .or(Default::Text("0s")),
             Key::new(
                 "plugin_cache",
-                Kind::Either(&[Kind::Off, Kind::Word(&["auto"]), Kind::Text]),
+                ValueKind::Either(&[ValueKind::Off, ValueKind::Word(&["auto"]), ValueKind::Text]),
                 "A directory, relative to this file, for compiled plugins: the next start need not compile them again. \
                  `\"auto\"` is `$CACHE_DIRECTORY`, else `$XDG_CACHE_HOME/waypost`, else `$HOME/.cache/waypost`.",
             )
@@ -62,39 +62,39 @@ pub(in crate::config) static LISTEN: Table = Table {
         &[
             Key::new(
                 "address",
-                Kind::Text,
+                ValueKind::Text,
                 "`127.0.0.1:8080`, `[::1]:8080`, `*:8080` or `8080` for all IPv4 addresses, `[::]:8080` for all IPv6 addresses, \
                  `unix:/run/x.sock`. The default port is 80.",
             )
             .required(),
             Key::new(
                 "tls",
-                Kind::Table(&TLS),
+                ValueKind::Table(&TLS),
                 "Clients speak TLS: the certificates, and what is asked of clients.",
             ),
             Key::new(
                 "hsts",
-                Kind::Text,
+                ValueKind::Text,
                 "With `tls`: `Strict-Transport-Security` on every answer, as a duration (`\"365d\"`) or in full \
                  (`\"max-age=31536000; includeSubDomains\"`). One that a server sends gives way.",
             ),
             Key::new(
                 "redirect_to_https",
-                Kind::Either(&[Kind::Boolean, Kind::Integer { min: 1, max: 65_535 }]),
+                ValueKind::Either(&[ValueKind::Boolean, ValueKind::Integer { min: 1, max: 65_535 }]),
                 "Without `tls`: every request is sent to the same URL with `https`, on port 443 or the one given: with \
                  301, or 308 where the method must stay.",
             )
             .or(Default::Boolean(false)),
             Key::new(
                 "proxy_protocol",
-                Kind::Boolean,
+                ValueKind::Boolean,
                 "Whether connections begin with a PROXY header, of version 1 or 2 (`listen ... proxy_protocol`). It must \
                  come within `client_header_timeout`; whom it names is believed of `trusted_proxies` only.",
             )
             .or(Default::Boolean(false)),
             Key::new(
                 "http2",
-                Kind::Either(&[Kind::Boolean, Kind::Table(&HTTP2)]),
+                ValueKind::Either(&[ValueKind::Boolean, ValueKind::Table(&HTTP2)]),
                 "Whether clients may speak HTTP/2, chosen by ALPN with `tls` and by its preface without; a table for its \
                  bounds (nginx: `http2`, off).",
             )
@@ -146,7 +146,7 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
     ),
     Key::new(
         "backlog",
-        Kind::Integer {
+        ValueKind::Integer {
             min: 1,
             max: 65_535,
         },
@@ -203,7 +203,7 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
     .or(Default::Text("32k")),
     Key::new(
         "max_headers",
-        Kind::Integer {
+        ValueKind::Integer {
             min: 1,
             max: 65_535,
         },
@@ -216,10 +216,10 @@ pub(in crate::config) static ACCESS_LOG: Table = Table {
     title: "access_log",
     doc: "A path alone is the same as a table with only that `path`.",
     groups: &[&[
-        Key::new("path", Kind::Text, "A file, `stdout` or `stderr`.").or(Default::Text("stdout")),
+        Key::new("path", ValueKind::Text, "A file, `stdout` or `stderr`.").or(Default::Text("stdout")),
         Key::new(
             "format",
-            Kind::Text,
+            ValueKind::Text,
             "`combined`, `json`, or a format of your own with nginx's variables: `\"$remote_addr $status\"`.",
         )
         .or(Default::Text("combined")),
@@ -231,10 +231,11 @@ pub(in crate::config) static ERROR_LOG: Table = Table {
     title: "error_log",
     doc: "A path alone is the same as a table with only that `path`.",
     groups: &[&[
-        Key::new("path", Kind::Text, "A file, `stdout` or `stderr`.").or(Default::Text("stderr")),
+        Key::new("path", ValueKind::Text, "A file, `stdout` or `stderr`.")
+            .or(Default::Text("stderr")),
         Key::new(
             "level",
-            Kind::Word(&["error", "warn", "info", "debug"]),
+            ValueKind::Word(&["error", "warn", "info", "debug"]),
             "The least important level that is logged (nginx: `error`).",
         )
         .or(Default::Text("info")),
@@ -248,7 +249,7 @@ pub(in crate::config) static ADMIN: Table = Table {
           Whoever can connect may do all of it: see `docs/admin.md`.",
     groups: &[&[Key::new(
         "address",
-        Kind::Text,
+        ValueKind::Text,
         "`unix:/run/waypost.sock`, `127.0.0.1:9180` or `[::1]:9180`: a unix socket, or a loopback address with its port.",
     )
     .required()]],

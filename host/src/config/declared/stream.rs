@@ -2,7 +2,7 @@
 
 use super::tls::TLS;
 use super::{LOG_OF_STREAM, WAIT};
-use crate::config::key::{Default, Key, Kind, Table};
+use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static STREAM: Table = Table {
     title: "[[stream]]",
@@ -11,26 +11,26 @@ pub(in crate::config) static STREAM: Table = Table {
     groups: &[&[
         Key::new(
             "address",
-            Kind::Text,
+            ValueKind::Text,
             "As in `[[listen]]`, with its port: `127.0.0.1:5432`, `unix:/run/x.sock`.",
         )
         .required(),
         Key::new(
             "proxy",
-            Kind::Text,
+            ValueKind::Text,
             "Where connections go (`proxy_pass`): an upstream's name, or the address of a server that needs no upstream, \
              with its port.",
         )
         .required(),
         Key::new(
             "sni",
-            Kind::List(&Kind::Table(&SNI)),
+            ValueKind::List(&ValueKind::Table(&SNI)),
             "Other upstreams for TLS connections that name one of these hosts (`ssl_preread`). TLS is passed on untouched, \
              unless `tls` ends it here; all other connections go to `proxy`.",
         ),
         Key::new(
             "tls",
-            Kind::Table(&TLS),
+            ValueKind::Table(&TLS),
             "TLS ends here (`listen ... ssl`), and the servers get what was inside. The keys are those of `[[listen]]`.",
         ),
         Key::new(
@@ -48,13 +48,13 @@ pub(in crate::config) static STREAM: Table = Table {
         .or(Default::Text("30s")),
         Key::new(
             "proxy_protocol",
-            Kind::Boolean,
+            ValueKind::Boolean,
             "As in `[[listen]]`.",
         )
         .or(Default::Boolean(false)),
         Key::new(
             "backlog",
-            Kind::Integer {
+            ValueKind::Integer {
                 min: 1,
                 max: 65_535,
             },
@@ -78,11 +78,11 @@ pub(in crate::config) static SNI: Table = Table {
     groups: &[&[
         Key::new(
             "host",
-            Kind::Text,
+            ValueKind::Text,
             "`a.example`, or `*.example.com` for all names below it. An exact name comes first, then the longest.",
         )
         .required(),
-        Key::new("proxy", Kind::Text, "As in `[[stream]]`.").required(),
+        Key::new("proxy", ValueKind::Text, "As in `[[stream]]`.").required(),
     ]],
     open: false,
 };
@@ -91,10 +91,11 @@ pub(in crate::config) static STREAM_LOG: Table = Table {
     title: "access_log of a stream",
     doc: "A path alone is the same as a table with only that `path`.",
     groups: &[&[
-        Key::new("path", Kind::Text, "A file, `stdout` or `stderr`.").or(Default::Text("stdout")),
+        Key::new("path", ValueKind::Text, "A file, `stdout` or `stderr`.")
+            .or(Default::Text("stdout")),
         Key::new(
             "format",
-            Kind::Text,
+            ValueKind::Text,
             "`json`, or a format of your own with the variables of streams: see `docs/streams.md`.",
         )
         .or(Default::Text(STREAM_LOG_FORMAT)),

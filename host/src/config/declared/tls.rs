@@ -1,25 +1,25 @@
 //! TLS on either side.
 
 use super::{COUNT, POSITIVE, SECOND, TEXTS, WAIT};
-use crate::config::key::{Default, Key, Kind, Table};
+use crate::config::key::{Default, Key, Table, ValueKind};
 
-const VERSION: Kind = Kind::Word(&["1.2", "1.3"]);
+const VERSION: ValueKind = ValueKind::Word(&["1.2", "1.3"]);
 
 /// What is said of one certificate, in `tls` itself or in one of its `certificates`.
 static CERTIFICATE_KEYS: &[Key] = &[
     Key::new(
         "certificate",
-        Kind::Text,
+        ValueKind::Text,
         "PEM file, relative to this one, with the certificate and then the intermediate ones (`ssl_certificate`).",
     ),
     Key::new(
         "key",
-        Kind::Text,
+        ValueKind::Text,
         "PEM file with its private key: RSA, ECDSA or Ed25519, in PKCS#8, PKCS#1 or SEC1 (`ssl_certificate_key`).",
     ),
     Key::new(
         "ocsp",
-        Kind::Text,
+        ValueKind::Text,
         "DER file with an OCSP response, which is stapled (`ssl_stapling_file`).",
     ),
     Key::new(
@@ -37,13 +37,13 @@ pub(in crate::config) static TLS: Table = Table {
         &[
             Key::new(
                 "certificates",
-                Kind::List(&Kind::Table(&CERTIFICATE)),
+                ValueKind::List(&ValueKind::Table(&CERTIFICATE)),
                 "Further certificates, chosen by the name that a client asks for: exact before wildcard, else the first \
                  of all. Several of one name: the first whose key the client can check.",
             ),
             Key::new(
                 "unknown_names",
-                Kind::Word(&["default", "refuse"]),
+                ValueKind::Word(&["default", "refuse"]),
                 "A client that asks for a name without a certificate gets the first one, or the alert \
                  `unrecognized_name` (`ssl_reject_handshake`).",
             )
@@ -59,37 +59,37 @@ pub(in crate::config) static TLS: Table = Table {
             ),
             Key::new(
                 "session_tickets",
-                Kind::Boolean,
+                ValueKind::Boolean,
                 "Resumption by tickets, whose keys are changed every `session_timeout` (`ssl_session_tickets`).",
             )
             .or(Default::Boolean(true)),
             Key::new(
                 "session_timeout",
-                Kind::Duration { min: SECOND, max: 7 * super::DAY },
+                ValueKind::Duration { min: SECOND, max: 7 * super::DAY },
                 "How long a session can be resumed (`ssl_session_timeout`). Whole seconds.",
             )
             .or(Default::Text("5m")),
             Key::new(
                 "session_cache",
-                Kind::Integer { min: 0, max: 10_000_000 },
+                ValueKind::Integer { min: 0, max: 10_000_000 },
                 "Sessions kept for clients without tickets, in all workers (`ssl_session_cache`). Zero keeps none.",
             )
             .or(Default::Integer(10_000)),
             Key::new(
                 "client_certificate",
-                Kind::Word(&["off", "optional", "require"]),
+                ValueKind::Word(&["off", "optional", "require"]),
                 "Whether clients are asked for a certificate (`ssl_verify_client`). Whoever shows none where one is \
                  required, or an invalid one, gets 400.",
             )
             .or(Default::Text("off")),
             Key::new(
                 "client_ca",
-                Kind::Text,
+                ValueKind::Text,
                 "PEM file with the authorities of client certificates (`ssl_client_certificate`).",
             ),
             Key::new(
                 "client_crl",
-                Kind::Text,
+                ValueKind::Text,
                 "PEM file with the CRLs of all of them, intermediate ones included (`ssl_crl`). Where one is missing or \
                  has expired, no certificate of its issuer is valid.",
             ),
@@ -123,33 +123,33 @@ pub(in crate::config) static UPSTREAM_TLS: Table = Table {
     groups: &[&[
         Key::new(
             "verify",
-            Kind::Boolean,
+            ValueKind::Boolean,
             "Whether a server's certificate is checked (`proxy_ssl_verify`, off there). `false` lets anyone between \
              here and the server read and change everything.",
         )
         .or(Default::Boolean(true)),
         Key::new(
             "ca",
-            Kind::Text,
+            ValueKind::Text,
             "PEM file with the authorities that are trusted (`proxy_ssl_trusted_certificate`). Without it, those that \
              the system trusts.",
         ),
         Key::new(
             "crl",
-            Kind::Text,
+            ValueKind::Text,
             "PEM file with the CRLs of all authorities that servers' certificates come from (`proxy_ssl_crl`).",
         ),
         Key::new(
             "server_name",
-            Kind::Text,
+            ValueKind::Text,
             "The name that is asked for and checked, in place of each server's host (`proxy_ssl_name`).",
         ),
         Key::new(
             "certificate",
-            Kind::Text,
+            ValueKind::Text,
             "PEM file with our own certificate, for servers that ask for one (`proxy_ssl_certificate`).",
         ),
-        Key::new("key", Kind::Text, "PEM file with its private key (`proxy_ssl_certificate_key`)."),
+        Key::new("key", ValueKind::Text, "PEM file with its private key (`proxy_ssl_certificate_key`)."),
         Key::new("min_version", VERSION, "Oldest version spoken (`proxy_ssl_protocols`).")
             .or(Default::Text("1.2")),
         Key::new(

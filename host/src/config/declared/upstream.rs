@@ -2,7 +2,7 @@
 
 use super::tls::UPSTREAM_TLS;
 use super::{COUNT, HEADER_SIZE, POSITIVE, TIME, WAIT};
-use crate::config::key::{Default, Key, Kind, Table};
+use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static UPSTREAM: Table = Table {
     title: "[upstream.NAME]",
@@ -10,21 +10,21 @@ pub(in crate::config) static UPSTREAM: Table = Table {
     groups: &[&[
         Key::new(
             "servers",
-            Kind::List(&Kind::Either(&[Kind::Text, Kind::Table(&UPSTREAM_SERVER)])),
+            ValueKind::List(&ValueKind::Either(&[ValueKind::Text, ValueKind::Table(&UPSTREAM_SERVER)])),
             "Addresses, or tables with an `address` and more. Names are resolved once, when the configuration is read; \
              each of their addresses takes part.",
         )
         .required(),
         Key::new(
             "policy",
-            Kind::Either(&[Kind::Text, Kind::Table(&POLICY)]),
+            ValueKind::Either(&[ValueKind::Text, ValueKind::Table(&POLICY)]),
             "What chooses the server: `round_robin`, `least_conn`, `ip_hash`, `hash`, `random`, `sticky` or the name of a \
              `[plugin.NAME]`; a table where it takes settings.",
         )
         .or(Default::Text("round_robin")),
         Key::new(
             "keepalive",
-            Kind::Integer { min: 0, max: 65_535 },
+            ValueKind::Integer { min: 0, max: 65_535 },
             "Idle connections kept per worker. Zero turns keepalive off.",
         )
         .or(Default::Integer(32)),
@@ -46,7 +46,7 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         .or(Default::Text("60s")),
         Key::new(
             "next_upstream",
-            Kind::Either(&[Kind::Word(&["off"]), Kind::List(&Kind::Word(&NEXT_CONDITIONS))]),
+            ValueKind::Either(&[ValueKind::Word(&["off"]), ValueKind::List(&ValueKind::Word(&NEXT_CONDITIONS))]),
             "When another server is asked (`proxy_next_upstream`).",
         )
         .or(Default::Words(&["error", "timeout"])),
@@ -64,7 +64,7 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         .or(Default::Text("0s")),
         Key::new(
             "body_buffer_size",
-            Kind::Size { min: 0, max: 64 << 20 },
+            ValueKind::Size { min: 0, max: 64 << 20 },
             "Bytes of a request body kept for another attempt (`client_body_buffer_size`). A larger body is streamed.",
         )
         .or(Default::Text("16k")),
@@ -76,21 +76,21 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         .or(Default::Text("32k")),
         Key::new(
             "tls",
-            Kind::Either(&[Kind::Boolean, Kind::Table(&UPSTREAM_TLS)]),
+            ValueKind::Either(&[ValueKind::Boolean, ValueKind::Table(&UPSTREAM_TLS)]),
             "Whether the servers speak TLS, on port 443 unless they say another. On where the addresses begin with \
              `https://`.",
         )
         .or(Default::Boolean(false)),
         Key::new(
             "proxy_protocol",
-            Kind::Word(&["off", "v1", "v2"]),
+            ValueKind::Word(&["off", "v1", "v2"]),
             "Whether connections to the servers begin with a PROXY header that names the client, and which version \
              (`proxy_protocol`). Such a connection is not kept for another request.",
         )
         .or(Default::Text("off")),
         Key::new(
             "http2",
-            Kind::Either(&[Kind::Boolean, Kind::Table(&UPSTREAM_HTTP2)]),
+            ValueKind::Either(&[ValueKind::Boolean, ValueKind::Table(&UPSTREAM_HTTP2)]),
             "Whether the servers speak HTTP/2: by prior knowledge, over TLS by ALPN. Many requests share a connection then.",
         )
         .or(Default::Boolean(false)),
@@ -131,12 +131,12 @@ pub(in crate::config) static UPSTREAM_SERVER: Table = Table {
     groups: &[&[
         Key::new(
             "address",
-            Kind::Text,
+            ValueKind::Text,
             "`10.0.0.1:3000`, `[2001:db8::1]:3000`, `app.example:3000`, `unix:/run/app.sock`, `https://app.example`. The \
              default port is 80, with TLS 443.",
         )
         .required(),
-        Key::new("weight", Kind::Integer { min: 1, max: 65_535 }, "Share of the requests.")
+        Key::new("weight", ValueKind::Integer { min: 1, max: 65_535 }, "Share of the requests.")
             .or(Default::Integer(1)),
         Key::new("max_fails", COUNT, "Failures that take it out of rotation. Zero: none ever do.")
             .or(Default::Integer(1)),
@@ -150,13 +150,13 @@ pub(in crate::config) static UPSTREAM_SERVER: Table = Table {
             .or(Default::Integer(0)),
         Key::new(
             "backup",
-            Kind::Boolean,
+            ValueKind::Boolean,
             "Only asked when no other server is left. Not with `hash`, `ip_hash` and `random`.",
         )
         .or(Default::Boolean(false)),
-        Key::new("down", Kind::Boolean, "Out of rotation, but keeps its place in a hash.")
+        Key::new("down", ValueKind::Boolean, "Out of rotation, but keeps its place in a hash.")
             .or(Default::Boolean(false)),
-        Key::new("route", Kind::Text, "The value that names this server, for `sticky`.")
+        Key::new("route", ValueKind::Text, "The value that names this server, for `sticky`.")
             .or(Default::Text("")),
     ]],
     open: false,
@@ -166,6 +166,6 @@ pub(in crate::config) static POLICY: Table = Table {
     title: "policy",
     doc: "A policy and its settings. A name alone is the same as a table with only that `plugin`. All other keys are the \
           policy's own settings, and it checks them.",
-    groups: &[&[Key::new("plugin", Kind::Text, "The policy's name.").required()]],
+    groups: &[&[Key::new("plugin", ValueKind::Text, "The policy's name.").required()]],
     open: true,
 };

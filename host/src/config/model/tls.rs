@@ -1,4 +1,5 @@
-//! TLS as the configuration means it: which files and bounds. What is in the files is for [`crate::tls`] to say.
+//! TLS as the configuration means it: which files and bounds. What is in the files is for
+//! [`crate::tls`] to say.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use crate::config::problem::Place;
 use crate::tls::ciphers::Cipher;
 
-/// A file that the configuration names. Equal to another one of the same path, wherever that is named.
+/// A file that the configuration names. Equal to another one of the same path, wherever that is
+/// named.
 #[derive(Clone)]
 pub struct NamedFile {
     /// Absolute.
@@ -29,7 +31,8 @@ impl PartialEq for NamedFile {
 /// `[[listen]] tls`: how clients are spoken to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListenerTls {
-    /// In the order of the file; the first one is shown to clients that name nobody, or somebody unknown.
+    /// In the order of the file; the first one is shown to clients that name nobody, or somebody
+    /// unknown.
     pub certificates: Vec<CertificateFiles>,
     pub unknown_names: UnknownNames,
     /// Default TLS 1.2.
@@ -49,7 +52,8 @@ pub struct ListenerTls {
     pub client_ca: Option<NamedFile>,
     /// Whom their authorities have revoked (`ssl_crl`).
     pub client_crl: Option<NamedFile>,
-    /// From the connection to the end of the handshake, default 60 s (nginx: `client_header_timeout`).
+    /// From the connection to the end of the handshake, default 60 s (nginx:
+    /// `client_header_timeout`).
     pub handshake_timeout: Duration,
     /// Handshakes under way at once, in all workers; more wait. Default 10,000.
     pub max_handshakes: usize,

@@ -2,14 +2,15 @@
 
 use super::headers::header_value;
 use super::upstream::Upstreams;
-use super::{Complaint, Reader, noted, template};
+use super::{Complaint, ConfigReader, noted, template};
 use crate::config::declared::RETURN;
 use crate::config::model::{Action, PathPattern, Proxy, Return};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::Node;
 
-/// Statuses that a client answers by going to `Location` (RFC 9110 section 15.4), those without a use of it left aside.
+/// Statuses that a client answers by going to `Location` (RFC 9110 section 15.4), those without a
+/// use of it left aside.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// nginx closes the connection without an answer.
@@ -20,7 +21,7 @@ pub(super) fn action(
     route: &Section<'_>,
     path: Option<&PathPattern>,
     upstreams: &mut Upstreams<'_>,
-    reader: Reader<'_>,
+    reader: ConfigReader<'_>,
 ) -> Option<Action> {
     let answer = route
         .table("return", &RETURN)
@@ -49,7 +50,7 @@ fn proxy(
     node: &Node,
     path: Option<&PathPattern>,
     upstreams: &mut Upstreams<'_>,
-    reader: Reader<'_>,
+    reader: ConfigReader<'_>,
 ) -> Option<Proxy> {
     if text.contains('$') {
         let complaint = Complaint::new("variables in `proxy` are not available in this version");

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Complaint, Reader};
+use super::{Complaint, ConfigReader};
 use crate::config::files::reason;
 use crate::config::model::Address;
 
@@ -14,7 +14,8 @@ pub(super) const DEFAULT_TLS_PORT: u16 = 443;
 /// Bytes of a socket's path that fit into `sockaddr_un`, its closing zero left aside.
 const SOCKET_PATH_MAX: usize = 107;
 
-/// `127.0.0.1:8080`, `[::1]:8080`, `127.0.0.1`, `*:8080`, `8080` or `unix:/path`. Port 0 lets the kernel choose.
+/// `127.0.0.1:8080`, `[::1]:8080`, `127.0.0.1`, `*:8080`, `8080` or `unix:/path`. Port 0 lets the
+/// kernel choose.
 pub(super) fn to_listen_on(text: &str) -> Result<Address, Complaint> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path);
@@ -38,8 +39,8 @@ pub(super) fn to_listen_on(text: &str) -> Result<Address, Complaint> {
     Ok(Address::Tcp((ip, port.unwrap_or(DEFAULT_PORT)).into()))
 }
 
-/// As [`to_listen_on`], for the admin interface: a loopback address with its port, or a unix socket. Whoever can connect
-/// to it may do everything, so nobody from another machine can.
+/// As [`to_listen_on`], for the admin interface: a loopback address with its port, or a unix
+/// socket. Whoever can connect to it may do everything, so nobody from another machine can.
 pub(super) fn to_administer_at(text: &str) -> Result<Address, Complaint> {
     let address = to_listen_on(text)?;
     match &address {
@@ -78,11 +79,12 @@ pub(super) fn scheme(text: &str) -> Result<(bool, &str), Complaint> {
     }
 }
 
-/// All addresses of a server: `10.0.0.1:3000`, `[::1]:3000`, `app.example`, `unix:/path`. Asks the resolver for a name.
+/// All addresses of a server: `10.0.0.1:3000`, `[::1]:3000`, `app.example`, `unix:/path`. Asks the
+/// resolver for a name.
 pub(super) fn to_connect_to(
     text: &str,
     default_port: u16,
-    reader: Reader<'_>,
+    reader: ConfigReader<'_>,
 ) -> Result<Vec<Address>, Complaint> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Ok(vec![unix(path)?]);
@@ -102,7 +104,7 @@ pub(super) fn to_connect_to(
         return Err(not_an_address(text));
     }
     let not_found = || Complaint::new(format!("host not found in upstream `{text}`"));
-    let found = match reader.machine.resolve(host, port) {
+    let found = match reader.system.resolve(host, port) {
         Ok(found) => found,
         Err(error) => return Err(not_found().hint(reason(&error))),
     };
@@ -119,7 +121,8 @@ pub(super) fn to_connect_to(
     }
 }
 
-/// Whether it says all of where to connect to, a socket's path or a port, as far as it is an address at all.
+/// Whether it says all of where to connect to, a socket's path or a port, as far as it is an
+/// address at all.
 pub(super) fn has_port(text: &str) -> bool {
     text.starts_with("unix:") || !matches!(host_and_port(text), Ok((_, None)))
 }
@@ -191,12 +194,12 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::config::machine::Machine;
     use crate::config::problem::Problems;
+    use crate::config::system::System;
 
     struct Names;
 
-    impl Machine for Names {
+    impl System for Names {
         fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
             match host {
                 "two.example" => {
@@ -213,8 +216,8 @@ mod tests {
 
     fn connect_to(text: &str) -> Result<Vec<String>, String> {
         let problems = Problems::default();
-        let reader = Reader {
-            machine: &Names,
+        let reader = ConfigReader {
+            system: &Names,
             problems: &problems,
             complete: true,
         };

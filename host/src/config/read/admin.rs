@@ -1,13 +1,13 @@
 //! `[admin]`: where the commands reach the process.
 
-use super::server::Taken;
+use super::server::TakenAddresses;
 use super::{Complaint, address, noted};
 use crate::config::declared::ADMIN;
-use crate::config::model::{Address, Admin};
+use crate::config::model::{Address, AdminConfig};
 use crate::config::section::Section;
 
 /// `None` without `[admin]`, or where its address cannot be told; the problem is noted.
-pub(super) fn admin(root: &Section<'_>, taken: &Taken) -> Option<Admin> {
+pub(super) fn admin(root: &Section<'_>, taken: &TakenAddresses) -> Option<AdminConfig> {
     let section = root.table("admin", &ADMIN)?;
     section.required("address");
     let (text, node) = section.text_given("address")?;
@@ -20,5 +20,5 @@ pub(super) fn admin(root: &Section<'_>, taken: &Taken) -> Option<Admin> {
         let hint = "give it a port or a socket of its own: clients must not reach it";
         root.problems.add(complaint.hint(hint).at(&node.place));
     }
-    Some(Admin { address })
+    Some(AdminConfig { address })
 }

@@ -8,8 +8,9 @@ use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 use crate::http::template::Template;
 
-/// Headers that frame a message or belong to one connection (RFC 9110 section 7.6.1): the proxy writes them itself, and a
-/// value of somebody else's would let two peers disagree on where a message ends.
+/// Headers that frame a message or belong to one connection (RFC 9110 section 7.6.1): the proxy
+/// writes them itself, and a value of somebody else's would let two peers disagree on where a
+/// message ends.
 const FRAMING: [&str; 9] = [
     "connection",
     "content-length",
@@ -37,7 +38,7 @@ pub(super) fn changes(route: &Section<'_>, side: Side) -> Vec<HeaderChange> {
     let Some(section) = route.table(key, &HEADERS) else {
         return Vec::new();
     };
-    let mut reading = Reading {
+    let mut reading = HeaderReading {
         section,
         side,
         changes: Vec::new(),
@@ -78,13 +79,13 @@ pub(super) fn changes(route: &Section<'_>, side: Side) -> Vec<HeaderChange> {
     reading.changes
 }
 
-struct Reading<'a> {
+struct HeaderReading<'a> {
     section: Section<'a>,
     side: Side,
     changes: Vec<HeaderChange>,
 }
 
-impl Reading<'_> {
+impl HeaderReading<'_> {
     fn value(
         &mut self,
         name: &str,

@@ -31,7 +31,8 @@ pub(super) fn access_log(section: &Section<'_>) -> Option<Option<AccessLog>> {
     }
 }
 
-/// nginx's format, on the standard output: a proxy that is being tried out shows what it does, and writes no file unasked.
+/// nginx's format, on the standard output: a proxy that is being tried out shows what it does, and
+/// writes no file unasked.
 pub(super) fn default_access_log() -> AccessLog {
     AccessLog {
         path: LogPath::Stdout,

@@ -1,4 +1,5 @@
-//! From the tree as written to the model as meant. Start here; each part of the file has a module of its own.
+//! From the tree as written to the model as meant. Start here; each part of the file has a module
+//! of its own.
 
 mod address;
 mod log;
@@ -18,27 +19,27 @@ use std::path::{Path, PathBuf};
 
 use super::declared::{ROOT, SERVER};
 use super::files::Document;
-use super::machine::Machine;
-use super::model::{Address, Admin, Config};
+use super::model::{Address, AdminConfig, Config};
 use super::problem::{Place, Problem, Problems};
 use super::section::Section;
+use super::system::System;
 use super::tree::{Node, Value};
 use crate::http::template::Template;
 use crate::http::variable::Scope;
 
 /// The whole file. What comes back is only worth anything if no problem was noted.
-pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Problems) -> Config {
+pub(super) fn config(document: &Document, system: &dyn System, problems: &Problems) -> Config {
     let start = start(document);
     let root = Section::of(&document.root, &start, &ROOT, problems);
-    let reader = Reader {
-        machine,
+    let reader = ConfigReader {
+        system,
         problems,
         complete: document.complete,
     };
 
     let server = root.table("server", &SERVER);
     let server = server.unwrap_or_else(|| Section::of(&[], &start, &SERVER, problems));
-    let mut taken = server::Taken::new();
+    let mut taken = server::TakenAddresses::new();
     let listeners = server::listeners(&root, &server, &mut taken);
     // What is no list of tables is a problem of its own.
     let is_given = |name: &str| {
@@ -68,11 +69,11 @@ pub(super) fn config(document: &Document, machine: &dyn Machine, problems: &Prob
 }
 
 /// Only what the file says of `[admin]`.
-pub(super) fn admin_alone(document: &Document, problems: &Problems) -> Option<Admin> {
+pub(super) fn admin_alone(document: &Document, problems: &Problems) -> Option<AdminConfig> {
     let start = start(document);
     admin::admin(
         &Section::of(&document.root, &start, &ROOT, problems),
-        &server::Taken::new(),
+        &server::TakenAddresses::new(),
     )
 }
 
@@ -97,13 +98,13 @@ fn start(document: &Document) -> Place {
 
 /// What all parts need beside their section.
 #[derive(Clone, Copy)]
-struct Reader<'a> {
-    machine: &'a dyn Machine,
+struct ConfigReader<'a> {
+    system: &'a dyn System,
     problems: &'a Problems,
     complete: bool,
 }
 
-impl Reader<'_> {
+impl ConfigReader<'_> {
     /// Notes that something is not there, unless it may stand in a file that could not be read.
     fn missing(&self, problem: Problem) {
         if self.complete {
@@ -165,7 +166,8 @@ fn template_of(text: &str, scope: Scope) -> Result<Template, Complaint> {
     })
 }
 
-/// A path relative to the file that names it, made absolute: it stays the same wherever the process goes.
+/// A path relative to the file that names it, made absolute: it stays the same wherever the process
+/// goes.
 fn beside(place: &Place, path: &str) -> PathBuf {
     let directory = Path::new(&*place.file).parent().unwrap_or(Path::new(""));
     let path = directory.join(path);

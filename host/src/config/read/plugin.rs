@@ -1,17 +1,17 @@
 //! `[plugin.NAME]`. Whether the file holds a policy is for those who load it to say.
 
 use super::policy::Policies;
-use super::{Complaint, Reader, beside};
+use super::{Complaint, ConfigReader, beside};
 use crate::config::declared::{GRANTS, LIMITS, PLUGIN, STOCK_POLICIES};
-use crate::config::model::{CompileLimits, Grants, Plugin, PluginLimits};
+use crate::config::model::{CompileLimits, Grants, PluginConfig, PluginLimits};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 
 pub(super) fn plugins(
     root: &Section<'_>,
     policies: &Policies<'_>,
-    reader: Reader<'_>,
-) -> Vec<Plugin> {
+    reader: ConfigReader<'_>,
+) -> Vec<PluginConfig> {
     let mut plugins = Vec::new();
     let mut fallback_places = Vec::new();
     for entry in root.named("plugin") {
@@ -51,8 +51,8 @@ fn plugin(
     name: &str,
     section: &Section<'_>,
     policies: &Policies<'_>,
-    reader: Reader<'_>,
-) -> (Plugin, Place) {
+    reader: ConfigReader<'_>,
+) -> (PluginConfig, Place) {
     section.required("file");
     let (file, place) = match section.text_given("file") {
         Some((text, node)) => {
@@ -75,7 +75,7 @@ fn plugin(
     let limits = section.table("limits", &LIMITS);
     let limits =
         limits.unwrap_or_else(|| Section::of(&[], section.place, &LIMITS, reader.problems));
-    let plugin = Plugin {
+    let plugin = PluginConfig {
         name: name.to_owned(),
         file,
         watch: section.boolean("watch"),
@@ -125,7 +125,7 @@ impl Grants {
 }
 
 /// `a -> b -> a`, if following the fallbacks leads back to where it began.
-fn circle(plugins: &[Plugin], start: usize) -> Option<String> {
+fn circle(plugins: &[PluginConfig], start: usize) -> Option<String> {
     let first = plugins.get(start)?;
     let mut way = vec![first.name.as_str()];
     let mut at = first;

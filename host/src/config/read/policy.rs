@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::{Complaint, Reader};
+use super::{Complaint, ConfigReader};
 use crate::config::declared::{POLICY, STOCK_POLICIES};
 use crate::config::model::{PolicyPlace, PolicyUse};
 use crate::config::problem::{Problem, Problems, suggestion};
@@ -27,7 +27,7 @@ impl<'a> Policies<'a> {
     }
 
     /// Notes a name that nobody has.
-    pub(super) fn check(&self, name: &str, node: &Node, reader: Reader<'_>) {
+    pub(super) fn check(&self, name: &str, node: &Node, reader: ConfigReader<'_>) {
         if !self.names().any(|known| known == name) {
             let complaint = Complaint::new(format!("unknown policy `{name}`"));
             let hint = suggestion(name, self.names(), "policies");
@@ -40,7 +40,7 @@ impl<'a> Policies<'a> {
 pub(super) fn policy(
     section: &Section<'_>,
     policies: &Policies<'_>,
-    reader: Reader<'_>,
+    reader: ConfigReader<'_>,
 ) -> PolicyUse {
     let round_robin = || PolicyUse {
         plugin: section.text_by_default("policy").to_owned(),
@@ -146,8 +146,9 @@ impl Settings<'_> {
 }
 
 impl PolicyPlace {
-    /// A problem that the policy itself reports about one of its settings, at the line of that setting. `key` is dotted,
-    /// as in `settings-error` of the WIT; a key that the file does not have is reported at the table around it.
+    /// A problem that the policy itself reports about one of its settings, at the line of that
+    /// setting. `key` is dotted, as in `settings-error` of the WIT; a key that the file does not
+    /// have is reported at the table around it.
     pub fn problem(&self, key: &str, message: &str) -> Problem {
         let mut around = Some(key).filter(|key| !key.is_empty());
         while let Some(key) = around {

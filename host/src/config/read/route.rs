@@ -4,18 +4,18 @@ use std::collections::HashMap;
 
 use super::headers::{Side, changes};
 use super::upstream::Upstreams;
-use super::{Complaint, Reader, action, address, log, noted, pattern};
+use super::{Complaint, ConfigReader, action, address, log, noted, pattern};
 use crate::config::declared::ROUTE;
-use crate::config::model::{HostPattern, Listener, PathPattern, Route};
+use crate::config::model::{HostPattern, ListenerConfig, PathPattern, Route};
 use crate::config::problem::{Place, Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 
 pub(super) fn routes(
     root: &Section<'_>,
-    listeners: &[Listener],
+    listeners: &[ListenerConfig],
     upstreams: &mut Upstreams<'_>,
-    reader: Reader<'_>,
+    reader: ConfigReader<'_>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
     let mut first_places = FirstPlaces::default();
@@ -55,7 +55,11 @@ pub(super) fn routes(
 }
 
 /// Indexes of the listeners named, in their order; all where none is.
-fn listening(section: &Section<'_>, listeners: &[Listener], reader: Reader<'_>) -> Vec<usize> {
+fn listening(
+    section: &Section<'_>,
+    listeners: &[ListenerConfig],
+    reader: ConfigReader<'_>,
+) -> Vec<usize> {
     if section.get("listen").is_none() {
         return (0..listeners.len()).collect();
     }
@@ -132,7 +136,7 @@ impl<'a> FirstPlaces<'a> {
         host: &HostPattern,
         path: &PathPattern,
         place: &'a Place,
-        reader: Reader<'_>,
+        reader: ConfigReader<'_>,
     ) {
         // As in nginx, `^~` makes no other location of the same prefix.
         let path = match path {

@@ -4,14 +4,16 @@ use ipnet::IpNet;
 
 use super::{Complaint, address, beside, log, noted, tls};
 use crate::config::declared::{HTTP2, LISTEN};
-use crate::config::model::{Address, Http2, Listener, PluginCache, Server, TrustedProxies};
+use crate::config::model::{
+    Address, Http2Config, ListenerConfig, PluginCache, ServerConfig, TrustedProxies,
+};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 
-pub(super) fn server(section: &Section<'_>) -> Server {
+pub(super) fn server(section: &Section<'_>) -> ServerConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Server {
+    ServerConfig {
         workers: count(section, "workers").unwrap_or(cores),
         trusted_proxies: trusted_proxies(section),
         access_log: log::access_log(section).unwrap_or_else(|| Some(log::default_access_log())),
@@ -80,13 +82,14 @@ fn trusted_proxies(section: &Section<'_>) -> TrustedProxies {
 pub(super) fn listeners(
     root: &Section<'_>,
     server: &Section<'_>,
-    taken: &mut Taken,
-) -> Vec<Listener> {
-    // Read here too, so that what is wrong in `[server]` is noted even if every listener has its own value.
+    taken: &mut TakenAddresses,
+) -> Vec<ListenerConfig> {
+    // Read here too, so that what is wrong in `[server]` is noted even if every listener has its
+    // own value.
     let nowhere = Address::Tcp(([0, 0, 0, 0], 0).into());
     listener(server, nowhere);
 
-    let mut listeners: Vec<Listener> = Vec::new();
+    let mut listeners: Vec<ListenerConfig> = Vec::new();
     for node in root.list("listen") {
         let Some(section) = Section::open(node, &LISTEN, root.problems) else {
             continue;
@@ -94,7 +97,7 @@ pub(super) fn listeners(
         let section = section.with_parent(server);
         section.required("address");
         let address = listen_address(&section, taken);
-        listeners.push(Listener {
+        listeners.push(ListenerConfig {
             tls: tls::listener(&section),
             hsts: tls::hsts(&section),
             redirect_to_https: tls::redirect_to_https(&section),
@@ -107,10 +110,10 @@ pub(super) fn listeners(
 }
 
 /// Addresses that were given to a listener or a stream, and where.
-pub(super) type Taken = Vec<(Address, Place)>;
+pub(super) type TakenAddresses = Vec<(Address, Place)>;
 
 /// The address of a listener or a stream, which no other may have.
-pub(super) fn listen_address(section: &Section<'_>, taken: &mut Taken) -> Address {
+pub(super) fn listen_address(section: &Section<'_>, taken: &mut TakenAddresses) -> Address {
     let given = section.text_given("address").and_then(|(text, node)| {
         Some((
             noted(address::to_listen_on(text), node, section.problems)?,
@@ -138,9 +141,9 @@ pub(super) fn listen_address(section: &Section<'_>, taken: &mut Taken) -> Addres
 }
 
 /// The keys that `[[listen]]` shares with `[server]`.
-fn listener(section: &Section<'_>, address: Address) -> Listener {
+fn listener(section: &Section<'_>, address: Address) -> ListenerConfig {
     let body_size = section.size("client_max_body_size");
-    Listener {
+    ListenerConfig {
         address,
         tls: None,
         hsts: None,
@@ -161,9 +164,9 @@ fn listener(section: &Section<'_>, address: Address) -> Listener {
     }
 }
 
-fn http2(section: &Section<'_>) -> Option<Http2> {
+fn http2(section: &Section<'_>) -> Option<Http2Config> {
     let bounds = section.switch_or_table("http2", &HTTP2)?;
-    Some(Http2 {
+    Some(Http2Config {
         max_concurrent_streams: bounds.integer("max_concurrent_streams"),
         max_resets: bounds.integer("max_resets"),
         max_control_frames: bounds.integer("max_control_frames"),

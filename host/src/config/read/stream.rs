@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::server::{Taken, listen_address};
+use super::server::{TakenAddresses, listen_address};
 use super::upstream::Upstreams;
-use super::{Complaint, Reader, address, log, noted, pattern, stream_template, tls};
+use super::{Complaint, ConfigReader, address, log, noted, pattern, stream_template, tls};
 use crate::config::declared::{SNI, STREAM};
-use crate::config::model::{HostPattern, SniRoute, Stream, Upstream};
+use crate::config::model::{HostPattern, SniRoute, StreamConfig, UpstreamConfig};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 
@@ -15,10 +15,10 @@ const STICKY: &str = "sticky";
 
 pub(super) fn streams(
     root: &Section<'_>,
-    taken: &mut Taken,
+    taken: &mut TakenAddresses,
     upstreams: &mut Upstreams<'_>,
-    reader: Reader<'_>,
-) -> Vec<Stream> {
+    reader: ConfigReader<'_>,
+) -> Vec<StreamConfig> {
     let mut streams = Vec::new();
     for node in root.list("stream") {
         let Some(section) = Section::open(node, &STREAM, reader.problems) else {
@@ -38,7 +38,7 @@ pub(super) fn streams(
         );
         let (tls, access_log) = (tls::listener(&section), log::stream_log(&section));
         // Without an upstream a problem is noted, and the configuration never used.
-        streams.extend(upstream.map(|upstream| Stream {
+        streams.extend(upstream.map(|upstream| StreamConfig {
             address,
             tls,
             upstream,
@@ -62,7 +62,11 @@ pub(super) fn streams(
     streams
 }
 
-fn sni(section: &Section<'_>, upstreams: &mut Upstreams<'_>, reader: Reader<'_>) -> Vec<SniRoute> {
+fn sni(
+    section: &Section<'_>,
+    upstreams: &mut Upstreams<'_>,
+    reader: ConfigReader<'_>,
+) -> Vec<SniRoute> {
     let mut known = HashSet::new();
     let mut routes = Vec::new();
     for node in section.list("sni") {
@@ -100,7 +104,7 @@ fn host(text: &str) -> Result<HostPattern, Complaint> {
 fn proxy(
     section: &Section<'_>,
     upstreams: &mut Upstreams<'_>,
-    reader: Reader<'_>,
+    reader: ConfigReader<'_>,
 ) -> Option<usize> {
     section.required("proxy");
     let (text, node) = section.text_given("proxy")?;
@@ -155,7 +159,7 @@ fn with_port(address: &str) -> Result<(), Complaint> {
 }
 
 /// Notes what an upstream says that only requests have a use for.
-fn check(upstream: &Upstream, reader: Reader<'_>) {
+fn check(upstream: &UpstreamConfig, reader: ConfigReader<'_>) {
     for server in &upstream.servers {
         if let Err(complaint) = with_port(&server.spelling) {
             reader.problems.add(complaint.at(&server.place));

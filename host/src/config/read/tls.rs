@@ -1,8 +1,9 @@
-//! TLS on either side, and what goes with it on a listener. What is in the files is not looked at here.
+//! TLS on either side, and what goes with it on a listener. What is in the files is not looked at
+//! here.
 
 use std::sync::Arc;
 
-use super::{Complaint, Reader, beside, noted};
+use super::{Complaint, ConfigReader, beside, noted};
 use crate::config::declared::{CERTIFICATE, TLS, UPSTREAM_TLS};
 use crate::config::model::{
     CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
@@ -135,7 +136,8 @@ fn ciphers(section: &Section<'_>) -> Vec<&'static Cipher> {
         .collect()
 }
 
-/// Whether clients are asked for certificates, and who may have issued them: one goes with the other.
+/// Whether clients are asked for certificates, and who may have issued them: one goes with the
+/// other.
 fn client_certificate(section: &Section<'_>) -> (ClientCertificate, Option<NamedFile>) {
     let wanted = match section.word("client_certificate") {
         "optional" => ClientCertificate::Optional,
@@ -278,7 +280,7 @@ pub(super) fn upstream(section: &Section<'_>) -> UpstreamTls {
 }
 
 /// Notes a server whose certificate could not be verified, because it has no name.
-pub(super) fn check_name(tls: &UpstreamTls, server: &str, node: &Node, reader: Reader<'_>) {
+pub(super) fn check_name(tls: &UpstreamTls, server: &str, node: &Node, reader: ConfigReader<'_>) {
     if !tls.verify
         || tls.server_name.is_some()
         || crate::tls::host(server).is_some_and(is_server_name)

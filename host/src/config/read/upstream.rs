@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::policy::{Policies, policy};
-use super::{Complaint, Reader, address, noted, tls};
+use super::{Complaint, ConfigReader, address, noted, tls};
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
 use crate::config::model::{
-    NextConditions, NextUpstream, ProxyVersion, Upstream, UpstreamHttp2, UpstreamServer,
+    NextConditions, NextUpstream, ProxyVersion, UpstreamConfig, UpstreamHttp2, UpstreamServer,
     UpstreamTls,
 };
 use crate::config::problem::Problem;
@@ -17,17 +17,18 @@ use crate::config::tree::{Node, Value};
 const POLICIES_WITHOUT_BACKUP: [&str; 3] = ["hash", "ip_hash", "random"];
 
 pub(super) struct Upstreams<'a> {
-    pub(super) list: Vec<Upstream>,
+    pub(super) list: Vec<UpstreamConfig>,
     policies: &'a Policies<'a>,
-    reader: Reader<'a>,
+    reader: ConfigReader<'a>,
 }
 
 impl<'a> Upstreams<'a> {
-    /// Those of `[upstream.NAME]`, in file order, whatever problems they have: routes may name them.
+    /// Those of `[upstream.NAME]`, in file order, whatever problems they have: routes may name
+    /// them.
     pub(super) fn named(
         root: &Section<'a>,
         policies: &'a Policies<'a>,
-        reader: Reader<'a>,
+        reader: ConfigReader<'a>,
     ) -> Self {
         let mut upstreams = Upstreams {
             list: Vec::new(),
@@ -75,8 +76,8 @@ impl<'a> Upstreams<'a> {
         self.list.iter().map(|upstream| upstream.name.as_str())
     }
 
-    /// The named group, or the group of one server, that `http://ADDRESS` or `https://ADDRESS` stands for; the latter is
-    /// made when it is first met.
+    /// The named group, or the group of one server, that `http://ADDRESS` or `https://ADDRESS`
+    /// stands for; the latter is made when it is first met.
     pub(super) fn of_address(
         &mut self,
         authority: &str,
@@ -130,8 +131,8 @@ impl<'a> Upstreams<'a> {
     }
 }
 
-/// Names stand in `proxy` and in logs. An address with a port, or a socket, is possible: `waypost show` writes groups
-/// of one server so.
+/// Names stand in `proxy` and in logs. An address with a port, or a socket, is possible:
+/// `waypost show` writes groups of one server so.
 fn is_name(name: &str) -> bool {
     let path_allowed = name.starts_with("unix:/");
     !name.is_empty()
@@ -146,9 +147,9 @@ fn upstream(
     tls: Option<UpstreamTls>,
     servers: Vec<UpstreamServer>,
     policies: &Policies<'_>,
-    reader: Reader<'_>,
-) -> Upstream {
-    Upstream {
+    reader: ConfigReader<'_>,
+) -> UpstreamConfig {
+    UpstreamConfig {
         name: name.to_owned(),
         policy: policy(section, policies, reader),
         servers,
@@ -180,7 +181,8 @@ fn upstream(
     }
 }
 
-/// Whether the servers are spoken to with TLS: as `tls` says, else as the first of their addresses that is a URL does.
+/// Whether the servers are spoken to with TLS: as `tls` says, else as the first of their addresses
+/// that is a URL does.
 fn speaks_tls(section: &Section<'_>) -> bool {
     match section.get("tls") {
         Some(node) if matches!(node.value, Value::Table(_)) => true,
@@ -207,7 +209,7 @@ fn speaks_tls(section: &Section<'_>) -> bool {
 fn servers(
     section: &Section<'_>,
     tls: Option<&UpstreamTls>,
-    reader: Reader<'_>,
+    reader: ConfigReader<'_>,
 ) -> Vec<UpstreamServer> {
     section.required("servers");
     section
@@ -221,7 +223,7 @@ fn server(
     node: &Node,
     upstream: &Section<'_>,
     tls: Option<&UpstreamTls>,
-    reader: Reader<'_>,
+    reader: ConfigReader<'_>,
 ) -> Option<UpstreamServer> {
     let problems = reader.problems;
     let (section, address) = match &node.value {
@@ -308,8 +310,8 @@ fn server_options(section: &Section<'_>) -> UpstreamServer {
 }
 
 /// Notes what nginx refuses about the servers as a whole.
-fn check_backups(upstream: &Upstream, servers: Option<&Node>, reader: Reader<'_>) {
-    let Upstream {
+fn check_backups(upstream: &UpstreamConfig, servers: Option<&Node>, reader: ConfigReader<'_>) {
+    let UpstreamConfig {
         name,
         policy,
         servers: list,
@@ -340,7 +342,7 @@ fn check_backups(upstream: &Upstream, servers: Option<&Node>, reader: Reader<'_>
 }
 
 /// A PROXY header speaks for one client, a connection of HTTP/2 for many.
-fn check_proxy_protocol(upstream: &Upstream, section: &Section<'_>) {
+fn check_proxy_protocol(upstream: &UpstreamConfig, section: &Section<'_>) {
     if let Some(node) = section.get("proxy_protocol")
         && upstream.proxy_protocol.is_some()
         && upstream.http2.is_some()

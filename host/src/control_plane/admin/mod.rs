@@ -1,7 +1,9 @@
-//! The admin API: HTTP and JSON on a unix socket or a loopback address, documented in `docs/admin.md`.
+//! The admin API: HTTP and JSON on a unix socket or a loopback address, documented in
+//! `docs/admin.md`.
 //!
-//! It runs on the control plane's thread, apart from all traffic. Questions are answered from what is published; changes are
-//! wishes to the [operator](super::operator), which fulfils one after the other.
+//! It runs on the control plane's thread, apart from all traffic. Questions are answered from what
+//! is published; changes are wishes to the [operator](super::operator), which fulfils one after the
+//! other.
 
 mod guard; // who is let in
 mod view; // what is shown
@@ -20,11 +22,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::crew::CrewFigures;
 use super::inherited::Inherited;
-use super::operator::{Asked, Published};
+use super::operator::{ChangeRequest, Published};
 use super::sockets::{listen_unix, remove_file};
 use super::upgrade::Asker;
+use super::workers::WorkerCounts;
 use crate::config::model::{Address, Config};
 use crate::data_plane::accept::Socket;
 
@@ -37,8 +39,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Admin {
     pub(super) published: Arc<ArcSwap<Published>>,
-    pub(super) crew: CrewFigures,
-    pub(super) wishes: UnboundedSender<Asked>,
+    pub(super) workers: WorkerCounts,
+    pub(super) wishes: UnboundedSender<ChangeRequest>,
     pub(super) demands: UnboundedSender<Demand>,
     pub(super) file: PathBuf,
     pub(super) started: Instant,

@@ -15,7 +15,7 @@ use super::guard::guard;
 use super::view::{Plugin, Plugins, Status, UpstreamView, Upstreams};
 use super::{Admin, Demand};
 use crate::config::model::Address;
-use crate::control_plane::operator::{Changed, Refusal, Wish};
+use crate::control_plane::operator::{Change, ChangeRefused, Changed};
 use crate::control_plane::servers::ServerChange;
 
 /// Bytes of a component that may be sent; the plugin's own `limits.file_size` is lower, as a rule.
@@ -91,15 +91,17 @@ impl Refused {
     }
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Refused {
+impl From<ChangeRefused> for Refused {
+    fn from(refusal: ChangeRefused) -> Refused {
         let status = match &refusal {
-            Refusal::Unknown(_) => StatusCode::NOT_FOUND,
-            Refusal::Conflict(_) => StatusCode::CONFLICT,
-            Refusal::Problems { .. } | Refusal::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            ChangeRefused::Unknown(_) => StatusCode::NOT_FOUND,
+            ChangeRefused::Conflict(_) => StatusCode::CONFLICT,
+            ChangeRefused::Problems { .. } | ChangeRefused::Failed(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
         };
         let mut refused = Refused::new(status, refusal.to_string());
-        if let Refusal::Problems { problems, .. } = &refusal {
+        if let ChangeRefused::Problems { problems, .. } = &refusal {
             refused.problems = problems.iter().map(ToString::to_string).collect();
         }
         refused
@@ -117,7 +119,7 @@ impl IntoResponse for Refused {
 }
 
 /// Has the operator change something, and waits for the outcome.
-async fn ask(admin: &Admin, wish: Wish) -> Result<Changed, Refused> {
+async fn ask(admin: &Admin, change: Change) -> Result<Changed, Refused> {
     let ending = || {
         Refused::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -127,7 +129,7 @@ async fn ask(admin: &Admin, wish: Wish) -> Result<Changed, Refused> {
     let (asker, outcome) = oneshot::channel();
     admin
         .wishes
-        .send((wish, Some(asker)))
+        .send((change, Some(asker)))
         .map_err(|_| ending())?;
     Ok(outcome.await.map_err(|_| ending())??)
 }
@@ -136,7 +138,7 @@ async fn reload(State(admin): State<Admin>) -> Result<Json<Value>, Refused> {
     let Changed {
         generation,
         warnings,
-    } = ask(&admin, Wish::Reload).await?;
+    } = ask(&admin, Change::Reload).await?;
     Ok(Json(
         json!({ "generation": generation, "warnings": warnings }),
     ))
@@ -174,11 +176,11 @@ async fn load(
     Named(name): Named<String>,
     component: Bytes,
 ) -> Result<Json<Plugin>, Refused> {
-    let wish = Wish::Load {
+    let change = Change::Load {
         name: name.clone(),
         component: component.into(),
     };
-    ask(&admin, wish).await?;
+    ask(&admin, change).await?;
     plugin(State(admin), Named(name)).await
 }
 
@@ -186,7 +188,7 @@ async fn roll_back(
     State(admin): State<Admin>,
     Named(name): Named<String>,
 ) -> Result<Json<Plugin>, Refused> {
-    ask(&admin, Wish::RollBack { name: name.clone() }).await?;
+    ask(&admin, Change::RollBack { name: name.clone() }).await?;
     plugin(State(admin), Named(name)).await
 }
 
@@ -205,11 +207,11 @@ async fn change(
     name: String,
     change: ServerChange,
 ) -> Result<Json<UpstreamView>, Refused> {
-    let wish = Wish::Servers {
+    let change = Change::Servers {
         upstream: name.clone(),
         change,
     };
-    ask(&admin, wish).await?;
+    ask(&admin, change).await?;
     upstream(State(admin), Named(name)).await
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Admin;
 use crate::control_plane::operator::Published;
-use crate::control_plane::shelf::Entry;
+use crate::control_plane::plugins::RegisteredPlugin;
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker::Clock;
 
@@ -101,11 +101,11 @@ impl Status {
     pub(super) fn of(admin: &Admin) -> Status {
         let published = admin.published.load();
         let reloads = &published.reloads;
-        let crew = &admin.crew;
+        let workers = &admin.workers;
         Status {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            state: if crew.is_ending() {
+            state: if workers.is_ending() {
                 "draining"
             } else {
                 "serving"
@@ -113,10 +113,10 @@ impl Status {
             uptime_s: admin.started.elapsed().as_secs(),
             generation: published.snapshot.generation,
             config: admin.file.display().to_string(),
-            workers: crew.workers,
-            worker_restarts: crew.restarts(),
-            connections: crew.connections(),
-            accepted: crew.accepted(),
+            workers: workers.workers,
+            worker_restarts: workers.restarts(),
+            connections: workers.connections(),
+            accepted: workers.accepted(),
             listeners: published.addresses.clone(),
             streams: published.streams.clone(),
             reloads: Reloads {
@@ -130,7 +130,7 @@ impl Status {
 
 impl Plugins {
     pub(super) fn of(published: &Published) -> Plugins {
-        let entries = published.shelf.entries();
+        let entries = published.registry.entries();
         let plugins = entries.map(|(name, entry)| Plugin::of(published, name, entry));
         Plugins {
             plugins: plugins.collect(),
@@ -140,13 +140,13 @@ impl Plugins {
 
 impl Plugin {
     pub(super) fn named(published: &Published, name: &str) -> Option<Plugin> {
-        let entry = published.shelf.get(name)?;
+        let entry = published.registry.get(name)?;
         Some(Plugin::of(published, name, entry))
     }
 
-    fn of(published: &Published, name: &str, entry: &Entry) -> Plugin {
+    fn of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plugin {
         let plugin = &entry.current;
-        let (figures, cost) = (plugin.figures(), plugin.cost());
+        let (stats, cost) = (plugin.stats(), plugin.cost());
         let upstreams = published.snapshot.upstreams.iter();
         let upstreams = upstreams.filter(|upstream| upstream.policy().name() == name);
         Plugin {
@@ -157,13 +157,13 @@ impl Plugin {
             state: entry.state(),
             world: plugin.exports().join(", "),
             imports: plugin.imports().to_vec(),
-            calls: figures.calls,
+            calls: stats.calls,
             mean_ns: cost.mean_ns,
             p99_ns: cost.p99_ns,
-            traps: figures.traps,
-            deadlines: figures.deadlines,
-            memory_faults: figures.memory,
-            answers: figures.answers,
+            traps: stats.traps,
+            deadlines: stats.deadlines,
+            memory_faults: stats.memory,
+            answers: stats.answers,
             memory_bytes: cost.memory_bytes,
             instances: cost.instances,
             upstreams: upstreams

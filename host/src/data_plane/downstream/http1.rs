@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::session::Session;
 use crate::config::model;
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
-use crate::data_plane::exchange::{self, After, Fault};
+use crate::data_plane::exchange::{self, ConnectionFate, Fault};
 use crate::data_plane::stream::{PREFACE, Stream};
 use crate::data_plane::worker::ListenerId;
 use crate::http::head::{BadHead, HeadEnd, RequestHead};
@@ -28,7 +28,8 @@ enum Read {
     Http2,
 }
 
-/// How long, and at what pace, a client may go on sending what nobody reads (nginx: `lingering_time`, `lingering_timeout`).
+/// How long, and at what pace, a client may go on sending what nobody reads (nginx:
+/// `lingering_time`, `lingering_timeout`).
 const LINGERING_TIME: Duration = Duration::from_secs(30);
 const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Empty lines before a request line, which some clients send behind a body (RFC 9112 section 2.2).
@@ -45,7 +46,8 @@ impl Http1 {
         }
     }
 
-    /// Serves the connection to its end; true if its first bytes tell that it speaks HTTP/2 instead.
+    /// Serves the connection to its end; true if its first bytes tell that it speaks HTTP/2
+    /// instead.
     pub(super) async fn run(&mut self) -> bool {
         loop {
             if !self.await_request().await {
@@ -59,7 +61,8 @@ impl Http1 {
             let mut head = session.worker.take_request_head();
             let after = match session.read_head(&mut head, began).await {
                 Ok(Read::Whole) => {
-                    // The exchange's state is large, and only there while it is under way: idle connections stay small.
+                    // The exchange's state is large, and only there while it is under way: idle
+                    // connections stay small.
                     let (after, head) = Box::pin(exchange::serve(session, head, began)).await;
                     session.worker.give_request_head(head);
                     after
@@ -69,9 +72,9 @@ impl Http1 {
                 Err(fault) => Box::pin(exchange::reject(session, head, began, fault)).await,
             };
             match after {
-                After::KeepAlive => {}
-                After::Close => break,
-                After::Linger => {
+                ConnectionFate::KeepAlive => {}
+                ConnectionFate::Close => break,
+                ConnectionFate::Linger => {
                     session.linger().await;
                     return false;
                 }
@@ -102,11 +105,11 @@ impl Http1 {
             0 => session.limits().client_header_timeout,
             _ => session.limits().keepalive_timeout,
         };
-        // Nothing is under way on an idle connection: it need not go on, and holds on to no configuration. A fresh one is
-        // still owed its first answer.
+        // Nothing is under way on an idle connection: it need not go on, and holds on to no
+        // configuration. A fresh one is still owed its first answer.
         let idle = session.requests > 0;
         if idle {
-            session.site = session.worker.nowhere.clone();
+            session.worker_config = session.worker.nowhere.clone();
         }
         let Session {
             incoming, alarm, ..
@@ -132,8 +135,8 @@ impl Http1 {
 impl Session {
     /// Reads a request's head.
     async fn read_head(&mut self, head: &mut RequestHead, began: Instant) -> Result<Read, Fault> {
-        let site = self.site.clone();
-        let limits = &site.snapshot.config.listeners[self.listener];
+        let worker_config = self.worker_config.clone();
+        let limits = &worker_config.snapshot.config.listeners[self.listener];
         let due = (began + limits.client_header_timeout).into();
         let (mut end, mut empty_lines) = (HeadEnd::default(), 0);
         loop {
@@ -178,7 +181,7 @@ impl Session {
     }
 
     /// Whether a connection's first head is the beginning of HTTP/2's preface.
-    fn is_preface(&self, unread: &[u8], limits: &model::Listener) -> bool {
+    fn is_preface(&self, unread: &[u8], limits: &model::ListenerConfig) -> bool {
         let plain_on_tls = self.tls().is_some() && self.client.tls.is_none();
         limits.http2.is_some()
             && !plain_on_tls
@@ -186,7 +189,8 @@ impl Session {
             && unread.starts_with(&PREFACE[..PREFACE_HEAD])
     }
 
-    /// Closes in a way that lets the client read its answer: a reset, which unread bytes would bring about, may take it away.
+    /// Closes in a way that lets the client read its answer: a reset, which unread bytes would
+    /// bring about, may take it away.
     async fn linger(&mut self) {
         if poll_fn(|cx| self.outgoing.writer.poll_shutdown(cx))
             .await
@@ -217,7 +221,8 @@ impl Session {
     }
 }
 
-/// Refuses at the first byte what cannot become a request line, such as a TLS handshake, instead of waiting for its end.
+/// Refuses at the first byte what cannot become a request line, such as a TLS handshake, instead of
+/// waiting for its end.
 fn looks_like_http(start: &[u8]) -> Result<(), Fault> {
     match start.first() {
         Some(byte) if !byte.is_ascii_graphic() => {

@@ -1,7 +1,8 @@
 //! HTTP/2 from a client: many requests at once on one connection, each a task of its own.
 //!
-//! h2 speaks the protocol and bounds what a connection may make us keep; [`Meter`] bounds what it may make us do. Each
-//! stream becomes a [`Session`] of its own, so that an exchange need not know which version carries it.
+//! h2 speaks the protocol and bounds what a connection may make us keep; [`Meter`] bounds what it
+//! may make us do. Each stream becomes a [`Session`] of its own, so that an exchange need not know
+//! which version carries it.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -21,7 +22,8 @@ use crate::data_plane::exchange::{self, Fault};
 use crate::data_plane::stream::{Alarm, Http2Stream, Meter, Metered, Reader, Stream, Writer};
 use crate::data_plane::worker::{ListenerId, Worker};
 
-/// Body bytes that a stream, and all streams of a connection, may have sent us before they were passed on.
+/// Body bytes that a stream, and all streams of a connection, may have sent us before they were
+/// passed on.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Body bytes of one response that wait for the client's window.
@@ -30,7 +32,7 @@ const SEND_BUFFER: usize = 64 << 10;
 type Request = (http::Request<RecvStream>, SendResponse<Bytes>);
 
 /// A connection that speaks HTTP/2.
-struct Http2 {
+struct Http2Driver {
     connection: server::Connection<Metered, Bytes>,
     meter: Rc<Meter>,
     worker: Rc<Worker>,
@@ -39,7 +41,7 @@ struct Http2 {
     guard: ConnectionGuard,
     streams: Rc<Streams>,
     requests: u64,
-    terms: Terms,
+    terms: ConnectionLimits,
     alarm: Alarm,
     /// Some stream was open a moment ago.
     busy: bool,
@@ -50,7 +52,7 @@ struct Http2 {
 }
 
 /// What the listener said when the connection began. An idle connection keeps no configuration.
-struct Terms {
+struct ConnectionLimits {
     keepalive_timeout: Duration,
     keepalive_requests: u64,
     keepalive_time: Duration,
@@ -89,7 +91,7 @@ impl Drop for OpenStream {
     clippy::large_enum_variant,
     reason = "it is passed from one function to the next, and most are requests"
 )]
-enum Event {
+enum StreamEvent {
     Request(Request),
     /// The connection is to end in good order.
     Close,
@@ -108,16 +110,16 @@ pub(super) async fn run(
     guard: ConnectionGuard,
 ) {
     let opening = {
-        let site = guard.place().site();
-        let Some(listener) = site.place_of(listener_id) else {
+        let worker_config = guard.place().worker_config();
+        let Some(listener) = worker_config.place_of(listener_id) else {
             return;
         };
-        let limits = &site.snapshot.config.listeners[listener];
+        let limits = &worker_config.snapshot.config.listeners[listener];
         let Some(http2) = &limits.http2 else {
             return;
         };
         let meter = Meter::new(http2.max_control_frames, http2.max_resets);
-        let terms = Terms {
+        let terms = ConnectionLimits {
             keepalive_timeout: limits.keepalive_timeout,
             keepalive_requests: limits.keepalive_requests,
             keepalive_time: limits.keepalive_time,
@@ -139,7 +141,7 @@ pub(super) async fn run(
         }
         Err(_) => return,
     };
-    let http2 = Http2 {
+    let http2 = Http2Driver {
         connection,
         meter,
         worker,
@@ -157,32 +159,33 @@ pub(super) async fn run(
     http2.serve().await;
 }
 
-fn settings(limits: &model::Listener, http2: &model::Http2) -> server::Builder {
+fn settings(limits: &model::ListenerConfig, http2: &model::Http2Config) -> server::Builder {
     let mut settings = server::Builder::new();
     settings
         .max_concurrent_streams(http2.max_concurrent_streams)
         .max_header_list_size(u32::try_from(limits.client_header_size).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        // Small frames are charged with what it takes to keep them: a sender of messages is no attacker.
+        // Small frames are charged with what it takes to keep them: a sender of messages is no
+        // attacker.
         .data_frame_budget(2 * CONNECTION_WINDOW as usize)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol();
     settings
 }
 
-impl Http2 {
+impl Http2Driver {
     async fn serve(mut self) {
         loop {
             match poll_fn(|cx| self.poll_event(cx)).await {
-                Event::Request((request, respond)) => self.begin(request, respond),
-                Event::Close => {
+                StreamEvent::Request((request, respond)) => self.begin(request, respond),
+                StreamEvent::Close => {
                     self.closing = true;
                     self.due = Instant::now() + PARTING;
                     self.connection.graceful_shutdown();
                 }
-                Event::Over => break,
-                Event::Gone => return,
+                StreamEvent::Over => break,
+                StreamEvent::Gone => return,
             }
         }
         let reason = match self.meter.exceeded() {
@@ -199,25 +202,25 @@ impl Http2 {
         let _ = self.alarm.within(PARTING, closed).await;
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<StreamEvent> {
         let accepted = self.connection.poll_accept(cx);
         if self.meter.exceeded().is_some() {
-            return Poll::Ready(Event::Over);
+            return Poll::Ready(StreamEvent::Over);
         }
         match accepted {
-            Poll::Ready(Some(Ok(request))) => return Poll::Ready(Event::Request(request)),
+            Poll::Ready(Some(Ok(request))) => return Poll::Ready(StreamEvent::Request(request)),
             Poll::Ready(Some(Err(error))) => {
                 if !error.is_io() {
                     let client = &self.client.address_text;
                     tracing::info!("client sent invalid HTTP/2 ({error}), client: {client}");
                 }
-                return Poll::Ready(Event::Gone);
+                return Poll::Ready(StreamEvent::Gone);
             }
-            Poll::Ready(None) => return Poll::Ready(Event::Gone),
+            Poll::Ready(None) => return Poll::Ready(StreamEvent::Gone),
             Poll::Pending => {}
         }
         if !self.closing && self.guard.place().poll_closing(cx).is_ready() {
-            return Poll::Ready(Event::Close);
+            return Poll::Ready(StreamEvent::Close);
         }
         if self.streams.open.get() > 0 {
             match &mut *self.streams.waker.borrow_mut() {
@@ -237,8 +240,8 @@ impl Http2 {
         self.alarm
             .poll_due(cx, self.due)
             .map(|_| match self.closing {
-                true => Event::Over,
-                false => Event::Close,
+                true => StreamEvent::Over,
+                false => StreamEvent::Close,
             })
     }
 
@@ -269,7 +272,8 @@ impl Http2 {
         session.requests = self.requests;
         session.began = began;
         let (open, meter) = (OpenStream::new(&self.streams), self.meter.clone());
-        // Large: a task moves what it runs when it begins and when it ends, and need move no more than a pointer.
+        // Large: a task moves what it runs when it begins and when it ends, and need move no more
+        // than a pointer.
         tokio::task::spawn_local(Box::pin(async move {
             let _open = open;
             let mut head = session.worker.take_request_head();

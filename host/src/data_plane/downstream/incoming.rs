@@ -1,4 +1,5 @@
-//! What a client sends: heads and bodies, read through one buffer that is given back while the connection is idle.
+//! What a client sends: heads and bodies, read through one buffer that is given back while the
+//! connection is idle.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -50,7 +51,8 @@ impl Incoming {
         }
     }
 
-    /// Reads more behind what is unread; the buffer grows up to `bound` bytes of unread data. 0 at the end.
+    /// Reads more behind what is unread; the buffer grows up to `bound` bytes of unread data. 0 at
+    /// the end.
     pub(crate) fn poll_more(
         &mut self,
         cx: &mut Context<'_>,
@@ -94,14 +96,14 @@ pub(crate) enum BodyError {
 /// How far a request's body was read.
 #[derive(Debug)]
 pub(crate) struct BodyProgress {
-    state: State,
+    state: ProgressState,
     /// Body bytes so far, without framing.
     pub(crate) received: u64,
     limit: u64,
 }
 
 #[derive(Debug)]
-enum State {
+enum ProgressState {
     Length {
         left: u64,
     },
@@ -125,10 +127,10 @@ impl BodyProgress {
     /// `limit`: body bytes that are accepted, for a body that does not tell its length.
     pub(crate) fn new(framing: Framing, limit: Option<u64>) -> BodyProgress {
         let state = match framing {
-            Framing::Chunked => State::Chunked(ChunkedDecoder::default()),
-            Framing::Stream(_) => State::Stream,
-            Framing::Length(left @ 1..) => State::Length { left },
-            Framing::Length(0) | Framing::UntilClose => State::Done {
+            Framing::Chunked => ProgressState::Chunked(ChunkedDecoder::default()),
+            Framing::Stream(_) => ProgressState::Stream,
+            Framing::Length(left @ 1..) => ProgressState::Length { left },
+            Framing::Length(0) | Framing::UntilClose => ProgressState::Done {
                 trailers: Vec::new(),
             },
         };
@@ -140,27 +142,28 @@ impl BodyProgress {
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self.state, State::Done { .. })
+        matches!(self.state, ProgressState::Done { .. })
     }
 
     /// What is left of a body that told its length.
     pub(crate) fn length_left(&self) -> Option<u64> {
         match self.state {
-            State::Length { left } => Some(left),
-            State::Chunked(_) | State::Stream | State::Done { .. } => None,
+            ProgressState::Length { left } => Some(left),
+            ProgressState::Chunked(_) | ProgressState::Stream | ProgressState::Done { .. } => None,
         }
     }
 
     /// The trailer lines, once the body is done; empty where there were none.
     pub(crate) fn trailers(&self) -> &[u8] {
         match &self.state {
-            State::Done { trailers } => trailers,
+            ProgressState::Done { trailers } => trailers,
             _ => &[],
         }
     }
 
-    /// Moves body bytes from the client to the spare capacity of `out`, coded for the way on; ready once something was
-    /// moved or the body is done. `out` needs room for at least a chunk's framing.
+    /// Moves body bytes from the client to the spare capacity of `out`, coded for the way on; ready
+    /// once something was moved or the body is done. `out` needs room for at least a chunk's
+    /// framing.
     pub(crate) fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
@@ -176,20 +179,20 @@ impl BodyProgress {
             }
             let read = match &mut self.state {
                 // A body that is passed on as it is skips the buffer, which is empty here.
-                State::Length { left } if coding == Coding::Plain => {
+                ProgressState::Length { left } if coding == Coding::Plain => {
                     let most = usize::try_from(*left).unwrap_or(usize::MAX);
                     let read =
                         ready!(from.reader.poll_read(cx, out, most)).map_err(BodyError::Io)?;
                     *left -= read as u64;
                     self.received += read as u64;
                     if *left == 0 {
-                        self.state = State::Done {
+                        self.state = ProgressState::Done {
                             trailers: Vec::new(),
                         };
                     }
                     read
                 }
-                State::Stream if coding == Coding::Plain => {
+                ProgressState::Stream if coding == Coding::Plain => {
                     let read = ready!(from.reader.poll_read(cx, out, usize::MAX))
                         .map_err(BodyError::Io)?;
                     self.received += read as u64;
@@ -201,11 +204,12 @@ impl BodyProgress {
                 _ => ready!(from.poll_more(cx, usize::MAX, buffers)).map_err(BodyError::Io)?,
             };
             if read == 0 {
-                let (State::Stream, Reader::Http2(stream)) = (&self.state, &from.reader) else {
+                let (ProgressState::Stream, Reader::Http2(stream)) = (&self.state, &from.reader)
+                else {
                     return Poll::Ready(Err(BodyError::Closed));
                 };
                 let trailers = ready!(stream.poll_trailers(cx)).map_err(BodyError::Io)?;
-                self.state = State::Done { trailers };
+                self.state = ProgressState::Done { trailers };
             }
         }
     }
@@ -222,32 +226,34 @@ impl BodyProgress {
             let room = out.capacity().saturating_sub(out.len() + CHUNK_FRAMING);
             let unread = from.unread();
             let (consumed, data) = match &mut self.state {
-                State::Done { .. } => return Ok(true),
+                ProgressState::Done { .. } => return Ok(true),
                 _ if unread.is_empty() || room == 0 => return Ok(false),
-                State::Stream => {
+                ProgressState::Stream => {
                     let take = unread.len().min(room);
                     (take, 0..take)
                 }
-                State::Length { left } => {
+                ProgressState::Length { left } => {
                     let take = (unread.len().min(room) as u64).min(*left) as usize;
                     *left -= take as u64;
                     if *left == 0 {
-                        self.state = State::Done {
+                        self.state = ProgressState::Done {
                             trailers: Vec::new(),
                         };
                     }
                     (take, 0..take)
                 }
-                State::Chunked(decoder) => match decoder.next(&unread[..unread.len().min(room)])? {
-                    Chunk::Data { start, end } => (end, start..end),
-                    Chunk::More => (unread.len().min(room), 0..0),
-                    Chunk::End { end } => {
-                        self.state = State::Done {
-                            trailers: decoder.trailers().to_vec(),
-                        };
-                        (end, 0..0)
+                ProgressState::Chunked(decoder) => {
+                    match decoder.next(&unread[..unread.len().min(room)])? {
+                        Chunk::Data { start, end } => (end, start..end),
+                        Chunk::More => (unread.len().min(room), 0..0),
+                        Chunk::End { end } => {
+                            self.state = ProgressState::Done {
+                                trailers: decoder.trailers().to_vec(),
+                            };
+                            (end, 0..0)
+                        }
                     }
-                },
+                }
             };
             self.received += data.len() as u64;
             if self.received > self.limit {

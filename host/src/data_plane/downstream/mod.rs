@@ -1,6 +1,6 @@
 //! The client's side: connections, what comes in on them, what goes out.
 
-mod introduced; // whom a connection's first bytes say that it speaks for
+mod proxy_header; // whom a connection's first bytes say that it speaks for
 mod tls; // the handshake, and what came of it
 mod http1; // requests one after the other
 mod http2; // requests side by side
@@ -20,8 +20,8 @@ use http1::Http1;
 pub(crate) use incoming::{
     BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append, append_end,
 };
-pub(crate) use introduced::introduced;
 pub(crate) use outgoing::Outgoing;
+pub(crate) use proxy_header::read_proxy_header;
 pub(crate) use session::{Client, Session, append_binary};
 pub(crate) use tls::accept as accept_tls;
 
@@ -33,7 +33,8 @@ pub(crate) async fn run(
     stream: Stream,
     guard: ConnectionGuard,
 ) {
-    // The states of opening a connection and of HTTP/2 are large, and most connections need neither while they last.
+    // The states of opening a connection and of HTTP/2 are large, and most connections need neither
+    // while they last.
     let Some((client, stream)) = (match begins_plain(&guard, listener_id) {
         true => Some((client, stream)),
         false => Box::pin(opened(&guard, listener_id, client, stream)).await,
@@ -66,28 +67,29 @@ pub(crate) async fn run(
 
 /// Whether a connection's first bytes are a request's.
 fn begins_plain(guard: &ConnectionGuard, listener_id: ListenerId) -> bool {
-    let site = guard.place().site();
-    site.place_of(listener_id).is_some_and(|listener| {
-        let introduced = site.snapshot.config.listeners[listener].proxy_protocol;
-        !introduced && site.snapshot.tls[listener].is_none()
+    let worker_config = guard.place().worker_config();
+    worker_config.place_of(listener_id).is_some_and(|listener| {
+        let expects_proxy_header = worker_config.snapshot.config.listeners[listener].proxy_protocol;
+        !expects_proxy_header && worker_config.snapshot.tls[listener].is_none()
     })
 }
 
-/// Reads what comes before a connection's requests: whom it speaks for, and the handshake of TLS. None where that failed.
+/// Reads what comes before a connection's requests: whom it speaks for, and the handshake of TLS.
+/// None where that failed.
 async fn opened(
     guard: &ConnectionGuard,
     listener_id: ListenerId,
     mut client: Client,
     mut stream: Stream,
 ) -> Option<(Client, Stream)> {
-    let site = guard.place().site();
-    let listener = site.place_of(listener_id)?;
-    let config = &site.snapshot.config.listeners[listener];
+    let worker_config = guard.place().worker_config();
+    let listener = worker_config.place_of(listener_id)?;
+    let config = &worker_config.snapshot.config.listeners[listener];
     if config.proxy_protocol {
         let due = Instant::now() + config.client_header_timeout;
-        client = introduced(client, &mut stream, &site, due).await?;
+        client = read_proxy_header(client, &mut stream, &worker_config, due).await?;
     }
-    if let Some(tls) = &site.snapshot.tls[listener] {
+    if let Some(tls) = &worker_config.snapshot.tls[listener] {
         let (secured, facts) = tls::accept(tls, &client, stream).await?;
         (stream, client.tls) = (secured, facts.map(Box::new));
     }

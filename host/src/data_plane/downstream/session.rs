@@ -10,12 +10,12 @@ use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::tls::TlsFacts;
 use crate::config::model;
-use crate::data_plane::drain::{Gate, Place};
+use crate::data_plane::drain::{ListenerState, ShutdownSlot};
 use crate::data_plane::exchange::Exchange;
-use crate::data_plane::proxy_protocol::Ends;
+use crate::data_plane::proxy_protocol::AddressPair;
 use crate::data_plane::stream::{Alarm, Reader, Writer};
-use crate::data_plane::worker::{ListenerId, Site, Worker};
-use crate::http::head::{Known, Version};
+use crate::data_plane::worker::{ListenerId, Worker, WorkerConfig};
+use crate::http::head::{FieldName, Version};
 use crate::http::variable::Variable;
 use crate::tls::ServerTls;
 
@@ -31,7 +31,7 @@ pub(crate) struct Client {
     /// None for a unix socket.
     local_ip: Option<IpAddr>,
     /// What its PROXY header said, and who said it.
-    pub(crate) introduced: Option<Box<Introduction>>,
+    pub(crate) proxy_header: Option<Box<ProxyHeader>>,
     /// The connection's number, from 1, in this process.
     pub(crate) serial: u64,
     pub(crate) accepted: Instant,
@@ -40,8 +40,8 @@ pub(crate) struct Client {
 }
 
 /// What a PROXY header said of a client.
-pub(crate) struct Introduction {
-    pub(crate) said: Ends,
+pub(crate) struct ProxyHeader {
+    pub(crate) said: AddressPair,
     /// Of the connection's peer.
     peer_text: Box<str>,
     peer_port: Option<u16>,
@@ -58,7 +58,7 @@ impl Client {
             local_address: local_ip.to_string().into(),
             local_port: Some(local.port()),
             local_ip: Some(local_ip),
-            introduced: None,
+            proxy_header: None,
             serial,
             accepted: Instant::now(),
             tls: None,
@@ -73,18 +73,19 @@ impl Client {
             local_address: "unix:".into(),
             local_port: None,
             local_ip: None,
-            introduced: None,
+            proxy_header: None,
             serial,
             accepted: Instant::now(),
             tls: None,
         }
     }
 
-    /// The same connection, with what its PROXY header says; a peer that is `believed` speaks for the client that it names.
-    pub(crate) fn introduced_as(self, said: Ends, believed: bool) -> Client {
+    /// The same connection, with what its PROXY header says; a peer that is `believed` speaks for
+    /// the client that it names.
+    pub(crate) fn introduced_as(self, said: AddressPair, believed: bool) -> Client {
         let (peer_text, peer_port) = (self.address_text.clone(), self.port);
         let mut client = Client {
-            introduced: Some(Box::new(Introduction {
+            proxy_header: Some(Box::new(ProxyHeader {
                 said,
                 peer_text,
                 peer_port,
@@ -107,20 +108,21 @@ impl Client {
 
     /// The address of the connection's peer, whoever it speaks for.
     pub(crate) fn peer_text(&self) -> &str {
-        self.introduced
+        self.proxy_header
             .as_ref()
             .map_or(&self.address_text, |introduction| &introduction.peer_text)
     }
 
     /// The port of the connection's peer, whoever it speaks for.
     pub(crate) fn peer_port(&self) -> Option<u16> {
-        match &self.introduced {
+        match &self.proxy_header {
             Some(introduction) => introduction.peer_port,
             None => self.port,
         }
     }
 
-    /// Appends what is known of a connection, be it for requests or a session; false where it is not known.
+    /// Appends what is known of a connection, be it for requests or a session; false where it is
+    /// not known.
     pub(crate) fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
         let text = match variable {
             Variable::RemoteAddr => &*self.address_text,
@@ -172,7 +174,7 @@ impl Client {
 
     /// Appends what its PROXY header said, as a variable; false where it said nothing.
     fn append_introduction(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
-        let Some(Introduction { said, .. }) = self.introduced.as_deref() else {
+        let Some(ProxyHeader { said, .. }) = self.proxy_header.as_deref() else {
             return false;
         };
         // Writing to a vector cannot fail.
@@ -186,9 +188,10 @@ impl Client {
         true
     }
 
-    /// The client's end of its connection, `reported` in place of its address if that is known better, and ours.
-    pub(crate) fn ends(&self, reported: Option<IpAddr>) -> Option<Ends> {
-        let destination = match (self.local_ip, self.local_port, &self.introduced) {
+    /// The client's end of its connection, `reported` in place of its address if that is known
+    /// better, and ours.
+    pub(crate) fn ends(&self, reported: Option<IpAddr>) -> Option<AddressPair> {
+        let destination = match (self.local_ip, self.local_port, &self.proxy_header) {
             (Some(ip), Some(port), _) => (ip, port).into(),
             // A unix socket's own end has no address, but the one before it has.
             (_, _, introduction) => introduction.as_ref()?.said.destination,
@@ -198,7 +201,7 @@ impl Client {
             Some(ip) if Some(ip) != self.ip => (ip, 0).into(),
             _ => (self.ip?, self.port?).into(),
         };
-        Some(Ends {
+        Some(AddressPair {
             source,
             destination,
         })
@@ -218,10 +221,10 @@ pub(crate) fn append_binary(ip: Option<IpAddr>, out: &mut Vec<u8>) {
 pub(crate) struct Session {
     pub(crate) worker: Rc<Worker>,
     /// The configuration in force; the same from a request's first byte to its log line.
-    pub(crate) site: Rc<Site>,
+    pub(crate) worker_config: Rc<WorkerConfig>,
     /// The listener it came in on, as an index into the configuration in force.
     pub(crate) listener: usize,
-    gate: Rc<Gate>,
+    gate: Rc<ListenerState>,
     pub(crate) client: Rc<Client>,
     pub(crate) incoming: Incoming,
     pub(crate) outgoing: Outgoing,
@@ -233,20 +236,21 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A connection, or one stream of it, before its first request. None if its listener is in no configuration.
+    /// A connection, or one stream of it, before its first request. None if its listener is in no
+    /// configuration.
     pub(super) fn new(
-        place: &Place,
+        place: &ShutdownSlot,
         worker: Rc<Worker>,
         listener_id: ListenerId,
         client: Rc<Client>,
         reader: Reader,
         writer: Writer,
     ) -> Option<Session> {
-        let site = place.site();
-        let listener = site.place_of(listener_id)?;
-        let send_timeout = site.snapshot.config.listeners[listener].send_timeout;
+        let worker_config = place.worker_config();
+        let listener = worker_config.place_of(listener_id)?;
+        let send_timeout = worker_config.snapshot.config.listeners[listener].send_timeout;
         Some(Session {
-            site,
+            worker_config,
             listener,
             gate: place.gate().clone(),
             began: client.accepted,
@@ -261,11 +265,11 @@ impl Session {
 
     /// What its listener has of TLS by now.
     pub(crate) fn tls(&self) -> Option<&Arc<ServerTls>> {
-        self.site.snapshot.tls[self.listener].as_ref()
+        self.worker_config.snapshot.tls[self.listener].as_ref()
     }
 
-    pub(crate) fn limits(&self) -> &model::Listener {
-        &self.site.snapshot.config.listeners[self.listener]
+    pub(crate) fn limits(&self) -> &model::ListenerConfig {
+        &self.worker_config.snapshot.config.listeners[self.listener]
     }
 
     /// Whether another request may follow the one under way, as far as the proxy is concerned.
@@ -277,20 +281,21 @@ impl Session {
             && !self.gate().is_closing()
     }
 
-    /// Takes the configuration in force for the next request, or the last one that had its listener.
-    pub(super) fn enter_site(&mut self, place: &Place, listener_id: ListenerId) {
-        let site = place.site();
-        if Rc::ptr_eq(&site, &self.site) {
+    /// Takes the configuration in force for the next request, or the last one that had its
+    /// listener.
+    pub(super) fn enter_site(&mut self, place: &ShutdownSlot, listener_id: ListenerId) {
+        let worker_config = place.worker_config();
+        if Rc::ptr_eq(&worker_config, &self.worker_config) {
             return;
         }
-        if let Some(listener) = site.place_of(listener_id) {
-            (self.site, self.listener) = (site, listener);
+        if let Some(listener) = worker_config.place_of(listener_id) {
+            (self.worker_config, self.listener) = (worker_config, listener);
             self.outgoing.send_timeout = self.limits().send_timeout;
         }
     }
 
     /// Tells whether the connection is to end.
-    pub(crate) fn gate(&self) -> &Rc<Gate> {
+    pub(crate) fn gate(&self) -> &Rc<ListenerState> {
         &self.gate
     }
 
@@ -300,7 +305,7 @@ impl Session {
             && exchange
                 .request
                 .fields()
-                .lists(Known::Expect, b"100-continue")
+                .lists(FieldName::Expect, b"100-continue")
             && self.incoming.unread().is_empty();
         if expected {
             self.outgoing

@@ -1,7 +1,8 @@
 //! The handshake with a client, and what came of it: who it is, what it asked for.
 //!
-//! A client that speaks plain HTTP is let through, to be told so in words it understands (`exchange::open` does). So is one
-//! without the certificate that it needs: a handshake that fails tells its user nothing.
+//! A client that speaks plain HTTP is let through, to be told so in words it understands
+//! (`exchange::admit` does). So is one without the certificate that it needs: a handshake that
+//! fails tells its user nothing.
 
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
@@ -19,15 +20,17 @@ use super::Client;
 use crate::data_plane::stream::{Alarm, Stream, Transport};
 use crate::http::variable::Variable;
 use crate::tls::ciphers::Cipher;
-use crate::tls::server::Verdict;
+use crate::tls::server::ClientVerdict;
 use crate::tls::{ServerTls, peer};
 
 /// The first byte of a TLS record with a handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
-/// `unrecognized_name`, fatal, in a record of its own (RFC 6066 section 3): rustls has no way to say it.
+/// `unrecognized_name`, fatal, in a record of its own (RFC 6066 section 3): rustls has no way to
+/// say it.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// Shakes hands. None where that failed, which is the log's business; no facts where the client speaks plain HTTP.
+/// Shakes hands. None where that failed, which is the log's business; no facts where the client
+/// speaks plain HTTP.
 pub(crate) async fn accept(
     tls: &Arc<ServerTls>,
     client: &Client,
@@ -101,8 +104,9 @@ pub(crate) struct TlsFacts {
     pub(crate) reused: bool,
     /// The client's own, then those of its issuers.
     certificates: Box<[CertificateDer<'static>]>,
-    /// What the certificates are worth, and who judged them: another configuration may think otherwise.
-    judged: RefCell<(Arc<ServerTls>, Verdict)>,
+    /// What the certificates are worth, and who judged them: another configuration may think
+    /// otherwise.
+    judged: RefCell<(Arc<ServerTls>, ClientVerdict)>,
     /// Made when they are first asked for.
     names: OnceCell<PeerNames>,
     escaped: OnceCell<String>,
@@ -145,7 +149,7 @@ impl TlsFacts {
     }
 
     /// What the client's certificate is worth to a listener's TLS as it is now.
-    pub(crate) fn verdict(&self, tls: &Arc<ServerTls>) -> Verdict {
+    pub(crate) fn verdict(&self, tls: &Arc<ServerTls>) -> ClientVerdict {
         let mut judged = self.judged.borrow_mut();
         if !Arc::ptr_eq(&judged.0, tls) {
             *judged = (tls.clone(), tls.judge(&self.certificates));
@@ -156,9 +160,9 @@ impl TlsFacts {
     /// As `$ssl_client_verify` has it.
     pub(crate) fn client_verify(&self) -> Cow<'static, str> {
         match &self.judged.borrow().1 {
-            Verdict::NoneNeeded | Verdict::Missing => Cow::Borrowed("NONE"),
-            Verdict::Valid => Cow::Borrowed("SUCCESS"),
-            Verdict::Invalid(reason) => Cow::Owned(format!("FAILED:{reason}")),
+            ClientVerdict::NoneNeeded | ClientVerdict::Missing => Cow::Borrowed("NONE"),
+            ClientVerdict::Valid => Cow::Borrowed("SUCCESS"),
+            ClientVerdict::Invalid(reason) => Cow::Owned(format!("FAILED:{reason}")),
         }
     }
 

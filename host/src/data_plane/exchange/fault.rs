@@ -1,4 +1,5 @@
-//! Why an exchange could not be carried through, and what the client is told: one place for status, log level and wording.
+//! Why an exchange could not be carried through, and what the client is told: one place for status,
+//! log level and wording.
 
 use crate::data_plane::downstream::BodyError;
 use crate::data_plane::upstream::Failure;
@@ -122,7 +123,8 @@ impl Fault {
 }
 
 impl Fault {
-    /// Whether the next request on the connection can still be told from this one: the request was read whole, and well-formed.
+    /// Whether the next request on the connection can still be told from this one: the request was
+    /// read whole, and well-formed.
     pub(crate) fn leaves_connection_usable(&self) -> bool {
         match self {
             Fault::NoRoute | Fault::Misdirected | Fault::NoLiveUpstreams => true,
@@ -149,7 +151,8 @@ impl Fault {
 }
 
 impl Fault {
-    /// What the client is told beyond the status, in nginx's words, where the status alone would leave it at a loss.
+    /// What the client is told beyond the status, in nginx's words, where the status alone would
+    /// leave it at a loss.
     pub(crate) fn explanation(&self) -> Option<&'static str> {
         match self {
             Fault::PlainHttp => Some("The plain HTTP request was sent to HTTPS port"),
@@ -188,7 +191,8 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
     }
 }
 
-/// The reason phrase of a status (RFC 9110 section 15 and the IANA registry); empty for one that has none.
+/// The reason phrase of a status (RFC 9110 section 15 and the IANA registry); empty for one that
+/// has none.
 pub(crate) fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",

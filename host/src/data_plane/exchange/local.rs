@@ -1,6 +1,6 @@
 //! Answers of our own: what the configuration says, and what becomes of faults.
 
-use super::After;
+use super::ConnectionFate;
 use super::fault::reason;
 use super::request::{line, write_changes};
 use super::response_head::{write_connection, write_date, write_hsts, write_status};
@@ -25,7 +25,7 @@ pub(super) async fn send_local(
     session: &mut Session,
     exchange: &Exchange,
     answer: &LocalAnswer<'_>,
-) -> After {
+) -> ConnectionFate {
     let keep = answer.keep && session.may_keep_alive();
     let bodiless = matches!(answer.status, 100..=199 | 204 | 304);
     let mut out = session.worker.buffers.take_head();
@@ -46,9 +46,9 @@ pub(super) async fn send_local(
         line("Location", answer.location, &mut out);
     }
     write_connection(exchange, keep, &mut out);
-    let site = session.site.clone();
-    let changes = match exchange.figures.route.get() {
-        Some(route) => site.snapshot.config.routes[route]
+    let worker_config = session.worker_config.clone();
+    let changes = match exchange.stats.route.get() {
+        Some(route) => worker_config.snapshot.config.routes[route]
             .response_headers
             .as_slice(),
         None => &[],
@@ -62,8 +62,8 @@ pub(super) async fn send_local(
     } else {
         answer.body
     };
-    exchange.figures.status.set(answer.status);
-    exchange.figures.header_sent.set(out.len() as u64);
+    exchange.stats.status.set(answer.status);
+    exchange.stats.header_sent.set(out.len() as u64);
     exchange.keep_sent_header(&out);
     let written = match session.outgoing.writer.http2() {
         None => session.outgoing.write_alone(&out, body).await,
@@ -76,19 +76,24 @@ pub(super) async fn send_local(
         },
     };
     session.worker.buffers.give(out);
-    exchange.figures.complete.set(written.is_ok());
+    exchange.stats.complete.set(written.is_ok());
     if written.is_ok() {
-        exchange.figures.body_sent.set(body.len() as u64);
+        exchange.stats.body_sent.set(body.len() as u64);
     }
     if written.is_ok() && keep {
-        After::KeepAlive
+        ConnectionFate::KeepAlive
     } else {
-        After::Close
+        ConnectionFate::Close
     }
 }
 
-/// Tells a call of gRPC of a fault, by trailers alone if nothing was sent yet. The log keeps the status that HTTP has for it.
-pub(super) fn send_grpc_fault(session: &Session, exchange: &Exchange, status: u16) -> After {
+/// Tells a call of gRPC of a fault, by trailers alone if nothing was sent yet. The log keeps the
+/// status that HTTP has for it.
+pub(super) fn send_grpc_fault(
+    session: &Session,
+    exchange: &Exchange,
+    status: u16,
+) -> ConnectionFate {
     let mut trailers = Vec::new();
     line(
         "grpc-status",
@@ -108,9 +113,9 @@ pub(super) fn send_grpc_fault(session: &Session, exchange: &Exchange, status: u1
             Err(StreamError::Ended) => stream.end(&trailers),
             told => told,
         };
-        exchange.figures.header_sent.set(out.len() as u64);
-        exchange.figures.complete.set(told.is_ok());
+        exchange.stats.header_sent.set(out.len() as u64);
+        exchange.stats.complete.set(told.is_ok());
         exchange.keep_sent_header(&out);
     }
-    After::Close
+    ConnectionFate::Close
 }

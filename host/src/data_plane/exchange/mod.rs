@@ -1,9 +1,9 @@
 //! Carries one exchange: the whole way of a request, top to bottom.
 
 mod state; // what is known of it
-mod answers; // ... as templates, logs and plugins ask for it
+mod variables; // ... as templates, logs and plugins ask for it
 mod fault; // why it could not be carried through
-mod open; // is the request acceptable, and what does it ask for
+mod admit; // is the request acceptable, and what does it ask for
 pub(crate) mod router; // which route it takes
 mod proxy; // send it to an upstream, as often as it takes
 mod request; // the header that the upstream gets
@@ -24,7 +24,7 @@ use std::time::Instant;
 use crate::config::model::{Action, Return};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::stream::Alarm;
-use crate::data_plane::worker::Site;
+use crate::data_plane::worker::WorkerConfig;
 use crate::http::framing::Framing;
 use crate::http::grpc;
 use crate::http::head::RequestHead;
@@ -33,16 +33,17 @@ use local::LocalAnswer;
 
 /// What becomes of the client's connection after an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum After {
+pub(crate) enum ConnectionFate {
     KeepAlive,
     Close,
-    /// Close, but read on for a while: the client is still sending, and a reset would take the answer from it.
+    /// Close, but read on for a while: the client is still sending, and a reset would take the
+    /// answer from it.
     Linger,
 }
 
 /// What a request asks for.
-enum Asked {
-    Route(Opened),
+enum Admission {
+    Route(Admitted),
     /// The same on a listener with TLS.
     Redirect {
         port: u16,
@@ -51,7 +52,7 @@ enum Asked {
 }
 
 /// A request that has a route.
-struct Opened {
+struct Admitted {
     /// Index into the configuration's routes.
     route: usize,
     /// How much of the normalised path the route matched.
@@ -64,19 +65,21 @@ pub(crate) async fn serve(
     session: &mut Session,
     request: RequestHead,
     began: Instant,
-) -> (After, RequestHead) {
-    let site = session.site.clone();
-    let (mut exchange, opened) = open::open(session, &site, request, began);
-    if let Ok(Asked::Route(opened)) = &opened {
-        exchange.server_name = Some(site.route_names[opened.route].clone());
+) -> (ConnectionFate, RequestHead) {
+    let worker_config = session.worker_config.clone();
+    let (mut exchange, opened) = admit::open(session, &worker_config, request, began);
+    if let Ok(Admission::Route(opened)) = &opened {
+        exchange.server_name = Some(worker_config.route_names[opened.route].clone());
     }
     let exchange = Rc::new(exchange);
     let after = match opened {
-        Ok(Asked::Route(opened)) => carry(session, &site, &exchange, opened).await,
-        Ok(Asked::Redirect { port, framing }) => redirect(session, &exchange, port, framing).await,
+        Ok(Admission::Route(opened)) => carry(session, &worker_config, &exchange, opened).await,
+        Ok(Admission::Redirect { port, framing }) => {
+            redirect(session, &exchange, port, framing).await
+        }
         Err(fault) => refuse(session, &exchange, &fault).await,
     };
-    log(session, &site, &exchange);
+    log(session, &worker_config, &exchange);
     // Nobody else holds it now; if a lease still did, a fresh head would do as well.
     (
         after,
@@ -92,24 +95,24 @@ pub(crate) async fn reject(
     request: RequestHead,
     began: Instant,
     fault: Fault,
-) -> After {
-    let site = session.site.clone();
+) -> ConnectionFate {
+    let worker_config = session.worker_config.clone();
     let exchange = Exchange::new(session, request, began);
     let after = refuse(session, &exchange, &fault).await;
-    log(session, &site, &exchange);
+    log(session, &worker_config, &exchange);
     after
 }
 
 async fn carry(
     session: &mut Session,
-    site: &Site,
+    worker_config: &WorkerConfig,
     exchange: &Rc<Exchange>,
-    opened: Opened,
-) -> After {
-    let route = &site.snapshot.config.routes[opened.route];
-    exchange.figures.route.set(Some(opened.route));
+    opened: Admitted,
+) -> ConnectionFate {
+    let route = &worker_config.snapshot.config.routes[opened.route];
+    exchange.stats.route.set(Some(opened.route));
     exchange
-        .figures
+        .stats
         .request_read
         .set(opened.framing == Framing::Length(0));
     let limit = route
@@ -125,7 +128,13 @@ async fn carry(
             let due = deadline(exchange);
             let mut alarm = Alarm::default();
             let mut proxied = pin!(proxy::proxy(
-                session, site, exchange, route, proxy, &opened, limit
+                session,
+                worker_config,
+                exchange,
+                route,
+                proxy,
+                &opened,
+                limit
             ));
             poll_fn(|cx| match (proxied.as_mut().poll(cx), due) {
                 (Poll::Pending, Some(due)) => {
@@ -159,8 +168,8 @@ async fn respond(
     session: &mut Session,
     exchange: &Rc<Exchange>,
     answer: &Return,
-    opened: &Opened,
-) -> After {
+    opened: &Admitted,
+) -> ConnectionFate {
     let (mut body, mut location) = (Vec::new(), Vec::new());
     if let Some(template) = &answer.body {
         template.render(&**exchange, &mut body);
@@ -179,16 +188,16 @@ async fn respond(
     local::send_local(session, exchange, &answer).await
 }
 
-/// Sends the client to the same URL with `https`. A method that changes something must stay what it is (RFC 9110 section
-/// 15.4.9); GET and HEAD get the status that every client knows.
+/// Sends the client to the same URL with `https`. A method that changes something must stay what it
+/// is (RFC 9110 section 15.4.9); GET and HEAD get the status that every client knows.
 async fn redirect(
     session: &mut Session,
     exchange: &Exchange,
     port: u16,
     framing: Framing,
-) -> After {
+) -> ConnectionFate {
     let nothing_more = framing == Framing::Length(0);
-    exchange.figures.request_read.set(nothing_more);
+    exchange.stats.request_read.set(nothing_more);
     let mut location = format!("https://{}", exchange.host).into_bytes();
     if port != 443 {
         location.extend_from_slice(format!(":{port}").as_bytes());
@@ -208,21 +217,22 @@ async fn redirect(
         keep: nothing_more && request::wants_keep_alive(exchange),
     };
     match local::send_local(session, exchange, &answer).await {
-        After::Close if !nothing_more => After::Linger,
+        ConnectionFate::Close if !nothing_more => ConnectionFate::Linger,
         after => after,
     }
 }
 
-/// Answers with a fault's status, or with nothing where the client has left, and closes the connection.
-async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> After {
+/// Answers with a fault's status, or with nothing where the client has left, and closes the
+/// connection.
+async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> ConnectionFate {
     match fault.level() {
-        Level::Error => exchange.error(fault, exchange.figures.last_address().as_deref()),
+        Level::Error => exchange.error(fault, exchange.stats.last_address().as_deref()),
         Level::Info => exchange.info(fault),
     }
     let status = fault.status();
-    exchange.figures.status.set(status);
+    exchange.stats.status.set(status);
     if status == 499 {
-        return After::Close;
+        return ConnectionFate::Close;
     }
     if exchange.is_grpc() {
         return local::send_grpc_fault(session, exchange, status);
@@ -232,7 +242,7 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Af
         Some(explanation) => format!("{status} {reason}\n{explanation}\n"),
         None => format!("{status} {reason}\n"),
     };
-    let keep = exchange.figures.request_read.get()
+    let keep = exchange.stats.request_read.get()
         && fault.leaves_connection_usable()
         && request::wants_keep_alive(exchange);
     let answer = LocalAnswer {
@@ -244,13 +254,15 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Af
     };
     match local::send_local(session, exchange, &answer).await {
         // A client that ran out of time gets no more of it.
-        After::Close if status != 408 && !exchange.figures.request_read.get() => After::Linger,
+        ConnectionFate::Close if status != 408 && !exchange.stats.request_read.get() => {
+            ConnectionFate::Linger
+        }
         after => after,
     }
 }
 
-fn log(session: &Session, site: &Site, exchange: &Exchange) {
-    if let Some(log) = site.log(session.listener, exchange.figures.route.get()) {
+fn log(session: &Session, worker_config: &WorkerConfig, exchange: &Exchange) {
+    if let Some(log) = worker_config.log(session.listener, exchange.stats.route.get()) {
         session
             .worker
             .logs

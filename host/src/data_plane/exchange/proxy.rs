@@ -1,29 +1,31 @@
-//! Sends an exchange to an upstream: as many attempts as its rules allow, then the answer of the last.
+//! Sends an exchange to an upstream: as many attempts as its rules allow, then the answer of the
+//! last.
 
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
 use super::fault::failure_status;
-use super::request::{BodyPlan, Outgoing, asks_to_switch, wants_keep_alive, write_request};
+use super::request::{BodyPlan, RequestPlan, asks_to_switch, wants_keep_alive, write_request};
 use super::response::{self, Passed};
 use super::state::Exchange;
-use super::{After, Fault, Opened, tunnel};
+use super::{Admitted, ConnectionFate, Fault, tunnel};
 use crate::config::model::{Proxy, Route};
 use crate::data_plane::downstream::{BodyError, BodyProgress, Coding, Session};
 use crate::data_plane::upstream::{
-    Attempt, AttemptError, Failure, Lease, Limits, Opening, Retry, Timings, Upload, WorkerUpstream,
+    Attempt, AttemptError, Failure, Lease, ReadLimits, RequestStart, Retry, Timings, Upload,
+    WorkerUpstream,
 };
-use crate::data_plane::worker::Site;
+use crate::data_plane::worker::WorkerConfig;
 use crate::http::framing::{self, Framing};
-use crate::http::head::{Known, Version};
+use crate::http::head::{FieldName, Version};
 use crate::http::headers::is_token;
 use crate::http::path::Rewrite;
 use crate::http::websocket;
 use crate::plugin::Ending;
 
 /// What is sent, the same in every attempt.
-struct Sending<'a> {
+struct UpstreamMessage<'a> {
     head: &'a [u8],
     /// The body, or as much of it as is kept for another attempt.
     body: &'a [u8],
@@ -40,13 +42,14 @@ struct Sending<'a> {
 
 /// Interim responses that one response may have before it: nothing else bounds what they add up to.
 const MAX_INTERIM: u32 = 64;
-/// Connections to one endpoint that an exchange sees end before it is looked at: each was of use to others meanwhile.
+/// Connections to one endpoint that an exchange sees end before it is looked at: each was of use to
+/// others meanwhile.
 const MAX_CONNECTIONS: u32 = 16;
 
-impl Sending<'_> {
-    fn opening(&self) -> Opening<'_> {
+impl UpstreamMessage<'_> {
+    fn opening(&self) -> RequestStart<'_> {
         let whole = self.body.is_empty() && self.rest.is_none() && self.trailers.is_empty();
-        Opening {
+        RequestStart {
             head: self.head,
             ends: whole && self.upgrade.is_none(),
             protocol: self.upgrade,
@@ -60,19 +63,19 @@ impl Sending<'_> {
 /// A [`Fault`] where nothing was sent to the client yet.
 pub(super) async fn proxy(
     session: &mut Session,
-    site: &Site,
+    worker_config: &WorkerConfig,
     exchange: &Rc<Exchange>,
     route: &Route,
     proxy: &Proxy,
-    opened: &Opened,
+    opened: &Admitted,
     limit: Option<u64>,
-) -> Result<After, Fault> {
-    let upstream = &site.upstreams[proxy.upstream];
+) -> Result<ConnectionFate, Fault> {
+    let upstream = &worker_config.upstreams[proxy.upstream];
     let config = &upstream.shared.config;
-    *exchange.proxy_host.borrow_mut() = Some(site.upstream_names[proxy.upstream].clone());
+    *exchange.proxy_host.borrow_mut() = Some(worker_config.upstream_names[proxy.upstream].clone());
     exchange
         .to_tls
-        .set(site.upstreams[proxy.upstream].shared.tls.is_some());
+        .set(worker_config.upstreams[proxy.upstream].shared.tls.is_some());
 
     let mut progress = BodyProgress::new(opened.framing, limit);
     let buffers = session.worker.buffers.clone();
@@ -89,8 +92,8 @@ pub(super) async fn proxy(
             .await
             .map_err(Fault::Body)?;
     }
-    exchange.figures.body_received.set(progress.received);
-    exchange.figures.request_read.set(progress.is_done());
+    exchange.stats.body_received.set(progress.received);
+    exchange.stats.request_read.set(progress.is_done());
     let streamed = !progress.is_done();
     let http2 = config.http2.is_some();
     let plan = match opened.framing {
@@ -107,7 +110,7 @@ pub(super) async fn proxy(
         frame_as_chunked(&mut body, progress.is_done().then(|| progress.trailers()));
     }
     let upgrade = asks_to_switch(&exchange.request)
-        .then(|| exchange.request.fields().known(Known::Upgrade).next())
+        .then(|| exchange.request.fields().known(FieldName::Upgrade).next())
         .flatten()
         // A list of them has no words in HTTP/2, and need not be heeded (RFC 9110 section 7.8).
         .filter(|protocol| !http2 || is_token(protocol))
@@ -119,14 +122,14 @@ pub(super) async fn proxy(
     let websocket_key = foreign.then(websocket::key);
 
     let mut target = Vec::new();
-    let outgoing = Outgoing {
+    let outgoing = RequestPlan {
         target: outgoing_target(exchange, proxy, opened, &mut target),
         body: plan,
         upgrade: upgrade.is_some(),
         http2,
         websocket_key: websocket_key.as_deref(),
         keep_alive: upstream.keeps_connections(),
-        trusted: site.trusts(exchange.client.ip),
+        trusted: worker_config.trusts(exchange.client.ip),
         changes: &route.request_headers,
     };
     let mut head = buffers.take_head();
@@ -137,7 +140,7 @@ pub(super) async fn proxy(
         Coding::Plain
     });
     let trailers = progress.trailers().to_vec();
-    let sending = Sending {
+    let sending = UpstreamMessage {
         head: &head,
         body: &body,
         rest,
@@ -147,13 +150,14 @@ pub(super) async fn proxy(
         http2,
     };
     let carried = attempts(session, exchange, upstream, &sending, &mut progress, route).await;
-    exchange.figures.body_received.set(progress.received);
+    exchange.stats.body_received.set(progress.received);
     buffers.give(head);
     buffers.give(body);
     carried
 }
 
-/// A method that gives a body meaning says that there is none (RFC 9110 section 8.6); others say nothing.
+/// A method that gives a body meaning says that there is none (RFC 9110 section 8.6); others say
+/// nothing.
 fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
     if matches!(method, b"POST" | b"PUT" | b"PATCH") {
         BodyPlan::Length(0)
@@ -162,8 +166,8 @@ fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
     }
 }
 
-/// Reads a body that fits into `bound` bytes to its end, a longer one as far as that: what fits can be sent again. Without
-/// `wait`, it reads no more than has come.
+/// Reads a body that fits into `bound` bytes to its end, a longer one as far as that: what fits can
+/// be sent again. Without `wait`, it reads no more than has come.
 async fn read_ahead(
     session: &mut Session,
     progress: &mut BodyProgress,
@@ -220,7 +224,7 @@ fn frame_as_chunked(body: &mut Vec<u8>, end: Option<&[u8]>) {
 fn outgoing_target<'a>(
     exchange: &'a Exchange,
     proxy: &Proxy,
-    opened: &Opened,
+    opened: &Admitted,
     rewritten: &'a mut Vec<u8>,
 ) -> &'a [u8] {
     let Some(uri) = &proxy.uri else {
@@ -241,10 +245,10 @@ async fn attempts(
     session: &mut Session,
     exchange: &Rc<Exchange>,
     upstream: &Rc<WorkerUpstream>,
-    sending: &Sending<'_>,
+    sending: &UpstreamMessage<'_>,
     progress: &mut BodyProgress,
     route: &Route,
-) -> Result<After, Fault> {
+) -> Result<ConnectionFate, Fault> {
     let rules = &upstream.shared.config.next_upstream;
     let method = exchange.request.method();
     let mut retry = Retry::new(
@@ -257,10 +261,10 @@ async fn attempts(
     for number in 0.. {
         let clock = session.worker.clock.clone();
         let Ok(lease) = upstream.lease(exchange.clone(), &clock, number) else {
-            exchange.figures.no_attempt(upstream.name());
+            exchange.stats.no_attempt(upstream.name());
             return Err(Fault::NoLiveUpstreams);
         };
-        exchange.figures.begin_attempt(&lease);
+        exchange.stats.begin_attempt(&lease);
         match attempt(
             session, exchange, upstream, lease, sending, progress, &mut retry, route,
         )
@@ -276,7 +280,7 @@ async fn attempts(
 
 enum Attempted {
     /// The client has its answer, as much of it as there was.
-    Answered(After),
+    Answered(ConnectionFate),
     AskNext,
     Failed(Fault),
 }
@@ -290,7 +294,7 @@ async fn attempt(
     exchange: &Rc<Exchange>,
     upstream: &Rc<WorkerUpstream>,
     lease: Lease,
-    sending: &Sending<'_>,
+    sending: &UpstreamMessage<'_>,
     progress: &mut BodyProgress,
     retry: &mut Retry<'_>,
     route: &Route,
@@ -319,10 +323,10 @@ async fn attempt(
     };
     match answered {
         Ok(Answered::Passed { passed, ending }) => {
-            exchange.figures.attempt(|figures| {
-                figures.response = passed.ended - lease.picked_at;
-                figures.response_length = passed.length;
-                (figures.bytes_received, figures.bytes_sent) = (passed.received, passed.sent);
+            exchange.stats.attempt(|stats| {
+                stats.response = passed.ended - lease.picked_at;
+                stats.response_length = passed.length;
+                (stats.bytes_received, stats.bytes_sent) = (passed.received, passed.sent);
             });
             let status = exchange.response().map_or(0, |head| head.status());
             lease.end(ending, status, timings, &clock);
@@ -330,19 +334,19 @@ async fn attempt(
         }
         Ok(Answered::TryNext { ending, status }) => {
             exchange
-                .figures
-                .attempt(|figures| figures.response = lease.picked_at.elapsed());
+                .stats
+                .attempt(|stats| stats.response = lease.picked_at.elapsed());
             lease.end(ending, status, timings, &clock);
-            exchange.figures.answered.set(false);
+            exchange.stats.answered.set(false);
             Attempted::AskNext
         }
         Err(error) => {
             let verdict = retry.after_error(&error);
             let status = failure_status(&error.failure);
-            exchange.figures.attempt(|figures| {
-                (figures.response, figures.status) = (lease.picked_at.elapsed(), status);
+            exchange.stats.attempt(|stats| {
+                (stats.response, stats.status) = (lease.picked_at.elapsed(), status);
             });
-            exchange.figures.answered.set(false);
+            exchange.stats.answered.set(false);
             if verdict.again {
                 exchange.error(&error.failure, Some(&lease.endpoint().name));
             }
@@ -377,7 +381,7 @@ async fn answered(
     exchange: &Rc<Exchange>,
     upstream: &Rc<WorkerUpstream>,
     lease: &Lease,
-    sending: &Sending<'_>,
+    sending: &UpstreamMessage<'_>,
     progress: &mut BodyProgress,
     retry: &mut Retry<'_>,
     route: &Route,
@@ -400,8 +404,8 @@ async fn answered(
         timings.connect = lease.picked_at.elapsed();
     }
     exchange
-        .figures
-        .attempt(|figures| figures.connect = Some(timings.connect));
+        .stats
+        .attempt(|stats| stats.connect = Some(timings.connect));
 
     let Session {
         incoming, outgoing, ..
@@ -417,7 +421,7 @@ async fn answered(
         body_timeout,
         &buffers,
     );
-    let limits = Limits {
+    let limits = ReadLimits {
         read_timeout: config.read_timeout,
         header_size: config.response_header_size,
     };
@@ -432,7 +436,7 @@ async fn answered(
         }
         match head.status() {
             101 if sending.upgrade.is_some() && !sending.http2 => {
-                let answer = head.fields().known(Known::SecWebSocketAccept).next();
+                let answer = head.fields().known(FieldName::SecWebSocketAccept).next();
                 let right =
                     |key: &str| answer == Some(websocket::accept(key.as_bytes()).as_bytes());
                 if !sending.websocket_key.is_none_or(right) {
@@ -460,13 +464,13 @@ async fn answered(
         }
     };
     timings.header = lease.picked_at.elapsed();
-    exchange.figures.answered.set(true);
+    exchange.stats.answered.set(true);
     let status = head.status();
     exchange.response.replace(head);
     exchange
-        .figures
-        .attempt(|figures| (figures.header, figures.status) = (Some(timings.header), status));
-    exchange.figures.status.set(status);
+        .stats
+        .attempt(|stats| (stats.header, stats.status) = (Some(timings.header), status));
+    exchange.stats.status.set(status);
 
     let Some(framing) = framing else {
         // Few exchanges become tunnels: the others need not carry the room for one.
@@ -483,7 +487,7 @@ async fn answered(
     }
     let clock = session.worker.clock.clone();
     let ended_at = *timings;
-    let answer = response::Answer {
+    let answer = response::ResponsePlan {
         endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
         framing,
         changes: &route.response_headers,
@@ -504,9 +508,9 @@ async fn answered(
         };
     let sent = upload.is_sent();
     passed.sent = upload.bytes_sent;
-    if !sent && passed.after == After::KeepAlive {
+    if !sent && passed.after == ConnectionFate::KeepAlive {
         // What the endpoint did not want to read is still on its way here.
-        passed.after = After::Linger;
+        passed.after = ConnectionFate::Linger;
     }
     if let Some((endpoint, connection)) = connection
         && sent

@@ -2,7 +2,7 @@
 
 use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation};
-use crate::http::head::{Field, Fields, Known, RequestHead, Version, list_members};
+use crate::http::head::{Field, FieldName, Fields, RequestHead, Version, list_members};
 use crate::http::headers::is_value;
 
 /// How the request's body goes on.
@@ -16,7 +16,7 @@ pub(super) enum BodyPlan {
 }
 
 /// What shapes the header besides the exchange itself.
-pub(super) struct Outgoing<'a> {
+pub(super) struct RequestPlan<'a> {
     pub(super) target: &'a [u8],
     pub(super) body: BodyPlan,
     /// The client asks for another protocol, and may have it.
@@ -32,7 +32,7 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// Writes the head of the request as an upstream gets it.
-pub(super) fn write_request(exchange: &Exchange, outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
+pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out: &mut Vec<u8>) {
     let fields = exchange.request.fields();
     for part in [
         exchange.request.method(),
@@ -51,8 +51,9 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &Outgoing<'_>, out: &
     };
     let set_by_us = |name: &str| !outgoing.changes.is_empty() && replaced(name.as_bytes());
 
-    // The host that was asked for goes on as it was written, port included; HTTP/1.1 wants one, be it empty. HTTP/2 cannot
-    // say that there is none: the upstream's name takes its place (nginx: `$proxy_host`).
+    // The host that was asked for goes on as it was written, port included; HTTP/1.1 wants one, be
+    // it empty. HTTP/2 cannot say that there is none: the upstream's name takes its place (nginx:
+    // `$proxy_host`).
     if !set_by_us("host") {
         match exchange.authority() {
             b"" if outgoing.http2 => {
@@ -82,7 +83,7 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &Outgoing<'_>, out: &
         ),
         BodyPlan::Chunked => line("Transfer-Encoding", b"chunked", out),
     }
-    if outgoing.http2 && fields.lists(Known::Te, b"trailers") {
+    if outgoing.http2 && fields.lists(FieldName::Te, b"trailers") {
         line("TE", b"trailers", out);
     }
     if let Some(key) = outgoing.websocket_key {
@@ -109,7 +110,7 @@ fn write_forwarded(
     if exchange.client.ip.is_some() {
         if !set_by_us("x-forwarded-for") {
             out.extend_from_slice(b"X-Forwarded-For: ");
-            for value in fields.known(Known::XForwardedFor).filter(|_| trusted) {
+            for value in fields.known(FieldName::XForwardedFor).filter(|_| trusted) {
                 out.extend_from_slice(value);
                 out.extend_from_slice(b", ");
             }
@@ -125,41 +126,43 @@ fn write_forwarded(
     if !set_by_us("x-forwarded-proto") {
         line(
             "X-Forwarded-Proto",
-            first(Known::XForwardedProto).unwrap_or(exchange.scheme().as_bytes()),
+            first(FieldName::XForwardedProto).unwrap_or(exchange.scheme().as_bytes()),
             out,
         );
     }
     if !set_by_us("x-forwarded-host") {
         line(
             "X-Forwarded-Host",
-            first(Known::XForwardedHost).unwrap_or_else(|| exchange.authority()),
+            first(FieldName::XForwardedHost).unwrap_or_else(|| exchange.authority()),
             out,
         );
     }
 }
 
 /// Whether a field is passed on as it came.
-fn goes_on(field: &Field<'_>, outgoing: &Outgoing<'_>, listed: &Listed<'_>) -> bool {
+fn goes_on(field: &Field<'_>, outgoing: &RequestPlan<'_>, listed: &Listed<'_>) -> bool {
     match field.known {
-        Known::Connection
-        | Known::ContentLength
-        | Known::Expect
-        | Known::Host
-        | Known::KeepAlive
-        | Known::ProxyConnection
-        | Known::Te
-        | Known::TransferEncoding
-        | Known::XForwardedFor
-        | Known::XForwardedHost
-        | Known::XForwardedProto
-        | Known::XRealIp => false,
-        Known::Upgrade => outgoing.upgrade,
-        Known::Trailer => matches!(outgoing.body, BodyPlan::Chunked | BodyPlan::Stream),
+        FieldName::Connection
+        | FieldName::ContentLength
+        | FieldName::Expect
+        | FieldName::Host
+        | FieldName::KeepAlive
+        | FieldName::ProxyConnection
+        | FieldName::Te
+        | FieldName::TransferEncoding
+        | FieldName::XForwardedFor
+        | FieldName::XForwardedHost
+        | FieldName::XForwardedProto
+        | FieldName::XRealIp => false,
+        FieldName::Upgrade => outgoing.upgrade,
+        FieldName::Trailer => matches!(outgoing.body, BodyPlan::Chunked | BodyPlan::Stream),
         // Its use is between one HTTP/1 peer and the next.
-        Known::SecWebSocketKey => !outgoing.http2,
-        Known::Cookie | Known::Date | Known::SecWebSocketAccept | Known::Server | Known::Other => {
-            !listed.names(field.name)
-        }
+        FieldName::SecWebSocketKey => !outgoing.http2,
+        FieldName::Cookie
+        | FieldName::Date
+        | FieldName::SecWebSocketAccept
+        | FieldName::Server
+        | FieldName::Other => !listed.names(field.name),
     }
 }
 
@@ -175,9 +178,10 @@ impl<'a> Listed<'a> {
                 || value.eq_ignore_ascii_case(b"close")
                 || value.eq_ignore_ascii_case(b"upgrade")
         };
-        // Nearly always it names options, not fields: then there is nothing to look up for each field.
+        // Nearly always it names options, not fields: then there is nothing to look up for each
+        // field.
         let only_options = fields
-            .known(Known::Connection)
+            .known(FieldName::Connection)
             .flat_map(list_members)
             .all(usual);
         Listed {
@@ -187,11 +191,12 @@ impl<'a> Listed<'a> {
 
     pub(super) fn names(&self, name: &[u8]) -> bool {
         self.fields
-            .is_some_and(|fields| fields.lists(Known::Connection, name))
+            .is_some_and(|fields| fields.lists(FieldName::Connection, name))
     }
 }
 
-/// Writes what `set` and `add` ask for. A value that HTTP does not allow, which only a variable can bring in, is left out.
+/// Writes what `set` and `add` ask for. A value that HTTP does not allow, which only a variable can
+/// bring in, is left out.
 pub(super) fn write_changes(exchange: &Exchange, changes: &[HeaderChange], out: &mut Vec<u8>) {
     for change in changes {
         let (HeaderOperation::Set(value) | HeaderOperation::Add(value)) = &change.operation else {
@@ -222,19 +227,20 @@ pub(super) fn line_bytes(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether a request asks for another protocol on its connection (RFC 9110 section 7.8), or on its stream (RFC 8441). One
-/// for HTTP/2 is not heard, as RFC 9113 has it: a server that takes it would get requests that nobody routes or bounds.
+/// Whether a request asks for another protocol on its connection (RFC 9110 section 7.8), or on its
+/// stream (RFC 8441). One for HTTP/2 is not heard, as RFC 9113 has it: a server that takes it would
+/// get requests that nobody routes or bounds.
 pub(super) fn asks_to_switch(request: &RequestHead) -> bool {
     let fields = request.fields();
     let connection = match request.version() {
         Version::Http10 => false,
-        Version::Http11 => fields.lists(Known::Connection, b"upgrade"),
+        Version::Http11 => fields.lists(FieldName::Connection, b"upgrade"),
         // It cannot have the field unless that is what it asks for.
         Version::Http2 => true,
     };
     connection
-        && fields.known(Known::Upgrade).next().is_some()
-        && !fields.lists(Known::Upgrade, b"h2c")
+        && fields.known(FieldName::Upgrade).next().is_some()
+        && !fields.lists(FieldName::Upgrade, b"h2c")
 }
 
 /// Whether the client's connection can be kept for another request, as far as the request says.
@@ -242,10 +248,10 @@ pub(super) fn wants_keep_alive(exchange: &Exchange) -> bool {
     let fields = exchange.request.fields();
     match exchange.request.version() {
         Version::Http2 => true,
-        Version::Http11 => !fields.lists(Known::Connection, b"close"),
+        Version::Http11 => !fields.lists(FieldName::Connection, b"close"),
         Version::Http10 => {
-            fields.lists(Known::Connection, b"keep-alive")
-                && !fields.lists(Known::Connection, b"close")
+            fields.lists(FieldName::Connection, b"keep-alive")
+                && !fields.lists(FieldName::Connection, b"close")
         }
     }
 }

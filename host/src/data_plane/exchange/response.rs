@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::After;
+use super::ConnectionFate;
 use super::request::line_bytes;
 use super::response_head::{write_head, write_status};
 use super::state::Exchange;
@@ -14,24 +14,24 @@ use crate::data_plane::upstream::{
     Attempt, BodyFailure, Connection, EndpointId, Errno, Failure, Upload,
 };
 use crate::http::framing::{Chunk, ChunkedDecoder, Framing};
-use crate::http::head::{Known, ResponseHead, Version};
+use crate::http::head::{FieldName, ResponseHead, Version};
 
 /// How an upstream's response is passed on.
-pub(super) struct Answer<'a> {
+pub(super) struct ResponsePlan<'a> {
     pub(super) framing: Framing,
     pub(super) changes: &'a [HeaderChange],
     /// The client's connection may be kept.
     pub(super) keep: bool,
     pub(super) read_timeout: Duration,
     pub(super) buffers: &'a Buffers,
-    /// Called when the endpoint has sent all, before the client has: whoever asks again at once must not find this exchange
-    /// still counted.
+    /// Called when the endpoint has sent all, before the client has: whoever asks again at once
+    /// must not find this exchange still counted.
     pub(super) endpoint_done: &'a dyn Fn(),
 }
 
 /// What was passed on.
 pub(super) struct Passed {
-    pub(super) after: After,
+    pub(super) after: ConnectionFate,
     /// The client got all of it.
     pub(super) complete: bool,
     /// Bytes from and to the upstream, and of the body.
@@ -41,16 +41,18 @@ pub(super) struct Passed {
     pub(super) ended: Instant,
 }
 
-/// Passes a response on whose head was read. The upstream's connection comes back if it can serve another request.
+/// Passes a response on whose head was read. The upstream's connection comes back if it can serve
+/// another request.
 ///
 /// # Errors
-/// [`Failure::InvalidBody`] where the body is broken from the start, and nothing was sent to the client yet.
+/// [`Failure::InvalidBody`] where the body is broken from the start, and nothing was sent to the
+/// client yet.
 pub(super) async fn pass_on(
     outgoing: &mut Outgoing,
     exchange: &Exchange,
     mut attempt: Attempt,
     upload: &mut Upload<'_>,
-    answer: &Answer<'_>,
+    answer: &ResponsePlan<'_>,
 ) -> Result<(Passed, Option<(EndpointId, Connection)>), Failure> {
     let buffers = answer.buffers;
     let (keep, coding) = client_framing(exchange, answer, upload.is_sent());
@@ -63,10 +65,10 @@ pub(super) async fn pass_on(
         write_head(exchange, &head, answer, keep, coding, &mut out);
         upstream_keeps(&head, answer.framing)
     };
-    exchange.figures.header_sent.set(out.len() as u64);
+    exchange.stats.header_sent.set(out.len() as u64);
     exchange.keep_sent_header(&out);
 
-    let mut body = Body::new(answer.framing);
+    let mut body = ResponseBody::new(answer.framing);
     let result = body
         .pass(
             outgoing,
@@ -87,7 +89,7 @@ pub(super) async fn pass_on(
             exchange.info(&failure)
         }
         Err(PassError::Upstream(error)) => {
-            exchange.error(&error, exchange.figures.last_address().as_deref())
+            exchange.error(&error, exchange.stats.last_address().as_deref())
         }
         Err(PassError::Client(error)) if error.kind() == io::ErrorKind::TimedOut => {
             exchange.info(&"client timed out (110: Connection timed out) while sending to client");
@@ -99,11 +101,11 @@ pub(super) async fn pass_on(
             ));
         }
     }
-    exchange.figures.complete.set(complete);
+    exchange.stats.complete.set(complete);
     let after = if complete && keep {
-        After::KeepAlive
+        ConnectionFate::KeepAlive
     } else {
-        After::Close
+        ConnectionFate::Close
     };
     let passed = Passed {
         after,
@@ -121,8 +123,13 @@ pub(super) async fn pass_on(
 }
 
 /// Whether the client's connection can be kept, and the coding of its body.
-fn client_framing(exchange: &Exchange, answer: &Answer<'_>, request_sent: bool) -> (bool, Coding) {
-    // The connection may have come to its end since the request came in; and what is left of a request would be taken for the next one.
+fn client_framing(
+    exchange: &Exchange,
+    answer: &ResponsePlan<'_>,
+    request_sent: bool,
+) -> (bool, Coding) {
+    // The connection may have come to its end since the request came in; and what is left of a
+    // request would be taken for the next one.
     let keep = answer.keep && request_sent && !exchange.gate.is_closing();
     match (answer.framing, exchange.request.version()) {
         (Framing::Length(_) | Framing::Stream(Some(_)), _) | (_, Version::Http2) => {
@@ -137,8 +144,8 @@ fn client_framing(exchange: &Exchange, answer: &Answer<'_>, request_sent: bool) 
 fn upstream_keeps(head: &ResponseHead, framing: Framing) -> bool {
     framing != Framing::UntilClose
         && match head.version() {
-            Version::Http11 => !head.fields().lists(Known::Connection, b"close"),
-            Version::Http10 => head.fields().lists(Known::Connection, b"keep-alive"),
+            Version::Http11 => !head.fields().lists(FieldName::Connection, b"close"),
+            Version::Http10 => head.fields().lists(FieldName::Connection, b"keep-alive"),
             // A stream serves once.
             Version::Http2 => false,
         }
@@ -153,7 +160,7 @@ enum PassError {
 }
 
 /// A response body on its way.
-struct Body {
+struct ResponseBody {
     framing: BodyState,
     /// The lines behind a body that is done.
     trailers: Vec<u8>,
@@ -169,15 +176,15 @@ enum BodyState {
     Done,
 }
 
-impl Body {
-    fn new(framing: Framing) -> Body {
+impl ResponseBody {
+    fn new(framing: Framing) -> ResponseBody {
         let framing = match framing {
             Framing::Length(0) => BodyState::Done,
             Framing::Length(length) => BodyState::Length(length),
             Framing::Chunked => BodyState::Chunked(ChunkedDecoder::default()),
             Framing::UntilClose | Framing::Stream(_) => BodyState::UntilClose,
         };
-        Body {
+        ResponseBody {
             framing,
             trailers: Vec::new(),
             passed: 0,
@@ -195,7 +202,7 @@ impl Body {
         exchange: &Exchange,
         attempt: &mut Attempt,
         upload: &mut Upload<'_>,
-        answer: &Answer<'_>,
+        answer: &ResponsePlan<'_>,
         coding: Coding,
         out: &mut Vec<u8>,
     ) -> Result<(), PassError> {
@@ -227,7 +234,7 @@ impl Body {
             }
             let sent = match taken {
                 // Bytes that need no coding go from the buffer they were received in.
-                Ok(Taken::AsIs(length)) => {
+                Ok(InterimTaken::AsIs(length)) => {
                     let (unread, upstream) = attempt.unread_and_writer();
                     let mut body = &unread[..length];
                     if out.len() + length <= out.capacity() {
@@ -240,7 +247,7 @@ impl Body {
                     attempt.consume(length);
                     sent
                 }
-                Ok(Taken::Coded(consumed)) => {
+                Ok(InterimTaken::Coded(consumed)) => {
                     attempt.consume(consumed);
                     // The coded end of a body may be all there is to write.
                     let sent = outgoing
@@ -255,10 +262,7 @@ impl Body {
                 Err(error) => return Err(PassError::Upstream(error)),
             };
             out.clear();
-            exchange
-                .figures
-                .body_sent
-                .set(written.saturating_sub(header));
+            exchange.stats.body_sent.set(written.saturating_sub(header));
             sent.map_err(PassError::Client)?;
             if matches!(self.framing, BodyState::Done) {
                 return match http2 {
@@ -298,15 +302,16 @@ impl Body {
         }
     }
 
-    /// Takes body bytes from what was received: either some that can be written as they are, or coded ones appended to `out`.
+    /// Takes body bytes from what was received: either some that can be written as they are, or
+    /// coded ones appended to `out`.
     fn take(
         &mut self,
         unread: &[u8],
         coding: Coding,
         out: &mut Vec<u8>,
-    ) -> Result<Taken, BodyFailure> {
+    ) -> Result<InterimTaken, BodyFailure> {
         match (&mut self.framing, coding) {
-            (BodyState::Done, _) => Ok(Taken::Coded(0)),
+            (BodyState::Done, _) => Ok(InterimTaken::Coded(0)),
             (BodyState::Length(left), _) => {
                 let length = (unread.len() as u64).min(*left) as usize;
                 *left -= length as u64;
@@ -314,16 +319,16 @@ impl Body {
                     self.framing = BodyState::Done;
                 }
                 self.passed += length as u64;
-                Ok(Taken::AsIs(length))
+                Ok(InterimTaken::AsIs(length))
             }
             (BodyState::UntilClose, Coding::Plain) => {
                 self.passed += unread.len() as u64;
-                Ok(Taken::AsIs(unread.len()))
+                Ok(InterimTaken::AsIs(unread.len()))
             }
             (BodyState::UntilClose, Coding::Chunked) => {
                 append(unread, coding, out);
                 self.passed += unread.len() as u64;
-                Ok(Taken::Coded(unread.len()))
+                Ok(InterimTaken::Coded(unread.len()))
             }
             (BodyState::Chunked(decoder), _) => {
                 let mut consumed = 0;
@@ -335,12 +340,12 @@ impl Body {
                             self.passed += (end - start) as u64;
                             consumed += end;
                         }
-                        Ok(Chunk::More) => return Ok(Taken::Coded(unread.len())),
+                        Ok(Chunk::More) => return Ok(InterimTaken::Coded(unread.len())),
                         Ok(Chunk::End { end }) => {
                             append_end(decoder.trailers(), coding, out);
                             self.trailers = decoder.trailers().to_vec();
                             self.framing = BodyState::Done;
-                            return Ok(Taken::Coded(consumed + end));
+                            return Ok(InterimTaken::Coded(consumed + end));
                         }
                         Err(_) => return Err(BodyFailure::BadChunk),
                     }
@@ -350,7 +355,7 @@ impl Body {
     }
 }
 
-enum Taken {
+enum InterimTaken {
     AsIs(usize),
     Coded(usize),
 }
@@ -364,14 +369,17 @@ pub(super) async fn send_interim(
     let mut out = Vec::with_capacity(head.len() + 16);
     write_status(head.status(), Some(head.reason()), &mut out);
     for field in head.fields().iter() {
-        if matches!(field.known, Known::Other | Known::Date | Known::Server) {
+        if matches!(
+            field.known,
+            FieldName::Other | FieldName::Date | FieldName::Server
+        ) {
             line_bytes(field.name, field.value, &mut out);
         }
     }
     out.extend_from_slice(b"\r\n");
     exchange
-        .figures
+        .stats
         .header_sent
-        .set(exchange.figures.header_sent.get() + out.len() as u64);
+        .set(exchange.stats.header_sent.get() + out.len() as u64);
     outgoing.write_interim(&out).await
 }

@@ -2,17 +2,17 @@
 
 use super::fault::reason;
 use super::request::{Listed, line, line_bytes, write_changes};
-use super::response::Answer;
+use super::response::ResponsePlan;
 use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation};
 use crate::data_plane::downstream::Coding;
-use crate::http::head::{Known, ResponseHead, Version};
+use crate::http::head::{FieldName, ResponseHead, Version};
 use crate::http::{clock, websocket};
 
 pub(super) fn write_head(
     exchange: &Exchange,
     head: &ResponseHead,
-    answer: &Answer<'_>,
+    answer: &ResponsePlan<'_>,
     keep: bool,
     coding: Coding,
     out: &mut Vec<u8>,
@@ -25,9 +25,10 @@ pub(super) fn write_head(
     for field in fields.iter() {
         let passes = match field.known {
             known if known.is_of_connection() => false,
-            // It describes the body that a HEAD request did not get, or one whose length is passed on as it is.
-            Known::ContentLength => answer.framing.length().is_some() && head.status() != 204,
-            Known::Trailer => coding == Coding::Chunked || http2,
+            // It describes the body that a HEAD request did not get, or one whose length is passed
+            // on as it is.
+            FieldName::ContentLength => answer.framing.length().is_some() && head.status() != 204,
+            FieldName::Trailer => coding == Coding::Chunked || http2,
             _ => !listed.names(field.name),
         };
         let replaced = |change: &HeaderChange| {
@@ -36,7 +37,7 @@ pub(super) fn write_head(
         };
         let ours = exchange.hsts.is_some() && field.name.eq_ignore_ascii_case(HSTS);
         if passes && !ours && !answer.changes.iter().any(replaced) {
-            dated |= field.known == Known::Date;
+            dated |= field.known == FieldName::Date;
             line_bytes(field.name, field.value, out);
         }
     }
@@ -48,7 +49,7 @@ pub(super) fn write_head(
     }
     write_hsts(exchange, answer.changes, out);
     write_connection(exchange, keep, out);
-    out.extend_from_slice(&exchange.turn.response_headers());
+    out.extend_from_slice(&exchange.balance.response_headers());
     write_changes(exchange, answer.changes, out);
     out.extend_from_slice(b"\r\n");
 }
@@ -89,16 +90,16 @@ pub(super) fn write_connection(exchange: &Exchange, keep: bool, out: &mut Vec<u8
     }
 }
 
-/// Writes the head that tells the client of its tunnel, less what ends here; returns its status. HTTP/1.1 says 101 and the
-/// protocol's name, HTTP/2 says 200 (RFC 8441 section 5).
+/// Writes the head that tells the client of its tunnel, less what ends here; returns its status.
+/// HTTP/1.1 says 101 and the protocol's name, HTTP/2 says 200 (RFC 8441 section 5).
 pub(super) fn write_switching(exchange: &Exchange, head: &ResponseHead, out: &mut Vec<u8>) -> u16 {
     let http1 = exchange.request.version() != Version::Http2;
     let status = if http1 { 101 } else { 200 };
     write_status(status, None, out);
     for field in head.fields().iter() {
         let passes = match field.known {
-            Known::ContentLength => false,
-            Known::Upgrade | Known::SecWebSocketAccept => http1,
+            FieldName::ContentLength => false,
+            FieldName::Upgrade | FieldName::SecWebSocketAccept => http1,
             known => !known.is_of_connection(),
         };
         if passes {
@@ -107,10 +108,10 @@ pub(super) fn write_switching(exchange: &Exchange, head: &ResponseHead, out: &mu
     }
     if http1 && head.version() == Version::Http2 {
         let asked = exchange.request.fields();
-        if let Some(protocol) = asked.known(Known::Upgrade).next() {
+        if let Some(protocol) = asked.known(FieldName::Upgrade).next() {
             line("Upgrade", protocol, out);
         }
-        if let Some(key) = asked.known(Known::SecWebSocketKey).next() {
+        if let Some(key) = asked.known(FieldName::SecWebSocketKey).next() {
             line(
                 "Sec-WebSocket-Accept",
                 websocket::accept(key).as_bytes(),

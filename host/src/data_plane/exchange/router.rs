@@ -1,7 +1,8 @@
-//! Which route a request takes: by host, then by path among the routes of that host, both in nginx's order.
+//! Which route a request takes: by host, then by path among the routes of that host, both in
+//! nginx's order.
 //!
-//! As nginx's servers, hosts do not share: once a host is chosen only its own routes are asked, and neither those of a less
-//! specific host nor those without a host fill in for a path that it lacks.
+//! As nginx's servers, hosts do not share: once a host is chosen only its own routes are asked, and
+//! neither those of a less specific host nor those without a host fill in for a path that it lacks.
 //!
 //! Known limit: unlike a location, a path `/api/` does not redirect `/api` to itself.
 
@@ -32,7 +33,8 @@ pub(crate) struct Router {
 pub(crate) struct Match {
     /// Index into [`Config::routes`](crate::config::model::Config::routes).
     pub(crate) route: usize,
-    /// How much of the path the route's pattern is, which the URI part of `proxy` replaces; 0 for a regex.
+    /// How much of the path the route's pattern is, which the URI part of `proxy` replaces; 0 for a
+    /// regex.
     pub(crate) prefix_len: usize,
 }
 
@@ -90,8 +92,8 @@ impl Router {
         index
     }
 
-    /// The route of a request. `host` is in lower case and without port, `""` where the request has none; `path` is
-    /// normalised.
+    /// The route of a request. `host` is in lower case and without port, `""` where the request has
+    /// none; `path` is normalised.
     pub(crate) fn find(&self, host: &str, path: &[u8]) -> Option<Match> {
         self.hosts[self.find_host(host)?].find(path)
     }
@@ -175,8 +177,8 @@ impl Paths {
     }
 }
 
-/// Finds the longest prefix of a path by one binary search: of all prefixes that do not come after the path, the last one
-/// either is a prefix of it, or has one among the prefixes of itself.
+/// Finds the longest prefix of a path by one binary search: of all prefixes that do not come after
+/// the path, the last one either is a prefix of it, or has one among the prefixes of itself.
 #[derive(Debug, Default)]
 struct Prefixes(Vec<Prefix>);
 

@@ -1,6 +1,8 @@
-//! What is known of one exchange while it is under way: the request, its client, where balancing stands, figures for the log.
+//! What is known of one exchange while it is under way: the request, its client, where balancing
+//! stands, figures for the log.
 //!
-//! Shared by the task that carries the exchange, the lease on its endpoint and the plugin call at hand, all on one thread.
+//! Shared by the task that carries the exchange, the lease on its endpoint and the plugin call at
+//! hand, all on one thread.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::net::IpAddr;
@@ -11,11 +13,11 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::data_plane::downstream::{Client, Session};
-use crate::data_plane::drain::Gate;
-use crate::data_plane::upstream::{Lease, Turn};
+use crate::data_plane::drain::ListenerState;
+use crate::data_plane::upstream::{BalanceState, Lease};
 use crate::data_plane::worker::Worker;
 use crate::http::grpc;
-use crate::http::head::{Known, RequestHead, ResponseHead, Version};
+use crate::http::head::{FieldName, RequestHead, ResponseHead, Version};
 
 /// An exchange under way.
 pub(crate) struct Exchange {
@@ -31,9 +33,9 @@ pub(crate) struct Exchange {
     /// Which request of its connection this is, from 1.
     pub(crate) serial: u64,
     pub(crate) began: Instant,
-    pub(crate) turn: Turn,
-    pub(crate) figures: Figures,
-    /// The last attempt's response header; without meaning while `figures.answered` is false.
+    pub(crate) balance: BalanceState,
+    pub(crate) stats: ExchangeStats,
+    /// The last attempt's response header; without meaning while `stats.answered` is false.
     pub(crate) response: RefCell<ResponseHead>,
     /// The header that was sent to the client, for `$sent_http_*`.
     pub(crate) sent_header: RefCell<Vec<u8>>,
@@ -46,7 +48,7 @@ pub(crate) struct Exchange {
     pub(super) hsts: Option<Arc<str>>,
     pub(crate) worker: Rc<Worker>,
     /// Of the client's connection.
-    pub(super) gate: Rc<Gate>,
+    pub(super) gate: Rc<ListenerState>,
     /// A log of its configuration may ask for `sent_header`.
     logs_sent_header: bool,
 }
@@ -54,7 +56,8 @@ pub(crate) struct Exchange {
 /// Path and query of a request.
 #[derive(Default)]
 pub(crate) struct Uri {
-    /// Only where the target as received has none that could be borrowed, as in `http://host?query`.
+    /// Only where the target as received has none that could be borrowed, as in
+    /// `http://host?query`.
     pub(crate) owned: Option<Box<str>>,
     /// Bytes of the target before the path, as in absolute-form.
     pub(crate) start: usize,
@@ -64,7 +67,7 @@ pub(crate) struct Uri {
 
 /// What the access log tells of an exchange.
 #[derive(Default)]
-pub(crate) struct Figures {
+pub(crate) struct ExchangeStats {
     /// Index of the route that the request took.
     pub(crate) route: Cell<Option<usize>>,
     /// As answered to the client; 499 for a client that left before it was.
@@ -77,11 +80,11 @@ pub(crate) struct Figures {
     pub(crate) request_read: Cell<bool>,
     /// `response` holds a response header of the attempt at hand.
     pub(crate) answered: Cell<bool>,
-    pub(crate) attempts: RefCell<SmallVec<[AttemptFigures; 1]>>,
+    pub(crate) attempts: RefCell<SmallVec<[AttemptStats; 1]>>,
 }
 
 /// What the access log tells of one attempt.
-pub(crate) struct AttemptFigures {
+pub(crate) struct AttemptStats {
     /// The endpoint, or the upstream where none could be chosen.
     pub(crate) address: Box<str>,
     /// Of the response, or that which the failure stands for.
@@ -106,8 +109,8 @@ impl Exchange {
             real_client: None,
             serial: session.requests,
             began,
-            turn: Turn::default(),
-            figures: Figures::default(),
+            balance: BalanceState::default(),
+            stats: ExchangeStats::default(),
             response: RefCell::default(),
             sent_header: RefCell::default(),
             server_name: None,
@@ -120,7 +123,7 @@ impl Exchange {
                 .and_then(|_| session.limits().hsts.clone()),
             worker: session.worker.clone(),
             gate: session.gate().clone(),
-            logs_sent_header: session.site.snapshot.logs_sent_header,
+            logs_sent_header: session.worker_config.snapshot.logs_sent_header,
         }
     }
 
@@ -172,7 +175,7 @@ impl Exchange {
     pub(crate) fn authority(&self) -> &[u8] {
         self.request
             .fields()
-            .known(Known::Host)
+            .known(FieldName::Host)
             .next()
             .unwrap_or(self.host.as_bytes())
     }
@@ -199,7 +202,7 @@ impl Exchange {
 
     /// The response header of the attempt at hand, if there is one.
     pub(crate) fn response(&self) -> Option<Ref<'_, ResponseHead>> {
-        self.figures.answered.get().then(|| self.response.borrow())
+        self.stats.answered.get().then(|| self.response.borrow())
     }
 
     /// Writes a line to the error log, with what nginx says of a request.
@@ -215,7 +218,8 @@ impl Exchange {
         tracing::info!("{message}{}", self.context(None));
     }
 
-    /// `, client: 192.0.2.7, server: a.example, request: "GET / HTTP/1.1", upstream: "...", host: "a.example"`
+    /// `, client: 192.0.2.7, server: a.example, request: "GET / HTTP/1.1", upstream: "...", host:
+    /// "a.example"`
     fn context(&self, upstream: Option<&str>) -> String {
         use std::fmt::Write;
         let mut line = String::with_capacity(160);
@@ -250,7 +254,7 @@ fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-impl Figures {
+impl ExchangeStats {
     /// The endpoint of the attempt at hand.
     pub(crate) fn last_address(&self) -> Option<Box<str>> {
         self.attempts
@@ -269,7 +273,7 @@ impl Figures {
     }
 
     fn push(&self, address: &str, status: u16) {
-        self.attempts.borrow_mut().push(AttemptFigures {
+        self.attempts.borrow_mut().push(AttemptStats {
             address: address.into(),
             status,
             connect: None,
@@ -282,7 +286,7 @@ impl Figures {
     }
 
     /// Notes something about the attempt at hand.
-    pub(crate) fn attempt(&self, note: impl FnOnce(&mut AttemptFigures)) {
+    pub(crate) fn attempt(&self, note: impl FnOnce(&mut AttemptStats)) {
         if let Some(attempt) = self.attempts.borrow_mut().last_mut() {
             note(attempt);
         }

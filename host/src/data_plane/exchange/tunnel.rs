@@ -1,13 +1,14 @@
-//! After a 101, bytes in both directions until one side ends and the other has been told (RFC 9110 section 7.8).
+//! After a 101, bytes in both directions until one side ends and the other has been told (RFC 9110
+//! section 7.8).
 
 use std::time::Duration;
 
-use super::After;
+use super::ConnectionFate;
 use super::response::Passed;
 use super::response_head::write_switching;
 use super::state::Exchange;
+use crate::data_plane::copy::{CopyEnds, CopyHalf, carry_both};
 use crate::data_plane::downstream::Outgoing;
-use crate::data_plane::lane::{Lane, Way, carry_both};
 use crate::data_plane::stream::Alarm;
 use crate::data_plane::upstream::{Attempt, Upload};
 
@@ -21,8 +22,8 @@ pub(super) async fn run(
 ) -> Passed {
     let mut out = Vec::with_capacity(512);
     let status = write_switching(exchange, &exchange.response.borrow(), &mut out);
-    exchange.figures.header_sent.set(out.len() as u64);
-    exchange.figures.status.set(status);
+    exchange.stats.header_sent.set(out.len() as u64);
+    exchange.stats.status.set(status);
     exchange.keep_sent_header(&out);
     if let Some(stream) = outgoing.writer.http2() {
         if let Err(error) = stream.send_head(&out, false) {
@@ -34,20 +35,20 @@ pub(super) async fn run(
     let sent_before = upload.bytes_sent;
     let incoming = upload.into_client();
     // What either side sent ahead of the switch goes first.
-    let mut up = Lane::new(incoming.unread());
+    let mut up = CopyHalf::new(incoming.unread());
     incoming.consume(incoming.unread().len());
     out.extend_from_slice(attempt.unread());
-    let mut down = Lane::new(&out);
+    let mut down = CopyHalf::new(&out);
     attempt.consume(attempt.unread().len());
 
     let connection = &mut attempt.connection;
     let ended = carry_both(
-        Way {
+        CopyEnds {
             lane: &mut up,
             from: &mut incoming.reader,
             to: &mut connection.writer,
         },
-        Way {
+        CopyEnds {
             lane: &mut down,
             from: &mut connection.reader,
             to: &mut outgoing.writer,
@@ -60,15 +61,15 @@ pub(super) async fn run(
         exchange.info(&format_args!("tunnel closed: {error}"));
     }
     exchange
-        .figures
+        .stats
         .body_sent
         .set(down.moved.saturating_sub(header));
-    exchange.figures.body_received.set(up.moved);
-    exchange.figures.complete.set(ended.is_ok());
+    exchange.stats.body_received.set(up.moved);
+    exchange.stats.complete.set(ended.is_ok());
     let received = attempt.bytes_received + down.moved.saturating_sub(header);
     let length = down.moved.saturating_sub(header);
     Passed {
-        after: After::Close,
+        after: ConnectionFate::Close,
         complete: true,
         received,
         sent: sent_before + up.moved,

@@ -1,10 +1,12 @@
-//! Carries the connections of a `[[stream]]` as they are, whatever they speak: the whole way of a session, top to bottom.
+//! Carries the connections of a `[[stream]]` as they are, whatever they speak: the whole way of a
+//! session, top to bottom.
 //!
-//! A session is balanced by the same leases as an exchange, and keeps the configuration that it began with to its end.
+//! A session is balanced by the same leases as an exchange, and keeps the configuration that it
+//! began with to its end.
 
 mod session; // what is known of it, and who asks
 pub(crate) mod preread; // the host that a ClientHello names
-mod reach; // an endpoint that can be connected to
+mod dial; // an endpoint that can be connected to
 
 use std::io;
 use std::rc::Rc;
@@ -12,17 +14,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::downstream::{Client, accept_tls, introduced};
+use super::copy::{CopyEnds, CopyHalf, carry_both};
+use super::downstream::{Client, accept_tls, read_proxy_header};
 use super::drain::ConnectionGuard;
-use super::lane::{Lane, Way, carry_both};
 use super::stream::{Alarm, Stream};
-use super::upstream::{Opened, Timings, WorkerUpstream};
+use super::upstream::{Dialed, Timings, WorkerUpstream};
 use super::worker::{ListenerId, Worker};
 use crate::config::model;
 use crate::plugin::Ending;
 use crate::tls::ServerTls;
-use crate::tls::server::Verdict;
-use session::{Session, Status};
+use crate::tls::server::ClientVerdict;
+use session::{SessionStatus, TcpSession};
 
 /// Carries a connection to its end.
 pub(crate) async fn run(
@@ -32,21 +34,21 @@ pub(crate) async fn run(
     mut stream: Stream,
     guard: ConnectionGuard,
 ) {
-    let site = guard.place().site();
-    let Some(place) = site.stream_of(listener_id) else {
+    let worker_config = guard.place().worker_config();
+    let Some(place) = worker_config.stream_of(listener_id) else {
         return;
     };
-    let config = &site.snapshot.config.streams[place];
+    let config = &worker_config.snapshot.config.streams[place];
     let due = Instant::now() + config.preread_timeout;
     let client = if config.proxy_protocol {
-        match introduced(client, &mut stream, &site, due).await {
+        match read_proxy_header(client, &mut stream, &worker_config, due).await {
             Some(client) => client,
             None => return,
         }
     } else {
         client
     };
-    let (client, stream) = match site.tls_of(listener_id) {
+    let (client, stream) = match worker_config.tls_of(listener_id) {
         // Its state is large, and gone once the connection is open.
         Some(tls) => match Box::pin(secured(tls, client, stream)).await {
             Some(secured) => secured,
@@ -54,8 +56,16 @@ pub(crate) async fn run(
         },
         None => (client, stream),
     };
-    let session = carry(&worker, config, &site.upstreams, client, stream, due).await;
-    if let Some(log) = &site.snapshot.stream_logs[place] {
+    let session = carry(
+        &worker,
+        config,
+        &worker_config.upstreams,
+        client,
+        stream,
+        due,
+    )
+    .await;
+    if let Some(log) = &worker_config.snapshot.stream_logs[place] {
         let mut logs = worker.logs.borrow_mut();
         logs.write(&log.log, &log.format, &*session, std::time::Instant::now());
     }
@@ -69,12 +79,12 @@ async fn secured(
 ) -> Option<(Client, Stream)> {
     let (stream, facts) = accept_tls(tls, &client, stream).await?;
     let refusal = match facts.as_ref().map(|facts| facts.verdict(tls)) {
-        Some(Verdict::NoneNeeded | Verdict::Valid) => {
+        Some(ClientVerdict::NoneNeeded | ClientVerdict::Valid) => {
             client.tls = facts.map(Box::new);
             return Some((client, stream));
         }
-        Some(Verdict::Missing) => "client sent no required SSL certificate".to_owned(),
-        Some(Verdict::Invalid(reason)) => {
+        Some(ClientVerdict::Missing) => "client sent no required SSL certificate".to_owned(),
+        Some(ClientVerdict::Invalid(reason)) => {
             format!("client SSL certificate verify error: ({reason})")
         }
         None => "client does not speak TLS".to_owned(),
@@ -88,13 +98,13 @@ async fn secured(
 /// Finds out where a connection goes, and takes it there.
 async fn carry(
     worker: &Rc<Worker>,
-    config: &model::Stream,
+    config: &model::StreamConfig,
     upstreams: &[Rc<WorkerUpstream>],
     client: Client,
     stream: Stream,
     due: Instant,
-) -> Rc<Session> {
-    let mut session = Session::new(worker.clone(), client);
+) -> Rc<TcpSession> {
+    let mut session = TcpSession::new(worker.clone(), client);
     let (mut reader, mut writer) = stream.split();
     let (mut first, mut upstream) = (Vec::new(), config.upstream);
     if let Some(tls) = &session.client.tls {
@@ -115,7 +125,7 @@ async fn carry(
     let session = Rc::new(session);
     let upstream = &upstreams[upstream];
     let spoken = !first.is_empty();
-    let (lease, endpoint) = match reach::connect(&session, upstream, &reader, spoken).await {
+    let (lease, endpoint) = match dial::connect(&session, upstream, &reader, spoken).await {
         Ok(reached) => reached,
         Err(status) => {
             session.status.set(status);
@@ -127,20 +137,20 @@ async fn carry(
         ..Timings::default()
     };
     session.attempt(|attempt| attempt.connect = Some(timings.connect));
-    let Opened {
+    let Dialed {
         stream,
         descriptor: _held,
     } = endpoint;
     let (mut from_endpoint, mut to_endpoint) = stream.split();
-    let (mut up, mut down) = (Lane::new(&first), Lane::new(&[]));
+    let (mut up, mut down) = (CopyHalf::new(&first), CopyHalf::new(&[]));
     drop(first);
     let ended = carry_both(
-        Way {
+        CopyEnds {
             lane: &mut up,
             from: &mut reader,
             to: &mut to_endpoint,
         },
-        Way {
+        CopyEnds {
             lane: &mut down,
             from: &mut from_endpoint,
             to: &mut writer,
@@ -150,7 +160,7 @@ async fn carry(
     )
     .await;
     session.ended_with(up.moved, down.moved);
-    session.status.set(Status::Carried);
+    session.status.set(SessionStatus::Carried);
     let ending = match &ended {
         Ok(()) => Ending::Completed,
         // Nothing is wrong with an endpoint to which nobody has anything to say.

@@ -1,5 +1,5 @@
-//! Which host a TLS client asks for, read from its ClientHello without taking part in the handshake (nginx:
-//! `ngx_stream_ssl_preread_module`). What was read is passed on as it came.
+//! Which host a TLS client asks for, read from its ClientHello without taking part in the handshake
+//! (nginx: `ngx_stream_ssl_preread_module`). What was read is passed on as it came.
 
 use std::future::poll_fn;
 use std::io;
@@ -7,7 +7,7 @@ use std::io;
 use rustls::server::Acceptor;
 use tokio::time::Instant;
 
-use super::session::Status;
+use super::session::SessionStatus;
 use crate::config::model::{self, HostPattern};
 use crate::data_plane::stream::{Alarm, Reader};
 
@@ -16,7 +16,7 @@ const BOUND: usize = 16 << 10;
 
 /// Why a connection is not passed on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum End {
+pub(super) enum PrereadEnd {
     #[error("client closed connection while prereading client data")]
     Closed,
     #[error("recv() failed ({0}) while prereading client data")]
@@ -27,25 +27,28 @@ pub(super) enum End {
     TooLong,
 }
 
-impl End {
-    pub(super) fn status(&self) -> Status {
+impl PrereadEnd {
+    pub(super) fn status(&self) -> SessionStatus {
         match self {
             // As in nginx: a client that says nothing has had what it wanted.
-            End::Closed | End::Read(_) | End::TimedOut => Status::Carried,
-            End::TooLong => Status::Refused,
+            PrereadEnd::Closed | PrereadEnd::Read(_) | PrereadEnd::TimedOut => {
+                SessionStatus::Carried
+            }
+            PrereadEnd::TooLong => SessionStatus::Refused,
         }
     }
 }
 
-/// Reads into `first` until it is known which host the client names; none for one that does not, or does not speak TLS.
+/// Reads into `first` until it is known which host the client names; none for one that does not, or
+/// does not speak TLS.
 ///
 /// # Errors
-/// [`End`].
+/// [`PrereadEnd`].
 pub(super) async fn server_name(
     reader: &mut Reader,
     first: &mut Vec<u8>,
     due: Instant,
-) -> Result<Option<Box<str>>, End> {
+) -> Result<Option<Box<str>>, PrereadEnd> {
     let mut hello = Hello::default();
     let mut alarm = Alarm::default();
     first.reserve_exact(BOUND);
@@ -53,14 +56,14 @@ pub(super) async fn server_name(
         let read_before = first.len();
         let read = poll_fn(|cx| reader.poll_read(cx, first, BOUND - read_before));
         match alarm.until(due, read).await {
-            Ok(Ok(0)) => return Err(End::Closed),
+            Ok(Ok(0)) => return Err(PrereadEnd::Closed),
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(End::Read(error)),
-            Err(_) => return Err(End::TimedOut),
+            Ok(Err(error)) => return Err(PrereadEnd::Read(error)),
+            Err(_) => return Err(PrereadEnd::TimedOut),
         }
         match hello.take(&first[read_before..]) {
             Some(name) => return Ok(name),
-            None if first.len() >= BOUND => return Err(End::TooLong),
+            None if first.len() >= BOUND => return Err(PrereadEnd::TooLong),
             None => {}
         }
     }
@@ -93,7 +96,7 @@ impl Hello {
 }
 
 /// The upstream for connections to a host: an exact name comes first, then the longest suffix.
-pub(super) fn upstream(config: &model::Stream, name: Option<&str>) -> usize {
+pub(super) fn upstream(config: &model::StreamConfig, name: Option<&str>) -> usize {
     let Some(name) = name else {
         return config.upstream;
     };
@@ -122,9 +125,9 @@ mod tests {
     use super::*;
     use crate::config::model::{Address, SniRoute};
 
-    fn stream(hosts: &[HostPattern]) -> model::Stream {
+    fn stream(hosts: &[HostPattern]) -> model::StreamConfig {
         let routes = hosts.iter().enumerate();
-        model::Stream {
+        model::StreamConfig {
             address: Address::Unix("/x".into()),
             tls: None,
             upstream: 0,

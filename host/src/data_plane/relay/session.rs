@@ -1,4 +1,5 @@
-//! A session of a stream: what is known of it while it is under way, as logs and policies ask for it.
+//! A session of a stream: what is known of it while it is under way, as logs and policies ask for
+//! it.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -8,34 +9,35 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::data_plane::downstream::Client;
-use crate::data_plane::proxy_protocol::Ends;
-use crate::data_plane::upstream::{Balanced, Turn};
+use crate::data_plane::proxy_protocol::AddressPair;
+use crate::data_plane::upstream::{BalanceState, Balanceable};
 use crate::data_plane::worker::Worker;
 use crate::http::clock;
-use crate::http::variable::{Source, Variable};
+use crate::http::variable::{Variable, VariableSource};
 use crate::plugin;
 
 /// A client's connection on its way to an endpoint.
-pub(super) struct Session {
+pub(super) struct TcpSession {
     pub(super) client: Client,
     /// What its ClientHello named; none where nobody asked.
     pub(super) server_name: Option<Box<str>>,
-    pub(super) status: Cell<Status>,
+    pub(super) status: Cell<SessionStatus>,
     pub(super) worker: Rc<Worker>,
-    turn: Turn,
+    balance: BalanceState,
     bytes_received: Cell<u64>,
     bytes_sent: Cell<u64>,
-    attempts: RefCell<SmallVec<[Attempt; 1]>>,
+    attempts: RefCell<SmallVec<[SessionAttempt; 1]>>,
 }
 
 /// How a session ended, in nginx's words for it (`ngx_stream.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum SessionStatus {
     /// 200
     Carried,
     /// 400: what the client sent could not be understood.
     Refused,
-    /// 499: the client left while we were connecting (nginx has no such status for streams, and the same one for requests).
+    /// 499: the client left while we were connecting (nginx has no such status for streams, and the
+    /// same one for requests).
     Left,
     /// 500: something is short on our side.
     Ours,
@@ -44,7 +46,7 @@ pub(super) enum Status {
 }
 
 /// What the access log tells of one attempt at one endpoint.
-pub(super) struct Attempt {
+pub(super) struct SessionAttempt {
     /// The endpoint, or the upstream where none could be chosen.
     address: Box<str>,
     /// How long connecting took.
@@ -53,14 +55,14 @@ pub(super) struct Attempt {
     bytes_received: u64,
 }
 
-impl Session {
-    pub(super) fn new(worker: Rc<Worker>, client: Client) -> Session {
-        Session {
+impl TcpSession {
+    pub(super) fn new(worker: Rc<Worker>, client: Client) -> TcpSession {
+        TcpSession {
             client,
             server_name: None,
-            status: Cell::new(Status::Carried),
+            status: Cell::new(SessionStatus::Carried),
             worker,
-            turn: Turn::default(),
+            balance: BalanceState::default(),
             bytes_received: Cell::new(0),
             bytes_sent: Cell::new(0),
             attempts: RefCell::default(),
@@ -68,7 +70,7 @@ impl Session {
     }
 
     pub(super) fn begin_attempt(&self, address: &str) {
-        self.attempts.borrow_mut().push(Attempt {
+        self.attempts.borrow_mut().push(SessionAttempt {
             address: address.into(),
             connect: None,
             bytes_sent: 0,
@@ -77,7 +79,7 @@ impl Session {
     }
 
     /// Notes something about the attempt at hand.
-    pub(super) fn attempt(&self, note: impl FnOnce(&mut Attempt)) {
+    pub(super) fn attempt(&self, note: impl FnOnce(&mut SessionAttempt)) {
         if let Some(attempt) = self.attempts.borrow_mut().last_mut() {
             note(attempt);
         }
@@ -110,7 +112,11 @@ impl Session {
     }
 
     /// What each attempt has to say, joined as nginx does; false before the first.
-    fn each_attempt(&self, out: &mut Vec<u8>, write: impl Fn(&Attempt, &mut Vec<u8>)) -> bool {
+    fn each_attempt(
+        &self,
+        out: &mut Vec<u8>,
+        write: impl Fn(&SessionAttempt, &mut Vec<u8>),
+    ) -> bool {
         let attempts = self.attempts.borrow();
         for (index, attempt) in attempts.iter().enumerate() {
             if index > 0 {
@@ -122,20 +128,20 @@ impl Session {
     }
 }
 
-impl Status {
+impl SessionStatus {
     fn code(self) -> u16 {
         match self {
-            Status::Carried => 200,
-            Status::Refused => 400,
-            Status::Left => 499,
-            Status::Ours => 500,
-            Status::NoEndpoint => 502,
+            SessionStatus::Carried => 200,
+            SessionStatus::Refused => 400,
+            SessionStatus::Left => 499,
+            SessionStatus::Ours => 500,
+            SessionStatus::NoEndpoint => 502,
         }
     }
 }
 
 /// The variables that [`Variable::is_known_to`] says are a session's.
-impl Source for Session {
+impl VariableSource for TcpSession {
     fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
         match variable {
             Variable::Protocol => out.extend_from_slice(b"TCP"),
@@ -179,16 +185,16 @@ fn number(value: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-impl Balanced for Session {
-    fn turn(&self) -> &Turn {
-        &self.turn
+impl Balanceable for TcpSession {
+    fn balance(&self) -> &BalanceState {
+        &self.balance
     }
 
     fn worker(&self) -> &Worker {
         &self.worker
     }
 
-    fn ends(&self) -> Option<Ends> {
+    fn ends(&self) -> Option<AddressPair> {
         self.client.ends(self.client.ip)
     }
 
@@ -201,10 +207,11 @@ impl Balanced for Session {
     }
 }
 
-/// A policy finds no request and no response here: all of that is empty, and headers have nowhere to go.
-impl plugin::Exchange for Session {
+/// A policy finds no request and no response here: all of that is empty, and headers have nowhere
+/// to go.
+impl plugin::ExchangeContext for TcpSession {
     fn candidates(&self, word: u32) -> u64 {
-        self.turn.candidates(word)
+        self.balance.candidates(word)
     }
 
     fn method(&self) -> &str {
@@ -230,11 +237,11 @@ impl plugin::Exchange for Session {
     }
 
     fn memo(&self) -> u64 {
-        self.turn.memo.get()
+        self.balance.memo.get()
     }
 
     fn set_memo(&self, value: u64) {
-        self.turn.memo.set(value);
+        self.balance.memo.set(value);
     }
 
     fn add_response_header(&self, _: &str, _: &[u8]) -> bool {

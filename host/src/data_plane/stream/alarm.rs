@@ -10,8 +10,9 @@ use tokio::time::{Instant, Sleep};
 
 /// A reusable timer for the waits of one connection.
 ///
-/// Most waits end long before their limit, so the timer is only moved when it would ring too late; when it rings too early it
-/// is wound again. A connection that answers a million requests hardly ever touches the timer wheel.
+/// Most waits end long before their limit, so the timer is only moved when it would ring too late;
+/// when it rings too early it is wound again. A connection that answers a million requests hardly
+/// ever touches the timer wheel.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,

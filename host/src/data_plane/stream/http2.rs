@@ -1,7 +1,9 @@
-//! One stream of an HTTP/2 connection, as two directions of bytes with a head before them and trailers behind.
+//! One stream of an HTTP/2 connection, as two directions of bytes with a head before them and
+//! trailers behind.
 //!
-//! The connection itself is driven by a task of its own. What is written here waits in a bounded buffer for the peer's
-//! window; what is read gives its room in our window back as it is taken, so that a slow reader slows its writer.
+//! The connection itself is driven by a task of its own. What is written here waits in a bounded
+//! buffer for the peer's window; what is read gives its room in our window back as it is taken, so
+//! that a slow reader slows its writer.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -20,7 +22,7 @@ use crate::http::head::{self, BadHead, ResponseHead};
 /// A stream of HTTP/2, of either side.
 pub(crate) struct Http2Stream {
     receiving: RefCell<Receiving>,
-    sending: RefCell<Sending>,
+    sending: RefCell<SendState>,
     /// The next write is the last.
     ending: Cell<bool>,
     /// Of its connection.
@@ -35,7 +37,7 @@ struct Receiving {
     chunk: Bytes,
 }
 
-enum Sending {
+enum SendState {
     /// A server's side, before its response header.
     Unanswered(SendResponse<Bytes>),
     Open(SendStream<Bytes>),
@@ -47,8 +49,9 @@ enum Sending {
 /// Why a stream cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
-    /// The peer has not looked at the request, and says so (RFC 9113 section 8.7): of this stream, or of all beyond the last
-    /// one that a GOAWAY names, whatever its reason. h2 tells no other stream of a GOAWAY.
+    /// The peer has not looked at the request, and says so (RFC 9113 section 8.7): of this stream,
+    /// or of all beyond the last one that a GOAWAY names, whatever its reason. h2 tells no other
+    /// stream of a GOAWAY.
     #[error("the stream was refused")]
     Refused,
     #[error("{0}")]
@@ -103,7 +106,7 @@ impl Http2Stream {
                 response: None,
                 chunk: Bytes::new(),
             }),
-            sending: RefCell::new(Sending::Unanswered(respond)),
+            sending: RefCell::new(SendState::Unanswered(respond)),
             ending: Cell::new(false),
             meter,
         }
@@ -123,9 +126,9 @@ impl Http2Stream {
                 chunk: Bytes::new(),
             }),
             sending: RefCell::new(if ended {
-                Sending::Ended(body)
+                SendState::Ended(body)
             } else {
-                Sending::Open(body)
+                SendState::Open(body)
             }),
             ending: Cell::new(false),
             meter,
@@ -138,14 +141,14 @@ impl Http2Stream {
     /// Where the stream is gone, or the header was sent.
     pub(crate) fn send_head(&self, text: &[u8], end: bool) -> Result<(), StreamError> {
         let mut sending = self.sending.borrow_mut();
-        let Sending::Unanswered(respond) = &mut *sending else {
+        let SendState::Unanswered(respond) = &mut *sending else {
             return Err(StreamError::Ended);
         };
         let body = respond.send_response(head::http2_response(text)?, end)?;
         *sending = if end {
-            Sending::Ended(body)
+            SendState::Ended(body)
         } else {
-            Sending::Open(body)
+            SendState::Open(body)
         };
         Ok(())
     }
@@ -156,7 +159,7 @@ impl Http2Stream {
     /// As [`Http2Stream::send_head`].
     pub(crate) fn send_interim(&self, text: &[u8]) -> Result<(), StreamError> {
         match &mut *self.sending.borrow_mut() {
-            Sending::Unanswered(respond) => {
+            SendState::Unanswered(respond) => {
                 Ok(respond.send_informational(head::http2_response(text)?)?)
             }
             _ => Err(StreamError::Ended),
@@ -225,35 +228,35 @@ impl Http2Stream {
     /// Where the stream is gone.
     pub(crate) fn end(&self, trailer_lines: &[u8]) -> Result<(), StreamError> {
         let mut sending = self.sending.borrow_mut();
-        match std::mem::replace(&mut *sending, Sending::Broken) {
-            Sending::Open(mut body) => {
+        match std::mem::replace(&mut *sending, SendState::Broken) {
+            SendState::Open(mut body) => {
                 if trailer_lines.is_empty() {
                     body.send_data(Bytes::new(), true)?;
                 } else {
                     body.send_trailers(head::http2_trailers(trailer_lines)?)?;
                 }
-                *sending = Sending::Ended(body);
+                *sending = SendState::Ended(body);
                 Ok(())
             }
-            Sending::Ended(body) => {
-                *sending = Sending::Ended(body);
+            SendState::Ended(body) => {
+                *sending = SendState::Ended(body);
                 Ok(())
             }
-            Sending::Unanswered(_) | Sending::Broken => Err(StreamError::Ended),
+            SendState::Unanswered(_) | SendState::Broken => Err(StreamError::Ended),
         }
     }
 
     /// Whether our direction has come to its proper end.
     pub(crate) fn has_ended(&self) -> bool {
-        matches!(*self.sending.borrow(), Sending::Ended(_))
+        matches!(*self.sending.borrow(), SendState::Ended(_))
     }
 
     /// Tells the peer that what it got is not all there is.
     pub(crate) fn reset(&self, reason: Reason) {
         match &mut *self.sending.borrow_mut() {
-            Sending::Unanswered(respond) => respond.send_reset(reason),
-            Sending::Open(body) | Sending::Ended(body) => body.send_reset(reason),
-            Sending::Broken => {}
+            SendState::Unanswered(respond) => respond.send_reset(reason),
+            SendState::Open(body) | SendState::Ended(body) => body.send_reset(reason),
+            SendState::Broken => {}
         }
     }
 }
@@ -302,9 +305,9 @@ impl Http2Stream {
     /// Ready when the peer has reset the stream, or is gone.
     pub(super) fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut *self.sending.borrow_mut() {
-            Sending::Unanswered(respond) => respond.poll_reset(cx).map(|_| ()),
-            Sending::Open(body) | Sending::Ended(body) => body.poll_reset(cx).map(|_| ()),
-            Sending::Broken => Poll::Ready(()),
+            SendState::Unanswered(respond) => respond.poll_reset(cx).map(|_| ()),
+            SendState::Open(body) | SendState::Ended(body) => body.poll_reset(cx).map(|_| ()),
+            SendState::Broken => Poll::Ready(()),
         }
     }
 
@@ -315,7 +318,7 @@ impl Http2Stream {
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut sending = self.sending.borrow_mut();
-        let Sending::Open(body) = &mut *sending else {
+        let SendState::Open(body) = &mut *sending else {
             return Poll::Ready(Err(StreamError::Ended.into()));
         };
         let length = first.len() + second.len();
@@ -341,8 +344,8 @@ impl Http2Stream {
         let last = self.ending.get() && taken == length;
         body.send_data(data.freeze(), last)
             .map_err(StreamError::from)?;
-        if last && let Sending::Open(body) = std::mem::replace(&mut *sending, Sending::Broken) {
-            *sending = Sending::Ended(body);
+        if last && let SendState::Open(body) = std::mem::replace(&mut *sending, SendState::Broken) {
+            *sending = SendState::Ended(body);
         }
         Poll::Ready(Ok(taken))
     }

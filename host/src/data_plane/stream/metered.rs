@@ -1,8 +1,9 @@
 //! Counts the frames of an HTTP/2 connection as they come in.
 //!
-//! h2 bounds what a peer can make us keep. What a peer can make us do is bounded here: frames that carry nothing (SETTINGS,
-//! PING, PRIORITY, WINDOW_UPDATE, empty DATA, unknown types) and resets draw on budgets that time and real work refill.
-//! Frames are told apart by their nine-byte headers alone (RFC 9113 section 4.1); everything else is left to h2.
+//! h2 bounds what a peer can make us keep. What a peer can make us do is bounded here: frames that
+//! carry nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, unknown types) and resets
+//! draw on budgets that time and real work refill. Frames are told apart by their nine-byte headers
+//! alone (RFC 9113 section 4.1); everything else is left to h2.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::Stream;
-use super::gathered::Gathered;
+use super::write_batch::Gathered;
 
 /// What a client says before its first frame (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -131,7 +132,8 @@ impl Meter {
         self.exceeded.get()
     }
 
-    /// Returns once the peer's SETTINGS have come, which are its first frame, or [`Meter::settle`] was called.
+    /// Returns once the peer's SETTINGS have come, which are its first frame, or [`Meter::settle`]
+    /// was called.
     pub(crate) async fn settled(&self) {
         while !self.settled.get() {
             self.settling.notified().await;
@@ -150,8 +152,8 @@ impl Meter {
         self.resets.borrow_mut().refill(1.0);
     }
 
-    /// A part of a body went out as it was given: whoever gets it may measure the way with a PING, as gRPC's libraries do
-    /// with each.
+    /// A part of a body went out as it was given: whoever gets it may measure the way with a PING,
+    /// as gRPC's libraries do with each.
     pub(super) fn sent_part(&self) {
         self.control.borrow_mut().refill(1.0);
     }

@@ -1,13 +1,14 @@
 //! A connection's two directions, whatever carries them.
 //!
-//! Reading and writing are separate values so that a body can go up while its answer comes down, in one task and without
-//! a lock. A plain socket is split by the kernel's own means; the two directions of TLS, and of one stream of an HTTP/2
-//! connection, share a state that lives on the worker's thread.
+//! Reading and writing are separate values so that a body can go up while its answer comes down, in
+//! one task and without a lock. A plain socket is split by the kernel's own means; the two
+//! directions of TLS, and of one stream of an HTTP/2 connection, share a state that lives on the
+//! worker's thread.
 
 mod transport; // sockets
 mod tls; // TLS over one
 pub(crate) mod metered; // HTTP/2 over either, its frames counted
-mod gathered; // its writes gathered
+mod write_batch; // its writes gathered
 mod http2; // one stream of it
 mod alarm; // the clock on each wait
 
@@ -76,7 +77,8 @@ impl Stream {
         }
     }
 
-    /// Undoes [`Stream::split`]; none for halves that do not belong together, or are a stream of HTTP/2.
+    /// Undoes [`Stream::split`]; none for halves that do not belong together, or are a stream of
+    /// HTTP/2.
     pub(crate) fn reunite(reader: Reader, writer: Writer) -> Option<Stream> {
         match (reader, writer) {
             (Reader::Tcp(reader), Writer::Tcp(writer)) => {
@@ -151,8 +153,8 @@ impl AsyncWrite for Stream {
 }
 
 impl Reader {
-    /// Appends what is there, `most` bytes at most, to the spare capacity of `buffer`; 0 at the end of the stream.
-    /// There must be room for one byte, else 0 would mean nothing.
+    /// Appends what is there, `most` bytes at most, to the spare capacity of `buffer`; 0 at the end
+    /// of the stream. There must be room for one byte, else 0 would mean nothing.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -178,14 +180,16 @@ impl Reader {
             unsafe_code,
             reason = "ReadBuf vouches that this many bytes of the spare capacity were written"
         )]
-        // SAFETY: `spare` is the capacity past `before`, and its first `read` bytes are initialised.
+        // SAFETY: `spare` is the capacity past `before`, and its first `read` bytes are
+        // initialised.
         unsafe {
             buffer.set_len(before + read);
         }
         Poll::Ready(Ok(read))
     }
 
-    /// Ready when there may be something to read, or the end; needs no buffer of the caller's meanwhile.
+    /// Ready when there may be something to read, or the end; needs no buffer of the caller's
+    /// meanwhile.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Reader::Tcp(half) => half.as_ref().poll_read_ready(cx),
@@ -195,8 +199,8 @@ impl Reader {
         }
     }
 
-    /// False if there is something to read, or the end, or an error. Costs a system call only if the kernel has reported
-    /// something since the last read.
+    /// False if there is something to read, or the end, or an error. Costs a system call only if
+    /// the kernel has reported something since the last read.
     pub(crate) fn is_silent(&self) -> bool {
         let readable = self.poll_readable(&mut Context::from_waker(Waker::noop()));
         match self {
@@ -209,8 +213,8 @@ impl Reader {
         }
     }
 
-    /// Ready when the peer has closed or reset the connection. Pending for ever once it has sent something instead: what it
-    /// sent waits to be read, and hides what comes behind it.
+    /// Ready when the peer has closed or reset the connection. Pending for ever once it has sent
+    /// something instead: what it sent waits to be read, and hides what comes behind it.
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Reader::Tcp(_) | Reader::Unix(_) => {}
@@ -261,7 +265,8 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes some of `first`, then of `second`, in one call to the kernel. What was taken may still have to be flushed.
+    /// Writes some of `first`, then of `second`, in one call to the kernel. What was taken may
+    /// still have to be flushed.
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -286,7 +291,8 @@ impl Writer {
         }
     }
 
-    /// Sends what was taken and not sent yet. Only TLS keeps anything back that its peer needs us to wait for.
+    /// Sends what was taken and not sent yet. Only TLS keeps anything back that its peer needs us
+    /// to wait for.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Writer::Tcp(_) | Writer::Unix(_) | Writer::Http2(_) => Poll::Ready(Ok(())),
@@ -304,7 +310,8 @@ impl Writer {
         }
     }
 
-    /// Says goodbye where the protocol has a word for it, if that can be done at once: the connection is about to be closed.
+    /// Says goodbye where the protocol has a word for it, if that can be done at once: the
+    /// connection is about to be closed.
     pub(crate) fn part(&mut self) {
         if let Writer::Tls(shared) = self {
             tls::part(&mut shared.borrow_mut());

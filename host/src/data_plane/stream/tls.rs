@@ -9,7 +9,8 @@ use tokio_rustls::TlsStream;
 
 use super::Transport;
 
-/// Ready with how many bytes can be read at once, 0 for the end. Takes in what is not for the caller, such as tickets.
+/// Ready with how many bytes can be read at once, 0 for the end. Takes in what is not for the
+/// caller, such as tickets.
 pub(super) fn poll_some(
     stream: &mut TlsStream<Transport>,
     cx: &mut Context<'_>,

@@ -17,7 +17,8 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// Looks at what is there without taking it: how many bytes, as far as they fit; 0 at the end of the stream.
+    /// Looks at what is there without taking it: how many bytes, as far as they fit; 0 at the end
+    /// of the stream.
     pub(crate) fn poll_peek(
         &self,
         cx: &mut Context<'_>,

@@ -1,7 +1,7 @@
 //! One request to one endpoint, as far as its response header: connect or reuse, send, read.
 //!
-//! Sending goes on while the answer is awaited, and while it is passed on: an endpoint may answer before it has seen the whole
-//! body, and some answer as they read.
+//! Sending goes on while the answer is awaited, and while it is passed on: an endpoint may answer
+//! before it has seen the whole body, and some answer as they read.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::balance::{Lease, WorkerUpstream};
-use super::connect::{open, while_wanted};
+use super::dial::{open, while_wanted};
 use super::endpoint::EndpointId;
 use super::failure::{AttemptError, BodyFailure, Failure};
-use super::http2::{Found, Http2Connections, Share};
+use super::http2::{Http2Connections, Lookup, StreamSlot};
 use super::pool::Connection;
 use super::upload::Upload;
 use crate::data_plane::buffers::{Buffers, LARGE};
@@ -38,7 +38,7 @@ pub(crate) struct Attempt {
 }
 
 /// What a request over HTTP/2 begins with.
-pub(crate) struct Opening<'a> {
+pub(crate) struct RequestStart<'a> {
     /// As text.
     pub(crate) head: &'a [u8],
     /// Nothing follows the header.
@@ -48,13 +48,14 @@ pub(crate) struct Opening<'a> {
 }
 
 /// Bounds on an attempt, from the upstream's configuration.
-pub(crate) struct Limits {
+pub(crate) struct ReadLimits {
     pub(crate) read_timeout: Duration,
     pub(crate) header_size: usize,
 }
 
 impl Attempt {
-    /// Takes a connection to the lease's endpoint, or opens one. Over HTTP/2, the header is sent with that.
+    /// Takes a connection to the lease's endpoint, or opens one. Over HTTP/2, the header is sent
+    /// with that.
     ///
     /// # Errors
     /// [`AttemptError`], with nothing sent.
@@ -64,7 +65,7 @@ impl Attempt {
         alarm: &mut Alarm,
         client: &Reader,
         buffers: &Buffers,
-        opening: &Opening<'_>,
+        opening: &RequestStart<'_>,
     ) -> Result<Attempt, AttemptError> {
         let unsent = |failure| AttemptError {
             failure,
@@ -73,16 +74,16 @@ impl Attempt {
         };
         if upstream.shared.config.http2.is_some() {
             let due = Instant::now() + upstream.shared.config.connect_timeout;
-            let found = Http2Connections::find(&upstream.http2, lease.endpoint().figures.id);
+            let found = Http2Connections::find(&upstream.http2, lease.endpoint().stats.id);
             let share = match found {
-                Found::Share(share) => share,
+                Lookup::StreamSlot(share) => share,
                 // Rare, and its state is large.
                 found => Box::pin(share(lease, upstream, found, alarm, due, client))
                     .await
                     .map_err(unsent)?,
             };
             let cached = share.cached;
-            let (buffer, endpoint) = (buffers.take_body(), lease.endpoint().figures.id);
+            let (buffer, endpoint) = (buffers.take_body(), lease.endpoint().stats.id);
             let connection = open_stream(share, opening).map_err(|failure| AttemptError {
                 cached,
                 ..unsent(failure)
@@ -97,7 +98,7 @@ impl Attempt {
                 bytes_received: 0,
             });
         }
-        let pooled = upstream.take_idle(lease.endpoint().figures.id, lease.picked_at);
+        let pooled = upstream.take_idle(lease.endpoint().stats.id, lease.picked_at);
         let cached = pooled.is_some();
         let mut connection = match pooled {
             Some(connection) => connection,
@@ -112,7 +113,7 @@ impl Attempt {
         let (buffer, start, bytes_received) = (buffers.take_body(), 0, 0);
         Ok(Attempt {
             connection,
-            endpoint: lease.endpoint().figures.id,
+            endpoint: lease.endpoint().stats.id,
             cached,
             buffer,
             start,
@@ -121,7 +122,8 @@ impl Attempt {
         })
     }
 
-    /// Sends on and waits for the next response head, interim ones (1xx) included, which is parsed into `head`.
+    /// Sends on and waits for the next response head, interim ones (1xx) included, which is parsed
+    /// into `head`.
     ///
     /// # Errors
     /// [`AttemptError`]; the connection is then of no further use.
@@ -129,7 +131,7 @@ impl Attempt {
         &mut self,
         upload: &mut Upload<'_>,
         head: &mut ResponseHead,
-        limits: &Limits,
+        limits: &ReadLimits,
     ) -> Result<(), AttemptError> {
         self.next_head(upload, head, limits)
             .await
@@ -143,7 +145,7 @@ impl Attempt {
         &mut self,
         upload: &mut Upload<'_>,
         head: &mut ResponseHead,
-        limits: &Limits,
+        limits: &ReadLimits,
     ) -> Result<(), Failure> {
         if let Some(stream) = self.connection.reader.http2().cloned() {
             return self.next_http2_head(&stream, upload, head, limits).await;
@@ -205,7 +207,7 @@ impl Attempt {
         stream: &Http2Stream,
         upload: &mut Upload<'_>,
         head: &mut ResponseHead,
-        limits: &Limits,
+        limits: &ReadLimits,
     ) -> Result<(), Failure> {
         let Connection { writer, alarm, .. } = &mut self.connection;
         let mut due = None;
@@ -236,7 +238,8 @@ impl Attempt {
         }
     }
 
-    /// The trailer lines of a body that was read to the end of its stream; those of HTTP/1 are part of its coding.
+    /// The trailer lines of a body that was read to the end of its stream; those of HTTP/1 are part
+    /// of its coding.
     ///
     /// # Errors
     /// As [`Attempt::read_body`].
@@ -289,7 +292,8 @@ impl Attempt {
         }
     }
 
-    /// Reads more of the body, into the whole buffer, which must be used up; drives `upload` meanwhile. 0 at the end.
+    /// Reads more of the body, into the whole buffer, which must be used up; drives `upload`
+    /// meanwhile. 0 at the end.
     ///
     /// # Errors
     /// Where the endpoint fails, is silent for longer than `limit`, or the client leaves.
@@ -338,30 +342,30 @@ impl Attempt {
 async fn share(
     lease: &Lease,
     upstream: &WorkerUpstream,
-    mut found: Found,
+    mut found: Lookup,
     alarm: &mut Alarm,
     due: Instant,
     client: &Reader,
-) -> Result<Share, Failure> {
+) -> Result<StreamSlot, Failure> {
     loop {
         match found {
-            Found::Share(share) => return Ok(share),
-            Found::Wait(waiting) => {
+            Lookup::StreamSlot(share) => return Ok(share),
+            Lookup::Wait(waiting) => {
                 let late = Failure::ConnectTimeout;
                 while_wanted(waiting.ended(), alarm, due, Some(client), late).await?;
             }
-            Found::Open(guard) => {
+            Lookup::Open(guard) => {
                 let opened = open(lease, alarm, due, Some(client)).await?;
                 let handshake = guard.handshake(opened, lease);
                 let late = Failure::ConnectTimeout;
                 return while_wanted(handshake, alarm, due, Some(client), late).await?;
             }
         }
-        found = Http2Connections::find(&upstream.http2, lease.endpoint().figures.id);
+        found = Http2Connections::find(&upstream.http2, lease.endpoint().stats.id);
     }
 }
 
-fn open_stream(mut share: Share, opening: &Opening<'_>) -> Result<Connection, Failure> {
+fn open_stream(mut share: StreamSlot, opening: &RequestStart<'_>) -> Result<Connection, Failure> {
     if opening.protocol.is_some() && !share.send.is_extended_connect_protocol_enabled() {
         return Err(Failure::NoExtendedConnect);
     }
@@ -369,7 +373,8 @@ fn open_stream(mut share: Share, opening: &Opening<'_>) -> Result<Connection, Fa
         .map_err(Failure::Inexpressible)?;
     let sent = share.send.send_request(request, opening.ends);
     let (response, body) = sent.map_err(|error| {
-        // It is about to end, or has no numbers left for streams: nothing was sent, and another one may do.
+        // It is about to end, or has no numbers left for streams: nothing was sent, and another one
+        // may do.
         share.retire();
         match share.cached {
             true => Failure::Refused,

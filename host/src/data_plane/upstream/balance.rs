@@ -1,7 +1,7 @@
 //! Which endpoint is asked: the policy's choice, held as a lease until the attempt has ended.
 //!
-//! An upstream's backups are a fleet of their own with a policy instance of their own, balanced once no primary can be had
-//! (nginx: `ngx_http_upstream_get_round_robin_peer` on `peers->next`).
+//! An upstream's backups are a fleet of their own with a policy instance of their own, balanced
+//! once no primary can be had (nginx: `ngx_http_upstream_get_round_robin_peer` on `peers->next`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::balanced::Balanced;
-use super::endpoint::{AfterFailure, Endpoint, EndpointId, Figures};
-use super::fleet::{Disablings, Fleet};
+use super::balanceable::Balanceable;
+use super::endpoint::{AfterFailure, Endpoint, EndpointId, EndpointStats};
+use super::endpoint_set::{DisabledEpoch, EndpointSet};
 use super::http2::Http2Connections;
 use super::pool::{Connection, Pool};
 use crate::config::model::{self, Address};
@@ -24,36 +24,36 @@ use crate::tls::ClientTls;
 
 /// An upstream as all workers share it.
 pub(crate) struct Upstream {
-    pub(crate) config: model::Upstream,
+    pub(crate) config: model::UpstreamConfig,
     /// None where its endpoints speak without.
     pub(crate) tls: Option<Arc<ClientTls>>,
     primary: Group<Arc<Balancer>>,
     backup: Option<Group<Arc<Balancer>>>,
     leases: AtomicU64,
-    disablings: Disablings,
+    disabled_epoch: DisabledEpoch,
 }
 
 /// A fleet with the policy that balances it.
 struct Group<B> {
-    fleet: Arc<Fleet>,
+    fleet: Arc<EndpointSet>,
     balancer: B,
 }
 
 impl Upstream {
-    /// Lays out the fleets; `balance` configures the policy for each. Endpoints whose address `previous` has too, the same
-    /// upstream under the configuration before, keep their figures; with another `tls` they are other endpoints, to which no
-    /// connection from before may lead.
+    /// Lays out the fleets; `balance` configures the policy for each. Endpoints whose address
+    /// `previous` has too, the same upstream under the configuration before, keep their figures;
+    /// with another `tls` they are other endpoints, to which no connection from before may lead.
     ///
     /// # Errors
     /// Whatever `balance` answers.
     pub(crate) fn new<E>(
-        config: model::Upstream,
+        config: model::UpstreamConfig,
         tls: Option<Arc<ClientTls>>,
         previous: Option<&Upstream>,
-        mut balance: impl FnMut(Arc<Fleet>) -> Result<Balancer, E>,
+        mut balance: impl FnMut(Arc<EndpointSet>) -> Result<Balancer, E>,
     ) -> Result<Upstream, E> {
         let alike = previous.filter(|previous| previous.speaks(tls.as_ref()));
-        let mut known = alike.map(Upstream::figures).unwrap_or_default();
+        let mut known = alike.map(Upstream::stats).unwrap_or_default();
         let mut fleet = |backup: bool| -> Vec<Endpoint> {
             let servers = config
                 .servers
@@ -67,18 +67,19 @@ impl Upstream {
             });
             addresses
                 .map(|(server, address)| {
-                    let figures = known.get_mut(address).and_then(Vec::pop);
-                    let figures = figures.unwrap_or_else(Figures::new);
-                    Endpoint::new(server, address.clone(), figures)
+                    let stats = known.get_mut(address).and_then(Vec::pop);
+                    let stats = stats.unwrap_or_else(EndpointStats::new);
+                    Endpoint::new(server, address.clone(), stats)
                 })
                 .collect()
         };
         let (primary, backup) = (fleet(false), fleet(true));
         let alone = primary.len() == 1 && backup.is_empty();
-        let disablings =
-            previous.map_or_else(Disablings::default, |previous| previous.disablings.clone());
+        let disabled_epoch = previous.map_or_else(DisabledEpoch::default, |previous| {
+            previous.disabled_epoch.clone()
+        });
         let mut group = |endpoints, alone| {
-            let fleet = Arc::new(Fleet::new(endpoints, alone, disablings.clone()));
+            let fleet = Arc::new(EndpointSet::new(endpoints, alone, disabled_epoch.clone()));
             let balancer = Arc::new(balance(fleet.clone())?);
             Ok(Group { fleet, balancer })
         };
@@ -94,7 +95,7 @@ impl Upstream {
             primary,
             backup,
             leases: AtomicU64::new(0),
-            disablings,
+            disabled_epoch,
         })
     }
 
@@ -108,13 +109,13 @@ impl Upstream {
     }
 
     /// By address; several where an address is listed several times, the last one first.
-    fn figures(&self) -> HashMap<Address, Vec<Arc<Figures>>> {
-        let mut figures = HashMap::<_, Vec<_>>::new();
+    fn stats(&self) -> HashMap<Address, Vec<Arc<EndpointStats>>> {
+        let mut stats = HashMap::<_, Vec<_>>::new();
         for (endpoint, _) in self.endpoints() {
-            let of_address = figures.entry(endpoint.address.clone()).or_default();
-            of_address.insert(0, endpoint.figures.clone());
+            let of_address = stats.entry(endpoint.address.clone()).or_default();
+            of_address.insert(0, endpoint.stats.clone());
         }
-        figures
+        stats
     }
 
     /// All endpoints, and whether each is a backup.
@@ -136,7 +137,8 @@ impl Upstream {
         self.primary.balancer.policy()
     }
 
-    /// Has the policies take over what those of the upstream before know, where all workers share them.
+    /// Has the policies take over what those of the upstream before know, where all workers share
+    /// them.
     ///
     /// # Errors
     /// See [`Balancer::inherit`].
@@ -145,8 +147,8 @@ impl Upstream {
         pairs.try_for_each(|(now, before)| now.inherit(before))
     }
 
-    /// How many attempts an exchange has: one for each endpoint that is not `down`, unless there is but one endpoint, or
-    /// the configuration says less.
+    /// How many attempts an exchange has: one for each endpoint that is not `down`, unless there is
+    /// but one endpoint, or the configuration says less.
     pub(crate) fn tries(&self) -> u32 {
         let members = self.primary.fleet.members()
             + self
@@ -170,8 +172,8 @@ pub(crate) struct WorkerUpstream {
 }
 
 impl WorkerUpstream {
-    /// Goes on where `previous` is, the same upstream under the configuration before: with its idle connections, and with
-    /// what its policies know.
+    /// Goes on where `previous` is, the same upstream under the configuration before: with its idle
+    /// connections, and with what its policies know.
     pub(crate) fn attach(
         shared: Arc<Upstream>,
         previous: Option<&WorkerUpstream>,
@@ -186,7 +188,7 @@ impl WorkerUpstream {
         };
         let primary = attach(&shared.primary, false);
         let backup = shared.backup.as_ref().map(|group| attach(group, true));
-        let ids = shared.endpoints().map(|(endpoint, _)| endpoint.figures.id);
+        let ids = shared.endpoints().map(|(endpoint, _)| endpoint.stats.id);
         let ids: Vec<EndpointId> = ids.collect();
         let (pool, http2) = match previous {
             Some(previous) => {
@@ -232,8 +234,9 @@ impl WorkerUpstream {
         self.shares_connections() && self.pool.borrow().keeps_connections()
     }
 
-    /// A connection that says whom it speaks for is of no use to anybody else. The pool does not know: it stays when the
-    /// configuration changes, and this upstream may have begun under the one before.
+    /// A connection that says whom it speaks for is of no use to anybody else. The pool does not
+    /// know: it stays when the configuration changes, and this upstream may have begun under the
+    /// one before.
     fn shares_connections(&self) -> bool {
         self.shared.config.proxy_protocol.is_none()
     }
@@ -244,8 +247,8 @@ impl WorkerUpstream {
         self.http2.borrow_mut().sweep();
     }
 
-    /// Closes an idle connection, which makes room for another one; false where there is none. One of HTTP/2 takes its time
-    /// to say goodbye.
+    /// Closes an idle connection, which makes room for another one; false where there is none. One
+    /// of HTTP/2 takes its time to say goodbye.
     pub(super) fn close_idle(&self) -> bool {
         self.pool.borrow_mut().close_idle() || self.http2.borrow_mut().close_idle()
     }
@@ -268,30 +271,30 @@ impl WorkerUpstream {
     /// [`NoEndpoint`]: "no live upstreams".
     pub(crate) fn lease(
         self: &Rc<Self>,
-        exchange: Rc<dyn Balanced>,
+        exchange: Rc<dyn Balanceable>,
         clock: &Clock,
         attempt: u32,
     ) -> Result<Lease, NoEndpoint> {
-        let turn = exchange.turn();
+        let balance = exchange.balance();
         loop {
             let picked_at = Instant::now();
             let now = clock.seconds_at(picked_at);
             if !self
-                .group_of(turn.in_backup())
+                .group_of(balance.in_backup())
                 .fleet
-                .has_candidate(&turn.tried(), now)
+                .has_candidate(&balance.tried(), now)
             {
-                if turn.in_backup() || self.backup.is_none() {
+                if balance.in_backup() || self.backup.is_none() {
                     return Err(NoEndpoint);
                 }
-                turn.begin(self.group_of(true).fleet.clone(), true);
+                balance.begin(self.group_of(true).fleet.clone(), true);
                 continue;
             }
-            let group = self.group_of(turn.in_backup());
-            if attempt == 0 && !turn.has_begun() {
-                turn.begin(group.fleet.clone(), false);
+            let group = self.group_of(balance.in_backup());
+            if attempt == 0 && !balance.has_begun() {
+                balance.begin(group.fleet.clone(), false);
             }
-            turn.at(now);
+            balance.at(now);
             let id = self.shared.leases.fetch_add(1, Relaxed) + 1;
             let pick = Pick {
                 lease: id,
@@ -299,17 +302,17 @@ impl WorkerUpstream {
                 now_us: clock.micros(picked_at),
                 random: fastrand::u64(..),
             };
-            turn.forget_response_headers();
+            balance.forget_response_headers();
             let at_hand = exchange.clone() as ExchangeAtHand;
             let Some(index) = group.balancer.borrow_mut().pick(&at_hand, &pick) else {
                 continue;
             };
-            turn.mark_tried(index);
+            balance.mark_tried(index);
             if group.fleet.endpoint(index).acquire(now).is_err() {
                 // It stays marked as tried: the policy is asked again, without it.
                 continue;
             }
-            let (upstream, backup) = (self.clone(), turn.in_backup());
+            let (upstream, backup) = (self.clone(), balance.in_backup());
             return Ok(Lease {
                 upstream,
                 exchange: exchange.clone(),
@@ -334,10 +337,11 @@ pub(crate) struct Timings {
     pub(crate) header: Duration,
 }
 
-/// One attempt at one endpoint. Ends exactly once: by the first [`Lease::end`], or as abandoned when it is dropped.
+/// One attempt at one endpoint. Ends exactly once: by the first [`Lease::end`], or as abandoned
+/// when it is dropped.
 pub(crate) struct Lease {
     upstream: Rc<WorkerUpstream>,
-    exchange: Rc<dyn Balanced>,
+    exchange: Rc<dyn Balanceable>,
     backup: bool,
     pub(crate) index: u32,
     id: u64,
@@ -352,7 +356,7 @@ impl Lease {
     }
 
     /// Whom it is for.
-    pub(super) fn exchange(&self) -> &dyn Balanced {
+    pub(super) fn exchange(&self) -> &dyn Balanceable {
         &*self.exchange
     }
 

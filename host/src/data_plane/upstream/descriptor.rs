@@ -1,7 +1,8 @@
-//! How many connections to upstreams there may be, in all workers together: as many as descriptors were set aside for them.
+//! How many connections to upstreams there may be, in all workers together: as many as descriptors
+//! were set aside for them.
 //!
-//! Streams of HTTP/2 may need more of them than there are clients. Who finds none left is told so, and nobody else notices:
-//! what accepting and serving need is not touched.
+//! Streams of HTTP/2 may need more of them than there are clients. Who finds none left is told so,
+//! and nobody else notices: what accepting and serving need is not touched.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
@@ -26,14 +27,19 @@ impl Descriptor {
             if taken.is_ok() {
                 return Ok(Descriptor(process.clone()));
             }
-            let site = worker.site();
-            if !site.upstreams.iter().any(|upstream| upstream.close_idle()) {
+            let worker_config = worker.worker_config();
+            if !worker_config
+                .upstreams
+                .iter()
+                .any(|upstream| upstream.close_idle())
+            {
                 return Err(bound);
             }
         }
     }
 
-    /// So many are taken that none is to be had for an idle connection: another worker could not take it back.
+    /// So many are taken that none is to be had for an idle connection: another worker could not
+    /// take it back.
     pub(super) fn is_scarce(&self) -> bool {
         let open = self.0.upstream_connections.load(Relaxed);
         open > self.0.max_upstream_connections.load(Relaxed) / 2

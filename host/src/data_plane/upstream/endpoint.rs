@@ -1,12 +1,15 @@
-//! One address that requests may be sent to, with what all workers know of it: load, failures, latency.
+//! One address that requests may be sent to, with what all workers know of it: load, failures,
+//! latency.
 //!
-//! What the configuration says of an endpoint is fixed; its [`Figures`] outlive that configuration, and are shared by all
-//! who know the address in one upstream: attempts that began under an older configuration still count.
+//! What the configuration says of an endpoint is fixed; its [`EndpointStats`] outlive that
+//! configuration, and are shared by all who know the address in one upstream: attempts that began
+//! under an older configuration still count.
 //!
-//! The accounting is nginx's (`ngx_http_upstream_free_round_robin_peer_locked`), whole seconds and all: failures add up
-//! as long as they lie no further apart than `fail_timeout`, a disabled endpoint is probed by one request once that time has
-//! passed, and a success forgives only if the endpoint was picked for such a probe. Plain atomics: a moment's disagreement
-//! between workers costs at most one request more or less to a failing endpoint.
+//! The accounting is nginx's (`ngx_http_upstream_free_round_robin_peer_locked`), whole seconds and
+//! all: failures add up as long as they lie no further apart than `fail_timeout`, a disabled
+//! endpoint is probed by one request once that time has passed, and a success forgives only if the
+//! endpoint was picked for such a probe. Plain atomics: a moment's disagreement between workers
+//! costs at most one request more or less to a failing endpoint.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -32,13 +35,13 @@ pub(crate) struct Endpoint {
     /// 0 is unlimited.
     pub(crate) max_conns: u32,
     pub(crate) down: bool,
-    pub(crate) figures: Arc<Figures>,
+    pub(crate) stats: Arc<EndpointStats>,
 }
 
 /// What all workers know of an endpoint at this moment.
 #[derive(Debug)]
 #[repr(align(64))] // cache lines of its own: workers update the figures of different endpoints at the same time
-pub(crate) struct Figures {
+pub(crate) struct EndpointStats {
     /// Names the endpoint in the process, through all configurations.
     pub(crate) id: EndpointId,
     in_flight: AtomicU32,
@@ -54,10 +57,10 @@ pub(crate) struct Figures {
 #[derive(Hash, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EndpointId(u64);
 
-impl Figures {
-    pub(crate) fn new() -> Arc<Figures> {
+impl EndpointStats {
+    pub(crate) fn new() -> Arc<EndpointStats> {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        Arc::new(Figures {
+        Arc::new(EndpointStats {
             id: EndpointId(LAST.fetch_add(1, Relaxed)),
             in_flight: AtomicU32::new(0),
             fails: AtomicU32::new(0),
@@ -70,7 +73,7 @@ impl Figures {
 
 /// Why an endpoint that was a candidate a moment ago cannot be had: another worker was first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Taken;
+pub(crate) struct Unavailable;
 
 /// What a failure did to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +87,7 @@ impl Endpoint {
     pub(crate) fn new(
         server: &crate::config::model::UpstreamServer,
         address: Address,
-        figures: Arc<Figures>,
+        stats: Arc<EndpointStats>,
     ) -> Endpoint {
         let name = match &address {
             Address::Tcp(address) => address.to_string(),
@@ -100,23 +103,24 @@ impl Endpoint {
             fail_timeout: server.fail_timeout.as_secs(),
             max_conns: server.max_conns,
             down: server.down,
-            figures,
+            stats,
         }
     }
 
     /// Attempts in progress, in all workers.
     pub(crate) fn in_flight(&self) -> u32 {
-        self.figures.in_flight.load(Relaxed)
+        self.stats.in_flight.load(Relaxed)
     }
 
     /// Failures that are held against it.
     pub(crate) fn fails(&self) -> u32 {
-        self.figures.fails.load(Relaxed)
+        self.stats.fails.load(Relaxed)
     }
 
-    /// Mean time to the response header of successful attempts, in microseconds; 0 until there was one.
+    /// Mean time to the response header of successful attempts, in microseconds; 0 until there was
+    /// one.
     pub(crate) fn latency_us(&self) -> u32 {
-        self.figures.latency_us.load(Relaxed)
+        self.stats.latency_us.load(Relaxed)
     }
 
     /// Whether an attempt may start now, `down` aside.
@@ -128,49 +132,51 @@ impl Endpoint {
     /// True while its failures keep it out, until `fail_timeout` has passed.
     fn is_disabled(&self, now: Seconds) -> bool {
         self.has_failed_out()
-            && now.saturating_sub(self.figures.checked.load(Relaxed)) <= self.fail_timeout
+            && now.saturating_sub(self.stats.checked.load(Relaxed)) <= self.fail_timeout
     }
 
     /// True from the failure that disables it until a probe succeeds.
     pub(crate) fn has_failed_out(&self) -> bool {
-        self.max_fails > 0 && self.figures.fails.load(Relaxed) >= self.max_fails
+        self.max_fails > 0 && self.stats.fails.load(Relaxed) >= self.max_fails
     }
 
-    /// Begins an attempt. The caller ends it with exactly one of [`Endpoint::failed`] and [`Endpoint::served`].
+    /// Begins an attempt. The caller ends it with exactly one of [`Endpoint::failed`] and
+    /// [`Endpoint::served`].
     ///
     /// # Errors
-    /// [`Taken`] where the last free connection, or the one probe, went to another worker.
-    pub(crate) fn acquire(&self, now: Seconds) -> Result<(), Taken> {
-        let before = self.figures.in_flight.fetch_add(1, Relaxed);
+    /// [`Unavailable`] where the last free connection, or the one probe, went to another worker.
+    pub(crate) fn acquire(&self, now: Seconds) -> Result<(), Unavailable> {
+        let before = self.stats.in_flight.fetch_add(1, Relaxed);
         if self.max_conns > 0 && before >= self.max_conns {
-            self.figures.in_flight.fetch_sub(1, Relaxed);
-            return Err(Taken);
+            self.stats.in_flight.fetch_sub(1, Relaxed);
+            return Err(Unavailable);
         }
-        let checked = self.figures.checked.load(Relaxed);
+        let checked = self.stats.checked.load(Relaxed);
         if now.saturating_sub(checked) > self.fail_timeout {
             let first = self
-                .figures
+                .stats
                 .checked
                 .compare_exchange(checked, now, Relaxed, Relaxed)
                 .is_ok();
             if !first && self.has_failed_out() {
-                self.figures.in_flight.fetch_sub(1, Relaxed);
-                return Err(Taken);
+                self.stats.in_flight.fetch_sub(1, Relaxed);
+                return Err(Unavailable);
             }
         }
         Ok(())
     }
 
-    /// Ends an attempt that counts against it. `alone`: there is no other endpoint, and nothing is held against this one.
+    /// Ends an attempt that counts against it. `alone`: there is no other endpoint, and nothing is
+    /// held against this one.
     pub(crate) fn failed(&self, now: Seconds, alone: bool) -> AfterFailure {
-        self.figures.in_flight.fetch_sub(1, Relaxed);
+        self.stats.in_flight.fetch_sub(1, Relaxed);
         if alone {
-            self.figures.fails.store(0, Relaxed);
+            self.stats.fails.store(0, Relaxed);
             return AfterFailure::StaysInRotation;
         }
-        let fails = self.figures.fails.fetch_add(1, Relaxed) + 1;
-        self.figures.accessed.store(now, Relaxed);
-        self.figures.checked.store(now, Relaxed);
+        let fails = self.stats.fails.fetch_add(1, Relaxed) + 1;
+        self.stats.accessed.store(now, Relaxed);
+        self.stats.checked.store(now, Relaxed);
         if self.max_fails > 0 && fails >= self.max_fails {
             AfterFailure::Disabled
         } else {
@@ -180,27 +186,28 @@ impl Endpoint {
 
     /// Ends an attempt that does not count against it. True if that put it back into rotation.
     pub(crate) fn served(&self) -> bool {
-        self.figures.in_flight.fetch_sub(1, Relaxed);
-        if self.figures.accessed.load(Relaxed) < self.figures.checked.load(Relaxed)
-            && self.figures.fails.load(Relaxed) > 0
+        self.stats.in_flight.fetch_sub(1, Relaxed);
+        if self.stats.accessed.load(Relaxed) < self.stats.checked.load(Relaxed)
+            && self.stats.fails.load(Relaxed) > 0
         {
-            return self.figures.fails.swap(0, Relaxed) >= self.max_fails;
+            return self.stats.fails.swap(0, Relaxed) >= self.max_fails;
         }
         false
     }
 
-    /// Takes the time to a response header into the mean, with 5 % weight (as nginx's `least_time` does).
+    /// Takes the time to a response header into the mean, with 5 % weight (as nginx's `least_time`
+    /// does).
     pub(crate) fn note_latency(&self, latency: Duration) {
         let latency = u32::try_from(latency.as_micros())
             .unwrap_or(u32::MAX)
             .max(1);
-        let mean = self.figures.latency_us.load(Relaxed);
+        let mean = self.stats.latency_us.load(Relaxed);
         let mean = if mean == 0 {
             latency
         } else {
             ((u64::from(mean) * 19 + u64::from(latency)) / 20) as u32
         };
-        self.figures.latency_us.store(mean.max(1), Relaxed);
+        self.stats.latency_us.store(mean.max(1), Relaxed);
     }
 }
 
@@ -225,7 +232,7 @@ mod tests {
         Endpoint::new(
             &server,
             Address::Tcp(([192, 0, 2, 1], 80).into()),
-            Figures::new(),
+            EndpointStats::new(),
         )
     }
 
@@ -302,7 +309,7 @@ mod tests {
         endpoint.acquire(1).unwrap();
         endpoint.acquire(1).unwrap();
         assert!(!endpoint.in_rotation(1));
-        assert_eq!(endpoint.acquire(1), Err(Taken));
+        assert_eq!(endpoint.acquire(1), Err(Unavailable));
         endpoint.served();
         assert!(endpoint.in_rotation(1));
         assert_eq!(endpoint.in_flight(), 1);

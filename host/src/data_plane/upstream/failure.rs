@@ -147,13 +147,14 @@ pub(crate) struct AttemptError {
     pub(crate) failure: Failure,
     /// Something of the request may have reached the endpoint.
     pub(crate) request_sent: bool,
-    /// It was sent on a connection that had been idle, which the endpoint may have closed meanwhile.
+    /// It was sent on a connection that had been idle, which the endpoint may have closed
+    /// meanwhile.
     pub(crate) cached: bool,
 }
 
 impl AttemptError {
-    /// The endpoint ended a connection that others were on, and has not looked at the request: another connection is all
-    /// that it takes. Nothing for the endpoint to be blamed for.
+    /// The endpoint ended a connection that others were on, and has not looked at the request:
+    /// another connection is all that it takes. Nothing for the endpoint to be blamed for.
     pub(crate) fn needs_another_connection(&self) -> bool {
         matches!(self.failure, Failure::Refused) && self.cached && !self.request_sent
     }

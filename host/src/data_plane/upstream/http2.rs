@@ -1,7 +1,7 @@
 //! Connections of HTTP/2 to endpoints, each shared by many exchanges of one worker and upstream.
 //!
-//! An exchange takes a share of a connection that has room, else opens another connection; while one is being opened, others
-//! to the same endpoint wait for it instead of opening more.
+//! An exchange takes a share of a connection that has room, else opens another connection; while
+//! one is being opened, others to the same endpoint wait for it instead of opening more.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -16,43 +16,45 @@ use h2::client::{Builder, SendRequest};
 use tokio::sync::{Notify, oneshot};
 
 use super::balance::Lease;
-use super::connect::Opened;
+use super::dial::Dialed;
 use super::endpoint::EndpointId;
 use super::failure::Failure;
 use crate::config::model;
 use crate::data_plane::stream::{Alarm, Meter, Metered, Stream, StreamError};
 
-/// Response bytes that a stream may have sent us before they were passed on. A connection has room for as much of each of
-/// its streams, or clients that do not read would stop those that do.
+/// Response bytes that a stream may have sent us before they were passed on. A connection has room
+/// for as much of each of its streams, or clients that do not read would stop those that do.
 const STREAM_WINDOW: u32 = 256 << 10;
 const MAX_WINDOW: u32 = i32::MAX as u32;
-/// Bytes beyond its own that h2 charges each small frame with, for as long as a slow client leaves it unread: bounded for who
-/// means harm, and never reached by a stream of messages.
+/// Bytes beyond its own that h2 charges each small frame with, for as long as a slow client leaves
+/// it unread: bounded for who means harm, and never reached by a stream of messages.
 const SMALL_FRAMES: usize = 64 << 20;
 /// Bytes of one request body that wait for the endpoint's window.
 const SEND_BUFFER: usize = 64 << 10;
-/// Frames without content, and resets, that an endpoint may send at once. It is less of a stranger than a client.
+/// Frames without content, and resets, that an endpoint may send at once. It is less of a stranger
+/// than a client.
 const MAX_CONTROL_FRAMES: u32 = 10_000;
 const MAX_RESETS: u32 = 10_000;
 /// How long a connection that nobody needs any more may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The connections of one upstream in one worker. Stays through changes of the upstream's configuration.
+/// The connections of one upstream in one worker. Stays through changes of the upstream's
+/// configuration.
 pub(crate) struct Http2Connections {
-    endpoints: HashMap<EndpointId, Endpoint>,
-    terms: Option<Terms>,
+    endpoints: HashMap<EndpointId, EndpointConnections>,
+    terms: Option<PoolLimits>,
 }
 
 #[derive(Default)]
-struct Endpoint {
+struct EndpointConnections {
     connections: Vec<Rc<Http2Connection>>,
     /// Of the exchange that opens a connection, for those that wait.
-    opening: Option<Rc<Opening>>,
+    opening: Option<Rc<Handshake>>,
 }
 
 /// What the configuration says of them.
 #[derive(Debug, Clone)]
-struct Terms {
+struct PoolLimits {
     max_streams: usize,
     max_requests: u64,
     max_age: Duration,
@@ -77,12 +79,12 @@ struct Http2Connection {
 
 /// A connection that is being opened.
 #[derive(Default)]
-struct Opening {
+struct Handshake {
     ended: Notify,
 }
 
 /// An exchange's share of a connection.
-pub(crate) struct Share {
+pub(crate) struct StreamSlot {
     connection: Rc<Http2Connection>,
     pub(crate) send: SendRequest<Bytes>,
     /// Others were there before.
@@ -92,31 +94,34 @@ pub(crate) struct Share {
 }
 
 /// What an exchange finds when it asks for a share.
-pub(super) enum Found {
-    Share(Share),
+pub(super) enum Lookup {
+    StreamSlot(StreamSlot),
     /// Somebody opens a connection: ask again once that has ended.
-    Wait(Waiting),
+    Wait(PendingConnection),
     /// It is for the caller to open one.
     Open(OpeningGuard),
 }
 
-pub(super) struct Waiting(Rc<Opening>);
+pub(super) struct PendingConnection(Rc<Handshake>);
 
 /// The duty to open a connection; whoever waits is woken when it ends.
 pub(super) struct OpeningGuard {
     connections: Rc<RefCell<Http2Connections>>,
     endpoint: EndpointId,
-    opening: Rc<Opening>,
+    opening: Rc<Handshake>,
 }
 
-impl Waiting {
+impl PendingConnection {
     pub(super) async fn ended(self) {
         self.0.ended.notified().await;
     }
 }
 
 impl Http2Connections {
-    pub(super) fn new(config: &model::Upstream, endpoints: &[EndpointId]) -> Http2Connections {
+    pub(super) fn new(
+        config: &model::UpstreamConfig,
+        endpoints: &[EndpointId],
+    ) -> Http2Connections {
         let mut connections = Http2Connections {
             endpoints: HashMap::new(),
             terms: None,
@@ -126,8 +131,8 @@ impl Http2Connections {
     }
 
     /// Goes on under another configuration of the upstream: leaves endpoints that it does not have.
-    pub(super) fn reconfigure(&mut self, config: &model::Upstream, endpoints: &[EndpointId]) {
-        self.terms = config.http2.as_ref().map(|http2| Terms {
+    pub(super) fn reconfigure(&mut self, config: &model::UpstreamConfig, endpoints: &[EndpointId]) {
+        self.terms = config.http2.as_ref().map(|http2| PoolLimits {
             max_streams: http2.max_concurrent_streams,
             max_requests: config.keepalive_requests,
             max_age: config.keepalive_time,
@@ -139,21 +144,21 @@ impl Http2Connections {
     }
 
     /// Finds a share for an exchange with an endpoint.
-    pub(super) fn find(connections: &Rc<RefCell<Http2Connections>>, id: EndpointId) -> Found {
+    pub(super) fn find(connections: &Rc<RefCell<Http2Connections>>, id: EndpointId) -> Lookup {
         let mut all = connections.borrow_mut();
         let terms = all.terms.clone();
         let endpoint = all.endpoints.entry(id).or_default();
         if let Some(terms) = &terms
             && let Some(share) = endpoint.share(terms)
         {
-            return Found::Share(share);
+            return Lookup::StreamSlot(share);
         }
         if let Some(opening) = &endpoint.opening {
-            return Found::Wait(Waiting(opening.clone()));
+            return Lookup::Wait(PendingConnection(opening.clone()));
         }
-        let opening = Rc::new(Opening::default());
+        let opening = Rc::new(Handshake::default());
         endpoint.opening = Some(opening.clone());
-        Found::Open(OpeningGuard {
+        Lookup::Open(OpeningGuard {
             connections: connections.clone(),
             endpoint: id,
             opening,
@@ -162,7 +167,8 @@ impl Http2Connections {
 
     /// Closes what has been idle for too long, and forgets what has ended.
     pub(super) fn sweep(&mut self) {
-        // An exchange of a configuration before may have opened one to endpoints that are spoken to in HTTP/1 by now.
+        // An exchange of a configuration before may have opened one to endpoints that are spoken to
+        // in HTTP/1 by now.
         let limit = self
             .terms
             .as_ref()
@@ -190,8 +196,8 @@ impl Http2Connections {
     }
 }
 
-impl Endpoint {
-    fn share(&mut self, terms: &Terms) -> Option<Share> {
+impl EndpointConnections {
+    fn share(&mut self, terms: &PoolLimits) -> Option<StreamSlot> {
         self.connections.retain(|connection| {
             let worn = connection.requests.get() >= terms.max_requests
                 || connection.opened.elapsed() > terms.max_age;
@@ -209,17 +215,22 @@ impl Endpoint {
             .iter()
             .filter(room)
             .max_by_key(|connection| connection.shares.get())?;
-        Some(Share::on(connection, true))
+        Some(StreamSlot::on(connection, true))
     }
 }
 
 impl OpeningGuard {
-    /// Speaks HTTP/2 on a new connection, and takes a share of it once the endpoint has said what it allows.
+    /// Speaks HTTP/2 on a new connection, and takes a share of it once the endpoint has said what
+    /// it allows.
     ///
     /// # Errors
     /// [`Failure::Http2`] and [`Failure::Closed`]: it speaks something else.
-    pub(super) async fn handshake(self, opened: Opened, lease: &Lease) -> Result<Share, Failure> {
-        let Opened { stream, descriptor } = opened;
+    pub(super) async fn handshake(
+        self,
+        opened: Dialed,
+        lease: &Lease,
+    ) -> Result<StreamSlot, Failure> {
+        let Dialed { stream, descriptor } = opened;
         let config = &lease.upstream().config;
         let meter = Meter::new(MAX_CONTROL_FRAMES, MAX_RESETS);
         let scheme = match &stream {
@@ -283,7 +294,7 @@ impl OpeningGuard {
                 Ok(Ok(())) | Err(_) => Failure::Closed,
             });
         }
-        let share = Share::on(&connection, false);
+        let share = StreamSlot::on(&connection, false);
         let mut all = self.connections.borrow_mut();
         all.endpoints
             .entry(self.endpoint)
@@ -294,8 +305,8 @@ impl OpeningGuard {
     }
 }
 
-/// Drives a connection to its end: its own, that of an endpoint which asks for too much, or that of nobody's needing it,
-/// since an endpoint that reads nothing would keep it open for ever.
+/// Drives a connection to its end: its own, that of an endpoint which asks for too much, or that of
+/// nobody's needing it, since an endpoint that reads nothing would keep it open for ever.
 ///
 /// # Errors
 /// What went wrong with it.
@@ -337,11 +348,11 @@ impl Drop for OpeningGuard {
     }
 }
 
-impl Share {
-    fn on(connection: &Rc<Http2Connection>, cached: bool) -> Share {
+impl StreamSlot {
+    fn on(connection: &Rc<Http2Connection>, cached: bool) -> StreamSlot {
         connection.shares.set(connection.shares.get() + 1);
         connection.requests.set(connection.requests.get() + 1);
-        Share {
+        StreamSlot {
             send: connection.send.clone(),
             connection: connection.clone(),
             cached,
@@ -359,7 +370,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         self.connection.shares.set(self.connection.shares.get() - 1);
         self.connection.idle_since.set(Instant::now());

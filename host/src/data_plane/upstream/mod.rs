@@ -1,26 +1,27 @@
-//! Chooses an endpoint, reaches it, and asks another one where that is allowed. In the order of an attempt:
+//! Chooses an endpoint, reaches it, and asks another one where that is allowed. In the order of an
+//! attempt:
 
-mod turn; // where an exchange stands in its upstream
-mod balanced; // what else there is to know of it
+mod balance_state; // where an exchange stands in its upstream
+mod balanceable; // what else there is to know of it
 mod balance; // which endpoint: ask the policy, take a lease
-mod fleet; // the endpoints of one policy instance
+mod endpoint_set; // the endpoints of one policy instance
 mod endpoint; // one address and its accounting
 mod pool; // idle connections kept per endpoint
 mod http2; // connections of HTTP/2, shared by exchanges
 mod descriptor; // how many connections there may be
-mod connect; // a new connection
+mod dial; // a new connection
 mod attempt; // one request to one endpoint, as far as its response header
 mod upload; // what of it is still being sent
 mod failure; // why it came to nothing
 mod retry; // when the next endpoint is asked
 
-pub(crate) use attempt::{Attempt, Limits, Opening};
+pub(crate) use attempt::{Attempt, ReadLimits, RequestStart};
 pub(crate) use balance::{Lease, Timings, Upstream, WorkerUpstream};
-pub(crate) use balanced::Balanced;
-pub(crate) use connect::{Opened, open};
+pub(crate) use balance_state::BalanceState;
+pub(crate) use balanceable::Balanceable;
+pub(crate) use dial::{Dialed, open};
 pub(crate) use endpoint::EndpointId;
 pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure};
 pub(crate) use pool::Connection;
 pub(crate) use retry::Retry;
-pub(crate) use turn::Turn;
 pub(crate) use upload::Upload;

@@ -1,16 +1,18 @@
-//! Idle upstream connections, kept per worker and upstream, with nginx's rules (`ngx_http_upstream_keepalive_module.c`).
+//! Idle upstream connections, kept per worker and upstream, with nginx's rules
+//! (`ngx_http_upstream_keepalive_module.c`).
 //!
-//! Last in, first out, so that a quiet hour lets the oldest expire instead of keeping all of them warm. Holds no connection
-//! that is in use and never dials. A connection that its peer closed is noticed when it is taken, and at the next sweep.
+//! Last in, first out, so that a quiet hour lets the oldest expire instead of keeping all of them
+//! warm. Holds no connection that is in use and never dials. A connection that its peer closed is
+//! noticed when it is taken, and at the next sweep.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::connect::Opened;
 use super::descriptor::Descriptor;
+use super::dial::Dialed;
 use super::endpoint::EndpointId;
-use super::http2::Share;
+use super::http2::StreamSlot;
 use crate::config::model;
 use crate::data_plane::stream::{Alarm, Http2Stream, Reader, Writer};
 
@@ -23,13 +25,13 @@ pub(crate) struct Connection {
     /// Requests sent on it, the one under way included.
     pub(crate) requests: u64,
     /// Of the connection that a stream of HTTP/2 is on.
-    share: Option<Share>,
+    share: Option<StreamSlot>,
     /// Its own; a stream of HTTP/2 has none.
     descriptor: Option<Descriptor>,
 }
 
 impl Connection {
-    pub(super) fn new(opened: Opened) -> Connection {
+    pub(super) fn new(opened: Dialed) -> Connection {
         let (reader, writer) = opened.stream.split();
         Connection {
             descriptor: Some(opened.descriptor),
@@ -50,7 +52,7 @@ impl Connection {
     }
 
     /// One stream of a connection of HTTP/2. It serves one exchange, and is not kept.
-    pub(super) fn of_stream(stream: Rc<Http2Stream>, share: Share) -> Connection {
+    pub(super) fn of_stream(stream: Rc<Http2Stream>, share: StreamSlot) -> Connection {
         Connection {
             share: Some(share),
             ..Connection::of(Reader::Http2(stream.clone()), Writer::Http2(stream))
@@ -65,7 +67,8 @@ impl Connection {
     }
 }
 
-/// The idle connections of one upstream in one worker. Stays through changes of the upstream's configuration.
+/// The idle connections of one upstream in one worker. Stays through changes of the upstream's
+/// configuration.
 pub(crate) struct Pool {
     /// Most recently used last.
     idle: VecDeque<Idle>,
@@ -85,7 +88,7 @@ struct Idle {
 
 impl Pool {
     /// For an upstream that has these endpoints.
-    pub(crate) fn new(config: &model::Upstream, endpoints: Vec<EndpointId>) -> Pool {
+    pub(crate) fn new(config: &model::UpstreamConfig, endpoints: Vec<EndpointId>) -> Pool {
         let mut pool = Pool {
             idle: VecDeque::with_capacity(config.keepalive.min(1024)),
             capacity: 0,
@@ -98,8 +101,13 @@ impl Pool {
         pool
     }
 
-    /// Goes on under another configuration of the upstream: closes connections to endpoints that it does not have.
-    pub(crate) fn reconfigure(&mut self, config: &model::Upstream, mut endpoints: Vec<EndpointId>) {
+    /// Goes on under another configuration of the upstream: closes connections to endpoints that it
+    /// does not have.
+    pub(crate) fn reconfigure(
+        &mut self,
+        config: &model::UpstreamConfig,
+        mut endpoints: Vec<EndpointId>,
+    ) {
         endpoints.sort_unstable();
         self.capacity = config.keepalive;
         self.max_requests = config.keepalive_requests;
@@ -129,8 +137,8 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose exchange ended cleanly, unless it has served its time, or its endpoint is no more; the oldest
-    /// makes room.
+    /// Keeps a connection whose exchange ended cleanly, unless it has served its time, or its
+    /// endpoint is no more; the oldest makes room.
     pub(crate) fn put(&mut self, endpoint: EndpointId, connection: Connection, now: Instant) {
         let worn =
             connection.requests >= self.max_requests || now - connection.opened > self.max_age;

@@ -1,4 +1,5 @@
-//! When another endpoint is asked (nginx: `ngx_http_upstream_next` and `ngx_http_upstream_test_next`).
+//! When another endpoint is asked (nginx: `ngx_http_upstream_next` and
+//! `ngx_http_upstream_test_next`).
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ pub(crate) struct Retry<'a> {
 
 /// What a failed attempt means for the endpoint, and whether the next one is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct RetryVerdict {
     pub(crate) ending: Ending,
     pub(crate) again: bool,
 }
@@ -43,7 +44,7 @@ impl<'a> Retry<'a> {
     }
 
     /// After an attempt without a usable answer.
-    pub(crate) fn after_error(&mut self, error: &AttemptError) -> Verdict {
+    pub(crate) fn after_error(&mut self, error: &AttemptError) -> RetryVerdict {
         use Failure::*;
         let conditions = &self.rules.conditions;
         let (ending, listed) = match &error.failure {
@@ -64,7 +65,7 @@ impl<'a> Retry<'a> {
             | Inexpressible(_)
             | Request(_)
             | ClientGone => {
-                return Verdict {
+                return RetryVerdict {
                     ending: Ending::Abandoned,
                     again: false,
                 };
@@ -77,11 +78,11 @@ impl<'a> Retry<'a> {
             self.tries_left += 1;
         }
         let again = listed && self.tries_left > 0 && self.may_send_again(error.request_sent);
-        Verdict { ending, again }
+        RetryVerdict { ending, again }
     }
 
-    /// After a response header: what its status means, if anything, where another endpoint can still be asked. The last
-    /// one's answer is passed on whatever it is, and not held against it.
+    /// After a response header: what its status means, if anything, where another endpoint can
+    /// still be asked. The last one's answer is passed on whatever it is, and not held against it.
     pub(crate) fn after_status(&mut self, status: u16) -> Option<Ending> {
         let (ending, listed) = match (status, &self.rules.conditions) {
             (

@@ -1,4 +1,5 @@
-//! A request on its way to an endpoint: what is at hand first, then the rest of the body as the client sends it.
+//! A request on its way to an endpoint: what is at hand first, then the rest of the body as the
+//! client sends it.
 //!
 //! Driven by whoever waits for the endpoint's answer: there is one task for both directions.
 
@@ -24,9 +25,10 @@ pub(crate) struct Upload<'a> {
     written: usize,
     client: &'a mut Incoming,
     rest: Option<Rest<'a>>,
-    /// Over HTTP/2: the trailer lines of a request that is there as a whole. None where it stays open.
+    /// Over HTTP/2: the trailer lines of a request that is there as a whole. None where it stays
+    /// open.
     end: Option<&'a [u8]>,
-    state: State,
+    state: UploadState,
     /// Something of the rest was read, and cannot be sent again.
     pub(super) consumed: bool,
     pub(crate) bytes_sent: u64,
@@ -46,15 +48,15 @@ struct Rest<'a> {
     ended: bool,
 }
 
-enum State {
+enum UploadState {
     Sending,
     Sent,
     Failed(Option<Failure>),
 }
 
 impl<'a> Upload<'a> {
-    /// `rest`: what is still to be read from the client after `body`, and how it is coded. `end`: the trailer lines of a
-    /// request that HTTP/2 carries and that is there as a whole.
+    /// `rest`: what is still to be read from the client after `body`, and how it is coded. `end`:
+    /// the trailer lines of a request that HTTP/2 carries and that is there as a whole.
     #[allow(
         clippy::too_many_arguments,
         reason = "the parts of a request, each borrowed for its own time"
@@ -76,7 +78,7 @@ impl<'a> Upload<'a> {
             written: 0,
             ended: false,
         });
-        let (written, bytes_sent, state, consumed) = (0, 0, State::Sending, false);
+        let (written, bytes_sent, state, consumed) = (0, 0, UploadState::Sending, false);
         let (alarm, due) = (Alarm::default(), None);
         Upload {
             head,
@@ -98,12 +100,12 @@ impl<'a> Upload<'a> {
 
     /// Everything was sent.
     pub(crate) fn is_sent(&self) -> bool {
-        matches!(self.state, State::Sent)
+        matches!(self.state, UploadState::Sent)
     }
 
     /// Nothing more will be sent.
     pub(crate) fn is_over(&self) -> bool {
-        !matches!(self.state, State::Sending)
+        !matches!(self.state, UploadState::Sending)
     }
 
     /// Gives the client's direction back; what was not sent will not be.
@@ -114,19 +116,20 @@ impl<'a> Upload<'a> {
     /// Why sending failed, if it did.
     pub(crate) fn take_failure(&mut self) -> Option<Failure> {
         match &mut self.state {
-            State::Failed(failure) => failure.take(),
-            State::Sending | State::Sent => None,
+            UploadState::Failed(failure) => failure.take(),
+            UploadState::Sending | UploadState::Sent => None,
         }
     }
 
-    /// Sends what can be sent now; ready when there is nothing more to do, be it because of a failure.
+    /// Sends what can be sent now; ready when there is nothing more to do, be it because of a
+    /// failure.
     pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Poll<()> {
         if self.is_over() {
             return Poll::Ready(());
         }
         self.state = match ready!(self.poll_send(cx, writer)) {
-            Ok(()) => State::Sent,
-            Err(failure) => State::Failed(Some(failure)),
+            Ok(()) => UploadState::Sent,
+            Err(failure) => UploadState::Failed(Some(failure)),
         };
         Poll::Ready(())
     }
@@ -244,10 +247,11 @@ impl<'a> Upload<'a> {
         self.alarm.poll_due(cx, due).map(|_| ())
     }
 
-    /// Once sending is over: whether it is worth waiting for an answer. A failure to write is, the endpoint may have answered
-    /// and closed; a failure to read the request is not, nor is a client that left.
+    /// Once sending is over: whether it is worth waiting for an answer. A failure to write is, the
+    /// endpoint may have answered and closed; a failure to read the request is not, nor is a client
+    /// that left.
     pub(super) fn check_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if let State::Failed(failure @ Some(Failure::Request(_) | Failure::SendTimeout)) =
+        if let UploadState::Failed(failure @ Some(Failure::Request(_) | Failure::SendTimeout)) =
             &mut self.state
         {
             return failure.take().map_or(Ok(()), Err);
@@ -258,10 +262,10 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Once sending is over, while the answer is passed on: ready if the client has left, or its request broke off. That an
-    /// endpoint wants no more of it is its own business.
+    /// Once sending is over, while the answer is passed on: ready if the client has left, or its
+    /// request broke off. That an endpoint wants no more of it is its own business.
     pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<BodyFailure> {
-        if let State::Failed(failure @ Some(Failure::Request(_))) = &mut self.state
+        if let UploadState::Failed(failure @ Some(Failure::Request(_))) = &mut self.state
             && let Some(Failure::Request(error)) = failure.take()
         {
             return Poll::Ready(match error {
@@ -272,7 +276,8 @@ impl<'a> Upload<'a> {
         self.poll_client_gone(cx).map(|()| BodyFailure::ClientGone)
     }
 
-    /// Ready once the client has left. One that has sent its next request already is taken to be there.
+    /// Ready once the client has left. One that has sent its next request already is taken to be
+    /// there.
     fn poll_client_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.client.unread().is_empty() {
             self.client.reader.poll_closed(cx)

@@ -1,8 +1,10 @@
-//! Heads between the fields of HTTP/2 and the text that a head is kept as here (RFC 9113 section 8).
+//! Heads between the fields of HTTP/2 and the text that a head is kept as here (RFC 9113 section
+//! 8).
 //!
-//! Whatever version a head came in, it is examined, logged and passed on as text: the rules about hosts, framing and
-//! hop-by-hop fields exist once. What HTTP/2 alone can say (`:authority`, crumbs of cookies, extended CONNECT) is put
-//! into words that HTTP/1.1 has; what HTTP/1.1 alone can say ends here.
+//! Whatever version a head came in, it is examined, logged and passed on as text: the rules about
+//! hosts, framing and hop-by-hop fields exist once. What HTTP/2 alone can say (`:authority`, crumbs
+//! of cookies, extended CONNECT) is put into words that HTTP/1.1 has; what HTTP/1.1 alone can say
+//! ends here.
 
 use ::http as fields;
 use bytes::Bytes;
@@ -10,12 +12,12 @@ use fields::header::{HeaderMap, HeaderName, HeaderValue};
 use fields::uri::PathAndQuery;
 use fields::{Method, StatusCode, Uri};
 
-use super::{BadHead, FieldSpan, Fields, Known, RequestHead, ResponseHead, Span, Version};
+use super::{BadHead, FieldName, FieldSpan, Fields, RequestHead, ResponseHead, Span, Version};
 use crate::http::headers::is_token;
 
 impl RequestHead {
-    /// Takes over a request of HTTP/2. One for another protocol (RFC 8441) becomes a GET with `Upgrade`, which no other
-    /// request of HTTP/2 can have.
+    /// Takes over a request of HTTP/2. One for another protocol (RFC 8441) becomes a GET with
+    /// `Upgrade`, which no other request of HTTP/2 can have.
     ///
     /// # Errors
     /// [`BadHead`], as [`RequestHead::parse`].
@@ -54,17 +56,17 @@ impl RequestHead {
         }
         let mut cookies = Vec::new();
         for (name, value) in &parts.headers {
-            match Known::of(name.as_str().as_bytes()) {
-                Known::Host
+            match FieldName::of(name.as_str().as_bytes()) {
+                FieldName::Host
                     if authority
                         .is_some_and(|asked| asked.eq_ignore_ascii_case(value.as_bytes())) => {}
-                Known::Host if authority.is_some() => {
+                FieldName::Host if authority.is_some() => {
                     return Err(BadHead::Malformed(
                         "\":authority\" in conflict with \"host\"",
                     ));
                 }
                 // Crumbs are one field to everybody else (RFC 9113 section 8.2.3).
-                Known::Cookie => {
+                FieldName::Cookie => {
                     if !cookies.is_empty() {
                         cookies.extend_from_slice(b"; ");
                     }
@@ -76,14 +78,14 @@ impl RequestHead {
             }
         }
         if !cookies.is_empty() {
-            self.fields.push(b"cookie", &cookies, Known::Cookie)?;
+            self.fields.push(b"cookie", &cookies, FieldName::Cookie)?;
         }
         if let Some(authority) = authority {
-            self.fields.push(b"host", authority, Known::Host)?;
+            self.fields.push(b"host", authority, FieldName::Host)?;
         }
         if let Some(protocol) = protocol {
             self.fields
-                .push(b"upgrade", protocol.as_bytes(), Known::Upgrade)?;
+                .push(b"upgrade", protocol.as_bytes(), FieldName::Upgrade)?;
         }
         self.fields.bytes.extend_from_slice(b"\r\n");
         if self.fields.table.len() > max_headers {
@@ -117,7 +119,8 @@ impl ResponseHead {
         bytes.extend_from_slice(b"\r\n");
         for (name, value) in headers {
             let name = name.as_str().as_bytes();
-            self.fields.push(name, value.as_bytes(), Known::of(name))?;
+            self.fields
+                .push(name, value.as_bytes(), FieldName::of(name))?;
         }
         self.fields.bytes.extend_from_slice(b"\r\n");
         if self.fields.table.len() > max_headers {
@@ -133,9 +136,9 @@ impl Fields {
         self.table.clear();
     }
 
-    /// Appends a field. Its value is one: a [`HeaderValue`]'s, or checked before. Its name need not be: `http` takes `"` in a
-    /// name of HTTP/2.
-    fn push(&mut self, name: &[u8], value: &[u8], known: Known) -> Result<(), BadHead> {
+    /// Appends a field. Its value is one: a [`HeaderValue`]'s, or checked before. Its name need not
+    /// be: `http` takes `"` in a name of HTTP/2.
+    fn push(&mut self, name: &[u8], value: &[u8], known: FieldName) -> Result<(), BadHead> {
         if !is_token(name) {
             return Err(BadHead::Malformed("header name"));
         }
@@ -148,8 +151,8 @@ impl Fields {
     }
 }
 
-/// Whether a `:protocol` is the name of one (RFC 9110 section 7.8), where h2 takes any text, line ends included. HTTP/2 is
-/// nothing to change to from itself (RFC 9113 section 3.1).
+/// Whether a `:protocol` is the name of one (RFC 9110 section 7.8), where h2 takes any text, line
+/// ends included. HTTP/2 is nothing to change to from itself (RFC 9113 section 3.1).
 fn is_protocol(text: &str) -> bool {
     let is_name = text.split('/').all(|part| is_token(part.as_bytes()));
     is_name && !text.eq_ignore_ascii_case("h2c")
@@ -170,7 +173,7 @@ fn append(bytes: &mut Vec<u8>, part: &[u8]) -> Span {
 /// [`BadHead`] where the text is none.
 pub fn response(text: &[u8]) -> Result<fields::Response<()>, BadHead> {
     let text = Bytes::copy_from_slice(text);
-    let mut lines = Lines { text, at: 0 };
+    let mut lines = FieldLines { text, at: 0 };
     let status = lines.next().and_then(|line| {
         let status = line.split(|byte| *byte == b' ').nth(1)?;
         StatusCode::from_bytes(status).ok()
@@ -180,12 +183,13 @@ pub fn response(text: &[u8]) -> Result<fields::Response<()>, BadHead> {
     *response.version_mut() = fields::Version::HTTP_2;
     // From whomever they come: h2 refuses a head with one of them as a whole.
     lines.fields_into(response.headers_mut(), |known, _| {
-        !known.is_of_connection() && known != Known::Te
+        !known.is_of_connection() && known != FieldName::Te
     })?;
     Ok(response)
 }
 
-/// A request's head as HTTP/2 sends it, from the text of one. With a `protocol`, it becomes an extended CONNECT.
+/// A request's head as HTTP/2 sends it, from the text of one. With a `protocol`, it becomes an
+/// extended CONNECT.
 ///
 /// # Errors
 /// [`BadHead`] where the text is none.
@@ -195,7 +199,7 @@ pub fn request(
     protocol: Option<&str>,
 ) -> Result<fields::Request<()>, BadHead> {
     let text = Bytes::copy_from_slice(text);
-    let mut lines = Lines { text, at: 0 };
+    let mut lines = FieldLines { text, at: 0 };
     let line = lines.next().unwrap_or_default();
     let mut parts = line.split(|byte| *byte == b' ');
     let malformed = || BadHead::Malformed("request line");
@@ -217,7 +221,7 @@ pub fn request(
     }
     let mut authority = None;
     lines.fields_into(request.headers_mut(), |known, value| match known {
-        Known::Host => {
+        FieldName::Host => {
             authority = Some(value.clone());
             false
         }
@@ -239,8 +243,8 @@ pub fn request(
     Ok(request)
 }
 
-/// A target as a `:path`. What no URI has and clients send all the same (see [`crate::http::target`]) is escaped where it
-/// has to be.
+/// A target as a `:path`. What no URI has and clients send all the same (see
+/// [`crate::http::target`]) is escaped where it has to be.
 fn path_and_query(target: Bytes) -> Option<PathAndQuery> {
     PathAndQuery::from_maybe_shared(target.clone())
         .or_else(|_| {
@@ -276,17 +280,17 @@ pub fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
 pub fn trailers(lines: &[u8]) -> Result<HeaderMap, BadHead> {
     let text = Bytes::copy_from_slice(lines);
     let mut trailers = HeaderMap::new();
-    Lines { text, at: 0 }.fields_into(&mut trailers, |_, _| true)?;
+    FieldLines { text, at: 0 }.fields_into(&mut trailers, |_, _| true)?;
     Ok(trailers)
 }
 
 /// The lines of a head; values are parts of it, not copies.
-struct Lines {
+struct FieldLines {
     text: Bytes,
     at: usize,
 }
 
-impl Lines {
+impl FieldLines {
     /// The next line, if it is not the empty one.
     fn next(&mut self) -> Option<Bytes> {
         let rest = self.text.get(self.at..)?;
@@ -299,7 +303,7 @@ impl Lines {
     fn fields_into(
         mut self,
         map: &mut HeaderMap,
-        mut wanted: impl FnMut(Known, &HeaderValue) -> bool,
+        mut wanted: impl FnMut(FieldName, &HeaderValue) -> bool,
     ) -> Result<(), BadHead> {
         while let Some(line) = self.next() {
             let colon = memchr::memchr(b':', &line).ok_or(BadHead::Malformed("header field"))?;
@@ -308,7 +312,7 @@ impl Lines {
             let value = line.slice_ref(line[colon + 1..].trim_ascii());
             let value = HeaderValue::from_maybe_shared(value)
                 .map_err(|_| BadHead::Malformed("header value"))?;
-            if wanted(Known::of(name.as_str().as_bytes()), &value) {
+            if wanted(FieldName::of(name.as_str().as_bytes()), &value) {
                 map.try_append(name, value)
                     .map_err(|_| BadHead::TooManyHeaders)?;
             }
@@ -499,7 +503,8 @@ mod tests {
         );
     }
 
-    /// Names and values as HTTP/2 may bring them; those that are treated specially have tests of their own.
+    /// Names and values as HTTP/2 may bring them; those that are treated specially have tests of
+    /// their own.
     fn any_fields() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
         let name = "x-[a-z0-9!#$%&'*+.^_`|~-]{1,12}";
         let value =
@@ -508,7 +513,8 @@ mod tests {
     }
 
     proptest! {
-        /// What HTTP/2 brought is what a strict reader of HTTP/1 finds in the text: nothing lost, nothing forged.
+        /// What HTTP/2 brought is what a strict reader of HTTP/1 finds in the text: nothing lost,
+        /// nothing forged.
         #[test]
         fn a_request_is_the_same_in_both_versions(fields in any_fields(), path in "/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,24}") {
             let mut request = fields::Request::builder().uri(format!("https://h{path}"));

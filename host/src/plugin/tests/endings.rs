@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::plugin::{Ending, Exchange, Outcome, Plugin, WorkerBalancer};
+use crate::plugin::{Ending, ExchangeContext, Outcome, Plugin, WorkerBalancer};
 
 use super::guests::Guest;
 use super::peers::{Request, attempt, balancer, exchange, pick, with_fallback};
@@ -15,8 +15,9 @@ const OUTCOME: Outcome = Outcome {
     total_us: 30,
 };
 
-/// Remembers the lease that it picked last (no opinion on lease 0, a trap on 99), and traps if `done` names another one or
-/// anything but [`OUTCOME`] at endpoint 2, or if the response at hand is not there.
+/// Remembers the lease that it picked last (no opinion on lease 0, a trap on 99), and traps if
+/// `done` names another one or anything but [`OUTCOME`] at endpoint 2, or if the response at hand
+/// is not there.
 fn observer() -> Plugin {
     Guest {
         more: r#"
@@ -56,12 +57,8 @@ fn a_policy_hears_once_how_its_own_pick_ended() {
     assert_eq!(pick(&mut worker, 7), Some(2));
     done(&mut worker, 7);
     done(&mut worker, 7);
-    let figures = policy.figures();
-    assert_eq!(
-        (figures.calls, figures.traps),
-        (2, 0),
-        "one pick and one done"
-    );
+    let stats = policy.stats();
+    assert_eq!((stats.calls, stats.traps), (2, 0), "one pick and one done");
 }
 
 #[test]
@@ -70,7 +67,7 @@ fn a_policy_does_not_hear_of_what_the_fallback_picked() {
     let mut worker = balancer(&policy).attach(None);
     pick(&mut worker, 0);
     done(&mut worker, 0);
-    assert_eq!(policy.figures().calls, 1, "the pick without an opinion");
+    assert_eq!(policy.stats().calls, 1, "the pick without an opinion");
 }
 
 #[test]
@@ -84,8 +81,8 @@ fn a_fallback_hears_of_what_it_picked() {
     let mut worker = with_fallback(&policy, fallback.clone()).attach(None);
     pick(&mut worker, 7);
     done(&mut worker, 7);
-    let figures = fallback.figures();
-    assert_eq!((figures.calls, figures.traps), (2, 0));
+    let stats = fallback.stats();
+    assert_eq!((stats.calls, stats.traps), (2, 0));
 }
 
 #[test]
@@ -95,12 +92,12 @@ fn an_instance_does_not_hear_of_the_leases_of_the_one_before_it() {
     pick(&mut worker, 7);
     pick(&mut worker, 99);
     // Until the next instance serves.
-    while pick(&mut worker, 8) != Some(2) || policy.figures().calls < 3 {
+    while pick(&mut worker, 8) != Some(2) || policy.stats().calls < 3 {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    let before = policy.figures();
+    let before = policy.stats();
     done(&mut worker, 7);
-    assert_eq!(policy.figures(), before);
+    assert_eq!(policy.stats(), before);
 }
 
 #[test]
@@ -133,10 +130,10 @@ fn outside_of_done_there_is_no_response() {
         ..Guest::default()
     }
     .load();
-    let exchange: Rc<dyn Exchange> = Rc::new(Request {
+    let exchange: Rc<dyn ExchangeContext> = Rc::new(Request {
         candidates: vec![0b111].into(),
         ..Request::default()
     });
     let picked = balancer(&policy).attach(None).pick(&exchange, &attempt(1));
-    assert_eq!((picked, policy.figures().answers), (Some(0), 0));
+    assert_eq!((picked, policy.stats().answers), (Some(0), 0));
 }

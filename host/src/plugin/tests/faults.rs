@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::plugin::{Figures, Plugin};
+use crate::plugin::{Plugin, PluginCounters};
 
 use super::guests::Guest;
 use super::peers::{attempt, balancer, exchange, logged, pick, with_fallback};
@@ -44,11 +44,11 @@ fn an_endless_loop_is_stopped_at_its_deadline_and_the_fallback_serves() {
         "stopped before its deadline"
     );
     assert_eq!(
-        policy.figures(),
-        Figures {
+        policy.stats(),
+        PluginCounters {
             calls: 1,
             deadlines: 1,
-            ..Figures::default()
+            ..PluginCounters::default()
         }
     );
     assert!(
@@ -62,11 +62,11 @@ fn a_trap_is_logged_with_the_functions_it_happened_in_and_the_fallback_serves() 
     let policy = trapping().load();
     let log = fallback_serves(&policy);
     assert_eq!(
-        policy.figures(),
-        Figures {
+        policy.stats(),
+        PluginCounters {
             calls: 1,
             traps: 1,
-            ..Figures::default()
+            ..PluginCounters::default()
         }
     );
     assert!(
@@ -86,11 +86,11 @@ fn a_memory_bomb_stops_at_its_limit() {
     .load();
     let log = fallback_serves(&policy);
     assert_eq!(
-        policy.figures(),
-        Figures {
+        policy.stats(),
+        PluginCounters {
             calls: 1,
             memory: 1,
-            ..Figures::default()
+            ..PluginCounters::default()
         }
     );
     assert!(
@@ -108,11 +108,11 @@ fn an_index_that_is_no_candidate_is_a_fault() {
     .load();
     let log = fallback_serves(&policy);
     assert_eq!(
-        policy.figures(),
-        Figures {
+        policy.stats(),
+        PluginCounters {
             calls: 1,
             answers: 1,
-            ..Figures::default()
+            ..PluginCounters::default()
         }
     );
     assert!(log.contains("picked 3, which is no candidate"), "{log}");
@@ -128,7 +128,7 @@ fn an_endpoint_that_exists_but_was_tried_is_no_candidate() {
     let mut worker = balancer(&policy).attach(None);
     assert_eq!(worker.pick(&exchange(0b010), &attempt(1)), Some(1));
     assert_eq!(worker.pick(&exchange(0b100), &attempt(2)), Some(2));
-    assert_eq!(policy.figures().answers, 1);
+    assert_eq!(policy.stats().answers, 1);
 }
 
 #[test]
@@ -140,10 +140,10 @@ fn no_opinion_leaves_the_choice_to_the_fallback_and_is_no_fault() {
     .load();
     assert_eq!(fallback_serves(&policy), "");
     assert_eq!(
-        policy.figures(),
-        Figures {
+        policy.stats(),
+        PluginCounters {
             calls: 3,
-            ..Figures::default()
+            ..PluginCounters::default()
         }
     );
 }
@@ -153,7 +153,7 @@ fn a_fallback_that_fails_as_well_leaves_the_first_candidate() {
     let (policy, fallback) = (trapping().load(), trapping().load());
     let mut worker = with_fallback(&policy, fallback.clone()).attach(None);
     assert_eq!(worker.pick(&exchange(0b110), &attempt(1)), Some(1));
-    assert_eq!((policy.figures().traps, fallback.figures().traps), (1, 1));
+    assert_eq!((policy.stats().traps, fallback.stats().traps), (1, 1));
 }
 
 #[test]
@@ -170,8 +170,8 @@ fn a_plugin_that_faulted_comes_back_after_a_pause_that_grows() {
     for _ in 0..4 {
         pick(&mut worker, 0);
         let faulted = Instant::now();
-        let calls = policy.figures().calls;
-        while policy.figures().calls == calls {
+        let calls = policy.stats().calls;
+        while policy.stats().calls == calls {
             std::thread::sleep(Duration::from_millis(1));
             pick(&mut worker, 1);
         }
@@ -181,7 +181,7 @@ fn a_plugin_that_faulted_comes_back_after_a_pause_that_grows() {
         assert!(*pause >= Duration::from_millis(at_least), "{pauses:?}");
     }
     assert_eq!(pick(&mut worker, 1), Some(2));
-    assert_eq!(policy.figures().traps, 4);
+    assert_eq!(policy.stats().traps, 4);
 }
 
 #[test]
@@ -189,5 +189,5 @@ fn without_a_candidate_nobody_is_asked() {
     let policy = trapping().load();
     let mut worker = balancer(&policy).attach(None);
     assert_eq!(worker.pick(&exchange(0), &attempt(1)), None);
-    assert_eq!(policy.figures().calls, 0);
+    assert_eq!(policy.stats().calls, 0);
 }

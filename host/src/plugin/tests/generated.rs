@@ -1,6 +1,8 @@
-//! Plugins that nobody would write: a thousand of them, made by wasm-smith of fixed seeds, loaded and called.
+//! Plugins that nobody would write: a thousand of them, made by wasm-smith of fixed seeds, loaded
+//! and called.
 //!
-//! Whatever they are and do, the process neither crashes nor hangs, and keeps next to nothing of them.
+//! Whatever they are and do, the process neither crashes nor hangs, and keeps next to nothing of
+//! them.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use wasm_smith::{Component, Config, Module};
 
 use crate::config::model::PluginLimits;
 use crate::plugin::instance::Instance;
-use crate::plugin::{Ending, Fleet, Outcome, Plugin, PluginError, Terms};
+use crate::plugin::{Ending, FleetView, Outcome, Plugin, PluginError, PluginOptions};
 
 use super::guests::{Guest, runtime};
 use super::peers::{Endpoints, attempt, exchange, logged};
@@ -22,7 +24,8 @@ const MODULES: u64 = 600;
 const SEED: usize = 2048;
 /// A debug build on a busy machine takes a fifth of it.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// What the process may keep of 540 modules, half of which get a memory of 64 KiB several times over. It keeps 1 to 5 MiB.
+/// What the process may keep of 540 modules, half of which get a memory of 64 KiB several times
+/// over. It keeps 1 to 5 MiB.
 const KEPT: u64 = 32 << 20;
 
 /// What a policy exports to its encoder, and its memory.
@@ -48,14 +51,14 @@ const IMPORTS: &str = r#"(module
     (import "waypost:plugin/log@0.1.0" "write" (func (param i32 i32 i32))))"#;
 
 /// Short calls and a small memory.
-fn terms() -> Terms {
-    Terms {
+fn terms() -> PluginOptions {
+    PluginOptions {
         limits: PluginLimits {
             memory: 1 << 20,
             deadline: Duration::from_millis(1),
             ..PluginLimits::default()
         },
-        ..Terms::stock()
+        ..PluginOptions::stock()
     }
 }
 
@@ -108,7 +111,8 @@ fn load(bytes: &[u8]) -> Result<Plugin, PluginError> {
     runtime().load("generated", 1, bytes, &terms())
 }
 
-/// Makes every call that a policy is ever called by, each on an instance that has not failed. How many were answered.
+/// Makes every call that a policy is ever called by, each on an instance that has not failed. How
+/// many were answered.
 fn call(plugin: &Plugin) -> usize {
     let exchange = exchange(0b111);
     let outcome = Outcome {
@@ -147,7 +151,8 @@ fn resident() -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-/// Loads and calls all of them. How many of the modules were called, and how many of their calls were answered.
+/// Loads and calls all of them. How many of the modules were called, and how many of their calls
+/// were answered.
 fn run() -> (usize, usize) {
     let (mut called, mut answered, mut warm) = (0, 0, 0);
     for seed in 0..COMPONENTS {
@@ -160,7 +165,7 @@ fn run() -> (usize, usize) {
         }
         if let Ok(plugin) = load(&module(seed)) {
             answered += call(&plugin);
-            called += usize::from(plugin.figures().calls > 0);
+            called += usize::from(plugin.stats().calls > 0);
         }
     }
     let grown = resident().saturating_sub(warm);
@@ -170,7 +175,8 @@ fn run() -> (usize, usize) {
 
 #[test]
 fn a_thousand_plugins_made_at_random_harm_nobody() {
-    // In a process of its own: what other tests keep does not count, and a crash would be told as what it is.
+    // In a process of its own: what other tests keep does not count, and a crash would be told as
+    // what it is.
     const ALONE: &str = "WAYPOST_GENERATED_PLUGINS";
     if std::env::var_os(ALONE).is_none() {
         let name = concat!(

@@ -1,4 +1,5 @@
-//! Plugins written by hand: core modules with their component type, as toolchains emit them, encoded when loaded.
+//! Plugins written by hand: core modules with their component type, as toolchains emit them,
+//! encoded when loaded.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -8,7 +9,7 @@ use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
 use crate::config::model::PluginLimits;
-use crate::plugin::{Compiler, Plugin, PluginError, Runtime, Terms};
+use crate::plugin::{Compiler, Plugin, PluginError, PluginOptions, Runtime};
 
 /// One runtime for all tests, as for a process.
 pub(super) fn runtime() -> Arc<Runtime> {
@@ -24,7 +25,8 @@ pub(super) struct Guest {
     pub(super) more: &'static str,
     /// The bytes that `configure` answers with, from its tag on.
     pub(super) configured: &'static str,
-    /// The body of `pick`, with the parameters `$lease`, `$attempt`, `$now`, `$random`, `$candidates`.
+    /// The body of `pick`, with the parameters `$lease`, `$attempt`, `$now`, `$random`,
+    /// `$candidates`.
     pub(super) pick: &'static str,
     /// Further worlds whose exports it has.
     pub(super) worlds: &'static [&'static str],
@@ -34,7 +36,8 @@ pub(super) struct Guest {
 pub(super) const WORKER: &str = r"\00\00\00\00\00";
 pub(super) const PROCESS: &str = r"\00\00\00\00\01";
 
-/// Takes the last of up to 32 candidates, so that it is told from the fallbacks, which begin with the first.
+/// Takes the last of up to 32 candidates, so that it is told from the fallbacks, which begin with
+/// the first.
 pub(super) const LAST: &str =
     "(i32.sub (i32.const 63) (i32.wrap_i64 (i64.clz (local.get $candidates))))";
 
@@ -111,19 +114,19 @@ pub(super) fn load(name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
 }
 
 /// A deadline of 20 ms and room for 2 MiB; everything granted.
-pub(super) fn terms() -> Terms {
-    Terms {
+pub(super) fn terms() -> PluginOptions {
+    PluginOptions {
         limits: PluginLimits {
             memory: 2 << 20,
             deadline: Duration::from_millis(20),
             ..PluginLimits::default()
         },
-        ..Terms::stock()
+        ..PluginOptions::stock()
     }
 }
 
 /// What is said of bytes that cannot be loaded.
-pub(super) fn refusal(bytes: &[u8], terms: &Terms) -> String {
+pub(super) fn refusal(bytes: &[u8], terms: &PluginOptions) -> String {
     let loaded = runtime().load("mine", 1, bytes, terms);
     loaded.map(|_| ()).unwrap_err().to_string()
 }

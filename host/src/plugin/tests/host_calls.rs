@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::plugin::{Balancer, Exchange};
+use crate::plugin::{Balancer, ExchangeContext};
 
 use super::guests::{Guest, runtime};
 use super::peers::{Endpoints, Request, attempt, balancer, logged, pick};
@@ -20,7 +20,7 @@ fn picks(more: &'static str, body: &'static str) -> Option<u32> {
     }
     .load();
     let picked = pick(&mut balancer(&policy).attach(None), 1);
-    assert_eq!((policy.figures().traps, policy.figures().answers), (0, 0));
+    assert_eq!((policy.stats().traps, policy.stats().answers), (0, 0));
     picked
 }
 
@@ -110,7 +110,7 @@ fn the_exchange_keeps_a_memo_and_takes_headers_for_the_response() {
         candidates: RefCell::new(vec![0b111]),
         ..Request::default()
     });
-    let exchange: Rc<dyn Exchange> = request.clone();
+    let exchange: Rc<dyn ExchangeContext> = request.clone();
     let mut worker = balancer(&policy).attach(None);
     let mut picked = None;
     let log = logged(|| picked = worker.pick(&exchange, &attempt(1)));
@@ -140,7 +140,7 @@ fn candidates_beyond_the_first_64() {
         1,
     )
     .unwrap();
-    let exchange: Rc<dyn Exchange> = Rc::new(Request {
+    let exchange: Rc<dyn ExchangeContext> = Rc::new(Request {
         candidates: RefCell::new(vec![0, 1 << 35]),
         ..Request::default()
     });
@@ -148,7 +148,7 @@ fn candidates_beyond_the_first_64() {
         Arc::new(balancer).attach(None).pick(&exchange, &attempt(1)),
         Some(99)
     );
-    assert_eq!(policy.figures().answers, 0);
+    assert_eq!(policy.stats().answers, 0);
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! Files and lines survive the way from the compiler to the backtrace, and hostile ones harm nobody.
+//! Files and lines survive the way from the compiler to the backtrace, and hostile ones harm
+//! nobody.
 
 use std::path::Path;
 
 use crate::plugin::component::encode;
-use crate::plugin::lines::Lines;
+use crate::plugin::debug_lines::DebugLines;
 
 use super::guests::{Guest, load};
 use super::peers::{Endpoints, attempt, exchange};
@@ -43,23 +44,23 @@ fn a_fault_is_told_with_file_and_line() {
 #[test]
 fn what_was_written_is_read() {
     let (module, _) = trapping();
-    let lines = Lines::of(&encode(&module).unwrap());
+    let lines = DebugLines::of(&encode(&module).unwrap());
     let mut bytes = Vec::new();
     lines.write(&mut bytes);
     bytes.extend(b"code");
     let mut rest = &bytes[..];
-    assert_eq!(Lines::read(&mut rest), Some(lines));
+    assert_eq!(DebugLines::read(&mut rest), Some(lines));
     assert_eq!(rest, b"code");
     for length in 0..bytes.len() - 4 {
-        assert_eq!(Lines::read(&mut &bytes[..length]), None);
+        assert_eq!(DebugLines::read(&mut &bytes[..length]), None);
     }
 }
 
 #[test]
 fn a_plugin_without_debug_information_has_none() {
     assert_eq!(
-        Lines::of(&encode(&Guest::default().module()).unwrap()),
-        Lines::default()
+        DebugLines::of(&encode(&Guest::default().module()).unwrap()),
+        DebugLines::default()
     );
 }
 
@@ -74,7 +75,7 @@ fn damaged_line_tables_are_read_as_far_as_they_make_sense() {
             let place = random.usize(..damaged.len());
             damaged[place] = random.u8(..);
         }
-        let lines = Lines::of(&damaged);
+        let lines = DebugLines::of(&damaged);
         for offset in 0..damaged.len() {
             lines.at(offset);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::plugin::{Compiler, ConfigureError, Figures, Runtime, Scope};
+use crate::plugin::{Compiler, ConfigureError, InstanceScope, PluginCounters, Runtime};
 
 use super::guests::{Guest, component, load, refusal, terms};
 use super::peers::{balancer, configured, pick};
@@ -23,13 +23,13 @@ fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms_of_processor_time
         let balancer = configured(&policy, &settings, runtime.stock("round_robin").unwrap());
         assert!(pick(&mut balancer.attach(None), 1).is_some());
         assert_eq!(
-            policy.figures(),
-            Figures {
-                calls: policy.figures().calls,
-                ..Figures::default()
+            policy.stats(),
+            PluginCounters {
+                calls: policy.stats().calls,
+                ..PluginCounters::default()
             }
         );
-        assert!(policy.figures().calls > 0, "{name}");
+        assert!(policy.stats().calls > 0, "{name}");
     }
     // Not by the clock on the wall: other tests run at the same time.
     let used = processor_time() - begun;
@@ -128,7 +128,8 @@ fn a_module_without_a_component_type_is_told_how_to_get_one() {
 
 #[test]
 fn refused_settings_come_with_their_key() {
-    // err({ key: "cookie.path", message: "must begin with `/`" }): two strings after the tag, at 1100 and 1111.
+    // err({ key: "cookie.path", message: "must begin with `/`" }): two strings after the tag, at
+    // 1100 and 1111.
     let policy = Guest {
         configured: r"\01\00\00\00\4c\04\00\00\0b\00\00\00\57\04\00\00\13\00\00\00",
         more: r#"(data (i32.const 1100) "cookie.pathmust begin with `/`")"#,
@@ -169,6 +170,6 @@ fn settings_that_crash_a_plugin_are_its_fault_not_theirs() {
 fn accepted_settings_tell_the_scope() {
     assert_eq!(
         Guest::default().load().configure(&json!({})).unwrap(),
-        Scope::Worker
+        InstanceScope::Worker
     );
 }

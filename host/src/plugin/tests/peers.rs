@@ -9,13 +9,16 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::http::variable::{Source, Variable};
-use crate::plugin::{Balancer, EndpointView, Exchange, Fleet, Pick, Plugin, WorkerBalancer};
+use crate::http::variable::{Variable, VariableSource};
+use crate::plugin::{
+    Balancer, EndpointView, ExchangeContext, FleetView, Pick, Plugin, WorkerBalancer,
+};
 
-/// Endpoints `0` to `n - 1`; endpoint `i` has `i` attempts in progress and a latency of `100 * i` microseconds.
+/// Endpoints `0` to `n - 1`; endpoint `i` has `i` attempts in progress and a latency of `100 * i`
+/// microseconds.
 pub(super) struct Endpoints(pub(super) u32);
 
-impl Fleet for Endpoints {
+impl FleetView for Endpoints {
     fn endpoints(&self) -> Vec<EndpointView> {
         let endpoint = |index| EndpointView {
             server: format!("server-{index}"),
@@ -49,7 +52,7 @@ pub(super) struct Request {
     pub(super) added: RefCell<Vec<(String, Vec<u8>)>>,
 }
 
-impl Source for Request {
+impl VariableSource for Request {
     fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
         let known = *variable == Variable::parse("arg_user").unwrap();
         if known {
@@ -59,7 +62,7 @@ impl Source for Request {
     }
 }
 
-impl Exchange for Request {
+impl ExchangeContext for Request {
     fn candidates(&self, word: u32) -> u64 {
         self.candidates
             .borrow()
@@ -124,7 +127,7 @@ impl Exchange for Request {
 }
 
 /// An exchange in which the endpoints of `bits` are candidates.
-pub(super) fn exchange(bits: u64) -> Rc<dyn Exchange> {
+pub(super) fn exchange(bits: u64) -> Rc<dyn ExchangeContext> {
     Rc::new(Request {
         candidates: RefCell::new(vec![bits]),
         ..Request::default()

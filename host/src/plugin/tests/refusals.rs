@@ -1,7 +1,7 @@
 //! What is not loaded, and the words that tell its author why.
 
 use crate::config::model::{CompileLimits, Grants, PluginLimits};
-use crate::plugin::{Hash, Kind, Survey, Terms};
+use crate::plugin::{Hash, Inspection, PluginKind, PluginOptions};
 
 use super::guests::{Guest, component, load, refusal, runtime, terms};
 
@@ -43,20 +43,20 @@ fn leb(mut number: u32) -> Vec<u8> {
     bytes
 }
 
-fn functions_up_to(functions: u32) -> Terms {
-    Terms {
+fn functions_up_to(functions: u32) -> PluginOptions {
+    PluginOptions {
         compile: CompileLimits {
             functions,
             ..CompileLimits::default()
         },
-        ..Terms::stock()
+        ..PluginOptions::stock()
     }
 }
 
-fn granted(grants: Grants) -> Terms {
-    Terms {
+fn granted(grants: Grants) -> PluginOptions {
+    PluginOptions {
         grants,
-        ..Terms::stock()
+        ..PluginOptions::stock()
     }
 }
 
@@ -113,7 +113,8 @@ fn imports_that_are_not_granted_are_named_with_the_line_that_grants_them() {
 
 #[test]
 fn what_is_imported_for_its_types_alone_or_not_at_all_needs_no_grant() {
-    // Its world has `request`, `exchange` and `response`; the encoder leaves out what the module does not import.
+    // Its world has `request`, `exchange` and `response`; the encoder leaves out what the module
+    // does not import.
     let plugin = runtime().load(
         "mine",
         1,
@@ -170,7 +171,7 @@ fn a_file_that_was_cut_is_refused() {
 
 #[test]
 fn a_hundred_thousand_functions_are_counted_and_not_compiled() {
-    let error = refusal(&functions(100_000), &Terms::stock());
+    let error = refusal(&functions(100_000), &PluginOptions::stock());
     assert_eq!(
         error,
         "plugin `mine` has 100000 functions, more than 50000: raise its `limits.functions` if you trust it with more"
@@ -184,8 +185,8 @@ fn functions_count_wherever_they_are() {
            (component (core module (func) (func) (func)) (core module $m (func (export "f")))
              (core instance $i (instantiate $m)) (func (canon lift (core func $i "f"))))"#,
     );
-    let survey = Survey::of("mine", &nested).unwrap();
-    assert_eq!((survey.kind, survey.functions), (Kind::Component, 7));
+    let survey = Inspection::of("mine", &nested).unwrap();
+    assert_eq!((survey.kind, survey.functions), (PluginKind::Component, 7));
     let error = refusal(&nested, &functions_up_to(6));
     assert!(error.contains("has 7 functions, more than 6"), "{error}");
     let error = refusal(&nested, &functions_up_to(7));
@@ -218,12 +219,12 @@ fn a_core_module_and_the_component_made_of_it_tell_the_same() {
     .module();
     let encoded = crate::plugin::component::encode(&module).unwrap();
     let (of_module, of_component) = (
-        Survey::of("m", &module).unwrap(),
-        Survey::of("c", &encoded).unwrap(),
+        Inspection::of("m", &module).unwrap(),
+        Inspection::of("c", &encoded).unwrap(),
     );
     assert_eq!(
         (of_module.kind, of_component.kind),
-        (Kind::CoreModule, Kind::Component)
+        (PluginKind::CoreModule, PluginKind::Component)
     );
     let imports = ["waypost:plugin/fleet@0.1.0", "waypost:plugin/request@0.1.0"];
     assert_eq!(
@@ -254,7 +255,7 @@ fn a_table_beyond_its_limit_names_the_key() {
         table_elements: 10_001,
         ..terms().limits
     };
-    let more = Terms { limits, ..terms() };
+    let more = PluginOptions { limits, ..terms() };
     assert!(runtime().load("mine", 1, &guest.module(), &more).is_ok());
 }
 
@@ -267,7 +268,7 @@ fn core_instances_beyond_their_limit_name_the_key() {
     let text =
         r#"(core module $n) (core instance (instantiate $n)) (core instance (instantiate $n))"#;
     let exported = format!("{text} {}", policy_text("0.1.0", ""));
-    let error = refusal(&component(&exported), &Terms { limits, ..terms() });
+    let error = refusal(&component(&exported), &PluginOptions { limits, ..terms() });
     assert!(
         error.contains("its `limits.core_instances` would raise it"),
         "{error}"
@@ -286,7 +287,10 @@ fn a_plugin_knows_its_version_its_hash_and_its_terms() {
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     assert_eq!(Hash::of(b"").to_string(), empty);
     let stock = runtime().stock("hash").unwrap();
-    assert_eq!((stock.version(), *stock.terms()), (1, Terms::stock()));
+    assert_eq!(
+        (stock.version(), *stock.terms()),
+        (1, PluginOptions::stock())
+    );
     assert_ne!(stock.hash(), runtime().stock("random").unwrap().hash());
     assert_ne!(
         plugin.hash(),

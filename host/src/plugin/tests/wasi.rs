@@ -78,5 +78,5 @@ fn a_wasip2_plugin_runs_and_its_output_and_panics_are_logged() {
     );
     let log = logged(|| assert_ne!(pick(&mut worker, 1), None));
     assert!(log.contains("one is unlucky"), "{log}");
-    assert_eq!(policy.figures().traps, 1);
+    assert_eq!(policy.stats().traps, 1);
 }

@@ -2,7 +2,8 @@
 
 use crate::Endpoint;
 
-/// An endpoint whose address is its server's spelling, with nginx's defaults: weight 1, `max_fails` 1, in rotation, no route.
+/// An endpoint whose address is its server's spelling, with nginx's defaults: weight 1, `max_fails`
+/// 1, in rotation, no route.
 pub fn endpoint(server: &str) -> EndpointBuilder {
     EndpointBuilder(Endpoint {
         server: server.to_owned(),

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use crate::host::Host;
 
-/// A request. Of nginx's variables it knows those of the target, the headers, the cookies and the client; others can be
-/// given by [`Request::variable`].
+/// A request. Of nginx's variables it knows those of the target, the headers, the cookies and the
+/// client; others can be given by [`Request::variable`].
 #[derive(Debug, Clone)]
 pub struct Request {
     target: String,
@@ -63,7 +63,8 @@ impl Request {
     }
 }
 
-/// The figures and the exchange are not a request's own: see [`super::Upstream`] and [`super::Exchange`].
+/// The figures and the exchange are not a request's own: see [`super::Upstream`] and
+/// [`super::Exchange`].
 impl Host for Request {
     fn method(&self) -> String {
         "GET".to_owned()

@@ -11,7 +11,8 @@ use crate::{
     SettingsError,
 };
 
-/// An upstream balanced by a policy. Nothing in it moves by itself: a test sets time, load and health.
+/// An upstream balanced by a policy. Nothing in it moves by itself: a test sets time, load and
+/// health.
 pub struct Upstream<P> {
     /// The policy, for a look at its state.
     pub policy: P,
@@ -70,7 +71,8 @@ impl<P: Policy> Upstream<P> {
         })
     }
 
-    /// As [`new`](Upstream::new), with `count` equal servers, `10.0.0.0:80` onwards, and settings that are known to be good.
+    /// As [`new`](Upstream::new), with `count` equal servers, `10.0.0.0:80` onwards, and settings
+    /// that are known to be good.
     ///
     /// # Panics
     /// If the policy refuses the settings.
@@ -79,8 +81,9 @@ impl<P: Policy> Upstream<P> {
         Self::new(settings, servers).unwrap_or_else(|error| panic!("{}", error.message))
     }
 
-    /// Another version of the policy, or the same one, takes over, as when a plugin is loaded into a running proxy. It is
-    /// configured, gets the endpoints, and then the state of this one. Time, load and health stay.
+    /// Another version of the policy, or the same one, takes over, as when a plugin is loaded into
+    /// a running proxy. It is configured, gets the endpoints, and then the state of this one. Time,
+    /// load and health stay.
     ///
     /// # Panics
     /// If it refuses the settings or the state.
@@ -104,7 +107,8 @@ impl<P: Policy> Upstream<P> {
         }
     }
 
-    /// The configuration is loaded again, with these endpoints: as [`swap`](Upstream::swap), but load and health begin anew.
+    /// The configuration is loaded again, with these endpoints: as [`swap`](Upstream::swap), but
+    /// load and health begin anew.
     ///
     /// # Panics
     /// As [`swap`](Upstream::swap).
@@ -202,7 +206,8 @@ impl Default for State {
 }
 
 impl<P: Policy> Exchange<'_, P> {
-    /// Asks the policy for the next attempt's endpoint. `None` where it has no opinion, or nothing is left to choose from.
+    /// Asks the policy for the next attempt's endpoint. `None` where it has no opinion, or nothing
+    /// is left to choose from.
     ///
     /// # Panics
     /// If it answers an endpoint that is no candidate: the host would end its instance.

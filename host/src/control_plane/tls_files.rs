@@ -1,7 +1,7 @@
 //! The TLS of a configuration: certificates and authorities, read off the data path.
 //!
-//! Files are read when a configuration is, and when they change; never because something else has changed, lest a broken
-//! file keep a plugin or a server from being exchanged.
+//! Files are read when a configuration is, and when they change; never because something else has
+//! changed, lest a broken file keep a plugin or a server from being exchanged.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::tls::{ClientTls, ServerTls, SystemRoots, Warnings};
 
 /// Whether files are read again where their names have not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Files {
+pub(super) enum TlsFiles {
     Read,
     AsTheyWere,
 }
@@ -33,7 +33,7 @@ impl Secured {
     pub(super) fn read(
         config: &Config,
         previous: Option<(&Snapshot, &[ListenerId])>,
-        files: Files,
+        files: TlsFiles,
         warnings: &mut Warnings,
     ) -> Result<Secured, Vec<Problem>> {
         let mut problems = Vec::new();
@@ -57,7 +57,7 @@ impl Secured {
             });
             let tls = tls.as_ref().and_then(|tls| {
                 let kept = before
-                    .filter(|before| files == Files::AsTheyWere && before.means(tls, protocols))
+                    .filter(|before| files == TlsFiles::AsTheyWere && before.means(tls, protocols))
                     .cloned();
                 kept.or_else(|| {
                     ServerTls::build(tls, protocols, before, warnings)
@@ -75,7 +75,7 @@ impl Secured {
             let tls = upstream.tls.as_ref().and_then(|tls| {
                 let http2 = upstream.http2.is_some();
                 let kept = before
-                    .filter(|before| files == Files::AsTheyWere && before.means(tls, http2))
+                    .filter(|before| files == TlsFiles::AsTheyWere && before.means(tls, http2))
                     .cloned();
                 kept.or_else(|| {
                     let place = place.unwrap_or_default();

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::config::model::{self, CompileLimits, Grants, PluginLimits};
 
-/// The terms on which a plugin is loaded. Two loads of the same bytes on the same terms are the same plugin.
+/// The terms on which a plugin is loaded. Two loads of the same bytes on the same terms are the
+/// same plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct PluginOptions {
     /// Bounds on each of its instances.
     pub limits: PluginLimits,
     /// Bounds on making machine code of it.
@@ -17,10 +18,10 @@ pub struct Terms {
     pub fault_window: Duration,
 }
 
-impl Terms {
+impl PluginOptions {
     /// Those of the plugins that come with the host: an entry's defaults, and everything granted.
-    pub fn stock() -> Terms {
-        Terms {
+    pub fn stock() -> PluginOptions {
+        PluginOptions {
             limits: PluginLimits::default(),
             compile: CompileLimits::default(),
             grants: Grants::ALL,
@@ -30,9 +31,9 @@ impl Terms {
     }
 }
 
-impl From<&model::Plugin> for Terms {
-    fn from(entry: &model::Plugin) -> Terms {
-        Terms {
+impl From<&model::PluginConfig> for PluginOptions {
+    fn from(entry: &model::PluginConfig) -> PluginOptions {
+        PluginOptions {
             limits: entry.limits,
             compile: entry.compile,
             grants: entry.grants,

@@ -1,7 +1,9 @@
-//! What a plugin costs: how often it was called, how long that took, how much memory it holds, and how often it failed.
+//! What a plugin costs: how often it was called, how long that took, how much memory it holds, and
+//! how often it failed.
 //!
-//! Every instance keeps its figures in a meter that only it writes, so that workers do not fight for a cache line; the
-//! meters are added up by whoever asks. One call in 64 is timed: the clock would cost more than most policies do.
+//! Every instance keeps its figures in a meter that only it writes, so that workers do not fight
+//! for a cache line; the meters are added up by whoever asks. One call in 64 is timed: the clock
+//! would cost more than most policies do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -13,7 +15,7 @@ use super::error::FaultKind;
 
 /// A version's figures since it was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct PluginCounters {
     /// `pick`, `done` and `failed` together.
     pub calls: u64,
     pub traps: u64,
@@ -25,7 +27,8 @@ pub struct Figures {
 /// What a version costs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Of the calls that were timed, in nanoseconds; 0 until there was one. The 99th percentile is exact to 6 %.
+    /// Of the calls that were timed, in nanoseconds; 0 until there was one. The 99th percentile is
+    /// exact to 6 %.
     pub mean_ns: u64,
     pub p99_ns: u64,
     /// Instances that there are, and bytes of linear memory that they hold together.
@@ -34,20 +37,20 @@ pub struct Cost {
 }
 
 /// Adds up over all instances of one version of a plugin.
-pub(super) struct Tally {
-    live: Mutex<Vec<Arc<Meter>>>,
+pub(super) struct PluginStats {
+    live: Mutex<Vec<Arc<InstanceStats>>>,
     /// What instances that are no more have left.
-    ended: Mutex<Sums>,
+    ended: Mutex<Histogram>,
     traps: AtomicU64,
     deadlines: AtomicU64,
     memory: AtomicU64,
     answers: AtomicU64,
-    patience: Mutex<Patience>,
+    patience: Mutex<FaultBudget>,
     quarantined: AtomicBool,
 }
 
 /// How many faults a plugin may have in how long a time. Looked at when there was one.
-struct Patience {
+struct FaultBudget {
     max_faults: u32,
     window: Duration,
     since: Instant,
@@ -60,7 +63,7 @@ const TIMED: u64 = 64;
 const BUCKETS: usize = 512;
 
 /// One instance's figures. Written by the instance alone.
-pub(super) struct Meter {
+pub(super) struct InstanceStats {
     calls: AtomicU64,
     timed: AtomicU64,
     nanos: AtomicU64,
@@ -68,24 +71,24 @@ pub(super) struct Meter {
     buckets: [AtomicU32; BUCKETS],
 }
 
-struct Sums {
+struct Histogram {
     calls: u64,
     timed: u64,
     nanos: u64,
     buckets: [u64; BUCKETS],
 }
 
-impl Tally {
+impl PluginStats {
     /// `max_faults` within `window` put the version into quarantine; 0 never does.
-    pub(super) fn new(max_faults: u32, window: Duration) -> Tally {
-        Tally {
+    pub(super) fn new(max_faults: u32, window: Duration) -> PluginStats {
+        PluginStats {
             live: Mutex::default(),
-            ended: Mutex::new(Sums::default()),
+            ended: Mutex::new(Histogram::default()),
             traps: AtomicU64::new(0),
             deadlines: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             answers: AtomicU64::new(0),
-            patience: Mutex::new(Patience {
+            patience: Mutex::new(FaultBudget {
                 max_faults,
                 window,
                 since: Instant::now(),
@@ -126,8 +129,8 @@ impl Tally {
         }
     }
 
-    pub(super) fn figures(&self) -> Figures {
-        Figures {
+    pub(super) fn stats(&self) -> PluginCounters {
+        PluginCounters {
             calls: self.sums().calls,
             traps: self.traps.load(Relaxed),
             deadlines: self.deadlines.load(Relaxed),
@@ -136,10 +139,10 @@ impl Tally {
         }
     }
 
-    fn sums(&self) -> Sums {
+    fn sums(&self) -> Histogram {
         // Under the lock, so that an instance which ends meanwhile is counted once.
         let live = self.live.lock();
-        let mut sums = Sums::default();
+        let mut sums = Histogram::default();
         sums.add(&self.ended.lock());
         for meter in &*live {
             sums.add(&meter.sums());
@@ -148,7 +151,7 @@ impl Tally {
     }
 }
 
-impl Patience {
+impl FaultBudget {
     fn is_over(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) > self.window {
             (self.since, self.faults) = (now, 0);
@@ -159,14 +162,14 @@ impl Patience {
 }
 
 /// One instance's place in the tally of its plugin.
-pub(super) struct Calls {
-    meter: Arc<Meter>,
-    tally: Arc<Tally>,
+pub(super) struct CallTimer {
+    meter: Arc<InstanceStats>,
+    tally: Arc<PluginStats>,
 }
 
-impl Calls {
-    pub(super) fn new(tally: &Arc<Tally>) -> Calls {
-        let meter = Arc::new(Meter {
+impl CallTimer {
+    pub(super) fn new(tally: &Arc<PluginStats>) -> CallTimer {
+        let meter = Arc::new(InstanceStats {
             calls: AtomicU64::new(0),
             timed: AtomicU64::new(0),
             nanos: AtomicU64::new(0),
@@ -174,13 +177,14 @@ impl Calls {
             buckets: [const { AtomicU32::new(0) }; BUCKETS],
         });
         tally.live.lock().push(meter.clone());
-        Calls {
+        CallTimer {
             meter,
             tally: tally.clone(),
         }
     }
 
-    /// One more call begins; the moment, if it is to be timed. Plain additions: there is only one writer.
+    /// One more call begins; the moment, if it is to be timed. Plain additions: there is only one
+    /// writer.
     #[inline]
     pub(super) fn begin(&self) -> Option<Instant> {
         let calls = self.meter.calls.load(Relaxed);
@@ -191,7 +195,7 @@ impl Calls {
     /// A call that was to be timed is over.
     pub(super) fn end(&self, began: Instant) {
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let Meter {
+        let InstanceStats {
             timed,
             nanos: sum,
             buckets,
@@ -209,7 +213,7 @@ impl Calls {
     }
 }
 
-impl Drop for Calls {
+impl Drop for CallTimer {
     fn drop(&mut self) {
         let mut live = self.tally.live.lock();
         live.retain(|meter| !Arc::ptr_eq(meter, &self.meter));
@@ -217,9 +221,9 @@ impl Drop for Calls {
     }
 }
 
-impl Meter {
-    fn sums(&self) -> Sums {
-        Sums {
+impl InstanceStats {
+    fn sums(&self) -> Histogram {
+        Histogram {
             calls: self.calls.load(Relaxed),
             timed: self.timed.load(Relaxed),
             nanos: self.nanos.load(Relaxed),
@@ -228,9 +232,9 @@ impl Meter {
     }
 }
 
-impl Default for Sums {
-    fn default() -> Sums {
-        Sums {
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram {
             calls: 0,
             timed: 0,
             nanos: 0,
@@ -239,8 +243,8 @@ impl Default for Sums {
     }
 }
 
-impl Sums {
-    fn add(&mut self, other: &Sums) {
+impl Histogram {
+    fn add(&mut self, other: &Histogram) {
         self.calls += other.calls;
         self.timed += other.timed;
         self.nanos += other.nanos;
@@ -293,8 +297,8 @@ mod tests {
 
     #[test]
     fn the_99th_percentile_leaves_one_call_in_a_hundred_out() {
-        let tally = Arc::new(Tally::new(0, Duration::ZERO));
-        let calls = Calls::new(&tally);
+        let tally = Arc::new(PluginStats::new(0, Duration::ZERO));
+        let calls = CallTimer::new(&tally);
         let took = |nanos| Instant::now().checked_sub(Duration::from_nanos(nanos));
         for _ in 0..990 {
             took(1_000_000)
@@ -315,7 +319,7 @@ mod tests {
     #[test]
     fn faults_put_a_version_into_quarantine_only_if_they_come_within_the_window() {
         let start = Instant::now();
-        let mut patience = Patience {
+        let mut patience = FaultBudget {
             max_faults: 3,
             window: Duration::from_secs(60),
             since: start,

@@ -1,13 +1,13 @@
-//! Reaches an endpoint for a session: one after the other, as the upstream's rules for the next one have it (nginx:
-//! `ngx_stream_proxy_next_upstream`).
+//! Reaches an endpoint for a session: one after the other, as the upstream's rules for the next one
+//! have it (nginx: `ngx_stream_proxy_next_upstream`).
 
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::session::{Session, Status};
+use super::session::{SessionStatus, TcpSession};
 use crate::data_plane::stream::{Alarm, Reader};
 use crate::data_plane::upstream::{
-    AttemptError, Failure, Lease, Opened, Retry, Timings, WorkerUpstream, open,
+    AttemptError, Dialed, Failure, Lease, Retry, Timings, WorkerUpstream, open,
 };
 
 /// A connection to an endpoint, and the lease on it. `spoken`: something was read of the client.
@@ -15,11 +15,11 @@ use crate::data_plane::upstream::{
 /// # Errors
 /// What the session ends with.
 pub(super) async fn connect(
-    session: &Rc<Session>,
+    session: &Rc<TcpSession>,
     upstream: &Rc<WorkerUpstream>,
     client: &Reader,
     spoken: bool,
-) -> Result<(Lease, Opened), Status> {
+) -> Result<(Lease, Dialed), SessionStatus> {
     let (rules, clock) = (&upstream.shared.config.next_upstream, &session.worker.clock);
     let mut retry = Retry::new(rules, upstream.shared.tries(), b"", false, Instant::now());
     let mut alarm = Alarm::default();
@@ -32,7 +32,7 @@ pub(super) async fn connect(
                 &"no live upstreams while connecting to upstream",
                 upstream.name(),
             );
-            return Err(Status::NoEndpoint);
+            return Err(SessionStatus::NoEndpoint);
         };
         let name = lease.endpoint().name.clone();
         session.begin_attempt(&name);
@@ -42,12 +42,14 @@ pub(super) async fn connect(
             Err(failure) => failure,
         };
         let status = match &failure {
-            Failure::ClientGone => Status::Left,
-            Failure::NoDescriptor(_) | Failure::TooManyConnections(_) => Status::Ours,
-            _ => Status::NoEndpoint,
+            Failure::ClientGone => SessionStatus::Left,
+            Failure::NoDescriptor(_) | Failure::TooManyConnections(_) => SessionStatus::Ours,
+            _ => SessionStatus::NoEndpoint,
         };
         match status {
-            Status::Left => session.info(&format_args!("{failure} while connecting to upstream")),
+            SessionStatus::Left => {
+                session.info(&format_args!("{failure} while connecting to upstream"))
+            }
             _ => session.error(&failure, &name),
         }
         let verdict = retry.after_error(&AttemptError {
@@ -60,5 +62,5 @@ pub(super) async fn connect(
             return Err(status);
         }
     }
-    Err(Status::NoEndpoint)
+    Err(SessionStatus::NoEndpoint)
 }

@@ -1,9 +1,11 @@
 //! Which file and line a plugin's code comes from, for the backtrace of a fault.
 //!
-//! The engine could tell as well (`wasm_backtrace_details`), but reads the debug information anew for every frame of every
-//! fault, on the worker whose request it is: 20 ms and more for a debug build, and without any bound for information that was
-//! made to take long. So it is read once, where the plugin is compiled and within the bounds on that, and only the line
-//! tables of it; a worker looks a place up in a sorted list. What was inlined is named by its line, not by its function.
+//! The engine could tell as well (`wasm_backtrace_details`), but reads the debug information anew
+//! for every frame of every fault, on the worker whose request it is: 20 ms and more for a debug
+//! build, and without any bound for information that was made to take long. So it is read once,
+//! where the plugin is compiled and within the bounds on that, and only the line tables of it; a
+//! worker looks a place up in a sorted list. What was inlined is named by its line, not by its
+//! function.
 
 use std::collections::HashMap;
 
@@ -20,7 +22,7 @@ type Header<'a> = gimli::LineProgramHeader<Bytes<'a>>;
 
 /// Sorted by offset; each row holds up to the next one.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Lines {
+pub(super) struct DebugLines {
     files: Vec<String>,
     rows: Vec<Row>,
 }
@@ -36,17 +38,18 @@ struct Row {
 /// What one core module has of interest.
 #[derive(Default)]
 struct Module<'a> {
-    /// Where the contents of its code section begin: addresses count from there (WebAssembly's convention for DWARF).
+    /// Where the contents of its code section begin: addresses count from there (WebAssembly's
+    /// convention for DWARF).
     code: usize,
     debug_line: &'a [u8],
     debug_line_str: &'a [u8],
     debug_str: &'a [u8],
 }
 
-impl Lines {
+impl DebugLines {
     /// Those of all core modules of a component. Whatever cannot be read is left out.
-    pub(super) fn of(component: &[u8]) -> Lines {
-        let mut found = Found::default();
+    pub(super) fn of(component: &[u8]) -> DebugLines {
+        let mut found = SourceLine::default();
         let mut around = Vec::new();
         for payload in Parser::new(0).parse_all(component) {
             match payload {
@@ -77,9 +80,10 @@ impl Lines {
                 Err(_) => break,
             }
         }
-        // Where one function ends and the next one begins at the same place, the end (line 0) comes first.
+        // Where one function ends and the next one begins at the same place, the end (line 0) comes
+        // first.
         found.rows.sort_unstable();
-        Lines {
+        DebugLines {
             files: found.files,
             rows: found.rows,
         }
@@ -95,7 +99,7 @@ impl Lines {
         (row.line > 0).then_some((file, row.line))
     }
 
-    /// Appends them to `out`, to be read by [`Lines::read`].
+    /// Appends them to `out`, to be read by [`DebugLines::read`].
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let number = |out: &mut Vec<u8>, number: u32| out.extend(number.to_le_bytes());
         number(out, length(self.files.len()));
@@ -112,7 +116,7 @@ impl Lines {
     }
 
     /// Takes them off the front of `bytes`. `None`: they are not there.
-    pub(super) fn read(bytes: &mut &[u8]) -> Option<Lines> {
+    pub(super) fn read(bytes: &mut &[u8]) -> Option<DebugLines> {
         fn number(bytes: &mut &[u8]) -> Option<u32> {
             let (number, rest) = bytes.split_first_chunk()?;
             *bytes = rest;
@@ -132,7 +136,7 @@ impl Lines {
             })
         });
         let rows = rows.collect::<Option<_>>()?;
-        Some(Lines { files, rows })
+        Some(DebugLines { files, rows })
     }
 }
 
@@ -143,14 +147,15 @@ fn length(length: usize) -> u32 {
 
 /// Rows in the making.
 #[derive(Default)]
-struct Found {
+struct SourceLine {
     numbers: HashMap<String, u32>,
     files: Vec<String>,
     rows: Vec<Row>,
 }
 
-impl Found {
-    /// Runs the line programs of a module, one behind the other. The first that makes no sense is the last.
+impl SourceLine {
+    /// Runs the line programs of a module, one behind the other. The first that makes no sense is
+    /// the last.
     fn add(&mut self, module: &Module<'_>) {
         let section = DebugLine::new(module.debug_line, LittleEndian);
         let mut offset = 0;
@@ -165,7 +170,8 @@ impl Found {
             let mut first = None;
             while let Ok(Some((header, row))) = rows.next_row() {
                 let address = usize::try_from(row.address()).unwrap_or(usize::MAX);
-                // Linkers leave the lines of functions that they drop, at 0 or as far up as can be: there is no code.
+                // Linkers leave the lines of functions that they drop, at 0 or as far up as can be:
+                // there is no code.
                 let dropped = *first.get_or_insert(address) == 0;
                 if row.end_sequence() {
                     first = None;

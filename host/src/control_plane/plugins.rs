@@ -1,21 +1,24 @@
 //! The plugins at hand, by name: the version in force of each, and the one before it.
 //!
-//! Loading a version does not put it in force: whoever loads builds a snapshot with it first, and tells the shelf once that
-//! snapshot is served. What fails on the way leaves the shelf as it was, but for the reason, which is kept to be shown.
+//! Loading a version does not put it in force: whoever loads builds a snapshot with it first, and
+//! tells the shelf once that snapshot is served. What fails on the way leaves the shelf as it was,
+//! but for the reason, which is kept to be shown.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::config::model::{self, Config, PluginCache};
 use crate::config::problem::Problem;
-use crate::plugin::{Compiler, Hash, Plugin, PluginError, Runtime, Terms, default_cache_directory};
+use crate::plugin::{
+    Compiler, Hash, Plugin, PluginError, PluginOptions, Runtime, default_cache_directory,
+};
 
 /// Compiles plugins in processes of their own, and keeps the code where a configuration says.
 ///
 /// # Errors
 /// Where the system does not tell which program this is.
 pub(super) fn compiler(config: &Config) -> std::io::Result<Compiler> {
-    Compiler::aside(match &config.server.plugin_cache {
+    Compiler::child_process(match &config.server.plugin_cache {
         PluginCache::Default => default_cache_directory(),
         PluginCache::Directory(directory) => Some(directory.clone()),
         PluginCache::Off => None,
@@ -30,31 +33,31 @@ pub(super) type Selection = HashMap<String, Plugin>;
 
 /// All plugins and their versions.
 #[derive(Clone)]
-pub(super) struct Shelf {
+pub(super) struct PluginRegistry {
     pub(super) runtime: Arc<Runtime>,
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, RegisteredPlugin>,
 }
 
 /// One plugin.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct RegisteredPlugin {
     /// `None` for a stock plugin.
-    pub(super) config: Option<model::Plugin>,
+    pub(super) config: Option<model::PluginConfig>,
     pub(super) current: Plugin,
     /// The version that was in force before, for a rollback.
     pub(super) previous: Option<Plugin>,
     pub(super) rolled_back: bool,
     pub(super) last_error: Option<String>,
-    /// What the file of the configuration held when it was last loaded: a version that was loaded by hand stays in force
-    /// until the file itself changes.
+    /// What the file of the configuration held when it was last loaded: a version that was loaded
+    /// by hand stays in force until the file itself changes.
     file: Option<Hash>,
     /// The number of the last load, whether it went well or not.
     last_version: u64,
 }
 
-impl Entry {
-    fn new(config: Option<model::Plugin>, current: Plugin) -> Entry {
-        Entry {
+impl RegisteredPlugin {
+    fn new(config: Option<model::PluginConfig>, current: Plugin) -> RegisteredPlugin {
+        RegisteredPlugin {
             file: config.as_ref().map(|_| current.hash()),
             last_version: current.version(),
             config,
@@ -82,24 +85,28 @@ impl Entry {
     }
 }
 
-impl Shelf {
+impl PluginRegistry {
     /// The plugins that a configuration uses, read from their files.
     ///
     /// # Errors
     /// A problem for each that cannot be loaded.
-    pub(super) fn new(runtime: Arc<Runtime>, config: &Config) -> Result<Shelf, Vec<Problem>> {
-        let shelf = Shelf {
+    pub(super) fn new(
+        runtime: Arc<Runtime>,
+        config: &Config,
+    ) -> Result<PluginRegistry, Vec<Problem>> {
+        let registry = PluginRegistry {
             runtime,
             entries: BTreeMap::new(),
         };
-        shelf.for_config(config)
+        registry.for_config(config)
     }
 
-    /// The shelf that another configuration needs. Plugins whose file and entry have not changed stay as they are.
+    /// The shelf that another configuration needs. Plugins whose file and entry have not changed
+    /// stay as they are.
     ///
     /// # Errors
     /// A problem for each that cannot be loaded.
-    pub(super) fn for_config(&self, config: &Config) -> Result<Shelf, Vec<Problem>> {
+    pub(super) fn for_config(&self, config: &Config) -> Result<PluginRegistry, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut entries = BTreeMap::new();
         for entry in &config.plugins {
@@ -121,14 +128,14 @@ impl Shelf {
             let stock = || {
                 self.runtime
                     .stock(name)
-                    .map(|plugin| Entry::new(None, plugin))
+                    .map(|plugin| RegisteredPlugin::new(None, plugin))
             };
             if let Some(entry) = known.cloned().or_else(stock) {
                 entries.entry(name.to_owned()).or_insert(entry);
             }
         }
         match problems.is_empty() {
-            true => Ok(Shelf {
+            true => Ok(PluginRegistry {
                 runtime: self.runtime.clone(),
                 entries,
             }),
@@ -136,15 +143,16 @@ impl Shelf {
         }
     }
 
-    /// The entry for a plugin of the configuration: as it is if neither the file nor what it is allowed has changed.
-    fn read_again(&self, config: &model::Plugin) -> Result<Entry, PluginError> {
-        let terms = Terms::from(config);
+    /// The entry for a plugin of the configuration: as it is if neither the file nor what it is
+    /// allowed has changed.
+    fn read_again(&self, config: &model::PluginConfig) -> Result<RegisteredPlugin, PluginError> {
+        let terms = PluginOptions::from(config);
         let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;
         let hash = Hash::of(&bytes);
         let known = self.entries.get(&config.name);
         let Some(known) = known.filter(|entry| entry.config.is_some()) else {
             let plugin = self.runtime.load(&config.name, 1, &bytes, &terms)?;
-            return Ok(Entry::new(Some(config.clone()), plugin));
+            return Ok(RegisteredPlugin::new(Some(config.clone()), plugin));
         };
         let mut entry = known.clone();
         entry.config = Some(config.clone());
@@ -158,8 +166,8 @@ impl Shelf {
         Ok(entry)
     }
 
-    /// Whether the file of a plugin holds something else than when it was last loaded. False where it cannot be read: it may
-    /// be about to be replaced.
+    /// Whether the file of a plugin holds something else than when it was last loaded. False where
+    /// it cannot be read: it may be about to be replaced.
     pub(super) fn has_changed(&self, name: &str) -> bool {
         let Some((entry, config)) = self
             .entries
@@ -180,7 +188,7 @@ impl Shelf {
         &self,
         name: &str,
         bytes: Option<&[u8]>,
-    ) -> Result<Shelf, LoadError> {
+    ) -> Result<PluginRegistry, LoadError> {
         let entry = self.entries.get(name).ok_or(LoadError::Unknown)?;
         let config = entry.config.as_ref().ok_or(LoadError::Stock)?;
         let from_file;
@@ -194,25 +202,26 @@ impl Shelf {
         let number = entry.last_version + 1;
         let plugin = self
             .runtime
-            .load(name, number, bytes, &Terms::from(config))?;
-        let mut shelf = self.clone();
-        if let Some(entry) = shelf.entries.get_mut(name) {
+            .load(name, number, bytes, &PluginOptions::from(config))?;
+        let mut registry = self.clone();
+        if let Some(entry) = registry.entries.get_mut(name) {
             entry.put(plugin);
         }
-        Ok(shelf)
+        Ok(registry)
     }
 
     /// A shelf on which the version before is in force again.
-    pub(super) fn rolled_back(&self, name: &str) -> Option<Shelf> {
-        let mut shelf = self.clone();
-        let entry = shelf.entries.get_mut(name)?;
+    pub(super) fn rolled_back(&self, name: &str) -> Option<PluginRegistry> {
+        let mut registry = self.clone();
+        let entry = registry.entries.get_mut(name)?;
         let before = entry.version_before()?.clone();
         entry.previous = Some(std::mem::replace(&mut entry.current, before));
         entry.rolled_back = true;
-        Some(shelf)
+        Some(registry)
     }
 
-    /// Remembers that the file of a plugin was looked at, whatever came of it: it is not tried again until it changes.
+    /// Remembers that the file of a plugin was looked at, whatever came of it: it is not tried
+    /// again until it changes.
     pub(super) fn note_file(&mut self, name: &str) {
         if let Some(entry) = self.entries.get_mut(name)
             && let Some(config) = &entry.config
@@ -237,16 +246,16 @@ impl Shelf {
             .collect()
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &RegisteredPlugin)> {
         self.entries.iter().map(|(name, entry)| (&**name, entry))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+    pub(super) fn get(&self, name: &str) -> Option<&RegisteredPlugin> {
         self.entries.get(name)
     }
 }
 
-impl Entry {
+impl RegisteredPlugin {
     fn put(&mut self, plugin: Plugin) {
         self.last_version = plugin.version();
         self.previous = Some(std::mem::replace(&mut self.current, plugin));

@@ -1,4 +1,5 @@
-//! Is the request acceptable, and what does it ask for? Everything that is decided before anything is done.
+//! Is the request acceptable, and what does it ask for? Everything that is decided before anything
+//! is done.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -6,29 +7,34 @@ use std::time::Instant;
 
 use super::request::asks_to_switch;
 use super::state::{Exchange, Uri};
-use super::{Asked, Fault, Opened};
+use super::{Admission, Admitted, Fault};
 use crate::data_plane::downstream::Session;
-use crate::data_plane::worker::Site;
+use crate::data_plane::worker::WorkerConfig;
 use crate::http::authority::Authority;
 use crate::http::framing::{self, Framing};
-use crate::http::head::{Known, RequestHead, Version};
+use crate::http::head::{FieldName, RequestHead, Version};
 use crate::http::path;
-use crate::http::target::{Form, Target};
-use crate::tls::server::Verdict;
+use crate::http::target::{RequestTarget, TargetForm};
+use crate::tls::server::ClientVerdict;
 
-/// Takes a request apart and finds its route. The exchange is there even where the request is refused: it is logged.
+/// Takes a request apart and finds its route. The exchange is there even where the request is
+/// refused: it is logged.
 pub(super) fn open(
     session: &Session,
-    site: &Site,
+    worker_config: &WorkerConfig,
     request: RequestHead,
     began: Instant,
-) -> (Exchange, Result<Asked, Fault>) {
+) -> (Exchange, Result<Admission, Fault>) {
     let mut exchange = Exchange::new(session, request, began);
-    let opened = examine(&mut exchange, session, site);
+    let opened = examine(&mut exchange, session, worker_config);
     (exchange, opened)
 }
 
-fn examine(exchange: &mut Exchange, session: &Session, site: &Site) -> Result<Asked, Fault> {
+fn examine(
+    exchange: &mut Exchange,
+    session: &Session,
+    worker_config: &WorkerConfig,
+) -> Result<Admission, Fault> {
     client_is_who_it_must_be(exchange, session)?;
     let framing = match framing::of_request(&exchange.request)? {
         // A stream that has ended has no body; what follows a change of protocol is none.
@@ -39,28 +45,28 @@ fn examine(exchange: &mut Exchange, session: &Session, site: &Site) -> Result<As
     };
     name_target(exchange)?;
     is_asked_of_us(exchange, session)?;
-    if site.trusts(exchange.client.ip) {
-        exchange.real_client = reported_client(exchange, site);
+    if worker_config.trusts(exchange.client.ip) {
+        exchange.real_client = reported_client(exchange, worker_config);
     }
     expectation(exchange)?;
     if let Some(port) = session.limits().redirect_to_https {
         if exchange.host.is_empty() {
             return Err(Fault::BadRequest("no host to redirect to"));
         }
-        return Ok(Asked::Redirect { port, framing });
+        return Ok(Admission::Redirect { port, framing });
     }
-    let found = site.routers[session.listener]
+    let found = worker_config.routers[session.listener]
         .find(&exchange.host, exchange.normalised())
         .ok_or(Fault::NoRoute)?;
-    Ok(Asked::Route(Opened {
+    Ok(Admission::Route(Admitted {
         route: found.route,
         matched: found.prefix_len,
         framing,
     }))
 }
 
-/// On a listener with TLS: whether the client speaks it, and has shown what it must. Looked at with each request: a
-/// connection may be older than the demand.
+/// On a listener with TLS: whether the client speaks it, and has shown what it must. Looked at with
+/// each request: a connection may be older than the demand.
 fn client_is_who_it_must_be(exchange: &Exchange, session: &Session) -> Result<(), Fault> {
     let Some(tls) = session.tls() else {
         return Ok(());
@@ -69,9 +75,9 @@ fn client_is_who_it_must_be(exchange: &Exchange, session: &Session) -> Result<()
         return Err(Fault::PlainHttp);
     };
     match facts.verdict(tls) {
-        Verdict::NoneNeeded | Verdict::Valid => Ok(()),
-        Verdict::Missing => Err(Fault::NoCertificate),
-        Verdict::Invalid(reason) => Err(Fault::BadCertificate(reason)),
+        ClientVerdict::NoneNeeded | ClientVerdict::Valid => Ok(()),
+        ClientVerdict::Missing => Err(Fault::NoCertificate),
+        ClientVerdict::Invalid(reason) => Err(Fault::BadCertificate(reason)),
     }
 }
 
@@ -90,12 +96,12 @@ fn is_asked_of_us(exchange: &Exchange, session: &Session) -> Result<(), Fault> {
 /// Fills in host, path and query (RFC 9112 section 3.2).
 fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
     let request = &exchange.request;
-    let target = Target::parse(request.method(), request.target())
+    let target = RequestTarget::parse(request.method(), request.target())
         .map_err(|_| Fault::BadRequest("invalid target"))?;
-    if matches!(target.form, Form::Authority(_)) || request.method() == b"TRACE" {
+    if matches!(target.form, TargetForm::Authority(_)) || request.method() == b"TRACE" {
         return Err(Fault::MethodNotAllowed);
     }
-    let mut hosts = request.fields().known(Known::Host);
+    let mut hosts = request.fields().known(FieldName::Host);
     let host = match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => return Err(Fault::BadRequest("several \"Host\" headers")),
         (None, _) if request.version() != Version::Http10 => {
@@ -134,9 +140,10 @@ fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `Expect` may say `100-continue`, and HTTP/1.0 may not say anything by it (RFC 9110 section 10.1.1).
+/// `Expect` may say `100-continue`, and HTTP/1.0 may not say anything by it (RFC 9110 section
+/// 10.1.1).
 fn expectation(exchange: &Exchange) -> Result<(), Fault> {
-    let mut expectations = exchange.request.fields().known(Known::Expect);
+    let mut expectations = exchange.request.fields().known(FieldName::Expect);
     let met = exchange.request.version() == Version::Http10
         || expectations.all(|value| value.eq_ignore_ascii_case(b"100-continue"));
     if met {
@@ -146,13 +153,17 @@ fn expectation(exchange: &Exchange) -> Result<(), Fault> {
     }
 }
 
-/// The client that a chain of trusted proxies reports: the last address of `X-Forwarded-For` that is not itself trusted, else
-/// `X-Real-IP`.
-fn reported_client(exchange: &Exchange, site: &Site) -> Option<(IpAddr, Box<str>)> {
+/// The client that a chain of trusted proxies reports: the last address of `X-Forwarded-For` that
+/// is not itself trusted, else `X-Real-IP`.
+fn reported_client(
+    exchange: &Exchange,
+    worker_config: &WorkerConfig,
+) -> Option<(IpAddr, Box<str>)> {
     let fields = exchange.request.fields();
     let mut reported = None;
-    // Last field first, last member first; a member that is no address ends the chain: nobody vouches for what is left of it.
-    let values: smallvec::SmallVec<[&[u8]; 2]> = fields.known(Known::XForwardedFor).collect();
+    // Last field first, last member first; a member that is no address ends the chain: nobody
+    // vouches for what is left of it.
+    let values: smallvec::SmallVec<[&[u8]; 2]> = fields.known(FieldName::XForwardedFor).collect();
     for member in values
         .iter()
         .rev()
@@ -160,15 +171,16 @@ fn reported_client(exchange: &Exchange, site: &Site) -> Option<(IpAddr, Box<str>
     {
         let Some(ip) = address(member) else { break };
         reported = Some(ip);
-        if !site.trusts(Some(ip)) {
+        if !worker_config.trusts(Some(ip)) {
             break;
         }
     }
-    let ip = reported.or_else(|| fields.known(Known::XRealIp).next().and_then(address))?;
+    let ip = reported.or_else(|| fields.known(FieldName::XRealIp).next().and_then(address))?;
     Some((ip, ip.to_string().into()))
 }
 
-/// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
+/// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
+/// `[2001:db8::1]:80`.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text.trim_ascii()).ok()?;
     text.parse().ok().or_else(|| {

@@ -11,23 +11,24 @@ use crate::plugin;
 
 /// Endpoints in configuration order, and which of them need a second look before they are picked.
 #[derive(Debug)]
-pub(crate) struct Fleet {
+pub(crate) struct EndpointSet {
     endpoints: Vec<Endpoint>,
     /// A bit for each endpoint that is not `down`.
     members: Vec<u64>,
-    /// A bit for each endpoint that may be out of rotation: it failed out, or has `max_conns`. All others are candidates
-    /// without a look at their figures, which is what keeps a pick cheap among a thousand.
+    /// A bit for each endpoint that may be out of rotation: it failed out, or has `max_conns`. All
+    /// others are candidates without a look at their figures, which is what keeps a pick cheap
+    /// among a thousand.
     suspects: Vec<AtomicU64>,
-    disablings: Disablings,
+    disabled_epoch: DisabledEpoch,
     /// How many of them the suspects account for.
     seen: AtomicU64,
     /// The only endpoint of its upstream: nothing is ever held against it.
     alone: bool,
 }
 
-/// Counts the failures that disabled an endpoint of an upstream, whichever configuration the attempt belonged to: how the
-/// fleet in force learns of failures in those before it.
-pub(crate) type Disablings = Arc<AtomicU64>;
+/// Counts the failures that disabled an endpoint of an upstream, whichever configuration the
+/// attempt belonged to: how the fleet in force learns of failures in those before it.
+pub(crate) type DisabledEpoch = Arc<AtomicU64>;
 
 /// A set of endpoint indexes.
 #[derive(Debug, Default, Clone)]
@@ -51,19 +52,23 @@ impl IndexSet {
     }
 }
 
-impl Fleet {
-    pub(crate) fn new(endpoints: Vec<Endpoint>, alone: bool, disablings: Disablings) -> Fleet {
+impl EndpointSet {
+    pub(crate) fn new(
+        endpoints: Vec<Endpoint>,
+        alone: bool,
+        disabled_epoch: DisabledEpoch,
+    ) -> EndpointSet {
         let words = endpoints.len().div_ceil(64);
         let (mut members, mut suspects) = (vec![0; words], vec![0; words]);
         for (index, endpoint) in endpoints.iter().enumerate() {
             members[index / 64] |= u64::from(!endpoint.down) << (index % 64);
             suspects[index / 64] |= u64::from(endpoint.max_conns > 0) << (index % 64);
         }
-        Fleet {
+        EndpointSet {
             endpoints,
             members,
             suspects: suspects.into_iter().map(AtomicU64::new).collect(),
-            disablings,
+            disabled_epoch,
             seen: AtomicU64::new(u64::MAX), // looks at once: the figures may be older than the fleet
             alone,
         }
@@ -82,15 +87,16 @@ impl Fleet {
         self.members.iter().map(|word| word.count_ones()).sum()
     }
 
-    /// The bits of `word` for endpoints that may be picked now: members in rotation that are not in `tried`.
+    /// The bits of `word` for endpoints that may be picked now: members in rotation that are not in
+    /// `tried`.
     pub(crate) fn candidates(&self, word: u32, tried: &IndexSet, now: Seconds) -> u64 {
         let word = word as usize;
         let Some(&members) = self.members.get(word) else {
             return 0;
         };
-        let disablings = self.disablings.load(Acquire);
-        if disablings != self.seen.load(Relaxed) {
-            self.look_for_suspects(disablings);
+        let disabled_epoch = self.disabled_epoch.load(Acquire);
+        if disabled_epoch != self.seen.load(Relaxed) {
+            self.look_for_suspects(disabled_epoch);
         }
         // The only endpoint may be asked again, where a failure gave the try back.
         let tried = if self.alone { 0 } else { tried.word(word) };
@@ -107,13 +113,13 @@ impl Fleet {
     }
 
     #[cold]
-    fn look_for_suspects(&self, disablings: u64) {
+    fn look_for_suspects(&self, disabled_epoch: u64) {
         for (index, endpoint) in self.endpoints.iter().enumerate() {
             if endpoint.has_failed_out() {
                 self.suspects[index / 64].fetch_or(1 << (index % 64), Relaxed);
             }
         }
-        self.seen.store(disablings, Relaxed);
+        self.seen.store(disabled_epoch, Relaxed);
     }
 
     pub(crate) fn has_candidate(&self, tried: &IndexSet, now: Seconds) -> bool {
@@ -125,7 +131,7 @@ impl Fleet {
         let after = self.endpoint(index).failed(now, self.alone);
         if after == AfterFailure::Disabled {
             self.suspects[index as usize / 64].fetch_or(1 << (index % 64), Relaxed);
-            self.disablings.fetch_add(1, Release);
+            self.disabled_epoch.fetch_add(1, Release);
         }
         after
     }
@@ -135,7 +141,8 @@ impl Fleet {
         let endpoint = self.endpoint(index);
         if endpoint.served() && endpoint.max_conns == 0 {
             self.suspects[index as usize / 64].fetch_and(!(1 << (index % 64)), Relaxed);
-            // Another worker may have seen it fail out in between: suspicion costs little, a missed one much.
+            // Another worker may have seen it fail out in between: suspicion costs little, a missed
+            // one much.
             if endpoint.has_failed_out() {
                 self.suspects[index as usize / 64].fetch_or(1 << (index % 64), Relaxed);
             }
@@ -143,7 +150,7 @@ impl Fleet {
     }
 }
 
-impl plugin::Fleet for Fleet {
+impl plugin::FleetView for EndpointSet {
     fn endpoints(&self) -> Vec<plugin::EndpointView> {
         let view = |endpoint: &Endpoint| plugin::EndpointView {
             server: endpoint.server.to_string(),

@@ -10,26 +10,26 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_c
 
 use super::sockets::Sockets;
 use crate::access_log::AccessLogs;
-use crate::data_plane::worker::{self, Bounds, Change, Order, Process, Snapshot};
+use crate::data_plane::worker::{self, ConnectionBounds, Order, Process, ServeOrder, Snapshot};
 
 /// The worker threads of the process.
-pub(super) struct Crew {
-    workers: RefCell<Vec<Hand>>,
+pub(super) struct Workers {
+    workers: RefCell<Vec<WorkerHandle>>,
     logs: Arc<AccessLogs>,
-    ended: UnboundedSender<End>,
-    figures: CrewFigures,
+    ended: UnboundedSender<WorkerEnd>,
+    stats: WorkerCounts,
 }
 
 /// What is known of the workers, for whoever wants to look at it.
 #[derive(Clone)]
-pub(super) struct CrewFigures {
+pub(super) struct WorkerCounts {
     pub(super) workers: usize,
     process: Arc<Process>,
     restarts: Arc<AtomicU64>,
     ending: Arc<AtomicBool>,
 }
 
-impl CrewFigures {
+impl WorkerCounts {
     /// Downstream connections.
     pub(super) fn connections(&self) -> usize {
         self.process.connections.load(Relaxed)
@@ -52,18 +52,18 @@ impl CrewFigures {
 }
 
 /// One of them.
-struct Hand {
+struct WorkerHandle {
     orders: UnboundedSender<Order>,
     thread: JoinHandle<()>,
 }
 
 /// A worker has ended: which one, and whether it was meant to.
-pub(super) struct End {
+pub(super) struct WorkerEnd {
     worker: usize,
     pub(super) unasked: bool,
 }
 
-impl Crew {
+impl Workers {
     /// Starts the workers; what comes back tells of those that ended.
     ///
     /// # Errors
@@ -73,44 +73,44 @@ impl Crew {
         sockets: &Sockets,
         process: Arc<Process>,
         logs: Arc<AccessLogs>,
-    ) -> anyhow::Result<(Rc<Crew>, UnboundedReceiver<End>)> {
+    ) -> anyhow::Result<(Rc<Workers>, UnboundedReceiver<WorkerEnd>)> {
         let (ended, ends) = unbounded_channel();
-        let crew = Crew {
+        let workers = Workers {
             workers: RefCell::default(),
             logs,
             ended,
-            figures: CrewFigures {
+            stats: WorkerCounts {
                 workers: snapshot.config.server.workers,
                 process,
                 restarts: Arc::default(),
                 ending: Arc::default(),
             },
         };
-        for index in 0..crew.figures.workers {
-            let hand = crew.hire(index, snapshot, sockets)?;
-            crew.workers.borrow_mut().push(hand);
+        for index in 0..workers.stats.workers {
+            let hand = workers.spawn(index, snapshot, sockets)?;
+            workers.workers.borrow_mut().push(hand);
         }
-        Ok((Rc::new(crew), ends))
+        Ok((Rc::new(workers), ends))
     }
 
-    fn hire(
+    fn spawn(
         &self,
         index: usize,
         snapshot: &Arc<Snapshot>,
         sockets: &Sockets,
-    ) -> anyhow::Result<Hand> {
+    ) -> anyhow::Result<WorkerHandle> {
         let (orders, received) = unbounded_channel();
-        let (snapshot, process) = (snapshot.clone(), self.figures.process.clone());
+        let (snapshot, process) = (snapshot.clone(), self.stats.process.clone());
         let (logs, sockets) = (
             self.logs.buffers(),
-            sockets.of_worker(index, self.figures.workers)?,
+            sockets.of_worker(index, self.stats.workers)?,
         );
         let ended = self.ended.clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
                 // Says so however the thread ends, by a panic too.
-                let mut end = Farewell {
+                let mut end = ExitGuard {
                     index,
                     ended,
                     unasked: true,
@@ -120,34 +120,35 @@ impl Crew {
                     Err(error) => tracing::error!("a worker cannot run: {error}"),
                 }
             })?;
-        Ok(Hand { orders, thread })
+        Ok(WorkerHandle { orders, thread })
     }
 
-    pub(super) fn figures(&self) -> &CrewFigures {
-        &self.figures
+    pub(super) fn stats(&self) -> &WorkerCounts {
+        &self.stats
     }
 
     /// The bounds on connections, of all workers together.
-    pub(super) fn bound_connections(&self, bounds: Bounds) {
-        let process = &self.figures.process;
+    pub(super) fn bound_connections(&self, bounds: ConnectionBounds) {
+        let process = &self.stats.process;
         process.max_connections.store(bounds.downstream, Relaxed);
         process
             .max_upstream_connections
             .store(bounds.upstream, Relaxed);
     }
 
-    /// Has every worker serve a snapshot, and waits until all do. `opened`: sockets of listeners that are new in it.
+    /// Has every worker serve a snapshot, and waits until all do. `opened`: sockets of listeners
+    /// that are new in it.
     pub(super) async fn serve(&self, snapshot: &Arc<Snapshot>, opened: &Sockets) {
         let (done, mut all_done) = channel(1);
         for (index, hand) in self.workers.borrow().iter().enumerate() {
             let opened = opened
-                .of_worker(index, self.figures.workers)
+                .of_worker(index, self.stats.workers)
                 .unwrap_or_else(|error| {
                     tracing::error!("a worker cannot accept on new listeners: {error}");
                     Vec::new()
                 });
             // A worker that has died is replaced by one that serves the new snapshot anyway.
-            let _ = hand.orders.send(Order::Serve(Change {
+            let _ = hand.orders.send(Order::Serve(ServeOrder {
                 snapshot: snapshot.clone(),
                 opened,
                 done: done.clone(),
@@ -159,12 +160,12 @@ impl Crew {
     }
 
     pub(super) fn drain(&self) {
-        self.figures.ending.store(true, Relaxed);
+        self.stats.ending.store(true, Relaxed);
         self.tell(|| Order::Drain);
     }
 
     pub(super) fn stop(&self) {
-        self.figures.ending.store(true, Relaxed);
+        self.stats.ending.store(true, Relaxed);
         self.tell(|| Order::Stop);
     }
 
@@ -175,12 +176,18 @@ impl Crew {
         }
     }
 
-    /// Takes note of a worker's end; replaces it if it was not meant to end. True once nobody is left.
-    pub(super) fn ended(&self, end: &End, snapshot: &Arc<Snapshot>, sockets: &Sockets) -> bool {
-        if end.unasked && !self.figures.is_ending() {
-            self.figures.restarts.fetch_add(1, Relaxed);
+    /// Takes note of a worker's end; replaces it if it was not meant to end. True once nobody is
+    /// left.
+    pub(super) fn ended(
+        &self,
+        end: &WorkerEnd,
+        snapshot: &Arc<Snapshot>,
+        sockets: &Sockets,
+    ) -> bool {
+        if end.unasked && !self.stats.is_ending() {
+            self.stats.restarts.fetch_add(1, Relaxed);
             tracing::error!("worker {} has died and is replaced", end.worker);
-            match self.hire(end.worker, snapshot, sockets) {
+            match self.spawn(end.worker, snapshot, sockets) {
                 Ok(hand) => {
                     let old = std::mem::replace(&mut self.workers.borrow_mut()[end.worker], hand);
                     // It has said farewell; its panic, if any, is in the log.
@@ -206,16 +213,16 @@ impl Crew {
     }
 }
 
-struct Farewell {
+struct ExitGuard {
     index: usize,
-    ended: UnboundedSender<End>,
+    ended: UnboundedSender<WorkerEnd>,
     unasked: bool,
 }
 
-impl Drop for Farewell {
+impl Drop for ExitGuard {
     fn drop(&mut self) {
         // The receiver is there as long as the process is.
-        let _ = self.ended.send(End {
+        let _ = self.ended.send(WorkerEnd {
             worker: self.index,
             unasked: self.unasked,
         });

@@ -1,4 +1,5 @@
-//! A connection that is carried as it is: in each direction bytes from a reader to a writer, within one buffer.
+//! A connection that is carried as it is: in each direction bytes from a reader to a writer, within
+//! one buffer.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,22 +11,24 @@ use tokio::time::Instant;
 use super::buffers::BODY;
 use super::stream::{Alarm, Reader, Writer};
 
-/// Bytes that a lane holds at most, what it begins with left aside: what one side does not take, the other waits with.
+/// Bytes that a lane holds at most, what it begins with left aside: what one side does not take,
+/// the other waits with.
 const BUFFER: usize = BODY / 4;
-/// Times that a lane fills its buffer before others have their turn, or an upload at full speed would hold up its answer.
+/// Times that a lane fills its buffer before others have their turn, or an upload at full speed
+/// would hold up its answer.
 const TURN: usize = 4;
 
 /// One direction. The end of it is passed on as such, and leaves the other direction alone.
-pub(super) struct Lane {
+pub(super) struct CopyHalf {
     buffer: Vec<u8>,
     written: usize,
     /// Bytes written so far.
     pub(super) moved: u64,
-    state: State,
+    state: CopyState,
 }
 
 #[derive(PartialEq, Eq)]
-enum State {
+enum CopyState {
     Open,
     /// The reading side ended; the writing side is being told.
     Closing,
@@ -33,21 +36,21 @@ enum State {
 }
 
 /// What a socket said, and on which side of a lane.
-enum Broken {
+enum CopyError {
     Reading(io::Error),
     Writing(io::Error),
 }
 
-impl Lane {
+impl CopyHalf {
     /// A lane that begins with bytes at hand.
-    pub(super) fn new(first: &[u8]) -> Lane {
+    pub(super) fn new(first: &[u8]) -> CopyHalf {
         let mut buffer = Vec::with_capacity(first.len().max(BUFFER));
         buffer.extend_from_slice(first);
-        Lane {
+        CopyHalf {
             buffer,
             written: 0,
             moved: 0,
-            state: State::Open,
+            state: CopyState::Open,
         }
     }
 
@@ -57,28 +60,29 @@ impl Lane {
         cx: &mut Context<'_>,
         from: &mut Reader,
         to: &mut Writer,
-    ) -> Poll<Result<(), Broken>> {
+    ) -> Poll<Result<(), CopyError>> {
         for _ in 0..TURN {
-            if self.state == State::Closed {
+            if self.state == CopyState::Closed {
                 return Poll::Ready(Ok(()));
             }
             while self.written < self.buffer.len() {
                 let unwritten = &self.buffer[self.written..];
-                let written = ready!(to.poll_write(cx, unwritten, &[])).map_err(Broken::Writing)?;
+                let written =
+                    ready!(to.poll_write(cx, unwritten, &[])).map_err(CopyError::Writing)?;
                 self.written += written;
                 self.moved += written as u64;
             }
             self.buffer.clear();
             self.written = 0;
-            ready!(to.poll_flush(cx)).map_err(Broken::Writing)?;
-            if self.state == State::Closing {
-                ready!(to.poll_shutdown(cx)).map_err(Broken::Writing)?;
-                self.state = State::Closed;
+            ready!(to.poll_flush(cx)).map_err(CopyError::Writing)?;
+            if self.state == CopyState::Closing {
+                ready!(to.poll_shutdown(cx)).map_err(CopyError::Writing)?;
+                self.state = CopyState::Closed;
             } else if ready!(from.poll_read(cx, &mut self.buffer, usize::MAX))
-                .map_err(Broken::Reading)?
+                .map_err(CopyError::Reading)?
                 == 0
             {
-                self.state = State::Closing;
+                self.state = CopyState::Closing;
             }
         }
         cx.waker().wake_by_ref();
@@ -87,14 +91,14 @@ impl Lane {
 }
 
 /// A lane and its two ends.
-pub(super) struct Way<'a> {
-    pub(super) lane: &'a mut Lane,
+pub(super) struct CopyEnds<'a> {
+    pub(super) lane: &'a mut CopyHalf,
     pub(super) from: &'a mut Reader,
     pub(super) to: &'a mut Writer,
 }
 
-impl Way<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
+impl CopyEnds<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Result<bool, CopyError> {
         match self.lane.poll_move(cx, self.from, self.to) {
             Poll::Ready(over) => over.map(|()| true),
             Poll::Pending => Ok(false),
@@ -102,14 +106,14 @@ impl Way<'_> {
     }
 }
 
-/// Moves bytes both ways, between a client and an endpoint, until both directions are over. An endpoint that takes no more may
-/// have said why: what it said is still passed on.
+/// Moves bytes both ways, between a client and an endpoint, until both directions are over. An
+/// endpoint that takes no more may have said why: what it said is still passed on.
 ///
 /// # Errors
 /// What either side's socket says; `TimedOut` once nothing has moved for `idle`.
 pub(super) async fn carry_both(
-    mut up: Way<'_>,
-    mut down: Way<'_>,
+    mut up: CopyEnds<'_>,
+    mut down: CopyEnds<'_>,
     alarm: &mut Alarm,
     idle: Duration,
 ) -> io::Result<()> {
@@ -120,15 +124,15 @@ pub(super) async fn carry_both(
         let up_over = refusal.is_some()
             || match up.poll(cx) {
                 Ok(over) => over,
-                Err(Broken::Writing(error)) => {
+                Err(CopyError::Writing(error)) => {
                     refusal = Some(error);
                     true
                 }
-                Err(Broken::Reading(error)) => return Poll::Ready(Err(error)),
+                Err(CopyError::Reading(error)) => return Poll::Ready(Err(error)),
             };
         let down_over = match down.poll(cx) {
             Ok(over) => over,
-            Err(Broken::Reading(error) | Broken::Writing(error)) => {
+            Err(CopyError::Reading(error) | CopyError::Writing(error)) => {
                 return Poll::Ready(Err(refusal.take().unwrap_or(error)));
             }
         };
@@ -174,7 +178,7 @@ mod tests {
         to.writable().await.unwrap();
         let (mut reader, _own_writer) = Stream::unix(from).split();
         let (_own_reader, mut writer) = Stream::unix(to).split();
-        let mut lane = Lane::new(&[]);
+        let mut lane = CopyHalf::new(&[]);
         let mut turns = 0;
         let all = poll_fn(|cx| {
             turns += 1;

@@ -3,18 +3,18 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::state::{AttemptFigures, Exchange};
+use super::state::{AttemptStats, Exchange};
 use crate::data_plane::downstream::append_binary;
-use crate::data_plane::proxy_protocol::Ends;
-use crate::data_plane::upstream::{Balanced, Turn};
+use crate::data_plane::proxy_protocol::AddressPair;
+use crate::data_plane::upstream::{BalanceState, Balanceable};
 use crate::data_plane::worker::Worker;
 use crate::http::clock;
-use crate::http::head::{Known, Version};
-use crate::http::variable::{Name, Source, Variable};
+use crate::http::head::{FieldName, Version};
+use crate::http::variable::{Name, Variable, VariableSource};
 use crate::http::{headers, target};
 use crate::plugin;
 
-impl Source for Exchange {
+impl VariableSource for Exchange {
     fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
         let before = out.len();
         match variable {
@@ -67,7 +67,7 @@ impl Source for Exchange {
             }),
             Variable::ContentLength => {
                 return join(
-                    self.request.fields().known(Known::ContentLength),
+                    self.request.fields().known(FieldName::ContentLength),
                     b", ",
                     out,
                 );
@@ -76,7 +76,7 @@ impl Source for Exchange {
                 return join(self.request.fields().named(b"content-type"), b", ", out);
             }
             Variable::RequestLength => number(
-                self.request.len() as u64 + self.figures.body_received.get(),
+                self.request.len() as u64 + self.stats.body_received.get(),
                 out,
             ),
             Variable::RequestId => {
@@ -94,16 +94,16 @@ impl Source for Exchange {
             Variable::TimeIso8601 => clock::append_time_iso8601(out),
             Variable::TimeLocal => clock::append_time_local(out),
             Variable::RequestTime => clock::append_seconds(self.began.elapsed(), out),
-            Variable::Status => match self.figures.status.get() {
+            Variable::Status => match self.stats.status.get() {
                 0 => out.extend_from_slice(b"000"),
                 status => number(status, out),
             },
             Variable::BytesSent => number(
-                self.figures.header_sent.get() + self.figures.body_sent.get(),
+                self.stats.header_sent.get() + self.stats.body_sent.get(),
                 out,
             ),
-            Variable::BodyBytesSent => number(self.figures.body_sent.get(), out),
-            Variable::RequestCompletion => out.extend_from_slice(if self.figures.complete.get() {
+            Variable::BodyBytesSent => number(self.stats.body_sent.get(), out),
+            Variable::RequestCompletion => out.extend_from_slice(if self.stats.complete.get() {
                 b"OK"
             } else {
                 b""
@@ -127,7 +127,7 @@ impl Source for Exchange {
             },
             Variable::ProxyAddXForwardedFor => {
                 if join(
-                    self.request.fields().known(Known::XForwardedFor),
+                    self.request.fields().known(FieldName::XForwardedFor),
                     b", ",
                     out,
                 ) {
@@ -213,7 +213,7 @@ impl Source for Exchange {
 
 impl Exchange {
     fn cookie_value(&self, name: &[u8]) -> Option<&[u8]> {
-        headers::cookie(self.request.fields().known(Known::Cookie), name)
+        headers::cookie(self.request.fields().known(FieldName::Cookie), name)
     }
 
     /// 128 bits that tell this request from others, the same each time they are asked for.
@@ -225,12 +225,8 @@ impl Exchange {
     }
 
     /// What each attempt has to say, joined as nginx does; false before the first.
-    fn each_attempt(
-        &self,
-        out: &mut Vec<u8>,
-        write: impl Fn(&AttemptFigures, &mut Vec<u8>),
-    ) -> bool {
-        let attempts = self.figures.attempts.borrow();
+    fn each_attempt(&self, out: &mut Vec<u8>, write: impl Fn(&AttemptStats, &mut Vec<u8>)) -> bool {
+        let attempts = self.stats.attempts.borrow();
         for (index, attempt) in attempts.iter().enumerate() {
             if index > 0 {
                 out.extend_from_slice(b", ");
@@ -297,16 +293,16 @@ fn remote_user(exchange: &Exchange, out: &mut Vec<u8>) -> bool {
     colon > 0
 }
 
-impl Balanced for Exchange {
-    fn turn(&self) -> &Turn {
-        &self.turn
+impl Balanceable for Exchange {
+    fn balance(&self) -> &BalanceState {
+        &self.balance
     }
 
     fn worker(&self) -> &Worker {
         &self.worker
     }
 
-    fn ends(&self) -> Option<Ends> {
+    fn ends(&self) -> Option<AddressPair> {
         self.client.ends(self.remote_ip())
     }
 
@@ -319,9 +315,9 @@ impl Balanced for Exchange {
     }
 }
 
-impl plugin::Exchange for Exchange {
+impl plugin::ExchangeContext for Exchange {
     fn candidates(&self, word: u32) -> u64 {
-        self.turn.candidates(word)
+        self.balance.candidates(word)
     }
 
     fn method(&self) -> &str {
@@ -349,11 +345,11 @@ impl plugin::Exchange for Exchange {
     }
 
     fn memo(&self) -> u64 {
-        self.turn.memo.get()
+        self.balance.memo.get()
     }
 
     fn set_memo(&self, value: u64) {
-        self.turn.memo.set(value);
+        self.balance.memo.set(value);
     }
 
     fn add_response_header(&self, name: &str, value: &[u8]) -> bool {
@@ -361,13 +357,13 @@ impl plugin::Exchange for Exchange {
             && headers::is_value(value)
             && !headers::is_framing(name.as_bytes());
         if allowed {
-            self.turn.add_response_header(name.as_bytes(), value);
+            self.balance.add_response_header(name.as_bytes(), value);
         }
         allowed
     }
 
     fn forget_response_headers(&self) {
-        self.turn.forget_response_headers();
+        self.balance.forget_response_headers();
     }
 
     fn response_status(&self) -> u16 {

@@ -1,4 +1,5 @@
-//! A new connection to an endpoint, in two steps that take their time from the same bound: the connection, and the handshake.
+//! A new connection to an endpoint, in two steps that take their time from the same bound: the
+//! connection, and the handshake.
 
 use std::future::poll_fn;
 use std::io;
@@ -19,14 +20,14 @@ use crate::data_plane::stream::{Alarm, Reader, Stream, Transport};
 use crate::tls::ClientTls;
 
 /// A new connection.
-pub(crate) struct Opened {
+pub(crate) struct Dialed {
     pub(crate) stream: Stream,
     /// To be kept for as long as the stream.
     pub(crate) descriptor: Descriptor,
 }
 
-/// Opens a connection to a lease's endpoint until `due`, says whom it is for if the upstream wants that, and shakes hands if
-/// it speaks TLS. A `client` that leaves meanwhile ends the attempt.
+/// Opens a connection to a lease's endpoint until `due`, says whom it is for if the upstream wants
+/// that, and shakes hands if it speaks TLS. A `client` that leaves meanwhile ends the attempt.
 ///
 /// # Errors
 /// [`Failure`].
@@ -35,21 +36,22 @@ pub(crate) async fn open(
     alarm: &mut Alarm,
     due: Instant,
     client: Option<&Reader>,
-) -> Result<Opened, Failure> {
+) -> Result<Dialed, Failure> {
     let late = Failure::ConnectTimeout;
     let (transport, descriptor) = while_wanted(connect(lease), alarm, due, client, late).await??;
     let Some(tls) = &lease.upstream().tls else {
         let stream = Stream::Plain(transport);
-        return Ok(Opened { stream, descriptor });
+        return Ok(Dialed { stream, descriptor });
     };
     // Its state is large, and gone once the connection is open.
     let shaken = Box::pin(shake_hands(tls, lease, transport));
     let shaken = while_wanted(shaken, alarm, due, client, Failure::HandshakeTimeout).await?;
     let stream = shaken.map_err(Failure::Handshake)?;
-    Ok(Opened { stream, descriptor })
+    Ok(Dialed { stream, descriptor })
 }
 
-/// Works until `due`, which is `late`, and as long as the client is there; one that has sent something is taken to be.
+/// Works until `due`, which is `late`, and as long as the client is there; one that has sent
+/// something is taken to be.
 pub(super) async fn while_wanted<T>(
     work: impl Future<Output = T>,
     alarm: &mut Alarm,

@@ -1,8 +1,9 @@
-//! Compiles a plugin in a process of its own, which may be stopped: a compiler that takes too long, too much memory or
-//! a wrong turn is the end of that process, and of no other.
+//! Compiles a plugin in a process of its own, which may be stopped: a compiler that takes too long,
+//! too much memory or a wrong turn is the end of that process, and of no other.
 //!
-//! The parent runs `waypost compile-plugin`, hands it the plugin's bytes on its standard input, and takes its lines and
-//! the machine code from its standard output. What went wrong is told by the exit status and the standard error. Both halves are here.
+//! The parent runs `waypost compile-plugin`, hands it the plugin's bytes on its standard input, and
+//! takes its lines and the machine code from its standard output. What went wrong is told by the
+//! exit status and the standard error. Both halves are here.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -18,13 +19,14 @@ use wasmtime::Engine;
 use crate::config::model::CompileLimits;
 
 use super::component;
+use super::debug_lines::DebugLines;
 use super::engine_config::engine_config;
 use super::error::PluginError;
-use super::lines::Lines;
 
 /// The hidden command.
 pub const COMMAND: &str = "compile-plugin";
-/// Traffic comes first; but on a busy machine a plugin is still compiled in seconds, which the lowest priority would not give.
+/// Traffic comes first; but on a busy machine a plugin is still compiled in seconds, which the
+/// lowest priority would not give.
 const NICE: i32 = 10;
 /// Exit statuses of the child, besides 0 and those of a panic and of wrong usage.
 const NOT_ENCODED: u8 = 3;
@@ -32,9 +34,10 @@ const NOT_COMPILED: u8 = 4;
 /// Bytes of the child's stack: what a main thread has.
 const STACK: usize = 8 << 20;
 /// Bytes of the child's standard error that are read.
-const WORDS: u64 = 4096;
+const MAX_STDERR: u64 = 4096;
 
-/// Bytes of machine code that a file of so many bytes may become. Compilers multiply by two to five.
+/// Bytes of machine code that a file of so many bytes may become. Compilers multiply by two to
+/// five.
 pub(super) fn most_code(file: usize) -> u64 {
     (file as u64).saturating_mul(16).saturating_add(64 << 20)
 }
@@ -78,7 +81,7 @@ pub(super) fn compile(
         );
     }
     // Rust's allocator aborts with these words; see also `compile_plugin`.
-    if ended.words.contains("memory allocation of ") {
+    if ended.stderr.contains("memory allocation of ") {
         let what = format!(
             "takes more than {} bytes of memory to compile",
             limits.memory
@@ -89,15 +92,15 @@ pub(super) fn compile(
     match ended.status.code() {
         Some(code) if code == i32::from(NOT_ENCODED) => Err(PluginError::Encode {
             plugin,
-            reason: ended.words,
+            reason: ended.stderr,
         }),
         Some(code) if code == i32::from(NOT_COMPILED) => Err(PluginError::Compile {
             plugin,
-            reason: ended.words,
+            reason: ended.stderr,
         }),
         _ => Err(PluginError::Compile {
             plugin,
-            reason: format!("the compiler failed ({}): {}", ended.status, ended.words),
+            reason: format!("the compiler failed ({}): {}", ended.status, ended.stderr),
         }),
     }
 }
@@ -107,8 +110,8 @@ fn start(program: &Path, limits: &CompileLimits) -> io::Result<Child> {
         .arg(COMMAND)
         .args(["--memory", &limits.memory.to_string()])
         .args(["--seconds", &whole_seconds(limits.time).to_string()])
-        // The compiler has no use for what may be secret in it. The allocator would reserve 1 GiB at once, and all of it
-        // counts against the bound.
+        // The compiler has no use for what may be secret in it. The allocator would reserve 1 GiB
+        // at once, and all of it counts against the bound.
         .env_clear()
         .env("MIMALLOC_ARENA_RESERVE", "64MiB")
         .stdin(Stdio::piped())
@@ -129,11 +132,11 @@ struct Ended {
     too_much: bool,
     /// It was stopped because of the time.
     late: bool,
-    words: String,
+    stderr: String,
 }
 
-/// Hands the child its input and takes its output, each on a thread of its own, so that neither side ever waits for the
-/// other one's pipe. The child has ended when this returns.
+/// Hands the child its input and takes its output, each on a thread of its own, so that neither
+/// side ever waits for the other one's pipe. The child has ended when this returns.
 fn converse(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<Ended> {
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
@@ -145,26 +148,27 @@ fn converse(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<Ended
         let aside = || thread::Builder::new().name("plugin-compile".into());
         // A child that does not read to the end has its reasons, which it tells otherwise.
         let writes = aside().spawn_scoped(scope, move || stdin.write_all(bytes));
-        let words = aside().spawn_scoped(scope, move || up_to(stderr, WORDS));
+        let stderr = aside().spawn_scoped(scope, move || up_to(stderr, MAX_STDERR));
         let reads = aside().spawn_scoped(scope, move || sender.send(up_to(stdout, most + 1)));
-        // Its output ends when it does, or when it is too much; at once where there is no thread to read it.
+        // Its output ends when it does, or when it is too much; at once where there is no thread to
+        // read it.
         let in_time = code.recv_timeout(time);
         let late = in_time == Err(RecvTimeoutError::Timeout);
         let code = in_time.unwrap_or_default();
         let too_much = code.len() as u64 > most;
-        if late || too_much || writes.is_err() || words.is_err() || reads.is_err() {
+        if late || too_much || writes.is_err() || stderr.is_err() || reads.is_err() {
             child.kill()?;
         }
         let status = child.wait()?;
         writes?;
         reads?;
-        let words = words?.join().unwrap_or_default();
+        let stderr = stderr?.join().unwrap_or_default();
         Ok(Ended {
             status,
             code,
             too_much,
             late,
-            words: String::from_utf8_lossy(&words).trim().to_owned(),
+            stderr: String::from_utf8_lossy(&stderr).trim().to_owned(),
         })
     })
 }
@@ -179,16 +183,18 @@ fn up_to(pipe: impl Read, most: u64) -> Vec<u8> {
 
 /// The other side, `waypost compile-plugin`: reads a plugin, and writes its machine code.
 ///
-/// Gives way to every other process first, and bounds itself: `memory` in bytes of address space, `seconds` of processor time.
+/// Gives way to every other process first, and bounds itself: `memory` in bytes of address space,
+/// `seconds` of processor time.
 pub fn compile_plugin(memory: u64, seconds: u64) -> ExitCode {
-    let told = |code: u8, words: &str| {
-        let _ = writeln!(io::stderr(), "{words}");
+    let told = |code: u8, stderr: &str| {
+        let _ = writeln!(io::stderr(), "{stderr}");
         ExitCode::from(code)
     };
     if let Err(error) = lower(memory, seconds) {
         return told(1, &format!("cannot bound the compiler: {error}"));
     }
-    // A stack that is there as a whole: one that cannot grow at the bound would end the process without a word.
+    // A stack that is there as a whole: one that cannot grow at the bound would end the process
+    // without a word.
     let compiler = thread::Builder::new()
         .stack_size(STACK)
         .spawn(from_pipe_to_pipe);
@@ -216,7 +222,7 @@ fn from_pipe_to_pipe() -> Result<(), (u8, String)> {
     let code = Engine::new(&config).and_then(|engine| engine.precompile_component(&component));
     let code = code.map_err(|error| (NOT_COMPILED, format!("{error:#}")))?;
     let mut lines = Vec::new();
-    Lines::of(&component).write(&mut lines);
+    DebugLines::of(&component).write(&mut lines);
     let mut out = io::stdout().lock();
     let written = out
         .write_all(&lines)

@@ -1,24 +1,26 @@
-//! Where an exchange stands in its upstream: what was tried, what its policy remembers. Lives through the retries.
+//! Where an exchange stands in its upstream: what was tried, what its policy remembers. Lives
+//! through the retries.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::sync::Arc;
 
 use super::endpoint::Seconds;
-use super::fleet::{Fleet, IndexSet};
+use super::endpoint_set::{EndpointSet, IndexSet};
 
 /// The balancing state of one exchange.
 #[derive(Default)]
-pub(crate) struct Turn {
-    fleet: RefCell<Option<Arc<Fleet>>>,
+pub(crate) struct BalanceState {
+    fleet: RefCell<Option<Arc<EndpointSet>>>,
     in_backup: Cell<bool>,
     tried: RefCell<IndexSet>,
     now: Cell<Seconds>,
     pub(crate) memo: Cell<u64>,
-    /// Header lines, each with its CRLF, that the policy adds to the response of the attempt at hand.
+    /// Header lines, each with its CRLF, that the policy adds to the response of the attempt at
+    /// hand.
     response_headers: RefCell<Vec<u8>>,
 }
 
-impl Turn {
+impl BalanceState {
     pub(super) fn has_begun(&self) -> bool {
         self.fleet.borrow().is_some()
     }
@@ -32,7 +34,7 @@ impl Turn {
     }
 
     /// Starts over with another fleet: its endpoints are all untried.
-    pub(super) fn begin(&self, fleet: Arc<Fleet>, backup: bool) {
+    pub(super) fn begin(&self, fleet: Arc<EndpointSet>, backup: bool) {
         *self.fleet.borrow_mut() = Some(fleet);
         self.in_backup.set(backup);
         self.tried.borrow_mut().clear();

@@ -1,7 +1,9 @@
-//! Reads the PROXY header that a connection begins with, and not one byte more: what follows may be TLS or HTTP.
+//! Reads the PROXY header that a connection begins with, and not one byte more: what follows may be
+//! TLS or HTTP.
 //!
-//! Where it names a client, a peer of `trusted_proxies` is believed; of any other, the connection keeps its own address, as
-//! with nginx's `set_real_ip_from`, and only `$proxy_protocol_addr` and its like tell what was said.
+//! Where it names a client, a peer of `trusted_proxies` is believed; of any other, the connection
+//! keeps its own address, as with nginx's `set_real_ip_from`, and only `$proxy_protocol_addr` and
+//! its like tell what was said.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,9 +12,9 @@ use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use super::session::Client;
-use crate::data_plane::proxy_protocol::{self, Extent};
+use crate::data_plane::proxy_protocol::{self, HeaderLength};
 use crate::data_plane::stream::{Alarm, Stream, Transport};
-use crate::data_plane::worker::Site;
+use crate::data_plane::worker::WorkerConfig;
 
 /// Bytes that are looked at in one step; most headers come in one.
 const STEP: usize = 256;
@@ -23,7 +25,7 @@ const SHOWN: usize = 107;
 #[derive(Debug, thiserror::Error)]
 enum NoHeader {
     #[error("broken header: \"{}\"", .0[..SHOWN.min(.0.len())].escape_ascii())]
-    Broken(Vec<u8>),
+    BadProxyHeader(Vec<u8>),
     #[error("client closed connection")]
     Closed,
     #[error("recv() failed ({0})")]
@@ -32,12 +34,12 @@ enum NoHeader {
     TimedOut,
 }
 
-/// The client as its PROXY header has it, which must be there by `due`; none where the connection is to be closed, which the
-/// error log tells.
-pub(crate) async fn introduced(
+/// The client as its PROXY header has it, which must be there by `due`; none where the connection
+/// is to be closed, which the error log tells.
+pub(crate) async fn read_proxy_header(
     client: Client,
     stream: &mut Stream,
-    site: &Site,
+    worker_config: &WorkerConfig,
     due: Instant,
 ) -> Option<Client> {
     // The header comes before everything else, TLS included.
@@ -46,18 +48,18 @@ pub(crate) async fn introduced(
     };
     let read = async {
         let header = read_header(transport, due).await?;
-        proxy_protocol::parse(&header).map_err(|_| NoHeader::Broken(header))
+        proxy_protocol::parse(&header).map_err(|_| NoHeader::BadProxyHeader(header))
     };
     match read.await {
         Ok(Some(ends)) => {
-            let believed = site.trusts(client.ip);
+            let believed = worker_config.trusts(client.ip);
             Some(client.introduced_as(ends, believed))
         }
         Ok(None) => Some(client),
         Err(error) => {
             let context = client.context();
             match error {
-                NoHeader::Broken(_) => {
+                NoHeader::BadProxyHeader(_) => {
                     tracing::error!("{error} while reading PROXY protocol{context}");
                 }
                 _ => tracing::info!("{error} while reading PROXY protocol{context}"),
@@ -75,23 +77,23 @@ async fn read_header(transport: &mut Transport, due: Instant) -> Result<Vec<u8>,
         let seen = poll_fn(|cx| transport.poll_peek(cx, &mut ahead));
         let seen = match alarm.until(due, seen).await {
             Ok(Ok(0)) if header.is_empty() => return Err(NoHeader::Closed),
-            Ok(Ok(0)) => return Err(NoHeader::Broken(header)),
+            Ok(Ok(0)) => return Err(NoHeader::BadProxyHeader(header)),
             Ok(seen) => seen?,
             Err(_) => return Err(NoHeader::TimedOut),
         };
         let taken = header.len();
         header.extend_from_slice(&ahead[..seen]);
         match proxy_protocol::extent(&header) {
-            Ok(Extent::Partial) => {
+            Ok(HeaderLength::Partial) => {
                 // They are there, so that this does not wait.
                 transport.read_exact(&mut ahead[..seen]).await?;
             }
-            Ok(Extent::Whole(length)) => {
+            Ok(HeaderLength::Whole(length)) => {
                 transport.read_exact(&mut ahead[..length - taken]).await?;
                 header.truncate(length);
                 return Ok(header);
             }
-            Err(_) => return Err(NoHeader::Broken(header)),
+            Err(_) => return Err(NoHeader::BadProxyHeader(header)),
         }
     }
 }

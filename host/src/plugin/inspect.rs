@@ -1,4 +1,5 @@
-//! What a plugin's file is, told from the headings of its sections, before anything is compiled or run.
+//! What a plugin's file is, told from the headings of its sections, before anything is compiled or
+//! run.
 //!
 //! Takes time in proportion to the file and next to no memory, whatever the file says of itself.
 
@@ -15,8 +16,8 @@ const PARTS: usize = 1000;
 
 /// What is in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Survey {
-    pub kind: Kind,
+pub struct Inspection {
+    pub kind: PluginKind,
     /// Functions of all core modules, and those that the component itself defines.
     pub functions: u32,
     /// Interfaces, as the file names them; sorted.
@@ -25,18 +26,19 @@ pub struct Survey {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PluginKind {
     Component,
     /// As most toolchains emit it: a component is made of it when it is loaded.
     CoreModule,
 }
 
-impl Survey {
+impl Inspection {
     /// Looks at the bytes of the plugin `name`.
     ///
     /// # Errors
-    /// Bytes that are not WebAssembly, or more nested than any toolchain makes it. Code inside of functions is not looked at.
-    pub fn of(name: &str, bytes: &[u8]) -> Result<Survey, PluginError> {
+    /// Bytes that are not WebAssembly, or more nested than any toolchain makes it. Code inside of
+    /// functions is not looked at.
+    pub fn of(name: &str, bytes: &[u8]) -> Result<Inspection, PluginError> {
         // What `Engine::precompile_component` makes is an ELF object.
         if bytes.starts_with(b"\x7fELF") || bytes.starts_with(cache::MAGIC) {
             return Err(PluginError::Precompiled {
@@ -57,8 +59,8 @@ impl Survey {
 }
 
 /// The outer error is the parser's, the inner one ours.
-fn look(bytes: &[u8]) -> wasmparser::Result<Result<Survey, String>> {
-    let (mut kind, mut functions) = (Kind::CoreModule, 0_u32);
+fn look(bytes: &[u8]) -> wasmparser::Result<Result<Inspection, String>> {
+    let (mut kind, mut functions) = (PluginKind::CoreModule, 0_u32);
     let (mut imports, mut exports) = (BTreeSet::new(), BTreeSet::new());
     let (mut depth, mut parts) = (0, 0);
     for payload in Parser::new(0).parse_all(bytes) {
@@ -66,7 +68,7 @@ fn look(bytes: &[u8]) -> wasmparser::Result<Result<Survey, String>> {
         match payload? {
             Payload::Version { encoding, .. } => {
                 if depth == 0 && encoding == Encoding::Component {
-                    kind = Kind::Component;
+                    kind = PluginKind::Component;
                 }
                 depth += 1;
                 parts += 1;
@@ -96,7 +98,8 @@ fn look(bytes: &[u8]) -> wasmparser::Result<Result<Survey, String>> {
             }
             Payload::ExportSection(section) if outermost => {
                 for export in section {
-                    // As component toolchains spell them: `interface#function`. Others are for the encoder, or nobody.
+                    // As component toolchains spell them: `interface#function`. Others are for the
+                    // encoder, or nobody.
                     match export?.name.split_once('#') {
                         Some((interface, _)) if !interface.starts_with("cabi_") => {
                             exports.insert(interface);
@@ -114,7 +117,7 @@ fn look(bytes: &[u8]) -> wasmparser::Result<Result<Survey, String>> {
         }
     }
     let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
-    Ok(Ok(Survey {
+    Ok(Ok(Inspection {
         kind,
         functions,
         imports: owned(imports),

@@ -1,20 +1,22 @@
-//! What is balanced: an exchange, or the session of a stream. All that an attempt needs to know of it.
+//! What is balanced: an exchange, or the session of a stream. All that an attempt needs to know of
+//! it.
 
-use super::turn::Turn;
-use crate::data_plane::proxy_protocol::Ends;
+use super::balance_state::BalanceState;
+use crate::data_plane::proxy_protocol::AddressPair;
 use crate::data_plane::worker::Worker;
 use crate::plugin;
 
 /// Whatever endpoints are chosen for; plugins are asked about it as the exchange at hand.
-pub(crate) trait Balanced: plugin::Exchange {
+pub(crate) trait Balanceable: plugin::ExchangeContext {
     /// Where it stands in its upstream.
-    fn turn(&self) -> &Turn;
+    fn balance(&self) -> &BalanceState;
 
     /// Whose it is.
     fn worker(&self) -> &Worker;
 
-    /// The client's end of its connection and ours, for endpoints that want to know; none where the client has no address.
-    fn ends(&self) -> Option<Ends>;
+    /// The client's end of its connection and ours, for endpoints that want to know; none where the
+    /// client has no address.
+    fn ends(&self) -> Option<AddressPair>;
 
     /// Whether it speaks HTTP to endpoints, which a handshake of TLS then says by ALPN.
     fn speaks_http(&self) -> bool;

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
-pub trait Machine {
+pub trait System {
     /// An environment variable; `None` where it is not set, or not Unicode.
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
@@ -35,4 +35,4 @@ pub trait Machine {
 #[derive(Debug, Clone, Copy)]
 pub struct ThisMachine;
 
-impl Machine for ThisMachine {}
+impl System for ThisMachine {}

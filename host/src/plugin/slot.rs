@@ -1,7 +1,9 @@
-//! Keeps a policy served by an instance: makes it, lets it go when it faults, and makes the next one.
+//! Keeps a policy served by an instance: makes it, lets it go when it faults, and makes the next
+//! one.
 //!
-//! The next instance comes after a pause that doubles while faults go on, and is made on a thread of its own: a plugin that
-//! is broken costs its requests the fallback's choice, and the worker nothing.
+//! The next instance comes after a pause that doubles while faults go on, and is made on a thread
+//! of its own: a plugin that is broken costs its requests the fallback's choice, and the worker
+//! nothing.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,9 +11,9 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::component::Plugin;
-use super::error::{ConfigureError, Fault};
+use super::error::{ConfigureError, PluginFault};
 use super::instance::Instance;
-use super::{Exchange, Fleet, Outcome, Pick, Scope};
+use super::{ExchangeContext, FleetView, InstanceScope, Outcome, Pick};
 
 /// `balancer.pick` in the WIT: the choice is left to the fallback.
 pub(super) const NO_OPINION: u32 = u32::MAX;
@@ -20,18 +22,18 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// All that it takes to make an instance that can serve.
-pub(super) struct Recipe {
+pub(super) struct InstanceSpec {
     pub(super) plugin: Plugin,
     /// JSON.
     pub(super) settings: String,
-    pub(super) fleet: Arc<dyn Fleet>,
+    pub(super) fleet: Arc<dyn FleetView>,
     /// Which list of endpoints of the upstream this is: see `balancer.update` in the WIT.
     pub(super) generation: u64,
 }
 
-impl Recipe {
+impl InstanceSpec {
     /// An instance with its settings and endpoints, and the scope it asks for.
-    pub(super) fn make(&self) -> Result<(Box<Instance>, Scope), ConfigureError> {
+    pub(super) fn make(&self) -> Result<(Box<Instance>, InstanceScope), ConfigureError> {
         let faulted = |fault| self.plugin.faulted(fault);
         let mut instance =
             Instance::new(&self.plugin, Some(self.fleet.clone())).map_err(faulted)?;
@@ -44,16 +46,16 @@ impl Recipe {
 }
 
 /// The place of one instance.
-pub(super) struct Seat {
-    recipe: Arc<Recipe>,
-    state: State,
+pub(super) struct InstanceSlot {
+    recipe: Arc<InstanceSpec>,
+    state: SlotState,
     /// Counts instances, so that a lease of an earlier one is told from the present one's.
-    incarnation: u64,
+    generation: u64,
     /// Faults since an instance last lived for longer than the longest pause.
     faults: u32,
 }
 
-enum State {
+enum SlotState {
     /// Nobody has needed it yet.
     Unmade,
     Ready {
@@ -63,24 +65,24 @@ enum State {
     Pausing {
         until: Instant,
     },
-    Making(Receiver<Result<(Box<Instance>, Scope), ConfigureError>>),
+    Making(Receiver<Result<(Box<Instance>, InstanceScope), ConfigureError>>),
 }
 
-impl Seat {
+impl InstanceSlot {
     /// A seat whose instance is made when it is first needed.
-    pub(super) fn new(recipe: Arc<Recipe>) -> Seat {
-        Seat {
+    pub(super) fn new(recipe: Arc<InstanceSpec>) -> InstanceSlot {
+        InstanceSlot {
             recipe,
-            state: State::Unmade,
-            incarnation: 0,
+            state: SlotState::Unmade,
+            generation: 0,
             faults: 0,
         }
     }
 
     /// Puts an instance in its place.
     pub(super) fn take(&mut self, instance: Box<Instance>) {
-        self.incarnation += 1;
-        self.state = State::Ready {
+        self.generation += 1;
+        self.state = SlotState::Ready {
             instance,
             since: Instant::now(),
         };
@@ -88,17 +90,18 @@ impl Seat {
 
     /// Makes the instance now, unless it was made before.
     pub(super) fn make(&mut self) {
-        if let State::Unmade = self.state {
+        if let SlotState::Unmade = self.state {
             let made = self.recipe.make();
             self.made(made);
         }
     }
 
-    /// Asks the policy. `None`: there is no instance at the moment, it has no opinion, or it faulted.
+    /// Asks the policy. `None`: there is no instance at the moment, it has no opinion, or it
+    /// faulted.
     #[inline]
     pub(super) fn pick(
         &mut self,
-        exchange: &Rc<dyn Exchange>,
+        exchange: &Rc<dyn ExchangeContext>,
         pick: &Pick,
         candidates: u64,
     ) -> Option<u32> {
@@ -106,14 +109,14 @@ impl Seat {
         match picked {
             Ok(NO_OPINION) => None,
             Ok(index) if is_candidate(exchange, index, candidates) => Some(index),
-            Ok(index) => self.faulted("pick", &Fault::answer(index)),
+            Ok(index) => self.faulted("pick", &PluginFault::answer(index)),
             Err(fault) => self.faulted("pick", &fault),
         }
     }
 
     /// Tells the policy of a failed attempt, if it has an instance.
     pub(super) fn failed(&mut self, index: u32) {
-        if let State::Ready { instance, .. } = &mut self.state
+        if let SlotState::Ready { instance, .. } = &mut self.state
             && let Err(fault) = instance.failed(index)
         {
             self.faulted("failed", &fault);
@@ -123,14 +126,14 @@ impl Seat {
     /// Tells the policy how an attempt ended, if the instance that picked it is still there.
     pub(super) fn done(
         &mut self,
-        incarnation: u64,
-        exchange: &Rc<dyn Exchange>,
+        generation: u64,
+        exchange: &Rc<dyn ExchangeContext>,
         lease: u64,
         index: u32,
         outcome: &Outcome,
     ) {
-        if incarnation == self.incarnation
-            && let State::Ready { instance, .. } = &mut self.state
+        if generation == self.generation
+            && let SlotState::Ready { instance, .. } = &mut self.state
             && let Err(fault) = instance.done(exchange, lease, index, outcome)
         {
             self.faulted("done", &fault);
@@ -139,7 +142,7 @@ impl Seat {
 
     /// What the instance knows, if there is one and its plugin keeps it.
     pub(super) fn export_state(&mut self) -> Option<Vec<u8>> {
-        let State::Ready { instance, .. } = &mut self.state else {
+        let SlotState::Ready { instance, .. } = &mut self.state else {
             return None;
         };
         match instance.export_state() {
@@ -151,12 +154,13 @@ impl Seat {
         }
     }
 
-    /// Hands the instance what another one knew. What it does not take is lost, and the log says so.
+    /// Hands the instance what another one knew. What it does not take is lost, and the log says
+    /// so.
     ///
     /// # Errors
     /// The fault that this cost the instance.
-    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<(), Fault> {
-        let State::Ready { instance, .. } = &mut self.state else {
+    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<(), PluginFault> {
+        let SlotState::Ready { instance, .. } = &mut self.state else {
             return Ok(());
         };
         match instance.import_state(state) {
@@ -171,8 +175,9 @@ impl Seat {
             }
             Err(fault) => {
                 self.faulted("import-state", &fault);
-                // One that knows nothing is better than the fallback, and there is no reason to wait for it.
-                self.state = State::Unmade;
+                // One that knows nothing is better than the fallback, and there is no reason to
+                // wait for it.
+                self.state = SlotState::Unmade;
                 self.make();
                 Err(fault)
             }
@@ -180,8 +185,8 @@ impl Seat {
     }
 
     /// Which instance it is that answers now.
-    pub(super) fn incarnation(&self) -> u64 {
-        self.incarnation
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     #[inline]
@@ -189,11 +194,11 @@ impl Seat {
         if self.recipe.plugin.is_quarantined() {
             return None;
         }
-        if !matches!(self.state, State::Ready { .. }) {
+        if !matches!(self.state, SlotState::Ready { .. }) {
             self.prepare();
         }
         match &mut self.state {
-            State::Ready { instance, .. } => Some(instance),
+            SlotState::Ready { instance, .. } => Some(instance),
             _ => None,
         }
     }
@@ -202,25 +207,25 @@ impl Seat {
     #[cold]
     fn prepare(&mut self) {
         match &self.state {
-            State::Unmade => self.make(),
-            State::Pausing { until } if Instant::now() >= *until => self.make_aside(),
-            State::Making(made) => match made.try_recv() {
+            SlotState::Unmade => self.make(),
+            SlotState::Pausing { until } if Instant::now() >= *until => self.make_in_background(),
+            SlotState::Making(made) => match made.try_recv() {
                 Ok(made) => self.made(made),
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => {
                     self.pause();
                 }
             },
-            State::Ready { .. } | State::Pausing { .. } => {}
+            SlotState::Ready { .. } | SlotState::Pausing { .. } => {}
         }
     }
 
-    fn make_aside(&mut self) {
+    fn make_in_background(&mut self) {
         let (sender, receiver) = sync_channel(1);
         let recipe = self.recipe.clone();
         let thread = std::thread::Builder::new().name("plugin-restart".into());
         match thread.spawn(move || sender.send(recipe.make())) {
-            Ok(_) => self.state = State::Making(receiver),
+            Ok(_) => self.state = SlotState::Making(receiver),
             Err(error) => {
                 let plugin = self.recipe.plugin.name();
                 tracing::warn!(
@@ -232,7 +237,7 @@ impl Seat {
         }
     }
 
-    fn made(&mut self, made: Result<(Box<Instance>, Scope), ConfigureError>) {
+    fn made(&mut self, made: Result<(Box<Instance>, InstanceScope), ConfigureError>) {
         match made {
             Ok((instance, _)) => self.take(instance),
             Err(error) => {
@@ -250,8 +255,8 @@ impl Seat {
 
     /// Counts and reports a fault, and lets the instance go.
     #[cold]
-    fn faulted(&mut self, call: &str, fault: &Fault) -> Option<u32> {
-        if let State::Ready { since, .. } = &self.state
+    fn faulted(&mut self, call: &str, fault: &PluginFault) -> Option<u32> {
+        if let SlotState::Ready { since, .. } = &self.state
             && since.elapsed() > LONGEST_PAUSE
         {
             self.faults = 0;
@@ -274,7 +279,7 @@ impl Seat {
             .saturating_mul(1 << self.faults.min(16))
             .min(LONGEST_PAUSE);
         self.faults = self.faults.saturating_add(1);
-        self.state = State::Pausing {
+        self.state = SlotState::Pausing {
             until: Instant::now() + pause,
         };
         pause
@@ -283,7 +288,7 @@ impl Seat {
 
 /// Whether the bit of `index` is set among the candidates, of which `first` is word 0.
 #[inline]
-pub(super) fn is_candidate(exchange: &Rc<dyn Exchange>, index: u32, first: u64) -> bool {
+pub(super) fn is_candidate(exchange: &Rc<dyn ExchangeContext>, index: u32, first: u64) -> bool {
     let word = match index / 64 {
         0 => first,
         word => exchange.candidates(word),
