@@ -293,3 +293,152 @@ async fn an_address_that_somebody_else_has_is_not_taken_from_them() {
     assert!(said.contains("admin address"), "{said}");
     assert_eq!(first.shows("/status").await["state"], "serving");
 }
+
+/// The variable is the process's, and whoever asks has no business with it.
+#[tokio::test]
+async fn what_a_request_says_is_not_looked_up_in_the_environment() {
+    let file = format!(
+        "[server]\nworkers = 1\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.backend]\nservers = [\"127.0.0.1:9\"]\n[[route]]\nproxy = \"backend\"\n{ADMIN}"
+    );
+    let proxy = proxy::run(&file, &[("PASSWORD", "s3cret"), ("PORT", "4321")]).await;
+    for (key, value) in [
+        ("address", "${env:PASSWORD}"),
+        ("address", "127.0.0.1:${env:PORT}"),
+        ("fail_timeout", "${env:PASSWORD}"),
+        ("weight", "${env:PORT}"),
+        ("no_such_key", "${env:PASSWORD}"),
+    ] {
+        let address = match key {
+            "address" => String::new(),
+            _ => "\"address\": \"127.0.0.1:80\", ".to_owned(),
+        };
+        let body = format!("{{{address}\"{key}\": \"{value}\"}}");
+        let response = proxy.admin("POST", "/upstreams/backend/servers", &body).await;
+        refused(&response, 422);
+        let text = response.text();
+        assert!(!text.contains("s3cret") && !text.contains("4321"), "{text}");
+    }
+    let route = "{\"address\": \"127.0.0.1:80\", \"route\": \"${env:PASSWORD}\"}";
+    let response = proxy.admin("POST", "/upstreams/backend/servers", route).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert!(!proxy.log().contains("s3cret"), "{}", proxy.log());
+}
+
+#[tokio::test]
+async fn a_server_is_checked_as_if_it_stood_in_the_configuration() {
+    let origin = origin::says("hello").await;
+    let setup = proxy::to([&origin]).upstream("policy = { plugin = \"hash\", key = \"$uri\" }");
+    let proxy = setup.more(ADMIN).start().await;
+    for (body, part) in [
+        ("{}", "`address` is missing"),
+        ("{\"address\": 80}", "`address` must be a string, not an integer"),
+        ("{\"address\": \"127.0.0.1:80\", \"wieght\": 1}", "did you mean `weight`?"),
+        ("{\"address\": \"127.0.0.1:80\", \"weight\": 0}", "`weight` must be from 1"),
+        ("{\"address\": \"127.0.0.1:80\", \"weight\": 1.5}", "not a float"),
+        ("{\"address\": \"127.0.0.1:80\", \"backup\": true}", "does not support `backup`"),
+        ("{\"address\": \"https://127.0.0.1\"}", "https://127.0.0.1"),
+        ("{\"address\": \"127.0.0.1:80\", \"down\": null}", "`down` must be"),
+        ("{\"address\": \"a\\u0007b\\\"c\"}", "is not an address"),
+    ] {
+        let response = proxy.admin("POST", "/upstreams/backend/servers", body).await;
+        refused(&response, 422);
+        let json = response.json();
+        let problems = json["problems"].as_array().expect("problems");
+        let said: Vec<&str> = problems.iter().filter_map(|one| one.as_str()).collect();
+        let said = said.join("\n");
+        assert!(said.contains(part), "{body}: {said}");
+        assert!(said.contains("--> request"), "{body}: {said}");
+    }
+}
+
+/// 355 of them took every descriptor that the traffic needed.
+#[tokio::test]
+async fn requests_that_never_end_take_no_descriptor_from_the_traffic_and_make_room_for_others() {
+    let origin = origin::says("hello").await;
+    let setup = proxy::to([&origin]).server("workers = 1").more(ADMIN);
+    let proxy = setup.through_shell("ulimit -n 128; exec \"$@\"").start().await;
+    let head = "POST /upstreams/backend/servers HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n";
+    let mut slow = Vec::new();
+    for part in [
+        "",
+        "GET /sta",
+        head,
+        &format!("{head}Content-Length: 100\r\n\r\n{{"),
+    ] {
+        for _ in 0..100 {
+            let mut client = Client::connect(&proxy.admin_address()).await;
+            // It may be closed already, to make room.
+            let _ = client.wire.try_send(part).await;
+            slow.push(client);
+        }
+    }
+    assert!(proxy.descriptors() < 80, "{}", proxy.descriptors());
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = proxy.client().await;
+        assert_eq!(client.get("/").await.text(), "hello");
+        clients.push(client);
+        assert_eq!(proxy.shows("/status").await["state"], "serving");
+    }
+}
+
+/// A connection whose request is being carried out is none that makes room.
+#[tokio::test]
+async fn a_reload_under_way_is_answered_however_many_others_come() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin]).more(ADMIN).start().await;
+    let mut held = proxy.hold_file();
+    let mut asker = Client::connect(&proxy.admin_address()).await;
+    asker.send(request("POST", "/reload", "")).await;
+    held.is_read().await;
+    let mut slow = Vec::new();
+    for _ in 0..100 {
+        let mut client = Client::connect(&proxy.admin_address()).await;
+        let _ = client.wire.try_send("GET /sta").await;
+        slow.push(client);
+    }
+    held.release();
+    let response = asker.response().await;
+    assert_eq!(response.status, 200, "{}", response.text());
+}
+
+/// The answer comes though none of the bytes do.
+#[tokio::test]
+async fn a_plugin_is_refused_by_name_and_size_before_it_is_read() {
+    let origin = origin::says("hello").await;
+    let setup = proxy::to([&origin]);
+    std::fs::copy(
+        waypost_tests::plugin("round_robin", "wasm32-unknown-unknown"),
+        setup.directory().join("mine.wasm"),
+    )
+    .unwrap();
+    let entry = "[plugin.mine]\nfile = \"mine.wasm\"\ngrants = [\"request\", \"exchange\"]\n\
+                 limits = { file_size = \"1m\" }";
+    let proxy = setup.more(entry).more(ADMIN).start().await;
+    for (name, length, status) in [
+        ("nothing", 600 << 20, 404),
+        ("round_robin", 600 << 20, 409),
+        ("mine", 600 << 20, 413),
+        ("mine", (1 << 20) + 1, 413),
+    ] {
+        let head = format!(
+            "POST /plugins/{name}/load HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let mut client = Client::connect(&proxy.admin_address()).await;
+        client.send(head).await;
+        let response = client.response().await;
+        refused(&response, status);
+        if status == 413 {
+            let text = response.text();
+            assert!(text.contains("limits.file_size"), "{text}");
+        }
+    }
+    // Without a length it is read as far as it may be.
+    let mut client = Client::connect(&proxy.admin_address()).await;
+    let head = "POST /plugins/mine/load HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n200000\r\n";
+    let _ = client.wire.try_send(head).await;
+    let _ = client.wire.try_send(vec![0; 2 << 20]).await;
+    let response = client.response_or_end().await.expect("an answer");
+    refused(&response, 413);
+}

@@ -160,3 +160,38 @@ async fn run_serves_what_the_file_says() {
     let proxy = proxy::run(&GOOD.replace("127.0.0.1:9", origin.address()), &[]).await;
     assert_eq!(proxy.get("/").await.text(), "hello");
 }
+
+/// What comes from the environment is most often a secret, and what is shown is most often pasted somewhere.
+#[test]
+fn show_names_variables_of_the_environment_and_tells_them_only_if_asked() {
+    let directory = TempDir::new().unwrap();
+    let text = "[[listen]]\naddress = \"127.0.0.1:${env:PORT}\"\n[upstream.backend]\nservers = [\"127.0.0.1:9\"]\n\
+                policy = { plugin = \"hash\", key = \"$uri ${env:SALT:-none}\" }\n\
+                [[route]]\nproxy = \"backend\"\n\
+                request_headers = { set = { A = \"Bearer ${env:TOKEN}\", B = \"${host}x${env:TOKEN}\" } }\n";
+    let path = directory.path().join("waypost.toml");
+    std::fs::write(&path, text).unwrap();
+    let show = |more: &[&str]| {
+        let mut command = Command::new(waypost());
+        command.args(["show", "-c"]).arg(&path).args(more);
+        command.env("PORT", "8080").env("TOKEN", "s3cret-s3cret");
+        let (code, out, err) = child::run(command);
+        assert_eq!(code, 0, "{err}");
+        out
+    };
+    let shown = show(&[]);
+    assert!(!shown.contains("s3cret"), "{shown}");
+    for part in [
+        "address = \"127.0.0.1:${env:PORT}\"",
+        "A = \"Bearer ${env:TOKEN}\"",
+        "${env:SALT:-none}",
+    ] {
+        assert!(shown.contains(part), "no {part} in\n{shown}");
+    }
+    let told = show(&["--expand-env"]);
+    assert!(told.contains("A = \"Bearer s3cret-s3cret\""), "{told}");
+    assert!(!told.contains("${env:"), "{told}");
+    // Read again, what is shown means the same.
+    std::fs::write(&path, shown).unwrap();
+    assert_eq!(show(&["--expand-env"]), told);
+}

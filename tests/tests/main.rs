@@ -8,6 +8,7 @@
 
 mod harness; // what the specs stand on
 mod commands; // the first thing that a newcomer meets
+mod docs; // whose commands work
 mod examples; // each file in `examples/` runs
 mod workers; // distribution is exact, whichever worker takes a request
 mod parity; // the choices are nginx's
@@ -33,6 +34,7 @@ mod signals; // drain, stop, reopen
 mod reload; // another configuration, while requests are served
 mod takeover; // another process, while requests are served
 mod admin; // its API
+mod control_plane; // never stands still
 mod messages; // what passes through unchanged, and what does not
 mod framing; // where a message ends is never a guess
 mod faults_client; // clients that misbehave

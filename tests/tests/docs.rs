@@ -1,0 +1,144 @@
+//! Every command that the documentation shows is one that Waypost understands and carries out.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use waypost_tests::admin::ADMIN;
+use waypost_tests::{Proxy, child, plugin, proxy, waypost};
+
+/// What a page says about itself as wrong, and why the command says no.
+const REFUSED: [(&str, &str); 1] = [("plugin load spill broken.wasm", "broken")];
+
+/// Those that end the process which they are said to.
+const LAST_WORDS: [&str; 3] = ["drain", "stop", "upgrade"];
+
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = std::fs::read_dir(root.join("docs")).expect("the folder is there");
+    let mut pages: Vec<PathBuf> = docs.map(|page| page.unwrap().path()).collect();
+    pages.retain(|page| page.extension().is_some_and(|end| end == "md"));
+    pages.push(root.join("README.md"));
+    assert!(pages.len() > 5, "{pages:?}");
+    pages
+}
+
+/// The commands of a page, without `waypost`: those in blocks of code, and those within a line. The latter may be no more
+/// than a command's name.
+fn commands(text: &str) -> Vec<(String, bool)> {
+    let (mut commands, mut in_block) = (Vec::new(), false);
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_block = !in_block;
+            continue;
+        }
+        if in_block {
+            let line = line.trim_start_matches("$ ");
+            let line = line.strip_prefix("ExecStart=/usr/local/bin/").unwrap_or(line);
+            let line = line.strip_prefix("ExecReload=/usr/local/bin/").unwrap_or(line);
+            let code = line.split(" #").next().unwrap_or_default();
+            commands.extend(code.strip_prefix("waypost ").map(|code| (code, false)));
+        } else {
+            let quoted = line.split('`').skip(1).step_by(2);
+            let quoted = quoted.filter_map(|code| code.strip_prefix("waypost "));
+            commands.extend(quoted.map(|code| (code, code.split(' ').count() <= 2)));
+        }
+    }
+    let trimmed = commands.into_iter().map(|(command, may_be_a_name)| {
+        let without_shell = command.split(['>', '&']).next().unwrap_or_default();
+        (without_shell.trim().to_owned(), may_be_a_name)
+    });
+    trimmed.collect()
+}
+
+/// A command as it is run: names in capitals stand for one, brackets for what may be left out.
+fn arguments(command: &str, proxy: &Proxy) -> Vec<String> {
+    let of_plugins = command.starts_with("plugin");
+    let words = command.replace(['[', ']'], "");
+    let word = |word: &str| match word {
+        "FILE" if of_plugins => "spill.wasm".to_owned(),
+        "FILE" => "waypost.toml".to_owned(),
+        "NAME" if of_plugins => "spill".to_owned(),
+        "NAME" => "backend".to_owned(),
+        "SERVER" => "127.0.0.1:9".to_owned(),
+        "ADDRESS" => "127.0.0.1:10".to_owned(),
+        "N" => "2".to_owned(),
+        "/etc/waypost/waypost.toml" => "waypost.toml".to_owned(),
+        _ if word.starts_with("unix:/") => proxy.admin_address(),
+        word => word.to_owned(),
+    };
+    words.split_whitespace().map(word).collect()
+}
+
+/// A proxy with the names that the pages use, and two versions of its plugin.
+async fn example() -> Proxy {
+    let servers = ["\"127.0.0.1:9\"", "\"10.0.0.2:3000\"", "\"10.0.0.3:3000\""];
+    let setup = proxy::to(servers.map(str::to_owned));
+    let component = std::fs::read(plugin("round_robin", "wasm32-unknown-unknown")).unwrap();
+    let other = [&component[..], &[0, 2, 1, 1]].concat();
+    let directory = setup.directory();
+    std::fs::create_dir(directory.join("build")).unwrap();
+    for (name, bytes) in [
+        ("spill.wasm", &component[..]),
+        ("build/spill.wasm", &other),
+        ("spill-2.wasm", &other),
+        ("broken.wasm", b"broken"),
+    ] {
+        std::fs::write(directory.join(name), bytes).unwrap();
+    }
+    let entry = "[plugin.spill]\nfile = \"spill.wasm\"\ngrants = [\"request\", \"exchange\"]\n";
+    let setup = setup.upstream("policy = \"spill\"").more(entry);
+    let proxy = setup.more(ADMIN).start().await;
+    let (code, said) = says(&["plugin", "load", "spill", "spill-2.wasm"], &proxy).await;
+    assert_eq!(code, 0, "{said}");
+    proxy
+}
+
+/// What a command says, run in the proxy's directory.
+async fn says(arguments: &[&str], proxy: &Proxy) -> (i32, String) {
+    let mut command = Command::new(waypost());
+    command.args(arguments).current_dir(proxy.directory());
+    let ran = tokio::task::spawn_blocking(move || child::run(command));
+    let (code, out, err) = ran.await.expect("it does not panic");
+    (code, out + &err)
+}
+
+#[tokio::test]
+async fn every_command_of_the_documentation_works() {
+    let mut all = BTreeSet::new();
+    for page in pages() {
+        let name = page.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&page).unwrap();
+        let commands = commands(&text).into_iter();
+        all.extend(commands.map(|(command, may_be_a_name)| (command, may_be_a_name, name.clone())));
+    }
+    assert!(all.len() > 20, "{all:?}");
+    let mut wrong = Vec::new();
+    let proxy = example().await;
+    for (command, may_be_a_name, page) in &all {
+        let words = arguments(command, &proxy);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (code, said) = match words[..] {
+            // It would serve until it is ended: that is what all other specs do with it.
+            ["run", ..] => continue,
+            [last, ..] if LAST_WORDS.contains(&last) => says(&words, &example().await).await,
+            _ => {
+                // Servers are what the file says again.
+                proxy.reload().await;
+                says(&words, &proxy).await
+            }
+        };
+        let refused = REFUSED.iter().find(|(refused, _)| refused == command);
+        let as_told = match refused {
+            Some((_, why)) => code == 1 && said.contains(why),
+            None if code == 2 && *may_be_a_name => {
+                says(&[&words[..], &["--help"]].concat(), &proxy).await.0 == 0
+            }
+            None => code == 0,
+        };
+        if !as_told {
+            wrong.push(format!("{page}: `waypost {command}` ends with {code}:\n{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
