@@ -4,6 +4,7 @@
 //! in [`data_plane`].
 
 pub mod cli;
+mod admin_api;
 pub mod config;
 pub mod control_plane;
 pub mod data_plane;

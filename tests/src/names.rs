@@ -41,7 +41,12 @@ impl SilentNameServer {
             return Err("`unshare -m` is not there or not allowed".to_owned());
         }
         // Each of its own, so that specs run side by side.
-        let address = Ipv4Addr::new(127, fastrand::u8(1..), fastrand::u8(..), fastrand::u8(1..255));
+        let address = Ipv4Addr::new(
+            127,
+            fastrand::u8(1..),
+            fastrand::u8(..),
+            fastrand::u8(1..255),
+        );
         let socket = UdpSocket::bind((address, 53)).await;
         let socket = socket.map_err(|error| format!("port 53 of {address}: {error}"))?;
         let resolv_conf = NamedTempFile::new().expect("there is room for a file");
@@ -64,7 +69,10 @@ impl SilentNameServer {
     /// Waits until somebody asks it.
     pub async fn is_asked(&self) {
         let mut question = [0; 512];
-        let asked = in_time("a question to the name server", self.socket.recv(&mut question));
+        let asked = in_time(
+            "a question to the name server",
+            self.socket.recv(&mut question),
+        );
         asked.await.expect("the socket is open");
     }
 }

@@ -314,13 +314,17 @@ async fn what_a_request_says_is_not_looked_up_in_the_environment() {
             _ => "\"address\": \"127.0.0.1:80\", ".to_owned(),
         };
         let body = format!("{{{address}\"{key}\": \"{value}\"}}");
-        let response = proxy.admin("POST", "/upstreams/backend/servers", &body).await;
+        let response = proxy
+            .admin("POST", "/upstreams/backend/servers", &body)
+            .await;
         refused(&response, 422);
         let text = response.text();
         assert!(!text.contains("s3cret") && !text.contains("4321"), "{text}");
     }
     let route = "{\"address\": \"127.0.0.1:80\", \"route\": \"${env:PASSWORD}\"}";
-    let response = proxy.admin("POST", "/upstreams/backend/servers", route).await;
+    let response = proxy
+        .admin("POST", "/upstreams/backend/servers", route)
+        .await;
     assert_eq!(response.status, 200, "{}", response.text());
     assert!(!proxy.log().contains("s3cret"), "{}", proxy.log());
 }
@@ -332,16 +336,36 @@ async fn a_server_is_checked_as_if_it_stood_in_the_configuration() {
     let proxy = setup.more(ADMIN).start().await;
     for (body, part) in [
         ("{}", "`address` is missing"),
-        ("{\"address\": 80}", "`address` must be a string, not an integer"),
-        ("{\"address\": \"127.0.0.1:80\", \"wieght\": 1}", "did you mean `weight`?"),
-        ("{\"address\": \"127.0.0.1:80\", \"weight\": 0}", "`weight` must be from 1"),
-        ("{\"address\": \"127.0.0.1:80\", \"weight\": 1.5}", "not a float"),
-        ("{\"address\": \"127.0.0.1:80\", \"backup\": true}", "does not support `backup`"),
+        (
+            "{\"address\": 80}",
+            "`address` must be a string, not an integer",
+        ),
+        (
+            "{\"address\": \"127.0.0.1:80\", \"wieght\": 1}",
+            "did you mean `weight`?",
+        ),
+        (
+            "{\"address\": \"127.0.0.1:80\", \"weight\": 0}",
+            "`weight` must be from 1",
+        ),
+        (
+            "{\"address\": \"127.0.0.1:80\", \"weight\": 1.5}",
+            "not a float",
+        ),
+        (
+            "{\"address\": \"127.0.0.1:80\", \"backup\": true}",
+            "does not support `backup`",
+        ),
         ("{\"address\": \"https://127.0.0.1\"}", "https://127.0.0.1"),
-        ("{\"address\": \"127.0.0.1:80\", \"down\": null}", "`down` must be"),
+        (
+            "{\"address\": \"127.0.0.1:80\", \"down\": null}",
+            "`down` must be",
+        ),
         ("{\"address\": \"a\\u0007b\\\"c\"}", "is not an address"),
     ] {
-        let response = proxy.admin("POST", "/upstreams/backend/servers", body).await;
+        let response = proxy
+            .admin("POST", "/upstreams/backend/servers", body)
+            .await;
         refused(&response, 422);
         let json = response.json();
         let problems = json["problems"].as_array().expect("problems");
@@ -357,8 +381,12 @@ async fn a_server_is_checked_as_if_it_stood_in_the_configuration() {
 async fn requests_that_never_end_take_no_descriptor_from_the_traffic_and_make_room_for_others() {
     let origin = origin::says("hello").await;
     let setup = proxy::to([&origin]).server("workers = 1").more(ADMIN);
-    let proxy = setup.through_shell("ulimit -n 128; exec \"$@\"").start().await;
-    let head = "POST /upstreams/backend/servers HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n";
+    let proxy = setup
+        .through_shell("ulimit -n 128; exec \"$@\"")
+        .start()
+        .await;
+    let head =
+        "POST /upstreams/backend/servers HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n";
     let mut slow = Vec::new();
     for part in [
         "",

@@ -34,8 +34,12 @@ fn commands(text: &str) -> Vec<(String, bool)> {
         }
         if in_block {
             let line = line.trim_start_matches("$ ");
-            let line = line.strip_prefix("ExecStart=/usr/local/bin/").unwrap_or(line);
-            let line = line.strip_prefix("ExecReload=/usr/local/bin/").unwrap_or(line);
+            let line = line
+                .strip_prefix("ExecStart=/usr/local/bin/")
+                .unwrap_or(line);
+            let line = line
+                .strip_prefix("ExecReload=/usr/local/bin/")
+                .unwrap_or(line);
             let code = line.split(" #").next().unwrap_or_default();
             commands.extend(code.strip_prefix("waypost ").map(|code| (code, false)));
         } else {
@@ -137,7 +141,9 @@ async fn every_command_of_the_documentation_works() {
             None => code == 0,
         };
         if !as_told {
-            wrong.push(format!("{page}: `waypost {command}` ends with {code}:\n{said}"));
+            wrong.push(format!(
+                "{page}: `waypost {command}` ends with {code}:\n{said}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -24,6 +24,7 @@ use super::tls_files::{Secured, TlsFiles};
 use super::watch::Watcher;
 use super::workers::Workers;
 use crate::access_log::AccessLogs;
+use crate::admin_api::ReloadCounts;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::worker::Snapshot;
@@ -94,15 +95,7 @@ pub(super) struct Published {
     pub(super) addresses: Vec<String>,
     /// Where streams are accepted.
     pub(super) streams: Vec<String>,
-    pub(super) reloads: Reloads,
-}
-
-/// How reloads went so far.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Reloads {
-    pub(super) succeeded: u64,
-    pub(super) failed: u64,
-    pub(super) last_error: Option<String>,
+    pub(super) reloads: ReloadCounts,
 }
 
 /// Makes changes. Lives on the control plane's thread.

@@ -14,12 +14,12 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::admin::{self, Admin, Demand};
+use super::admin::{self, Admin, AdminServer, Demand};
 use super::assemble::{Parts, assemble};
 use super::connection_bounds;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
-use super::operator::{Change, ChangeRequest, Operator, Published, Reloads};
+use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::plugins::{PluginRegistry, compiler};
 use super::signals::{SignalEvent, Signals};
 use super::sockets::Sockets;
@@ -29,6 +29,7 @@ use super::upgrade::{self, Program, Successor};
 use super::watch::Watcher;
 use super::workers::{WorkerEnd, Workers};
 use crate::access_log::AccessLogs;
+use crate::admin_api::ReloadCounts;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::worker::Process;
@@ -85,9 +86,9 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             registry,
             addresses: sockets.addresses_of(BindKind::Listener),
             streams: sockets.addresses_of(BindKind::Stream),
-            reloads: Reloads::default(),
+            reloads: ReloadCounts::default(),
         }));
-        let (wishes, wished) = unbounded_channel();
+        let (changes, requested) = unbounded_channel();
         let (demands, demanded) = unbounded_channel();
         let (workers, ends) = Workers::start(&snapshot, &sockets, process, logs.clone())?;
         let mut control = Control {
@@ -96,7 +97,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             sockets: Rc::new(RefCell::new(sockets)),
             workers,
             published,
-            wishes,
+            changes,
             error_log,
             logs,
             file: file.to_owned(),
@@ -104,15 +105,15 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         let admin = Admin {
             published: control.published.clone(),
             workers: control.workers.stats().clone(),
-            wishes: control.wishes.clone(),
+            changes: control.changes.clone(),
             demands,
             file: file.to_owned(),
             started: Instant::now(),
         };
         control.admin = admin::listen(&snapshot.config, admin, &mut inherited)?;
-        let mut watcher = Watcher::start(control.wishes.clone());
+        let mut watcher = Watcher::start(control.changes.clone());
         watcher.follow(&snapshot.config);
-        tokio::task::spawn_local(control.operator(watcher).run(wished));
+        tokio::task::spawn_local(control.operator(watcher).run(requested));
         control.heed_quarantines();
         for address in control.sockets.borrow().addresses() {
             tracing::info!("listening on {address}");
@@ -135,9 +136,9 @@ struct Control {
     workers: Rc<Workers>,
     sockets: Rc<RefCell<Sockets>>,
     published: Arc<ArcSwap<Published>>,
-    wishes: UnboundedSender<ChangeRequest>,
+    changes: UnboundedSender<ChangeRequest>,
     program: Program,
-    admin: Option<admin::Server>,
+    admin: Option<AdminServer>,
     error_log: Rc<ErrorLogs>,
     logs: Arc<AccessLogs>,
     file: std::path::PathBuf,
@@ -166,11 +167,11 @@ impl Control {
     /// Has the operator deal with plugins that are put into quarantine.
     fn heed_quarantines(&self) {
         let runtime = self.published.load().registry.runtime.clone();
-        let wishes = self.wishes.clone();
+        let changes = self.changes.clone();
         tokio::task::spawn_local(async move {
             loop {
                 runtime.quarantine().await;
-                if wishes.send((Change::Quarantine, None)).is_err() {
+                if changes.send((Change::Quarantine, None)).is_err() {
                     return;
                 }
             }
@@ -224,7 +225,7 @@ impl Control {
                     SignalEvent::Stop => self.stop(&mut successor),
                     SignalEvent::Drain => self.drain(&mut ending, successor.is_starting()),
                     // Their outcome is in the log.
-                    SignalEvent::Reload => drop(self.wishes.send((Change::Reload, None))),
+                    SignalEvent::Reload => drop(self.changes.send((Change::Reload, None))),
                     SignalEvent::Upgrade => self.upgrade(&mut successor, None),
                     SignalEvent::Reopen => self.reopen(),
                 },
@@ -269,7 +270,7 @@ impl Control {
     fn let_go_of_sockets(&mut self, handed_over: bool) {
         let sockets = self.sockets.take();
         if handed_over {
-            self.admin.iter_mut().for_each(admin::Server::hand_over);
+            self.admin.iter_mut().for_each(AdminServer::hand_over);
         } else {
             sockets.remove_files();
             systemd::stopping();
@@ -280,7 +281,7 @@ impl Control {
         if self.workers.stats().is_ending() {
             return upgrade::refuse(asker, "the process is about to end");
         }
-        let admin = self.admin.as_ref().and_then(admin::Server::socket);
+        let admin = self.admin.as_ref().and_then(AdminServer::socket);
         successor.start(&self.program, &self.sockets.borrow(), admin, asker);
     }
 

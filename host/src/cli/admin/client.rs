@@ -11,13 +11,13 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::Failure;
+use super::CommandFailed;
+use crate::admin_api::RequestRefused;
 use crate::config::model::Address;
 use crate::config::reason;
 
@@ -41,20 +41,12 @@ pub(super) enum Content {
     Component(Bytes),
 }
 
-/// The answer to a request that was not fulfilled.
-#[derive(Deserialize)]
-struct Refusal {
-    error: String,
-    #[serde(default)]
-    problems: Vec<String>,
-}
-
 impl Client {
     pub(super) fn new(address: Address) -> Client {
         Client { address }
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
+    pub(super) async fn get(&self, path: &str) -> Result<Value, CommandFailed> {
         self.ask(Method::GET, path, Content::Nothing, SOON).await
     }
 
@@ -66,7 +58,7 @@ impl Client {
         path: &str,
         content: Content,
         within: Duration,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, CommandFailed> {
         let host = match &self.address {
             Address::Tcp(address) => address.to_string(),
             Address::Unix(_) => "localhost".to_owned(),
@@ -85,7 +77,7 @@ impl Client {
         };
         let request = request
             .body(Full::new(body))
-            .map_err(|error| Failure::new(format!("cannot ask for `{path}`: {error}")))?;
+            .map_err(|error| CommandFailed::new(format!("cannot ask for `{path}`: {error}")))?;
         match &self.address {
             Address::Tcp(address) => {
                 let stream = self.connected(TcpStream::connect(address)).await?;
@@ -101,14 +93,14 @@ impl Client {
     async fn connected<S>(
         &self,
         connecting: impl Future<Output = io::Result<S>>,
-    ) -> Result<S, Failure> {
+    ) -> Result<S, CommandFailed> {
         let address = &self.address;
         let error = match timeout(CONNECT, connecting).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => error,
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
-        Err(Failure::new(match error.kind() {
+        Err(CommandFailed::new(match error.kind() {
             // A unix socket that nobody listens on refuses, one that was never made is not found.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => format!(
                 "nobody answers at `{address}`: is waypost running with this configuration?"
@@ -122,14 +114,14 @@ impl Client {
         stream: S,
         request: Request<Full<Bytes>>,
         within: Duration,
-    ) -> Result<Value, Failure>
+    ) -> Result<Value, CommandFailed>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let address = &self.address;
         let exchange = async {
             let broken = |error: hyper::Error| {
-                Failure::new(format!("the connection to `{address}` broke: {error}"))
+                CommandFailed::new(format!("the connection to `{address}` broke: {error}"))
             };
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
                 .await
@@ -140,23 +132,25 @@ impl Client {
                 .await
         };
         timeout(within, exchange).await.unwrap_or_else(|_| {
-            Err(Failure::new(format!(
+            Err(CommandFailed::new(format!(
                 "no answer from `{address}` within {within:?}; the request may still be carried out"
             )))
         })
     }
 
-    async fn answer(&self, response: Response<Incoming>) -> Result<Value, Failure> {
+    async fn answer(&self, response: Response<Incoming>) -> Result<Value, CommandFailed> {
         let address = &self.address;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_SIZE)
             .collect()
             .await;
         let body = body
-            .map_err(|error| Failure::new(format!("the answer of `{address}` broke off: {error}")))?
+            .map_err(|error| {
+                CommandFailed::new(format!("the answer of `{address}` broke off: {error}"))
+            })?
             .to_bytes();
         let foreign = || {
-            Failure::new(format!(
+            CommandFailed::new(format!(
                 "`{address}` answered with status {} but not as waypost does: is it another program's address?",
                 status.as_u16()
             ))
@@ -164,10 +158,10 @@ impl Client {
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|_| foreign());
         }
-        let refusal: Refusal = serde_json::from_slice(&body).map_err(|_| foreign())?;
-        Err(Failure {
-            message: refusal.error,
-            problems: refusal.problems,
+        let refused: RequestRefused = serde_json::from_slice(&body).map_err(|_| foreign())?;
+        Err(CommandFailed {
+            message: refused.error,
+            problems: refused.problems,
         })
     }
 }

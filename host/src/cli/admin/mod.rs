@@ -30,7 +30,7 @@ pub(super) enum Command {
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
-        form: Form,
+        form: OutputFormat,
     },
     /// Read the configuration again; should it have problems, the old one goes on serving
     Reload(Reach),
@@ -60,7 +60,7 @@ pub(super) struct Reach {
 
 /// How an answer is printed.
 #[derive(Debug, Args)]
-pub(super) struct Form {
+pub(super) struct OutputFormat {
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
@@ -68,7 +68,7 @@ pub(super) struct Form {
 
 /// Why a command did not do what it was told, as the user reads it.
 #[derive(Debug)]
-struct Failure {
+struct CommandFailed {
     message: String,
     /// Of a configuration, each as `waypost check` prints it.
     problems: Vec<String>,
@@ -90,7 +90,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn answer(command: Command) -> Result<String, Failure> {
+async fn answer(command: Command) -> Result<String, CommandFailed> {
     match command {
         Command::Status { reach, form } => process::status(&reach.client()?, &form).await,
         Command::Reload(reach) => process::reload(&reach.client()?).await,
@@ -103,18 +103,18 @@ async fn answer(command: Command) -> Result<String, Failure> {
 }
 
 impl Reach {
-    fn client(self) -> Result<Client, Failure> {
+    fn client(self) -> Result<Client, CommandFailed> {
         if let Some(address) = self.admin {
             return Ok(Client::new(address));
         }
         let file = self.config.file.display();
         match config::load_admin(&self.config.file) {
             Ok(Some(admin)) => Ok(Client::new(admin.address)),
-            Ok(None) => Err(Failure::new(format!(
+            Ok(None) => Err(CommandFailed::new(format!(
                 "the configuration has no `[admin]`\nhint: add these lines to `{file}`, or name an address with `--admin`\n\n\
                  [admin]\naddress = \"unix:/run/waypost.sock\""
             ))),
-            Err(problems) => Err(Failure {
+            Err(problems) => Err(CommandFailed {
                 message: format!("`{file}` does not say where the process is asked"),
                 problems: problems.iter().map(ToString::to_string).collect(),
             }),
@@ -122,13 +122,13 @@ impl Reach {
     }
 }
 
-impl Form {
+impl OutputFormat {
     /// The answer as JSON if that was asked for, or else in words.
     fn of<T: DeserializeOwned>(
         &self,
         answer: Value,
         in_words: fn(T) -> String,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, CommandFailed> {
         if self.json {
             return Ok(format!("{answer:#}\n"));
         }
@@ -137,24 +137,24 @@ impl Form {
 }
 
 /// The parts of an answer that a command needs.
-fn understood<T: DeserializeOwned>(answer: Value) -> Result<T, Failure> {
+fn understood<T: DeserializeOwned>(answer: Value) -> Result<T, CommandFailed> {
     serde_json::from_value(answer).map_err(|error| {
-        Failure::new(format!(
+        CommandFailed::new(format!(
             "the answer is not understood, perhaps because the process is of another version: {error}"
         ))
     })
 }
 
-impl Failure {
-    fn new(message: impl Into<String>) -> Failure {
-        Failure {
+impl CommandFailed {
+    fn new(message: impl Into<String>) -> CommandFailed {
+        CommandFailed {
             message: message.into(),
             problems: Vec::new(),
         }
     }
 }
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for CommandFailed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for problem in &self.problems {
             write!(f, "{problem}\n\n")?;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use clap::Subcommand;
 use hyper::Method;
 use hyper::body::Bytes;
-use serde::Deserialize;
 
 use super::client::{Client, Content, PATIENT, SOON, segment};
 use super::table::{aligned, brief, size};
-use super::{Failure, Form, Reach};
+use super::{CommandFailed, OutputFormat, Reach};
+use crate::admin_api::{PluginList, PluginStatus};
 use crate::config::reason;
 
 /// Bytes of a component: as much as `limits.file_size` can allow.
@@ -25,7 +25,7 @@ pub(in crate::cli) enum Command {
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
-        form: Form,
+        form: OutputFormat,
     },
     /// Load another version of a plugin from a file, while traffic flows
     Load {
@@ -37,7 +37,7 @@ pub(in crate::cli) enum Command {
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
-        form: Form,
+        form: OutputFormat,
     },
     /// Go back to the version before
     Rollback {
@@ -46,32 +46,11 @@ pub(in crate::cli) enum Command {
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
-        form: Form,
+        form: OutputFormat,
     },
 }
 
-#[derive(Deserialize)]
-struct Plugins {
-    plugins: Vec<Plugin>,
-}
-
-#[derive(Deserialize)]
-struct Plugin {
-    name: String,
-    version: u64,
-    hash: String,
-    state: String,
-    calls: u64,
-    mean_ns: u64,
-    p99_ns: u64,
-    traps: u64,
-    deadlines: u64,
-    memory_bytes: u64,
-    upstreams: Vec<String>,
-    last_error: Option<String>,
-}
-
-pub(super) async fn answer(command: Command) -> Result<String, Failure> {
+pub(super) async fn answer(command: Command) -> Result<String, CommandFailed> {
     match command {
         Command::List { reach, form } => list(&reach.client()?, &form).await,
         Command::Load {
@@ -84,29 +63,38 @@ pub(super) async fn answer(command: Command) -> Result<String, Failure> {
     }
 }
 
-async fn list(client: &Client, form: &Form) -> Result<String, Failure> {
+async fn list(client: &Client, form: &OutputFormat) -> Result<String, CommandFailed> {
     form.of(client.get("/plugins").await?, list_in_words)
 }
 
-async fn load(client: &Client, name: &str, file: &Path, form: &Form) -> Result<String, Failure> {
+async fn load(
+    client: &Client,
+    name: &str,
+    file: &Path,
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
     let component = component(file)?;
     let path = format!("/plugins/{}/load", segment(name));
     let answer = client.ask(Method::POST, &path, Content::Component(component), PATIENT);
     form.of(answer.await?, one_in_words)
 }
 
-async fn rollback(client: &Client, name: &str, form: &Form) -> Result<String, Failure> {
+async fn rollback(
+    client: &Client,
+    name: &str,
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
     let path = format!("/plugins/{}/rollback", segment(name));
     let answer = client.ask(Method::POST, &path, Content::Nothing, SOON);
     form.of(answer.await?, one_in_words)
 }
 
-fn component(file: &Path) -> Result<Bytes, Failure> {
+fn component(file: &Path) -> Result<Bytes, CommandFailed> {
     let mut bytes = Vec::new();
     File::open(file)
         .and_then(|file| file.take(COMPONENT_SIZE + 1).read_to_end(&mut bytes))
         .map_err(|error| {
-            Failure::new(format!(
+            CommandFailed::new(format!(
                 "cannot read `{}`: {}",
                 file.display(),
                 reason(&error)
@@ -114,7 +102,7 @@ fn component(file: &Path) -> Result<Bytes, Failure> {
         })?;
     if bytes.len() as u64 > COMPONENT_SIZE {
         let file = file.display();
-        return Err(Failure::new(format!(
+        return Err(CommandFailed::new(format!(
             "`{file}` is larger than any plugin may be (1g)"
         )));
     }
@@ -126,8 +114,8 @@ fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
-fn one_in_words(plugin: Plugin) -> String {
-    let Plugin {
+fn one_in_words(plugin: PluginStatus) -> String {
+    let PluginStatus {
         name,
         version,
         hash,
@@ -138,7 +126,7 @@ fn one_in_words(plugin: Plugin) -> String {
     format!("plugin `{name}`: version {version} ({hash}) is {state}\n")
 }
 
-fn list_in_words(Plugins { plugins }: Plugins) -> String {
+fn list_in_words(PluginList { plugins }: PluginList) -> String {
     let header = [
         "NAME",
         "VERSION",
@@ -185,7 +173,7 @@ mod tests {
     use super::super::canned::Canned;
     use super::*;
 
-    const WORDS: Form = Form { json: false };
+    const WORDS: OutputFormat = OutputFormat { json: false };
 
     fn plugin(name: &str, state: &str, last_error: Value) -> Value {
         json!({

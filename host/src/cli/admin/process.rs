@@ -1,55 +1,19 @@
 //! `waypost status`, `reload`, `drain`, `stop`, `upgrade`: the process as a whole.
 
 use hyper::Method;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{Client, Content, PATIENT, SOON};
 use super::table::{aligned, span};
-use super::{Failure, Form, understood};
+use super::{CommandFailed, OutputFormat, understood};
+use crate::admin_api::{ProcessStatus, ReloadCounts, Reloaded, Upgraded};
 
-#[derive(Deserialize)]
-struct Status {
-    version: String,
-    pid: u32,
-    state: String,
-    uptime_s: u64,
-    generation: u64,
-    config: String,
-    workers: u64,
-    worker_restarts: u64,
-    connections: u64,
-    accepted: u64,
-    listeners: Vec<String>,
-    #[serde(default)] // a process of the version before has none
-    streams: Vec<String>,
-    reloads: Reloads,
-}
-
-#[derive(Deserialize)]
-struct Reloads {
-    succeeded: u64,
-    failed: u64,
-    last_error: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Reloaded {
-    generation: u64,
-    warnings: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Upgraded {
-    pid: u32,
-}
-
-pub(super) async fn status(client: &Client, form: &Form) -> Result<String, Failure> {
+pub(super) async fn status(client: &Client, form: &OutputFormat) -> Result<String, CommandFailed> {
     form.of(client.get("/status").await?, status_in_words)
 }
 
-fn status_in_words(status: Status) -> String {
-    let Status {
+fn status_in_words(status: ProcessStatus) -> String {
+    let ProcessStatus {
         version,
         pid,
         state,
@@ -63,7 +27,7 @@ fn status_in_words(status: Status) -> String {
         listeners,
         streams,
         reloads:
-            Reloads {
+            ReloadCounts {
                 succeeded,
                 failed,
                 last_error,
@@ -102,8 +66,8 @@ fn status_in_words(status: Status) -> String {
     aligned(&rows)
 }
 
-pub(super) async fn reload(client: &Client) -> Result<String, Failure> {
-    let answer = told(client, "/reload").await?;
+pub(super) async fn reload(client: &Client) -> Result<String, CommandFailed> {
+    let answer = posted(client, "/reload").await?;
     let Reloaded {
         generation,
         warnings,
@@ -117,24 +81,24 @@ pub(super) async fn reload(client: &Client) -> Result<String, Failure> {
     ))
 }
 
-pub(super) async fn drain(client: &Client) -> Result<String, Failure> {
-    told(client, "/drain").await?;
+pub(super) async fn drain(client: &Client) -> Result<String, CommandFailed> {
+    posted(client, "/drain").await?;
     Ok("draining: the process ends when the requests under way have\n".to_owned())
 }
 
-pub(super) async fn stop(client: &Client) -> Result<String, Failure> {
-    told(client, "/stop").await?;
+pub(super) async fn stop(client: &Client) -> Result<String, CommandFailed> {
+    posted(client, "/stop").await?;
     Ok("stopping\n".to_owned())
 }
 
-pub(super) async fn upgrade(client: &Client) -> Result<String, Failure> {
-    let Upgraded { pid } = understood(told(client, "/upgrade").await?)?;
+pub(super) async fn upgrade(client: &Client) -> Result<String, CommandFailed> {
+    let Upgraded { pid } = understood(posted(client, "/upgrade").await?)?;
     Ok(format!(
         "process {pid} serves; the one before it is draining\n"
     ))
 }
 
-async fn told(client: &Client, path: &str) -> Result<Value, Failure> {
+async fn posted(client: &Client, path: &str) -> Result<Value, CommandFailed> {
     let within = match path {
         "/reload" | "/upgrade" => PATIENT,
         _ => SOON,
@@ -158,7 +122,9 @@ mod tests {
     #[tokio::test]
     async fn status_says_all_that_the_process_knows() {
         let canned = Canned::on_tcp(200, STATUS).await;
-        let text = status(&canned.client, &Form { json: false }).await.unwrap();
+        let text = status(&canned.client, &OutputFormat { json: false })
+            .await
+            .unwrap();
         let expected = "\
 waypost        0.1.0, process 7
 state          serving, up for 1h 2m
@@ -177,14 +143,16 @@ last error     no such file
     #[tokio::test]
     async fn as_json_the_answer_is_the_servers_own() {
         let canned = Canned::on_tcp(200, r#"{"of_a_later_version": [1]}"#).await;
-        let text = status(&canned.client, &Form { json: true }).await.unwrap();
+        let text = status(&canned.client, &OutputFormat { json: true })
+            .await
+            .unwrap();
         assert_eq!(text, "{\n  \"of_a_later_version\": [\n    1\n  ]\n}\n");
     }
 
     #[tokio::test]
     async fn an_answer_of_another_version_is_told_from_a_status() {
         let canned = Canned::on_tcp(200, r#"{"pid": 7}"#).await;
-        let failure = status(&canned.client, &Form { json: false }).await;
+        let failure = status(&canned.client, &OutputFormat { json: false }).await;
         let failure = failure.unwrap_err().to_string();
         assert!(failure.contains("another version"), "{failure}");
         assert!(failure.contains("version`"), "{failure}");

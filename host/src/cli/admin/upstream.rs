@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hyper::Method;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::client::{Client, Content, SOON, segment};
 use super::table::{aligned, brief};
-use super::{Failure, Form, Reach};
+use super::{CommandFailed, OutputFormat, Reach};
+use crate::admin_api::{ServerPatch, UpstreamList, UpstreamStatus};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
@@ -18,7 +19,7 @@ pub(in crate::cli) enum Command {
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
-        form: Form,
+        form: OutputFormat,
     },
     /// Add a server
     Add {
@@ -29,18 +30,18 @@ pub(in crate::cli) enum Command {
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
-        form: Form,
+        form: OutputFormat,
     },
     /// Remove a server; requests under way are finished
-    Remove(Server),
+    Remove(NamedServer),
     /// Send a server no more requests; those under way are finished
-    Drain(Server),
+    Drain(NamedServer),
     /// Send a drained server requests again
-    Resume(Server),
+    Resume(NamedServer),
     /// Change a server's share of the requests
     Weight {
         #[command(flatten)]
-        server: Server,
+        server: NamedServer,
         /// Its share, from 1 to 65535
         #[arg(value_parser = clap::value_parser!(u32).range(1..=65_535))]
         weight: u32,
@@ -49,7 +50,7 @@ pub(in crate::cli) enum Command {
 
 /// A server of an upstream.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Server {
+pub(in crate::cli) struct NamedServer {
     /// The upstream
     name: String,
     /// The server as the configuration spells it, or its address
@@ -57,7 +58,7 @@ pub(in crate::cli) struct Server {
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
-    form: Form,
+    form: OutputFormat,
 }
 
 /// What is left out is the process's to fill in, by the defaults of the configuration.
@@ -90,33 +91,7 @@ pub(in crate::cli) struct NewServer {
     route: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Upstreams {
-    upstreams: Vec<Upstream>,
-}
-
-#[derive(Deserialize)]
-struct Upstream {
-    name: String,
-    policy: String,
-    servers: Vec<Endpoint>,
-}
-
-#[derive(Deserialize)]
-struct Endpoint {
-    address: String,
-    server: String,
-    weight: u32,
-    backup: bool,
-    down: bool,
-    max_conns: u32,
-    in_flight: u32,
-    fails: u32,
-    latency_us: u64,
-    in_rotation: bool,
-}
-
-pub(super) async fn answer(command: Command) -> Result<String, Failure> {
+pub(super) async fn answer(command: Command) -> Result<String, CommandFailed> {
     match command {
         Command::List { reach, form } => list(&reach.client()?, &form).await,
         Command::Add {
@@ -126,14 +101,20 @@ pub(super) async fn answer(command: Command) -> Result<String, Failure> {
             form,
         } => add(&reach.client()?, &name, &server, &form).await,
         Command::Remove(server) => change(server, Method::DELETE, Content::Nothing).await,
-        Command::Drain(server) => patch(server, json!({ "down": true })).await,
-        Command::Resume(server) => patch(server, json!({ "down": false })).await,
-        Command::Weight { server, weight } => patch(server, json!({ "weight": weight })).await,
+        Command::Drain(server) => patch(server, down(true)).await,
+        Command::Resume(server) => patch(server, down(false)).await,
+        Command::Weight { server, weight } => {
+            let patched = ServerPatch {
+                weight: Some(weight),
+                ..ServerPatch::default()
+            };
+            patch(server, patched).await
+        }
     }
 }
 
-async fn list(client: &Client, form: &Form) -> Result<String, Failure> {
-    let in_words = |Upstreams { upstreams }| in_words(&upstreams);
+async fn list(client: &Client, form: &OutputFormat) -> Result<String, CommandFailed> {
+    let in_words = |UpstreamList { upstreams }| in_words(&upstreams);
     form.of(client.get("/upstreams").await?, in_words)
 }
 
@@ -141,20 +122,31 @@ async fn add(
     client: &Client,
     name: &str,
     server: &NewServer,
-    form: &Form,
-) -> Result<String, Failure> {
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
     let path = format!("/upstreams/{}/servers", segment(name));
     let server = json!(server);
     let answer = client.ask(Method::POST, &path, Content::Json(server), SOON);
     form.of(answer.await?, |upstream| in_words(&[upstream]))
 }
 
-async fn patch(server: Server, changes: Value) -> Result<String, Failure> {
-    change(server, Method::PATCH, Content::Json(changes)).await
+fn down(down: bool) -> ServerPatch {
+    ServerPatch {
+        down: Some(down),
+        ..ServerPatch::default()
+    }
 }
 
-async fn change(server: Server, method: Method, content: Content) -> Result<String, Failure> {
-    let Server {
+async fn patch(server: NamedServer, patch: ServerPatch) -> Result<String, CommandFailed> {
+    change(server, Method::PATCH, Content::Json(json!(patch))).await
+}
+
+async fn change(
+    server: NamedServer,
+    method: Method,
+    content: Content,
+) -> Result<String, CommandFailed> {
+    let NamedServer {
         name,
         server,
         reach,
@@ -165,7 +157,7 @@ async fn change(server: Server, method: Method, content: Content) -> Result<Stri
     form.of(answer, |upstream| in_words(&[upstream]))
 }
 
-fn in_words(upstreams: &[Upstream]) -> String {
+fn in_words(upstreams: &[UpstreamStatus]) -> String {
     let header = [
         "NAME",
         "POLICY",
@@ -202,7 +194,7 @@ fn in_words(upstreams: &[Upstream]) -> String {
                 endpoint.in_flight.to_string(),
                 max_conns,
                 endpoint.fails.to_string(),
-                brief(Duration::from_micros(endpoint.latency_us)),
+                brief(Duration::from_micros(endpoint.latency_us.into())),
             ]
         }));
     }

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::routes::Refused;
+use super::routes::ApiError;
 use crate::config::model::Address;
 
 /// Refuses requests that no local program would send.
@@ -18,7 +18,7 @@ pub(super) async fn guard(
 ) -> Response {
     match reason_to_refuse(&address, request.uri(), request.headers()) {
         None => next.run(request).await,
-        Some(reason) => Refused::new(StatusCode::FORBIDDEN, reason).into_response(),
+        Some(reason) => ApiError::new(StatusCode::FORBIDDEN, reason).into_response(),
     }
 }
 

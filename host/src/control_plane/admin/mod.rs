@@ -2,9 +2,9 @@
 //! `docs/admin.md`.
 //!
 //! It runs on the control plane's thread, apart from all traffic. Questions are answered from what
-//! is published; changes are wishes to the [operator](super::operator), which fulfils one after the
-//! other.
+//! is published; changes go to the [operator](super::operator), which makes one after the other.
 
+mod connections; // how many, and for how long
 mod guard; // who is let in
 mod view; // what is shown
 mod routes; // which path does what
@@ -22,6 +22,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use self::connections::Listening;
 use super::inherited::Inherited;
 use super::operator::{ChangeRequest, Published};
 use super::sockets::{listen_unix, remove_file};
@@ -40,7 +41,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Admin {
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) workers: WorkerCounts,
-    pub(super) wishes: UnboundedSender<ChangeRequest>,
+    pub(super) changes: UnboundedSender<ChangeRequest>,
     pub(super) demands: UnboundedSender<Demand>,
     pub(super) file: PathBuf,
     pub(super) started: Instant,
@@ -54,7 +55,7 @@ pub(super) enum Demand {
 }
 
 /// The API while it is served.
-pub(super) struct Server {
+pub(super) struct AdminServer {
     address: Address,
     /// None once it was handed over.
     socket: Option<Socket>,
@@ -62,10 +63,10 @@ pub(super) struct Server {
     of_systemd: bool,
     /// Connections are accepted as long as this is there.
     open: Option<oneshot::Sender<()>>,
-    serving: JoinHandle<io::Result<()>>,
+    serving: JoinHandle<()>,
 }
 
-impl Server {
+impl AdminServer {
     /// Where it listens, until that was handed over, and whether systemd made it.
     pub(super) fn socket(&self) -> Option<(&Address, &Socket, bool)> {
         Some((&self.address, self.socket.as_ref()?, self.of_systemd))
@@ -85,7 +86,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for AdminServer {
     fn drop(&mut self) {
         if self.socket.is_some() {
             remove_file(&self.address, self.of_systemd);
@@ -101,7 +102,7 @@ pub(super) fn listen(
     config: &Config,
     admin: Admin,
     inherited: &mut Inherited,
-) -> anyhow::Result<Option<Server>> {
+) -> anyhow::Result<Option<AdminServer>> {
     let Some(wanted) = &config.admin else {
         return Ok(None);
     };
@@ -118,17 +119,12 @@ pub(super) fn listen(
     let (open, closed) = oneshot::channel();
     // Nothing is ever sent: it ends when the other end is dropped.
     let closed = async { drop(closed.await) };
-    let serving = match socket {
-        Socket::Tcp(socket) => {
-            let serve = axum::serve(TcpListener::from_std(socket)?, router);
-            tokio::spawn(serve.with_graceful_shutdown(closed).into_future())
-        }
-        Socket::Unix(socket) => {
-            let serve = axum::serve(UnixListener::from_std(socket)?, router);
-            tokio::spawn(serve.with_graceful_shutdown(closed).into_future())
-        }
+    let listening = match socket {
+        Socket::Tcp(socket) => Listening::Tcp(TcpListener::from_std(socket)?),
+        Socket::Unix(socket) => Listening::Unix(UnixListener::from_std(socket)?),
     };
-    Ok(Some(Server {
+    let serving = tokio::task::spawn_local(connections::serve(listening, router, closed));
+    Ok(Some(AdminServer {
         address,
         socket: Some(kept),
         of_systemd: handed.of_systemd,

@@ -1,33 +1,31 @@
 //! Which path does what.
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Json, Path, State};
+use axum::body::{Body, HttpBody};
+use axum::extract::{Json, Path, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use super::guard::guard;
-use super::view::{Plugin, Plugins, Status, UpstreamView, Upstreams};
-use super::{Admin, Demand};
+use super::{Admin, Demand, view};
+use crate::admin_api::{
+    PluginStatus, Reloaded, RequestRefused, ServerPatch, Upgraded, UpstreamStatus,
+};
 use crate::config::model::Address;
 use crate::control_plane::operator::{Change, ChangeRefused, Changed};
+use crate::control_plane::plugins::LoadError;
 use crate::control_plane::servers::ServerChange;
-
-/// Bytes of a component that may be sent; the plugin's own `limits.file_size` is lower, as a rule.
-const COMPONENT: usize = 1 << 30;
 
 /// The API at an address.
 pub(super) fn router(admin: Admin, address: Address) -> Router {
-    let load = post(load).layer(DefaultBodyLimit::max(COMPONENT));
     Router::new()
         .route(
             "/status",
-            get(async |State(admin): State<Admin>| Json(Status::of(&admin))),
+            get(async |State(admin): State<Admin>| Json(view::status(&admin))),
         )
         .route("/reload", post(reload))
         .route(
@@ -41,14 +39,14 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
         .route("/upgrade", post(upgrade))
         .route(
             "/plugins",
-            get(async |State(admin): State<Admin>| Json(Plugins::of(&admin.published.load()))),
+            get(async |State(admin): State<Admin>| Json(view::plugins(&admin.published.load()))),
         )
         .route("/plugins/{name}", get(plugin))
-        .route("/plugins/{name}/load", load)
+        .route("/plugins/{name}/load", post(load))
         .route("/plugins/{name}/rollback", post(roll_back))
         .route(
             "/upstreams",
-            get(async |State(admin): State<Admin>| Json(Upstreams::of(&admin.published.load()))),
+            get(async |State(admin): State<Admin>| Json(view::upstreams(&admin.published.load()))),
         )
         .route("/upstreams/{name}", get(upstream))
         .route("/upstreams/{name}/servers", post(add))
@@ -56,9 +54,9 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             "/upstreams/{name}/servers/{server}",
             patch(alter).delete(remove),
         )
-        .fallback(async || Refused::new(StatusCode::NOT_FOUND, "no such path: see docs/admin.md"))
+        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such path: see docs/admin.md"))
         .method_not_allowed_fallback(async || {
-            Refused::new(
+            ApiError::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "not with this method: see docs/admin.md",
             )
@@ -67,81 +65,80 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
         .with_state(admin)
 }
 
-/// An answer that says no.
-pub(super) struct Refused {
-    status: StatusCode,
-    error: String,
-    problems: Vec<String>,
+/// Whether a path takes a body of any size: its route reads it, as far as it may.
+pub(super) fn is_upload(path: &str) -> bool {
+    path.starts_with("/plugins/") && path.ends_with("/load")
 }
 
-impl Refused {
-    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Refused {
-        Refused {
-            status,
+/// An answer that says no.
+pub(super) struct ApiError {
+    status: StatusCode,
+    body: RequestRefused,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> ApiError {
+        let body = RequestRefused {
             error: error.into(),
             problems: Vec::new(),
-        }
+        };
+        ApiError { status, body }
     }
 
-    fn unknown(what: &str, name: &str) -> Refused {
-        Refused::new(
+    fn unknown(what: &str, name: &str) -> ApiError {
+        ApiError::new(
             StatusCode::NOT_FOUND,
             format!("the configuration has no {what} `{name}`"),
         )
     }
 }
 
-impl From<ChangeRefused> for Refused {
-    fn from(refusal: ChangeRefused) -> Refused {
-        let status = match &refusal {
+impl From<ChangeRefused> for ApiError {
+    fn from(refused: ChangeRefused) -> ApiError {
+        let status = match &refused {
             ChangeRefused::Unknown(_) => StatusCode::NOT_FOUND,
             ChangeRefused::Conflict(_) => StatusCode::CONFLICT,
             ChangeRefused::Problems { .. } | ChangeRefused::Failed(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
         };
-        let mut refused = Refused::new(status, refusal.to_string());
-        if let ChangeRefused::Problems { problems, .. } = &refusal {
-            refused.problems = problems.iter().map(ToString::to_string).collect();
+        let mut error = ApiError::new(status, refused.to_string());
+        if let ChangeRefused::Problems { problems, .. } = &refused {
+            error.body.problems = problems.iter().map(ToString::to_string).collect();
         }
-        refused
+        error
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut body = json!({ "error": self.error });
-        if !self.problems.is_empty() {
-            body["problems"] = json!(self.problems);
-        }
-        (self.status, Json(body)).into_response()
+        (self.status, Json(self.body)).into_response()
     }
 }
 
 /// Has the operator change something, and waits for the outcome.
-async fn ask(admin: &Admin, change: Change) -> Result<Changed, Refused> {
+async fn ask(admin: &Admin, change: Change) -> Result<Changed, ApiError> {
     let ending = || {
-        Refused::new(
+        ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "the process is about to end",
         )
     };
     let (asker, outcome) = oneshot::channel();
-    admin
-        .wishes
-        .send((change, Some(asker)))
-        .map_err(|_| ending())?;
+    let request = (change, Some(asker));
+    admin.changes.send(request).map_err(|_| ending())?;
     Ok(outcome.await.map_err(|_| ending())??)
 }
 
-async fn reload(State(admin): State<Admin>) -> Result<Json<Value>, Refused> {
+async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, ApiError> {
     let Changed {
         generation,
         warnings,
     } = ask(&admin, Change::Reload).await?;
-    Ok(Json(
-        json!({ "generation": generation, "warnings": warnings }),
-    ))
+    Ok(Json(Reloaded {
+        generation,
+        warnings,
+    }))
 }
 
 fn demand(admin: &Admin, demand: Demand) -> (StatusCode, Json<Value>) {
@@ -150,12 +147,12 @@ fn demand(admin: &Admin, demand: Demand) -> (StatusCode, Json<Value>) {
     (StatusCode::ACCEPTED, Json(json!({})))
 }
 
-async fn upgrade(State(admin): State<Admin>) -> Result<Json<Value>, Refused> {
+async fn upgrade(State(admin): State<Admin>) -> Result<Json<Upgraded>, ApiError> {
     let (asker, outcome) = oneshot::channel();
     let _: (StatusCode, _) = demand(&admin, Demand::Upgrade(asker));
-    let failed = |error| Refused::new(StatusCode::UNPROCESSABLE_ENTITY, error);
+    let failed = |error| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, error);
     match outcome.await {
-        Ok(Ok(pid)) => Ok(Json(json!({ "pid": pid }))),
+        Ok(Ok(pid)) => Ok(Json(Upgraded { pid })),
         Ok(Err(error)) => Err(failed(error)),
         Err(_) => Err(failed("the process is about to end".to_owned())),
     }
@@ -164,30 +161,72 @@ async fn upgrade(State(admin): State<Admin>) -> Result<Json<Value>, Refused> {
 async fn plugin(
     State(admin): State<Admin>,
     Named(name): Named<String>,
-) -> Result<Json<Plugin>, Refused> {
-    let plugin = Plugin::named(&admin.published.load(), &name);
+) -> Result<Json<PluginStatus>, ApiError> {
+    let plugin = view::plugin(&admin.published.load(), &name);
     plugin
         .map(Json)
-        .ok_or_else(|| Refused::unknown("plugin", &name))
+        .ok_or_else(|| ApiError::unknown("plugin", &name))
 }
 
 async fn load(
     State(admin): State<Admin>,
     Named(name): Named<String>,
-    component: Bytes,
-) -> Result<Json<Plugin>, Refused> {
+    component: Body,
+) -> Result<Json<PluginStatus>, ApiError> {
+    let most = component_size(&admin, &name)?;
+    let too_large = || {
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "a version of `{name}` has {most} bytes at most: raise its `limits.file_size` and reload"
+            ),
+        )
+    };
+    // What says how large it is need not be read for that.
+    if component.size_hint().lower() > most {
+        return Err(too_large());
+    }
+    let limit = usize::try_from(most).unwrap_or(usize::MAX);
+    let component = match axum::body::to_bytes(component, limit).await {
+        Ok(component) => component.into(),
+        Err(error) if is_length_limit(&error) => return Err(too_large()),
+        Err(error) => {
+            let message = format!("the component broke off: {error}");
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
+        }
+    };
     let change = Change::Load {
         name: name.clone(),
-        component: component.into(),
+        component,
     };
     ask(&admin, change).await?;
     plugin(State(admin), Named(name)).await
 }
 
+/// Bytes that a version of a plugin may have.
+fn component_size(admin: &Admin, name: &str) -> Result<u64, ApiError> {
+    let published = admin.published.load();
+    let Some(registered) = published.registry.get(name) else {
+        return Err(ApiError::unknown("plugin", name));
+    };
+    match &registered.config {
+        Some(config) => Ok(config.compile.file_size),
+        None => {
+            let message = format!("`{name}` cannot be loaded: {}", LoadError::Stock);
+            Err(ApiError::new(StatusCode::CONFLICT, message))
+        }
+    }
+}
+
+fn is_length_limit(error: &axum::Error) -> bool {
+    let source = std::error::Error::source(error);
+    source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
 async fn roll_back(
     State(admin): State<Admin>,
     Named(name): Named<String>,
-) -> Result<Json<Plugin>, Refused> {
+) -> Result<Json<PluginStatus>, ApiError> {
     ask(&admin, Change::RollBack { name: name.clone() }).await?;
     plugin(State(admin), Named(name)).await
 }
@@ -195,18 +234,18 @@ async fn roll_back(
 async fn upstream(
     State(admin): State<Admin>,
     Named(name): Named<String>,
-) -> Result<Json<UpstreamView>, Refused> {
-    let upstream = UpstreamView::named(&admin.published.load(), &name);
+) -> Result<Json<UpstreamStatus>, ApiError> {
+    let upstream = view::upstream(&admin.published.load(), &name);
     upstream
         .map(Json)
-        .ok_or_else(|| Refused::unknown("upstream", &name))
+        .ok_or_else(|| ApiError::unknown("upstream", &name))
 }
 
 async fn change(
     admin: Admin,
     name: String,
     change: ServerChange,
-) -> Result<Json<UpstreamView>, Refused> {
+) -> Result<Json<UpstreamStatus>, ApiError> {
     let change = Change::Servers {
         upstream: name.clone(),
         change,
@@ -218,24 +257,16 @@ async fn change(
 async fn add(
     State(admin): State<Admin>,
     Named(name): Named<String>,
-    Body(server): Body<Map<String, Value>>,
-) -> Result<Json<UpstreamView>, Refused> {
+    JsonBody(server): JsonBody<Map<String, Value>>,
+) -> Result<Json<UpstreamStatus>, ApiError> {
     change(admin, name, ServerChange::Add(server)).await
-}
-
-/// `PATCH`: what is not named stays.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Alteration {
-    weight: Option<u32>,
-    down: Option<bool>,
 }
 
 async fn alter(
     State(admin): State<Admin>,
     Named((name, server)): Named<(String, String)>,
-    Body(Alteration { weight, down }): Body<Alteration>,
-) -> Result<Json<UpstreamView>, Refused> {
+    JsonBody(ServerPatch { weight, down }): JsonBody<ServerPatch>,
+) -> Result<Json<UpstreamStatus>, ApiError> {
     let alteration = ServerChange::Alter {
         server,
         weight,
@@ -247,20 +278,20 @@ async fn alter(
 async fn remove(
     State(admin): State<Admin>,
     Named((name, server)): Named<(String, String)>,
-) -> Result<Json<UpstreamView>, Refused> {
+) -> Result<Json<UpstreamStatus>, ApiError> {
     change(admin, name, ServerChange::Remove { server }).await
 }
 
 /// A JSON body; what is wrong with one is said as everything else is.
-struct Body<T>(T);
+struct JsonBody<T>(T);
 
-impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<S> for Body<T> {
-    type Rejection = Refused;
+impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
 
-    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Refused> {
+    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, ApiError> {
         match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Body(body)),
-            Err(rejection) => Err(Refused::new(rejection.status(), rejection.body_text())),
+            Ok(Json(body)) => Ok(JsonBody(body)),
+            Err(rejection) => Err(ApiError::new(rejection.status(), rejection.body_text())),
         }
     }
 }
@@ -271,15 +302,15 @@ struct Named<T>(T);
 impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> axum::extract::FromRequestParts<S>
     for Named<T>
 {
-    type Rejection = Refused;
+    type Rejection = ApiError;
 
     async fn from_request_parts(
         parts: &mut axum::http::request::Parts,
         state: &S,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, ApiError> {
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(names)) => Ok(Named(names)),
-            Err(rejection) => Err(Refused::new(rejection.status(), rejection.body_text())),
+            Err(rejection) => Err(ApiError::new(rejection.status(), rejection.body_text())),
         }
     }
 }

@@ -1,0 +1,138 @@
+//! What the admin API says in JSON: the process writes these types, the commands read them.
+//!
+//! `docs/admin.md` documents each field. A command may ask a process of the version before, so a
+//! field that is new has a default.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /status`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ProcessStatus {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    /// `serving` or `draining`.
+    pub(crate) state: String,
+    pub(crate) uptime_s: u64,
+    pub(crate) generation: u64,
+    pub(crate) config: String,
+    pub(crate) workers: usize,
+    pub(crate) worker_restarts: u64,
+    pub(crate) connections: usize,
+    pub(crate) accepted: u64,
+    pub(crate) listeners: Vec<String>,
+    #[serde(default)]
+    pub(crate) streams: Vec<String>,
+    pub(crate) reloads: ReloadCounts,
+}
+
+/// How reloads went so far.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(crate) struct ReloadCounts {
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    pub(crate) last_error: Option<String>,
+}
+
+/// `GET /plugins`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PluginList {
+    pub(crate) plugins: Vec<PluginStatus>,
+}
+
+/// `GET /plugins/NAME`: the counters are those of the version in force.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PluginStatus {
+    pub(crate) name: String,
+    pub(crate) stock: bool,
+    pub(crate) version: u64,
+    /// SHA-256 of the file, in hex.
+    pub(crate) hash: String,
+    /// `live`, `quarantined` or `rolled back`.
+    pub(crate) state: String,
+    pub(crate) world: String,
+    pub(crate) imports: Vec<String>,
+    pub(crate) calls: u64,
+    pub(crate) mean_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) traps: u64,
+    pub(crate) deadlines: u64,
+    pub(crate) memory_faults: u64,
+    pub(crate) answers: u64,
+    pub(crate) memory_bytes: u64,
+    pub(crate) instances: u64,
+    pub(crate) upstreams: Vec<String>,
+    pub(crate) previous: Option<PluginVersion>,
+    pub(crate) last_error: Option<String>,
+}
+
+/// A version that a rollback would return to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PluginVersion {
+    pub(crate) version: u64,
+    pub(crate) hash: String,
+}
+
+/// `GET /upstreams`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UpstreamList {
+    pub(crate) upstreams: Vec<UpstreamStatus>,
+}
+
+/// `GET /upstreams/NAME`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UpstreamStatus {
+    pub(crate) name: String,
+    pub(crate) policy: String,
+    pub(crate) servers: Vec<ServerStatus>,
+}
+
+/// One address of one of an upstream's servers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ServerStatus {
+    pub(crate) address: String,
+    /// As the configuration spells it.
+    pub(crate) server: String,
+    pub(crate) weight: u32,
+    pub(crate) backup: bool,
+    pub(crate) down: bool,
+    pub(crate) max_conns: u32,
+    pub(crate) in_flight: u32,
+    pub(crate) fails: u32,
+    /// Of the response header, a moving mean; 0 before the first.
+    pub(crate) latency_us: u32,
+    pub(crate) in_rotation: bool,
+}
+
+/// `POST /reload`: the new configuration serves.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Reloaded {
+    pub(crate) generation: u64,
+    /// What the configuration says and only a new process can do.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// `POST /upgrade`: another process serves.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Upgraded {
+    pub(crate) pid: u32,
+}
+
+/// `PATCH /upstreams/NAME/servers/SERVER`: what is not named stays.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServerPatch {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) weight: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) down: Option<bool>,
+}
+
+/// The body of every answer with a status of 400 or more.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RequestRefused {
+    /// One line.
+    pub(crate) error: String,
+    /// Of a configuration, each as `waypost check` prints it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) problems: Vec<String>,
+}

@@ -1,0 +1,317 @@
+//! The API's connections: a few, none of which waits for its client without end, and none of which
+//! keeps another one out.
+//!
+//! They come out of the descriptors that are set aside for other things than traffic, so there are
+//! few. Once there are as many as may be, the one that has waited longest for its client makes room:
+//! an idle one, or one with half a request. A request that is being carried out is never cut off.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::routes::{ApiError, is_upload};
+
+/// At once. With what commands, scripts and dashboards need, half of what `descriptors` sets aside.
+const CONNECTIONS: usize = 16;
+/// For a request's header, and for the next request on a connection.
+const HEADER: Duration = Duration::from_secs(10);
+/// For a request as a whole, and for its answer to be taken: up to twice as long.
+const CLIENT: Duration = Duration::from_secs(60);
+/// Bytes of a header.
+const HEADER_SIZE: usize = 16 << 10;
+/// Bytes of a body, uploads aside.
+const BODY_SIZE: usize = 64 << 10;
+/// After `accept` has failed, for want of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where connections come from.
+pub(super) enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+impl Listening {
+    async fn accept(&self) -> std::io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Listening::Tcp(socket) => Box::new(socket.accept().await?.0),
+            Listening::Unix(socket) => Box::new(socket.accept().await?.0),
+        })
+    }
+}
+
+/// Serves connections until `closed` ends, and then those that there are to their end.
+pub(super) async fn serve(listening: Listening, router: Router, closed: impl Future<Output = ()>) {
+    let (ending, ended) = watch::channel(false);
+    let connections = Rc::new(Connections::default());
+    let mut serving = tokio::task::JoinSet::new();
+    let mut closed = std::pin::pin!(closed);
+    loop {
+        let next = async {
+            connections.room().await;
+            listening.accept().await
+        };
+        let stream = tokio::select! {
+            () = &mut closed => break,
+            // Forgets those that have ended.
+            Some(_) = serving.join_next() => continue,
+            accepted = next => match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!("admin api: cannot accept: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let (place, evicted) = connections.enter();
+        serving.spawn_local(connection(
+            stream,
+            router.clone(),
+            place,
+            evicted,
+            ended.clone(),
+        ));
+    }
+    drop(listening);
+    // Nobody may be left to be told.
+    let _ = ending.send(true);
+    while serving.join_next().await.is_some() {}
+}
+
+async fn connection(
+    stream: Box<dyn Stream>,
+    router: Router,
+    place: Place,
+    evicted: oneshot::Receiver<()>,
+    mut ending: watch::Receiver<bool>,
+) {
+    let wait = place.wait.clone();
+    let service = TowerToHyperService::new(router);
+    let answer = service_fn(|request| answer(&service, &wait, request));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER)
+        .max_buf_size(HEADER_SIZE)
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut serving = std::pin::pin!(serving);
+    let overdue = async {
+        loop {
+            let since = wait.since();
+            tokio::time::sleep(CLIENT).await;
+            if since.is_some() && wait.since() == since {
+                return;
+            }
+        }
+    };
+    let mut given_up = std::pin::pin!(async {
+        tokio::select! {
+            _ = evicted => {}
+            () = overdue => {}
+        }
+    });
+    loop {
+        tokio::select! {
+            // What went wrong with it is its client's concern.
+            _ = &mut serving => return,
+            () = &mut given_up => return,
+            Ok(()) = ending.changed() => serving.as_mut().graceful_shutdown(),
+        }
+    }
+}
+
+async fn answer(
+    service: &TowerToHyperService<Router>,
+    wait: &ClientWait,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let response = match whole(request, wait).await {
+        Ok(request) => service
+            .call(request)
+            .await
+            .unwrap_or_else(|never| match never {}),
+        Err(refused) => refused.into_response(),
+    };
+    wait.begins();
+    Ok(response)
+}
+
+/// The request with its body. That of an upload is read by the route, once it knows how much it may
+/// be.
+async fn whole(request: Request<Incoming>, wait: &ClientWait) -> Result<Request<Body>, ApiError> {
+    let (head, body) = request.into_parts();
+    if is_upload(head.uri.path()) {
+        let wait = wait.clone();
+        return Ok(Request::from_parts(head, Body::new(Upload { body, wait })));
+    }
+    let body = Limited::new(body, BODY_SIZE).collect().await;
+    let body =
+        body.map_err(
+            |error| match error.downcast::<http_body_util::LengthLimitError>() {
+                Ok(_) => ApiError::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("the body has more than {BODY_SIZE} bytes"),
+                ),
+                Err(error) => ApiError::new(StatusCode::BAD_REQUEST, error.to_string()),
+            },
+        )?;
+    wait.ends();
+    Ok(Request::from_parts(
+        head,
+        Body::new(Full::new(body.to_bytes())),
+    ))
+}
+
+/// A body that says when it has been read.
+struct Upload {
+    body: Incoming,
+    wait: ClientWait,
+}
+
+impl hyper::body::Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(None) = frame {
+            self.wait.ends();
+        }
+        frame
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// How long a connection has waited for its client, in the order in which all began to: the lowest
+/// number has waited longest, and 0 is one that does not wait.
+#[derive(Clone)]
+struct ClientWait {
+    since: Arc<AtomicU64>,
+    last: Arc<AtomicU64>,
+}
+
+impl ClientWait {
+    fn begins(&self) {
+        self.since
+            .store(self.last.fetch_add(1, Relaxed) + 1, Relaxed);
+    }
+
+    fn ends(&self) {
+        self.since.store(0, Relaxed);
+    }
+
+    fn since(&self) -> Option<u64> {
+        Some(self.since.load(Relaxed)).filter(|since| *since > 0)
+    }
+}
+
+/// Those that there are.
+#[derive(Default)]
+struct Connections {
+    open: RefCell<Vec<OpenConnection>>,
+    next: Cell<u64>,
+    last: Arc<AtomicU64>,
+    left: Notify,
+}
+
+struct OpenConnection {
+    id: u64,
+    wait: ClientWait,
+    evict: oneshot::Sender<()>,
+}
+
+/// A connection's place among those that there may be, given back when it is dropped.
+struct Place {
+    id: u64,
+    wait: ClientWait,
+    connections: Rc<Connections>,
+}
+
+impl Connections {
+    /// Waits until there may be another one: there is a place, or one that can be made.
+    async fn room(&self) {
+        while self.is_full() && self.longest_waiting().is_none() {
+            self.left.notified().await;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.borrow().len() >= CONNECTIONS
+    }
+
+    fn longest_waiting(&self) -> Option<usize> {
+        let open = self.open.borrow();
+        let waiting = open.iter().enumerate();
+        let waiting = waiting.filter_map(|(at, one)| Some((one.wait.since()?, at)));
+        waiting.min().map(|(_, at)| at)
+    }
+
+    fn enter(self: &Rc<Self>) -> (Place, oneshot::Receiver<()>) {
+        if self.is_full()
+            && let Some(longest) = self.longest_waiting()
+        {
+            let one = self.open.borrow_mut().swap_remove(longest);
+            // It may have ended at this very moment.
+            let _ = one.evict.send(());
+        }
+        let (evict, evicted) = oneshot::channel();
+        let wait = ClientWait {
+            since: Arc::default(),
+            last: self.last.clone(),
+        };
+        wait.begins();
+        let id = self.next.replace(self.next.get() + 1);
+        self.open.borrow_mut().push(OpenConnection {
+            id,
+            wait: wait.clone(),
+            evict,
+        });
+        let connections = self.clone();
+        (
+            Place {
+                id,
+                wait,
+                connections,
+            },
+            evicted,
+        )
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let id = self.id;
+        self.connections
+            .open
+            .borrow_mut()
+            .retain(|one| one.id != id);
+        self.connections.left.notify_one();
+    }
+}
