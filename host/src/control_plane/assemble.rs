@@ -11,7 +11,7 @@ use crate::access_log::AccessLogs;
 use crate::config::model::{AccessLog, Config, LogFormat, UpstreamConfig};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
-use crate::data_plane::worker::{ListenerId, OpenLog, Snapshot};
+use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot};
 use crate::http::variable::Variable;
 use crate::plugin::{Balancer, ConfigureError, Plugin, Runtime};
 use crate::tls::{ClientTls, Warnings};
@@ -164,11 +164,13 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
             .any(|variable| matches!(variable, Variable::SentHeader(_))),
         LogFormat::Combined | LogFormat::Json(_) => false,
     });
+    let routers = Router::of_listeners(&config.routes, config.listeners.len());
     Ok(Snapshot {
         generation,
         config,
         listeners,
         tls: secured.listeners,
+        routers,
         upstreams,
         listener_logs,
         route_logs,

@@ -17,7 +17,8 @@ use super::sockets::Sockets;
 use super::tls_files::TlsFiles;
 use crate::access_log::AccessLogs;
 use crate::config::{self, problem::Problem};
-use crate::data_plane::worker::{self, ConnectionBounds, Order, Process};
+use crate::data_plane::process::{ConnectionBounds, Process};
+use crate::data_plane::serve::{self, Order};
 use crate::plugin::{Compiler, Runtime};
 
 const ORIGINS: [&str; 3] = ["a", "b", "c"];
@@ -82,7 +83,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     };
     let process = Arc::new(Process::new(bounds, "demo".into()));
     let worker =
-        thread::spawn(move || worker::run(Arc::new(snapshot), process, buffers, sockets, orders));
+        thread::spawn(move || serve::run(Arc::new(snapshot), process, buffers, sockets, orders));
 
     println!(
         "Nine requests through http://{proxy}/, each decided by the `round_robin` component:\n"

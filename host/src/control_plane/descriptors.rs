@@ -1,7 +1,7 @@
 //! How many connections there may be: each may need one to an upstream besides its own.
 
 use crate::config::model::Config;
-use crate::data_plane::worker::ConnectionBounds;
+use crate::data_plane::process::ConnectionBounds;
 
 /// Descriptors for other things than connections: listeners, logs, event loops, the admin api, the
 /// odd file.

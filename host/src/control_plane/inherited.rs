@@ -13,7 +13,7 @@ use anyhow::Context;
 
 use super::sockets::remove_file;
 use crate::config::model::Address;
-use crate::data_plane::accept::Socket;
+use crate::data_plane::stream::Socket;
 
 /// The addresses of handed-over sockets, in the order of their descriptors, one a line; behind
 /// [`OF_SYSTEMD`] where the binary before us had it from there.

@@ -27,7 +27,7 @@ use crate::access_log::AccessLogs;
 use crate::admin_api::ReloadCounts;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
-use crate::data_plane::worker::Snapshot;
+use crate::data_plane::worker_config::Snapshot;
 
 /// A change that somebody asks for.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ use crate::access_log::AccessLogs;
 use crate::admin_api::ReloadCounts;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
-use crate::data_plane::worker::Process;
+use crate::data_plane::process::Process;
 use crate::plugin::Runtime;
 
 /// Before a worker that has died is replaced: one that dies at once must not keep the process busy.

@@ -20,8 +20,8 @@ use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
 use super::inherited::{HandedOver, Inherited};
 use crate::config::model::{Address, Bind, BindKind};
-use crate::data_plane::accept::Socket;
-use crate::data_plane::worker::ListenerId;
+use crate::data_plane::stream::Socket;
+use crate::data_plane::worker_config::ListenerId;
 
 /// The sockets of one listener or stream.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::config::model::Config;
 use crate::config::problem::Problem;
-use crate::data_plane::worker::{ListenerId, Snapshot};
+use crate::data_plane::worker_config::{ListenerId, Snapshot};
 use crate::tls::server::Protocols;
 use crate::tls::{ClientTls, ServerTls, SystemRoots, Warnings};
 

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use super::inherited::{FIRST, LISTENERS, OF_SYSTEMD, READY};
 use super::sockets::Sockets;
 use crate::config::model::Address;
-use crate::data_plane::accept::Socket;
+use crate::data_plane::stream::Socket;
 
 /// How long a successor may take to serve: it may have plugins to compile.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -10,7 +10,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_c
 
 use super::sockets::Sockets;
 use crate::access_log::AccessLogs;
-use crate::data_plane::worker::{self, ConnectionBounds, Order, Process, ServeOrder, Snapshot};
+use crate::data_plane::process::{ConnectionBounds, Process};
+use crate::data_plane::serve::{self, Order, ServeOrder};
+use crate::data_plane::worker_config::Snapshot;
 
 /// The worker threads of the process.
 pub(super) struct Workers {
@@ -38,6 +40,11 @@ impl WorkerCounts {
     /// Downstream connections since the start.
     pub(super) fn accepted(&self) -> u64 {
         self.process.accepted.load(Relaxed)
+    }
+
+    /// Whole seconds by the clock that endpoints are judged by.
+    pub(super) fn now(&self) -> u64 {
+        self.process.clock.seconds()
     }
 
     /// How many workers have died and were replaced.
@@ -115,7 +122,7 @@ impl Workers {
                     ended,
                     unasked: true,
                 };
-                match worker::run(snapshot, process, logs, sockets, received) {
+                match serve::run(snapshot, process, logs, sockets, received) {
                     Ok(()) => end.unasked = false,
                     Err(error) => tracing::error!("a worker cannot run: {error}"),
                 }

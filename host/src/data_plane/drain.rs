@@ -1,18 +1,20 @@
-//! The end of connections: of all when the worker drains, of a listener's when the configuration
-//! has it no more.
+//! The configuration that connections serve next, and their end: of all when the worker drains, of
+//! a listener's when the configuration has it no more.
 //!
-//! Whoever accepts or serves connections has a place here, with its waker, so that waiting for a
-//! request costs a comparison and no registration.
+//! Each connection, and each task that accepts them, has a slot here with its waker, so that waiting
+//! for a request costs a comparison and no registration.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::worker::{ListenerId, Worker, WorkerConfig};
+use super::process::Process;
+use super::worker_config::{ListenerId, WorkerConfig};
 
 /// How long an idle connection may still bring a request when it is to be closed: closing it under
 /// a client's request would be an error to the client, and one that was busy a moment ago is likely
@@ -20,41 +22,50 @@ use super::worker::{ListenerId, Worker, WorkerConfig};
 pub(crate) const PARTING: Duration = Duration::from_secs(1);
 
 /// A connection among those of its worker.
-pub(crate) struct ConnectionGuard(ShutdownSlot);
+pub(crate) struct ConnectionGuard {
+    slot: ShutdownSlot,
+    process: Arc<Process>,
+}
 
 impl ConnectionGuard {
-    /// Counts a connection while it lives.
-    pub(crate) fn new(acceptor: &ShutdownSlot) -> ConnectionGuard {
-        let ShutdownSlot { worker, gate, .. } = acceptor;
-        worker.process.connections.fetch_add(1, Relaxed);
-        ConnectionGuard(ShutdownSlot::new(worker.clone(), gate.clone()))
+    /// Counts a connection of the acceptor's listener while it lives.
+    pub(crate) fn new(acceptor: &ShutdownSlot, process: Arc<Process>) -> ConnectionGuard {
+        process.connections.fetch_add(1, Relaxed);
+        let slot = ShutdownSlot::new(acceptor.drain.clone(), acceptor.listener.clone());
+        ConnectionGuard { slot, process }
     }
 
-    pub(crate) fn place(&self) -> &ShutdownSlot {
-        &self.0
+    pub(crate) fn slot(&self) -> &ShutdownSlot {
+        &self.slot
+    }
+
+    /// The state of the listener that the connection came in on.
+    pub(crate) fn listener(&self) -> &Rc<ListenerState> {
+        &self.slot.listener
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.0.worker.process.connections.fetch_sub(1, Relaxed);
+        self.process.connections.fetch_sub(1, Relaxed);
     }
 }
 
-/// The place of a connection, or of who accepts them, in its worker's drain.
+/// The slot of a connection, or of a task that accepts them, among those of its worker.
 pub(crate) struct ShutdownSlot {
-    worker: Rc<Worker>,
+    drain: Rc<Drain>,
     index: usize,
-    gate: Rc<ListenerState>,
+    listener: Rc<ListenerState>,
 }
 
-/// Whether the connections of a listener are to end: because the worker drains, or because the
-/// listener is no more.
-#[derive(Default)]
+/// What the connections of one listener, or stream, serve next, and whether they are to end.
 pub(crate) struct ListenerState {
+    /// The worker drains, or the configuration in force does not have the listener.
     closing: Cell<bool>,
-    /// The configuration that these connections end with.
-    last: RefCell<Option<Rc<WorkerConfig>>>,
+    /// The configuration in force; of one that is closing, the last one that had it.
+    worker_config: RefCell<Rc<WorkerConfig>>,
+    /// See [`Snapshot::position`](super::worker_config::Snapshot::position).
+    position: Cell<usize>,
 }
 
 impl ListenerState {
@@ -63,49 +74,38 @@ impl ListenerState {
         self.closing.get()
     }
 
-    fn close(&self, last: &Rc<WorkerConfig>) {
-        self.closing.set(true);
-        self.last.replace(Some(last.clone()));
+    /// What the next request is served with.
+    pub(crate) fn worker_config(&self) -> Rc<WorkerConfig> {
+        self.worker_config.borrow().clone()
+    }
+
+    /// The position of the listener in [`worker_config`](Self::worker_config): the index of a
+    /// listener, or with the number of listeners added that of a stream.
+    pub(crate) fn position(&self) -> usize {
+        self.position.get()
     }
 }
 
 impl ShutdownSlot {
-    /// A place among the connections of a listener.
-    pub(crate) fn of_listener(worker: &Rc<Worker>, listener: ListenerId) -> ShutdownSlot {
-        ShutdownSlot::new(worker.clone(), worker.drain.gate(listener))
-    }
-
-    fn new(worker: Rc<Worker>, gate: Rc<ListenerState>) -> ShutdownSlot {
-        let index = worker.drain.places.borrow_mut().insert(None);
+    fn new(drain: Rc<Drain>, listener: Rc<ListenerState>) -> ShutdownSlot {
+        let index = drain.slots.borrow_mut().insert(None);
         ShutdownSlot {
-            worker,
+            drain,
             index,
-            gate,
+            listener,
         }
     }
 
-    /// Whether no further request is wanted.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.gate.is_closing()
-    }
-
-    pub(crate) fn gate(&self) -> &Rc<ListenerState> {
-        &self.gate
-    }
-
-    /// The configuration in force; for a listener that it does not have, the last one that had it.
-    pub(crate) fn worker_config(&self) -> Rc<WorkerConfig> {
-        let last = self.gate.last.borrow();
-        last.as_ref()
-            .map_or_else(|| self.worker.worker_config(), Rc::clone)
+    pub(crate) fn listener(&self) -> &Rc<ListenerState> {
+        &self.listener
     }
 
     /// Ready once no further request is wanted; else wakes the task when it comes to that.
     pub(crate) fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_closing() {
+        if self.listener.is_closing() {
             return Poll::Ready(());
         }
-        match &mut self.worker.drain.places.borrow_mut()[self.index] {
+        match &mut self.drain.slots.borrow_mut()[self.index] {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
@@ -115,7 +115,7 @@ impl ShutdownSlot {
 
 impl Drop for ShutdownSlot {
     fn drop(&mut self) {
-        self.worker.drain.leave(self.index);
+        self.drain.leave(self.index);
     }
 }
 
@@ -123,46 +123,63 @@ impl Drop for ShutdownSlot {
 #[derive(Default)]
 pub(crate) struct Drain {
     draining: Cell<bool>,
-    gates: RefCell<HashMap<ListenerId, Rc<ListenerState>>>,
-    places: RefCell<slab::Slab<Option<Waker>>>,
+    /// Those that are not closing.
+    listeners: RefCell<HashMap<ListenerId, Rc<ListenerState>>>,
+    slots: RefCell<slab::Slab<Option<Waker>>>,
     last: RefCell<Option<Waker>>,
 }
 
 impl Drain {
-    fn gate(&self, listener: ListenerId) -> Rc<ListenerState> {
-        self.gates.borrow_mut().entry(listener).or_default().clone()
+    /// A slot for a task that accepts connections on a listener; none where the configuration does
+    /// not have it.
+    pub(crate) fn open(
+        self: &Rc<Self>,
+        listener: ListenerId,
+        worker_config: &Rc<WorkerConfig>,
+    ) -> Option<ShutdownSlot> {
+        let position = worker_config.snapshot.position(listener)?;
+        let mut listeners = self.listeners.borrow_mut();
+        let state = listeners.entry(listener).or_insert_with(|| {
+            Rc::new(ListenerState {
+                closing: Cell::new(false),
+                worker_config: RefCell::new(worker_config.clone()),
+                position: Cell::new(position),
+            })
+        });
+        Some(ShutdownSlot::new(self.clone(), state.clone()))
     }
 
-    fn leave(&self, place: usize) {
-        let mut places = self.places.borrow_mut();
-        places.remove(place);
-        if places.is_empty()
-            && self.draining.get()
-            && let Some(last) = self.last.take()
-        {
-            last.wake();
-        }
+    /// Has the next requests served with a configuration. The connections of listeners that it does
+    /// not have are to end, with the configuration before.
+    pub(crate) fn serve(&self, worker_config: &Rc<WorkerConfig>) {
+        self.close_unless(|listener, state| {
+            let Some(position) = worker_config.snapshot.position(*listener) else {
+                return false;
+            };
+            state.worker_config.replace(worker_config.clone());
+            state.position.set(position);
+            true
+        });
     }
 
     /// Every connection is to end.
-    pub(crate) fn begin(&self, last: &Rc<WorkerConfig>) {
+    pub(crate) fn begin(&self) {
         self.draining.set(true);
-        self.close_others(&[], last);
+        self.close_unless(|_, _| false);
     }
 
-    /// The connections of all other listeners than these are to end, with the configuration `last`.
-    pub(crate) fn close_others(&self, staying: &[ListenerId], last: &Rc<WorkerConfig>) {
+    fn close_unless(&self, stays: impl Fn(&ListenerId, &ListenerState) -> bool) {
         let mut closed = false;
-        self.gates.borrow_mut().retain(|listener, gate| {
-            let stays = staying.contains(listener);
+        self.listeners.borrow_mut().retain(|listener, state| {
+            let stays = stays(listener, state);
             if !stays {
-                gate.close(last);
+                state.closing.set(true);
                 closed = true;
             }
             stays
         });
         if closed {
-            for (_, waker) in self.places.borrow_mut().iter_mut() {
+            for (_, waker) in self.slots.borrow_mut().iter_mut() {
                 if let Some(waker) = waker.take() {
                     waker.wake();
                 }
@@ -170,10 +187,21 @@ impl Drain {
         }
     }
 
+    fn leave(&self, slot: usize) {
+        let mut slots = self.slots.borrow_mut();
+        slots.remove(slot);
+        if slots.is_empty()
+            && self.draining.get()
+            && let Some(last) = self.last.take()
+        {
+            last.wake();
+        }
+    }
+
     /// Returns once the last one has gone, of a worker that drains.
     pub(crate) async fn done(&self) {
         poll_fn(|cx| {
-            if self.places.borrow().is_empty() {
+            if self.slots.borrow().is_empty() {
                 return Poll::Ready(());
             }
             *self.last.borrow_mut() = Some(cx.waker().clone());

@@ -1,16 +1,20 @@
-//! Carries exchanges. Declared in the order a request meets them.
+//! Carries exchanges. Declared from the ground up: a room may know those above it in this list, and
+//! none below. A test holds the order. The way of a request begins in [`serve`].
 //!
 //! Nothing here reads a file, waits on a lock or knows TOML: a worker is handed a
-//! [`Snapshot`](worker::Snapshot).
+//! [`Snapshot`](worker_config::Snapshot).
 
-pub(crate) mod worker; // one thread, its event loop and all that it owns
-mod drain; // connections that are to end
-pub(crate) mod accept; // take connections from the listeners
-pub(crate) mod stream; // a connection's two directions, and the clock on each wait
-pub(crate) mod proxy_protocol; // whom a connection speaks for, in its first bytes
+pub(crate) mod process; // what all workers share: bounds, counters, the clock
 mod buffers; // lent to connections while they need them
+pub(crate) mod proxy_protocol; // whom a connection speaks for, in its first bytes
+pub(crate) mod stream; // a connection's two directions, and the clock on each wait
+mod body; // message bodies and their framing
 mod copy; // one direction of a connection that is carried as it is
-mod downstream; // requests in, responses out
-pub(crate) mod relay; // carry a connection of a stream as it is
-pub(crate) mod exchange; // carry one request through, and its response back: start here
 pub(crate) mod upstream; // choose an endpoint, send, try again
+pub(crate) mod worker_config; // a configuration as a worker uses it
+mod drain; // connections that are to end
+mod worker; // what the connections of one thread share
+mod downstream; // the client's side of a connection
+pub(crate) mod exchange; // carry one request through, and its response back
+pub(crate) mod relay; // carry a connection of a stream as it is
+pub(crate) mod serve; // a worker's thread, the connections it accepts and what they speak

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::config::model::{HostPattern, PathPattern, Route};
 use crate::config::parse_on;
 use crate::config::system::ThisMachine;
-use crate::data_plane::exchange::router::Router;
+use crate::data_plane::worker_config::Router;
 use crate::http::authority::Authority;
 use crate::http::path::normalise;
 

@@ -29,7 +29,7 @@ use super::sockets::{listen_unix, remove_file};
 use super::upgrade::Asker;
 use super::workers::WorkerCounts;
 use crate::config::model::{Address, Config};
-use crate::data_plane::accept::Socket;
+use crate::data_plane::stream::Socket;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;

@@ -46,7 +46,7 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
         .route("/plugins/{name}/rollback", post(roll_back))
         .route(
             "/upstreams",
-            get(async |State(admin): State<Admin>| Json(view::upstreams(&admin.published.load()))),
+            get(async |State(admin): State<Admin>| Json(view::upstreams(&admin))),
         )
         .route("/upstreams/{name}", get(upstream))
         .route("/upstreams/{name}/servers", post(add))
@@ -235,7 +235,7 @@ async fn upstream(
     State(admin): State<Admin>,
     Named(name): Named<String>,
 ) -> Result<Json<UpstreamStatus>, ApiError> {
-    let upstream = view::upstream(&admin.published.load(), &name);
+    let upstream = view::upstream(&admin, &name);
     upstream
         .map(Json)
         .ok_or_else(|| ApiError::unknown("upstream", &name))

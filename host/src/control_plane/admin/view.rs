@@ -8,7 +8,6 @@ use crate::admin_api::{
 use crate::control_plane::operator::Published;
 use crate::control_plane::plugins::RegisteredPlugin;
 use crate::data_plane::upstream::Upstream;
-use crate::data_plane::worker::Clock;
 
 pub(super) fn status(admin: &Admin) -> ProcessStatus {
     let published = admin.published.load();
@@ -80,20 +79,24 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
     }
 }
 
-pub(super) fn upstreams(published: &Published) -> UpstreamList {
+pub(super) fn upstreams(admin: &Admin) -> UpstreamList {
+    let (published, now) = (admin.published.load(), admin.workers.now());
     let upstreams = published.snapshot.upstreams.iter();
     UpstreamList {
-        upstreams: upstreams.map(|upstream| upstream_of(upstream)).collect(),
+        upstreams: upstreams
+            .map(|upstream| upstream_of(upstream, now))
+            .collect(),
     }
 }
 
-pub(super) fn upstream(published: &Published, name: &str) -> Option<UpstreamStatus> {
+pub(super) fn upstream(admin: &Admin, name: &str) -> Option<UpstreamStatus> {
+    let published = admin.published.load();
     let upstream = published.snapshot.upstream(name)?;
-    Some(upstream_of(upstream))
+    Some(upstream_of(upstream, admin.workers.now()))
 }
 
-fn upstream_of(upstream: &Upstream) -> UpstreamStatus {
-    let now = Clock::new().seconds();
+/// `now`: see [`Clock::seconds`](crate::data_plane::process::Clock::seconds).
+fn upstream_of(upstream: &Upstream, now: u64) -> UpstreamStatus {
     let servers = upstream.endpoints().map(|(endpoint, backup)| ServerStatus {
         address: endpoint.name.to_string(),
         server: endpoint.server.to_string(),

@@ -5,7 +5,6 @@ use std::io;
 use std::time::Duration;
 
 use crate::data_plane::stream::{Alarm, Writer};
-use crate::data_plane::upstream::Upload;
 
 /// The direction to the client.
 pub(crate) struct Outgoing {
@@ -24,27 +23,10 @@ impl Outgoing {
         }
     }
 
-    /// Writes both in full, while `upload` goes on towards the upstream.
-    ///
-    /// # Errors
-    /// What the kernel says, or [`io::ErrorKind::TimedOut`].
-    pub(crate) async fn write(
-        &mut self,
-        first: &[u8],
-        second: &[u8],
-        upload: &mut Upload<'_>,
-        upstream: &mut Writer,
-    ) -> io::Result<()> {
-        self.write_while(first, second, |cx| {
-            let _ = upload.poll_drive(cx, upstream);
-        })
-        .await
-    }
-
     /// Writes both in full.
     ///
     /// # Errors
-    /// As [`Outgoing::write`].
+    /// As [`Outgoing::write_while`].
     pub(crate) async fn write_alone(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
         self.write_while(first, second, |_| ()).await
     }
@@ -52,7 +34,7 @@ impl Outgoing {
     /// Sends an interim response (1xx), given as text.
     ///
     /// # Errors
-    /// As [`Outgoing::write`].
+    /// As [`Outgoing::write_while`].
     pub(crate) async fn write_interim(&mut self, text: &[u8]) -> io::Result<()> {
         match self.writer.http2() {
             Some(stream) => Ok(stream.send_interim(text)?),
@@ -60,7 +42,11 @@ impl Outgoing {
         }
     }
 
-    async fn write_while(
+    /// Writes both in full; each time that the task is woken, `meanwhile` is called as well.
+    ///
+    /// # Errors
+    /// What the kernel says, or [`io::ErrorKind::TimedOut`].
+    pub(crate) async fn write_while(
         &mut self,
         mut first: &[u8],
         mut second: &[u8],

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::session::Client;
 use crate::data_plane::proxy_protocol::{self, HeaderLength};
 use crate::data_plane::stream::{Alarm, Stream, Transport};
-use crate::data_plane::worker::WorkerConfig;
+use crate::data_plane::worker_config::WorkerConfig;
 
 /// Bytes that are looked at in one step; most headers come in one.
 const STEP: usize = 256;

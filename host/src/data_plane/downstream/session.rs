@@ -1,21 +1,21 @@
-//! A client's connection as an exchange sees it, and who is at its other end.
+//! A client's connection: who is at its other end, what it holds between requests, and what an
+//! exchange sees of it.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::tls::TlsFacts;
 use crate::config::model;
-use crate::data_plane::drain::{ListenerState, ShutdownSlot};
-use crate::data_plane::exchange::Exchange;
+use crate::data_plane::body::Incoming;
+use crate::data_plane::drain::ListenerState;
 use crate::data_plane::proxy_protocol::AddressPair;
 use crate::data_plane::stream::{Alarm, Reader, Writer};
-use crate::data_plane::worker::{ListenerId, Worker, WorkerConfig};
-use crate::http::head::{FieldName, Version};
+use crate::data_plane::worker::Worker;
+use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::variable::Variable;
 use crate::tls::ServerTls;
 
@@ -217,52 +217,91 @@ pub(crate) fn append_binary(ip: Option<IpAddr>, out: &mut Vec<u8>) {
     }
 }
 
-/// A connection as an exchange uses it.
-pub(crate) struct Session {
+/// A client's connection, or one stream of it, for as long as it lasts. It holds no configuration:
+/// an idle connection would keep it, and the plugin instances of its upstreams, in memory.
+pub(crate) struct ClientConnection {
     pub(crate) worker: Rc<Worker>,
-    /// The configuration in force; the same from a request's first byte to its log line.
-    pub(crate) worker_config: Rc<WorkerConfig>,
-    /// The listener it came in on, as an index into the configuration in force.
-    pub(crate) listener: usize,
-    gate: Rc<ListenerState>,
-    pub(crate) client: Rc<Client>,
+    listener_state: Rc<ListenerState>,
+    client: Rc<Client>,
     pub(crate) incoming: Incoming,
     pub(crate) outgoing: Outgoing,
     pub(crate) alarm: Alarm,
     /// Requests so far, the one under way included.
     pub(crate) requests: u64,
-    /// When the request under way, or the last one, began.
+}
+
+/// A client's connection as the exchange on it sees it.
+pub(crate) struct Session<'c> {
+    pub(crate) worker: &'c Rc<Worker>,
+    /// The configuration in force; the same from a request's first byte to its log line.
+    pub(crate) worker_config: Rc<WorkerConfig>,
+    /// The listener it came in on, as an index into the configuration in force.
+    pub(crate) listener: usize,
+    listener_state: &'c Rc<ListenerState>,
+    pub(crate) client: &'c Rc<Client>,
+    pub(crate) incoming: &'c mut Incoming,
+    pub(crate) outgoing: &'c mut Outgoing,
+    pub(crate) alarm: &'c mut Alarm,
+    /// Requests so far, this one included.
+    pub(crate) requests: u64,
+    /// When this one began.
     pub(crate) began: Instant,
 }
 
-impl Session {
-    /// A connection, or one stream of it, before its first request. None if its listener is in no
-    /// configuration.
-    pub(super) fn new(
-        place: &ShutdownSlot,
+impl ClientConnection {
+    /// A connection before its first request.
+    pub(crate) fn new(
         worker: Rc<Worker>,
-        listener_id: ListenerId,
+        listener_state: Rc<ListenerState>,
         client: Rc<Client>,
-        reader: Reader,
-        writer: Writer,
-    ) -> Option<Session> {
-        let worker_config = place.worker_config();
-        let listener = worker_config.place_of(listener_id)?;
-        let send_timeout = worker_config.snapshot.config.listeners[listener].send_timeout;
-        Some(Session {
-            worker_config,
-            listener,
-            gate: place.gate().clone(),
-            began: client.accepted,
+        (reader, writer): (Reader, Writer),
+    ) -> ClientConnection {
+        ClientConnection {
+            worker,
+            listener_state,
             client,
             incoming: Incoming::new(reader),
-            outgoing: Outgoing::new(writer, send_timeout),
+            // Set as each request begins.
+            outgoing: Outgoing::new(writer, Duration::ZERO),
             alarm: Alarm::default(),
             requests: 0,
-            worker,
-        })
+        }
     }
 
+    /// How long it may take until the next request begins.
+    pub(crate) fn wait_limit(&self) -> Duration {
+        let worker_config = self.listener_state.worker_config();
+        let listeners = &worker_config.snapshot.config.listeners;
+        let limits = &listeners[self.listener_state.position()];
+        match self.requests {
+            0 => limits.client_header_timeout,
+            _ => limits.keepalive_timeout,
+        }
+    }
+
+    /// The connection for its next request, with the configuration in force, or the last one that
+    /// had its listener.
+    pub(crate) fn next_request(&mut self, began: Instant) -> Session<'_> {
+        self.requests += 1;
+        let worker_config = self.listener_state.worker_config();
+        let listener = self.listener_state.position();
+        self.outgoing.send_timeout = worker_config.snapshot.config.listeners[listener].send_timeout;
+        Session {
+            worker: &self.worker,
+            worker_config,
+            listener,
+            listener_state: &self.listener_state,
+            client: &self.client,
+            incoming: &mut self.incoming,
+            outgoing: &mut self.outgoing,
+            alarm: &mut self.alarm,
+            requests: self.requests,
+            began,
+        }
+    }
+}
+
+impl Session<'_> {
     /// What its listener has of TLS by now.
     pub(crate) fn tls(&self) -> Option<&Arc<ServerTls>> {
         self.worker_config.snapshot.tls[self.listener].as_ref()
@@ -278,40 +317,11 @@ impl Session {
         !limits.keepalive_timeout.is_zero()
             && self.requests < limits.keepalive_requests
             && self.began.saturating_duration_since(self.client.accepted) <= limits.keepalive_time
-            && !self.gate().is_closing()
-    }
-
-    /// Takes the configuration in force for the next request, or the last one that had its
-    /// listener.
-    pub(super) fn enter_site(&mut self, place: &ShutdownSlot, listener_id: ListenerId) {
-        let worker_config = place.worker_config();
-        if Rc::ptr_eq(&worker_config, &self.worker_config) {
-            return;
-        }
-        if let Some(listener) = worker_config.place_of(listener_id) {
-            (self.worker_config, self.listener) = (worker_config, listener);
-            self.outgoing.send_timeout = self.limits().send_timeout;
-        }
+            && !self.listener_state.is_closing()
     }
 
     /// Tells whether the connection is to end.
-    pub(crate) fn gate(&self) -> &Rc<ListenerState> {
-        &self.gate
-    }
-
-    /// Invites the client to send its body, if that is what it waits for (RFC 9110 section 10.1.1).
-    pub(crate) async fn continue_if_expected(&mut self, exchange: &Exchange) -> io::Result<()> {
-        let expected = exchange.request.version() != Version::Http10
-            && exchange
-                .request
-                .fields()
-                .lists(FieldName::Expect, b"100-continue")
-            && self.incoming.unread().is_empty();
-        if expected {
-            self.outgoing
-                .write_interim(b"HTTP/1.1 100 Continue\r\n\r\n")
-                .await?;
-        }
-        Ok(())
+    pub(crate) fn listener_state(&self) -> &Rc<ListenerState> {
+        self.listener_state
     }
 }

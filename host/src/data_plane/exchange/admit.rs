@@ -9,7 +9,7 @@ use super::request::asks_to_switch;
 use super::state::{Exchange, Uri};
 use super::{Admission, Admitted, Fault};
 use crate::data_plane::downstream::Session;
-use crate::data_plane::worker::WorkerConfig;
+use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::authority::Authority;
 use crate::http::framing::{self, Framing};
 use crate::http::head::{FieldName, RequestHead, Version};
@@ -20,7 +20,7 @@ use crate::tls::server::ClientVerdict;
 /// Takes a request apart and finds its route. The exchange is there even where the request is
 /// refused: it is logged.
 pub(super) fn open(
-    session: &Session,
+    session: &Session<'_>,
     worker_config: &WorkerConfig,
     request: RequestHead,
     began: Instant,
@@ -32,7 +32,7 @@ pub(super) fn open(
 
 fn examine(
     exchange: &mut Exchange,
-    session: &Session,
+    session: &Session<'_>,
     worker_config: &WorkerConfig,
 ) -> Result<Admission, Fault> {
     client_is_who_it_must_be(exchange, session)?;
@@ -55,7 +55,7 @@ fn examine(
         }
         return Ok(Admission::Redirect { port, framing });
     }
-    let found = worker_config.routers[session.listener]
+    let found = worker_config.snapshot.routers[session.listener]
         .find(&exchange.host, exchange.normalised())
         .ok_or(Fault::NoRoute)?;
     Ok(Admission::Route(Admitted {
@@ -67,7 +67,7 @@ fn examine(
 
 /// On a listener with TLS: whether the client speaks it, and has shown what it must. Looked at with
 /// each request: a connection may be older than the demand.
-fn client_is_who_it_must_be(exchange: &Exchange, session: &Session) -> Result<(), Fault> {
+fn client_is_who_it_must_be(exchange: &Exchange, session: &Session<'_>) -> Result<(), Fault> {
     let Some(tls) = session.tls() else {
         return Ok(());
     };
@@ -82,7 +82,7 @@ fn client_is_who_it_must_be(exchange: &Exchange, session: &Session) -> Result<()
 }
 
 /// Whether the host is one that the connection was opened for, where that matters.
-fn is_asked_of_us(exchange: &Exchange, session: &Session) -> Result<(), Fault> {
+fn is_asked_of_us(exchange: &Exchange, session: &Session<'_>) -> Result<(), Fault> {
     match (session.tls(), &exchange.client.tls) {
         (Some(tls), Some(facts))
             if !tls.may_ask_for(&exchange.host, facts.server_name.as_deref()) =>

@@ -1,7 +1,7 @@
 //! Why an exchange could not be carried through, and what the client is told: one place for status,
 //! log level and wording.
 
-use crate::data_plane::downstream::BodyError;
+use crate::data_plane::body::BodyError;
 use crate::data_plane::upstream::Failure;
 use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;

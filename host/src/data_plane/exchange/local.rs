@@ -22,7 +22,7 @@ pub(super) struct LocalAnswer<'a> {
 
 /// Sends an answer of our own.
 pub(super) async fn send_local(
-    session: &mut Session,
+    session: &mut Session<'_>,
     exchange: &Exchange,
     answer: &LocalAnswer<'_>,
 ) -> ConnectionFate {
@@ -90,7 +90,7 @@ pub(super) async fn send_local(
 /// Tells a call of gRPC of a fault, by trailers alone if nothing was sent yet. The log keeps the
 /// status that HTTP has for it.
 pub(super) fn send_grpc_fault(
-    session: &Session,
+    session: &Session<'_>,
     exchange: &Exchange,
     status: u16,
 ) -> ConnectionFate {

@@ -4,7 +4,6 @@ mod state; // what is known of it
 mod variables; // ... as templates, logs and plugins ask for it
 mod fault; // why it could not be carried through
 mod admit; // is the request acceptable, and what does it ask for
-pub(crate) mod router; // which route it takes
 mod proxy; // send it to an upstream, as often as it takes
 mod request; // the header that the upstream gets
 mod response; // the response on its way to the client
@@ -24,7 +23,7 @@ use std::time::Instant;
 use crate::config::model::{Action, Return};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::stream::Alarm;
-use crate::data_plane::worker::WorkerConfig;
+use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::framing::Framing;
 use crate::http::grpc;
 use crate::http::head::RequestHead;
@@ -62,7 +61,7 @@ struct Admitted {
 
 /// Carries an exchange from its request head to its log line.
 pub(crate) async fn serve(
-    session: &mut Session,
+    session: &mut Session<'_>,
     request: RequestHead,
     began: Instant,
 ) -> (ConnectionFate, RequestHead) {
@@ -91,7 +90,7 @@ pub(crate) async fn serve(
 
 /// Answers what never became a request.
 pub(crate) async fn reject(
-    session: &mut Session,
+    session: &mut Session<'_>,
     request: RequestHead,
     began: Instant,
     fault: Fault,
@@ -104,7 +103,7 @@ pub(crate) async fn reject(
 }
 
 async fn carry(
-    session: &mut Session,
+    session: &mut Session<'_>,
     worker_config: &WorkerConfig,
     exchange: &Rc<Exchange>,
     opened: Admitted,
@@ -165,7 +164,7 @@ fn deadline(exchange: &Exchange) -> Option<tokio::time::Instant> {
 
 /// Answers from the configuration (`return`).
 async fn respond(
-    session: &mut Session,
+    session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     answer: &Return,
     opened: &Admitted,
@@ -191,7 +190,7 @@ async fn respond(
 /// Sends the client to the same URL with `https`. A method that changes something must stay what it
 /// is (RFC 9110 section 15.4.9); GET and HEAD get the status that every client knows.
 async fn redirect(
-    session: &mut Session,
+    session: &mut Session<'_>,
     exchange: &Exchange,
     port: u16,
     framing: Framing,
@@ -224,7 +223,7 @@ async fn redirect(
 
 /// Answers with a fault's status, or with nothing where the client has left, and closes the
 /// connection.
-async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> ConnectionFate {
+async fn refuse(session: &mut Session<'_>, exchange: &Exchange, fault: &Fault) -> ConnectionFate {
     match fault.level() {
         Level::Error => exchange.error(fault, exchange.stats.last_address().as_deref()),
         Level::Info => exchange.info(fault),
@@ -261,7 +260,7 @@ async fn refuse(session: &mut Session, exchange: &Exchange, fault: &Fault) -> Co
     }
 }
 
-fn log(session: &Session, worker_config: &WorkerConfig, exchange: &Exchange) {
+fn log(session: &Session<'_>, worker_config: &WorkerConfig, exchange: &Exchange) {
     if let Some(log) = worker_config.log(session.listener, exchange.stats.route.get()) {
         session
             .worker

@@ -2,6 +2,7 @@
 //! last.
 
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -11,12 +12,13 @@ use super::response::{self, Passed};
 use super::state::Exchange;
 use super::{Admitted, ConnectionFate, Fault, tunnel};
 use crate::config::model::{Proxy, Route};
-use crate::data_plane::downstream::{BodyError, BodyProgress, Coding, Session};
+use crate::data_plane::body::{BodyError, BodyProgress, CHUNK_FRAMING, Coding, append, append_end};
+use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
     Attempt, AttemptError, Failure, Lease, ReadLimits, RequestStart, Retry, Timings, Upload,
     WorkerUpstream,
 };
-use crate::data_plane::worker::WorkerConfig;
+use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::framing::{self, Framing};
 use crate::http::head::{FieldName, Version};
 use crate::http::headers::is_token;
@@ -62,7 +64,7 @@ impl UpstreamMessage<'_> {
 /// # Errors
 /// A [`Fault`] where nothing was sent to the client yet.
 pub(super) async fn proxy(
-    session: &mut Session,
+    session: &mut Session<'_>,
     worker_config: &WorkerConfig,
     exchange: &Rc<Exchange>,
     route: &Route,
@@ -81,8 +83,7 @@ pub(super) async fn proxy(
     let buffers = session.worker.buffers.clone();
     let mut body = buffers.take_head();
     if !progress.is_done() {
-        session
-            .continue_if_expected(exchange)
+        continue_if_expected(session, exchange)
             .await
             .map_err(|error| Fault::Body(BodyError::Io(error)))?;
         let bound = config.body_buffer_size;
@@ -156,6 +157,19 @@ pub(super) async fn proxy(
     carried
 }
 
+/// Invites the client to send its body, if that is what it waits for (RFC 9110 section 10.1.1).
+async fn continue_if_expected(session: &mut Session<'_>, exchange: &Exchange) -> io::Result<()> {
+    let request = &exchange.request;
+    let expected = request.version() != Version::Http10
+        && request.fields().lists(FieldName::Expect, b"100-continue")
+        && session.incoming.unread().is_empty();
+    if expected {
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+        session.outgoing.write_interim(interim).await?;
+    }
+    Ok(())
+}
+
 /// A method that gives a body meaning says that there is none (RFC 9110 section 8.6); others say
 /// nothing.
 fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
@@ -169,7 +183,7 @@ fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
 /// Reads a body that fits into `bound` bytes to its end, a longer one as far as that: what fits can
 /// be sent again. Without `wait`, it reads no more than has come.
 async fn read_ahead(
-    session: &mut Session,
+    session: &mut Session<'_>,
     progress: &mut BodyProgress,
     bound: usize,
     wait: bool,
@@ -190,10 +204,8 @@ async fn read_ahead(
         ..
     } = session;
     while !progress.is_done() && body.len() < bound {
-        if body.capacity() - body.len() <= crate::data_plane::downstream::CHUNK_FRAMING {
-            body.reserve(
-                (body.capacity() * 2).min(bound) + crate::data_plane::downstream::CHUNK_FRAMING,
-            );
+        if body.capacity() - body.len() <= CHUNK_FRAMING {
+            body.reserve((body.capacity() * 2).min(bound) + CHUNK_FRAMING);
         }
         let moved = poll_fn(|cx| {
             match progress.poll_move(cx, incoming, body, Coding::Plain, &worker.buffers) {
@@ -214,9 +226,9 @@ async fn read_ahead(
 /// Puts the chunked coding around what was read ahead; `end` has the trailers where that was all.
 fn frame_as_chunked(body: &mut Vec<u8>, end: Option<&[u8]>) {
     let plain = std::mem::take(body);
-    crate::data_plane::downstream::append(&plain, Coding::Chunked, body);
+    append(&plain, Coding::Chunked, body);
     if let Some(trailers) = end {
-        crate::data_plane::downstream::append_end(trailers, Coding::Chunked, body);
+        append_end(trailers, Coding::Chunked, body);
     }
 }
 
@@ -242,7 +254,7 @@ fn outgoing_target<'a>(
 }
 
 async fn attempts(
-    session: &mut Session,
+    session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     upstream: &Rc<WorkerUpstream>,
     sending: &UpstreamMessage<'_>,
@@ -259,7 +271,7 @@ async fn attempts(
         exchange.began,
     );
     for number in 0.. {
-        let clock = session.worker.clock.clone();
+        let clock = session.worker.clock;
         let Ok(lease) = upstream.lease(exchange.clone(), &clock, number) else {
             exchange.stats.no_attempt(upstream.name());
             return Err(Fault::NoLiveUpstreams);
@@ -290,7 +302,7 @@ enum Attempted {
     reason = "the parts of an exchange, each borrowed for its own time"
 )]
 async fn attempt(
-    session: &mut Session,
+    session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     upstream: &Rc<WorkerUpstream>,
     lease: Lease,
@@ -299,7 +311,7 @@ async fn attempt(
     retry: &mut Retry<'_>,
     route: &Route,
 ) -> Attempted {
-    let clock = session.worker.clock.clone();
+    let clock = session.worker.clock;
     let mut timings = Timings::default();
     let mut connections = 0;
     let answered = loop {
@@ -377,7 +389,7 @@ enum Answered {
     reason = "the parts of an exchange, each borrowed for its own time"
 )]
 async fn answered(
-    session: &mut Session,
+    session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     upstream: &Rc<WorkerUpstream>,
     lease: &Lease,
@@ -485,7 +497,7 @@ async fn answered(
         attempt.finish(&buffers);
         return Ok(Answered::TryNext { ending, status });
     }
-    let clock = session.worker.clock.clone();
+    let clock = session.worker.clock;
     let ended_at = *timings;
     let answer = response::ResponsePlan {
         endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),

@@ -1,6 +1,7 @@
 //! The response on its way to the client, its body streamed with back-pressure.
 
 use std::io;
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use super::ConnectionFate;
@@ -8,8 +9,10 @@ use super::request::line_bytes;
 use super::response_head::{write_head, write_status};
 use super::state::Exchange;
 use crate::config::model::HeaderChange;
+use crate::data_plane::body::{CHUNK_FRAMING, Coding, append, append_end};
 use crate::data_plane::buffers::Buffers;
-use crate::data_plane::downstream::{CHUNK_FRAMING, Coding, Outgoing, append, append_end};
+use crate::data_plane::downstream::Outgoing;
+use crate::data_plane::stream::Writer;
 use crate::data_plane::upstream::{
     Attempt, BodyFailure, Connection, EndpointId, Errno, Failure, Upload,
 };
@@ -130,7 +133,7 @@ fn client_framing(
 ) -> (bool, Coding) {
     // The connection may have come to its end since the request came in; and what is left of a
     // request would be taken for the next one.
-    let keep = answer.keep && request_sent && !exchange.gate.is_closing();
+    let keep = answer.keep && request_sent && !exchange.listener_state.is_closing();
     match (answer.framing, exchange.request.version()) {
         (Framing::Length(_) | Framing::Stream(Some(_)), _) | (_, Version::Http2) => {
             (keep, Coding::Plain)
@@ -242,7 +245,7 @@ impl ResponseBody {
                         out.extend_from_slice(body);
                         body = &[];
                     }
-                    let sent = outgoing.write(out, body, upload, upstream).await;
+                    let sent = write(outgoing, out, body, upload, upstream).await;
                     written += (out.len() + body.len()) as u64;
                     attempt.consume(length);
                     sent
@@ -250,9 +253,8 @@ impl ResponseBody {
                 Ok(InterimTaken::Coded(consumed)) => {
                     attempt.consume(consumed);
                     // The coded end of a body may be all there is to write.
-                    let sent = outgoing
-                        .write(out, &[], upload, &mut attempt.connection.writer)
-                        .await;
+                    let sent =
+                        write(outgoing, out, &[], upload, &mut attempt.connection.writer).await;
                     written += out.len() as u64;
                     sent
                 }
@@ -358,6 +360,21 @@ impl ResponseBody {
 enum InterimTaken {
     AsIs(usize),
     Coded(usize),
+}
+
+/// Writes both to the client, while `upload` goes on towards the upstream.
+async fn write(
+    outgoing: &mut Outgoing,
+    first: &[u8],
+    second: &[u8],
+    upload: &mut Upload<'_>,
+    upstream: &mut Writer,
+) -> io::Result<()> {
+    let meanwhile = |cx: &mut Context<'_>| {
+        // What became of it is looked at once the response has been passed on.
+        let _ = upload.poll_drive(cx, upstream);
+    };
+    outgoing.write_while(first, second, meanwhile).await
 }
 
 /// Passes an interim response on (1xx; RFC 9110 section 15.2).

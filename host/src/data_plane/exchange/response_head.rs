@@ -5,7 +5,7 @@ use super::request::{Listed, line, line_bytes, write_changes};
 use super::response::ResponsePlan;
 use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation};
-use crate::data_plane::downstream::Coding;
+use crate::data_plane::body::Coding;
 use crate::http::head::{FieldName, ResponseHead, Version};
 use crate::http::{clock, websocket};
 

@@ -48,7 +48,7 @@ pub(crate) struct Exchange {
     pub(super) hsts: Option<Arc<str>>,
     pub(crate) worker: Rc<Worker>,
     /// Of the client's connection.
-    pub(super) gate: Rc<ListenerState>,
+    pub(super) listener_state: Rc<ListenerState>,
     /// A log of its configuration may ask for `sent_header`.
     logs_sent_header: bool,
 }
@@ -99,7 +99,7 @@ pub(crate) struct AttemptStats {
 
 impl Exchange {
     /// An exchange of which nothing is known but its client.
-    pub(crate) fn new(session: &Session, request: RequestHead, began: Instant) -> Exchange {
+    pub(crate) fn new(session: &Session<'_>, request: RequestHead, began: Instant) -> Exchange {
         Exchange {
             request,
             host: Box::default(),
@@ -122,7 +122,7 @@ impl Exchange {
                 .as_ref()
                 .and_then(|_| session.limits().hsts.clone()),
             worker: session.worker.clone(),
-            gate: session.gate().clone(),
+            listener_state: session.listener_state().clone(),
             logs_sent_header: session.worker_config.snapshot.logs_sent_header,
         }
     }

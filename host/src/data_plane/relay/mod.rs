@@ -19,7 +19,7 @@ use super::downstream::{Client, accept_tls, read_proxy_header};
 use super::drain::ConnectionGuard;
 use super::stream::{Alarm, Stream};
 use super::upstream::{Dialed, Timings, WorkerUpstream};
-use super::worker::{ListenerId, Worker};
+use super::worker::Worker;
 use crate::config::model;
 use crate::plugin::Ending;
 use crate::tls::ServerTls;
@@ -29,16 +29,18 @@ use session::{SessionStatus, TcpSession};
 /// Carries a connection to its end.
 pub(crate) async fn run(
     worker: Rc<Worker>,
-    listener_id: ListenerId,
     client: Client,
     mut stream: Stream,
     guard: ConnectionGuard,
 ) {
-    let worker_config = guard.place().worker_config();
-    let Some(place) = worker_config.stream_of(listener_id) else {
+    let (worker_config, position) = (
+        guard.listener().worker_config(),
+        guard.listener().position(),
+    );
+    let Some(index) = worker_config.stream_at(position) else {
         return;
     };
-    let config = &worker_config.snapshot.config.streams[place];
+    let config = &worker_config.snapshot.config.streams[index];
     let due = Instant::now() + config.preread_timeout;
     let client = if config.proxy_protocol {
         match read_proxy_header(client, &mut stream, &worker_config, due).await {
@@ -48,7 +50,7 @@ pub(crate) async fn run(
     } else {
         client
     };
-    let (client, stream) = match worker_config.tls_of(listener_id) {
+    let (client, stream) = match &worker_config.snapshot.tls[position] {
         // Its state is large, and gone once the connection is open.
         Some(tls) => match Box::pin(secured(tls, client, stream)).await {
             Some(secured) => secured,
@@ -65,7 +67,7 @@ pub(crate) async fn run(
         due,
     )
     .await;
-    if let Some(log) = &worker_config.snapshot.stream_logs[place] {
+    if let Some(log) = &worker_config.snapshot.stream_logs[index] {
         let mut logs = worker.logs.borrow_mut();
         logs.write(&log.log, &log.format, &*session, std::time::Instant::now());
     }

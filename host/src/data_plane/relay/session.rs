@@ -4,11 +4,13 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use crate::data_plane::downstream::Client;
+use crate::data_plane::process::Process;
 use crate::data_plane::proxy_protocol::AddressPair;
 use crate::data_plane::upstream::{BalanceState, Balanceable};
 use crate::data_plane::worker::Worker;
@@ -190,8 +192,12 @@ impl Balanceable for TcpSession {
         &self.balance
     }
 
-    fn worker(&self) -> &Worker {
-        &self.worker
+    fn process(&self) -> &Arc<Process> {
+        &self.worker.process
+    }
+
+    fn close_idle_upstream_connection(&self) -> bool {
+        self.worker.close_idle_upstream_connection()
     }
 
     fn ends(&self) -> Option<AddressPair> {

@@ -11,6 +11,7 @@ pub(crate) mod metered; // HTTP/2 over either, its frames counted
 mod write_batch; // its writes gathered
 mod http2; // one stream of it
 mod alarm; // the clock on each wait
+mod socket; // that listen
 
 use std::cell::RefCell;
 use std::io;
@@ -26,6 +27,7 @@ use tokio_rustls::TlsStream;
 pub(crate) use alarm::Alarm;
 pub(crate) use http2::{Http2Stream, StreamError};
 pub(crate) use metered::{Meter, Metered, PREFACE};
+pub(crate) use socket::{Acceptor, Socket};
 pub(crate) use transport::Transport;
 
 /// A connection as a whole.

@@ -16,7 +16,7 @@ use super::endpoint_set::{DisabledEpoch, EndpointSet};
 use super::http2::Http2Connections;
 use super::pool::{Connection, Pool};
 use crate::config::model::{self, Address};
-use crate::data_plane::worker::Clock;
+use crate::data_plane::process::Clock;
 use crate::plugin::{
     Balancer, ConfigureError, Ending, ExchangeAtHand, Outcome, Pick, Plugin, WorkerBalancer,
 };
@@ -249,7 +249,7 @@ impl WorkerUpstream {
 
     /// Closes an idle connection, which makes room for another one; false where there is none. One
     /// of HTTP/2 takes its time to say goodbye.
-    pub(super) fn close_idle(&self) -> bool {
+    pub(crate) fn close_idle(&self) -> bool {
         self.pool.borrow_mut().close_idle() || self.http2.borrow_mut().close_idle()
     }
 

@@ -1,9 +1,11 @@
 //! What is balanced: an exchange, or the session of a stream. All that an attempt needs to know of
 //! it.
 
+use std::sync::Arc;
+
 use super::balance_state::BalanceState;
+use crate::data_plane::process::Process;
 use crate::data_plane::proxy_protocol::AddressPair;
-use crate::data_plane::worker::Worker;
 use crate::plugin;
 
 /// Whatever endpoints are chosen for; plugins are asked about it as the exchange at hand.
@@ -11,8 +13,12 @@ pub(crate) trait Balanceable: plugin::ExchangeContext {
     /// Where it stands in its upstream.
     fn balance(&self) -> &BalanceState;
 
-    /// Whose it is.
-    fn worker(&self) -> &Worker;
+    /// Bounds on connections.
+    fn process(&self) -> &Arc<Process>;
+
+    /// Closes an idle connection of its worker to any upstream, which makes room for another one;
+    /// false where there is none.
+    fn close_idle_upstream_connection(&self) -> bool;
 
     /// The client's end of its connection and ours, for endpoints that want to know; none where the
     /// client has no address.

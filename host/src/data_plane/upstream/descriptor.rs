@@ -7,18 +7,21 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
-use crate::data_plane::worker::{Process, Worker};
+use crate::data_plane::process::Process;
 
 /// The right to have one connection to an upstream open; given back when dropped.
 pub(crate) struct Descriptor(Arc<Process>);
 
 impl Descriptor {
-    /// Takes one, be it that of an idle connection of this worker, which is closed for it.
+    /// Takes one. Where all are in use, `make_room` is called until it closes no further idle
+    /// connection.
     ///
     /// # Errors
     /// How many there are, all of which are in use.
-    pub(super) fn take(worker: &Worker) -> Result<Descriptor, usize> {
-        let process = &worker.process;
+    pub(super) fn take(
+        process: &Arc<Process>,
+        make_room: impl Fn() -> bool,
+    ) -> Result<Descriptor, usize> {
         loop {
             let bound = process.max_upstream_connections.load(Relaxed);
             let taken = process
@@ -27,12 +30,7 @@ impl Descriptor {
             if taken.is_ok() {
                 return Ok(Descriptor(process.clone()));
             }
-            let worker_config = worker.worker_config();
-            if !worker_config
-                .upstreams
-                .iter()
-                .any(|upstream| upstream.close_idle())
-            {
+            if !make_room() {
                 return Err(bound);
             }
         }

@@ -77,8 +77,10 @@ pub(super) async fn while_wanted<T>(
 }
 
 async fn connect(lease: &Lease) -> Result<(Transport, Descriptor), Failure> {
-    let worker = lease.exchange().worker();
-    let descriptor = Descriptor::take(worker).map_err(Failure::TooManyConnections)?;
+    let exchange = lease.exchange();
+    let make_room = || exchange.close_idle_upstream_connection();
+    let descriptor =
+        Descriptor::take(exchange.process(), make_room).map_err(Failure::TooManyConnections)?;
     let mut transport = transport(&lease.endpoint().address)
         .await
         .map_err(Failure::of_connect)?;

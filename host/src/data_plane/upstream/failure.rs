@@ -4,7 +4,7 @@ use std::io;
 
 use rustls::CertificateError;
 
-use crate::data_plane::downstream::BodyError;
+use crate::data_plane::body::BodyError;
 use crate::data_plane::stream::StreamError;
 use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::failure::{BodyFailure, Failure};
-use crate::data_plane::buffers::Buffers;
-use crate::data_plane::downstream::{
+use crate::data_plane::body::{
     BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end,
 };
+use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::{Alarm, Writer};
 
 /// A request on its way to an endpoint.

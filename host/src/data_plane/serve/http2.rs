@@ -15,12 +15,12 @@ use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use tokio::time::Instant;
 
-use super::session::{Client, Session};
 use crate::config::model;
+use crate::data_plane::downstream::{Client, ClientConnection};
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
 use crate::data_plane::exchange::{self, Fault};
 use crate::data_plane::stream::{Alarm, Http2Stream, Meter, Metered, Reader, Stream, Writer};
-use crate::data_plane::worker::{ListenerId, Worker};
+use crate::data_plane::worker::Worker;
 
 /// Body bytes that a stream, and all streams of a connection, may have sent us before they were
 /// passed on.
@@ -36,7 +36,6 @@ struct Http2Driver {
     connection: server::Connection<Metered, Bytes>,
     meter: Rc<Meter>,
     worker: Rc<Worker>,
-    listener_id: ListenerId,
     client: Rc<Client>,
     guard: ConnectionGuard,
     streams: Rc<Streams>,
@@ -103,18 +102,14 @@ enum StreamEvent {
 /// Serves a connection of which `first` was read already, from its preface to its end.
 pub(super) async fn run(
     worker: Rc<Worker>,
-    listener_id: ListenerId,
     client: Rc<Client>,
     stream: Stream,
     first: Vec<u8>,
     guard: ConnectionGuard,
 ) {
     let opening = {
-        let worker_config = guard.place().worker_config();
-        let Some(listener) = worker_config.place_of(listener_id) else {
-            return;
-        };
-        let limits = &worker_config.snapshot.config.listeners[listener];
+        let worker_config = guard.listener().worker_config();
+        let limits = &worker_config.snapshot.config.listeners[guard.listener().position()];
         let Some(http2) = &limits.http2 else {
             return;
         };
@@ -145,7 +140,6 @@ pub(super) async fn run(
         connection,
         meter,
         worker,
-        listener_id,
         client,
         guard,
         streams: Rc::default(),
@@ -219,7 +213,7 @@ impl Http2Driver {
             Poll::Ready(None) => return Poll::Ready(StreamEvent::Gone),
             Poll::Pending => {}
         }
-        if !self.closing && self.guard.place().poll_closing(cx).is_ready() {
+        if !self.closing && self.guard.slot().poll_closing(cx).is_ready() {
             return Poll::Ready(StreamEvent::Close);
         }
         if self.streams.open.get() > 0 {
@@ -248,6 +242,7 @@ impl Http2Driver {
     /// Serves a request in a task of its own.
     fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         let began = std::time::Instant::now();
+        let requests_before = self.requests;
         self.requests += 1;
         let worn = self.requests >= self.terms.keepalive_requests
             || began.saturating_duration_since(self.client.accepted) > self.terms.keepalive_time;
@@ -257,25 +252,19 @@ impl Http2Driver {
         }
         let (parts, body) = request.into_parts();
         let stream = Rc::new(Http2Stream::accepted(body, respond, self.meter.clone()));
-        let session = Session::new(
-            self.guard.place(),
+        let mut connection = ClientConnection::new(
             self.worker.clone(),
-            self.listener_id,
+            self.guard.listener().clone(),
             self.client.clone(),
-            Reader::Http2(stream.clone()),
-            Writer::Http2(stream.clone()),
+            (Reader::Http2(stream.clone()), Writer::Http2(stream.clone())),
         );
-        let Some(mut session) = session else {
-            stream.reset(Reason::REFUSED_STREAM);
-            return;
-        };
-        session.requests = self.requests;
-        session.began = began;
+        connection.requests = requests_before;
         let (open, meter) = (OpenStream::new(&self.streams), self.meter.clone());
         // Large: a task moves what it runs when it begins and when it ends, and need move no more
         // than a pointer.
         tokio::task::spawn_local(Box::pin(async move {
             let _open = open;
+            let mut session = connection.next_request(began);
             let mut head = session.worker.take_request_head();
             let protocol = parts.extensions.get::<h2::ext::Protocol>();
             let taken = head.take_http2(

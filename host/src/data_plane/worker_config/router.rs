@@ -39,6 +39,13 @@ pub(crate) struct Match {
 }
 
 impl Router {
+    /// One for each of so many listeners, which share the routes.
+    pub(crate) fn of_listeners(routes: &[Route], listeners: usize) -> Vec<Router> {
+        (0..listeners)
+            .map(|listener| Router::new(routes, listener))
+            .collect()
+    }
+
     /// Of several routes with one host and path, the first counts.
     pub(crate) fn new(routes: &[Route], listener: usize) -> Router {
         let mut router = Router {

@@ -1,0 +1,7 @@
+//! Message bodies on their way: how far one was read, and how it is framed for the way on.
+
+mod incoming; // what a client sends, head and body
+
+pub(crate) use incoming::{
+    BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append, append_end,
+};

@@ -1,0 +1,74 @@
+//! One connection from its first byte to its end: what comes before its requests, then the protocol
+//! that it speaks.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use super::http1::Http1;
+use super::http2;
+use crate::data_plane::downstream::{Client, ClientConnection, accept_tls, read_proxy_header};
+use crate::data_plane::drain::{ConnectionGuard, ListenerState};
+use crate::data_plane::stream::Stream;
+use crate::data_plane::worker::Worker;
+
+/// Serves a connection to its end.
+pub(super) async fn run(
+    worker: Rc<Worker>,
+    client: Client,
+    stream: Stream,
+    guard: ConnectionGuard,
+) {
+    // The states of opening a connection and of HTTP/2 are large, and most connections need neither
+    // while they last.
+    let Some((client, stream)) = (match begins_plain(guard.listener()) {
+        true => Some((client, stream)),
+        false => Box::pin(opened(guard.listener(), client, stream)).await,
+    }) else {
+        return;
+    };
+    let client = Rc::new(client);
+    let (stream, first, guard) = if client.speaks_http2() {
+        (stream, Vec::new(), guard)
+    } else {
+        let listener = guard.listener().clone();
+        let connection =
+            ClientConnection::new(worker.clone(), listener, client.clone(), stream.split());
+        let mut http1 = Http1::new(connection, guard);
+        if !http1.run().await {
+            return;
+        }
+        match http1.into_http2() {
+            Some(preface) => preface,
+            None => return,
+        }
+    };
+    Box::pin(http2::run(worker, client, stream, first, guard)).await;
+}
+
+/// Whether a connection's first bytes are a request's.
+fn begins_plain(listener: &ListenerState) -> bool {
+    let (worker_config, position) = (listener.worker_config(), listener.position());
+    let expects_proxy_header = worker_config.snapshot.config.listeners[position].proxy_protocol;
+    !expects_proxy_header && worker_config.snapshot.tls[position].is_none()
+}
+
+/// Reads what comes before a connection's requests: whom it speaks for, and the handshake of TLS.
+/// None where that failed.
+async fn opened(
+    listener: &ListenerState,
+    mut client: Client,
+    mut stream: Stream,
+) -> Option<(Client, Stream)> {
+    let (worker_config, position) = (listener.worker_config(), listener.position());
+    let config = &worker_config.snapshot.config.listeners[position];
+    if config.proxy_protocol {
+        let due = Instant::now() + config.client_header_timeout;
+        client = read_proxy_header(client, &mut stream, &worker_config, due).await?;
+    }
+    if let Some(tls) = &worker_config.snapshot.tls[position] {
+        let (secured, facts) = accept_tls(tls, &client, stream).await?;
+        (stream, client.tls) = (secured, facts.map(Box::new));
+    }
+    Some((client, stream))
+}

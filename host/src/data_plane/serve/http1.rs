@@ -1,0 +1,232 @@
+//! HTTP/1 from a client: one request after the other until either side has had enough.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crate::config::model;
+use crate::data_plane::downstream::{ClientConnection, Session};
+use crate::data_plane::drain::{ConnectionGuard, PARTING};
+use crate::data_plane::exchange::{self, ConnectionFate, Fault};
+use crate::data_plane::stream::{PREFACE, Stream};
+use crate::http::head::{BadHead, HeadEnd, RequestHead};
+
+/// A connection that speaks HTTP/1.
+pub(super) struct Http1 {
+    connection: ClientConnection,
+    guard: ConnectionGuard,
+}
+
+/// What became of reading a request's head.
+enum Read {
+    Whole,
+    /// The client closed before it began one, or ran out of time for its first byte.
+    Nothing,
+    /// What HTTP/2 opens a connection with (RFC 9113 section 3.4).
+    Http2,
+}
+
+/// How long, and at what pace, a client may go on sending what nobody reads (nginx:
+/// `lingering_time`, `lingering_timeout`).
+const LINGERING_TIME: Duration = Duration::from_secs(30);
+const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Empty lines before a request line, which some clients send behind a body (RFC 9112 section 2.2).
+const MAX_EMPTY_LINES: usize = 2;
+/// As much of HTTP/2's preface as looks like a request's head.
+const PREFACE_HEAD: usize = 18;
+
+impl Http1 {
+    pub(super) fn new(connection: ClientConnection, guard: ConnectionGuard) -> Http1 {
+        Http1 { connection, guard }
+    }
+
+    /// Serves the connection to its end; true if its first bytes tell that it speaks HTTP/2
+    /// instead.
+    pub(super) async fn run(&mut self) -> bool {
+        loop {
+            if !self.await_request().await {
+                break;
+            }
+            let fate = {
+                let began = Instant::now();
+                let mut session = self.connection.next_request(began);
+                let mut head = session.worker.take_request_head();
+                match read_head(&mut session, &mut head).await {
+                    Ok(Read::Whole) => {
+                        // The exchange's state is large, and only there while it is under way: idle
+                        // connections stay small.
+                        let (fate, head) =
+                            Box::pin(exchange::serve(&mut session, head, began)).await;
+                        session.worker.give_request_head(head);
+                        fate
+                    }
+                    Ok(Read::Nothing) => break,
+                    Ok(Read::Http2) => return true,
+                    Err(fault) => {
+                        Box::pin(exchange::reject(&mut session, head, began, fault)).await
+                    }
+                }
+            };
+            match fate {
+                ConnectionFate::KeepAlive => {}
+                ConnectionFate::Close => break,
+                ConnectionFate::Linger => {
+                    linger(&mut self.connection).await;
+                    return false;
+                }
+            }
+        }
+        self.connection.outgoing.writer.part();
+        false
+    }
+
+    /// The connection as a whole, with what was read of it.
+    pub(super) fn into_http2(self) -> Option<(Stream, Vec<u8>, ConnectionGuard)> {
+        let ClientConnection {
+            incoming, outgoing, ..
+        } = self.connection;
+        let first = incoming.unread().to_vec();
+        let stream = Stream::reunite(incoming.reader, outgoing.writer)?;
+        Some((stream, first, self.guard))
+    }
+
+    /// Waits for a request's first byte, without a buffer; false if none will come.
+    async fn await_request(&mut self) -> bool {
+        let connection = &mut self.connection;
+        if !connection.incoming.unread().is_empty() {
+            return true;
+        }
+        connection.incoming.release(&connection.worker.buffers);
+        // Nothing is under way on an idle connection: it need not go on. A fresh one is still owed
+        // its first answer.
+        let idle = connection.requests > 0;
+        let limit = connection.wait_limit();
+        let ClientConnection {
+            incoming, alarm, ..
+        } = connection;
+        let (reader, slot) = (&incoming.reader, self.guard.slot());
+        let awaited = poll_fn(|cx| match reader.poll_readable(cx) {
+            Poll::Ready(readable) => Poll::Ready(Some(readable.is_ok())),
+            Poll::Pending if idle => slot.poll_closing(cx).map(|()| None),
+            Poll::Pending => Poll::Pending,
+        });
+        match alarm.within(limit, awaited).await {
+            Ok(Some(readable)) => readable,
+            Ok(None) => {
+                let readable = poll_fn(|cx| reader.poll_readable(cx));
+                let last = alarm.within(limit.min(PARTING), readable).await;
+                last.is_ok_and(|readable| readable.is_ok())
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+/// Reads a request's head.
+async fn read_head(session: &mut Session<'_>, head: &mut RequestHead) -> Result<Read, Fault> {
+    let worker_config = session.worker_config.clone();
+    let limits = &worker_config.snapshot.config.listeners[session.listener];
+    let due = (session.began + limits.client_header_timeout).into();
+    let (mut end, mut empty_lines) = (HeadEnd::default(), 0);
+    loop {
+        while session.incoming.unread().starts_with(b"\r\n") && empty_lines < MAX_EMPTY_LINES {
+            session.incoming.consume(2);
+            (end, empty_lines) = (HeadEnd::default(), empty_lines + 1);
+        }
+        let unread = session.incoming.unread();
+        if let Some(length) = end.find(unread).map_err(Fault::BadHead)? {
+            if length > limits.client_header_size {
+                return Err(too_large(unread, limits.client_header_size));
+            }
+            if is_preface(session, unread, limits) {
+                return Ok(Read::Http2);
+            }
+            let parsed = head.parse(&unread[..length], limits.max_headers);
+            session.incoming.consume(length);
+            return parsed.map(|()| Read::Whole).map_err(Fault::BadHead);
+        }
+        if unread.len() >= limits.client_header_size {
+            return Err(too_large(unread, limits.client_header_size));
+        }
+        looks_like_http(unread)?;
+        let begun = !unread.is_empty();
+        let Session {
+            incoming,
+            alarm,
+            worker,
+            ..
+        } = session;
+        let more = poll_fn(|cx| incoming.poll_more(cx, limits.client_header_size, &worker.buffers));
+        match alarm.until(due, more).await {
+            Ok(Ok(0)) if !begun => return Ok(Read::Nothing),
+            Ok(Ok(0)) => return Err(Fault::HeaderCutShort),
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Ok(Read::Nothing),
+            Err(_) if begun => return Err(Fault::HeaderTimeout),
+            Err(_) => return Ok(Read::Nothing),
+        }
+    }
+}
+
+/// Whether a connection's first head is the beginning of HTTP/2's preface.
+fn is_preface(session: &Session<'_>, unread: &[u8], limits: &model::ListenerConfig) -> bool {
+    let plain_on_tls = session.tls().is_some() && session.client.tls.is_none();
+    limits.http2.is_some()
+        && !plain_on_tls
+        && session.requests == 1
+        && unread.starts_with(&PREFACE[..PREFACE_HEAD])
+}
+
+/// Closes in a way that lets the client read its answer: a reset, which unread bytes would
+/// bring about, may take it away.
+async fn linger(connection: &mut ClientConnection) {
+    if poll_fn(|cx| connection.outgoing.writer.poll_shutdown(cx))
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let mut sink = connection.worker.buffers.take_body();
+    let end = tokio::time::Instant::now() + LINGERING_TIME;
+    let ClientConnection {
+        incoming,
+        alarm,
+        worker,
+        ..
+    } = connection;
+    loop {
+        let due = end.min(tokio::time::Instant::now() + LINGERING_TIMEOUT);
+        sink.clear();
+        match alarm
+            .until(
+                due,
+                poll_fn(|cx| incoming.reader.poll_read(cx, &mut sink, usize::MAX)),
+            )
+            .await
+        {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) | Err(_) => break,
+        }
+    }
+    worker.buffers.give(sink);
+}
+
+/// Refuses at the first byte what cannot become a request line, such as a TLS handshake, instead of
+/// waiting for its end.
+fn looks_like_http(start: &[u8]) -> Result<(), Fault> {
+    match start.first() {
+        Some(byte) if !byte.is_ascii_graphic() => {
+            Err(Fault::BadHead(BadHead::Malformed("request line")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn too_large(unread: &[u8], bound: usize) -> Fault {
+    // Its first line alone is as large as that?
+    if memchr::memchr(b'\n', &unread[..bound.min(unread.len())]).is_none() {
+        Fault::TargetTooLong
+    } else {
+        Fault::HeaderTooLarge
+    }
+}

@@ -1,0 +1,59 @@
+//! A configuration as the data path needs it: immutable, built by the control plane, shared by the
+//! workers.
+
+use std::sync::Arc;
+
+use super::router::Router;
+use crate::access_log::Log;
+use crate::config::model::{Config, LogFormat};
+use crate::data_plane::upstream::Upstream;
+use crate::tls::ServerTls;
+
+/// Names a listener or a stream through all configurations that have it. Its position in a
+/// configuration may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ListenerId(pub(crate) u64);
+
+/// All that the data path needs of one configuration.
+pub(crate) struct Snapshot {
+    /// Counts configurations, from 1.
+    pub(crate) generation: u64,
+    pub(crate) config: Config,
+    /// Those of the configuration's listeners, then those of its streams.
+    pub(crate) listeners: Vec<ListenerId>,
+    /// In the order of `listeners`; none where clients speak without.
+    pub(crate) tls: Vec<Option<Arc<ServerTls>>>,
+    /// By listener, see [`Router::of_listeners`].
+    pub(crate) routers: Vec<Router>,
+    /// As in the configuration.
+    pub(crate) upstreams: Vec<Arc<Upstream>>,
+    /// By listener; none where it is off.
+    pub(crate) listener_logs: Vec<Option<OpenLog>>,
+    /// By route: `Some(None)` is off, `None` leaves it to the listener.
+    pub(crate) route_logs: Vec<Option<Option<OpenLog>>>,
+    /// By stream; none where it is off.
+    pub(crate) stream_logs: Vec<Option<OpenLog>>,
+    /// Some log line has a variable `$sent_http_*`.
+    pub(crate) logs_sent_header: bool,
+}
+
+impl Snapshot {
+    pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams
+            .iter()
+            .find(|upstream| upstream.config.name == name)
+    }
+
+    /// The position of a listener, or of a stream, in `listeners`.
+    pub(crate) fn position(&self, listener: ListenerId) -> Option<usize> {
+        let mut listeners = self.listeners.iter();
+        listeners.position(|known| *known == listener)
+    }
+}
+
+/// An access log, open, and the format of its lines.
+#[derive(Clone)]
+pub(crate) struct OpenLog {
+    pub(crate) log: Arc<Log>,
+    pub(crate) format: LogFormat,
+}
