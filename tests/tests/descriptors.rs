@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use waypost_tests::{Answer, Client, Gate, Http2, Proxy, eventually, origin, proxy};
+use waypost_tests::{Answer, Client, Gate, Http2, Proxy, eventually, not_yet, origin, proxy};
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_and_are_served_later() {
@@ -177,19 +177,18 @@ async fn max_connections_bounds_what_is_taken() {
     }
     let mut waiting = proxy.client().await;
     waiting.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
-    let early = tokio::time::timeout(Duration::from_millis(100), waiting.response()).await;
-    assert!(early.is_err(), "a fourth connection was served");
+    not_yet("a fourth connection", waiting.response()).await;
     clients.pop();
     assert_eq!(waiting.response().await.text(), "hello");
 }
 
-/// Less than a third of a core in half a second.
+/// Comes to rest, once what was under way is done: half a second in which it uses a tenth of a core at the most. One
+/// that spins never does, unless the machine leaves it less than that.
 async fn does_not_spin(proxy: &mut Proxy) {
-    let before = proxy.process().cpu_time();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let used = proxy.process().cpu_time() - before;
-    assert!(
-        used < Duration::from_millis(170),
-        "{used:?} of CPU in 500 ms"
-    );
+    eventually("the processor to be left alone", async || {
+        let before = proxy.process().cpu_time();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        proxy.process().cpu_time() - before <= Duration::from_millis(50)
+    })
+    .await;
 }

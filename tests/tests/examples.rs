@@ -287,7 +287,7 @@ async fn timeouts() {
     let started = std::time::Instant::now();
     assert_eq!(proxy.get("/slow").await.status, 504);
     assert!(
-        (1_900..4_000).contains(&started.elapsed().as_millis()),
+        (1_900..20_000).contains(&started.elapsed().as_millis()),
         "{:?}",
         started.elapsed()
     );

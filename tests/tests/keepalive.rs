@@ -2,14 +2,42 @@
 
 use std::time::Duration;
 
-use waypost_tests::{Answer, Gate, origin, proxy};
+use waypost_tests::proxy::Setup;
+use waypost_tests::{Answer, Gate, Origin, Proxy, origin, outlast, pause, proxy};
 
 const ONE: &str = "workers = 1";
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A proxy before an origin that says hello, with these lines in its listener.
+async fn listening(listen: &str) -> (Origin, Proxy) {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin]).listen(listen).start().await;
+    (origin, proxy)
+}
+
+/// One worker, so that all requests share its idle connections, before this origin.
+fn one_worker(origin: &Origin, upstream: &str) -> Setup {
+    proxy::to([origin.with("max_fails = 0")])
+        .server(ONE)
+        .upstream(upstream)
+}
+
+/// As [`one_worker`], before an origin that says hello.
+async fn pooled(upstream: &str) -> (Origin, Proxy) {
+    let origin = origin::says("hello").await;
+    let proxy = one_worker(&origin, upstream).start().await;
+    (origin, proxy)
+}
+
+/// The connections on which the origin's requests arrived, in order.
+fn used(origin: &Origin) -> Vec<usize> {
+    let requests = origin.requests();
+    requests.iter().map(|request| request.connection).collect()
+}
 
 #[tokio::test]
 async fn a_client_s_connection_is_kept() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin]).start().await;
+    let (_origin, proxy) = listening("").await;
     let mut client = proxy.client().await;
     for _ in 0..20 {
         let response = client.get("/").await;
@@ -23,8 +51,7 @@ async fn a_client_s_connection_is_kept() {
 
 #[tokio::test]
 async fn a_client_that_says_close_is_obeyed() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin]).start().await;
+    let (_origin, proxy) = listening("").await;
     let mut client = proxy.client().await;
     client
         .send("GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
@@ -34,79 +61,41 @@ async fn a_client_that_says_close_is_obeyed() {
 }
 
 #[tokio::test]
-async fn an_idle_client_is_closed_after_keepalive_timeout() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin])
-        .listen("keepalive_timeout = \"200ms\"")
-        .start()
-        .await;
+async fn an_idle_client_is_closed_after_keepalive_timeout_which_begins_anew_with_each_request() {
+    let (_origin, proxy) = listening("keepalive_timeout = \"1s\"").await;
     let mut client = proxy.client().await;
-    client.get("/").await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    client.get("/").await;
+    // Longer than the timeout in all, and never idle for that long.
+    for _ in 0..12 {
+        client.get("/").await;
+        pause().await;
+    }
     client.closed().await;
 }
 
+/// The last response says so, and nothing follows it.
 #[tokio::test]
-async fn a_keepalive_timeout_of_zero_keeps_nobody() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin])
-        .listen("keepalive_timeout = \"0s\"")
-        .start()
-        .await;
-    let mut client = proxy.client().await;
-    assert_eq!(client.get("/").await.header("Connection"), "close");
-    client.closed().await;
-}
-
-#[tokio::test]
-async fn a_connection_serves_keepalive_requests_and_says_close_with_the_last() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin])
-        .listen("keepalive_requests = 3")
-        .start()
-        .await;
-    let mut client = proxy.client().await;
-    assert_eq!(
-        client
-            .get("/")
-            .await
-            .headers
-            .get("Connection")
-            .unwrap_or("keep-alive"),
-        "keep-alive"
-    );
-    assert_eq!(
-        client
-            .get("/")
-            .await
-            .headers
-            .get("Connection")
-            .unwrap_or("keep-alive"),
-        "keep-alive"
-    );
-    assert_eq!(client.get("/").await.header("Connection"), "close");
-    client.closed().await;
-}
-
-#[tokio::test]
-async fn a_connection_older_than_keepalive_time_is_closed_after_its_request() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin])
-        .listen("keepalive_time = \"100ms\"")
-        .start()
-        .await;
-    let mut client = proxy.client().await;
-    client.get("/").await;
-    tokio::time::sleep(Duration::from_millis(150)).await;
-    assert_eq!(client.get("/").await.header("Connection"), "close");
-    client.closed().await;
+async fn a_client_s_connection_ends_with_the_request_that_uses_up_its_bound() {
+    for (bound, requests, wait) in [
+        ("keepalive_timeout = \"0s\"", 1, Duration::ZERO),
+        ("keepalive_requests = 3", 3, Duration::ZERO),
+        ("keepalive_time = \"1s\"", 2, SECOND),
+    ] {
+        let (_origin, proxy) = listening(bound).await;
+        let mut client = proxy.client().await;
+        for _ in 1..requests {
+            let response = client.get("/").await;
+            assert_eq!(response.headers.get("Connection"), None, "{bound}");
+        }
+        outlast(wait).await;
+        let last = client.get("/").await;
+        assert_eq!(last.header("Connection"), "close", "{bound}");
+        client.closed().await;
+    }
 }
 
 #[tokio::test]
 async fn an_upstream_connection_is_reused_by_whoever_comes_next() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin]).server(ONE).start().await;
+    let (origin, proxy) = pooled("").await;
     for _ in 0..10 {
         assert_eq!(proxy.get("/").await.text(), "hello");
     }
@@ -119,18 +108,18 @@ async fn an_upstream_connection_is_reused_by_whoever_comes_next() {
 }
 
 #[tokio::test]
-async fn keepalive_zero_opens_a_connection_per_request() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin])
-        .server(ONE)
-        .upstream("keepalive = 0")
-        .start()
-        .await;
-    for _ in 0..3 {
-        proxy.get("/").await;
+async fn an_upstream_connection_is_used_for_as_many_requests_as_its_bound_says() {
+    for (bound, expected) in [
+        ("keepalive = 0", [0, 1, 2, 3, 4, 5, 6]),
+        ("keepalive_requests = 3", [0, 0, 0, 1, 1, 1, 2]),
+    ] {
+        let (origin, proxy) = pooled(bound).await;
+        for _ in 0..expected.len() {
+            proxy.get("/").await;
+        }
+        assert_eq!(used(&origin), expected, "{bound}");
+        origin.has_open(usize::from(bound != "keepalive = 0")).await;
     }
-    assert_eq!(origin.connections(), 3);
-    origin.has_open(0).await;
 }
 
 #[tokio::test]
@@ -138,11 +127,7 @@ async fn keepalive_bounds_the_idle_connections_and_not_the_busy_ones() {
     let gate = Gate::closed();
     let held = gate.clone();
     let origin = origin::answers(move |_| Answer::ok("hello").when(&held)).await;
-    let proxy = proxy::to([&origin])
-        .server(ONE)
-        .upstream("keepalive = 2")
-        .start()
-        .await;
+    let proxy = one_worker(&origin, "keepalive = 2").start().await;
     let mut clients = Vec::new();
     for number in 1..=5 {
         let mut client = proxy.client().await;
@@ -159,56 +144,27 @@ async fn keepalive_bounds_the_idle_connections_and_not_the_busy_ones() {
 }
 
 #[tokio::test]
-async fn an_upstream_connection_is_used_for_keepalive_requests_and_no_more() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin])
-        .server(ONE)
-        .upstream("keepalive_requests = 3")
-        .start()
-        .await;
-    for _ in 0..7 {
-        proxy.get("/").await;
-    }
-    let connections: Vec<usize> = origin
-        .requests()
-        .iter()
-        .map(|request| request.connection)
-        .collect();
-    assert_eq!(connections, [0, 0, 0, 1, 1, 1, 2]);
-}
-
-#[tokio::test]
 async fn an_idle_upstream_connection_is_closed_after_its_timeout() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin])
-        .server(ONE)
-        .upstream("keepalive_timeout = \"100ms\"")
-        .start()
-        .await;
+    let (origin, proxy) = pooled("keepalive_timeout = \"100ms\"").await;
     proxy.get("/").await;
     origin.has_open(0).await;
 }
 
 #[tokio::test]
 async fn an_old_upstream_connection_is_not_reused() {
-    let origin = origin::says("hello").await;
-    let proxy = proxy::to([&origin])
-        .server(ONE)
-        .upstream("keepalive_time = \"50ms\"")
-        .start()
-        .await;
+    let (origin, proxy) = pooled("keepalive_time = \"1s\"").await;
     proxy.get("/").await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    outlast(SECOND).await;
     // The answer that finds the connection too old is its last.
     proxy.get("/").await;
     proxy.get("/").await;
-    assert_eq!(origin.connections(), 2);
+    assert_eq!(used(&origin), [0, 0, 1]);
 }
 
 #[tokio::test]
 async fn a_server_that_says_close_is_obeyed() {
     let origin = origin::answers(|_| Answer::ok("hello").header("Connection", "close")).await;
-    let proxy = proxy::to([&origin]).server(ONE).start().await;
+    let proxy = one_worker(&origin, "").start().await;
     proxy.get("/").await;
     proxy.get("/").await;
     assert_eq!(origin.connections(), 2);
@@ -225,26 +181,18 @@ async fn a_server_of_http_1_0_is_kept_only_if_it_says_so() {
         _ => Answer::raw("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"),
     })
     .await;
-    let proxy = proxy::to([&origin]).server(ONE).start().await;
+    let proxy = one_worker(&origin, "").start().await;
     for target in ["/keep", "/keep", "/once", "/once"] {
         assert_eq!(proxy.get(target).await.text(), "ok");
     }
-    let connections: Vec<usize> = origin
-        .requests()
-        .iter()
-        .map(|request| request.connection)
-        .collect();
-    assert_eq!(connections, [0, 0, 0, 1]);
+    assert_eq!(used(&origin), [0, 0, 0, 1]);
 }
 
 #[tokio::test]
 async fn a_kept_connection_that_died_costs_the_client_nothing() {
     // Closes each connection after one answer, without having announced it.
     let origin = origin::answers(|_| Answer::ok("hello").then_close()).await;
-    let proxy = proxy::to([origin.with("max_fails = 0")])
-        .server(ONE)
-        .start()
-        .await;
+    let proxy = one_worker(&origin, "").start().await;
     for _ in 0..20 {
         let response = proxy.get("/").await;
         assert_eq!((response.status, response.text().as_str()), (200, "hello"));
@@ -259,10 +207,7 @@ async fn a_kept_connection_that_dies_with_the_request_is_replaced() {
         _ => Answer::raw("").then_reset(),
     })
     .await;
-    let proxy = proxy::to([origin.with("max_fails = 0")])
-        .server(ONE)
-        .start()
-        .await;
+    let proxy = one_worker(&origin, "").start().await;
     for _ in 0..10 {
         assert_eq!(proxy.get("/").await.status, 200);
     }
@@ -275,10 +220,7 @@ async fn a_kept_connection_that_dies_does_not_repeat_a_post() {
         _ => Answer::raw("").then_reset(),
     })
     .await;
-    let proxy = proxy::to([origin.with("max_fails = 0")])
-        .server(ONE)
-        .start()
-        .await;
+    let proxy = one_worker(&origin, "").start().await;
     proxy.get("/").await;
     let post = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\nConnection: close\r\n\r\nup";
     assert_eq!(proxy.exchange(post).await.status, 502);
@@ -301,7 +243,7 @@ async fn the_connection_that_was_used_last_is_used_first() {
         _ => Answer::ok("hello"),
     })
     .await;
-    let proxy = proxy::to([&origin]).server(ONE).start().await;
+    let proxy = one_worker(&origin, "").start().await;
     let mut client = proxy.client().await;
     client.send("GET /hold HTTP/1.1\r\nHost: t\r\n\r\n").await;
     origin.received(1).await;
@@ -309,12 +251,7 @@ async fn the_connection_that_was_used_last_is_used_first() {
     gate.open();
     client.response().await; // connection 0 is idle later than 1
     proxy.get("/third").await;
-    let connections: Vec<usize> = origin
-        .requests()
-        .iter()
-        .map(|request| request.connection)
-        .collect();
-    assert_eq!(connections, [0, 1, 0]);
+    assert_eq!(used(&origin), [0, 1, 0]);
 }
 
 #[tokio::test]
@@ -330,11 +267,7 @@ async fn a_connection_on_which_the_answer_came_before_the_body_is_not_reused() {
         wire.rest().await;
     })
     .await;
-    let proxy = proxy::to([&origin])
-        .server(ONE)
-        .upstream("body_buffer_size = 0")
-        .start()
-        .await;
+    let proxy = one_worker(&origin, "body_buffer_size = 0").start().await;
     let mut client = proxy.client().await;
     client
         .send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nhalf")

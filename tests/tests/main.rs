@@ -41,6 +41,7 @@ mod faults_client; // clients that misbehave
 mod faults_upstream; // servers that misbehave
 mod systemd; // what systemd is told
 mod descriptors; // too few of them
+mod soak; // all of it at once, for long
 
 #[test]
 fn every_spec_file_is_part_of_the_suite() {

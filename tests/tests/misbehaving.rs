@@ -61,6 +61,16 @@ fn setup<S: Server>(mode: &str, servers: impl IntoIterator<Item = S>) -> Setup {
     setup
         .upstream("policy = \"mine\"")
         .more("[plugin.mine]\nfile = \"mine.wasm\"\nfallback = \"round_robin\"")
+        .more(limits(mode))
+}
+
+/// Whatever a mode does ends in what it is about, on a slow machine as well: one that hoards is out of memory within a
+/// few milliseconds of its second, and only those that never return use all of their time.
+fn limits(mode: &str) -> &'static str {
+    match mode {
+        "loops_forever" | "takes_too_long_to_configure" | "takes_too_long_to_update" => "",
+        _ => "[plugin.mine.limits]\nmemory = \"4m\"\ndeadline = \"1s\"",
+    }
 }
 
 fn write(directory: &Path, plugin: &[u8]) {

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use waypost_tests::admin::ADMIN;
-use waypost_tests::{Answer, Client, Gate, Origin, Proxy, Wire, eventually, origin, proxy};
+use waypost_tests::{
+    Answer, Client, Gate, Origin, Proxy, Wire, eventually, not_yet, origin, pause, proxy,
+};
 
 const ONE: &str = "workers = 1";
 /// A route that answers by itself.

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use waypost_tests::admin::{ADMIN, Successor, request};
 use waypost_tests::client::get_with;
-use waypost_tests::{Answer, Client, Gate, Load, Origin, Proxy, Wire, eventually, origin, proxy};
+use waypost_tests::{
+    Answer, Client, Gate, Load, Origin, Proxy, Wire, eventually, origin, pause, proxy,
+};
 
 /// A listener on a unix socket.
 const FRONT: &str = "[[listen]]\naddress = \"unix:{dir}/front.sock\"\n";

@@ -11,7 +11,7 @@ mod tls; // TLS that ends here, TLS to servers
 
 use std::time::Duration;
 
-use waypost_tests::{Origin, Proxy, Wire, eventually, origin, proxy};
+use waypost_tests::{Origin, Proxy, Wire, eventually, not_yet, origin, pause, proxy};
 
 /// A server that says its name on a line, and then sends back each line that it gets.
 async fn echo(name: &'static str) -> Origin {

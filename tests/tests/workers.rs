@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use waypost_tests::{Answer, Client, Gate, Origin, Proxy, origin, proxy};
+use waypost_tests::admin::ADMIN;
+use waypost_tests::{Answer, Client, Gate, Load, Origin, Proxy, origin, plugin, proxy};
 
 const FOUR: &str = "workers = 4";
 
@@ -125,4 +126,27 @@ async fn every_worker_serves() {
     // Each worker keeps one idle connection to the origin for its sequential requests.
     assert_eq!(origin.connections(), 4, "one kept connection per worker");
     assert!(proxy.process().runs());
+}
+
+/// Policies subtract the times of their calls.
+#[tokio::test]
+async fn time_never_goes_back_for_a_policy_that_all_workers_share() {
+    let origin = origin::says("hello").await;
+    let setup = proxy::to([&origin, &origin]);
+    let file = setup.directory().join("clock.wasm");
+    std::fs::copy(plugin("clock", "wasm32-unknown-unknown"), file).unwrap();
+    let proxy = setup
+        .server(FOUR)
+        .upstream("policy = \"clock\"")
+        .more("[plugin.clock]\nfile = \"clock.wasm\"\nfallback = \"round_robin\"")
+        .more(ADMIN)
+        .start()
+        .await;
+    let load = Load::start(proxy.address(), 32);
+    origin.received(5000).await;
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    let plugin = proxy.shows("/plugins/clock").await;
+    assert_eq!(plugin["traps"], 0, "{plugin}\n{}", proxy.log());
+    assert!(plugin["calls"].as_u64() >= Some(5000), "{plugin}");
 }

@@ -195,7 +195,7 @@ async fn answered(mut exchange: Exchange, answer: &impl Fn(&Request) -> Answer) 
         After::Keep | After::Close => drop(body.send_data(bytes, true)),
         After::Reset => {
             drop(body.send_data(bytes, false));
-            // Frames that are still to be sent would fall victim to the reset.
+            // Frames that are still to be sent would fall victim to the reset, and h2 does not tell when they are.
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             body.send_reset(Reason::INTERNAL_ERROR);
         }

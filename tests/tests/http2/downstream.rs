@@ -36,6 +36,7 @@ async fn a_preface_may_come_in_pieces() {
     let mut client = proxy.client().await;
     for byte in http2::PREFACE {
         client.send([*byte]).await;
+        // So that most are read one by one, which nothing tells.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let mut raw = Raw::over(client.wire);

@@ -60,6 +60,7 @@ async fn a_client_that_measures_the_way_with_each_message_is_no_flood() {
             .await;
         for _ in 0..3000 {
             wire.send("message").await;
+            // A message at a time, as they come about. Longer pauses are no flood either.
             tokio::time::sleep(Duration::from_micros(300)).await;
         }
         wire.send("end").await;
@@ -101,6 +102,7 @@ async fn a_tenth_of_the_frames_comes_back_each_second() {
     raw.still_works(1).await;
     // The request has paid for ten.
     raw.flood((0..10).map(|_| Frame::ping())).await;
+    // Four each second, and two more than are needed. More time brings more of them.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     raw.flood((0..8).map(|_| Frame::ping())).await;
     raw.still_works(3).await;
@@ -119,6 +121,7 @@ async fn pings_that_nobody_reads_the_answers_of_use_no_memory() {
             let _ = raw.wire.try_send(&pings).await;
         }
     };
+    // What is not sent in that time would only make the flood larger.
     let _ = tokio::time::timeout(Duration::from_secs(2), flood).await;
     bounded.neighbour_is_served().await;
     let grown = bounded.proxy.process().memory().saturating_sub(before);

@@ -278,7 +278,7 @@ async fn a_slow_client_of_one_exchange_does_not_stop_the_others() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_time() {
     let origin = http2::says("hello").await;
-    let proxy = to(&[&origin], "keepalive_timeout = \"300ms\"").await;
+    let proxy = to(&[&origin], "keepalive_timeout = \"1s\"").await;
     assert_eq!(proxy.get("/").await.text(), "hello");
     assert_eq!(proxy.get("/").await.text(), "hello");
     assert_eq!(origin.connections(), 1);

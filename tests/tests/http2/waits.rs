@@ -2,33 +2,33 @@
 
 use super::*;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 #[tokio::test]
 async fn an_idle_connection_is_told_and_closed() {
     let origin = origin::says("hello").await;
     let proxy = proxy::to([&origin])
-        .listen("keepalive_timeout = \"300ms\"")
+        .listen("keepalive_timeout = \"1s\"")
         .start()
         .await;
+    let began = Instant::now();
     let mut raw = Raw::connect(proxy.address()).await;
     raw.still_works(1).await;
-    let began = Instant::now();
     assert_eq!(raw.given_up().await, Reason::NO_ERROR);
-    let waited = began.elapsed();
-    assert!(waited >= Duration::from_millis(250), "{waited:?}");
-    assert!(waited < Duration::from_secs(4), "{waited:?}");
+    assert!(began.elapsed() >= Duration::from_millis(900));
 }
 
 #[tokio::test]
 async fn a_connection_with_a_stream_under_way_is_not_idle() {
     let (origin, gate) = held().await;
     let proxy = proxy::to([&origin])
-        .listen("keepalive_timeout = \"200ms\"")
+        .listen("keepalive_timeout = \"1s\"")
         .start()
         .await;
     let mut client = Http2::connect(proxy.address()).await;
     let request = client.request("GET", "/", &[]);
     let mut stream = client.open(request, true).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    outlast(SECOND).await;
     gate.open();
     assert_eq!(stream.response().await.text(), "done");
 }
@@ -37,16 +37,17 @@ async fn a_connection_with_a_stream_under_way_is_not_idle() {
 async fn pings_do_not_keep_a_connection_for_ever() {
     let origin = origin::says("hello").await;
     let proxy = proxy::to([&origin])
-        .listen("keepalive_timeout = \"300ms\"")
+        .listen("keepalive_timeout = \"1s\"")
         .start()
         .await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.still_works(1).await;
-    let began = Instant::now();
-    while raw.try_send(Frame::ping()).await {
-        assert!(began.elapsed() < Duration::from_secs(5), "still open");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    in_time("the end of a connection that only pings", async {
+        while raw.try_send(Frame::ping()).await {
+            pause().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -68,13 +69,13 @@ async fn as_many_requests_as_allowed_and_then_goodbye() {
 async fn a_connection_that_has_had_its_time_serves_one_more_request_and_says_goodbye() {
     let origin = origin::says("hello").await;
     let proxy = proxy::to([&origin])
-        .listen("keepalive_time = \"200ms\"")
+        .listen("keepalive_time = \"1s\"")
         .start()
         .await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.still_works(1).await;
     assert!(raw.goaway.is_none());
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    outlast(SECOND).await;
     raw.still_works(3).await;
     assert_eq!(raw.given_up().await, Reason::NO_ERROR);
 }
@@ -89,9 +90,7 @@ async fn a_preface_that_does_not_come_is_not_waited_for() {
             .await;
         let mut client = proxy.client().await;
         client.send(begun).await;
-        let began = Instant::now();
         client.wire.rest().await;
-        assert!(began.elapsed() < Duration::from_secs(5), "{begun:?}");
     }
 }
 
@@ -105,9 +104,7 @@ async fn a_header_that_does_not_end_is_not_waited_for() {
     let mut raw = Raw::connect(proxy.address()).await;
     raw.send(Frame::headers(1, flag::END_STREAM, &[(":method", "GET")]))
         .await;
-    let began = Instant::now();
     raw.wire.rest().await;
-    assert!(began.elapsed() < Duration::from_secs(6));
 }
 
 #[tokio::test]
@@ -122,12 +119,10 @@ async fn a_body_that_does_not_come_is_a_408_and_the_other_streams_go_on() {
         let mut client = Http2::connect(proxy.address()).await;
         let mut stuck = client.begin("POST", "/", &[]).await;
         stuck.send("first half", false);
-        let began = Instant::now();
         match stuck.try_response().await {
             Ok(response) => assert_eq!(response.status, 408),
             Err((_, error)) => assert!(error.is_reset(), "{error}"),
         }
-        assert!(began.elapsed() < Duration::from_secs(5));
         assert!(origin.requests().is_empty());
         assert_eq!(client.get("/").await.text(), "hello");
     }
@@ -138,7 +133,7 @@ async fn a_stream_whose_window_stays_shut_ends_and_the_others_go_on() {
     for window in [0, 1] {
         let origin = origin::answers(|_| Answer::ok("x".repeat(1_000_000))).await;
         let proxy = proxy::to([&origin])
-            .listen("send_timeout = \"400ms\"")
+            .listen("send_timeout = \"1s\"")
             .start()
             .await;
         let settings = [(setting::INITIAL_WINDOW_SIZE, window)];

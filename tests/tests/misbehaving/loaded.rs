@@ -112,14 +112,11 @@ pub(super) async fn makes_room(mode: &str, reason: &str) {
     is_logged(&mut proxy, reason).await;
 }
 
-/// So little that whoever hoards it is out of memory before it is out of time, on a busy machine as well.
-const LITTLE_MEMORY: &str = "[plugin.mine.limits]\nmemory = \"4m\"";
-
 /// A version in this mode serves, at first.
 async fn serving(mode: &str, origins: &[Origin]) -> Proxy {
     let setup = setup(mode, origins);
     let admin = format!("[admin]\naddress = \"{}\"", admin(setup.directory()));
-    setup.more(&admin).more(LITTLE_MEMORY).start().await
+    setup.more(&admin).start().await
 }
 
 fn admin(directory: &Path) -> String {

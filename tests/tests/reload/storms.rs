@@ -4,8 +4,11 @@ use waypost_tests::Load;
 
 use super::*;
 
-/// Memory that a process may gain while it reloads: what the allocator keeps, and the kernel's own rounding.
-const GAIN: u64 = 4 << 10;
+/// Memory in KiB that a process may gain within two batches of reloads: what the allocator keeps, and the kernel's own
+/// rounding. Of what is lost with each reload that is 20 KiB, and a generation has more.
+const GAIN: u64 = 2 << 10;
+/// Reloads after which memory is looked at.
+const BATCH: usize = 50;
 
 /// Two files that differ in all that a reload can change, the listener of the load aside.
 fn two_files(origins: &[Origin; 3]) -> [String; 2] {
@@ -44,32 +47,33 @@ async fn hundreds_of_reloads_cost_no_request_no_connection_and_no_memory() {
     let files = two_files(&origins);
     let mut proxy = proxy::run(&files[0], &[]).await;
     let load = Load::start(proxy.address(), 8);
-    let (mut memory, mut descriptors) = (Vec::new(), Vec::new());
-    for round in 1..=200 {
-        proxy.write(&files[round % 2]);
-        proxy.reload().await;
-        if round % 50 == 0 {
-            memory.push(proxy.process().memory());
-            descriptors.push(proxy.descriptors());
+    let (mut memory, mut descriptors) = (Vec::new(), 0);
+    // What is lost grows with every batch. On a busy machine a generation may live a little longer than the next, and
+    // its memory is there for another batch; hence as many of them as it takes until one brings nothing.
+    let settled = |memory: &[u64]| matches!(memory, [.., a, _, c] if *c < a + GAIN);
+    while memory.len() < 4 || !settled(&memory) {
+        assert!(memory.len() < 12, "KiB in use: {memory:?}");
+        for round in 1..=BATCH {
+            proxy.write(&files[round % 2]);
+            proxy.reload().await;
         }
+        if memory.is_empty() {
+            descriptors = proxy.descriptors();
+        }
+        memory.push(proxy.process().memory());
     }
     let report = load.stop().await;
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     assert_eq!(report.connections, 8, "no connection was closed");
-    assert!(report.answered.len() > 200, "{}", report.answered.len());
     for origin in &origins {
         assert!(report.bodies.iter().any(|body| body == origin.address()));
     }
-    let [first, .., last] = memory[..] else {
-        panic!("{memory:?}")
-    };
-    assert!(last < first + GAIN, "KiB in use: {memory:?}");
-    let few = descriptors[0] + 8;
-    assert!(
-        descriptors.iter().all(|open| *open <= few),
-        "{descriptors:?}"
-    );
-    assert_eq!(proxy.shows("/status").await["generation"], 201);
+    let generations = 1 + BATCH * memory.len();
+    assert_eq!(proxy.shows("/status").await["generation"], generations);
+    eventually("the descriptors to be given back", async || {
+        proxy.descriptors() <= descriptors + 8
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -85,6 +89,7 @@ async fn a_storm_of_hups_ends_with_the_last_file_in_force() {
     for round in 0..200 {
         proxy.write(&files[round % 2]);
         proxy.signal(Signal::HUP);
+        // Not all of them while the first is being served; how many there are at a time is left to the machine.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let socket = proxy.directory().join("front.sock");

@@ -24,9 +24,9 @@ async fn an_idle_connection_may_bring_one_more_request_within_about_a_second() {
         for client in [&mut quiet, &mut busy] {
             assert_eq!(client.get("/").await.headers.get("Connection"), None);
         }
-        drain(&proxy, by_signal).await;
         let since = Instant::now();
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        drain(&proxy, by_signal).await;
+        pause().await;
         let response = busy.get("/").await;
         assert_eq!(
             (response.text().as_str(), response.header("Connection")),
@@ -35,8 +35,8 @@ async fn an_idle_connection_may_bring_one_more_request_within_about_a_second() {
         busy.closed().await;
         quiet.closed().await;
         let took = since.elapsed();
-        assert!(took > Duration::from_millis(700), "closed after {took:?}");
-        assert!(took < Duration::from_secs(3), "closed after {took:?}");
+        assert!(took >= Duration::from_millis(900), "closed after {took:?}");
+        assert!(took < Duration::from_secs(10), "closed after {took:?}");
         assert_eq!(proxy.process().ended().await.code(), Some(0));
     }
 }

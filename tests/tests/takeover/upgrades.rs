@@ -136,7 +136,7 @@ async fn a_tunnel_stays_with_the_old_process_no_longer_than_shutdown_timeout() {
     })
     .await;
     let mut proxy = proxy::to([&origin])
-        .server("shutdown_timeout = \"1500ms\"")
+        .server("shutdown_timeout = \"2s\"")
         .start()
         .await;
     let mut client = proxy.client().await;
@@ -144,17 +144,17 @@ async fn a_tunnel_stays_with_the_old_process_no_longer_than_shutdown_timeout() {
         .send("GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
         .await;
     assert_eq!(client.response_head().await.status, 101);
-    proxy.upgrade().await;
     let since = Instant::now();
+    proxy.upgrade().await;
     assert_eq!(proxy.get("/").await.text(), "hello");
     client.send("still here\n").await;
     assert_eq!(client.wire.until(b"\n").await.unwrap(), b"still here\n");
     client.wire.rest().await;
     let lived = since.elapsed();
-    assert!(lived > Duration::from_secs(1), "cut after {lived:?}");
+    assert!(lived >= Duration::from_millis(1900), "cut after {lived:?}");
     proxy.process().ended().await;
     assert!(
-        since.elapsed() < Duration::from_secs(5),
+        since.elapsed() < Duration::from_secs(20),
         "{:?}",
         since.elapsed()
     );

@@ -168,12 +168,8 @@ async fn sessions_count_towards_max_connections() {
     let proxy = proxy::run(&file, &[]).await;
     let (held, _) = session(&proxy).await;
     let mut waiting = Wire::connect(proxy.address()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(
-        server.connections(),
-        1,
-        "the second one waits in the backlog"
-    );
+    not_yet("the second one waits in the backlog", line(&mut waiting)).await;
+    assert_eq!(server.connections(), 1);
     drop(held);
     assert_eq!(line(&mut waiting).await, "a");
 }
@@ -193,12 +189,8 @@ async fn whoever_waits_at_a_stream_that_is_removed_is_still_served() {
     let proxy = proxy::run(&file, &[]).await;
     let (_held, _) = session(&proxy).await;
     let mut waiting = Wire::connect(proxy.listener(1)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(
-        server.connections(),
-        1,
-        "the bound is that of all listeners"
-    );
+    not_yet("the bound is that of all listeners", line(&mut waiting)).await;
+    assert_eq!(server.connections(), 1);
     proxy.edit(&more, "");
     proxy.reload().await;
     assert_eq!(line(&mut waiting).await, "a");

@@ -102,7 +102,7 @@ async fn a_server_that_never_shakes_hands_is_given_up_after_connect_timeout() {
     let good = secure(&authority.certificate(&["db.example"])).await;
     let file = format!(
         "[server]\nworkers = 1\n[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"backend\"\n\
-         [upstream.backend]\nservers = [\"{}\", \"{}\"]\nconnect_timeout = \"300ms\"\n\
+         [upstream.backend]\nservers = [\"{}\", \"{}\"]\nconnect_timeout = \"2s\"\n\
          tls = {{ ca = \"{{files}}/ca.pem\", server_name = \"db.example\" }}\n",
         silent.address(),
         good.address()

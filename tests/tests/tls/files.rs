@@ -347,7 +347,7 @@ async fn a_file_behind_links_is_watched_where_it_is() {
     // The links are followed anew, also where they lead to the same.
     next.write(&archive, "own3");
     switch("own3");
-    // Nothing tells that a switch which changes nothing was seen.
+    // Nothing tells that a switch which changes nothing was seen: one that is seen later finds the next file, too.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     authority
         .certificate(&["d.example"])

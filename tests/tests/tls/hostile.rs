@@ -21,7 +21,7 @@ async fn a_handshake_that_takes_too_long_is_cut() {
     let authority = Authority::new("Specs");
     let origin = origin::says("hello").await;
     let own = authority.certificate(&["a.example"]);
-    let proxy = with(&origin, &own, "handshake_timeout = \"300ms\"")
+    let proxy = with(&origin, &own, "handshake_timeout = \"2s\"")
         .start()
         .await;
     for first in [Vec::new(), beginning(500)] {
@@ -30,8 +30,8 @@ async fn a_handshake_that_takes_too_long_is_cut() {
         slow.send(&first).await;
         slow.wire.rest().await;
         let took = began.elapsed();
-        assert!(took >= Duration::from_millis(300), "{took:?}");
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(took >= Duration::from_millis(1900), "{took:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
     }
     proxy
         .log_contains("client timed out (110: Connection timed out) while SSL handshaking")
@@ -72,16 +72,15 @@ async fn who_comes_while_too_many_shake_hands_waits_for_a_turn() {
         client.send(beginning(500)).await;
         slow.push(client);
     }
-    // Both have a turn once nobody else gets one.
-    let short = Duration::from_millis(300);
+    // Both have a turn once nobody else gets one for many times as long as a handshake takes.
+    let short = Duration::from_secs(1);
     waypost_tests::eventually("all turns to be taken", async || {
         let served = tokio::time::timeout(short, is_well(&proxy, &authority));
         served.await.is_err()
     })
     .await;
     let mut waiting = std::pin::pin!(is_well(&proxy, &authority));
-    let too_early = tokio::time::timeout(short, waiting.as_mut()).await;
-    assert!(too_early.is_err(), "it had a turn while two were under way");
+    waypost_tests::not_yet("two are still under way", waiting.as_mut()).await;
     drop(slow);
     waiting.await;
     // Nobody's turn was lost.

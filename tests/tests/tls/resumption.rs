@@ -95,6 +95,7 @@ async fn a_session_ends_with_its_timeout() {
         .await;
     let config = Arc::new(authority.trusting_at(&[&TLS12]));
     resumes(&proxy, &config).await;
+    // Sessions are dated in whole seconds.
     tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
     assert!(!resumes(&proxy, &config).await);
 }

@@ -109,7 +109,7 @@ async fn a_handshake_that_fails_is_told_in_nginxs_words() {
         ),
     ] {
         let server = [format!("https://{}", origin.address())];
-        let lines = "tls = { ca = \"ca.pem\" }\nconnect_timeout = \"300ms\"";
+        let lines = "tls = { ca = \"ca.pem\" }\nconnect_timeout = \"2s\"";
         let proxy = before(&authority, &server, lines).start().await;
         assert_eq!(proxy.get("/").await.status, status, "{words}");
         let line = format!("{words} while SSL handshaking to upstream, client: ");
@@ -192,7 +192,7 @@ async fn another_server_is_asked_where_a_handshake_fails() {
     let proxy = before(
         &authority,
         &servers,
-        "tls = { ca = \"ca.pem\" }\nconnect_timeout = \"300ms\"",
+        "tls = { ca = \"ca.pem\" }\nconnect_timeout = \"2s\"",
     )
     .start()
     .await;
