@@ -2,8 +2,6 @@
 //!
 //! Client and origin talk to each other directly here, and through a real nginx, whose behaviour is known.
 
-use std::time::{Duration, Instant};
-
 use waypost_tests::client::{exchange, get_with};
 use waypost_tests::http2::{self, Frame, Outcome, Raw, Reason, kind};
 use waypost_tests::{

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
-
 use waypost_tests::{Client, Origin, eventually, origin, proxy};
 
 /// Clients that ask without pause until told to stop; how many answers they got, and which were not 200.

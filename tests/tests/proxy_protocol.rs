@@ -5,6 +5,7 @@ mod hostile; // what is none, and who may not send one
 mod outgoing; // headers that we send
 mod with_nginx; // a real nginx, before us and behind
 
+use waypost_tests::admin::ADMIN;
 use waypost_tests::{Answer, Origin, Proxy, Wire, eventually, origin, pause, proxy};
 
 const TRUST: &str = "trusted_proxies = [\"127.0.0.0/8\"]";

@@ -150,7 +150,9 @@ async fn clients_break_off(proxy: &Proxy) {
         for target in ["/closes", "/half"] {
             let mut client = Client::connect(proxy.address()).await;
             client
-                .send(format!("GET {target} HTTP/1.1\r\nHost: t\r\n\r\n"))
+                .send(format!(
+                    "GET {target} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+                ))
                 .await;
             client.wire.rest().await;
         }

@@ -1,7 +1,5 @@
 //! Protocol upgrades: after a 101 that was asked for, bytes pass both ways, whatever they mean.
 
-use std::time::{Duration, Instant};
-
 use waypost_tests::{Answer, Client, Origin, eventually, origin, pause, proxy};
 
 const ASK: &str = "GET /chat HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";

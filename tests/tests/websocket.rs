@@ -1,7 +1,5 @@
 //! WebSocket: with programs of others over HTTP/1.1, and over HTTP/2 as RFC 8441 has it.
 
-use std::time::{Duration, Instant};
-
 use rustix::process::Signal;
 use waypost_tests::admin::ADMIN;
 use waypost_tests::http2::{self, Frame, Outcome, Raw, Reason, Stream, flag, kind};

@@ -1,7 +1,5 @@
 //! What is no header, and who may not send one.
 
-use std::time::Duration;
-
 use super::*;
 
 #[tokio::test]

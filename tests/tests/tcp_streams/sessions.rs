@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use waypost_tests::PATIENCE;
-
 use super::*;
 
 #[tokio::test]
