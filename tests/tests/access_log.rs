@@ -1,7 +1,8 @@
 //! The access log: nginx's `combined` line for line, formats of one's own, and JSON.
 
+use rustix::process::Signal;
 use waypost_tests::client::exchange;
-use waypost_tests::{Answer, Nginx, Origin, Proxy, eventually, nginx, origin, proxy};
+use waypost_tests::{Answer, Http2, Nginx, Origin, Proxy, eventually, nginx, origin, proxy};
 
 async fn logging(origin: &Origin, format: &str) -> Proxy {
     // One worker, so that lines stand in the order of the requests.
@@ -215,4 +216,72 @@ async fn a_line_is_written_once_the_client_has_its_answer() {
     gate.open();
     client.response().await;
     assert_eq!(lines(&proxy, 1).await.len(), 1);
+}
+
+/// A proxy before an origin that never answers `/held`, which writes a line for each request at its end.
+async fn with_a_line_for_each(server: &str) -> (Origin, Proxy) {
+    let origin = origin::answers(|request| match &*request.target {
+        "/held" => Answer::ok("never").when(&waypost_tests::Gate::closed()),
+        "/cut" => Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").then_hang(),
+        _ => Answer::ok("hello"),
+    })
+    .await;
+    let log = "access_log = { path = \"stdout\", format = 'line $request_uri $status $request_completion.' }";
+    let proxy = proxy::to([&origin])
+        .server(&format!("{log}\n{server}"))
+        .start()
+        .await;
+    (origin, proxy)
+}
+
+#[tokio::test]
+async fn an_exchange_that_a_stop_cuts_has_its_line() {
+    for (signal, server) in [
+        (Signal::TERM, ""),
+        (Signal::QUIT, "shutdown_timeout = \"100ms\""),
+    ] {
+        let (origin, mut proxy) = with_a_line_for_each(server).await;
+        let mut held = proxy.client().await;
+        held.send("GET /held HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        let mut cut = proxy.client().await;
+        cut.send("GET /cut HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        assert_eq!(cut.response_head().await.status, 200);
+        let mut http2 = Http2::connect(proxy.address()).await;
+        let request = http2.request("GET", "/held", &[]);
+        let _stream = http2.open(request, true).await;
+        origin.received(3).await;
+        proxy.signal(signal);
+        proxy.process().ended().await;
+        let log = proxy.stdout().text();
+        // As for a client that left before it had its answer.
+        assert_eq!(
+            log.matches("line /held 499 .").count(),
+            2,
+            "{signal:?}: {log}"
+        );
+        assert_eq!(
+            log.matches("line /cut 200 .").count(),
+            1,
+            "{signal:?}: {log}"
+        );
+        assert_eq!(log.lines().count(), 3, "{signal:?}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_a_client_gives_up_has_its_line_in_either_version() {
+    let (origin, proxy) = with_a_line_for_each("").await;
+    let mut http2 = Http2::connect(proxy.address()).await;
+    let request = http2.request("GET", "/held", &[]);
+    let stream = http2.open(request, true).await;
+    origin.received(1).await;
+    // The connection goes, and its streams with it.
+    drop(stream);
+    drop(http2);
+    proxy.stdout().contains("line /held 499 .\n").await;
+    let mut http1 = proxy.client().await;
+    http1.send("GET /cut HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    http1.response_head().await;
+    drop(http1);
+    proxy.stdout().contains("line /cut 200 .\n").await;
 }

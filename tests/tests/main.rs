@@ -36,6 +36,8 @@ mod takeover; // another process, while requests are served
 mod admin; // its API
 mod control_plane; // never stands still
 mod messages; // what passes through unchanged, and what does not
+mod response_heads; // what every answer has
+mod early_answers; // answers before the end of their requests
 mod framing; // where a message ends is never a guess
 mod faults_client; // clients that misbehave
 mod faults_upstream; // servers that misbehave

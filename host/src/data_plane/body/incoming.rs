@@ -27,7 +27,7 @@ impl Incoming {
 
     /// The stream of HTTP/2 that this is has ended: nothing more comes.
     pub(crate) fn is_at_end(&self) -> bool {
-        self.reader.http2().is_some_and(|stream| stream.is_at_end())
+        self.reader.is_at_end()
     }
 
     /// Received, not yet consumed.
@@ -113,7 +113,13 @@ enum ProgressState {
     Done {
         trailers: Vec<u8>,
     },
+    /// Its end cannot be found any more.
+    Broken,
 }
+
+/// What may be left of a body that is read and dropped after its answer, so that the connection
+/// can be kept: as much as Go's net/http takes (`maxPostHandlerReadBytes`).
+pub(crate) const MAX_DROPPED: u64 = 256 << 10;
 
 /// How body bytes are written on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +130,7 @@ pub(crate) enum Coding {
 }
 
 impl BodyProgress {
-    /// `limit`: body bytes that are accepted, for a body that does not tell its length.
-    pub(crate) fn new(framing: Framing, limit: Option<u64>) -> BodyProgress {
+    pub(crate) fn new(framing: Framing) -> BodyProgress {
         let state = match framing {
             Framing::Chunked => ProgressState::Chunked(ChunkedDecoder::default()),
             Framing::Stream(_) => ProgressState::Stream,
@@ -137,8 +142,13 @@ impl BodyProgress {
         BodyProgress {
             state,
             received: 0,
-            limit: limit.unwrap_or(u64::MAX),
+            limit: u64::MAX,
         }
+    }
+
+    /// Accepts no more than `limit` body bytes, for a body that does not tell its length.
+    pub(crate) fn set_limit(&mut self, limit: Option<u64>) {
+        self.limit = limit.unwrap_or(u64::MAX);
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -149,8 +159,43 @@ impl BodyProgress {
     pub(crate) fn length_left(&self) -> Option<u64> {
         match self.state {
             ProgressState::Length { left } => Some(left),
-            ProgressState::Chunked(_) | ProgressState::Stream | ProgressState::Done { .. } => None,
+            ProgressState::Chunked(_)
+            | ProgressState::Stream
+            | ProgressState::Done { .. }
+            | ProgressState::Broken => None,
         }
+    }
+
+    /// Whether what is left is worth reading for the sake of the next request. Chunks are taken to
+    /// be few until they prove to be many.
+    pub(crate) fn may_be_dropped(&self) -> bool {
+        match self.state {
+            ProgressState::Length { left } => left <= MAX_DROPPED,
+            ProgressState::Chunked(_) | ProgressState::Stream | ProgressState::Done { .. } => true,
+            ProgressState::Broken => false,
+        }
+    }
+
+    /// Reads what comes and drops it; ready at the end of the body. `sink` is overwritten, and
+    /// needs room for at least a chunk's framing. HTTP/2 declines the rest of a body instead.
+    ///
+    /// # Errors
+    /// Where the end of the body cannot be found.
+    pub(crate) fn poll_drop(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Incoming,
+        sink: &mut Vec<u8>,
+        buffers: &Buffers,
+    ) -> Poll<Result<(), BodyError>> {
+        while !matches!(
+            self.state,
+            ProgressState::Done { .. } | ProgressState::Stream
+        ) {
+            sink.clear();
+            ready!(self.poll_move(cx, from, sink, Coding::Plain, buffers))?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// The trailer lines, once the body is done; empty where there were none.
@@ -165,6 +210,21 @@ impl BodyProgress {
     /// once something was moved or the body is done. `out` needs room for at least a chunk's
     /// framing.
     pub(crate) fn poll_move(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Incoming,
+        out: &mut Vec<u8>,
+        coding: Coding,
+        buffers: &Buffers,
+    ) -> Poll<Result<(), BodyError>> {
+        let moved = self.poll_step(cx, from, out, coding, buffers);
+        if let Poll::Ready(Err(_)) = moved {
+            self.state = ProgressState::Broken;
+        }
+        moved
+    }
+
+    fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Incoming,
@@ -204,11 +264,10 @@ impl BodyProgress {
                 _ => ready!(from.poll_more(cx, usize::MAX, buffers)).map_err(BodyError::Io)?,
             };
             if read == 0 {
-                let (ProgressState::Stream, Reader::Http2(stream)) = (&self.state, &from.reader)
-                else {
+                if !matches!(self.state, ProgressState::Stream) {
                     return Poll::Ready(Err(BodyError::Closed));
-                };
-                let trailers = ready!(stream.poll_trailers(cx)).map_err(BodyError::Io)?;
+                }
+                let trailers = ready!(from.reader.poll_trailers(cx)).map_err(BodyError::Io)?;
                 self.state = ProgressState::Done { trailers };
             }
         }
@@ -227,6 +286,7 @@ impl BodyProgress {
             let unread = from.unread();
             let (consumed, data) = match &mut self.state {
                 ProgressState::Done { .. } => return Ok(true),
+                ProgressState::Broken => return Err(BodyError::Closed),
                 _ if unread.is_empty() || room == 0 => return Ok(false),
                 ProgressState::Stream => {
                     let take = unread.len().min(room);

@@ -3,5 +3,5 @@
 mod incoming; // what a client sends, head and body
 
 pub(crate) use incoming::{
-    BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append, append_end,
+    BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, MAX_DROPPED, append, append_end,
 };

@@ -10,6 +10,8 @@ use crate::data_plane::stream::{Alarm, Writer};
 pub(crate) struct Outgoing {
     pub(crate) writer: Writer,
     alarm: Alarm,
+    /// Bytes written so far, but for heads of HTTP/2.
+    pub(crate) written: u64,
     /// Of the configuration in force.
     pub(super) send_timeout: Duration,
 }
@@ -19,6 +21,7 @@ impl Outgoing {
         Outgoing {
             writer,
             alarm: Alarm::default(),
+            written: 0,
             send_timeout,
         }
     }
@@ -31,21 +34,19 @@ impl Outgoing {
         self.write_while(first, second, |_| ()).await
     }
 
-    /// Sends an interim response (1xx), given as text.
+    /// Sends an interim response (1xx), given as text, which is used up.
     ///
     /// # Errors
-    /// As [`Outgoing::write_while`].
-    pub(crate) async fn write_interim(&mut self, text: &[u8]) -> io::Result<()> {
-        match self.writer.http2() {
-            Some(stream) => Ok(stream.send_interim(text)?),
-            None => self.write_alone(text, &[]).await,
-        }
+    /// As [`Outgoing::write_alone`].
+    pub(crate) async fn write_interim(&mut self, text: &mut Vec<u8>) -> io::Result<()> {
+        self.writer.begin_interim(text)?;
+        self.write_alone(text, &[]).await
     }
 
-    /// Writes both in full; each time that the task is woken, `meanwhile` is called as well.
+    /// Writes both in full; `meanwhile` is polled in the same task, for what has to go on besides.
     ///
     /// # Errors
-    /// What the kernel says, or [`io::ErrorKind::TimedOut`].
+    /// As [`Outgoing::write_alone`].
     pub(crate) async fn write_while(
         &mut self,
         mut first: &[u8],
@@ -61,6 +62,7 @@ impl Outgoing {
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
+            self.written += written as u64;
             let of_first = written.min(first.len());
             first = &first[of_first..];
             second = &second[written - of_first..];

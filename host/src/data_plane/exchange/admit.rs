@@ -43,6 +43,7 @@ fn examine(
         }
         framing => framing,
     };
+    exchange.framing = Some(framing);
     name_target(exchange)?;
     is_asked_of_us(exchange, session)?;
     if worker_config.trusts(exchange.client.ip) {
@@ -53,7 +54,7 @@ fn examine(
         if exchange.host.is_empty() {
             return Err(Fault::BadRequest("no host to redirect to"));
         }
-        return Ok(Admission::Redirect { port, framing });
+        return Ok(Admission::Redirect { port });
     }
     let found = worker_config.snapshot.routers[session.listener]
         .find(&exchange.host, exchange.normalised())

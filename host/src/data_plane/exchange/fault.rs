@@ -123,11 +123,16 @@ impl Fault {
 }
 
 impl Fault {
-    /// Whether the next request on the connection can still be told from this one: the request was
-    /// read whole, and well-formed.
+    /// Whether the next request on the connection can be told from this one, if the end of its
+    /// body can be found: it was well-formed, and is no more than we want or can do.
     pub(crate) fn leaves_connection_usable(&self) -> bool {
         match self {
-            Fault::NoRoute | Fault::Misdirected | Fault::NoLiveUpstreams => true,
+            Fault::NoRoute
+            | Fault::Misdirected
+            | Fault::MethodNotAllowed
+            | Fault::ExpectationFailed
+            | Fault::BodyTooLarge(_)
+            | Fault::NoLiveUpstreams => true,
             Fault::Attempt(failure) => {
                 !matches!(failure, Failure::Request(_) | Failure::ClientGone)
             }
@@ -141,9 +146,6 @@ impl Fault {
             | Fault::HeaderTooLarge
             | Fault::HeaderTimeout
             | Fault::HeaderCutShort
-            | Fault::MethodNotAllowed
-            | Fault::ExpectationFailed
-            | Fault::BodyTooLarge(_)
             | Fault::Body(_)
             | Fault::DeadlineExceeded => false,
         }

@@ -1,12 +1,12 @@
 //! Answers of our own: what the configuration says, and what becomes of faults.
 
-use super::ConnectionFate;
 use super::fault::reason;
-use super::request::{line, write_changes};
-use super::response_head::{write_connection, write_date, write_hsts, write_status};
-use super::state::Exchange;
+use super::head::{ClientHead, HeadKind, HeadSource, changes};
+use super::request::line;
+use super::rest::{Delivered, may_keep};
+use super::state::{Exchange, SentBytes};
+use crate::data_plane::body::{BodyProgress, Coding};
 use crate::data_plane::downstream::Session;
-use crate::data_plane::stream::StreamError;
 use crate::http::grpc;
 
 /// An answer of our own.
@@ -16,106 +16,133 @@ pub(super) struct LocalAnswer<'a> {
     pub(super) body: &'a [u8],
     /// Empty for none.
     pub(super) location: &'a [u8],
-    /// The connection may be kept.
+    /// Another request can be told from this one, if there is little left of it.
     pub(super) keep: bool,
 }
 
-/// Sends an answer of our own.
+/// Sends an answer of our own. What is still coming of the request is dropped meanwhile: the client
+/// may send all of it before it reads.
 pub(super) async fn send_local(
     session: &mut Session<'_>,
     exchange: &Exchange,
+    request_body: Option<&mut BodyProgress>,
     answer: &LocalAnswer<'_>,
-) -> ConnectionFate {
-    let keep = answer.keep && session.may_keep_alive();
+) -> Delivered {
+    let keep = answer.keep && may_keep(session, exchange, request_body.as_deref());
     let bodiless = matches!(answer.status, 100..=199 | 204 | 304);
-    let mut out = session.worker.buffers.take_head();
-    write_status(answer.status, None, &mut out);
-    out.extend_from_slice(b"Server: waypost\r\n");
-    write_date(&mut out);
-    if !bodiless {
-        if !answer.body.is_empty() {
-            line("Content-Type", answer.content_type.as_bytes(), &mut out);
-        }
-        line(
-            "Content-Length",
-            itoa::Buffer::new().format(answer.body.len()).as_bytes(),
-            &mut out,
-        );
-    }
-    if crate::http::headers::is_value(answer.location) && !answer.location.is_empty() {
-        line("Location", answer.location, &mut out);
-    }
-    write_connection(exchange, keep, &mut out);
-    let worker_config = session.worker_config.clone();
-    let changes = match exchange.stats.route.get() {
-        Some(route) => worker_config.snapshot.config.routes[route]
-            .response_headers
-            .as_slice(),
-        None => &[],
+    let mut length = itoa::Buffer::new();
+    let (content_type, length) = match (bodiless, answer.body.is_empty()) {
+        (true, _) => ("", ""),
+        (false, true) => ("", "0"),
+        (false, false) => (answer.content_type, length.format(answer.body.len())),
     };
-    write_hsts(exchange, changes, &mut out);
-    write_changes(exchange, changes, &mut out);
-    out.extend_from_slice(b"\r\n");
-
+    let worker_config = session.worker_config.clone();
+    let head = ClientHead {
+        status: answer.status,
+        source: HeadSource::Ours(&[
+            ("Server", b"waypost"),
+            ("Content-Type", content_type.as_bytes()),
+            ("Content-Length", length.as_bytes()),
+            ("Location", answer.location),
+        ]),
+        kind: HeadKind::Final {
+            coding: Coding::Plain,
+            keeps_length: true,
+            keep,
+        },
+        changes: changes(&worker_config, exchange),
+    };
+    let mut out = session.worker.buffers.take_head();
+    head.write(exchange, &mut out);
+    exchange.stats.status.set(answer.status);
+    exchange.keep_sent_header(&out);
     let body = if bodiless || exchange.request.method() == b"HEAD" {
         &[]
     } else {
         answer.body
     };
-    exchange.stats.status.set(answer.status);
-    exchange.stats.header_sent.set(out.len() as u64);
-    exchange.keep_sent_header(&out);
-    let written = match session.outgoing.writer.http2() {
-        None => session.outgoing.write_alone(&out, body).await,
-        Some(stream) => match stream.send_head(&out, body.is_empty()) {
-            Ok(()) => {
-                stream.end_with_next_write();
-                session.outgoing.write_alone(body, &[]).await
-            }
-            Err(error) => Err(error.into()),
-        },
+
+    let Session {
+        incoming,
+        outgoing,
+        worker,
+        ..
+    } = session;
+    let mut dropping = request_body.filter(|body| !body.is_done());
+    let mut sink = match dropping {
+        Some(_) => worker.buffers.take_body(),
+        None => Vec::new(),
     };
-    session.worker.buffers.give(out);
+    let length = out.len();
+    let written = match outgoing
+        .writer
+        .begin_response(&mut out, length, body.is_empty())
+    {
+        Ok(()) => {
+            let sent = SentBytes::begin(exchange, outgoing, length - out.len(), out.len());
+            outgoing.writer.end_with_next_write();
+            let meanwhile = |cx: &mut std::task::Context<'_>| {
+                if let Some(body) = &mut dropping {
+                    // An error shows in `request_body`, and is all the same to the answer.
+                    let _ = body.poll_drop(cx, incoming, &mut sink, &worker.buffers);
+                }
+            };
+            let written = outgoing.write_while(&out, body, meanwhile).await;
+            sent.count(exchange, outgoing);
+            written
+        }
+        Err(error) => Err(error),
+    };
+    worker.buffers.give(out);
+    worker.buffers.give(sink);
     exchange.stats.complete.set(written.is_ok());
-    if written.is_ok() {
-        exchange.stats.body_sent.set(body.len() as u64);
-    }
-    if written.is_ok() && keep {
-        ConnectionFate::KeepAlive
-    } else {
-        ConnectionFate::Close
+    match written {
+        Ok(()) => Delivered::Whole { keep },
+        Err(_) => Delivered::Cut,
     }
 }
 
-/// Tells a call of gRPC of a fault, by trailers alone if nothing was sent yet. The log keeps the
-/// status that HTTP has for it.
+/// Tells a call of gRPC of a fault: by trailers behind what was sent of a response, else by a
+/// response that is trailers alone. The log keeps the status that HTTP has for it.
 pub(super) fn send_grpc_fault(
-    session: &Session<'_>,
+    session: &mut Session<'_>,
     exchange: &Exchange,
     status: u16,
-) -> ConnectionFate {
-    let mut trailers = Vec::new();
-    line(
-        "grpc-status",
-        itoa::Buffer::new().format(grpc::status(status)).as_bytes(),
-        &mut trailers,
-    );
-    line("grpc-message", reason(status).as_bytes(), &mut trailers);
-    let mut out = Vec::new();
-    write_status(200, None, &mut out);
-    out.extend_from_slice(b"Server: waypost\r\nContent-Type: application/grpc\r\n");
-    write_date(&mut out);
-    write_hsts(exchange, &[], &mut out);
-    out.extend_from_slice(&trailers);
-    out.extend_from_slice(b"\r\n");
-    if let Some(stream) = session.outgoing.writer.http2() {
-        let told = match stream.send_head(&out, true) {
-            Err(StreamError::Ended) => stream.end(&trailers),
-            told => told,
+) -> Delivered {
+    let mut code = itoa::Buffer::new();
+    let code = code.format(grpc::status(status)).as_bytes();
+    let writer = &mut session.outgoing.writer;
+    let told = if exchange.stats.head_sent.get() {
+        let mut trailers = Vec::new();
+        line("grpc-status", code, &mut trailers);
+        line("grpc-message", reason(status).as_bytes(), &mut trailers);
+        writer.end(&trailers).map_err(std::io::Error::from)
+    } else {
+        let head = ClientHead {
+            status: 200,
+            source: HeadSource::Ours(&[
+                ("Server", b"waypost"),
+                ("Content-Type", b"application/grpc"),
+                ("grpc-status", code),
+                ("grpc-message", reason(status).as_bytes()),
+            ]),
+            kind: HeadKind::Final {
+                coding: Coding::Plain,
+                keeps_length: true,
+                keep: true,
+            },
+            changes: changes(&session.worker_config, exchange),
         };
-        exchange.stats.header_sent.set(out.len() as u64);
-        exchange.stats.complete.set(told.is_ok());
+        let mut out = Vec::new();
+        head.write(exchange, &mut out);
         exchange.keep_sent_header(&out);
-    }
-    ConnectionFate::Close
+        let length = out.len();
+        let told = writer.begin_response(&mut out, length, true);
+        if told.is_ok() {
+            SentBytes::begin(exchange, session.outgoing, length, 0);
+        }
+        told
+    };
+    exchange.stats.complete.set(told.is_ok());
+    Delivered::Cut
 }

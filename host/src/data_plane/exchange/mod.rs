@@ -7,9 +7,11 @@ mod admit; // is the request acceptable, and what does it ask for
 mod proxy; // send it to an upstream, as often as it takes
 mod request; // the header that the upstream gets
 mod response; // the response on its way to the client
-mod response_head; // ... its header
+mod head; // the head of any answer
 mod local; // an answer of our own
 mod tunnel; // after a 101, bytes in both directions
+mod rest; // what is left of the request then
+mod finish; // its log line
 
 pub(crate) use fault::Fault;
 pub(crate) use state::Exchange;
@@ -21,6 +23,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use crate::config::model::{Action, Return};
+use crate::data_plane::body::BodyProgress;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::stream::Alarm;
 use crate::data_plane::worker_config::WorkerConfig;
@@ -28,7 +31,9 @@ use crate::http::framing::Framing;
 use crate::http::grpc;
 use crate::http::head::RequestHead;
 use fault::Level;
+use finish::Finish;
 use local::LocalAnswer;
+use rest::Delivered;
 
 /// What becomes of the client's connection after an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +51,6 @@ enum Admission {
     /// The same on a listener with TLS.
     Redirect {
         port: u16,
-        framing: Framing,
     },
 }
 
@@ -66,64 +70,70 @@ pub(crate) async fn serve(
     began: Instant,
 ) -> (ConnectionFate, RequestHead) {
     let worker_config = session.worker_config.clone();
-    let (mut exchange, opened) = admit::open(session, &worker_config, request, began);
-    if let Ok(Admission::Route(opened)) = &opened {
-        exchange.server_name = Some(worker_config.route_names[opened.route].clone());
+    let (mut exchange, admission) = admit::open(session, &worker_config, request, began);
+    if let Ok(Admission::Route(admitted)) = &admission {
+        exchange.server_name = Some(worker_config.route_names[admitted.route].clone());
     }
     let exchange = Rc::new(exchange);
-    let after = match opened {
-        Ok(Admission::Route(opened)) => carry(session, &worker_config, &exchange, opened).await,
-        Ok(Admission::Redirect { port, framing }) => {
-            redirect(session, &exchange, port, framing).await
+    let mut body = exchange.framing.map(BodyProgress::new);
+    let finish = Finish::new(session, &exchange);
+    let delivered = match (admission, &mut body) {
+        (Ok(Admission::Route(admitted)), Some(body)) => {
+            carry(session, &worker_config, &exchange, admitted, body).await
         }
-        Err(fault) => refuse(session, &exchange, &fault).await,
+        (Ok(Admission::Redirect { port }), body) => {
+            redirect(session, &exchange, port, body.as_mut()).await
+        }
+        (Ok(Admission::Route(_)), None) => Delivered::Cut,
+        (Err(fault), body) => refuse(session, &exchange, &fault, body.as_mut()).await,
     };
-    log(session, &worker_config, &exchange);
-    // Nobody else holds it now; if a lease still did, a fresh head would do as well.
+    drop(finish);
+    let fate = rest::settle(session, &exchange, body, delivered).await;
+    // Normally nothing else holds the exchange any more. The head is an optimisation: if something
+    // does, a fresh one takes its place.
     (
-        after,
+        fate,
         Rc::try_unwrap(exchange)
             .map(|exchange| exchange.request)
             .unwrap_or_default(),
     )
 }
 
-/// Answers what never became a request.
+/// Answers a request whose head could not be parsed.
 pub(crate) async fn reject(
     session: &mut Session<'_>,
     request: RequestHead,
     began: Instant,
     fault: Fault,
 ) -> ConnectionFate {
-    let worker_config = session.worker_config.clone();
-    let exchange = Exchange::new(session, request, began);
-    let after = refuse(session, &exchange, &fault).await;
-    log(session, &worker_config, &exchange);
-    after
+    let exchange = Rc::new(Exchange::new(session, request, began));
+    let finish = Finish::new(session, &exchange);
+    let delivered = refuse(session, &exchange, &fault, None).await;
+    drop(finish);
+    rest::settle(session, &exchange, None, delivered).await
 }
 
 async fn carry(
     session: &mut Session<'_>,
     worker_config: &WorkerConfig,
     exchange: &Rc<Exchange>,
-    opened: Admitted,
-) -> ConnectionFate {
-    let route = &worker_config.snapshot.config.routes[opened.route];
-    exchange.stats.route.set(Some(opened.route));
-    exchange
-        .stats
-        .request_read
-        .set(opened.framing == Framing::Length(0));
+    admitted: Admitted,
+    body: &mut BodyProgress,
+) -> Delivered {
+    let route = &worker_config.snapshot.config.routes[admitted.route];
+    exchange.stats.route.set(Some(admitted.route));
     let limit = route
         .client_max_body_size
         .unwrap_or(session.limits().client_max_body_size);
-    if let (Some(length), Some(limit)) = (opened.framing.length(), limit)
+    if let (Some(length), Some(limit)) = (admitted.framing.length(), limit)
         && length > limit
     {
-        return refuse(session, exchange, &Fault::BodyTooLarge(length)).await;
+        let fault = Fault::BodyTooLarge(length);
+        return refuse(session, exchange, &fault, Some(body)).await;
     }
     let carried = match &route.action {
         Action::Proxy(proxy) => {
+            body.set_limit(limit);
             let due = deadline(exchange);
             let mut alarm = Alarm::default();
             let mut proxied = pin!(proxy::proxy(
@@ -132,8 +142,8 @@ async fn carry(
                 exchange,
                 route,
                 proxy,
-                &opened,
-                limit
+                &admitted,
+                body
             ));
             poll_fn(|cx| match (proxied.as_mut().poll(cx), due) {
                 (Poll::Pending, Some(due)) => {
@@ -144,11 +154,11 @@ async fn carry(
             })
             .await
         }
-        Action::Return(answer) => Ok(respond(session, exchange, answer, &opened).await),
+        Action::Return(answer) => Ok(respond(session, exchange, answer, body).await),
     };
     match carried {
-        Ok(after) => after,
-        Err(fault) => refuse(session, exchange, &fault).await,
+        Ok(delivered) => delivered,
+        Err(fault) => refuse(session, exchange, &fault, Some(body)).await,
     }
 }
 
@@ -167,8 +177,8 @@ async fn respond(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     answer: &Return,
-    opened: &Admitted,
-) -> ConnectionFate {
+    request_body: &mut BodyProgress,
+) -> Delivered {
     let (mut body, mut location) = (Vec::new(), Vec::new());
     if let Some(template) = &answer.body {
         template.render(&**exchange, &mut body);
@@ -181,10 +191,9 @@ async fn respond(
         content_type: &answer.content_type,
         body: &body,
         location: &location,
-        // A body that nobody reads would be taken for the next request.
-        keep: opened.framing == Framing::Length(0) && request::wants_keep_alive(exchange),
+        keep: true,
     };
-    local::send_local(session, exchange, &answer).await
+    local::send_local(session, exchange, Some(request_body), &answer).await
 }
 
 /// Sends the client to the same URL with `https`. A method that changes something must stay what it
@@ -193,10 +202,8 @@ async fn redirect(
     session: &mut Session<'_>,
     exchange: &Exchange,
     port: u16,
-    framing: Framing,
-) -> ConnectionFate {
-    let nothing_more = framing == Framing::Length(0);
-    exchange.stats.request_read.set(nothing_more);
+    request_body: Option<&mut BodyProgress>,
+) -> Delivered {
     let mut location = format!("https://{}", exchange.host).into_bytes();
     if port != 443 {
         location.extend_from_slice(format!(":{port}").as_bytes());
@@ -213,17 +220,19 @@ async fn redirect(
         content_type: "text/plain",
         body: b"",
         location: &location,
-        keep: nothing_more && request::wants_keep_alive(exchange),
+        keep: true,
     };
-    match local::send_local(session, exchange, &answer).await {
-        ConnectionFate::Close if !nothing_more => ConnectionFate::Linger,
-        after => after,
-    }
+    local::send_local(session, exchange, request_body, &answer).await
 }
 
-/// Answers with a fault's status, or with nothing where the client has left, and closes the
-/// connection.
-async fn refuse(session: &mut Session<'_>, exchange: &Exchange, fault: &Fault) -> ConnectionFate {
+/// Answers with a fault's status, or with nothing where the client has left. `request_body`: where
+/// its end can be found.
+async fn refuse(
+    session: &mut Session<'_>,
+    exchange: &Exchange,
+    fault: &Fault,
+    request_body: Option<&mut BodyProgress>,
+) -> Delivered {
     match fault.level() {
         Level::Error => exchange.error(fault, exchange.stats.last_address().as_deref()),
         Level::Info => exchange.info(fault),
@@ -231,7 +240,7 @@ async fn refuse(session: &mut Session<'_>, exchange: &Exchange, fault: &Fault) -
     let status = fault.status();
     exchange.stats.status.set(status);
     if status == 499 {
-        return ConnectionFate::Close;
+        return Delivered::Cut;
     }
     if exchange.is_grpc() {
         return local::send_grpc_fault(session, exchange, status);
@@ -241,31 +250,17 @@ async fn refuse(session: &mut Session<'_>, exchange: &Exchange, fault: &Fault) -
         Some(explanation) => format!("{status} {reason}\n{explanation}\n"),
         None => format!("{status} {reason}\n"),
     };
-    let keep = exchange.stats.request_read.get()
-        && fault.leaves_connection_usable()
-        && request::wants_keep_alive(exchange);
     let answer = LocalAnswer {
         status,
         content_type: "text/plain",
         body: body.as_bytes(),
         location: b"",
-        keep,
+        // What a client sends behind a CONNECT may be anything.
+        keep: fault.leaves_connection_usable() && exchange.request.method() != b"CONNECT",
     };
-    match local::send_local(session, exchange, &answer).await {
+    match local::send_local(session, exchange, request_body, &answer).await {
         // A client that ran out of time gets no more of it.
-        ConnectionFate::Close if status != 408 && !exchange.stats.request_read.get() => {
-            ConnectionFate::Linger
-        }
-        after => after,
-    }
-}
-
-fn log(session: &Session<'_>, worker_config: &WorkerConfig, exchange: &Exchange) {
-    if let Some(log) = worker_config.log(session.listener, exchange.stats.route.get()) {
-        session
-            .worker
-            .logs
-            .borrow_mut()
-            .write(&log.log, &log.format, exchange, Instant::now());
+        Delivered::Whole { .. } if status == 408 => Delivered::Cut,
+        delivered => delivered,
     }
 }

@@ -2,15 +2,16 @@
 //! last.
 
 use std::future::poll_fn;
-use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
 use super::fault::failure_status;
+use super::head::ClientHead;
 use super::request::{BodyPlan, RequestPlan, asks_to_switch, wants_keep_alive, write_request};
 use super::response::{self, Passed};
+use super::rest::{Delivered, invite};
 use super::state::Exchange;
-use super::{Admitted, ConnectionFate, Fault, tunnel};
+use super::{Admitted, Fault, tunnel};
 use crate::config::model::{Proxy, Route};
 use crate::data_plane::body::{BodyError, BodyProgress, CHUNK_FRAMING, Coding, append, append_end};
 use crate::data_plane::downstream::Session;
@@ -70,8 +71,8 @@ pub(super) async fn proxy(
     route: &Route,
     proxy: &Proxy,
     opened: &Admitted,
-    limit: Option<u64>,
-) -> Result<ConnectionFate, Fault> {
+    progress: &mut BodyProgress,
+) -> Result<Delivered, Fault> {
     let upstream = &worker_config.upstreams[proxy.upstream];
     let config = &upstream.shared.config;
     *exchange.proxy_host.borrow_mut() = Some(worker_config.upstream_names[proxy.upstream].clone());
@@ -79,22 +80,20 @@ pub(super) async fn proxy(
         .to_tls
         .set(worker_config.upstreams[proxy.upstream].shared.tls.is_some());
 
-    let mut progress = BodyProgress::new(opened.framing, limit);
     let buffers = session.worker.buffers.clone();
     let mut body = buffers.take_head();
     if !progress.is_done() {
-        continue_if_expected(session, exchange)
+        invite(session, exchange)
             .await
             .map_err(|error| Fault::Body(BodyError::Io(error)))?;
         let bound = config.body_buffer_size;
         // A stream of messages may wait for an answer before it goes on.
         let wait = !exchange.is_grpc();
-        read_ahead(session, &mut progress, bound, wait, &mut body)
+        read_ahead(session, progress, bound, wait, &mut body)
             .await
             .map_err(Fault::Body)?;
     }
     exchange.stats.body_received.set(progress.received);
-    exchange.stats.request_read.set(progress.is_done());
     let streamed = !progress.is_done();
     let http2 = config.http2.is_some();
     let plan = match opened.framing {
@@ -150,24 +149,11 @@ pub(super) async fn proxy(
         websocket_key: websocket_key.as_deref(),
         http2,
     };
-    let carried = attempts(session, exchange, upstream, &sending, &mut progress, route).await;
+    let carried = attempts(session, exchange, upstream, &sending, progress, route).await;
     exchange.stats.body_received.set(progress.received);
     buffers.give(head);
     buffers.give(body);
     carried
-}
-
-/// Invites the client to send its body, if that is what it waits for (RFC 9110 section 10.1.1).
-async fn continue_if_expected(session: &mut Session<'_>, exchange: &Exchange) -> io::Result<()> {
-    let request = &exchange.request;
-    let expected = request.version() != Version::Http10
-        && request.fields().lists(FieldName::Expect, b"100-continue")
-        && session.incoming.unread().is_empty();
-    if expected {
-        let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-        session.outgoing.write_interim(interim).await?;
-    }
-    Ok(())
 }
 
 /// A method that gives a body meaning says that there is none (RFC 9110 section 8.6); others say
@@ -260,7 +246,7 @@ async fn attempts(
     sending: &UpstreamMessage<'_>,
     progress: &mut BodyProgress,
     route: &Route,
-) -> Result<ConnectionFate, Fault> {
+) -> Result<Delivered, Fault> {
     let rules = &upstream.shared.config.next_upstream;
     let method = exchange.request.method();
     let mut retry = Retry::new(
@@ -282,7 +268,7 @@ async fn attempts(
         )
         .await
         {
-            Attempted::Answered(after) => return Ok(after),
+            Attempted::Answered(delivered) => return Ok(delivered),
             Attempted::AskNext => {}
             Attempted::Failed(fault) => return Err(fault),
         }
@@ -292,7 +278,7 @@ async fn attempts(
 
 enum Attempted {
     /// The client has its answer, as much of it as there was.
-    Answered(ConnectionFate),
+    Answered(Delivered),
     AskNext,
     Failed(Fault),
 }
@@ -342,7 +328,7 @@ async fn attempt(
             });
             let status = exchange.response().map_or(0, |head| head.status());
             lease.end(ending, status, timings, &clock);
-            Attempted::Answered(passed.after)
+            Attempted::Answered(passed.delivered)
         }
         Ok(Answered::TryNext { ending, status }) => {
             exchange
@@ -406,7 +392,7 @@ async fn answered(
     let mut attempt = Attempt::begin(
         lease,
         upstream,
-        &mut session.alarm,
+        session.alarm,
         &session.incoming.reader,
         &buffers,
         &sending.opening(),
@@ -485,8 +471,22 @@ async fn answered(
     exchange.stats.status.set(status);
 
     let Some(framing) = framing else {
+        let mut out = Vec::with_capacity(512);
+        {
+            let head = exchange.response.borrow();
+            let head = ClientHead::switching(exchange, &head, &route.response_headers);
+            exchange.stats.status.set(head.status);
+            head.write(exchange, &mut out);
+        }
         // Few exchanges become tunnels: the others need not carry the room for one.
-        let tunnel = tunnel::run(outgoing, exchange, attempt, upload, config.read_timeout);
+        let tunnel = tunnel::run(
+            outgoing,
+            exchange,
+            attempt,
+            upload,
+            config.read_timeout,
+            out,
+        );
         let passed = Box::pin(tunnel).await;
         return Ok(Answered::Passed {
             passed,
@@ -520,10 +520,6 @@ async fn answered(
         };
     let sent = upload.is_sent();
     passed.sent = upload.bytes_sent;
-    if !sent && passed.after == ConnectionFate::KeepAlive {
-        // What the endpoint did not want to read is still on its way here.
-        passed.after = ConnectionFate::Linger;
-    }
     if let Some((endpoint, connection)) = connection
         && sent
     {

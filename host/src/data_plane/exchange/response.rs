@@ -4,15 +4,13 @@ use std::io;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use super::ConnectionFate;
-use super::request::line_bytes;
-use super::response_head::{write_head, write_status};
-use super::state::Exchange;
+use super::head::{ClientHead, HeadKind, HeadSource};
+use super::rest::Delivered;
+use super::state::{Exchange, SentBytes};
 use crate::config::model::HeaderChange;
 use crate::data_plane::body::{CHUNK_FRAMING, Coding, append, append_end};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::Outgoing;
-use crate::data_plane::stream::Writer;
 use crate::data_plane::upstream::{
     Attempt, BodyFailure, Connection, EndpointId, Errno, Failure, Upload,
 };
@@ -34,7 +32,7 @@ pub(super) struct ResponsePlan<'a> {
 
 /// What was passed on.
 pub(super) struct Passed {
-    pub(super) after: ConnectionFate,
+    pub(super) delivered: Delivered,
     /// The client got all of it.
     pub(super) complete: bool,
     /// Bytes from and to the upstream, and of the body.
@@ -58,18 +56,26 @@ pub(super) async fn pass_on(
     answer: &ResponsePlan<'_>,
 ) -> Result<(Passed, Option<(EndpointId, Connection)>), Failure> {
     let buffers = answer.buffers;
-    let (keep, coding) = client_framing(exchange, answer, upload.is_sent());
+    let (keep, coding) = client_framing(exchange, answer, upload.may_be_dropped());
     let mut out = match coding {
         Coding::Plain => buffers.take_head(),
         Coding::Chunked => buffers.take_body(),
     };
     let reusable = {
         let head = exchange.response.borrow();
-        write_head(exchange, &head, answer, keep, coding, &mut out);
+        let client_head = ClientHead {
+            status: head.status(),
+            source: HeadSource::Upstream(&head),
+            kind: HeadKind::Final {
+                coding,
+                keeps_length: answer.framing.length().is_some() && head.status() != 204,
+                keep,
+            },
+            changes: answer.changes,
+        };
+        client_head.write(exchange, &mut out);
         upstream_keeps(&head, answer.framing)
     };
-    exchange.stats.header_sent.set(out.len() as u64);
-    exchange.keep_sent_header(&out);
 
     let mut body = ResponseBody::new(answer.framing);
     let result = body
@@ -105,13 +111,12 @@ pub(super) async fn pass_on(
         }
     }
     exchange.stats.complete.set(complete);
-    let after = if complete && keep {
-        ConnectionFate::KeepAlive
-    } else {
-        ConnectionFate::Close
+    let delivered = match complete {
+        true => Delivered::Whole { keep },
+        false => Delivered::Cut,
     };
     let passed = Passed {
-        after,
+        delivered,
         complete,
         received: attempt.bytes_received,
         sent: 0,
@@ -125,15 +130,15 @@ pub(super) async fn pass_on(
     Ok((passed, reusable.then_some((endpoint, connection))))
 }
 
-/// Whether the client's connection can be kept, and the coding of its body.
+/// Whether the client's connection can be kept, and the coding of its body. `little_left`: what is
+/// still to come of the request is no obstacle.
 fn client_framing(
     exchange: &Exchange,
     answer: &ResponsePlan<'_>,
-    request_sent: bool,
+    little_left: bool,
 ) -> (bool, Coding) {
-    // The connection may have come to its end since the request came in; and what is left of a
-    // request would be taken for the next one.
-    let keep = answer.keep && request_sent && !exchange.listener_state.is_closing();
+    // The connection may have come to its end since the request came in.
+    let keep = answer.keep && little_left && !exchange.listener_state.is_closing();
     match (answer.framing, exchange.request.version()) {
         (Framing::Length(_) | Framing::Stream(Some(_)), _) | (_, Version::Http2) => {
             (keep, Coding::Plain)
@@ -209,11 +214,8 @@ impl ResponseBody {
         coding: Coding,
         out: &mut Vec<u8>,
     ) -> Result<(), PassError> {
-        let http2 = outgoing.writer.http2().cloned();
-        // HTTP/2 sends the head apart from the body.
-        let mut head = http2.is_some().then(|| std::mem::take(out));
-        let header = out.len() as u64;
-        let mut written = 0;
+        let head = out.len();
+        let mut begun = None;
         loop {
             let taken = self.take(attempt.unread(), coding, out);
             if matches!(self.framing, BodyState::UntilClose) && attempt.has_ended() {
@@ -224,55 +226,56 @@ impl ResponseBody {
             if done {
                 (answer.endpoint_done)();
             }
-            if let (Some(stream), true) = (&http2, taken.is_ok()) {
-                if let Some(head) = head.take() {
-                    let empty = done && attempt.unread().is_empty() && self.trailers.is_empty();
-                    let sent = stream.send_head(&head, empty);
-                    answer.buffers.give(head);
-                    sent.map_err(|error| PassError::Client(error.into()))?;
-                }
-                if done && self.trailers.is_empty() {
-                    stream.end_with_next_write();
-                }
-            }
-            let sent = match taken {
-                // Bytes that need no coding go from the buffer they were received in.
-                Ok(InterimTaken::AsIs(length)) => {
-                    let (unread, upstream) = attempt.unread_and_writer();
-                    let mut body = &unread[..length];
-                    if out.len() + length <= out.capacity() {
-                        // The kernel takes one piece faster than two.
-                        out.extend_from_slice(body);
-                        body = &[];
-                    }
-                    let sent = write(outgoing, out, body, upload, upstream).await;
-                    written += (out.len() + body.len()) as u64;
-                    attempt.consume(length);
-                    sent
-                }
-                Ok(InterimTaken::Coded(consumed)) => {
-                    attempt.consume(consumed);
-                    // The coded end of a body may be all there is to write.
-                    let sent =
-                        write(outgoing, out, &[], upload, &mut attempt.connection.writer).await;
-                    written += out.len() as u64;
-                    sent
-                }
-                Err(_) if written == 0 && (http2.is_none() || head.is_some()) => {
-                    return Err(PassError::NothingSent);
-                }
+            let taken = match taken {
+                Ok(taken) => taken,
+                Err(_) if begun.is_none() => return Err(PassError::NothingSent),
                 Err(error) => return Err(PassError::Upstream(error)),
             };
+            let last = done && self.trailers.is_empty();
+            let sent = match &begun {
+                Some(sent) => sent,
+                None => {
+                    exchange.keep_sent_header(&out[..head]);
+                    let length = out.len();
+                    outgoing
+                        .writer
+                        .begin_response(out, head, last && attempt.unread().is_empty())
+                        .map_err(PassError::Client)?;
+                    let apart = length - out.len();
+                    begun.insert(SentBytes::begin(exchange, outgoing, apart, head - apart))
+                }
+            };
+            if last {
+                outgoing.writer.end_with_next_write();
+            }
+            let (unread, upstream) = attempt.unread_and_writer();
+            let (consumed, mut body) = match taken {
+                // Bytes that need no coding go from the buffer they were received in.
+                TakenBody::AsIs(length) => (length, &unread[..length]),
+                // The coded end of a body may be all there is to write.
+                TakenBody::Coded(consumed) => (consumed, &[][..]),
+            };
+            if out.len() + body.len() <= out.capacity() {
+                // The kernel takes one piece faster than two.
+                out.extend_from_slice(body);
+                body = &[];
+            }
+            let mut client_waits = false;
+            let meanwhile = |cx: &mut Context<'_>| {
+                if done && std::mem::replace(&mut client_waits, true) {
+                    // The endpoint has said all, and the client may not read before it has.
+                    upload.give_up();
+                }
+                upload.drive_or_drop(cx, upstream);
+            };
+            let written = outgoing.write_while(out, body, meanwhile).await;
+            sent.count(exchange, outgoing);
+            attempt.consume(consumed);
             out.clear();
-            exchange.stats.body_sent.set(written.saturating_sub(header));
-            sent.map_err(PassError::Client)?;
-            if matches!(self.framing, BodyState::Done) {
-                return match http2 {
-                    Some(stream) => stream
-                        .end(&self.trailers)
-                        .map_err(|error| PassError::Client(error.into())),
-                    None => Ok(()),
-                };
+            written.map_err(PassError::Client)?;
+            if done {
+                return (outgoing.writer.end(&self.trailers))
+                    .map_err(|error| PassError::Client(error.into()));
             }
             if !attempt.unread().is_empty() {
                 continue;
@@ -311,9 +314,9 @@ impl ResponseBody {
         unread: &[u8],
         coding: Coding,
         out: &mut Vec<u8>,
-    ) -> Result<InterimTaken, BodyFailure> {
+    ) -> Result<TakenBody, BodyFailure> {
         match (&mut self.framing, coding) {
-            (BodyState::Done, _) => Ok(InterimTaken::Coded(0)),
+            (BodyState::Done, _) => Ok(TakenBody::Coded(0)),
             (BodyState::Length(left), _) => {
                 let length = (unread.len() as u64).min(*left) as usize;
                 *left -= length as u64;
@@ -321,16 +324,16 @@ impl ResponseBody {
                     self.framing = BodyState::Done;
                 }
                 self.passed += length as u64;
-                Ok(InterimTaken::AsIs(length))
+                Ok(TakenBody::AsIs(length))
             }
             (BodyState::UntilClose, Coding::Plain) => {
                 self.passed += unread.len() as u64;
-                Ok(InterimTaken::AsIs(unread.len()))
+                Ok(TakenBody::AsIs(unread.len()))
             }
             (BodyState::UntilClose, Coding::Chunked) => {
                 append(unread, coding, out);
                 self.passed += unread.len() as u64;
-                Ok(InterimTaken::Coded(unread.len()))
+                Ok(TakenBody::Coded(unread.len()))
             }
             (BodyState::Chunked(decoder), _) => {
                 let mut consumed = 0;
@@ -342,12 +345,12 @@ impl ResponseBody {
                             self.passed += (end - start) as u64;
                             consumed += end;
                         }
-                        Ok(Chunk::More) => return Ok(InterimTaken::Coded(unread.len())),
+                        Ok(Chunk::More) => return Ok(TakenBody::Coded(unread.len())),
                         Ok(Chunk::End { end }) => {
                             append_end(decoder.trailers(), coding, out);
                             self.trailers = decoder.trailers().to_vec();
                             self.framing = BodyState::Done;
-                            return Ok(InterimTaken::Coded(consumed + end));
+                            return Ok(TakenBody::Coded(consumed + end));
                         }
                         Err(_) => return Err(BodyFailure::BadChunk),
                     }
@@ -357,24 +360,9 @@ impl ResponseBody {
     }
 }
 
-enum InterimTaken {
+enum TakenBody {
     AsIs(usize),
     Coded(usize),
-}
-
-/// Writes both to the client, while `upload` goes on towards the upstream.
-async fn write(
-    outgoing: &mut Outgoing,
-    first: &[u8],
-    second: &[u8],
-    upload: &mut Upload<'_>,
-    upstream: &mut Writer,
-) -> io::Result<()> {
-    let meanwhile = |cx: &mut Context<'_>| {
-        // What became of it is looked at once the response has been passed on.
-        let _ = upload.poll_drive(cx, upstream);
-    };
-    outgoing.write_while(first, second, meanwhile).await
 }
 
 /// Passes an interim response on (1xx; RFC 9110 section 15.2).
@@ -384,19 +372,14 @@ pub(super) async fn send_interim(
     head: &ResponseHead,
 ) -> io::Result<()> {
     let mut out = Vec::with_capacity(head.len() + 16);
-    write_status(head.status(), Some(head.reason()), &mut out);
-    for field in head.fields().iter() {
-        if matches!(
-            field.known,
-            FieldName::Other | FieldName::Date | FieldName::Server
-        ) {
-            line_bytes(field.name, field.value, &mut out);
-        }
-    }
-    out.extend_from_slice(b"\r\n");
-    exchange
-        .stats
-        .header_sent
-        .set(exchange.stats.header_sent.get() + out.len() as u64);
-    outgoing.write_interim(&out).await
+    let client_head = ClientHead {
+        status: head.status(),
+        source: HeadSource::Upstream(head),
+        kind: HeadKind::Interim,
+        changes: &[],
+    };
+    client_head.write(exchange, &mut out);
+    let header_sent = &exchange.stats.header_sent;
+    header_sent.set(header_sent.get() + out.len() as u64);
+    outgoing.write_interim(&mut out).await
 }

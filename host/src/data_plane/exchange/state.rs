@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::data_plane::downstream::{Client, Session};
+use crate::data_plane::downstream::{Client, Outgoing, Session};
 use crate::data_plane::drain::ListenerState;
 use crate::data_plane::upstream::{BalanceState, Lease};
 use crate::data_plane::worker::Worker;
+use crate::http::framing::Framing;
 use crate::http::grpc;
 use crate::http::head::{FieldName, RequestHead, ResponseHead, Version};
 
@@ -27,6 +28,8 @@ pub(crate) struct Exchange {
     /// The path, decoded and normalised; none where that is what was received.
     pub(crate) normalised: Option<Box<[u8]>>,
     pub(crate) uri: Uri,
+    /// How its body is framed; none before that is known to be valid.
+    pub(super) framing: Option<Framing>,
     pub(crate) client: Rc<Client>,
     /// The address that a trusted proxy reported.
     pub(crate) real_client: Option<(IpAddr, Box<str>)>,
@@ -76,11 +79,52 @@ pub(crate) struct ExchangeStats {
     pub(crate) body_sent: Cell<u64>,
     pub(crate) body_received: Cell<u64>,
     pub(crate) complete: Cell<bool>,
-    /// Nothing of the request is left to be read.
-    pub(crate) request_read: Cell<bool>,
+    /// The head of the final response has left.
+    pub(super) head_sent: Cell<bool>,
+    /// The client was invited to send its body (100).
+    pub(super) invited: Cell<bool>,
     /// `response` holds a response header of the attempt at hand.
     pub(crate) answered: Cell<bool>,
     pub(crate) attempts: RefCell<SmallVec<[AttemptStats; 1]>>,
+}
+
+/// Counts what of a response has left for the client.
+pub(super) struct SentBytes {
+    /// Of headers, before what is counted here.
+    header_before: u64,
+    /// The head's part of what is written.
+    head: u64,
+    written_before: u64,
+}
+
+impl SentBytes {
+    /// Begins with a response of which `sent` bytes of its head have left, and `head` bytes are
+    /// what is written first.
+    pub(super) fn begin(
+        exchange: &Exchange,
+        outgoing: &Outgoing,
+        sent: usize,
+        head: usize,
+    ) -> SentBytes {
+        let stats = &exchange.stats;
+        stats.head_sent.set(true);
+        let sent = SentBytes {
+            header_before: stats.header_sent.get() + sent as u64,
+            head: head as u64,
+            written_before: outgoing.written,
+        };
+        stats.header_sent.set(sent.header_before);
+        sent
+    }
+
+    /// Notes what was written since then.
+    pub(super) fn count(&self, exchange: &Exchange, outgoing: &Outgoing) {
+        let written = outgoing.written - self.written_before;
+        let of_head = written.min(self.head);
+        let stats = &exchange.stats;
+        stats.header_sent.set(self.header_before + of_head);
+        stats.body_sent.set(written - of_head);
+    }
 }
 
 /// What the access log tells of one attempt.
@@ -105,6 +149,7 @@ impl Exchange {
             host: Box::default(),
             normalised: None,
             uri: Uri::default(),
+            framing: None,
             client: session.client.clone(),
             real_client: None,
             serial: session.requests,

@@ -3,34 +3,30 @@
 
 use std::time::Duration;
 
-use super::ConnectionFate;
 use super::response::Passed;
-use super::response_head::write_switching;
-use super::state::Exchange;
+use super::rest::Delivered;
+use super::state::{Exchange, SentBytes};
 use crate::data_plane::copy::{CopyEnds, CopyHalf, carry_both};
 use crate::data_plane::downstream::Outgoing;
 use crate::data_plane::stream::Alarm;
 use crate::data_plane::upstream::{Attempt, Upload};
 
-/// Carries a tunnel until it ends, or was silent both ways for `idle`.
+/// Carries a tunnel until it ends, or was silent both ways for `idle`. `out`: the head that tells the
+/// client of it.
 pub(super) async fn run(
     outgoing: &mut Outgoing,
     exchange: &Exchange,
     mut attempt: Attempt,
     upload: Upload<'_>,
     idle: Duration,
+    mut out: Vec<u8>,
 ) -> Passed {
-    let mut out = Vec::with_capacity(512);
-    let status = write_switching(exchange, &exchange.response.borrow(), &mut out);
-    exchange.stats.header_sent.set(out.len() as u64);
-    exchange.stats.status.set(status);
+    let length = out.len();
     exchange.keep_sent_header(&out);
-    if let Some(stream) = outgoing.writer.http2() {
-        if let Err(error) = stream.send_head(&out, false) {
-            exchange.info(&format_args!("tunnel closed: {error}"));
-        }
-        out.clear();
+    if let Err(error) = outgoing.writer.begin_response(&mut out, length, false) {
+        exchange.info(&format_args!("tunnel closed: {error}"));
     }
+    SentBytes::begin(exchange, outgoing, length, 0);
     let header = out.len() as u64;
     let sent_before = upload.bytes_sent;
     let incoming = upload.into_client();
@@ -69,7 +65,7 @@ pub(super) async fn run(
     let received = attempt.bytes_received + down.moved.saturating_sub(header);
     let length = down.moved.saturating_sub(header);
     Passed {
-        after: ConnectionFate::Close,
+        delivered: Delivered::Cut,
         complete: true,
         received,
         sent: sent_before + up.moved,

@@ -35,6 +35,8 @@ struct Receiving {
     response: Option<ResponseFuture>,
     /// Received, its room in the window not yet given back.
     chunk: Bytes,
+    /// The peer is a server, and this is its response.
+    is_response: bool,
 }
 
 enum SendState {
@@ -105,6 +107,7 @@ impl Http2Stream {
                 body: Some(body),
                 response: None,
                 chunk: Bytes::new(),
+                is_response: false,
             }),
             sending: RefCell::new(SendState::Unanswered(respond)),
             ending: Cell::new(false),
@@ -124,6 +127,7 @@ impl Http2Stream {
                 body: None,
                 response: Some(response),
                 chunk: Bytes::new(),
+                is_response: true,
             }),
             sending: RefCell::new(if ended {
                 SendState::Ended(body)
@@ -204,12 +208,15 @@ impl Http2Stream {
 
     /// Ready with the trailer lines, once all of the body was read; empty where there are none.
     pub(crate) fn poll_trailers(&self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        let mut receiving = self.receiving.borrow_mut();
+        let receiving = &mut *self.receiving.borrow_mut();
         let Some(body) = &mut receiving.body else {
             return Poll::Ready(Ok(Vec::new()));
         };
         let trailers = std::pin::pin!(body.trailers());
-        let trailers = ready!(trailers.poll(cx)).map_err(StreamError::from)?;
+        let trailers = match ready!(trailers.poll(cx)) {
+            Err(error) if receiving.is_response && is_no_error(&error) => None,
+            trailers => trailers.map_err(StreamError::from)?,
+        };
         Poll::Ready(match trailers {
             None => Ok(Vec::new()),
             Some(trailers) => head::clean_trailers(&head::trailer_lines(&trailers))
@@ -359,10 +366,19 @@ impl Receiving {
                 return Poll::Ready(Err(StreamError::Ended));
             };
             match ready!(body.poll_data(cx)) {
+                Some(Err(error)) if self.is_response && is_no_error(&error) => {
+                    return Poll::Ready(Ok(false));
+                }
                 Some(chunk) => self.chunk = chunk?,
                 None => return Poll::Ready(Ok(false)),
             }
         }
         Poll::Ready(Ok(true))
     }
+}
+
+/// Whether the peer has reset the stream without an error. A server does so once its response is
+/// whole, to ask for no more of the request (RFC 9113 section 8.1).
+fn is_no_error(error: &h2::Error) -> bool {
+    error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }

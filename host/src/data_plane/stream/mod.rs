@@ -240,6 +240,24 @@ impl Reader {
         }
     }
 
+    /// Nothing more will be received on a stream of HTTP/2: neither body nor trailers. A socket
+    /// says so by reading.
+    pub(crate) fn is_at_end(&self) -> bool {
+        matches!(self, Reader::Http2(stream) if stream.is_at_end())
+    }
+
+    /// Ready with the trailer lines, once all of a body was read; empty where there are none. Those
+    /// of HTTP/1 are part of its coding.
+    ///
+    /// # Errors
+    /// Where the stream of HTTP/2 is gone, or its trailers are invalid.
+    pub(crate) fn poll_trailers(&self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        match self {
+            Reader::Http2(stream) => stream.poll_trailers(cx),
+            Reader::Tcp(_) | Reader::Unix(_) | Reader::Tls(_) => Poll::Ready(Ok(Vec::new())),
+        }
+    }
+
     /// How many bytes a socket has to read, of one.
     fn peek(&self) -> io::Result<usize> {
         let peek = |fd: BorrowedFd<'_>| {
@@ -309,6 +327,57 @@ impl Writer {
             Writer::Unix(half) => Pin::new(half).poll_shutdown(cx),
             Writer::Tls(shared) => Pin::new(&mut *shared.borrow_mut()).poll_shutdown(cx),
             Writer::Http2(stream) => Poll::Ready(stream.end(&[]).map_err(io::Error::from)),
+        }
+    }
+
+    /// Begins a response with the head that is the first `head` bytes of `out`, `ends` where
+    /// nothing comes behind it. What is left in `out` is to be written: HTTP/2 sends a head apart
+    /// from its body, and takes it out.
+    ///
+    /// # Errors
+    /// Where the stream of HTTP/2 is gone, or its head was sent before.
+    pub(crate) fn begin_response(
+        &mut self,
+        out: &mut Vec<u8>,
+        head: usize,
+        ends: bool,
+    ) -> io::Result<()> {
+        if let Writer::Http2(stream) = self {
+            stream.send_head(&out[..head], ends)?;
+            out.drain(..head);
+        }
+        Ok(())
+    }
+
+    /// As [`Writer::begin_response`], for the head of an interim response (1xx), which is all of
+    /// `out`.
+    ///
+    /// # Errors
+    /// As [`Writer::begin_response`].
+    pub(crate) fn begin_interim(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        if let Writer::Http2(stream) = self {
+            stream.send_interim(out)?;
+            out.clear();
+        }
+        Ok(())
+    }
+
+    /// The next write is the last of its message, which HTTP/2 can say with it.
+    pub(crate) fn end_with_next_write(&self) {
+        if let Writer::Http2(stream) = self {
+            stream.end_with_next_write();
+        }
+    }
+
+    /// Ends a message, with trailer lines or without. Those of HTTP/1 are part of its coding, and
+    /// were written.
+    ///
+    /// # Errors
+    /// Where the stream of HTTP/2 is gone.
+    pub(crate) fn end(&self, trailer_lines: &[u8]) -> Result<(), StreamError> {
+        match self {
+            Writer::Http2(stream) => stream.end(trailer_lines),
+            Writer::Tcp(_) | Writer::Unix(_) | Writer::Tls(_) => Ok(()),
         }
     }
 

@@ -134,6 +134,35 @@ impl<'a> Upload<'a> {
         Poll::Ready(())
     }
 
+    /// As [`Upload::poll_drive`], while the response is on its way to the client. Where the endpoint
+    /// takes no more of the request, the rest of it is read and dropped: a client may send all of
+    /// a request before it reads.
+    pub(crate) fn drive_or_drop(&mut self, cx: &mut Context<'_>, writer: &mut Writer) {
+        if self.poll_drive(cx, writer).is_pending() {
+            return;
+        }
+        if let (UploadState::Failed(_), Some(rest)) = (&self.state, &mut self.rest) {
+            if rest.out.capacity() == 0 {
+                rest.out = self.buffers.take_body();
+            }
+            // An error shows in `progress` as well, and is all the same to the response.
+            let _ = (rest.progress).poll_drop(cx, self.client, &mut rest.out, self.buffers);
+        }
+    }
+
+    /// Sends no more: the endpoint has said all that it has to say.
+    pub(crate) fn give_up(&mut self) {
+        if !self.is_over() {
+            self.state = UploadState::Failed(None);
+        }
+    }
+
+    /// Whether what is left of the request is worth reading for the sake of the client's next one.
+    pub(crate) fn may_be_dropped(&self) -> bool {
+        let rest = self.rest.as_ref();
+        rest.is_none_or(|rest| rest.progress.may_be_dropped())
+    }
+
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -158,10 +187,9 @@ impl<'a> Upload<'a> {
         };
         let sent = self.poll_send_rest(cx, writer, &mut rest);
         if sent.is_ready() {
-            self.buffers.give(rest.out);
-        } else {
-            self.rest = Some(rest);
+            self.buffers.give(std::mem::take(&mut rest.out));
         }
+        self.rest = Some(rest);
         sent
     }
 

@@ -1,0 +1,45 @@
+//! The end of an exchange: what hangs on it happens however the exchange ends.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::state::Exchange;
+use crate::data_plane::downstream::Session;
+use crate::data_plane::worker_config::WorkerConfig;
+
+/// Ends an exchange when it is dropped: once the client has its answer, or wherever the exchange is
+/// cut, be it by a stop or by a panic.
+pub(super) struct Finish {
+    exchange: Rc<Exchange>,
+    worker_config: Rc<WorkerConfig>,
+    listener: usize,
+}
+
+impl Finish {
+    pub(super) fn new(session: &Session<'_>, exchange: &Rc<Exchange>) -> Finish {
+        Finish {
+            exchange: exchange.clone(),
+            worker_config: session.worker_config.clone(),
+            listener: session.listener,
+        }
+    }
+
+    fn log(&self) {
+        let (config, exchange) = (&self.worker_config, &*self.exchange);
+        if let Some(log) = config.log(self.listener, exchange.stats.route.get()) {
+            let mut logs = exchange.worker.logs.borrow_mut();
+            logs.write(&log.log, &log.format, exchange, Instant::now());
+        }
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        let status = &self.exchange.stats.status;
+        if status.get() == 0 {
+            // nginx: 499 as well for a client whose connection a stop closes.
+            status.set(if std::thread::panicking() { 500 } else { 499 });
+        }
+        self.log();
+    }
+}

@@ -1,0 +1,228 @@
+//! The one writer of response heads.
+//!
+//! Whatever the client is answered with (a server's response, one of our own, a change of
+//! protocols), its head is written here, so that what every head has is in each of them.
+
+use super::fault::reason;
+use super::request::{Listed, line, line_bytes, write_changes};
+use super::state::Exchange;
+use crate::config::model::{HeaderChange, HeaderOperation};
+use crate::data_plane::body::Coding;
+use crate::data_plane::worker_config::WorkerConfig;
+use crate::http::head::{Field, FieldName, ResponseHead, Version, list_members};
+use crate::http::{clock, headers, websocket};
+
+/// A response head on its way to the client.
+pub(super) struct ClientHead<'a> {
+    pub(super) status: u16,
+    pub(super) source: HeadSource<'a>,
+    pub(super) kind: HeadKind,
+    /// What the route changes of it.
+    pub(super) changes: &'a [HeaderChange],
+}
+
+/// Where a head's own fields come from.
+pub(super) enum HeadSource<'a> {
+    /// An upstream's response.
+    Upstream(&'a ResponseHead),
+    /// Names and values; a field without a value is left out.
+    Ours(&'a [(&'a str, &'a [u8])]),
+}
+
+/// What a head begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeadKind {
+    /// A final response.
+    Final {
+        coding: Coding,
+        /// The upstream's `Content-Length` holds for what the client gets.
+        keeps_length: bool,
+        /// The connection stays for another request.
+        keep: bool,
+    },
+    /// A tunnel (RFC 9110 section 7.8, RFC 8441).
+    Switching,
+    /// Nothing yet (1xx): more heads follow.
+    Interim,
+}
+
+/// What the route that an exchange took, if it got that far, changes of its response's header.
+pub(super) fn changes<'a>(
+    worker_config: &'a WorkerConfig,
+    exchange: &Exchange,
+) -> &'a [HeaderChange] {
+    match exchange.stats.route.get() {
+        Some(route) => &worker_config.snapshot.config.routes[route].response_headers,
+        None => &[],
+    }
+}
+
+const HSTS: &[u8] = b"Strict-Transport-Security";
+
+impl<'a> ClientHead<'a> {
+    /// An upstream's answer to a request for another protocol. HTTP/1.1 says 101 and the protocol's
+    /// name, HTTP/2 says 200 (RFC 8441 section 5).
+    pub(super) fn switching(
+        exchange: &Exchange,
+        head: &'a ResponseHead,
+        changes: &'a [HeaderChange],
+    ) -> ClientHead<'a> {
+        ClientHead {
+            status: match exchange.request.version() {
+                Version::Http2 => 200,
+                Version::Http10 | Version::Http11 => 101,
+            },
+            source: HeadSource::Upstream(head),
+            kind: HeadKind::Switching,
+            changes,
+        }
+    }
+
+    /// Appends the head, as the client's version has it.
+    pub(super) fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+        self.write_status(out);
+        let (mut dated, mut upgrade) = (false, self.kind == HeadKind::Switching);
+        match self.source {
+            HeadSource::Upstream(head) => {
+                let listed = Listed::of(head.fields());
+                for field in head.fields().iter() {
+                    if self.passes(&field, exchange, &listed) && !self.is_replaced(field.name) {
+                        dated |= field.known == FieldName::Date;
+                        upgrade |= field.known == FieldName::Upgrade;
+                        line_bytes(field.name, field.value, out);
+                    }
+                }
+            }
+            HeadSource::Ours(lines) => {
+                for (name, value) in lines {
+                    if !value.is_empty()
+                        && headers::is_value(value)
+                        && !self.is_replaced(name.as_bytes())
+                    {
+                        line(name, value, out);
+                    }
+                }
+            }
+        }
+        if self.kind != HeadKind::Interim {
+            if !dated && !self.is_replaced(b"Date") {
+                write_date(out);
+            }
+            self.write_framing(exchange, upgrade, out);
+            self.write_hsts(exchange, out);
+            out.extend_from_slice(&exchange.balance.response_headers());
+            write_changes(exchange, self.changes, out);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_status(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(itoa::Buffer::new().format(self.status).as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(match self.source {
+            HeadSource::Upstream(head) if head.status() == self.status => head.reason(),
+            _ => reason(self.status).as_bytes(),
+        });
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Whether an upstream's field goes on to the client.
+    fn passes(&self, field: &Field<'_>, exchange: &Exchange, listed: &Listed<'_>) -> bool {
+        let version = exchange.request.version();
+        match (field.known, self.kind) {
+            (FieldName::Upgrade, HeadKind::Switching) => version != Version::Http2,
+            // What the server could be asked for, as 426 has to say (RFC 9110 section 7.8); not
+            // HTTP/2, which is no server's to offer in our place.
+            (FieldName::Upgrade, HeadKind::Final { .. }) => {
+                version == Version::Http11 && !list_members(field.value).any(is_http2)
+            }
+            (FieldName::SecWebSocketAccept, HeadKind::Switching) => version != Version::Http2,
+            // It describes the body that a HEAD request did not get, or one whose length is passed
+            // on as it is.
+            (FieldName::ContentLength, HeadKind::Final { keeps_length, .. }) => keeps_length,
+            (FieldName::ContentLength, HeadKind::Switching | HeadKind::Interim) => false,
+            (FieldName::Trailer, HeadKind::Final { coding, .. }) => {
+                coding == Coding::Chunked || version == Version::Http2
+            }
+            (FieldName::Trailer, HeadKind::Switching | HeadKind::Interim) => false,
+            (known, _) if known.is_of_connection() => false,
+            // Of two, clients heed only the first (RFC 6797 section 8.1): ours.
+            _ if exchange.hsts.is_some() && field.name.eq_ignore_ascii_case(HSTS) => false,
+            _ => !listed.names(field.name),
+        }
+    }
+
+    /// Whether the route sets or removes a field.
+    fn is_replaced(&self, name: &[u8]) -> bool {
+        self.kind != HeadKind::Interim
+            && self.changes.iter().any(|change| {
+                !matches!(change.operation, HeaderOperation::Add(_))
+                    && change.name.as_bytes().eq_ignore_ascii_case(name)
+            })
+    }
+
+    /// How the body is framed, and what becomes of the connection, as far as the version does not
+    /// imply it.
+    fn write_framing(&self, exchange: &Exchange, upgrade: bool, out: &mut Vec<u8>) {
+        let version = exchange.request.version();
+        match self.kind {
+            HeadKind::Final { coding, keep, .. } => {
+                if coding == Coding::Chunked {
+                    out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+                }
+                let connection: &[u8] = match (version, keep, upgrade) {
+                    (Version::Http2, ..) | (Version::Http11, true, false) => b"",
+                    (Version::Http11, true, true) => b"Connection: upgrade\r\n",
+                    (Version::Http10, true, _) => b"Connection: keep-alive\r\n",
+                    (_, false, true) => b"Connection: close, upgrade\r\n",
+                    (_, false, false) => b"Connection: close\r\n",
+                };
+                out.extend_from_slice(connection);
+            }
+            HeadKind::Switching if version != Version::Http2 => {
+                self.write_handshake(exchange, out);
+                out.extend_from_slice(b"Connection: upgrade\r\n");
+            }
+            HeadKind::Switching | HeadKind::Interim => {}
+        }
+    }
+
+    /// A server of HTTP/2 agrees to a tunnel by its status alone: the rest is ours to say.
+    fn write_handshake(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+        let HeadSource::Upstream(head) = self.source else {
+            return;
+        };
+        if head.version() != Version::Http2 {
+            return;
+        }
+        let asked = exchange.request.fields();
+        if let Some(protocol) = asked.known(FieldName::Upgrade).next() {
+            line("Upgrade", protocol, out);
+        }
+        if let Some(key) = asked.known(FieldName::SecWebSocketKey).next() {
+            let accept = websocket::accept(key);
+            line("Sec-WebSocket-Accept", accept.as_bytes(), out);
+        }
+    }
+
+    /// What the listener says of TLS, unless the route says it otherwise.
+    fn write_hsts(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+        let changed = |change: &HeaderChange| change.name.as_bytes().eq_ignore_ascii_case(HSTS);
+        if let Some(hsts) = &exchange.hsts
+            && !self.changes.iter().any(changed)
+        {
+            line_bytes(HSTS, hsts.as_bytes(), out);
+        }
+    }
+}
+
+fn is_http2(protocol: &[u8]) -> bool {
+    protocol.eq_ignore_ascii_case(b"h2") || protocol.eq_ignore_ascii_case(b"h2c")
+}
+
+fn write_date(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Date: ");
+    clock::append_http_date(out);
+    out.extend_from_slice(b"\r\n");
+}
