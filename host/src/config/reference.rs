@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::declared::{LISTENER_SHARED, ROOT};
 use super::key::{Default, Key, Table, ValueKind};
+use crate::http::variable::{self, Phase};
 
 /// Every table of the file as a section of Markdown.
 pub fn reference() -> String {
@@ -43,7 +44,45 @@ pub fn reference() -> String {
         }
         out.push('\n');
     }
+    variables(&mut out);
     out
+}
+
+/// Every variable, and where it has a value.
+fn variables(out: &mut String) {
+    let _ = writeln!(
+        out,
+        "### Variables\n\nNames and meanings are nginx's. Times are seconds with three decimals. \
+         Of an upstream that was asked several times, `$upstream_*` have one entry for each attempt, \
+         joined with `, `, and `-` where an attempt has none; headers and cookies are the last one's. \
+         Policies may ask for any variable of requests, and get what is known by then.\n\n\
+         Columns: values of `request_headers`; texts and headers of a route with `return`; values \
+         of `response_headers` beside `proxy`; `access_log`; `access_log` of a stream.\n"
+    );
+    let _ = writeln!(
+        out,
+        "| variable | request | return | response | log | stream | meaning |\n\
+         | --- | --- | --- | --- | --- | --- | --- |"
+    );
+    for description in variable::all() {
+        let names: Vec<String> = description
+            .names
+            .iter()
+            .map(|name| format!("`${name}`"))
+            .collect();
+        let places: String = Phase::ALL
+            .map(|phase| {
+                if description.has_value_in(phase) {
+                    " yes |"
+                } else {
+                    " |"
+                }
+            })
+            .concat();
+        let meaning = description.meaning.trim();
+        let _ = writeln!(out, "| {} |{places} {meaning} |", names.join(", "));
+    }
+    out.push('\n');
 }
 
 /// Tables in the order in which a reader of the file meets them.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::variable::{Scope, Variable, VariableSource};
+use super::variable::{Phase, Scope, Variable, VariableSource};
 
 /// Literal text and variables in turn.
 ///
@@ -30,19 +30,26 @@ pub struct TemplateError {
 }
 
 impl Template {
-    /// Takes variables of requests and of sessions alike.
+    /// Takes every variable there is.
     ///
     /// # Errors
     /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Template, TemplateError> {
-        Template::parse_in(text, &[Scope::Request, Scope::Session])
+        Template::parse_with(text, |variable, _| Ok(variable))
     }
 
-    /// As [`Template::parse`], with such variables as one of `scopes` has.
+    /// As [`Template::parse`], with such variables as have a value there.
     ///
     /// # Errors
     /// What is wrong with the text.
-    pub fn parse_in(text: &str, scopes: &[Scope]) -> Result<Template, TemplateError> {
+    pub fn parse_for(text: &str, phase: Phase) -> Result<Template, TemplateError> {
+        Template::parse_with(text, |variable, name| has_value(variable, name, phase))
+    }
+
+    fn parse_with(
+        text: &str,
+        check: impl Fn(Variable, &str) -> Result<Variable, TemplateError>,
+    ) -> Result<Template, TemplateError> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((literal, after)) = rest.split_once('$') {
@@ -50,7 +57,11 @@ impl Template {
                 parts.push(Part::Literal(literal.into()));
             }
             let (name, after) = split_name(after)?;
-            parts.push(Part::Variable(known(name, scopes)?));
+            let variable = Variable::look_up(name).map_err(|unknown| TemplateError {
+                message: unknown.to_string(),
+                hint: unknown.hint(),
+            })?;
+            parts.push(Part::Variable(check(variable, name)?));
             rest = after;
         }
         if !rest.is_empty() {
@@ -142,25 +153,48 @@ fn split_name(after: &str) -> Result<(&str, &str), TemplateError> {
     }
 }
 
-fn known(name: &str, scopes: &[Scope]) -> Result<Variable, TemplateError> {
-    let variable = Variable::parse(name).ok_or_else(|| TemplateError {
-        message: format!("unknown variable `${name}`"),
-        hint: Variable::closest_name(name).map(|close| format!("did you mean `${close}`?")),
-    })?;
-    if scopes.iter().any(|scope| variable.is_known_to(*scope)) {
+/// Whether a variable has a value in that phase; else, what the user is told.
+fn has_value(variable: Variable, name: &str, phase: Phase) -> Result<Variable, TemplateError> {
+    if variable.has_value_in(phase) {
         return Ok(variable);
     }
-    let (who, hint) = match variable.is_known_to(Scope::Request) {
-        true => (
-            "requests",
+    let of_requests = variable.is_known_to(Scope::Request);
+    let (message, hint) = match phase {
+        Phase::Session if of_requests => (
+            format!("`${name}` is a variable that only requests have"),
             Some("`docs/streams.md` lists those that streams have".to_owned()),
         ),
-        false => ("streams", None),
+        _ if !of_requests => (
+            format!("`${name}` is a variable that only streams have"),
+            None,
+        ),
+        _ => (
+            format!("`${name}` has no value in {}", phase.place()),
+            Some(where_instead(&variable)),
+        ),
     };
-    Err(TemplateError {
-        message: format!("`${name}` is a variable that only {who} have"),
-        hint,
-    })
+    Err(TemplateError { message, hint })
+}
+
+/// Where a variable of requests has a value, for one that has none where it stands.
+fn where_instead(variable: &Variable) -> String {
+    let mut places: Vec<&str> = Phase::ALL
+        .into_iter()
+        .filter(|phase| *phase != Phase::Session && variable.has_value_in(*phase))
+        .map(Phase::place)
+        .collect();
+    let last = places.pop().unwrap_or_default();
+    let places = match places.is_empty() {
+        true => last.to_owned(),
+        false => format!("{} and {last}", places.join(", ")),
+    };
+    match variable {
+        Variable::SentHeader(name) => {
+            let name = name.as_str().replace('-', "_");
+            format!("it has one in {places}; `$upstream_http_{name}` is what the server sent")
+        }
+        _ => format!("it has one in {places}"),
+    }
 }
 
 #[cfg(test)]
@@ -240,5 +274,28 @@ mod tests {
         assert_eq!(error.message, "unknown variable `$remote_adr`");
         assert_eq!(error.hint.as_deref(), Some("did you mean `$remote_addr`?"));
         assert_eq!(Template::parse("$zzz").unwrap_err().hint, None);
+        let error = Template::parse("$cokie_user").unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `$cookie_user`?"));
+    }
+
+    #[test]
+    fn a_variable_without_a_value_there_is_refused_with_the_places_where_it_has_one() {
+        let error = Template::parse_for("$upstream_addr", Phase::Request).unwrap_err();
+        assert_eq!(
+            error.message,
+            "`$upstream_addr` has no value in `request_headers`"
+        );
+        let hint = "it has one in `response_headers` and `access_log`";
+        assert_eq!(error.hint.as_deref(), Some(hint));
+        let error = Template::parse_for("$sent_http_x_a", Phase::Response).unwrap_err();
+        let hint = "it has one in `access_log`; `$upstream_http_x_a` is what the server sent";
+        assert_eq!(error.hint.as_deref(), Some(hint));
+        for phase in Phase::ALL {
+            assert!(Template::parse_for("$remote_addr $msec", phase).is_ok());
+        }
+        let session = Template::parse_for("$session_time", Phase::Log).unwrap_err();
+        assert!(session.message.ends_with("only streams have"));
+        let request = Template::parse_for("$uri", Phase::Session).unwrap_err();
+        assert!(request.message.ends_with("only requests have"));
     }
 }

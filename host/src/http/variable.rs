@@ -1,8 +1,13 @@
-//! nginx's variables by name, and who can answer for them.
+//! nginx's variables: their names, what they mean, and where each has a value.
 //!
 //! A name is parsed once, when the configuration is read; plugins also ask by name while a request
 //! is under way, so parsing neither hashes nor, for names of usual length, allocates.
 
+mod phase; // what is under way when one is asked for
+
+pub use phase::Phase;
+
+use phase::Phases;
 use smallvec::SmallVec;
 
 /// Bytes of a name that are kept without an allocation; `x-forwarded-for` has 15.
@@ -50,9 +55,10 @@ impl Name {
     }
 }
 
-/// The variables without a free part: each is a name in the configuration and a variant here.
+/// The variables without a free part: each is a name in the configuration and a variant here, with
+/// what it means and where it has a value.
 macro_rules! variables {
-    ($($(#[$doc:meta])* $variant:ident = $($name:literal)|+;)*) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $($name:literal)|+, $phases:ident;)*) => {
         /// A variable, parsed once; names and meanings are nginx's (`ngx_http_variables.c`,
         /// `ngx_http_upstream.c`).
         ///
@@ -61,33 +67,46 @@ macro_rules! variables {
         /// and `-` where an attempt has none.
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         pub enum Variable {
-            $($(#[$doc])* $variant,)*
-            /// `http_NAME`: a request header; several values are joined with `, `, those of
-            /// `Cookie` with `; `.
+            $($(#[doc = $doc])+ $variant,)*
+            /// `http_NAME`: a header of the request.
             Header(Name),
-            /// `arg_NAME`: the first argument of that name in the query, any case, as received.
+            /// `arg_NAME`: an argument of the query.
             Argument(Name),
             /// `cookie_NAME`: see [`cookie`](super::headers::cookie).
             Cookie(Name),
-            /// `sent_http_NAME`: a header of the response as it went to the client, joined as
-            /// `http_NAME`.
+            /// `sent_http_NAME`: a header of the response as it went to the client.
             SentHeader(Name),
-            /// `upstream_http_NAME`: a header of the last attempt's response as it was received,
-            /// joined as `http_NAME`.
+            /// `upstream_http_NAME`: a header of the last attempt's response as it was received.
             UpstreamHeader(Name),
-            /// `upstream_cookie_NAME`: a cookie that the last attempt's response set, without its
-            /// attributes.
+            /// `upstream_cookie_NAME`: a cookie that the last attempt's response set.
             UpstreamCookie(Name),
         }
 
         /// Every name that stands for itself.
-        const NAMES: &[&[u8]] = &[$($($name,)+)*];
+        const NAMED: &[Description] = &[$(Description {
+            names: &[$($name),+],
+            meaning: concat!($($doc),+),
+            phases: Phases::$phases,
+        },)*];
 
-        fn by_name(name: &[u8]) -> Option<Variable> {
+        fn by_name(name: &str) -> Option<Variable> {
             Some(match name {
                 $($($name)|+ => Variable::$variant,)*
                 _ => return None,
             })
+        }
+
+        impl Variable {
+            fn phases(&self) -> Phases {
+                match self {
+                    $(Variable::$variant => Phases::$phases,)*
+                    Variable::Header(_) | Variable::Argument(_) | Variable::Cookie(_) => {
+                        Phases::REQUESTS
+                    }
+                    Variable::UpstreamHeader(_) | Variable::UpstreamCookie(_) => Phases::ANSWERED,
+                    Variable::SentHeader(_) => Phases::LOGGED,
+                }
+            }
         }
     };
 }
@@ -95,128 +114,149 @@ macro_rules! variables {
 variables! {
     /// The client's address in text; behind trusted proxies, the one that they report. `unix:` for
     /// a unix socket.
-    RemoteAddr = b"remote_addr";
-    RemotePort = b"remote_port";
+    RemoteAddr = "remote_addr", ALWAYS;
+    /// The client's port.
+    RemotePort = "remote_port", ALWAYS;
     /// The client's address in 4 or 16 bytes.
-    BinaryRemoteAddr = b"binary_remote_addr";
+    BinaryRemoteAddr = "binary_remote_addr", ALWAYS;
     /// The address of the connection's peer, whatever trusted proxies report.
-    RealipRemoteAddr = b"realip_remote_addr";
-    RealipRemotePort = b"realip_remote_port";
+    RealipRemoteAddr = "realip_remote_addr", ALWAYS;
+    /// The port of the connection's peer.
+    RealipRemotePort = "realip_remote_port", ALWAYS;
     /// The client's address as the PROXY header has it, whether it is believed or not.
-    ProxyProtocolAddr = b"proxy_protocol_addr";
-    ProxyProtocolPort = b"proxy_protocol_port";
+    ProxyProtocolAddr = "proxy_protocol_addr", ALWAYS;
+    /// The client's port as the PROXY header has it.
+    ProxyProtocolPort = "proxy_protocol_port", ALWAYS;
     /// The address that the client connected to, as the PROXY header has it.
-    ProxyProtocolServerAddr = b"proxy_protocol_server_addr";
-    ProxyProtocolServerPort = b"proxy_protocol_server_port";
+    ProxyProtocolServerAddr = "proxy_protocol_server_addr", ALWAYS;
+    /// The port that the client connected to, as the PROXY header has it.
+    ProxyProtocolServerPort = "proxy_protocol_server_port", ALWAYS;
     /// The user name of Basic authentication.
-    RemoteUser = b"remote_user";
+    RemoteUser = "remote_user", REQUESTS;
 
-    /// The request target's host, else the `Host` header's, else the server's name; lower case,
+    /// The host of the request's target, else of `Host`, else the host of the route; lower case,
     /// without port.
-    Host = b"host";
+    Host = "host", REQUESTS;
     /// The request line as received.
-    Request = b"request";
-    RequestMethod = b"request_method";
+    Request = "request", REQUESTS;
+    /// `GET`, `POST`, ...
+    RequestMethod = "request_method", REQUESTS;
     /// Path and query as received.
-    RequestUri = b"request_uri";
+    RequestUri = "request_uri", REQUESTS;
     /// The path, decoded and normalised.
-    Uri = b"uri" | b"document_uri";
+    Uri = "uri" | "document_uri", REQUESTS;
     /// The query without its `?`.
-    Args = b"args" | b"query_string";
+    Args = "args" | "query_string", REQUESTS;
     /// `?` where there is a query, else empty.
-    IsArgs = b"is_args";
+    IsArgs = "is_args", REQUESTS;
     /// `http` or `https`.
-    Scheme = b"scheme";
+    Scheme = "scheme", REQUESTS;
     /// `on` over TLS.
-    Https = b"https";
-    /// `TLSv1.3`; this and all others of its kind only over TLS.
-    SslProtocol = b"ssl_protocol";
-    /// By OpenSSL's name.
-    SslCipher = b"ssl_cipher";
-    /// The name that the client asked for.
-    SslServerName = b"ssl_server_name";
-    /// What both agreed to speak: `h2`, `http/1.1`.
-    SslAlpnProtocol = b"ssl_alpn_protocol";
+    Https = "https", REQUESTS;
+    /// `TLSv1.3`; like all others whose name begins with `ssl_`, only over TLS.
+    SslProtocol = "ssl_protocol", ALWAYS;
+    /// The cipher suite, by OpenSSL's name.
+    SslCipher = "ssl_cipher", ALWAYS;
+    /// The name that the client asked for (SNI).
+    SslServerName = "ssl_server_name", ALWAYS;
+    /// What ALPN chose: `h2`, `http/1.1`.
+    SslAlpnProtocol = "ssl_alpn_protocol", ALWAYS;
     /// `r` for a session that was resumed, else `.`.
-    SslSessionReused = b"ssl_session_reused";
+    SslSessionReused = "ssl_session_reused", ALWAYS;
     /// `SUCCESS`, `FAILED:reason`, or `NONE` where no certificate was sent.
-    SslClientVerify = b"ssl_client_verify";
-    /// Whose the client's certificate is (RFC 2253).
-    SslClientSDn = b"ssl_client_s_dn";
-    /// Who issued it.
-    SslClientIDn = b"ssl_client_i_dn";
-    SslClientSerial = b"ssl_client_serial";
-    /// Its SHA-1.
-    SslClientFingerprint = b"ssl_client_fingerprint";
-    /// The certificate in PEM, percent-encoded.
-    SslClientEscapedCert = b"ssl_client_escaped_cert";
-    ServerProtocol = b"server_protocol";
-    ContentLength = b"content_length";
-    ContentType = b"content_type";
+    SslClientVerify = "ssl_client_verify", ALWAYS;
+    /// The subject of the client's certificate (RFC 2253).
+    SslClientSDn = "ssl_client_s_dn", ALWAYS;
+    /// The issuer of the client's certificate (RFC 2253).
+    SslClientIDn = "ssl_client_i_dn", ALWAYS;
+    /// The serial number of the client's certificate.
+    SslClientSerial = "ssl_client_serial", ALWAYS;
+    /// The SHA-1 of the client's certificate.
+    SslClientFingerprint = "ssl_client_fingerprint", ALWAYS;
+    /// The client's certificate in PEM, percent-encoded.
+    SslClientEscapedCert = "ssl_client_escaped_cert", ALWAYS;
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
+    ServerProtocol = "server_protocol", REQUESTS;
+    /// The request's `Content-Length`.
+    ContentLength = "content_length", REQUESTS;
+    /// The request's `Content-Type`.
+    ContentType = "content_type", REQUESTS;
     /// Bytes received: request line, header and body.
-    RequestLength = b"request_length";
+    RequestLength = "request_length", REQUESTS;
     /// 32 hexadecimal digits, made for this request.
-    RequestId = b"request_id";
+    RequestId = "request_id", REQUESTS;
 
-    /// The host of the route that the request matched, as the file has it.
-    ServerName = b"server_name";
-    ServerAddr = b"server_addr";
-    ServerPort = b"server_port";
+    /// The host of the route that the request took, as the file has it.
+    ServerName = "server_name", REQUESTS;
+    /// The address that the client connected to.
+    ServerAddr = "server_addr", ALWAYS;
+    /// The port that the client connected to.
+    ServerPort = "server_port", ALWAYS;
     /// The machine's name.
-    Hostname = b"hostname";
-    Pid = b"pid";
+    Hostname = "hostname", ALWAYS;
+    /// The process's id.
+    Pid = "pid", ALWAYS;
 
-    /// The connection's serial number.
-    Connection = b"connection";
-    /// Requests on this connection so far, this one included.
-    ConnectionRequests = b"connection_requests";
-    /// Age of the connection.
-    ConnectionTime = b"connection_time";
+    /// The serial number of the client's connection.
+    Connection = "connection", ALWAYS;
+    /// Requests on the client's connection so far, this one included.
+    ConnectionRequests = "connection_requests", REQUESTS;
+    /// Age of the client's connection.
+    ConnectionTime = "connection_time", REQUESTS;
 
     /// Seconds since 1970 with milliseconds.
-    Msec = b"msec";
+    Msec = "msec", ALWAYS;
     /// As `2026-09-01T12:00:00+02:00`.
-    TimeIso8601 = b"time_iso8601";
+    TimeIso8601 = "time_iso8601", ALWAYS;
     /// As `01/Sep/2026:12:00:00 +0200`.
-    TimeLocal = b"time_local";
+    TimeLocal = "time_local", ALWAYS;
     /// Since the first byte of the request.
-    RequestTime = b"request_time";
+    RequestTime = "request_time", REQUESTS;
 
-    Status = b"status";
+    /// The status of the response; of a stream's session, how it ended.
+    Status = "status", STATUS;
     /// Bytes sent to the client, header included.
-    BytesSent = b"bytes_sent";
+    BytesSent = "bytes_sent", ENDED;
     /// Bytes sent to the client without the header.
-    BodyBytesSent = b"body_bytes_sent";
+    BodyBytesSent = "body_bytes_sent", LOGGED;
     /// `OK` once the exchange is complete, else empty.
-    RequestCompletion = b"request_completion";
+    RequestCompletion = "request_completion", LOGGED;
 
     /// The `host:port` of the route's `proxy`, the upstream's name where it is one.
-    ProxyHost = b"proxy_host";
-    ProxyPort = b"proxy_port";
+    ProxyHost = "proxy_host", PROXIED;
+    /// The port of the route's `proxy`, 80 or 443 where it names none.
+    ProxyPort = "proxy_port", PROXIED;
     /// `X-Forwarded-For` as received, with `remote_addr` appended.
-    ProxyAddXForwardedFor = b"proxy_add_x_forwarded_for";
+    ProxyAddXForwardedFor = "proxy_add_x_forwarded_for", REQUESTS;
 
-    /// The upstream's name where no endpoint could be chosen.
-    UpstreamAddr = b"upstream_addr";
-    UpstreamStatus = b"upstream_status";
-    UpstreamConnectTime = b"upstream_connect_time";
-    UpstreamHeaderTime = b"upstream_header_time";
-    UpstreamResponseTime = b"upstream_response_time";
-    UpstreamResponseLength = b"upstream_response_length";
-    UpstreamBytesReceived = b"upstream_bytes_received";
-    UpstreamBytesSent = b"upstream_bytes_sent";
+    /// The server's address; the upstream's name where no server could be chosen.
+    UpstreamAddr = "upstream_addr", CONNECTED;
+    /// The status that the server answered.
+    UpstreamStatus = "upstream_status", ANSWERED;
+    /// Until there was a connection to the server, its TLS handshake included.
+    UpstreamConnectTime = "upstream_connect_time", CONNECTED;
+    /// Until the server's response header was read.
+    UpstreamHeaderTime = "upstream_header_time", ANSWERED;
+    /// Until the server's response was read to its end.
+    UpstreamResponseTime = "upstream_response_time", LOGGED;
+    /// Bytes of the server's response body.
+    UpstreamResponseLength = "upstream_response_length", LOGGED;
+    /// Bytes received from the server.
+    UpstreamBytesReceived = "upstream_bytes_received", ENDED;
+    /// Bytes sent to the server.
+    UpstreamBytesSent = "upstream_bytes_sent", ENDED;
 
     /// `TCP`.
-    Protocol = b"protocol";
+    Protocol = "protocol", SESSIONS;
     /// Bytes received from the client.
-    BytesReceived = b"bytes_received";
+    BytesReceived = "bytes_received", SESSIONS;
     /// Age of the session.
-    SessionTime = b"session_time";
+    SessionTime = "session_time", SESSIONS;
     /// The host that the ClientHello names, lower case.
-    SslPrereadServerName = b"ssl_preread_server_name";
+    SslPrereadServerName = "ssl_preread_server_name", SESSIONS;
 }
 
-/// Who is asked for a variable.
+/// What a line of a log is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// A request, of `[[listen]]`.
@@ -225,18 +265,91 @@ pub enum Scope {
     Session,
 }
 
+/// What is known of a variable, or of a family of them.
+pub struct Description {
+    /// Without the `$`; several where they mean the same.
+    pub names: &'static [&'static str],
+    /// In Markdown, with blanks around it.
+    pub meaning: &'static str,
+    phases: Phases,
+}
+
+impl Description {
+    /// Whether it has a value there.
+    pub fn has_value_in(&self, phase: Phase) -> bool {
+        self.phases.contains(phase)
+    }
+}
+
+/// Those with a free part, which the user chooses.
+const FAMILIES: &[Description] = &[
+    Description {
+        names: &["http_NAME"],
+        meaning: "A header of the request, `_` standing for `-`; several values are joined with \
+                  `, `, those of `Cookie` with `; `.",
+        phases: Phases::REQUESTS,
+    },
+    Description {
+        names: &["arg_NAME"],
+        meaning: "The first argument of that name in the query, in any case, as received.",
+        phases: Phases::REQUESTS,
+    },
+    Description {
+        names: &["cookie_NAME"],
+        meaning: "A cookie of the request.",
+        phases: Phases::REQUESTS,
+    },
+    Description {
+        names: &["sent_http_NAME"],
+        meaning: "A header of the response as it went to the client, joined as `http_NAME`.",
+        phases: Phases::LOGGED,
+    },
+    Description {
+        names: &["upstream_http_NAME"],
+        meaning: "A header of the server's response as it was received, joined as `http_NAME`.",
+        phases: Phases::ANSWERED,
+    },
+    Description {
+        names: &["upstream_cookie_NAME"],
+        meaning: "A cookie that the server's response sets, without its attributes.",
+        phases: Phases::ANSWERED,
+    },
+];
+
+/// All variables, in the order of their documentation.
+pub fn all() -> impl Iterator<Item = &'static Description> {
+    NAMED.iter().chain(FAMILIES)
+}
+
+/// A name that no variable has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown variable `${name}`")]
+pub struct UnknownVariable {
+    name: String,
+    /// The name that was probably meant, without its `$`.
+    pub closest: Option<String>,
+}
+
+impl UnknownVariable {
+    /// The way out, where there is one.
+    pub fn hint(&self) -> Option<String> {
+        let closest = self.closest.as_ref()?;
+        Some(format!("did you mean `${closest}`?"))
+    }
+}
+
 impl Variable {
     /// The variable of a name without its `$`; none where there is no such variable. Case does not
     /// matter, as in nginx.
     pub fn parse(name: &str) -> Option<Variable> {
-        let name = name.as_bytes();
         if let Some(variable) = by_name(name) {
             return Some(variable);
         }
-        if name.iter().any(u8::is_ascii_uppercase) {
-            return Variable::parse(&String::from_utf8(name.to_ascii_lowercase()).ok()?);
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Variable::parse(&name.to_ascii_lowercase());
         }
         // `upstream_http_` and `sent_http_` do not begin with `http_`, so the order is free.
+        let name = name.as_bytes();
         if let Some(rest) = name.strip_prefix(b"http_") {
             Name::header(rest).map(Variable::Header)
         } else if let Some(rest) = name.strip_prefix(b"arg_") {
@@ -254,149 +367,59 @@ impl Variable {
         }
     }
 
-    /// Whether it can have a value there at all.
-    pub fn is_known_to(&self, scope: Scope) -> bool {
-        use Variable::*;
-        match self {
-            Protocol | BytesReceived | SessionTime | SslPrereadServerName => {
-                scope == Scope::Session
-            }
-            RemoteAddr
-            | RemotePort
-            | BinaryRemoteAddr
-            | RealipRemoteAddr
-            | RealipRemotePort
-            | ProxyProtocolAddr
-            | ProxyProtocolPort
-            | ProxyProtocolServerAddr
-            | ProxyProtocolServerPort
-            | SslProtocol
-            | SslCipher
-            | SslServerName
-            | SslAlpnProtocol
-            | SslSessionReused
-            | SslClientVerify
-            | SslClientSDn
-            | SslClientIDn
-            | SslClientSerial
-            | SslClientFingerprint
-            | SslClientEscapedCert
-            | ServerAddr
-            | ServerPort
-            | Hostname
-            | Pid
-            | Connection
-            | Msec
-            | TimeIso8601
-            | TimeLocal
-            | Status
-            | BytesSent
-            | UpstreamAddr
-            | UpstreamConnectTime
-            | UpstreamBytesReceived
-            | UpstreamBytesSent => true,
-            _ => scope == Scope::Request,
-        }
+    /// As [`Variable::parse`], for a name that a user has written.
+    ///
+    /// # Errors
+    /// [`UnknownVariable`], with the name that was probably meant.
+    pub fn look_up(name: &str) -> Result<Variable, UnknownVariable> {
+        Variable::parse(name).ok_or_else(|| UnknownVariable {
+            name: name.to_owned(),
+            closest: Variable::closest_name(name),
+        })
     }
 
-    /// The known name that is most like `name`, if any is near enough to be what was meant.
-    pub fn closest_name(name: &str) -> Option<&'static str> {
+    /// Whether requests, or sessions, have it at all.
+    pub fn is_known_to(&self, scope: Scope) -> bool {
+        self.has_value_in(match scope {
+            Scope::Request => Phase::Log,
+            Scope::Session => Phase::Session,
+        })
+    }
+
+    /// Whether it can have a value there at all.
+    pub fn has_value_in(&self, phase: Phase) -> bool {
+        self.phases().contains(phase)
+    }
+
+    /// The name that is most like `name`, if any is near enough to be what was meant; of a family,
+    /// with the free part of `name`.
+    pub fn closest_name(name: &str) -> Option<String> {
         const NEAR: f64 = 0.8;
-        NAMES
-            .iter()
-            .filter_map(|known| std::str::from_utf8(known).ok())
-            .map(|known| (strsim::jaro_winkler(name, known), known))
-            .filter(|(likeness, _)| *likeness >= NEAR)
+        let name = name.to_ascii_lowercase();
+        let named = NAMED.iter().flat_map(|known| known.names);
+        let named = named.map(|known| (strsim::jaro_winkler(&name, known), (*known).to_owned()));
+        let of_families = FAMILIES.iter().filter_map(|family| {
+            let prefix = family.names[0].strip_suffix("NAME")?;
+            // The free part begins behind as many underscores as the prefix has.
+            let underscores = prefix.matches('_').count();
+            let (at, _) = name.match_indices('_').nth(underscores - 1)?;
+            let (start, rest) = name.split_at(at + 1);
+            let likeness = strsim::jaro_winkler(start, prefix);
+            (!rest.is_empty()).then(|| (likeness, format!("{prefix}{rest}")))
+        });
+        named
+            .chain(of_families)
+            .filter(|(likeness, known)| *likeness >= NEAR && Variable::parse(known).is_some())
             .max_by(|(one, _), (other, _)| one.total_cmp(other))
             .map(|(_, known)| known)
     }
 }
 
-/// Whoever knows the values of variables: an exchange, mostly.
+/// What knows the values of variables: an exchange, mostly.
 pub trait VariableSource {
     /// Appends the variable's value to `out`; false, and nothing appended, where it has none.
     fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool;
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_listed_name_is_a_variable() {
-        for name in NAMES {
-            let name = std::str::from_utf8(name).unwrap();
-            assert!(Variable::parse(name).is_some(), "{name}");
-        }
-    }
-
-    #[test]
-    fn two_names_of_one_value_are_one_variable() {
-        assert_eq!(Variable::parse("args"), Variable::parse("query_string"));
-        assert_eq!(Variable::parse("uri"), Variable::parse("document_uri"));
-        assert_ne!(Variable::parse("uri"), Variable::parse("request_uri"));
-    }
-
-    #[test]
-    fn a_header_variable_names_the_header_with_dashes_in_lower_case() {
-        let Some(Variable::Header(name)) = Variable::parse("http_X_Forwarded_For") else {
-            panic!("no header")
-        };
-        assert_eq!(name.as_str(), "x-forwarded-for");
-        let Some(Variable::SentHeader(name)) = Variable::parse("sent_http_content_type") else {
-            panic!("no header")
-        };
-        assert_eq!(name.as_bytes(), b"content-type");
-        let Some(Variable::UpstreamHeader(name)) = Variable::parse("upstream_http_x_a") else {
-            panic!("no header")
-        };
-        assert_eq!(name.as_str(), "x-a");
-    }
-
-    #[test]
-    fn arguments_and_cookies_keep_their_underscores() {
-        let Some(Variable::Argument(name)) = Variable::parse("arg_user_id") else {
-            panic!("no argument")
-        };
-        assert_eq!(name.as_str(), "user_id");
-        let Some(Variable::Cookie(name)) = Variable::parse("cookie_PHP_session") else {
-            panic!("no cookie")
-        };
-        assert_eq!(name.as_str(), "php_session");
-        let Some(Variable::UpstreamCookie(name)) = Variable::parse("upstream_cookie_a_b") else {
-            panic!("no cookie")
-        };
-        assert_eq!(name.as_str(), "a_b");
-    }
-
-    #[test]
-    fn case_does_not_matter() {
-        assert_eq!(Variable::parse("Request_URI"), Some(Variable::RequestUri));
-    }
-
-    #[test]
-    fn unknown_names_and_empty_free_parts_are_no_variables() {
-        for name in [
-            "",
-            "hots",
-            "http_",
-            "arg_",
-            "cookie_",
-            "1",
-            "http_x-y",
-            "sent_http_",
-            "upstream_http_",
-            "http_é",
-        ] {
-            assert_eq!(Variable::parse(name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_misspelling_finds_the_name_that_was_meant() {
-        assert_eq!(Variable::closest_name("remote_adr"), Some("remote_addr"));
-        assert_eq!(Variable::closest_name("requst_uri"), Some("request_uri"));
-        assert_eq!(Variable::closest_name("zzz"), None);
-    }
-}
+mod tests;

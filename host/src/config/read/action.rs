@@ -8,6 +8,7 @@ use crate::config::model::{Action, PathPattern, Proxy, Return};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::Node;
+use crate::http::variable::Phase;
 
 /// Statuses that a client answers by going to `Location` (RFC 9110 section 15.4), those without a
 /// use of it left aside.
@@ -136,16 +137,18 @@ fn answer(section: &Section<'_>) -> Option<Return> {
     let status: Option<u16> = section.get("status").map(|_| section.integer("status"));
     let location = section
         .text_given("location")
-        .and_then(|(text, node)| noted(header_value(text), node, problems));
+        .and_then(|(text, node)| noted(header_value(text, Phase::Return), node, problems));
     let body = section.text_given("body");
-    let template = body.and_then(|(text, node)| noted(template(text), node, problems));
+    let template =
+        body.and_then(|(text, node)| noted(template(text, Phase::Return), node, problems));
     if let Some((text, node)) = section.text_given("content_type") {
-        let literal = header_value(text).and_then(|template| match template.as_literal() {
-            Some(_) if !text.is_empty() => Ok(()),
-            _ => Err(Complaint::new(
-                "`content_type` must be a media type, such as `text/plain`",
-            )),
-        });
+        let literal =
+            header_value(text, Phase::Return).and_then(|template| match template.as_literal() {
+                Some(_) if !text.is_empty() => Ok(()),
+                _ => Err(Complaint::new(
+                    "`content_type` must be a media type, such as `text/plain`",
+                )),
+            });
         noted(literal, node, problems);
     }
     let with_location = section.get("location").is_some();

@@ -7,6 +7,7 @@ use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 use crate::http::template::Template;
+use crate::http::variable::Phase;
 
 /// Headers that frame a message or belong to one connection (RFC 9110 section 7.6.1): the proxy
 /// writes them itself, and a value of somebody else's would let two peers disagree on where a
@@ -23,24 +24,18 @@ const FRAMING: [&str; 9] = [
     "upgrade",
 ];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Request,
-    Response,
-}
-
 /// In the order they are made: what is removed, what is set, what is added.
-pub(super) fn changes(route: &Section<'_>, side: Side) -> Vec<HeaderChange> {
-    let key = match side {
-        Side::Request => "request_headers",
-        Side::Response => "response_headers",
+pub(super) fn changes(route: &Section<'_>, phase: Phase) -> Vec<HeaderChange> {
+    let key = match phase {
+        Phase::Request => "request_headers",
+        _ => "response_headers",
     };
     let Some(section) = route.table(key, &HEADERS) else {
         return Vec::new();
     };
     let mut reading = HeaderReading {
         section,
-        side,
+        phase,
         changes: Vec::new(),
     };
     for (name, node) in section.texts("remove") {
@@ -81,7 +76,8 @@ pub(super) fn changes(route: &Section<'_>, side: Side) -> Vec<HeaderChange> {
 
 struct HeaderReading<'a> {
     section: Section<'a>,
-    side: Side,
+    /// When the values are made.
+    phase: Phase,
     changes: Vec<HeaderChange>,
 }
 
@@ -94,13 +90,13 @@ impl HeaderReading<'_> {
         node: &Node,
         operation: fn(Template) -> HeaderOperation,
     ) {
-        if let Some(template) = noted(header_value(text), node, self.section.problems) {
+        if let Some(template) = noted(header_value(text, self.phase), node, self.section.problems) {
             self.change(name, name_place, operation(template));
         }
     }
 
     fn change(&mut self, name: &str, place: &Place, operation: HeaderOperation) {
-        if let Err(complaint) = header_name(name, self.side, &operation) {
+        if let Err(complaint) = header_name(name, self.phase, &operation) {
             self.section.problems.add(complaint.at(place));
         }
         let set_twice = |change: &HeaderChange| {
@@ -122,7 +118,7 @@ impl HeaderReading<'_> {
 }
 
 /// A name that HTTP allows (RFC 9110 section 5.6.2) and that is the user's to change.
-fn header_name(name: &str, side: Side, operation: &HeaderOperation) -> Result<(), Complaint> {
+fn header_name(name: &str, phase: Phase, operation: &HeaderOperation) -> Result<(), Complaint> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
         let complaint = Complaint::new(format!("`{name}` cannot be the name of a header"));
@@ -140,7 +136,7 @@ fn header_name(name: &str, side: Side, operation: &HeaderOperation) -> Result<()
             }
         }));
     }
-    if lower == "host" && side == Side::Request && !matches!(operation, HeaderOperation::Set(_)) {
+    if lower == "host" && phase == Phase::Request && !matches!(operation, HeaderOperation::Set(_)) {
         let complaint = Complaint::new("header `Host` can only be set");
         return Err(complaint.hint("a request has exactly one"));
     }
@@ -148,7 +144,7 @@ fn header_name(name: &str, side: Side, operation: &HeaderOperation) -> Result<()
 }
 
 /// A template whose text HTTP allows (RFC 9110 section 5.5).
-pub(super) fn header_value(text: &str) -> Result<Template, Complaint> {
+pub(super) fn header_value(text: &str, phase: Phase) -> Result<Template, Complaint> {
     if let Some(control) = text.chars().find(|c| c.is_control() && *c != '\t') {
         let complaint = Complaint::new(format!("a header's value cannot contain {control:?}"));
         return Err(complaint.hint("only visible characters, spaces and tabs are possible"));
@@ -158,7 +154,7 @@ pub(super) fn header_value(text: &str) -> Result<Template, Complaint> {
             "a header's value cannot begin or end with a space",
         ));
     }
-    template(text)
+    template(text, phase)
 }
 
 fn not_a_value(section: &Section<'_>, node: &Node, name: &str, expected: &str) {

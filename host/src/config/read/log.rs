@@ -1,12 +1,12 @@
 //! `access_log` and `error_log`.
 
-use super::{Complaint, beside, noted, stream_template, template};
+use super::{Complaint, beside, noted, template};
 use crate::config::declared::{ACCESS_LOG, ERROR_LOG, STREAM_LOG, STREAM_LOG_FORMAT};
 use crate::config::model::{AccessLog, ErrorLog, LogFormat, LogPath};
 use crate::config::problem::suggestion;
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
-use crate::http::variable::Scope;
+use crate::http::variable::{Phase, Scope};
 
 /// `None` where the section does not say; `Some(None)` where it says `false`.
 pub(super) fn access_log(section: &Section<'_>) -> Option<Option<AccessLog>> {
@@ -68,7 +68,7 @@ pub(super) fn stream_log(section: &Section<'_>) -> Option<AccessLog> {
 fn stream_format(text: &str, node: &Node, section: &Section<'_>) -> LogFormat {
     let format = match text {
         "json" => Ok(LogFormat::Json(Scope::Session)),
-        text if text.contains('$') => stream_template(text).map(LogFormat::Template),
+        text if text.contains('$') => template(text, Phase::Session).map(LogFormat::Template),
         _ => Err(Complaint::new(format!("unknown log format `{text}`")).hint(
             "a stream's format is `json`, or its own with `$variables`: `\"$remote_addr $session_time\"`",
         )),
@@ -135,7 +135,7 @@ fn format(table: &Section<'_>) -> LogFormat {
     let format = match text {
         "combined" => Ok(LogFormat::Combined),
         "json" => Ok(LogFormat::Json(Scope::Request)),
-        text if text.contains('$') => template(text).map(LogFormat::Template),
+        text if text.contains('$') => template(text, Phase::Log).map(LogFormat::Template),
         _ => Err(
             Complaint::new(format!("unknown access log format `{text}`")).hint(suggestion(
                 text,

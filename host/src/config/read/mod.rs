@@ -25,7 +25,7 @@ use super::section::Section;
 use super::system::System;
 use super::tree::{Node, Value};
 use crate::http::template::Template;
-use crate::http::variable::Scope;
+use crate::http::variable::Phase;
 
 /// The whole file. What comes back is only worth anything if no problem was noted.
 pub(super) fn config(document: &Document, system: &dyn System, problems: &Problems) -> Config {
@@ -149,18 +149,9 @@ fn noted<T>(result: Result<T, Complaint>, node: &Node, problems: &Problems) -> O
         .ok()
 }
 
-/// Text with the variables of a request.
-fn template(text: &str) -> Result<Template, Complaint> {
-    template_of(text, Scope::Request)
-}
-
-/// Text with the variables of a stream's session.
-fn stream_template(text: &str) -> Result<Template, Complaint> {
-    template_of(text, Scope::Session)
-}
-
-fn template_of(text: &str, scope: Scope) -> Result<Template, Complaint> {
-    Template::parse_in(text, &[scope]).map_err(|error| Complaint {
+/// Text with variables that have a value there.
+fn template(text: &str, phase: Phase) -> Result<Template, Complaint> {
+    Template::parse_for(text, phase).map_err(|error| Complaint {
         message: error.message,
         hint: error.hint,
     })

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::headers::{Side, changes};
+use super::headers::changes;
 use super::upstream::Upstreams;
 use super::{Complaint, ConfigReader, action, address, log, noted, pattern};
 use crate::config::declared::ROUTE;
@@ -10,6 +10,7 @@ use crate::config::model::{HostPattern, ListenerConfig, PathPattern, Route};
 use crate::config::problem::{Place, Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
+use crate::http::variable::Phase;
 
 pub(super) fn routes(
     root: &Section<'_>,
@@ -26,8 +27,13 @@ pub(super) fn routes(
         let listening = listening(&section, listeners, reader);
         let path = path(&section);
         let action = action::action(&section, path.as_ref(), upstreams, reader);
-        let request_headers = changes(&section, Side::Request);
-        let response_headers = changes(&section, Side::Response);
+        let request_headers = changes(&section, Phase::Request);
+        let answered_here = section.get("return").is_some();
+        let answering = match answered_here {
+            true => Phase::Return,
+            false => Phase::Response,
+        };
+        let response_headers = changes(&section, answering);
         let access_log = log::access_log(&section);
         let client_max_body_size = section
             .get("client_max_body_size")

@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::server::{TakenAddresses, listen_address};
 use super::upstream::Upstreams;
-use super::{Complaint, ConfigReader, address, log, noted, pattern, stream_template, tls};
+use super::{Complaint, ConfigReader, address, log, noted, pattern, template, tls};
 use crate::config::declared::{SNI, STREAM};
 use crate::config::model::{HostPattern, SniRoute, StreamConfig, UpstreamConfig};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
+use crate::http::variable::Phase;
 
 /// Sets a cookie, or finds its value in a request: a session has neither.
 const STICKY: &str = "sticky";
@@ -168,7 +169,7 @@ fn check(upstream: &UpstreamConfig, reader: ConfigReader<'_>) {
     let policy = &upstream.policy;
     let key = policy.settings.get("key").and_then(|key| key.as_str());
     if let Some(key) = key.filter(|_| policy.plugin == "hash")
-        && let Err(complaint) = stream_template(key)
+        && let Err(complaint) = template(key, Phase::Session)
     {
         let hint = "a stream can be balanced by `$remote_addr` or `$ssl_preread_server_name`";
         let of_key = policy.place.keys.iter().find(|(name, _)| name == "key");

@@ -179,6 +179,8 @@ async fn respond(
     answer: &Return,
     request_body: &mut BodyProgress,
 ) -> Delivered {
+    // What is rendered may tell of it.
+    exchange.stats.status.set(answer.status);
     let (mut body, mut location) = (Vec::new(), Vec::new());
     if let Some(template) = &answer.body {
         template.render(&**exchange, &mut body);

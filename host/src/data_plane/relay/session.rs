@@ -142,7 +142,7 @@ impl SessionStatus {
     }
 }
 
-/// The variables that [`Variable::is_known_to`] says are a session's.
+/// The variables that [`Variable::has_value_in`] says are a session's.
 impl VariableSource for TcpSession {
     fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
         match variable {

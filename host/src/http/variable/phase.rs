@@ -1,0 +1,74 @@
+//! Where a variable has a value: what an exchange knows of itself grows while it is under way.
+
+/// What is under way when a variable is asked for, named after the place in the file that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// `request_headers`: the request was read, and no server was asked yet.
+    Request,
+    /// A route with `return`: no server is ever asked.
+    Return,
+    /// `response_headers` of a route with `proxy`: a server's header was read.
+    Response,
+    /// `access_log`: the exchange has ended.
+    Log,
+    /// `access_log` of a stream: a session has ended.
+    Session,
+}
+
+impl Phase {
+    pub const ALL: [Phase; 5] = [
+        Phase::Request,
+        Phase::Return,
+        Phase::Response,
+        Phase::Log,
+        Phase::Session,
+    ];
+
+    /// The place in the file, in Markdown.
+    pub fn place(self) -> &'static str {
+        match self {
+            Phase::Request => "`request_headers`",
+            Phase::Return => "a route with `return`",
+            Phase::Response => "`response_headers`",
+            Phase::Log => "`access_log`",
+            Phase::Session => "`access_log` of a stream",
+        }
+    }
+}
+
+/// A set of phases.
+#[derive(Clone, Copy)]
+pub(super) struct Phases(u8);
+
+impl Phases {
+    /// What is known of every connection.
+    pub(super) const ALWAYS: Phases = Phases::of(&Phase::ALL);
+    /// What is known of every request.
+    pub(super) const REQUESTS: Phases =
+        Phases::of(&[Phase::Request, Phase::Return, Phase::Response, Phase::Log]);
+    /// What a route with `proxy` says.
+    pub(super) const PROXIED: Phases = Phases::of(&[Phase::Request, Phase::Response, Phase::Log]);
+    pub(super) const STATUS: Phases =
+        Phases::of(&[Phase::Return, Phase::Response, Phase::Log, Phase::Session]);
+    /// What is known once a server was connected to.
+    pub(super) const CONNECTED: Phases = Phases::of(&[Phase::Response, Phase::Log, Phase::Session]);
+    /// What a server's response header says.
+    pub(super) const ANSWERED: Phases = Phases::of(&[Phase::Response, Phase::Log]);
+    /// What is known once an exchange, or a session, has ended.
+    pub(super) const ENDED: Phases = Phases::of(&[Phase::Log, Phase::Session]);
+    pub(super) const LOGGED: Phases = Phases::of(&[Phase::Log]);
+    pub(super) const SESSIONS: Phases = Phases::of(&[Phase::Session]);
+
+    const fn of(phases: &[Phase]) -> Phases {
+        let (mut bits, mut at) = (0, 0);
+        while at < phases.len() {
+            bits |= 1 << phases[at] as u8;
+            at += 1;
+        }
+        Phases(bits)
+    }
+
+    pub(super) const fn contains(self, phase: Phase) -> bool {
+        self.0 & 1 << phase as u8 != 0
+    }
+}
