@@ -56,7 +56,10 @@ impl LogBuffers {
             Some(at) => &mut self.buffers[at],
             None => self.buffers.push_mut(Buffer::new(Arc::clone(log), now)),
         };
-        write_line(format, source, &mut buffer.bytes);
+        let mut line = LineGuard::new(&mut buffer.bytes);
+        write_line(format, source, line.bytes);
+        line.is_whole = true;
+        drop(line);
         buffer.lines += 1;
         if buffer.bytes.len() >= FULL {
             let full = std::mem::replace(buffer, Buffer::new(Arc::clone(log), now));
@@ -79,6 +82,32 @@ impl LogBuffers {
     pub fn flush(&mut self) {
         for buffer in self.buffers.drain(..) {
             buffer.hand_over(&self.writer);
+        }
+    }
+}
+
+/// A line that is being written: one that a panic cuts short is taken back, so that the next one
+/// does not stand behind half of it.
+struct LineGuard<'a> {
+    bytes: &'a mut Vec<u8>,
+    start: usize,
+    is_whole: bool,
+}
+
+impl LineGuard<'_> {
+    fn new(bytes: &mut Vec<u8>) -> LineGuard<'_> {
+        LineGuard {
+            start: bytes.len(),
+            bytes,
+            is_whole: false,
+        }
+    }
+}
+
+impl Drop for LineGuard<'_> {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.bytes.truncate(self.start);
         }
     }
 }

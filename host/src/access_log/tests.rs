@@ -341,3 +341,30 @@ fn a_missing_directory_is_told_when_the_log_is_opened() {
     );
     assert!(problem.to_string().starts_with(&expected), "{problem}");
 }
+
+/// Knows its first variable and panics over the next.
+struct Panics;
+
+impl VariableSource for Panics {
+    fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(b"torn");
+        assert_eq!(*variable, Variable::Host, "as the test wants it");
+        true
+    }
+}
+
+#[test]
+fn a_line_that_a_panic_cuts_short_is_not_there() {
+    let scene = Scene::new();
+    let (log, format) = (scene.open("a.log"), template("$host $uri"));
+    let mut buffers = scene.logs.buffers();
+    buffers.write(&log, &format, &says("before"), Instant::now());
+    let cut = std::panic::AssertUnwindSafe(|| {
+        buffers.write(&log, &format, &Panics, Instant::now());
+    });
+    assert!(std::panic::catch_unwind(cut).is_err());
+    buffers.write(&log, &format, &says("after"), Instant::now());
+    drop(buffers);
+    scene.logs.close();
+    assert_eq!(scene.read("a.log"), "before -\nafter -\n");
+}
