@@ -1,7 +1,8 @@
-//! One connection, seen from either side: sends exactly the bytes it is given, and reads heads and bodies.
+//! One connection, seen from either side: sends exactly the bytes it is given, and reads heads and
+//! bodies.
 //!
-//! The reading side is strict: what it accepts as a head or as chunks is what a careful peer would. A connection that
-//! ends early is not a panic but a [`Cut`], since many specs are about just that.
+//! The reading side is strict: what it accepts as a head or as chunks is what a careful peer would.
+//! A connection that ends early is not a panic but a [`Cut`], since many specs are about just that.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -129,7 +130,8 @@ impl Wire {
         }
     }
 
-    /// The socket, for a library to speak over, and what keeps an origin's count. Nothing may have been read in advance.
+    /// The socket, for a library to speak over, and what keeps an origin's count. Nothing may have
+    /// been read in advance.
     pub(crate) fn into_stream(self) -> (Box<dyn Duplex>, Option<origin::Counted>) {
         assert!(self.buffer.is_empty(), "unread bytes would be lost");
         let stream: Box<dyn Duplex> = match self.socket {
@@ -148,7 +150,8 @@ impl Wire {
         }
     }
 
-    /// As [`connect`](Wire::connect), from a loopback address of its own: another client, as far as addresses tell.
+    /// As [`connect`](Wire::connect), from a loopback address of its own: another client, as far as
+    /// addresses tell.
     pub async fn connect_from(source: Ipv4Addr, address: &str) -> io::Result<Wire> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((source, 0).into())?;
@@ -202,6 +205,23 @@ impl Wire {
         Ok(())
     }
 
+    /// Waits until the peer has read all that was sent to it: what is sent next is another read
+    /// there. For TCP on loopback, whose queues are in `/proc/net/tcp`.
+    pub async fn was_read(&self) {
+        let port = format!(":{:04X}", self.local_port());
+        crate::eventually("the peer to read", async || {
+            let sockets = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+            let ends = sockets.lines().filter_map(|line| {
+                let mut columns = line.split_ascii_whitespace().skip(1);
+                let (local, remote) = (columns.next()?, columns.next()?);
+                let queues = columns.nth(1)?;
+                (local.ends_with(&port) || remote.ends_with(&port)).then_some(queues)
+            });
+            ends.into_iter().all(|queues| queues == "00000000:00000000")
+        })
+        .await;
+    }
+
     /// Says that nothing more will be sent, and goes on reading.
     pub async fn finish_sending(&mut self) {
         let done = match &mut self.socket {
@@ -221,7 +241,8 @@ impl Wire {
         }
     }
 
-    /// Makes the window small, so that few unread bytes suffice to stop the sender. Before anything is read.
+    /// Makes the window small, so that few unread bytes suffice to stop the sender. Before anything
+    /// is read.
     pub fn read_little(&self) {
         if let Socket::Tcp(stream) = &self.socket {
             socket2::SockRef::from(stream)
@@ -233,7 +254,8 @@ impl Wire {
     /// Reads once.
     async fn fill(&mut self) -> Result<(), Cut> {
         let buffer = &mut self.buffer;
-        // An origin may have to wait as long as its connection stays idle; a client always expects something.
+        // An origin may have to wait as long as its connection stays idle; a client always expects
+        // something.
         let patience = if self.counted.is_some() {
             Duration::MAX
         } else {
@@ -307,7 +329,8 @@ impl Wire {
         })
     }
 
-    /// Reads a chunked body and its trailers. What had come before a cut is in the body, without chunk framing.
+    /// Reads a chunked body and its trailers. What had come before a cut is in the body, without
+    /// chunk framing.
     pub async fn chunked(&mut self, body: &mut Vec<u8>) -> Result<Fields, Cut> {
         loop {
             let line = text(&self.until(b"\r\n").await?);

@@ -285,3 +285,102 @@ async fn a_request_that_a_client_gives_up_has_its_line_in_either_version() {
     drop(http1);
     proxy.stdout().contains("line /cut 200 .\n").await;
 }
+
+/// A request whose head is kept, to be overwritten by that of the next.
+const BEFORE: &str = "GET /one HTTP/1.1\r\nHost: t\r\nX-Secret: of-another-client-aaaaaaaaaaaaaaaaaaaaaaa\r\n\
+                      User-Agent: of another client\r\nConnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn a_request_that_cannot_be_read_has_a_line_of_its_own() {
+    let origin = origin::says("hello").await;
+    let format = "$status [$request] $http_x_secret $http_user_agent $uri $host";
+    let proxy = logging(&origin, format).await;
+    let long = "LONGERTHANANYTHINGTHATFOLLOWS".repeat(3);
+    let before = BEFORE.replace("GET", &long);
+    let cases: [(&[u8], &str); 11] = [
+        (b"BAD\x01\r\n\r\n", "400 [BAD\\x01]"),
+        (b"B\r\n\r\n", "400 [B]"),
+        (
+            b"GET /a HTTP/1.1\r\nna me: x\r\n\r\n",
+            "400 [GET /a HTTP/1.1]",
+        ),
+        (
+            b"GET  /b HTTP/1.1\r\nHost: t\r\n\r\n",
+            "400 [GET  /b HTTP/1.1]",
+        ),
+        (
+            b"GET /c HTTP/9.9\r\nHost: t\r\n\r\n",
+            "505 [GET /c HTTP/9.9]",
+        ),
+        (b"GET /d\nHost: t\r\n\r\n", "400 [GET /d]"),
+        (
+            b"GET /e HTTP/1.1\r\nHost: t\r\n: x\r\n\r\n",
+            "400 [GET /e HTTP/1.1]",
+        ),
+        (
+            b"GET /f HTTP/1.1\r\nHost: t\r\nX-Secret: its own\r\nY\r\n\r\n",
+            "400 [GET /f HTTP/1.1]",
+        ),
+        (
+            b"GET /g HTTP/1.1\r\nTransfer-Encoding\r\n\r\n",
+            "400 [GET /g HTTP/1.1]",
+        ),
+        (b"\x16\x03\x01\x00\xa5", "400 [\\x16\\x03\\x01\\x00\\xA5]"),
+        (b"GET /h HTTP/1.1\r\nHost: t", "400 [GET /h HTTP/1.1]"),
+    ];
+    let mut expected = Vec::new();
+    for (bad, line) in cases {
+        for whole in [BEFORE, &before] {
+            assert_eq!(proxy.exchange(whole).await.status, 200);
+            let start = whole.split("\r\n").next().unwrap();
+            let secret = "of-another-client-aaaaaaaaaaaaaaaaaaaaaaa of another client";
+            expected.push(format!("200 [{start}] {secret} /one t"));
+
+            let mut client = proxy.client().await;
+            client.send(bad).await;
+            client.wire.finish_sending().await;
+            let status = client.response().await.status.to_string();
+            assert_eq!(status, line[..3], "{line}");
+            expected.push(format!("{line} - -  "));
+        }
+    }
+    assert_eq!(lines(&proxy, expected.len()).await, expected);
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_has_a_line_of_its_own() {
+    let origin = origin::says("hello").await;
+    let proxy = logging(&origin, "$status [$request_method] $http_x_secret").await;
+    let long = "a".repeat(40_000);
+    for (bad, status) in [
+        (format!("GET /{long} HTTP/1.1\r\nHost: t\r\n\r\n"), 414),
+        (
+            format!("GET / HTTP/1.1\r\nHost: t\r\nX-Secret: {long}\r\n\r\n"),
+            431,
+        ),
+        (
+            format!(
+                "GET / HTTP/1.1\r\nHost: t\r\n{}\r\n",
+                "a: b\r\n".repeat(1001)
+            ),
+            431,
+        ),
+    ] {
+        assert_eq!(proxy.exchange(BEFORE).await.status, 200);
+        let mut client = proxy.client().await;
+        client.wire.try_send(&bad).await.ok();
+        assert_eq!(client.response().await.status, status);
+    }
+    let secret = "of-another-client-aaaaaaaaaaaaaaaaaaaaaaa";
+    let served = format!("200 [GET] {secret}");
+    let refused = |status| format!("{status} [] -");
+    let expected = [
+        served.clone(),
+        refused(414),
+        served.clone(),
+        refused(431),
+        served,
+        refused(431),
+    ];
+    assert_eq!(lines(&proxy, 6).await, expected);
+}

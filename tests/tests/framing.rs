@@ -1,9 +1,9 @@
-//! Where a message ends is never a guess: what two peers could read differently is refused, and what goes on is
-//! written anew.
+//! Where a message ends is never a guess: what two peers could read differently is refused, and
+//! what goes on is written anew.
 //!
 //! RFC 9112 sections 2, 3, 5, 6 and 7; RFC 9110 sections 5.5, 7.2, 7.6.1 and 10.1.1.
 
-use waypost_tests::{Answer, Client, origin, proxy};
+use waypost_tests::{Answer, Client, Http2, origin, proxy};
 
 /// Sends a request whole or byte by byte: where the network cuts it must not change what it means. A peer that has
 /// refused the first half need not take the second.
@@ -20,7 +20,8 @@ fn both_ways<'a>(requests: &'a [&[u8]]) -> impl Iterator<Item = (&'a [u8], bool)
     each.flat_map(|request| [(*request, false), (*request, true)])
 }
 
-/// Each of these requests gets 400 and a closed connection, no server hears of it, nor of what follows it.
+/// Each of these requests gets 400 and a closed connection, no server hears of it, nor of what
+/// follows it.
 async fn refused(requests: &[&[u8]]) {
     let origin = origin::says("served").await;
     let proxy = proxy::to([&origin]).start().await;
@@ -317,8 +318,12 @@ async fn a_request_needs_exactly_one_host() {
         b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a:port\r\n\r\n",
-        b"GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n",
-        b"GET http://a:81/ HTTP/1.1\r\nHost: a:82\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: \r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n",
         b"GET http:// HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -327,36 +332,60 @@ async fn a_request_needs_exactly_one_host() {
 }
 
 #[tokio::test]
-async fn the_absolute_form_is_served_when_it_agrees_with_host() {
+async fn fields_of_which_there_is_one_are_given_once() {
+    refused(&[
+        b"GET / HTTP/1.1\r\nHost: t\r\nAuthorization: Basic YTpi\r\nAuthorization: Basic Yzpk\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nauthorization: a\r\nAuthorization: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nContent-Range: bytes 0-1/2\r\nContent-Range: bytes 1-2/2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nExpect: 100-continue\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nIf-Range: \"a\"\r\nIf-Range: \"b\"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nIf-Modified-Since: a\r\nIf-Modified-Since: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nIf-Unmodified-Since: a\r\nIf-Unmodified-Since: b\r\n\r\n",
+    ])
+    .await;
+    served(&[
+        b"GET / HTTP/1.1\r\nHost: t\r\nIf-None-Match: \"a\"\r\nIf-None-Match: \"b\"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nAccept: a\r\nAccept: b\r\nAuthorization: c\r\n\r\n",
+    ])
+    .await;
+}
+
+/// Heads are kept to be read into again: nothing of the one before shapes the next one's refusal.
+#[tokio::test]
+async fn a_bad_request_after_a_call_of_grpc_is_told_so_in_http_1() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin]).server("workers = 1").start().await;
+    for bad in ["BAD\x01\r\n\r\n", "GET / HTTP/1.1\nHost: t\r\n\r\n"] {
+        let mut grpc = Http2::connect(proxy.address()).await;
+        let fields = [("content-type", "application/grpc"), ("te", "trailers")];
+        assert_eq!(grpc.ask("POST", "/s/m", &fields).await.status, 200);
+        let response = proxy.exchange(bad).await;
+        assert_eq!(response.status, 400, "{bad:?}");
+        assert_eq!(response.header("Connection"), "close", "{bad:?}");
+    }
+}
+
+/// RFC 9112 section 2.2: a server ignores an empty line before a request, be its end still under
+/// way.
+#[tokio::test]
+async fn an_empty_line_before_a_request_may_come_in_pieces() {
     let origin = origin::says("served").await;
     let proxy = proxy::to([&origin]).start().await;
-    assert_eq!(
-        proxy
-            .exchange("GET http://a.example/x?y HTTP/1.1\r\nHost: a.example\r\n\r\n")
-            .await
-            .status,
-        200
-    );
-    assert_eq!(
-        proxy
-            .exchange("GET http://A.example/x HTTP/1.1\r\nHost: a.EXAMPLE\r\n\r\n")
-            .await
-            .status,
-        200
-    );
-    assert_eq!(
-        proxy
-            .exchange("GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n")
-            .await
-            .status,
-        200
-    );
-    let targets: Vec<String> = origin
-        .requests()
-        .into_iter()
-        .map(|request| request.target)
-        .collect();
-    assert_eq!(targets, ["/x?y", "/x", "/"]);
+    for pieces in [
+        &["\r", "\nGET / HTTP/1.1\r\nHost: t\r\n\r\n"][..],
+        &["\r\n\r", "\nGET / HTTP/1.1\r\nHost: t\r\n\r\n"],
+        &["\r", "\n", "G", "ET / HTTP/1.1\r\nHost: t\r\n\r", "\n"],
+    ] {
+        let mut client = proxy.client().await;
+        for _ in 0..2 {
+            for piece in pieces {
+                client.send(piece).await;
+                client.wire.was_read().await;
+            }
+            assert_eq!(client.response().await.status, 200, "{pieces:?}");
+        }
+    }
+    refused(&[b"\rGET / HTTP/1.1\r\nHost: t\r\n\r\n"]).await;
 }
 
 #[tokio::test]
@@ -413,7 +442,8 @@ async fn connection_cannot_remove_what_the_request_stands_on() {
     }
 }
 
-/// A request whose end two readers could see in different places, sent in one piece with what would be smuggled in.
+/// A request whose end two readers could see in different places, sent in one piece with what would
+/// be smuggled in.
 #[tokio::test]
 async fn nothing_can_be_smuggled() {
     let origin = origin::says("served").await;
@@ -449,7 +479,8 @@ async fn nothing_can_be_smuggled() {
         .into_iter()
         .filter(|request| request.target == "/smuggled")
         .collect();
-    // Behind `Content-Length: 4` stands garbage, not a request: whoever read `/smuggled` read it from within a body.
+    // Behind `Content-Length: 4` stands garbage, not a request: whoever read `/smuggled` read it
+    // from within a body.
     assert!(smuggled.is_empty(), "{smuggled:?}");
 }
 

@@ -2,6 +2,9 @@
 
 use waypost_tests::{Answer, Request, origin, proxy};
 
+mod folded; // names that CGI programs take for another
+mod reported; // what else proxies say of a client
+
 /// The request as the origin got it, when sent with these lines.
 async fn sent(server: &str, route: &str, lines: &str) -> Request {
     let origin = origin::says("served").await;

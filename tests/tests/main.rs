@@ -39,6 +39,8 @@ mod messages; // what passes through unchanged, and what does not
 mod response_heads; // what every answer has
 mod early_answers; // answers before the end of their requests
 mod framing; // where a message ends is never a guess
+mod targets; // which host a request is for
+mod trailers; // fields behind a body
 mod faults_client; // clients that misbehave
 mod faults_upstream; // servers that misbehave
 mod systemd; // what systemd is told

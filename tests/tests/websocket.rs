@@ -205,6 +205,54 @@ async fn a_server_that_declines_answers_in_its_own_words() {
     assert!(client.is_open());
 }
 
+/// An origin that answers each request on its connection with these bytes.
+async fn declining(answer: &'static str) -> Origin {
+    origin::answers(move |_| Answer::raw(answer)).await
+}
+
+/// In HTTP/2, 2xx opens the tunnel (RFC 8441 section 5); in HTTP/1.1 it is a page.
+#[tokio::test]
+async fn a_server_that_ignores_the_upgrade_opens_nothing() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/2\r\nContent-Length: 1\r\n\r\np",
+    ] {
+        let origin = declining(answer).await;
+        let proxy = proxy::to([&origin]).start().await;
+        let mut client = Http2::connect(proxy.address()).await;
+        for _ in 0..2 {
+            let mut stream = ask(&mut client, "/chat", "websocket").await;
+            let response = stream.response().await;
+            assert_eq!(response.status, 502, "{answer}");
+            assert_ne!(response.text(), "page");
+        }
+        // The server did nothing wrong: it stays in rotation.
+        assert_eq!(client.get("/").await.status / 100, 2, "{answer}");
+        assert_eq!(origin.requests().len(), 3);
+        proxy.log_contains("instead of changing the protocol").await;
+    }
+}
+
+#[tokio::test]
+async fn over_http_2_a_client_has_no_key_of_its_own() {
+    let origin = echo().await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = Http2::connect(proxy.address()).await;
+    client.offers_extended_connect().await;
+    let fields = [
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+    ];
+    let mut request = client.request("CONNECT", "/chat", &fields);
+    let protocol = h2::ext::Protocol::from("websocket");
+    request.extensions_mut().insert(protocol);
+    let mut stream = client.open(request, false).await;
+    // The harness's origin fails the spec if a request has two of them.
+    assert_eq!(stream.head().await.status, 200);
+    assert_eq!(line(&mut stream).await, "welcome\n");
+}
+
 #[tokio::test]
 async fn an_answer_with_another_key_opens_nothing() {
     let origin = origin::speaks(|mut wire, _| async move {

@@ -213,6 +213,8 @@ pub struct ListenerConfig {
     pub client_header_size: usize,
     /// Header fields in one request, default 1000 (`max_headers`).
     pub max_headers: usize,
+    /// Fields with underscores in their names are kept, default no (`underscores_in_headers`).
+    pub underscores_in_headers: bool,
     /// None: clients speak HTTP/1 only. Default on.
     pub http2: Option<Http2Config>,
 }

@@ -126,6 +126,7 @@ fn listener(out: &mut TomlWriter, listener: &ListenerConfig) {
         text(&size_text(listener.client_header_size as u64)),
     );
     out.key("max_headers", listener.max_headers);
+    out.key("underscores_in_headers", listener.underscores_in_headers);
     match &listener.http2 {
         None => out.key("http2", false),
         Some(http2) => {

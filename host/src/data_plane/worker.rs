@@ -69,9 +69,11 @@ impl Worker {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub(crate) fn give_request_head(&self, head: RequestHead) {
+    pub(crate) fn give_request_head(&self, mut head: RequestHead) {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < HEADS_KEPT {
+            // The next one may be read after a failure: it must find nothing of this client's.
+            head.clear();
             heads.push(head);
         }
     }

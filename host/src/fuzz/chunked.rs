@@ -1,7 +1,7 @@
 //! Bodies in chunks: however they are cut, they are what a plain decoder makes of the whole, and
 //! coded anew they are the same.
 
-use crate::http::framing::{BadChunk, Chunk, ChunkedDecoder, write_chunk_size};
+use crate::http::framing::{BadChunk, Chunk, ChunkedDecoder, MAX_TRAILERS, write_chunk_size};
 use crate::http::head::RequestHead;
 
 use super::{pieces, single_bytes};
@@ -121,22 +121,20 @@ fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// What may be passed on of a trailer section, its empty line included, which is read as a head's
 /// fields are.
 fn trailers(section: &[u8]) -> Option<Vec<u8>> {
-    /// Bytes without the empty line, and fields.
-    const MOST: (usize, usize) = (8 << 10, 64);
-    const DROPPED: &str = " connection content-length cookie date expect host keep-alive proxy-connection \
-        sec-websocket-accept sec-websocket-key server te trailer transfer-encoding upgrade x-forwarded-for \
-        x-forwarded-host x-forwarded-proto x-real-ip age authorization cache-control content-encoding \
-        content-range content-type expires location max-forwards proxy-authorization set-cookie ";
-    if section.len() - 2 > MOST.0 {
+    const DROPPED: &str = " connection content-length forwarded host keep-alive proxy-connection te \
+        trailer transfer-encoding upgrade x-forwarded x-real-ip ";
+    if section.len() - 2 > MAX_TRAILERS {
         return None;
     }
     let mut head = RequestHead::default();
-    head.parse(&[b"GET / HTTP/1.1\r\n", section].concat(), MOST.1)
+    head.parse(&[b"GET / HTTP/1.1\r\n", section].concat(), MAX_TRAILERS)
         .ok()?;
     let mut kept = Vec::new();
     for field in head.fields().iter() {
+        // As PHP folds names.
         let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
-        if !DROPPED.contains(&format!(" {name} ")) {
+        let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        if !name.starts_with("x-forwarded-") && !DROPPED.contains(&format!(" {name} ")) {
             for part in [field.name, b": ", field.value, b"\r\n"] {
                 kept.extend_from_slice(part);
             }

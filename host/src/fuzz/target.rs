@@ -26,7 +26,7 @@ pub(super) fn run(bytes: &[u8]) {
             assert_eq!(Authority::parse(text).as_ref(), Ok(asked));
             return;
         }
-        TargetForm::Absolute(asked) => absolute(text, asked, &target.uri),
+        TargetForm::Absolute(asked, _) => absolute(text, asked, &target.uri),
     }
     let recomposed = match target.query() {
         Some(query) => format!("{}?{query}", target.path()),

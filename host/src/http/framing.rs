@@ -115,14 +115,20 @@ const MAX_SIZE_DIGITS: u8 = 15;
 /// Bytes of extensions on one chunk's size line. They are dropped, so a bound only keeps a peer
 /// from sending nothing else.
 const MAX_CHUNK_EXTENSION: usize = 1024;
-/// Bytes of a trailer section.
-const MAX_TRAILERS: usize = 8 << 10;
+/// Bytes of a trailer section that are kept.
+pub const MAX_TRAILERS: usize = 32 << 10;
+/// Bytes of a trailer section that are read beyond that, only to drop it.
+const MAX_DROPPED_TRAILERS: usize = 1 << 20;
 
 /// Takes the chunked coding off a body, fed in pieces as they arrive (RFC 9112 section 7.1).
 #[derive(Debug)]
 pub struct ChunkedDecoder {
     state: ChunkState,
     trailers: Vec<u8>,
+    /// Trailers that are too large are dropped, and the body is none the worse for it.
+    drops_trailers: bool,
+    /// Bytes of trailers that were dropped.
+    dropped: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,19 +164,49 @@ pub enum Chunk {
 
 /// The chunked coding is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("invalid chunked body: {0}")]
-pub struct BadChunk(pub &'static str);
+pub enum BadChunk {
+    #[error("invalid chunked body: chunk size")]
+    Size,
+    #[error("invalid chunked body: chunk too large")]
+    TooLarge,
+    #[error("invalid chunked body: chunk extension")]
+    Extension,
+    #[error("invalid chunked body: line end after a chunk size")]
+    SizeLineEnd,
+    #[error("invalid chunked body: line end after a chunk")]
+    DataLineEnd,
+    #[error("invalid chunked body: trailer")]
+    Trailer,
+    #[error("invalid chunked body: line end in trailers")]
+    TrailerLineEnd,
+    #[error("invalid chunked body: trailers too large")]
+    TrailersTooLarge,
+    #[error("invalid chunked body: end of body")]
+    End,
+}
 
+/// Of a request, whose trailers are an error where they are more than [`MAX_TRAILERS`].
 impl Default for ChunkedDecoder {
     fn default() -> Self {
         ChunkedDecoder {
             state: ChunkState::SizeStart,
             trailers: Vec::new(),
+            drops_trailers: false,
+            dropped: 0,
         }
     }
 }
 
 impl ChunkedDecoder {
+    /// Of a response: what is wrong with the size of its trailers is no reason to lose its body,
+    /// which the client may have already.
+    pub fn of_response() -> ChunkedDecoder {
+        ChunkedDecoder {
+            drops_trailers: true,
+            ..ChunkedDecoder::default()
+        }
+    }
+
     /// Reads on from `input`.
     ///
     /// # Errors
@@ -196,7 +232,7 @@ impl ChunkedDecoder {
                 ChunkState::Size(size, digits) => match byte {
                     b'\r' => ChunkState::SizeLf(size),
                     b';' => ChunkState::Extension(size, 0),
-                    _ if digits == MAX_SIZE_DIGITS => return Err(BadChunk("chunk too large")),
+                    _ if digits == MAX_SIZE_DIGITS => return Err(BadChunk::TooLarge),
                     _ => ChunkState::Size(size << 4 | hex_digit(byte)?, digits + 1),
                 },
                 ChunkState::Extension(size, length) => match byte {
@@ -204,44 +240,41 @@ impl ChunkedDecoder {
                     b'\t' | b' '..=b'~' | 0x80.. if length < MAX_CHUNK_EXTENSION => {
                         ChunkState::Extension(size, length + 1)
                     }
-                    _ => return Err(BadChunk("chunk extension")),
+                    _ => return Err(BadChunk::Extension),
                 },
                 ChunkState::SizeLf(size) => match (byte, size) {
                     (b'\n', 0) => ChunkState::TrailerStart,
                     (b'\n', size) => ChunkState::Data(size),
-                    _ => return Err(BadChunk("line end after a chunk size")),
+                    _ => return Err(BadChunk::SizeLineEnd),
                 },
                 ChunkState::DataCr if byte == b'\r' => ChunkState::DataLf,
                 ChunkState::DataLf if byte == b'\n' => ChunkState::SizeStart,
                 ChunkState::DataCr | ChunkState::DataLf => {
-                    return Err(BadChunk("line end after a chunk"));
+                    return Err(BadChunk::DataLineEnd);
                 }
                 ChunkState::TrailerStart if byte == b'\r' => ChunkState::EndLf,
                 ChunkState::TrailerStart | ChunkState::Trailer => {
-                    if self.trailers.len() >= MAX_TRAILERS {
-                        return Err(BadChunk("trailers too large"));
-                    }
-                    self.trailers.push(byte);
+                    self.keep_trailer(byte)?;
                     match byte {
                         b'\r' => ChunkState::TrailerLf,
-                        b'\n' => return Err(BadChunk("line end in trailers")),
+                        b'\n' => return Err(BadChunk::TrailerLineEnd),
                         _ => ChunkState::Trailer,
                     }
                 }
                 ChunkState::TrailerLf if byte == b'\n' => {
-                    self.trailers.push(byte);
+                    self.keep_trailer(byte)?;
                     ChunkState::TrailerStart
                 }
-                ChunkState::TrailerLf => return Err(BadChunk("line end in trailers")),
+                ChunkState::TrailerLf => return Err(BadChunk::TrailerLineEnd),
                 ChunkState::EndLf if byte == b'\n' => {
                     self.state = ChunkState::Done;
                     if !self.trailers.is_empty() {
                         self.trailers =
-                            clean_trailers(&self.trailers).map_err(|_| BadChunk("trailer"))?;
+                            clean_trailers(&self.trailers).map_err(|_| BadChunk::Trailer)?;
                     }
                     return Ok(Chunk::End { end: at + 1 });
                 }
-                ChunkState::EndLf => return Err(BadChunk("end of body")),
+                ChunkState::EndLf => return Err(BadChunk::End),
                 ChunkState::Done => return Ok(Chunk::End { end: at }),
             };
             at += 1;
@@ -251,6 +284,25 @@ impl ChunkedDecoder {
         } else {
             Chunk::More
         })
+    }
+
+    fn keep_trailer(&mut self, byte: u8) -> Result<(), BadChunk> {
+        let room = self.dropped == 0 && self.trailers.len() < MAX_TRAILERS;
+        if room {
+            self.trailers.push(byte);
+            return Ok(());
+        }
+        if !self.drops_trailers || self.dropped == MAX_DROPPED_TRAILERS {
+            return Err(BadChunk::TrailersTooLarge);
+        }
+        self.trailers = Vec::new();
+        self.dropped += 1;
+        Ok(())
+    }
+
+    /// Whether there were more trailers than are kept.
+    pub fn trailers_were_dropped(&self) -> bool {
+        self.dropped > 0
     }
 
     /// The trailer lines that may be passed on, each with its CRLF, once the body has ended; empty
@@ -264,7 +316,7 @@ fn hex_digit(byte: u8) -> Result<u64, BadChunk> {
     (byte as char)
         .to_digit(16)
         .map(u64::from)
-        .ok_or(BadChunk("chunk size"))
+        .ok_or(BadChunk::Size)
 }
 
 /// Appends a chunk's size line.
@@ -398,7 +450,7 @@ mod tests {
         let mut decoder = ChunkedDecoder::default();
         let input = b"0\r\nContent-Length: 5\r\nX-Sum: 1\r\nHost: x\r\nSet-Cookie: a=b\r\ntransfer-encoding: x\r\n\r\n";
         assert_eq!(decoder.next(input), Ok(Chunk::End { end: input.len() }));
-        assert_eq!(decoder.trailers(), b"X-Sum: 1\r\n");
+        assert_eq!(decoder.trailers(), b"X-Sum: 1\r\nSet-Cookie: a=b\r\n");
         assert!(decode(b"0\r\nbad trailer\r\n\r\n", &[]).is_err());
     }
 
@@ -430,7 +482,26 @@ mod tests {
     #[test]
     fn extensions_and_trailers_are_bounded() {
         assert!(decode(format!("5;{}", "a".repeat(5000)).as_bytes(), &[]).is_err());
-        assert!(decode(format!("0\r\n{}", "A: b\r\n".repeat(5000)).as_bytes(), &[]).is_err());
+        let most = MAX_TRAILERS / "A: b\r\n".len();
+        let with = |count| format!("0\r\n{}\r\n", "A: b\r\n".repeat(count));
+        assert!(decode(with(most).as_bytes(), &[]).is_ok());
+        let refused = decode(with(most + 1).as_bytes(), &[]);
+        assert_eq!(refused.unwrap_err(), BadChunk::TrailersTooLarge);
+    }
+
+    #[test]
+    fn trailers_of_a_response_that_are_too_large_are_dropped() {
+        for bytes in [MAX_TRAILERS + 1, MAX_TRAILERS + MAX_DROPPED_TRAILERS - 1] {
+            let mut decoder = ChunkedDecoder::of_response();
+            let input = format!("0\r\nA: {}\r\n\r\nnext", "b".repeat(bytes - 5));
+            let end = input.len() - 4;
+            assert_eq!(decoder.next(input.as_bytes()), Ok(Chunk::End { end }));
+            assert!(decoder.trailers().is_empty() && decoder.trailers_were_dropped());
+        }
+        let mut decoder = ChunkedDecoder::of_response();
+        let endless = format!("0\r\nA: {}", "b".repeat(2 * MAX_DROPPED_TRAILERS));
+        let refused = decoder.next(endless.as_bytes());
+        assert_eq!(refused, Err(BadChunk::TrailersTooLarge));
     }
 
     proptest! {

@@ -5,170 +5,22 @@
 //! strictly (RFC 9112 with none of its leniencies) before anything is believed: a lone CR or LF, an
 //! obsolete line fold, a blank before a colon or a control byte is a refusal.
 
+mod field_name; // which fields are known
+mod fields; // where each field stands
+mod trailers; // fields behind a body
 mod http2; // to and from HTTP/2
 
 use std::fmt;
+use std::ops::Range;
 
+pub use field_name::{FieldName, fold_alike};
+pub use fields::{Field, Fields, list_members};
 pub use http2::{
     request as http2_request, response as http2_response, trailer_lines, trailers as http2_trailers,
 };
+pub use trailers::clean_trailers;
 
-/// A part of a head's bytes.
-#[derive(Debug, Clone, Copy, Default)]
-struct Span {
-    start: u32,
-    len: u32,
-}
-
-impl Span {
-    fn of(bytes: &[u8], part: &[u8]) -> Span {
-        let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
-        Span {
-            start: start as u32,
-            len: part.len() as u32,
-        }
-    }
-
-    fn in_bytes(self, bytes: &[u8]) -> &[u8] {
-        &bytes[self.start as usize..(self.start + self.len) as usize]
-    }
-}
-
-/// Fields that the proxy itself reads, drops or writes anew; told apart once, when the head is
-/// parsed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldName {
-    Other,
-    Connection,
-    ContentLength,
-    Cookie,
-    Date,
-    Expect,
-    Host,
-    KeepAlive,
-    ProxyConnection,
-    SecWebSocketAccept,
-    SecWebSocketKey,
-    Server,
-    Te,
-    Trailer,
-    TransferEncoding,
-    Upgrade,
-    XForwardedFor,
-    XForwardedHost,
-    XForwardedProto,
-    XRealIp,
-}
-
-impl FieldName {
-    /// Whether such a field is about one connection of HTTP/1 and ends with it (RFC 9110 section
-    /// 7.6.1, RFC 9113 section 8.2.2).
-    pub fn is_of_connection(self) -> bool {
-        matches!(
-            self,
-            FieldName::Connection
-                | FieldName::KeepAlive
-                | FieldName::ProxyConnection
-                | FieldName::TransferEncoding
-                | FieldName::Upgrade
-        )
-    }
-
-    /// By name, in any case.
-    pub fn of(name: &[u8]) -> FieldName {
-        let (spelling, known): (&[u8], FieldName) =
-            match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
-                (2, _) => (b"te", FieldName::Te),
-                (4, Some(b'h')) => (b"host", FieldName::Host),
-                (4, _) => (b"date", FieldName::Date),
-                (6, Some(b'c')) => (b"cookie", FieldName::Cookie),
-                (6, Some(b'e')) => (b"expect", FieldName::Expect),
-                (6, _) => (b"server", FieldName::Server),
-                (7, Some(b't')) => (b"trailer", FieldName::Trailer),
-                (7, _) => (b"upgrade", FieldName::Upgrade),
-                (9, _) => (b"x-real-ip", FieldName::XRealIp),
-                (10, Some(b'c')) => (b"connection", FieldName::Connection),
-                (10, _) => (b"keep-alive", FieldName::KeepAlive),
-                (14, _) => (b"content-length", FieldName::ContentLength),
-                (15, _) => (b"x-forwarded-for", FieldName::XForwardedFor),
-                (16, Some(b'p')) => (b"proxy-connection", FieldName::ProxyConnection),
-                (16, _) => (b"x-forwarded-host", FieldName::XForwardedHost),
-                (17, Some(b's')) => (b"sec-websocket-key", FieldName::SecWebSocketKey),
-                (20, _) => (b"sec-websocket-accept", FieldName::SecWebSocketAccept),
-                (17, Some(b't')) => (b"transfer-encoding", FieldName::TransferEncoding),
-                (17, _) => (b"x-forwarded-proto", FieldName::XForwardedProto),
-                _ => return FieldName::Other,
-            };
-        if name.eq_ignore_ascii_case(spelling) {
-            known
-        } else {
-            FieldName::Other
-        }
-    }
-}
-
-/// One header field, borrowed from its head.
-#[derive(Debug, Clone, Copy)]
-pub struct Field<'a> {
-    pub name: &'a [u8],
-    /// Without the blanks around it.
-    pub value: &'a [u8],
-    pub known: FieldName,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct FieldSpan {
-    name: Span,
-    value: Span,
-    known: FieldName,
-}
-
-/// Header fields in the order received.
-#[derive(Debug, Default)]
-pub struct Fields {
-    bytes: Vec<u8>,
-    table: Vec<FieldSpan>,
-}
-
-impl Fields {
-    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.table.iter().map(|field| Field {
-            name: field.name.in_bytes(&self.bytes),
-            value: field.value.in_bytes(&self.bytes),
-            known: field.known,
-        })
-    }
-
-    /// All values of a known field.
-    pub fn known(&self, known: FieldName) -> impl Iterator<Item = &[u8]> {
-        self.table
-            .iter()
-            .filter(move |field| field.known == known)
-            .map(|field| field.value.in_bytes(&self.bytes))
-    }
-
-    /// All values of a field by name, in any case.
-    pub fn named(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
-        self.iter()
-            .filter(move |field| field.name.eq_ignore_ascii_case(name))
-            .map(|field| field.value)
-    }
-
-    /// Whether a comma-separated field lists a token, in any case (RFC 9110 section 5.6.1).
-    pub fn lists(&self, known: FieldName, token: &[u8]) -> bool {
-        self.known(known)
-            .flat_map(list_members)
-            .any(|member| member.eq_ignore_ascii_case(token))
-    }
-}
-
-/// The members of a comma-separated field value, without blanks, empty ones left out.
-pub fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|member| !member.is_empty())
-}
+use fields::Span;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Version {
@@ -178,63 +30,92 @@ pub enum Version {
     Http2,
 }
 
-/// The head of a request.
+impl Version {
+    /// httparse tells the minor version.
+    fn of_httparse(minor: u8) -> Version {
+        match minor {
+            0 => Version::Http10,
+            _ => Version::Http11,
+        }
+    }
+}
+
+/// The head of a request. One that was refused has its start line alone, for the log, and no
+/// fields.
 #[derive(Debug, Default)]
 pub struct RequestHead {
     fields: Fields,
     method: Span,
     target: Span,
     version: Version,
+    /// Bytes as received.
+    len: usize,
 }
 
 impl RequestHead {
     /// Parses a complete head, as [`HeadEnd`] delimits it, into `self`, whose buffers are reused.
     ///
     /// # Errors
-    /// [`BadHead`], which the client is told with a 400 (or 505, 431), and `self` is then without
-    /// meaning.
+    /// [`BadHead`], which the client is told with a 400 (or 505, 431); `self` is then as
+    /// [`RequestHead::set_unparsed`] leaves it.
     pub fn parse(&mut self, bytes: &[u8], max_headers: usize) -> Result<(), BadHead> {
-        self.fields.bytes.clear();
-        self.fields.bytes.extend_from_slice(bytes);
-        let bytes = &self.fields.bytes;
-        let table = &mut self.fields.table;
-        let (method, target, version) = with_header_slots(max_headers, |slots| {
+        self.set_unparsed(bytes);
+        let Fields { bytes, index } = &mut self.fields;
+        let bytes = bytes.as_slice();
+        let parsed = with_header_slots(max_headers, |slots| {
             let mut request = httparse::Request::new(&mut []);
             match request.parse_with_uninit_headers(bytes, slots) {
                 Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
-                Ok(_) => return Err(BadHead::Malformed("request line")),
+                Ok(_) => return Err(BadHead::Malformed(HeadPart::RequestLine)),
                 Err(httparse::Error::Version) if !ends_in_version(bytes) => {
-                    return Err(BadHead::Malformed("request line"));
+                    return Err(BadHead::Malformed(HeadPart::RequestLine));
                 }
                 Err(error) => return Err(error.into()),
             }
-            note_fields(bytes, request.headers, table)?;
+            index.note(bytes, request.headers)?;
             let (Some(method), Some(target), Some(version)) =
                 (request.method, request.path, request.version)
             else {
-                return Err(BadHead::Malformed("request line"));
+                return Err(BadHead::Malformed(HeadPart::RequestLine));
             };
-            let version = if version == 0 {
-                Version::Http10
-            } else {
-                Version::Http11
-            };
-            Ok((
-                Span::of(bytes, method.as_bytes()),
-                Span::of(bytes, target.as_bytes()),
-                version,
-            ))
-        })?;
-        // httparse takes any blanks between the parts; one space is what RFC 9112 section 3 has.
-        let line = method.len + 1 + target.len + 1;
-        if method.start != 0
-            || target.start != method.len + 1
-            || bytes.get(line as usize..line as usize + 5) != Some(b"HTTP/")
-        {
-            return Err(BadHead::Malformed("request line"));
+            let method = Span::of(bytes, method.as_bytes());
+            let target = Span::of(bytes, target.as_bytes());
+            // httparse takes any blanks between the parts; one space is what RFC 9112 section 3
+            // has.
+            let line = (method.len + 1 + target.len + 1) as usize;
+            if method.start != 0
+                || target.start != method.len + 1
+                || bytes.get(line..line + 5) != Some(b"HTTP/")
+            {
+                return Err(BadHead::Malformed(HeadPart::RequestLine));
+            }
+            Ok((method, target, Version::of_httparse(version)))
+        });
+        match parsed {
+            Ok(line) => {
+                (self.method, self.target, self.version) = line;
+                Ok(())
+            }
+            Err(bad) => {
+                index.clear();
+                Err(bad)
+            }
         }
-        (self.method, self.target, self.version) = (method, target, version);
-        Ok(())
+    }
+
+    /// Keeps bytes that are no head, or not yet one, for the log: [`RequestHead::line`] and
+    /// [`RequestHead::len`] tell of them, and nothing is left of what was there before.
+    pub fn set_unparsed(&mut self, bytes: &[u8]) {
+        self.clear();
+        self.fields.bytes.extend_from_slice(bytes);
+        self.len = bytes.len();
+    }
+
+    /// Forgets the request, and keeps its buffers for another.
+    pub fn clear(&mut self) {
+        self.fields.clear();
+        (self.method, self.target) = (Span::default(), Span::default());
+        (self.version, self.len) = (Version::default(), 0);
     }
 
     pub fn method(&self) -> &[u8] {
@@ -245,10 +126,11 @@ impl RequestHead {
         self.target.in_bytes(&self.fields.bytes)
     }
 
-    /// The request line as received, without its CRLF.
+    /// The first line as received, without its line end.
     pub fn line(&self) -> &[u8] {
-        let end = memchr::memchr(b'\r', &self.fields.bytes).unwrap_or(0);
-        &self.fields.bytes[..end]
+        let received = &self.fields.bytes[..self.len];
+        let end = memchr::memchr2(b'\r', b'\n', received).unwrap_or(self.len);
+        &received[..end]
     }
 
     pub fn version(&self) -> Version {
@@ -259,18 +141,32 @@ impl RequestHead {
         &self.fields
     }
 
-    /// Bytes of the head as received.
-    pub fn len(&self) -> usize {
-        self.fields.bytes.len()
+    /// Puts a part of the target in the place of `Host`, whether there was one or not (RFC 9112
+    /// section 3.2.2).
+    pub fn set_host(&mut self, part: Range<usize>) {
+        self.fields.set_host(Span {
+            start: self.target.start + part.start as u32,
+            len: part.len() as u32,
+        });
     }
 
-    /// True before anything was parsed.
+    /// Drops the fields whose names have an underscore; how many they were.
+    pub fn drop_underscored(&mut self) -> usize {
+        self.fields.drop_underscored()
+    }
+
+    /// Bytes of the head as received.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True before anything was received.
     pub fn is_empty(&self) -> bool {
-        self.fields.bytes.is_empty()
+        self.len == 0
     }
 }
 
-/// The head of a response.
+/// The head of a response. One that was refused is empty.
 #[derive(Debug, Default)]
 pub struct ResponseHead {
     fields: Fields,
@@ -283,44 +179,50 @@ impl ResponseHead {
     /// As [`RequestHead::parse`].
     ///
     /// # Errors
-    /// [`BadHead`]: the upstream's answer is invalid.
+    /// [`BadHead`]: the upstream's answer is invalid, and `self` is empty.
     pub fn parse(&mut self, bytes: &[u8], max_headers: usize) -> Result<(), BadHead> {
-        self.fields.bytes.clear();
+        self.clear();
         self.fields.bytes.extend_from_slice(bytes);
-        let bytes = &self.fields.bytes;
-        let table = &mut self.fields.table;
-        (self.status, self.reason, self.version) = with_header_slots(max_headers, |slots| {
+        let Fields { bytes, index } = &mut self.fields;
+        let bytes = bytes.as_slice();
+        let parsed = with_header_slots(max_headers, |slots| {
             let mut response = httparse::Response::new(&mut []);
             let config = httparse::ParserConfig::default();
             match config.parse_response_with_uninit_headers(&mut response, bytes, slots) {
                 Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
-                Ok(_) => return Err(BadHead::Malformed("status line")),
+                Ok(_) => return Err(BadHead::Malformed(HeadPart::StatusLine)),
                 Err(error) => return Err(error.into()),
             }
-            note_fields(bytes, response.headers, table)?;
+            index.note(bytes, response.headers)?;
             let (Some(status @ 100..=999), Some(version)) = (response.code, response.version)
             else {
-                return Err(BadHead::Malformed("status line"));
+                return Err(BadHead::Malformed(HeadPart::StatusLine));
             };
             let reason = match response.reason {
                 // httparse answers with a static "" where a reason has obs-text or is missing.
                 None | Some("") => Span::default(),
                 Some(reason) => Span::of(bytes, reason.as_bytes()),
             };
-            Ok((
-                status,
-                reason,
-                if version == 0 {
-                    Version::Http10
-                } else {
-                    Version::Http11
-                },
-            ))
-        })?;
-        Ok(())
+            Ok((status, reason, Version::of_httparse(version)))
+        });
+        match parsed {
+            Ok(line) => {
+                (self.status, self.reason, self.version) = line;
+                Ok(())
+            }
+            Err(bad) => {
+                self.clear();
+                Err(bad)
+            }
+        }
     }
 
-    /// 100 to 999.
+    fn clear(&mut self) {
+        self.fields.clear();
+        (self.status, self.reason, self.version) = (0, Span::default(), Version::default());
+    }
+
+    /// 100 to 999; 0 while there is none.
     pub fn status(&self) -> u16 {
         self.status
     }
@@ -346,64 +248,6 @@ impl ResponseHead {
     /// True before anything was parsed.
     pub fn is_empty(&self) -> bool {
         self.fields.bytes.is_empty()
-    }
-}
-
-/// Writes the trailer lines of `bytes` (RFC 9112 section 7.1.2) that may be passed on. What frames
-/// or routes a message, or says who asks, means something to whoever reads it late: that ends here
-/// (RFC 9110 section 6.5.1).
-///
-/// # Errors
-/// [`BadHead`] where they are no header lines.
-pub fn clean_trailers(bytes: &[u8]) -> Result<Vec<u8>, BadHead> {
-    let mut fields = Fields::default();
-    parse_trailers(&[bytes, b"\r\n"].concat(), &mut fields)?;
-    let mut kept = Vec::with_capacity(bytes.len());
-    for field in fields
-        .iter()
-        .filter(|field| field.known == FieldName::Other && !is_early(field.name))
-    {
-        for part in [field.name, b": ", field.value, b"\r\n"] {
-            kept.extend_from_slice(part);
-        }
-    }
-    Ok(kept)
-}
-
-/// Fields that are of no use behind a body, or of too much.
-fn is_early(name: &[u8]) -> bool {
-    const EARLY: [&str; 11] = [
-        "age",
-        "authorization",
-        "cache-control",
-        "content-encoding",
-        "content-range",
-        "content-type",
-        "expires",
-        "location",
-        "max-forwards",
-        "proxy-authorization",
-        "set-cookie",
-    ];
-    EARLY
-        .iter()
-        .any(|early| name.eq_ignore_ascii_case(early.as_bytes()))
-}
-
-/// Parses the fields of a trailer section, its closing empty line included.
-///
-/// # Errors
-/// [`BadHead`], as for a head.
-fn parse_trailers(bytes: &[u8], fields: &mut Fields) -> Result<(), BadHead> {
-    fields.bytes.clear();
-    fields.bytes.extend_from_slice(bytes);
-    let bytes = &fields.bytes;
-    let mut slots = [httparse::EMPTY_HEADER; FEW_HEADERS];
-    match httparse::parse_headers(bytes, &mut slots)? {
-        httparse::Status::Complete((length, headers)) if length == bytes.len() => {
-            note_fields(bytes, headers, &mut fields.table)
-        }
-        _ => Err(BadHead::Malformed("trailer")),
     }
 }
 
@@ -446,33 +290,6 @@ fn with_header_slots<'b, T>(
     }
 }
 
-fn note_fields(
-    bytes: &[u8],
-    headers: &[httparse::Header<'_>],
-    table: &mut Vec<FieldSpan>,
-) -> Result<(), BadHead> {
-    table.clear();
-    for header in headers {
-        let name = header.name.as_bytes();
-        if name.is_empty() {
-            return Err(BadHead::Malformed("header name"));
-        }
-        // A value without bytes points nowhere in particular.
-        let value = header.value.trim_ascii();
-        let value = if value.is_empty() {
-            Span::default()
-        } else {
-            Span::of(bytes, value)
-        };
-        table.push(FieldSpan {
-            name: Span::of(bytes, name),
-            value,
-            known: FieldName::of(name),
-        });
-    }
-    Ok(())
-}
-
 /// Finds where a head ends, over as many reads as it takes, looking at each byte once.
 #[derive(Debug, Default)]
 pub struct HeadEnd {
@@ -493,7 +310,7 @@ impl HeadEnd {
         for offset in memchr::memchr_iter(b'\n', &bytes[self.scanned..]) {
             let newline = self.scanned + offset;
             if newline == 0 || bytes[newline - 1] != b'\r' {
-                return Err(BadHead::Malformed("line end"));
+                return Err(BadHead::Malformed(HeadPart::LineEnd));
             }
             if newline - self.line_start == 1 {
                 return Ok(Some(newline + 1));
@@ -508,29 +325,53 @@ impl HeadEnd {
 /// Why a head was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadHead {
-    /// The part that is not as RFC 9112 has it.
-    Malformed(&'static str),
+    /// The part that is not as RFC 9112, or RFC 9113 section 8, has it.
+    Malformed(HeadPart),
     UnsupportedVersion,
     TooManyHeaders,
 }
 
+/// A part of a head that can be malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadPart {
+    RequestLine,
+    StatusLine,
+    LineEnd,
+    FieldLine,
+    FieldName,
+    FieldValue,
+    Trailer,
+    /// `:protocol` of HTTP/2.
+    Protocol,
+    /// There is no host that HTTP/2 could name.
+    Host,
+    /// There are several.
+    Hosts,
+    /// `Host` names another one than `:authority`.
+    OtherHost,
+}
+
 impl From<httparse::Error> for BadHead {
     fn from(error: httparse::Error) -> BadHead {
-        match error {
-            httparse::Error::HeaderName => BadHead::Malformed("header name"),
-            httparse::Error::HeaderValue => BadHead::Malformed("header value"),
-            httparse::Error::NewLine => BadHead::Malformed("line end"),
-            httparse::Error::Status => BadHead::Malformed("status line"),
-            httparse::Error::Token => BadHead::Malformed("request line"),
-            httparse::Error::TooManyHeaders => BadHead::TooManyHeaders,
-            httparse::Error::Version => BadHead::UnsupportedVersion,
-        }
+        BadHead::Malformed(match error {
+            httparse::Error::HeaderName => HeadPart::FieldName,
+            httparse::Error::HeaderValue => HeadPart::FieldValue,
+            httparse::Error::NewLine => HeadPart::LineEnd,
+            httparse::Error::Status => HeadPart::StatusLine,
+            httparse::Error::Token => HeadPart::RequestLine,
+            httparse::Error::TooManyHeaders => return BadHead::TooManyHeaders,
+            httparse::Error::Version => return BadHead::UnsupportedVersion,
+        })
     }
 }
 
 impl fmt::Display for BadHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BadHead::Malformed(HeadPart::Hosts) => write!(f, "several \"Host\" headers"),
+            BadHead::Malformed(HeadPart::OtherHost) => {
+                write!(f, "\":authority\" and \"Host\" header in conflict")
+            }
             BadHead::Malformed(part) => write!(f, "invalid {part}"),
             BadHead::UnsupportedVersion => write!(f, "unsupported HTTP version"),
             BadHead::TooManyHeaders => write!(f, "too many header fields"),
@@ -538,152 +379,21 @@ impl fmt::Display for BadHead {
     }
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn request(text: &str) -> Result<RequestHead, BadHead> {
-        let mut head = RequestHead::default();
-        head.parse(text.as_bytes(), 100).map(|()| head)
-    }
-
-    #[test]
-    fn a_request_is_taken_apart() {
-        let head =
-            request("GET /a?b HTTP/1.1\r\nHost: x\r\nX-Empty:\r\nACCEPT: \t a, b \t\r\n\r\n")
-                .unwrap();
-        assert_eq!(head.method(), b"GET");
-        assert_eq!(head.target(), b"/a?b");
-        assert_eq!(head.line(), b"GET /a?b HTTP/1.1");
-        assert_eq!(head.version(), Version::Http11);
-        let fields: Vec<_> = head
-            .fields()
-            .iter()
-            .map(|field| (field.name, field.value))
-            .collect();
-        assert_eq!(
-            fields,
-            [
-                (&b"Host"[..], &b"x"[..]),
-                (b"X-Empty", b""),
-                (b"ACCEPT", b"a, b")
-            ]
-        );
-        assert_eq!(
-            head.fields().known(FieldName::Host).collect::<Vec<_>>(),
-            [b"x"]
-        );
-    }
-
-    #[test]
-    fn what_parsers_disagree_on_is_refused() {
-        for text in [
-            "GET  / HTTP/1.1\r\n\r\n",
-            "GET /  HTTP/1.1\r\n\r\n",
-            " GET / HTTP/1.1\r\n\r\n",
-            "GET / HTTP/1.1 \r\n\r\n",
-            "GET / HTTP/1.1\r\nName : x\r\n\r\n",
-            "GET / HTTP/1.1\r\n: x\r\n\r\n",
-            "GET / HTTP/1.1\r\nName\r\n\r\n",
-            "GET / HTTP/1.1\r\nName: a\r\n b\r\n\r\n",
-            "GET / HTTP/1.1\r\nNa(me: a\r\n\r\n",
-            "GET / HTTP/1.1\r\nName: a\0b\r\n\r\n",
-            "GET / HTTP/1.1\r\nName: a\x07b\r\n\r\n",
-            "GET / HTTP/1.1\r\nName: a\rb\r\n\r\n",
-            "GET / HTTP/1.1\r\nName: a\x7fb\r\n\r\n",
-            "GET / http/1.1\r\n\r\n",
-            "GET / HTTP/2.0\r\n\r\n",
-            "GET / HTTP/1.1\r\n\r\nmore",
-        ] {
-            assert!(request(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn more_headers_than_allowed_are_refused_and_as_many_are_not() {
-        let with = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
-        assert_eq!(request(&with(100)).unwrap().fields().iter().count(), 100);
-        assert!(matches!(request(&with(101)), Err(BadHead::TooManyHeaders)));
-    }
-
-    #[test]
-    fn a_head_is_reused_without_a_trace_of_the_one_before() {
-        let mut head = request("POST /long HTTP/1.1\r\nHost: x\r\nCookie: y\r\n\r\n").unwrap();
-        head.parse(b"GET / HTTP/1.0\r\n\r\n", 100).unwrap();
-        assert_eq!(
-            (head.method(), head.target(), head.version()),
-            (&b"GET"[..], &b"/"[..], Version::Http10)
-        );
-        assert_eq!(head.fields().iter().count(), 0);
-    }
-
-    #[test]
-    fn a_response_may_lack_a_reason() {
-        for (text, reason) in [
-            ("HTTP/1.1 200 OK\r\n\r\n", "OK"),
-            ("HTTP/1.1 200 \r\n\r\n", ""),
-            ("HTTP/1.0 200\r\n\r\n", ""),
-        ] {
-            let mut head = ResponseHead::default();
-            head.parse(text.as_bytes(), 10).unwrap();
-            assert_eq!(
-                (head.status(), head.reason()),
-                (200, reason.as_bytes()),
-                "{text:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_bare_line_feed_is_refused_as_soon_as_it_is_seen() {
-        assert!(HeadEnd::default().find(b"GET / HTTP/1.1\nHost: x").is_err());
-        assert!(HeadEnd::default().find(b"\n").is_err());
-    }
-
-    #[test]
-    fn a_list_is_searched_member_by_member() {
-        let head =
-            request("GET / HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nConnection: x\r\n\r\n")
-                .unwrap();
-        assert!(head.fields().lists(FieldName::Connection, b"upgrade"));
-        assert!(head.fields().lists(FieldName::Connection, b"x"));
-        assert!(!head.fields().lists(FieldName::Connection, b"close"));
-    }
-
-    proptest! {
-        #[test]
-        fn the_end_of_a_head_is_the_same_however_it_arrives(cuts in proptest::collection::vec(0_usize..60, 0..8)) {
-            let bytes = b"GET / HTTP/1.1\r\nHost: example\r\nAccept: */*\r\n\r\nbody\r\n\r\n";
-            let whole = HeadEnd::default().find(bytes).unwrap();
-            let mut end = HeadEnd::default();
-            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
-            cuts.sort_unstable();
-            cuts.push(bytes.len());
-            let found = cuts.into_iter().find_map(|cut| end.find(&bytes[..cut]).unwrap());
-            prop_assert_eq!(found, whole);
-        }
-
-        #[test]
-        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = RequestHead::default().parse(&bytes, 10);
-            let _ = ResponseHead::default().parse(&bytes, 10);
-            let _ = HeadEnd::default().find(&bytes);
-        }
-
-        #[test]
-        fn what_is_accepted_holds_no_control_byte(noise in proptest::collection::vec(any::<u8>(), 0..20), at in 0_usize..60) {
-            let mut bytes = b"GET /path HTTP/1.1\r\nHost: example\r\nAccept: text\r\n\r\n".to_vec();
-            let at = at.min(bytes.len());
-            bytes.splice(at..at, noise);
-            let mut head = RequestHead::default();
-            if head.parse(&bytes, 10).is_ok() {
-                for field in head.fields().iter() {
-                    prop_assert!(crate::http::headers::is_token(field.name));
-                    prop_assert!(crate::http::headers::is_value(field.value));
-                }
-            }
-        }
+impl fmt::Display for HeadPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HeadPart::RequestLine => "request line",
+            HeadPart::StatusLine => "status line",
+            HeadPart::LineEnd => "line end",
+            HeadPart::FieldLine => "header line",
+            HeadPart::FieldName => "header name",
+            HeadPart::FieldValue => "header value",
+            HeadPart::Trailer => "trailer",
+            HeadPart::Protocol => "\":protocol\"",
+            HeadPart::Host | HeadPart::Hosts | HeadPart::OtherHost => "\"Host\" header",
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! Nothing is decoded here: the path that routes are found by comes from [`path`](super::path).
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::authority::{Authority, BadAuthority};
 use super::byte_set;
@@ -30,8 +31,9 @@ pub struct RequestTarget<'a> {
 pub enum TargetForm<'a> {
     /// `/path?query`
     Origin,
-    /// `http://host/path?query`: the host takes the place of the `Host` header's (RFC 9112, 3.2.2).
-    Absolute(Authority<'a>),
+    /// `http://host/path?query`: the host takes the place of `Host` (RFC 9112, 3.2.2). With the
+    /// bytes of the target that name it.
+    Absolute(Authority<'a>, Range<usize>),
     /// `host:port`, with CONNECT and only there.
     Authority(Authority<'a>),
     /// `*`, with OPTIONS only.
@@ -83,7 +85,11 @@ impl<'a> RequestTarget<'a> {
         }
         let rest = strip_scheme(text).ok_or(BadTarget::TargetForm)?;
         let (authority, uri) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let form = TargetForm::Absolute(Authority::parse(authority.as_bytes())?);
+        let start = text.len() - rest.len();
+        let form = TargetForm::Absolute(
+            Authority::parse(authority.as_bytes())?,
+            start..start + authority.len(),
+        );
         let uri = match uri {
             "" => Cow::Borrowed("/"),
             uri if uri.starts_with('?') => Cow::Owned(format!("/{uri}")),
@@ -114,17 +120,22 @@ impl<'a> RequestTarget<'a> {
     /// The host that the target names, if it does.
     pub fn authority(&self) -> Option<&Authority<'a>> {
         match &self.form {
-            TargetForm::Absolute(authority) | TargetForm::Authority(authority) => Some(authority),
+            TargetForm::Absolute(authority, _) | TargetForm::Authority(authority) => {
+                Some(authority)
+            }
             TargetForm::Origin | TargetForm::Asterisk => None,
         }
     }
 }
 
+/// Those of WebSocket are HTTP's on the wire (RFC 6455 section 3).
 fn strip_scheme(text: &str) -> Option<&str> {
-    ["http://", "https://"].iter().find_map(|scheme| {
-        let (start, rest) = text.split_at_checked(scheme.len())?;
-        start.eq_ignore_ascii_case(scheme).then_some(rest)
-    })
+    ["http://", "https://", "ws://", "wss://"]
+        .iter()
+        .find_map(|scheme| {
+            let (start, rest) = text.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(rest)
+        })
 }
 
 /// The first argument called `name` in a query, in any case, as received: nginx's `$arg_NAME`
@@ -170,7 +181,18 @@ mod tests {
             (target.path(), target.query(), &*target.uri),
             ("/a", Some("b"), "/a?b")
         );
-        assert_eq!(get("HTTPS://h/").unwrap().authority().unwrap().host, "h");
+        for (target, place) in [
+            ("HTTPS://h/", 8..9),
+            ("ws://h:1?q", 5..8),
+            ("wss://h", 6..7),
+        ] {
+            let parsed = get(target).unwrap();
+            assert_eq!(parsed.authority().unwrap().host, "h");
+            let TargetForm::Absolute(_, found) = parsed.form else {
+                panic!("{target}")
+            };
+            assert_eq!(found, place, "{target}");
+        }
     }
 
     #[test]

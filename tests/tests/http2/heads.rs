@@ -1,4 +1,5 @@
-//! Header fields on their way between the versions, and those that are refused (RFC 9113, section 8).
+//! Header fields on their way between the versions, and those that are refused (RFC 9113, section
+//! 8).
 
 use super::*;
 
@@ -28,7 +29,8 @@ async fn sent(proxy: &Proxy, fields: &[(&str, &str)]) -> Outcome {
     raw.outcome(1).await
 }
 
-/// A request is refused with a 400 or as malformed, and the connection serves others afterwards unless it was given up.
+/// A request is refused with a 400 or as malformed, and the connection serves others afterwards
+/// unless it was given up.
 async fn refused(what: &str, change: &[(&str, &str)]) {
     let (origin, proxy) = hello().await;
     let outcome = sent(&proxy, &fields(change)).await;
@@ -147,6 +149,29 @@ async fn authority_and_host_agree_or_the_request_is_refused() {
         let (origin, proxy) = hello().await;
         assert_eq!(sent(&proxy, &fields(&agreeing)).await, Outcome::Status(200));
         assert_eq!(origin.request().headers.all("X-Forwarded-Host"), ["test"]);
+    }
+}
+
+#[tokio::test]
+async fn fields_are_counted_as_in_http_1_pseudo_fields_aside() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin]).listen("max_headers = 3").start().await;
+    for (extra, status) in [(3, 200), (4, 431)] {
+        let names = ["x-a", "x-b", "x-c", "x-d"];
+        let sent_fields: Vec<_> = names[..extra].iter().map(|name| (*name, "1")).collect();
+        let outcome = sent(&proxy, &fields(&sent_fields)).await;
+        assert_eq!(outcome, Outcome::Status(status), "{extra} fields");
+    }
+    for (lines, status) in [("A: 1\r\n", 200), ("A: 1\r\nB: 1\r\n", 431)] {
+        // With `Host` and `Connection`, which count in HTTP/1.1.
+        assert_eq!(proxy.get_with("/", lines).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn fields_of_which_there_is_one_are_given_once() {
+    for name in ["authorization", "content-range", "expect", "if-range"] {
+        refused(name, &[(name, "100-continue"), (name, "100-continue")]).await;
     }
 }
 

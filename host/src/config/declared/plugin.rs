@@ -51,7 +51,7 @@ pub(in crate::config) static PLUGIN: Table = Table {
 
 pub(in crate::config) static LIMITS: Table = Table {
     title: "limits",
-    doc: "Bounds on a plugin: the first five on each of its instances, the others on turning its file into system code.",
+    doc: "Bounds on a plugin: the first five on each of its instances, the others on turning its file into machine code.",
     groups: &[&[
         Key::new(
             "memory",

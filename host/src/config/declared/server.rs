@@ -210,6 +210,13 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
         "Header fields in one request.",
     )
     .or(Default::Integer(1000)),
+    Key::new(
+        "underscores_in_headers",
+        ValueKind::Boolean,
+        "Whether headers with underscores in their names are kept, not dropped as if they were \
+         not there (`underscores_in_headers`). Those of gRPC calls are kept in any case.",
+    )
+    .or(Default::Boolean(false)),
 ];
 
 pub(in crate::config) static ACCESS_LOG: Table = Table {

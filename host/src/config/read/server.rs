@@ -160,6 +160,7 @@ fn listener(section: &Section<'_>, address: Address) -> ListenerConfig {
         client_max_body_size: Some(body_size).filter(|size| *size > 0),
         client_header_size: section.buffer_size("client_header_size"),
         max_headers: section.integer("max_headers"),
+        underscores_in_headers: section.boolean("underscores_in_headers"),
         http2: None,
     }
 }

@@ -10,12 +10,30 @@ use super::state::{Exchange, Uri};
 use super::{Admission, Admitted, Fault};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
-use crate::http::authority::Authority;
+use crate::http::authority::{Authority, BadAuthority};
 use crate::http::framing::{self, Framing};
 use crate::http::head::{FieldName, RequestHead, Version};
 use crate::http::path;
-use crate::http::target::{RequestTarget, TargetForm};
+use crate::http::target::{BadTarget, RequestTarget, TargetForm};
 use crate::tls::server::ClientVerdict;
+
+/// Why a request whose head is well-formed is answered with 400. The display text is the error
+/// log's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadRequest {
+    #[error("{0}")]
+    Target(#[from] BadTarget),
+    #[error("no \"Host\" header")]
+    NoHost,
+    #[error("several \"Host\" headers")]
+    SeveralHosts,
+    #[error("invalid \"Host\" header: {0}")]
+    Host(BadAuthority),
+    #[error("several \"{0}\" headers")]
+    Repeated(FieldName),
+    #[error("no host to redirect to")]
+    NoHostToRedirect,
+}
 
 /// Takes a request apart and finds its route. The exchange is there even where the request is
 /// refused: it is logged.
@@ -35,6 +53,7 @@ fn examine(
     session: &Session<'_>,
     worker_config: &WorkerConfig,
 ) -> Result<Admission, Fault> {
+    drop_underscored(exchange, session);
     client_is_who_it_must_be(exchange, session)?;
     let framing = match framing::of_request(&exchange.request)? {
         // A stream that has ended has no body; what follows a change of protocol is none.
@@ -44,6 +63,9 @@ fn examine(
         framing => framing,
     };
     exchange.framing = Some(framing);
+    if let Some(field) = exchange.request.fields().repeated_singleton() {
+        return Err(BadRequest::Repeated(field).into());
+    }
     name_target(exchange)?;
     is_asked_of_us(exchange, session)?;
     if worker_config.trusts(exchange.client.ip) {
@@ -52,7 +74,7 @@ fn examine(
     expectation(exchange)?;
     if let Some(port) = session.limits().redirect_to_https {
         if exchange.host.is_empty() {
-            return Err(Fault::BadRequest("no host to redirect to"));
+            return Err(BadRequest::NoHostToRedirect.into());
         }
         return Ok(Admission::Redirect { port });
     }
@@ -64,6 +86,20 @@ fn examine(
         matched: found.prefix_len,
         framing,
     }))
+}
+
+/// Drops fields whose names have an underscore, unless the listener allows them (nginx:
+/// `underscores_in_headers`): before anybody looks at them. Metadata of gRPC has such names.
+fn drop_underscored(exchange: &mut Exchange, session: &Session<'_>) {
+    if session.limits().underscores_in_headers || exchange.is_grpc() {
+        return;
+    }
+    let dropped = exchange.request.drop_underscored();
+    if dropped > 0 {
+        exchange.debug(&format_args!(
+            "client sent {dropped} headers with underscores in their names, which were dropped"
+        ));
+    }
 }
 
 /// On a listener with TLS: whether the client speaks it, and has shown what it must. Looked at with
@@ -97,37 +133,36 @@ fn is_asked_of_us(exchange: &Exchange, session: &Session<'_>) -> Result<(), Faul
 /// Fills in host, path and query (RFC 9112 section 3.2).
 fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
     let request = &exchange.request;
-    let target = RequestTarget::parse(request.method(), request.target())
-        .map_err(|_| Fault::BadRequest("invalid target"))?;
+    let target =
+        RequestTarget::parse(request.method(), request.target()).map_err(BadRequest::Target)?;
     if matches!(target.form, TargetForm::Authority(_)) || request.method() == b"TRACE" {
         return Err(Fault::MethodNotAllowed);
     }
-    let mut hosts = request.fields().known(FieldName::Host);
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(_), Some(_)) => return Err(Fault::BadRequest("several \"Host\" headers")),
-        (None, _) if request.version() != Version::Http10 => {
-            return Err(Fault::BadRequest("no \"Host\" header"));
-        }
-        // An empty one is valid where the target has no authority either (RFC 9112 section 3.2).
-        (Some(b"") | None, _) => None,
-        (Some(host), None) => {
-            Some(Authority::parse(host).map_err(|_| Fault::BadRequest("invalid \"Host\" header"))?)
-        }
+    let hosts = {
+        let mut hosts = request.fields().known(FieldName::Host);
+        (hosts.next(), hosts.next())
     };
-    let host = match (target.authority(), host) {
-        (Some(asked), Some(host)) if *asked != host => {
-            return Err(Fault::BadRequest("target and \"Host\" header in conflict"));
+    let host = match hosts {
+        (Some(_), Some(_)) => return Err(BadRequest::SeveralHosts.into()),
+        (None, _) if request.version() != Version::Http10 => {
+            return Err(BadRequest::NoHost.into());
         }
-        (Some(asked), _) => Box::from(&*asked.host),
-        (None, Some(host)) => Box::from(&*host.host),
-        (None, None) => Box::default(),
+        (None, _) => None,
+        // An empty one is for targets without an authority, which HTTP's are not (RFC 9110 section
+        // 7.2).
+        (Some(host), None) => Some(Authority::parse(host).map_err(BadRequest::Host)?),
+    };
+    // Whatever `Host` says, an absolute target says it better (RFC 9112 section 3.2.2).
+    let (host, place) = match (&target.form, host) {
+        (TargetForm::Absolute(asked, place), _) => (Box::from(&*asked.host), Some(place.clone())),
+        (_, Some(host)) => (Box::from(&*host.host), None),
+        (_, None) => (Box::default(), None),
     };
     let path = target.path();
-    let normalised =
-        match path::normalise(path.as_bytes()).map_err(|_| Fault::BadRequest("invalid path"))? {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(normalised) => Some(normalised.into_boxed_slice()),
-        };
+    let normalised = match path::normalise(path.as_bytes()).map_err(BadRequest::Target)? {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(normalised) => Some(normalised.into_boxed_slice()),
+    };
     let uri = Uri {
         path: path.len(),
         start: request.target().len().saturating_sub(target.uri.len()),
@@ -138,6 +173,9 @@ fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
         },
     };
     (exchange.host, exchange.normalised, exchange.uri) = (host, normalised, uri);
+    if let Some(place) = place {
+        exchange.request.set_host(place);
+    }
     Ok(())
 }
 

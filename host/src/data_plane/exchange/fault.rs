@@ -1,6 +1,7 @@
 //! Why an exchange could not be carried through, and what the client is told: one place for status,
 //! log level and wording.
 
+use super::admit::BadRequest;
 use crate::data_plane::body::BodyError;
 use crate::data_plane::upstream::Failure;
 use crate::http::framing::BadFraming;
@@ -14,7 +15,7 @@ pub(crate) enum Fault {
     #[error("client sent invalid request: {0}")]
     BadFraming(#[from] BadFraming),
     #[error("client sent invalid request: {0}")]
-    BadRequest(&'static str),
+    BadRequest(#[from] BadRequest),
     #[error("client sent too long URI")]
     TargetTooLong,
     #[error("client sent too large request header")]
@@ -187,6 +188,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         | Failure::InvalidBody
         | Failure::UnaskedUpgrade
         | Failure::NoExtendedConnect
+        | Failure::UpgradeIgnored(_)
         | Failure::WrongWebSocketKey
         | Failure::Refused
         | Failure::Http2(_) => 502,

@@ -443,6 +443,11 @@ async fn answered(
                 break None;
             }
             200..=299 if sending.upgrade.is_some() && sending.http2 => break None,
+            status @ 200..=299
+                if sending.upgrade.is_some() && exchange.request.version() == Version::Http2 =>
+            {
+                return Err(attempt.error(Failure::UpgradeIgnored(status)));
+            }
             101 => return Err(attempt.error(Failure::UnaskedUpgrade)),
             // The client's expectation was answered here (RFC 9110 section 10.1.1).
             100 => {}

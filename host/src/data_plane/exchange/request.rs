@@ -2,8 +2,9 @@
 
 use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation};
-use crate::http::head::{Field, FieldName, Fields, RequestHead, Version, list_members};
+use crate::http::head::{Field, FieldName, Fields, RequestHead, Version, fold_alike, list_members};
 use crate::http::headers::is_value;
+use crate::http::template::Template;
 
 /// How the request's body goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,32 +45,16 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out
     }
     let listed = Listed::of(fields);
     let replaced = |name: &[u8]| {
-        outgoing.changes.iter().any(|change| {
-            !matches!(change.operation, HeaderOperation::Add(_))
-                && change.name.as_bytes().eq_ignore_ascii_case(name)
-        })
+        let mut replacing = outgoing.changes.iter().filter(|change| replaces(change));
+        replacing.any(|change| change.name.as_bytes().eq_ignore_ascii_case(name))
     };
     let set_by_us = |name: &str| !outgoing.changes.is_empty() && replaced(name.as_bytes());
 
-    // The host that was asked for goes on as it was written, port included; HTTP/1.1 wants one, be
-    // it empty. HTTP/2 cannot say that there is none: the upstream's name takes its place (nginx:
-    // `$proxy_host`).
-    if !set_by_us("host") {
-        match exchange.authority() {
-            b"" if outgoing.http2 => {
-                let upstream = exchange.proxy_host.borrow();
-                line(
-                    "Host",
-                    upstream.as_deref().unwrap_or_default().as_bytes(),
-                    out,
-                );
-            }
-            host => line("Host", host, out),
-        }
-    }
+    write_host(exchange, outgoing.changes, out);
     for field in fields.iter() {
         if goes_on(&field, outgoing, &listed)
             && (outgoing.changes.is_empty() || !replaced(field.name))
+            && (field.plain || !passes_for_ours(field.name, outgoing.changes, &listed))
         {
             line_bytes(field.name, field.value, out);
         }
@@ -95,8 +80,48 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out
         out.extend_from_slice(b"Connection: close\r\n");
     }
     write_forwarded(exchange, outgoing.trusted, &set_by_us, out);
-    write_changes(exchange, outgoing.changes, out);
+    let others = outgoing.changes.iter().filter(|change| !is_host(change));
+    write_changes(exchange, others, out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// The host that was asked for goes on as it was written, port included, unless the route has
+/// another. HTTP/1.1 requires one (RFC 9112 section 3.2) and HTTP/2 cannot say that there is none:
+/// where the request names none, the upstream's name takes its place (nginx: `$proxy_host`).
+fn write_host(exchange: &Exchange, changes: &[HeaderChange], out: &mut Vec<u8>) {
+    let set = changes.iter().find(|change| is_host(change));
+    if let Some(HeaderOperation::Set(value)) = set.map(|change| &change.operation)
+        && write_change(exchange, "Host", value, out)
+    {
+        return;
+    }
+    match exchange.authority() {
+        b"" => {
+            let upstream = exchange.proxy_host.borrow();
+            let name = upstream.as_deref().unwrap_or_default();
+            line("Host", name.as_bytes(), out);
+        }
+        host => line("Host", host, out),
+    }
+}
+
+/// The configuration takes no other change of it than `set`.
+fn is_host(change: &HeaderChange) -> bool {
+    change.name.eq_ignore_ascii_case("host")
+}
+
+/// Whether nothing of what was received under a name goes on.
+fn replaces(change: &HeaderChange) -> bool {
+    !matches!(change.operation, HeaderOperation::Add(_))
+}
+
+/// Whether a server that folds names would take a field for one that is set or stripped here: by
+/// the proxy, by the route, or because `Connection` names it.
+fn passes_for_ours(name: &[u8], changes: &[HeaderChange], listed: &Listed<'_>) -> bool {
+    let mut replacing = changes.iter().filter(|change| replaces(change));
+    FieldName::folded(name) != FieldName::Other
+        || replacing.any(|change| fold_alike(change.name.as_bytes(), name))
+        || listed.names_alike(name)
 }
 
 /// Whom we speak for. What a peer says of that counts only if it is trusted.
@@ -107,20 +132,32 @@ fn write_forwarded(
     out: &mut Vec<u8>,
 ) {
     let fields = exchange.request.fields();
-    if exchange.client.ip.is_some() {
-        if !set_by_us("x-forwarded-for") {
-            out.extend_from_slice(b"X-Forwarded-For: ");
-            for value in fields.known(FieldName::XForwardedFor).filter(|_| trusted) {
-                out.extend_from_slice(value);
+    if !set_by_us("x-forwarded-for") {
+        let said = fields.known(FieldName::XForwardedFor);
+        let said = said.filter(|value| trusted && !value.is_empty());
+        // The chain names each hop: the peer itself, whomever it speaks for. One on a unix socket
+        // has no address to name.
+        let peer = exchange
+            .client
+            .ip
+            .map(|_| exchange.client.address_text.as_bytes());
+        let before = out.len();
+        out.extend_from_slice(b"X-Forwarded-For: ");
+        let empty = out.len();
+        for address in said.chain(peer) {
+            if out.len() > empty {
                 out.extend_from_slice(b", ");
             }
-            // The chain names each hop: the peer itself, whoever it speaks for.
-            out.extend_from_slice(exchange.client.address_text.as_bytes());
+            out.extend_from_slice(address);
+        }
+        if out.len() > empty {
             out.extend_from_slice(b"\r\n");
+        } else {
+            out.truncate(before);
         }
-        if !set_by_us("x-real-ip") {
-            line("X-Real-IP", exchange.remote_address().as_bytes(), out);
-        }
+    }
+    if !set_by_us("x-real-ip") && exchange.remote_ip().is_some() {
+        line("X-Real-IP", exchange.remote_address().as_bytes(), out);
     }
     let first = |known| fields.known(known).next().filter(|_| trusted);
     if !set_by_us("x-forwarded-proto") {
@@ -130,12 +167,9 @@ fn write_forwarded(
             out,
         );
     }
-    if !set_by_us("x-forwarded-host") {
-        line(
-            "X-Forwarded-Host",
-            first(FieldName::XForwardedHost).unwrap_or_else(|| exchange.authority()),
-            out,
-        );
+    let host = first(FieldName::XForwardedHost).unwrap_or_else(|| exchange.authority());
+    if !set_by_us("x-forwarded-host") && !host.is_empty() {
+        line("X-Forwarded-Host", host, out);
     }
 }
 
@@ -156,10 +190,19 @@ fn goes_on(field: &Field<'_>, outgoing: &RequestPlan<'_>, listed: &Listed<'_>) -
         | FieldName::XRealIp => false,
         FieldName::Upgrade => outgoing.upgrade,
         FieldName::Trailer => matches!(outgoing.body, BodyPlan::Chunked | BodyPlan::Stream),
-        // Its use is between one HTTP/1 peer and the next.
-        FieldName::SecWebSocketKey => !outgoing.http2,
-        FieldName::Cookie
+        // Its use is between one HTTP/1 peer and the next, and there is one.
+        FieldName::SecWebSocketKey => !outgoing.http2 && outgoing.websocket_key.is_none(),
+        // Frameworks believe them as they do those that are written here.
+        FieldName::Forwarded | FieldName::XForwarded => {
+            outgoing.trusted && !listed.names(field.name)
+        }
+        FieldName::Authorization
+        | FieldName::ContentRange
+        | FieldName::Cookie
         | FieldName::Date
+        | FieldName::IfModifiedSince
+        | FieldName::IfRange
+        | FieldName::IfUnmodifiedSince
         | FieldName::SecWebSocketAccept
         | FieldName::Server
         | FieldName::Other => !listed.names(field.name),
@@ -193,26 +236,45 @@ impl<'a> Listed<'a> {
         self.fields
             .is_some_and(|fields| fields.lists(FieldName::Connection, name))
     }
+
+    /// Whether one is named that a reader which folds names takes for the same.
+    fn names_alike(&self, name: &[u8]) -> bool {
+        let listed = self.fields.into_iter();
+        listed
+            .flat_map(|fields| fields.known(FieldName::Connection))
+            .flat_map(list_members)
+            .any(|member| fold_alike(member, name))
+    }
 }
 
-/// Writes what `set` and `add` ask for. A value that HTTP does not allow, which only a variable can
-/// bring in, is left out.
-pub(super) fn write_changes(exchange: &Exchange, changes: &[HeaderChange], out: &mut Vec<u8>) {
+/// Writes what `set` and `add` ask for.
+pub(super) fn write_changes<'a>(
+    exchange: &Exchange,
+    changes: impl IntoIterator<Item = &'a HeaderChange>,
+    out: &mut Vec<u8>,
+) {
     for change in changes {
-        let (HeaderOperation::Set(value) | HeaderOperation::Add(value)) = &change.operation else {
-            continue;
-        };
-        let before = out.len();
-        out.extend_from_slice(change.name.as_bytes());
-        out.extend_from_slice(b": ");
-        let value_start = out.len();
-        value.render(exchange, out);
-        if out.len() == value_start || !is_value(&out[value_start..]) {
-            out.truncate(before);
-        } else {
-            out.extend_from_slice(b"\r\n");
+        if let HeaderOperation::Set(value) | HeaderOperation::Add(value) = &change.operation {
+            write_change(exchange, &change.name, value, out);
         }
     }
+}
+
+/// Writes a field. One that would be empty, or that HTTP does not allow, which only a variable can
+/// bring about, is left out; false then.
+fn write_change(exchange: &Exchange, name: &str, value: &Template, out: &mut Vec<u8>) -> bool {
+    let before = out.len();
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    let start = out.len();
+    value.render(exchange, out);
+    let written = out.len() > start && is_value(&out[start..]);
+    if written {
+        out.extend_from_slice(b"\r\n");
+    } else {
+        out.truncate(before);
+    }
+    written
 }
 
 pub(super) fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {

@@ -14,7 +14,7 @@ use crate::data_plane::downstream::Outgoing;
 use crate::data_plane::upstream::{
     Attempt, BodyFailure, Connection, EndpointId, Errno, Failure, Upload,
 };
-use crate::http::framing::{Chunk, ChunkedDecoder, Framing};
+use crate::http::framing::{Chunk, ChunkedDecoder, Framing, MAX_TRAILERS};
 use crate::http::head::{FieldName, ResponseHead, Version};
 
 /// How an upstream's response is passed on.
@@ -172,6 +172,8 @@ struct ResponseBody {
     framing: BodyState,
     /// The lines behind a body that is done.
     trailers: Vec<u8>,
+    /// There were too many, which is still to be logged.
+    trailers_dropped: bool,
     /// Body bytes passed on, without framing.
     passed: u64,
 }
@@ -189,12 +191,13 @@ impl ResponseBody {
         let framing = match framing {
             Framing::Length(0) => BodyState::Done,
             Framing::Length(length) => BodyState::Length(length),
-            Framing::Chunked => BodyState::Chunked(ChunkedDecoder::default()),
+            Framing::Chunked => BodyState::Chunked(ChunkedDecoder::of_response()),
             Framing::UntilClose | Framing::Stream(_) => BodyState::UntilClose,
         };
         ResponseBody {
             framing,
             trailers: Vec::new(),
+            trailers_dropped: false,
             passed: 0,
         }
     }
@@ -218,6 +221,13 @@ impl ResponseBody {
         let mut begun = None;
         loop {
             let taken = self.take(attempt.unread(), coding, out);
+            if std::mem::take(&mut self.trailers_dropped) {
+                let message = format!(
+                    "upstream sent trailers of more than {MAX_TRAILERS} bytes, which were dropped"
+                );
+                let server = exchange.stats.last_address().unwrap_or_default();
+                exchange.warn(&message, &server);
+            }
             if matches!(self.framing, BodyState::UntilClose) && attempt.has_ended() {
                 self.framing = BodyState::Done;
                 append_end(b"", coding, out);
@@ -349,6 +359,7 @@ impl ResponseBody {
                         Ok(Chunk::End { end }) => {
                             append_end(decoder.trailers(), coding, out);
                             self.trailers = decoder.trailers().to_vec();
+                            self.trailers_dropped = decoder.trailers_were_dropped();
                             self.framing = BodyState::Done;
                             return Ok(TakenBody::Coded(consumed + end));
                         }

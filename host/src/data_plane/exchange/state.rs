@@ -20,6 +20,9 @@ use crate::http::framing::Framing;
 use crate::http::grpc;
 use crate::http::head::{FieldName, RequestHead, ResponseHead, Version};
 
+/// Bytes of a request line in a line of the error log (nginx: 2048 for all of it).
+const MAX_LINE_SHOWN: usize = 1024;
+
 /// An exchange under way.
 pub(crate) struct Exchange {
     pub(crate) request: RequestHead,
@@ -263,6 +266,12 @@ impl Exchange {
         tracing::info!("{message}{}", self.context(None));
     }
 
+    pub(crate) fn debug(&self, message: &dyn std::fmt::Display) {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            tracing::debug!("{message}{}", self.context(None));
+        }
+    }
+
     /// `, client: 192.0.2.7, server: a.example, request: "GET / HTTP/1.1", upstream: "...", host:
     /// "a.example"`
     fn context(&self, upstream: Option<&str>) -> String {
@@ -275,11 +284,14 @@ impl Exchange {
             self.remote_address(),
             self.server_name()
         );
-        let _ = write!(
-            line,
-            ", request: \"{}\"",
-            self.request.line().escape_ascii()
-        );
+        let request = self.request.line();
+        let shown = &request[..request.len().min(MAX_LINE_SHOWN)];
+        let more = if shown.len() < request.len() {
+            "..."
+        } else {
+            ""
+        };
+        let _ = write!(line, ", request: \"{}{more}\"", shown.escape_ascii());
         if let Some(upstream) = upstream {
             let _ = write!(
                 line,

@@ -171,7 +171,11 @@ impl VariableSource for Exchange {
                 } else {
                     b", "
                 };
-                return join(self.request.fields().named(name.as_bytes()), separator, out);
+                return join(
+                    self.request.fields().of_variable(name.as_bytes()),
+                    separator,
+                    out,
+                );
             }
             Variable::Argument(name) => {
                 match target::argument(self.query().unwrap_or_default(), name.as_bytes()) {
@@ -187,9 +191,9 @@ impl VariableSource for Exchange {
                 return sent_header(&self.sent_header.borrow(), name, out);
             }
             Variable::UpstreamHeader(name) => {
-                return self
-                    .response()
-                    .is_some_and(|head| join(head.fields().named(name.as_bytes()), b", ", out));
+                return self.response().is_some_and(|head| {
+                    join(head.fields().of_variable(name.as_bytes()), b", ", out)
+                });
             }
             Variable::UpstreamCookie(name) => {
                 return self.response().is_some_and(|head| {

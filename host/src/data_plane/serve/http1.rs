@@ -9,7 +9,7 @@ use crate::data_plane::downstream::{ClientConnection, Session};
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
 use crate::data_plane::exchange::{self, ConnectionFate, Fault};
 use crate::data_plane::stream::{PREFACE, Stream};
-use crate::http::head::{BadHead, HeadEnd, RequestHead};
+use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
 
 /// A connection that speaks HTTP/1.
 pub(super) struct Http1 {
@@ -63,6 +63,10 @@ impl Http1 {
                     Ok(Read::Nothing) => break,
                     Ok(Read::Http2) => return true,
                     Err(fault) => {
+                        if head.is_empty() {
+                            // For the log: what there is of a head that was not read to its end.
+                            head.set_unparsed(session.incoming.unread());
+                        }
                         Box::pin(exchange::reject(&mut session, head, began, fault)).await
                     }
                 }
@@ -148,7 +152,11 @@ async fn read_head(session: &mut Session<'_>, head: &mut RequestHead) -> Result<
         if unread.len() >= limits.client_header_size {
             return Err(too_large(unread, limits.client_header_size));
         }
-        looks_like_http(unread)?;
+        // The CR of an empty line whose LF is still under way.
+        let in_empty_line = unread == b"\r" && empty_lines < MAX_EMPTY_LINES;
+        if !in_empty_line {
+            looks_like_http(unread)?;
+        }
         let begun = !unread.is_empty();
         let Session {
             incoming,
@@ -216,7 +224,7 @@ async fn linger(connection: &mut ClientConnection) {
 fn looks_like_http(start: &[u8]) -> Result<(), Fault> {
     match start.first() {
         Some(byte) if !byte.is_ascii_graphic() => {
-            Err(Fault::BadHead(BadHead::Malformed("request line")))
+            Err(Fault::BadHead(BadHead::Malformed(HeadPart::RequestLine)))
         }
         _ => Ok(()),
     }

@@ -57,6 +57,9 @@ pub(crate) enum Failure {
     WrongWebSocketKey,
     #[error("upstream does not let WebSocket through HTTP/2 (RFC 8441)")]
     NoExtendedConnect,
+    /// In HTTP/2, its status would tell the client that the tunnel is open (RFC 8441 section 5).
+    #[error("upstream answered {0} instead of changing the protocol")]
+    UpgradeIgnored(u16),
     /// It says that it has not looked at the request.
     #[error("upstream refused the stream while sending request to upstream")]
     Refused,

@@ -59,7 +59,9 @@ impl<'a> Retry<'a> {
                 (Ending::Failed, conditions.invalid_header)
             }
             // What a client asks for, a well endpoint may not offer, and another one may.
-            NoExtendedConnect => (Ending::PassedOver, conditions.invalid_header),
+            NoExtendedConnect | UpgradeIgnored(_) => {
+                (Ending::PassedOver, conditions.invalid_header)
+            }
             NoDescriptor(_)
             | TooManyConnections(_)
             | Inexpressible(_)

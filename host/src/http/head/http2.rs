@@ -12,7 +12,9 @@ use fields::header::{HeaderMap, HeaderName, HeaderValue};
 use fields::uri::PathAndQuery;
 use fields::{Method, StatusCode, Uri};
 
-use super::{BadHead, FieldName, FieldSpan, Fields, RequestHead, ResponseHead, Span, Version};
+use super::fields::append;
+use super::{BadHead, FieldName, HeadPart, RequestHead, ResponseHead, Version};
+use crate::http::authority::Authority;
 use crate::http::headers::is_token;
 
 impl RequestHead {
@@ -27,7 +29,7 @@ impl RequestHead {
         protocol: Option<&str>,
         max_headers: usize,
     ) -> Result<(), BadHead> {
-        self.fields.clear();
+        self.clear();
         self.version = Version::Http2;
         let method = match protocol {
             Some(_) => "GET",
@@ -43,55 +45,82 @@ impl RequestHead {
         bytes.push(b' ');
         self.target = append(bytes, target.as_bytes());
         bytes.extend_from_slice(b" HTTP/2.0\r\n");
+        let taken = self.take_http2_fields(parts, protocol, max_headers);
+        if taken.is_err() {
+            self.fields.index.clear();
+        }
+        self.len = self.fields.bytes.len();
+        taken
+    }
 
+    fn take_http2_fields(
+        &mut self,
+        parts: &fields::request::Parts,
+        protocol: Option<&str>,
+        max_headers: usize,
+    ) -> Result<(), BadHead> {
+        // Pseudo-header fields are no fields of HTTP/1, in which the same bound counts.
+        if parts.headers.len() > max_headers {
+            return Err(BadHead::TooManyHeaders);
+        }
         if !protocol.is_none_or(is_protocol) {
-            return Err(BadHead::Malformed("\":protocol\""));
+            return Err(BadHead::Malformed(HeadPart::Protocol));
         }
         let authority = parts
             .uri
             .authority()
             .map(|authority| authority.as_str().as_bytes());
         if parts.headers.get_all("host").iter().count() > 1 {
-            return Err(BadHead::Malformed("several \"host\" fields"));
+            return Err(BadHead::Malformed(HeadPart::Hosts));
         }
+        let default_port = match parts.uri.scheme_str() {
+            Some("https") => 443,
+            _ => 80,
+        };
         let mut cookies = Vec::new();
         for (name, value) in &parts.headers {
-            match FieldName::of(name.as_str().as_bytes()) {
-                FieldName::Host
-                    if authority
-                        .is_some_and(|asked| asked.eq_ignore_ascii_case(value.as_bytes())) => {}
-                FieldName::Host if authority.is_some() => {
-                    return Err(BadHead::Malformed(
-                        "\":authority\" in conflict with \"host\"",
-                    ));
+            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+            match (FieldName::of(name), authority) {
+                (FieldName::Host, Some(asked)) if same_host(asked, value, default_port) => {}
+                (FieldName::Host, Some(_)) => {
+                    return Err(BadHead::Malformed(HeadPart::OtherHost));
                 }
                 // Crumbs are one field to everybody else (RFC 9113 section 8.2.3).
-                FieldName::Cookie => {
+                (FieldName::Cookie, _) => {
                     if !cookies.is_empty() {
                         cookies.extend_from_slice(b"; ");
                     }
-                    cookies.extend_from_slice(value.as_bytes());
+                    cookies.extend_from_slice(value);
                 }
-                known => self
-                    .fields
-                    .push(name.as_str().as_bytes(), value.as_bytes(), known)?,
+                _ => self.fields.push(checked(name)?, value),
             }
         }
         if !cookies.is_empty() {
-            self.fields.push(b"cookie", &cookies, FieldName::Cookie)?;
+            self.fields.push(b"cookie", &cookies);
         }
         if let Some(authority) = authority {
-            self.fields.push(b"host", authority, FieldName::Host)?;
+            self.fields.push(b"host", authority);
         }
         if let Some(protocol) = protocol {
-            self.fields
-                .push(b"upgrade", protocol.as_bytes(), FieldName::Upgrade)?;
+            self.fields.push(b"upgrade", protocol.as_bytes());
         }
         self.fields.bytes.extend_from_slice(b"\r\n");
-        if self.fields.table.len() > max_headers {
-            return Err(BadHead::TooManyHeaders);
-        }
         Ok(())
+    }
+}
+
+/// Whether `Host` names what `:authority` does, as far as the scheme makes no difference (RFC 9113
+/// section 8.3.1).
+fn same_host(authority: &[u8], host: &[u8], default_port: u16) -> bool {
+    if authority.eq_ignore_ascii_case(host) {
+        return true;
+    }
+    match (Authority::parse(authority), Authority::parse(host)) {
+        (Ok(one), Ok(other)) => {
+            one.host == other.host
+                && one.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
+        }
+        _ => false,
     }
 }
 
@@ -106,48 +135,39 @@ impl ResponseHead {
         headers: &HeaderMap,
         max_headers: usize,
     ) -> Result<(), BadHead> {
-        self.fields.clear();
-        (self.status, self.version) = (status.as_u16(), Version::Http2);
+        self.clear();
+        if headers.len() > max_headers {
+            return Err(BadHead::TooManyHeaders);
+        }
         let bytes = &mut self.fields.bytes;
         bytes.extend_from_slice(b"HTTP/2.0 ");
         bytes.extend_from_slice(status.as_str().as_bytes());
         bytes.push(b' ');
-        self.reason = append(
+        let reason = append(
             bytes,
             status.canonical_reason().unwrap_or_default().as_bytes(),
         );
         bytes.extend_from_slice(b"\r\n");
         for (name, value) in headers {
-            let name = name.as_str().as_bytes();
-            self.fields
-                .push(name, value.as_bytes(), FieldName::of(name))?;
+            match checked(name.as_str().as_bytes()) {
+                Ok(name) => self.fields.push(name, value.as_bytes()),
+                Err(bad) => {
+                    self.clear();
+                    return Err(bad);
+                }
+            }
         }
         self.fields.bytes.extend_from_slice(b"\r\n");
-        if self.fields.table.len() > max_headers {
-            return Err(BadHead::TooManyHeaders);
-        }
+        (self.status, self.reason, self.version) = (status.as_u16(), reason, Version::Http2);
         Ok(())
     }
 }
 
-impl Fields {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.table.clear();
-    }
-
-    /// Appends a field. Its value is one: a [`HeaderValue`]'s, or checked before. Its name need not
-    /// be: `http` takes `"` in a name of HTTP/2.
-    fn push(&mut self, name: &[u8], value: &[u8], known: FieldName) -> Result<(), BadHead> {
-        if !is_token(name) {
-            return Err(BadHead::Malformed("header name"));
-        }
-        let name = append(&mut self.bytes, name);
-        self.bytes.extend_from_slice(b": ");
-        let value = append(&mut self.bytes, value.trim_ascii());
-        self.bytes.extend_from_slice(b"\r\n");
-        self.table.push(FieldSpan { name, value, known });
-        Ok(())
+/// A name that is one: `http` takes `"` in a name of HTTP/2.
+fn checked(name: &[u8]) -> Result<&[u8], BadHead> {
+    match is_token(name) {
+        true => Ok(name),
+        false => Err(BadHead::Malformed(HeadPart::FieldName)),
     }
 }
 
@@ -156,15 +176,6 @@ impl Fields {
 fn is_protocol(text: &str) -> bool {
     let is_name = text.split('/').all(|part| is_token(part.as_bytes()));
     is_name && !text.eq_ignore_ascii_case("h2c")
-}
-
-fn append(bytes: &mut Vec<u8>, part: &[u8]) -> Span {
-    let start = bytes.len() as u32;
-    bytes.extend_from_slice(part);
-    Span {
-        start,
-        len: part.len() as u32,
-    }
 }
 
 /// A response's head as HTTP/2 sends it, from the text of one.
@@ -179,7 +190,7 @@ pub fn response(text: &[u8]) -> Result<fields::Response<()>, BadHead> {
         StatusCode::from_bytes(status).ok()
     });
     let mut response = fields::Response::new(());
-    *response.status_mut() = status.ok_or(BadHead::Malformed("status line"))?;
+    *response.status_mut() = status.ok_or(BadHead::Malformed(HeadPart::StatusLine))?;
     *response.version_mut() = fields::Version::HTTP_2;
     // From whomever they come: h2 refuses a head with one of them as a whole.
     lines.fields_into(response.headers_mut(), |known, _| {
@@ -202,7 +213,7 @@ pub fn request(
     let mut lines = FieldLines { text, at: 0 };
     let line = lines.next().unwrap_or_default();
     let mut parts = line.split(|byte| *byte == b' ');
-    let malformed = || BadHead::Malformed("request line");
+    let malformed = || BadHead::Malformed(HeadPart::RequestLine);
     let method = parts
         .next()
         .and_then(|method| Method::from_bytes(method).ok());
@@ -237,7 +248,7 @@ pub fn request(
         authority.and_then(|authority| fields::uri::Authority::try_from(authority.as_bytes()).ok());
     uri.path_and_query = Some(path_and_query(target).ok_or_else(malformed)?);
     if uri.authority.is_none() {
-        return Err(BadHead::Malformed("\"Host\" header"));
+        return Err(BadHead::Malformed(HeadPart::Host));
     }
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| malformed())?;
     Ok(request)
@@ -306,12 +317,13 @@ impl FieldLines {
         mut wanted: impl FnMut(FieldName, &HeaderValue) -> bool,
     ) -> Result<(), BadHead> {
         while let Some(line) = self.next() {
-            let colon = memchr::memchr(b':', &line).ok_or(BadHead::Malformed("header field"))?;
+            let colon =
+                memchr::memchr(b':', &line).ok_or(BadHead::Malformed(HeadPart::FieldLine))?;
             let name = HeaderName::from_bytes(&line[..colon])
-                .map_err(|_| BadHead::Malformed("header name"))?;
+                .map_err(|_| BadHead::Malformed(HeadPart::FieldName))?;
             let value = line.slice_ref(line[colon + 1..].trim_ascii());
             let value = HeaderValue::from_maybe_shared(value)
-                .map_err(|_| BadHead::Malformed("header value"))?;
+                .map_err(|_| BadHead::Malformed(HeadPart::FieldValue))?;
             if wanted(FieldName::of(name.as_str().as_bytes()), &value) {
                 map.try_append(name, value)
                     .map_err(|_| BadHead::TooManyHeaders)?;
@@ -326,6 +338,7 @@ impl FieldLines {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Fields;
     use super::*;
 
     fn request_of(uri: &str, headers: &[(&str, &str)]) -> fields::request::Parts {
@@ -494,13 +507,34 @@ mod tests {
     }
 
     #[test]
-    fn too_many_fields_are_refused() {
-        let parts = request_of("https://a/", &[("x", "1"), ("y", "2")]);
-        let mut head = RequestHead::default();
-        assert_eq!(
-            head.take_http2(&parts, None, 2),
-            Err(BadHead::TooManyHeaders)
+    fn too_many_fields_are_refused_and_pseudo_fields_do_not_count() {
+        let parts = request_of(
+            "https://a/",
+            &[("x", "1"), ("cookie", "2"), ("cookie", "3")],
         );
+        let mut head = RequestHead::default();
+        assert_eq!(head.take_http2(&parts, Some("websocket"), 3), Ok(()));
+        let refused = head.take_http2(&parts, None, 2);
+        assert_eq!(refused, Err(BadHead::TooManyHeaders));
+        assert_eq!(head.line(), b"GET / HTTP/2.0");
+        assert_eq!(head.fields().iter().count(), 0);
+    }
+
+    #[test]
+    fn a_default_port_makes_no_other_host() {
+        for (uri, host, same) in [
+            ("http://a:80/", "a", true),
+            ("http://a/", "a:80", true),
+            ("https://a/", "A.:443", true),
+            ("https://a:8443/", "a:8443", true),
+            ("https://a/", "a:80", false),
+            ("http://a:8080/", "a", false),
+            ("http://a/", "", false),
+            ("http://a/", "a b", false),
+        ] {
+            let parts = request_of(uri, &[("host", host)]);
+            assert_eq!(taken(&parts, None).is_ok(), same, "{uri} {host}");
+        }
     }
 
     /// Names and values as HTTP/2 may bring them; those that are treated specially have tests of
