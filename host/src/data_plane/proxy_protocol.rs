@@ -6,10 +6,7 @@
 //! byte more is taken.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
-
-use ppp::v2::Protocol;
-use ppp::{v1, v2};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::model::ProxyVersion;
 
@@ -21,10 +18,15 @@ pub(crate) const V2_MAX: usize = 4096;
 /// What tells the length of a header of version 2.
 const V2_FIXED: usize = 16;
 const V1_PREFIX: &[u8] = b"PROXY ";
+/// What a header of version 2 begins with (section 2.2).
+const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2 and its command, in one byte: a connection of the sender's own, or one that it passes
 /// on.
 const VERSION_LOCAL: u8 = 0x20;
 const VERSION_PROXY: u8 = 0x21;
+/// Transports, the lower half of the byte behind it; the upper one is the family of addresses.
+const STREAM: u8 = 1;
+const DATAGRAM: u8 = 2;
 
 /// A connection as the proxy that took it saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub(crate) enum HeaderLength {
 /// # Errors
 /// [`BadProxyHeader`], at the first byte that tells.
 pub(crate) fn extent(bytes: &[u8]) -> Result<HeaderLength, BadProxyHeader> {
-    if is_begun(bytes, v2::PROTOCOL_PREFIX) {
+    if is_begun(bytes, V2_SIGNATURE) {
         let Some([high, low]) = bytes.get(V2_FIXED - 2..V2_FIXED) else {
             return Ok(HeaderLength::Partial);
         };
@@ -86,55 +88,91 @@ fn is_begun(bytes: &[u8], prefix: &[u8]) -> bool {
 /// # Errors
 /// [`BadProxyHeader`].
 pub(crate) fn parse(header: &[u8]) -> Result<Option<AddressPair>, BadProxyHeader> {
-    if header.starts_with(v2::PROTOCOL_PREFIX) {
-        return parse_v2(header);
+    if header.starts_with(V2_SIGNATURE) {
+        return parse_v2(header).ok_or(BadProxyHeader);
     }
-    let line = header.strip_suffix(b"\r\n").ok_or(BadProxyHeader)?;
+    let line = header.strip_suffix(b"\r\n");
+    let line = line.and_then(|line| line.strip_prefix(V1_PREFIX));
+    let line = line.ok_or(BadProxyHeader)?;
     // What follows the word is to be ignored (section 2.1).
-    if line == b"PROXY UNKNOWN" || line.starts_with(b"PROXY UNKNOWN ") {
+    if line == b"UNKNOWN" || line.starts_with(b"UNKNOWN ") {
         return Ok(None);
     }
-    // `u16::from_str` would take `+80`.
-    if line.contains(&b'+') {
-        return Err(BadProxyHeader);
-    }
-    let parsed = v1::Header::try_from(header).map_err(|_| BadProxyHeader)?;
-    if parsed.header.len() != header.len() {
-        return Err(BadProxyHeader);
-    }
-    Ok(match parsed.addresses {
-        v1::Addresses::Unknown => None,
-        v1::Addresses::Tcp4(ends) => Some(AddressPair {
-            source: (ends.source_address, ends.source_port).into(),
-            destination: (ends.destination_address, ends.destination_port).into(),
-        }),
-        v1::Addresses::Tcp6(ends) => Some(AddressPair {
-            source: canonical((ends.source_address, ends.source_port).into()),
-            destination: canonical((ends.destination_address, ends.destination_port).into()),
-        }),
-    })
+    parse_v1(line).map(Some).ok_or(BadProxyHeader)
 }
 
-fn parse_v2(header: &[u8]) -> Result<Option<AddressPair>, BadProxyHeader> {
-    // Whatever else it says is to be ignored, the family included (section 2.2).
-    if header.get(v2::PROTOCOL_PREFIX.len()) == Some(&VERSION_LOCAL) {
-        return Ok(None);
+/// `TCP4 192.0.2.1 198.51.100.9 56324 443`, one space between two words.
+fn parse_v1(line: &[u8]) -> Option<AddressPair> {
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    let address: fn(&str) -> Option<IpAddr> = match words.next()? {
+        "TCP4" => |word| word.parse().ok().map(IpAddr::V4),
+        "TCP6" => |word| word.parse().ok().map(IpAddr::V6),
+        _ => return None,
+    };
+    let (source, destination) = (address(words.next()?)?, address(words.next()?)?);
+    let (source_port, destination_port) = (port(words.next()?)?, port(words.next()?)?);
+    let pair = AddressPair {
+        source: canonical((source, source_port).into()),
+        destination: canonical((destination, destination_port).into()),
+    };
+    words.next().is_none().then_some(pair)
+}
+
+/// A port, without the sign and the leading zeros that `u16::from_str` takes.
+fn port(word: &str) -> Option<u16> {
+    match word.as_bytes() {
+        b"0" | [b'1'..=b'9', ..] => word.parse().ok(),
+        _ => None,
     }
-    let parsed = v2::Header::try_from(header).map_err(|_| BadProxyHeader)?;
-    if parsed.protocol != Protocol::Stream {
-        return Ok(None);
+}
+
+/// None for what is no header.
+fn parse_v2(header: &[u8]) -> Option<Option<AddressPair>> {
+    let (fixed, rest) = header.split_at_checked(V2_FIXED)?;
+    let (command, kind) = (fixed[V2_SIGNATURE.len()], fixed[V2_SIGNATURE.len() + 1]);
+    match command {
+        // Whatever else it says is to be ignored, the family included (section 2.2).
+        VERSION_LOCAL => return Some(None),
+        VERSION_PROXY => {}
+        _ => return None,
     }
-    Ok(match parsed.addresses {
-        v2::Addresses::IPv4(ends) => Some(AddressPair {
-            source: (ends.source_address, ends.source_port).into(),
-            destination: (ends.destination_address, ends.destination_port).into(),
-        }),
-        v2::Addresses::IPv6(ends) => Some(AddressPair {
-            source: canonical((ends.source_address, ends.source_port).into()),
-            destination: canonical((ends.destination_address, ends.destination_port).into()),
-        }),
-        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
-    })
+    let (family, transport) = (kind >> 4, kind & 0xf);
+    if transport > DATAGRAM {
+        return None;
+    }
+    // TLVs follow the addresses.
+    let named = match family {
+        0 => None,
+        1 => Some(v4_pair(rest.first_chunk()?)),
+        2 => Some(v6_pair(rest.first_chunk()?)),
+        // Two unix sockets, each with a path of 108 bytes.
+        3 => rest.get(..216).map(|_| None)?,
+        _ => return None,
+    };
+    Some(named.filter(|_| transport == STREAM))
+}
+
+fn v4_pair(bytes: &[u8; 12]) -> AddressPair {
+    let [a, b, c, d, e, f, g, h, ports @ ..] = *bytes;
+    pair(Ipv4Addr::new(a, b, c, d), Ipv4Addr::new(e, f, g, h), ports)
+}
+
+fn v6_pair(bytes: &[u8; 36]) -> AddressPair {
+    let (mut source, mut destination, mut ports) = ([0; 16], [0; 16], [0; 4]);
+    source.copy_from_slice(&bytes[..16]);
+    destination.copy_from_slice(&bytes[16..32]);
+    ports.copy_from_slice(&bytes[32..]);
+    pair(Ipv6Addr::from(source), Ipv6Addr::from(destination), ports)
+}
+
+fn pair(source: impl Into<IpAddr>, destination: impl Into<IpAddr>, ports: [u8; 4]) -> AddressPair {
+    let [a, b, c, d] = ports;
+    let source = SocketAddr::new(source.into(), u16::from_be_bytes([a, b]));
+    let destination = SocketAddr::new(destination.into(), u16::from_be_bytes([c, d]));
+    AddressPair {
+        source: canonical(source),
+        destination: canonical(destination),
+    }
 }
 
 /// An IPv4 address that is written as an IPv6 one is an IPv4 address.
@@ -194,7 +232,7 @@ fn append_v1(ends: Option<AddressPair>, out: &mut Vec<u8>) {
 fn append_v2(ends: Option<AddressPair>, out: &mut Vec<u8>) {
     const TCP_OVER_IPV4: u8 = 0x11;
     const TCP_OVER_IPV6: u8 = 0x21;
-    out.extend_from_slice(v2::PROTOCOL_PREFIX);
+    out.extend_from_slice(V2_SIGNATURE);
     let Some(AddressPair {
         source,
         destination,
@@ -328,7 +366,7 @@ mod tests {
         line.push(b'x');
         assert_eq!(extent(&line), Err(BadProxyHeader));
         let with_tlvs = |length: u16| {
-            let mut header = v2::PROTOCOL_PREFIX.to_vec();
+            let mut header = V2_SIGNATURE.to_vec();
             header.extend_from_slice(&[0x21, 0x11]);
             header.extend_from_slice(&length.to_be_bytes());
             header
@@ -382,8 +420,8 @@ mod tests {
                 Just(b"PROXY ".to_vec()),
                 Just(b"PROXY TCP4 ".to_vec()),
                 Just(b"PROXY TCP6 1::1 ".to_vec()),
-                Just(v2::PROTOCOL_PREFIX.to_vec()),
-                any::<[u8; 3]>().prop_map(|rest| [v2::PROTOCOL_PREFIX, &rest].concat()),
+                Just(V2_SIGNATURE.to_vec()),
+                any::<[u8; 3]>().prop_map(|rest| [V2_SIGNATURE, &rest].concat()),
             ],
             rest in prop_oneof![any::<Vec<u8>>(), "[0-9a-f:. \r\n]{0,120}".prop_map(String::into_bytes)],
         ) {

@@ -2,7 +2,8 @@
 //!
 //! One that has expired, or is about another certificate, is worse than none: a client that is
 //! shown it ends the handshake, where it would go on without. So it is left out, with a warning.
-//! Its signature is for clients to check.
+//! Its signature is for clients to check, and so are the certificates in it: none of that is read.
+//! What is read goes by the few elements that matter here, each taken apart by asn1-rs.
 
 use std::time::Duration;
 
