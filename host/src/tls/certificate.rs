@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::sign::CertifiedKey;
 use rustls::{CertRevocationListError, Error, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{
-    ASN1Time, CertificateRevocationList, FromDer, GeneralName, X509Certificate,
+    ASN1Time, CertificateRevocationList, FromDer, GeneralName, X509Certificate, X509Version,
 };
 
 use super::Warnings;
@@ -117,6 +117,9 @@ pub(super) fn certified(
         (chain, der) => return Err(chain.err().into_iter().chain(der.err()).collect()),
     };
     if let Some(first) = chain.first() {
+        if let Some(problem) = outdated(certificate, first) {
+            return Err(vec![problem]);
+        }
         warnings.extend(validity(certificate, first));
     }
     let path = key.path.display();
@@ -128,6 +131,12 @@ pub(super) fn certified(
                     format!("the key `{path}` does not belong to the certificate `{certificate}`");
                 problem(key, message)
                     .hint("the chain's first certificate must be the one of the key")
+            }
+            // rustls reads the certificate before it compares the two.
+            Error::InvalidCertificate(why) => {
+                let certificate_path = certificate.path.display();
+                let message = format!("the certificate `{certificate_path}` cannot be used");
+                problem(certificate, message).hint(format!("{why:?}"))
             }
             error => problem(key, format!("the key `{path}` cannot be used")).hint(format!(
                 "RSA from 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can ({error})"
@@ -197,6 +206,24 @@ pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
             _ => None,
         });
     dns.collect()
+}
+
+/// A certificate of X.509 version 1 or 2, which has no extensions and so no names (RFC 5280 section
+/// 4.1.2.1): clients take none of those from a server.
+fn outdated(file: &NamedFile, certificate: &CertificateDer<'_>) -> Option<Problem> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let version = parsed.version();
+    if version == X509Version::V3 {
+        return None;
+    }
+    let message = format!(
+        "the certificate `{}` is of X.509 version {}",
+        file.path.display(),
+        version.0 + 1
+    );
+    let hint = "have it issued as version 3, with a subjectAltName: `openssl x509 -req` takes the \
+                extensions from a file, `-extfile`";
+    Some(problem(file, message).hint(hint))
 }
 
 /// What is odd about the dates of a certificate.

@@ -27,7 +27,7 @@ pub(crate) struct ServerTls {
     certificates: Arc<Certificates>,
     refuses_unknown_names: bool,
     clients: Option<Clients>,
-    /// A permit for each handshake that may be under way at once, in all workers.
+    /// A turn for each handshake that may be computed side by side, in all workers.
     pub(crate) handshakes: Arc<Semaphore>,
     resumption: Resumption,
     settings: ListenerTls,

@@ -23,6 +23,24 @@ fn checked(tls: &str, files: &[(&str, &str)]) -> (i32, String) {
 
 const PLAIN: &str = "{ certificate = \"own.pem\", key = \"own.key\" }";
 
+/// A certificate without extensions, as `openssl x509 -req` wrote them up to OpenSSL 3.1, and its key.
+const VERSION_1: (&str, &str) = (
+    "-----BEGIN CERTIFICATE-----\n\
+     MIIBIzCBywIUM72AS/x7rlXQFTanWqMUvlkvfpYwCgYIKoZIzj0EAwIwFDESMBAG\n\
+     A1UEAwwJYS5leGFtcGxlMCAXDTI2MTEyODA2MjMxOFoYDzIxMjYxMTA0MDYyMzE4\n\
+     WjAUMRIwEAYDVQQDDAlhLmV4YW1wbGUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC\n\
+     AARnP2dSNrsZ1eEEjhFBPu0EDW6aOrRnAq/ORu6vo695aw6zkiTiAqsTsMNwA/B/\n\
+     SXirDMFREYlhMBcosOzijU3VMAoGCCqGSM49BAMCA0cAMEQCIGAJd7Zw83oXeDI+\n\
+     z4dymE0WjktcPtY3d0jDSHDGp5clAiBrEwYsLRM8UsRHYlHH9/Vg2xZyPO9pmuuk\n\
+     kCgDiGqQ6A==\n\
+     -----END CERTIFICATE-----\n\n",
+    "-----BEGIN PRIVATE KEY-----\n\
+     MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgVd3xarLdL95e9ks0\n\
+     5Y0ovoLeYmJ3rv7J3tjp2uS6r4+hRANCAARnP2dSNrsZ1eEEjhFBPu0EDW6aOrRn\n\
+     Aq/ORu6vo695aw6zkiTiAqsTsMNwA/B/SXirDMFREYlhMBcosOzijU3V\n\
+     -----END PRIVATE KEY-----\n\n",
+);
+
 #[test]
 fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
     let authority = Authority::new("Specs");
@@ -37,6 +55,14 @@ fn a_file_that_cannot_be_used_is_reported_where_it_is_named() {
             "\"own.key\"",
             "the key `own.key` does not belong to the certificate `own.pem`",
             "first certificate",
+        ),
+        (
+            PLAIN,
+            VERSION_1.0,
+            VERSION_1.1,
+            "\"own.pem\"",
+            "the certificate `own.pem` is of X.509 version 1",
+            "version 3",
         ),
         (
             PLAIN,

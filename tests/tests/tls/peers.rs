@@ -95,6 +95,25 @@ async fn renegotiation_is_refused() {
 }
 
 #[tokio::test]
+async fn renegotiation_in_the_middle_of_a_request_is_refused_at_once() {
+    if !tls::installed("openssl") {
+        return;
+    }
+    let (_authority, origin, proxy) = simple().await;
+    // The request is never whole, so that nothing is written but the alert. s_client takes a line
+    // that begins with `R`, and comes by itself, for a command.
+    let said = s_client(
+        proxy.address(),
+        &["-tls1_2", "-msg"],
+        "GET / HTTP/1.1\\r\\n'; sleep 1; printf 'R\\n'; sleep 2; printf '",
+    )
+    .await;
+    assert!(said.contains("RENEGOTIATING"), "{said}");
+    assert!(said.contains("no_renegotiation"), "{said}");
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_session_is_not_resumed_for_another_name_or_by_another_listener() {
     if !tls::installed("openssl") {
         return;

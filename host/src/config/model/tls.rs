@@ -55,7 +55,7 @@ pub struct ListenerTls {
     /// From the connection to the end of the handshake, default 60 s (nginx:
     /// `client_header_timeout`).
     pub handshake_timeout: Duration,
-    /// Handshakes under way at once, in all workers; more wait. Default 10,000.
+    /// Handshakes computed side by side, in all workers; more wait. Default 10,000.
     pub max_handshakes: usize,
 }
 

@@ -8,13 +8,16 @@ use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use rustls::pki_types::CertificateDer;
 use rustls::server::Acceptor;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{HandshakeKind, InvalidMessage, ProtocolVersion, ServerConnection};
 use tokio::io::AsyncWriteExt;
-use tokio_rustls::{LazyConfigAcceptor, TlsStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsStream};
 
 use super::Client;
 use crate::data_plane::stream::{Alarm, Stream, Transport};
@@ -23,11 +26,14 @@ use crate::tls::ciphers::Cipher;
 use crate::tls::server::ClientVerdict;
 use crate::tls::{ServerTls, peer};
 
-/// The first byte of a TLS record with a handshake (RFC 8446 section 5.1).
-const HANDSHAKE: u8 = 22;
-/// `unrecognized_name`, fatal, in a record of its own (RFC 6066 section 3): rustls has no way to
-/// say it.
-const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+/// The first bytes of TLS records, from `change_cipher_spec` to `application_data` (RFC 8446 section
+/// 5.1). No request begins so.
+const FIRST_CONTENT_TYPE: u8 = 20;
+const LAST_CONTENT_TYPE: u8 = 23;
+/// Alerts that rustls has no way to send, or sends no alert for (RFC 8446 section 6.2).
+const UNEXPECTED_MESSAGE: u8 = 10;
+const DECODE_ERROR: u8 = 50;
+const UNRECOGNIZED_NAME: u8 = 112;
 
 /// Shakes hands. None where that failed, which is the log's business; no facts where the client
 /// speaks plain HTTP.
@@ -66,30 +72,94 @@ async fn handshake(
     };
     match first {
         None => return Ok(None),
-        // nginx takes what begins so for TLS, or for SSL 2, which is refused there.
-        Some(HANDSHAKE | 0x80..) => {}
+        // From 0x80 on it is SSL 2 to nginx, which is refused there.
+        Some(FIRST_CONTENT_TYPE..=LAST_CONTENT_TYPE | 0x80..) => {}
         Some(_) => return Ok(Some((Stream::Plain(transport), None))),
     }
-    // It is never closed; who waits is cut by the timeout.
-    let _turn = tls.handshakes.acquire().await;
-    let mut start = LazyConfigAcceptor::new(Acceptor::default(), transport).await?;
+    let mut start = client_hello(transport).await?;
     let name = start
         .client_hello()
         .server_name()
         .map(str::to_ascii_lowercase);
     if !tls.serves(name.as_deref()) {
-        start.io.write_all(&UNRECOGNIZED_NAME).await?;
+        start.io.write_all(&fatal(UNRECOGNIZED_NAME)).await?;
         let name = name.as_deref().unwrap_or("none");
         return Err(io::Error::other(format!(
             "no certificate for the name {name}"
         )));
     }
-    let stream = start.into_stream(tls.config.clone()).await?;
+    // The first step is computed by the call already, not by its future.
+    let rest = async { start.into_stream(tls.config.clone()).await };
+    let stream = in_turns(&tls.handshakes, rest).await?;
     let facts = TlsFacts::of(tls.clone(), stream.get_ref().1);
     Ok(Some((
         Stream::Tls(Box::new(TlsStream::Server(stream))),
         Some(facts),
     )))
+}
+
+/// Reads a ClientHello. A client that sends anything else is told so by an alert.
+async fn client_hello(transport: Transport) -> io::Result<StartHandshake<Transport>> {
+    let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), transport);
+    let error = match (&mut acceptor).await {
+        Ok(start) => return Ok(start),
+        Err(error) => error,
+    };
+    let reason = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(alert) = reason.and_then(unsent_alert)
+        && let Some(mut transport) = acceptor.take_io()
+    {
+        // That the client has left is no news.
+        let _ = transport.write_all(&fatal(alert)).await;
+    }
+    Err(error)
+}
+
+/// The alert for an error that rustls's `Acceptor` answers by none.
+fn unsent_alert(error: &rustls::Error) -> Option<u8> {
+    match error {
+        rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. } => Some(UNEXPECTED_MESSAGE),
+        rustls::Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => {
+            Some(DECODE_ERROR)
+        }
+        _ => None,
+    }
+}
+
+/// A record with a fatal alert.
+fn fatal(alert: u8) -> [u8; 7] {
+    [21, 3, 3, 0, 2, 2, alert]
+}
+
+/// Does the work of a handshake in turns, of which `turns` has as many as may be computed side by
+/// side. A turn is for what can be computed from what has come, and then for one round of the event
+/// loop, in which the worker's other connections are served. No turn is held while the client is
+/// waited for: clients that are slow, or never finish, would keep all others out.
+async fn in_turns<T>(turns: &Semaphore, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    loop {
+        // The semaphore is never closed. Waiting is bounded by `handshake_timeout`.
+        let turn = turns.acquire().await;
+        for last in [false, true] {
+            let step = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx)));
+            if let Poll::Ready(done) = step.await {
+                return done;
+            }
+            if !last {
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(turn);
+        // The step before has registered this task's waker: the next poll of this task means that
+        // more has come, or that nothing is lost by another step.
+        let mut woken = false;
+        poll_fn(|_| match std::mem::replace(&mut woken, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
 }
 
 /// What a connection's handshake tells of it.
@@ -202,5 +272,38 @@ impl TlsFacts {
     pub(crate) fn escaped_certificate(&self) -> Option<&str> {
         let certificate = self.certificates.first()?;
         Some(self.escaped.get_or_init(|| peer::escaped_pem(certificate)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_turn_lasts_for_a_round_of_the_event_loop_and_not_for_the_client() {
+        let (turns, log) = (Semaphore::new(1), RefCell::new(Vec::new()));
+        // Computes once, and then waits for a client that never comes.
+        let shakes = |name: &'static str| {
+            let log = &log;
+            in_turns(&turns, async move {
+                log.borrow_mut().push(name);
+                std::future::pending::<()>().await;
+            })
+        };
+        let (mut first, mut second) = (pin!(shakes("first")), pin!(shakes("second")));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(*log.borrow(), ["first"]);
+        // The next round of the event loop.
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(*log.borrow(), ["first", "second"]);
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        // Both wait for their clients.
+        assert_eq!(turns.available_permits(), 1);
     }
 }
