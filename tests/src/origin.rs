@@ -146,6 +146,16 @@ pub async fn speaks<F: Future<Output = ()> + Send + 'static>(
     Origin::start(Listener::Tcp(listener), address, Record::new(), converse)
 }
 
+/// As [`speaks`], at a loopback address of its own choice, where nothing listens yet.
+pub async fn speaks_at<F: Future<Output = ()> + Send + 'static>(
+    address: &str,
+    converse: impl Fn(Wire, usize) -> F + Send + Sync + 'static,
+) -> Origin {
+    let listener = TcpListener::bind(address).await;
+    let listener = Listener::Tcp(listener.expect("the address is free again"));
+    Origin::start(listener, address.to_owned(), Record::new(), converse)
+}
+
 /// As [`speaks`], with TLS.
 pub async fn speaks_with<F: Future<Output = ()> + Send + 'static>(
     tls: ServerConfig,

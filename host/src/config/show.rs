@@ -169,6 +169,10 @@ fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
     );
     out.key("send_timeout", text(&duration_text(upstream.send_timeout)));
     out.key("read_timeout", text(&duration_text(upstream.read_timeout)));
+    out.key(
+        "half_close_timeout",
+        text(&duration_text(upstream.half_close_timeout)),
+    );
     let conditions = upstream.next_upstream.conditions.names();
     if conditions.is_empty() {
         out.key("next_upstream", text("off"));

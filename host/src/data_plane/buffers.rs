@@ -5,6 +5,9 @@ use std::cell::RefCell;
 
 /// What a request or response head is first read into; most fit.
 const HEAD: usize = 4 << 10;
+/// What the directions of tunnels and sessions are copied in. What one side does not take, the other
+/// waits with: this is what a connection can make us hold for each direction.
+pub(crate) const COPY: usize = 16 << 10;
 /// What bodies are moved in: large enough that a megabyte takes few system calls, small enough to
 /// stay in the cache.
 pub(crate) const BODY: usize = 64 << 10;
@@ -17,6 +20,7 @@ const KEPT: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     heads: RefCell<Vec<Vec<u8>>>,
+    copies: RefCell<Vec<Vec<u8>>>,
     bodies: RefCell<Vec<Vec<u8>>>,
     large: RefCell<Vec<Vec<u8>>>,
 }
@@ -27,6 +31,11 @@ impl Buffers {
             .borrow_mut()
             .pop()
             .unwrap_or_else(|| Vec::with_capacity(HEAD))
+    }
+
+    pub(crate) fn take_copy(&self) -> Vec<u8> {
+        let kept = self.copies.borrow_mut().pop();
+        kept.unwrap_or_else(|| Vec::with_capacity(COPY))
     }
 
     pub(crate) fn take_body(&self) -> Vec<u8> {
@@ -46,6 +55,7 @@ impl Buffers {
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
         let kept = match buffer.capacity() {
             HEAD => &self.heads,
+            COPY => &self.copies,
             BODY => &self.bodies,
             LARGE => &self.large,
             _ => return,

@@ -1,5 +1,8 @@
-//! A connection that is carried as it is: in each direction bytes from a reader to a writer, within
-//! one buffer.
+//! Copies bytes between two connections as they are: from a reader to a writer, in both directions.
+//!
+//! A direction at rest holds no buffer. It borrows one of its worker's once there is something to
+//! read, and gives it back when all of that is written. The end of a direction is passed on as such;
+//! the other one may go on, within a bound of its own.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,18 +11,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::buffers::BODY;
+use super::buffers::{Buffers, COPY};
 use super::stream::{Alarm, Reader, Writer};
 
-/// Bytes that a lane holds at most, what it begins with left aside: what one side does not take,
-/// the other waits with.
-const BUFFER: usize = BODY / 4;
-/// Times that a lane fills its buffer before others have their turn, or an upload at full speed
-/// would hold up its answer.
-const TURN: usize = 4;
+/// Times that a direction fills its buffer before other tasks run: an upload at full speed would
+/// hold up its answer.
+const ROUNDS: usize = 4;
 
-/// One direction. The end of it is passed on as such, and leaves the other direction alone.
+/// One direction. Its end is passed on (FIN, `close_notify`, END_STREAM).
 pub(super) struct CopyHalf {
+    /// Read and not yet written, from `written` on. Without capacity while there is nothing.
     buffer: Vec<u8>,
     written: usize,
     /// Bytes written so far.
@@ -30,121 +31,205 @@ pub(super) struct CopyHalf {
 #[derive(PartialEq, Eq)]
 enum CopyState {
     Open,
-    /// The reading side ended; the writing side is being told.
-    Closing,
-    Closed,
+    /// The reading side has ended and all of it is written; the writing side is being told.
+    Ending,
+    Ended,
 }
 
-/// What a socket said, and on which side of a lane.
-enum CopyError {
+/// Why copying ended before both directions had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    #[error("{0}")]
+    Broken(io::Error),
+    /// Neither side sent anything for [`CopyTimeouts::idle`].
+    #[error("timed out")]
+    Idle,
+    /// One side had ended, and the other sent nothing for [`CopyTimeouts::half_closed`].
+    #[error("one side has ended, and the other was silent for half_close_timeout")]
+    HalfClosed,
+}
+
+impl CopyError {
+    /// Silence ended it: nothing is wrong with an endpoint that has nothing to say.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, CopyError::Idle | CopyError::HalfClosed)
+    }
+}
+
+/// How long nothing may move.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CopyTimeouts {
+    /// While both directions are open.
+    pub(super) idle: Duration,
+    /// Once one has ended; no longer than `idle`.
+    pub(super) half_closed: Duration,
+}
+
+/// On which side a direction broke.
+enum CopyBreak {
     Reading(io::Error),
     Writing(io::Error),
 }
 
 impl CopyHalf {
-    /// A lane that begins with bytes at hand.
-    pub(super) fn new(first: &[u8]) -> CopyHalf {
-        let mut buffer = Vec::with_capacity(first.len().max(BUFFER));
-        buffer.extend_from_slice(first);
+    /// A direction that begins with bytes that were read before.
+    pub(super) fn new(first: Vec<u8>) -> CopyHalf {
         CopyHalf {
-            buffer,
+            buffer: first,
             written: 0,
             moved: 0,
             state: CopyState::Open,
         }
     }
 
+    /// Nothing more will be read.
+    fn has_ended(&self) -> bool {
+        self.state != CopyState::Open
+    }
+
     /// Moves what can be moved now; ready once this direction is over.
-    fn poll_move(
+    fn poll_copy(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Reader,
         to: &mut Writer,
-    ) -> Poll<Result<(), CopyError>> {
-        for _ in 0..TURN {
-            if self.state == CopyState::Closed {
-                return Poll::Ready(Ok(()));
-            }
+        buffers: &Buffers,
+    ) -> Poll<Result<(), CopyBreak>> {
+        for _ in 0..ROUNDS {
             while self.written < self.buffer.len() {
                 let unwritten = &self.buffer[self.written..];
                 let written =
-                    ready!(to.poll_write(cx, unwritten, &[])).map_err(CopyError::Writing)?;
+                    ready!(to.poll_write(cx, unwritten, &[])).map_err(CopyBreak::Writing)?;
                 self.written += written;
                 self.moved += written as u64;
             }
             self.buffer.clear();
             self.written = 0;
-            ready!(to.poll_flush(cx)).map_err(CopyError::Writing)?;
-            if self.state == CopyState::Closing {
-                ready!(to.poll_shutdown(cx)).map_err(CopyError::Writing)?;
-                self.state = CopyState::Closed;
-            } else if ready!(from.poll_read(cx, &mut self.buffer, usize::MAX))
-                .map_err(CopyError::Reading)?
-                == 0
-            {
-                self.state = CopyState::Closing;
+            if to.poll_flush(cx).map_err(CopyBreak::Writing)?.is_pending() {
+                self.give_back(buffers);
+                return Poll::Pending;
             }
+            match self.state {
+                CopyState::Open => match self
+                    .poll_fill(cx, from, buffers)
+                    .map_err(CopyBreak::Reading)?
+                {
+                    Poll::Ready(0) => self.state = CopyState::Ending,
+                    Poll::Ready(_) => continue,
+                    Poll::Pending => {
+                        self.give_back(buffers);
+                        return Poll::Pending;
+                    }
+                },
+                CopyState::Ending => {
+                    ready!(to.poll_shutdown(cx)).map_err(CopyBreak::Writing)?;
+                    self.state = CopyState::Ended;
+                }
+                CopyState::Ended => return Poll::Ready(Ok(())),
+            }
+            self.give_back(buffers);
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+
+    /// Reads into the empty buffer, which is borrowed as soon as there is something to read. 0 at
+    /// the end.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Reader,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() == 0 {
+            ready!(from.poll_readable(cx))?;
+            self.buffer = buffers.take_copy();
+        }
+        from.poll_read(cx, &mut self.buffer, COPY)
+    }
+
+    fn give_back(&mut self, buffers: &Buffers) {
+        buffers.give(std::mem::take(&mut self.buffer));
+    }
 }
 
-/// A lane and its two ends.
+/// A direction and its two ends.
 pub(super) struct CopyEnds<'a> {
-    pub(super) lane: &'a mut CopyHalf,
+    pub(super) half: &'a mut CopyHalf,
     pub(super) from: &'a mut Reader,
     pub(super) to: &'a mut Writer,
 }
 
 impl CopyEnds<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Result<bool, CopyError> {
-        match self.lane.poll_move(cx, self.from, self.to) {
+    /// Whether this direction is over.
+    fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Result<bool, CopyBreak> {
+        match self.half.poll_copy(cx, self.from, self.to, buffers) {
             Poll::Ready(over) => over.map(|()| true),
             Poll::Pending => Ok(false),
         }
     }
 }
 
-/// Moves bytes both ways, between a client and an endpoint, until both directions are over. An
-/// endpoint that takes no more may have said why: what it said is still passed on.
+/// Moves bytes both ways until both directions are over: `up` from a client to an endpoint, `down`
+/// back. `endpoint_ended` is called once, when the endpoint has ended its direction in order.
 ///
 /// # Errors
-/// What either side's socket says; `TimedOut` once nothing has moved for `idle`.
-pub(super) async fn carry_both(
+/// See [`CopyError`]. An endpoint that takes no more may have said why: that is passed on first.
+pub(super) async fn copy_both(
     mut up: CopyEnds<'_>,
     mut down: CopyEnds<'_>,
-    alarm: &mut Alarm,
-    idle: Duration,
-) -> io::Result<()> {
-    let mut due = Instant::now() + idle;
+    timeouts: CopyTimeouts,
+    buffers: &Buffers,
+    endpoint_ended: impl FnOnce(),
+) -> Result<(), CopyError> {
+    let mut alarm = Alarm::default();
+    let mut since = Instant::now();
+    let mut half_closed = false;
     let mut refusal = None;
+    let mut endpoint_ended = Some(endpoint_ended);
     poll_fn(|cx| {
-        let before = up.lane.moved + down.lane.moved;
+        let before = up.half.moved + down.half.moved;
         let up_over = refusal.is_some()
-            || match up.poll(cx) {
+            || match up.poll(cx, buffers) {
                 Ok(over) => over,
-                Err(CopyError::Writing(error)) => {
+                Err(CopyBreak::Writing(error)) => {
                     refusal = Some(error);
                     true
                 }
-                Err(CopyError::Reading(error)) => return Poll::Ready(Err(error)),
+                Err(CopyBreak::Reading(error)) => {
+                    return Poll::Ready(Err(CopyError::Broken(error)));
+                }
             };
-        let down_over = match down.poll(cx) {
+        let down_over = match down.poll(cx, buffers) {
             Ok(over) => over,
-            Err(CopyError::Reading(error) | CopyError::Writing(error)) => {
-                return Poll::Ready(Err(refusal.take().unwrap_or(error)));
+            Err(CopyBreak::Reading(error) | CopyBreak::Writing(error)) => {
+                let first = refusal.take().unwrap_or(error);
+                return Poll::Ready(Err(CopyError::Broken(first)));
             }
         };
+        if down.half.has_ended()
+            && let Some(endpoint_ended) = endpoint_ended.take()
+        {
+            endpoint_ended();
+        }
         if up_over && down_over {
-            return Poll::Ready(refusal.take().map_or(Ok(()), Err));
+            let refused = |error| Err(CopyError::Broken(error));
+            return Poll::Ready(refusal.take().map_or(Ok(()), refused));
         }
-        if up.lane.moved + down.lane.moved > before {
-            due = Instant::now() + idle;
+        let one_ended = up_over || up.half.has_ended() || down.half.has_ended();
+        // The end of a direction starts the time anew, as a byte does.
+        if up.half.moved + down.half.moved > before || one_ended && !half_closed {
+            since = Instant::now();
         }
-        alarm
-            .poll_due(cx, due)
-            .map(|_| Err(io::ErrorKind::TimedOut.into()))
+        half_closed = one_ended;
+        let (limit, late) = match half_closed {
+            true => (
+                timeouts.idle.min(timeouts.half_closed),
+                CopyError::HalfClosed,
+            ),
+            false => (timeouts.idle, CopyError::Idle),
+        };
+        alarm.poll_due(cx, since + limit).map(|_| Err(late))
     })
     .await
 }
@@ -152,7 +237,7 @@ pub(super) async fn carry_both(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
     use super::super::stream::Stream;
@@ -166,26 +251,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lane_that_need_not_wait_lets_others_have_their_turn_and_goes_on() {
+    async fn a_direction_that_need_not_wait_lets_others_have_their_turn_and_goes_on() {
         let ((from, mut source), (to, _sink)) = (pair(), pair());
         let mut total = 0;
         while let Ok(written) = source.write(&[b'x'; 4096]) {
             total += written as u64;
         }
-        let in_one_turn = (TURN * BUFFER) as u64;
-        assert!(total > in_one_turn, "the kernel takes only {total} bytes");
+        let in_one_poll = (ROUNDS * COPY) as u64;
+        assert!(total > in_one_poll, "the kernel takes only {total} bytes");
         from.readable().await.unwrap();
         to.writable().await.unwrap();
         let (mut reader, _own_writer) = Stream::unix(from).split();
         let (_own_reader, mut writer) = Stream::unix(to).split();
-        let mut lane = CopyHalf::new(&[]);
+        let (mut half, buffers) = (CopyHalf::new(Vec::new()), Buffers::default());
         let mut turns = 0;
         let all = poll_fn(|cx| {
             turns += 1;
-            let before = lane.moved;
-            assert!(lane.poll_move(cx, &mut reader, &mut writer).is_pending());
-            assert!(lane.moved - before <= in_one_turn);
-            match lane.moved == total {
+            let before = half.moved;
+            let copied = half.poll_copy(cx, &mut reader, &mut writer, &buffers);
+            assert!(copied.is_pending());
+            assert!(half.moved - before <= in_one_poll);
+            match half.moved == total {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }
@@ -194,5 +280,31 @@ mod tests {
             .await
             .unwrap();
         assert!(turns > 1);
+    }
+    #[tokio::test]
+    async fn a_direction_at_rest_holds_no_buffer() {
+        let ((from, mut source), (to, mut sink)) = (pair(), pair());
+        let (mut reader, _own_writer) = Stream::unix(from).split();
+        let (_own_reader, mut writer) = Stream::unix(to).split();
+        let (mut half, buffers) = (CopyHalf::new(b"first".to_vec()), Buffers::default());
+        for (number, piece) in [&b"first"[..], b"second", b"third"].into_iter().enumerate() {
+            if number > 0 {
+                source.write_all(piece).unwrap();
+            }
+            let moved = half.moved + piece.len() as u64;
+            poll_fn(|cx| {
+                let copied = half.poll_copy(cx, &mut reader, &mut writer, &buffers);
+                assert!(copied.is_pending());
+                match half.moved == moved {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }
+            })
+            .await;
+            assert_eq!(half.buffer.capacity(), 0, "after {number}");
+            let mut received = vec![0; piece.len()];
+            sink.read_exact(&mut received).unwrap();
+            assert_eq!(received, piece);
+        }
     }
 }

@@ -89,7 +89,7 @@ async fn a_side_that_does_not_read_makes_the_other_wait_and_costs_no_memory() {
             }
         })
         .await;
-        let mut proxy = stream_to(&[&server], "", "").await;
+        let mut proxy = stream_to(&[&server], "", "half_close_timeout = \"500ms\"").await;
         let mut clients = Vec::new();
         // What any session needs, code above all, is there by now.
         drop(Wire::connect(proxy.address()).await.unwrap());

@@ -45,6 +45,13 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         )
         .or(Default::Text("60s")),
         Key::new(
+            "half_close_timeout",
+            TIME,
+            "Silence until a session of a `[[stream]]` or a tunnel is closed in which one side has ended its direction. \
+             Zero closes it at once, as nginx does (`proxy_half_close off`). See `docs/streams.md`.",
+        )
+        .or(Default::Text("10s")),
+        Key::new(
             "next_upstream",
             ValueKind::Either(&[ValueKind::Word(&["off"]), ValueKind::List(&ValueKind::Word(&NEXT_CONDITIONS))]),
             "When another server is asked (`proxy_next_upstream`).",

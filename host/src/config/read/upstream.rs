@@ -161,6 +161,7 @@ fn upstream(
         connect_timeout: section.duration("connect_timeout"),
         send_timeout: section.duration("send_timeout"),
         read_timeout: section.duration("read_timeout"),
+        half_close_timeout: section.duration("half_close_timeout"),
         next_upstream: NextUpstream {
             conditions: next_conditions(section),
             tries: section.integer("next_upstream_tries"),

@@ -11,9 +11,11 @@ use super::request::{BodyPlan, RequestPlan, asks_to_switch, wants_keep_alive, wr
 use super::response::{self, Passed};
 use super::rest::{Delivered, invite};
 use super::state::Exchange;
-use super::{Admitted, Fault, tunnel};
+use super::tunnel::{self, TunnelPlan};
+use super::{Admitted, Fault};
 use crate::config::model::{Proxy, Route};
 use crate::data_plane::body::{BodyError, BodyProgress, CHUNK_FRAMING, Coding, append, append_end};
+use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
     Attempt, AttemptError, Failure, Lease, ReadLimits, RequestStart, Retry, Timings, Upload,
@@ -483,15 +485,19 @@ async fn answered(
             exchange.stats.status.set(head.status);
             head.write(exchange, &mut out);
         }
+        lease.stands();
+        let (clock, ended_at) = (session.worker.clock, *timings);
+        let plan = TunnelPlan {
+            head: out,
+            timeouts: CopyTimeouts {
+                idle: config.read_timeout,
+                half_closed: config.half_close_timeout,
+            },
+            buffers: &buffers,
+            endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
+        };
         // Few exchanges become tunnels: the others need not carry the room for one.
-        let tunnel = tunnel::run(
-            outgoing,
-            exchange,
-            attempt,
-            upload,
-            config.read_timeout,
-            out,
-        );
+        let tunnel = tunnel::run(outgoing, exchange, attempt, upload, plan);
         let passed = Box::pin(tunnel).await;
         return Ok(Answered::Passed {
             passed,

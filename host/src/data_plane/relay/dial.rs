@@ -1,30 +1,35 @@
-//! Reaches an endpoint for a session: one after the other, as the upstream's rules for the next one
+//! Connects a session to an endpoint: one after the other, as the upstream's rules for the next one
 //! have it (nginx: `ngx_stream_proxy_next_upstream`).
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::session::{SessionStatus, TcpSession};
-use crate::data_plane::stream::{Alarm, Reader};
+use crate::data_plane::stream::{Alarm, Peeked, Reader};
 use crate::data_plane::upstream::{
     AttemptError, Dialed, Failure, Lease, Retry, Timings, WorkerUpstream, open,
 };
 
-/// A connection to an endpoint, and the lease on it. `spoken`: something was read of the client.
+/// A connection to an endpoint, and the lease on it. A `client` that leaves meanwhile ends the
+/// attempt; without one, it is taken to stay.
 ///
 /// # Errors
 /// What the session ends with.
 pub(super) async fn connect(
     session: &Rc<TcpSession>,
     upstream: &Rc<WorkerUpstream>,
-    client: &Reader,
-    spoken: bool,
+    client: Option<&Reader>,
 ) -> Result<(Lease, Dialed), SessionStatus> {
-    let (rules, clock) = (&upstream.shared.config.next_upstream, &session.worker.clock);
-    let mut retry = Retry::new(rules, upstream.shared.tries(), b"", false, Instant::now());
+    let (config, clock) = (&upstream.shared.config, &session.worker.clock);
+    let (rules, tries) = (&config.next_upstream, upstream.shared.tries());
+    let mut retry = Retry::new(rules, tries, b"", false, std::time::Instant::now());
     let mut alarm = Alarm::default();
-    // One that has spoken before it closed its side may still wait for an answer.
-    let watched = (!spoken).then_some(client);
+    let mut watch = ClientWatch::new(client, config.half_close_timeout);
     for number in 0.. {
         let Ok(lease) = upstream.lease(session.clone(), clock, number) else {
             session.begin_attempt(upstream.name());
@@ -36,10 +41,12 @@ pub(super) async fn connect(
         };
         let name = lease.endpoint().name.clone();
         session.begin_attempt(&name);
-        let due = tokio::time::Instant::now() + upstream.shared.config.connect_timeout;
-        let failure = match open(&lease, &mut alarm, due, watched).await {
-            Ok(opened) => return Ok((lease, opened)),
-            Err(failure) => failure,
+        let due = Instant::now() + config.connect_timeout;
+        let dialing = open(&lease, &mut alarm, due, None);
+        let failure = match watch.while_there(dialing).await {
+            Some(Ok(dialed)) => return Ok((lease, dialed)),
+            Some(Err(failure)) => failure,
+            None => Failure::ClientGone,
         };
         let status = match &failure {
             Failure::ClientGone => SessionStatus::Left,
@@ -63,4 +70,51 @@ pub(super) async fn connect(
         }
     }
     Err(SessionStatus::NoEndpoint)
+}
+
+/// Whether a client still waits. One that has ended its direction and said nothing may wait for a
+/// server that speaks first, or be gone: a FIN does not tell. So it has some time left.
+struct ClientWatch<'a> {
+    client: Option<&'a Reader>,
+    half_close_timeout: Duration,
+    alarm: Alarm,
+    /// How long a client that has ended its direction is waited for.
+    due: Option<Instant>,
+}
+
+impl ClientWatch<'_> {
+    fn new(client: Option<&Reader>, half_close_timeout: Duration) -> ClientWatch<'_> {
+        ClientWatch {
+            client,
+            half_close_timeout,
+            alarm: Alarm::default(),
+            due: None,
+        }
+    }
+
+    /// Works for as long as the client is there; none where it has left.
+    async fn while_there<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            if let (Some(client), None) = (self.client, self.due) {
+                match client.poll_peek(cx) {
+                    Poll::Ready(Peeked::Broken) => return Poll::Ready(None),
+                    Poll::Ready(Peeked::End) => {
+                        self.due = Some(Instant::now() + self.half_close_timeout);
+                    }
+                    // What it has said hides what comes behind it.
+                    Poll::Ready(Peeked::Bytes) => self.client = None,
+                    Poll::Pending => {}
+                }
+            }
+            match self.due {
+                Some(due) => self.alarm.poll_due(cx, due).map(|_| None),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
 }

@@ -8,16 +8,15 @@ mod session; // what is known of it, and who asks
 pub(crate) mod preread; // the host that a ClientHello names
 mod dial; // an endpoint that can be connected to
 
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::copy::{CopyEnds, CopyHalf, carry_both};
+use super::copy::{CopyEnds, CopyHalf, CopyTimeouts, copy_both};
 use super::downstream::{Client, accept_tls, read_proxy_header};
 use super::drain::ConnectionGuard;
-use super::stream::{Alarm, Stream};
+use super::stream::Stream;
 use super::upstream::{Dialed, Timings, WorkerUpstream};
 use super::worker::Worker;
 use crate::config::model;
@@ -126,8 +125,11 @@ async fn carry(
     }
     let session = Rc::new(session);
     let upstream = &upstreams[upstream];
-    let spoken = !first.is_empty();
-    let (lease, endpoint) = match dial::connect(&session, upstream, &reader, spoken).await {
+    // A client that has spoken before it ended its direction waits for an answer.
+    let watched = first.is_empty().then_some(&reader);
+    // The state of connecting is large, and gone once a connection stands.
+    let dialing = Box::pin(dial::connect(&session, upstream, watched));
+    let (lease, endpoint) = match dialing.await {
         Ok(reached) => reached,
         Err(status) => {
             session.status.set(status);
@@ -139,34 +141,37 @@ async fn carry(
         ..Timings::default()
     };
     session.attempt(|attempt| attempt.connect = Some(timings.connect));
+    lease.stands();
     let Dialed {
         stream,
         descriptor: _held,
     } = endpoint;
     let (mut from_endpoint, mut to_endpoint) = stream.split();
-    let (mut up, mut down) = (CopyHalf::new(&first), CopyHalf::new(&[]));
-    drop(first);
-    let ended = carry_both(
+    let (mut up, mut down) = (CopyHalf::new(first), CopyHalf::new(Vec::new()));
+    let ended = copy_both(
         CopyEnds {
-            lane: &mut up,
+            half: &mut up,
             from: &mut reader,
             to: &mut to_endpoint,
         },
         CopyEnds {
-            lane: &mut down,
+            half: &mut down,
             from: &mut from_endpoint,
             to: &mut writer,
         },
-        &mut Alarm::default(),
-        config.idle_timeout,
+        CopyTimeouts {
+            idle: config.idle_timeout,
+            half_closed: upstream.shared.config.half_close_timeout,
+        },
+        &worker.buffers,
+        || lease.end(Ending::Completed, 0, timings, &worker.clock),
     )
     .await;
     session.ended_with(up.moved, down.moved);
     session.status.set(SessionStatus::Carried);
     let ending = match &ended {
         Ok(()) => Ending::Completed,
-        // Nothing is wrong with an endpoint to which nobody has anything to say.
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => Ending::Completed,
+        Err(error) if error.is_silence() => Ending::Completed,
         Err(_) => Ending::Abandoned,
     };
     if let Err(error) = ended {

@@ -45,6 +45,16 @@ pub(crate) enum Reader {
     Http2(Rc<Http2Stream>),
 }
 
+/// What comes next from a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peeked {
+    Bytes,
+    /// It has ended its direction, and may still read: a FIN, or `close_notify`.
+    End,
+    /// The connection is gone.
+    Broken,
+}
+
 /// The direction from us to the peer.
 pub(crate) enum Writer {
     Tcp(tcp::OwnedWriteHalf),
@@ -107,7 +117,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => tls::poll_read(stream, cx, buffer),
         }
     }
 }
@@ -174,7 +184,7 @@ impl Reader {
         ready!(match self {
             Reader::Tcp(half) => Pin::new(half).poll_read(cx, &mut spare),
             Reader::Unix(half) => Pin::new(half).poll_read(cx, &mut spare),
-            Reader::Tls(shared) => Pin::new(&mut *shared.borrow_mut()).poll_read(cx, &mut spare),
+            Reader::Tls(shared) => tls::poll_read(&mut shared.borrow_mut(), cx, &mut spare),
             Reader::Http2(_) => return Poll::Ready(Ok(0)),
         })?;
         let read = spare.filled().len();
@@ -218,24 +228,34 @@ impl Reader {
     /// Ready when the peer has closed or reset the connection. Pending for ever once it has sent
     /// something instead: what it sent waits to be read, and hides what comes behind it.
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.poll_peek(cx)) {
+            Peeked::Bytes => Poll::Pending,
+            Peeked::End | Peeked::Broken => Poll::Ready(()),
+        }
+    }
+
+    /// Ready with what comes next from the peer, which still waits to be read. Of a stream of
+    /// HTTP/2, only that it is broken can be told.
+    pub(crate) fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<Peeked> {
+        let peeked = |read: io::Result<usize>| match read {
+            Ok(1..) => Peeked::Bytes,
+            Ok(0) => Peeked::End,
+            Err(_) => Peeked::Broken,
+        };
         match self {
             Reader::Tcp(_) | Reader::Unix(_) => {}
             Reader::Tls(shared) => {
-                return match ready!(tls::poll_some(&mut shared.borrow_mut(), cx)) {
-                    Ok(1..) => Poll::Pending,
-                    Ok(0) | Err(_) => Poll::Ready(()),
-                };
+                return tls::poll_some(&mut shared.borrow_mut(), cx).map(peeked);
             }
-            Reader::Http2(stream) => return stream.poll_reset(cx),
+            Reader::Http2(stream) => return stream.poll_reset(cx).map(|()| Peeked::Broken),
         }
         loop {
             if ready!(self.poll_readable(cx)).is_err() {
-                return Poll::Ready(());
+                return Poll::Ready(Peeked::Broken);
             }
             match self.peek() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(1..) => return Poll::Pending,
-                Ok(0) | Err(_) => return Poll::Ready(()),
+                read => return Poll::Ready(peeked(read)),
             }
         }
     }

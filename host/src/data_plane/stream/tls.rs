@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncBufRead, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
 use super::Transport;
@@ -16,12 +16,28 @@ pub(super) fn poll_some(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let some = Pin::new(&mut *stream).poll_fill_buf(cx).map_ok(<[u8]>::len);
-    // What was taken in may ask for an answer, as renegotiation does: to be told no.
-    if some.is_pending() && stream.get_ref().1.wants_write() {
-        // An error is met again by whoever reads or writes next.
+    answer(stream, cx);
+    some
+}
+
+/// Reads what is there.
+pub(super) fn poll_read(
+    stream: &mut TlsStream<Transport>,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let read = Pin::new(&mut *stream).poll_read(cx, buffer);
+    answer(stream, cx);
+    read
+}
+
+/// Sends what rustls has to say to what was taken in, such as an alert to an attempt to renegotiate:
+/// the next write may be far off.
+fn answer(stream: &mut TlsStream<Transport>, cx: &mut Context<'_>) {
+    if stream.get_ref().1.wants_write() {
+        // The next read or write meets an error again.
         let _ = Pin::new(stream).poll_flush(cx);
     }
-    some
 }
 
 /// Writes some of both, in as few records as they fit in.
@@ -44,6 +60,6 @@ pub(super) fn part(stream: &mut TlsStream<Transport>) {
         TlsStream::Client(stream) => stream.get_mut().1.send_close_notify(),
         TlsStream::Server(stream) => stream.get_mut().1.send_close_notify(),
     }
-    // Whoever does not take it now is told by the end of the connection itself.
+    // A peer that does not take it now learns it from the end of the connection itself.
     let _ = Pin::new(stream).poll_flush(&mut Context::from_waker(Waker::noop()));
 }

@@ -320,6 +320,7 @@ impl WorkerUpstream {
                 index,
                 id,
                 picked_at,
+                stands: Cell::new(false),
                 ended: Cell::new(false),
             });
         }
@@ -346,6 +347,7 @@ pub(crate) struct Lease {
     pub(crate) index: u32,
     id: u64,
     pub(crate) picked_at: Instant,
+    stands: Cell<bool>,
     ended: Cell<bool>,
 }
 
@@ -365,6 +367,16 @@ impl Lease {
             .group_of(self.backup)
             .fleet
             .endpoint(self.index)
+    }
+
+    /// The endpoint has taken a session or a tunnel, which may last for hours: it is back in
+    /// rotation if it was out of order, and the end of the lease says nothing more about that
+    /// (nginx: `ngx_stream_upstream_notify_round_robin_peer`).
+    pub(crate) fn stands(&self) {
+        if !self.stands.replace(true) {
+            let group = self.upstream.group_of(self.backup);
+            group.fleet.forgive(self.index);
+        }
     }
 
     /// Ends the attempt, unless it has ended.
@@ -396,7 +408,10 @@ impl Lease {
                 group.balancer.borrow_mut().failed(self.index);
             }
             _ => {
-                group.fleet.served(self.index);
+                group.fleet.released(self.index);
+                if !self.stands.get() {
+                    group.fleet.forgive(self.index);
+                }
                 if ending == Ending::Completed && !timings.header.is_zero() {
                     group
                         .fleet

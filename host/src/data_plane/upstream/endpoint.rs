@@ -184,9 +184,14 @@ impl Endpoint {
         }
     }
 
-    /// Ends an attempt that does not count against it. True if that put it back into rotation.
-    pub(crate) fn served(&self) -> bool {
+    /// Ends an attempt that does not count against it.
+    pub(crate) fn released(&self) {
         self.stats.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// An attempt went well: its failures are forgiven if that attempt was a probe. True if that put
+    /// it back into rotation.
+    pub(crate) fn forgive(&self) -> bool {
         if self.stats.accessed.load(Relaxed) < self.stats.checked.load(Relaxed)
             && self.stats.fails.load(Relaxed) > 0
         {
@@ -243,7 +248,8 @@ mod tests {
 
     fn serve(endpoint: &Endpoint, now: Seconds) -> bool {
         endpoint.acquire(now).unwrap();
-        endpoint.served()
+        endpoint.released();
+        endpoint.forgive()
     }
 
     #[test]
@@ -257,7 +263,9 @@ mod tests {
         assert!(endpoint.in_rotation(111));
         endpoint.acquire(111).unwrap();
         assert!(!endpoint.in_rotation(111), "the probe is under way");
-        assert!(endpoint.served(), "the probe succeeded");
+        assert!(endpoint.forgive(), "the probe succeeded");
+        assert!(endpoint.in_rotation(111), "before the probe has ended");
+        endpoint.released();
         assert!(endpoint.in_rotation(111));
     }
 
@@ -310,7 +318,7 @@ mod tests {
         endpoint.acquire(1).unwrap();
         assert!(!endpoint.in_rotation(1));
         assert_eq!(endpoint.acquire(1), Err(Unavailable));
-        endpoint.served();
+        endpoint.released();
         assert!(endpoint.in_rotation(1));
         assert_eq!(endpoint.in_flight(), 1);
     }

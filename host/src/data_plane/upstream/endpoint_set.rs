@@ -136,10 +136,15 @@ impl EndpointSet {
         after
     }
 
-    /// See [`Endpoint::served`].
-    pub(crate) fn served(&self, index: u32) {
+    /// See [`Endpoint::released`].
+    pub(crate) fn released(&self, index: u32) {
+        self.endpoint(index).released();
+    }
+
+    /// See [`Endpoint::forgive`].
+    pub(crate) fn forgive(&self, index: u32) {
         let endpoint = self.endpoint(index);
-        if endpoint.served() && endpoint.max_conns == 0 {
+        if endpoint.forgive() && endpoint.max_conns == 0 {
             self.suspects[index as usize / 64].fetch_and(!(1 << (index % 64)), Relaxed);
             // Another worker may have seen it fail out in between: suspicion costs little, a missed
             // one much.
