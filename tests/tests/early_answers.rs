@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use waypost_tests::http2::{Frame, Raw, Reason, flag, kind};
 use waypost_tests::tls::{self, Authority};
-use waypost_tests::{Client, Gate, Http2, Origin, Proxy, http2, origin, proxy};
+use waypost_tests::{Client, Gate, Http2, Origin, Proxy, origin, proxy};
 
 /// More than the buffers of all sockets between client and server hold.
 const LARGE: usize = 8 << 20;
@@ -572,30 +572,4 @@ async fn an_answer_behind_an_invitation_leaves_the_rest_to_be_dropped() {
         .send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20000\r\n\r\n")
         .await;
     assert_eq!(client.response().await.status, 403);
-}
-
-#[tokio::test]
-async fn many_uploads_to_a_server_that_declines_them_all_are_answered() {
-    let origin = http2::serves(h2::server::Builder::new(), |mut exchange| async move {
-        if let Some(mut body) = exchange.begin(413, &[]) {
-            let _ = body.send_data("enough".into(), true);
-            body.send_reset(Reason::NO_ERROR);
-        }
-    })
-    .await;
-    let proxy = proxy::to([&origin])
-        .listen("client_max_body_size = 0")
-        .upstream("http2 = true")
-        .start()
-        .await;
-    let body = vec![b'x'; 1 << 20];
-    for _ in 0..8 {
-        let mut client = proxy.client().await;
-        let head = format!(
-            "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        let status = sends_all_then_reads(&mut client, "declined", &head, &body).await;
-        assert_eq!(status, 413);
-    }
 }

@@ -19,6 +19,7 @@ mod leases; // each pick that was used gets one `done`
 mod hot_load; // a policy is swapped, and nobody notices
 mod misbehaving; // whatever a policy does, every request is answered
 mod routing; // which route serves a request
+mod redirects; // where clients are sent
 mod headers; // what servers learn, whom we believe
 mod keepalive; // connections are reused
 mod tls; // on both sides

@@ -495,6 +495,24 @@ pub struct Proxy {
     /// The URI part of `proxy = "http://backend/part/"`: replaces the part of the path that the
     /// route matched. `None`: the target is sent on as it was received.
     pub uri: Option<String>,
+    pub redirects: RedirectRules,
+}
+
+/// How `Location` and `Refresh` of responses are rewritten (`proxy_redirect`).
+#[derive(Debug, Clone)]
+pub enum RedirectRules {
+    /// nginx's `default`: what `proxy` says becomes what the route's path says.
+    Default { from: String, to: String },
+    /// By the first rule that fits; none at all is nginx's `off`.
+    Given(Vec<RedirectRule>),
+}
+
+/// One rule of `proxy_redirect`.
+#[derive(Debug, Clone)]
+pub struct RedirectRule {
+    /// What the value, or the URL of a `Refresh`, begins with.
+    pub from: String,
+    pub to: Template,
 }
 
 /// Answer here.

@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 
 use super::model::{
     AccessLog, Action, AdminConfig, Config, HeaderChange, HeaderOperation, ListenerConfig,
-    LogFormat, LogPath, PluginCache, PluginConfig, PolicyUse, Proxy, ProxyVersion, Return, Route,
-    ServerConfig, StreamConfig, UpstreamConfig, UpstreamServer,
+    LogFormat, LogPath, PluginCache, PluginConfig, PolicyUse, Proxy, ProxyVersion, RedirectRule,
+    RedirectRules, Return, Route, ServerConfig, StreamConfig, UpstreamConfig, UpstreamServer,
 };
 use super::tree::key_text;
 use super::units::{duration_text, size_text};
@@ -280,7 +280,14 @@ fn route(out: &mut TomlWriter, route: &Route, config: &Config) {
     }
     out.key("path", text(&route.path.spelling()));
     match &route.action {
-        Action::Proxy(proxy) => out.key("proxy", text(&target(proxy, config))),
+        Action::Proxy(proxy) => {
+            out.key("proxy", text(&target(proxy, config)));
+            match &proxy.redirects {
+                RedirectRules::Default { .. } => {}
+                RedirectRules::Given(rules) if rules.is_empty() => out.key("proxy_redirect", false),
+                RedirectRules::Given(rules) => out.key("proxy_redirect", redirects(rules)),
+            }
+        }
         Action::Return(answer) => out.key("return", self::answer(answer)),
     }
     if !route.request_headers.is_empty() {
@@ -326,6 +333,13 @@ fn upstream_name(index: usize, config: &Config) -> &str {
         .upstreams
         .get(index)
         .map_or("", |upstream| upstream.name.as_str())
+}
+
+fn redirects(rules: &[RedirectRule]) -> String {
+    let rules = rules
+        .iter()
+        .map(|rule| format!("{} = {}", text(&rule.from), text(&rule.to.to_string())));
+    format!("{{ {} }}", rules.collect::<Vec<_>>().join(", "))
 }
 
 fn target(proxy: &Proxy, config: &Config) -> String {

@@ -30,6 +30,13 @@ pub(in crate::config) static ROUTE: Table = Table {
             "Where requests go: an upstream's name, `http://name/uri/` to replace the part that `path` matched, or \
              `http://127.0.0.1:3000` for a server that needs no upstream.",
         ),
+        Key::new(
+            "proxy_redirect",
+            ValueKind::Either(&[ValueKind::Off, ValueKind::Named(&ValueKind::Text)]),
+            "What becomes of a server's redirects: a table of beginnings of `Location` and `Refresh`, \
+             and what takes their place, which may have variables. `false`: nothing. Without it, what \
+             `proxy` says becomes what `path` says.",
+        ),
         Key::new("return", ValueKind::Table(&RETURN), "An answer given here."),
         Key::new(
             "request_headers",

@@ -2,7 +2,7 @@
 
 use super::headers::header_value;
 use super::upstream::Upstreams;
-use super::{Complaint, ConfigReader, noted, template};
+use super::{Complaint, ConfigReader, noted, redirects, template};
 use crate::config::declared::RETURN;
 use crate::config::model::{Action, PathPattern, Proxy, Return};
 use crate::config::problem::{Problem, suggestion};
@@ -29,7 +29,7 @@ pub(super) fn action(
         .and_then(|section| answer(&section));
     let proxy = route
         .text_given("proxy")
-        .and_then(|(text, node)| proxy(text, node, path, upstreams, reader));
+        .and_then(|(text, node)| proxy(route, text, node, path, upstreams, reader));
     let given = |name| route.entries().iter().find(|entry| entry.key == name);
     match (given("proxy"), given("return")) {
         (Some(_), Some(entry)) => {
@@ -41,12 +41,14 @@ pub(super) fn action(
             let hint = "say where its requests go, `proxy = \"backend\"`, or what to answer, `return = { status = 404 }`";
             reader.problems.add(problem.hint(hint));
         }
+        (None, Some(_)) => redirects::refuse_with_return(route),
         _ => {}
     }
     proxy.map(Action::Proxy).or(answer.map(Action::Return))
 }
 
 fn proxy(
+    route: &Section<'_>,
     text: &str,
     node: &Node,
     path: Option<&PathPattern>,
@@ -69,9 +71,11 @@ fn proxy(
             };
             reader.missing(complaint.hint(hint).at(&node.place));
         }
+        let upstream = index?;
         return Some(Proxy {
-            upstream: index?,
+            upstream,
             uri: None,
+            redirects: redirects::rules(route, upstreams.url(upstream), None, path),
         });
     };
     let scheme_problem = match scheme {
@@ -98,7 +102,12 @@ fn proxy(
             return None;
         }
     };
-    Some(Proxy { upstream, uri })
+    let redirects = redirects::rules(route, upstreams.url(upstream), uri.as_deref(), path);
+    Some(Proxy {
+        upstream,
+        uri,
+        redirects,
+    })
 }
 
 /// Splits `backend/uri/` and nginx's `unix:/path/of.sock:/uri/`.

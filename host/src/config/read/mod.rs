@@ -11,6 +11,7 @@ mod plugin;
 mod upstream;
 mod pattern;
 mod headers;
+mod redirects;
 mod action;
 mod route;
 mod stream;

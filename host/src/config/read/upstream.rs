@@ -76,6 +76,16 @@ impl<'a> Upstreams<'a> {
         self.list.iter().map(|upstream| upstream.name.as_str())
     }
 
+    /// An upstream as the URL that `proxy` may name it by, without a path.
+    pub(super) fn url(&self, index: usize) -> String {
+        let upstream = &self.list[index];
+        let scheme = match upstream.tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{}", upstream.name)
+    }
+
     /// The named group, or the group of one server, that `http://ADDRESS` or `https://ADDRESS`
     /// stands for; the latter is made when it is first met.
     pub(super) fn of_address(

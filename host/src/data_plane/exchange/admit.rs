@@ -68,7 +68,8 @@ fn examine(
     }
     name_target(exchange)?;
     is_asked_of_us(exchange, session)?;
-    if worker_config.trusts(exchange.client.ip) {
+    exchange.peer_trusted = worker_config.trusts(exchange.client.ip);
+    if exchange.peer_trusted {
         exchange.real_client = reported_client(exchange, worker_config);
     }
     expectation(exchange)?;
@@ -84,6 +85,7 @@ fn examine(
     Ok(Admission::Route(Admitted {
         route: found.route,
         matched: found.prefix_len,
+        lacks_slash: found.lacks_slash,
         framing,
     }))
 }

@@ -4,9 +4,10 @@
 //! protocols), its head is written here, so that what every head has is in each of them.
 
 use super::fault::reason;
+use super::redirect;
 use super::request::{Listed, line, line_bytes, write_changes};
 use super::state::Exchange;
-use crate::config::model::{HeaderChange, HeaderOperation};
+use crate::config::model::{Action, HeaderChange, HeaderOperation, Route};
 use crate::data_plane::body::Coding;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::{Field, FieldName, ResponseHead, Version, list_members};
@@ -17,8 +18,8 @@ pub(super) struct ClientHead<'a> {
     pub(super) status: u16,
     pub(super) source: HeadSource<'a>,
     pub(super) kind: HeadKind,
-    /// What the route changes of it.
-    pub(super) changes: &'a [HeaderChange],
+    /// The route that the exchange took, if it got that far.
+    pub(super) route: Option<&'a Route>,
 }
 
 /// Where a head's own fields come from.
@@ -46,15 +47,13 @@ pub(super) enum HeadKind {
     Interim,
 }
 
-/// What the route that an exchange took, if it got that far, changes of its response's header.
-pub(super) fn changes<'a>(
+/// The route that an exchange took, if it got that far.
+pub(super) fn route_of<'a>(
     worker_config: &'a WorkerConfig,
     exchange: &Exchange,
-) -> &'a [HeaderChange] {
-    match exchange.stats.route.get() {
-        Some(route) => &worker_config.snapshot.config.routes[route].response_headers,
-        None => &[],
-    }
+) -> Option<&'a Route> {
+    let routes = &worker_config.snapshot.config.routes;
+    exchange.stats.route.get().map(|route| &routes[route])
 }
 
 const HSTS: &[u8] = b"Strict-Transport-Security";
@@ -65,7 +64,7 @@ impl<'a> ClientHead<'a> {
     pub(super) fn switching(
         exchange: &Exchange,
         head: &'a ResponseHead,
-        changes: &'a [HeaderChange],
+        route: &'a Route,
     ) -> ClientHead<'a> {
         ClientHead {
             status: match exchange.request.version() {
@@ -74,7 +73,7 @@ impl<'a> ClientHead<'a> {
             },
             source: HeadSource::Upstream(head),
             kind: HeadKind::Switching,
-            changes,
+            route: Some(route),
         }
     }
 
@@ -89,7 +88,10 @@ impl<'a> ClientHead<'a> {
                     if self.passes(&field, exchange, &listed) && !self.is_replaced(field.name) {
                         dated |= field.known == FieldName::Date;
                         upgrade |= field.known == FieldName::Upgrade;
-                        line_bytes(field.name, field.value, out);
+                        match self.redirected(exchange, &field) {
+                            Some(value) => line_bytes(field.name, &value, out),
+                            None => line_bytes(field.name, field.value, out),
+                        }
                     }
                 }
             }
@@ -111,9 +113,24 @@ impl<'a> ClientHead<'a> {
             self.write_framing(exchange, upgrade, out);
             self.write_hsts(exchange, out);
             out.extend_from_slice(&exchange.balance.response_headers());
-            write_changes(exchange, self.changes, out);
+            write_changes(exchange, self.changes(), out);
         }
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// What the route changes of it.
+    fn changes(&self) -> &'a [HeaderChange] {
+        self.route.map_or(&[], |route| &route.response_headers)
+    }
+
+    /// What a field says, where it names the upstream and the client is sent there.
+    fn redirected(&self, exchange: &Exchange, field: &Field<'_>) -> Option<Vec<u8>> {
+        match &self.route?.action {
+            Action::Proxy(proxy) if field.known == FieldName::Other => {
+                redirect::rewritten(exchange, &proxy.redirects, field)
+            }
+            Action::Proxy(_) | Action::Return(_) => None,
+        }
     }
 
     fn write_status(&self, out: &mut Vec<u8>) {
@@ -156,7 +173,7 @@ impl<'a> ClientHead<'a> {
     /// Whether the route sets or removes a field.
     fn is_replaced(&self, name: &[u8]) -> bool {
         self.kind != HeadKind::Interim
-            && self.changes.iter().any(|change| {
+            && self.changes().iter().any(|change| {
                 !matches!(change.operation, HeaderOperation::Add(_))
                     && change.name.as_bytes().eq_ignore_ascii_case(name)
             })
@@ -210,7 +227,7 @@ impl<'a> ClientHead<'a> {
     fn write_hsts(&self, exchange: &Exchange, out: &mut Vec<u8>) {
         let changed = |change: &HeaderChange| change.name.as_bytes().eq_ignore_ascii_case(HSTS);
         if let Some(hsts) = &exchange.hsts
-            && !self.changes.iter().any(changed)
+            && !self.changes().iter().any(changed)
         {
             line_bytes(HSTS, hsts.as_bytes(), out);
         }

@@ -1,7 +1,7 @@
 //! Answers of our own: what the configuration says, and what becomes of faults.
 
 use super::fault::reason;
-use super::head::{ClientHead, HeadKind, HeadSource, changes};
+use super::head::{ClientHead, HeadKind, HeadSource, route_of};
 use super::request::line;
 use super::rest::{Delivered, may_keep};
 use super::state::{Exchange, SentBytes};
@@ -50,7 +50,7 @@ pub(super) async fn send_local(
             keeps_length: true,
             keep,
         },
-        changes: changes(&worker_config, exchange),
+        route: route_of(&worker_config, exchange),
     };
     let mut out = session.worker.buffers.take_head();
     head.write(exchange, &mut out);
@@ -131,7 +131,7 @@ pub(super) fn send_grpc_fault(
                 keeps_length: true,
                 keep: true,
             },
-            changes: changes(&session.worker_config, exchange),
+            route: route_of(&session.worker_config, exchange),
         };
         let mut out = Vec::new();
         head.write(exchange, &mut out);

@@ -8,6 +8,7 @@ mod proxy; // send it to an upstream, as often as it takes
 mod request; // the header that the upstream gets
 mod response; // the response on its way to the client
 mod head; // the head of any answer
+mod redirect; // where it sends the client
 mod local; // an answer of our own
 mod tunnel; // after a 101, bytes in both directions
 mod rest; // what is left of the request then
@@ -60,6 +61,8 @@ struct Admitted {
     route: usize,
     /// How much of the normalised path the route matched.
     matched: usize,
+    /// The client is to be sent to the same path with a slash at its end.
+    lacks_slash: bool,
     framing: Framing,
 }
 
@@ -82,7 +85,8 @@ pub(crate) async fn serve(
             carry(session, &worker_config, &exchange, admitted, body).await
         }
         (Ok(Admission::Redirect { port }), body) => {
-            redirect(session, &exchange, port, body.as_mut()).await
+            let location = redirect::to_https(&exchange, port);
+            redirect(session, &exchange, &location, body.as_mut()).await
         }
         (Ok(Admission::Route(_)), None) => Delivered::Cut,
         (Err(fault), body) => refuse(session, &exchange, &fault, body.as_mut()).await,
@@ -130,6 +134,10 @@ async fn carry(
     {
         let fault = Fault::BodyTooLarge(length);
         return refuse(session, exchange, &fault, Some(body)).await;
+    }
+    if admitted.lacks_slash {
+        let location = redirect::with_slash(exchange);
+        return redirect(session, exchange, &location, Some(body)).await;
     }
     let carried = match &route.action {
         Action::Proxy(proxy) => {
@@ -198,21 +206,14 @@ async fn respond(
     local::send_local(session, exchange, Some(request_body), &answer).await
 }
 
-/// Sends the client to the same URL with `https`. A method that changes something must stay what it
-/// is (RFC 9110 section 15.4.9); GET and HEAD get the status that every client knows.
+/// Sends the client elsewhere for good. A method that changes something must stay what it is (RFC
+/// 9110 section 15.4.9); GET and HEAD get the status that every client knows.
 async fn redirect(
     session: &mut Session<'_>,
     exchange: &Exchange,
-    port: u16,
+    location: &[u8],
     request_body: Option<&mut BodyProgress>,
 ) -> Delivered {
-    let mut location = format!("https://{}", exchange.host).into_bytes();
-    if port != 443 {
-        location.extend_from_slice(format!(":{port}").as_bytes());
-    }
-    // `OPTIONS *` is about the server as a whole.
-    let uri = exchange.uri();
-    location.extend_from_slice(if uri.starts_with(b"/") { uri } else { b"/" });
     let status = match exchange.request.method() {
         b"GET" | b"HEAD" => 301,
         _ => 308,
@@ -221,7 +222,7 @@ async fn redirect(
         status,
         content_type: "text/plain",
         body: b"",
-        location: &location,
+        location,
         keep: true,
     };
     local::send_local(session, exchange, request_body, &answer).await

@@ -481,7 +481,7 @@ async fn answered(
         let mut out = Vec::with_capacity(512);
         {
             let head = exchange.response.borrow();
-            let head = ClientHead::switching(exchange, &head, &route.response_headers);
+            let head = ClientHead::switching(exchange, &head, route);
             exchange.stats.status.set(head.status);
             head.write(exchange, &mut out);
         }
@@ -513,7 +513,7 @@ async fn answered(
     let answer = response::ResponsePlan {
         endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
         framing,
-        changes: &route.response_headers,
+        route,
         keep: keep_client,
         read_timeout: config.read_timeout,
         buffers: &buffers,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::head::{ClientHead, HeadKind, HeadSource};
 use super::rest::Delivered;
 use super::state::{Exchange, SentBytes};
-use crate::config::model::HeaderChange;
+use crate::config::model::Route;
 use crate::data_plane::body::{CHUNK_FRAMING, Coding, append, append_end};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::Outgoing;
@@ -20,7 +20,7 @@ use crate::http::head::{FieldName, ResponseHead, Version};
 /// How an upstream's response is passed on.
 pub(super) struct ResponsePlan<'a> {
     pub(super) framing: Framing,
-    pub(super) changes: &'a [HeaderChange],
+    pub(super) route: &'a Route,
     /// The client's connection may be kept.
     pub(super) keep: bool,
     pub(super) read_timeout: Duration,
@@ -71,7 +71,7 @@ pub(super) async fn pass_on(
                 keeps_length: answer.framing.length().is_some() && head.status() != 204,
                 keep,
             },
-            changes: answer.changes,
+            route: Some(answer.route),
         };
         client_head.write(exchange, &mut out);
         upstream_keeps(&head, answer.framing)
@@ -387,7 +387,7 @@ pub(super) async fn send_interim(
         status: head.status(),
         source: HeadSource::Upstream(head),
         kind: HeadKind::Interim,
-        changes: &[],
+        route: None,
     };
     client_head.write(exchange, &mut out);
     let header_sent = &exchange.stats.header_sent;

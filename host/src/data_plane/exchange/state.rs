@@ -34,6 +34,8 @@ pub(crate) struct Exchange {
     /// How its body is framed; none before that is known to be valid.
     pub(super) framing: Option<Framing>,
     pub(crate) client: Rc<Client>,
+    /// The connection's peer is believed in what it says of the client.
+    pub(super) peer_trusted: bool,
     /// The address that a trusted proxy reported.
     pub(crate) real_client: Option<(IpAddr, Box<str>)>,
     /// Which request of its connection this is, from 1.
@@ -154,6 +156,7 @@ impl Exchange {
             uri: Uri::default(),
             framing: None,
             client: session.client.clone(),
+            peer_trusted: false,
             real_client: None,
             serial: session.requests,
             began,

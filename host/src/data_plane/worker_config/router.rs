@@ -4,13 +4,14 @@
 //! As nginx's servers, hosts do not share: once a host is chosen only its own routes are asked, and
 //! neither those of a less specific host nor those without a host fill in for a path that it lacks.
 //!
-//! Known limit: unlike a location, a path `/api/` does not redirect `/api` to itself.
+//! A path that lacks only the slash at the end of a route that proxies, such as `/api` of `/api/`,
+//! takes that route to be redirected, as in nginx.
 
 use std::collections::HashMap;
 
 use regex::Regex;
 
-use crate::config::model::{HostPattern, PathPattern, Route};
+use crate::config::model::{Action, HostPattern, PathPattern, Route};
 
 /// The routes of one listener.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ pub(crate) struct Match {
     /// How much of the path the route's pattern is, which the URI part of `proxy` replaces; 0 for a
     /// regex.
     pub(crate) prefix_len: usize,
+    /// The path is the route's but for the slash at its end: the client is to be sent there
+    /// (`auto_redirect` of `ngx_http_core_find_static_location`).
+    pub(crate) lacks_slash: bool,
 }
 
 impl Router {
@@ -59,11 +63,12 @@ impl Router {
         for (index, route) in routes.iter().enumerate() {
             if route.listeners.contains(&listener) {
                 let host = router.host(&route.host);
-                router.hosts[host].add(&route.path, index);
+                let proxies = matches!(route.action, Action::Proxy(_));
+                router.hosts[host].add(&route.path, index, proxies);
             }
         }
         for host in &mut router.hosts {
-            host.prefixes.link();
+            host.finish();
         }
         router
     }
@@ -142,10 +147,20 @@ struct Paths {
     prefixes: Prefixes,
     /// In file order.
     regexes: Vec<(Regex, usize)>,
+    /// Paths of routes that proxy and end with a slash, without it, and not routes themselves.
+    without_slash: HashMap<Box<[u8]>, usize>,
 }
 
 impl Paths {
-    fn add(&mut self, pattern: &PathPattern, route: usize) {
+    fn add(&mut self, pattern: &PathPattern, route: usize, proxies: bool) {
+        if proxies
+            && let PathPattern::Exact(path)
+            | PathPattern::Prefix(path)
+            | PathPattern::PrefixNoRegex(path) = pattern
+            && let Some(bare @ [_, ..]) = path.as_bytes().strip_suffix(b"/")
+        {
+            self.without_slash.entry(bare.into()).or_insert(route);
+        }
         match pattern {
             PathPattern::Exact(path) => {
                 self.exact.entry(path.as_bytes().into()).or_insert(route);
@@ -156,6 +171,14 @@ impl Paths {
         }
     }
 
+    /// To be called after the last route was added.
+    fn finish(&mut self) {
+        self.prefixes.link();
+        let (exact, prefixes) = (&self.exact, &self.prefixes);
+        self.without_slash
+            .retain(|path, _| !exact.contains_key(path) && !prefixes.contains(path));
+    }
+
     /// `ngx_http_core_find_location`.
     fn find(&self, path: &[u8]) -> Option<Match> {
         if !self.exact.is_empty()
@@ -164,6 +187,17 @@ impl Paths {
             return Some(Match {
                 route: *route,
                 prefix_len: path.len(),
+                lacks_slash: false,
+            });
+        }
+        // Before any regex is asked, as in nginx.
+        if !self.without_slash.is_empty()
+            && let Some(route) = self.without_slash.get(path)
+        {
+            return Some(Match {
+                route: *route,
+                prefix_len: path.len(),
+                lacks_slash: true,
             });
         }
         let prefix = self.prefixes.longest(path);
@@ -174,12 +208,14 @@ impl Paths {
                 return Some(Match {
                     route: *route,
                     prefix_len: 0,
+                    lacks_slash: false,
                 });
             }
         }
         prefix.map(|prefix| Match {
             route: prefix.route,
             prefix_len: prefix.path.len(),
+            lacks_slash: false,
         })
     }
 }
@@ -200,6 +236,12 @@ struct Prefix {
 }
 
 impl Prefixes {
+    fn contains(&self, path: &[u8]) -> bool {
+        self.0
+            .binary_search_by(|prefix| (*prefix.path).cmp(path))
+            .is_ok()
+    }
+
     /// Keeps the order; [`link`](Prefixes::link) is to be called after the last.
     fn add(&mut self, path: &str, route: usize, no_regex: bool) {
         let path = path.as_bytes();

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::model::{Action, Return};
+use crate::config::model::{Action, Proxy, RedirectRules, Return};
 use crate::fuzz::route::plain;
 
 /// A route's host and path as written.
@@ -207,6 +207,50 @@ fn a_path_that_is_no_utf8_still_meets_regexes_and_prefixes() {
     assert_eq!(router.find("", b"/a/\xff").unwrap().route, 1);
     assert_eq!(router.find("", b"/\xc3\xa9x").unwrap().route, 0);
     assert_eq!(router.find("", b"/\xc3"), None);
+}
+
+#[test]
+fn a_path_that_lacks_a_proxied_route_s_slash_is_told_as_nginx_does() {
+    let patterns = [
+        ("/a/", true),
+        ("= /b/", true),
+        ("^~ /c/", true),
+        ("/d/", false), // answers by itself
+        ("/e/", true),
+        ("= /e", false),
+        ("/f/", true),
+        ("/f", true),
+        ("~ ^/a", true),
+        ("/", true),
+    ];
+    let mut routes: Vec<Route> = patterns.map(|(path, _)| route("", path)).into();
+    for (route, (_, proxies)) in routes.iter_mut().zip(patterns) {
+        if proxies {
+            route.action = Action::Proxy(Proxy {
+                upstream: 0,
+                uri: None,
+                redirects: RedirectRules::Given(Vec::new()),
+            });
+        }
+    }
+    let router = Router::new(&routes, 0);
+    // Answers of nginx 1.22.1.
+    let cases = [
+        ("/a", "/a/", true), // before the regex that fits
+        ("/b", "= /b/", true),
+        ("/c", "^~ /c/", true),
+        ("/d", "/", false),
+        ("/e", "= /e", false),
+        ("/f", "/f", false),
+        ("/a/", "~ ^/a", false),
+        ("/ab", "~ ^/a", false),
+        ("/", "/", false),
+    ];
+    for (path, chosen, lacks_slash) in cases {
+        let found = router.find("", path.as_bytes()).unwrap();
+        let found = (patterns[found.route].0, found.lacks_slash);
+        assert_eq!(found, (chosen, lacks_slash), "{path}");
+    }
 }
 
 proptest! {
