@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
@@ -81,7 +81,19 @@ pub async fn answers(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static
     answer_on(Listener::Tcp(listener), address, answer)
 }
 
-/// As [`answers`], at a loopback address of its own choice: to come back where another origin was.
+/// An address at which nothing listens, and which stays free until its owner listens there: the host is one of the
+/// loopback's that no other spec uses, so that no port of theirs can be this one.
+pub fn reserved() -> String {
+    static RESERVED: AtomicU8 = AtomicU8::new(1);
+    let number = RESERVED.fetch_add(1, Ordering::Relaxed);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let host = Ipv4Addr::new(127, 128 | high, low, number);
+    let listener = std::net::TcpListener::bind((host, 0)).expect("a loopback port is free");
+    let address = listener.local_addr();
+    address.expect("a bound socket has an address").to_string()
+}
+
+/// As [`answers`], at an address that is [`reserved`], or where another origin was.
 pub async fn answers_at(
     address: &str,
     answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,

@@ -80,7 +80,7 @@ async fn a_refusing_address_refuses_and_a_full_queue_leaves_connections_waiting(
 
 #[tokio::test]
 async fn an_origin_that_dies_cuts_its_connections_and_refuses_new_ones() {
-    let mut origin = origin::says("alive").await;
+    let mut origin = origin::answers_at(&origin::reserved(), |_| Answer::ok("alive")).await;
     let mut client = Client::connect(origin.address()).await;
     assert_eq!(client.get("/").await.text(), "alive");
     origin.dies().await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use waypost_tests::{Client, Origin, eventually, origin, proxy};
+use waypost_tests::{Answer, Client, Origin, eventually, origin, proxy};
 
 /// Clients that ask without pause until told to stop; how many answers they got, and which were not 200.
 struct Load {
@@ -84,7 +84,9 @@ async fn killing_one_of_three_servers_loses_no_request() {
 
 #[tokio::test]
 async fn a_server_that_comes_back_is_used_again() {
-    let [mut a, b, c] = three().await;
+    let [_, b, c] = three().await;
+    // Where it was, it can come back: nobody else takes its port meanwhile.
+    let mut a = origin::answers_at(&origin::reserved(), |_| Answer::ok("a")).await;
     let servers = [
         a.with("fail_timeout = \"1s\""),
         b.with("fail_timeout = \"1s\""),
@@ -95,7 +97,7 @@ async fn a_server_that_comes_back_is_used_again() {
     load.after(100).await;
     a.dies().await;
     load.after(100).await;
-    let back = origin::answers_at(a.address(), |_| waypost_tests::Answer::ok("back")).await;
+    let back = origin::answers_at(a.address(), |_| Answer::ok("back")).await;
     back.received(20).await;
     load.ends_without_failures().await;
 }

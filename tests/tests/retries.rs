@@ -276,7 +276,7 @@ async fn no_live_upstreams_gives_502_and_says_so() {
 
 #[tokio::test]
 async fn a_failing_server_is_disabled_and_comes_back() {
-    let address = origin::refuses().address().to_owned();
+    let address = origin::reserved();
     let other = origin::says("other").await;
     let servers = [
         format!("{{ address = \"{address}\", fail_timeout = \"2s\" }}"),

@@ -28,6 +28,8 @@ pub(super) struct Instance {
     functions: Functions,
     plugin: Plugin,
     calls: CallTimer,
+    /// The time of its last pick, in microseconds.
+    latest_us: u64,
 }
 
 /// What a policy exports, types checked.
@@ -68,6 +70,7 @@ impl Instance {
             functions,
             plugin: plugin.clone(),
             calls,
+            latest_us: 0,
         })
     }
 
@@ -130,10 +133,12 @@ impl Instance {
         candidates: u64,
     ) -> Result<u32, PluginFault> {
         let (function, deadline) = (self.functions.pick, self.plugin.inner().call_deadline);
+        // A worker looks at the clock before it has its turn with an instance that all workers share.
+        self.latest_us = self.latest_us.max(pick.now_us);
         let params = (
             pick.lease,
             pick.attempt,
-            pick.now_us,
+            self.latest_us,
             pick.random,
             candidates,
         );
