@@ -131,6 +131,16 @@ async fn response_headers_can_be_set_added_and_removed() {
 }
 
 #[tokio::test]
+async fn an_answer_given_here_knows_its_status() {
+    let file = "[server]\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\n\
+                return = { status = 418, body = \"status $status\" }\n\
+                response_headers = { set = { X-Status = \"$status\" } }\n";
+    let response = proxy::run(file, &[]).await.get("/").await;
+    assert_eq!((response.status, &*response.text()), (418, "status 418"));
+    assert_eq!(response.header("X-Status"), "418");
+}
+
+#[tokio::test]
 async fn a_variable_cannot_carry_a_line_break_into_a_header() {
     let origin = origin::says("served").await;
     let route = "response_headers = { set = { X-Path = \"$uri\" } }\nrequest_headers = { set = { X-Path = \"$uri\" } }";
