@@ -12,5 +12,6 @@ pub mod http;
 pub mod tls;
 pub mod plugin;
 pub mod access_log;
+mod file; // opened without waiting, read up to a bound
 #[cfg(any(fuzzing, test))]
 pub mod fuzz; // hostile input, for `tests/fuzz`

@@ -6,15 +6,14 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use waypost::config;
 use waypost::config::model::{
-    Action, Address, AdminConfig, CompileLimits, Config, Grants, PathPattern, PluginCache,
-    PluginLimits,
+    Action, Address, AdminConfig, CompileLimits, Config, Grants, HostPort, PathPattern,
+    PluginCache, PluginLimits, ServerLocation,
 };
 use waypost::config::problem::{Place, Problem};
 use waypost::config::system::System;
@@ -33,16 +32,6 @@ impl System for SameEverywhere {
         };
         Some(value.to_owned())
     }
-
-    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        match host {
-            "app.example" => Ok(vec![
-                ([10, 0, 0, 2], port).into(),
-                ([10, 0, 0, 1], port).into(),
-            ]),
-            _ => Err(io::Error::other("name or service not known")),
-        }
-    }
 }
 
 /// Reads nothing but the text it is given.
@@ -51,10 +40,6 @@ struct NoFiles;
 impl System for NoFiles {
     fn variable(&self, name: &str) -> Option<String> {
         SameEverywhere.variable(name)
-    }
-
-    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        SameEverywhere.resolve(host, port)
     }
 
     fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
@@ -210,12 +195,11 @@ fn a_file_means_what_it_says() {
         "one for each address, after those with a name"
     );
     let backend = &config.upstreams[0];
-    let addresses = [([10, 0, 0, 2], 80), ([10, 0, 0, 1], 80)];
-    let addresses = addresses.map(|address| Address::Tcp(address.into()));
-    assert_eq!(
-        backend.servers[0].addresses, addresses,
-        "in the resolver's order"
-    );
+    let location = ServerLocation::Name(HostPort {
+        host: "app.example".to_owned(),
+        port: 80,
+    });
+    assert_eq!(backend.servers[0].location, location, "not resolved here");
     assert_eq!(
         backend.servers[4].spelling, "10.0.0.9",
         "lists of included files are appended"
@@ -326,6 +310,16 @@ fn a_policys_own_problem_is_reported_at_the_line_of_its_setting() {
     );
     assert_eq!(column("gone"), (10, "upstream.backend.policy".to_owned()));
     assert_eq!(column(""), column("gone"));
+}
+
+#[test]
+fn the_page_of_nginxs_directives_is_not_stale() {
+    let (path, page) = ("../docs/nginx-directives.md", config::nginx_directives());
+    if std::env::var_os("WAYPOST_BLESS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let present = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(present, page, "run with WAYPOST_BLESS=1 to write it anew");
 }
 
 #[test]

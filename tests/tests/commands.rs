@@ -195,3 +195,20 @@ fn show_names_variables_of_the_environment_and_tells_them_only_if_asked() {
     std::fs::write(&path, shown).unwrap();
     assert_eq!(show(&["--expand-env"]), told);
 }
+
+#[test]
+fn check_resolves_names_and_knows_an_upstream_that_was_meant() {
+    let file = "[[listen]]\naddress = \"127.0.0.1:0\"\n[upstream.checkout]\nservers = [\"gone.invalid:80\"]\n\
+                [[route]]\nproxy = \"http://chekout\"\n";
+    let (code, out, err) = on("check", file);
+    let report = out + &err;
+    assert_eq!(code, 1, "{report}");
+    for part in [
+        "host not found in upstream `gone.invalid:80`",
+        "waypost.toml:4:12   (upstream.checkout.servers[0])",
+        "host not found in upstream `chekout`",
+        "did you mean `checkout`?",
+    ] {
+        assert!(report.contains(part), "no {part} in\n{report}");
+    }
+}

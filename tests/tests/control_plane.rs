@@ -107,7 +107,7 @@ fn a_pipe_in_the_place_of_any_file_is_refused_at_once() {
         std::fs::write(directory.path().join("waypost.toml"), &text).unwrap();
         let (code, said) = on(command, directory.path());
         assert_eq!(code, 1, "{command} of\n{text}\n{said}");
-        assert!(said.contains("pipe`"), "{command} of\n{text}\n{said}");
+        assert!(said.contains("pipe"), "{command} of\n{text}\n{said}");
     }
 }
 
@@ -163,6 +163,30 @@ async fn logs_that_have_become_pipes_stay_what_they_were() {
     proxy.signal(Signal::USR1);
     proxy.log_contains("cannot open access log").await;
     answers_and_ends(&mut proxy).await;
+}
+
+/// A pipe takes 64 KiB, and then its writer waits for a reader that never comes.
+#[tokio::test]
+async fn a_log_that_nobody_takes_holds_up_neither_requests_nor_the_end() {
+    use rustix::fs::{Mode, OFlags};
+    let origin = origin::says("hello").await;
+    let setup = proxy::to([&origin])
+        .server("access_log = \"pipe\"")
+        .more(ADMIN);
+    let pipe = setup.directory().join("pipe");
+    make_pipe(&pipe);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let _reader = rustix::fs::open(&pipe, flags, Mode::empty()).expect("it is ours");
+    let mut proxy = setup.start().await;
+    let target = format!("/{}", "x".repeat(4000));
+    let mut client = proxy.client().await;
+    for _ in 0..100 {
+        assert_eq!(client.get(&target).await.text(), "hello");
+    }
+    proxy.signal(Signal::USR1);
+    assert_eq!(proxy.shows("/status").await["state"], "serving");
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.process().ended().await.code(), Some(0));
 }
 
 /// `/dev/full` says of each write that there is no room left.

@@ -8,7 +8,10 @@ use waypost_tests::admin::ADMIN;
 use waypost_tests::{Proxy, child, plugin, proxy, waypost};
 
 /// What a page says about itself as wrong, and why the command says no.
-const REFUSED: [(&str, &str); 1] = [("plugin load spill broken.wasm", "broken")];
+const REFUSED: [(&str, &str); 1] = [(
+    "plugin load spill broken.wasm",
+    "plugin `spill` is no webassembly",
+)];
 
 /// Those that end the process which they are said to.
 const LAST_WORDS: [&str; 3] = ["drain", "stop", "upgrade"];

@@ -1,8 +1,7 @@
 //! The thread that writes access logs, and the files it writes to.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
@@ -13,9 +12,14 @@ use parking_lot::Mutex;
 
 use super::buffer::LogBuffers;
 use crate::config::model::LogPath;
+use crate::file::open_to_append;
 
 /// Buffers on their way to the disk, of 32 KiB each: 8 MiB at most. More are dropped.
 const QUEUE: usize = 256;
+/// For the last lines, at the end of the process.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// Between two looks at whether they are written.
+const POLL: Duration = Duration::from_millis(1);
 /// Between two warnings about one log.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
@@ -95,17 +99,31 @@ impl AccessLogs {
     }
 
     /// Writes what the workers have handed over and ends the thread. Lines that come later are
-    /// lost, so the workers' [`LogBuffers`] go first.
+    /// lost, so the workers' [`LogBuffers`] go first. Blocks, for a second at most: a pipe that
+    /// nobody reads does not keep the process.
     pub fn close(&self) {
-        if let Some(thread) = self.thread.lock().take() {
-            // Fails only if the thread is gone, and then there is nothing to wait for.
-            let _ = self.writer.0.send(Message::Close);
-            if thread.join().is_err() {
-                tracing::error!("the access log's thread has panicked");
-            }
-            for log in self.live() {
-                log.output.lock().warn_if_lost(&log, None);
-            }
+        let Some(thread) = self.thread.lock().take() else {
+            return;
+        };
+        let until = Instant::now() + LAST_LINES;
+        // Where the thread is gone there is nothing to wait for.
+        while let Err(TrySendError::Full(_)) = self.writer.0.try_send(Message::Close)
+            && Instant::now() < until
+        {
+            std::thread::sleep(POLL);
+        }
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(POLL);
+        }
+        if !thread.is_finished() {
+            tracing::error!("the last lines of access logs are lost: written too slowly");
+            return;
+        }
+        if thread.join().is_err() {
+            tracing::error!("the access log's thread has panicked");
+        }
+        for log in self.live() {
+            log.output.lock().warn_if_lost(&log, None);
         }
     }
 
@@ -203,10 +221,12 @@ impl LogFile {
         let sink = match path {
             LogPath::Stdout => Sink::Stdout,
             LogPath::Stderr => Sink::Stderr,
-            LogPath::File(file) => Sink::File(append_to(file).map_err(|source| OpenError {
-                path: name(path),
-                source,
-            })?),
+            LogPath::File(file) => {
+                Sink::File(open_to_append(file).map_err(|source| OpenError {
+                    path: name(path),
+                    source,
+                })?)
+            }
         };
         Ok(LogFile { sink, torn: false })
     }
@@ -286,10 +306,6 @@ fn write_all_counted(to: &mut impl Write, bytes: &[u8]) -> Result<(), (usize, io
         }
     }
     Ok(())
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
 }
 
 fn name(path: &LogPath) -> String {
@@ -422,7 +438,10 @@ mod tests {
         let mut log = LogFile::open(&LogPath::File(file.clone())).unwrap();
         log.sink.write_all(b"torn").unwrap();
         // Another process writes behind it.
-        append_to(&file).unwrap().write_all(b"theirs\n").unwrap();
+        open_to_append(&file)
+            .unwrap()
+            .write_all(b"theirs\n")
+            .unwrap();
         assert_eq!(log.keep_whole_lines(b"torn"), 0);
         assert!(log.torn);
         log.write(b"ours\n").unwrap();

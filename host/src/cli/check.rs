@@ -15,7 +15,7 @@ pub(super) fn check(file: &Path) -> anyhow::Result<ExitCode> {
     let Checked { problems, warnings } = crate::control_plane::check(&config);
     let mut err = std::io::stderr().lock();
     for warning in &warnings {
-        // Nobody to tell if that fails.
+        // A closed standard error is no reason to fail otherwise.
         let _ = writeln!(err, "{}\n", warning.as_warning());
     }
     drop(err);

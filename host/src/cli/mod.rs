@@ -34,7 +34,13 @@ enum Command {
     /// Say whether a configuration is valid, or all that is wrong with it
     Check(ConfigFile),
     /// Print a configuration with every default filled in
-    Show(ConfigFile),
+    Show {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print what variables of the environment hold, which may be secret, instead of `${env:NAME}`
+        #[arg(long)]
+        expand_env: bool,
+    },
     /// Look into a plugin's file; see and change the plugins of a running process
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -43,7 +49,7 @@ enum Command {
     /// Run three small origins, a proxy before them and a few requests through it
     Demo,
     #[command(flatten)]
-    Admin(admin::Command),
+    Admin(admin::AdminCommand),
     /// Print the version
     Version {
         /// Also of everything that was built in
@@ -73,8 +79,7 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(answer) => {
-            // Help and version arrive here too, and are no errors. Nobody to tell if printing
-            // fails.
+            // Help and version arrive here too, and are no errors; neither is a closed output.
             let _ = answer.print();
             return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
         }
@@ -82,7 +87,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(config) => run::run(&config.file),
         Command::Check(config) => check::check(&config.file),
-        Command::Show(config) => show::show(&config.file),
+        Command::Show { config, expand_env } => show::show(&config.file, expand_env),
         Command::Plugin(command) => plugin::plugin(command),
         Command::CompilePlugin(bounds) => compile_plugin::compile_plugin(&bounds),
         Command::Schema => schema::schema(),

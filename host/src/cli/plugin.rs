@@ -19,13 +19,13 @@ pub(super) enum PluginCommand {
         file: PathBuf,
     },
     #[command(flatten)]
-    Admin(admin::PluginCommand),
+    Admin(admin::PluginAdminCommand),
 }
 
 pub(super) fn plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
     match command {
         PluginCommand::Inspect { file } => inspect(&file),
-        PluginCommand::Admin(command) => admin::run(admin::Command::Plugin(command)),
+        PluginCommand::Admin(command) => admin::run(admin::AdminCommand::Plugin(command)),
     }
 }
 

@@ -5,11 +5,19 @@
 
 const OPEN: &str = "${env:";
 
+/// A string with references, or one of its references, and what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expansion {
+    pub written: String,
+    pub value: String,
+}
+
 /// The text with its references replaced; `None` where it has none. The error is a message for the
 /// user and a hint.
 pub(super) fn expand(
     text: &str,
     variable: &dyn Fn(&str) -> Option<String>,
+    expansions: &mut Vec<Expansion>,
 ) -> Result<Option<String>, (String, &'static str)> {
     if !text.contains(OPEN) {
         return Ok(None);
@@ -31,17 +39,24 @@ pub(super) fn expand(
                 FORM,
             ));
         }
-        match (variable(name), default) {
-            (Some(value), _) => out.push_str(&value),
-            (None, Some(default)) => out.push_str(default),
+        let value = match (variable(name), default) {
+            (Some(value), _) => value,
+            (None, Some(default)) => default.to_owned(),
             (None, None) => {
                 let message = format!("environment variable `{name}` is not set");
                 return Err((message, "set it, or give a default: `${env:NAME:-default}`"));
             }
-        }
+        };
+        out.push_str(&value);
+        let written = format!("{OPEN}{reference}}}");
+        expansions.push(Expansion { written, value });
         rest = after;
     }
     out.push_str(rest);
+    expansions.push(Expansion {
+        written: text.to_owned(),
+        value: out.clone(),
+    });
     Ok(Some(out))
 }
 
@@ -60,7 +75,7 @@ mod tests {
 
     fn expanded(text: &str) -> Result<Option<String>, String> {
         let variable = |name: &str| (name == "PORT").then(|| "8080".to_owned());
-        expand(text, &variable).map_err(|(message, _)| message)
+        expand(text, &variable, &mut Vec::new()).map_err(|(message, _)| message)
     }
 
     #[test]

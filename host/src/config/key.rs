@@ -91,9 +91,9 @@ impl Key {
         }
     }
 
-    /// A key of a later version.
-    pub(super) const fn later(name: &'static str) -> Key {
-        Key::new(name, ValueKind::NotAvailable, "")
+    /// A key of a later version, and what to do until then.
+    pub(super) const fn later(name: &'static str, instead: &'static str) -> Key {
+        Key::new(name, ValueKind::NotAvailable, instead)
     }
 
     pub(super) const fn required(mut self) -> Key {

@@ -11,6 +11,8 @@ mod key;
 mod declared;
 mod units;
 mod scalar;
+mod nginx;
+mod hints;
 mod section;
 mod read;
 pub mod model;
@@ -23,15 +25,18 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
+use self::environment::Expansion;
 use self::files::Document;
 pub(crate) use self::files::reason;
-use self::model::{AdminConfig, Config, UpstreamServer, UpstreamTls};
+use self::model::{AdminConfig, Config, UpstreamConfig, UpstreamServer};
+pub use self::nginx::nginx_directives;
 use self::problem::{Place, Problem, Problems};
 pub use self::read::admin_address;
 pub use self::reference::reference;
 pub use self::schema::schema;
-pub use self::show::show;
+pub use self::show::{conceal, show};
 use self::system::{System, ThisMachine};
+use self::tree::Node;
 
 /// The plugins that come with Waypost, by name: policies that need no `[plugin.NAME]`.
 pub const STOCK_POLICIES: [&str; 6] = declared::STOCK_POLICIES;
@@ -44,11 +49,22 @@ pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
     load_on(path, &ThisMachine)
 }
 
+/// As [`load`], with what came from the environment, for [`conceal`].
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_expansions(path: &Path) -> Result<(Config, Vec<Expansion>), Vec<Problem>> {
+    let problems = Problems::default();
+    let document = files::read(path, &ThisMachine, &problems);
+    let config = meaning(&document, problems)?;
+    Ok((config, document.expansions.into_inner()))
+}
+
 /// As [`load`], on a machine of the caller's: for tests.
 pub fn load_on(path: &Path, system: &dyn System) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
     let document = files::read(path, system, &problems);
-    meaning(&document, system, problems)
+    meaning(&document, problems)
 }
 
 /// What a file says of `[admin]`, though the rest of it may be wrong: a process that serves an
@@ -77,53 +93,31 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
 pub fn parse_on(text: &str, path: &Path, system: &dyn System) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
     let document = files::parse(text, path, system, &problems);
-    meaning(&document, system, problems)
+    meaning(&document, problems)
 }
 
-/// Reads one of `servers`, for an upstream with this policy and this TLS, as if it stood in a file:
-/// with the same checks, defaults and words. Problems are placed in a file `request`.
+/// Reads a further one of an upstream's `servers` as if it stood in the file, with the same checks,
+/// defaults and words. Problems are placed in a file `request`.
 ///
 /// # Errors
 /// All problems.
 pub fn server(
-    keys: &Map<String, Json>,
-    policy: &str,
-    tls: Option<&UpstreamTls>,
+    keys: Map<String, Json>,
+    upstream: &UpstreamConfig,
 ) -> Result<UpstreamServer, Vec<Problem>> {
-    let unusable = |message: String| vec![Problem::new(&Place::default(), message)];
-    let server = toml::Value::try_from(keys).map_err(|error| unusable(error.to_string()))?;
-    // What a policy allows of its servers is only known of the stock ones; `hash` needs its key
-    // besides.
-    let policy = match policy {
-        "hash" => r#"{ plugin = "hash", key = "$uri" }"#.to_owned(),
-        stock if STOCK_POLICIES.contains(&stock) => format!("{stock:?}"),
-        _ => r#""round_robin""#.to_owned(),
+    let problems = Problems::default();
+    let place = Place {
+        file: "request".into(),
+        ..Place::default()
     };
-    let tls = match tls {
-        None => "false".to_owned(),
-        Some(UpstreamTls {
-            verify,
-            server_name,
-            ..
-        }) => match server_name {
-            Some(name) => format!("{{ verify = {verify}, server_name = {name:?} }}"),
-            None => format!("{{ verify = {verify} }}"),
-        },
-    };
-    let text = format!(
-        "listen = [{{ address = \"127.0.0.1:0\" }}]\n[upstream.it]\npolicy = {policy}\ntls = {tls}\nservers = [\"127.0.0.1:1\", {server}]\n"
-    );
-    let mut upstreams = parse(&text, Path::new("request"))?.upstreams;
-    let server = upstreams.first_mut().and_then(|it| it.servers.pop());
-    server.ok_or_else(|| unusable("not a server".to_owned()))
+    let node = Node::of_json(&Json::Object(keys), place, &problems);
+    let server = read::further_server(&node, upstream, &problems);
+    let problems = problems.into_sorted(&[]);
+    server.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-fn meaning(
-    document: &Document,
-    system: &dyn System,
-    problems: Problems,
-) -> Result<Config, Vec<Problem>> {
-    let config = read::config(document, system, &problems);
+fn meaning(document: &Document, problems: Problems) -> Result<Config, Vec<Problem>> {
+    let config = read::config(document, &problems);
     match problems.into_sorted(&document.files) {
         problems if problems.is_empty() => Ok(config),
         problems => Err(problems),

@@ -1,5 +1,4 @@
-//! The configuration as it is meant: every default filled in, every name resolved, nothing left to
-//! check.
+//! The configuration as it is meant: every default filled in, nothing left to check.
 //!
 //! The rest of the proxy sees only these types. What the file says, and where, lives in the modules
 //! beside this one. Defaults are nginx 1.29.7's, cited by directive; departures say so.
@@ -124,7 +123,7 @@ pub struct ServerConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     pub networks: Vec<ipnet::IpNet>,
-    /// Whoever connects to a unix socket.
+    /// Peers that connect to a unix socket.
     pub unix: bool,
 }
 
@@ -343,8 +342,7 @@ pub struct PolicyPlace {
 pub struct UpstreamServer {
     /// As written: `10.0.0.1:3000`, `app.example`, `unix:/run/app.sock`; without `https://`.
     pub spelling: String,
-    /// All addresses of the name, resolved when the configuration was read.
-    pub addresses: Vec<Address>,
+    pub location: ServerLocation,
     /// Default 1.
     pub weight: u32,
     /// Failures that disable it, default 1; 0 never.
@@ -359,6 +357,21 @@ pub struct UpstreamServer {
     /// For `sticky`: the value that names this server.
     pub route: String,
     pub place: super::problem::Place,
+}
+
+/// Where a server is, as far as the configuration tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerLocation {
+    Address(Address),
+    /// What addresses it has is for the name servers to say, and may change.
+    Name(HostPort),
+}
+
+/// A name to be resolved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostPort {
+    pub host: String,
+    pub port: u16,
 }
 
 /// `proxy_next_upstream` and its companions.

@@ -39,7 +39,7 @@ impl Problem {
     }
 }
 
-/// A problem that stands in nobody's way.
+/// A problem with which the configuration can be served.
 pub struct AsWarning<'a>(&'a Problem);
 
 impl Problem {
@@ -124,6 +124,14 @@ impl Problems {
         list.sort_by_key(|problem| (file(problem), problem.place.line, problem.place.column));
         list
     }
+}
+
+/// `did you mean` for a misspelt word.
+pub(crate) fn did_you_mean<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    Some(suggestion(word, known, "")).filter(|near| near.starts_with("did you mean"))
 }
 
 /// `did you mean` for a misspelt word, or else what there is to choose from.

@@ -9,10 +9,8 @@ use crate::http::variable::{self, Phase};
 
 /// Every table of the file as a section of Markdown.
 pub fn reference() -> String {
-    let mut tables: Vec<&'static Table> = Vec::new();
-    collect(&ROOT, &mut tables);
     let mut out = String::new();
-    for table in tables {
+    for table in tables() {
         let _ = writeln!(out, "### `{}`\n", table.title);
         if !table.doc.is_empty() {
             let _ = writeln!(out, "{}\n", table.doc);
@@ -85,7 +83,13 @@ fn variables(out: &mut String) {
     out.push('\n');
 }
 
-/// Tables in the order in which a reader of the file meets them.
+/// All tables, in the order in which a reader of the file meets them.
+pub(super) fn tables() -> Vec<&'static Table> {
+    let mut tables = Vec::new();
+    collect(&ROOT, &mut tables);
+    tables
+}
+
 fn collect(table: &'static Table, tables: &mut Vec<&'static Table>) {
     if tables.iter().any(|known| std::ptr::eq(*known, table)) {
         return;

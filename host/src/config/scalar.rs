@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::hints;
 use super::key::ValueKind;
 use super::problem::{Problem, Problems, listing, suggestion};
 use super::tree::{Node, Value};
@@ -29,7 +30,10 @@ pub(super) fn wrong_type(node: &Node, name: &str, kind: &ValueKind, problems: &P
         (Value::Table(_), ValueKind::List(ValueKind::Table(table))) => {
             Some(format!("write `{}` with two brackets", table.title))
         }
-        _ => kind.notation().map(str::to_owned),
+        _ => kind
+            .notation()
+            .map(str::to_owned)
+            .or_else(|| hints::table_form(name, kind)),
     };
     let problem = Problem::new(&node.place, message);
     problems.add(match hint {

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use super::hints;
 use super::key::{Default, Table, ValueKind};
-use super::problem::{Place, Problem, Problems, suggestion};
+use super::problem::{Place, Problem, Problems};
 use super::scalar::{duration, integer, size, unknown_word, wrong_type};
 use super::tree::{Entry, Node, Value};
 use super::units;
@@ -50,16 +51,13 @@ impl<'a> Section<'a> {
                 Some(key) if key.available() => {}
                 Some(key) => {
                     let message = format!("`{}` is not available in this version", key.name);
-                    problems.add(Problem::new(&entry.key_place, message));
+                    let problem = Problem::new(&entry.key_place, message);
+                    problems.add(problem.hint(key.doc));
                 }
                 None if declared.open => {}
                 None => {
                     let message = format!("unknown key `{}`", entry.key);
-                    let known = declared
-                        .keys()
-                        .filter(|key| key.available())
-                        .map(|key| key.name);
-                    let hint = suggestion(&entry.key, known, "known keys");
+                    let hint = hints::unknown_key(&entry.key, declared);
                     problems.add(Problem::new(&entry.key_place, message).hint(hint));
                 }
             }

@@ -1,5 +1,6 @@
 //! The configuration as TOML with everything said: `waypost show`. Read again, it means the same.
 
+mod environment;
 mod tls;
 
 use std::fmt::Write as _;
@@ -13,6 +14,8 @@ use super::model::{
 };
 use super::tree::key_text;
 use super::units::{duration_text, size_text};
+
+pub use self::environment::conceal;
 
 /// The whole configuration. Upstreams that a route named by address appear under that address.
 pub fn show(config: &Config) -> String {

@@ -1,10 +1,17 @@
-//! What a configuration asks of the machine it is read on: files, environment, names.
+//! What a configuration asks of the machine it is read on: files and the environment.
 //!
-//! Behind a trait, so that tests read hostile and mutated files without a disk or a resolver.
+//! Behind a trait, so that tests read hostile and mutated files without a disk.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::time::Duration;
+
+use crate::file::read_regular_or_pipe;
+
+/// Bytes of one file of a configuration. A thousand upstreams take a megabyte.
+const FILE_SIZE: u64 = 16 << 20;
+/// For a file that is a pipe to be written: by a program that makes it as it is read.
+const PIPE: Duration = Duration::from_secs(30);
 
 pub trait System {
     /// An environment variable; `None` where it is not set, or not Unicode.
@@ -12,13 +19,9 @@ pub trait System {
         std::env::var(name).ok()
     }
 
-    /// All addresses of a name, in the resolver's order. Blocks.
-    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok((host, port).to_socket_addrs()?.collect())
-    }
-
+    /// A file that the configuration consists of. Blocks, and for no longer than half a minute.
     fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(file)
+        read_regular_or_pipe(file, FILE_SIZE, PIPE)
     }
 
     /// Names in a directory, in any order. Those that are not Unicode are left out.

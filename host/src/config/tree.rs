@@ -3,11 +3,13 @@
 //! Our own tree rather than the parser's, because it owns its text, merges files, keeps the order
 //! of the file (the parser sorts keys), and knows every value's key path.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
-use super::environment;
+use super::environment::{self, Expansion};
+use super::hints;
 use super::problem::{Place, Problem, Problems};
 
 /// A value and where it stands.
@@ -42,6 +44,49 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// A value that came over the network, as if it stood in a file. Strings are taken as they are:
+    /// the environment belongs to the process, and not to its clients.
+    pub(super) fn of_json(value: &serde_json::Value, place: Place, problems: &Problems) -> Node {
+        use serde_json::Value as Json;
+        let refuse = |message: String| {
+            problems.add(Problem::new(&place, message).hint("leave the key out"));
+            Value::Unusable
+        };
+        let at = |key: String| Place {
+            key,
+            ..place.clone()
+        };
+        let value = match value {
+            Json::Null => refuse("`null` is no value".to_owned()),
+            Json::Bool(boolean) => Value::Boolean(*boolean),
+            Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(integer), _) => Value::Integer(integer),
+                (None, Some(float)) if number.is_f64() => Value::Float(float),
+                _ => refuse(format!("`{number}` is too large")),
+            },
+            Json::String(text) => Value::Text(text.clone()),
+            Json::Array(items) => {
+                let items = items.iter().enumerate().map(|(index, item)| {
+                    let place = at(format!("{}[{index}]", place.key));
+                    Node::of_json(item, place, problems)
+                });
+                Value::Array(items.collect())
+            }
+            Json::Object(entries) => {
+                let entries = entries.iter().map(|(key, value)| {
+                    let place = at(join(&place.key, key));
+                    Entry {
+                        key: key.clone(),
+                        key_place: place.clone(),
+                        node: Node::of_json(value, place, problems),
+                    }
+                });
+                Value::Table(entries.collect())
+            }
+        };
+        Node { place, value }
+    }
+
     pub(super) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) | Value::Environment(text) => Some(text),
@@ -107,6 +152,7 @@ impl<'a> TextSource<'a> {
     pub(super) fn parse(
         &self,
         variable: &dyn Fn(&str) -> Option<String>,
+        expansions: &RefCell<Vec<Expansion>>,
         problems: &Problems,
     ) -> Option<Vec<Entry>> {
         match DeTable::parse(self.text) {
@@ -114,6 +160,7 @@ impl<'a> TextSource<'a> {
                 Builder {
                     source: self,
                     variable,
+                    expansions,
                     problems,
                 }
                 .table(table.get_ref(), ""),
@@ -122,7 +169,16 @@ impl<'a> TextSource<'a> {
                 let offset = error.span().map_or(0, |span| span.start);
                 let place = self.place(offset, String::new());
                 let message = error.message().lines().collect::<Vec<_>>().join(", ");
-                problems.add(Problem::new(&place, format!("not valid TOML: {message}")));
+                let named = error.span().and_then(|span| self.text.get(span));
+                let message = match named.filter(|_| message == "duplicate key") {
+                    Some(key) => format!("duplicate key `{key}`"),
+                    None => message,
+                };
+                let problem = Problem::new(&place, format!("not valid TOML: {message}"));
+                problems.add(match hints::not_toml(self.text, &message) {
+                    Some(hint) => problem.hint(hint),
+                    None => problem,
+                });
                 None
             }
         }
@@ -133,6 +189,7 @@ impl<'a> TextSource<'a> {
 struct Builder<'a> {
     source: &'a TextSource<'a>,
     variable: &'a dyn Fn(&str) -> Option<String>,
+    expansions: &'a RefCell<Vec<Expansion>>,
     problems: &'a Problems,
 }
 
@@ -155,14 +212,16 @@ impl Builder<'_> {
     fn node(&self, value: &DeValue<'_>, offset: usize, path: String) -> Node {
         let place = self.source.place(offset, path);
         let value = match value {
-            DeValue::String(text) => match environment::expand(text, self.variable) {
-                Ok(None) => Value::Text(text.to_string()),
-                Ok(Some(text)) => Value::Environment(text),
-                Err((message, hint)) => {
-                    self.problems.add(Problem::new(&place, message).hint(hint));
-                    Value::Unusable
+            DeValue::String(text) => {
+                match environment::expand(text, self.variable, &mut self.expansions.borrow_mut()) {
+                    Ok(None) => Value::Text(text.to_string()),
+                    Ok(Some(text)) => Value::Environment(text),
+                    Err((message, hint)) => {
+                        self.problems.add(Problem::new(&place, message).hint(hint));
+                        Value::Unusable
+                    }
                 }
-            },
+            }
             DeValue::Integer(integer) => {
                 match i64::from_str_radix(integer.as_str(), integer.radix()) {
                     Ok(integer) => Value::Integer(integer),

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::plugins::{FALLBACK, PluginRegistry, Selection, compiler};
+use super::resolve::Resolution;
 use super::tls_files::{Secured, TlsFiles};
 use crate::access_log::AccessLogs;
-use crate::config::model::{AccessLog, Config, LogFormat, UpstreamConfig};
+use crate::config::model::{AccessLog, Address, Config, LogFormat, UpstreamConfig};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot};
@@ -23,9 +24,14 @@ pub struct Checked {
     pub warnings: Vec<Problem>,
 }
 
-/// What `waypost check` finds beyond what the file alone can tell: whether plugins load, policies
-/// take their settings and can pick, and certificates can be used.
+/// What `waypost check` finds beyond what the file alone can tell: whether names can be resolved,
+/// plugins load, policies take their settings and can pick, and certificates can be used. Keeps the
+/// code of plugins that it compiles, so that the next start need not.
 pub fn check(config: &Config) -> Checked {
+    let (resolution, mut problems) = match Resolution::of(config) {
+        Ok(resolution) => (resolution, Vec::new()),
+        Err(problems) => (Resolution::default(), problems),
+    };
     let unusable = |error: String| vec![problem(error, "")];
     let registry = compiler(config)
         .map_err(|error| unusable(error.to_string()))
@@ -33,7 +39,8 @@ pub fn check(config: &Config) -> Checked {
         .and_then(|runtime| PluginRegistry::new(runtime, config));
     let selection = match registry {
         Ok(registry) => registry.selection(),
-        Err(problems) => {
+        Err(of_plugins) => {
+            problems.extend(of_plugins);
             return Checked {
                 problems,
                 warnings: Vec::new(),
@@ -41,16 +48,18 @@ pub fn check(config: &Config) -> Checked {
         }
     };
     let mut warnings = Warnings::new();
-    let read = Secured::read(config, None, TlsFiles::Read, &mut warnings);
-    let (secured, mut problems) = match read {
-        Ok(secured) => (Some(secured), Vec::new()),
-        Err(problems) => (None, problems),
-    };
+    let secured = Secured::read(config, None, TlsFiles::Read, &mut warnings);
+    let secured = secured.map_err(|of_files| problems.extend(of_files)).ok();
     for (index, upstream) in config.upstreams.iter().enumerate() {
         let tls = secured
             .as_ref()
             .and_then(|secured| secured.upstreams[index].clone());
-        let built = balanced(upstream, tls, config, &selection, None, 1);
+        let addresses = resolved(upstream, &resolution);
+        if addresses.iter().any(Vec::is_empty) {
+            // The name is the problem: nothing is said of a policy that has no servers.
+            continue;
+        }
+        let built = balanced(upstream, addresses, tls, config, &selection, None, 1);
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
     }
     Checked { problems, warnings }
@@ -60,6 +69,7 @@ pub fn check(config: &Config) -> Checked {
 pub(super) struct Parts<'a> {
     pub(super) config: Config,
     pub(super) plugins: Selection,
+    pub(super) resolution: &'a Resolution,
     pub(super) files: TlsFiles,
     /// The listeners of the configuration, then its streams, in its order.
     pub(super) listeners: Vec<ListenerId>,
@@ -79,6 +89,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     let Parts {
         config,
         plugins,
+        resolution,
         files,
         listeners,
         previous,
@@ -96,9 +107,11 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     }
     let mut upstreams = Vec::new();
     for (upstream, tls) in config.upstreams.iter().zip(secured.upstreams) {
+        let addresses = resolved(upstream, resolution);
         let before = previous.and_then(|snapshot| snapshot.upstream(&upstream.name));
         if let Some(before) = before
             && before.speaks(tls.as_ref())
+            && before.addresses == addresses
             && is_unchanged(before, upstream, &config, &plugins)
         {
             upstreams.push(before.clone());
@@ -106,6 +119,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         }
         let built = balanced(
             upstream,
+            addresses,
             tls,
             &config,
             &plugins,
@@ -213,6 +227,12 @@ fn is_unchanged(
         })
 }
 
+/// The addresses of each of an upstream's servers.
+fn resolved(upstream: &UpstreamConfig, resolution: &Resolution) -> Vec<Vec<Address>> {
+    let servers = upstream.servers.iter();
+    servers.map(|server| resolution.addresses(server)).collect()
+}
+
 fn uses(snapshot: &Snapshot, plugin: &Plugin) -> bool {
     let mut upstreams = snapshot.upstreams.iter();
     upstreams.any(|upstream| upstream.policy().is(plugin))
@@ -227,6 +247,7 @@ fn fallback<'a>(upstream: &UpstreamConfig, config: &'a Config) -> &'a str {
 
 fn balanced(
     upstream: &UpstreamConfig,
+    addresses: Vec<Vec<Address>>,
     tls: Option<Arc<ClientTls>>,
     config: &Config,
     plugins: &Selection,
@@ -243,7 +264,7 @@ fn balanced(
             "policy",
         ));
     };
-    Upstream::new(upstream.clone(), tls, previous, |fleet| {
+    Upstream::new(upstream.clone(), addresses, tls, previous, |fleet| {
         Balancer::new(
             plugin.clone(),
             &policy.settings,

@@ -13,6 +13,7 @@ use anyhow::Context;
 use super::assemble::{Parts, assemble};
 use super::inherited::Inherited;
 use super::plugins::PluginRegistry;
+use super::resolve::Resolution;
 use super::sockets::Sockets;
 use super::tls_files::TlsFiles;
 use crate::access_log::AccessLogs;
@@ -63,6 +64,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     let snapshot = assemble(Parts {
         config,
         plugins: registry.selection(),
+        resolution: &Resolution::default(), // its servers are addresses
         files: TlsFiles::Read,
         listeners: sockets.ids(),
         previous: None,

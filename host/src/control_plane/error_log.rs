@@ -1,7 +1,7 @@
 //! The error log: `tracing`, through a bounded queue and a thread of its own, so that no worker
 //! waits for a disk.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{Registry, reload};
 
 use crate::config::model::{ErrorLog, LogPath};
+use crate::file::open_to_append;
 
 /// The error log in use; lines still queued are written when it is dropped.
 pub(super) struct ErrorLogs {
@@ -54,23 +55,19 @@ impl ErrorLogs {
 
     /// Logs from another level on.
     pub(super) fn set_level(&self, level: tracing::Level) {
-        // Fails only once the subscriber is gone, and then nobody logs.
+        // Fails only once the subscriber is gone, and nothing is logged then.
         let _ = self.level.reload(LevelFilter::from_level(level));
     }
 
-    /// Opens the file anew, after a rotation.
-    pub(super) fn reopen(&self) {
-        if let Some(file) = &self.file
-            && let Err(error) = file.reopen()
-        {
-            tracing::error!("cannot reopen error log `{}`: {error}", file.path.display());
-        }
+    /// The file, where there is one.
+    pub(super) fn file(&self) -> Option<Reopenable> {
+        self.file.clone()
     }
 }
 
 /// A file that can be exchanged for a new one of the same name.
 #[derive(Clone)]
-struct Reopenable {
+pub(super) struct Reopenable {
     path: PathBuf,
     file: Arc<ArcSwap<File>>,
 }
@@ -79,18 +76,20 @@ impl Reopenable {
     fn open(path: &Path) -> io::Result<Reopenable> {
         Ok(Reopenable {
             path: path.to_owned(),
-            file: Arc::new(ArcSwap::from_pointee(append_to(path)?)),
+            file: Arc::new(ArcSwap::from_pointee(open_to_append(path)?)),
         })
     }
 
-    fn reopen(&self) -> io::Result<()> {
-        self.file.store(Arc::new(append_to(&self.path)?));
-        Ok(())
+    /// Opens the file anew, after a rotation. What cannot be opened goes on with the old file.
+    pub(super) fn reopen(&self) {
+        match open_to_append(&self.path) {
+            Ok(file) => self.file.store(Arc::new(file)),
+            Err(error) => {
+                let path = self.path.display();
+                tracing::error!("cannot reopen error log `{path}`: {error}");
+            }
+        }
     }
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
 }
 
 impl Write for Reopenable {

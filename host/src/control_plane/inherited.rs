@@ -11,7 +11,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use anyhow::Context;
 
-use super::sockets::remove_file;
+use super::sockets::{remove_files, socket_file};
 use crate::config::model::Address;
 use crate::data_plane::stream::Socket;
 
@@ -40,7 +40,7 @@ struct Inheritance {
     socket: Socket,
 }
 
-/// The sockets for an address; none where nobody had any.
+/// The sockets for an address; none where none were handed over.
 #[derive(Debug, Default)]
 pub(super) struct HandedOver {
     pub(super) sockets: Vec<Socket>,
@@ -103,7 +103,8 @@ impl Inherited {
         taken
     }
 
-    /// Lets go of what nobody wanted, and tells the binary before us that we serve.
+    /// Closes the sockets that no listener has, and tells the process before this one that it
+    /// serves.
     pub(super) fn we_serve(self) {
         for inheritance in &self.sockets {
             let local = inheritance.socket.local_address();
@@ -118,12 +119,12 @@ impl Inherited {
                 continue;
             }
             tracing::info!("no longer listening on {address}");
-            if let Ok(address) = &local {
-                remove_file(address, inheritance.of_systemd);
+            if let (Ok(address), false) = (&local, inheritance.of_systemd) {
+                remove_files(socket_file(address).as_slice());
             }
         }
         if let Some(mut ready) = self.ready {
-            // If it has gone, there is nobody to tell.
+            // The process before may have ended.
             let _ = std::io::Write::write_all(&mut ready, b"serving\n");
         }
     }

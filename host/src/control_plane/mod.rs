@@ -1,6 +1,8 @@
 //! Turns a configuration into something that serves, changes it while it serves, and stops it
 //! again.
 
+mod blocking; // the only way to a thread that may wait
+mod resolve; // names of servers
 mod plugins; // plugins and their versions
 mod tls_files; // certificates read
 mod assemble; // policies configured, logs opened: a snapshot
@@ -11,6 +13,7 @@ mod workers; // workers started
 mod serve; // the life of the process: start here
 mod signals; // what nginx's signals ask for
 mod operator; // changes while it serves
+mod publish; // how each of them ends
 mod servers; // changes to an upstream's servers
 mod watch; // plugin files that change
 mod admin; // the API that commands use

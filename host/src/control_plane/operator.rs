@@ -1,9 +1,8 @@
 //! Changes what is served while it is served: reloads, plugins, servers. One change after the
 //! other, each whole or not at all.
 //!
-//! All ways to change something end in the same place, [`Operator::publish`]: a snapshot is built
-//! off the data path, sockets are bound, state is handed over, and then every worker changes over
-//! between two requests.
+//! All ways to change something end in the same place, [`Operator::publish`], with a [`Plan`] of
+//! what goes with the configuration. Nothing here blocks: see [`blocking`](super::blocking).
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -13,11 +12,11 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
-use super::assemble::{Parts, assemble, hand_over};
-use super::connection_bounds;
+use super::blocking::{FILES, run_blocking};
 use super::error_log::ErrorLogs;
-use super::inherited::Inherited;
-use super::plugins::{LoadError, PluginRegistry};
+use super::plugins::{LoadError, PluginRegistry, loading_limit};
+use super::publish::Plan;
+use super::resolve::{self, Resolution};
 use super::servers::{self, ServerChange};
 use super::sockets::Sockets;
 use super::tls_files::{Secured, TlsFiles};
@@ -25,20 +24,20 @@ use super::watch::Watcher;
 use super::workers::Workers;
 use crate::access_log::AccessLogs;
 use crate::admin_api::ReloadCounts;
-use crate::config::model::{BindKind, Config};
+use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
 
-/// A change that somebody asks for.
+/// A change that is asked for.
 #[derive(Debug)]
 pub(super) enum Change {
     /// Read the configuration again.
     Reload,
     /// Put a version of a plugin in force.
     Load { name: String, component: Vec<u8> },
-    /// The same, with what the plugin's file holds now; nobody asked, and nobody waits.
+    /// The same, with what the plugin's file holds now. No caller waits for the outcome.
     FileChanged { name: String },
-    /// Certificates, keys or authorities have changed; nobody asked, and nobody waits.
+    /// Certificates, keys or authorities have changed. No caller waits for the outcome.
     TlsFilesChanged,
     /// Return to the version before.
     RollBack { name: String },
@@ -88,7 +87,7 @@ impl From<Vec<Problem>> for ChangeRefused {
     }
 }
 
-/// What is in force, for whoever wants to look at it.
+/// What is in force, readable from any thread.
 pub(super) struct Published {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) registry: PluginRegistry,
@@ -96,6 +95,8 @@ pub(super) struct Published {
     /// Where streams are accepted.
     pub(super) streams: Vec<String>,
     pub(super) reloads: ReloadCounts,
+    /// What the names of its servers stand for.
+    pub(super) resolution: Resolution,
 }
 
 /// Makes changes. Lives on the control plane's thread.
@@ -109,13 +110,13 @@ pub(super) struct Operator {
     pub(super) watcher: Watcher,
 }
 
-/// A wish, and where its outcome is awaited.
+/// A change, and where its outcome is awaited.
 pub(super) type ChangeRequest = (Change, Option<oneshot::Sender<ChangeResult>>);
 
 impl Operator {
-    /// Fulfils wishes, in the order in which they come.
-    pub(super) async fn run(mut self, mut wishes: mpsc::UnboundedReceiver<ChangeRequest>) {
-        while let Some((change, asker)) = wishes.recv().await {
+    /// Makes changes, in the order in which they are asked for.
+    pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<ChangeRequest>) {
+        while let Some((change, asker)) = requests.recv().await {
             // Drains and stops are not the operator's; but nothing is changed any more once they
             // have begun.
             let outcome = match self.not_ending() {
@@ -123,14 +124,14 @@ impl Operator {
                 Ok(()) => self.apply(change).await,
             };
             if let Some(asker) = asker {
-                // Whoever asked may have gone meanwhile.
+                // The caller may have gone meanwhile.
                 let _ = asker.send(outcome);
             }
         }
     }
 
     /// Refuses, once the process is about to end.
-    fn not_ending(&self) -> Result<(), ChangeRefused> {
+    pub(super) fn not_ending(&self) -> Result<(), ChangeRefused> {
         match self.workers.stats().is_ending() {
             true => Err(ChangeRefused::Conflict(
                 "the process is about to end".to_owned(),
@@ -150,24 +151,17 @@ impl Operator {
                 self.leave_quarantine().await;
                 Ok(Changed::default())
             }
-            Change::Servers { upstream, change } => self.change_servers(&upstream, &change).await,
+            Change::Servers { upstream, change } => self.change_servers(&upstream, change).await,
         }
     }
 
     async fn reload(&mut self) -> ChangeResult {
         let began = Instant::now();
-        let file = self.file.clone();
         let present = self.published.load_full();
-        let registry = present.registry.clone();
-        let built = run_blocking(move || -> Result<(Config, PluginRegistry), ChangeRefused> {
-            let config = crate::config::load(&file)?;
-            let registry = registry.for_config(&config)?;
-            Ok((config, registry))
-        });
         let outcome = async {
-            let (config, registry) = built.await?;
+            let (config, plan) = self.read(&present.registry).await?;
             let warnings = self.cannot_change(&config);
-            let generation = self.publish(config, registry, TlsFiles::Read).await?;
+            let generation = self.publish(config, plan).await?;
             Ok(Changed {
                 generation,
                 warnings,
@@ -205,6 +199,34 @@ impl Operator {
         outcome
     }
 
+    /// The configuration as the file has it now, with what its names stand for and its plugins.
+    async fn read(&self, registry: &PluginRegistry) -> Result<(Config, Plan), ChangeRefused> {
+        let file = self.file.clone();
+        let load = move || crate::config::load(&file).map(Arc::new);
+        let config = run_blocking("reading the configuration", FILES, load).await??;
+        let of_names = config.clone();
+        let names = run_blocking("resolving names", 2 * resolve::LIMIT, move || {
+            Resolution::of(&of_names)
+        });
+        let (of_plugins, registry) = (config.clone(), registry.clone());
+        let limit = loading_limit(&config.plugins);
+        let plugins = run_blocking("loading plugins", limit, move || {
+            registry.for_config(&of_plugins)
+        });
+        let (names, plugins) = tokio::join!(names, plugins);
+        let (resolution, registry) = match (names?, plugins?) {
+            (Ok(resolution), Ok(registry)) => (resolution, registry),
+            (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(problems.into()),
+            (Err(names), Err(plugins)) => return Err([names, plugins].concat().into()),
+        };
+        let plan = Plan {
+            registry,
+            resolution,
+            files: TlsFiles::Read,
+        };
+        Ok((Config::clone(&config), plan))
+    }
+
     /// What a configuration says that only a new process can do.
     fn cannot_change(&self, config: &Config) -> Vec<String> {
         let present = self.published.load();
@@ -232,11 +254,16 @@ impl Operator {
         let began = Instant::now();
         let present = self.published.load_full();
         let (registry, owned) = (present.registry.clone(), name.to_owned());
-        let built = run_blocking(move || registry.with_version(&owned, component.as_deref())).await;
-        let outcome = match built {
+        let entry = registry.get(name).and_then(|entry| entry.config.as_ref());
+        let limit = loading_limit(entry);
+        let built = run_blocking("loading the plugin", limit, move || {
+            registry.with_version(&owned, component.as_deref())
+        });
+        let built = built.await;
+        let outcome = match built.unwrap_or_else(|late| Err(LoadError::Late(late))) {
             Ok(registry) => {
-                let config = present.snapshot.config.clone();
-                self.publish(config, registry, TlsFiles::AsTheyWere).await
+                let plan = Plan::of(&present).with_registry(registry);
+                self.publish(present.snapshot.config.clone(), plan).await
             }
             Err(LoadError::Unknown) => {
                 return Err(ChangeRefused::Unknown(format!("plugin `{name}`")));
@@ -284,13 +311,17 @@ impl Operator {
     }
 
     async fn file_changed(&mut self, name: &str) -> ChangeResult {
-        self.watcher.follow(&self.published.load().snapshot.config);
-        let (registry, owned) = (self.published.load().registry.clone(), name.to_owned());
-        if !run_blocking(move || registry.has_changed(&owned)).await {
+        let present = self.published.load_full();
+        self.watcher.follow(&present.snapshot.config).await;
+        let (registry, owned) = (present.registry.clone(), name.to_owned());
+        let changed = run_blocking("reading the plugin", FILES, move || {
+            registry.changed_file(&owned)
+        });
+        let Some(hash) = changed.await? else {
             return Ok(Changed::default());
-        }
+        };
         let outcome = self.load(name, None).await;
-        self.republish(|published| published.registry.note_file(name));
+        self.republish(|published| published.registry.note_file(name, hash));
         outcome
     }
 
@@ -299,19 +330,21 @@ impl Operator {
     async fn tls_files_changed(&mut self) -> ChangeResult {
         let present = self.published.load_full();
         let snapshot = present.snapshot.clone();
-        self.watcher.follow(&snapshot.config);
-        let read = run_blocking(move || {
+        self.watcher.follow(&snapshot.config).await;
+        let read = run_blocking("reading certificates", FILES, move || {
             let before = Some((&*snapshot, snapshot.listeners.as_slice()));
             let config = &snapshot.config;
             let read = Secured::read(config, before, TlsFiles::Read, &mut Vec::new())?;
             Ok::<_, Vec<Problem>>(read.is_served(&snapshot))
         });
-        let outcome = match read.await {
+        let outcome = match read.await? {
             Ok(true) => return Ok(Changed::default()),
             Ok(false) => {
-                let config = present.snapshot.config.clone();
-                self.publish(config, present.registry.clone(), TlsFiles::Read)
-                    .await
+                let plan = Plan {
+                    files: TlsFiles::Read,
+                    ..Plan::of(&present)
+                };
+                self.publish(present.snapshot.config.clone(), plan).await
             }
             Err(problems) => Err(problems.into()),
         };
@@ -350,7 +383,8 @@ impl Operator {
             )));
         };
         let config = present.snapshot.config.clone();
-        let generation = self.publish(config, registry, TlsFiles::AsTheyWere).await?;
+        let plan = Plan::of(&present).with_registry(registry);
+        let generation = self.publish(config, plan).await?;
         let (from, to) = (
             entry.current.version(),
             entry.version_before().map_or(0, |plugin| plugin.version()),
@@ -388,7 +422,7 @@ impl Operator {
         }
     }
 
-    async fn change_servers(&mut self, upstream: &str, change: &ServerChange) -> ChangeResult {
+    async fn change_servers(&mut self, upstream: &str, change: ServerChange) -> ChangeResult {
         let present = self.published.load_full();
         let mut config = present.snapshot.config.clone();
         let group = config
@@ -398,117 +432,28 @@ impl Operator {
         let Some(group) = group else {
             return Err(ChangeRefused::Unknown(format!("upstream `{upstream}`")));
         };
-        let said = servers::apply(group, change)?;
-        let registry = present.registry.clone();
-        let generation = self.publish(config, registry, TlsFiles::AsTheyWere).await?;
-        tracing::info!("upstream `{upstream}`: {said}");
+        let mut plan = Plan::of(&present);
+        let done = match change {
+            ServerChange::Add(keys) => {
+                let server = crate::config::server(keys, group)?;
+                let (known, of_name) = (present.resolution.clone(), server.clone());
+                let limit = 2 * resolve::LIMIT;
+                let resolved = run_blocking("resolving a name", limit, move || known.and(&of_name));
+                plan.resolution = resolved.await??;
+                servers::add(group, server, &plan.resolution)?
+            }
+            ServerChange::Remove { server } => servers::remove(group, &server, &plan.resolution)?,
+            ServerChange::Alter {
+                server,
+                weight,
+                down,
+            } => servers::alter(group, &server, weight, down, &plan.resolution)?,
+        };
+        let generation = self.publish(config, plan).await?;
+        tracing::info!("upstream `{upstream}`: {done}");
         Ok(Changed {
             generation,
             ..Changed::default()
         })
-    }
-
-    /// Builds a snapshot and has the workers serve it. Nothing has changed unless this is `Ok`.
-    async fn publish(
-        &mut self,
-        config: Config,
-        registry: PluginRegistry,
-        files: TlsFiles,
-    ) -> Result<u64, ChangeRefused> {
-        let present = self.published.load_full();
-        let before = self.sockets.borrow().clone();
-        let failed = |error: anyhow::Error| ChangeRefused::Failed(format!("{error:#}"));
-        let mut config = config;
-        settle(&mut config, &present.snapshot.config);
-        let bounds = connection_bounds(&config).map_err(failed)?;
-        let sockets = Sockets::bind(
-            &config.binds(),
-            self.workers.stats().workers,
-            &before,
-            &mut Inherited::default(),
-        )
-        .map_err(failed)?;
-        let opened = sockets.without(&before);
-        let (selection, listeners) = (registry.selection(), sockets.ids());
-        let (logs, previous) = (self.logs.clone(), present.snapshot.clone());
-        let built = run_blocking(move || {
-            let snapshot = assemble(Parts {
-                config,
-                plugins: selection,
-                files,
-                listeners,
-                previous: Some(&previous),
-                logs: &logs,
-            })?;
-            hand_over(&previous, &snapshot).map_err(|problem| vec![problem])?;
-            Ok::<_, Vec<Problem>>(Arc::new(snapshot))
-        });
-        let built: Result<_, ChangeRefused> = async {
-            let snapshot = built.await?;
-            // Whoever drains has let go of the sockets meanwhile, and must not get others.
-            self.not_ending()?;
-            sockets
-                .set_backlogs(&snapshot.config.binds())
-                .map_err(failed)?;
-            Ok(snapshot)
-        }
-        .await;
-        let snapshot = built.inspect_err(|_| opened.elsewhere_than(&before).remove_files())?;
-        self.workers.bound_connections(bounds);
-        self.error_log
-            .set_level(snapshot.config.server.error_log.level);
-        let closed = before.without(&sockets);
-        let generation = snapshot.generation;
-        // Before the workers are told: one that dies and is replaced meanwhile begins with all of
-        // it, and whoever drains lets go of these sockets.
-        self.published.store(Arc::new(Published {
-            snapshot: snapshot.clone(),
-            registry,
-            addresses: sockets.addresses_of(BindKind::Listener),
-            streams: sockets.addresses_of(BindKind::Stream),
-            reloads: present.reloads.clone(),
-        }));
-        self.sockets.replace(sockets);
-        self.workers.serve(&snapshot, &opened).await;
-        for address in opened.addresses() {
-            tracing::info!("listening on {address}");
-        }
-        for address in closed.addresses() {
-            tracing::info!("no longer listening on {address}");
-        }
-        closed.elsewhere_than(&self.sockets.borrow()).remove_files();
-        self.watcher.follow(&snapshot.config);
-        Ok(generation)
-    }
-
-    fn republish(&self, change: impl FnOnce(&mut Published)) {
-        let present = self.published.load();
-        let mut published = Published {
-            snapshot: present.snapshot.clone(),
-            registry: present.registry.clone(),
-            addresses: present.addresses.clone(),
-            streams: present.streams.clone(),
-            reloads: present.reloads.clone(),
-        };
-        change(&mut published);
-        self.published.store(Arc::new(published));
-    }
-}
-
-/// Keeps what is settled for as long as this process lives, whatever a configuration says.
-fn settle(config: &mut Config, present: &Config) {
-    config.server.workers = present.server.workers;
-    config.server.plugin_cache = present.server.plugin_cache.clone();
-    config.server.error_log.path = present.server.error_log.path.clone();
-    config.admin = present.admin.clone();
-}
-
-/// Runs what takes long (reading, compiling, making instances) on a thread of its own: signals and
-/// questions go on being answered.
-async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        // The runtime that would cancel it is the one that we run on.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

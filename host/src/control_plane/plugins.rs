@@ -1,12 +1,14 @@
 //! The plugins at hand, by name: the version in force of each, and the one before it.
 //!
-//! Loading a version does not put it in force: whoever loads builds a snapshot with it first, and
-//! tells the shelf once that snapshot is served. What fails on the way leaves the shelf as it was,
+//! Loading a version does not put it in force: the operator builds a snapshot with it first, and
+//! tells the registry once that snapshot is served. What fails on the way leaves it as it was,
 //! but for the reason, which is kept to be shown.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::blocking::{FILES, TookTooLong};
 use crate::config::model::{self, Config, PluginCache};
 use crate::config::problem::Problem;
 use crate::plugin::{
@@ -101,7 +103,7 @@ impl PluginRegistry {
         registry.for_config(config)
     }
 
-    /// The shelf that another configuration needs. Plugins whose file and entry have not changed
+    /// The registry that another configuration needs. Plugins whose file and entry have not changed
     /// stay as they are.
     ///
     /// # Errors
@@ -166,21 +168,17 @@ impl PluginRegistry {
         Ok(entry)
     }
 
-    /// Whether the file of a plugin holds something else than when it was last loaded. False where
-    /// it cannot be read: it may be about to be replaced.
-    pub(super) fn has_changed(&self, name: &str) -> bool {
-        let Some((entry, config)) = self
-            .entries
-            .get(name)
-            .and_then(|entry| Some((entry, entry.config.as_ref()?)))
-        else {
-            return false;
-        };
-        let bytes = Runtime::read(name, &config.file, &config.compile);
-        bytes.is_ok_and(|bytes| entry.file != Some(Hash::of(&bytes)))
+    /// The hash of what the file of a plugin holds, if that is something else than when it was last
+    /// loaded. None where it cannot be read: it may be about to be replaced. Blocks.
+    pub(super) fn changed_file(&self, name: &str) -> Option<Hash> {
+        let entry = self.entries.get(name)?;
+        let config = entry.config.as_ref()?;
+        let bytes = Runtime::read(name, &config.file, &config.compile).ok()?;
+        Some(Hash::of(&bytes)).filter(|hash| entry.file != Some(*hash))
     }
 
-    /// A shelf on which a further version of a plugin is in force: `bytes`, or what its file holds.
+    /// A registry in which a further version of a plugin is in force: `bytes`, or what its file
+    /// holds.
     ///
     /// # Errors
     /// Why it cannot be used.
@@ -210,7 +208,7 @@ impl PluginRegistry {
         Ok(registry)
     }
 
-    /// A shelf on which the version before is in force again.
+    /// A registry in which the version before is in force again.
     pub(super) fn rolled_back(&self, name: &str) -> Option<PluginRegistry> {
         let mut registry = self.clone();
         let entry = registry.entries.get_mut(name)?;
@@ -222,12 +220,9 @@ impl PluginRegistry {
 
     /// Remembers that the file of a plugin was looked at, whatever came of it: it is not tried
     /// again until it changes.
-    pub(super) fn note_file(&mut self, name: &str) {
-        if let Some(entry) = self.entries.get_mut(name)
-            && let Some(config) = &entry.config
-            && let Ok(bytes) = Runtime::read(name, &config.file, &config.compile)
-        {
-            entry.file = Some(Hash::of(&bytes));
+    pub(super) fn note_file(&mut self, name: &str, hash: Hash) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.file = Some(hash);
         }
     }
 
@@ -272,4 +267,15 @@ pub(super) enum LoadError {
     Stock,
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    #[error(transparent)]
+    Late(#[from] TookTooLong),
+}
+
+/// For loading plugins one after the other: reading them, and compiling within their bounds.
+pub(super) fn loading_limit<'a>(
+    plugins: impl IntoIterator<Item = &'a model::PluginConfig>,
+) -> Duration {
+    // The bound on compiling is on processor time, and a busy machine takes ten times as long.
+    let compiling = plugins.into_iter().map(|plugin| 11 * plugin.compile.time);
+    FILES + compiling.sum::<Duration>()
 }

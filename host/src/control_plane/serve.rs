@@ -13,16 +13,19 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 
 use super::admin::{self, Admin, AdminServer, Demand};
 use super::assemble::{Parts, assemble};
+use super::blocking::{self, BRIEF, FILES, run_blocking};
 use super::connection_bounds;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
 use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::plugins::{PluginRegistry, compiler};
+use super::resolve::Resolution;
 use super::signals::{SignalEvent, Signals};
-use super::sockets::Sockets;
+use super::sockets::{Sockets, remove_files};
 use super::systemd;
 use super::tls_files::TlsFiles;
 use super::upgrade::{self, Program, Successor};
@@ -49,9 +52,16 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let logs = Arc::new(AccessLogs::start().context("cannot start the access log's thread")?);
     let workers = config.server.workers;
     let bounds = connection_bounds(&config)?;
-    let registry = match PluginRegistry::new(Runtime::new(compiler(&config)?)?, &config) {
-        Ok(registry) => registry,
-        Err(problems) => return Ok(report(&problems)),
+    let runtime = Runtime::new(compiler(&config)?)?;
+    let (resolution, registry) = match (
+        Resolution::of(&config),
+        PluginRegistry::new(runtime, &config),
+    ) {
+        (Ok(resolution), Ok(registry)) => (resolution, registry),
+        (names, plugins) => {
+            let problems = [names.err(), plugins.err()].into_iter().flatten();
+            return Ok(report(&problems.flatten().collect::<Vec<_>>()));
+        }
     };
     let sockets = Sockets::bind(
         &config.binds(),
@@ -62,6 +72,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let parts = Parts {
         config,
         plugins: registry.selection(),
+        resolution: &resolution,
         files: TlsFiles::Read,
         listeners: sockets.ids(),
         previous: None,
@@ -76,6 +87,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let process = Arc::new(Process::new(bounds, hostname));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(blocking::THREADS)
         .build_local(Default::default())?;
     let logs_to_close = logs.clone();
     let well: anyhow::Result<bool> = runtime.block_on(async move {
@@ -87,6 +99,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             addresses: sockets.addresses_of(BindKind::Listener),
             streams: sockets.addresses_of(BindKind::Stream),
             reloads: ReloadCounts::default(),
+            resolution,
         }));
         let (changes, requested) = unbounded_channel();
         let (demands, demanded) = unbounded_channel();
@@ -101,6 +114,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             error_log,
             logs,
             file: file.to_owned(),
+            cleaning_up: None,
         };
         let admin = Admin {
             published: control.published.clone(),
@@ -111,20 +125,27 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             started: Instant::now(),
         };
         control.admin = admin::listen(&snapshot.config, admin, &mut inherited)?;
-        let mut watcher = Watcher::start(control.changes.clone());
-        watcher.follow(&snapshot.config);
+        let watcher = Watcher::start(control.changes.clone());
+        watcher.follow(&snapshot.config).await;
         tokio::task::spawn_local(control.operator(watcher).run(requested));
         control.heed_quarantines();
         for address in control.sockets.borrow().addresses() {
             tracing::info!("listening on {address}");
         }
-        inherited.we_serve();
-        systemd::ready();
+        let tell = move || {
+            inherited.we_serve();
+            systemd::ready();
+        };
+        if let Err(late) = run_blocking("telling that this process serves", FILES, tell).await {
+            tracing::error!("{late}");
+        }
         drop(snapshot); // or it would be kept, with its plugin instances, whatever is served later
         control.serve(signals, demanded, ends).await
     });
     logs_to_close.close();
     tracing::info!("stopped");
+    // Whatever still waits for a disk or a name server is not waited for.
+    runtime.shutdown_background();
     Ok(match well? {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
@@ -142,6 +163,8 @@ struct Control {
     error_log: Rc<ErrorLogs>,
     logs: Arc<AccessLogs>,
     file: std::path::PathBuf,
+    /// What is done before the process ends.
+    cleaning_up: Option<JoinHandle<()>>,
 }
 
 /// When a graceful stop is over.
@@ -234,6 +257,10 @@ impl Control {
         if let Some(admin) = self.admin.take() {
             admin.end().await;
         }
+        if let Some(cleaning_up) = self.cleaning_up.take() {
+            // It has a limit of its own.
+            let _ = cleaning_up.await;
+        }
         Ok(self.workers.join())
     }
 
@@ -244,8 +271,8 @@ impl Control {
         self.workers.stop();
     }
 
-    /// `handed_over`: to another process, which serves or is about to; then those who come now wait
-    /// for it.
+    /// `handed_over`: to another process, which serves or is about to; then clients that connect
+    /// meanwhile wait for it.
     fn drain(&mut self, ending: &mut Shutdown, handed_over: bool) {
         if self.workers.stats().is_ending() {
             return;
@@ -265,16 +292,24 @@ impl Control {
         self.workers.drain();
     }
 
-    /// Nothing is accepted any more. Unix sockets leave no file behind, unless somebody else
+    /// Nothing is accepted any more. Unix sockets leave no file behind, unless another process
     /// listens there now.
     fn let_go_of_sockets(&mut self, handed_over: bool) {
         let sockets = self.sockets.take();
         if handed_over {
             self.admin.iter_mut().for_each(AdminServer::hand_over);
-        } else {
-            sockets.remove_files();
-            systemd::stopping();
+            return;
         }
+        let files = sockets.files();
+        let clean_up = move || {
+            systemd::stopping();
+            remove_files(&files);
+        };
+        self.cleaning_up = Some(tokio::task::spawn_local(async {
+            if let Err(late) = run_blocking("removing files of sockets", BRIEF, clean_up).await {
+                tracing::error!("{late}");
+            }
+        }));
     }
 
     fn upgrade(&self, successor: &mut Successor, asker: Option<upgrade::Asker>) {
@@ -286,13 +321,23 @@ impl Control {
     }
 
     fn reopen(&self) {
-        self.error_log.reopen();
-        if let Err(problems) = self.logs.reopen() {
-            for problem in problems {
-                tracing::error!("{problem}");
+        let (error_log, logs) = (self.error_log.file(), self.logs.clone());
+        let reopen = move || {
+            if let Some(error_log) = error_log {
+                error_log.reopen();
             }
-        }
-        tracing::info!("logs reopened");
+            logs.reopen()
+        };
+        tokio::task::spawn_local(async {
+            match run_blocking("reopening the logs", FILES, reopen).await {
+                Ok(Ok(())) => {}
+                Ok(Err(problems)) => problems
+                    .iter()
+                    .for_each(|problem| tracing::error!("{problem}")),
+                Err(late) => return tracing::error!("{late}"),
+            }
+            tracing::info!("logs reopened");
+        });
     }
 }
 

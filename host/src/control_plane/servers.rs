@@ -4,8 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::operator::ChangeRefused;
-use crate::config;
-use crate::config::model::UpstreamConfig;
+use super::resolve::Resolution;
+use crate::config::model::{UpstreamConfig, UpstreamServer};
 
 /// One change.
 #[derive(Debug)]
@@ -22,80 +22,92 @@ pub(super) enum ServerChange {
     },
 }
 
-/// Makes the change; what was done, in words.
+/// Adds a server; what was done, in words.
 ///
 /// # Errors
-/// Why it cannot be made; the upstream is as it was.
-pub(super) fn apply(
+/// Where one of its addresses is there already.
+pub(super) fn add(
     upstream: &mut UpstreamConfig,
-    change: &ServerChange,
+    server: UpstreamServer,
+    resolution: &Resolution,
 ) -> Result<String, ChangeRefused> {
-    match change {
-        ServerChange::Add(keys) => {
-            let server = config::server(keys, &upstream.policy.plugin, upstream.tls.as_ref())?;
-            let mut addresses = server.addresses.iter().map(ToString::to_string);
-            let taken = addresses.find(|address| find(upstream, address).is_ok());
-            if let Some(address) = taken {
-                let message = format!("upstream `{}` has `{address}` already", upstream.name);
-                return Err(ChangeRefused::Conflict(message));
-            }
-            let said = format!("server `{}` added", server.spelling);
-            upstream.servers.push(server);
-            Ok(said)
-        }
-        ServerChange::Remove { server } => {
-            let index = find(upstream, server)?;
-            let primaries = upstream
-                .servers
-                .iter()
-                .filter(|server| !server.backup)
-                .count();
-            if primaries == 1 && !upstream.servers[index].backup {
-                let message = format!(
-                    "`{server}` is the last server of upstream `{}`",
-                    upstream.name
-                );
-                return Err(ChangeRefused::Conflict(message));
-            }
-            upstream.servers.remove(index);
-            Ok(format!("server `{server}` removed"))
-        }
-        ServerChange::Alter {
-            server,
-            weight,
-            down,
-        } => {
-            let index = find(upstream, server)?;
-            let altered = &mut upstream.servers[index];
-            let mut said = format!("server `{server}`:");
-            if let Some(weight) = *weight {
-                if !(1..=65_535).contains(&weight) {
-                    let message = format!("`weight` must be from 1 to 65535, not {weight}");
-                    return Err(ChangeRefused::Failed(message));
-                }
-                altered.weight = weight;
-                said += &format!(" weight {weight}");
-            }
-            if let Some(down) = *down {
-                altered.down = down;
-                said += if down {
-                    " draining"
-                } else {
-                    " in rotation again"
-                };
-            }
-            Ok(said)
-        }
+    let addresses = resolution.addresses(&server);
+    let mut addresses = addresses.iter().map(ToString::to_string);
+    if let Some(taken) = addresses.find(|address| find(upstream, address, resolution).is_ok()) {
+        let message = format!("upstream `{}` has `{taken}` already", upstream.name);
+        return Err(ChangeRefused::Conflict(message));
     }
+    let done = format!("server `{}` added", server.spelling);
+    upstream.servers.push(server);
+    Ok(done)
+}
+
+/// Removes a server; what was done, in words.
+///
+/// # Errors
+/// Where there is no such server, or no other.
+pub(super) fn remove(
+    upstream: &mut UpstreamConfig,
+    server: &str,
+    resolution: &Resolution,
+) -> Result<String, ChangeRefused> {
+    let index = find(upstream, server, resolution)?;
+    let primaries = upstream.servers.iter().filter(|server| !server.backup);
+    if primaries.count() == 1 && !upstream.servers[index].backup {
+        let name = &upstream.name;
+        let message = format!("`{server}` is the last server of upstream `{name}`");
+        return Err(ChangeRefused::Conflict(message));
+    }
+    upstream.servers.remove(index);
+    Ok(format!("server `{server}` removed"))
+}
+
+/// Changes a server; what was done, in words.
+///
+/// # Errors
+/// Where there is no such server, or no such weight.
+pub(super) fn alter(
+    upstream: &mut UpstreamConfig,
+    server: &str,
+    weight: Option<u32>,
+    down: Option<bool>,
+    resolution: &Resolution,
+) -> Result<String, ChangeRefused> {
+    let index = find(upstream, server, resolution)?;
+    let altered = &mut upstream.servers[index];
+    let mut done = format!("server `{server}`:");
+    if let Some(weight) = weight {
+        if !(1..=65_535).contains(&weight) {
+            let message = format!("`weight` must be from 1 to 65535, not {weight}");
+            return Err(ChangeRefused::Failed(message));
+        }
+        altered.weight = weight;
+        done += &format!(" weight {weight}");
+    }
+    if let Some(down) = down {
+        altered.down = down;
+        done += match down {
+            true => " draining",
+            false => " in rotation again",
+        };
+    }
+    Ok(done)
 }
 
 /// The server of that spelling or address.
-fn find(upstream: &UpstreamConfig, name: &str) -> Result<usize, ChangeRefused> {
+fn find(
+    upstream: &UpstreamConfig,
+    name: &str,
+    resolution: &Resolution,
+) -> Result<usize, ChangeRefused> {
     let found = upstream.servers.iter().position(|server| {
-        let mut addresses = server.addresses.iter();
-        server.spelling == name || addresses.any(|address| address.to_string() == name)
+        let addresses = resolution.addresses(server);
+        let mut addresses = addresses.iter().map(ToString::to_string);
+        server.spelling == name || addresses.any(|address| address == name)
     });
-    let unknown =
-        || ChangeRefused::Unknown(format!("server `{name}` in upstream `{}`", upstream.name));
+    let unknown = || {
+        let name = format!("server `{name}` in upstream `{}`", upstream.name);
+        ChangeRefused::Unknown(name)
+    };
     found.ok_or_else(unknown)
 }

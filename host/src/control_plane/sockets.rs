@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -74,7 +74,7 @@ impl Sockets {
                     let handed = inherited.take(&bind.address);
                     let is_new = handed.sockets.is_empty();
                     let bound = Bound::new(bind, workers, handed);
-                    let bound = Arc::new(bound.inspect_err(|_| opened.remove_files())?);
+                    let bound = Arc::new(bound.inspect_err(|_| remove_files(&opened.files()))?);
                     if is_new {
                         opened.0.push(bound.clone());
                     }
@@ -143,11 +143,11 @@ impl Sockets {
         Ok(duplicates)
     }
 
-    /// Removes the files of unix sockets that nobody listens on any more.
-    pub(super) fn remove_files(&self) {
-        for bound in &self.0 {
-            remove_file(&bound.address, bound.of_systemd);
-        }
+    /// The files of unix sockets, less those that systemd made, and has still.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let ours = self.0.iter().filter(|bound| !bound.of_systemd);
+        ours.filter_map(|bound| socket_file(&bound.address))
+            .collect()
     }
 }
 
@@ -227,7 +227,7 @@ impl Bound {
     }
 }
 
-/// Makes sure that nobody else listens on an address, which SO_REUSEPORT would let pass, and
+/// Makes sure that no other process listens on an address, which SO_REUSEPORT would allow, and
 /// settles its port.
 fn free(address: SocketAddr) -> io::Result<SocketAddr> {
     listen(address, 1, false)?.local_addr()
@@ -281,12 +281,18 @@ pub(super) fn listen_unix(
     Ok(socket.into())
 }
 
-/// Removes the file of a unix socket that nobody listens on any more, unless systemd made it, and
-/// has it still.
-pub(super) fn remove_file(address: &Address, of_systemd: bool) {
-    if let (Address::Unix(path), false) = (address, of_systemd) {
-        // Someone may have removed it already, and nobody is left to tell.
-        let _ = std::fs::remove_file(path);
+pub(super) fn socket_file(address: &Address) -> Option<PathBuf> {
+    match address {
+        Address::Unix(path) => Some(path.clone()),
+        Address::Tcp(_) => None,
+    }
+}
+
+/// Removes the files of unix sockets that have been closed. Blocks.
+pub(super) fn remove_files(files: &[PathBuf]) {
+    for file in files {
+        // It may have been removed already.
+        let _ = std::fs::remove_file(file);
     }
 }
 

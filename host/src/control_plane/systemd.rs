@@ -6,13 +6,13 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// This process serves. It says which one it is, since it may have taken over from the one that
+/// This process serves. Blocks while systemd's queue is full. It says which one it is, since it may have taken over from the one that
 /// systemd started.
 pub(super) fn ready() {
     notify(&format!("READY=1\nMAINPID={}\n", std::process::id()));
 }
 
-/// This process is about to end, and none takes over from it.
+/// This process is about to end, and none takes over from it. Blocks as [`ready`] does.
 pub(super) fn stopping() {
     notify("STOPPING=1\n");
 }

@@ -1,7 +1,7 @@
 //! The TLS of a configuration: certificates and authorities, read off the data path.
 //!
 //! Files are read when a configuration is, and when they change; never because something else has
-//! changed, lest a broken file keep a plugin or a server from being exchanged.
+//! changed: a broken file does not keep a plugin or a server from being exchanged.
 
 use std::sync::Arc;
 

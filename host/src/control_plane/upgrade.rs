@@ -11,13 +11,17 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
+use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
+use super::blocking::begin;
 use super::inherited::{FIRST, LISTENERS, OF_SYSTEMD, READY};
 use super::sockets::Sockets;
 use crate::config::model::Address;
@@ -26,7 +30,7 @@ use crate::data_plane::stream::Socket;
 /// How long a successor may take to serve: it may have plugins to compile.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Whoever waits for the outcome: the successor's process id, or why there is none.
+/// Where the outcome is awaited: the successor's process id, or why there is none.
 pub(super) type Asker = oneshot::Sender<Result<u32, String>>;
 
 /// How this process was started.
@@ -53,12 +57,29 @@ impl Program {
 pub(super) struct Successor(Option<Starting>);
 
 struct Starting {
-    child: Child,
-    ready: Receiver,
-    /// What it said so far.
-    said: Vec<u8>,
-    since: tokio::time::Instant,
+    stage: Stage,
+    child: Arc<Mutex<ChildState>>,
+    until: tokio::time::Instant,
     asker: Option<Asker>,
+}
+
+enum Stage {
+    /// The kernel reads the program from its disk.
+    Spawning(JoinHandle<io::Result<(u32, OwnedFd)>>),
+    /// The program starts to serve, and has written this much of its word that it does.
+    Spawned {
+        pid: u32,
+        ready: Receiver,
+        written: Vec<u8>,
+    },
+}
+
+/// The process itself, between the thread that starts it and the one that may end it meanwhile.
+enum ChildState {
+    Expected,
+    Here(Child),
+    /// It is not to serve any more.
+    Abandoned,
 }
 
 impl Successor {
@@ -74,48 +95,39 @@ impl Successor {
             return refuse(asker, "an upgrade is under way");
         }
         tracing::info!("upgrading: starting another process on the same listeners");
-        match spawn(program, sockets, admin) {
-            Ok((child, ready)) => {
-                let since = tokio::time::Instant::now();
-                self.0 = Some(Starting {
-                    child,
-                    ready,
-                    said: Vec::new(),
-                    since,
-                    asker,
-                });
-            }
-            Err(error) => {
-                let path = program.path.display();
-                refuse(asker, &format!("cannot start `{path}`: {error}"));
-            }
-        }
+        let child = Arc::new(Mutex::new(ChildState::Expected));
+        let stage = match Spawn::new(program, sockets, admin) {
+            Ok(spawn) => Stage::Spawning(spawn.on_a_thread(child.clone())),
+            Err(error) => return refuse(asker, &format!("cannot hand over sockets: {error}")),
+        };
+        self.0 = Some(Starting {
+            stage,
+            child,
+            until: tokio::time::Instant::now() + PATIENCE,
+            asker,
+        });
     }
 
     /// Returns once the successor serves, with its process id, or will not. Never where there is
-    /// none.
+    /// none. May be dropped and begun again at any time.
     pub(super) async fn serves(&mut self) -> Result<u32, String> {
         let Some(starting) = &mut self.0 else {
             return std::future::pending().await;
         };
-        let until = starting.since + PATIENCE;
-        let Starting { ready, said, .. } = starting;
-        // May be dropped and begun again at any time: what was read is kept.
-        let read = async { while ready.read_buf(said).await.is_ok_and(|length| length > 0) {} };
-        let in_time = tokio::time::timeout_at(until, read).await;
-        let Some(mut starting) = self.0.take() else {
-            return std::future::pending().await;
-        };
-        let outcome = match in_time {
-            Ok(()) if starting.said == b"serving\n" => Ok(starting.child.id()),
-            Ok(()) => Err("the new process ended before it served: its log tells why".to_owned()),
+        let until = starting.until;
+        let outcome = match tokio::time::timeout_at(until, starting.stage.serves()).await {
+            Ok(outcome) => outcome,
             Err(_) => Err(format!("the new process did not serve within {PATIENCE:?}")),
         };
-        if outcome.is_err() {
-            starting.end();
-        }
-        if let Some(asker) = starting.asker.take() {
-            // Whoever asked may have gone meanwhile.
+        let Some(starting) = self.0.take() else {
+            return outcome;
+        };
+        let asker = match &outcome {
+            Ok(_) => starting.asker,
+            Err(_) => starting.end(),
+        };
+        if let Some(asker) = asker {
+            // The caller may have gone meanwhile.
             let _ = asker.send(outcome.clone());
         }
         outcome
@@ -128,65 +140,131 @@ impl Successor {
 
     /// Ends the successor, if it does not serve yet.
     pub(super) fn abandon(&mut self) {
-        if let Some(mut starting) = self.0.take() {
-            starting.end();
-            refuse(starting.asker, "the process is about to end");
+        if let Some(starting) = self.0.take() {
+            refuse(starting.end(), "the process is about to end");
+        }
+    }
+}
+
+impl Stage {
+    /// Keeps what it has come to where it is dropped before its end.
+    async fn serves(&mut self) -> Result<u32, String> {
+        if let Stage::Spawning(spawning) = self {
+            let spawned = spawning.await.map_err(io::Error::from);
+            let spawned = spawned.flatten().and_then(|(pid, ready)| {
+                let ready = Receiver::from_owned_fd(ready)?;
+                Ok(Stage::Spawned {
+                    pid,
+                    ready,
+                    written: Vec::new(),
+                })
+            });
+            *self = spawned.map_err(|error| format!("it cannot be started: {error}"))?;
+        }
+        let Stage::Spawned {
+            pid,
+            ready,
+            written,
+        } = self
+        else {
+            return std::future::pending().await;
+        };
+        while ready.read_buf(written).await.is_ok_and(|length| length > 0) {}
+        match &written[..] {
+            b"serving\n" => Ok(*pid),
+            _ => Err("the new process ended before it served: its log tells why".to_owned()),
         }
     }
 }
 
 impl Starting {
     /// Whatever it waits for: it is not to serve any more.
-    fn end(&mut self) {
-        // Both fail only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn end(self) -> Option<Asker> {
+        let state = std::mem::replace(&mut *self.child.lock(), ChildState::Abandoned);
+        if let ChildState::Here(child) = state {
+            end(child);
+        }
+        self.asker
     }
+}
+
+/// Ends a process, and waits for it where that holds up nothing.
+fn end(mut child: Child) {
+    // Fails only if it has ended already.
+    let _ = child.kill();
+    // A process that waits for a disk ends later; until then it is a zombie, and no more.
+    drop(begin(move || child.wait()));
 }
 
 /// Says no to an upgrade.
 pub(super) fn refuse(asker: Option<Asker>, reason: &str) {
     tracing::error!("no upgrade: {reason}");
     if let Some(asker) = asker {
-        // Whoever asked may have gone meanwhile.
+        // The caller may have gone meanwhile.
         let _ = asker.send(Err(reason.to_owned()));
     }
 }
 
-fn spawn(
-    program: &Program,
-    sockets: &Sockets,
-    admin: Option<(&Address, &Socket, bool)>,
-) -> io::Result<(Child, Receiver)> {
-    let bound = sockets.0.iter().flat_map(|bound| {
-        let sockets = bound.sockets.iter();
-        sockets.map(|socket| (&bound.wanted, socket, bound.of_systemd))
-    });
-    let (mut mappings, mut addresses) = (Vec::new(), String::new());
-    let mut next: RawFd = FIRST;
-    let mut hand_over = |descriptor: OwnedFd| {
-        mappings.push(FdMapping {
-            parent_fd: descriptor,
-            child_fd: next,
+/// A successor that is about to be started.
+struct Spawn {
+    command: Command,
+    ready: OwnedFd,
+}
+
+impl Spawn {
+    fn new(
+        program: &Program,
+        sockets: &Sockets,
+        admin: Option<(&Address, &Socket, bool)>,
+    ) -> io::Result<Spawn> {
+        let bound = sockets.0.iter().flat_map(|bound| {
+            let sockets = bound.sockets.iter();
+            sockets.map(|socket| (&bound.wanted, socket, bound.of_systemd))
         });
-        next += 1;
-        next - 1
-    };
-    for (address, socket, of_systemd) in bound.chain(admin) {
-        hand_over(socket.as_fd().try_clone_to_owned()?);
-        let mark = if of_systemd { OF_SYSTEMD } else { "" };
-        addresses += &format!("{mark}{address}\n");
+        let (mut mappings, mut addresses) = (Vec::new(), String::new());
+        let mut next: RawFd = FIRST;
+        let mut hand_over = |descriptor: OwnedFd| {
+            mappings.push(FdMapping {
+                parent_fd: descriptor,
+                child_fd: next,
+            });
+            next += 1;
+            next - 1
+        };
+        for (address, socket, of_systemd) in bound.chain(admin) {
+            hand_over(socket.as_fd().try_clone_to_owned()?);
+            let mark = if of_systemd { OF_SYSTEMD } else { "" };
+            addresses += &format!("{mark}{address}\n");
+        }
+        let (ready, written) = io::pipe()?;
+        let written = hand_over(written.into());
+        let mut command = Command::new(&program.path);
+        command
+            .args(&program.arguments)
+            .env(LISTENERS, addresses)
+            .env(READY, written.to_string())
+            .fd_mappings(mappings)
+            .map_err(io::Error::other)?;
+        rustix::io::ioctl_fionbio(&ready, true)?;
+        let ready = ready.into();
+        Ok(Spawn { command, ready })
     }
-    let (ready, written) = io::pipe()?;
-    let written = hand_over(written.into());
-    let mut command = Command::new(&program.path);
-    command
-        .args(&program.arguments)
-        .env(LISTENERS, addresses)
-        .env(READY, written.to_string())
-        .fd_mappings(mappings)
-        .map_err(io::Error::other)?;
-    rustix::io::ioctl_fionbio(&ready, true)?;
-    let child = command.spawn()?;
-    Ok((child, Receiver::from_owned_fd(ready.into())?))
+
+    /// Starts it where waiting for the program's disk holds up nothing; its process id.
+    fn on_a_thread(
+        mut self,
+        child: Arc<Mutex<ChildState>>,
+    ) -> JoinHandle<io::Result<(u32, OwnedFd)>> {
+        begin(move || {
+            let mut started = self.command.spawn()?;
+            let pid = started.id();
+            let mut state = child.lock();
+            if matches!(*state, ChildState::Abandoned) {
+                started.kill()?;
+            } else {
+                *state = ChildState::Here(started);
+            }
+            Ok((pid, self.ready))
+        })
+    }
 }

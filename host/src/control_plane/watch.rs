@@ -16,6 +16,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::blocking::{FILES, run_blocking};
 use super::operator::{Change, ChangeRequest};
 use crate::config::model::Config;
 
@@ -33,11 +34,17 @@ enum Subject {
 /// Links that are followed on the way to one file; Linux follows as many (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
+/// A file that is watched, and what it is about.
+type Watched = (PathBuf, Subject);
+
 /// Where something is watched, and what for.
-type Places = Arc<Mutex<BTreeSet<(PathBuf, Subject)>>>;
+type Places = Arc<Mutex<BTreeSet<Watched>>>;
 
 /// Watches files while it lives.
-pub(super) struct Watcher {
+pub(super) struct Watcher(Arc<Mutex<Watches>>);
+
+/// Locked by threads that may wait, and by no other.
+struct Watches {
     /// None where the kernel offers no watches: reloads still work.
     notify: Option<RecommendedWatcher>,
     places: Places,
@@ -46,8 +53,8 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Starts to watch nothing; `wishes` gets what changes.
-    pub(super) fn start(wishes: UnboundedSender<ChangeRequest>) -> Watcher {
+    /// Starts to watch nothing; `requests` gets what changes.
+    pub(super) fn start(requests: UnboundedSender<ChangeRequest>) -> Watcher {
         let places = Places::default();
         let (changed, changes) = unbounded_channel();
         let (known, noticed) = (places.clone(), changed.clone());
@@ -57,26 +64,40 @@ impl Watcher {
                 let _ = noticed.send(subject);
             }
         });
-        tokio::task::spawn_local(settle(changes, wishes));
-        Watcher {
+        tokio::task::spawn_local(settle(changes, requests));
+        Watcher(Arc::new(Mutex::new(Watches {
             notify: notify
                 .inspect_err(|error| tracing::error!("files cannot be watched: {error}"))
                 .ok(),
             places,
             directories: BTreeSet::new(),
             changed,
-        }
+        })))
     }
 
     /// Watches what a configuration wants watched, and nothing else. To be said again before a file
     /// is read that has changed: its directory may be another one by now, or the same one made
     /// anew.
-    pub(super) fn follow(&mut self, config: &Config) {
+    pub(super) async fn follow(&self, config: &Config) {
         let watched = config.plugins.iter().filter(|plugin| plugin.watch);
-        let plugins = watched.map(|plugin| (&plugin.file, Subject::Plugin(plugin.name.clone())));
-        let of_tls = config.tls_files().map(|file| (&file.path, Subject::Tls));
-        let places: BTreeSet<_> = plugins
-            .chain(of_tls)
+        let plugins =
+            watched.map(|plugin| (plugin.file.clone(), Subject::Plugin(plugin.name.clone())));
+        let of_tls = config
+            .tls_files()
+            .map(|file| (file.path.clone(), Subject::Tls));
+        let files: Vec<Watched> = plugins.chain(of_tls).collect();
+        let watches = self.0.clone();
+        let follow = move || watches.lock().follow(&files);
+        if let Err(late) = run_blocking("watching files", FILES, follow).await {
+            tracing::error!("{late}");
+        }
+    }
+}
+
+impl Watches {
+    fn follow(&mut self, files: &[Watched]) {
+        let places: BTreeSet<_> = files
+            .iter()
             .flat_map(|(file, subject)| {
                 let places = places(file).into_iter();
                 places.map(move |place| (place, subject.clone()))
@@ -168,7 +189,7 @@ fn touched(places: &BTreeSet<(PathBuf, Subject)>, event: &notify::Result<Event>)
 }
 
 /// Passes changes on once they have come to an end.
-async fn settle(mut changes: UnboundedReceiver<Subject>, wishes: UnboundedSender<ChangeRequest>) {
+async fn settle(mut changes: UnboundedReceiver<Subject>, requests: UnboundedSender<ChangeRequest>) {
     while let Some(first) = changes.recv().await {
         let mut subjects = BTreeSet::from([first]);
         while let Ok(Some(subject)) = tokio::time::timeout(QUIET, changes.recv()).await {
@@ -179,7 +200,7 @@ async fn settle(mut changes: UnboundedReceiver<Subject>, wishes: UnboundedSender
                 Subject::Plugin(name) => Change::FileChanged { name },
                 Subject::Tls => Change::TlsFilesChanged,
             };
-            if wishes.send((change, None)).is_err() {
+            if requests.send((change, None)).is_err() {
                 return;
             }
         }
@@ -236,13 +257,13 @@ mod tests {
         let file = directory.path().join("waypost.toml");
         let config = crate::config::parse(text, &file).unwrap();
         let watched = async {
-            let (wishes, mut wished) = unbounded_channel();
-            let mut watcher = Watcher::start(wishes);
-            watcher.follow(&config);
-            let change = timeout(50 * QUIET, wished.recv()).await;
+            let (requests, mut requested) = unbounded_channel();
+            let watcher = Watcher::start(requests);
+            watcher.follow(&config).await;
+            let change = timeout(50 * QUIET, requested.recv()).await;
             assert!(matches!(change, Ok(Some((Change::TlsFilesChanged, None)))));
-            watcher.follow(&config);
-            let again = timeout(3 * QUIET, wished.recv()).await;
+            watcher.follow(&config).await;
+            let again = timeout(3 * QUIET, requested.recv()).await;
             assert!(again.is_err(), "nothing is new");
         };
         tokio::task::LocalSet::new().run_until(watched).await;

@@ -22,7 +22,7 @@ pub(super) struct Workers {
     stats: WorkerCounts,
 }
 
-/// What is known of the workers, for whoever wants to look at it.
+/// What is known of the workers, readable from any thread.
 #[derive(Clone)]
 pub(super) struct WorkerCounts {
     pub(super) workers: usize,

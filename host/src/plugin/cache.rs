@@ -6,7 +6,7 @@
 //! code: a truncated or altered one is as good as none. Whoever can write to the directory as us
 //! can do whatever we can do anyway.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use super::hash::Hash;
+use crate::file::open_regular;
 
 /// An entry begins with these, the plugin's hash and the code's hash.
 pub(super) const MAGIC: &[u8] = b"\0waypost code 1\0\n";
@@ -73,9 +74,8 @@ impl Cache {
 
     /// The code of that plugin, at most `bound` bytes, if it is kept here and is as it was written.
     pub(super) fn get(&self, plugin: &Hash, bound: u64) -> Option<Vec<u8>> {
-        let file = File::open(self.entry(plugin)).ok()?;
-        let metadata = file.metadata().ok()?;
-        if !is_ours(&metadata) || !metadata.is_file() {
+        let file = open_regular(&self.entry(plugin)).ok()?;
+        if !is_ours(&file.metadata().ok()?) {
             return None;
         }
         let mut header = [0; HEADER];

@@ -1,15 +1,14 @@
 //! What is in a file that the configuration names, and what is wrong with it where it cannot be
 //! used.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::config::model::NamedFile;
 use crate::config::problem::Problem;
 use crate::config::reason;
+use crate::file::read_regular;
 
 /// Bytes of any file but the one below. A bundle of all authorities of the world has a quarter of
 /// that.
@@ -38,7 +37,7 @@ impl FileReader {
         what: &str,
         most: u64,
     ) -> Result<Vec<u8>, Problem> {
-        let bytes = read(file, most).map_err(|error| {
+        let bytes = read_regular(&file.path, most).map_err(|error| {
             let problem = problem(
                 file,
                 format!("cannot read the {what} `{}`", file.path.display()),
@@ -75,25 +74,6 @@ impl FileReader {
         digest.copy_from_slice(self.0.finish().as_ref());
         digest
     }
-}
-
-fn read(file: &NamedFile, most: u64) -> io::Result<Vec<u8>> {
-    // A pipe must not keep us waiting for somebody to write to it.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let open = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(&file.path)?;
-    if !open.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    open.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        let most = most >> 20;
-        return Err(io::Error::other(format!("it is larger than {most} MiB")));
-    }
-    Ok(bytes)
 }
 
 /// A problem at the place where a file is named.

@@ -64,6 +64,12 @@ fn only_the_tls_module_builds_rustls_configurations() {
     only(&["tls"], "default_provider()");
 }
 
+/// What blocks has one way off the control plane's thread, on which its limits are kept.
+#[test]
+fn only_one_function_gives_work_to_threads_that_may_wait() {
+    only(&["control_plane/blocking.rs"], "spawn_blocking(");
+}
+
 #[test]
 fn only_the_configuration_knows_toml() {
     only(&["config"], "toml::");
@@ -94,6 +100,7 @@ fn the_data_path_takes_no_lock_and_blocks_on_nothing() {
 
 /// From the ground up. A room is a folder or a file below `src`; what it may import lies before it.
 const FLOORS: &[&str] = &[
+    "file",       // opened without waiting, read up to a bound
     "http",       // HTTP as text
     "config",     // what is written, and what it means
     "tls",        // certificates and sessions

@@ -8,18 +8,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
-use super::client::Client;
+use super::client::AdminClient;
 use crate::config::model::Address;
 
 pub(super) struct Canned {
-    pub(super) client: Client,
+    pub(super) client: AdminClient,
     request: JoinHandle<String>,
 }
 
 impl Canned {
     pub(super) async fn on_tcp(status: u16, body: &str) -> Canned {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(Address::Tcp(listener.local_addr().unwrap()));
+        let client = AdminClient::new(Address::Tcp(listener.local_addr().unwrap()));
         let response = response(status, body);
         let request = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
@@ -35,14 +35,14 @@ impl Canned {
             let (stream, _) = listener.accept().await.unwrap();
             exchange(stream, &response).await
         });
-        let client = Client::new(Address::Unix(path.to_owned()));
+        let client = AdminClient::new(Address::Unix(path.to_owned()));
         Canned { client, request }
     }
 
     /// Listens, and never answers.
     pub(super) async fn silent() -> Canned {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(Address::Tcp(listener.local_addr().unwrap()));
+        let client = AdminClient::new(Address::Tcp(listener.local_addr().unwrap()));
         let request = tokio::spawn(async move {
             let _open = listener.accept().await.unwrap();
             std::future::pending().await
@@ -56,7 +56,7 @@ impl Canned {
     }
 }
 
-/// A port of loopback that nobody listens on.
+/// A port of loopback that is closed.
 pub(super) fn closed_port() -> Address {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     Address::Tcp(listener.local_addr().unwrap())

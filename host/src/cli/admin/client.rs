@@ -25,12 +25,14 @@ use crate::config::reason;
 const CONNECT: Duration = Duration::from_secs(5);
 /// For an answer that needs no work.
 pub(super) const SOON: Duration = Duration::from_secs(10);
+/// For an answer that a name has to be resolved for.
+pub(super) const RESOLVED: Duration = Duration::from_secs(60);
 /// For an answer that plugins may have to be compiled for.
 pub(super) const PATIENT: Duration = Duration::from_secs(300);
 /// Bytes of an answer.
 const ANSWER_SIZE: usize = 16 << 20;
 
-pub(super) struct Client {
+pub(super) struct AdminClient {
     address: Address,
 }
 
@@ -41,9 +43,9 @@ pub(super) enum Content {
     Component(Bytes),
 }
 
-impl Client {
-    pub(super) fn new(address: Address) -> Client {
-        Client { address }
+impl AdminClient {
+    pub(super) fn new(address: Address) -> AdminClient {
+        AdminClient { address }
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, CommandFailed> {
@@ -101,7 +103,7 @@ impl Client {
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
         Err(CommandFailed::new(match error.kind() {
-            // A unix socket that nobody listens on refuses, one that was never made is not found.
+            // A closed unix socket refuses; one that was never made is not found.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => format!(
                 "nobody answers at `{address}`: is waypost running with this configuration?"
             ),
@@ -237,7 +239,7 @@ mod tests {
             let expected = format!(
                 "error: nobody answers at `{address}`: is waypost running with this configuration?"
             );
-            let failure = Client::new(address).get("/status").await.unwrap_err();
+            let failure = AdminClient::new(address).get("/status").await.unwrap_err();
             assert_eq!(failure.to_string(), expected);
         }
     }

@@ -17,14 +17,15 @@ use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::client::Client;
-pub(super) use self::plugin::Command as PluginCommand;
+use self::client::AdminClient;
+pub(super) use self::plugin::PluginAdminCommand;
+use self::upstream::UpstreamCommand;
 use super::ConfigFile;
 use crate::config;
 use crate::config::model::Address;
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum AdminCommand {
     /// Print how a running process is doing
     Status {
         #[command(flatten)]
@@ -42,10 +43,10 @@ pub(super) enum Command {
     Upgrade(Reach),
     /// Beside what needs no process, in `waypost plugin`.
     #[command(skip)]
-    Plugin(plugin::Command),
+    Plugin(PluginAdminCommand),
     /// See and change the servers of upstreams, until the next reload or restart
     #[command(subcommand)]
-    Upstream(upstream::Command),
+    Upstream(UpstreamCommand),
 }
 
 /// Which process is meant.
@@ -75,7 +76,7 @@ struct CommandFailed {
 }
 
 /// Carries a command out and prints the answer, or why there is none.
-pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
+pub(super) fn run(command: AdminCommand) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -83,33 +84,33 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match runtime.block_on(answer(command)) {
         Ok(text) => super::print(&printable(&text)),
         Err(failure) => {
-            // Nobody to tell if this fails.
+            // A closed standard error is no reason to fail otherwise.
             let _ = writeln!(std::io::stderr(), "{}", printable(&failure.to_string()));
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
-async fn answer(command: Command) -> Result<String, CommandFailed> {
+async fn answer(command: AdminCommand) -> Result<String, CommandFailed> {
     match command {
-        Command::Status { reach, form } => process::status(&reach.client()?, &form).await,
-        Command::Reload(reach) => process::reload(&reach.client()?).await,
-        Command::Drain(reach) => process::drain(&reach.client()?).await,
-        Command::Stop(reach) => process::stop(&reach.client()?).await,
-        Command::Upgrade(reach) => process::upgrade(&reach.client()?).await,
-        Command::Plugin(command) => plugin::answer(command).await,
-        Command::Upstream(command) => upstream::answer(command).await,
+        AdminCommand::Status { reach, form } => process::status(&reach.client()?, &form).await,
+        AdminCommand::Reload(reach) => process::reload(&reach.client()?).await,
+        AdminCommand::Drain(reach) => process::drain(&reach.client()?).await,
+        AdminCommand::Stop(reach) => process::stop(&reach.client()?).await,
+        AdminCommand::Upgrade(reach) => process::upgrade(&reach.client()?).await,
+        AdminCommand::Plugin(command) => plugin::answer(command).await,
+        AdminCommand::Upstream(command) => upstream::answer(command).await,
     }
 }
 
 impl Reach {
-    fn client(self) -> Result<Client, CommandFailed> {
+    fn client(self) -> Result<AdminClient, CommandFailed> {
         if let Some(address) = self.admin {
-            return Ok(Client::new(address));
+            return Ok(AdminClient::new(address));
         }
         let file = self.config.file.display();
         match config::load_admin(&self.config.file) {
-            Ok(Some(admin)) => Ok(Client::new(admin.address)),
+            Ok(Some(admin)) => Ok(AdminClient::new(admin.address)),
             Ok(None) => Err(CommandFailed::new(format!(
                 "the configuration has no `[admin]`\nhint: add these lines to `{file}`, or name an address with `--admin`\n\n\
                  [admin]\naddress = \"unix:/run/waypost.sock\""

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use hyper::Method;
 use hyper::body::Bytes;
 
-use super::client::{Client, Content, PATIENT, SOON, segment};
+use super::client::{AdminClient, Content, PATIENT, SOON, segment};
 use super::table::{aligned, brief, size};
 use super::{CommandFailed, OutputFormat, Reach};
 use crate::admin_api::{PluginList, PluginStatus};
@@ -19,7 +19,7 @@ use crate::config::reason;
 const COMPONENT_SIZE: u64 = 1 << 30;
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum Command {
+pub(in crate::cli) enum PluginAdminCommand {
     /// Print the plugins and what they cost
     List {
         #[command(flatten)]
@@ -50,25 +50,27 @@ pub(in crate::cli) enum Command {
     },
 }
 
-pub(super) async fn answer(command: Command) -> Result<String, CommandFailed> {
+pub(super) async fn answer(command: PluginAdminCommand) -> Result<String, CommandFailed> {
     match command {
-        Command::List { reach, form } => list(&reach.client()?, &form).await,
-        Command::Load {
+        PluginAdminCommand::List { reach, form } => list(&reach.client()?, &form).await,
+        PluginAdminCommand::Load {
             name,
             component,
             reach,
             form,
         } => load(&reach.client()?, &name, &component, &form).await,
-        Command::Rollback { name, reach, form } => rollback(&reach.client()?, &name, &form).await,
+        PluginAdminCommand::Rollback { name, reach, form } => {
+            rollback(&reach.client()?, &name, &form).await
+        }
     }
 }
 
-async fn list(client: &Client, form: &OutputFormat) -> Result<String, CommandFailed> {
+async fn list(client: &AdminClient, form: &OutputFormat) -> Result<String, CommandFailed> {
     form.of(client.get("/plugins").await?, list_in_words)
 }
 
 async fn load(
-    client: &Client,
+    client: &AdminClient,
     name: &str,
     file: &Path,
     form: &OutputFormat,
@@ -80,7 +82,7 @@ async fn load(
 }
 
 async fn rollback(
-    client: &Client,
+    client: &AdminClient,
     name: &str,
     form: &OutputFormat,
 ) -> Result<String, CommandFailed> {

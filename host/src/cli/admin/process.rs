@@ -3,12 +3,15 @@
 use hyper::Method;
 use serde_json::Value;
 
-use super::client::{Client, Content, PATIENT, SOON};
+use super::client::{AdminClient, Content, PATIENT, SOON};
 use super::table::{aligned, span};
 use super::{CommandFailed, OutputFormat, understood};
 use crate::admin_api::{ProcessStatus, ReloadCounts, Reloaded, Upgraded};
 
-pub(super) async fn status(client: &Client, form: &OutputFormat) -> Result<String, CommandFailed> {
+pub(super) async fn status(
+    client: &AdminClient,
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
     form.of(client.get("/status").await?, status_in_words)
 }
 
@@ -66,7 +69,7 @@ fn status_in_words(status: ProcessStatus) -> String {
     aligned(&rows)
 }
 
-pub(super) async fn reload(client: &Client) -> Result<String, CommandFailed> {
+pub(super) async fn reload(client: &AdminClient) -> Result<String, CommandFailed> {
     let answer = posted(client, "/reload").await?;
     let Reloaded {
         generation,
@@ -81,24 +84,24 @@ pub(super) async fn reload(client: &Client) -> Result<String, CommandFailed> {
     ))
 }
 
-pub(super) async fn drain(client: &Client) -> Result<String, CommandFailed> {
+pub(super) async fn drain(client: &AdminClient) -> Result<String, CommandFailed> {
     posted(client, "/drain").await?;
     Ok("draining: the process ends when the requests under way have\n".to_owned())
 }
 
-pub(super) async fn stop(client: &Client) -> Result<String, CommandFailed> {
+pub(super) async fn stop(client: &AdminClient) -> Result<String, CommandFailed> {
     posted(client, "/stop").await?;
     Ok("stopping\n".to_owned())
 }
 
-pub(super) async fn upgrade(client: &Client) -> Result<String, CommandFailed> {
+pub(super) async fn upgrade(client: &AdminClient) -> Result<String, CommandFailed> {
     let Upgraded { pid } = understood(posted(client, "/upgrade").await?)?;
     Ok(format!(
         "process {pid} serves; the one before it is draining\n"
     ))
 }
 
-async fn posted(client: &Client, path: &str) -> Result<Value, CommandFailed> {
+async fn posted(client: &AdminClient, path: &str) -> Result<Value, CommandFailed> {
     let within = match path {
         "/reload" | "/upgrade" => PATIENT,
         _ => SOON,

@@ -7,13 +7,13 @@ use hyper::Method;
 use serde::Serialize;
 use serde_json::json;
 
-use super::client::{Client, Content, SOON, segment};
+use super::client::{AdminClient, Content, RESOLVED, SOON, segment};
 use super::table::{aligned, brief};
 use super::{CommandFailed, OutputFormat, Reach};
 use crate::admin_api::{ServerPatch, UpstreamList, UpstreamStatus};
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum Command {
+pub(in crate::cli) enum UpstreamCommand {
     /// Print the upstreams, their servers and how these are doing
     List {
         #[command(flatten)]
@@ -91,19 +91,19 @@ pub(in crate::cli) struct NewServer {
     route: Option<String>,
 }
 
-pub(super) async fn answer(command: Command) -> Result<String, CommandFailed> {
+pub(super) async fn answer(command: UpstreamCommand) -> Result<String, CommandFailed> {
     match command {
-        Command::List { reach, form } => list(&reach.client()?, &form).await,
-        Command::Add {
+        UpstreamCommand::List { reach, form } => list(&reach.client()?, &form).await,
+        UpstreamCommand::Add {
             name,
             server,
             reach,
             form,
         } => add(&reach.client()?, &name, &server, &form).await,
-        Command::Remove(server) => change(server, Method::DELETE, Content::Nothing).await,
-        Command::Drain(server) => patch(server, down(true)).await,
-        Command::Resume(server) => patch(server, down(false)).await,
-        Command::Weight { server, weight } => {
+        UpstreamCommand::Remove(server) => change(server, Method::DELETE, Content::Nothing).await,
+        UpstreamCommand::Drain(server) => patch(server, down(true)).await,
+        UpstreamCommand::Resume(server) => patch(server, down(false)).await,
+        UpstreamCommand::Weight { server, weight } => {
             let patched = ServerPatch {
                 weight: Some(weight),
                 ..ServerPatch::default()
@@ -113,20 +113,20 @@ pub(super) async fn answer(command: Command) -> Result<String, CommandFailed> {
     }
 }
 
-async fn list(client: &Client, form: &OutputFormat) -> Result<String, CommandFailed> {
+async fn list(client: &AdminClient, form: &OutputFormat) -> Result<String, CommandFailed> {
     let in_words = |UpstreamList { upstreams }| in_words(&upstreams);
     form.of(client.get("/upstreams").await?, in_words)
 }
 
 async fn add(
-    client: &Client,
+    client: &AdminClient,
     name: &str,
     server: &NewServer,
     form: &OutputFormat,
 ) -> Result<String, CommandFailed> {
     let path = format!("/upstreams/{}/servers", segment(name));
     let server = json!(server);
-    let answer = client.ask(Method::POST, &path, Content::Json(server), SOON);
+    let answer = client.ask(Method::POST, &path, Content::Json(server), RESOLVED);
     form.of(answer.await?, |upstream| in_words(&[upstream]))
 }
 
@@ -227,7 +227,7 @@ backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0  
     #[derive(Parser)]
     struct Line {
         #[command(subcommand)]
-        command: Command,
+        command: UpstreamCommand,
     }
 
     /// What a command line prints, and the request that it makes.

@@ -128,7 +128,7 @@ mod tests {
     use crate::config::key::Default;
     use crate::config::units;
 
-    /// A default out of its own bounds would be a value that nobody may write.
+    /// A default out of its own bounds would be a value that no file may have.
     #[test]
     fn every_default_is_within_its_bounds() {
         for table in [

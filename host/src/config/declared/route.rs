@@ -54,7 +54,10 @@ pub(in crate::config) static ROUTE: Table = Table {
             BODY_SIZE,
             "As in `[[listen]]`, for this route alone. Zero is unlimited.",
         ),
-        Key::later("hooks"),
+        Key::later(
+            "hooks",
+            "`docs/nginx-directives.md` has what can be said without them",
+        ),
     ]],
     open: false,
 };

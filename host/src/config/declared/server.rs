@@ -99,7 +99,7 @@ pub(in crate::config) static LISTEN: Table = Table {
                  bounds (nginx: `http2`, off).",
             )
             .or(Default::Boolean(true)),
-            Key::later("http3"),
+            Key::later("http3", "clients speak HTTP/2 meanwhile"),
         ],
         LISTENER_SHARED,
     ],

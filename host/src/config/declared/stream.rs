@@ -67,7 +67,7 @@ pub(in crate::config) static STREAM: Table = Table {
             "Where sessions are logged once they end: a path, a table, or `false`.",
         )
         .or(Default::Boolean(false)),
-        Key::later("udp"),
+        Key::later("udp", "streams are TCP"),
     ]],
     open: false,
 };

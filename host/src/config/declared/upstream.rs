@@ -101,7 +101,10 @@ pub(in crate::config) static UPSTREAM: Table = Table {
             "Whether the servers speak HTTP/2: by prior knowledge, over TLS by ALPN. Many requests share a connection then.",
         )
         .or(Default::Boolean(false)),
-        Key::later("health_check"),
+        Key::later(
+            "health_check",
+            "servers are judged by their answers: `max_fails` and `fail_timeout`",
+        ),
     ]],
     open: false,
 };
@@ -158,7 +161,7 @@ pub(in crate::config) static UPSTREAM_SERVER: Table = Table {
         Key::new(
             "backup",
             ValueKind::Boolean,
-            "Only asked when no other server is left. Not with `hash`, `ip_hash` and `random`.",
+            "Only asked when no other server is left; backups are balanced among themselves.",
         )
         .or(Default::Boolean(false)),
         Key::new("down", ValueKind::Boolean, "Out of rotation, but keeps its place in a hash.")

@@ -67,7 +67,11 @@ fn proxy(
             let hint = if text.contains([':', '.']) {
                 format!("an address is written `http://{text}`")
             } else {
-                suggestion(text, upstreams.names(), "upstreams")
+                let near = suggestion(text, upstreams.names(), "upstreams");
+                match near.starts_with("did you mean") || text.is_empty() {
+                    true => near,
+                    false => format!("{near}; an address is written `http://{text}`"),
+                }
             };
             reader.missing(complaint.hint(hint).at(&node.place));
         }

@@ -1,15 +1,19 @@
 //! Addresses as nginx writes them: to listen on, and to connect to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use super::{Complaint, ConfigReader};
-use crate::config::files::reason;
-use crate::config::model::Address;
+use super::Complaint;
+use crate::config::model::{Address, HostPort, ServerLocation};
 
 pub(super) const DEFAULT_PORT: u16 = 80;
 /// Of servers that speak TLS.
 pub(super) const DEFAULT_TLS_PORT: u16 = 443;
+
+const LISTENER_FORMS: &str = "write an IP address and a port, `127.0.0.1:8080`, or `*:8080` for all IPv4 addresses, \
+                              `[::]:8080` for all of IPv6";
+const SERVER_FORMS: &str =
+    "write it as `10.0.0.1:3000`, `[::1]:3000`, `app.example:3000` or `unix:/run/app.sock`";
 
 /// Bytes of a socket's path that fit into `sockaddr_un`, its closing zero left aside.
 const SOCKET_PATH_MAX: usize = 107;
@@ -27,20 +31,49 @@ pub(super) fn to_listen_on(text: &str) -> Result<Address, Complaint> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(Address::Tcp((Ipv4Addr::UNSPECIFIED, port).into()));
     }
-    let (host, port) = host_and_port(text)?;
+    if let Some((address, parameters)) = text.trim().split_once(' ') {
+        let complaint = Complaint::new(format!("`{text}` is more than an address"));
+        let keys = parameters.trim_end_matches(';').split_whitespace();
+        let keys: Vec<&str> = keys.map(key_of_parameter).collect();
+        let keys = keys.join("; ");
+        return Err(complaint.hint(format!("write `address = \"{address}\"`, and {keys}")));
+    }
+    if let Some(port) = text.strip_prefix(':')
+        && port.parse::<u16>().is_ok()
+    {
+        let complaint = Complaint::new(format!("`{text}` has no address before its port"));
+        return Err(complaint.hint(format!(
+            "write `*:{port}` for all IPv4 addresses, `[::]:{port}` for all of IPv6"
+        )));
+    }
+    let (host, port) = host_and_port(text, LISTENER_FORMS)?;
     let ip = match host {
         "*" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         host => ip(host).ok_or_else(|| {
-            Complaint::new(format!("`{text}` is not an address to listen on")).hint(
-                "write an IP address and a port, `127.0.0.1:8080`, or `*:8080` for all IPv4 addresses",
-            )
+            Complaint::new(format!("`{text}` is not an address to listen on")).hint(LISTENER_FORMS)
         })?,
     };
     Ok(Address::Tcp((ip, port.unwrap_or(DEFAULT_PORT)).into()))
 }
 
+/// What a parameter of nginx's `listen` is here.
+fn key_of_parameter(parameter: &str) -> &'static str {
+    match parameter.split('=').next().unwrap_or_default() {
+        "ssl" => "for `ssl` a `tls = { certificate = \"a.pem\", key = \"a.key\" }` beside it",
+        "http2" => "nothing for `http2`, which is on",
+        "default_server" | "default" => "for `default_server` a `[[route]]` without `host`",
+        "proxy_protocol" => "for `proxy_protocol` a `proxy_protocol = true` beside it",
+        "backlog" => "for `backlog` a `backlog = 511` beside it",
+        "reuseport" | "deferred" | "so_keepalive" | "bind" | "ipv6only" => {
+            "nothing for how the socket is made"
+        }
+        "quic" | "udp" => "nothing for UDP, which is not there yet",
+        _ => "each parameter as a key of its own beside it",
+    }
+}
+
 /// As [`to_listen_on`], for the admin interface: a loopback address with its port, or a unix
-/// socket. Whoever can connect to it may do everything, so nobody from another machine can.
+/// socket. A client of it may do everything, so that none can be on another machine.
 pub(super) fn to_administer_at(text: &str) -> Result<Address, Complaint> {
     let address = to_listen_on(text)?;
     match &address {
@@ -51,7 +84,7 @@ pub(super) fn to_administer_at(text: &str) -> Result<Address, Complaint> {
             Err(Complaint::new(message)
                 .hint("use `127.0.0.1:9180`, and from elsewhere an ssh tunnel to it"))
         }
-        Address::Tcp(_) if host_and_port(text)?.1.is_none() => {
+        Address::Tcp(_) if host_and_port(text, LISTENER_FORMS)?.1.is_none() => {
             Err(Complaint::new(format!("`{text}` has no port"))
                 .hint(format!("write it as `{text}:9180`")))
         }
@@ -79,17 +112,17 @@ pub(super) fn scheme(text: &str) -> Result<(bool, &str), Complaint> {
     }
 }
 
-/// All addresses of a server: `10.0.0.1:3000`, `[::1]:3000`, `app.example`, `unix:/path`. Asks the
-/// resolver for a name.
-pub(super) fn to_connect_to(
-    text: &str,
-    default_port: u16,
-    reader: ConfigReader<'_>,
-) -> Result<Vec<Address>, Complaint> {
+/// Where a server is: `10.0.0.1:3000`, `[::1]:3000`, `app.example`, `unix:/path`.
+pub(super) fn to_connect_to(text: &str, default_port: u16) -> Result<ServerLocation, Complaint> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return Ok(vec![unix(path)?]);
+        return Ok(ServerLocation::Address(unix(path)?));
     }
-    let (host, port) = host_and_port(text)?;
+    if let Some((address, parameters)) = text.trim().split_once(' ') {
+        let complaint = Complaint::new(format!("`{text}` is more than an address"));
+        let form = as_table(address, parameters);
+        return Err(complaint.hint(format!("write it as `{form}`")));
+    }
+    let (host, port) = host_and_port(text, SERVER_FORMS)?;
     let port = port.unwrap_or(default_port);
     if port == 0 {
         return Err(Complaint::new(format!(
@@ -97,34 +130,36 @@ pub(super) fn to_connect_to(
         )));
     }
     if let Some(ip) = ip(host) {
-        return Ok(vec![Address::Tcp(SocketAddr::new(ip, port))]);
+        return Ok(ServerLocation::Address(Address::Tcp((ip, port).into())));
     }
     let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if !host.chars().all(letters) {
-        return Err(not_an_address(text));
+        return Err(not_an_address(text, SERVER_FORMS));
     }
-    let not_found = || Complaint::new(format!("host not found in upstream `{text}`"));
-    let found = match reader.system.resolve(host, port) {
-        Ok(found) => found,
-        Err(error) => return Err(not_found().hint(reason(&error))),
-    };
-    let mut addresses = Vec::with_capacity(found.len());
-    for address in found.into_iter().map(Address::Tcp) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
+    let host = host.to_owned();
+    Ok(ServerLocation::Name(HostPort { host, port }))
+}
+
+/// nginx's `10.0.0.1:3000 weight=3 backup` as a table of `servers`.
+fn as_table(address: &str, parameters: &str) -> String {
+    let mut table = format!("{{ address = \"{address}\"");
+    for parameter in parameters.trim_end_matches(';').split_whitespace() {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, "true"));
+        let is_plain = value == "true" || value.bytes().all(|byte| byte.is_ascii_digit());
+        // nginx's `fail_timeout=10` is seconds.
+        table += &match (name, is_plain) {
+            ("fail_timeout", true) => format!(", {name} = \"{value}s\""),
+            (_, true) => format!(", {name} = {value}"),
+            (_, false) => format!(", {name} = \"{value}\""),
+        };
     }
-    if addresses.is_empty() {
-        Err(not_found())
-    } else {
-        Ok(addresses)
-    }
+    table + " }"
 }
 
 /// Whether it says all of where to connect to, a socket's path or a port, as far as it is an
 /// address at all.
 pub(super) fn has_port(text: &str) -> bool {
-    text.starts_with("unix:") || !matches!(host_and_port(text), Ok((_, None)))
+    text.starts_with("unix:") || !matches!(host_and_port(text, SERVER_FORMS), Ok((_, None)))
 }
 
 fn unix(path: &str) -> Result<Address, Complaint> {
@@ -152,21 +187,33 @@ fn ip(host: &str) -> Option<IpAddr> {
     }
 }
 
-fn host_and_port(text: &str) -> Result<(&str, Option<u16>), Complaint> {
+/// `forms`: the hint, where it is no address at all.
+fn host_and_port<'a>(
+    text: &'a str,
+    forms: &'static str,
+) -> Result<(&'a str, Option<u16>), Complaint> {
     if let Some((scheme, _)) = text.split_once("://") {
         let complaint = Complaint::new(format!("`{text}` is a URL, not an address"));
         return Err(complaint.hint(format!("leave out `{scheme}://` and what follows the port")));
     }
     if text.parse::<Ipv6Addr>().is_ok() {
         let complaint = Complaint::new(format!("`{text}` needs brackets"));
-        return Err(complaint.hint(format!("write it as `[{text}]:{DEFAULT_PORT}`")));
+        let whole = format!("`[{text}]:{DEFAULT_PORT}`");
+        // `::1:80` is an address too, and most often one with its port is meant.
+        let hint = match text.rsplit_once(':') {
+            Some((ip, port)) if ip.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok() => {
+                format!("write it as `[{ip}]:{port}`, or {whole} if all of it is the address")
+            }
+            _ => format!("write it as {whole}"),
+        };
+        return Err(complaint.hint(hint));
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),
     };
     if host.is_empty() || (host.contains(':') && !host.starts_with('[')) {
-        return Err(not_an_address(text));
+        return Err(not_an_address(text, forms));
     }
     let digits = |port: &str| port.chars().all(|c| c.is_ascii_digit());
     let port = match port {
@@ -182,48 +229,64 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), Complaint> {
     Ok((host, port))
 }
 
-fn not_an_address(text: &str) -> Complaint {
-    Complaint::new(format!("`{text}` is not an address")).hint(
-        "write it as `10.0.0.1:3000`, `[::1]:3000`, `app.example:3000` or `unix:/run/app.sock`",
-    )
+fn not_an_address(text: &str, forms: &'static str) -> Complaint {
+    Complaint::new(format!("`{text}` is not an address")).hint(forms)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
-    use std::io;
-
     use super::*;
-    use crate::config::problem::Problems;
-    use crate::config::system::System;
 
-    struct Names;
-
-    impl System for Names {
-        fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-            match host {
-                "two.example" => {
-                    let last = [9, 1, 9];
-                    Ok(last
-                        .map(|last| SocketAddr::from(([10, 0, 0, last], port)))
-                        .to_vec())
-                }
-                "none.example" => Ok(Vec::new()),
-                _ => Err(io::Error::other("name or service not known")),
-            }
-        }
+    fn connect_to(text: &str) -> Result<String, String> {
+        let location = to_connect_to(text, DEFAULT_PORT);
+        location
+            .map(|location| match location {
+                ServerLocation::Address(address) => address.to_string(),
+                ServerLocation::Name(HostPort { host, port }) => format!("{host} {port}"),
+            })
+            .map_err(|complaint| complaint.message)
     }
 
-    fn connect_to(text: &str) -> Result<Vec<String>, String> {
-        let problems = Problems::default();
-        let reader = ConfigReader {
-            system: &Names,
-            problems: &problems,
-            complete: true,
-        };
-        to_connect_to(text, DEFAULT_PORT, reader)
-            .map(|addresses| addresses.iter().map(Address::to_string).collect())
-            .map_err(|complaint| complaint.message)
+    fn hint_of<T: std::fmt::Debug>(result: Result<T, Complaint>) -> String {
+        result.unwrap_err().hint.unwrap()
+    }
+
+    #[test]
+    fn what_nginx_writes_in_one_line_is_told_in_keys() {
+        for (text, part) in [
+            (":8080", "`*:8080`"),
+            (
+                "127.0.0.1:8080 ssl",
+                "`address = \"127.0.0.1:8080\"`, and for `ssl` a `tls = {",
+            ),
+            ("443 ssl http2;", "`address = \"443\"`, and for `ssl`"),
+            ("80 default_server", "a `[[route]]` without `host`"),
+            ("::1:80", "`[::1]:80`"),
+            ("localhost:80", "`127.0.0.1:8080`"),
+            ("a b c", "beside it"),
+        ] {
+            let hint = hint_of(to_listen_on(text));
+            assert!(hint.contains(part), "{text}: {hint}");
+        }
+        for (text, hint) in [
+            (
+                "10.0.0.1:3000 weight=3 max_fails=2 fail_timeout=30s backup",
+                "write it as `{ address = \"10.0.0.1:3000\", weight = 3, max_fails = 2, \
+                 fail_timeout = \"30s\", backup = true }`",
+            ),
+            (
+                "app.example fail_timeout=5 down;",
+                "write it as `{ address = \"app.example\", fail_timeout = \"5s\", down = true }`",
+            ),
+            (
+                "::1:80",
+                "write it as `[::1]:80`, or `[::1:80]:80` if all of it is the address",
+            ),
+            ("fe80::1", "write it as `[fe80::1]:80`"),
+        ] {
+            assert_eq!(hint_of(to_connect_to(text, DEFAULT_PORT)), hint, "{text}");
+        }
     }
 
     fn listen_on(text: &str) -> Result<String, String> {
@@ -285,30 +348,14 @@ mod tests {
 
     #[test]
     fn the_default_port_of_a_server_is_80() {
-        assert_eq!(connect_to("10.0.0.1").unwrap(), ["10.0.0.1:80"]);
-        assert_eq!(connect_to("[::1]").unwrap(), ["[::1]:80"]);
+        assert_eq!(connect_to("10.0.0.1").unwrap(), "10.0.0.1:80");
+        assert_eq!(connect_to("[::1]").unwrap(), "[::1]:80");
+        assert_eq!(connect_to("app.example").unwrap(), "app.example 80");
+        assert_eq!(connect_to("app_1:3000").unwrap(), "app_1 3000");
     }
 
     #[test]
-    fn a_name_gives_all_its_addresses_once_in_the_resolvers_order() {
-        assert_eq!(
-            connect_to("two.example:81").unwrap(),
-            ["10.0.0.9:81", "10.0.0.1:81"]
-        );
-    }
-
-    #[test]
-    fn an_unknown_name_is_reported_with_nginxs_words() {
-        for name in ["gone.example:3000", "none.example:3000"] {
-            assert_eq!(
-                connect_to(name).unwrap_err(),
-                format!("host not found in upstream `{name}`")
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_address_is_refused_without_asking_the_resolver() {
+    fn what_is_no_address_is_refused() {
         let cases = [
             (
                 "http://10.0.0.1",
@@ -321,7 +368,7 @@ mod tests {
                 "`10.0.0.1:0` has port 0, to which nobody can connect",
             ),
             ("two.example/x", "`two.example/x` is not an address"),
-            ("a b", "`a b` is not an address"),
+            ("a b", "`a b` is more than an address"),
             (
                 "unix:run/x",
                 "`unix:run/x` needs the absolute path of a socket",

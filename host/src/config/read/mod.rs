@@ -20,20 +20,18 @@ use std::path::{Path, PathBuf};
 
 use super::declared::{ROOT, SERVER};
 use super::files::Document;
-use super::model::{Address, AdminConfig, Config};
+use super::model::{Address, AdminConfig, Config, UpstreamConfig, UpstreamServer};
 use super::problem::{Place, Problem, Problems};
 use super::section::Section;
-use super::system::System;
 use super::tree::{Node, Value};
 use crate::http::template::Template;
 use crate::http::variable::Phase;
 
 /// The whole file. What comes back is only worth anything if no problem was noted.
-pub(super) fn config(document: &Document, system: &dyn System, problems: &Problems) -> Config {
+pub(super) fn config(document: &Document, problems: &Problems) -> Config {
     let start = start(document);
     let root = Section::of(&document.root, &start, &ROOT, problems);
     let reader = ConfigReader {
-        system,
         problems,
         complete: document.complete,
     };
@@ -69,6 +67,19 @@ pub(super) fn config(document: &Document, system: &dyn System, problems: &Proble
     }
 }
 
+/// A server that an upstream is to get, as one of its `servers`.
+pub(super) fn further_server(
+    node: &Node,
+    upstream: &UpstreamConfig,
+    problems: &Problems,
+) -> Option<UpstreamServer> {
+    let reader = ConfigReader {
+        problems,
+        complete: true,
+    };
+    upstream::further_server(node, upstream, reader)
+}
+
 /// Only what the file says of `[admin]`.
 pub(super) fn admin_alone(document: &Document, problems: &Problems) -> Option<AdminConfig> {
     let start = start(document);
@@ -100,7 +111,6 @@ fn start(document: &Document) -> Place {
 /// What all parts need beside their section.
 #[derive(Clone, Copy)]
 struct ConfigReader<'a> {
-    system: &'a dyn System,
     problems: &'a Problems,
     complete: bool,
 }

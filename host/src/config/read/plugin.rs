@@ -1,4 +1,4 @@
-//! `[plugin.NAME]`. Whether the file holds a policy is for those who load it to say.
+//! `[plugin.NAME]`. What the file holds is looked at when it is loaded.
 
 use super::policy::Policies;
 use super::{Complaint, ConfigReader, beside};

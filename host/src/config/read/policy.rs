@@ -26,7 +26,7 @@ impl<'a> Policies<'a> {
         STOCK_POLICIES.into_iter().chain(custom)
     }
 
-    /// Notes a name that nobody has.
+    /// Notes a name that no policy has.
     pub(super) fn check(&self, name: &str, node: &Node, reader: ConfigReader<'_>) {
         if !self.names().any(|known| known == name) {
             let complaint = Complaint::new(format!("unknown policy `{name}`"));

@@ -1,20 +1,18 @@
 //! `[upstream.NAME]`, and the upstreams that a route's `proxy` brings about by naming an address.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::policy::{Policies, policy};
 use super::{Complaint, ConfigReader, address, noted, tls};
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
 use crate::config::model::{
-    NextConditions, NextUpstream, ProxyVersion, UpstreamConfig, UpstreamHttp2, UpstreamServer,
-    UpstreamTls,
+    Address, NextConditions, NextUpstream, ProxyVersion, ServerLocation, UpstreamConfig,
+    UpstreamHttp2, UpstreamServer, UpstreamTls,
 };
 use crate::config::problem::Problem;
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
-
-/// nginx refuses `backup` with these: they have no second list to go on with.
-const POLICIES_WITHOUT_BACKUP: [&str; 3] = ["hash", "ip_hash", "random"];
 
 pub(super) struct Upstreams<'a> {
     pub(super) list: Vec<UpstreamConfig>,
@@ -116,14 +114,10 @@ impl<'a> Upstreams<'a> {
                 .hint(format!("write `https://{authority}`"))),
             };
         }
-        let addresses = address::to_connect_to(spelling, address::DEFAULT_PORT, self.reader)?;
+        let location = address::to_connect_to(spelling, address::DEFAULT_PORT)?;
         let problems = self.reader.problems;
-        let server = UpstreamServer {
-            spelling: spelling.to_owned(),
-            addresses,
-            place: place.clone(),
-            ..server_options(&Section::of(&[], place, &UPSTREAM_SERVER, problems))
-        };
+        let options = Section::of(&[], place, &UPSTREAM_SERVER, problems);
+        let server = upstream_server(&options, spelling, location);
         let section = Section::of(&[], place, &UPSTREAM, problems);
         let tls = https.then(|| tls::upstream(&section));
         if let Some(tls) = &tls {
@@ -230,6 +224,16 @@ fn servers(
         .collect()
 }
 
+/// One more of an upstream's servers, with its policy and its TLS.
+pub(super) fn further_server(
+    node: &Node,
+    upstream: &UpstreamConfig,
+    reader: ConfigReader<'_>,
+) -> Option<UpstreamServer> {
+    let section = Section::of(&[], &node.place, &UPSTREAM, reader.problems);
+    server(node, &section, upstream.tls.as_ref(), reader)
+}
+
 fn server(
     node: &Node,
     upstream: &Section<'_>,
@@ -253,48 +257,50 @@ fn server(
             return None;
         }
     };
-    let options = server_options(&section);
-    let (spelling, address) = address?;
-    let (https, spelling) = noted(address::scheme(spelling), address, problems)?;
-    let default_port = match tls {
-        Some(_) => address::DEFAULT_TLS_PORT,
-        None => address::DEFAULT_PORT,
+    // Also where there is no address: what is wrong with the rest is said as well.
+    let of_options = |spelling: &str, location| upstream_server(&section, spelling, location);
+    let Some((spelling, location, address)) = address.and_then(|(text, node)| {
+        let (https, spelling) = noted(address::scheme(text), node, problems)?;
+        let default_port = match tls {
+            Some(_) => address::DEFAULT_TLS_PORT,
+            None => address::DEFAULT_PORT,
+        };
+        let location = address::to_connect_to(spelling, default_port);
+        let location = noted(location, node, problems)?;
+        let tls_given = upstream.get("tls").is_some();
+        if let Some(message) = mixture(https, tls_given, tls.is_some(), spelling) {
+            let hint =
+                "the servers of one upstream speak TLS, or none does: make two upstreams of it";
+            problems.add(Problem::new(&node.place, message).hint(hint));
+        }
+        Some((spelling, location, node))
+    }) else {
+        of_options("", ServerLocation::Address(Address::Unix(PathBuf::new())));
+        return None;
     };
-    let resolved = address::to_connect_to(spelling, default_port, reader);
-    let addresses = noted(resolved, address, problems)?;
-    if let Some(message) = mixture(
-        https,
-        upstream.get("tls").is_some(),
-        tls.is_some(),
-        spelling,
-    ) {
-        let hint = "the servers of one upstream speak TLS, or none does: make two upstreams of it";
-        problems.add(Problem::new(&address.place, message).hint(hint));
-    }
     if let Some(tls) = tls {
         tls::check_name(tls, spelling, address, reader);
     }
-    Some(UpstreamServer {
-        spelling: spelling.to_owned(),
-        addresses,
-        place: node.place.clone(),
-        ..options
-    })
+    Some(of_options(spelling, location))
 }
 
 /// What is wrong with a server that is not spoken to as the others are.
-fn mixture(https: bool, said: bool, tls: bool, server: &str) -> Option<String> {
+fn mixture(https: bool, tls_given: bool, tls: bool, server: &str) -> Option<String> {
     match (https, tls) {
         (true, false) => Some(format!(
             "`https://{server}` in an upstream with `tls = false`"
         )),
-        (false, true) if !said => Some(format!("`{server}` beside servers with `https://`")),
+        (false, true) if !tls_given => Some(format!("`{server}` beside servers with `https://`")),
         _ => None,
     }
 }
 
-/// A server but for its address.
-fn server_options(section: &Section<'_>) -> UpstreamServer {
+/// A server with its options, which the section has.
+fn upstream_server(
+    section: &Section<'_>,
+    spelling: &str,
+    location: ServerLocation,
+) -> UpstreamServer {
     let fail_timeout = section.duration("fail_timeout");
     if fail_timeout.subsec_nanos() > 0
         && let Some(node) = section.get("fail_timeout")
@@ -307,8 +313,8 @@ fn server_options(section: &Section<'_>) -> UpstreamServer {
         );
     }
     UpstreamServer {
-        spelling: String::new(),
-        addresses: Vec::new(),
+        spelling: spelling.to_owned(),
+        location,
         weight: section.integer("weight"),
         max_fails: section.integer("max_fails"),
         fail_timeout: Duration::from_secs(fail_timeout.as_secs()),
@@ -324,7 +330,6 @@ fn server_options(section: &Section<'_>) -> UpstreamServer {
 fn check_backups(upstream: &UpstreamConfig, servers: Option<&Node>, reader: ConfigReader<'_>) {
     let UpstreamConfig {
         name,
-        policy,
         servers: list,
         ..
     } = upstream;
@@ -340,15 +345,6 @@ fn check_backups(upstream: &UpstreamConfig, servers: Option<&Node>, reader: Conf
     if !list.is_empty() && list.iter().all(|server| server.backup) {
         let message = format!("all servers in upstream `{name}` are `backup`");
         reader.missing(Problem::new(&node.place, message).hint("at least one must be asked first"));
-    }
-    if POLICIES_WITHOUT_BACKUP.contains(&policy.plugin.as_str()) {
-        for server in list.iter().filter(|server| server.backup) {
-            let message = format!(
-                "balancing method `{}` does not support `backup`",
-                policy.plugin
-            );
-            reader.problems.add(Problem::new(&server.place, message));
-        }
     }
 }
 

@@ -49,11 +49,11 @@ pub(super) enum Listening {
     Unix(UnixListener),
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+trait AdminStream: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> AdminStream for S {}
 
 impl Listening {
-    async fn accept(&self) -> std::io::Result<Box<dyn Stream>> {
+    async fn accept(&self) -> std::io::Result<Box<dyn AdminStream>> {
         Ok(match self {
             Listening::Tcp(socket) => Box::new(socket.accept().await?.0),
             Listening::Unix(socket) => Box::new(socket.accept().await?.0),
@@ -85,29 +85,29 @@ pub(super) async fn serve(listening: Listening, router: Router, closed: impl Fut
                 }
             },
         };
-        let (place, evicted) = connections.enter();
+        let (slot, evicted) = connections.enter();
         serving.spawn_local(connection(
             stream,
             router.clone(),
-            place,
+            slot,
             evicted,
             ended.clone(),
         ));
     }
     drop(listening);
-    // Nobody may be left to be told.
+    // Without connections there is no receiver.
     let _ = ending.send(true);
     while serving.join_next().await.is_some() {}
 }
 
 async fn connection(
-    stream: Box<dyn Stream>,
+    stream: Box<dyn AdminStream>,
     router: Router,
-    place: Place,
+    slot: OpenSlot,
     evicted: oneshot::Receiver<()>,
     mut ending: watch::Receiver<bool>,
 ) {
-    let wait = place.wait.clone();
+    let wait = slot.wait.clone();
     let service = TowerToHyperService::new(router);
     let answer = service_fn(|request| answer(&service, &wait, request));
     let serving = http1::Builder::new()
@@ -163,7 +163,10 @@ async fn whole(request: Request<Incoming>, wait: &ClientWait) -> Result<Request<
     let (head, body) = request.into_parts();
     if is_upload(head.uri.path()) {
         let wait = wait.clone();
-        return Ok(Request::from_parts(head, Body::new(Upload { body, wait })));
+        return Ok(Request::from_parts(
+            head,
+            Body::new(UploadBody { body, wait }),
+        ));
     }
     let body = Limited::new(body, BODY_SIZE).collect().await;
     let body =
@@ -184,12 +187,12 @@ async fn whole(request: Request<Incoming>, wait: &ClientWait) -> Result<Request<
 }
 
 /// A body that says when it has been read.
-struct Upload {
+struct UploadBody {
     body: Incoming,
     wait: ClientWait,
 }
 
-impl hyper::body::Body for Upload {
+impl hyper::body::Body for UploadBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -247,8 +250,8 @@ struct OpenConnection {
     evict: oneshot::Sender<()>,
 }
 
-/// A connection's place among those that there may be, given back when it is dropped.
-struct Place {
+/// One of the connections that there may be, until it is dropped.
+struct OpenSlot {
     id: u64,
     wait: ClientWait,
     connections: Rc<Connections>,
@@ -273,7 +276,7 @@ impl Connections {
         waiting.min().map(|(_, at)| at)
     }
 
-    fn enter(self: &Rc<Self>) -> (Place, oneshot::Receiver<()>) {
+    fn enter(self: &Rc<Self>) -> (OpenSlot, oneshot::Receiver<()>) {
         if self.is_full()
             && let Some(longest) = self.longest_waiting()
         {
@@ -295,7 +298,7 @@ impl Connections {
         });
         let connections = self.clone();
         (
-            Place {
+            OpenSlot {
                 id,
                 wait,
                 connections,
@@ -305,7 +308,7 @@ impl Connections {
     }
 }
 
-impl Drop for Place {
+impl Drop for OpenSlot {
     fn drop(&mut self) {
         let id = self.id;
         self.connections

@@ -1,4 +1,4 @@
-//! Who is let in. A page in a browser on this machine can send requests to a loopback address, and
+//! Which requests are let in. A page in a browser on this machine can send requests to a loopback address, and
 //! DNS can give any name to one: so over TCP a request must name us as a local user would, and must
 //! not come from a page.
 
@@ -31,7 +31,7 @@ fn reason_to_refuse(address: &Address, uri: &Uri, headers: &HeaderMap) -> Option
         return Some("requests of web pages are refused: see `Sec-Fetch-Site`");
     }
     let Address::Tcp(socket) = address else {
-        return None; // whoever can open the socket's file is allowed to
+        return None; // the mode of the socket's file says which users may
     };
     let host = match uri.authority() {
         Some(authority) => authority.as_str(),

@@ -5,7 +5,7 @@
 //! is published; changes go to the [operator](super::operator), which makes one after the other.
 
 mod connections; // how many, and for how long
-mod guard; // who is let in
+mod guard; // which requests are let in
 mod view; // what is shown
 mod routes; // which path does what
 
@@ -23,9 +23,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::connections::Listening;
+use super::blocking::{BRIEF, run_blocking};
 use super::inherited::Inherited;
 use super::operator::{ChangeRequest, Published};
-use super::sockets::{listen_unix, remove_file};
+use super::sockets::{listen_unix, remove_files, socket_file};
 use super::upgrade::Asker;
 use super::workers::WorkerCounts;
 use crate::config::model::{Address, Config};
@@ -81,16 +82,14 @@ impl AdminServer {
     /// Accepts no more, and returns once what is under way has been answered, or took too long.
     pub(super) async fn end(mut self) {
         self.open = None;
+        if self.socket.take().is_some() && !self.of_systemd {
+            let file = socket_file(&self.address);
+            let remove = move || remove_files(file.as_slice());
+            // A file that is left behind does no harm: the next process replaces it.
+            let _ = run_blocking("removing the admin socket", BRIEF, remove).await;
+        }
         // Whether it ended well is of no interest any more.
         let _ = tokio::time::timeout(LAST_WORDS, &mut self.serving).await;
-    }
-}
-
-impl Drop for AdminServer {
-    fn drop(&mut self) {
-        if self.socket.is_some() {
-            remove_file(&self.address, self.of_systemd);
-        }
     }
 }
 

@@ -142,7 +142,7 @@ async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, ApiError> 
 }
 
 fn demand(admin: &Admin, demand: Demand) -> (StatusCode, Json<Value>) {
-    // Nobody hears it only if the process ends anyway.
+    // The receiver is gone only if the process ends anyway.
     let _ = admin.demands.send(demand);
     (StatusCode::ACCEPTED, Json(json!({})))
 }

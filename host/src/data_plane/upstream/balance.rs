@@ -25,6 +25,8 @@ use crate::tls::ClientTls;
 /// An upstream as all workers share it.
 pub(crate) struct Upstream {
     pub(crate) config: model::UpstreamConfig,
+    /// Those of each of its servers, in the order of the configuration.
+    pub(crate) addresses: Vec<Vec<Address>>,
     /// None where its endpoints speak without.
     pub(crate) tls: Option<Arc<ClientTls>>,
     primary: Group<Arc<Balancer>>,
@@ -48,6 +50,7 @@ impl Upstream {
     /// Whatever `balance` answers.
     pub(crate) fn new<E>(
         config: model::UpstreamConfig,
+        addresses: Vec<Vec<Address>>,
         tls: Option<Arc<ClientTls>>,
         previous: Option<&Upstream>,
         mut balance: impl FnMut(Arc<EndpointSet>) -> Result<Balancer, E>,
@@ -55,17 +58,12 @@ impl Upstream {
         let alike = previous.filter(|previous| previous.speaks(tls.as_ref()));
         let mut known = alike.map(Upstream::stats).unwrap_or_default();
         let mut fleet = |backup: bool| -> Vec<Endpoint> {
-            let servers = config
-                .servers
-                .iter()
-                .filter(|server| server.backup == backup);
-            let addresses = servers.flat_map(|server| {
-                server
-                    .addresses
-                    .iter()
-                    .map(move |address| (server, address))
+            let servers = config.servers.iter().zip(&addresses);
+            let servers = servers.filter(|(server, _)| server.backup == backup);
+            let of_servers = servers.flat_map(|(server, addresses)| {
+                addresses.iter().map(move |address| (server, address))
             });
-            addresses
+            of_servers
                 .map(|(server, address)| {
                     let stats = known.get_mut(address).and_then(Vec::pop);
                     let stats = stats.unwrap_or_else(EndpointStats::new);
@@ -91,6 +89,7 @@ impl Upstream {
         };
         Ok(Upstream {
             config,
+            addresses,
             tls,
             primary,
             backup,

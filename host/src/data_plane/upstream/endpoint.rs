@@ -220,11 +220,12 @@ impl Endpoint {
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
     use super::*;
+    use crate::config::model::ServerLocation;
 
     fn endpoint(max_fails: u32, fail_timeout: u64, max_conns: u32) -> Endpoint {
         let server = crate::config::model::UpstreamServer {
             spelling: "192.0.2.1:80".into(),
-            addresses: vec![],
+            location: ServerLocation::Address(Address::Tcp(([192, 0, 2, 1], 80).into())),
             weight: 1,
             max_fails,
             fail_timeout: Duration::from_secs(fail_timeout),

@@ -27,7 +27,7 @@ fn a_directory_a_device_and_a_pipe_without_a_writer_are_no_plugins() {
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     for file in [folder.path(), Path::new("/dev/zero"), &pipe] {
         let error = refusal(file);
-        assert!(error.ends_with(": it is no regular file"), "{error}");
+        assert!(error.ends_with(": it is not a regular file"), "{error}");
     }
 }
 

@@ -1,0 +1,741 @@
+//! nginx's directives in Waypost's words: the hint for a key that is one of them, and the table in the documentation.
+//!
+//! A user who writes `proxy_set_header` knows what it does, and looks for its name here. One list, so
+//! that `waypost check` and `docs/nginx-directives.md` say the same. It has every directive that was
+//! met in 188 public configurations, and more.
+
+use std::fmt::Write;
+
+/// What becomes of a directive.
+#[derive(Debug, Clone, Copy)]
+enum Twin {
+    /// The same thing has this form.
+    Is(&'static str),
+    /// It is so without a word; why.
+    Automatic(&'static str),
+    /// There is no such thing; what to do instead.
+    NotThere(&'static str),
+}
+
+use Twin::{Automatic, Is, NotThere};
+
+/// What a directive, or a family of them whose names begin alike (`js_*`), is here.
+struct Directive {
+    names: &'static [&'static str],
+    twin: Twin,
+}
+
+/// The hint for an unknown key that is a directive of nginx.
+pub(super) fn hint(key: &str) -> Option<String> {
+    Some(match twin(key)? {
+        Is(form) => format!("nginx's `{key}` is {form}"),
+        Automatic(why) => format!("nginx's `{key}` needs no key: {why}"),
+        NotThere(instead) => format!("nginx's `{key}` is not there: {instead}"),
+    })
+}
+
+fn twin(key: &str) -> Option<Twin> {
+    let all = GROUPS.iter().flat_map(|(_, directives)| directives.iter());
+    let named = |directive: &&Directive| {
+        directive
+            .names
+            .iter()
+            .any(|name| match name.strip_suffix('*') {
+                Some(family) => key.starts_with(family),
+                None => *name == key,
+            })
+    };
+    let mut found = all.filter(named);
+    found.next().map(|directive| directive.twin)
+}
+
+/// The page of the documentation.
+pub fn nginx_directives() -> String {
+    let mut page = PREFACE.to_owned();
+    for (title, directives) in GROUPS {
+        let _ = write!(page, "\n## {title}\n\n| nginx | Waypost |\n|---|---|\n");
+        for Directive { names, twin } in *directives {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let meaning = match twin {
+                Is(form) => (*form).to_owned(),
+                Automatic(why) => format!("needs no key: {why}"),
+                NotThere(instead) => format!("**not there**: {instead}"),
+            };
+            // A bar within code would end the cell.
+            let _ = writeln!(
+                page,
+                "| {} | {} |",
+                names.join(", "),
+                meaning.replace('|', "\\|")
+            );
+        }
+    }
+    page
+}
+
+const PREFACE: &str = "# nginx's directives in Waypost's words
+
+What each directive is here, in the order of a configuration. `waypost check` says the same where one of them is used as a key.
+A directive that is **not there** has no twin in this version; the row says what to do instead.
+[Coming from nginx](coming-from-nginx.md) has whole lines side by side, and what differs on purpose.
+This page is generated: `WAYPOST_BLESS=1 cargo test -p waypost --test config_cases` writes it anew.
+";
+
+const fn is(names: &'static [&'static str], form: &'static str) -> Directive {
+    Directive {
+        names,
+        twin: Is(form),
+    }
+}
+
+const fn automatic(names: &'static [&'static str], why: &'static str) -> Directive {
+    Directive {
+        names,
+        twin: Automatic(why),
+    }
+}
+
+const fn not_there(names: &'static [&'static str], instead: &'static str) -> Directive {
+    Directive {
+        names,
+        twin: NotThere(instead),
+    }
+}
+
+const AN_NGINX: &str = "keep an nginx behind Waypost for it, as a server of an upstream";
+const BEFORE: &str = "do it in the application, or in a proxy beside Waypost";
+
+static GROUPS: &[(&str, &[Directive])] = &[
+    ("The process", PROCESS),
+    ("Listeners and TLS", LISTENERS),
+    ("Clients", CLIENTS),
+    ("Routes", ROUTES),
+    ("Proxying", PROXYING),
+    ("Upstreams", UPSTREAMS),
+    ("TLS to servers", TLS_TO_SERVERS),
+    ("Headers", HEADERS),
+    ("Logs and metrics", LOGS),
+    ("TCP streams", STREAMS),
+    ("Access and limits", ACCESS),
+    ("Files, compression and caching", FILES),
+    ("Other servers and languages", OTHERS),
+];
+
+static PROCESS: &[Directive] = &[
+    is(&["worker_processes"], "`workers` in `[server]`"),
+    is(
+        &["worker_connections"],
+        "`max_connections` in `[server]`, for all workers together",
+    ),
+    is(
+        &["worker_shutdown_timeout"],
+        "`shutdown_timeout` in `[server]`",
+    ),
+    automatic(
+        &["worker_rlimit_nofile"],
+        "the soft limit is raised to the hard one, `ulimit -Hn` or systemd's `LimitNOFILE`",
+    ),
+    automatic(
+        &["http", "events", "use", "multi_accept", "accept_mutex"],
+        "the file has one level, and each worker accepts on sockets of its own",
+    ),
+    not_there(
+        &["user"],
+        "start it as that user; systemd's `AmbientCapabilities=CAP_NET_BIND_SERVICE` lets it have ports below 1024",
+    ),
+    automatic(
+        &["daemon", "master_process", "pid"],
+        "the process stays in the foreground, and systemd or `waypost status` know its id",
+    ),
+    automatic(
+        &["load_module"],
+        "what is not built in is a plugin: `[plugin.NAME]`",
+    ),
+    automatic(
+        &[
+            "sendfile*",
+            "tcp_nopush",
+            "tcp_nodelay",
+            "aio*",
+            "directio*",
+            "worker_cpu_affinity",
+            "worker_priority",
+            "timer_resolution",
+            "pcre_jit",
+            "types_hash_*",
+            "server_names_hash_*",
+            "variables_hash_*",
+            "map_hash_*",
+            "connection_pool_size",
+            "request_pool_size",
+            "thread_pool",
+        ],
+        "there is nothing to tune",
+    ),
+    not_there(
+        &["env"],
+        "the environment is read by the configuration: `\"${env:NAME}\"`",
+    ),
+];
+
+static LISTENERS: &[Directive] = &[
+    is(
+        &["ssl"],
+        "`tls = { certificate = \"a.pem\", key = \"a.key\" }` in `[[listen]]`",
+    ),
+    is(
+        &["ssl_certificate", "ssl_certificate_key"],
+        "`certificate` and `key` in `tls` of `[[listen]]`",
+    ),
+    is(
+        &["ssl_protocols"],
+        "`min_version` and `max_version` in `tls` (1.2 and 1.3 are there)",
+    ),
+    is(&["ssl_ciphers"], "`ciphers` in `tls`, a list"),
+    automatic(
+        &[
+            "ssl_prefer_server_ciphers",
+            "ssl_ecdh_curve",
+            "ssl_dhparam",
+            "ssl_buffer_size",
+            "ssl_early_data",
+            "ssl_conf_command",
+        ],
+        "the suites and curves are chosen by rustls, and early data is not accepted",
+    ),
+    is(
+        &["ssl_session_cache"],
+        "`session_cache` in `tls`, in sessions",
+    ),
+    is(&["ssl_session_timeout"], "`session_timeout` in `tls`"),
+    is(&["ssl_session_tickets"], "`session_tickets` in `tls`"),
+    not_there(
+        &["ssl_session_ticket_key"],
+        "keys are made and changed by each process; resumption does not reach across machines",
+    ),
+    is(
+        &["ssl_client_certificate", "ssl_trusted_certificate"],
+        "`client_ca` in `tls`",
+    ),
+    is(
+        &["ssl_verify_client"],
+        "`client_certificate = \"require\"` or `\"optional\"` in `tls`",
+    ),
+    not_there(
+        &["ssl_verify_depth", "ssl_password_file", "ssl_engine"],
+        "chains are verified whole, and keys are read from files without a password",
+    ),
+    is(&["ssl_crl"], "`client_crl` in `tls`"),
+    is(
+        &["ssl_stapling_file"],
+        "`ocsp` beside `certificate` in `tls`",
+    ),
+    not_there(
+        &[
+            "ssl_stapling",
+            "ssl_stapling_verify",
+            "ssl_stapling_responder",
+            "ssl_ocsp*",
+        ],
+        "an answer is not fetched, but stapled from a file: `ocsp` beside `certificate`",
+    ),
+    is(
+        &["ssl_reject_handshake"],
+        "`unknown_names = \"refuse\"` in `tls`",
+    ),
+    is(&["ssl_handshake_timeout"], "`handshake_timeout` in `tls`"),
+    is(
+        &["http2", "http2_max_concurrent_streams"],
+        "`http2` in `[[listen]]`, on by default",
+    ),
+    automatic(
+        &["http2_*"],
+        "HTTP/2's bounds are in `http2` of `[[listen]]`",
+    ),
+    not_there(
+        &["http3*", "quic_*"],
+        "HTTP/3 is not spoken yet: clients use HTTP/2",
+    ),
+    is(
+        &["set_real_ip_from", "real_ip_recursive"],
+        "`trusted_proxies` in `[server]`",
+    ),
+    is(
+        &["real_ip_header"],
+        "`trusted_proxies` in `[server]`, for `X-Forwarded-For`, `X-Real-IP` and the PROXY header; other names are not there",
+    ),
+];
+
+static CLIENTS: &[Directive] = &[
+    is(
+        &["client_header_buffer_size", "large_client_header_buffers"],
+        "`client_header_size` in `[[listen]]`, for the whole header",
+    ),
+    is(
+        &["client_body_buffer_size"],
+        "`body_buffer_size` in `[upstream.NAME]`",
+    ),
+    automatic(
+        &[
+            "client_body_in_file_only",
+            "client_body_in_single_buffer",
+            "client_body_temp_path",
+        ],
+        "bodies are never written to a disk",
+    ),
+    automatic(
+        &["reset_timedout_connection", "lingering_*"],
+        "a connection is closed so that the last answer arrives",
+    ),
+    automatic(
+        &["keepalive_disable", "keepalive_min_timeout", "msie_*"],
+        "every client that may keep its connection does",
+    ),
+    not_there(
+        &["merge_slashes", "ignore_invalid_headers"],
+        "several slashes are one for routing, and headers that are not valid are refused",
+    ),
+    not_there(
+        &["limit_rate", "limit_rate_after"],
+        "answers go as fast as their client reads",
+    ),
+    automatic(
+        &[
+            "chunked_transfer_encoding",
+            "postpone_output",
+            "output_buffers",
+        ],
+        "a body is framed as its client's version has it",
+    ),
+];
+
+static ROUTES: &[Directive] = &[
+    is(
+        &["server_name"],
+        "`host` in `[[route]]`: `host = \"example.com\"`, or a list",
+    ),
+    is(
+        &["location"],
+        "`[[route]]` with `path`: `path = \"/api/\"`, `\"= /x\"`, `\"^~ /x\"`, `'~ \\.php$'`",
+    ),
+    is(
+        &["proxy_pass"],
+        "`proxy` in `[[route]]`: `proxy = \"backend\"`, or `\"http://backend/part/\"` to replace the path's part",
+    ),
+    is(
+        &["return"],
+        "`return` in `[[route]]`: `return = { status = 301, location = \"https://$host$request_uri\" }`",
+    ),
+    is(
+        &["default_server", "default_type"],
+        "a `[[route]]` without `host`; a `return` has `content_type`",
+    ),
+    not_there(
+        &[
+            "rewrite",
+            "rewrite_log",
+            "uninitialized_variable_warn",
+            "break",
+        ],
+        "a prefix is replaced by `proxy = \"http://backend/new/\"`, a redirect is a `return` with `location`",
+    ),
+    not_there(
+        &["if"],
+        "write one `[[route]]` for each host and path; there are no conditions on methods, headers or variables yet",
+    ),
+    not_there(
+        &["map", "geo", "geoip*", "split_clients", "set", "set_*"],
+        "there are no variables of one's own yet; shares of clients are what weights with `hash` give",
+    ),
+    not_there(
+        &["limit_except"],
+        "a route does not look at the method yet: let the server refuse it",
+    ),
+    not_there(
+        &[
+            "error_page",
+            "recursive_error_pages",
+            "proxy_intercept_errors",
+        ],
+        "a server's error pages are passed on, and Waypost's own are short and plain",
+    ),
+    not_there(
+        &["internal", "post_action", "named_location"],
+        "each request takes one route",
+    ),
+    automatic(
+        &[
+            "server_name_in_redirect",
+            "port_in_redirect",
+            "absolute_redirect",
+        ],
+        "a `location` is sent as it is written",
+    ),
+    automatic(&["server_tokens"], "no answer names Waypost's version"),
+    not_there(&["satisfy"], "there are no access rules yet"),
+];
+
+static PROXYING: &[Directive] = &[
+    is(
+        &["proxy_set_header", "grpc_set_header"],
+        "`request_headers = { set = { X-Tenant = \"$arg_t\" } }` in `[[route]]`",
+    ),
+    automatic(
+        &[
+            "proxy_pass_request_headers",
+            "proxy_pass_request_body",
+            "proxy_http_version",
+        ],
+        "requests are passed on whole, in HTTP/1.1, or in HTTP/2 with `http2 = true` in the upstream",
+    ),
+    is(
+        &["proxy_connect_timeout", "grpc_connect_timeout"],
+        "`connect_timeout` in `[upstream.NAME]`",
+    ),
+    is(
+        &["proxy_read_timeout", "grpc_read_timeout"],
+        "`read_timeout` in `[upstream.NAME]`: for all routes to it",
+    ),
+    is(
+        &["proxy_send_timeout", "grpc_send_timeout"],
+        "`send_timeout` in `[upstream.NAME]`",
+    ),
+    is(
+        &["proxy_next_upstream", "grpc_next_upstream"],
+        "`next_upstream = [\"error\", \"timeout\"]` in `[upstream.NAME]`",
+    ),
+    is(
+        &["proxy_next_upstream_tries", "grpc_next_upstream_tries"],
+        "`next_upstream_tries` in `[upstream.NAME]`",
+    ),
+    is(
+        &["proxy_next_upstream_timeout", "grpc_next_upstream_timeout"],
+        "`next_upstream_timeout` in `[upstream.NAME]`",
+    ),
+    is(
+        &["proxy_buffer_size", "grpc_buffer_size"],
+        "`response_header_size` in `[upstream.NAME]`",
+    ),
+    automatic(
+        &[
+            "proxy_buffering",
+            "proxy_buffers",
+            "proxy_busy_buffers_size",
+            "proxy_max_temp_file_size",
+            "proxy_temp_*",
+            "proxy_request_buffering",
+            "proxy_store*",
+        ],
+        "answers are streamed, and requests too beyond `body_buffer_size` of the upstream; nothing is written to a disk",
+    ),
+    not_there(
+        &["proxy_redirect"],
+        "a `Location` is passed on as the server has it: let it name the public host",
+    ),
+    not_there(
+        &[
+            "proxy_cookie_domain",
+            "proxy_cookie_path",
+            "proxy_cookie_flags",
+        ],
+        "cookies are passed on as the server sets them",
+    ),
+    is(
+        &["proxy_hide_header", "grpc_hide_header"],
+        "`response_headers = { remove = [\"X-Powered-By\"] }` in `[[route]]`",
+    ),
+    automatic(
+        &[
+            "proxy_pass_header",
+            "grpc_pass_header",
+            "proxy_ignore_headers",
+        ],
+        "all headers of an answer are passed on but those of one connection",
+    ),
+    not_there(
+        &["proxy_cache*", "proxy_no_cache"],
+        "answers are not kept: nothing is to be bypassed either",
+    ),
+    automatic(
+        &["proxy_ignore_client_abort"],
+        "a request ends with its client, except what its server has in hand already",
+    ),
+    not_there(
+        &["proxy_bind"],
+        "connections to servers have the address that the kernel chooses",
+    ),
+    not_there(
+        &[
+            "proxy_method",
+            "proxy_set_body",
+            "proxy_limit_rate",
+            "proxy_socket_keepalive",
+        ],
+        "requests are passed on as they are, and answers as fast as their client reads",
+    ),
+    is(
+        &["grpc_pass"],
+        "`proxy` in `[[route]]`, and `http2 = true` in the upstream",
+    ),
+    not_there(
+        &["mirror*"],
+        "a request goes to one server: mirror in the application, or in a proxy beside Waypost",
+    ),
+];
+
+static UPSTREAMS: &[Directive] = &[
+    is(
+        &["least_conn", "ip_hash", "random"],
+        "`policy` in `[upstream.NAME]`: `policy = \"least_conn\"`",
+    ),
+    is(
+        &["hash"],
+        "`policy = { plugin = \"hash\", key = \"$request_uri\", consistent = true }` in `[upstream.NAME]`",
+    ),
+    is(
+        &["sticky", "sticky_cookie_insert"],
+        "`policy = { plugin = \"sticky\", cookie = { name = \"srv_id\" } }` in `[upstream.NAME]`",
+    ),
+    not_there(
+        &["least_time"],
+        "`least_conn`, or `random` with `two = \"least_time\"`",
+    ),
+    automatic(
+        &["zone", "queue", "ntlm"],
+        "workers share what they know of a server; requests beyond `max_conns` of all servers are a 502",
+    ),
+    not_there(
+        &["resolver", "resolver_timeout", "resolve"],
+        "names are resolved when the configuration is read: reload after a change",
+    ),
+    not_there(
+        &[
+            "health_check",
+            "health_check_timeout",
+            "match",
+            "slow_start",
+        ],
+        "servers are judged by their answers: `max_fails` and `fail_timeout`",
+    ),
+    not_there(
+        &["status_zone", "upstream_conf"],
+        "servers are seen and changed with `waypost upstream`",
+    ),
+];
+
+static TLS_TO_SERVERS: &[Directive] = &[
+    is(
+        &["proxy_ssl", "grpc_ssl"],
+        "`tls = true` in `[upstream.NAME]`, or `https://` before its servers",
+    ),
+    is(
+        &[
+            "proxy_ssl_trusted_certificate",
+            "grpc_ssl_trusted_certificate",
+        ],
+        "`ca` in `tls` of `[upstream.NAME]`",
+    ),
+    is(
+        &["proxy_ssl_name", "grpc_ssl_name"],
+        "`server_name` in `tls` of `[upstream.NAME]`",
+    ),
+    is(
+        &[
+            "proxy_ssl_certificate",
+            "proxy_ssl_certificate_key",
+            "grpc_ssl_certificate",
+            "grpc_ssl_certificate_key",
+        ],
+        "`certificate` and `key` in `tls` of `[upstream.NAME]`",
+    ),
+    is(
+        &["proxy_ssl_verify", "grpc_ssl_verify"],
+        "`verify` in `tls` of `[upstream.NAME]`: on, unless it is `false`",
+    ),
+    is(
+        &["proxy_ssl_crl", "grpc_ssl_crl"],
+        "`crl` in `tls` of `[upstream.NAME]`",
+    ),
+    is(
+        &["proxy_ssl_protocols", "grpc_ssl_protocols"],
+        "`min_version` in `tls` of `[upstream.NAME]`",
+    ),
+    automatic(
+        &["proxy_ssl_server_name", "grpc_ssl_server_name"],
+        "a server's name is sent wherever it has one",
+    ),
+    automatic(
+        &["proxy_ssl_session_reuse", "grpc_ssl_session_reuse"],
+        "sessions are resumed: `session_cache` in `tls` of `[upstream.NAME]`",
+    ),
+    not_there(
+        &["proxy_ssl_*", "grpc_ssl_*"],
+        "chains are verified whole, and the suites are rustls's",
+    ),
+];
+
+static HEADERS: &[Directive] = &[
+    is(
+        &["add_header"],
+        "`response_headers = { add = { X-Served-By = \"$upstream_addr\" } }` in `[[route]]`, for every status; \
+         `hsts` in `[[listen]]`",
+    ),
+    not_there(
+        &["add_header_inherit", "add_trailer"],
+        "each route says all of its headers, and trailers are the server's",
+    ),
+    not_there(
+        &["expires", "etag", "if_modified_since"],
+        "`response_headers = { set = { Cache-Control = \"max-age=3600\" } }` in `[[route]]`; the rest is the server's",
+    ),
+    not_there(
+        &[
+            "sub_filter*",
+            "addition_types",
+            "add_before_body",
+            "add_after_body",
+            "charset*",
+            "ssi*",
+            "xslt*",
+            "image_filter*",
+        ],
+        "bodies are not changed",
+    ),
+];
+
+static LOGS: &[Directive] = &[
+    is(
+        &["log_format"],
+        "`format` in `access_log`: `access_log = { path = \"access.log\", format = \"$remote_addr $status\" }`",
+    ),
+    not_there(
+        &[
+            "log_not_found",
+            "log_subrequest",
+            "open_log_file_cache",
+            "access_log_if",
+        ],
+        "each request has one line, unless its route says `access_log = false`",
+    ),
+    not_there(
+        &["stub_status", "prometheus*", "vhost_traffic_status*"],
+        "`waypost status`, `waypost upstream list` and the admin API have what is counted; there are no metrics yet",
+    ),
+    not_there(
+        &["opentracing*", "otel_*", "opentelemetry*"],
+        "`$request_id` can be sent to servers and logged",
+    ),
+];
+
+static STREAMS: &[Directive] = &[
+    is(&["proxy_timeout"], "`idle_timeout` in `[[stream]]`"),
+    is(
+        &["proxy_protocol_timeout"],
+        "`preread_timeout` in `[[stream]]`",
+    ),
+    is(
+        &["ssl_preread"],
+        "`sni` in `[[stream]]`: `sni = [{ host = \"a.example\", proxy = \"a\" }]`",
+    ),
+    not_there(
+        &["proxy_responses", "proxy_requests", "udp"],
+        "streams are TCP; UDP is not carried yet",
+    ),
+    not_there(
+        &[
+            "proxy_half_close",
+            "proxy_upload_rate",
+            "proxy_download_rate",
+            "proxy_session_drop",
+            "js_preread",
+        ],
+        "each direction ends by itself, and goes as fast as it can",
+    ),
+];
+
+static ACCESS: &[Directive] = &[
+    not_there(
+        &["limit_req*"],
+        "rates are not limited yet: do it in the application, or in a proxy beside Waypost",
+    ),
+    not_there(
+        &["limit_conn*"],
+        "`max_connections` in `[server]` is for all clients, `max_conns` for a server; there is none for a client yet",
+    ),
+    not_there(
+        &["allow", "deny"],
+        "there are no access rules yet: use the firewall, or listen where only they are",
+    ),
+    not_there(
+        &[
+            "auth_basic*",
+            "auth_request*",
+            "auth_jwt*",
+            "auth_delay",
+            "secure_link*",
+        ],
+        "there are no users yet; client certificates are: `client_certificate = \"require\"` in `tls`",
+    ),
+    not_there(&["valid_referers", "referer_*", "modsecurity*"], BEFORE),
+];
+
+static FILES: &[Directive] = &[
+    not_there(
+        &[
+            "root",
+            "alias",
+            "index",
+            "try_files",
+            "autoindex*",
+            "disable_symlinks",
+            "types",
+            "open_file_cache*",
+            "random_index",
+            "dav_*",
+            "min_delete_depth",
+            "create_full_put_path",
+            "mp4*",
+            "flv",
+            "hls*",
+            "slice",
+        ],
+        "no files are served yet: keep an nginx behind Waypost for them, as a server of an upstream",
+    ),
+    not_there(
+        &["gzip*", "gunzip*", "brotli*", "zstd*"],
+        "bodies are not compressed yet: let the server do it",
+    ),
+];
+
+static OTHERS: &[Directive] = &[
+    not_there(
+        &[
+            "fastcgi_*",
+            "uwsgi_*",
+            "scgi_*",
+            "memcached_*",
+            "redis*",
+            "passenger_*",
+        ],
+        AN_NGINX,
+    ),
+    not_there(
+        &[
+            "js_*",
+            "perl*",
+            "lua_*",
+            "content_by_lua*",
+            "access_by_lua*",
+            "balancer_by_lua*",
+        ],
+        "a policy that is a WebAssembly component chooses servers: `[plugin.NAME]`; there are no scripts",
+    ),
+    not_there(
+        &["mail", "imap_*", "pop3_*", "smtp_*"],
+        "mail is carried as a `[[stream]]`, and not understood",
+    ),
+    not_there(
+        &["google_perftools_profiles", "debug_*"],
+        "there is no such thing",
+    ),
+];

@@ -1,0 +1,163 @@
+//! Puts a configuration in force: the end of every change.
+//!
+//! A snapshot is built off the data path, sockets are bound, state is handed over, and then every
+//! worker changes over between two requests. Whatever fails before that leaves everything as it was.
+
+use std::sync::Arc;
+
+use super::assemble::{Parts, assemble, hand_over};
+use super::blocking::{BRIEF, FILES, SNAPSHOT, run_blocking};
+use super::connection_bounds;
+use super::inherited::Inherited;
+use super::operator::{ChangeRefused, Operator, Published};
+use super::plugins::PluginRegistry;
+use super::resolve::Resolution;
+use super::sockets::{Sockets, remove_files};
+use super::tls_files::TlsFiles;
+use crate::config::model::{BindKind, Config};
+use crate::config::problem::Problem;
+
+/// What a configuration is to be served with.
+pub(super) struct Plan {
+    pub(super) registry: PluginRegistry,
+    pub(super) resolution: Resolution,
+    pub(super) files: TlsFiles,
+}
+
+impl Plan {
+    /// With everything as it is.
+    pub(super) fn of(present: &Published) -> Plan {
+        Plan {
+            registry: present.registry.clone(),
+            resolution: present.resolution.clone(),
+            files: TlsFiles::AsTheyWere,
+        }
+    }
+
+    pub(super) fn with_registry(self, registry: PluginRegistry) -> Plan {
+        Plan { registry, ..self }
+    }
+}
+
+impl Operator {
+    /// Builds a snapshot and has the workers serve it. Nothing has changed unless this is `Ok`.
+    pub(super) async fn publish(
+        &mut self,
+        mut config: Config,
+        plan: Plan,
+    ) -> Result<u64, ChangeRefused> {
+        let Plan {
+            registry,
+            resolution,
+            files,
+        } = plan;
+        let present = self.published.load_full();
+        let before = self.sockets.borrow().clone();
+        let failed = |error: anyhow::Error| ChangeRefused::Failed(format!("{error:#}"));
+        settle(&mut config, &present.snapshot.config);
+        let bounds = connection_bounds(&config).map_err(failed)?;
+        let (binds, bound) = (config.binds(), before.clone());
+        let workers = self.workers.stats().workers;
+        let bind = move || Sockets::bind(&binds, workers, &bound, &mut Inherited::default());
+        let sockets = run_blocking("opening listeners", FILES, bind).await?;
+        let sockets = sockets.map_err(failed)?;
+        let opened = sockets.without(&before);
+        let (selection, listeners) = (registry.selection(), sockets.ids());
+        let (logs, previous) = (self.logs.clone(), present.snapshot.clone());
+        let names = resolution.clone();
+        let built = run_blocking("configuring policies", SNAPSHOT, move || {
+            let snapshot = assemble(Parts {
+                config,
+                plugins: selection,
+                resolution: &names,
+                files,
+                listeners,
+                previous: Some(&previous),
+                logs: &logs,
+            })?;
+            hand_over(&previous, &snapshot).map_err(|problem| vec![problem])?;
+            Ok::<_, Vec<Problem>>(Arc::new(snapshot))
+        });
+        let built: Result<_, ChangeRefused> = async {
+            let snapshot = built.await??;
+            // A drain that began meanwhile has closed the sockets: it must not get others.
+            self.not_ending()?;
+            sockets
+                .set_backlogs(&snapshot.config.binds())
+                .map_err(failed)?;
+            Ok(snapshot)
+        }
+        .await;
+        let snapshot = match built {
+            Ok(snapshot) => snapshot,
+            Err(refused) => {
+                clean_up(&opened.elsewhere_than(&before)).await;
+                return Err(refused);
+            }
+        };
+        self.workers.bound_connections(bounds);
+        self.error_log
+            .set_level(snapshot.config.server.error_log.level);
+        let closed = before.without(&sockets);
+        let generation = snapshot.generation;
+        // Before the workers are told: one that dies and is replaced meanwhile begins with all of
+        // it, and a drain closes these sockets.
+        self.published.store(Arc::new(Published {
+            snapshot: snapshot.clone(),
+            registry,
+            addresses: sockets.addresses_of(BindKind::Listener),
+            streams: sockets.addresses_of(BindKind::Stream),
+            reloads: present.reloads.clone(),
+            resolution,
+        }));
+        self.sockets.replace(sockets);
+        self.workers.serve(&snapshot, &opened).await;
+        for address in opened.addresses() {
+            tracing::info!("listening on {address}");
+        }
+        for address in closed.addresses() {
+            tracing::info!("no longer listening on {address}");
+        }
+        let gone = closed.elsewhere_than(&self.sockets.borrow());
+        clean_up(&gone).await;
+        self.watcher.follow(&snapshot.config).await;
+        Ok(generation)
+    }
+
+    pub(super) fn republish(&self, change: impl FnOnce(&mut Published)) {
+        let present = self.published.load();
+        let mut published = Published {
+            snapshot: present.snapshot.clone(),
+            registry: present.registry.clone(),
+            addresses: present.addresses.clone(),
+            streams: present.streams.clone(),
+            reloads: present.reloads.clone(),
+            resolution: present.resolution.clone(),
+        };
+        change(&mut published);
+        self.published.store(Arc::new(published));
+    }
+}
+
+/// Keeps what is settled for as long as this process lives, whatever a configuration says.
+fn settle(config: &mut Config, present: &Config) {
+    config.server.workers = present.server.workers;
+    config.server.plugin_cache = present.server.plugin_cache.clone();
+    config.server.error_log.path = present.server.error_log.path.clone();
+    config.admin = present.admin.clone();
+}
+
+/// Removes the files of unix sockets that have been closed.
+async fn clean_up(gone: &Sockets) {
+    let files = gone.files();
+    if files.is_empty() {
+        return;
+    }
+    if let Err(late) = run_blocking("removing files of sockets", BRIEF, move || {
+        remove_files(&files);
+    })
+    .await
+    {
+        tracing::error!("{late}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Opens and reads files that others name, without waiting for anybody and without end.
+//!
+//! Opening a pipe waits for its other end, and a device may have no end. So a file is opened with
+//! `O_NONBLOCK` and looked at before it is read (open(2), fifo(7)), and read up to a bound.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_setfl, fstat, open};
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+/// What the kernel says, and anything that is not a regular file. Never waits.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let descriptor = open_to_read(path)?;
+    match file_type(&descriptor)? {
+        FileType::RegularFile => Ok(descriptor.into()),
+        _ => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
+/// The bytes of a regular file.
+///
+/// # Errors
+/// As [`open_regular`]; `FileTooLarge` for more than `most` bytes.
+pub(crate) fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    if file.metadata()?.len() > most {
+        return Err(too_large(most));
+    }
+    // It may grow meanwhile.
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > most {
+        true => Err(too_large(most)),
+        false => Ok(bytes),
+    }
+}
+
+/// As [`read_regular`], for a file that may be a pipe as well, such as a shell's `<(...)`. Its
+/// writers are waited for, up to `patience` in all.
+///
+/// # Errors
+/// As [`read_regular`]; `TimedOut` where a pipe has not been written to its end in time.
+pub(crate) fn read_regular_or_pipe(
+    path: &Path,
+    most: u64,
+    patience: Duration,
+) -> io::Result<Vec<u8>> {
+    let descriptor = open_to_read(path)?;
+    match file_type(&descriptor)? {
+        FileType::RegularFile => read_regular(path, most),
+        FileType::Fifo => read_pipe(descriptor.into(), most, Instant::now() + patience),
+        _ => Err(io::Error::other("it is neither a regular file nor a pipe")),
+    }
+}
+
+fn read_pipe(mut pipe: File, most: u64, until: Instant) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        // Without a writer a pipe seems to be at its end; `poll` waits for the first one.
+        let mut polled = [PollFd::new(&pipe, PollFlags::IN)];
+        let timeout = left.try_into().map_err(io::Error::other)?;
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(0) => {
+                let message = "it is a pipe, and nobody wrote to its end in time";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match pipe.read(&mut buffer) {
+            Ok(0) => return Ok(bytes),
+            Ok(length) => bytes.extend(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        if bytes.len() as u64 > most {
+            return Err(too_large(most));
+        }
+    }
+}
+
+/// Opens a file for appending, and makes it where there is none. A pipe or a device will do, as
+/// `/dev/stdout` is one most often. Never waits; writing to a pipe may.
+///
+/// # Errors
+/// What the kernel says, and a pipe that nobody reads.
+pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOCTTY;
+    let mode = Mode::from_raw_mode(0o666);
+    let descriptor = open(path, flags | OFlags::NONBLOCK | OFlags::CLOEXEC, mode);
+    let descriptor = descriptor.map_err(|error| match error {
+        rustix::io::Errno::NXIO => io::Error::other("it is a pipe that nobody reads"),
+        error => error.into(),
+    })?;
+    // A line that does not fit into a pipe now is waited with, on the thread that writes it.
+    fcntl_setfl(&descriptor, OFlags::APPEND)?;
+    Ok(descriptor.into())
+}
+
+fn open_to_read(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?)
+}
+
+fn file_type(descriptor: impl AsFd) -> io::Result<FileType> {
+    Ok(FileType::from_raw_mode(fstat(descriptor)?.st_mode))
+}
+
+fn too_large(most: u64) -> io::Error {
+    let most = match most >> 20 {
+        0 => format!("{most} bytes"),
+        mebibytes => format!("{mebibytes} MiB"),
+    };
+    let message = format!("it is larger than {most}");
+    io::Error::new(io::ErrorKind::FileTooLarge, message)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn pipe() -> (tempfile::TempDir, std::path::PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::from_raw_mode(0o600)).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_to_read() {
+        let (directory, pipe) = pipe();
+        for path in [&*pipe, directory.path(), Path::new("/dev/null")] {
+            let error = open_regular(path).unwrap_err().to_string();
+            assert_eq!(error, "it is not a regular file", "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_bound() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"12345").unwrap();
+        assert_eq!(read_regular(file.path(), 5).unwrap(), b"12345");
+        let error = read_regular(file.path(), 4).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(error.to_string(), "it is larger than 4 bytes");
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_given_up() {
+        let (_directory, path) = pipe();
+        let error = read_regular_or_pipe(&path, 9, SHORT).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_and_up_to_its_bound() {
+        let (_directory, path) = pipe();
+        for (most, read) in [(1 << 20, true), (9, false)] {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut writer = File::options().write(true).open(&path).unwrap();
+                    // The reader may have had enough.
+                    let _ = writer.write_all(&[7; 100_000]);
+                });
+                let bytes = read_regular_or_pipe(&path, most, LONG);
+                assert_eq!(bytes.map(|bytes| bytes.len()).ok(), read.then_some(100_000));
+            });
+        }
+    }
+
+    #[test]
+    fn a_log_is_made_appended_to_and_never_waits_for_a_reader() {
+        let (directory, pipe) = pipe();
+        let error = open_to_append(&pipe).unwrap_err().to_string();
+        assert_eq!(error, "it is a pipe that nobody reads");
+        let file = directory.path().join("log");
+        for line in ["a\n", "b\n"] {
+            open_to_append(&file)
+                .unwrap()
+                .write_all(line.as_bytes())
+                .unwrap();
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), b"a\nb\n");
+    }
+}
