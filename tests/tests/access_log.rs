@@ -218,7 +218,8 @@ async fn a_line_is_written_once_the_client_has_its_answer() {
     assert_eq!(lines(&proxy, 1).await.len(), 1);
 }
 
-/// A proxy before an origin that never answers `/held`, which writes a line for each request at its end.
+/// A proxy before an origin that never answers `/held`, which writes a line for each request at its
+/// end.
 async fn with_a_line_for_each(server: &str) -> (Origin, Proxy) {
     let origin = origin::answers(|request| match &*request.target {
         "/held" => Answer::ok("never").when(&waypost_tests::Gate::closed()),
@@ -226,7 +227,8 @@ async fn with_a_line_for_each(server: &str) -> (Origin, Proxy) {
         _ => Answer::ok("hello"),
     })
     .await;
-    let log = "access_log = { path = \"stdout\", format = 'line $request_uri $status $request_completion.' }";
+    let log = "access_log = { path = \"stdout\", \
+               format = 'line $request_uri $status $request_completion.' }";
     let proxy = proxy::to([&origin])
         .server(&format!("{log}\n{server}"))
         .start()

@@ -1,5 +1,6 @@
-//! Answers that leave while the request is still coming in. Each reaches the client, even one that sends all before it
-//! reads; and what is left of a small request is read and dropped, so that the client keeps its connection.
+//! Answers that leave while the request is still coming in. Each reaches the client, even one that
+//! sends all before it reads; and what is left of a small request is read and dropped, so that the
+//! client keeps its connection.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use waypost_tests::{Client, Gate, Http2, Origin, Proxy, origin, proxy};
 /// More than the buffers of all sockets between client and server hold.
 const LARGE: usize = 8 << 20;
 
-/// An origin that answers as soon as it has a request's header, says that it will close, and closes.
+/// An origin that answers as soon as it has a request's header, says that it will close, and does.
 async fn in_a_hurry() -> Origin {
     origin::speaks(|mut wire, _| async move {
         if wire.head().await.is_ok() {
@@ -186,11 +187,12 @@ async fn over_tls_it_gets_them_too() {
 
 #[tokio::test]
 async fn an_answer_that_fills_the_client_s_window_waits_for_nothing_but_the_request() {
-    // The client reads nothing before it has sent all, and the answer is more than the sockets hold: the proxy has to
-    // take the request while it writes.
+    // The client reads nothing before it has sent all, and the answer is more than the sockets
+    // hold: the proxy has to take the request while it writes.
     let text = "y".repeat(LARGE);
     let file = format!(
-        "[server]\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\nclient_max_body_size = 0\n\
+        "[server]\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         client_max_body_size = 0\n\
          [[route]]\nreturn = {{ status = 200, body = \"{text}\" }}\n"
     );
     let proxy = proxy::run(&file, &[]).await;
@@ -494,13 +496,15 @@ async fn the_small_rest_of_a_request_that_a_server_answered_early_is_dropped() {
 
 #[tokio::test]
 async fn a_client_that_waits_for_an_invitation_is_told_to_close() {
-    // Whether its body will follow cannot be known (RFC 9110 section 10.1.1): the next request could not be told from it.
+    // Whether its body will follow cannot be known (RFC 9110 section 10.1.1): the next request
+    // could not be told from it.
     let (_servers, proxy) = everything("").await;
     for path in ["/return", "/nowhere", "/limit"] {
         let mut client = proxy.client().await;
         client
             .send(format!(
-                "POST {path} HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n"
+                "POST {path} HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\n\
+                 Content-Length: 5000\r\n\r\n"
             ))
             .await;
         let response = client.response().await;
@@ -561,7 +565,8 @@ async fn an_answer_behind_an_invitation_leaves_the_rest_to_be_dropped() {
         .await;
     let mut client = proxy.client().await;
     client
-        .send("POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 20000\r\n\r\n")
+        .send("POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\n\
+             Content-Length: 20000\r\n\r\n")
         .await;
     assert_eq!(client.response_head().await.status, 100);
     gate.open();

@@ -1,4 +1,5 @@
-//! Redirects as nginx gives and rewrites them: to a path with its slash, and away from names that only servers know.
+//! Redirects as nginx gives and rewrites them: to a path with its slash, and away from names that
+//! only servers know.
 
 use waypost_tests::client::exchange;
 use waypost_tests::{Answer, Nginx, Origin, Proxy, nginx, origin, proxy};
@@ -34,8 +35,9 @@ const ROUTES: [(&str, &str); 11] = [
 
 async fn ours(origin: &Origin, more: &str) -> Proxy {
     let mut file = format!(
-        "[server]\naccess_log = false\ntrusted_proxies = [\"127.0.0.2\"]\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
-         client_max_body_size = \"1k\"\n[upstream.backend]\nservers = [{{ address = \"{}\" }}]\n",
+        "[server]\naccess_log = false\ntrusted_proxies = [\"127.0.0.2\"]\n\
+         [[listen]]\naddress = \"127.0.0.1:0\"\nclient_max_body_size = \"1k\"\n\
+         [upstream.backend]\nservers = [{{ address = \"{}\" }}]\n",
         origin.address()
     );
     for (path, proxy) in ROUTES {
@@ -152,7 +154,8 @@ async fn a_server_s_redirects_are_rewritten_as_nginx_does() {
 #[tokio::test]
 async fn what_is_rewritten_can_be_told_or_nothing() {
     let origin = sends_elsewhere().await;
-    let more = "[[route]]\npath = \"/off/\"\nproxy = \"http://backend/two/\"\nproxy_redirect = false\n\
+    let more = "[[route]]\npath = \"/off/\"\nproxy = \"http://backend/two/\"\n\
+                proxy_redirect = false\n\
                 [[route]]\npath = \"/given/\"\nproxy = \"http://backend/two/\"\n\
                 [route.proxy_redirect]\n\"http://app.internal:3000/\" = \"https://$host/app/\"\n\
                 \"/two/\" = \"/given/\"\n";

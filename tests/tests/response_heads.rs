@@ -1,13 +1,15 @@
-//! What a client's response header has besides the server's own fields, and what it has not, whatever kind of answer it
-//! heads: a server's, one of our own, a change of protocols, an interim one.
+//! What a client's response header has besides the server's own fields, and what it has not,
+//! whatever kind of answer it heads: a server's, one of our own, a change of protocols, an interim
+//! one.
 
 use waypost_tests::tls::{self, Authority};
 use waypost_tests::{Answer, Client, Fields, Http2, Origin, Proxy, origin, proxy};
 
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: y\r\n\
-                      Connection: upgrade, X-Hop\r\nX-Hop: 1\r\nX-End: 2\r\nContent-Length: 7\r\n\r\n";
-const ASK: &str = "GET /chat HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                   Sec-WebSocket-Key: x\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                      Sec-WebSocket-Accept: y\r\nConnection: upgrade, X-Hop\r\nX-Hop: 1\r\n\
+                      X-End: 2\r\nContent-Length: 7\r\n\r\n";
+const ASK: &str = "GET /chat HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\n\
+                   Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
 
 /// Switches protocols, hints before it answers, or answers, as the target says.
 async fn versatile() -> Origin {
@@ -20,13 +22,15 @@ async fn versatile() -> Origin {
                     return;
                 }
                 Some("/hints") => {
-                    wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n")
+                    wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Hop\r\n\
+                         X-Hop: 1\r\n\r\n")
                         .await;
                 }
                 _ => {}
             }
             wire.send(
-                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-End: 2\r\n\r\nhello",
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\
+                 X-End: 2\r\n\r\nhello",
             )
             .await;
         }
@@ -48,7 +52,8 @@ async fn adorned(origin: &Origin) -> (Authority, Proxy) {
         .route("response_headers = { add = { X-Served = \"waypost\" }, remove = [\"X-End\"] }")
         .more(
             "[[route]]\npath = \"/ours\"\nreturn = { status = 403, body = \"no\" }\n\
-             response_headers = { add = { X-Served = \"waypost\" }, set = { Server = \"mine\", Date = \"\" } }",
+             response_headers = { add = { X-Served = \"waypost\" }, \
+             set = { Server = \"mine\", Date = \"\" } }",
         )
         .start()
         .await;
@@ -146,7 +151,8 @@ async fn a_server_s_date_can_be_replaced() {
 #[tokio::test]
 async fn an_interim_answer_keeps_what_its_connection_names_to_itself() {
     let origin = versatile().await;
-    let log = "workers = 1\naccess_log = { path = \"stdout\", format = 'sent $bytes_sent $body_bytes_sent.' }";
+    let log = "workers = 1\n\
+               access_log = { path = \"stdout\", format = 'sent $bytes_sent $body_bytes_sent.' }";
     let proxy = proxy::to([&origin]).server(log).start().await;
     let mut client = proxy.client().await;
     client

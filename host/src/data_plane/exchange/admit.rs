@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::fault::Fault;
 use super::request::asks_to_switch;
 use super::state::{Exchange, Uri};
-use super::{Admission, Admitted, Fault};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::authority::{Authority, BadAuthority};
@@ -33,6 +33,26 @@ pub(crate) enum BadRequest {
     Repeated(FieldName),
     #[error("no host to redirect to")]
     NoHostToRedirect,
+}
+
+/// What a request asks for.
+pub(super) enum Admission {
+    Route(Admitted),
+    /// The same on a listener with TLS.
+    Redirect {
+        port: u16,
+    },
+}
+
+/// A request that has a route.
+pub(super) struct Admitted {
+    /// Index into the configuration's routes.
+    pub(super) route: usize,
+    /// How much of the normalised path the route matched.
+    pub(super) matched: usize,
+    /// The client is to be sent to the same path with a slash at its end.
+    pub(super) lacks_slash: bool,
+    pub(super) framing: Framing,
 }
 
 /// Takes a request apart and finds its route. The exchange is there even where the request is

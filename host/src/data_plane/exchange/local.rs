@@ -1,12 +1,15 @@
 //! Answers of our own: what the configuration says, and what becomes of faults.
 
+use super::deliver::Delivery;
 use super::fault::reason;
 use super::head::{ClientHead, HeadKind, HeadSource, route_of};
 use super::request::line;
 use super::rest::{Delivered, may_keep};
+use super::source::{Dropping, LocalResponse, ResponseSource};
 use super::state::{Exchange, SentBytes};
-use crate::data_plane::body::{BodyProgress, Coding};
+use crate::data_plane::body::{BodyProgress, Coding, ResponseBody};
 use crate::data_plane::downstream::Session;
+use crate::http::framing::Framing;
 use crate::http::grpc;
 
 /// An answer of our own.
@@ -55,8 +58,7 @@ pub(super) async fn send_local(
     let mut out = session.worker.buffers.take_head();
     head.write(exchange, &mut out);
     exchange.stats.status.set(answer.status);
-    exchange.keep_sent_header(&out);
-    let body = if bodiless || exchange.request.method() == b"HEAD" {
+    let body: &[u8] = if bodiless || exchange.request.method() == b"HEAD" {
         &[]
     } else {
         answer.body
@@ -68,35 +70,36 @@ pub(super) async fn send_local(
         worker,
         ..
     } = session;
-    let mut dropping = request_body.filter(|body| !body.is_done());
-    let mut sink = match dropping {
-        Some(_) => worker.buffers.take_body(),
-        None => Vec::new(),
+    let request = request_body.filter(|body| !body.is_done());
+    let mut source = ResponseSource::Ours(LocalResponse {
+        body,
+        request: request.map(|body| Dropping {
+            body,
+            incoming,
+            sink: worker.buffers.take_body(),
+            buffers: &worker.buffers,
+        }),
+    });
+    let mut delivery = Delivery {
+        outgoing,
+        exchange,
+        buffers: &worker.buffers,
+        coding: Coding::Plain,
     };
-    let length = out.len();
-    let written = match outgoing
-        .writer
-        .begin_response(&mut out, length, body.is_empty())
-    {
-        Ok(()) => {
-            let sent = SentBytes::begin(exchange, outgoing, length - out.len(), out.len());
-            outgoing.writer.end_with_next_write();
-            let meanwhile = |cx: &mut std::task::Context<'_>| {
-                if let Some(body) = &mut dropping {
-                    // An error shows in `request_body`, and is all the same to the answer.
-                    let _ = body.poll_drop(cx, incoming, &mut sink, &worker.buffers);
-                }
-            };
-            let written = outgoing.write_while(&out, body, meanwhile).await;
-            sent.count(exchange, outgoing);
-            written
-        }
-        Err(error) => Err(error),
-    };
+    let mut response_body = ResponseBody::new(Framing::Length(body.len() as u64));
+    let passed = delivery
+        .pass(&mut response_body, &mut source, &mut out)
+        .await;
     worker.buffers.give(out);
-    worker.buffers.give(sink);
-    exchange.stats.complete.set(written.is_ok());
-    match written {
+    if let ResponseSource::Ours(LocalResponse {
+        request: Some(request),
+        ..
+    }) = source
+    {
+        worker.buffers.give(request.sink);
+    }
+    exchange.stats.complete.set(passed.is_ok());
+    match passed {
         Ok(()) => Delivered::Whole { keep },
         Err(_) => Delivered::Cut,
     }

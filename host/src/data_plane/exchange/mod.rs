@@ -6,15 +6,21 @@ mod fault; // why it could not be carried through
 mod admit; // is the request acceptable, and what does it ask for
 mod proxy; // send it to an upstream, as often as it takes
 mod request; // the header that the upstream gets
-mod response; // the response on its way to the client
+mod message; // ... what is sent
+mod forward; // ... one attempt after the other
+mod final_head; // what an endpoint answers with
+mod response; // its response
 mod head; // the head of any answer
 mod redirect; // where it sends the client
 mod local; // an answer of our own
+mod source; // where the body of either comes from
+mod deliver; // and how it gets to the client
 mod tunnel; // after a 101, bytes in both directions
 mod rest; // what is left of the request then
 mod finish; // its log line
 
 pub(crate) use fault::Fault;
+pub(crate) use rest::ConnectionFate;
 pub(crate) use state::Exchange;
 
 use std::future::{Future, poll_fn};
@@ -28,43 +34,13 @@ use crate::data_plane::body::BodyProgress;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::stream::Alarm;
 use crate::data_plane::worker_config::WorkerConfig;
-use crate::http::framing::Framing;
 use crate::http::grpc;
 use crate::http::head::RequestHead;
+use admit::{Admission, Admitted};
 use fault::Level;
 use finish::Finish;
 use local::LocalAnswer;
 use rest::Delivered;
-
-/// What becomes of the client's connection after an exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ConnectionFate {
-    KeepAlive,
-    Close,
-    /// Close, but read on for a while: the client is still sending, and a reset would take the
-    /// answer from it.
-    Linger,
-}
-
-/// What a request asks for.
-enum Admission {
-    Route(Admitted),
-    /// The same on a listener with TLS.
-    Redirect {
-        port: u16,
-    },
-}
-
-/// A request that has a route.
-struct Admitted {
-    /// Index into the configuration's routes.
-    route: usize,
-    /// How much of the normalised path the route matched.
-    matched: usize,
-    /// The client is to be sent to the same path with a slash at its end.
-    lacks_slash: bool,
-    framing: Framing,
-}
 
 /// Carries an exchange from its request head to its log line.
 pub(crate) async fn serve(

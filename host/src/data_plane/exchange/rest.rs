@@ -10,12 +10,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ConnectionFate;
 use super::request::wants_keep_alive;
 use super::state::Exchange;
 use crate::data_plane::body::{BodyError, BodyProgress, Incoming, MAX_DROPPED};
 use crate::data_plane::downstream::Session;
 use crate::http::head::{FieldName, Version};
+
+/// What becomes of the client's connection after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConnectionFate {
+    KeepAlive,
+    Close,
+    /// Close, but read on for a while: the client is still sending, and a reset would take the
+    /// answer from it.
+    Linger,
+}
 
 /// What the client got of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,131 @@
+//! A response's body on its way: decoded as it came, coded as the client has it.
+
+use super::{CHUNK_FRAMING, Coding, append, append_end};
+use crate::http::framing::{BadChunk, Chunk, ChunkedDecoder, Framing};
+
+/// How far a response's body was passed on.
+pub(crate) struct ResponseBody {
+    state: BodyState,
+    /// The lines behind a body that is done.
+    trailers: Vec<u8>,
+    /// There were more than are kept.
+    pub(crate) trailers_dropped: bool,
+    /// Body bytes passed on, without framing.
+    pub(crate) passed: u64,
+}
+
+enum BodyState {
+    Length(u64),
+    Chunked(ChunkedDecoder),
+    /// Of the connection, or of the stream of HTTP/2.
+    UntilClose,
+    Done,
+}
+
+/// Body bytes to be written to the client.
+pub(crate) enum TakenBody {
+    /// So many, from where they were received.
+    AsIs(usize),
+    /// So many of those received, which were coded and appended.
+    Coded(usize),
+}
+
+impl ResponseBody {
+    pub(crate) fn new(framing: Framing) -> ResponseBody {
+        let state = match framing {
+            Framing::Length(0) => BodyState::Done,
+            Framing::Length(length) => BodyState::Length(length),
+            Framing::Chunked => BodyState::Chunked(ChunkedDecoder::of_response()),
+            Framing::UntilClose | Framing::Stream(_) => BodyState::UntilClose,
+        };
+        ResponseBody {
+            state,
+            trailers: Vec::new(),
+            trailers_dropped: false,
+            passed: 0,
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, BodyState::Done)
+    }
+
+    /// The trailer lines, once the body is done; empty where there were none.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+
+    /// Takes body bytes from what was received: either some that can be written as they are, or
+    /// coded ones appended to `out`.
+    ///
+    /// # Errors
+    /// Where the coding is broken.
+    pub(crate) fn take(
+        &mut self,
+        unread: &[u8],
+        coding: Coding,
+        out: &mut Vec<u8>,
+    ) -> Result<TakenBody, BadChunk> {
+        match (&mut self.state, coding) {
+            (BodyState::Done, _) => Ok(TakenBody::Coded(0)),
+            (BodyState::Length(left), _) => {
+                let length = (unread.len() as u64).min(*left) as usize;
+                *left -= length as u64;
+                if *left == 0 {
+                    self.state = BodyState::Done;
+                }
+                self.passed += length as u64;
+                Ok(TakenBody::AsIs(length))
+            }
+            (BodyState::UntilClose, Coding::Plain) => {
+                self.passed += unread.len() as u64;
+                Ok(TakenBody::AsIs(unread.len()))
+            }
+            (BodyState::UntilClose, Coding::Chunked) => {
+                append(unread, coding, out);
+                self.passed += unread.len() as u64;
+                Ok(TakenBody::Coded(unread.len()))
+            }
+            (BodyState::Chunked(decoder), _) => {
+                let mut consumed = 0;
+                out.reserve(unread.len() + CHUNK_FRAMING);
+                loop {
+                    match decoder.next(&unread[consumed..])? {
+                        Chunk::Data { start, end } => {
+                            append(&unread[consumed + start..consumed + end], coding, out);
+                            self.passed += (end - start) as u64;
+                            consumed += end;
+                        }
+                        Chunk::More => return Ok(TakenBody::Coded(unread.len())),
+                        Chunk::End { end } => {
+                            append_end(decoder.trailers(), coding, out);
+                            self.trailers = decoder.trailers().to_vec();
+                            self.trailers_dropped = decoder.trailers_were_dropped();
+                            self.state = BodyState::Done;
+                            return Ok(TakenBody::Coded(consumed + end));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing more comes, neither body nor trailers: ends a body that goes on until then.
+    pub(crate) fn end_if_open(&mut self, coding: Coding, out: &mut Vec<u8>) {
+        if matches!(self.state, BodyState::UntilClose) {
+            self.state = BodyState::Done;
+            append_end(b"", coding, out);
+        }
+    }
+
+    /// The source has ended, with these trailer lines; false where that is not the body's end.
+    pub(crate) fn end(&mut self, trailers: Vec<u8>, coding: Coding, out: &mut Vec<u8>) -> bool {
+        self.trailers = trailers;
+        if !matches!(self.state, BodyState::UntilClose) {
+            return false;
+        }
+        self.state = BodyState::Done;
+        append_end(&self.trailers, coding, out);
+        true
+    }
+}

@@ -1,0 +1,126 @@
+//! A response on its way to the client: its head, then its body as it comes, with back-pressure.
+
+use std::io;
+use std::task::Context;
+
+use super::source::ResponseSource;
+use super::state::{Exchange, SentBytes};
+use crate::data_plane::body::{Coding, ResponseBody, TakenBody};
+use crate::data_plane::buffers::Buffers;
+use crate::data_plane::downstream::Outgoing;
+use crate::data_plane::upstream::BodyFailure;
+use crate::http::framing::MAX_TRAILERS;
+
+/// The way of a response to the client.
+pub(super) struct Delivery<'a> {
+    pub(super) outgoing: &'a mut Outgoing,
+    pub(super) exchange: &'a Exchange,
+    pub(super) buffers: &'a Buffers,
+    /// Of the body, for the client.
+    pub(super) coding: Coding,
+}
+
+/// Why a response did not reach the client whole.
+pub(super) enum PassError {
+    /// The body is broken from its first byte: another answer is still possible.
+    NothingSent,
+    Source(BodyFailure),
+    Client(io::Error),
+}
+
+impl Delivery<'_> {
+    /// Passes all of a body on, behind the head that is all of `out`.
+    ///
+    /// # Errors
+    /// [`PassError`]; the client may have a part of it.
+    pub(super) async fn pass(
+        &mut self,
+        body: &mut ResponseBody,
+        source: &mut ResponseSource<'_, '_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), PassError> {
+        let head = out.len();
+        let mut begun = None;
+        loop {
+            let taken = body.take(source.unread(), self.coding, out);
+            if source.has_ended() {
+                body.end_if_open(self.coding, out);
+            }
+            let done = body.is_done();
+            if done {
+                source.note_end();
+                self.warn_of_trailers(body);
+            }
+            let taken = match taken {
+                Ok(taken) => taken,
+                Err(_) if begun.is_none() => return Err(PassError::NothingSent),
+                Err(_) => return Err(PassError::Source(BodyFailure::BadChunk)),
+            };
+            let last = done && body.trailers().is_empty();
+            let sent = match &begun {
+                Some(sent) => sent,
+                None => {
+                    let ends = last && source.unread().is_empty();
+                    begun.insert(self.begin(out, head, ends).map_err(PassError::Client)?)
+                }
+            };
+            if last {
+                self.outgoing.writer.end_with_next_write();
+            }
+            let (unread, mut meanwhile) = source.unread_meanwhile(done);
+            let (consumed, mut piece) = match taken {
+                // Bytes that need no coding go from the buffer they were received in.
+                TakenBody::AsIs(length) => (length, &unread[..length]),
+                // The coded end of a body may be all there is to write.
+                TakenBody::Coded(consumed) => (consumed, &[][..]),
+            };
+            if out.len() + piece.len() <= out.capacity() {
+                // The kernel takes one piece faster than two.
+                out.extend_from_slice(piece);
+                piece = &[];
+            }
+            let meanwhile = |cx: &mut Context<'_>| meanwhile.poll(cx);
+            let written = self.outgoing.write_while(out, piece, meanwhile).await;
+            sent.count(self.exchange, self.outgoing);
+            source.consume(consumed);
+            out.clear();
+            written.map_err(PassError::Client)?;
+            if done {
+                let ended = self.outgoing.writer.end(body.trailers());
+                return ended.map_err(|error| PassError::Client(error.into()));
+            }
+            if source.unread().is_empty()
+                && source.read(self.buffers).await.map_err(PassError::Source)? == 0
+            {
+                let trailers = source.read_trailers().await.map_err(PassError::Source)?;
+                if !body.end(trailers, self.coding, out) {
+                    return Err(PassError::Source(BodyFailure::Closed));
+                }
+            }
+        }
+    }
+
+    fn warn_of_trailers(&self, body: &mut ResponseBody) {
+        if std::mem::take(&mut body.trailers_dropped) {
+            let message = format!(
+                "upstream sent trailers of more than {MAX_TRAILERS} bytes, which were dropped"
+            );
+            let server = self.exchange.stats.last_address().unwrap_or_default();
+            self.exchange.warn(&message, &server);
+        }
+    }
+
+    /// Begins with the head, which is the first `head` bytes of `out`.
+    fn begin(&mut self, out: &mut Vec<u8>, head: usize, ends: bool) -> io::Result<SentBytes> {
+        self.exchange.keep_sent_header(&out[..head]);
+        let length = out.len();
+        self.outgoing.writer.begin_response(out, head, ends)?;
+        let apart = length - out.len();
+        Ok(SentBytes::begin(
+            self.exchange,
+            self.outgoing,
+            apart,
+            head - apart,
+        ))
+    }
+}

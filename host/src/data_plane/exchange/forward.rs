@@ -1,0 +1,268 @@
+//! A request on its way to an upstream: as many attempts as its rules allow, then the response to
+//! the last.
+
+use std::rc::Rc;
+
+use super::fault::{Fault, failure_status};
+use super::final_head::{HeadOutcome, read_final_head};
+use super::head::ClientHead;
+use super::message::UpstreamMessage;
+use super::request::wants_keep_alive;
+use super::response::{self, Passed, ResponsePlan};
+use super::rest::Delivered;
+use super::source::UpstreamResponse;
+use super::state::Exchange;
+use super::tunnel::{self, TunnelPlan};
+use crate::config::model::Route;
+use crate::data_plane::body::BodyProgress;
+use crate::data_plane::copy::CopyTimeouts;
+use crate::data_plane::downstream::Session;
+use crate::data_plane::upstream::{
+    Attempt, AttemptError, Lease, ReadLimits, Retry, Timings, Upload, WorkerUpstream,
+};
+use crate::http::head::ResponseHead;
+use crate::plugin::Ending;
+
+/// Connections to one endpoint that an exchange sees end before it is looked at: each was of use to
+/// others meanwhile.
+const MAX_CONNECTIONS: u32 = 16;
+
+/// An exchange on its way to an upstream: what all its attempts share.
+pub(super) struct Forwarding<'a, 'c> {
+    pub(super) session: &'a mut Session<'c>,
+    pub(super) exchange: &'a Rc<Exchange>,
+    pub(super) upstream: &'a Rc<WorkerUpstream>,
+    pub(super) route: &'a Route,
+    pub(super) message: &'a UpstreamMessage<'a>,
+    /// How far the request's body was read.
+    pub(super) body: &'a mut BodyProgress,
+    pub(super) retry: Retry<'a>,
+}
+
+/// What came of an attempt, as far as the client is concerned.
+enum Attempted {
+    /// The client has its answer, as much of it as there was.
+    Answered(Delivered),
+    AskNext,
+    Failed(Fault),
+}
+
+/// What an endpoint answered.
+enum Answered {
+    Passed {
+        passed: Passed,
+        ending: Ending,
+    },
+    /// An answer that the rules would rather have from another endpoint.
+    TryNext {
+        ending: Ending,
+        status: u16,
+    },
+}
+
+impl Forwarding<'_, '_> {
+    /// Asks one endpoint after the other, until one has answered or the rules allow no more.
+    ///
+    /// # Errors
+    /// A [`Fault`] where nothing was sent to the client yet.
+    pub(super) async fn run(mut self) -> Result<Delivered, Fault> {
+        for number in 0.. {
+            let clock = self.session.worker.clock;
+            let exchange = self.exchange.clone();
+            let Ok(lease) = self.upstream.lease(exchange, &clock, number) else {
+                self.exchange.stats.no_attempt(self.upstream.name());
+                return Err(Fault::NoLiveUpstreams);
+            };
+            self.exchange.stats.begin_attempt(&lease);
+            match self.attempt(lease).await {
+                Attempted::Answered(delivered) => return Ok(delivered),
+                Attempted::AskNext => {}
+                Attempted::Failed(fault) => return Err(fault),
+            }
+        }
+        Err(Fault::NoLiveUpstreams)
+    }
+
+    /// Asks an endpoint, and ends the lease on it.
+    async fn attempt(&mut self, lease: Lease) -> Attempted {
+        let clock = self.session.worker.clock;
+        let mut timings = Timings::default();
+        let mut connections = 0;
+        let answered = loop {
+            let answered = self.answered(&lease, &mut timings).await;
+            connections += 1;
+            match answered {
+                Err(error) if error.needs_another_connection() && connections < MAX_CONNECTIONS => {
+                }
+                answered => break answered,
+            }
+        };
+        let stats = &self.exchange.stats;
+        match answered {
+            Ok(Answered::Passed { passed, ending }) => {
+                stats.attempt(|stats| {
+                    stats.response = passed.ended - lease.picked_at;
+                    stats.response_length = passed.length;
+                    (stats.bytes_received, stats.bytes_sent) = (passed.received, passed.sent);
+                });
+                let status = self.exchange.response().map_or(0, |head| head.status());
+                lease.end(ending, status, timings, &clock);
+                Attempted::Answered(passed.delivered)
+            }
+            Ok(Answered::TryNext { ending, status }) => {
+                stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
+                lease.end(ending, status, timings, &clock);
+                stats.answered.set(false);
+                Attempted::AskNext
+            }
+            Err(error) => {
+                let verdict = self.retry.after_error(&error);
+                let status = failure_status(&error.failure);
+                stats.attempt(|stats| {
+                    (stats.response, stats.status) = (lease.picked_at.elapsed(), status);
+                });
+                stats.answered.set(false);
+                if verdict.again {
+                    let endpoint = &lease.endpoint().name;
+                    self.exchange.error(&error.failure, Some(endpoint));
+                }
+                lease.end(verdict.ending, 0, timings, &clock);
+                match verdict.again {
+                    true => Attempted::AskNext,
+                    false => Attempted::Failed(Fault::Attempt(error.failure)),
+                }
+            }
+        }
+    }
+
+    /// Sends the request on a connection to the endpoint, and passes its response on.
+    async fn answered(
+        &mut self,
+        lease: &Lease,
+        timings: &mut Timings,
+    ) -> Result<Answered, AttemptError> {
+        let (exchange, message) = (self.exchange, self.message);
+        let config = &self.upstream.shared.config;
+        let buffers = self.session.worker.buffers.clone();
+        let body_timeout = self.session.limits().client_body_timeout;
+        let keep = wants_keep_alive(exchange) && self.session.may_keep_alive();
+        let clock = self.session.worker.clock;
+        let mut attempt = Attempt::begin(
+            lease,
+            self.upstream,
+            self.session.alarm,
+            &self.session.incoming.reader,
+            &buffers,
+            &message.start(),
+        )
+        .await?;
+        if !attempt.is_cached() {
+            timings.connect = lease.picked_at.elapsed();
+        }
+        (exchange.stats).attempt(|stats| stats.connect = Some(timings.connect));
+
+        let Session {
+            incoming, outgoing, ..
+        } = &mut *self.session;
+        let mut upload = Upload::new(
+            if message.http2 { &[] } else { message.head },
+            message.body,
+            incoming,
+            message.rest.map(|coding| (&mut *self.body, coding)),
+            message.upgrade.is_none().then_some(message.trailers),
+            config.send_timeout,
+            body_timeout,
+            &buffers,
+        );
+        let limits = ReadLimits {
+            read_timeout: config.read_timeout,
+            header_size: config.response_header_size,
+        };
+        // Out of its cell while it is written: nobody can ask for it before it is whole.
+        let mut head = exchange.response.take();
+        let next = read_final_head(
+            &mut attempt,
+            &mut upload,
+            &mut head,
+            &limits,
+            message,
+            exchange,
+            outgoing,
+        )
+        .await?;
+        timings.header = lease.picked_at.elapsed();
+        let (status, ended_at) = (head.status(), *timings);
+        note_head(exchange, head, ended_at);
+
+        let framing = match next {
+            HeadOutcome::Body(framing) => framing,
+            HeadOutcome::Tunnel => {
+                lease.stands();
+                let plan = TunnelPlan {
+                    head: switching_head(exchange, self.route),
+                    timeouts: CopyTimeouts {
+                        idle: config.read_timeout,
+                        half_closed: config.half_close_timeout,
+                    },
+                    buffers: &buffers,
+                    endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
+                };
+                // Few exchanges become tunnels: the others need not carry the room for one.
+                let tunnel = tunnel::run(outgoing, exchange, attempt, upload, plan);
+                return Ok(Answered::Passed {
+                    passed: Box::pin(tunnel).await,
+                    ending: Ending::Completed,
+                });
+            }
+        };
+        if let Some(ending) = self.retry.after_status(status) {
+            attempt.finish(&buffers);
+            return Ok(Answered::TryNext { ending, status });
+        }
+        let response = UpstreamResponse {
+            attempt,
+            upload: &mut upload,
+            read_timeout: config.read_timeout,
+            endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
+        };
+        let plan = ResponsePlan {
+            framing,
+            route: self.route,
+            keep,
+            buffers: &buffers,
+        };
+        let passed = response::pass_on(outgoing, exchange, response, &plan).await;
+        let (passed, connection) = passed.map_err(|failure| AttemptError {
+            failure,
+            request_sent: true,
+            cached: false,
+        })?;
+        if let Some((endpoint, connection)) = connection {
+            self.upstream.keep_idle(endpoint, connection, passed.ended);
+        }
+        let ending = match passed.complete {
+            true => Ending::Completed,
+            false => Ending::Abandoned,
+        };
+        Ok(Answered::Passed { passed, ending })
+    }
+}
+
+/// Notes what an endpoint has answered.
+fn note_head(exchange: &Exchange, head: ResponseHead, timings: Timings) {
+    let (status, stats) = (head.status(), &exchange.stats);
+    exchange.response.replace(head);
+    stats.answered.set(true);
+    stats.attempt(|stats| (stats.header, stats.status) = (Some(timings.header), status));
+    stats.status.set(status);
+}
+
+/// The head that tells the client of its tunnel.
+fn switching_head(exchange: &Exchange, route: &Route) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    let head = exchange.response.borrow();
+    let head = ClientHead::switching(exchange, &head, route);
+    exchange.stats.status.set(head.status);
+    head.write(exchange, &mut out);
+    out
+}

@@ -1,0 +1,31 @@
+//! A request as an upstream gets it: what is there of it, and how the rest follows.
+
+use crate::data_plane::body::Coding;
+use crate::data_plane::upstream::RequestStart;
+
+/// What is sent, the same in every attempt.
+pub(super) struct UpstreamMessage<'a> {
+    pub(super) head: &'a [u8],
+    /// The body, or as much of it as is kept for another attempt.
+    pub(super) body: &'a [u8],
+    /// How the rest of the body is passed on as it arrives; none where `body` is all of it.
+    pub(super) rest: Option<Coding>,
+    /// Over HTTP/2: the trailer lines behind a body that is there as a whole.
+    pub(super) trailers: &'a [u8],
+    /// The protocol that the client would rather speak.
+    pub(super) upgrade: Option<&'a str>,
+    /// The key that the endpoint has to answer, if it is not the client's.
+    pub(super) websocket_key: Option<&'a str>,
+    pub(super) http2: bool,
+}
+
+impl UpstreamMessage<'_> {
+    pub(super) fn start(&self) -> RequestStart<'_> {
+        let whole = self.body.is_empty() && self.rest.is_none() && self.trailers.is_empty();
+        RequestStart {
+            head: self.head,
+            ends: whole && self.upgrade.is_none(),
+            protocol: self.upgrade,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Where a response's body comes from.
+//!
+//! Whatever sends it on asks here for what there is of it, and has what else has to go on in the
+//! meantime polled: the request may still be coming in.
+
+use std::task::Context;
+use std::time::Duration;
+
+use crate::data_plane::body::{BodyProgress, Incoming};
+use crate::data_plane::buffers::Buffers;
+use crate::data_plane::stream::Writer;
+use crate::data_plane::upstream::{Attempt, BodyFailure, Upload};
+
+/// Where a response's body comes from.
+pub(super) enum ResponseSource<'a, 'u> {
+    Upstream(UpstreamResponse<'a, 'u>),
+    Ours(LocalResponse<'a>),
+}
+
+/// A response that an endpoint sends, on a connection on which the request may still go up.
+pub(super) struct UpstreamResponse<'a, 'u> {
+    pub(super) attempt: Attempt,
+    pub(super) upload: &'a mut Upload<'u>,
+    /// Between two reads.
+    pub(super) read_timeout: Duration,
+    /// Called when the endpoint has sent all, before the client has it: a client that asks again at
+    /// once must not find this exchange still counted.
+    pub(super) endpoint_done: &'a dyn Fn(),
+}
+
+/// A response that is there as a whole.
+pub(super) struct LocalResponse<'a> {
+    pub(super) body: &'a [u8],
+    /// The rest of the request.
+    pub(super) request: Option<Dropping<'a>>,
+}
+
+/// A request's body that is read and dropped while its answer is written: the client may send all
+/// of it before it reads.
+pub(super) struct Dropping<'a> {
+    pub(super) body: &'a mut BodyProgress,
+    pub(super) incoming: &'a mut Incoming,
+    pub(super) sink: Vec<u8>,
+    pub(super) buffers: &'a Buffers,
+}
+
+/// What has to go on while a part of a body is written to the client.
+pub(super) enum Meanwhile<'m, 'u> {
+    Upload {
+        upload: &'m mut Upload<'u>,
+        upstream: &'m mut Writer,
+        /// The endpoint has sent all of its response.
+        done: bool,
+        /// The client did not take what is written at once.
+        waited: bool,
+    },
+    Dropping {
+        body: &'m mut BodyProgress,
+        incoming: &'m mut Incoming,
+        sink: &'m mut Vec<u8>,
+        buffers: &'m Buffers,
+    },
+    Nothing,
+}
+
+impl<'u> ResponseSource<'_, 'u> {
+    /// Received, not yet passed on.
+    pub(super) fn unread(&self) -> &[u8] {
+        match self {
+            ResponseSource::Upstream(response) => response.attempt.unread(),
+            ResponseSource::Ours(response) => response.body,
+        }
+    }
+
+    /// What is unread, and what has to go on while it is written. `done`: nothing comes behind it.
+    pub(super) fn unread_meanwhile(&mut self, done: bool) -> (&[u8], Meanwhile<'_, 'u>) {
+        match self {
+            ResponseSource::Upstream(response) => {
+                let (unread, upstream) = response.attempt.unread_and_writer();
+                let meanwhile = Meanwhile::Upload {
+                    upload: response.upload,
+                    upstream,
+                    done,
+                    waited: false,
+                };
+                (unread, meanwhile)
+            }
+            ResponseSource::Ours(response) => {
+                let meanwhile = match &mut response.request {
+                    Some(request) => Meanwhile::Dropping {
+                        body: request.body,
+                        incoming: request.incoming,
+                        sink: &mut request.sink,
+                        buffers: request.buffers,
+                    },
+                    None => Meanwhile::Nothing,
+                };
+                (response.body, meanwhile)
+            }
+        }
+    }
+
+    pub(super) fn consume(&mut self, length: usize) {
+        match self {
+            ResponseSource::Upstream(response) => response.attempt.consume(length),
+            ResponseSource::Ours(response) => response.body = &response.body[length..],
+        }
+    }
+
+    /// Whether nothing more will come, as far as that is known without reading.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            ResponseSource::Upstream(response) => response.attempt.has_ended(),
+            ResponseSource::Ours(_) => true,
+        }
+    }
+
+    /// To be called when all of the body was received.
+    pub(super) fn note_end(&self) {
+        if let ResponseSource::Upstream(response) = self {
+            (response.endpoint_done)();
+        }
+    }
+
+    /// Reads more of the body, once all that was read is used up; 0 at the end.
+    ///
+    /// # Errors
+    /// Where it breaks off, or the client leaves.
+    pub(super) async fn read(&mut self, buffers: &Buffers) -> Result<usize, BodyFailure> {
+        match self {
+            ResponseSource::Upstream(response) => {
+                let UpstreamResponse {
+                    attempt,
+                    upload,
+                    read_timeout,
+                    ..
+                } = response;
+                attempt.read_body(upload, *read_timeout, buffers).await
+            }
+            ResponseSource::Ours(_) => Ok(0),
+        }
+    }
+
+    /// The trailer lines behind a body that was read to its end; those of HTTP/1 are part of its
+    /// coding.
+    ///
+    /// # Errors
+    /// As [`ResponseSource::read`].
+    pub(super) async fn read_trailers(&mut self) -> Result<Vec<u8>, BodyFailure> {
+        match self {
+            ResponseSource::Upstream(response) => {
+                response.attempt.read_trailers(response.read_timeout).await
+            }
+            ResponseSource::Ours(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Meanwhile<'_, '_> {
+    /// To be called each time that the task is woken.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Meanwhile::Upload {
+                upload,
+                upstream,
+                done,
+                waited,
+            } => {
+                if *done && std::mem::replace(waited, true) {
+                    // The client may not read before it has sent all, and the endpoint, which has
+                    // said all, may take no more.
+                    upload.give_up();
+                }
+                upload.drive_or_drop(cx, upstream);
+            }
+            Meanwhile::Dropping {
+                body,
+                incoming,
+                sink,
+                buffers,
+            } => {
+                // An error shows in `body` as well, and is all the same to the response.
+                let _ = body.poll_drop(cx, incoming, sink, buffers);
+            }
+            Meanwhile::Nothing => {}
+        }
+    }
+}
