@@ -17,6 +17,9 @@ pub(crate) struct ProcessStatus {
     pub(crate) config: String,
     pub(crate) workers: usize,
     pub(crate) worker_restarts: u64,
+    /// Errors of the program itself; each is a line in the error log.
+    #[serde(default)]
+    pub(crate) panics: u64,
     pub(crate) connections: usize,
     pub(crate) accepted: u64,
     pub(crate) listeners: Vec<String>,

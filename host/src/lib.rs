@@ -3,9 +3,14 @@
 //! Declared in reading order. `ARCHITECTURE.md` has the whole picture; the way of a request begins
 //! in [`data_plane`].
 
+mod fault_injection; // for specs, in debug builds
 pub mod cli;
 mod admin_api;
 pub mod config;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "waits without a bound are the data plane's concern: this waits for orders"
+)]
 pub mod control_plane;
 pub mod data_plane;
 pub mod http;

@@ -25,6 +25,8 @@ pub struct Proxy {
     process: Child,
     directory: TempDir,
     listeners: Vec<String>,
+    /// How often it was made to panic.
+    panics: usize,
 }
 
 /// A configuration in the making.
@@ -203,6 +205,7 @@ async fn start(
         process,
         directory,
         listeners,
+        panics: 0,
     }
 }
 
@@ -212,6 +215,12 @@ pub(crate) fn in_directory(file: &str, directory: &Path) -> String {
 }
 
 impl Proxy {
+    /// It is made to panic so often.
+    pub fn panicking(mut self, times: usize) -> Proxy {
+        self.panics = times;
+        self
+    }
+
     /// The address of the first listener.
     pub fn address(&self) -> &str {
         &self.listeners[0]
@@ -293,11 +302,16 @@ impl Drop for Proxy {
             // The reason is most often in here.
             eprintln!("the proxy's error log:\n{log}");
         } else {
-            // As Rust reports it; a plugin's own panic is a line of the log like any other.
-            let panicked = log
-                .lines()
-                .any(|line| line.starts_with("thread '") && line.contains(" panicked at "));
-            assert!(!panicked, "the proxy panicked:\n{log}");
+            // As it reports it, or Rust where it does not; a plugin's own panic is a line of the log like any other.
+            let panics = log.lines().filter(|line| {
+                line.contains("internal error: thread ")
+                    || line.starts_with("thread '") && line.contains(" panicked at ")
+            });
+            let panics = panics.count();
+            assert!(
+                panics == self.panics,
+                "the proxy panicked {panics} times:\n{log}"
+            );
         }
     }
 }

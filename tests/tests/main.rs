@@ -48,6 +48,8 @@ mod faults_client; // clients that misbehave
 mod faults_upstream; // servers that misbehave
 mod systemd; // what systemd is told
 mod descriptors; // too few of them
+mod crowds; // as many clients as there may be
+mod supervision; // parts that die
 mod soak; // all of it at once, for long
 
 #[test]

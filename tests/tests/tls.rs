@@ -6,6 +6,7 @@ mod clients; // clients that have to show who they are
 mod files; // certificates that are renewed, or broken
 mod https; // plain HTTP on the wrong port, redirects, HSTS
 mod hostile; // handshakes that do not go well
+mod silent; // clients that never read their answers
 mod upstream; // servers that speak TLS
 mod believed; // and which of them we believe
 mod introduced; // behind a balancer that says whom it speaks for

@@ -80,12 +80,12 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     let (order, orders) = tokio::sync::mpsc::unbounded_channel();
     let buffers = logs.buffers();
     let bounds = ConnectionBounds {
-        downstream: REQUESTS,
-        upstream: REQUESTS,
+        clients: REQUESTS,
+        descriptors: 2 * REQUESTS,
     };
-    let process = Arc::new(Process::new(bounds, "demo".into()));
+    let process = Arc::new(Process::new(bounds, 1, "demo".into()));
     let worker =
-        thread::spawn(move || serve::run(Arc::new(snapshot), process, buffers, sockets, orders));
+        thread::spawn(move || serve::run(0, Arc::new(snapshot), process, buffers, sockets, orders));
 
     println!(
         "Nine requests through http://{proxy}/, each decided by the `round_robin` component:\n"

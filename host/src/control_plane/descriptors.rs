@@ -1,4 +1,5 @@
-//! How many connections there may be: each may need one to an upstream besides its own.
+//! How many connections there may be. Which of the descriptors are a client's, and which a
+//! connection's to an upstream, follows need: see `data_plane::process`.
 
 use crate::config::model::Config;
 use crate::data_plane::process::ConnectionBounds;
@@ -8,11 +9,12 @@ use crate::data_plane::process::ConnectionBounds;
 const RESERVED_DESCRIPTORS: u64 = 32;
 /// What one worker's event loop needs besides.
 const WORKER_DESCRIPTORS: u64 = 6;
-/// A listener's socket: the worker's, and the one that the process keeps.
-const LISTENER_DESCRIPTORS: u64 = 2;
+/// A listener's socket: the worker's, and the one that the process keeps. And a client that was
+/// accepted, and waits until there is room for it.
+const LISTENER_DESCRIPTORS: u64 = 3;
 
-/// How many clients can be served at once, and how many connections to upstreams there can be: at
-/// least one for each client.
+/// How many clients are wanted at once, and how many descriptors there are for them and for
+/// connections to upstreams.
 pub(super) fn connection_bounds(config: &Config) -> anyhow::Result<ConnectionBounds> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -34,10 +36,8 @@ pub(super) fn connection_bounds(config: &Config) -> anyhow::Result<ConnectionBou
         "{descriptors} open files are too few for {workers} workers, which need {needed}: raise `ulimit -n` or lower `workers`",
     );
     let left = usize::try_from(descriptors - needed).unwrap_or(usize::MAX);
-    let wanted = config.server.max_connections.unwrap_or(usize::MAX);
-    let downstream = wanted.min(left / 2);
     Ok(ConnectionBounds {
-        downstream,
-        upstream: left - downstream,
+        clients: config.server.max_connections.unwrap_or(usize::MAX),
+        descriptors: left,
     })
 }

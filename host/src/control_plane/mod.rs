@@ -7,6 +7,7 @@ mod plugins; // plugins and their versions
 mod tls_files; // certificates read
 mod assemble; // policies configured, logs opened: a snapshot
 mod error_log; // where `tracing` writes
+mod panics; // counted, and written there
 mod inherited; // sockets that this process was started with
 mod sockets; // listeners bound
 mod workers; // workers started

@@ -85,11 +85,12 @@ impl Operator {
             sockets
                 .set_backlogs(&snapshot.config.binds())
                 .map_err(failed)?;
-            Ok(snapshot)
+            let shares = self.workers.share_out(&opened);
+            Ok((snapshot, shares.map_err(|error| failed(error.into()))?))
         }
         .await;
-        let snapshot = match built {
-            Ok(snapshot) => snapshot,
+        let (snapshot, shares) = match built {
+            Ok(built) => built,
             Err(refused) => {
                 clean_up(&opened.elsewhere_than(&before)).await;
                 return Err(refused);
@@ -111,7 +112,7 @@ impl Operator {
             resolution,
         }));
         self.sockets.replace(sockets);
-        self.workers.serve(&snapshot, &opened).await;
+        self.workers.serve(&snapshot, shares).await;
         for address in opened.addresses() {
             tracing::info!("listening on {address}");
         }

@@ -22,6 +22,7 @@ use super::connection_bounds;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
 use super::operator::{Change, ChangeRequest, Operator, Published};
+use super::panics;
 use super::plugins::{PluginRegistry, compiler};
 use super::resolve::Resolution;
 use super::signals::{SignalEvent, Signals};
@@ -49,6 +50,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let mut inherited = Inherited::from_environment()?;
     let program = Program::this().context("cannot find out which program this is")?;
     let error_log = Rc::new(ErrorLogs::start(&config.server.error_log)?);
+    panics::heed();
     let logs = Arc::new(AccessLogs::start().context("cannot start the access log's thread")?);
     let workers = config.server.workers;
     let bounds = connection_bounds(&config)?;
@@ -84,7 +86,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     };
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned().into();
-    let process = Arc::new(Process::new(bounds, hostname));
+    let process = Arc::new(Process::new(bounds, workers, hostname));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(blocking::THREADS)

@@ -1,10 +1,12 @@
 //! The workers: started, told what to do, and started again should one die.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
@@ -12,7 +14,12 @@ use super::sockets::Sockets;
 use crate::access_log::AccessLogs;
 use crate::data_plane::process::{ConnectionBounds, Process};
 use crate::data_plane::serve::{self, Order, ServeOrder};
-use crate::data_plane::worker_config::Snapshot;
+use crate::data_plane::stream::Socket;
+use crate::data_plane::worker_config::{ListenerId, Snapshot};
+use crate::fault_injection;
+
+/// Before a worker that cannot be replaced, for want of memory or descriptors, is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// The worker threads of the process.
 pub(super) struct Workers {
@@ -34,12 +41,12 @@ pub(super) struct WorkerCounts {
 impl WorkerCounts {
     /// Downstream connections.
     pub(super) fn connections(&self) -> usize {
-        self.process.connections.load(Relaxed)
+        self.process.connections()
     }
 
     /// Downstream connections since the start.
     pub(super) fn accepted(&self) -> u64 {
-        self.process.accepted.load(Relaxed)
+        self.process.accepted()
     }
 
     /// Whole seconds by the clock that endpoints are judged by.
@@ -57,6 +64,9 @@ impl WorkerCounts {
         self.ending.load(Relaxed)
     }
 }
+
+/// What one worker is to accept on.
+pub(super) type WorkerSockets = Vec<(ListenerId, Socket)>;
 
 /// One of them.
 struct WorkerHandle {
@@ -122,7 +132,7 @@ impl Workers {
                     ended,
                     unasked: true,
                 };
-                match serve::run(snapshot, process, logs, sockets, received) {
+                match serve::run(index, snapshot, process, logs, sockets, received) {
                     Ok(()) => end.unasked = false,
                     Err(error) => tracing::error!("a worker cannot run: {error}"),
                 }
@@ -136,24 +146,24 @@ impl Workers {
 
     /// The bounds on connections, of all workers together.
     pub(super) fn bound_connections(&self, bounds: ConnectionBounds) {
-        let process = &self.stats.process;
-        process.max_connections.store(bounds.downstream, Relaxed);
-        process
-            .max_upstream_connections
-            .store(bounds.upstream, Relaxed);
+        self.stats.process.bound(bounds);
     }
 
-    /// Has every worker serve a snapshot, and waits until all do. `opened`: sockets of listeners
-    /// that are new in it.
-    pub(super) async fn serve(&self, snapshot: &Arc<Snapshot>, opened: &Sockets) {
+    /// The sockets of listeners for each worker.
+    ///
+    /// # Errors
+    /// Where descriptors have run out.
+    pub(super) fn share_out(&self, opened: &Sockets) -> io::Result<Vec<WorkerSockets>> {
+        let workers = self.stats.workers;
+        let shares = (0..workers).map(|index| opened.of_worker(index, workers));
+        shares.collect()
+    }
+
+    /// Has every worker serve a snapshot, and waits until all do. `opened`: for each worker, the
+    /// sockets of listeners that are new in it.
+    pub(super) async fn serve(&self, snapshot: &Arc<Snapshot>, opened: Vec<WorkerSockets>) {
         let (done, mut all_done) = channel(1);
-        for (index, hand) in self.workers.borrow().iter().enumerate() {
-            let opened = opened
-                .of_worker(index, self.stats.workers)
-                .unwrap_or_else(|error| {
-                    tracing::error!("a worker cannot accept on new listeners: {error}");
-                    Vec::new()
-                });
+        for (hand, opened) in self.workers.borrow().iter().zip(opened) {
             // A worker that has died is replaced by one that serves the new snapshot anyway.
             let _ = hand.orders.send(Order::Serve(ServeOrder {
                 snapshot: snapshot.clone(),
@@ -192,22 +202,46 @@ impl Workers {
         sockets: &Sockets,
     ) -> bool {
         if end.unasked && !self.stats.is_ending() {
-            self.stats.restarts.fetch_add(1, Relaxed);
-            tracing::error!("worker {} has died and is replaced", end.worker);
-            match self.spawn(end.worker, snapshot, sockets) {
+            let replaced = match fault_injection::fails("respawn") {
+                true => Err(anyhow::anyhow!("a fault was asked for")),
+                false => self.spawn(end.worker, snapshot, sockets),
+            };
+            match replaced {
                 Ok(hand) => {
+                    self.stats.restarts.fetch_add(1, Relaxed);
+                    tracing::error!("worker {} has died and is replaced", end.worker);
                     let old = std::mem::replace(&mut self.workers.borrow_mut()[end.worker], hand);
                     // It has said farewell; its panic, if any, is in the log.
                     let _ = old.thread.join();
-                    return false;
                 }
-                Err(error) => tracing::error!("a worker cannot be replaced: {error:#}"),
+                Err(error) => {
+                    tracing::error!(
+                        "worker {} has died and cannot be replaced, which is tried again: {error:#}",
+                        end.worker
+                    );
+                    self.try_again(end.worker);
+                }
             }
+            return false;
         }
         self.workers
             .borrow()
             .iter()
             .all(|hand| hand.orders.is_closed())
+    }
+
+    /// Has the end of a worker looked at once more in a while: until it is replaced, its clients
+    /// wait in the backlog of its sockets, which the process keeps.
+    fn try_again(&self, worker: usize) {
+        let ended = self.ended.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(TRY_AGAIN).await;
+            // The receiver is there as long as the process is.
+            let _ = ended.send(WorkerEnd {
+                worker,
+                unasked: true,
+            });
+        });
     }
 
     /// Waits for the threads to end. True if all of them ended well.

@@ -1,7 +1,7 @@
 //! Buffers that a worker's connections lend from each other, so that idle ones hold none and busy
 //! ones never allocate.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// What a request or response head is first read into; most fit.
 const HEAD: usize = 4 << 10;
@@ -13,57 +13,110 @@ pub(crate) const COPY: usize = 16 << 10;
 pub(crate) const BODY: usize = 64 << 10;
 /// What a body that has filled such a buffer goes on in.
 pub(crate) const LARGE: usize = 256 << 10;
-/// Buffers of each kind that are kept; the rest goes back to the allocator.
+/// Buffers of each kind that are kept at most; the rest goes back to the allocator.
 const KEPT: usize = 64;
 
 /// The spare buffers of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    heads: RefCell<Vec<Vec<u8>>>,
-    copies: RefCell<Vec<Vec<u8>>>,
-    bodies: RefCell<Vec<Vec<u8>>>,
-    large: RefCell<Vec<Vec<u8>>>,
+    heads: Spare,
+    copies: Spare,
+    bodies: Spare,
+    large: Spare,
+}
+
+/// Spare buffers of one kind.
+#[derive(Debug, Default)]
+struct Spare {
+    buffers: RefCell<Vec<Vec<u8>>>,
+    /// The fewest that there were since the last [`Buffers::trim`]: so many were of no use.
+    unused: Cell<usize>,
+}
+
+impl Spare {
+    fn take(&self, capacity: usize) -> Vec<u8> {
+        let mut buffers = self.buffers.borrow_mut();
+        let buffer = buffers.pop();
+        self.unused.set(self.unused.get().min(buffers.len()));
+        buffer.unwrap_or_else(|| Vec::with_capacity(capacity))
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < KEPT {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    fn trim(&self) {
+        let mut buffers = self.buffers.borrow_mut();
+        let needed = buffers.len() - self.unused.get().min(buffers.len());
+        buffers.truncate(needed);
+        self.unused.set(needed);
+    }
 }
 
 impl Buffers {
     pub(crate) fn take_head(&self) -> Vec<u8> {
-        self.heads
-            .borrow_mut()
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(HEAD))
+        self.heads.take(HEAD)
     }
 
     pub(crate) fn take_copy(&self) -> Vec<u8> {
-        let kept = self.copies.borrow_mut().pop();
-        kept.unwrap_or_else(|| Vec::with_capacity(COPY))
+        self.copies.take(COPY)
     }
 
     pub(crate) fn take_body(&self) -> Vec<u8> {
-        self.bodies
-            .borrow_mut()
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(BODY))
+        self.bodies.take(BODY)
     }
 
     pub(crate) fn take_large(&self) -> Vec<u8> {
-        let kept = self.large.borrow_mut().pop();
-        kept.unwrap_or_else(|| Vec::with_capacity(LARGE))
+        self.large.take(LARGE)
     }
 
     /// Takes a buffer back. One that grew goes to the allocator, so that one large head does not
     /// cost its memory for ever.
-    pub(crate) fn give(&self, mut buffer: Vec<u8>) {
-        let kept = match buffer.capacity() {
-            HEAD => &self.heads,
-            COPY => &self.copies,
-            BODY => &self.bodies,
-            LARGE => &self.large,
-            _ => return,
-        };
-        let mut kept = kept.borrow_mut();
-        if kept.len() < KEPT {
-            buffer.clear();
-            kept.push(buffer);
+    pub(crate) fn give(&self, buffer: Vec<u8>) {
+        match buffer.capacity() {
+            HEAD => self.heads.give(buffer),
+            COPY => self.copies.give(buffer),
+            BODY => self.bodies.give(buffer),
+            LARGE => self.large.give(buffer),
+            _ => {}
         }
+    }
+
+    /// Gives those back to the allocator that were spare all the time since this was last called:
+    /// what a burst needed is not kept for ever.
+    pub(crate) fn trim(&self) {
+        self.heads.trim();
+        self.copies.trim();
+        self.bodies.trim();
+        self.large.trim();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_burst_needed_goes_and_what_is_in_use_stays() {
+        let buffers = Buffers::default();
+        let spare = |buffers: &Buffers| buffers.bodies.buffers.borrow().len();
+        let burst: Vec<_> = (0..2 * KEPT).map(|_| buffers.take_body()).collect();
+        burst.into_iter().for_each(|buffer| buffers.give(buffer));
+        assert_eq!(spare(&buffers), KEPT);
+        // They were needed in this period.
+        buffers.trim();
+        assert_eq!(spare(&buffers), KEPT);
+        // In this one, two are.
+        let two = [buffers.take_body(), buffers.take_body()];
+        two.into_iter().for_each(|buffer| buffers.give(buffer));
+        buffers.trim();
+        assert_eq!(spare(&buffers), 2);
+        // In this one, none is.
+        buffers.trim();
+        assert_eq!(spare(&buffers), 0);
     }
 }

@@ -187,6 +187,10 @@ pub(super) async fn copy_both(
     let mut half_closed = false;
     let mut refusal = None;
     let mut endpoint_ended = Some(endpoint_ended);
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "by the alarm, which each byte moves"
+    )]
     poll_fn(|cx| {
         let before = up.half.moved + down.half.moved;
         let up_over = refusal.is_some()
@@ -235,6 +239,10 @@ pub(super) async fn copy_both(
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test that waits in vain is given up"
+)]
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
     use std::io::{Read, Write};

@@ -1,19 +1,21 @@
 //! The configuration that connections serve next, and their end: of all when the worker drains, of
-//! a listener's when the configuration has it no more.
+//! a listener's when the configuration has it no more, of the longest idle when others need room.
 //!
 //! Each connection, and each task that accepts them, has a slot here with its waker, so that waiting
 //! for a request costs a comparison and no registration.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::process::Process;
+use super::slots::{Activity, Slots};
 use super::worker_config::{ListenerId, WorkerConfig};
 
 /// How long an idle connection may still bring a request when it is to be closed: closing it under
@@ -24,19 +26,50 @@ pub(crate) const PARTING: Duration = Duration::from_secs(1);
 /// A connection among those of its worker.
 pub(crate) struct ConnectionGuard {
     slot: ShutdownSlot,
-    process: Arc<Process>,
 }
 
 impl ConnectionGuard {
-    /// Counts a connection of the acceptor's listener while it lives.
-    pub(crate) fn new(acceptor: &ShutdownSlot, process: Arc<Process>) -> ConnectionGuard {
-        process.connections.fetch_add(1, Relaxed);
-        let slot = ShutdownSlot::new(acceptor.drain.clone(), acceptor.listener.clone());
-        ConnectionGuard { slot, process }
+    /// Counts a connection of the acceptor's listener while it lives. It is to say a whole request
+    /// before it is of more use than another one.
+    pub(crate) fn new(acceptor: &ShutdownSlot) -> ConnectionGuard {
+        acceptor.drain.process.client_came();
+        acceptor.drain.publish_idle();
+        let activity = Activity::Opening(Instant::now());
+        let slot = ShutdownSlot::new(acceptor.drain.clone(), acceptor.listener.clone(), activity);
+        ConnectionGuard { slot }
     }
 
     pub(crate) fn slot(&self) -> &ShutdownSlot {
         &self.slot
+    }
+
+    /// A whole request is there, or a session: it is not asked to make room until it is idle.
+    pub(crate) fn is_busy(&self) {
+        self.slot.set(Activity::Busy);
+    }
+
+    /// All that was asked is answered.
+    pub(crate) fn is_idle(&self) {
+        self.slot.set(Activity::Idle);
+    }
+
+    /// A request began then, and is not there as a whole: it is no longer idle. If it was told to
+    /// make room, it still is.
+    pub(crate) fn is_opening(&self, since: Instant) {
+        if self.slot.activity() == Activity::Idle {
+            self.slot.set(Activity::Opening(since));
+        }
+    }
+
+    /// Works on what comes before the connection's requests; none if it has to make room first.
+    pub(crate) async fn unless_evicted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        #[allow(clippy::disallowed_methods, reason = "the work bounds its waits")]
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => self.slot.poll_evicted(cx).map(|()| None),
+        })
+        .await
     }
 
     /// The state of the listener that the connection came in on.
@@ -47,7 +80,9 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.process.connections.fetch_sub(1, Relaxed);
+        self.slot.set(Activity::Busy);
+        self.slot.drain.process.client_left();
+        self.slot.drain.publish_idle();
     }
 }
 
@@ -87,8 +122,8 @@ impl ListenerState {
 }
 
 impl ShutdownSlot {
-    fn new(drain: Rc<Drain>, listener: Rc<ListenerState>) -> ShutdownSlot {
-        let index = drain.slots.borrow_mut().insert(None);
+    fn new(drain: Rc<Drain>, listener: Rc<ListenerState>, activity: Activity) -> ShutdownSlot {
+        let index = drain.slots.borrow_mut().insert(activity);
         ShutdownSlot {
             drain,
             index,
@@ -105,11 +140,27 @@ impl ShutdownSlot {
         if self.listener.is_closing() {
             return Poll::Ready(());
         }
-        match &mut self.drain.slots.borrow_mut()[self.index] {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        self.drain.slots.borrow_mut().watch(self.index, cx.waker());
         Poll::Pending
+    }
+
+    /// Ready once the connection is to make room for another one; else wakes the task when it comes
+    /// to that.
+    pub(crate) fn poll_evicted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut slots = self.drain.slots.borrow_mut();
+        if slots.activity(self.index) == Activity::Leaving {
+            return Poll::Ready(());
+        }
+        slots.watch(self.index, cx.waker());
+        Poll::Pending
+    }
+
+    fn activity(&self) -> Activity {
+        self.drain.slots.borrow().activity(self.index)
+    }
+
+    fn set(&self, activity: Activity) {
+        self.drain.slots.borrow_mut().set(self.index, activity);
     }
 }
 
@@ -120,16 +171,29 @@ impl Drop for ShutdownSlot {
 }
 
 /// Tells idle connections that they are to end, and knows when the last one has gone.
-#[derive(Default)]
 pub(crate) struct Drain {
+    process: Arc<Process>,
+    /// Which of the process's workers it is of.
+    worker: usize,
     draining: Cell<bool>,
     /// Those that are not closing.
     listeners: RefCell<HashMap<ListenerId, Rc<ListenerState>>>,
-    slots: RefCell<slab::Slab<Option<Waker>>>,
+    slots: RefCell<Slots>,
     last: RefCell<Option<Waker>>,
 }
 
 impl Drain {
+    pub(crate) fn new(process: Arc<Process>, worker: usize) -> Drain {
+        Drain {
+            process,
+            worker,
+            draining: Cell::new(false),
+            listeners: RefCell::default(),
+            slots: RefCell::default(),
+            last: RefCell::default(),
+        }
+    }
+
     /// A slot for a task that accepts connections on a listener; none where the configuration does
     /// not have it.
     pub(crate) fn open(
@@ -146,7 +210,11 @@ impl Drain {
                 position: Cell::new(position),
             })
         });
-        Some(ShutdownSlot::new(self.clone(), state.clone()))
+        Some(ShutdownSlot::new(
+            self.clone(),
+            state.clone(),
+            Activity::Busy,
+        ))
     }
 
     /// Has the next requests served with a configuration. The connections of listeners that it does
@@ -179,12 +247,25 @@ impl Drain {
             stays
         });
         if closed {
-            for (_, waker) in self.slots.borrow_mut().iter_mut() {
-                if let Some(waker) = waker.take() {
-                    waker.wake();
-                }
-            }
+            self.slots.borrow_mut().wake_all();
         }
+    }
+
+    /// Tells the connection that has been idle for longest to make room; false where none is idle.
+    pub(crate) fn evict_idle(&self) -> bool {
+        self.slots.borrow_mut().evict_idle()
+    }
+
+    /// Tells the connection that has kept others waiting for longest with less than a request to
+    /// make room, if it has since `before`; false where there is none.
+    pub(crate) fn evict_opening(&self, before: Instant) -> bool {
+        self.slots.borrow_mut().evict_opening(before)
+    }
+
+    /// Tells the other workers how many connections are idle.
+    pub(crate) fn publish_idle(&self) {
+        let idle = self.slots.borrow().idle();
+        self.process.workers[self.worker].idle.store(idle, Relaxed);
     }
 
     fn leave(&self, slot: usize) {
@@ -200,6 +281,10 @@ impl Drain {
 
     /// Returns once the last one has gone, of a worker that drains.
     pub(crate) async fn done(&self) {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "by `shutdown_timeout`, which the control plane looks after"
+        )]
         poll_fn(|cx| {
             if self.slots.borrow().is_empty() {
                 return Poll::Ready(());

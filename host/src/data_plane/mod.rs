@@ -12,6 +12,7 @@ mod body; // message bodies and their framing
 mod copy; // one direction of a connection that is carried as it is
 pub(crate) mod upstream; // choose an endpoint, send, try again
 pub(crate) mod worker_config; // a configuration as a worker uses it
+mod slots; // connections by what they are doing
 mod drain; // connections that are to end
 mod worker; // what the connections of one thread share
 mod downstream; // the client's side of a connection

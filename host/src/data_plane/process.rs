@@ -1,41 +1,175 @@
 //! What all workers of the process share besides the configuration: bounds, counters, the clock.
+//!
+//! Descriptors are the scarce thing: each client has one, each connection to an upstream another.
+//! Which side has how many follows need. A client that is busy counts twice, since it may want a
+//! connection to an upstream; an idle one counts once, and makes room when a descriptor is wanted.
 
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::Notify;
 
 /// Bounds and counters that all workers share.
 #[derive(Debug)]
 pub(crate) struct Process {
-    /// Downstream connections at most.
-    pub(crate) max_connections: AtomicUsize,
-    pub(crate) connections: AtomicUsize,
-    /// Connections to upstreams at most, idle ones included.
-    pub(crate) max_upstream_connections: AtomicUsize,
-    pub(crate) upstream_connections: AtomicUsize,
-    /// Connections accepted so far.
-    pub(crate) accepted: AtomicU64,
+    max_connections: AtomicUsize,
+    connections: AtomicUsize,
+    descriptors: AtomicUsize,
+    upstream_connections: AtomicUsize,
+    accepted: AtomicU64,
+    pub(crate) workers: Box<[WorkerShare]>,
     pub(crate) hostname: Box<str>,
     pub(crate) clock: Clock,
 }
 
-/// Connections at most.
+/// How many connections there may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionBounds {
-    pub(crate) downstream: usize,
-    pub(crate) upstream: usize,
+    /// From clients, at most.
+    pub(crate) clients: usize,
+    /// Descriptors for connections of both sides together.
+    pub(crate) descriptors: usize,
 }
 
+/// What one worker lets the others know and ask. Nothing here is written for a request.
+#[derive(Debug, Default)]
+#[repr(align(128))] // a cache line of its own, and the one that is fetched along with it
+pub(crate) struct WorkerShare {
+    /// How many of its clients were idle when it last said so: as it took a connection or lost one,
+    /// and once a second.
+    pub(crate) idle: AtomicUsize,
+    /// Of how many it is asked to make room, for idle clients and for those that keep others
+    /// waiting with half a request.
+    pub(crate) asked_of_idle: AtomicUsize,
+    pub(crate) asked_of_opening: AtomicUsize,
+    /// Wakes the task that does so.
+    pub(crate) asked: Notify,
+}
+
+/// The part of all descriptors that is left to clients, whatever streams of HTTP/2 want.
+const CLIENTS_SHARE: usize = 8;
+
 impl Process {
-    pub(crate) fn new(bounds: ConnectionBounds, hostname: Box<str>) -> Process {
+    pub(crate) fn new(bounds: ConnectionBounds, workers: usize, hostname: Box<str>) -> Process {
         Process {
-            max_connections: AtomicUsize::new(bounds.downstream),
+            max_connections: AtomicUsize::new(bounds.clients),
             connections: AtomicUsize::new(0),
-            max_upstream_connections: AtomicUsize::new(bounds.upstream),
+            descriptors: AtomicUsize::new(bounds.descriptors),
             upstream_connections: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
+            workers: (0..workers).map(|_| WorkerShare::default()).collect(),
             hostname,
             clock: Clock::new(),
         }
+    }
+
+    /// Replaces the bounds; what is open stays open.
+    pub(crate) fn bound(&self, bounds: ConnectionBounds) {
+        self.max_connections.store(bounds.clients, Relaxed);
+        self.descriptors.store(bounds.descriptors, Relaxed);
+    }
+
+    /// Connections from clients.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
+    }
+
+    /// Connections accepted so far.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Counts a connection that was accepted; its number, from 1.
+    pub(crate) fn accept(&self) -> u64 {
+        self.accepted.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Counts a connection from a client, until [`Process::client_left`].
+    pub(crate) fn client_came(&self) {
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn client_left(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether another client can be served: it can have a descriptor, and so can its request.
+    pub(crate) fn has_room(&self) -> bool {
+        let connections = self.connections();
+        if connections >= self.max_connections.load(Relaxed) {
+            return false;
+        }
+        let descriptors = self.descriptors.load(Relaxed);
+        let upstream = self.upstream_connections.load(Relaxed);
+        let (clients, busy) = (connections + 1, connections + 1);
+        if clients + busy.max(upstream + 1) <= descriptors {
+            return true;
+        }
+        let busy = busy.saturating_sub(self.idle_clients());
+        clients + busy.max(upstream + 1) <= descriptors
+    }
+
+    /// Whether it is descriptors that are too few for another client, and not the configuration
+    /// that wants no more.
+    pub(crate) fn is_short_of_descriptors(&self) -> bool {
+        !self.has_room() && self.connections() < self.max_connections.load(Relaxed)
+    }
+
+    /// Asks the worker that said to have most idle clients, of all but `asker`, to have one make
+    /// room; false where none said so.
+    pub(crate) fn ask_for_room(&self, asker: usize) -> bool {
+        let others = self.workers.iter().enumerate();
+        let others = others.filter(|(index, _)| *index != asker);
+        let idle = |worker: &WorkerShare| worker.idle.load(Relaxed);
+        let most = others.max_by_key(|(_, worker)| idle(worker));
+        let Some((_, most)) = most.filter(|(_, most)| idle(most) > 0) else {
+            return false;
+        };
+        // The next one who asks may have to ask another worker. It will soon say how many it has.
+        let one_less = |idle: usize| Some(idle.saturating_sub(1));
+        let _ = most.idle.fetch_update(Relaxed, Relaxed, one_less);
+        most.asked_of_idle.fetch_add(1, Relaxed);
+        most.asked.notify_one();
+        true
+    }
+
+    fn idle_clients(&self) -> usize {
+        let idle = self.workers.iter().map(|worker| worker.idle.load(Relaxed));
+        idle.sum()
+    }
+
+    /// Takes a descriptor for a connection to an upstream; false where none is left. Beyond one for
+    /// each client, a part is left to clients that are still to come.
+    pub(crate) fn take_upstream_connection(&self) -> bool {
+        let descriptors = self.descriptors.load(Relaxed);
+        let connections = self.connections();
+        let bound = descriptors.saturating_sub(connections);
+        let for_streams = bound.saturating_sub(descriptors / CLIENTS_SHARE);
+        let bound = bound.min(connections.max(for_streams));
+        self.upstream_connections
+            .fetch_update(AcqRel, Relaxed, |open| (open < bound).then_some(open + 1))
+            .is_ok()
+    }
+
+    /// Gives back what [`Process::take_upstream_connection`] took.
+    pub(crate) fn give_upstream_connection(&self) {
+        self.upstream_connections.fetch_sub(1, AcqRel);
+    }
+
+    /// Connections to upstreams, idle ones included.
+    pub(crate) fn upstream_connections(&self) -> usize {
+        self.upstream_connections.load(Relaxed)
+    }
+
+    /// Whether connections to upstreams have half of what there is for them, so that an idle one
+    /// should rather be closed: only its own worker could, for another one.
+    pub(crate) fn upstream_connections_are_scarce(&self) -> bool {
+        let left = self
+            .descriptors
+            .load(Relaxed)
+            .saturating_sub(self.connections());
+        self.upstream_connections() > left / 2
     }
 }
 

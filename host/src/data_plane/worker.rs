@@ -19,6 +19,8 @@ const HEADS_KEPT: usize = 64;
 pub(crate) struct Worker {
     worker_config: RefCell<Rc<WorkerConfig>>,
     pub(crate) process: Arc<Process>,
+    /// Which of the process's workers it is.
+    pub(crate) index: usize,
     pub(crate) buffers: Rc<Buffers>,
     /// A copy of the process's.
     pub(crate) clock: Clock,
@@ -30,15 +32,21 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(snapshot: Arc<Snapshot>, process: Arc<Process>, logs: LogBuffers) -> Worker {
+    pub(crate) fn new(
+        index: usize,
+        snapshot: Arc<Snapshot>,
+        process: Arc<Process>,
+        logs: LogBuffers,
+    ) -> Worker {
         Worker {
             worker_config: RefCell::new(Rc::new(WorkerConfig::new(snapshot, None))),
             clock: process.clock,
+            drain: Rc::new(Drain::new(process.clone(), index)),
             process,
+            index,
             buffers: Rc::default(),
             logs: RefCell::new(logs),
             heads: RefCell::default(),
-            drain: Rc::default(),
             identity: [fastrand::u64(..), fastrand::u64(..)],
         }
     }
@@ -63,6 +71,12 @@ impl Worker {
         let worker_config = self.worker_config.borrow();
         let mut upstreams = worker_config.upstreams.iter();
         upstreams.any(|upstream| upstream.close_idle())
+    }
+
+    /// Has an idle client make room: the one that has been idle for longest of this worker's, else
+    /// of those of the worker that said to have most. False where none is known to be idle.
+    pub(crate) fn evict_idle_client(&self) -> bool {
+        self.drain.evict_idle() || self.process.ask_for_room(self.index)
     }
 
     pub(crate) fn take_request_head(&self) -> RequestHead {

@@ -100,12 +100,13 @@ fn the_data_path_takes_no_lock_and_blocks_on_nothing() {
 
 /// From the ground up. A room is a folder or a file below `src`; what it may import lies before it.
 const FLOORS: &[&str] = &[
-    "file",       // opened without waiting, read up to a bound
-    "http",       // HTTP as text
-    "config",     // what is written, and what it means
-    "tls",        // certificates and sessions
-    "plugin",     // runs components
-    "access_log", // lines of exchanges
+    "file",            // opened without waiting, read up to a bound
+    "fault_injection", // for specs
+    "http",            // HTTP as text
+    "config",          // what is written, and what it means
+    "tls",             // certificates and sessions
+    "plugin",          // runs components
+    "access_log",      // lines of exchanges
     "data_plane/process",
     "data_plane/buffers",
     "data_plane/proxy_protocol",
@@ -114,6 +115,7 @@ const FLOORS: &[&str] = &[
     "data_plane/copy",
     "data_plane/upstream",
     "data_plane/worker_config",
+    "data_plane/slots",
     "data_plane/drain",
     "data_plane/worker",
     "data_plane/downstream",

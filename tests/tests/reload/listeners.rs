@@ -71,7 +71,13 @@ async fn a_request_that_meets_the_end_of_its_listener_is_answered() {
 
 #[tokio::test]
 async fn those_who_wait_to_be_accepted_when_it_goes_are_served() {
-    let origin = origin::says("hello").await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = origin::answers(move |request| match request.target.as_str() {
+        "/held" => Answer::ok("held").when(&held),
+        _ => Answer::ok("hello"),
+    });
+    let origin = origin.await;
     let proxy = proxy::to([&origin])
         .server("workers = 1\nmax_connections = 1")
         .more(ADMIN)
@@ -79,8 +85,9 @@ async fn those_who_wait_to_be_accepted_when_it_goes_are_served() {
         .start()
         .await;
     let mut first = proxy.client().await;
-    kept(&mut first, "/").await;
-    // The bound is reached: these wait in the kernel.
+    first.send("GET /held HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    origin.received(1).await;
+    // The bound is reached, and the first one is busy: these wait.
     let mut waiting = Vec::new();
     for _ in 0..3 {
         let mut client = Client::connect(proxy.listener(1)).await;
@@ -93,6 +100,8 @@ async fn those_who_wait_to_be_accepted_when_it_goes_are_served() {
         assert_eq!(client.response().await.text(), "hello");
         client.closed().await;
     }
+    gate.open();
+    assert_eq!(first.response().await.text(), "held");
     assert_eq!(kept(&mut first, "/").await, "hello");
 }
 

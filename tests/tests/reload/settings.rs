@@ -71,20 +71,29 @@ async fn what_needs_a_new_process_is_warned_about_as_often_as_it_is_read_and_the
 
 #[tokio::test]
 async fn max_connections_holds_at_once() {
-    let origin = origin::says("hello").await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = origin::answers(move |request| match request.number {
+        0 => Answer::ok("held").when(&held),
+        _ => Answer::ok("hello"),
+    });
+    let origin = origin.await;
     let proxy = proxy::to([&origin])
         .server("workers = 1\nmax_connections = 1")
         .more(ADMIN)
         .start()
         .await;
     let mut first = proxy.client().await;
-    kept(&mut first, "/").await;
+    first.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    origin.received(1).await;
     let mut second = proxy.client().await;
     second.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
     not_yet("a second connection", second.response()).await;
     proxy.edit("max_connections = 1", "max_connections = 2");
     proxy.reload().await;
     assert_eq!(second.response().await.text(), "hello");
+    gate.open();
+    assert_eq!(first.response().await.text(), "held");
 }
 
 #[tokio::test]

@@ -43,15 +43,15 @@ async fn an_idle_connection_may_bring_one_more_request_within_about_a_second() {
 
 #[tokio::test]
 async fn those_who_wait_to_be_accepted_are_served() {
-    let origin = origin::says("hello").await;
+    let gate = Gate::closed();
+    let origin = holding(&gate).await;
     let mut proxy = proxy::to([&origin])
         .server("workers = 1\nmax_connections = 1")
         .more(FRONT)
         .more(ADMIN)
         .start()
         .await;
-    let mut first = proxy.client().await;
-    first.get("/").await;
+    let mut first = waiting(&proxy, &origin).await;
     let mut waiting = Vec::new();
     for index in [0, 1, 0, 1] {
         let mut client = Client::connect(proxy.listener(index)).await;
@@ -60,9 +60,11 @@ async fn those_who_wait_to_be_accepted_are_served() {
     }
     drain(&proxy, true).await;
     for client in &mut waiting {
-        assert_eq!(client.response().await.text(), "hello");
+        assert_eq!(client.response().await.text(), "at once");
         client.closed().await;
     }
+    gate.open();
+    assert_eq!(first.response().await.text(), "done");
     assert_eq!(proxy.process().ended().await.code(), Some(0));
     assert!(!proxy.directory().join("front.sock").exists());
 }

@@ -25,6 +25,7 @@ fn status_in_words(status: ProcessStatus) -> String {
         config,
         workers,
         worker_restarts,
+        panics,
         connections,
         accepted,
         listeners,
@@ -52,7 +53,7 @@ fn status_in_words(status: ProcessStatus) -> String {
         .map(str::to_owned),
         [
             "workers",
-            &format!("{workers}, {worker_restarts} restarted"),
+            &format!("{workers}, {worker_restarts} restarted, {panics} panics"),
         ]
         .map(str::to_owned),
         [
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     const STATUS: &str = r#"{"version": "0.1.0", "pid": 7, "state": "serving", "uptime_s": 3720, "generation": 3,
-        "config": "/etc/waypost.toml", "workers": 2, "worker_restarts": 1, "connections": 5, "accepted": 900,
+        "config": "/etc/waypost.toml", "workers": 2, "worker_restarts": 1, "panics": 2, "connections": 5, "accepted": 900,
         "listeners": ["127.0.0.1:8080", "unix:/a"], "streams": ["127.0.0.1:5432"],
         "reloads": {"succeeded": 2, "failed": 1, "last_error": "no such file"}}"#;
 
@@ -133,7 +134,7 @@ waypost        0.1.0, process 7
 state          serving, up for 1h 2m
 configuration  /etc/waypost.toml, generation 3
 reloads        2 succeeded, 1 failed
-workers        2, 1 restarted
+workers        2, 1 restarted, 2 panics
 connections    5, 900 accepted in all
 listeners      127.0.0.1:8080, unix:/a
 streams        127.0.0.1:5432

@@ -6,6 +6,7 @@ use crate::admin_api::{
     UpstreamStatus,
 };
 use crate::control_plane::operator::Published;
+use crate::control_plane::panics;
 use crate::control_plane::plugins::RegisteredPlugin;
 use crate::data_plane::upstream::Upstream;
 
@@ -25,6 +26,7 @@ pub(super) fn status(admin: &Admin) -> ProcessStatus {
         config: admin.file.display().to_string(),
         workers: workers.workers,
         worker_restarts: workers.restarts(),
+        panics: panics::count(),
         connections: workers.connections(),
         accepted: workers.accepted(),
         listeners: published.addresses.clone(),

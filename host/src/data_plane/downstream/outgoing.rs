@@ -1,7 +1,7 @@
 //! What is sent to a client, each write within `send_timeout`.
 
-use std::future::poll_fn;
 use std::io;
+use std::task::Context;
 use std::time::Duration;
 
 use crate::data_plane::stream::{Alarm, Writer};
@@ -12,6 +12,8 @@ pub(crate) struct Outgoing {
     alarm: Alarm,
     /// Bytes written so far, but for heads of HTTP/2.
     pub(crate) written: u64,
+    /// Something was not written in full: what follows would not be understood.
+    broken: bool,
     /// Of the configuration in force.
     pub(super) send_timeout: Duration,
 }
@@ -22,6 +24,7 @@ impl Outgoing {
             writer,
             alarm: Alarm::default(),
             written: 0,
+            broken: false,
             send_timeout,
         }
     }
@@ -49,16 +52,41 @@ impl Outgoing {
     /// As [`Outgoing::write_alone`].
     pub(crate) async fn write_while(
         &mut self,
+        first: &[u8],
+        second: &[u8],
+        meanwhile: impl FnMut(&mut Context<'_>),
+    ) -> io::Result<()> {
+        // Also where the task stops to write half-way.
+        let broken = std::mem::replace(&mut self.broken, true);
+        let written = self.write_all(first, second, meanwhile).await;
+        self.broken = broken || written.is_err();
+        written
+    }
+
+    /// Tells the client that nothing more will come.
+    ///
+    /// # Errors
+    /// As [`Outgoing::write_while`], at once where a write has failed before.
+    pub(crate) async fn end(&mut self) -> io::Result<()> {
+        if self.broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let end = |cx: &mut Context<'_>| self.writer.poll_shutdown(cx);
+        self.alarm.poll_within(self.send_timeout, end).await?
+    }
+
+    async fn write_all(
+        &mut self,
         mut first: &[u8],
         mut second: &[u8],
-        mut meanwhile: impl FnMut(&mut std::task::Context<'_>),
+        mut meanwhile: impl FnMut(&mut Context<'_>),
     ) -> io::Result<()> {
         while !first.is_empty() || !second.is_empty() {
-            let write = poll_fn(|cx| {
+            let write = |cx: &mut Context<'_>| {
                 meanwhile(cx);
                 self.writer.poll_write(cx, first, second)
-            });
-            let written = self.alarm.within(self.send_timeout, write).await??;
+            };
+            let written = self.alarm.poll_within(self.send_timeout, write).await??;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -67,10 +95,10 @@ impl Outgoing {
             first = &first[of_first..];
             second = &second[written - of_first..];
         }
-        let flush = poll_fn(|cx| {
+        let flush = |cx: &mut Context<'_>| {
             meanwhile(cx);
             self.writer.poll_flush(cx)
-        });
-        self.alarm.within(self.send_timeout, flush).await?
+        };
+        self.alarm.poll_within(self.send_timeout, flush).await?
     }
 }

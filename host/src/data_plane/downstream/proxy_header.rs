@@ -5,7 +5,6 @@
 //! keeps its own address, as with nginx's `set_real_ip_from`, and only `$proxy_protocol_addr` and
 //! its like tell what was said.
 
-use std::future::poll_fn;
 use std::io;
 
 use tokio::io::AsyncReadExt;
@@ -74,8 +73,8 @@ async fn read_header(transport: &mut Transport, due: Instant) -> Result<Vec<u8>,
     let mut header = Vec::with_capacity(STEP);
     let mut ahead = [0; STEP];
     loop {
-        let seen = poll_fn(|cx| transport.poll_peek(cx, &mut ahead));
-        let seen = match alarm.until(due, seen).await {
+        let seen = alarm.poll_until(due, |cx| transport.poll_peek(cx, &mut ahead));
+        let seen = match seen.await {
             Ok(Ok(0)) if header.is_empty() => return Err(NoHeader::Closed),
             Ok(Ok(0)) => return Err(NoHeader::BadProxyHeader(header)),
             Ok(seen) => seen?,

@@ -66,6 +66,10 @@ async fn handshake(
     transport: Transport,
 ) -> io::Result<Option<(Stream, Option<TlsFacts>)>> {
     let mut first = [0];
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "by `handshake_timeout`, within which all of this is"
+    )]
     let first = match poll_fn(|cx| transport.poll_peek(cx, &mut first)).await? {
         0 => None,
         _ => Some(first[0]),
@@ -136,6 +140,10 @@ fn fatal(alert: u8) -> [u8; 7] {
 /// side. A turn is for what can be computed from what has come, and then for one round of the event
 /// loop, in which the worker's other connections are served. No turn is held while the client is
 /// waited for: clients that are slow, or never finish, would keep all others out.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "by `handshake_timeout`, within which all of this is"
+)]
 async fn in_turns<T>(turns: &Semaphore, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     loop {

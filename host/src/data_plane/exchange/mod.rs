@@ -129,6 +129,7 @@ async fn carry(
                 &admitted,
                 body
             ));
+            #[allow(clippy::disallowed_methods, reason = "by each wait within")]
             poll_fn(|cx| match (proxied.as_mut().poll(cx), due) {
                 (Poll::Pending, Some(due)) => {
                     let passed = alarm.poll_due(cx, due);

@@ -1,7 +1,6 @@
 //! What a request becomes on its way to an upstream: as much of its body as is kept, its head, its
 //! framing. What is sent is the same in every attempt.
 
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -172,14 +171,14 @@ async fn read_ahead(
         if body.capacity() - body.len() <= CHUNK_FRAMING {
             body.reserve((body.capacity() * 2).min(bound) + CHUNK_FRAMING);
         }
-        let moved = poll_fn(|cx| {
+        let moved = alarm.poll_within(timeout, |cx| {
             match progress.poll_move(cx, incoming, body, Coding::Plain, &worker.buffers) {
                 Poll::Ready(moved) => Poll::Ready(Some(moved)),
                 Poll::Pending if wait => Poll::Pending,
                 Poll::Pending => Poll::Ready(None),
             }
         });
-        match alarm.within(timeout, moved).await {
+        match moved.await {
             Ok(Some(moved)) => moved?,
             Ok(None) => return Ok(()),
             Err(_) => return Err(BodyError::TimedOut),

@@ -4,7 +4,6 @@
 //! would reset it, and take the answer away. A small rest is therefore read and dropped, and the
 //! connection kept; behind a large one the connection lingers.
 
-use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -94,15 +93,15 @@ async fn drop_rest(session: &mut Session<'_>, mut body: BodyProgress) -> Connect
         }
         let before = body.received;
         // Ready with each piece: a client that goes on sending is given time to.
-        let piece = poll_fn(|cx| {
+        let due = end.min(Instant::now() + pace);
+        let piece = alarm.poll_until(due, |cx| {
             let dropped = body.poll_drop(cx, incoming, &mut sink, &worker.buffers);
             match dropped.is_pending() && body.received > before {
                 true => Poll::Ready(Ok(())),
                 false => dropped,
             }
         });
-        let due = end.min(Instant::now() + pace);
-        match alarm.until(due, piece).await {
+        match piece.await {
             Ok(Ok(())) => {}
             Ok(Err(BodyError::BadChunk(_) | BodyError::TooLarge(_))) => {
                 break ConnectionFate::Linger;

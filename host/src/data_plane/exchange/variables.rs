@@ -311,6 +311,10 @@ impl Balanceable for Exchange {
         self.worker.close_idle_upstream_connection()
     }
 
+    fn evict_idle_client(&self) {
+        self.worker.evict_idle_client();
+    }
+
     fn ends(&self) -> Option<AddressPair> {
         self.client.ends(self.remote_ip())
     }

@@ -95,6 +95,10 @@ impl ClientWatch<'_> {
     /// Works for as long as the client is there; none where it has left.
     async fn while_there<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the work bounds its waits, the alarm that of a client that has ended"
+        )]
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));

@@ -42,7 +42,8 @@ pub(crate) async fn run(
     let config = &worker_config.snapshot.config.streams[index];
     let due = Instant::now() + config.preread_timeout;
     let client = if config.proxy_protocol {
-        match read_proxy_header(client, &mut stream, &worker_config, due).await {
+        let header = read_proxy_header(client, &mut stream, &worker_config, due);
+        match guard.unless_evicted(header).await.flatten() {
             Some(client) => client,
             None => return,
         }
@@ -51,14 +52,18 @@ pub(crate) async fn run(
     };
     let (client, stream) = match &worker_config.snapshot.tls[position] {
         // Its state is large, and gone once the connection is open.
-        Some(tls) => match Box::pin(secured(tls, client, stream)).await {
-            Some(secured) => secured,
-            None => return,
-        },
+        Some(tls) => {
+            let secured = Box::pin(secured(tls, client, stream));
+            match guard.unless_evicted(secured).await.flatten() {
+                Some(secured) => secured,
+                None => return,
+            }
+        }
         None => (client, stream),
     };
     let session = carry(
         &worker,
+        &guard,
         config,
         &worker_config.upstreams,
         client,
@@ -99,6 +104,7 @@ async fn secured(
 /// Finds out where a connection goes, and takes it there.
 async fn carry(
     worker: &Rc<Worker>,
+    guard: &ConnectionGuard,
     config: &model::StreamConfig,
     upstreams: &[Rc<WorkerUpstream>],
     client: Client,
@@ -111,7 +117,8 @@ async fn carry(
     if let Some(tls) = &session.client.tls {
         upstream = preread::upstream(config, tls.server_name.as_deref());
     } else if !config.sni.is_empty() {
-        match preread::server_name(&mut reader, &mut first, due).await {
+        let name = guard.unless_evicted(preread::server_name(&mut reader, &mut first, due));
+        match name.await.unwrap_or(Err(preread::PrereadEnd::Evicted)) {
             Ok(name) => {
                 upstream = preread::upstream(config, name.as_deref());
                 session.server_name = name;
@@ -123,6 +130,7 @@ async fn carry(
             }
         }
     }
+    guard.is_busy();
     let session = Rc::new(session);
     let upstream = &upstreams[upstream];
     // A client that has spoken before it ended its direction waits for an answer.

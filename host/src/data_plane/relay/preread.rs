@@ -1,7 +1,6 @@
 //! Which host a TLS client asks for, read from its ClientHello without taking part in the handshake
 //! (nginx: `ngx_stream_ssl_preread_module`). What was read is passed on as it came.
 
-use std::future::poll_fn;
 use std::io;
 
 use rustls::server::Acceptor;
@@ -23,6 +22,8 @@ pub(super) enum PrereadEnd {
     Read(io::Error),
     #[error("client timed out (110: Connection timed out) while prereading client data")]
     TimedOut,
+    #[error("connection closed for another client while prereading client data")]
+    Evicted,
     #[error("preread buffer full while prereading client data")]
     TooLong,
 }
@@ -31,9 +32,10 @@ impl PrereadEnd {
     pub(super) fn status(&self) -> SessionStatus {
         match self {
             // As in nginx: a client that says nothing has had what it wanted.
-            PrereadEnd::Closed | PrereadEnd::Read(_) | PrereadEnd::TimedOut => {
-                SessionStatus::Carried
-            }
+            PrereadEnd::Closed
+            | PrereadEnd::Read(_)
+            | PrereadEnd::TimedOut
+            | PrereadEnd::Evicted => SessionStatus::Carried,
             PrereadEnd::TooLong => SessionStatus::Refused,
         }
     }
@@ -54,8 +56,8 @@ pub(super) async fn server_name(
     first.reserve_exact(BOUND);
     loop {
         let read_before = first.len();
-        let read = poll_fn(|cx| reader.poll_read(cx, first, BOUND - read_before));
-        match alarm.until(due, read).await {
+        let read = alarm.poll_until(due, |cx| reader.poll_read(cx, first, BOUND - read_before));
+        match read.await {
             Ok(Ok(0)) => return Err(PrereadEnd::Closed),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(PrereadEnd::Read(error)),

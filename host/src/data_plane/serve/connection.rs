@@ -23,7 +23,10 @@ pub(super) async fn run(
     // while they last.
     let Some((client, stream)) = (match begins_plain(guard.listener()) {
         true => Some((client, stream)),
-        false => Box::pin(opened(guard.listener(), client, stream)).await,
+        false => {
+            let opened = Box::pin(opened(guard.listener(), client, stream));
+            guard.unless_evicted(opened).await.flatten()
+        }
     }) else {
         return;
     };

@@ -1,7 +1,6 @@
 //! HTTP/1 from a client: one request after the other until either side has had enough.
 
-use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::config::model;
@@ -9,6 +8,7 @@ use crate::data_plane::downstream::{ClientConnection, Session};
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
 use crate::data_plane::exchange::{self, ConnectionFate, Fault};
 use crate::data_plane::stream::{PREFACE, Stream};
+use crate::fault_injection;
 use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
 
 /// A connection that speaks HTTP/1.
@@ -20,7 +20,7 @@ pub(super) struct Http1 {
 /// What became of reading a request's head.
 enum Read {
     Whole,
-    /// The client closed before it began one, or ran out of time for its first byte.
+    /// The client closed before it began one, ran out of time for its first byte, or made room.
     Nothing,
     /// What HTTP/2 opens a connection with (RFC 9113 section 3.4).
     Http2,
@@ -51,8 +51,10 @@ impl Http1 {
                 let began = Instant::now();
                 let mut session = self.connection.next_request(began);
                 let mut head = session.worker.take_request_head();
-                match read_head(&mut session, &mut head).await {
+                match read_head(&mut session, &self.guard, &mut head).await {
                     Ok(Read::Whole) => {
+                        fault_injection::panics("exchange");
+                        self.guard.is_busy();
                         // The exchange's state is large, and only there while it is under way: idle
                         // connections stay small.
                         let (fate, head) =
@@ -63,6 +65,7 @@ impl Http1 {
                     Ok(Read::Nothing) => break,
                     Ok(Read::Http2) => return true,
                     Err(fault) => {
+                        self.guard.is_busy();
                         if head.is_empty() {
                             // For the log: what there is of a head that was not read to its end.
                             head.set_unparsed(session.incoming.unread());
@@ -108,18 +111,27 @@ impl Http1 {
         let ClientConnection {
             incoming, alarm, ..
         } = connection;
+        if idle {
+            self.guard.is_idle();
+        }
         let (reader, slot) = (&incoming.reader, self.guard.slot());
-        let awaited = poll_fn(|cx| match reader.poll_readable(cx) {
-            Poll::Ready(readable) => Poll::Ready(Some(readable.is_ok())),
-            Poll::Pending if idle => slot.poll_closing(cx).map(|()| None),
-            Poll::Pending => Poll::Pending,
+        let awaited = alarm.poll_within(limit, |cx| {
+            if let Poll::Ready(readable) = reader.poll_readable(cx) {
+                return Poll::Ready(Some(readable.is_ok()));
+            }
+            if slot.poll_evicted(cx).is_ready() {
+                return Poll::Ready(Some(false));
+            }
+            match idle {
+                true => slot.poll_closing(cx).map(|()| None),
+                false => Poll::Pending,
+            }
         });
-        match alarm.within(limit, awaited).await {
+        match awaited.await {
             Ok(Some(readable)) => readable,
             Ok(None) => {
-                let readable = poll_fn(|cx| reader.poll_readable(cx));
-                let last = alarm.within(limit.min(PARTING), readable).await;
-                last.is_ok_and(|readable| readable.is_ok())
+                let last = alarm.poll_within(limit.min(PARTING), |cx| reader.poll_readable(cx));
+                last.await.is_ok_and(|readable| readable.is_ok())
             }
             Err(_) => false,
         }
@@ -127,7 +139,11 @@ impl Http1 {
 }
 
 /// Reads a request's head.
-async fn read_head(session: &mut Session<'_>, head: &mut RequestHead) -> Result<Read, Fault> {
+async fn read_head(
+    session: &mut Session<'_>,
+    guard: &ConnectionGuard,
+    head: &mut RequestHead,
+) -> Result<Read, Fault> {
     let worker_config = session.worker_config.clone();
     let limits = &worker_config.snapshot.config.listeners[session.listener];
     let due = (session.began + limits.client_header_timeout).into();
@@ -157,15 +173,28 @@ async fn read_head(session: &mut Session<'_>, head: &mut RequestHead) -> Result<
         if !in_empty_line {
             looks_like_http(unread)?;
         }
-        let begun = !unread.is_empty();
+        let (begun, began) = (!unread.is_empty(), session.began);
         let Session {
             incoming,
             alarm,
             worker,
             ..
         } = session;
-        let more = poll_fn(|cx| incoming.poll_more(cx, limits.client_header_size, &worker.buffers));
-        match alarm.until(due, more).await {
+        let more = alarm.poll_until(due, |cx| {
+            let more = incoming.poll_more(cx, limits.client_header_size, &worker.buffers);
+            if more.is_pending() {
+                guard.is_opening(began);
+                return guard.slot().poll_evicted(cx).map(|()| None);
+            }
+            more.map(Some)
+        });
+        let more = match more.await {
+            Ok(Some(more)) => Ok(more),
+            // Others need its place more.
+            Ok(None) => return Ok(Read::Nothing),
+            Err(timed_out) => Err(timed_out),
+        };
+        match more {
             Ok(Ok(0)) if !begun => return Ok(Read::Nothing),
             Ok(Ok(0)) => return Err(Fault::HeaderCutShort),
             Ok(Ok(_)) => {}
@@ -185,38 +214,36 @@ fn is_preface(session: &Session<'_>, unread: &[u8], limits: &model::ListenerConf
         && unread.starts_with(&PREFACE[..PREFACE_HEAD])
 }
 
-/// Closes in a way that lets the client read its answer: a reset, which unread bytes would
-/// bring about, may take it away.
+/// Closes in a way that lets the client read its answer: a reset, which unread bytes would bring
+/// about, may take it away. A client that did not take its answer in time is not waited for.
 async fn linger(connection: &mut ClientConnection) {
-    if poll_fn(|cx| connection.outgoing.writer.poll_shutdown(cx))
-        .await
-        .is_err()
-    {
-        return;
-    }
-    let mut sink = connection.worker.buffers.take_body();
-    let end = tokio::time::Instant::now() + LINGERING_TIME;
     let ClientConnection {
-        incoming,
-        alarm,
         worker,
+        incoming,
+        outgoing,
+        alarm,
         ..
     } = connection;
+    if outgoing.end().await.is_err() {
+        return;
+    }
+    let reader = &mut incoming.reader;
+    let end = tokio::time::Instant::now() + LINGERING_TIME;
     loop {
         let due = end.min(tokio::time::Instant::now() + LINGERING_TIMEOUT);
-        sink.clear();
-        match alarm
-            .until(
-                due,
-                poll_fn(|cx| incoming.reader.poll_read(cx, &mut sink, usize::MAX)),
-            )
-            .await
-        {
+        let dropped = alarm.poll_until(due, |cx| {
+            // A buffer is lent only while there is something to put into it.
+            ready!(reader.poll_readable(cx))?;
+            let mut sink = worker.buffers.take_body();
+            let read = reader.poll_read(cx, &mut sink, usize::MAX);
+            worker.buffers.give(sink);
+            read
+        });
+        match dropped.await {
             Ok(Ok(1..)) => {}
-            Ok(Ok(0) | Err(_)) | Err(_) => break,
+            Ok(Ok(0) | Err(_)) | Err(_) => return,
         }
     }
-    worker.buffers.give(sink);
 }
 
 /// Refuses at the first byte what cannot become a request line, such as a TLS handshake, instead of

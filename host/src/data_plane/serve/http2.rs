@@ -37,7 +37,8 @@ struct Http2Driver {
     meter: Rc<Meter>,
     worker: Rc<Worker>,
     client: Rc<Client>,
-    guard: ConnectionGuard,
+    /// Its streams have it too: the connection has not ended before they have.
+    guard: Rc<ConnectionGuard>,
     streams: Rc<Streams>,
     requests: u64,
     terms: ConnectionLimits,
@@ -65,21 +66,27 @@ struct Streams {
     waker: RefCell<Option<Waker>>,
 }
 
-/// One of them.
-struct OpenStream(Rc<Streams>);
+/// One of them, and its hold on the connection.
+struct OpenStream {
+    streams: Rc<Streams>,
+    _connection: Rc<ConnectionGuard>,
+}
 
 impl OpenStream {
-    fn new(streams: &Rc<Streams>) -> OpenStream {
+    fn new(streams: &Rc<Streams>, connection: &Rc<ConnectionGuard>) -> OpenStream {
         streams.open.set(streams.open.get() + 1);
-        OpenStream(streams.clone())
+        OpenStream {
+            streams: streams.clone(),
+            _connection: connection.clone(),
+        }
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-        if self.0.open.get() == 0
-            && let Some(waker) = self.0.waker.take()
+        self.streams.open.set(self.streams.open.get() - 1);
+        if self.streams.open.get() == 0
+            && let Some(waker) = self.streams.waker.take()
         {
             waker.wake();
         }
@@ -125,9 +132,11 @@ pub(super) async fn run(
     };
     let (handshake, meter, terms, header_timeout) = opening;
     let mut alarm = Alarm::default();
+    let handshake = guard.unless_evicted(handshake);
     let connection = match alarm.within(header_timeout, handshake).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => {
+        Ok(Some(Ok(connection))) => connection,
+        Ok(None) => return,
+        Ok(Some(Err(error))) => {
             tracing::info!(
                 "client sent invalid HTTP/2 ({error}), client: {}",
                 client.address_text
@@ -141,7 +150,7 @@ pub(super) async fn run(
         meter,
         worker,
         client,
-        guard,
+        guard: Rc::new(guard),
         streams: Rc::default(),
         requests: 0,
         terms,
@@ -171,7 +180,12 @@ fn settings(limits: &model::ListenerConfig, http2: &model::Http2Config) -> serve
 impl Http2Driver {
     async fn serve(mut self) {
         loop {
-            match poll_fn(|cx| self.poll_event(cx)).await {
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "each stream bounds its own waits; without one, the alarm does"
+            )]
+            let event = poll_fn(|cx| self.poll_event(cx));
+            match event.await {
                 StreamEvent::Request((request, respond)) => self.begin(request, respond),
                 StreamEvent::Close => {
                     self.closing = true;
@@ -191,9 +205,11 @@ impl Http2Driver {
             None => Reason::NO_ERROR,
         };
         self.connection.abrupt_shutdown(reason);
-        let closed = poll_fn(|cx| self.connection.poll_closed(cx));
+        let closed = self
+            .alarm
+            .poll_within(PARTING, |cx| self.connection.poll_closed(cx));
         // Whoever does not read it need not be told.
-        let _ = self.alarm.within(PARTING, closed).await;
+        let _ = closed.await;
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<StreamEvent> {
@@ -224,7 +240,11 @@ impl Http2Driver {
             self.busy = true;
             return Poll::Pending;
         }
+        if self.guard.slot().poll_evicted(cx).is_ready() {
+            return Poll::Ready(StreamEvent::Over);
+        }
         if std::mem::take(&mut self.busy) {
+            self.guard.is_idle();
             let idle = match self.closing {
                 true => PARTING,
                 false => self.terms.keepalive_timeout,
@@ -242,6 +262,7 @@ impl Http2Driver {
     /// Serves a request in a task of its own.
     fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         let began = std::time::Instant::now();
+        self.guard.is_busy();
         let requests_before = self.requests;
         self.requests += 1;
         let worn = self.requests >= self.terms.keepalive_requests
@@ -259,7 +280,10 @@ impl Http2Driver {
             (Reader::Http2(stream.clone()), Writer::Http2(stream.clone())),
         );
         connection.requests = requests_before;
-        let (open, meter) = (OpenStream::new(&self.streams), self.meter.clone());
+        let (open, meter) = (
+            OpenStream::new(&self.streams, &self.guard),
+            self.meter.clone(),
+        );
         // Large: a task moves what it runs when it begins and when it ends, and need move no more
         // than a pointer.
         tokio::task::spawn_local(Box::pin(async move {

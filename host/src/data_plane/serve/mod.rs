@@ -3,6 +3,7 @@
 
 mod thread; // a worker's event loop, and what it is told to do
 mod accept; // connections from the listeners
+mod room; // for clients that wait
 mod connection; // what comes before the requests of one
 mod http1; // requests one after the other
 mod http2; // requests side by side

@@ -1,20 +1,32 @@
 //! A worker's thread: its event loop, the orders that it heeds, and what it does once a second.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a worker waits for its orders for as long as it takes"
+)]
+
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{Sender, UnboundedReceiver};
+use tokio::task::JoinSet;
 
-use super::accept;
+use super::{accept, room};
 use crate::access_log::LogBuffers;
 use crate::data_plane::process::Process;
 use crate::data_plane::stream::Socket;
 use crate::data_plane::worker::Worker;
 use crate::data_plane::worker_config::{ListenerId, Snapshot};
+use crate::fault_injection;
 
 /// How often idle connections are looked at, and log lines handed over.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often buffers that were of no use go back to the allocator.
+const TRIMMING: Duration = Duration::from_secs(60);
+/// Before a listener that could not be accepted on is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Orders to a worker.
 pub(crate) enum Order {
@@ -35,37 +47,53 @@ pub(crate) struct ServeOrder {
     pub(crate) done: Sender<()>,
 }
 
-/// Serves on `sockets` until it is told to stop, or has drained. Called on the worker's own thread.
+/// Serves on `sockets` until it is told to stop, or has drained. Called on the worker's own thread;
+/// `index` tells which of the process's workers it is.
 ///
 /// # Errors
-/// Where the event loop cannot be set up.
+/// Where the event loop cannot be set up, or a task has panicked without which the worker is of no
+/// use. Its connections are gone then.
 pub(crate) fn run(
+    index: usize,
     snapshot: Arc<Snapshot>,
     process: Arc<Process>,
     logs: LogBuffers,
     sockets: Vec<(ListenerId, Socket)>,
     mut orders: UnboundedReceiver<Order>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build_local(Default::default())?;
     runtime.block_on(async move {
-        let worker = Rc::new(Worker::new(snapshot, process, logs));
-        open(&worker, sockets)?;
-        let housekeeping = tokio::task::spawn_local(housekeeping(worker.clone()));
+        let worker = Rc::new(Worker::new(index, snapshot, process, logs));
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(housekeeping(worker.clone()));
+        tasks.spawn_local(room::for_others(worker.clone()));
+        // Those that could not be accepted on yet.
+        let mut waiting = open(&worker, &mut tasks, sockets);
         loop {
-            // Without a sender there is nothing to wait for: the process is about to end.
-            match orders.recv().await.unwrap_or(Order::Stop) {
+            let order = tokio::select! {
+                // Without a sender there is nothing to wait for: the process is about to end.
+                order = orders.recv() => order.unwrap_or(Order::Stop),
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(()) => continue,
+                    // Without it the worker would be deaf, or never let go of anything.
+                    Err(error) => return Err(io::Error::other(error)),
+                },
+                () = tokio::time::sleep(TRY_AGAIN), if !waiting.is_empty() => {
+                    waiting = open(&worker, &mut tasks, waiting);
+                    continue;
+                }
+            };
+            match order {
                 Order::Serve(ServeOrder {
                     snapshot,
                     opened,
                     done,
                 }) => {
                     worker.serve(snapshot);
-                    if let Err(error) = open(&worker, opened) {
-                        tracing::error!("a worker cannot accept on a new listener: {error}");
-                    }
+                    waiting.extend(open(&worker, &mut tasks, opened));
                     drop(done);
                 }
                 Order::Drain => {
@@ -76,7 +104,6 @@ pub(crate) fn run(
             }
         }
         tracing::debug!("worker ends");
-        housekeeping.abort();
         worker.logs.borrow_mut().flush();
         Ok(())
     })
@@ -84,25 +111,52 @@ pub(crate) fn run(
 
 async fn housekeeping(worker: Rc<Worker>) {
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    let mut trimmed = Instant::now();
     loop {
         ticks.tick().await;
+        fault_injection::panics("housekeeping");
         worker.logs.borrow_mut().flush_if_due(Instant::now());
+        worker.drain.publish_idle();
+        if trimmed.elapsed() >= TRIMMING {
+            worker.buffers.trim();
+            trimmed = Instant::now();
+        }
         for upstream in &worker.worker_config().upstreams {
             upstream.sweep();
         }
     }
 }
 
-/// Accepts from these listeners, which the configuration in force has.
-fn open(worker: &Rc<Worker>, sockets: Vec<(ListenerId, Socket)>) -> std::io::Result<()> {
+/// Accepts from these listeners, as far as the configuration in force has them; those for which
+/// memory or descriptors are lacking, to try them again.
+fn open(
+    worker: &Rc<Worker>,
+    tasks: &mut JoinSet<()>,
+    sockets: Vec<(ListenerId, Socket)>,
+) -> Vec<(ListenerId, Socket)> {
     let worker_config = worker.worker_config();
+    let mut waiting = Vec::new();
     for (listener, socket) in sockets {
-        let socket = socket.into_tokio()?;
+        let acceptor = match fault_injection::fails("open") {
+            true => Err(io::Error::other("a fault was asked for")),
+            // The event loop keeps a socket that it cannot have: it gets a duplicate.
+            false => socket.try_clone().and_then(Socket::into_tokio),
+        };
+        let acceptor = match acceptor {
+            Ok(acceptor) => acceptor,
+            Err(error) => {
+                tracing::error!(
+                    "a worker cannot accept on a listener, which is tried again: {error}"
+                );
+                waiting.push((listener, socket));
+                continue;
+            }
+        };
         if let Some(slot) = worker.drain.open(listener, &worker_config) {
-            tokio::task::spawn_local(accept::run(worker.clone(), socket, slot));
+            tasks.spawn_local(accept::run(worker.clone(), acceptor, slot));
         }
     }
-    Ok(())
+    waiting
 }
 
 /// Ends every connection in its time, and returns once the last one has gone, or there is no time

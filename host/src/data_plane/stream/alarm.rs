@@ -1,4 +1,7 @@
 //! The clock that bounds each wait of a connection.
+//!
+//! A task waits by polling, and clippy (`host/clippy.toml`) lets no file poll but through an alarm,
+//! or with the reason why something else bounds the wait.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -30,16 +33,32 @@ impl From<TimedOut> for io::Error {
 
 impl Alarm {
     /// Waits for `work`, but no longer than `limit` from now.
+    ///
+    /// # Errors
+    /// [`TimedOut`]
     pub(crate) async fn within<T>(
         &mut self,
         limit: Duration,
         work: impl Future<Output = T>,
     ) -> Result<T, TimedOut> {
         let mut work = pin!(work);
+        self.poll_within(limit, |cx| work.as_mut().poll(cx)).await
+    }
+
+    /// Polls until that is ready, but no longer than `limit` from now.
+    ///
+    /// # Errors
+    /// [`TimedOut`]
+    #[allow(clippy::disallowed_methods, reason = "this is what bounds all others")]
+    pub(crate) async fn poll_within<T>(
+        &mut self,
+        limit: Duration,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, TimedOut> {
         // The clock is asked only if there is something to wait for.
         let mut due = None;
         poll_fn(|cx| {
-            if let Poll::Ready(value) = work.as_mut().poll(cx) {
+            if let Poll::Ready(value) = poll(cx) {
                 return Poll::Ready(Ok(value));
             }
             let due = *due.get_or_insert_with(|| Instant::now() + limit);
@@ -48,14 +67,17 @@ impl Alarm {
         .await
     }
 
-    /// As [`Alarm::within`], with the moment itself.
-    pub(crate) async fn until<T>(
+    /// As [`Alarm::poll_within`], with the moment itself.
+    ///
+    /// # Errors
+    /// [`TimedOut`]
+    #[allow(clippy::disallowed_methods, reason = "this is what bounds all others")]
+    pub(crate) async fn poll_until<T>(
         &mut self,
         due: Instant,
-        work: impl Future<Output = T>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, TimedOut> {
-        let mut work = pin!(work);
-        poll_fn(|cx| match work.as_mut().poll(cx) {
+        poll_fn(|cx| match poll(cx) {
             Poll::Ready(value) => Poll::Ready(Ok(value)),
             Poll::Pending => self.poll_due(cx, due).map(Err),
         })

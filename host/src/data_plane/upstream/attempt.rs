@@ -169,6 +169,10 @@ impl Attempt {
             if buffer.len() == buffer.capacity() {
                 buffer.reserve(buffer.capacity());
             }
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "by the upload, then by the alarm"
+            )]
             let read = poll_fn(|cx| {
                 if upload.poll_drive(cx, writer).is_ready() {
                     upload.check_client(cx)?;
@@ -211,6 +215,10 @@ impl Attempt {
     ) -> Result<(), Failure> {
         let Connection { writer, alarm, .. } = &mut self.connection;
         let mut due = None;
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "by the upload, then by the alarm"
+        )]
         let read = poll_fn(|cx| {
             if upload.poll_drive(cx, writer).is_ready() {
                 upload.check_client(cx)?;
@@ -249,7 +257,7 @@ impl Attempt {
             return Ok(Vec::new());
         };
         alarm
-            .within(limit, poll_fn(|cx| stream.poll_trailers(cx)))
+            .poll_within(limit, |cx| stream.poll_trailers(cx))
             .await
             .map_err(|_| BodyFailure::TimedOut)?
             .map_err(BodyFailure::Read)
@@ -315,17 +323,14 @@ impl Attempt {
             ..
         } = &mut self.connection;
         let buffer = &mut self.buffer;
-        let read = poll_fn(|cx| match reader.poll_read(cx, buffer, usize::MAX) {
+        let read = alarm.poll_within(limit, |cx| match reader.poll_read(cx, buffer, usize::MAX) {
             Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
             Poll::Pending if upload.poll_drive(cx, writer).is_ready() => {
                 upload.poll_broken(cx).map(Err)
             }
             Poll::Pending => Poll::Pending,
         });
-        let read = alarm
-            .within(limit, read)
-            .await
-            .map_err(|_| BodyFailure::TimedOut)??;
+        let read = read.await.map_err(|_| BodyFailure::TimedOut)??;
         self.bytes_received += read as u64;
         self.filled = self.buffer.len() == self.buffer.capacity();
         Ok(read)

@@ -20,6 +20,9 @@ pub(crate) trait Balanceable: plugin::ExchangeContext {
     /// false where there is none.
     fn close_idle_upstream_connection(&self) -> bool;
 
+    /// Has a client that is idle close its connection, so that its descriptor can be used.
+    fn evict_idle_client(&self);
+
     /// The client's end of its connection and ours, for endpoints that want to know; none where the
     /// client has no address.
     fn ends(&self) -> Option<AddressPair>;

@@ -1,11 +1,10 @@
-//! How many connections to upstreams there may be, in all workers together: as many as descriptors
-//! were set aside for them.
+//! The right to have a connection to an upstream open: descriptors are bounded, and clients need
+//! them too.
 //!
-//! Streams of HTTP/2 may need more of them than there are clients. Who finds none left is told so,
-//! and nobody else notices: what accepting and serving need is not touched.
+//! Streams of HTTP/2 may need more of them than there are clients. A request that finds none left
+//! is told so, and no other notices: what accepting and serving need is not touched.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use crate::data_plane::process::Process;
 
@@ -23,15 +22,11 @@ impl Descriptor {
         make_room: impl Fn() -> bool,
     ) -> Result<Descriptor, usize> {
         loop {
-            let bound = process.max_upstream_connections.load(Relaxed);
-            let taken = process
-                .upstream_connections
-                .fetch_update(AcqRel, Relaxed, |open| (open < bound).then_some(open + 1));
-            if taken.is_ok() {
+            if process.take_upstream_connection() {
                 return Ok(Descriptor(process.clone()));
             }
             if !make_room() {
-                return Err(bound);
+                return Err(process.upstream_connections());
             }
         }
     }
@@ -39,13 +34,12 @@ impl Descriptor {
     /// So many are taken that none is to be had for an idle connection: another worker could not
     /// take it back.
     pub(super) fn is_scarce(&self) -> bool {
-        let open = self.0.upstream_connections.load(Relaxed);
-        open > self.0.max_upstream_connections.load(Relaxed) / 2
+        self.0.upstream_connections_are_scarce()
     }
 }
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        self.0.upstream_connections.fetch_sub(1, AcqRel);
+        self.0.give_upstream_connection();
     }
 }

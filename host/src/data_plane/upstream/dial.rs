@@ -1,10 +1,10 @@
 //! A new connection to an endpoint, in two steps that take their time from the same bound: the
 //! connection, and the handshake.
 
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
@@ -12,12 +12,17 @@ use tokio::time::Instant;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::balance::Lease;
+use super::balanceable::Balanceable;
 use super::descriptor::Descriptor;
 use super::failure::Failure;
 use crate::config::model::Address;
 use crate::data_plane::proxy_protocol;
 use crate::data_plane::stream::{Alarm, Reader, Stream, Transport};
 use crate::tls::ClientTls;
+
+/// How long a request waits for a descriptor, and how often it looks for one.
+const DESCRIPTOR_WAIT: Duration = Duration::from_secs(1);
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(5);
 
 /// A new connection.
 pub(crate) struct Dialed {
@@ -60,7 +65,7 @@ pub(super) async fn while_wanted<T>(
     late: Failure,
 ) -> Result<T, Failure> {
     let mut work = std::pin::pin!(work);
-    let wanted = poll_fn(|cx| {
+    let wanted = alarm.poll_until(due, |cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(Some(done));
         }
@@ -69,7 +74,7 @@ pub(super) async fn while_wanted<T>(
             None => Poll::Pending,
         }
     });
-    match alarm.until(due, wanted).await {
+    match wanted.await {
         Ok(Some(done)) => Ok(done),
         Ok(None) => Err(Failure::ClientGone),
         Err(_) => Err(late),
@@ -77,10 +82,7 @@ pub(super) async fn while_wanted<T>(
 }
 
 async fn connect(lease: &Lease) -> Result<(Transport, Descriptor), Failure> {
-    let exchange = lease.exchange();
-    let make_room = || exchange.close_idle_upstream_connection();
-    let descriptor =
-        Descriptor::take(exchange.process(), make_room).map_err(Failure::TooManyConnections)?;
+    let descriptor = descriptor(lease.exchange()).await?;
     let mut transport = transport(&lease.endpoint().address)
         .await
         .map_err(Failure::of_connect)?;
@@ -91,6 +93,25 @@ async fn connect(lease: &Lease) -> Result<(Transport, Descriptor), Failure> {
         written.map_err(Failure::of_connect)?;
     }
     Ok((transport, descriptor))
+}
+
+/// Takes a descriptor. Where none is left, idle clients are asked to make room, and others may be
+/// done within a moment.
+async fn descriptor(exchange: &dyn Balanceable) -> Result<Descriptor, Failure> {
+    let mut due = None;
+    loop {
+        let make_room = || exchange.close_idle_upstream_connection();
+        let open = match Descriptor::take(exchange.process(), make_room) {
+            Ok(descriptor) => return Ok(descriptor),
+            Err(open) => open,
+        };
+        let now = Instant::now();
+        if now >= *due.get_or_insert(now + DESCRIPTOR_WAIT) {
+            return Err(Failure::TooManyConnections(open));
+        }
+        exchange.evict_idle_client();
+        tokio::time::sleep(DESCRIPTOR_PAUSE).await;
+    }
 }
 
 async fn transport(address: &Address) -> io::Result<Transport> {

@@ -316,6 +316,10 @@ async fn drive(
     mut released: oneshot::Receiver<()>,
 ) -> Result<(), h2::Error> {
     let (mut alarm, mut due) = (Alarm::default(), None);
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "those who use it bound their waits; from then on the alarm does"
+    )]
     poll_fn(|cx| {
         let ended = Pin::new(&mut connection).poll(cx);
         if meter.exceeded().is_some() {

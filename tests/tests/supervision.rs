@@ -1,0 +1,96 @@
+//! A part that dies is told of, counted and started again: nothing stays deaf.
+//!
+//! The faults are asked for by the environment, which only debug builds heed.
+
+use waypost_tests::admin::ADMIN;
+use waypost_tests::{Client, Origin, Proxy, eventually, origin, proxy};
+
+/// A proxy with workers and faults.
+async fn with(origin: &Origin, workers: usize, faults: &str, panics: usize) -> Proxy {
+    let file = format!(
+        "[server]\nworkers = {workers}\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.backend]\nservers = [\"{}\"]\n[[route]]\nproxy = \"backend\"\n{ADMIN}",
+        origin.address()
+    );
+    let proxy = proxy::run(&file, &[("WAYPOST_FAULTS", faults)]).await;
+    proxy.panicking(panics)
+}
+
+async fn restarted(proxy: &Proxy, times: u64) {
+    eventually("a worker to be replaced", async || {
+        proxy.shows("/status").await["worker_restarts"] == times
+    })
+    .await;
+}
+
+/// Serves on all its workers' sockets: so many connections leave none out.
+async fn serves(proxy: &Proxy) {
+    let mut clients = Vec::new();
+    for _ in 0..32 {
+        let mut client = proxy.client().await;
+        assert_eq!(client.get("/").await.text(), "hello");
+        clients.push(client);
+    }
+}
+
+#[tokio::test]
+async fn an_exchange_that_panics_costs_its_connection_alone() {
+    let origin = origin::says("hello").await;
+    let proxy = with(&origin, 1, "exchange", 1).await;
+    let mut other = proxy.client().await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    client.closed().await;
+    proxy
+        .log_contains("internal error: thread worker-0 panicked at ")
+        .await;
+    assert_eq!(other.get("/").await.text(), "hello");
+    let status = proxy.shows("/status").await;
+    assert_eq!(
+        (&status["panics"], &status["worker_restarts"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(status["connections"], 1);
+}
+
+#[tokio::test]
+async fn a_listener_whose_task_dies_is_accepted_on_again() {
+    let origin = origin::says("hello").await;
+    let proxy = with(&origin, 2, "accept", 1).await;
+    drop(Client::connect(proxy.address()).await);
+    restarted(&proxy, 1).await;
+    serves(&proxy).await;
+    assert_eq!(proxy.shows("/status").await["panics"], 1);
+}
+
+#[tokio::test]
+async fn a_worker_without_housekeeping_is_replaced() {
+    let origin = origin::says("hello").await;
+    let proxy = with(&origin, 2, "housekeeping", 1).await;
+    restarted(&proxy, 1).await;
+    serves(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_be_replaced_at_first_is_later() {
+    let origin = origin::says("hello").await;
+    let proxy = with(&origin, 1, "accept,respawn:2", 1).await;
+    drop(Client::connect(proxy.address()).await);
+    proxy
+        .log_contains("worker 0 has died and cannot be replaced, which is tried again")
+        .await;
+    // Whoever comes meanwhile waits, and is served.
+    serves(&proxy).await;
+    restarted(&proxy, 1).await;
+}
+
+#[tokio::test]
+async fn a_listener_that_cannot_be_accepted_on_at_first_is_later() {
+    let origin = origin::says("hello").await;
+    let proxy = with(&origin, 1, "open:2", 0).await;
+    proxy
+        .log_contains("a worker cannot accept on a listener, which is tried again")
+        .await;
+    serves(&proxy).await;
+    assert_eq!(proxy.shows("/status").await["worker_restarts"], 0);
+}
