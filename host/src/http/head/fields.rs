@@ -141,20 +141,19 @@ impl Fields {
     }
 
     /// As [`Fields::named`], for the name in a variable, in which `_` stands for `-` and for itself
-    /// (`ngx_http_variable_unknown_header`): `$http_api_key` is `Api-Key` and `api_key`.
+    /// (`ngx_http_variable_unknown_header`): `$http_api_key` is `Api-Key` and `api_key`. A field that
+    /// the proxy knows has one spelling.
     pub fn of_variable(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let folds = FieldName::of(name) == FieldName::Other;
         let dash = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
-        let same = move |field: &Field<'_>| {
-            field.name.len() == name.len()
-                && field
-                    .name
-                    .iter()
-                    .zip(name)
-                    .all(|(one, other)| dash(one).eq_ignore_ascii_case(&dash(other)))
+        let alike = move |other: &[u8]| {
+            let mut pairs = other.iter().zip(name);
+            other.len() == name.len()
+                && pairs.all(|(one, other)| dash(one).eq_ignore_ascii_case(&dash(other)))
         };
         self.iter()
             .filter(move |field| {
-                field.name.eq_ignore_ascii_case(name) || !field.plain && same(field)
+                field.name.eq_ignore_ascii_case(name) || folds && !field.plain && alike(field.name)
             })
             .map(|field| field.value)
     }

@@ -149,6 +149,14 @@ fn names_with_underscores_are_dropped_for_good() {
 }
 
 #[test]
+fn a_variable_tells_of_a_known_field_by_its_own_spelling_alone() {
+    let lines = "X_Real_IP: 1\r\nX-Real-IP: 2\r\nx_forwarded_port: 3\r\n";
+    let head = request(&format!("GET / HTTP/1.1\r\n{lines}\r\n")).unwrap();
+    let told = |name: &[u8]| head.fields().of_variable(name).count();
+    assert_eq!((told(b"x-real-ip"), told(b"x-forwarded-port")), (1, 0));
+}
+
+#[test]
 fn a_field_of_which_there_is_one_is_told_if_it_is_repeated() {
     let twice = |name: &str| format!("GET / HTTP/1.1\r\n{name}: 1\r\n{name}: 2\r\n\r\n");
     let repeated = |name| request(&twice(name)).unwrap().fields().repeated_singleton();
