@@ -565,8 +565,10 @@ async fn an_answer_behind_an_invitation_leaves_the_rest_to_be_dropped() {
         .await;
     let mut client = proxy.client().await;
     client
-        .send("POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\n\
-             Content-Length: 20000\r\n\r\n")
+        .send(
+            "POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\n\
+             Content-Length: 20000\r\n\r\n",
+        )
         .await;
     assert_eq!(client.response_head().await.status, 100);
     gate.open();

@@ -22,9 +22,11 @@ async fn versatile() -> Origin {
                     return;
                 }
                 Some("/hints") => {
-                    wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Hop\r\n\
-                         X-Hop: 1\r\n\r\n")
-                        .await;
+                    wire.send(
+                        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Hop\r\n\
+                         X-Hop: 1\r\n\r\n",
+                    )
+                    .await;
                 }
                 _ => {}
             }

@@ -129,3 +129,111 @@ impl ResponseBody {
         true
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A body as the client has it, from one received in pieces that end at `cuts`.
+    fn passed(framing: Framing, received: &[u8], cuts: &[usize], coding: Coding) -> Vec<u8> {
+        let (mut body, mut sent) = (ResponseBody::new(framing), Vec::new());
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (received.len() + 1)).collect();
+        ends.push(received.len());
+        ends.sort_unstable();
+        let mut start = 0;
+        for end in ends {
+            let mut unread = &received[start..end];
+            loop {
+                let mut out = Vec::with_capacity(8);
+                let (consumed, as_is) = match body.take(unread, coding, &mut out).unwrap() {
+                    TakenBody::AsIs(length) => (length, &unread[..length]),
+                    TakenBody::Coded(consumed) => (consumed, &[][..]),
+                };
+                sent.extend_from_slice(&out);
+                sent.extend_from_slice(as_is);
+                unread = &unread[consumed..];
+                if unread.is_empty() || body.is_done() {
+                    break;
+                }
+            }
+            start = end;
+        }
+        if !body.is_done() {
+            assert!(body.end(Vec::new(), coding, &mut sent), "cut");
+        }
+        sent
+    }
+
+    fn chunked(pieces: &[Vec<u8>], trailers: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for piece in pieces {
+            append(piece, Coding::Chunked, &mut out);
+        }
+        append_end(trailers, Coding::Chunked, &mut out);
+        out
+    }
+
+    fn decoded(mut chunks: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let (mut decoder, mut data) = (ChunkedDecoder::default(), Vec::new());
+        loop {
+            match decoder.next(chunks).unwrap() {
+                Chunk::Data { start, end } => {
+                    data.extend_from_slice(&chunks[start..end]);
+                    chunks = &chunks[end..];
+                }
+                Chunk::End { .. } => return (data, decoder.trailers().to_vec()),
+                Chunk::More => panic!("no end"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_is_the_same_however_it_was_framed_and_however_it_arrives(
+            pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..6),
+            trailers in prop_oneof![Just(&b""[..]), Just(&b"X: y\r\n"[..])],
+            cuts in proptest::collection::vec(any::<usize>(), 0..8),
+        ) {
+            let whole = pieces.concat();
+            let chunks = chunked(&pieces, trailers);
+            let length = Framing::Length(whole.len() as u64);
+            for (framing, received) in [
+                (length, &whole),
+                (Framing::UntilClose, &whole),
+                (Framing::Stream(None), &whole),
+                (Framing::Chunked, &chunks),
+            ] {
+                let plain = passed(framing, received, &cuts, Coding::Plain);
+                prop_assert_eq!(&plain, &whole, "{:?}", framing);
+                if framing == length {
+                    // Its length goes with it, and it is never coded.
+                    continue;
+                }
+                let (data, passed_trailers) =
+                    decoded(&passed(framing, received, &cuts, Coding::Chunked));
+                prop_assert_eq!(&data, &whole, "{:?}", framing);
+                let expected = if framing == Framing::Chunked { trailers } else { b"" };
+                prop_assert_eq!(passed_trailers, expected, "{:?}", framing);
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_shorter_than_its_length_has_no_end() {
+        for (framing, received) in [
+            (Framing::Length(5), &b"four"[..]),
+            (Framing::Chunked, b"5\r\nfour"),
+        ] {
+            let (mut body, mut out) = (ResponseBody::new(framing), Vec::with_capacity(64));
+            body.take(received, Coding::Plain, &mut out).unwrap();
+            assert!(!body.is_done());
+            assert!(
+                !body.end(Vec::new(), Coding::Plain, &mut out),
+                "{framing:?}"
+            );
+        }
+    }
+}
