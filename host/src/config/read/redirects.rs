@@ -10,7 +10,8 @@ use crate::http::variable::Phase;
 
 const KEY: &str = "proxy_redirect";
 
-/// The rules of a route whose requests go to `url`, which has no path of its own, or to `uri` there.
+/// The rules of a route whose requests go to `url`, which has no path of its own, or to `uri`
+/// there.
 pub(super) fn rules(
     route: &Section<'_>,
     url: String,

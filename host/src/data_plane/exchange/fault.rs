@@ -125,7 +125,7 @@ impl Fault {
 
 impl Fault {
     /// Whether the next request on the connection can be told from this one, if the end of its
-    /// body can be found: it was well-formed, and is no more than we want or can do.
+    /// body can be found: the request was well-formed, and is refused for what it asks.
     pub(crate) fn leaves_connection_usable(&self) -> bool {
         match self {
             Fault::NoRoute

@@ -178,7 +178,7 @@ impl Forwarding<'_, '_> {
             read_timeout: config.read_timeout,
             header_size: config.response_header_size,
         };
-        // Out of its cell while it is written: nobody can ask for it before it is whole.
+        // Out of its cell while it is written: variables and policies see whole heads only.
         let mut head = exchange.response.take();
         let next = read_final_head(
             &mut attempt,

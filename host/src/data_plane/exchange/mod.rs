@@ -239,7 +239,7 @@ async fn refuse(
         keep: fault.leaves_connection_usable() && exchange.request.method() != b"CONNECT",
     };
     match local::send_local(session, exchange, request_body, &answer).await {
-        // A client that ran out of time gets no more of it.
+        // The client has used up its time: the connection does not linger as well.
         Delivered::Whole { .. } if status == 408 => Delivered::Cut,
         delivered => delivered,
     }

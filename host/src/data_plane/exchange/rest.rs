@@ -30,7 +30,7 @@ pub(crate) enum ConnectionFate {
 pub(super) enum Delivered {
     /// All of it. `keep`: it was not told that the connection will be closed.
     Whole { keep: bool },
-    /// Not all, or it deserves no more time.
+    /// Not all of it, or the client has used up its time.
     Cut,
 }
 

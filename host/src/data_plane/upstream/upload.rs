@@ -1,7 +1,7 @@
 //! A request on its way to an endpoint: what is at hand first, then the rest of the body as the
 //! client sends it.
 //!
-//! Driven by whoever waits for the endpoint's answer: there is one task for both directions.
+//! Driven by the code that waits for the endpoint's answer: there is one task for both directions.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -134,9 +134,9 @@ impl<'a> Upload<'a> {
         Poll::Ready(())
     }
 
-    /// As [`Upload::poll_drive`], while the response is on its way to the client. Where the endpoint
-    /// takes no more of the request, the rest of it is read and dropped: a client may send all of
-    /// a request before it reads.
+    /// As [`Upload::poll_drive`], while the response is on its way to the client. Where the
+    /// endpoint takes no more of the request, the rest of it is read and dropped: a client may send
+    /// all of a request before it reads.
     pub(crate) fn drive_or_drop(&mut self, cx: &mut Context<'_>, writer: &mut Writer) {
         if self.poll_drive(cx, writer).is_pending() {
             return;
