@@ -212,3 +212,30 @@ fn check_resolves_names_and_knows_an_upstream_that_was_meant() {
         assert!(report.contains(part), "no {part} in\n{report}");
     }
 }
+
+/// What can be served, and is hardly meant.
+#[test]
+fn check_warns_of_what_is_hardly_meant() {
+    let no_route = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
+    let down = "servers = [{ address = \"127.0.0.1:9\", down = true }]";
+    let suspicious = GOOD.replace("servers = [\"127.0.0.1:9\"]", down);
+    let anyone = format!("[server]\ntrusted_proxies = [\"0.0.0.0/0\"]\n{GOOD}");
+    for (file, part) in [
+        (
+            no_route.to_owned(),
+            "warning: no `[[route]]`: every request",
+        ),
+        (
+            suspicious,
+            "warning: all servers of upstream `backend` are `down`",
+        ),
+        (anyone, "warning: `trusted_proxies` has `0.0.0.0/0`"),
+    ] {
+        let (code, out, err) = on("check", &file);
+        assert_eq!(code, 0, "{out}{err}");
+        assert!(err.contains(part), "no {part} in\n{err}");
+        assert!(err.contains("--> "), "{err}");
+    }
+    let (_, _, err) = on("check", GOOD);
+    assert_eq!(err, "");
+}

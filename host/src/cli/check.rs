@@ -14,7 +14,8 @@ pub(super) fn check(file: &Path) -> anyhow::Result<ExitCode> {
     };
     let Checked { problems, warnings } = crate::control_plane::check(&config);
     let mut err = std::io::stderr().lock();
-    for warning in &warnings {
+    let of_config = crate::config::warnings(&config, file);
+    for warning in of_config.iter().chain(&warnings) {
         // A closed standard error is no reason to fail otherwise.
         let _ = writeln!(err, "{}\n", warning.as_warning());
     }

@@ -18,6 +18,7 @@ mod read;
 pub mod model;
 pub mod problem;
 mod show;
+mod warnings;
 mod schema;
 mod reference;
 
@@ -37,6 +38,7 @@ pub use self::schema::schema;
 pub use self::show::{conceal, show};
 use self::system::{System, ThisMachine};
 use self::tree::Node;
+pub use self::warnings::warnings;
 
 /// The plugins that come with Waypost, by name: policies that need no `[plugin.NAME]`.
 pub const STOCK_POLICIES: [&str; 6] = declared::STOCK_POLICIES;

@@ -52,6 +52,11 @@ fn twin(key: &str) -> Option<Twin> {
 /// The page of the documentation.
 pub fn nginx_directives() -> String {
     let mut page = PREFACE.to_owned();
+    let _ = write!(page, "\n## The same word\n\n| nginx | key in |\n|---|---|\n");
+    for (names, place) in SAME_WORD {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(page, "| {} | {place} |", names.join(", "));
+    }
     for (title, directives) in GROUPS {
         let _ = write!(page, "\n## {title}\n\n| nginx | Waypost |\n|---|---|\n");
         for Directive { names, twin } in *directives {
@@ -428,9 +433,9 @@ static PROXYING: &[Directive] = &[
         ],
         "answers are streamed, and requests too beyond `body_buffer_size` of the upstream; nothing is written to a disk",
     ),
-    not_there(
+    is(
         &["proxy_redirect"],
-        "a `Location` is passed on as the server has it: let it name the public host",
+        "`proxy_redirect` in `[[route]]`, a table; `false` for `off`, and nginx's `default` without it",
     ),
     not_there(
         &[
@@ -630,6 +635,10 @@ static LOGS: &[Directive] = &[
 static STREAMS: &[Directive] = &[
     is(&["proxy_timeout"], "`idle_timeout` in `[[stream]]`"),
     is(
+        &["proxy_half_close"],
+        "`half_close_timeout` in `[upstream.NAME]`: how long the other direction may be silent, 0 for `off`",
+    ),
+    is(
         &["proxy_protocol_timeout"],
         "`preread_timeout` in `[[stream]]`",
     ),
@@ -643,7 +652,6 @@ static STREAMS: &[Directive] = &[
     ),
     not_there(
         &[
-            "proxy_half_close",
             "proxy_upload_rate",
             "proxy_download_rate",
             "proxy_session_drop",
@@ -651,6 +659,36 @@ static STREAMS: &[Directive] = &[
         ],
         "each direction ends by itself, and goes as fast as it can",
     ),
+];
+
+/// Directives that are keys of the same name, and where.
+const SAME_WORD: &[(&[&str], &str)] = &[
+    (
+        &["upstream", "server", "listen", "stream", "include"],
+        "tables of the file, and `servers` of an upstream",
+    ),
+    (&["access_log", "error_log"], "`[server]`, `[[listen]]`, `[[route]]`"),
+    (
+        &[
+            "client_body_timeout",
+            "client_header_timeout",
+            "client_max_body_size",
+            "keepalive_requests",
+            "keepalive_time",
+            "keepalive_timeout",
+            "max_headers",
+            "send_timeout",
+            "underscores_in_headers",
+        ],
+        "`[[listen]]` or `[server]`",
+    ),
+    (&["keepalive"], "`[upstream.NAME]`"),
+    (
+        &["weight", "max_fails", "fail_timeout", "max_conns", "backup", "down"],
+        "each of an upstream's `servers`",
+    ),
+    (&["proxy_protocol", "backlog"], "`[[listen]]` and `[[stream]]`"),
+    (&["preread_timeout"], "`[[stream]]`"),
 ];
 
 static ACCESS: &[Directive] = &[

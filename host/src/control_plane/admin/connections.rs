@@ -32,16 +32,25 @@ use super::routes::{ApiError, is_upload};
 
 /// At once. With what commands, scripts and dashboards need, half of what `descriptors` sets aside.
 const CONNECTIONS: usize = 16;
-/// For a request's header, and for the next request on a connection.
-const HEADER: Duration = Duration::from_secs(10);
-/// For a request as a whole, and for its answer to be taken: up to twice as long.
-const CLIENT: Duration = Duration::from_secs(60);
+const PATIENCE: ClientPatience = ClientPatience {
+    header: Duration::from_secs(10),
+    client: Duration::from_secs(60),
+};
 /// Bytes of a header.
 const HEADER_SIZE: usize = 16 << 10;
 /// Bytes of a body, uploads aside.
 const BODY_SIZE: usize = 64 << 10;
 /// After `accept` has failed, for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a client is waited for.
+#[derive(Debug, Clone, Copy)]
+struct ClientPatience {
+    /// For a request's header, and for the next request on a connection.
+    header: Duration,
+    /// For a request as a whole, and for its answer to be taken: up to twice as long.
+    client: Duration,
+}
 
 /// Where connections come from.
 pub(super) enum Listening {
@@ -92,6 +101,7 @@ pub(super) async fn serve(listening: Listening, router: Router, closed: impl Fut
             slot,
             evicted,
             ended.clone(),
+            PATIENCE,
         ));
     }
     drop(listening);
@@ -106,20 +116,21 @@ async fn connection(
     slot: OpenSlot,
     evicted: oneshot::Receiver<()>,
     mut ending: watch::Receiver<bool>,
+    patience: ClientPatience,
 ) {
     let wait = slot.wait.clone();
     let service = TowerToHyperService::new(router);
     let answer = service_fn(|request| answer(&service, &wait, request));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER)
+        .header_read_timeout(patience.header)
         .max_buf_size(HEADER_SIZE)
         .serve_connection(TokioIo::new(stream), answer);
     let mut serving = std::pin::pin!(serving);
     let overdue = async {
         loop {
             let since = wait.since();
-            tokio::time::sleep(CLIENT).await;
+            tokio::time::sleep(patience.client).await;
             if since.is_some() && wait.since() == since {
                 return;
             }
@@ -316,5 +327,83 @@ impl Drop for OpenSlot {
             .borrow_mut()
             .retain(|one| one.id != id);
         self.connections.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+    use axum::routing::{get, post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio::task::LocalSet;
+
+    const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// What a client that sends `bytes` and no more is told before its connection ends.
+    async fn answer_to(bytes: &str, patience: ClientPatience) -> String {
+        let router = Router::new()
+            .route("/status", get(async || "fine"))
+            .route("/plugins/a/load", post(async |body: Bytes| body))
+            .route(
+                "/reload",
+                post(async || tokio::time::sleep(3 * SHORT).await),
+            );
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (_ending, ended) = watch::channel(false);
+        let connections = Rc::new(Connections::default());
+        let (slot, evicted) = connections.enter();
+        let serving = connection(Box::new(ours), router, slot, evicted, ended, patience);
+        let client = async {
+            theirs.write_all(bytes.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            theirs.read_to_end(&mut answer).await.unwrap();
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        let both = async { tokio::join!(serving, client).1 };
+        let answer = LocalSet::new()
+            .run_until(tokio::time::timeout(LONG, both))
+            .await;
+        assert!(connections.open.borrow().is_empty());
+        answer.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stops_within_its_request_is_given_up() {
+        let header = ClientPatience {
+            header: SHORT,
+            client: 10 * LONG,
+        };
+        for bytes in ["", "GET /sta", "GET /status HTTP/1.1\r\nHost: a\r\n"] {
+            assert_eq!(answer_to(bytes, header).await, "", "{bytes}");
+        }
+        let client = ClientPatience {
+            header: 10 * LONG,
+            client: SHORT,
+        };
+        let post = "HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf";
+        for path in ["/reload", "/plugins/a/load"] {
+            assert_eq!(
+                answer_to(&format!("POST {path} {post}"), client).await,
+                "",
+                "{path}"
+            );
+        }
+        // And one that keeps its connection for nothing, once it has been answered.
+        let answer = answer_to("GET /status HTTP/1.1\r\nHost: a\r\n\r\n", header).await;
+        assert!(answer.ends_with("fine"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_carried_out_may_take_longer_than_its_client() {
+        let client = ClientPatience {
+            header: 10 * LONG,
+            client: SHORT,
+        };
+        let head = "POST /reload HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answer = answer_to(head, client).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 }
