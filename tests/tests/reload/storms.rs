@@ -16,7 +16,7 @@ fn two_files(origins: &[Origin; 3]) -> [String; 2] {
     let file = |servers: [String; 2], upstream: &str, more: &str| {
         format!(
             "[server]\nworkers = 2\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
-             [upstream.backend]\nservers = [{}]\n{upstream}\n[[route]]\nproxy = \"backend\"\n{more}\n{ADMIN}",
+             keepalive_requests = 1000000\n[upstream.backend]\nservers = [{}]\n{upstream}\n[[route]]\nproxy = \"backend\"\n{more}\n{ADMIN}",
             servers.join(", ")
         )
     };
