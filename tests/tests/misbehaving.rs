@@ -8,11 +8,13 @@ mod loaded; // while requests come in
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use waypost_tests::admin::ADMIN;
 use waypost_tests::proxy::{Server, Setup};
-use waypost_tests::{Origin, Proxy, child, origin, plugin, proxy, waypost};
+use waypost_tests::{Client, Origin, Proxy, child, origin, plugin, proxy, waypost};
 
 macro_rules! spec_for_each_mode {
     ($($(#[doc = $doc:literal])? $variant:ident $name:ident,)*) => {
@@ -335,4 +337,49 @@ async fn a_policy_that_never_returns_does_not_stop_the_requests_of_others() {
     for client in &mut clients {
         assert_eq!(client.response().await.status, 200);
     }
+}
+
+/// A worker goes over to a configuration upstream by upstream: requests are served meanwhile.
+async fn takes_a_while_to_export_state(mode: &str) {
+    const UPSTREAMS: usize = 200;
+    let origin = origin::says("hello").await;
+    let many: String = (0..UPSTREAMS)
+        .map(|number| {
+            format!(
+                "[upstream.u{number}]\npolicy = \"mine\"\nservers = [{{ address = \"{}\", weight = 2 }}]\n",
+                origin.address()
+            )
+        })
+        .collect();
+    let proxy = setup(mode, [&origin])
+        .server("workers = 1")
+        .more("[[route]]\npath = \"/fixed\"\nreturn = { status = 200, body = \"fixed\" }")
+        .more(&many)
+        .more(ADMIN)
+        .start()
+        .await;
+    let mut client = proxy.client().await;
+    proxy.edit("weight = 2", "weight = 3");
+    let mut reload = Client::connect(&proxy.admin_address()).await;
+    reload
+        .send(waypost_tests::admin::request("POST", "/reload", ""))
+        .await;
+    let (mut reloaded, mut longest) = (std::pin::pin!(reload.response()), Duration::ZERO);
+    let began = Instant::now();
+    loop {
+        let asked = Instant::now();
+        assert_eq!(client.get("/fixed").await.text(), "fixed");
+        longest = longest.max(asked.elapsed());
+        let over = tokio::time::timeout(Duration::from_millis(1), reloaded.as_mut());
+        if let Ok(response) = over.await {
+            assert_eq!(response.status, 200, "{}", response.text());
+            break;
+        }
+    }
+    // All of them at once would take nearly all of that time.
+    let took = began.elapsed();
+    assert!(
+        longest < took / 4,
+        "one of the answers took {longest:?} of {took:?}"
+    );
 }

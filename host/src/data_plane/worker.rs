@@ -32,14 +32,14 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(
+    pub(crate) async fn new(
         index: usize,
         snapshot: Arc<Snapshot>,
         process: Arc<Process>,
         logs: LogBuffers,
     ) -> Worker {
         Worker {
-            worker_config: RefCell::new(Rc::new(WorkerConfig::new(snapshot, None))),
+            worker_config: RefCell::new(Rc::new(WorkerConfig::new(snapshot, None).await)),
             clock: process.clock,
             drain: Rc::new(Drain::new(process.clone(), index)),
             process,
@@ -51,13 +51,26 @@ impl Worker {
         }
     }
 
-    /// Serves another configuration from now on. What is under way stays with the one that it began
-    /// with.
-    pub(crate) fn serve(&self, snapshot: Arc<Snapshot>) {
+    /// Serves another configuration as soon as it is attached, in one assignment between two
+    /// requests. What is under way stays with the one that it began with. Returns once all
+    /// upstreams have taken over from those before; requests are served all the time.
+    pub(crate) async fn serve(&self, snapshot: Arc<Snapshot>) {
         let previous = self.worker_config();
-        let next = Rc::new(WorkerConfig::new(snapshot, Some(&previous)));
+        let next = Rc::new(WorkerConfig::new(snapshot, Some(&previous)).await);
         self.drain.serve(&next);
-        self.worker_config.replace(next);
+        self.worker_config.replace(next.clone());
+        for upstream in &next.upstreams {
+            if upstream.take_over() {
+                tokio::task::yield_now().await;
+            }
+        }
+        // What nothing else holds goes one by one as well: instances take their time to be freed.
+        if let Ok(previous) = Rc::try_unwrap(previous) {
+            for upstream in previous.upstreams {
+                drop(upstream);
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// The configuration in force.

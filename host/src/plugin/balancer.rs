@@ -184,7 +184,7 @@ impl Balancer {
             leases: HashMap::default(),
         };
         if let Some(previous) = previous {
-            worker.inherit(previous);
+            worker.take_over(previous);
         }
         worker
     }
@@ -208,7 +208,8 @@ enum Answerer {
 }
 
 impl WorkerBalancer {
-    fn inherit(&mut self, previous: &mut WorkerBalancer) {
+    /// Takes over what the policies of `previous` know, where each worker has its own.
+    pub fn take_over(&mut self, previous: &mut WorkerBalancer) {
         let (now, before) = (&self.balancer, &previous.balancer);
         for (follows, own, theirs) in [
             (

@@ -42,6 +42,7 @@ fn verdict(mode: Mode) -> Verdict {
         | Mode::LeaksHandles
         | Mode::TrapsInExportState
         | Mode::ExportsTooMuchState
+        | Mode::TakesAWhileToExportState
         | Mode::Abstains => Verdict::TakesOver,
         Mode::TrapsInImportState => Verdict::Logged("import"),
         Mode::RefusesItsState => Verdict::Logged("no state would please me"),

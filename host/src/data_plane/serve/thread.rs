@@ -66,7 +66,7 @@ pub(crate) fn run(
         .enable_time()
         .build_local(Default::default())?;
     runtime.block_on(async move {
-        let worker = Rc::new(Worker::new(index, snapshot, process, logs));
+        let worker = Rc::new(Worker::new(index, snapshot, process, logs).await);
         let mut tasks = JoinSet::new();
         tasks.spawn_local(housekeeping(worker.clone()));
         tasks.spawn_local(room::for_others(worker.clone()));
@@ -92,7 +92,7 @@ pub(crate) fn run(
                     opened,
                     done,
                 }) => {
-                    worker.serve(snapshot);
+                    worker.serve(snapshot).await;
                     waiting.extend(open(&worker, &mut tasks, opened));
                     drop(done);
                 }

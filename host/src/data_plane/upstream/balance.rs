@@ -168,28 +168,27 @@ pub(crate) struct WorkerUpstream {
     backup: Option<Group<RefCell<WorkerBalancer>>>,
     pool: Rc<RefCell<Pool>>,
     pub(super) http2: Rc<RefCell<Http2Connections>>,
+    /// The same upstream under the configuration before, until [`WorkerUpstream::take_over`].
+    previous: RefCell<Option<Rc<WorkerUpstream>>>,
 }
 
 impl WorkerUpstream {
     /// Goes on where `previous` is, the same upstream under the configuration before: with its idle
-    /// connections, and with what its policies know.
+    /// connections, and with what its policies know once it has [taken
+    /// over](WorkerUpstream::take_over).
     pub(crate) fn attach(
         shared: Arc<Upstream>,
-        previous: Option<&WorkerUpstream>,
+        previous: Option<Rc<WorkerUpstream>>,
     ) -> WorkerUpstream {
-        let attach = |group: &Group<Arc<Balancer>>, backup: bool| {
-            let previous = previous.and_then(|previous| previous.group(backup));
-            let mut previous = previous.map(|group| group.balancer.borrow_mut());
-            Group {
-                fleet: group.fleet.clone(),
-                balancer: RefCell::new(group.balancer.attach(previous.as_deref_mut())),
-            }
+        let attach = |group: &Group<Arc<Balancer>>| Group {
+            fleet: group.fleet.clone(),
+            balancer: RefCell::new(group.balancer.attach(None)),
         };
-        let primary = attach(&shared.primary, false);
-        let backup = shared.backup.as_ref().map(|group| attach(group, true));
+        let primary = attach(&shared.primary);
+        let backup = shared.backup.as_ref().map(attach);
         let ids = shared.endpoints().map(|(endpoint, _)| endpoint.stats.id);
         let ids: Vec<EndpointId> = ids.collect();
-        let (pool, http2) = match previous {
+        let (pool, http2) = match &previous {
             Some(previous) => {
                 let (pool, http2) = (previous.pool.clone(), previous.http2.clone());
                 http2.borrow_mut().reconfigure(&shared.config, &ids);
@@ -207,7 +206,30 @@ impl WorkerUpstream {
             pool,
             http2,
             shared,
+            previous: RefCell::new(previous),
         }
+    }
+
+    /// Has the policies take over what those of the configuration before know, unless they have:
+    /// false where there was nothing to do. Before the first pick at the latest, so that what is
+    /// learned in between is not lost; a worker does so upstream by upstream, since each may take
+    /// as long as two calls into a component.
+    pub(crate) fn take_over(&self) -> bool {
+        if self.previous.borrow().is_none() {
+            return false;
+        }
+        let Some(previous) = self.previous.take() else {
+            return false;
+        };
+        // It may not have come to it itself.
+        previous.take_over();
+        for backup in [false, true] {
+            if let (Some(now), Some(before)) = (self.group(backup), previous.group(backup)) {
+                let mut before = before.balancer.borrow_mut();
+                now.balancer.borrow_mut().take_over(&mut before);
+            }
+        }
+        true
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -274,6 +296,7 @@ impl WorkerUpstream {
         clock: &Clock,
         attempt: u32,
     ) -> Result<Lease, NoEndpoint> {
+        self.take_over();
         let balance = exchange.balance();
         loop {
             let picked_at = Instant::now();

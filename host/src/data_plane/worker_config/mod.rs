@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::upstream::{Upstream, WorkerUpstream};
+use super::upstream::WorkerUpstream;
 
 pub(crate) use router::Router;
 pub(crate) use snapshot::{ListenerId, OpenLog, Snapshot};
@@ -26,21 +26,30 @@ pub(crate) struct WorkerConfig {
 impl WorkerConfig {
     /// Goes on where `previous` is: upstreams that stay as they are keep everything, those that
     /// change what they can.
-    pub(crate) fn new(snapshot: Arc<Snapshot>, previous: Option<&WorkerConfig>) -> WorkerConfig {
+    ///
+    /// Each upstream is attached in a turn of the event loop of its own: there may be thousands, and
+    /// requests are served meanwhile.
+    pub(crate) async fn new(
+        snapshot: Arc<Snapshot>,
+        previous: Option<&WorkerConfig>,
+    ) -> WorkerConfig {
         let config = &snapshot.config;
         let known = previous.map_or(&[][..], |previous| &previous.upstreams);
         let known: HashMap<&str, _> = known
             .iter()
             .map(|upstream| (upstream.name(), upstream))
             .collect();
-        let attach = |shared: &Arc<Upstream>| match known.get(&*shared.config.name) {
-            Some(&same) if Arc::ptr_eq(&same.shared, shared) => same.clone(),
-            changed => Rc::new(WorkerUpstream::attach(
-                shared.clone(),
-                changed.map(|upstream| &***upstream),
-            )),
-        };
-        let upstreams = snapshot.upstreams.iter().map(attach).collect();
+        let mut upstreams = Vec::with_capacity(snapshot.upstreams.len());
+        for shared in &snapshot.upstreams {
+            let known = known.get(&*shared.config.name).copied().cloned();
+            upstreams.push(match known {
+                Some(same) if Arc::ptr_eq(&same.shared, shared) => same,
+                changed => {
+                    tokio::task::yield_now().await;
+                    Rc::new(WorkerUpstream::attach(shared.clone(), changed))
+                }
+            });
+        }
         let upstream_names = config.upstreams.iter();
         let route_names = config.routes.iter();
         WorkerConfig {

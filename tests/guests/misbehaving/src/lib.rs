@@ -49,6 +49,8 @@ macro_rules! foreach_mode {
             /// Twice as much as the host carries over.
             ExportsTooMuchState exports_too_much_state,
             RefusesItsState refuses_its_state,
+            /// Some milliseconds: not a fault.
+            TakesAWhileToExportState takes_a_while_to_export_state,
             /// Has no opinion. Not a fault, but the fallback's turn as well.
             Abstains abstains,
         }
@@ -167,6 +169,10 @@ impl Keeper for Misbehaving {
         match self.mode {
             Mode::TrapsInExportState => panic!("as the mode says"),
             Mode::ExportsTooMuchState => vec![1; 2 << 20],
+            Mode::TakesAWhileToExportState => {
+                (0..4_000_000_u64).for_each(|turn| _ = black_box(turn));
+                vec![1]
+            }
             _ => vec![1],
         }
     }
