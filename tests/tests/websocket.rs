@@ -424,6 +424,37 @@ async fn the_end_of_either_direction_is_passed_on() {
 }
 
 #[tokio::test]
+async fn a_server_that_keeps_its_half_open_is_left_and_the_connection_goes_on() {
+    let origin = origin::speaks(|mut wire, _| async move {
+        let Ok(head) = wire.head().await else { return };
+        let accept = accept(head.fields.get("Sec-WebSocket-Key").unwrap_or_default());
+        wire.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\nwelcome\n"
+        ))
+        .await;
+        wire.rest().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let proxy = proxy::to([&origin])
+        .upstream("read_timeout = \"1h\"\nhalf_close_timeout = \"300ms\"")
+        .more(ADMIN)
+        .start()
+        .await;
+    let (mut client, mut stream) = open(proxy.address()).await;
+    stream.send("last words\n", true);
+    // It was cut off, and does not look complete.
+    assert!(stream.try_part().await.is_some_and(|part| part.is_err()));
+    eventually("its lease to end", async || {
+        proxy.server(origin.address()).await["in_flight"] == 0
+    })
+    .await;
+    let mut next = ask(&mut client, "/chat", "websocket").await;
+    assert_eq!(next.head().await.status, 200);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_ends_its_sockets() {
     let origin = echo().await;
     let proxy = proxy::to([&origin]).start().await;

@@ -270,8 +270,8 @@ pub struct UpstreamConfig {
     pub send_timeout: Duration,
     /// Between two reads (`proxy_read_timeout`), default 60 s. Also the idle timeout of a tunnel.
     pub read_timeout: Duration,
-    /// Silence of a session or a tunnel in which one side has ended its direction, default 10 s. Zero
-    /// ends it at once.
+    /// Silence of a session or a tunnel in which one side has ended its direction, default 10 s.
+    /// Zero ends it at once.
     pub half_close_timeout: Duration,
     pub next_upstream: NextUpstream,
     /// Bytes of a request body kept for a retry, default 16 KiB (`client_body_buffer_size`). A body

@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 
 /// What a request or response head is first read into; most fit.
 const HEAD: usize = 4 << 10;
-/// What the directions of tunnels and sessions are copied in. What one side does not take, the other
-/// waits with: this is what a connection can make us hold for each direction.
+/// What the directions of tunnels and sessions are copied in. What one side does not take, the
+/// other waits with: this is what a connection can make us hold for each direction.
 pub(crate) const COPY: usize = 16 << 10;
 /// What bodies are moved in: large enough that a megabyte takes few system calls, small enough to
 /// stay in the cache.

@@ -1,8 +1,8 @@
 //! Copies bytes between two connections as they are: from a reader to a writer, in both directions.
 //!
 //! A direction at rest holds no buffer. It borrows one of its worker's once there is something to
-//! read, and gives it back when all of that is written. The end of a direction is passed on as such;
-//! the other one may go on, within a bound of its own.
+//! read, and gives it back when all of that is written. The end of a direction is passed on as
+//! such; the other one may go on, within a bound of its own.
 
 use std::future::poll_fn;
 use std::io;

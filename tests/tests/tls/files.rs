@@ -23,7 +23,8 @@ fn checked(tls: &str, files: &[(&str, &str)]) -> (i32, String) {
 
 const PLAIN: &str = "{ certificate = \"own.pem\", key = \"own.key\" }";
 
-/// A certificate without extensions, as `openssl x509 -req` wrote them up to OpenSSL 3.1, and its key.
+/// A certificate without extensions, as `openssl x509 -req` wrote them up to OpenSSL 3.1, and its
+/// key.
 const VERSION_1: (&str, &str) = (
     "-----BEGIN CERTIFICATE-----\n\
      MIIBIzCBywIUM72AS/x7rlXQFTanWqMUvlkvfpYwCgYIKoZIzj0EAwIwFDESMBAG\n\

@@ -102,8 +102,9 @@ pub(in crate::config) static TLS: Table = Table {
             Key::new(
                 "max_handshakes",
                 POSITIVE,
-                "Handshakes that are computed side by side, in all workers. More wait for their turn, within `handshake_timeout`; \
-                 no turn is held while a client is waited for. See `docs/tls.md`.",
+                "Handshakes that are computed side by side, in all workers. More wait for their \
+                 turn, within `handshake_timeout`; no turn is held while a client is waited for. \
+                 See `docs/tls.md`.",
             )
             .or(Default::Integer(10_000)),
         ],

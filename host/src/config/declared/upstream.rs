@@ -47,8 +47,9 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         Key::new(
             "half_close_timeout",
             TIME,
-            "Silence until a session of a `[[stream]]` or a tunnel is closed in which one side has ended its direction. \
-             Zero closes it at once, as nginx does (`proxy_half_close off`). See `docs/streams.md`.",
+            "Silence until a session of a `[[stream]]` or a tunnel is closed in which one side has \
+             ended its direction. Zero closes it at once, as nginx does (`proxy_half_close off`). \
+             See `docs/streams.md`.",
         )
         .or(Default::Text("10s")),
         Key::new(

@@ -26,8 +26,8 @@ use crate::tls::ciphers::Cipher;
 use crate::tls::server::ClientVerdict;
 use crate::tls::{ServerTls, peer};
 
-/// The first bytes of TLS records, from `change_cipher_spec` to `application_data` (RFC 8446 section
-/// 5.1). No request begins so.
+/// The first bytes of TLS records, from `change_cipher_spec` to `application_data` (RFC 8446
+/// section 5.1). No request begins so.
 const FIRST_CONTENT_TYPE: u8 = 20;
 const LAST_CONTENT_TYPE: u8 = 23;
 /// Alerts that rustls has no way to send, or sends no alert for (RFC 8446 section 6.2).

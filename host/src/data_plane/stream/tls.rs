@@ -31,8 +31,8 @@ pub(super) fn poll_read(
     read
 }
 
-/// Sends what rustls has to say to what was taken in, such as an alert to an attempt to renegotiate:
-/// the next write may be far off.
+/// Sends what rustls has to say to what was taken in, such as an alert to an attempt to
+/// renegotiate: the next write may be far off.
 fn answer(stream: &mut TlsStream<Transport>, cx: &mut Context<'_>) {
     if stream.get_ref().1.wants_write() {
         // The next read or write meets an error again.

@@ -189,8 +189,8 @@ impl Endpoint {
         self.stats.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// An attempt went well: its failures are forgiven if that attempt was a probe. True if that put
-    /// it back into rotation.
+    /// An attempt went well: its failures are forgiven if that attempt was a probe. True if that
+    /// put it back into rotation.
     pub(crate) fn forgive(&self) -> bool {
         if self.stats.accessed.load(Relaxed) < self.stats.checked.load(Relaxed)
             && self.stats.fails.load(Relaxed) > 0
