@@ -6,8 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// This process serves. Blocks while systemd's queue is full. It says which one it is, since it may have taken over from the one that
-/// systemd started.
+/// This process serves. Blocks while systemd's queue is full. It says which one it is, since it may
+/// have taken over from the one that systemd started.
 pub(super) fn ready() {
     notify(&format!("READY=1\nMAINPID={}\n", std::process::id()));
 }

@@ -1,6 +1,6 @@
-//! Which requests are let in. A page in a browser on this machine can send requests to a loopback address, and
-//! DNS can give any name to one: so over TCP a request must name us as a local user would, and must
-//! not come from a page.
+//! Which requests are let in. A page in a browser on this machine can send requests to a loopback
+//! address, and DNS can give any name to one: so over TCP a request must name us as a local user
+//! would, and must not come from a page.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
