@@ -53,7 +53,10 @@ fn twin(key: &str) -> Option<Twin> {
 /// The page of the documentation.
 pub fn nginx_directives() -> String {
     let mut page = PREFACE.to_owned();
-    let _ = write!(page, "\n## The same word\n\n| nginx | key in |\n|---|---|\n");
+    let _ = write!(
+        page,
+        "\n## The same word\n\n| nginx | key in |\n|---|---|\n"
+    );
     for (names, place) in SAME_WORD {
         let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         let _ = writeln!(page, "| {} | {place} |", names.join(", "));
@@ -668,7 +671,10 @@ const SAME_WORD: &[(&[&str], &str)] = &[
         &["upstream", "server", "listen", "stream", "include"],
         "tables of the file, and `servers` of an upstream",
     ),
-    (&["access_log", "error_log"], "`[server]`, `[[listen]]`, `[[route]]`"),
+    (
+        &["access_log", "error_log"],
+        "`[server]`, `[[listen]]`, `[[route]]`",
+    ),
     (
         &[
             "client_body_timeout",
@@ -685,10 +691,20 @@ const SAME_WORD: &[(&[&str], &str)] = &[
     ),
     (&["keepalive"], "`[upstream.NAME]`"),
     (
-        &["weight", "max_fails", "fail_timeout", "max_conns", "backup", "down"],
+        &[
+            "weight",
+            "max_fails",
+            "fail_timeout",
+            "max_conns",
+            "backup",
+            "down",
+        ],
         "each of an upstream's `servers`",
     ),
-    (&["proxy_protocol", "backlog"], "`[[listen]]` and `[[stream]]`"),
+    (
+        &["proxy_protocol", "backlog"],
+        "`[[listen]]` and `[[stream]]`",
+    ),
     (&["preread_timeout"], "`[[stream]]`"),
 ];
 
