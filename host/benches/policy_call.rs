@@ -14,6 +14,7 @@ use std::time::Instant;
 use serde_json::json;
 use waypost::http::variable::{Variable, VariableSource};
 use waypost::plugin::{
+    PolicyContext,
     Balancer, Compiler, EndpointView, ExchangeContext, FleetView, Pick, PluginCounters, Runtime,
 };
 
@@ -145,7 +146,13 @@ fn main() {
         for endpoints in [3, 32, 1000] {
             let fleet = Arc::new(Endpoints(endpoints));
             let balancer =
-                match Balancer::new(policy.clone(), &settings, fallback.clone(), fleet, 1, 1) {
+                match Balancer::new(
+                    policy.clone(),
+                    &settings,
+                    fallback.clone(),
+                    fleet,
+                    PolicyContext::default(),
+                ) {
                     Ok(balancer) => Arc::new(balancer),
                     Err(error) => {
                         println!("{name:<14} {error}");

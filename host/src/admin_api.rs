@@ -43,14 +43,15 @@ pub(crate) struct PluginList {
 }
 
 /// `GET /plugins/NAME`: the counters are those of the version in force.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct PluginStatus {
     pub(crate) name: String,
     pub(crate) stock: bool,
     pub(crate) version: u64,
     /// SHA-256 of the file, in hex.
     pub(crate) hash: String,
-    /// `live`, `quarantined` or `rolled back`.
+    /// `live`, `quarantined`, `over budget` or `rolled back`; `compiling` or `refused` for one that
+    /// never served, while its fallback does.
     pub(crate) state: String,
     pub(crate) world: String,
     pub(crate) imports: Vec<String>,
@@ -66,6 +67,32 @@ pub(crate) struct PluginStatus {
     pub(crate) upstreams: Vec<String>,
     pub(crate) previous: Option<PluginVersion>,
     pub(crate) last_error: Option<String>,
+    /// Percent of each worker's time that its calls may take.
+    #[serde(default)]
+    pub(crate) budget: u32,
+    /// Percent of its time that the busiest worker spent on it of late.
+    #[serde(default)]
+    pub(crate) worker_percent: u64,
+    /// Picks that were left to the fallback because a budget was used up.
+    #[serde(default)]
+    pub(crate) over_budget: u64,
+    /// What happened to it, through all versions; the newest last.
+    #[serde(default)]
+    pub(crate) history: Vec<PluginIncident>,
+}
+
+/// One kind of thing that happened to one version of a plugin. Times are RFC 3339, in UTC.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PluginIncident {
+    pub(crate) version: u64,
+    /// `serves`, `refused`, `trap`, `deadline`, `memory`, `answer`, `over budget`, `quarantined` or
+    /// `rolled back`.
+    pub(crate) event: String,
+    /// The last time that it happened.
+    pub(crate) detail: String,
+    pub(crate) count: u64,
+    pub(crate) first: String,
+    pub(crate) last: String,
 }
 
 /// A version that a rollback would return to.

@@ -41,10 +41,15 @@ impl Report {
 impl Load {
     /// Starts so many clients, each with a request at a time.
     pub fn start(address: &str, clients: usize) -> Load {
+        Load::start_at(address, clients, "/")
+    }
+
+    /// As [`Load::start`], for a target.
+    pub fn start_at(address: &str, clients: usize, target: &'static str) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let mut set = JoinSet::new();
         for _ in 0..clients {
-            set.spawn(requests(address.to_owned(), stop.clone()));
+            set.spawn(requests(address.to_owned(), target, stop.clone()));
         }
         Load { stop, clients: set }
     }
@@ -64,7 +69,8 @@ impl Load {
     }
 }
 
-async fn requests(address: String, stop: Arc<AtomicBool>) -> Report {
+async fn requests(address: String, target: &str, stop: Arc<AtomicBool>) -> Report {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
     let mut report = Report::default();
     let mut client = None;
     while !stop.load(Relaxed) {
@@ -82,8 +88,7 @@ async fn requests(address: String, stop: Arc<AtomicBool>) -> Report {
             },
         };
         let began = Instant::now();
-        let request = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
-        if let Err(error) = connected.wire.try_send(request).await {
+        if let Err(error) = connected.wire.try_send(&request).await {
             report.errors.push(format!("cannot send: {error}"));
             continue;
         }

@@ -2,11 +2,14 @@
 //! good does not come into force, or does not stay there.
 
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use waypost_tests::admin::ADMIN;
-use waypost_tests::{Load, Origin, Proxy, Response, client, eventually, origin, plugin, proxy};
+use waypost_tests::{
+    Load, Origin, Proxy, Response, child, client, eventually, origin, plugin, proxy, waypost,
+};
 
 /// What `ip_hash` needs.
 const GRANTS: &str = "grants = [\"request\", \"exchange\"]";
@@ -239,6 +242,94 @@ async fn a_version_that_fails_too_often_is_quarantined_and_the_one_before_return
     );
     let again = rollback(&proxy).await;
     assert_eq!(again.status, 409, "nobody wants that one back");
+}
+
+/// A version that no other run has compiled.
+fn uncompiled(package: &str) -> Vec<u8> {
+    let mut bytes = version(package, 1);
+    bytes.extend([0, 9, 0]);
+    bytes.extend(fastrand::u64(..).to_le_bytes());
+    bytes
+}
+
+#[tokio::test]
+async fn the_fallback_serves_while_a_plugin_is_compiled_if_its_entry_says_so() {
+    let origins = origins(2).await;
+    let entry = "start = \"fallback\"\nfallback = \"ip_hash\"";
+    let proxy = with(&uncompiled("round_robin"), entry, &origins).await;
+    assert_eq!(proxy.get("/").await.status, 200);
+    proxy.log_contains("plugin `mine` version 1 serves").await;
+    let log = proxy.log();
+    let order = [
+        "plugin `mine` is not compiled yet: `ip_hash` serves in its place",
+        "compiling plugin `mine` (",
+        "compiled plugin `mine` in ",
+        "plugin `mine` version 1 serves",
+    ]
+    .map(|part| log.find(part).unwrap_or_else(|| panic!("no {part:?} in:\n{log}")));
+    assert!(order.is_sorted(), "{log}");
+    let plugin = mine(&proxy).await;
+    assert_eq!(plugin["state"], "live");
+    assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text(), "turns");
+}
+
+#[tokio::test]
+async fn the_fallback_stays_where_a_plugin_turns_out_to_be_no_good() {
+    let origins = origins(2).await;
+    let entry = "start = \"fallback\"\nfallback = \"ip_hash\"";
+    // Its entry does not grant what it imports, which is found out when it is compiled.
+    let proxy = with(&uncompiled("sticky"), entry, &origins).await;
+    proxy.log_contains("plugin `mine` cannot be used, its fallback serves").await;
+    assert_eq!(proxy.get("/").await.status, 200);
+    let plugin = mine(&proxy).await;
+    assert_eq!(plugin["state"], "refused", "{plugin}");
+    assert_eq!(plugin["history"][0]["event"], "refused");
+    // Another version may take its place.
+    assert_eq!(load(&proxy, &version("round_robin", 2)).await.status, 200);
+    assert_eq!(mine(&proxy).await["state"], "live");
+}
+
+#[tokio::test]
+async fn what_happened_to_a_version_is_told_when_it_is_gone() {
+    let origins = origins(2).await;
+    let entry = "grants = [\"request\", \"exchange\"]\nmax_faults = 3";
+    let proxy = with(&version("round_robin", 1), entry, &origins).await;
+    assert_eq!(load(&proxy, b"no plugin").await.status, 422);
+    assert_eq!(load(&proxy, &version("ledger", 2)).await.status, 200);
+    trap_until(&proxy, "rolled back from version 3 to 1").await;
+
+    let plugin = mine(&proxy).await;
+    let history = plugin["history"].as_array().expect("a history");
+    let events: Vec<(u64, &str)> = history
+        .iter()
+        .map(|each| (each["version"].as_u64().unwrap(), each["event"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        (1, "serves"),
+        (2, "refused"),
+        (3, "serves"),
+        (3, "trap"),
+        (3, "quarantined"),
+        (1, "rolled back"),
+    ];
+    assert_eq!(events, expected, "{plugin}");
+    let trap = &history[3];
+    assert!(trap["count"].as_u64() >= Some(3), "{trap}");
+    assert!(trap["detail"].as_str().unwrap().contains("unreachable"), "{trap}");
+    assert!(trap["last"].as_str() >= trap["first"].as_str(), "{trap}");
+    assert_eq!(plugin["last_error"], trap["detail"]);
+
+    // The commands tell it too.
+    let inspect = ["plugin", "inspect", "mine"].as_slice();
+    for words in [["plugin", "list"].as_slice(), inspect] {
+        let mut command = Command::new(waypost());
+        command.args(words).arg("-c").arg(proxy.file());
+        let (code, out, err) = child::run(command);
+        assert_eq!(code, 0, "{err}");
+        for part in ["version 3 trap: ", "unreachable", "version 3 quarantined"] {
+            assert!(out.contains(part), "no {part:?} in:\n{out}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod parity; // the choices are nginx's
 mod retries; // another server is asked
 mod kill_one; // and no client notices
 mod custom_policy; // built with the SDK, for either target
+mod policy_settings; // checked by the policy, at their line
 mod leases; // each pick that was used gets one `done`
 mod hot_load; // a policy is swapped, and nobody notices
 mod misbehaving; // whatever a policy does, every request is answered

@@ -4,6 +4,8 @@
 
 mod files; // that are no policies at all
 mod loaded; // while requests come in
+mod names; // of functions, with which a file can say anything
+mod busy; // policies that take long to choose
 
 use std::path::Path;
 use std::process::Command;
@@ -62,7 +64,10 @@ fn setup<S: Server>(mode: &str, servers: impl IntoIterator<Item = S>) -> Setup {
     write(setup.directory(), &in_mode(mode));
     setup
         .upstream("policy = \"mine\"")
-        .more("[plugin.mine]\nfile = \"mine.wasm\"\nfallback = \"round_robin\"")
+        .more(
+            "[plugin.mine]\nfile = \"mine.wasm\"\nfallback = \"round_robin\"\n\
+             grants = [\"request\", \"exchange\"]",
+        )
         .more(limits(mode))
 }
 
@@ -73,6 +78,12 @@ fn limits(mode: &str) -> &'static str {
         "loops_forever" | "takes_too_long_to_configure" | "takes_too_long_to_update" => "",
         _ => "[plugin.mine.limits]\nmemory = \"4m\"\ndeadline = \"1s\"",
     }
+}
+
+/// Whether a line of a log is one that the plugin wrote, from its beginning on.
+fn forged(log: &str) -> bool {
+    log.lines()
+        .any(|line| line.starts_with(::misbehaving::FORGED))
 }
 
 fn write(directory: &Path, plugin: &[u8]) {
@@ -141,7 +152,7 @@ fn refused_by(command: &str, plugin: &[u8]) -> String {
     write(directory.path(), plugin);
     let config = directory.path().join("waypost.toml");
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[plugin.mine]\nfile = \"mine.wasm\"\n\
-                [upstream.backend]\npolicy = \"mine\"\nservers = [\"127.0.0.1:9\", \"127.0.0.1:10\"]\n\
+                grants = [\"request\", \"exchange\"]\n[upstream.backend]\npolicy = \"mine\"\nservers = [\"127.0.0.1:9\", \"127.0.0.1:10\"]\n\
                 [[route]]\nproxy = \"backend\"\n";
     std::fs::write(&config, text).expect("the directory is ours");
     let mut waypost = Command::new(waypost());
@@ -316,13 +327,66 @@ async fn abstains(mode: &str) {
     assert!(!proxy.log().contains("failed"), "{}", proxy.log());
 }
 
+async fn logs_control_characters(mode: &str) {
+    let origins = three().await;
+    let mut proxy = setup(mode, &origins).start().await;
+    assert_eq!(answers(&proxy, &origins).await, [0, 0, 40]);
+    is_logged(&mut proxy, r"before\r\n2026").await;
+    assert!(!forged(&proxy.log()) && !proxy.log().contains('\u{1b}'), "{}", proxy.log());
+}
+
+async fn refuses_its_settings_at_length(mode: &str) {
+    for command in ["run", "check"] {
+        let said = refused_by(command, &in_mode(mode));
+        assert!(said.contains(r"no settings\n"), "{said}");
+        assert!(!forged(&said) && !said.contains('\u{1b}'), "{said}");
+        assert!(said.len() < 5000, "{} bytes", said.len());
+    }
+}
+
+/// State comes from an instance before it: there is none at first.
+async fn forges_a_line_of_the_log(mode: &str) {
+    let origins = three().await;
+    let proxy = setup(mode, &origins).start().await;
+    assert_eq!(answers(&proxy, &origins).await, [0, 0, 40]);
+}
+
+/// What is kept for a plugin is little, whatever it asks for. It may well be too slow besides.
+async fn asks_for_long_variables(mode: &str) {
+    let origins = three().await;
+    let mut proxy = setup(mode, &origins).start().await;
+    let before = proxy.process().memory();
+    answers(&proxy, &origins).await;
+    let grown = proxy.process().memory().saturating_sub(before) >> 10;
+    assert!(grown < 30, "{grown} MiB more");
+}
+
+async fn adds_a_megabyte_of_headers(mode: &str) {
+    let origins = three().await;
+    let mut proxy = setup(mode, &origins).start().await;
+    let response = proxy.get("/").await;
+    assert_eq!(response.status, 200);
+    let added = response.headers.0.iter();
+    let added = added.filter(|(name, _)| name.starts_with("X-Header-"));
+    let bytes: usize = added.map(|(name, value)| name.len() + value.len()).sum();
+    assert!((1000..20_000).contains(&bytes), "{bytes} bytes of headers");
+    is_logged(&mut proxy, "response headers of more than").await;
+}
+
+async fn thinks_for_long(mode: &str) {
+    let origins = three().await;
+    let proxy = setup(mode, &origins).start().await;
+    answers(&proxy, &origins).await;
+    assert!(!proxy.log().contains("failed"), "{}", proxy.log());
+}
+
 #[tokio::test]
 async fn a_policy_that_never_returns_does_not_stop_the_requests_of_others() {
     let origins = three().await;
     let setup = proxy::to(&origins);
     write(setup.directory(), &in_mode("loops_forever"));
     let more = format!(
-        "[plugin.mine]\nfile = \"mine.wasm\"\n[upstream.bad]\npolicy = \"mine\"\n\
+        "[plugin.mine]\nfile = \"mine.wasm\"\ngrants = [\"request\", \"exchange\"]\n[upstream.bad]\npolicy = \"mine\"\n\
          servers = [\"{address}\", \"{address}\"]\n[[route]]\npath = \"/bad\"\nproxy = \"bad\"",
         address = origins[0].address(),
     );

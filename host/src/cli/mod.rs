@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
 
 /// Reads a configuration, or reports what is wrong with it.
 fn load(file: &Path) -> Result<Config, ExitCode> {
-    crate::config::load(file).map_err(|problems| report(file, &problems))
+    crate::control_plane::load(file).map_err(|problems| report(file, &problems))
 }
 
 /// Prints problems to the standard error; the exit code that goes with them.

@@ -8,15 +8,22 @@ use clap::Subcommand;
 
 use super::admin;
 use crate::plugin::{
-    Compiler, Hash, Inspection, PluginKind, PluginOptions, Runtime, grants_needed,
+    Compiler, Hash, Inspection, PluginKind, PluginOptions, Runtime, Untrusted, grants_needed,
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Say what is in a plugin's file, what it needs, and whether it could be loaded
+    /// Say what is in a plugin's file, what it needs, and whether it could be loaded; or what
+    /// happened to a plugin of a running process
     Inspect {
-        /// A component, or a core module that carries its component type
-        file: PathBuf,
+        /// A component, or a core module that carries its component type; or a name, as in
+        /// `[plugin.NAME]`
+        #[arg(value_name = "FILE|NAME")]
+        what: PathBuf,
+        #[command(flatten)]
+        reach: admin::Reach,
+        #[command(flatten)]
+        form: admin::OutputFormat,
     },
     #[command(flatten)]
     Admin(admin::PluginAdminCommand),
@@ -24,22 +31,36 @@ pub(super) enum PluginCommand {
 
 pub(super) fn plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
     match command {
-        PluginCommand::Inspect { file } => inspect(&file),
+        PluginCommand::Inspect { what, reach, form } => match as_name(&what) {
+            Some(name) => {
+                let command = admin::PluginAdminCommand::Inspect { name, reach, form };
+                admin::run(admin::AdminCommand::Plugin(command))
+            }
+            None => inspect(&what),
+        },
         PluginCommand::Admin(command) => admin::run(admin::AdminCommand::Plugin(command)),
     }
+}
+
+/// The name of a plugin, if it is that and no file.
+fn as_name(what: &Path) -> Option<String> {
+    let is_name = what.components().count() == 1 && what.extension().is_none() && !what.exists();
+    let name = what.to_str().filter(|_| is_name)?;
+    Some(name.to_owned())
 }
 
 /// Prints what the file tells by itself, and then tries it with everything granted.
 fn inspect(file: &Path) -> anyhow::Result<ExitCode> {
     let terms = PluginOptions::stock();
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = Untrusted::name(name).to_string();
     let bytes = Runtime::read(&name, file, &terms.compile)?;
     let survey = Inspection::of(&name, &bytes)?;
     let kind = match survey.kind {
         PluginKind::Component => "component",
         PluginKind::CoreModule => "core module, of which a component is made when it is loaded",
     };
-    let grants = match &grants_needed(&survey.imports)[..] {
+    let grants = match &grants_needed(survey.imports.iter().map(Untrusted::as_str))[..] {
         [] => "none needed".to_owned(),
         grants => format!("grants = {grants:?}"),
     };
@@ -60,10 +81,14 @@ fn inspect(file: &Path) -> anyhow::Result<ExitCode> {
     ))
 }
 
-/// One below the other.
-fn column(names: &[String]) -> String {
-    match names {
-        [] => "none".to_owned(),
-        names => names.join("\n            "),
+/// One below the other, the first 40 of them.
+fn column(names: &[Untrusted]) -> String {
+    const MOST: usize = 40;
+    let mut lines: Vec<String> = names.iter().take(MOST).map(Untrusted::to_string).collect();
+    match names.len().saturating_sub(MOST) {
+        0 if names.is_empty() => lines.push("none".to_owned()),
+        0 => {}
+        more => lines.push(format!("and {more} more")),
     }
+    lines.join("\n            ")
 }

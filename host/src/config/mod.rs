@@ -43,6 +43,15 @@ pub use self::warnings::warnings;
 /// The plugins that come with Waypost, by name: policies that need no `[plugin.NAME]`.
 pub const STOCK_POLICIES: [&str; 6] = declared::STOCK_POLICIES;
 
+/// A configuration and what is wrong with it. Where that is anything, the configuration is good for
+/// looking for more problems, and for nothing else.
+pub fn load_with_problems(path: &Path) -> (Config, Vec<Problem>) {
+    let problems = Problems::default();
+    let document = files::read(path, &ThisMachine, &problems);
+    let config = read::config(&document, &ThisMachine, &problems);
+    (config, problems.into_sorted(&document.files))
+}
+
 /// Reads a file and what it includes.
 ///
 /// # Errors

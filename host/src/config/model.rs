@@ -564,11 +564,15 @@ pub struct PluginConfig {
     pub watch: bool,
     /// The policy that answers when this one fails, default `round_robin`.
     pub fallback: String,
+    /// Whether the fallback serves while the plugin is compiled for the first time, default no.
+    pub starts_with_fallback: bool,
     pub grants: Grants,
     /// Faults within `fault_window` that put a version into quarantine, default 10; 0 never.
     pub max_faults: u32,
     /// Default 60 s.
     pub fault_window: Duration,
+    /// Hundredths of each worker's time that its calls may take, default 50; 100 without a bound.
+    pub budget: u32,
     pub limits: PluginLimits,
     pub compile: CompileLimits,
     pub place: super::problem::Place,

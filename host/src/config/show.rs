@@ -412,9 +412,15 @@ fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
     out.key("file", text(&plugin.file.display().to_string()));
     out.key("watch", plugin.watch);
     out.key("fallback", text(&plugin.fallback));
+    let start = match plugin.starts_with_fallback {
+        true => "fallback",
+        false => "wait",
+    };
+    out.key("start", text(start));
     out.key("grants", texts(plugin.grants.names()));
     out.key("max_faults", plugin.max_faults);
     out.key("fault_window", text(&duration_text(plugin.fault_window)));
+    out.key("budget", plugin.budget);
     let (limits, compile) = (plugin.limits, plugin.compile);
     let limits = [
         ("memory", text(&size_text(limits.memory))),

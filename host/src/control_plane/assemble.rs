@@ -3,18 +3,23 @@
 //! Everything that can go wrong goes wrong here, before anything is served with it, and as problems
 //! at their place. What has not changed since the snapshot before is taken over as it is.
 
+use std::path::Path;
 use std::sync::Arc;
+
+use serde_json::Value as Json;
 
 use super::plugins::{FALLBACK, PluginRegistry, Selection, compiler};
 use super::resolve::Resolution;
 use super::tls_files::{Secured, TlsFiles};
 use crate::access_log::AccessLogs;
-use crate::config::model::{AccessLog, Address, Config, LogFormat, UpstreamConfig};
+use crate::config::model::{AccessLog, Action, Address, Config, LogFormat, UpstreamConfig};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot};
 use crate::http::variable::Variable;
-use crate::plugin::{Balancer, ConfigureError, Plugin, Runtime};
+use crate::plugin::{
+    Balancer, ConfigureError, Plugin, PolicyContext, Runtime, UpstreamTraits,
+};
 use crate::tls::{ClientTls, Warnings};
 
 /// What a check has found.
@@ -22,6 +27,30 @@ pub struct Checked {
     pub problems: Vec<Problem>,
     /// What can be served all the same.
     pub warnings: Vec<Problem>,
+}
+
+/// Reads a configuration file. Where it has problems, those that policies find in their settings are
+/// among them.
+///
+/// # Errors
+/// All problems.
+pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
+    let (config, mut problems) = crate::config::load_with_problems(file);
+    if problems.is_empty() {
+        return Ok(config);
+    }
+    // What the file leaves open is no plugin's concern: only settings are looked at.
+    if let Ok((registry, unloadable)) = registry_for_check(&config) {
+        let selection = registry.selection();
+        let upstreams = 0..config.upstreams.len();
+        let refused = upstreams.filter_map(|index| settings_problem(&config, index, &selection));
+        for problem in unloadable.into_iter().chain(refused) {
+            if problems.iter().all(|known| known.place != problem.place) {
+                problems.push(problem);
+            }
+        }
+    }
+    Err(problems)
 }
 
 /// What `waypost check` finds beyond what the file alone can tell: whether names can be resolved,
@@ -32,37 +61,51 @@ pub fn check(config: &Config) -> Checked {
         Ok(resolution) => (resolution, Vec::new()),
         Err(problems) => (Resolution::default(), problems),
     };
-    let unusable = |error: String| vec![problem(error, "")];
-    let registry = compiler(config)
-        .map_err(|error| unusable(error.to_string()))
-        .and_then(|compiler| Runtime::new(compiler).map_err(|error| unusable(error.to_string())))
-        .and_then(|runtime| PluginRegistry::new(runtime, config));
-    let selection = match registry {
-        Ok(registry) => registry.selection(),
-        Err(of_plugins) => {
-            problems.extend(of_plugins);
-            return Checked {
-                problems,
-                warnings: Vec::new(),
-            };
-        }
-    };
     let mut warnings = Warnings::new();
     let secured = Secured::read(config, None, TlsFiles::Read, &mut warnings);
     let secured = secured.map_err(|of_files| problems.extend(of_files)).ok();
+    let (registry, unloadable) = match registry_for_check(config) {
+        Ok(found) => found,
+        Err(error) => {
+            problems.push(problem(error, ""));
+            return Checked { problems, warnings };
+        }
+    };
+    problems.extend(unloadable);
+    let selection = registry.selection();
     for (index, upstream) in config.upstreams.iter().enumerate() {
+        if !selection.contains_key(&upstream.policy.plugin) {
+            continue; // a problem already
+        }
         let tls = secured
             .as_ref()
             .and_then(|secured| secured.upstreams[index].clone());
         let addresses = resolved(upstream, &resolution);
         if addresses.iter().any(Vec::is_empty) {
-            // The name is the problem: nothing is said of a policy that has no servers.
+            // The name is one problem; of the policy, which has no servers, only settings are
+            // looked at.
+            problems.extend(settings_problem(config, index, &selection));
             continue;
         }
-        let built = balanced(upstream, addresses, tls, config, &selection, None, 1);
+        let built = balanced(index, addresses, tls, config, &selection, None, 1);
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
     }
     Checked { problems, warnings }
+}
+
+/// What the policy of an upstream has against its settings. Nothing if it is not there to ask.
+fn settings_problem(config: &Config, index: usize, plugins: &Selection) -> Option<Problem> {
+    let policy = &config.upstreams[index].policy;
+    let plugin = plugins.get(&policy.plugin)?;
+    let tried = plugin.configure(&policy.settings, traits(config, index));
+    Some(refusal(&config.upstreams[index], &tried.err()?))
+}
+
+/// The plugins of a configuration, and the problems of those that cannot be loaded.
+fn registry_for_check(config: &Config) -> Result<(PluginRegistry, Vec<Problem>), String> {
+    let compiler = compiler(config).map_err(|error| error.to_string())?;
+    let runtime = Runtime::new(compiler).map_err(|error| error.to_string())?;
+    Ok(PluginRegistry::empty(runtime).gather(config, false))
 }
 
 /// What a snapshot is made of.
@@ -106,19 +149,19 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         tracing::warn!("{}", warning.as_warning());
     }
     let mut upstreams = Vec::new();
-    for (upstream, tls) in config.upstreams.iter().zip(secured.upstreams) {
+    for (index, (upstream, tls)) in config.upstreams.iter().zip(secured.upstreams).enumerate() {
         let addresses = resolved(upstream, resolution);
         let before = previous.and_then(|snapshot| snapshot.upstream(&upstream.name));
         if let Some(before) = before
             && before.speaks(tls.as_ref())
             && before.addresses == addresses
-            && is_unchanged(before, upstream, &config, &plugins)
+            && is_unchanged(before, index, &config, &plugins)
         {
             upstreams.push(before.clone());
             continue;
         }
         let built = balanced(
-            upstream,
+            index,
             addresses,
             tls,
             &config,
@@ -215,14 +258,18 @@ pub(super) fn hand_over(previous: &Snapshot, next: &Snapshot) -> Result<(), Prob
 /// Whether an upstream, its policy and that one's fallback are what they were.
 fn is_unchanged(
     before: &Upstream,
-    upstream: &UpstreamConfig,
+    index: usize,
     config: &Config,
     plugins: &Selection,
 ) -> bool {
-    let same = |name: &str, plugin: &Plugin| plugins.get(name).is_some_and(|now| now.is(plugin));
+    let (upstream, traits) = (&config.upstreams[index], traits(config, index));
+    let same = |name: &str, plugin: &Plugin| {
+        in_force(name, config, plugins).is_some_and(|now| now.is(plugin))
+    };
     before.config.means_the_same_as(upstream)
         && before.balancers().all(|balancer| {
-            same(&upstream.policy.plugin, balancer.policy())
+            balancer.upstream() == traits
+                && same(&upstream.policy.plugin, balancer.policy())
                 && same(fallback(upstream, config), balancer.fallback())
         })
 }
@@ -245,8 +292,40 @@ fn fallback<'a>(upstream: &UpstreamConfig, config: &'a Config) -> &'a str {
         .map_or(FALLBACK, |plugin| &plugin.fallback)
 }
 
+/// What the settings of the policy of an upstream have to fit.
+fn traits(config: &Config, index: usize) -> UpstreamTraits {
+    let carries_streams = config.streams.iter().any(|stream| {
+        stream.upstream == index || stream.sni.iter().any(|route| route.upstream == index)
+    });
+    let requests = config.routes.iter().any(|route| match &route.action {
+        Action::Proxy(proxy) => proxy.upstream == index,
+        Action::Return(_) => false,
+    });
+    let servers = &config.upstreams[index].servers;
+    UpstreamTraits {
+        has_backups: servers.iter().any(|server| server.backup),
+        // One that nothing leads to yet is most likely for requests.
+        carries_requests: requests || !carries_streams,
+        carries_streams,
+    }
+}
+
+/// The plugin of this name; while it is not compiled, the fallback that serves in its place.
+fn in_force<'a>(name: &str, config: &Config, plugins: &'a Selection) -> Option<&'a Plugin> {
+    let entry = |name: &str| config.plugins.iter().find(|entry| entry.name == name);
+    let mut name = name;
+    // A chain of fallbacks is no circle, so it is no longer than the list.
+    for _ in 0..=config.plugins.len() {
+        if let Some(plugin) = plugins.get(name) {
+            return Some(plugin);
+        }
+        name = &entry(name).filter(|entry| entry.starts_with_fallback)?.fallback;
+    }
+    None
+}
+
 fn balanced(
-    upstream: &UpstreamConfig,
+    index: usize,
     addresses: Vec<Vec<Address>>,
     tls: Option<Arc<ClientTls>>,
     config: &Config,
@@ -254,24 +333,33 @@ fn balanced(
     previous: Option<&Upstream>,
     generation: u64,
 ) -> Result<Upstream, Problem> {
+    let (upstream, traits) = (&config.upstreams[index], traits(config, index));
     let policy = &upstream.policy;
     let (Some(plugin), Some(fallback)) = (
-        plugins.get(&policy.plugin),
-        plugins.get(fallback(upstream, config)),
+        in_force(&policy.plugin, config, plugins),
+        in_force(fallback(upstream, config), config, plugins),
     ) else {
         return Err(problem(
             format!("unknown policy `{}`", policy.plugin),
             "policy",
         ));
     };
+    let no_settings = Json::Object(Default::default());
+    let settings = match plugin.name() == policy.plugin {
+        true => &policy.settings,
+        false => &no_settings, // they are another plugin's
+    };
     Upstream::new(upstream.clone(), addresses, tls, previous, |fleet| {
         Balancer::new(
             plugin.clone(),
-            &policy.settings,
+            settings,
             fallback.clone(),
             fleet,
-            generation,
-            config.server.workers,
+            PolicyContext {
+                upstream: traits,
+                generation,
+                workers: config.server.workers,
+            },
         )
     })
     .map_err(|error| refusal(upstream, &error))
@@ -286,7 +374,9 @@ fn rehearsed(upstream: &Upstream) -> Result<(), Problem> {
 /// Places a policy's refusal at the key it names.
 fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Problem {
     match error {
-        ConfigureError::Refused { key, message, .. } => upstream.policy.place.problem(key, message),
+        ConfigureError::Refused { key, message, .. } => {
+            upstream.policy.place.problem(key.as_str(), message.as_str())
+        }
         ConfigureError::Faulted { .. } => upstream.policy.place.problem("", &error.to_string()),
     }
 }

@@ -5,6 +5,7 @@ mod blocking; // the only way to a thread that may wait
 mod resolve; // names of servers
 mod plugins; // plugins and their versions
 mod tls_files; // certificates read
+mod compiling; // plugins, while their fallbacks serve
 mod assemble; // policies configured, logs opened: a snapshot
 mod error_log; // where `tracing` writes
 mod panics; // counted, and written there
@@ -25,6 +26,6 @@ mod demo; // a proxy to look at
 
 use descriptors::connection_bounds;
 
-pub use assemble::{Checked, check};
+pub use assemble::{Checked, check, load};
 pub use demo::demo;
 pub use serve::run;

@@ -12,7 +12,9 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::assemble;
 use super::blocking::{FILES, run_blocking};
+use super::compiling::Compiling;
 use super::error_log::ErrorLogs;
 use super::plugins::{LoadError, PluginRegistry, loading_limit};
 use super::publish::Plan;
@@ -27,6 +29,7 @@ use crate::admin_api::ReloadCounts;
 use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
+use crate::plugin::{Plugin, PluginError};
 
 /// A change that is asked for.
 #[derive(Debug)]
@@ -39,6 +42,11 @@ pub(super) enum Change {
     FileChanged { name: String },
     /// Certificates, keys or authorities have changed. No caller waits for the outcome.
     TlsFilesChanged,
+    /// A plugin whose fallback serves is compiled, or cannot be; nobody waits.
+    Compiled {
+        name: String,
+        loaded: Result<Box<Plugin>, PluginError>,
+    },
     /// Return to the version before.
     RollBack { name: String },
     /// Plugins were put into quarantine: return to the versions before.
@@ -108,6 +116,7 @@ pub(super) struct Operator {
     pub(super) sockets: Rc<std::cell::RefCell<Sockets>>,
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) watcher: Watcher,
+    pub(super) compiling: Compiling,
 }
 
 /// A change, and where its outcome is awaited.
@@ -116,6 +125,7 @@ pub(super) type ChangeRequest = (Change, Option<oneshot::Sender<ChangeResult>>);
 impl Operator {
     /// Makes changes, in the order in which they are asked for.
     pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<ChangeRequest>) {
+        self.compiling.begin(&self.published.load().registry);
         while let Some((change, asker)) = requests.recv().await {
             // Drains and stops are not the operator's; but nothing is changed any more once they
             // have begun.
@@ -123,6 +133,7 @@ impl Operator {
                 Err(refusal) => Err(refusal),
                 Ok(()) => self.apply(change).await,
             };
+            self.compiling.begin(&self.published.load().registry);
             if let Some(asker) = asker {
                 // The caller may have gone meanwhile.
                 let _ = asker.send(outcome);
@@ -146,6 +157,7 @@ impl Operator {
             Change::Load { name, component } => self.load(&name, Some(component)).await,
             Change::FileChanged { name } => self.file_changed(&name).await,
             Change::TlsFilesChanged => self.tls_files_changed().await,
+            Change::Compiled { name, loaded } => self.compiled(&name, loaded).await,
             Change::RollBack { name } => self.roll_back(&name).await,
             Change::Quarantine => {
                 self.leave_quarantine().await;
@@ -202,7 +214,7 @@ impl Operator {
     /// The configuration as the file has it now, with what its names stand for and its plugins.
     async fn read(&self, registry: &PluginRegistry) -> Result<(Config, Plan), ChangeRefused> {
         let file = self.file.clone();
-        let load = move || crate::config::load(&file).map(Arc::new);
+        let load = move || assemble::load(&file).map(Arc::new);
         let config = run_blocking("reading the configuration", FILES, load).await??;
         let of_names = config.clone();
         let names = run_blocking("resolving names", 2 * resolve::LIMIT, move || {
@@ -308,6 +320,39 @@ impl Operator {
                 Err(refusal)
             }
         }
+    }
+
+    /// Puts a plugin in force whose fallback served so far.
+    async fn compiled(
+        &mut self,
+        name: &str,
+        loaded: Result<Box<Plugin>, PluginError>,
+    ) -> ChangeResult {
+        let present = self.published.load_full();
+        let outcome = match loaded {
+            Ok(plugin) => {
+                let plan = Plan::of(&present);
+                let plan = plan.with_registry(present.registry.with(*plugin));
+                self.publish(present.snapshot.config.clone(), plan).await
+            }
+            Err(error) => Err(ChangeRefused::Failed(error.to_string())),
+        };
+        self.compiling.ended(name);
+        match &outcome {
+            Ok(_) => tracing::info!(plugin = name, "plugin `{name}` version 1 serves"),
+            Err(refusal) => {
+                tracing::error!(
+                    plugin = name,
+                    "plugin `{name}` cannot be used, its fallback serves: {refusal}"
+                );
+                self.republish(|published| published.registry.refuse(name, &refusal.to_string()));
+            }
+        }
+        let generation = outcome?;
+        Ok(Changed {
+            generation,
+            ..Changed::default()
+        })
     }
 
     async fn file_changed(&mut self, name: &str) -> ChangeResult {

@@ -12,7 +12,8 @@ use super::blocking::{FILES, TookTooLong};
 use crate::config::model::{self, Config, PluginCache};
 use crate::config::problem::Problem;
 use crate::plugin::{
-    Compiler, Hash, Plugin, PluginError, PluginOptions, Runtime, default_cache_directory,
+    Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, Untrusted,
+    default_cache_directory,
 };
 
 /// Compiles plugins in processes of their own, and keeps the code where a configuration says.
@@ -38,6 +39,26 @@ pub(super) type Selection = HashMap<String, Plugin>;
 pub(super) struct PluginRegistry {
     pub(super) runtime: Arc<Runtime>,
     entries: BTreeMap<String, RegisteredPlugin>,
+    /// Those that are not compiled yet: their fallbacks serve.
+    waiting: BTreeMap<String, WaitingPlugin>,
+}
+
+/// A plugin that is not compiled yet.
+#[derive(Clone)]
+pub(super) struct WaitingPlugin {
+    config: model::PluginConfig,
+    /// It cannot be used: it waits for a reload, or for another version.
+    is_refused: bool,
+}
+
+impl WaitingPlugin {
+    /// `compiling` or `refused`.
+    pub(super) fn state(&self) -> &'static str {
+        match self.is_refused {
+            true => "refused",
+            false => "compiling",
+        }
+    }
 }
 
 /// One plugin.
@@ -49,7 +70,6 @@ pub(super) struct RegisteredPlugin {
     /// The version that was in force before, for a rollback.
     pub(super) previous: Option<Plugin>,
     pub(super) rolled_back: bool,
-    pub(super) last_error: Option<String>,
     /// What the file of the configuration held when it was last loaded: a version that was loaded
     /// by hand stays in force until the file itself changes.
     file: Option<Hash>,
@@ -66,17 +86,27 @@ impl RegisteredPlugin {
             current,
             previous: None,
             rolled_back: false,
-            last_error: None,
         }
     }
 
-    /// `live`, `quarantined` or `rolled back`.
+    /// `live`, `quarantined`, `over budget` or `rolled back`.
     pub(super) fn state(&self) -> &'static str {
-        match (self.current.is_quarantined(), self.rolled_back) {
-            (true, _) => "quarantined",
-            (false, true) => "rolled back",
-            (false, false) => "live",
+        match self.rolled_back {
+            _ if self.current.is_quarantined() => "quarantined",
+            _ if self.current.is_over_budget() => "over budget",
+            true => "rolled back",
+            false => "live",
         }
+    }
+
+    /// Notes in its history that the present version serves.
+    fn note_serving(&self) {
+        let kind = match self.rolled_back {
+            true => PluginEventKind::RolledBack,
+            false => PluginEventKind::Serves,
+        };
+        let hash = Untrusted::name(self.current.hash());
+        self.current.history().note(self.current.version(), kind, hash);
     }
 
     /// The version that a rollback would return to.
@@ -96,11 +126,16 @@ impl PluginRegistry {
         runtime: Arc<Runtime>,
         config: &Config,
     ) -> Result<PluginRegistry, Vec<Problem>> {
-        let registry = PluginRegistry {
+        PluginRegistry::empty(runtime).for_config(config)
+    }
+
+    /// Without any plugin.
+    pub(super) fn empty(runtime: Arc<Runtime>) -> PluginRegistry {
+        PluginRegistry {
             runtime,
             entries: BTreeMap::new(),
-        };
-        registry.for_config(config)
+            waiting: BTreeMap::new(),
+        }
     }
 
     /// The registry that another configuration needs. Plugins whose file and entry have not changed
@@ -109,12 +144,38 @@ impl PluginRegistry {
     /// # Errors
     /// A problem for each that cannot be loaded.
     pub(super) fn for_config(&self, config: &Config) -> Result<PluginRegistry, Vec<Problem>> {
+        match self.gather(config, true) {
+            (registry, problems) if problems.is_empty() => Ok(registry),
+            (_, problems) => Err(problems),
+        }
+    }
+
+    /// As [`for_config`](PluginRegistry::for_config), without the plugins that cannot be loaded; a
+    /// problem for each of those. With `fallbacks`, plugins whose entry says so are not waited for
+    /// while they are compiled.
+    pub(super) fn gather(
+        &self,
+        config: &Config,
+        fallbacks: bool,
+    ) -> (PluginRegistry, Vec<Problem>) {
         let mut problems = Vec::new();
-        let mut entries = BTreeMap::new();
+        let (mut entries, mut waiting) = (BTreeMap::new(), BTreeMap::new());
         for entry in &config.plugins {
-            match self.read_again(entry) {
-                Ok(known) => drop(entries.insert(entry.name.clone(), known)),
-                Err(error) => problems.push(Problem::new(&entry.place, error.to_string())),
+            match self.read_again(entry, fallbacks && entry.starts_with_fallback) {
+                Ok(Some(known)) => drop(entries.insert(entry.name.clone(), known)),
+                Ok(None) => {
+                    let config = entry.clone();
+                    let is_refused = false;
+                    waiting.insert(entry.name.clone(), WaitingPlugin { config, is_refused });
+                }
+                Err(error) => {
+                    let number = self.entries.get(&entry.name);
+                    let number = number.map_or(1, |known| known.last_version + 1);
+                    let history = self.runtime.history(&entry.name);
+                    let reason = Untrusted::message(&error);
+                    history.note(number, PluginEventKind::Refused, reason);
+                    problems.push(Problem::new(&entry.place, error.to_string()));
+                }
             }
         }
         let policies = config
@@ -136,42 +197,54 @@ impl PluginRegistry {
                 entries.entry(name.to_owned()).or_insert(entry);
             }
         }
-        match problems.is_empty() {
-            true => Ok(PluginRegistry {
-                runtime: self.runtime.clone(),
-                entries,
-            }),
-            false => Err(problems),
-        }
+        let registry = PluginRegistry {
+            runtime: self.runtime.clone(),
+            entries,
+            waiting,
+        };
+        (registry, problems)
     }
 
     /// The entry for a plugin of the configuration: as it is if neither the file nor what it is
-    /// allowed has changed.
-    fn read_again(&self, config: &model::PluginConfig) -> Result<RegisteredPlugin, PluginError> {
+    /// allowed has changed. None for a new one that is not compiled yet, if its `fallback` may
+    /// serve.
+    fn read_again(
+        &self,
+        config: &model::PluginConfig,
+        fallback: bool,
+    ) -> Result<Option<RegisteredPlugin>, PluginError> {
         let terms = PluginOptions::from(config);
         let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;
         let hash = Hash::of(&bytes);
         let known = self.entries.get(&config.name);
         let Some(known) = known.filter(|entry| entry.config.is_some()) else {
-            let plugin = self.runtime.load(&config.name, 1, &bytes, &terms)?;
-            return Ok(RegisteredPlugin::new(Some(config.clone()), plugin));
+            let plugin = match fallback {
+                true => self.runtime.load_compiled(&config.name, 1, &bytes, &terms)?,
+                false => Some(self.runtime.load(&config.name, 1, &bytes, &terms)?),
+            };
+            return Ok(plugin.map(|plugin| RegisteredPlugin::new(Some(config.clone()), plugin)));
         };
         let mut entry = known.clone();
         entry.config = Some(config.clone());
         if known.file == Some(hash) && *known.current.terms() == terms {
-            return Ok(entry);
+            return Ok(Some(entry));
         }
         let number = known.last_version + 1;
         let plugin = self.runtime.load(&config.name, number, &bytes, &terms)?;
         entry.put(plugin);
         entry.file = Some(hash);
-        Ok(entry)
+        Ok(Some(entry))
     }
 
     /// The hash of what the file of a plugin holds, if that is something else than when it was last
     /// loaded. None where it cannot be read: it may be about to be replaced. Blocks.
     pub(super) fn changed_file(&self, name: &str) -> Option<Hash> {
-        let entry = self.entries.get(name)?;
+        let Some(entry) = self.entries.get(name) else {
+            // One that is being compiled comes by itself.
+            let waiting = self.waiting.get(name).filter(|waiting| waiting.is_refused)?;
+            let (file, limits) = (&waiting.config.file, &waiting.config.compile);
+            return Some(Hash::of(&Runtime::read(name, file, limits).ok()?));
+        };
         let config = entry.config.as_ref()?;
         let bytes = Runtime::read(name, &config.file, &config.compile).ok()?;
         Some(Hash::of(&bytes)).filter(|hash| entry.file != Some(*hash))
@@ -187,8 +260,11 @@ impl PluginRegistry {
         name: &str,
         bytes: Option<&[u8]>,
     ) -> Result<PluginRegistry, LoadError> {
-        let entry = self.entries.get(name).ok_or(LoadError::Unknown)?;
-        let config = entry.config.as_ref().ok_or(LoadError::Stock)?;
+        let config = match (self.entries.get(name), self.waiting.get(name)) {
+            (Some(entry), _) => entry.config.as_ref().ok_or(LoadError::Stock)?,
+            (None, Some(waiting)) => &waiting.config,
+            (None, None) => return Err(LoadError::Unknown),
+        };
         let from_file;
         let bytes = match bytes {
             Some(bytes) => bytes,
@@ -197,15 +273,45 @@ impl PluginRegistry {
                 &from_file
             }
         };
-        let number = entry.last_version + 1;
+        let known = self.entries.get(name);
+        let number = known.map_or(1, |entry| entry.last_version + 1);
         let plugin = self
             .runtime
             .load(name, number, bytes, &PluginOptions::from(config))?;
+        Ok(self.with(plugin))
+    }
+
+    /// A registry in which this version is in force.
+    pub(super) fn with(&self, plugin: Plugin) -> PluginRegistry {
         let mut registry = self.clone();
-        if let Some(entry) = registry.entries.get_mut(name) {
+        let name = plugin.name().to_owned();
+        if let Some(entry) = registry.entries.get_mut(&name) {
             entry.put(plugin);
+        } else if let Some(WaitingPlugin { config, .. }) = registry.waiting.remove(&name) {
+            let entry = RegisteredPlugin::new(Some(config), plugin);
+            registry.entries.insert(name, entry);
         }
-        Ok(registry)
+        registry
+    }
+
+    /// The plugins that are to be compiled.
+    pub(super) fn waited_for(&self) -> impl Iterator<Item = &model::PluginConfig> {
+        let waited_for = self.waiting.values().filter(|waiting| !waiting.is_refused);
+        waited_for.map(|waiting| &waiting.config)
+    }
+
+    /// Those that are not compiled yet, or cannot be.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&str, &WaitingPlugin)> {
+        self.waiting.iter().map(|(name, waiting)| (&**name, waiting))
+    }
+
+    /// A plugin that was waited for cannot be used.
+    pub(super) fn refuse(&mut self, name: &str, reason: &str) {
+        if let Some(waiting) = self.waiting.get_mut(name) {
+            waiting.is_refused = true;
+            let (history, reason) = (self.runtime.history(name), Untrusted::message(reason));
+            history.note(1, PluginEventKind::Refused, reason);
+        }
     }
 
     /// A registry in which the version before is in force again.
@@ -230,7 +336,19 @@ impl PluginRegistry {
     pub(super) fn note_error(&mut self, name: &str, reason: &str) {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.last_version += 1;
-            entry.last_error = Some(reason.to_owned());
+            let history = entry.current.history();
+            let reason = Untrusted::message(reason);
+            history.note(entry.last_version, PluginEventKind::Refused, reason);
+        }
+    }
+
+    /// Notes in the histories of plugins which versions serve now that did not `before`.
+    pub(super) fn note_serving(&self, before: Option<&PluginRegistry>) {
+        for (name, entry) in &self.entries {
+            let served = before.and_then(|before| before.entries.get(name));
+            if served.is_none_or(|served| !served.current.is(&entry.current)) {
+                entry.note_serving();
+            }
         }
     }
 
@@ -254,7 +372,7 @@ impl RegisteredPlugin {
     fn put(&mut self, plugin: Plugin) {
         self.last_version = plugin.version();
         self.previous = Some(std::mem::replace(&mut self.current, plugin));
-        (self.rolled_back, self.last_error) = (false, None);
+        self.rolled_back = false;
     }
 }
 

@@ -101,6 +101,7 @@ impl Operator {
             .set_level(snapshot.config.server.error_log.level);
         let closed = before.without(&sockets);
         let generation = snapshot.generation;
+        registry.note_serving(Some(&present.registry));
         // Before the workers are told: one that dies and is replaced meanwhile begins with all of
         // it, and a drain closes these sockets.
         self.published.store(Arc::new(Published {

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::admin::{self, Admin, AdminServer, Demand};
 use super::assemble::{Parts, assemble};
 use super::blocking::{self, BRIEF, FILES, run_blocking};
+use super::compiling::Compiling;
 use super::connection_bounds;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
@@ -84,6 +85,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         Ok(snapshot) => Arc::new(snapshot),
         Err(problems) => return Ok(report(&problems)),
     };
+    registry.note_serving(None);
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned().into();
     let process = Arc::new(Process::new(bounds, workers, hostname));
@@ -186,6 +188,7 @@ impl Control {
             sockets: self.sockets.clone(),
             published: self.published.clone(),
             watcher,
+            compiling: Compiling::new(self.changes.clone()),
         }
     }
 

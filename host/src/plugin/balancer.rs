@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,7 +18,10 @@ use super::component::Plugin;
 use super::error::ConfigureError;
 use super::rehearsal;
 use super::slot::{InstanceSlot, InstanceSpec};
-use super::{ExchangeContext, FleetView, InstanceScope, Outcome, Pick};
+use super::worker_role::{LONGEST_WAIT, Report, WorkerRole};
+use super::{
+    ExchangeContext, FleetView, InstanceScope, Outcome, Pick, PolicyContext, UpstreamTraits,
+};
 
 /// A policy with its settings, and its fallback, over one fleet. Shared by all workers.
 pub struct Balancer {
@@ -27,11 +31,13 @@ pub struct Balancer {
 }
 
 /// One of the two policies.
-struct Role {
+pub(super) struct Role {
     recipe: Arc<InstanceSpec>,
     instances: Instances,
     /// How long a worker waits for the shared instance.
-    wait: Duration,
+    pub(super) wait: Duration,
+    /// The shared instance could not be told how some attempts ended.
+    pub(super) has_missed_endings: AtomicBool,
 }
 
 enum Instances {
@@ -64,16 +70,17 @@ impl Role {
                 Instances::OnePerWorker(Mutex::new(made))
             }
         };
-        let wait = recipe.plugin.inner().terms.limits.deadline;
+        let wait = recipe.plugin.inner().terms.limits.deadline.min(LONGEST_WAIT);
         Ok(Role {
             recipe,
             instances,
             wait,
+            has_missed_endings: AtomicBool::new(false),
         })
     }
 
     /// A worker's own seat, where the policy does not share one.
-    fn own(&self) -> Option<InstanceSlot> {
+    pub(super) fn own(&self) -> Option<InstanceSlot> {
         let Instances::OnePerWorker(ahead) = &self.instances else {
             return None;
         };
@@ -81,7 +88,11 @@ impl Role {
         Some(ready.unwrap_or_else(|| InstanceSlot::new(self.recipe.clone())))
     }
 
-    fn shared(&self) -> Option<&Mutex<InstanceSlot>> {
+    pub(super) fn plugin(&self) -> &Plugin {
+        &self.recipe.plugin
+    }
+
+    pub(super) fn shared(&self) -> Option<&Mutex<InstanceSlot>> {
         match &self.instances {
             Instances::Shared(seat) => Some(seat),
             Instances::OnePerWorker(_) => None,
@@ -113,9 +124,8 @@ impl Role {
 }
 
 impl Balancer {
-    /// Configures both policies (the fallback with no settings) and shows them the fleet, of which
-    /// `generation` tells one list of endpoints from the next. Makes instances ahead for so many
-    /// `workers`.
+    /// Configures both policies (the fallback with no settings) and shows them the fleet. Makes
+    /// instances ahead for the workers.
     ///
     /// # Errors
     /// [`ConfigureError`], of either policy.
@@ -124,21 +134,36 @@ impl Balancer {
         settings: &Value,
         fallback: Plugin,
         fleet: Arc<dyn FleetView>,
-        generation: u64,
-        workers: usize,
+        context: PolicyContext,
     ) -> Result<Balancer, ConfigureError> {
-        let recipe = |plugin, settings: &Value| InstanceSpec {
+        let PolicyContext {
+            upstream,
+            generation,
+            workers,
+        } = context;
+        let recipe = |plugin, settings: &Value, upstream| InstanceSpec {
             plugin,
             settings: settings.to_string(),
             fleet: fleet.clone(),
+            upstream,
             generation,
+        };
+        // A fallback answers for a policy within one fleet: the other one is not its concern.
+        let within_one_fleet = UpstreamTraits {
+            has_backups: false,
+            ..upstream
         };
         // The fallback is seldom needed: its workers make theirs when it is.
         Ok(Balancer {
-            policy: Role::new(recipe(policy, settings), workers)?,
-            fallback: Role::new(recipe(fallback, &Value::Object(Default::default())), 1)?,
+            policy: Role::new(recipe(policy, settings, upstream), workers)?,
+            fallback: Role::new(recipe(fallback, &no_settings(), within_one_fleet), 1)?,
             fleet,
         })
+    }
+
+    /// What the policy was configured for.
+    pub fn upstream(&self) -> UpstreamTraits {
+        self.policy.recipe.upstream
     }
 
     pub fn policy(&self) -> &Plugin {
@@ -173,12 +198,12 @@ impl Balancer {
     /// the thread up for calls.
     pub fn attach(self: &Arc<Self>, previous: Option<&mut WorkerBalancer>) -> WorkerBalancer {
         wasmtime::Engine::tls_eager_initialize();
-        let mut policy = self.policy.own();
-        if let Some(seat) = &mut policy {
+        let mut policy = WorkerRole::new(&self.policy);
+        if let Some(seat) = policy.own() {
             seat.make();
         }
         let mut worker = WorkerBalancer {
-            fallback: self.fallback.own(),
+            fallback: WorkerRole::new(&self.fallback),
             policy,
             balancer: self.clone(),
             leases: HashMap::default(),
@@ -190,12 +215,15 @@ impl Balancer {
     }
 }
 
+fn no_settings() -> Value {
+    Value::Object(Default::default())
+}
+
 /// One worker's way to a [`Balancer`]. Stays on its thread.
 pub struct WorkerBalancer {
     balancer: Arc<Balancer>,
-    /// `None`: shared.
-    policy: Option<InstanceSlot>,
-    fallback: Option<InstanceSlot>,
+    policy: WorkerRole,
+    fallback: WorkerRole,
     /// Who answered an attempt that has not ended, where that one wants to hear of the end.
     leases: HashMap<u64, Answerer, BuildHasherDefault<LeaseHasher>>,
 }
@@ -224,7 +252,7 @@ impl WorkerBalancer {
             ),
         ] {
             if follows
-                && let (Some(own), Some(theirs)) = (own, theirs)
+                && let (Some(own), Some(theirs)) = (own.own(), theirs.own())
                 && let Some(state) = theirs.export_state()
             {
                 own.make();
@@ -244,7 +272,7 @@ impl WorkerBalancer {
         let Balancer {
             policy, fallback, ..
         } = &*self.balancer;
-        if let Some((index, generation)) = ask(policy, &mut self.policy, exchange, pick, candidates)
+        if let Some((index, generation)) = self.policy.ask(policy, exchange, pick, candidates)
         {
             if policy.recipe.plugin.hears_endings() {
                 self.leases.insert(pick.lease, Answerer::Policy(generation));
@@ -254,7 +282,7 @@ impl WorkerBalancer {
         // A policy that failed may have added some before it did.
         exchange.forget_response_headers();
         if let Some((index, generation)) =
-            ask(fallback, &mut self.fallback, exchange, pick, candidates)
+            self.fallback.ask(fallback, exchange, pick, candidates)
         {
             if fallback.recipe.plugin.hears_endings() {
                 self.leases
@@ -272,7 +300,7 @@ impl WorkerBalancer {
         } = &*self.balancer;
         for (role, own) in [(policy, &mut self.policy), (fallback, &mut self.fallback)] {
             if role.recipe.plugin.hears_failures() {
-                always(role, own, |seat| seat.failed(index));
+                own.tell(role, Report::Failed(index));
             }
         }
     }
@@ -303,9 +331,16 @@ impl WorkerBalancer {
             Answerer::Policy(generation) => (policy, &mut self.policy, generation),
             Answerer::Fallback(generation) => (fallback, &mut self.fallback, generation),
         };
-        always(role, own, |seat| {
-            seat.done(generation, exchange, lease, index, outcome)
-        });
+        own.tell(
+            role,
+            Report::Ended {
+                generation,
+                exchange: exchange.clone(),
+                lease,
+                index,
+                outcome: *outcome,
+            },
+        );
     }
 
     #[cold]
@@ -318,31 +353,10 @@ impl WorkerBalancer {
     }
 }
 
-/// Asks one role; a shared instance that is busy for too long is passed over, without blame.
-#[inline]
-fn ask(
-    role: &Role,
-    own: &mut Option<InstanceSlot>,
-    exchange: &Rc<dyn ExchangeContext>,
-    pick: &Pick,
-    candidates: u64,
-) -> Option<(u32, u64)> {
-    let with =
-        |seat: &mut InstanceSlot| Some((seat.pick(exchange, pick, candidates)?, seat.generation()));
-    match (own, role.shared()) {
-        (Some(seat), _) => with(seat),
-        (None, Some(shared)) => with(&mut *shared.try_lock_for(role.wait)?),
-        (None, None) => None,
-    }
-}
-
-/// Tells one role something that it must not miss. The wait for a shared instance is bounded by the
-/// deadlines of those who are before us.
-fn always(role: &Role, own: &mut Option<InstanceSlot>, tell: impl FnOnce(&mut InstanceSlot)) {
-    match (own, role.shared()) {
-        (Some(seat), _) => tell(seat),
-        (None, Some(shared)) => tell(&mut shared.lock()),
-        (None, None) => {}
+impl Drop for WorkerBalancer {
+    fn drop(&mut self) {
+        self.policy.finish(&self.balancer.policy);
+        self.fallback.finish(&self.balancer.fallback);
     }
 }
 

@@ -7,15 +7,17 @@
 //! them, cost no system call.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Engine, EngineWeak, UpdateDeadline};
 
 /// One tick of the clock, and the unit of deadlines.
 const TICK: Duration = Duration::from_millis(4);
+/// What a late tick counts for at the most, when time is charged by ticks.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(40);
 /// Ticks after which a call is first looked at: the one under way, as looking costs next to
 /// nothing.
 pub(super) const FIRST_LOOK: u64 = 1;
@@ -40,6 +42,8 @@ struct ClockState {
     /// line in peace.
     wanted: AtomicBool,
     stop: AtomicBool,
+    /// Nanoseconds between the last two ticks: more than asked for where the machine is busy.
+    interval: AtomicU64,
 }
 
 impl EpochClock {
@@ -47,6 +51,7 @@ impl EpochClock {
         let shared = Arc::new(ClockState {
             wanted: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            interval: AtomicU64::new(nanos(TICK)),
         });
         let (state, engine) = (shared.clone(), engine.weak());
         let thread = thread::Builder::new()
@@ -66,6 +71,11 @@ impl EpochClock {
             self.thread.unpark();
         }
     }
+
+    /// The time between the last two ticks.
+    pub(super) fn interval(&self) -> Duration {
+        Duration::from_nanos(self.shared.interval.load(Relaxed))
+    }
 }
 
 impl Drop for EpochClock {
@@ -77,8 +87,13 @@ impl Drop for EpochClock {
 
 fn tick(state: &ClockState, engine: &EngineWeak, period: u32) {
     loop {
+        let mut last = Instant::now();
         for _ in 0..period {
             thread::sleep(TICK);
+            let now = Instant::now();
+            let interval = (now - last).clamp(TICK, LONGEST_INTERVAL);
+            state.interval.store(nanos(interval), Relaxed);
+            last = now;
             match engine.upgrade() {
                 Some(engine) if !state.stop.load(Relaxed) => engine.increment_epoch(),
                 _ => return,
@@ -101,6 +116,8 @@ pub(super) struct Stopwatch {
     /// The thread's processor time at which the call has to be over; `None` until it is first
     /// looked at.
     ends: Option<Duration>,
+    /// The time between two ticks when it was.
+    interval: Duration,
 }
 
 impl Stopwatch {
@@ -110,12 +127,34 @@ impl Stopwatch {
         *self = Stopwatch {
             allowance,
             ends: None,
+            interval: TICK,
         };
     }
 
+    /// What the call that is over is charged for: the time between two ticks for each tick that met
+    /// it. `None` for a call that none met. On average, over many calls, that is what they took,
+    /// and calls that are over between two ticks are not measured for it.
+    #[inline]
+    pub(super) fn charge(&self) -> Option<Duration> {
+        self.ends.map(|ends| self.charge_of_met(ends))
+    }
+
+    #[cold]
+    fn charge_of_met(&self, ends: Duration) -> Duration {
+        let met = ends.saturating_sub(self.allowance);
+        let since = processor_time().saturating_sub(met);
+        let ticks = since.as_nanos() / self.interval.as_nanos().max(1);
+        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX).saturating_add(1);
+        self.interval.saturating_mul(ticks)
+    }
+
     /// The ticks that the call was given are over: gives it as many as it has time left, if any.
-    pub(super) fn look(&mut self) -> UpdateDeadline {
+    /// `interval`: the time between the last two ticks.
+    pub(super) fn look(&mut self, interval: Duration) -> UpdateDeadline {
         let now = processor_time();
+        if self.ends.is_none() {
+            self.interval = interval;
+        }
         let ends = *self.ends.get_or_insert(now + self.allowance);
         match ends.saturating_sub(now) {
             Duration::ZERO => UpdateDeadline::Interrupt,
@@ -127,6 +166,10 @@ impl Stopwatch {
 /// Processor time that this thread has used.
 fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Ticks in a span of time, rounded up.
@@ -180,12 +223,15 @@ mod tests {
     fn time_in_which_the_thread_did_not_run_does_not_count() {
         let mut watch = Stopwatch::default();
         watch.start(Duration::from_millis(5));
-        assert!(matches!(watch.look(), UpdateDeadline::Continue(2)));
+        assert!(watch.charge().is_none(), "no tick met it");
+        assert!(matches!(watch.look(TICK), UpdateDeadline::Continue(2)));
         thread::sleep(Duration::from_millis(20));
-        assert!(matches!(watch.look(), UpdateDeadline::Continue(1..=2)));
+        assert!(matches!(watch.look(TICK), UpdateDeadline::Continue(1..=2)));
+        assert_eq!(watch.charge(), Some(TICK), "the first of the two ticks");
 
         let until = processor_time() + Duration::from_millis(6);
         while processor_time() < until {}
-        assert!(matches!(watch.look(), UpdateDeadline::Interrupt));
+        assert!(matches!(watch.look(TICK), UpdateDeadline::Interrupt));
+        assert!(watch.charge() >= Some(2 * TICK));
     }
 }

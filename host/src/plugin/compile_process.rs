@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use wasmtime::Engine;
@@ -22,6 +22,7 @@ use super::component;
 use super::debug_lines::DebugLines;
 use super::engine_config::engine_config;
 use super::error::PluginError;
+use super::untrusted::Untrusted;
 
 /// The hidden command.
 pub const COMMAND: &str = "compile-plugin";
@@ -35,6 +36,12 @@ const NOT_COMPILED: u8 = 4;
 const STACK: usize = 8 << 20;
 /// Bytes of the child's standard error that are read.
 const MAX_STDERR: u64 = 4096;
+
+/// How often its bound on processor time a compiler may take by the wall clock. It gives way to
+/// everything else, so on a busy machine it takes long without working much.
+const WALL: u32 = 10;
+/// How often the log says that a plugin is still being compiled.
+const REMINDER: Duration = Duration::from_secs(10);
 
 /// Bytes of machine code that a file of so many bytes may become. Compilers multiply by two to
 /// five.
@@ -51,10 +58,21 @@ pub(super) fn compile(
 ) -> Result<Vec<u8>, PluginError> {
     let not_started = |error: io::Error| PluginError::Compile {
         plugin: name.to_owned(),
-        reason: format!("cannot run {}: {error}", program.display()),
+        reason: Untrusted::message(format_args!("cannot run {}: {error}", program.display())),
     };
+    let began = Instant::now();
+    let (size, time) = (bytes.len(), limits.time);
+    tracing::info!(
+        plugin = name,
+        "compiling plugin `{name}` ({size} bytes), in {time:?} of processor time at most"
+    );
     let mut child = start(program, limits).map_err(not_started)?;
-    let ended = converse(&mut child, bytes, limits.time).map_err(not_started)?;
+    let remind = || {
+        let took = began.elapsed();
+        tracing::info!(plugin = name, "still compiling plugin `{name}` ({took:.0?})");
+    };
+    let ended = converse(&mut child, bytes, time.saturating_mul(WALL), remind);
+    let ended = ended.map_err(not_started)?;
     let bound = |what: String, key| {
         Err(PluginError::Bound {
             plugin: name.to_owned(),
@@ -63,22 +81,29 @@ pub(super) fn compile(
         })
     };
     if ended.status.success() && !ended.too_much {
+        let took = began.elapsed();
+        tracing::info!(plugin = name, "compiled plugin `{name}` in {took:.1?}");
         return Ok(ended.code);
     }
     if ended.too_much {
         return Err(PluginError::Compile {
             plugin: name.to_owned(),
-            reason: format!(
+            reason: Untrusted::message(format_args!(
                 "it becomes more than {} bytes of machine code",
                 most_code(bytes.len())
-            ),
+            )),
         });
     }
-    if ended.late || ended.status.signal() == Some(Signal::XCPU.as_raw()) {
-        return bound(
-            format!("is not compiled within {:?}", limits.time),
-            "compile_time",
+    if ended.status.signal() == Some(Signal::XCPU.as_raw()) {
+        let what = format!("is not compiled within {time:?} of processor time");
+        return bound(what, "compile_time");
+    }
+    if ended.late {
+        let wall = time.saturating_mul(WALL);
+        let what = format!(
+            "is not compiled within {wall:?}, {WALL} times its `limits.compile_time`"
         );
+        return bound(what, "compile_time");
     }
     // Rust's allocator aborts with these words; see also `compile_plugin`.
     if ended.stderr.contains("memory allocation of ") {
@@ -92,15 +117,18 @@ pub(super) fn compile(
     match ended.status.code() {
         Some(code) if code == i32::from(NOT_ENCODED) => Err(PluginError::Encode {
             plugin,
-            reason: ended.stderr,
+            reason: Untrusted::message(ended.stderr),
         }),
         Some(code) if code == i32::from(NOT_COMPILED) => Err(PluginError::Compile {
             plugin,
-            reason: ended.stderr,
+            reason: Untrusted::message(ended.stderr),
         }),
         _ => Err(PluginError::Compile {
             plugin,
-            reason: format!("the compiler failed ({}): {}", ended.status, ended.stderr),
+            reason: Untrusted::message(format_args!(
+                "the compiler failed ({}): {}",
+                ended.status, ended.stderr
+            )),
         }),
     }
 }
@@ -137,7 +165,12 @@ struct Ended {
 
 /// Hands the child its input and takes its output, each on a thread of its own, so that neither
 /// side ever waits for the other one's pipe. The child has ended when this returns.
-fn converse(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<Ended> {
+fn converse(
+    child: &mut Child,
+    bytes: &[u8],
+    time: Duration,
+    remind: impl Fn(),
+) -> io::Result<Ended> {
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(io::Error::other("it has no pipes"));
@@ -152,7 +185,7 @@ fn converse(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<Ended
         let reads = aside().spawn_scoped(scope, move || sender.send(up_to(stdout, most + 1)));
         // Its output ends when it does, or when it is too much; at once where there is no thread to
         // read it.
-        let in_time = code.recv_timeout(time);
+        let in_time = wait(&code, time, remind);
         let late = in_time == Err(RecvTimeoutError::Timeout);
         let code = in_time.unwrap_or_default();
         let too_much = code.len() as u64 > most;
@@ -171,6 +204,22 @@ fn converse(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<Ended
             stderr: String::from_utf8_lossy(&stderr).trim().to_owned(),
         })
     })
+}
+
+/// What arrives within `time`; reminds now and then that it is waited for.
+fn wait<T>(
+    receiver: &mpsc::Receiver<T>,
+    time: Duration,
+    remind: impl Fn(),
+) -> Result<T, RecvTimeoutError> {
+    let began = Instant::now();
+    loop {
+        let left = time.saturating_sub(began.elapsed());
+        match receiver.recv_timeout(left.min(REMINDER)) {
+            Err(RecvTimeoutError::Timeout) if left > REMINDER => remind(),
+            arrived => return arrived,
+        }
+    }
 }
 
 /// What there is to read, cut at `most` bytes. The pipe is closed behind it.

@@ -9,16 +9,18 @@ use tokio::sync::Notify;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
-use super::InstanceScope;
+use super::{InstanceScope, UpstreamTraits};
 use super::clock::{EpochClock, LONGEST_DEADLINE};
 use super::debug_lines::DebugLines;
-use super::error::{ConfigureError, FaultKind, PluginError, PluginFault};
+use super::error::{ConfigureError, PluginError, PluginFault};
+use super::history::{PluginEventKind, PluginHistory};
 use super::hash::Hash;
 use super::host_calls::HostState;
 use super::instance::Instance;
 use super::interfaces;
 use super::options::PluginOptions;
 use super::stats::{Cost, PluginCounters, PluginStats};
+use super::untrusted::Untrusted;
 
 /// The version of the interfaces that policies export.
 const VERSION: &str = "0.1.0";
@@ -37,7 +39,7 @@ pub(super) struct Inner {
     pub(super) version: u64,
     pub(super) hash: Hash,
     pub(super) terms: PluginOptions,
-    pub(super) imports: Vec<String>,
+    pub(super) imports: Vec<Untrusted>,
     pub(super) lines: DebugLines,
     pub(super) component: InstancePre<HostState>,
     pub(super) exports: Exports,
@@ -46,6 +48,8 @@ pub(super) struct Inner {
     pub(super) setup_deadline: Duration,
     pub(super) clock: Arc<EpochClock>,
     pub(super) tally: Arc<PluginStats>,
+    /// Of all versions of the plugin.
+    pub(super) history: Arc<PluginHistory>,
     /// Rung when a plugin is put into quarantine.
     pub(super) alarm: Arc<Notify>,
 }
@@ -72,6 +76,13 @@ pub(super) struct Identity<'a> {
     pub(super) name: &'a str,
     pub(super) version: u64,
     pub(super) hash: Hash,
+    pub(super) history: Arc<PluginHistory>,
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "plugin `{}` version {}", self.name(), self.version())
+    }
 }
 
 impl Plugin {
@@ -91,7 +102,7 @@ impl Plugin {
     }
 
     /// The interfaces that it imports, with their versions.
-    pub fn imports(&self) -> &[String] {
+    pub fn imports(&self) -> &[Untrusted] {
         &self.0.imports
     }
 
@@ -140,6 +151,16 @@ impl Plugin {
         self.0.tally.cost()
     }
 
+    /// Whether a worker's budget for it was used up a moment ago.
+    pub fn is_over_budget(&self) -> bool {
+        self.0.tally.is_over_budget()
+    }
+
+    /// What happened to it and to the versions before.
+    pub fn history(&self) -> &Arc<PluginHistory> {
+        &self.0.history
+    }
+
     /// Whether it has failed so often that it is not called any more.
     pub fn is_quarantined(&self) -> bool {
         self.0.tally.is_quarantined()
@@ -150,9 +171,17 @@ impl Plugin {
         self.0.exports.export_state.is_some()
     }
 
-    /// Tries settings on an instance of their own, as `waypost check` does.
-    pub fn configure(&self, settings: &serde_json::Value) -> Result<InstanceScope, ConfigureError> {
-        let mut instance = Instance::new(self, None).map_err(|fault| self.faulted(fault))?;
+    /// Tries settings for an upstream on an instance of their own.
+    ///
+    /// # Errors
+    /// [`ConfigureError`]: what is wrong with them, or that the plugin failed.
+    pub fn configure(
+        &self,
+        settings: &serde_json::Value,
+        upstream: UpstreamTraits,
+    ) -> Result<InstanceScope, ConfigureError> {
+        let instance = Instance::new(self, None, upstream);
+        let mut instance = instance.map_err(|fault| self.faulted(fault))?;
         instance.configure(&settings.to_string())
     }
 
@@ -174,7 +203,7 @@ impl Plugin {
         let linked = linker.instantiate_pre(&component);
         let linked = linked.map_err(|error| PluginError::Link {
             plugin: name.into(),
-            reason: format!("{error:#}"),
+            reason: Untrusted::message(format_args!("{error:#}")),
         })?;
         let exports = Exports::find(name, &component)?;
         let deadline = terms.limits.deadline;
@@ -183,7 +212,7 @@ impl Plugin {
             version: identity.version,
             hash: identity.hash,
             terms: *terms,
-            imports,
+            imports: imports.iter().map(Untrusted::name).collect(),
             lines,
             component: linked,
             exports,
@@ -191,22 +220,24 @@ impl Plugin {
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
             tally: Arc::new(PluginStats::new(terms.max_faults, terms.fault_window)),
+            history: identity.history.clone(),
             alarm: alarm.clone(),
         }));
         Instance::check(&plugin)?;
         Ok(plugin)
     }
 
-    /// Counts a fault, and raises the alarm if it was one too many.
+    /// Counts a fault that happened `when`, and raises the alarm if it was one too many.
     #[cold]
-    pub(super) fn count_fault(&self, kind: FaultKind) {
-        if self.0.tally.fault(kind) {
-            let (name, version) = (self.name(), self.version());
-            tracing::error!(
-                plugin = name,
-                version,
-                "plugin `{name}` version {version} has failed too often and is quarantined: it is not asked any more"
-            );
+    pub(super) fn note_fault(&self, when: &str, fault: &PluginFault) {
+        let (name, version) = (self.name(), self.version());
+        let detail = Untrusted::message(format_args!("failed {when}: {fault}"));
+        let note = |kind, detail| self.0.history.note(version, kind, detail);
+        note(PluginEventKind::Fault(fault.kind), detail);
+        if self.0.tally.fault(fault.kind) {
+            let why = "has failed too often and is quarantined: it is not asked any more";
+            note(PluginEventKind::Quarantined, Untrusted::message(why));
+            tracing::error!(plugin = name, version, "plugin `{name}` version {version} {why}");
             self.0.alarm.notify_one();
         }
     }
@@ -312,7 +343,7 @@ impl<'a> Interface<'a> {
         self.may(function).ok_or_else(|| PluginError::Export {
             plugin: self.plugin.to_owned(),
             export: format!("waypost:plugin/{}.{function}", self.name),
-            reason: "it is missing".to_owned(),
+            reason: Untrusted::message("it is missing"),
         })
     }
 }

@@ -16,6 +16,10 @@ use wasmparser::{Encoding, Parser, Payload};
 
 /// Places that are kept, 12 MiB of them. What a plugin has beyond is told without lines.
 const ROWS: usize = 1 << 20;
+/// Files that are kept, and the last bytes of a file's path that are: 4 MiB at most. Rows of others
+/// are told without lines.
+const FILES: usize = 1 << 14;
+const PATH: usize = 256;
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 type Header<'a> = gimli::LineProgramHeader<Bytes<'a>>;
@@ -195,6 +199,9 @@ impl SourceLine {
     }
 
     fn number(&mut self, file: String) -> u32 {
+        if self.files.len() == FILES && !self.numbers.contains_key(&file) {
+            return u32::MAX; // there is no such file
+        }
         *self.numbers.entry(file).or_insert_with_key(|file| {
             self.files.push(file.clone());
             length(self.files.len() - 1)
@@ -230,7 +237,11 @@ fn string<'a>(module: &Module<'a>, value: AttributeValue<Bytes<'a>>) -> String {
         }
         _ => return String::new(),
     };
-    bytes
-        .map(|bytes| bytes.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    // A path is told by its end.
+    let last = |bytes: Bytes<'_>| {
+        let bytes = bytes.slice();
+        let last = &bytes[bytes.len().saturating_sub(PATH)..];
+        String::from_utf8_lossy(last).into_owned()
+    };
+    bytes.map(last).unwrap_or_default()
 }

@@ -3,10 +3,12 @@
 //! One engine for the whole process: code is compiled once and shared by all workers; instances are
 //! theirs alone.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
@@ -23,8 +25,10 @@ use super::error::PluginError;
 use super::file;
 use super::hash::Hash;
 use super::host_calls::{self, HostState};
+use super::history::PluginHistory;
 use super::inspect::Inspection;
 use super::options::PluginOptions;
+use super::untrusted::Untrusted;
 use super::wasi;
 
 /// The stock plugins as the build script left them: names, and code for exactly this engine.
@@ -79,6 +83,8 @@ pub struct Runtime {
     clock: Arc<EpochClock>,
     alarm: Arc<Notify>,
     stock: Vec<Plugin>,
+    /// By name. One for each plugin that a configuration has named.
+    histories: Mutex<HashMap<String, Arc<PluginHistory>>>,
 }
 
 impl Runtime {
@@ -111,6 +117,7 @@ impl Runtime {
             clock,
             alarm: Arc::default(),
             stock: Vec::new(),
+            histories: Mutex::default(),
         };
         for (name, hash, code) in stock::PLUGINS {
             let code = Code {
@@ -121,6 +128,7 @@ impl Runtime {
                 name,
                 version: 1,
                 hash: Hash(*hash),
+                history: runtime.history(name),
             };
             let plugin = runtime.link(&identity, code, &PluginOptions::stock())?;
             runtime.stock.push(plugin);
@@ -159,33 +167,84 @@ impl Runtime {
     ) -> Result<Plugin, PluginError> {
         check_bounds(name, bytes, &terms.compile)?;
         let hash = Hash::of(bytes);
-        let code = match &self.workshop {
-            CompilerBackend::Here => self.compile_here(name, bytes)?,
-            CompilerBackend::Aside { program, cache } => {
-                let most = compile_process::most_code(bytes.len());
-                let kept = cache.as_ref().and_then(|cache| cache.get(&hash, most));
-                match kept.and_then(|answer| self.take(&answer).ok()) {
-                    Some(code) => code,
-                    None => {
-                        let answer =
-                            compile_process::compile(program, name, bytes, &terms.compile)?;
-                        let code = self
-                            .take(&answer)
-                            .map_err(|error| not_compiled(name, &error))?;
-                        if let Some(cache) = cache {
-                            cache.put(&hash, &answer);
-                        }
-                        code
-                    }
-                }
-            }
+        let code = match self.kept(&hash, bytes.len()) {
+            Some(code) => code,
+            None => self.compile(name, &hash, bytes, &terms.compile)?,
         };
+        self.link_version(name, version, hash, code, terms)
+    }
+
+    /// As [`load`](Runtime::load), of what was compiled before; none where it was not.
+    ///
+    /// # Errors
+    /// As for [`load`](Runtime::load).
+    pub fn load_compiled(
+        &self,
+        name: &str,
+        version: u64,
+        bytes: &[u8],
+        terms: &PluginOptions,
+    ) -> Result<Option<Plugin>, PluginError> {
+        check_bounds(name, bytes, &terms.compile)?;
+        let hash = Hash::of(bytes);
+        let kept = self.kept(&hash, bytes.len());
+        kept.map(|code| self.link_version(name, version, hash, code, terms))
+            .transpose()
+    }
+
+    /// Code that was kept when it was compiled.
+    fn kept(&self, hash: &Hash, file_size: usize) -> Option<Code> {
+        let CompilerBackend::Aside { cache, .. } = &self.workshop else {
+            return None;
+        };
+        let answer = cache
+            .as_ref()?
+            .get(hash, compile_process::most_code(file_size))?;
+        self.take(&answer).ok()
+    }
+
+    fn compile(
+        &self,
+        name: &str,
+        hash: &Hash,
+        bytes: &[u8],
+        limits: &CompileLimits,
+    ) -> Result<Code, PluginError> {
+        match &self.workshop {
+            CompilerBackend::Here => self.compile_here(name, bytes),
+            CompilerBackend::Aside { program, cache } => {
+                let answer = compile_process::compile(program, name, bytes, limits)?;
+                let code = self.take(&answer);
+                let code = code.map_err(|error| not_compiled(name, &error))?;
+                if let Some(cache) = cache {
+                    cache.put(hash, &answer);
+                }
+                Ok(code)
+            }
+        }
+    }
+
+    fn link_version(
+        &self,
+        name: &str,
+        version: u64,
+        hash: Hash,
+        code: Code,
+        terms: &PluginOptions,
+    ) -> Result<Plugin, PluginError> {
         let identity = Identity {
             name,
             version,
             hash,
+            history: self.history(name),
         };
         self.link(&identity, code, terms)
+    }
+
+    /// What happened to the plugin of this name, through all of its versions.
+    pub fn history(&self, name: &str) -> Arc<PluginHistory> {
+        let mut histories = self.histories.lock();
+        histories.entry(name.to_owned()).or_default().clone()
     }
 
     /// Returns once a plugin was put into quarantine since the last call.
@@ -196,7 +255,7 @@ impl Runtime {
     fn compile_here(&self, name: &str, bytes: &[u8]) -> Result<Code, PluginError> {
         let bytes = component::encode(bytes).map_err(|reason| PluginError::Encode {
             plugin: name.to_owned(),
-            reason,
+            reason: Untrusted::message(reason),
         })?;
         let component = Component::from_binary(&self.engine, &bytes);
         Ok(Code {
@@ -247,7 +306,7 @@ impl Runtime {
 fn not_compiled(plugin: &str, error: &wasmtime::Error) -> PluginError {
     PluginError::Compile {
         plugin: plugin.to_owned(),
-        reason: format!("{error:#}"),
+        reason: Untrusted::message(format_args!("{error:#}")),
     }
 }
 

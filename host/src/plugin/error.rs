@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
 use super::debug_lines::DebugLines;
+use super::untrusted::{MESSAGE, Untrusted, few};
 
 /// Functions that a backtrace names, those that Rust panics with not counted.
 const FRAMES: usize = 8;
@@ -20,7 +21,7 @@ pub enum PluginError {
         error: std::io::Error,
     },
     #[error("plugin `{plugin}` is no webassembly that can be read: {reason}")]
-    Malformed { plugin: String, reason: String },
+    Malformed { plugin: String, reason: Untrusted },
     #[error(
         "plugin `{plugin}` is precompiled machine code, which is never loaded: give the .wasm it was made of"
     )]
@@ -32,22 +33,23 @@ pub enum PluginError {
         key: &'static str,
     },
     #[error(
-        "plugin `{plugin}` is neither a component nor a core module that can become one: {reason}; \
-         build it with the waypost sdk, or pass it through `wasm-tools component embed`"
+        "plugin `{plugin}` is neither a component nor a core module that can become one: {reason}; {}",
+        way_out_of_encoding(reason)
     )]
-    Encode { plugin: String, reason: String },
+    Encode { plugin: String, reason: Untrusted },
     #[error("plugin `{plugin}` does not compile: {reason}")]
-    Compile { plugin: String, reason: String },
+    Compile { plugin: String, reason: Untrusted },
     #[error(
-        "plugin `{plugin}` imports `{import}`, which policies are not given: they may import {}",
-        super::interfaces::IMPORTS
+        "plugin `{plugin}` imports `{import}`, which policies are not given: they may import {}{}",
+        super::interfaces::IMPORTS,
+        way_out_of_import(import)
     )]
-    Import { plugin: String, import: String },
+    Import { plugin: String, import: Untrusted },
     #[error("{}", not_granted(plugin, imports, grants))]
     Grant {
         plugin: String,
         /// Those that are not granted.
-        imports: Vec<String>,
+        imports: Vec<Untrusted>,
         /// The words that its entry needs, those that it has included.
         grants: Vec<&'static str>,
     },
@@ -58,13 +60,13 @@ pub enum PluginError {
         plugin: String,
         /// `imports` or `exports`.
         verb: &'static str,
-        found: String,
+        found: Untrusted,
         wanted: String,
     },
     #[error(
         "plugin `{plugin}` does not fit the interfaces it imports: {reason}; build it against waypost:plugin@0.1.0"
     )]
-    Link { plugin: String, reason: String },
+    Link { plugin: String, reason: Untrusted },
     #[error(
         "plugin `{plugin}` does not export `{export}` as a policy must: {reason}; \
          build it with the waypost sdk, or give it the world `policy` with `wasm-tools component embed`"
@@ -72,7 +74,7 @@ pub enum PluginError {
     Export {
         plugin: String,
         export: String,
-        reason: String,
+        reason: Untrusted,
     },
     #[error("plugin `{plugin}` cannot be instantiated: {fault}")]
     Start { plugin: String, fault: PluginFault },
@@ -80,11 +82,34 @@ pub enum PluginError {
     Engine { reason: String },
 }
 
-fn not_granted(plugin: &str, imports: &[String], grants: &[&str]) -> String {
-    let imports: Vec<String> = imports.iter().map(|import| format!("`{import}`")).collect();
+fn way_out_of_encoding(reason: &Untrusted) -> &'static str {
+    match reason.as_str().contains("wasi_snapshot_preview1") {
+        true => {
+            "its toolchain links a library for files and output (WASI preview 1), which policies do \
+             not have: build it without `printf` and files, and write to the log with \
+             `waypost:plugin/log`"
+        }
+        false => {
+            "build it with the waypost sdk, or pass it through `wasm-tools component embed`"
+        }
+    }
+}
+
+fn way_out_of_import(import: &Untrusted) -> &'static str {
+    match import.as_str().starts_with("wasi:filesystem/") {
+        true => {
+            "; a toolchain's library for files and output brings this along: write to the log with \
+             `waypost:plugin/log` instead"
+        }
+        false => "",
+    }
+}
+
+fn not_granted(plugin: &str, imports: &[Untrusted], grants: &[&str]) -> String {
+    let imports = few(imports, "` and `");
     format!(
-        "plugin `{plugin}` imports {}, which its entry does not grant: add `grants = {grants:?}` to `[plugin.{plugin}]`",
-        imports.join(" and ")
+        "plugin `{plugin}` imports `{imports}`, which its entry does not grant: \
+         add `grants = {grants:?}` to `[plugin.{plugin}]`"
     )
 }
 
@@ -95,8 +120,8 @@ pub enum ConfigureError {
     #[error("{}", refusal(plugin, key, message))]
     Refused {
         plugin: String,
-        key: String,
-        message: String,
+        key: Untrusted,
+        message: Untrusted,
     },
     /// The plugin trapped, or overran a bound, before it could say anything.
     #[error("plugin `{plugin}` failed {when}: {fault}")]
@@ -108,8 +133,8 @@ pub enum ConfigureError {
     },
 }
 
-fn refusal(plugin: &str, key: &str, message: &str) -> String {
-    match key {
+fn refusal(plugin: &str, key: &Untrusted, message: &Untrusted) -> String {
+    match key.as_str() {
         "" => format!("plugin `{plugin}` refuses its settings: {message}"),
         key => format!("plugin `{plugin}` refuses its setting `{key}`: {message}"),
     }
@@ -144,10 +169,10 @@ impl FaultKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginFault {
     pub kind: FaultKind,
-    pub detail: String,
+    pub detail: Untrusted,
     /// The plugin's functions, innermost first, eight at most: `function`, or
     /// `function (src/lib.rs:12)`.
-    pub backtrace: Vec<String>,
+    pub backtrace: Vec<Untrusted>,
 }
 
 impl std::fmt::Display for PluginFault {
@@ -155,7 +180,7 @@ impl std::fmt::Display for PluginFault {
         write!(f, "{}", self.detail)?;
         match self.backtrace.is_empty() {
             true => Ok(()),
-            false => write!(f, " (in {})", self.backtrace.join(" < ")),
+            false => write!(f, " (in {})", few(&self.backtrace, " < ")),
         }
     }
 }
@@ -163,10 +188,19 @@ impl std::fmt::Display for PluginFault {
 impl PluginFault {
     /// An answer that names no candidate.
     pub(super) fn answer(index: u32) -> PluginFault {
-        let detail = format!("picked {index}, which is no candidate");
+        let detail = format_args!("picked {index}, which is no candidate");
         PluginFault {
             kind: FaultKind::Answer,
-            detail,
+            detail: Untrusted::message(detail),
+            backtrace: Vec::new(),
+        }
+    }
+
+    /// It was busy for so long that it could not be told how attempts ended.
+    pub(super) fn untold() -> PluginFault {
+        PluginFault {
+            kind: FaultKind::Deadline,
+            detail: Untrusted::message("was too busy to be told how attempts ended"),
             backtrace: Vec::new(),
         }
     }
@@ -175,7 +209,9 @@ impl PluginFault {
     pub(super) fn state(length: usize, limit: u64) -> PluginFault {
         PluginFault {
             kind: FaultKind::Memory,
-            detail: format!("has a state of {length} bytes, its limit is {limit}"),
+            detail: Untrusted::message(format_args!(
+                "has a state of {length} bytes, its limit is {limit}"
+            )),
             backtrace: Vec::new(),
         }
     }
@@ -201,31 +237,33 @@ impl PluginFault {
         let frames = error
             .downcast_ref::<WasmBacktrace>()
             .map_or(&[][..], WasmBacktrace::frames);
-        let backtrace: Vec<String> = frames.iter().map(|frame| function(frame, lines)).collect();
+        let backtrace: Vec<Untrusted> = frames.iter().map(|frame| function(frame, lines)).collect();
         let own = backtrace.iter().skip(machinery(&backtrace)).take(FRAMES);
         PluginFault {
             kind,
-            detail,
+            detail: Untrusted::message(detail),
             backtrace: own.cloned().collect(),
         }
     }
 }
 
 /// The function of a frame; with file and line where the plugin was built with them.
-fn function(frame: &FrameInfo, lines: &DebugLines) -> String {
+fn function(frame: &FrameInfo, lines: &DebugLines) -> Untrusted {
     let name = match frame.func_name() {
-        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
-        None => format!("function {}", frame.func_index()),
+        // A longer one was not made by a compiler for people to read.
+        Some(name) if name.len() > MESSAGE => Untrusted::name(name),
+        Some(name) => Untrusted::name(format_args!("{:#}", rustc_demangle::demangle(name))),
+        None => Untrusted::name(format_args!("function {}", frame.func_index())),
     };
     match frame.module_offset().and_then(|offset| lines.at(offset)) {
-        Some((file, line)) => format!("{name} ({file}:{line})"),
+        Some((file, line)) => Untrusted::message(format_args!("{name} ({file}:{line})")),
         None => name,
     }
 }
 
 /// How many of the innermost functions are Rust's way to end a panic, which says nothing of where
 /// it began.
-fn machinery(backtrace: &[String]) -> usize {
+fn machinery(backtrace: &[Untrusted]) -> usize {
     let last = backtrace.iter().rposition(|name| {
         [
             "__rust_end_short_backtrace",
@@ -233,7 +271,7 @@ fn machinery(backtrace: &[String]) -> usize {
             "core::panicking::panic_fmt",
         ]
         .iter()
-        .any(|part| name.contains(part))
+        .any(|part| name.as_str().contains(part))
     });
     // All of it, if the backtrace does not reach further.
     last.map_or(0, |last| last + 1) % backtrace.len().max(1)

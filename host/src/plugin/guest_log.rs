@@ -1,12 +1,16 @@
 //! What plugins have to say: lines for the error log, bounded in length and number.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-/// Bytes of a line; the rest is cut off.
-const LINE: usize = 1024;
+use super::untrusted::{MESSAGE, Untrusted};
+
+/// Bytes of an unfinished line that are kept: more than is logged, so that the log tells that a line
+/// was cut.
+const LINE: usize = MESSAGE + 4;
 /// Lines of one instance in one second; the rest is counted and dropped.
 const LINES_PER_SECOND: u32 = 100;
 
@@ -26,8 +30,8 @@ impl GuestLog {
         }
     }
 
-    /// Writes one line. Control characters are replaced: a plugin must not forge lines of the host.
-    pub(super) fn write(&mut self, level: Level, message: &str) {
+    /// Writes what the plugin says, as one line.
+    pub(super) fn write(&mut self, level: Level, message: impl Display) {
         if self.since.elapsed() >= Duration::from_secs(1) {
             let dropped = self.lines.saturating_sub(LINES_PER_SECOND);
             (self.since, self.lines) = (Instant::now(), 0);
@@ -42,8 +46,7 @@ impl GuestLog {
         if self.lines > LINES_PER_SECOND {
             return;
         }
-        let message = &message[..message.floor_char_boundary(LINE)];
-        let message = message.replace(|c: char| c.is_control(), " ");
+        let message = Untrusted::message(message);
         let plugin = &*self.plugin;
         match level {
             Level::ERROR => tracing::error!(plugin, "{message}"),
@@ -74,15 +77,13 @@ impl LineBuffer {
     /// Logs what there is of an unfinished line: the last words of a plugin that trapped.
     pub(super) fn flush(&mut self, log: &mut GuestLog, level: Level) {
         if !self.line.is_empty() {
-            log.write(level, &String::from_utf8_lossy(&self.line));
+            log.write(level, String::from_utf8_lossy(&self.line));
             self.line.clear();
         }
     }
 
-    /// One byte more than is logged, so that the end of a character that was cut is cut again, not
-    /// replaced.
     fn keep(&mut self, bytes: &[u8]) {
-        let room = (LINE + 1).saturating_sub(self.line.len());
+        let room = LINE.saturating_sub(self.line.len());
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 }

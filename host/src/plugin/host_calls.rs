@@ -12,12 +12,13 @@ use tracing::Level;
 use wasmtime::component::{ComponentType, Lift, Linker, WasmList, WasmStr};
 use wasmtime::{Result, StoreContextMut};
 
-use crate::http::variable::Variable;
+use crate::http::variable::{Scope, Variable};
 
 use super::clock::Stopwatch;
 use super::guest_log::{GuestLog, LineBuffer};
 use super::limits::InstanceLimits;
-use super::{ExchangeContext, FleetView};
+use super::untrusted::Untrusted;
+use super::{ExchangeContext, FleetView, UpstreamTraits};
 
 scoped_tls::scoped_thread_local!(
     /// The exchange at hand, for the length of one `pick` or `done`. Not in the store, because an
@@ -25,12 +26,19 @@ scoped_tls::scoped_thread_local!(
     pub(super) static AT_HAND: Rc<dyn ExchangeContext>
 );
 
-/// Names of variables that an instance keeps parsed; a policy reads one or two.
+/// Names of variables that an instance keeps parsed; a policy reads one or two. Longer ones than so
+/// many bytes are not kept: no header, cookie or argument has such a name.
 const VARIABLES: usize = 64;
+const VARIABLE_NAME: usize = 256;
+/// Bytes of header lines that one `pick` may add to the response.
+const RESPONSE_HEADERS: usize = 16 << 10;
+/// Bytes of `: ` and the line's end.
+const OF_A_HEADER_LINE: usize = 4;
 
 /// What the host keeps for one instance.
 pub(super) struct HostState {
     pub(super) fleet: Option<Arc<dyn FleetView>>,
+    pub(super) upstream: UpstreamTraits,
     pub(super) limits: InstanceLimits,
     pub(super) watch: Stopwatch,
     pub(super) log: GuestLog,
@@ -43,7 +51,10 @@ pub(super) struct HostState {
     bytes: Kept<Vec<u8>>,
     text: Kept<String>,
     loads: Kept<Vec<u32>>,
+    values: Values,
     variables: Variables,
+    /// Bytes of response headers that the call under way has added.
+    added_headers: usize,
 }
 
 impl HostState {
@@ -54,6 +65,7 @@ impl HostState {
     ) -> HostState {
         HostState {
             fleet,
+            upstream: UpstreamTraits::default(),
             limits,
             watch: Stopwatch::default(),
             log: GuestLog::new(plugin.clone()),
@@ -64,8 +76,16 @@ impl HostState {
             bytes: Kept::default(),
             text: Kept::default(),
             loads: Kept::default(),
+            values: Values::default(),
             variables: Vec::new(),
+            added_headers: 0,
         }
+    }
+
+    /// Before a `pick`.
+    #[inline]
+    pub(super) fn begin_pick(&mut self) {
+        self.added_headers = 0;
     }
 
     /// Logs what the plugin left unfinished on its standard output.
@@ -97,6 +117,8 @@ pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
     request(linker)?;
     exchange(linker)?;
     response(linker)?;
+    upstream(linker)?;
+    variables(linker)?;
     log(linker)
 }
 
@@ -150,10 +172,11 @@ fn request(linker: &mut Linker<HostState>) -> Result<()> {
     request.func_wrap("query", |mut host: Caller<'_>, (): ()| {
         Ok((text(&mut host, |e| e.query()),))
     })?;
-    request.func_wrap("header", |host: Caller<'_>, (name,): (WasmStr,)| {
-        Ok((values(&name.to_str(&host)?, |e, name, each| {
+    request.func_wrap("header", |mut host: Caller<'_>, (name,): (WasmStr,)| {
+        let values = values(&mut host, &name, |e, name, each| {
             e.request_header(name, each)
-        }),))
+        })?;
+        Ok((values,))
     })?;
     request.func_wrap("cookie", |mut host: Caller<'_>, (name,): (WasmStr,)| {
         let value = value(&mut host, &name, |exchange, _, name, out| {
@@ -202,18 +225,34 @@ fn exchange(linker: &mut Linker<HostState>) -> Result<()> {
     exchange.func_wrap(
         "add-response-header",
         |mut host: Caller<'_>, (name, value): (WasmStr, WasmList<u8>)| {
-            let ignored = {
+            let before = host.data().added_headers;
+            let (added, ignored) = {
                 let (name, value) = (name.to_str(&host)?, value.as_le_slice(&host));
-                let added = AT_HAND.is_set()
-                    && AT_HAND.with(|exchange| exchange.add_response_header(&name, value));
-                (!added).then(|| {
-                    format!(
-                        "response header `{name}` ignored: http does not allow its name or value"
-                    )
-                })
+                let length = name.len() + value.len() + OF_A_HEADER_LINE;
+                match before + length <= RESPONSE_HEADERS {
+                    true if at_hand(|e| e.add_response_header(&name, value)) => (length, None),
+                    true => (0, Some(Untrusted::name(name))),
+                    false => (length, None),
+                }
             };
-            if let Some(ignored) = ignored {
-                host.data_mut().log.write(Level::WARN, &ignored);
+            let HostState {
+                log, added_headers, ..
+            } = host.data_mut();
+            *added_headers = before.saturating_add(added);
+            if let Some(name) = ignored {
+                let why = "http does not allow its name or value";
+                log.write(
+                    Level::WARN,
+                    format_args!("response header `{name}` ignored: {why}"),
+                );
+            }
+            // Said once for a call: what comes after it is ignored as well.
+            if before <= RESPONSE_HEADERS && *added_headers > RESPONSE_HEADERS {
+                let most = RESPONSE_HEADERS;
+                log.write(
+                    Level::WARN,
+                    format_args!("response headers of more than {most} bytes ignored"),
+                );
             }
             Ok(())
         },
@@ -229,15 +268,57 @@ fn response(linker: &mut Linker<HostState>) -> Result<()> {
             0
         },))
     })?;
-    response.func_wrap(
-        "header",
-        |host: Caller<'_>, (name,): (WasmStr,)| match host.data().in_done {
-            true => Ok((values(&name.to_str(&host)?, |e, name, each| {
-                e.response_header(name, each)
-            }),)),
-            false => Ok((Vec::new(),)),
-        },
-    )
+    response.func_wrap("header", |mut host: Caller<'_>, (name,): (WasmStr,)| {
+        let in_done = host.data().in_done;
+        let values = values(&mut host, &name, |e, name, each| {
+            if in_done {
+                e.response_header(name, each);
+            }
+        })?;
+        Ok((values,))
+    })
+}
+
+fn upstream(linker: &mut Linker<HostState>) -> Result<()> {
+    let mut upstream = linker.instance("waypost:plugin/upstream@0.1.0")?;
+    upstream.func_wrap("has-backups", |host: Caller<'_>, (): ()| {
+        Ok((host.data().upstream.has_backups,))
+    })?;
+    upstream.func_wrap("carries-streams", |host: Caller<'_>, (): ()| {
+        Ok((host.data().upstream.carries_streams,))
+    })
+}
+
+fn variables(linker: &mut Linker<HostState>) -> Result<()> {
+    let mut variables = linker.instance("waypost:plugin/variables@0.1.0")?;
+    variables.func_wrap("check", |host: Caller<'_>, (name,): (WasmStr,)| {
+        let upstream = host.data().upstream;
+        Ok((what_is_wrong_with(&name.to_str(&host)?, upstream),))
+    })
+}
+
+/// What is wrong with a variable in the settings of a policy; none if nothing is.
+fn what_is_wrong_with(name: &str, upstream: UpstreamTraits) -> Option<String> {
+    let shown = Untrusted::name(name);
+    if name.len() > VARIABLE_NAME {
+        return Some(format!("unknown variable `${shown}`"));
+    }
+    let Some(variable) = Variable::parse(name) else {
+        let meant = Variable::closest_name(name);
+        let meant = meant.map(|meant| format!("; did you mean `${meant}`?"));
+        return Some(format!(
+            "unknown variable `${shown}`{}",
+            meant.unwrap_or_default()
+        ));
+    };
+    let nowhere_in = [
+        (upstream.carries_requests, Scope::Request, "for requests"),
+        (upstream.carries_streams, Scope::Session, "in a stream"),
+    ];
+    let nowhere_in = nowhere_in
+        .into_iter()
+        .find(|(carried, scope, _)| *carried && !variable.is_known_to(*scope));
+    nowhere_in.map(|(_, _, place)| format!("the variable `${shown}` has no value {place}"))
 }
 
 /// `log.level` in the WIT.
@@ -270,8 +351,10 @@ fn log(linker: &mut Linker<HostState>) -> Result<()> {
                 LogLevel::Info => Level::INFO,
                 LogLevel::Debug => Level::DEBUG,
             };
-            let message = message.to_str(&host)?.into_owned();
-            host.data_mut().log.write(level, &message);
+            // The message lies in the plugin's memory, which is borrowed with the state: what is
+            // shown of it is copied first.
+            let message = Untrusted::message(message.to_str(&host)?);
+            host.data_mut().log.write(level, message);
             Ok(())
         },
     )
@@ -287,12 +370,44 @@ fn text(host: &mut Caller<'_>, ask: impl FnOnce(&dyn ExchangeContext) -> &str) -
 
 /// All values of a header of the exchange at hand.
 fn values(
-    name: &str,
+    host: &mut Caller<'_>,
+    name: &WasmStr,
     ask: impl FnOnce(&dyn ExchangeContext, &str, &mut dyn FnMut(&[u8])),
-) -> Vec<Vec<u8>> {
-    let mut values = Vec::new();
-    at_hand(|exchange| ask(exchange, name, &mut |value| values.push(value.to_vec())));
-    values
+) -> Result<Arc<Vec<Vec<u8>>>> {
+    // It leaves the state for a moment, as in `value`.
+    let mut kept = std::mem::take(&mut host.data_mut().values);
+    let values = kept.fill(&name.to_str(&*host)?, ask);
+    host.data_mut().values = kept;
+    Ok(values)
+}
+
+/// Buffers for all values of a header, kept from call to call.
+#[derive(Default)]
+struct Values {
+    values: Kept<Vec<Vec<u8>>>,
+    /// Those that the last answer had no use for.
+    spare: Vec<Vec<u8>>,
+}
+
+impl Values {
+    fn fill(
+        &mut self,
+        name: &str,
+        ask: impl FnOnce(&dyn ExchangeContext, &str, &mut dyn FnMut(&[u8])),
+    ) -> Arc<Vec<Vec<u8>>> {
+        let Values { values, spare } = self;
+        values.fill(|values| {
+            spare.append(values);
+            at_hand(|exchange| {
+                ask(exchange, name, &mut |value| {
+                    let mut buffer = spare.pop().unwrap_or_default();
+                    buffer.clear();
+                    buffer.extend_from_slice(value);
+                    values.push(buffer);
+                });
+            });
+        })
+    }
 }
 
 /// One value of the exchange at hand, if `ask` appends it and says so.
@@ -323,6 +438,9 @@ type Variables = Vec<(Box<str>, Option<Variable>)>;
 
 /// The variable of that name. Names are parsed once, as many as an instance keeps.
 fn parsed<'a>(variables: &'a mut Variables, name: &str) -> Option<&'a Variable> {
+    if name.len() > VARIABLE_NAME {
+        return None;
+    }
     let place = match variables.iter().position(|(known, _)| **known == *name) {
         Some(place) => place,
         None => {

@@ -5,14 +5,20 @@
 
 use std::collections::BTreeSet;
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{CustomSectionReader, Encoding, KnownCustom, Name, Parser, Payload};
 
 use super::cache;
 use super::error::PluginError;
+use super::untrusted::Untrusted;
 
 /// Modules and components within one another, and of them in all. Far above what toolchains make.
 const DEPTH: usize = 16;
 const PARTS: usize = 1000;
+/// Names of interfaces that are looked at; policies import and export a dozen.
+const INTERFACES: usize = 1000;
+/// Bytes of a function's name. The engine copies the names of a whole backtrace whenever a call
+/// fails; the longest that compilers make of generic code have some 10,000.
+const FUNCTION_NAME: usize = 64 << 10;
 
 /// What is in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +26,9 @@ pub struct Inspection {
     pub kind: PluginKind,
     /// Functions of all core modules, and those that the component itself defines.
     pub functions: u32,
-    /// Interfaces, as the file names them; sorted.
-    pub imports: Vec<String>,
-    pub exports: Vec<String>,
+    /// Interfaces, as the file names them; sorted, and 1,000 at most.
+    pub imports: Vec<Untrusted>,
+    pub exports: Vec<Untrusted>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +59,7 @@ impl Inspection {
             .and_then(|found| found)
             .map_err(|reason| PluginError::Malformed {
                 plugin: name.to_owned(),
-                reason,
+                reason: Untrusted::message(reason),
             })
     }
 }
@@ -88,12 +94,12 @@ fn look(bytes: &[u8]) -> wasmparser::Result<Result<Inspection, String>> {
             }
             Payload::ImportSection(section) if outermost => {
                 for import in section.into_imports() {
-                    imports.insert(import?.module);
+                    add(&mut imports, import?.module);
                 }
             }
             Payload::ComponentImportSection(section) if outermost => {
                 for import in section {
-                    imports.insert(import?.name.name);
+                    add(&mut imports, import?.name.name);
                 }
             }
             Payload::ExportSection(section) if outermost => {
@@ -102,7 +108,7 @@ fn look(bytes: &[u8]) -> wasmparser::Result<Result<Inspection, String>> {
                     // encoder, or nobody.
                     match export?.name.split_once('#') {
                         Some((interface, _)) if !interface.starts_with("cabi_") => {
-                            exports.insert(interface);
+                            add(&mut exports, interface);
                         }
                         _ => {}
                     }
@@ -110,17 +116,46 @@ fn look(bytes: &[u8]) -> wasmparser::Result<Result<Inspection, String>> {
             }
             Payload::ComponentExportSection(section) if outermost => {
                 for export in section {
-                    exports.insert(export?.name.name);
+                    add(&mut exports, export?.name.name);
+                }
+            }
+            Payload::CustomSection(section) => {
+                if let Some(length) = long_function_name(&section) {
+                    return Ok(Err(format!(
+                        "it names a function with {length} bytes, more than {FUNCTION_NAME}: \
+                         strip its names"
+                    )));
                 }
             }
             _ => {}
         }
     }
-    let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+    let owned = |names: BTreeSet<&str>| names.into_iter().map(Untrusted::name).collect();
     Ok(Ok(Inspection {
         kind,
         functions,
         imports: owned(imports),
         exports: owned(exports),
     }))
+}
+
+fn add<'a>(names: &mut BTreeSet<&'a str>, name: &'a str) {
+    if names.len() < INTERFACES {
+        names.insert(name);
+    }
+}
+
+/// The length of a function's name that is too long, if a name section has one. Of a section that
+/// makes no sense the engine reads no more than this does.
+fn long_function_name(section: &CustomSectionReader<'_>) -> Option<usize> {
+    let KnownCustom::Name(names) = section.as_known() else {
+        return None;
+    };
+    let functions = names.into_iter().map_while(Result::ok).filter_map(|name| match name {
+        Name::Function(functions) => Some(functions),
+        _ => None,
+    });
+    let names = functions.flat_map(|functions| functions.into_iter().map_while(Result::ok));
+    let mut lengths = names.map(|naming| naming.name.len());
+    lengths.find(|length| *length > FUNCTION_NAME)
 }

@@ -15,7 +15,10 @@ use super::error::{ConfigureError, PluginError, PluginFault};
 use super::host_calls::{AT_HAND, HostState};
 use super::limits::InstanceLimits;
 use super::stats::{CallTimer, PluginStats};
-use super::{EndpointView, ExchangeContext, FleetView, InstanceScope, Outcome, Pick};
+use super::untrusted::Untrusted;
+use super::{
+    EndpointView, ExchangeContext, FleetView, InstanceScope, Outcome, Pick, UpstreamTraits,
+};
 
 /// Bytes that the plugin may hand to the host in one call, unless its state may be larger.
 const HOSTCALL_BYTES: usize = 1 << 20;
@@ -59,8 +62,10 @@ impl Instance {
     pub(super) fn new(
         plugin: &Plugin,
         fleet: Option<Arc<dyn FleetView>>,
+        upstream: UpstreamTraits,
     ) -> Result<Instance, PluginFault> {
         let (mut store, linked) = instantiate(plugin, fleet)?;
+        store.data_mut().upstream = upstream;
         let functions = Functions::find(&mut store, &linked, &plugin.inner().exports);
         let functions = functions
             .map_err(|(_, error)| PluginFault::from_engine(&error, &plugin.inner().lines))?;
@@ -88,7 +93,7 @@ impl Instance {
             Err((export, error)) => Err(PluginError::Export {
                 plugin: name(),
                 export: format!("waypost:plugin/{export}"),
-                reason: format!("{error:#}"),
+                reason: Untrusted::message(format_args!("{error:#}")),
             }),
         }
     }
@@ -105,8 +110,8 @@ impl Instance {
             Ok((Ok(scope),)) => Ok(scope),
             Ok((Err(SettingsError { key, message }),)) => Err(ConfigureError::Refused {
                 plugin: self.plugin.name().to_owned(),
-                key,
-                message,
+                key: Untrusted::name(key),
+                message: Untrusted::message(message),
             }),
             Err(fault) => Err(self.plugin.faulted(fault)),
         }
@@ -143,6 +148,7 @@ impl Instance {
             candidates,
         );
         let timed = self.calls.begin();
+        self.store.data_mut().begin_pick();
         let picked = AT_HAND
             .set(exchange, || self.call(deadline, function, params))
             .map(|(index,)| index);
@@ -204,6 +210,12 @@ impl Instance {
         let deadline = self.plugin.inner().call_deadline;
         self.call(deadline, function, (state,))
             .map(|(answer,)| answer)
+    }
+
+    /// What the last call is charged for, if it is: see [`Stopwatch::charge`].
+    #[inline]
+    pub(super) fn charge(&self) -> Option<Duration> {
+        self.store.data().watch.charge()
     }
 
     /// Closes the books on a call, if it is one of those that are looked at.
@@ -304,7 +316,8 @@ fn instantiate(
     let clock = inner.clock.clone();
     store.epoch_deadline_callback(move |mut store| {
         clock.wake(); // the clock must outlast a call that its thread takes very long over
-        Ok(store.data_mut().watch.look())
+        let interval = clock.interval();
+        Ok(store.data_mut().watch.look(interval))
     });
     inner.clock.wake();
     store.data_mut().watch.start(inner.setup_deadline);

@@ -3,9 +3,10 @@
 use crate::config::model::Grants;
 
 use super::error::PluginError;
+use super::untrusted::Untrusted;
 
 /// What a policy may import, in words.
-pub(super) const IMPORTS: &str = "`waypost:plugin` 0.1 (fleet, log, and request, response, exchange where granted) and \
+pub(super) const IMPORTS: &str = "`waypost:plugin` 0.1 (fleet, upstream, variables, log, and request, response, exchange where granted) and \
                                   `wasi` 0.2 (io, cli, clocks, random)";
 
 /// The versions that this host has, by package: any patch of them will do.
@@ -15,6 +16,8 @@ const VERSIONS: &[(&str, &str)] = &[("waypost:plugin/", "0.1"), ("wasi:", "0.2")
 const FREE: &[&str] = &[
     "waypost:plugin/fleet",
     "waypost:plugin/log",
+    "waypost:plugin/upstream",
+    "waypost:plugin/variables",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
@@ -43,10 +46,11 @@ const GRANTED: &[(&str, &str)] = &[
 ];
 
 /// The words of `grants` that a plugin with these imports needs, in the order of the reference.
-pub fn grants_needed(imports: &[String]) -> Vec<&'static str> {
+pub fn grants_needed<'a>(imports: impl Iterator<Item = &'a str>) -> Vec<&'static str> {
+    let imports: Vec<&str> = imports.map(|import| split(import).0).collect();
     let needed = GRANTED
         .iter()
-        .filter(|(interface, _)| imports.iter().any(|import| split(import).0 == *interface));
+        .filter(|(interface, _)| imports.contains(interface));
     needed.map(|(_, grant)| *grant).collect()
 }
 
@@ -62,7 +66,7 @@ pub(super) fn check_imports(
         if !known {
             return Err(PluginError::Import {
                 plugin: plugin.to_owned(),
-                import: import.clone(),
+                import: Untrusted::name(import),
             });
         }
         if !fits(interface, version) {
@@ -79,11 +83,15 @@ pub(super) fn check_imports(
             .iter()
             .any(|(name, grant)| *name == split(import).0 && !granted(grant))
     };
-    let missing: Vec<String> = imports.iter().filter(missing).cloned().collect();
+    let missing: Vec<Untrusted> = imports
+        .iter()
+        .filter(missing)
+        .map(Untrusted::name)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let needed = grants_needed(imports);
+    let needed = grants_needed(imports.iter().map(String::as_str));
     let words = GRANTED.iter().map(|(_, grant)| *grant);
     Err(PluginError::Grant {
         plugin: plugin.to_owned(),
@@ -100,7 +108,7 @@ pub(super) fn version_error(plugin: &str, verb: &'static str, found: &str) -> Pl
     PluginError::Version {
         plugin: plugin.to_owned(),
         verb,
-        found: found.to_owned(),
+        found: Untrusted::name(found),
         wanted: format!("{interface}@{}", wanted(interface)),
     }
 }

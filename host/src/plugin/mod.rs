@@ -30,7 +30,11 @@ mod stats; // what plugins cost
 mod instance; // one instance and its calls
 mod slot; // keeps an instance through faults
 mod rehearsal; // a pick before there is a request
+mod worker_role; // a policy as a worker asks it
 mod balancer; // a policy and its fallback
+mod history; // what happened to a plugin
+mod budget; // how much of a worker's time a plugin may take
+mod untrusted; // text of plugins, bounded and escaped
 mod error;
 
 #[cfg(test)]
@@ -43,9 +47,11 @@ pub use self::component::Plugin;
 pub use self::engine::{Compiler, Runtime};
 pub use self::error::{ConfigureError, FaultKind, PluginError, PluginFault};
 pub use self::hash::Hash;
+pub use self::history::{PluginEvent, PluginEventKind, PluginHistory};
 pub use self::inspect::{Inspection, PluginKind};
 pub use self::interfaces::grants_needed;
 pub use self::options::PluginOptions;
+pub use self::untrusted::Untrusted;
 pub use self::stats::{Cost, PluginCounters};
 
 /// What the host knows of the endpoints that one policy balances. Live figures, shared by all
@@ -63,6 +69,45 @@ pub trait FleetView: Send + Sync {
     fn latency_us(&self, index: u32) -> u32;
     /// How many endpoints there are.
     fn len(&self) -> u32;
+}
+
+/// What a policy is configured for, beside its settings and endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolicyContext {
+    pub upstream: UpstreamTraits,
+    /// Tells one list of endpoints of the upstream from the next: see `balancer.update` in the WIT.
+    pub generation: u64,
+    /// How many workers there are.
+    pub workers: usize,
+}
+
+impl Default for PolicyContext {
+    fn default() -> PolicyContext {
+        PolicyContext {
+            upstream: UpstreamTraits::default(),
+            generation: 1,
+            workers: 1,
+        }
+    }
+}
+
+/// What the settings of an upstream's policy have to fit: see `upstream` in the WIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamTraits {
+    pub has_backups: bool,
+    pub carries_requests: bool,
+    pub carries_streams: bool,
+}
+
+impl Default for UpstreamTraits {
+    /// Requests only, and no backups.
+    fn default() -> UpstreamTraits {
+        UpstreamTraits {
+            has_backups: false,
+            carries_requests: true,
+            carries_streams: false,
+        }
+    }
 }
 
 /// One endpoint as a policy sees it: see `fleet.endpoint` in the WIT.

@@ -16,10 +16,13 @@ pub struct PluginOptions {
     /// Faults within `fault_window` that put it into quarantine; 0 never.
     pub max_faults: u32,
     pub fault_window: Duration,
+    /// Hundredths of a worker's time that it may take; 100 for all of it.
+    pub budget: u32,
 }
 
 impl PluginOptions {
-    /// Those of the plugins that come with the host: an entry's defaults, and everything granted.
+    /// Those of the plugins that come with the host: an entry's defaults, and everything granted and no
+    /// budget.
     pub fn stock() -> PluginOptions {
         PluginOptions {
             limits: PluginLimits::default(),
@@ -27,6 +30,7 @@ impl PluginOptions {
             grants: Grants::ALL,
             max_faults: 10,
             fault_window: Duration::from_secs(60),
+            budget: 100,
         }
     }
 }
@@ -39,6 +43,7 @@ impl From<&model::PluginConfig> for PluginOptions {
             grants: entry.grants,
             max_faults: entry.max_faults,
             fault_window: entry.fault_window,
+            budget: entry.budget,
         }
     }
 }

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use super::component::Plugin;
 use super::error::{ConfigureError, PluginFault};
 use super::instance::Instance;
-use super::{ExchangeContext, FleetView, InstanceScope, Outcome, Pick};
+use super::untrusted::Untrusted;
+use super::{ExchangeContext, FleetView, InstanceScope, Outcome, Pick, UpstreamTraits};
 
 /// `balancer.pick` in the WIT: the choice is left to the fallback.
 pub(super) const NO_OPINION: u32 = u32::MAX;
@@ -27,6 +28,7 @@ pub(super) struct InstanceSpec {
     /// JSON.
     pub(super) settings: String,
     pub(super) fleet: Arc<dyn FleetView>,
+    pub(super) upstream: UpstreamTraits,
     /// Which list of endpoints of the upstream this is: see `balancer.update` in the WIT.
     pub(super) generation: u64,
 }
@@ -35,8 +37,8 @@ impl InstanceSpec {
     /// An instance with its settings and endpoints, and the scope it asks for.
     pub(super) fn make(&self) -> Result<(Box<Instance>, InstanceScope), ConfigureError> {
         let faulted = |fault| self.plugin.faulted(fault);
-        let mut instance =
-            Instance::new(&self.plugin, Some(self.fleet.clone())).map_err(faulted)?;
+        let fleet = Some(self.fleet.clone());
+        let mut instance = Instance::new(&self.plugin, fleet, self.upstream).map_err(faulted)?;
         let scope = instance.configure(&self.settings)?;
         instance
             .update(self.generation, self.fleet.endpoints())
@@ -53,6 +55,8 @@ pub(super) struct InstanceSlot {
     generation: u64,
     /// Faults since an instance last lived for longer than the longest pause.
     faults: u32,
+    /// What calls are charged for: see [`InstanceSlot::take_charge`].
+    charge: Duration,
 }
 
 enum SlotState {
@@ -76,7 +80,14 @@ impl InstanceSlot {
             state: SlotState::Unmade,
             generation: 0,
             faults: 0,
+            charge: Duration::ZERO,
         }
+    }
+
+    /// The time that calls are charged for since this was last asked; nothing, mostly.
+    #[inline]
+    pub(super) fn take_charge(&mut self) -> Duration {
+        std::mem::take(&mut self.charge)
     }
 
     /// Puts an instance in its place.
@@ -105,7 +116,11 @@ impl InstanceSlot {
         pick: &Pick,
         candidates: u64,
     ) -> Option<u32> {
-        let picked = self.ready()?.pick(exchange, pick, candidates);
+        let instance = self.ready()?;
+        let picked = instance.pick(exchange, pick, candidates);
+        if let Some(charge) = instance.charge() {
+            self.charge += charge;
+        }
         match picked {
             Ok(NO_OPINION) => None,
             Ok(index) if is_candidate(exchange, index, candidates) => Some(index),
@@ -116,9 +131,14 @@ impl InstanceSlot {
 
     /// Tells the policy of a failed attempt, if it has an instance.
     pub(super) fn failed(&mut self, index: u32) {
-        if let SlotState::Ready { instance, .. } = &mut self.state
-            && let Err(fault) = instance.failed(index)
-        {
+        let SlotState::Ready { instance, .. } = &mut self.state else {
+            return;
+        };
+        let heard = instance.failed(index);
+        if let Some(charge) = instance.charge() {
+            self.charge += charge;
+        }
+        if let Err(fault) = heard {
             self.faulted("failed", &fault);
         }
     }
@@ -132,11 +152,25 @@ impl InstanceSlot {
         index: u32,
         outcome: &Outcome,
     ) {
-        if generation == self.generation
-            && let SlotState::Ready { instance, .. } = &mut self.state
-            && let Err(fault) = instance.done(exchange, lease, index, outcome)
-        {
+        let SlotState::Ready { instance, .. } = &mut self.state else {
+            return;
+        };
+        if generation != self.generation {
+            return;
+        }
+        let heard = instance.done(exchange, lease, index, outcome);
+        if let Some(charge) = instance.charge() {
+            self.charge += charge;
+        }
+        if let Err(fault) = heard {
             self.faulted("done", &fault);
+        }
+    }
+
+    /// Lets the instance go: it could not be told how some attempts ended, and would count wrong.
+    pub(super) fn missed_endings(&mut self) {
+        if let SlotState::Ready { .. } = &self.state {
+            self.faulted("done", &PluginFault::untold());
         }
     }
 
@@ -166,6 +200,7 @@ impl InstanceSlot {
         match instance.import_state(state) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(reason)) => {
+                let reason = Untrusted::message(reason);
                 let plugin = self.recipe.plugin.name();
                 tracing::warn!(
                     plugin,
@@ -241,8 +276,8 @@ impl InstanceSlot {
         match made {
             Ok((instance, _)) => self.take(instance),
             Err(error) => {
-                if let ConfigureError::Faulted { fault, .. } = &error {
-                    self.recipe.plugin.count_fault(fault.kind);
+                if let ConfigureError::Faulted { fault, when, .. } = &error {
+                    self.recipe.plugin.note_fault(when, fault);
                 }
                 let pause = self.pause();
                 tracing::warn!(
@@ -270,7 +305,8 @@ impl InstanceSlot {
             kind,
             "plugin `{plugin}` failed in `{call}`: {fault}; the fallback serves, next instance in {pause:?}"
         );
-        self.recipe.plugin.count_fault(fault.kind);
+        let when = format!("in `{call}`");
+        self.recipe.plugin.note_fault(&when, fault);
         None
     }
 

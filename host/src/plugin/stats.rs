@@ -5,7 +5,7 @@
 //! for a cache line; the meters are added up by whoever asks. One call in 64 is timed: the clock
 //! would cost more than most policies do.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ pub struct PluginCounters {
     pub deadlines: u64,
     pub memory: u64,
     pub answers: u64,
+    /// Picks that were left to the fallback because the budget was used up.
+    pub over_budget: u64,
 }
 
 /// What a version costs.
@@ -34,6 +36,9 @@ pub struct Cost {
     /// Instances that there are, and bytes of linear memory that they hold together.
     pub instances: u64,
     pub memory_bytes: u64,
+    /// Hundredths of its time that the busiest worker spent on it in the last second that was
+    /// measured; 0 if that is long ago.
+    pub worker_percent: u64,
 }
 
 /// Adds up over all instances of one version of a plugin.
@@ -47,6 +52,41 @@ pub(super) struct PluginStats {
     answers: AtomicU64,
     patience: Mutex<FaultBudget>,
     quarantined: AtomicBool,
+    budget: BudgetStats,
+}
+
+/// What the budgets of a version with all workers came to. Times are milliseconds of [`millis`],
+/// 0 for never.
+#[derive(Default)]
+struct BudgetStats {
+    left_to_fallback: AtomicU64,
+    in_debt_at: AtomicU64,
+    debt_told_at: AtomicU64,
+    percent: AtomicU64,
+    percent_at: AtomicU64,
+    percent_told_at: AtomicU64,
+}
+
+/// How long an event of a budget is news; the log tells of it again after a minute.
+const NEWS: u64 = 10_000;
+const UNTOLD: u64 = 60_000;
+
+/// Milliseconds since the process first asked, and 1.
+fn millis() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).map_or(u64::MAX, |millis| millis.saturating_add(1))
+}
+
+/// Whether something that was told at `at` is to be told now; then it is noted.
+fn is_to_be_told(at: &AtomicU64) -> bool {
+    let (told, now) = (at.load(Relaxed), millis());
+    let is_due = told == 0 || now.saturating_sub(told) > UNTOLD;
+    is_due && at.compare_exchange(told, now, Relaxed, Relaxed).is_ok()
+}
+
+fn is_news(at: &AtomicU64) -> bool {
+    let at = at.load(Relaxed);
+    at > 0 && millis().saturating_sub(at) <= NEWS
 }
 
 /// How many faults a plugin may have in how long a time. Looked at when there was one.
@@ -95,7 +135,35 @@ impl PluginStats {
                 faults: 0,
             }),
             quarantined: AtomicBool::new(false),
+            budget: BudgetStats::default(),
         }
+    }
+
+    /// A worker's budget is used up. True if the log is to tell.
+    pub(super) fn note_debt(&self) -> bool {
+        self.budget.in_debt_at.store(millis(), Relaxed);
+        is_to_be_told(&self.budget.debt_told_at)
+    }
+
+    /// Whether a budget was used up a moment ago.
+    pub(super) fn is_over_budget(&self) -> bool {
+        is_news(&self.budget.in_debt_at)
+    }
+
+    /// A worker spent so many hundredths of a second on it. True if the log is to tell, should that
+    /// be much.
+    pub(super) fn note_share(&self, percent: u64, is_much: bool) -> bool {
+        let budget = &self.budget;
+        match is_news(&budget.percent_at) {
+            true => _ = budget.percent.fetch_max(percent, Relaxed),
+            false => budget.percent.store(percent, Relaxed),
+        }
+        budget.percent_at.store(millis(), Relaxed);
+        is_much && is_to_be_told(&budget.percent_told_at)
+    }
+
+    pub(super) fn add_left_to_fallback(&self, picks: u64) {
+        self.budget.left_to_fallback.fetch_add(picks, Relaxed);
     }
 
     /// Counts a fault. True if this is the one that was one too many.
@@ -126,6 +194,10 @@ impl PluginStats {
                 .iter()
                 .map(|meter| meter.memory_bytes.load(Relaxed))
                 .sum(),
+            worker_percent: match is_news(&self.budget.percent_at) {
+                true => self.budget.percent.load(Relaxed),
+                false => 0,
+            },
         }
     }
 
@@ -136,15 +208,20 @@ impl PluginStats {
             deadlines: self.deadlines.load(Relaxed),
             memory: self.memory.load(Relaxed),
             answers: self.answers.load(Relaxed),
+            over_budget: self.budget.left_to_fallback.load(Relaxed),
         }
     }
 
     fn sums(&self) -> Histogram {
-        // Under the lock, so that an instance which ends meanwhile is counted once.
-        let live = self.live.lock();
         let mut sums = Histogram::default();
-        sums.add(&self.ended.lock());
-        for meter in &*live {
+        let live = {
+            // Under the lock, so that an instance which ends meanwhile is counted once; and no
+            // longer, because a worker that has to let an instance go waits for it.
+            let live = self.live.lock();
+            sums.add(&self.ended.lock());
+            live.clone()
+        };
+        for meter in &live {
             sums.add(&meter.sums());
         }
         sums

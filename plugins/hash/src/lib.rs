@@ -61,10 +61,10 @@ impl Walk {
 
 impl Policy for Hash {
     fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
+        settings.refuse_backups()?;
         let key = settings
-            .text("key")?
+            .template("key")?
             .ok_or_else(|| settings.missing("key"))?;
-        let key = Template::parse(&key).map_err(|message| settings.error("key", &message))?;
         let consistent = settings.flag("consistent")?;
         settings.finish()?;
         let table = if consistent {

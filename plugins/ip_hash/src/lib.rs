@@ -53,6 +53,7 @@ impl Walk {
 
 impl Policy for IpHash {
     fn configure(settings: Settings) -> Result<Self, SettingsError> {
+        settings.refuse_backups()?;
         settings.finish()?;
         Ok(IpHash {
             turns: SmoothWeighted::default(),

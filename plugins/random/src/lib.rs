@@ -44,6 +44,7 @@ impl Policy for Random {
                 ));
             }
         };
+        settings.refuse_backups()?;
         settings.finish()?;
         Ok(Random {
             contest,

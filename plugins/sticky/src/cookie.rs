@@ -150,12 +150,9 @@ fn attribute(settings: &mut Settings, key: &'static str) -> Result<Option<String
 }
 
 fn template(settings: &mut Settings, key: &'static str) -> Result<Option<Template>, SettingsError> {
-    let Some(text) = attribute(settings, key)? else {
-        return Ok(None);
-    };
-    Template::parse(&text)
-        .map(Some)
-        .map_err(|message| settings.error(key, &message))
+    let text = attribute(settings, key)?;
+    text.map(|text| settings.as_template(key, &text))
+        .transpose()
 }
 
 fn is_samesite(value: &[u8]) -> bool {

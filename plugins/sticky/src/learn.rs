@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use waypost_sdk::{Done, Ending, Pick, Settings, SettingsError, StateReader, StateWriter};
 
-use crate::{first_value, variables};
+use crate::first_value;
 
 /// As nginx's documentation promises for a 64-bit platform; a session takes about 100 bytes here.
 const SESSIONS_PER_MEGABYTE: u64 = 4000;
@@ -65,8 +65,8 @@ pub(crate) struct Kept<'a> {
 impl Learn {
     /// Reads the table `learn`.
     pub(crate) fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
-        let create = variables(&mut settings, "create")?;
-        let lookup = variables(&mut settings, "lookup")?;
+        let create = settings.variables("create")?;
+        let lookup = settings.variables("lookup")?;
         let timeout = settings
             .duration("timeout")?
             .unwrap_or(std::time::Duration::from_secs(600));

@@ -29,6 +29,10 @@ use servers::Servers;
 /// any to learn.
 const FORMAT: u8 = 1;
 
+/// What keeps a client of a stream at its server.
+const INSTEAD_FOR_STREAMS: &str =
+    "keep a client at its server with `ip_hash`, or `hash` and `key = \"$remote_addr\"`";
+
 /// Clients stay where they were.
 pub struct Sticky {
     mode: Mode,
@@ -46,8 +50,9 @@ enum Mode {
 
 impl Policy for Sticky {
     fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
+        settings.refuse_streams(INSTEAD_FOR_STREAMS)?;
         let cookie = settings.table("cookie")?;
-        let route = variables(&mut settings, "route")?;
+        let route = settings.variables("route")?;
         let learn = settings.table("learn")?;
         let mode = match (cookie, route.is_empty(), learn) {
             (Some(cookie), true, None) => Mode::Cookie(Cookie::configure(cookie)?),
@@ -142,25 +147,6 @@ impl Keeper for Sticky {
         }
         Ok(())
     }
-}
-
-/// Names of variables, one or several, without their `$`.
-fn variables(settings: &mut Settings, key: &'static str) -> Result<Vec<String>, SettingsError> {
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    let texts = settings.texts(key)?;
-    let name = |text: String| match text.strip_prefix('$') {
-        Some(name) if is_name(name) => Ok(name.to_owned()),
-        _ => Err(settings.error(
-            key,
-            &format!("`{text}` is not a variable such as `$cookie_route`"),
-        )),
-    };
-    texts.into_iter().map(name).collect()
 }
 
 /// The first value of several variables that is there and not empty.

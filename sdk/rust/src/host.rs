@@ -33,6 +33,33 @@ pub(crate) trait Host {
     fn response_header(&self, name: &str) -> Vec<Vec<u8>>;
 }
 
+/// What is wrong with a variable in a setting: see `variables.check` in the WIT. Unit tests know no variables.
+pub(crate) fn check_variable(name: &str) -> Option<String> {
+    #[cfg(target_arch = "wasm32")]
+    return crate::bindings::policy::waypost::plugin::variables::check(name);
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        let _ = name;
+        None
+    }
+}
+
+/// Whether the upstream has `backup` servers. None in unit tests.
+pub(crate) fn has_backups() -> bool {
+    #[cfg(target_arch = "wasm32")]
+    return crate::bindings::policy::waypost::plugin::upstream::has_backups();
+    #[cfg(not(target_arch = "wasm32"))]
+    false
+}
+
+/// Whether the upstream carries streams. It does not in unit tests.
+pub(crate) fn carries_streams() -> bool {
+    #[cfg(target_arch = "wasm32")]
+    return crate::bindings::policy::waypost::plugin::upstream::carries_streams();
+    #[cfg(not(target_arch = "wasm32"))]
+    false
+}
+
 /// Live figures of the endpoints.
 #[derive(Clone, Copy)]
 pub struct Fleet<'a>(pub(crate) AtHand<'a>);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::{SettingsError, units};
+use crate::{SettingsError, Template, host, units};
 
 /// A table of settings. Read what you know, then [`finish`](Settings::finish).
 #[derive(Debug)]
@@ -67,6 +67,81 @@ impl Settings {
             _ => None,
         })?;
         Ok(texts.unwrap_or_default())
+    }
+
+    /// A text with variables: `key = "$scheme://$host"`. A variable that does not exist is refused.
+    ///
+    /// # Errors
+    /// A value of another type, a `$` without a name, or a variable that cannot have a value here.
+    pub fn template(&mut self, key: &'static str) -> Result<Option<Template>, SettingsError> {
+        let text = self.text(key)?;
+        text.map(|text| self.as_template(key, &text)).transpose()
+    }
+
+    /// As [`template`](Settings::template), for a text of this key that was read already.
+    ///
+    /// # Errors
+    /// A `$` without a name, or a variable that cannot have a value here.
+    pub fn as_template(&self, key: &str, text: &str) -> Result<Template, SettingsError> {
+        let template = Template::parse(text).map_err(|message| self.error(key, &message))?;
+        let mut variables = template.variables();
+        variables.try_for_each(|name| self.check_variable(key, name))?;
+        drop(variables);
+        Ok(template)
+    }
+
+    /// One variable or a list of them, each with its `$`: `key = ["$cookie_id", "$arg_id"]`. Their names without it;
+    /// empty where the key is missing.
+    ///
+    /// # Errors
+    /// A value of another type, or what is no variable that can have a value here.
+    pub fn variables(&mut self, key: &'static str) -> Result<Vec<String>, SettingsError> {
+        let texts = self.texts(key)?;
+        let name = |text: String| match Template::parse(&text) {
+            Ok(template) => match template.variable() {
+                Some(name) => self.check_variable(key, name).map(|()| name.to_owned()),
+                None => Err(self.no_variable(key, &text)),
+            },
+            Err(_) => Err(self.no_variable(key, &text)),
+        };
+        texts.into_iter().map(name).collect()
+    }
+
+    fn no_variable(&self, key: &str, text: &str) -> SettingsError {
+        self.error(
+            key,
+            &format!("`{text}` is not a variable such as `$cookie_route`"),
+        )
+    }
+
+    fn check_variable(&self, key: &str, name: &str) -> Result<(), SettingsError> {
+        host::check_variable(name).map_or(Ok(()), |problem| Err(self.error(key, &problem)))
+    }
+
+    /// Refuses an upstream with `backup` servers: for policies whose choices do not go on with a second list.
+    ///
+    /// # Errors
+    /// There are some.
+    pub fn refuse_backups(&self) -> Result<(), SettingsError> {
+        match host::has_backups() {
+            true => Err(self.error("", "this balancing method does not support `backup` servers")),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses the connections of a `[[stream]]`: for policies that need requests and responses. `instead` says what to
+    /// use there.
+    ///
+    /// # Errors
+    /// The upstream carries streams.
+    pub fn refuse_streams(&self, instead: &str) -> Result<(), SettingsError> {
+        match host::carries_streams() {
+            true => Err(self.error(
+                "",
+                &format!("this balancing method is for requests, which a stream has none of; {instead}"),
+            )),
+            false => Ok(()),
+        }
     }
 
     /// `key = true`. False where the key is missing.

@@ -21,7 +21,8 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong, for a [`Settings::error`](crate::Settings::error): a `$` without a name, or a
-    /// `${` without its `}`.
+    /// `${` without its `}`. Whether the variables exist is not looked at here: read settings by
+    /// [`Settings::template`](crate::Settings::template).
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -59,6 +60,22 @@ impl Template {
         match self.parts.as_slice() {
             [] => Some(""),
             [Part::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The names of its variables, without their `$`.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Variable(name) => Some(name.as_str()),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// The variable that it is, where there is nothing else in it.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Variable(name)] => Some(name),
             _ => None,
         }
     }

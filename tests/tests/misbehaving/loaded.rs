@@ -7,7 +7,7 @@ use std::process::Command;
 use misbehaving::Mode;
 use waypost_tests::{Origin, Proxy, child, waypost};
 
-use super::{answers, in_mode, is_logged, setup, three};
+use super::{answers, forged, in_mode, is_logged, setup, three};
 
 /// What becomes of a version that is loaded.
 enum Verdict {
@@ -33,6 +33,7 @@ fn verdict(mode: Mode) -> Verdict {
         | Mode::TrapsInDone => Verdict::Refused("unreachable"),
         Mode::PicksWhatDoesNotExist => Verdict::Refused("1000000"),
         Mode::RefusesItsSettings => Verdict::Refused("no settings would please me"),
+        Mode::RefusesItsSettingsAtLength => Verdict::Refused("no settings\\n"),
         // It shows only later, or is no fault.
         Mode::Behaves
         | Mode::TrapsOnEverySecondCall
@@ -43,9 +44,14 @@ fn verdict(mode: Mode) -> Verdict {
         | Mode::TrapsInExportState
         | Mode::ExportsTooMuchState
         | Mode::TakesAWhileToExportState
-        | Mode::Abstains => Verdict::TakesOver,
+        | Mode::Abstains
+        | Mode::LogsControlCharacters
+        | Mode::AsksForLongVariables
+        | Mode::AddsAMegabyteOfHeaders
+        | Mode::ThinksForLong => Verdict::TakesOver,
         Mode::TrapsInImportState => Verdict::Logged("import"),
         Mode::RefusesItsState => Verdict::Logged("no state would please me"),
+        Mode::ForgesALineOfTheLog => Verdict::Logged("no state\\n"),
     }
 }
 
@@ -84,6 +90,7 @@ async fn is_judged(mode: Mode, name: &str) {
             assert_eq!(answers(&proxy, &origins).await, [0, 0, 40]);
         }
     }
+    assert!(!forged(&proxy.log()), "{}", proxy.log());
     assert!(proxy.process().runs(), "the proxy ended");
 }
 

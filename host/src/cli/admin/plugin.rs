@@ -12,7 +12,7 @@ use hyper::body::Bytes;
 use super::client::{AdminClient, Content, PATIENT, SOON, segment};
 use super::table::{aligned, brief, size};
 use super::{CommandFailed, OutputFormat, Reach};
-use crate::admin_api::{PluginList, PluginStatus};
+use crate::admin_api::{PluginIncident, PluginList, PluginStatus};
 use crate::config::reason;
 
 /// Bytes of a component: as much as `limits.file_size` can allow.
@@ -25,6 +25,13 @@ pub(in crate::cli) enum PluginAdminCommand {
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
+        form: OutputFormat,
+    },
+    /// What is known of one plugin; `waypost plugin inspect` tells names from files.
+    #[command(skip)]
+    Inspect {
+        name: String,
+        reach: Reach,
         form: OutputFormat,
     },
     /// Load another version of a plugin from a file, while traffic flows
@@ -53,6 +60,9 @@ pub(in crate::cli) enum PluginAdminCommand {
 pub(super) async fn answer(command: PluginAdminCommand) -> Result<String, CommandFailed> {
     match command {
         PluginAdminCommand::List { reach, form } => list(&reach.client()?, &form).await,
+        PluginAdminCommand::Inspect { name, reach, form } => {
+            inspect(&reach.client()?, &name, &form).await
+        }
         PluginAdminCommand::Load {
             name,
             component,
@@ -67,6 +77,15 @@ pub(super) async fn answer(command: PluginAdminCommand) -> Result<String, Comman
 
 async fn list(client: &AdminClient, form: &OutputFormat) -> Result<String, CommandFailed> {
     form.of(client.get("/plugins").await?, list_in_words)
+}
+
+async fn inspect(
+    client: &AdminClient,
+    name: &str,
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
+    let path = format!("/plugins/{}", segment(name));
+    form.of(client.get(&path).await?, details_in_words)
 }
 
 async fn load(
@@ -137,8 +156,11 @@ fn list_in_words(PluginList { plugins }: PluginList) -> String {
         "CALLS",
         "MEAN",
         "P99",
+        "TIME",
         "TRAPS",
         "DEADLINES",
+        "MEMORY FAULTS",
+        "BAD ANSWERS",
         "MEMORY",
         "UPSTREAMS",
     ];
@@ -152,8 +174,11 @@ fn list_in_words(PluginList { plugins }: PluginList) -> String {
             plugin.calls.to_string(),
             brief(Duration::from_nanos(plugin.mean_ns)),
             brief(Duration::from_nanos(plugin.p99_ns)),
+            format!("{}%", plugin.worker_percent),
             plugin.traps.to_string(),
             plugin.deadlines.to_string(),
+            plugin.memory_faults.to_string(),
+            plugin.answers.to_string(),
             size(plugin.memory_bytes),
             plugin.upstreams.join(","),
         ]
@@ -163,6 +188,84 @@ fn list_in_words(PluginList { plugins }: PluginList) -> String {
         if let Some(error) = plugin.last_error {
             text += &format!("\nlast error of `{}`: {error}\n", plugin.name);
         }
+        // That it serves is in the table; what was before may be news to whoever looks.
+        for incident in plugin.history.iter().filter(|each| each.event != "serves") {
+            text += &format!("{}\n", incident_in_words(incident));
+        }
+    }
+    text
+}
+
+/// One line of a history.
+fn incident_in_words(incident: &PluginIncident) -> String {
+    let PluginIncident {
+        version,
+        event,
+        detail,
+        count,
+        first,
+        last,
+    } = incident;
+    let times = match count {
+        1 => String::new(),
+        count => format!(", {count} times since {first}"),
+    };
+    format!("  {last}  version {version} {event}: {detail}{times}")
+}
+
+/// All that is known of one plugin.
+fn details_in_words(plugin: PluginStatus) -> String {
+    let list = |names: &[String]| match names {
+        [] => "none".to_owned(),
+        names => names.join("\n                "),
+    };
+    let nanos = |nanos| brief(Duration::from_nanos(nanos));
+    let previous = plugin.previous.as_ref().map(|previous| {
+        format!("version {} ({})", previous.version, short(&previous.hash))
+    });
+    let rows = [
+        ("name", plugin.name),
+        ("version", format!("{} ({})", plugin.version, plugin.hash)),
+        ("state", plugin.state),
+        ("previous", previous.unwrap_or_else(|| "none".to_owned())),
+        ("exports", plugin.world),
+        ("imports", list(&plugin.imports)),
+        ("upstreams", list(&plugin.upstreams)),
+        ("calls", plugin.calls.to_string()),
+        (
+            "time",
+            format!(
+                "{} a call, {} at most for 99 of 100",
+                nanos(plugin.mean_ns),
+                nanos(plugin.p99_ns)
+            ),
+        ),
+        (
+            "budget",
+            format!(
+                "{}% of a worker's time, {}% used of late; {} picks left to the fallback",
+                plugin.budget, plugin.worker_percent, plugin.over_budget
+            ),
+        ),
+        (
+            "faults",
+            format!(
+                "{} traps, {} deadlines, {} of memory, {} bad answers",
+                plugin.traps, plugin.deadlines, plugin.memory_faults, plugin.answers
+            ),
+        ),
+        (
+            "memory",
+            format!("{} in {} instances", size(plugin.memory_bytes), plugin.instances),
+        ),
+    ];
+    let mut text: String = rows
+        .iter()
+        .map(|(name, value)| format!("{name:<15} {value}\n"))
+        .collect();
+    text += "history\n";
+    for incident in plugin.history.iter().rev() {
+        text += &format!("{}\n", incident_in_words(incident));
     }
     text
 }
@@ -182,7 +285,7 @@ mod tests {
             "name": name, "stock": false, "version": 3, "hash": "0123456789abcdef", "state": state, "world": "policy",
             "imports": [], "calls": 12_345, "mean_ns": 312, "p99_ns": 4_240, "traps": 1, "deadlines": 2,
             "memory_faults": 0, "answers": 0, "memory_bytes": 1_114_112, "instances": 2, "upstreams": ["a", "b"],
-            "previous": null, "last_error": last_error,
+            "previous": null, "last_error": last_error, "worker_percent": 3, "history": [],
         })
     }
 
@@ -194,9 +297,9 @@ mod tests {
         ];
         let canned = Canned::on_tcp(200, &json!({ "plugins": plugins }).to_string()).await;
         let expected = "\
-NAME   VERSION  STATE        HASH          CALLS  MEAN   P99    TRAPS  DEADLINES  MEMORY  UPSTREAMS
-spill  3        live         0123456789ab  12345  312ns  4.2us  1      2          1.1m    a,b
-mine   3        quarantined  0123456789ab  12345  312ns  4.2us  1      2          1.1m    a,b
+NAME   VERSION  STATE        HASH          CALLS  MEAN   P99    TIME  TRAPS  DEADLINES  MEMORY FAULTS  BAD ANSWERS  MEMORY  UPSTREAMS
+spill  3        live         0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b
+mine   3        quarantined  0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b
 
 last error of `mine`: unreachable
 ";

@@ -3,6 +3,9 @@
 use super::{COUNT, SECOND, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
+/// `start`: the second one is where the fallback serves.
+const STARTS: [&str; 2] = ["wait", "fallback"];
+
 pub(in crate::config) const GRANTS: [&str; 3] = ["request", "response", "exchange"];
 
 const KIB: u64 = 1 << 10;
@@ -27,6 +30,13 @@ pub(in crate::config) static PLUGIN: Table = Table {
         )
         .or(Default::Text("round_robin")),
         Key::new(
+            "start",
+            ValueKind::Word(&STARTS),
+            "What serves while it is compiled for the first time, at the start or when a reload brings \
+             it: nothing (`wait`), or its `fallback`.",
+        )
+        .or(Default::Text("wait")),
+        Key::new(
             "grants",
             ValueKind::List(&ValueKind::Word(&GRANTS)),
             "Interfaces that it may import besides `fleet` and `log`: `request` to read the request, `response` to read \
@@ -40,6 +50,13 @@ pub(in crate::config) static PLUGIN: Table = Table {
         )
         .or(Default::Integer(10)),
         Key::new("fault_window", WAIT, "In which faults add up.").or(Default::Text("60s")),
+        Key::new(
+            "budget",
+            ValueKind::Integer { min: 1, max: 100 },
+            "Percent of each worker's time that its calls may take; beyond, the fallback answers. The \
+             log warns from 10 percent on. 100 for no bound.",
+        )
+        .or(Default::Integer(50)),
         Key::new(
             "limits",
             ValueKind::Table(&LIMITS),

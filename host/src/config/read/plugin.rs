@@ -80,9 +80,11 @@ fn plugin(
         file,
         watch: section.boolean("watch"),
         fallback: section.text("fallback").to_owned(),
+        starts_with_fallback: section.word("start") == "fallback",
         grants: grants(section),
         max_faults: section.integer("max_faults"),
         fault_window: section.duration("fault_window"),
+        budget: section.integer("budget"),
         limits: PluginLimits {
             memory: limits.size("memory"),
             deadline: limits.duration("deadline"),

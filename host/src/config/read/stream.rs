@@ -4,15 +4,11 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::server::{TakenAddresses, listen_address};
 use super::upstream::Upstreams;
-use super::{Complaint, ConfigReader, address, log, noted, pattern, template, tls};
+use super::{Complaint, ConfigReader, address, log, noted, pattern, tls};
 use crate::config::declared::{SNI, STREAM};
 use crate::config::model::{HostPattern, SniRoute, StreamConfig, UpstreamConfig};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
-use crate::http::variable::Phase;
-
-/// Sets a cookie, or finds its value in a request: a session has neither.
-const STICKY: &str = "sticky";
 
 pub(super) fn streams(
     root: &Section<'_>,
@@ -134,16 +130,6 @@ fn proxy(
             return None;
         }
     };
-    let upstream = &upstreams.list[index];
-    if upstream.policy.plugin == STICKY {
-        let name = &upstream.name;
-        let complaint = Complaint::new(format!(
-            "policy `{STICKY}` of upstream `{name}` is for requests, which a stream has none of"
-        ));
-        let hint =
-            "keep a client at its server with `ip_hash`, or `hash` and `key = \"$remote_addr\"`";
-        reader.problems.add(complaint.hint(hint).at(&node.place));
-    }
     Some(index)
 }
 
@@ -165,15 +151,5 @@ fn check(upstream: &UpstreamConfig, reader: ConfigReader<'_>) {
         if let Err(complaint) = with_port(&server.spelling) {
             reader.problems.add(complaint.at(&server.place));
         }
-    }
-    let policy = &upstream.policy;
-    let key = policy.settings.get("key").and_then(|key| key.as_str());
-    if let Some(key) = key.filter(|_| policy.plugin == "hash")
-        && let Err(complaint) = template(key, Phase::Session)
-    {
-        let hint = "a stream can be balanced by `$remote_addr` or `$ssl_preread_server_name`";
-        let of_key = policy.place.keys.iter().find(|(name, _)| name == "key");
-        let place = of_key.map_or(&policy.place.policy, |(_, place)| place);
-        reader.problems.add(complaint.hint(hint).at(place));
     }
 }

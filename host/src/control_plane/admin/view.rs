@@ -1,14 +1,17 @@
 //! What the API shows, from what is published.
 
+use std::time::SystemTime;
+
 use super::Admin;
 use crate::admin_api::{
-    PluginList, PluginStatus, PluginVersion, ProcessStatus, ServerStatus, UpstreamList,
-    UpstreamStatus,
+    PluginIncident, PluginList, PluginStatus, PluginVersion, ProcessStatus, ServerStatus,
+    UpstreamList, UpstreamStatus,
 };
 use crate::control_plane::operator::Published;
 use crate::control_plane::panics;
-use crate::control_plane::plugins::RegisteredPlugin;
+use crate::control_plane::plugins::{RegisteredPlugin, WaitingPlugin};
 use crate::data_plane::upstream::Upstream;
+use crate::plugin::PluginEvent;
 
 pub(super) fn status(admin: &Admin) -> ProcessStatus {
     let published = admin.published.load();
@@ -38,19 +41,44 @@ pub(super) fn status(admin: &Admin) -> ProcessStatus {
 pub(super) fn plugins(published: &Published) -> PluginList {
     let entries = published.registry.entries();
     let plugins = entries.map(|(name, entry)| plugin_of(published, name, entry));
+    let waiting = published.registry.waiting();
+    let waiting = waiting.map(|(name, waiting)| waiting_plugin(published, name, waiting));
     PluginList {
-        plugins: plugins.collect(),
+        plugins: plugins.chain(waiting).collect(),
     }
 }
 
 pub(super) fn plugin(published: &Published, name: &str) -> Option<PluginStatus> {
-    let entry = published.registry.get(name)?;
-    Some(plugin_of(published, name, entry))
+    if let Some(entry) = published.registry.get(name) {
+        return Some(plugin_of(published, name, entry));
+    }
+    let mut waiting = published.registry.waiting();
+    let (_, waiting) = waiting.find(|(waiting, _)| *waiting == name)?;
+    Some(waiting_plugin(published, name, waiting))
+}
+
+/// One that is not compiled yet: there is little to tell of it.
+fn waiting_plugin(published: &Published, name: &str, waiting: &WaitingPlugin) -> PluginStatus {
+    let history = published.registry.runtime.history(name).events();
+    PluginStatus {
+        name: name.to_owned(),
+        state: waiting.state().to_owned(),
+        last_error: last_error(&history),
+        history: history.iter().map(incident).collect(),
+        ..PluginStatus::default()
+    }
+}
+
+/// The newest fault or refused version.
+fn last_error(history: &[PluginEvent]) -> Option<String> {
+    let error = history.iter().rfind(|event| event.kind.is_error())?;
+    Some(error.detail.to_string())
 }
 
 fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> PluginStatus {
     let plugin = &entry.current;
     let (stats, cost) = (plugin.stats(), plugin.cost());
+    let history = plugin.history().events();
     let upstreams = published.snapshot.upstreams.iter();
     let upstreams = upstreams.filter(|upstream| upstream.policy().name() == name);
     PluginStatus {
@@ -60,7 +88,7 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
         hash: plugin.hash().to_string(),
         state: entry.state().to_owned(),
         world: plugin.exports().join(", "),
-        imports: plugin.imports().to_vec(),
+        imports: plugin.imports().iter().map(ToString::to_string).collect(),
         calls: stats.calls,
         mean_ns: cost.mean_ns,
         p99_ns: cost.p99_ns,
@@ -77,7 +105,26 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
             version: previous.version(),
             hash: previous.hash().to_string(),
         }),
-        last_error: entry.last_error.clone(),
+        last_error: last_error(&history),
+        budget: plugin.terms().budget,
+        worker_percent: cost.worker_percent,
+        over_budget: stats.over_budget,
+        history: history.iter().map(incident).collect(),
+    }
+}
+
+fn incident(event: &PluginEvent) -> PluginIncident {
+    let time = |time: SystemTime| {
+        let time = jiff::Timestamp::try_from(time).unwrap_or_default();
+        format!("{time:.3}")
+    };
+    PluginIncident {
+        version: event.version,
+        event: event.kind.name().to_owned(),
+        detail: event.detail.to_string(),
+        count: event.count,
+        first: time(event.first),
+        last: time(event.last),
     }
 }
 

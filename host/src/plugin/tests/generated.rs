@@ -13,7 +13,9 @@ use wasm_smith::{Component, Config, Module};
 
 use crate::config::model::PluginLimits;
 use crate::plugin::instance::Instance;
-use crate::plugin::{Ending, FleetView, Outcome, Plugin, PluginError, PluginOptions};
+use crate::plugin::{
+    Ending, FleetView, Outcome, Plugin, PluginError, PluginOptions, UpstreamTraits,
+};
 
 use super::guests::{Guest, runtime};
 use super::peers::{Endpoints, attempt, exchange, logged};
@@ -132,7 +134,7 @@ fn call(plugin: &Plugin) -> usize {
     let mut answered = 0;
     let mut kept = None;
     for call in calls {
-        let fresh = || Instance::new(plugin, Some(Arc::new(Endpoints(3)))).ok();
+        let fresh = || Instance::new(plugin, Some(Arc::new(Endpoints(3))), UpstreamTraits::default()).ok();
         let Some(mut instance) = kept.take().or_else(fresh) else {
             continue;
         };

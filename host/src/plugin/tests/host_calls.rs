@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::plugin::{Balancer, ExchangeContext};
+use crate::plugin::{Balancer, ExchangeContext, PolicyContext};
 
 use super::guests::{Guest, runtime};
 use super::peers::{Endpoints, Request, attempt, balancer, logged, pick};
@@ -123,6 +123,52 @@ fn the_exchange_keeps_a_memo_and_takes_headers_for_the_response() {
 }
 
 #[test]
+fn a_pick_adds_no_more_headers_than_its_bound() {
+    let policy = Guest {
+        more: r#"
+            (import "waypost:plugin/exchange@0.1.0" "add-response-header" (func $add (param i32 i32 i32 i32)))
+            (data (i32.const 512) "x")"#,
+        // A name of 1 byte with a value of 1,000, as often as there are steps to `$attempt`.
+        pick: "(loop $again
+                 (call $add (i32.const 512) (i32.const 1) (i32.const 8192) (i32.const 1000))
+                 (local.set $attempt (i32.add (local.get $attempt) (i32.const 1)))
+                 (br_if $again (i32.lt_u (local.get $attempt) (i32.const 100))))
+               (i32.const 0)",
+        ..Guest::default()
+    }
+    .load();
+    let request = Rc::new(Request {
+        candidates: RefCell::new(vec![0b111]),
+        ..Request::default()
+    });
+    let exchange: Rc<dyn ExchangeContext> = request.clone();
+    let mut worker = balancer(&policy).attach(None);
+    let mut added = Vec::new();
+    let log = logged(|| {
+        for lease in 1..3 {
+            assert_eq!(worker.pick(&exchange, &attempt(lease)), Some(0));
+            added.push(std::mem::take(&mut *request.added.borrow_mut()).len());
+        }
+    });
+    assert_eq!(added, [16, 16], "each `pick` anew");
+    let told = "response headers of more than 16384 bytes ignored";
+    assert_eq!(log.matches(told).count(), 2, "{log}");
+}
+
+#[test]
+fn a_variable_is_known_or_it_is_told_what_is_wrong_with_it() {
+    let import = r#"
+        (import "waypost:plugin/variables@0.1.0" "check" (func $check (param i32 i32 i32)))
+        (data (i32.const 512) "hosthots")"#;
+    // The tags of two options.
+    let tags = "(call $check (i32.const 512) (i32.const 4) (i32.const 2048))
+                (call $check (i32.const 516) (i32.const 4) (i32.const 2064))
+                (i32.add (i32.load8_u (i32.const 2048))
+                         (i32.mul (i32.const 2) (i32.load8_u (i32.const 2064))))";
+    assert_eq!(picks(import, tags), Some(2));
+}
+
+#[test]
 fn candidates_beyond_the_first_64() {
     let policy = Guest {
         more: r#"(import "waypost:plugin/fleet@0.1.0" "candidates" (func $candidates (param i32) (result i64)))"#,
@@ -136,8 +182,7 @@ fn candidates_beyond_the_first_64() {
         &json!({}),
         fallback,
         Arc::new(Endpoints(100)),
-        1,
-        1,
+        PolicyContext::default(),
     )
     .unwrap();
     let exchange: Rc<dyn ExchangeContext> = Rc::new(Request {
@@ -173,17 +218,10 @@ fn log_lines_carry_the_plugins_name_and_are_bounded() {
         log.lines()
             .next()
             .unwrap()
-            .contains("hello world plugin=\"guest\""),
+            .contains(r#"hello\nworld plugin="guest""#),
         "{log}"
     );
     assert_eq!(log.lines().count(), 100);
-    let longest = log
-        .lines()
-        .map(|line| line.matches(' ').count())
-        .max()
-        .unwrap();
-    assert!(
-        (1024..1100).contains(&longest),
-        "NULs became spaces, and were cut: {longest}"
-    );
+    let zeroes = log.lines().find(|line| line.contains(r"\u{0}")).unwrap();
+    assert!(zeroes.contains("...") && zeroes.len() < 1200, "{zeroes}");
 }

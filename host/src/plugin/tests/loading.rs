@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::plugin::{Compiler, ConfigureError, InstanceScope, PluginCounters, Runtime};
+use crate::plugin::{
+    Compiler, ConfigureError, InstanceScope, PluginCounters, Runtime, UpstreamTraits,
+};
 
 use super::guests::{Guest, component, load, refusal, terms};
 use super::peers::{balancer, configured, pick};
@@ -136,8 +138,9 @@ fn refused_settings_come_with_their_key() {
         ..Guest::default()
     }
     .load();
+    let settings = json!({ "cookie": { "path": "x" } });
     match policy
-        .configure(&json!({ "cookie": { "path": "x" } }))
+        .configure(&settings, UpstreamTraits::default())
         .unwrap_err()
     {
         ConfigureError::Refused {
@@ -146,7 +149,7 @@ fn refused_settings_come_with_their_key() {
             message,
         } => {
             assert_eq!(
-                (&*plugin, &*key, &*message),
+                (&*plugin, key.as_str(), message.as_str()),
                 ("guest", "cookie.path", "must begin with `/`")
             );
         }
@@ -162,14 +165,14 @@ fn settings_that_crash_a_plugin_are_its_fault_not_theirs() {
         ..Guest::default()
     }
     .load();
-    let error = policy.configure(&json!({})).unwrap_err();
+    let error = policy.configure(&json!({}), UpstreamTraits::default()).unwrap_err();
     assert!(matches!(error, ConfigureError::Faulted { .. }), "{error}");
 }
 
 #[test]
 fn accepted_settings_tell_the_scope() {
     assert_eq!(
-        Guest::default().load().configure(&json!({})).unwrap(),
+        Guest::default().load().configure(&json!({}), UpstreamTraits::default()).unwrap(),
         InstanceScope::Worker
     );
 }

@@ -8,6 +8,7 @@
 mod guests; // plugins written by hand, most of them broken
 mod peers; // an exchange, a fleet and a log to look into
 
+mod budgets;
 mod cache;
 mod endings;
 mod faults;

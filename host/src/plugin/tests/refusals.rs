@@ -160,6 +160,21 @@ fn machine_code_is_never_loaded() {
 }
 
 #[test]
+fn a_plugin_that_prints_with_its_c_library_is_told_of_the_log() {
+    let printing = Guest {
+        more: r#"(import "wasi_snapshot_preview1" "fd_write"
+                   (func (param i32 i32 i32 i32) (result i32)))"#,
+        ..Guest::default()
+    };
+    let module = refusal(&printing.module(), &terms());
+    let files = r#"(import "wasi:filesystem/types@0.2.6" (instance))"#;
+    for error in [module, refusal(&component(files), &terms())] {
+        assert!(error.contains("write to the log with `waypost:plugin/log`"), "{error}");
+        assert!(!error.contains("component embed"), "{error}");
+    }
+}
+
+#[test]
 fn a_file_that_was_cut_is_refused() {
     let whole = Guest::default().module();
     for length in [0, 4, 9, whole.len() / 2, whole.len() - 1] {
@@ -227,17 +242,9 @@ fn a_core_module_and_the_component_made_of_it_tell_the_same() {
         (PluginKind::CoreModule, PluginKind::Component)
     );
     let imports = ["waypost:plugin/fleet@0.1.0", "waypost:plugin/request@0.1.0"];
-    assert_eq!(
-        (&of_module.imports[..], &of_component.imports[..]),
-        (
-            &imports.map(String::from)[..],
-            &imports.map(String::from)[..]
-        )
-    );
-    assert_eq!(
-        (of_module.exports, of_component.exports).0,
-        ["waypost:plugin/balancer@0.1.0"]
-    );
+    assert_eq!(of_module.imports, imports);
+    assert_eq!(of_component.imports, imports);
+    assert_eq!(of_module.exports, ["waypost:plugin/balancer@0.1.0"]);
 }
 
 #[test]

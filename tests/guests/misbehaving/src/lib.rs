@@ -53,6 +53,18 @@ macro_rules! foreach_mode {
             TakesAWhileToExportState takes_a_while_to_export_state,
             /// Has no opinion. Not a fault, but the fallback's turn as well.
             Abstains abstains,
+            /// Lines with line ends and escape sequences in them, one for each request.
+            LogsControlCharacters logs_control_characters,
+            /// Refuses its settings with a megabyte of control characters.
+            RefusesItsSettingsAtLength refuses_its_settings_at_length,
+            /// Refuses its state with what looks like a line of the log.
+            ForgesALineOfTheLog forges_a_line_of_the_log,
+            /// 64 names of variables, 400 kB each.
+            AsksForLongVariables asks_for_long_variables,
+            /// A thousand headers of 1 kB on every response.
+            AddsAMegabyteOfHeaders adds_a_megabyte_of_headers,
+            /// A good part of a millisecond of processor time for each choice.
+            ThinksForLong thinks_for_long,
         }
     };
 }
@@ -83,6 +95,9 @@ pub const MARK: &str = "mode of the misbehaving policy: ";
 /// Bytes for the mode, behind the mark; spaces fill what its name leaves.
 pub const ROOM: usize = 40;
 
+/// What a line of the log looks like.
+pub const FORGED: &str = "2026-01-01T00:00:00.000000Z ERROR forged by a plugin";
+
 /// The mark, and the mode behind it.
 static MODE: [u8; 72] =
     *b"mode of the misbehaving policy: behaves                                 ";
@@ -106,6 +121,10 @@ impl Policy for Misbehaving {
             Mode::TakesTooLongToConfigure => spin(),
             Mode::RefusesItsSettings => {
                 return Err(settings.error("", "no settings would please me"));
+            }
+            Mode::RefusesItsSettingsAtLength => {
+                let message = format!("no settings\n{FORGED}\n{}", "\u{1b}[2J".repeat(200_000));
+                return Err(settings.error("", &message));
             }
             _ => {}
         }
@@ -146,6 +165,16 @@ impl Policy for Misbehaving {
             #[cfg(target_os = "wasi")]
             Mode::LeaksHandles => (0..100).for_each(|_| handles::leak()),
             Mode::Abstains => return None,
+            Mode::LogsControlCharacters => log::info(&format!("before\r\n{FORGED}\u{1b}[2J after")),
+            Mode::AsksForLongVariables => (0..64).for_each(|number| {
+                let name = format!("http_x{number}{}", "_".repeat(400_000));
+                _ = black_box(pick.request().variable(&name));
+            }),
+            Mode::AddsAMegabyteOfHeaders => (0..1000).for_each(|number| {
+                let exchange = pick.exchange();
+                exchange.add_response_header(&format!("X-Header-{number}"), &[b'x'; 1000]);
+            }),
+            Mode::ThinksForLong => think(),
             _ => {}
         }
         pick.candidates().iter().last()
@@ -181,6 +210,7 @@ impl Keeper for Misbehaving {
         match self.mode {
             Mode::TrapsInImportState => panic!("as the mode says"),
             Mode::RefusesItsState => Err("no state would please me".to_owned()),
+            Mode::ForgesALineOfTheLog => Err(format!("no state\n{FORGED}")),
             _ => Ok(()),
         }
     }
@@ -189,6 +219,11 @@ impl Keeper for Misbehaving {
 /// Far more processor time than any call has.
 fn spin() {
     (0..u64::MAX).for_each(|turn| _ = black_box(turn));
+}
+
+/// A good part of a millisecond of processor time.
+fn think() {
+    (0..1_000_000_u64).for_each(|turn| _ = black_box(turn));
 }
 
 fn recurse(depth: u64) -> u64 {

@@ -1,0 +1,129 @@
+//! A policy that is slow, but never too slow, takes its share of a worker's time and no more; and
+//! workers never wait for long for one that they share.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+
+use crate::config::model::PluginLimits;
+use crate::plugin::{Ending, Outcome, Plugin, PluginEventKind, PluginOptions};
+
+use super::guests::{Guest, LAST, PROCESS, runtime, terms};
+use super::peers::{balancer, exchange, logged, pick};
+
+/// So many turns of a loop that does nothing.
+macro_rules! spin {
+    ($turns:literal) => {
+        concat!(
+            "(local $turn i32) (loop $again (br_if $again (i32.lt_u (local.tee $turn (i32.add ",
+            "(local.get $turn) (i32.const 1))) (i32.const ",
+            $turns,
+            "))))"
+        )
+    };
+}
+
+/// Loaded with a deadline of 5 seconds.
+fn load(guest: &Guest, budget: u32) -> Plugin {
+    let options = PluginOptions {
+        limits: PluginLimits {
+            deadline: std::time::Duration::from_secs(5),
+            ..terms().limits
+        },
+        budget,
+        ..terms()
+    };
+    let name = format!("budget-{budget}");
+    runtime().load(&name, 1, &guest.module(), &options).unwrap()
+}
+
+/// Thinks for some milliseconds, then takes the last of three.
+fn thinks() -> Guest {
+    Guest {
+        pick: concat!(
+            spin!("20000000"),
+            "(i32.sub (i32.const 63) (i32.wrap_i64 (i64.clz (local.get $candidates))))"
+        ),
+        ..Guest::default()
+    }
+}
+
+#[test]
+fn a_policy_that_has_used_up_its_budget_leaves_picks_to_the_fallback() {
+    let policy = load(&thinks(), 10);
+    let mut worker = balancer(&policy).attach(None);
+    let mut picks = Vec::new();
+    let log = logged(|| picks.extend((1..200).map(|lease| pick(&mut worker, lease).unwrap())));
+    assert_eq!(picks[0], 2, "the policy answers at first");
+    assert!(picks.contains(&0), "then the fallback, which takes turns: {picks:?}");
+    let told = "plugin `budget-10` has used up its budget of 10% of a worker's time";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+    assert!(policy.is_over_budget());
+    let events = policy.history().events();
+    let event = events.iter().find(|event| event.kind == PluginEventKind::OverBudget);
+    assert!(event.is_some_and(|event| event.version == 1), "{events:?}");
+    drop(worker);
+    let stats = policy.stats();
+    assert_eq!(stats.calls + stats.over_budget, 199);
+    assert!(stats.over_budget > 100, "{stats:?}");
+}
+
+#[test]
+fn a_policy_without_a_budget_is_asked_every_time() {
+    let policy = load(&thinks(), 100);
+    let mut worker = balancer(&policy).attach(None);
+    for lease in 1..60 {
+        assert_eq!(pick(&mut worker, lease), Some(2));
+    }
+    assert_eq!((policy.stats().calls, policy.stats().over_budget), (59, 0));
+}
+
+#[test]
+fn an_ending_is_told_later_where_the_shared_instance_is_busy() {
+    const OUTCOME: Outcome = Outcome {
+        ending: Ending::Completed,
+        status: 200,
+        connect_us: 0,
+        header_us: 0,
+        total_us: 0,
+    };
+    // Lease 1 thinks for a good part of a second at least.
+    let guest = Guest {
+        configured: PROCESS,
+        pick: LAST,
+        more: concat!(
+            r#"(func (export "waypost:plugin/observer@0.1.0#done")
+                 (param $lease i64) (param $index i32) (param $ending i32) (param $status i32)
+                 (param $connect i32) (param $header i32) (param $total i32)"#,
+            "(local $turn i32) (if (i64.ne (local.get $lease) (i64.const 1)) (then return))",
+            "(loop $again (br_if $again (i32.lt_u (local.tee $turn (i32.add ",
+            "(local.get $turn) (i32.const 1))) (i32.const 1000000000)))))"
+        ),
+        worlds: &["policy-observer"],
+    };
+    let policy = load(&guest, 99);
+    let balancer = balancer(&policy);
+    let (one_is_done, (began, begins)) = (AtomicBool::new(false), channel());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut one = balancer.attach(None);
+            assert_eq!(pick(&mut one, 1), Some(2));
+            began.send(()).unwrap();
+            one.done(&exchange(0b111), 1, 2, &OUTCOME);
+            one_is_done.store(true, Relaxed);
+        });
+        let mut other = balancer.attach(None);
+        assert_eq!(pick(&mut other, 2), Some(2));
+        begins.recv().unwrap();
+        while policy.stats().calls < 3 {
+            std::thread::yield_now(); // until the other worker is in `done`
+        }
+        other.done(&exchange(0b111), 2, 2, &OUTCOME);
+        assert!(!one_is_done.load(Relaxed), "it waited for the other worker");
+        assert_eq!(policy.stats().calls, 3);
+        while !one_is_done.load(Relaxed) {
+            std::thread::yield_now();
+        }
+        pick(&mut other, 3);
+        assert_eq!(policy.stats().calls, 5, "the ending, and a choice");
+    });
+}
