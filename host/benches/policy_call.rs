@@ -14,8 +14,8 @@ use std::time::Instant;
 use serde_json::json;
 use waypost::http::variable::{Variable, VariableSource};
 use waypost::plugin::{
-    PolicyContext,
-    Balancer, Compiler, EndpointView, ExchangeContext, FleetView, Pick, PluginCounters, Runtime,
+    Balancer, Compiler, EndpointView, ExchangeContext, FleetView, Pick, PluginCounters,
+    PolicyContext, Runtime,
 };
 
 /// The proxy's own allocator, as it counts for policies that read strings.
@@ -145,20 +145,19 @@ fn main() {
         };
         for endpoints in [3, 32, 1000] {
             let fleet = Arc::new(Endpoints(endpoints));
-            let balancer =
-                match Balancer::new(
-                    policy.clone(),
-                    &settings,
-                    fallback.clone(),
-                    fleet,
-                    PolicyContext::default(),
-                ) {
-                    Ok(balancer) => Arc::new(balancer),
-                    Err(error) => {
-                        println!("{name:<14} {error}");
-                        break;
-                    }
-                };
+            let balancer = match Balancer::new(
+                policy.clone(),
+                &settings,
+                fallback.clone(),
+                fleet,
+                PolicyContext::default(),
+            ) {
+                Ok(balancer) => Arc::new(balancer),
+                Err(error) => {
+                    println!("{name:<14} {error}");
+                    break;
+                }
+            };
             println!(
                 "{name:<14} {endpoints:>10} {:>10.1}",
                 measure(&balancer, endpoints)

@@ -126,7 +126,11 @@ fn a_plugin_is_compiled_aside_and_serves() {
     )
     .unwrap();
     assert_eq!(plugin.exports(), ["policy"]);
-    assert!(plugin.configure(&serde_json::json!({}), Default::default()).is_ok());
+    assert!(
+        plugin
+            .configure(&serde_json::json!({}), Default::default())
+            .is_ok()
+    );
 }
 
 #[test]
@@ -251,7 +255,7 @@ fn a_compiler_that_talks_without_end_is_stopped() {
     let chatty = stand_in(&folder, "chats");
     let error = refusal(chatty, &policy(), CompileLimits::default());
     assert!(
-        error.starts_with("plugin `mine` does not compile: waypost\nwaypost"),
+        error.starts_with("plugin `mine` does not compile: waypost\\nwaypost"),
         "{error}"
     );
     assert!(error.len() < 5000, "{}", error.len());

@@ -266,11 +266,18 @@ async fn the_fallback_serves_while_a_plugin_is_compiled_if_its_entry_says_so() {
         "compiled plugin `mine` in ",
         "plugin `mine` version 1 serves",
     ]
-    .map(|part| log.find(part).unwrap_or_else(|| panic!("no {part:?} in:\n{log}")));
+    .map(|part| {
+        log.find(part)
+            .unwrap_or_else(|| panic!("no {part:?} in:\n{log}"))
+    });
     assert!(order.is_sorted(), "{log}");
     let plugin = mine(&proxy).await;
     assert_eq!(plugin["state"], "live");
-    assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text(), "turns");
+    assert_ne!(
+        proxy.get("/").await.text(),
+        proxy.get("/").await.text(),
+        "turns"
+    );
 }
 
 #[tokio::test]
@@ -279,7 +286,9 @@ async fn the_fallback_stays_where_a_plugin_turns_out_to_be_no_good() {
     let entry = "start = \"fallback\"\nfallback = \"ip_hash\"";
     // Its entry does not grant what it imports, which is found out when it is compiled.
     let proxy = with(&uncompiled("sticky"), entry, &origins).await;
-    proxy.log_contains("plugin `mine` cannot be used, its fallback serves").await;
+    proxy
+        .log_contains("plugin `mine` cannot be used, its fallback serves")
+        .await;
     assert_eq!(proxy.get("/").await.status, 200);
     let plugin = mine(&proxy).await;
     assert_eq!(plugin["state"], "refused", "{plugin}");
@@ -302,7 +311,12 @@ async fn what_happened_to_a_version_is_told_when_it_is_gone() {
     let history = plugin["history"].as_array().expect("a history");
     let events: Vec<(u64, &str)> = history
         .iter()
-        .map(|each| (each["version"].as_u64().unwrap(), each["event"].as_str().unwrap()))
+        .map(|each| {
+            (
+                each["version"].as_u64().unwrap(),
+                each["event"].as_str().unwrap(),
+            )
+        })
         .collect();
     let expected = [
         (1, "serves"),
@@ -315,7 +329,10 @@ async fn what_happened_to_a_version_is_told_when_it_is_gone() {
     assert_eq!(events, expected, "{plugin}");
     let trap = &history[3];
     assert!(trap["count"].as_u64() >= Some(3), "{trap}");
-    assert!(trap["detail"].as_str().unwrap().contains("unreachable"), "{trap}");
+    assert!(
+        trap["detail"].as_str().unwrap().contains("unreachable"),
+        "{trap}"
+    );
     assert!(trap["last"].as_str() >= trap["first"].as_str(), "{trap}");
     assert_eq!(plugin["last_error"], trap["detail"]);
 

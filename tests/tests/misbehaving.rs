@@ -332,7 +332,11 @@ async fn logs_control_characters(mode: &str) {
     let mut proxy = setup(mode, &origins).start().await;
     assert_eq!(answers(&proxy, &origins).await, [0, 0, 40]);
     is_logged(&mut proxy, r"before\r\n2026").await;
-    assert!(!forged(&proxy.log()) && !proxy.log().contains('\u{1b}'), "{}", proxy.log());
+    assert!(
+        !forged(&proxy.log()) && !proxy.log().contains('\u{1b}'),
+        "{}",
+        proxy.log()
+    );
 }
 
 async fn refuses_its_settings_at_length(mode: &str) {

@@ -30,9 +30,21 @@ const SERVERS: &str = "servers = [\"127.0.0.1:1\", \"127.0.0.1:2\"]";
 #[test]
 fn a_misspelt_variable_is_a_problem_at_its_line() {
     for (settings, misspelt, key) in [
-        ("plugin = \"hash\", key = \"$cokie_user\"", "cokie_user", "key"),
-        ("plugin = \"hash\", key = \"a-${requst_uri}\"", "requst_uri", "key"),
-        ("plugin = \"sticky\", route = [\"$arg_id\", \"$coockie_id\"]", "coockie_id", "route"),
+        (
+            "plugin = \"hash\", key = \"$cokie_user\"",
+            "cokie_user",
+            "key",
+        ),
+        (
+            "plugin = \"hash\", key = \"a-${requst_uri}\"",
+            "requst_uri",
+            "key",
+        ),
+        (
+            "plugin = \"sticky\", route = [\"$arg_id\", \"$coockie_id\"]",
+            "coockie_id",
+            "route",
+        ),
         (
             "plugin = \"sticky\", cookie = { name = \"id\", domain = \"$hots\" }",
             "hots",
@@ -46,7 +58,10 @@ fn a_misspelt_variable_is_a_problem_at_its_line() {
         ),
     ] {
         let said = refusal(&with(&format!("policy = {{ {settings} }}\n{SERVERS}")));
-        assert!(said.contains(&format!("unknown variable `${misspelt}`")), "{said}");
+        assert!(
+            said.contains(&format!("unknown variable `${misspelt}`")),
+            "{said}"
+        );
         assert!(said.contains("waypost.toml:6:"), "{said}");
         assert!(said.contains(key), "{said}");
     }
@@ -95,8 +110,14 @@ fn backups_beside_a_policy_without_a_second_list_are_refused_by_the_policy() {
 #[test]
 fn what_a_stream_has_none_of_is_refused_by_the_policy() {
     for (policy, part) in [
-        ("{ plugin = \"sticky\", route = \"$cookie_id\" }", "which a stream has none of"),
-        ("{ plugin = \"hash\", key = \"$request_uri\" }", "`$request_uri`"),
+        (
+            "{ plugin = \"sticky\", route = \"$cookie_id\" }",
+            "which a stream has none of",
+        ),
+        (
+            "{ plugin = \"hash\", key = \"$request_uri\" }",
+            "`$request_uri`",
+        ),
     ] {
         let said = refusal(&format!(
             "[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"backend\"\n\
@@ -127,7 +148,11 @@ fn known(policy: &str) -> Vec<String> {
     }
     let (_, keys) = said.split_once("known keys: ").expect("it names them");
     let keys = keys.lines().next().unwrap_or_default();
-    keys.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    keys.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -141,7 +166,10 @@ fn the_settings_of_every_stock_policy_are_documented() {
         ("## `ip_hash`", "plugin = \"ip_hash\", zzzzzz = 1"),
         ("## `hash`", "plugin = \"hash\", key = \"$uri\", zzzzzz = 1"),
         ("## `random`", "plugin = \"random\", zzzzzz = 1"),
-        ("## `sticky`", "plugin = \"sticky\", route = \"$cookie_id\", zzzzzz = 1"),
+        (
+            "## `sticky`",
+            "plugin = \"sticky\", route = \"$cookie_id\", zzzzzz = 1",
+        ),
         ("In `cookie`:", cookie),
         ("In `learn`:", learn),
     ] {

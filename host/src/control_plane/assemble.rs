@@ -17,9 +17,7 @@ use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot};
 use crate::http::variable::Variable;
-use crate::plugin::{
-    Balancer, ConfigureError, Plugin, PolicyContext, Runtime, UpstreamTraits,
-};
+use crate::plugin::{Balancer, ConfigureError, Plugin, PolicyContext, Runtime, UpstreamTraits};
 use crate::tls::{ClientTls, Warnings};
 
 /// What a check has found.
@@ -256,12 +254,7 @@ pub(super) fn hand_over(previous: &Snapshot, next: &Snapshot) -> Result<(), Prob
 }
 
 /// Whether an upstream, its policy and that one's fallback are what they were.
-fn is_unchanged(
-    before: &Upstream,
-    index: usize,
-    config: &Config,
-    plugins: &Selection,
-) -> bool {
+fn is_unchanged(before: &Upstream, index: usize, config: &Config, plugins: &Selection) -> bool {
     let (upstream, traits) = (&config.upstreams[index], traits(config, index));
     let same = |name: &str, plugin: &Plugin| {
         in_force(name, config, plugins).is_some_and(|now| now.is(plugin))
@@ -319,7 +312,9 @@ fn in_force<'a>(name: &str, config: &Config, plugins: &'a Selection) -> Option<&
         if let Some(plugin) = plugins.get(name) {
             return Some(plugin);
         }
-        name = &entry(name).filter(|entry| entry.starts_with_fallback)?.fallback;
+        name = &entry(name)
+            .filter(|entry| entry.starts_with_fallback)?
+            .fallback;
     }
     None
 }
@@ -374,9 +369,10 @@ fn rehearsed(upstream: &Upstream) -> Result<(), Problem> {
 /// Places a policy's refusal at the key it names.
 fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Problem {
     match error {
-        ConfigureError::Refused { key, message, .. } => {
-            upstream.policy.place.problem(key.as_str(), message.as_str())
-        }
+        ConfigureError::Refused { key, message, .. } => upstream
+            .policy
+            .place
+            .problem(key.as_str(), message.as_str()),
         ConfigureError::Faulted { .. } => upstream.policy.place.problem("", &error.to_string()),
     }
 }

@@ -106,7 +106,9 @@ impl RegisteredPlugin {
             false => PluginEventKind::Serves,
         };
         let hash = Untrusted::name(self.current.hash());
-        self.current.history().note(self.current.version(), kind, hash);
+        self.current
+            .history()
+            .note(self.current.version(), kind, hash);
     }
 
     /// The version that a rollback would return to.
@@ -219,7 +221,9 @@ impl PluginRegistry {
         let known = self.entries.get(&config.name);
         let Some(known) = known.filter(|entry| entry.config.is_some()) else {
             let plugin = match fallback {
-                true => self.runtime.load_compiled(&config.name, 1, &bytes, &terms)?,
+                true => self
+                    .runtime
+                    .load_compiled(&config.name, 1, &bytes, &terms)?,
                 false => Some(self.runtime.load(&config.name, 1, &bytes, &terms)?),
             };
             return Ok(plugin.map(|plugin| RegisteredPlugin::new(Some(config.clone()), plugin)));
@@ -302,7 +306,9 @@ impl PluginRegistry {
 
     /// Those that are not compiled yet, or cannot be.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&str, &WaitingPlugin)> {
-        self.waiting.iter().map(|(name, waiting)| (&**name, waiting))
+        self.waiting
+            .iter()
+            .map(|(name, waiting)| (&**name, waiting))
     }
 
     /// A plugin that was waited for cannot be used.

@@ -125,7 +125,9 @@ impl Account {
              has time again"
         );
         let event = Untrusted::message(&why);
-        plugin.history().note(version, PluginEventKind::OverBudget, event);
+        plugin
+            .history()
+            .note(version, PluginEventKind::OverBudget, event);
         if plugin.inner().tally.note_debt() {
             tracing::warn!(plugin = name, version, "plugin `{name}` {why}");
         }

@@ -131,12 +131,13 @@ impl Stopwatch {
         };
     }
 
-    /// What the call that is over is charged for: the time between two ticks for each tick that met
-    /// it. `None` for a call that none met. On average, over many calls, that is what they took,
-    /// and calls that are over between two ticks are not measured for it.
+    /// What the call that is over is charged for, once: the time between two ticks for each tick
+    /// that met it. `None` for a call that none met. On average, over many calls, that is what they
+    /// took, and calls that are over between two ticks are not measured for it.
     #[inline]
-    pub(super) fn charge(&self) -> Option<Duration> {
-        self.ends.map(|ends| self.charge_of_met(ends))
+    pub(super) fn take_charge(&mut self) -> Option<Duration> {
+        let ends = self.ends.take()?;
+        Some(self.charge_of_met(ends))
     }
 
     #[cold]
@@ -223,15 +224,15 @@ mod tests {
     fn time_in_which_the_thread_did_not_run_does_not_count() {
         let mut watch = Stopwatch::default();
         watch.start(Duration::from_millis(5));
-        assert!(watch.charge().is_none(), "no tick met it");
+        assert!(watch.take_charge().is_none(), "no tick met it");
         assert!(matches!(watch.look(TICK), UpdateDeadline::Continue(2)));
         thread::sleep(Duration::from_millis(20));
         assert!(matches!(watch.look(TICK), UpdateDeadline::Continue(1..=2)));
-        assert_eq!(watch.charge(), Some(TICK), "the first of the two ticks");
 
         let until = processor_time() + Duration::from_millis(6);
         while processor_time() < until {}
         assert!(matches!(watch.look(TICK), UpdateDeadline::Interrupt));
-        assert!(watch.charge() >= Some(2 * TICK));
+        assert!(watch.take_charge() >= Some(2 * TICK));
+        assert_eq!(watch.take_charge(), None, "it is charged once");
     }
 }

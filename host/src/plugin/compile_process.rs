@@ -69,7 +69,10 @@ pub(super) fn compile(
     let mut child = start(program, limits).map_err(not_started)?;
     let remind = || {
         let took = began.elapsed();
-        tracing::info!(plugin = name, "still compiling plugin `{name}` ({took:.0?})");
+        tracing::info!(
+            plugin = name,
+            "still compiling plugin `{name}` ({took:.0?})"
+        );
     };
     let ended = converse(&mut child, bytes, time.saturating_mul(WALL), remind);
     let ended = ended.map_err(not_started)?;
@@ -100,9 +103,8 @@ pub(super) fn compile(
     }
     if ended.late {
         let wall = time.saturating_mul(WALL);
-        let what = format!(
-            "is not compiled within {wall:?}, {WALL} times its `limits.compile_time`"
-        );
+        let what =
+            format!("is not compiled within {wall:?}, {WALL} times its `limits.compile_time`");
         return bound(what, "compile_time");
     }
     // Rust's allocator aborts with these words; see also `compile_plugin`.

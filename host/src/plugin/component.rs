@@ -6,30 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+use wasmtime::component::{Component, Linker};
 
-use super::{InstanceScope, UpstreamTraits};
 use super::clock::{EpochClock, LONGEST_DEADLINE};
 use super::debug_lines::DebugLines;
 use super::error::{ConfigureError, PluginError, PluginFault};
-use super::history::{PluginEventKind, PluginHistory};
 use super::hash::Hash;
-use super::host_calls::HostState;
+use super::history::{PluginEventKind, PluginHistory};
+use super::host_state::HostState;
 use super::instance::Instance;
 use super::interfaces;
 use super::options::PluginOptions;
+use super::policy::Policy;
 use super::stats::{Cost, PluginCounters, PluginStats};
 use super::untrusted::Untrusted;
-
-/// The version of the interfaces that policies export.
-const VERSION: &str = "0.1.0";
+use super::world::Linked;
 
 /// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold
 /// up no request.
 const SETUP: Duration = Duration::from_millis(100);
 
-/// A policy that is loaded and ready to be instantiated. Cheap to clone.
+/// A plugin that is loaded and ready to be instantiated. Cheap to clone.
 #[derive(Clone)]
 pub struct Plugin(Arc<Inner>);
 
@@ -41,8 +38,7 @@ pub(super) struct Inner {
     pub(super) terms: PluginOptions,
     pub(super) imports: Vec<Untrusted>,
     pub(super) lines: DebugLines,
-    pub(super) component: InstancePre<HostState>,
-    pub(super) exports: Exports,
+    pub(super) policy: Linked<Policy>,
     /// Processor time for a call in the data path, and for one that sets up.
     pub(super) call_deadline: Duration,
     pub(super) setup_deadline: Duration,
@@ -52,17 +48,6 @@ pub(super) struct Inner {
     pub(super) history: Arc<PluginHistory>,
     /// Rung when a plugin is put into quarantine.
     pub(super) alarm: Arc<Notify>,
-}
-
-/// Where the component keeps its functions.
-pub(super) struct Exports {
-    pub(super) configure: ComponentExportIndex,
-    pub(super) update: ComponentExportIndex,
-    pub(super) pick: ComponentExportIndex,
-    pub(super) failed: Option<ComponentExportIndex>,
-    pub(super) done: Option<ComponentExportIndex>,
-    pub(super) export_state: Option<ComponentExportIndex>,
-    pub(super) import_state: Option<ComponentExportIndex>,
 }
 
 /// What compiling makes of a plugin.
@@ -106,34 +91,9 @@ impl Plugin {
         &self.0.imports
     }
 
-    /// `policy`, and which of `failures`, `observer` and `keeper` it exports besides.
-    pub fn exports(&self) -> Vec<&'static str> {
-        let exports = &self.0.exports;
-        let optional = [
-            ("failures", exports.failed.is_some()),
-            ("observer", exports.done.is_some()),
-            ("keeper", exports.export_state.is_some()),
-        ];
-        let there = optional.into_iter().filter(|(_, there)| *there);
-        ["policy"]
-            .into_iter()
-            .chain(there.map(|(name, _)| name))
-            .collect()
-    }
-
     /// What it was loaded on.
     pub fn terms(&self) -> &PluginOptions {
         &self.0.terms
-    }
-
-    /// Whether it wants to hear of failed attempts (`failures` in the WIT).
-    pub fn hears_failures(&self) -> bool {
-        self.0.exports.failed.is_some()
-    }
-
-    /// Whether it wants to hear how every attempt ended (`observer` in the WIT).
-    pub fn hears_endings(&self) -> bool {
-        self.0.exports.done.is_some()
     }
 
     /// Whether it is this very version.
@@ -166,29 +126,10 @@ impl Plugin {
         self.0.tally.is_quarantined()
     }
 
-    /// Whether what it knows can be carried over to another instance (`keeper` in the WIT).
-    pub fn keeps_state(&self) -> bool {
-        self.0.exports.export_state.is_some()
-    }
-
-    /// Tries settings for an upstream on an instance of their own.
-    ///
-    /// # Errors
-    /// [`ConfigureError`]: what is wrong with them, or that the plugin failed.
-    pub fn configure(
-        &self,
-        settings: &serde_json::Value,
-        upstream: UpstreamTraits,
-    ) -> Result<InstanceScope, ConfigureError> {
-        let instance = Instance::new(self, None, upstream);
-        let mut instance = instance.map_err(|fault| self.faulted(fault))?;
-        instance.configure(&settings.to_string())
-    }
-
     /// Links a component to the host, and makes an instance once to see that its exports have the
     /// right types.
     pub(super) fn link(
-        linker: &Linker<HostState>,
+        linker: &Linker<HostState<Policy>>,
         clock: &Arc<EpochClock>,
         alarm: &Arc<Notify>,
         identity: &Identity<'_>,
@@ -200,12 +141,7 @@ impl Plugin {
         let imports = imports.imports(component.engine());
         let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
         interfaces::check_imports(name, &imports, &terms.grants)?;
-        let linked = linker.instantiate_pre(&component);
-        let linked = linked.map_err(|error| PluginError::Link {
-            plugin: name.into(),
-            reason: Untrusted::message(format_args!("{error:#}")),
-        })?;
-        let exports = Exports::find(name, &component)?;
+        let policy = Linked::new(name, linker, &component)?;
         let deadline = terms.limits.deadline;
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
@@ -214,8 +150,7 @@ impl Plugin {
             terms: *terms,
             imports: imports.iter().map(Untrusted::name).collect(),
             lines,
-            component: linked,
-            exports,
+            policy,
             call_deadline: deadline.min(LONGEST_DEADLINE),
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
@@ -223,7 +158,7 @@ impl Plugin {
             history: identity.history.clone(),
             alarm: alarm.clone(),
         }));
-        Instance::check(&plugin)?;
+        Instance::check(&plugin, &plugin.0.policy)?;
         Ok(plugin)
     }
 
@@ -237,7 +172,11 @@ impl Plugin {
         if self.0.tally.fault(fault.kind) {
             let why = "has failed too often and is quarantined: it is not asked any more";
             note(PluginEventKind::Quarantined, Untrusted::message(why));
-            tracing::error!(plugin = name, version, "plugin `{name}` version {version} {why}");
+            tracing::error!(
+                plugin = name,
+                version,
+                "plugin `{name}` version {version} {why}"
+            );
             self.0.alarm.notify_one();
         }
     }
@@ -272,78 +211,4 @@ pub(super) fn encode(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
 /// A preamble of version 1 and layer 0: WebAssembly core specification, binary format of modules.
 fn is_core_module(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm\x01\0\0\0")
-}
-
-impl Exports {
-    fn find(plugin: &str, component: &Component) -> Result<Exports, PluginError> {
-        let balancer = Interface::find(plugin, component, "balancer")?;
-        let failures = Interface::find(plugin, component, "failures")?;
-        let observer = Interface::find(plugin, component, "observer")?;
-        let keeper = Interface::find(plugin, component, "keeper")?;
-        let exports = Exports {
-            configure: balancer.must("configure")?,
-            update: balancer.must("update")?,
-            pick: balancer.must("pick")?,
-            failed: failures.may("failed"),
-            done: observer.may("done"),
-            export_state: keeper.may("export-state"),
-            import_state: keeper.may("import-state"),
-        };
-        // State that nobody takes is as useless as a taker of state that nobody gives.
-        if exports.export_state.is_some() != exports.import_state.is_some() {
-            keeper.must("export-state")?;
-            keeper.must("import-state")?;
-        }
-        Ok(exports)
-    }
-}
-
-/// One interface that a component may export.
-struct Interface<'a> {
-    plugin: &'a str,
-    component: &'a Component,
-    name: &'static str,
-    place: Option<ComponentExportIndex>,
-}
-
-impl<'a> Interface<'a> {
-    /// An error if it is there in another version only.
-    fn find(
-        plugin: &'a str,
-        component: &'a Component,
-        name: &'static str,
-    ) -> Result<Interface<'a>, PluginError> {
-        let interface = format!("waypost:plugin/{name}");
-        let place = component.get_export_index(None, format!("{interface}@{VERSION}"));
-        if place.is_none() {
-            let exports = component.component_type();
-            let mut exports = exports.exports(component.engine());
-            if let Some((found, _)) =
-                exports.find(|(export, _)| interfaces::split(export).0 == interface)
-            {
-                return Err(interfaces::version_error(plugin, "exports", found));
-            }
-        }
-        Ok(Interface {
-            plugin,
-            component,
-            name,
-            place,
-        })
-    }
-
-    fn may(&self, function: &str) -> Option<ComponentExportIndex> {
-        match self.component.get_export(self.place.as_ref(), function)? {
-            (ComponentItem::ComponentFunc(_), index) if self.place.is_some() => Some(index),
-            _ => None,
-        }
-    }
-
-    fn must(&self, function: &str) -> Result<ComponentExportIndex, PluginError> {
-        self.may(function).ok_or_else(|| PluginError::Export {
-            plugin: self.plugin.to_owned(),
-            export: format!("waypost:plugin/{}.{function}", self.name),
-            reason: Untrusted::message("it is missing"),
-        })
-    }
 }

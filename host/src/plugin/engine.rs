@@ -23,11 +23,13 @@ use super::debug_lines::DebugLines;
 use super::engine_config::engine_config;
 use super::error::PluginError;
 use super::file;
+use super::guest_log;
 use super::hash::Hash;
-use super::host_calls::{self, HostState};
 use super::history::PluginHistory;
+use super::host_state::HostState;
 use super::inspect::Inspection;
 use super::options::PluginOptions;
+use super::policy::{self, Policy};
 use super::untrusted::Untrusted;
 use super::wasi;
 
@@ -79,7 +81,7 @@ enum CompilerBackend {
 pub struct Runtime {
     engine: Engine,
     workshop: CompilerBackend,
-    linker: Linker<HostState>,
+    policies: Linker<HostState<Policy>>,
     clock: Arc<EpochClock>,
     alarm: Arc<Notify>,
     stock: Vec<Plugin>,
@@ -95,9 +97,10 @@ impl Runtime {
             reason: format!("{error:#}"),
         };
         let engine = Engine::new(&engine_config()).map_err(unusable)?;
-        let mut linker = Linker::new(&engine);
-        host_calls::add_to(&mut linker)
-            .and_then(|()| wasi::add_to(&mut linker))
+        let mut policies = Linker::new(&engine);
+        policy::add_to(&mut policies)
+            .and_then(|()| guest_log::add_to(&mut policies))
+            .and_then(|()| wasi::add_to(&mut policies))
             .map_err(unusable)?;
         let clock =
             EpochClock::start(&engine, clock::PERIOD).map_err(|error| PluginError::Engine {
@@ -113,7 +116,7 @@ impl Runtime {
         let mut runtime = Runtime {
             engine,
             workshop,
-            linker,
+            policies,
             clock,
             alarm: Arc::default(),
             stock: Vec::new(),
@@ -282,7 +285,7 @@ impl Runtime {
         terms: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
         Plugin::link(
-            &self.linker,
+            &self.policies,
             &self.clock,
             &self.alarm,
             identity,

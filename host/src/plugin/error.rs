@@ -89,9 +89,7 @@ fn way_out_of_encoding(reason: &Untrusted) -> &'static str {
              not have: build it without `printf` and files, and write to the log with \
              `waypost:plugin/log`"
         }
-        false => {
-            "build it with the waypost sdk, or pass it through `wasm-tools component embed`"
-        }
+        false => "build it with the waypost sdk, or pass it through `wasm-tools component embed`",
     }
 }
 

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
+use wasmtime::component::{ComponentType, Lift, Linker, WasmStr};
+use wasmtime::{Result, StoreContextMut};
 
+use super::host_state::HostState;
 use super::untrusted::{MESSAGE, Untrusted};
+use super::world::World;
 
 /// Bytes of an unfinished line that are kept: more than is logged, so that the log tells that a line
 /// was cut.
@@ -86,4 +90,44 @@ impl LineBuffer {
         let room = LINE.saturating_sub(self.line.len());
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
+}
+
+/// `log.level` in the WIT.
+#[derive(Clone, Copy, ComponentType, Lift)]
+#[allow(
+    dead_code,
+    reason = "the engine makes these, from what the plugin passes"
+)]
+#[component(enum)]
+#[repr(u8)]
+enum LogLevel {
+    #[component(name = "error")]
+    Error,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "debug")]
+    Debug,
+}
+
+/// Adds the interface `log`, which every plugin may import.
+pub(super) fn add_to<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> {
+    let mut log = linker.instance("waypost:plugin/log@0.1.0")?;
+    log.func_wrap(
+        "write",
+        |mut host: StoreContextMut<'_, HostState<W>>, (level, message): (LogLevel, WasmStr)| {
+            let level = match level {
+                LogLevel::Error => Level::ERROR,
+                LogLevel::Warn => Level::WARN,
+                LogLevel::Info => Level::INFO,
+                LogLevel::Debug => Level::DEBUG,
+            };
+            // The message lies in the plugin's memory, which is borrowed with the state: what is
+            // shown of it is copied first.
+            let message = Untrusted::message(message.to_str(&host)?);
+            host.data_mut().log.write(level, message);
+            Ok(())
+        },
+    )
 }

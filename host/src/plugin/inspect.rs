@@ -151,10 +151,13 @@ fn long_function_name(section: &CustomSectionReader<'_>) -> Option<usize> {
     let KnownCustom::Name(names) = section.as_known() else {
         return None;
     };
-    let functions = names.into_iter().map_while(Result::ok).filter_map(|name| match name {
-        Name::Function(functions) => Some(functions),
-        _ => None,
-    });
+    let functions = names
+        .into_iter()
+        .map_while(Result::ok)
+        .filter_map(|name| match name {
+            Name::Function(functions) => Some(functions),
+            _ => None,
+        });
     let names = functions.flat_map(|functions| functions.into_iter().map_while(Result::ok));
     let mut lengths = names.map(|naming| naming.name.len());
     lengths.find(|length| *length > FUNCTION_NAME)

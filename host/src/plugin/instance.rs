@@ -1,72 +1,44 @@
-//! One instance of a policy: a store of its own, and its calls prepared.
+//! One instance of a plugin: a store of its own, and its calls prepared.
 //!
 //! A call that fails poisons the store, so a fault is the end of the instance: see [`super::slot`].
 
-use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Lower, TypedFunc};
-use wasmtime::{Store, component};
+use wasmtime::Store;
+use wasmtime::component::{self, ComponentNamedList, Lift, Lower, TypedFunc};
 
 use super::clock::FIRST_LOOK;
-use super::component::{Exports, Plugin};
-use super::error::{ConfigureError, PluginError, PluginFault};
-use super::host_calls::{AT_HAND, HostState};
+use super::component::Plugin;
+use super::error::{PluginError, PluginFault};
+use super::host_state::HostState;
 use super::limits::InstanceLimits;
 use super::stats::{CallTimer, PluginStats};
 use super::untrusted::Untrusted;
-use super::{
-    EndpointView, ExchangeContext, FleetView, InstanceScope, Outcome, Pick, UpstreamTraits,
-};
+use super::world::{FunctionFinder, Linked, World, WrongType};
 
 /// Bytes that the plugin may hand to the host in one call, unless its state may be larger.
 const HOSTCALL_BYTES: usize = 1 << 20;
 /// Handles of host resources at a time; only the WASI has any.
 const HANDLES: usize = 1024;
 
-/// A policy's instance; at most in one call at a time.
-pub(super) struct Instance {
-    store: Store<HostState>,
-    functions: Functions,
-    plugin: Plugin,
+/// An instance; at most in one call at a time.
+pub(super) struct Instance<W: World> {
+    store: Store<HostState<W>>,
+    pub(super) functions: W::Functions,
+    pub(super) plugin: Plugin,
     calls: CallTimer,
-    /// The time of its last pick, in microseconds.
-    latest_us: u64,
 }
 
-/// What a policy exports, types checked.
-struct Functions {
-    configure: TypedFunc<(Arc<str>,), (Result<InstanceScope, SettingsError>,)>,
-    update: TypedFunc<(u64, Vec<EndpointView>), ()>,
-    pick: TypedFunc<(u64, u32, u64, u64, u64), (u32,)>,
-    failed: Option<TypedFunc<(u32,), ()>>,
-    done: Option<TypedFunc<(u64, u32, Outcome), ()>>,
-    export_state: Option<TypedFunc<(), (Vec<u8>,)>>,
-    import_state: Option<TypedFunc<(Vec<u8>,), (Accepted,)>>,
-}
-
-/// What `keeper.import-state` answers: why the state was not taken.
-type Accepted = Result<(), String>;
-
-/// `balancer.settings-error` in the WIT.
-#[derive(ComponentType, Lift)]
-#[component(record)]
-struct SettingsError {
-    key: String,
-    message: String,
-}
-
-impl Instance {
+impl<W: World> Instance<W> {
     /// A fresh instance, to be configured next.
     pub(super) fn new(
         plugin: &Plugin,
-        fleet: Option<Arc<dyn FleetView>>,
-        upstream: UpstreamTraits,
-    ) -> Result<Instance, PluginFault> {
-        let (mut store, linked) = instantiate(plugin, fleet)?;
-        store.data_mut().upstream = upstream;
-        let functions = Functions::find(&mut store, &linked, &plugin.inner().exports);
+        linked: &Linked<W>,
+        state: W::State,
+    ) -> Result<Instance<W>, PluginFault> {
+        let (mut store, instance) = instantiate(plugin, linked, state)?;
+        let functions = find_functions(&mut store, &instance, linked);
         let functions = functions
             .map_err(|(_, error)| PluginFault::from_engine(&error, &plugin.inner().lines))?;
         let calls = CallTimer::new(&plugin.inner().tally);
@@ -75,20 +47,19 @@ impl Instance {
             functions,
             plugin: plugin.clone(),
             calls,
-            latest_us: 0,
         })
     }
 
     /// Instantiates a plugin that was just loaded, to see that it can be and that its exports have
     /// the right types.
-    pub(super) fn check(plugin: &Plugin) -> Result<(), PluginError> {
+    pub(super) fn check(plugin: &Plugin, linked: &Linked<W>) -> Result<(), PluginError> {
         let name = || plugin.name().to_owned();
-        let started = instantiate(plugin, None);
-        let (mut store, linked) = started.map_err(|fault| PluginError::Start {
+        let started = instantiate(plugin, linked, W::State::default());
+        let (mut store, instance) = started.map_err(|fault| PluginError::Start {
             plugin: name(),
             fault,
         })?;
-        match Functions::find(&mut store, &linked, &plugin.inner().exports) {
+        match find_functions(&mut store, &instance, linked) {
             Ok(_) => Ok(()),
             Err((export, error)) => Err(PluginError::Export {
                 plugin: name(),
@@ -98,137 +69,51 @@ impl Instance {
         }
     }
 
-    /// Its calls do not count from now on: nobody asked for them.
+    /// Leaves its calls out of the statistics: it is there for a trial.
     pub(super) fn leave_the_books(&mut self) {
         self.calls = CallTimer::new(&Arc::new(PluginStats::new(0, Duration::ZERO)));
     }
 
-    /// `balancer.configure`.
-    pub(super) fn configure(&mut self, settings: &str) -> Result<InstanceScope, ConfigureError> {
-        let (function, deadline) = (self.functions.configure, self.plugin.inner().setup_deadline);
-        match self.call(deadline, function, (settings.into(),)) {
-            Ok((Ok(scope),)) => Ok(scope),
-            Ok((Err(SettingsError { key, message }),)) => Err(ConfigureError::Refused {
-                plugin: self.plugin.name().to_owned(),
-                key: Untrusted::name(key),
-                message: Untrusted::message(message),
-            }),
-            Err(fault) => Err(self.plugin.faulted(fault)),
-        }
-    }
-
-    /// `balancer.update`.
-    pub(super) fn update(
-        &mut self,
-        generation: u64,
-        endpoints: Vec<EndpointView>,
-    ) -> Result<(), PluginFault> {
-        let (function, deadline) = (self.functions.update, self.plugin.inner().setup_deadline);
-        self.call(deadline, function, (generation, endpoints))?;
-        self.calls.note_memory(self.store.data().limits.memory());
-        Ok(())
-    }
-
-    /// `balancer.pick`. The answer is the plugin's, unchecked.
+    /// What the host keeps for it, by its world.
     #[inline]
-    pub(super) fn pick(
-        &mut self,
-        exchange: &Rc<dyn ExchangeContext>,
-        pick: &Pick,
-        candidates: u64,
-    ) -> Result<u32, PluginFault> {
-        let (function, deadline) = (self.functions.pick, self.plugin.inner().call_deadline);
-        // A worker looks at the clock before it has its turn with an instance that all workers share.
-        self.latest_us = self.latest_us.max(pick.now_us);
-        let params = (
-            pick.lease,
-            pick.attempt,
-            self.latest_us,
-            pick.random,
-            candidates,
-        );
-        let timed = self.calls.begin();
-        self.store.data_mut().begin_pick();
-        let picked = AT_HAND
-            .set(exchange, || self.call(deadline, function, params))
-            .map(|(index,)| index);
-        self.end(timed);
-        picked
+    pub(super) fn state(&mut self) -> &mut W::State {
+        &mut self.store.data_mut().world
     }
 
-    /// `failures.failed`, if the plugin exports it.
-    pub(super) fn failed(&mut self, index: u32) -> Result<(), PluginFault> {
-        let Some(function) = self.functions.failed else {
-            return Ok(());
-        };
-        let timed = self.calls.begin();
-        let told = self.call(self.plugin.inner().call_deadline, function, (index,));
-        self.end(timed);
-        told
-    }
-
-    /// `observer.done`, if the plugin exports it.
-    pub(super) fn done(
-        &mut self,
-        exchange: &Rc<dyn ExchangeContext>,
-        lease: u64,
-        index: u32,
-        outcome: &Outcome,
-    ) -> Result<(), PluginFault> {
-        let Some(function) = self.functions.done else {
-            return Ok(());
-        };
-        let deadline = self.plugin.inner().call_deadline;
-        let timed = self.calls.begin();
-        self.store.data_mut().in_done = true;
-        let ended = AT_HAND.set(exchange, || {
-            self.call(deadline, function, (lease, index, *outcome))
-        });
-        self.store.data_mut().in_done = false;
-        self.end(timed);
-        ended
-    }
-
-    /// `keeper.export-state`, if the plugin exports it and may keep anything.
-    pub(super) fn export_state(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
-        let limit = self.plugin.inner().terms.limits.state;
-        let Some(function) = self.functions.export_state.filter(|_| limit > 0) else {
-            return Ok(None);
-        };
-        let (state,) = self.call(self.plugin.inner().call_deadline, function, ())?;
-        match state.len() as u64 <= limit {
-            true => Ok(Some(state)),
-            false => Err(PluginFault::state(state.len(), limit)),
-        }
-    }
-
-    /// `keeper.import-state`, if the plugin exports it: its answer.
-    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<Accepted, PluginFault> {
-        let Some(function) = self.functions.import_state else {
-            return Ok(Ok(()));
-        };
-        let deadline = self.plugin.inner().call_deadline;
-        self.call(deadline, function, (state,))
-            .map(|(answer,)| answer)
-    }
-
-    /// What the last call is charged for, if it is: see [`Stopwatch::charge`].
+    /// What the last call is charged for, if it is: see [`Stopwatch::take_charge`].
+    ///
+    /// [`Stopwatch::take_charge`]: super::clock::Stopwatch::take_charge
     #[inline]
-    pub(super) fn charge(&self) -> Option<Duration> {
-        self.store.data().watch.charge()
+    pub(super) fn take_charge(&mut self) -> Option<Duration> {
+        self.store.data_mut().watch.take_charge()
     }
 
-    /// Closes the books on a call, if it is one of those that are looked at.
+    /// Counts a call of the data path that begins; the moment, if it is one of those that are timed.
     #[inline]
-    fn end(&self, timed: Option<std::time::Instant>) {
+    pub(super) fn begin(&self) -> Option<Instant> {
+        self.calls.begin()
+    }
+
+    /// Enters a call that is over into the statistics, if it is one of those that are timed.
+    #[inline]
+    pub(super) fn end(&self, timed: Option<Instant>) {
         if let Some(began) = timed {
             self.calls.end(began);
-            self.calls.note_memory(self.store.data().limits.memory());
+            self.note_memory();
         }
     }
 
+    /// Enters the memory that it holds into the statistics.
+    pub(super) fn note_memory(&self) {
+        self.calls.note_memory(self.store.data().limits.memory());
+    }
+
+    /// A call, which has so much processor time.
+    ///
+    /// # Errors
+    /// What the plugin did instead of answering. The instance cannot be called again.
     #[inline]
-    fn call<P, R>(
+    pub(super) fn call<P, R>(
         &mut self,
         deadline: Duration,
         function: TypedFunc<P, R>,
@@ -247,67 +132,26 @@ impl Instance {
     }
 }
 
-impl Functions {
-    /// The plugin's exports; an error comes with the name of the one that has the wrong type.
-    fn find(
-        store: &mut Store<HostState>,
-        linked: &component::Instance,
-        exports: &Exports,
-    ) -> Result<Functions, (&'static str, wasmtime::Error)> {
-        Ok(Functions {
-            configure: typed("balancer.configure", store, linked, &exports.configure)?,
-            update: typed("balancer.update", store, linked, &exports.update)?,
-            pick: typed("balancer.pick", store, linked, &exports.pick)?,
-            failed: optional("failures.failed", store, linked, &exports.failed)?,
-            done: optional("observer.done", store, linked, &exports.done)?,
-            export_state: optional("keeper.export-state", store, linked, &exports.export_state)?,
-            import_state: optional("keeper.import-state", store, linked, &exports.import_state)?,
-        })
-    }
-}
-
-fn typed<P, R>(
-    name: &'static str,
-    store: &mut Store<HostState>,
-    linked: &component::Instance,
-    export: &component::ComponentExportIndex,
-) -> Result<TypedFunc<P, R>, (&'static str, wasmtime::Error)>
-where
-    P: ComponentNamedList + Lower,
-    R: ComponentNamedList + Lift,
-{
-    linked
-        .get_typed_func(store, export)
-        .map_err(|error| (name, error))
-}
-
-/// Like [`typed`], for an export that need not be there.
-fn optional<P, R>(
-    name: &'static str,
-    store: &mut Store<HostState>,
-    linked: &component::Instance,
-    export: &Option<component::ComponentExportIndex>,
-) -> Result<Option<TypedFunc<P, R>>, (&'static str, wasmtime::Error)>
-where
-    P: ComponentNamedList + Lower,
-    R: ComponentNamedList + Lift,
-{
-    let export = export.as_ref();
-    export
-        .map(|export| typed(name, store, linked, export))
-        .transpose()
+fn find_functions<W: World>(
+    store: &mut Store<HostState<W>>,
+    instance: &component::Instance,
+    linked: &Linked<W>,
+) -> Result<W::Functions, WrongType> {
+    let mut finder = FunctionFinder { store, instance };
+    W::functions(&mut finder, &linked.exports)
 }
 
 /// A store with its bounds, and the component in it. Runs the component's start code, if it has
 /// any.
-fn instantiate(
+fn instantiate<W: World>(
     plugin: &Plugin,
-    fleet: Option<Arc<dyn FleetView>>,
-) -> Result<(Store<HostState>, component::Instance), PluginFault> {
+    linked: &Linked<W>,
+    state: W::State,
+) -> Result<(Store<HostState<W>>, component::Instance), PluginFault> {
     let inner = plugin.inner();
     let limits = InstanceLimits::new(&inner.terms.limits);
-    let state = HostState::new(&inner.name, fleet, limits);
-    let mut store = Store::new(inner.component.engine(), state);
+    let state = HostState::new(&inner.name, limits, state);
+    let mut store = Store::new(linked.component.engine(), state);
     store.limiter(|state| &mut state.limits);
     // One more than the state may have, so that too large a state is told from a misbehaved call.
     let state = usize::try_from(inner.terms.limits.state).unwrap_or(usize::MAX);
@@ -322,15 +166,15 @@ fn instantiate(
     inner.clock.wake();
     store.data_mut().watch.start(inner.setup_deadline);
     store.set_epoch_deadline(FIRST_LOOK);
-    let linked = inner.component.instantiate(&mut store);
-    let linked = linked.map_err(|error| last_words(&mut store, plugin, &error))?;
-    Ok((store, linked))
+    let instance = linked.component.instantiate(&mut store);
+    let instance = instance.map_err(|error| last_words(&mut store, plugin, &error))?;
+    Ok((store, instance))
 }
 
 /// Reads what went wrong, after logging what the plugin said before it did.
 #[cold]
-fn last_words(
-    store: &mut Store<HostState>,
+fn last_words<W: World>(
+    store: &mut Store<HostState<W>>,
     plugin: &Plugin,
     error: &wasmtime::Error,
 ) -> PluginFault {

@@ -5,7 +5,6 @@
 //! of its own: a plugin that is broken costs its requests the fallback's choice, and the worker
 //! nothing.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
@@ -13,44 +12,29 @@ use std::time::{Duration, Instant};
 use super::component::Plugin;
 use super::error::{ConfigureError, PluginFault};
 use super::instance::Instance;
-use super::untrusted::Untrusted;
-use super::{ExchangeContext, FleetView, InstanceScope, Outcome, Pick, UpstreamTraits};
+use super::world::World;
 
-/// `balancer.pick` in the WIT: the choice is left to the fallback.
-pub(super) const NO_OPINION: u32 = u32::MAX;
 /// The pause after the first fault, and the longest one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// All that it takes to make an instance that can serve.
-pub(super) struct InstanceSpec {
-    pub(super) plugin: Plugin,
-    /// JSON.
-    pub(super) settings: String,
-    pub(super) fleet: Arc<dyn FleetView>,
-    pub(super) upstream: UpstreamTraits,
-    /// Which list of endpoints of the upstream this is: see `balancer.update` in the WIT.
-    pub(super) generation: u64,
-}
+pub(super) trait InstanceSpec: Send + Sync + 'static {
+    type World: World;
 
-impl InstanceSpec {
-    /// An instance with its settings and endpoints, and the scope it asks for.
-    pub(super) fn make(&self) -> Result<(Box<Instance>, InstanceScope), ConfigureError> {
-        let faulted = |fault| self.plugin.faulted(fault);
-        let fleet = Some(self.fleet.clone());
-        let mut instance = Instance::new(&self.plugin, fleet, self.upstream).map_err(faulted)?;
-        let scope = instance.configure(&self.settings)?;
-        instance
-            .update(self.generation, self.fleet.endpoints())
-            .map_err(faulted)?;
-        Ok((Box::new(instance), scope))
-    }
+    fn plugin(&self) -> &Plugin;
+
+    /// An instance that is ready to be called.
+    ///
+    /// # Errors
+    /// [`ConfigureError`].
+    fn make(&self) -> Result<Box<Instance<Self::World>>, ConfigureError>;
 }
 
 /// The place of one instance.
-pub(super) struct InstanceSlot {
-    recipe: Arc<InstanceSpec>,
-    state: SlotState,
+pub(super) struct InstanceSlot<S: InstanceSpec> {
+    spec: Arc<S>,
+    state: SlotState<S::World>,
     /// Counts instances, so that a lease of an earlier one is told from the present one's.
     generation: u64,
     /// Faults since an instance last lived for longer than the longest pause.
@@ -59,24 +43,24 @@ pub(super) struct InstanceSlot {
     charge: Duration,
 }
 
-enum SlotState {
+enum SlotState<W: World> {
     /// Nobody has needed it yet.
     Unmade,
     Ready {
-        instance: Box<Instance>,
+        instance: Box<Instance<W>>,
         since: Instant,
     },
     Pausing {
         until: Instant,
     },
-    Making(Receiver<Result<(Box<Instance>, InstanceScope), ConfigureError>>),
+    Making(Receiver<Result<Box<Instance<W>>, ConfigureError>>),
 }
 
-impl InstanceSlot {
+impl<S: InstanceSpec> InstanceSlot<S> {
     /// A seat whose instance is made when it is first needed.
-    pub(super) fn new(recipe: Arc<InstanceSpec>) -> InstanceSlot {
+    pub(super) fn new(spec: Arc<S>) -> InstanceSlot<S> {
         InstanceSlot {
-            recipe,
+            spec,
             state: SlotState::Unmade,
             generation: 0,
             faults: 0,
@@ -91,7 +75,7 @@ impl InstanceSlot {
     }
 
     /// Puts an instance in its place.
-    pub(super) fn take(&mut self, instance: Box<Instance>) {
+    pub(super) fn take(&mut self, instance: Box<Instance<S::World>>) {
         self.generation += 1;
         self.state = SlotState::Ready {
             instance,
@@ -102,120 +86,8 @@ impl InstanceSlot {
     /// Makes the instance now, unless it was made before.
     pub(super) fn make(&mut self) {
         if let SlotState::Unmade = self.state {
-            let made = self.recipe.make();
+            let made = self.spec.make();
             self.made(made);
-        }
-    }
-
-    /// Asks the policy. `None`: there is no instance at the moment, it has no opinion, or it
-    /// faulted.
-    #[inline]
-    pub(super) fn pick(
-        &mut self,
-        exchange: &Rc<dyn ExchangeContext>,
-        pick: &Pick,
-        candidates: u64,
-    ) -> Option<u32> {
-        let instance = self.ready()?;
-        let picked = instance.pick(exchange, pick, candidates);
-        if let Some(charge) = instance.charge() {
-            self.charge += charge;
-        }
-        match picked {
-            Ok(NO_OPINION) => None,
-            Ok(index) if is_candidate(exchange, index, candidates) => Some(index),
-            Ok(index) => self.faulted("pick", &PluginFault::answer(index)),
-            Err(fault) => self.faulted("pick", &fault),
-        }
-    }
-
-    /// Tells the policy of a failed attempt, if it has an instance.
-    pub(super) fn failed(&mut self, index: u32) {
-        let SlotState::Ready { instance, .. } = &mut self.state else {
-            return;
-        };
-        let heard = instance.failed(index);
-        if let Some(charge) = instance.charge() {
-            self.charge += charge;
-        }
-        if let Err(fault) = heard {
-            self.faulted("failed", &fault);
-        }
-    }
-
-    /// Tells the policy how an attempt ended, if the instance that picked it is still there.
-    pub(super) fn done(
-        &mut self,
-        generation: u64,
-        exchange: &Rc<dyn ExchangeContext>,
-        lease: u64,
-        index: u32,
-        outcome: &Outcome,
-    ) {
-        let SlotState::Ready { instance, .. } = &mut self.state else {
-            return;
-        };
-        if generation != self.generation {
-            return;
-        }
-        let heard = instance.done(exchange, lease, index, outcome);
-        if let Some(charge) = instance.charge() {
-            self.charge += charge;
-        }
-        if let Err(fault) = heard {
-            self.faulted("done", &fault);
-        }
-    }
-
-    /// Lets the instance go: it could not be told how some attempts ended, and would count wrong.
-    pub(super) fn missed_endings(&mut self) {
-        if let SlotState::Ready { .. } = &self.state {
-            self.faulted("done", &PluginFault::untold());
-        }
-    }
-
-    /// What the instance knows, if there is one and its plugin keeps it.
-    pub(super) fn export_state(&mut self) -> Option<Vec<u8>> {
-        let SlotState::Ready { instance, .. } = &mut self.state else {
-            return None;
-        };
-        match instance.export_state() {
-            Ok(state) => state,
-            Err(fault) => {
-                self.faulted("export-state", &fault);
-                None
-            }
-        }
-    }
-
-    /// Hands the instance what another one knew. What it does not take is lost, and the log says
-    /// so.
-    ///
-    /// # Errors
-    /// The fault that this cost the instance.
-    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<(), PluginFault> {
-        let SlotState::Ready { instance, .. } = &mut self.state else {
-            return Ok(());
-        };
-        match instance.import_state(state) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(reason)) => {
-                let reason = Untrusted::message(reason);
-                let plugin = self.recipe.plugin.name();
-                tracing::warn!(
-                    plugin,
-                    "plugin `{plugin}` starts without the state of the instance before it: {reason}"
-                );
-                Ok(())
-            }
-            Err(fault) => {
-                self.faulted("import-state", &fault);
-                // One that knows nothing is better than the fallback, and there is no reason to
-                // wait for it.
-                self.state = SlotState::Unmade;
-                self.make();
-                Err(fault)
-            }
         }
     }
 
@@ -224,12 +96,64 @@ impl InstanceSlot {
         self.generation
     }
 
+    /// Whether there is an instance.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, SlotState::Ready { .. })
+    }
+
+    /// What instances are made of.
+    pub(super) fn spec(&self) -> &S {
+        &self.spec
+    }
+
+    /// Calls the instance, if there is one, or if it can be made at once. A fault is counted, logged
+    /// and charged for, and costs the instance; then, or without an instance, there is no answer.
     #[inline]
-    fn ready(&mut self) -> Option<&mut Instance> {
-        if self.recipe.plugin.is_quarantined() {
+    pub(super) fn call<R>(
+        &mut self,
+        name: &str,
+        call: impl FnOnce(&mut Instance<S::World>) -> Result<R, PluginFault>,
+    ) -> Option<R> {
+        self.ready()?;
+        self.call_present(name, call)
+    }
+
+    /// As [`call`](InstanceSlot::call), but only if there is an instance already.
+    #[inline]
+    pub(super) fn call_present<R>(
+        &mut self,
+        name: &str,
+        call: impl FnOnce(&mut Instance<S::World>) -> Result<R, PluginFault>,
+    ) -> Option<R> {
+        let SlotState::Ready { instance, .. } = &mut self.state else {
+            return None;
+        };
+        let answer = call(instance);
+        if let Some(charge) = instance.take_charge() {
+            self.charge += charge;
+        }
+        match answer {
+            Ok(answer) => Some(answer),
+            Err(fault) => {
+                self.faulted(name, &fault);
+                None
+            }
+        }
+    }
+
+    /// Lets the instance go, and makes another one at once: one that knows nothing is better than
+    /// none, and there is no reason to wait for it.
+    pub(super) fn make_anew(&mut self) {
+        self.state = SlotState::Unmade;
+        self.make();
+    }
+
+    #[inline]
+    fn ready(&mut self) -> Option<&mut Instance<S::World>> {
+        if self.spec.plugin().is_quarantined() {
             return None;
         }
-        if !matches!(self.state, SlotState::Ready { .. }) {
+        if !self.is_ready() {
             self.prepare();
         }
         match &mut self.state {
@@ -257,12 +181,12 @@ impl InstanceSlot {
 
     fn make_in_background(&mut self) {
         let (sender, receiver) = sync_channel(1);
-        let recipe = self.recipe.clone();
+        let spec = self.spec.clone();
         let thread = std::thread::Builder::new().name("plugin-restart".into());
-        match thread.spawn(move || sender.send(recipe.make())) {
+        match thread.spawn(move || sender.send(spec.make())) {
             Ok(_) => self.state = SlotState::Making(receiver),
             Err(error) => {
-                let plugin = self.recipe.plugin.name();
+                let plugin = self.spec.plugin().name();
                 tracing::warn!(
                     plugin,
                     "no thread to make a new instance of plugin `{plugin}`: {error}"
@@ -272,16 +196,16 @@ impl InstanceSlot {
         }
     }
 
-    fn made(&mut self, made: Result<(Box<Instance>, InstanceScope), ConfigureError>) {
+    fn made(&mut self, made: Result<Box<Instance<S::World>>, ConfigureError>) {
         match made {
-            Ok((instance, _)) => self.take(instance),
+            Ok(instance) => self.take(instance),
             Err(error) => {
                 if let ConfigureError::Faulted { fault, when, .. } = &error {
-                    self.recipe.plugin.note_fault(when, fault);
+                    self.spec.plugin().note_fault(when, fault);
                 }
                 let pause = self.pause();
                 tracing::warn!(
-                    plugin = self.recipe.plugin.name(),
+                    plugin = self.spec.plugin().name(),
                     "{error}; next try in {pause:?}"
                 );
             }
@@ -290,15 +214,15 @@ impl InstanceSlot {
 
     /// Counts and reports a fault, and lets the instance go.
     #[cold]
-    fn faulted(&mut self, call: &str, fault: &PluginFault) -> Option<u32> {
+    pub(super) fn faulted(&mut self, call: &str, fault: &PluginFault) {
         if let SlotState::Ready { since, .. } = &self.state
             && since.elapsed() > LONGEST_PAUSE
         {
             self.faults = 0;
         }
         let pause = self.pause();
-        let (plugin, kind) = (self.recipe.plugin.name(), fault.kind.name());
-        let version = self.recipe.plugin.version();
+        let (plugin, kind) = (self.spec.plugin().name(), fault.kind.name());
+        let version = self.spec.plugin().version();
         tracing::warn!(
             plugin,
             version,
@@ -306,8 +230,7 @@ impl InstanceSlot {
             "plugin `{plugin}` failed in `{call}`: {fault}; the fallback serves, next instance in {pause:?}"
         );
         let when = format!("in `{call}`");
-        self.recipe.plugin.note_fault(&when, fault);
-        None
+        self.spec.plugin().note_fault(&when, fault);
     }
 
     fn pause(&mut self) -> Duration {
@@ -320,14 +243,4 @@ impl InstanceSlot {
         };
         pause
     }
-}
-
-/// Whether the bit of `index` is set among the candidates, of which `first` is word 0.
-#[inline]
-pub(super) fn is_candidate(exchange: &Rc<dyn ExchangeContext>, index: u32, first: u64) -> bool {
-    let word = match index / 64 {
-        0 => first,
-        word => exchange.candidates(word),
-    };
-    word >> (index % 64) & 1 == 1
 }

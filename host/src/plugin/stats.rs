@@ -5,8 +5,8 @@
 //! for a cache line; the meters are added up by whoever asks. One call in 64 is timed: the clock
 //! would cost more than most policies do.
 
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;

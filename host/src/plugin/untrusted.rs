@@ -36,7 +36,9 @@ impl Untrusted {
         // An error says that the rest is cut off, or that `text` could not go on.
         if write!(cutter, "{text}").is_err() {
             let room = most.saturating_sub(CUT.len());
-            cutter.shown.truncate(cutter.shown.floor_char_boundary(room));
+            cutter
+                .shown
+                .truncate(cutter.shown.floor_char_boundary(room));
             cutter.shown.push_str(CUT);
         }
         Untrusted(cutter.shown.into())

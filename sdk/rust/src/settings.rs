@@ -124,7 +124,10 @@ impl Settings {
     /// There are some.
     pub fn refuse_backups(&self) -> Result<(), SettingsError> {
         match host::has_backups() {
-            true => Err(self.error("", "this balancing method does not support `backup` servers")),
+            true => Err(self.error(
+                "",
+                "this balancing method does not support `backup` servers",
+            )),
             false => Ok(()),
         }
     }
@@ -138,7 +141,9 @@ impl Settings {
         match host::carries_streams() {
             true => Err(self.error(
                 "",
-                &format!("this balancing method is for requests, which a stream has none of; {instead}"),
+                &format!(
+                    "this balancing method is for requests, which a stream has none of; {instead}"
+                ),
             )),
             false => Ok(()),
         }

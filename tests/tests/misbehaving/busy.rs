@@ -43,9 +43,17 @@ async fn a_policy_that_has_used_its_budget_leaves_the_worker_to_other_upstreams(
     let origin = origin::named().await;
     let bounded = serving(&origin, "budget = 10").await;
     let unbounded = serving(&origin, "budget = 100").await;
-    let (with, without) = (wait_beside(&bounded, 40).await, wait_beside(&unbounded, 40).await);
-    assert!(with * 3 < without, "{with:?} with a budget, {without:?} without one");
-    bounded.log_contains("has used up its budget of 10% of a worker's time").await;
+    let (with, without) = (
+        wait_beside(&bounded, 40).await,
+        wait_beside(&unbounded, 40).await,
+    );
+    assert!(
+        with * 3 < without,
+        "{with:?} with a budget, {without:?} without one"
+    );
+    bounded
+        .log_contains("has used up its budget of 10% of a worker's time")
+        .await;
     let plugin = bounded.shows("/plugins/mine").await;
     assert!(plugin["over_budget"].as_u64() > Some(0), "{plugin}");
     assert_eq!(plugin["budget"], 10);

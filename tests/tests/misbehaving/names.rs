@@ -82,7 +82,10 @@ fn a_file_with_a_name_of_megabytes_is_refused() {
     });
     for command in ["run", "check"] {
         let said = refused_by(command, &plugin);
-        assert!(said.contains("names a function with 26214400 bytes"), "{said}");
+        assert!(
+            said.contains("names a function with 26214400 bytes"),
+            "{said}"
+        );
     }
 }
 
@@ -112,5 +115,8 @@ async fn line_ends_and_escapes_in_names_are_shown_as_such() {
     answers(&proxy, &origins).await;
     is_logged(&mut proxy, r"\u{1b}[2J\u{202e}").await;
     let log = proxy.log();
-    assert!(!forged(&log) && !log.contains(['\u{1b}', '\u{202e}']), "{log}");
+    assert!(
+        !forged(&log) && !log.contains(['\u{1b}', '\u{202e}']),
+        "{log}"
+    );
 }

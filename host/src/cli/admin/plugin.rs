@@ -220,9 +220,10 @@ fn details_in_words(plugin: PluginStatus) -> String {
         names => names.join("\n                "),
     };
     let nanos = |nanos| brief(Duration::from_nanos(nanos));
-    let previous = plugin.previous.as_ref().map(|previous| {
-        format!("version {} ({})", previous.version, short(&previous.hash))
-    });
+    let previous = plugin
+        .previous
+        .as_ref()
+        .map(|previous| format!("version {} ({})", previous.version, short(&previous.hash)));
     let rows = [
         ("name", plugin.name),
         ("version", format!("{} ({})", plugin.version, plugin.hash)),
@@ -256,7 +257,11 @@ fn details_in_words(plugin: PluginStatus) -> String {
         ),
         (
             "memory",
-            format!("{} in {} instances", size(plugin.memory_bytes), plugin.instances),
+            format!(
+                "{} in {} instances",
+                size(plugin.memory_bytes),
+                plugin.instances
+            ),
         ),
     ];
     let mut text: String = rows

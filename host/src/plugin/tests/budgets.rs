@@ -54,12 +54,17 @@ fn a_policy_that_has_used_up_its_budget_leaves_picks_to_the_fallback() {
     let mut picks = Vec::new();
     let log = logged(|| picks.extend((1..200).map(|lease| pick(&mut worker, lease).unwrap())));
     assert_eq!(picks[0], 2, "the policy answers at first");
-    assert!(picks.contains(&0), "then the fallback, which takes turns: {picks:?}");
+    assert!(
+        picks.contains(&0),
+        "then the fallback, which takes turns: {picks:?}"
+    );
     let told = "plugin `budget-10` has used up its budget of 10% of a worker's time";
     assert_eq!(log.matches(told).count(), 1, "{log}");
     assert!(policy.is_over_budget());
     let events = policy.history().events();
-    let event = events.iter().find(|event| event.kind == PluginEventKind::OverBudget);
+    let event = events
+        .iter()
+        .find(|event| event.kind == PluginEventKind::OverBudget);
     assert!(event.is_some_and(|event| event.version == 1), "{events:?}");
     drop(worker);
     let stats = policy.stats();

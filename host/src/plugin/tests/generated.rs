@@ -13,6 +13,7 @@ use wasm_smith::{Component, Config, Module};
 
 use crate::config::model::PluginLimits;
 use crate::plugin::instance::Instance;
+use crate::plugin::policy::{Policy, PolicyState};
 use crate::plugin::{
     Ending, FleetView, Outcome, Plugin, PluginError, PluginOptions, UpstreamTraits,
 };
@@ -124,7 +125,8 @@ fn call(plugin: &Plugin) -> usize {
         header_us: 2,
         total_us: 3,
     };
-    let calls: [&dyn Fn(&mut Instance) -> bool; 5] = [
+    type Call<'a> = &'a dyn Fn(&mut Instance<Policy>) -> bool;
+    let calls: [Call<'_>; 5] = [
         &|instance| instance.configure("{}").is_ok(),
         &|instance| instance.update(1, Endpoints(3).endpoints()).is_ok(),
         &|instance| instance.pick(&exchange, &attempt(1), 0b111).is_ok(),
@@ -134,7 +136,10 @@ fn call(plugin: &Plugin) -> usize {
     let mut answered = 0;
     let mut kept = None;
     for call in calls {
-        let fresh = || Instance::new(plugin, Some(Arc::new(Endpoints(3))), UpstreamTraits::default()).ok();
+        let fresh = || {
+            let state = PolicyState::new(Some(Arc::new(Endpoints(3))), UpstreamTraits::default());
+            Instance::new(plugin, &plugin.inner().policy, state).ok()
+        };
         let Some(mut instance) = kept.take().or_else(fresh) else {
             continue;
         };

@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use crate::plugin::component::encode;
 use crate::plugin::UpstreamTraits;
+use crate::plugin::component::encode;
 use crate::plugin::debug_lines::DebugLines;
 use crate::plugin::instance::Instance;
+use crate::plugin::policy::PolicyState;
 
 use super::guests::{Guest, load};
 use super::peers::{Endpoints, attempt, exchange};
@@ -34,12 +35,15 @@ fn a_fault_is_told_with_file_and_line() {
     let (module, line) = trapping();
     let policy = load("guest", &module).unwrap();
     let fleet = std::sync::Arc::new(Endpoints(3));
-    let mut instance = Instance::new(&policy, Some(fleet), UpstreamTraits::default()).unwrap();
+    let state = PolicyState::new(Some(fleet), UpstreamTraits::default());
+    let mut instance = Instance::new(&policy, &policy.inner().policy, state).unwrap();
     let fault = instance.pick(&exchange(1), &attempt(1), 1).unwrap_err();
     let innermost = fault.backtrace[0].as_str();
     assert_eq!(innermost, format!("helper (src/lib.wat:{line})"));
     assert!(
-        fault.backtrace[1].as_str().starts_with("pick (src/lib.wat:"),
+        fault.backtrace[1]
+            .as_str()
+            .starts_with("pick (src/lib.wat:"),
         "{fault}"
     );
 }

@@ -165,14 +165,19 @@ fn settings_that_crash_a_plugin_are_its_fault_not_theirs() {
         ..Guest::default()
     }
     .load();
-    let error = policy.configure(&json!({}), UpstreamTraits::default()).unwrap_err();
+    let error = policy
+        .configure(&json!({}), UpstreamTraits::default())
+        .unwrap_err();
     assert!(matches!(error, ConfigureError::Faulted { .. }), "{error}");
 }
 
 #[test]
 fn accepted_settings_tell_the_scope() {
     assert_eq!(
-        Guest::default().load().configure(&json!({}), UpstreamTraits::default()).unwrap(),
+        Guest::default()
+            .load()
+            .configure(&json!({}), UpstreamTraits::default())
+            .unwrap(),
         InstanceScope::Worker
     );
 }

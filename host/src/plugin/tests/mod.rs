@@ -20,3 +20,4 @@ mod reading;
 mod refusals;
 mod scopes;
 mod wasi;
+mod worlds;

@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 
 use crate::http::variable::{Variable, VariableSource};
 use crate::plugin::{
-    PolicyContext,
-    Balancer, EndpointView, ExchangeContext, FleetView, Pick, Plugin, WorkerBalancer,
+    Balancer, EndpointView, ExchangeContext, FleetView, Pick, Plugin, PolicyContext, WorkerBalancer,
 };
 
 /// Endpoints `0` to `n - 1`; endpoint `i` has `i` attempts in progress and a latency of `100 * i`
@@ -157,7 +156,16 @@ pub(super) fn with_fallback(policy: &Plugin, fallback: Plugin) -> Arc<Balancer> 
 
 pub(super) fn configured(policy: &Plugin, settings: &Value, fallback: Plugin) -> Arc<Balancer> {
     let fleet = Arc::new(Endpoints(3));
-    Arc::new(Balancer::new(policy.clone(), settings, fallback, fleet, PolicyContext::default()).unwrap())
+    Arc::new(
+        Balancer::new(
+            policy.clone(),
+            settings,
+            fallback,
+            fleet,
+            PolicyContext::default(),
+        )
+        .unwrap(),
+    )
 }
 
 /// What the worker picks for a fresh exchange in which all three endpoints are candidates.

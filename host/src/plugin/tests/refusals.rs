@@ -169,7 +169,10 @@ fn a_plugin_that_prints_with_its_c_library_is_told_of_the_log() {
     let module = refusal(&printing.module(), &terms());
     let files = r#"(import "wasi:filesystem/types@0.2.6" (instance))"#;
     for error in [module, refusal(&component(files), &terms())] {
-        assert!(error.contains("write to the log with `waypost:plugin/log`"), "{error}");
+        assert!(
+            error.contains("write to the log with `waypost:plugin/log`"),
+            "{error}"
+        );
         assert!(!error.contains("component embed"), "{error}");
     }
 }

@@ -8,14 +8,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
-use super::error::{ConfigureError, PluginFault};
-use super::slot::{InstanceSpec, NO_OPINION, is_candidate};
+use super::super::error::{ConfigureError, PluginFault};
+use super::slot::{NO_OPINION, PolicySpec, is_candidate};
 use super::{Ending, EndpointView, ExchangeContext, Outcome, Pick};
 use crate::http::variable::{Variable, VariableSource};
 
 /// Makes an instance pick, and hear that the attempt failed.
-pub(super) fn rehearse(recipe: &InstanceSpec) -> Result<(), ConfigureError> {
-    let (mut instance, _) = recipe.make()?;
+pub(super) fn rehearse(recipe: &PolicySpec) -> Result<(), ConfigureError> {
+    let (mut instance, _) = recipe.make_with_scope()?;
     instance.leave_the_books();
     let trial = Trial::new(&recipe.fleet.endpoints());
     let candidates = trial.candidates(0);

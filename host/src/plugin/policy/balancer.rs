@@ -14,10 +14,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::component::Plugin;
-use super::error::ConfigureError;
+use super::super::component::Plugin;
+use super::super::error::ConfigureError;
+use super::super::slot::InstanceSpec;
 use super::rehearsal;
-use super::slot::{InstanceSlot, InstanceSpec};
+use super::slot::{PolicySlot, PolicySpec};
 use super::worker_role::{LONGEST_WAIT, Report, WorkerRole};
 use super::{
     ExchangeContext, FleetView, InstanceScope, Outcome, Pick, PolicyContext, UpstreamTraits,
@@ -32,7 +33,7 @@ pub struct Balancer {
 
 /// One of the two policies.
 pub(super) struct Role {
-    recipe: Arc<InstanceSpec>,
+    recipe: Arc<PolicySpec>,
     instances: Instances,
     /// How long a worker waits for the shared instance.
     pub(super) wait: Duration,
@@ -43,20 +44,20 @@ pub(super) struct Role {
 enum Instances {
     /// The one that all workers share. A holder is in one call at the most, which ends at its
     /// deadline.
-    Shared(Mutex<InstanceSlot>),
+    Shared(Mutex<PolicySlot>),
     /// Each in a seat; made ahead for workers that have not fetched theirs yet.
-    OnePerWorker(Mutex<Vec<InstanceSlot>>),
+    OnePerWorker(Mutex<Vec<PolicySlot>>),
 }
 
 impl Role {
     /// Makes an instance to learn whether the settings are right and what scope the policy asks
     /// for, and for a policy that wants one per worker as many more as there are workers: so that
     /// they need not wait for them.
-    fn new(recipe: InstanceSpec, ahead: usize) -> Result<Role, ConfigureError> {
+    fn new(recipe: PolicySpec, ahead: usize) -> Result<Role, ConfigureError> {
         let recipe = Arc::new(recipe);
-        let (instance, scope) = recipe.make()?;
+        let (instance, scope) = recipe.make_with_scope()?;
         let seated = |instance| {
-            let mut seat = InstanceSlot::new(recipe.clone());
+            let mut seat = PolicySlot::new(recipe.clone());
             seat.take(instance);
             seat
         };
@@ -65,12 +66,18 @@ impl Role {
             InstanceScope::Worker => {
                 let mut made = vec![seated(instance)];
                 while made.len() < ahead {
-                    made.push(seated(recipe.make()?.0));
+                    made.push(seated(recipe.make()?));
                 }
                 Instances::OnePerWorker(Mutex::new(made))
             }
         };
-        let wait = recipe.plugin.inner().terms.limits.deadline.min(LONGEST_WAIT);
+        let wait = recipe
+            .plugin
+            .inner()
+            .terms
+            .limits
+            .deadline
+            .min(LONGEST_WAIT);
         Ok(Role {
             recipe,
             instances,
@@ -80,19 +87,19 @@ impl Role {
     }
 
     /// A worker's own seat, where the policy does not share one.
-    pub(super) fn own(&self) -> Option<InstanceSlot> {
+    pub(super) fn own(&self) -> Option<PolicySlot> {
         let Instances::OnePerWorker(ahead) = &self.instances else {
             return None;
         };
         let ready = ahead.lock().pop();
-        Some(ready.unwrap_or_else(|| InstanceSlot::new(self.recipe.clone())))
+        Some(ready.unwrap_or_else(|| PolicySlot::new(self.recipe.clone())))
     }
 
     pub(super) fn plugin(&self) -> &Plugin {
         &self.recipe.plugin
     }
 
-    pub(super) fn shared(&self) -> Option<&Mutex<InstanceSlot>> {
+    pub(super) fn shared(&self) -> Option<&Mutex<PolicySlot>> {
         match &self.instances {
             Instances::Shared(seat) => Some(seat),
             Instances::OnePerWorker(_) => None,
@@ -141,7 +148,7 @@ impl Balancer {
             generation,
             workers,
         } = context;
-        let recipe = |plugin, settings: &Value, upstream| InstanceSpec {
+        let recipe = |plugin, settings: &Value, upstream| PolicySpec {
             plugin,
             settings: settings.to_string(),
             fleet: fleet.clone(),
@@ -272,8 +279,7 @@ impl WorkerBalancer {
         let Balancer {
             policy, fallback, ..
         } = &*self.balancer;
-        if let Some((index, generation)) = self.policy.ask(policy, exchange, pick, candidates)
-        {
+        if let Some((index, generation)) = self.policy.ask(policy, exchange, pick, candidates) {
             if policy.recipe.plugin.hears_endings() {
                 self.leases.insert(pick.lease, Answerer::Policy(generation));
             }
@@ -281,9 +287,7 @@ impl WorkerBalancer {
         }
         // A policy that failed may have added some before it did.
         exchange.forget_response_headers();
-        if let Some((index, generation)) =
-            self.fallback.ask(fallback, exchange, pick, candidates)
-        {
+        if let Some((index, generation)) = self.fallback.ask(fallback, exchange, pick, candidates) {
             if fallback.recipe.plugin.hears_endings() {
                 self.leases
                     .insert(pick.lease, Answerer::Fallback(generation));

@@ -6,19 +6,16 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tracing::Level;
-use wasmtime::component::{ComponentType, Lift, Linker, WasmList, WasmStr};
+use wasmtime::component::{Linker, WasmList, WasmStr};
 use wasmtime::{Result, StoreContextMut};
 
-use crate::http::variable::{Scope, Variable};
-
-use super::clock::Stopwatch;
-use super::guest_log::{GuestLog, LineBuffer};
-use super::limits::InstanceLimits;
-use super::untrusted::Untrusted;
+use super::super::host_state::HostState;
+use super::super::untrusted::Untrusted;
+use super::world::Policy;
 use super::{ExchangeContext, FleetView, UpstreamTraits};
+use crate::http::variable::{Scope, Variable};
 
 scoped_tls::scoped_thread_local!(
     /// The exchange at hand, for the length of one `pick` or `done`. Not in the store, because an
@@ -35,19 +32,13 @@ const RESPONSE_HEADERS: usize = 16 << 10;
 /// Bytes of `: ` and the line's end.
 const OF_A_HEADER_LINE: usize = 4;
 
-/// What the host keeps for one instance.
-pub(super) struct HostState {
+/// What the host keeps for one instance of a policy.
+#[derive(Default)]
+pub(in crate::plugin) struct PolicyState {
     pub(super) fleet: Option<Arc<dyn FleetView>>,
     pub(super) upstream: UpstreamTraits,
-    pub(super) limits: InstanceLimits,
-    pub(super) watch: Stopwatch,
-    pub(super) log: GuestLog,
     /// A `done` is under way: the only moment at which there is a response.
     pub(super) in_done: bool,
-    pub(super) stdout: LineBuffer,
-    pub(super) stderr: LineBuffer,
-    /// Where this instance's monotonic clock stands at 0.
-    pub(super) epoch: Instant,
     bytes: Kept<Vec<u8>>,
     text: Kept<String>,
     loads: Kept<Vec<u32>>,
@@ -55,43 +46,30 @@ pub(super) struct HostState {
     variables: Variables,
     /// Bytes of response headers that the call under way has added.
     added_headers: usize,
+    /// The time of its last pick, in microseconds.
+    latest_us: u64,
 }
 
-impl HostState {
-    pub(super) fn new(
-        plugin: &Arc<str>,
+impl PolicyState {
+    /// That of an instance for this fleet of this upstream; for a trial of settings there is none.
+    pub(in crate::plugin) fn new(
         fleet: Option<Arc<dyn FleetView>>,
-        limits: InstanceLimits,
-    ) -> HostState {
-        HostState {
+        upstream: UpstreamTraits,
+    ) -> PolicyState {
+        PolicyState {
             fleet,
-            upstream: UpstreamTraits::default(),
-            limits,
-            watch: Stopwatch::default(),
-            log: GuestLog::new(plugin.clone()),
-            in_done: false,
-            stdout: LineBuffer::default(),
-            stderr: LineBuffer::default(),
-            epoch: Instant::now(),
-            bytes: Kept::default(),
-            text: Kept::default(),
-            loads: Kept::default(),
-            values: Values::default(),
-            variables: Vec::new(),
-            added_headers: 0,
+            upstream,
+            ..PolicyState::default()
         }
     }
 
-    /// Before a `pick`.
+    /// Before a `pick`: the time for it. A worker looks at the clock before it has its turn with an
+    /// instance that all workers share, and time must not go back.
     #[inline]
-    pub(super) fn begin_pick(&mut self) {
+    pub(super) fn begin_pick(&mut self, now_us: u64) -> u64 {
         self.added_headers = 0;
-    }
-
-    /// Logs what the plugin left unfinished on its standard output.
-    pub(super) fn flush(&mut self) {
-        self.stdout.flush(&mut self.log, Level::INFO);
-        self.stderr.flush(&mut self.log, Level::WARN);
+        self.latest_us = self.latest_us.max(now_us);
+        self.latest_us
     }
 }
 
@@ -109,17 +87,16 @@ impl<T: Clone + Default> Kept<T> {
     }
 }
 
-type Caller<'a> = StoreContextMut<'a, HostState>;
+type Caller<'a> = StoreContextMut<'a, HostState<Policy>>;
 
 /// Adds everything that `world policy` imports.
-pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
+pub(in crate::plugin) fn add_to(linker: &mut Linker<HostState<Policy>>) -> Result<()> {
     fleet(linker)?;
     request(linker)?;
     exchange(linker)?;
     response(linker)?;
     upstream(linker)?;
-    variables(linker)?;
-    log(linker)
+    variables(linker)
 }
 
 /// Asks the exchange at hand; the answer is `T`'s empty value where there is none.
@@ -130,7 +107,7 @@ fn at_hand<T: Default>(ask: impl FnOnce(&dyn ExchangeContext) -> T) -> T {
     }
 }
 
-fn fleet(linker: &mut Linker<HostState>) -> Result<()> {
+fn fleet(linker: &mut Linker<HostState<Policy>>) -> Result<()> {
     let mut fleet = linker.instance("waypost:plugin/fleet@0.1.0")?;
     fleet.func_wrap("candidates", |_: Caller<'_>, (word,): (u32,)| {
         Ok((at_hand(|e| e.candidates(word)),))
@@ -138,12 +115,13 @@ fn fleet(linker: &mut Linker<HostState>) -> Result<()> {
     fleet.func_wrap("in-flight", |host: Caller<'_>, (index,): (u32,)| {
         Ok((host
             .data()
+            .world
             .fleet
             .as_ref()
             .map_or(0, |fleet| fleet.in_flight(index)),))
     })?;
     fleet.func_wrap("in-flight-all", |mut host: Caller<'_>, (): ()| {
-        let HostState { fleet, loads, .. } = host.data_mut();
+        let PolicyState { fleet, loads, .. } = &mut host.data_mut().world;
         let loads = loads.fill(|loads| {
             loads.clear();
             if let Some(fleet) = fleet {
@@ -155,13 +133,14 @@ fn fleet(linker: &mut Linker<HostState>) -> Result<()> {
     fleet.func_wrap("latency-us", |host: Caller<'_>, (index,): (u32,)| {
         Ok((host
             .data()
+            .world
             .fleet
             .as_ref()
             .map_or(0, |fleet| fleet.latency_us(index)),))
     })
 }
 
-fn request(linker: &mut Linker<HostState>) -> Result<()> {
+fn request(linker: &mut Linker<HostState<Policy>>) -> Result<()> {
     let mut request = linker.instance("waypost:plugin/request@0.1.0")?;
     request.func_wrap("method", |mut host: Caller<'_>, (): ()| {
         Ok((text(&mut host, |e| e.method()),))
@@ -192,7 +171,7 @@ fn request(linker: &mut Linker<HostState>) -> Result<()> {
     })?;
     request.func_wrap("client-address", |mut host: Caller<'_>, (): ()| {
         let address = at_hand(|e| e.client_address());
-        let bytes = host.data_mut().bytes.fill(|out| {
+        let bytes = host.data_mut().world.bytes.fill(|out| {
             out.clear();
             match address {
                 Some(IpAddr::V4(address)) => out.extend_from_slice(&address.octets()),
@@ -215,7 +194,7 @@ fn request(linker: &mut Linker<HostState>) -> Result<()> {
     })
 }
 
-fn exchange(linker: &mut Linker<HostState>) -> Result<()> {
+fn exchange(linker: &mut Linker<HostState<Policy>>) -> Result<()> {
     let mut exchange = linker.instance("waypost:plugin/exchange@0.1.0")?;
     exchange.func_wrap("memo", |_: Caller<'_>, (): ()| Ok((at_hand(|e| e.memo()),)))?;
     exchange.func_wrap("set-memo", |_: Caller<'_>, (value,): (u64,)| {
@@ -225,7 +204,7 @@ fn exchange(linker: &mut Linker<HostState>) -> Result<()> {
     exchange.func_wrap(
         "add-response-header",
         |mut host: Caller<'_>, (name, value): (WasmStr, WasmList<u8>)| {
-            let before = host.data().added_headers;
+            let before = host.data().world.added_headers;
             let (added, ignored) = {
                 let (name, value) = (name.to_str(&host)?, value.as_le_slice(&host));
                 let length = name.len() + value.len() + OF_A_HEADER_LINE;
@@ -235,9 +214,8 @@ fn exchange(linker: &mut Linker<HostState>) -> Result<()> {
                     false => (length, None),
                 }
             };
-            let HostState {
-                log, added_headers, ..
-            } = host.data_mut();
+            let HostState { log, world, .. } = host.data_mut();
+            let added_headers = &mut world.added_headers;
             *added_headers = before.saturating_add(added);
             if let Some(name) = ignored {
                 let why = "http does not allow its name or value";
@@ -259,17 +237,17 @@ fn exchange(linker: &mut Linker<HostState>) -> Result<()> {
     )
 }
 
-fn response(linker: &mut Linker<HostState>) -> Result<()> {
+fn response(linker: &mut Linker<HostState<Policy>>) -> Result<()> {
     let mut response = linker.instance("waypost:plugin/response@0.1.0")?;
     response.func_wrap("status", |host: Caller<'_>, (): ()| {
-        Ok((if host.data().in_done {
+        Ok((if host.data().world.in_done {
             at_hand(|e| e.response_status())
         } else {
             0
         },))
     })?;
     response.func_wrap("header", |mut host: Caller<'_>, (name,): (WasmStr,)| {
-        let in_done = host.data().in_done;
+        let in_done = host.data().world.in_done;
         let values = values(&mut host, &name, |e, name, each| {
             if in_done {
                 e.response_header(name, each);
@@ -279,20 +257,20 @@ fn response(linker: &mut Linker<HostState>) -> Result<()> {
     })
 }
 
-fn upstream(linker: &mut Linker<HostState>) -> Result<()> {
+fn upstream(linker: &mut Linker<HostState<Policy>>) -> Result<()> {
     let mut upstream = linker.instance("waypost:plugin/upstream@0.1.0")?;
     upstream.func_wrap("has-backups", |host: Caller<'_>, (): ()| {
-        Ok((host.data().upstream.has_backups,))
+        Ok((host.data().world.upstream.has_backups,))
     })?;
     upstream.func_wrap("carries-streams", |host: Caller<'_>, (): ()| {
-        Ok((host.data().upstream.carries_streams,))
+        Ok((host.data().world.upstream.carries_streams,))
     })
 }
 
-fn variables(linker: &mut Linker<HostState>) -> Result<()> {
+fn variables(linker: &mut Linker<HostState<Policy>>) -> Result<()> {
     let mut variables = linker.instance("waypost:plugin/variables@0.1.0")?;
     variables.func_wrap("check", |host: Caller<'_>, (name,): (WasmStr,)| {
-        let upstream = host.data().upstream;
+        let upstream = host.data().world.upstream;
         Ok((what_is_wrong_with(&name.to_str(&host)?, upstream),))
     })
 }
@@ -303,13 +281,15 @@ fn what_is_wrong_with(name: &str, upstream: UpstreamTraits) -> Option<String> {
     if name.len() > VARIABLE_NAME {
         return Some(format!("unknown variable `${shown}`"));
     }
-    let Some(variable) = Variable::parse(name) else {
-        let meant = Variable::closest_name(name);
-        let meant = meant.map(|meant| format!("; did you mean `${meant}`?"));
-        return Some(format!(
-            "unknown variable `${shown}`{}",
-            meant.unwrap_or_default()
-        ));
+    let variable = match Variable::look_up(name) {
+        Ok(variable) => variable,
+        Err(unknown) => {
+            let meant = unknown.hint().map(|hint| format!("; {hint}"));
+            return Some(format!(
+                "unknown variable `${shown}`{}",
+                meant.unwrap_or_default()
+            ));
+        }
     };
     let nowhere_in = [
         (upstream.carries_requests, Scope::Request, "for requests"),
@@ -321,48 +301,9 @@ fn what_is_wrong_with(name: &str, upstream: UpstreamTraits) -> Option<String> {
     nowhere_in.map(|(_, _, place)| format!("the variable `${shown}` has no value {place}"))
 }
 
-/// `log.level` in the WIT.
-#[derive(Clone, Copy, ComponentType, Lift)]
-#[allow(
-    dead_code,
-    reason = "the engine makes these, from what the plugin passes"
-)]
-#[component(enum)]
-#[repr(u8)]
-enum LogLevel {
-    #[component(name = "error")]
-    Error,
-    #[component(name = "warn")]
-    Warn,
-    #[component(name = "info")]
-    Info,
-    #[component(name = "debug")]
-    Debug,
-}
-
-fn log(linker: &mut Linker<HostState>) -> Result<()> {
-    let mut log = linker.instance("waypost:plugin/log@0.1.0")?;
-    log.func_wrap(
-        "write",
-        |mut host: Caller<'_>, (level, message): (LogLevel, WasmStr)| {
-            let level = match level {
-                LogLevel::Error => Level::ERROR,
-                LogLevel::Warn => Level::WARN,
-                LogLevel::Info => Level::INFO,
-                LogLevel::Debug => Level::DEBUG,
-            };
-            // The message lies in the plugin's memory, which is borrowed with the state: what is
-            // shown of it is copied first.
-            let message = Untrusted::message(message.to_str(&host)?);
-            host.data_mut().log.write(level, message);
-            Ok(())
-        },
-    )
-}
-
 /// A string of the exchange at hand.
 fn text(host: &mut Caller<'_>, ask: impl FnOnce(&dyn ExchangeContext) -> &str) -> Arc<String> {
-    host.data_mut().text.fill(|out| {
+    host.data_mut().world.text.fill(|out| {
         out.clear();
         at_hand(|exchange| out.push_str(ask(exchange)));
     })
@@ -375,9 +316,9 @@ fn values(
     ask: impl FnOnce(&dyn ExchangeContext, &str, &mut dyn FnMut(&[u8])),
 ) -> Result<Arc<Vec<Vec<u8>>>> {
     // It leaves the state for a moment, as in `value`.
-    let mut kept = std::mem::take(&mut host.data_mut().values);
+    let mut kept = std::mem::take(&mut host.data_mut().world.values);
     let values = kept.fill(&name.to_str(&*host)?, ask);
-    host.data_mut().values = kept;
+    host.data_mut().world.values = kept;
     Ok(values)
 }
 
@@ -418,8 +359,8 @@ fn value(
 ) -> Result<Option<Arc<Vec<u8>>>> {
     // Both leave the state for a moment: the name lies in the plugin's memory, which is borrowed
     // with the state.
-    let mut kept = std::mem::take(&mut host.data_mut().bytes);
-    let mut variables = std::mem::take(&mut host.data_mut().variables);
+    let mut kept = std::mem::take(&mut host.data_mut().world.bytes);
+    let mut variables = std::mem::take(&mut host.data_mut().world.variables);
     let mut found = false;
     let value = {
         let name = name.to_str(&*host)?;
@@ -428,7 +369,7 @@ fn value(
             found = at_hand(|exchange| ask(exchange, &mut variables, &name, out));
         })
     };
-    let state = host.data_mut();
+    let state = &mut host.data_mut().world;
     (state.bytes, state.variables) = (kept, variables);
     Ok(found.then_some(value))
 }

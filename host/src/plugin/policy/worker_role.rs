@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::super::budget::Account;
 use super::balancer::Role;
-use super::budget::Account;
-use super::slot::InstanceSlot;
+use super::slot::PolicySlot;
 use super::{ExchangeContext, Outcome, Pick};
 
 /// How long a worker waits for the shared instance at the most: all its requests wait with it.
@@ -21,7 +21,7 @@ const UNHEARD: usize = 1024;
 /// A worker's way to one policy.
 pub(super) struct WorkerRole {
     /// `None`: the workers share one.
-    own: Option<InstanceSlot>,
+    own: Option<PolicySlot>,
     account: Rc<Account>,
     /// What the shared instance has still to hear, in order.
     unheard: VecDeque<Report>,
@@ -42,7 +42,7 @@ pub(super) enum Report {
 }
 
 impl Report {
-    fn tell(&self, slot: &mut InstanceSlot) {
+    fn tell(&self, slot: &mut PolicySlot) {
         match self {
             Report::Failed(index) => slot.failed(*index),
             Report::Ended {
@@ -67,7 +67,7 @@ impl WorkerRole {
     }
 
     /// The worker's own instance, where it has one.
-    pub(super) fn own(&mut self) -> Option<&mut InstanceSlot> {
+    pub(super) fn own(&mut self) -> Option<&mut PolicySlot> {
         self.own.as_mut()
     }
 
@@ -89,7 +89,7 @@ impl WorkerRole {
         if account.is_in_debt() {
             return None;
         }
-        let ask = |slot: &mut InstanceSlot| {
+        let ask = |slot: &mut PolicySlot| {
             let picked = slot.pick(exchange, pick, candidates);
             account.pay(slot.take_charge());
             Some((picked?, slot.generation()))
@@ -153,9 +153,9 @@ impl WorkerRole {
 #[inline]
 fn lock<'a>(
     role: &Role,
-    shared: &'a Mutex<InstanceSlot>,
+    shared: &'a Mutex<PolicySlot>,
     account: &Account,
-) -> Option<MutexGuard<'a, InstanceSlot>> {
+) -> Option<MutexGuard<'a, PolicySlot>> {
     if let Some(slot) = shared.try_lock() {
         return Some(slot);
     }
@@ -165,7 +165,7 @@ fn lock<'a>(
     slot
 }
 
-fn deliver(unheard: &mut VecDeque<Report>, role: &Role, slot: &mut InstanceSlot) {
+fn deliver(unheard: &mut VecDeque<Report>, role: &Role, slot: &mut PolicySlot) {
     if role.has_missed_endings.load(Relaxed) && role.has_missed_endings.swap(false, Relaxed) {
         slot.missed_endings();
     }
