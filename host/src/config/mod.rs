@@ -48,7 +48,7 @@ pub const STOCK_POLICIES: [&str; 6] = declared::STOCK_POLICIES;
 pub fn load_with_problems(path: &Path) -> (Config, Vec<Problem>) {
     let problems = Problems::default();
     let document = files::read(path, &ThisMachine, &problems);
-    let config = read::config(&document, &ThisMachine, &problems);
+    let config = read::config(&document, &problems);
     (config, problems.into_sorted(&document.files))
 }
 

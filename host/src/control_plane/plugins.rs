@@ -245,7 +245,10 @@ impl PluginRegistry {
     pub(super) fn changed_file(&self, name: &str) -> Option<Hash> {
         let Some(entry) = self.entries.get(name) else {
             // One that is being compiled comes by itself.
-            let waiting = self.waiting.get(name).filter(|waiting| waiting.is_refused)?;
+            let waiting = self
+                .waiting
+                .get(name)
+                .filter(|waiting| waiting.is_refused)?;
             let (file, limits) = (&waiting.config.file, &waiting.config.compile);
             return Some(Hash::of(&Runtime::read(name, file, limits).ok()?));
         };
@@ -264,11 +267,7 @@ impl PluginRegistry {
         name: &str,
         bytes: Option<&[u8]>,
     ) -> Result<PluginRegistry, LoadError> {
-        let config = match (self.entries.get(name), self.waiting.get(name)) {
-            (Some(entry), _) => entry.config.as_ref().ok_or(LoadError::Stock)?,
-            (None, Some(waiting)) => &waiting.config,
-            (None, None) => return Err(LoadError::Unknown),
-        };
+        let config = self.entry_to_load(name)?;
         let from_file;
         let bytes = match bytes {
             Some(bytes) => bytes,
@@ -283,6 +282,18 @@ impl PluginRegistry {
             .runtime
             .load(name, number, bytes, &PluginOptions::from(config))?;
         Ok(self.with(plugin))
+    }
+
+    /// The entry of the configuration for a plugin of which another version is to be loaded.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn entry_to_load(&self, name: &str) -> Result<&model::PluginConfig, LoadError> {
+        match (self.entries.get(name), self.waiting.get(name)) {
+            (Some(entry), _) => entry.config.as_ref().ok_or(LoadError::Stock),
+            (None, Some(waiting)) => Ok(&waiting.config),
+            (None, None) => Err(LoadError::Unknown),
+        }
     }
 
     /// A registry in which this version is in force.

@@ -10,7 +10,7 @@ macro_rules! foreach_file {
             noise "plugin `mine`",
             nothing "plugin `mine`",
             cut_short "plugin `mine`",
-            of_fifty_megabytes "plugin `mine`",
+            of_fifty_megabytes "`limits.file_size`",
             of_a_hundred_thousand_functions "functions",
             machine_code "plugin `mine`",
             for_another_world "balancer",

@@ -206,13 +206,11 @@ async fn load(
 /// Bytes that a version of a plugin may have.
 fn component_size(admin: &Admin, name: &str) -> Result<u64, ApiError> {
     let published = admin.published.load();
-    let Some(registered) = published.registry.get(name) else {
-        return Err(ApiError::unknown("plugin", name));
-    };
-    match &registered.config {
-        Some(config) => Ok(config.compile.file_size),
-        None => {
-            let message = format!("`{name}` cannot be loaded: {}", LoadError::Stock);
+    match published.registry.entry_to_load(name) {
+        Ok(config) => Ok(config.compile.file_size),
+        Err(LoadError::Unknown) => Err(ApiError::unknown("plugin", name)),
+        Err(error) => {
+            let message = format!("`{name}` cannot be loaded: {error}");
             Err(ApiError::new(StatusCode::CONFLICT, message))
         }
     }

@@ -49,13 +49,7 @@ impl Instance<Policy> {
     ) -> Result<u32, PluginFault> {
         let (function, deadline) = (self.functions.pick, self.plugin.inner().call_deadline);
         let now_us = self.state().begin_pick(pick.now_us);
-        let params = (
-            pick.lease,
-            pick.attempt,
-            now_us,
-            pick.random,
-            candidates,
-        );
+        let params = (pick.lease, pick.attempt, now_us, pick.random, candidates);
         let timed = self.begin();
         let picked = AT_HAND
             .set(exchange, || self.call(deadline, function, params))
