@@ -7,9 +7,14 @@ use waypost_tests::{Nginx, child, nginx};
 /// What `openssl s_client` says of a connection on which `sent` is sent.
 async fn s_client(address: &str, arguments: &[&str], sent: &str) -> String {
     let mut command = Command::new("sh");
-    // It goes on reading while the pipe is open; the answer is awaited, and no longer than this.
+    // It goes on reading until the other side ends the connection. Where it is to take commands of its
+    // own, it only does so while the pipe is open.
+    let (behind, commands) = match sent.contains("R\\n") {
+        true => ("; sleep 1", ""),
+        false => ("", "-ign_eof"),
+    };
     let line = format!(
-        "(printf '{sent}'; sleep 1) | timeout 8 openssl s_client -connect {address} \"$@\" 2>&1"
+        "(printf '{sent}'{behind}) | timeout 20 openssl s_client {commands} -connect {address} \"$@\" 2>&1"
     );
     command
         .arg("-c")
