@@ -17,6 +17,7 @@ mod floods; // of frames that carry nothing
 mod waits; // deadlines of a connection and of each stream
 mod ends; // of connections, with streams under way
 mod upstream; // to servers that speak it
+mod dials; // new connections to them
 mod upstream_faults; // to servers that do so badly
 mod shared; // many exchanges on one connection to a server
 mod leases; // on endpoints, however a stream ends

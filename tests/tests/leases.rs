@@ -1,7 +1,8 @@
-//! Each pick that was used gets exactly one `done`: through successes, retries, clients that leave, traps, swaps, reloads and
-//! the end of the process, in whatever order they come.
+//! Each pick that was answered gets exactly one `done`: through successes, retries, clients that leave, traps, swaps,
+//! reloads, races between workers and the end of the process, in whatever order they come.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use waypost_tests::{Answer, Client, Gate, Origin, Proxy, eventually, origin, plugin, proxy};
@@ -13,6 +14,8 @@ struct Books {
     open: HashMap<String, HashSet<u64>>,
     given: usize,
     returned: usize,
+    /// Those of them that were not used.
+    passed_over: usize,
     traps: usize,
 }
 
@@ -40,6 +43,7 @@ impl Books {
                 }
                 "gets" => {
                     books.returned += 1;
+                    books.passed_over += usize::from(words[3].ends_with("PassedOver"));
                     assert!(
                         !trapped.contains(&instance),
                         "told an instance that is no more: {entry}"
@@ -217,13 +221,56 @@ async fn every_lease_comes_back(seed: u64) {
     drop(good);
 }
 
+/// Two workers are told of the same free place, and the second one comes too late.
 #[tokio::test]
-async fn each_used_pick_gets_exactly_one_done() {
+async fn a_pick_that_loses_the_race_for_its_server_gets_its_done_too() {
+    // In use for longer than a pick takes.
+    let busy = |_: &waypost_tests::Request| Answer::ok("fine").after(Duration::from_millis(200));
+    let good = origin::answers(busy).await;
+    let dead = origin::answers(|_| Answer::status(503, "not me")).await;
+    let setup = proxy::to([
+        good.with("max_conns = 1"),
+        dead.with("max_fails = 1, fail_timeout = \"1s\""),
+    ]);
+    let file = plugin("ledger", "wasm32-unknown-unknown");
+    std::fs::copy(&file, setup.directory().join("ledger.wasm")).unwrap();
+    let mut proxy = setup
+        .server("workers = 2")
+        .upstream("policy = \"ledger\"\nnext_upstream = [\"error\", \"http_503\"]")
+        .more(
+            "[plugin.ledger]\nfile = \"ledger.wasm\"\ngrants = [\"request\"]\n\
+             limits = { deadline = \"5s\" }",
+        )
+        .start()
+        .await;
+    let mut passed_over = 0;
+    for _ in 0..50 {
+        // Each pick takes a while, in which the other worker learns who the candidates are and waits for its turn.
+        let ask = || proxy.get_with("/", "X-Dawdle: 30\r\n");
+        let responses = tokio::join!(ask(), ask(), ask(), ask());
+        assert!([200, 502, 503].contains(&responses.0.status));
+        eventually("every lease to come back", async || {
+            Books::of(&proxy.log()).are_closed()
+        })
+        .await;
+        passed_over = Books::of(&proxy.log()).passed_over;
+        if passed_over >= 3 {
+            break;
+        }
+    }
+    assert!(passed_over > 0, "no worker came too late");
+    proxy.signal(Signal::QUIT);
+    proxy.process().ended().await;
+    assert!(Books::of(&proxy.log()).are_closed(), "{}", proxy.log());
+}
+
+#[tokio::test]
+async fn each_answered_pick_gets_exactly_one_done() {
     let seed = fastrand::u64(..);
     every_lease_comes_back(seed).await;
 }
 
 #[tokio::test]
-async fn each_used_pick_gets_exactly_one_done_in_an_order_that_stays() {
+async fn each_answered_pick_gets_exactly_one_done_in_an_order_that_stays() {
     every_lease_comes_back(7).await;
 }

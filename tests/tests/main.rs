@@ -13,10 +13,11 @@ mod examples; // each file in `examples/` runs
 mod workers; // distribution is exact, whichever worker takes a request
 mod parity; // the choices are nginx's
 mod retries; // another server is asked
+mod last_resort; // one is asked although it failed
 mod kill_one; // and no client notices
 mod custom_policy; // built with the SDK, for either target
 mod policy_settings; // checked by the policy, at their line
-mod leases; // each pick that was used gets one `done`
+mod leases; // each pick that was answered gets one `done`
 mod hot_load; // a policy is swapped, and nobody notices
 mod misbehaving; // whatever a policy does, every request is answered
 mod routing; // which route serves a request
@@ -51,6 +52,7 @@ mod systemd; // what systemd is told
 mod descriptors; // too few of them
 mod crowds; // as many clients as there may be
 mod supervision; // parts that die
+mod memory; // what an exchange costs
 mod soak; // all of it at once, for long
 
 #[test]

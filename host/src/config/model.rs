@@ -274,6 +274,8 @@ pub struct UpstreamConfig {
     /// Zero ends it at once.
     pub half_close_timeout: Duration,
     pub next_upstream: NextUpstream,
+    /// Where no endpoint is in rotation, the one that failed least recently is asked. Default off.
+    pub last_resort: bool,
     /// Bytes of a request body kept for a retry, default 16 KiB (`client_body_buffer_size`). A body
     /// that fits is read whole before an endpoint is asked; a larger one is streamed.
     pub body_buffer_size: usize,

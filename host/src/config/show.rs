@@ -187,6 +187,7 @@ fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
         "next_upstream_timeout",
         text(&duration_text(upstream.next_upstream.timeout)),
     );
+    out.key("last_resort", upstream.last_resort);
     out.key(
         "body_buffer_size",
         text(&size_text(upstream.body_buffer_size as u64)),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::buffers::Buffers;
 use super::drain::Drain;
 use super::process::{Clock, Process};
+use super::upstream::{DescriptorSource, Room};
 use super::worker_config::{Snapshot, WorkerConfig};
 use crate::access_log::LogBuffers;
 use crate::http::head::RequestHead;
@@ -78,14 +79,6 @@ impl Worker {
         self.worker_config.borrow().clone()
     }
 
-    /// Closes an idle connection to an upstream, which makes room for another one; false where
-    /// there is none.
-    pub(crate) fn close_idle_upstream_connection(&self) -> bool {
-        let worker_config = self.worker_config.borrow();
-        let mut upstreams = worker_config.upstreams.iter();
-        upstreams.any(|upstream| upstream.close_idle())
-    }
-
     /// Has an idle client make room: the one that has been idle for longest of this worker's, else
     /// of those of the worker that said to have most. False where none is known to be idle.
     pub(crate) fn evict_idle_client(&self) -> bool {
@@ -103,5 +96,27 @@ impl Worker {
             head.clear();
             heads.push(head);
         }
+    }
+}
+
+impl DescriptorSource for Worker {
+    fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Closes an idle connection of HTTP/1 if there is one, which takes no time.
+    fn make_room(&self) -> Room {
+        let worker_config = self.worker_config.borrow();
+        let upstreams = &worker_config.upstreams;
+        if upstreams.iter().any(|upstream| upstream.close_idle()) {
+            return Room::Made;
+        }
+        let rooms = upstreams.iter().map(|upstream| upstream.close_idle_http2());
+        let mut found = rooms.filter(|room| !matches!(room, Room::Missing));
+        found.next().unwrap_or(Room::Missing)
+    }
+
+    fn evict_idle_client(&self) {
+        Worker::evict_idle_client(self);
     }
 }

@@ -44,7 +44,7 @@ pub use self::interfaces::grants_needed;
 pub use self::options::PluginOptions;
 pub use self::policy::{
     Balancer, Ending, EndpointView, ExchangeAtHand, ExchangeContext, FleetView, InstanceScope,
-    Outcome, Pick, PolicyContext, UpstreamTraits, WorkerBalancer,
+    Outcome, Pick, Picked, PolicyContext, UpstreamTraits, WorkerBalancer,
 };
 pub use self::stats::{Cost, PluginCounters};
 pub use self::untrusted::Untrusted;

@@ -43,7 +43,8 @@ pub trait Failures: Policy {
 
 /// Hears how every attempt ended. Exported by `export!(Mine, observer)`.
 pub trait Observer: Policy {
-    /// Called exactly once for each pick whose answer was used.
+    /// Called exactly once for each pick that answered a candidate, whether the answer was used or
+    /// not.
     fn done(&mut self, done: &Done);
 }
 

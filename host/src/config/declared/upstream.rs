@@ -71,6 +71,13 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         )
         .or(Default::Text("0s")),
         Key::new(
+            "last_resort",
+            ValueKind::Boolean,
+            "Whether a server is asked although it is out of rotation when no other is left: the one that failed least \
+             recently. Without it, such a request is a 502 at once.",
+        )
+        .or(Default::Boolean(false)),
+        Key::new(
             "body_buffer_size",
             ValueKind::Size { min: 0, max: 64 << 20 },
             "Bytes of a request body kept for another attempt (`client_body_buffer_size`). A larger body is streamed.",

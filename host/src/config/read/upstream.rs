@@ -171,6 +171,7 @@ fn upstream(
             tries: section.integer("next_upstream_tries"),
             timeout: section.duration("next_upstream_timeout"),
         },
+        last_resort: section.boolean("last_resort"),
         body_buffer_size: section.buffer_size("body_buffer_size"),
         response_header_size: section.buffer_size("response_header_size"),
         proxy_protocol: match section.word("proxy_protocol") {

@@ -89,9 +89,16 @@ impl Delivery<'_> {
                 let ended = self.outgoing.writer.end(body.trailers());
                 return ended.map_err(|error| PassError::Client(error.into()));
             }
-            if source.unread().is_empty()
-                && source.read(self.buffers).await.map_err(PassError::Source)? == 0
-            {
+            if !source.unread().is_empty() {
+                continue;
+            }
+            // No buffer is held while the endpoint pauses, which it may do for hours.
+            self.buffers.give(std::mem::take(out));
+            let read = source.read(self.buffers).await;
+            if self.coding == Coding::Chunked {
+                *out = self.buffers.take_body();
+            }
+            if read.map_err(PassError::Source)? == 0 {
                 let trailers = source.read_trailers().await.map_err(PassError::Source)?;
                 if !body.end(trailers, self.coding, out) {
                     return Err(PassError::Source(BodyFailure::Closed));

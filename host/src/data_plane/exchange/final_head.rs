@@ -7,13 +7,12 @@ use super::head::{ClientHead, HeadKind, HeadSource};
 use super::message::UpstreamMessage;
 use super::state::Exchange;
 use crate::data_plane::downstream::Outgoing;
-use crate::data_plane::upstream::{Attempt, AttemptError, Failure, ReadLimits, Upload};
+use crate::data_plane::upstream::{
+    Attempt, AttemptError, Failure, MAX_INTERIM, ReadLimits, Upload,
+};
 use crate::http::framing::{self, Framing};
 use crate::http::head::{FieldName, ResponseHead, Version};
 use crate::http::websocket;
-
-/// Interim responses that one response may have before it: nothing else bounds what they add up to.
-const MAX_INTERIM: u32 = 64;
 
 /// What a response's head says will come.
 pub(super) enum HeadOutcome {

@@ -152,7 +152,6 @@ impl Forwarding<'_, '_> {
             self.upstream,
             self.session.alarm,
             &self.session.incoming.reader,
-            &buffers,
             &message.start(),
         )
         .await?;

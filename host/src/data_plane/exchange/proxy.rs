@@ -43,7 +43,11 @@ pub(super) async fn proxy(
         .set(worker_config.upstreams[proxy.upstream].shared.tls.is_some());
 
     let buffers = session.worker.buffers.clone();
-    let mut body = buffers.take_head();
+    // Nothing is held that is not needed: thousands of requests may wait for their servers.
+    let mut body = match progress.is_done() {
+        true => Vec::new(),
+        false => buffers.take_head(),
+    };
     if !progress.is_done() {
         invite(session, exchange)
             .await
@@ -55,6 +59,7 @@ pub(super) async fn proxy(
             .await
             .map_err(Fault::Body)?;
     }
+    session.incoming.release(&buffers);
     exchange.stats.body_received.set(progress.received);
     let streamed = !progress.is_done();
     let http2 = config.http2.is_some();

@@ -1,14 +1,13 @@
 //! An exchange as others ask about it: templates and logs by variable, plugins by getter.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::state::{AttemptStats, Exchange};
 use crate::data_plane::downstream::append_binary;
-use crate::data_plane::process::Process;
 use crate::data_plane::proxy_protocol::AddressPair;
-use crate::data_plane::upstream::{BalanceState, Balanceable};
+use crate::data_plane::upstream::{BalanceState, Balanceable, DescriptorSource};
 use crate::http::clock;
 use crate::http::head::{FieldName, Version};
 use crate::http::variable::{Name, Variable, VariableSource};
@@ -303,16 +302,8 @@ impl Balanceable for Exchange {
         &self.balance
     }
 
-    fn process(&self) -> &Arc<Process> {
-        &self.worker.process
-    }
-
-    fn close_idle_upstream_connection(&self) -> bool {
-        self.worker.close_idle_upstream_connection()
-    }
-
-    fn evict_idle_client(&self) {
-        self.worker.evict_idle_client();
+    fn descriptors(&self) -> Rc<dyn DescriptorSource> {
+        self.worker.clone()
     }
 
     fn ends(&self) -> Option<AddressPair> {

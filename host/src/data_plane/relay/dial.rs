@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::session::{SessionStatus, TcpSession};
 use crate::data_plane::stream::{Alarm, Peeked, Reader};
 use crate::data_plane::upstream::{
-    AttemptError, Dialed, Failure, Lease, Retry, Timings, WorkerUpstream, open,
+    AttemptError, Dialed, Failure, Lease, Retry, Timings, WorkerUpstream, dial,
 };
 
 /// A connection to an endpoint, and the lease on it. A `client` that leaves meanwhile ends the
@@ -28,7 +28,6 @@ pub(super) async fn connect(
     let (config, clock) = (&upstream.shared.config, &session.worker.clock);
     let (rules, tries) = (&config.next_upstream, upstream.shared.tries());
     let mut retry = Retry::new(rules, tries, b"", false, std::time::Instant::now());
-    let mut alarm = Alarm::default();
     let mut watch = ClientWatch::new(client, config.half_close_timeout);
     for number in 0.. {
         let Ok(lease) = upstream.lease(session.clone(), clock, number) else {
@@ -41,8 +40,10 @@ pub(super) async fn connect(
         };
         let name = lease.endpoint().name.clone();
         session.begin_attempt(&name);
-        let due = Instant::now() + config.connect_timeout;
-        let dialing = open(&lease, &mut alarm, due, None);
+        let dialing = async {
+            let target = upstream.target(&lease)?;
+            dial(&target, &*session.worker).await
+        };
         let failure = match watch.while_there(dialing).await {
             Some(Ok(dialed)) => return Ok((lease, dialed)),
             Some(Err(failure)) => failure,

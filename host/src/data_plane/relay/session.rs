@@ -4,15 +4,13 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use crate::data_plane::downstream::Client;
-use crate::data_plane::process::Process;
 use crate::data_plane::proxy_protocol::AddressPair;
-use crate::data_plane::upstream::{BalanceState, Balanceable};
+use crate::data_plane::upstream::{BalanceState, Balanceable, DescriptorSource};
 use crate::data_plane::worker::Worker;
 use crate::http::clock;
 use crate::http::variable::{Variable, VariableSource};
@@ -192,16 +190,8 @@ impl Balanceable for TcpSession {
         &self.balance
     }
 
-    fn process(&self) -> &Arc<Process> {
-        &self.worker.process
-    }
-
-    fn close_idle_upstream_connection(&self) -> bool {
-        self.worker.close_idle_upstream_connection()
-    }
-
-    fn evict_idle_client(&self) {
-        self.worker.evict_idle_client();
+    fn descriptors(&self) -> Rc<dyn DescriptorSource> {
+        self.worker.clone()
     }
 
     fn ends(&self) -> Option<AddressPair> {

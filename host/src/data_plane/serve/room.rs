@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::data_plane::process::WorkerShare;
+use crate::data_plane::upstream::DescriptorSource;
 use crate::data_plane::worker::Worker;
 
 /// How long a client may take to say a whole request while others wait for its connection.
@@ -30,7 +31,7 @@ const REST: Duration = Duration::from_millis(50);
 pub(super) async fn make(worker: &Worker) {
     let process = &worker.process;
     if process.is_short_of_descriptors() {
-        worker.close_idle_upstream_connection();
+        worker.make_room();
     }
     loop {
         if !worker.evict_idle_client() {

@@ -29,6 +29,8 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
+/// On SETTINGS: they are not the peer's, but ours, acknowledged.
+const ACK: u8 = 1;
 const FRAME_HEADER: usize = 9;
 
 /// An HTTP/2 connection's bytes, metered on their way in.
@@ -55,6 +57,8 @@ pub(crate) struct Frames {
 pub(crate) struct Meter {
     control: RefCell<Budget>,
     resets: RefCell<Budget>,
+    /// Header blocks of responses; none where the peer is a client, whose requests h2 bounds.
+    blocks: Option<RefCell<Budget>>,
     exceeded: Cell<Option<Exceeded>>,
     /// The peer has said what it can do.
     settled: Cell<bool>,
@@ -66,6 +70,8 @@ pub(crate) struct Meter {
 pub(crate) enum Exceeded {
     #[error("too many control frames (`max_control_frames`)")]
     Control,
+    #[error("too many interim responses")]
+    Blocks,
     #[error("too many streams reset (`max_resets`)")]
     Resets,
     #[error("invalid connection preface")]
@@ -118,9 +124,21 @@ const BYTES_PER_UPDATE: f64 = 512.0;
 impl Meter {
     /// `control` and `resets`: frames that may come at once.
     pub(crate) fn new(control: u32, resets: u32) -> Rc<Meter> {
+        Meter::with(control, resets, None)
+    }
+
+    /// As [`Meter::new`], for an endpoint; `blocks`: header blocks that may come at once, as many as
+    /// all the requests that may be under way are answered with. Interim responses to a request that
+    /// was given up cost as much as others.
+    pub(crate) fn of_endpoint(control: u32, resets: u32, blocks: u32) -> Rc<Meter> {
+        Meter::with(control, resets, Some(blocks))
+    }
+
+    fn with(control: u32, resets: u32, blocks: Option<u32>) -> Rc<Meter> {
         Rc::new(Meter {
             control: RefCell::new(Budget::new(control)),
             resets: RefCell::new(Budget::new(resets)),
+            blocks: blocks.map(|blocks| RefCell::new(Budget::new(blocks))),
             exceeded: Cell::new(None),
             settled: Cell::new(false),
             settling: Notify::new(),
@@ -152,6 +170,13 @@ impl Meter {
         self.resets.borrow_mut().refill(1.0);
     }
 
+    /// A request goes out, and may be answered with so many header blocks.
+    pub(crate) fn asked(&self, answers: u32) {
+        if let Some(blocks) = &self.blocks {
+            blocks.borrow_mut().refill(f64::from(answers));
+        }
+    }
+
     /// A part of a body went out as it was given: whoever gets it may measure the way with a PING,
     /// as gRPC's libraries do with each.
     pub(super) fn sent_part(&self) {
@@ -169,7 +194,9 @@ impl Meter {
         match kind {
             HEADERS => {
                 control.refill(PER_REQUEST);
-                None
+                let blocks = self.blocks.as_ref();
+                let spent = blocks.is_some_and(|blocks| !blocks.borrow_mut().take());
+                spent.then_some(Exceeded::Blocks)
             }
             // h2 bounds a header block by its size, and by its number of frames.
             CONTINUATION => None,
@@ -260,7 +287,8 @@ impl Frames {
 
     /// SETTINGS mean something once all of them have come.
     fn note_end(&self) {
-        if self.payload == 0 && self.header[3] == SETTINGS {
+        let [_, _, _, kind, flags, ..] = self.header;
+        if self.payload == 0 && kind == SETTINGS && flags & ACK == 0 {
             self.meter.settle();
         }
     }

@@ -3,37 +3,38 @@
 //! Sending goes on while the answer is awaited, and while it is passed on: an endpoint may answer
 //! before it has seen the whole body, and some answer as they read.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::balance::{Lease, WorkerUpstream};
-use super::dial::{open, while_wanted};
+use super::balance::WorkerUpstream;
+use super::dial::{dial, while_client_stays};
 use super::endpoint::EndpointId;
 use super::failure::{AttemptError, BodyFailure, Failure};
 use super::http2::{Http2Connections, Lookup, StreamSlot};
+use super::lease::Lease;
 use super::pool::Connection;
+use super::read_buffer::ReadBuffer;
 use super::upload::Upload;
-use crate::data_plane::buffers::{Buffers, LARGE};
+use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::{Alarm, Http2Stream, Reader, StreamError, Writer};
 use crate::http::head::{HeadEnd, ResponseHead, http2_request};
 
 /// Header fields in a response at most, as in a request by default.
 const MAX_RESPONSE_HEADERS: usize = 1000;
+/// Interim responses that one response may have before it: nothing else bounds what they add up to.
+pub(crate) const MAX_INTERIM: u32 = 64;
 
 /// A connection on which a request is under way, and what was read from it.
 pub(crate) struct Attempt {
     pub(crate) connection: Connection,
     pub(crate) endpoint: EndpointId,
     cached: bool,
-    /// Read and not yet consumed: from `start` on.
-    buffer: Vec<u8>,
-    start: usize,
-    /// The last read took all the room there was.
-    filled: bool,
+    buffer: ReadBuffer,
     pub(crate) bytes_received: u64,
 }
 
@@ -55,71 +56,50 @@ pub(crate) struct ReadLimits {
 
 impl Attempt {
     /// Takes a connection to the lease's endpoint, or opens one. Over HTTP/2, the header is sent
-    /// with that.
+    /// with that. No buffer is held before there is something to read.
     ///
     /// # Errors
     /// [`AttemptError`], with nothing sent.
     pub(crate) async fn begin(
         lease: &Lease,
-        upstream: &WorkerUpstream,
+        upstream: &Rc<WorkerUpstream>,
         alarm: &mut Alarm,
         client: &Reader,
-        buffers: &Buffers,
-        opening: &RequestStart<'_>,
+        start: &RequestStart<'_>,
     ) -> Result<Attempt, AttemptError> {
-        let unsent = |failure| AttemptError {
+        let unsent = |cached, failure| AttemptError {
             failure,
             request_sent: false,
-            cached: false,
-        };
-        if upstream.shared.config.http2.is_some() {
-            let due = Instant::now() + upstream.shared.config.connect_timeout;
-            let found = Http2Connections::find(&upstream.http2, lease.endpoint().stats.id);
-            let share = match found {
-                Lookup::StreamSlot(share) => share,
-                // Rare, and its state is large.
-                found => Box::pin(share(lease, upstream, found, alarm, due, client))
-                    .await
-                    .map_err(unsent)?,
-            };
-            let cached = share.cached;
-            let (buffer, endpoint) = (buffers.take_body(), lease.endpoint().stats.id);
-            let connection = open_stream(share, opening).map_err(|failure| AttemptError {
-                cached,
-                ..unsent(failure)
-            })?;
-            return Ok(Attempt {
-                connection,
-                endpoint,
-                cached,
-                buffer,
-                start: 0,
-                filled: false,
-                bytes_received: 0,
-            });
-        }
-        let pooled = upstream.take_idle(lease.endpoint().stats.id, lease.picked_at);
-        let cached = pooled.is_some();
-        let mut connection = match pooled {
-            Some(connection) => connection,
-            None => {
-                let due = Instant::now() + upstream.shared.config.connect_timeout;
-                // Rare, and its state is large.
-                let opened = Box::pin(open(lease, alarm, due, Some(client))).await;
-                Connection::new(opened.map_err(unsent)?)
-            }
-        };
-        connection.requests += 1;
-        let (buffer, start, bytes_received) = (buffers.take_body(), 0, 0);
-        Ok(Attempt {
-            connection,
-            endpoint: lease.endpoint().stats.id,
             cached,
-            buffer,
-            start,
-            filled: false,
-            bytes_received,
-        })
+        };
+        let endpoint = lease.endpoint().stats.id;
+        let (connection, cached) = if upstream.shared.config.http2.is_some() {
+            let slot = match Http2Connections::find(&upstream.http2, endpoint) {
+                Lookup::Found(slot) => slot,
+                // Rare, and its state is large.
+                found => Box::pin(slot(lease, upstream, found, alarm, client, start))
+                    .await
+                    .map_err(|failure| unsent(false, failure))?,
+            };
+            let cached = slot.cached;
+            let connection = open_stream(slot, start);
+            let connection = connection.map_err(|failure| unsent(cached, failure))?;
+            (connection, cached)
+        } else if let Some(idle) = upstream.take_idle(endpoint, lease.picked_at) {
+            (idle, true)
+        } else {
+            let opened = Box::pin(open(lease, upstream, client)).await;
+            (opened.map_err(|failure| unsent(false, failure))?, false)
+        };
+        let mut attempt = Attempt {
+            connection,
+            endpoint,
+            cached,
+            buffer: ReadBuffer::default(),
+            bytes_received: 0,
+        };
+        attempt.connection.requests += 1;
+        Ok(attempt)
     }
 
     /// Sends on and waits for the next response head, interim ones (1xx) included, which is parsed
@@ -166,9 +146,6 @@ impl Attempt {
                 ..
             } = &mut self.connection;
             let buffer = &mut self.buffer;
-            if buffer.len() == buffer.capacity() {
-                buffer.reserve(buffer.capacity());
-            }
             #[allow(
                 clippy::disallowed_methods,
                 reason = "by the upload, then by the alarm"
@@ -177,7 +154,7 @@ impl Attempt {
                 if upload.poll_drive(cx, writer).is_ready() {
                     upload.check_client(cx)?;
                 }
-                match reader.poll_read(cx, buffer, usize::MAX) {
+                match buffer.poll_more(cx, reader, upload.buffers) {
                     Poll::Ready(read) => return Poll::Ready(read.map_err(Failure::Read)),
                     // Until all is sent, sending has its own limits.
                     Poll::Pending if !upload.is_over() => return Poll::Pending,
@@ -237,11 +214,12 @@ impl Attempt {
                 self.bytes_received += head.len() as u64;
                 Ok(())
             }
-            // Others would wait in vain as well, or be refused.
+            // The connection is unusable for other requests too: stop handing it out.
             Err(failure @ (Failure::ReadTimeout | Failure::SendTimeout | Failure::Refused)) => {
                 self.connection.retire();
                 Err(failure)
             }
+            Err(_) if self.connection.was_late() => Err(Failure::ConnectTimeout),
             Err(failure) => Err(upload.take_failure().unwrap_or(failure)),
         }
     }
@@ -284,24 +262,20 @@ impl Attempt {
     }
 
     pub(crate) fn unread(&self) -> &[u8] {
-        &self.buffer[self.start..]
+        self.buffer.unread()
     }
 
     /// What was received, and the direction in which the request may still be under way.
     pub(crate) fn unread_and_writer(&mut self) -> (&[u8], &mut Writer) {
-        (&self.buffer[self.start..], &mut self.connection.writer)
+        (self.buffer.unread(), &mut self.connection.writer)
     }
 
     pub(crate) fn consume(&mut self, length: usize) {
-        self.start += length;
-        if self.start == self.buffer.len() {
-            self.buffer.clear();
-            self.start = 0;
-        }
+        self.buffer.consume(length);
     }
 
-    /// Reads more of the body, into the whole buffer, which must be used up; drives `upload`
-    /// meanwhile. 0 at the end.
+    /// Reads more of the body, once all that was read is used up; drives `upload` meanwhile. 0 at
+    /// the end.
     ///
     /// # Errors
     /// Where the endpoint fails, is silent for longer than `limit`, or the client leaves.
@@ -311,11 +285,6 @@ impl Attempt {
         limit: Duration,
         buffers: &Buffers,
     ) -> Result<usize, BodyFailure> {
-        debug_assert!(self.unread().is_empty());
-        if self.filled && self.buffer.capacity() < LARGE {
-            // More came than the buffer holds: fewer and larger steps from here on.
-            buffers.give(std::mem::replace(&mut self.buffer, buffers.take_large()));
-        }
         let Connection {
             reader,
             writer,
@@ -323,7 +292,7 @@ impl Attempt {
             ..
         } = &mut self.connection;
         let buffer = &mut self.buffer;
-        let read = alarm.poll_within(limit, |cx| match reader.poll_read(cx, buffer, usize::MAX) {
+        let read = alarm.poll_within(limit, |cx| match buffer.poll_refill(cx, reader, buffers) {
             Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
             Poll::Pending if upload.poll_drive(cx, writer).is_ready() => {
                 upload.poll_broken(cx).map(Err)
@@ -332,65 +301,81 @@ impl Attempt {
         });
         let read = read.await.map_err(|_| BodyFailure::TimedOut)??;
         self.bytes_received += read as u64;
-        self.filled = self.buffer.len() == self.buffer.capacity();
         Ok(read)
     }
 
     /// Ends the use of the connection; gives its buffer back.
-    pub(crate) fn finish(self, buffers: &Buffers) -> Connection {
-        buffers.give(self.buffer);
+    pub(crate) fn finish(mut self, buffers: &Buffers) -> Connection {
+        self.buffer.release(buffers);
         self.connection
     }
 }
 
-/// Takes a share of a connection of HTTP/2, of a new one if there is no room on the others.
-async fn share(
+/// Opens a connection of HTTP/1. Where the client leaves meanwhile, the pool may have it.
+async fn open(
+    lease: &Lease,
+    upstream: &Rc<WorkerUpstream>,
+    client: &Reader,
+) -> Result<Connection, Failure> {
+    let target = upstream.target(lease)?;
+    let descriptors = lease.exchange().descriptors();
+    let mut dialing = Box::pin(async move { dial(&target, &*descriptors).await });
+    let dialed = while_client_stays(dialing.as_mut(), Some(client)).await;
+    if let Err(Failure::ClientGone) = &dialed {
+        upstream.adopt(lease.endpoint().stats.id, dialing);
+    }
+    dialed.map(Connection::new)
+}
+
+/// Takes a slot on a connection of HTTP/2, on a new one if there is no room on the others.
+async fn slot(
     lease: &Lease,
     upstream: &WorkerUpstream,
     mut found: Lookup,
     alarm: &mut Alarm,
-    due: Instant,
     client: &Reader,
+    start: &RequestStart<'_>,
 ) -> Result<StreamSlot, Failure> {
+    let due = Instant::now() + upstream.shared.config.connect_timeout;
     loop {
         match found {
-            Lookup::StreamSlot(share) => return Ok(share),
-            Lookup::Wait(waiting) => {
-                let late = Failure::ConnectTimeout;
-                while_wanted(waiting.ended(), alarm, due, Some(client), late).await?;
+            Lookup::Found(slot) => return Ok(slot),
+            Lookup::Wait(pending) => {
+                let ended = async { Ok(pending.ended().await) };
+                let mut waiting = pin!(while_client_stays(ended, Some(client)));
+                let waited = alarm.poll_until(due, |cx| waiting.as_mut().poll(cx));
+                waited.await.map_err(|_| Failure::ConnectTimeout)??;
             }
             Lookup::Open(guard) => {
-                let opened = open(lease, alarm, due, Some(client)).await?;
-                let handshake = guard.handshake(opened, lease);
-                let late = Failure::ConnectTimeout;
-                return while_wanted(handshake, alarm, due, Some(client), late).await?;
+                let target = upstream.target(lease)?;
+                let descriptors = lease.exchange().descriptors();
+                // Whether another protocol is offered is in the endpoint's SETTINGS (RFC 8441).
+                let settled = start.protocol.is_some();
+                let opened = guard.open(target, descriptors, settled);
+                return while_client_stays(opened, Some(client)).await;
             }
         }
         found = Http2Connections::find(&upstream.http2, lease.endpoint().stats.id);
     }
 }
 
-fn open_stream(mut share: StreamSlot, opening: &RequestStart<'_>) -> Result<Connection, Failure> {
-    if opening.protocol.is_some() && !share.send.is_extended_connect_protocol_enabled() {
+fn open_stream(mut slot: StreamSlot, start: &RequestStart<'_>) -> Result<Connection, Failure> {
+    if start.protocol.is_some() && !slot.send.is_extended_connect_protocol_enabled() {
         return Err(Failure::NoExtendedConnect);
     }
-    let request = http2_request(opening.head, share.scheme, opening.protocol)
-        .map_err(Failure::Inexpressible)?;
-    let sent = share.send.send_request(request, opening.ends);
+    let request =
+        http2_request(start.head, slot.scheme(), start.protocol).map_err(Failure::Inexpressible)?;
+    let sent = slot.send.send_request(request, start.ends);
     let (response, body) = sent.map_err(|error| {
         // It is about to end, or has no numbers left for streams: nothing was sent, and another one
         // may do.
-        share.retire();
-        match share.cached {
+        slot.retire();
+        match slot.cached {
             true => Failure::Refused,
             false => StreamError::from(error).into(),
         }
     })?;
-    let stream = Rc::new(Http2Stream::opened(
-        response,
-        body,
-        opening.ends,
-        share.meter().clone(),
-    ));
-    Ok(Connection::of_stream(stream, share))
+    let meter = slot.meter().clone();
+    let stream = Rc::new(Http2Stream::opened(response, body, start.ends, meter));
+    Ok(Connection::of_stream(stream, slot))
 }

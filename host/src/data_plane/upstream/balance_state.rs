@@ -2,17 +2,24 @@
 //! through the retries.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::sync::Arc;
+use std::rc::Rc;
+
+use smallvec::SmallVec;
 
 use super::endpoint::Seconds;
-use super::endpoint_set::{EndpointSet, IndexSet};
+use super::endpoint_set::IndexSet;
+use super::group::WorkerGroup;
 
 /// The balancing state of one exchange.
 #[derive(Default)]
 pub(crate) struct BalanceState {
-    fleet: RefCell<Option<Arc<EndpointSet>>>,
-    in_backup: Cell<bool>,
+    /// The endpoints among which it is balanced now; none before the first attempt.
+    group: RefCell<Option<Rc<WorkerGroup>>>,
     tried: RefCell<IndexSet>,
+    /// What was tried of the groups before.
+    tried_before: RefCell<SmallVec<[(Rc<WorkerGroup>, IndexSet); 1]>>,
+    /// The only candidate, although it is out of rotation: none is left that is in it.
+    last_resort: Cell<Option<u32>>,
     now: Cell<Seconds>,
     pub(crate) memo: Cell<u64>,
     /// Header lines, each with its CRLF, that the policy adds to the response of the attempt at
@@ -21,28 +28,36 @@ pub(crate) struct BalanceState {
 }
 
 impl BalanceState {
-    pub(super) fn has_begun(&self) -> bool {
-        self.fleet.borrow().is_some()
-    }
-
-    pub(super) fn in_backup(&self) -> bool {
-        self.in_backup.get()
+    pub(super) fn group(&self) -> Option<Rc<WorkerGroup>> {
+        self.group.borrow().clone()
     }
 
     pub(super) fn tried(&self) -> Ref<'_, IndexSet> {
         self.tried.borrow()
     }
 
-    /// Starts over with another fleet: its endpoints are all untried.
-    pub(super) fn begin(&self, fleet: Arc<EndpointSet>, backup: bool) {
-        *self.fleet.borrow_mut() = Some(fleet);
-        self.in_backup.set(backup);
-        self.tried.borrow_mut().clear();
+    /// Goes on with another group; of one that it was in before, it knows what was tried.
+    pub(super) fn begin(&self, group: Rc<WorkerGroup>) {
+        let mut tried = self.tried.borrow_mut();
+        let mut before = self.tried_before.borrow_mut();
+        let known = before
+            .iter()
+            .position(|(known, _)| Rc::ptr_eq(known, &group));
+        let next = known.map(|at| before.swap_remove(at).1).unwrap_or_default();
+        let tried_here = std::mem::replace(&mut *tried, next);
+        if let Some(left) = self.group.borrow_mut().replace(group) {
+            before.push((left, tried_here));
+        }
         self.memo.set(0);
     }
 
     pub(super) fn mark_tried(&self, index: u32) {
         self.tried.borrow_mut().insert(index);
+    }
+
+    /// Makes an endpoint of the group the only candidate, whatever its failures; none ends that.
+    pub(super) fn resort_to(&self, index: Option<u32>) {
+        self.last_resort.set(index);
     }
 
     /// The second in which candidates are judged; the same during one pick.
@@ -52,9 +67,13 @@ impl BalanceState {
 
     /// See `fleet.candidates` in the WIT.
     pub(crate) fn candidates(&self, word: u32) -> u64 {
-        let fleet = self.fleet.borrow();
-        fleet.as_ref().map_or(0, |fleet| {
-            fleet.candidates(word, &self.tried.borrow(), self.now.get())
+        if let Some(index) = self.last_resort.get() {
+            return u64::from(index / 64 == word) << (index % 64);
+        }
+        let group = self.group.borrow();
+        group.as_ref().map_or(0, |group| {
+            let tried = self.tried.borrow();
+            group.endpoints.candidates(word, &tried, self.now.get())
         })
     }
 

@@ -1,10 +1,10 @@
 //! What is balanced: an exchange, or the session of a stream. All that an attempt needs to know of
 //! it.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::balance_state::BalanceState;
-use crate::data_plane::process::Process;
+use super::descriptor::DescriptorSource;
 use crate::data_plane::proxy_protocol::AddressPair;
 use crate::plugin;
 
@@ -13,15 +13,8 @@ pub(crate) trait Balanceable: plugin::ExchangeContext {
     /// Where it stands in its upstream.
     fn balance(&self) -> &BalanceState;
 
-    /// Bounds on connections.
-    fn process(&self) -> &Arc<Process>;
-
-    /// Closes an idle connection of its worker to any upstream, which makes room for another one;
-    /// false where there is none.
-    fn close_idle_upstream_connection(&self) -> bool;
-
-    /// Has a client that is idle close its connection, so that its descriptor can be used.
-    fn evict_idle_client(&self);
+    /// Where connections that are opened for it take their descriptors.
+    fn descriptors(&self) -> Rc<dyn DescriptorSource>;
 
     /// The client's end of its connection and ours, for endpoints that want to know; none where the
     /// client has no address.

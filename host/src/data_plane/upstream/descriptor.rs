@@ -2,32 +2,73 @@
 //! them too.
 //!
 //! Streams of HTTP/2 may need more of them than there are clients. A request that finds none left
-//! is told so, and no other notices: what accepting and serving need is not touched.
+//! fails with a 503; accepting, and requests under way, are not affected.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::data_plane::process::Process;
+
+/// How long a request waits for a descriptor that no idle connection has, and how often it looks.
+const DESCRIPTOR_WAIT: Duration = Duration::from_secs(1);
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(5);
 
 /// The right to have one connection to an upstream open; given back when dropped.
 pub(crate) struct Descriptor(Arc<Process>);
 
+/// Where descriptors come from: the process counts them, and a worker's idle connections make room.
+pub(crate) trait DescriptorSource {
+    fn process(&self) -> &Arc<Process>;
+
+    /// Closes one idle connection of this worker.
+    fn make_room(&self) -> Room;
+
+    /// Has a client that is idle close its connection, so that its descriptor can be used.
+    fn evict_idle_client(&self);
+}
+
+/// Whether an idle connection makes room for another one.
+pub(crate) enum Room {
+    /// It is closed.
+    Made,
+    /// It says goodbye first. The channel ends once its descriptor is given back, within a second.
+    Coming(oneshot::Receiver<()>),
+    /// None is idle.
+    Missing,
+}
+
 impl Descriptor {
-    /// Takes one. Where all are in use, `make_room` is called until it closes no further idle
-    /// connection.
+    /// Takes one. Where all are taken, one idle connection of this worker closes for it and is
+    /// waited for; where none is idle, idle clients are asked to make room, and others may be done
+    /// within a moment. The caller bounds the wait.
     ///
     /// # Errors
     /// How many there are, all of which are in use.
-    pub(super) fn take(
-        process: &Arc<Process>,
-        make_room: impl Fn() -> bool,
-    ) -> Result<Descriptor, usize> {
+    pub(super) async fn take(source: &dyn DescriptorSource) -> Result<Descriptor, usize> {
+        let process = source.process();
+        let mut due = None;
         loop {
             if process.take_upstream_connection() {
                 return Ok(Descriptor(process.clone()));
             }
-            if !make_room() {
+            match source.make_room() {
+                Room::Made => continue,
+                Room::Coming(closed) => {
+                    // Nothing is ever sent: it ends.
+                    let _ = closed.await;
+                    continue;
+                }
+                Room::Missing => {}
+            }
+            let now = Instant::now();
+            if now >= *due.get_or_insert(now + DESCRIPTOR_WAIT) {
                 return Err(process.upstream_connections());
             }
+            source.evict_idle_client();
+            tokio::time::sleep(DESCRIPTOR_PAUSE).await;
         }
     }
 

@@ -1,28 +1,21 @@
 //! A new connection to an endpoint, in two steps that take their time from the same bound: the
 //! connection, and the handshake.
 
+use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
+use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use super::balance::Lease;
-use super::balanceable::Balanceable;
-use super::descriptor::Descriptor;
+use super::descriptor::{Descriptor, DescriptorSource};
 use super::failure::Failure;
+use super::target::{Target, TlsTarget};
 use crate::config::model::Address;
-use crate::data_plane::proxy_protocol;
 use crate::data_plane::stream::{Alarm, Reader, Stream, Transport};
-use crate::tls::ClientTls;
-
-/// How long a request waits for a descriptor, and how often it looks for one.
-const DESCRIPTOR_WAIT: Duration = Duration::from_secs(1);
-const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(5);
 
 /// A new connection.
 pub(crate) struct Dialed {
@@ -31,87 +24,71 @@ pub(crate) struct Dialed {
     pub(crate) descriptor: Descriptor,
 }
 
-/// Opens a connection to a lease's endpoint until `due`, says whom it is for if the upstream wants
-/// that, and shakes hands if it speaks TLS. A `client` that leaves meanwhile ends the attempt.
+/// Opens a connection to an endpoint within the target's `connect_timeout`: says whom it speaks for
+/// if the upstream wants that, and shakes hands if it speaks TLS. No client is needed for it: one
+/// that leaves ends the wait, see [`while_client_stays`], and the connection only where the caller
+/// has no other use for it.
 ///
 /// # Errors
 /// [`Failure`].
-pub(crate) async fn open(
-    lease: &Lease,
-    alarm: &mut Alarm,
-    due: Instant,
-    client: Option<&Reader>,
+pub(crate) async fn dial(
+    target: &Target,
+    descriptors: &dyn DescriptorSource,
 ) -> Result<Dialed, Failure> {
-    let late = Failure::ConnectTimeout;
-    let (transport, descriptor) = while_wanted(connect(lease), alarm, due, client, late).await??;
-    let Some(tls) = &lease.upstream().tls else {
+    let due = Instant::now() + target.connect_timeout;
+    let mut alarm = Alarm::default();
+    let mut connecting = pin!(connect(target, descriptors));
+    let connected = alarm
+        .poll_until(due, |cx| connecting.as_mut().poll(cx))
+        .await;
+    let (transport, descriptor) = connected.map_err(|_| Failure::ConnectTimeout)??;
+    let Some(tls) = &target.tls else {
         let stream = Stream::Plain(transport);
         return Ok(Dialed { stream, descriptor });
     };
-    // Its state is large, and gone once the connection is open.
-    let shaken = Box::pin(shake_hands(tls, lease, transport));
-    let shaken = while_wanted(shaken, alarm, due, client, Failure::HandshakeTimeout).await?;
+    let mut shaking = pin!(shake_hands(tls, transport));
+    let shaken = alarm.poll_until(due, |cx| shaking.as_mut().poll(cx)).await;
+    let shaken = shaken.map_err(|_| Failure::HandshakeTimeout)?;
     let stream = shaken.map_err(Failure::Handshake)?;
     Ok(Dialed { stream, descriptor })
 }
 
-/// Works until `due`, which is `late`, and as long as the client is there; one that has sent
-/// something is taken to be.
-pub(super) async fn while_wanted<T>(
-    work: impl Future<Output = T>,
-    alarm: &mut Alarm,
-    due: Instant,
+/// Waits for `work` as long as the client is there; one that has sent something is taken to be.
+///
+/// # Errors
+/// Those of the work, and [`Failure::ClientGone`].
+pub(crate) async fn while_client_stays<T>(
+    work: impl Future<Output = Result<T, Failure>>,
     client: Option<&Reader>,
-    late: Failure,
 ) -> Result<T, Failure> {
-    let mut work = std::pin::pin!(work);
-    let wanted = alarm.poll_until(due, |cx| {
+    let mut work = pin!(work);
+    #[allow(clippy::disallowed_methods, reason = "a dial bounds itself")]
+    let waited = poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(Some(done));
+            return Poll::Ready(done);
         }
         match client {
-            Some(client) => client.poll_closed(cx).map(|()| None),
+            Some(client) => client.poll_closed(cx).map(|()| Err(Failure::ClientGone)),
             None => Poll::Pending,
         }
     });
-    match wanted.await {
-        Ok(Some(done)) => Ok(done),
-        Ok(None) => Err(Failure::ClientGone),
-        Err(_) => Err(late),
-    }
+    waited.await
 }
 
-async fn connect(lease: &Lease) -> Result<(Transport, Descriptor), Failure> {
-    let descriptor = descriptor(lease.exchange()).await?;
-    let mut transport = transport(&lease.endpoint().address)
+async fn connect(
+    target: &Target,
+    descriptors: &dyn DescriptorSource,
+) -> Result<(Transport, Descriptor), Failure> {
+    let descriptor = Descriptor::take(descriptors).await;
+    let descriptor = descriptor.map_err(Failure::TooManyConnections)?;
+    let mut transport = transport(&target.address)
         .await
         .map_err(Failure::of_connect)?;
-    if let Some(version) = lease.upstream().config.proxy_protocol {
-        let mut header = Vec::with_capacity(128);
-        proxy_protocol::append(version, lease.exchange().ends(), &mut header);
-        let written = transport.write_all(&header).await;
+    if !target.proxy_header.is_empty() {
+        let written = transport.write_all(&target.proxy_header).await;
         written.map_err(Failure::of_connect)?;
     }
     Ok((transport, descriptor))
-}
-
-/// Takes a descriptor. Where none is left, idle clients are asked to make room, and others may be
-/// done within a moment.
-async fn descriptor(exchange: &dyn Balanceable) -> Result<Descriptor, Failure> {
-    let mut due = None;
-    loop {
-        let make_room = || exchange.close_idle_upstream_connection();
-        let open = match Descriptor::take(exchange.process(), make_room) {
-            Ok(descriptor) => return Ok(descriptor),
-            Err(open) => open,
-        };
-        let now = Instant::now();
-        if now >= *due.get_or_insert(now + DESCRIPTOR_WAIT) {
-            return Err(Failure::TooManyConnections(open));
-        }
-        exchange.evict_idle_client();
-        tokio::time::sleep(DESCRIPTOR_PAUSE).await;
-    }
 }
 
 async fn transport(address: &Address) -> io::Result<Transport> {
@@ -126,16 +103,11 @@ async fn transport(address: &Address) -> io::Result<Transport> {
     })
 }
 
-async fn shake_hands(
-    tls: &Arc<ClientTls>,
-    lease: &Lease,
-    transport: Transport,
-) -> io::Result<Stream> {
-    let name = tls.server_name(&lease.endpoint().server)?;
-    let connector = TlsConnector::from(tls.config.clone());
-    let connecting = match lease.exchange().speaks_http() {
+async fn shake_hands(target: &TlsTarget, transport: Transport) -> io::Result<Stream> {
+    let connector = TlsConnector::from(target.tls.config.clone());
+    let name = target.name.clone();
+    let connecting = match target.alpn {
         true => connector.connect(name, transport),
-        // What a session speaks is not for us to say (RFC 7301).
         false => connector.with_alpn(Vec::new()).connect(name, transport),
     };
     let stream = connecting.await?;

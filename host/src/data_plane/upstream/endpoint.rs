@@ -125,8 +125,7 @@ impl Endpoint {
 
     /// Whether an attempt may start now, `down` aside.
     pub(crate) fn in_rotation(&self, now: Seconds) -> bool {
-        let full = self.max_conns > 0 && self.in_flight() >= self.max_conns;
-        !full && !self.is_disabled(now)
+        self.has_room() && !self.is_disabled(now)
     }
 
     /// True while its failures keep it out, until `fail_timeout` has passed.
@@ -140,28 +139,50 @@ impl Endpoint {
         self.max_fails > 0 && self.stats.fails.load(Relaxed) >= self.max_fails
     }
 
+    /// Whether an attempt may start although the endpoint is out of rotation: `max_conns` protects
+    /// it as ever.
+    pub(crate) fn has_room(&self) -> bool {
+        self.max_conns == 0 || self.in_flight() < self.max_conns
+    }
+
+    /// The second of its last failure; 0 for none.
+    pub(crate) fn last_failure(&self) -> Seconds {
+        self.stats.accessed.load(Relaxed)
+    }
+
     /// Begins an attempt. The caller ends it with exactly one of [`Endpoint::failed`] and
     /// [`Endpoint::served`].
     ///
     /// # Errors
-    /// [`Unavailable`] where the last free connection, or the one probe, went to another worker.
+    /// [`Unavailable`] where the last free connection, or the one probe, went to another worker, or the
+    /// endpoint has failed out since it was chosen.
     pub(crate) fn acquire(&self, now: Seconds) -> Result<(), Unavailable> {
-        let before = self.stats.in_flight.fetch_add(1, Relaxed);
-        if self.max_conns > 0 && before >= self.max_conns {
-            self.stats.in_flight.fetch_sub(1, Relaxed);
-            return Err(Unavailable);
-        }
+        self.acquire_as_last_resort()?;
         let checked = self.stats.checked.load(Relaxed);
-        if now.saturating_sub(checked) > self.fail_timeout {
-            let first = self
+        let due = now.saturating_sub(checked) > self.fail_timeout;
+        // The first one to say so has the probe.
+        let first = due
+            && self
                 .stats
                 .checked
                 .compare_exchange(checked, now, Relaxed, Relaxed)
                 .is_ok();
-            if !first && self.has_failed_out() {
-                self.stats.in_flight.fetch_sub(1, Relaxed);
-                return Err(Unavailable);
-            }
+        if !first && self.has_failed_out() {
+            self.stats.in_flight.fetch_sub(1, Relaxed);
+            return Err(Unavailable);
+        }
+        Ok(())
+    }
+
+    /// As [`Endpoint::acquire`], whatever its failures.
+    ///
+    /// # Errors
+    /// [`Unavailable`] where the last free connection went to another worker.
+    pub(crate) fn acquire_as_last_resort(&self) -> Result<(), Unavailable> {
+        let before = self.stats.in_flight.fetch_add(1, Relaxed);
+        if self.max_conns > 0 && before >= self.max_conns {
+            self.stats.in_flight.fetch_sub(1, Relaxed);
+            return Err(Unavailable);
         }
         Ok(())
     }
@@ -200,6 +221,12 @@ impl Endpoint {
         false
     }
 
+    /// Forgets its failures: it has answered as a last resort, which is as good as a probe. True if
+    /// that put it back into rotation.
+    pub(crate) fn recovered(&self) -> bool {
+        self.max_fails > 0 && self.stats.fails.swap(0, Relaxed) >= self.max_fails
+    }
+
     /// Takes the time to a response header into the mean, with 5 % weight (as nginx's `least_time`
     /// does).
     pub(crate) fn note_latency(&self, latency: Duration) {
@@ -216,31 +243,32 @@ impl Endpoint {
     }
 }
 
+/// An endpoint for tests.
+#[cfg(test)]
+pub(super) fn tests_endpoint(max_fails: u32, fail_timeout: u64, max_conns: u32) -> Endpoint {
+    let server = crate::config::model::UpstreamServer {
+        spelling: "192.0.2.1:80".into(),
+        location: crate::config::model::ServerLocation::Address(Address::Tcp(
+            ([192, 0, 2, 1], 80).into(),
+        )),
+        weight: 1,
+        max_fails,
+        fail_timeout: Duration::from_secs(fail_timeout),
+        max_conns,
+        backup: false,
+        down: false,
+        route: String::new(),
+        place: Default::default(),
+    };
+    let address = Address::Tcp(([192, 0, 2, 1], 80).into());
+    Endpoint::new(&server, address, EndpointStats::new())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
+    use super::tests_endpoint as endpoint;
     use super::*;
-    use crate::config::model::ServerLocation;
-
-    fn endpoint(max_fails: u32, fail_timeout: u64, max_conns: u32) -> Endpoint {
-        let server = crate::config::model::UpstreamServer {
-            spelling: "192.0.2.1:80".into(),
-            location: ServerLocation::Address(Address::Tcp(([192, 0, 2, 1], 80).into())),
-            weight: 1,
-            max_fails,
-            fail_timeout: Duration::from_secs(fail_timeout),
-            max_conns,
-            backup: false,
-            down: false,
-            route: String::new(),
-            place: Default::default(),
-        };
-        Endpoint::new(
-            &server,
-            Address::Tcp(([192, 0, 2, 1], 80).into()),
-            EndpointStats::new(),
-        )
-    }
 
     fn fail(endpoint: &Endpoint, now: Seconds) -> AfterFailure {
         endpoint.acquire(now).unwrap();

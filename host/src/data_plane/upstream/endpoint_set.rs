@@ -43,10 +43,6 @@ impl IndexSet {
         self.0[word] |= 1 << (index % 64);
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
-
     fn word(&self, word: usize) -> u64 {
         self.0.get(word).copied().unwrap_or(0)
     }
@@ -74,7 +70,8 @@ impl EndpointSet {
         }
     }
 
-    pub(crate) fn endpoints(&self) -> &[Endpoint] {
+    /// In configuration order.
+    pub(crate) fn all(&self) -> &[Endpoint] {
         &self.endpoints
     }
 
@@ -143,15 +140,41 @@ impl EndpointSet {
 
     /// See [`Endpoint::forgive`].
     pub(crate) fn forgive(&self, index: u32) {
+        if self.endpoint(index).forgive() {
+            self.trust(index);
+        }
+    }
+
+    /// See [`Endpoint::recovered`].
+    pub(crate) fn recovered(&self, index: u32) {
+        if self.endpoint(index).recovered() {
+            self.trust(index);
+        }
+    }
+
+    /// The endpoint is back in rotation: it need not be looked at before it is picked.
+    fn trust(&self, index: u32) {
         let endpoint = self.endpoint(index);
-        if endpoint.forgive() && endpoint.max_conns == 0 {
-            self.suspects[index as usize / 64].fetch_and(!(1 << (index % 64)), Relaxed);
+        let (word, bit) = (&self.suspects[index as usize / 64], 1 << (index % 64));
+        if endpoint.max_conns == 0 {
+            word.fetch_and(!bit, Relaxed);
             // Another worker may have seen it fail out in between: suspicion costs little, a missed
             // one much.
             if endpoint.has_failed_out() {
-                self.suspects[index as usize / 64].fetch_or(1 << (index % 64), Relaxed);
+                word.fetch_or(bit, Relaxed);
             }
         }
+    }
+
+    /// The member that failed least recently, of those that are not in `tried` and have room, in
+    /// rotation or not; the first one of several.
+    pub(crate) fn last_resort(&self, tried: &IndexSet) -> Option<u32> {
+        let indexes = 0..self.endpoints.len() as u32;
+        let possible = indexes.filter(|index| {
+            let (word, bit) = (*index as usize / 64, 1 << (index % 64));
+            self.members[word] & !tried.word(word) & bit != 0 && self.endpoint(*index).has_room()
+        });
+        possible.min_by_key(|index| self.endpoint(*index).last_failure())
     }
 }
 
@@ -182,5 +205,159 @@ impl plugin::FleetView for EndpointSet {
 
     fn len(&self) -> u32 {
         self.endpoints.len() as u32
+    }
+}
+
+/// Interleavings of two workers, found by trying: each round begins at the same moment in both.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicU32;
+
+    use super::super::endpoint::tests_endpoint as endpoint;
+    use super::*;
+
+    const ROUNDS: usize = 2000;
+
+    fn serve(set: &EndpointSet, index: u32) {
+        set.released(index);
+        set.forgive(index);
+    }
+
+    fn set(endpoints: Vec<Endpoint>) -> EndpointSet {
+        EndpointSet::new(endpoints, false, DisabledEpoch::default())
+    }
+
+    /// Does both at once, on two threads, and answers with what they did.
+    fn at_once<A: Send, B: Send>(
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        let barrier = Barrier::new(2);
+        std::thread::scope(|scope| {
+            let one = scope.spawn(|| {
+                barrier.wait();
+                one()
+            });
+            barrier.wait();
+            let other = other();
+            (one.join().unwrap(), other)
+        })
+    }
+
+    #[test]
+    fn a_last_resort_is_the_member_that_failed_least_recently() {
+        let mut down = endpoint(1, 10, 0);
+        down.down = true;
+        let full = endpoint(1, 10, 1);
+        full.acquire(0).unwrap();
+        let set = set(vec![
+            endpoint(1, 10, 0),
+            endpoint(1, 10, 0),
+            endpoint(1, 10, 0),
+            down,
+            full,
+        ]);
+        for (index, second) in [(0, 103), (1, 101), (2, 102)] {
+            set.endpoint(index).acquire(100).unwrap();
+            assert_eq!(set.failed(index, second), AfterFailure::Disabled);
+        }
+        let mut tried = IndexSet::default();
+        assert!(!set.has_candidate(&tried, 104));
+        for expected in [1, 2, 0] {
+            assert_eq!(set.last_resort(&tried), Some(expected));
+            tried.insert(expected);
+        }
+        assert_eq!(set.last_resort(&tried), None);
+    }
+
+    #[test]
+    fn one_that_answered_as_a_last_resort_is_a_candidate_again() {
+        let set = set(vec![endpoint(1, 10, 0), endpoint(1, 10, 0)]);
+        for index in [0, 1] {
+            set.endpoint(index).acquire(100).unwrap();
+            set.failed(index, 100);
+        }
+        assert!(set.endpoint(1).acquire(101).is_err());
+        set.endpoint(1).acquire_as_last_resort().unwrap();
+        serve(&set, 1);
+        let none = IndexSet::default();
+        assert_eq!(set.candidates(0, &none, 101), 0, "a success alone does not");
+        set.recovered(1);
+        assert_eq!(set.candidates(0, &none, 101), 0b10);
+    }
+
+    #[test]
+    fn two_workers_have_no_more_than_max_conns_between_them() {
+        let set = set(vec![endpoint(1, 10, 1)]);
+        let held = AtomicU32::new(0);
+        let work = || {
+            for _ in 0..ROUNDS * 10 {
+                if set.endpoint(0).acquire(1).is_ok() {
+                    assert_eq!(held.fetch_add(1, Relaxed), 0, "two at once");
+                    held.fetch_sub(1, Relaxed);
+                    serve(&set, 0);
+                }
+            }
+        };
+        at_once(work, work);
+        assert_eq!(set.endpoint(0).in_flight(), 0);
+        assert_eq!(set.candidates(0, &IndexSet::default(), 1), 1);
+    }
+
+    #[test]
+    fn one_of_two_workers_has_the_probe() {
+        for _ in 0..ROUNDS {
+            let set = set(vec![endpoint(1, 10, 0)]);
+            set.endpoint(0).acquire(100).unwrap();
+            set.failed(0, 100);
+            let probe = || set.endpoint(0).acquire(111).is_ok();
+            let (one, other) = at_once(probe, probe);
+            assert!(one != other, "exactly one");
+            assert_eq!(set.endpoint(0).in_flight(), 1);
+            assert_eq!(set.candidates(0, &IndexSet::default(), 111), 0);
+        }
+    }
+
+    /// A success that forgives and a failure that disables may meet; whichever comes last, the set
+    /// must not take an endpoint for well that has failed out.
+    #[test]
+    fn an_endpoint_that_fails_out_while_it_is_forgiven_is_looked_at() {
+        let none = IndexSet::default();
+        for _ in 0..ROUNDS {
+            let set = set(vec![endpoint(1, 10, 0), endpoint(1, 10, 0)]);
+            // An attempt from before the failure, and the probe.
+            set.endpoint(0).acquire(100).unwrap();
+            set.endpoint(0).acquire(100).unwrap();
+            set.failed(0, 100);
+            assert_eq!(set.candidates(0, &none, 100), 0b10);
+            set.endpoint(0).acquire(111).unwrap();
+            let ((), _) = at_once(|| serve(&set, 0), || set.failed(0, 112));
+            let out = set.endpoint(0).has_failed_out();
+            let expected = if out { 0b10 } else { 0b11 };
+            assert_eq!(set.candidates(0, &none, 112), expected, "failed out: {out}");
+            assert_eq!(set.endpoint(0).in_flight(), 0);
+        }
+    }
+
+    /// Failures are learnt of through the epoch that the sets of all configurations share.
+    #[test]
+    fn a_set_learns_of_failures_under_another_configuration() {
+        let none = IndexSet::default();
+        for _ in 0..ROUNDS {
+            let epoch = DisabledEpoch::default();
+            let (old, new) = (endpoint(1, 10, 0), endpoint(1, 10, 0));
+            let new = Endpoint {
+                stats: old.stats.clone(),
+                ..new
+            };
+            let old = EndpointSet::new(vec![old, endpoint(1, 10, 0)], false, epoch.clone());
+            let new = EndpointSet::new(vec![new, endpoint(1, 10, 0)], false, epoch);
+            old.endpoint(0).acquire(100).unwrap();
+            let (seen, _) = at_once(|| new.candidates(0, &none, 100), || old.failed(0, 100));
+            assert!([0b11, 0b10].contains(&seen));
+            assert_eq!(new.candidates(0, &none, 100), 0b10);
+        }
     }
 }

@@ -4,24 +4,32 @@
 mod balance_state; // where an exchange stands in its upstream
 mod balanceable; // what else there is to know of it
 mod balance; // which endpoint: ask the policy, take a lease
+mod lease; // the choice, held for one attempt
+mod shared; // an upstream as all workers share it
+mod group; // endpoints with their policy
 mod endpoint_set; // the endpoints of one policy instance
 mod endpoint; // one address and its accounting
 mod pool; // idle connections kept per endpoint
 mod http2; // connections of HTTP/2, shared by exchanges
 mod descriptor; // how many connections there may be
+mod target; // what it takes to open one
 mod dial; // a new connection
 mod attempt; // one request to one endpoint, as far as its response header
+mod read_buffer; // what is read of the answer
 mod upload; // what of it is still being sent
 mod failure; // why it came to nothing
 mod retry; // when the next endpoint is asked
 
-pub(crate) use attempt::{Attempt, ReadLimits, RequestStart};
-pub(crate) use balance::{Lease, Timings, Upstream, WorkerUpstream};
+pub(crate) use attempt::{Attempt, MAX_INTERIM, ReadLimits, RequestStart};
+pub(crate) use balance::WorkerUpstream;
 pub(crate) use balance_state::BalanceState;
 pub(crate) use balanceable::Balanceable;
-pub(crate) use dial::{Dialed, open};
+pub(crate) use descriptor::{DescriptorSource, Room};
+pub(crate) use dial::{Dialed, dial};
 pub(crate) use endpoint::EndpointId;
 pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure};
+pub(crate) use lease::{Lease, Timings};
 pub(crate) use pool::Connection;
 pub(crate) use retry::Retry;
+pub(crate) use shared::Upstream;
 pub(crate) use upload::Upload;

@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use slab::Slab;
+
 use super::descriptor::Descriptor;
 use super::dial::Dialed;
 use super::endpoint::EndpointId;
@@ -25,7 +27,7 @@ pub(crate) struct Connection {
     /// Requests sent on it, the one under way included.
     pub(crate) requests: u64,
     /// Of the connection that a stream of HTTP/2 is on.
-    share: Option<StreamSlot>,
+    slot: Option<StreamSlot>,
     /// Its own; a stream of HTTP/2 has none.
     descriptor: Option<Descriptor>,
 }
@@ -46,56 +48,81 @@ impl Connection {
             alarm: Alarm::default(),
             opened: Instant::now(),
             requests: 0,
-            share: None,
+            slot: None,
             descriptor: None,
         }
     }
 
     /// One stream of a connection of HTTP/2. It serves one exchange, and is not kept.
-    pub(super) fn of_stream(stream: Rc<Http2Stream>, share: StreamSlot) -> Connection {
+    pub(super) fn of_stream(stream: Rc<Http2Stream>, slot: StreamSlot) -> Connection {
         Connection {
-            share: Some(share),
+            slot: Some(slot),
             ..Connection::of(Reader::Http2(stream.clone()), Writer::Http2(stream))
         }
     }
 
     /// No further exchange is to use it.
     pub(super) fn retire(&self) {
-        if let Some(share) = &self.share {
-            share.retire();
+        if let Some(slot) = &self.slot {
+            slot.retire();
         }
+    }
+
+    /// The connection that its stream is on was given up, because the endpoint never said what it
+    /// allows.
+    pub(super) fn was_late(&self) -> bool {
+        self.slot.as_ref().is_some_and(StreamSlot::was_late)
     }
 }
 
 /// The idle connections of one upstream in one worker. Stays through changes of the upstream's
 /// configuration.
+///
+/// A stack for each endpoint, so that a request looks at no other endpoint's connections, and a list
+/// of all of them by age, so that the oldest is at hand when one has to go.
 pub(crate) struct Pool {
-    /// Most recently used last.
-    idle: VecDeque<Idle>,
+    idle: Slab<IdleConnection>,
+    /// The ends of the list by age.
+    oldest: Option<usize>,
+    newest: Option<usize>,
+    /// The upstream's endpoints, in ascending order.
+    stacks: Vec<EndpointStack>,
+    /// Dials that go on although their client has left: see [`Pool::begin_dial`].
+    dials: Vec<EndpointId>,
     capacity: usize,
     max_requests: u64,
     max_age: Duration,
     timeout: Duration,
-    /// The upstream's endpoints, in ascending order.
-    endpoints: Vec<EndpointId>,
 }
 
-struct Idle {
+/// Where an endpoint's connections are in `Pool::idle`, most recently used last.
+struct EndpointStack {
+    endpoint: EndpointId,
+    places: VecDeque<usize>,
+}
+
+struct IdleConnection {
     endpoint: EndpointId,
     since: Instant,
     connection: Connection,
+    /// Its neighbours in the list by age.
+    older: Option<usize>,
+    newer: Option<usize>,
 }
 
 impl Pool {
     /// For an upstream that has these endpoints.
     pub(crate) fn new(config: &model::UpstreamConfig, endpoints: Vec<EndpointId>) -> Pool {
         let mut pool = Pool {
-            idle: VecDeque::with_capacity(config.keepalive.min(1024)),
+            idle: Slab::new(),
+            oldest: None,
+            newest: None,
+            stacks: Vec::new(),
+            dials: Vec::new(),
             capacity: 0,
             max_requests: 0,
             max_age: Duration::ZERO,
             timeout: Duration::ZERO,
-            endpoints: Vec::new(),
         };
         pool.reconfigure(config, endpoints);
         pool
@@ -109,27 +136,33 @@ impl Pool {
         mut endpoints: Vec<EndpointId>,
     ) {
         endpoints.sort_unstable();
+        endpoints.dedup();
         self.capacity = config.keepalive;
         self.max_requests = config.keepalive_requests;
         self.max_age = config.keepalive_time;
         self.timeout = config.keepalive_timeout;
-        self.endpoints = endpoints;
-        let endpoints = &self.endpoints;
-        self.idle
-            .retain(|idle| endpoints.binary_search(&idle.endpoint).is_ok());
+        let known = |endpoint| endpoints.binary_search(&endpoint).is_ok();
+        self.close_where(|idle| !known(idle.endpoint));
+        let mut before = std::mem::take(&mut self.stacks);
+        let stack = |endpoint| {
+            let at = before.binary_search_by_key(&endpoint, |stack| stack.endpoint);
+            let places = at.map(|at| std::mem::take(&mut before[at].places));
+            EndpointStack {
+                endpoint,
+                places: places.unwrap_or_default(),
+            }
+        };
+        self.stacks = endpoints.into_iter().map(stack).collect();
         while self.idle.len() > self.capacity {
-            self.idle.pop_front();
+            self.close_idle();
         }
     }
 
     /// The most recently used connection to an endpoint that is still alive.
     pub(crate) fn take(&mut self, endpoint: EndpointId, now: Instant) -> Option<Connection> {
         loop {
-            let last = self
-                .idle
-                .iter()
-                .rposition(|idle| idle.endpoint == endpoint)?;
-            let idle = self.idle.remove(last)?;
+            let place = self.stack(endpoint)?.places.pop_back()?;
+            let idle = self.unlink(place);
             let fresh = now.saturating_duration_since(idle.since) <= self.timeout;
             if fresh && idle.connection.reader.is_silent() {
                 return Some(idle.connection);
@@ -137,30 +170,42 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose exchange ended cleanly, unless it has served its time, or its
-    /// endpoint is no more; the oldest makes room.
+    /// Keeps a connection whose exchange ended cleanly, unless it has served its time, or the
+    /// upstream has its endpoint no longer; the oldest makes room.
     pub(crate) fn put(&mut self, endpoint: EndpointId, connection: Connection, now: Instant) {
         let worn =
             connection.requests >= self.max_requests || now - connection.opened > self.max_age;
-        let known = self.endpoints.binary_search(&endpoint).is_ok();
         let scarce = connection.descriptor.as_ref();
         let scarce = scarce.is_some_and(Descriptor::is_scarce);
-        if self.capacity == 0 || worn || !known || scarce {
+        if self.capacity == 0 || worn || scarce || self.stack(endpoint).is_none() {
             return;
         }
         if self.idle.len() >= self.capacity {
-            self.idle.pop_front();
+            self.close_idle();
         }
-        self.idle.push_back(Idle {
+        let place = self.idle.insert(IdleConnection {
             endpoint,
             since: now,
             connection,
+            older: self.newest,
+            newer: None,
         });
+        match self.newest.replace(place) {
+            Some(before) => self.idle[before].newer = Some(place),
+            None => self.oldest = Some(place),
+        }
+        if let Some(stack) = self.stack(endpoint) {
+            stack.places.push_back(place);
+        }
     }
 
     /// Closes the one that has been idle for the longest time; false where there is none.
     pub(crate) fn close_idle(&mut self) -> bool {
-        self.idle.pop_front().is_some()
+        let Some(place) = self.oldest else {
+            return false;
+        };
+        self.close(place);
+        true
     }
 
     /// Whether a request may ask the endpoint to keep its connection.
@@ -171,7 +216,65 @@ impl Pool {
     /// Closes what has been idle for too long, or was closed by its peer.
     pub(crate) fn sweep(&mut self) {
         let timeout = self.timeout;
-        self.idle
-            .retain(|idle| idle.since.elapsed() <= timeout && idle.connection.reader.is_silent());
+        self.close_where(|idle| {
+            idle.since.elapsed() > timeout || !idle.connection.reader.is_silent()
+        });
+    }
+
+    /// Whether a dial may go on for the pool's sake, its client having left: one for each endpoint,
+    /// or clients that leave could have any number of them. It is over with [`Pool::end_dial`].
+    pub(crate) fn begin_dial(&mut self, endpoint: EndpointId) -> bool {
+        let wanted = self.keeps_connections()
+            && !self.dials.contains(&endpoint)
+            && self
+                .stack(endpoint)
+                .is_some_and(|stack| stack.places.is_empty());
+        if wanted {
+            self.dials.push(endpoint);
+        }
+        wanted
+    }
+
+    pub(crate) fn end_dial(&mut self, endpoint: EndpointId) {
+        self.dials.retain(|dialed| *dialed != endpoint);
+    }
+
+    fn close_where(&mut self, over: impl Fn(&IdleConnection) -> bool) {
+        let places = self.idle.iter().filter(|(_, idle)| over(idle));
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
+        for place in places {
+            self.close(place);
+        }
+    }
+
+    fn close(&mut self, place: usize) {
+        let endpoint = self.idle[place].endpoint;
+        if let Some(stack) = self.stack(endpoint) {
+            // The oldest of all is the oldest of its endpoint: it stands in front.
+            if let Some(at) = stack.places.iter().position(|other| *other == place) {
+                stack.places.remove(at);
+            }
+        }
+        self.unlink(place);
+    }
+
+    /// Takes a connection out of the list by age.
+    fn unlink(&mut self, place: usize) -> IdleConnection {
+        let idle = self.idle.remove(place);
+        match idle.older {
+            Some(older) => self.idle[older].newer = idle.newer,
+            None => self.oldest = idle.newer,
+        }
+        match idle.newer {
+            Some(newer) => self.idle[newer].older = idle.older,
+            None => self.newest = idle.older,
+        }
+        idle
+    }
+
+    fn stack(&mut self, endpoint: EndpointId) -> Option<&mut EndpointStack> {
+        let stacks = &mut self.stacks;
+        let at = stacks.binary_search_by_key(&endpoint, |stack| stack.endpoint);
+        at.ok().map(|at| &mut stacks[at])
     }
 }

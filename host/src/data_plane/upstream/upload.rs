@@ -36,13 +36,14 @@ pub(crate) struct Upload<'a> {
     due: Option<Instant>,
     send_timeout: Duration,
     body_timeout: Duration,
-    buffers: &'a Buffers,
+    pub(super) buffers: &'a Buffers,
 }
 
 /// The part of a body that is passed on as it arrives.
 struct Rest<'a> {
     progress: &'a mut BodyProgress,
     coding: Coding,
+    /// Empty and without capacity while the client rests.
     out: Vec<u8>,
     written: usize,
     ended: bool,
@@ -74,7 +75,7 @@ impl<'a> Upload<'a> {
         let rest = rest.map(|(progress, coding)| Rest {
             progress,
             coding,
-            out: buffers.take_body(),
+            out: Vec::new(),
             written: 0,
             ended: false,
         });
@@ -214,12 +215,18 @@ impl<'a> Upload<'a> {
                 }
                 return self.poll_flush(cx, writer);
             }
+            if rest.out.capacity() == 0 {
+                rest.out = self.buffers.take_body();
+            }
             match rest
                 .progress
                 .poll_move(cx, self.client, &mut rest.out, rest.coding, self.buffers)
             {
                 Poll::Ready(moved) => moved.map_err(Failure::Request)?,
                 Poll::Pending => {
+                    if rest.out.is_empty() {
+                        self.buffers.give(std::mem::take(&mut rest.out));
+                    }
                     ready!(self.poll_due(cx, self.body_timeout));
                     return Poll::Ready(Err(Failure::Request(BodyError::TimedOut)));
                 }

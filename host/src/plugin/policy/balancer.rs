@@ -4,8 +4,6 @@
 //! The policy is asked first; the fallback answers where the policy has no opinion or no instance,
 //! and the first candidate is taken where the fallback has none either.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -213,7 +211,6 @@ impl Balancer {
             fallback: WorkerRole::new(&self.fallback),
             policy,
             balancer: self.clone(),
-            leases: HashMap::default(),
         };
         if let Some(previous) = previous {
             worker.take_over(previous);
@@ -231,12 +228,30 @@ pub struct WorkerBalancer {
     balancer: Arc<Balancer>,
     policy: WorkerRole,
     fallback: WorkerRole,
-    /// Who answered an attempt that has not ended, where that one wants to hear of the end.
-    leases: HashMap<u64, Answerer, BuildHasherDefault<LeaseHasher>>,
 }
 
-/// Who answered: a role, and which of its instances.
-#[derive(Clone, Copy)]
+/// A policy's answer. If the policy observes endings, it is owed one call of
+/// [`WorkerBalancer::done`], which takes the answer back: there is no list of answers that could
+/// grow.
+#[must_use = "a policy that observes is told how each of its picks ended"]
+#[derive(Debug)]
+pub struct Picked {
+    /// The endpoint: a candidate.
+    pub index: u32,
+    lease: u64,
+    /// None where the answer came from no policy, or from one that does not observe.
+    observer: Option<Answerer>,
+}
+
+impl Picked {
+    /// Whether [`WorkerBalancer::done`] has an instance to tell.
+    pub fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+}
+
+/// Which of the two policies answered, and which of its instances.
+#[derive(Debug, Clone, Copy)]
 enum Answerer {
     Policy(u64),
     Fallback(u64),
@@ -271,7 +286,7 @@ impl WorkerBalancer {
     }
 
     /// The endpoint for an attempt: always a candidate. `None` only if there is none.
-    pub fn pick(&mut self, exchange: &Rc<dyn ExchangeContext>, pick: &Pick) -> Option<u32> {
+    pub fn pick(&mut self, exchange: &Rc<dyn ExchangeContext>, pick: &Pick) -> Option<Picked> {
         let candidates = exchange.candidates(0);
         if candidates == 0 {
             self.first_candidate(exchange)?;
@@ -279,22 +294,24 @@ impl WorkerBalancer {
         let Balancer {
             policy, fallback, ..
         } = &*self.balancer;
+        let picked = |index, role: &Role, answerer| Picked {
+            index,
+            lease: pick.lease,
+            observer: role.recipe.plugin.hears_endings().then_some(answerer),
+        };
         if let Some((index, generation)) = self.policy.ask(policy, exchange, pick, candidates) {
-            if policy.recipe.plugin.hears_endings() {
-                self.leases.insert(pick.lease, Answerer::Policy(generation));
-            }
-            return Some(index);
+            return Some(picked(index, policy, Answerer::Policy(generation)));
         }
         // A policy that failed may have added some before it did.
         exchange.forget_response_headers();
         if let Some((index, generation)) = self.fallback.ask(fallback, exchange, pick, candidates) {
-            if fallback.recipe.plugin.hears_endings() {
-                self.leases
-                    .insert(pick.lease, Answerer::Fallback(generation));
-            }
-            return Some(index);
+            return Some(picked(index, fallback, Answerer::Fallback(generation)));
         }
-        self.first_candidate(exchange)
+        self.first_candidate(exchange).map(|index| Picked {
+            index,
+            lease: pick.lease,
+            observer: None,
+        })
     }
 
     /// An attempt at this endpoint failed, in the sense of `max_fails`, whoever picked it.
@@ -309,31 +326,21 @@ impl WorkerBalancer {
         }
     }
 
-    /// Whether [`WorkerBalancer::done`] has anybody to tell. If so, call it once for every pick.
-    pub fn hears_endings(&self) -> bool {
+    /// The attempt ended, or the answer was not used: tells the instance that gave it, and no
+    /// other.
+    pub fn done(&mut self, exchange: &Rc<dyn ExchangeContext>, picked: Picked, outcome: &Outcome) {
+        let Picked {
+            index,
+            lease,
+            observer,
+        } = picked;
         let Balancer {
             policy, fallback, ..
         } = &*self.balancer;
-        policy.recipe.plugin.hears_endings() || fallback.recipe.plugin.hears_endings()
-    }
-
-    /// An attempt ended: tells the instance that picked it, and no other.
-    pub fn done(
-        &mut self,
-        exchange: &Rc<dyn ExchangeContext>,
-        lease: u64,
-        index: u32,
-        outcome: &Outcome,
-    ) {
-        let Some(answerer) = self.leases.remove(&lease) else {
-            return;
-        };
-        let Balancer {
-            policy, fallback, ..
-        } = &*self.balancer;
-        let (role, own, generation) = match answerer {
-            Answerer::Policy(generation) => (policy, &mut self.policy, generation),
-            Answerer::Fallback(generation) => (fallback, &mut self.fallback, generation),
+        let (role, own, generation) = match observer {
+            Some(Answerer::Policy(generation)) => (policy, &mut self.policy, generation),
+            Some(Answerer::Fallback(generation)) => (fallback, &mut self.fallback, generation),
+            None => return,
         };
         own.tell(
             role,
@@ -361,27 +368,5 @@ impl Drop for WorkerBalancer {
     fn drop(&mut self) {
         self.policy.finish(&self.balancer.policy);
         self.fallback.finish(&self.balancer.fallback);
-    }
-}
-
-/// Leases are numbers that the data plane gives out: one multiplication spreads them well enough.
-#[derive(Default)]
-struct LeaseHasher(u64);
-
-impl Hasher for LeaseHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0 ^ value)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(32);
     }
 }

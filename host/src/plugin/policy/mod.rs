@@ -19,7 +19,7 @@ mod rehearsal; // a pick before there is a request
 mod worker_role; // a policy as a worker asks it
 mod balancer; // a policy and its fallback: start here
 
-pub use self::balancer::{Balancer, WorkerBalancer};
+pub use self::balancer::{Balancer, Picked, WorkerBalancer};
 #[cfg(test)]
 pub(super) use self::host_calls::PolicyState;
 pub(super) use self::host_calls::add_to;
@@ -122,7 +122,7 @@ pub type ExchangeAtHand = Rc<dyn ExchangeContext>;
 /// One attempt for which an endpoint is wanted: see `balancer.pick` in the WIT.
 #[derive(Debug, Clone, Copy)]
 pub struct Pick {
-    /// Names the attempt; unique among a worker's attempts that have not ended.
+    /// Names the attempt; unique among those of an instance that have not ended.
     pub lease: u64,
     /// 0 for the first of an exchange, then 1, 2...
     pub attempt: u32,

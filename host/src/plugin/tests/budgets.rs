@@ -8,7 +8,7 @@ use crate::config::model::PluginLimits;
 use crate::plugin::{Ending, Outcome, Plugin, PluginEventKind, PluginOptions};
 
 use super::guests::{Guest, LAST, PROCESS, runtime, terms};
-use super::peers::{balancer, exchange, logged, pick};
+use super::peers::{balancer, exchange, logged, pick, picked};
 
 /// So many turns of a loop that does nothing.
 macro_rules! spin {
@@ -111,18 +111,20 @@ fn an_ending_is_told_later_where_the_shared_instance_is_busy() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut one = balancer.attach(None);
-            assert_eq!(pick(&mut one, 1), Some(2));
+            let answer = picked(&mut one, 1).unwrap();
+            assert_eq!(answer.index, 2);
             began.send(()).unwrap();
-            one.done(&exchange(0b111), 1, 2, &OUTCOME);
+            one.done(&exchange(0b111), answer, &OUTCOME);
             one_is_done.store(true, Relaxed);
         });
         let mut other = balancer.attach(None);
-        assert_eq!(pick(&mut other, 2), Some(2));
+        let answer = picked(&mut other, 2).unwrap();
+        assert_eq!(answer.index, 2);
         begins.recv().unwrap();
         while policy.stats().calls < 3 {
             std::thread::yield_now(); // until the other worker is in `done`
         }
-        other.done(&exchange(0b111), 2, 2, &OUTCOME);
+        other.done(&exchange(0b111), answer, &OUTCOME);
         assert!(!one_is_done.load(Relaxed), "it waited for the other worker");
         assert_eq!(policy.stats().calls, 3);
         while !one_is_done.load(Relaxed) {

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::plugin::{Ending, ExchangeContext, Outcome, Plugin, WorkerBalancer};
+use crate::plugin::{Ending, ExchangeContext, Outcome, Picked, Plugin, WorkerBalancer};
 
 use super::guests::Guest;
-use super::peers::{Request, attempt, balancer, exchange, pick, with_fallback};
+use super::peers::{Request, balancer, exchange, pick, pick_of, picked, with_fallback};
 
 const OUTCOME: Outcome = Outcome {
     ending: Ending::PassedOver,
@@ -45,18 +45,22 @@ fn observer() -> Plugin {
     .load()
 }
 
-fn done(worker: &mut WorkerBalancer, lease: u64) {
-    worker.done(&exchange(0b111), lease, 2, &OUTCOME);
+fn done(worker: &mut WorkerBalancer, picked: Option<Picked>) {
+    let picked = picked.expect("there was a candidate");
+    worker.done(&exchange(0b111), picked, &OUTCOME);
 }
 
 #[test]
-fn a_policy_hears_once_how_its_own_pick_ended() {
+fn a_policy_hears_how_its_own_pick_ended() {
     let policy = observer();
     let mut worker = balancer(&policy).attach(None);
-    assert!(worker.hears_endings());
-    assert_eq!(pick(&mut worker, 7), Some(2));
-    done(&mut worker, 7);
-    done(&mut worker, 7);
+    let answer = picked(&mut worker, 7);
+    assert!(
+        answer
+            .as_ref()
+            .is_some_and(|picked| picked.index == 2 && picked.is_observed())
+    );
+    done(&mut worker, answer);
     let stats = policy.stats();
     assert_eq!((stats.calls, stats.traps), (2, 0), "one pick and one done");
 }
@@ -65,8 +69,8 @@ fn a_policy_hears_once_how_its_own_pick_ended() {
 fn a_policy_does_not_hear_of_what_the_fallback_picked() {
     let policy = observer();
     let mut worker = balancer(&policy).attach(None);
-    pick(&mut worker, 0);
-    done(&mut worker, 0);
+    let answer = picked(&mut worker, 0);
+    done(&mut worker, answer);
     assert_eq!(policy.stats().calls, 1, "the pick without an opinion");
 }
 
@@ -79,8 +83,8 @@ fn a_fallback_hears_of_what_it_picked() {
     .load();
     let fallback = observer();
     let mut worker = with_fallback(&policy, fallback.clone()).attach(None);
-    pick(&mut worker, 7);
-    done(&mut worker, 7);
+    let answer = picked(&mut worker, 7);
+    done(&mut worker, answer);
     let stats = fallback.stats();
     assert_eq!((stats.calls, stats.traps), (2, 0));
 }
@@ -89,21 +93,21 @@ fn a_fallback_hears_of_what_it_picked() {
 fn an_instance_does_not_hear_of_the_leases_of_the_one_before_it() {
     let policy = observer();
     let mut worker = balancer(&policy).attach(None);
-    pick(&mut worker, 7);
+    let answer = picked(&mut worker, 7);
     pick(&mut worker, 99);
     // Until the next instance serves.
     while pick(&mut worker, 8) != Some(2) || policy.stats().calls < 3 {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     let before = policy.stats();
-    done(&mut worker, 7);
+    done(&mut worker, answer);
     assert_eq!(policy.stats(), before);
 }
 
 #[test]
-fn endings_are_not_collected_for_policies_that_do_not_observe() {
-    let worker = balancer(&Guest::default().load()).attach(None);
-    assert!(!worker.hears_endings());
+fn endings_are_not_kept_for_policies_that_do_not_observe() {
+    let mut worker = balancer(&Guest::default().load()).attach(None);
+    assert!(picked(&mut worker, 1).is_some_and(|picked| !picked.is_observed()));
 }
 
 #[test]
@@ -134,6 +138,6 @@ fn outside_of_done_there_is_no_response() {
         candidates: vec![0b111].into(),
         ..Request::default()
     });
-    let picked = balancer(&policy).attach(None).pick(&exchange, &attempt(1));
+    let picked = pick_of(&mut balancer(&policy).attach(None), &exchange);
     assert_eq!((picked, policy.stats().answers), (Some(0), 0));
 }

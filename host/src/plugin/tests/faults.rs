@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::plugin::{Plugin, PluginCounters};
 
 use super::guests::Guest;
-use super::peers::{attempt, balancer, exchange, logged, pick, with_fallback};
+use super::peers::{balancer, exchange, logged, pick, pick_of, with_fallback};
 
 /// Traps in `pick`.
 fn trapping() -> Guest {
@@ -126,8 +126,8 @@ fn an_endpoint_that_exists_but_was_tried_is_no_candidate() {
     }
     .load();
     let mut worker = balancer(&policy).attach(None);
-    assert_eq!(worker.pick(&exchange(0b010), &attempt(1)), Some(1));
-    assert_eq!(worker.pick(&exchange(0b100), &attempt(2)), Some(2));
+    assert_eq!(pick_of(&mut worker, &exchange(0b010)), Some(1));
+    assert_eq!(pick_of(&mut worker, &exchange(0b100)), Some(2));
     assert_eq!(policy.stats().answers, 1);
 }
 
@@ -152,7 +152,7 @@ fn no_opinion_leaves_the_choice_to_the_fallback_and_is_no_fault() {
 fn a_fallback_that_fails_as_well_leaves_the_first_candidate() {
     let (policy, fallback) = (trapping().load(), trapping().load());
     let mut worker = with_fallback(&policy, fallback.clone()).attach(None);
-    assert_eq!(worker.pick(&exchange(0b110), &attempt(1)), Some(1));
+    assert_eq!(pick_of(&mut worker, &exchange(0b110)), Some(1));
     assert_eq!((policy.stats().traps, fallback.stats().traps), (1, 1));
 }
 
@@ -188,6 +188,6 @@ fn a_plugin_that_faulted_comes_back_after_a_pause_that_grows() {
 fn without_a_candidate_nobody_is_asked() {
     let policy = trapping().load();
     let mut worker = balancer(&policy).attach(None);
-    assert_eq!(worker.pick(&exchange(0), &attempt(1)), None);
+    assert_eq!(pick_of(&mut worker, &exchange(0)), None);
     assert_eq!(policy.stats().calls, 0);
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::plugin::{Balancer, ExchangeContext, PolicyContext};
 
 use super::guests::{Guest, runtime};
-use super::peers::{Endpoints, Request, attempt, balancer, logged, pick};
+use super::peers::{Endpoints, Request, balancer, logged, pick, pick_of};
 
 /// Endpoint that a policy picks which imports `import` and computes `pick`, out of three.
 fn picks(more: &'static str, body: &'static str) -> Option<u32> {
@@ -113,7 +113,7 @@ fn the_exchange_keeps_a_memo_and_takes_headers_for_the_response() {
     let exchange: Rc<dyn ExchangeContext> = request.clone();
     let mut worker = balancer(&policy).attach(None);
     let mut picked = None;
-    let log = logged(|| picked = worker.pick(&exchange, &attempt(1)));
+    let log = logged(|| picked = pick_of(&mut worker, &exchange));
     assert_eq!((picked, request.memo.get()), (Some(1), 1));
     assert_eq!(
         request.added.borrow()[0],
@@ -145,8 +145,8 @@ fn a_pick_adds_no_more_headers_than_its_bound() {
     let mut worker = balancer(&policy).attach(None);
     let mut added = Vec::new();
     let log = logged(|| {
-        for lease in 1..3 {
-            assert_eq!(worker.pick(&exchange, &attempt(lease)), Some(0));
+        for _ in 0..2 {
+            assert_eq!(pick_of(&mut worker, &exchange), Some(0));
             added.push(std::mem::take(&mut *request.added.borrow_mut()).len());
         }
     });
@@ -190,7 +190,7 @@ fn candidates_beyond_the_first_64() {
         ..Request::default()
     });
     assert_eq!(
-        Arc::new(balancer).attach(None).pick(&exchange, &attempt(1)),
+        pick_of(&mut Arc::new(balancer).attach(None), &exchange),
         Some(99)
     );
     assert_eq!(policy.stats().answers, 0);

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::http::variable::{Variable, VariableSource};
 use crate::plugin::{
-    Balancer, EndpointView, ExchangeContext, FleetView, Pick, Plugin, PolicyContext, WorkerBalancer,
+    Balancer, EndpointView, ExchangeContext, FleetView, Pick, Picked, Plugin, PolicyContext,
+    WorkerBalancer,
 };
 
 /// Endpoints `0` to `n - 1`; endpoint `i` has `i` attempts in progress and a latency of `100 * i`
@@ -170,6 +171,20 @@ pub(super) fn configured(policy: &Plugin, settings: &Value, fallback: Plugin) ->
 
 /// What the worker picks for a fresh exchange in which all three endpoints are candidates.
 pub(super) fn pick(worker: &mut WorkerBalancer, lease: u64) -> Option<u32> {
+    picked(worker, lease).map(|picked| picked.index)
+}
+
+/// What the worker picks for an exchange.
+pub(super) fn pick_of(
+    worker: &mut WorkerBalancer,
+    exchange: &Rc<dyn ExchangeContext>,
+) -> Option<u32> {
+    let picked = worker.pick(exchange, &attempt(1))?;
+    Some(picked.index)
+}
+
+/// As [`pick`], with what is handed back when the attempt ends.
+pub(super) fn picked(worker: &mut WorkerBalancer, lease: u64) -> Option<Picked> {
     worker.pick(&exchange(0b111), &attempt(lease))
 }
 

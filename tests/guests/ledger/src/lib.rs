@@ -32,6 +32,7 @@ impl Policy for Ledger {
             log::info(&format!("ledger {instance:x} traps"));
             panic!("as the request says");
         }
+        dawdle(pick.request().header("x-dawdle"));
         let count = pick.candidates().iter().count().max(1);
         let index = pick.candidates().iter().nth(self.turn % count)?;
         self.turn += 1;
@@ -40,10 +41,24 @@ impl Policy for Ledger {
     }
 }
 
+/// Takes its time, so that other workers come to a decision meanwhile: a header names how many million steps.
+fn dawdle(header: Vec<Vec<u8>>) {
+    let steps = header
+        .first()
+        .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    for step in 0..steps.unwrap_or(0_u32) * 1_000_000 {
+        std::hint::black_box(step);
+    }
+}
+
 impl Observer for Ledger {
     fn done(&mut self, done: &Done) {
         let instance = self.instance.unwrap_or_default();
-        log::info(&format!("ledger {instance:x} gets {}", done.lease));
+        let ending = done.outcome.ending;
+        log::info(&format!(
+            "ledger {instance:x} gets {} {ending:?}",
+            done.lease
+        ));
     }
 }
 

@@ -1,0 +1,45 @@
+//! Endpoints with the policy that balances them: an upstream's primaries, or its backups.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::endpoint_set::EndpointSet;
+use crate::plugin::{Balancer, Ending, ExchangeAtHand, Outcome, Picked, WorkerBalancer};
+
+/// A group as all workers share it.
+pub(super) struct Group {
+    pub(super) endpoints: Arc<EndpointSet>,
+    pub(super) balancer: Arc<Balancer>,
+}
+
+/// A group as one worker uses it. Exchanges and leases count references to it, not to what all
+/// workers share: a count that all of them write would cost each of them the cache line.
+pub(super) struct WorkerGroup {
+    pub(super) endpoints: Arc<EndpointSet>,
+    pub(super) balancer: RefCell<WorkerBalancer>,
+}
+
+impl Group {
+    /// One worker's use of it.
+    pub(super) fn attach(&self) -> WorkerGroup {
+        WorkerGroup {
+            endpoints: self.endpoints.clone(),
+            balancer: RefCell::new(self.balancer.attach(None)),
+        }
+    }
+}
+
+impl WorkerGroup {
+    /// Tells the policy that nothing came of its pick: another worker took the endpoint's last
+    /// place, or its one probe, in the meantime.
+    pub(super) fn unused(&self, exchange: &ExchangeAtHand, picked: Picked) {
+        let outcome = Outcome {
+            ending: Ending::PassedOver,
+            status: 0,
+            connect_us: 0,
+            header_us: 0,
+            total_us: 0,
+        };
+        self.balancer.borrow_mut().done(exchange, picked, &outcome);
+    }
+}

@@ -1,0 +1,140 @@
+//! A policy's choice, held for one attempt.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::balanceable::Balanceable;
+use super::endpoint::{AfterFailure, Endpoint};
+use super::group::WorkerGroup;
+use crate::data_plane::process::Clock;
+use crate::plugin::{Ending, ExchangeAtHand, Outcome, Picked};
+
+/// How far an attempt came, as time since its pick; zero for what it did not reach.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Timings {
+    pub(crate) connect: Duration,
+    pub(crate) header: Duration,
+}
+
+/// One attempt at one endpoint. Ends exactly once: by the first [`Lease::end`], or as abandoned
+/// when it is dropped.
+pub(crate) struct Lease {
+    group: Rc<WorkerGroup>,
+    exchange: Rc<dyn Balanceable>,
+    index: u32,
+    /// Taken when the attempt ends.
+    picked: Cell<Option<Picked>>,
+    /// The endpoint was out of rotation, and is back in it if it answers.
+    last_resort: bool,
+    stands: Cell<bool>,
+    pub(crate) picked_at: Instant,
+}
+
+impl Lease {
+    /// Of an endpoint that was acquired for it.
+    pub(super) fn new(
+        group: Rc<WorkerGroup>,
+        exchange: Rc<dyn Balanceable>,
+        picked: Picked,
+        picked_at: Instant,
+    ) -> Lease {
+        Lease {
+            group,
+            exchange,
+            index: picked.index,
+            picked: Cell::new(Some(picked)),
+            last_resort: false,
+            stands: Cell::new(false),
+            picked_at,
+        }
+    }
+
+    /// Whether the endpoint was out of rotation.
+    pub(super) fn as_last_resort(mut self, last_resort: bool) -> Lease {
+        self.last_resort = last_resort;
+        self
+    }
+
+    /// What it is for.
+    pub(super) fn exchange(&self) -> &dyn Balanceable {
+        &*self.exchange
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        self.group.endpoints.endpoint(self.index)
+    }
+
+    /// The endpoint has taken a session or a tunnel, which may last for hours: it is back in
+    /// rotation if it was out of order, and the end of the lease says nothing more about that
+    /// (nginx: `ngx_stream_upstream_notify_round_robin_peer`).
+    pub(crate) fn stands(&self) {
+        if !self.stands.replace(true) {
+            self.forgive(true);
+        }
+    }
+
+    /// The attempt went well, or broke off for no fault of the endpoint's; `answered`: it has done
+    /// what it was asked for.
+    fn forgive(&self, answered: bool) {
+        self.group.endpoints.forgive(self.index);
+        if self.last_resort && answered {
+            self.group.endpoints.recovered(self.index);
+        }
+    }
+
+    /// Ends the attempt, unless it has ended.
+    pub(crate) fn end(&self, ending: Ending, status: u16, timings: Timings, clock: &Clock) {
+        let Some(picked) = self.picked.take() else {
+            return;
+        };
+        if ending == Ending::Failed {
+            let after = self.group.endpoints.failed(self.index, clock.seconds());
+            self.group.balancer.borrow_mut().failed(self.index);
+            if after == AfterFailure::Disabled {
+                let name = &self.endpoint().name;
+                self.exchange
+                    .warn("upstream server temporarily disabled", name);
+            }
+        } else {
+            self.group.endpoints.released(self.index);
+            if !self.stands.get() {
+                self.forgive(ending == Ending::Completed);
+            }
+            if ending == Ending::Completed && !timings.header.is_zero() {
+                self.endpoint().note_latency(timings.header);
+            }
+        }
+        self.tell(picked, ending, status, timings);
+    }
+
+    /// Tells the policy that picked how the attempt ended, if it observes.
+    fn tell(&self, picked: Picked, ending: Ending, status: u16, timings: Timings) {
+        if !picked.is_observed() {
+            return;
+        }
+        let micros = |duration: Duration| u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+        let outcome = Outcome {
+            ending,
+            status,
+            connect_us: micros(timings.connect),
+            header_us: micros(timings.header),
+            total_us: micros(self.picked_at.elapsed()),
+        };
+        let at_hand = self.exchange.clone() as ExchangeAtHand;
+        let mut balancer = self.group.balancer.borrow_mut();
+        balancer.done(&at_hand, picked, &outcome);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(picked) = self.picked.take() {
+            self.group.endpoints.released(self.index);
+            if !self.stands.get() {
+                self.forgive(false);
+            }
+            self.tell(picked, Ending::Abandoned, 0, Timings::default());
+        }
+    }
+}
