@@ -341,7 +341,10 @@ async fn slot(
         match found {
             Lookup::Found(slot) => return Ok(slot),
             Lookup::Wait(pending) => {
-                let ended = async { Ok(pending.ended().await) };
+                let ended = async {
+                    pending.ended().await;
+                    Ok(())
+                };
                 let mut waiting = pin!(while_client_stays(ended, Some(client)));
                 let waited = alarm.poll_until(due, |cx| waiting.as_mut().poll(cx));
                 waited.await.map_err(|_| Failure::ConnectTimeout)??;

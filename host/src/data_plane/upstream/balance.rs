@@ -220,7 +220,7 @@ impl WorkerUpstream {
             match acquired {
                 Ok(()) => {
                     let lease = Lease::new(group, exchange, picked, picked_at);
-                    return Ok(lease.as_last_resort(last_resort));
+                    return Ok(lease.with_last_resort(last_resort));
                 }
                 // It stays marked as tried: the policy is asked again, without it.
                 Err(_) => group.unused(&at_hand, picked),

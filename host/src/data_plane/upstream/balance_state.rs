@@ -10,6 +10,9 @@ use super::endpoint::Seconds;
 use super::endpoint_set::IndexSet;
 use super::group::WorkerGroup;
 
+/// Groups that were left, and which of their endpoints were tried.
+type TriedGroups = SmallVec<[(Rc<WorkerGroup>, IndexSet); 1]>;
+
 /// The balancing state of one exchange.
 #[derive(Default)]
 pub(crate) struct BalanceState {
@@ -17,7 +20,7 @@ pub(crate) struct BalanceState {
     group: RefCell<Option<Rc<WorkerGroup>>>,
     tried: RefCell<IndexSet>,
     /// What was tried of the groups before.
-    tried_before: RefCell<SmallVec<[(Rc<WorkerGroup>, IndexSet); 1]>>,
+    tried_before: RefCell<TriedGroups>,
     /// The only candidate, although it is out of rotation: none is left that is in it.
     last_resort: Cell<Option<u32>>,
     now: Cell<Seconds>,

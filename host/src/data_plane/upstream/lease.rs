@@ -51,7 +51,7 @@ impl Lease {
     }
 
     /// Whether the endpoint was out of rotation.
-    pub(super) fn as_last_resort(mut self, last_resort: bool) -> Lease {
+    pub(super) fn with_last_resort(mut self, last_resort: bool) -> Lease {
         self.last_resort = last_resort;
         self
     }
