@@ -334,20 +334,3 @@ async fn a_server_at_max_conns_is_passed_over() {
     gate.open();
     assert_eq!(client.response().await.text(), "small");
 }
-
-/// nginx refuses `backup` with some of its methods; here backups are a group of their own, which any policy balances.
-#[tokio::test]
-async fn backups_serve_behind_any_policy() {
-    for policy in [
-        "\"round_robin\"",
-        "\"ip_hash\"",
-        "\"random\"",
-        "{ plugin = \"hash\", key = \"$uri\" }",
-    ] {
-        let (gone, backup) = (origin::refuses(), origin::says("backup").await);
-        let servers = [gone.with(""), backup.with("backup = true")];
-        let setup = proxy::to(servers).upstream(&format!("policy = {policy}"));
-        let proxy = setup.start().await;
-        assert_eq!(proxy.get("/").await.text(), "backup", "{policy}");
-    }
-}

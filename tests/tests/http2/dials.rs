@@ -262,7 +262,7 @@ async fn idle_connections_take_half_of_the_descriptors_at_most() {
     let proxy = proxy::to(&origins)
         .server("workers = 1")
         .upstream("http2 = true")
-        .through_shell("ulimit -n 64; exec \"$@\"")
+        .through_shell("ulimit -n 96; exec \"$@\"")
         .start()
         .await;
     let mut client = Http2::connect(proxy.address()).await;

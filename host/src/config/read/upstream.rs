@@ -218,6 +218,10 @@ fn servers(
     reader: ConfigReader<'_>,
 ) -> Vec<UpstreamServer> {
     section.required("servers");
+    let tls = ServersTls {
+        settings: tls,
+        given: section.get("tls").is_some(),
+    };
     section
         .list("servers")
         .iter()
@@ -232,13 +236,26 @@ pub(super) fn further_server(
     reader: ConfigReader<'_>,
 ) -> Option<UpstreamServer> {
     let section = Section::of(&[], &node.place, &UPSTREAM, reader.problems);
-    server(node, &section, upstream.tls.as_ref(), reader)
+    // It is spoken to as the others are, whether or not its address says `https://`.
+    let tls = ServersTls {
+        settings: upstream.tls.as_ref(),
+        given: true,
+    };
+    server(node, &section, tls, reader)
+}
+
+/// How an upstream's servers are spoken to, as one of them is read.
+#[derive(Clone, Copy)]
+struct ServersTls<'a> {
+    settings: Option<&'a UpstreamTls>,
+    /// The upstream says so itself. Otherwise its servers do, each by `https://`.
+    given: bool,
 }
 
 fn server(
     node: &Node,
     upstream: &Section<'_>,
-    tls: Option<&UpstreamTls>,
+    tls: ServersTls<'_>,
     reader: ConfigReader<'_>,
 ) -> Option<UpstreamServer> {
     let problems = reader.problems;
@@ -262,14 +279,13 @@ fn server(
     let of_options = |spelling: &str, location| upstream_server(&section, spelling, location);
     let Some((spelling, location, address)) = address.and_then(|(text, node)| {
         let (https, spelling) = noted(address::scheme(text), node, problems)?;
-        let default_port = match tls {
+        let default_port = match tls.settings {
             Some(_) => address::DEFAULT_TLS_PORT,
             None => address::DEFAULT_PORT,
         };
         let location = address::to_connect_to(spelling, default_port);
         let location = noted(location, node, problems)?;
-        let tls_given = upstream.get("tls").is_some();
-        if let Some(message) = mixture(https, tls_given, tls.is_some(), spelling) {
+        if let Some(message) = mixture(https, tls, spelling) {
             let hint =
                 "the servers of one upstream speak TLS, or none does: make two upstreams of it";
             problems.add(Problem::new(&node.place, message).hint(hint));
@@ -279,19 +295,19 @@ fn server(
         of_options("", ServerLocation::Address(Address::Unix(PathBuf::new())));
         return None;
     };
-    if let Some(tls) = tls {
+    if let Some(tls) = tls.settings {
         tls::check_name(tls, spelling, address, reader);
     }
     Some(of_options(spelling, location))
 }
 
 /// What is wrong with a server that is not spoken to as the others are.
-fn mixture(https: bool, tls_given: bool, tls: bool, server: &str) -> Option<String> {
-    match (https, tls) {
+fn mixture(https: bool, tls: ServersTls<'_>, server: &str) -> Option<String> {
+    match (https, tls.settings.is_some()) {
         (true, false) => Some(format!(
             "`https://{server}` in an upstream with `tls = false`"
         )),
-        (false, true) if !tls_given => Some(format!("`{server}` beside servers with `https://`")),
+        (false, true) if !tls.given => Some(format!("`{server}` beside servers with `https://`")),
         _ => None,
     }
 }
