@@ -26,8 +26,6 @@ use crate::http::head::{HeadEnd, ResponseHead, http2_request};
 
 /// Header fields in a response at most, as in a request by default.
 const MAX_RESPONSE_HEADERS: usize = 1000;
-/// Interim responses that one response may have before it: nothing else bounds what they add up to.
-pub(crate) const MAX_INTERIM: u32 = 64;
 
 /// A connection on which a request is under way, and what was read from it.
 pub(crate) struct Attempt {

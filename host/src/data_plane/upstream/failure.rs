@@ -10,6 +10,9 @@ use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;
 use crate::tls::reason_with_number;
 
+/// Interim responses that one response may have before it: nothing else bounds what they add up to.
+pub(crate) const MAX_INTERIM: u32 = 64;
+
 /// Why an attempt came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {

@@ -20,14 +20,14 @@ mod upload; // what of it is still being sent
 mod failure; // why it came to nothing
 mod retry; // when the next endpoint is asked
 
-pub(crate) use attempt::{Attempt, MAX_INTERIM, ReadLimits, RequestStart};
+pub(crate) use attempt::{Attempt, ReadLimits, RequestStart};
 pub(crate) use balance::WorkerUpstream;
 pub(crate) use balance_state::BalanceState;
 pub(crate) use balanceable::Balanceable;
 pub(crate) use descriptor::{DescriptorSource, Room};
 pub(crate) use dial::{Dialed, dial};
 pub(crate) use endpoint::EndpointId;
-pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure};
+pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure, MAX_INTERIM};
 pub(crate) use lease::{Lease, Timings};
 pub(crate) use pool::Connection;
 pub(crate) use retry::Retry;

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::super::descriptor::{Descriptor, Room};
 use super::super::dial::Dialed;
-use super::super::failure::Failure;
+use super::super::failure::{Failure, MAX_INTERIM};
 use super::super::target::Target;
 use crate::data_plane::stream::{Alarm, Meter, Metered, Stream, StreamError};
 
@@ -32,7 +32,7 @@ const MAX_CONTROL_FRAMES: u32 = 10_000;
 const MAX_RESETS: u32 = 10_000;
 /// Header blocks of one response: the interim ones that an exchange takes and one more, which makes
 /// it give up, the response header, and the trailers.
-const BLOCKS_PER_RESPONSE: u32 = super::super::attempt::MAX_INTERIM + 3;
+const BLOCKS_PER_RESPONSE: u32 = MAX_INTERIM + 3;
 /// How long a connection without further use may take to say goodbye (GOAWAY, and the end of TLS).
 const GOODBYE: Duration = Duration::from_secs(1);
 
