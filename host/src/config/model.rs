@@ -11,12 +11,15 @@ use std::time::Duration;
 use crate::http::template::Template;
 use crate::http::variable::Scope;
 
+mod cipher;
 mod tls;
 
+pub use self::cipher::{CIPHERS, Cipher};
 pub use self::tls::{
     CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
     UpstreamTls,
 };
+pub(crate) use self::tls::{is_server_name, server_host};
 
 /// Everything that one configuration file (and its includes) says.
 #[derive(Debug, Clone)]

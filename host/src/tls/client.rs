@@ -10,8 +10,8 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::file::{Digest, FileReader};
 use super::verify::{Everybody, OrTheAuthorities};
-use super::{Warnings, certificate, host, provider, versions};
-use crate::config::model::{TlsVersion, UpstreamTls};
+use super::{Warnings, certificate, provider, versions};
+use crate::config::model::{TlsVersion, UpstreamTls, server_host};
 use crate::config::problem::{Place, Problem};
 
 /// An upstream's TLS. Its sessions are shared by all workers.
@@ -116,7 +116,7 @@ impl ClientTls {
             .settings
             .server_name
             .as_deref()
-            .or_else(|| host(server));
+            .or_else(|| server_host(server));
         let parsed = name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
         match parsed {
             Some(name) => Ok(name),

@@ -4,7 +4,7 @@
 //! Everything here is made by the control plane, with a provider of cryptography named each time:
 //! nothing depends on a default of the process. The data path gets `Arc`s and never reads a file.
 
-pub mod ciphers; // what the suites are called
+pub mod ciphers; // which suites are offered
 mod file; // what is in a file that the configuration names
 mod certificate; // chains, keys, and whether they go together
 mod ocsp; // responses, and whether they are worth stapling
@@ -19,10 +19,8 @@ use std::sync::Arc;
 
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::ServerName;
 
-use self::ciphers::Cipher;
-use crate::config::model::TlsVersion;
+use crate::config::model::{Cipher, TlsVersion};
 use crate::config::problem::Problem;
 
 pub(crate) use self::client::{ClientTls, SystemRoots};
@@ -32,23 +30,6 @@ pub(crate) use self::verify::reason_with_number;
 /// What is odd about files that can be used all the same: to be logged, and reported by
 /// `waypost check`.
 pub(crate) type Warnings = Vec<Problem>;
-
-/// Whether a server could be asked for, and verified, by this name or address.
-pub(crate) fn is_server_name(text: &str) -> bool {
-    ServerName::try_from(text).is_ok()
-}
-
-/// The host of a server's address: `app.example` of `app.example:443`, `::1` of `[::1]:443`; none
-/// of a unix socket.
-pub(crate) fn host(server: &str) -> Option<&str> {
-    if server.starts_with("unix:") {
-        return None;
-    }
-    if let Some(rest) = server.strip_prefix('[') {
-        return rest.split_once(']').map(|(host, _)| host);
-    }
-    Some(server.rsplit_once(':').map_or(server, |(host, _)| host))
-}
 
 /// The cryptography of both sides, with the suites that a list allows: see [`ciphers::allowed`].
 fn provider(ciphers: &[&'static Cipher]) -> Arc<CryptoProvider> {
@@ -66,23 +47,4 @@ fn versions(min: TlsVersion, max: TlsVersion) -> Vec<&'static SupportedProtocolV
     .filter(|(version, _)| (min..=max).contains(version))
     .map(|(_, version)| version)
     .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_of_an_address_is_what_a_certificate_is_made_out_for() {
-        for (address, expected) in [
-            ("app.example", Some("app.example")),
-            ("app.example:8443", Some("app.example")),
-            ("[2001:db8::1]:443", Some("2001:db8::1")),
-            ("[2001:db8::1]", Some("2001:db8::1")),
-            ("192.0.2.1:443", Some("192.0.2.1")),
-            ("unix:/run/app.sock", None),
-        ] {
-            assert_eq!(host(address), expected, "{address}");
-        }
-    }
 }

@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+
+use super::Cipher;
 use crate::config::problem::Place;
-use crate::tls::ciphers::Cipher;
 
 /// A file that the configuration names. Equal to another one of the same path, wherever that is
 /// named.
@@ -166,6 +168,42 @@ impl UnknownNames {
         match self {
             UnknownNames::Default => "default",
             UnknownNames::Refuse => "refuse",
+        }
+    }
+}
+
+/// Whether a server could be asked for, and verified, by this name or address.
+pub(crate) fn is_server_name(text: &str) -> bool {
+    ServerName::try_from(text).is_ok()
+}
+
+/// The host of a server's address: `app.example` of `app.example:443`, `::1` of `[::1]:443`; none
+/// of a unix socket.
+pub(crate) fn server_host(server: &str) -> Option<&str> {
+    if server.starts_with("unix:") {
+        return None;
+    }
+    if let Some(rest) = server.strip_prefix('[') {
+        return rest.split_once(']').map(|(host, _)| host);
+    }
+    Some(server.rsplit_once(':').map_or(server, |(host, _)| host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_address_is_what_a_certificate_is_made_out_for() {
+        for (address, expected) in [
+            ("app.example", Some("app.example")),
+            ("app.example:8443", Some("app.example")),
+            ("[2001:db8::1]:443", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
+            ("192.0.2.1:443", Some("192.0.2.1")),
+            ("unix:/run/app.sock", None),
+        ] {
+            assert_eq!(server_host(address), expected, "{address}");
         }
     }
 }

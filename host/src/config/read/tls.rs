@@ -6,15 +6,13 @@ use std::sync::Arc;
 use super::{Complaint, ConfigReader, beside, noted};
 use crate::config::declared::{CERTIFICATE, TLS, UPSTREAM_TLS};
 use crate::config::model::{
-    CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
-    UpstreamTls,
+    CIPHERS, CertificateFiles, Cipher, ClientCertificate, ListenerTls, NamedFile, TlsVersion,
+    UnknownNames, UpstreamTls, is_server_name, server_host,
 };
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 use crate::config::units;
-use crate::tls::ciphers::{CIPHERS, Cipher};
-use crate::tls::is_server_name;
 
 const HTTPS_PORT: u16 = 443;
 const ASK_FOR_CERTIFICATES: &str = "say `client_certificate = \"require\"` or `\"optional\"`";
@@ -281,10 +279,7 @@ pub(super) fn upstream(section: &Section<'_>) -> UpstreamTls {
 
 /// Notes a server whose certificate could not be verified, because it has no name.
 pub(super) fn check_name(tls: &UpstreamTls, server: &str, node: &Node, reader: ConfigReader<'_>) {
-    if !tls.verify
-        || tls.server_name.is_some()
-        || crate::tls::host(server).is_some_and(is_server_name)
-    {
+    if !tls.verify || tls.server_name.is_some() || server_host(server).is_some_and(is_server_name) {
         return;
     }
     let message = format!("`{server}` has no name that its certificate could be verified by");

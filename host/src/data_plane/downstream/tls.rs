@@ -22,7 +22,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsStream};
 use super::Client;
 use crate::data_plane::stream::{Alarm, Stream, Transport};
 use crate::http::variable::Variable;
-use crate::tls::ciphers::Cipher;
+use crate::tls::ciphers::openssl_name;
 use crate::tls::server::ClientVerdict;
 use crate::tls::{ServerTls, peer};
 
@@ -212,7 +212,7 @@ impl TlsFacts {
             },
             cipher: connection
                 .negotiated_cipher_suite()
-                .and_then(Cipher::openssl_name)
+                .and_then(openssl_name)
                 .unwrap_or_default(),
             server_name: connection
                 .server_name()
