@@ -24,8 +24,7 @@ pub(super) const FIRST_LOOK: u64 = 1;
 /// The longest deadline. The clock stops after a longer silence only, so it never stops on a call
 /// under way.
 pub(super) const LONGEST_DEADLINE: Duration = Duration::from_secs(5);
-/// Ticks after which the clock stops if nobody has called a plugin meanwhile: twice the longest
-/// deadline.
+/// Ticks after which the clock stops if no plugin was called meanwhile: twice the longest deadline.
 pub(super) const PERIOD: u32 = 2_500;
 
 /// Advances the engine's epoch, tick by tick, while plugins are called.

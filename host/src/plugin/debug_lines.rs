@@ -209,7 +209,7 @@ impl SourceLine {
     }
 }
 
-/// The path of a file within its package: where the plugin was built is nobody's business.
+/// The path of a file within its package: the directory that the plugin was built in is not shown.
 fn path(module: &Module<'_>, header: &Header<'_>, file: u64) -> String {
     let Some(file) = header.file(file) else {
         return String::new();

@@ -57,7 +57,7 @@ enum SlotState<W: World> {
 }
 
 impl<S: InstanceSpec> InstanceSlot<S> {
-    /// A seat whose instance is made when it is first needed.
+    /// A slot whose instance is made when it is first needed.
     pub(super) fn new(spec: Arc<S>) -> InstanceSlot<S> {
         InstanceSlot {
             spec,

@@ -228,8 +228,8 @@ fn certified(
     Ok((Shown::new(key, staple), names))
 }
 
-/// What clients have to show, and a digest of it: a session is only resumed by those who had to
-/// show the same.
+/// How clients are verified, and a digest of that: a session is resumed only under the same
+/// demands.
 fn clients(
     settings: &ListenerTls,
     provider: &Arc<rustls::crypto::CryptoProvider>,

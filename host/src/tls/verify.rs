@@ -169,7 +169,7 @@ impl ServerCertVerifier for OrTheAuthorities {
     }
 }
 
-/// Believes everybody: `verify = false`.
+/// Accepts every certificate: `verify = false`.
 #[derive(Debug)]
 pub(super) struct Everybody(pub(super) Arc<CryptoProvider>);
 

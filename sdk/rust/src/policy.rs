@@ -16,7 +16,7 @@ pub trait Policy: Sized {
     ///
     /// # Errors
     /// Settings that make no sense. The host reports the message at the line of the key. End with
-    /// [`Settings::finish`], which refuses keys that nobody asked for.
+    /// [`Settings::finish`], which refuses keys that no getter asked for.
     fn configure(settings: Settings) -> Result<Self, SettingsError>;
 
     /// How many instances there are: [`Scope::Worker`], one per worker, for choices that need no

@@ -158,14 +158,15 @@ impl Meter {
         }
     }
 
-    /// Lets those go on who wait for SETTINGS: they have come, or never will.
+    /// Wakes the tasks that wait in [`Meter::settled`]: the SETTINGS have come, or never will.
     pub(crate) fn settle(&self) {
         if !self.settled.replace(true) {
             self.settling.notify_waiters();
         }
     }
 
-    /// An exchange came to its end: whoever waits for answers may also change its mind.
+    /// An exchange came to its end, which refills the budget for resets: a client that waits for
+    /// its answers may also cancel some of its requests.
     pub(crate) fn answered(&self) {
         self.resets.borrow_mut().refill(1.0);
     }
@@ -177,8 +178,9 @@ impl Meter {
         }
     }
 
-    /// A part of a body went out as it was given: whoever gets it may measure the way with a PING,
-    /// as gRPC's libraries do with each.
+    /// A part of a body went out as it was given, which refills the budget for control frames: the
+    /// peer may answer each with a PING to measure the connection, as gRPC's libraries do (BDP
+    /// estimation).
     pub(super) fn sent_part(&self) {
         self.control.borrow_mut().refill(1.0);
     }
@@ -302,7 +304,7 @@ impl AsyncRead for Metered {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.frames.meter.exceeded().is_some() {
-            // Whoever drives the connection is about to end it.
+            // The task that drives the connection is about to end it.
             return Poll::Pending;
         }
         let before = buffer.filled().len();
@@ -318,7 +320,7 @@ impl AsyncRead for Metered {
             this.frames.meter.exceeded.set(Some(exceeded));
             buffer.set_filled(before);
             if exceeded == Exceeded::Preface {
-                // Best said at once: h2 would close without a word.
+                // Answered here: h2 would close the connection without a GOAWAY.
                 let _ = Pin::new(&mut this.stream).poll_write(cx, NO_PREFACE);
                 let _ = Pin::new(&mut this.stream).poll_shutdown(cx);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, exceeded)));

@@ -1,8 +1,8 @@
 //! Gathers what an HTTP/2 connection writes.
 //!
-//! h2 writes and flushes frame by frame. Answers of many streams come within one turn of the event
-//! loop, and one call to the kernel, or one record of TLS, can carry them all. So a flush is put
-//! off to the connection's next turn, which it asks for itself and which begins with reading.
+//! h2 writes and flushes frame by frame. The answers of many streams come close together, and one
+//! system call, or one TLS record, can carry them all. So a flush only wakes the connection's task:
+//! its next poll begins with `poll_read`, which sends what was gathered.
 
 use std::io;
 use std::pin::Pin;

@@ -34,7 +34,7 @@ pub(crate) trait DescriptorSource {
 pub(crate) enum Room {
     /// It is closed.
     Made,
-    /// It says goodbye first. The channel ends once its descriptor is given back, within a second.
+    /// It sends GOAWAY first. The channel ends once its descriptor is given back, within a second.
     Coming(oneshot::Receiver<()>),
     /// None is idle.
     Missing,

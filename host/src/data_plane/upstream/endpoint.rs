@@ -2,8 +2,8 @@
 //! latency.
 //!
 //! What the configuration says of an endpoint is fixed; its [`EndpointStats`] outlive that
-//! configuration, and are shared by all who know the address in one upstream: attempts that began
-//! under an older configuration still count.
+//! configuration, and are shared by all workers and configurations that have the address in one
+//! upstream: attempts that began under an older configuration still count.
 //!
 //! The accounting is nginx's (`ngx_http_upstream_free_round_robin_peer_locked`), whole seconds and
 //! all: failures add up as long as they lie no further apart than `fail_timeout`, a disabled

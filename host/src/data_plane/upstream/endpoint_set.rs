@@ -27,7 +27,8 @@ pub(crate) struct EndpointSet {
 }
 
 /// Counts the failures that disabled an endpoint of an upstream, whichever configuration the
-/// attempt belonged to: how the fleet in force learns of failures in those before it.
+/// attempt belonged to: a set that reads another value than before learns of failures under other
+/// configurations.
 pub(crate) type DisabledEpoch = Arc<AtomicU64>;
 
 /// A set of endpoint indexes.

@@ -1,5 +1,5 @@
-//! A request on its way to an endpoint: what is at hand first, then the rest of the body as the
-//! client sends it.
+//! A request on its way to an endpoint: first the head and what was read of the body, then the rest
+//! of the body as the client sends it.
 //!
 //! Driven by the code that waits for the endpoint's answer: there is one task for both directions.
 
@@ -43,7 +43,7 @@ pub(crate) struct Upload<'a> {
 struct Rest<'a> {
     progress: &'a mut BodyProgress,
     coding: Coding,
-    /// Empty and without capacity while the client rests.
+    /// Empty and without capacity while the client sends nothing.
     out: Vec<u8>,
     written: usize,
     ended: bool,
@@ -146,7 +146,7 @@ impl<'a> Upload<'a> {
             if rest.out.capacity() == 0 {
                 rest.out = self.buffers.take_body();
             }
-            // An error shows in `progress` as well, and is all the same to the response.
+            // An error shows in `progress` as well, and does not concern the response.
             let _ = (rest.progress).poll_drop(cx, self.client, &mut rest.out, self.buffers);
         }
     }
@@ -298,7 +298,8 @@ impl<'a> Upload<'a> {
     }
 
     /// Once sending is over, while the answer is passed on: ready if the client has left, or its
-    /// request broke off. That an endpoint wants no more of it is its own business.
+    /// request broke off. That an endpoint takes no more of the request does not break the
+    /// response.
     pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<BodyFailure> {
         if let UploadState::Failed(failure @ Some(Failure::Request(_))) = &mut self.state
             && let Some(Failure::Request(error)) = failure.take()

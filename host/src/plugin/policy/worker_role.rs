@@ -29,7 +29,7 @@ pub(super) struct WorkerRole {
 
 /// What an instance hears of an attempt.
 pub(super) enum Report {
-    /// It failed, whoever picked the endpoint.
+    /// It failed; reported whichever policy or worker picked the endpoint.
     Failed(u32),
     /// It ended; for the instance that picked.
     Ended {

@@ -33,12 +33,12 @@ const MAX_RESETS: u32 = 10_000;
 /// Header blocks of one response: the interim ones that an exchange takes and one more, which makes
 /// it give up, the response header, and the trailers.
 const BLOCKS_PER_RESPONSE: u32 = super::super::attempt::MAX_INTERIM + 3;
-/// How long a connection without further use may take to say goodbye (GOAWAY, and the end of TLS).
+/// How long a connection without further use may take to close: GOAWAY, then `close_notify`.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A connection.
 pub(super) struct Http2Connection {
-    /// None once it is closing: h2 says goodbye when the last of these is gone.
+    /// None once it is closing: h2 sends GOAWAY when the last of these is dropped.
     send: RefCell<Option<SendRequest<Bytes>>>,
     meter: Rc<Meter>,
     scheme: &'static str,
@@ -186,7 +186,7 @@ impl Http2Connection {
         self.slots.get() < max_streams.min(allowed)
     }
 
-    /// Says goodbye, which takes a moment. Nothing may be under way on it.
+    /// Sends GOAWAY and closes, which takes a moment. No exchange may be under way on it.
     pub(super) fn close(&self) -> Room {
         self.retired.set(true);
         self.send.take();
