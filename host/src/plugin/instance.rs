@@ -88,7 +88,8 @@ impl<W: World> Instance<W> {
         self.store.data_mut().watch.take_charge()
     }
 
-    /// Counts a call of the data path that begins; the moment, if it is one of those that are timed.
+    /// Counts a call of the data path that begins; the moment, if it is one of those that are
+    /// timed.
     #[inline]
     pub(super) fn begin(&self) -> Option<Instant> {
         self.calls.begin()

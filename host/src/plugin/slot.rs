@@ -106,8 +106,9 @@ impl<S: InstanceSpec> InstanceSlot<S> {
         &self.spec
     }
 
-    /// Calls the instance, if there is one, or if it can be made at once. A fault is counted, logged
-    /// and charged for, and costs the instance; then, or without an instance, there is no answer.
+    /// Calls the instance, if there is one, or if it can be made at once. A fault is counted,
+    /// logged and charged for, and costs the instance; then, or without an instance, there is no
+    /// answer.
     #[inline]
     pub(super) fn call<R>(
         &mut self,

@@ -33,7 +33,8 @@ pub(crate) trait Host {
     fn response_header(&self, name: &str) -> Vec<Vec<u8>>;
 }
 
-/// What is wrong with a variable in a setting: see `variables.check` in the WIT. Unit tests know no variables.
+/// What is wrong with a variable in a setting: see `variables.check` in the WIT. Unit tests know no
+/// variables.
 pub(crate) fn check_variable(name: &str) -> Option<String> {
     #[cfg(target_arch = "wasm32")]
     return crate::bindings::policy::waypost::plugin::variables::check(name);

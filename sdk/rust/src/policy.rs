@@ -62,7 +62,9 @@ pub trait Observer: Policy {
 ///     choices: BTreeMap<String, u64>,
 /// }
 /// # impl Policy for Census {
-/// #     fn configure(_: Settings) -> Result<Self, SettingsError> { Ok(Census { choices: BTreeMap::new() }) }
+/// #     fn configure(_: Settings) -> Result<Self, SettingsError> {
+/// #         Ok(Census { choices: BTreeMap::new() })
+/// #     }
 /// #     fn scope(&self) -> Scope { Scope::Process }
 /// #     fn update(&mut self, _: Vec<Endpoint>) {}
 /// #     fn pick(&mut self, _: &Pick) -> Option<usize> { None }

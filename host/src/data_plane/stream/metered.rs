@@ -127,9 +127,9 @@ impl Meter {
         Meter::with(control, resets, None)
     }
 
-    /// As [`Meter::new`], for an endpoint; `blocks`: header blocks that may come at once, as many as
-    /// all the requests that may be under way are answered with. Interim responses to a request that
-    /// was given up cost as much as others.
+    /// As [`Meter::new`], for an endpoint; `blocks`: header blocks that may come at once, as many
+    /// as all the requests that may be under way are answered with. Interim responses to a request
+    /// that was given up cost as much as others.
     pub(crate) fn of_endpoint(control: u32, resets: u32, blocks: u32) -> Rc<Meter> {
         Meter::with(control, resets, Some(blocks))
     }

@@ -40,7 +40,8 @@ pub(crate) struct Endpoint {
 
 /// What all workers know of an endpoint at this moment.
 #[derive(Debug)]
-#[repr(align(64))] // cache lines of its own: workers update the figures of different endpoints at the same time
+// On cache lines of its own: workers update the figures of different endpoints at the same time.
+#[repr(align(64))]
 pub(crate) struct EndpointStats {
     /// Names the endpoint in the process, through all configurations.
     pub(crate) id: EndpointId,
@@ -154,8 +155,8 @@ impl Endpoint {
     /// [`Endpoint::served`].
     ///
     /// # Errors
-    /// [`Unavailable`] where the last free connection, or the one probe, went to another worker, or the
-    /// endpoint has failed out since it was chosen.
+    /// [`Unavailable`] where the last free connection, or the one probe, went to another worker, or
+    /// the endpoint has failed out since it was chosen.
     pub(crate) fn acquire(&self, now: Seconds) -> Result<(), Unavailable> {
         self.acquire_as_last_resort()?;
         let checked = self.stats.checked.load(Relaxed);

@@ -66,7 +66,9 @@ impl EndpointSet {
             members,
             suspects: suspects.into_iter().map(AtomicU64::new).collect(),
             disabled_epoch,
-            seen: AtomicU64::new(u64::MAX), // looks at once: the figures may be older than the fleet
+            // No epoch yet: the first pick looks at all endpoints, whose failures may be older than
+            // this set.
+            seen: AtomicU64::new(u64::MAX),
             alone,
         }
     }

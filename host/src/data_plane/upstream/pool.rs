@@ -78,8 +78,8 @@ impl Connection {
 /// The idle connections of one upstream in one worker. Stays through changes of the upstream's
 /// configuration.
 ///
-/// A stack for each endpoint, so that a request looks at no other endpoint's connections, and a list
-/// of all of them by age, so that the oldest is at hand when one has to go.
+/// A stack for each endpoint, so that a request looks at no other endpoint's connections, and a
+/// list of all of them by age, so that the oldest is at hand when one has to go.
 pub(crate) struct Pool {
     idle: Slab<IdleConnection>,
     /// The ends of the list by age.

@@ -106,8 +106,8 @@ impl WorkerRole {
     }
 
     /// Tells the policy something that it must not miss. A shared instance that is busy for too
-    /// long hears of it later; if too much has piled up for it, it is let go, because it would count
-    /// wrong.
+    /// long hears of it later; if too much has piled up for it, it is let go, because it would
+    /// count wrong.
     pub(super) fn tell(&mut self, role: &Role, report: Report) {
         let WorkerRole {
             own,

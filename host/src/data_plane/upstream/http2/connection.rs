@@ -26,8 +26,8 @@ const MAX_WINDOW: u32 = i32::MAX as u32;
 const SMALL_FRAMES: usize = 64 << 20;
 /// Bytes of one request body that wait for the endpoint's window.
 const SEND_BUFFER: usize = 64 << 10;
-/// Frames without content, and resets, that an endpoint may send at once. Endpoints are trusted more
-/// than clients, so these limits are higher.
+/// Frames without content, and resets, that an endpoint may send at once. Endpoints are trusted
+/// more than clients, so these limits are higher.
 const MAX_CONTROL_FRAMES: u32 = 10_000;
 const MAX_RESETS: u32 = 10_000;
 /// Header blocks of one response: the interim ones that an exchange takes and one more, which makes
