@@ -140,7 +140,8 @@ impl Drop for AccessLogs {
     }
 }
 
-/// One access log. Its file is closed when the last configuration and buffer let go of it.
+/// One access log. Its file is closed when the last configuration or buffer that uses it is
+/// dropped.
 #[derive(Debug)]
 pub struct Log {
     path: LogPath,

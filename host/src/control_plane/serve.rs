@@ -157,7 +157,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What the main loop has at hand.
+/// What the main loop uses.
 struct Control {
     workers: Rc<Workers>,
     sockets: Rc<RefCell<Sockets>>,

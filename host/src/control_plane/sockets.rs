@@ -47,7 +47,7 @@ impl Sockets {
     /// this process, and for the rest new ones.
     ///
     /// # Errors
-    /// The first address that cannot be had; what was opened for others is closed again.
+    /// The first address that cannot be bound; what was opened for others is closed again.
     pub(super) fn bind(
         binds: &[Bind],
         workers: usize,

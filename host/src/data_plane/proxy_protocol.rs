@@ -37,7 +37,7 @@ pub(crate) struct AddressPair {
     pub(crate) destination: SocketAddr,
 }
 
-/// What is no header, or too long for one.
+/// The bytes are not a header, or too long for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadProxyHeader;
 

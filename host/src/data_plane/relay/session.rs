@@ -208,8 +208,8 @@ impl Balanceable for TcpSession {
     }
 }
 
-/// A policy finds no request and no response here: all of that is empty, and headers have nowhere
-/// to go.
+/// There is no request and no response here: a policy gets empty values, and headers that it adds
+/// are dropped.
 impl plugin::ExchangeContext for TcpSession {
     fn candidates(&self, word: u32) -> u64 {
         self.balance.candidates(word)

@@ -21,7 +21,7 @@ use crate::data_plane::stream::{Acceptor, Stream};
 use crate::data_plane::worker::Worker;
 use crate::fault_injection;
 
-/// How long accepting rests when it cannot go on.
+/// How long accepting pauses when it cannot go on.
 const REST: Duration = Duration::from_millis(50);
 
 /// What comes next at a listener.

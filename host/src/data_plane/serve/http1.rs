@@ -1,4 +1,4 @@
-//! HTTP/1 from a client: one request after the other until either side has had enough.
+//! HTTP/1 from a client: one request after the other until either side closes.
 
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};

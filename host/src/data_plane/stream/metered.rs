@@ -195,6 +195,8 @@ impl Meter {
         let mut control = self.control.borrow_mut();
         match kind {
             HEADERS => {
+                // A header block pays for the control frames that go with a request. Those of
+                // endpoints draw on a budget of their own; h2 bounds those of clients.
                 control.refill(PER_REQUEST);
                 let blocks = self.blocks.as_ref();
                 let spent = blocks.is_some_and(|blocks| !blocks.borrow_mut().take());
@@ -253,6 +255,7 @@ impl Frames {
     /// # Errors
     /// The bound that the peer went past.
     pub(crate) fn examine(&mut self, mut bytes: &[u8]) -> Result<(), Exceeded> {
+        // As much of the preface as is still to come and is in these bytes.
         let preface = self.preface_left.min(bytes.len());
         if preface > 0 {
             let at = PREFACE.len() - self.preface_left;
@@ -264,17 +267,20 @@ impl Frames {
         }
         while !bytes.is_empty() {
             if self.payload > 0 {
+                // Payloads are skipped, whatever is in them.
                 let skipped = self.payload.min(bytes.len());
                 self.payload -= skipped;
                 bytes = &bytes[skipped..];
                 self.note_end();
                 continue;
             }
+            // A header may be cut by the end of a read, so it is gathered until it is whole.
             let taken = (FRAME_HEADER - self.have).min(bytes.len());
             self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
             self.have += taken;
             bytes = &bytes[taken..];
             if self.have == FRAME_HEADER {
+                // 24 bits of length, then the type (RFC 9113 section 4.1).
                 let [high, middle, low, kind, ..] = self.header;
                 self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
                 self.have = 0;
@@ -311,6 +317,7 @@ impl AsyncRead for Metered {
         if this.first.is_empty() {
             ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         } else {
+            // What was read before comes first, as much of it as there is room for.
             let length = this.first.len().min(buffer.remaining());
             buffer.put_slice(&this.first[..length]);
             this.first.drain(..length);
@@ -318,6 +325,7 @@ impl AsyncRead for Metered {
         let read = buffer.filled().len();
         if let Err(exceeded) = this.frames.examine(&buffer.filled()[before..read]) {
             this.frames.meter.exceeded.set(Some(exceeded));
+            // h2 does not get these bytes: the connection is about to end.
             buffer.set_filled(before);
             if exceeded == Exceeded::Preface {
                 // Answered here: h2 would close the connection without a GOAWAY.
@@ -325,6 +333,8 @@ impl AsyncRead for Metered {
                 let _ = Pin::new(&mut this.stream).poll_shutdown(cx);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, exceeded)));
             }
+            // The read was ready, so nothing else would wake the task, which has to look at
+            // `exceeded`.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -57,6 +57,8 @@ impl AsyncRead for Gathered {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // The flush that was put off. Where the socket takes no more, `poll_drain` has registered
+        // the task for that, and reading goes on.
         if !this.outbox.is_empty()
             && let Poll::Ready(drained) = this.poll_drain(cx)
         {
@@ -82,6 +84,7 @@ impl AsyncWrite for Gathered {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        // What was gathered leaves first: the order of the bytes must not change.
         if length >= LARGE || this.outbox.len() + length > OUTBOX {
             ready!(this.poll_drain(cx))?;
         }
@@ -104,6 +107,7 @@ impl AsyncWrite for Gathered {
         if this.outbox.is_empty() {
             return Pin::new(&mut this.stream).poll_flush(cx);
         }
+        // Put off: the task is woken, and its next `poll_read` sends what is in the outbox.
         cx.waker().wake_by_ref();
         Poll::Ready(Ok(()))
     }

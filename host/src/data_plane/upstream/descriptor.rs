@@ -72,7 +72,7 @@ impl Descriptor {
         }
     }
 
-    /// So many are taken that none is to be had for an idle connection: another worker could not
+    /// So many are taken that none may be spent on an idle connection: another worker could not
     /// take it back.
     pub(super) fn is_scarce(&self) -> bool {
         self.0.upstream_connections_are_scarce()

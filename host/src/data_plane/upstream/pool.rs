@@ -170,8 +170,9 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose exchange ended cleanly, unless it has served its time, or the
-    /// upstream has its endpoint no longer; the oldest makes room.
+    /// Keeps a connection whose exchange ended cleanly, unless it has reached the bound of its
+    /// requests or its age, or the upstream no longer has its endpoint. Where the pool is full, the
+    /// oldest connection is closed.
     pub(crate) fn put(&mut self, endpoint: EndpointId, connection: Connection, now: Instant) {
         let worn =
             connection.requests >= self.max_requests || now - connection.opened > self.max_age;

@@ -54,7 +54,8 @@ pub(super) struct Http2Connection {
     /// Whether it is kept while nothing is under way on it.
     kept: bool,
     descriptor: Weak<Descriptor>,
-    /// Tells the driver that the connection has no further use, or, by a word, to end it at once.
+    /// Tells the driver that the connection has no further use (dropped), or to end it at once
+    /// (sent).
     release: Cell<Option<oneshot::Sender<()>>>,
     /// Ends once the driver has ended and its descriptor is given back.
     closed: Cell<Option<oneshot::Receiver<()>>>,
@@ -162,7 +163,7 @@ impl Http2Connection {
         self.retired.get()
     }
 
-    /// It has served its time.
+    /// It takes no further exchange, or has reached the bound of its requests or its age.
     pub(super) fn is_worn(&self, max_requests: u64, max_age: Duration) -> bool {
         self.retired.get() || self.requests.get() >= max_requests || self.opened.elapsed() > max_age
     }
