@@ -1,4 +1,5 @@
-//! Opens and reads files that others name, without waiting for anybody and without end.
+//! Opens and reads files that the configuration or a command names: never waits for another process
+//! without a bound, never reads without a bound.
 //!
 //! Opening a pipe waits for its other end, and a device may have no end. So a file is opened with
 //! `O_NONBLOCK` and looked at before it is read (open(2), fifo(7)), and read up to a bound.
@@ -91,7 +92,7 @@ fn read_pipe(mut pipe: File, most: u64, until: Instant) -> io::Result<Vec<u8>> {
 /// `/dev/stdout` is one most often. Never waits; writing to a pipe may.
 ///
 /// # Errors
-/// What the kernel says, and a pipe that nobody reads.
+/// Those of the kernel; a pipe that no process reads is one.
 pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOCTTY;
     let mode = Mode::from_raw_mode(0o666);

@@ -29,7 +29,7 @@ enum PartKind {
 }
 
 /// The members of a JSON line about a request, in order: named as nginx's variables, but for
-/// `time`. Names and kinds are a contract with whoever reads the log: add, do not change.
+/// `time`. Names and kinds are a contract with the programs that read the log: add, do not change.
 #[rustfmt::skip]
 const OF_REQUEST: [(&str, &str, PartKind); 21] = [
     ("time", "time_iso8601", PartKind::Text),

@@ -56,7 +56,8 @@ impl AccessLogs {
         })
     }
 
-    /// Opens a log, creating the file but not its directory. All who open one path share one file.
+    /// Opens a log, creating the file but not its directory. All callers that open one path share
+    /// one file.
     pub fn open(&self, path: &LogPath) -> Result<Arc<Log>, OpenError> {
         let mut open = self.open.lock();
         open.retain(|log| log.strong_count() > 0);
@@ -99,8 +100,8 @@ impl AccessLogs {
     }
 
     /// Writes what the workers have handed over and ends the thread. Lines that come later are
-    /// lost, so the workers' [`LogBuffers`] go first. Blocks, for a second at most: a pipe that
-    /// nobody reads does not keep the process.
+    /// lost, so the workers' [`LogBuffers`] go first. Blocks, for a second at most: a pipe that no
+    /// process reads does not keep this one from ending.
     pub fn close(&self) {
         let Some(thread) = self.thread.lock().take() else {
             return;
@@ -139,11 +140,12 @@ impl Drop for AccessLogs {
     }
 }
 
-/// One access log. Its file is closed when the last configuration and buffer let go of it.
+/// One access log. Its file is closed when the last configuration or buffer that uses it is
+/// dropped.
 #[derive(Debug)]
 pub struct Log {
     path: LogPath,
-    /// Locked by the thread for a write, and by who reopens: never by a worker.
+    /// Locked by the writing thread and by the one that reopens the log: never by a worker.
     output: Mutex<Output>,
     /// Lines since the last warning that did not make it to the file.
     lost: AtomicU64,

@@ -37,7 +37,8 @@ enum Command {
     Show {
         #[command(flatten)]
         config: ConfigFile,
-        /// Print what variables of the environment hold, which may be secret, instead of `${env:NAME}`
+        /// Print what variables of the environment hold, which may be secret, instead of
+        /// `${env:NAME}`
         #[arg(long)]
         expand_env: bool,
     },

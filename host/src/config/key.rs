@@ -13,7 +13,8 @@ pub(super) struct Table {
     pub(super) doc: &'static str,
     /// Keys in reading order. Several groups, because `[server]` and `[[listen]]` share one.
     pub(super) groups: &'static [&'static [Key]],
-    /// Whether further keys are somebody else's to check, as a policy's settings are.
+    /// Whether further keys are allowed and checked elsewhere, as a policy's settings are by the
+    /// policy.
     pub(super) open: bool,
 }
 

@@ -131,7 +131,8 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Whether a peer may say whom it speaks for; none is the peer of a unix socket.
+    /// Whether the client address that a peer reports is believed; `None` is the peer of a unix
+    /// socket.
     pub fn trust(&self, peer: Option<std::net::IpAddr>) -> bool {
         match peer {
             Some(peer) => self.networks.iter().any(|network| network.contains(&peer)),

@@ -1,9 +1,9 @@
-//! nginx's directives in Waypost's words: the hint for a key that is one of them, and the table in the
-//! documentation.
+//! nginx's directives in Waypost's words: the hint for a key that is one of them, and the table in
+//! the documentation.
 //!
-//! A user who writes `proxy_set_header` knows what it does, and looks for its name here. One list, so
-//! that `waypost check` and `docs/nginx-directives.md` say the same. It has every directive that was
-//! met in 188 public configurations, and more.
+//! A user of nginx knows what `proxy_set_header` does and looks for its name here. One list, so
+//! that `waypost check` and `docs/nginx-directives.md` say the same. It has every directive that
+//! was met in 188 public configurations, and more.
 
 use std::fmt::Write;
 

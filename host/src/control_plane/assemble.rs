@@ -27,8 +27,8 @@ pub struct Checked {
     pub warnings: Vec<Problem>,
 }
 
-/// Reads a configuration file. Where it has problems, those that policies find in their settings are
-/// among them.
+/// Reads a configuration file. Where it has problems, those that policies find in their settings
+/// are among them.
 ///
 /// # Errors
 /// All problems.

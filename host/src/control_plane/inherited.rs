@@ -44,7 +44,7 @@ struct Inheritance {
 #[derive(Debug, Default)]
 pub(super) struct HandedOver {
     pub(super) sockets: Vec<Socket>,
-    /// systemd made them, by whomever they were handed over.
+    /// systemd made them, even if it was the binary before us that handed them over.
     pub(super) of_systemd: bool,
 }
 

@@ -20,7 +20,7 @@ mod servers; // changes to an upstream's servers
 mod watch; // plugin files that change
 mod admin; // the API that commands use
 mod upgrade; // another process takes over
-mod systemd; // whom it concerns
+mod systemd; // notifies the service manager
 mod descriptors; // how many connections there may be
 mod demo; // a proxy to look at
 

@@ -42,7 +42,7 @@ pub(super) enum Change {
     FileChanged { name: String },
     /// Certificates, keys or authorities have changed. No caller waits for the outcome.
     TlsFilesChanged,
-    /// A plugin whose fallback serves is compiled, or cannot be; nobody waits.
+    /// A plugin whose fallback serves has been compiled, or cannot be. No caller waits for it.
     Compiled {
         name: String,
         loaded: Result<Box<Plugin>, PluginError>,

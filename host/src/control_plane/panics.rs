@@ -1,7 +1,7 @@
 //! Panics, told as everything else is: in the error log, and by a counter in `/status`.
 //!
-//! A panic of one exchange ends that exchange, and one of a worker's own tasks ends the worker, which
-//! is replaced; neither may pass unnoticed.
+//! A panic of one exchange ends that exchange, and one of a worker's own tasks ends the worker,
+//! which is replaced; neither may pass unnoticed.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;

@@ -1,4 +1,4 @@
-//! The plugins at hand, by name: the version in force of each, and the one before it.
+//! The loaded plugins, by name: the version in force of each, and the one before it.
 //!
 //! Loading a version does not put it in force: the operator builds a snapshot with it first, and
 //! tells the registry once that snapshot is served. What fails on the way leaves it as it was,

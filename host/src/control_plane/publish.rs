@@ -1,7 +1,8 @@
 //! Puts a configuration in force: the end of every change.
 //!
 //! A snapshot is built off the data path, sockets are bound, state is handed over, and then every
-//! worker changes over between two requests. Whatever fails before that leaves everything as it was.
+//! worker changes over between two requests. Whatever fails before that leaves everything as it
+//! was.
 
 use std::sync::Arc;
 

@@ -95,7 +95,8 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         .build_local(Default::default())?;
     let logs_to_close = logs.clone();
     let well: anyhow::Result<bool> = runtime.block_on(async move {
-        // Signals are heeded, and commands answered, before anybody can know that we serve.
+        // Signals are handled, and commands answered, before any other process can know that we
+        // serve.
         let signals = Signals::new()?;
         let published = Arc::new(ArcSwap::from_pointee(Published {
             snapshot: snapshot.clone(),
@@ -156,7 +157,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What the main loop has at hand.
+/// What the main loop uses.
 struct Control {
     workers: Rc<Workers>,
     sockets: Rc<RefCell<Sockets>>,

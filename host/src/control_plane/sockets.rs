@@ -1,8 +1,7 @@
 //! The listening sockets: one per worker for a TCP address, one shared by all for a unix socket.
 //!
-//! They belong to the process, not to its workers, who get duplicates: a worker that has died
-//! leaves none behind, a listener that a new configuration still has keeps its sockets with all who
-//! wait in them, and so does one that the next binary takes over. What is no longer wanted is
+//! The process owns the sockets; workers get duplicates. So a crashed worker, a reload and an
+//! upgrade all keep the accept queue, with the clients in it. A socket that is no longer wanted is
 //! dropped here, or the kernel would go on filling its queue.
 
 use std::io;
@@ -48,7 +47,7 @@ impl Sockets {
     /// this process, and for the rest new ones.
     ///
     /// # Errors
-    /// The first address that cannot be had; what was opened for others is closed again.
+    /// The first address that cannot be bound; what was opened for others is closed again.
     pub(super) fn bind(
         binds: &[Bind],
         workers: usize,
@@ -64,7 +63,7 @@ impl Sockets {
                     bound.wanted == bind.address && kind.is_none_or(|kind| bound.kind == kind)
                 })
             };
-            // Port 0 is as good from the kernel as from somebody else.
+            // For port 0, a new socket from the kernel is as good as one of another kind.
             let any_port = matches!(&bind.address, Address::Tcp(address) if address.port() == 0);
             let known = at(Some(bind.kind)).or_else(|| at(None).filter(|_| !any_port));
             sockets.push(match known.map(|index| present.remove(index)) {
@@ -123,7 +122,8 @@ impl Sockets {
         Sockets(self.0.iter().filter(is_elsewhere).cloned().collect())
     }
 
-    /// A worker's duplicates. Every socket goes to somebody, even if there are more than workers.
+    /// A worker's duplicates. Every socket goes to some worker, even if there are more sockets than
+    /// workers.
     ///
     /// # Errors
     /// Where descriptors have run out.
@@ -254,8 +254,8 @@ fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<std::ne
     Ok(socket.into())
 }
 
-/// Listens on a path, in place of a socket that a process left there when it died. `mode`: who may
-/// connect, where that is not for the umask to say.
+/// Listens on a path, in place of a socket that a process left there when it died. `mode`:
+/// permissions of the socket file; without it, the umask decides.
 pub(super) fn listen_unix(
     path: &Path,
     backlog: u32,

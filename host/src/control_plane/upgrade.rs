@@ -192,7 +192,7 @@ impl Starting {
 fn end(mut child: Child) {
     // Fails only if it has ended already.
     let _ = child.kill();
-    // A process that waits for a disk ends later; until then it is a zombie, and no more.
+    // A process that waits for a disk ends later; nothing here has to wait for that.
     drop(begin(move || child.wait()));
 }
 

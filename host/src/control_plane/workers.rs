@@ -193,7 +193,7 @@ impl Workers {
         }
     }
 
-    /// Takes note of a worker's end; replaces it if it was not meant to end. True once nobody is
+    /// Handles the end of a worker: replaces it if it was not meant to end. True once no worker is
     /// left.
     pub(super) fn ended(
         &self,
@@ -211,7 +211,8 @@ impl Workers {
                     self.stats.restarts.fetch_add(1, Relaxed);
                     tracing::error!("worker {} has died and is replaced", end.worker);
                     let old = std::mem::replace(&mut self.workers.borrow_mut()[end.worker], hand);
-                    // It has said farewell; its panic, if any, is in the log.
+                    // It has reported its end and is about to return; its panic, if any, is in the
+                    // log.
                     let _ = old.thread.join();
                 }
                 Err(error) => {

@@ -1,8 +1,9 @@
-//! The configuration that connections serve next, and their end: of all when the worker drains, of
-//! a listener's when the configuration has it no more, of the longest idle when others need room.
+//! Tells connections which configuration to serve next, and when to close: all of them when the
+//! worker drains, those of a listener that a new configuration drops, the longest idle ones when
+//! others need room.
 //!
-//! Each connection, and each task that accepts them, has a slot here with its waker, so that waiting
-//! for a request costs a comparison and no registration.
+//! Each connection and each accepting task owns a slot with its waker. Checking for shutdown is
+//! then one comparison per poll.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,9 +19,9 @@ use super::process::Process;
 use super::slots::{Activity, Slots};
 use super::worker_config::{ListenerId, WorkerConfig};
 
-/// How long an idle connection may still bring a request when it is to be closed: closing it under
-/// a client's request would be an error to the client, and one that was busy a moment ago is likely
-/// to bring one.
+/// Grace period for an idle connection that is to be closed: a request that is already on the wire
+/// is answered rather than reset, and a connection that was busy a moment ago is likely to bring
+/// one.
 pub(crate) const PARTING: Duration = Duration::from_secs(1);
 
 /// A connection among those of its worker.

@@ -6,7 +6,7 @@
 
 pub(crate) mod process; // what all workers share: bounds, counters, the clock
 mod buffers; // lent to connections while they need them
-pub(crate) mod proxy_protocol; // whom a connection speaks for, in its first bytes
+pub(crate) mod proxy_protocol; // the header that names the client of a proxy
 pub(crate) mod stream; // a connection's two directions, and the clock on each wait
 mod body; // message bodies and their framing
 mod copy; // one direction of a connection that is carried as it is

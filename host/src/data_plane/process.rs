@@ -126,7 +126,8 @@ impl Process {
         let Some((_, most)) = most.filter(|(_, most)| idle(most) > 0) else {
             return false;
         };
-        // The next one who asks may have to ask another worker. It will soon say how many it has.
+        // Counted down at once, so that the next caller may ask another worker; that worker soon
+        // publishes its own count.
         let one_less = |idle: usize| Some(idle.saturating_sub(1));
         let _ = most.idle.fetch_update(Relaxed, Relaxed, one_less);
         most.asked_of_idle.fetch_add(1, Relaxed);

@@ -1,9 +1,9 @@
-//! The PROXY protocol, versions 1 and 2: the header in which a proxy before us says whom it speaks
-//! for, and the one in which we say so to an endpoint
+//! The PROXY protocol, versions 1 and 2: the header in which a proxy before us names its client,
+//! and the one in which we name ours to an endpoint
 //! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
 //!
-//! Bytes only: who reads them off a socket asks [`extent`] how far the header goes, so that not one
-//! byte more is taken.
+//! Bytes only. Code that reads them off a socket asks [`extent`] for the length of the header, so
+//! that not one byte more is taken.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -37,7 +37,7 @@ pub(crate) struct AddressPair {
     pub(crate) destination: SocketAddr,
 }
 
-/// What is no header, or too long for one.
+/// The bytes are not a header, or too long for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadProxyHeader;
 
@@ -82,8 +82,8 @@ fn is_begun(bytes: &[u8], prefix: &[u8]) -> bool {
     bytes[..length] == prefix[..length]
 }
 
-/// Whom a whole header names; none where it leaves that to the connection (`UNKNOWN`, `LOCAL`) or
-/// names no TCP connection.
+/// The addresses in a whole header; none where it leaves that to the connection (`UNKNOWN`,
+/// `LOCAL`) or names no TCP connection.
 ///
 /// # Errors
 /// [`BadProxyHeader`].
@@ -180,8 +180,8 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Appends a header. Without `ends` it says that the connection speaks for nobody that could be
-/// named.
+/// Appends a header. Without `ends` the addresses are unknown (`UNKNOWN` in version 1, `LOCAL` in
+/// version 2).
 pub(crate) fn append(version: ProxyVersion, ends: Option<AddressPair>, out: &mut Vec<u8>) {
     let ends = ends.map(of_one_family);
     match version {
@@ -297,7 +297,7 @@ mod tests {
             b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
             // LOCAL, whatever it names.
             b"\r\n\r\n\0\r\nQUIT\n\x20\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\x01\xbb",
-            // LOCAL, with a family that nobody knows and no addresses.
+            // LOCAL, with an unknown family and no addresses.
             b"\r\n\r\n\0\r\nQUIT\n\x20\x51\0\0",
             // Unix sockets
             &[&b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8"[..], &[b'/'; 216]].concat(),

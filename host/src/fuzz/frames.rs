@@ -24,7 +24,7 @@ pub(super) fn run(bytes: &[u8]) {
     );
 }
 
-/// Which bound is met by who may do next to nothing.
+/// The bound that a peer with very small budgets exceeds, if any.
 fn stopped<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> Option<Exceeded> {
     let mut frames = Frames::new(PREFACE.len(), Meter::new(FEW, FEW));
     pieces.find_map(|piece| frames.examine(piece).err())

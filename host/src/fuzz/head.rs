@@ -1,5 +1,5 @@
 //! Heads of HTTP/1: what is accepted is what the grammar of RFC 9112 has, read a second time line
-//! by line, and what is written of it says the same to everybody.
+//! by line, and what is written of it means the same to every reader.
 
 use crate::http::framing::{self, Framing};
 use crate::http::grpc;
@@ -119,7 +119,7 @@ fn response(bytes: &[u8]) {
     let Some((version, status, reason)) = expected else {
         return;
     };
-    // Words in other scripts are dropped: nobody acts on them.
+    // Reason phrases outside ASCII are dropped: no client acts on them.
     if reason.is_ascii() {
         assert_eq!(head.reason(), reason);
     } else {
@@ -206,8 +206,8 @@ fn is_text(byte: u8) -> bool {
     byte == b'\t' || byte >= b' ' && byte != 0x7f
 }
 
-/// What is allowed of a target is decided later; here it only has to end where everybody sees it
-/// end.
+/// What is allowed of a target is decided later; here it only has to end at the same byte for every
+/// reader.
 fn is_target(target: &[u8]) -> bool {
     !target.is_empty()
         && std::str::from_utf8(target).is_ok()

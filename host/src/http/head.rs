@@ -251,8 +251,7 @@ impl ResponseHead {
     }
 }
 
-/// Whether a request line has three parts, the last of them a version, be it one that nobody
-/// speaks.
+/// Whether a request line has three parts, the last of them a version, even an unknown one.
 fn ends_in_version(bytes: &[u8]) -> bool {
     let line = &bytes[..memchr::memchr(b'\r', bytes).unwrap_or(bytes.len())];
     let mut parts = line.split(|byte| *byte == b' ');

@@ -71,8 +71,8 @@ pub fn set_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(value[..end].trim_ascii_end())
 }
 
-/// Whether a header belongs to one connection or delimits the message: never anybody's to add but
-/// the proxy's.
+/// Whether a header belongs to one connection or delimits the message: only the proxy itself may
+/// add it.
 pub fn is_framing(name: &[u8]) -> bool {
     let known = FieldName::of(name);
     known.is_of_connection()

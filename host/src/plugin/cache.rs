@@ -107,7 +107,7 @@ impl Cache {
             .join(format!("{plugin}-{}.cwasm", self.engine))
     }
 
-    /// Under another name first: nobody ever sees half an entry.
+    /// Writes under a temporary name, then renames: no reader ever sees half an entry.
     fn write(&self, plugin: &Hash, code: &[u8]) -> io::Result<()> {
         static WRITTEN: AtomicU64 = AtomicU64::new(0);
         let unique = format!("{}-{}", std::process::id(), WRITTEN.fetch_add(1, Relaxed));
@@ -161,7 +161,7 @@ fn header(plugin: &Hash, code: &[u8]) -> [u8; HEADER] {
     header
 }
 
-/// Makes the directory if need be, and sees that nobody else can put anything into it.
+/// Makes the directory if need be, and checks that no other user can put anything into it.
 fn usable(directory: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)

@@ -3,8 +3,8 @@
 //! A thread advances the engine's epoch every 4 milliseconds: more often would cost a busy worker
 //! more than the plugins do. A call that is under way when it does begins to be measured, in
 //! processor time of its thread: on a busy machine a worker may well be away for longer than a
-//! deadline, and a plugin must not be blamed for that. Calls that are over by then, which is all of
-//! them, cost no system call.
+//! deadline, and that must not count as the plugin's fault. Calls that are over by then, which is
+//! all of them, cost no system call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -24,8 +24,7 @@ pub(super) const FIRST_LOOK: u64 = 1;
 /// The longest deadline. The clock stops after a longer silence only, so it never stops on a call
 /// under way.
 pub(super) const LONGEST_DEADLINE: Duration = Duration::from_secs(5);
-/// Ticks after which the clock stops if nobody has called a plugin meanwhile: twice the longest
-/// deadline.
+/// Ticks after which the clock stops if no plugin was called meanwhile: twice the longest deadline.
 pub(super) const PERIOD: u32 = 2_500;
 
 /// Advances the engine's epoch, tick by tick, while plugins are called.

@@ -14,7 +14,7 @@ use gimli::{
 };
 use wasmparser::{Encoding, Parser, Payload};
 
-/// Places that are kept, 12 MiB of them. What a plugin has beyond is told without lines.
+/// Places that are kept, 12 MiB of them. Further places of a plugin are shown without lines.
 const ROWS: usize = 1 << 20;
 /// Files that are kept, and the last bytes of a file's path that are: 4 MiB at most. Rows of others
 /// are told without lines.
@@ -209,7 +209,7 @@ impl SourceLine {
     }
 }
 
-/// The path of a file within its package: where the plugin was built is nobody's business.
+/// The path of a file within its package: the directory that the plugin was built in is not shown.
 fn path(module: &Module<'_>, header: &Header<'_>, file: u64) -> String {
     let Some(file) = header.file(file) else {
         return String::new();

@@ -12,8 +12,8 @@ use super::host_state::HostState;
 use super::untrusted::{MESSAGE, Untrusted};
 use super::world::World;
 
-/// Bytes of an unfinished line that are kept: more than is logged, so that the log tells that a line
-/// was cut.
+/// Bytes of an unfinished line that are kept: more than is logged, so that the log tells that a
+/// line was cut.
 const LINE: usize = MESSAGE + 4;
 /// Lines of one instance in one second; the rest is counted and dropped.
 const LINES_PER_SECOND: u32 = 100;

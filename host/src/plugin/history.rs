@@ -1,7 +1,9 @@
-//! What happened to a plugin, to which version, when and why: kept when the version that it happened to is gone.
+//! What happened to a plugin, to which version, when and why: kept when the version that it
+//! happened to is gone.
 //!
-//! Of what happens again and again to one version there is one entry, which counts. So the number of entries is bounded, and a
-//! version that fails with every request does not push out what was before it.
+//! Of what happens again and again to one version there is one entry, which counts. So the number
+//! of entries is bounded, and a version that fails with every request does not push out what was
+//! before it.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;

@@ -105,7 +105,7 @@ fn look(bytes: &[u8]) -> wasmparser::Result<Result<Inspection, String>> {
             Payload::ExportSection(section) if outermost => {
                 for export in section {
                     // As component toolchains spell them: `interface#function`. Others are for the
-                    // encoder, or nobody.
+                    // encoder, or unused.
                     match export?.name.split_once('#') {
                         Some((interface, _)) if !interface.starts_with("cabi_") => {
                             add(&mut exports, interface);

@@ -69,7 +69,7 @@ impl<W: World> Instance<W> {
         }
     }
 
-    /// Leaves its calls out of the statistics: it is there for a trial.
+    /// Excludes this instance from the statistics: it is made for a trial run.
     pub(super) fn leave_the_books(&mut self) {
         self.calls = CallTimer::new(&Arc::new(PluginStats::new(0, Duration::ZERO)));
     }
@@ -88,7 +88,8 @@ impl<W: World> Instance<W> {
         self.store.data_mut().watch.take_charge()
     }
 
-    /// Counts a call of the data path that begins; the moment, if it is one of those that are timed.
+    /// Counts a call of the data path that begins; the moment, if it is one of those that are
+    /// timed.
     #[inline]
     pub(super) fn begin(&self) -> Option<Instant> {
         self.calls.begin()

@@ -1,7 +1,7 @@
 //! Runs plugins. The only module that knows wasmtime.
 //!
-//! A [`Runtime`] loads [`Plugin`]s. What they are is a world's part ([`world`]): `policy` is the one
-//! that there is. All else, here, is the same for plugins of any world.
+//! A [`Runtime`] loads [`Plugin`]s. What they are is a world's part ([`world`]): `policy` is the
+//! one that there is. All else, here, is the same for plugins of any world.
 
 mod engine_config; // how code is compiled and run; shared with the build script
 mod engine; // the engine and the plugins at hand: start here

@@ -21,8 +21,8 @@ pub struct PluginOptions {
 }
 
 impl PluginOptions {
-    /// Those of the plugins that come with the host: an entry's defaults, and everything granted and no
-    /// budget.
+    /// Those of the plugins that come with the host: an entry's defaults, and everything granted
+    /// and no budget.
     pub fn stock() -> PluginOptions {
         PluginOptions {
             limits: PluginLimits::default(),

@@ -57,7 +57,7 @@ enum SlotState<W: World> {
 }
 
 impl<S: InstanceSpec> InstanceSlot<S> {
-    /// A seat whose instance is made when it is first needed.
+    /// A slot whose instance is made when it is first needed.
     pub(super) fn new(spec: Arc<S>) -> InstanceSlot<S> {
         InstanceSlot {
             spec,
@@ -106,8 +106,9 @@ impl<S: InstanceSpec> InstanceSlot<S> {
         &self.spec
     }
 
-    /// Calls the instance, if there is one, or if it can be made at once. A fault is counted, logged
-    /// and charged for, and costs the instance; then, or without an instance, there is no answer.
+    /// Calls the instance, if there is one, or if it can be made at once. A fault is counted,
+    /// logged and charged for, and costs the instance; then, or without an instance, there is no
+    /// answer.
     #[inline]
     pub(super) fn call<R>(
         &mut self,

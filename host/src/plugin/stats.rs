@@ -1,9 +1,9 @@
 //! What a plugin costs: how often it was called, how long that took, how much memory it holds, and
 //! how often it failed.
 //!
-//! Every instance keeps its figures in a meter that only it writes, so that workers do not fight
-//! for a cache line; the meters are added up by whoever asks. One call in 64 is timed: the clock
-//! would cost more than most policies do.
+//! Every instance keeps its figures in a meter that only it writes, so that workers do not contend
+//! for a cache line; the meters are added up by the thread that asks for the statistics. One call
+//! in 64 is timed: the clock would cost more than most policies do.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
@@ -44,7 +44,7 @@ pub struct Cost {
 /// Adds up over all instances of one version of a plugin.
 pub(super) struct PluginStats {
     live: Mutex<Vec<Arc<InstanceStats>>>,
-    /// What instances that are no more have left.
+    /// The figures of instances that have been dropped.
     ended: Mutex<Histogram>,
     traps: AtomicU64,
     deadlines: AtomicU64,
@@ -238,7 +238,7 @@ impl FaultBudget {
     }
 }
 
-/// One instance's place in the tally of its plugin.
+/// One instance's part of its plugin's statistics.
 pub(super) struct CallTimer {
     meter: Arc<InstanceStats>,
     tally: Arc<PluginStats>,

@@ -1,7 +1,9 @@
-//! Text that a plugin or its file brought along: messages, names, errors. Bounded, and safe to show.
+//! Text that a plugin or its file brought along: messages, names, errors. Bounded, and safe to
+//! show.
 //!
-//! A plugin must not fill a log, hold the host's memory, forge lines of the log or steer a terminal. So such text is cut and
-//! escaped where it comes in, and everything that shows it takes an [`Untrusted`]: `String` is for text of our own.
+//! A plugin must not fill a log, hold the host's memory, forge lines of the log or steer a
+//! terminal. So such text is cut and escaped where it comes in, and everything that shows it takes
+//! an [`Untrusted`]: `String` is for text of our own.
 
 use std::fmt::{self, Write};
 
@@ -106,8 +108,8 @@ impl Write for Cutter {
     }
 }
 
-/// Whether a character ends a line, steers a terminal, or changes how the text around it looks (Unicode's bidirectional and
-/// invisible formatting characters).
+/// Whether a character ends a line, steers a terminal, or changes how the text around it looks
+/// (Unicode's bidirectional and invisible formatting characters).
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,8 +1,9 @@
-//! What tells kinds of plugins apart: the *world*, which says what a plugin exports, and what the host
-//! keeps for each of its instances.
+//! What tells kinds of plugins apart: the *world*, which says what a plugin exports, and what the
+//! host keeps for each of its instances.
 //!
 //! All else is the same for every kind: loading, the WASI, limits, deadlines, budgets, statistics,
-//! histories, and instances that are made anew when they fail. It knows plugins by this trait alone.
+//! histories, and instances that are made anew when they fail. It knows plugins by this trait
+//! alone.
 
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;

@@ -38,8 +38,8 @@ pub(super) fn chain(
 }
 
 /// The lists of revoked certificates of a PEM file, if one is given. One that has expired is a
-/// warning: nobody passes it. Whoever may be revoked is not believed for standing among the
-/// `authorities`, of whom none are left then.
+/// warning: no certificate of its issuer is accepted then. Where a list is given, `authorities` is
+/// emptied: a certificate that may be revoked must not be accepted just because it is one of them.
 ///
 /// # Errors
 /// Where there is none, or one is malformed.
@@ -188,8 +188,8 @@ pub(super) fn authorities(
     Ok((Arc::new(roots), chain))
 }
 
-/// For whom a certificate is made out (RFC 6125 section 6.4.4: its subject's name does not count),
-/// lower case.
+/// The names that a certificate is valid for, in lower case (RFC 6125 section 6.4.4: its subject's
+/// name does not count).
 pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Vec::new();

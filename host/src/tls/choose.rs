@@ -50,7 +50,7 @@ pub(super) struct Certificates {
     exact: HashMap<Box<str>, Vec<usize>>,
     /// `*.example.com`, by `example.com`.
     wildcard: HashMap<Box<str>, Vec<usize>>,
-    /// Those for clients that name nobody, or somebody unknown.
+    /// Those for clients that send no server name (SNI), or an unknown one.
     default: Vec<usize>,
 }
 

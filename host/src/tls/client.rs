@@ -110,7 +110,7 @@ impl ClientTls {
     /// configuration spells it.
     ///
     /// # Errors
-    /// Where it has none, which the configuration allows only to who is not verified.
+    /// Where it has none, which the configuration allows only with `verify = false`.
     pub(crate) fn server_name(&self, server: &str) -> io::Result<ServerName<'static>> {
         let name = self
             .settings
@@ -120,7 +120,8 @@ impl ClientTls {
         let parsed = name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
         match parsed {
             Some(name) => Ok(name),
-            // An address asks for nobody by name (RFC 6066 section 3), and nobody looks at it.
+            // With an address, no server name (SNI) is sent (RFC 6066 section 3); without
+            // verification, it is not compared with anything.
             None if !self.settings.verify => Ok(ServerName::IpAddress(
                 std::net::IpAddr::from([0, 0, 0, 0]).into(),
             )),

@@ -137,7 +137,7 @@ fn text(value: &Any<'_>) -> Option<String> {
         Tag::Utf8String | Tag::PrintableString | Tag::NumericString | Tag::Ia5String => {
             String::from_utf8(bytes.to_vec()).ok()
         }
-        // OpenSSL takes it for Latin-1, as everybody does.
+        // Taken for Latin-1, as OpenSSL and others do.
         Tag::T61String => Some(bytes.iter().copied().map(char::from).collect()),
         Tag::BmpString => {
             let (units, []) = bytes.as_chunks() else {

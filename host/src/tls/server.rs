@@ -45,7 +45,7 @@ struct Clients {
     authorities: Vec<CertificateDer<'static>>,
 }
 
-/// What a client's certificate is worth.
+/// The verdict on a client's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ClientVerdict {
     /// None was asked for, or none was sent where that is allowed.
@@ -173,8 +173,8 @@ impl ServerTls {
             || self.certificates.of_any(Some(host)) == self.certificates.of_any(name)
     }
 
-    /// What a client's certificates are worth now: also those of a resumed session, which may have
-    /// expired meanwhile.
+    /// The verdict on a client's certificates now: also on those of a resumed session, which may
+    /// have expired meanwhile.
     pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> ClientVerdict {
         let Some(clients) = &self.clients else {
             return ClientVerdict::NoneNeeded;
@@ -228,8 +228,8 @@ fn certified(
     Ok((Shown::new(key, staple), names))
 }
 
-/// What clients have to show, and a digest of it: a session is only resumed by those who had to
-/// show the same.
+/// How clients are verified, and a digest of that: a session is resumed only under the same
+/// demands.
 fn clients(
     settings: &ListenerTls,
     provider: &Arc<rustls::crypto::CryptoProvider>,

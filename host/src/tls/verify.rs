@@ -1,4 +1,4 @@
-//! The other side's certificate: whether it is to be believed, and why not, in OpenSSL's words.
+//! The peer's certificate: whether it is accepted, and if not, why, in OpenSSL's words.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Why a certificate is not believed: the number and the words that OpenSSL has for it.
+/// Why a certificate is not accepted: OpenSSL's number and text for it.
 fn words(error: &CertificateError) -> (u32, String) {
     let (number, text) = match error {
         CertificateError::BadEncoding => (4, "unable to decrypt certificate's signature"),
@@ -118,8 +118,9 @@ impl ClientCertVerifier for JudgedLater {
     }
 }
 
-/// Believes what `authorities` vouch for, and themselves: a server's own certificate may stand in
-/// the `ca` file, even one that calls itself an authority, as `openssl req -x509` makes them.
+/// Accepts what `verifier` accepts, and the `authorities` themselves: a server's own certificate
+/// may stand in the `ca` file, even one that calls itself an authority, as `openssl req -x509`
+/// makes them.
 #[derive(Debug)]
 pub(super) struct OrTheAuthorities {
     pub(super) verifier: Arc<dyn ServerCertVerifier>,
@@ -169,7 +170,7 @@ impl ServerCertVerifier for OrTheAuthorities {
     }
 }
 
-/// Believes everybody: `verify = false`.
+/// Accepts every certificate: `verify = false`.
 #[derive(Debug)]
 pub(super) struct Everybody(pub(super) Arc<CryptoProvider>);
 

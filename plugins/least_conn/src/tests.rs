@@ -195,7 +195,8 @@ fn every_choice_is_the_one_of_nginxs_two_passes() {
                 }
                 if draws.below(5) == 0 {
                     upstream.failed(changed);
-                    peers[changed].effective = 0; // max_fails is 1: a failure takes all of the weight
+                    // max_fails is 1: a failure takes all of the weight.
+                    peers[changed].effective = 0;
                 }
                 assert_eq!(
                     upstream.pick(),

@@ -1,4 +1,4 @@
-//! What a user may rely on: shares, and who wins of two.
+//! What a user may rely on: shares, and which of two endpoints is picked.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use waypost_sdk::testing::{Request, Upstream, endpoint};

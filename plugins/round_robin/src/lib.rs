@@ -1,8 +1,7 @@
 //! `round_robin`: smooth weighted round robin, nginx's default (`ngx_http_upstream_round_robin.c`).
 //!
-//! One instance for the whole process: taking turns only works if everybody takes the same ones.
-//! All of the algorithm is the SDK's [`SmoothWeighted`], which the other stock policies fall back
-//! to.
+//! One instance for the whole process: taking turns only works if all workers share one order. All
+//! of the algorithm is the SDK's [`SmoothWeighted`], which the other stock policies fall back to.
 
 use waypost_sdk::{
     Endpoint, Failures, Keeper, Pick, Policy, Scope, Settings, SettingsError, SmoothWeighted,

@@ -1,4 +1,4 @@
-//! A target of `tests/fuzz`: settings that nobody would write, and ids that no server gave out.
+//! A target of `tests/fuzz`: settings that no user would write, and ids that no server gave out.
 
 use waypost_sdk::testing::{Request, Response, Upstream, endpoint};
 use waypost_sdk::{Ending, Value};

@@ -158,7 +158,7 @@ fn the_first_route_variable_with_a_value_names_the_server() {
     assert_eq!(pick(Request::get("/?route=b")), 1);
     assert_eq!(pick(Request::get("/?route=b").cookie("route", "c")), 2);
     assert_eq!(pick(Request::get("/?route=b").cookie("route", "")), 1);
-    // The first value counts even if it names nobody.
+    // The first value counts even if it names no server.
     assert_eq!(pick(Request::get("/?route=b").cookie("route", "gone")), 0);
 }
 

@@ -4,11 +4,11 @@
 //! Each question is a call out of the component, some 30 to 100 ns: ask for what you need, and ask
 //! once.
 
-/// Who answers. In a component the imports themselves, called directly, so that what a policy never
-/// asks for is not imported.
+/// What answers the questions. In a component the imports themselves, called directly, so that what
+/// a policy never asks for is not imported.
 #[cfg(target_arch = "wasm32")]
 pub(crate) type AtHand<'a> = &'a crate::guest::Imports;
-/// Who answers: in unit tests, whoever the test made up.
+/// What answers the questions: in unit tests, the host that the test has set up.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) type AtHand<'a> = &'a dyn Host;
 
@@ -33,7 +33,8 @@ pub(crate) trait Host {
     fn response_header(&self, name: &str) -> Vec<Vec<u8>>;
 }
 
-/// What is wrong with a variable in a setting: see `variables.check` in the WIT. Unit tests know no variables.
+/// What is wrong with a variable in a setting: see `variables.check` in the WIT. Unit tests know no
+/// variables.
 pub(crate) fn check_variable(name: &str) -> Option<String> {
     #[cfg(target_arch = "wasm32")]
     return crate::bindings::policy::waypost::plugin::variables::check(name);

@@ -17,7 +17,7 @@ pub fn info(message: &str) {
     write(Level::Info, message);
 }
 
-/// For whoever looks for a fault.
+/// For debugging.
 pub fn debug(message: &str) {
     write(Level::Debug, message);
 }

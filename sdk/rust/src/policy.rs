@@ -16,7 +16,7 @@ pub trait Policy: Sized {
     ///
     /// # Errors
     /// Settings that make no sense. The host reports the message at the line of the key. End with
-    /// [`Settings::finish`], which refuses keys that nobody asked for.
+    /// [`Settings::finish`], which refuses keys that no getter asked for.
     fn configure(settings: Settings) -> Result<Self, SettingsError>;
 
     /// How many instances there are: [`Scope::Worker`], one per worker, for choices that need no
@@ -62,7 +62,9 @@ pub trait Observer: Policy {
 ///     choices: BTreeMap<String, u64>,
 /// }
 /// # impl Policy for Census {
-/// #     fn configure(_: Settings) -> Result<Self, SettingsError> { Ok(Census { choices: BTreeMap::new() }) }
+/// #     fn configure(_: Settings) -> Result<Self, SettingsError> {
+/// #         Ok(Census { choices: BTreeMap::new() })
+/// #     }
 /// #     fn scope(&self) -> Scope { Scope::Process }
 /// #     fn update(&mut self, _: Vec<Endpoint>) {}
 /// #     fn pick(&mut self, _: &Pick) -> Option<usize> { None }

@@ -90,8 +90,8 @@ impl Settings {
         Ok(template)
     }
 
-    /// One variable or a list of them, each with its `$`: `key = ["$cookie_id", "$arg_id"]`. Their names without it;
-    /// empty where the key is missing.
+    /// One variable or a list of them, each with its `$`: `key = ["$cookie_id", "$arg_id"]`. Their
+    /// names without it; empty where the key is missing.
     ///
     /// # Errors
     /// A value of another type, or what is no variable that can have a value here.
@@ -118,7 +118,8 @@ impl Settings {
         host::check_variable(name).map_or(Ok(()), |problem| Err(self.error(key, &problem)))
     }
 
-    /// Refuses an upstream with `backup` servers: for policies whose choices do not go on with a second list.
+    /// Refuses an upstream with `backup` servers: for policies whose choices do not go on with a
+    /// second list.
     ///
     /// # Errors
     /// There are some.
@@ -132,8 +133,8 @@ impl Settings {
         }
     }
 
-    /// Refuses the connections of a `[[stream]]`: for policies that need requests and responses. `instead` says what to
-    /// use there.
+    /// Refuses the connections of a `[[stream]]`: for policies that need requests and responses.
+    /// `instead` says what to use there.
     ///
     /// # Errors
     /// The upstream carries streams.

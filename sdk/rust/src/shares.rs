@@ -3,7 +3,7 @@
 use crate::Endpoint;
 
 /// The total weight, cut into one share for each endpoint, in order. `down` ones have theirs too:
-/// that is why taking a server down moves nobody else.
+/// that is why taking a server down moves no requests of the others.
 #[derive(Debug, Clone, Default)]
 pub struct Shares {
     starts: Vec<u64>,

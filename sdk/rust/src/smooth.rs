@@ -273,8 +273,8 @@ impl Round<'_> {
         }
     }
 
-    /// Ends the round: the leader pays what all gained, and is the choice. `None` where nobody took
-    /// part.
+    /// Ends the round: the endpoint with the highest current weight is picked, and the total of the
+    /// weights is subtracted from it. `None` where no endpoint took part.
     pub fn finish(self) -> Option<usize> {
         let best = self.best?;
         self.smooth.current[best] -= self.total;

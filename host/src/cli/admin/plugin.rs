@@ -188,7 +188,7 @@ fn list_in_words(PluginList { plugins }: PluginList) -> String {
         if let Some(error) = plugin.last_error {
             text += &format!("\nlast error of `{}`: {error}\n", plugin.name);
         }
-        // That it serves is in the table; what was before may be news to whoever looks.
+        // The table says already that it serves; the earlier events are listed here.
         for incident in plugin.history.iter().filter(|each| each.event != "serves") {
             text += &format!("{}\n", incident_in_words(incident));
         }

@@ -33,8 +33,8 @@ impl PartialEq for NamedFile {
 /// `[[listen]] tls`: how clients are spoken to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListenerTls {
-    /// In the order of the file; the first one is shown to clients that name nobody, or somebody
-    /// unknown.
+    /// In the order of the file; the first one is shown to clients that send no server name (SNI),
+    /// or an unknown one.
     pub certificates: Vec<CertificateFiles>,
     pub unknown_names: UnknownNames,
     /// Default TLS 1.2.
@@ -68,7 +68,8 @@ pub struct CertificateFiles {
     pub key: NamedFile,
     /// An OCSP response in DER, stapled to the handshake.
     pub ocsp: Option<NamedFile>,
-    /// For whom it is shown, lower case; empty: for whom it is made out.
+    /// The server names (SNI) that it is shown for, in lower case; if empty, the names in the
+    /// certificate.
     pub names: Vec<String>,
 }
 
@@ -101,9 +102,9 @@ pub enum ClientCertificate {
 pub struct UpstreamTls {
     /// Default on, unlike nginx (`proxy_ssl_verify`).
     pub verify: bool,
-    /// Who may vouch for endpoints; `None`: whom the system trusts.
+    /// The authorities that endpoints' certificates are verified by; `None`: those of the system.
     pub ca: Option<NamedFile>,
-    /// Whom they have revoked (`proxy_ssl_crl`).
+    /// Certificates that these authorities have revoked (`proxy_ssl_crl`).
     pub crl: Option<NamedFile>,
     /// Asked for, and verified, in place of each server's own host (`proxy_ssl_name`).
     pub server_name: Option<String>,

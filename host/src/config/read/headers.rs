@@ -10,7 +10,7 @@ use crate::http::template::Template;
 use crate::http::variable::Phase;
 
 /// Headers that frame a message or belong to one connection (RFC 9110 section 7.6.1): the proxy
-/// writes them itself, and a value of somebody else's would let two peers disagree on where a
+/// writes them itself, and a value from the configuration would let two peers disagree on where a
 /// message ends.
 const FRAMING: [&str; 9] = [
     "connection",

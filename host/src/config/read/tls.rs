@@ -134,8 +134,8 @@ fn ciphers(section: &Section<'_>) -> Vec<&'static Cipher> {
         .collect()
 }
 
-/// Whether clients are asked for certificates, and who may have issued them: one goes with the
-/// other.
+/// Whether clients are asked for certificates, and the authorities that may have issued them:
+/// neither makes sense without the other.
 fn client_certificate(section: &Section<'_>) -> (ClientCertificate, Option<NamedFile>) {
     let wanted = match section.word("client_certificate") {
         "optional" => ClientCertificate::Optional,

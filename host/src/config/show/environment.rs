@@ -1,8 +1,9 @@
 //! What came from the environment, shown as it was written.
 //!
-//! It is most often a secret, and what `waypost show` prints is most often pasted somewhere. A value
-//! may have been changed on its way (a path made absolute, a port that got its address), so that the
-//! places of strings tell nothing: what is looked for is the values themselves, in every string.
+//! It is most often a secret, and what `waypost show` prints is most often pasted somewhere. A
+//! value may have been changed on its way (a path made absolute, a port that got its address), so
+//! that the places of strings tell nothing: what is looked for is the values themselves, in every
+//! string.
 
 use crate::config::environment::Expansion;
 

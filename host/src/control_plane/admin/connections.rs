@@ -2,8 +2,9 @@
 //! keeps another one out.
 //!
 //! They come out of the descriptors that are set aside for other things than traffic, so there are
-//! few. Once there are as many as may be, the one that has waited longest for its client makes room:
-//! an idle one, or one with half a request. A request that is being carried out is never cut off.
+//! few. Once there are as many as may be, the one that has waited longest for its client makes
+//! room: an idle one, or one with half a request. A request that is being carried out is never cut
+//! off.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;

@@ -37,7 +37,7 @@ const BACKLOG: u32 = 64;
 /// How long the end of the process waits for answers that are under way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What the API has at hand.
+/// What the handlers of the API use.
 #[derive(Clone)]
 pub(super) struct Admin {
     pub(super) published: Arc<ArcSwap<Published>>,
@@ -96,7 +96,7 @@ impl AdminServer {
 /// Serves the API, if the configuration wants one.
 ///
 /// # Errors
-/// Where its address cannot be had.
+/// Where its address cannot be bound.
 pub(super) fn listen(
     config: &Config,
     admin: Admin,

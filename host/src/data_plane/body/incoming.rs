@@ -63,10 +63,13 @@ impl Incoming {
             self.buffer = buffers.take_head();
         }
         if self.buffer.len() == self.buffer.capacity() {
+            // Full: the bytes that were consumed make room first; without any, the buffer grows.
             if self.start > 0 {
                 self.buffer.drain(..self.start);
                 self.start = 0;
             } else {
+                // It doubles, up to `bound`. It grows by one byte at least: a read without room
+                // returns 0, which means the end here.
                 let room = bound
                     .saturating_sub(self.buffer.len())
                     .min(self.buffer.capacity())
@@ -234,6 +237,7 @@ impl BodyProgress {
     ) -> Poll<Result<(), BodyError>> {
         let before = out.len();
         loop {
+            // What was read ahead comes first. New bytes are read only once that is used up.
             if self.take_buffered(from, out, coding)? || out.len() > before {
                 return Poll::Ready(Ok(()));
             }
@@ -263,6 +267,8 @@ impl BodyProgress {
                 }
                 _ => ready!(from.poll_more(cx, usize::MAX, buffers)).map_err(BodyError::Io)?,
             };
+            // The end of the input. A body of HTTP/1 that is not done is cut short by it; a body of
+            // HTTP/2 is complete, and trailers may follow.
             if read == 0 {
                 if !matches!(self.state, ProgressState::Stream) {
                     return Poll::Ready(Err(BodyError::Closed));
@@ -281,7 +287,7 @@ impl BodyProgress {
         coding: Coding,
     ) -> Result<bool, BodyError> {
         loop {
-            // Two lines of chunk framing and a closing one.
+            // What fits into `out` once the framing of a chunk has its room.
             let room = out.capacity().saturating_sub(out.len() + CHUNK_FRAMING);
             let unread = from.unread();
             let (consumed, data) = match &mut self.state {
@@ -303,6 +309,7 @@ impl BodyProgress {
                     (take, 0..take)
                 }
                 ProgressState::Chunked(decoder) => {
+                    // The decoder sees no more than fits, so all data that it finds can be moved.
                     match decoder.next(&unread[..unread.len().min(room)])? {
                         Chunk::Data { start, end } => (end, start..end),
                         Chunk::More => (unread.len().min(room), 0..0),

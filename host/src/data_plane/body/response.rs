@@ -69,6 +69,8 @@ impl ResponseBody {
         match (&mut self.state, coding) {
             (BodyState::Done, _) => Ok(TakenBody::Coded(0)),
             (BodyState::Length(left), _) => {
+                // The header tells the length, so the bytes go on as they are in either case. Bytes
+                // behind the body are not taken.
                 let length = (unread.len() as u64).min(*left) as usize;
                 *left -= length as u64;
                 if *left == 0 {
@@ -90,6 +92,7 @@ impl ResponseBody {
                 let mut consumed = 0;
                 out.reserve(unread.len() + CHUNK_FRAMING);
                 loop {
+                    // One call finds one piece of data; its positions count from `consumed`.
                     match decoder.next(&unread[consumed..])? {
                         Chunk::Data { start, end } => {
                             append(&unread[consumed + start..consumed + end], coding, out);

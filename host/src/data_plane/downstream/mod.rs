@@ -1,6 +1,6 @@
-//! The client's side: who it is, its handshake, what goes out to it.
+//! The client's side of an exchange: its address and identity, its handshake, the responses to it.
 
-mod proxy_header; // whom a connection's first bytes say that it speaks for
+mod proxy_header; // the client that a PROXY header names
 mod tls; // the handshake, and what came of it
 mod outgoing; // responses
 mod session; // a connection, and what an exchange sees of it

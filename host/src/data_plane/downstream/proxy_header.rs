@@ -17,7 +17,7 @@ use crate::data_plane::worker_config::WorkerConfig;
 
 /// Bytes that are looked at in one step; most headers come in one.
 const STEP: usize = 256;
-/// Bytes of what is no header that the error log shows: who sends it is not to fill the log.
+/// Bytes of an invalid header that the error log shows: a peer must not be able to fill the log.
 const SHOWN: usize = 107;
 
 /// Why there is no header.

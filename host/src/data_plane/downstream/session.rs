@@ -1,5 +1,5 @@
-//! A client's connection: who is at its other end, what it holds between requests, and what an
-//! exchange sees of it.
+//! A client's connection: its peer, what it holds between requests, and what an exchange sees of
+//! it.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -30,7 +30,7 @@ pub(crate) struct Client {
     pub(crate) local_port: Option<u16>,
     /// None for a unix socket.
     local_ip: Option<IpAddr>,
-    /// What its PROXY header said, and who said it.
+    /// What its PROXY header said, and the peer that sent the header.
     pub(crate) proxy_header: Option<Box<ProxyHeader>>,
     /// The connection's number, from 1, in this process.
     pub(crate) serial: u64,
@@ -106,14 +106,14 @@ impl Client {
         alpn == Some("h2")
     }
 
-    /// The address of the connection's peer, whoever it speaks for.
+    /// The address of the connection's peer, even where a PROXY header names another client.
     pub(crate) fn peer_text(&self) -> &str {
         self.proxy_header
             .as_ref()
             .map_or(&self.address_text, |introduction| &introduction.peer_text)
     }
 
-    /// The port of the connection's peer, whoever it speaks for.
+    /// The port of the connection's peer, even where a PROXY header names another client.
     pub(crate) fn peer_port(&self) -> Option<u16> {
         match &self.proxy_header {
             Some(introduction) => introduction.peer_port,

@@ -1,4 +1,5 @@
-//! The handshake with a client, and what came of it: who it is, what it asked for.
+//! The handshake with a client, and its outcome: the client's certificate, the name and the
+//! protocol that it asked for.
 //!
 //! A client that speaks plain HTTP is let through, to be told so in words it understands
 //! (`exchange::admit` does). So is one without the certificate that it needs: a handshake that
@@ -182,8 +183,8 @@ pub(crate) struct TlsFacts {
     pub(crate) reused: bool,
     /// The client's own, then those of its issuers.
     certificates: Box<[CertificateDer<'static>]>,
-    /// What the certificates are worth, and who judged them: another configuration may think
-    /// otherwise.
+    /// The verdict on the certificates, and the settings that it was reached with: those of another
+    /// configuration may lead to another one.
     judged: RefCell<(Arc<ServerTls>, ClientVerdict)>,
     /// Made when they are first asked for.
     names: OnceCell<PeerNames>,

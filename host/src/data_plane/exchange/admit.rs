@@ -111,7 +111,7 @@ fn examine(
 }
 
 /// Drops fields whose names have an underscore, unless the listener allows them (nginx:
-/// `underscores_in_headers`): before anybody looks at them. Metadata of gRPC has such names.
+/// `underscores_in_headers`): before any other code looks at them. Metadata of gRPC has such names.
 fn drop_underscored(exchange: &mut Exchange, session: &Session<'_>) {
     if session.limits().underscores_in_headers || exchange.is_grpc() {
         return;
@@ -222,8 +222,8 @@ fn reported_client(
 ) -> Option<(IpAddr, Box<str>)> {
     let fields = exchange.request.fields();
     let mut reported = None;
-    // Last field first, last member first; a member that is no address ends the chain: nobody
-    // vouches for what is left of it.
+    // Last field first, last member first; a member that is no address ends the chain: no trusted
+    // proxy vouches for what stands before it.
     let values: smallvec::SmallVec<[&[u8]; 2]> = fields.known(FieldName::XForwardedFor).collect();
     for member in values
         .iter()

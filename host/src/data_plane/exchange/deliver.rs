@@ -43,19 +43,26 @@ impl Delivery<'_> {
         let mut begun = None;
         loop {
             let taken = body.take(source.unread(), self.coding, out);
+            // Where the source tells its end with the last bytes, the end goes out with these bytes
+            // and not in a write of its own.
             if source.has_ended() {
                 body.end_if_open(self.coding, out);
             }
             let done = body.is_done();
             if done {
+                // Before the client has the last byte: its next request must not find this exchange
+                // still counted.
                 source.note_end();
                 self.warn_of_trailers(body);
             }
             let taken = match taken {
                 Ok(taken) => taken,
+                // The head has not left yet, so the client can still get an error status.
                 Err(_) if begun.is_none() => return Err(PassError::NothingSent),
                 Err(_) => return Err(PassError::Source(BodyFailure::BadChunk)),
             };
+            // Over HTTP/2, trailers end the stream. Without them the last DATA frame does, or the
+            // header where there is no body.
             let last = done && body.trailers().is_empty();
             let sent = match &begun {
                 Some(sent) => sent,
@@ -81,6 +88,7 @@ impl Delivery<'_> {
             }
             let meanwhile = |cx: &mut Context<'_>| meanwhile.poll(cx);
             let written = self.outgoing.write_while(out, piece, meanwhile).await;
+            // Also where the write has failed: the access log tells how much has left.
             sent.count(self.exchange, self.outgoing);
             source.consume(consumed);
             out.clear();
@@ -95,11 +103,15 @@ impl Delivery<'_> {
             // No buffer is held while the endpoint pauses, which it may do for hours.
             self.buffers.give(std::mem::take(out));
             let read = source.read(self.buffers).await;
+            // Only framing needs a buffer: bytes that go on as they are leave from the one that
+            // they were received in.
             if self.coding == Coding::Chunked {
                 *out = self.buffers.take_body();
             }
             if read.map_err(PassError::Source)? == 0 {
                 let trailers = source.read_trailers().await.map_err(PassError::Source)?;
+                // The end of the source is the end of a body without a length; any other body is
+                // cut short by it.
                 if !body.end(trailers, self.coding, out) {
                     return Err(PassError::Source(BodyFailure::Closed));
                 }

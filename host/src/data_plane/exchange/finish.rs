@@ -1,4 +1,4 @@
-//! The end of an exchange: what hangs on it happens however the exchange ends.
+//! The end of an exchange: its log line is written however the exchange ends.
 
 use std::rc::Rc;
 use std::time::Instant;

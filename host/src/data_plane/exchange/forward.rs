@@ -53,7 +53,7 @@ enum Answered {
         passed: Passed,
         ending: Ending,
     },
-    /// An answer that the rules would rather have from another endpoint.
+    /// An answer for which the rules want another endpoint to be asked.
     TryNext {
         ending: Ending,
         status: u16,

@@ -12,7 +12,7 @@ pub(super) struct UpstreamMessage<'a> {
     pub(super) rest: Option<Coding>,
     /// Over HTTP/2: the trailer lines behind a body that is there as a whole.
     pub(super) trailers: &'a [u8],
-    /// The protocol that the client would rather speak.
+    /// The protocol that the client asks to change to (`Upgrade`).
     pub(super) upgrade: Option<&'a str>,
     /// The key that the endpoint has to answer, if it is not the client's.
     pub(super) websocket_key: Option<&'a str>,

@@ -79,7 +79,8 @@ pub(super) async fn proxy(
     let upgrade = asks_to_switch(&exchange.request)
         .then(|| exchange.request.fields().known(FieldName::Upgrade).next())
         .flatten()
-        // A list of them has no words in HTTP/2, and need not be heeded (RFC 9110 section 7.8).
+        // HTTP/2 cannot express a list of protocols; `Upgrade` may be ignored (RFC 9110 section
+        // 7.8).
         .filter(|protocol| !http2 || is_token(protocol))
         .and_then(|protocol| std::str::from_utf8(protocol).ok());
 

@@ -27,7 +27,7 @@ pub(super) struct RequestPlan<'a> {
     /// Of a WebSocket that a client asks for in HTTP/2, which knows no such key.
     pub(super) websocket_key: Option<&'a str>,
     pub(super) keep_alive: bool,
-    /// The connection's peer is trusted to say whom it speaks for.
+    /// The connection's peer is trusted: what it says of its client is believed.
     pub(super) trusted: bool,
     pub(super) changes: &'a [HeaderChange],
 }
@@ -124,7 +124,8 @@ fn passes_for_ours(name: &[u8], changes: &[HeaderChange], listed: &Listed<'_>) -
         || listed.names_alike(name)
 }
 
-/// Whom we speak for. What a peer says of that counts only if it is trusted.
+/// Names the client to the upstream. What the peer says of the client counts only if the peer is
+/// trusted.
 fn write_forwarded(
     exchange: &Exchange,
     trusted: bool,
@@ -135,8 +136,8 @@ fn write_forwarded(
     if !set_by_us("x-forwarded-for") {
         let said = fields.known(FieldName::XForwardedFor);
         let said = said.filter(|value| trusted && !value.is_empty());
-        // The chain names each hop: the peer itself, whomever it speaks for. One on a unix socket
-        // has no address to name.
+        // The chain names each hop, so the address that is added is always the one of the peer
+        // itself. A peer on a unix socket has none.
         let peer = exchange
             .client
             .ip
@@ -290,8 +291,8 @@ pub(super) fn line_bytes(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Whether a request asks for another protocol on its connection (RFC 9110 section 7.8), or on its
-/// stream (RFC 8441). One for HTTP/2 is not heard, as RFC 9113 has it: a server that takes it would
-/// get requests that nobody routes or bounds.
+/// stream (RFC 8441). An upgrade to HTTP/2 (`h2c`) is ignored, as RFC 9113 has it: on a connection
+/// that changed over, requests would pass without routing and without limits.
 pub(super) fn asks_to_switch(request: &RequestHead) -> bool {
     let fields = request.fields();
     let connection = match request.version() {

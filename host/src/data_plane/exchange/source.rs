@@ -179,7 +179,7 @@ impl Meanwhile<'_, '_> {
                 sink,
                 buffers,
             } => {
-                // An error shows in `body` as well, and is all the same to the response.
+                // An error shows in `body` as well, and does not concern the response.
                 let _ = body.poll_drop(cx, incoming, sink, buffers);
             }
             Meanwhile::Nothing => {}

@@ -88,7 +88,7 @@ pub(crate) struct ExchangeStats {
     pub(super) head_sent: Cell<bool>,
     /// The client was invited to send its body (100).
     pub(super) invited: Cell<bool>,
-    /// `response` holds a response header of the attempt at hand.
+    /// `response` holds a response header of the current attempt.
     pub(crate) answered: Cell<bool>,
     pub(crate) attempts: RefCell<SmallVec<[AttemptStats; 1]>>,
 }
@@ -251,7 +251,7 @@ impl Exchange {
         self.request.version() == Version::Http2 && types.next().is_some_and(grpc::is_content_type)
     }
 
-    /// The response header of the attempt at hand, if there is one.
+    /// The response header of the current attempt, if there is one.
     pub(crate) fn response(&self) -> Option<Ref<'_, ResponseHead>> {
         self.stats.answered.get().then(|| self.response.borrow())
     }
@@ -315,7 +315,7 @@ fn scheme(tls: bool) -> &'static str {
 }
 
 impl ExchangeStats {
-    /// The endpoint of the attempt at hand.
+    /// The endpoint of the current attempt.
     pub(crate) fn last_address(&self) -> Option<Box<str>> {
         self.attempts
             .borrow()
@@ -345,7 +345,7 @@ impl ExchangeStats {
         });
     }
 
-    /// Notes something about the attempt at hand.
+    /// Notes something about the current attempt.
     pub(crate) fn attempt(&self, note: impl FnOnce(&mut AttemptStats)) {
         if let Some(attempt) = self.attempts.borrow_mut().last_mut() {
             note(attempt);

@@ -44,7 +44,7 @@ pub(super) async fn run(
     let received_before = attempt.bytes_received;
     let incoming = upload.into_client();
     // What either side sent ahead of the switch goes first. The buffers that it came in are large,
-    // and of no further use: a tunnel may rest for hours.
+    // and of no further use: a tunnel may be idle for hours.
     let mut up = CopyHalf::new(incoming.unread().to_vec());
     incoming.consume(incoming.unread().len());
     incoming.release(buffers);

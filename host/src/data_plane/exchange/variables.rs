@@ -1,4 +1,4 @@
-//! An exchange as others ask about it: templates and logs by variable, plugins by getter.
+//! Read access to an exchange: nginx variables for templates and logs, getters for plugins.
 
 use std::net::IpAddr;
 use std::rc::Rc;

@@ -4,7 +4,7 @@
 //! A session is balanced by the same leases as an exchange, and keeps the configuration that it
 //! began with to its end.
 
-mod session; // what is known of it, and who asks
+mod session; // what is known of it, for logs and plugins
 pub(crate) mod preread; // the host that a ClientHello names
 mod dial; // an endpoint that can be connected to
 

@@ -31,7 +31,7 @@ pub(super) enum PrereadEnd {
 impl PrereadEnd {
     pub(super) fn status(&self) -> SessionStatus {
         match self {
-            // As in nginx: a client that says nothing has had what it wanted.
+            // As in nginx, a client that leaves or sends nothing is logged with 200.
             PrereadEnd::Closed
             | PrereadEnd::Read(_)
             | PrereadEnd::TimedOut

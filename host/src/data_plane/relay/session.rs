@@ -19,7 +19,8 @@ use crate::plugin;
 /// A client's connection on its way to an endpoint.
 pub(super) struct TcpSession {
     pub(super) client: Client,
-    /// What its ClientHello named; none where nobody asked.
+    /// The server name in its ClientHello; none where the ClientHello was not looked at, or names
+    /// none.
     pub(super) server_name: Option<Box<str>>,
     pub(super) status: Cell<SessionStatus>,
     pub(super) worker: Rc<Worker>,
@@ -78,7 +79,7 @@ impl TcpSession {
         });
     }
 
-    /// Notes something about the attempt at hand.
+    /// Notes something about the current attempt.
     pub(super) fn attempt(&self, note: impl FnOnce(&mut SessionAttempt)) {
         if let Some(attempt) = self.attempts.borrow_mut().last_mut() {
             note(attempt);
@@ -207,8 +208,8 @@ impl Balanceable for TcpSession {
     }
 }
 
-/// A policy finds no request and no response here: all of that is empty, and headers have nowhere
-/// to go.
+/// There is no request and no response here: a policy gets empty values, and headers that it adds
+/// are dropped.
 impl plugin::ExchangeContext for TcpSession {
     fn candidates(&self, word: u32) -> u64 {
         self.balance.candidates(word)

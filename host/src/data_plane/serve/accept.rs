@@ -21,18 +21,18 @@ use crate::data_plane::stream::{Acceptor, Stream};
 use crate::data_plane::worker::Worker;
 use crate::fault_injection;
 
-/// How long accepting rests when it cannot go on.
+/// How long accepting pauses when it cannot go on.
 const REST: Duration = Duration::from_millis(50);
 
 /// What comes next at a listener.
 enum Next {
     Accepted(io::Result<(Client, Stream)>),
-    /// Nobody waits any more, and nobody is wanted.
+    /// The backlog is empty, and no further clients are accepted.
     Closing,
 }
 
-/// Accepts until its listener is no more, or the worker drains. Clients that wait in the backlog by
-/// then are still served.
+/// Accepts until the configuration drops its listener, or the worker drains. Clients that wait in
+/// the backlog by then are still served.
 pub(super) async fn run(worker: Rc<Worker>, acceptor: Acceptor, slot: ShutdownSlot) {
     let listener = slot.listener().clone();
     let mut short_of_descriptors = false;

@@ -56,7 +56,7 @@ fn begins_plain(listener: &ListenerState) -> bool {
     !expects_proxy_header && worker_config.snapshot.tls[position].is_none()
 }
 
-/// Reads what comes before a connection's requests: whom it speaks for, and the handshake of TLS.
+/// Reads what comes before a connection's requests: the PROXY header, and the handshake of TLS.
 /// None where that failed.
 async fn opened(
     listener: &ListenerState,

@@ -1,4 +1,4 @@
-//! HTTP/1 from a client: one request after the other until either side has had enough.
+//! HTTP/1 from a client: one request after the other until either side closes.
 
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ enum Read {
     Http2,
 }
 
-/// How long, and at what pace, a client may go on sending what nobody reads (nginx:
+/// How long, and at what pace, a client may go on sending what is read and dropped (nginx:
 /// `lingering_time`, `lingering_timeout`).
 const LINGERING_TIME: Duration = Duration::from_secs(30);
 const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);

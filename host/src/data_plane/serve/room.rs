@@ -23,7 +23,7 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(2),
     Duration::from_millis(4),
 ];
-/// How long accepting rests when nothing can make room.
+/// How long accepting pauses when nothing can make room.
 const REST: Duration = Duration::from_millis(50);
 
 /// Has a connection make room for one that waits, and gives it the time to go. Returns after a

@@ -1,4 +1,5 @@
-//! A worker's thread: its event loop, the orders that it heeds, and what it does once a second.
+//! A worker's thread: its event loop, the orders that it carries out, and what it does once a
+//! second.
 
 #![allow(
     clippy::disallowed_methods,
@@ -78,7 +79,8 @@ pub(crate) fn run(
                 order = orders.recv() => order.unwrap_or(Order::Stop),
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(()) => continue,
-                    // Without it the worker would be deaf, or never let go of anything.
+                    // A task has panicked: without it, the worker would no longer accept, or never
+                    // free what is idle.
                     Err(error) => return Err(io::Error::other(error)),
                 },
                 () = tokio::time::sleep(TRY_AGAIN), if !waiting.is_empty() => {

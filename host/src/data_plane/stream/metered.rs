@@ -127,9 +127,9 @@ impl Meter {
         Meter::with(control, resets, None)
     }
 
-    /// As [`Meter::new`], for an endpoint; `blocks`: header blocks that may come at once, as many as
-    /// all the requests that may be under way are answered with. Interim responses to a request that
-    /// was given up cost as much as others.
+    /// As [`Meter::new`], for an endpoint; `blocks`: header blocks that may come at once, as many
+    /// as all the requests that may be under way are answered with. Interim responses to a request
+    /// that was given up cost as much as others.
     pub(crate) fn of_endpoint(control: u32, resets: u32, blocks: u32) -> Rc<Meter> {
         Meter::with(control, resets, Some(blocks))
     }
@@ -158,14 +158,15 @@ impl Meter {
         }
     }
 
-    /// Lets those go on who wait for SETTINGS: they have come, or never will.
+    /// Wakes the tasks that wait in [`Meter::settled`]: the SETTINGS have come, or never will.
     pub(crate) fn settle(&self) {
         if !self.settled.replace(true) {
             self.settling.notify_waiters();
         }
     }
 
-    /// An exchange came to its end: whoever waits for answers may also change its mind.
+    /// An exchange came to its end, which refills the budget for resets: a client that waits for
+    /// its answers may also cancel some of its requests.
     pub(crate) fn answered(&self) {
         self.resets.borrow_mut().refill(1.0);
     }
@@ -177,8 +178,9 @@ impl Meter {
         }
     }
 
-    /// A part of a body went out as it was given: whoever gets it may measure the way with a PING,
-    /// as gRPC's libraries do with each.
+    /// A part of a body went out as it was given, which refills the budget for control frames: the
+    /// peer may answer each with a PING to measure the connection, as gRPC's libraries do (BDP
+    /// estimation).
     pub(super) fn sent_part(&self) {
         self.control.borrow_mut().refill(1.0);
     }
@@ -193,6 +195,8 @@ impl Meter {
         let mut control = self.control.borrow_mut();
         match kind {
             HEADERS => {
+                // A header block pays for the control frames that go with a request. Those of
+                // endpoints draw on a budget of their own; h2 bounds those of clients.
                 control.refill(PER_REQUEST);
                 let blocks = self.blocks.as_ref();
                 let spent = blocks.is_some_and(|blocks| !blocks.borrow_mut().take());
@@ -251,6 +255,7 @@ impl Frames {
     /// # Errors
     /// The bound that the peer went past.
     pub(crate) fn examine(&mut self, mut bytes: &[u8]) -> Result<(), Exceeded> {
+        // As much of the preface as is still to come and is in these bytes.
         let preface = self.preface_left.min(bytes.len());
         if preface > 0 {
             let at = PREFACE.len() - self.preface_left;
@@ -262,17 +267,20 @@ impl Frames {
         }
         while !bytes.is_empty() {
             if self.payload > 0 {
+                // Payloads are skipped, whatever is in them.
                 let skipped = self.payload.min(bytes.len());
                 self.payload -= skipped;
                 bytes = &bytes[skipped..];
                 self.note_end();
                 continue;
             }
+            // A header may be cut by the end of a read, so it is gathered until it is whole.
             let taken = (FRAME_HEADER - self.have).min(bytes.len());
             self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
             self.have += taken;
             bytes = &bytes[taken..];
             if self.have == FRAME_HEADER {
+                // 24 bits of length, then the type (RFC 9113 section 4.1).
                 let [high, middle, low, kind, ..] = self.header;
                 self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
                 self.have = 0;
@@ -302,13 +310,14 @@ impl AsyncRead for Metered {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.frames.meter.exceeded().is_some() {
-            // Whoever drives the connection is about to end it.
+            // The task that drives the connection is about to end it.
             return Poll::Pending;
         }
         let before = buffer.filled().len();
         if this.first.is_empty() {
             ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         } else {
+            // What was read before comes first, as much of it as there is room for.
             let length = this.first.len().min(buffer.remaining());
             buffer.put_slice(&this.first[..length]);
             this.first.drain(..length);
@@ -316,13 +325,16 @@ impl AsyncRead for Metered {
         let read = buffer.filled().len();
         if let Err(exceeded) = this.frames.examine(&buffer.filled()[before..read]) {
             this.frames.meter.exceeded.set(Some(exceeded));
+            // h2 does not get these bytes: the connection is about to end.
             buffer.set_filled(before);
             if exceeded == Exceeded::Preface {
-                // Best said at once: h2 would close without a word.
+                // Answered here: h2 would close the connection without a GOAWAY.
                 let _ = Pin::new(&mut this.stream).poll_write(cx, NO_PREFACE);
                 let _ = Pin::new(&mut this.stream).poll_shutdown(cx);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, exceeded)));
             }
+            // The read was ready, so nothing else would wake the task, which has to look at
+            // `exceeded`.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -401,8 +401,8 @@ impl Writer {
         }
     }
 
-    /// Says goodbye where the protocol has a word for it, if that can be done at once: the
-    /// connection is about to be closed.
+    /// Sends `close_notify` on a TLS connection that is about to be closed, if that can be done at
+    /// once.
     pub(crate) fn part(&mut self) {
         if let Writer::Tls(shared) = self {
             tls::part(&mut shared.borrow_mut());

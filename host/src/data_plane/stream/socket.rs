@@ -24,7 +24,7 @@ impl AsFd for Socket {
 }
 
 impl Socket {
-    /// A listening socket that somebody else has made.
+    /// A listening socket that another process has made.
     ///
     /// # Errors
     /// Where it is none, or not for streams over IP or a unix socket.

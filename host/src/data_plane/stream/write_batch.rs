@@ -1,8 +1,8 @@
 //! Gathers what an HTTP/2 connection writes.
 //!
-//! h2 writes and flushes frame by frame. Answers of many streams come within one turn of the event
-//! loop, and one call to the kernel, or one record of TLS, can carry them all. So a flush is put
-//! off to the connection's next turn, which it asks for itself and which begins with reading.
+//! h2 writes and flushes frame by frame. The answers of many streams come close together, and one
+//! system call, or one TLS record, can carry them all. So a flush only wakes the connection's task:
+//! its next poll begins with `poll_read`, which sends what was gathered.
 
 use std::io;
 use std::pin::Pin;
@@ -57,6 +57,8 @@ impl AsyncRead for Gathered {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // The flush that was put off. Where the socket takes no more, `poll_drain` has registered
+        // the task for that, and reading goes on.
         if !this.outbox.is_empty()
             && let Poll::Ready(drained) = this.poll_drain(cx)
         {
@@ -82,6 +84,7 @@ impl AsyncWrite for Gathered {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        // What was gathered leaves first: the order of the bytes must not change.
         if length >= LARGE || this.outbox.len() + length > OUTBOX {
             ready!(this.poll_drain(cx))?;
         }
@@ -104,6 +107,7 @@ impl AsyncWrite for Gathered {
         if this.outbox.is_empty() {
             return Pin::new(&mut this.stream).poll_flush(cx);
         }
+        // Put off: the task is woken, and its next `poll_read` sends what is in the outbox.
         cx.waker().wake_by_ref();
         Poll::Ready(Ok(()))
     }

@@ -115,9 +115,9 @@ impl WorkerUpstream {
         self.shares_connections() && self.pool.borrow().keeps_connections()
     }
 
-    /// A connection that says whom it speaks for is of no use to anybody else. The pool does not
-    /// know: it stays when the configuration changes, and this upstream may have begun under the
-    /// one before.
+    /// A connection that began with a PROXY header belongs to one client and is never reused. The
+    /// pool cannot tell: it outlives changes of the configuration, and this upstream may have had
+    /// no `proxy_protocol` before.
     fn shares_connections(&self) -> bool {
         self.shared.config.proxy_protocol.is_none()
     }
@@ -134,7 +134,7 @@ impl WorkerUpstream {
         self.pool.borrow_mut().close_idle()
     }
 
-    /// Closes an idle connection of HTTP/2, which says goodbye first.
+    /// Closes an idle connection of HTTP/2, which sends GOAWAY first.
     pub(crate) fn close_idle_http2(&self) -> Room {
         self.http2.borrow_mut().close_idle()
     }
@@ -149,8 +149,8 @@ impl WorkerUpstream {
         Target::new(&self.shared, lease.endpoint(), ends, alpn)
     }
 
-    /// Lets a dial go on whose client has left, if the next one may have the connection: a client
-    /// that is not patient enough for a handshake would otherwise leave the next one where it began.
+    /// Lets a dial go on whose client has left, if another client may use the connection. Otherwise
+    /// clients with a timeout shorter than the handshake would never get a connection.
     pub(super) fn adopt(
         self: &Rc<Self>,
         endpoint: EndpointId,

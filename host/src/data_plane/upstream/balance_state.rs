@@ -25,8 +25,8 @@ pub(crate) struct BalanceState {
     last_resort: Cell<Option<u32>>,
     now: Cell<Seconds>,
     pub(crate) memo: Cell<u64>,
-    /// Header lines, each with its CRLF, that the policy adds to the response of the attempt at
-    /// hand.
+    /// Header lines, each with its CRLF, that the policy adds to the response of the current
+    /// attempt.
     response_headers: RefCell<Vec<u8>>,
 }
 

@@ -34,7 +34,7 @@ pub(crate) trait DescriptorSource {
 pub(crate) enum Room {
     /// It is closed.
     Made,
-    /// It says goodbye first. The channel ends once its descriptor is given back, within a second.
+    /// It sends GOAWAY first. The channel ends once its descriptor is given back, within a second.
     Coming(oneshot::Receiver<()>),
     /// None is idle.
     Missing,
@@ -72,7 +72,7 @@ impl Descriptor {
         }
     }
 
-    /// So many are taken that none is to be had for an idle connection: another worker could not
+    /// So many are taken that none may be spent on an idle connection: another worker could not
     /// take it back.
     pub(super) fn is_scarce(&self) -> bool {
         self.0.upstream_connections_are_scarce()

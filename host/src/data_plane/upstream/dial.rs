@@ -24,8 +24,8 @@ pub(crate) struct Dialed {
     pub(crate) descriptor: Descriptor,
 }
 
-/// Opens a connection to an endpoint within the target's `connect_timeout`: says whom it speaks for
-/// if the upstream wants that, and shakes hands if it speaks TLS. No client is needed for it: one
+/// Opens a connection to an endpoint within the target's `connect_timeout`: sends the PROXY header
+/// if the upstream wants one, and shakes hands if it speaks TLS. No client is needed for it: one
 /// that leaves ends the wait, see [`while_client_stays`], and the connection only where the caller
 /// has no other use for it.
 ///

@@ -2,8 +2,8 @@
 //! latency.
 //!
 //! What the configuration says of an endpoint is fixed; its [`EndpointStats`] outlive that
-//! configuration, and are shared by all who know the address in one upstream: attempts that began
-//! under an older configuration still count.
+//! configuration, and are shared by all workers and configurations that have the address in one
+//! upstream: attempts that began under an older configuration still count.
 //!
 //! The accounting is nginx's (`ngx_http_upstream_free_round_robin_peer_locked`), whole seconds and
 //! all: failures add up as long as they lie no further apart than `fail_timeout`, a disabled
@@ -40,7 +40,8 @@ pub(crate) struct Endpoint {
 
 /// What all workers know of an endpoint at this moment.
 #[derive(Debug)]
-#[repr(align(64))] // cache lines of its own: workers update the figures of different endpoints at the same time
+// On cache lines of its own: workers update the figures of different endpoints at the same time.
+#[repr(align(64))]
 pub(crate) struct EndpointStats {
     /// Names the endpoint in the process, through all configurations.
     pub(crate) id: EndpointId,
@@ -71,7 +72,8 @@ impl EndpointStats {
     }
 }
 
-/// Why an endpoint that was a candidate a moment ago cannot be had: another worker was first.
+/// An endpoint that was a candidate a moment ago is not available any more: another worker was
+/// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unavailable;
 
@@ -112,7 +114,7 @@ impl Endpoint {
         self.stats.in_flight.load(Relaxed)
     }
 
-    /// Failures that are held against it.
+    /// Its failures that count now.
     pub(crate) fn fails(&self) -> u32 {
         self.stats.fails.load(Relaxed)
     }
@@ -139,8 +141,8 @@ impl Endpoint {
         self.max_fails > 0 && self.stats.fails.load(Relaxed) >= self.max_fails
     }
 
-    /// Whether an attempt may start although the endpoint is out of rotation: `max_conns` protects
-    /// it as ever.
+    /// Whether an attempt may start although the endpoint is out of rotation: `max_conns` still
+    /// applies.
     pub(crate) fn has_room(&self) -> bool {
         self.max_conns == 0 || self.in_flight() < self.max_conns
     }
@@ -151,22 +153,25 @@ impl Endpoint {
     }
 
     /// Begins an attempt. The caller ends it with exactly one of [`Endpoint::failed`] and
-    /// [`Endpoint::served`].
+    /// [`Endpoint::released`].
     ///
     /// # Errors
-    /// [`Unavailable`] where the last free connection, or the one probe, went to another worker, or the
-    /// endpoint has failed out since it was chosen.
+    /// [`Unavailable`] where the last free connection, or the one probe, went to another worker, or
+    /// the endpoint has failed out since it was chosen.
     pub(crate) fn acquire(&self, now: Seconds) -> Result<(), Unavailable> {
         self.acquire_as_last_resort()?;
+        // A probe is due once `fail_timeout` has passed since the last failure and the last probe.
         let checked = self.stats.checked.load(Relaxed);
         let due = now.saturating_sub(checked) > self.fail_timeout;
-        // The first one to say so has the probe.
+        // Of workers that get here at the same time, the one whose exchange succeeds has the probe.
         let first = due
             && self
                 .stats
                 .checked
                 .compare_exchange(checked, now, Relaxed, Relaxed)
                 .is_ok();
+        // Out of rotation, and the probe is not for this worker: takes the count of the attempt
+        // back.
         if !first && self.has_failed_out() {
             self.stats.in_flight.fetch_sub(1, Relaxed);
             return Err(Unavailable);
@@ -179,6 +184,8 @@ impl Endpoint {
     /// # Errors
     /// [`Unavailable`] where the last free connection went to another worker.
     pub(crate) fn acquire_as_last_resort(&self) -> Result<(), Unavailable> {
+        // Counts first and looks afterwards, so that two workers cannot both have the last free
+        // connection.
         let before = self.stats.in_flight.fetch_add(1, Relaxed);
         if self.max_conns > 0 && before >= self.max_conns {
             self.stats.in_flight.fetch_sub(1, Relaxed);
@@ -187,8 +194,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Ends an attempt that counts against it. `alone`: there is no other endpoint, and nothing is
-    /// held against this one.
+    /// Ends an attempt that counts against it. `alone`: there is no other endpoint, and the
+    /// failures of this one never count.
     pub(crate) fn failed(&self, now: Seconds, alone: bool) -> AfterFailure {
         self.stats.in_flight.fetch_sub(1, Relaxed);
         if alone {
@@ -213,9 +220,12 @@ impl Endpoint {
     /// An attempt went well: its failures are forgiven if that attempt was a probe. True if that
     /// put it back into rotation.
     pub(crate) fn forgive(&self) -> bool {
+        // `checked` is later than the last failure only where `acquire` has set it since, after
+        // `fail_timeout`.
         if self.stats.accessed.load(Relaxed) < self.stats.checked.load(Relaxed)
             && self.stats.fails.load(Relaxed) > 0
         {
+            // Of several attempts that succeed at once, only one sees the old count.
             return self.stats.fails.swap(0, Relaxed) >= self.max_fails;
         }
         false
@@ -233,6 +243,8 @@ impl Endpoint {
         let latency = u32::try_from(latency.as_micros())
             .unwrap_or(u32::MAX)
             .max(1);
+        // Loaded and stored apart: where two workers meet here, one sample is lost, which the mean
+        // can bear. 0 stands for no sample, so a mean is 1 at least.
         let mean = self.stats.latency_us.load(Relaxed);
         let mean = if mean == 0 {
             latency

@@ -22,12 +22,13 @@ pub(crate) struct EndpointSet {
     disabled_epoch: DisabledEpoch,
     /// How many of them the suspects account for.
     seen: AtomicU64,
-    /// The only endpoint of its upstream: nothing is ever held against it.
+    /// The only endpoint of its upstream: its failures never count.
     alone: bool,
 }
 
 /// Counts the failures that disabled an endpoint of an upstream, whichever configuration the
-/// attempt belonged to: how the fleet in force learns of failures in those before it.
+/// attempt belonged to: a set that reads another value than before learns of failures under other
+/// configurations.
 pub(crate) type DisabledEpoch = Arc<AtomicU64>;
 
 /// A set of endpoint indexes.
@@ -65,7 +66,9 @@ impl EndpointSet {
             members,
             suspects: suspects.into_iter().map(AtomicU64::new).collect(),
             disabled_epoch,
-            seen: AtomicU64::new(u64::MAX), // looks at once: the figures may be older than the fleet
+            // No epoch yet: the first pick looks at all endpoints, whose failures may be older than
+            // this set.
+            seen: AtomicU64::new(u64::MAX),
             alone,
         }
     }
@@ -91,6 +94,9 @@ impl EndpointSet {
         let Some(&members) = self.members.get(word) else {
             return 0;
         };
+        // Another epoch than at the last look: an endpoint was disabled, perhaps by an attempt
+        // under another configuration, which cannot mark it as a suspect here. `Acquire` goes with
+        // `Release` in `failed`.
         let disabled_epoch = self.disabled_epoch.load(Acquire);
         if disabled_epoch != self.seen.load(Relaxed) {
             self.look_for_suspects(disabled_epoch);
@@ -99,6 +105,8 @@ impl EndpointSet {
         let tried = if self.alone { 0 } else { tried.word(word) };
         let mut candidates = members & !tried;
         let mut suspects = candidates & self.suspects[word].load(Relaxed);
+        // Takes those out of the candidates that are out of rotation now, bit by bit from the
+        // lowest.
         while suspects != 0 {
             let bit = suspects.trailing_zeros();
             suspects &= suspects - 1;
@@ -128,6 +136,8 @@ impl EndpointSet {
         let after = self.endpoint(index).failed(now, self.alone);
         if after == AfterFailure::Disabled {
             self.suspects[index as usize / 64].fetch_or(1 << (index % 64), Relaxed);
+            // Counted behind the failure, with `Release`: a set that reads the new epoch reads the
+            // failure as well.
             self.disabled_epoch.fetch_add(1, Release);
         }
         after
@@ -156,10 +166,11 @@ impl EndpointSet {
     fn trust(&self, index: u32) {
         let endpoint = self.endpoint(index);
         let (word, bit) = (&self.suspects[index as usize / 64], 1 << (index % 64));
+        // With `max_conns` it stays a suspect: its load is looked at before each pick.
         if endpoint.max_conns == 0 {
             word.fetch_and(!bit, Relaxed);
-            // Another worker may have seen it fail out in between: suspicion costs little, a missed
-            // one much.
+            // Another worker may have seen it fail out in between: a needless suspect costs one
+            // look, a missing one costs requests.
             if endpoint.has_failed_out() {
                 word.fetch_or(bit, Relaxed);
             }
@@ -321,7 +332,7 @@ mod tests {
     }
 
     /// A success that forgives and a failure that disables may meet; whichever comes last, the set
-    /// must not take an endpoint for well that has failed out.
+    /// must not offer an endpoint that has failed out.
     #[test]
     fn an_endpoint_that_fails_out_while_it_is_forgiven_is_looked_at() {
         let none = IndexSet::default();

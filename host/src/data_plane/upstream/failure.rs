@@ -24,10 +24,10 @@ pub(crate) enum Failure {
     ConnectTimeout,
     #[error("upstream timed out (110: Connection timed out) while SSL handshaking to upstream")]
     HandshakeTimeout,
-    /// Ours, not the endpoint's: nothing is held against it.
+    /// Our own failure: it does not count against the endpoint.
     #[error("socket() failed ({}) while connecting to upstream", Errno(.0))]
     NoDescriptor(io::Error),
-    /// Ours as well.
+    /// Our own as well.
     #[error(
         "too many connections to upstreams while connecting to upstream: {0} are in use, as many as the limit on open files leaves room for (`ulimit -n`)"
     )]
@@ -63,12 +63,12 @@ pub(crate) enum Failure {
     /// In HTTP/2, its status would tell the client that the tunnel is open (RFC 8441 section 5).
     #[error("upstream answered {0} instead of changing the protocol")]
     UpgradeIgnored(u16),
-    /// It says that it has not looked at the request.
+    /// The endpoint says that it has not processed the request.
     #[error("upstream refused the stream while sending request to upstream")]
     Refused,
     #[error("upstream sent invalid HTTP/2 ({0}) while reading response header from upstream")]
     Http2(StreamError),
-    /// The client's doing: nothing is held against the endpoint.
+    /// Caused by the client: it does not count against the endpoint.
     #[error("client sent a request that HTTP/2 has no words for ({0})")]
     Inexpressible(BadHead),
     /// The request could not be read to its end.
@@ -159,8 +159,8 @@ pub(crate) struct AttemptError {
 }
 
 impl AttemptError {
-    /// The endpoint ended a connection that others were on, and has not looked at the request:
-    /// another connection is all that it takes. Nothing for the endpoint to be blamed for.
+    /// The endpoint ended a connection that other requests were on, and has not processed this one:
+    /// another connection is enough, and the attempt does not count against the endpoint.
     pub(crate) fn needs_another_connection(&self) -> bool {
         matches!(self.failure, Failure::Refused) && self.cached && !self.request_sent
     }

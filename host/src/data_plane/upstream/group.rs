@@ -30,8 +30,8 @@ impl Group {
 }
 
 impl WorkerGroup {
-    /// Tells the policy that nothing came of its pick: another worker took the endpoint's last
-    /// place, or its one probe, in the meantime.
+    /// Tells the policy that its pick was not used: another worker took the endpoint's last free
+    /// connection, or its one probe, in the meantime.
     pub(super) fn unused(&self, exchange: &ExchangeAtHand, picked: Picked) {
         let outcome = Outcome {
             ending: Ending::PassedOver,

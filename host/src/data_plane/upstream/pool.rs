@@ -78,8 +78,8 @@ impl Connection {
 /// The idle connections of one upstream in one worker. Stays through changes of the upstream's
 /// configuration.
 ///
-/// A stack for each endpoint, so that a request looks at no other endpoint's connections, and a list
-/// of all of them by age, so that the oldest is at hand when one has to go.
+/// A stack for each endpoint, so that a request looks at no other endpoint's connections, and a
+/// list of all of them by age, so that the oldest is at hand when one has to go.
 pub(crate) struct Pool {
     idle: Slab<IdleConnection>,
     /// The ends of the list by age.
@@ -170,8 +170,9 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose exchange ended cleanly, unless it has served its time, or the
-    /// upstream has its endpoint no longer; the oldest makes room.
+    /// Keeps a connection whose exchange ended cleanly, unless it has reached the bound of its
+    /// requests or its age, or the upstream no longer has its endpoint. Where the pool is full, the
+    /// oldest connection is closed.
     pub(crate) fn put(&mut self, endpoint: EndpointId, connection: Connection, now: Instant) {
         let worn =
             connection.requests >= self.max_requests || now - connection.opened > self.max_age;

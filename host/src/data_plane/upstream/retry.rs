@@ -58,7 +58,8 @@ impl<'a> Retry<'a> {
             | InvalidBody | UnaskedUpgrade | WrongWebSocketKey | Http2(_) => {
                 (Ending::Failed, conditions.invalid_header)
             }
-            // What a client asks for, a well endpoint may not offer, and another one may.
+            // A healthy endpoint may lack the protocol that the client asks for, and another may
+            // have it.
             NoExtendedConnect | UpgradeIgnored(_) => {
                 (Ending::PassedOver, conditions.invalid_header)
             }
@@ -84,7 +85,8 @@ impl<'a> Retry<'a> {
     }
 
     /// After a response header: what its status means, if anything, where another endpoint can
-    /// still be asked. The last one's answer is passed on whatever it is, and not held against it.
+    /// still be asked. The answer of the last endpoint is passed on whatever it is, and does not
+    /// count against it.
     pub(crate) fn after_status(&mut self, status: u16) -> Option<Ending> {
         let (ending, listed) = match (status, &self.rules.conditions) {
             (

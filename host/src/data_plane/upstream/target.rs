@@ -1,7 +1,7 @@
 //! What it takes to dial an endpoint: where it is, and how a connection to it begins.
 //!
-//! Nothing of a lease, an exchange or a worker: a connection belongs to the upstream, whatever it is
-//! opened for, and may outlive the exchange that asked for it.
+//! Nothing of a lease, an exchange or a worker: a connection belongs to the upstream, whatever it
+//! is opened for, and may outlive the exchange that asked for it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A request on its way to an endpoint: what is at hand first, then the rest of the body as the
-//! client sends it.
+//! A request on its way to an endpoint: first the head and what was read of the body, then the rest
+//! of the body as the client sends it.
 //!
 //! Driven by the code that waits for the endpoint's answer: there is one task for both directions.
 
@@ -43,7 +43,7 @@ pub(crate) struct Upload<'a> {
 struct Rest<'a> {
     progress: &'a mut BodyProgress,
     coding: Coding,
-    /// Empty and without capacity while the client rests.
+    /// Empty and without capacity while the client sends nothing.
     out: Vec<u8>,
     written: usize,
     ended: bool,
@@ -146,7 +146,7 @@ impl<'a> Upload<'a> {
             if rest.out.capacity() == 0 {
                 rest.out = self.buffers.take_body();
             }
-            // An error shows in `progress` as well, and is all the same to the response.
+            // An error shows in `progress` as well, and does not concern the response.
             let _ = (rest.progress).poll_drop(cx, self.client, &mut rest.out, self.buffers);
         }
     }
@@ -169,9 +169,13 @@ impl<'a> Upload<'a> {
         cx: &mut Context<'_>,
         writer: &mut Writer,
     ) -> Poll<Result<(), Failure>> {
+        // The request is there as a whole and has no trailers: over HTTP/2, the last DATA frame
+        // carries END_STREAM.
         if let (None, Some([]), Some(stream)) = (&self.rest, self.end, writer.http2()) {
             stream.end_with_next_write();
         }
+        // `written` counts through the head and on into the body. What is left of each goes out in
+        // one call.
         while self.written < self.head.len() + self.body.len() {
             let head = &self.head[self.written.min(self.head.len())..];
             let body = &self.body[self.written.saturating_sub(self.head.len())..];
@@ -181,11 +185,15 @@ impl<'a> Upload<'a> {
             self.written += written;
         }
         let Some(mut rest) = self.rest.take() else {
+            // Trailers, or END_STREAM where no DATA frame has carried it: a stream that has ended
+            // already stays as it is.
             if let (Some(trailers), Some(stream)) = (self.end, writer.http2()) {
                 stream.end(trailers)?;
             }
             return self.poll_flush(cx, writer);
         };
+        // `rest` is out of `self` meanwhile, which the call borrows as a whole. The buffer is given
+        // back as soon as there is nothing more to send, or sending has failed.
         let sent = self.poll_send_rest(cx, writer, &mut rest);
         if sent.is_ready() {
             self.buffers.give(std::mem::take(&mut rest.out));
@@ -201,6 +209,7 @@ impl<'a> Upload<'a> {
         rest: &mut Rest<'_>,
     ) -> Poll<Result<(), Failure>> {
         loop {
+            // All of a piece is sent before the next one is read: a slow endpoint slows the client.
             while rest.written < rest.out.len() {
                 let unsent = &rest.out[rest.written..];
                 rest.written += ready!(
@@ -210,6 +219,7 @@ impl<'a> Upload<'a> {
             rest.out.clear();
             rest.written = 0;
             if rest.ended {
+                // Over HTTP/1, the end is part of what was written, see `append_end` below.
                 if let Some(stream) = writer.http2() {
                     stream.end(rest.progress.trailers())?;
                 }
@@ -224,6 +234,8 @@ impl<'a> Upload<'a> {
             {
                 Poll::Ready(moved) => moved.map_err(Failure::Request)?,
                 Poll::Pending => {
+                    // The client has sent nothing more yet. No buffer is held while it is waited
+                    // for.
                     if rest.out.is_empty() {
                         self.buffers.give(std::mem::take(&mut rest.out));
                     }
@@ -231,10 +243,14 @@ impl<'a> Upload<'a> {
                     return Poll::Ready(Err(Failure::Request(BodyError::TimedOut)));
                 }
             }
+            // The client has sent something, so its time starts anew. Those bytes are kept nowhere:
+            // the request cannot be sent to another endpoint any more.
             self.due = None;
             self.consumed = true;
             if rest.progress.is_done() {
                 rest.ended = true;
+                // Without trailers, the last DATA frame carries END_STREAM. Where `out` is empty
+                // there is no further write, and `end` above sends it.
                 if let (Some(stream), []) = (writer.http2(), rest.progress.trailers()) {
                     stream.end_with_next_write();
                 }
@@ -278,6 +294,8 @@ impl<'a> Upload<'a> {
     }
 
     fn poll_due(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
+        // One deadline for whatever is waited for now, the client or the endpoint: set when the
+        // wait begins, cleared by progress.
         let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
         self.alarm.poll_due(cx, due).map(|_| ())
     }
@@ -298,7 +316,8 @@ impl<'a> Upload<'a> {
     }
 
     /// Once sending is over, while the answer is passed on: ready if the client has left, or its
-    /// request broke off. That an endpoint wants no more of it is its own business.
+    /// request broke off. That an endpoint takes no more of the request does not break the
+    /// response.
     pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<BodyFailure> {
         if let UploadState::Failed(failure @ Some(Failure::Request(_))) = &mut self.state
             && let Some(Failure::Request(error)) = failure.take()

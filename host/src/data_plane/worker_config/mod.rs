@@ -27,8 +27,8 @@ impl WorkerConfig {
     /// Goes on where `previous` is: upstreams that stay as they are keep everything, those that
     /// change what they can.
     ///
-    /// Each upstream is attached in a turn of the event loop of its own: there may be thousands, and
-    /// requests are served meanwhile.
+    /// Yields to the event loop before each upstream that is new or has changed: there may be
+    /// thousands, and requests are served meanwhile.
     pub(crate) async fn new(
         snapshot: Arc<Snapshot>,
         previous: Option<&WorkerConfig>,
@@ -64,7 +64,7 @@ impl WorkerConfig {
         }
     }
 
-    /// Whether a peer may say whom it speaks for.
+    /// Whether the client address that a peer reports is believed.
     pub(crate) fn trusts(&self, peer: Option<IpAddr>) -> bool {
         self.snapshot.config.server.trusted_proxies.trust(peer)
     }

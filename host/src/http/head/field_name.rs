@@ -170,7 +170,7 @@ pub fn fold_alike(one: &[u8], other: &[u8]) -> bool {
             .all(|(one, other)| fold(*one).eq_ignore_ascii_case(&fold(*other)))
 }
 
-/// Whether a name has no character that anybody folds.
+/// Whether a name has no character that servers fold (`fold`).
 pub(super) fn is_plain(name: &[u8]) -> bool {
     name.iter().all(|byte| fold(*byte) == *byte)
 }

@@ -141,8 +141,8 @@ impl Fields {
     }
 
     /// As [`Fields::named`], for the name in a variable, in which `_` stands for `-` and for itself
-    /// (`ngx_http_variable_unknown_header`): `$http_api_key` is `Api-Key` and `api_key`. A field that
-    /// the proxy knows has one spelling.
+    /// (`ngx_http_variable_unknown_header`): `$http_api_key` is `Api-Key` and `api_key`. A field
+    /// that the proxy knows has one spelling.
     pub fn of_variable(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
         let folds = FieldName::of(name) == FieldName::Other;
         let dash = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };

@@ -85,7 +85,8 @@ impl RequestHead {
                 (FieldName::Host, Some(_)) => {
                     return Err(BadHead::Malformed(HeadPart::OtherHost));
                 }
-                // Crumbs are one field to everybody else (RFC 9113 section 8.2.3).
+                // HTTP/2 may split `Cookie` into several fields; they are joined again for HTTP/1
+                // and for all other readers (RFC 9113 section 8.2.3).
                 (FieldName::Cookie, _) => {
                     if !cookies.is_empty() {
                         cookies.extend_from_slice(b"; ");
@@ -192,7 +193,8 @@ pub fn response(text: &[u8]) -> Result<fields::Response<()>, BadHead> {
     let mut response = fields::Response::new(());
     *response.status_mut() = status.ok_or(BadHead::Malformed(HeadPart::StatusLine))?;
     *response.version_mut() = fields::Version::HTTP_2;
-    // From whomever they come: h2 refuses a head with one of them as a whole.
+    // Dropped here, whether they come from the endpoint or from the configuration: h2 refuses a
+    // head that has one of them.
     lines.fields_into(response.headers_mut(), |known, _| {
         !known.is_of_connection() && known != FieldName::Te
     })?;

@@ -31,7 +31,7 @@ pub struct Balancer {
 
 /// One of the two policies.
 pub(super) struct Role {
-    recipe: Arc<PolicySpec>,
+    spec: Arc<PolicySpec>,
     instances: Instances,
     /// How long a worker waits for the shared instance.
     pub(super) wait: Duration,
@@ -43,7 +43,7 @@ enum Instances {
     /// The one that all workers share. A holder is in one call at the most, which ends at its
     /// deadline.
     Shared(Mutex<PolicySlot>),
-    /// Each in a seat; made ahead for workers that have not fetched theirs yet.
+    /// Each in a slot of its own; made ahead for workers that have not fetched theirs yet.
     OnePerWorker(Mutex<Vec<PolicySlot>>),
 }
 
@@ -51,62 +51,56 @@ impl Role {
     /// Makes an instance to learn whether the settings are right and what scope the policy asks
     /// for, and for a policy that wants one per worker as many more as there are workers: so that
     /// they need not wait for them.
-    fn new(recipe: PolicySpec, ahead: usize) -> Result<Role, ConfigureError> {
-        let recipe = Arc::new(recipe);
-        let (instance, scope) = recipe.make_with_scope()?;
-        let seated = |instance| {
-            let mut seat = PolicySlot::new(recipe.clone());
-            seat.take(instance);
-            seat
+    fn new(spec: PolicySpec, ahead: usize) -> Result<Role, ConfigureError> {
+        let spec = Arc::new(spec);
+        let (instance, scope) = spec.make_with_scope()?;
+        let in_slot = |instance| {
+            let mut slot = PolicySlot::new(spec.clone());
+            slot.take(instance);
+            slot
         };
         let instances = match scope {
-            InstanceScope::Process => Instances::Shared(Mutex::new(seated(instance))),
+            InstanceScope::Process => Instances::Shared(Mutex::new(in_slot(instance))),
             InstanceScope::Worker => {
-                let mut made = vec![seated(instance)];
+                let mut made = vec![in_slot(instance)];
                 while made.len() < ahead {
-                    made.push(seated(recipe.make()?));
+                    made.push(in_slot(spec.make()?));
                 }
                 Instances::OnePerWorker(Mutex::new(made))
             }
         };
-        let wait = recipe
-            .plugin
-            .inner()
-            .terms
-            .limits
-            .deadline
-            .min(LONGEST_WAIT);
+        let wait = spec.plugin.inner().terms.limits.deadline.min(LONGEST_WAIT);
         Ok(Role {
-            recipe,
+            spec,
             instances,
             wait,
             has_missed_endings: AtomicBool::new(false),
         })
     }
 
-    /// A worker's own seat, where the policy does not share one.
+    /// A worker's own slot, where the policy does not share one instance.
     pub(super) fn own(&self) -> Option<PolicySlot> {
         let Instances::OnePerWorker(ahead) = &self.instances else {
             return None;
         };
         let ready = ahead.lock().pop();
-        Some(ready.unwrap_or_else(|| PolicySlot::new(self.recipe.clone())))
+        Some(ready.unwrap_or_else(|| PolicySlot::new(self.spec.clone())))
     }
 
     pub(super) fn plugin(&self) -> &Plugin {
-        &self.recipe.plugin
+        &self.spec.plugin
     }
 
     pub(super) fn shared(&self) -> Option<&Mutex<PolicySlot>> {
         match &self.instances {
-            Instances::Shared(seat) => Some(seat),
+            Instances::Shared(slot) => Some(slot),
             Instances::OnePerWorker(_) => None,
         }
     }
 
     /// Whether what an instance of `previous` knows may mean something to one of this.
     fn follows(&self, previous: &Role) -> bool {
-        let (now, before) = (&self.recipe.plugin, &previous.recipe.plugin);
+        let (now, before) = (&self.spec.plugin, &previous.spec.plugin);
         now.name() == before.name() && now.keeps_state() && before.keeps_state()
     }
 
@@ -121,7 +115,7 @@ impl Role {
         let state = before.lock().export_state();
         let taken = state.map_or(Ok(()), |state| now.lock().import_state(state));
         taken.map_err(|fault| ConfigureError::Faulted {
-            plugin: self.recipe.plugin.name().to_owned(),
+            plugin: self.spec.plugin.name().to_owned(),
             when: "in `import-state`",
             fault,
         })
@@ -146,7 +140,7 @@ impl Balancer {
             generation,
             workers,
         } = context;
-        let recipe = |plugin, settings: &Value, upstream| PolicySpec {
+        let spec = |plugin, settings: &Value, upstream| PolicySpec {
             plugin,
             settings: settings.to_string(),
             fleet: fleet.clone(),
@@ -160,23 +154,23 @@ impl Balancer {
         };
         // The fallback is seldom needed: its workers make theirs when it is.
         Ok(Balancer {
-            policy: Role::new(recipe(policy, settings, upstream), workers)?,
-            fallback: Role::new(recipe(fallback, &no_settings(), within_one_fleet), 1)?,
+            policy: Role::new(spec(policy, settings, upstream), workers)?,
+            fallback: Role::new(spec(fallback, &no_settings(), within_one_fleet), 1)?,
             fleet,
         })
     }
 
     /// What the policy was configured for.
     pub fn upstream(&self) -> UpstreamTraits {
-        self.policy.recipe.upstream
+        self.policy.spec.upstream
     }
 
     pub fn policy(&self) -> &Plugin {
-        &self.policy.recipe.plugin
+        &self.policy.spec.plugin
     }
 
     pub fn fallback(&self) -> &Plugin {
-        &self.fallback.recipe.plugin
+        &self.fallback.spec.plugin
     }
 
     /// Asks a further instance of the policy for an endpoint, as a request would, to see that it
@@ -185,7 +179,7 @@ impl Balancer {
     /// # Errors
     /// What it did instead.
     pub fn rehearse(&self) -> Result<(), ConfigureError> {
-        rehearsal::rehearse(&self.policy.recipe)
+        rehearsal::rehearse(&self.policy.spec)
     }
 
     /// Takes over what the policies of an earlier balancer of the same upstream know, where all
@@ -204,8 +198,8 @@ impl Balancer {
     pub fn attach(self: &Arc<Self>, previous: Option<&mut WorkerBalancer>) -> WorkerBalancer {
         wasmtime::Engine::tls_eager_initialize();
         let mut policy = WorkerRole::new(&self.policy);
-        if let Some(seat) = policy.own() {
-            seat.make();
+        if let Some(slot) = policy.own() {
+            slot.make();
         }
         let mut worker = WorkerBalancer {
             fallback: WorkerRole::new(&self.fallback),
@@ -297,7 +291,7 @@ impl WorkerBalancer {
         let picked = |index, role: &Role, answerer| Picked {
             index,
             lease: pick.lease,
-            observer: role.recipe.plugin.hears_endings().then_some(answerer),
+            observer: role.spec.plugin.hears_endings().then_some(answerer),
         };
         if let Some((index, generation)) = self.policy.ask(policy, exchange, pick, candidates) {
             return Some(picked(index, policy, Answerer::Policy(generation)));
@@ -314,13 +308,13 @@ impl WorkerBalancer {
         })
     }
 
-    /// An attempt at this endpoint failed, in the sense of `max_fails`, whoever picked it.
+    /// An attempt at this endpoint failed, in the sense of `max_fails`, whichever policy picked it.
     pub fn failed(&mut self, index: u32) {
         let Balancer {
             policy, fallback, ..
         } = &*self.balancer;
         for (role, own) in [(policy, &mut self.policy), (fallback, &mut self.fallback)] {
-            if role.recipe.plugin.hears_failures() {
+            if role.spec.plugin.hears_failures() {
                 own.tell(role, Report::Failed(index));
             }
         }

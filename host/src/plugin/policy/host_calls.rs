@@ -73,8 +73,8 @@ impl PolicyState {
     }
 }
 
-/// A buffer for answers. The engine has copied an answer into the plugin and let go of it before
-/// the next host call.
+/// A buffer for answers. The engine has copied an answer into the plugin and released it before the
+/// next host call.
 #[derive(Default)]
 struct Kept<T>(Option<Arc<T>>);
 

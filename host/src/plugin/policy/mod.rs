@@ -109,7 +109,7 @@ pub trait ExchangeContext: VariableSource {
     fn set_memo(&self, value: u64);
     /// False where HTTP does not allow the name or value.
     fn add_response_header(&self, name: &str, value: &[u8]) -> bool;
-    /// Drops the headers that were added for the attempt at hand.
+    /// Drops the headers that were added for the current attempt.
     fn forget_response_headers(&self);
     /// 0 where no response header arrived.
     fn response_status(&self) -> u16;

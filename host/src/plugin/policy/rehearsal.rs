@@ -1,9 +1,9 @@
 //! A pick before there is a request: what a new version of a plugin has to manage before it takes
 //! over.
 //!
-//! The request is the plainest there is, with every endpoint that is not `down` as a candidate. The
-//! instance is a further one, so that the one that will serve has not made a choice that nobody
-//! asked for.
+//! The request is the plainest there is, with every endpoint that is not `down` as a candidate. It
+//! runs on an instance of its own, so that the one that will serve does not start with a choice
+//! that no request asked for.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -14,13 +14,13 @@ use super::{Ending, EndpointView, ExchangeContext, Outcome, Pick};
 use crate::http::variable::{Variable, VariableSource};
 
 /// Makes an instance pick, and hear that the attempt failed.
-pub(super) fn rehearse(recipe: &PolicySpec) -> Result<(), ConfigureError> {
-    let (mut instance, _) = recipe.make_with_scope()?;
+pub(super) fn rehearse(spec: &PolicySpec) -> Result<(), ConfigureError> {
+    let (mut instance, _) = spec.make_with_scope()?;
     instance.leave_the_books();
-    let trial = Trial::new(&recipe.fleet.endpoints());
+    let trial = Trial::new(&spec.fleet.endpoints());
     let candidates = trial.candidates(0);
     if trial.candidates.iter().all(|word| *word == 0) {
-        return Ok(()); // nobody would be asked
+        return Ok(()); // without a candidate, no policy is asked
     }
     let trial: Rc<dyn ExchangeContext> = Rc::new(trial);
     let pick = Pick {
@@ -42,7 +42,7 @@ pub(super) fn rehearse(recipe: &PolicySpec) -> Result<(), ConfigureError> {
             .and_then(|()| instance.done(&trial, pick.lease, index, &FAILED)),
     });
     ended.map_err(|fault| ConfigureError::Faulted {
-        plugin: recipe.plugin.name().to_owned(),
+        plugin: spec.plugin.name().to_owned(),
         when: "in a trial `pick`",
         fault,
     })

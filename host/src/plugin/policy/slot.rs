@@ -98,7 +98,8 @@ impl PolicySlot {
         }
     }
 
-    /// Lets the instance go: it could not be told how some attempts ended, and would count wrong.
+    /// Drops the instance, as after a fault: it could not be told how some attempts ended, so its
+    /// counts would be wrong.
     pub(super) fn missed_endings(&mut self) {
         if self.is_ready() {
             self.faulted("done", &PluginFault::untold());

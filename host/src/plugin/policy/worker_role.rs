@@ -15,7 +15,8 @@ use super::{ExchangeContext, Outcome, Pick};
 
 /// How long a worker waits for the shared instance at the most: all its requests wait with it.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(20);
-/// Reports that may wait for the shared instance. With more it is let go: see [`WorkerRole::tell`].
+/// Reports that may wait for the shared instance. With more, the instance is dropped: see
+/// [`WorkerRole::tell`].
 const UNHEARD: usize = 1024;
 
 /// A worker's way to one policy.
@@ -23,13 +24,13 @@ pub(super) struct WorkerRole {
     /// `None`: the workers share one.
     own: Option<PolicySlot>,
     account: Rc<Account>,
-    /// What the shared instance has still to hear, in order.
+    /// Reports that the shared instance has not had yet, in order.
     unheard: VecDeque<Report>,
 }
 
-/// What an instance hears of an attempt.
+/// What an instance is told of an attempt.
 pub(super) enum Report {
-    /// It failed, whoever picked the endpoint.
+    /// It failed; reported whichever policy picked the endpoint.
     Failed(u32),
     /// It ended; for the instance that picked.
     Ended {
@@ -106,8 +107,8 @@ impl WorkerRole {
     }
 
     /// Tells the policy something that it must not miss. A shared instance that is busy for too
-    /// long hears of it later; if too much has piled up for it, it is let go, because it would count
-    /// wrong.
+    /// long is told later. If too many reports have piled up for it, they and the instance are
+    /// dropped: its counts would be wrong.
     pub(super) fn tell(&mut self, role: &Role, report: Report) {
         let WorkerRole {
             own,
@@ -133,7 +134,7 @@ impl WorkerRole {
         }
     }
 
-    /// Tells what was not heard yet, before the worker lets go of this.
+    /// Delivers the reports that are still queued, before the worker drops this.
     pub(super) fn finish(&mut self, role: &Role) {
         if self.unheard.is_empty() {
             return;

@@ -108,7 +108,7 @@ fn a_directory_that_others_may_write_to_is_refused_by_name() {
 #[test]
 fn a_directory_of_another_user_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    // Only root can give a directory away; anybody else has one of root's at hand.
+    // Only root can give a directory away; for any other user, one of root's will do.
     let foreign = match rustix::process::geteuid().is_root() {
         true => {
             chown(folder.path(), Some(65_534), None).unwrap();

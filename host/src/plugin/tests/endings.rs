@@ -1,4 +1,4 @@
-//! `failed` and `done` reach those whom they concern.
+//! `failed` and `done` reach the instances that they concern.
 
 use std::rc::Rc;
 

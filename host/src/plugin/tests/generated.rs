@@ -1,5 +1,5 @@
-//! Plugins that nobody would write: a thousand of them, made by wasm-smith of fixed seeds, loaded
-//! and called.
+//! Plugins that no programmer would write: a thousand of them, made by wasm-smith of fixed seeds,
+//! loaded and called.
 //!
 //! Whatever they are and do, the process neither crashes nor hangs, and keeps next to nothing of
 //! them.
@@ -209,7 +209,7 @@ fn a_thousand_plugins_made_at_random_harm_nobody() {
         std::process::exit(1);
     });
     let mut counts = (0, 0);
-    logged(|| counts = run()); // what they log is theirs to say, and nobody's to read
+    logged(|| counts = run()); // what they log is not looked at
     let quarter = usize::try_from(MODULES).unwrap() / 4;
     let (called, answered) = counts;
     // A good part must really run, or all of this shows nothing.

@@ -1,5 +1,4 @@
-//! Files and lines survive the way from the compiler to the backtrace, and hostile ones harm
-//! nobody.
+//! Files and lines survive the way from the compiler to the backtrace, and hostile ones do no harm.
 
 use std::path::Path;
 

@@ -20,7 +20,8 @@ fn policy_text(version: &str, keeper: &str) -> String {
 
 /// A core module of so many functions, empty all of them.
 fn functions(number: u32) -> Vec<u8> {
-    let mut module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0".to_vec(); // one type, of no parameters and no results
+    // With one type, of no parameters and no results.
+    let mut module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0".to_vec();
     let mut section = |id: u8, element: &[u8]| {
         let mut content = leb(number);
         content.extend(element.repeat(number as usize));
@@ -108,7 +109,8 @@ fn imports_that_are_not_granted_are_named_with_the_line_that_grants_them() {
         ..Grants::default()
     };
     let error = refusal(&imports, &granted(both));
-    assert!(error.contains("does not export"), "{error}"); // it is no policy, which is found out next
+    // It is no policy, which is found out next.
+    assert!(error.contains("does not export"), "{error}");
 }
 
 #[test]
@@ -215,7 +217,8 @@ fn functions_count_wherever_they_are() {
 fn a_doll_of_dolls_is_refused() {
     let mut doll = component("");
     for _ in 0..20 {
-        let mut around = b"\0asm\x0d\0\x01\0\x04".to_vec(); // a component with one section: a component
+        // A component with one section: a component.
+        let mut around = b"\0asm\x0d\0\x01\0\x04".to_vec();
         around.extend(leb(u32::try_from(doll.len()).unwrap()));
         around.extend(doll);
         doll = around;

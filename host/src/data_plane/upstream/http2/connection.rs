@@ -26,19 +26,19 @@ const MAX_WINDOW: u32 = i32::MAX as u32;
 const SMALL_FRAMES: usize = 64 << 20;
 /// Bytes of one request body that wait for the endpoint's window.
 const SEND_BUFFER: usize = 64 << 10;
-/// Frames without content, and resets, that an endpoint may send at once. Endpoints are trusted more
-/// than clients, so these limits are higher.
+/// Frames without content, and resets, that an endpoint may send at once. Endpoints are trusted
+/// more than clients, so these limits are higher.
 const MAX_CONTROL_FRAMES: u32 = 10_000;
 const MAX_RESETS: u32 = 10_000;
 /// Header blocks of one response: the interim ones that an exchange takes and one more, which makes
 /// it give up, the response header, and the trailers.
 const BLOCKS_PER_RESPONSE: u32 = MAX_INTERIM + 3;
-/// How long a connection without further use may take to say goodbye (GOAWAY, and the end of TLS).
+/// How long a connection without further use may take to close: GOAWAY, then `close_notify`.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A connection.
 pub(super) struct Http2Connection {
-    /// None once it is closing: h2 says goodbye when the last of these is gone.
+    /// None once it is closing: h2 sends GOAWAY when the last of these is dropped.
     send: RefCell<Option<SendRequest<Bytes>>>,
     meter: Rc<Meter>,
     scheme: &'static str,
@@ -54,7 +54,8 @@ pub(super) struct Http2Connection {
     /// Whether it is kept while nothing is under way on it.
     kept: bool,
     descriptor: Weak<Descriptor>,
-    /// Tells the driver that the connection has no further use, or, by a word, to end it at once.
+    /// Tells the driver that the connection has no further use (dropped), or to end it at once
+    /// (sent).
     release: Cell<Option<oneshot::Sender<()>>>,
     /// Ends once the driver has ended and its descriptor is given back.
     closed: Cell<Option<oneshot::Receiver<()>>>,
@@ -162,7 +163,7 @@ impl Http2Connection {
         self.retired.get()
     }
 
-    /// It has served its time.
+    /// It takes no further exchange, or has reached the bound of its requests or its age.
     pub(super) fn is_worn(&self, max_requests: u64, max_age: Duration) -> bool {
         self.retired.get() || self.requests.get() >= max_requests || self.opened.elapsed() > max_age
     }
@@ -186,7 +187,7 @@ impl Http2Connection {
         self.slots.get() < max_streams.min(allowed)
     }
 
-    /// Says goodbye, which takes a moment. Nothing may be under way on it.
+    /// Sends GOAWAY and closes, which takes a moment. No exchange may be under way on it.
     pub(super) fn close(&self) -> Room {
         self.retired.set(true);
         self.send.take();

@@ -173,7 +173,7 @@ impl EndpointConnections {
     fn slot(&mut self, limits: &PoolLimits) -> Option<StreamSlot> {
         self.connections
             .retain(|connection| !connection.is_worn(limits.max_requests, limits.max_age));
-        // The busiest that has room: the others may come to rest, and be closed.
+        // The busiest connection that has room: the others may become idle and be closed.
         let with_room = self
             .connections
             .iter()
