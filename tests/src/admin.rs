@@ -1,4 +1,5 @@
-//! A running proxy as its operator sees it: the admin API, the configuration file, the process and those that took over.
+//! A running proxy as its operator sees it: the admin API, the configuration file, the process and
+//! those that took over.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,14 +69,16 @@ impl Proxy {
         self.write(&format!("{text}\n{tables}\n"));
     }
 
-    /// Puts another file in the place of the present one, whole: whoever reads it never finds half of it.
+    /// Puts another file in the place of the present one, whole: whoever reads it never finds half
+    /// of it.
     pub fn write(&self, text: &str) {
         let new = self.directory().join("new.toml");
         std::fs::write(&new, in_directory(text, self.directory())).expect("the directory is ours");
         std::fs::rename(new, self.file()).expect("the directory is ours");
     }
 
-    /// Puts a pipe in the place of the file: whoever reads the configuration waits until [`Held::release`].
+    /// Puts a pipe in the place of the file: whoever reads the configuration waits until
+    /// [`Held::release`].
     pub fn hold_file(&self) -> Held {
         let text = std::fs::read_to_string(self.file()).expect("the file is ours");
         std::fs::remove_file(self.file()).expect("the file is ours");
@@ -145,7 +148,8 @@ impl Held {
     }
 }
 
-/// A process that took over from another one. It is nobody's child here: the proxy that it came from ends it at last.
+/// A process that took over from another one. It is nobody's child here: the proxy that it came
+/// from ends it at last.
 #[derive(Debug, Clone, Copy)]
 pub struct Successor {
     pub pid: u32,
@@ -174,7 +178,8 @@ impl Successor {
     }
 }
 
-/// Ends all processes that were started with a configuration file, by their ids: a successor may have started another one.
+/// Ends all processes that were started with a configuration file, by their ids: a successor may
+/// have started another one.
 pub(crate) fn end_all_with(file: &std::path::Path) {
     use std::os::unix::ffi::OsStrExt;
     let file = file.as_os_str().as_bytes();

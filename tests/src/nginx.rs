@@ -15,8 +15,8 @@ pub struct Nginx {
     directory: TempDir,
 }
 
-/// Whether nginx is installed. Where it is not, says so loudly; where `CI` is set, fails, so that nobody believes in
-/// specs that never run.
+/// Whether nginx is installed. Where it is not, says so loudly; where `CI` is set, fails, so that
+/// nobody believes in specs that never run.
 pub fn installed() -> bool {
     let found = Command::new("nginx")
         .arg("-v")
@@ -58,8 +58,8 @@ pub fn free_address() -> String {
 }
 
 impl Nginx {
-    /// Starts nginx with these lines in `http { }` besides a server whose own lines are `server`, and waits until it
-    /// accepts connections.
+    /// Starts nginx with these lines in `http { }` besides a server whose own lines are `server`,
+    /// and waits until it accepts connections.
     pub async fn start(http: &str, server: &str) -> Nginx {
         Nginx::listening("", http, server).await
     }

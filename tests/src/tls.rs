@@ -1,4 +1,5 @@
-//! TLS for the specs: an authority, certificates of every kind, a client whose every choice is ours.
+//! TLS for the specs: an authority, certificates of every kind, a client whose every choice is
+//! ours.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -201,7 +202,8 @@ impl Authority {
             .expect("they go together")
     }
 
-    /// As [`trusting_as`](Self::trusting_as), with a certificate of somebody else's, and a key of its own.
+    /// As [`trusting_as`](Self::trusting_as), with a certificate of somebody else's, and a key of
+    /// its own.
     pub fn trusting_as_if(&self, theirs: &Certificate, own: &Certificate) -> ClientConfig {
         let mut config = self.trusting();
         config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(theirs.with_key(own)));
@@ -407,8 +409,8 @@ pub async fn get(
     client.response().await
 }
 
-/// Whether a program is installed. Where it is not, says so loudly; where `CI` is set, fails, so that nobody believes in
-/// specs that never run.
+/// Whether a program is installed. Where it is not, says so loudly; where `CI` is set, fails, so
+/// that nobody believes in specs that never run.
 pub fn installed(program: &str) -> bool {
     let found = Command::new(program)
         .arg(if program == "openssl" {

@@ -193,8 +193,9 @@ impl Wire {
         .await
     }
 
-    /// Sends bytes one by one, to a peer that may have left. After each CR and each LF comes a moment in which it can be
-    /// read by itself; nothing tells that it was, so a busy machine makes the pieces larger.
+    /// Sends bytes one by one, to a peer that may have left. After each CR and each LF comes a
+    /// moment in which it can be read by itself; nothing tells that it was, so a busy machine makes
+    /// the pieces larger.
     pub async fn try_send_in_pieces(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         for byte in bytes.as_ref() {
             self.try_send([*byte]).await?;

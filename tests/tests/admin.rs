@@ -1,4 +1,5 @@
-//! The admin API lets in whom it should, says what is wrong with a request, and is nothing to the traffic.
+//! The admin API lets in whom it should, says what is wrong with a request, and is nothing to the
+//! traffic.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;

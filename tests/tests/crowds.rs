@@ -53,7 +53,8 @@ async fn a_worker_without_idle_clients_has_another_one_make_room() {
         .start()
         .await;
     let _idle = answered(&proxy, 40).await;
-    // Each takes the place of an idle one and stays: sooner or later its worker has no more of them.
+    // Each takes the place of an idle one and stays: sooner or later its worker has no more of
+    // them.
     let mut busy = Vec::new();
     for number in 1..=40 {
         let mut client = proxy.client().await;

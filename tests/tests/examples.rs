@@ -1,6 +1,7 @@
 //! Every file in `examples/` is run as it stands, and does what its first lines say.
 //!
-//! Addresses in them come from the environment, with defaults for people: `${env:APP_1:-127.0.0.1:8081}`.
+//! Addresses in them come from the environment, with defaults for people:
+//! `${env:APP_1:-127.0.0.1:8081}`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use waypost_tests::{Answer, Client, Origin, eventually, origin, proxy};
 
-/// Clients that ask without pause until told to stop; how many answers they got, and which were not 200.
+/// Clients that ask without pause until told to stop; how many answers they got, and which were not
+/// 200.
 struct Load {
     answers: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,

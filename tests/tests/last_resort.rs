@@ -1,4 +1,5 @@
-//! When every server is out of rotation: a 502 at once, as nginx has it, or the one that failed least recently after all.
+//! When every server is out of rotation: a 502 at once, as nginx has it, or the one that failed
+//! least recently after all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

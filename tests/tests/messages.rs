@@ -1,5 +1,5 @@
-//! What HTTP/1 messages look like on their way through: bodies and their ends, informational answers, trailers, and the
-//! headers that belong to one connection only.
+//! What HTTP/1 messages look like on their way through: bodies and their ends, informational
+//! answers, trailers, and the headers that belong to one connection only.
 //!
 //! RFC 9112 sections 6, 7 and 9; RFC 9110 sections 6.5, 7.6.1, 10.1.1 and 15.2.
 

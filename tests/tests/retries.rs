@@ -335,7 +335,8 @@ async fn a_server_at_max_conns_is_passed_over() {
     assert_eq!(client.response().await.text(), "small");
 }
 
-/// nginx refuses `backup` with some of its methods; here backups are a group of their own, which any policy balances.
+/// nginx refuses `backup` with some of its methods; here backups are a group of their own, which
+/// any policy balances.
 #[tokio::test]
 async fn backups_serve_behind_any_policy() {
     for policy in [

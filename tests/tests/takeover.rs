@@ -1,5 +1,5 @@
-//! One process takes over from another, or is handed its sockets by systemd; and how a process goes once it is not wanted any
-//! more. Clients notice nothing but a `Connection: close`.
+//! One process takes over from another, or is handed its sockets by systemd; and how a process goes
+//! once it is not wanted any more. Clients notice nothing but a `Connection: close`.
 
 mod upgrades; // by the next binary
 mod activation; // from systemd

@@ -37,7 +37,8 @@ async fn stream_to(servers: &[&Origin], stream: &str, upstream: &str) -> Proxy {
     with_servers(&addresses.join(", "), stream, upstream).await
 }
 
-/// As [`stream_to`], with the servers as the file has them. One worker, so that turns are taken in the order of connections.
+/// As [`stream_to`], with the servers as the file has them. One worker, so that turns are taken in
+/// the order of connections.
 async fn with_servers(servers: &str, stream: &str, upstream: &str) -> Proxy {
     let file = format!(
         "[server]\nworkers = 1\n[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"backend\"\n{stream}\n\

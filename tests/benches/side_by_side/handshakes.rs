@@ -1,6 +1,8 @@
-//! A generator of TLS handshakes: this program itself, as a process of its own on the generators' core.
+//! A generator of TLS handshakes: this program itself, as a process of its own on the generators'
+//! core.
 //!
-//! It does as little as it can on its side (certificates are not looked at), so that the proxy has most of the work.
+//! It does as little as it can on its side (certificates are not looked at), so that the proxy has
+//! most of the work.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

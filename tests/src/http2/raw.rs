@@ -8,7 +8,8 @@ use crate::wire::Wire;
 /// The first bytes of a client (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// One end of a connection. It acknowledges settings and pings by itself, and does nothing else unasked.
+/// One end of a connection. It acknowledges settings and pings by itself, and does nothing else
+/// unasked.
 pub struct Raw {
     pub wire: Wire,
     /// The last GOAWAY that came, whatever it was that was waited for.
@@ -120,8 +121,8 @@ impl Raw {
         self.until(&what, |frame| frame.kind == kind).await
     }
 
-    /// What becomes of a stream: whatever comes first of its response's head, its reset and the end of the connection
-    /// for an error.
+    /// What becomes of a stream: whatever comes first of its response's head, its reset and the end
+    /// of the connection for an error.
     pub async fn outcome(&mut self, stream: u32) -> Outcome {
         while let Some(frame) = self.next().await {
             match frame.kind {

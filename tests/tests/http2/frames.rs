@@ -1,8 +1,10 @@
-//! Frames that no peer should send: each ends its stream or its connection with the reason that RFC 9113 names.
+//! Frames that no peer should send: each ends its stream or its connection with the reason that RFC
+//! 9113 names.
 
 use super::*;
 
-/// Sends frames after an ordinary start, and returns the reason for which the connection was given up.
+/// Sends frames after an ordinary start, and returns the reason for which the connection was given
+/// up.
 async fn given_up(frames: impl IntoIterator<Item = Frame>) -> Reason {
     let (origin, proxy) = hello().await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -171,7 +173,8 @@ async fn header_blocks_that_cannot_be_decoded() {
     ] {
         let frame = Frame::new(kind::HEADERS, flag::WHOLE, 1, &garbage);
         let given = given_up([frame]).await;
-        // h2 calls some of them PROTOCOL_ERROR; the connection, whose tables are lost, ends in any case.
+        // h2 calls some of them PROTOCOL_ERROR; the connection, whose tables are lost, ends in any
+        // case.
         let expected = [Reason::COMPRESSION_ERROR, Reason::PROTOCOL_ERROR];
         assert!(expected.contains(&given), "{garbage:02x?}: {given:?}");
     }
@@ -232,7 +235,8 @@ async fn a_client_that_ignores_our_windows() {
         .start()
         .await;
     let mut raw = Raw::connect(proxy.address()).await;
-    // Far more than any window that we open; each stream that is ended for it is followed by another one.
+    // Far more than any window that we open; each stream that is ended for it is followed by
+    // another one.
     for stream in (1..41).step_by(2) {
         raw.flood([post(stream)]).await;
         raw.flood((0..64).map(|_| Frame::data(stream, flag::NONE, vec![b'x'; 16_384])))

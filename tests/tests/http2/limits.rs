@@ -1,4 +1,5 @@
-//! Bounds on what one connection may ask for. Each is met by a client that goes past it, while another one is served.
+//! Bounds on what one connection may ask for. Each is met by a client that goes past it, while
+//! another one is served.
 
 use super::*;
 
@@ -164,7 +165,8 @@ async fn more_fields_than_allowed_are_refused() {
     assert_eq!(bounded.origin.requests().len(), 1);
 }
 
-/// A field that fills the table is named again by one byte, a thousand times (RFC 7541, section 7.3).
+/// A field that fills the table is named again by one byte, a thousand times (RFC 7541, section
+/// 7.3).
 #[tokio::test]
 async fn a_header_that_grows_when_it_is_decoded_is_bounded() {
     let mut bounded = Bounded::start("").await;

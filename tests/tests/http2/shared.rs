@@ -1,4 +1,5 @@
-//! One connection to a server and many exchanges on it: none of them suffers for another one, nor for the connection's end.
+//! One connection to a server and many exchanges on it: none of them suffers for another one, nor
+//! for the connection's end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

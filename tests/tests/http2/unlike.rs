@@ -1,4 +1,5 @@
-//! What one version of HTTP can say and the other cannot: put into other words, or refused, and never an endpoint's fault.
+//! What one version of HTTP can say and the other cannot: put into other words, or refused, and
+//! never an endpoint's fault.
 
 use waypost_tests::Response;
 

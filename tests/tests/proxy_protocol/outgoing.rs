@@ -7,7 +7,8 @@ use super::*;
 /// What each connection to a server began with, before its request.
 type Began = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// A server that wants a PROXY header, whose end it knows by its version, and then answers requests.
+/// A server that wants a PROXY header, whose end it knows by its version, and then answers
+/// requests.
 async fn wants_header(length: usize) -> (Origin, Began) {
     let began = Began::default();
     let seen = began.clone();

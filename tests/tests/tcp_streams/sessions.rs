@@ -113,7 +113,8 @@ async fn a_side_that_does_not_read_makes_the_other_wait_and_costs_no_memory() {
         // All that the kernel takes on the way.
         let mut before = 0;
         eventually("all senders to be stopped", async || {
-            // That nothing moves is seen by looking twice. A sender that was only slow has filled less memory.
+            // That nothing moves is seen by looking twice. A sender that was only slow has filled
+            // less memory.
             tokio::time::sleep(Duration::from_millis(300)).await;
             let now = sent.load(Ordering::Relaxed);
             now > (1 << 20) && std::mem::replace(&mut before, now) == now

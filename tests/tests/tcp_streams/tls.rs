@@ -13,8 +13,8 @@ use waypost_tests::tls::{Authority, Certificate};
 
 use super::*;
 
-/// A server that says who it was asked for and which protocol was agreed upon, and then sends back each line that it gets.
-/// Of protocols it knows only its own.
+/// A server that says who it was asked for and which protocol was agreed upon, and then sends back
+/// each line that it gets. Of protocols it knows only its own.
 async fn secure(own: &Certificate) -> Origin {
     let mut config = own.server();
     config.alpn_protocols = vec![b"postgresql".to_vec()];
@@ -33,7 +33,8 @@ async fn secure(own: &Certificate) -> Origin {
     .await
 }
 
-/// A proxy with files beside its configuration: the authority's `ca.pem`, and `own.pem` and `own.key` for `a.example`.
+/// A proxy with files beside its configuration: the authority's `ca.pem`, and `own.pem` and
+/// `own.key` for `a.example`.
 async fn with_files(authority: &Authority, file: &str) -> (Proxy, TempDir) {
     let directory = TempDir::new().unwrap();
     std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
@@ -136,7 +137,8 @@ async fn rest(tls: &mut TlsStream<TcpStream>) -> Vec<u8> {
     heard
 }
 
-/// A stream that wants a PROXY header, then ends TLS, then goes by the name; its servers want PROXY headers in turn.
+/// A stream that wants a PROXY header, then ends TLS, then goes by the name; its servers want PROXY
+/// headers in turn.
 #[tokio::test]
 async fn a_proxy_header_comes_before_tls_and_the_name_still_chooses() {
     let authority = Authority::new("Specs");

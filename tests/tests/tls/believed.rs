@@ -1,4 +1,5 @@
-//! Which servers are believed: those that somebody vouches for, unless the configuration says that nobody need be.
+//! Which servers are believed: those that somebody vouches for, unless the configuration says that
+//! nobody need be.
 
 use super::upstream::{before, port, secure};
 use super::*;

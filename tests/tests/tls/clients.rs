@@ -1,4 +1,5 @@
-//! Clients that have to show who they are. Whoever does not gets a page, as from nginx, not a broken handshake.
+//! Clients that have to show who they are. Whoever does not gets a page, as from nginx, not a
+//! broken handshake.
 
 use super::*;
 use waypost_tests::{Client, Response};

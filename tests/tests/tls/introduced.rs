@@ -14,7 +14,8 @@ fn headers() -> [Vec<u8>; 2] {
     ]
 }
 
-/// A balancer that begins each connection with a header, in one piece with the client's first bytes.
+/// A balancer that begins each connection with a header, in one piece with the client's first
+/// bytes.
 async fn balancer(header: Vec<u8>, proxy: &Proxy) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, to) = (listener.local_addr().unwrap(), proxy.address().to_owned());

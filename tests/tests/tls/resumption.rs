@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::*;
 use rustls::ClientConfig;
 
-/// Whether a connection resumed a session. Reads an answer: tickets of TLS 1.3 come after the handshake.
+/// Whether a connection resumed a session. Reads an answer: tickets of TLS 1.3 come after the
+/// handshake.
 async fn resumes(proxy: &Proxy, config: &Arc<ClientConfig>) -> bool {
     let mut client = tls::connect(proxy.address(), config.clone(), "a.example")
         .await

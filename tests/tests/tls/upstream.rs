@@ -1,4 +1,5 @@
-//! Servers that speak TLS, and what comes of it where they do not. Whom we believe is in `believed`.
+//! Servers that speak TLS, and what comes of it where they do not. Whom we believe is in
+//! `believed`.
 
 use super::*;
 use waypost_tests::Origin;
@@ -269,7 +270,8 @@ async fn a_body_whose_end_nobody_vouches_for_is_passed_on_as_cut_off() {
                 }
                 false => tls.into_inner().0,
             };
-            // The end of the connection alone is no word of the server's: anyone on the way can bring it about.
+            // The end of the connection alone is no word of the server's: anyone on the way can
+            // bring it about.
             tcp.shutdown().await.unwrap();
             let _ = tcp.read_to_end(&mut Vec::new()).await;
         }
