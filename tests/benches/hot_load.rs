@@ -7,8 +7,8 @@
 //! cargo bench -p waypost-tests --bench hot_load -- [--quick] [--results DIR]
 //! ```
 //!
-//! Calm and storm take turns, and what counts is their ratio: the machine's moods meet both. nginx
-//! is the origin, and in the storm of reloads also the proxy beside us. The load is wrk's, 32
+//! Calm and storm alternate, and the result is their ratio: other load on the machine affects both.
+//! nginx is the origin, and in the storm of reloads also the proxy beside us. The load is wrk's, 32
 //! connections that are kept. Two minutes, with `--quick` half of one. `WAYPOST_BIN` names another
 //! binary than `target/release/waypost`.
 
@@ -197,7 +197,7 @@ impl Bench {
         }
     }
 
-    /// Calm and storm in turns, for several kinds of storm.
+    /// Alternates calm and storm, for several kinds of storm.
     fn storms(&self, report: &mut Report, rounds: usize, seconds: u32) {
         report.say("");
         report.say("| storm | requests/s, calm | ratio: median (min to max) | p50, calm / storm | p99, calm / storm | failed requests | changes/s |");

@@ -55,8 +55,8 @@ pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Asks again until the answer is yes. For state that announces itself to nobody, such as `/proc`
-/// or a file.
+/// Asks again until the answer is yes. For state that cannot be waited for, such as `/proc` or a
+/// file.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     in_time(what, async {
         while !holds().await {
@@ -66,8 +66,8 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     .await;
 }
 
-/// Lets 100 ms pass: a tenth of the timeout of a second that specs set where somebody has to be
-/// quicker than it. Such a spec fails only on a machine that is ten times late.
+/// Lets 100 ms pass: a tenth of the timeout of a second that specs set where something has to
+/// happen before it. Such a spec fails only on a machine that is ten times late.
 pub async fn pause() {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }

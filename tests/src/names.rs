@@ -68,7 +68,7 @@ impl SilentNameServer {
         )
     }
 
-    /// Waits until somebody asks it.
+    /// Waits until a query arrives.
     pub async fn is_asked(&self) {
         let mut question = [0; 512];
         let asked = in_time(

@@ -16,7 +16,7 @@ pub struct Nginx {
 }
 
 /// Whether nginx is installed. Where it is not, says so loudly; where `CI` is set, fails, so that
-/// nobody believes in specs that never run.
+/// skipped specs do not count as passed there.
 pub fn installed() -> bool {
     let found = Command::new("nginx")
         .arg("-v")
@@ -64,7 +64,7 @@ impl Nginx {
         Nginx::listening("", http, server).await
     }
 
-    /// As [`Nginx::start`], in HTTP/2 to those who know of it, and in nothing else.
+    /// As [`Nginx::start`], in HTTP/2 with prior knowledge, and in nothing else.
     pub async fn start_http2(http: &str, server: &str) -> Nginx {
         Nginx::listening("http2", http, server).await
     }
@@ -85,7 +85,7 @@ impl Nginx {
         .await
     }
 
-    /// As [`Nginx::start`], over TLS, in HTTP/2 to those who ask for it by ALPN.
+    /// As [`Nginx::start`], over TLS, in HTTP/2 to clients that offer it by ALPN.
     pub async fn start_https2(http: &str, server: &str) -> Nginx {
         Nginx::listening("ssl http2", http, server).await
     }

@@ -1,5 +1,5 @@
-//! The servers behind the proxy: well-behaved ones, ones that misbehave on cue, and addresses where
-//! nobody answers.
+//! The servers behind the proxy: well-behaved ones, ones that misbehave on cue, and addresses
+//! without a server.
 //!
 //! An origin records every request that reached it and counts its connections, so that a spec can
 //! tell what the proxy did from the side that it did it to. It lives in the spec's own runtime and
@@ -182,8 +182,8 @@ pub async fn speaks_with<F: Future<Output = ()> + Send + 'static>(
     Origin::start(listener, address, Record::new(), converse)
 }
 
-/// An address that refuses every connection. The port stays reserved, so that nobody else answers
-/// there.
+/// An address that refuses every connection. The port stays reserved, so that no other program can
+/// listen there.
 pub fn refuses() -> Origin {
     let socket = bound();
     Origin::held(
@@ -196,7 +196,8 @@ pub fn refuses() -> Origin {
     )
 }
 
-/// An address where connections neither succeed nor fail: its queue is full, and nobody accepts.
+/// An address where connections neither succeed nor fail: the backlog is full, and no program
+/// accepts.
 pub fn hangs_at_connect() -> Origin {
     let socket = bound();
     socket.listen(0).expect("a bound socket listens");

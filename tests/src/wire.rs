@@ -16,7 +16,7 @@ use tokio_rustls::TlsStream;
 use crate::tls::Handshake;
 use crate::{PATIENCE, in_time, origin};
 
-/// A connection and the bytes read from it that nobody has asked for yet.
+/// A connection and the bytes that were read from it and not yet asked for.
 pub struct Wire {
     socket: Socket,
     buffer: Vec<u8>,
@@ -89,7 +89,7 @@ impl Fields {
     }
 }
 
-/// Bytes as text, each byte one character: nothing is lost, whatever was sent.
+/// Bytes as text, each byte one character: no byte is lost, valid UTF-8 or not.
 fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }

@@ -1,5 +1,5 @@
-//! The commands: what they print, and their exit codes. 0 is well, 1 a problem that was reported, 2
-//! wrong usage.
+//! The commands: what they print, and their exit codes. 0 is success, 1 a problem that was
+//! reported, 2 wrong usage.
 
 use std::process::Command;
 

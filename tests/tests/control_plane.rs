@@ -1,5 +1,5 @@
-//! Whatever name servers, pipes and disks do, the control plane answers, and ends when it is told
-//! to.
+//! The control plane answers, and ends when it is told to, also while name servers, pipes and disks
+//! hang.
 //!
 //! Each of these was a wait without end. What is allowed here is 3 seconds, for what takes
 //! milliseconds.

@@ -1,5 +1,5 @@
-//! Too few file descriptors: what is being served goes on, what is new waits, and nobody burns the
-//! CPU meanwhile.
+//! Too few file descriptors: what is being served goes on, new connections wait, and the proxy does
+//! not spin meanwhile.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ async fn idle_clients_have_what_connections_to_servers_do_not_need() {
     }
     let connections = proxy.shows("/status").await["connections"].as_u64();
     assert!(connections > Some(180), "{connections:?} of 300");
-    // And those who ask again have the connections to servers that they need.
+    // And there are descriptors for connections to servers when these clients ask again.
     for client in clients.iter_mut().rev().take(100) {
         assert_eq!(client.get("/").await.text(), "hello");
     }
@@ -138,7 +138,7 @@ async fn streams_that_find_no_descriptor_are_told_so_and_nobody_else_notices() {
         .through_shell("ulimit -n 64; exec \"$@\"")
         .start()
         .await;
-    // Idle connections take no room from who needs it.
+    // An idle connection is closed when a stream needs its descriptor.
     let mut first = Http2::connect(proxy.address()).await;
     let mut streams = Vec::new();
     for _ in 0..6 {

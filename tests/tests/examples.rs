@@ -176,7 +176,8 @@ async fn hash_consistent() {
         example("hash_consistent", &three.first(3)).await,
         Three::start().await,
     );
-    // The last server is replaced by another one: nobody else's users move.
+    // The last server is replaced by another one: the users of the other servers stay where they
+    // are.
     let servers = [
         &*three.addresses[0],
         &*three.addresses[1],

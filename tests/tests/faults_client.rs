@@ -337,8 +337,7 @@ async fn a_body_for_a_server_that_does_not_read_is_bounded() {
     client
         .send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 60000000\r\n\r\n")
         .await;
-    // What the server does not take, the client is soon not able to send: nobody collects it on the
-    // way.
+    // What the server does not read, the client can soon not send: the proxy does not buffer it.
     let chunk = vec![b'x'; 100_000];
     let (mut sent, mut answer) = (0, None);
     while answer.is_none() {
@@ -436,8 +435,8 @@ async fn a_client_that_only_closes_its_sending_side_still_gets_its_answer() {
     let mut client = proxy.client().await;
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     client.wire.finish_sending().await;
-    // nginx takes this for a client that has left; whoever answers is right too, but nothing stays
-    // taken.
+    // nginx takes this for a client that has left. An answer is right too, but the lease must end
+    // either way.
     if let Some(response) = client.response_or_end().await {
         assert_eq!(response.text(), "fine");
     }

@@ -52,7 +52,7 @@ async fn ends_in(status: u16, reason: &str, answer: Answer) {
         client.send("GET /bad HTTP/1.1\r\nHost: test\r\n\r\n").await;
         let response = client.response().await;
         assert_eq!(response.status, status, "{response:?}");
-        // A fault of the server is none of the client's connection.
+        // A fault of the server does not end the client's connection.
         assert_eq!(client.get("/good").await.text(), "fine");
     }
     proxy.log_contains(reason).await;

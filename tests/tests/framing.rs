@@ -480,8 +480,8 @@ async fn nothing_can_be_smuggled() {
         .into_iter()
         .filter(|request| request.target == "/smuggled")
         .collect();
-    // Behind `Content-Length: 4` stands garbage, not a request: whoever read `/smuggled` read it
-    // from within a body.
+    // Behind `Content-Length: 4` stands garbage, not a request: a parser that finds `/smuggled` has
+    // read it out of a body.
     assert!(smuggled.is_empty(), "{smuggled:?}");
 }
 

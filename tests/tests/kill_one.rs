@@ -86,7 +86,7 @@ async fn killing_one_of_three_servers_loses_no_request() {
 #[tokio::test]
 async fn a_server_that_comes_back_is_used_again() {
     let [_, b, c] = three().await;
-    // Where it was, it can come back: nobody else takes its port meanwhile.
+    // It can come back at the same port: no other program takes it meanwhile.
     let mut a = origin::answers_at(&origin::reserved(), |_| Answer::ok("a")).await;
     let servers = [
         a.with("fail_timeout = \"1s\""),

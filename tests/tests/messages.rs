@@ -59,7 +59,7 @@ async fn an_answer_to_head_has_no_body_and_keeps_its_length() {
         (response.status, response.header("Content-Length")),
         (200, "12")
     );
-    // Whatever came after the header would be taken for the next answer.
+    // Bytes after the header would be taken for the next answer.
     assert_eq!(client.get("/").await.text(), "twelve bytes");
 }
 

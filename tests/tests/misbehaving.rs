@@ -1,4 +1,4 @@
-//! Whatever a policy does, every request is answered by a server that lives, the log says what the
+//! No fault of a policy costs a request: each is answered by a live server, the log says what the
 //! policy did, and the proxy goes on.
 //!
 //! One spec for each mode of `tests/guests/misbehaving`, made from that list: a mode without a spec
@@ -73,9 +73,9 @@ fn setup<S: Server>(mode: &str, servers: impl IntoIterator<Item = S>) -> Setup {
         .more(limits(mode))
 }
 
-/// Whatever a mode does ends in what it is about, on a slow machine as well: one that hoards is out
-/// of memory within a few milliseconds of its second, and only those that never return use all of
-/// their time.
+/// Limits within which a mode ends in the fault that it is about, on a slow machine as well: one
+/// that hoards is out of memory within a few milliseconds of its second, and only those that never
+/// return use all of their time.
 fn limits(mode: &str) -> &'static str {
     match mode {
         "loops_forever" | "takes_too_long_to_configure" | "takes_too_long_to_update" => "",
@@ -359,7 +359,8 @@ async fn forges_a_line_of_the_log(mode: &str) {
     assert_eq!(answers(&proxy, &origins).await, [0, 0, 40]);
 }
 
-/// What is kept for a plugin is little, whatever it asks for. It may well be too slow besides.
+/// The host keeps little for a plugin, however much it asks for. The call may overrun its deadline
+/// as well.
 async fn asks_for_long_variables(mode: &str) {
     let origins = three().await;
     let mut proxy = setup(mode, &origins).start().await;

@@ -1,7 +1,7 @@
-//! The PROXY protocol: whom a proxy before us speaks for, and whom we speak for.
+//! The PROXY protocol: the headers that we receive, and those that we send.
 
 mod incoming; // headers that we get
-mod hostile; // what is none, and who may not send one
+mod hostile; // malformed headers, and peers that are not trusted
 mod outgoing; // headers that we send
 mod with_nginx; // a real nginx, before us and behind
 

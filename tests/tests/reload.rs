@@ -1,8 +1,8 @@
-//! The configuration changes while requests are being served: nobody who talks to the proxy
-//! notices, and what it knows of its servers stays.
+//! The configuration changes while requests are being served: no client and no server notices, and
+//! what the proxy knows of its servers stays.
 
 mod exchanges; // what a request meets
-mod connections; // who is connected
+mod connections; // those that are open
 mod servers; // what is known of servers
 mod refusals; // files that cannot be served
 mod listeners; // addresses come and go

@@ -3,7 +3,7 @@
 
 mod upgrades; // by the next binary
 mod activation; // from systemd
-mod drains; // by nobody
+mod drains; // without a successor
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;

@@ -1,7 +1,7 @@
-//! `[[stream]]`: connections are balanced, and carried as they are, whatever they speak.
+//! `[[stream]]`: connections are balanced, and carried as they are, in any protocol.
 
 mod sessions; // bytes in both directions
-mod ends; // who closes, breaks off, leaves or falls silent, and when
+mod ends; // either side closes, resets, leaves or is silent
 mod log; // what is written of a session
 mod balancing; // which server, and the next one
 mod with_nginx; // the same choices as a real nginx

@@ -2,9 +2,9 @@
 //! time and memory.
 //!
 //! Two proxies with one worker each share core 0 and are loaded **at the same time**; core 1 is for
-//! generators and origins. What counts is the ratio of processor time per request: whatever else
-//! the machine does meets both proxies, so the ratio is steady where throughput is not. Throughput
-//! and latency of a pair tell only how the two shared one core. How busy the two kept their core is
+//! generators and origins. What counts is the ratio of processor time per request: other load on
+//! the machine affects both proxies, so the ratio is steady where throughput is not. Throughput and
+//! latency of a pair tell only how the two shared one core. How busy the two kept their core is
 //! reported as well: where it is well below 100 %, the generators or the origins on core 1 were the
 //! limit, and only the costs mean anything.
 //!

@@ -1,5 +1,5 @@
-//! What is compared: what is asked for, over which protocols, how servers are chosen, and beside
-//! whom.
+//! What is compared: what is asked for, over which protocols, how servers are chosen, and which
+//! proxy is measured beside Waypost.
 
 /// One comparison.
 pub(crate) struct Scenario {
@@ -17,8 +17,8 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Idle connections to the origins that a proxy keeps: as many as it may use at once, lest it
-    /// opens new ones all the time.
+    /// Idle connections to the origins that a proxy keeps: as many as it may use at once, so that
+    /// it does not open new ones all the time.
     pub(crate) fn idle_connections(&self) -> u32 {
         match self.traffic {
             Traffic::Wrk | Traffic::Handshakes { .. } => 64,
@@ -72,7 +72,7 @@ pub(crate) enum Back {
     Calls,
 }
 
-/// Who asks.
+/// The load generator.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Traffic {
     /// `wrk` with 32 connections.

@@ -53,7 +53,8 @@ impl Exchange {
         self.record.add(&mut self.request);
     }
 
-    /// Begins a response with a body. `None` where nobody waits for it any more.
+    /// Begins a response with a body. `None` where the stream, or its connection, has ended
+    /// meanwhile.
     pub fn begin(&mut self, status: u16, lines: &[(&str, &str)]) -> Option<SendStream<Bytes>> {
         self.respond.send_response(head(status, lines), false).ok()
     }

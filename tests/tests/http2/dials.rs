@@ -1,5 +1,5 @@
-//! New connections to servers that speak HTTP/2: who waits for one, to whom it belongs, and what
-//! makes room for it.
+//! New connections to servers that speak HTTP/2: which requests wait for one, which may use it, and
+//! what makes room for it.
 
 use super::upstream_faults::{answer_all, by_hand, post, request, to};
 use super::*;

@@ -11,7 +11,7 @@ async fn given_up(frames: impl IntoIterator<Item = Frame>) -> Reason {
     raw.flood(frames).await;
     let reason = raw.given_up().await;
     assert!(origin.requests().is_empty(), "{:?}", origin.requests());
-    // Nobody else notices.
+    // Other connections go on.
     assert_eq!(
         Http2::connect(proxy.address()).await.get("/").await.text(),
         "hello"
@@ -89,7 +89,7 @@ async fn frames_on_the_wrong_stream() {
         Frame::new(kind::SETTINGS, flag::NONE, 1, []),
         Frame::new(kind::PING, flag::NONE, 1, [0; 8]),
         Frame::new(kind::GOAWAY, flag::NONE, 1, [0; 8]),
-        // Of streams that nobody opened.
+        // For streams that were never opened.
         Frame::data(1, flag::END_STREAM, "x"),
         Frame::reset(1, Reason::CANCEL),
         Frame::window_update(1, 1),
@@ -357,7 +357,7 @@ async fn a_first_frame_that_is_no_settings() {
         ],
     )])
     .await;
-    // The RFC asks for an error; a server that works on it all the same harms nobody.
+    // The RFC asks for an error; a server that answers it all the same does no harm.
     let outcome = raw.outcome(1).await;
     let expected = [
         Outcome::Goaway(Reason::PROTOCOL_ERROR),

@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// A proxy with small limits before an origin, and the connection of somebody who keeps to them.
+/// A proxy with small limits before an origin, and the connection of a client that keeps to them.
 pub(super) struct Bounded {
     pub(super) origin: Origin,
     gate: Gate,
@@ -205,7 +205,8 @@ async fn rapid_resets_end_the_connection() {
     assert!(reached < 100, "{reached} requests reached the server");
 }
 
-/// h2 has a bound of its own on those that nobody has looked at yet: these have reached the server.
+/// h2 has a bound of its own on resets of streams that were not accepted yet: these requests have
+/// reached the server.
 #[tokio::test]
 async fn resets_of_requests_under_way_end_the_connection() {
     let mut bounded = Bounded::start("http2 = { max_resets = 20 }").await;

@@ -52,7 +52,7 @@ pub(super) async fn to(origin: &Origin) -> Proxy {
         .await
 }
 
-/// A POST in HTTP/1.1, which must not be sent twice unless nobody worked on it.
+/// A POST in HTTP/1.1, which must not be sent twice unless no server has worked on it.
 pub(super) async fn post(proxy: &Proxy) -> Response {
     proxy
         .exchange(

@@ -1,5 +1,4 @@
-//! Files that are no policies are told apart whatever is in them: before anything is served, and
-//! while requests come in.
+//! Files that are no policies are refused: at the start, and while requests come in.
 
 use super::in_mode;
 

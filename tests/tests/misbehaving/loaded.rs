@@ -106,8 +106,8 @@ pub(super) async fn leaves_the_version_before(plugin: Vec<u8>, reason: &str) {
     assert!(proxy.process().runs(), "the proxy ended");
 }
 
-/// A version in this mode makes room for another one, whatever it does when it is asked for its
-/// state: the log has this to say.
+/// A version in this mode is replaced by another one, also where the export of its state fails; the
+/// log says `reason`.
 pub(super) async fn makes_room(mode: &str, reason: &str) {
     let origins = three().await;
     let mut proxy = serving(mode, &origins).await;

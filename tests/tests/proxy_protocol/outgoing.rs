@@ -121,7 +121,7 @@ async fn whom_a_proxy_before_us_names_is_named_again() {
             text(format!("PROXY {expected}\r\n").as_bytes())
         );
     }
-    // So is whom a trusted proxy's header field names; of its port nobody says anything.
+    // So is the client that a trusted proxy's `X-Forwarded-For` names; its port is not known.
     let proxy = proxy::to([&origin])
         .server(TRUST)
         .upstream("proxy_protocol = \"v1\"")

@@ -373,7 +373,7 @@ async fn a_file_behind_links_is_watched_where_it_is() {
     next.write(&archive, "own2");
     switch("own2");
     becomes(&proxy, &authority, "c.example").await;
-    // The links are followed anew, also where they lead to the same.
+    // The links are followed again, also where they lead to the same file.
     next.write(&archive, "own3");
     switch("own3");
     // Nothing tells that a switch which changes nothing was seen: one that is seen later finds the
@@ -411,7 +411,7 @@ async fn a_directory_that_is_exchanged_is_noticed() {
     becomes(&proxy, &authority, "c.example").await;
     authority.certificate(&["d.example"]).write(&next, "own");
     becomes(&proxy, &authority, "d.example").await;
-    // Another one in its place is another one, whatever it is called.
+    // A new directory under the same name is noticed as well.
     let staged = directory(&at, "staged");
     authority.certificate(&["e.example"]).write(&staged, "own");
     std::fs::rename(&next, at.join("old")).unwrap();

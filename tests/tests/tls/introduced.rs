@@ -1,4 +1,5 @@
-//! A PROXY header before the handshake: a balancer in front of us passes TLS on, and says for whom.
+//! A PROXY header before the handshake: a balancer in front of us passes TLS on, and names the
+//! client.
 
 use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,7 +26,7 @@ async fn balancer(header: Vec<u8>, proxy: &Proxy) -> String {
             client.read_buf(&mut first).await.unwrap();
             let mut there = TcpStream::connect(&to).await.unwrap();
             there.write_all(&first).await.unwrap();
-            // Whoever leaves first ends it.
+            // Either side may end it first, in any way.
             let _ = tokio::io::copy_bidirectional(&mut client, &mut there).await;
         }
     });
@@ -112,7 +113,7 @@ async fn a_handshake_without_the_header_is_refused_and_so_is_a_header_within_it(
     let refused = tls::connect(proxy.address(), authority.trusting(), "a.example").await;
     assert!(refused.is_err());
     proxy.log_contains("broken header: ").await;
-    // Inside of TLS, a header is no more than a malformed request.
+    // Inside of TLS, a header is a malformed request.
     let [v1, _] = headers();
     let address = balancer(v1.clone(), &proxy).await;
     let connected = tls::connect(&address, authority.trusting(), "a.example").await;
