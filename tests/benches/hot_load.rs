@@ -1,4 +1,5 @@
-//! What it costs to change a policy, or the configuration, while requests come in: swaps, storms of them, memory, start-up.
+//! What it costs to change a policy, or the configuration, while requests come in: swaps, storms of
+//! them, memory, start-up.
 //!
 //! ```sh
 //! apt-get install nginx wrk
@@ -6,9 +7,10 @@
 //! cargo bench -p waypost-tests --bench hot_load -- [--quick] [--results DIR]
 //! ```
 //!
-//! Calm and storm take turns, and what counts is their ratio: the machine's moods meet both. nginx is the origin, and in the
-//! storm of reloads also the proxy beside us. The load is wrk's, 32 connections that are kept. Two minutes, with `--quick` half of one.
-//! `WAYPOST_BIN` names another binary than `target/release/waypost`.
+//! Calm and storm alternate, and the result is their ratio: other load on the machine affects both.
+//! nginx is the origin, and in the storm of reloads also the proxy beside us. The load is wrk's, 32
+//! connections that are kept. Two minutes, with `--quick` half of one. `WAYPOST_BIN` names another
+//! binary than `target/release/waypost`.
 
 #![allow(
     clippy::expect_used,
@@ -27,7 +29,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Reloads or swaps of a paced storm in a second: what is seen where endpoints come and go all the time.
+/// Reloads or swaps of a paced storm in a second: what is seen where endpoints come and go all the
+/// time.
 const PACE: u32 = 10;
 
 fn main() {
@@ -112,7 +115,8 @@ impl Bench {
         }
     }
 
-    /// A proxy with so many plugins, each with an upstream of its own; the first upstream gets all requests.
+    /// A proxy with so many plugins, each with an upstream of its own; the first upstream gets all
+    /// requests.
     fn proxy(&self, plugins: &[Vec<u8>], workers: usize, cache: &str) -> Proxy {
         let port = free_port();
         let folder = TempDir::new_in(self.folder.path()).expect("a folder can be made");
@@ -193,7 +197,7 @@ impl Bench {
         }
     }
 
-    /// Calm and storm in turns, for several kinds of storm.
+    /// Alternates calm and storm, for several kinds of storm.
     fn storms(&self, report: &mut Report, rounds: usize, seconds: u32) {
         report.say("");
         report.say("| storm | requests/s, calm | ratio: median (min to max) | p50, calm / storm | p99, calm / storm | failed requests | changes/s |");
@@ -271,8 +275,8 @@ impl Bench {
                     resident
                 });
                 let [none, ten, fifty] = resident;
-                // A fallback each, and the policy: once, or for each worker. Between 10 and 50, so that what only the first
-                // plugin costs is left out.
+                // A fallback each, and the policy: once, or for each worker. Between 10 and 50, so
+                // that what only the first plugin costs is left out.
                 let own = if scope == "process" { 1 } else { workers };
                 let each = (fifty - ten) * 1024.0 / (40 * (1 + own)) as f64;
                 report.say(&format!(

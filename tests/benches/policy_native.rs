@@ -1,7 +1,9 @@
-//! What a stock policy's algorithm costs when it is compiled natively: the other half of `host/benches/policy_call.rs`.
+//! What a stock policy's algorithm costs when it is compiled natively: the other half of
+//! `host/benches/policy_call.rs`.
 //!
-//! `cargo bench -p waypost-tests --bench policy_native` prints nanoseconds per pick over 3, 32 and 1,000 endpoints. The policies
-//! run in the SDK's test host, whose own share is measured by a policy that always answers 0, and taken off.
+//! `cargo bench -p waypost-tests --bench policy_native` prints nanoseconds per pick over 3, 32 and
+//! 1,000 endpoints. The policies run in the SDK's test host, whose own share is measured by a
+//! policy that always answers 0, and taken off.
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! A running proxy as its operator sees it: the admin API, the configuration file, the process and those that took over.
+//! A running proxy as its operator sees it: the admin API, the configuration file, the process and
+//! those that took over.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,14 +69,14 @@ impl Proxy {
         self.write(&format!("{text}\n{tables}\n"));
     }
 
-    /// Puts another file in the place of the present one, whole: whoever reads it never finds half of it.
+    /// Replaces the file atomically: a reader never sees half of it.
     pub fn write(&self, text: &str) {
         let new = self.directory().join("new.toml");
         std::fs::write(&new, in_directory(text, self.directory())).expect("the directory is ours");
         std::fs::rename(new, self.file()).expect("the directory is ours");
     }
 
-    /// Puts a pipe in the place of the file: whoever reads the configuration waits until [`Held::release`].
+    /// Replaces the file by a pipe: a reader of the configuration waits until [`Held::release`].
     pub fn hold_file(&self) -> Held {
         let text = std::fs::read_to_string(self.file()).expect("the file is ours");
         std::fs::remove_file(self.file()).expect("the file is ours");
@@ -119,12 +120,12 @@ pub fn request(method: &str, path: &str, body: &str) -> String {
 pub struct Held {
     file: PathBuf,
     text: String,
-    /// The end to write to, once somebody has the other one.
+    /// The end to write to, once a reader has opened the other one.
     pipe: Option<std::fs::File>,
 }
 
 impl Held {
-    /// Waits until somebody reads the file.
+    /// Waits until a process reads the file.
     pub async fn is_read(&mut self) {
         use rustix::fs::{Mode, OFlags};
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -136,7 +137,7 @@ impl Held {
         .await;
     }
 
-    /// Lets whoever reads the file have it, and puts an ordinary one in its place.
+    /// Gives the waiting reader the content, and puts an ordinary file in the place of the pipe.
     pub fn release(self) {
         std::fs::remove_file(&self.file).expect("the file is ours");
         std::fs::write(&self.file, &self.text).expect("the directory is ours");
@@ -145,7 +146,8 @@ impl Held {
     }
 }
 
-/// A process that took over from another one. It is nobody's child here: the proxy that it came from ends it at last.
+/// A process that took over from another one. It is not a child of the spec: the `Proxy` that it
+/// came from ends it when it is dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Successor {
     pub pid: u32,
@@ -156,7 +158,7 @@ impl Successor {
         Successor { pid }
     }
 
-    /// Whether it runs: who has ended and was not waited for does not.
+    /// Whether it runs. A zombie does not.
     pub fn runs(self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
@@ -174,7 +176,8 @@ impl Successor {
     }
 }
 
-/// Ends all processes that were started with a configuration file, by their ids: a successor may have started another one.
+/// Ends all processes that were started with a configuration file, by their ids: a successor may
+/// have started another one.
 pub(crate) fn end_all_with(file: &std::path::Path) {
     use std::os::unix::ffi::OsStrExt;
     let file = file.as_os_str().as_bytes();

@@ -1,13 +1,15 @@
 //! Finds the `waypost` binary and the specs' own plugins, or has cargo build them.
 //!
-//! Cargo tells the path of a binary only to tests of its own package. So the specs ask `cargo build` for it, once per
-//! test process; that takes a fraction of a second when it is built already. `WAYPOST_BIN` names another one to test.
+//! Cargo tells the path of a binary only to tests of its own package. So the specs ask
+//! `cargo build` for it, once per test process; that takes a fraction of a second when it is built
+//! already. `WAYPOST_BIN` names another one to test.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The path of the binary under test: `WAYPOST_BIN`, or else built in the profile that the specs were built in.
+/// The path of the binary under test: `WAYPOST_BIN`, or else built in the profile that the specs
+/// were built in.
 pub fn waypost() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| match std::env::var_os("WAYPOST_BIN") {
@@ -18,8 +20,9 @@ pub fn waypost() -> &'static PathBuf {
             } else {
                 "release"
             };
-            // Of the whole workspace, as these specs are: its packages together choose the features of what they depend
-            // on, and with other features all of it would be compiled once more.
+            // Of the whole workspace, as these specs are: its packages together choose the features
+            // of what they depend on, and with other features all of it would be compiled once
+            // more.
             build(
                 &["--workspace", "--bin", "waypost", "--profile", profile],
                 |message| {

@@ -1,4 +1,5 @@
-//! A child process: its output is collected as it comes, it is ended by its own process id, and never outlives its spec.
+//! A child process: its output is collected as it comes, it is ended by its own process id, and
+//! never outlives its spec.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -23,8 +24,8 @@ impl Output {
         self.text.borrow().clone()
     }
 
-    /// Waits until the output meets the condition, and returns all of it; panics with `what` and the output if it does
-    /// not do so in time, or ends before.
+    /// Waits until the output meets the condition, and returns all of it; panics with `what` and
+    /// the output if it does not do so in time, or ends before.
     pub async fn wait_until(&self, what: &str, met: impl FnMut(&String) -> bool) -> String {
         let mut text = self.text.clone();
         match tokio::time::timeout(PATIENCE, text.wait_for(met)).await {
@@ -73,8 +74,8 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts a program with its output collected. It gets a process group of its own, so that a Ctrl-C at the
-    /// terminal does not reach it before the spec's own clean-up.
+    /// Starts a program with its output collected. It gets a process group of its own, so that a
+    /// Ctrl-C at the terminal does not reach it before the spec's own clean-up.
     pub fn start(command: Command) -> Child {
         Child::start_with(command, Stdio::null())
     }
@@ -131,7 +132,8 @@ impl Child {
             .is_none()
     }
 
-    /// CPU time that the process has used up to now, user and system, in the kernel's ticks of 10 ms.
+    /// CPU time that the process has used up to now, user and system, in the kernel's ticks of 10
+    /// ms.
     pub fn cpu_time(&self) -> Duration {
         let stat =
             std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("the process runs");
@@ -152,8 +154,8 @@ impl Drop for Child {
     }
 }
 
-/// Runs a command to its end, within [`PATIENCE`]: its exit code, stdout and stderr. A command ended by a signal
-/// (also that of an expired patience) has code -1.
+/// Runs a command to its end, within [`PATIENCE`]: its exit code, stdout and stderr. A command
+/// ended by a signal (also that of an expired patience) has code -1.
 pub fn run(mut command: Command) -> (i32, String, String) {
     command
         .stdin(Stdio::null())

@@ -176,14 +176,16 @@ impl Client {
     }
 }
 
-/// Sends exactly these bytes on a connection of their own, and reads the response, however the connection goes on.
+/// Sends exactly these bytes on a connection of their own, and reads the response, however the
+/// connection goes on.
 pub async fn exchange(address: &str, bytes: impl AsRef<[u8]>) -> Response {
     let mut client = Client::connect(address).await;
     client.send(bytes).await;
     client.response().await
 }
 
-/// A GET on a connection of its own, with more header lines (each ended by CRLF), which asks for the connection to be closed after.
+/// A GET on a connection of its own, with more header lines (each ended by CRLF), which asks for
+/// the connection to be closed after.
 pub async fn get_with(address: &str, target: &str, lines: &str) -> Response {
     exchange(
         address,

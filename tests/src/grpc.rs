@@ -268,7 +268,8 @@ impl Client {
         ready.expect("the channel works");
     }
 
-    /// A call with one message each way; `timeout` is sent along as its deadline, and not kept here.
+    /// A call with one message each way; `timeout` is sent along as its deadline, and not kept
+    /// here.
     pub async fn unary(
         &mut self,
         method: &str,
@@ -305,7 +306,8 @@ impl Client {
         Ok(in_time("the answer to a call", call).await?.into_inner())
     }
 
-    /// A call in both directions, up to the first word and the answer to it: some servers say nothing before.
+    /// A call in both directions, up to the first word and the answer to it: some servers say
+    /// nothing before.
     pub async fn talk(&mut self, first: &'static str) -> Result<Talking, Status> {
         self.ready().await;
         let (words, stream) = mpsc::channel(1);

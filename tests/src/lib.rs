@@ -1,9 +1,11 @@
-//! The harness of the specs: a small language for peers that say exactly these bytes, and for proxies before them.
+//! The harness of the specs: a small language for peers that say exactly these bytes, and for
+//! proxies before them.
 //!
-//! No HTTP library stands between a spec and the wire, since what such a library tidies up is what the specs are about.
-//! Every wait is bounded by [`PATIENCE`] and ends in a panic that tells what was awaited; nothing sleeps where an event
-//! can be awaited. What has to happen before a timeout has ten times as long as it needs: see [`pause`]. Ports are
-//! always chosen by the kernel, so that specs run side by side.
+//! No HTTP library stands between a spec and the wire, since what such a library tidies up is what
+//! the specs are about. Every wait is bounded by [`PATIENCE`] and ends in a panic that tells what
+//! was awaited; nothing sleeps where an event can be awaited. What has to happen before a timeout
+//! has ten times as long as it needs: see [`pause`]. Ports are always chosen by the kernel, so that
+//! specs run side by side.
 
 #![allow(
     clippy::unwrap_used,
@@ -41,7 +43,8 @@ pub use origin::{Origin, Request};
 pub use proxy::Proxy;
 pub use wire::{Fields, Wire};
 
-/// The longest that anything is waited for. Far above what a loaded machine needs; only failures take that long.
+/// The longest that anything is waited for. Far above what a loaded machine needs; only failures
+/// take that long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits for a future, and panics with `what` when it takes longer than [`PATIENCE`].
@@ -52,7 +55,8 @@ pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Asks again until the answer is yes. For state that announces itself to nobody, such as `/proc` or a file.
+/// Asks again until the answer is yes. For state that cannot be waited for, such as `/proc` or a
+/// file.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     in_time(what, async {
         while !holds().await {
@@ -62,8 +66,8 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     .await;
 }
 
-/// Lets 100 ms pass: a tenth of the timeout of a second that specs set where somebody has to be quicker than it. Such
-/// a spec fails only on a machine that is ten times late.
+/// Lets 100 ms pass: a tenth of the timeout of a second that specs set where something has to
+/// happen before it. Such a spec fails only on a machine that is ten times late.
 pub async fn pause() {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
@@ -73,8 +77,9 @@ pub async fn outlast(timeout: Duration) {
     tokio::time::sleep(timeout + timeout / 10).await;
 }
 
-/// What must not happen for as long as something else stands in its way: waits for a moment in vain, and panics with
-/// `what` otherwise. A slow machine may hide a fault from it, but cannot make it fail.
+/// What must not happen for as long as something else stands in its way: waits for a moment in
+/// vain, and panics with `what` otherwise. A slow machine may hide a fault from it, but cannot make
+/// it fail.
 pub async fn not_yet<T>(what: &str, future: impl Future<Output = T>) {
     let early = tokio::time::timeout(Duration::from_millis(300), future).await;
     assert!(early.is_err(), "too early: {what}");

@@ -10,7 +10,8 @@ use crate::client::Client;
 use crate::in_time;
 use crate::wire::Wire;
 
-/// Clients that send one request after the other, each on a connection that it keeps until the proxy announces its end.
+/// Clients that send one request after the other, each on a connection that it keeps until the
+/// proxy announces its end.
 pub struct Load {
     stop: Arc<AtomicBool>,
     clients: JoinSet<Report>,

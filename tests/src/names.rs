@@ -1,7 +1,8 @@
 //! A name server that receives questions and never answers, and a proxy that asks it.
 //!
-//! glibc reads `/etc/resolv.conf` and asks port 53, neither of which a program can be told otherwise. So the proxy runs in a
-//! mount namespace with a file of its own there, and the server listens on a loopback address of its own. Both need root.
+//! glibc reads `/etc/resolv.conf` and asks port 53, neither of which a program can be told
+//! otherwise. So the proxy runs in a mount namespace with a file of its own there, and the server
+//! listens on a loopback address of its own. Both need root.
 
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
@@ -18,7 +19,8 @@ pub struct SilentNameServer {
 }
 
 impl SilentNameServer {
-    /// Starts it. `None` where this process may not have one, which is said loudly; where `CI` is set, that is a failure.
+    /// Starts it. `None` where this process may not have one, which is said loudly; where `CI` is
+    /// set, that is a failure.
     pub async fn start() -> Option<SilentNameServer> {
         match SilentNameServer::bind().await {
             Ok(server) => Some(server),
@@ -66,7 +68,7 @@ impl SilentNameServer {
         )
     }
 
-    /// Waits until somebody asks it.
+    /// Waits until a query arrives.
     pub async fn is_asked(&self) {
         let mut question = [0; 512];
         let asked = in_time(

@@ -15,8 +15,8 @@ pub struct Nginx {
     directory: TempDir,
 }
 
-/// Whether nginx is installed. Where it is not, says so loudly; where `CI` is set, fails, so that nobody believes in
-/// specs that never run.
+/// Whether nginx is installed. Where it is not, says so loudly; where `CI` is set, fails, so that
+/// skipped specs do not count as passed there.
 pub fn installed() -> bool {
     let found = Command::new("nginx")
         .arg("-v")
@@ -58,13 +58,13 @@ pub fn free_address() -> String {
 }
 
 impl Nginx {
-    /// Starts nginx with these lines in `http { }` besides a server whose own lines are `server`, and waits until it
-    /// accepts connections.
+    /// Starts nginx with these lines in `http { }` besides a server whose own lines are `server`,
+    /// and waits until it accepts connections.
     pub async fn start(http: &str, server: &str) -> Nginx {
         Nginx::listening("", http, server).await
     }
 
-    /// As [`Nginx::start`], in HTTP/2 to those who know of it, and in nothing else.
+    /// As [`Nginx::start`], in HTTP/2 with prior knowledge, and in nothing else.
     pub async fn start_http2(http: &str, server: &str) -> Nginx {
         Nginx::listening("http2", http, server).await
     }
@@ -85,7 +85,7 @@ impl Nginx {
         .await
     }
 
-    /// As [`Nginx::start`], over TLS, in HTTP/2 to those who ask for it by ALPN.
+    /// As [`Nginx::start`], over TLS, in HTTP/2 to clients that offer it by ALPN.
     pub async fn start_https2(http: &str, server: &str) -> Nginx {
         Nginx::listening("ssl http2", http, server).await
     }

@@ -1,7 +1,9 @@
-//! The servers behind the proxy: well-behaved ones, ones that misbehave on cue, and addresses where nobody answers.
+//! The servers behind the proxy: well-behaved ones, ones that misbehave on cue, and addresses
+//! without a server.
 //!
-//! An origin records every request that reached it and counts its connections, so that a spec can tell what the proxy
-//! did from the side that it did it to. It lives in the spec's own runtime and ends with it.
+//! An origin records every request that reached it and counts its connections, so that a spec can
+//! tell what the proxy did from the side that it did it to. It lives in the spec's own runtime and
+//! ends with it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -81,8 +83,9 @@ pub async fn answers(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static
     answer_on(Listener::Tcp(listener), address, answer)
 }
 
-/// An address at which nothing listens, and which stays free until its owner listens there: the host is one of the
-/// loopback's that no other spec uses, so that no port of theirs can be this one.
+/// An address at which nothing listens, and which stays free until its owner listens there: the
+/// host is one of the loopback's that no other spec uses, so that no port of theirs can be this
+/// one.
 pub fn reserved() -> String {
     static RESERVED: AtomicU8 = AtomicU8::new(1);
     let number = RESERVED.fetch_add(1, Ordering::Relaxed);
@@ -149,8 +152,8 @@ fn answer_on(
     })
 }
 
-/// An origin that does as the function says with each connection: the wire, and the connection's number from 0.
-/// It records no requests.
+/// An origin that does as the function says with each connection: the wire, and the connection's
+/// number from 0. It records no requests.
 pub async fn speaks<F: Future<Output = ()> + Send + 'static>(
     converse: impl Fn(Wire, usize) -> F + Send + Sync + 'static,
 ) -> Origin {
@@ -179,7 +182,8 @@ pub async fn speaks_with<F: Future<Output = ()> + Send + 'static>(
     Origin::start(listener, address, Record::new(), converse)
 }
 
-/// An address that refuses every connection. The port stays reserved, so that nobody else answers there.
+/// An address that refuses every connection. The port stays reserved, so that no other program can
+/// listen there.
 pub fn refuses() -> Origin {
     let socket = bound();
     Origin::held(
@@ -192,7 +196,8 @@ pub fn refuses() -> Origin {
     )
 }
 
-/// An address where connections neither succeed nor fail: its queue is full, and nobody accepts.
+/// An address where connections neither succeed nor fail: the backlog is full, and no program
+/// accepts.
 pub fn hangs_at_connect() -> Origin {
     let socket = bound();
     socket.listen(0).expect("a bound socket listens");
@@ -257,7 +262,8 @@ impl Origin {
         self.record.opened.load(Ordering::SeqCst)
     }
 
-    /// How many connections to it are open, as far as it has noticed: one that waits without reading notices nothing.
+    /// How many connections to it are open, as far as it has noticed: one that waits without
+    /// reading notices nothing.
     pub fn open(&self) -> usize {
         *self.record.open.borrow()
     }

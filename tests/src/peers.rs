@@ -1,7 +1,8 @@
-//! Programs of others, for a proxy to stand between: what they understand is not what we think that the wire means.
+//! Programs of others, for a proxy to stand between: what they understand is not what we think that
+//! the wire means.
 //!
-//! Where one is not installed, its specs say so loudly and pass; where `CI` is set they fail, so that nobody believes in
-//! specs that never run. `.ci/run` installs all of them.
+//! Where one is not installed, its specs say so loudly and pass; where `CI` is set they fail, so
+//! that skipped specs do not count as passed there. `.ci/run` installs all of them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

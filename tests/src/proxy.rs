@@ -4,8 +4,9 @@
 //! let proxy = proxy::to([&a, &b]).upstream("next_upstream = [\"error\"]").start().await;
 //! ```
 //!
-//! What most specs need is one listener, one upstream and one route to it; each of the builder's methods adds lines to
-//! one of those tables. [`run`] takes a whole file instead. In either, `{dir}` stands for the directory of the file.
+//! What most specs need is one listener, one upstream and one route to it; each of the builder's
+//! methods adds lines to one of those tables. [`run`] takes a whole file instead. In either,
+//! `{dir}` stands for the directory of the file.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -107,7 +108,8 @@ impl Setup {
         self
     }
 
-    /// Runs the proxy from a line of shell, in which `"$@"` is its command: `ulimit -n 64; exec "$@"`.
+    /// Runs the proxy from a line of shell, in which `"$@"` is its command:
+    /// `ulimit -n 64; exec "$@"`.
     pub fn through_shell(mut self, line: &str) -> Setup {
         self.wrap = Some(line.to_owned());
         self
@@ -127,7 +129,8 @@ impl Setup {
     /// Starts the proxy, and waits until it listens.
     pub async fn start(self) -> Proxy {
         let mut server = self.server;
-        // Two workers, so that what only holds for one is noticed; no access log, unless the spec is about it.
+        // Two workers, so that what only holds for one is noticed; no access log, unless the spec
+        // is about it.
         for (key, default) in [
             ("workers", "workers = 2\n"),
             ("access_log", "access_log = false\n"),
@@ -302,7 +305,8 @@ impl Drop for Proxy {
             // The reason is most often in here.
             eprintln!("the proxy's error log:\n{log}");
         } else {
-            // As it reports it, or Rust where it does not; a plugin's own panic is a line of the log like any other.
+            // As it reports it, or Rust where it does not; a plugin's own panic is a line of the
+            // log like any other.
             let panics = log.lines().filter(|line| {
                 line.contains("internal error: thread ")
                     || line.starts_with("thread '") && line.contains(" panicked at ")

@@ -1,4 +1,5 @@
-//! TLS for the specs: an authority, certificates of every kind, a client whose every choice is ours.
+//! TLS for the specs: an authority, certificates of every kind, a client whose every choice is
+//! ours.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -138,7 +139,7 @@ impl Authority {
         }
     }
 
-    /// A client that takes what this authority vouches for, whoever it is made out for.
+    /// A client that accepts every certificate of this authority, without a check of its names.
     pub fn trusting_anyone(&self) -> ClientConfig {
         let verifier = WebPkiServerVerifier::builder_with_provider(
             self.roots().into(),
@@ -201,7 +202,7 @@ impl Authority {
             .expect("they go together")
     }
 
-    /// As [`trusting_as`](Self::trusting_as), with a certificate of somebody else's, and a key of its own.
+    /// As [`trusting_as`](Self::trusting_as), with the certificate `theirs`, and the key of `own`.
     pub fn trusting_as_if(&self, theirs: &Certificate, own: &Certificate) -> ClientConfig {
         let mut config = self.trusting();
         config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(theirs.with_key(own)));
@@ -285,7 +286,7 @@ impl ServerCertVerifier for WhateverTheName {
 }
 
 impl Certificate {
-    /// One that nobody else vouches for.
+    /// A self-signed one.
     pub fn self_signed(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Certificate {
         let mut params = made_out_for(names);
         change(&mut params);
@@ -407,8 +408,8 @@ pub async fn get(
     client.response().await
 }
 
-/// Whether a program is installed. Where it is not, says so loudly; where `CI` is set, fails, so that nobody believes in
-/// specs that never run.
+/// Whether a program is installed. Where it is not, says so loudly; where `CI` is set, fails, so
+/// that skipped specs do not count as passed there.
 pub fn installed(program: &str) -> bool {
     let found = Command::new(program)
         .arg(if program == "openssl" {

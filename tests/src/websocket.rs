@@ -1,5 +1,5 @@
-//! What a server of WebSocket answers to a key (RFC 6455, section 4.2.2), by itself: a peer that asks the proxy's own
-//! code would agree with all its mistakes.
+//! What a server of WebSocket answers to a key (RFC 6455, section 4.2.2), by itself: a peer that
+//! asks the proxy's own code would agree with all its mistakes.
 
 /// The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
 pub fn accept(key: &str) -> String {

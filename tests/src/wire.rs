@@ -16,7 +16,7 @@ use tokio_rustls::TlsStream;
 use crate::tls::Handshake;
 use crate::{PATIENCE, in_time, origin};
 
-/// A connection and the bytes read from it that nobody has asked for yet.
+/// A connection and the bytes that were read from it and not yet asked for.
 pub struct Wire {
     socket: Socket,
     buffer: Vec<u8>,
@@ -89,7 +89,7 @@ impl Fields {
     }
 }
 
-/// Bytes as text, each byte one character: nothing is lost, whatever was sent.
+/// Bytes as text, each byte one character: no byte is lost, valid UTF-8 or not.
 fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
@@ -193,8 +193,9 @@ impl Wire {
         .await
     }
 
-    /// Sends bytes one by one, to a peer that may have left. After each CR and each LF comes a moment in which it can be
-    /// read by itself; nothing tells that it was, so a busy machine makes the pieces larger.
+    /// Sends bytes one by one, to a peer that may have left. After each CR and each LF comes a
+    /// moment in which it can be read by itself; nothing tells that it was, so a busy machine makes
+    /// the pieces larger.
     pub async fn try_send_in_pieces(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         for byte in bytes.as_ref() {
             self.try_send([*byte]).await?;

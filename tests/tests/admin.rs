@@ -1,4 +1,5 @@
-//! The admin API lets in whom it should, says what is wrong with a request, and is nothing to the traffic.
+//! The admin API refuses requests that it must not carry out, says what is wrong with a request,
+//! and does not disturb the traffic.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
@@ -294,7 +295,7 @@ async fn an_address_that_somebody_else_has_is_not_taken_from_them() {
     assert_eq!(first.shows("/status").await["state"], "serving");
 }
 
-/// The variable is the process's, and whoever asks has no business with it.
+/// `${env:NAME}` in a request would disclose the environment of the process.
 #[tokio::test]
 async fn what_a_request_says_is_not_looked_up_in_the_environment() {
     let file = format!(
@@ -418,7 +419,7 @@ async fn requests_that_never_end_take_no_descriptor_from_the_traffic_and_make_ro
     }
 }
 
-/// A connection whose request is being carried out is none that makes room.
+/// A connection whose request is being carried out is not closed to make room.
 #[tokio::test]
 async fn a_reload_under_way_is_answered_however_many_others_come() {
     let origin = origin::says("hello").await;
@@ -438,7 +439,7 @@ async fn a_reload_under_way_is_answered_however_many_others_come() {
     assert_eq!(response.status, 200, "{}", response.text());
 }
 
-/// The answer comes though none of the bytes do.
+/// The answer comes although no byte of the body is sent.
 #[tokio::test]
 async fn a_plugin_is_refused_by_name_and_size_before_it_is_read() {
     let origin = origin::says("hello").await;

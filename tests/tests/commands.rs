@@ -1,4 +1,5 @@
-//! The commands: what they print, and their exit codes. 0 is well, 1 a problem that was reported, 2 wrong usage.
+//! The commands: what they print, and their exit codes. 0 is success, 1 a problem that was
+//! reported, 2 wrong usage.
 
 use std::process::Command;
 
@@ -161,7 +162,8 @@ async fn run_serves_what_the_file_says() {
     assert_eq!(proxy.get("/").await.text(), "hello");
 }
 
-/// What comes from the environment is most often a secret, and what is shown is most often pasted somewhere.
+/// What comes from the environment is most often a secret, and what is shown is most often pasted
+/// somewhere.
 #[test]
 fn show_names_variables_of_the_environment_and_tells_them_only_if_asked() {
     let directory = TempDir::new().unwrap();

@@ -1,6 +1,8 @@
-//! Whatever name servers, pipes and disks do, the control plane answers, and ends when it is told to.
+//! The control plane answers, and ends when it is told to, also while name servers, pipes and disks
+//! hang.
 //!
-//! Each of these was a wait without end. What is allowed here is 3 seconds, for what takes milliseconds.
+//! Each of these was a wait without end. What is allowed here is 3 seconds, for what takes
+//! milliseconds.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,10 +14,12 @@ use waypost_tests::admin::{ADMIN, request};
 use waypost_tests::names::SilentNameServer;
 use waypost_tests::{Client, Proxy, child, origin, plugin, proxy, waypost};
 
-/// Far more than an answer takes on a busy machine, and a tenth of what the name server keeps its clients waiting.
+/// Far more than an answer takes on a busy machine, and a tenth of what the name server keeps its
+/// clients waiting.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Fails unless the process says how it is doing, and then ends, without having waited for anything.
+/// Fails unless the process says how it is doing, and then ends, without having waited for
+/// anything.
 async fn answers_and_ends(proxy: &mut Proxy) {
     let since = Instant::now();
     assert_eq!(proxy.shows("/status").await["state"], "serving");

@@ -1,4 +1,4 @@
-//! As many clients as there may be, and one more: whoever is idle makes room for it.
+//! More clients than `max_connections`: an idle connection is closed for each new one.
 
 use std::time::Duration;
 
@@ -53,7 +53,8 @@ async fn a_worker_without_idle_clients_has_another_one_make_room() {
         .start()
         .await;
     let _idle = answered(&proxy, 40).await;
-    // Each takes the place of an idle one and stays: sooner or later its worker has no more of them.
+    // Each takes the place of an idle one and stays: sooner or later its worker has no idle
+    // connections left.
     let mut busy = Vec::new();
     for number in 1..=40 {
         let mut client = proxy.client().await;
@@ -61,7 +62,7 @@ async fn a_worker_without_idle_clients_has_another_one_make_room() {
         origin.received(40 + number).await;
         busy.push(client);
     }
-    // Now nobody is idle: the next one waits.
+    // Now no connection is idle: the next one waits.
     let mut next = proxy.client().await;
     next.send("GET /held HTTP/1.1\r\nHost: t\r\n\r\n").await;
     tokio::time::sleep(Duration::from_millis(100)).await;

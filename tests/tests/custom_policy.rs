@@ -15,7 +15,8 @@ async fn with(file: &Path, settings: &str, origins: &[Origin]) -> Proxy {
         .await
 }
 
-/// The example policy fills servers in order: whoever has two requests in progress is passed over.
+/// The example policy fills servers in order: a server with two requests in progress is passed
+/// over.
 async fn the_example_serves(target: &str) {
     let gate = Gate::closed();
     let mut origins = Vec::new();

@@ -1,4 +1,5 @@
-//! Too few file descriptors: what is being served goes on, what is new waits, and nobody burns the CPU meanwhile.
+//! Too few file descriptors: what is being served goes on, new connections wait, and the proxy does
+//! not spin meanwhile.
 
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ async fn idle_clients_have_what_connections_to_servers_do_not_need() {
     }
     let connections = proxy.shows("/status").await["connections"].as_u64();
     assert!(connections > Some(180), "{connections:?} of 300");
-    // And those who ask again have the connections to servers that they need.
+    // And there are descriptors for connections to servers when these clients ask again.
     for client in clients.iter_mut().rev().take(100) {
         assert_eq!(client.get("/").await.text(), "hello");
     }
@@ -118,7 +119,8 @@ async fn idle_connections_to_servers_take_half_of_what_clients_leave_at_most() {
     assert_eq!(origin.connections(), 12, "one that was kept serves");
 }
 
-/// Streams of HTTP/2 may need more connections to servers than there are descriptors, idle ones included.
+/// Streams of HTTP/2 may need more connections to servers than there are descriptors, idle ones
+/// included.
 #[tokio::test]
 async fn streams_that_find_no_descriptor_are_told_so_and_nobody_else_notices() {
     let gate = Gate::closed();
@@ -136,7 +138,7 @@ async fn streams_that_find_no_descriptor_are_told_so_and_nobody_else_notices() {
         .through_shell("ulimit -n 64; exec \"$@\"")
         .start()
         .await;
-    // Idle connections take no room from who needs it.
+    // An idle connection is closed when a stream needs its descriptor.
     let mut first = Http2::connect(proxy.address()).await;
     let mut streams = Vec::new();
     for _ in 0..6 {
@@ -199,8 +201,8 @@ async fn max_connections_bounds_how_many_are_served() {
     }
 }
 
-/// Comes to rest, once what was under way is done: half a second in which it uses a tenth of a core at the most. One
-/// that spins never does, unless the machine leaves it less than that.
+/// Comes to rest, once what was under way is done: half a second in which it uses a tenth of a core
+/// at the most. One that spins never does, unless the machine leaves it less than that.
 async fn does_not_spin(proxy: &mut Proxy) {
     eventually("the processor to be left alone", async || {
         let before = proxy.process().cpu_time();

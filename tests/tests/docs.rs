@@ -26,8 +26,8 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The commands of a page, without `waypost`: those in blocks of code, and those within a line. The latter may be no more
-/// than a command's name.
+/// The commands of a page, without `waypost`: those in blocks of code, and those within a line. The
+/// latter may be just a command's name.
 fn commands(text: &str) -> Vec<(String, bool)> {
     let (mut commands, mut in_block) = (Vec::new(), false);
     for line in text.lines() {

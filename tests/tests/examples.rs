@@ -1,6 +1,7 @@
 //! Every file in `examples/` is run as it stands, and does what its first lines say.
 //!
-//! Addresses in them come from the environment, with defaults for people: `${env:APP_1:-127.0.0.1:8081}`.
+//! Addresses in them come from the environment, with defaults for people:
+//! `${env:APP_1:-127.0.0.1:8081}`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -175,7 +176,8 @@ async fn hash_consistent() {
         example("hash_consistent", &three.first(3)).await,
         Three::start().await,
     );
-    // The last server is replaced by another one: nobody else's users move.
+    // The last server is replaced by another one: the users of the other servers stay where they
+    // are.
     let servers = [
         &*three.addresses[0],
         &*three.addresses[1],

@@ -1,12 +1,13 @@
-//! Clients that misbehave: each gets a defined status or a closed connection, the log has the reason, and neither a
-//! server's connection nor its place stays taken.
+//! Clients that misbehave: each gets a defined status or a closed connection, the log has the
+//! reason, and neither a server's connection nor its place stays taken.
 
 use std::time::{Duration, Instant};
 
 use waypost_tests::proxy::Setup;
 use waypost_tests::{Answer, Client, Gate, Origin, Proxy, eventually, origin, pause, proxy};
 
-/// Short bounds on the client; the server has room for one request, and one worker keeps one idle connection to it.
+/// Short bounds on the client; the server has room for one request, and one worker keeps one idle
+/// connection to it.
 fn strict(origin: &Origin) -> Setup {
     let limits = "client_header_timeout = \"1s\"\nclient_body_timeout = \"1s\"\nsend_timeout = \"1s\"\n\
                   client_max_body_size = \"1k\"";
@@ -97,7 +98,8 @@ async fn half_a_streamed_body_is_given_up_after_its_timeout() {
     let proxy = strict(&origin).upstream("body_buffer_size = \"1k\"");
     let proxy = proxy.route("client_max_body_size = \"10m\"").start().await;
     let mut client = proxy.client().await;
-    // Larger than what is kept for a retry: it is at the server already when the client falls silent.
+    // Larger than what is kept for a retry: it is at the server already when the client falls
+    // silent.
     client
         .send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n")
         .await;
@@ -318,7 +320,8 @@ async fn a_client_that_does_not_read_is_given_up_and_frees_the_server() {
 
 #[tokio::test]
 async fn a_body_for_a_server_that_does_not_read_is_bounded() {
-    // The origin reads the head and nothing more; the proxy must neither read on for ever nor wait for ever.
+    // The origin reads the head and nothing more; the proxy must neither read on for ever nor wait
+    // for ever.
     let origin = origin::speaks(|mut wire, _| async move {
         let _ = wire.head().await;
         std::future::pending::<()>().await;
@@ -334,7 +337,7 @@ async fn a_body_for_a_server_that_does_not_read_is_bounded() {
     client
         .send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 60000000\r\n\r\n")
         .await;
-    // What the server does not take, the client is soon not able to send: nobody collects it on the way.
+    // What the server does not read, the client can soon not send: the proxy does not buffer it.
     let chunk = vec![b'x'; 100_000];
     let (mut sent, mut answer) = (0, None);
     while answer.is_none() {
@@ -432,7 +435,8 @@ async fn a_client_that_only_closes_its_sending_side_still_gets_its_answer() {
     let mut client = proxy.client().await;
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     client.wire.finish_sending().await;
-    // nginx takes this for a client that has left; whoever answers is right too, but nothing stays taken.
+    // nginx takes this for a client that has left. An answer is right too, but the lease must end
+    // either way.
     if let Some(response) = client.response_or_end().await {
         assert_eq!(response.text(), "fine");
     }

@@ -1,8 +1,8 @@
-//! Servers that misbehave: each way ends in a defined status or a closed connection, with the reason in the log, and
-//! nothing is left behind.
+//! Servers that misbehave: each way ends in a defined status or a closed connection, with the
+//! reason in the log, and nothing is left behind.
 //!
-//! The server in question has `max_conns = 1`: were an attempt's place not given back, the next request would find no
-//! live upstream.
+//! The server in question has `max_conns = 1`: were an attempt's place not given back, the next
+//! request would find no live upstream.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,8 @@ async fn bad(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Ori
     .await
 }
 
-/// No connection and no place is left behind: the next request is served, and its connection is the only one open.
+/// No connection and no place is left behind: the next request is served, and its connection is the
+/// only one open.
 async fn recovers(proxy: &Proxy, origin: &Origin) {
     eventually("the place of the attempt to be free", async || {
         proxy.get("/good").await.text() == "fine"
@@ -51,14 +52,15 @@ async fn ends_in(status: u16, reason: &str, answer: Answer) {
         client.send("GET /bad HTTP/1.1\r\nHost: test\r\n\r\n").await;
         let response = client.response().await;
         assert_eq!(response.status, status, "{response:?}");
-        // A fault of the server is none of the client's connection.
+        // A fault of the server does not end the client's connection.
         assert_eq!(client.get("/good").await.text(), "fine");
     }
     proxy.log_contains(reason).await;
     recovers(&proxy, &origin).await;
 }
 
-/// The client gets as much as there was, and then the end of the connection: what it has is visibly not all.
+/// The client gets as much as there was, and then the end of the connection: what it has is visibly
+/// not all.
 async fn is_cut(reason: &str, answer: Answer) {
     let origin = bad(move |_| answer.clone()).await;
     let proxy = before(&origin).start().await;
@@ -303,7 +305,8 @@ async fn bad_chunks_cut_the_answer() {
 
 #[tokio::test]
 async fn bad_chunks_right_behind_the_header_give_502_or_cut_the_answer() {
-    // All in one piece: whether the header is on its way already when the chunk turns out bad is a matter of luck.
+    // All in one piece: whether the header is on its way already when the chunk turns out bad is a
+    // matter of luck.
     let answer = format!("{HALF_CHUNKED}zz\r\n");
     let origin = bad(move |_| Answer::raw(&answer).then_hang()).await;
     let proxy = before(&origin).start().await;

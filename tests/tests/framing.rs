@@ -5,8 +5,8 @@
 
 use waypost_tests::{Answer, Client, Http2, origin, proxy};
 
-/// Sends a request whole or byte by byte: where the network cuts it must not change what it means. A peer that has
-/// refused the first half need not take the second.
+/// Sends a request whole or byte by byte: where the network cuts it must not change what it means.
+/// A peer that has refused the first half need not take the second.
 async fn send(client: &mut Client, in_pieces: bool, bytes: &[u8]) {
     match in_pieces {
         true => drop(client.wire.try_send_in_pieces(bytes).await),
@@ -35,7 +35,8 @@ async fn refused(requests: &[&[u8]]) {
         send(&mut client, in_pieces, &[request, next].concat()).await;
         let response = client.cut_response().await;
         assert_eq!(response.status, 400, "{shown}: {response:?}");
-        // A reset may follow, since the proxy need not read what it refused; another answer may not.
+        // A reset may follow, since the proxy need not read what it refused; another answer may
+        // not.
         let rest = client.wire.rest().await;
         assert!(rest.got.is_empty(), "{shown}: more than one answer");
         assert!(
@@ -479,8 +480,8 @@ async fn nothing_can_be_smuggled() {
         .into_iter()
         .filter(|request| request.target == "/smuggled")
         .collect();
-    // Behind `Content-Length: 4` stands garbage, not a request: whoever read `/smuggled` read it
-    // from within a body.
+    // Behind `Content-Length: 4` stands garbage, not a request: a parser that finds `/smuggled` has
+    // read it out of a body.
     assert!(smuggled.is_empty(), "{smuggled:?}");
 }
 

@@ -149,7 +149,7 @@ async fn calls_are_balanced_one_by_one() {
 #[tokio::test]
 async fn messages_pass_one_by_one_in_both_directions() {
     let server = Server::start().await;
-    // Whatever the bound on what is read in advance.
+    // Calls are not read ahead, so `body_buffer_size` must not matter.
     let proxy = to(at(server.address()), "body_buffer_size = \"64k\"").await;
     let mut client = Client::connect(proxy.address()).await;
     let mut talk = client.talk("hello").await.unwrap();

@@ -82,7 +82,7 @@ async fn in_flight(proxy: &Proxy, server: &Origin, number: u32) {
     .await;
 }
 
-/// Waits until the connection is gone from the books of the process.
+/// Waits until the process no longer counts the connection.
 async fn has_connections(proxy: &Proxy, number: u32) {
     eventually(&format!("{number} connections"), async || {
         proxy.shows("/status").await["connections"] == number
@@ -211,7 +211,7 @@ async fn a_client_that_ends_its_side_at_once_hears_what_the_server_says() {
     let told = client.rest().await;
     assert_eq!((told.got, told.reset), (b"welcome\n".to_vec(), false));
 
-    // And with no server in the way, whatever comes first.
+    // And without the server that hangs: the FIN may come before or after the connection stands.
     let file = file.replace(&format!("\"{}\", ", hangs.address()), "");
     let file = file.replace("backup = true", "weight = 1");
     let proxy = proxy::run(&file, &[]).await;

@@ -1,6 +1,7 @@
 //! What the specs stand on: the peers do on the wire what their names say.
 //!
-//! Client and origin talk to each other directly here, and through a real nginx, whose behaviour is known.
+//! Client and origin talk to each other directly here, and through a real nginx, whose behaviour is
+//! known.
 
 use waypost_tests::client::{exchange, get_with};
 use waypost_tests::http2::{self, Frame, Outcome, Raw, Reason, kind};

@@ -1,4 +1,5 @@
-//! What servers learn about the client, whom Waypost believes, and what a configuration changes.
+//! What servers learn about the client, which proxies are trusted, and what a configuration
+//! changes.
 
 use waypost_tests::{Answer, Request, origin, proxy};
 

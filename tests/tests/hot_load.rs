@@ -1,5 +1,5 @@
-//! A policy is swapped while traffic flows, and nobody notices: by its file, by a command, by a reload. A version that is no
-//! good does not come into force, or does not stay there.
+//! A policy is swapped while traffic flows, and no request fails: by its file, by a command, by a
+//! reload. A version that does not work does not come into force, or does not stay in force.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! HTTP/2 on both sides: with peers that behave, with those that do not, and with programs of others.
+//! HTTP/2 on both sides: with peers that behave, with those that do not, and with programs of
+//! others.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,8 @@ async fn held() -> (Origin, Gate) {
     (origin, gate)
 }
 
-/// What is answered to requests with a body that are all sent before one is answered, in alphabetical order.
+/// What is answered to requests with a body that are all sent before one is answered, in
+/// alphabetical order.
 async fn posted_at_once(client: &mut Http2, count: usize) -> Vec<String> {
     let mut streams = Vec::new();
     for _ in 0..count {

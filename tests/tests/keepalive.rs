@@ -201,7 +201,8 @@ async fn a_kept_connection_that_died_costs_the_client_nothing() {
 
 #[tokio::test]
 async fn a_kept_connection_that_dies_with_the_request_is_replaced() {
-    // The race that no peeking can avoid: the second request on a connection arrives and gets a reset.
+    // The race that no peeking can avoid: the second request on a connection arrives and gets a
+    // reset.
     let origin = origin::answers(|request| match request.number % 2 {
         0 => Answer::ok("hello"),
         _ => Answer::raw("").then_reset(),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use waypost_tests::{Answer, Client, Origin, eventually, origin, proxy};
 
-/// Clients that ask without pause until told to stop; how many answers they got, and which were not 200.
+/// Clients that ask without pause until told to stop; how many answers they got, and which were not
+/// 200.
 struct Load {
     answers: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -85,7 +86,7 @@ async fn killing_one_of_three_servers_loses_no_request() {
 #[tokio::test]
 async fn a_server_that_comes_back_is_used_again() {
     let [_, b, c] = three().await;
-    // Where it was, it can come back: nobody else takes its port meanwhile.
+    // It can come back at the same port: no other program takes it meanwhile.
     let mut a = origin::answers_at(&origin::reserved(), |_| Answer::ok("a")).await;
     let servers = [
         a.with("fail_timeout = \"1s\""),

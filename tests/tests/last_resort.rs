@@ -1,4 +1,5 @@
-//! When every server is out of rotation: a 502 at once, as nginx has it, or the one that failed least recently after all.
+//! When every server is out of rotation: a 502 at once, as nginx has it, or the one that failed
+//! least recently after all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use waypost_tests::{Answer, Client, Gate, Origin, Proxy, origin, proxy};
 
-/// An origin that closes without an answer until it is well.
+/// An origin that closes without an answer until it is told to answer.
 async fn ill(body: &'static str) -> (Origin, Arc<AtomicBool>) {
     let well = Arc::new(AtomicBool::new(false));
     let health = well.clone();

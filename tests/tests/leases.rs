@@ -1,5 +1,5 @@
-//! Each pick that was answered gets exactly one `done`: through successes, retries, clients that leave, traps, swaps,
-//! reloads, races between workers and the end of the process, in whatever order they come.
+//! Each pick that was answered gets exactly one `done`: through successes, retries, clients that
+//! leave, traps, swaps, reloads, races between workers and the end of the process, in any order.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use waypost_tests::{Answer, Client, Gate, Origin, Proxy, eventually, origin, plugin, proxy};
 
-/// What a policy has on its books.
+/// The leases that a policy has written down.
 #[derive(Default)]
 struct Books {
     /// Given out and not yet back, by instance.
@@ -245,7 +245,8 @@ async fn a_pick_that_loses_the_race_for_its_server_gets_its_done_too() {
         .await;
     let mut passed_over = 0;
     for _ in 0..50 {
-        // Each pick takes a while, in which the other worker learns who the candidates are and waits for its turn.
+        // Each pick takes a while, in which the other worker learns which servers are candidates
+        // and waits for its turn.
         let ask = || proxy.get_with("/", "X-Dawdle: 30\r\n");
         let responses = tokio::join!(ask(), ask(), ask(), ask());
         assert!([200, 502, 503].contains(&responses.0.status));

@@ -10,7 +10,7 @@ mod harness; // what the specs stand on
 mod commands; // the first thing that a newcomer meets
 mod docs; // whose commands work
 mod examples; // each file in `examples/` runs
-mod workers; // distribution is exact, whichever worker takes a request
+mod workers; // distribution is exact across workers
 mod parity; // the choices are nginx's
 mod retries; // another server is asked
 mod last_resort; // one is asked although it failed
@@ -18,15 +18,15 @@ mod kill_one; // and no client notices
 mod custom_policy; // built with the SDK, for either target
 mod policy_settings; // checked by the policy, at their line
 mod leases; // each pick that was answered gets one `done`
-mod hot_load; // a policy is swapped, and nobody notices
-mod misbehaving; // whatever a policy does, every request is answered
+mod hot_load; // a policy is swapped, and no request fails
+mod misbehaving; // every request is answered, despite a policy's faults
 mod routing; // which route serves a request
 mod redirects; // where clients are sent
-mod headers; // what servers learn, whom we believe
+mod headers; // what servers learn, which proxies are trusted
 mod keepalive; // connections are reused
 mod tls; // on both sides
 mod unix_sockets; // on both sides
-mod proxy_protocol; // whom a connection speaks for
+mod proxy_protocol; // headers that name the client of a connection
 mod tcp_streams; // connections carried as they are
 mod upgrade; // tunnels
 mod http2; // both sides, streams, bounds

@@ -1,5 +1,6 @@
-//! What the process keeps for each exchange that waits: bytes resident, as the kernel counts them. The bounds are about twice what is measured, so that they tell a buffer too
-//! many from a bad day.
+//! What the process keeps for each exchange that waits: bytes resident, as the kernel counts them.
+//! The bounds are about twice what is measured, so that they catch a buffer too many, and allow for
+//! noise.
 
 use waypost_tests::{Answer, Client, Gate, Origin, Proxy, eventually, origin, proxy};
 

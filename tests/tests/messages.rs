@@ -1,5 +1,5 @@
-//! What HTTP/1 messages look like on their way through: bodies and their ends, informational answers, trailers, and the
-//! headers that belong to one connection only.
+//! What HTTP/1 messages look like on their way through: bodies and their ends, informational
+//! answers, trailers, and the headers that belong to one connection only.
 //!
 //! RFC 9112 sections 6, 7 and 9; RFC 9110 sections 6.5, 7.6.1, 10.1.1 and 15.2.
 
@@ -59,7 +59,7 @@ async fn an_answer_to_head_has_no_body_and_keeps_its_length() {
         (response.status, response.header("Content-Length")),
         (200, "12")
     );
-    // Whatever came after the header would be taken for the next answer.
+    // Bytes after the header would be taken for the next answer.
     assert_eq!(client.get("/").await.text(), "twelve bytes");
 }
 

@@ -1,6 +1,8 @@
-//! Whatever a policy does, every request is answered by a server that lives, the log says what the policy did, and the proxy goes on.
+//! No fault of a policy costs a request: each is answered by a live server, the log says what the
+//! policy did, and the proxy goes on.
 //!
-//! One spec for each mode of `tests/guests/misbehaving`, made from that list: a mode without a spec does not compile.
+//! One spec for each mode of `tests/guests/misbehaving`, made from that list: a mode without a spec
+//! does not compile.
 
 mod files; // that are no policies at all
 mod loaded; // while requests come in
@@ -71,8 +73,9 @@ fn setup<S: Server>(mode: &str, servers: impl IntoIterator<Item = S>) -> Setup {
         .more(limits(mode))
 }
 
-/// Whatever a mode does ends in what it is about, on a slow machine as well: one that hoards is out of memory within a
-/// few milliseconds of its second, and only those that never return use all of their time.
+/// Limits within which a mode ends in the fault that it is about, on a slow machine as well: one
+/// that hoards is out of memory within a few milliseconds of its second, and only those that never
+/// return use all of their time.
 fn limits(mode: &str) -> &'static str {
     match mode {
         "loops_forever" | "takes_too_long_to_configure" | "takes_too_long_to_update" => "",
@@ -98,8 +101,8 @@ async fn three() -> [Origin; 3] {
     ]
 }
 
-/// Sends forty requests, five on each of eight connections at once. All are answered, and each by one of the origins: returns how
-/// many each answered.
+/// Sends forty requests, five on each of eight connections at once. All are answered, and each by
+/// one of the origins: returns how many each answered.
 async fn answers(proxy: &Proxy, origins: &[Origin]) -> Vec<usize> {
     let mut clients = JoinSet::new();
     for _ in 0..8 {
@@ -146,7 +149,8 @@ async fn leaves_it_to_the_fallback(mode: &str, reason: &str) {
     is_logged(&mut proxy, reason).await;
 }
 
-/// What `waypost COMMAND` says of a configuration with this plugin: a problem that is reported, never a crash.
+/// What `waypost COMMAND` says of a configuration with this plugin: a problem that is reported,
+/// never a crash.
 fn refused_by(command: &str, plugin: &[u8]) -> String {
     let directory = TempDir::new().expect("there is room for a directory");
     write(directory.path(), plugin);
@@ -355,7 +359,8 @@ async fn forges_a_line_of_the_log(mode: &str) {
     assert_eq!(answers(&proxy, &origins).await, [0, 0, 40]);
 }
 
-/// What is kept for a plugin is little, whatever it asks for. It may well be too slow besides.
+/// The host keeps little for a plugin, however much it asks for. The call may overrun its deadline
+/// as well.
 async fn asks_for_long_variables(mode: &str) {
     let origins = three().await;
     let mut proxy = setup(mode, &origins).start().await;

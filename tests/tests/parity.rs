@@ -1,9 +1,11 @@
-//! nginx's own choices: a real nginx and Waypost, side by side before the same servers, never differ.
+//! nginx's own choices: a real nginx and Waypost, side by side before the same servers, never
+//! differ.
 //!
-//! Both get the same randomised upstreams and then request after request; the servers tried, their statuses and the
-//! final answer must be the same each time. What a server does with a request is written in the request itself
-//! (`X-Script`), so that one set of servers serves both proxies without state. All randomness comes from a seed, which
-//! a failure prints; `WAYPOST_PARITY_SEED` repeats it.
+//! Both get the same randomised upstreams and then request after request; the servers tried, their
+//! statuses and the final answer must be the same each time. What a server does with a request is
+//! written in the request itself (`X-Script`), so that one set of servers serves both proxies
+//! without state. All randomness comes from a seed, which a failure prints; `WAYPOST_PARITY_SEED`
+//! repeats it.
 
 mod group;
 
@@ -33,8 +35,8 @@ struct Pair {
 impl Pair {
     async fn start(groups: &[Group]) -> Pair {
         let (mut upstreams, mut locations) = (String::new(), String::new());
-        // Turns are taken in common by all workers. A hash keeps its accounts per worker, and needs them once it has
-        // missed 20 times: there nginx's one process compares with one worker.
+        // Turns are taken in common by all workers. A hash keeps its accounts per worker, and needs
+        // them once it has missed 20 times: there nginx's one process compares with one worker.
         let shared = groups.iter().all(|group| group.policy.takes_turns());
         let mut file = format!(
             "[server]\nworkers = {}\naccess_log = false\ntrusted_proxies = [\"127.0.0.0/8\"]\n\
@@ -175,7 +177,8 @@ fn request(group: usize, failures: bool, rng: &mut Rng) -> String {
     } else {
         ("GET", "")
     };
-    // Never empty: nginx 1.22 hashes an empty key like any other, later ones take turns, as Waypost does.
+    // Never empty: nginx 1.22 hashes an empty key like any other, later ones take turns, as Waypost
+    // does.
     let key = rng.u32(0..40);
     let address = match rng.u8(0..5) {
         0 => format!("2001:db8::{:x}:{:x}", rng.u16(..), rng.u16(..)),
@@ -313,8 +316,9 @@ async fn consistent_hash_retries_as_nginx_does_when_servers_fail() {
     compare(Policy::HashConsistent, FAILING).await;
 }
 
-/// Both clocks count whole seconds but not from the same instant: a server disabled with `fail_timeout` of n seconds
-/// comes back between n and n + 1 seconds later. So requests come in bursts of a tenth of n, more than n + 1 seconds apart.
+/// Both clocks count whole seconds but not from the same instant: a server disabled with
+/// `fail_timeout` of n seconds comes back between n and n + 1 seconds later. So requests come in
+/// bursts of a tenth of n, more than n + 1 seconds apart.
 #[tokio::test]
 async fn servers_that_failed_come_back_when_nginx_brings_them_back() {
     if !nginx::installed() {

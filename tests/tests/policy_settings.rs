@@ -1,4 +1,5 @@
-//! Settings of policies are checked as all others are: by the policy, at their line, with every other problem.
+//! Settings of policies are checked as all others are: by the policy, at their line, with every
+//! other problem.
 
 use std::process::Command;
 

@@ -1,7 +1,7 @@
-//! The PROXY protocol: whom a proxy before us speaks for, and whom we speak for.
+//! The PROXY protocol: the headers that we receive, and those that we send.
 
 mod incoming; // headers that we get
-mod hostile; // what is none, and who may not send one
+mod hostile; // malformed headers, and peers that are not trusted
 mod outgoing; // headers that we send
 mod with_nginx; // a real nginx, before us and behind
 
@@ -40,7 +40,8 @@ async fn proxy_to(origin: &Origin, server: &str) -> Proxy {
         .await
 }
 
-/// A header of version 2 for TCP over IPv4, from 192.0.2.7:4000 to 198.51.100.9:443, with these bytes behind the addresses.
+/// A header of version 2 for TCP over IPv4, from 192.0.2.7:4000 to 198.51.100.9:443, with these
+/// bytes behind the addresses.
 fn version_2(command: u8, behind: &[u8]) -> Vec<u8> {
     let length = u16::try_from(12 + behind.len()).unwrap();
     let mut header = [SIGNATURE, &[0x20 | command, 0x11], &length.to_be_bytes()].concat();

@@ -1,8 +1,8 @@
-//! The configuration changes while requests are being served: nobody who talks to the proxy notices, and what it knows of its
-//! servers stays.
+//! The configuration changes while requests are being served: no client and no server notices, and
+//! what the proxy knows of its servers stays.
 
 mod exchanges; // what a request meets
-mod connections; // who is connected
+mod connections; // those that are open
 mod servers; // what is known of servers
 mod refusals; // files that cannot be served
 mod listeners; // addresses come and go
@@ -25,7 +25,8 @@ const NEW: &str = "[[route]]\npath = \"/new\"\nreturn = { status = 200, body = \
 /// A listener on a unix socket.
 const FRONT: &str = "[[listen]]\naddress = \"unix:{dir}/front.sock\"\n";
 
-/// An origin that answers `/held` once the gate is open, and everything else at once; `what` it says, always.
+/// An origin that answers `/held` once the gate is open, and everything else at once; `what` it
+/// says, always.
 async fn holding(what: Answer, gate: &Gate) -> Origin {
     let gate = gate.clone();
     origin::answers(move |request| match request.target.as_str() {

@@ -1,6 +1,5 @@
-//! What a client's response header has besides the server's own fields, and what it has not,
-//! whatever kind of answer it heads: a server's, one of our own, a change of protocols, an interim
-//! one.
+//! What a client's response header has besides the server's own fields, and what it has not, for
+//! every kind of answer: a server's, one of our own, a change of protocols, an interim one.
 
 use waypost_tests::tls::{self, Authority};
 use waypost_tests::{Answer, Client, Fields, Http2, Origin, Proxy, origin, proxy};

@@ -15,7 +15,7 @@ async fn held() -> (Origin, Gate) {
     )
 }
 
-/// Waits until nobody listens at the address any more.
+/// Waits until no process listens at the address any more.
 async fn refuses(address: &str) {
     eventually("the listener to close", async || {
         Wire::connect(address).await.is_err()

@@ -1,4 +1,5 @@
-//! All that changes, all that goes wrong, under load, for as long as one likes: nothing is left behind.
+//! All that changes, all that goes wrong, under load, for as long as one likes: nothing is left
+//! behind.
 //!
 //! A few seconds with all other specs. An hour of it, as before a release, is a command of its own:
 //!
@@ -13,8 +14,9 @@ use waypost_tests::{
     Answer, Client, Load, Origin, Proxy, client, eventually, origin, plugin, proxy,
 };
 
-/// Memory in KiB that may be in use at the end beyond that of the beginning: what the allocator takes for an unlucky
-/// round. There are five rounds a second, so that in an hour it is half a kilobyte for each.
+/// Memory in KiB that may be in use at the end beyond that of the beginning: what the allocator
+/// takes for an unlucky round. There are five rounds a second, so that in an hour it is half a
+/// kilobyte for each.
 const GAIN: u64 = 8 << 10;
 /// Rounds until the allocator has taken what it needs, and rounds at the least after that.
 const ROUNDS: (usize, usize) = (20, 10);

@@ -1,6 +1,6 @@
 //! A part that dies is told of, counted and started again: nothing stays deaf.
 //!
-//! The faults are asked for by the environment, which only debug builds heed.
+//! The faults are asked for by the environment, which only debug builds read.
 
 use waypost_tests::admin::ADMIN;
 use waypost_tests::{Client, Origin, Proxy, eventually, origin, proxy};
@@ -79,7 +79,7 @@ async fn a_worker_that_cannot_be_replaced_at_first_is_later() {
     proxy
         .log_contains("worker 0 has died and cannot be replaced, which is tried again")
         .await;
-    // Whoever comes meanwhile waits, and is served.
+    // A client that connects meanwhile waits, and is served.
     serves(&proxy).await;
     restarted(&proxy, 1).await;
 }

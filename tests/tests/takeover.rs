@@ -1,9 +1,9 @@
-//! One process takes over from another, or is handed its sockets by systemd; and how a process goes once it is not wanted any
-//! more. Clients notice nothing but a `Connection: close`.
+//! One process takes over from another, or is handed its sockets by systemd; and how a process goes
+//! once it is not wanted any more. Clients notice nothing but a `Connection: close`.
 
 mod upgrades; // by the next binary
 mod activation; // from systemd
-mod drains; // by nobody
+mod drains; // without a successor
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;

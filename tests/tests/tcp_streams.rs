@@ -1,7 +1,7 @@
-//! `[[stream]]`: connections are balanced, and carried as they are, whatever they speak.
+//! `[[stream]]`: connections are balanced, and carried as they are, in any protocol.
 
 mod sessions; // bytes in both directions
-mod ends; // who closes, breaks off, leaves or falls silent, and when
+mod ends; // either side closes, resets, leaves or is silent
 mod log; // what is written of a session
 mod balancing; // which server, and the next one
 mod with_nginx; // the same choices as a real nginx
@@ -37,7 +37,8 @@ async fn stream_to(servers: &[&Origin], stream: &str, upstream: &str) -> Proxy {
     with_servers(&addresses.join(", "), stream, upstream).await
 }
 
-/// As [`stream_to`], with the servers as the file has them. One worker, so that turns are taken in the order of connections.
+/// As [`stream_to`], with the servers as the file has them. One worker, so that turns are taken in
+/// the order of connections.
 async fn with_servers(servers: &str, stream: &str, upstream: &str) -> Proxy {
     let file = format!(
         "[server]\nworkers = 1\n[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"backend\"\n{stream}\n\

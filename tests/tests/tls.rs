@@ -2,14 +2,14 @@
 
 mod names; // which certificate is shown
 mod resumption; // clients that come back
-mod clients; // clients that have to show who they are
+mod clients; // client certificates
 mod files; // certificates that are renewed, or broken
 mod https; // plain HTTP on the wrong port, redirects, HSTS
 mod hostile; // handshakes that do not go well
 mod silent; // clients that never read their answers
 mod upstream; // servers that speak TLS
 mod believed; // and which of them we believe
-mod introduced; // behind a balancer that says whom it speaks for
+mod introduced; // behind a balancer that sends a PROXY header
 mod peers; // OpenSSL, curl and nginx at the other end
 
 use rustls::version::{TLS12, TLS13};

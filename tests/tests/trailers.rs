@@ -1,5 +1,5 @@
-//! Fields behind a body (RFC 9110 section 6.5): metadata passes whatever its name, and what frames
-//! or routes a message does not.
+//! Fields behind a body (RFC 9110 section 6.5): metadata passes under any name, and fields that
+//! frame or route a message do not.
 
 use waypost_tests::http2::{self, Exchange};
 use waypost_tests::{Answer, Fields, Http2, Origin, Proxy, origin, proxy};
@@ -171,7 +171,7 @@ async fn trailers_of_a_server_beyond_the_bound_are_dropped_and_the_answer_stays(
         let response = Http2::connect(proxy.address()).await.get("/").await;
         assert_eq!((response.status, &*response.text()), (200, "body"));
         assert!(response.trailers.0.is_empty());
-        // The server's connection can still be used: nobody lost track of where the answer ends.
+        // The server's connection is used again: the proxy knows where the answer ends.
         assert_eq!(origin.connections(), 1);
         proxy
             .log_contains("upstream sent trailers of more than 32768 bytes")

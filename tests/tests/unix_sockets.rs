@@ -118,7 +118,7 @@ async fn a_socket_that_is_in_use_is_left_alone_however_busy_it_is() {
     for why in refused(&path) {
         assert_eq!(why, "another process listens there");
     }
-    // By now nobody else fits into its queue.
+    // By now its backlog is full.
     let mut waiting = Vec::new();
     loop {
         let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);

@@ -1,11 +1,11 @@
-//! Protocol upgrades: after a 101 that was asked for, bytes pass both ways, whatever they mean.
+//! Protocol upgrades: after a 101 that was asked for, bytes pass both ways, in any protocol.
 
 use waypost_tests::{Answer, Client, Origin, eventually, origin, pause, proxy};
 
 const ASK: &str = "GET /chat HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: y\r\n\r\n";
 
-/// Upgrades, then echoes each line, and says goodbye to `end`.
+/// Upgrades, then echoes each line, and answers `end` with `goodbye`.
 async fn echo() -> Origin {
     origin::speaks(|mut wire, _| async move {
         let Ok(head) = wire.head().await else { return };

@@ -362,7 +362,8 @@ async fn a_server_of_http_2_that_offers_no_sockets_is_not_out_of_order() {
         assert_eq!(proxy.get("/").await.text(), "plain");
     }
     assert!(!proxy.log().contains("disabled"), "{}", proxy.log());
-    // Several to choose from have no words in HTTP/2, and need not be heeded.
+    // A list of protocols cannot be said in HTTP/2 (`:protocol` has one), and an `Upgrade` may be
+    // ignored.
     let lines = "Connection: Upgrade\r\nUpgrade: websocket, other/1\r\n";
     assert_eq!(proxy.get_with("/", lines).await.text(), "plain");
 }

@@ -1,4 +1,4 @@
-//! Distribution is exact, whichever worker takes a request.
+//! Distribution is exact across workers.
 //!
 //! Each request comes on a connection of its own, so that the kernel spreads them over the workers.
 
@@ -71,7 +71,8 @@ async fn least_conn_sees_the_load_of_all_workers() {
         .upstream("policy = \"least_conn\"")
         .start()
         .await;
-    // Twelve at once: whoever counts only its own worker's requests puts more than four on some server.
+    // Twelve at once: a policy that counted only its own worker's requests would put more than four
+    // on some server.
     let mut clients = Vec::new();
     for number in 1..=12 {
         let mut client = proxy.client().await;
@@ -105,7 +106,8 @@ async fn an_exchange_no_longer_counts_once_its_client_has_the_answer() {
         .upstream("policy = \"least_conn\"")
         .start()
         .await;
-    // Whoever still counted the last request, on another worker, would send the next one past its turn.
+    // If the last request, on another worker, were still counted, the next one would go to another
+    // server than the one whose turn it is.
     assert_eq!(
         answers(&proxy, 400).await,
         [a.address(), b.address()].repeat(200)
@@ -116,7 +118,8 @@ async fn an_exchange_no_longer_counts_once_its_client_has_the_answer() {
 async fn every_worker_serves() {
     let origin = origin::says("hello").await;
     let mut proxy = proxy::to([&origin]).server(FOUR).start().await;
-    // Connections are spread by a hash of their ports; sixty-four leave no worker out, but for bad luck of 1 in 10^7.
+    // Connections are spread by a hash of their ports; sixty-four leave no worker out, but for bad
+    // luck of 1 in 10^7.
     let mut clients = Vec::new();
     for _ in 0..64 {
         let mut client = Client::connect(proxy.address()).await;

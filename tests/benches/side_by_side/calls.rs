@@ -91,7 +91,7 @@ async fn accept(listener: TcpListener) {
     }
 }
 
-/// Reads a call to its end, and answers it. A caller that has left is none of ours.
+/// Reads a call to its end, and answers it. A caller that has left is ignored.
 async fn call(mut body: RecvStream, mut respond: SendResponse<Bytes>, answer: Bytes) {
     while let Some(Ok(part)) = body.data().await {
         let _ = body.flow_control().release_capacity(part.len());

@@ -1,6 +1,8 @@
-//! A generator of TLS handshakes: this program itself, as a process of its own on the generators' core.
+//! A generator of TLS handshakes: this program itself, as a process of its own on the generators'
+//! core.
 //!
-//! It does as little as it can on its side (certificates are not looked at), so that the proxy has most of the work.
+//! It does as little as it can on its side (certificates are not looked at), so that the proxy has
+//! most of the work.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -82,7 +84,7 @@ fn connect(port: u16, config: &Arc<ClientConfig>) -> Option<HandshakeKind> {
     let request = format!("GET {TINY} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n");
     tls.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
-    // A proxy that closes without a word of TLS has said all there is all the same.
+    // A proxy that closes without `close_notify` has sent all of its answer all the same.
     let _ = tls.read_to_end(&mut answer);
     answer.starts_with(b"HTTP/1.1 200").then_some(())?;
     connection.handshake_kind()
@@ -103,7 +105,7 @@ fn config(resumed: bool) -> ClientConfig {
     config
 }
 
-/// Takes whoever answers for the right one.
+/// Accepts any certificate.
 #[derive(Debug)]
 struct Anyone;
 

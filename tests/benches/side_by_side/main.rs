@@ -1,10 +1,12 @@
-//! Waypost beside nginx, HAProxy and nginx with a Lua balancer: what a request costs, in processor time and memory.
+//! Waypost beside nginx, HAProxy and nginx with a Lua balancer: what a request costs, in processor
+//! time and memory.
 //!
-//! Two proxies with one worker each share core 0 and are loaded **at the same time**; core 1 is for generators and origins.
-//! What counts is the ratio of processor time per request: whatever else the machine does meets both proxies, so the
-//! ratio is steady where throughput is not. Throughput and latency of a pair tell only how the two shared one core. How busy
-//! the two kept their core is reported as well: where it is well below 100 %, the generators or the origins on core 1 were
-//! the limit, and only the costs mean anything.
+//! Two proxies with one worker each share core 0 and are loaded **at the same time**; core 1 is for
+//! generators and origins. What counts is the ratio of processor time per request: other load on
+//! the machine affects both proxies, so the ratio is steady where throughput is not. Throughput and
+//! latency of a pair tell only how the two shared one core. How busy the two kept their core is
+//! reported as well: where it is well below 100 %, the generators or the origins on core 1 were the
+//! limit, and only the costs mean anything.
 //!
 //! ```sh
 //! apt-get install nginx haproxy wrk nghttp2-client libnginx-mod-http-lua lua-resty-core
@@ -13,9 +15,10 @@
 //! ```
 //!
 //! Linux with two cores; seven minutes, with `--quick` two. `WAYPOST_BIN` names another binary than
-//! `target/release/waypost`. `--only` takes the scenarios whose name contains the word (`TLS`, `h2`, `gRPC`); `memory` is
-//! one of them. `--results` writes `raw.csv`, every single round, and `tables.md`. The other proxies are set up for speed: as
-//! few limits, files and copies as they allow.
+//! `target/release/waypost`. `--only` takes the scenarios whose name contains the word (`TLS`,
+//! `h2`, `gRPC`); `memory` is one of them. `--results` writes `raw.csv`, every single round, and
+//! `tables.md`. The other proxies are set up for speed: as few limits, files and copies as they
+//! allow.
 
 #![allow(
     clippy::expect_used,

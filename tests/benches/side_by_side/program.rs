@@ -31,7 +31,9 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// `ports`: where it is loaded, and where it answers plain HTTP/1.1, which may be the same. Waits until it does. `None` when it ends before that, as a program does that is not installed.
+    /// `ports`: where it is loaded, and where it answers plain HTTP/1.1, which may be the same.
+    /// Waits until it does. `None` when it ends before that, as a program does that is not
+    /// installed.
     pub(crate) fn start(
         name: &'static str,
         core: &str,
@@ -89,7 +91,8 @@ impl Program {
         answer.starts_with(b"HTTP/1.1 200").then_some(stream)
     }
 
-    /// Processor time of all its threads in user and kernel mode, in ticks (`proc_pid_stat(5)`, fields 14 and 15).
+    /// Processor time of all its threads in user and kernel mode, in ticks (`proc_pid_stat(5)`,
+    /// fields 14 and 15).
     pub(crate) fn ticks(&self) -> [u64; 2] {
         let stat =
             fs::read_to_string(format!("/proc/{}/stat", self.worker)).expect("the proxy runs");

@@ -1,4 +1,5 @@
-//! What is compared: what is asked for, over which protocols, how servers are chosen, and beside whom.
+//! What is compared: what is asked for, over which protocols, how servers are chosen, and which
+//! proxy is measured beside Waypost.
 
 /// One comparison.
 pub(crate) struct Scenario {
@@ -16,8 +17,8 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Idle connections to the origins that a proxy keeps: as many as it may use at once, lest it opens new ones all the
-    /// time.
+    /// Idle connections to the origins that a proxy keeps: as many as it may use at once, so that
+    /// it does not open new ones all the time.
     pub(crate) fn idle_connections(&self) -> u32 {
         match self.traffic {
             Traffic::Wrk | Traffic::Handshakes { .. } => 64,
@@ -61,7 +62,8 @@ impl Front {
     }
 }
 
-/// What the origins speak. nginx has HTTP/2 to servers as `grpc_pass` only, which takes ordinary requests as well.
+/// What the origins speak. nginx has HTTP/2 to servers as `grpc_pass` only, which takes ordinary
+/// requests as well.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Back {
     Http1,
@@ -70,7 +72,7 @@ pub(crate) enum Back {
     Calls,
 }
 
-/// Who asks.
+/// The load generator.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Traffic {
     /// `wrk` with 32 connections.
@@ -79,7 +81,8 @@ pub(crate) enum Traffic {
     Streams(&'static str),
     /// The same, with calls of gRPC: a message each way.
     Calls(&'static str),
-    /// A connection after the other, each for one small answer of the proxy's own; sessions resumed or not.
+    /// A connection after the other, each for one small answer of the proxy's own; sessions resumed
+    /// or not.
     Handshakes { resumed: bool },
 }
 

@@ -23,7 +23,8 @@ impl Drop for Folder {
     }
 }
 
-/// The origins, and where everything is kept. Fields drop in order: programs end before their folder goes.
+/// The origins, and where everything is kept. Fields drop in order: programs end before their
+/// folder goes.
 pub(crate) struct Bench {
     _origin: Program,
     ports: [u16; 3],

@@ -23,7 +23,8 @@ impl Http2 {
     /// Connects without TLS, knowing that the proxy speaks HTTP/2.
     pub async fn connect(address: &str) -> Http2 {
         let mut settings = Builder::new();
-        // Room for every stream's own window: what a spec does not read of one must not stop the others.
+        // Room for every stream's own window: what a spec does not read of one must not stop the
+        // others.
         settings.initial_connection_window_size(16 << 20);
         Http2::connect_with(address, &settings).await
     }
@@ -129,7 +130,8 @@ impl Http2 {
         stream.response().await
     }
 
-    /// Waits for the end of the connection: the proxy's reason if it was for an error, or that of a graceful end.
+    /// Waits for the end of the connection: the proxy's reason if it was for an error, or that of a
+    /// graceful end.
     pub async fn ended(self) -> Option<Reason> {
         drop(self.sender);
         let end = in_time("the end of the connection", self.connection).await;
@@ -261,8 +263,8 @@ impl Stream {
             .unwrap_or_else(|(response, error)| panic!("cut by {error}: {response:?}"))
     }
 
-    /// Waits for the stream to end with an error, and returns what had come before it and its reason. None where the
-    /// connection broke without a word.
+    /// Waits for the stream to end with an error, and returns what had come before it and its
+    /// reason. None where the connection broke without a word.
     pub async fn failure(&mut self) -> (Response, Option<Reason>) {
         match self.try_response().await {
             Ok(response) => panic!("a whole response: {response:?}"),

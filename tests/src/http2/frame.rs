@@ -1,4 +1,5 @@
-//! Frames (RFC 9113, section 4) and header blocks (RFC 7541) as bytes: what a well-behaved library would never send.
+//! Frames (RFC 9113, section 4) and header blocks (RFC 7541) as bytes: what a well-behaved library
+//! would never send.
 
 use h2::Reason;
 
@@ -132,7 +133,8 @@ impl Frame {
         u32::from_be_bytes(bytes.expect("four bytes"))
     }
 
-    /// The status of a response's header block. It comes first, as one of seven in the static table or as digits.
+    /// The status of a response's header block. It comes first, as one of seven in the static table
+    /// or as digits.
     pub fn status(&self) -> u16 {
         let mut block = &self.payload[..];
         // Changes of the table's size may precede it.

@@ -1,7 +1,8 @@
 //! HTTP/2 peers, on either side of the proxy.
 //!
-//! Those that behave are h2's: [`Http2`] asks, [`answers`] and [`serves`] answer. Those that do not write their frames
-//! by hand with [`Raw`], since a library would refuse to send what the specs are about.
+//! Those that behave are h2's: [`Http2`] asks, [`answers`] and [`serves`] answer. Those that do not
+//! write their frames by hand with [`Raw`], since a library would refuse to send what the specs are
+//! about.
 
 mod frame; // frames and header blocks as bytes
 mod raw; // a connection of frames written by hand

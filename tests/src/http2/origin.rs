@@ -53,7 +53,8 @@ impl Exchange {
         self.record.add(&mut self.request);
     }
 
-    /// Begins a response with a body. `None` where nobody waits for it any more.
+    /// Begins a response with a body. `None` where the stream, or its connection, has ended
+    /// meanwhile.
     pub fn begin(&mut self, status: u16, lines: &[(&str, &str)]) -> Option<SendStream<Bytes>> {
         self.respond.send_response(head(status, lines), false).ok()
     }
@@ -79,7 +80,8 @@ pub async fn says(body: &str) -> Origin {
     answers(move |_| Answer::ok(&body)).await
 }
 
-/// An origin that reads each request whole and then does what `answer` says, but for closing the connection.
+/// An origin that reads each request whole and then does what `answer` says, but for closing the
+/// connection.
 pub async fn answers(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Origin {
     answers_with(Builder::new(), answer).await
 }
@@ -97,7 +99,8 @@ pub async fn answers_with(
     .await
 }
 
-/// An origin that does as the function says with each exchange. It records what the function has it record.
+/// An origin that does as the function says with each exchange. It records what the function has it
+/// record.
 pub async fn serves<F: Future<Output = ()> + Send + 'static>(
     settings: Builder,
     exchange: impl Fn(Exchange) -> F + Send + Sync + 'static,
@@ -195,7 +198,8 @@ async fn answered(mut exchange: Exchange, answer: &impl Fn(&Request) -> Answer) 
         After::Keep | After::Close => drop(body.send_data(bytes, true)),
         After::Reset => {
             drop(body.send_data(bytes, false));
-            // Frames that are still to be sent would fall victim to the reset, and h2 does not tell when they are.
+            // Frames that are still to be sent would fall victim to the reset, and h2 does not tell
+            // when they are.
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             body.send_reset(Reason::INTERNAL_ERROR);
         }

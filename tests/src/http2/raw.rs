@@ -8,10 +8,11 @@ use crate::wire::Wire;
 /// The first bytes of a client (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// One end of a connection. It acknowledges settings and pings by itself, and does nothing else unasked.
+/// One end of a connection. It acknowledges settings and pings by itself, and does nothing else
+/// unasked.
 pub struct Raw {
     pub wire: Wire,
-    /// The last GOAWAY that came, whatever it was that was waited for.
+    /// The last GOAWAY that came, also while another frame was waited for.
     pub goaway: Option<Frame>,
 }
 
@@ -70,7 +71,8 @@ impl Raw {
     /// Sends many at once, to a peer that may leave on the way.
     pub async fn flood(&mut self, frames: impl IntoIterator<Item = Frame>) {
         let bytes: Vec<u8> = frames.into_iter().flat_map(|frame| frame.bytes()).collect();
-        // A peer that has had enough closes: what it had to say before is read by who asks for it.
+        // The peer may close the connection in the middle. What it sent before is read by the next
+        // call that waits for a frame.
         let _ = self.wire.try_send(bytes).await;
     }
 
@@ -120,8 +122,8 @@ impl Raw {
         self.until(&what, |frame| frame.kind == kind).await
     }
 
-    /// What becomes of a stream: whatever comes first of its response's head, its reset and the end of the connection
-    /// for an error.
+    /// What becomes of a stream: the first of its response's head, its reset, and the end of the
+    /// connection with an error.
     pub async fn outcome(&mut self, stream: u32) -> Outcome {
         while let Some(frame) = self.next().await {
             match frame.kind {

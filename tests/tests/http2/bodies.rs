@@ -1,4 +1,5 @@
-//! Where a body ends: what HTTP/2 says by its frames and HTTP/1 by its fields must never come to mean two things.
+//! Where a body ends: what HTTP/2 says by its frames and HTTP/1 by its fields must never come to
+//! mean two things.
 
 use super::*;
 
@@ -292,7 +293,8 @@ async fn a_response_that_is_cut_does_not_look_whole() {
         let mut client = Http2::connect(proxy.address()).await;
         let request = client.request("GET", "/", &[]);
         let mut stream = client.open(request, true).await;
-        // Where nothing was sent yet, a 502 says it best. A reset may overtake the head at the client.
+        // Where nothing was sent yet, a 502 says it best. A reset may overtake the head at the
+        // client.
         match stream.try_response().await {
             Ok(response) => assert_eq!(response.status, 502),
             Err((response, error)) => {

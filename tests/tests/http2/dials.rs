@@ -1,10 +1,12 @@
-//! New connections to servers that speak HTTP/2: who waits for one, to whom it belongs, and what makes room for it.
+//! New connections to servers that speak HTTP/2: which requests wait for one, which may use it, and
+//! what makes room for it.
 
 use super::upstream_faults::{answer_all, by_hand, post, request, to};
 use super::*;
 use waypost_tests::Wire;
 
-/// An origin of frames that sends its SETTINGS once the gate is open, and answers `body` to everything from then on.
+/// An origin of frames that sends its SETTINGS once the gate is open, and answers `body` to
+/// everything from then on.
 async fn settles_when(gate: &Gate, body: &'static str) -> Origin {
     let gate = gate.clone();
     origin::speaks(move |mut wire, _| {
@@ -130,7 +132,8 @@ async fn a_server_that_never_settles_is_waited_for_as_for_a_connection() {
         .await;
 }
 
-/// A client whose patience is shorter than the handshake does not keep its server from ever being connected to.
+/// A client whose patience is shorter than the handshake does not keep its server from ever being
+/// connected to.
 #[tokio::test]
 async fn a_new_connection_outlives_the_client_that_began_it() {
     let gate = Gate::closed();
@@ -146,7 +149,8 @@ async fn a_new_connection_outlives_the_client_that_began_it() {
         client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
         eventually("a connection", async || origin.connections() > 0).await;
         drop(client);
-        // The worker has seen the end of one connection before it is done with those that come later.
+        // The worker has seen the end of one connection before it is done with those that come
+        // later.
         for _ in 0..3 {
             assert_eq!(proxy.get("/fixed").await.text(), "fixed");
         }
@@ -193,7 +197,8 @@ async fn as_many_idle_connections_as_the_configuration_keeps() {
     assert_eq!((origins[1].open(), origins[2].open()), (1, 1));
 }
 
-/// Without this, as many idle connections as there may be would be closed for one, and none of them in time.
+/// Without this, as many idle connections as there may be would be closed for one, and none of them
+/// in time.
 #[tokio::test]
 async fn at_the_bound_of_descriptors_one_idle_connection_makes_room_and_the_others_stay() {
     let idle = [
@@ -282,7 +287,8 @@ async fn idle_connections_take_half_of_the_descriptors_at_most() {
     assert_eq!(client.get("/").await.text(), "held");
 }
 
-/// Each costs little, and nothing else bounds them: h2 reads what comes for a stream that we have given up.
+/// Each costs little, and nothing else bounds them: h2 reads what comes for a stream that we have
+/// given up.
 #[tokio::test]
 async fn interim_responses_that_go_on_after_we_gave_up_end_the_connection() {
     let origin = by_hand(|mut raw, _| async move {

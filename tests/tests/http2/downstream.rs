@@ -50,7 +50,7 @@ async fn where_it_is_off_a_preface_is_a_bad_request() {
     let proxy = proxy::to([&origin]).listen("http2 = false").start().await;
     let mut client = proxy.client().await;
     client.send(http2::PREFACE).await;
-    // In HTTP/1.1, as to anybody whose version is not spoken.
+    // In HTTP/1.1, as to every client whose version is not spoken.
     assert!([400, 505].contains(&client.response().await.status));
     assert!(origin.requests().is_empty());
     assert_eq!(proxy.get("/").await.text(), "hello");
@@ -109,7 +109,7 @@ async fn large_bodies_pass_both_ways() {
 
 #[tokio::test]
 async fn a_body_passes_while_it_is_sent() {
-    // Says `go`, then echoes whatever comes until the request ends.
+    // Says `go`, then echoes what it receives until the request ends.
     let origin = origin::speaks(|mut wire, _| async move {
         let Ok(_) = wire.head().await else { return };
         wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\ngo\r\n")

@@ -1,4 +1,5 @@
-//! Connections that are to end while streams are under way: every one of them is carried to its own end.
+//! Connections that are to end while streams are under way: every one of them is carried to its own
+//! end.
 
 use rustix::process::Signal;
 use waypost_tests::Wire;

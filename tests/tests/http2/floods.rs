@@ -1,4 +1,5 @@
-//! Frames that carry nothing: as many as go with what a connection is for, and no more.
+//! Control frames and empty frames: a peer may send as many as normal use needs, then the
+//! connection ends.
 
 use super::limits::{Bounded, request};
 use super::*;

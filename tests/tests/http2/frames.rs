@@ -1,15 +1,17 @@
-//! Frames that no peer should send: each ends its stream or its connection with the reason that RFC 9113 names.
+//! Frames that no peer should send: each ends its stream or its connection with the reason that RFC
+//! 9113 names.
 
 use super::*;
 
-/// Sends frames after an ordinary start, and returns the reason for which the connection was given up.
+/// Sends frames after an ordinary start, and returns the reason for which the connection was given
+/// up.
 async fn given_up(frames: impl IntoIterator<Item = Frame>) -> Reason {
     let (origin, proxy) = hello().await;
     let mut raw = Raw::connect(proxy.address()).await;
     raw.flood(frames).await;
     let reason = raw.given_up().await;
     assert!(origin.requests().is_empty(), "{:?}", origin.requests());
-    // Nobody else notices.
+    // Other connections go on.
     assert_eq!(
         Http2::connect(proxy.address()).await.get("/").await.text(),
         "hello"
@@ -87,7 +89,7 @@ async fn frames_on_the_wrong_stream() {
         Frame::new(kind::SETTINGS, flag::NONE, 1, []),
         Frame::new(kind::PING, flag::NONE, 1, [0; 8]),
         Frame::new(kind::GOAWAY, flag::NONE, 1, [0; 8]),
-        // Of streams that nobody opened.
+        // For streams that were never opened.
         Frame::data(1, flag::END_STREAM, "x"),
         Frame::reset(1, Reason::CANCEL),
         Frame::window_update(1, 1),
@@ -171,7 +173,8 @@ async fn header_blocks_that_cannot_be_decoded() {
     ] {
         let frame = Frame::new(kind::HEADERS, flag::WHOLE, 1, &garbage);
         let given = given_up([frame]).await;
-        // h2 calls some of them PROTOCOL_ERROR; the connection, whose tables are lost, ends in any case.
+        // h2 calls some of them PROTOCOL_ERROR; the connection, whose tables are lost, ends in any
+        // case.
         let expected = [Reason::COMPRESSION_ERROR, Reason::PROTOCOL_ERROR];
         assert!(expected.contains(&given), "{garbage:02x?}: {given:?}");
     }
@@ -232,7 +235,8 @@ async fn a_client_that_ignores_our_windows() {
         .start()
         .await;
     let mut raw = Raw::connect(proxy.address()).await;
-    // Far more than any window that we open; each stream that is ended for it is followed by another one.
+    // Far more than any window that we open; each stream that is ended for it is followed by
+    // another one.
     for stream in (1..41).step_by(2) {
         raw.flood([post(stream)]).await;
         raw.flood((0..64).map(|_| Frame::data(stream, flag::NONE, vec![b'x'; 16_384])))
@@ -353,7 +357,7 @@ async fn a_first_frame_that_is_no_settings() {
         ],
     )])
     .await;
-    // The RFC asks for an error; a server that works on it all the same harms nobody.
+    // The RFC asks for an error; a server that answers it all the same does no harm.
     let outcome = raw.outcome(1).await;
     let expected = [
         Outcome::Goaway(Reason::PROTOCOL_ERROR),

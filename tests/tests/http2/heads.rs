@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// The fields of a request that is well but for `change`.
+/// The fields of a valid request, with `change` applied.
 fn fields<'a>(change: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let usual = [
         (":method", "GET"),

@@ -1,4 +1,5 @@
-//! However a stream to a server ends, its lease does so once: an endpoint of one request at a time takes the next one.
+//! However a stream to a server ends, its lease does so once: an endpoint of one request at a time
+//! takes the next one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

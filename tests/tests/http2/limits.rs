@@ -1,8 +1,9 @@
-//! Bounds on what one connection may ask for. Each is met by a client that goes past it, while another one is served.
+//! Bounds on what one connection may ask for. Each is met by a client that goes past it, while
+//! another one is served.
 
 use super::*;
 
-/// A proxy with small limits before an origin, and the connection of somebody who keeps to them.
+/// A proxy with small limits before an origin, and the connection of a client that keeps to them.
 pub(super) struct Bounded {
     pub(super) origin: Origin,
     gate: Gate,
@@ -164,7 +165,8 @@ async fn more_fields_than_allowed_are_refused() {
     assert_eq!(bounded.origin.requests().len(), 1);
 }
 
-/// A field that fills the table is named again by one byte, a thousand times (RFC 7541, section 7.3).
+/// A field that fills the table is named again by one byte, a thousand times (RFC 7541, section
+/// 7.3).
 #[tokio::test]
 async fn a_header_that_grows_when_it_is_decoded_is_bounded() {
     let mut bounded = Bounded::start("").await;
@@ -203,7 +205,8 @@ async fn rapid_resets_end_the_connection() {
     assert!(reached < 100, "{reached} requests reached the server");
 }
 
-/// h2 has a bound of its own on those that nobody has looked at yet: these have reached the server.
+/// h2 has a bound of its own on resets of streams that were not accepted yet: these requests have
+/// reached the server.
 #[tokio::test]
 async fn resets_of_requests_under_way_end_the_connection() {
     let mut bounded = Bounded::start("http2 = { max_resets = 20 }").await;

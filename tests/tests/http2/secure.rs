@@ -151,7 +151,8 @@ async fn h2load_finds_every_request_answered() {
     );
 }
 
-/// Opens a WebSocket, writes what it hears and over which protocol the page came, and is not loaded before that.
+/// Opens a WebSocket, writes what it hears and over which protocol the page came, and is not loaded
+/// before that.
 const PAGE: &str = r#"<!doctype html><body>nothing<script>
 const socket = new WebSocket(`wss://${location.host}/chat`);
 socket.onmessage = (event) => {

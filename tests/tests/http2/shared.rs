@@ -1,4 +1,5 @@
-//! One connection to a server and many exchanges on it: none of them suffers for another one, nor for the connection's end.
+//! One connection to a server and many exchanges on it: none of them is disturbed by another one,
+//! nor for the connection's end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -289,7 +290,7 @@ async fn a_server_that_allows_no_stream_is_waited_for() {
     let origin = origin::speaks(|wire, _| async move {
         let none = [(setting::MAX_CONCURRENT_STREAMS, 0)];
         let mut raw = Raw::accept(wire, &none).await;
-        // So that somebody waits for a stream; nothing tells that they do.
+        // Lets requests begin to wait for a stream; there is no event for that.
         pause().await;
         let some = [(setting::MAX_CONCURRENT_STREAMS, 5)];
         raw.try_send(Frame::settings(&some)).await;

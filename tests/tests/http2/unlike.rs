@@ -1,4 +1,5 @@
-//! What one version of HTTP can say and the other cannot: put into other words, or refused, and never an endpoint's fault.
+//! What one version of HTTP can say and the other cannot: put into other words, or refused, and
+//! never an endpoint's fault.
 
 use waypost_tests::Response;
 
@@ -45,7 +46,7 @@ async fn a_request_that_cannot_be_said_is_the_clients_fault() {
     .upstream("http2 = true")
     .start()
     .await;
-    // An escape in a host: a URI may have it, but not in the words of HTTP/2 that we have.
+    // An escape in a host: a URI may have it, but the library cannot put it into `:authority`.
     for _ in 0..4 {
         let request = "GET / HTTP/1.1\r\nHost: a%41b\r\nConnection: close\r\n\r\n";
         assert_eq!(proxy.exchange(request).await.status, 400);

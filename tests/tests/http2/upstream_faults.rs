@@ -1,4 +1,5 @@
-//! Servers that speak HTTP/2 badly, or stop: what was not worked on is tried again, and nothing looks whole that is not.
+//! Servers that speak HTTP/2 badly, or stop: what was not worked on is tried again, and nothing
+//! looks whole that is not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,7 +52,7 @@ pub(super) async fn to(origin: &Origin) -> Proxy {
         .await
 }
 
-/// A POST in HTTP/1.1, which must not be sent twice unless nobody worked on it.
+/// A POST in HTTP/1.1, which must not be sent twice unless no server has worked on it.
 pub(super) async fn post(proxy: &Proxy) -> Response {
     proxy
         .exchange(
@@ -205,7 +206,8 @@ async fn a_body_that_is_cut_does_not_look_whole() {
                 raw.send(Frame::headers(stream, flag::END_HEADERS, fields))
                     .await;
                 raw.send(Frame::data(stream, flag::NONE, "half")).await;
-                // So that the half goes on to the client before the end comes; nothing tells that it did.
+                // So that the half goes on to the client before the end comes; nothing tells that
+                // it did.
                 pause().await;
                 match how {
                     0 => raw.send(Frame::reset(stream, Reason::INTERNAL_ERROR)).await,

@@ -1,4 +1,5 @@
-//! Policies that stay within the deadline of a call, and would still take most of a worker's time: they have a budget.
+//! Policies that stay within the deadline of a call, and would still take most of a worker's time:
+//! they have a budget.
 
 use std::time::{Duration, Instant};
 

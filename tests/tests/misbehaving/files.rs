@@ -1,4 +1,4 @@
-//! Files that are no policies are told apart whatever is in them: before anything is served, and while requests come in.
+//! Files that are no policies are refused: at the start, and while requests come in.
 
 use super::in_mode;
 
@@ -92,11 +92,13 @@ fn of_a_hundred_thousand_functions() -> Vec<u8> {
     wat::parse_str(text).expect("the text is valid")
 }
 
-/// What wasmtime compiles to: ELF of its own kind, holding a component. Run as it is, it could do anything.
+/// What wasmtime compiles to: ELF of its own kind, holding a component. Run as it is, it could do
+/// anything.
 fn machine_code() -> Vec<u8> {
     let mut bytes = b"\x7fELF\x02\x01\x01\xc8".to_vec();
     bytes.resize(16, 0);
-    // Type, machine (x86-64), version, entry, program headers, section headers, flags (a component), sizes and counts.
+    // Type, machine (x86-64), version, entry, program headers, section headers, flags (a
+    // component), sizes and counts.
     bytes.extend(b"\x01\0\x3e\0\x01\0\0\0");
     bytes.resize(48, 0);
     bytes.extend(b"\x02\0\0\0\x40\0");

@@ -1,5 +1,6 @@
-//! Policies that are loaded while requests come in, behind one that behaves: a version that shows at once that it cannot serve is
-//! refused, and the one before it goes on; any other takes over. No request notices either.
+//! Policies that are loaded while requests come in, behind one that behaves: a version that shows
+//! at once that it cannot serve is refused, and the one before it goes on; any other takes over. No
+//! request notices either.
 
 use std::path::Path;
 use std::process::Command;
@@ -105,7 +106,8 @@ pub(super) async fn leaves_the_version_before(plugin: Vec<u8>, reason: &str) {
     assert!(proxy.process().runs(), "the proxy ended");
 }
 
-/// A version in this mode makes room for another one, whatever it does when it is asked for its state: the log has this to say.
+/// A version in this mode is replaced by another one, also where the export of its state fails; the
+/// log says `reason`.
 pub(super) async fn makes_room(mode: &str, reason: &str) {
     let origins = three().await;
     let mut proxy = serving(mode, &origins).await;

@@ -1,4 +1,5 @@
-//! Names of functions, which say where a plugin failed, are the plugin's own: of any length, and with anything in them.
+//! Names of functions, which say where a plugin failed, are the plugin's own: of any length, and
+//! with anything in them.
 
 use super::{answers, forged, in_mode, is_logged, refused_by, setup, three, write};
 

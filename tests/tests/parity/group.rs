@@ -184,7 +184,8 @@ impl Group {
                 m.address, m.weight, m.max_fails, self.fail_timeout, m.max_conns, m.down, m.backup
             );
         }
-        // nginx 1.22 opens a connection per attempt unless told otherwise; a dead kept one would give its try back.
+        // nginx 1.22 opens a connection per attempt unless told otherwise; a dead kept one would
+        // give its try back.
         let _ = writeln!(
             text,
             "]\nkeepalive = 0\nnext_upstream = {:?}\nnext_upstream_tries = {}",

@@ -1,4 +1,4 @@
-//! What is no header, and who may not send one.
+//! Malformed headers, and headers of peers that are not trusted.
 
 use super::*;
 
@@ -134,7 +134,8 @@ async fn a_listener_that_wants_no_header_takes_it_for_a_bad_request() {
 /// [`VERSION_1`] with another client.
 const OTHER: &[u8] = b"PROXY TCP4 192.0.2.8 198.51.100.9 4000 443\r\n";
 
-/// A stream that wants PROXY headers, before a server that nobody is to reach. One worker, so that its timers run in order.
+/// A stream that wants PROXY headers, before a server that no connection may reach. One worker, so
+/// that its timers run in order.
 async fn stream(server: &Origin, more: &str) -> Proxy {
     let file = format!(
         "[server]\nworkers = 1\n[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"{}\"\nproxy_protocol = true\n{more}\n\
@@ -172,7 +173,8 @@ async fn a_stream_waits_for_header_and_name_together_no_longer_than_preread_time
     }
     open(5).await;
     pause().await;
-    // One that comes later is closed later, but earlier than they would be if their time began anew with their header.
+    // One that comes later is closed later, but earlier than they would be if their time began anew
+    // with their header.
     let mut later = Wire::connect(proxy.address()).await.unwrap();
     later.send(OTHER).await;
     open(6).await;

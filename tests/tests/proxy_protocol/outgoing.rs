@@ -7,7 +7,8 @@ use super::*;
 /// What each connection to a server began with, before its request.
 type Began = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// A server that wants a PROXY header, whose end it knows by its version, and then answers requests.
+/// A server that wants a PROXY header, whose end it knows by its version, and then answers
+/// requests.
 async fn wants_header(length: usize) -> (Origin, Began) {
     let began = Began::default();
     let seen = began.clone();
@@ -120,7 +121,7 @@ async fn whom_a_proxy_before_us_names_is_named_again() {
             text(format!("PROXY {expected}\r\n").as_bytes())
         );
     }
-    // So is whom a trusted proxy's header field names; of its port nobody says anything.
+    // So is the client that a trusted proxy's `X-Forwarded-For` names; its port is not known.
     let proxy = proxy::to([&origin])
         .server(TRUST)
         .upstream("proxy_protocol = \"v1\"")

@@ -10,7 +10,7 @@ async fn change(proxy: &Proxy, method: &str, path: &str, body: &str) {
     assert_eq!(response.status, 200, "{method} {path}: {}", response.text());
 }
 
-/// Who answers so many requests.
+/// The names of the servers that answer so many requests.
 async fn answers(proxy: &Proxy, number: usize) -> Vec<String> {
     let mut answers = Vec::new();
     for _ in 0..number {

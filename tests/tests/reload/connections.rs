@@ -1,4 +1,4 @@
-//! Nobody's connection ends because of a reload, on either side, unless what it is to is gone.
+//! A reload ends no connection on either side, unless its listener or its server is gone.
 
 use super::*;
 
@@ -55,7 +55,7 @@ async fn kept_connections_to_a_server_that_is_gone_are_closed() {
     gone.has_open(1).await;
     gate.open();
     assert_eq!(busy.response().await.text(), "done");
-    // Busy meanwhile, and of no use to anybody now.
+    // It was busy during the reload; now no request can use it.
     gone.has_open(0).await;
     assert_eq!((stays.open(), stays.connections()), (1, 1));
 }

@@ -4,8 +4,9 @@ use waypost_tests::Load;
 
 use super::*;
 
-/// Memory in KiB that a process may gain within two batches of reloads: what the allocator keeps, and the kernel's own
-/// rounding. Of what is lost with each reload that is 20 KiB, and a generation has more.
+/// Memory in KiB that a process may gain within two batches of reloads: what the allocator keeps,
+/// and the kernel's own rounding. Of what is lost with each reload that is 20 KiB, and a generation
+/// has more.
 const GAIN: u64 = 2 << 10;
 /// Reloads after which memory is looked at.
 const BATCH: usize = 50;
@@ -48,8 +49,9 @@ async fn hundreds_of_reloads_cost_no_request_no_connection_and_no_memory() {
     let mut proxy = proxy::run(&files[0], &[]).await;
     let load = Load::start(proxy.address(), 8);
     let (mut memory, mut descriptors) = (Vec::new(), 0);
-    // What is lost grows with every batch. On a busy machine a generation may live a little longer than the next, and
-    // its memory is there for another batch; hence as many of them as it takes until one brings nothing.
+    // What is lost grows with every batch. On a busy machine a generation may live a little longer
+    // than the next, and its memory is there for another batch; hence as many of them as it takes
+    // until one brings nothing.
     let settled = |memory: &[u64]| matches!(memory, [.., a, _, c] if *c < a + GAIN);
     while memory.len() < 4 || !settled(&memory) {
         assert!(memory.len() < 12, "KiB in use: {memory:?}");
@@ -89,7 +91,8 @@ async fn a_storm_of_hups_ends_with_the_last_file_in_force() {
     for round in 0..200 {
         proxy.write(&files[round % 2]);
         proxy.signal(Signal::HUP);
-        // Not all of them while the first is being served; how many there are at a time is left to the machine.
+        // Not all of them while the first is being served; how many there are at a time is left to
+        // the machine.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let socket = proxy.directory().join("front.sock");

@@ -13,7 +13,7 @@ fn socket() -> (TcpListener, String) {
 async fn a_socket_that_systemd_made_is_served_by_all_workers_and_handed_on() {
     let origin = origin::says("hello").await;
     let (socket, address) = socket();
-    // Whoever comes before there is a process waits.
+    // A client that connects before there is a process waits.
     let mut early = Client::connect(&address).await;
     early.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
     let mut proxy = proxy::to([&origin])
@@ -53,7 +53,7 @@ async fn a_stream_takes_a_socket_of_systemd_and_hands_it_on() {
         .await;
     assert_eq!(proxy.listener(1), address);
     assert_eq!(early.response().await.text(), "hello");
-    // Nobody has touched the request: it is a stream.
+    // The request is passed on unchanged: it is a stream.
     assert_eq!(origin.requests()[0].header("X-Forwarded-For"), "");
     let successor = proxy.upgrade().await;
     // The session goes on where it is.
@@ -84,7 +84,7 @@ async fn the_file_of_a_unix_socket_of_systemd_stays_whoever_goes() {
             .start()
             .await;
         assert_eq!(get_with(&address, "/", "").await.text(), "hello");
-        // Through an upgrade, after which nobody has it from systemd itself.
+        // Through an upgrade, after which no process has it from systemd directly.
         let successor = proxy.upgrade().await;
         proxy.process().ended().await;
         assert_eq!(get_with(&address, "/", "").await.text(), "hello");
@@ -108,7 +108,7 @@ async fn the_file_of_a_unix_socket_of_systemd_stays_whoever_goes() {
         proxy.process().ended().await;
         assert!(path.exists(), "{table}");
 
-        // And through the end of who had it to the last.
+        // And through the end of the last process that had it.
         let mut proxy = proxy::to([&origin])
             .more(&table)
             .stdin(socket.try_clone().unwrap())

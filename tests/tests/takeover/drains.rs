@@ -1,4 +1,4 @@
-//! A process that is to end answers whom it can, and then does.
+//! A process that is to end answers the requests under way, and then ends.
 
 use super::*;
 

@@ -145,7 +145,7 @@ async fn an_upstream_serves_streams_and_routes_alike() {
     assert_eq!(proxy.get("/").await.text(), "hello");
     let through = waypost_tests::client::get_with(proxy.listener(1), "/raw", "").await;
     assert_eq!(through.text(), "hello");
-    // Nobody has touched the request.
+    // The request is passed on unchanged.
     assert_eq!(server.requests()[1].header("X-Forwarded-For"), "");
 }
 

@@ -60,7 +60,7 @@ async fn an_address_can_change_from_stream_to_listener_and_back() {
             .await
             .text()
     };
-    // Whoever waited in the backlog while it changed may still be taken for what it was.
+    // A connection that waited in the backlog during the change may still be served as a session.
     eventually("requests to be served", async || get().await == "http").await;
     let mut kept = waypost_tests::Client::connect(&address).await;
     kept.get("/").await;
@@ -88,7 +88,8 @@ async fn a_session_stays_with_its_process_through_an_upgrade() {
     proxy.edit(a.address(), b.address());
     proxy.upgrade().await;
     for address in [proxy.address(), &front] {
-        // Whoever waited while it was handed over may still be taken by the old process.
+        // A connection that waited in the backlog during the upgrade may still be accepted by the
+        // old process.
         eventually("the new process to take sessions", async || {
             session_at(address).await.1 == "b"
         })
@@ -110,7 +111,7 @@ async fn a_reload_changes_where_new_sessions_go_by_name_as_well() {
     let sni = "sni = [{ host = \"a.example\", proxy = \"backend\" }]";
     let proxy = stream_to(&[&a], sni, "").await;
     let mut old = Wire::connect(proxy.address()).await.unwrap();
-    // No TLS: whoever it is for is known with the first byte.
+    // No TLS: with the first byte it is known that there is no name.
     old.send("x\n").await;
     assert_eq!(line(&mut old).await, "a");
     // One whose first byte comes after the change began before it.

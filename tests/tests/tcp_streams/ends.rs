@@ -166,7 +166,7 @@ async fn what_a_server_says_before_it_breaks_off_is_passed_on() {
     let server = origin::speaks(move |mut wire, _| {
         let said = said.clone();
         async move {
-            // By now more is under way than anybody will read.
+            // By now more is under way than the server will read.
             wire.exactly(1 << 20).await.unwrap();
             wire.send(said).await;
             wire.reset();
@@ -183,7 +183,7 @@ async fn what_a_server_says_before_it_breaks_off_is_passed_on() {
             writer
         });
         let mut heard = Vec::new();
-        // Its end may be a reset: we too have bytes that nobody will read.
+        // Its end may be a reset: bytes to it are under way that it will not read.
         let _ = in_time("the end", reader.read_to_end(&mut heard)).await;
         assert_eq!(heard.len(), reason.len(), "round {round}");
         sending.await.unwrap();

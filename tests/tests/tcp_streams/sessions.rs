@@ -11,7 +11,7 @@ async fn bytes_go_both_ways_as_they_are() {
     let proxy = stream_to(&[&server], "", "").await;
     let (mut wire, name) = session(&proxy).await;
     assert_eq!(name, "a");
-    // More than any buffer on the way holds, and no text.
+    // More than all buffers in between hold, and not text.
     let mut bytes: Vec<u8> = (0..1 << 20).map(|index: u32| (index % 251) as u8).collect();
     bytes
         .iter_mut()
@@ -110,10 +110,11 @@ async fn a_side_that_does_not_read_makes_the_other_wait_and_costs_no_memory() {
                 }
             }
         }
-        // All that the kernel takes on the way.
+        // All that the kernel's socket buffers hold.
         let mut before = 0;
         eventually("all senders to be stopped", async || {
-            // That nothing moves is seen by looking twice. A sender that was only slow has filled less memory.
+            // That nothing moves is seen by looking twice. A sender that was only slow has filled
+            // less memory.
             tokio::time::sleep(Duration::from_millis(300)).await;
             let now = sent.load(Ordering::Relaxed);
             now > (1 << 20) && std::mem::replace(&mut before, now) == now

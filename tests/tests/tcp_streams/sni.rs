@@ -155,7 +155,7 @@ async fn a_client_hello_without_end_is_refused() {
     assert_eq!(rest.connections(), 0);
 }
 
-/// A TLS server of this name, which says it to whoever connects.
+/// A TLS server of this name, which says it to every client.
 async fn tls_server(name: &'static str) -> (String, rustls::pki_types::CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
@@ -256,7 +256,7 @@ async fn tls_can_end_in_front_of_a_stream() {
     let lines = log_lines(&proxy, "stream.log", 1).await;
     assert_eq!(lines, ["200 TLSv1.3 b.example"]);
 
-    // Whoever does not speak TLS is not let through to those who expect it to end here.
+    // A client that does not speak TLS is not passed on to servers that expect TLS to end here.
     let mut plain = Wire::connect(proxy.address()).await.unwrap();
     plain.send("hello\n").await;
     assert_eq!(plain.rest().await.got, b"");

@@ -13,8 +13,8 @@ use waypost_tests::tls::{Authority, Certificate};
 
 use super::*;
 
-/// A server that says who it was asked for and which protocol was agreed upon, and then sends back each line that it gets.
-/// Of protocols it knows only its own.
+/// A server that says which name it was asked for and which protocol was agreed upon, and then
+/// sends back each line that it gets. Of protocols it knows only its own.
 async fn secure(own: &Certificate) -> Origin {
     let mut config = own.server();
     config.alpn_protocols = vec![b"postgresql".to_vec()];
@@ -33,7 +33,8 @@ async fn secure(own: &Certificate) -> Origin {
     .await
 }
 
-/// A proxy with files beside its configuration: the authority's `ca.pem`, and `own.pem` and `own.key` for `a.example`.
+/// A proxy with files beside its configuration: the authority's `ca.pem`, and `own.pem` and
+/// `own.key` for `a.example`.
 async fn with_files(authority: &Authority, file: &str) -> (Proxy, TempDir) {
     let directory = TempDir::new().unwrap();
     std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
@@ -136,7 +137,8 @@ async fn rest(tls: &mut TlsStream<TcpStream>) -> Vec<u8> {
     heard
 }
 
-/// A stream that wants a PROXY header, then ends TLS, then goes by the name; its servers want PROXY headers in turn.
+/// A stream that wants a PROXY header, then ends TLS, then goes by the name; its servers want PROXY
+/// headers in turn.
 #[tokio::test]
 async fn a_proxy_header_comes_before_tls_and_the_name_still_chooses() {
     let authority = Authority::new("Specs");
@@ -174,7 +176,8 @@ async fn a_proxy_header_comes_before_tls_and_the_name_still_chooses() {
             .unwrap();
         assert_eq!(String::from_utf8(heard).unwrap(), said);
         tls.shutdown().await.unwrap();
-        // Said in the words of TLS as well, so that nobody takes it for an attack.
+        // The end is said by `close_notify` as well, so that it does not look like a truncation
+        // attack.
         assert_eq!(rest(&mut tls).await, b"");
         let lines = log_lines(&proxy, "stream.log", number + 1).await;
         let expected = format!("192.0.2.7 127.0.0.1 {name} {}", server.address());

@@ -68,7 +68,7 @@ async fn each_client_goes_where_nginx_sends_it() {
             ours_listed.join(", ")
         );
         let proxy = proxy::run(&file, &[]).await;
-        // Whoever asked whether nginx is up took the first turn there.
+        // The check whether nginx is up took the first turn there.
         drop(session(&proxy).await);
         assert_eq!(
             names(proxy.address()).await,

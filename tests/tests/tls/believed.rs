@@ -1,4 +1,5 @@
-//! Which servers are believed: those that somebody vouches for, unless the configuration says that nobody need be.
+//! Which servers are trusted: those whose certificate verifies, unless the configuration turns
+//! verification off.
 
 use super::upstream::{before, port, secure};
 use super::*;

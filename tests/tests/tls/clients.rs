@@ -1,4 +1,5 @@
-//! Clients that have to show who they are. Whoever does not gets a page, as from nginx, not a broken handshake.
+//! Client certificates. A client without the one that it needs gets a 400 page, as from nginx, not
+//! a failed handshake.
 
 use super::*;
 use waypost_tests::{Client, Response};
@@ -239,7 +240,7 @@ async fn a_request_for_the_host_of_another_certificate_is_sent_away() {
     proxy
         .log_contains("server name different from the one that was negotiated")
         .await;
-    // Who names nobody has not been told apart, and may ask for anybody.
+    // Without SNI, no name was negotiated: requests for every host are allowed.
     let connected = tls::connect(proxy.address(), nameless, "127.0.0.1").await;
     let mut client = connected.unwrap();
     for host in ["a.example", "b.example"] {

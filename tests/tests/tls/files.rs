@@ -288,7 +288,8 @@ async fn becomes(proxy: &Proxy, authority: &Authority, name: &str) {
     waypost_tests::eventually(name, async || shown(proxy, authority).await == name).await;
 }
 
-/// A proxy whose configuration names files in `live` that `lay` makes, and which are really at `target`.
+/// A proxy whose configuration names files in `live` that `lay` makes, and which are really at
+/// `target`.
 async fn linked(
     lay: impl FnOnce(&std::path::Path, &Certificate),
     target: &str,
@@ -299,7 +300,8 @@ async fn linked(
         .listen("tls = { certificate = \"live/own.pem\", key = \"live/own.key\" }");
     lay(setup.directory(), &authority.certificate(&["a.example"]));
     let proxy = setup.start().await;
-    // What was read at the start is looked at once more when it is watched: with this change, that is over.
+    // What was read at the start is looked at once more when it is watched: with this change, that
+    // is over.
     let first = authority.certificate(&["first.example"]);
     first.write(proxy.directory(), target);
     becomes(&proxy, &authority, "first.example").await;
@@ -371,10 +373,11 @@ async fn a_file_behind_links_is_watched_where_it_is() {
     next.write(&archive, "own2");
     switch("own2");
     becomes(&proxy, &authority, "c.example").await;
-    // The links are followed anew, also where they lead to the same.
+    // The links are followed again, also where they lead to the same file.
     next.write(&archive, "own3");
     switch("own3");
-    // Nothing tells that a switch which changes nothing was seen: one that is seen later finds the next file, too.
+    // Nothing tells that a switch which changes nothing was seen: one that is seen later finds the
+    // next file, too.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     authority
         .certificate(&["d.example"])
@@ -408,7 +411,7 @@ async fn a_directory_that_is_exchanged_is_noticed() {
     becomes(&proxy, &authority, "c.example").await;
     authority.certificate(&["d.example"]).write(&next, "own");
     becomes(&proxy, &authority, "d.example").await;
-    // Another one in its place is another one, whatever it is called.
+    // A new directory under the same name is noticed as well.
     let staged = directory(&at, "staged");
     authority.certificate(&["e.example"]).write(&staged, "own");
     std::fs::rename(&next, at.join("old")).unwrap();

@@ -1,4 +1,4 @@
-//! Handshakes that do not go well: each is cut within its bounds, and nobody else notices.
+//! Handshakes that do not go well: each is cut within its bounds, and other connections go on.
 
 use super::*;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! A PROXY header before the handshake: a balancer in front of us passes TLS on, and says for whom.
+//! A PROXY header before the handshake: a balancer in front of us passes TLS on, and names the
+//! client.
 
 use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,7 +15,8 @@ fn headers() -> [Vec<u8>; 2] {
     ]
 }
 
-/// A balancer that begins each connection with a header, in one piece with the client's first bytes.
+/// A balancer that begins each connection with a header, in one piece with the client's first
+/// bytes.
 async fn balancer(header: Vec<u8>, proxy: &Proxy) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, to) = (listener.local_addr().unwrap(), proxy.address().to_owned());
@@ -24,7 +26,7 @@ async fn balancer(header: Vec<u8>, proxy: &Proxy) -> String {
             client.read_buf(&mut first).await.unwrap();
             let mut there = TcpStream::connect(&to).await.unwrap();
             there.write_all(&first).await.unwrap();
-            // Whoever leaves first ends it.
+            // Either side may end it first, in any way.
             let _ = tokio::io::copy_bidirectional(&mut client, &mut there).await;
         }
     });
@@ -111,7 +113,7 @@ async fn a_handshake_without_the_header_is_refused_and_so_is_a_header_within_it(
     let refused = tls::connect(proxy.address(), authority.trusting(), "a.example").await;
     assert!(refused.is_err());
     proxy.log_contains("broken header: ").await;
-    // Inside of TLS, a header is no more than a malformed request.
+    // Inside of TLS, a header is a malformed request.
     let [v1, _] = headers();
     let address = balancer(v1.clone(), &proxy).await;
     let connected = tls::connect(&address, authority.trusting(), "a.example").await;

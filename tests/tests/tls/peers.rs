@@ -7,8 +7,8 @@ use waypost_tests::{Nginx, child, nginx};
 /// What `openssl s_client` says of a connection on which `sent` is sent.
 async fn s_client(address: &str, arguments: &[&str], sent: &str) -> String {
     let mut command = Command::new("sh");
-    // It goes on reading until the other side ends the connection. Where it is to take commands of its
-    // own, it only does so while the pipe is open.
+    // It goes on reading until the other side ends the connection. Where it is to take commands of
+    // its own, it only does so while the pipe is open.
     let (behind, commands) = match sent.contains("R\\n") {
         true => ("; sleep 1", ""),
         false => ("", "-ign_eof"),

@@ -1,11 +1,12 @@
-//! Clients that come back need not shake hands anew.
+//! Clients that come back resume their sessions.
 
 use std::sync::Arc;
 
 use super::*;
 use rustls::ClientConfig;
 
-/// Whether a connection resumed a session. Reads an answer: tickets of TLS 1.3 come after the handshake.
+/// Whether a connection resumed a session. Reads an answer: tickets of TLS 1.3 come after the
+/// handshake.
 async fn resumes(proxy: &Proxy, config: &Arc<ClientConfig>) -> bool {
     let mut client = tls::connect(proxy.address(), config.clone(), "a.example")
         .await
@@ -70,7 +71,7 @@ async fn sessions_survive_a_reload_unless_clients_have_to_show_something_else() 
         let own = Arc::new(own);
         for (before, after, config) in [
             ("\"off\"", "\"optional\", client_ca = \"ca.pem\"", &config),
-            // Whoever had none to show is asked again.
+            // A client without a certificate is asked for it again.
             ("\"optional\"", "\"require\"", &own),
         ] {
             resumes(&proxy, config).await;

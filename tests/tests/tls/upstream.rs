@@ -1,4 +1,5 @@
-//! Servers that speak TLS, and what comes of it where they do not. Whom we believe is in `believed`.
+//! Servers that speak TLS, and what happens where they do not. Which servers are trusted is in
+//! `believed`.
 
 use super::*;
 use waypost_tests::Origin;
@@ -167,7 +168,7 @@ async fn servers_that_are_added_by_command_are_spoken_to_with_tls() {
 async fn a_stream_asks_its_servers_for_no_protocol() {
     let authority = Authority::new("Specs");
     let mut theirs = authority.certificate(&["127.0.0.1"]).server();
-    // It refuses whoever wants something else (RFC 7301 section 3.2).
+    // It refuses clients that offer other protocols only (RFC 7301 section 3.2).
     theirs.alpn_protocols = vec![b"imap".to_vec()];
     let origin = origin::answers_with(theirs, |_| Answer::ok("hello")).await;
     let stream = "[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"backend\"\n";
@@ -269,7 +270,8 @@ async fn a_body_whose_end_nobody_vouches_for_is_passed_on_as_cut_off() {
                 }
                 false => tls.into_inner().0,
             };
-            // The end of the connection alone is no word of the server's: anyone on the way can bring it about.
+            // A FIN without `close_notify` is not authenticated: an attacker on the path can forge
+            // it.
             tcp.shutdown().await.unwrap();
             let _ = tcp.read_to_end(&mut Vec::new()).await;
         }

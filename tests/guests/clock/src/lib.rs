@@ -1,5 +1,5 @@
-//! A policy that all workers share and that traps when the time of a call is before that of the call before: for the spec
-//! about there being one clock.
+//! A policy that all workers share and that traps when the time of a call is before that of the
+//! call before: for the spec about there being one clock.
 
 use waypost_sdk::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
 

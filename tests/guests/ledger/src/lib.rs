@@ -1,5 +1,6 @@
-//! A policy that writes down, in the host's log, every lease that it gives out and every one that it gets back: for the spec
-//! that holds the one against the other. Takes turns, so that there is state to lose; traps where a request asks it to.
+//! A policy that writes down, in the host's log, every lease that it gives out and every one that
+//! it gets back: for the spec that holds the one against the other. Takes turns, so that there is
+//! state to lose; traps where a request asks it to.
 
 use waypost_sdk::{
     Done, Endpoint, Keeper, Observer, Pick, Policy, Scope, Settings, SettingsError, log,
@@ -41,7 +42,8 @@ impl Policy for Ledger {
     }
 }
 
-/// Takes its time, so that other workers come to a decision meanwhile: a header names how many million steps.
+/// Takes its time, so that other workers come to a decision meanwhile: a header names how many
+/// million steps.
 fn dawdle(header: Vec<Vec<u8>>) {
     let steps = header
         .first()

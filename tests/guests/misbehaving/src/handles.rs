@@ -1,7 +1,7 @@
 //! Handles of WASI's standard output, never given back.
 //!
-//! Below the standard library, which keeps the one handle that it opens, but by its import: it brings along the type, hence the
-//! version here is the toolchain's.
+//! Below the standard library, which keeps the one handle that it opens, but by its import: it
+//! brings along the type, hence the version here is the toolchain's.
 #![allow(
     unsafe_code,
     reason = "the import itself: the standard library shows no handles"

@@ -1,9 +1,11 @@
 //! A policy that breaks the rules, in the way that its mode says.
 //!
-//! The mode is in the file itself, where the specs write it: settings would reach a version that is loaded later as well. Where it
-//! does not misbehave it takes the last candidate, which the fallback would not do twice in a row.
+//! The mode is in the file itself, where the specs write it: settings would reach a version that is
+//! loaded later as well. Where it does not misbehave it takes the last candidate, which the
+//! fallback would not do twice in a row.
 //!
-//! The modes stand in one list, [`foreach_mode`]. The specs are made from it: a mode without one does not compile.
+//! The modes stand in one list, [`foreach_mode`]. The specs are made from it: a mode without one
+//! does not compile.
 
 #[cfg(target_os = "wasi")]
 mod handles;
@@ -42,7 +44,8 @@ macro_rules! foreach_mode {
             RefusesItsSettings refuses_its_settings,
             /// Lines of 50 kB, twenty for each request.
             FloodsTheLog floods_the_log,
-            /// Handles of an output stream, a hundred for each request. Without WASI there are none.
+            /// Handles of an output stream, a hundred for each request. Without WASI there are
+            /// none.
             LeaksHandles leaks_handles,
             TrapsInExportState traps_in_export_state,
             TrapsInImportState traps_in_import_state,
