@@ -87,7 +87,7 @@ const PREFACE: &str = "# nginx's directives in Waypost's words
 What each directive is here, in the order of a configuration. `waypost check` says the same where one of them is used as a key.
 A directive that is **not there** has no twin in this version; the row says what to do instead.
 [Coming from nginx](coming-from-nginx.md) has whole lines side by side, and what differs on purpose.
-This page is generated: `WAYPOST_BLESS=1 cargo test -p waypost --test config_cases` writes it anew.
+This page is generated: `WAYPOST_BLESS=1 cargo test -p waypost --test host config_cases` writes it anew.
 ";
 
 const fn is(names: &'static [&'static str], form: &'static str) -> Directive {
