@@ -324,8 +324,10 @@ fn the_page_of_nginxs_directives_is_not_stale() {
 
 #[test]
 fn the_reference_in_the_documentation_is_not_stale() {
-    const BEGIN: &str =
-        "<!-- reference: made by WAYPOST_BLESS=1 cargo test -p waypost --test host config_cases -->\n";
+    const BEGIN: &str = concat!(
+        "<!-- reference: made by WAYPOST_BLESS=1 cargo test -p waypost --test host config_cases ",
+        "-->\n"
+    );
     const END: &str = "<!-- end of reference -->\n";
     let path = "../docs/configuration.md";
     let text = std::fs::read_to_string(path).unwrap();
