@@ -5,7 +5,7 @@
 //! A connection that ends early is not a panic but a [`Cut`], since many specs are about just that.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -87,6 +87,15 @@ impl Fields {
                 .collect(),
         )
     }
+}
+
+/// An address as `/proc/net/tcp` writes it: proc_net_tcp, the bytes of IPv4 in the host's order.
+fn in_proc(address: SocketAddr) -> String {
+    let IpAddr::V4(ip) = address.ip() else {
+        panic!("{address} is not in /proc/net/tcp");
+    };
+    let number = u32::from_ne_bytes(ip.octets());
+    format!("{number:08X}:{:04X}", address.port())
 }
 
 /// Bytes as text, each byte one character: no byte is lost, valid UTF-8 or not.
@@ -207,18 +216,30 @@ impl Wire {
     }
 
     /// Waits until the peer has read all that was sent to it: what is sent next is another read
-    /// there. For TCP on loopback, whose queues are in `/proc/net/tcp`.
+    /// there. For TCP over IPv4 on loopback, whose queues are in `/proc/net/tcp`.
     pub async fn was_read(&self) {
-        let port = format!(":{:04X}", self.local_port());
+        let Socket::Tcp(stream) = &self.socket else {
+            panic!("only TCP has its queues in /proc/net/tcp");
+        };
+        let addresses = (stream.local_addr(), stream.peer_addr());
+        let ours = in_proc(addresses.0.expect("a connected socket has an address"));
+        let theirs = in_proc(addresses.1.expect("a connected socket has a peer"));
         crate::eventually("the peer to read", async || {
             let sockets = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
-            let ends = sockets.lines().filter_map(|line| {
+            // What has left us and waits there. What waits here, such as an answer, does not count.
+            sockets.lines().all(|line| {
                 let mut columns = line.split_ascii_whitespace().skip(1);
-                let (local, remote) = (columns.next()?, columns.next()?);
-                let queues = columns.nth(1)?;
-                (local.ends_with(&port) || remote.ends_with(&port)).then_some(queues)
-            });
-            ends.into_iter().all(|queues| queues == "00000000:00000000")
+                let ends = (columns.next().unwrap_or(""), columns.next().unwrap_or(""));
+                let (sent, received) = columns
+                    .nth(1)
+                    .and_then(|queues| queues.split_once(':'))
+                    .unwrap_or_default();
+                match ends {
+                    _ if ends == (&*ours, &*theirs) => sent == "00000000",
+                    _ if ends == (&*theirs, &*ours) => received == "00000000",
+                    _ => true,
+                }
+            })
         })
         .await;
     }
