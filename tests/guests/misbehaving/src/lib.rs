@@ -73,11 +73,11 @@ macro_rules! foreach_mode {
 }
 
 macro_rules! modes {
-    ($($(#[doc = $doc:literal])? $variant:ident $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident $name:ident,)*) => {
         /// A way to misbehave.
         #[derive(Clone, Copy, PartialEq, Eq)]
         pub enum Mode {
-            $($(#[doc = $doc])? $variant,)*
+            $($(#[doc = $doc])* $variant,)*
         }
 
         impl Mode {
