@@ -21,7 +21,7 @@ use waypost_tests::proxy::{Server, Setup};
 use waypost_tests::{Client, Origin, Proxy, child, origin, plugin, proxy, waypost};
 
 macro_rules! spec_for_each_mode {
-    ($($(#[doc = $doc:literal])? $variant:ident $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident $name:ident,)*) => {
         $(
             #[tokio::test]
             async fn $name() {

@@ -57,7 +57,7 @@ fn verdict(mode: Mode) -> Verdict {
 }
 
 macro_rules! spec_for_each_mode {
-    ($($(#[doc = $doc:literal])? $variant:ident $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident $name:ident,)*) => {
         $(
             #[tokio::test]
             async fn $name() {
