@@ -91,6 +91,52 @@ async fn clients_that_do_not_say_a_whole_request_make_room_after_a_while() {
     assert_eq!(proxy.get("/").await.text(), "hello");
 }
 
+/// The beginning of a request that comes with a whole one before it is no more than a beginning.
+#[tokio::test]
+async fn half_a_request_behind_an_answered_one_makes_room_after_a_while() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin])
+        .server("workers = 1\nmax_connections = 4")
+        .listen("client_header_timeout = \"1h\"")
+        .start()
+        .await;
+    let mut slow = Vec::new();
+    for begun in ["G", "\r\n", "GET / HTTP/1.1\r\nX: ", "POST / HTTP/1.1\r\n"] {
+        let mut client = proxy.client().await;
+        let request = format!("GET / HTTP/1.1\r\nHost: t\r\n\r\n{begun}");
+        client.send(request).await;
+        assert_eq!(client.response().await.text(), "hello");
+        slow.push(client);
+    }
+    assert_eq!(proxy.get("/").await.text(), "hello");
+}
+
+/// It has its answer; what it goes on sending is read so that it can read that.
+#[tokio::test]
+async fn a_client_whose_upload_is_dropped_makes_room() {
+    let proxy = proxy::to([&origin::says("hello").await])
+        .server("workers = 1\nmax_connections = 1")
+        .more("[[route]]\npath = \"/fixed\"\nreturn = { status = 200, body = \"fixed\" }")
+        .start()
+        .await;
+    let mut client = proxy.client().await;
+    let head = "POST /fixed HTTP/1.1\r\nHost: t\r\nContent-Length: 900000\r\n\r\n";
+    client.send(head).await;
+    assert_eq!(client.response().await.text(), "fixed");
+    let trickle = async {
+        // A pace that holds up the connection for as long as it may last, 30 s.
+        for _ in 0..100 {
+            if client.wire.try_send("x").await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        panic!("the next client waits for one that has its answer");
+    };
+    let (next, ()) = tokio::join!(proxy.get("/fixed"), trickle);
+    assert_eq!(next.text(), "fixed");
+}
+
 #[tokio::test]
 async fn clients_in_a_handshake_make_room_after_a_while() {
     let (authority, origin) = (Authority::new("Specs"), origin::says("hello").await);

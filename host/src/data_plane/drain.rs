@@ -57,7 +57,8 @@ impl ConnectionGuard {
     /// A request began then, and is not there as a whole: it is no longer idle. If it was told to
     /// make room, it still is.
     pub(crate) fn is_opening(&self, since: Instant) {
-        if self.slot.activity() == Activity::Idle {
+        // Busy: with the request before, which came together with the beginning of this one.
+        if matches!(self.slot.activity(), Activity::Idle | Activity::Busy) {
             self.slot.set(Activity::Opening(since));
         }
     }

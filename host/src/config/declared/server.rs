@@ -20,7 +20,7 @@ pub(in crate::config) static SERVER: Table = Table {
                 "max_connections",
                 ValueKind::Either(&[ValueKind::Word(&["auto"]), ValueKind::Integer { min: 1, max: u32::MAX as i64 }]),
                 "Connections from clients in all. The next one takes the place of the one that has been idle for \
-                 longest, or else of one that has not said a whole request within a second; it waits while all others \
+                 longest, or else of one that has not sent a whole request header within a second; it waits while all others \
                  are busy. `\"auto\"` is as many as the limit on open files leaves room for.",
             )
             .or(Default::Text("auto")),

@@ -78,7 +78,7 @@ impl Http1 {
                 ConnectionFate::KeepAlive => {}
                 ConnectionFate::Close => break,
                 ConnectionFate::Linger => {
-                    linger(&mut self.connection).await;
+                    linger(&mut self.connection, &self.guard).await;
                     return false;
                 }
             }
@@ -215,8 +215,9 @@ fn is_preface(session: &Session<'_>, unread: &[u8], limits: &model::ListenerConf
 }
 
 /// Closes in a way that lets the client read its answer: a reset, which unread bytes would bring
-/// about, may take it away. A client that did not take its answer in time is not waited for.
-async fn linger(connection: &mut ClientConnection) {
+/// about, may take it away. A client that did not take its answer in time is not waited for, and one
+/// that has it makes room for others as an idle one does.
+async fn linger(connection: &mut ClientConnection, guard: &ConnectionGuard) {
     let ClientConnection {
         worker,
         incoming,
@@ -227,11 +228,15 @@ async fn linger(connection: &mut ClientConnection) {
     if outgoing.end().await.is_err() {
         return;
     }
+    guard.is_idle();
     let reader = &mut incoming.reader;
     let end = tokio::time::Instant::now() + LINGERING_TIME;
     loop {
         let due = end.min(tokio::time::Instant::now() + LINGERING_TIMEOUT);
         let dropped = alarm.poll_until(due, |cx| {
+            if guard.slot().poll_evicted(cx).is_ready() {
+                return Poll::Ready(Ok(0));
+            }
             // A buffer is lent only while there is something to put into it.
             ready!(reader.poll_readable(cx))?;
             let mut sink = worker.buffers.take_body();
