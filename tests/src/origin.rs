@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use crate::answer::{After, Answer};
+use crate::answer::{After, Answer, Gate};
 use crate::in_time;
 use crate::tls::Handshake;
 use crate::wire::{Cut, Fields, Wire};
@@ -94,6 +94,16 @@ pub fn reserved() -> String {
     let listener = std::net::TcpListener::bind((host, 0)).expect("a loopback port is free");
     let address = listener.local_addr();
     address.expect("a bound socket has an address").to_string()
+}
+
+/// An origin that answers `/held` once the gate is open, and everything else with `hello` at once.
+pub async fn holds(gate: &Gate) -> Origin {
+    let held = gate.clone();
+    answers(move |request| match request.target.as_str() {
+        "/held" => Answer::ok("held").when(&held),
+        _ => Answer::ok("hello"),
+    })
+    .await
 }
 
 /// As [`answers`], at an address that is [`reserved`], or where another origin was.

@@ -42,12 +42,7 @@ async fn the_next_client_is_served_in_the_place_of_the_longest_idle_one() {
 #[tokio::test]
 async fn a_worker_without_idle_clients_has_another_one_make_room() {
     let gate = Gate::closed();
-    let held = gate.clone();
-    let origin = origin::answers(move |request| match request.target.as_str() {
-        "/held" => Answer::ok("held").when(&held),
-        _ => Answer::ok("hello"),
-    });
-    let origin = origin.await;
+    let origin = origin::holds(&gate).await;
     let proxy = proxy::to([&origin])
         .server("workers = 4\nmax_connections = 40")
         .start()
@@ -162,12 +157,7 @@ async fn clients_in_a_handshake_make_room_after_a_while() {
 #[tokio::test]
 async fn an_idle_connection_of_http2_makes_room_and_a_busy_one_does_not() {
     let gate = Gate::closed();
-    let held = gate.clone();
-    let origin = origin::answers(move |request| match request.target.as_str() {
-        "/held" => Answer::ok("held").when(&held),
-        _ => Answer::ok("hello"),
-    });
-    let origin = origin.await;
+    let origin = origin::holds(&gate).await;
     let proxy = proxy::to([&origin])
         .server("workers = 1\nmax_connections = 2")
         .start()

@@ -72,12 +72,7 @@ async fn a_request_that_meets_the_end_of_its_listener_is_answered() {
 #[tokio::test]
 async fn those_who_wait_to_be_accepted_when_it_goes_are_served() {
     let gate = Gate::closed();
-    let held = gate.clone();
-    let origin = origin::answers(move |request| match request.target.as_str() {
-        "/held" => Answer::ok("held").when(&held),
-        _ => Answer::ok("hello"),
-    });
-    let origin = origin.await;
+    let origin = origin::holds(&gate).await;
     let proxy = proxy::to([&origin])
         .server("workers = 1\nmax_connections = 1")
         .more(ADMIN)

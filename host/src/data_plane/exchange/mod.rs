@@ -20,7 +20,7 @@ mod rest; // what is left of the request then
 mod finish; // its log line
 
 pub(crate) use fault::Fault;
-pub(crate) use rest::ConnectionFate;
+pub(crate) use rest::{ConnectionFate, LINGERING_TIME, LINGERING_TIMEOUT};
 pub(crate) use state::Exchange;
 
 use std::future::{Future, poll_fn};

@@ -34,10 +34,10 @@ pub(super) enum Delivered {
     Cut,
 }
 
-/// How long, and at what pace, the rest of a request may come (nginx: `lingering_time`,
-/// `lingering_timeout`).
-const DROPPING_TIME: Duration = Duration::from_secs(30);
-const DROPPING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long, and at what pace, a client may go on sending what is read and dropped, be the
+/// connection kept afterwards or closed (nginx: `lingering_time`, `lingering_timeout`).
+pub(crate) const LINGERING_TIME: Duration = Duration::from_secs(30);
+pub(crate) const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether the client's connection can be kept, so far as can be told before the answer. `body`:
 /// the request's, if its end can be found.
@@ -77,8 +77,8 @@ pub(super) async fn settle(
 
 /// Reads and drops the rest of a body, if its end is found soon.
 async fn drop_rest(session: &mut Session<'_>, mut body: BodyProgress) -> ConnectionFate {
-    let end = Instant::now() + DROPPING_TIME;
-    let pace = session.limits().client_body_timeout.min(DROPPING_TIMEOUT);
+    let end = Instant::now() + LINGERING_TIME;
+    let pace = session.limits().client_body_timeout.min(LINGERING_TIMEOUT);
     body.set_limit(Some(body.received.saturating_add(MAX_DROPPED)));
     let Session {
         incoming,

@@ -1,12 +1,12 @@
 //! HTTP/1 from a client: one request after the other until either side closes.
 
 use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::model;
 use crate::data_plane::downstream::{ClientConnection, Session};
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
-use crate::data_plane::exchange::{self, ConnectionFate, Fault};
+use crate::data_plane::exchange::{self, ConnectionFate, Fault, LINGERING_TIME, LINGERING_TIMEOUT};
 use crate::data_plane::stream::{PREFACE, Stream};
 use crate::fault_injection;
 use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
@@ -26,10 +26,6 @@ enum Read {
     Http2,
 }
 
-/// How long, and at what pace, a client may go on sending what is read and dropped (nginx:
-/// `lingering_time`, `lingering_timeout`).
-const LINGERING_TIME: Duration = Duration::from_secs(30);
-const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Empty lines before a request line, which some clients send behind a body (RFC 9112 section 2.2).
 const MAX_EMPTY_LINES: usize = 2;
 /// As much of HTTP/2's preface as looks like a request's head.
