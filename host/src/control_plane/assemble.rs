@@ -15,7 +15,7 @@ use crate::access_log::AccessLogs;
 use crate::config::model::{AccessLog, Action, Address, Config, LogFormat, UpstreamConfig};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
-use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot};
+use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot, index_by_name};
 use crate::http::variable::Variable;
 use crate::plugin::{Balancer, ConfigureError, Plugin, PolicyContext, Runtime, UpstreamTraits};
 use crate::tls::{ClientTls, Warnings};
@@ -226,6 +226,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         listeners,
         tls: secured.listeners,
         routers,
+        by_name: index_by_name(&upstreams),
         upstreams,
         listener_logs,
         route_logs,

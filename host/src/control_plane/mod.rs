@@ -16,6 +16,7 @@ mod serve; // the life of the process: start here
 mod signals; // what nginx's signals ask for
 mod operator; // changes while it serves
 mod publish; // how each of them ends
+mod retired; // snapshots that are no longer served, freed
 mod servers; // changes to an upstream's servers
 mod watch; // plugin files that change
 mod admin; // the API that commands use

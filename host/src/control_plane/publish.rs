@@ -13,6 +13,7 @@ use super::inherited::Inherited;
 use super::operator::{ChangeRefused, Operator, Published};
 use super::plugins::PluginRegistry;
 use super::resolve::Resolution;
+use super::retired::free_when_unused;
 use super::sockets::{Sockets, remove_files};
 use super::tls_files::TlsFiles;
 use crate::config::model::{BindKind, Config};
@@ -114,6 +115,7 @@ impl Operator {
             resolution,
         }));
         self.sockets.replace(sockets);
+        free_when_unused(present.snapshot.clone());
         self.workers.serve(&snapshot, shares).await;
         for address in opened.addresses() {
             tracing::info!("listening on {address}");

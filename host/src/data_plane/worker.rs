@@ -9,9 +9,12 @@ use super::buffers::Buffers;
 use super::drain::Drain;
 use super::process::{Clock, Process};
 use super::upstream::{DescriptorSource, Room};
-use super::worker_config::{Snapshot, WorkerConfig};
+use super::worker_config::{Pace, RetiredUpstreams, Snapshot, WorkerConfig};
 use crate::access_log::LogBuffers;
 use crate::http::head::RequestHead;
+
+#[cfg(test)]
+mod tests;
 
 /// Spare request heads that are kept.
 const HEADS_KEPT: usize = 64;
@@ -19,6 +22,8 @@ const HEADS_KEPT: usize = 64;
 /// What the connections of one thread share.
 pub(crate) struct Worker {
     worker_config: RefCell<Rc<WorkerConfig>>,
+    /// What configurations before have left.
+    pub(crate) retired: Rc<RetiredUpstreams>,
     pub(crate) process: Arc<Process>,
     /// Which of the process's workers it is.
     pub(crate) index: usize,
@@ -39,8 +44,11 @@ impl Worker {
         process: Arc<Process>,
         logs: LogBuffers,
     ) -> Worker {
+        let retired = Rc::<RetiredUpstreams>::default();
+        let worker_config = WorkerConfig::new(snapshot, None, retired.clone()).await;
         Worker {
-            worker_config: RefCell::new(Rc::new(WorkerConfig::new(snapshot, None).await)),
+            worker_config: RefCell::new(Rc::new(worker_config)),
+            retired,
             clock: process.clock,
             drain: Rc::new(Drain::new(process.clone(), index)),
             process,
@@ -57,19 +65,16 @@ impl Worker {
     /// upstreams have taken over from those before; requests are served all the time.
     pub(crate) async fn serve(&self, snapshot: Arc<Snapshot>) {
         let previous = self.worker_config();
-        let next = Rc::new(WorkerConfig::new(snapshot, Some(&previous)).await);
+        let next = WorkerConfig::new(snapshot, Some(&previous), self.retired.clone()).await;
+        let next = Rc::new(next);
         self.drain.serve(&next);
         self.worker_config.replace(next.clone());
+        drop(previous);
+        let mut pace = Pace::default();
         for upstream in &next.upstreams {
-            if upstream.take_over() {
-                tokio::task::yield_now().await;
-            }
-        }
-        // What nothing else holds goes one by one as well: instances take their time to be freed.
-        if let Ok(previous) = Rc::try_unwrap(previous) {
-            for upstream in previous.upstreams {
-                drop(upstream);
-                tokio::task::yield_now().await;
+            match upstream.take_over() {
+                true => pace.large_step().await,
+                false => pace.small_step().await,
             }
         }
     }

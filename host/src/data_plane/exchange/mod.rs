@@ -51,7 +51,7 @@ pub(crate) async fn serve(
     let worker_config = session.worker_config.clone();
     let (mut exchange, admission) = admit::open(session, &worker_config, request, began);
     if let Ok(Admission::Route(admitted)) = &admission {
-        exchange.server_name = Some(worker_config.route_names[admitted.route].clone());
+        exchange.server_name = Some(worker_config.route_name(admitted.route));
     }
     let exchange = Rc::new(exchange);
     let mut body = exchange.framing.map(BodyProgress::new);

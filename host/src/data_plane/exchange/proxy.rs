@@ -37,7 +37,7 @@ pub(super) async fn proxy(
 ) -> Result<Delivered, Fault> {
     let upstream = &worker_config.upstreams[proxy.upstream];
     let config = &upstream.shared.config;
-    *exchange.proxy_host.borrow_mut() = Some(worker_config.upstream_names[proxy.upstream].clone());
+    *exchange.proxy_host.borrow_mut() = Some(upstream.name().clone());
     exchange
         .to_tls
         .set(worker_config.upstreams[proxy.upstream].shared.tls.is_some());

@@ -19,7 +19,7 @@ use crate::access_log::LogBuffers;
 use crate::data_plane::process::Process;
 use crate::data_plane::stream::Socket;
 use crate::data_plane::worker::Worker;
-use crate::data_plane::worker_config::{ListenerId, Snapshot};
+use crate::data_plane::worker_config::{ListenerId, Pace, Snapshot};
 use crate::fault_injection;
 
 /// How often idle connections are looked at, and log lines handed over.
@@ -71,6 +71,8 @@ pub(crate) fn run(
         let mut tasks = JoinSet::new();
         tasks.spawn_local(housekeeping(worker.clone()));
         tasks.spawn_local(room::for_others(worker.clone()));
+        let retired = worker.retired.clone();
+        tasks.spawn_local(async move { retired.free().await });
         // Those that could not be accepted on yet.
         let mut waiting = open(&worker, &mut tasks, sockets);
         loop {
@@ -123,8 +125,12 @@ async fn housekeeping(worker: Rc<Worker>) {
             worker.buffers.trim();
             trimmed = Instant::now();
         }
-        for upstream in &worker.worker_config().upstreams {
-            upstream.sweep();
+        let (worker_config, mut pace) = (worker.worker_config(), Pace::default());
+        for upstream in &worker_config.upstreams {
+            match upstream.sweep() {
+                true => pace.large_step().await,
+                false => pace.small_step().await,
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::plugin::{ExchangeAtHand, Pick};
 /// An upstream as one worker uses it.
 pub(crate) struct WorkerUpstream {
     pub(crate) shared: Arc<Upstream>,
+    name: Rc<str>,
     primary: Rc<WorkerGroup>,
     backup: Option<Rc<WorkerGroup>>,
     /// Names the last lease.
@@ -60,6 +61,7 @@ impl WorkerUpstream {
             ),
         };
         WorkerUpstream {
+            name: shared.config.name.as_str().into(),
             primary,
             backup,
             pool,
@@ -92,8 +94,9 @@ impl WorkerUpstream {
         true
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.shared.config.name
+    /// As in the configuration. Exchanges keep it, by a count of this worker's own.
+    pub(crate) fn name(&self) -> &Rc<str> {
+        &self.name
     }
 
     /// An idle connection to an endpoint, if there is one that the next exchange may use.
@@ -122,10 +125,15 @@ impl WorkerUpstream {
         self.shared.config.proxy_protocol.is_none()
     }
 
-    /// Closes idle connections whose time has come.
-    pub(crate) fn sweep(&self) {
-        self.pool.borrow_mut().sweep();
-        self.http2.borrow_mut().sweep();
+    /// Closes idle connections whose time has come; false where there are none to look at.
+    pub(crate) fn sweep(&self) -> bool {
+        let (pool, http2) = (&mut *self.pool.borrow_mut(), &mut *self.http2.borrow_mut());
+        if pool.is_empty() && http2.is_empty() {
+            return false;
+        }
+        pool.sweep();
+        http2.sweep();
+        true
     }
 
     /// Closes an idle connection of HTTP/1, whose descriptor is given back at once; false where

@@ -214,6 +214,11 @@ impl Pool {
         self.capacity > 0
     }
 
+    /// Whether it holds no connection.
+    pub(super) fn is_empty(&self) -> bool {
+        self.idle.is_empty()
+    }
+
     /// Closes what has been idle for too long, or was closed by its peer.
     pub(crate) fn sweep(&mut self) {
         let timeout = self.timeout;

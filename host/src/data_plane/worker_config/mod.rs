@@ -3,65 +3,76 @@
 
 pub(crate) mod router; // host and path -> route
 mod snapshot; // the immutable part
+mod pace; // how much is done at a time
+mod retired; // what is left of configurations before
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::upstream::WorkerUpstream;
 
+pub(crate) use pace::Pace;
+pub(crate) use retired::RetiredUpstreams;
 pub(crate) use router::Router;
-pub(crate) use snapshot::{ListenerId, OpenLog, Snapshot};
+pub(crate) use snapshot::{ListenerId, OpenLog, Snapshot, index_by_name};
 
 /// A snapshot as one worker uses it.
 pub(crate) struct WorkerConfig {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) upstreams: Vec<Rc<WorkerUpstream>>,
-    pub(crate) upstream_names: Vec<Rc<str>>,
-    /// The host of each route, as the file has it.
-    pub(crate) route_names: Vec<Rc<str>>,
+    /// See [`route_name`](Self::route_name).
+    route_names: Vec<OnceCell<Rc<str>>>,
+    /// Where its upstreams go when it ends.
+    retired: Rc<RetiredUpstreams>,
 }
 
 impl WorkerConfig {
     /// Goes on where `previous` is: upstreams that stay as they are keep everything, those that
-    /// change what they can.
+    /// change what they can. What it leaves goes to `retired`.
     ///
-    /// Yields to the event loop before each upstream that is new or has changed: there may be
-    /// thousands, and requests are served meanwhile.
+    /// Yields to the event loop after each upstream that is new or has changed, and after some that
+    /// stay: there may be thousands, and requests are served meanwhile.
     pub(crate) async fn new(
         snapshot: Arc<Snapshot>,
         previous: Option<&WorkerConfig>,
+        retired: Rc<RetiredUpstreams>,
     ) -> WorkerConfig {
-        let config = &snapshot.config;
-        let known = previous.map_or(&[][..], |previous| &previous.upstreams);
-        let known: HashMap<&str, _> = known
-            .iter()
-            .map(|upstream| (upstream.name(), upstream))
-            .collect();
+        let mut pace = Pace::default();
         let mut upstreams = Vec::with_capacity(snapshot.upstreams.len());
         for shared in &snapshot.upstreams {
-            let known = known.get(&*shared.config.name).copied().cloned();
-            upstreams.push(match known {
-                Some(same) if Arc::ptr_eq(&same.shared, shared) => same,
-                changed => {
-                    tokio::task::yield_now().await;
-                    Rc::new(WorkerUpstream::attach(shared.clone(), changed))
+            let known = previous.and_then(|previous| previous.upstream(&shared.config.name));
+            match known {
+                Some(same) if Arc::ptr_eq(&same.shared, shared) => {
+                    upstreams.push(same.clone());
+                    pace.small_step().await;
                 }
-            });
+                changed => {
+                    let attached = WorkerUpstream::attach(shared.clone(), changed.cloned());
+                    upstreams.push(Rc::new(attached));
+                    pace.large_step().await;
+                }
+            }
         }
-        let upstream_names = config.upstreams.iter();
-        let route_names = config.routes.iter();
         WorkerConfig {
             upstreams,
-            upstream_names: upstream_names
-                .map(|named| named.name.as_str().into())
-                .collect(),
-            route_names: route_names
-                .map(|route| route.host.spelling().into())
-                .collect(),
+            route_names: vec![OnceCell::new(); snapshot.config.routes.len()],
             snapshot,
+            retired,
         }
+    }
+
+    fn upstream(&self, name: &str) -> Option<&Rc<WorkerUpstream>> {
+        let index = self.snapshot.upstream_index(name)?;
+        self.upstreams.get(index)
+    }
+
+    /// The host of a route, as the file has it. Made when it is first asked for: a configuration
+    /// may have thousands, and takes effect in no time.
+    pub(crate) fn route_name(&self, route: usize) -> Rc<str> {
+        let spelled = || self.snapshot.config.routes[route].host.spelling().into();
+        self.route_names[route].get_or_init(spelled).clone()
     }
 
     /// Whether the client address that a peer reports is believed.
@@ -81,5 +92,11 @@ impl WorkerConfig {
             Some(log) => log.as_ref(),
             None => self.snapshot.listener_logs[listener].as_ref(),
         }
+    }
+}
+
+impl Drop for WorkerConfig {
+    fn drop(&mut self) {
+        self.retired.add(std::mem::take(&mut self.upstreams));
     }
 }

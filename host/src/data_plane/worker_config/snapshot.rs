@@ -1,6 +1,7 @@
 //! A configuration as the data path needs it: immutable, built by the control plane, shared by the
 //! workers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::router::Router;
@@ -27,6 +28,8 @@ pub(crate) struct Snapshot {
     pub(crate) routers: Vec<Router>,
     /// As in the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
+    /// See [`index_by_name`].
+    pub(crate) by_name: HashMap<Box<str>, usize>,
     /// By listener; none where it is off.
     pub(crate) listener_logs: Vec<Option<OpenLog>>,
     /// By route: `Some(None)` is off, `None` leaves it to the listener.
@@ -39,9 +42,12 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
-        self.upstreams
-            .iter()
-            .find(|upstream| upstream.config.name == name)
+        self.upstreams.get(self.upstream_index(name)?)
+    }
+
+    /// Where an upstream is in `upstreams`.
+    pub(super) fn upstream_index(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
     }
 
     /// The position of a listener, or of a stream, in `listeners`.
@@ -49,6 +55,14 @@ impl Snapshot {
         let mut listeners = self.listeners.iter();
         listeners.position(|known| *known == listener)
     }
+}
+
+/// Where each upstream is, by name. Made once for all workers, which look up each of thousands when
+/// a configuration takes effect.
+pub(crate) fn index_by_name(upstreams: &[Arc<Upstream>]) -> HashMap<Box<str>, usize> {
+    let names = upstreams.iter().map(|upstream| &*upstream.config.name);
+    let indexed = names.enumerate().map(|(index, name)| (name.into(), index));
+    indexed.collect()
 }
 
 /// An access log, open, and the format of its lines.

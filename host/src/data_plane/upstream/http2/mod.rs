@@ -109,6 +109,11 @@ impl Http2Connections {
         Lookup::Open(OpeningGuard::new(connections.clone(), id, opening))
     }
 
+    /// Whether there is nothing that a sweep could close or forget.
+    pub(super) fn is_empty(&self) -> bool {
+        self.endpoints.is_empty()
+    }
+
     /// Closes what has been idle for too long, or is more than the configuration keeps, and forgets
     /// what has ended.
     pub(super) fn sweep(&mut self) {
