@@ -223,6 +223,38 @@ async fn a_client_that_ends_its_side_at_once_hears_what_the_server_says() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_all_and_ends_its_side_at_once_has_its_tunnel() {
+    let server = origin::speaks(|mut wire, _| async move {
+        let Ok(_) = wire.head().await else { return };
+        wire.send(SWITCHING).await;
+        let said = wire.rest().await.got;
+        wire.send([b"said: ", &*said].concat()).await;
+    })
+    .await;
+    let proxy = before(Kind::Tunnel, &server, "").await;
+    for round in 0..100 {
+        // Its end comes before, with or after the answer of the server.
+        for pieces in [&[UPGRADE, "words"][..], &["words"]] {
+            let mut client = Client::connect(proxy.address()).await;
+            match pieces {
+                [_, _] => client.send(pieces.concat()).await,
+                _ => client.send(UPGRADE).await,
+            }
+            if let [piece] = pieces {
+                client.send(piece).await;
+            }
+            client.wire.finish_sending().await;
+            let told = client.wire.rest().await;
+            let told = String::from_utf8_lossy(&told.got).into_owned();
+            let words = pieces.last().unwrap_or(&"");
+            let well =
+                told.starts_with("HTTP/1.1 101") && told.ends_with(&format!("said: {words}"));
+            assert!(well, "round {round}, {pieces:?}: {told:?}\n{}", proxy.log());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_ends_its_side_while_we_are_connecting_is_waited_for_half_close_timeout() {
     let hangs = origin::hangs_at_connect();
     let proxy = before(Kind::Stream, &hangs, SOON).await;

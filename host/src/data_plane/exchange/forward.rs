@@ -147,11 +147,14 @@ impl Forwarding<'_, '_> {
         let body_timeout = self.session.limits().client_body_timeout;
         let keep = wants_keep_alive(exchange) && self.session.may_keep_alive();
         let clock = self.session.worker.clock;
+        let incoming = &self.session.incoming;
+        // A client that has said more before it ended its direction waits for an answer.
+        let watched = incoming.unread().is_empty().then_some(&incoming.reader);
         let mut attempt = Attempt::begin(
             lease,
             self.upstream,
             self.session.alarm,
-            &self.session.incoming.reader,
+            watched,
             &message.start(),
         )
         .await?;

@@ -54,7 +54,8 @@ pub(crate) struct ReadLimits {
 
 impl Attempt {
     /// Takes a connection to the lease's endpoint, or opens one. Over HTTP/2, the header is sent
-    /// with that. No buffer is held before there is something to read.
+    /// with that. No buffer is held before there is something to read. A `client` that leaves ends
+    /// the wait for a connection; without one, it is taken to stay.
     ///
     /// # Errors
     /// [`AttemptError`], with nothing sent.
@@ -62,7 +63,7 @@ impl Attempt {
         lease: &Lease,
         upstream: &Rc<WorkerUpstream>,
         alarm: &mut Alarm,
-        client: &Reader,
+        client: Option<&Reader>,
         start: &RequestStart<'_>,
     ) -> Result<Attempt, AttemptError> {
         let unsent = |cached, failure| AttemptError {
@@ -313,12 +314,12 @@ impl Attempt {
 async fn open(
     lease: &Lease,
     upstream: &Rc<WorkerUpstream>,
-    client: &Reader,
+    client: Option<&Reader>,
 ) -> Result<Connection, Failure> {
     let target = upstream.target(lease)?;
     let descriptors = lease.exchange().descriptors();
     let mut dialing = Box::pin(async move { dial(&target, &*descriptors).await });
-    let dialed = while_client_stays(dialing.as_mut(), Some(client)).await;
+    let dialed = while_client_stays(dialing.as_mut(), client).await;
     if let Err(Failure::ClientGone) = &dialed {
         upstream.adopt(lease.endpoint().stats.id, dialing);
     }
@@ -331,7 +332,7 @@ async fn slot(
     upstream: &WorkerUpstream,
     mut found: Lookup,
     alarm: &mut Alarm,
-    client: &Reader,
+    client: Option<&Reader>,
     start: &RequestStart<'_>,
 ) -> Result<StreamSlot, Failure> {
     let due = Instant::now() + upstream.shared.config.connect_timeout;
@@ -343,7 +344,7 @@ async fn slot(
                     pending.ended().await;
                     Ok(())
                 };
-                let mut waiting = pin!(while_client_stays(ended, Some(client)));
+                let mut waiting = pin!(while_client_stays(ended, client));
                 let waited = alarm.poll_until(due, |cx| waiting.as_mut().poll(cx));
                 waited.await.map_err(|_| Failure::ConnectTimeout)??;
             }
@@ -353,7 +354,7 @@ async fn slot(
                 // Whether another protocol is offered is in the endpoint's SETTINGS (RFC 8441).
                 let settled = start.protocol.is_some();
                 let opened = guard.open(target, descriptors, settled);
-                return while_client_stays(opened, Some(client)).await;
+                return while_client_stays(opened, client).await;
             }
         }
         found = Http2Connections::find(&upstream.http2, lease.endpoint().stats.id);
