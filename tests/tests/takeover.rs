@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use waypost_tests::admin::{ADMIN, Successor, request};
 use waypost_tests::client::get_with;
+use waypost_tests::proxy::Setup;
+use waypost_tests::tls::Authority;
 use waypost_tests::{
-    Answer, Client, Gate, Load, Origin, Proxy, Wire, eventually, origin, pause, proxy,
+    Answer, Client, Gate, Load, Origin, Proxy, Wire, eventually, in_time, origin, pause, proxy,
 };
 
 /// A listener on a unix socket.

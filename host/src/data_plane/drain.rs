@@ -24,6 +24,10 @@ use super::worker_config::{ListenerId, WorkerConfig};
 /// one.
 pub(crate) const PARTING: Duration = Duration::from_secs(1);
 
+/// How long a worker that drains waits for a client to send a whole request, its handshake and its
+/// PROXY header included.
+const OPENING_TIME: Duration = Duration::from_secs(3);
+
 /// A connection among those of its worker.
 pub(crate) struct ConnectionGuard {
     slot: ShutdownSlot,
@@ -262,6 +266,22 @@ impl Drain {
     /// make room, if it has since `before`; false where there is none.
     pub(crate) fn evict_opening(&self, before: Instant) -> bool {
         self.slots.borrow_mut().evict_opening(before)
+    }
+
+    /// Has clients leave that would hold up the end of a worker that drains: those that have had
+    /// all their answers for [`PARTING`], although they still send, and those that have not sent
+    /// a whole request within [`OPENING_TIME`]. Goes on until it is dropped.
+    pub(crate) async fn evict_slow(&self) {
+        let began = Instant::now();
+        loop {
+            let mark = self.slots.borrow().mark();
+            tokio::time::sleep(PARTING).await;
+            self.slots.borrow_mut().evict_idle_since(mark);
+            let before = Instant::now().checked_sub(OPENING_TIME);
+            if let Some(before) = before.filter(|before| *before >= began) {
+                while self.evict_opening(before) {}
+            }
+        }
     }
 
     /// Tells the other workers how many connections are idle.

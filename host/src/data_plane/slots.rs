@@ -26,11 +26,15 @@ pub(super) struct Slots {
     slots: slab::Slab<Slot>,
     idle: Queue,
     opening: Queue,
+    /// How many times a slot has entered a queue.
+    entries: u64,
 }
 
 struct Slot {
     waker: Option<Waker>,
     activity: Activity,
+    /// Which entry into a queue its last one was.
+    entry: u64,
     /// Neighbours in the queue of its activity.
     previous: Option<usize>,
     next: Option<usize>,
@@ -49,6 +53,7 @@ impl Slots {
         let slot = self.slots.insert(Slot {
             waker: None,
             activity: Activity::Busy,
+            entry: 0,
             previous: None,
             next: None,
         });
@@ -104,6 +109,20 @@ impl Slots {
         })
     }
 
+    /// The present moment, for [`evict_idle_since`](Self::evict_idle_since).
+    pub(super) fn mark(&self) -> u64 {
+        self.entries
+    }
+
+    /// Tells every connection to leave that has been idle since a [`mark`](Self::mark).
+    pub(super) fn evict_idle_since(&mut self, mark: u64) {
+        while let Some(slot) = self.idle.first
+            && self.slots[slot].entry <= mark
+        {
+            self.evict(slot);
+        }
+    }
+
     /// Tells the connection that has been opening for longest to leave, if it has since `before`.
     pub(super) fn evict_opening(&mut self, before: Instant) -> bool {
         let slot = self.opening.first.filter(|slot| {
@@ -145,6 +164,9 @@ impl Slots {
         let last = queue.last.replace(slot);
         queue.first.get_or_insert(slot);
         queue.length += 1;
+        self.entries += 1;
+        let entry = self.entries;
+        self.slots[slot].entry = entry;
         self.slots[slot].previous = last;
         if let Some(last) = last {
             self.slots[last].next = Some(slot);
@@ -222,6 +244,21 @@ mod tests {
         assert_eq!(told, [first]);
         assert_eq!(slots.activity(second), Activity::Opening(later));
         assert_eq!(slots.activity(idle), Activity::Idle);
+    }
+
+    #[test]
+    fn one_that_has_been_idle_since_a_mark_leaves_and_a_later_one_does_not() {
+        let mut slots = Slots::default();
+        let [a, b, c] = [(); 3].map(|()| slots.insert(Activity::Idle));
+        let mark = slots.mark();
+        slots.set(b, Activity::Busy);
+        slots.set(b, Activity::Idle);
+        slots.evict_idle_since(mark);
+        let activities = [a, b, c].map(|slot| slots.activity(slot));
+        assert_eq!(
+            activities,
+            [Activity::Leaving, Activity::Idle, Activity::Leaving]
+        );
     }
 
     #[test]

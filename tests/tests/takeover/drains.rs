@@ -41,6 +41,93 @@ async fn an_idle_connection_may_bring_one_more_request_within_about_a_second() {
     }
 }
 
+/// Sends a byte now and then until the connection is closed.
+async fn trickles(mut client: Client) {
+    while client.wire.try_send("x").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Its upload, of which this much is announced, is read and dropped.
+async fn answered(proxy: &Proxy, announced: usize) -> Client {
+    let mut client = proxy.client().await;
+    let head = format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {announced}\r\n\r\n");
+    client.send(head).await;
+    assert_eq!(client.response().await.text(), "fixed");
+    client
+}
+
+#[tokio::test]
+async fn a_client_that_has_its_answer_is_waited_for_a_second_or_two() {
+    // A connection that will be closed, and one that is kept for another request.
+    for announced in [900_000, 1000] {
+        let mut proxy = seconds_at_most().start().await;
+        let client = answered(&proxy, announced).await;
+        let sending = tokio::spawn(trickles(client));
+        drain(&proxy, true).await;
+        let since = Instant::now();
+        assert_eq!(proxy.process().ended().await.code(), Some(0));
+        let took = since.elapsed();
+        assert!(took < Duration::from_secs(15), "{announced}: {took:?}");
+        in_time("the end of its upload", sending).await.unwrap();
+    }
+}
+
+/// A proxy that answers by itself, on listeners of every kind. They give their clients an hour.
+fn seconds_at_most() -> Setup {
+    let setup = proxy::to([String::from("\"127.0.0.1:1\"")])
+        .server("workers = 1\nclient_header_timeout = \"1h\"")
+        .more("[[listen]]\naddress = \"127.0.0.1:0\"\nproxy_protocol = true")
+        .more("[[listen]]\naddress = \"127.0.0.1:0\"\n[listen.tls]\ncertificate = \"own.pem\"\nkey = \"own.key\"\nhandshake_timeout = \"1h\"")
+        .more("[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"backend\"\nsni = [{ host = \"a.example\", proxy = \"backend\" }]\npreread_timeout = \"1h\"")
+        .more("[[route]]\npath = \"/\"\nreturn = { status = 200, body = \"fixed\" }")
+        .route("host = \"elsewhere\"")
+        .more(ADMIN);
+    let own = Authority::new("Specs").certificate(&["a.example"]);
+    own.write(setup.directory(), "own");
+    setup
+}
+
+#[tokio::test]
+async fn a_client_that_has_not_sent_a_whole_request_is_waited_for_some_seconds() {
+    let mut proxy = seconds_at_most().start().await;
+    let mut silent = proxy.client().await;
+    let mut kept = proxy.client().await;
+    assert_eq!(kept.get("/").await.text(), "fixed");
+    let mut begun = vec![("a kept connection", kept, &b"GET / HTTP/1.1\r\nHo"[..])];
+    for (name, listener, bytes) in [
+        ("a header", 0, &b"GET / HTTP/1.1\r\nHo"[..]),
+        ("a preface", 0, b"PRI * HTTP/2.0\r\n\r\nSM\r\n"),
+        ("a PROXY header", 1, b"PROXY TCP4 192"),
+        ("a handshake", 2, &[22, 3, 1, 0, 200, 1]),
+        ("a ClientHello", 3, &[22, 3, 1, 0, 200, 1]),
+    ] {
+        let client = Client::connect(proxy.listener(listener)).await;
+        begun.push((name, client, bytes));
+    }
+    for (_, client, bytes) in &mut begun {
+        client.send(bytes).await;
+        client.wire.was_read().await;
+    }
+    eventually("all to be accepted", async || {
+        proxy.shows("/status").await["connections"] == begun.len() + 1
+    })
+    .await;
+    // The rest of this one comes soon.
+    let mut soon = proxy.client().await;
+    soon.send("GET / HTTP/1.1\r\nHo").await;
+    soon.wire.was_read().await;
+    drain(&proxy, true).await;
+    pause().await;
+    soon.send("st: t\r\n\r\n").await;
+    assert_eq!(soon.response().await.header("Connection"), "close");
+    for (name, client, _) in &mut begun {
+        in_time(name, client.wire.rest()).await;
+    }
+    silent.closed().await;
+    assert_eq!(proxy.process().ended().await.code(), Some(0));
+}
+
 #[tokio::test]
 async fn those_who_wait_to_be_accepted_are_served() {
     let gate = Gate::closed();

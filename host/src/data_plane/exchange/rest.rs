@@ -79,6 +79,7 @@ pub(super) async fn settle(
 async fn drop_rest(session: &mut Session<'_>, mut body: BodyProgress) -> ConnectionFate {
     let end = Instant::now() + LINGERING_TIME;
     let pace = session.limits().client_body_timeout.min(LINGERING_TIMEOUT);
+    let listener_state = session.listener_state().clone();
     body.set_limit(Some(body.received.saturating_add(MAX_DROPPED)));
     let Session {
         incoming,
@@ -90,6 +91,10 @@ async fn drop_rest(session: &mut Session<'_>, mut body: BodyProgress) -> Connect
     let fate = loop {
         if body.is_done() {
             break ConnectionFate::KeepAlive;
+        }
+        // No further request is wanted.
+        if listener_state.is_closing() {
+            break ConnectionFate::Linger;
         }
         let before = body.received;
         // Ready with each piece: a client that goes on sending is given time to.

@@ -22,7 +22,7 @@ pub(super) enum PrereadEnd {
     Read(io::Error),
     #[error("client timed out (110: Connection timed out) while prereading client data")]
     TimedOut,
-    #[error("connection closed for another client while prereading client data")]
+    #[error("connection closed to make room, or by a drain, while prereading client data")]
     Evicted,
     #[error("preread buffer full while prereading client data")]
     TooLong,

@@ -174,6 +174,7 @@ async fn drain_until_done(worker: &Worker, orders: &mut UnboundedReceiver<Order>
     let stopped = async { while !matches!(orders.recv().await, None | Some(Order::Stop)) {} };
     tokio::select! {
         () = worker.drain.done() => {}
+        () = worker.drain.evict_slow() => {}
         () = stopped => {}
     }
 }
