@@ -145,6 +145,118 @@ async fn metadata_of_a_client_passes_and_what_frames_or_routes_does_not() {
     }
 }
 
+/// What the route sets or removes, as it writes them and as a server that folds names reads them,
+/// and what `Connection` names.
+const REPLACED: [&str; 8] = [
+    "x-client", "X_Client", "x.client", "X-Secret", "x_secret", "X-Listed", "X_Listed", "x-LISTED",
+];
+
+/// A server of either version that records requests with their trailers.
+async fn recording(http2: bool) -> Origin {
+    if !http2 {
+        return origin::says("served").await;
+    }
+    let settings = h2::server::Builder::new();
+    http2::serves(settings, |mut exchange: Exchange| async move {
+        exchange.read().await;
+        drop(
+            exchange
+                .begin(200, &[])
+                .expect("a client")
+                .send_data("served".into(), true),
+        );
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_the_route_sets_or_removes_does_not_come_back_behind_a_body() {
+    for (upstream, http2) in [
+        ("", false),
+        ("body_buffer_size = 0", false),
+        ("http2 = true", true),
+        ("http2 = true\nbody_buffer_size = 0", true),
+    ] {
+        let origin = recording(http2).await;
+        let proxy = proxy::to([&origin])
+            .upstream(upstream)
+            .route(
+                "request_headers = { set = { X-Client = \"ours\" }, remove = [\"X-Secret\"], \
+                 add = { X-Anything = \"ours\" } }",
+            )
+            .start()
+            .await;
+        let names_sent = REPLACED.into_iter().chain(["x-anything", "user_id"]);
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\
+             Connection: close, x-listed\r\n\r\n4\r\nbody\r\n0\r\n{}\r\n",
+            lines(names_sent.clone())
+        );
+        assert_eq!(proxy.exchange(request).await.text(), "served", "{upstream}");
+        let mut client = Http2::connect(proxy.address()).await;
+        let mut stream = client.begin("POST", "/", &[]).await;
+        stream.send("body", false);
+        // `Connection` is not a field of HTTP/2: what it names is only forbidden above.
+        let sent = names_sent.filter(|name| !name.to_lowercase().contains("listed"));
+        let sent = sent.map(|name| (name.to_lowercase(), "forged".to_owned()));
+        stream.finish(Fields(sent.collect()).to_map());
+        assert_eq!(stream.response().await.text(), "served", "{upstream}");
+        let requests = origin.requests();
+        assert_eq!(requests.len(), 2);
+        for request in requests {
+            assert_eq!(request.body, b"body");
+            assert_eq!(request.header("X-Client"), "ours");
+            assert_eq!(
+                names(&request.trailers),
+                ["user_id", "x-anything"],
+                "{upstream}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_route_sets_or_removes_of_an_answer_does_not_come_back_behind_its_body() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: x-listed\r\n\r\n";
+    let sent = ["X-Server", "x-secret", "X-Listed", "x-anything"];
+    let one = origin::answers(move |_| {
+        Answer::raw(format!("{head}4\r\nbody\r\n0\r\n{}\r\n", lines(sent)))
+    });
+    let settings = h2::server::Builder::new();
+    let two = http2::serves(settings, move |mut exchange: Exchange| async move {
+        exchange.read().await;
+        let mut body = exchange.begin(200, &[]).expect("a client");
+        let field = |name: &str| (name.to_lowercase(), "forged".to_owned());
+        let sent = sent.iter().copied().filter(|name| *name != "X-Listed");
+        drop(body.send_data("body".into(), false));
+        drop(body.send_trailers(Fields(sent.map(field).collect()).to_map()));
+    });
+    for (origin, upstream) in [(one.await, ""), (two.await, "http2 = true")] {
+        let proxy = proxy::to([&origin])
+            .upstream(upstream)
+            .route(
+                "response_headers = { set = { X-Server = \"ours\" }, remove = [\"X-Secret\"], \
+                 add = { X-Anything = \"ours\" } }",
+            )
+            .start()
+            .await;
+        let by_one = proxy.client().await.get("/").await;
+        let by_two = Http2::connect(proxy.address()).await.get("/").await;
+        for response in [by_one, by_two] {
+            assert_eq!(
+                (response.text(), response.header("X-Server")),
+                ("body".to_owned(), "ours")
+            );
+            assert_eq!(
+                names(&response.trailers),
+                ["x-anything"],
+                "{upstream} {}",
+                response.version
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn trailers_are_bounded_by_their_bytes_and_not_by_their_number() {
     let many = (0..1000).map(|number| format!("x-{number}: y\r\n"));

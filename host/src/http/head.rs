@@ -18,7 +18,7 @@ pub use fields::{Field, Fields, list_members};
 pub use http2::{
     request as http2_request, response as http2_response, trailer_lines, trailers as http2_trailers,
 };
-pub use trailers::clean_trailers;
+pub use trailers::{clean_trailers, retain_trailers};
 
 use fields::Span;
 

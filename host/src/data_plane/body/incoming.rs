@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::Reader;
 use crate::http::framing::{BadChunk, Chunk, ChunkedDecoder, Framing, write_chunk_size};
+use crate::http::head::retain_trailers;
 
 /// The client's direction of a connection, and what was read of it ahead of need.
 pub(crate) struct Incoming {
@@ -206,6 +207,15 @@ impl BodyProgress {
         match &self.state {
             ProgressState::Done { trailers } => trailers,
             _ => &[],
+        }
+    }
+
+    /// Drops the trailer lines of a body that is done whose names do not pass.
+    pub(crate) fn retain_trailers(&mut self, passes: impl Fn(&[u8]) -> bool) {
+        if let ProgressState::Done { trailers } = &mut self.state
+            && !trailers.is_empty()
+        {
+            retain_trailers(trailers, passes);
         }
     }
 

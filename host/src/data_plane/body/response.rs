@@ -2,10 +2,13 @@
 
 use super::{CHUNK_FRAMING, Coding, append, append_end};
 use crate::http::framing::{BadChunk, Chunk, ChunkedDecoder, Framing};
+use crate::http::head::retain_trailers;
 
 /// How far a response's body was passed on.
-pub(crate) struct ResponseBody {
+pub(crate) struct ResponseBody<'a> {
     state: BodyState,
+    /// Tells by its name whether a trailer goes on; without it, all do.
+    passes_trailer: Option<&'a dyn Fn(&[u8]) -> bool>,
     /// The lines behind a body that is done.
     trailers: Vec<u8>,
     /// There were more than are kept.
@@ -30,8 +33,8 @@ pub(crate) enum TakenBody {
     Coded(usize),
 }
 
-impl ResponseBody {
-    pub(crate) fn new(framing: Framing) -> ResponseBody {
+impl<'a> ResponseBody<'a> {
+    pub(crate) fn new(framing: Framing) -> ResponseBody<'a> {
         let state = match framing {
             Framing::Length(0) => BodyState::Done,
             Framing::Length(length) => BodyState::Length(length),
@@ -40,9 +43,19 @@ impl ResponseBody {
         };
         ResponseBody {
             state,
+            passes_trailer: None,
             trailers: Vec::new(),
             trailers_dropped: false,
             passed: 0,
+        }
+    }
+
+    /// Drops the trailers whose names do not pass.
+    pub(crate) fn passing_trailers(self, passes: &'a dyn Fn(&[u8]) -> bool) -> ResponseBody<'a> {
+        let passes_trailer = Some(passes);
+        ResponseBody {
+            passes_trailer,
+            ..self
         }
     }
 
@@ -101,10 +114,9 @@ impl ResponseBody {
                         }
                         Chunk::More => return Ok(TakenBody::Coded(unread.len())),
                         Chunk::End { end } => {
-                            append_end(decoder.trailers(), coding, out);
-                            self.trailers = decoder.trailers().to_vec();
+                            let trailers = decoder.trailers().to_vec();
                             self.trailers_dropped = decoder.trailers_were_dropped();
-                            self.state = BodyState::Done;
+                            self.end_with(trailers, coding, out);
                             return Ok(TakenBody::Coded(consumed + end));
                         }
                     }
@@ -123,13 +135,22 @@ impl ResponseBody {
 
     /// The source has ended, with these trailer lines; false where that is not the body's end.
     pub(crate) fn end(&mut self, trailers: Vec<u8>, coding: Coding, out: &mut Vec<u8>) -> bool {
+        let open = matches!(self.state, BodyState::UntilClose);
+        if open {
+            self.end_with(trailers, coding, out);
+        }
+        open
+    }
+
+    fn end_with(&mut self, trailers: Vec<u8>, coding: Coding, out: &mut Vec<u8>) {
         self.trailers = trailers;
-        if !matches!(self.state, BodyState::UntilClose) {
-            return false;
+        if let Some(passes) = self.passes_trailer
+            && !self.trailers.is_empty()
+        {
+            retain_trailers(&mut self.trailers, passes);
         }
         self.state = BodyState::Done;
         append_end(&self.trailers, coding, out);
-        true
     }
 }
 

@@ -35,7 +35,7 @@ impl Delivery<'_> {
     /// [`PassError`]; the client may have a part of it.
     pub(super) async fn pass(
         &mut self,
-        body: &mut ResponseBody,
+        body: &mut ResponseBody<'_>,
         source: &mut ResponseSource<'_, '_>,
         out: &mut Vec<u8>,
     ) -> Result<(), PassError> {
@@ -119,7 +119,7 @@ impl Delivery<'_> {
         }
     }
 
-    fn warn_of_trailers(&self, body: &mut ResponseBody) {
+    fn warn_of_trailers(&self, body: &mut ResponseBody<'_>) {
         if std::mem::take(&mut body.trailers_dropped) {
             let message = format!(
                 "upstream sent trailers of more than {MAX_TRAILERS} bytes, which were dropped"

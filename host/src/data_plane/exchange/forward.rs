@@ -170,7 +170,9 @@ impl Forwarding<'_, '_> {
             if message.http2 { &[] } else { message.head },
             message.body,
             incoming,
-            message.rest.map(|coding| (&mut *self.body, coding)),
+            message
+                .rest
+                .map(|coding| (&mut *self.body, coding, message.passes_trailer)),
             message.upgrade.is_none().then_some(message.trailers),
             config.send_timeout,
             body_timeout,

@@ -172,11 +172,7 @@ impl<'a> ClientHead<'a> {
 
     /// Whether the route sets or removes a field.
     fn is_replaced(&self, name: &[u8]) -> bool {
-        self.kind != HeadKind::Interim
-            && self.changes().iter().any(|change| {
-                !matches!(change.operation, HeaderOperation::Add(_))
-                    && change.name.as_bytes().eq_ignore_ascii_case(name)
-            })
+        self.kind != HeadKind::Interim && replaced_by(name, self.changes())
     }
 
     /// How the body is framed, and what becomes of the connection, as far as the version does not
@@ -232,6 +228,24 @@ impl<'a> ClientHead<'a> {
             line_bytes(HSTS, hsts.as_bytes(), out);
         }
     }
+}
+
+/// Whether a field behind a server's body goes on to the client: none that the route sets or
+/// removes, and none that `Connection` names (RFC 9110 section 7.6.1).
+pub(super) fn passes_as_trailer(
+    name: &[u8],
+    changes: &[HeaderChange],
+    head: &ResponseHead,
+) -> bool {
+    !replaced_by(name, changes) && !Listed::of(head.fields()).names(name)
+}
+
+/// Whether the route sets or removes a field.
+fn replaced_by(name: &[u8], changes: &[HeaderChange]) -> bool {
+    changes.iter().any(|change| {
+        !matches!(change.operation, HeaderOperation::Add(_))
+            && change.name.as_bytes().eq_ignore_ascii_case(name)
+    })
 }
 
 fn is_http2(protocol: &[u8]) -> bool {

@@ -12,6 +12,8 @@ pub(super) struct UpstreamMessage<'a> {
     pub(super) rest: Option<Coding>,
     /// Over HTTP/2: the trailer lines behind a body that is there as a whole.
     pub(super) trailers: &'a [u8],
+    /// Tells by its name whether a trailer behind `rest` goes on.
+    pub(super) passes_trailer: &'a dyn Fn(&[u8]) -> bool,
     /// The protocol that the client asks to change to (`Upgrade`).
     pub(super) upgrade: Option<&'a str>,
     /// The key that the endpoint has to answer, if it is not the client's.

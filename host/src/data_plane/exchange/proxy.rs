@@ -8,7 +8,9 @@ use super::admit::Admitted;
 use super::fault::Fault;
 use super::forward::Forwarding;
 use super::message::UpstreamMessage;
-use super::request::{BodyPlan, RequestPlan, asks_to_switch, write_request};
+use super::request::{
+    BodyPlan, Listed, RequestPlan, asks_to_switch, passes_as_trailer, write_request,
+};
 use super::rest::{Delivered, invite};
 use super::state::Exchange;
 use crate::config::model::{Proxy, Route};
@@ -59,6 +61,9 @@ pub(super) async fn proxy(
             .await
             .map_err(Fault::Body)?;
     }
+    let listed = Listed::of(exchange.request.fields());
+    let passes_trailer = |name: &[u8]| passes_as_trailer(name, &route.request_headers, &listed);
+    progress.retain_trailers(passes_trailer);
     session.incoming.release(&buffers);
     exchange.stats.body_received.set(progress.received);
     let streamed = !progress.is_done();
@@ -113,6 +118,7 @@ pub(super) async fn proxy(
         body: &body,
         rest,
         trailers: &trailers,
+        passes_trailer: &passes_trailer,
         upgrade,
         websocket_key: websocket_key.as_deref(),
         http2,

@@ -118,10 +118,26 @@ fn replaces(change: &HeaderChange) -> bool {
 /// Whether a server that folds names would take a field for one that is set or stripped here: by
 /// the proxy, by the route, or because `Connection` names it.
 fn passes_for_ours(name: &[u8], changes: &[HeaderChange], listed: &Listed<'_>) -> bool {
+    FieldName::folded(name) != FieldName::Other || passes_for_dropped(name, changes, listed)
+}
+
+/// Whether a server that folds names would take a field for one that the route sets or strips, or
+/// that `Connection` names.
+fn passes_for_dropped(name: &[u8], changes: &[HeaderChange], listed: &Listed<'_>) -> bool {
     let mut replacing = changes.iter().filter(|change| replaces(change));
-    FieldName::folded(name) != FieldName::Other
-        || replacing.any(|change| fold_alike(change.name.as_bytes(), name))
-        || listed.names_alike(name)
+    replacing.any(|change| fold_alike(change.name.as_bytes(), name)) || listed.names_alike(name)
+}
+
+/// Whether a field behind the request's body goes on: many servers join trailers to the header,
+/// where the route's word or that of `Connection` (RFC 9110 section 7.6.1) would be lost. What
+/// frames or routes a message never gets this far: see
+/// [`clean_trailers`](crate::http::head::clean_trailers).
+pub(super) fn passes_as_trailer(
+    name: &[u8],
+    changes: &[HeaderChange],
+    listed: &Listed<'_>,
+) -> bool {
+    !passes_for_dropped(name, changes, listed)
 }
 
 /// Names the client to the upstream. What the peer says of the client counts only if the peer is

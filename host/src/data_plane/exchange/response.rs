@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::deliver::{Delivery, PassError};
-use super::head::{ClientHead, HeadKind, HeadSource};
+use super::head::{ClientHead, HeadKind, HeadSource, passes_as_trailer};
 use super::rest::Delivered;
 use super::source::{ResponseSource, UpstreamResponse};
 use super::state::Exchange;
@@ -71,7 +71,11 @@ pub(super) async fn pass_on(
         upstream_keeps(&head, plan.framing)
     };
 
-    let mut body = ResponseBody::new(plan.framing);
+    let passes = |name: &[u8]| {
+        let head = exchange.response.borrow();
+        passes_as_trailer(name, &plan.route.response_headers, &head)
+    };
+    let mut body = ResponseBody::new(plan.framing).passing_trailers(&passes);
     let mut source = ResponseSource::Upstream(response);
     let mut delivery = Delivery {
         outgoing,

@@ -39,10 +39,14 @@ pub(crate) struct Upload<'a> {
     pub(super) buffers: &'a Buffers,
 }
 
+/// Tells by its name whether a trailer goes on.
+type PassesTrailer<'a> = &'a dyn Fn(&[u8]) -> bool;
+
 /// The part of a body that is passed on as it arrives.
 struct Rest<'a> {
     progress: &'a mut BodyProgress,
     coding: Coding,
+    passes_trailer: PassesTrailer<'a>,
     /// Empty and without capacity while the client sends nothing.
     out: Vec<u8>,
     written: usize,
@@ -56,8 +60,9 @@ enum UploadState {
 }
 
 impl<'a> Upload<'a> {
-    /// `rest`: what is still to be read from the client after `body`, and how it is coded. `end`:
-    /// the trailer lines of a request that HTTP/2 carries and that is there as a whole.
+    /// `rest`: what is still to be read from the client after `body`, how it is coded, and which of
+    /// its trailers go on. `end`: the trailer lines of a request that HTTP/2 carries and that is
+    /// there as a whole.
     #[allow(
         clippy::too_many_arguments,
         reason = "the parts of a request, each borrowed for its own time"
@@ -66,15 +71,16 @@ impl<'a> Upload<'a> {
         head: &'a [u8],
         body: &'a [u8],
         client: &'a mut Incoming,
-        rest: Option<(&'a mut BodyProgress, Coding)>,
+        rest: Option<(&'a mut BodyProgress, Coding, PassesTrailer<'a>)>,
         end: Option<&'a [u8]>,
         send_timeout: Duration,
         body_timeout: Duration,
         buffers: &'a Buffers,
     ) -> Upload<'a> {
-        let rest = rest.map(|(progress, coding)| Rest {
+        let rest = rest.map(|(progress, coding, passes_trailer)| Rest {
             progress,
             coding,
+            passes_trailer,
             out: Vec::new(),
             written: 0,
             ended: false,
@@ -249,6 +255,7 @@ impl<'a> Upload<'a> {
             self.consumed = true;
             if rest.progress.is_done() {
                 rest.ended = true;
+                rest.progress.retain_trailers(rest.passes_trailer);
                 // Without trailers, the last DATA frame carries END_STREAM. Where `out` is empty
                 // there is no further write, and `end` above sends it.
                 if let (Some(stream), []) = (writer.http2(), rest.progress.trailers()) {

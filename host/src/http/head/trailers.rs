@@ -27,6 +27,17 @@ pub fn clean_trailers(bytes: &[u8]) -> Result<Vec<u8>, BadHead> {
     Ok(kept)
 }
 
+/// Drops those lines of [`clean_trailers`] whose names do not pass.
+pub fn retain_trailers(lines: &mut Vec<u8>, passes: impl Fn(&[u8]) -> bool) {
+    let name = |line: &[u8]| memchr::memchr(b':', line).unwrap_or(line.len());
+    let all = std::mem::take(lines);
+    for line in all.split_inclusive(|byte| *byte == b'\n') {
+        if passes(&line[..name(line)]) {
+            lines.extend_from_slice(line);
+        }
+    }
+}
+
 /// Parses the fields of a trailer section. Its bytes are bounded where they are received, and their
 /// number with them.
 fn parse(lines: &[u8], fields: &mut Fields) -> Result<(), BadHead> {
@@ -52,6 +63,17 @@ mod tests {
         let lines = b"Location: a\r\nX_Forwarded_For: b\r\nHost: c\r\nuser_id: d\r\nTE: e\r\n";
         let kept = clean_trailers(lines);
         assert_eq!(kept, Ok(b"Location: a\r\nuser_id: d\r\n".to_vec()));
+    }
+
+    #[test]
+    fn lines_are_retained_by_their_names() {
+        let mut lines = b"a: b\r\nb: a: b\r\na: c\r\n".to_vec();
+        retain_trailers(&mut lines, |name| name != b"a");
+        assert_eq!(lines, b"b: a: b\r\n");
+        retain_trailers(&mut lines, |_| false);
+        assert!(lines.is_empty());
+        retain_trailers(&mut lines, |_| true);
+        assert!(lines.is_empty());
     }
 
     #[test]
