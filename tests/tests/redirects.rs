@@ -219,3 +219,35 @@ async fn a_path_without_its_slash_keeps_method_connection_and_limits() {
     assert_eq!(client.response().await.header("Location"), "/api/");
     assert!(origin.requests().is_empty());
 }
+
+#[tokio::test]
+async fn a_location_that_no_header_can_have_is_an_error_and_told() {
+    let file = "[server]\naccess_log = { path = \"stdout\", format = \"logged $uri $status\" }\n\
+        [[listen]]\naddress = \"127.0.0.1:0\"\n\
+        [[route]]\npath = \"/to\"\nreturn = { status = 301, location = \"$arg_to\" }\n\
+        [[route]]\npath = \"/uri\"\nreturn = { location = \"https://a.example$uri\" }\n";
+    let proxy = proxy::run(file, &[]).await;
+    let empty = "invalid `location` of a `return`: it is empty";
+    let control = "invalid `location` of a `return`: it has a control character";
+    for (target, expected) in [
+        ("/to?to=/there", Ok("/there")),
+        ("/to", Err(empty)),
+        ("/to?to=", Err(empty)),
+        ("/uri/a%20b", Ok("https://a.example/uri/a b")),
+        ("/uri/%0d%0aSet-Cookie:%20a=b", Err(control)),
+        ("/uri/%7f", Err(control)),
+    ] {
+        let mut client = proxy.client().await;
+        let response = client.get(target).await;
+        assert_eq!(response.headers.get("Location"), expected.ok(), "{target}");
+        assert_eq!(response.headers.get("Set-Cookie"), None, "{target}");
+        let Err(reason) = expected else { continue };
+        assert_eq!(response.status, 500, "{target}");
+        assert_eq!(response.text(), "500 Internal Server Error\n", "{target}");
+        // The request was in order: its connection is kept.
+        assert_eq!(client.get("/to?to=/there").await.status, 301, "{target}");
+        let line = format!("ERROR {reason}, client: 127.0.0.1, server: , request: \"GET {target} ");
+        proxy.log_contains(&line).await;
+    }
+    proxy.stdout().contains("logged /to 500\n").await;
+}

@@ -74,7 +74,8 @@ pub(in crate::config) static RETURN: Table = Table {
         Key::new(
             "location",
             ValueKind::Text,
-            "Where to go instead; may have variables.",
+            "Where to go instead; may have variables. Where these leave it empty, or bring in a control \
+             character, the answer is a 500, and the error log says so.",
         ),
         Key::new(
             "body",

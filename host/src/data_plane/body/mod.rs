@@ -7,3 +7,6 @@ pub(crate) use incoming::{
     BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, MAX_DROPPED, append, append_end,
 };
 pub(crate) use response::{ResponseBody, TakenBody};
+
+/// Tells by its name whether a trailer goes on.
+pub(crate) type PassesTrailer<'a> = &'a dyn Fn(&[u8]) -> bool;

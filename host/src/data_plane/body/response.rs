@@ -1,14 +1,14 @@
 //! A response's body on its way: decoded as it came, coded as the client has it.
 
-use super::{CHUNK_FRAMING, Coding, append, append_end};
+use super::{CHUNK_FRAMING, Coding, PassesTrailer, append, append_end};
 use crate::http::framing::{BadChunk, Chunk, ChunkedDecoder, Framing};
 use crate::http::head::retain_trailers;
 
 /// How far a response's body was passed on.
 pub(crate) struct ResponseBody<'a> {
     state: BodyState,
-    /// Tells by its name whether a trailer goes on; without it, all do.
-    passes_trailer: Option<&'a dyn Fn(&[u8]) -> bool>,
+    /// Without it, all trailers go on.
+    passes_trailer: Option<PassesTrailer<'a>>,
     /// The lines behind a body that is done.
     trailers: Vec<u8>,
     /// There were more than are kept.
@@ -51,7 +51,7 @@ impl<'a> ResponseBody<'a> {
     }
 
     /// Drops the trailers whose names do not pass.
-    pub(crate) fn passing_trailers(self, passes: &'a dyn Fn(&[u8]) -> bool) -> ResponseBody<'a> {
+    pub(crate) fn passing_trailers(self, passes: PassesTrailer<'a>) -> ResponseBody<'a> {
         let passes_trailer = Some(passes);
         ResponseBody {
             passes_trailer,

@@ -47,6 +47,9 @@ pub(crate) enum Fault {
     Body(BodyError),
     #[error("no route for this host and path")]
     NoRoute,
+    /// Only variables can bring it about.
+    #[error("invalid `location` of a `return`: {0}")]
+    BadLocation(&'static str),
     #[error("no live upstreams while connecting to upstream")]
     NoLiveUpstreams,
     #[error("{0}")]
@@ -81,6 +84,7 @@ impl Fault {
             Fault::ExpectationFailed => 417,
             Fault::BodyTooLarge(_) => 413,
             Fault::NoRoute => 404,
+            Fault::BadLocation(_) => 500,
             Fault::NoLiveUpstreams => 502,
             Fault::DeadlineExceeded => 504,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
@@ -95,7 +99,7 @@ impl Fault {
 
     pub(crate) fn level(&self) -> Level {
         match self {
-            Fault::NoLiveUpstreams | Fault::BodyTooLarge(_) => Level::Error,
+            Fault::NoLiveUpstreams | Fault::BodyTooLarge(_) | Fault::BadLocation(_) => Level::Error,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
                 BodyError::TooLarge(_) => Level::Error,
                 BodyError::Closed
@@ -133,6 +137,7 @@ impl Fault {
             | Fault::MethodNotAllowed
             | Fault::ExpectationFailed
             | Fault::BodyTooLarge(_)
+            | Fault::BadLocation(_)
             | Fault::NoLiveUpstreams => true,
             Fault::Attempt(failure) => {
                 !matches!(failure, Failure::Request(_) | Failure::ClientGone)

@@ -1,6 +1,6 @@
 //! A request as an upstream gets it: what is there of it, and how the rest follows.
 
-use crate::data_plane::body::Coding;
+use crate::data_plane::body::{Coding, PassesTrailer};
 use crate::data_plane::upstream::RequestStart;
 
 /// What is sent, the same in every attempt.
@@ -12,8 +12,8 @@ pub(super) struct UpstreamMessage<'a> {
     pub(super) rest: Option<Coding>,
     /// Over HTTP/2: the trailer lines behind a body that is there as a whole.
     pub(super) trailers: &'a [u8],
-    /// Tells by its name whether a trailer behind `rest` goes on.
-    pub(super) passes_trailer: &'a dyn Fn(&[u8]) -> bool,
+    /// Of trailers behind `rest`.
+    pub(super) passes_trailer: PassesTrailer<'a>,
     /// The protocol that the client asks to change to (`Upgrade`).
     pub(super) upgrade: Option<&'a str>,
     /// The key that the endpoint has to answer, if it is not the client's.

@@ -34,8 +34,8 @@ use crate::data_plane::body::BodyProgress;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::stream::Alarm;
 use crate::data_plane::worker_config::WorkerConfig;
-use crate::http::grpc;
 use crate::http::head::RequestHead;
+use crate::http::{grpc, headers};
 use admit::{Admission, Admitted};
 use fault::Level;
 use finish::Finish;
@@ -139,7 +139,7 @@ async fn carry(
             })
             .await
         }
-        Action::Return(answer) => Ok(respond(session, exchange, answer, body).await),
+        Action::Return(answer) => respond(session, exchange, answer, body).await,
     };
     match carried {
         Ok(delivered) => delivered,
@@ -158,12 +158,15 @@ fn deadline(exchange: &Exchange) -> Option<tokio::time::Instant> {
 }
 
 /// Answers from the configuration (`return`).
+///
+/// # Errors
+/// [`Fault::BadLocation`].
 async fn respond(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     answer: &Return,
     request_body: &mut BodyProgress,
-) -> Delivered {
+) -> Result<Delivered, Fault> {
     // What is rendered may tell of it.
     exchange.stats.status.set(answer.status);
     let (mut body, mut location) = (Vec::new(), Vec::new());
@@ -172,6 +175,12 @@ async fn respond(
     }
     if let Some(template) = &answer.location {
         template.render(&**exchange, &mut location);
+        if location.is_empty() {
+            return Err(Fault::BadLocation("it is empty"));
+        }
+        if !headers::is_value(&location) {
+            return Err(Fault::BadLocation("it has a control character"));
+        }
     }
     let answer = LocalAnswer {
         status: answer.status,
@@ -180,7 +189,7 @@ async fn respond(
         location: &location,
         keep: true,
     };
-    local::send_local(session, exchange, Some(request_body), &answer).await
+    Ok(local::send_local(session, exchange, Some(request_body), &answer).await)
 }
 
 /// Sends the client elsewhere for good. A method that changes something must stay what it is (RFC

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::failure::{BodyFailure, Failure};
 use crate::data_plane::body::{
-    BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, append_end,
+    BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, PassesTrailer, append_end,
 };
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::{Alarm, Writer};
@@ -38,9 +38,6 @@ pub(crate) struct Upload<'a> {
     body_timeout: Duration,
     pub(super) buffers: &'a Buffers,
 }
-
-/// Tells by its name whether a trailer goes on.
-type PassesTrailer<'a> = &'a dyn Fn(&[u8]) -> bool;
 
 /// The part of a body that is passed on as it arrives.
 struct Rest<'a> {
