@@ -106,7 +106,8 @@ async fn half_a_request_behind_an_answered_one_makes_room_after_a_while() {
     assert_eq!(proxy.get("/").await.text(), "hello");
 }
 
-/// It has its answer; what it goes on sending is read so that it can read that.
+/// It has its answer. What it goes on sending is read so that it can read that (a large rest), or so
+/// that its connection can be kept (a small one).
 #[tokio::test]
 async fn a_client_whose_upload_is_dropped_makes_room() {
     let proxy = proxy::to([&origin::says("hello").await])
@@ -114,22 +115,24 @@ async fn a_client_whose_upload_is_dropped_makes_room() {
         .more("[[route]]\npath = \"/fixed\"\nreturn = { status = 200, body = \"fixed\" }")
         .start()
         .await;
-    let mut client = proxy.client().await;
-    let head = "POST /fixed HTTP/1.1\r\nHost: t\r\nContent-Length: 900000\r\n\r\n";
-    client.send(head).await;
-    assert_eq!(client.response().await.text(), "fixed");
-    let trickle = async {
-        // A pace that holds up the connection for as long as it may last, 30 s.
-        for _ in 0..100 {
-            if client.wire.try_send("x").await.is_err() {
-                return;
+    for length in [900_000, 1000] {
+        let mut client = proxy.client().await;
+        let head = format!("POST /fixed HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n");
+        client.send(head).await;
+        assert_eq!(client.response().await.text(), "fixed");
+        let trickle = async {
+            // A pace that holds up the connection for as long as it may last, 30 s.
+            for _ in 0..100 {
+                if client.wire.try_send("x").await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        panic!("the next client waits for one that has its answer");
-    };
-    let (next, ()) = tokio::join!(proxy.get("/fixed"), trickle);
-    assert_eq!(next.text(), "fixed");
+            panic!("the next client waits for one that has its answer, {length} bytes");
+        };
+        let (next, ()) = tokio::join!(proxy.get("/fixed"), trickle);
+        assert_eq!(next.text(), "fixed", "{length} bytes");
+    }
 }
 
 #[tokio::test]

@@ -70,8 +70,12 @@ impl Buffers {
         self.bodies.take(BODY)
     }
 
-    pub(crate) fn take_large(&self) -> Vec<u8> {
-        self.large.take(LARGE)
+    /// One for bodies that holds `size` bytes, of which [`LARGE`] are the most.
+    pub(crate) fn take_for(&self, size: usize) -> Vec<u8> {
+        match size {
+            ..=BODY => self.take_body(),
+            _ => self.large.take(LARGE),
+        }
     }
 
     /// Takes a buffer back. One that grew goes to the allocator, so that one large head does not

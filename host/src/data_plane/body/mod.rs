@@ -1,12 +1,12 @@
-//! Message bodies on their way: how far one was read, and how it is framed for the way on.
+//! Message bodies on their way: how they are received, how far one has come, and how it is framed
+//! for the way on.
 
+mod coding; // how a body is framed
+mod receive; // the buffer that either side's bytes come in
+mod pipe; // decoded as it came, coded for the way on
 mod incoming; // what a client sends, head and body
-mod response; // a response's, decoded and coded anew
 
-pub(crate) use incoming::{
-    BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, MAX_DROPPED, append, append_end,
-};
-pub(crate) use response::{ResponseBody, TakenBody};
-
-/// Tells by its name whether a trailer goes on.
-pub(crate) type PassesTrailer<'a> = &'a dyn Fn(&[u8]) -> bool;
+pub(crate) use coding::{Coding, Encoder, append, append_end};
+pub(crate) use incoming::{BodyError, Incoming};
+pub(crate) use pipe::{BadBody, BodyPipe, MAX_DROPPED, Taken};
+pub(crate) use receive::ReceiveBuffer;

@@ -279,6 +279,13 @@ impl ClientConnection {
         }
     }
 
+    /// Between two reads of a request's body.
+    pub(crate) fn body_timeout(&self) -> Duration {
+        let worker_config = self.listener_state.worker_config();
+        let listeners = &worker_config.snapshot.config.listeners;
+        listeners[self.listener_state.position()].client_body_timeout
+    }
+
     /// The connection for its next request, with the configuration in force, or the last one that
     /// had its listener.
     pub(crate) fn next_request(&mut self, began: Instant) -> Session<'_> {

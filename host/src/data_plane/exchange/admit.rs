@@ -77,7 +77,9 @@ fn examine(
     client_is_who_it_must_be(exchange, session)?;
     let framing = match framing::of_request(&exchange.request)? {
         // A stream that has ended has no body; what follows a change of protocol is none.
-        Framing::Stream(_) if session.incoming.is_at_end() || asks_to_switch(&exchange.request) => {
+        Framing::Stream(_)
+            if session.incoming.reader.is_at_end() || asks_to_switch(&exchange.request) =>
+        {
             Framing::Length(0)
         }
         framing => framing,

@@ -5,7 +5,7 @@ use std::task::Context;
 
 use super::source::ResponseSource;
 use super::state::{Exchange, SentBytes};
-use crate::data_plane::body::{Coding, ResponseBody, TakenBody};
+use crate::data_plane::body::{BodyPipe, Encoder, Taken};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::Outgoing;
 use crate::data_plane::upstream::BodyFailure;
@@ -17,7 +17,7 @@ pub(super) struct Delivery<'a> {
     pub(super) exchange: &'a Exchange,
     pub(super) buffers: &'a Buffers,
     /// Of the body, for the client.
-    pub(super) coding: Coding,
+    pub(super) encoder: Encoder<'a>,
 }
 
 /// Why a response did not reach the client whole.
@@ -35,18 +35,19 @@ impl Delivery<'_> {
     /// [`PassError`]; the client may have a part of it.
     pub(super) async fn pass(
         &mut self,
-        body: &mut ResponseBody<'_>,
+        body: &mut BodyPipe,
         source: &mut ResponseSource<'_, '_>,
         out: &mut Vec<u8>,
     ) -> Result<(), PassError> {
         let head = out.len();
         let mut begun = None;
         loop {
-            let taken = body.take(source.unread(), self.coding, out);
+            let taken = body.take(source.unread(), &self.encoder, out);
             // Where the source tells its end with the last bytes, the end goes out with these bytes
             // and not in a write of its own.
-            if source.has_ended() {
-                body.end_if_open(self.coding, out);
+            let all = |taken: &Taken| taken.length() == source.unread().len();
+            if source.has_ended() && taken.as_ref().is_ok_and(all) {
+                body.end_if_open(&self.encoder, out);
             }
             let done = body.is_done();
             if done {
@@ -77,9 +78,9 @@ impl Delivery<'_> {
             let (unread, mut meanwhile) = source.unread_meanwhile(done);
             let (consumed, mut piece) = match taken {
                 // Bytes that need no coding go from the buffer they were received in.
-                TakenBody::AsIs(length) => (length, &unread[..length]),
+                Taken::AsIs(length) => (length, &unread[..length]),
                 // The coded end of a body may be all there is to write.
-                TakenBody::Coded(consumed) => (consumed, &[][..]),
+                Taken::Coded(consumed) => (consumed, &[][..]),
             };
             if out.len() + piece.len() <= out.capacity() {
                 // The kernel takes one piece faster than two.
@@ -103,23 +104,23 @@ impl Delivery<'_> {
             // No buffer is held while the endpoint pauses, which it may do for hours.
             self.buffers.give(std::mem::take(out));
             let read = source.read(self.buffers).await;
-            // Only framing needs a buffer: bytes that go on as they are leave from the one that
-            // they were received in.
-            if self.coding == Coding::Chunked {
-                *out = self.buffers.take_body();
+            // Only coding needs a buffer: bytes that go on as they are leave from the one that they
+            // were received in.
+            if !body.goes_as_is(&self.encoder) {
+                *out = self.buffers.take_for(source.unread().len());
             }
             if read.map_err(PassError::Source)? == 0 {
                 let trailers = source.read_trailers().await.map_err(PassError::Source)?;
                 // The end of the source is the end of a body without a length; any other body is
                 // cut short by it.
-                if !body.end(trailers, self.coding, out) {
+                if !body.end(trailers, &self.encoder, out) {
                     return Err(PassError::Source(BodyFailure::Closed));
                 }
             }
         }
     }
 
-    fn warn_of_trailers(&self, body: &mut ResponseBody<'_>) {
+    fn warn_of_trailers(&self, body: &mut BodyPipe) {
         if std::mem::take(&mut body.trailers_dropped) {
             let message = format!(
                 "upstream sent trailers of more than {MAX_TRAILERS} bytes, which were dropped"

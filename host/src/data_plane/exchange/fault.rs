@@ -2,7 +2,7 @@
 //! log level and wording.
 
 use super::admit::BadRequest;
-use crate::data_plane::body::BodyError;
+use crate::data_plane::body::{BadBody, BodyError};
 use crate::data_plane::upstream::Failure;
 use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;
@@ -90,8 +90,8 @@ impl Fault {
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
                 BodyError::Closed | BodyError::Io(_) => 499,
                 BodyError::TimedOut => 408,
-                BodyError::BadChunk(_) => 400,
-                BodyError::TooLarge(_) => 413,
+                BodyError::Bad(BadBody::Chunk(_)) => 400,
+                BodyError::Bad(BadBody::TooLarge(_)) => 413,
             },
             Fault::Attempt(failure) => failure_status(failure),
         }
@@ -101,11 +101,11 @@ impl Fault {
         match self {
             Fault::NoLiveUpstreams | Fault::BodyTooLarge(_) | Fault::BadLocation(_) => Level::Error,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
-                BodyError::TooLarge(_) => Level::Error,
+                BodyError::Bad(BadBody::TooLarge(_)) => Level::Error,
                 BodyError::Closed
                 | BodyError::Io(_)
                 | BodyError::TimedOut
-                | BodyError::BadChunk(_) => Level::Info,
+                | BodyError::Bad(BadBody::Chunk(_)) => Level::Info,
             },
             Fault::Attempt(Failure::ClientGone | Failure::Inexpressible(_)) => Level::Info,
             Fault::Attempt(_) | Fault::DeadlineExceeded => Level::Error,

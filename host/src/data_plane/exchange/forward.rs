@@ -14,7 +14,7 @@ use super::source::UpstreamResponse;
 use super::state::Exchange;
 use super::tunnel::{self, TunnelPlan};
 use crate::config::model::Route;
-use crate::data_plane::body::BodyProgress;
+use crate::data_plane::body::BodyPipe;
 use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
@@ -35,7 +35,7 @@ pub(super) struct Forwarding<'a, 'c> {
     pub(super) route: &'a Route,
     pub(super) message: &'a UpstreamMessage<'a>,
     /// How far the request's body was read.
-    pub(super) body: &'a mut BodyProgress,
+    pub(super) body: &'a mut BodyPipe,
     pub(super) retry: Retry<'a>,
 }
 
@@ -170,9 +170,7 @@ impl Forwarding<'_, '_> {
             if message.http2 { &[] } else { message.head },
             message.body,
             incoming,
-            message
-                .rest
-                .map(|coding| (&mut *self.body, coding, message.passes_trailer)),
+            message.rest.map(|encoder| (&mut *self.body, encoder)),
             message.upgrade.is_none().then_some(message.trailers),
             config.send_timeout,
             body_timeout,

@@ -7,7 +7,7 @@ use super::request::line;
 use super::rest::{Delivered, may_keep};
 use super::source::{Dropping, LocalResponse, ResponseSource};
 use super::state::{Exchange, SentBytes};
-use crate::data_plane::body::{BodyProgress, Coding, ResponseBody};
+use crate::data_plane::body::{BodyPipe, Coding, Encoder};
 use crate::data_plane::downstream::Session;
 use crate::http::framing::Framing;
 use crate::http::grpc;
@@ -28,7 +28,7 @@ pub(super) struct LocalAnswer<'a> {
 pub(super) async fn send_local(
     session: &mut Session<'_>,
     exchange: &Exchange,
-    request_body: Option<&mut BodyProgress>,
+    request_body: Option<&mut BodyPipe>,
     answer: &LocalAnswer<'_>,
 ) -> Delivered {
     let keep = answer.keep && may_keep(session, exchange, request_body.as_deref());
@@ -76,7 +76,6 @@ pub(super) async fn send_local(
         request: request.map(|body| Dropping {
             body,
             incoming,
-            sink: worker.buffers.take_body(),
             buffers: &worker.buffers,
         }),
     });
@@ -84,20 +83,13 @@ pub(super) async fn send_local(
         outgoing,
         exchange,
         buffers: &worker.buffers,
-        coding: Coding::Plain,
+        encoder: Encoder::PLAIN,
     };
-    let mut response_body = ResponseBody::new(Framing::Length(body.len() as u64));
+    let mut response_body = BodyPipe::of_response(Framing::Length(body.len() as u64));
     let passed = delivery
         .pass(&mut response_body, &mut source, &mut out)
         .await;
     worker.buffers.give(out);
-    if let ResponseSource::Ours(LocalResponse {
-        request: Some(request),
-        ..
-    }) = source
-    {
-        worker.buffers.give(request.sink);
-    }
     exchange.stats.complete.set(passed.is_ok());
     match passed {
         Ok(()) => Delivered::Whole { keep },

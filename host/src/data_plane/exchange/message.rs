@@ -1,6 +1,6 @@
 //! A request as an upstream gets it: what is there of it, and how the rest follows.
 
-use crate::data_plane::body::{Coding, PassesTrailer};
+use crate::data_plane::body::Encoder;
 use crate::data_plane::upstream::RequestStart;
 
 /// What is sent, the same in every attempt.
@@ -9,11 +9,9 @@ pub(super) struct UpstreamMessage<'a> {
     /// The body, or as much of it as is kept for another attempt.
     pub(super) body: &'a [u8],
     /// How the rest of the body is passed on as it arrives; none where `body` is all of it.
-    pub(super) rest: Option<Coding>,
+    pub(super) rest: Option<Encoder<'a>>,
     /// Over HTTP/2: the trailer lines behind a body that is there as a whole.
     pub(super) trailers: &'a [u8],
-    /// Of trailers behind `rest`.
-    pub(super) passes_trailer: PassesTrailer<'a>,
     /// The protocol that the client asks to change to (`Upgrade`).
     pub(super) upgrade: Option<&'a str>,
     /// The key that the endpoint has to answer, if it is not the client's.

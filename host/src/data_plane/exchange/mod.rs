@@ -16,11 +16,11 @@ mod local; // an answer of our own
 mod source; // where the body of either comes from
 mod deliver; // and how it gets to the client
 mod tunnel; // after a 101, bytes in both directions
-mod rest; // what is left of the request then
+mod rest; // what becomes of the connection then
 mod finish; // its log line
 
 pub(crate) use fault::Fault;
-pub(crate) use rest::{ConnectionFate, LINGERING_TIME, LINGERING_TIMEOUT};
+pub(crate) use rest::ConnectionFate;
 pub(crate) use state::Exchange;
 
 use std::future::{Future, poll_fn};
@@ -30,7 +30,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use crate::config::model::{Action, Return};
-use crate::data_plane::body::BodyProgress;
+use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::stream::Alarm;
 use crate::data_plane::worker_config::WorkerConfig;
@@ -54,7 +54,7 @@ pub(crate) async fn serve(
         exchange.server_name = Some(worker_config.route_name(admitted.route));
     }
     let exchange = Rc::new(exchange);
-    let mut body = exchange.framing.map(BodyProgress::new);
+    let mut body = exchange.framing.map(BodyPipe::of_request);
     let finish = Finish::new(session, &exchange);
     let delivered = match (admission, &mut body) {
         (Ok(Admission::Route(admitted)), Some(body)) => {
@@ -68,7 +68,7 @@ pub(crate) async fn serve(
         (Err(fault), body) => refuse(session, &exchange, &fault, body.as_mut()).await,
     };
     drop(finish);
-    let fate = rest::settle(session, &exchange, body, delivered).await;
+    let fate = rest::fate(&exchange, body, delivered);
     // Normally nothing else holds the exchange any more. The head is an optimisation: if something
     // does, a fresh one takes its place.
     (
@@ -90,7 +90,7 @@ pub(crate) async fn reject(
     let finish = Finish::new(session, &exchange);
     let delivered = refuse(session, &exchange, &fault, None).await;
     drop(finish);
-    rest::settle(session, &exchange, None, delivered).await
+    rest::fate(&exchange, None, delivered)
 }
 
 async fn carry(
@@ -98,7 +98,7 @@ async fn carry(
     worker_config: &WorkerConfig,
     exchange: &Rc<Exchange>,
     admitted: Admitted,
-    body: &mut BodyProgress,
+    body: &mut BodyPipe,
 ) -> Delivered {
     let route = &worker_config.snapshot.config.routes[admitted.route];
     exchange.stats.route.set(Some(admitted.route));
@@ -165,7 +165,7 @@ async fn respond(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     answer: &Return,
-    request_body: &mut BodyProgress,
+    request_body: &mut BodyPipe,
 ) -> Result<Delivered, Fault> {
     // What is rendered may tell of it.
     exchange.stats.status.set(answer.status);
@@ -198,7 +198,7 @@ async fn redirect(
     session: &mut Session<'_>,
     exchange: &Exchange,
     location: &[u8],
-    request_body: Option<&mut BodyProgress>,
+    request_body: Option<&mut BodyPipe>,
 ) -> Delivered {
     let status = match exchange.request.method() {
         b"GET" | b"HEAD" => 301,
@@ -220,7 +220,7 @@ async fn refuse(
     session: &mut Session<'_>,
     exchange: &Exchange,
     fault: &Fault,
-    request_body: Option<&mut BodyProgress>,
+    request_body: Option<&mut BodyPipe>,
 ) -> Delivered {
     match fault.level() {
         Level::Error => exchange.error(fault, exchange.stats.last_address().as_deref()),

@@ -14,7 +14,7 @@ use super::request::{
 use super::rest::{Delivered, invite};
 use super::state::Exchange;
 use crate::config::model::{Proxy, Route};
-use crate::data_plane::body::{BodyError, BodyProgress, CHUNK_FRAMING, Coding, append, append_end};
+use crate::data_plane::body::{BodyError, BodyPipe, Coding, Encoder, append, append_end};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::Retry;
 use crate::data_plane::worker_config::WorkerConfig;
@@ -35,7 +35,7 @@ pub(super) async fn proxy(
     route: &Route,
     proxy: &Proxy,
     opened: &Admitted,
-    progress: &mut BodyProgress,
+    progress: &mut BodyPipe,
 ) -> Result<Delivered, Fault> {
     let upstream = &worker_config.upstreams[proxy.upstream];
     let config = &upstream.shared.config;
@@ -65,7 +65,7 @@ pub(super) async fn proxy(
     let passes_trailer = |name: &[u8]| passes_as_trailer(name, &route.request_headers, &listed);
     progress.retain_trailers(passes_trailer);
     session.incoming.release(&buffers);
-    exchange.stats.body_received.set(progress.received);
+    exchange.stats.body_received.set(progress.length);
     let streamed = !progress.is_done();
     let http2 = config.http2.is_some();
     let plan = match opened.framing {
@@ -74,7 +74,7 @@ pub(super) async fn proxy(
         Framing::Chunked | Framing::Stream(None) if http2 => BodyPlan::Stream,
         // Small and complete: its length is known now. Trailers need the chunked coding.
         Framing::Chunked | Framing::Stream(None) if !streamed && progress.trailers().is_empty() => {
-            BodyPlan::Length(progress.received)
+            BodyPlan::Length(progress.length)
         }
         Framing::Chunked | Framing::Stream(None) => BodyPlan::Chunked,
     };
@@ -107,10 +107,12 @@ pub(super) async fn proxy(
     };
     let mut head = buffers.take_head();
     write_request(exchange, &outgoing, &mut head);
-    let rest = streamed.then_some(if plan == BodyPlan::Chunked {
-        Coding::Chunked
-    } else {
-        Coding::Plain
+    let rest = streamed.then_some(Encoder {
+        coding: match plan {
+            BodyPlan::Chunked => Coding::Chunked,
+            BodyPlan::None | BodyPlan::Length(_) | BodyPlan::Stream => Coding::Plain,
+        },
+        passes_trailer: &passes_trailer,
     });
     let trailers = progress.trailers().to_vec();
     let message = UpstreamMessage {
@@ -118,7 +120,6 @@ pub(super) async fn proxy(
         body: &body,
         rest,
         trailers: &trailers,
-        passes_trailer: &passes_trailer,
         upgrade,
         websocket_key: websocket_key.as_deref(),
         http2,
@@ -140,7 +141,7 @@ pub(super) async fn proxy(
         retry,
     };
     let carried = forwarding.run().await;
-    exchange.stats.body_received.set(progress.received);
+    exchange.stats.body_received.set(progress.length);
     buffers.give(head);
     buffers.give(body);
     carried
@@ -160,7 +161,7 @@ fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
 /// be sent again. Without `wait`, it reads no more than has come.
 async fn read_ahead(
     session: &mut Session<'_>,
-    progress: &mut BodyProgress,
+    progress: &mut BodyPipe,
     bound: usize,
     wait: bool,
     body: &mut Vec<u8>,
@@ -180,21 +181,23 @@ async fn read_ahead(
         ..
     } = session;
     while !progress.is_done() && body.len() < bound {
-        if body.capacity() - body.len() <= CHUNK_FRAMING {
-            body.reserve((body.capacity() * 2).min(bound) + CHUNK_FRAMING);
-        }
-        let moved = alarm.poll_within(timeout, |cx| {
-            match progress.poll_move(cx, incoming, body, Coding::Plain, &worker.buffers) {
-                Poll::Ready(moved) => Poll::Ready(Some(moved)),
+        let come = alarm.poll_within(timeout, |cx| {
+            let end = (&Encoder::PLAIN, &mut *body);
+            match incoming.poll_body(cx, progress, end, &worker.buffers) {
+                Poll::Ready(come) => Poll::Ready(Some(come)),
                 Poll::Pending if wait => Poll::Pending,
                 Poll::Pending => Poll::Ready(None),
             }
         });
-        match moved.await {
-            Ok(Some(moved)) => moved?,
+        match come.await {
+            Ok(Some(come)) => come?,
             Ok(None) => return Ok(()),
             Err(_) => return Err(BodyError::TimedOut),
         }
+        let unread = incoming.unread();
+        let unread = &unread[..unread.len().min(bound - body.len())];
+        let consumed = progress.each_piece(unread, |piece| body.extend_from_slice(piece))?;
+        incoming.consume(consumed);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::rest::Delivered;
 use super::source::{ResponseSource, UpstreamResponse};
 use super::state::Exchange;
 use crate::config::model::Route;
-use crate::data_plane::body::{Coding, ResponseBody};
+use crate::data_plane::body::{BodyPipe, Coding, Encoder};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::Outgoing;
 use crate::data_plane::upstream::{BodyFailure, Connection, EndpointId, Errno, Failure};
@@ -51,9 +51,18 @@ pub(super) async fn pass_on(
 ) -> Result<(Passed, Option<(EndpointId, Connection)>), Failure> {
     let buffers = plan.buffers;
     let (keep, coding) = client_framing(exchange, plan, response.upload.may_be_dropped());
-    let mut out = match coding {
-        Coding::Plain => buffers.take_head(),
-        Coding::Chunked => buffers.take_body(),
+    let passes_trailer = |name: &[u8]| {
+        let head = exchange.response.borrow();
+        passes_as_trailer(name, &plan.route.response_headers, &head)
+    };
+    let encoder = Encoder {
+        coding,
+        passes_trailer: &passes_trailer,
+    };
+    let mut body = BodyPipe::of_response(plan.framing);
+    let mut out = match body.goes_as_is(&encoder) {
+        true => buffers.take_head(),
+        false => buffers.take_body(),
     };
     let reusable = {
         let head = exchange.response.borrow();
@@ -71,17 +80,12 @@ pub(super) async fn pass_on(
         upstream_keeps(&head, plan.framing)
     };
 
-    let passes = |name: &[u8]| {
-        let head = exchange.response.borrow();
-        passes_as_trailer(name, &plan.route.response_headers, &head)
-    };
-    let mut body = ResponseBody::new(plan.framing).passing_trailers(&passes);
     let mut source = ResponseSource::Upstream(response);
     let mut delivery = Delivery {
         outgoing,
         exchange,
         buffers,
-        coding,
+        encoder,
     };
     let passed = delivery.pass(&mut body, &mut source, &mut out).await;
     buffers.give(out);
@@ -104,7 +108,7 @@ pub(super) async fn pass_on(
         complete,
         received: attempt.bytes_received,
         sent: upload.bytes_sent,
-        length: body.passed,
+        length: body.length,
         ended: Instant::now(),
     };
     // Bytes past the end would be taken for the next answer.

@@ -1,24 +1,21 @@
-//! What is left of a request once its answer has left.
+//! What becomes of a client's connection once its answer has left, and of the rest of its request.
 //!
 //! A client may send all of a request before it reads the answer: closing the connection under it
 //! would reset it, and take the answer away. A small rest is therefore read and dropped, and the
 //! connection kept; behind a large one the connection lingers.
 
-use std::task::Poll;
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 use super::request::wants_keep_alive;
 use super::state::Exchange;
-use crate::data_plane::body::{BodyError, BodyProgress, Incoming, MAX_DROPPED};
+use crate::data_plane::body::{BodyPipe, Incoming, MAX_DROPPED};
 use crate::data_plane::downstream::Session;
 use crate::http::head::{FieldName, Version};
 
 /// What becomes of the client's connection after an exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum ConnectionFate {
     KeepAlive,
+    /// Keep it once the rest of the request is read and dropped.
+    DropRest(BodyPipe),
     Close,
     /// Close, but read on for a while: the client is still sending, and a reset would take the
     /// answer from it.
@@ -34,19 +31,14 @@ pub(super) enum Delivered {
     Cut,
 }
 
-/// How long, and at what pace, a client may go on sending what is read and dropped, be the
-/// connection kept afterwards or closed (nginx: `lingering_time`, `lingering_timeout`).
-pub(crate) const LINGERING_TIME: Duration = Duration::from_secs(30);
-pub(crate) const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Whether the client's connection can be kept, so far as can be told before the answer. `body`:
 /// the request's, if its end can be found.
 pub(super) fn may_keep(
     session: &Session<'_>,
     exchange: &Exchange,
-    body: Option<&BodyProgress>,
+    body: Option<&BodyPipe>,
 ) -> bool {
-    let comes = |body: &BodyProgress| {
+    let comes = |body: &BodyPipe| {
         body.is_done()
             // A client that was not invited may send its body or leave it (RFC 9110 section
             // 10.1.1): what comes next could be either.
@@ -55,67 +47,26 @@ pub(super) fn may_keep(
     body.is_some_and(comes) && wants_keep_alive(exchange) && session.may_keep_alive()
 }
 
-/// What becomes of the connection. Reads and drops what is left of the request, if that is little.
-pub(super) async fn settle(
-    session: &mut Session<'_>,
+/// What becomes of the connection. `body`: the request's, if its end can be found.
+pub(super) fn fate(
     exchange: &Exchange,
-    body: Option<BodyProgress>,
+    body: Option<BodyPipe>,
     delivered: Delivered,
 ) -> ConnectionFate {
     match (delivered, body) {
         (Delivered::Cut, _) => ConnectionFate::Close,
         // HTTP/2 declines the rest of a stream (RFC 9113 section 8.1), and goes on with others.
         _ if exchange.request.version() == Version::Http2 => ConnectionFate::KeepAlive,
-        (Delivered::Whole { keep: true }, Some(body)) if body.is_done() => {
-            ConnectionFate::KeepAlive
+        (Delivered::Whole { keep }, Some(body)) if body.is_done() => match keep {
+            true => ConnectionFate::KeepAlive,
+            false => ConnectionFate::Close,
+        },
+        (Delivered::Whole { keep: true }, Some(mut body)) => {
+            body.set_limit(Some(body.length.saturating_add(MAX_DROPPED)));
+            ConnectionFate::DropRest(body)
         }
-        (Delivered::Whole { keep: false }, Some(body)) if body.is_done() => ConnectionFate::Close,
-        (Delivered::Whole { keep: true }, Some(body)) => drop_rest(session, body).await,
         (Delivered::Whole { .. }, _) => ConnectionFate::Linger,
     }
-}
-
-/// Reads and drops the rest of a body, if its end is found soon.
-async fn drop_rest(session: &mut Session<'_>, mut body: BodyProgress) -> ConnectionFate {
-    let end = Instant::now() + LINGERING_TIME;
-    let pace = session.limits().client_body_timeout.min(LINGERING_TIMEOUT);
-    let listener_state = session.listener_state().clone();
-    body.set_limit(Some(body.received.saturating_add(MAX_DROPPED)));
-    let Session {
-        incoming,
-        alarm,
-        worker,
-        ..
-    } = session;
-    let mut sink = worker.buffers.take_body();
-    let fate = loop {
-        if body.is_done() {
-            break ConnectionFate::KeepAlive;
-        }
-        // No further request is wanted.
-        if listener_state.is_closing() {
-            break ConnectionFate::Linger;
-        }
-        let before = body.received;
-        // Ready with each piece: a client that goes on sending is given time to.
-        let due = end.min(Instant::now() + pace);
-        let piece = alarm.poll_until(due, |cx| {
-            let dropped = body.poll_drop(cx, incoming, &mut sink, &worker.buffers);
-            match dropped.is_pending() && body.received > before {
-                true => Poll::Ready(Ok(())),
-                false => dropped,
-            }
-        });
-        match piece.await {
-            Ok(Ok(())) => {}
-            Ok(Err(BodyError::BadChunk(_) | BodyError::TooLarge(_))) => {
-                break ConnectionFate::Linger;
-            }
-            Ok(Err(_)) | Err(_) => break ConnectionFate::Close,
-        }
-    };
-    worker.buffers.give(sink);
-    fate
 }
 
 /// Whether the client holds its body back until it is asked for it.

@@ -6,7 +6,7 @@
 use std::task::Context;
 use std::time::Duration;
 
-use crate::data_plane::body::{BodyProgress, Incoming};
+use crate::data_plane::body::{BodyPipe, Incoming};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::Writer;
 use crate::data_plane::upstream::{Attempt, BodyFailure, Upload};
@@ -38,9 +38,8 @@ pub(super) struct LocalResponse<'a> {
 /// A request's body that is read and dropped while its answer is written: the client may send all
 /// of it before it reads.
 pub(super) struct Dropping<'a> {
-    pub(super) body: &'a mut BodyProgress,
+    pub(super) body: &'a mut BodyPipe,
     pub(super) incoming: &'a mut Incoming,
-    pub(super) sink: Vec<u8>,
     pub(super) buffers: &'a Buffers,
 }
 
@@ -55,9 +54,8 @@ pub(super) enum Meanwhile<'m, 'u> {
         waited: bool,
     },
     Dropping {
-        body: &'m mut BodyProgress,
+        body: &'m mut BodyPipe,
         incoming: &'m mut Incoming,
-        sink: &'m mut Vec<u8>,
         buffers: &'m Buffers,
     },
     Nothing,
@@ -90,7 +88,6 @@ impl<'u> ResponseSource<'_, 'u> {
                     Some(request) => Meanwhile::Dropping {
                         body: request.body,
                         incoming: request.incoming,
-                        sink: &mut request.sink,
                         buffers: request.buffers,
                     },
                     None => Meanwhile::Nothing,
@@ -176,11 +173,10 @@ impl Meanwhile<'_, '_> {
             Meanwhile::Dropping {
                 body,
                 incoming,
-                sink,
                 buffers,
             } => {
                 // An error shows in `body` as well, and does not concern the response.
-                let _ = body.poll_drop(cx, incoming, sink, buffers);
+                let _ = incoming.poll_drop(cx, body, buffers);
             }
             Meanwhile::Nothing => {}
         }

@@ -1,12 +1,13 @@
 //! HTTP/1 from a client: one request after the other until either side closes.
 
-use std::task::{Poll, ready};
+use std::task::Poll;
 use std::time::Instant;
 
+use super::discard::{self, Discarded};
 use crate::config::model;
 use crate::data_plane::downstream::{ClientConnection, Session};
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
-use crate::data_plane::exchange::{self, ConnectionFate, Fault, LINGERING_TIME, LINGERING_TIMEOUT};
+use crate::data_plane::exchange::{self, ConnectionFate, Fault};
 use crate::data_plane::stream::{PREFACE, Stream};
 use crate::fault_injection;
 use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
@@ -70,13 +71,21 @@ impl Http1 {
                     }
                 }
             };
-            match fate {
-                ConnectionFate::KeepAlive => {}
+            let lingers = match fate {
+                ConnectionFate::KeepAlive => false,
                 ConnectionFate::Close => break,
-                ConnectionFate::Linger => {
-                    linger(&mut self.connection, &self.guard).await;
-                    return false;
+                ConnectionFate::DropRest(body) => {
+                    match discard::rest(&mut self.connection, &self.guard, body).await {
+                        Discarded::ToItsEnd => false,
+                        Discarded::TooMuch => true,
+                        Discarded::InVain => break,
+                    }
                 }
+                ConnectionFate::Linger => true,
+            };
+            if lingers {
+                discard::linger(&mut self.connection, &self.guard).await;
+                return false;
             }
         }
         self.connection.outgoing.writer.part();
@@ -208,43 +217,6 @@ fn is_preface(session: &Session<'_>, unread: &[u8], limits: &model::ListenerConf
         && !plain_on_tls
         && session.requests == 1
         && unread.starts_with(&PREFACE[..PREFACE_HEAD])
-}
-
-/// Closes in a way that lets the client read its answer: a reset, which unread bytes would bring
-/// about, may take it away. A client that did not take its answer in time is not waited for, and one
-/// that has it makes room for others as an idle one does.
-async fn linger(connection: &mut ClientConnection, guard: &ConnectionGuard) {
-    let ClientConnection {
-        worker,
-        incoming,
-        outgoing,
-        alarm,
-        ..
-    } = connection;
-    if outgoing.end().await.is_err() {
-        return;
-    }
-    guard.is_idle();
-    let reader = &mut incoming.reader;
-    let end = tokio::time::Instant::now() + LINGERING_TIME;
-    loop {
-        let due = end.min(tokio::time::Instant::now() + LINGERING_TIMEOUT);
-        let dropped = alarm.poll_until(due, |cx| {
-            if guard.slot().poll_evicted(cx).is_ready() {
-                return Poll::Ready(Ok(0));
-            }
-            // A buffer is lent only while there is something to put into it.
-            ready!(reader.poll_readable(cx))?;
-            let mut sink = worker.buffers.take_body();
-            let read = reader.poll_read(cx, &mut sink, usize::MAX);
-            worker.buffers.give(sink);
-            read
-        });
-        match dropped.await {
-            Ok(Ok(1..)) => {}
-            Ok(Ok(0) | Err(_)) | Err(_) => return,
-        }
-    }
 }
 
 /// Refuses at the first byte what cannot become a request line, such as a TLS handshake, instead of

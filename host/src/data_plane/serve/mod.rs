@@ -6,6 +6,7 @@ mod accept; // connections from the listeners
 mod room; // for clients that wait
 mod connection; // what comes before the requests of one
 mod http1; // requests one after the other
+mod discard; // what is still sent behind an answer
 mod http2; // requests side by side
 
 pub(crate) use thread::{Order, ServeOrder, run};

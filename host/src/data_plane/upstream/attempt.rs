@@ -18,8 +18,8 @@ use super::failure::{AttemptError, BodyFailure, Failure};
 use super::http2::{Http2Connections, Lookup, StreamSlot};
 use super::lease::Lease;
 use super::pool::Connection;
-use super::read_buffer::ReadBuffer;
 use super::upload::Upload;
+use crate::data_plane::body::ReceiveBuffer;
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::{Alarm, Http2Stream, Reader, StreamError, Writer};
 use crate::http::head::{HeadEnd, ResponseHead, http2_request};
@@ -32,7 +32,7 @@ pub(crate) struct Attempt {
     pub(crate) connection: Connection,
     pub(crate) endpoint: EndpointId,
     cached: bool,
-    buffer: ReadBuffer,
+    buffer: ReceiveBuffer,
     pub(crate) bytes_received: u64,
 }
 
@@ -94,7 +94,7 @@ impl Attempt {
             connection,
             endpoint,
             cached,
-            buffer: ReadBuffer::default(),
+            buffer: ReceiveBuffer::default(),
             bytes_received: 0,
         };
         attempt.connection.requests += 1;
@@ -153,7 +153,11 @@ impl Attempt {
                 if upload.poll_drive(cx, writer).is_ready() {
                     upload.check_client(cx)?;
                 }
-                match buffer.poll_more(cx, reader, upload.buffers) {
+                let read = match buffer.unread() {
+                    [] => buffer.poll_refill(cx, reader, usize::MAX, upload.buffers),
+                    _ => buffer.poll_more(cx, reader, limits.header_size, upload.buffers),
+                };
+                match read {
                     Poll::Ready(read) => return Poll::Ready(read.map_err(Failure::Read)),
                     // Until all is sent, sending has its own limits.
                     Poll::Pending if !upload.is_over() => return Poll::Pending,
@@ -291,12 +295,14 @@ impl Attempt {
             ..
         } = &mut self.connection;
         let buffer = &mut self.buffer;
-        let read = alarm.poll_within(limit, |cx| match buffer.poll_refill(cx, reader, buffers) {
-            Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
-            Poll::Pending if upload.poll_drive(cx, writer).is_ready() => {
-                upload.poll_broken(cx).map(Err)
+        let read = alarm.poll_within(limit, |cx| {
+            match buffer.poll_refill(cx, reader, usize::MAX, buffers) {
+                Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
+                Poll::Pending if upload.poll_drive(cx, writer).is_ready() => {
+                    upload.poll_broken(cx).map(Err)
+                }
+                Poll::Pending => Poll::Pending,
             }
-            Poll::Pending => Poll::Pending,
         });
         let read = read.await.map_err(|_| BodyFailure::TimedOut)??;
         self.bytes_received += read as u64;

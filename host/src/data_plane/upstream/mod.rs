@@ -15,7 +15,6 @@ mod descriptor; // how many connections there may be
 mod target; // what it takes to open one
 mod dial; // a new connection
 mod attempt; // one request to one endpoint, as far as its response header
-mod read_buffer; // what is read of the answer
 mod upload; // what of it is still being sent
 mod failure; // why it came to nothing
 mod retry; // when the next endpoint is asked

@@ -10,9 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::failure::{BodyFailure, Failure};
-use crate::data_plane::body::{
-    BodyError, BodyProgress, CHUNK_FRAMING, Coding, Incoming, PassesTrailer, append_end,
-};
+use crate::data_plane::body::{BadBody, BodyError, BodyPipe, Encoder, Incoming, Taken};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::{Alarm, Writer};
 
@@ -41,13 +39,15 @@ pub(crate) struct Upload<'a> {
 
 /// The part of a body that is passed on as it arrives.
 struct Rest<'a> {
-    progress: &'a mut BodyProgress,
-    coding: Coding,
-    passes_trailer: PassesTrailer<'a>,
-    /// Empty and without capacity while the client sends nothing.
+    body: &'a mut BodyPipe,
+    encoder: Encoder<'a>,
+    /// Coded bytes. Without capacity while there are none.
     out: Vec<u8>,
+    /// Of `out`.
     written: usize,
-    ended: bool,
+    /// Bytes that go on behind them from where they were received: so many of those that were
+    /// consumed last.
+    as_is: usize,
 }
 
 enum UploadState {
@@ -57,9 +57,8 @@ enum UploadState {
 }
 
 impl<'a> Upload<'a> {
-    /// `rest`: what is still to be read from the client after `body`, how it is coded, and which of
-    /// its trailers go on. `end`: the trailer lines of a request that HTTP/2 carries and that is
-    /// there as a whole.
+    /// `rest`: what is still to be read from the client after `body`, and how it is coded. `end`:
+    /// the trailer lines of a request that HTTP/2 carries and that is there as a whole.
     #[allow(
         clippy::too_many_arguments,
         reason = "the parts of a request, each borrowed for its own time"
@@ -68,19 +67,18 @@ impl<'a> Upload<'a> {
         head: &'a [u8],
         body: &'a [u8],
         client: &'a mut Incoming,
-        rest: Option<(&'a mut BodyProgress, Coding, PassesTrailer<'a>)>,
+        rest: Option<(&'a mut BodyPipe, Encoder<'a>)>,
         end: Option<&'a [u8]>,
         send_timeout: Duration,
         body_timeout: Duration,
         buffers: &'a Buffers,
     ) -> Upload<'a> {
-        let rest = rest.map(|(progress, coding, passes_trailer)| Rest {
-            progress,
-            coding,
-            passes_trailer,
+        let rest = rest.map(|(body, encoder)| Rest {
+            body,
+            encoder,
             out: Vec::new(),
             written: 0,
-            ended: false,
+            as_is: 0,
         });
         let (written, bytes_sent, state, consumed) = (0, 0, UploadState::Sending, false);
         let (alarm, due) = (Alarm::default(), None);
@@ -146,11 +144,8 @@ impl<'a> Upload<'a> {
             return;
         }
         if let (UploadState::Failed(_), Some(rest)) = (&self.state, &mut self.rest) {
-            if rest.out.capacity() == 0 {
-                rest.out = self.buffers.take_body();
-            }
-            // An error shows in `progress` as well, and does not concern the response.
-            let _ = (rest.progress).poll_drop(cx, self.client, &mut rest.out, self.buffers);
+            // An error shows in `body` as well, and does not concern the response.
+            let _ = self.client.poll_drop(cx, rest.body, self.buffers);
         }
     }
 
@@ -164,7 +159,7 @@ impl<'a> Upload<'a> {
     /// Whether what is left of the request is worth reading for the sake of the client's next one.
     pub(crate) fn may_be_dropped(&self) -> bool {
         let rest = self.rest.as_ref();
-        rest.is_none_or(|rest| rest.progress.may_be_dropped())
+        rest.is_none_or(|rest| rest.body.may_be_dropped())
     }
 
     fn poll_send(
@@ -182,10 +177,8 @@ impl<'a> Upload<'a> {
         while self.written < self.head.len() + self.body.len() {
             let head = &self.head[self.written.min(self.head.len())..];
             let body = &self.body[self.written.saturating_sub(self.head.len())..];
-            let written = ready!(
-                self.poll_write(cx, writer, |cx, writer| writer.poll_write(cx, head, body))
-            )?;
-            self.written += written;
+            let written = writer.poll_write(cx, head, body);
+            self.written += ready!(self.poll_progress(cx, written))?;
         }
         let Some(mut rest) = self.rest.take() else {
             // Trailers, or END_STREAM where no DATA frame has carried it: a stream that has ended
@@ -213,35 +206,31 @@ impl<'a> Upload<'a> {
     ) -> Poll<Result<(), Failure>> {
         loop {
             // All of a piece is sent before the next one is read: a slow endpoint slows the client.
-            while rest.written < rest.out.len() {
-                let unsent = &rest.out[rest.written..];
-                rest.written += ready!(
-                    self.poll_write(cx, writer, |cx, writer| writer.poll_write(cx, unsent, &[]))
-                )?;
+            while rest.written < rest.out.len() || rest.as_is > 0 {
+                let coded = &rest.out[rest.written..];
+                let written = writer.poll_write(cx, coded, self.client.consumed(rest.as_is));
+                let of_coded = coded.len();
+                let written = ready!(self.poll_progress(cx, written))?;
+                rest.written += written.min(of_coded);
+                rest.as_is -= written.saturating_sub(of_coded);
             }
             rest.out.clear();
             rest.written = 0;
-            if rest.ended {
-                // Over HTTP/1, the end is part of what was written, see `append_end` below.
+            if rest.body.is_done() {
+                // Over HTTP/1, the end is part of what was written.
                 if let Some(stream) = writer.http2() {
-                    stream.end(rest.progress.trailers())?;
+                    stream.end(rest.body.trailers())?;
                 }
                 return self.poll_flush(cx, writer);
             }
-            if rest.out.capacity() == 0 {
-                rest.out = self.buffers.take_body();
+            if self.client.unread().is_empty() {
+                // No buffer is held while the client is waited for.
+                self.buffers.give(std::mem::take(&mut rest.out));
             }
-            match rest
-                .progress
-                .poll_move(cx, self.client, &mut rest.out, rest.coding, self.buffers)
-            {
-                Poll::Ready(moved) => moved.map_err(Failure::Request)?,
+            let end = (&rest.encoder, &mut rest.out);
+            match self.client.poll_body(cx, rest.body, end, self.buffers) {
+                Poll::Ready(read) => read.map_err(Failure::Request)?,
                 Poll::Pending => {
-                    // The client has sent nothing more yet. No buffer is held while it is waited
-                    // for.
-                    if rest.out.is_empty() {
-                        self.buffers.give(std::mem::take(&mut rest.out));
-                    }
                     ready!(self.poll_due(cx, self.body_timeout));
                     return Poll::Ready(Err(Failure::Request(BodyError::TimedOut)));
                 }
@@ -250,28 +239,46 @@ impl<'a> Upload<'a> {
             // the request cannot be sent to another endpoint any more.
             self.due = None;
             self.consumed = true;
-            if rest.progress.is_done() {
-                rest.ended = true;
-                rest.progress.retain_trailers(rest.passes_trailer);
-                // Without trailers, the last DATA frame carries END_STREAM. Where `out` is empty
-                // there is no further write, and `end` above sends it.
-                if let (Some(stream), []) = (writer.http2(), rest.progress.trailers()) {
-                    stream.end_with_next_write();
-                }
-                rest.out
-                    .reserve(CHUNK_FRAMING + rest.progress.trailers().len());
-                append_end(rest.progress.trailers(), rest.coding, &mut rest.out);
+            self.take_piece(rest)
+                .map_err(|bad| Failure::Request(bad.into()))?;
+            // Without trailers, the last DATA frame carries END_STREAM. Where there is nothing to
+            // write any more, `end` above sends it.
+            if rest.body.is_done()
+                && let (Some(stream), []) = (writer.http2(), rest.body.trailers())
+            {
+                stream.end_with_next_write();
             }
         }
     }
 
-    fn poll_write(
+    /// Takes what was received of the rest, as it is or coded.
+    fn take_piece(&mut self, rest: &mut Rest<'_>) -> Result<(), BadBody> {
+        let unread = self.client.unread();
+        if rest.out.capacity() == 0 && !rest.body.goes_as_is(&rest.encoder) {
+            rest.out = self.buffers.take_for(unread.len());
+        }
+        let consumed = match rest.body.take(unread, &rest.encoder, &mut rest.out)? {
+            Taken::AsIs(length) => {
+                rest.as_is = length;
+                length
+            }
+            Taken::Coded(consumed) => consumed,
+        };
+        self.client.consume(consumed);
+        // Where the client's end is known with its last bytes, it goes on with these bytes.
+        if self.client.unread().is_empty() && self.client.reader.is_at_end() {
+            rest.body.end_if_open(&rest.encoder, &mut rest.out);
+        }
+        Ok(())
+    }
+
+    /// What became of a write: bytes that have left, or a wait that has its limit.
+    fn poll_progress(
         &mut self,
         cx: &mut Context<'_>,
-        writer: &mut Writer,
-        write: impl FnOnce(&mut Context<'_>, &mut Writer) -> Poll<io::Result<usize>>,
+        written: Poll<io::Result<usize>>,
     ) -> Poll<Result<usize, Failure>> {
-        match write(cx, writer) {
+        match written {
             Poll::Ready(Ok(written)) => {
                 self.due = None;
                 self.bytes_sent += written as u64;

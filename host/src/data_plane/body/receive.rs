@@ -1,0 +1,118 @@
+//! What a connection receives, in a buffer that is only there while there is something in it:
+//! thousands of requests may wait for their servers at the same time.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use super::coding::CHUNK_FRAMING;
+use crate::data_plane::buffers::{BODY, Buffers, LARGE};
+use crate::data_plane::stream::Reader;
+
+/// Bytes received, some of them consumed.
+#[derive(Default)]
+pub(crate) struct ReceiveBuffer {
+    bytes: Vec<u8>,
+    /// Where the unread part of `bytes` begins.
+    start: usize,
+    /// More came than the smaller kind of buffer holds: fewer and larger steps from then on.
+    large: bool,
+}
+
+impl ReceiveBuffer {
+    /// Received, not yet consumed.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub(crate) fn consume(&mut self, length: usize) {
+        self.start += length;
+        debug_assert!(self.start <= self.bytes.len());
+    }
+
+    /// The `length` bytes that were consumed last. They stay where they are until more is read, or
+    /// the buffer is given back.
+    pub(crate) fn consumed(&self, length: usize) -> &[u8] {
+        &self.bytes[self.start - length..self.start]
+    }
+
+    /// Reads more of a head behind what is unread; the buffer grows up to `bound` bytes of unread
+    /// data. 0 at the end.
+    ///
+    /// # Errors
+    /// What the reader says.
+    pub(crate) fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Reader,
+        bound: usize,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
+        self.forget_consumed();
+        if self.bytes.capacity() == 0 {
+            self.bytes = buffers.take_head();
+        }
+        if self.bytes.len() == self.bytes.capacity() {
+            // Full: the bytes that were consumed make room first; without any, the buffer grows.
+            if self.start > 0 {
+                self.bytes.drain(..self.start);
+                self.start = 0;
+            } else {
+                // It doubles, up to `bound`. It grows by one byte at least: a read without room
+                // returns 0, which means the end here.
+                let room = bound
+                    .saturating_sub(self.bytes.len())
+                    .min(self.bytes.capacity())
+                    .max(1);
+                self.bytes.reserve_exact(room);
+            }
+        }
+        reader.poll_read(cx, &mut self.bytes, usize::MAX)
+    }
+
+    /// Reads more, `most` bytes at most, once all is consumed. No buffer is held before there is
+    /// something to read; where one was filled, the next one is larger. 0 at the end.
+    ///
+    /// # Errors
+    /// What the reader says.
+    pub(crate) fn poll_refill(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Reader,
+        most: usize,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
+        debug_assert!(self.unread().is_empty());
+        self.forget_consumed();
+        let size = if self.large { LARGE } else { BODY };
+        if self.bytes.capacity() < size.min(most) {
+            self.release(buffers);
+        }
+        if self.bytes.capacity() == 0 {
+            ready!(reader.poll_readable(cx))?;
+            self.bytes = buffers.take_for(size);
+        }
+        // What is read fits into another buffer of this size when it is coded.
+        let room = self.bytes.capacity() - 2 * CHUNK_FRAMING;
+        let read = reader.poll_read(cx, &mut self.bytes, room.min(most));
+        if read.is_pending() {
+            // Not readable after all.
+            self.release(buffers);
+        }
+        let read = ready!(read)?;
+        self.large |= read == room;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Gives the buffer back, with whatever is in it.
+    pub(crate) fn release(&mut self, buffers: &Buffers) {
+        buffers.give(std::mem::take(&mut self.bytes));
+        self.start = 0;
+    }
+
+    fn forget_consumed(&mut self) {
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+    }
+}
