@@ -15,7 +15,7 @@ use crate::http::head::{FieldName, Version};
 pub(crate) enum ConnectionFate {
     KeepAlive,
     /// Keep it once the rest of the request is read and dropped.
-    DropRest(BodyPipe),
+    DropRest(Box<BodyPipe>),
     Close,
     /// Close, but read on for a while: the client is still sending, and a reset would take the
     /// answer from it.
@@ -63,7 +63,7 @@ pub(super) fn fate(
         },
         (Delivered::Whole { keep: true }, Some(mut body)) => {
             body.set_limit(Some(body.length.saturating_add(MAX_DROPPED)));
-            ConnectionFate::DropRest(body)
+            ConnectionFate::DropRest(Box::new(body))
         }
         (Delivered::Whole { .. }, _) => ConnectionFate::Linger,
     }

@@ -66,6 +66,7 @@ pub(super) async fn run(worker: Rc<Worker>, acceptor: Acceptor, slot: ShutdownSl
                 if worker_config.stream_at(listener.position()).is_some() {
                     tokio::task::spawn_local(relay::run(worker, client, stream, guard));
                 } else {
+                    let client = Box::new(client);
                     tokio::task::spawn_local(connection::run(worker, client, stream, guard));
                 }
             }

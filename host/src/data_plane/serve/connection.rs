@@ -15,7 +15,7 @@ use crate::data_plane::worker::Worker;
 /// Serves a connection to its end.
 pub(super) async fn run(
     worker: Rc<Worker>,
-    client: Client,
+    client: Box<Client>,
     stream: Stream,
     guard: ConnectionGuard,
 ) {
@@ -30,7 +30,7 @@ pub(super) async fn run(
     }) else {
         return;
     };
-    let client = Rc::new(client);
+    let client: Rc<Client> = Rc::from(client);
     let (stream, first, guard) = if client.speaks_http2() {
         (stream, Vec::new(), guard)
     } else {
@@ -60,18 +60,35 @@ fn begins_plain(listener: &ListenerState) -> bool {
 /// None where that failed.
 async fn opened(
     listener: &ListenerState,
-    mut client: Client,
+    mut client: Box<Client>,
     mut stream: Stream,
-) -> Option<(Client, Stream)> {
+) -> Option<(Box<Client>, Stream)> {
     let (worker_config, position) = (listener.worker_config(), listener.position());
     let config = &worker_config.snapshot.config.listeners[position];
     if config.proxy_protocol {
         let due = Instant::now() + config.client_header_timeout;
-        client = read_proxy_header(client, &mut stream, &worker_config, due).await?;
+        *client = read_proxy_header(*client, &mut stream, &worker_config, due).await?;
     }
     if let Some(tls) = &worker_config.snapshot.tls[position] {
         let (secured, facts) = accept_tls(tls, &client, stream).await?;
         (stream, client.tls) = (secured, facts.map(Box::new));
     }
     Some((client, stream))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    fn size_of_future<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// An idle connection costs little more than this.
+    #[test]
+    fn what_is_held_for_all_of_a_connection_fits_into_a_kibibyte() {
+        let of_tokio = 128;
+        let size = size_of_future(super::run) + of_tokio;
+        assert!(size <= 1024, "{size} bytes");
+    }
 }

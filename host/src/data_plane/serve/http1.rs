@@ -75,7 +75,8 @@ impl Http1 {
                 ConnectionFate::KeepAlive => false,
                 ConnectionFate::Close => break,
                 ConnectionFate::DropRest(body) => {
-                    match discard::rest(&mut self.connection, &self.guard, body).await {
+                    let rest = discard::rest(&mut self.connection, &self.guard, *body);
+                    match Box::pin(rest).await {
                         Discarded::ToItsEnd => false,
                         Discarded::TooMuch => true,
                         Discarded::InVain => break,
@@ -84,7 +85,7 @@ impl Http1 {
                 ConnectionFate::Linger => true,
             };
             if lingers {
-                discard::linger(&mut self.connection, &self.guard).await;
+                Box::pin(discard::linger(&mut self.connection, &self.guard)).await;
                 return false;
             }
         }
