@@ -3,12 +3,13 @@
 //! The faults are asked for by the environment, which only debug builds read.
 
 use waypost_tests::admin::ADMIN;
-use waypost_tests::{Client, Origin, Proxy, eventually, origin, proxy};
+use waypost_tests::{Client, Http2, Origin, Proxy, eventually, origin, proxy};
 
 /// A proxy with workers and faults.
 async fn with(origin: &Origin, workers: usize, faults: &str, panics: usize) -> Proxy {
     let file = format!(
-        "[server]\nworkers = {workers}\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+        "[server]\nworkers = {workers}\n\
+         access_log = {{ path = \"stdout\", format = \"line $request_uri $status.\" }}\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
          [upstream.backend]\nservers = [\"{}\"]\n[[route]]\nproxy = \"backend\"\n{ADMIN}",
         origin.address()
     );
@@ -51,6 +52,42 @@ async fn an_exchange_that_panics_costs_its_connection_alone() {
         (&1.into(), &0.into())
     );
     assert_eq!(status["connections"], 1);
+}
+
+#[tokio::test]
+async fn an_exchange_that_panics_has_its_line_and_ends_its_lease() {
+    let origin = origin::says("hello").await;
+    let proxy = with(&origin, 1, "exchange:2", 2).await;
+    let mut client = proxy.client().await;
+    client.send("GET /one HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    client.closed().await;
+    let mut client = Http2::connect(proxy.address()).await;
+    let request = client.request("GET", "/two", &[]);
+    let mut stream = client.open(request, true).await;
+    assert!(stream.try_response().await.is_err());
+    // Other streams of its connection go on.
+    assert_eq!(client.get("/three").await.text(), "hello");
+    for line in ["line /one 500.\n", "line /two 500.\n", "line /three 200.\n"] {
+        proxy.stdout().contains(line).await;
+    }
+    assert_eq!(proxy.server(origin.address()).await["in_flight"], 0);
+}
+
+#[tokio::test]
+async fn a_panic_while_an_exchange_that_panicked_is_ended_ends_nothing_else() {
+    let origin = origin::says("hello").await;
+    // A second panic that leaves a destructor would abort the process.
+    for (faults, panics) in [("exchange,line", 2), ("exchange,lease,line", 3)] {
+        let proxy = with(&origin, 1, faults, panics).await;
+        let (mut other, mut client) = (proxy.client().await, proxy.client().await);
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        client.closed().await;
+        assert_eq!(other.get("/other").await.text(), "hello");
+        let status = proxy.shows("/status").await;
+        let counts = (&status["panics"], &status["worker_restarts"]);
+        assert_eq!(counts, (&panics.into(), &0.into()));
+        assert_eq!(proxy.server(origin.address()).await["in_flight"], 0);
+    }
 }
 
 #[tokio::test]

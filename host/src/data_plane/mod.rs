@@ -5,6 +5,7 @@
 //! [`Snapshot`](worker_config::Snapshot).
 
 pub(crate) mod process; // what all workers share: bounds, counters, the clock
+mod unwinding; // destructors that must not panic
 mod buffers; // lent to connections while they need them
 pub(crate) mod proxy_protocol; // the header that names the client of a proxy
 pub(crate) mod stream; // a connection's two directions, and the clock on each wait

@@ -108,6 +108,7 @@ const FLOORS: &[&str] = &[
     "plugin",          // runs components
     "access_log",      // lines of exchanges
     "data_plane/process",
+    "data_plane/unwinding",
     "data_plane/buffers",
     "data_plane/proxy_protocol",
     "data_plane/stream",

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use super::state::Exchange;
 use crate::data_plane::downstream::Session;
+use crate::data_plane::unwinding::contained;
 use crate::data_plane::worker_config::WorkerConfig;
+use crate::fault_injection;
 
 /// Ends an exchange when it is dropped: once the client has its answer, or wherever the exchange is
 /// cut, be it by a stop or by a panic.
@@ -25,6 +27,7 @@ impl Finish {
     }
 
     fn log(&self) {
+        fault_injection::panics("line");
         let (config, exchange) = (&self.worker_config, &*self.exchange);
         if let Some(log) = config.log(self.listener, exchange.stats.route.get()) {
             let mut logs = exchange.worker.logs.borrow_mut();
@@ -40,6 +43,6 @@ impl Drop for Finish {
             // nginx: 499 as well for a client whose connection a stop closes.
             status.set(if std::thread::panicking() { 500 } else { 499 });
         }
-        self.log();
+        contained(|| self.log());
     }
 }

@@ -20,6 +20,7 @@ use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
     Attempt, AttemptError, Lease, ReadLimits, Retry, Timings, Upload, WorkerUpstream,
 };
+use crate::fault_injection;
 use crate::http::head::ResponseHead;
 use crate::plugin::Ending;
 
@@ -85,6 +86,7 @@ impl Forwarding<'_, '_> {
 
     /// Asks an endpoint, and ends the lease on it.
     async fn attempt(&mut self, lease: Lease) -> Attempted {
+        fault_injection::panics("exchange");
         let clock = self.session.worker.clock;
         let mut timings = Timings::default();
         let mut connections = 0;

@@ -9,7 +9,6 @@ use crate::data_plane::downstream::{ClientConnection, Session};
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
 use crate::data_plane::exchange::{self, ConnectionFate, Fault};
 use crate::data_plane::stream::{PREFACE, Stream};
-use crate::fault_injection;
 use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
 
 /// A connection that speaks HTTP/1.
@@ -50,7 +49,6 @@ impl Http1 {
                 let mut head = session.worker.take_request_head();
                 match read_head(&mut session, &self.guard, &mut head).await {
                     Ok(Read::Whole) => {
-                        fault_injection::panics("exchange");
                         self.guard.is_busy();
                         // The exchange's state is large, and only there while it is under way: idle
                         // connections stay small.

@@ -8,6 +8,8 @@ use super::balanceable::Balanceable;
 use super::endpoint::{AfterFailure, Endpoint};
 use super::group::WorkerGroup;
 use crate::data_plane::process::Clock;
+use crate::data_plane::unwinding::contained;
+use crate::fault_injection;
 use crate::plugin::{Ending, ExchangeAtHand, Outcome, Picked};
 
 /// How far an attempt came, as time since its pick; zero for what it did not reach.
@@ -134,7 +136,10 @@ impl Drop for Lease {
             if !self.stands.get() {
                 self.forgive(false);
             }
-            self.tell(picked, Ending::Abandoned, 0, Timings::default());
+            contained(|| {
+                fault_injection::panics("lease");
+                self.tell(picked, Ending::Abandoned, 0, Timings::default());
+            });
         }
     }
 }
