@@ -135,7 +135,19 @@ pub async fn answers_with(
 ) -> Origin {
     let (listener, address) = listening().await;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    answer_on(Listener::Tls(listener, acceptor), address, answer)
+    answer_on(Listener::Tls(listener, acceptor, None), address, answer)
+}
+
+/// As [`answers_with`], but no handshake goes on before the gate is open.
+pub async fn answers_with_once(
+    gate: &Gate,
+    tls: ServerConfig,
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> Origin {
+    let (listener, address) = listening().await;
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let listener = Listener::Tls(listener, acceptor, Some(gate.clone()));
+    answer_on(listener, address, answer)
 }
 
 /// As [`says`], on a unix socket.
@@ -188,7 +200,7 @@ pub async fn speaks_with<F: Future<Output = ()> + Send + 'static>(
 ) -> Origin {
     let (listener, address) = listening().await;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let listener = Listener::Tls(listener, acceptor);
+    let listener = Listener::Tls(listener, acceptor, None);
     Origin::start(listener, address, Record::new(), converse)
 }
 
@@ -335,7 +347,8 @@ impl Origin {
 
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Tls(TcpListener, TlsAcceptor),
+    /// The handshakes wait for the gate.
+    Tls(TcpListener, TlsAcceptor, Option<Gate>),
     Unix(UnixListener),
 }
 
@@ -345,8 +358,11 @@ impl Listener {
             Listener::Tcp(listener) => {
                 Wire::tcp(listener.accept().await.expect("a listener accepts").0)
             }
-            Listener::Tls(listener, acceptor) => loop {
+            Listener::Tls(listener, acceptor, gate) => loop {
                 let (stream, _) = listener.accept().await.expect("a listener accepts");
+                if let Some(gate) = gate {
+                    gate.opened().await;
+                }
                 // A client that breaks the handshake off is no connection.
                 if let Ok(stream) = acceptor.accept(stream).await {
                     return Wire::tls(TlsStream::Server(stream));

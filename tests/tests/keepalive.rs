@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use waypost_tests::admin::ADMIN;
 use waypost_tests::proxy::Setup;
-use waypost_tests::{Answer, Gate, Origin, Proxy, origin, outlast, pause, proxy};
+use waypost_tests::tls::Authority;
+use waypost_tests::{Answer, Gate, Origin, Proxy, eventually, origin, outlast, pause, proxy};
 
 const ONE: &str = "workers = 1";
 const SECOND: Duration = Duration::from_secs(1);
@@ -276,4 +278,70 @@ async fn a_connection_on_which_the_answer_came_before_the_body_is_not_reused() {
     assert_eq!(client.response().await.text(), "0");
     drop(client);
     assert_eq!(proxy.get("/").await.text(), "1");
+}
+
+/// A proxy before an origin whose handshakes wait for the gate; so many clients have begun to
+/// connect to it and have left, one after the other.
+async fn left_while_connecting(gate: &Gate, clients: usize, upstream: &str) -> (Origin, Proxy) {
+    let authority = Authority::new("Specs");
+    let own = authority.certificate(&["127.0.0.1"]).server();
+    let origin = origin::answers_with_once(gate, own, |_| Answer::ok("hello")).await;
+    let setup = one_worker(&origin, upstream).upstream("tls = { ca = \"ca.pem\" }");
+    std::fs::write(setup.directory().join("ca.pem"), authority.pem()).unwrap();
+    let proxy = setup.more(ADMIN).start().await;
+    let in_flight = async |number: u32| {
+        eventually(&format!("{number} in flight"), async || {
+            proxy.server(origin.address()).await["in_flight"] == number
+        })
+        .await;
+    };
+    for _ in 0..clients {
+        let mut client = proxy.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        in_flight(1).await;
+        drop(client);
+        in_flight(0).await;
+    }
+    (origin, proxy)
+}
+
+/// Else clients with less patience than a handshake takes would never get a connection.
+#[tokio::test]
+async fn a_connection_whose_client_has_left_serves_the_next_one() {
+    let gate = Gate::closed();
+    let (origin, proxy) = left_while_connecting(&gate, 1, "").await;
+    gate.open();
+    origin.has_open(1).await;
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    assert_eq!(origin.connections(), 1);
+}
+
+/// Else clients that leave could have us open any number.
+#[tokio::test]
+async fn of_connections_whose_clients_have_left_one_goes_on() {
+    let gate = Gate::closed();
+    let (origin, proxy) = left_while_connecting(&gate, 3, "").await;
+    gate.open();
+    origin.has_open(1).await;
+    // Handshakes go on in the order of the connections: this one comes behind those of all three.
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = proxy.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().await.text(), "hello");
+    }
+    assert!(origin.connections() <= 2, "{}", origin.connections());
+}
+
+#[tokio::test]
+async fn with_keepalive_0_no_connection_goes_on_without_its_client() {
+    let gate = Gate::closed();
+    let (origin, proxy) = left_while_connecting(&gate, 1, "keepalive = 0").await;
+    gate.open();
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    // The handshake of the client that left came first, and was not finished.
+    assert_eq!(origin.connections(), 1);
 }
