@@ -36,7 +36,7 @@ mod a_policy_that {
 }
 
 /// The plugin, in this mode.
-fn in_mode(mode: &str) -> Vec<u8> {
+pub(super) fn in_mode(mode: &str) -> Vec<u8> {
     static PLAIN: OnceLock<Vec<u8>> = OnceLock::new();
     static WASI: OnceLock<Vec<u8>> = OnceLock::new();
     let (built, target) = match mode {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::buffer::LogBuffers;
 use crate::config::model::LogPath;
+use crate::fault_injection;
 use crate::file::open_to_append;
 
 /// Buffers on their way to the disk, of 32 KiB each: 8 MiB at most. More are dropped.
@@ -244,7 +246,10 @@ impl LogFile {
             })?;
             self.torn = false;
         }
+        // Until it is known how far the write came, should it panic.
+        self.torn = true;
         let written = self.sink.write_all(bytes);
+        self.torn = false;
         written.map_err(|(written, source)| Unwritten {
             bytes: bytes.len() - self.keep_whole_lines(&bytes[..written]),
             source,
@@ -353,7 +358,16 @@ impl ToWriter {
 fn write_all(messages: &Receiver<Message>) {
     for message in messages {
         match message {
-            Message::LineBatch(lines) => lines.log.write(&lines),
+            Message::LineBatch(lines) => {
+                // Without the thread all lines would be lost; one that has panicked loses these.
+                let write = || {
+                    fault_injection::panics("access-log");
+                    lines.log.write(&lines);
+                };
+                if catch_unwind(AssertUnwindSafe(write)).is_err() {
+                    lines.log.lost.fetch_add(lines.count, Ordering::Relaxed);
+                }
+            }
             Message::Close => return,
         }
     }

@@ -2,13 +2,15 @@
 //! plane's thread, and tells the operator of each.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::operator::{Change, ChangeRequest};
 use super::plugins::PluginRegistry;
-use crate::plugin::{PluginOptions, Runtime};
+use crate::fault_injection;
+use crate::plugin::{PluginError, PluginOptions, Runtime};
 
 /// What is being compiled, by the names of the plugins.
 pub(super) struct Compiling {
@@ -41,14 +43,21 @@ impl Compiling {
             );
             let thread = thread::Builder::new().name("plugin-load".into());
             let spawned = thread.spawn(move || {
-                let options = PluginOptions::from(&config);
-                let bytes = Runtime::read(&config.name, &config.file, &config.compile);
-                let loaded = bytes.and_then(|bytes| {
+                let load = || {
+                    fault_injection::panics("compile");
+                    let options = PluginOptions::from(&config);
+                    let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;
                     let plugin = runtime.load(&config.name, 1, &bytes, &options)?;
                     Ok(Box::new(plugin))
+                };
+                let loaded = catch_unwind(AssertUnwindSafe(load));
+                let loaded = loaded.unwrap_or_else(|_| {
+                    Err(PluginError::Engine {
+                        reason: "compiling it ended in an internal error".to_owned(),
+                    })
                 });
                 let name = config.name;
-                // Nobody hears it only if the process ends.
+                // The receiver is there as long as the process is.
                 let _ = changes.send((Change::Compiled { name, loaded }, None));
             });
             if let Err(error) = spawned {

@@ -16,6 +16,7 @@ use super::assemble;
 use super::blocking::{FILES, run_blocking};
 use super::compiling::Compiling;
 use super::error_log::ErrorLogs;
+use super::panics::{Panicked, caught};
 use super::plugins::{LoadError, PluginRegistry, loading_limit};
 use super::publish::Plan;
 use super::resolve::{self, Resolution};
@@ -29,6 +30,7 @@ use crate::admin_api::ReloadCounts;
 use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
+use crate::fault_injection;
 use crate::plugin::{Plugin, PluginError};
 
 /// A change that is asked for.
@@ -85,6 +87,14 @@ pub(super) enum ChangeRefused {
     Failed(String),
 }
 
+impl ChangeRefused {
+    /// It ended in a panic.
+    fn given_up() -> ChangeRefused {
+        let message = "given up after an internal error, which the error log tells of";
+        ChangeRefused::Failed(message.to_owned())
+    }
+}
+
 impl From<Vec<Problem>> for ChangeRefused {
     fn from(problems: Vec<Problem>) -> ChangeRefused {
         let summary = problems.first().map(|first| first.message.clone());
@@ -131,7 +141,11 @@ impl Operator {
             // have begun.
             let outcome = match self.not_ending() {
                 Err(refusal) => Err(refusal),
-                Ok(()) => self.apply(change).await,
+                // Each change builds what is new before it puts that in force, in one step: what a
+                // panic leaves is the configuration before, or the new one.
+                Ok(()) => caught(self.apply(change))
+                    .await
+                    .unwrap_or_else(|Panicked| Err(ChangeRefused::given_up())),
             };
             self.compiling.begin(&self.published.load().registry);
             if let Some(asker) = asker {
@@ -152,6 +166,7 @@ impl Operator {
     }
 
     async fn apply(&mut self, change: Change) -> ChangeResult {
+        fault_injection::panics("change");
         match change {
             Change::Reload => self.reload().await,
             Change::Load { name, component } => self.load(&name, Some(component)).await,

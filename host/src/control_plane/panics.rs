@@ -1,11 +1,15 @@
 //! Panics, told as everything else is: in the error log, and by a counter in `/status`.
 //!
 //! A panic of one exchange ends that exchange, and one of a worker's own tasks ends the worker,
-//! which is replaced; neither may pass unnoticed.
+//! which is replaced; neither may pass unnoticed. Of the control plane's parts, each goes on
+//! without what it was doing ([`caught`]); its main loop alone ends the process, with a failure.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::panic::PanicHookInfo;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
@@ -21,6 +25,26 @@ pub(super) fn heed() {
 /// How many there were.
 pub(super) fn count() -> u64 {
     PANICS.load(Relaxed)
+}
+
+/// Work that ended in a panic, which the log has told of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Panicked;
+
+/// Waits for work that may panic. Who calls it answers for what the work leaves half done.
+///
+/// # Errors
+/// Where it has panicked.
+pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut work = pin!(work);
+    #[allow(clippy::disallowed_methods, reason = "the work bounds its waits")]
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        },
+    )
+    .await
 }
 
 fn described(panic: &PanicHookInfo<'_>) -> String {

@@ -38,6 +38,7 @@ use crate::admin_api::ReloadCounts;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::process::Process;
+use crate::fault_injection;
 use crate::plugin::Runtime;
 
 /// Before a worker that has died is replaced: one that dies at once must not keep the process busy.
@@ -217,6 +218,7 @@ impl Control {
         let mut ending = Shutdown::NotYet;
         let mut successor = Successor::default();
         loop {
+            fault_injection::panics("control");
             let deadline = async {
                 match ending {
                     Shutdown::By(moment) => tokio::time::sleep_until(moment).await,

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::blocking::{FILES, run_blocking};
 use super::operator::{Change, ChangeRequest};
 use crate::config::model::Config;
+use crate::fault_injection;
 
 /// How long a file must have been left alone: a copy is many writes.
 const QUIET: Duration = Duration::from_millis(100);
@@ -59,7 +61,12 @@ impl Watcher {
         let (changed, changes) = unbounded_channel();
         let (known, noticed) = (places.clone(), changed.clone());
         let notify = notify::recommended_watcher(move |event| {
-            for subject in touched(&known.lock(), &event) {
+            let places = known.lock();
+            // The thread is the only one that is told of events: it goes on after a panic, by which
+            // an event was lost.
+            let touched = catch_unwind(AssertUnwindSafe(|| touched(&places, &event)));
+            let all = |_| places.iter().map(|(_, subject)| subject.clone()).collect();
+            for subject in touched.unwrap_or_else(all) {
                 // The receiver is there as long as the process is.
                 let _ = noticed.send(subject);
             }
@@ -167,6 +174,7 @@ fn steps(path: &Path) -> Vec<OsString> {
 
 /// What an event may be about.
 fn touched(places: &BTreeSet<(PathBuf, Subject)>, event: &notify::Result<Event>) -> Vec<Subject> {
+    fault_injection::panics("watch");
     let event = match event {
         Ok(event) if matches!(event.kind, EventKind::Access(_)) => return Vec::new(),
         Ok(event) => Some(event),

@@ -6,6 +6,7 @@
 //! deadline, and that must not count as the plugin's fault. Calls that are over by then, which is
 //! all of them, cost no system call.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, Thread};
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Engine, EngineWeak, UpdateDeadline};
+
+use crate::fault_injection;
 
 /// One tick of the clock, and the unit of deadlines.
 const TICK: Duration = Duration::from_millis(4);
@@ -55,7 +58,11 @@ impl EpochClock {
         let (state, engine) = (shared.clone(), engine.weak());
         let thread = thread::Builder::new()
             .name("plugin-clock".into())
-            .spawn(move || tick(&state, &engine, period))?;
+            .spawn(move || {
+                // Without the clock no deadline would hold. What it counts with begins anew.
+                let tick = || tick(&state, &engine, period);
+                while catch_unwind(AssertUnwindSafe(tick)).is_err() {}
+            })?;
         Ok(Arc::new(EpochClock {
             shared,
             thread: thread.thread().clone(),
@@ -93,6 +100,7 @@ fn tick(state: &ClockState, engine: &EngineWeak, period: u32) {
             let interval = (now - last).clamp(TICK, LONGEST_INTERVAL);
             state.interval.store(nanos(interval), Relaxed);
             last = now;
+            fault_injection::panics("clock");
             match engine.upgrade() {
                 Some(engine) if !state.stop.load(Relaxed) => engine.increment_epoch(),
                 _ => return,

@@ -30,6 +30,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::routes::{ApiError, is_upload};
+use crate::control_plane::panics::caught;
+use crate::fault_injection;
 
 /// At once. With what commands, scripts and dashboards need, half of what `descriptors` sets aside.
 const CONNECTIONS: usize = 16;
@@ -77,7 +79,8 @@ pub(super) async fn serve(listening: Listening, router: Router, closed: impl Fut
     let connections = Rc::new(Connections::default());
     let mut serving = tokio::task::JoinSet::new();
     let mut closed = std::pin::pin!(closed);
-    loop {
+    let mut accepting = async || loop {
+        fault_injection::panics("admin");
         let next = async {
             connections.room().await;
             listening.accept().await
@@ -104,6 +107,10 @@ pub(super) async fn serve(listening: Listening, router: Router, closed: impl Fut
             ended.clone(),
             PATIENCE,
         ));
+    };
+    // Without it no command would reach the process any more.
+    while caught(accepting()).await.is_err() {
+        tokio::time::sleep(PAUSE).await;
     }
     drop(listening);
     // Without connections there is no receiver.
