@@ -132,6 +132,7 @@ fn meaning(mut config: Config) -> String {
     for plugin in &mut config.plugins {
         plugin.place = Place::default();
     }
+    config.warnings.clear();
     format!("{config:#?}")
 }
 

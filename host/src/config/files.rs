@@ -22,6 +22,8 @@ pub(super) struct Document {
     pub(super) complete: bool,
     /// What came from the environment.
     pub(super) expansions: RefCell<Vec<Expansion>>,
+    /// What can be served all the same.
+    pub(super) warnings: Vec<Problem>,
 }
 
 pub(super) fn read(path: &Path, system: &dyn System, problems: &Problems) -> Document {
@@ -53,6 +55,7 @@ impl<'a> ValueReading<'a> {
             files: Vec::new(),
             complete: true,
             expansions: RefCell::default(),
+            warnings: Vec::new(),
         };
         ValueReading {
             system,
@@ -144,6 +147,12 @@ impl<'a> ValueReading<'a> {
             };
             match self.matches(&directory.join(pattern)) {
                 Ok(paths) => {
+                    // Only a pattern can: a name stands for itself.
+                    if paths.is_empty() {
+                        let message = format!("`{pattern}` matches no file");
+                        let warning = Problem::new(&node.place, message);
+                        self.document.warnings.push(warning);
+                    }
                     for path in paths {
                         self.included(&path, &node.place);
                     }

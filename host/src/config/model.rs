@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::problem::Problem;
 use crate::http::template::Template;
 use crate::http::variable::Scope;
 
@@ -34,6 +35,8 @@ pub struct Config {
     /// Custom plugins; the stock ones need no entry.
     pub plugins: Vec<PluginConfig>,
     pub admin: Option<AdminConfig>,
+    /// What was met when it was read, and can be served all the same.
+    pub warnings: Vec<Problem>,
 }
 
 impl Config {

@@ -8,7 +8,7 @@ use super::problem::{Place, Problem};
 /// Warnings about a configuration that can be served. Those about the file as a whole are placed at
 /// the file.
 pub fn warnings(config: &Config, file: &Path) -> Vec<Problem> {
-    let mut warnings = Vec::new();
+    let mut warnings = config.warnings.clone();
     let of_file = Place {
         file: file.display().to_string().into(),
         ..Place::default()

@@ -27,6 +27,7 @@ use super::watch::Watcher;
 use super::workers::Workers;
 use crate::access_log::AccessLogs;
 use crate::admin_api::ReloadCounts;
+use crate::config;
 use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
@@ -187,6 +188,9 @@ impl Operator {
         let present = self.published.load_full();
         let outcome = async {
             let (config, plan) = self.read(&present.registry).await?;
+            for warning in config::warnings(&config, &self.file) {
+                tracing::warn!("{}", warning.as_warning());
+            }
             let warnings = self.cannot_change(&config);
             let generation = self.publish(config, plan).await?;
             Ok(Changed {

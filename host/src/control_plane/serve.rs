@@ -35,6 +35,7 @@ use super::watch::Watcher;
 use super::workers::{WorkerEnd, Workers};
 use crate::access_log::AccessLogs;
 use crate::admin_api::ReloadCounts;
+use crate::config;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::process::Process;
@@ -53,6 +54,9 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let program = Program::this().context("cannot find out which program this is")?;
     let error_log = Rc::new(ErrorLogs::start(&config.server.error_log)?);
     panics::heed();
+    for warning in config::warnings(&config, file) {
+        tracing::warn!("{}", warning.as_warning());
+    }
     let logs = Arc::new(AccessLogs::start().context("cannot start the access log's thread")?);
     let workers = config.server.workers;
     let bounds = connection_bounds(&config)?;

@@ -125,3 +125,30 @@ async fn the_error_log_s_level_holds_at_once() {
     .await;
     assert_eq!(reopened(), 2);
 }
+
+/// As often as the file is read: once.
+#[tokio::test]
+async fn a_pattern_of_include_that_matches_nothing_is_warned_about() {
+    let file = format!(
+        "include = [\"conf.d/*.toml\"]\n[[listen]]\naddress = \"127.0.0.1:0\"\n{NEW}{ADMIN}"
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    let warned = || {
+        proxy
+            .log()
+            .matches("warning: `conf.d/*.toml` matches no file")
+            .count()
+    };
+    assert_eq!(warned(), 1, "{}", proxy.log());
+    proxy.reload().await;
+    proxy.log_contains("reloaded: generation 2").await;
+    assert_eq!(warned(), 2, "{}", proxy.log());
+    let directory = proxy.directory().join("conf.d");
+    std::fs::create_dir(&directory).unwrap();
+    let included = NEW.replace("/new", "/included");
+    std::fs::write(directory.join("a.toml"), included).unwrap();
+    proxy.reload().await;
+    proxy.log_contains("reloaded: generation 3").await;
+    assert_eq!(warned(), 2, "{}", proxy.log());
+    assert_eq!(proxy.get("/included").await.text(), "new");
+}

@@ -64,6 +64,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         streams,
         plugins,
         admin,
+        warnings: document.warnings.clone(),
     }
 }
 
