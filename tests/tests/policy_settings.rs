@@ -28,6 +28,66 @@ fn with(upstream: &str) -> String {
 
 const SERVERS: &str = "servers = [\"127.0.0.1:1\", \"127.0.0.1:2\"]";
 
+/// What only an answer has cannot be what a server is chosen by. `sticky` may learn from it.
+#[test]
+fn a_variable_that_is_known_only_after_the_choice_is_a_problem_at_its_line() {
+    let learn = |create: &str, lookup: &str| {
+        format!(
+            "plugin = \"sticky\", learn = {{ create = \"{create}\", lookup = \"{lookup}\", zone = \"1m\" }}"
+        )
+    };
+    for (settings, late, key) in [
+        (
+            "plugin = \"hash\", key = \"$upstream_addr\"".to_owned(),
+            "upstream_addr",
+            "key",
+        ),
+        (
+            "plugin = \"hash\", key = \"$uri-${status}\"".to_owned(),
+            "status",
+            "key",
+        ),
+        (
+            "plugin = \"hash\", key = \"$sent_http_x_a\"".to_owned(),
+            "sent_http_x_a",
+            "key",
+        ),
+        (
+            "plugin = \"sticky\", route = [\"$arg_id\", \"$upstream_http_id\"]".to_owned(),
+            "upstream_http_id",
+            "route",
+        ),
+        (
+            "plugin = \"sticky\", cookie = { name = \"id\", domain = \"$upstream_cookie_d\" }"
+                .to_owned(),
+            "upstream_cookie_d",
+            "cookie.domain",
+        ),
+        (
+            learn("$upstream_cookie_id", "$upstream_cookie_id"),
+            "upstream_cookie_id",
+            "learn.lookup",
+        ),
+    ] {
+        let said = refusal(&with(&format!("policy = {{ {settings} }}\n{SERVERS}")));
+        let expected =
+            format!("the variable `${late}` has no value for requests before a server is chosen");
+        assert!(said.contains(&expected), "{said}");
+        assert!(said.contains("waypost.toml:6:"), "{said}");
+        assert!(
+            said.contains(&format!("(upstream.backend.policy.{key}")),
+            "{said}"
+        );
+        assert!(said.contains("has 1 problem"), "{said}");
+    }
+    let of_stream = "[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"backend\"\n\
+                     [upstream.backend]\npolicy = { plugin = \"hash\", key = \"$bytes_received\" }\n";
+    let said = refusal(&format!("{of_stream}{SERVERS}\n"));
+    let expected =
+        "the variable `$bytes_received` has no value in a stream before a server is chosen";
+    assert!(said.contains(expected), "{said}");
+}
+
 #[test]
 fn a_misspelt_variable_is_a_problem_at_its_line() {
     for (settings, misspelt, key) in [

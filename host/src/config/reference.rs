@@ -53,14 +53,15 @@ fn variables(out: &mut String) {
         "### Variables\n\nNames and meanings are nginx's. Times are seconds with three decimals. \
          Of an upstream that was asked several times, `$upstream_*` have one entry for each attempt, \
          joined with `, `, and `-` where an attempt has none; headers and cookies are the last one's. \
-         Policies may ask for any variable of requests, and get what is known by then.\n\n\
+         A policy that chooses has what the first column has, and for a stream what the last one has.\n\n\
          Columns: values of `request_headers`; texts and headers of a route with `return`; values \
-         of `response_headers` beside `proxy`; `access_log`; `access_log` of a stream.\n"
+         of `response_headers` beside `proxy`; `access_log`; `access_log` of a stream; the policy \
+         of a stream.\n"
     );
     let _ = writeln!(
         out,
-        "| variable | request | return | response | log | stream | meaning |\n\
-         | --- | --- | --- | --- | --- | --- | --- |"
+        "| variable | request | return | response | log | stream | its policy | meaning |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |"
     );
     for description in variable::all() {
         let names: Vec<String> = description

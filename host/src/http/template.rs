@@ -180,7 +180,8 @@ fn has_value(variable: Variable, name: &str, phase: Phase) -> Result<Variable, T
 fn where_instead(variable: &Variable) -> String {
     let mut places: Vec<&str> = Phase::ALL
         .into_iter()
-        .filter(|phase| *phase != Phase::Session && variable.has_value_in(*phase))
+        .filter(|phase| !matches!(phase, Phase::Session | Phase::Choice))
+        .filter(|phase| variable.has_value_in(*phase))
         .map(Phase::place)
         .collect();
     let last = places.pop().unwrap_or_default();

@@ -249,7 +249,7 @@ variables! {
     /// `TCP`.
     Protocol = "protocol", SESSIONS;
     /// Bytes received from the client.
-    BytesReceived = "bytes_received", SESSIONS;
+    BytesReceived = "bytes_received", ENDED_SESSIONS;
     /// Age of the session.
     SessionTime = "session_time", SESSIONS;
     /// The host that the ClientHello names, lower case.
@@ -263,6 +263,16 @@ pub enum Scope {
     Request,
     /// A session, of `[[stream]]`.
     Session,
+}
+
+impl Scope {
+    /// When its server is chosen.
+    pub fn choice(self) -> Phase {
+        match self {
+            Scope::Request => Phase::Request,
+            Scope::Session => Phase::Choice,
+        }
+    }
 }
 
 /// What is known of a variable, or of a family of them.

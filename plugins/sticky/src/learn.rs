@@ -65,7 +65,7 @@ pub(crate) struct Kept<'a> {
 impl Learn {
     /// Reads the table `learn`.
     pub(crate) fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
-        let create = settings.variables("create")?;
+        let create = settings.variables_of_answer("create")?;
         let lookup = settings.variables("lookup")?;
         let timeout = settings
             .duration("timeout")?

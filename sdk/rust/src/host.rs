@@ -33,14 +33,27 @@ pub(crate) trait Host {
     fn response_header(&self, name: &str) -> Vec<Vec<u8>>;
 }
 
-/// What is wrong with a variable in a setting: see `variables.check` in the WIT. Unit tests know no
+/// Which call of a policy reads a variable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ReadBy {
+    Pick,
+    Done,
+}
+
+/// What is wrong with a variable in a setting: see `variables` in the WIT. Unit tests know no
 /// variables.
-pub(crate) fn check_variable(name: &str) -> Option<String> {
+pub(crate) fn check_variable(name: &str, read_by: ReadBy) -> Option<String> {
     #[cfg(target_arch = "wasm32")]
-    return crate::bindings::policy::waypost::plugin::variables::check(name);
+    {
+        use crate::bindings::policy::waypost::plugin::variables;
+        match read_by {
+            ReadBy::Pick => variables::check_for_choice(name),
+            ReadBy::Done => variables::check(name),
+        }
+    }
     #[cfg(not(target_arch = "wasm32"))]
     {
-        let _ = name;
+        let _ = (name, read_by);
         None
     }
 }

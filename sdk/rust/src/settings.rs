@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::{SettingsError, Template, host, units};
+use crate::host::{self, ReadBy};
+use crate::{SettingsError, Template, units};
 
 /// A table of settings. Read what you know, then [`finish`](Settings::finish).
 #[derive(Debug)]
@@ -69,10 +70,12 @@ impl Settings {
         Ok(texts.unwrap_or_default())
     }
 
-    /// A text with variables: `key = "$scheme://$host"`. A variable that does not exist is refused.
+    /// A text with variables that `pick` is to read: `key = "$scheme://$host"`. A variable that does
+    /// not exist is refused.
     ///
     /// # Errors
-    /// A value of another type, a `$` without a name, or a variable that cannot have a value here.
+    /// A value of another type, a `$` without a name, or a variable that cannot have a value before
+    /// a server is chosen, such as `$upstream_addr`.
     pub fn template(&mut self, key: &'static str) -> Result<Option<Template>, SettingsError> {
         let text = self.text(key)?;
         text.map(|text| self.as_template(key, &text)).transpose()
@@ -81,25 +84,46 @@ impl Settings {
     /// As [`template`](Settings::template), for a text of this key that was read already.
     ///
     /// # Errors
-    /// A `$` without a name, or a variable that cannot have a value here.
+    /// As for [`template`](Settings::template).
     pub fn as_template(&self, key: &str, text: &str) -> Result<Template, SettingsError> {
         let template = Template::parse(text).map_err(|message| self.error(key, &message))?;
         let mut variables = template.variables();
-        variables.try_for_each(|name| self.check_variable(key, name))?;
+        variables.try_for_each(|name| self.check_variable(key, name, ReadBy::Pick))?;
         drop(variables);
         Ok(template)
     }
 
-    /// One variable or a list of them, each with its `$`: `key = ["$cookie_id", "$arg_id"]`. Their
-    /// names without it; empty where the key is missing.
+    /// One variable that `pick` is to read, or a list of them, each with its `$`:
+    /// `key = ["$cookie_id", "$arg_id"]`. Their names without it; empty where the key is missing.
+    ///
+    /// # Errors
+    /// A value of another type, or what is no variable that can have a value before a server is
+    /// chosen.
+    pub fn variables(&mut self, key: &'static str) -> Result<Vec<String>, SettingsError> {
+        self.variables_read_by(key, ReadBy::Pick)
+    }
+
+    /// As [`variables`](Settings::variables), for variables that `done` is to read: those of the
+    /// answer, such as `$upstream_cookie_id`, are among them.
     ///
     /// # Errors
     /// A value of another type, or what is no variable that can have a value here.
-    pub fn variables(&mut self, key: &'static str) -> Result<Vec<String>, SettingsError> {
+    pub fn variables_of_answer(&mut self, key: &'static str) -> Result<Vec<String>, SettingsError> {
+        self.variables_read_by(key, ReadBy::Done)
+    }
+
+    fn variables_read_by(
+        &mut self,
+        key: &'static str,
+        read_by: ReadBy,
+    ) -> Result<Vec<String>, SettingsError> {
         let texts = self.texts(key)?;
         let name = |text: String| match Template::parse(&text) {
             Ok(template) => match template.variable() {
-                Some(name) => self.check_variable(key, name).map(|()| name.to_owned()),
+                Some(name) => {
+                    let checked = self.check_variable(key, name, read_by);
+                    checked.map(|()| name.to_owned())
+                }
                 None => Err(self.no_variable(key, &text)),
             },
             Err(_) => Err(self.no_variable(key, &text)),
@@ -114,8 +138,9 @@ impl Settings {
         )
     }
 
-    fn check_variable(&self, key: &str, name: &str) -> Result<(), SettingsError> {
-        host::check_variable(name).map_or(Ok(()), |problem| Err(self.error(key, &problem)))
+    fn check_variable(&self, key: &str, name: &str, read_by: ReadBy) -> Result<(), SettingsError> {
+        let problem = host::check_variable(name, read_by);
+        problem.map_or(Ok(()), |problem| Err(self.error(key, &problem)))
     }
 
     /// Refuses an upstream with `backup` servers: for policies whose choices do not go on with a

@@ -13,15 +13,18 @@ pub enum Phase {
     Log,
     /// `access_log` of a stream: a session has ended.
     Session,
+    /// The policy of a stream: a session has begun, and no server was chosen yet.
+    Choice,
 }
 
 impl Phase {
-    pub const ALL: [Phase; 5] = [
+    pub const ALL: [Phase; 6] = [
         Phase::Request,
         Phase::Return,
         Phase::Response,
         Phase::Log,
         Phase::Session,
+        Phase::Choice,
     ];
 
     /// The place in the file, in Markdown.
@@ -32,6 +35,7 @@ impl Phase {
             Phase::Response => "`response_headers`",
             Phase::Log => "`access_log`",
             Phase::Session => "`access_log` of a stream",
+            Phase::Choice => "the policy of a stream",
         }
     }
 }
@@ -57,7 +61,8 @@ impl Phases {
     /// What is known once an exchange, or a session, has ended.
     pub(super) const ENDED: Phases = Phases::of(&[Phase::Log, Phase::Session]);
     pub(super) const LOGGED: Phases = Phases::of(&[Phase::Log]);
-    pub(super) const SESSIONS: Phases = Phases::of(&[Phase::Session]);
+    pub(super) const SESSIONS: Phases = Phases::of(&[Phase::Session, Phase::Choice]);
+    pub(super) const ENDED_SESSIONS: Phases = Phases::of(&[Phase::Session]);
 
     const fn of(phases: &[Phase]) -> Phases {
         let (mut bits, mut at) = (0, 0);

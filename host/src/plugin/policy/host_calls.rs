@@ -271,12 +271,20 @@ fn variables(linker: &mut Linker<HostState<Policy>>) -> Result<()> {
     let mut variables = linker.instance("waypost:plugin/variables@0.1.0")?;
     variables.func_wrap("check", |host: Caller<'_>, (name,): (WasmStr,)| {
         let upstream = host.data().world.upstream;
-        Ok((what_is_wrong_with(&name.to_str(&host)?, upstream),))
-    })
+        Ok((what_is_wrong_with(&name.to_str(&host)?, upstream, false),))
+    })?;
+    variables.func_wrap(
+        "check-for-choice",
+        |host: Caller<'_>, (name,): (WasmStr,)| {
+            let upstream = host.data().world.upstream;
+            Ok((what_is_wrong_with(&name.to_str(&host)?, upstream, true),))
+        },
+    )
 }
 
-/// What is wrong with a variable in the settings of a policy; none if nothing is.
-fn what_is_wrong_with(name: &str, upstream: UpstreamTraits) -> Option<String> {
+/// What is wrong with a variable in the settings of a policy; none if nothing is. `for_choice`: it
+/// is read before a server is chosen.
+fn what_is_wrong_with(name: &str, upstream: UpstreamTraits, for_choice: bool) -> Option<String> {
     let shown = Untrusted::name(name);
     if name.len() > VARIABLE_NAME {
         return Some(format!("unknown variable `${shown}`"));
@@ -295,10 +303,16 @@ fn what_is_wrong_with(name: &str, upstream: UpstreamTraits) -> Option<String> {
         (upstream.carries_requests, Scope::Request, "for requests"),
         (upstream.carries_streams, Scope::Session, "in a stream"),
     ];
-    let nowhere_in = nowhere_in
-        .into_iter()
-        .find(|(carried, scope, _)| *carried && !variable.is_known_to(*scope));
-    nowhere_in.map(|(_, _, place)| format!("the variable `${shown}` has no value {place}"))
+    let mut carried = nowhere_in.into_iter().filter(|(carried, ..)| *carried);
+    carried.find_map(|(_, scope, place)| {
+        if !variable.is_known_to(scope) {
+            return Some(format!("the variable `${shown}` has no value {place}"));
+        }
+        let is_late = for_choice && !variable.has_value_in(scope.choice());
+        is_late.then(|| {
+            format!("the variable `${shown}` has no value {place} before a server is chosen")
+        })
+    })
 }
 
 /// A string of the exchange at hand.
