@@ -126,7 +126,7 @@ fn main() {
             let with = if limited { "with" } else { "without" };
             println!("a call {with} limits: {:.1} ns", bare_call(limited));
         }
-        policies = Runtime::stock_names()
+        policies = waypost::stock::NAMES
             .iter()
             .map(|name| (*name).to_owned())
             .collect();

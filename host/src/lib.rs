@@ -4,6 +4,7 @@
 //! in [`data_plane`].
 
 mod fault_injection; // for specs, in debug builds
+pub mod stock; // the names of the plugins that come with the host
 pub mod cli;
 mod admin_api;
 pub mod config;

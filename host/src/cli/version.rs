@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::config::STOCK_POLICIES;
+use crate::stock;
 
 const WAYPOST: &str = env!("CARGO_PKG_VERSION");
 
@@ -23,7 +23,7 @@ pub(super) fn version(verbose: bool) -> anyhow::Result<ExitCode> {
         text += &format!(
             "{:<10} {} (all {WAYPOST})\n",
             "plugins",
-            STOCK_POLICIES.join(", ")
+            stock::NAMES.join(", ")
         );
     }
     super::print(&text)

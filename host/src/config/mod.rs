@@ -40,9 +40,6 @@ use self::system::{System, ThisMachine};
 use self::tree::Node;
 pub use self::warnings::warnings;
 
-/// The plugins that come with Waypost, by name: policies that need no `[plugin.NAME]`.
-pub const STOCK_POLICIES: [&str; 6] = declared::STOCK_POLICIES;
-
 /// A configuration and what is wrong with it. Where that is anything, the configuration is good for
 /// looking for more problems, and for nothing else.
 pub fn load_with_problems(path: &Path) -> (Config, Vec<Problem>) {

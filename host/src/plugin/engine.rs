@@ -33,7 +33,7 @@ use super::policy::{self, Policy};
 use super::untrusted::Untrusted;
 use super::wasi;
 
-/// The stock plugins as the build script left them: names, and code for exactly this engine.
+/// The stock plugins as the build script left them: code for exactly this engine.
 mod stock {
     include!(concat!(env!("OUT_DIR"), "/stock_plugins.rs"));
 }
@@ -137,11 +137,6 @@ impl Runtime {
             runtime.stock.push(plugin);
         }
         Ok(Arc::new(runtime))
-    }
-
-    /// The plugins that come with the host, sorted.
-    pub fn stock_names() -> &'static [&'static str] {
-        stock::NAMES
     }
 
     /// A plugin that comes with the host.

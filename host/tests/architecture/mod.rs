@@ -80,6 +80,24 @@ fn only_commands_and_the_control_plane_use_anyhow() {
     only(&["cli", "control_plane"], "anyhow::");
 }
 
+/// What is bundled is found in `plugins`: a list by hand would be a door that other plugins lack.
+/// The one that is the default has to be named.
+#[test]
+fn the_configuration_knows_no_bundled_plugin_by_name() {
+    assert!(waypost::stock::NAMES.len() > 1, "nothing is bundled");
+    for name in waypost::stock::NAMES {
+        for (path, code) in sources() {
+            let reads = path.starts_with("config/declared") || path.starts_with("config/read");
+            let is_named = code.contains(&format!("\"{name}\""));
+            let path = path.display();
+            assert!(
+                !reads || !is_named || *name == "round_robin",
+                "{path} names `{name}`"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_data_path_takes_no_lock_and_blocks_on_nothing() {
     for (path, code) in sources() {
@@ -102,6 +120,7 @@ fn the_data_path_takes_no_lock_and_blocks_on_nothing() {
 const FLOORS: &[&str] = &[
     "file",            // opened without waiting, read up to a bound
     "fault_injection", // for specs
+    "stock",           // names of the bundled plugins
     "http",            // HTTP as text
     "config",          // what is written, and what it means
     "tls",             // certificates and sessions

@@ -62,15 +62,6 @@ const LOG_OF_STREAM: ValueKind = ValueKind::Either(&[
     ValueKind::Table(&STREAM_LOG),
 ]);
 
-pub(super) const STOCK_POLICIES: [&str; 6] = [
-    "round_robin",
-    "least_conn",
-    "ip_hash",
-    "hash",
-    "random",
-    "sticky",
-];
-
 /// The file as a whole.
 pub(super) static ROOT: Table = Table {
     title: "top level",
@@ -80,7 +71,8 @@ pub(super) static ROOT: Table = Table {
             "include",
             TEXT_OR_TEXTS,
             "Further files, relative to this one: `[\"conf.d/*.toml\"]`. `*` and `?` stand in file names only, and \
-             what they match is read in alphabetical order. Lists are appended and tables united.",
+             what they match is read in alphabetical order; a pattern that matches nothing is warned about, a name \
+             without a file is a problem. Lists are appended and tables united.",
         ),
         Key::new(
             "server",

@@ -18,8 +18,11 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         Key::new(
             "policy",
             ValueKind::Either(&[ValueKind::Text, ValueKind::Table(&POLICY)]),
-            "What chooses the server: `round_robin`, `least_conn`, `ip_hash`, `hash`, `random`, `sticky` or the name of a \
-             `[plugin.NAME]`; a table where it takes settings.",
+            concat!(
+                "What chooses the server: ",
+                env!("WAYPOST_STOCK_PLUGINS"),
+                " or the name of a `[plugin.NAME]`; a table where it takes settings.",
+            ),
         )
         .or(Default::Text("round_robin")),
         Key::new(

@@ -2,10 +2,11 @@
 
 use super::policy::Policies;
 use super::{Complaint, ConfigReader, beside};
-use crate::config::declared::{GRANTS, LIMITS, PLUGIN, STOCK_POLICIES};
+use crate::config::declared::{GRANTS, LIMITS, PLUGIN};
 use crate::config::model::{CompileLimits, Grants, PluginConfig, PluginLimits};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
+use crate::stock;
 
 pub(super) fn plugins(
     root: &Section<'_>,
@@ -15,7 +16,7 @@ pub(super) fn plugins(
     let mut plugins = Vec::new();
     let mut fallback_places = Vec::new();
     for entry in root.named("plugin") {
-        if STOCK_POLICIES.contains(&entry.key.as_str()) {
+        if stock::NAMES.contains(&entry.key.as_str()) {
             let complaint =
                 Complaint::new(format!("`{}` is the name of a stock policy", entry.key));
             let problem = complaint

@@ -3,11 +3,12 @@
 use serde_json::{Map, Number, Value as Json};
 
 use super::{Complaint, ConfigReader};
-use crate::config::declared::{POLICY, STOCK_POLICIES};
+use crate::config::declared::POLICY;
 use crate::config::model::{PolicyPlace, PolicyUse};
 use crate::config::problem::{Problem, Problems, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::{Entry, Node, Value, join};
+use crate::stock;
 
 /// The policies that may be named: the stock ones and those of `[plugin.NAME]`.
 pub(super) struct Policies<'a> {
@@ -23,7 +24,7 @@ impl<'a> Policies<'a> {
 
     fn names(&self) -> impl Iterator<Item = &str> {
         let custom = self.custom.iter().map(|entry| entry.key.as_str());
-        STOCK_POLICIES.into_iter().chain(custom)
+        stock::NAMES.iter().copied().chain(custom)
     }
 
     /// Notes a name that no policy has.

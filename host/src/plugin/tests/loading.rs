@@ -15,7 +15,7 @@ use super::peers::{balancer, configured, pick};
 fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms_of_processor_time() {
     let begun = processor_time();
     let runtime = Runtime::new(Compiler::Here).unwrap();
-    for name in Runtime::stock_names() {
+    for name in crate::stock::NAMES {
         let settings = match *name {
             "hash" => json!({ "key": "$arg_user" }),
             "sticky" => json!({ "cookie": { "name": "shard" } }),
