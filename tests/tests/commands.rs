@@ -167,7 +167,8 @@ async fn run_serves_what_the_file_says() {
 #[test]
 fn show_names_variables_of_the_environment_and_tells_them_only_if_asked() {
     let directory = TempDir::new().unwrap();
-    let text = "[[listen]]\naddress = \"127.0.0.1:${env:PORT}\"\n[upstream.backend]\nservers = [\"127.0.0.1:9\"]\n\
+    let text = "[server]\nworkers = \"${env:WORKERS}\"\nkeepalive_timeout = \"${env:IDLE}\"\n\
+                [[listen]]\naddress = \"127.0.0.1:${env:PORT}\"\n[upstream.backend]\nservers = [\"127.0.0.1:9\"]\n\
                 policy = { plugin = \"hash\", key = \"$uri ${env:SALT:-none}\" }\n\
                 [[route]]\nproxy = \"backend\"\n\
                 request_headers = { set = { A = \"Bearer ${env:TOKEN}\", B = \"${host}x${env:TOKEN}\" } }\n";
@@ -177,6 +178,7 @@ fn show_names_variables_of_the_environment_and_tells_them_only_if_asked() {
         let mut command = Command::new(waypost());
         command.args(["show", "-c"]).arg(&path).args(more);
         command.env("PORT", "8080").env("TOKEN", "s3cret-s3cret");
+        command.env("WORKERS", "3").env("IDLE", "120s");
         let (code, out, err) = child::run(command);
         assert_eq!(code, 0, "{err}");
         out
@@ -187,6 +189,8 @@ fn show_names_variables_of_the_environment_and_tells_them_only_if_asked() {
         "address = \"127.0.0.1:${env:PORT}\"",
         "A = \"Bearer ${env:TOKEN}\"",
         "${env:SALT:-none}",
+        "workers = \"${env:WORKERS}\"",
+        "keepalive_timeout = \"${env:IDLE}\"",
     ] {
         assert!(shown.contains(part), "no {part} in\n{shown}");
     }
@@ -222,6 +226,7 @@ fn check_warns_of_what_is_hardly_meant() {
     let down = "servers = [{ address = \"127.0.0.1:9\", down = true }]";
     let suspicious = GOOD.replace("servers = [\"127.0.0.1:9\"]", down);
     let anyone = format!("[server]\ntrusted_proxies = [\"0.0.0.0/0\"]\n{GOOD}");
+    let nothing = format!("include = [\"conf.d/*.toml\"]\n{GOOD}");
     for (file, part) in [
         (
             no_route.to_owned(),
@@ -232,6 +237,7 @@ fn check_warns_of_what_is_hardly_meant() {
             "warning: all servers of upstream `backend` are `down`",
         ),
         (anyone, "warning: `trusted_proxies` has `0.0.0.0/0`"),
+        (nothing, "warning: `conf.d/*.toml` matches no file"),
     ] {
         let (code, out, err) = on("check", &file);
         assert_eq!(code, 0, "{out}{err}");

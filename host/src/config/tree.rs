@@ -213,7 +213,8 @@ impl Builder<'_> {
         let place = self.source.place(offset, path);
         let value = match value {
             DeValue::String(text) => {
-                match environment::expand(text, self.variable, &mut self.expansions.borrow_mut()) {
+                let mut expansions = self.expansions.borrow_mut();
+                match environment::expand(text, &place.key, self.variable, &mut expansions) {
                     Ok(None) => Value::Text(text.to_string()),
                     Ok(Some(text)) => Value::Environment(text),
                     Err((message, hint)) => {

@@ -3,9 +3,11 @@
 //! It is most often a secret, and what `waypost show` prints is most often pasted somewhere. A
 //! value may have been changed on its way (a path made absolute, a port that got its address), so
 //! that the places of strings tell nothing: what is looked for is the values themselves, in every
-//! string.
+//! string. Numbers, durations and sizes are too short for that, and are not shown as they were
+//! written: they are looked for at the keys of their name.
 
 use crate::config::environment::Expansion;
+use crate::config::units::{duration, duration_text, size, size_text};
 
 /// A value of so many bytes is no coincidence wherever it stands; a shorter one is only looked for
 /// between other characters than letters and digits.
@@ -13,6 +15,7 @@ const DISTINCT: usize = 8;
 
 /// The text with references to the environment in the place of what they stand for.
 pub fn conceal(shown: &str, expansions: &[Expansion]) -> String {
+    let of_keys: Vec<KeyValue<'_>> = expansions.iter().filter_map(KeyValue::of).collect();
     let mut expansions: Vec<&Expansion> = expansions
         .iter()
         .filter(|expansion| !expansion.value.is_empty())
@@ -23,14 +26,81 @@ pub fn conceal(shown: &str, expansions: &[Expansion]) -> String {
     while let Some(at) = rest.find(['"', '\'']) {
         let (before, from) = rest.split_at(at);
         let (token, after) = from.split_at(string_length(from));
-        out.push_str(before);
-        match decoded(token).and_then(|text| with_references(&text, &expansions)) {
+        push_without_strings(before, &of_keys, &mut out);
+        let replaced = decoded(token).and_then(|text| {
+            let of_key = reference_at(key_before(before), &text, &of_keys);
+            of_key.or_else(|| with_references(&text, &expansions))
+        });
+        match replaced {
             Some(text) => out.push_str(&toml::Value::String(text).to_string()),
             None => out.push_str(token),
         }
         rest = after;
     }
-    out + rest
+    push_without_strings(rest, &of_keys, &mut out);
+    out
+}
+
+/// A string that is the value of a key, and what it may be shown as there.
+struct KeyValue<'a> {
+    key: &'a str,
+    written: &'a str,
+    shown: Vec<String>,
+}
+
+impl<'a> KeyValue<'a> {
+    /// None for a part of a string, and for what is no number, duration, size or truth.
+    fn of(expansion: &'a Expansion) -> Option<KeyValue<'a>> {
+        let value = &expansion.value;
+        let number = value.parse::<i64>().map(|number| number.to_string());
+        let truth = value.parse::<bool>().map(|truth| truth.to_string());
+        let time = duration(value).map(duration_text);
+        let bytes = size(value).map(size_text);
+        let shown = [number.ok(), truth.ok(), time.ok(), bytes.ok()];
+        let shown: Vec<String> = shown.into_iter().flatten().collect();
+        (!shown.is_empty()).then_some(KeyValue {
+            key: expansion.key.as_deref()?,
+            written: &expansion.written,
+            shown,
+        })
+    }
+}
+
+/// What was written for a value of a key, if that came from the environment.
+fn reference_at(key: &str, value: &str, of_keys: &[KeyValue<'_>]) -> Option<String> {
+    let mut of_keys = of_keys.iter().filter(|known| known.key == key);
+    let found = of_keys.find(|known| known.shown.iter().any(|shown| shown == value))?;
+    Some(found.written.to_owned())
+}
+
+/// The key whose value comes next, if one does.
+fn key_before(text: &str) -> &str {
+    let Some(text) = text.strip_suffix(" = ") else {
+        return "";
+    };
+    let start = text.rfind(|c: char| !is_bare(c)).map_or(0, |at| at + 1);
+    text.get(start..).unwrap_or_default()
+}
+
+fn is_bare(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+}
+
+/// Appends a text that has no strings in it, with references for the values of keys.
+fn push_without_strings(text: &str, of_keys: &[KeyValue<'_>], out: &mut String) {
+    let mut rest = text;
+    while let Some(at) = rest.find(" = ") {
+        let (before, after) = rest.split_at(at + " = ".len());
+        let end = after.find(|c: char| !is_bare(c)).unwrap_or(after.len());
+        let (value, after) = after.split_at(end);
+        out.push_str(before);
+        match reference_at(key_before(before), value, of_keys) {
+            Some(text) => out.push_str(&toml::Value::String(text).to_string()),
+            None => out.push_str(value),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
 }
 
 /// Bytes of the TOML string that a text begins with, its quotes included.
@@ -103,7 +173,28 @@ mod tests {
         Expansion {
             written: written.to_owned(),
             value: value.to_owned(),
+            key: None,
         }
+    }
+
+    #[test]
+    fn numbers_and_durations_are_replaced_at_the_keys_of_their_name() {
+        let of_key = |key: &str, written: &str, value: &str| Expansion {
+            key: Some(key.to_owned()),
+            ..expansion(written, value)
+        };
+        let expansions = [
+            of_key("workers", "${env:N}", "3"),
+            of_key("time", "${env:T}", "90s"),
+            of_key("size", "${env:S:-2048k}", "2048k"),
+            of_key("on", "${env:ON}", "true"),
+        ];
+        let shown = "workers = 3\nbacklog = 3\non = true\noff = true\ntime = \"90s\"\n\
+                     a = { size = \"2m\", workers = 3, time = \"1m30s\" }\nsize = \"20m\"\n";
+        let expected = "workers = \"${env:N}\"\nbacklog = 3\non = \"${env:ON}\"\noff = true\n\
+                        time = \"${env:T}\"\na = { size = \"${env:S:-2048k}\", \
+                        workers = \"${env:N}\", time = \"1m30s\" }\nsize = \"20m\"\n";
+        assert_eq!(conceal(shown, &expansions), expected);
     }
 
     #[test]
