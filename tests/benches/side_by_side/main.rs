@@ -11,12 +11,13 @@
 //! ```sh
 //! apt-get install nginx haproxy wrk nghttp2-client libnginx-mod-http-lua lua-resty-core
 //! cargo build --release
-//! cargo bench -p waypost-tests --bench side_by_side -- [--quick] [--only WORD] [--requests N] [--results DIR]
+//! cargo bench -p waypost-tests --bench side_by_side -- [--quick] [--only WORD] [--requests N] [--against BINARY] [--results DIR]
 //! ```
 //!
 //! Linux with two cores; seven minutes, with `--quick` two. `WAYPOST_BIN` names another binary than
 //! `target/release/waypost`. `--only` takes the scenarios whose name contains the word (`TLS`,
-//! `h2`, `gRPC`); `memory` is one of them. `--results` writes `raw.csv`, every single round, and
+//! `h2`, `gRPC`); `memory` is one of them. `--against` measures another build of Waypost in nginx's
+//! place, which tells a change of two percent. `--results` writes `raw.csv`, every single round, and
 //! `tables.md`. The other proxies are set up for speed: as few limits, files and copies as they
 //! allow.
 
@@ -39,7 +40,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use report::{Report, Round};
-use scenario::SCENARIOS;
+use scenario::{Opponent, SCENARIOS};
 use setup::Bench;
 
 const PROXY_CORE: &str = "0";
@@ -50,6 +51,7 @@ struct Options {
     quick: bool,
     only: Option<String>,
     requests: Option<u64>,
+    against: Option<PathBuf>,
     results: Option<PathBuf>,
 }
 
@@ -59,6 +61,7 @@ impl Options {
             quick: false,
             only: None,
             requests: None,
+            against: None,
             results: None,
         };
         let mut words = std::env::args().skip(1);
@@ -71,6 +74,7 @@ impl Options {
                 "--requests" => {
                     options.requests = Some(value().parse().expect("--requests takes a number"));
                 }
+                "--against" => options.against = Some(value().into()),
                 "--results" => options.results = Some(value().into()),
                 other => panic!("unknown option {other}"),
             }
@@ -78,10 +82,14 @@ impl Options {
         options
     }
 
-    fn wants(&self, name: &str, opponent: &str) -> bool {
-        self.only
-            .as_ref()
-            .is_none_or(|word| name.contains(word) || opponent.contains(word))
+    fn wants(&self, name: &str, opponent: Opponent) -> bool {
+        let beside_nginx = opponent == Opponent::Nginx || self.against.is_none();
+        let opponent = opponent.name();
+        beside_nginx
+            && self
+                .only
+                .as_ref()
+                .is_none_or(|word| name.contains(word) || opponent.contains(word))
     }
 }
 
@@ -100,13 +108,13 @@ fn main() {
     }
     let options = Options::read();
     let (rounds, seconds) = if options.quick { (3, 1) } else { (5, 3) };
-    let bench = Bench::new();
+    let bench = Bench::new(options.against.clone());
     let mut report = Report::default();
 
     report.begin();
     for scenario in SCENARIOS
         .iter()
-        .filter(|s| options.wants(s.name, s.opponent.name()))
+        .filter(|s| options.wants(s.name, s.opponent))
     {
         let Some(other) = bench.start_opponent(scenario) else {
             report.say(&format!(
@@ -121,9 +129,9 @@ fn main() {
         let pairs: Vec<[Round; 2]> = (0..rounds)
             .map(|round| bench.measure(&waypost, &other, scenario, seconds, round % 2 == 1))
             .collect();
-        report.add(scenario, &pairs);
+        report.add(scenario, other.name, &pairs);
     }
-    if options.wants("memory", "memory") {
+    if options.wants("memory", Opponent::Nginx) {
         let requests = options
             .requests
             .unwrap_or(if options.quick { 50_000 } else { 500_000 });

@@ -56,8 +56,8 @@ impl Report {
         self.tables.push('\n');
     }
 
-    pub(crate) fn add(&mut self, scenario: &Scenario, pairs: &[[Round; 2]]) {
-        let (name, opponent) = (scenario.name, scenario.opponent.name());
+    pub(crate) fn add(&mut self, scenario: &Scenario, opponent: &str, pairs: &[[Round; 2]]) {
+        let name = scenario.name;
         for (at, pair) in pairs.iter().enumerate() {
             for (proxy, round) in ["waypost", opponent].iter().zip(pair) {
                 let Round {

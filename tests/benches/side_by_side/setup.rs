@@ -33,10 +33,12 @@ pub(crate) struct Bench {
     calls: Servers,
     folder: Folder,
     waypost: PathBuf,
+    /// Another build of Waypost, which takes the place of every other proxy.
+    against: Option<PathBuf>,
 }
 
 impl Bench {
-    pub(crate) fn new() -> Bench {
+    pub(crate) fn new(against: Option<PathBuf>) -> Bench {
         let path = std::env::temp_dir().join(format!("waypost-bench-{}", std::process::id()));
         fs::create_dir_all(path.join("www")).expect("a temporary folder can be made");
         let folder = Folder(path);
@@ -95,10 +97,15 @@ impl Bench {
             calls: Servers::start(),
             folder,
             waypost,
+            against,
         }
     }
 
     pub(crate) fn start_waypost(&self, scenario: &Scenario) -> Program {
+        self.start_binary("waypost", &self.waypost, scenario)
+    }
+
+    fn start_binary(&self, name: &'static str, binary: &Path, scenario: &Scenario) -> Program {
         let [port, probe] = ports(scenario);
         let servers: Vec<String> = self
             .origins(scenario)
@@ -107,7 +114,7 @@ impl Bench {
             .collect();
         let folder = self.folder.0.display();
         let log = if scenario.access_log {
-            format!("\"{folder}/waypost.log\"")
+            format!("\"{folder}/{name}.log\"")
         } else {
             "false".into()
         };
@@ -127,7 +134,7 @@ impl Bench {
         let kept = scenario.idle_connections();
         let config = format!(
             "[server]\nworkers = 1\naccess_log = {log}\nkeepalive_requests = 1000000000\n\
-             error_log = \"{folder}/waypost-error.log\"\n\
+             error_log = \"{folder}/{name}-error.log\"\n\
              [[listen]]\naddress = \"127.0.0.1:{port}\"\n{tls}\
              {second}\
              [upstream.backend]\npolicy = {}\nkeepalive = {kept}\nkeepalive_requests = 1000000000\nservers = [{}]\nhttp2 = {http2}\n\
@@ -136,10 +143,10 @@ impl Bench {
             scenario.policy,
             servers.join(", "),
         );
-        let file = self.write("waypost.toml", &config);
-        let binary = self.waypost.to_string_lossy();
+        let file = self.write(&format!("{name}.toml"), &config);
+        let binary = binary.to_string_lossy();
         Program::start(
-            "waypost",
+            name,
             PROXY_CORE,
             &[&binary, "run", "-c", &file],
             [port, probe],
@@ -150,6 +157,9 @@ impl Bench {
 
     /// `None` where the program or its module is not installed.
     pub(crate) fn start_opponent(&self, scenario: &Scenario) -> Option<Program> {
+        if let Some(binary) = &self.against {
+            return Some(self.start_binary("other build", binary, scenario));
+        }
         let [port, probe] = ports(scenario);
         let name = scenario.opponent.name();
         if scenario.opponent == Opponent::Haproxy {
