@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use waypost_tests::admin::ADMIN;
 use waypost_tests::http2::{self, Frame, Outcome, Raw, Reason, block, flag, kind, setting};
+use waypost_tests::proxy::{Server, Setup};
 use waypost_tests::{
     Answer, Gate, Http2, Origin, Proxy, eventually, in_time, origin, outlast, pause, proxy,
 };
@@ -26,11 +27,21 @@ mod unlike; // what one version can say and the other cannot
 mod peers; // curl, h2load, nginx
 mod secure; // the same over TLS, and a browser
 
+/// A route that is answered without a server.
+const FIXED: &str = "[[route]]\npath = \"/fixed\"\nreturn = { status = 200, body = \"fixed\" }";
+
 /// A proxy before an origin that answers `hello` to everybody.
 async fn hello() -> (Origin, Proxy) {
     let origin = origin::says("hello").await;
     let proxy = proxy::to([&origin]).start().await;
     (origin, proxy)
+}
+
+/// A proxy of one worker before servers of HTTP/2, with these lines in its upstream.
+fn before<S: Server>(servers: impl IntoIterator<Item = S>, lines: &str) -> Setup {
+    proxy::to(servers)
+        .server("workers = 1")
+        .upstream(&format!("http2 = true\n{lines}"))
 }
 
 /// An HTTP/1.1 origin that holds its answers.

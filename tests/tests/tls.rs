@@ -36,6 +36,26 @@ async fn simple() -> (Authority, Origin, Proxy) {
     (authority, origin, proxy)
 }
 
+/// The port of an address.
+fn port(address: &str) -> &str {
+    address.rsplit_once(':').unwrap().1
+}
+
+/// Files for a peer, of which `ca.pem` is the authority's.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn with(authority: &Authority) -> Files {
+        let files = Files(tempfile::tempdir().unwrap());
+        std::fs::write(files.path("ca.pem"), authority.pem()).unwrap();
+        files
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+}
+
 /// A file beside the configuration.
 fn file(setup: &Setup, name: &str, content: &str) {
     std::fs::write(setup.directory().join(name), content).expect("the directory is ours");

@@ -1,7 +1,7 @@
 //! New connections to servers that speak HTTP/2: which requests wait for one, which may use it, and
 //! what makes room for it.
 
-use super::upstream_faults::{answer_all, by_hand, post, request, to};
+use super::upstream_faults::{answer, answer_all, by_hand, post, request, to};
 use super::*;
 use waypost_tests::Wire;
 
@@ -46,18 +46,11 @@ async fn the_first_request_does_not_wait_for_the_servers_settings() {
         };
         let mut raw = Raw::over(wire);
         raw.try_send(Frame::settings(&[])).await;
-        let head = Frame::headers(stream, flag::END_HEADERS, &[(":status", "200")]);
-        raw.try_send(head).await;
-        raw.try_send(Frame::data(stream, flag::END_STREAM, "hello"))
-            .await;
+        answer(&mut raw, stream, "hello").await;
         answer_all(raw, "hello").await;
     })
     .await;
-    let proxy = proxy::to([&origin])
-        .server("workers = 1")
-        .upstream("http2 = true\nconnect_timeout = \"2s\"")
-        .start()
-        .await;
+    let proxy = before([&origin], "connect_timeout = \"2s\"").start().await;
     for _ in 0..3 {
         assert_eq!(post(&proxy).await.text(), "hello");
     }
@@ -87,10 +80,7 @@ async fn further_requests_wait_for_the_settings_and_heed_them() {
                 frame.kind == kind::HEADERS || frame.kind == kind::SETTINGS && frame.has(flag::ACK)
             });
             assert_eq!(next.await.kind, kind::SETTINGS, "a request too many");
-            let head = Frame::headers(first, flag::END_HEADERS, &[(":status", "200")]);
-            raw.try_send(head).await;
-            raw.try_send(Frame::data(first, flag::END_STREAM, "one"))
-                .await;
+            answer(&mut raw, first, "one").await;
             answer_all(raw, "one").await;
         }
     })
@@ -113,11 +103,12 @@ async fn further_requests_wait_for_the_settings_and_heed_them() {
 async fn a_server_that_never_settles_is_waited_for_as_for_a_connection() {
     let gate = Gate::closed();
     let origin = settles_when(&gate, "never").await;
-    let proxy = proxy::to([&origin])
-        .server("workers = 1")
-        .upstream("http2 = true\nconnect_timeout = \"300ms\"\nread_timeout = \"60s\"")
-        .start()
-        .await;
+    let proxy = before(
+        [&origin],
+        "connect_timeout = \"300ms\"\nread_timeout = \"60s\"",
+    )
+    .start()
+    .await;
     let mut client = Http2::connect(proxy.address()).await;
     let mut streams = Vec::new();
     for _ in 0..3 {
@@ -138,12 +129,7 @@ async fn a_server_that_never_settles_is_waited_for_as_for_a_connection() {
 async fn a_new_connection_outlives_the_client_that_began_it() {
     let gate = Gate::closed();
     let origin = settles_when(&gate, "hello").await;
-    let proxy = proxy::to([&origin])
-        .server("workers = 1")
-        .upstream("http2 = true")
-        .more("[[route]]\npath = \"/fixed\"\nreturn = { status = 200, body = \"fixed\" }")
-        .start()
-        .await;
+    let proxy = before([&origin], "").more(FIXED).start().await;
     for _ in 0..3 {
         let mut client = proxy.client().await;
         client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
@@ -165,11 +151,7 @@ async fn a_new_connection_outlives_the_client_that_began_it() {
 #[tokio::test]
 async fn with_keepalive_0_a_connection_ends_with_its_last_exchange() {
     let origin = http2::says("hello").await;
-    let proxy = proxy::to([&origin])
-        .server("workers = 1")
-        .upstream("http2 = true\nkeepalive = 0")
-        .start()
-        .await;
+    let proxy = before([&origin], "keepalive = 0").start().await;
     for number in 1..=3 {
         assert_eq!(post(&proxy).await.text(), "hello");
         origin.has_open(0).await;
@@ -184,11 +166,7 @@ async fn as_many_idle_connections_as_the_configuration_keeps() {
         http2::says("b").await,
         http2::says("c").await,
     ];
-    let proxy = proxy::to(&origins)
-        .server("workers = 1")
-        .upstream("http2 = true\nkeepalive = 2")
-        .start()
-        .await;
+    let proxy = before(&origins, "keepalive = 2").start().await;
     for expected in ["a", "b", "c"] {
         assert_eq!(post(&proxy).await.text(), expected);
     }
@@ -214,9 +192,7 @@ async fn at_the_bound_of_descriptors_one_idle_connection_makes_room_and_the_othe
         "[upstream.busy]\nservers = [\"{}\"]\nkeepalive = 0\n[[route]]\npath = \"/busy\"\nproxy = \"busy\"",
         busy.address()
     );
-    let proxy = proxy::to(&idle)
-        .server("workers = 1")
-        .upstream("http2 = true")
+    let proxy = before(&idle, "")
         .more(&more)
         .through_shell("ulimit -n 80; exec \"$@\"")
         .start()
@@ -264,9 +240,7 @@ async fn idle_connections_take_half_of_the_descriptors_at_most() {
         let held = gate.clone();
         origins.push(http2::answers(move |_| Answer::ok("held").when(&held)).await);
     }
-    let proxy = proxy::to(&origins)
-        .server("workers = 1")
-        .upstream("http2 = true")
+    let proxy = before(&origins, "")
         .through_shell("ulimit -n 96; exec \"$@\"")
         .start()
         .await;
@@ -322,10 +296,7 @@ async fn interim_responses_within_bounds_harm_no_connection() {
         while let Some(stream) = request(&mut raw).await {
             let hints = Frame::headers(stream, flag::END_HEADERS, &[(":status", "103")]);
             raw.flood((0..60).map(|_| hints.clone())).await;
-            let head = Frame::headers(stream, flag::END_HEADERS, &[(":status", "200")]);
-            raw.try_send(head).await;
-            raw.try_send(Frame::data(stream, flag::END_STREAM, "hello"))
-                .await;
+            answer(&mut raw, stream, "hello").await;
         }
     })
     .await;

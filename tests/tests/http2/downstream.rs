@@ -237,7 +237,7 @@ async fn a_fault_is_answered_on_its_stream() {
     let dead = origin::refuses();
     let proxy = proxy::to([&dead])
         .route("path = \"/dead\"")
-        .more("[[route]]\npath = \"/fixed\"\nreturn = { status = 200, body = \"fixed\" }")
+        .more(FIXED)
         .start()
         .await;
     let mut client = Http2::connect(proxy.address()).await;

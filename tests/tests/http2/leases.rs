@@ -85,9 +85,7 @@ async fn leases_end_once_whatever_a_server_does() {
             }
         })
         .await;
-        let proxy = proxy::to([origin.with("max_conns = 1")])
-            .server("workers = 1")
-            .upstream("http2 = true\nread_timeout = \"1s\"")
+        let proxy = before([origin.with("max_conns = 1")], "read_timeout = \"1s\"")
             .start()
             .await;
         let mut client = Http2::connect(proxy.address()).await;
@@ -113,11 +111,7 @@ async fn leases_end_with_whoever_waits_no_longer() {
         _ => Answer::ok("next"),
     })
     .await;
-    let proxy = proxy::to([origin.with("max_conns = 1")])
-        .server("workers = 1")
-        .upstream("http2 = true")
-        .start()
-        .await;
+    let proxy = before([origin.with("max_conns = 1")], "").start().await;
     let mut client = Http2::connect(proxy.address()).await;
     let call = [("content-type", "application/grpc"), ("grpc-timeout", "1S")];
     assert_eq!(client.ask("POST", "/held", &call).await.status, 200);

@@ -4,21 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::upstream_faults::{answer_all, by_hand, post, request, to};
+use super::upstream_faults::{answer, answer_all, begin_answer, by_hand, post, request, to};
 use super::*;
 
 /// A client of frames that opens no window: its responses stay where they are.
 async fn reads_nothing(proxy: &Proxy) -> Raw {
     Raw::connect_with(proxy.address(), &[(setting::INITIAL_WINDOW_SIZE, 0)]).await
-}
-
-async fn begin_answer(raw: &mut Raw, stream: u32) {
-    raw.try_send(Frame::headers(
-        stream,
-        flag::END_HEADERS,
-        &[(":status", "200")],
-    ))
-    .await;
 }
 
 #[tokio::test]
@@ -76,7 +67,7 @@ async fn small_messages_that_a_server_does_not_take_end_no_connection_of_a_clien
     .await;
     let proxy = proxy::to([&origin])
         .upstream("http2 = true\nbody_buffer_size = 0")
-        .more("[[route]]\npath = \"/fixed\"\nreturn = { status = 200, body = \"fixed\" }")
+        .more(FIXED)
         .start()
         .await;
     let mut raw = Raw::connect(proxy.address()).await;
@@ -111,9 +102,7 @@ async fn a_connection_that_is_to_end_takes_no_exchange_while_others_finish_on_it
             raw.until_kind(kind::PING).await;
             told.open();
             held.opened().await;
-            begin_answer(&mut raw, stream).await;
-            raw.send(Frame::data(stream, flag::END_STREAM, "last words"))
-                .await;
+            answer(&mut raw, stream, "last words").await;
             while raw.next().await.is_some() {}
         }
     })
@@ -149,9 +138,7 @@ async fn a_stream_that_a_goaway_includes_is_not_sent_again() {
     })
     .await;
     let other = http2::says("other").await;
-    let proxy = proxy::to([origin.with(""), other.with("backup = true")])
-        .server("workers = 1")
-        .upstream("http2 = true")
+    let proxy = before([origin.with(""), other.with("backup = true")], "")
         .start()
         .await;
     assert_eq!(post(&proxy).await.status, 502);
@@ -169,9 +156,7 @@ async fn streams_beyond_a_goaway_are_sent_again_whatever_its_reason() {
             let first = request(&mut raw).await.unwrap();
             request(&mut raw).await.unwrap();
             raw.send(Frame::goaway(first, reason)).await;
-            begin_answer(&mut raw, first).await;
-            raw.send(Frame::data(first, flag::END_STREAM, "first"))
-                .await;
+            answer(&mut raw, first, "first").await;
             while raw.next().await.is_some() {}
         })
         .await;
@@ -204,11 +189,7 @@ async fn exchanges_do_not_wait_for_a_server_that_floods_their_connection() {
 #[tokio::test]
 async fn as_many_requests_as_allowed_and_then_another_connection() {
     let origin = http2::says("hello").await;
-    let proxy = proxy::to([&origin])
-        .server("workers = 1")
-        .upstream("http2 = true\nkeepalive_requests = 3")
-        .start()
-        .await;
+    let proxy = before([&origin], "keepalive_requests = 3").start().await;
     for _ in 0..7 {
         assert_eq!(post(&proxy).await.text(), "hello");
     }
@@ -227,11 +208,7 @@ async fn a_connection_that_has_had_its_time_finishes_what_is_on_it() {
         _ => Answer::ok("hello"),
     })
     .await;
-    let proxy = proxy::to([&origin])
-        .server("workers = 1")
-        .upstream("http2 = true\nkeepalive_time = \"1s\"")
-        .start()
-        .await;
+    let proxy = before([&origin], "keepalive_time = \"1s\"").start().await;
     let mut client = Http2::connect(proxy.address()).await;
     let long = client.request("GET", "/held", &[]);
     let mut long = client.open(long, true).await;
@@ -341,11 +318,9 @@ async fn a_server_that_reads_nothing_any_more_does_not_keep_its_connection() {
         std::future::pending::<()>().await;
     })
     .await;
-    let proxy = proxy::to([&origin])
-        .server("workers = 1")
+    let proxy = before([&origin], "send_timeout = \"300ms\"\nbody_buffer_size = 0")
         .listen("client_max_body_size = 0")
-        .more("[[route]]\npath = \"/fixed\"\nreturn = { status = 200, body = \"fixed\" }")
-        .upstream("http2 = true\nsend_timeout = \"300ms\"\nbody_buffer_size = 0")
+        .more(FIXED)
         .start()
         .await;
     let mut client = Http2::connect(proxy.address()).await;

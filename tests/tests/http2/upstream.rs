@@ -4,12 +4,7 @@ use super::*;
 
 /// A proxy of one worker, so that connections can be counted, to servers that speak HTTP/2.
 async fn to(servers: &[&Origin], upstream: &str) -> Proxy {
-    proxy::to(servers.iter().copied())
-        .server("workers = 1")
-        .upstream("http2 = true")
-        .upstream(upstream)
-        .start()
-        .await
+    before(servers.iter().copied(), upstream).start().await
 }
 
 /// An HTTP/2 origin that holds its answers.
@@ -180,11 +175,7 @@ async fn least_conn_counts_exchanges_and_not_connections() {
 #[tokio::test]
 async fn max_conns_bounds_exchanges() {
     let (origin, gate) = held_http2(h2::server::Builder::new()).await;
-    let proxy = proxy::to([origin.with("max_conns = 2")])
-        .server("workers = 1")
-        .upstream("http2 = true")
-        .start()
-        .await;
+    let proxy = before([origin.with("max_conns = 2")], "").start().await;
     let mut clients = at_once(&proxy, 2).await;
     origin.received(2).await;
     assert_eq!(proxy.get("/").await.status, 502);

@@ -30,26 +30,28 @@ pub(super) async fn request(raw: &mut Raw) -> Option<u32> {
     }
 }
 
+/// Begins an answer whose body is to follow.
+pub(super) async fn begin_answer(raw: &mut Raw, stream: u32) {
+    let head = Frame::headers(stream, flag::END_HEADERS, &[(":status", "200")]);
+    raw.try_send(head).await;
+}
+
+/// Answers a request with a body.
+pub(super) async fn answer(raw: &mut Raw, stream: u32, body: &str) {
+    begin_answer(raw, stream).await;
+    raw.try_send(Frame::data(stream, flag::END_STREAM, body))
+        .await;
+}
+
 /// Answers every further request with a body.
 pub(super) async fn answer_all(mut raw: Raw, body: &str) {
     while let Some(stream) = request(&mut raw).await {
-        raw.try_send(Frame::headers(
-            stream,
-            flag::END_HEADERS,
-            &[(":status", "200")],
-        ))
-        .await;
-        raw.try_send(Frame::data(stream, flag::END_STREAM, body))
-            .await;
+        answer(&mut raw, stream, body).await;
     }
 }
 
 pub(super) async fn to(origin: &Origin) -> Proxy {
-    proxy::to([origin])
-        .server("workers = 1")
-        .upstream("http2 = true")
-        .start()
-        .await
+    before([origin], "").start().await
 }
 
 /// A POST in HTTP/1.1, which must not be sent twice unless no server has worked on it.
@@ -95,14 +97,7 @@ async fn after_a_goaway_new_exchanges_take_a_new_connection() {
         if number == 0 {
             let stream = request(&mut raw).await.unwrap();
             raw.send(Frame::goaway(stream, Reason::NO_ERROR)).await;
-            raw.send(Frame::headers(
-                stream,
-                flag::END_HEADERS,
-                &[(":status", "200")],
-            ))
-            .await;
-            raw.send(Frame::data(stream, flag::END_STREAM, "last words"))
-                .await;
+            answer(&mut raw, stream, "last words").await;
             // Open, but not for further streams.
             while raw.next().await.is_some() {}
         } else {
@@ -127,14 +122,7 @@ async fn streams_beyond_the_last_one_of_a_goaway_are_tried_again() {
                 streams.push(request(&mut raw).await.unwrap());
             }
             raw.send(Frame::goaway(streams[0], Reason::NO_ERROR)).await;
-            raw.send(Frame::headers(
-                streams[0],
-                flag::END_HEADERS,
-                &[(":status", "200")],
-            ))
-            .await;
-            raw.send(Frame::data(streams[0], flag::END_STREAM, "first"))
-                .await;
+            answer(&mut raw, streams[0], "first").await;
             while raw.next().await.is_some() {}
         } else {
             answer_all(raw, "again").await;
@@ -347,9 +335,7 @@ async fn a_flood_from_a_server_ends_its_connection_and_harms_nobody() {
     })
     .await;
     let alive = http2::says("alive").await;
-    let proxy = proxy::to([&flooding, &alive])
-        .server("workers = 1")
-        .upstream("http2 = true\nread_timeout = \"3s\"")
+    let proxy = before([&flooding, &alive], "read_timeout = \"3s\"")
         .start()
         .await;
     for _ in 0..3 {
@@ -377,9 +363,7 @@ async fn a_response_header_with_more_than_we_allow_is_a_502() {
 async fn failures_count_as_they_do_for_http_1() {
     let dead = origin::refuses();
     let alive = http2::says("alive").await;
-    let proxy = proxy::to([dead.with("max_fails = 1"), alive.with("")])
-        .server("workers = 1")
-        .upstream("http2 = true")
+    let proxy = before([dead.with("max_fails = 1"), alive.with("")], "")
         .start()
         .await;
     for _ in 0..6 {

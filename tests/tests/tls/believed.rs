@@ -1,7 +1,7 @@
 //! Which servers are trusted: those whose certificate verifies, unless the configuration turns
 //! verification off.
 
-use super::upstream::{before, port, secure};
+use super::upstream::{before, secure};
 use super::*;
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn a_server_that_cannot_be_verified_is_not_spoken_to() {
         ),
     ] {
         let origin = secure(&own).await;
-        let server = format!("https://localhost:{}", port(&origin));
+        let server = format!("https://localhost:{}", port(origin.address()));
         let proxy = before(&authority, &[server], "tls = { ca = \"ca.pem\" }")
             .start()
             .await;
@@ -73,7 +73,7 @@ async fn a_certificate_that_a_server_signed_itself_is_believed_if_it_is_the_one_
         (&of_others, &of_others, Some("does not match \"localhost\"")),
     ] {
         let origin = secure(own).await;
-        let setup = proxy::to([format!("\"https://localhost:{}\"", port(&origin))]);
+        let setup = proxy::to([format!("\"https://localhost:{}\"", port(origin.address()))]);
         file(&setup, "ca.pem", &trusted.chain);
         let proxy = setup.upstream("tls = { ca = \"ca.pem\" }").start().await;
         let response = proxy.get("/").await;
@@ -185,7 +185,7 @@ async fn a_route_can_name_a_server_and_the_systems_authorities_are_trusted() {
     let origin = secure(&authority.certificate(&["localhost"])).await;
     let route = format!(
         "[[route]]\npath = \"/direct/\"\nproxy = \"https://localhost:{}/there/\"\n",
-        port(&origin)
+        port(origin.address())
     );
     let setup = proxy::to(["\"127.0.0.1:9\"".to_owned()]).more(&route);
     let setup = setup.more(ADMIN);

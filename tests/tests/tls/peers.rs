@@ -39,10 +39,8 @@ async fn openssl_speaks_both_versions_and_resumes() {
         return;
     }
     let (authority, _origin, proxy) = simple().await;
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    let (ca, session) = (path("ca.pem"), path("session"));
-    std::fs::write(&ca, authority.pem()).unwrap();
+    let files = Files::with(&authority);
+    let (ca, session) = (files.path("ca.pem"), files.path("session"));
     for (version, said) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
         let common = [
             version,
@@ -221,15 +219,13 @@ async fn curl_speaks_http2_over_tls() {
         return;
     }
     let (authority, _origin, proxy) = simple().await;
-    let directory = tempfile::tempdir().unwrap();
-    let ca = directory.path().join("ca.pem");
-    std::fs::write(&ca, authority.pem()).unwrap();
-    let port = proxy.address().rsplit_once(':').unwrap().1;
+    let files = Files::with(&authority);
+    let port = port(proxy.address());
     for (version, said) in [("--http2", "2 200 hello"), ("--http1.1", "1.1 200 hello")] {
         let mut command = Command::new("curl");
         command
             .args(["-sS", version, "--cacert"])
-            .arg(&ca)
+            .arg(files.path("ca.pem"))
             .args(["--resolve", &format!("a.example:{port}:127.0.0.1")])
             .args(["-w", "%{http_version} %{response_code} ", "-o", "-"])
             .arg(format!("https://a.example:{port}/"));
@@ -262,25 +258,19 @@ async fn nginx_is_a_server_like_any_other() {
         "location / { return 200 \"$ssl_server_name $ssl_protocol $ssl_session_reused\"; }",
     )
     .await;
-    let port = there.address().rsplit_once(':').unwrap().1;
-    let setup = proxy::to([format!("\"https://localhost:{port}\"")]);
-    file(&setup, "ca.pem", &authority.pem());
-    let proxy = setup
-        .upstream("tls = { ca = \"ca.pem\" }\nkeepalive = 0")
-        .start()
-        .await;
+    let server = format!("https://localhost:{}", port(there.address()));
+    let tls = "tls = { ca = \"ca.pem\" }\nkeepalive = 0";
+    let proxy = upstream::before(&authority, &[server], tls).start().await;
     assert_eq!(proxy.get("/").await.text(), "localhost TLSv1.3 .");
     assert_eq!(proxy.get("/").await.text(), "localhost TLSv1.3 r");
 }
 
 /// A certificate whose subject only OpenSSL can write: `+` joins attributes into one part.
 fn by_openssl(authority: &Authority, subject: &str) -> Certificate {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).display().to_string();
+    let files = Files::with(authority);
     let [ca, ca_key, key, request, extensions] =
-        ["ca.pem", "ca.key", "own.key", "own.csr", "own.ext"].map(path);
+        ["ca.pem", "ca.key", "own.key", "own.csr", "own.ext"].map(|name| files.path(name));
     std::fs::write(&extensions, "extendedKeyUsage = clientAuth\n").unwrap();
-    std::fs::write(&ca, authority.pem()).unwrap();
     std::fs::write(&ca_key, authority.key_pem()).unwrap();
     let kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
     let rest = [

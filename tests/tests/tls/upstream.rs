@@ -16,10 +16,6 @@ pub(super) fn before(authority: &Authority, servers: &[String], tls: &str) -> Se
     setup.upstream(tls)
 }
 
-pub(super) fn port(origin: &Origin) -> &str {
-    origin.address().rsplit_once(':').unwrap().1
-}
-
 #[tokio::test]
 async fn a_server_is_asked_for_by_name_and_verified() {
     let authority = Authority::new("Specs");
@@ -28,7 +24,7 @@ async fn a_server_is_asked_for_by_name_and_verified() {
         ("localhost", Some("localhost".to_owned())),
         ("127.0.0.1", None),
     ] {
-        let server = format!("https://{host}:{}", port(&origin));
+        let server = format!("https://{host}:{}", port(origin.address()));
         let proxy = before(&authority, &[server], "tls = { ca = \"ca.pem\" }")
             .start()
             .await;

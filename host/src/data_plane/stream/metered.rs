@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::Stream;
-use super::write_batch::Gathered;
+use super::write_batch::WriteBatch;
 
 /// What a client says before its first frame (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -35,7 +35,7 @@ const FRAME_HEADER: usize = 9;
 
 /// An HTTP/2 connection's bytes, metered on their way in.
 pub(crate) struct Metered {
-    stream: Gathered,
+    batch: WriteBatch,
     /// Read before it was known that this is HTTP/2.
     first: Vec<u8>,
     frames: Frames,
@@ -227,7 +227,7 @@ impl Metered {
 
     fn new(stream: Stream, first: Vec<u8>, preface_left: usize, meter: Rc<Meter>) -> Metered {
         Metered {
-            stream: Gathered::new(stream),
+            batch: WriteBatch::new(stream),
             first,
             frames: Frames::new(preface_left, meter),
         }
@@ -315,7 +315,7 @@ impl AsyncRead for Metered {
         }
         let before = buffer.filled().len();
         if this.first.is_empty() {
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+            ready!(this.batch.poll_read(cx, buffer))?;
         } else {
             // What was read before comes first, as much of it as there is room for.
             let length = this.first.len().min(buffer.remaining());
@@ -329,8 +329,8 @@ impl AsyncRead for Metered {
             buffer.set_filled(before);
             if exceeded == Exceeded::Preface {
                 // Answered here: h2 would close the connection without a GOAWAY.
-                let _ = Pin::new(&mut this.stream).poll_write(cx, NO_PREFACE);
-                let _ = Pin::new(&mut this.stream).poll_shutdown(cx);
+                let _ = this.batch.poll_write(cx, &[io::IoSlice::new(NO_PREFACE)]);
+                let _ = this.batch.poll_shutdown(cx);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, exceeded)));
             }
             // The read was ready, so nothing else would wake the task, which has to look at
@@ -348,10 +348,7 @@ impl AsyncWrite for Metered {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
-        this.wrote(written);
-        Poll::Ready(Ok(written))
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -360,7 +357,7 @@ impl AsyncWrite for Metered {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, pieces))?;
+        let written = ready!(this.batch.poll_write(cx, pieces))?;
         this.wrote(written);
         Poll::Ready(Ok(written))
     }
@@ -370,11 +367,11 @@ impl AsyncWrite for Metered {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        self.get_mut().batch.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        self.get_mut().batch.poll_shutdown(cx)
     }
 }
 

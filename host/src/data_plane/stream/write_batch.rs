@@ -18,16 +18,16 @@ const OUTBOX: usize = 16 << 10;
 const LARGE: usize = 8 << 10;
 
 /// A connection whose small writes leave together.
-pub(super) struct Gathered {
+pub(super) struct WriteBatch {
     stream: Stream,
     outbox: Vec<u8>,
     /// Bytes of the outbox that have left.
     sent: usize,
 }
 
-impl Gathered {
-    pub(super) fn new(stream: Stream) -> Gathered {
-        Gathered {
+impl WriteBatch {
+    pub(super) fn new(stream: Stream) -> WriteBatch {
+        WriteBatch {
             stream,
             outbox: Vec::new(),
             sent: 0,
@@ -48,73 +48,56 @@ impl Gathered {
         self.sent = 0;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
-}
 
-impl AsyncRead for Gathered {
-    fn poll_read(
-        self: Pin<&mut Self>,
+    /// Reads, and sends what was put off by [`poll_flush`](Self::poll_flush) first.
+    pub(super) fn poll_read(
+        &mut self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        // The flush that was put off. Where the socket takes no more, `poll_drain` has registered
-        // the task for that, and reading goes on.
-        if !this.outbox.is_empty()
-            && let Poll::Ready(drained) = this.poll_drain(cx)
+        // Where the socket takes no more, `poll_drain` has registered the task for that, and
+        // reading goes on.
+        if !self.outbox.is_empty()
+            && let Poll::Ready(drained) = self.poll_drain(cx)
         {
             drained?;
         }
-        Pin::new(&mut this.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Gathered {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
+    /// Takes small pieces whole, and writes some of large ones.
+    pub(super) fn poll_write(
+        &mut self,
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         // What was gathered leaves first: the order of the bytes must not change.
-        if length >= LARGE || this.outbox.len() + length > OUTBOX {
-            ready!(this.poll_drain(cx))?;
+        if length >= LARGE || self.outbox.len() + length > OUTBOX {
+            ready!(self.poll_drain(cx))?;
         }
         if length >= LARGE {
-            return Pin::new(&mut this.stream).poll_write_vectored(cx, pieces);
+            return Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
         }
-        this.outbox.reserve(length);
+        self.outbox.reserve(length);
         for piece in pieces {
-            this.outbox.extend_from_slice(piece);
+            self.outbox.extend_from_slice(piece);
         }
         Poll::Ready(Ok(length))
     }
 
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.outbox.is_empty() {
-            return Pin::new(&mut this.stream).poll_flush(cx);
+    /// Puts the flush off: the task is woken, and its next `poll_read` sends what was gathered.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outbox.is_empty() {
+            return Pin::new(&mut self.stream).poll_flush(cx);
         }
-        // Put off: the task is woken, and its next `poll_read` sends what is in the outbox.
         cx.waker().wake_by_ref();
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.stream).poll_shutdown(cx)
+    /// Sends what was gathered, and ends our direction.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
