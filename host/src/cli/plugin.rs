@@ -51,16 +51,16 @@ fn as_name(what: &Path) -> Option<String> {
 
 /// Prints what the file tells by itself, and then tries it with everything granted.
 fn inspect(file: &Path) -> anyhow::Result<ExitCode> {
-    let terms = PluginOptions::stock();
+    let options = PluginOptions::stock();
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let name = Untrusted::name(name).to_string();
-    let bytes = Runtime::read(&name, file, &terms.compile)?;
-    let survey = Inspection::of(&name, &bytes)?;
-    let kind = match survey.kind {
+    let bytes = Runtime::read(&name, file, &options.compile)?;
+    let inspection = Inspection::of(&name, &bytes)?;
+    let kind = match inspection.kind {
         PluginKind::Component => "component",
         PluginKind::CoreModule => "core module, of which a component is made when it is loaded",
     };
-    let grants = match &grants_needed(survey.imports.iter().map(Untrusted::as_str))[..] {
+    let grants = match &grants_needed(inspection.imports.iter().map(Untrusted::as_str))[..] {
         [] => "none needed".to_owned(),
         grants => format!("grants = {grants:?}"),
     };
@@ -69,12 +69,12 @@ fn inspect(file: &Path) -> anyhow::Result<ExitCode> {
          exports     {}\nimports     {}\ngrants      {grants}\n",
         Hash::of(&bytes),
         bytes.len(),
-        survey.functions,
-        column(&survey.exports),
-        column(&survey.imports),
+        inspection.functions,
+        column(&inspection.exports),
+        column(&inspection.imports),
     ))?;
     let runtime = Runtime::new(Compiler::child_process(None)?)?;
-    let plugin = runtime.load(&name, 1, &bytes, &terms)?;
+    let plugin = runtime.load(&name, 1, &bytes, &options)?;
     super::print(&format!(
         "loads       yes: {}\n",
         plugin.exports().join(", ")

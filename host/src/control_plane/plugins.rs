@@ -215,7 +215,7 @@ impl PluginRegistry {
         config: &model::PluginConfig,
         fallback: bool,
     ) -> Result<Option<RegisteredPlugin>, PluginError> {
-        let terms = PluginOptions::from(config);
+        let options = PluginOptions::from(config);
         let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;
         let hash = Hash::of(&bytes);
         let known = self.entries.get(&config.name);
@@ -223,18 +223,18 @@ impl PluginRegistry {
             let plugin = match fallback {
                 true => self
                     .runtime
-                    .load_compiled(&config.name, 1, &bytes, &terms)?,
-                false => Some(self.runtime.load(&config.name, 1, &bytes, &terms)?),
+                    .load_compiled(&config.name, 1, &bytes, &options)?,
+                false => Some(self.runtime.load(&config.name, 1, &bytes, &options)?),
             };
             return Ok(plugin.map(|plugin| RegisteredPlugin::new(Some(config.clone()), plugin)));
         };
         let mut entry = known.clone();
         entry.config = Some(config.clone());
-        if known.file == Some(hash) && *known.current.terms() == terms {
+        if known.file == Some(hash) && *known.current.options() == options {
             return Ok(Some(entry));
         }
         let number = known.last_version + 1;
-        let plugin = self.runtime.load(&config.name, number, &bytes, &terms)?;
+        let plugin = self.runtime.load(&config.name, number, &bytes, &options)?;
         entry.put(plugin);
         entry.file = Some(hash);
         Ok(Some(entry))

@@ -2,7 +2,7 @@
 //! and the one in which we name ours to an endpoint
 //! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
 //!
-//! Bytes only. Code that reads them off a socket asks [`extent`] for the length of the header, so
+//! Bytes only. Code that reads them off a socket asks [`header_length`] for that of the header, so
 //! that not one byte more is taken.
 
 use std::io::Write;
@@ -54,7 +54,7 @@ pub(crate) enum HeaderLength {
 ///
 /// # Errors
 /// [`BadProxyHeader`], at the first byte that tells.
-pub(crate) fn extent(bytes: &[u8]) -> Result<HeaderLength, BadProxyHeader> {
+pub(crate) fn header_length(bytes: &[u8]) -> Result<HeaderLength, BadProxyHeader> {
     if is_begun(bytes, V2_SIGNATURE) {
         let Some([high, low]) = bytes.get(V2_FIXED - 2..V2_FIXED) else {
             return Ok(HeaderLength::Partial);
@@ -280,7 +280,7 @@ mod tests {
     fn version_1_is_read() {
         let header = b"PROXY TCP4 192.0.2.1 198.51.100.9 56324 443\r\n";
         let named = ends("192.0.2.1:56324", "198.51.100.9:443");
-        assert_eq!(extent(header), Ok(HeaderLength::Whole(header.len())));
+        assert_eq!(header_length(header), Ok(HeaderLength::Whole(header.len())));
         assert_eq!(parse(header), Ok(Some(named)));
         let header = b"PROXY TCP6 2001:db8::1 ::ffff:192.0.2.9 0 65535\r\n";
         assert_eq!(
@@ -304,7 +304,7 @@ mod tests {
             // UDP
             b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\x01\xbb",
         ] {
-            assert_eq!(extent(header), Ok(HeaderLength::Whole(header.len())));
+            assert_eq!(header_length(header), Ok(HeaderLength::Whole(header.len())));
             assert_eq!(parse(header), Ok(None), "{}", header.escape_ascii());
         }
     }
@@ -313,7 +313,10 @@ mod tests {
     fn version_2_is_read_with_whatever_it_says_besides() {
         let header =
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x01\xc6\x33\x64\x09\xdc\x04\x01\xbb\x04\0\x01\0GET";
-        assert_eq!(extent(header), Ok(HeaderLength::Whole(header.len() - 3)));
+        assert_eq!(
+            header_length(header),
+            Ok(HeaderLength::Whole(header.len() - 3))
+        );
         let named = ends("192.0.2.1:56324", "198.51.100.9:443");
         assert_eq!(parse(&header[..header.len() - 3]), Ok(Some(named)));
     }
@@ -322,7 +325,7 @@ mod tests {
     fn what_is_no_header_is_refused_at_the_first_byte_that_tells() {
         for bytes in [&b"G"[..], b"PROX ", b"\x16", b"\r\n\r\n\0\r\nQUIX"] {
             assert_eq!(
-                extent(bytes),
+                header_length(bytes),
                 Err(BadProxyHeader),
                 "{}",
                 bytes.escape_ascii()
@@ -362,9 +365,9 @@ mod tests {
     fn a_header_has_an_end() {
         let mut line = b"PROXY UNKNOWN ".to_vec();
         line.resize(V1_MAX - 1, b'x');
-        assert_eq!(extent(&line), Ok(HeaderLength::Partial));
+        assert_eq!(header_length(&line), Ok(HeaderLength::Partial));
         line.push(b'x');
-        assert_eq!(extent(&line), Err(BadProxyHeader));
+        assert_eq!(header_length(&line), Err(BadProxyHeader));
         let with_tlvs = |length: u16| {
             let mut header = V2_SIGNATURE.to_vec();
             header.extend_from_slice(&[0x21, 0x11]);
@@ -372,8 +375,11 @@ mod tests {
             header
         };
         let longest = u16::try_from(V2_MAX - V2_FIXED).unwrap();
-        assert_eq!(extent(&with_tlvs(longest)), Ok(HeaderLength::Partial));
-        assert_eq!(extent(&with_tlvs(longest + 1)), Err(BadProxyHeader));
+        assert_eq!(
+            header_length(&with_tlvs(longest)),
+            Ok(HeaderLength::Partial)
+        );
+        assert_eq!(header_length(&with_tlvs(longest + 1)), Err(BadProxyHeader));
     }
 
     #[test]
@@ -405,10 +411,10 @@ mod tests {
                     let length = bytes.len();
                     prop_assert_eq!(parse(&bytes), Ok(named));
                     for cut in 0..length {
-                        prop_assert_eq!(extent(&bytes[..cut]), Ok(HeaderLength::Partial));
+                        prop_assert_eq!(header_length(&bytes[..cut]), Ok(HeaderLength::Partial));
                     }
                     bytes.extend_from_slice(&behind);
-                    prop_assert_eq!(extent(&bytes), Ok(HeaderLength::Whole(length)));
+                    prop_assert_eq!(header_length(&bytes), Ok(HeaderLength::Whole(length)));
                 }
             }
         }
@@ -426,11 +432,11 @@ mod tests {
             rest in prop_oneof![any::<Vec<u8>>(), "[0-9a-f:. \r\n]{0,120}".prop_map(String::into_bytes)],
         ) {
             let bytes = [start, rest].concat();
-            if let Ok(HeaderLength::Whole(length)) = extent(&bytes) {
+            if let Ok(HeaderLength::Whole(length)) = header_length(&bytes) {
                 prop_assert!(length <= bytes.len() && length <= V2_MAX);
                 // The end is the same however little of it has arrived.
                 for cut in 0..length {
-                    prop_assert_eq!(extent(&bytes[..cut]), Ok(HeaderLength::Partial));
+                    prop_assert_eq!(header_length(&bytes[..cut]), Ok(HeaderLength::Partial));
                 }
                 let _ = parse(&bytes[..length]);
             }

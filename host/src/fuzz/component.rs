@@ -1,5 +1,5 @@
-//! Plugins before anything is compiled: what the survey says of a file is what a full reading of it
-//! says, and takes no more room than the file.
+//! Plugins before anything is compiled: what the inspection says of a file is what a full reading
+//! of it says, and takes no more room than the file.
 
 use arbitrary::Unstructured;
 use wasm_smith::{Component, Config, Module};
@@ -30,27 +30,27 @@ pub(super) fn run(bytes: &[u8]) {
         ),
     };
     if let Ok(made) = made {
-        let survey = Inspection::of("fuzz", &made).expect("what the generator made");
-        assert_eq!(survey.kind, kind);
+        let inspection = Inspection::of("fuzz", &made).expect("what the generator made");
+        assert_eq!(inspection.kind, kind);
         file(&made);
     }
 }
 
 fn file(bytes: &[u8]) {
-    let surveyed = Inspection::of("fuzz", bytes);
+    let inspected = Inspection::of("fuzz", bytes);
     let valid = Validator::new().validate_all(bytes).is_ok();
-    let Ok(survey) = surveyed else {
-        // The bounds on nesting are the survey's own.
+    let Ok(inspection) = inspected else {
+        // The bounds on nesting are the inspection's own.
         assert!(!valid || parts(bytes) > 16, "a valid file is refused");
         return;
     };
-    for names in [&survey.imports, &survey.exports] {
+    for names in [&inspection.imports, &inspection.exports] {
         assert!(names.iter().all(|name| name.as_str().len() <= 256));
     }
-    let _ = grants_needed(survey.imports.iter().map(Untrusted::as_str));
+    let _ = grants_needed(inspection.imports.iter().map(Untrusted::as_str));
     if valid {
         let (bodies, others) = functions(bytes);
-        assert_eq!(survey.functions, bodies + others);
+        assert_eq!(inspection.functions, bodies + others);
     }
 }
 

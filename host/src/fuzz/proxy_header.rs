@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::model::ProxyVersion;
 use crate::data_plane::proxy_protocol::{
-    AddressPair, BadProxyHeader, HeaderLength, V2_MAX, append, extent, parse,
+    AddressPair, BadProxyHeader, HeaderLength, V2_MAX, append, header_length, parse,
 };
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// A connection's first bytes.
 pub(super) fn run(bytes: &[u8]) {
-    let whole = extent(bytes);
+    let whole = header_length(bytes);
     if let Some([_, _, high, low, ..]) = bytes.strip_prefix(SIGNATURE) {
         let length = 16 + usize::from(u16::from_be_bytes([*high, *low]));
         let expected = match length {
@@ -23,7 +23,7 @@ pub(super) fn run(bytes: &[u8]) {
         assert_eq!(whole, expected);
     }
     for cut in 0..bytes.len().min(V2_MAX + 1) {
-        let before = extent(&bytes[..cut]);
+        let before = header_length(&bytes[..cut]);
         match whole {
             Ok(HeaderLength::Whole(length)) if cut >= length => assert_eq!(before, whole),
             Ok(_) => assert_eq!(before, Ok(HeaderLength::Partial)),
@@ -49,7 +49,7 @@ pub(super) fn run(bytes: &[u8]) {
         for version in [ProxyVersion::V1, ProxyVersion::V2] {
             let mut out = Vec::new();
             append(version, ends, &mut out);
-            assert_eq!(extent(&out), Ok(HeaderLength::Whole(out.len())));
+            assert_eq!(header_length(&out), Ok(HeaderLength::Whole(out.len())));
             assert_eq!(parse(&out), Ok(ends));
         }
     }

@@ -106,7 +106,7 @@ impl Account {
     fn pay_at(&self, now: Instant, time: Duration) {
         self.measure(now, time);
         let plugin = self.plugin.borrow();
-        let budget = plugin.terms().budget;
+        let budget = plugin.options().budget;
         if budget >= ALL {
             return;
         }
@@ -128,7 +128,7 @@ impl Account {
         plugin
             .history()
             .note(version, PluginEventKind::OverBudget, event);
-        if plugin.inner().tally.note_debt() {
+        if plugin.inner().stats.note_debt() {
             tracing::warn!(plugin = name, version, "plugin `{name}` {why}");
         }
     }
@@ -141,8 +141,8 @@ impl Account {
             let percent = second.taken.as_micros() * 100 / elapsed.as_micros().max(1);
             let percent = u64::try_from(percent).unwrap_or(u64::MAX).min(100);
             let plugin = self.plugin.borrow();
-            if plugin.inner().tally.note_share(percent, percent >= MUCH) {
-                let (name, budget) = (plugin.name(), plugin.terms().budget);
+            if plugin.inner().stats.note_share(percent, percent >= MUCH) {
+                let (name, budget) = (plugin.name(), plugin.options().budget);
                 tracing::warn!(
                     plugin = name,
                     "plugin `{name}` takes {percent}% of a worker's time; its `budget` is {budget}%"
@@ -159,7 +159,7 @@ impl Account {
 
     fn flush(&self) {
         let plugin = self.plugin.borrow();
-        plugin.inner().tally.add_left_to_fallback(self.left.take());
+        plugin.inner().stats.add_left_to_fallback(self.left.take());
     }
 }
 

@@ -1,5 +1,5 @@
-//! A plugin: compiled code, held against the contract before anything depends on it, on the terms
-//! that it was loaded on.
+//! A plugin: compiled code, held against the contract before anything depends on it, and the
+//! options that it was loaded with.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) struct Inner {
     pub(super) name: Arc<str>,
     pub(super) version: u64,
     pub(super) hash: Hash,
-    pub(super) terms: PluginOptions,
+    pub(super) options: PluginOptions,
     pub(super) imports: Vec<Untrusted>,
     pub(super) lines: DebugLines,
     pub(super) policy: Linked<Policy>,
@@ -43,7 +43,7 @@ pub(super) struct Inner {
     pub(super) call_deadline: Duration,
     pub(super) setup_deadline: Duration,
     pub(super) clock: Arc<EpochClock>,
-    pub(super) tally: Arc<PluginStats>,
+    pub(super) stats: Arc<PluginStats>,
     /// Of all versions of the plugin.
     pub(super) history: Arc<PluginHistory>,
     /// Rung when a plugin is put into quarantine.
@@ -92,8 +92,8 @@ impl Plugin {
     }
 
     /// What it was loaded on.
-    pub fn terms(&self) -> &PluginOptions {
-        &self.0.terms
+    pub fn options(&self) -> &PluginOptions {
+        &self.0.options
     }
 
     /// Whether it is this very version.
@@ -103,17 +103,17 @@ impl Plugin {
 
     /// What it has done so far.
     pub fn stats(&self) -> PluginCounters {
-        self.0.tally.stats()
+        self.0.stats.counters()
     }
 
     /// What its calls take and its instances hold.
     pub fn cost(&self) -> Cost {
-        self.0.tally.cost()
+        self.0.stats.cost()
     }
 
     /// Whether a worker's budget for it was used up a moment ago.
     pub fn is_over_budget(&self) -> bool {
-        self.0.tally.is_over_budget()
+        self.0.stats.is_over_budget()
     }
 
     /// What happened to it and to the versions before.
@@ -123,7 +123,7 @@ impl Plugin {
 
     /// Whether it has failed so often that it is not called any more.
     pub fn is_quarantined(&self) -> bool {
-        self.0.tally.is_quarantined()
+        self.0.stats.is_quarantined()
     }
 
     /// Links a component to the host, and makes an instance once to see that its exports have the
@@ -134,27 +134,27 @@ impl Plugin {
         alarm: &Arc<Notify>,
         identity: &Identity<'_>,
         Code { component, lines }: Code,
-        terms: &PluginOptions,
+        options: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
         let name = identity.name;
         let imports = component.component_type();
         let imports = imports.imports(component.engine());
         let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
-        interfaces::check_imports(name, &imports, &terms.grants)?;
+        interfaces::check_imports(name, &imports, &options.grants)?;
         let policy = Linked::new(name, linker, &component)?;
-        let deadline = terms.limits.deadline;
+        let deadline = options.limits.deadline;
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
             version: identity.version,
             hash: identity.hash,
-            terms: *terms,
+            options: *options,
             imports: imports.iter().map(Untrusted::name).collect(),
             lines,
             policy,
             call_deadline: deadline.min(LONGEST_DEADLINE),
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
-            tally: Arc::new(PluginStats::new(terms.max_faults, terms.fault_window)),
+            stats: Arc::new(PluginStats::new(options.max_faults, options.fault_window)),
             history: identity.history.clone(),
             alarm: alarm.clone(),
         }));
@@ -169,7 +169,7 @@ impl Plugin {
         let detail = Untrusted::message(format_args!("failed {when}: {fault}"));
         let note = |kind, detail| self.0.history.note(version, kind, detail);
         note(PluginEventKind::Fault(fault.kind), detail);
-        if self.0.tally.fault(fault.kind) {
+        if self.0.stats.fault(fault.kind) {
             let why = "has failed too often and is quarantined: it is not asked any more";
             note(PluginEventKind::Quarantined, Untrusted::message(why));
             tracing::error!(

@@ -45,7 +45,7 @@ pub enum Compiler {
     /// of tests are.
     Here,
     /// In a process of its own, which `program` (a `waypost`) is run for, within the bounds of the
-    /// plugin's terms.
+    /// plugin's options.
     Aside {
         program: PathBuf,
         /// Where machine code is kept; nowhere if there is none.
@@ -80,7 +80,7 @@ enum CompilerBackend {
 /// Loads plugins. One for the process.
 pub struct Runtime {
     engine: Engine,
-    workshop: CompilerBackend,
+    compiler_backend: CompilerBackend,
     policies: Linker<HostState<Policy>>,
     clock: Arc<EpochClock>,
     alarm: Arc<Notify>,
@@ -106,7 +106,7 @@ impl Runtime {
             EpochClock::start(&engine, clock::PERIOD).map_err(|error| PluginError::Engine {
                 reason: error.to_string(),
             })?;
-        let workshop = match compiler {
+        let compiler_backend = match compiler {
             Compiler::Here => CompilerBackend::Here,
             Compiler::Aside { program, cache } => CompilerBackend::Aside {
                 program,
@@ -115,7 +115,7 @@ impl Runtime {
         };
         let mut runtime = Runtime {
             engine,
-            workshop,
+            compiler_backend,
             policies,
             clock,
             alarm: Arc::default(),
@@ -154,22 +154,22 @@ impl Runtime {
     /// `version` counts the plugin's versions, from 1.
     ///
     /// # Errors
-    /// Whatever keeps it from serving: it is no policy, exceeds a bound of its terms, or imports
+    /// Whatever keeps it from serving: it is no policy, exceeds a bound of its options, or imports
     /// what they do not grant.
     pub fn load(
         &self,
         name: &str,
         version: u64,
         bytes: &[u8],
-        terms: &PluginOptions,
+        options: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
-        check_bounds(name, bytes, &terms.compile)?;
+        check_bounds(name, bytes, &options.compile)?;
         let hash = Hash::of(bytes);
         let code = match self.kept(&hash, bytes.len()) {
             Some(code) => code,
-            None => self.compile(name, &hash, bytes, &terms.compile)?,
+            None => self.compile(name, &hash, bytes, &options.compile)?,
         };
-        self.link_version(name, version, hash, code, terms)
+        self.link_version(name, version, hash, code, options)
     }
 
     /// As [`load`](Runtime::load), of what was compiled before; none where it was not.
@@ -181,18 +181,18 @@ impl Runtime {
         name: &str,
         version: u64,
         bytes: &[u8],
-        terms: &PluginOptions,
+        options: &PluginOptions,
     ) -> Result<Option<Plugin>, PluginError> {
-        check_bounds(name, bytes, &terms.compile)?;
+        check_bounds(name, bytes, &options.compile)?;
         let hash = Hash::of(bytes);
         let kept = self.kept(&hash, bytes.len());
-        kept.map(|code| self.link_version(name, version, hash, code, terms))
+        kept.map(|code| self.link_version(name, version, hash, code, options))
             .transpose()
     }
 
     /// Code that was kept when it was compiled.
     fn kept(&self, hash: &Hash, file_size: usize) -> Option<Code> {
-        let CompilerBackend::Aside { cache, .. } = &self.workshop else {
+        let CompilerBackend::Aside { cache, .. } = &self.compiler_backend else {
             return None;
         };
         let answer = cache
@@ -208,7 +208,7 @@ impl Runtime {
         bytes: &[u8],
         limits: &CompileLimits,
     ) -> Result<Code, PluginError> {
-        match &self.workshop {
+        match &self.compiler_backend {
             CompilerBackend::Here => self.compile_here(name, bytes),
             CompilerBackend::Aside { program, cache } => {
                 let answer = compile_process::compile(program, name, bytes, limits)?;
@@ -228,7 +228,7 @@ impl Runtime {
         version: u64,
         hash: Hash,
         code: Code,
-        terms: &PluginOptions,
+        options: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
         let identity = Identity {
             name,
@@ -236,7 +236,7 @@ impl Runtime {
             hash,
             history: self.history(name),
         };
-        self.link(&identity, code, terms)
+        self.link(&identity, code, options)
     }
 
     /// What happened to the plugin of this name, through all of its versions.
@@ -277,7 +277,7 @@ impl Runtime {
         &self,
         identity: &Identity<'_>,
         code: Code,
-        terms: &PluginOptions,
+        options: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
         Plugin::link(
             &self.policies,
@@ -285,7 +285,7 @@ impl Runtime {
             &self.alarm,
             identity,
             code,
-            terms,
+            options,
         )
     }
 

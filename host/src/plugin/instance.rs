@@ -41,7 +41,7 @@ impl<W: World> Instance<W> {
         let functions = find_functions(&mut store, &instance, linked);
         let functions = functions
             .map_err(|(_, error)| PluginFault::from_engine(&error, &plugin.inner().lines))?;
-        let calls = CallTimer::new(&plugin.inner().tally);
+        let calls = CallTimer::new(&plugin.inner().stats);
         Ok(Instance {
             store,
             functions,
@@ -70,7 +70,7 @@ impl<W: World> Instance<W> {
     }
 
     /// Excludes this instance from the statistics: it is made for a trial run.
-    pub(super) fn leave_the_books(&mut self) {
+    pub(super) fn exclude_from_statistics(&mut self) {
         self.calls = CallTimer::new(&Arc::new(PluginStats::new(0, Duration::ZERO)));
     }
 
@@ -150,12 +150,12 @@ fn instantiate<W: World>(
     state: W::State,
 ) -> Result<(Store<HostState<W>>, component::Instance), PluginFault> {
     let inner = plugin.inner();
-    let limits = InstanceLimits::new(&inner.terms.limits);
+    let limits = InstanceLimits::new(&inner.options.limits);
     let state = HostState::new(&inner.name, limits, state);
     let mut store = Store::new(linked.component.engine(), state);
     store.limiter(|state| &mut state.limits);
     // One more than the state may have, so that too large a state is told from a misbehaved call.
-    let state = usize::try_from(inner.terms.limits.state).unwrap_or(usize::MAX);
+    let state = usize::try_from(inner.options.limits.state).unwrap_or(usize::MAX);
     store.set_hostcall_fuel(HOSTCALL_BYTES.max(state).saturating_add(1));
     store.set_max_component_handles(HANDLES);
     let clock = inner.clock.clone();

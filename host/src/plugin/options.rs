@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::model::{self, CompileLimits, Grants, PluginLimits};
 
-/// The terms on which a plugin is loaded. Two loads of the same bytes on the same terms are the
-/// same plugin.
+/// The options with which a plugin is loaded. Two loads of the same bytes with the same options are
+/// the same plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PluginOptions {
     /// Bounds on each of its instances.

@@ -1,9 +1,9 @@
 //! What a plugin costs: how often it was called, how long that took, how much memory it holds, and
 //! how often it failed.
 //!
-//! Every instance keeps its figures in a meter that only it writes, so that workers do not contend
-//! for a cache line; the meters are added up by the thread that asks for the statistics. One call
-//! in 64 is timed: the clock would cost more than most policies do.
+//! Every instance has statistics of its own that only it writes, so that workers do not contend for
+//! a cache line; the thread that asks for those of a plugin adds them up. One call in 64 is timed:
+//! the clock would cost more than most policies do.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
@@ -44,13 +44,13 @@ pub struct Cost {
 /// Adds up over all instances of one version of a plugin.
 pub(super) struct PluginStats {
     live: Mutex<Vec<Arc<InstanceStats>>>,
-    /// The figures of instances that have been dropped.
+    /// The statistics of instances that have been dropped.
     ended: Mutex<Histogram>,
     traps: AtomicU64,
     deadlines: AtomicU64,
     memory: AtomicU64,
     answers: AtomicU64,
-    patience: Mutex<FaultBudget>,
+    fault_budget: Mutex<FaultBudget>,
     quarantined: AtomicBool,
     budget: BudgetStats,
 }
@@ -128,7 +128,7 @@ impl PluginStats {
             deadlines: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             answers: AtomicU64::new(0),
-            patience: Mutex::new(FaultBudget {
+            fault_budget: Mutex::new(FaultBudget {
                 max_faults,
                 window,
                 since: Instant::now(),
@@ -175,7 +175,7 @@ impl PluginStats {
             FaultKind::Answer => &self.answers,
         };
         counter.fetch_add(1, Relaxed);
-        self.patience.lock().is_over(Instant::now()) && !self.quarantined.swap(true, Relaxed)
+        self.fault_budget.lock().is_over(Instant::now()) && !self.quarantined.swap(true, Relaxed)
     }
 
     #[inline]
@@ -184,15 +184,15 @@ impl PluginStats {
     }
 
     pub(super) fn cost(&self) -> Cost {
-        let sums = self.sums();
+        let total = self.histogram();
         let live = self.live.lock();
         Cost {
-            mean_ns: sums.nanos.checked_div(sums.timed).unwrap_or(0),
-            p99_ns: sums.percentile(99),
+            mean_ns: total.nanos.checked_div(total.timed).unwrap_or(0),
+            p99_ns: total.percentile(99),
             instances: live.len() as u64,
             memory_bytes: live
                 .iter()
-                .map(|meter| meter.memory_bytes.load(Relaxed))
+                .map(|instance| instance.memory_bytes.load(Relaxed))
                 .sum(),
             worker_percent: match is_news(&self.budget.percent_at) {
                 true => self.budget.percent.load(Relaxed),
@@ -201,9 +201,9 @@ impl PluginStats {
         }
     }
 
-    pub(super) fn stats(&self) -> PluginCounters {
+    pub(super) fn counters(&self) -> PluginCounters {
         PluginCounters {
-            calls: self.sums().calls,
+            calls: self.histogram().calls,
             traps: self.traps.load(Relaxed),
             deadlines: self.deadlines.load(Relaxed),
             memory: self.memory.load(Relaxed),
@@ -212,19 +212,19 @@ impl PluginStats {
         }
     }
 
-    fn sums(&self) -> Histogram {
-        let mut sums = Histogram::default();
+    fn histogram(&self) -> Histogram {
+        let mut total = Histogram::default();
         let live = {
             // Under the lock, so that an instance which ends meanwhile is counted once; and no
             // longer, because a worker that has to let an instance go waits for it.
             let live = self.live.lock();
-            sums.add(&self.ended.lock());
+            total.add(&self.ended.lock());
             live.clone()
         };
-        for meter in &live {
-            sums.add(&meter.sums());
+        for instance in &live {
+            total.add(&instance.histogram());
         }
-        sums
+        total
     }
 }
 
@@ -240,23 +240,23 @@ impl FaultBudget {
 
 /// One instance's part of its plugin's statistics.
 pub(super) struct CallTimer {
-    meter: Arc<InstanceStats>,
-    tally: Arc<PluginStats>,
+    instance: Arc<InstanceStats>,
+    plugin: Arc<PluginStats>,
 }
 
 impl CallTimer {
-    pub(super) fn new(tally: &Arc<PluginStats>) -> CallTimer {
-        let meter = Arc::new(InstanceStats {
+    pub(super) fn new(plugin: &Arc<PluginStats>) -> CallTimer {
+        let instance = Arc::new(InstanceStats {
             calls: AtomicU64::new(0),
             timed: AtomicU64::new(0),
             nanos: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
             buckets: [const { AtomicU32::new(0) }; BUCKETS],
         });
-        tally.live.lock().push(meter.clone());
+        plugin.live.lock().push(instance.clone());
         CallTimer {
-            meter,
-            tally: tally.clone(),
+            instance,
+            plugin: plugin.clone(),
         }
     }
 
@@ -264,8 +264,8 @@ impl CallTimer {
     /// writer.
     #[inline]
     pub(super) fn begin(&self) -> Option<Instant> {
-        let calls = self.meter.calls.load(Relaxed);
-        self.meter.calls.store(calls + 1, Relaxed);
+        let calls = self.instance.calls.load(Relaxed);
+        self.instance.calls.store(calls + 1, Relaxed);
         calls.is_multiple_of(TIMED).then(Instant::now)
     }
 
@@ -277,7 +277,7 @@ impl CallTimer {
             nanos: sum,
             buckets,
             ..
-        } = &*self.meter;
+        } = &*self.instance;
         timed.store(timed.load(Relaxed) + 1, Relaxed);
         sum.store(sum.load(Relaxed).saturating_add(nanos), Relaxed);
         let bucket = &buckets[bucket(nanos)];
@@ -286,20 +286,20 @@ impl CallTimer {
 
     /// The instance holds this much linear memory now.
     pub(super) fn note_memory(&self, bytes: usize) {
-        self.meter.memory_bytes.store(bytes as u64, Relaxed);
+        self.instance.memory_bytes.store(bytes as u64, Relaxed);
     }
 }
 
 impl Drop for CallTimer {
     fn drop(&mut self) {
-        let mut live = self.tally.live.lock();
-        live.retain(|meter| !Arc::ptr_eq(meter, &self.meter));
-        self.tally.ended.lock().add(&self.meter.sums());
+        let mut live = self.plugin.live.lock();
+        live.retain(|instance| !Arc::ptr_eq(instance, &self.instance));
+        self.plugin.ended.lock().add(&self.instance.histogram());
     }
 }
 
 impl InstanceStats {
-    fn sums(&self) -> Histogram {
+    fn histogram(&self) -> Histogram {
         Histogram {
             calls: self.calls.load(Relaxed),
             timed: self.timed.load(Relaxed),
@@ -374,8 +374,8 @@ mod tests {
 
     #[test]
     fn the_99th_percentile_leaves_one_call_in_a_hundred_out() {
-        let tally = Arc::new(PluginStats::new(0, Duration::ZERO));
-        let calls = CallTimer::new(&tally);
+        let plugin = Arc::new(PluginStats::new(0, Duration::ZERO));
+        let calls = CallTimer::new(&plugin);
         let took = |nanos| Instant::now().checked_sub(Duration::from_nanos(nanos));
         for _ in 0..990 {
             took(1_000_000)
@@ -387,23 +387,23 @@ mod tests {
                 .into_iter()
                 .for_each(|began| calls.end(began));
         }
-        let p99 = tally.cost().p99_ns;
+        let p99 = plugin.cost().p99_ns;
         assert!((1_000_000..500_000_000).contains(&p99), "{p99}");
         drop(calls);
-        assert_eq!(tally.cost().p99_ns, p99, "what has ended still counts");
+        assert_eq!(plugin.cost().p99_ns, p99, "what has ended still counts");
     }
 
     #[test]
     fn faults_put_a_version_into_quarantine_only_if_they_come_within_the_window() {
         let start = Instant::now();
-        let mut patience = FaultBudget {
+        let mut fault_budget = FaultBudget {
             max_faults: 3,
             window: Duration::from_secs(60),
             since: start,
             faults: 0,
         };
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut is_over = |seconds| patience.is_over(at(seconds));
+        let mut is_over = |seconds| fault_budget.is_over(at(seconds));
         assert_eq!([is_over(0), is_over(30)], [false, false]);
         assert_eq!([is_over(61), is_over(90)], [false, false], "a new window");
         assert!(is_over(121));

@@ -33,44 +33,44 @@ pub(super) struct ResumptionSettings {
 
 #[derive(Debug, Clone)]
 pub(super) struct Resumption {
-    pub(super) terms: ResumptionSettings,
+    pub(super) settings: ResumptionSettings,
     pub(super) tickets: Option<Arc<dyn ProducesTickets>>,
     pub(super) sessions: Arc<dyn StoresServerSessions>,
 }
 
 impl Resumption {
-    /// Goes on with `previous` where sessions of it may be resumed under these terms.
+    /// Goes on with `previous` where sessions of it may be resumed under these settings.
     ///
     /// # Errors
     /// Where the system has no randomness.
     pub(super) fn new(
-        terms: ResumptionSettings,
+        settings: ResumptionSettings,
         previous: Option<&Resumption>,
     ) -> Result<Resumption, rustls::Error> {
         if let Some(previous) = previous
-            && previous.terms == terms
+            && previous.settings == settings
         {
             return Ok(previous.clone());
         }
         let started = Instant::now();
-        let tickets: Option<Arc<dyn ProducesTickets>> = match terms.tickets {
+        let tickets: Option<Arc<dyn ProducesTickets>> = match settings.tickets {
             true => Some(Arc::new(Tickets {
-                rotator: TicketRotator::new(seconds(terms.timeout), TicketKey::generate)?,
-                timeout: terms.timeout,
+                rotator: TicketRotator::new(seconds(settings.timeout), TicketKey::generate)?,
+                timeout: settings.timeout,
                 started,
             })),
             false => None,
         };
-        let sessions: Arc<dyn StoresServerSessions> = match terms.cache {
+        let sessions: Arc<dyn StoresServerSessions> = match settings.cache {
             0 => Arc::new(NoServerSessionStorage {}),
             size => Arc::new(Sessions {
                 cache: ServerSessionMemoryCache::new(size),
-                timeout: terms.timeout,
+                timeout: settings.timeout,
                 started,
             }),
         };
         Ok(Resumption {
-            terms,
+            settings,
             tickets,
             sessions,
         })
@@ -203,7 +203,7 @@ impl StoresServerSessions for Sessions {
 mod tests {
     use super::*;
 
-    fn terms() -> ResumptionSettings {
+    fn settings() -> ResumptionSettings {
         ResumptionSettings {
             tickets: true,
             timeout: Duration::from_secs(300),
@@ -214,8 +214,8 @@ mod tests {
 
     #[test]
     fn a_ticket_is_read_again_after_a_reload_that_leaves_its_terms() {
-        let first = Resumption::new(terms(), None).unwrap();
-        let second = Resumption::new(terms(), Some(&first)).unwrap();
+        let first = Resumption::new(settings(), None).unwrap();
+        let second = Resumption::new(settings(), Some(&first)).unwrap();
         let ticket = first.tickets.unwrap().encrypt(b"session").unwrap();
         assert_eq!(
             second.tickets.unwrap().decrypt(&ticket).unwrap(),
@@ -225,10 +225,10 @@ mod tests {
 
     #[test]
     fn nothing_is_resumed_from_before_another_demand_on_client_certificates() {
-        let first = Resumption::new(terms(), None).unwrap();
+        let first = Resumption::new(settings(), None).unwrap();
         let stricter = ResumptionSettings {
             proven: [1; 32],
-            ..terms()
+            ..settings()
         };
         let second = Resumption::new(stricter, Some(&first)).unwrap();
         let ticket = first.tickets.unwrap().encrypt(b"session").unwrap();

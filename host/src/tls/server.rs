@@ -91,11 +91,11 @@ impl ServerTls {
         let contents = files.digest();
         if let Some(previous) = previous
             && previous.means(settings, protocols)
-            && (previous.contents, &previous.resumption.terms.proven) == (contents, &proven)
+            && (previous.contents, &previous.resumption.settings.proven) == (contents, &proven)
         {
             return Ok(previous.clone());
         }
-        let terms = ResumptionSettings {
+        let resumption_settings = ResumptionSettings {
             tickets: settings.session_tickets,
             timeout: settings.session_timeout,
             cache: settings.session_cache,
@@ -110,7 +110,7 @@ impl ServerTls {
             vec![Problem::new(&place.unwrap_or_default(), message)]
         };
         let before = previous.map(|previous| &previous.resumption);
-        let resumption = Resumption::new(terms, before).map_err(failed)?;
+        let resumption = Resumption::new(resumption_settings, before).map_err(failed)?;
         let most = settings.max_handshakes;
         let handshakes = match previous {
             Some(previous) if previous.settings.max_handshakes == most => {

@@ -50,9 +50,9 @@ pub(crate) async fn read_proxy_header(
         proxy_protocol::parse(&header).map_err(|_| NoHeader::BadProxyHeader(header))
     };
     match read.await {
-        Ok(Some(ends)) => {
-            let believed = worker_config.trusts(client.ip);
-            Some(client.introduced_as(ends, believed))
+        Ok(Some(addresses)) => {
+            let trusted = worker_config.trusts(client.ip);
+            Some(client.with_proxy_header(addresses, trusted))
         }
         Ok(None) => Some(client),
         Err(error) => {
@@ -82,7 +82,7 @@ async fn read_header(transport: &mut Transport, due: Instant) -> Result<Vec<u8>,
         };
         let taken = header.len();
         header.extend_from_slice(&ahead[..seen]);
-        match proxy_protocol::extent(&header) {
+        match proxy_protocol::header_length(&header) {
             Ok(HeaderLength::Partial) => {
                 // They are there, so that this does not wait.
                 transport.read_exact(&mut ahead[..seen]).await?;

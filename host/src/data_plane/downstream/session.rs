@@ -41,7 +41,7 @@ pub(crate) struct Client {
 
 /// What a PROXY header said of a client.
 pub(crate) struct ProxyHeader {
-    pub(crate) said: AddressPair,
+    pub(crate) addresses: AddressPair,
     /// Of the connection's peer.
     peer_text: Box<str>,
     peer_port: Option<u16>,
@@ -82,20 +82,20 @@ impl Client {
 
     /// The same connection, with what its PROXY header says; a peer that is `believed` speaks for
     /// the client that it names.
-    pub(crate) fn introduced_as(self, said: AddressPair, believed: bool) -> Client {
+    pub(crate) fn with_proxy_header(self, addresses: AddressPair, believed: bool) -> Client {
         let (peer_text, peer_port) = (self.address_text.clone(), self.port);
         let mut client = Client {
             proxy_header: Some(Box::new(ProxyHeader {
-                said,
+                addresses,
                 peer_text,
                 peer_port,
             })),
             ..self
         };
         if believed {
-            client.ip = Some(said.source.ip());
-            client.port = Some(said.source.port());
-            client.address_text = said.source.ip().to_string().into();
+            client.ip = Some(addresses.source.ip());
+            client.port = Some(addresses.source.port());
+            client.address_text = addresses.source.ip().to_string().into();
         }
         client
     }
@@ -110,13 +110,13 @@ impl Client {
     pub(crate) fn peer_text(&self) -> &str {
         self.proxy_header
             .as_ref()
-            .map_or(&self.address_text, |introduction| &introduction.peer_text)
+            .map_or(&self.address_text, |header| &header.peer_text)
     }
 
     /// The port of the connection's peer, even where a PROXY header names another client.
     pub(crate) fn peer_port(&self) -> Option<u16> {
         match &self.proxy_header {
-            Some(introduction) => introduction.peer_port,
+            Some(header) => header.peer_port,
             None => self.port,
         }
     }
@@ -148,7 +148,7 @@ impl Client {
                 return true;
             }
             variable => {
-                return self.append_introduction(variable, out) || self.append_tls(variable, out);
+                return self.append_proxy_header(variable, out) || self.append_tls(variable, out);
             }
         };
         port.inspect(|port| out.extend_from_slice(itoa::Buffer::new().format(*port).as_bytes()))
@@ -173,16 +173,16 @@ impl Client {
     }
 
     /// Appends what its PROXY header said, as a variable; false where it said nothing.
-    fn append_introduction(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
-        let Some(ProxyHeader { said, .. }) = self.proxy_header.as_deref() else {
+    fn append_proxy_header(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let Some(ProxyHeader { addresses, .. }) = self.proxy_header.as_deref() else {
             return false;
         };
         // Writing to a vector cannot fail.
         let _ = match variable {
-            Variable::ProxyProtocolAddr => write!(out, "{}", said.source.ip()),
-            Variable::ProxyProtocolPort => write!(out, "{}", said.source.port()),
-            Variable::ProxyProtocolServerAddr => write!(out, "{}", said.destination.ip()),
-            Variable::ProxyProtocolServerPort => write!(out, "{}", said.destination.port()),
+            Variable::ProxyProtocolAddr => write!(out, "{}", addresses.source.ip()),
+            Variable::ProxyProtocolPort => write!(out, "{}", addresses.source.port()),
+            Variable::ProxyProtocolServerAddr => write!(out, "{}", addresses.destination.ip()),
+            Variable::ProxyProtocolServerPort => write!(out, "{}", addresses.destination.port()),
             _ => return false,
         };
         true
@@ -194,7 +194,7 @@ impl Client {
         let destination = match (self.local_ip, self.local_port, &self.proxy_header) {
             (Some(ip), Some(port), _) => (ip, port).into(),
             // A unix socket's own end has no address, but the one before it has.
-            (_, _, introduction) => introduction.as_ref()?.said.destination,
+            (_, _, header) => header.as_ref()?.addresses.destination,
         };
         let source = match reported {
             // Nobody reports a port.

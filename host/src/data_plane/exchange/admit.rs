@@ -57,15 +57,15 @@ pub(super) struct Admitted {
 
 /// Takes a request apart and finds its route. The exchange is there even where the request is
 /// refused: it is logged.
-pub(super) fn open(
+pub(super) fn admit(
     session: &Session<'_>,
     worker_config: &WorkerConfig,
     request: RequestHead,
     began: Instant,
 ) -> (Exchange, Result<Admission, Fault>) {
     let mut exchange = Exchange::new(session, request, began);
-    let opened = examine(&mut exchange, session, worker_config);
-    (exchange, opened)
+    let admission = examine(&mut exchange, session, worker_config);
+    (exchange, admission)
 }
 
 fn examine(
@@ -74,7 +74,7 @@ fn examine(
     worker_config: &WorkerConfig,
 ) -> Result<Admission, Fault> {
     drop_underscored(exchange, session);
-    client_is_who_it_must_be(exchange, session)?;
+    check_client_certificate(exchange, session)?;
     let framing = match framing::of_request(&exchange.request)? {
         // A stream that has ended has no body; what follows a change of protocol is none.
         Framing::Stream(_)
@@ -89,7 +89,7 @@ fn examine(
         return Err(BadRequest::Repeated(field).into());
     }
     name_target(exchange)?;
-    is_asked_of_us(exchange, session)?;
+    check_host_of_connection(exchange, session)?;
     exchange.peer_trusted = worker_config.trusts(exchange.client.ip);
     if exchange.peer_trusted {
         exchange.real_client = reported_client(exchange, worker_config);
@@ -128,7 +128,7 @@ fn drop_underscored(exchange: &mut Exchange, session: &Session<'_>) {
 
 /// On a listener with TLS: whether the client speaks it, and has shown what it must. Looked at with
 /// each request: a connection may be older than the demand.
-fn client_is_who_it_must_be(exchange: &Exchange, session: &Session<'_>) -> Result<(), Fault> {
+fn check_client_certificate(exchange: &Exchange, session: &Session<'_>) -> Result<(), Fault> {
     let Some(tls) = session.tls() else {
         return Ok(());
     };
@@ -143,7 +143,7 @@ fn client_is_who_it_must_be(exchange: &Exchange, session: &Session<'_>) -> Resul
 }
 
 /// Whether the host is one that the connection was opened for, where that matters.
-fn is_asked_of_us(exchange: &Exchange, session: &Session<'_>) -> Result<(), Fault> {
+fn check_host_of_connection(exchange: &Exchange, session: &Session<'_>) -> Result<(), Fault> {
     match (session.tls(), &exchange.client.tls) {
         (Some(tls), Some(facts))
             if !tls.may_ask_for(&exchange.host, facts.server_name.as_deref()) =>

@@ -201,7 +201,7 @@ impl Forwarding<'_, '_> {
         let framing = match next {
             HeadOutcome::Body(framing) => framing,
             HeadOutcome::Tunnel => {
-                lease.stands();
+                lease.established();
                 let plan = TunnelPlan {
                     head: switching_head(exchange, self.route),
                     timeouts: CopyTimeouts {

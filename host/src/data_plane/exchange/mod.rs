@@ -49,7 +49,7 @@ pub(crate) async fn serve(
     began: Instant,
 ) -> (ConnectionFate, RequestHead) {
     let worker_config = session.worker_config.clone();
-    let (mut exchange, admission) = admit::open(session, &worker_config, request, began);
+    let (mut exchange, admission) = admit::admit(session, &worker_config, request, began);
     if let Ok(Admission::Route(admitted)) = &admission {
         exchange.server_name = Some(worker_config.route_name(admitted.route));
     }

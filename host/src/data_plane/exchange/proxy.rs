@@ -34,7 +34,7 @@ pub(super) async fn proxy(
     exchange: &Rc<Exchange>,
     route: &Route,
     proxy: &Proxy,
-    opened: &Admitted,
+    admitted: &Admitted,
     progress: &mut BodyPipe,
 ) -> Result<Delivered, Fault> {
     let upstream = &worker_config.upstreams[proxy.upstream];
@@ -68,7 +68,7 @@ pub(super) async fn proxy(
     exchange.stats.body_received.set(progress.length);
     let streamed = !progress.is_done();
     let http2 = config.http2.is_some();
-    let plan = match opened.framing {
+    let plan = match admitted.framing {
         Framing::Length(0) | Framing::UntilClose => body_plan_for_empty(exchange.request.method()),
         Framing::Length(length) | Framing::Stream(Some(length)) => BodyPlan::Length(length),
         Framing::Chunked | Framing::Stream(None) if http2 => BodyPlan::Stream,
@@ -96,7 +96,7 @@ pub(super) async fn proxy(
 
     let mut target = Vec::new();
     let outgoing = RequestPlan {
-        target: outgoing_target(exchange, proxy, opened, &mut target),
+        target: outgoing_target(exchange, proxy, admitted, &mut target),
         body: plan,
         upgrade: upgrade.is_some(),
         http2,
@@ -215,7 +215,7 @@ fn frame_as_chunked(body: &mut Vec<u8>, end: Option<&[u8]>) {
 fn outgoing_target<'a>(
     exchange: &'a Exchange,
     proxy: &Proxy,
-    opened: &Admitted,
+    admitted: &Admitted,
     rewritten: &'a mut Vec<u8>,
 ) -> &'a [u8] {
     let Some(uri) = &proxy.uri else {
@@ -224,7 +224,7 @@ fn outgoing_target<'a>(
     let rewrite = Rewrite {
         received: exchange.path(),
         path: exchange.normalised(),
-        prefix_len: opened.matched,
+        prefix_len: admitted.matched,
         replacement: uri,
         query: exchange.query().unwrap_or_default(),
     };

@@ -149,7 +149,7 @@ async fn carry(
         ..Timings::default()
     };
     session.attempt(|attempt| attempt.connect = Some(timings.connect));
-    lease.stands();
+    lease.established();
     let Dialed {
         stream,
         descriptor: _held,

@@ -41,7 +41,7 @@ struct Http2Driver {
     guard: Rc<ConnectionGuard>,
     streams: Rc<Streams>,
     requests: u64,
-    terms: ConnectionLimits,
+    connection_limits: ConnectionLimits,
     alarm: Alarm,
     /// Some stream was open a moment ago.
     busy: bool,
@@ -121,16 +121,21 @@ pub(super) async fn run(
             return;
         };
         let meter = Meter::new(http2.max_control_frames, http2.max_resets);
-        let terms = ConnectionLimits {
+        let connection_limits = ConnectionLimits {
             keepalive_timeout: limits.keepalive_timeout,
             keepalive_requests: limits.keepalive_requests,
             keepalive_time: limits.keepalive_time,
         };
         let handshake =
             settings(limits, http2).handshake(Metered::accepted(stream, first, meter.clone()));
-        (handshake, meter, terms, limits.client_header_timeout)
+        (
+            handshake,
+            meter,
+            connection_limits,
+            limits.client_header_timeout,
+        )
     };
-    let (handshake, meter, terms, header_timeout) = opening;
+    let (handshake, meter, connection_limits, header_timeout) = opening;
     let mut alarm = Alarm::default();
     let handshake = guard.unless_evicted(handshake);
     let connection = match alarm.within(header_timeout, handshake).await {
@@ -153,7 +158,7 @@ pub(super) async fn run(
         guard: Rc::new(guard),
         streams: Rc::default(),
         requests: 0,
-        terms,
+        connection_limits,
         alarm,
         busy: false,
         due: Instant::now() + header_timeout,
@@ -208,7 +213,7 @@ impl Http2Driver {
         let closed = self
             .alarm
             .poll_within(PARTING, |cx| self.connection.poll_closed(cx));
-        // Whoever does not read it need not be told.
+        // A client that does not read it need not be told.
         let _ = closed.await;
     }
 
@@ -247,7 +252,7 @@ impl Http2Driver {
             self.guard.is_idle();
             let idle = match self.closing {
                 true => PARTING,
-                false => self.terms.keepalive_timeout,
+                false => self.connection_limits.keepalive_timeout,
             };
             self.due = Instant::now() + idle;
         }
@@ -265,8 +270,9 @@ impl Http2Driver {
         self.guard.is_busy();
         let requests_before = self.requests;
         self.requests += 1;
-        let worn = self.requests >= self.terms.keepalive_requests
-            || began.saturating_duration_since(self.client.accepted) > self.terms.keepalive_time;
+        let worn = self.requests >= self.connection_limits.keepalive_requests
+            || began.saturating_duration_since(self.client.accepted)
+                > self.connection_limits.keepalive_time;
         if worn && !self.closing {
             self.closing = true;
             self.connection.graceful_shutdown();

@@ -29,7 +29,7 @@ pub(crate) struct Lease {
     picked: Cell<Option<Picked>>,
     /// The endpoint was out of rotation, and is back in it if it answers.
     last_resort: bool,
-    stands: Cell<bool>,
+    established: Cell<bool>,
     pub(crate) picked_at: Instant,
 }
 
@@ -47,7 +47,7 @@ impl Lease {
             index: picked.index,
             picked: Cell::new(Some(picked)),
             last_resort: false,
-            stands: Cell::new(false),
+            established: Cell::new(false),
             picked_at,
         }
     }
@@ -70,8 +70,8 @@ impl Lease {
     /// The endpoint has taken a session or a tunnel, which may last for hours: it is back in
     /// rotation if it was out of order, and the end of the lease says nothing more about that
     /// (nginx: `ngx_stream_upstream_notify_round_robin_peer`).
-    pub(crate) fn stands(&self) {
-        if !self.stands.replace(true) {
+    pub(crate) fn established(&self) {
+        if !self.established.replace(true) {
             self.forgive(true);
         }
     }
@@ -100,7 +100,7 @@ impl Lease {
             }
         } else {
             self.group.endpoints.released(self.index);
-            if !self.stands.get() {
+            if !self.established.get() {
                 self.forgive(ending == Ending::Completed);
             }
             if ending == Ending::Completed && !timings.header.is_zero() {
@@ -133,7 +133,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(picked) = self.picked.take() {
             self.group.endpoints.released(self.index);
-            if !self.stands.get() {
+            if !self.established.get() {
                 self.forgive(false);
             }
             contained(|| {

@@ -69,7 +69,13 @@ impl Role {
                 Instances::OnePerWorker(Mutex::new(made))
             }
         };
-        let wait = spec.plugin.inner().terms.limits.deadline.min(LONGEST_WAIT);
+        let wait = spec
+            .plugin
+            .inner()
+            .options
+            .limits
+            .deadline
+            .min(LONGEST_WAIT);
         Ok(Role {
             spec,
             instances,

@@ -93,7 +93,7 @@ impl Instance<Policy> {
 
     /// `keeper.export-state`, if the plugin exports it and may keep anything.
     pub(in crate::plugin) fn export_state(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
-        let limit = self.plugin.inner().terms.limits.state;
+        let limit = self.plugin.inner().options.limits.state;
         let Some(function) = self.functions.export_state.filter(|_| limit > 0) else {
             return Ok(None);
         };

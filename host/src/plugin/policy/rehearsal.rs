@@ -16,7 +16,7 @@ use crate::http::variable::{Variable, VariableSource};
 /// Makes an instance pick, and hear that the attempt failed.
 pub(super) fn rehearse(spec: &PolicySpec) -> Result<(), ConfigureError> {
     let (mut instance, _) = spec.make_with_scope()?;
-    instance.leave_the_books();
+    instance.exclude_from_statistics();
     let trial = Trial::new(&spec.fleet.endpoints());
     let candidates = trial.candidates(0);
     if trial.candidates.iter().all(|word| *word == 0) {

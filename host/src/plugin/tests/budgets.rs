@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use crate::config::model::PluginLimits;
 use crate::plugin::{Ending, Outcome, Plugin, PluginEventKind, PluginOptions};
 
-use super::guests::{Guest, LAST, PROCESS, runtime, terms};
+use super::guests::{Guest, LAST, PROCESS, options, runtime};
 use super::peers::{balancer, exchange, logged, pick, picked};
 
 /// So many turns of a loop that does nothing.
@@ -27,10 +27,10 @@ fn load(guest: &Guest, budget: u32) -> Plugin {
     let options = PluginOptions {
         limits: PluginLimits {
             deadline: std::time::Duration::from_secs(5),
-            ..terms().limits
+            ..options().limits
         },
         budget,
-        ..terms()
+        ..options()
     };
     let name = format!("budget-{budget}");
     runtime().load(&name, 1, &guest.module(), &options).unwrap()

@@ -54,7 +54,7 @@ const IMPORTS: &str = r#"(module
     (import "waypost:plugin/log@0.1.0" "write" (func (param i32 i32 i32))))"#;
 
 /// Short calls and a small memory.
-fn terms() -> PluginOptions {
+fn options() -> PluginOptions {
     PluginOptions {
         limits: PluginLimits {
             memory: 1 << 20,
@@ -111,7 +111,7 @@ fn module(seed: u64) -> Vec<u8> {
 }
 
 fn load(bytes: &[u8]) -> Result<Plugin, PluginError> {
-    runtime().load("generated", 1, bytes, &terms())
+    runtime().load("generated", 1, bytes, &options())
 }
 
 /// Makes every call that a policy is ever called by, each on an instance that has not failed. How

@@ -110,11 +110,11 @@ impl Guest {
 
 /// Loads bytes as the plugin `name`.
 pub(super) fn load(name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
-    runtime().load(name, 1, bytes, &terms())
+    runtime().load(name, 1, bytes, &options())
 }
 
 /// A deadline of 20 ms and room for 2 MiB; everything granted.
-pub(super) fn terms() -> PluginOptions {
+pub(super) fn options() -> PluginOptions {
     PluginOptions {
         limits: PluginLimits {
             memory: 2 << 20,
@@ -126,8 +126,8 @@ pub(super) fn terms() -> PluginOptions {
 }
 
 /// What is said of bytes that cannot be loaded.
-pub(super) fn refusal(bytes: &[u8], terms: &PluginOptions) -> String {
-    let loaded = runtime().load("mine", 1, bytes, terms);
+pub(super) fn refusal(bytes: &[u8], options: &PluginOptions) -> String {
+    let loaded = runtime().load("mine", 1, bytes, options);
     loaded.map(|_| ()).unwrap_err().to_string()
 }
 

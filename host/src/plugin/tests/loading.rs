@@ -8,7 +8,7 @@ use crate::plugin::{
     Compiler, ConfigureError, InstanceScope, PluginCounters, Runtime, UpstreamTraits,
 };
 
-use super::guests::{Guest, component, load, refusal, terms};
+use super::guests::{Guest, component, load, options, refusal};
 use super::peers::{balancer, configured, pick};
 
 #[test]
@@ -66,7 +66,7 @@ fn an_import_that_policies_are_not_given_is_named() {
         r#"(import "waypost:plugin/fleet@0.1.0" (instance))
              (import "wasi:sockets/tcp@0.2.6" (instance))"#,
     );
-    let error = refusal(&component, &terms());
+    let error = refusal(&component, &options());
     assert!(
         error.starts_with(
             "plugin `mine` imports `wasi:sockets/tcp@0.2.6`, which policies are not given"
@@ -80,13 +80,13 @@ fn a_function_that_the_host_does_not_have_is_named() {
     let component = component(
         r#"(import "waypost:plugin/fleet@0.1.0" (instance (export "weather" (func (result u32)))))"#,
     );
-    let error = refusal(&component, &terms());
+    let error = refusal(&component, &options());
     assert!(error.contains("weather"), "{error}");
 }
 
 #[test]
 fn a_component_that_is_no_policy_is_told_what_it_lacks() {
-    let error = refusal(&wat::parse_str("(component)").unwrap(), &terms());
+    let error = refusal(&wat::parse_str("(component)").unwrap(), &options());
     assert!(
         error.contains("does not export `waypost:plugin/balancer.configure`"),
         "{error}"
@@ -103,7 +103,7 @@ fn an_export_of_another_type_is_named() {
              (instance $balancer (export "configure" (func $f)) (export "update" (func $f)) (export "pick" (func $f)))
              (export "waypost:plugin/balancer@0.1.0" (instance $balancer))"#,
     );
-    let error = refusal(&component, &terms());
+    let error = refusal(&component, &options());
     assert!(
         error.contains("does not export `waypost:plugin/balancer.configure` as a policy must"),
         "{error}"
@@ -112,7 +112,7 @@ fn an_export_of_another_type_is_named() {
 
 #[test]
 fn a_file_that_is_no_webassembly_is_refused() {
-    let error = refusal(b"#!/bin/sh", &terms());
+    let error = refusal(b"#!/bin/sh", &options());
     assert!(
         error.starts_with("plugin `mine` is no webassembly that can be read: "),
         "{error}"
@@ -121,7 +121,7 @@ fn a_file_that_is_no_webassembly_is_refused() {
 
 #[test]
 fn a_module_without_a_component_type_is_told_how_to_get_one() {
-    let error = refusal(&wat::parse_str("(module)").unwrap(), &terms());
+    let error = refusal(&wat::parse_str("(module)").unwrap(), &options());
     assert!(
         error.ends_with("give it the world `policy` with `wasm-tools component embed`"),
         "{error}"

@@ -3,7 +3,7 @@
 use crate::config::model::{CompileLimits, Grants, PluginLimits};
 use crate::plugin::{Hash, Inspection, PluginKind, PluginOptions};
 
-use super::guests::{Guest, component, load, refusal, runtime, terms};
+use super::guests::{Guest, component, load, options, refusal, runtime};
 
 /// A policy whose `keeper` has these exports; none of it has the right type.
 fn policy_text(version: &str, keeper: &str) -> String {
@@ -63,7 +63,7 @@ fn granted(grants: Grants) -> PluginOptions {
 
 #[test]
 fn a_policy_of_another_version_of_the_contract_is_told_both_versions() {
-    let error = refusal(&component(&policy_text("0.2.0", "")), &terms());
+    let error = refusal(&component(&policy_text("0.2.0", "")), &options());
     let expected = "plugin `mine` exports `waypost:plugin/balancer@0.2.0`, and this waypost has \
                     `waypost:plugin/balancer@0.1`: build the plugin against that version";
     assert_eq!(error, expected);
@@ -78,7 +78,7 @@ fn an_import_of_another_version_is_told_both_versions() {
     ] {
         let error = refusal(
             &component(&format!(r#"(import "{found}" (instance))"#)),
-            &terms(),
+            &options(),
         );
         let expected = format!(
             "plugin `mine` imports `{found}`, and this waypost has `{wanted}`: build the plugin against that version"
@@ -129,7 +129,7 @@ fn what_is_imported_for_its_types_alone_or_not_at_all_needs_no_grant() {
 #[test]
 fn a_keeper_that_only_gives_state_is_refused() {
     let half = policy_text("0.1.0", r#"(export "export-state" (func $f))"#);
-    let error = refusal(&component(&half), &terms());
+    let error = refusal(&component(&half), &options());
     let expected = "plugin `mine` does not export `waypost:plugin/keeper.import-state` as a policy must: it is missing";
     assert!(error.starts_with(expected), "{error}");
 }
@@ -155,7 +155,7 @@ fn machine_code_is_never_loaded() {
     let kept = [crate::plugin::cache::MAGIC, &code].concat();
     for code in [code, kept] {
         assert_eq!(
-            refusal(&code, &terms()),
+            refusal(&code, &options()),
             "plugin `mine` is precompiled machine code, which is never loaded: give the .wasm it was made of"
         );
     }
@@ -168,9 +168,9 @@ fn a_plugin_that_prints_with_its_c_library_is_told_of_the_log() {
                    (func (param i32 i32 i32 i32) (result i32)))"#,
         ..Guest::default()
     };
-    let module = refusal(&printing.module(), &terms());
+    let module = refusal(&printing.module(), &options());
     let files = r#"(import "wasi:filesystem/types@0.2.6" (instance))"#;
-    for error in [module, refusal(&component(files), &terms())] {
+    for error in [module, refusal(&component(files), &options())] {
         assert!(
             error.contains("write to the log with `waypost:plugin/log`"),
             "{error}"
@@ -183,7 +183,7 @@ fn a_plugin_that_prints_with_its_c_library_is_told_of_the_log() {
 fn a_file_that_was_cut_is_refused() {
     let whole = Guest::default().module();
     for length in [0, 4, 9, whole.len() / 2, whole.len() - 1] {
-        let error = refusal(&whole[..length], &terms());
+        let error = refusal(&whole[..length], &options());
         let expected = "plugin `mine` is no webassembly that can be read: ";
         assert!(error.starts_with(expected), "{length}: {error}");
     }
@@ -205,8 +205,11 @@ fn functions_count_wherever_they_are() {
            (component (core module (func) (func) (func)) (core module $m (func (export "f")))
              (core instance $i (instantiate $m)) (func (canon lift (core func $i "f"))))"#,
     );
-    let survey = Inspection::of("mine", &nested).unwrap();
-    assert_eq!((survey.kind, survey.functions), (PluginKind::Component, 7));
+    let inspection = Inspection::of("mine", &nested).unwrap();
+    assert_eq!(
+        (inspection.kind, inspection.functions),
+        (PluginKind::Component, 7)
+    );
     let error = refusal(&nested, &functions_up_to(6));
     assert!(error.contains("has 7 functions, more than 6"), "{error}");
     let error = refusal(&nested, &functions_up_to(7));
@@ -223,7 +226,7 @@ fn a_doll_of_dolls_is_refused() {
         around.extend(doll);
         doll = around;
     }
-    let error = refusal(&doll, &terms());
+    let error = refusal(&doll, &options());
     assert!(
         error.contains("it nests modules more than 16 deep"),
         "{error}"
@@ -259,16 +262,19 @@ fn a_table_beyond_its_limit_names_the_key() {
         more: "(table 10001 funcref)",
         ..Guest::default()
     };
-    let error = refusal(&guest.module(), &terms());
+    let error = refusal(&guest.module(), &options());
     assert!(
         error.contains("asked for 10001 elements of tables, its `limits.table_elements` is 10000"),
         "{error}"
     );
     let limits = PluginLimits {
         table_elements: 10_001,
-        ..terms().limits
+        ..options().limits
     };
-    let more = PluginOptions { limits, ..terms() };
+    let more = PluginOptions {
+        limits,
+        ..options()
+    };
     assert!(runtime().load("mine", 1, &guest.module(), &more).is_ok());
 }
 
@@ -276,12 +282,18 @@ fn a_table_beyond_its_limit_names_the_key() {
 fn core_instances_beyond_their_limit_name_the_key() {
     let limits = PluginLimits {
         core_instances: 1,
-        ..terms().limits
+        ..options().limits
     };
     let text =
         r#"(core module $n) (core instance (instantiate $n)) (core instance (instantiate $n))"#;
     let exported = format!("{text} {}", policy_text("0.1.0", ""));
-    let error = refusal(&component(&exported), &PluginOptions { limits, ..terms() });
+    let error = refusal(
+        &component(&exported),
+        &PluginOptions {
+            limits,
+            ..options()
+        },
+    );
     assert!(
         error.contains("its `limits.core_instances` would raise it"),
         "{error}"
@@ -291,17 +303,17 @@ fn core_instances_beyond_their_limit_name_the_key() {
 #[test]
 fn a_plugin_knows_its_version_its_hash_and_its_terms() {
     let bytes = Guest::default().module();
-    let plugin = runtime().load("mine", 7, &bytes, &terms()).unwrap();
+    let plugin = runtime().load("mine", 7, &bytes, &options()).unwrap();
     assert_eq!(
-        (plugin.version(), plugin.hash(), *plugin.terms()),
-        (7, Hash::of(&bytes), terms())
+        (plugin.version(), plugin.hash(), *plugin.options()),
+        (7, Hash::of(&bytes), options())
     );
     // `printf '' | sha256sum`
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     assert_eq!(Hash::of(b"").to_string(), empty);
     let stock = runtime().stock("hash").unwrap();
     assert_eq!(
-        (stock.version(), *stock.terms()),
+        (stock.version(), *stock.options()),
         (1, PluginOptions::stock())
     );
     assert_ne!(stock.hash(), runtime().stock("random").unwrap().hash());
