@@ -156,8 +156,9 @@ impl Client {
     }
 
     fn append_tls(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
-        let said = self.tls.as_ref().and_then(|tls| tls.value(variable));
-        said.inspect(|value| out.extend_from_slice(value.as_bytes()))
+        let value = self.tls.as_ref().and_then(|tls| tls.value(variable));
+        value
+            .inspect(|value| out.extend_from_slice(value.as_bytes()))
             .is_some()
     }
 
@@ -197,7 +198,7 @@ impl Client {
             (_, _, header) => header.as_ref()?.addresses.destination,
         };
         let source = match reported {
-            // Nobody reports a port.
+            // A port is never reported.
             Some(ip) if Some(ip) != self.ip => (ip, 0).into(),
             _ => (self.ip?, self.port?).into(),
         };

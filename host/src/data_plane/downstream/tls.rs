@@ -44,7 +44,7 @@ pub(crate) async fn accept(
     stream: Stream,
 ) -> Option<(Stream, Option<TlsFacts>)> {
     let Stream::Plain(transport) = stream else {
-        // Nobody speaks TLS before us.
+        // No TLS comes before ours.
         return None;
     };
     let limit = tls.settings().handshake_timeout;

@@ -107,7 +107,7 @@ pub(super) fn send_grpc_fault(
     let mut code = itoa::Buffer::new();
     let code = code.format(grpc::status(status)).as_bytes();
     let writer = &mut session.outgoing.writer;
-    let told = if exchange.stats.head_sent.get() {
+    let sent = if exchange.stats.head_sent.get() {
         let mut trailers = Vec::new();
         line("grpc-status", code, &mut trailers);
         line("grpc-message", reason(status).as_bytes(), &mut trailers);
@@ -132,12 +132,12 @@ pub(super) fn send_grpc_fault(
         head.write(exchange, &mut out);
         exchange.keep_sent_header(&out);
         let length = out.len();
-        let told = writer.begin_response(&mut out, length, true);
-        if told.is_ok() {
+        let sent = writer.begin_response(&mut out, length, true);
+        if sent.is_ok() {
             SentBytes::begin(exchange, session.outgoing, length, 0);
         }
-        told
+        sent
     };
-    exchange.stats.complete.set(told.is_ok());
+    exchange.stats.complete.set(sent.is_ok());
     Delivered::Cut
 }

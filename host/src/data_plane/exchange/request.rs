@@ -150,8 +150,8 @@ fn write_forwarded(
 ) {
     let fields = exchange.request.fields();
     if !set_by_us("x-forwarded-for") {
-        let said = fields.known(FieldName::XForwardedFor);
-        let said = said.filter(|value| trusted && !value.is_empty());
+        let reported = fields.known(FieldName::XForwardedFor);
+        let reported = reported.filter(|value| trusted && !value.is_empty());
         // The chain names each hop, so the address that is added is always the one of the peer
         // itself. A peer on a unix socket has none.
         let peer = exchange
@@ -161,7 +161,7 @@ fn write_forwarded(
         let before = out.len();
         out.extend_from_slice(b"X-Forwarded-For: ");
         let empty = out.len();
-        for address in said.chain(peer) {
+        for address in reported.chain(peer) {
             if out.len() > empty {
                 out.extend_from_slice(b", ");
             }
