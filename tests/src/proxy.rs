@@ -11,6 +11,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -19,7 +20,7 @@ use crate::admin::end_all_with;
 use crate::child::Child;
 use crate::client::{self, Client, Response};
 use crate::origin::Origin;
-use crate::waypost;
+use crate::{PATIENCE, waypost};
 
 /// A running proxy. Dropping it ends it, and fails the spec if it panicked.
 pub struct Proxy {
@@ -307,14 +308,21 @@ impl Drop for Proxy {
         } else {
             // As it reports it, or Rust where it does not; a plugin's own panic is a line of the
             // log like any other.
-            let panics = log.lines().filter(|line| {
+            let is_panic = |line: &&str| {
                 line.contains("internal error: thread ")
                     || line.starts_with("thread '") && line.contains(" panicked at ")
-            });
-            let panics = panics.count();
+            };
+            let panics = || self.log().lines().filter(is_panic).count();
+            // The last line may still be on its way; a thread reads it.
+            let asked = Instant::now();
+            while panics() < self.panics && asked.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             assert!(
-                panics == self.panics,
-                "the proxy panicked {panics} times:\n{log}"
+                panics() == self.panics,
+                "the proxy panicked {} times:\n{}",
+                panics(),
+                self.log()
             );
         }
     }
