@@ -1,14 +1,17 @@
 //! A policy that is slow, but never too slow, takes its share of a worker's time and no more; and
 //! workers never wait for long for one that they share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::channel;
 
 use crate::config::model::PluginLimits;
-use crate::plugin::{Ending, Outcome, Plugin, PluginEventKind, PluginOptions};
+use crate::plugin::{
+    Balancer, Ending, EndpointView, FleetView, Outcome, Plugin, PluginEventKind, PluginOptions,
+    PolicyContext,
+};
 
 use super::guests::{Guest, LAST, PROCESS, options, runtime};
-use super::peers::{balancer, exchange, logged, pick, picked};
+use super::peers::{Endpoints, balancer, exchange, logged, pick, picked};
 
 /// So many turns of a loop that does nothing.
 macro_rules! spin {
@@ -82,6 +85,33 @@ fn a_policy_without_a_budget_is_asked_every_time() {
     assert_eq!((policy.stats().calls, policy.stats().over_budget), (59, 0));
 }
 
+/// Three endpoints. Asking for what the first has in progress is how a plugin says that it waits;
+/// what it has in progress is how it is told to go on.
+#[derive(Default)]
+struct Gate {
+    waits: AtomicBool,
+    open: AtomicBool,
+}
+
+impl FleetView for Gate {
+    fn endpoints(&self) -> Vec<EndpointView> {
+        Endpoints(self.len()).endpoints()
+    }
+
+    fn in_flight(&self, _index: u32) -> u32 {
+        self.waits.store(true, Relaxed);
+        self.open.load(Relaxed).into()
+    }
+
+    fn latency_us(&self, _index: u32) -> u32 {
+        0
+    }
+
+    fn len(&self) -> u32 {
+        3
+    }
+}
+
 #[test]
 fn an_ending_is_told_later_where_the_shared_instance_is_busy() {
     const OUTCOME: Outcome = Outcome {
@@ -91,45 +121,45 @@ fn an_ending_is_told_later_where_the_shared_instance_is_busy() {
         header_us: 0,
         total_us: 0,
     };
-    // Lease 1 thinks for a good part of a second at least.
+    // Hears of the end of lease 1 for as long as the gate is closed.
     let guest = Guest {
         configured: PROCESS,
         pick: LAST,
         more: concat!(
-            r#"(func (export "waypost:plugin/observer@0.1.0#done")
+            r#"(import "waypost:plugin/fleet@0.1.0" "in-flight"
+                 (func $in-flight (param i32) (result i32)))
+               (func (export "waypost:plugin/observer@0.1.0#done")
                  (param $lease i64) (param $index i32) (param $ending i32) (param $status i32)
                  (param $connect i32) (param $header i32) (param $total i32)"#,
-            "(local $turn i32) (if (i64.ne (local.get $lease) (i64.const 1)) (then return))",
-            "(loop $again (br_if $again (i32.lt_u (local.tee $turn (i32.add ",
-            "(local.get $turn) (i32.const 1))) (i32.const 1000000000)))))"
+            "(if (i64.ne (local.get $lease) (i64.const 1)) (then return))",
+            "(loop $again (br_if $again (i32.eqz (call $in-flight (i32.const 0))))))"
         ),
         worlds: &["policy-observer"],
     };
     let policy = load(&guest, 99);
-    let balancer = balancer(&policy);
-    let (one_is_done, (began, begins)) = (AtomicBool::new(false), channel());
+    let (gate, settings) = (Arc::new(Gate::default()), serde_json::json!({}));
+    let fallback = runtime().stock("round_robin").unwrap();
+    let context = PolicyContext::default();
+    let balancer = Balancer::new(policy.clone(), &settings, fallback, gate.clone(), context);
+    let balancer = Arc::new(balancer.unwrap());
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut one = balancer.attach(None);
-            let answer = picked(&mut one, 1).unwrap();
-            assert_eq!(answer.index, 2);
-            began.send(()).unwrap();
-            one.done(&exchange(0b111), answer, &OUTCOME);
-            one_is_done.store(true, Relaxed);
-        });
         let mut other = balancer.attach(None);
         let answer = picked(&mut other, 2).unwrap();
         assert_eq!(answer.index, 2);
-        begins.recv().unwrap();
-        while policy.stats().calls < 3 {
+        let one = scope.spawn(|| {
+            let mut one = balancer.attach(None);
+            let answer = picked(&mut one, 1).unwrap();
+            assert_eq!(answer.index, 2);
+            one.done(&exchange(0b111), answer, &OUTCOME);
+        });
+        while !gate.waits.load(Relaxed) {
             std::thread::yield_now(); // until the other worker is in `done`
         }
         other.done(&exchange(0b111), answer, &OUTCOME);
-        assert!(!one_is_done.load(Relaxed), "it waited for the other worker");
+        assert!(!one.is_finished(), "it waited for the other worker");
         assert_eq!(policy.stats().calls, 3);
-        while !one_is_done.load(Relaxed) {
-            std::thread::yield_now();
-        }
+        gate.open.store(true, Relaxed);
+        one.join().unwrap();
         pick(&mut other, 3);
         assert_eq!(policy.stats().calls, 5, "the ending, and a choice");
     });
