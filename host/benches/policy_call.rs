@@ -139,7 +139,7 @@ fn main() {
             continue;
         };
         let settings = match &*name {
-            "hash" => json!({ "key": "$request_uri" }),
+            "hash" | "maglev" => json!({ "key": "$request_uri" }),
             "sticky" => json!({ "cookie": { "name": "route" } }),
             _ => json!({}),
         };

@@ -54,6 +54,10 @@ fn main() {
             "hash",
             measure::<hash::Hash>(r#"{"key":"$request_uri"}"#, size),
         );
+        report(
+            "maglev",
+            measure::<maglev::Maglev>(r#"{"key":"$request_uri"}"#, size),
+        );
         report("random", measure::<random::Random>("{}", size));
     }
 }

@@ -201,6 +201,33 @@ async fn hash_consistent() {
 }
 
 #[tokio::test]
+async fn maglev() {
+    let mut three = Three::start().await;
+    let proxy = example("maglev", &three.first(3)).await;
+    let pages = async || {
+        let mut servers = Vec::new();
+        for page in 0..40 {
+            servers.push(proxy.get(&format!("/page/{page}")).await.text());
+        }
+        servers
+    };
+    let before = pages().await;
+    assert_eq!(before, pages().await);
+    assert_eq!(
+        BTreeSet::from_iter(before.iter().map(String::as_str)).len(),
+        3
+    );
+    // Only the pages of a server that is not there any more go elsewhere.
+    three.origins[2].dies().await;
+    for (old, new) in before.iter().zip(pages().await) {
+        assert!(
+            old == &new || old == "c" && new != "c",
+            "from {old} to {new}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn random_two() {
     let three = Three::start().await;
     let proxy = example("random_two", &three.first(3)).await;

@@ -158,6 +158,7 @@ fn a_problem_of_the_file_is_not_reported_by_the_policy_once_more() {
 fn backups_beside_a_policy_without_a_second_list_are_refused_by_the_policy() {
     for policy in [
         "{ plugin = \"hash\", key = \"$uri\" }",
+        "{ plugin = \"maglev\", key = \"$uri\" }",
         "\"ip_hash\"",
         "\"random\"",
     ] {
@@ -226,6 +227,10 @@ fn the_settings_of_every_stock_policy_are_documented() {
         ("## `least_conn`", "plugin = \"least_conn\", zzzzzz = 1"),
         ("## `ip_hash`", "plugin = \"ip_hash\", zzzzzz = 1"),
         ("## `hash`", "plugin = \"hash\", key = \"$uri\", zzzzzz = 1"),
+        (
+            "## `maglev`",
+            "plugin = \"maglev\", key = \"$uri\", zzzzzz = 1",
+        ),
         ("## `random`", "plugin = \"random\", zzzzzz = 1"),
         (
             "## `sticky`",

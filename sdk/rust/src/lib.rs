@@ -41,6 +41,7 @@ mod settings;
 mod units;
 mod template;
 mod shares;
+mod hash64;
 mod state;
 mod smooth;
 mod draws;
@@ -56,6 +57,7 @@ pub use bindings::observer::exports::waypost::plugin::observer::{Ending, Outcome
 pub use bindings::policy::exports::waypost::plugin::balancer::{Scope, SettingsError};
 pub use bindings::policy::waypost::plugin::fleet::Endpoint;
 pub use draws::Draws;
+pub use hash64::{endpoint_hashes, hash64};
 pub use host::{Exchange, Fleet, Request, Response};
 pub use pick::{Candidates, Pick};
 pub use policy::{Done, Failures, Keeper, Observer, Policy};
