@@ -48,6 +48,10 @@ impl FleetView for Endpoints {
         index
     }
 
+    fn fail_timeout(&self, _: u32) -> u64 {
+        10
+    }
+
     fn len(&self) -> u32 {
         self.0
     }

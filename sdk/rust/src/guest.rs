@@ -134,6 +134,9 @@ impl Host for Imports {
     fn latency_us(&self, index: u32) -> u32 {
         fleet::latency_us(index)
     }
+    fn fail_timeout(&self, index: u32) -> u64 {
+        fleet::fail_timeout(index)
+    }
     fn method(&self) -> String {
         request::method()
     }

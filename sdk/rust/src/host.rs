@@ -19,6 +19,7 @@ pub(crate) trait Host {
     fn in_flight(&self, index: u32) -> u32;
     fn in_flight_all(&self) -> Vec<u32>;
     fn latency_us(&self, index: u32) -> u32;
+    fn fail_timeout(&self, index: u32) -> u64;
     fn method(&self) -> String;
     fn path(&self) -> String;
     fn query(&self) -> String;
@@ -98,6 +99,12 @@ impl Fleet<'_> {
     /// Average time to an endpoint's response header, in microseconds; 0 until there was one.
     pub fn latency_us(&self, index: usize) -> u32 {
         self.0.latency_us(index as u32)
+    }
+
+    /// `fail_timeout` of an endpoint, in whole seconds: the same for as long as an instance lives.
+    /// 0 for an index that does not exist.
+    pub fn fail_timeout(&self, index: usize) -> u64 {
+        self.0.fail_timeout(index as u32)
     }
 }
 

@@ -273,6 +273,11 @@ impl Round<'_> {
         }
     }
 
+    /// The endpoint that would be picked if the round ended now; `None` where none has taken part.
+    pub fn leader(&self) -> Option<usize> {
+        self.best
+    }
+
     /// Ends the round: the endpoint with the highest current weight is picked, and the total of the
     /// weights is subtracted from it. `None` where no endpoint took part.
     pub fn finish(self) -> Option<usize> {

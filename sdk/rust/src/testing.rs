@@ -22,7 +22,9 @@
 mod endpoint;
 mod request;
 mod upstream;
+mod simulation;
 
 pub use endpoint::{EndpointBuilder, endpoint};
 pub use request::{Request, Response};
+pub use simulation::{Service, Simulated, Traffic};
 pub use upstream::{Exchange, Upstream};

@@ -214,6 +214,12 @@ impl plugin::FleetView for EndpointSet {
             .map_or(0, Endpoint::latency_us)
     }
 
+    fn fail_timeout(&self, index: u32) -> u64 {
+        self.endpoints
+            .get(index as usize)
+            .map_or(0, |endpoint| endpoint.fail_timeout)
+    }
+
     fn len(&self) -> u32 {
         self.endpoints.len() as u32
     }

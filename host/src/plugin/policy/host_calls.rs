@@ -137,6 +137,14 @@ fn fleet(linker: &mut Linker<HostState<Policy>>) -> Result<()> {
             .fleet
             .as_ref()
             .map_or(0, |fleet| fleet.latency_us(index)),))
+    })?;
+    fleet.func_wrap("fail-timeout", |host: Caller<'_>, (index,): (u32,)| {
+        Ok((host
+            .data()
+            .world
+            .fleet
+            .as_ref()
+            .map_or(0, |fleet| fleet.fail_timeout(index)),))
     })
 }
 

@@ -38,6 +38,8 @@ pub trait FleetView: Send + Sync {
     fn in_flight(&self, index: u32) -> u32;
     /// Mean time to the response header in microseconds, 0 if unknown.
     fn latency_us(&self, index: u32) -> u32;
+    /// `fail_timeout` in whole seconds; 0 for an index that does not exist.
+    fn fail_timeout(&self, index: u32) -> u64;
     /// How many endpoints there are.
     fn len(&self) -> u32;
 }

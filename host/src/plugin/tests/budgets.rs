@@ -107,6 +107,10 @@ impl FleetView for Gate {
         0
     }
 
+    fn fail_timeout(&self, _index: u32) -> u64 {
+        0
+    }
+
     fn len(&self) -> u32 {
         3
     }

@@ -29,6 +29,7 @@ fn live_figures_of_the_fleet() {
     let fleet = r#"
         (import "waypost:plugin/fleet@0.1.0" "in-flight" (func $in-flight (param i32) (result i32)))
         (import "waypost:plugin/fleet@0.1.0" "latency-us" (func $latency (param i32) (result i32)))
+        (import "waypost:plugin/fleet@0.1.0" "fail-timeout" (func $timeout (param i32) (result i64)))
         (import "waypost:plugin/fleet@0.1.0" "in-flight-all" (func $all (param i32)))"#;
     assert_eq!(picks(fleet, "(call $in-flight (i32.const 2))"), Some(2));
     assert_eq!(
@@ -38,6 +39,8 @@ fn live_figures_of_the_fleet() {
         ),
         Some(2)
     );
+    let tens = "(i32.wrap_i64 (i64.div_u (call $timeout (i32.const 2)) (i64.const 10)))";
+    assert_eq!(picks(fleet, tens), Some(2));
     // The list's pointer and length are written to 2048; its third number is that of endpoint 2.
     let all = "(call $all (i32.const 2048)) (if (i32.ne (i32.load (i32.const 2052)) (i32.const 3)) (then unreachable))
                (i32.load offset=8 (i32.load (i32.const 2048)))";

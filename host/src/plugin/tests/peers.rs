@@ -15,8 +15,8 @@ use crate::plugin::{
     WorkerBalancer,
 };
 
-/// Endpoints `0` to `n - 1`; endpoint `i` has `i` attempts in progress and a latency of `100 * i`
-/// microseconds.
+/// Endpoints `0` to `n - 1`; endpoint `i` has `i` attempts in progress, a latency of `100 * i`
+/// microseconds and a `fail_timeout` of `10 * i` seconds.
 pub(super) struct Endpoints(pub(super) u32);
 
 impl FleetView for Endpoints {
@@ -38,6 +38,10 @@ impl FleetView for Endpoints {
 
     fn latency_us(&self, index: u32) -> u32 {
         100 * index
+    }
+
+    fn fail_timeout(&self, index: u32) -> u64 {
+        10 * u64::from(index)
     }
 
     fn len(&self) -> u32 {

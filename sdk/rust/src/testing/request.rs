@@ -139,6 +139,9 @@ impl Host for Request {
     fn latency_us(&self, _index: u32) -> u32 {
         0
     }
+    fn fail_timeout(&self, _index: u32) -> u64 {
+        0
+    }
     fn memo(&self) -> u64 {
         0
     }

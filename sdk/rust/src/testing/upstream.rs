@@ -11,6 +11,9 @@ use crate::{
     SettingsError,
 };
 
+/// `fail_timeout` of every endpoint, in seconds: nginx's default.
+const FAIL_TIMEOUT: u64 = 10;
+
 /// An upstream balanced by a policy. Nothing in it moves by itself: a test sets time, load and
 /// health.
 pub struct Upstream<P> {
@@ -136,6 +139,11 @@ impl<P: Policy> Upstream<P> {
         self.figures[index].out = false;
     }
 
+    /// How many endpoints there are.
+    pub(super) fn count(&self) -> usize {
+        self.endpoints.len()
+    }
+
     /// Sets the attempts in progress at an endpoint.
     pub fn in_flight(&mut self, index: usize, attempts: u32) {
         self.figures[index].in_flight = attempts;
@@ -170,6 +178,70 @@ impl<P: Policy> Upstream<P> {
         (0..count).map(|_| self.pick()).collect()
     }
 
+    /// Asks the policy for an attempt's endpoint, of those that are in rotation and not `tried`.
+    /// `None` where it has no opinion, or nothing is left to choose from.
+    ///
+    /// # Panics
+    /// If it answers an endpoint that is no candidate: the host would end its instance.
+    pub(super) fn ask(&mut self, state: &State, tried: &[bool], attempt: u32) -> Option<usize> {
+        let free: Vec<bool> = self
+            .figures
+            .iter()
+            .zip(tried)
+            .map(|(figures, tried)| !figures.out && !tried)
+            .collect();
+        if !free.contains(&true) {
+            return None;
+        }
+        state.added.borrow_mut().clear();
+        let host = AtHand {
+            free: &free,
+            figures: &self.figures,
+            state,
+        };
+        self.leases += 1;
+        let pick = Pick::new(
+            (self.leases, attempt, self.now_us, self.random.draw()),
+            host.candidates(0),
+            &mut self.words,
+            &host,
+        );
+        let choice = self.policy.pick(&pick);
+        if let Some(index) = choice {
+            assert!(
+                free.get(index) == Some(&true),
+                "endpoint {index} is no candidate"
+            );
+        }
+        choice
+    }
+
+    /// The lease of the last pick.
+    pub(super) fn last_lease(&self) -> u64 {
+        self.leases
+    }
+
+    /// Has the policy hear how an attempt ended.
+    pub(super) fn tell(
+        &mut self,
+        state: &State,
+        (lease, index, outcome): (u64, usize, Outcome),
+        hear: impl FnOnce(&mut P, &Done),
+    ) {
+        let host = AtHand {
+            free: &[],
+            figures: &self.figures,
+            state,
+        };
+        let done = Done {
+            lease,
+            index,
+            outcome,
+            host: &host,
+        };
+        hear(&mut self.policy, &done);
+    }
+
     /// Tells the policy of a failed attempt.
     pub fn failed(&mut self, index: usize)
     where
@@ -187,7 +259,8 @@ pub struct Exchange<'a, P> {
     attempt: u32,
 }
 
-struct State {
+/// What belongs to one exchange.
+pub(super) struct State {
     request: Request,
     memo: Cell<u64>,
     added: RefCell<Vec<(String, Vec<u8>)>>,
@@ -212,43 +285,9 @@ impl<P: Policy> Exchange<'_, P> {
     /// # Panics
     /// If it answers an endpoint that is no candidate: the host would end its instance.
     pub fn pick(&mut self) -> Option<usize> {
-        let Upstream {
-            policy,
-            now_us,
-            words,
-            figures,
-            random,
-            leases,
-            ..
-        } = &mut *self.upstream;
-        let free: Vec<bool> = figures
-            .iter()
-            .zip(&self.tried)
-            .map(|(figures, tried)| !figures.out && !tried)
-            .collect();
-        if !free.contains(&true) {
-            return None;
-        }
-        self.state.added.borrow_mut().clear();
-        let host = AtHand {
-            free: &free,
-            figures,
-            state: &self.state,
-        };
-        *leases += 1;
-        let pick = Pick::new(
-            (*leases, self.attempt, *now_us, random.draw()),
-            host.candidates(0),
-            words,
-            &host,
-        );
-        let choice = policy.pick(&pick);
+        let choice = self.upstream.ask(&self.state, &self.tried, self.attempt);
         self.attempt += 1;
         if let Some(index) = choice {
-            assert!(
-                free.get(index) == Some(&true),
-                "endpoint {index} is no candidate"
-            );
             self.tried[index] = true;
         }
         choice
@@ -263,31 +302,35 @@ impl<P: Policy> Exchange<'_, P> {
             .collect()
     }
 
-    /// Tells the policy how an attempt at an endpoint ended, `total_us` after its pick.
+    /// Tells the policy how an attempt at an endpoint ended, `total_us` after its pick. The header
+    /// of the response came at the same moment, unless the attempt failed.
     pub fn done(&mut self, index: usize, ending: Ending, total_us: u32, response: Response)
     where
         P: Observer,
     {
-        self.state.response = response;
-        let status = self.state.response.status;
+        let header_us = if ending == Ending::Failed {
+            0
+        } else {
+            total_us
+        };
         let outcome = Outcome {
             ending,
-            status,
+            status: response.status,
             connect_us: 0,
-            header_us: total_us,
+            header_us,
             total_us,
         };
-        let host = AtHand {
-            free: &[],
-            figures: &self.upstream.figures,
-            state: &self.state,
-        };
-        self.upstream.policy.done(&Done {
-            lease: self.upstream.leases,
-            index,
-            outcome,
-            host: &host,
-        });
+        self.ended(index, outcome, response);
+    }
+
+    /// As [`done`](Exchange::done), with every time of the attempt.
+    pub fn ended(&mut self, index: usize, outcome: Outcome, response: Response)
+    where
+        P: Observer,
+    {
+        self.state.response = response;
+        let ended = (self.upstream.last_lease(), index, outcome);
+        self.upstream.tell(&self.state, ended, P::done);
     }
 }
 
@@ -322,6 +365,12 @@ impl Host for AtHand<'_> {
         self.figures
             .get(index as usize)
             .map_or(0, |figures| figures.latency_us)
+    }
+    fn fail_timeout(&self, index: u32) -> u64 {
+        match (index as usize) < self.figures.len() {
+            true => FAIL_TIMEOUT,
+            false => 0,
+        }
     }
     fn method(&self) -> String {
         self.state.request.method()
