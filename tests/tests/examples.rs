@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use waypost_tests::tls::{self, Authority, Certificate};
 use waypost_tests::{Answer, Fields, Http2, Origin, Proxy, http2, origin, proxy, websocket};
@@ -124,6 +125,16 @@ async fn least_conn() {
     let three = Three::start().await;
     let proxy = example("least_conn", &three.first(2)).await;
     assert_eq!(answers(&proxy, 6).await, "abaaba");
+}
+
+#[tokio::test]
+async fn least_time() {
+    let slow = origin::answers(|_| Answer::ok("slow").after(Duration::from_secs(1))).await;
+    let quick = origin::says("quick").await;
+    let proxy = example("least_time", &[slow.address(), quick.address()]).await;
+    // Each is tried once.
+    let all = answers(&proxy, 6).await;
+    assert_eq!(all, format!("slow{}", "quick".repeat(5)));
 }
 
 #[tokio::test]

@@ -8,8 +8,10 @@
 //! repeats it.
 
 mod group;
+mod least_time;
 
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,11 @@ struct Pair {
 
 impl Pair {
     async fn start(groups: &[Group]) -> Pair {
+        Pair::start_with(None, groups).await
+    }
+
+    /// With this nginx instead of the system's own.
+    async fn start_with(program: Option<&Path>, groups: &[Group]) -> Pair {
         let (mut upstreams, mut locations) = (String::new(), String::new());
         // Turns are taken in common by all workers. A hash keeps its accounts per worker, and needs
         // them once it has missed 20 times: there nginx's one process compares with one worker.
@@ -51,7 +58,10 @@ impl Pair {
             file.push_str(&group.waypost(&name));
         }
         locations.push_str("set_real_ip_from 127.0.0.0/8; real_ip_header X-Real-IP;\n");
-        let nginx = Nginx::start(&upstreams, &locations).await;
+        let nginx = match program {
+            None => Nginx::start(&upstreams, &locations).await,
+            Some(program) => Nginx::start_program(program, &upstreams, &locations).await,
+        };
         let proxy = proxy::run(&file, &[]).await;
         let sides = [
             Side::new("nginx", nginx.address()),

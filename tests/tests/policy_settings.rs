@@ -225,6 +225,10 @@ fn the_settings_of_every_stock_policy_are_documented() {
     for (heading, policy) in [
         ("## `round_robin`", "plugin = \"round_robin\", zzzzzz = 1"),
         ("## `least_conn`", "plugin = \"least_conn\", zzzzzz = 1"),
+        (
+            "## `least_time`",
+            "plugin = \"least_time\", by = \"header\", zzzzzz = 1",
+        ),
         ("## `ip_hash`", "plugin = \"ip_hash\", zzzzzz = 1"),
         ("## `hash`", "plugin = \"hash\", key = \"$uri\", zzzzzz = 1"),
         (

@@ -505,9 +505,9 @@ static UPSTREAMS: &[Directive] = &[
         &["sticky", "sticky_cookie_insert"],
         "`policy = { plugin = \"sticky\", cookie = { name = \"srv_id\" } }` in `[upstream.NAME]`",
     ),
-    not_there(
+    is(
         &["least_time"],
-        "`least_conn`, or `random` with `two = \"least_time\"`",
+        "`policy = { plugin = \"least_time\", by = \"header\" }` in `[upstream.NAME]`",
     ),
     automatic(
         &["zone", "queue", "ntlm"],

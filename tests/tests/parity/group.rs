@@ -12,6 +12,7 @@ pub(super) enum Policy {
     HashArgument,
     HashUri,
     HashConsistent,
+    LeastTime { by: &'static str, inflight: bool },
 }
 
 impl Policy {
@@ -24,31 +25,45 @@ impl Policy {
         Policy::HashConsistent,
     ];
 
-    pub(super) fn nginx(self) -> &'static str {
-        match self {
+    pub(super) fn nginx(self) -> String {
+        let line = match self {
             Policy::RoundRobin => "",
             Policy::LeastConn => "least_conn;",
             Policy::IpHash => "ip_hash;",
             Policy::HashArgument => "hash $arg_k;",
             Policy::HashUri => "hash $request_uri;",
             Policy::HashConsistent => "hash $arg_k consistent;",
-        }
+            Policy::LeastTime { by, inflight } => {
+                let inflight = if inflight { " inflight" } else { "" };
+                return format!("least_time {by}{inflight};");
+            }
+        };
+        line.to_owned()
     }
 
-    pub(super) fn waypost(self) -> &'static str {
-        match self {
+    pub(super) fn waypost(self) -> String {
+        let policy = match self {
             Policy::RoundRobin => "\"round_robin\"",
             Policy::LeastConn => "\"least_conn\"",
             Policy::IpHash => "\"ip_hash\"",
             Policy::HashArgument => "{ plugin = \"hash\", key = \"$arg_k\" }",
             Policy::HashUri => "{ plugin = \"hash\", key = \"$request_uri\" }",
             Policy::HashConsistent => "{ plugin = \"hash\", key = \"$arg_k\", consistent = true }",
-        }
+            Policy::LeastTime { by, inflight } => {
+                return format!(
+                    "{{ plugin = \"least_time\", by = \"{by}\", inflight = {inflight} }}"
+                );
+            }
+        };
+        policy.to_owned()
     }
 
     /// All others are hashes, with which nginx refuses `backup`.
     pub(super) fn takes_turns(self) -> bool {
-        matches!(self, Policy::RoundRobin | Policy::LeastConn)
+        matches!(
+            self,
+            Policy::RoundRobin | Policy::LeastConn | Policy::LeastTime { .. }
+        )
     }
 }
 
