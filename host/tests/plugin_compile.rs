@@ -190,12 +190,21 @@ fn bounds_hold_for_what_was_compiled_before_as_well() {
 #[test]
 fn a_plugin_that_takes_too_long_to_compile_is_stopped_and_the_key_named() {
     let begun = Instant::now();
-    assert_eq!(
-        refusal(WAYPOST, &bomb(), within(Duration::from_secs(1))),
-        "plugin `mine` is not compiled within 1s of processor time: raise its `limits.compile_time` if you trust it with more"
-    );
+    let error = refusal(WAYPOST, &bomb(), within(Duration::from_secs(1)));
+    // The compiler gives way to others: beside a busy machine, the wall clock may come first.
+    let by_either_clock = [
+        "1s of processor time",
+        "10s, 10 times its `limits.compile_time`",
+    ]
+    .map(|clock| {
+        format!(
+            "plugin `mine` is not compiled within {clock}: \
+             raise its `limits.compile_time` if you trust it with more"
+        )
+    });
+    assert!(by_either_clock.contains(&error), "{error}");
     assert!(
-        begun.elapsed() < Duration::from_secs(20),
+        begun.elapsed() < Duration::from_secs(60),
         "{:?}",
         begun.elapsed()
     );

@@ -6,7 +6,7 @@ mod connections; // what becomes of them
 
 use std::time::Duration;
 
-use waypost_tests::http2::{Frame, Raw, Reason, flag, kind};
+use waypost_tests::http2::{self, Frame, Raw, Reason, flag, kind};
 use waypost_tests::tls::{self, Authority};
 use waypost_tests::{Client, Gate, Http2, Origin, Proxy, origin, proxy};
 

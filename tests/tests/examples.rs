@@ -284,6 +284,7 @@ async fn max_conns() {
         clients.push(client);
     }
     large.received(6).await;
+    small.received(2).await;
     assert_eq!(small.requests().len(), 2);
     gate.open();
     for client in &mut clients {

@@ -4,6 +4,7 @@
 //! The server in question has `max_conns = 1`: were an attempt's place not given back, the next
 //! request would find no live upstream.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use waypost_tests::proxy::Setup;
@@ -431,4 +432,42 @@ async fn the_counts_stay_right_whatever_happens() {
         (a.requests().len() - before.0, b.requests().len() - before.1),
         (5, 5)
     );
+}
+
+/// The kernel tells of a reset once: to the upload, if that writes first.
+#[tokio::test]
+async fn an_answer_that_a_reset_cuts_while_the_request_goes_up_is_cut_for_the_client() {
+    const LARGE: usize = 8 << 20;
+    let is_reset = Arc::new(tokio::sync::Notify::new());
+    let reset = is_reset.clone();
+    let origin = origin::speaks(move |mut wire, _| {
+        let reset = reset.clone();
+        async move {
+            if wire.head().await.is_err() {
+                return;
+            }
+            wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                .await;
+            wire.send(vec![b'a'; 160 << 10]).await;
+            wire.reset();
+            reset.notify_one();
+        }
+    })
+    .await;
+    let proxy = proxy::to([&origin])
+        .server("client_max_body_size = 0")
+        .upstream("body_buffer_size = 0")
+        .start()
+        .await;
+    let mut client = proxy.client().await;
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {LARGE}\r\n\r\n"
+        ))
+        .await;
+    is_reset.notified().await;
+    // The upload meets the reset.
+    let _ = client.wire.try_send(vec![b'u'; 1 << 20]).await;
+    let response = client.cut_response().await;
+    assert!(!response.complete, "{} bytes", response.body.len());
 }

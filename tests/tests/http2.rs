@@ -1,6 +1,8 @@
 //! HTTP/2 on both sides: with peers that behave, with those that do not, and with programs of
 //! others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use waypost_tests::admin::ADMIN;

@@ -162,3 +162,29 @@ async fn a_tunnel_counts_as_load() {
     )
     .await;
 }
+
+/// The protocol changes behind the request: what of it was still to come would be lost, or pass for
+/// something else.
+#[tokio::test]
+async fn a_request_whose_body_is_still_to_come_cannot_change_the_protocol() {
+    let origin = origin::answers(|_| Answer::ok("no")).await;
+    let proxy = proxy::to([&origin])
+        .upstream("body_buffer_size = 10")
+        .start()
+        .await;
+    for (body, kept) in [("short", true), ("too long for the buffer", false)] {
+        let mut client = proxy.client().await;
+        let length = body.len();
+        let lines = format!("Connection: Upgrade\r\nUpgrade: other\r\nContent-Length: {length}");
+        client
+            .send(format!(
+                "POST / HTTP/1.1\r\nHost: t\r\n{lines}\r\n\r\n{body}"
+            ))
+            .await;
+        assert_eq!(client.response().await.text(), "no");
+        let requests = origin.requests();
+        let request = requests.last().unwrap();
+        assert_eq!(request.headers.get("Upgrade").is_some(), kept, "{body}");
+        assert_eq!(request.body, body.as_bytes());
+    }
+}

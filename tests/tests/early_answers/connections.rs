@@ -382,3 +382,75 @@ async fn an_answer_behind_an_invitation_leaves_the_rest_to_be_dropped() {
         .await;
     assert_eq!(client.response().await.status, 403);
 }
+
+/// More than the sockets hold on the way to a client that reads little.
+const LONG_ANSWER: usize = 300_000;
+
+/// What is not read brings about a reset, which may take away the answer.
+#[tokio::test]
+async fn the_last_answer_of_a_connection_reaches_a_client_that_has_sent_more() {
+    let origin = origin::says(&"a".repeat(LONG_ANSWER)).await;
+    let proxy = proxy::to([&origin])
+        .listen("keepalive_requests = 2")
+        .start()
+        .await;
+    let get = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 30000\r\n\r\n";
+    let requests = format!("{get}{get}{post}{}", "x".repeat(30_000));
+    for _ in 0..10 {
+        let mut client = proxy.client().await;
+        client.wire.read_little();
+        client.send(&requests).await;
+        for _ in 0..2 {
+            assert_eq!(client.response().await.body.len(), LONG_ANSWER);
+        }
+    }
+}
+
+/// The limit is on what a server gets, not on what is dropped for the sake of the next request.
+#[tokio::test]
+async fn a_body_that_is_dropped_is_not_too_large() {
+    let origin = http2::serves(h2::server::Builder::new(), |mut exchange| async move {
+        if exchange.request.method == "POST" {
+            let answer = exchange.begin(200, &[("content-length", "16000000")]);
+            let _ = answer.map(|mut body| body.send_data(vec![b'a'; 16_000_000].into(), true));
+            // Its end gives up the rest of the request, without an error.
+            return;
+        }
+        let _ = exchange
+            .begin(200, &[])
+            .map(|mut body| body.send_data("served".into(), true));
+    })
+    .await;
+    let proxy = proxy::to([&origin])
+        .server("client_max_body_size = \"100k\"")
+        .upstream("http2 = true\nbody_buffer_size = 1000")
+        .start()
+        .await;
+    let chunk = format!("{:x}\r\n{}\r\n", 10_000, "x".repeat(10_000));
+    let body = format!("{}0\r\n\r\n", chunk.repeat(20));
+    let head = "POST /fixed HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let request = format!("{head}{body}");
+    let fate = fate(proxy.client().await, "chunks", &request, 200).await;
+    assert_eq!(fate, Kept);
+}
+
+/// The connection cannot be kept, whatever was said, but the answer is not lost.
+#[tokio::test]
+async fn a_body_that_breaks_while_it_is_dropped_leaves_the_client_its_answer() {
+    let answer = "a".repeat(LONG_ANSWER);
+    let proxy = proxy::to([&origin::says("served").await])
+        .more(&format!(
+            "[[route]]\npath = \"/fixed\"\nreturn = {{ status = 200, body = \"{answer}\" }}"
+        ))
+        .start()
+        .await;
+    let head = "POST /fixed HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let broken = format!("{head}5\r\nhello\r\nno size\r\n{}", "x".repeat(600_000));
+    for _ in 0..10 {
+        let mut client = proxy.client().await;
+        client.wire.read_little();
+        let _ = client.wire.try_send(&broken).await;
+        assert_eq!(client.response().await.body.len(), LONG_ANSWER);
+    }
+}

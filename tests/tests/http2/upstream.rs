@@ -317,3 +317,71 @@ async fn without_the_key_servers_are_spoken_to_in_http_1() {
     Http2::connect(proxy.address()).await.get("/").await;
     assert_eq!(origin.request().version, "HTTP/1.1");
 }
+
+/// Such an answer says neither its length nor that there is a body: what the client gets has to.
+#[tokio::test]
+async fn an_answer_that_ends_with_its_header_is_framed_for_a_client_of_http_1() {
+    let origin = http2::serves(h2::server::Builder::new(), |mut exchange| async move {
+        exchange.read().await;
+        let mut answer = http::Response::builder().status(200);
+        answer = answer.header("x-target", exchange.request.target.as_str());
+        let _ = exchange
+            .respond
+            .send_response(answer.body(()).unwrap(), true);
+    })
+    .await;
+    let proxy = to(&[&origin], "").await;
+    let mut client = proxy.client().await;
+    for target in ["/first", "/second"] {
+        let response = client.get(target).await;
+        assert_eq!(
+            (response.header("x-target"), &*response.text()),
+            (target, "")
+        );
+    }
+    let response = proxy
+        .exchange("GET /last HTTP/1.0\r\nHost: t\r\n\r\n")
+        .await;
+    assert_eq!(
+        (response.header("x-target"), &*response.text()),
+        ("/last", "")
+    );
+}
+
+/// The upload then finds that its stream has ended. That is no idle connection that was closed
+/// meanwhile, which would give the try back.
+#[tokio::test]
+async fn a_stream_that_is_reset_while_the_request_goes_up_is_not_asked_for_ever() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let seen = requests.clone();
+    let origin = origin::speaks(move |wire, _| {
+        let seen = seen.clone();
+        async move {
+            // A window that the body does not fit into.
+            let mut raw = Raw::accept(wire, &[(setting::INITIAL_WINDOW_SIZE, 1000)]).await;
+            while let Some(frame) = raw.next().await {
+                match frame.kind {
+                    kind::HEADERS if frame.has(flag::END_STREAM) => {
+                        let answer = [(":status", "204")];
+                        let flags = flag::END_HEADERS | flag::END_STREAM;
+                        raw.send(Frame::headers(frame.stream, flags, &answer)).await;
+                    }
+                    kind::DATA => {
+                        seen.fetch_add(1, Relaxed);
+                        raw.send(Frame::reset(frame.stream, Reason::INTERNAL_ERROR))
+                            .await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    })
+    .await;
+    let proxy = to(&[&origin], "").await;
+    // So that the connection is one that other requests were on.
+    assert_eq!(proxy.get("/").await.status, 204);
+    let body = "x".repeat(8000);
+    let head = "PUT / HTTP/1.1\r\nHost: t\r\nContent-Length: 8000\r\n\r\n";
+    assert_eq!(proxy.exchange(format!("{head}{body}")).await.status, 502);
+    assert_eq!(requests.load(Relaxed), 1);
+}

@@ -25,6 +25,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, oneshot, watch};
@@ -43,6 +44,9 @@ const PATIENCE: ClientPatience = ClientPatience {
 const HEADER_SIZE: usize = 16 << 10;
 /// Bytes of a body, uploads aside.
 const BODY_SIZE: usize = 64 << 10;
+/// How long a client that is refused may go on sending: one that sends all of an upload before it
+/// reads would lose its answer to a connection that is closed.
+const LINGERING_TIME: Duration = Duration::from_secs(5);
 /// After `accept` has failed, for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -165,27 +169,35 @@ async fn answer(
     wait: &ClientWait,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let response = match whole(request, wait).await {
+    let rest = RestOfBody::default();
+    let response = match whole(request, wait, &rest).await {
         Ok(request) => service
             .call(request)
             .await
             .unwrap_or_else(|never| match never {}),
         Err(refused) => refused.into_response(),
     };
+    // Whatever comes of it: the answer is the same.
+    let _ = tokio::time::timeout(LINGERING_TIME, rest.discard()).await;
     wait.begins();
     Ok(response)
 }
 
 /// The request with its body. That of an upload is read by the route, once it knows how much it may
 /// be.
-async fn whole(request: Request<Incoming>, wait: &ClientWait) -> Result<Request<Body>, ApiError> {
+async fn whole(
+    request: Request<Incoming>,
+    wait: &ClientWait,
+    rest: &RestOfBody,
+) -> Result<Request<Body>, ApiError> {
     let (head, body) = request.into_parts();
+    let body = ClientBody {
+        body: Some(body),
+        wait: wait.clone(),
+        rest: rest.clone(),
+    };
     if is_upload(head.uri.path()) {
-        let wait = wait.clone();
-        return Ok(Request::from_parts(
-            head,
-            Body::new(UploadBody { body, wait }),
-        ));
+        return Ok(Request::from_parts(head, Body::new(body)));
     }
     let body = Limited::new(body, BODY_SIZE).collect().await;
     let body =
@@ -198,20 +210,41 @@ async fn whole(request: Request<Incoming>, wait: &ClientWait) -> Result<Request<
                 Err(error) => ApiError::new(StatusCode::BAD_REQUEST, error.to_string()),
             },
         )?;
-    wait.ends();
     Ok(Request::from_parts(
         head,
         Body::new(Full::new(body.to_bytes())),
     ))
 }
 
-/// A body that says when it has been read.
-struct UploadBody {
-    body: Incoming,
+/// A body that says when it has been read, and leaves what of it was not.
+struct ClientBody {
+    /// None once it has ended.
+    body: Option<Incoming>,
     wait: ClientWait,
+    rest: RestOfBody,
 }
 
-impl hyper::body::Body for UploadBody {
+/// What a request was refused without.
+#[derive(Clone, Default)]
+struct RestOfBody(Arc<Mutex<Option<Incoming>>>);
+
+impl RestOfBody {
+    /// Reads it and drops it.
+    async fn discard(&self) {
+        let rest = self.0.lock().take();
+        if let Some(mut rest) = rest {
+            while let Some(Ok(_)) = rest.frame().await {}
+        }
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        *self.rest.0.lock() = self.body.take();
+    }
+}
+
+impl hyper::body::Body for ClientBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -219,15 +252,26 @@ impl hyper::body::Body for UploadBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = Pin::new(body).poll_frame(context);
         if let Poll::Ready(None) = frame {
+            self.body = None;
             self.wait.ends();
         }
         frame
     }
 
+    fn is_end_stream(&self) -> bool {
+        self.body.is_none()
+    }
+
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Some(body) => body.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use super::coding::Encoder;
 use super::pipe::{BadBody, BodyPipe};
 use super::receive::ReceiveBuffer;
-use crate::data_plane::buffers::Buffers;
+use crate::data_plane::buffers::{BODY, Buffers};
 use crate::data_plane::stream::Reader;
 
 /// The client's direction of a connection, and what was read of it ahead of need.
@@ -15,6 +15,9 @@ pub(crate) struct Incoming {
     pub(crate) reader: Reader,
     buffer: ReceiveBuffer,
 }
+
+/// Pieces of a body that are moved before other tasks have their turn.
+pub(crate) const ROUNDS: usize = 4;
 
 /// Why a request body could not be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,11 @@ impl Incoming {
     /// See [`ReceiveBuffer::consumed`].
     pub(crate) fn consumed(&self, length: usize) -> &[u8] {
         self.buffer.consumed(length)
+    }
+
+    /// Nothing was received that is not consumed, and nothing can be read.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.unread().is_empty() && self.reader.is_silent()
     }
 
     /// Gives the buffer back if nothing is in it: an idle connection costs no buffer.
@@ -102,10 +110,11 @@ impl Incoming {
         if body.is_done() || !self.unread().is_empty() {
             return Poll::Ready(Ok(()));
         }
-        // What comes behind a body of known length is left to the kernel: the next request.
-        let most = body.length_left().map_or(usize::MAX, |left| {
-            usize::try_from(left).unwrap_or(usize::MAX)
-        });
+        // What comes behind a body of known length is left to the kernel: the next request. One
+        // step is never large: many clients may send at once to servers that take little.
+        let most = body
+            .length_left()
+            .map_or(BODY, |left| usize::try_from(left).unwrap_or(BODY).min(BODY));
         let read = ready!(self.poll_refill(cx, most, buffers)).map_err(BodyError::Io)?;
         if read > 0 {
             return Poll::Ready(Ok(()));
@@ -130,12 +139,17 @@ impl Incoming {
         body: &mut BodyPipe,
         buffers: &Buffers,
     ) -> Poll<Result<(), BodyError>> {
-        while !body.is_done() && !body.ends_with_its_stream() {
+        for _ in 0..ROUNDS {
+            if body.is_done() || body.ends_with_its_stream() {
+                return Poll::Ready(Ok(()));
+            }
             let end = (&Encoder::PLAIN, &mut Vec::new());
             ready!(self.poll_body(cx, body, end, buffers))?;
             let dropped = body.each_piece(self.unread(), |_| ())?;
             self.consume(dropped);
         }
-        Poll::Ready(Ok(()))
+        // Other tasks have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

@@ -70,7 +70,8 @@ impl ReceiveBuffer {
     }
 
     /// Reads more, `most` bytes at most, once all is consumed. No buffer is held before there is
-    /// something to read; where one was filled, the next one is larger. 0 at the end.
+    /// something to read; where one was filled and more is wanted, the next one is larger. 0 at the
+    /// end.
     ///
     /// # Errors
     /// What the reader says.
@@ -83,7 +84,10 @@ impl ReceiveBuffer {
     ) -> Poll<io::Result<usize>> {
         debug_assert!(self.unread().is_empty());
         self.forget_consumed();
-        let size = if self.large { LARGE } else { BODY };
+        let size = match self.large && most > BODY {
+            true => LARGE,
+            false => BODY,
+        };
         if self.bytes.capacity() < size.min(most) {
             self.release(buffers);
         }
@@ -99,7 +103,7 @@ impl ReceiveBuffer {
             self.release(buffers);
         }
         let read = ready!(read)?;
-        self.large |= read == room;
+        self.large |= size == BODY && read == room && most > BODY;
         Poll::Ready(Ok(read))
     }
 

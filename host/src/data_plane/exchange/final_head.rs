@@ -35,9 +35,6 @@ pub(super) async fn read_final_head(
         attempt.read_head(upload, head, limits).await?;
         let next = what_follows(head, message, exchange);
         match next.map_err(|failure| attempt.error(failure))? {
-            Some(HeadOutcome::Body(Framing::Stream(_))) if attempt.has_ended() => {
-                return Ok(HeadOutcome::Body(Framing::Length(0)));
-            }
             Some(next) => return Ok(next),
             // The client's expectation was answered here (RFC 9110 section 10.1.1), and HTTP/1.0
             // knows no interim responses.

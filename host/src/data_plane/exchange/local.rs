@@ -73,10 +73,14 @@ pub(super) async fn send_local(
     let request = request_body.filter(|body| !body.is_done());
     let mut source = ResponseSource::Ours(LocalResponse {
         body,
-        request: request.map(|body| Dropping {
-            body,
-            incoming,
-            buffers: &worker.buffers,
+        request: request.map(|body| {
+            // The route's limit is on what a server gets.
+            body.set_limit(None);
+            Dropping {
+                body,
+                incoming,
+                buffers: &worker.buffers,
+            }
         }),
     });
     let mut delivery = Delivery {

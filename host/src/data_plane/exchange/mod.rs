@@ -68,7 +68,7 @@ pub(crate) async fn serve(
         (Err(fault), body) => refuse(session, &exchange, &fault, body.as_mut()).await,
     };
     drop(finish);
-    let fate = rest::fate(&exchange, body, delivered);
+    let fate = rest::fate(session, &exchange, body, delivered);
     // Normally nothing else holds the exchange any more. The head is an optimisation: if something
     // does, a fresh one takes its place.
     (
@@ -90,7 +90,7 @@ pub(crate) async fn reject(
     let finish = Finish::new(session, &exchange);
     let delivered = refuse(session, &exchange, &fault, None).await;
     drop(finish);
-    rest::fate(&exchange, None, delivered)
+    rest::fate(session, &exchange, None, delivered)
 }
 
 async fn carry(

@@ -81,11 +81,12 @@ pub(super) async fn proxy(
     if plan == BodyPlan::Chunked {
         frame_as_chunked(&mut body, progress.is_done().then(|| progress.trailers()));
     }
-    let upgrade = asks_to_switch(&exchange.request)
+    // The protocol may change once the whole request was sent, and no sooner: `Upgrade` may be
+    // ignored (RFC 9110 section 7.8).
+    let upgrade = (asks_to_switch(&exchange.request) && !streamed)
         .then(|| exchange.request.fields().known(FieldName::Upgrade).next())
         .flatten()
-        // HTTP/2 cannot express a list of protocols; `Upgrade` may be ignored (RFC 9110 section
-        // 7.8).
+        // HTTP/2 cannot express a list of protocols.
         .filter(|protocol| !http2 || is_token(protocol))
         .and_then(|protocol| std::str::from_utf8(protocol).ok());
 

@@ -49,6 +49,7 @@ pub(super) fn may_keep(
 
 /// What becomes of the connection. `body`: the request's, if its end can be found.
 pub(super) fn fate(
+    session: &Session<'_>,
     exchange: &Exchange,
     body: Option<BodyPipe>,
     delivered: Delivered,
@@ -57,11 +58,17 @@ pub(super) fn fate(
         (Delivered::Cut, _) => ConnectionFate::Close,
         // HTTP/2 declines the rest of a stream (RFC 9113 section 8.1), and goes on with others.
         _ if exchange.request.version() == Version::Http2 => ConnectionFate::KeepAlive,
-        (Delivered::Whole { keep }, Some(body)) if body.is_done() => match keep {
-            true => ConnectionFate::KeepAlive,
-            false => ConnectionFate::Close,
-        },
-        (Delivered::Whole { keep: true }, Some(mut body)) => {
+        (Delivered::Whole { keep: true }, Some(body)) if body.is_done() => {
+            ConnectionFate::KeepAlive
+        }
+        (Delivered::Whole { keep: false }, Some(body)) if body.is_done() => {
+            // A further request that nobody reads would bring about a reset as well.
+            match session.incoming.is_silent() {
+                true => ConnectionFate::Close,
+                false => ConnectionFate::Linger,
+            }
+        }
+        (Delivered::Whole { keep: true }, Some(mut body)) if !body.is_broken() => {
             body.set_limit(Some(body.length.saturating_add(MAX_DROPPED)));
             ConnectionFate::DropRest(Box::new(body))
         }

@@ -4,6 +4,7 @@
 //! before it has seen the whole body, and some answer as they read.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -223,7 +224,8 @@ impl Attempt {
                 Err(failure)
             }
             Err(_) if self.connection.was_late() => Err(Failure::ConnectTimeout),
-            Err(failure) => Err(upload.take_failure().unwrap_or(failure)),
+            // Not that of the upload, which only finds that the stream has ended.
+            Err(failure) => Err(failure),
         }
     }
 
@@ -305,6 +307,10 @@ impl Attempt {
             }
         });
         let read = read.await.map_err(|_| BodyFailure::TimedOut)??;
+        if read == 0 && upload.met_a_reset() {
+            // The kernel tells of a reset once, and the upload was told: this is no orderly end.
+            return Err(BodyFailure::Read(io::ErrorKind::ConnectionReset.into()));
+        }
         self.bytes_received += read as u64;
         Ok(read)
     }

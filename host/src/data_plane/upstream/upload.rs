@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::failure::{BodyFailure, Failure};
-use crate::data_plane::body::{BadBody, BodyError, BodyPipe, Encoder, Incoming, Taken};
+use crate::data_plane::body::{BadBody, BodyError, BodyPipe, Encoder, Incoming, ROUNDS, Taken};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::{Alarm, Writer};
 
@@ -144,9 +144,18 @@ impl<'a> Upload<'a> {
             return;
         }
         if let (UploadState::Failed(_), Some(rest)) = (&self.state, &mut self.rest) {
+            // The route's limit is on what a server gets.
+            rest.body.set_limit(None);
             // An error shows in `body` as well, and does not concern the response.
             let _ = self.client.poll_drop(cx, rest.body, self.buffers);
         }
+    }
+
+    /// Sending failed because the endpoint had reset the connection without ending its direction.
+    /// Behind an orderly end, a write that fails is told EPIPE instead.
+    pub(super) fn met_a_reset(&self) -> bool {
+        matches!(&self.state, UploadState::Failed(Some(Failure::Send(error)))
+            if error.kind() == io::ErrorKind::ConnectionReset)
     }
 
     /// Sends no more: the endpoint has said all that it has to say.
@@ -204,7 +213,7 @@ impl<'a> Upload<'a> {
         writer: &mut Writer,
         rest: &mut Rest<'_>,
     ) -> Poll<Result<(), Failure>> {
-        loop {
+        for _ in 0..ROUNDS {
             // All of a piece is sent before the next one is read: a slow endpoint slows the client.
             while rest.written < rest.out.len() || rest.as_is > 0 {
                 let coded = &rest.out[rest.written..];
@@ -249,6 +258,9 @@ impl<'a> Upload<'a> {
                 stream.end_with_next_write();
             }
         }
+        // The answer, and other tasks, have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Takes what was received of the rest, as it is or coded.
@@ -265,6 +277,11 @@ impl<'a> Upload<'a> {
             Taken::Coded(consumed) => consumed,
         };
         self.client.consume(consumed);
+        if rest.as_is == 0 {
+            // Nothing is left in it, unless the next request is there. A slow endpoint may keep us
+            // waiting with what was coded.
+            self.client.release(self.buffers);
+        }
         // Where the client's end is known with its last bytes, it goes on with these bytes.
         if self.client.unread().is_empty() && self.client.reader.is_at_end() {
             rest.body.end_if_open(&rest.encoder, &mut rest.out);
