@@ -143,7 +143,7 @@ fn main() {
             continue;
         };
         let settings = match &*name {
-            "hash" | "maglev" => json!({ "key": "$request_uri" }),
+            "hash" | "maglev" | "bounded_hash" => json!({ "key": "$request_uri" }),
             "sticky" => json!({ "cookie": { "name": "route" } }),
             _ => json!({}),
         };

@@ -58,6 +58,10 @@ fn main() {
             "maglev",
             measure::<maglev::Maglev>(r#"{"key":"$request_uri"}"#, size),
         );
+        report(
+            "bounded_hash",
+            measure::<bounded_hash::BoundedHash>(r#"{"key":"$request_uri"}"#, size),
+        );
         report("random", measure::<random::Random>("{}", size));
     }
 }

@@ -239,6 +239,57 @@ async fn maglev() {
 }
 
 #[tokio::test]
+async fn bounded_hash() {
+    let gate = waypost_tests::Gate::closed();
+    let holds = |name: &'static str| {
+        let held = gate.clone();
+        origin::answers(move |request| {
+            let answer = Answer::ok(name);
+            if request.target == "/hot" {
+                answer.when(&held)
+            } else {
+                answer
+            }
+        })
+    };
+    let origins = [holds("a").await, holds("b").await, holds("c").await];
+    let addresses = origins.each_ref().map(Origin::address);
+    let proxy = example("bounded_hash", &addresses).await;
+    // One at a time, a key stays at its server.
+    let first = proxy.get("/page").await.text();
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/page").await.text(), first);
+    }
+    // Twelve at once: the bounds grow with them, to five each.
+    let mut clients = Vec::new();
+    let in_flight = || origins.each_ref().map(hot);
+    for number in 1..=12 {
+        let mut client = proxy.client().await;
+        client.send("GET /hot HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        clients.push(client);
+        waypost_tests::eventually("a request arrives", async || {
+            in_flight().iter().sum::<usize>() == number
+        })
+        .await;
+    }
+    let in_flight = in_flight();
+    assert!(in_flight.iter().all(|&number| number <= 5), "{in_flight:?}");
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response().await.status, 200);
+    }
+}
+
+/// The requests for `/hot` that an origin has received.
+fn hot(origin: &Origin) -> usize {
+    let requests = origin.requests();
+    requests
+        .iter()
+        .filter(|request| request.target == "/hot")
+        .count()
+}
+
+#[tokio::test]
 async fn random_two() {
     let three = Three::start().await;
     let proxy = example("random_two", &three.first(3)).await;

@@ -159,6 +159,7 @@ fn backups_beside_a_policy_without_a_second_list_are_refused_by_the_policy() {
     for policy in [
         "{ plugin = \"hash\", key = \"$uri\" }",
         "{ plugin = \"maglev\", key = \"$uri\" }",
+        "{ plugin = \"bounded_hash\", key = \"$uri\" }",
         "\"ip_hash\"",
         "\"random\"",
     ] {
@@ -235,6 +236,10 @@ fn the_settings_of_every_stock_policy_are_documented() {
             "## `maglev`",
             "plugin = \"maglev\", key = \"$uri\", zzzzzz = 1",
         ),
+        (
+            "## `bounded_hash`",
+            "plugin = \"bounded_hash\", key = \"$uri\", zzzzzz = 1",
+        ),
         ("## `random`", "plugin = \"random\", zzzzzz = 1"),
         (
             "## `sticky`",
@@ -247,5 +252,12 @@ fn the_settings_of_every_stock_policy_are_documented() {
         documented.sort();
         known.sort();
         assert_eq!(documented, known, "{heading}");
+    }
+    let page = include_str!("../../docs/policies.md");
+    let plugins = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins");
+    for folder in std::fs::read_dir(plugins).expect("the stock policies are there") {
+        let name = folder.expect("it can be listed").file_name();
+        let heading = format!("\n## `{}`\n", name.display());
+        assert!(page.contains(&heading), "the page lacks {heading:?}");
     }
 }

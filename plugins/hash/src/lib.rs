@@ -2,21 +2,15 @@
 //! server (`ngx_http_upstream_hash_module.c`).
 //!
 //! Plain, compatible with Cache::Memcached: quick and even, but nearly every key moves when a
-//! server comes or goes. With `consistent = true` a ring ([`ring`]), compatible with
+//! server comes or goes. With `consistent = true` a [`Ring`], compatible with
 //! Cache::Memcached::Fast: only the keys of that server move. An empty key, and a key whose
 //! endpoints were no candidates 20 times over, fall back to turns by weight. Nothing here depends
 //! on other requests, so each worker has an instance; the exchange keeps where a retry goes on.
 
-mod crc32;
-mod ring;
-
 use waypost_sdk::{
-    Endpoint, Exchange, Failures, Pick, Policy, Scope, Settings, SettingsError, Shares,
-    SmoothWeighted, Template,
+    Crc32, Endpoint, Exchange, Failures, Pick, Policy, Ring, Scope, Settings, SettingsError,
+    Shares, SmoothWeighted, Template,
 };
-
-use crc32::Crc32;
-use ring::Ring;
 
 /// Endpoints that were no candidates, per exchange, before turns take over.
 const TRIES: u64 = 20;

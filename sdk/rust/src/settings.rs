@@ -193,6 +193,14 @@ impl Settings {
         self.read(key, "a whole number, 0 or more", |value| value.as_u64())
     }
 
+    /// A number, perhaps with a fraction: `key = 1.25`.
+    ///
+    /// # Errors
+    /// A value of another type.
+    pub fn decimal(&mut self, key: &'static str) -> Result<Option<f64>, SettingsError> {
+        self.read(key, "a number such as 1.25", |value| value.as_f64())
+    }
+
     /// A duration in nginx's spelling, or a number of seconds: `key = "1m 30s"`.
     ///
     /// # Errors
@@ -317,7 +325,7 @@ mod tests {
     #[test]
     fn values_are_read_by_type() {
         let mut read = settings(
-            r#"{"a": "x", "b": true, "c": 3, "d": "1m", "e": "8k", "f": ["y", "z"], "g": {"h": 1}}"#,
+            r#"{"a": "x", "b": true, "c": 3, "d": "1m", "e": "8k", "f": ["y", "z"], "g": {"h": 1}, "i": 1.5}"#,
         );
         assert_eq!(read.text("a").unwrap().as_deref(), Some("x"));
         assert!(read.flag("b").unwrap());
@@ -327,6 +335,7 @@ mod tests {
         assert_eq!(read.texts("f").unwrap(), ["y", "z"]);
         let mut table = read.table("g").unwrap().unwrap();
         assert_eq!(table.number("h").unwrap(), Some(1));
+        assert_eq!(read.decimal("i").unwrap(), Some(1.5));
         assert!(table.finish().is_ok() && read.finish().is_ok());
     }
 

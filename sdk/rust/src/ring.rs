@@ -1,12 +1,10 @@
-//! The ring of `consistent = true` (ketama): every server owns 160 points per unit of weight, and a
-//! key belongs to the first point at or after its hash.
+//! The ring of nginx's `hash ... consistent` (ketama): every server owns 160 points per unit of
+//! weight, and a key belongs to the first point at or after its hash.
 //!
 //! Points are made from the server as the configuration spells it, so that they stay when an
 //! address changes. A ring takes 8 bytes a point; see [`MOST_POINTS`].
 
-use waypost_sdk::{Endpoint, log};
-
-use crate::crc32::Crc32;
+use crate::{Crc32, Endpoint, log};
 
 /// Points of a ring, before duplicates are dropped. Beyond 6,553 units of weight in all, weights
 /// are scaled down to fit, and keys no longer go where nginx would send them: better than to run
@@ -16,14 +14,16 @@ const MOST_POINTS: u64 = 1 << 20;
 /// Points per unit of weight.
 const POINTS_PER_WEIGHT: u64 = 160;
 
-/// The points in order, and what they belong to.
-#[derive(Default)]
-pub(crate) struct Ring {
+/// Servers on a ring, for consistent hashing as nginx and Cache::Memcached::Fast do it: 8 bytes for
+/// each point, and at most 2^20 points.
+#[derive(Debug, Default)]
+pub struct Ring {
     points: Vec<Point>,
     /// The endpoints of each server: several where a name has several addresses.
     servers: Vec<Vec<usize>>,
 }
 
+#[derive(Debug)]
 struct Point {
     hash: u32,
     server: u32,
@@ -31,7 +31,7 @@ struct Point {
 
 impl Ring {
     /// The ring of these endpoints, `down` ones included.
-    pub(crate) fn new(endpoints: &[Endpoint]) -> Self {
+    pub fn new(endpoints: &[Endpoint]) -> Self {
         let total: u64 = endpoints
             .iter()
             .map(|endpoint| u64::from(endpoint.weight))
@@ -78,14 +78,16 @@ impl Ring {
         }
     }
 
-    /// The place of the first point at or after this hash; past the end where there is none, which
-    /// is the ring's beginning.
-    pub(crate) fn find(&self, hash: u32) -> u32 {
+    /// The place of the first point at or after this hash, the [`Crc32`] of a key; past the end
+    /// where there is none, which is the ring's beginning. The places behind it are those of the
+    /// servers to go on with.
+    pub fn find(&self, hash: u32) -> u32 {
         self.points.partition_point(|point| point.hash < hash) as u32
     }
 
-    /// The endpoints of the server that owns a point; places go round.
-    pub(crate) fn endpoints_at(&self, place: u32) -> &[usize] {
+    /// The endpoints of the server that owns a point, by index; several where a name has several
+    /// addresses. Places go round.
+    pub fn endpoints_at(&self, place: u32) -> &[usize] {
         let Some(place) = (place as usize).checked_rem(self.points.len()) else {
             return &[];
         };
@@ -112,8 +114,8 @@ fn host_and_port(spelling: &str) -> (&str, &str) {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::{Ring, host_and_port};
+    use crate::testing::endpoint;
     use serde_json::Value;
-    use waypost_sdk::testing::endpoint;
 
     #[test]
     fn the_ring_is_nginxs_point_for_point() {

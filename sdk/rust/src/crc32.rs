@@ -1,8 +1,8 @@
 //! CRC-32 as in Ethernet, zlib and nginx (`ngx_crc32`): reflected, polynomial 0xEDB88320.
 
 /// A checksum in the making.
-#[derive(Clone, Copy)]
-pub(crate) struct Crc32(u32);
+#[derive(Debug, Clone, Copy)]
+pub struct Crc32(u32);
 
 impl Default for Crc32 {
     fn default() -> Self {
@@ -12,21 +12,21 @@ impl Default for Crc32 {
 
 impl Crc32 {
     /// The checksum of these bytes.
-    pub(crate) fn of(bytes: &[u8]) -> u32 {
+    pub fn of(bytes: &[u8]) -> u32 {
         let mut crc = Crc32::default();
         crc.add(bytes);
         crc.value()
     }
 
     /// Takes in more bytes.
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
+    pub fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = TABLE[usize::from(self.0 as u8 ^ byte)] ^ self.0 >> 8;
         }
     }
 
     /// The checksum of what was taken in so far.
-    pub(crate) fn value(self) -> u32 {
+    pub fn value(self) -> u32 {
         !self.0
     }
 }
