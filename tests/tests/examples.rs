@@ -138,6 +138,20 @@ async fn least_time() {
 }
 
 #[tokio::test]
+async fn ewma() {
+    let slow = origin::answers(|_| Answer::ok("slow").after(Duration::from_secs(1))).await;
+    let quick = origin::says("quick").await;
+    let proxy = example("ewma", &[slow.address(), quick.address()]).await;
+    // Each worker measures for itself: one connection is one worker's.
+    let mut client = proxy.client().await;
+    let mut slow = 0;
+    for _ in 0..10 {
+        slow += usize::from(client.get("/").await.text() == "slow");
+    }
+    assert_eq!(slow, 1, "each is tried once");
+}
+
+#[tokio::test]
 async fn ip_hash() {
     let origins = [
         origin::says("1").await,

@@ -230,6 +230,7 @@ fn the_settings_of_every_stock_policy_are_documented() {
             "## `least_time`",
             "plugin = \"least_time\", by = \"header\", zzzzzz = 1",
         ),
+        ("## `ewma`", "plugin = \"ewma\", zzzzzz = 1"),
         ("## `ip_hash`", "plugin = \"ip_hash\", zzzzzz = 1"),
         ("## `hash`", "plugin = \"hash\", key = \"$uri\", zzzzzz = 1"),
         (
