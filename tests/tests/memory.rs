@@ -2,8 +2,6 @@
 //! The bounds are about twice what is measured, so that they catch a buffer too many, and allow for
 //! noise.
 
-use std::time::Duration;
-
 use waypost_tests::{Answer, Client, Gate, Origin, Proxy, eventually, origin, proxy};
 
 /// As many of each, so that one page more or less does not matter.
@@ -127,37 +125,4 @@ async fn a_response_that_pauses_holds_no_buffer() {
     let bytes = each(at_rest, resident(&mut proxy));
     println!("{bytes} bytes for each response that pauses");
     assert!(bytes < 40 * KIB, "{bytes} bytes for each");
-}
-
-/// Clients that send to servers which take nothing: a buffer each, and no second one for the chunks.
-#[tokio::test]
-async fn an_upload_that_its_server_does_not_take_holds_one_buffer() {
-    const UPLOADS: usize = 100;
-    let origin = origin::speaks(|mut wire, _| async move {
-        wire.read_little();
-        let _ = wire.head().await;
-        std::future::pending::<()>().await;
-    })
-    .await;
-    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
-    let framings = [
-        ("Content-Length: 400000000", "x".repeat(0x10000)),
-        ("Transfer-Encoding: chunked", chunk),
-    ];
-    for (framing, piece) in framings {
-        let mut proxy = before(&origin, "body_buffer_size = 0").await;
-        let mut clients = idle(&proxy).await;
-        clients.truncate(UPLOADS);
-        let at_rest = resident(&mut proxy);
-        for client in &mut clients {
-            let head = format!("POST / HTTP/1.1\r\nHost: t\r\n{framing}\r\n\r\n");
-            client.send(head).await;
-            // Until neither the proxy nor the sockets take any more, or nearly so.
-            let sends = async { while client.wire.try_send(&piece).await.is_ok() {} };
-            let _ = tokio::time::timeout(Duration::from_millis(20), sends).await;
-        }
-        let bytes = resident(&mut proxy).saturating_sub(at_rest) / UPLOADS;
-        println!("{bytes} bytes for each upload that waits, {framing}");
-        assert!(bytes < 160 * KIB, "{bytes} bytes for each, {framing}");
-    }
 }

@@ -120,3 +120,44 @@ impl ReceiveBuffer {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+#[allow(clippy::disallowed_methods, reason = "what is read was written before")]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::data_plane::stream::Stream;
+
+    /// The capacity of the buffer after each of three reads from a connection that has more to say.
+    async fn capacities(most: usize) -> Vec<usize> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let ours = tokio::net::UnixStream::from_std(ours).unwrap();
+        let (mut reader, _writer) = Stream::unix(ours).split();
+        let (buffers, mut receive) = (Buffers::default(), ReceiveBuffer::default());
+        let mut capacities = Vec::new();
+        for _ in 0..3 {
+            while theirs.write(&[b'x'; 16 << 10]).is_ok() {}
+            let read = poll_fn(|cx| receive.poll_refill(cx, &mut reader, most, &buffers));
+            let read = read.await.unwrap();
+            receive.consume(read);
+            capacities.push(receive.bytes.capacity());
+        }
+        capacities
+    }
+
+    #[tokio::test]
+    async fn where_more_is_wanted_than_came_the_buffer_grows_and_else_it_stays() {
+        // Of an answer.
+        assert_eq!(capacities(usize::MAX).await, [BODY, LARGE, LARGE]);
+        // Of an upload: see `Incoming::poll_body`.
+        assert_eq!(capacities(BODY).await, [BODY; 3]);
+        // What a head was read into would do, but there is none here.
+        assert_eq!(capacities(10).await, [BODY; 3]);
+    }
+}

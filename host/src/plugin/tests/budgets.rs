@@ -72,7 +72,7 @@ fn a_policy_that_has_used_up_its_budget_leaves_picks_to_the_fallback() {
     drop(worker);
     let stats = policy.stats();
     assert_eq!(stats.calls + stats.over_budget, 199);
-    assert!(stats.over_budget > 100, "{stats:?}");
+    assert!(stats.over_budget > 0, "{stats:?}");
 }
 
 #[test]

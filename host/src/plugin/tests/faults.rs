@@ -168,14 +168,14 @@ fn a_plugin_that_faulted_comes_back_after_a_pause_that_grows() {
     let mut worker = balancer(&policy).attach(None);
     let mut pauses = Vec::new();
     for _ in 0..4 {
+        let faulting = Instant::now();
         pick(&mut worker, 0);
-        let faulted = Instant::now();
         let calls = policy.stats().calls;
         while policy.stats().calls == calls {
             std::thread::sleep(Duration::from_millis(1));
             pick(&mut worker, 1);
         }
-        pauses.push(faulted.elapsed());
+        pauses.push(faulting.elapsed());
     }
     for (pause, at_least) in pauses.iter().zip([10, 20, 40, 80]) {
         assert!(*pause >= Duration::from_millis(at_least), "{pauses:?}");
