@@ -4,13 +4,15 @@
 //! `two = true` or `two = "least_conn"` draws two different endpoints and takes the one with fewer
 //! attempts in progress for its weight: on several proxies in front of the same servers that avoids
 //! the herd that `least_conn` makes of them. `two = "least_time"` compares the expected time
-//! instead. All draws derive from the one random number of the call, so that a run can be replayed.
-//! After 20 draws in vain the choice falls back to turns by weight. nginx counts those over an
-//! exchange, this counts them for each attempt: only distributions can tell, and hardly.
+//! instead, by the rules of nginx's `least_time`: the mean of an endpoint that is not chosen halves
+//! with time, as otherwise one of two servers that was slow once would be avoided for ever.
+//!
+//! All draws derive from the one random number of the call, so that a run can be replayed. After 20
+//! draws in vain the choice falls back to turns by weight. nginx counts those over an exchange,
+//! this counts them for each attempt: only distributions can tell, and hardly.
 
 use waypost_sdk::{
-    Endpoint, Failures, Fleet, Pick, Policy, Scope, Settings, SettingsError, Shares,
-    SmoothWeighted, Value,
+    Endpoint, Failures, Pick, Policy, Scope, Settings, SettingsError, Shares, SmoothWeighted, Value,
 };
 
 /// Draws in vain before turns take over.
@@ -21,6 +23,16 @@ pub struct Random {
     contest: Option<Contest>,
     turns: SmoothWeighted,
     shares: Shares,
+    /// Where the contest is `LeastTime`: filled by the first pick.
+    choices: Vec<Choice>,
+}
+
+/// When an endpoint was chosen, as nginx's `least_time` notes it. In seconds.
+#[derive(Clone, Copy)]
+struct Choice {
+    /// Not earlier than `fail_timeout` before the last choice.
+    checked: u64,
+    fail_timeout: u64,
 }
 
 /// What two endpoints are compared by.
@@ -50,6 +62,7 @@ impl Policy for Random {
             contest,
             turns: SmoothWeighted::default(),
             shares: Shares::default(),
+            choices: Vec::new(),
         })
     }
 
@@ -60,13 +73,22 @@ impl Policy for Random {
     fn update(&mut self, endpoints: Vec<Endpoint>) {
         self.turns.update(&endpoints);
         self.shares = Shares::new(&endpoints);
+        self.choices = Vec::new();
     }
 
     fn pick(&mut self, pick: &Pick) -> Option<usize> {
         let drawn = match self.contest {
             _ if self.turns.len() < 2 => None,
             None => self.draw_one(pick),
-            Some(contest) => self.draw_two(pick, contest),
+            Some(Contest::LeastConn) => self.draw_two(pick, Contest::LeastConn),
+            Some(Contest::LeastTime) => {
+                self.note_beginning(pick);
+                let drawn = self.draw_two(pick, Contest::LeastTime);
+                if let Some(choice) = drawn.and_then(|index| self.choices.get_mut(index)) {
+                    choice.note(seconds(pick));
+                }
+                drawn
+            }
         };
         drawn.or_else(|| self.turns.pick(pick.candidates()))
     }
@@ -93,8 +115,8 @@ impl Random {
                 first = Some(index);
                 continue;
             };
-            let worse = self.burden(contest, pick.fleet(), index, earlier)
-                > self.burden(contest, pick.fleet(), earlier, index);
+            let worse = self.burden(contest, pick, index, earlier)
+                > self.burden(contest, pick, earlier, index);
             return Some(if worse { earlier } else { index });
         }
         None
@@ -102,14 +124,53 @@ impl Random {
 
     /// An endpoint's burden, to be compared with `other`'s: multiplied by the other's weight rather
     /// than divided by its own.
-    fn burden(&self, contest: Contest, fleet: Fleet, index: usize, other: usize) -> u64 {
-        let in_flight = u64::from(fleet.in_flight(index));
+    fn burden(&self, contest: Contest, pick: &Pick, index: usize, other: usize) -> u64 {
+        let in_flight = u64::from(pick.fleet().in_flight(index));
         let burden = match contest {
             Contest::LeastConn => in_flight,
-            Contest::LeastTime => bucket(fleet.latency_us(index)) * (1 + in_flight),
+            Contest::LeastTime => {
+                let latency_us = pick.fleet().latency_us(index);
+                let recent_us = self.choices[index].recent(latency_us, seconds(pick));
+                bucket(recent_us) * (1 + in_flight)
+            }
         };
         burden * u64::from(self.turns.weights()[other])
     }
+
+    /// The first pick: the time since the last choice counts from here.
+    fn note_beginning(&mut self, pick: &Pick) {
+        if self.choices.len() != self.turns.len() {
+            let choice = |index| Choice {
+                checked: seconds(pick),
+                fail_timeout: pick.fleet().fail_timeout(index),
+            };
+            self.choices = (0..self.turns.len()).map(choice).collect();
+        }
+    }
+}
+
+impl Choice {
+    /// What a latency says by now: half of it for every `fail_timeout` without a choice.
+    fn recent(&self, latency_us: u32, now: u64) -> u32 {
+        let quiet = now.saturating_sub(self.checked);
+        if quiet <= self.fail_timeout {
+            return latency_us;
+        }
+        let halvings = quiet / self.fail_timeout.saturating_add(1);
+        let halvings = u32::try_from(halvings).unwrap_or(u32::MAX);
+        latency_us.checked_shr(halvings).unwrap_or(0)
+    }
+
+    /// It is chosen.
+    fn note(&mut self, now: u64) {
+        if now.saturating_sub(self.checked) > self.fail_timeout {
+            self.checked = now;
+        }
+    }
+}
+
+fn seconds(pick: &Pick) -> u64 {
+    pick.now_us / 1_000_000
 }
 
 /// A latency in milliseconds as nginx's `least_time` counts it: in steps of 20, at most 5000, so

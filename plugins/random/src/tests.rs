@@ -70,6 +70,22 @@ fn least_time_prefers_the_quicker_unless_it_is_busier() {
 }
 
 #[test]
+fn least_time_gives_a_server_that_was_slow_another_chance() {
+    let mut upstream = weighted(r#"{"two": "least_time"}"#, [1, 1]);
+    upstream.latency_us(0, 300_000);
+    upstream.latency_us(1, 90_000);
+    let mut chances = Vec::new();
+    for second in 0..60 {
+        if upstream.picks(20).contains(&Some(0)) {
+            chances.push(second);
+        }
+        upstream.now_us += 1_000_000;
+    }
+    // fail_timeout is 10 seconds: 300 ms have halved twice after 22.
+    assert_eq!(chances, [22, 44]);
+}
+
+#[test]
 fn latencies_within_20_ms_are_equal_and_none_is_above_5_s() {
     assert_eq!(
         [0, 19_999, 20_000, 4_999_000, 9_000_000].map(bucket),
