@@ -178,6 +178,11 @@ fn what_a_stream_has_none_of_is_refused_by_the_policy() {
             "which a stream has none of",
         ),
         (
+            "{ plugin = \"least_time\", by = \"header\" }",
+            "use `least_conn`",
+        ),
+        ("\"ewma\"", "use `least_conn`"),
+        (
             "{ plugin = \"hash\", key = \"$request_uri\" }",
             "`$request_uri`",
         ),
