@@ -37,7 +37,8 @@ pub fn python(modules: &[&str]) -> Option<PathBuf> {
         imports.is_ok_and(|status| status.success())
     });
     if found.is_none() {
-        let how = "python3 -m venv target/peers && target/peers/bin/pip install -r tests/peers/requirements.txt";
+        let how = "python3 -m venv target/peers && \
+                   target/peers/bin/python -m pip install -r tests/peers/requirements.txt";
         missing(&format!("a Python with {}", modules.join(" and ")), how);
     }
     found
