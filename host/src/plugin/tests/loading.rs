@@ -17,7 +17,9 @@ fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms_of_processor_time
     let runtime = Runtime::new(Compiler::Here).unwrap();
     for name in crate::stock::NAMES {
         let settings = match *name {
-            "hash" => json!({ "key": "$arg_user" }),
+            "bounded_hash" | "hash" | "maglev" => json!({ "key": "$arg_user" }),
+            "least_time" => json!({ "by": "header" }),
+            "subset" => json!({ "key": "$arg_user", "size": 2 }),
             "sticky" => json!({ "cookie": { "name": "shard" } }),
             _ => json!({}),
         };
