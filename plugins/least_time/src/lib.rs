@@ -40,6 +40,8 @@ pub struct LeastTime {
     addresses: Vec<String>,
     weights: Vec<u32>,
     times: Vec<Times>,
+    /// The time of the last pick.
+    latest_us: u64,
     /// The `fail_timeout` of each, in seconds: asked for by the first pick.
     fail_timeouts: Vec<u64>,
     /// What the first pass of a pick expects of each candidate, for the second. Kept so that no
@@ -79,6 +81,7 @@ impl Policy for LeastTime {
             addresses: Vec::new(),
             weights: Vec::new(),
             times: Vec::new(),
+            latest_us: 0,
             fail_timeouts: Vec::new(),
             expected: Vec::new(),
         })
@@ -102,6 +105,7 @@ impl Policy for LeastTime {
         // `done` brings no clock: the time of the pick plus the time that the attempt took is as
         // good.
         pick.exchange().set_memo(pick.now_us);
+        self.latest_us = pick.now_us;
         if self.fail_timeouts.len() != count {
             self.fail_timeouts = (0..count).map(|index| fleet.fail_timeout(index)).collect();
         }
@@ -194,7 +198,9 @@ impl Observer for LeastTime {
             total_us,
             ..
         } = done.outcome;
-        let began_us = done.exchange().memo();
+        // The end may be told late, when another policy has picked for the exchange meanwhile and
+        // left a memo of its own: no attempt began later than the last pick.
+        let began_us = done.exchange().memo().min(self.latest_us);
         let ended_us = began_us + u64::from(total_us);
         if self.inflight {
             times.end(began_us / 1000, ended_us / 1000);

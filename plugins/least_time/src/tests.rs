@@ -201,6 +201,25 @@ fn no_state_makes_it_panic() {
     }
 }
 
+/// Where the shared instance is busy, the fallback may pick for the next attempt of an exchange, and
+/// leave its own memo, before the end of the attempt before it is told.
+#[test]
+fn a_memo_of_another_policy_does_no_harm() {
+    for memo in [0, u64::MAX, u64::MAX / 2] {
+        let run = one_is_slow_for_a_while(INFLIGHT, |policy: &mut LeastTime, done| {
+            if done.lease % 50 == 0 {
+                done.exchange().set_memo(memo);
+            }
+            policy.done(done);
+        });
+        let last_minutes = run.between(400_000_000, 600_000_000);
+        for index in 0..3 {
+            let share = last_minutes.share(index);
+            assert!((0.2..0.5).contains(&share), "{memo}: {share} of {index}");
+        }
+    }
+}
+
 #[test]
 fn what_counts_as_time_must_be_said() {
     for (settings, message) in [
