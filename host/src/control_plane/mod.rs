@@ -10,6 +10,7 @@ mod assemble; // policies configured, logs opened: a snapshot
 mod error_log; // where `tracing` writes
 mod panics; // counted, and written there
 mod inherited; // sockets that this process was started with
+mod bind_problem; // why an address cannot be listened on
 mod sockets; // listeners bound
 mod workers; // workers started
 mod serve; // the life of the process: start here
