@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
+use crate::config::reason;
+
 use super::debug_lines::DebugLines;
 use super::untrusted::{MESSAGE, Untrusted, few};
 
@@ -14,7 +16,7 @@ const FRAMES: usize = 8;
 /// Why a plugin cannot be used at all. Names the plugin, the thing at fault and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
-    #[error("cannot read plugin `{plugin}` from {}: {error}", file.display())]
+    #[error("cannot read plugin `{plugin}` from {}: {}", file.display(), reason(error))]
     Read {
         plugin: String,
         file: PathBuf,
@@ -80,6 +82,18 @@ pub enum PluginError {
     Start { plugin: String, fault: PluginFault },
     #[error("the engine cannot run on this machine: {reason}")]
     Engine { reason: String },
+}
+
+impl PluginError {
+    /// What to do in the configuration, where the message does not say so itself.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            PluginError::Read { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+                Some("build it, or correct `file`, which is relative to the file that names it")
+            }
+            _ => None,
+        }
+    }
 }
 
 fn way_out_of_encoding(reason: &Untrusted) -> &'static str {
