@@ -152,7 +152,8 @@ impl Settings {
         match host::has_backups() {
             true => Err(self.error(
                 "",
-                "this balancing method does not support `backup` servers",
+                "this balancing method does not support `backup` servers; leave `backup` out, or \
+                 choose another, such as `round_robin`",
             )),
             false => Ok(()),
         }
@@ -263,7 +264,13 @@ impl Settings {
     /// The error for a key that must be there: `settings.text("key")?.ok_or_else(||
     /// settings.missing("key"))?`.
     pub fn missing(&self, key: &str) -> SettingsError {
-        self.error(key, &format!("`{}{key}` is missing", self.path))
+        let missing = format!("`{}{key}` is missing", self.path);
+        // What no getter has asked for may be this one, misspelt.
+        let mut unread = self.values.keys();
+        match unread.find(|unread| are_alike(key, unread)) {
+            Some(misspelt) => self.error(misspelt, &format!("{missing}; is `{misspelt}` meant?")),
+            None => self.error(key, &missing),
+        }
     }
 
     /// Refuses keys that no getter asked for: silence would hide a misspelling.
@@ -274,10 +281,13 @@ impl Settings {
         let Some(unknown) = self.values.keys().next() else {
             return Ok(());
         };
-        let likeness = |known: &&&str| (strsim::jaro_winkler(known, unknown) * 1000.0) as u32;
-        let hint = match self.known.iter().max_by_key(likeness) {
+        let nearest = self
+            .known
+            .iter()
+            .max_by_key(|known| likeness(known, unknown));
+        let hint = match nearest {
             None => "it takes none".to_owned(),
-            Some(known) if likeness(&known) > 800 => format!("did you mean `{known}`?"),
+            Some(known) if are_alike(known, unknown) => format!("did you mean `{known}`?"),
             Some(_) => format!("known keys: `{}`", self.known.join("`, `")),
         };
         Err(self.error(
@@ -300,6 +310,16 @@ impl Settings {
             None => Err(self.error(key, &format!("`{}{key}` must be {expected}", self.path))),
         }
     }
+}
+
+/// In thousandths.
+fn likeness(one: &str, other: &str) -> u32 {
+    (strsim::jaro_winkler(one, other) * 1000.0) as u32
+}
+
+fn are_alike(one: &str, other: &str) -> bool {
+    // Of short words one letter is a large part.
+    likeness(one, other) > 800 || strsim::damerau_levenshtein(one, other) == 1
 }
 
 impl SettingsError {
@@ -337,6 +357,16 @@ mod tests {
         assert_eq!(table.number("h").unwrap(), Some(1));
         assert_eq!(read.decimal("i").unwrap(), Some(1.5));
         assert!(table.finish().is_ok() && read.finish().is_ok());
+    }
+
+    #[test]
+    fn a_key_that_is_missing_may_be_there_misspelt() {
+        let mut read = settings(r#"{"ky": "$uri", "consistent": "yes"}"#);
+        assert_eq!(read.text("key").unwrap(), None);
+        let error = read.missing("key");
+        assert_eq!(error.key, "ky");
+        assert_eq!(error.message, "`key` is missing; is `ky` meant?");
+        assert_eq!(settings("{}").missing("key").message, "`key` is missing");
     }
 
     #[test]
