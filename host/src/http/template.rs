@@ -35,37 +35,51 @@ impl Template {
     /// # Errors
     /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Template, TemplateError> {
-        Template::parse_with(text, |variable, _| Ok(variable))
+        Template::parse_with(text, |variable, _| Ok(variable)).map_err(first)
     }
 
     /// As [`Template::parse`], with such variables as have a value there.
     ///
     /// # Errors
-    /// What is wrong with the text.
-    pub fn parse_for(text: &str, phase: Phase) -> Result<Template, TemplateError> {
+    /// Everything that is wrong with the text, each once.
+    pub fn parse_for(text: &str, phase: Phase) -> Result<Template, Vec<TemplateError>> {
         Template::parse_with(text, |variable, name| has_value(variable, name, phase))
     }
 
     fn parse_with(
         text: &str,
         check: impl Fn(Variable, &str) -> Result<Variable, TemplateError>,
-    ) -> Result<Template, TemplateError> {
-        let mut parts = Vec::new();
+    ) -> Result<Template, Vec<TemplateError>> {
+        let (mut parts, mut errors) = (Vec::new(), Vec::new());
         let mut rest = text;
         while let Some((literal, after)) = rest.split_once('$') {
             if !literal.is_empty() {
                 parts.push(Part::Literal(literal.into()));
             }
-            let (name, after) = split_name(after)?;
+            let (name, after) = match split_name(after) {
+                Ok(split) => split,
+                // Where a name ends cannot be told, nor what follows it.
+                Err(error) => {
+                    errors.push(error);
+                    return Err(errors);
+                }
+            };
             let variable = Variable::look_up(name).map_err(|unknown| TemplateError {
                 message: unknown.to_string(),
                 hint: unknown.hint(),
-            })?;
-            parts.push(Part::Variable(check(variable, name)?));
+            });
+            match variable.and_then(|variable| check(variable, name)) {
+                Ok(variable) => parts.push(Part::Variable(variable)),
+                Err(error) if errors.contains(&error) => {}
+                Err(error) => errors.push(error),
+            }
             rest = after;
         }
         if !rest.is_empty() {
             parts.push(Part::Literal(rest.into()));
+        }
+        if !errors.is_empty() {
+            return Err(errors);
         }
         Ok(Template {
             source: text.into(),
@@ -119,6 +133,15 @@ impl Template {
             }
         }
     }
+}
+
+/// Of errors that there are.
+fn first(errors: Vec<TemplateError>) -> TemplateError {
+    let mut errors = errors.into_iter();
+    errors.next().unwrap_or_else(|| TemplateError {
+        message: String::new(),
+        hint: None,
+    })
 }
 
 /// The text that was parsed.
@@ -281,22 +304,42 @@ mod tests {
 
     #[test]
     fn a_variable_without_a_value_there_is_refused_with_the_places_where_it_has_one() {
-        let error = Template::parse_for("$upstream_addr", Phase::Request).unwrap_err();
+        let error = Template::parse_for("$upstream_addr", Phase::Request)
+            .map_err(first)
+            .unwrap_err();
         assert_eq!(
             error.message,
             "`$upstream_addr` has no value in `request_headers`"
         );
         let hint = "it has one in `response_headers` and `access_log`";
         assert_eq!(error.hint.as_deref(), Some(hint));
-        let error = Template::parse_for("$sent_http_x_a", Phase::Response).unwrap_err();
+        let error = Template::parse_for("$sent_http_x_a", Phase::Response)
+            .map_err(first)
+            .unwrap_err();
         let hint = "it has one in `access_log`; `$upstream_http_x_a` is what the server sent";
         assert_eq!(error.hint.as_deref(), Some(hint));
         for phase in Phase::ALL {
             assert!(Template::parse_for("$remote_addr $msec", phase).is_ok());
         }
-        let session = Template::parse_for("$session_time", Phase::Log).unwrap_err();
+        let session = Template::parse_for("$session_time", Phase::Log)
+            .map_err(first)
+            .unwrap_err();
         assert!(session.message.ends_with("only streams have"));
-        let request = Template::parse_for("$uri", Phase::Session).unwrap_err();
+        let several =
+            Template::parse_for("$zzz $remote_addr $uri $yyy $zzz", Phase::Session).unwrap_err();
+        let messages: Vec<&str> = several.iter().map(|error| &*error.message).collect();
+        assert_eq!(
+            messages,
+            [
+                "unknown variable `$zzz`",
+                "`$uri` is a variable that only requests have",
+                "unknown variable `$yyy`"
+            ],
+            "all of them, each once"
+        );
+        let request = Template::parse_for("$uri", Phase::Session)
+            .map_err(first)
+            .unwrap_err();
         assert!(request.message.ends_with("only requests have"));
     }
 }

@@ -161,17 +161,26 @@ fn noted<T>(result: Result<T, Complaint>, node: &Node, problems: &Problems) -> O
         .ok()
 }
 
-/// Text with variables that have a value there.
+/// Text with variables that have a value there. A text has one place, and so one complaint about
+/// all that is wrong with it.
 fn template(text: &str, phase: Phase) -> Result<Template, Complaint> {
-    Template::parse_for(text, phase).map_err(|error| Complaint {
-        message: error.message,
-        hint: error.hint,
+    Template::parse_for(text, phase).map_err(|errors| {
+        let messages: Vec<&str> = errors.iter().map(|error| &*error.message).collect();
+        let mut hints: Vec<&str> = errors
+            .iter()
+            .filter_map(|error| error.hint.as_deref())
+            .collect();
+        hints.dedup();
+        Complaint {
+            message: messages.join("; "),
+            hint: (!hints.is_empty()).then(|| hints.join("; ")),
+        }
     })
 }
 
 /// A path relative to the file that names it, made absolute: it stays the same wherever the process
 /// goes.
-fn beside(place: &Place, path: &str) -> PathBuf {
+pub(super) fn beside(place: &Place, path: &str) -> PathBuf {
     let directory = Path::new(&*place.file).parent().unwrap_or(Path::new(""));
     let path = directory.join(path);
     std::path::absolute(&path).unwrap_or(path)
