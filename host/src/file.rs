@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, Mode, OFlags, fcntl_setfl, fstat, open};
+use rustix::fs::{Access, FileType, Mode, OFlags, access, fcntl_setfl, fstat, open};
 
 /// Opens a regular file for reading.
 ///
@@ -104,6 +104,27 @@ pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
     // A line that does not fit into a pipe now is waited with, on the thread that writes it.
     fcntl_setfl(&descriptor, OFlags::APPEND)?;
     Ok(descriptor.into())
+}
+
+/// Whether a file could be opened by [`open_to_append`]. One that is not there is not created.
+///
+/// # Errors
+/// What would be in the way.
+pub(crate) fn can_append(path: &Path) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOCTTY;
+    match open(
+        path,
+        flags | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
+        // Without a reader a pipe cannot be opened now, and may have one by then.
+        Ok(_) | Err(rustix::io::Errno::NXIO) => Ok(()),
+        Err(rustix::io::Errno::NOENT) => {
+            let directory = path.parent().unwrap_or(Path::new("/"));
+            Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn open_to_read(path: &Path) -> io::Result<OwnedFd> {

@@ -12,8 +12,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use waypost::config;
 use waypost::config::model::{
-    Action, Address, CompileLimits, Config, Grants, HostPort, PathPattern, PluginCache,
-    PluginLimits, ServerLocation,
+    Action, Address, AdminConfig, CompileLimits, Config, Grants, HostPort, PathPattern,
+    PluginCache, PluginLimits, ServerLocation,
 };
 use waypost::config::problem::{Place, Problem};
 use waypost::config::system::System;
@@ -28,6 +28,33 @@ impl System for SameEverywhere {
             "PORT" => "3000",
             "ZERO" => "0",
             "NOT_A_NUMBER" => "many",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+}
+
+/// Another machine: each variable has another value.
+struct Elsewhere;
+
+impl System for Elsewhere {
+    fn variable(&self, name: &str) -> Option<String> {
+        let value = match name {
+            "WORKERS" => "4",
+            "PORT" => "3001",
+            "STAGE" => "test",
+            "DOMAIN" => "example.net",
+            "OTHER" => "127.0.0.1:4001",
+            "DATABASE" => "10.0.0.2:5432",
+            "FOLDER" => "folder",
+            "IDLE" => "3s",
+            "SWITCH" => "false",
+            "NETWORK" => "10.4.0.0/16",
+            "CONDITION" => "http_503",
+            "POLICY" => "least_conn",
+            "BODY" => "3m",
+            "HSTS" => "10d",
+            "BACKEND" => "https://back.example:443",
             _ => return None,
         };
         Some(value.to_owned())
@@ -132,15 +159,30 @@ fn meaning(mut config: Config) -> String {
     for plugin in &mut config.plugins {
         plugin.place = Place::default();
     }
-    for listener in &mut config.listeners {
-        listener.place = Place::default();
+    for route in &mut config.routes {
+        route.place = Place::default();
     }
-    for stream in &mut config.streams {
-        stream.place = Place::default();
+    let of_listeners = config
+        .listeners
+        .iter_mut()
+        .map(|listener| &mut listener.access_log);
+    let of_routes = config
+        .routes
+        .iter_mut()
+        .filter_map(|route| route.access_log.as_mut());
+    let of_streams = config
+        .streams
+        .iter_mut()
+        .map(|stream| &mut stream.access_log);
+    let of_server = std::iter::once(&mut config.server.access_log);
+    let logs = of_server
+        .chain(of_listeners)
+        .chain(of_routes)
+        .chain(of_streams);
+    for log in logs.flatten() {
+        log.place = Place::default();
     }
-    if let Some(admin) = &mut config.admin {
-        admin.place = Place::default();
-    }
+    config.server.error_log.place = Place::default();
     config.warnings.clear();
     format!("{config:#?}")
 }
@@ -155,6 +197,41 @@ fn what_is_shown_means_the_same_when_read_again() {
         assert_eq!(config::show(&again), shown);
         assert_eq!(meaning(again), meaning(config), "{}", case.display());
     }
+}
+
+/// And what happens to be the same as a value from the environment is shown as it is.
+#[test]
+fn what_came_from_the_environment_is_shown_as_it_was_written() {
+    let written = |case: &Path| {
+        config::show_as_written_on(case, &SameEverywhere)
+            .unwrap_or_else(|problems| panic!("{}", report(&problems, Path::new(""))))
+    };
+    for case in cases("valid") {
+        let shown = written(&case);
+        let again = config::parse_on(&shown, &case, &SameEverywhere)
+            .unwrap_or_else(|problems| panic!("{shown}\n{}", report(&problems, Path::new(""))));
+        assert_eq!(meaning(again), meaning(valid(&case)), "{shown}");
+    }
+    let case = folder("valid").join("environment.toml");
+    let here = std::path::absolute(folder("valid")).unwrap();
+    let shown = written(&case).replace(&here.display().to_string(), "");
+    let expected = folder("shown").join("environment.toml");
+    if std::env::var_os("WAYPOST_BLESS").is_some() {
+        std::fs::write(&expected, &shown).unwrap();
+    }
+    assert_eq!(shown, std::fs::read_to_string(expected).unwrap());
+}
+
+#[test]
+fn what_is_shown_means_on_another_machine_what_the_file_means_there() {
+    let case = folder("valid").join("environment.toml");
+    let shown = config::show_as_written_on(&case, &SameEverywhere).unwrap();
+    let [file, shown] = [
+        config::load_on(&case, &Elsewhere),
+        config::parse_on(&shown, &case, &Elsewhere),
+    ]
+    .map(|config| config.unwrap_or_else(|problems| panic!("{}", report(&problems, Path::new("")))));
+    assert_eq!(meaning(shown), meaning(file));
 }
 
 #[test]
@@ -279,7 +356,7 @@ fn a_file_means_what_it_says() {
             && path.ends_with("tests/config/valid/cache"))
     );
     let address = Address::Unix("/run/waypost/admin.sock".into());
-    assert_eq!(config.admin.map(|admin| admin.address), Some(address));
+    assert_eq!(config.admin, Some(AdminConfig { address }));
 }
 
 #[test]
@@ -287,7 +364,7 @@ fn a_plugin_is_granted_nothing_and_the_admin_interface_is_off_unless_the_file_sa
     let text = "[[listen]]\naddress = \"127.0.0.1:8080\"\n[plugin.mine]\nfile = \"mine.wasm\"";
     let config = config::parse_on(text, Path::new("waypost.toml"), &SameEverywhere).unwrap();
     assert_eq!(config.plugins[0].grants, Grants::default());
-    assert!(config.admin.is_none());
+    assert_eq!(config.admin, None);
     assert_eq!(config.server.plugin_cache, PluginCache::Default);
     let config = valid(&folder("valid").join("admin_on_loopback.toml"));
     assert_eq!(config.plugins[0].grants, Grants::ALL);

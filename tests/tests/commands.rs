@@ -212,12 +212,74 @@ fn check_resolves_names_and_knows_an_upstream_that_was_meant() {
     for part in [
         "host not found in upstream `gone.invalid:80`",
         "waypost.toml:4:12   (upstream.checkout.servers[0])",
-        "`getent hosts gone.invalid`",
         "host not found in upstream `chekout`",
         "did you mean `checkout`?",
     ] {
         assert!(report.contains(part), "no {part} in\n{report}");
     }
+}
+
+/// What only name servers, other files and policies know is told beside what the file itself says.
+#[test]
+fn check_finds_all_problems_at_once() {
+    let file = "[server]\naccess_log = { format = \"$remote_adr $stauts\" }\n\
+                [[listen]]\naddress = \"127.0.0.1:0\"\nbaklog = 1\n\
+                tls = { certificate = \"gone.pem\", key = \"gone.key\" }\n\
+                [upstream.backend]\nservers = [\"gone.invalid:80\"]\n\
+                policy = { plugin = \"hash\", ky = \"$uri\" }\n\
+                [[route]]\nproxy = \"backend\"\n";
+    let (code, out, err) = on("check", file);
+    let report = out + &err;
+    assert_eq!(code, 1, "{report}");
+    for part in [
+        "unknown variable `$remote_adr`; unknown variable `$stauts`",
+        "hint: did you mean `$remote_addr`?; did you mean `$status`?",
+        "unknown key `baklog`",
+        "gone.pem",
+        "host not found in upstream `gone.invalid:80`",
+        "known: correct the name, or write an address",
+        "`key` is missing; is `ky` meant?",
+    ] {
+        assert!(report.contains(part), "no {part} in\n{report}");
+    }
+    // A listener that has no certificate in the file is told so once.
+    let file = "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = { key = \"a.key\" }\n\
+                [[route]]\nreturn = { status = 204 }\n";
+    let (_, out, err) = on("check", file);
+    assert!(err.ends_with("has 1 problem\n"), "{out}{err}");
+}
+
+/// And creates none: that would be the checking user's.
+#[test]
+fn check_finds_logs_that_cannot_be_written() {
+    let directory = TempDir::new().unwrap();
+    let there = directory.path().display();
+    let file = format!(
+        "[server]\nerror_log = \"{there}/gone/error.log\"\naccess_log = \"{there}/access.log\"\n\
+         [[listen]]\naddress = \"127.0.0.1:0\"\naccess_log = \"{there}\"\n\
+         [[route]]\nreturn = {{ status = 204 }}\naccess_log = {{ path = \"{there}/gone/a.log\" }}\n"
+    );
+    let (code, out, err) = on("check", &file);
+    let report = out + &err;
+    assert_eq!(code, 1, "{report}");
+    for part in [
+        "/gone/error.log`: no such file or directory",
+        "waypost.toml:2:13   (server.error_log)",
+        "mkdir -p ",
+        "waypost.toml:6:14   (listen[0].access_log)",
+        "waypost.toml:9:14   (route[0].access_log)",
+    ] {
+        assert!(report.contains(part), "no {part} in\n{report}");
+    }
+    assert!(!report.contains("access.log`"), "{report}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    // The process itself says the same place.
+    let (code, _, err) = on("run", &file.replace("gone/error.log", "error.log"));
+    assert_eq!(code, 1, "{err}");
+    assert!(
+        err.contains("waypost.toml:6:14   (listen[0].access_log)"),
+        "{err}"
+    );
 }
 
 /// What can be served, and is hardly meant.
@@ -247,80 +309,4 @@ fn check_warns_of_what_is_hardly_meant() {
     }
     let (_, _, err) = on("check", GOOD);
     assert_eq!(err, "");
-}
-
-#[test]
-fn an_address_that_cannot_be_bound_is_told_with_its_key_its_line_and_the_way_out() {
-    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = other.local_addr().unwrap().to_string();
-    let stream = "[[stream]]\naddress = \"ADDRESS\"\nproxy = \"127.0.0.1:9\"\n";
-    for (file, address, parts) in [
-        (
-            GOOD.replace("127.0.0.1:0", "ADDRESS"),
-            &taken[..],
-            [
-                "in use",
-                "waypost.toml:2:11   (listen[0].address)",
-                "`ss -ltnp`",
-            ],
-        ),
-        (
-            stream.to_owned(),
-            &taken,
-            [
-                "in use",
-                "waypost.toml:2:11   (stream[0].address)",
-                "`ss -ltnp`",
-            ],
-        ),
-        (
-            // RFC 5737: an address for documentation, which no machine has.
-            GOOD.replace("127.0.0.1:0", "ADDRESS"),
-            "192.0.2.1:8080",
-            ["cannot listen on", "(listen[0].address)", "`ip addr`"],
-        ),
-        (
-            GOOD.replace("127.0.0.1:0", "ADDRESS"),
-            "unix:/nowhere/front.sock",
-            [
-                "no such file or directory",
-                "(listen[0].address)",
-                "the folder",
-            ],
-        ),
-    ] {
-        let (code, out, err) = on("run", &file.replace("ADDRESS", address));
-        assert_eq!(code, 1, "{out}{err}");
-        for part in parts {
-            assert!(err.contains(part), "no {part} in\n{err}");
-        }
-        assert!(!err.contains("os error"), "{err}");
-    }
-}
-
-#[test]
-fn a_plugin_without_a_file_or_with_an_empty_one_is_told_with_the_way_out() {
-    let directory = TempDir::new().unwrap();
-    let path = directory.path().join("waypost.toml");
-    let plugin = "[plugin.mine]\nfile = \"build/mine.wasm\"\n";
-    let file = GOOD.replace("[[route]]", "policy = \"mine\"\n[[route]]");
-    std::fs::write(&path, format!("{file}{plugin}")).unwrap();
-    let check = || {
-        let (code, out, err) = waypost_says(&["check", "-c", &path.to_string_lossy()]);
-        assert_eq!(code, 1, "{out}{err}");
-        err
-    };
-    let err = check();
-    for part in [
-        "mine.wasm: no such file or directory",
-        "(plugin.mine",
-        "hint: build it, or correct `file`, which is relative to the file that names it",
-    ] {
-        assert!(err.contains(part), "no {part} in\n{err}");
-    }
-    assert!(!err.contains("os error"), "{err}");
-    std::fs::create_dir(directory.path().join("build")).unwrap();
-    std::fs::write(directory.path().join("build/mine.wasm"), "").unwrap();
-    let err = check();
-    assert!(err.contains("the file is empty: build it again"), "{err}");
 }

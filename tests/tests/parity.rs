@@ -9,7 +9,6 @@
 
 mod group;
 mod least_time;
-mod sticky;
 
 use std::fmt::Write;
 use std::path::Path;

@@ -8,14 +8,9 @@ use std::process::ExitCode;
 use crate::control_plane::Checked;
 
 pub(super) fn check(file: &Path) -> anyhow::Result<ExitCode> {
-    let config = match super::load(file) {
-        Ok(config) => config,
-        Err(reported) => return Ok(reported),
-    };
-    let Checked { problems, warnings } = crate::control_plane::check(&config);
+    let Checked { problems, warnings } = crate::control_plane::check(file);
     let mut err = std::io::stderr().lock();
-    let of_config = crate::config::warnings(&config, file);
-    for warning in of_config.iter().chain(&warnings) {
+    for warning in &warnings {
         // A closed standard error is no reason to fail otherwise.
         let _ = writeln!(err, "{}\n", warning.as_warning());
     }

@@ -7,14 +7,12 @@ use crate::config;
 
 /// `expand_env`: with what variables of the environment hold, in place of their names.
 pub(super) fn show(file: &Path, expand_env: bool) -> anyhow::Result<ExitCode> {
-    match config::load_with_expansions(file) {
-        Ok((config, expansions)) => {
-            let shown = config::show(&config);
-            match expand_env {
-                true => super::print(&shown),
-                false => super::print(&config::conceal(&shown, &expansions)),
-            }
-        }
+    let shown = match expand_env {
+        true => config::load(file).map(|config| config::show(&config)),
+        false => config::show_as_written(file),
+    };
+    match shown {
+        Ok(shown) => super::print(&shown),
         Err(problems) => Ok(super::report(file, &problems)),
     }
 }

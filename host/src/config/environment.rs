@@ -5,22 +5,11 @@
 
 const OPEN: &str = "${env:";
 
-/// A string with references, or one of its references, and what it stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expansion {
-    pub written: String,
-    pub value: String,
-    /// The last part of the key that a whole string is the value of; none for a reference in it.
-    pub key: Option<String>,
-}
-
-/// The value of a key with its references replaced; `None` where it has none. The error is a message
-/// for the user and a hint.
+/// A text with its references replaced; `None` where it has none. The error is a message for the
+/// user and a hint.
 pub(super) fn expand(
     text: &str,
-    key: &str,
     variable: &dyn Fn(&str) -> Option<String>,
-    expansions: &mut Vec<Expansion>,
 ) -> Result<Option<String>, (String, &'static str)> {
     if !text.contains(OPEN) {
         return Ok(None);
@@ -51,20 +40,9 @@ pub(super) fn expand(
             }
         };
         out.push_str(&value);
-        let written = format!("{OPEN}{reference}}}");
-        expansions.push(Expansion {
-            written,
-            value,
-            key: None,
-        });
         rest = after;
     }
     out.push_str(rest);
-    expansions.push(Expansion {
-        written: text.to_owned(),
-        value: out.clone(),
-        key: key.rsplit('.').next().map(str::to_owned),
-    });
     Ok(Some(out))
 }
 
@@ -83,7 +61,7 @@ mod tests {
 
     fn expanded(text: &str) -> Result<Option<String>, String> {
         let variable = |name: &str| (name == "PORT").then(|| "8080".to_owned());
-        expand(text, "key", &variable, &mut Vec::new()).map_err(|(message, _)| message)
+        expand(text, &variable).map_err(|(message, _)| message)
     }
 
     #[test]

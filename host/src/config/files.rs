@@ -3,12 +3,10 @@
 //! Files come in the order of `include`, each after the file that names it. Merging follows one
 //! rule: lists are appended, tables united, anything else may be given once.
 
-use std::cell::RefCell;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::environment::Expansion;
 use super::problem::{Place, Problem, Problems};
 use super::system::System;
 use super::tree::{Entry, Node, TextSource, Value};
@@ -20,8 +18,6 @@ pub(super) struct Document {
     pub(super) files: Vec<Arc<str>>,
     /// False where a file could not be read or parsed: what seems to be missing may be in there.
     pub(super) complete: bool,
-    /// What came from the environment.
-    pub(super) expansions: RefCell<Vec<Expansion>>,
     /// What can be served all the same.
     pub(super) warnings: Vec<Problem>,
 }
@@ -54,7 +50,6 @@ impl<'a> ValueReading<'a> {
             root: Vec::new(),
             files: Vec::new(),
             complete: true,
-            expansions: RefCell::default(),
             warnings: Vec::new(),
         };
         ValueReading {
@@ -109,7 +104,7 @@ impl<'a> ValueReading<'a> {
         let system = self.system;
         let variable = |name: &str| system.variable(name);
         let source = TextSource::new(name, text);
-        let parsed = source.parse(&variable, &self.document.expansions, self.problems);
+        let parsed = source.parse(&variable, self.problems);
         let Some(mut entries) = parsed else {
             self.document.complete = false;
             return;

@@ -3,13 +3,54 @@
 use super::declared::ROOT;
 use super::key::{Table, ValueKind};
 use super::problem::{listing, suggestion};
+use super::scalar::truth;
 use super::{nginx, reference};
 
 /// Keys that are worth a list where it may not be what is wanted.
 const FEW: usize = 6;
 
+/// A key of nginx, or of another table, in a table that has the same thing by another name: the
+/// titles of the tables, the key, its name here, and what may be its value.
+const HERE: &[(&[&str], &str, &str, &str)] = &[
+    (
+        &["[[listen]]", "[[stream]]", "[admin]"],
+        "listen",
+        "address",
+        "127.0.0.1:8080",
+    ),
+    (&["[upstream.NAME]"], "server", "servers", "10.0.0.1:3000"),
+    (&["servers"], "server", "address", "10.0.0.1:3000"),
+    (
+        &["[[route]]", "[[stream]]", "[[stream.sni]]"],
+        "upstream",
+        "proxy",
+        "NAME",
+    ),
+    (
+        &["[[stream]]", "[[stream.sni]]"],
+        "proxy_pass",
+        "proxy",
+        "NAME",
+    ),
+    (&["[[stream.sni]]"], "server_name", "host", "a.example"),
+];
+
 /// For a key that a table does not have.
-pub(super) fn unknown_key(key: &str, table: &'static Table) -> String {
+/// `value`: its value, where that is a string.
+pub(super) fn unknown_key(key: &str, value: Option<&str>, table: &'static Table) -> String {
+    let mut here = HERE.iter();
+    let named = here.find(|(tables, name, ..)| *name == key && tables.contains(&table.title));
+    if let Some((_, _, ours, example)) = named {
+        let value = toml::Value::from(value.unwrap_or(example));
+        let is_list = matches!(
+            table.key(ours).map(|key| &key.kind),
+            Some(ValueKind::List(_))
+        );
+        return match is_list {
+            true => format!("here it is `{ours} = [{value}]`"),
+            false => format!("here it is `{ours} = {value}`"),
+        };
+    }
     let known: Vec<_> = table.keys().filter(|key| key.available()).collect();
     let near = suggestion(key, known.iter().map(|key| key.name), "known keys");
     if let Some(free) = known.iter().find(|free| holds_any_name(&free.kind))
@@ -79,39 +120,73 @@ pub(super) fn table_form(name: &str, kind: &ValueKind) -> Option<String> {
     }
 }
 
-/// For a text that is not TOML. `message`: what the parser says of it.
-pub(super) fn not_toml(text: &str, message: &str) -> Option<&'static str> {
+/// For tables where there can be one only.
+pub(super) fn one_table(table: &Table) -> String {
+    let once = format!("write `{}` once, with one pair of brackets", table.title);
+    match table.title {
+        "[server]" => format!("nginx's `server` is `[[listen]]` and `[[route]]`; or {once}"),
+        _ => once,
+    }
+}
+
+/// For a text that is not TOML. `message`: what the parser says of it; `at`: the byte where.
+pub(super) fn not_toml(text: &str, message: &str, at: usize) -> Option<String> {
     if message.contains("escape") {
-        return Some(
-            "a backslash in double quotes begins an escape: write a regular expression in single quotes, `'~ \\.php$'`",
-        );
+        let hint = "a backslash in double quotes begins an escape: write a regular expression in \
+                    single quotes, `'~ \\.php$'`";
+        return Some(hint.to_owned());
     }
     let mut lines = text.lines().map(str::trim);
-    let is_block = |line: &str| {
-        line.ends_with('{') && !line.contains(['=', '"', '\'']) || line.ends_with("};")
-    };
-    let is_directive =
-        |line: &str| line.ends_with(';') && !line.starts_with('#') && !line.contains('=');
-    if lines
-        .clone()
-        .any(|line| is_block(line) || is_directive(line))
-    {
-        return Some(
-            "this looks like a configuration of nginx: Waypost's is TOML, and docs/coming-from-nginx.md has one beside the other",
-        );
+    if lines.clone().any(is_nginx) {
+        let hint = "this looks like a configuration of nginx: Waypost's is TOML, and \
+                    docs/coming-from-nginx.md has one beside the other";
+        return Some(hint.to_owned());
     }
-    let is_yaml = |line: &str| {
-        let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        let key = line
-            .split_once(':')
-            .map(|(key, rest)| (key, rest.trim_start()));
-        key.is_some_and(|(key, rest)| {
-            !key.is_empty() && key.chars().all(word) && !rest.contains('=')
-        })
-    };
-    lines
-        .any(is_yaml)
-        .then_some("this looks like YAML: Waypost's configuration is TOML, with `key = value`")
+    let yaml = "this looks like YAML: Waypost's configuration is TOML, with `key = value`";
+    unquoted(text, at).or_else(|| lines.any(is_yaml).then(|| yaml.to_owned()))
+}
+
+/// Whether a line begins or ends a block, or is a directive.
+fn is_nginx(line: &str) -> bool {
+    // The head of a block is words, that of a table in TOML has a `=`.
+    let head = line.split_once('{').map_or("", |(head, _)| head.trim_end());
+    let is_block = head.starts_with(|c: char| c.is_ascii_alphabetic())
+        && !head.contains(['=', '"', '\'', '[', ','])
+        || line.ends_with("};");
+    let is_directive = line.ends_with(';') && !line.contains(" = ");
+    !line.starts_with('#') && (is_block || is_directive)
+}
+
+fn is_yaml(line: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let key = line.split_once(':');
+    key.is_some_and(|(key, rest)| !key.is_empty() && key.chars().all(word) && !rest.contains('='))
+}
+
+/// For a value that has no quotes, at the place where the parser stopped.
+fn unquoted(text: &str, at: usize) -> Option<String> {
+    let before = text.get(..at.min(text.len()))?;
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text.get(start..)?.lines().next()?;
+    let here = at - start;
+    let equals = line.get(..here)?.rfind('=')?;
+    let (key, value) = (line.get(..equals)?.trim_end(), line.get(equals + 1..)?);
+    let key = key.rsplit([' ', '{', ',']).next()?;
+    let value = value.split([',', ']', '}', '#']).next()?.trim();
+    if let Some(value) = value.strip_suffix(';') {
+        return Some(format!(
+            "lines of TOML end without `;`: `{key} = {}`",
+            value.trim_end()
+        ));
+    }
+    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '[' | '{' | '=');
+    if key.is_empty() || value.is_empty() || !value.chars().all(is_plain) {
+        return None;
+    }
+    Some(match truth(value) {
+        Some(truth) => format!("write `{key} = {truth}`"),
+        None => format!("put it in quotes: `{key} = \"{value}\"`"),
+    })
 }
 
 #[cfg(test)]
@@ -134,7 +209,7 @@ mod tests {
             ("sendfile", &SERVER, "needs no key"),
             ("upgrade", &ROUTE, "known keys"),
         ] {
-            let hint = unknown_key(key, table);
+            let hint = unknown_key(key, None, table);
             assert!(hint.contains(part), "{key}: {hint}");
         }
     }
@@ -142,22 +217,25 @@ mod tests {
     #[test]
     fn what_belongs_elsewhere_is_told_where() {
         assert_eq!(
-            unknown_key("connect_timeout", &ROUTE),
+            unknown_key("connect_timeout", None, &ROUTE),
             "`connect_timeout` belongs in `[upstream.NAME]`"
         );
         assert_eq!(
-            unknown_key("admin", &SERVER),
+            unknown_key("admin", None, &SERVER),
             "`admin` belongs in `[admin]`"
         );
         assert_eq!(
-            unknown_key("listen", &SERVER),
+            unknown_key("listen", None, &SERVER),
             "`listen` belongs in `[[listen]]`"
         );
         assert_eq!(
-            unknown_key("X-Frame-Options", &HEADERS),
+            unknown_key("X-Frame-Options", None, &HEADERS),
             "write it within `set`: `set = { X-Frame-Options = \"...\" }`"
         );
-        assert_eq!(unknown_key("adress", &LISTEN), "did you mean `address`?");
+        assert_eq!(
+            unknown_key("adress", None, &LISTEN),
+            "did you mean `address`?"
+        );
     }
 
     #[test]
@@ -165,11 +243,49 @@ mod tests {
         let nginx = "server {\n    listen 80;\n}\n";
         let yaml = "listen:\n  - address: 1.2.3.4\n";
         for (text, part) in [(nginx, "nginx"), (yaml, "YAML")] {
-            let hint = not_toml(text, "key with no value").unwrap_or_default();
+            let hint = not_toml(text, "key with no value", 0).unwrap_or_default();
             assert!(hint.contains(part), "{hint}");
         }
-        assert_eq!(not_toml("address = 127.0.0.1:80\n", "expected"), None);
-        let escape = not_toml("path = \"\\.\"", "missing escaped value");
+        let one_line = "upstream b { server x weight=2; }";
+        let hint = not_toml(one_line, "expected", 9).unwrap_or_default();
+        assert!(hint.contains("nginx"), "{hint}");
+        let escape = not_toml("path = \"\\.\"", "missing escaped value", 9);
         assert!(escape.is_some_and(|hint| hint.contains("single quotes")));
+    }
+
+    #[test]
+    fn a_value_without_quotes_is_told_with_them() {
+        for (text, hint) in [
+            (
+                "# a = b\naddress = 127.0.0.1:80 # c\n",
+                "put it in quotes: `address = \"127.0.0.1:80\"`",
+            ),
+            ("http2 = on", "write `http2 = true`"),
+            ("tls = { a = 1, verify = off }", "write `verify = false`"),
+            (
+                "workers = 4;",
+                "lines of TOML end without `;`: `workers = 4`",
+            ),
+        ] {
+            let at = text.rfind(['1', '4', 'o']).unwrap_or_default();
+            assert_eq!(not_toml(text, "expected", at).as_deref(), Some(hint));
+        }
+        assert_eq!(not_toml("a = [1,,2]", "expected", 7), None);
+    }
+
+    #[test]
+    fn what_has_another_name_in_a_table_is_told_by_it() {
+        for (titles, key, ours, _) in HERE {
+            for title in *titles {
+                let tables = reference::tables();
+                let table = tables.iter().find(|table| table.title == *title);
+                let table = table.unwrap_or_else(|| panic!("no table {title}"));
+                assert!(table.key(key).is_none(), "{title} has {key}");
+                assert!(table.key(ours).is_some(), "{title} has no {ours}");
+                let hint = unknown_key(key, Some("mine"), table);
+                assert!(hint.contains(&format!("`{ours} = ")), "{hint}");
+                assert!(hint.contains("\"mine\""), "{hint}");
+            }
+        }
     }
 }

@@ -142,6 +142,15 @@ impl ValueKind {
         }
     }
 
+    /// Whether a string is one of this kind, or may be.
+    pub(super) fn takes_text(&self) -> bool {
+        match self {
+            ValueKind::Text | ValueKind::Word(_) => true,
+            ValueKind::Either(kinds) => kinds.iter().any(ValueKind::takes_text),
+            _ => false,
+        }
+    }
+
     /// How a value of this kind is written.
     pub(super) fn notation(&self) -> Option<&'static str> {
         match self {

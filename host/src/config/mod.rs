@@ -26,7 +26,6 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
-use self::environment::Expansion;
 use self::files::Document;
 pub(crate) use self::files::reason;
 use self::model::{AdminConfig, Config, UpstreamConfig, UpstreamServer};
@@ -35,7 +34,7 @@ use self::problem::{Place, Problem, Problems};
 pub use self::read::admin_address;
 pub use self::reference::reference;
 pub use self::schema::schema;
-pub use self::show::{conceal, show};
+pub use self::show::show;
 use self::system::{System, ThisMachine};
 use self::tree::Node;
 pub use self::warnings::warnings;
@@ -57,15 +56,21 @@ pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
     load_on(path, &ThisMachine)
 }
 
-/// As [`load`], with what came from the environment, for [`conceal`].
+/// What a file means, as [`show`] has it, but with what came from the environment as the file
+/// writes it: `${env:NAME}`. Most often that is a secret, and what is shown is pasted somewhere.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with_expansions(path: &Path) -> Result<(Config, Vec<Expansion>), Vec<Problem>> {
+pub fn show_as_written(path: &Path) -> Result<String, Vec<Problem>> {
+    show_as_written_on(path, &ThisMachine)
+}
+
+/// As [`show_as_written`], on a machine of the caller's: for tests.
+pub fn show_as_written_on(path: &Path, system: &dyn System) -> Result<String, Vec<Problem>> {
     let problems = Problems::default();
-    let document = files::read(path, &ThisMachine, &problems);
+    let document = files::read(path, system, &problems);
     let config = meaning(&document, problems)?;
-    Ok((config, document.expansions.into_inner()))
+    Ok(show::as_written(&config, &document.root))
 }
 
 /// As [`load`], on a machine of the caller's: for tests.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::problem::Problem;
+use super::problem::{Place, Problem};
 use crate::http::template::Template;
 use crate::http::variable::Scope;
 
@@ -78,13 +78,11 @@ impl Config {
     pub fn binds(&self) -> Vec<Bind> {
         let of_listeners = self.listeners.iter().map(|listener| Bind {
             address: listener.address.clone(),
-            place: listener.place.clone(),
             backlog: listener.backlog,
             kind: BindKind::Listener,
         });
         let of_streams = self.streams.iter().map(|stream| Bind {
             address: stream.address.clone(),
-            place: stream.place.clone(),
             backlog: stream.backlog,
             kind: BindKind::Stream,
         });
@@ -96,8 +94,6 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     pub address: Address,
-    /// Where the address stands.
-    pub place: super::problem::Place,
     pub backlog: u32,
     pub kind: BindKind,
 }
@@ -162,6 +158,8 @@ pub enum PluginCache {
 pub struct AccessLog {
     pub path: LogPath,
     pub format: LogFormat,
+    /// Where the file names it; nowhere, where it does not.
+    pub place: Place,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -186,14 +184,14 @@ pub struct ErrorLog {
     pub path: LogPath,
     /// Default `info`... `error`, `warn`, `info`, `debug`.
     pub level: tracing::Level,
+    /// Where the file names it; nowhere, where it does not.
+    pub place: Place,
 }
 
 /// `[[listen]]`: an address that clients connect to, and the bounds on them.
 #[derive(Debug, Clone)]
 pub struct ListenerConfig {
     pub address: Address,
-    /// Where the address stands.
-    pub place: super::problem::Place,
     /// None: clients speak plain HTTP.
     pub tls: Option<ListenerTls>,
     /// The value of `Strict-Transport-Security`, which every answer over TLS has.
@@ -328,7 +326,7 @@ impl UpstreamConfig {
         let mut upstream = self.clone();
         upstream.policy.place = PolicyPlace::default();
         for server in &mut upstream.servers {
-            server.place = super::problem::Place::default();
+            server.place = Place::default();
         }
         upstream
     }
@@ -347,9 +345,9 @@ pub struct PolicyUse {
 /// Where a policy and its settings stand in the file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicyPlace {
-    pub policy: super::problem::Place,
+    pub policy: Place,
     /// By dotted key within the table: `cookie.path`.
-    pub keys: Vec<(String, super::problem::Place)>,
+    pub keys: Vec<(String, Place)>,
 }
 
 /// One of `servers`: a name or address, perhaps of several endpoints.
@@ -371,7 +369,7 @@ pub struct UpstreamServer {
     pub down: bool,
     /// For `sticky`: the value that names this server.
     pub route: String,
-    pub place: super::problem::Place,
+    pub place: Place,
 }
 
 /// Where a server is, as far as the configuration tells.
@@ -433,14 +431,14 @@ pub struct Route {
     pub access_log: Option<Option<AccessLog>>,
     /// `None` inherits the listener's.
     pub client_max_body_size: Option<Option<u64>>,
+    /// Of the `[[route]]`, which may have several hosts and is a route for each.
+    pub place: Place,
 }
 
 /// `[[stream]]`: an address whose connections are carried on as they are.
 #[derive(Debug, Clone)]
 pub struct StreamConfig {
     pub address: Address,
-    /// Where the address stands.
-    pub place: super::problem::Place,
     /// None: what clients speak is passed on as it is, TLS included.
     pub tls: Option<ListenerTls>,
     /// Index into [`Config::upstreams`].
@@ -592,7 +590,7 @@ pub struct PluginConfig {
     pub budget: u32,
     pub limits: PluginLimits,
     pub compile: CompileLimits,
-    pub place: super::problem::Place,
+    pub place: Place,
 }
 
 /// Imports that a plugin is given besides `fleet`, `log` and the WASI that reaches nothing.
@@ -668,12 +666,10 @@ impl Default for CompileLimits {
 }
 
 /// `[admin]`: where commands such as `waypost reload` reach the process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminConfig {
     /// A loopback address or a unix socket.
     pub address: Address,
-    /// Where the address stands.
-    pub place: super::problem::Place,
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@
 
 use std::fmt::Write;
 
+use super::problem::listing;
+use super::reference;
+
 /// What becomes of a directive.
 #[derive(Debug, Clone, Copy)]
 enum Twin {
@@ -57,9 +60,24 @@ pub fn nginx_directives() -> String {
         page,
         "\n## The same word\n\n| nginx | key in |\n|---|---|\n"
     );
-    for (names, place) in SAME_WORD {
-        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        let _ = writeln!(page, "| {} | {place} |", names.join(", "));
+    let _ = writeln!(
+        page,
+        "| `upstream`, `server`, `listen`, `stream`, `include` | tables of the file, and `servers` \
+         of an upstream |"
+    );
+    for names in SAME_WORD {
+        // Those that stand in the same tables share a row.
+        let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
+        for name in *names {
+            let places = places(name);
+            match rows.iter_mut().find(|(known, _)| *known == places) {
+                Some((_, names)) => names.push(name),
+                None => rows.push((places, vec![name])),
+            }
+        }
+        for (places, names) in rows {
+            let _ = writeln!(page, "| {} | {places} |", listing(&names));
+        }
     }
     for (title, directives) in GROUPS {
         let _ = write!(page, "\n## {title}\n\n| nginx | Waypost |\n|---|---|\n");
@@ -494,8 +512,14 @@ static PROXYING: &[Directive] = &[
 
 static UPSTREAMS: &[Directive] = &[
     is(
-        &["least_conn", "ip_hash", "random"],
-        "`policy` in `[upstream.NAME]`: `policy = \"least_conn\"`",
+        &["least_conn"],
+        "`policy = \"least_conn\"` in `[upstream.NAME]`",
+    ),
+    is(&["ip_hash"], "`policy = \"ip_hash\"` in `[upstream.NAME]`"),
+    is(
+        &["random"],
+        "`policy = \"random\"` in `[upstream.NAME]`; for `random two` \
+         `policy = { plugin = \"random\", two = \"least_conn\" }`",
     ),
     is(
         &["hash"],
@@ -665,48 +689,47 @@ static STREAMS: &[Directive] = &[
     ),
 ];
 
-/// Directives that are keys of the same name, and where.
-const SAME_WORD: &[(&[&str], &str)] = &[
-    (
-        &["upstream", "server", "listen", "stream", "include"],
-        "tables of the file, and `servers` of an upstream",
-    ),
-    (
-        &["access_log", "error_log"],
-        "`[server]`, `[[listen]]`, `[[route]]`",
-    ),
-    (
-        &[
-            "client_body_timeout",
-            "client_header_timeout",
-            "client_max_body_size",
-            "keepalive_requests",
-            "keepalive_time",
-            "keepalive_timeout",
-            "max_headers",
-            "send_timeout",
-            "underscores_in_headers",
-        ],
-        "`[[listen]]` or `[server]`",
-    ),
-    (&["keepalive"], "`[upstream.NAME]`"),
-    (
-        &[
-            "weight",
-            "max_fails",
-            "fail_timeout",
-            "max_conns",
-            "backup",
-            "down",
-        ],
-        "each of an upstream's `servers`",
-    ),
-    (
-        &["proxy_protocol", "backlog"],
-        "`[[listen]]` and `[[stream]]`",
-    ),
-    (&["preread_timeout"], "`[[stream]]`"),
+/// Directives that are keys of the same name.
+const SAME_WORD: &[&[&str]] = &[
+    &["access_log"],
+    &["error_log"],
+    &[
+        "client_body_timeout",
+        "client_header_timeout",
+        "client_max_body_size",
+        "keepalive_requests",
+        "keepalive_time",
+        "keepalive_timeout",
+        "max_headers",
+        "send_timeout",
+        "underscores_in_headers",
+    ],
+    &["keepalive"],
+    &[
+        "weight",
+        "max_fails",
+        "fail_timeout",
+        "max_conns",
+        "backup",
+        "down",
+    ],
+    &["proxy_protocol"],
+    &["backlog"],
+    &["preread_timeout"],
 ];
+
+/// The tables that have a key, as the page writes them.
+fn places(key: &str) -> String {
+    let tables = reference::tables().into_iter();
+    let have = tables.filter(|table| table.key(key).is_some_and(|key| key.available()));
+    let titles: Vec<String> = have
+        .map(|table| match table.title {
+            "servers" => "each of an upstream's `servers`".to_owned(),
+            title => format!("`{title}`"),
+        })
+        .collect();
+    titles.join(", ")
+}
 
 static ACCESS: &[Directive] = &[
     not_there(

@@ -24,13 +24,27 @@ pub(super) fn wrong_type(node: &Node, name: &str, kind: &ValueKind, problems: &P
         }
         (Value::Boolean(_), ValueKind::Text) => None,
         (Value::Integer(number), ValueKind::Text) => Some(format!(r#"write `"{number}"`"#)),
-        (Value::Text(_), ValueKind::Boolean | ValueKind::Integer { .. }) => {
-            Some("write it without quotes".to_owned())
+        (Value::Text(text), kind) if without_quotes(text, kind).is_some() => {
+            without_quotes(text, kind).map(|value| format!("write `{name} = {value}`"))
         }
+        (Value::Text(_), ValueKind::Boolean) => {
+            Some(format!("write `{name} = true` or `{name} = false`"))
+        }
+        (Value::Text(text), ValueKind::List(item)) if item.takes_text() => {
+            let text = toml::Value::String(text.clone());
+            Some(format!("write `{name} = [{text}]`"))
+        }
+        (Value::Text(text), ValueKind::Table(_)) if truth(text) == Some(false) => {
+            Some(format!("leave `{name}` out"))
+        }
+        (Value::Boolean(false), ValueKind::Table(_)) => Some(format!("leave `{name}` out")),
         (Value::Table(_), ValueKind::List(ValueKind::Table(table))) => {
             Some(format!("write `{}` with two brackets", table.title))
         }
-        _ => kind
+        (Value::Array(items), ValueKind::Table(table)) if holds_tables(items) => {
+            Some(hints::one_table(table))
+        }
+        (_, kind) => kind
             .notation()
             .map(str::to_owned)
             .or_else(|| hints::table_form(name, kind)),
@@ -40,6 +54,36 @@ pub(super) fn wrong_type(node: &Node, name: &str, kind: &ValueKind, problems: &P
         Some(hint) => problem.hint(hint),
         None => problem,
     });
+}
+
+fn holds_tables(items: &[Node]) -> bool {
+    let is_table = |item: &Node| matches!(item.value, Value::Table(_));
+    !items.is_empty() && items.iter().all(is_table)
+}
+
+/// What a text that stands for a boolean or a number is in TOML, if the kind takes that. `on` and
+/// `off` are nginx's, and no value of TOML.
+fn without_quotes(text: &str, kind: &ValueKind) -> Option<String> {
+    let word = truth(text).map(|truth| truth.to_string());
+    match kind {
+        ValueKind::Boolean => word,
+        ValueKind::Off => word.filter(|word| word == "false"),
+        ValueKind::Integer { .. } => {
+            let number: i64 = text.trim().parse().ok()?;
+            Some(number.to_string())
+        }
+        ValueKind::Either(kinds) => kinds.iter().find_map(|kind| without_quotes(text, kind)),
+        _ => None,
+    }
+}
+
+/// What a word that stands for a boolean in nginx or elsewhere means.
+pub(super) fn truth(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "on" | "yes" | "true" => Some(true),
+        "off" | "no" | "false" | "none" => Some(false),
+        _ => None,
+    }
 }
 
 /// An integer within the bounds of its kind.

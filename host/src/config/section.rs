@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::hints;
 use super::key::{Default, Table, ValueKind};
-use super::problem::{Place, Problem, Problems};
+use super::problem::{Place, Problem, Problems, did_you_mean};
 use super::scalar::{duration, integer, size, unknown_word, wrong_type};
 use super::tree::{Entry, Node, Value};
 use super::units;
@@ -57,7 +57,12 @@ impl<'a> Section<'a> {
                 None if declared.open => {}
                 None => {
                     let message = format!("unknown key `{}`", entry.key);
-                    let hint = hints::unknown_key(&entry.key, declared);
+                    // What came from the environment is not repeated.
+                    let value = match &entry.node.value {
+                        Value::Text(text) => Some(text.as_str()),
+                        _ => None,
+                    };
+                    let hint = hints::unknown_key(&entry.key, value, declared);
                     problems.add(Problem::new(&entry.key_place, message).hint(hint));
                 }
             }
@@ -100,8 +105,17 @@ impl<'a> Section<'a> {
     pub(super) fn required(&self, name: &str) -> Option<&'a Node> {
         if !self.entries.iter().any(|entry| entry.key == name) {
             let problem = Problem::new(self.place, format!("`{name}` is missing"));
-            self.problems.add(match self.kind(name).notation() {
-                Some(notation) => problem.hint(notation),
+            // A table that takes any key has no complaint about a misspelt one.
+            let any = self.entries.iter().filter(|_| self.declared.open);
+            let misspelt = any
+                .filter(|entry| self.declared.key(&entry.key).is_none())
+                .find(|entry| did_you_mean(&entry.key, [name]).is_some());
+            let hint = match misspelt {
+                Some(entry) => Some(format!("is `{}` meant for it?", entry.key)),
+                None => self.kind(name).notation().map(str::to_owned),
+            };
+            self.problems.add(match hint {
+                Some(hint) => problem.hint(hint),
                 None => problem,
             });
         }
@@ -307,7 +321,6 @@ impl<'a> Section<'a> {
         &[]
     }
 
-    /// A table within, by its own declaration. `None` where it is left out.
     /// A table for which `true` stands where it would be empty, and `false` where there is none.
     pub(super) fn switch_or_table(
         &self,
@@ -324,6 +337,7 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A table within, by its own declaration. `None` where it is left out.
     pub(super) fn table(&self, name: &str, declared: &'static Table) -> Option<Section<'a>> {
         Section::open(self.get(name)?, declared, self.problems)
     }

@@ -12,23 +12,32 @@ use super::model::{
     LogFormat, LogPath, PluginCache, PluginConfig, PolicyUse, Proxy, ProxyVersion, RedirectRule,
     RedirectRules, Return, Route, ServerConfig, StreamConfig, UpstreamConfig, UpstreamServer,
 };
-use super::tree::key_text;
+use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
-
-pub use self::environment::conceal;
 
 /// The whole configuration. Upstreams that a route named by address appear under that address.
 pub fn show(config: &Config) -> String {
+    show_some(config, |_| true)
+}
+
+/// As [`show`], with what came from the environment as it stands in the file: `root` is what the
+/// configuration was read from.
+pub(super) fn as_written(config: &Config, root: &[Entry]) -> String {
+    let shown = show_some(config, |upstream| !environment::names(upstream, root));
+    environment::as_written(&shown, root)
+}
+
+fn show_some(config: &Config, wanted: impl Fn(&UpstreamConfig) -> bool) -> String {
     let mut out = TomlWriter(String::new());
     server(&mut out, &config.server);
     for listener in &config.listeners {
         self::listener(&mut out, listener);
     }
-    for upstream in &config.upstreams {
+    for upstream in config.upstreams.iter().filter(|upstream| wanted(upstream)) {
         self::upstream(&mut out, upstream);
     }
-    for route in &config.routes {
-        self::route(&mut out, route, config);
+    for routes in config.routes.chunk_by(|one, next| one.place == next.place) {
+        self::route(&mut out, routes, config);
     }
     for stream in &config.streams {
         self::stream(&mut out, stream, config);
@@ -96,8 +105,9 @@ fn listener(out: &mut TomlWriter, listener: &ListenerConfig) {
     if let Some(hsts) = &listener.hsts {
         out.key("hsts", text(hsts));
     }
-    if let Some(port) = listener.redirect_to_https {
-        out.key("redirect_to_https", port);
+    match listener.redirect_to_https {
+        Some(port) => out.key("redirect_to_https", port),
+        None => out.key("redirect_to_https", false),
     }
     out.key("proxy_protocol", listener.proxy_protocol);
     out.key("access_log", access_log(listener.access_log.as_ref()));
@@ -153,8 +163,9 @@ fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
         .map(|server| format!("  {},\n", self::server_of(server)))
         .collect();
     out.key("servers", format_args!("[\n{servers}]"));
-    if let Some(tls) = &upstream.tls {
-        out.key("tls", self::tls::upstream(tls));
+    match &upstream.tls {
+        Some(tls) => out.key("tls", self::tls::upstream(tls)),
+        None => out.key("tls", false),
     }
     out.key("keepalive", upstream.keepalive);
     out.key("keepalive_requests", upstream.keepalive_requests);
@@ -266,7 +277,9 @@ fn json(value: &Json) -> String {
     }
 }
 
-fn route(out: &mut TomlWriter, route: &Route, config: &Config) {
+/// A `[[route]]` with its hosts, each of which is a route of its own.
+fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
+    let Some(route) = routes.first() else { return };
     out.header("[[route]]");
     if route.listeners.len() < config.listeners.len() {
         let listeners = route
@@ -278,9 +291,11 @@ fn route(out: &mut TomlWriter, route: &Route, config: &Config) {
             texts(listeners.map(|listener| listener.address.to_string())),
         );
     }
-    let host = route.host.spelling();
-    if !host.is_empty() {
-        out.key("host", text(&host));
+    let hosts: Vec<String> = routes.iter().map(|route| route.host.spelling()).collect();
+    match hosts.as_slice() {
+        [host] if host.is_empty() => {}
+        [host] => out.key("host", text(host)),
+        hosts => out.key("host", texts(hosts)),
     }
     out.key("path", text(&route.path.spelling()));
     match &route.action {
@@ -444,7 +459,7 @@ fn admin(out: &mut TomlWriter, admin: &AdminConfig) {
 }
 
 fn access_log(log: Option<&AccessLog>) -> String {
-    let Some(AccessLog { path, format }) = log else {
+    let Some(AccessLog { path, format, .. }) = log else {
         return "false".to_owned();
     };
     let format = match format {

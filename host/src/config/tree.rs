@@ -3,12 +3,11 @@
 //! Our own tree rather than the parser's, because it owns its text, merges files, keeps the order
 //! of the file (the parser sorts keys), and knows every value's key path.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
-use super::environment::{self, Expansion};
+use super::environment;
 use super::hints;
 use super::problem::{Place, Problem, Problems};
 
@@ -17,6 +16,8 @@ use super::problem::{Place, Problem, Problems};
 pub(super) struct Node {
     pub(super) place: Place,
     pub(super) value: Value,
+    /// Of [`Value::Environment`]: the text as the file has it, with its references.
+    pub(super) written: Option<String>,
 }
 
 #[derive(Debug)]
@@ -84,7 +85,11 @@ impl Node {
                 Value::Table(entries.collect())
             }
         };
-        Node { place, value }
+        Node {
+            place,
+            value,
+            written: None,
+        }
     }
 
     pub(super) fn as_text(&self) -> Option<&str> {
@@ -152,7 +157,6 @@ impl<'a> TextSource<'a> {
     pub(super) fn parse(
         &self,
         variable: &dyn Fn(&str) -> Option<String>,
-        expansions: &RefCell<Vec<Expansion>>,
         problems: &Problems,
     ) -> Option<Vec<Entry>> {
         match DeTable::parse(self.text) {
@@ -160,7 +164,6 @@ impl<'a> TextSource<'a> {
                 Builder {
                     source: self,
                     variable,
-                    expansions,
                     problems,
                 }
                 .table(table.get_ref(), ""),
@@ -175,7 +178,7 @@ impl<'a> TextSource<'a> {
                     None => message,
                 };
                 let problem = Problem::new(&place, format!("not valid TOML: {message}"));
-                problems.add(match hints::not_toml(self.text, &message) {
+                problems.add(match hints::not_toml(self.text, &message, offset) {
                     Some(hint) => problem.hint(hint),
                     None => problem,
                 });
@@ -189,7 +192,6 @@ impl<'a> TextSource<'a> {
 struct Builder<'a> {
     source: &'a TextSource<'a>,
     variable: &'a dyn Fn(&str) -> Option<String>,
-    expansions: &'a RefCell<Vec<Expansion>>,
     problems: &'a Problems,
 }
 
@@ -211,18 +213,19 @@ impl Builder<'_> {
 
     fn node(&self, value: &DeValue<'_>, offset: usize, path: String) -> Node {
         let place = self.source.place(offset, path);
+        let mut written = None;
         let value = match value {
-            DeValue::String(text) => {
-                let mut expansions = self.expansions.borrow_mut();
-                match environment::expand(text, &place.key, self.variable, &mut expansions) {
-                    Ok(None) => Value::Text(text.to_string()),
-                    Ok(Some(text)) => Value::Environment(text),
-                    Err((message, hint)) => {
-                        self.problems.add(Problem::new(&place, message).hint(hint));
-                        Value::Unusable
-                    }
+            DeValue::String(text) => match environment::expand(text, self.variable) {
+                Ok(None) => Value::Text(text.to_string()),
+                Ok(Some(expanded)) => {
+                    written = Some(text.to_string());
+                    Value::Environment(expanded)
                 }
-            }
+                Err((message, hint)) => {
+                    self.problems.add(Problem::new(&place, message).hint(hint));
+                    Value::Unusable
+                }
+            },
             DeValue::Integer(integer) => {
                 match i64::from_str_radix(integer.as_str(), integer.radix()) {
                     Ok(integer) => Value::Integer(integer),
@@ -245,7 +248,11 @@ impl Builder<'_> {
             }
             DeValue::Table(table) => Value::Table(self.table(table, &place.key)),
         };
-        Node { place, value }
+        Node {
+            place,
+            value,
+            written,
+        }
     }
 }
 

@@ -8,103 +8,18 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::plugins::{FALLBACK, PluginRegistry, Selection, compiler};
+use super::log_files;
+use super::plugins::{FALLBACK, Selection};
 use super::resolve::Resolution;
 use super::tls_files::{Secured, TlsFiles};
-use crate::access_log::AccessLogs;
+use crate::access_log::{AccessLogs, OpenError};
 use crate::config::model::{AccessLog, Action, Address, Config, LogFormat, UpstreamConfig};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot, index_by_name};
 use crate::http::variable::Variable;
-use crate::plugin::{Balancer, ConfigureError, Plugin, PolicyContext, Runtime, UpstreamTraits};
+use crate::plugin::{Balancer, ConfigureError, Plugin, PolicyContext, UpstreamTraits};
 use crate::tls::{ClientTls, Warnings};
-
-/// What a check has found.
-pub struct Checked {
-    pub problems: Vec<Problem>,
-    /// What can be served all the same.
-    pub warnings: Vec<Problem>,
-}
-
-/// Reads a configuration file. Where it has problems, those that policies find in their settings
-/// are among them.
-///
-/// # Errors
-/// All problems.
-pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
-    let (config, mut problems) = crate::config::load_with_problems(file);
-    if problems.is_empty() {
-        return Ok(config);
-    }
-    // What the file leaves open is no plugin's concern: only settings are looked at.
-    if let Ok((registry, unloadable)) = registry_for_check(&config) {
-        let selection = registry.selection();
-        let upstreams = 0..config.upstreams.len();
-        let refused = upstreams.filter_map(|index| settings_problem(&config, index, &selection));
-        for problem in unloadable.into_iter().chain(refused) {
-            if problems.iter().all(|known| known.place != problem.place) {
-                problems.push(problem);
-            }
-        }
-    }
-    Err(problems)
-}
-
-/// What `waypost check` finds beyond what the file alone can tell: whether names can be resolved,
-/// plugins load, policies take their settings and can pick, and certificates can be used. Keeps the
-/// code of plugins that it compiles, so that the next start need not.
-pub fn check(config: &Config) -> Checked {
-    let (resolution, mut problems) = match Resolution::of(config) {
-        Ok(resolution) => (resolution, Vec::new()),
-        Err(problems) => (Resolution::default(), problems),
-    };
-    let mut warnings = Warnings::new();
-    let secured = Secured::read(config, None, TlsFiles::Read, &mut warnings);
-    let secured = secured.map_err(|of_files| problems.extend(of_files)).ok();
-    let (registry, unloadable) = match registry_for_check(config) {
-        Ok(found) => found,
-        Err(error) => {
-            problems.push(problem(error, ""));
-            return Checked { problems, warnings };
-        }
-    };
-    problems.extend(unloadable);
-    let selection = registry.selection();
-    for (index, upstream) in config.upstreams.iter().enumerate() {
-        if !selection.contains_key(&upstream.policy.plugin) {
-            continue; // a problem already
-        }
-        let tls = secured
-            .as_ref()
-            .and_then(|secured| secured.upstreams[index].clone());
-        let addresses = resolved(upstream, &resolution);
-        if addresses.iter().any(Vec::is_empty) {
-            // The name is one problem; of the policy, which has no servers, only settings are
-            // looked at.
-            problems.extend(settings_problem(config, index, &selection));
-            continue;
-        }
-        let built = balanced(index, addresses, tls, config, &selection, None, 1);
-        problems.extend(built.and_then(|built| rehearsed(&built)).err());
-    }
-    Checked { problems, warnings }
-}
-
-/// What the policy of an upstream has against its settings. Nothing if it is not there to ask.
-fn settings_problem(config: &Config, index: usize, plugins: &Selection) -> Option<Problem> {
-    let policy = &config.upstreams[index].policy;
-    let plugin = plugins.get(&policy.plugin)?;
-    let tried = plugin.configure(&policy.settings, traits(config, index));
-    Some(refusal(&config.upstreams[index], &tried.err()?))
-}
-
-/// The plugins of a configuration, and the problems of those that cannot be loaded.
-fn registry_for_check(config: &Config) -> Result<(PluginRegistry, Vec<Problem>), String> {
-    let compiler = compiler(config).map_err(|error| error.to_string())?;
-    let runtime = Runtime::new(compiler).map_err(|error| error.to_string())?;
-    Ok(PluginRegistry::empty(runtime).gather(config, false))
-}
 
 /// What a snapshot is made of.
 pub(super) struct Parts<'a> {
@@ -191,7 +106,10 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
                     format: log.format.clone(),
                 });
             }
-            Err(error) => problems.push(problem(error.to_string(), "access_log")),
+            Err(OpenError { path, source }) => {
+                let path = Path::new(&path);
+                problems.push(log_files::unopened("access log", path, &log.place, &source));
+            }
         }
         None
     };
@@ -269,7 +187,7 @@ fn is_unchanged(before: &Upstream, index: usize, config: &Config, plugins: &Sele
 }
 
 /// The addresses of each of an upstream's servers.
-fn resolved(upstream: &UpstreamConfig, resolution: &Resolution) -> Vec<Vec<Address>> {
+pub(super) fn resolved(upstream: &UpstreamConfig, resolution: &Resolution) -> Vec<Vec<Address>> {
     let servers = upstream.servers.iter();
     servers.map(|server| resolution.addresses(server)).collect()
 }
@@ -287,7 +205,7 @@ fn fallback<'a>(upstream: &UpstreamConfig, config: &'a Config) -> &'a str {
 }
 
 /// What the settings of the policy of an upstream have to fit.
-fn traits(config: &Config, index: usize) -> UpstreamTraits {
+pub(super) fn traits(config: &Config, index: usize) -> UpstreamTraits {
     let carries_streams = config.streams.iter().any(|stream| {
         stream.upstream == index || stream.sni.iter().any(|route| route.upstream == index)
     });
@@ -320,7 +238,7 @@ fn in_force<'a>(name: &str, config: &Config, plugins: &'a Selection) -> Option<&
     None
 }
 
-fn balanced(
+pub(super) fn balanced(
     index: usize,
     addresses: Vec<Vec<Address>>,
     tls: Option<Arc<ClientTls>>,
@@ -361,14 +279,14 @@ fn balanced(
     .map_err(|error| refusal(upstream, &error))
 }
 
-fn rehearsed(upstream: &Upstream) -> Result<(), Problem> {
+pub(super) fn rehearsed(upstream: &Upstream) -> Result<(), Problem> {
     let mut balancers = upstream.balancers();
     let tried = balancers.try_for_each(|balancer| balancer.rehearse());
     tried.map_err(|error| refusal(&upstream.config, &error))
 }
 
 /// Places a policy's refusal at the key it names.
-fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Problem {
+pub(super) fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Problem {
     match error {
         ConfigureError::Refused { key, message, .. } => upstream
             .policy
@@ -378,7 +296,7 @@ fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Problem {
     }
 }
 
-fn problem(message: String, key: &str) -> Problem {
+pub(super) fn problem(message: String, key: &str) -> Problem {
     Problem {
         place: Place {
             key: key.into(),

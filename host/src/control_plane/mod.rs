@@ -6,11 +6,12 @@ mod resolve; // names of servers
 mod plugins; // plugins and their versions
 mod tls_files; // certificates read
 mod compiling; // plugins, while their fallbacks serve
+mod log_files; // logs that cannot be written
 mod assemble; // policies configured, logs opened: a snapshot
+mod check; // problems beyond those of the file
 mod error_log; // where `tracing` writes
 mod panics; // counted, and written there
 mod inherited; // sockets that this process was started with
-mod bind_problem; // why an address cannot be listened on
 mod sockets; // listeners bound
 mod workers; // workers started
 mod serve; // the life of the process: start here
@@ -28,6 +29,6 @@ mod demo; // a proxy to look at
 
 use descriptors::connection_bounds;
 
-pub use assemble::{Checked, check, load};
+pub use check::{Checked, check, load};
 pub use demo::demo;
 pub use serve::run;

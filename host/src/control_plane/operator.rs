@@ -12,8 +12,8 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
-use super::assemble;
 use super::blocking::{FILES, run_blocking};
+use super::check;
 use super::compiling::Compiling;
 use super::error_log::ErrorLogs;
 use super::panics::{Panicked, caught};
@@ -28,7 +28,7 @@ use super::workers::Workers;
 use crate::access_log::AccessLogs;
 use crate::admin_api::ReloadCounts;
 use crate::config;
-use crate::config::model::{Address, Config};
+use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
 use crate::fault_injection;
@@ -68,7 +68,7 @@ pub(super) type ChangeResult = Result<Changed, ChangeRefused>;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changed {
     pub(super) generation: u64,
-    /// What the configuration says and this process cannot do, or what is hardly meant.
+    /// What the configuration says and this process cannot do.
     pub(super) warnings: Vec<String>,
 }
 
@@ -89,18 +89,6 @@ pub(super) enum ChangeRefused {
 }
 
 impl ChangeRefused {
-    /// With the first of its problems, and where that is.
-    fn in_one_line(&self) -> String {
-        match self {
-            ChangeRefused::Problems { problems, .. } => match &problems[..] {
-                [] => self.to_string(),
-                [only] => format!("{self}: {}", only.in_one_line()),
-                [first, ..] => format!("{self}, the first is: {}", first.in_one_line()),
-            },
-            other => other.to_string(),
-        }
-    }
-
     /// It ended in a panic.
     fn given_up() -> ChangeRefused {
         let message = "given up after an internal error, which the error log tells of";
@@ -229,7 +217,7 @@ impl Operator {
             }
             Err(refusal) => {
                 reloads.failed += 1;
-                reloads.last_error = Some(refusal.in_one_line());
+                reloads.last_error = Some(refusal.to_string());
                 tracing::error!("reload refused, everything stays as it was: {refusal}");
                 if let ChangeRefused::Problems { problems, .. } = refusal {
                     problems
@@ -245,7 +233,7 @@ impl Operator {
     /// The configuration as the file has it now, with what its names stand for and its plugins.
     async fn read(&self, registry: &PluginRegistry) -> Result<(Config, Plan), ChangeRefused> {
         let file = self.file.clone();
-        let load = move || assemble::load(&file).map(Arc::new);
+        let load = move || check::load(&file).map(Arc::new);
         let config = run_blocking("reading the configuration", FILES, load).await??;
         let of_names = config.clone();
         let names = run_blocking("resolving names", 2 * resolve::LIMIT, move || {
@@ -284,7 +272,7 @@ impl Operator {
                 "plugin_cache",
                 config.server.plugin_cache != before.server.plugin_cache,
             ),
-            ("[admin]", admin_address(config) != admin_address(before)),
+            ("[admin]", config.admin != before.admin),
         ];
         let changed = changed.into_iter().filter(|(_, changed)| *changed);
         changed
@@ -525,19 +513,11 @@ impl Operator {
                 down,
             } => servers::alter(group, &server, weight, down, &plan.resolution)?,
         };
-        let warnings = Vec::from_iter(servers::none_left(group));
         let generation = self.publish(config, plan).await?;
         tracing::info!("upstream `{upstream}`: {done}");
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
         Ok(Changed {
             generation,
-            warnings,
+            ..Changed::default()
         })
     }
-}
-
-fn admin_address(config: &Config) -> Option<&Address> {
-    config.admin.as_ref().map(|admin| &admin.address)
 }

@@ -176,9 +176,7 @@ impl PluginRegistry {
                     let history = self.runtime.history(&entry.name);
                     let reason = Untrusted::message(&error);
                     history.note(number, PluginEventKind::Refused, reason);
-                    let mut problem = Problem::new(&entry.place, error.to_string());
-                    problem.hint = error.hint().map(str::to_owned);
-                    problems.push(problem);
+                    problems.push(Problem::new(&entry.place, error.to_string()));
                 }
             }
         }

@@ -157,14 +157,10 @@ impl CommandFailed {
 
 impl std::fmt::Display for CommandFailed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.problems.join("\n\n"))?;
-        let summary = format!("error: {}", self.message);
-        let mut first_lines = self.problems.iter().filter_map(|each| each.lines().next());
-        if first_lines.any(|line| line == summary) {
-            return Ok(());
+        for problem in &self.problems {
+            write!(f, "{problem}\n\n")?;
         }
-        let between = if self.problems.is_empty() { "" } else { "\n\n" };
-        write!(f, "{between}{summary}")
+        write!(f, "error: {}", self.message)
     }
 }
 

@@ -89,8 +89,7 @@ pub(in crate::config) static SNI: Table = Table {
 
 pub(in crate::config) static STREAM_LOG: Table = Table {
     title: "access_log of a stream",
-    doc: "A path alone is the same as a table with only that `path`. Lines are written as those of \
-          requests are.",
+    doc: "A path alone is the same as a table with only that `path`.",
     groups: &[&[
         Key::new("path", ValueKind::Text, "A file, `stdout` or `stderr`.")
             .or(Default::Text("stdout")),

@@ -20,6 +20,5 @@ pub(super) fn admin(root: &Section<'_>, taken: &TakenAddresses) -> Option<AdminC
         let hint = "give it a port or a socket of its own: clients must not reach it";
         root.problems.add(complaint.hint(hint).at(&node.place));
     }
-    let place = node.place.clone();
-    Some(AdminConfig { address, place })
+    Some(AdminConfig { address })
 }

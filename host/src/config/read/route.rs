@@ -41,7 +41,7 @@ pub(super) fn routes(
         // With a problem noted the route is not made, nor compared with others.
         let Some(path) = path else { continue };
         for host in hosts(&section) {
-            first_places.note(&listening, &host, &path, section.place, reader);
+            first_places.note(&listening, &host, &path, &section, reader);
             let Some(action) = action.clone() else {
                 continue;
             };
@@ -54,6 +54,7 @@ pub(super) fn routes(
                 response_headers: response_headers.clone(),
                 access_log: access_log.clone(),
                 client_max_body_size,
+                place: section.place.clone(),
             });
         }
     }
@@ -112,6 +113,7 @@ fn not_empty(section: &Section<'_>, name: &str) {
     if let Some(Node {
         place,
         value: Value::Array(items),
+        ..
     }) = section.get(name)
         && items.is_empty()
     {
@@ -133,7 +135,14 @@ fn path(section: &Section<'_>) -> Option<PathPattern> {
 
 /// Where each listener, host and path was met first.
 #[derive(Default)]
-struct FirstPlaces<'a>(HashMap<(usize, String, String), &'a Place>);
+struct FirstPlaces<'a>(HashMap<(usize, String, String), FirstRoute<'a>>);
+
+#[derive(Clone, Copy)]
+struct FirstRoute<'a> {
+    place: &'a Place,
+    /// Whether it names its listeners.
+    listens: bool,
+}
 
 impl<'a> FirstPlaces<'a> {
     fn note(
@@ -141,9 +150,13 @@ impl<'a> FirstPlaces<'a> {
         listeners: &[usize],
         host: &HostPattern,
         path: &PathPattern,
-        place: &'a Place,
+        section: &Section<'a>,
         reader: ConfigReader<'_>,
     ) {
+        let route = FirstRoute {
+            place: section.place,
+            listens: section.get("listen").is_some(),
+        };
         // As in nginx, `^~` makes no other location of the same prefix.
         let path = match path {
             PathPattern::PrefixNoRegex(prefix) => prefix.clone(),
@@ -151,8 +164,8 @@ impl<'a> FirstPlaces<'a> {
         };
         for listener in listeners {
             let key = (*listener, host.spelling(), path.clone());
-            let first = *self.0.entry(key).or_insert(place);
-            if std::ptr::eq(first, place) {
+            let first = *self.0.entry(key).or_insert(route);
+            if std::ptr::eq(first.place, route.place) {
                 continue;
             }
             let host = match host {
@@ -160,12 +173,15 @@ impl<'a> FirstPlaces<'a> {
                 host => format!("host `{}`", host.spelling()),
             };
             let problem = Problem::new(
-                place,
+                route.place,
                 format!("duplicate route for {host} and path `{path}`"),
             );
-            reader
-                .problems
-                .add(problem.hint(format!("the first is at {}:{}", first.file, first.line)));
+            let Place { file, line, .. } = first.place;
+            let mut hint = format!("the first is at {file}:{line}");
+            if first.listens != route.listens {
+                hint += "; a route without `listen` serves all listeners";
+            }
+            reader.problems.add(problem.hint(hint));
         }
     }
 }

@@ -42,7 +42,14 @@ fn plugin_cache(section: &Section<'_>) -> PluginCache {
     };
     match (&node.value, node.as_text()) {
         (Value::Boolean(false), _) => PluginCache::Off,
+        (Value::Environment(text), _) if text == "false" => PluginCache::Off,
         (_, Some("auto")) => PluginCache::Default,
+        (_, Some(text @ ("off" | "false" | "none"))) => {
+            let complaint = Complaint::new(format!("`{text}` is not the path of a directory"));
+            let hint = "to keep nothing write `plugin_cache = false`";
+            section.problems.add(complaint.hint(hint).at(&node.place));
+            PluginCache::Default
+        }
         (_, Some("")) => {
             let complaint = Complaint::new("the path of the plugin cache is empty");
             let hint = "name a directory, or write `false` to keep nothing";
@@ -87,7 +94,7 @@ pub(super) fn listeners(
     // Read here too, so that what is wrong in `[server]` is noted even if every listener has its
     // own value.
     let nowhere = Address::Tcp(([0, 0, 0, 0], 0).into());
-    listener(server, nowhere, Place::default());
+    listener(server, nowhere);
 
     let mut listeners: Vec<ListenerConfig> = Vec::new();
     for node in root.list("listen") {
@@ -96,14 +103,14 @@ pub(super) fn listeners(
         };
         let section = section.with_parent(server);
         section.required("address");
-        let (address, place) = listen_address(&section, taken);
+        let address = listen_address(&section, taken);
         listeners.push(ListenerConfig {
             tls: tls::listener(&section),
             hsts: tls::hsts(&section),
             redirect_to_https: tls::redirect_to_https(&section),
             proxy_protocol: section.boolean("proxy_protocol"),
             http2: http2(&section),
-            ..listener(&section, address, place)
+            ..listener(&section, address)
         });
     }
     listeners
@@ -112,11 +119,8 @@ pub(super) fn listeners(
 /// Addresses that were given to a listener or a stream, and where.
 pub(super) type TakenAddresses = Vec<(Address, Place)>;
 
-/// The address of a listener or a stream, which no other may have, and where it stands.
-pub(super) fn listen_address(
-    section: &Section<'_>,
-    taken: &mut TakenAddresses,
-) -> (Address, Place) {
+/// The address of a listener or a stream, which no other may have.
+pub(super) fn listen_address(section: &Section<'_>, taken: &mut TakenAddresses) -> Address {
     let given = section.text_given("address").and_then(|(text, node)| {
         Some((
             noted(address::to_listen_on(text), node, section.problems)?,
@@ -140,15 +144,14 @@ pub(super) fn listen_address(
         }
         None => taken.push((address.clone(), place.clone())),
     }
-    (address, place.clone())
+    address
 }
 
 /// The keys that `[[listen]]` shares with `[server]`.
-fn listener(section: &Section<'_>, address: Address, place: Place) -> ListenerConfig {
+fn listener(section: &Section<'_>, address: Address) -> ListenerConfig {
     let body_size = section.size("client_max_body_size");
     ListenerConfig {
         address,
-        place,
         tls: None,
         hsts: None,
         redirect_to_https: None,

@@ -1,219 +1,198 @@
-//! What came from the environment, shown as it was written.
+//! What came from the environment, shown as it stands in the file.
 //!
-//! It is most often a secret, and what `waypost show` prints is most often pasted somewhere. A
-//! value may have been changed on its way (a path made absolute, a port that got its address), so
-//! that the places of strings tell nothing: what is looked for is the values themselves, in every
-//! string. Numbers, durations and sizes are too short for that, and are not shown as they were
-//! written: they are looked for at the keys of their name.
+//! It is most often a secret, and what `waypost show` prints is most often pasted somewhere; and
+//! what is printed is to mean with another environment what the file means with it. So each value
+//! is looked up in the file by its key, and where it stood there as `${env:...}`, that is shown.
+//! Values of other keys stay as they are, even if they happen to be the same.
 
-use crate::config::environment::Expansion;
-use crate::config::units::{duration, duration_text, size, size_text};
+use std::ops::Range;
+use std::path::Path;
 
-/// A value of so many bytes is no coincidence wherever it stands; a shorter one is only looked for
-/// between other characters than letters and digits.
-const DISTINCT: usize = 8;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-/// The text with references to the environment in the place of what they stand for.
-pub fn conceal(shown: &str, expansions: &[Expansion]) -> String {
-    let of_keys: Vec<KeyValue<'_>> = expansions.iter().filter_map(KeyValue::of).collect();
-    let mut expansions: Vec<&Expansion> = expansions
-        .iter()
-        .filter(|expansion| !expansion.value.is_empty())
-        .collect();
-    // The longest first: the whole of a string before a part of it.
-    expansions.sort_by_key(|expansion| std::cmp::Reverse(expansion.value.len()));
-    let (mut out, mut rest) = (String::with_capacity(shown.len()), shown);
-    while let Some(at) = rest.find(['"', '\'']) {
-        let (before, from) = rest.split_at(at);
-        let (token, after) = from.split_at(string_length(from));
-        push_without_strings(before, &of_keys, &mut out);
-        let replaced = decoded(token).and_then(|text| {
-            let of_key = reference_at(key_before(before), &text, &of_keys);
-            of_key.or_else(|| with_references(&text, &expansions))
-        });
-        match replaced {
-            Some(text) => out.push_str(&toml::Value::String(text).to_string()),
-            None => out.push_str(token),
-        }
-        rest = after;
+use super::{text, texts};
+use crate::config::model::UpstreamConfig;
+use crate::config::problem::Place;
+use crate::config::read::beside;
+use crate::config::tree::{Entry, Node, Value};
+
+/// A shown configuration, with the file's own text for each value that came from the environment.
+pub(super) fn as_written(shown: &str, root: &[Entry]) -> String {
+    let mut replacements = Replacements(Vec::new());
+    if let Ok(table) = DeTable::parse(shown) {
+        replacements.root(table.get_ref(), root);
     }
-    push_without_strings(rest, &of_keys, &mut out);
+    let Replacements(mut list) = replacements;
+    list.sort_by_key(|(span, _)| span.start);
+    let (mut out, mut at) = (String::with_capacity(shown.len()), 0);
+    for (span, own) in list {
+        out.push_str(shown.get(at..span.start).unwrap_or_default());
+        out.push_str(&own);
+        at = span.end;
+    }
+    out.push_str(shown.get(at..).unwrap_or_default());
     out
 }
 
-/// A string that is the value of a key, and what it may be shown as there.
-struct KeyValue<'a> {
-    key: &'a str,
-    written: &'a str,
-    shown: Vec<String>,
+/// Whether an upstream is only there because of an address from the environment, by which it is
+/// called. Such a one is left out: the `proxy` that names it brings it about again.
+pub(super) fn names(upstream: &UpstreamConfig, root: &[Entry]) -> bool {
+    let named = entry(root, "upstream").is_some_and(|upstreams| match &upstreams.value {
+        Value::Table(entries) => entry(entries, &upstream.name).is_some(),
+        _ => false,
+    });
+    let server = upstream.servers.first();
+    !named && server.is_some_and(|server| root.iter().any(|e| stands_at(&e.node, &server.place)))
 }
 
-impl<'a> KeyValue<'a> {
-    /// None for a part of a string, and for what is no number, duration, size or truth.
-    fn of(expansion: &'a Expansion) -> Option<KeyValue<'a>> {
-        let value = &expansion.value;
-        let number = value.parse::<i64>().map(|number| number.to_string());
-        let truth = value.parse::<bool>().map(|truth| truth.to_string());
-        let time = duration(value).map(duration_text);
-        let bytes = size(value).map(size_text);
-        let shown = [number.ok(), truth.ok(), time.ok(), bytes.ok()];
-        let shown: Vec<String> = shown.into_iter().flatten().collect();
-        (!shown.is_empty()).then_some(KeyValue {
-            key: expansion.key.as_deref()?,
-            written: &expansion.written,
-            shown,
-        })
+/// Whether a value from the environment stands at a place.
+fn stands_at(node: &Node, place: &Place) -> bool {
+    match &node.value {
+        Value::Environment(_) => node.place == *place,
+        Value::Array(items) => items.iter().any(|item| stands_at(item, place)),
+        Value::Table(entries) => entries.iter().any(|entry| stands_at(&entry.node, place)),
+        _ => false,
     }
 }
 
-/// What was written for a value of a key, if that came from the environment.
-fn reference_at(key: &str, value: &str, of_keys: &[KeyValue<'_>]) -> Option<String> {
-    let mut of_keys = of_keys.iter().filter(|known| known.key == key);
-    let found = of_keys.find(|known| known.shown.iter().any(|shown| shown == value))?;
-    Some(found.written.to_owned())
+fn entry<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Node> {
+    let mut entries = entries.iter();
+    let found = entries.find(|entry| entry.key == key)?;
+    Some(&found.node)
 }
 
-/// The key whose value comes next, if one does.
-fn key_before(text: &str) -> &str {
-    let Some(text) = text.strip_suffix(" = ") else {
-        return "";
-    };
-    let start = text.rfind(|c: char| !is_bare(c)).map_or(0, |at| at + 1);
-    text.get(start..).unwrap_or_default()
-}
-
-fn is_bare(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
-}
-
-/// Appends a text that has no strings in it, with references for the values of keys.
-fn push_without_strings(text: &str, of_keys: &[KeyValue<'_>], out: &mut String) {
-    let mut rest = text;
-    while let Some(at) = rest.find(" = ") {
-        let (before, after) = rest.split_at(at + " = ".len());
-        let end = after.find(|c: char| !is_bare(c)).unwrap_or(after.len());
-        let (value, after) = after.split_at(end);
-        out.push_str(before);
-        match reference_at(key_before(before), value, of_keys) {
-            Some(text) => out.push_str(&toml::Value::String(text).to_string()),
-            None => out.push_str(value),
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-}
-
-/// Bytes of the TOML string that a text begins with, its quotes included.
-fn string_length(text: &str) -> usize {
-    let one = text.get(..1).unwrap_or_default();
-    let three = one.repeat(3);
-    let quote = if text.starts_with(&three) {
-        &three
-    } else {
-        one
-    };
-    let escapes = one == "\"";
-    let mut at = quote.len();
-    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        if rest.starts_with(quote) {
-            return at + quote.len();
-        }
-        at += match rest.chars().next() {
-            Some('\\') if escapes => 1 + rest.chars().nth(1).map_or(0, char::len_utf8),
-            Some(other) => other.len_utf8(),
-            None => break,
-        };
-    }
-    text.len()
-}
-
-fn decoded(token: &str) -> Option<String> {
-    let mut table: toml::Table = format!("it = {token}").parse().ok()?;
-    match table.remove("it") {
-        Some(toml::Value::String(text)) => Some(text),
-        _ => None,
+fn entries(node: &Node) -> &[Entry] {
+    match &node.value {
+        Value::Table(entries) => entries,
+        _ => &[],
     }
 }
 
-/// The text with references in it; none where nothing is to be replaced.
-fn with_references(text: &str, expansions: &[&Expansion]) -> Option<String> {
-    let (mut done, mut at) = (String::new(), 0);
-    let mut changed = false;
-    while at < text.len() {
-        let (before, rest) = text.split_at(at);
-        let here = |expansion: &&&Expansion| {
-            let Some(after) = rest.strip_prefix(&*expansion.value) else {
-                return false;
+/// Bytes of what is shown, and the TOML to be shown there instead.
+struct Replacements(Vec<(Range<usize>, String)>);
+
+impl Replacements {
+    fn root(&mut self, shown: &DeTable<'_>, root: &[Entry]) {
+        let server = entry(root, "server").map(entries).unwrap_or_default();
+        for (key, value) in shown {
+            let Some(node) = entry(root, key.get_ref()) else {
+                continue;
             };
-            let joined = |neighbour: Option<char>| neighbour.is_some_and(char::is_alphanumeric);
-            expansion.value.len() >= DISTINCT
-                || !joined(before.chars().next_back()) && !joined(after.chars().next())
-        };
-        match expansions.iter().find(here) {
-            Some(expansion) => {
-                done.push_str(&expansion.written);
-                at += expansion.value.len();
-                changed = true;
-            }
-            None => {
-                let letter = rest.chars().next().unwrap_or_default();
-                done.push(letter);
-                at += letter.len_utf8();
+            match (value.get_ref(), &node.value) {
+                // A listener without a value of its own has that of `[server]`.
+                (DeValue::Array(shown), Value::Array(nodes)) if key.get_ref() == "listen" => {
+                    for (shown, node) in shown.iter().zip(nodes) {
+                        if let DeValue::Table(shown) = shown.get_ref() {
+                            self.table(shown, &[entries(node), server]);
+                        }
+                    }
+                }
+                _ => self.value(value, node),
             }
         }
     }
-    changed.then_some(done)
+
+    /// `tables`: those of the file that the values came from; the first that has a key says it.
+    fn table(&mut self, shown: &DeTable<'_>, tables: &[&[Entry]]) {
+        for (key, value) in shown {
+            let (span_of_key, key) = (key.span(), key.get_ref());
+            if let ("certificates", DeValue::Array(shown), [tls]) =
+                (&**key, value.get_ref(), tables)
+            {
+                self.certificates(shown, tls);
+            } else if let Some(node) = tables.iter().find_map(|entries| entry(entries, key)) {
+                self.value(value, node);
+            } else if key == "tls" && tables.iter().any(|entries| has_servers_of_there(entries)) {
+                // Their addresses say whether they speak it: the line is left out.
+                self.0
+                    .push((span_of_key.start..value.span().end + 1, String::new()));
+            }
+        }
+    }
+
+    /// One stands in the table itself, others in a list of it.
+    fn certificates(&mut self, shown: &[Spanned<DeValue<'_>>], tls: &[Entry]) {
+        let mut shown = shown.iter();
+        if entry(tls, "certificate").is_some()
+            && let Some(DeValue::Table(own)) = shown.next().map(Spanned::get_ref)
+        {
+            self.table(own, &[tls]);
+        }
+        if let Some(Value::Array(nodes)) = entry(tls, "certificates").map(|node| &node.value) {
+            for (shown, node) in shown.zip(nodes) {
+                self.value(shown, node);
+            }
+        }
+    }
+
+    fn value(&mut self, shown: &Spanned<DeValue<'_>>, node: &Node) {
+        match (shown.get_ref(), &node.value) {
+            (DeValue::Table(table), Value::Table(entries)) => self.table(table, &[entries]),
+            // A policy without settings is shown by its name.
+            (DeValue::String(_), Value::Table(entries)) => {
+                if let Some(plugin) = entry(entries, "plugin") {
+                    self.value(shown, plugin);
+                }
+            }
+            (DeValue::Array(items), Value::Array(nodes)) => self.list(shown.span(), items, nodes),
+            (DeValue::Table(table), Value::Environment(expanded)) => match short_form(table) {
+                Some(short) => self.value(short, node),
+                None => self.own(shown, node, expanded),
+            },
+            (_, Value::Environment(expanded)) => self.own(shown, node, expanded),
+            _ => {}
+        }
+    }
+
+    fn list(&mut self, span: Range<usize>, shown: &[Spanned<DeValue<'_>>], nodes: &[Node]) {
+        let is_text = |item: &Spanned<DeValue<'_>>| matches!(item.get_ref(), DeValue::String(_));
+        if !shown.iter().all(is_text) || nodes.iter().any(|node| node.as_text().is_none()) {
+            for (shown, node) in shown.iter().zip(nodes) {
+                self.value(shown, node);
+            }
+        } else if nodes.iter().any(|node| node.written.is_some()) {
+            // Words may be shown in another order: the file's own list stands for all of them.
+            let own = nodes
+                .iter()
+                .filter_map(|node| node.written.as_deref().or(node.as_text()));
+            self.0.push((span, texts(own)));
+        }
+    }
+
+    /// `expanded`: what the node stands for.
+    fn own(&mut self, shown: &Spanned<DeValue<'_>>, node: &Node, expanded: &str) {
+        let written = node.written.as_deref().unwrap_or(expanded);
+        // A path stays where it is, relative to the file that the value came from.
+        let is_moved = |path: &Path| {
+            let is_relative = Path::new(expanded).is_relative();
+            path.is_absolute() && is_relative && beside(&node.place, expanded) == *path
+        };
+        let own = match shown.get_ref() {
+            DeValue::String(path) if is_moved(Path::new(&**path)) => {
+                text(&beside(&node.place, written).display().to_string())
+            }
+            _ => text(written),
+        };
+        self.0.push((shown.span(), own));
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Whether the address of one of an upstream's servers came from the environment.
+fn has_servers_of_there(upstream: &[Entry]) -> bool {
+    let Some(Value::Array(servers)) = entry(upstream, "servers").map(|node| &node.value) else {
+        return false;
+    };
+    let mut addresses = servers.iter().map(|server| match &server.value {
+        Value::Table(entries) => entry(entries, "address"),
+        _ => Some(server),
+    });
+    addresses.any(|address| address.is_some_and(|node| node.written.is_some()))
+}
 
-    fn expansion(written: &str, value: &str) -> Expansion {
-        Expansion {
-            written: written.to_owned(),
-            value: value.to_owned(),
-            key: None,
-        }
-    }
-
-    #[test]
-    fn numbers_and_durations_are_replaced_at_the_keys_of_their_name() {
-        let of_key = |key: &str, written: &str, value: &str| Expansion {
-            key: Some(key.to_owned()),
-            ..expansion(written, value)
-        };
-        let expansions = [
-            of_key("workers", "${env:N}", "3"),
-            of_key("time", "${env:T}", "90s"),
-            of_key("size", "${env:S:-2048k}", "2048k"),
-            of_key("on", "${env:ON}", "true"),
-        ];
-        let shown = "workers = 3\nbacklog = 3\non = true\noff = true\ntime = \"90s\"\n\
-                     a = { size = \"2m\", workers = 3, time = \"1m30s\" }\nsize = \"20m\"\n";
-        let expected = "workers = \"${env:N}\"\nbacklog = 3\non = \"${env:ON}\"\noff = true\n\
-                        time = \"${env:T}\"\na = { size = \"${env:S:-2048k}\", \
-                        workers = \"${env:N}\", time = \"1m30s\" }\nsize = \"20m\"\n";
-        assert_eq!(conceal(shown, &expansions), expected);
-    }
-
-    #[test]
-    fn values_are_replaced_within_strings_and_nowhere_else() {
-        let expansions = [
-            expansion("${env:PORT}", "80"),
-            expansion("${env:TOKEN}", "secret-secret"),
-            expansion("Bearer ${env:TOKEN}", "Bearer secret-secret"),
-        ];
-        let shown = "workers = 80\na = \"127.0.0.1:80\"\nb = \"10.0.0.1:8080\"\n\
-                     c = { d = \"Bearer secret-secret\", e = 'x\"secret-secretx' }\nf = \"\\\"80\\\\\"\n";
-        let expected = "workers = 80\na = \"127.0.0.1:${env:PORT}\"\nb = \"10.0.0.1:8080\"\n\
-                        c = { d = \"Bearer ${env:TOKEN}\", e = 'x\"${env:TOKEN}x' }\nf = '\"${env:PORT}\\'\n";
-        assert_eq!(conceal(shown, &expansions), expected);
-    }
-
-    #[test]
-    fn without_references_nothing_changes() {
-        let shown = "a = \"b\"\n[\"c d\"]\ne = '''\nf''g'''\n\"h\" = \"\"\n";
-        assert_eq!(conceal(shown, &[expansion("${env:NONE}", "")]), shown);
-    }
+/// What a server, or a log, that is shown as a table may be in the file alone.
+fn short_form<'a>(table: &'a DeTable<'_>) -> Option<&'a Spanned<DeValue<'a>>> {
+    let mut entries = table.iter();
+    let short = entries.find(|(key, _)| matches!(&**key.get_ref(), "address" | "path"))?;
+    Some(short.1)
 }

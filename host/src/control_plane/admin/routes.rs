@@ -248,9 +248,8 @@ async fn change(
         upstream: name.clone(),
         change,
     };
-    let Changed { warnings, .. } = ask(&admin, change).await?;
-    let Json(status) = upstream(State(admin), Named(name)).await?;
-    Ok(Json(UpstreamStatus { warnings, ..status }))
+    ask(&admin, change).await?;
+    upstream(State(admin), Named(name)).await
 }
 
 async fn add(

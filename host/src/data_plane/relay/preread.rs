@@ -131,7 +131,6 @@ mod tests {
         let routes = hosts.iter().enumerate();
         model::StreamConfig {
             address: Address::Unix("/x".into()),
-            place: Default::default(),
             tls: None,
             upstream: 0,
             sni: routes

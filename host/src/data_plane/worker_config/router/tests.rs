@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::model::{Action, Proxy, RedirectRules, Return};
+use crate::config::problem::Place;
 use crate::fuzz::route::plain;
 
 /// A route's host and path as written.
@@ -53,6 +54,7 @@ fn route(host: &str, path: &str) -> Route {
         response_headers: Vec::new(),
         access_log: None,
         client_max_body_size: None,
+        place: Place::default(),
     }
 }
 

@@ -1,0 +1,166 @@
+//! What is wrong with a configuration beyond what its file alone tells: names, certificates, logs,
+//! plugins, and the settings of policies.
+
+use std::path::Path;
+
+use super::assemble::{balanced, problem, refusal, rehearsed, resolved, traits};
+use super::log_files;
+use super::plugins::{PluginRegistry, Selection, compiler};
+use super::resolve::Resolution;
+use super::tls_files::{Secured, TlsFiles};
+use crate::config;
+use crate::config::model::Config;
+use crate::config::problem::Problem;
+use crate::plugin::Runtime;
+use crate::tls::Warnings;
+
+/// What a check has found.
+pub struct Checked {
+    pub problems: Vec<Problem>,
+    /// What can be served all the same.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a configuration file. Where it has problems, those that policies find in their settings
+/// are among them.
+///
+/// # Errors
+/// All problems.
+pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
+    let (config, mut problems) = config::load_with_problems(file);
+    if problems.is_empty() {
+        return Ok(config);
+    }
+    add_new(&mut problems, settings_problems(&config));
+    Err(problems)
+}
+
+/// All that `waypost check` finds: what the file says, whether names can be resolved, logs written
+/// and certificates used, plugins load, policies take their settings and can pick. Keeps the code
+/// of plugins that it compiles, so that the next start need not.
+///
+/// Where the file itself has problems, policies have no servers to pick, and nothing is warned of.
+pub fn check(file: &Path) -> Checked {
+    let (mut config, mut problems) = config::load_with_problems(file);
+    if problems.is_empty() {
+        let mut checked = check_valid(&config);
+        let of_config = config::warnings(&config, file);
+        checked.warnings.splice(0..0, of_config);
+        return checked;
+    }
+    // That a listener has no certificate is a problem of the file, and noted.
+    let of_listeners = config
+        .listeners
+        .iter_mut()
+        .map(|listener| &mut listener.tls);
+    let of_streams = config.streams.iter_mut().map(|stream| &mut stream.tls);
+    for tls in of_listeners.chain(of_streams) {
+        tls.take_if(|tls| tls.certificates.is_empty());
+    }
+    let outside = Outside::of(&config, &mut Warnings::new());
+    add_new(&mut problems, outside.problems);
+    add_new(&mut problems, settings_problems(&config));
+    Checked {
+        problems,
+        warnings: Vec::new(),
+    }
+}
+
+/// Adds problems of places that have none yet: what is wrong there may be the reason.
+fn add_new(problems: &mut Vec<Problem>, more: Vec<Problem>) {
+    let known = problems.len();
+    for problem in more {
+        let mut of_file = problems.iter().take(known);
+        if of_file.all(|known| known.place != problem.place) {
+            problems.push(problem);
+        }
+    }
+}
+
+/// What name servers and files have to do with a configuration.
+struct Outside {
+    resolution: Resolution,
+    /// None where a certificate cannot be used.
+    secured: Option<Secured>,
+    problems: Vec<Problem>,
+}
+
+impl Outside {
+    fn of(config: &Config, warnings: &mut Warnings) -> Outside {
+        let (resolution, mut problems) = match Resolution::of(config) {
+            Ok(resolution) => (resolution, Vec::new()),
+            Err(problems) => (Resolution::default(), problems),
+        };
+        problems.extend(log_files::unwritable(config));
+        let secured = Secured::read(config, None, TlsFiles::Read, warnings);
+        let secured = secured.map_err(|of_files| problems.extend(of_files)).ok();
+        Outside {
+            resolution,
+            secured,
+            problems,
+        }
+    }
+}
+
+fn check_valid(config: &Config) -> Checked {
+    let mut warnings = Warnings::new();
+    let Outside {
+        resolution,
+        secured,
+        mut problems,
+    } = Outside::of(config, &mut warnings);
+    let (registry, unloadable) = match registry_for_check(config) {
+        Ok(found) => found,
+        Err(error) => {
+            problems.push(problem(error, ""));
+            return Checked { problems, warnings };
+        }
+    };
+    problems.extend(unloadable);
+    let selection = registry.selection();
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        if !selection.contains_key(&upstream.policy.plugin) {
+            continue; // a problem already
+        }
+        let tls = secured
+            .as_ref()
+            .and_then(|secured| secured.upstreams[index].clone());
+        let addresses = resolved(upstream, &resolution);
+        if addresses.iter().any(Vec::is_empty) {
+            // The name is one problem; of the policy, which has no servers, only settings are
+            // looked at.
+            problems.extend(settings_problem(config, index, &selection));
+            continue;
+        }
+        let built = balanced(index, addresses, tls, config, &selection, None, 1);
+        problems.extend(built.and_then(|built| rehearsed(&built)).err());
+    }
+    Checked { problems, warnings }
+}
+
+/// What policies find in their settings, and plugins that cannot be loaded: all that can be told of
+/// them where the file has problems.
+fn settings_problems(config: &Config) -> Vec<Problem> {
+    let Ok((registry, mut problems)) = registry_for_check(config) else {
+        return Vec::new();
+    };
+    let selection = registry.selection();
+    let upstreams = 0..config.upstreams.len();
+    problems.extend(upstreams.filter_map(|index| settings_problem(config, index, &selection)));
+    problems
+}
+
+/// What the policy of an upstream has against its settings. Nothing if it is not there to ask.
+fn settings_problem(config: &Config, index: usize, plugins: &Selection) -> Option<Problem> {
+    let policy = &config.upstreams[index].policy;
+    let plugin = plugins.get(&policy.plugin)?;
+    let tried = plugin.configure(&policy.settings, traits(config, index));
+    Some(refusal(&config.upstreams[index], &tried.err()?))
+}
+
+/// The plugins of a configuration, and the problems of those that cannot be loaded.
+fn registry_for_check(config: &Config) -> Result<(PluginRegistry, Vec<Problem>), String> {
+    let compiler = compiler(config).map_err(|error| error.to_string())?;
+    let runtime = Runtime::new(compiler).map_err(|error| error.to_string())?;
+    Ok(PluginRegistry::empty(runtime).gather(config, false))
+}
