@@ -113,6 +113,9 @@ pub(crate) struct UpstreamList {
 pub(crate) struct UpstreamStatus {
     pub(crate) name: String,
     pub(crate) policy: String,
+    /// After a change: what it has led to and is hardly meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
     pub(crate) servers: Vec<ServerStatus>,
 }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use waypost::config;
 use waypost::config::model::{
-    Action, Address, AdminConfig, CompileLimits, Config, Grants, HostPort, PathPattern,
-    PluginCache, PluginLimits, ServerLocation,
+    Action, Address, CompileLimits, Config, Grants, HostPort, PathPattern, PluginCache,
+    PluginLimits, ServerLocation,
 };
 use waypost::config::problem::{Place, Problem};
 use waypost::config::system::System;
@@ -158,6 +158,15 @@ fn meaning(mut config: Config) -> String {
     }
     for plugin in &mut config.plugins {
         plugin.place = Place::default();
+    }
+    for listener in &mut config.listeners {
+        listener.place = Place::default();
+    }
+    for stream in &mut config.streams {
+        stream.place = Place::default();
+    }
+    if let Some(admin) = &mut config.admin {
+        admin.place = Place::default();
     }
     for route in &mut config.routes {
         route.place = Place::default();
@@ -356,7 +365,7 @@ fn a_file_means_what_it_says() {
             && path.ends_with("tests/config/valid/cache"))
     );
     let address = Address::Unix("/run/waypost/admin.sock".into());
-    assert_eq!(config.admin, Some(AdminConfig { address }));
+    assert_eq!(config.admin.map(|admin| admin.address), Some(address));
 }
 
 #[test]
@@ -364,7 +373,7 @@ fn a_plugin_is_granted_nothing_and_the_admin_interface_is_off_unless_the_file_sa
     let text = "[[listen]]\naddress = \"127.0.0.1:8080\"\n[plugin.mine]\nfile = \"mine.wasm\"";
     let config = config::parse_on(text, Path::new("waypost.toml"), &SameEverywhere).unwrap();
     assert_eq!(config.plugins[0].grants, Grants::default());
-    assert_eq!(config.admin, None);
+    assert!(config.admin.is_none());
     assert_eq!(config.server.plugin_cache, PluginCache::Default);
     let config = valid(&folder("valid").join("admin_on_loopback.toml"));
     assert_eq!(config.plugins[0].grants, Grants::ALL);

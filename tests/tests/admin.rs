@@ -291,7 +291,14 @@ async fn an_address_that_somebody_else_has_is_not_taken_from_them() {
     command.arg("run").arg("-c").arg(first.file());
     let (code, _, said) = waypost_tests::child::run(command);
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("admin address"), "{said}");
+    for part in [
+        "admin address",
+        "waypost.toml:",
+        "(admin.address)",
+        "hint: ",
+    ] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
     assert_eq!(first.shows("/status").await["state"], "serving");
 }
 

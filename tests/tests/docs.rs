@@ -1,4 +1,5 @@
-//! Every command that the documentation shows is one that Waypost understands and carries out.
+//! Every command that the documentation shows is one that Waypost understands and carries out, and
+//! every piece of configuration is TOML with keys that Waypost knows.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,22 @@ fn commands(text: &str) -> Vec<(String, bool)> {
         (without_shell.trim().to_owned(), may_be_a_name)
     });
     trimmed.collect()
+}
+
+/// The blocks of a page that are configuration, each with the number of its first line.
+fn blocks_of_toml(text: &str) -> Vec<(usize, String)> {
+    let (mut blocks, mut block) = (Vec::new(), None::<(usize, String)>);
+    for (index, line) in text.lines().enumerate() {
+        match &mut block {
+            None if line == "```toml" => block = Some((index + 2, String::new())),
+            None => {}
+            Some(_) if line == "```" => blocks.extend(block.take()),
+            Some((_, lines)) => *lines += &format!("{line}\n"),
+        }
+    }
+    // A crate's manifest is no configuration.
+    blocks.retain(|(_, lines): &(usize, String)| !lines.starts_with("[package]"));
+    blocks
 }
 
 /// A command as it is run: names in capitals stand for one, brackets for what may be left out.
@@ -149,5 +166,38 @@ async fn every_command_of_the_documentation_works() {
             ));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a block leaves out, files and other tables, is no fault of it.
+#[test]
+fn every_piece_of_configuration_in_the_documentation_can_be_pasted() {
+    let directory = tempfile::TempDir::new().expect("there is room for a directory");
+    let file = directory.path().join("waypost.toml");
+    let (mut count, mut wrong) = (0, Vec::new());
+    for page in pages() {
+        let name = page.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&page).unwrap();
+        for (line, block) in blocks_of_toml(&text) {
+            count += 1;
+            std::fs::write(&file, &block).unwrap();
+            let mut command = Command::new(waypost());
+            command.arg("check").arg("-c").arg(&file);
+            let (_, _, said) = child::run(command);
+            let problems = said.split("\n\n").filter(|problem| {
+                [
+                    "error: not valid TOML",
+                    "error: unknown key",
+                    "error: unknown `",
+                    "error: duplicate",
+                    "belongs in",
+                ]
+                .iter()
+                .any(|fault| problem.contains(fault))
+            });
+            wrong.extend(problems.map(|problem| format!("{name}:{line}: {problem}")));
+        }
+    }
+    assert!(count > 20, "{count}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -9,6 +9,37 @@ use waypost_tests::{
     Answer, Client, Gate, Http2, Nginx, Wire, grpc, nginx, not_yet, origin, peers, websocket,
 };
 
+/// `tests/under_load` with this argument, where compiling would only leave a file behind: its code,
+/// what it says, and whether it compiled.
+fn under_load(argument: &str) -> (i32, String, bool) {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::TempDir::new().expect("there is room for a directory");
+    let (cargo, mark) = (directory.path().join("cargo"), directory.path().join("ran"));
+    let script = format!("#!/bin/sh\n: > {}\nexit 1\n", mark.display());
+    std::fs::write(&cargo, script).expect("the directory is ours");
+    std::fs::set_permissions(&cargo, PermissionsExt::from_mode(0o755)).expect("the file is ours");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/under_load");
+    let mut command = std::process::Command::new(script);
+    command.arg(argument);
+    command.env("PATH", format!("{}:{path}", directory.path().display()));
+    let (code, out, err) = waypost_tests::child::run(command);
+    (code, out + &err, mark.exists())
+}
+
+#[test]
+fn the_run_under_load_begins_for_a_number_and_says_how_it_is_used_for_anything_else() {
+    for (argument, expected) in [("--help", 0), ("-h", 0), ("x", 2), ("0", 2), ("-1", 2)] {
+        let (code, said, compiled) = under_load(argument);
+        assert!(
+            said.contains("usage: tests/under_load [TIMES]"),
+            "{argument}: {said}"
+        );
+        assert_eq!((code, compiled), (expected, false), "{argument}");
+    }
+    assert!(under_load("12").2);
+}
+
 #[tokio::test]
 async fn an_origin_answers_counts_and_records() {
     let origin = origin::says("hello").await;

@@ -9,6 +9,7 @@
 
 mod group;
 mod least_time;
+mod sticky;
 
 use std::fmt::Write;
 use std::path::Path;

@@ -94,7 +94,12 @@ fn refused(path: &Path) -> [String; 2] {
         assert_eq!(code, 1, "{said}");
         let here = format!("cannot listen on unix:{}: ", path.display());
         let why = said.split_once(&here).unwrap_or_else(|| panic!("{said}")).1;
-        why.trim().to_owned()
+        let (why, rest) = why.split_once('\n').expect("it has a place");
+        assert!(
+            rest.contains("waypost.toml:") && rest.contains("hint: "),
+            "{said}"
+        );
+        why.to_owned()
     })
 }
 

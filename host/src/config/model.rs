@@ -78,11 +78,13 @@ impl Config {
     pub fn binds(&self) -> Vec<Bind> {
         let of_listeners = self.listeners.iter().map(|listener| Bind {
             address: listener.address.clone(),
+            place: listener.place.clone(),
             backlog: listener.backlog,
             kind: BindKind::Listener,
         });
         let of_streams = self.streams.iter().map(|stream| Bind {
             address: stream.address.clone(),
+            place: stream.place.clone(),
             backlog: stream.backlog,
             kind: BindKind::Stream,
         });
@@ -94,6 +96,8 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     pub address: Address,
+    /// Where the address stands.
+    pub place: super::problem::Place,
     pub backlog: u32,
     pub kind: BindKind,
 }
@@ -192,6 +196,8 @@ pub struct ErrorLog {
 #[derive(Debug, Clone)]
 pub struct ListenerConfig {
     pub address: Address,
+    /// Where the address stands.
+    pub place: super::problem::Place,
     /// None: clients speak plain HTTP.
     pub tls: Option<ListenerTls>,
     /// The value of `Strict-Transport-Security`, which every answer over TLS has.
@@ -439,6 +445,8 @@ pub struct Route {
 #[derive(Debug, Clone)]
 pub struct StreamConfig {
     pub address: Address,
+    /// Where the address stands.
+    pub place: super::problem::Place,
     /// None: what clients speak is passed on as it is, TLS included.
     pub tls: Option<ListenerTls>,
     /// Index into [`Config::upstreams`].
@@ -666,10 +674,12 @@ impl Default for CompileLimits {
 }
 
 /// `[admin]`: where commands such as `waypost reload` reach the process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AdminConfig {
     /// A loopback address or a unix socket.
     pub address: Address,
+    /// Where the address stands.
+    pub place: super::problem::Place,
 }
 
 #[cfg(test)]

@@ -47,6 +47,15 @@ impl Problem {
         AsWarning(self)
     }
 
+    /// The message and where it belongs, for where there is room for one line.
+    pub(crate) fn in_one_line(&self) -> String {
+        let (message, place) = (OneLine(&self.message), &self.place);
+        match place.line {
+            0 => format!("{message} ({})", place.file),
+            line => format!("{message} ({}:{line}:{})", place.file, place.column),
+        }
+    }
+
     fn write(&self, f: &mut std::fmt::Formatter<'_>, kind: &str) -> std::fmt::Result {
         write!(f, "{kind}: {}", OneLine(&self.message))?;
         let Place {

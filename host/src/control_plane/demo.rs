@@ -58,7 +58,8 @@ pub fn demo() -> anyhow::Result<ExitCode> {
         1,
         &Sockets::default(),
         &mut Inherited::default(),
-    )?;
+    )
+    .map_err(|problem| anyhow::anyhow!("{}", problem.message))?;
     let wrong = |problems: Vec<Problem>| anyhow::anyhow!("{}", problems[0]);
     let registry = PluginRegistry::new(Runtime::new(Compiler::Here)?, &config).map_err(wrong)?;
     let snapshot = assemble(Parts {

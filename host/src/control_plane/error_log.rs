@@ -33,8 +33,13 @@ impl ErrorLogs {
             LogPath::Stdout => (None, NonBlocking::new(io::stdout())),
             LogPath::Stderr => (None, NonBlocking::new(io::stderr())),
             LogPath::File(path) => {
-                let file = Reopenable::open(path)
-                    .with_context(|| format!("cannot open error log `{}`", path.display()))?;
+                let file = Reopenable::open(path).with_context(|| {
+                    format!(
+                        "cannot open `error_log` of `[server]` at `{}`, whose folder has to be \
+                             there and open to the user that runs waypost",
+                        path.display()
+                    )
+                })?;
                 (Some(file.clone()), NonBlocking::new(file))
             }
         };

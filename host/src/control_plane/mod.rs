@@ -12,6 +12,7 @@ mod check; // problems beyond those of the file
 mod error_log; // where `tracing` writes
 mod panics; // counted, and written there
 mod inherited; // sockets that this process was started with
+mod bind_problem; // why an address cannot be listened on
 mod sockets; // listeners bound
 mod workers; // workers started
 mod serve; // the life of the process: start here

@@ -28,7 +28,7 @@ use super::workers::Workers;
 use crate::access_log::AccessLogs;
 use crate::admin_api::ReloadCounts;
 use crate::config;
-use crate::config::model::Config;
+use crate::config::model::{Address, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
 use crate::fault_injection;
@@ -68,7 +68,7 @@ pub(super) type ChangeResult = Result<Changed, ChangeRefused>;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changed {
     pub(super) generation: u64,
-    /// What the configuration says and this process cannot do.
+    /// What the configuration says and this process cannot do, or what is hardly meant.
     pub(super) warnings: Vec<String>,
 }
 
@@ -89,6 +89,18 @@ pub(super) enum ChangeRefused {
 }
 
 impl ChangeRefused {
+    /// With the first of its problems, and where that is.
+    fn in_one_line(&self) -> String {
+        match self {
+            ChangeRefused::Problems { problems, .. } => match &problems[..] {
+                [] => self.to_string(),
+                [only] => format!("{self}: {}", only.in_one_line()),
+                [first, ..] => format!("{self}, the first is: {}", first.in_one_line()),
+            },
+            other => other.to_string(),
+        }
+    }
+
     /// It ended in a panic.
     fn given_up() -> ChangeRefused {
         let message = "given up after an internal error, which the error log tells of";
@@ -217,7 +229,7 @@ impl Operator {
             }
             Err(refusal) => {
                 reloads.failed += 1;
-                reloads.last_error = Some(refusal.to_string());
+                reloads.last_error = Some(refusal.in_one_line());
                 tracing::error!("reload refused, everything stays as it was: {refusal}");
                 if let ChangeRefused::Problems { problems, .. } = refusal {
                     problems
@@ -272,7 +284,7 @@ impl Operator {
                 "plugin_cache",
                 config.server.plugin_cache != before.server.plugin_cache,
             ),
-            ("[admin]", config.admin != before.admin),
+            ("[admin]", admin_address(config) != admin_address(before)),
         ];
         let changed = changed.into_iter().filter(|(_, changed)| *changed);
         changed
@@ -513,11 +525,19 @@ impl Operator {
                 down,
             } => servers::alter(group, &server, weight, down, &plan.resolution)?,
         };
+        let warnings = Vec::from_iter(servers::none_left(group));
         let generation = self.publish(config, plan).await?;
         tracing::info!("upstream `{upstream}`: {done}");
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
         Ok(Changed {
             generation,
-            ..Changed::default()
+            warnings,
         })
     }
+}
+
+fn admin_address(config: &Config) -> Option<&Address> {
+    config.admin.as_ref().map(|admin| &admin.address)
 }

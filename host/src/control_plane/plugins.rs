@@ -176,7 +176,9 @@ impl PluginRegistry {
                     let history = self.runtime.history(&entry.name);
                     let reason = Untrusted::message(&error);
                     history.note(number, PluginEventKind::Refused, reason);
-                    problems.push(Problem::new(&entry.place, error.to_string()));
+                    let mut problem = Problem::new(&entry.place, error.to_string());
+                    problem.hint = error.hint().map(str::to_owned);
+                    problems.push(problem);
                 }
             }
         }

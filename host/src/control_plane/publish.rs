@@ -62,7 +62,7 @@ impl Operator {
         let workers = self.workers.stats().workers;
         let bind = move || Sockets::bind(&binds, workers, &bound, &mut Inherited::default());
         let sockets = run_blocking("opening listeners", FILES, bind).await?;
-        let sockets = sockets.map_err(failed)?;
+        let sockets = sockets.map_err(|problem| vec![problem])?;
         let opened = sockets.without(&before);
         let (selection, listeners) = (registry.selection(), sockets.ids());
         let (logs, previous) = (self.logs.clone(), present.snapshot.clone());

@@ -88,28 +88,35 @@ impl Resolution {
         let (mut known, mut failed) = (BTreeMap::clone(&self.0), Vec::new());
         for (name, server) in servers {
             let spelling = &server.spelling;
-            let message = format!("host not found in upstream `{spelling}`");
-            let problem = Problem::new(&server.place, message);
-            match answers.get(name) {
-                Some(Ok(found)) if found.is_empty() => failed.push((server, problem)),
-                Some(Ok(found)) => drop(known.insert(name.clone(), found.clone())),
-                Some(Err(error)) => {
-                    // std puts `failed to lookup address information: ` before the resolver's words.
-                    let error = reason(error);
-                    let said = error.rsplit(": ").next().unwrap_or_default().to_lowercase();
-                    let hint = format!("{said}: correct the name, or write an address");
-                    failed.push((server, problem.hint(hint)));
+            let why = match answers.get(name) {
+                Some(Ok(found)) if found.is_empty() => String::new(),
+                Some(Ok(found)) => {
+                    known.insert(name.clone(), found.clone());
+                    continue;
                 }
-                None => {
-                    let hint = format!("no name server has answered within {limit:?}");
-                    failed.push((server, problem.hint(hint)));
-                }
-            }
+                Some(Err(error)) => format!(": {}", resolver_says(error)),
+                None => format!(": no name server has answered within {limit:?}"),
+            };
+            let message = format!("host not found in upstream `{spelling}`{why}");
+            let hint = format!(
+                "correct the name, or let this machine resolve it: `getent hosts {}`",
+                name.host
+            );
+            failed.push((server, Problem::new(&server.place, message).hint(hint)));
         }
         match failed.is_empty() {
             true => Ok(Resolution(Arc::new(known))),
             false => Err(failed),
         }
+    }
+}
+
+/// A resolver's error without what std puts before it.
+fn resolver_says(error: &io::Error) -> String {
+    let text = reason(error);
+    match text.strip_prefix("failed to lookup address information: ") {
+        Some(text) => text.to_lowercase(),
+        None => text,
     }
 }
 
@@ -227,9 +234,12 @@ mod tests {
     fn all_unknown_names_are_reported_with_nginxs_words() {
         let resolved = resolve("\"gone.example:3000\", \"none.example\"", LONG);
         let expected = [
-            "host not found in upstream `gone.example:3000` \
-             (Some(\"name or service not known: correct the name, or write an address\"))",
-            "host not found in upstream `none.example` (None)",
+            "host not found in upstream `gone.example:3000`: name or service not known \
+             (Some(\"correct the name, or let this machine resolve it: \
+             `getent hosts gone.example`\"))",
+            "host not found in upstream `none.example` \
+             (Some(\"correct the name, or let this machine resolve it: \
+             `getent hosts none.example`\"))",
         ];
         assert_eq!(resolved.unwrap_err(), expected);
     }
@@ -239,7 +249,9 @@ mod tests {
         let short = Duration::from_millis(100);
         let resolved = resolve("\"two.example\", \"silent.example\"", short);
         let expected = [
-            "host not found in upstream `silent.example` (Some(\"no name server has answered within 100ms\"))",
+            "host not found in upstream `silent.example`: no name server has answered within 100ms \
+             (Some(\"correct the name, or let this machine resolve it: \
+             `getent hosts silent.example`\"))",
         ];
         assert_eq!(resolved.unwrap_err(), expected);
     }

@@ -51,7 +51,7 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Where it cannot begin to serve.
 pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let mut inherited = Inherited::from_environment()?;
-    let program = Program::this().context("cannot find out which program this is")?;
+    let program = Program::this(file).context("cannot find out which program this is")?;
     let error_log = Rc::new(ErrorLogs::start(&config.server.error_log)?);
     panics::heed();
     for warning in config::warnings(&config, file) {
@@ -71,12 +71,11 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             return Ok(report(&problems.flatten().collect::<Vec<_>>()));
         }
     };
-    let sockets = Sockets::bind(
-        &config.binds(),
-        workers,
-        &Sockets::default(),
-        &mut inherited,
-    )?;
+    let (binds, none) = (config.binds(), Sockets::default());
+    let sockets = match Sockets::bind(&binds, workers, &none, &mut inherited) {
+        Ok(sockets) => sockets,
+        Err(problem) => return Ok(report(&[problem])),
+    };
     let parts = Parts {
         config,
         plugins: registry.selection(),
@@ -134,7 +133,13 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             file: file.to_owned(),
             started: Instant::now(),
         };
-        control.admin = admin::listen(&snapshot.config, admin, &mut inherited)?;
+        control.admin = match admin::listen(&snapshot.config, admin, &mut inherited) {
+            Ok(admin) => admin,
+            Err(problem) => {
+                report(&[problem]);
+                return Ok(false);
+            }
+        };
         let watcher = Watcher::start(control.changes.clone());
         watcher.follow(&snapshot.config).await;
         tokio::task::spawn_local(control.operator(watcher).run(requested));

@@ -94,6 +94,18 @@ pub(super) fn alter(
     Ok(done)
 }
 
+/// A warning, where all servers of an upstream are down.
+pub(super) fn none_left(upstream: &UpstreamConfig) -> Option<String> {
+    let name = &upstream.name;
+    let none_is_left = upstream.servers.iter().all(|server| server.down);
+    none_is_left.then(|| {
+        format!(
+            "no server of upstream `{name}` is left to take requests, which get 502: \
+             `waypost upstream resume {name} SERVER` brings one back"
+        )
+    })
+}
+
 /// The server of that spelling or address.
 fn find(
     upstream: &UpstreamConfig,

@@ -17,8 +17,10 @@ use anyhow::Context;
 use rustix::fs::Mode;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
+use super::bind_problem::bind_problem;
 use super::inherited::{HandedOver, Inherited};
 use crate::config::model::{Address, Bind, BindKind};
+use crate::config::problem::Problem;
 use crate::data_plane::stream::Socket;
 use crate::data_plane::worker_config::ListenerId;
 
@@ -47,16 +49,18 @@ impl Sockets {
     /// this process, and for the rest new ones.
     ///
     /// # Errors
-    /// The first address that cannot be bound; what was opened for others is closed again.
+    /// The first address that cannot be bound, at its key; what was opened for others is closed
+    /// again.
     pub(super) fn bind(
         binds: &[Bind],
         workers: usize,
         present: &Sockets,
         inherited: &mut Inherited,
-    ) -> anyhow::Result<Sockets> {
+    ) -> Result<Sockets, Problem> {
         let mut present = present.0.clone();
         let (mut sockets, mut opened) = (Vec::new(), Sockets::default());
         for bind in binds {
+            let refused = |error: io::Error| bind_problem(&bind.place, "", &bind.address, &error);
             let at = |kind: Option<BindKind>| {
                 let mut present = present.iter();
                 present.position(|bound| {
@@ -68,12 +72,13 @@ impl Sockets {
             let known = at(Some(bind.kind)).or_else(|| at(None).filter(|_| !any_port));
             sockets.push(match known.map(|index| present.remove(index)) {
                 Some(bound) if bound.kind == bind.kind => bound,
-                Some(bound) => Arc::new(bound.turned_into(bind.kind)?),
+                Some(bound) => Arc::new(bound.turned_into(bind.kind).map_err(refused)?),
                 None => {
                     let handed = inherited.take(&bind.address);
                     let is_new = handed.sockets.is_empty();
                     let bound = Bound::new(bind, workers, handed);
-                    let bound = Arc::new(bound.inspect_err(|_| remove_files(&opened.files()))?);
+                    let bound = bound.inspect_err(|_| remove_files(&opened.files()));
+                    let bound = Arc::new(bound.map_err(refused)?);
                     if is_new {
                         opened.0.push(bound.clone());
                     }
@@ -89,8 +94,11 @@ impl Sockets {
     /// # Errors
     /// What the kernel says.
     pub(super) fn set_backlogs(&self, binds: &[Bind]) -> anyhow::Result<()> {
-        let mut pairs = self.0.iter().zip(binds);
-        pairs.try_for_each(|(bound, bind)| bound.set_backlog(bind.backlog))
+        for (bound, bind) in self.0.iter().zip(binds) {
+            let here = || format!("cannot listen on {}", bound.address);
+            bound.set_backlog(bind.backlog).with_context(here)?;
+        }
+        Ok(())
     }
 
     pub(super) fn ids(&self) -> Vec<ListenerId> {
@@ -153,7 +161,7 @@ impl Sockets {
 
 impl Bound {
     /// Completes the sockets that were handed over, if any.
-    fn new(bind: &Bind, workers: usize, handed: HandedOver) -> anyhow::Result<Bound> {
+    fn new(bind: &Bind, workers: usize, handed: HandedOver) -> io::Result<Bound> {
         let HandedOver {
             mut sockets,
             of_systemd,
@@ -161,27 +169,19 @@ impl Bound {
         let (wanted, backlog) = (bind.address.clone(), bind.backlog);
         let address = match (&wanted, sockets.first()) {
             (_, Some(socket)) => socket.local_address()?,
-            (Address::Tcp(address), None) => Address::Tcp(free(*address).with_context(|| {
-                format!(
-                    "cannot listen on {address}: is another program there? `ss -ltnp` shows which"
-                )
-            })?),
+            (Address::Tcp(address), None) => Address::Tcp(free(*address)?),
             (Address::Unix(_), None) => wanted.clone(),
         };
-        let here = || format!("cannot listen on {address}");
         match &address {
             // A socket that was made without SO_REUSEPORT tolerates no others: its workers share
             // it.
             Address::Tcp(tcp) if sockets.iter().all(Socket::has_reuse_port) => {
                 while sockets.len() < workers {
-                    let socket = listen(*tcp, backlog, true).with_context(here)?;
-                    sockets.push(Socket::Tcp(socket));
+                    sockets.push(Socket::Tcp(listen(*tcp, backlog, true)?));
                 }
             }
             Address::Unix(path) if sockets.is_empty() => {
-                sockets.push(Socket::Unix(
-                    listen_unix(path, backlog, None).with_context(here)?,
-                ));
+                sockets.push(Socket::Unix(listen_unix(path, backlog, None)?));
             }
             Address::Tcp(_) | Address::Unix(_) => {}
         }
@@ -217,11 +217,10 @@ impl Bound {
     }
 
     /// Listening again is how a socket that listens gets another backlog.
-    fn set_backlog(&self, backlog: u32) -> anyhow::Result<()> {
+    fn set_backlog(&self, backlog: u32) -> io::Result<()> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         for socket in &self.sockets {
-            rustix::net::listen(socket.as_fd(), backlog)
-                .with_context(|| format!("cannot listen on {}", self.address))?;
+            rustix::net::listen(socket.as_fd(), backlog)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,17 +37,21 @@ pub(super) type Asker = oneshot::Sender<Result<u32, String>>;
 pub(super) struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
+    /// The configuration.
+    file: PathBuf,
 }
 
 impl Program {
-    /// Settled at the start: once the file is replaced, the kernel calls its old path deleted.
+    /// Settled at the start: once the program is replaced, the kernel calls its old path deleted.
+    /// `file` is its configuration.
     ///
     /// # Errors
     /// Where `/proc` is not mounted.
-    pub(super) fn this() -> io::Result<Program> {
+    pub(super) fn this(file: &Path) -> io::Result<Program> {
         Ok(Program {
             path: std::env::current_exe()?,
             arguments: std::env::args_os().skip(1).collect(),
+            file: file.to_owned(),
         })
     }
 }
@@ -58,6 +62,8 @@ pub(super) struct Successor(Option<Starting>);
 
 struct Starting {
     stage: Stage,
+    /// Its configuration.
+    file: PathBuf,
     child: Arc<Mutex<ChildState>>,
     until: tokio::time::Instant,
     asker: Option<Asker>,
@@ -102,6 +108,7 @@ impl Successor {
         };
         self.0 = Some(Starting {
             stage,
+            file: program.file.clone(),
             child,
             until: tokio::time::Instant::now() + PATIENCE,
             asker,
@@ -115,10 +122,11 @@ impl Successor {
             return std::future::pending().await;
         };
         let until = starting.until;
-        let outcome = match tokio::time::timeout_at(until, starting.stage.serves()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(format!("the new process did not serve within {PATIENCE:?}")),
-        };
+        let outcome =
+            match tokio::time::timeout_at(until, starting.stage.serves(&starting.file)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(format!("the new process did not serve within {PATIENCE:?}")),
+            };
         let Some(starting) = self.0.take() else {
             return outcome;
         };
@@ -148,7 +156,7 @@ impl Successor {
 
 impl Stage {
     /// Keeps what it has come to where it is dropped before its end.
-    async fn serves(&mut self) -> Result<u32, String> {
+    async fn serves(&mut self, file: &Path) -> Result<u32, String> {
         if let Stage::Spawning(spawning) = self {
             let spawned = spawning.await.map_err(io::Error::from);
             let spawned = spawned.flatten().and_then(|(pid, ready)| {
@@ -172,7 +180,12 @@ impl Stage {
         while ready.read_buf(written).await.is_ok_and(|length| length > 0) {}
         match &written[..] {
             b"serving\n" => Ok(*pid),
-            _ => Err("the new process ended before it served: its log tells why".to_owned()),
+            _ => Err(format!(
+                "the new process ended before it served: `waypost check -c {}` tells what is wrong \
+                 with the configuration; anything else is in the error log, or on the standard \
+                 error of this process",
+                file.display()
+            )),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
+use crate::config::reason;
+
 use super::debug_lines::DebugLines;
 use super::untrusted::{MESSAGE, Untrusted, few};
 
@@ -14,7 +16,7 @@ const FRAMES: usize = 8;
 /// Why a plugin cannot be used at all. Names the plugin, the thing at fault and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
-    #[error("cannot read plugin `{plugin}` from {}: {}", file.display(), unread(error))]
+    #[error("cannot read plugin `{plugin}` from {}: {}", file.display(), reason(error))]
     Read {
         plugin: String,
         file: PathBuf,
@@ -82,17 +84,15 @@ pub enum PluginError {
     Engine { reason: String },
 }
 
-/// Why a file could not be read, and what helps.
-fn unread(error: &std::io::Error) -> String {
-    let reason = crate::config::reason(error);
-    match error.kind() {
-        std::io::ErrorKind::NotFound => format!(
-            "{reason}; build it first, or correct `file`, which is relative to the configuration"
-        ),
-        std::io::ErrorKind::PermissionDenied => {
-            format!("{reason}; the user that runs waypost must be able to read it")
+impl PluginError {
+    /// What to do in the configuration, where the message does not say so itself.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            PluginError::Read { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+                Some("build it, or correct `file`, which is relative to the file that names it")
+            }
+            _ => None,
         }
-        _ => reason,
     }
 }
 

@@ -53,7 +53,7 @@ impl Inspection {
         }
         let surveyed = match bytes.starts_with(b"\0asm") {
             true => look(bytes).map_err(|error| error.to_string()),
-            false if bytes.is_empty() => Err("it is empty".to_owned()),
+            false if bytes.is_empty() => Err("the file is empty: build it again".to_owned()),
             false => Err("it begins with other bytes than a component or a core module".to_owned()),
         };
         surveyed

@@ -25,7 +25,7 @@ use crate::config::problem::Problem;
 
 pub(crate) use self::client::{ClientTls, SystemRoots};
 pub(crate) use self::server::ServerTls;
-pub(crate) use self::verify::reason_with_number;
+pub(crate) use self::verify::{is_self_signed, reason_with_number};
 
 /// What is odd about files that can be used all the same: to be logged, and reported by
 /// `waypost check`.

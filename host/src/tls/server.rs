@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::choose::{Certificates, Shown};
 use super::file::{Digest, FileReader, problem};
 use super::resumption::{Resumption, ResumptionSettings};
-use super::verify::{JudgedLater, in_time, reason};
+use super::verify::{JudgedLater, explained, in_time, reason};
 use super::{Warnings, certificate, ocsp, provider, versions};
 use crate::config::model::{CertificateFiles, ClientCertificate, ListenerTls, UnknownNames};
 use crate::config::problem::Problem;
@@ -188,7 +188,9 @@ impl ServerTls {
                     true => in_time(own, now),
                     false => {
                         let verified = clients.verifier.verify_client_cert(own, others, now);
-                        verified.map(|_| ())
+                        verified
+                            .map(|_| ())
+                            .map_err(|error| explained(error, own, others))
                     }
                 };
                 match judged {

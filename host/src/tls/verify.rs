@@ -8,7 +8,9 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Why a certificate is not accepted: OpenSSL's number and text for it.
@@ -30,9 +32,80 @@ fn words(error: &CertificateError) -> (u32, String) {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             (26, "unsuitable certificate purpose")
         }
+        CertificateError::Other(OtherError(other)) => match other.downcast_ref::<SelfSigned>() {
+            Some(SelfSigned::Alone) => (18, "self-signed certificate"),
+            Some(SelfSigned::InChain) => (19, "self-signed certificate in certificate chain"),
+            // An error of webpki, whose types are not ours to name.
+            None if other.to_string() == "CaUsedAsEndEntity" => (
+                1,
+                "certificate of an authority, which is none for a server or client",
+            ),
+            None => return (1, other.to_string()),
+        },
         other => return (1, other.to_string()),
     };
     (number, text.to_owned())
+}
+
+/// A certificate that names itself as its issuer, and that is not among the authorities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum SelfSigned {
+    #[error("self-signed certificate")]
+    Alone,
+    #[error("self-signed certificate in certificate chain")]
+    InChain,
+}
+
+/// The error of a chain that leads to no authority, as OpenSSL tells it (`X509_verify_cert`): that
+/// it ends at a self-signed certificate goes before what else is wrong with the signatures. webpki
+/// does not look for that.
+pub(super) fn explained(
+    error: Error,
+    own: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+) -> Error {
+    let Error::InvalidCertificate(why) = &error else {
+        return error;
+    };
+    let found = match why {
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::Other(_)
+            if is_issued_by(own, own) =>
+        {
+            SelfSigned::Alone
+        }
+        CertificateError::UnknownIssuer if ends_self_signed(own, others) => SelfSigned::InChain,
+        _ => return error,
+    };
+    CertificateError::Other(OtherError(Arc::new(found))).into()
+}
+
+/// Whether the last of a chain issued the one before it, and itself.
+fn ends_self_signed(own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> bool {
+    let Some((last, before)) = others.split_last() else {
+        return false;
+    };
+    is_issued_by(last, last) && is_issued_by(before.last().unwrap_or(own), last)
+}
+
+/// Whether the one names the other as its issuer.
+fn is_issued_by(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> bool {
+    let parsed = |der| X509Certificate::from_der(der).map(|(_, parsed)| parsed);
+    match (parsed(certificate), parsed(issuer)) {
+        (Ok(certificate), Ok(issuer)) => certificate.issuer().as_raw() == issuer.subject().as_raw(),
+        _ => false,
+    }
+}
+
+/// Whether a certificate was refused because no authority stands behind it but itself.
+pub(crate) fn is_self_signed(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+            other.is::<SelfSigned>()
+        }
+        _ => false,
+    }
 }
 
 /// `certificate has expired`.
@@ -138,7 +211,9 @@ impl ServerCertVerifier for OrTheAuthorities {
     ) -> Result<ServerCertVerified, Error> {
         if !self.authorities.contains(certificate) {
             let verifier = &self.verifier;
-            return verifier.verify_server_cert(certificate, intermediates, name, ocsp, now);
+            return verifier
+                .verify_server_cert(certificate, intermediates, name, ocsp, now)
+                .map_err(|error| explained(error, certificate, intermediates));
         }
         verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
         in_time(certificate, now)?;

@@ -125,3 +125,35 @@ async fn what_cannot_be_changed_is_told_and_nothing_has_changed() {
     assert_eq!(proxy.shows("/upstreams").await, before);
     assert_eq!(proxy.shows("/status").await["generation"], 1);
 }
+
+#[tokio::test]
+async fn that_no_server_is_left_to_take_requests_is_warned_of_and_done() {
+    let (a, b) = (origin::named().await, origin::named().await);
+    let proxy = proxy::to([&a, &b]).more(ADMIN).start().await;
+    let (of_a, of_b) = (
+        format!("{SERVERS}/{}", a.address()),
+        format!("{SERVERS}/{}", b.address()),
+    );
+    let warning = "no server of upstream `backend` is left to take requests";
+    for (method, path, body, warned) in [
+        ("PATCH", &of_a, "{\"down\": true}", false),
+        ("PATCH", &of_b, "{\"down\": true}", true),
+        // Whatever leaves it so.
+        ("PATCH", &of_b, "{\"down\": false}", false),
+        ("DELETE", &of_b, "", true),
+    ] {
+        let response = proxy.admin(method, path, body).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        let warnings = response.json()["warnings"].to_string();
+        assert_eq!(
+            warnings.contains(warning),
+            warned,
+            "{method} {path}: {warnings}"
+        );
+    }
+    proxy.log_contains(warning).await;
+    assert_eq!(proxy.get("/").await.status, 502);
+    let response = proxy.admin("PATCH", &of_a, "{\"down\": false}").await;
+    assert!(response.json().get("warnings").is_none());
+    assert_eq!(proxy.get("/").await.status, 200);
+}

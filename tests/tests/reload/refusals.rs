@@ -13,7 +13,21 @@ async fn refused(proxy: &Proxy) -> waypost_tests::Response {
     }
     let failed = |status: &serde_json::Value| status["reloads"]["failed"].as_u64();
     assert_eq!(failed(&after), failed(&before).map(|failed| failed + 1));
-    assert_eq!(after["reloads"]["last_error"], response.json()["error"]);
+    // One line there, with the first of the problems that the answer lists.
+    let (answer, last_error) = (response.json(), after["reloads"]["last_error"].clone());
+    let last_error = last_error.as_str().unwrap();
+    assert!(last_error.starts_with(answer["error"].as_str().unwrap()));
+    if let Some(first) = answer["problems"][0].as_str() {
+        let message = first
+            .lines()
+            .next()
+            .unwrap()
+            .strip_prefix("error: ")
+            .unwrap();
+        assert!(last_error.contains(message), "{last_error}");
+        assert!(last_error.contains("waypost.toml"), "{last_error}");
+        assert!(!last_error.contains('\n'), "{last_error}");
+    }
     response
 }
 

@@ -171,7 +171,9 @@ async fn a_successor_that_cannot_serve_changes_nothing() {
     for _ in 0..2 {
         let response = proxy.admin("POST", "/upgrade", "").await;
         assert_eq!(response.status, 422, "{response:?}");
-        assert!(response.json()["error"].is_string());
+        let error = response.json()["error"].as_str().unwrap().to_owned();
+        let check = format!("`waypost check -c {}`", proxy.file().display());
+        assert!(error.contains(&check), "{error}");
     }
     proxy
         .log_contains("the upgrade has failed, this process goes on")

@@ -63,7 +63,7 @@ async fn a_certificate_that_a_server_signed_itself_is_believed_if_it_is_the_one_
             &plain,
             &authority,
             // They call themselves the same.
-            Some("verify error: (7:certificate signature failure)"),
+            Some("verify error: (18:self-signed certificate)"),
         ),
         (
             &expired,
@@ -87,6 +87,75 @@ async fn a_certificate_that_a_server_signed_itself_is_believed_if_it_is_the_one_
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_refused_in_openssls_words_with_the_key_that_would_trust_it() {
+    let authority = Authority::new("Specs");
+    // As `openssl req -x509` makes them: an authority of its own.
+    let alone = Certificate::self_signed(&["localhost"], |params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    let stranger = Authority::new("Strangers");
+    let mut with_its_root = stranger.certificate(&["localhost"]);
+    with_its_root.chain += &stranger.pem();
+    let hint = "(to trust it, put it into the file of `ca`, and set no `crl`)";
+    for (own, why) in [
+        (&alone, format!("(18:self-signed certificate) {hint}")),
+        (
+            &with_its_root,
+            format!("(19:self-signed certificate in certificate chain) {hint}"),
+        ),
+    ] {
+        let origin = secure(own).await;
+        let server = format!("https://localhost:{}", port(origin.address()));
+        let proxy = before(&authority, &[server], "tls = { ca = \"ca.pem\" }")
+            .start()
+            .await;
+        assert_eq!(proxy.get("/").await.status, 502, "{why}");
+        let line = format!("verify error: {why} while SSL handshaking to upstream, client: ");
+        proxy.log_contains(&line).await;
+        assert!(origin.requests().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_authoritys_certificate_in_a_servers_place_is_refused_in_words() {
+    let authority = Authority::new("Specs");
+    let own = authority.certificate_with(Kind::Ecdsa, &["localhost"], |params| {
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "Below");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    let origin = secure(&own).await;
+    let server = format!("https://localhost:{}", port(origin.address()));
+    let proxy = before(&authority, &[server], "tls = { ca = \"ca.pem\" }")
+        .start()
+        .await;
+    assert_eq!(proxy.get("/").await.status, 502);
+    let why = "verify error: (1:certificate of an authority, which is none for a server or client)";
+    proxy.log_contains(why).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_said_not_to() {
+    let origin = origin::speaks(|mut wire, _| async move {
+        wire.send("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    })
+    .await;
+    let server = format!("https://{}", origin.address());
+    let proxy = before(
+        &Authority::new("Specs"),
+        &[server],
+        "tls = { ca = \"ca.pem\" }",
+    )
+    .start()
+    .await;
+    assert_eq!(proxy.get("/").await.status, 502);
+    let why = "SSL_do_handshake() failed (wrong version number: the server does not speak TLS)";
+    let line = format!("{why} while SSL handshaking to upstream, client: ");
+    proxy.log_contains(&line).await;
 }
 
 #[tokio::test]

@@ -222,6 +222,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_refusal_with_one_problem_and_its_words_is_told_once() {
+        let body = r#"{"error": "one", "problems": ["error: one\n  --> a:1:1"]}"#;
+        let canned = Canned::on_tcp(422, body).await;
+        let failure = canned.client.get("/").await.unwrap_err();
+        assert_eq!(failure.to_string(), "error: one\n  --> a:1:1");
+    }
+
+    #[tokio::test]
     async fn another_programs_answer_is_told_from_waypost_s() {
         for status in [200, 404] {
             let canned = Canned::on_tcp(status, "<html>").await;

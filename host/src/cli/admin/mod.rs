@@ -157,10 +157,14 @@ impl CommandFailed {
 
 impl std::fmt::Display for CommandFailed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for problem in &self.problems {
-            write!(f, "{problem}\n\n")?;
+        f.write_str(&self.problems.join("\n\n"))?;
+        let summary = format!("error: {}", self.message);
+        let mut first_lines = self.problems.iter().filter_map(|each| each.lines().next());
+        if first_lines.any(|line| line == summary) {
+            return Ok(());
         }
-        write!(f, "error: {}", self.message)
+        let between = if self.problems.is_empty() { "" } else { "\n\n" };
+        write!(f, "{between}{summary}")
     }
 }
 

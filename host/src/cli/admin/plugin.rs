@@ -189,7 +189,8 @@ fn list_in_words(PluginList { plugins }: PluginList) -> String {
             text += &format!("\nlast error of `{}`: {error}\n", plugin.name);
         }
         // The table says already that it serves; the earlier events are listed here.
-        for incident in plugin.history.iter().filter(|each| each.event != "serves") {
+        let earlier = plugin.history.iter().rev();
+        for incident in earlier.filter(|each| each.event != "serves") {
             text += &format!("{}\n", incident_in_words(incident));
         }
     }
@@ -310,6 +311,30 @@ last error of `mine`: unreachable
 ";
         assert_eq!(list(&canned.client, &WORDS).await.unwrap(), expected);
         assert!(canned.received().await.starts_with("GET /plugins "));
+    }
+
+    #[tokio::test]
+    async fn what_happened_is_listed_newest_first_by_either_command() {
+        let event = |event: &str, minute: &str| {
+            let time = format!("2026-09-01T12:{minute}:00.000Z");
+            json!({
+                "version": 1, "event": event, "detail": "x", "count": 1,
+                "first": time, "last": time,
+            })
+        };
+        let mut plugin = plugin("mine", "live", "x".into());
+        plugin["history"] = json!([event("trap", "01"), event("deadline", "02")]);
+        let lines = "\
+  2026-09-01T12:02:00.000Z  version 1 deadline: x
+  2026-09-01T12:01:00.000Z  version 1 trap: x
+";
+        let canned = Canned::on_tcp(200, &plugin.to_string()).await;
+        let one = inspect(&canned.client, "mine", &WORDS).await.unwrap();
+        let canned = Canned::on_tcp(200, &json!({ "plugins": [plugin] }).to_string()).await;
+        let all = list(&canned.client, &WORDS).await.unwrap();
+        for text in [one, all] {
+            assert!(text.ends_with(lines), "{text}");
+        }
     }
 
     #[tokio::test]

@@ -127,7 +127,25 @@ async fn add(
     let path = format!("/upstreams/{}/servers", segment(name));
     let server = json!(server);
     let answer = client.ask(Method::POST, &path, Content::Json(server), RESOLVED);
-    form.of(answer.await?, |upstream| in_words(&[upstream]))
+    let answer = answer.await.map_err(by_option)?;
+    form.of(answer, |upstream| in_words(&[upstream]))
+}
+
+/// Places problems with a new server where they stand on the command line: the process knows them
+/// by the keys of its request.
+fn by_option(mut failure: CommandFailed) -> CommandFailed {
+    for problem in &mut failure.problems {
+        let lines = problem.lines().map(|line| {
+            let key = line.strip_prefix("  --> request   (");
+            match key.and_then(|key| key.strip_suffix(')')) {
+                Some("address") => "  --> the server's address".to_owned(),
+                Some(key) => format!("  --> option `--{}`", key.replace('_', "-")),
+                None => line.to_owned(),
+            }
+        });
+        *problem = lines.collect::<Vec<_>>().join("\n");
+    }
+    failure
 }
 
 fn down(down: bool) -> ServerPatch {
@@ -198,7 +216,11 @@ fn in_words(upstreams: &[UpstreamStatus]) -> String {
             ]
         }));
     }
-    aligned(&rows)
+    let warnings = upstreams.iter().flat_map(|upstream| &upstream.warnings);
+    let warnings: String = warnings
+        .map(|warning| format!("warning: {warning}\n"))
+        .collect();
+    warnings + &aligned(&rows)
 }
 
 #[cfg(test)]
@@ -228,6 +250,16 @@ backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0  
     struct Line {
         #[command(subcommand)]
         command: UpstreamCommand,
+    }
+
+    impl NewServer {
+        fn parsed(arguments: &[&str]) -> NewServer {
+            let line = [&["upstream", "add", "backend"], arguments].concat();
+            match Line::parse_from(line).command {
+                UpstreamCommand::Add { server, .. } => server,
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     /// What a command line prints, and the request that it makes.
@@ -274,6 +306,31 @@ backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0  
             );
             assert!(request.ends_with(end), "{request}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_new_server_is_told_once_and_by_its_option() {
+        let message = "`fail_timeout` needs a unit";
+        let problem =
+            format!("error: {message}\n  --> request   (fail_timeout)\nhint: write `10s`");
+        let answer = json!({ "error": message, "problems": [problem] }).to_string();
+        let canned = Canned::on_tcp(422, &answer).await;
+        let server = NewServer::parsed(&["10.0.0.1:80", "--fail-timeout", "10"]);
+        let format = OutputFormat { json: false };
+        let failure = add(&canned.client, "backend", &server, &format).await;
+        let expected =
+            "error: `fail_timeout` needs a unit\n  --> option `--fail-timeout`\nhint: write `10s`";
+        assert_eq!(failure.unwrap_err().to_string(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_warning_comes_before_the_table() {
+        let answer = UPSTREAM.replace(
+            "\"servers\"",
+            "\"warnings\": [\"no server is left\"], \"servers\"",
+        );
+        let (text, _) = told(&["drain", "backend", "unix:/a"], &answer).await;
+        assert_eq!(text, format!("warning: no server is left\n{TABLE}"));
     }
 
     #[tokio::test]

@@ -222,7 +222,9 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
 
 pub(in crate::config) static ACCESS_LOG: Table = Table {
     title: "access_log",
-    doc: "A path alone is the same as a table with only that `path`.",
+    doc: "A path alone is the same as a table with only that `path`. Lines are written in batches: \
+          a request's line is in the file within two seconds of its end, and those of different \
+          workers are not in order.",
     groups: &[&[
         Key::new("path", ValueKind::Text, "A file, `stdout` or `stderr`.").or(Default::Text("stdout")),
         Key::new(

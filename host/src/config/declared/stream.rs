@@ -89,7 +89,8 @@ pub(in crate::config) static SNI: Table = Table {
 
 pub(in crate::config) static STREAM_LOG: Table = Table {
     title: "access_log of a stream",
-    doc: "A path alone is the same as a table with only that `path`.",
+    doc: "A path alone is the same as a table with only that `path`. Lines are written as those of \
+          requests are.",
     groups: &[&[
         Key::new("path", ValueKind::Text, "A file, `stdout` or `stderr`.")
             .or(Default::Text("stdout")),

@@ -20,5 +20,6 @@ pub(super) fn admin(root: &Section<'_>, taken: &TakenAddresses) -> Option<AdminC
         let hint = "give it a port or a socket of its own: clients must not reach it";
         root.problems.add(complaint.hint(hint).at(&node.place));
     }
-    Some(AdminConfig { address })
+    let place = node.place.clone();
+    Some(AdminConfig { address, place })
 }

@@ -94,7 +94,7 @@ pub(super) fn listeners(
     // Read here too, so that what is wrong in `[server]` is noted even if every listener has its
     // own value.
     let nowhere = Address::Tcp(([0, 0, 0, 0], 0).into());
-    listener(server, nowhere);
+    listener(server, nowhere, Place::default());
 
     let mut listeners: Vec<ListenerConfig> = Vec::new();
     for node in root.list("listen") {
@@ -103,14 +103,14 @@ pub(super) fn listeners(
         };
         let section = section.with_parent(server);
         section.required("address");
-        let address = listen_address(&section, taken);
+        let (address, place) = listen_address(&section, taken);
         listeners.push(ListenerConfig {
             tls: tls::listener(&section),
             hsts: tls::hsts(&section),
             redirect_to_https: tls::redirect_to_https(&section),
             proxy_protocol: section.boolean("proxy_protocol"),
             http2: http2(&section),
-            ..listener(&section, address)
+            ..listener(&section, address, place)
         });
     }
     listeners
@@ -119,8 +119,11 @@ pub(super) fn listeners(
 /// Addresses that were given to a listener or a stream, and where.
 pub(super) type TakenAddresses = Vec<(Address, Place)>;
 
-/// The address of a listener or a stream, which no other may have.
-pub(super) fn listen_address(section: &Section<'_>, taken: &mut TakenAddresses) -> Address {
+/// The address of a listener or a stream, which no other may have, and where it stands.
+pub(super) fn listen_address(
+    section: &Section<'_>,
+    taken: &mut TakenAddresses,
+) -> (Address, Place) {
     let given = section.text_given("address").and_then(|(text, node)| {
         Some((
             noted(address::to_listen_on(text), node, section.problems)?,
@@ -144,14 +147,15 @@ pub(super) fn listen_address(section: &Section<'_>, taken: &mut TakenAddresses) 
         }
         None => taken.push((address.clone(), place.clone())),
     }
-    address
+    (address, place.clone())
 }
 
 /// The keys that `[[listen]]` shares with `[server]`.
-fn listener(section: &Section<'_>, address: Address) -> ListenerConfig {
+fn listener(section: &Section<'_>, address: Address, place: Place) -> ListenerConfig {
     let body_size = section.size("client_max_body_size");
     ListenerConfig {
         address,
+        place,
         tls: None,
         hsts: None,
         redirect_to_https: None,

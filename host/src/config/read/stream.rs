@@ -22,7 +22,7 @@ pub(super) fn streams(
             continue;
         };
         section.required("address");
-        let address = listen_address(&section, taken);
+        let (address, place) = listen_address(&section, taken);
         let upstream = proxy(&section, upstreams, reader);
         let sni = sni(&section, upstreams, reader);
         let (idle_timeout, preread_timeout) = (
@@ -37,6 +37,7 @@ pub(super) fn streams(
         // Without an upstream a problem is noted, and the configuration never used.
         streams.extend(upstream.map(|upstream| StreamConfig {
             address,
+            place,
             tls,
             upstream,
             sni,

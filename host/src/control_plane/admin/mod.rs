@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use arc_swap::ArcSwap;
 use rustix::fs::Mode;
 use tokio::net::{TcpListener, UnixListener};
@@ -23,13 +22,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::connections::Listening;
+use super::bind_problem::bind_problem;
 use super::blocking::{BRIEF, run_blocking};
 use super::inherited::Inherited;
 use super::operator::{ChangeRequest, Published};
 use super::sockets::{listen_unix, remove_files, socket_file};
 use super::upgrade::Asker;
 use super::workers::WorkerCounts;
-use crate::config::model::{Address, Config};
+use crate::config::model::{Address, AdminConfig, Config};
+use crate::config::problem::Problem;
 use crate::data_plane::stream::Socket;
 
 /// Connections that wait to be accepted.
@@ -96,21 +97,25 @@ impl AdminServer {
 /// Serves the API, if the configuration wants one.
 ///
 /// # Errors
-/// Where its address cannot be bound.
+/// Where its address cannot be bound, at its key.
 pub(super) fn listen(
     config: &Config,
     admin: Admin,
     inherited: &mut Inherited,
-) -> anyhow::Result<Option<AdminServer>> {
-    let Some(wanted) = &config.admin else {
+) -> Result<Option<AdminServer>, Problem> {
+    let Some(AdminConfig { address, place }) = &config.admin else {
         return Ok(None);
     };
-    let address = wanted.address.clone();
+    let server = listen_at(address.clone(), admin, inherited);
+    let server = server.map_err(|error| bind_problem(place, "the admin address ", address, &error));
+    server.map(Some)
+}
+
+fn listen_at(address: Address, admin: Admin, inherited: &mut Inherited) -> io::Result<AdminServer> {
     let mut handed = inherited.take(&address);
     let socket = match handed.sockets.pop() {
         Some(socket) => socket,
-        None => bind(&address)
-            .with_context(|| format!("cannot listen on the admin address {address}"))?,
+        None => bind(&address)?,
     };
     let kept = socket.try_clone()?;
     let router = routes::router(admin, socket.local_address()?);
@@ -123,13 +128,13 @@ pub(super) fn listen(
         Socket::Unix(socket) => Listening::Unix(UnixListener::from_std(socket)?),
     };
     let serving = tokio::task::spawn_local(connections::serve(listening, router, closed));
-    Ok(Some(AdminServer {
+    Ok(AdminServer {
         address,
         socket: Some(kept),
         of_systemd: handed.of_systemd,
         open: Some(open),
         serving,
-    }))
+    })
 }
 
 fn bind(address: &Address) -> io::Result<Socket> {

@@ -248,8 +248,9 @@ async fn change(
         upstream: name.clone(),
         change,
     };
-    ask(&admin, change).await?;
-    upstream(State(admin), Named(name)).await
+    let Changed { warnings, .. } = ask(&admin, change).await?;
+    let Json(status) = upstream(State(admin), Named(name)).await?;
+    Ok(Json(UpstreamStatus { warnings, ..status }))
 }
 
 async fn add(

@@ -161,6 +161,7 @@ fn upstream_of(upstream: &Upstream, now: u64) -> UpstreamStatus {
     UpstreamStatus {
         name: upstream.config.name.clone(),
         policy: upstream.config.policy.plugin.clone(),
+        warnings: Vec::new(),
         servers: servers.collect(),
     }
 }

@@ -131,6 +131,7 @@ mod tests {
         let routes = hosts.iter().enumerate();
         model::StreamConfig {
             address: Address::Unix("/x".into()),
+            place: Default::default(),
             tls: None,
             upstream: 0,
             sni: routes

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use rustls::CertificateError;
+use rustls::{CertificateError, InvalidMessage};
 
 use crate::data_plane::body::BodyError;
 use crate::data_plane::stream::StreamError;
 use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;
-use crate::tls::reason_with_number;
+use crate::tls::{is_self_signed, reason_with_number};
 
 /// Interim responses that one response may have before it: nothing else bounds what they add up to.
 pub(crate) const MAX_INTERIM: u32 = 64;
@@ -135,8 +135,22 @@ impl std::fmt::Display for HandshakeError<'_> {
                     _ => Ok(()),
                 }
             }
+            // OpenSSL's words for a first record that is none of TLS.
+            Some(rustls::Error::InvalidMessage(
+                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+            )) => f.write_str(
+                "SSL_do_handshake() failed (wrong version number: the server does not speak TLS)",
+            ),
             Some(error) => match reason_with_number(error) {
-                Some(reason) => write!(f, "upstream SSL certificate verify error: ({reason})"),
+                Some(reason) => {
+                    write!(f, "upstream SSL certificate verify error: ({reason})")?;
+                    match is_self_signed(error) {
+                        true => f.write_str(
+                            " (to trust it, put it into the file of `ca`, and set no `crl`)",
+                        ),
+                        false => Ok(()),
+                    }
+                }
                 None => write!(f, "SSL_do_handshake() failed ({error})"),
             },
             None if self.0.kind() == io::ErrorKind::UnexpectedEof => {

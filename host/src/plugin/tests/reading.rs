@@ -5,8 +5,7 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::config::model::CompileLimits;
-use crate::plugin::Runtime;
-use crate::plugin::inspect::Inspection;
+use crate::plugin::{Inspection, Runtime};
 
 fn refusal(file: &Path) -> String {
     Runtime::read("mine", file, &CompileLimits::default())
@@ -17,18 +16,17 @@ fn refusal(file: &Path) -> String {
 #[test]
 fn a_missing_file_is_named() {
     let error = refusal(Path::new("/nowhere/mine.wasm"));
-    let expected = "cannot read plugin `mine` from /nowhere/mine.wasm: ";
-    assert!(error.starts_with(expected), "{error}");
-    let way_out = "no such file or directory; build it first, or correct `file`";
-    assert!(error.contains(way_out), "{error}");
+    let expected = "cannot read plugin `mine` from /nowhere/mine.wasm: no such file or directory";
+    assert_eq!(error, expected);
 }
 
 #[test]
-fn an_empty_file_is_told_from_one_of_another_kind() {
-    for (bytes, reason) in [(&b""[..], "it is empty"), (b"#!/bin/sh", "other bytes")] {
-        let error = Inspection::of("mine", bytes).err().unwrap().to_string();
-        assert!(error.contains(reason), "{error}");
-    }
+fn an_empty_file_is_said_to_be_empty() {
+    let error = Inspection::of("mine", b"").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "plugin `mine` is no webassembly that can be read: the file is empty: build it again"
+    );
 }
 
 #[test]
