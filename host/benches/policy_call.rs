@@ -144,6 +144,7 @@ fn main() {
         };
         let settings = match &*name {
             "hash" | "maglev" | "bounded_hash" => json!({ "key": "$request_uri" }),
+            "subset" => json!({ "key": "$request_uri", "size": 4 }),
             "sticky" => json!({ "cookie": { "name": "route" } }),
             _ => json!({}),
         };

@@ -62,6 +62,10 @@ fn main() {
             "bounded_hash",
             measure::<bounded_hash::BoundedHash>(r#"{"key":"$request_uri"}"#, size),
         );
+        report(
+            "subset",
+            measure::<subset::Subset>(r#"{"key":"$request_uri","size":4}"#, size),
+        );
         report("random", measure::<random::Random>("{}", size));
     }
 }

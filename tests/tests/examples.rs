@@ -304,6 +304,48 @@ fn hot(origin: &Origin) -> usize {
 }
 
 #[tokio::test]
+async fn subset() {
+    // The server that gets a request of this tenant dies of it.
+    let dies_of_poison = |name: &'static str| {
+        origin::answers(move |request| match request.header("X-Tenant") {
+            "poison" => Answer::raw("").then_close(),
+            _ => Answer::ok(name),
+        })
+    };
+    let mut origins = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        origins.push(dies_of_poison(name).await);
+    }
+    let addresses: Vec<&str> = origins.iter().map(Origin::address).collect();
+    let proxy = example("subset", &addresses).await;
+    let servers_of = async |tenant: &str| {
+        let mut servers = BTreeSet::new();
+        for _ in 0..40 {
+            let field = format!("X-Tenant: {tenant}\r\n");
+            servers.insert(proxy.get_with("/", &field).await.text());
+        }
+        servers
+    };
+    let mut subsets = BTreeSet::new();
+    for tenant in 0..12 {
+        let servers = servers_of(&tenant.to_string()).await;
+        assert_eq!(servers.len(), 2, "{servers:?}");
+        subsets.insert(servers);
+    }
+    assert!(subsets.len() > 2, "{subsets:?}");
+    for _ in 0..6 {
+        let answer = proxy.get_with("/", "X-Tenant: poison\r\n").await;
+        assert_eq!(answer.status, 502);
+    }
+    let reached = |origin: &&Origin| {
+        let requests = origin.requests();
+        let mut poisoned = requests.iter().map(|request| request.header("X-Tenant"));
+        poisoned.any(|tenant| tenant == "poison")
+    };
+    assert_eq!(origins.iter().filter(reached).count(), 2);
+}
+
+#[tokio::test]
 async fn random_two() {
     let three = Three::start().await;
     let proxy = example("random_two", &three.first(3)).await;

@@ -160,6 +160,7 @@ fn backups_beside_a_policy_without_a_second_list_are_refused_by_the_policy() {
         "{ plugin = \"hash\", key = \"$uri\" }",
         "{ plugin = \"maglev\", key = \"$uri\" }",
         "{ plugin = \"bounded_hash\", key = \"$uri\" }",
+        "{ plugin = \"subset\", key = \"$uri\", size = 1 }",
         "\"ip_hash\"",
         "\"random\"",
     ] {
@@ -247,6 +248,10 @@ fn the_settings_of_every_stock_policy_are_documented() {
             "plugin = \"bounded_hash\", key = \"$uri\", zzzzzz = 1",
         ),
         ("## `random`", "plugin = \"random\", zzzzzz = 1"),
+        (
+            "## `subset`",
+            "plugin = \"subset\", key = \"$uri\", size = 1, zzzzzz = 1",
+        ),
         (
             "## `sticky`",
             "plugin = \"sticky\", route = \"$cookie_id\", zzzzzz = 1",

@@ -1,12 +1,12 @@
 //! `bounded_hash`: an endpoint by a key, unless it has more than its share to do already:
 //! consistent hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016).
 //!
-//! Keys go where `hash` with `consistent = true` sends them, by the same ring. But no endpoint takes
-//! more than `factor` times the mean of the requests in flight, for its weight: past it, the key goes
-//! on to the next server on the ring, so that a key that everyone asks for has as many servers as
-//! it needs. Nothing is remembered: the loads are the host's and count all workers, so each worker
-//! has an instance. Those that choose at the same moment do not see each other's choice; a bound can
-//! be exceeded by one request for each of them.
+//! Keys go where `hash` with `consistent = true` sends them, by the same ring. But no endpoint
+//! takes more than `factor` times the mean of the requests in flight, for its weight: past it, the
+//! key goes on to the next server on the ring, so that a key that everyone asks for has as many
+//! servers as it needs. Nothing is remembered: the loads are the host's and count all workers, so
+//! each worker has an instance. Those that choose at the same moment do not see each other's
+//! choice; a bound can be exceeded by one request for each of them.
 
 use waypost_sdk::{
     Candidates, Crc32, Endpoint, Failures, Pick, Policy, Ring, Scope, Settings, SettingsError,

@@ -71,7 +71,7 @@ impl Policy for Maglev {
         let wanted = endpoints.len() * SLOTS_PER_SERVER;
         if wanted > self.table_size as usize {
             log::warn(&format!(
-                "maglev: a `table_size` of {} is small for {} servers, their shares will differ: {SLOTS_PER_SERVER} slots for each would be even",
+                "maglev: a `table_size` of {} gives {} servers uneven shares: take {wanted} or more",
                 self.table_size,
                 endpoints.len()
             ));

@@ -5,6 +5,9 @@ use std::cell::Cell;
 use crate::Draws;
 use crate::host::{AtHand, Exchange, Fleet, Request};
 
+/// `pick`'s answer that refuses the attempt: see the WIT. No list of endpoints is so long.
+pub(crate) const REFUSED: usize = u32::MAX as usize - 1;
+
 /// One attempt that needs an endpoint.
 pub struct Pick<'a> {
     /// Names this attempt; comes back in [`Done::lease`](crate::Done::lease).
@@ -60,6 +63,14 @@ impl<'a> Pick<'a> {
     /// What the exchange keeps between its attempts.
     pub fn exchange(&self) -> Exchange<'a> {
         Exchange(self.host)
+    }
+
+    /// The answer that refuses the attempt: `return pick.refuse();`. None of the candidates may be
+    /// asked, although there are some; the exchange ends as if no endpoint were left, without the
+    /// fallback policy and without `backup` servers. For policies that keep requests apart; where
+    /// it does not matter which endpoint is asked, `None` leaves the choice to the fallback policy.
+    pub fn refuse(&self) -> Option<usize> {
+        Some(REFUSED)
     }
 
     /// As many random numbers as needed, all derived from [`Pick::random`], so that a run can be

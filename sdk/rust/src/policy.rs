@@ -29,7 +29,7 @@ pub trait Policy: Sized {
     fn update(&mut self, endpoints: Vec<Endpoint>);
 
     /// Chooses one of [`Pick::candidates`], of which there is at least one. `None` leaves the
-    /// choice to the fallback policy.
+    /// choice to the fallback policy, [`Pick::refuse`] has no endpoint asked.
     ///
     /// This is the hot call: it runs for every request.
     fn pick(&mut self, pick: &Pick) -> Option<usize>;

@@ -214,9 +214,17 @@ impl WorkerUpstream {
                 random: fastrand::u64(..),
             };
             balance.forget_response_headers();
-            let picked = group.balancer.borrow_mut().pick(&at_hand, &pick);
+            let (picked, refused) = {
+                let mut balancer = group.balancer.borrow_mut();
+                let picked = balancer.pick(&at_hand, &pick);
+                (picked, balancer.has_refused())
+            };
             balance.resort_to(None);
             let Some(picked) = picked else {
+                if refused {
+                    balance.forget_response_headers();
+                    return Err(NoEndpoint);
+                }
                 continue;
             };
             balance.mark_tried(picked.index);
@@ -275,6 +283,6 @@ impl WorkerUpstream {
     }
 }
 
-/// No endpoint may be asked that was not tried yet.
+/// No endpoint may be asked that was not tried yet: all are out of rotation, or the policy refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoEndpoint;

@@ -2,7 +2,8 @@
 //! be trusted.
 //!
 //! The policy is asked first; the fallback answers where the policy has no opinion or no instance,
-//! and the first candidate is taken where the fallback has none either.
+//! and the first candidate is taken where the fallback has none either. A policy that refuses has
+//! answered: nothing is asked after it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::super::component::Plugin;
 use super::super::error::ConfigureError;
 use super::super::slot::InstanceSpec;
 use super::rehearsal;
-use super::slot::{PolicySlot, PolicySpec};
+use super::slot::{PolicySlot, PolicySpec, REFUSED};
 use super::worker_role::{LONGEST_WAIT, Report, WorkerRole};
 use super::{
     ExchangeContext, FleetView, InstanceScope, Outcome, Pick, PolicyContext, UpstreamTraits,
@@ -211,6 +212,7 @@ impl Balancer {
             fallback: WorkerRole::new(&self.fallback),
             policy,
             balancer: self.clone(),
+            has_refused: false,
         };
         if let Some(previous) = previous {
             worker.take_over(previous);
@@ -228,6 +230,7 @@ pub struct WorkerBalancer {
     balancer: Arc<Balancer>,
     policy: WorkerRole,
     fallback: WorkerRole,
+    has_refused: bool,
 }
 
 /// A policy's answer. If the policy observes endings, it is owed one call of
@@ -285,8 +288,15 @@ impl WorkerBalancer {
         }
     }
 
-    /// The endpoint for an attempt: always a candidate. `None` only if there is none.
+    /// Whether the last [`pick`](WorkerBalancer::pick) was refused.
+    pub fn has_refused(&self) -> bool {
+        self.has_refused
+    }
+
+    /// The endpoint for an attempt: always a candidate. `None` only if there is none, or if the
+    /// policy refuses the attempt.
     pub fn pick(&mut self, exchange: &Rc<dyn ExchangeContext>, pick: &Pick) -> Option<Picked> {
+        self.has_refused = false;
         let candidates = exchange.candidates(0);
         if candidates == 0 {
             self.first_candidate(exchange)?;
@@ -300,12 +310,16 @@ impl WorkerBalancer {
             observer: role.spec.plugin.hears_endings().then_some(answerer),
         };
         if let Some((index, generation)) = self.policy.ask(policy, exchange, pick, candidates) {
-            return Some(picked(index, policy, Answerer::Policy(generation)));
+            self.has_refused = index == REFUSED;
+            let answerer = Answerer::Policy(generation);
+            return (!self.has_refused).then(|| picked(index, policy, answerer));
         }
         // A policy that failed may have added some before it did.
         exchange.forget_response_headers();
         if let Some((index, generation)) = self.fallback.ask(fallback, exchange, pick, candidates) {
-            return Some(picked(index, fallback, Answerer::Fallback(generation)));
+            self.has_refused = index == REFUSED;
+            let answerer = Answerer::Fallback(generation);
+            return (!self.has_refused).then(|| picked(index, fallback, answerer));
         }
         self.first_candidate(exchange).map(|index| Picked {
             index,

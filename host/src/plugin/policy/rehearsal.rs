@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use super::super::error::{ConfigureError, PluginFault};
-use super::slot::{NO_OPINION, PolicySpec, is_candidate};
+use super::slot::{NO_OPINION, PolicySpec, REFUSED, is_allowed};
 use super::{Ending, EndpointView, ExchangeContext, Outcome, Pick};
 use crate::http::variable::{Variable, VariableSource};
 
@@ -30,13 +30,12 @@ pub(super) fn rehearse(spec: &PolicySpec) -> Result<(), ConfigureError> {
         random: fastrand::u64(..),
     };
     let picked = instance.pick(&trial, &pick, candidates).and_then(|index| {
-        let allowed = index == NO_OPINION || is_candidate(&trial, index, candidates);
-        allowed
+        is_allowed(&trial, index, candidates)
             .then_some(index)
             .ok_or_else(|| PluginFault::answer(index))
     });
     let ended = picked.and_then(|index| match index {
-        NO_OPINION => Ok(()),
+        NO_OPINION | REFUSED => Ok(()),
         index => instance
             .failed(index)
             .and_then(|()| instance.done(&trial, pick.lease, index, &FAILED)),

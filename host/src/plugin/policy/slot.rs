@@ -14,6 +14,8 @@ use super::{ExchangeContext, FleetView, InstanceScope, Outcome, Pick, UpstreamTr
 
 /// `balancer.pick` in the WIT: the choice is left to the fallback.
 pub(super) const NO_OPINION: u32 = u32::MAX;
+/// `pick`'s answer that refuses the attempt.
+pub(super) const REFUSED: u32 = u32::MAX - 1;
 
 /// All that it takes to make an instance of a policy.
 pub(super) struct PolicySpec {
@@ -59,8 +61,8 @@ impl InstanceSpec for PolicySpec {
 }
 
 impl PolicySlot {
-    /// Asks the policy. `None`: there is no instance at the moment, it has no opinion, or it
-    /// faulted.
+    /// Asks the policy: the answer is a candidate, or [`REFUSED`]. `None`: there is no instance at
+    /// the moment, it has no opinion, or it faulted.
     #[inline]
     pub(super) fn pick(
         &mut self,
@@ -70,8 +72,7 @@ impl PolicySlot {
     ) -> Option<u32> {
         let picked = self.call("pick", |instance| {
             let index = instance.pick(exchange, pick, candidates)?;
-            let allowed = index == NO_OPINION || is_candidate(exchange, index, candidates);
-            allowed
+            is_allowed(exchange, index, candidates)
                 .then_some(index)
                 .ok_or_else(|| PluginFault::answer(index))
         });
@@ -140,9 +141,15 @@ impl PolicySlot {
     }
 }
 
+/// Whether a policy may answer this.
+#[inline]
+pub(super) fn is_allowed(exchange: &Rc<dyn ExchangeContext>, answer: u32, first: u64) -> bool {
+    matches!(answer, NO_OPINION | REFUSED) || is_candidate(exchange, answer, first)
+}
+
 /// Whether the bit of `index` is set among the candidates, of which `first` is word 0.
 #[inline]
-pub(super) fn is_candidate(exchange: &Rc<dyn ExchangeContext>, index: u32, first: u64) -> bool {
+fn is_candidate(exchange: &Rc<dyn ExchangeContext>, index: u32, first: u64) -> bool {
     let word = match index / 64 {
         0 => first,
         word => exchange.candidates(word),

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use super::request::{Request, Response, values};
 use super::{EndpointBuilder, endpoint};
 use crate::host::Host;
-use crate::pick::{Pick, Words};
+use crate::pick::{Pick, REFUSED, Words};
 use crate::{
     Done, Draws, Ending, Endpoint, Failures, Keeper, Observer, Outcome, Policy, Settings,
     SettingsError,
@@ -26,6 +26,8 @@ pub struct Upstream<P> {
     figures: Vec<Figures>,
     random: Draws,
     leases: u64,
+    /// Whether the last pick was refused.
+    refused: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -71,6 +73,7 @@ impl<P: Policy> Upstream<P> {
             endpoints,
             random: Draws::from_seed(1),
             leases: 0,
+            refused: false,
         })
     }
 
@@ -107,6 +110,7 @@ impl<P: Policy> Upstream<P> {
             figures: self.figures,
             random: self.random,
             leases: self.leases,
+            refused: self.refused,
         }
     }
 
@@ -179,7 +183,7 @@ impl<P: Policy> Upstream<P> {
     }
 
     /// Asks the policy for an attempt's endpoint, of those that are in rotation and not `tried`.
-    /// `None` where it has no opinion, or nothing is left to choose from.
+    /// `None` where it has no opinion or refuses, or nothing is left to choose from.
     ///
     /// # Panics
     /// If it answers an endpoint that is no candidate: the host would end its instance.
@@ -190,6 +194,7 @@ impl<P: Policy> Upstream<P> {
             .zip(tried)
             .map(|(figures, tried)| !figures.out && !tried)
             .collect();
+        self.refused = false;
         if !free.contains(&true) {
             return None;
         }
@@ -206,7 +211,9 @@ impl<P: Policy> Upstream<P> {
             &mut self.words,
             &host,
         );
-        let choice = self.policy.pick(&pick);
+        let answer = self.policy.pick(&pick);
+        self.refused = answer == Some(REFUSED);
+        let choice = answer.filter(|_| !self.refused);
         if let Some(index) = choice {
             assert!(
                 free.get(index) == Some(&true),
@@ -291,6 +298,12 @@ impl<P: Policy> Exchange<'_, P> {
             self.tried[index] = true;
         }
         choice
+    }
+
+    /// Whether the policy refused the last attempt that it was asked for, by
+    /// [`Pick::refuse`](crate::Pick::refuse).
+    pub fn is_refused(&self) -> bool {
+        self.upstream.refused
     }
 
     /// The headers that the last pick added to the response, as `name: value`.
