@@ -103,7 +103,11 @@ impl Replacements {
                 self.certificates(shown, tls);
             } else if let Some(node) = tables.iter().find_map(|entries| entry(entries, key)) {
                 self.value(value, node);
-            } else if key == "tls" && tables.iter().any(|entries| has_servers_of_there(entries)) {
+            } else if key == "tls"
+                && tables
+                    .iter()
+                    .any(|entries| has_servers_from_environment(entries))
+            {
                 // Their addresses say whether they speak it: the line is left out.
                 self.0
                     .push((span_of_key.start..value.span().end + 1, String::new()));
@@ -179,7 +183,7 @@ impl Replacements {
 }
 
 /// Whether the address of one of an upstream's servers came from the environment.
-fn has_servers_of_there(upstream: &[Entry]) -> bool {
+fn has_servers_from_environment(upstream: &[Entry]) -> bool {
     let Some(Value::Array(servers)) = entry(upstream, "servers").map(|node| &node.value) else {
         return false;
     };
