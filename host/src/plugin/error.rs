@@ -87,9 +87,15 @@ pub enum PluginError {
 impl PluginError {
     /// What to do in the configuration, where the message does not say so itself.
     pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            PluginError::Read { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+        let PluginError::Read { error, .. } = self else {
+            return None;
+        };
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
                 Some("build it, or correct `file`, which is relative to the file that names it")
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                Some("the user that runs waypost has to be allowed to read it")
             }
             _ => None,
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::config::model::CompileLimits;
-use crate::plugin::{Inspection, Runtime};
+use crate::plugin::{Inspection, PluginError, Runtime};
 
 fn refusal(file: &Path) -> String {
     Runtime::read("mine", file, &CompileLimits::default())
@@ -18,6 +18,24 @@ fn a_missing_file_is_named() {
     let error = refusal(Path::new("/nowhere/mine.wasm"));
     let expected = "cannot read plugin `mine` from /nowhere/mine.wasm: no such file or directory";
     assert_eq!(error, expected);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_has_the_way_out_that_its_error_asks_for() {
+    use std::io::ErrorKind::{InvalidData, NotFound, PermissionDenied};
+    for (kind, hint) in [
+        (NotFound, Some("build it, or correct `file`")),
+        (PermissionDenied, Some("allowed to read it")),
+        (InvalidData, None),
+    ] {
+        let error = PluginError::Read {
+            plugin: "mine".to_owned(),
+            file: "mine.wasm".into(),
+            error: kind.into(),
+        };
+        let part = |hint: &str| error.hint().is_some_and(|said| said.contains(hint));
+        assert!(hint.map_or(error.hint().is_none(), part), "{kind:?}");
+    }
 }
 
 #[test]
