@@ -102,7 +102,7 @@ async fn a_handshake_that_fails_is_told_in_nginxs_words() {
         (
             &plain,
             502,
-            "SSL_do_handshake() failed (received corrupt message of type InvalidContentType)",
+            "SSL_do_handshake() failed (wrong version number: the server does not speak TLS)",
         ),
     ] {
         let server = [format!("https://{}", origin.address())];
