@@ -111,6 +111,8 @@ pub(super) async fn serve(listening: Listening, router: Router, closed: impl Fut
             ended.clone(),
             PATIENCE,
         ));
+        // The one that made room gives its descriptor back before another one comes.
+        tokio::task::yield_now().await;
     };
     // Without it no command would reach the process any more.
     while caught(accepting()).await.is_err() {
