@@ -9,13 +9,12 @@
 //! Every worker has an instance of its own and learns from its own requests: no worker waits for
 //! another one, and a slow endpoint is met once by each. The attempts in progress are those of all.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use latency::Latency;
 use waypost_sdk::{
     Done, Ending, Endpoint, Keeper, Observer, Outcome, Pick, Policy, Scope, Settings,
-    SettingsError, Shares, StateReader, StateWriter,
+    SettingsError, Shares, StateEntries, StateReader, StateWriter,
 };
 
 mod latency;
@@ -157,18 +156,8 @@ impl Keeper for Ewma {
     fn import_state(&mut self, state: &[u8]) -> Result<(), String> {
         let mut read = StateReader::new(state);
         read.format(&[FORMAT])?;
-        // Several endpoints may have the same address: they are taken in order.
-        let mut before: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
-        while !read.is_empty() {
-            let (address, latency) = (read.text()?, Latency::import(&mut read)?);
-            before.entry(address).or_default().push_back(latency);
-        }
-        for (address, latency) in self.addresses.iter().zip(&mut self.latencies) {
-            let known = before.get_mut(address.as_str());
-            if let Some(known) = known.and_then(VecDeque::pop_front) {
-                *latency = known;
-            }
-        }
+        let before = StateEntries::read(&mut read, Latency::import)?;
+        before.restore(&self.addresses, &mut self.latencies);
         Ok(())
     }
 }

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use round_robin::RoundRobin;
-use waypost_sdk::testing::{Request, Response, Service, Simulated, Traffic, Upstream, endpoint};
+use waypost_sdk::testing::{
+    Request, Response, Service, Simulated, Traffic, Upstream, damaged, endpoint,
+};
 use waypost_sdk::{Done, Draws, Ending, Keeper, Observer, Policy};
 
 use super::Ewma;
@@ -28,14 +30,6 @@ fn measured<const N: usize>(times_ms: [u32; N]) -> Upstream<Ewma> {
     upstream
 }
 
-fn shares<const N: usize>(upstream: &mut Upstream<Ewma>, picks: usize) -> [usize; N] {
-    let mut shares = [0; N];
-    for choice in upstream.picks(picks) {
-        shares[choice.unwrap()] += 1;
-    }
-    shares
-}
-
 #[test]
 fn of_two_the_quicker_is_chosen_unless_it_is_busier() {
     let mut upstream = measured([300, 90]);
@@ -47,7 +41,7 @@ fn of_two_the_quicker_is_chosen_unless_it_is_busier() {
 #[test]
 fn the_slowest_of_many_is_never_chosen_of_two_and_the_others_all_are() {
     let mut upstream = measured([20, 20, 20, 900, 20]);
-    let shares: [usize; 5] = shares(&mut upstream, 1000);
+    let shares: [usize; 5] = upstream.shares(1000);
     assert_eq!(shares[3], 0);
     assert!(
         shares.iter().all(|&share| share == 0 || share > 150),
@@ -110,12 +104,12 @@ fn a_new_endpoint_is_tried_at_once_and_gets_one_request_until_it_has_answered() 
     upstream = upstream.reload("{}", ["10.0.0.0:80", "new:80", "10.0.0.1:80"].map(endpoint));
     upstream.in_flight(0, 8);
     upstream.in_flight(2, 8);
-    let of_the_new: usize = shares::<3>(&mut upstream, 300)[1];
+    let of_the_new: usize = upstream.shares::<3>(300)[1];
     assert!(of_the_new > 150, "whenever it is drawn: {of_the_new}");
     upstream.in_flight(1, 1);
-    assert_eq!(shares::<3>(&mut upstream, 300)[1], 0);
+    assert_eq!(upstream.shares::<3>(300)[1], 0);
     attempt(&mut upstream, 1, Ending::Completed, 20, 200);
-    assert!(shares::<3>(&mut upstream, 300)[1] > 150);
+    assert!(upstream.shares::<3>(300)[1] > 150);
 }
 
 #[test]
@@ -124,7 +118,7 @@ fn before_anything_is_measured_the_attempts_in_progress_decide() {
     for (index, load) in [3, 2, 3].into_iter().enumerate() {
         upstream.in_flight(index, load);
     }
-    let shares: [usize; 3] = shares(&mut upstream, 300);
+    let shares: [usize; 3] = upstream.shares(300);
     assert!(
         shares[1] > 150 && shares[0] > 20 && shares[2] > 20,
         "{shares:?}"
@@ -217,16 +211,8 @@ fn no_state_makes_it_panic() {
     let state = measured([300, 30]).policy.export_state();
     let mut draws = Draws::from_seed(3);
     for _ in 0..5000 {
-        let mut damaged = state.clone();
-        damaged.truncate(draws.below(1 + state.len() as u64) as usize);
-        for _ in 0..draws.below(4) {
-            let place = draws.below(1 + damaged.len() as u64) as usize;
-            if let Some(byte) = damaged.get_mut(place) {
-                *byte = draws.draw() as u8;
-            }
-        }
         let mut upstream = Upstream::<Ewma>::of("{}", 2);
-        let _ = upstream.policy.import_state(&damaged);
+        let _ = upstream.policy.import_state(&damaged(&state, &mut draws));
         upstream.picks(3);
         attempt(&mut upstream, 0, Ending::Completed, 1, 200);
     }

@@ -9,12 +9,10 @@
 //! With `inflight` nginx forgets an attempt once its response header is there, if it balances by
 //! `header`. A policy hears of an attempt when it has ended, so that here it counts until then.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use times::Times;
 use waypost_sdk::{
     Candidates, Done, Ending, Endpoint, Failures, Keeper, Observer, Outcome, Pick, Policy, Scope,
-    Settings, SettingsError, SmoothWeighted, StateReader, StateWriter,
+    Settings, SettingsError, SmoothWeighted, StateEntries, StateReader, StateWriter,
 };
 
 mod times;
@@ -236,21 +234,9 @@ impl Keeper for LeastTime {
         let mut read = StateReader::new(state);
         read.format(&[FORMAT])?;
         let turns = read.bytes()?;
-        // Several endpoints may have the same address: they are taken in order.
-        let mut before: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
-        while !read.is_empty() {
-            let (address, times) = (read.text()?, Times::import(&mut read)?);
-            before.entry(address).or_default().push_back(times);
-        }
+        let before = StateEntries::read(&mut read, Times::import)?;
         self.turns.import_state(turns)?;
-        for (address, times) in self.addresses.iter().zip(&mut self.times) {
-            if let Some(known) = before
-                .get_mut(address.as_str())
-                .and_then(VecDeque::pop_front)
-            {
-                *times = known;
-            }
-        }
+        before.restore(&self.addresses, &mut self.times);
         Ok(())
     }
 }

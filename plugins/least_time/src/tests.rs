@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use round_robin::RoundRobin;
-use waypost_sdk::testing::{Request, Response, Service, Simulated, Traffic, Upstream, endpoint};
+use waypost_sdk::testing::{
+    Request, Response, Service, Simulated, Traffic, Upstream, damaged, endpoint,
+};
 use waypost_sdk::{Done, Draws, Ending, Keeper, Observer, Policy};
 
 use super::LeastTime;
@@ -187,16 +189,8 @@ fn no_state_makes_it_panic() {
     let state = measured(INFLIGHT, [300, 30]).policy.export_state();
     let mut draws = Draws::from_seed(3);
     for _ in 0..5000 {
-        let mut damaged = state.clone();
-        damaged.truncate(draws.below(1 + state.len() as u64) as usize);
-        for _ in 0..draws.below(4) {
-            let place = draws.below(1 + damaged.len() as u64) as usize;
-            if let Some(byte) = damaged.get_mut(place) {
-                *byte = draws.draw() as u8;
-            }
-        }
         let mut upstream = Upstream::<LeastTime>::of(INFLIGHT, 2);
-        let _ = upstream.policy.import_state(&damaged);
+        let _ = upstream.policy.import_state(&damaged(&state, &mut draws));
         upstream.picks(3);
     }
 }

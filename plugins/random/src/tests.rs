@@ -13,17 +13,9 @@ fn weighted<const N: usize>(settings: &str, weights: [u32; N]) -> Upstream<Rando
     Upstream::new(settings, servers).unwrap()
 }
 
-fn shares<const N: usize>(upstream: &mut Upstream<Random>, picks: usize) -> [usize; N] {
-    let mut shares = [0; N];
-    for choice in upstream.picks(picks) {
-        shares[choice.unwrap()] += 1;
-    }
-    shares
-}
-
 #[test]
 fn chances_are_as_large_as_the_weights() {
-    let [first, second, third] = shares(&mut weighted("{}", [3, 2, 1]), 6000);
+    let [first, second, third] = weighted("{}", [3, 2, 1]).shares(6000);
     assert!((2850..3150).contains(&first), "{first}");
     assert!((1850..2150).contains(&second), "{second}");
     assert!((850..1150).contains(&third), "{third}");
@@ -51,7 +43,7 @@ fn load_counts_per_weight() {
 fn the_most_loaded_of_many_is_never_chosen_of_two() {
     let mut upstream = weighted(r#"{"two": true}"#, [1; 5]);
     upstream.in_flight(3, 9);
-    let shares: [usize; 5] = shares(&mut upstream, 1000);
+    let shares: [usize; 5] = upstream.shares(1000);
     assert_eq!(shares[3], 0);
     assert!(
         shares.iter().all(|&share| share == 0 || share > 150),

@@ -69,7 +69,7 @@ pub use serde_json::Value;
 pub use settings::Settings;
 pub use shares::Shares;
 pub use smooth::{Round, SmoothWeighted};
-pub use state::{StateReader, StateWriter};
+pub use state::{StateEntries, StateReader, StateWriter};
 pub use template::Template;
 pub use units::{parse_duration, parse_size};
 

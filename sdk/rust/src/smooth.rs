@@ -5,9 +5,7 @@
 //! whose attempts fail loses effective weight and wins it back by one per round
 //! (`ngx_http_upstream_free_round_robin_peer`).
 
-use std::collections::{BTreeMap, VecDeque};
-
-use crate::{Candidates, Endpoint, StateReader, StateWriter};
+use crate::{Candidates, Endpoint, StateEntries, StateReader, StateWriter};
 
 /// The state's format: for each endpoint its address, weight, current and effective weight.
 const FORMAT: u8 = 1;
@@ -76,8 +74,7 @@ impl SmoothWeighted {
     pub fn import_state(&mut self, state: &[u8]) -> Result<(), String> {
         let mut read = StateReader::new(state);
         read.format(&[FORMAT])?;
-        // Several endpoints may have the same address: they are taken in order.
-        let mut before: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+        let mut before = StateEntries::default();
         let mut accounts = 0;
         while !read.is_empty() {
             let (address, weight) = (read.text()?, read.number()?);
@@ -86,16 +83,13 @@ impl SmoothWeighted {
                 return Err(format!("the state's account of `{address}` cannot be"));
             }
             let account = (current, effective as u32);
-            before
-                .entry((address, weight))
-                .or_default()
-                .push_back(account);
+            before.add((address, weight), account);
             accounts += 1;
         }
         let mut kept = 0;
         for (index, address) in self.addresses.iter().enumerate() {
             let same = (address.as_str(), u64::from(self.weights[index]));
-            if let Some(account) = before.get_mut(&same).and_then(VecDeque::pop_front) {
+            if let Some(account) = before.take(&same) {
                 (self.current[index], self.effective[index]) = account;
                 kept += 1;
             }

@@ -4,6 +4,8 @@
 //! number comes first; then whatever that format says, without tags or names, so that many entries
 //! fit into what the host carries over (1 MiB by default).
 
+use std::collections::{BTreeMap, VecDeque};
+
 /// State in the making. Numbers take as few bytes as they need, mostly one (LEB128).
 ///
 /// ```
@@ -156,6 +158,55 @@ impl<'a> StateReader<'a> {
         let (byte, left) = self.left.split_first().ok_or_else(ends_early)?;
         self.left = left;
         Ok(*byte)
+    }
+}
+
+/// What a state says of keys that several entries may share, as endpoints may share an address:
+/// they are taken in the order in which they stand there.
+#[derive(Debug)]
+pub struct StateEntries<K, V>(BTreeMap<K, VecDeque<V>>);
+
+impl<K: Ord, V> Default for StateEntries<K, V> {
+    fn default() -> Self {
+        StateEntries(BTreeMap::new())
+    }
+}
+
+impl<K: Ord, V> StateEntries<K, V> {
+    /// Adds an entry behind those that there are.
+    pub fn add(&mut self, key: K, value: V) {
+        self.0.entry(key).or_default().push_back(value);
+    }
+
+    /// Takes the first entry that is left of a key.
+    pub fn take(&mut self, key: &K) -> Option<V> {
+        self.0.get_mut(key)?.pop_front()
+    }
+}
+
+impl<'a, V> StateEntries<&'a str, V> {
+    /// Reads texts, mostly addresses, each with what `read` finds behind it, to the end of a state.
+    ///
+    /// # Errors
+    /// What either says.
+    pub fn read(
+        state: &mut StateReader<'a>,
+        read: impl Fn(&mut StateReader<'a>) -> Result<V, String>,
+    ) -> Result<Self, String> {
+        let mut entries = StateEntries::default();
+        while !state.is_empty() {
+            entries.add(state.text()?, read(state)?);
+        }
+        Ok(entries)
+    }
+
+    /// Puts each value in its place: those of keys that the state does not have stay.
+    pub fn restore(mut self, keys: &'a [String], values: &mut [V]) {
+        for (key, value) in keys.iter().zip(values) {
+            if let Some(known) = self.take(&key.as_str()) {
+                *value = known;
+            }
+        }
     }
 }
 

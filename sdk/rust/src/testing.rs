@@ -19,11 +19,13 @@
 //! assert_eq!(exchange.pick(), None);    // nothing left, so the policy is not asked
 //! ```
 
+mod damage;
 mod endpoint;
 mod request;
 mod upstream;
 mod simulation;
 
+pub use damage::damaged;
 pub use endpoint::{EndpointBuilder, endpoint};
 pub use request::{Request, Response};
 pub use simulation::{Service, Simulated, Traffic};

@@ -87,6 +87,18 @@ impl<P: Policy> Upstream<P> {
         Self::new(settings, servers).unwrap_or_else(|error| panic!("{}", error.message))
     }
 
+    /// How many of so many picks each of the first `N` endpoints gets.
+    ///
+    /// # Panics
+    /// If there is a pick without an answer, or of another endpoint.
+    pub fn shares<const N: usize>(&mut self, picks: usize) -> [usize; N] {
+        let mut shares = [0; N];
+        for choice in self.picks(picks) {
+            shares[choice.unwrap_or(N)] += 1;
+        }
+        shares
+    }
+
     /// Another version of the policy, or the same one, takes over, as when a plugin is loaded into
     /// a running proxy. It is configured, gets the endpoints, and then the state of this one. Time,
     /// load and health stay.
