@@ -13,6 +13,9 @@ pub(crate) const COPY: usize = 16 << 10;
 pub(crate) const BODY: usize = 64 << 10;
 /// What a body that has filled such a buffer goes on in.
 pub(crate) const LARGE: usize = 256 << 10;
+/// Times that a direction fills its buffer before other tasks run: an upload at full speed would
+/// hold up its answer.
+pub(crate) const ROUNDS: usize = 4;
 /// Buffers of each kind that are kept at most; the rest goes back to the allocator.
 const KEPT: usize = 64;
 

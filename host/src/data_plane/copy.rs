@@ -11,12 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::buffers::{Buffers, COPY};
+use super::buffers::{Buffers, COPY, ROUNDS};
 use super::stream::{Alarm, Reader, Writer};
-
-/// Times that a direction fills its buffer before other tasks run: an upload at full speed would
-/// hold up its answer.
-const ROUNDS: usize = 4;
 
 /// One direction. Its end is passed on (FIN, `close_notify`, END_STREAM).
 pub(super) struct CopyHalf {

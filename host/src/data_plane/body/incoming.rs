@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use super::coding::Encoder;
 use super::pipe::{BadBody, BodyPipe};
 use super::receive::ReceiveBuffer;
-use crate::data_plane::buffers::{BODY, Buffers};
+use crate::data_plane::buffers::{BODY, Buffers, ROUNDS};
 use crate::data_plane::stream::Reader;
 
 /// The client's direction of a connection, and what was read of it ahead of need.
@@ -15,9 +15,6 @@ pub(crate) struct Incoming {
     pub(crate) reader: Reader,
     buffer: ReceiveBuffer,
 }
-
-/// Pieces of a body that are moved before other tasks have their turn.
-pub(crate) const ROUNDS: usize = 4;
 
 /// Why a request body could not be read to its end.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,6 @@ mod pipe; // decoded as it came, coded for the way on
 mod incoming; // what a client sends, head and body
 
 pub(crate) use coding::{Coding, Encoder, append, append_end};
-pub(crate) use incoming::{BodyError, Incoming, ROUNDS};
+pub(crate) use incoming::{BodyError, Incoming};
 pub(crate) use pipe::{BadBody, BodyPipe, MAX_DROPPED, Taken};
 pub(crate) use receive::ReceiveBuffer;

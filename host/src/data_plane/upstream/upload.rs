@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::failure::{BodyFailure, Failure};
-use crate::data_plane::body::{BadBody, BodyError, BodyPipe, Encoder, Incoming, ROUNDS, Taken};
-use crate::data_plane::buffers::Buffers;
+use crate::data_plane::body::{BadBody, BodyError, BodyPipe, Encoder, Incoming, Taken};
+use crate::data_plane::buffers::{Buffers, ROUNDS};
 use crate::data_plane::stream::{Alarm, Writer};
 
 /// A request on its way to an endpoint.
