@@ -446,6 +446,20 @@ async fn a_reload_under_way_is_answered_however_many_others_come() {
     assert_eq!(response.status, 200, "{}", response.text());
 }
 
+/// A client that sends all of an upload before it reads has its answer, too.
+#[tokio::test]
+async fn an_upload_that_is_refused_has_its_answer_although_it_is_not_read() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin]).more(ADMIN).start().await;
+    let body = "x".repeat(2_000_000);
+    for _ in 0..20 {
+        let mut client = Client::connect(&proxy.admin_address()).await;
+        let head = "POST /plugins/nothing/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n";
+        client.wire.try_send(format!("{head}{body}")).await.unwrap();
+        assert_eq!(client.response().await.status, 404);
+    }
+}
+
 /// The answer comes although no byte of the body is sent.
 #[tokio::test]
 async fn a_plugin_is_refused_by_name_and_size_before_it_is_read() {

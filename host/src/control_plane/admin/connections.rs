@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,8 +26,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -44,8 +44,8 @@ const PATIENCE: ClientPatience = ClientPatience {
 const HEADER_SIZE: usize = 16 << 10;
 /// Bytes of a body, uploads aside.
 const BODY_SIZE: usize = 64 << 10;
-/// How long a client that is refused may go on sending: one that sends all of an upload before it
-/// reads would lose its answer to a connection that is closed.
+/// How long a client that has its answer may go on sending: one that sends all of an upload before
+/// it reads would lose its answer to a connection that is closed.
 const LINGERING_TIME: Duration = Duration::from_secs(5);
 /// After `accept` has failed, for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -134,13 +134,12 @@ async fn connection(
 ) {
     let wait = slot.wait.clone();
     let service = TowerToHyperService::new(router);
-    let answer = service_fn(|request| answer(&service, &wait, request));
-    let serving = http1::Builder::new()
+    let answer = service_fn(|request| Box::pin(answer(&service, &wait, request)));
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.header)
         .max_buf_size(HEADER_SIZE)
         .serve_connection(TokioIo::new(stream), answer);
-    let mut serving = std::pin::pin!(serving);
     let overdue = async {
         loop {
             let since = wait.since();
@@ -157,13 +156,35 @@ async fn connection(
         }
     });
     loop {
+        #[allow(clippy::disallowed_methods, reason = "until the client is given up")]
+        let served = poll_fn(|cx| serving.poll_without_shutdown(cx));
         tokio::select! {
-            // What went wrong with it is its client's concern.
-            _ = &mut serving => return,
+            served = served => match served {
+                Ok(()) => break,
+                // What went wrong with it is its client's concern.
+                Err(_) => return,
+            },
             () = &mut given_up => return,
-            Ok(()) = ending.changed() => serving.as_mut().graceful_shutdown(),
+            Ok(()) = ending.changed() => Pin::new(&mut serving).graceful_shutdown(),
         }
     }
+    tokio::select! {
+        () = linger(serving.into_parts().io.into_inner()) => {}
+        () = &mut given_up => {}
+    }
+}
+
+/// Closes in a way that lets the client read its answer: what is not read would bring about a
+/// reset, which may take it away.
+async fn linger(mut stream: Box<dyn AdminStream>) {
+    let discarded = async {
+        stream.shutdown().await?;
+        let mut sink = vec![0; 16 << 10];
+        while stream.read(&mut sink).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // Whatever comes of it: the client has its answer, or has had its time.
+    let _ = tokio::time::timeout(LINGERING_TIME, discarded).await;
 }
 
 async fn answer(
@@ -171,35 +192,27 @@ async fn answer(
     wait: &ClientWait,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let rest = RestOfBody::default();
-    let response = match whole(request, wait, &rest).await {
+    let response = match whole(request, wait).await {
         Ok(request) => service
             .call(request)
             .await
             .unwrap_or_else(|never| match never {}),
         Err(refused) => refused.into_response(),
     };
-    // Whatever comes of it: the answer is the same.
-    let _ = tokio::time::timeout(LINGERING_TIME, rest.discard()).await;
     wait.begins();
     Ok(response)
 }
 
 /// The request with its body. That of an upload is read by the route, once it knows how much it may
 /// be.
-async fn whole(
-    request: Request<Incoming>,
-    wait: &ClientWait,
-    rest: &RestOfBody,
-) -> Result<Request<Body>, ApiError> {
+async fn whole(request: Request<Incoming>, wait: &ClientWait) -> Result<Request<Body>, ApiError> {
     let (head, body) = request.into_parts();
-    let body = ClientBody {
-        body: Some(body),
-        wait: wait.clone(),
-        rest: rest.clone(),
-    };
     if is_upload(head.uri.path()) {
-        return Ok(Request::from_parts(head, Body::new(body)));
+        let wait = wait.clone();
+        return Ok(Request::from_parts(
+            head,
+            Body::new(UploadBody { body, wait }),
+        ));
     }
     let body = Limited::new(body, BODY_SIZE).collect().await;
     let body =
@@ -212,41 +225,20 @@ async fn whole(
                 Err(error) => ApiError::new(StatusCode::BAD_REQUEST, error.to_string()),
             },
         )?;
+    wait.ends();
     Ok(Request::from_parts(
         head,
         Body::new(Full::new(body.to_bytes())),
     ))
 }
 
-/// A body that says when it has been read, and leaves what of it was not.
-struct ClientBody {
-    /// None once it has ended.
-    body: Option<Incoming>,
+/// A body that says when it has been read.
+struct UploadBody {
+    body: Incoming,
     wait: ClientWait,
-    rest: RestOfBody,
 }
 
-/// What a request was refused without.
-#[derive(Clone, Default)]
-struct RestOfBody(Arc<Mutex<Option<Incoming>>>);
-
-impl RestOfBody {
-    /// Reads it and drops it.
-    async fn discard(&self) {
-        let rest = self.0.lock().take();
-        if let Some(mut rest) = rest {
-            while let Some(Ok(_)) = rest.frame().await {}
-        }
-    }
-}
-
-impl Drop for ClientBody {
-    fn drop(&mut self) {
-        *self.rest.0.lock() = self.body.take();
-    }
-}
-
-impl hyper::body::Body for ClientBody {
+impl hyper::body::Body for UploadBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -254,26 +246,15 @@ impl hyper::body::Body for ClientBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(body) = &mut self.body else {
-            return Poll::Ready(None);
-        };
-        let frame = Pin::new(body).poll_frame(context);
+        let frame = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(None) = frame {
-            self.body = None;
             self.wait.ends();
         }
         frame
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_none()
-    }
-
     fn size_hint(&self) -> SizeHint {
-        match &self.body {
-            Some(body) => body.size_hint(),
-            None => SizeHint::with_exact(0),
-        }
+        self.body.size_hint()
     }
 }
 
