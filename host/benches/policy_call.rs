@@ -135,10 +135,10 @@ fn main() {
             .map(|name| (*name).to_owned())
             .collect();
     }
-    let fallback = runtime.stock("round_robin").unwrap();
+    let fallback = runtime.stock("round_robin").unwrap().unwrap();
     println!("{:<14} {:>10} {:>10}", "policy", "endpoints", "ns/pick");
     for name in policies {
-        let Some(policy) = runtime.stock(&name) else {
+        let Some(policy) = runtime.stock(&name).unwrap() else {
             println!("{name:<14} is no stock policy");
             continue;
         };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::blocking::{FILES, TookTooLong};
 use crate::config::model::{self, Config, PluginCache};
-use crate::config::problem::Problem;
+use crate::config::problem::{Place, Problem};
 use crate::plugin::{
     Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, Untrusted,
     default_cache_directory,
@@ -192,12 +192,17 @@ impl PluginRegistry {
                 .entries
                 .get(name)
                 .filter(|entry| entry.config.is_none());
-            let stock = || {
-                self.runtime
-                    .stock(name)
-                    .map(|plugin| RegisteredPlugin::new(None, plugin))
+            let entry = match known {
+                Some(entry) => Some(entry.clone()),
+                None => match self.runtime.stock(name) {
+                    Ok(stock) => stock.map(|plugin| RegisteredPlugin::new(None, plugin)),
+                    Err(error) => {
+                        problems.push(Problem::new(&Place::default(), error.to_string()));
+                        None
+                    }
+                },
             };
-            if let Some(entry) = known.cloned().or_else(stock) {
+            if let Some(entry) = entry {
                 entries.entry(name.to_owned()).or_insert(entry);
             }
         }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -84,18 +84,16 @@ pub struct Runtime {
     policies: Linker<HostState<Policy>>,
     clock: Arc<EpochClock>,
     alarm: Arc<Notify>,
-    stock: Vec<Plugin>,
+    /// The plugins that come with the host, in the order of [`stock::PLUGINS`]: each is taken in
+    /// when it is first named.
+    stock: Vec<OnceLock<Plugin>>,
     /// By name. One for each plugin that a configuration has named.
     histories: Mutex<HashMap<String, Arc<PluginHistory>>>,
 }
 
 impl Runtime {
-    /// Starts the engine and takes in the stock plugins, which are compiled already: a few
-    /// milliseconds.
+    /// Starts the engine: a few milliseconds.
     pub fn new(compiler: Compiler) -> Result<Arc<Runtime>, PluginError> {
-        let unusable = |error: wasmtime::Error| PluginError::Engine {
-            reason: format!("{error:#}"),
-        };
         let engine = Engine::new(&engine_config()).map_err(unusable)?;
         let mut policies = Linker::new(&engine);
         policy::add_to(&mut policies)
@@ -113,38 +111,44 @@ impl Runtime {
                 cache: cache.and_then(|directory| Cache::open(&directory, fingerprint(&engine))),
             },
         };
-        let mut runtime = Runtime {
+        Ok(Arc::new(Runtime {
             engine,
             compiler_backend,
             policies,
             clock,
             alarm: Arc::default(),
-            stock: Vec::new(),
+            stock: vec![OnceLock::new(); stock::PLUGINS.len()],
             histories: Mutex::default(),
-        };
-        for (name, hash, code) in stock::PLUGINS {
-            let code = Code {
-                component: runtime.own(code).map_err(unusable)?,
-                lines: DebugLines::default(), // they are built without debug information
-            };
-            let identity = Identity {
-                name,
-                version: 1,
-                hash: Hash(*hash),
-                history: runtime.history(name),
-            };
-            let plugin = runtime.link(&identity, code, &PluginOptions::stock())?;
-            runtime.stock.push(plugin);
-        }
-        Ok(Arc::new(runtime))
+        }))
     }
 
-    /// A plugin that comes with the host.
-    pub fn stock(&self, name: &str) -> Option<Plugin> {
-        self.stock
-            .iter()
-            .find(|plugin| plugin.name() == name)
-            .cloned()
+    /// A plugin that comes with the host, which is compiled already; none of that name if there is
+    /// none.
+    ///
+    /// # Errors
+    /// The engine cannot run what was compiled for it.
+    pub fn stock(&self, name: &str) -> Result<Option<Plugin>, PluginError> {
+        let place = stock::PLUGINS.iter().position(|(known, ..)| *known == name);
+        let Some(place) = place else {
+            return Ok(None);
+        };
+        if let Some(plugin) = self.stock[place].get() {
+            return Ok(Some(plugin.clone()));
+        }
+        let (name, hash, code) = stock::PLUGINS[place];
+        let component = self.own(code).map_err(unusable)?;
+        let code = Code {
+            component,
+            lines: DebugLines::default(), // they are built without debug information
+        };
+        let identity = Identity {
+            name,
+            version: 1,
+            hash: Hash(hash),
+            history: self.history(name),
+        };
+        let plugin = self.link(&identity, code, &PluginOptions::stock())?;
+        Ok(Some(self.stock[place].get_or_init(|| plugin).clone()))
     }
 
     /// Loads a component, or a core module that carries its component type. Blocks while it is
@@ -298,6 +302,12 @@ impl Runtime {
         // or from `compile_process::compile` or `Cache::get`, which compares it with the hash that
         // was taken when it was made.
         unsafe { Component::deserialize(&self.engine, code) }
+    }
+}
+
+fn unusable(error: wasmtime::Error) -> PluginError {
+    PluginError::Engine {
+        reason: format!("{error:#}"),
     }
 }
 

@@ -157,9 +157,9 @@ impl Builder {
         let previous = previous.map(|previous| &**previous);
         let built = Upstream::new(own.clone(), addresses, None, previous, |fleet| {
             Balancer::new(
-                self.runtime.stock(&own.policy.plugin).unwrap(),
+                self.runtime.stock(&own.policy.plugin).unwrap().unwrap(),
                 &own.policy.settings,
-                self.runtime.stock("round_robin").unwrap(),
+                self.runtime.stock("round_robin").unwrap().unwrap(),
                 fleet,
                 PolicyContext {
                     upstream: Default::default(),

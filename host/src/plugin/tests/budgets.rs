@@ -142,7 +142,7 @@ fn an_ending_is_told_later_where_the_shared_instance_is_busy() {
     };
     let policy = load(&guest, 99);
     let (gate, settings) = (Arc::new(Gate::default()), serde_json::json!({}));
-    let fallback = runtime().stock("round_robin").unwrap();
+    let fallback = runtime().stock("round_robin").unwrap().unwrap();
     let context = PolicyContext::default();
     let balancer = Balancer::new(policy.clone(), &settings, fallback, gate.clone(), context);
     let balancer = Arc::new(balancer.unwrap());

@@ -179,7 +179,7 @@ fn candidates_beyond_the_first_64() {
         ..Guest::default()
     }
     .load();
-    let fallback = runtime().stock("round_robin").unwrap();
+    let fallback = runtime().stock("round_robin").unwrap().unwrap();
     let balancer = Balancer::new(
         policy.clone(),
         &json!({}),

@@ -151,7 +151,10 @@ pub(super) fn attempt(lease: u64) -> Pick {
 
 /// A policy over three endpoints, with `round_robin` as its fallback.
 pub(super) fn balancer(policy: &Plugin) -> Arc<Balancer> {
-    let fallback = super::guests::runtime().stock("round_robin").unwrap();
+    let fallback = super::guests::runtime()
+        .stock("round_robin")
+        .unwrap()
+        .unwrap();
     with_fallback(policy, fallback)
 }
 

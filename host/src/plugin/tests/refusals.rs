@@ -311,12 +311,15 @@ fn a_plugin_knows_its_version_its_hash_and_its_terms() {
     // `printf '' | sha256sum`
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     assert_eq!(Hash::of(b"").to_string(), empty);
-    let stock = runtime().stock("hash").unwrap();
+    let stock = runtime().stock("hash").unwrap().unwrap();
     assert_eq!(
         (stock.version(), *stock.options()),
         (1, PluginOptions::stock())
     );
-    assert_ne!(stock.hash(), runtime().stock("random").unwrap().hash());
+    assert_ne!(
+        stock.hash(),
+        runtime().stock("random").unwrap().unwrap().hash()
+    );
     assert_ne!(
         plugin.hash(),
         load(
