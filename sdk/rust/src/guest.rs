@@ -1,176 +1,247 @@
-//! Between the component's exports and a [`Policy`]: the instance's state, and the host behind the
-//! imports.
+//! Between the component's exports and a plugin's type: the state of the instance.
 //!
-//! Public only for [`export!`](crate::export), whose expansion lives in the plugin's crate.
+//! Public only for [`export!`](crate::export) and its like, whose expansion lives in the plugin's
+//! crate.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::thread::LocalKey;
 
-use crate::bindings::failures::exports::waypost::plugin::failures;
-use crate::bindings::keeper::exports::waypost::plugin::keeper;
-use crate::bindings::observer::exports::waypost::plugin::observer;
-use crate::bindings::policy::exports::waypost::plugin::balancer;
-use crate::bindings::policy::waypost::plugin::{exchange, fleet, request, response};
-use crate::host::Host;
+use crate::bindings::imported::types::Kind;
+use crate::bindings::{self, imported};
 use crate::pick::Words;
 use crate::{
-    Done, Endpoint, Failures, Keeper, Observer, Outcome, Pick, Policy, Scope, Settings,
-    SettingsError, log,
+    About, Call, Choice, Describe, Done, Endpoint, Failures, FileChanges, Filter, Hook, Keeper,
+    MemberChanges, Observer, OnCheck, OnEnd, OnRequest, OnResponse, Outcome, Pick, Policy, Scorer,
+    Settings, SettingsError, Sharing, Summary, Ticker, Verdict, log,
 };
+use bindings::balancer::exports::waypost::plugin::balancer;
+use bindings::description::exports::waypost::plugin::description;
+use bindings::failures::exports::waypost::plugin::failures;
+use bindings::file_changes::exports::waypost::plugin::file_changes;
+use bindings::filter::exports::waypost::plugin::filter;
+use bindings::hook::exports::waypost::plugin::hook;
+use bindings::keeper::exports::waypost::plugin::keeper;
+use bindings::member_changes::exports::waypost::plugin::member_changes;
+use bindings::members::exports::waypost::plugin::members;
+use bindings::observer::exports::waypost::plugin::observer;
+use bindings::on_check::exports::waypost::plugin::on_check;
+use bindings::on_end::exports::waypost::plugin::on_end;
+use bindings::on_request::exports::waypost::plugin::on_request;
+use bindings::on_response::exports::waypost::plugin::on_response;
+use bindings::plugin::exports::waypost::plugin::plugin;
+use bindings::scorer::exports::waypost::plugin::scorer;
+use bindings::ticker::exports::waypost::plugin::ticker;
 
 /// `pick`'s answer for "no opinion".
 const NO_OPINION: u32 = u32::MAX;
 
-/// Where the policy of an instance lives. The guest has one thread, and the host never calls into a
+/// Where the plugin of an instance lives. The guest has one thread, and the host never calls into a
 /// call.
 pub type Slot<P> = RefCell<Option<Instance<P>>>;
 
-/// A configured policy.
+/// A configured plugin.
 pub struct Instance<P> {
-    policy: P,
+    plugin: P,
+    /// Of a policy's candidates.
     words: Words,
 }
 
-/// The component that [`export!`](crate::export) makes of a policy.
+/// The component that the export macros make of a plugin.
 pub trait Component {
-    /// The policy it runs.
-    type Policy: Policy + 'static;
+    /// The plugin it runs.
+    type Plugin: 'static;
     /// Where that is kept.
-    fn slot() -> &'static LocalKey<Slot<Self::Policy>>;
+    fn slot() -> &'static LocalKey<Slot<Self::Plugin>>;
+    /// Makes it.
+    ///
+    /// # Errors
+    /// What it has against the settings.
+    fn configure(settings: Settings) -> Result<(Self::Plugin, Sharing), SettingsError>;
 }
 
-impl<C: Component> balancer::Guest for C {
-    fn configure(settings: String) -> Result<Scope, SettingsError> {
+/// A component that gets endpoints: a policy, a filter, a scorer.
+pub trait TakesEndpoints: Component {
+    /// Hands them to the plugin.
+    fn update(plugin: &mut Self::Plugin, endpoints: Vec<Endpoint>);
+}
+
+/// Runs a call of the plugin. Before `configure` there is none, which the host takes care of.
+fn with<C: Component, T>(call: impl FnOnce(&mut Instance<C::Plugin>) -> T) -> T {
+    C::slot().with_borrow_mut(|slot| match slot {
+        Some(instance) => call(instance),
+        None => panic!("the plugin is not configured"),
+    })
+}
+
+/// An endpoint as plugins see it.
+#[cfg(target_arch = "wasm32")]
+fn endpoint(index: u32, endpoint: imported::fleet::Endpoint) -> Endpoint {
+    let imported::fleet::Endpoint {
+        id,
+        address,
+        weight,
+    } = endpoint;
+    Endpoint {
+        id,
+        address,
+        weight,
+        facts: crate::endpoint::Facts(index),
+    }
+}
+
+/// Exports are not called outside of a component.
+#[cfg(not(target_arch = "wasm32"))]
+fn endpoint(_: u32, _: imported::fleet::Endpoint) -> Endpoint {
+    unreachable!("a component's export, called outside of a component")
+}
+
+impl<C: Component> plugin::Guest for C {
+    fn configure(_: Kind, settings: String) -> Result<Sharing, SettingsError> {
         // Otherwise the reason of a panic is lost: without WASI there is no stderr.
         std::panic::set_hook(Box::new(|panic| log::error(&panic.to_string())));
-        let policy = C::Policy::configure(Settings::parse(&settings)?)?;
-        let scope = policy.scope();
+        let (plugin, sharing) = C::configure(Settings::parse(&settings)?)?;
         C::slot().set(Some(Instance {
-            policy,
+            plugin,
             words: Words::default(),
         }));
-        Ok(scope)
+        Ok(sharing)
     }
+}
 
-    fn update(_generation: u64, endpoints: Vec<Endpoint>) {
-        C::slot().with_borrow_mut(|slot| {
-            if let Some(instance) = slot {
-                instance.words.resize(endpoints.len());
-                instance.policy.update(endpoints);
-            }
+impl<C: TakesEndpoints> members::Guest for C {
+    fn update(_generation: u64, endpoints: Vec<imported::fleet::Endpoint>) {
+        let endpoints = (0..).zip(endpoints);
+        let endpoints: Vec<_> = endpoints
+            .map(|(index, each)| endpoint(index, each))
+            .collect();
+        with::<C, _>(|instance| {
+            instance.words.resize(endpoints.len());
+            C::update(&mut instance.plugin, endpoints);
         });
     }
+}
 
+impl<C: Component<Plugin: MemberChanges>> member_changes::Guest for C {
+    fn change(_generation: u64, endpoints: Vec<(u32, imported::fleet::Endpoint)>) {
+        let endpoints = endpoints.into_iter();
+        let endpoints: Vec<_> = endpoints
+            .map(|(index, each)| (index as usize, endpoint(index, each)))
+            .collect();
+        let indexes = endpoints.iter().map(|(index, _)| index + 1);
+        let count = indexes.max().unwrap_or(0);
+        with::<C, _>(|instance| {
+            instance.words.resize(count);
+            instance.plugin.change(endpoints);
+        });
+    }
+}
+
+impl<C: Component<Plugin: Policy>> balancer::Guest for C {
     fn pick(lease: u64, attempt: u32, now_us: u64, random: u64, candidates: u64) -> u32 {
-        C::slot().with_borrow_mut(|slot| {
-            let Some(Instance { policy, words }) = slot else {
-                return NO_OPINION;
-            };
-            let pick = Pick::new(
-                (lease, attempt, now_us, random),
-                candidates,
-                words,
-                &Imports,
-            );
-            policy.pick(&pick).map_or(NO_OPINION, |index| index as u32)
+        with::<C, _>(|Instance { plugin, words }| {
+            let pick = Pick::new((lease, attempt, now_us, random), candidates, words);
+            plugin.pick(&pick).map_or(NO_OPINION, |index| index as u32)
         })
     }
 }
 
-impl<C: Component<Policy: Failures>> failures::Guest for C {
+impl<C: Component<Plugin: Filter>> filter::Guest for C {
+    fn narrow(word: u32, candidates: u64, attempt: u32, now_us: u64, random: u64) -> u64 {
+        let choice = Choice::new(attempt, now_us, random);
+        with::<C, _>(|instance| instance.plugin.narrow(word as usize, candidates, &choice))
+    }
+
+    fn may_be_ignored() -> bool {
+        with::<C, _>(|instance| instance.plugin.may_be_ignored())
+    }
+}
+
+impl<C: Component<Plugin: Scorer>> scorer::Guest for C {
+    fn score(attempt: u32, now_us: u64, random: u64) -> Vec<u16> {
+        let choice = Choice::new(attempt, now_us, random);
+        with::<C, _>(|instance| instance.plugin.score(&choice))
+    }
+}
+
+impl<C: Component<Plugin: Failures>> failures::Guest for C {
     fn failed(index: u32) {
-        C::slot().with_borrow_mut(|slot| {
-            if let Some(instance) = slot {
-                instance.policy.failed(index as usize);
-            }
-        });
+        with::<C, _>(|instance| instance.plugin.failed(index as usize));
     }
 }
 
-impl<C: Component<Policy: Observer>> observer::Guest for C {
+impl<C: Component<Plugin: Observer>> observer::Guest for C {
     fn done(lease: u64, index: u32, outcome: Outcome) {
-        C::slot().with_borrow_mut(|slot| {
-            if let Some(instance) = slot {
-                instance.policy.done(&Done {
-                    lease,
-                    index: index as usize,
-                    outcome,
-                    host: &Imports,
-                });
-            }
+        with::<C, _>(|instance| {
+            instance.plugin.done(&Done {
+                lease,
+                index: index as usize,
+                outcome,
+                at_hand: PhantomData,
+            });
         });
     }
 }
 
-impl<C: Component<Policy: Keeper>> keeper::Guest for C {
+impl<C: Component<Plugin: Hook>> hook::Guest for C {
+    fn attach(place: u32, settings: String) -> Result<(), SettingsError> {
+        let settings = Settings::parse(&settings)?;
+        with::<C, _>(|instance| instance.plugin.attach(place as usize, settings))
+    }
+}
+
+impl<C: Component<Plugin: OnRequest>> on_request::Guest for C {
+    fn on_request(exchange: u64, place: u32, now_us: u64, random: u64) -> Verdict {
+        let call = Call::new(exchange, place, now_us, random);
+        with::<C, _>(|instance| instance.plugin.on_request(&call))
+    }
+}
+
+impl<C: Component<Plugin: OnCheck>> on_check::Guest for C {
+    fn on_check(exchange: u64, place: u32, now_us: u64, passed: bool) -> Verdict {
+        let call = Call::new(exchange, place, now_us, 0);
+        with::<C, _>(|instance| instance.plugin.on_check(&call, passed))
+    }
+}
+
+impl<C: Component<Plugin: OnResponse>> on_response::Guest for C {
+    fn on_response(exchange: u64, place: u32, now_us: u64) {
+        let call = Call::new(exchange, place, now_us, 0);
+        with::<C, _>(|instance| instance.plugin.on_response(&call));
+    }
+}
+
+impl<C: Component<Plugin: OnEnd>> on_end::Guest for C {
+    fn on_end(exchange: u64, place: u32, now_us: u64, summary: Summary) {
+        let call = Call::new(exchange, place, now_us, 0);
+        with::<C, _>(|instance| instance.plugin.on_end(&call, &summary));
+    }
+}
+
+impl<C: Component<Plugin: Keeper>> keeper::Guest for C {
     fn export_state() -> Vec<u8> {
-        C::slot().with_borrow(|slot| match slot {
-            Some(instance) => instance.policy.export_state(),
-            None => Vec::new(),
-        })
+        with::<C, _>(|instance| instance.plugin.export_state())
     }
 
     fn import_state(state: Vec<u8>) -> Result<(), String> {
-        C::slot().with_borrow_mut(|slot| match slot {
-            Some(instance) => instance.policy.import_state(&state),
-            None => Err("the policy is not configured".to_owned()),
-        })
+        with::<C, _>(|instance| instance.plugin.import_state(&state))
     }
 }
 
-/// The host behind the component's imports.
-pub(crate) struct Imports;
+impl<C: Component<Plugin: Ticker>> ticker::Guest for C {
+    fn tick(now_us: u64) -> u32 {
+        with::<C, _>(|instance| instance.plugin.tick(now_us))
+    }
+}
 
-impl Host for Imports {
-    fn candidates(&self, word: u32) -> u64 {
-        fleet::candidates(word)
+impl<C: Component<Plugin: FileChanges>> file_changes::Guest for C {
+    fn changed(path: String, content: Option<Vec<u8>>) {
+        with::<C, _>(|instance| instance.plugin.changed(&path, content.as_deref()));
     }
-    fn in_flight(&self, index: u32) -> u32 {
-        fleet::in_flight(index)
-    }
-    fn in_flight_all(&self) -> Vec<u32> {
-        fleet::in_flight_all()
-    }
-    fn latency_us(&self, index: u32) -> u32 {
-        fleet::latency_us(index)
-    }
-    fn fail_timeout(&self, index: u32) -> u64 {
-        fleet::fail_timeout(index)
-    }
-    fn method(&self) -> String {
-        request::method()
-    }
-    fn path(&self) -> String {
-        request::path()
-    }
-    fn query(&self) -> String {
-        request::query()
-    }
-    fn header(&self, name: &str) -> Vec<Vec<u8>> {
-        request::header(name)
-    }
-    fn cookie(&self, name: &str) -> Option<Vec<u8>> {
-        request::cookie(name)
-    }
-    fn client_address(&self) -> Vec<u8> {
-        request::client_address()
-    }
-    fn variable(&self, name: &str) -> Option<Vec<u8>> {
-        request::variable(name)
-    }
-    fn memo(&self) -> u64 {
-        exchange::memo()
-    }
-    fn set_memo(&self, value: u64) {
-        exchange::set_memo(value);
-    }
-    fn add_response_header(&self, name: &str, value: &[u8]) {
-        exchange::add_response_header(name, value);
-    }
-    fn response_status(&self) -> u16 {
-        response::status()
-    }
-    fn response_header(&self, name: &str) -> Vec<Vec<u8>> {
-        response::header(name)
+}
+
+impl<C: Component<Plugin: Describe>> description::Guest for C {
+    fn describe(_: Kind) -> About {
+        C::Plugin::describe()
     }
 }

@@ -72,19 +72,16 @@ fn round(lane: u64, word: u64) -> u64 {
 /// changes. The addresses of one name are told apart by their order among themselves, sorted,
 /// whatever the order that a name server lists them in.
 pub fn endpoint_hashes(endpoints: &[Endpoint]) -> Vec<u64> {
+    let names: Vec<String> = endpoints.iter().map(Endpoint::name).collect();
     let mut sorted: Vec<usize> = (0..endpoints.len()).collect();
-    sorted.sort_by_key(|&index| (&endpoints[index].server, &endpoints[index].address));
+    sorted.sort_by_key(|&index| (&names[index], &endpoints[index].address));
     let mut hashes = vec![0; endpoints.len()];
     let (mut previous, mut place) = (None, 0);
     for index in sorted {
-        let server = endpoints[index].server.as_str();
-        place = if previous == Some(server) {
-            place + 1
-        } else {
-            0
-        };
-        previous = Some(server);
-        hashes[index] = hash64(server.as_bytes(), place);
+        let name = names[index].as_str();
+        place = if previous == Some(name) { place + 1 } else { 0 };
+        previous = Some(name);
+        hashes[index] = hash64(name.as_bytes(), place);
     }
     hashes
 }

@@ -1,10 +1,10 @@
-//! Write Waypost policies in Rust.
+//! Write Waypost plugins in Rust.
 //!
 //! A policy chooses the endpoint that a request is sent to. It is a type that implements
 //! [`Policy`], and one line that exports it:
 //!
 //! ```
-//! use waypost_sdk::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
+//! use waypost_sdk::{Endpoint, Pick, Policy, Settings, SettingsError, Sharing};
 //!
 //! /// Sends everything to the first server that can take it.
 //! pub struct First;
@@ -15,8 +15,8 @@
 //!         Ok(First)
 //!     }
 //!
-//!     fn scope(&self) -> Scope {
-//!         Scope::Worker // no memory of earlier choices, so every worker may have its own
+//!     fn sharing(&self) -> Sharing {
+//!         Sharing::PerWorker // no memory of earlier choices, so every worker may have its own
 //!     }
 //!
 //!     fn update(&mut self, _endpoints: Vec<Endpoint>) {}
@@ -30,13 +30,54 @@
 //! # fn main() {}
 //! ```
 //!
+//! A hook decides about requests before they are balanced. It implements [`Hook`], and a trait for
+//! each phase that it has a use for:
+//!
+//! ```
+//! use waypost_sdk::{Call, Hook, OnRequest, Settings, SettingsError, Sharing, Verdict};
+//!
+//! /// Turns away requests without the right key.
+//! pub struct ApiKey {
+//!     key: String,
+//! }
+//!
+//! impl Hook for ApiKey {
+//!     fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
+//!         let key = settings.text("key")?.ok_or_else(|| settings.missing("key"))?;
+//!         settings.finish()?;
+//!         Ok(ApiKey { key })
+//!     }
+//!
+//!     fn sharing(&self) -> Sharing {
+//!         Sharing::PerWorker
+//!     }
+//! }
+//!
+//! impl OnRequest for ApiKey {
+//!     fn on_request(&mut self, call: &Call) -> Verdict {
+//!         if call.request().header("x-api-key").as_deref() == Some(self.key.as_bytes()) {
+//!             return Verdict::Proceed;
+//!         }
+//!         call.changes().answer(401, "this needs a key\n");
+//!         Verdict::Answer
+//!     }
+//! }
+//!
+//! waypost_sdk::export_hook!(ApiKey, on_request);
+//! # fn main() {}
+//! ```
+//!
 //! Built with `crate-type = ["cdylib"]` for `wasm32-wasip2` or `wasm32-unknown-unknown`, the crate
-//! is a plugin. The stock policies in `plugins/` are written with this SDK and with nothing else.
-//! [`testing`] runs a policy natively.
+//! is a plugin. The stock plugins in `plugins/` are written with this SDK and with nothing else.
+//! [`testing`] runs a plugin natively.
 
 mod policy;
 mod pick;
-mod host;
+mod endpoint;
+mod hook;
+mod call;
+mod exchange;
+mod common;
 mod settings;
 mod units;
 mod template;
@@ -47,7 +88,11 @@ mod ring;
 mod state;
 mod smooth;
 mod draws;
+mod export;
+pub mod clock;
+pub mod files;
 pub mod log;
+pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 #[doc(hidden)]
@@ -55,75 +100,34 @@ pub mod bindings;
 #[doc(hidden)]
 pub mod guest;
 
+pub use bindings::imported::attempt::FailureKind;
+pub use bindings::imported::request::{HttpVersion, Part};
+pub use bindings::imported::types::{SettingsError, Sharing, Verdict};
 pub use bindings::observer::exports::waypost::plugin::observer::{Ending, Outcome};
-pub use bindings::policy::exports::waypost::plugin::balancer::{Scope, SettingsError};
-pub use bindings::policy::waypost::plugin::fleet::Endpoint;
+pub use bindings::on_end::exports::waypost::plugin::on_end::Summary;
+pub use call::{Call, Changes, Checks};
+pub use common::{About, Describe, FileChanges, Keeper, Ticker};
 pub use crc32::Crc32;
 pub use draws::Draws;
+pub use endpoint::{Endpoint, Fleet};
+pub use exchange::{Connection, Exchange, Request, Response};
 pub use hash64::{endpoint_hashes, hash64};
-pub use host::{Exchange, Fleet, Request, Response};
-pub use pick::{Candidates, Pick};
-pub use policy::{Done, Failures, Keeper, Observer, Policy};
+pub use hook::{Hook, OnCheck, OnEnd, OnRequest, OnResponse};
+pub use pick::{Candidates, Choice, Pick};
+pub use policy::{Done, Failures, Filter, MemberChanges, Observer, Policy, Scorer};
 pub use ring::Ring;
 pub use serde_json::Value;
-pub use settings::Settings;
+pub use settings::{File, Item, Settings};
 pub use shares::Shares;
 pub use smooth::{Round, SmoothWeighted};
 pub use state::{StateEntries, StateReader, StateWriter};
 pub use template::Template;
 pub use units::{parse_duration, parse_size};
 
-/// Makes a type the policy of this plugin, with the optional exports it has a use for.
-///
-/// `export!(Mine)` needs [`Policy`]; `export!(Mine, failures)` also [`Failures`];
-/// `export!(Mine, failures, observer)` also [`Observer`]; `export!(Mine, keeper)` also [`Keeper`];
-/// in any combination. What is not named is not exported, and the host does not call it. Once per
-/// crate; outside of WebAssembly it only checks the types, so that unit tests of several policies
-/// link into one program.
-#[macro_export]
-macro_rules! export {
-    ($policy:ident $(, $extra:ident)* $(,)?) => {
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            ::std::thread_local! {
-                static INSTANCE: $crate::guest::Slot<$policy> = const { $crate::guest::Slot::new(None) };
-            }
-            struct Component;
-            impl $crate::guest::Component for Component {
-                type Policy = $policy;
-                fn slot() -> &'static ::std::thread::LocalKey<$crate::guest::Slot<$policy>> {
-                    &INSTANCE
-                }
-            }
-            $crate::bindings::policy::export_policy!(Component with_types_in $crate::bindings::policy);
-            $($crate::export!(@ $extra Component);)*
-        };
-        #[cfg(not(target_arch = "wasm32"))]
-        const _: () = {
-            const fn exports<P: $crate::Policy>() {}
-            exports::<$policy>();
-            $($crate::export!(@ $extra for $policy);)*
-        };
-    };
-    (@ failures $component:ident) => {
-        $crate::bindings::failures::export_failures!($component with_types_in $crate::bindings::failures);
-    };
-    (@ observer $component:ident) => {
-        $crate::bindings::observer::export_observer!($component with_types_in $crate::bindings::observer);
-    };
-    (@ keeper $component:ident) => {
-        $crate::bindings::keeper::export_keeper!($component with_types_in $crate::bindings::keeper);
-    };
-    (@ failures for $policy:ident) => {
-        const fn hears_failures<P: $crate::Failures>() {}
-        hears_failures::<$policy>();
-    };
-    (@ observer for $policy:ident) => {
-        const fn observes<P: $crate::Observer>() {}
-        observes::<$policy>();
-    };
-    (@ keeper for $policy:ident) => {
-        const fn keeps<P: $crate::Keeper>() {}
-        keeps::<$policy>();
-    };
-}
+/// The host's functions. In a component they are called directly, so that what a plugin never asks
+/// for is not imported.
+#[cfg(target_arch = "wasm32")]
+use bindings::imported as host;
+/// The host's functions: in unit tests, answered from what the test has set up.
+#[cfg(not(target_arch = "wasm32"))]
+use testing::host;

@@ -1,33 +1,30 @@
-//! Lines in the host's error log. In unit tests they go to stderr.
+//! Lines in the host's error log: cut at 1,024 bytes, and so many per second at most.
 
-use crate::bindings::policy::waypost::plugin::log::Level;
+use crate::host::log;
+
+pub use crate::bindings::imported::log::Level;
 
 /// Something the operator must look at.
 pub fn error(message: &str) {
-    write(Level::Error, message);
+    log::write(Level::Error, message);
 }
 
 /// Something that works, but not as it should.
 pub fn warn(message: &str) {
-    write(Level::Warn, message);
+    log::write(Level::Warn, message);
 }
 
 /// Something worth knowing.
 pub fn info(message: &str) {
-    write(Level::Info, message);
+    log::write(Level::Info, message);
 }
 
 /// For debugging.
 pub fn debug(message: &str) {
-    write(Level::Debug, message);
+    log::write(Level::Debug, message);
 }
 
-#[cfg(target_arch = "wasm32")]
-fn write(level: Level, message: &str) {
-    crate::bindings::policy::waypost::plugin::log::write(level, message);
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-fn write(level: Level, message: &str) {
-    eprintln!("{level:?}: {message}");
+/// A line about the exchange at hand: what the host tells of it (its client, its request) is added.
+pub fn exchange(level: Level, message: &str) {
+    log::write_exchange(level, message);
 }

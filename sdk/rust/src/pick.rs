@@ -1,9 +1,11 @@
 //! One decision: what it is about, and which endpoints may be chosen.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 
-use crate::Draws;
-use crate::host::{AtHand, Exchange, Fleet, Request};
+use crate::exchange::AtHand;
+use crate::host::attempt;
+use crate::{Connection, Draws, Exchange, Fleet, Request};
 
 /// `pick`'s answer that refuses the attempt: see the WIT. No list of endpoints is so long.
 pub(crate) const REFUSED: usize = u32::MAX as usize - 1;
@@ -19,7 +21,7 @@ pub struct Pick<'a> {
     /// A fresh random number, uniform over all 64 bits. For more of them see [`Pick::draws`].
     pub random: u64,
     candidates: Candidates<'a>,
-    host: AtHand<'a>,
+    at_hand: AtHand<'a>,
 }
 
 impl<'a> Pick<'a> {
@@ -27,13 +29,13 @@ impl<'a> Pick<'a> {
         (lease, attempt, now_us, random): (u64, u32, u64, u64),
         first_word: u64,
         words: &'a mut Words,
-        host: AtHand<'a>,
     ) -> Self {
         words.stamp += 1;
+        let at_hand = PhantomData;
         let candidates = Candidates {
             first: first_word,
             words,
-            host,
+            at_hand,
         };
         Pick {
             lease,
@@ -41,7 +43,7 @@ impl<'a> Pick<'a> {
             now_us,
             random,
             candidates,
-            host,
+            at_hand,
         }
     }
 
@@ -52,17 +54,37 @@ impl<'a> Pick<'a> {
 
     /// Live figures of the endpoints.
     pub fn fleet(&self) -> Fleet<'a> {
-        Fleet(self.host)
+        Fleet(self.at_hand)
     }
 
     /// The request that needs an endpoint.
     pub fn request(&self) -> Request<'a> {
-        Request(self.host)
+        Request(self.at_hand)
     }
 
-    /// What the exchange keeps between its attempts.
+    /// The client's connection.
+    pub fn connection(&self) -> Connection<'a> {
+        Connection(self.at_hand)
+    }
+
+    /// What belongs to the exchange: attributes, notes.
     pub fn exchange(&self) -> Exchange<'a> {
-        Exchange(self.host)
+        Exchange(self.at_hand)
+    }
+
+    /// The value last kept during this exchange; 0 in the first attempt.
+    pub fn memo(&self) -> u64 {
+        attempt::memo()
+    }
+
+    /// Keeps a value for the further attempts of this exchange.
+    pub fn set_memo(&self, value: u64) {
+        attempt::set_memo(value);
+    }
+
+    /// Adds a header to the response, should the answer of this attempt reach the client.
+    pub fn add_response_header(&self, name: &str, value: &[u8]) {
+        attempt::add_response_header(name, value);
     }
 
     /// The answer that refuses the attempt: `return pick.refuse();`. None of the candidates may be
@@ -80,6 +102,48 @@ impl<'a> Pick<'a> {
     }
 }
 
+/// One attempt that endpoints are narrowed or ranked for, before a policy picks.
+pub struct Choice<'a> {
+    /// 0 for the first attempt of an exchange, then 1, 2...
+    pub attempt: u32,
+    /// A monotonic clock in microseconds.
+    pub now_us: u64,
+    /// A fresh random number, uniform over all 64 bits.
+    pub random: u64,
+    at_hand: AtHand<'a>,
+}
+
+impl<'a> Choice<'a> {
+    pub(crate) fn new(attempt: u32, now_us: u64, random: u64) -> Self {
+        Choice {
+            attempt,
+            now_us,
+            random,
+            at_hand: PhantomData,
+        }
+    }
+
+    /// Live figures of the endpoints.
+    pub fn fleet(&self) -> Fleet<'a> {
+        Fleet(self.at_hand)
+    }
+
+    /// The request that needs an endpoint.
+    pub fn request(&self) -> Request<'a> {
+        Request(self.at_hand)
+    }
+
+    /// The client's connection.
+    pub fn connection(&self) -> Connection<'a> {
+        Connection(self.at_hand)
+    }
+
+    /// What belongs to the exchange: attributes, notes.
+    pub fn exchange(&self) -> Exchange<'a> {
+        Exchange(self.at_hand)
+    }
+}
+
 /// The endpoints that may be picked: in rotation, not `down`, below their `max_conns` and not yet
 /// tried in this exchange.
 ///
@@ -88,7 +152,7 @@ impl<'a> Pick<'a> {
 pub struct Candidates<'a> {
     first: u64,
     words: &'a Words,
-    host: AtHand<'a>,
+    at_hand: AtHand<'a>,
 }
 
 impl Candidates<'_> {
@@ -137,7 +201,7 @@ impl Candidates<'_> {
         if stamp == self.words.stamp {
             return bits;
         }
-        let bits = Fleet(self.host).candidates(word);
+        let bits = Fleet(self.at_hand).candidates(word);
         slot.set((self.words.stamp, bits));
         bits
     }
@@ -160,7 +224,7 @@ impl Words {
 #[cfg(test)]
 mod tests {
     use crate::testing::Upstream;
-    use crate::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
+    use crate::{Endpoint, Pick, Policy, Settings, SettingsError, Sharing};
 
     /// Reports the candidates it saw, by every way there is to ask.
     struct Census;
@@ -169,8 +233,8 @@ mod tests {
         fn configure(_: Settings) -> Result<Self, SettingsError> {
             Ok(Census)
         }
-        fn scope(&self) -> Scope {
-            Scope::Worker
+        fn sharing(&self) -> Sharing {
+            Sharing::PerWorker
         }
         fn update(&mut self, _: Vec<Endpoint>) {}
         fn pick(&mut self, pick: &Pick) -> Option<usize> {

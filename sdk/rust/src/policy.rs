@@ -1,15 +1,19 @@
-//! What a policy implements: [`Policy`] always, [`Failures`], [`Observer`] and [`Keeper`] if it has
-//! a use for them.
+//! What a policy implements: [`Policy`] always, [`Failures`], [`Observer`] and [`MemberChanges`] if
+//! it has a use for them. [`Filter`] and [`Scorer`] prepare a policy's choice.
 
-use crate::host::{AtHand, Exchange, Request, Response};
-use crate::{Endpoint, Outcome, Pick, Scope, Settings, SettingsError};
+use crate::exchange::AtHand;
+use crate::host::attempt;
+use crate::{
+    Choice, Connection, Endpoint, Exchange, FailureKind, Outcome, Pick, Request, Response,
+    Settings, SettingsError, Sharing,
+};
 
 /// Chooses the endpoint for each attempt of an exchange.
 ///
 /// The host calls [`configure`](Policy::configure) once, [`update`](Policy::update) once before the
 /// first pick, and [`pick`](Policy::pick) for every attempt. Calls never overlap. When the
 /// endpoints change, or another version of the plugin is loaded, a fresh instance takes over; a
-/// [`Keeper`] tells it what it knows. A call that panics or overruns its deadline costs the
+/// [`Keeper`](crate::Keeper) tells it what it knows. A call that panics or overruns its deadline costs the
 /// instance, not the request: the fallback policy answers, and a fresh instance is configured.
 pub trait Policy: Sized {
     /// Makes the policy from its table in the TOML.
@@ -19,10 +23,9 @@ pub trait Policy: Sized {
     /// [`Settings::finish`], which refuses keys that no getter asked for.
     fn configure(settings: Settings) -> Result<Self, SettingsError>;
 
-    /// How many instances there are: [`Scope::Worker`], one per worker, for choices that need no
-    /// memory of earlier ones; [`Scope::Process`], one in all, for choices that depend on each
-    /// other.
-    fn scope(&self) -> Scope;
+    /// How many instances there are: [`Sharing::PerWorker`] for choices that need no memory of
+    /// earlier ones, [`Sharing::PerProcess`] for choices that depend on each other.
+    fn sharing(&self) -> Sharing;
 
     /// Takes the endpoints, in configuration order. Their places in this list are the indexes of
     /// all other calls.
@@ -48,73 +51,56 @@ pub trait Observer: Policy {
     fn done(&mut self, done: &Done);
 }
 
-/// Keeps what a policy knows when another instance takes its place: a new version of the plugin, or
-/// the same one with other settings or endpoints. Exported by `export!(Mine, keeper)`. Nothing is
-/// kept from an instance that failed.
-///
-/// ```
-/// # use std::collections::BTreeMap;
-/// # use waypost_sdk::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
-/// use waypost_sdk::{Keeper, StateReader, StateWriter};
-///
-/// /// Knows how often each server was chosen.
-/// pub struct Census {
-///     choices: BTreeMap<String, u64>,
-/// }
-/// # impl Policy for Census {
-/// #     fn configure(_: Settings) -> Result<Self, SettingsError> {
-/// #         Ok(Census { choices: BTreeMap::new() })
-/// #     }
-/// #     fn scope(&self) -> Scope { Scope::Process }
-/// #     fn update(&mut self, _: Vec<Endpoint>) {}
-/// #     fn pick(&mut self, _: &Pick) -> Option<usize> { None }
-/// # }
-///
-/// impl Keeper for Census {
-///     fn export_state(&self) -> Vec<u8> {
-///         let mut state = StateWriter::new(1); // the format number
-///         for (server, count) in &self.choices {
-///             state.text(server);
-///             state.number(*count);
-///         }
-///         state.finish()
-///     }
-///
-///     fn import_state(&mut self, state: &[u8]) -> Result<(), String> {
-///         let mut read = StateReader::new(state);
-///         read.format(&[1])?; // an error if another version wrote it
-///         let mut choices = BTreeMap::new();
-///         while !read.is_empty() {
-///             choices.insert(read.text()?.to_owned(), read.number()?);
-///         }
-///         self.choices = choices; // only now: a state that is cut off changes nothing
-///         Ok(())
-///     }
-/// }
-///
-/// waypost_sdk::export!(Census, keeper);
-/// # fn main() {
-/// # let mut census = Census { choices: BTreeMap::from([("a:80".to_owned(), 300)]) };
-/// # let state = census.export_state();
-/// # census.choices.clear();
-/// # assert!(census.import_state(&state).is_ok() && census.choices["a:80"] == 300);
-/// # }
-/// ```
-pub trait Keeper: Policy {
-    /// What this instance knows, for an instance of this version or a later one: begin with a
-    /// format number, as [`StateWriter`](crate::StateWriter) does. At most 1 MiB, unless the
-    /// plugin's `limits.state` says otherwise. Called between two picks; the instance may well go
-    /// on serving after it.
-    fn export_state(&self) -> Vec<u8>;
+/// Takes other endpoints in place, without a fresh instance. Exported by
+/// `export!(Mine, member_changes)`.
+pub trait MemberChanges {
+    /// The endpoints from now on, in configuration order, each with its index. One that stays keeps
+    /// its index, a new one has an index that had no meaning before, and the index of one that is
+    /// gone is no candidate any more. Ends of attempts at those may still be told.
+    fn change(&mut self, endpoints: Vec<(usize, Endpoint)>);
+}
 
-    /// Takes over what another instance knew. Called once, after [`update`](Policy::update) and
-    /// before the first pick. Endpoints may have come, gone and changed places: know them by server
-    /// or address, not by index.
+/// Narrows the candidates before a policy picks. Exported by `export_filter!(Mine)`.
+pub trait Filter: Sized {
+    /// As [`Policy::configure`].
     ///
     /// # Errors
-    /// Why the state is of no use, in one line of lower case. The host logs it, and the policy
-    /// serves with what it has: change nothing before all of the state was read.
-    fn import_state(&mut self, state: &[u8]) -> Result<(), String>;
+    /// Settings that make no sense.
+    fn configure(settings: Settings) -> Result<Self, SettingsError>;
+
+    /// As [`Policy::sharing`].
+    fn sharing(&self) -> Sharing;
+
+    /// As [`Policy::update`].
+    fn update(&mut self, endpoints: Vec<Endpoint>);
+
+    /// Those of the candidates `64 * word..` that stay, as bits; others than those of `candidates`
+    /// do not count. Called for every word of the fleet, in order, for each attempt.
+    fn narrow(&mut self, word: usize, candidates: u64, choice: &Choice) -> u64;
+
+    /// Asked when none of the candidates was left: whether the policy may choose from all of them
+    /// after all. Else the exchange ends as if no endpoint were left.
+    fn may_be_ignored(&self) -> bool;
+}
+
+/// Ranks the candidates before a policy picks. Exported by `export_scorer!(Mine)`.
+pub trait Scorer: Sized {
+    /// As [`Policy::configure`].
+    ///
+    /// # Errors
+    /// Settings that make no sense.
+    fn configure(settings: Settings) -> Result<Self, SettingsError>;
+
+    /// As [`Policy::sharing`].
+    fn sharing(&self) -> Sharing;
+
+    /// As [`Policy::update`].
+    fn update(&mut self, endpoints: Vec<Endpoint>);
+
+    /// How good each endpoint is for the attempt at hand, in order: 0 for the worst, 65,535 for the
+    /// best there can be. Endpoints past the end of the list have 0. The policy chooses from those
+    /// whose weighted sum over all scorers is highest.
+    fn score(&mut self, choice: &Choice) -> Vec<u16>;
 }
 
 /// How an attempt ended, with the request and the response at hand.
@@ -125,22 +111,47 @@ pub struct Done<'a> {
     pub index: usize,
     /// How it ended, and how long it took.
     pub outcome: Outcome,
-    pub(crate) host: AtHand<'a>,
+    pub(crate) at_hand: AtHand<'a>,
 }
 
 impl<'a> Done<'a> {
     /// The request whose attempt ended.
     pub fn request(&self) -> Request<'a> {
-        Request(self.host)
+        Request(self.at_hand)
     }
 
-    /// What the exchange keeps between its attempts.
+    /// The client's connection.
+    pub fn connection(&self) -> Connection<'a> {
+        Connection(self.at_hand)
+    }
+
+    /// What belongs to the exchange.
     pub fn exchange(&self) -> Exchange<'a> {
-        Exchange(self.host)
+        Exchange(self.at_hand)
     }
 
     /// The response's header; empty where none arrived.
     pub fn response(&self) -> Response<'a> {
-        Response(self.host)
+        Response(self.at_hand)
+    }
+
+    /// The value last kept by [`Pick::set_memo`] during this exchange.
+    pub fn memo(&self) -> u64 {
+        attempt::memo()
+    }
+
+    /// Why the attempt failed.
+    pub fn failure(&self) -> FailureKind {
+        attempt::failure()
+    }
+
+    /// Bytes of the request that went to the server.
+    pub fn bytes_sent(&self) -> u64 {
+        attempt::bytes_sent()
+    }
+
+    /// Bytes of the response that came from the server.
+    pub fn bytes_received(&self) -> u64 {
+        attempt::bytes_received()
     }
 }

@@ -45,15 +45,14 @@ impl Ring {
         let mut names = std::collections::BTreeMap::new();
         let mut ring = Ring::default();
         for (index, endpoint) in endpoints.iter().enumerate() {
-            let server = *names
-                .entry(endpoint.server.as_str())
-                .or_insert(ring.servers.len());
+            let name = endpoint.name();
+            let server = *names.entry(name.clone()).or_insert(ring.servers.len());
             if server == ring.servers.len() {
                 ring.servers.push(Vec::new());
             }
             ring.servers[server].push(index);
             let weight = (u64::from(endpoint.weight) / scale).max(1);
-            ring.add_points(&endpoint.server, server as u32, weight * POINTS_PER_WEIGHT);
+            ring.add_points(&name, server as u32, weight * POINTS_PER_WEIGHT);
         }
         // The server breaks ties as the configuration's order would.
         ring.points

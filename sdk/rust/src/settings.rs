@@ -3,12 +3,40 @@
 //! Every getter notes the key it asked for, so that [`Settings::finish`] can tell what else was
 //! written, and every error names the key by its path, so that the host can point at its line.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::host::{self, ReadBy};
-use crate::{SettingsError, Template, units};
+use crate::host::{nginx, upstream};
+use crate::{SettingsError, Template, files, units};
+
+/// When a variable is read.
+#[derive(Debug, Clone, Copy)]
+enum ReadBy {
+    /// Before a server was chosen.
+    Early,
+    /// When the answer may be there.
+    Late,
+}
+
+/// An element of a list of settings: see [`Settings::items`].
+#[derive(Debug)]
+pub enum Item {
+    /// `"..."`
+    Text(String),
+    /// `{ ... }`, which wants a [`finish`](Settings::finish) of its own.
+    Table(Settings),
+}
+
+/// A file that the settings name: see [`Settings::file`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its path as it stands in the settings: what [`FileChanges`](crate::FileChanges) calls it.
+    pub path: String,
+    /// What it holds; `None` where it does not exist.
+    pub content: Option<Vec<u8>>,
+}
 
 /// A table of settings. Read what you know, then [`finish`](Settings::finish).
 #[derive(Debug)]
@@ -86,11 +114,156 @@ impl Settings {
     /// # Errors
     /// As for [`template`](Settings::template).
     pub fn as_template(&self, key: &str, text: &str) -> Result<Template, SettingsError> {
+        self.template_read_by(key, text, ReadBy::Early)
+    }
+
+    fn template_read_by(
+        &self,
+        key: &str,
+        text: &str,
+        read_by: ReadBy,
+    ) -> Result<Template, SettingsError> {
         let template = Template::parse(text).map_err(|message| self.error(key, &message))?;
         let mut variables = template.variables();
-        variables.try_for_each(|name| self.check_variable(key, name, ReadBy::Pick))?;
+        variables.try_for_each(|name| self.check_variable(key, name, read_by))?;
         drop(variables);
         Ok(template)
+    }
+
+    /// As [`template`](Settings::template), for a text that is made when the answer may be there:
+    /// in `done`, `on_response` or `on_end`.
+    ///
+    /// # Errors
+    /// A value of another type, a `$` without a name, or a variable that does not exist.
+    pub fn template_of_answer(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<Template>, SettingsError> {
+        let text = self.text(key)?;
+        let template = text.map(|text| self.template_read_by(key, &text, ReadBy::Late));
+        template.transpose()
+    }
+
+    /// A table whose keys are names of the operator's choice, and whose values are texts:
+    /// `key = { NAME = "..." }`. Sorted by name; empty where the key is missing.
+    ///
+    /// # Errors
+    /// A value of another type.
+    pub fn texts_by_name(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Vec<(String, String)>, SettingsError> {
+        let texts = self.read(key, "a table of texts", |value| match value {
+            Value::Object(values) => values
+                .into_iter()
+                .map(|(name, value)| match value {
+                    Value::String(text) => Some((name, text)),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        })?;
+        Ok(texts.unwrap_or_default())
+    }
+
+    /// As [`texts_by_name`](Settings::texts_by_name), of [templates](Settings::template).
+    ///
+    /// # Errors
+    /// As for [`template`](Settings::template).
+    pub fn templates_by_name(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Vec<(String, Template)>, SettingsError> {
+        let texts = self.texts_by_name(key)?.into_iter();
+        let template = |(name, text): (String, String)| {
+            let template = self.as_template(&format!("{key}.{name}"), &text)?;
+            Ok((name, template))
+        };
+        texts.map(template).collect()
+    }
+
+    /// One of a few words: `key = "header"`, with what each of them means.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn choice<T: Clone>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<Option<T>, SettingsError> {
+        let words: Vec<String> = choices
+            .iter()
+            .map(|(word, _)| format!("\"{word}\""))
+            .collect();
+        self.read(key, &words.join(" or "), |value| {
+            let chosen = choices
+                .iter()
+                .find(|(word, _)| value.as_str() == Some(word));
+            chosen.map(|(_, meaning)| meaning.clone())
+        })
+    }
+
+    /// A file by its path, as it is now: `key = "users.htpasswd"`. In `configure` and `attach`.
+    ///
+    /// # Errors
+    /// A value of another type, or a file that is there and cannot be read.
+    pub fn file(&mut self, key: &'static str) -> Result<Option<File>, SettingsError> {
+        let Some(path) = self.text(key)? else {
+            return Ok(None);
+        };
+        match files::read(&path) {
+            Ok(content) => Ok(Some(File { path, content })),
+            Err(why) => Err(self.error(key, &format!("cannot read `{path}`: {why}"))),
+        }
+    }
+
+    /// One table or a list of them: `key = { ... }` or `key = [{ ... }, { ... }]`. Empty where the
+    /// key is missing. Each wants a [`finish`](Settings::finish) of its own.
+    ///
+    /// # Errors
+    /// A value of another type.
+    pub fn tables(&mut self, key: &'static str) -> Result<Vec<Settings>, SettingsError> {
+        let items = self.items_of(key, "a table or a list of tables", |item| match item {
+            Item::Table(table) => Some(table),
+            Item::Text(_) => None,
+        })?;
+        Ok(items)
+    }
+
+    /// Texts and tables, one or a list of them: `key = ["...", { ... }]`. Empty where the key is
+    /// missing.
+    ///
+    /// # Errors
+    /// A value of another type.
+    pub fn items(&mut self, key: &'static str) -> Result<Vec<Item>, SettingsError> {
+        self.items_of(key, "a text, a table, or a list of these", Some)
+    }
+
+    fn items_of<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        convert: impl Fn(Item) -> Option<T>,
+    ) -> Result<Vec<T>, SettingsError> {
+        let place = format!("{}{key}", self.path);
+        let item = |(place, value)| match value {
+            Value::String(text) => convert(Item::Text(text)),
+            Value::Object(values) => convert(Item::Table(Settings {
+                path: format!("{place}."),
+                known: Vec::new(),
+                values,
+            })),
+            _ => None,
+        };
+        let items = self.read(key, expected, |value| match value {
+            Value::Array(values) => {
+                let values = values.into_iter().enumerate();
+                let places = values.map(|(n, value)| (format!("{place}[{n}]"), value));
+                places.map(item).collect()
+            }
+            value => item((place, value)).map(|item| vec![item]),
+        })?;
+        Ok(items.unwrap_or_default())
     }
 
     /// One variable that `pick` is to read, or a list of them, each with its `$`:
@@ -100,7 +273,7 @@ impl Settings {
     /// A value of another type, or what is no variable that can have a value before a server is
     /// chosen.
     pub fn variables(&mut self, key: &'static str) -> Result<Vec<String>, SettingsError> {
-        self.variables_read_by(key, ReadBy::Pick)
+        self.variables_read_by(key, ReadBy::Early)
     }
 
     /// As [`variables`](Settings::variables), for variables that `done` is to read: those of the
@@ -109,7 +282,7 @@ impl Settings {
     /// # Errors
     /// A value of another type, or what is no variable that can have a value here.
     pub fn variables_of_answer(&mut self, key: &'static str) -> Result<Vec<String>, SettingsError> {
-        self.variables_read_by(key, ReadBy::Done)
+        self.variables_read_by(key, ReadBy::Late)
     }
 
     fn variables_read_by(
@@ -139,7 +312,10 @@ impl Settings {
     }
 
     fn check_variable(&self, key: &str, name: &str, read_by: ReadBy) -> Result<(), SettingsError> {
-        let problem = host::check_variable(name, read_by);
+        let problem = match read_by {
+            ReadBy::Early => nginx::check_early_variable(name),
+            ReadBy::Late => nginx::check_variable(name),
+        };
         problem.map_or(Ok(()), |problem| Err(self.error(key, &problem)))
     }
 
@@ -149,7 +325,7 @@ impl Settings {
     /// # Errors
     /// There are some.
     pub fn refuse_backups(&self) -> Result<(), SettingsError> {
-        match host::has_backups() {
+        match upstream::has_backups() {
             true => Err(self.error(
                 "",
                 "this balancing method does not support `backup` servers; leave `backup` out, or \
@@ -165,7 +341,7 @@ impl Settings {
     /// # Errors
     /// The upstream carries streams.
     pub fn refuse_streams(&self, instead: &str) -> Result<(), SettingsError> {
-        match host::carries_streams() {
+        match upstream::carries_streams() {
             true => Err(self.error(
                 "",
                 &format!(
@@ -186,12 +362,35 @@ impl Settings {
             .unwrap_or(false))
     }
 
+    /// `key = true` or `key = false`, where a missing key is something else again.
+    ///
+    /// # Errors
+    /// A value of another type.
+    pub fn optional_flag(&mut self, key: &'static str) -> Result<Option<bool>, SettingsError> {
+        self.read(key, "`true` or `false`", |value| value.as_bool())
+    }
+
     /// A whole number, 0 or more: `key = 10`.
     ///
     /// # Errors
     /// A value of another type, or below 0.
     pub fn number(&mut self, key: &'static str) -> Result<Option<u64>, SettingsError> {
         self.read(key, "a whole number, 0 or more", |value| value.as_u64())
+    }
+
+    /// A whole number within bounds: `status = 429`.
+    ///
+    /// # Errors
+    /// A value of another type, or out of bounds.
+    pub fn number_within(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, SettingsError> {
+        let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+        self.read(key, &expected, |value| {
+            value.as_u64().filter(|number| bounds.contains(number))
+        })
     }
 
     /// A number, perhaps with a fraction: `key = 1.25`.
@@ -335,7 +534,7 @@ impl SettingsError {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::Settings;
+    use super::{Item, Settings};
     use std::time::Duration;
 
     fn settings(json: &str) -> Settings {
@@ -357,6 +556,43 @@ mod tests {
         assert_eq!(table.number("h").unwrap(), Some(1));
         assert_eq!(read.decimal("i").unwrap(), Some(1.5));
         assert!(table.finish().is_ok() && read.finish().is_ok());
+    }
+
+    #[test]
+    fn lists_of_tables_and_texts_know_their_places() {
+        let mut read = settings(
+            r#"{"zones": ["a", {"use": "b", "burst": -1}], "one": {"x": 1}, "wrong": [{}, 7]}"#,
+        );
+        let mut zones = read.items("zones").unwrap();
+        let Some(Item::Table(mut second)) = zones.pop() else {
+            panic!("a table");
+        };
+        assert!(matches!(zones.pop(), Some(Item::Text(text)) if text == "a"));
+        assert_eq!(second.number("burst").unwrap_err().key, "zones[1].burst");
+        assert_eq!(second.text("use").unwrap().as_deref(), Some("b"));
+        let one = read.tables("one").unwrap().pop().unwrap();
+        assert_eq!(one.finish().unwrap_err().key, "one.x");
+        let error = read.tables("wrong").unwrap_err();
+        assert_eq!(error.message, "`wrong` must be a table or a list of tables");
+    }
+
+    #[test]
+    fn words_names_and_bounds_are_checked() {
+        let json = r#"{"by": "size", "match": {"b": "$uri", "a": "x"}, "status": 42}"#;
+        let mut read = settings(json);
+        let error = read
+            .choice("by", &[("header", 1), ("body", 2)])
+            .unwrap_err();
+        assert_eq!(error.message, "`by` must be \"header\" or \"body\"");
+        let names = read.templates_by_name("match").unwrap();
+        assert_eq!(names[0].0, "a");
+        assert_eq!(names[1].1.variables().collect::<Vec<_>>(), ["uri"]);
+        let error = read.number_within("status", 400..=599).unwrap_err();
+        assert_eq!(
+            error.message,
+            "`status` must be a whole number from 400 to 599"
+        );
+        assert_eq!(read.optional_flag("flag").unwrap(), None);
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl SmoothWeighted {
         self.weights = endpoints.iter().map(|e| e.weight).collect();
         self.penalties = endpoints
             .iter()
-            .map(|e| e.weight.checked_div(e.max_fails).unwrap_or(0))
+            .map(|e| e.weight.checked_div(e.max_fails()).unwrap_or(0))
             .collect();
         self.total_weight = endpoints.iter().map(|e| u64::from(e.weight)).sum();
         self.current = vec![0; endpoints.len()];

@@ -105,7 +105,8 @@ mod tests {
 
     fn rendered(template: &str) -> String {
         let request = testing::Request::get("/x?user=7").header("X-Tenant", "acme");
-        String::from_utf8(Template::parse(template).unwrap().render(request.at_hand())).unwrap()
+        let template = Template::parse(template).unwrap();
+        String::from_utf8(testing::host::rendered(&template, request)).unwrap()
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Runs a policy natively, against endpoints, figures and requests that a test makes up.
+//! Runs plugins natively, against endpoints, files and requests that a test makes up: a policy in an
+//! [`Upstream`], a hook as a [`Hooked`] place.
 //!
 //! ```
-//! # use waypost_sdk::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
+//! # use waypost_sdk::{Endpoint, Pick, Policy, Settings, SettingsError, Sharing};
 //! # struct First;
 //! # impl Policy for First {
 //! #     fn configure(_: Settings) -> Result<Self, SettingsError> { Ok(First) }
-//! #     fn scope(&self) -> Scope { Scope::Worker }
+//! #     fn sharing(&self) -> Sharing { Sharing::PerWorker }
 //! #     fn update(&mut self, _: Vec<Endpoint>) {}
 //! #     fn pick(&mut self, pick: &Pick) -> Option<usize> { pick.candidates().iter().next() }
 //! # }
@@ -21,12 +22,20 @@
 
 mod damage;
 mod endpoint;
+mod services;
 mod request;
+mod changed;
+pub(crate) mod host;
 mod upstream;
+mod hooked;
 mod simulation;
 
+pub use changed::Changed;
 pub use damage::damaged;
+pub(crate) use endpoint::Facts;
 pub use endpoint::{EndpointBuilder, endpoint};
+pub use hooked::{HookExchange, Hooked};
 pub use request::{Request, Response};
+pub use services::Services;
 pub use simulation::{Service, Simulated, Traffic};
 pub use upstream::{Exchange, Upstream};

@@ -3,27 +3,44 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::host::Host;
+use super::changed::Edit;
 
 /// A request. Of nginx's variables it knows those of the target, the headers, the cookies and the
 /// client; others can be given by [`Request::variable`].
 #[derive(Debug, Clone)]
 pub struct Request {
-    target: String,
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) scheme: String,
     headers: Vec<(String, Vec<u8>)>,
     cookies: BTreeMap<String, String>,
-    client: Option<IpAddr>,
+    pub(super) client: Option<IpAddr>,
+    pub(super) peer: Option<IpAddr>,
+    pub(super) local_port: u16,
+    pub(super) server_name: Option<String>,
+    pub(super) certificate_subject: Option<String>,
     variables: BTreeMap<String, String>,
 }
 
 impl Request {
     /// `GET target` from 127.0.0.1.
     pub fn get(target: &str) -> Self {
+        Request::new("GET", target)
+    }
+
+    /// `METHOD target` from 127.0.0.1, in the clear to port 80.
+    pub fn new(method: &str, target: &str) -> Self {
         Request {
+            method: method.to_owned(),
             target: target.to_owned(),
+            scheme: "http".to_owned(),
             headers: Vec::new(),
             cookies: BTreeMap::new(),
             client: Some(IpAddr::from([127, 0, 0, 1])),
+            peer: None,
+            local_port: 80,
+            server_name: None,
+            certificate_subject: None,
             variables: BTreeMap::new(),
         }
     }
@@ -47,48 +64,125 @@ impl Request {
         self
     }
 
+    /// The connection's peer, where a trusted proxy reports another client.
+    pub fn peer(mut self, address: IpAddr) -> Self {
+        self.peer = Some(address);
+        self
+    }
+
+    /// Over TLS, to port 443, for this server name.
+    pub fn tls(mut self, server_name: &str) -> Self {
+        "https".clone_into(&mut self.scheme);
+        self.local_port = 443;
+        self.server_name = Some(server_name.to_owned());
+        self
+    }
+
+    /// The client has a valid certificate with this subject.
+    pub fn certificate(mut self, subject: &str) -> Self {
+        self.certificate_subject = Some(subject.to_owned());
+        self
+    }
+
     /// Sets a variable, named without its `$`.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// The request as a policy sees it.
-    pub fn at_hand(&self) -> crate::Request<'_> {
-        crate::Request(self)
+    pub(super) fn path(&self) -> &str {
+        self.split().0
+    }
+
+    pub(super) fn query(&self) -> &str {
+        self.split().1
     }
 
     fn split(&self) -> (&str, &str) {
         self.target.split_once('?').unwrap_or((&self.target, ""))
     }
-}
 
-/// The figures and the exchange are not a request's own: see [`super::Upstream`] and
-/// [`super::Exchange`].
-impl Host for Request {
-    fn method(&self) -> String {
-        "GET".to_owned()
+    pub(super) fn authority(&self) -> String {
+        let host = self.values("host").into_iter().next();
+        String::from_utf8_lossy(&host.unwrap_or_default()).into_owned()
     }
 
-    fn path(&self) -> String {
-        self.split().0.to_owned()
+    /// Percent-decoded, without dot segments and repeated slashes.
+    pub(super) fn decoded_path(&self) -> String {
+        let mut decoded = Vec::new();
+        let mut bytes = self.path().bytes();
+        while let Some(byte) = bytes.next() {
+            let mut escaped = bytes.clone();
+            let digits = [escaped.next(), escaped.next()].map(|digit| {
+                let digit = char::from(digit.unwrap_or_default()).to_digit(16);
+                digit.and_then(|digit| u8::try_from(digit).ok())
+            });
+            decoded.push(match (byte, digits) {
+                (b'%', [Some(high), Some(low)]) => {
+                    bytes = escaped;
+                    high << 4 | low
+                }
+                _ => byte,
+            });
+        }
+        let decoded = String::from_utf8_lossy(&decoded).into_owned();
+        let mut segments = Vec::new();
+        let mut parts = decoded.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let is_last = parts.peek().is_none();
+            match part {
+                ".." => drop(segments.pop()),
+                "." | "" => {}
+                part => {
+                    segments.push(part);
+                    continue;
+                }
+            }
+            if is_last {
+                segments.push("");
+            }
+        }
+        format!("/{}", segments.join("/"))
     }
 
-    fn query(&self) -> String {
-        self.split().1.to_owned()
+    /// The headers with that of the cookies.
+    pub(super) fn all_headers(&self) -> Vec<(String, Vec<u8>)> {
+        let mut headers = self.headers.clone();
+        let cookies = self.cookies.iter();
+        let cookies: Vec<String> = cookies
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if !cookies.is_empty() {
+            headers.push(("Cookie".to_owned(), cookies.join("; ").into_bytes()));
+        }
+        headers
     }
 
-    fn header(&self, name: &str) -> Vec<Vec<u8>> {
-        values(&self.headers, name)
+    /// All values of a header.
+    pub(super) fn values(&self, name: &str) -> Vec<Vec<u8>> {
+        values(&self.all_headers(), name)
     }
 
-    fn cookie(&self, name: &str) -> Option<Vec<u8>> {
-        self.cookies
-            .get(name)
-            .map(|value| value.clone().into_bytes())
+    pub(super) fn edit(&mut self, edit: &Edit) {
+        self.headers = self.all_headers();
+        self.cookies.clear();
+        edit.apply(&mut self.headers);
     }
 
-    fn client_address(&self) -> Vec<u8> {
+    pub(super) fn cookie_value(&self, name: &str) -> Option<Vec<u8>> {
+        let headers = self.values("cookie");
+        let mut pairs = headers
+            .iter()
+            .flat_map(|header| header.split(|&byte| byte == b';'));
+        pairs.find_map(|pair| {
+            let (key, value) = pair.trim_ascii().split_at_checked(name.len())?;
+            let value = value.strip_prefix(b"=")?;
+            (key == name.as_bytes()).then(|| value.to_vec())
+        })
+    }
+
+    /// The bytes of the client's address.
+    pub(super) fn binary_client(&self) -> Vec<u8> {
         match self.client {
             Some(IpAddr::V4(address)) => address.octets().to_vec(),
             Some(IpAddr::V6(address)) => address.octets().to_vec(),
@@ -96,17 +190,16 @@ impl Host for Request {
         }
     }
 
-    fn variable(&self, name: &str) -> Option<Vec<u8>> {
+    pub(super) fn variable_value(&self, name: &str) -> Option<Vec<u8>> {
         if let Some(value) = self.variables.get(name) {
             return Some(value.clone().into_bytes());
         }
         if let Some(cookie) = name.strip_prefix("cookie_") {
-            return self.cookie(cookie);
+            return self.cookie_value(cookie);
         }
         if let Some(argument) = name.strip_prefix("arg_") {
             let pairs = self
-                .split()
-                .1
+                .query()
                 .split('&')
                 .filter_map(|pair| pair.split_once('='));
             return pairs
@@ -115,59 +208,37 @@ impl Host for Request {
                 .next();
         }
         if let Some(header) = name.strip_prefix("http_") {
-            return self.header(&header.replace('_', "-")).into_iter().next();
+            return self.values(&header.replace('_', "-")).into_iter().next();
         }
         match name {
+            "request_method" => Some(self.method.clone().into_bytes()),
             "request_uri" => Some(self.target.clone().into_bytes()),
-            "uri" => Some(self.path().into_bytes()),
-            "args" => Some(self.query().into_bytes()),
-            "host" => self.header("host").into_iter().next(),
+            "uri" => Some(self.decoded_path().into_bytes()),
+            "args" => Some(self.query().to_owned().into_bytes()),
+            "is_args" => Some(if self.query().is_empty() { "" } else { "?" }.into()),
+            "scheme" => Some(self.scheme.clone().into_bytes()),
+            "host" => self.values("host").into_iter().next(),
             "remote_addr" => self.client.map(|address| address.to_string().into_bytes()),
+            "binary_remote_addr" => Some(self.binary_client()),
             _ => None,
         }
     }
-
-    fn candidates(&self, _word: u32) -> u64 {
-        0
-    }
-    fn in_flight(&self, _index: u32) -> u32 {
-        0
-    }
-    fn in_flight_all(&self) -> Vec<u32> {
-        Vec::new()
-    }
-    fn latency_us(&self, _index: u32) -> u32 {
-        0
-    }
-    fn fail_timeout(&self, _index: u32) -> u64 {
-        0
-    }
-    fn memo(&self) -> u64 {
-        0
-    }
-    fn set_memo(&self, _value: u64) {}
-    fn add_response_header(&self, _name: &str, _value: &[u8]) {}
-    fn response_status(&self) -> u16 {
-        0
-    }
-    fn response_header(&self, _name: &str) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
 }
 
-/// A response's header.
+/// A response's head.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) local: bool,
 }
 
 impl Response {
-    /// A response with this status.
+    /// A server's response with this status.
     pub fn status(status: u16) -> Self {
         Response {
             status,
-            headers: Vec::new(),
+            ..Response::default()
         }
     }
 
@@ -176,6 +247,16 @@ impl Response {
         self.headers
             .push((name.to_owned(), value.as_bytes().to_vec()));
         self
+    }
+
+    /// It is an answer of the host's or of a hook's.
+    pub fn local(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
+    pub(super) fn values(&self, name: &str) -> Vec<Vec<u8>> {
+        values(&self.headers, name)
     }
 }
 

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Upstream;
-use super::upstream::State;
+use super::host::ExchangeState;
 use crate::{Done, Draws, Ending, Outcome, Policy};
 
 /// The traffic of a simulation.
@@ -49,7 +49,7 @@ struct Served {
 
 /// An attempt in progress.
 struct Open {
-    state: State,
+    state: ExchangeState,
     lease: u64,
     served: Served,
 }
@@ -82,8 +82,8 @@ impl<P: Policy> Upstream<P> {
             let arrived_us = arrives_us as u64;
             self.end_until(arrived_us, began_us, &mut open, &mut loads, &mut hear);
             self.now_us = began_us + arrived_us;
-            let state = State::default();
-            let Some(index) = self.ask(&state, &tried, 0) else {
+            let mut state = ExchangeState::default();
+            let Some(index) = self.ask(&mut state, &tried, 0) else {
                 panic!("the policy has no opinion on request {number}");
             };
             let Some(Reverse(free_us)) = places[index].pop() else {
@@ -124,7 +124,7 @@ impl<P: Policy> Upstream<P> {
         while let Some(first) = open.first_entry()
             && first.key().0 <= until_us
         {
-            let ((ends_us, _), attempt) = first.remove_entry();
+            let ((ends_us, _), mut attempt) = first.remove_entry();
             let Served {
                 index,
                 latency_us,
@@ -152,7 +152,7 @@ impl<P: Policy> Upstream<P> {
                 },
             };
             let ended = (attempt.lease, index, outcome);
-            self.tell(&attempt.state, ended, |policy, done| hear(policy, done));
+            self.tell(&mut attempt.state, ended, |policy, done| hear(policy, done));
         }
     }
 }
@@ -215,7 +215,7 @@ impl Simulated {
 mod tests {
     use super::{Service, Traffic};
     use crate::testing::Upstream;
-    use crate::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
+    use crate::{Endpoint, Pick, Policy, Settings, SettingsError, Sharing};
 
     /// Sends everything to the first server.
     struct First;
@@ -224,8 +224,8 @@ mod tests {
         fn configure(_: Settings) -> Result<Self, SettingsError> {
             Ok(First)
         }
-        fn scope(&self) -> Scope {
-            Scope::Worker
+        fn sharing(&self) -> Sharing {
+            Sharing::PerWorker
         }
         fn update(&mut self, _: Vec<Endpoint>) {}
         fn pick(&mut self, _: &Pick) -> Option<usize> {

@@ -1,18 +1,16 @@
 //! An upstream that a policy under test balances, and the exchanges through it.
 
-use std::cell::{Cell, RefCell};
+use std::mem;
+use std::rc::Rc;
 
-use super::request::{Request, Response, values};
+use super::host::{ExchangeState, Figures, Host, enter};
+use super::request::{Request, Response};
 use super::{EndpointBuilder, endpoint};
-use crate::host::Host;
 use crate::pick::{Pick, REFUSED, Words};
 use crate::{
-    Done, Draws, Ending, Endpoint, Failures, Keeper, Observer, Outcome, Policy, Settings,
-    SettingsError,
+    Done, Draws, Ending, Endpoint, FailureKind, Failures, Keeper, Observer, Outcome, Policy,
+    Settings, SettingsError,
 };
-
-/// `fail_timeout` of every endpoint, in seconds: nginx's default.
-const FAIL_TIMEOUT: u64 = 10;
 
 /// An upstream balanced by a policy. Nothing in it moves by itself: a test sets time, load and
 /// health.
@@ -23,31 +21,40 @@ pub struct Upstream<P> {
     pub now_us: u64,
     words: Words,
     endpoints: Vec<Endpoint>,
-    figures: Vec<Figures>,
+    /// Which endpoints are in rotation.
+    up: Vec<bool>,
+    host: Rc<Host>,
     random: Draws,
     leases: u64,
     /// Whether the last pick was refused.
     refused: bool,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Figures {
-    out: bool,
-    in_flight: u32,
-    latency_us: u32,
+/// A host in which no endpoint has anything to do.
+fn idle_host(endpoints: &[Endpoint]) -> Rc<Host> {
+    let host = Host::default();
+    *host.fleet.borrow_mut() = Figures {
+        free: Vec::new(),
+        in_flight: vec![0; endpoints.len()],
+        latency_us: vec![0; endpoints.len()],
+    };
+    Rc::new(host)
 }
 
-impl Figures {
-    fn of(endpoint: &Endpoint) -> Figures {
-        Figures {
-            out: endpoint.down,
-            ..Figures::default()
-        }
-    }
+fn in_rotation(endpoints: &[Endpoint]) -> Vec<bool> {
+    endpoints
+        .iter()
+        .map(|endpoint| !endpoint.is_down())
+        .collect()
 }
 
 /// A policy that could serve.
-fn configured<P: Policy>(settings: &str, endpoints: &[Endpoint]) -> Result<P, SettingsError> {
+fn configured<P: Policy>(
+    host: &Rc<Host>,
+    settings: &str,
+    endpoints: &[Endpoint],
+) -> Result<P, SettingsError> {
+    let _entered = enter(host);
     let mut policy = P::configure(Settings::parse(settings)?)?;
     policy.update(endpoints.to_vec());
     Ok(policy)
@@ -65,11 +72,13 @@ impl<P: Policy> Upstream<P> {
         let endpoints: Vec<Endpoint> = endpoints.into_iter().map(EndpointBuilder::build).collect();
         let mut words = Words::default();
         words.resize(endpoints.len());
+        let host = idle_host(&endpoints);
         Ok(Upstream {
-            policy: configured(settings, &endpoints)?,
+            policy: configured(&host, settings, &endpoints)?,
             now_us: 1_000_000,
             words,
-            figures: endpoints.iter().map(Figures::of).collect(),
+            up: in_rotation(&endpoints),
+            host,
             endpoints,
             random: Draws::from_seed(1),
             leases: 0,
@@ -105,11 +114,11 @@ impl<P: Policy> Upstream<P> {
     ///
     /// # Panics
     /// If it refuses the settings or the state.
-    pub fn swap<Next: Keeper>(self, settings: &str) -> Upstream<Next>
+    pub fn swap<Next: Policy + Keeper>(self, settings: &str) -> Upstream<Next>
     where
         P: Keeper,
     {
-        let mut policy: Next = configured(settings, &self.endpoints)
+        let mut policy: Next = configured(&self.host, settings, &self.endpoints)
             .unwrap_or_else(|error| panic!("{}", error.message));
         policy
             .import_state(&self.policy.export_state())
@@ -119,7 +128,8 @@ impl<P: Policy> Upstream<P> {
             now_us: self.now_us,
             words: self.words,
             endpoints: self.endpoints,
-            figures: self.figures,
+            up: self.up,
+            host: self.host,
             random: self.random,
             leases: self.leases,
             refused: self.refused,
@@ -141,18 +151,19 @@ impl<P: Policy> Upstream<P> {
     {
         self.endpoints = endpoints.into_iter().map(EndpointBuilder::build).collect();
         self.words.resize(self.endpoints.len());
-        self.figures = self.endpoints.iter().map(Figures::of).collect();
+        self.up = in_rotation(&self.endpoints);
+        self.host = idle_host(&self.endpoints);
         self.swap(settings)
     }
 
     /// From now on this endpoint is no candidate.
     pub fn rotate_out(&mut self, index: usize) {
-        self.figures[index].out = true;
+        self.up[index] = false;
     }
 
     /// From now on this endpoint is a candidate.
     pub fn rotate_in(&mut self, index: usize) {
-        self.figures[index].out = false;
+        self.up[index] = true;
     }
 
     /// How many endpoints there are.
@@ -162,23 +173,20 @@ impl<P: Policy> Upstream<P> {
 
     /// Sets the attempts in progress at an endpoint.
     pub fn in_flight(&mut self, index: usize, attempts: u32) {
-        self.figures[index].in_flight = attempts;
+        self.host.fleet.borrow_mut().in_flight[index] = attempts;
     }
 
     /// Sets the average time to the response header of an endpoint.
     pub fn latency_us(&mut self, index: usize, latency_us: u32) {
-        self.figures[index].latency_us = latency_us;
+        self.host.fleet.borrow_mut().latency_us[index] = latency_us;
     }
 
     /// Begins an exchange.
     pub fn exchange(&mut self, request: Request) -> Exchange<'_, P> {
-        let tried = vec![false; self.figures.len()];
+        let tried = vec![false; self.up.len()];
         Exchange {
             upstream: self,
-            state: State {
-                request,
-                ..State::default()
-            },
+            state: ExchangeState::of(request),
             tried,
             attempt: 0,
         }
@@ -199,31 +207,27 @@ impl<P: Policy> Upstream<P> {
     ///
     /// # Panics
     /// If it answers an endpoint that is no candidate: the host would end its instance.
-    pub(super) fn ask(&mut self, state: &State, tried: &[bool], attempt: u32) -> Option<usize> {
-        let free: Vec<bool> = self
-            .figures
-            .iter()
-            .zip(tried)
-            .map(|(figures, tried)| !figures.out && !tried)
-            .collect();
+    pub(super) fn ask(
+        &mut self,
+        state: &mut ExchangeState,
+        tried: &[bool],
+        attempt: u32,
+    ) -> Option<usize> {
+        let free = self.up.iter().zip(tried).map(|(&up, tried)| up && !tried);
+        let free: Vec<bool> = free.collect();
         self.refused = false;
         if !free.contains(&true) {
             return None;
         }
-        state.added.borrow_mut().clear();
-        let host = AtHand {
-            free: &free,
-            figures: &self.figures,
-            state,
-        };
+        state.added.clear();
+        self.host.fleet.borrow_mut().free.clone_from(&free);
         self.leases += 1;
-        let pick = Pick::new(
-            (self.leases, attempt, self.now_us, self.random.draw()),
-            host.candidates(0),
-            &mut self.words,
-            &host,
-        );
-        let answer = self.policy.pick(&pick);
+        let numbers = (self.leases, attempt, self.now_us, self.random.draw());
+        let answer = at_hand(&self.host, state, || {
+            let first_word = super::host::fleet::candidates(0);
+            let pick = Pick::new(numbers, first_word, &mut self.words);
+            self.policy.pick(&pick)
+        });
         self.refused = answer == Some(REFUSED);
         let choice = answer.filter(|_| !self.refused);
         if let Some(index) = choice {
@@ -243,22 +247,23 @@ impl<P: Policy> Upstream<P> {
     /// Has the policy hear how an attempt ended.
     pub(super) fn tell(
         &mut self,
-        state: &State,
+        state: &mut ExchangeState,
         (lease, index, outcome): (u64, usize, Outcome),
         hear: impl FnOnce(&mut P, &Done),
     ) {
-        let host = AtHand {
-            free: &[],
-            figures: &self.figures,
-            state,
+        state.failure = match outcome.ending {
+            Ending::Failed => FailureKind::Connect,
+            _ => FailureKind::None,
         };
-        let done = Done {
-            lease,
-            index,
-            outcome,
-            host: &host,
-        };
-        hear(&mut self.policy, &done);
+        at_hand(&self.host, state, || {
+            let done = Done {
+                lease,
+                index,
+                outcome,
+                at_hand: std::marker::PhantomData,
+            };
+            hear(&mut self.policy, &done);
+        });
     }
 
     /// Tells the policy of a failed attempt.
@@ -266,35 +271,26 @@ impl<P: Policy> Upstream<P> {
     where
         P: Failures,
     {
+        let _entered = enter(&self.host);
         self.policy.failed(index);
     }
+}
+
+/// A call about an exchange.
+fn at_hand<T>(host: &Rc<Host>, state: &mut ExchangeState, call: impl FnOnce() -> T) -> T {
+    let _entered = enter(host);
+    mem::swap(&mut *host.exchange.borrow_mut(), state);
+    let answer = call();
+    mem::swap(&mut *host.exchange.borrow_mut(), state);
+    answer
 }
 
 /// One request on its way, with its retries.
 pub struct Exchange<'a, P> {
     upstream: &'a mut Upstream<P>,
-    state: State,
+    state: ExchangeState,
     tried: Vec<bool>,
     attempt: u32,
-}
-
-/// What belongs to one exchange.
-pub(super) struct State {
-    request: Request,
-    memo: Cell<u64>,
-    added: RefCell<Vec<(String, Vec<u8>)>>,
-    response: Response,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        State {
-            request: Request::get("/"),
-            memo: Cell::default(),
-            added: RefCell::default(),
-            response: Response::default(),
-        }
-    }
 }
 
 impl<P: Policy> Exchange<'_, P> {
@@ -304,7 +300,9 @@ impl<P: Policy> Exchange<'_, P> {
     /// # Panics
     /// If it answers an endpoint that is no candidate: the host would end its instance.
     pub fn pick(&mut self) -> Option<usize> {
-        let choice = self.upstream.ask(&self.state, &self.tried, self.attempt);
+        let choice = self
+            .upstream
+            .ask(&mut self.state, &self.tried, self.attempt);
         self.attempt += 1;
         if let Some(index) = choice {
             self.tried[index] = true;
@@ -320,9 +318,8 @@ impl<P: Policy> Exchange<'_, P> {
 
     /// The headers that the last pick added to the response, as `name: value`.
     pub fn added_headers(&self) -> Vec<String> {
-        let added = self.state.added.borrow();
+        let added = self.state.added.iter();
         added
-            .iter()
             .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value)))
             .collect()
     }
@@ -355,85 +352,6 @@ impl<P: Policy> Exchange<'_, P> {
     {
         self.state.response = response;
         let ended = (self.upstream.last_lease(), index, outcome);
-        self.upstream.tell(&self.state, ended, P::done);
-    }
-}
-
-struct AtHand<'a> {
-    free: &'a [bool],
-    figures: &'a [Figures],
-    state: &'a State,
-}
-
-impl Host for AtHand<'_> {
-    fn candidates(&self, word: u32) -> u64 {
-        let free = self
-            .free
-            .iter()
-            .skip(64 * word as usize)
-            .take(64)
-            .enumerate();
-        free.map(|(bit, &free)| u64::from(free) << bit).sum()
-    }
-    fn in_flight(&self, index: u32) -> u32 {
-        self.figures
-            .get(index as usize)
-            .map_or(0, |figures| figures.in_flight)
-    }
-    fn in_flight_all(&self) -> Vec<u32> {
-        self.figures
-            .iter()
-            .map(|figures| figures.in_flight)
-            .collect()
-    }
-    fn latency_us(&self, index: u32) -> u32 {
-        self.figures
-            .get(index as usize)
-            .map_or(0, |figures| figures.latency_us)
-    }
-    fn fail_timeout(&self, index: u32) -> u64 {
-        match (index as usize) < self.figures.len() {
-            true => FAIL_TIMEOUT,
-            false => 0,
-        }
-    }
-    fn method(&self) -> String {
-        self.state.request.method()
-    }
-    fn path(&self) -> String {
-        self.state.request.path()
-    }
-    fn query(&self) -> String {
-        self.state.request.query()
-    }
-    fn header(&self, name: &str) -> Vec<Vec<u8>> {
-        Host::header(&self.state.request, name)
-    }
-    fn cookie(&self, name: &str) -> Option<Vec<u8>> {
-        Host::cookie(&self.state.request, name)
-    }
-    fn client_address(&self) -> Vec<u8> {
-        self.state.request.client_address()
-    }
-    fn variable(&self, name: &str) -> Option<Vec<u8>> {
-        Host::variable(&self.state.request, name)
-    }
-    fn memo(&self) -> u64 {
-        self.state.memo.get()
-    }
-    fn set_memo(&self, value: u64) {
-        self.state.memo.set(value);
-    }
-    fn add_response_header(&self, name: &str, value: &[u8]) {
-        self.state
-            .added
-            .borrow_mut()
-            .push((name.to_owned(), value.to_vec()));
-    }
-    fn response_status(&self) -> u16 {
-        self.state.response.status
-    }
-    fn response_header(&self, name: &str) -> Vec<Vec<u8>> {
-        values(&self.state.response.headers, name)
+        self.upstream.tell(&mut self.state, ended, P::done);
     }
 }

@@ -1,0 +1,60 @@
+//! What a hook implements: [`Hook`] always, and a trait for each phase that it has a use for.
+
+use crate::{Call, Settings, SettingsError, Sharing, Summary, Verdict};
+
+/// Decides about requests before they are balanced, and sees their responses and their ends.
+///
+/// The host calls [`configure`](Hook::configure) once, [`attach`](Hook::attach) for each place that
+/// uses the hook, and then the phases of exchanges. Calls never overlap. A call that panics or
+/// overruns its deadline costs the instance, and the request what `on_error` says.
+pub trait Hook: Sized {
+    /// Makes the hook from what the configuration says once, in `[hook.NAME]` or where it is used.
+    ///
+    /// # Errors
+    /// Settings that make no sense. The host reports the message at the line of the key. End with
+    /// [`Settings::finish`], which refuses keys that no getter asked for.
+    fn configure(settings: Settings) -> Result<Self, SettingsError>;
+
+    /// How many instances there are.
+    fn sharing(&self) -> Sharing;
+
+    /// Takes what one place says for itself: called for places 0, 1, ... before traffic. Without
+    /// this function no place may say anything.
+    ///
+    /// # Errors
+    /// As for [`configure`](Hook::configure).
+    fn attach(&mut self, place: usize, settings: Settings) -> Result<(), SettingsError> {
+        let _ = place;
+        settings.finish()
+    }
+}
+
+/// Decides about a request when its head is there, or about a session of a stream that begins.
+/// Exported by `export_hook!(Mine, on_request)`.
+pub trait OnRequest: Hook {
+    /// What is to become of it. This is the hot call: it runs for every request.
+    fn on_request(&mut self, call: &Call) -> Verdict;
+}
+
+/// Hears the answer to [`Call::checks`], which [`Verdict::Wait`] has waited for. Exported by
+/// `export_hook!(Mine, on_request, on_check)`.
+pub trait OnCheck: OnRequest {
+    /// What is to become of the request, now that the check is done. If the host could not do it,
+    /// the exchange fails as if the hook had, without this call.
+    fn on_check(&mut self, call: &Call, passed: bool) -> Verdict;
+}
+
+/// Sees the head of an answer that is about to be sent: a server's, the host's, or a hook's.
+/// Exported by `export_hook!(Mine, on_response)`.
+pub trait OnResponse: Hook {
+    /// Changes to response headers count, all others come too late.
+    fn on_response(&mut self, call: &Call);
+}
+
+/// Sees the end of an exchange. Exported by `export_hook!(Mine, on_end)`.
+pub trait OnEnd: Hook {
+    /// Exactly one call for each `on_request` that returned, whatever it answered and whatever
+    /// happened between. For a hook without `on_request`, one for each exchange that passed its
+    /// place.
+    fn on_end(&mut self, call: &Call, summary: &Summary);
+}
