@@ -1,6 +1,6 @@
 //! Fills servers in order: a server gets requests until it is `busy`, then the next one does.
 
-use waypost_sdk::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
+use waypost_sdk::{Endpoint, Pick, Policy, Settings, SettingsError, Sharing};
 
 struct Spill {
     /// Requests in progress from which on a server is left alone.
@@ -17,8 +17,8 @@ impl Policy for Spill {
         Ok(Spill { busy })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Worker
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
     }
 
     fn update(&mut self, _endpoints: Vec<Endpoint>) {}

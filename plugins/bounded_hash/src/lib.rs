@@ -9,7 +9,7 @@
 //! choice; a bound can be exceeded by one request for each of them.
 
 use waypost_sdk::{
-    Candidates, Crc32, Endpoint, Failures, Pick, Policy, Ring, Scope, Settings, SettingsError,
+    Candidates, Crc32, Endpoint, Failures, Pick, Policy, Ring, Settings, SettingsError, Sharing,
     SmoothWeighted, Template,
 };
 
@@ -58,8 +58,8 @@ impl Policy for BoundedHash {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Worker
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -91,7 +91,7 @@ impl Policy for BoundedHash {
             }
             return self.choose(place, candidates, &loads[..count]);
         }
-        self.choose(place, candidates, &fleet.in_flight_all())
+        self.choose(place, candidates, &fleet.all_in_flight())
     }
 }
 

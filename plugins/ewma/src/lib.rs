@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use latency::Latency;
 use waypost_sdk::{
-    Done, Ending, Endpoint, Keeper, Observer, Outcome, Pick, Policy, Scope, Settings,
-    SettingsError, Shares, StateEntries, StateReader, StateWriter,
+    Done, Ending, Endpoint, Keeper, Observer, Outcome, Pick, Policy, Settings, SettingsError,
+    Shares, Sharing, StateEntries, StateReader, StateWriter,
 };
 
 mod latency;
@@ -65,8 +65,8 @@ impl Policy for Ewma {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Worker
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -79,7 +79,7 @@ impl Policy for Ewma {
     fn pick(&mut self, pick: &Pick) -> Option<usize> {
         // `done` brings no clock: the time of the pick plus the time that the attempt took is as
         // good.
-        pick.exchange().set_memo(pick.now_us);
+        pick.set_memo(pick.now_us);
         let mut draws = pick.draws();
         let mut draw = |not: Option<usize>| {
             (0..TRIES)
@@ -126,7 +126,7 @@ impl Observer for Ewma {
             ..
         } = done.outcome;
         let (header_us, total_us) = (f64::from(header_us), f64::from(total_us));
-        let now_us = done.exchange().memo() + u64::from(done.outcome.total_us);
+        let now_us = done.memo() + u64::from(done.outcome.total_us);
         match ending {
             // However soon it failed, and although slow ones may take longer than the penalty.
             Ending::Failed => latency.failed(total_us.max(self.penalty_us), now_us),
@@ -135,7 +135,7 @@ impl Observer for Ewma {
             Ending::Abandoned if done.response().status() == 0 => {
                 latency.given_up(total_us, now_us);
             }
-            Ending::Completed | Ending::Abandoned | Ending::PassedOver => {}
+            Ending::Completed | Ending::Abandoned | Ending::PassedOver | Ending::Unused => {}
         }
     }
 }

@@ -8,8 +8,8 @@
 //! on other requests, so each worker has an instance; the exchange keeps where a retry goes on.
 
 use waypost_sdk::{
-    Crc32, Endpoint, Exchange, Failures, Pick, Policy, Ring, Scope, Settings, SettingsError,
-    Shares, SmoothWeighted, Template,
+    Crc32, Endpoint, Failures, Pick, Policy, Ring, Settings, SettingsError, Shares, Sharing,
+    SmoothWeighted, Template,
 };
 
 /// Endpoints that were no candidates, per exchange, before turns take over.
@@ -39,8 +39,8 @@ struct Walk {
 }
 
 impl Walk {
-    fn recall(exchange: Exchange) -> Self {
-        let memo = exchange.memo();
+    fn recall(pick: &Pick) -> Self {
+        let memo = pick.memo();
         Walk {
             hash: memo as u32,
             rehash: (memo >> 32) as u16,
@@ -48,8 +48,8 @@ impl Walk {
         }
     }
 
-    fn keep(self, exchange: Exchange) {
-        exchange.set_memo(self.tries << 48 | u64::from(self.rehash) << 32 | u64::from(self.hash));
+    fn keep(self, pick: &Pick) {
+        pick.set_memo(self.tries << 48 | u64::from(self.rehash) << 32 | u64::from(self.hash));
     }
 }
 
@@ -73,8 +73,8 @@ impl Policy for Hash {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Worker
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -94,7 +94,7 @@ impl Policy for Hash {
         let mut walk = if first {
             Walk::default()
         } else {
-            Walk::recall(pick.exchange())
+            Walk::recall(pick)
         };
         let choice = if key.is_empty() || walk.tries > TRIES {
             None
@@ -104,7 +104,7 @@ impl Policy for Hash {
                 Table::Consistent(ring) => consistent(ring, &mut self.turns, &key, &mut walk, pick),
             }
         };
-        walk.keep(pick.exchange());
+        walk.keep(pick);
         choice.or_else(|| self.turns.pick(pick.candidates()))
     }
 }

@@ -6,9 +6,10 @@
 //! endpoints that were no candidates the choice falls back to turns by weight. Nothing here depends
 //! on other requests, so each worker has an instance; the exchange keeps the state.
 
+use std::net::IpAddr;
+
 use waypost_sdk::{
-    Endpoint, Exchange, Failures, Pick, Policy, Scope, Settings, SettingsError, Shares,
-    SmoothWeighted,
+    Endpoint, Failures, Pick, Policy, Settings, SettingsError, Shares, Sharing, SmoothWeighted,
 };
 
 /// Endpoints that were no candidates, per exchange, before turns take over.
@@ -33,8 +34,8 @@ impl Walk {
     /// The memo holds the tries above the hash. 0, from before the first pick, is never written: no
     /// try has been made, but the hash of `START` and of any key after it may be 0, hence the mark
     /// above both.
-    fn recall(exchange: Exchange) -> Self {
-        match exchange.memo() {
+    fn recall(pick: &Pick) -> Self {
+        match pick.memo() {
             0 => Walk {
                 hash: Self::START,
                 tries: 0,
@@ -46,8 +47,8 @@ impl Walk {
         }
     }
 
-    fn keep(&self, exchange: Exchange) {
-        exchange.set_memo(1 << 32 | self.tries << 16 | self.hash);
+    fn keep(&self, pick: &Pick) {
+        pick.set_memo(1 << 32 | self.tries << 16 | self.hash);
     }
 }
 
@@ -61,8 +62,8 @@ impl Policy for IpHash {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Worker
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -74,20 +75,25 @@ impl Policy for IpHash {
         if self.turns.len() < 2 {
             return self.turns.pick(pick.candidates());
         }
-        let exchange = pick.exchange();
         let mut walk = if pick.attempt == 0 {
             Walk {
                 hash: Walk::START,
                 tries: 0,
             }
         } else {
-            Walk::recall(exchange)
+            Walk::recall(pick)
         };
-        let address = pick.request().client_address();
-        let key = match address.len() {
-            4 => &address[..3],
-            16 => &address[..],
-            _ => &[0; 3],
+        let (v4, v6);
+        let key: &[u8] = match pick.connection().client_address() {
+            Some(IpAddr::V4(address)) => {
+                v4 = address.octets();
+                &v4[..3]
+            }
+            Some(IpAddr::V6(address)) => {
+                v6 = address.octets();
+                &v6
+            }
+            None => &[0; 3],
         };
         while walk.tries <= TRIES {
             for byte in key {
@@ -95,12 +101,12 @@ impl Policy for IpHash {
             }
             let index = self.shares.at(walk.hash % self.shares.total())?;
             if pick.candidates().contains(index) {
-                walk.keep(exchange);
+                walk.keep(pick);
                 return Some(index);
             }
             walk.tries += 1;
         }
-        walk.keep(exchange);
+        walk.keep(pick);
         self.turns.pick(pick.candidates())
     }
 }

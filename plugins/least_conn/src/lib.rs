@@ -6,7 +6,7 @@
 //! the turns: the loads are the host's and count all workers either way.
 
 use waypost_sdk::{
-    Candidates, Endpoint, Failures, Keeper, Pick, Policy, Scope, Settings, SettingsError,
+    Candidates, Endpoint, Failures, Keeper, Pick, Policy, Settings, SettingsError, Sharing,
     SmoothWeighted,
 };
 
@@ -40,8 +40,8 @@ impl Policy for LeastConn {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Process
+    fn sharing(&self) -> Sharing {
+        Sharing::PerProcess
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -64,7 +64,7 @@ impl Policy for LeastConn {
             }
             return self.choose(pick.candidates(), &loads[..count]);
         }
-        self.choose(pick.candidates(), &fleet.in_flight_all())
+        self.choose(pick.candidates(), &fleet.all_in_flight())
     }
 }
 

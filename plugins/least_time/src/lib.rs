@@ -11,8 +11,8 @@
 
 use times::Times;
 use waypost_sdk::{
-    Candidates, Done, Ending, Endpoint, Failures, Keeper, Observer, Outcome, Pick, Policy, Scope,
-    Settings, SettingsError, SmoothWeighted, StateEntries, StateReader, StateWriter,
+    Candidates, Done, Ending, Endpoint, Failures, Keeper, Observer, Outcome, Pick, Policy,
+    Settings, SettingsError, Sharing, SmoothWeighted, StateEntries, StateReader, StateWriter,
 };
 
 mod times;
@@ -40,7 +40,7 @@ pub struct LeastTime {
     times: Vec<Times>,
     /// The time of the last pick.
     latest_us: u64,
-    /// The `fail_timeout` of each, in seconds: asked for by the first pick.
+    /// The `fail_timeout` of each, in seconds.
     fail_timeouts: Vec<u64>,
     /// What the first pass of a pick expects of each candidate, for the second. Kept so that no
     /// pick allocates.
@@ -85,8 +85,8 @@ impl Policy for LeastTime {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Process
+    fn sharing(&self) -> Sharing {
+        Sharing::PerProcess
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -94,7 +94,7 @@ impl Policy for LeastTime {
         self.weights = endpoints.iter().map(|endpoint| endpoint.weight).collect();
         self.times = vec![Times::default(); endpoints.len()];
         self.expected = vec![0; endpoints.len()];
-        self.fail_timeouts = Vec::new();
+        self.fail_timeouts = endpoints.iter().map(Endpoint::fail_timeout).collect();
         self.addresses = endpoints.into_iter().map(|e| e.address).collect();
     }
 
@@ -102,11 +102,8 @@ impl Policy for LeastTime {
         let (fleet, count) = (pick.fleet(), self.times.len());
         // `done` brings no clock: the time of the pick plus the time that the attempt took is as
         // good.
-        pick.exchange().set_memo(pick.now_us);
+        pick.set_memo(pick.now_us);
         self.latest_us = pick.now_us;
-        if self.fail_timeouts.len() != count {
-            self.fail_timeouts = (0..count).map(|index| fleet.fail_timeout(index)).collect();
-        }
         let chosen = if count <= 1 {
             self.turns.pick(pick.candidates())
         } else if count <= FEW {
@@ -116,7 +113,7 @@ impl Policy for LeastTime {
             }
             self.choose(pick.candidates(), &loads[..count], pick.now_us)
         } else {
-            self.choose(pick.candidates(), &fleet.in_flight_all(), pick.now_us)
+            self.choose(pick.candidates(), &fleet.all_in_flight(), pick.now_us)
         }?;
         let times = &mut self.times[chosen];
         if self.inflight {
@@ -198,7 +195,7 @@ impl Observer for LeastTime {
         } = done.outcome;
         // The end may be told late, when another policy has picked for the exchange meanwhile and
         // left a memo of its own: no attempt began later than the last pick.
-        let began_us = done.exchange().memo().min(self.latest_us);
+        let began_us = done.memo().min(self.latest_us);
         let ended_us = began_us + u64::from(total_us);
         if self.inflight {
             times.end(began_us / 1000, ended_us / 1000);
@@ -210,7 +207,7 @@ impl Observer for LeastTime {
                 times::average(&mut times.header_ms, header_us.into());
                 times::average(&mut times.response_ms, total_us.into());
             }
-            Ending::Completed | Ending::Abandoned | Ending::PassedOver => {}
+            Ending::Completed | Ending::Abandoned | Ending::PassedOver | Ending::Unused => {}
         }
     }
 }

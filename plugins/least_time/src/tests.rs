@@ -202,7 +202,7 @@ fn a_memo_of_another_policy_does_no_harm() {
     for memo in [0, u64::MAX, u64::MAX / 2] {
         let run = one_is_slow_for_a_while(INFLIGHT, |policy: &mut LeastTime, done| {
             if done.lease % 50 == 0 {
-                done.exchange().set_memo(memo);
+                done.set_memo(memo);
             }
             policy.done(done);
         });

@@ -10,7 +10,7 @@
 mod table;
 
 use waypost_sdk::{
-    Candidates, Draws, Endpoint, Failures, Pick, Policy, Scope, Settings, SettingsError,
+    Candidates, Draws, Endpoint, Failures, Pick, Policy, Settings, SettingsError, Sharing,
     SmoothWeighted, Template, endpoint_hashes, hash64, log,
 };
 
@@ -63,8 +63,8 @@ impl Policy for Maglev {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Worker
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {

@@ -12,7 +12,8 @@
 //! this counts them for each attempt: only distributions can tell, and hardly.
 
 use waypost_sdk::{
-    Endpoint, Failures, Pick, Policy, Scope, Settings, SettingsError, Shares, SmoothWeighted, Value,
+    Endpoint, Failures, Pick, Policy, Settings, SettingsError, Shares, Sharing, SmoothWeighted,
+    Value,
 };
 
 /// Draws in vain before turns take over.
@@ -23,8 +24,9 @@ pub struct Random {
     contest: Option<Contest>,
     turns: SmoothWeighted,
     shares: Shares,
-    /// Where the contest is `LeastTime`: filled by the first pick.
     choices: Vec<Choice>,
+    /// Whether there was a pick.
+    has_begun: bool,
 }
 
 /// When an endpoint was chosen, as nginx's `least_time` notes it. In seconds.
@@ -63,17 +65,23 @@ impl Policy for Random {
             turns: SmoothWeighted::default(),
             shares: Shares::default(),
             choices: Vec::new(),
+            has_begun: false,
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Worker
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
         self.turns.update(&endpoints);
         self.shares = Shares::new(&endpoints);
-        self.choices = Vec::new();
+        let choice = |endpoint: &Endpoint| Choice {
+            checked: 0,
+            fail_timeout: endpoint.fail_timeout(),
+        };
+        self.choices = endpoints.iter().map(choice).collect();
+        self.has_begun = false;
     }
 
     fn pick(&mut self, pick: &Pick) -> Option<usize> {
@@ -139,12 +147,12 @@ impl Random {
 
     /// The first pick: the time since the last choice counts from here.
     fn note_beginning(&mut self, pick: &Pick) {
-        if self.choices.len() != self.turns.len() {
-            let choice = |index| Choice {
-                checked: seconds(pick),
-                fail_timeout: pick.fleet().fail_timeout(index),
-            };
-            self.choices = (0..self.turns.len()).map(choice).collect();
+        if !self.has_begun {
+            self.has_begun = true;
+            let checked = seconds(pick);
+            self.choices
+                .iter_mut()
+                .for_each(|choice| choice.checked = checked);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! of the algorithm is the SDK's [`SmoothWeighted`], which the other stock policies fall back to.
 
 use waypost_sdk::{
-    Endpoint, Failures, Keeper, Pick, Policy, Scope, Settings, SettingsError, SmoothWeighted,
+    Endpoint, Failures, Keeper, Pick, Policy, Settings, SettingsError, Sharing, SmoothWeighted,
 };
 
 /// Endpoints take turns by weight.
@@ -20,8 +20,8 @@ impl Policy for RoundRobin {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Process
+    fn sharing(&self) -> Sharing {
+        Sharing::PerProcess
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {

@@ -106,7 +106,7 @@ impl Learn {
     pub(crate) fn server_of(&mut self, pick: &Pick) -> Option<Rc<str>> {
         // `done` brings no clock: the time of the pick plus the time that the attempt took is as
         // good.
-        pick.exchange().set_memo(pick.now_us);
+        pick.set_memo(pick.now_us);
         self.sessions.now_us = self.sessions.now_us.max(pick.now_us);
         let id = first_value(&self.lookup, pick.request())?;
         self.sessions.find(&md5::compute(id).0, pick.now_us)
@@ -116,9 +116,9 @@ impl Learn {
     pub(crate) fn done(&mut self, done: &Done, server: &Rc<str>) {
         match done.outcome.ending {
             Ending::Completed | Ending::Abandoned => {}
-            Ending::Failed | Ending::PassedOver => return,
+            Ending::Failed | Ending::PassedOver | Ending::Unused => return,
         }
-        let now_us = done.exchange().memo() + u64::from(done.outcome.total_us);
+        let now_us = done.memo() + u64::from(done.outcome.total_us);
         self.sessions.now_us = self.sessions.now_us.max(now_us);
         let created = self
             .create
@@ -246,14 +246,14 @@ impl Sessions {
 /// variable of the request.
 fn response_variable(done: &Done, name: &str) -> Option<Vec<u8>> {
     if let Some(cookie) = name.strip_prefix("upstream_cookie_") {
-        let headers = done.response().header("set-cookie");
+        let headers = done.response().header_all("set-cookie");
         return headers
             .iter()
             .find_map(|header| cookie_value(header, cookie))
             .map(<[u8]>::to_vec);
     }
     if let Some(header) = name.strip_prefix("upstream_http_") {
-        let values = done.response().header(&header.replace('_', "-"));
+        let values = done.response().header_all(&header.replace('_', "-"));
         return (!values.is_empty()).then(|| values.join(b", ".as_slice()));
     }
     done.request().variable(name)

@@ -17,8 +17,8 @@ mod servers;
 pub mod fuzz;
 
 use waypost_sdk::{
-    Done, Endpoint, Failures, Keeper, Observer, Pick, Policy, Request, Scope, Settings,
-    SettingsError, SmoothWeighted, StateReader, StateWriter,
+    Done, Endpoint, Failures, Keeper, Observer, Pick, Policy, Request, Settings, SettingsError,
+    Sharing, SmoothWeighted, StateReader, StateWriter,
 };
 
 use cookie::Cookie;
@@ -73,8 +73,8 @@ impl Policy for Sticky {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Process
+    fn sharing(&self) -> Sharing {
+        Sharing::PerProcess
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -101,7 +101,7 @@ impl Policy for Sticky {
         let choice = self.turns.pick_hinted(pick.candidates(), hint)?;
         if let Mode::Cookie(cookie) = &self.mode {
             // Each time, as nginx does, not just when it changes: that is what moves `expires` on.
-            pick.exchange().add_response_header(
+            pick.add_response_header(
                 "Set-Cookie",
                 &cookie.render(self.servers.id(choice)?, request),
             );

@@ -17,10 +17,11 @@ impl Servers {
     pub(crate) fn new(endpoints: &[Endpoint]) -> Self {
         let mut servers = Servers::default();
         for (index, endpoint) in endpoints.iter().enumerate() {
-            let id: Rc<str> = if endpoint.route.is_empty() {
+            let route = endpoint.route();
+            let id: Rc<str> = if route.is_empty() {
                 format!("{:x}", md5::compute(&endpoint.address)).into()
             } else {
-                endpoint.route.as_str().into()
+                route.into()
             };
             servers
                 .indexes

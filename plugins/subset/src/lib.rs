@@ -15,7 +15,7 @@
 use std::cmp::Ordering;
 
 use waypost_sdk::{
-    Draws, Endpoint, Pick, Policy, Scope, Settings, SettingsError, Template, endpoint_hashes,
+    Draws, Endpoint, Pick, Policy, Settings, SettingsError, Sharing, Template, endpoint_hashes,
     hash64, log,
 };
 
@@ -65,8 +65,8 @@ impl Policy for Subset {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Worker
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -126,7 +126,7 @@ impl Subset {
         }
         let all = match self.members.len() {
             0..=FEW => Vec::new(),
-            _ => fleet.in_flight_all(),
+            _ => fleet.all_in_flight(),
         };
         let load = |index: usize| match all.get(index) {
             Some(&load) => load,

@@ -140,6 +140,11 @@ impl<'a> Done<'a> {
         attempt::memo()
     }
 
+    /// Keeps a value for the further attempts of this exchange.
+    pub fn set_memo(&self, value: u64) {
+        attempt::set_memo(value);
+    }
+
     /// Why the attempt failed.
     pub fn failure(&self) -> FailureKind {
         attempt::failure()

@@ -188,7 +188,7 @@ fn every_choice_is_the_one_of_nginxs_two_passes() {
             };
             let hear = |policy: &mut LeastTime, done: &Done| {
                 let failed = done.outcome.ending == Ending::Failed;
-                let ended_ms = (done.exchange().memo() + u64::from(done.outcome.total_us)) / 1000;
+                let ended_ms = (done.memo() + u64::from(done.outcome.total_us)) / 1000;
                 let time = u64::from(done.outcome.total_us / 1000);
                 nginx.borrow_mut().free(done.index, ended_ms, time, failed);
                 policy.done(done);

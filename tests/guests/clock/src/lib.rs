@@ -1,7 +1,7 @@
 //! A policy that all workers share and that traps when the time of a call is before that of the
 //! call before: for the spec about there being one clock.
 
-use waypost_sdk::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
+use waypost_sdk::{Endpoint, Pick, Policy, Settings, SettingsError, Sharing};
 
 struct Clock {
     now_us: u64,
@@ -14,8 +14,8 @@ impl Policy for Clock {
         Ok(Clock { now_us: 0, turn: 0 })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Process
+    fn sharing(&self) -> Sharing {
+        Sharing::PerProcess
     }
 
     fn update(&mut self, _endpoints: Vec<Endpoint>) {}

@@ -3,7 +3,7 @@
 //! state to lose; traps where a request asks it to.
 
 use waypost_sdk::{
-    Done, Endpoint, Keeper, Observer, Pick, Policy, Scope, Settings, SettingsError, log,
+    Done, Endpoint, Keeper, Observer, Pick, Policy, Settings, SettingsError, Sharing, log,
 };
 
 struct Ledger {
@@ -21,15 +21,15 @@ impl Policy for Ledger {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Process
+    fn sharing(&self) -> Sharing {
+        Sharing::PerProcess
     }
 
     fn update(&mut self, _endpoints: Vec<Endpoint>) {}
 
     fn pick(&mut self, pick: &Pick) -> Option<usize> {
         let instance = *self.instance.get_or_insert(pick.random);
-        if !pick.request().header("x-trap").is_empty() {
+        if pick.request().header("x-trap").is_some() {
             log::info(&format!("ledger {instance:x} traps"));
             panic!("as the request says");
         }
@@ -44,10 +44,8 @@ impl Policy for Ledger {
 
 /// Takes its time, so that other workers come to a decision meanwhile: a header names how many
 /// million steps.
-fn dawdle(header: Vec<Vec<u8>>) {
-    let steps = header
-        .first()
-        .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+fn dawdle(header: Option<Vec<u8>>) {
+    let steps = header.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
     for step in 0..steps.unwrap_or(0_u32) * 1_000_000 {
         std::hint::black_box(step);
     }

@@ -13,7 +13,7 @@ mod handles;
 use std::hint::black_box;
 
 use waypost_sdk::{
-    Done, Endpoint, Failures, Keeper, Observer, Pick, Policy, Scope, Settings, SettingsError, log,
+    Done, Endpoint, Failures, Keeper, Observer, Pick, Policy, Settings, SettingsError, Sharing, log,
 };
 
 /// Hands every mode to a macro: what it does, its variant, its name.
@@ -139,8 +139,8 @@ impl Policy for Misbehaving {
         })
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Worker
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -160,7 +160,7 @@ impl Policy for Misbehaving {
             Mode::TrapsInPick => panic!("as the mode says"),
             Mode::TrapsOnEverySecondCall => assert!(self.calls % 2 == 1, "as the mode says"),
             Mode::PicksWhatDoesNotExist => return Some(1_000_000),
-            Mode::PicksWhatIsDown => return self.endpoints.iter().position(|each| each.down),
+            Mode::PicksWhatIsDown => return self.endpoints.iter().position(Endpoint::is_down),
             Mode::PicksWhatWasTried => return Some(0),
             Mode::FloodsTheLog => {
                 (0..20).for_each(|_| log::info(&"all work and no play ".repeat(2500)))
@@ -174,8 +174,7 @@ impl Policy for Misbehaving {
                 _ = black_box(pick.request().variable(&name));
             }),
             Mode::AddsAMegabyteOfHeaders => (0..1000).for_each(|number| {
-                let exchange = pick.exchange();
-                exchange.add_response_header(&format!("X-Header-{number}"), &[b'x'; 1000]);
+                pick.add_response_header(&format!("X-Header-{number}"), &[b'x'; 1000]);
             }),
             Mode::ThinksForLong => think(),
             _ => {}
