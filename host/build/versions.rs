@@ -17,7 +17,7 @@ pub(crate) fn export() {
     );
     set(
         "WAYPOST_WIT",
-        &interface(&read(&workspace.join("wit/waypost.wit"))),
+        &interface(&read(&workspace.join("wit/0.2.0/package.wit"))),
     );
 }
 

@@ -77,7 +77,7 @@ fn inspect(file: &Path) -> anyhow::Result<ExitCode> {
     let plugin = runtime.load(&name, 1, &bytes, &options)?;
     super::print(&format!(
         "loads       yes: {}\n",
-        plugin.exports().join(", ")
+        plugin.interfaces().join(", ")
     ))
 }
 

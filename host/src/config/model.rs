@@ -611,6 +611,12 @@ pub struct Grants {
     pub response: bool,
     /// Keeps a value through an exchange's retries, and adds headers to its response.
     pub exchange: bool,
+    /// Changes requests and responses, answers them, and sends them elsewhere.
+    pub changes: bool,
+    /// Has the host check passwords.
+    pub checks: bool,
+    /// Reads the files that its settings name.
+    pub files: bool,
 }
 
 impl Grants {
@@ -619,6 +625,9 @@ impl Grants {
         request: true,
         response: true,
         exchange: true,
+        changes: true,
+        checks: true,
+        files: true,
     };
 }
 

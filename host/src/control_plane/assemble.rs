@@ -18,7 +18,9 @@ use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot, index_by_name};
 use crate::http::variable::Variable;
-use crate::plugin::{Balancer, ConfigureError, Plugin, PolicyContext, UpstreamTraits};
+use crate::plugin::{
+    Balancer, BalancerParts, ConfigureError, Plugin, PolicyContext, UpstreamTraits,
+};
 use crate::tls::{ClientTls, Warnings};
 
 /// What a snapshot is made of.
@@ -180,9 +182,11 @@ fn is_unchanged(before: &Upstream, index: usize, config: &Config, plugins: &Sele
     };
     before.config.means_the_same_as(upstream)
         && before.balancers().all(|balancer| {
-            balancer.upstream() == traits
+            balancer.traits() == traits
                 && same(&upstream.policy.plugin, balancer.policy())
-                && same(fallback(upstream, config), balancer.fallback())
+                && balancer
+                    .fallback()
+                    .is_some_and(|now| same(fallback(upstream, config), now))
         })
 }
 
@@ -264,17 +268,20 @@ pub(super) fn balanced(
         false => &no_settings, // they are another plugin's
     };
     Upstream::new(upstream.clone(), addresses, tls, previous, |fleet| {
-        Balancer::new(
-            plugin.clone(),
+        let parts = BalancerParts {
+            policy: plugin.clone(),
             settings,
-            fallback.clone(),
-            fleet,
-            PolicyContext {
-                upstream: traits,
-                generation,
-                workers: config.server.workers,
-            },
-        )
+            filters: &[],
+            scorers: &[],
+            fallback: Some(fallback.clone()),
+        };
+        let context = PolicyContext {
+            upstream: upstream.name.clone(),
+            traits,
+            generation,
+            workers: config.server.workers,
+        };
+        Balancer::new(parts, fleet, &context)
     })
     .map_err(|error| refusal(upstream, &error))
 }
@@ -292,7 +299,9 @@ pub(super) fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Prob
             .policy
             .place
             .problem(key.as_str(), message.as_str()),
-        ConfigureError::Faulted { .. } => upstream.policy.place.problem("", &error.to_string()),
+        ConfigureError::Kind { .. }
+        | ConfigureError::RefusedPlace { .. }
+        | ConfigureError::Faulted { .. } => upstream.policy.place.problem("", &error.to_string()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::tls_files::{Secured, TlsFiles};
 use crate::config;
 use crate::config::model::Config;
 use crate::config::problem::Problem;
-use crate::plugin::Runtime;
+use crate::plugin::{Kind, Runtime};
 use crate::tls::Warnings;
 
 /// What a check has found.
@@ -154,7 +154,8 @@ fn settings_problems(config: &Config) -> Vec<Problem> {
 fn settings_problem(config: &Config, index: usize, plugins: &Selection) -> Option<Problem> {
     let policy = &config.upstreams[index].policy;
     let plugin = plugins.get(&policy.plugin)?;
-    let tried = plugin.configure(&policy.settings, traits(config, index));
+    let traits = traits(config, index);
+    let tried = plugin.configure(Kind::Policy, &policy.settings, traits);
     Some(refusal(&config.upstreams[index], &tried.err()?))
 }
 

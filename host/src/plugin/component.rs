@@ -2,25 +2,28 @@
 //! options that it was loaded with.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::clock::{EpochClock, LONGEST_DEADLINE};
+use super::common::{About, CommonExports};
 use super::debug_lines::DebugLines;
 use super::error::{ConfigureError, PluginError, PluginFault};
 use super::hash::Hash;
 use super::history::{PluginEventKind, PluginHistory};
+use super::hook::{Hook, HookExports};
 use super::host_state::HostState;
+use super::imports::Surroundings;
 use super::instance::Instance;
 use super::interfaces;
 use super::options::PluginOptions;
-use super::policy::Policy;
+use super::policy::{Filter, FilterExports, Policy, PolicyExports, Scorer, ScorerExports};
 use super::stats::{Cost, PluginCounters, PluginStats};
 use super::untrusted::Untrusted;
-use super::world::Linked;
+use super::world::{Exporter, Kind, World};
 
 /// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold
 /// up no request.
@@ -38,7 +41,11 @@ pub(super) struct Inner {
     pub(super) options: PluginOptions,
     pub(super) imports: Vec<Untrusted>,
     pub(super) lines: DebugLines,
-    pub(super) policy: Linked<Policy>,
+    pub(super) component: InstancePre<HostState>,
+    pub(super) common: CommonExports,
+    pub(super) kinds: Kinds,
+    /// What it says of itself, as the first of its kinds.
+    about: OnceLock<About>,
     /// Processor time for a call in the data path, and for one that sets up.
     pub(super) call_deadline: Duration,
     pub(super) setup_deadline: Duration,
@@ -48,6 +55,41 @@ pub(super) struct Inner {
     pub(super) history: Arc<PluginHistory>,
     /// Rung when a plugin is put into quarantine.
     pub(super) alarm: Arc<Notify>,
+}
+
+/// The kinds that a plugin is of: where its functions are.
+pub(super) struct Kinds {
+    pub(super) policy: Option<PolicyExports>,
+    pub(super) filter: Option<FilterExports>,
+    pub(super) scorer: Option<ScorerExports>,
+    pub(super) hook: Option<HookExports>,
+}
+
+impl Kinds {
+    fn of(component: &Exporter<'_>) -> Result<Kinds, PluginError> {
+        let kinds = Kinds {
+            policy: Policy::exports(component)?,
+            filter: Filter::exports(component)?,
+            scorer: Scorer::exports(component)?,
+            hook: Hook::exports(component)?,
+        };
+        if kinds.all().next().is_none() {
+            return Err(PluginError::NoKind {
+                plugin: component.plugin.to_owned(),
+            });
+        }
+        Ok(kinds)
+    }
+
+    fn all(&self) -> impl Iterator<Item = Kind> {
+        let all = [
+            (Kind::Policy, self.policy.is_some()),
+            (Kind::Filter, self.filter.is_some()),
+            (Kind::Scorer, self.scorer.is_some()),
+            (Kind::Hook, self.hook.is_some()),
+        ];
+        all.into_iter().filter(|(_, is)| *is).map(|(kind, _)| kind)
+    }
 }
 
 /// What compiling makes of a plugin.
@@ -126,10 +168,77 @@ impl Plugin {
         self.0.stats.is_quarantined()
     }
 
-    /// Links a component to the host, and makes an instance once to see that its exports have the
+    /// The kinds it is of, and which of the optional interfaces it exports besides.
+    pub fn interfaces(&self) -> Vec<&'static str> {
+        let Inner { kinds, common, .. } = &*self.0;
+        let policy = |there: fn(&PolicyExports) -> bool| kinds.policy.as_ref().is_some_and(there);
+        let hook = |there: fn(&HookExports) -> bool| kinds.hook.as_ref().is_some_and(there);
+        let optional = [
+            ("on-request", hook(|hook| hook.on_request.is_some())),
+            ("on-check", hook(|hook| hook.on_check.is_some())),
+            ("on-response", hook(|hook| hook.on_response.is_some())),
+            ("on-end", hook(|hook| hook.on_end.is_some())),
+            ("member-changes", policy(|policy| policy.change.is_some())),
+            ("failures", policy(|policy| policy.failed.is_some())),
+            ("observer", policy(|policy| policy.done.is_some())),
+            ("keeper", common.export_state.is_some()),
+            ("ticker", common.tick.is_some()),
+            ("file-changes", common.changed.is_some()),
+        ];
+        let there = optional.into_iter().filter(|(_, there)| *there);
+        let kinds = self.kinds().map(Kind::name);
+        kinds.chain(there.map(|(name, _)| name)).collect()
+    }
+
+    /// What kinds it is of.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> {
+        self.0.kinds.all()
+    }
+
+    /// Whether what it knows can be carried over to another instance (`keeper` in the WIT).
+    pub fn keeps_state(&self) -> bool {
+        self.0.common.export_state.is_some()
+    }
+
+    /// Whether it wants to be called from time to time (`ticker` in the WIT).
+    pub(super) fn ticks(&self) -> bool {
+        self.0.common.tick.is_some()
+    }
+
+    /// What it counts itself, by name.
+    pub fn own_counters(&self) -> Vec<(String, u64)> {
+        self.0.stats.own_counters()
+    }
+
+    /// What it says of itself (`description` in the WIT); nothing where it does not, or fails.
+    pub fn about(&self) -> &About {
+        self.0.about.get_or_init(|| {
+            let described = match self.kinds().next() {
+                Some(Kind::Policy) => self.described::<Policy>(),
+                Some(Kind::Filter) => self.described::<Filter>(),
+                Some(Kind::Scorer) => self.described::<Scorer>(),
+                Some(Kind::Hook) | None => self.described::<Hook>(),
+            };
+            described.unwrap_or_else(|error| {
+                tracing::warn!(plugin = self.name(), "{error}");
+                About::default()
+            })
+        })
+    }
+
+    fn described<W: World>(&self) -> Result<About, ConfigureError> {
+        if self.0.common.describe.is_none() {
+            return Ok(About::default());
+        }
+        let mut instance = Instance::<W>::new(self, Surroundings::default())?;
+        instance.exclude_from_statistics();
+        instance.describe().map_err(|fault| self.faulted(fault))
+    }
+
+    /// Links a component to the host, and makes instances once to see that its exports have the
     /// right types.
     pub(super) fn link(
-        linker: &Linker<HostState<Policy>>,
+        linker: &Linker<HostState>,
         clock: &Arc<EpochClock>,
         alarm: &Arc<Notify>,
         identity: &Identity<'_>,
@@ -141,7 +250,16 @@ impl Plugin {
         let imports = imports.imports(component.engine());
         let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
         interfaces::check_imports(name, &imports, &options.grants)?;
-        let policy = Linked::new(name, linker, &component)?;
+        let linked = linker.instantiate_pre(&component);
+        let linked = linked.map_err(|error| PluginError::Link {
+            plugin: name.into(),
+            reason: Untrusted::message(format_args!("{error:#}")),
+        })?;
+        let exporter = Exporter {
+            plugin: name,
+            component: &component,
+        };
+        let kinds = Kinds::of(&exporter)?;
         let deadline = options.limits.deadline;
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
@@ -150,7 +268,10 @@ impl Plugin {
             options: *options,
             imports: imports.iter().map(Untrusted::name).collect(),
             lines,
-            policy,
+            component: linked,
+            common: CommonExports::of(&exporter)?,
+            kinds,
+            about: OnceLock::new(),
             call_deadline: deadline.min(LONGEST_DEADLINE),
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
@@ -158,7 +279,10 @@ impl Plugin {
             history: identity.history.clone(),
             alarm: alarm.clone(),
         }));
-        Instance::check(&plugin, &plugin.0.policy)?;
+        Instance::<Policy>::check(&plugin)?;
+        Instance::<Filter>::check(&plugin)?;
+        Instance::<Scorer>::check(&plugin)?;
+        Instance::<Hook>::check(&plugin)?;
         Ok(plugin)
     }
 

@@ -23,13 +23,12 @@ use super::debug_lines::DebugLines;
 use super::engine_config::engine_config;
 use super::error::PluginError;
 use super::file;
-use super::guest_log;
 use super::hash::Hash;
 use super::history::PluginHistory;
 use super::host_state::HostState;
+use super::imports;
 use super::inspect::Inspection;
 use super::options::PluginOptions;
-use super::policy::{self, Policy};
 use super::untrusted::Untrusted;
 use super::wasi;
 
@@ -81,7 +80,7 @@ enum CompilerBackend {
 pub struct Runtime {
     engine: Engine,
     compiler_backend: CompilerBackend,
-    policies: Linker<HostState<Policy>>,
+    linker: Linker<HostState>,
     clock: Arc<EpochClock>,
     alarm: Arc<Notify>,
     /// The plugins that come with the host, in the order of [`stock::PLUGINS`]: each is taken in
@@ -95,10 +94,9 @@ impl Runtime {
     /// Starts the engine: a few milliseconds.
     pub fn new(compiler: Compiler) -> Result<Arc<Runtime>, PluginError> {
         let engine = Engine::new(&engine_config()).map_err(unusable)?;
-        let mut policies = Linker::new(&engine);
-        policy::add_to(&mut policies)
-            .and_then(|()| guest_log::add_to(&mut policies))
-            .and_then(|()| wasi::add_to(&mut policies))
+        let mut linker = Linker::new(&engine);
+        imports::add_to(&mut linker)
+            .and_then(|()| wasi::add_to(&mut linker))
             .map_err(unusable)?;
         let clock =
             EpochClock::start(&engine, clock::PERIOD).map_err(|error| PluginError::Engine {
@@ -114,7 +112,7 @@ impl Runtime {
         Ok(Arc::new(Runtime {
             engine,
             compiler_backend,
-            policies,
+            linker,
             clock,
             alarm: Arc::default(),
             stock: vec![OnceLock::new(); stock::PLUGINS.len()],
@@ -158,7 +156,7 @@ impl Runtime {
     /// `version` counts the plugin's versions, from 1.
     ///
     /// # Errors
-    /// Whatever keeps it from serving: it is no policy, exceeds a bound of its options, or imports
+    /// Whatever keeps it from serving: it is of no kind, exceeds a bound of its options, or imports
     /// what they do not grant.
     pub fn load(
         &self,
@@ -284,7 +282,7 @@ impl Runtime {
         options: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
         Plugin::link(
-            &self.policies,
+            &self.linker,
             &self.clock,
             &self.alarm,
             identity,

@@ -9,6 +9,7 @@ use crate::config::reason;
 
 use super::debug_lines::DebugLines;
 use super::untrusted::{MESSAGE, Untrusted, few};
+use super::world::Kind;
 
 /// Functions that a backtrace names, those that Rust panics with not counted.
 const FRAMES: usize = 8;
@@ -42,7 +43,7 @@ pub enum PluginError {
     #[error("plugin `{plugin}` does not compile: {reason}")]
     Compile { plugin: String, reason: Untrusted },
     #[error(
-        "plugin `{plugin}` imports `{import}`, which policies are not given: they may import {}{}",
+        "plugin `{plugin}` imports `{import}`, which plugins are not given: they may import {}{}",
         super::interfaces::IMPORTS,
         way_out_of_import(import)
     )]
@@ -66,18 +67,23 @@ pub enum PluginError {
         wanted: String,
     },
     #[error(
-        "plugin `{plugin}` does not fit the interfaces it imports: {reason}; build it against waypost:plugin@0.1.0"
+        "plugin `{plugin}` does not fit the interfaces it imports: {reason}; build it against waypost:plugin@0.2.0"
     )]
     Link { plugin: String, reason: Untrusted },
     #[error(
-        "plugin `{plugin}` does not export `{export}` as a policy must: {reason}; \
-         build it with the waypost sdk, or give it the world `policy` with `wasm-tools component embed`"
+        "plugin `{plugin}` does not export `{export}` as the contract has it: {reason}; \
+         build it with the waypost sdk, or give it a world of `wit/` with `wasm-tools component embed`"
     )]
     Export {
         plugin: String,
         export: String,
         reason: Untrusted,
     },
+    #[error(
+        "plugin `{plugin}` exports none of `waypost:plugin/balancer`, `filter`, `scorer` and `hook`: \
+         build it with the waypost sdk, or give it a world of `wit/` with `wasm-tools component embed`"
+    )]
+    NoKind { plugin: String },
     #[error("plugin `{plugin}` cannot be instantiated: {fault}")]
     Start { plugin: String, fault: PluginFault },
     #[error("the engine cannot run on this machine: {reason}")]
@@ -105,7 +111,7 @@ impl PluginError {
 fn way_out_of_encoding(reason: &Untrusted) -> &'static str {
     match reason.as_str().contains("wasi_snapshot_preview1") {
         true => {
-            "its toolchain links a library for files and output (WASI preview 1), which policies do \
+            "its toolchain links a library for files and output (WASI preview 1), which plugins do \
              not have: build it without `printf` and files, and write to the log with \
              `waypost:plugin/log`"
         }
@@ -131,12 +137,23 @@ fn not_granted(plugin: &str, imports: &[Untrusted], grants: &[&str]) -> String {
     )
 }
 
-/// Why a policy does not take its settings.
+/// Why a plugin does not take its settings.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigureError {
-    /// The policy's own verdict: see `balancer.settings-error` in the WIT.
+    /// It is a plugin of another kind.
+    #[error("plugin `{plugin}` is no {}: it does not export `waypost:plugin/{}`", wanted.name(), wanted.interface())]
+    Kind { plugin: String, wanted: Kind },
+    /// The plugin's own verdict: see `types.settings-error` in the WIT.
     #[error("{}", refusal(plugin, key, message))]
     Refused {
+        plugin: String,
+        key: Untrusted,
+        message: Untrusted,
+    },
+    /// The plugin's verdict on what a place says for itself: see `hook.attach` in the WIT.
+    #[error("{}", refusal(plugin, key, message))]
+    RefusedPlace {
+        place: u32,
         plugin: String,
         key: Untrusted,
         message: Untrusted,
@@ -149,6 +166,25 @@ pub enum ConfigureError {
         when: &'static str,
         fault: PluginFault,
     },
+}
+
+impl ConfigureError {
+    /// A refusal that is about one place of a hook.
+    pub(super) fn at_place(self, place: u32) -> ConfigureError {
+        match self {
+            ConfigureError::Refused {
+                plugin,
+                key,
+                message,
+            } => ConfigureError::RefusedPlace {
+                place,
+                plugin,
+                key,
+                message,
+            },
+            error => error,
+        }
+    }
 }
 
 fn refusal(plugin: &str, key: &Untrusted, message: &Untrusted) -> String {
@@ -167,7 +203,7 @@ pub enum FaultKind {
     Deadline,
     /// It asked for more memory, or longer tables, than its limit.
     Memory,
-    /// It answered an index that is no candidate.
+    /// Its answer makes no sense, such as an index that is no candidate.
     Answer,
 }
 
@@ -214,11 +250,20 @@ impl PluginFault {
         }
     }
 
-    /// It was busy for so long that it could not be told how attempts ended.
+    /// An answer that makes no sense.
+    pub(super) fn nonsense(detail: &str) -> PluginFault {
+        PluginFault {
+            kind: FaultKind::Answer,
+            detail: Untrusted::message(detail),
+            backtrace: Vec::new(),
+        }
+    }
+
+    /// It was busy for so long that it could not be told what had ended.
     pub(super) fn untold() -> PluginFault {
         PluginFault {
             kind: FaultKind::Deadline,
-            detail: Untrusted::message("was too busy to be told how attempts ended"),
+            detail: Untrusted::message("was too busy to be told what had ended"),
             backtrace: Vec::new(),
         }
     }

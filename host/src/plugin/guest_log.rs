@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
-use wasmtime::component::{ComponentType, Lift, Linker, WasmStr};
+use tracing::level_filters::LevelFilter;
+use wasmtime::component::{ComponentType, Lift, LinkerInstance, WasmStr};
 use wasmtime::{Result, StoreContextMut};
 
 use super::host_state::HostState;
+use super::imports::at_hand;
 use super::untrusted::{MESSAGE, Untrusted};
-use super::world::World;
 
 /// Bytes of an unfinished line that are kept: more than is logged, so that the log tells that a
 /// line was cut.
@@ -34,8 +35,8 @@ impl GuestLog {
         }
     }
 
-    /// Writes what the plugin says, as one line.
-    pub(super) fn write(&mut self, level: Level, message: impl Display) {
+    /// Writes what the plugin says, as one line, with what the host says of the exchange behind it.
+    pub(super) fn write(&mut self, level: Level, message: impl Display, context: &str) {
         if self.since.elapsed() >= Duration::from_secs(1) {
             let dropped = self.lines.saturating_sub(LINES_PER_SECOND);
             (self.since, self.lines) = (Instant::now(), 0);
@@ -53,10 +54,10 @@ impl GuestLog {
         let message = Untrusted::message(message);
         let plugin = &*self.plugin;
         match level {
-            Level::ERROR => tracing::error!(plugin, "{message}"),
-            Level::WARN => tracing::warn!(plugin, "{message}"),
-            Level::INFO => tracing::info!(plugin, "{message}"),
-            _ => tracing::debug!(plugin, "{message}"),
+            Level::ERROR => tracing::error!(plugin, "{message}{context}"),
+            Level::WARN => tracing::warn!(plugin, "{message}{context}"),
+            Level::INFO => tracing::info!(plugin, "{message}{context}"),
+            _ => tracing::debug!(plugin, "{message}{context}"),
         }
     }
 }
@@ -81,7 +82,7 @@ impl LineBuffer {
     /// Logs what there is of an unfinished line: the last words of a plugin that trapped.
     pub(super) fn flush(&mut self, log: &mut GuestLog, level: Level) {
         if !self.line.is_empty() {
-            log.write(level, String::from_utf8_lossy(&self.line));
+            log.write(level, String::from_utf8_lossy(&self.line), "");
             self.line.clear();
         }
     }
@@ -111,23 +112,41 @@ enum LogLevel {
     Debug,
 }
 
-/// Adds the interface `log`, which every plugin may import.
-pub(super) fn add_to<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> {
-    let mut log = linker.instance("waypost:plugin/log@0.1.0")?;
+/// Adds the functions of the interface `log`.
+pub(super) fn add_to(log: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     log.func_wrap(
         "write",
-        |mut host: StoreContextMut<'_, HostState<W>>, (level, message): (LogLevel, WasmStr)| {
-            let level = match level {
-                LogLevel::Error => Level::ERROR,
-                LogLevel::Warn => Level::WARN,
-                LogLevel::Info => Level::INFO,
-                LogLevel::Debug => Level::DEBUG,
-            };
+        |mut host: StoreContextMut<'_, HostState>, (level, message): (LogLevel, WasmStr)| {
             // The message lies in the plugin's memory, which is borrowed with the state: what is
             // shown of it is copied first.
             let message = Untrusted::message(message.to_str(&host)?);
-            host.data_mut().log.write(level, message);
+            host.data_mut().log.write(level.into(), message, "");
+            Ok(())
+        },
+    )?;
+    log.func_wrap(
+        "write-exchange",
+        |mut host: StoreContextMut<'_, HostState>, (level, message): (LogLevel, WasmStr)| {
+            let level = Level::from(level);
+            // Most often nothing is shown of what is said at lower levels.
+            if level > LevelFilter::current() {
+                return Ok(());
+            }
+            let message = Untrusted::message(message.to_str(&host)?);
+            let context = at_hand(|exchange| exchange.log_context());
+            host.data_mut().log.write(level, message, &context);
             Ok(())
         },
     )
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Level {
+        match level {
+            LogLevel::Error => Level::ERROR,
+            LogLevel::Warn => Level::WARN,
+            LogLevel::Info => Level::INFO,
+            LogLevel::Debug => Level::DEBUG,
+        }
+    }
 }

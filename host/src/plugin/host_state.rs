@@ -1,4 +1,4 @@
-//! What the host keeps for one instance, whatever its world.
+//! What the host keeps for one instance.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,11 +7,12 @@ use tracing::Level;
 
 use super::clock::Stopwatch;
 use super::guest_log::{GuestLog, LineBuffer};
+use super::imports::{Answers, CallState, Surroundings};
 use super::limits::InstanceLimits;
-use super::world::World;
+use super::stats::Figures;
 
 /// The data of an instance's store.
-pub(super) struct HostState<W: World> {
+pub(super) struct HostState {
     pub(super) limits: InstanceLimits,
     pub(super) watch: Stopwatch,
     pub(super) log: GuestLog,
@@ -19,12 +20,24 @@ pub(super) struct HostState<W: World> {
     pub(super) stderr: LineBuffer,
     /// Where this instance's monotonic clock stands at 0.
     pub(super) epoch: Instant,
-    /// What belongs to its world.
-    pub(super) world: W::State,
+    /// What it is there for.
+    pub(super) surroundings: Surroundings,
+    /// The call under way.
+    pub(super) call: CallState,
+    /// What it counts itself; none before it is instantiated.
+    pub(super) figures: Option<Figures>,
+    /// Buffers for what it asks.
+    pub(super) answers: Answers,
+    /// The time of its last call, in microseconds.
+    latest_us: u64,
 }
 
-impl<W: World> HostState<W> {
-    pub(super) fn new(plugin: &Arc<str>, limits: InstanceLimits, world: W::State) -> Self {
+impl HostState {
+    pub(super) fn new(
+        plugin: &Arc<str>,
+        limits: InstanceLimits,
+        surroundings: Surroundings,
+    ) -> HostState {
         HostState {
             limits,
             watch: Stopwatch::default(),
@@ -32,8 +45,20 @@ impl<W: World> HostState<W> {
             stdout: LineBuffer::default(),
             stderr: LineBuffer::default(),
             epoch: Instant::now(),
-            world,
+            surroundings,
+            call: CallState::default(),
+            figures: None,
+            answers: Answers::default(),
+            latest_us: 0,
         }
+    }
+
+    /// The time that a call is told. A worker looks at the clock before it has its turn with an
+    /// instance that all workers share, and time must not go back.
+    #[inline]
+    pub(super) fn now_us(&mut self, now_us: u64) -> u64 {
+        self.latest_us = self.latest_us.max(now_us);
+        self.latest_us
     }
 
     /// Logs what the plugin left unfinished on its standard output.

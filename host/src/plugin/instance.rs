@@ -9,13 +9,15 @@ use wasmtime::Store;
 use wasmtime::component::{self, ComponentNamedList, Lift, Lower, TypedFunc};
 
 use super::clock::FIRST_LOOK;
+use super::common::{About, Accepted, CommonFunctions, SettingsError, Sharing};
 use super::component::Plugin;
-use super::error::{PluginError, PluginFault};
+use super::error::{ConfigureError, PluginError, PluginFault};
 use super::host_state::HostState;
+use super::imports::{Phase, Surroundings};
 use super::limits::InstanceLimits;
 use super::stats::{CallTimer, PluginStats};
 use super::untrusted::Untrusted;
-use super::world::{FunctionFinder, Linked, World, WrongType};
+use super::world::{FunctionFinder, World};
 
 /// Bytes that the plugin may hand to the host in one call, unless its state may be larger.
 const HOSTCALL_BYTES: usize = 1 << 20;
@@ -24,42 +26,75 @@ const HANDLES: usize = 1024;
 
 /// An instance; at most in one call at a time.
 pub(super) struct Instance<W: World> {
-    store: Store<HostState<W>>,
+    store: Store<HostState>,
+    common: CommonFunctions,
     pub(super) functions: W::Functions,
     pub(super) plugin: Plugin,
     calls: CallTimer,
+    /// What it knows of its files: see [`PluginFiles::generation`].
+    ///
+    /// [`PluginFiles::generation`]: super::files::PluginFiles
+    files_seen: u64,
 }
 
 impl<W: World> Instance<W> {
     /// A fresh instance, to be configured next.
+    ///
+    /// # Errors
+    /// The plugin is of another kind, or failed.
     pub(super) fn new(
         plugin: &Plugin,
-        linked: &Linked<W>,
-        state: W::State,
-    ) -> Result<Instance<W>, PluginFault> {
-        let (mut store, instance) = instantiate(plugin, linked, state)?;
-        let functions = find_functions(&mut store, &instance, linked);
-        let functions = functions
-            .map_err(|(_, error)| PluginFault::from_engine(&error, &plugin.inner().lines))?;
+        surroundings: Surroundings,
+    ) -> Result<Instance<W>, ConfigureError> {
+        let exports = W::of(&plugin.inner().kinds).ok_or_else(|| ConfigureError::Kind {
+            plugin: plugin.name().to_owned(),
+            wanted: W::KIND,
+        })?;
+        let files = surroundings.files.clone();
+        let (mut store, instance) =
+            instantiate(plugin, surroundings).map_err(|fault| plugin.faulted(fault))?;
+        let mut finder = FunctionFinder {
+            store: &mut store,
+            instance: &instance,
+        };
+        let common = plugin.inner().common.functions(&mut finder);
+        let functions = common.and_then(|common| Ok((common, W::functions(&mut finder, exports)?)));
+        let (common, functions) = functions.map_err(|(_, error)| {
+            plugin.faulted(PluginFault::from_engine(&error, &plugin.inner().lines))
+        })?;
         let calls = CallTimer::new(&plugin.inner().stats);
+        store.data_mut().figures = Some(calls.figures());
         Ok(Instance {
             store,
+            common,
             functions,
             plugin: plugin.clone(),
             calls,
+            files_seen: files.map_or(0, |files| files.generation()),
         })
     }
 
-    /// Instantiates a plugin that was just loaded, to see that it can be and that its exports have
-    /// the right types.
-    pub(super) fn check(plugin: &Plugin, linked: &Linked<W>) -> Result<(), PluginError> {
+    /// Instantiates a plugin that was just loaded, to see that its exports of this kind have the
+    /// right types.
+    ///
+    /// # Errors
+    /// It cannot be instantiated, or one has another type.
+    pub(super) fn check(plugin: &Plugin) -> Result<(), PluginError> {
+        let Some(exports) = W::of(&plugin.inner().kinds) else {
+            return Ok(());
+        };
         let name = || plugin.name().to_owned();
-        let started = instantiate(plugin, linked, W::State::default());
+        let started = instantiate(plugin, Surroundings::default());
         let (mut store, instance) = started.map_err(|fault| PluginError::Start {
             plugin: name(),
             fault,
         })?;
-        match find_functions(&mut store, &instance, linked) {
+        let mut finder = FunctionFinder {
+            store: &mut store,
+            instance: &instance,
+        };
+        let common = plugin.inner().common.functions(&mut finder);
+        match common.and_then(|_| W::functions(&mut finder, exports)) {
             Ok(_) => Ok(()),
             Err((export, error)) => Err(PluginError::Export {
                 plugin: name(),
@@ -69,15 +104,122 @@ impl<W: World> Instance<W> {
         }
     }
 
+    /// `plugin.configure`.
+    ///
+    /// # Errors
+    /// [`ConfigureError`]: the plugin's refusal, or its failure.
+    pub(super) fn configure(&mut self, settings: &str) -> Result<Sharing, ConfigureError> {
+        let (function, params) = (self.common.configure, (W::KIND, settings.into()));
+        match self.set_up(function, params) {
+            Ok((Ok(sharing),)) => Ok(sharing),
+            Ok((Err(error),)) => Err(self.refused(error)),
+            Err(fault) => Err(self.plugin.faulted(fault)),
+        }
+    }
+
+    /// The plugin's refusal of settings.
+    pub(super) fn refused(&self, error: SettingsError) -> ConfigureError {
+        ConfigureError::Refused {
+            plugin: self.plugin.name().to_owned(),
+            key: Untrusted::name(error.key),
+            message: Untrusted::message(error.message),
+        }
+    }
+
+    /// `description.describe`; nothing from a plugin that does not export it.
+    pub(super) fn describe(&mut self) -> Result<About, PluginFault> {
+        let Some(function) = self.common.describe else {
+            return Ok(About::default());
+        };
+        self.set_up(function, (W::KIND,)).map(|(about,)| about)
+    }
+
+    /// `keeper.export-state`, if the plugin exports it and may keep anything.
+    pub(super) fn export_state(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
+        let limit = self.plugin.inner().options.limits.state;
+        let Some(function) = self.common.export_state.filter(|_| limit > 0) else {
+            return Ok(None);
+        };
+        let (state,) = self.call(self.plugin.inner().call_deadline, function, ())?;
+        match state.len() as u64 <= limit {
+            true => Ok(Some(state)),
+            false => Err(PluginFault::state(state.len(), limit)),
+        }
+    }
+
+    /// `keeper.import-state`, if the plugin exports it: its answer.
+    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<Accepted, PluginFault> {
+        let Some(function) = self.common.import_state else {
+            return Ok(Ok(()));
+        };
+        let deadline = self.plugin.inner().call_deadline;
+        self.call(deadline, function, (state,))
+            .map(|(answer,)| answer)
+    }
+
+    /// `ticker.tick`: milliseconds until the next one, none for never.
+    pub(super) fn tick(&mut self, now_us: u64) -> Result<Option<u32>, PluginFault> {
+        let Some(function) = self.common.tick else {
+            return Ok(None);
+        };
+        let now_us = self.store.data_mut().now_us(now_us);
+        self.store.data_mut().call.begin(Phase::Other);
+        let deadline = self.plugin.inner().call_deadline;
+        let (millis,) = self.call(deadline, function, (now_us,))?;
+        Ok((millis > 0).then_some(millis))
+    }
+
+    /// `file-changes.changed`, for every file that has changed since the instance heard last.
+    #[inline]
+    pub(super) fn hear_of_files(&mut self) -> Result<(), PluginFault> {
+        let files = self.store.data().surroundings.files.as_ref();
+        match files {
+            Some(files) if files.generation() != self.files_seen => self.hear_of_changed_files(),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn hear_of_changed_files(&mut self) -> Result<(), PluginFault> {
+        let Some(files) = self.store.data().surroundings.files.clone() else {
+            return Ok(());
+        };
+        let generation = files.generation();
+        if let Some(function) = self.common.changed {
+            for (path, content) in files.changed_since(self.files_seen) {
+                self.set_up(function, (path, content))?;
+            }
+        }
+        self.files_seen = generation;
+        Ok(())
+    }
+
+    /// A call that sets the instance up: it may take its time, and read files.
+    pub(super) fn set_up<P, R>(
+        &mut self,
+        function: TypedFunc<P, R>,
+        params: P,
+    ) -> Result<R, PluginFault>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        self.store.data_mut().call.begin(Phase::Setup);
+        let answer = self.call(self.plugin.inner().setup_deadline, function, params);
+        self.store.data_mut().call.begin(Phase::Other);
+        answer
+    }
+
     /// Excludes this instance from the statistics: it is made for a trial run.
     pub(super) fn exclude_from_statistics(&mut self) {
         self.calls = CallTimer::new(&Arc::new(PluginStats::new(0, Duration::ZERO)));
+        self.store.data_mut().figures = Some(self.calls.figures());
     }
 
-    /// What the host keeps for it, by its world.
+    /// What the host keeps for it.
     #[inline]
-    pub(super) fn state(&mut self) -> &mut W::State {
-        &mut self.store.data_mut().world
+    pub(super) fn state(&mut self) -> &mut HostState {
+        self.store.data_mut()
     }
 
     /// What the last call is charged for, if it is: see [`Stopwatch::take_charge`].
@@ -133,26 +275,16 @@ impl<W: World> Instance<W> {
     }
 }
 
-fn find_functions<W: World>(
-    store: &mut Store<HostState<W>>,
-    instance: &component::Instance,
-    linked: &Linked<W>,
-) -> Result<W::Functions, WrongType> {
-    let mut finder = FunctionFinder { store, instance };
-    W::functions(&mut finder, &linked.exports)
-}
-
 /// A store with its bounds, and the component in it. Runs the component's start code, if it has
 /// any.
-fn instantiate<W: World>(
+fn instantiate(
     plugin: &Plugin,
-    linked: &Linked<W>,
-    state: W::State,
-) -> Result<(Store<HostState<W>>, component::Instance), PluginFault> {
+    surroundings: Surroundings,
+) -> Result<(Store<HostState>, component::Instance), PluginFault> {
     let inner = plugin.inner();
     let limits = InstanceLimits::new(&inner.options.limits);
-    let state = HostState::new(&inner.name, limits, state);
-    let mut store = Store::new(linked.component.engine(), state);
+    let state = HostState::new(&inner.name, limits, surroundings);
+    let mut store = Store::new(inner.component.engine(), state);
     store.limiter(|state| &mut state.limits);
     // One more than the state may have, so that too large a state is told from a misbehaved call.
     let state = usize::try_from(inner.options.limits.state).unwrap_or(usize::MAX);
@@ -167,15 +299,15 @@ fn instantiate<W: World>(
     inner.clock.wake();
     store.data_mut().watch.start(inner.setup_deadline);
     store.set_epoch_deadline(FIRST_LOOK);
-    let instance = linked.component.instantiate(&mut store);
+    let instance = inner.component.instantiate(&mut store);
     let instance = instance.map_err(|error| last_words(&mut store, plugin, &error))?;
     Ok((store, instance))
 }
 
 /// Reads what went wrong, after logging what the plugin said before it did.
 #[cold]
-fn last_words<W: World>(
-    store: &mut Store<HostState<W>>,
+fn last_words(
+    store: &mut Store<HostState>,
     plugin: &Plugin,
     error: &wasmtime::Error,
 ) -> PluginFault {

@@ -5,19 +5,28 @@ use crate::config::model::Grants;
 use super::error::PluginError;
 use super::untrusted::Untrusted;
 
-/// What a policy may import, in words.
-pub(super) const IMPORTS: &str = "`waypost:plugin` 0.1 (fleet, upstream, variables, log, and request, response, exchange where granted) and \
+/// The package of the contract, and the version that this host has.
+pub(super) const PACKAGE: &str = "waypost:plugin";
+pub(super) const VERSION: &str = "0.2.0";
+
+/// What a plugin may import, in words.
+pub(super) const IMPORTS: &str = "`waypost:plugin` 0.2 (connection, nginx, fleet, upstream, clock, metrics, log, \
+                                  and request, response, exchange, attempt, changes, checks, files where granted) and \
                                   `wasi` 0.2 (io, cli, clocks, random)";
 
 /// The versions that this host has, by package: any patch of them will do.
-const VERSIONS: &[(&str, &str)] = &[("waypost:plugin/", "0.1"), ("wasi:", "0.2")];
+const VERSIONS: &[(&str, &str)] = &[("waypost:plugin/", "0.2"), ("wasi:", "0.2")];
 
 /// Interfaces that every plugin may import. The WASI reaches nothing.
 const FREE: &[&str] = &[
+    "waypost:plugin/types",
+    "waypost:plugin/connection",
+    "waypost:plugin/nginx",
     "waypost:plugin/fleet",
-    "waypost:plugin/log",
     "waypost:plugin/upstream",
-    "waypost:plugin/variables",
+    "waypost:plugin/clock",
+    "waypost:plugin/metrics",
+    "waypost:plugin/log",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
@@ -43,6 +52,10 @@ const GRANTED: &[(&str, &str)] = &[
     ("waypost:plugin/request", "request"),
     ("waypost:plugin/response", "response"),
     ("waypost:plugin/exchange", "exchange"),
+    ("waypost:plugin/attempt", "exchange"),
+    ("waypost:plugin/changes", "changes"),
+    ("waypost:plugin/checks", "checks"),
+    ("waypost:plugin/files", "files"),
 ];
 
 /// The words of `grants` that a plugin with these imports needs, in the order of the reference.
@@ -51,7 +64,9 @@ pub fn grants_needed<'a>(imports: impl Iterator<Item = &'a str>) -> Vec<&'static
     let needed = GRANTED
         .iter()
         .filter(|(interface, _)| imports.contains(interface));
-    needed.map(|(_, grant)| *grant).collect()
+    let mut words: Vec<&str> = needed.map(|(_, grant)| *grant).collect();
+    words.dedup();
+    words
 }
 
 /// Whether a plugin may import all of these.
@@ -76,7 +91,10 @@ pub(super) fn check_imports(
     let granted = |grant: &str| match grant {
         "request" => grants.request,
         "response" => grants.response,
-        _ => grants.exchange,
+        "exchange" => grants.exchange,
+        "changes" => grants.changes,
+        "checks" => grants.checks,
+        _ => grants.files,
     };
     let missing = |import: &&String| {
         GRANTED
@@ -92,11 +110,13 @@ pub(super) fn check_imports(
         return Ok(());
     }
     let needed = grants_needed(imports.iter().map(String::as_str));
-    let words = GRANTED.iter().map(|(_, grant)| *grant);
+    let mut words: Vec<&str> = GRANTED.iter().map(|(_, grant)| *grant).collect();
+    words.dedup();
     Err(PluginError::Grant {
         plugin: plugin.to_owned(),
         imports: missing,
         grants: words
+            .into_iter()
             .filter(|grant| granted(grant) || needed.contains(grant))
             .collect(),
     })
@@ -113,7 +133,7 @@ pub(super) fn version_error(plugin: &str, verb: &'static str, found: &str) -> Pl
     }
 }
 
-/// `waypost:plugin/fleet` and `0.1.0`, of `waypost:plugin/fleet@0.1.0`. The version is empty where
+/// `waypost:plugin/fleet` and `0.2.0`, of `waypost:plugin/fleet@0.2.0`. The version is empty where
 /// there is none.
 pub(super) fn split(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
@@ -121,7 +141,7 @@ pub(super) fn split(name: &str) -> (&str, &str) {
 
 fn fits(interface: &str, version: &str) -> bool {
     let rest = version.strip_prefix(wanted(interface));
-    // 0.1 and 0.1.7, but neither 0.10.0 nor a preview such as 0.1.0-rc.1.
+    // 0.2 and 0.2.7, but neither 0.20.0 nor a preview such as 0.2.0-rc.1.
     rest.is_some_and(|rest| (rest.is_empty() || rest.starts_with('.')) && !rest.contains('-'))
 }
 

@@ -1,7 +1,7 @@
 //! Runs plugins. The only module that knows wasmtime.
 //!
-//! A [`Runtime`] loads [`Plugin`]s. What they are is a world's part ([`world`]): `policy` is the
-//! one that there is. All else, here, is the same for plugins of any world.
+//! A [`Runtime`] loads [`Plugin`]s. What they are good for is a world's part ([`world`]): policies,
+//! filters and scorers in `policy`, hooks in `hook`. All else, here, is the same for all of them.
 
 mod engine_config; // how code is compiled and run; shared with the build script
 mod engine; // the engine and the plugins at hand: start here
@@ -14,8 +14,12 @@ mod compile_process; // compiled in a process of its own
 mod debug_lines; // where in its sources a fault is
 mod cache; // compiled code that is kept
 mod world; // kinds of plugins
+mod common; // what all kinds export
 mod component; // compiled code becomes a plugin
 mod interfaces; // what it may import
+mod context; // what it is told about
+mod imports; // what it may ask
+mod files; // files that its settings name
 mod wasi; // a WASI that reaches nothing
 mod host_state; // what the host keeps for an instance
 mod guest_log; // what plugins have to say
@@ -23,7 +27,10 @@ mod limits; // what an instance may use up
 mod stats; // what plugins cost
 mod instance; // one instance and its calls
 mod slot; // keeps an instance through faults
+mod role; // a use of a plugin, for all workers
+mod worker_role; // ... and for one of them
 mod policy; // plugins that choose endpoints
+mod hook; // plugins that decide about requests
 mod history; // what happened to a plugin
 mod budget; // how much of a worker's time a plugin may take
 mod untrusted; // text of plugins, bounded and escaped
@@ -33,18 +40,29 @@ mod error;
 mod tests;
 
 pub use self::cache::default_cache_directory;
+pub use self::common::About;
 pub use self::compile_process::{COMMAND, compile_plugin};
 pub use self::component::Plugin;
+pub use self::context::{
+    AttemptFacts, EndpointView, ExchangeAtHand, ExchangeContext, FailureKind, FleetView,
+    HttpVersion, ServerView, UpstreamTraits,
+};
 pub use self::engine::{Compiler, Runtime};
 pub use self::error::{ConfigureError, FaultKind, PluginError, PluginFault};
+pub use self::files::PluginFiles;
 pub use self::hash::Hash;
 pub use self::history::{PluginEvent, PluginEventKind, PluginHistory};
+pub use self::hook::{
+    Asked, Changes, Check, ExchangeSummary, HeaderEdit, HeaderEditOperation, HookAnswer, HookCall,
+    HookContext, Ran, SharedHook, Verdict, WorkerHook,
+};
 pub use self::inspect::{Inspection, PluginKind};
 pub use self::interfaces::grants_needed;
 pub use self::options::PluginOptions;
 pub use self::policy::{
-    Balancer, Ending, EndpointView, ExchangeAtHand, ExchangeContext, FleetView, InstanceScope,
-    Outcome, Pick, Picked, PolicyContext, UpstreamTraits, WorkerBalancer,
+    Balancer, BalancerParts, Ending, Outcome, Pick, Picked, PolicyContext, ScorerPart,
+    WorkerBalancer,
 };
 pub use self::stats::{Cost, PluginCounters};
 pub use self::untrusted::Untrusted;
+pub use self::world::Kind;

@@ -1,34 +1,44 @@
-//! Keeps a policy served by an instance: makes it, lets it go when it faults, and makes the next
-//! one.
+//! Keeps a use of a plugin served by an instance: makes it, lets it go when it faults, and makes the
+//! next one.
 //!
 //! The next instance comes after a pause that doubles while faults go on, and is made on a thread
-//! of its own: a plugin that is broken costs its requests the fallback's choice, and the worker
-//! nothing.
+//! of its own: a plugin that is broken costs its requests its answers, and the worker nothing.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
+use super::common::Sharing;
 use super::component::Plugin;
 use super::error::{ConfigureError, PluginFault};
 use super::instance::Instance;
+use super::untrusted::Untrusted;
 use super::world::World;
 
 /// The pause after the first fault, and the longest one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Microseconds between two ticks at the least.
+const SHORTEST_TICK: u64 = 100_000;
 
 /// All that it takes to make an instance that can serve.
-pub(super) trait InstanceSpec: Send + Sync + 'static {
+pub(super) trait InstanceSpec: Send + Sync + Sized + 'static {
     type World: World;
+    /// What an instance must not miss.
+    type Report;
+    /// What becomes of requests without an instance, for the log.
+    const MEANWHILE: &'static str;
 
     fn plugin(&self) -> &Plugin;
 
-    /// An instance that is ready to be called.
+    /// An instance that is ready to be called, and how many the plugin wants.
     ///
     /// # Errors
     /// [`ConfigureError`].
-    fn make(&self) -> Result<Box<Instance<Self::World>>, ConfigureError>;
+    fn make(&self) -> Result<(Box<Instance<Self::World>>, Sharing), ConfigureError>;
+
+    /// Tells an instance, if it is there.
+    fn tell(slot: &mut InstanceSlot<Self>, report: &Self::Report);
 }
 
 /// The place of one instance.
@@ -41,7 +51,12 @@ pub(super) struct InstanceSlot<S: InstanceSpec> {
     faults: u32,
     /// What calls are charged for: see [`InstanceSlot::take_charge`].
     charge: Duration,
+    /// When the instance is to be called next because time has passed, in microseconds of the
+    /// workers' clock; none for never.
+    tick_at: Option<u64>,
 }
+
+type Made<W> = (Box<Instance<W>>, Sharing);
 
 enum SlotState<W: World> {
     /// Nobody has needed it yet.
@@ -53,7 +68,7 @@ enum SlotState<W: World> {
     Pausing {
         until: Instant,
     },
-    Making(Receiver<Result<Box<Instance<W>>, ConfigureError>>),
+    Making(Receiver<Result<Made<W>, ConfigureError>>),
 }
 
 impl<S: InstanceSpec> InstanceSlot<S> {
@@ -65,6 +80,7 @@ impl<S: InstanceSpec> InstanceSlot<S> {
             generation: 0,
             faults: 0,
             charge: Duration::ZERO,
+            tick_at: None,
         }
     }
 
@@ -77,6 +93,7 @@ impl<S: InstanceSpec> InstanceSlot<S> {
     /// Puts an instance in its place.
     pub(super) fn take(&mut self, instance: Box<Instance<S::World>>) {
         self.generation += 1;
+        self.tick_at = self.spec.plugin().ticks().then_some(0);
         self.state = SlotState::Ready {
             instance,
             since: Instant::now(),
@@ -99,11 +116,6 @@ impl<S: InstanceSpec> InstanceSlot<S> {
     /// Whether there is an instance.
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, SlotState::Ready { .. })
-    }
-
-    /// What instances are made of.
-    pub(super) fn spec(&self) -> &S {
-        &self.spec
     }
 
     /// Calls the instance, if there is one, or if it can be made at once. A fault is counted,
@@ -129,7 +141,7 @@ impl<S: InstanceSpec> InstanceSlot<S> {
         let SlotState::Ready { instance, .. } = &mut self.state else {
             return None;
         };
-        let answer = call(instance);
+        let answer = instance.hear_of_files().and_then(|()| call(instance));
         if let Some(charge) = instance.take_charge() {
             self.charge += charge;
         }
@@ -147,6 +159,60 @@ impl<S: InstanceSpec> InstanceSlot<S> {
     pub(super) fn make_anew(&mut self) {
         self.state = SlotState::Unmade;
         self.make();
+    }
+
+    /// Lets the instance go, as after a fault: it could not be told something that it must not
+    /// miss, so what it counts would be wrong.
+    pub(super) fn missed_reports(&mut self) {
+        if self.is_ready() {
+            self.faulted("done", &PluginFault::untold());
+        }
+    }
+
+    /// Calls the instance if its time has come.
+    pub(super) fn tick(&mut self, now_us: u64) {
+        if self.tick_at.is_none_or(|at| now_us < at) {
+            return;
+        }
+        let next = self.call_present("tick", |instance| instance.tick(now_us));
+        // After a fault the next instance has a time of its own.
+        self.tick_at = next.flatten().map(|millis| {
+            let micros = u64::from(millis).saturating_mul(1000);
+            now_us.saturating_add(micros.max(SHORTEST_TICK))
+        });
+    }
+
+    /// What the instance knows, if there is one and its plugin keeps it.
+    pub(super) fn export_state(&mut self) -> Option<Vec<u8>> {
+        self.call_present("export-state", Instance::export_state)?
+    }
+
+    /// Hands the instance what another one knew. What it does not take is lost, and the log says
+    /// so.
+    ///
+    /// # Errors
+    /// The fault that this cost the instance.
+    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<(), PluginFault> {
+        let mut failed = None;
+        let accepted = self.call_present("import-state", |instance| {
+            let accepted = instance.import_state(state);
+            accepted.inspect_err(|fault| failed = Some(fault.clone()))
+        });
+        if let Some(Err(reason)) = accepted {
+            let reason = Untrusted::message(reason);
+            let plugin = self.spec.plugin().name();
+            tracing::warn!(
+                plugin,
+                "plugin `{plugin}` starts without the state of the instance before it: {reason}"
+            );
+        }
+        match failed {
+            None => Ok(()),
+            Some(fault) => {
+                self.make_anew();
+                Err(fault)
+            }
+        }
     }
 
     #[inline]
@@ -197,9 +263,9 @@ impl<S: InstanceSpec> InstanceSlot<S> {
         }
     }
 
-    fn made(&mut self, made: Result<Box<Instance<S::World>>, ConfigureError>) {
+    fn made(&mut self, made: Result<Made<S::World>, ConfigureError>) {
         match made {
-            Ok(instance) => self.take(instance),
+            Ok((instance, _)) => self.take(instance),
             Err(error) => {
                 if let ConfigureError::Faulted { fault, when, .. } = &error {
                     self.spec.plugin().note_fault(when, fault);
@@ -228,7 +294,8 @@ impl<S: InstanceSpec> InstanceSlot<S> {
             plugin,
             version,
             kind,
-            "plugin `{plugin}` failed in `{call}`: {fault}; the fallback serves, next instance in {pause:?}"
+            "plugin `{plugin}` failed in `{call}`: {fault}; {}, next instance in {pause:?}",
+            S::MEANWHILE
         );
         let when = format!("in `{call}`");
         self.spec.plugin().note_fault(&when, fault);

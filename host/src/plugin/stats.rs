@@ -53,6 +53,16 @@ pub(super) struct PluginStats {
     fault_budget: Mutex<FaultBudget>,
     quarantined: AtomicBool,
     budget: BudgetStats,
+    own_counters: Mutex<OwnCounters>,
+}
+
+/// The counters that a plugin has of its own.
+#[derive(Default)]
+struct OwnCounters {
+    /// Their numbers are their places.
+    names: Vec<String>,
+    /// What instances counted that have been dropped.
+    ended: Vec<u64>,
 }
 
 /// What the budgets of a version with all workers came to. Times are milliseconds of [`millis`],
@@ -102,8 +112,15 @@ const TIMED: u64 = 64;
 /// 16 buckets for each power of two up to 2^34 ns, which is 17 s.
 const BUCKETS: usize = 512;
 
+/// Counters of its own that a plugin may have, and the number that stands for none.
+const COUNTERS: usize = 64;
+pub(super) const NO_COUNTER: u32 = u32::MAX;
+/// Bytes of a counter's name.
+const COUNTER_NAME: usize = 64;
+
 /// One instance's figures. Written by the instance alone.
 pub(super) struct InstanceStats {
+    own_counters: [AtomicU64; COUNTERS],
     calls: AtomicU64,
     timed: AtomicU64,
     nanos: AtomicU64,
@@ -136,6 +153,7 @@ impl PluginStats {
             }),
             quarantined: AtomicBool::new(false),
             budget: BudgetStats::default(),
+            own_counters: Mutex::default(),
         }
     }
 
@@ -212,6 +230,22 @@ impl PluginStats {
         }
     }
 
+    /// What the plugin has counted itself, by name.
+    pub(super) fn own_counters(&self) -> Vec<(String, u64)> {
+        let live = self.live.lock();
+        let own = self.own_counters.lock();
+        let names = own.names.iter().enumerate();
+        names
+            .map(|(place, name)| {
+                let ended = own.ended.get(place).copied().unwrap_or(0);
+                let counts = live
+                    .iter()
+                    .map(|instance| instance.own_counters[place].load(Relaxed));
+                (name.clone(), counts.fold(ended, u64::saturating_add))
+            })
+            .collect()
+    }
+
     fn histogram(&self) -> Histogram {
         let mut total = Histogram::default();
         let live = {
@@ -247,6 +281,7 @@ pub(super) struct CallTimer {
 impl CallTimer {
     pub(super) fn new(plugin: &Arc<PluginStats>) -> CallTimer {
         let instance = Arc::new(InstanceStats {
+            own_counters: [const { AtomicU64::new(0) }; COUNTERS],
             calls: AtomicU64::new(0),
             timed: AtomicU64::new(0),
             nanos: AtomicU64::new(0),
@@ -257,6 +292,14 @@ impl CallTimer {
         CallTimer {
             instance,
             plugin: plugin.clone(),
+        }
+    }
+
+    /// What the instance may count itself.
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            instance: self.instance.clone(),
+            plugin: self.plugin.clone(),
         }
     }
 
@@ -295,6 +338,47 @@ impl Drop for CallTimer {
         let mut live = self.plugin.live.lock();
         live.retain(|instance| !Arc::ptr_eq(instance, &self.instance));
         self.plugin.ended.lock().add(&self.instance.histogram());
+        let mut own = self.plugin.own_counters.lock();
+        let counts = &self.instance.own_counters[..own.names.len()];
+        own.ended.resize(counts.len(), 0);
+        for (sum, count) in own.ended.iter_mut().zip(counts) {
+            *sum = sum.saturating_add(count.load(Relaxed));
+        }
+    }
+}
+
+/// The counters of a plugin's own, as one instance counts: see `metrics` in the WIT.
+pub(super) struct Figures {
+    instance: Arc<InstanceStats>,
+    plugin: Arc<PluginStats>,
+}
+
+impl Figures {
+    /// The number of a counter; [`NO_COUNTER`] for a name that is none, and beyond the bound.
+    pub(super) fn counter(&self, name: &str) -> u32 {
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+        if name.is_empty() || name.len() > COUNTER_NAME || !name.bytes().all(allowed) {
+            return NO_COUNTER;
+        }
+        let names = &mut self.plugin.own_counters.lock().names;
+        let place = names.iter().position(|known| known == name);
+        let place = match place {
+            Some(place) => place,
+            None if names.len() < COUNTERS => {
+                names.push(name.to_owned());
+                names.len() - 1
+            }
+            None => return NO_COUNTER,
+        };
+        u32::try_from(place).unwrap_or(NO_COUNTER)
+    }
+
+    /// A plain addition: there is only one writer.
+    #[inline]
+    pub(super) fn add(&self, counter: u32, value: u64) {
+        if let Some(counter) = self.instance.own_counters.get(counter as usize) {
+            counter.store(counter.load(Relaxed).saturating_add(value), Relaxed);
+        }
     }
 }
 

@@ -18,7 +18,6 @@ use wasmtime::component::{
 use wasmtime::{Result, StoreContextMut};
 
 use super::host_state::HostState;
-use super::world::World;
 
 /// Bytes that one call may ask for: of randomness, or of zeroes to write.
 const BYTES: u64 = 64 << 10;
@@ -28,7 +27,7 @@ const WRITE: u64 = 4096;
 const STDOUT: u32 = 1;
 const STDERR: u32 = 2;
 
-type WasiCaller<'a, W> = StoreContextMut<'a, HostState<W>>;
+type WasiCaller<'a> = StoreContextMut<'a, HostState>;
 
 /// `wasi:io` resources. They hold nothing: a handle's number is all there is.
 enum IoError {}
@@ -58,27 +57,27 @@ struct Datetime {
 }
 
 /// Adds every interface of it that a plugin may import.
-pub(super) fn add_to<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> {
+pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
     let mut error = linker.instance("wasi:io/error@0.2.6")?;
-    resource::<W, IoError>(&mut error, "error")?;
+    resource::<IoError>(&mut error, "error")?;
     error.func_wrap(
         "[method]error.to-debug-string",
-        |_: WasiCaller<'_, W>, (_,): (Resource<IoError>,)| Ok((String::new(),)),
+        |_: WasiCaller<'_>, (_,): (Resource<IoError>,)| Ok((String::new(),)),
     )?;
 
     let mut poll = linker.instance("wasi:io/poll@0.2.6")?;
-    resource::<W, Pollable>(&mut poll, "pollable")?;
+    resource::<Pollable>(&mut poll, "pollable")?;
     poll.func_wrap(
         "[method]pollable.ready",
-        |_: WasiCaller<'_, W>, (_,): (Resource<Pollable>,)| Ok((true,)),
+        |_: WasiCaller<'_>, (_,): (Resource<Pollable>,)| Ok((true,)),
     )?;
     poll.func_wrap(
         "[method]pollable.block",
-        |_: WasiCaller<'_, W>, (_,): (Resource<Pollable>,)| Ok(()),
+        |_: WasiCaller<'_>, (_,): (Resource<Pollable>,)| Ok(()),
     )?;
     poll.func_wrap(
         "poll",
-        |_: WasiCaller<'_, W>, (all,): (Vec<Resource<Pollable>>,)| {
+        |_: WasiCaller<'_>, (all,): (Vec<Resource<Pollable>>,)| {
             Ok(((0..u32::try_from(all.len())?).collect::<Vec<u32>>(),))
         },
     )?;
@@ -91,21 +90,18 @@ pub(super) fn add_to<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> 
     random(linker)
 }
 
-fn resource<W: World, T: 'static>(
-    instance: &mut LinkerInstance<'_, HostState<W>>,
-    name: &str,
-) -> Result<()> {
+fn resource<T: 'static>(instance: &mut LinkerInstance<'_, HostState>, name: &str) -> Result<()> {
     instance.resource(name, ResourceType::host::<T>(), |_, _| Ok(()))
 }
 
 /// Standard input is at its end.
-fn input_stream<W: World>(streams: &mut LinkerInstance<'_, HostState<W>>) -> Result<()> {
-    resource::<W, InputStream>(streams, "input-stream")?;
+fn input_stream(streams: &mut LinkerInstance<'_, HostState>) -> Result<()> {
+    resource::<InputStream>(streams, "input-stream")?;
     for name in ["read", "blocking-read"] {
         let name = format!("[method]input-stream.{name}");
         streams.func_wrap(
             &name,
-            |_: WasiCaller<'_, W>, (_, _): (Resource<InputStream>, u64)| {
+            |_: WasiCaller<'_>, (_, _): (Resource<InputStream>, u64)| {
                 Ok((Err::<Vec<u8>, _>(WasiStreamError::Closed),))
             },
         )?;
@@ -114,32 +110,29 @@ fn input_stream<W: World>(streams: &mut LinkerInstance<'_, HostState<W>>) -> Res
         let name = format!("[method]input-stream.{name}");
         streams.func_wrap(
             &name,
-            |_: WasiCaller<'_, W>, (_, _): (Resource<InputStream>, u64)| {
+            |_: WasiCaller<'_>, (_, _): (Resource<InputStream>, u64)| {
                 Ok((Err::<u64, _>(WasiStreamError::Closed),))
             },
         )?;
     }
     streams.func_wrap(
         "[method]input-stream.subscribe",
-        |_: WasiCaller<'_, W>, (_,): (Resource<InputStream>,)| pollable(),
+        |_: WasiCaller<'_>, (_,): (Resource<InputStream>,)| pollable(),
     )
 }
 
 /// Standard output and standard error are the log.
-fn output_stream<W: World>(streams: &mut LinkerInstance<'_, HostState<W>>) -> Result<()> {
-    resource::<W, OutputStream>(streams, "output-stream")?;
+fn output_stream(streams: &mut LinkerInstance<'_, HostState>) -> Result<()> {
+    resource::<OutputStream>(streams, "output-stream")?;
     streams.func_wrap(
         "[method]output-stream.check-write",
-        |_: WasiCaller<'_, W>, (_,): (Resource<OutputStream>,)| {
-            Ok((Ok::<_, WasiStreamError>(WRITE),))
-        },
+        |_: WasiCaller<'_>, (_,): (Resource<OutputStream>,)| Ok((Ok::<_, WasiStreamError>(WRITE),)),
     )?;
     for name in ["write", "blocking-write-and-flush"] {
         let name = format!("[method]output-stream.{name}");
         streams.func_wrap(
             &name,
-            |mut host: WasiCaller<'_, W>,
-             (stream, bytes): (Resource<OutputStream>, WasmList<u8>)| {
+            |mut host: WasiCaller<'_>, (stream, bytes): (Resource<OutputStream>, WasmList<u8>)| {
                 let bytes = bytes.as_le_slice(&host).to_vec();
                 let HostState {
                     log,
@@ -159,7 +152,7 @@ fn output_stream<W: World>(streams: &mut LinkerInstance<'_, HostState<W>>) -> Re
         let name = format!("[method]output-stream.{name}");
         streams.func_wrap(
             &name,
-            |_: WasiCaller<'_, W>, (_, _): (Resource<OutputStream>, u64)| {
+            |_: WasiCaller<'_>, (_, _): (Resource<OutputStream>, u64)| {
                 Ok((Ok::<_, WasiStreamError>(()),))
             },
         )?;
@@ -169,7 +162,7 @@ fn output_stream<W: World>(streams: &mut LinkerInstance<'_, HostState<W>>) -> Re
         let name = format!("[method]output-stream.{name}");
         streams.func_wrap(
             &name,
-            |_: WasiCaller<'_, W>, (_,): (Resource<OutputStream>,)| {
+            |_: WasiCaller<'_>, (_,): (Resource<OutputStream>,)| {
                 Ok((Ok::<_, WasiStreamError>(()),))
             },
         )?;
@@ -178,94 +171,92 @@ fn output_stream<W: World>(streams: &mut LinkerInstance<'_, HostState<W>>) -> Re
         let name = format!("[method]output-stream.{name}");
         streams.func_wrap(
             &name,
-            |_: WasiCaller<'_, W>,
-             (_, _, _): (Resource<OutputStream>, Resource<InputStream>, u64)| {
+            |_: WasiCaller<'_>, (_, _, _): (Resource<OutputStream>, Resource<InputStream>, u64)| {
                 Ok((Err::<u64, _>(WasiStreamError::Closed),))
             },
         )?;
     }
     streams.func_wrap(
         "[method]output-stream.subscribe",
-        |_: WasiCaller<'_, W>, (_,): (Resource<OutputStream>,)| pollable(),
+        |_: WasiCaller<'_>, (_,): (Resource<OutputStream>,)| pollable(),
     )
 }
 
-fn cli<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> {
+fn cli(linker: &mut Linker<HostState>) -> Result<()> {
     let mut environment = linker.instance("wasi:cli/environment@0.2.6")?;
-    environment.func_wrap("get-environment", |_: WasiCaller<'_, W>, (): ()| {
+    environment.func_wrap("get-environment", |_: WasiCaller<'_>, (): ()| {
         Ok((Vec::<(String, String)>::new(),))
     })?;
-    environment.func_wrap("get-arguments", |_: WasiCaller<'_, W>, (): ()| {
+    environment.func_wrap("get-arguments", |_: WasiCaller<'_>, (): ()| {
         Ok((Vec::<String>::new(),))
     })?;
-    environment.func_wrap("initial-cwd", |_: WasiCaller<'_, W>, (): ()| {
+    environment.func_wrap("initial-cwd", |_: WasiCaller<'_>, (): ()| {
         Ok((None::<String>,))
     })?;
 
     linker.instance("wasi:cli/exit@0.2.6")?.func_wrap(
         "exit",
-        |_: WasiCaller<'_, W>, (_,): (Result<(), ()>,)| {
+        |_: WasiCaller<'_>, (_,): (Result<(), ()>,)| {
             Err::<(), _>(wasmtime::Error::msg("called exit, which a plugin must not"))
         },
     )?;
 
     linker
         .instance("wasi:cli/stdin@0.2.6")?
-        .func_wrap("get-stdin", |_: WasiCaller<'_, W>, (): ()| {
+        .func_wrap("get-stdin", |_: WasiCaller<'_>, (): ()| {
             Ok((Resource::<InputStream>::new_own(0),))
         })?;
     linker
         .instance("wasi:cli/stdout@0.2.6")?
-        .func_wrap("get-stdout", |_: WasiCaller<'_, W>, (): ()| {
+        .func_wrap("get-stdout", |_: WasiCaller<'_>, (): ()| {
             Ok((Resource::<OutputStream>::new_own(STDOUT),))
         })?;
     linker
         .instance("wasi:cli/stderr@0.2.6")?
-        .func_wrap("get-stderr", |_: WasiCaller<'_, W>, (): ()| {
+        .func_wrap("get-stderr", |_: WasiCaller<'_>, (): ()| {
             Ok((Resource::<OutputStream>::new_own(STDERR),))
         })?;
 
-    resource::<W, TerminalInput>(
+    resource::<TerminalInput>(
         &mut linker.instance("wasi:cli/terminal-input@0.2.6")?,
         "terminal-input",
     )?;
-    resource::<W, TerminalOutput>(
+    resource::<TerminalOutput>(
         &mut linker.instance("wasi:cli/terminal-output@0.2.6")?,
         "terminal-output",
     )?;
     linker
         .instance("wasi:cli/terminal-stdin@0.2.6")?
-        .func_wrap("get-terminal-stdin", |_: WasiCaller<'_, W>, (): ()| {
+        .func_wrap("get-terminal-stdin", |_: WasiCaller<'_>, (): ()| {
             Ok((None::<Resource<TerminalInput>>,))
         })?;
     linker
         .instance("wasi:cli/terminal-stdout@0.2.6")?
-        .func_wrap("get-terminal-stdout", |_: WasiCaller<'_, W>, (): ()| {
+        .func_wrap("get-terminal-stdout", |_: WasiCaller<'_>, (): ()| {
             Ok((None::<Resource<TerminalOutput>>,))
         })?;
     linker
         .instance("wasi:cli/terminal-stderr@0.2.6")?
-        .func_wrap("get-terminal-stderr", |_: WasiCaller<'_, W>, (): ()| {
+        .func_wrap("get-terminal-stderr", |_: WasiCaller<'_>, (): ()| {
             Ok((None::<Resource<TerminalOutput>>,))
         })
 }
 
-fn clocks<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> {
+fn clocks(linker: &mut Linker<HostState>) -> Result<()> {
     let mut monotonic = linker.instance("wasi:clocks/monotonic-clock@0.2.6")?;
-    monotonic.func_wrap("now", |host: WasiCaller<'_, W>, (): ()| {
+    monotonic.func_wrap("now", |host: WasiCaller<'_>, (): ()| {
         Ok((u64::try_from(host.data().epoch.elapsed().as_nanos()).unwrap_or(u64::MAX),))
     })?;
-    monotonic.func_wrap("resolution", |_: WasiCaller<'_, W>, (): ()| Ok((1u64,)))?;
-    monotonic.func_wrap("subscribe-instant", |_: WasiCaller<'_, W>, (_,): (u64,)| {
+    monotonic.func_wrap("resolution", |_: WasiCaller<'_>, (): ()| Ok((1u64,)))?;
+    monotonic.func_wrap("subscribe-instant", |_: WasiCaller<'_>, (_,): (u64,)| {
         pollable()
     })?;
-    monotonic.func_wrap(
-        "subscribe-duration",
-        |_: WasiCaller<'_, W>, (_,): (u64,)| pollable(),
-    )?;
+    monotonic.func_wrap("subscribe-duration", |_: WasiCaller<'_>, (_,): (u64,)| {
+        pollable()
+    })?;
 
     let mut wall = linker.instance("wasi:clocks/wall-clock@0.2.6")?;
-    wall.func_wrap("now", |_: WasiCaller<'_, W>, (): ()| {
+    wall.func_wrap("now", |_: WasiCaller<'_>, (): ()| {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -274,7 +265,7 @@ fn clocks<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> {
             nanoseconds: now.subsec_nanos(),
         },))
     })?;
-    wall.func_wrap("resolution", |_: WasiCaller<'_, W>, (): ()| {
+    wall.func_wrap("resolution", |_: WasiCaller<'_>, (): ()| {
         Ok((Datetime {
             seconds: 0,
             nanoseconds: 1,
@@ -282,7 +273,7 @@ fn clocks<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> {
     })
 }
 
-fn random<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> {
+fn random(linker: &mut Linker<HostState>) -> Result<()> {
     for interface in ["", "insecure-"] {
         let name = if interface.is_empty() {
             "random"
@@ -292,7 +283,7 @@ fn random<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> {
         let mut random = linker.instance(&format!("wasi:random/{name}@0.2.6"))?;
         random.func_wrap(
             &format!("get-{interface}random-bytes"),
-            |_: WasiCaller<'_, W>, (count,): (u64,)| {
+            |_: WasiCaller<'_>, (count,): (u64,)| {
                 if count > BYTES {
                     return Err(wasmtime::Error::msg(format!(
                         "asked for {count} random bytes at once, the limit is {BYTES}"
@@ -305,12 +296,12 @@ fn random<W: World>(linker: &mut Linker<HostState<W>>) -> Result<()> {
         )?;
         random.func_wrap(
             &format!("get-{interface}random-u64"),
-            |_: WasiCaller<'_, W>, (): ()| Ok((getrandom::u64()?,)),
+            |_: WasiCaller<'_>, (): ()| Ok((getrandom::u64()?,)),
         )?;
     }
     linker
         .instance("wasi:random/insecure-seed@0.2.6")?
-        .func_wrap("insecure-seed", |_: WasiCaller<'_, W>, (): ()| {
+        .func_wrap("insecure-seed", |_: WasiCaller<'_>, (): ()| {
             Ok(((getrandom::u64()?, getrandom::u64()?),))
         })
 }

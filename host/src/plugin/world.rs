@@ -1,97 +1,104 @@
-//! What tells kinds of plugins apart: the *world*, which says what a plugin exports, and what the
-//! host keeps for each of its instances.
+//! What tells kinds of plugins apart: the *world*, which says what a plugin of a kind exports.
 //!
-//! All else is the same for every kind: loading, the WASI, limits, deadlines, budgets, statistics,
-//! histories, and instances that are made anew when they fail. It knows plugins by this trait
-//! alone.
+//! All else is the same for every kind: loading, what may be imported, the WASI, limits, deadlines,
+//! budgets, statistics, histories, and instances that are made anew when they fail. One component
+//! may be of several kinds.
 
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{
-    self, Component, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Linker, Lower,
+    self, Component, ComponentExportIndex, ComponentNamedList, ComponentType, Lift, Lower,
     TypedFunc,
 };
 
+use super::component::Kinds;
 use super::error::PluginError;
 use super::host_state::HostState;
-use super::interfaces;
+use super::interfaces::{self, PACKAGE, VERSION};
 use super::untrusted::Untrusted;
+
+/// `types.kind` in the WIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lower, Lift)]
+#[component(enum)]
+#[repr(u8)]
+pub enum Kind {
+    #[component(name = "policy")]
+    Policy,
+    #[component(name = "filter")]
+    Filter,
+    #[component(name = "scorer")]
+    Scorer,
+    #[component(name = "hook")]
+    Hook,
+}
+
+impl Kind {
+    /// As messages have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Policy => "policy",
+            Kind::Filter => "filter",
+            Kind::Scorer => "scorer",
+            Kind::Hook => "hook",
+        }
+    }
+}
+
+impl Kind {
+    /// The interface that a plugin of this kind exports.
+    pub(super) fn interface(self) -> &'static str {
+        match self {
+            Kind::Policy => "balancer",
+            Kind::Filter => "filter",
+            Kind::Scorer => "scorer",
+            Kind::Hook => "hook",
+        }
+    }
+}
 
 /// A kind of plugin.
 pub(super) trait World: Sized + 'static {
-    /// What the host keeps for one instance, beside what it keeps for any.
-    type State: Default + Send + 'static;
+    const KIND: Kind;
     /// Where a component keeps the functions of this world.
     type Exports: Send + Sync + 'static;
     /// The functions of one instance, types checked.
     type Functions: Send;
 
-    /// Where a component keeps the functions.
+    /// Where a component keeps the functions, if it is of this kind.
     ///
     /// # Errors
-    /// One that must be there is missing, or is there in another version only.
-    fn exports(component: &Exporter<'_>) -> Result<Self::Exports, PluginError>;
+    /// One that must be there then is missing, or is there in another version only.
+    fn exports(component: &Exporter<'_>) -> Result<Option<Self::Exports>, PluginError>;
+
+    /// Those of a plugin, if it is of this kind.
+    fn of(kinds: &Kinds) -> Option<&Self::Exports>;
 
     /// The functions of an instance.
     ///
     /// # Errors
     /// The name of one that has the wrong type.
     fn functions(
-        instance: &mut FunctionFinder<'_, Self>,
+        instance: &mut FunctionFinder<'_>,
         exports: &Self::Exports,
     ) -> Result<Self::Functions, WrongType>;
 }
 
-/// A component that is linked to what the host offers plugins of a world.
-pub(super) struct Linked<W: World> {
-    pub(super) component: InstancePre<HostState<W>>,
-    pub(super) exports: W::Exports,
-}
-
-impl<W: World> Linked<W> {
-    /// Links the component of the plugin `name`.
-    pub(super) fn new(
-        name: &str,
-        linker: &Linker<HostState<W>>,
-        component: &Component,
-    ) -> Result<Linked<W>, PluginError> {
-        let linked = linker.instantiate_pre(component);
-        let linked = linked.map_err(|error| PluginError::Link {
-            plugin: name.into(),
-            reason: Untrusted::message(format_args!("{error:#}")),
-        })?;
-        let exporter = Exporter {
-            plugin: name,
-            component,
-        };
-        Ok(Linked {
-            component: linked,
-            exports: W::exports(&exporter)?,
-        })
-    }
-}
-
 /// A component whose exports are looked for.
 pub(super) struct Exporter<'a> {
-    plugin: &'a str,
-    component: &'a Component,
+    pub(super) plugin: &'a str,
+    pub(super) component: &'a Component,
 }
 
 impl<'a> Exporter<'a> {
-    /// The interface `PACKAGE/NAME@VERSION`, there or not.
+    /// An interface of the contract by its name, there or not.
     ///
     /// # Errors
     /// It is there in another version only.
-    pub(super) fn interface(
-        &'a self,
-        package: &'static str,
-        name: &'static str,
-        version: &'static str,
-    ) -> Result<ExportedInterface<'a>, PluginError> {
-        let interface = format!("{package}/{name}");
+    pub(super) fn interface(&'a self, name: &str) -> Result<ExportedInterface<'a>, PluginError> {
+        let interface = format!("{PACKAGE}/{name}");
         let place = self
             .component
-            .get_export_index(None, format!("{interface}@{version}"));
+            .get_export_index(None, format!("{interface}@{VERSION}"));
         if place.is_none() {
             let exports = self.component.component_type();
             let mut exports = exports.exports(self.component.engine());
@@ -116,12 +123,19 @@ pub(super) struct ExportedInterface<'a> {
 }
 
 impl ExportedInterface<'_> {
-    /// Where a function is, if it is there.
-    pub(super) fn may(&self, function: &str) -> Option<ComponentExportIndex> {
-        let component = self.exporter.component;
-        match component.get_export(self.place.as_ref(), function)? {
-            (ComponentItem::ComponentFunc(_), index) if self.place.is_some() => Some(index),
-            _ => None,
+    /// Whether the component has it.
+    pub(super) fn is_there(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// Where a function is; none where the interface is not there.
+    ///
+    /// # Errors
+    /// The interface is there without it.
+    pub(super) fn may(&self, function: &str) -> Result<Option<ComponentExportIndex>, PluginError> {
+        match self.is_there() {
+            true => self.must(function).map(Some),
+            false => Ok(None),
         }
     }
 
@@ -130,7 +144,14 @@ impl ExportedInterface<'_> {
     /// # Errors
     /// It is not there.
     pub(super) fn must(&self, function: &str) -> Result<ComponentExportIndex, PluginError> {
-        self.may(function).ok_or_else(|| PluginError::Export {
+        let component = self.exporter.component;
+        let found = self.place.as_ref().and_then(|place| {
+            match component.get_export(Some(place), function)? {
+                (ComponentItem::ComponentFunc(_), index) => Some(index),
+                _ => None,
+            }
+        });
+        found.ok_or_else(|| PluginError::Export {
             plugin: self.exporter.plugin.to_owned(),
             export: format!("{}.{function}", self.interface),
             reason: Untrusted::message("it is missing"),
@@ -142,12 +163,12 @@ impl ExportedInterface<'_> {
 pub(super) type WrongType = (&'static str, wasmtime::Error);
 
 /// An instance whose functions are looked for.
-pub(super) struct FunctionFinder<'a, W: World> {
-    pub(super) store: &'a mut Store<HostState<W>>,
+pub(super) struct FunctionFinder<'a> {
+    pub(super) store: &'a mut Store<HostState>,
     pub(super) instance: &'a component::Instance,
 }
 
-impl<W: World> FunctionFinder<'_, W> {
+impl FunctionFinder<'_> {
     /// The function at a place, named in an error.
     pub(super) fn must<P, R>(
         &mut self,

@@ -47,6 +47,15 @@ pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     })
 }
 
+/// The SHA-256 of it.
+pub(crate) fn sha256(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    use aws_lc_rs::digest::{SHA256, digest};
+    let digest = digest(&SHA256, certificate);
+    let mut out = [0; 32];
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
 /// In PEM, percent-encoded, as `$ssl_client_escaped_cert`.
 pub(crate) fn escaped_pem(certificate: &CertificateDer<'_>) -> String {
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");

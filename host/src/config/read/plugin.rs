@@ -111,6 +111,9 @@ fn grants(section: &Section<'_>) -> Grants {
         request: granted("request"),
         response: granted("response"),
         exchange: granted("exchange"),
+        changes: granted("changes"),
+        checks: granted("checks"),
+        files: granted("files"),
     }
 }
 

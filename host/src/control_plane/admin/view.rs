@@ -87,7 +87,7 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
         version: plugin.version(),
         hash: plugin.hash().to_string(),
         state: entry.state().to_owned(),
-        world: plugin.exports().join(", "),
+        world: plugin.interfaces().join(", "),
         imports: plugin.imports().iter().map(ToString::to_string).collect(),
         calls: stats.calls,
         mean_ns: cost.mean_ns,

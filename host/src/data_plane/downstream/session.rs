@@ -106,6 +106,11 @@ impl Client {
         alpn == Some("h2")
     }
 
+    /// The SHA-256 of its certificate, if it has shown a valid one.
+    pub(crate) fn certificate_fingerprint(&self) -> Option<[u8; 32]> {
+        self.tls.as_ref()?.valid_certificate_fingerprint()
+    }
+
     /// The address of the connection's peer, even where a PROXY header names another client.
     pub(crate) fn peer_text(&self) -> &str {
         self.proxy_header

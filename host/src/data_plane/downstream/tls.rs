@@ -245,6 +245,13 @@ impl TlsFacts {
         }
     }
 
+    /// The SHA-256 of the client's certificate, if it is valid.
+    pub(crate) fn valid_certificate_fingerprint(&self) -> Option<[u8; 32]> {
+        let certificate = self.certificates.first()?;
+        let is_valid = matches!(self.judged.borrow().1, ClientVerdict::Valid);
+        is_valid.then(|| peer::sha256(certificate))
+    }
+
     /// None where the client has no certificate.
     pub(crate) fn names(&self) -> Option<&PeerNames> {
         let certificate = self.certificates.first()?;

@@ -22,7 +22,7 @@ use crate::data_plane::upstream::{
 };
 use crate::fault_injection;
 use crate::http::head::ResponseHead;
-use crate::plugin::Ending;
+use crate::plugin::{Ending, FailureKind};
 
 /// Connections to one endpoint that an exchange sees end before it is looked at: each was of use to
 /// others meanwhile.
@@ -113,6 +113,7 @@ impl Forwarding<'_, '_> {
             }
             Ok(Answered::TryNext { ending, status }) => {
                 stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
+                self.exchange.balance.note_failure(FailureKind::Status);
                 lease.end(ending, status, timings, &clock);
                 stats.answered.set(false);
                 Attempted::AskNext
@@ -128,6 +129,7 @@ impl Forwarding<'_, '_> {
                     let endpoint = &lease.endpoint().name;
                     self.exchange.error(&error.failure, Some(endpoint));
                 }
+                self.exchange.balance.note_failure(error.failure.kind());
                 lease.end(verdict.ending, 0, timings, &clock);
                 match verdict.again {
                     true => Attempted::AskNext,

@@ -277,7 +277,7 @@ impl Exchange {
 
     /// `, client: 192.0.2.7, server: a.example, request: "GET / HTTP/1.1", upstream: "...", host:
     /// "a.example"`
-    fn context(&self, upstream: Option<&str>) -> String {
+    pub(super) fn context(&self, upstream: Option<&str>) -> String {
         use std::fmt::Write;
         let mut line = String::with_capacity(160);
         // Writing to a string cannot fail.

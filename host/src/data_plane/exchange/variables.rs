@@ -12,7 +12,7 @@ use crate::http::clock;
 use crate::http::head::{FieldName, Version};
 use crate::http::variable::{Name, Variable, VariableSource};
 use crate::http::{headers, target};
-use crate::plugin;
+use crate::plugin::{self, AttemptFacts, HttpVersion};
 
 impl VariableSource for Exchange {
     fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
@@ -324,8 +324,16 @@ impl plugin::ExchangeContext for Exchange {
         self.balance.candidates(word)
     }
 
+    fn narrow(&self, words: Option<&[u64]>) {
+        self.balance.narrow(words);
+    }
+
     fn method(&self) -> &str {
         text(self.request.method())
+    }
+
+    fn authority(&self) -> &[u8] {
+        Exchange::authority(self)
     }
 
     fn path(&self) -> &str {
@@ -336,8 +344,22 @@ impl plugin::ExchangeContext for Exchange {
         text(Exchange::query(self).unwrap_or_default())
     }
 
+    fn version(&self) -> HttpVersion {
+        match self.request.version() {
+            Version::Http10 => HttpVersion::Http10,
+            Version::Http11 => HttpVersion::Http11,
+            Version::Http2 => HttpVersion::Http2,
+        }
+    }
+
     fn request_header(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
         self.request.fields().named(name.as_bytes()).for_each(each);
+    }
+
+    fn request_headers(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        for field in self.request.fields().iter() {
+            each(field.name, field.value);
+        }
     }
 
     fn cookie(&self, name: &str) -> Option<&[u8]> {
@@ -346,6 +368,10 @@ impl plugin::ExchangeContext for Exchange {
 
     fn client_address(&self) -> Option<IpAddr> {
         self.remote_ip()
+    }
+
+    fn certificate_fingerprint(&self) -> Option<[u8; 32]> {
+        self.client.certificate_fingerprint()
     }
 
     fn memo(&self) -> u64 {
@@ -370,14 +396,56 @@ impl plugin::ExchangeContext for Exchange {
         self.balance.forget_response_headers();
     }
 
+    fn attempt_facts(&self) -> AttemptFacts {
+        let attempts = self.stats.attempts.borrow();
+        let bytes = attempts
+            .last()
+            .map(|attempt| (attempt.bytes_sent, attempt.bytes_received));
+        let (bytes_sent, bytes_received) = bytes.unwrap_or_default();
+        AttemptFacts {
+            failure: self.balance.failure(),
+            bytes_sent,
+            bytes_received,
+        }
+    }
+
     fn response_status(&self) -> u16 {
-        self.response().map_or(0, |head| head.status())
+        match self.response() {
+            Some(head) => head.status(),
+            None => self.stats.status.get(),
+        }
     }
 
     fn response_header(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
         if let Some(head) = self.response() {
             head.fields().named(name.as_bytes()).for_each(each);
         }
+    }
+
+    fn is_response_local(&self) -> bool {
+        self.response().is_none() && self.stats.status.get() > 0
+    }
+
+    fn route_named(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn upstream_named(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn attribute(&self, _: &str, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn note(&self, _: &str) {}
+
+    fn is_note_wanted(&self) -> bool {
+        false
+    }
+
+    fn log_context(&self) -> String {
+        self.context(None)
     }
 }
 

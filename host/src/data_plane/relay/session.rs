@@ -14,7 +14,7 @@ use crate::data_plane::upstream::{BalanceState, Balanceable, DescriptorSource};
 use crate::data_plane::worker::Worker;
 use crate::http::clock;
 use crate::http::variable::{Variable, VariableSource};
-use crate::plugin;
+use crate::plugin::{self, AttemptFacts, HttpVersion};
 
 /// A client's connection on its way to an endpoint.
 pub(super) struct TcpSession {
@@ -208,15 +208,23 @@ impl Balanceable for TcpSession {
     }
 }
 
-/// There is no request and no response here: a policy gets empty values, and headers that it adds
+/// There is no request and no response here: a plugin gets empty values, and headers that it adds
 /// are dropped.
 impl plugin::ExchangeContext for TcpSession {
     fn candidates(&self, word: u32) -> u64 {
         self.balance.candidates(word)
     }
 
+    fn narrow(&self, words: Option<&[u64]>) {
+        self.balance.narrow(words);
+    }
+
     fn method(&self) -> &str {
         ""
+    }
+
+    fn authority(&self) -> &[u8] {
+        b""
     }
 
     fn path(&self) -> &str {
@@ -227,7 +235,13 @@ impl plugin::ExchangeContext for TcpSession {
         ""
     }
 
+    fn version(&self) -> HttpVersion {
+        HttpVersion::Http11
+    }
+
     fn request_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+
+    fn request_headers(&self, _: &mut dyn FnMut(&[u8], &[u8])) {}
 
     fn cookie(&self, _: &str) -> Option<&[u8]> {
         None
@@ -235,6 +249,10 @@ impl plugin::ExchangeContext for TcpSession {
 
     fn client_address(&self) -> Option<IpAddr> {
         self.client.ip
+    }
+
+    fn certificate_fingerprint(&self) -> Option<[u8; 32]> {
+        self.client.certificate_fingerprint()
     }
 
     fn memo(&self) -> u64 {
@@ -251,9 +269,48 @@ impl plugin::ExchangeContext for TcpSession {
 
     fn forget_response_headers(&self) {}
 
+    fn attempt_facts(&self) -> AttemptFacts {
+        let attempts = self.attempts.borrow();
+        let bytes = attempts
+            .last()
+            .map(|attempt| (attempt.bytes_sent, attempt.bytes_received));
+        let (bytes_sent, bytes_received) = bytes.unwrap_or_default();
+        AttemptFacts {
+            failure: self.balance.failure(),
+            bytes_sent,
+            bytes_received,
+        }
+    }
+
     fn response_status(&self) -> u16 {
         0
     }
 
     fn response_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+
+    fn is_response_local(&self) -> bool {
+        false
+    }
+
+    fn route_named(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn upstream_named(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn attribute(&self, _: &str, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn note(&self, _: &str) {}
+
+    fn is_note_wanted(&self) -> bool {
+        false
+    }
+
+    fn log_context(&self) -> String {
+        self.context(None)
+    }
 }

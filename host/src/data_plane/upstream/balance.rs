@@ -214,6 +214,7 @@ impl WorkerUpstream {
                 random: fastrand::u64(..),
             };
             balance.forget_response_headers();
+            balance.narrow(None);
             let (picked, refused) = {
                 let mut balancer = group.balancer.borrow_mut();
                 let picked = balancer.pick(&at_hand, &pick);

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::endpoint::Seconds;
 use super::endpoint_set::IndexSet;
 use super::group::WorkerGroup;
+use crate::plugin::FailureKind;
 
 /// Groups that were left, and which of their endpoints were tried.
 type TriedGroups = SmallVec<[(Rc<WorkerGroup>, IndexSet); 1]>;
@@ -24,6 +25,11 @@ pub(crate) struct BalanceState {
     /// The only candidate, although it is out of rotation: none is left that is in it.
     last_resort: Cell<Option<u32>>,
     now: Cell<Seconds>,
+    /// What filters and scorers have left of the candidates; empty where there are none.
+    left: RefCell<SmallVec<[u64; 1]>>,
+    is_narrowed: Cell<bool>,
+    /// Why the attempt that ended last failed.
+    failure: Cell<FailureKind>,
     pub(crate) memo: Cell<u64>,
     /// Header lines, each with its CRLF, that the policy adds to the response of the current
     /// attempt.
@@ -68,8 +74,36 @@ impl BalanceState {
         self.now.set(now);
     }
 
+    /// From here on, of each word only these bits count as candidates; none: all do.
+    pub(crate) fn narrow(&self, words: Option<&[u64]>) {
+        self.is_narrowed.set(words.is_some());
+        if let Some(words) = words {
+            let mut left = self.left.borrow_mut();
+            left.clear();
+            left.extend_from_slice(words);
+        }
+    }
+
+    /// Notes why an attempt failed, for what its policy asks when it hears of that.
+    pub(crate) fn note_failure(&self, failure: FailureKind) {
+        self.failure.set(failure);
+    }
+
+    /// Why the attempt that ended last failed.
+    pub(crate) fn failure(&self) -> FailureKind {
+        self.failure.get()
+    }
+
     /// See `fleet.candidates` in the WIT.
     pub(crate) fn candidates(&self, word: u32) -> u64 {
+        let candidates = self.all_candidates(word);
+        match self.is_narrowed.get() {
+            true => candidates & self.left.borrow().get(word as usize).unwrap_or(&0),
+            false => candidates,
+        }
+    }
+
+    fn all_candidates(&self, word: u32) -> u64 {
         if let Some(index) = self.last_resort.get() {
             return u64::from(index / 64 == word) << (index % 64);
         }

@@ -29,6 +29,7 @@ pub(crate) struct Endpoint {
     /// The server as the configuration spells it.
     pub(crate) server: Box<str>,
     pub(crate) route: Box<str>,
+    pub(crate) labels: Box<[(String, String)]>,
     pub(crate) weight: u32,
     pub(crate) max_fails: u32,
     pub(crate) fail_timeout: Seconds,
@@ -100,6 +101,7 @@ impl Endpoint {
             name: name.into(),
             server: server.spelling.as_str().into(),
             route: server.route.as_str().into(),
+            labels: Box::default(),
             weight: server.weight,
             max_fails: server.max_fails,
             fail_timeout: server.fail_timeout.as_secs(),
@@ -107,6 +109,12 @@ impl Endpoint {
             down: server.down,
             stats,
         }
+    }
+
+    /// Names the endpoint through reloads and restarts: see `fleet.endpoint` in the WIT.
+    pub(crate) fn stable_id(&self) -> u64 {
+        let of_server = twox_hash::XxHash64::oneshot(0, self.server.as_bytes());
+        twox_hash::XxHash64::oneshot(of_server, self.name.as_bytes())
     }
 
     /// Attempts in progress, in all workers.

@@ -192,14 +192,23 @@ impl EndpointSet {
 impl plugin::FleetView for EndpointSet {
     fn endpoints(&self) -> Vec<plugin::EndpointView> {
         let view = |endpoint: &Endpoint| plugin::EndpointView {
-            server: endpoint.server.to_string(),
+            id: endpoint.stable_id(),
             address: endpoint.name.to_string(),
             weight: endpoint.weight,
-            max_fails: endpoint.max_fails,
-            down: endpoint.down,
-            route: endpoint.route.to_string(),
         };
         self.endpoints.iter().map(view).collect()
+    }
+
+    fn server(&self, index: u32) -> Option<plugin::ServerView<'_>> {
+        let endpoint = self.endpoints.get(index as usize)?;
+        Some(plugin::ServerView {
+            name: &endpoint.server,
+            down: endpoint.down,
+            labels: &endpoint.labels,
+            max_fails: endpoint.max_fails,
+            fail_timeout: endpoint.fail_timeout,
+            route: &endpoint.route,
+        })
     }
 
     fn in_flight(&self, index: u32) -> u32 {
@@ -212,12 +221,6 @@ impl plugin::FleetView for EndpointSet {
         self.endpoints
             .get(index as usize)
             .map_or(0, Endpoint::latency_us)
-    }
-
-    fn fail_timeout(&self, index: u32) -> u64 {
-        self.endpoints
-            .get(index as usize)
-            .map_or(0, |endpoint| endpoint.fail_timeout)
     }
 
     fn len(&self) -> u32 {

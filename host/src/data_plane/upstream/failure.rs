@@ -8,6 +8,7 @@ use crate::data_plane::body::BodyError;
 use crate::data_plane::stream::StreamError;
 use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;
+use crate::plugin::FailureKind;
 use crate::tls::{is_self_signed, reason_with_number};
 
 /// Interim responses that one response may have before it: nothing else bounds what they add up to.
@@ -76,6 +77,36 @@ pub(crate) enum Failure {
     Request(BodyError),
     #[error("client prematurely closed connection")]
     ClientGone,
+}
+
+impl Failure {
+    /// As policies are told: see `attempt.failure` in the WIT.
+    pub(crate) fn kind(&self) -> FailureKind {
+        match self {
+            Failure::Connect(_) => FailureKind::Connect,
+            Failure::Handshake(_) => FailureKind::Tls,
+            Failure::ConnectTimeout | Failure::HandshakeTimeout => FailureKind::ConnectTimeout,
+            Failure::SendTimeout | Failure::ReadTimeout => FailureKind::Timeout,
+            Failure::Send(_) | Failure::Closed | Failure::Read(_) | Failure::Refused => {
+                FailureKind::Reset
+            }
+            Failure::HeaderTooLarge
+            | Failure::InvalidHeader(_)
+            | Failure::InvalidFraming(_)
+            | Failure::TooManyInterim
+            | Failure::InvalidBody
+            | Failure::UnaskedUpgrade
+            | Failure::WrongWebSocketKey
+            | Failure::NoExtendedConnect
+            | Failure::UpgradeIgnored(_)
+            | Failure::Http2(_) => FailureKind::Protocol,
+            Failure::NoDescriptor(_)
+            | Failure::TooManyConnections(_)
+            | Failure::Inexpressible(_)
+            | Failure::Request(_)
+            | Failure::ClientGone => FailureKind::Other,
+        }
+    }
 }
 
 /// Why a response body broke off.

@@ -34,7 +34,7 @@ impl WorkerGroup {
     /// connection, or its one probe, in the meantime.
     pub(super) fn unused(&self, exchange: &ExchangeAtHand, picked: Picked) {
         let outcome = Outcome {
-            ending: Ending::PassedOver,
+            ending: Ending::Unused,
             status: 0,
             connect_us: 0,
             header_us: 0,

@@ -10,7 +10,7 @@ use super::group::WorkerGroup;
 use crate::data_plane::process::Clock;
 use crate::data_plane::unwinding::contained;
 use crate::fault_injection;
-use crate::plugin::{Ending, ExchangeAtHand, Outcome, Picked};
+use crate::plugin::{Ending, ExchangeAtHand, FailureKind, Outcome, Picked};
 
 /// How far an attempt came, as time since its pick; zero for what it did not reach.
 #[derive(Debug, Clone, Copy, Default)]
@@ -123,6 +123,9 @@ impl Lease {
             header_us: micros(timings.header),
             total_us: micros(self.picked_at.elapsed()),
         };
+        if ending != Ending::Failed {
+            self.exchange.balance().note_failure(FailureKind::None);
+        }
         let at_hand = self.exchange.clone() as ExchangeAtHand;
         let mut balancer = self.group.balancer.borrow_mut();
         balancer.done(&at_hand, picked, &outcome);

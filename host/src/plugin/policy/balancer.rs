@@ -1,183 +1,103 @@
-//! A policy and its fallback over one fleet: the way from "which endpoint?" to an answer that can
-//! be trusted.
+//! A policy and all that goes with it over one fleet: the way from "which endpoint?" to an answer
+//! that can be trusted.
 //!
-//! The policy is asked first; the fallback answers where the policy has no opinion or no instance,
-//! and the first candidate is taken where the fallback has none either. A policy that refuses has
-//! answered: nothing is asked after it.
+//! Filters and scorers narrow the candidates, then the policy is asked; the fallback answers where
+//! the policy has no opinion or no instance, and the first candidate is taken where the fallback
+//! has none either. A policy that refuses has answered: nothing is asked after it. Where there is
+//! no fallback (`fallback = "refuse"`), a policy that cannot answer refuses.
 
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::super::component::Plugin;
+use super::super::context::{ExchangeAtHand, FleetView, UpstreamTraits};
 use super::super::error::ConfigureError;
-use super::super::slot::InstanceSpec;
+use super::super::role::Role;
+use super::super::worker_role::WorkerRole;
+use super::narrowing::{Narrowed, Narrowing, ScorerPart, WorkerNarrowing};
 use super::rehearsal;
-use super::slot::{PolicySlot, PolicySpec, REFUSED};
-use super::worker_role::{LONGEST_WAIT, Report, WorkerRole};
-use super::{
-    ExchangeContext, FleetView, InstanceScope, Outcome, Pick, PolicyContext, UpstreamTraits,
-};
+use super::slot::{EndpointSpec, PolicyReport, PolicySpec, REFUSED};
+use super::{Outcome, Pick, PolicyContext};
 
-/// A policy with its settings, and its fallback, over one fleet. Shared by all workers.
+/// A policy with its settings, and what goes with it, over one fleet. Shared by all workers.
 pub struct Balancer {
-    policy: Role,
-    fallback: Role,
+    policy: Role<PolicySpec>,
+    narrowing: Narrowing,
+    /// None: where the policy cannot answer, the exchange is refused.
+    fallback: Option<Role<PolicySpec>>,
     fleet: Arc<dyn FleetView>,
 }
 
-/// One of the two policies.
-pub(super) struct Role {
-    spec: Arc<PolicySpec>,
-    instances: Instances,
-    /// How long a worker waits for the shared instance.
-    pub(super) wait: Duration,
-    /// The shared instance could not be told how some attempts ended.
-    pub(super) has_missed_endings: AtomicBool,
-}
-
-enum Instances {
-    /// The one that all workers share. A holder is in one call at the most, which ends at its
-    /// deadline.
-    Shared(Mutex<PolicySlot>),
-    /// Each in a slot of its own; made ahead for workers that have not fetched theirs yet.
-    OnePerWorker(Mutex<Vec<PolicySlot>>),
-}
-
-impl Role {
-    /// Makes an instance to learn whether the settings are right and what scope the policy asks
-    /// for, and for a policy that wants one per worker as many more as there are workers: so that
-    /// they need not wait for them.
-    fn new(spec: PolicySpec, ahead: usize) -> Result<Role, ConfigureError> {
-        let spec = Arc::new(spec);
-        let (instance, scope) = spec.make_with_scope()?;
-        let in_slot = |instance| {
-            let mut slot = PolicySlot::new(spec.clone());
-            slot.take(instance);
-            slot
-        };
-        let instances = match scope {
-            InstanceScope::Process => Instances::Shared(Mutex::new(in_slot(instance))),
-            InstanceScope::Worker => {
-                let mut made = vec![in_slot(instance)];
-                while made.len() < ahead {
-                    made.push(in_slot(spec.make()?));
-                }
-                Instances::OnePerWorker(Mutex::new(made))
-            }
-        };
-        let wait = spec
-            .plugin
-            .inner()
-            .options
-            .limits
-            .deadline
-            .min(LONGEST_WAIT);
-        Ok(Role {
-            spec,
-            instances,
-            wait,
-            has_missed_endings: AtomicBool::new(false),
-        })
-    }
-
-    /// A worker's own slot, where the policy does not share one instance.
-    pub(super) fn own(&self) -> Option<PolicySlot> {
-        let Instances::OnePerWorker(ahead) = &self.instances else {
-            return None;
-        };
-        let ready = ahead.lock().pop();
-        Some(ready.unwrap_or_else(|| PolicySlot::new(self.spec.clone())))
-    }
-
-    pub(super) fn plugin(&self) -> &Plugin {
-        &self.spec.plugin
-    }
-
-    pub(super) fn shared(&self) -> Option<&Mutex<PolicySlot>> {
-        match &self.instances {
-            Instances::Shared(slot) => Some(slot),
-            Instances::OnePerWorker(_) => None,
-        }
-    }
-
-    /// Whether what an instance of `previous` knows may mean something to one of this.
-    fn follows(&self, previous: &Role) -> bool {
-        let (now, before) = (&self.spec.plugin, &previous.spec.plugin);
-        now.name() == before.name() && now.keeps_state() && before.keeps_state()
-    }
-
-    /// Takes over what the shared instance of `previous` knows.
-    fn inherit(&self, previous: &Role) -> Result<(), ConfigureError> {
-        let (Some(now), Some(before)) = (self.shared(), previous.shared()) else {
-            return Ok(());
-        };
-        if !self.follows(previous) {
-            return Ok(());
-        }
-        let state = before.lock().export_state();
-        let taken = state.map_or(Ok(()), |state| now.lock().import_state(state));
-        taken.map_err(|fault| ConfigureError::Faulted {
-            plugin: self.spec.plugin.name().to_owned(),
-            when: "in `import-state`",
-            fault,
-        })
-    }
+/// What a [`Balancer`] is made of.
+pub struct BalancerParts<'a> {
+    pub policy: Plugin,
+    pub settings: &'a Value,
+    /// With their settings, in order.
+    pub filters: &'a [(Plugin, Value)],
+    pub scorers: &'a [ScorerPart],
+    /// None: where the policy cannot answer, the exchange is refused.
+    pub fallback: Option<Plugin>,
 }
 
 impl Balancer {
-    /// Configures both policies (the fallback with no settings) and shows them the fleet. Makes
+    /// Configures all plugins (the fallback with no settings) and shows them the fleet. Makes
     /// instances ahead for the workers.
     ///
     /// # Errors
-    /// [`ConfigureError`], of either policy.
+    /// [`ConfigureError`], of any of them.
     pub fn new(
-        policy: Plugin,
-        settings: &Value,
-        fallback: Plugin,
+        parts: BalancerParts<'_>,
         fleet: Arc<dyn FleetView>,
-        context: PolicyContext,
+        context: &PolicyContext,
     ) -> Result<Balancer, ConfigureError> {
-        let PolicyContext {
-            upstream,
-            generation,
-            workers,
-        } = context;
-        let spec = |plugin, settings: &Value, upstream| PolicySpec {
-            plugin,
-            settings: settings.to_string(),
-            fleet: fleet.clone(),
-            upstream,
-            generation,
+        let BalancerParts {
+            policy,
+            settings,
+            filters,
+            scorers,
+            fallback,
+        } = parts;
+        let spec = |plugin, settings: &Value, context: &PolicyContext| {
+            PolicySpec(EndpointSpec::new(plugin, settings, &fleet, context))
         };
         // A fallback answers for a policy within one fleet: the other one is not its concern.
-        let within_one_fleet = UpstreamTraits {
-            has_backups: false,
-            ..upstream
+        let within_one_fleet = PolicyContext {
+            traits: UpstreamTraits {
+                has_backups: false,
+                ..context.traits
+            },
+            ..context.clone()
         };
         // The fallback is seldom needed: its workers make theirs when it is.
+        let fallback = fallback
+            .map(|fallback| Role::new(spec(fallback, &no_settings(), &within_one_fleet), 1))
+            .transpose()?;
         Ok(Balancer {
-            policy: Role::new(spec(policy, settings, upstream), workers)?,
-            fallback: Role::new(spec(fallback, &no_settings(), within_one_fleet), 1)?,
+            policy: Role::new(spec(policy, settings, context), context.workers)?,
+            narrowing: Narrowing::new(filters, scorers, &fleet, context)?,
+            fallback,
             fleet,
         })
     }
 
     /// What the policy was configured for.
-    pub fn upstream(&self) -> UpstreamTraits {
-        self.policy.spec.upstream
+    pub fn traits(&self) -> UpstreamTraits {
+        self.policy.spec.0.traits
     }
 
     pub fn policy(&self) -> &Plugin {
-        &self.policy.spec.plugin
+        self.policy.plugin()
     }
 
-    pub fn fallback(&self) -> &Plugin {
-        &self.fallback.spec.plugin
+    /// None: where the policy cannot answer, the exchange is refused.
+    pub fn fallback(&self) -> Option<&Plugin> {
+        self.fallback.as_ref().map(Role::plugin)
+    }
+
+    /// The plugins of the filters and scorers, in that order.
+    pub fn narrowing(&self) -> impl Iterator<Item = &Plugin> {
+        self.narrowing.plugins()
     }
 
     /// Asks a further instance of the policy for an endpoint, as a request would, to see that it
@@ -189,27 +109,34 @@ impl Balancer {
         rehearsal::rehearse(&self.policy.spec)
     }
 
-    /// Takes over what the policies of an earlier balancer of the same upstream know, where all
+    /// Takes over what the plugins of an earlier balancer of the same upstream know, where all
     /// workers share them. What each worker has for itself is taken over in [`Balancer::attach`].
     ///
     /// # Errors
     /// The policy failed at it; it has no instance for a moment.
     pub fn inherit(&self, previous: &Balancer) -> Result<(), ConfigureError> {
         let policy = self.policy.inherit(&previous.policy);
-        self.fallback.inherit(&previous.fallback).and(policy)
+        let narrowing = self.narrowing.inherit(&previous.narrowing);
+        let fallback = match (&self.fallback, &previous.fallback) {
+            (Some(now), Some(before)) => now.inherit(before),
+            _ => Ok(()),
+        };
+        fallback.and(narrowing).and(policy)
     }
 
-    /// A worker's way to this balancer, with instances of its own where the policies want that;
-    /// they take over what those of `previous` know. Called on the worker's thread: the engine sets
-    /// the thread up for calls.
+    /// A worker's way to this balancer, with instances of its own where the plugins want that; they
+    /// take over what those of `previous` know. Called on the worker's thread: the engine sets the
+    /// thread up for calls.
     pub fn attach(self: &Arc<Self>, previous: Option<&mut WorkerBalancer>) -> WorkerBalancer {
         wasmtime::Engine::tls_eager_initialize();
-        let mut policy = WorkerRole::new(&self.policy);
+        let worker_role = |role: &Role<PolicySpec>| WorkerRole::new(role, role.spec.0.wait());
+        let mut policy = worker_role(&self.policy);
         if let Some(slot) = policy.own() {
             slot.make();
         }
         let mut worker = WorkerBalancer {
-            fallback: WorkerRole::new(&self.fallback),
+            fallback: self.fallback.as_ref().map(worker_role),
+            narrowing: self.narrowing.attach(),
             policy,
             balancer: self.clone(),
             has_refused: false,
@@ -228,8 +155,10 @@ fn no_settings() -> Value {
 /// One worker's way to a [`Balancer`]. Stays on its thread.
 pub struct WorkerBalancer {
     balancer: Arc<Balancer>,
-    policy: WorkerRole,
-    fallback: WorkerRole,
+    policy: WorkerRole<PolicySpec>,
+    fallback: Option<WorkerRole<PolicySpec>>,
+    /// None where there are no filters and no scorers.
+    narrowing: Option<Box<WorkerNarrowing>>,
     has_refused: bool,
 }
 
@@ -264,27 +193,17 @@ impl WorkerBalancer {
     /// Takes over what the policies of `previous` know, where each worker has its own.
     pub fn take_over(&mut self, previous: &mut WorkerBalancer) {
         let (now, before) = (&self.balancer, &previous.balancer);
-        for (follows, own, theirs) in [
-            (
-                now.policy.follows(&before.policy),
-                &mut self.policy,
-                &mut previous.policy,
-            ),
-            (
-                now.fallback.follows(&before.fallback),
-                &mut self.fallback,
-                &mut previous.fallback,
-            ),
-        ] {
-            if follows
-                && let (Some(own), Some(theirs)) = (own.own(), theirs.own())
-                && let Some(state) = theirs.export_state()
-            {
-                own.make();
-                // A fault is counted and logged; the fallback serves until the next instance is
-                // there.
-                let _ = own.import_state(state);
-            }
+        take_over_own(
+            (&now.policy, &mut self.policy),
+            (&before.policy, &mut previous.policy),
+        );
+        if let (Some(now), Some(own), Some(before), Some(theirs)) = (
+            &now.fallback,
+            &mut self.fallback,
+            &before.fallback,
+            &mut previous.fallback,
+        ) {
+            take_over_own((now, own), (before, theirs));
         }
     }
 
@@ -294,9 +213,16 @@ impl WorkerBalancer {
     }
 
     /// The endpoint for an attempt: always a candidate. `None` only if there is none, or if the
-    /// policy refuses the attempt.
-    pub fn pick(&mut self, exchange: &Rc<dyn ExchangeContext>, pick: &Pick) -> Option<Picked> {
+    /// attempt is refused.
+    pub fn pick(&mut self, exchange: &ExchangeAtHand, pick: &Pick) -> Option<Picked> {
         self.has_refused = false;
+        if let Some(narrowing) = &mut self.narrowing {
+            let (all, endpoints) = (&self.balancer.narrowing, self.balancer.fleet.len());
+            if narrowing.narrow(all, exchange, pick, endpoints) == Narrowed::Refused {
+                self.has_refused = true;
+                return None;
+            }
+        }
         let candidates = exchange.candidates(0);
         if candidates == 0 {
             self.first_candidate(exchange)?;
@@ -304,19 +230,27 @@ impl WorkerBalancer {
         let Balancer {
             policy, fallback, ..
         } = &*self.balancer;
-        let picked = |index, role: &Role, answerer| Picked {
+        let picked = |index, role: &Role<PolicySpec>, answerer| Picked {
             index,
             lease: pick.lease,
-            observer: role.spec.plugin.hears_endings().then_some(answerer),
+            observer: role.plugin().hears_endings().then_some(answerer),
         };
-        if let Some((index, generation)) = self.policy.ask(policy, exchange, pick, candidates) {
+        let answer = self
+            .policy
+            .ask(policy, 0, |slot| slot.pick(exchange, pick, candidates));
+        if let Some((index, generation)) = answer {
             self.has_refused = index == REFUSED;
             let answerer = Answerer::Policy(generation);
             return (!self.has_refused).then(|| picked(index, policy, answerer));
         }
         // A policy that failed may have added some before it did.
         exchange.forget_response_headers();
-        if let Some((index, generation)) = self.fallback.ask(fallback, exchange, pick, candidates) {
+        let (Some(fallback), Some(own)) = (fallback, &mut self.fallback) else {
+            self.has_refused = true;
+            return None;
+        };
+        let answer = own.ask(fallback, 0, |slot| slot.pick(exchange, pick, candidates));
+        if let Some((index, generation)) = answer {
             self.has_refused = index == REFUSED;
             let answerer = Answerer::Fallback(generation);
             return (!self.has_refused).then(|| picked(index, fallback, answerer));
@@ -333,16 +267,17 @@ impl WorkerBalancer {
         let Balancer {
             policy, fallback, ..
         } = &*self.balancer;
-        for (role, own) in [(policy, &mut self.policy), (fallback, &mut self.fallback)] {
-            if role.spec.plugin.hears_failures() {
-                own.tell(role, Report::Failed(index));
+        let own = std::iter::once((policy, &mut self.policy));
+        for (role, own) in own.chain(fallback.iter().zip(&mut self.fallback)) {
+            if role.plugin().hears_failures() {
+                own.tell(role, 0, PolicyReport::Failed(index));
             }
         }
     }
 
     /// The attempt ended, or the answer was not used: tells the instance that gave it, and no
     /// other.
-    pub fn done(&mut self, exchange: &Rc<dyn ExchangeContext>, picked: Picked, outcome: &Outcome) {
+    pub fn done(&mut self, exchange: &ExchangeAtHand, picked: Picked, outcome: &Outcome) {
         let Picked {
             index,
             lease,
@@ -351,14 +286,17 @@ impl WorkerBalancer {
         let Balancer {
             policy, fallback, ..
         } = &*self.balancer;
-        let (role, own, generation) = match observer {
-            Some(Answerer::Policy(generation)) => (policy, &mut self.policy, generation),
-            Some(Answerer::Fallback(generation)) => (fallback, &mut self.fallback, generation),
-            None => return,
+        let (role, own, generation) = match (observer, fallback, &mut self.fallback) {
+            (Some(Answerer::Policy(generation)), ..) => (policy, &mut self.policy, generation),
+            (Some(Answerer::Fallback(generation)), Some(fallback), Some(own)) => {
+                (fallback, own, generation)
+            }
+            (None, ..) | (Some(Answerer::Fallback(_)), ..) => return,
         };
         own.tell(
             role,
-            Report::Ended {
+            0,
+            PolicyReport::Ended {
                 generation,
                 exchange: exchange.clone(),
                 lease,
@@ -368,8 +306,20 @@ impl WorkerBalancer {
         );
     }
 
+    /// Calls the plugins whose time has come (`ticker` in the WIT).
+    pub fn tick(&mut self, now_us: u64) {
+        let balancer = &*self.balancer;
+        self.policy.tick(&balancer.policy, now_us);
+        if let (Some(own), Some(fallback)) = (&mut self.fallback, &balancer.fallback) {
+            own.tick(fallback, now_us);
+        }
+        if let Some(narrowing) = &mut self.narrowing {
+            narrowing.tick(&balancer.narrowing, now_us);
+        }
+    }
+
     #[cold]
-    fn first_candidate(&self, exchange: &Rc<dyn ExchangeContext>) -> Option<u32> {
+    fn first_candidate(&self, exchange: &ExchangeAtHand) -> Option<u32> {
         let words = self.balancer.fleet.len().div_ceil(64);
         let (word, bits) = (0..words)
             .map(|word| (word, exchange.candidates(word)))
@@ -378,9 +328,25 @@ impl WorkerBalancer {
     }
 }
 
+type WorkersOwn<'a> = (&'a Role<PolicySpec>, &'a mut WorkerRole<PolicySpec>);
+
+/// Hands over what a worker's own instance of a policy knows.
+fn take_over_own((now, own): WorkersOwn<'_>, (before, theirs): WorkersOwn<'_>) {
+    if now.follows(before)
+        && let (Some(own), Some(theirs)) = (own.own(), theirs.own())
+        && let Some(state) = theirs.export_state()
+    {
+        own.make();
+        // A fault is counted and logged; the fallback serves until the next instance is there.
+        let _ = own.import_state(state);
+    }
+}
+
 impl Drop for WorkerBalancer {
     fn drop(&mut self) {
         self.policy.finish(&self.balancer.policy);
-        self.fallback.finish(&self.balancer.fallback);
+        if let (Some(own), Some(fallback)) = (&mut self.fallback, &self.balancer.fallback) {
+            own.finish(fallback);
+        }
     }
 }

@@ -1,54 +1,62 @@
-//! The calls of a policy: see `balancer`, `failures`, `observer` and `keeper` in the WIT.
+//! The calls of policies, filters and scorers: see `endpoints` in the WIT.
 
-use std::rc::Rc;
-
-use super::super::error::{ConfigureError, PluginFault};
+use super::super::context::{EndpointView, ExchangeAtHand};
+use super::super::error::PluginFault;
+use super::super::imports::{AT_HAND, Phase};
 use super::super::instance::Instance;
-use super::super::untrusted::Untrusted;
-use super::host_calls::AT_HAND;
-use super::world::{Accepted, Policy, SettingsError};
-use super::{EndpointView, ExchangeContext, InstanceScope, Outcome, Pick};
+use super::super::world::World;
+use super::world::{Filter, Policy, Scorer, Update};
+use super::{Outcome, Pick};
 
-impl Instance<Policy> {
-    /// `balancer.configure`.
-    pub(in crate::plugin) fn configure(
-        &mut self,
-        settings: &str,
-    ) -> Result<InstanceScope, ConfigureError> {
-        let (function, deadline) = (self.functions.configure, self.plugin.inner().setup_deadline);
-        match self.call(deadline, function, (settings.into(),)) {
-            Ok((Ok(scope),)) => Ok(scope),
-            Ok((Err(SettingsError { key, message }),)) => Err(ConfigureError::Refused {
-                plugin: self.plugin.name().to_owned(),
-                key: Untrusted::name(key),
-                message: Untrusted::message(message),
-            }),
-            Err(fault) => Err(self.plugin.faulted(fault)),
-        }
+/// A world whose plugins get endpoints.
+pub(in crate::plugin) trait OfEndpoints: World {
+    fn update(functions: &Self::Functions) -> Update;
+}
+
+impl OfEndpoints for Policy {
+    fn update(functions: &Self::Functions) -> Update {
+        functions.update
     }
+}
 
-    /// `balancer.update`.
-    pub(in crate::plugin) fn update(
+impl OfEndpoints for Filter {
+    fn update(functions: &Self::Functions) -> Update {
+        functions.update
+    }
+}
+
+impl OfEndpoints for Scorer {
+    fn update(functions: &Self::Functions) -> Update {
+        functions.update
+    }
+}
+
+impl<W: OfEndpoints> Instance<W> {
+    /// `members.update`.
+    pub(super) fn update(
         &mut self,
         generation: u64,
         endpoints: Vec<EndpointView>,
     ) -> Result<(), PluginFault> {
-        let (function, deadline) = (self.functions.update, self.plugin.inner().setup_deadline);
-        self.call(deadline, function, (generation, endpoints))?;
+        let function = W::update(&self.functions);
+        self.set_up(function, (generation, endpoints))?;
         self.note_memory();
         Ok(())
     }
+}
 
+impl Instance<Policy> {
     /// `balancer.pick`. The answer is the plugin's, unchecked.
     #[inline]
     pub(in crate::plugin) fn pick(
         &mut self,
-        exchange: &Rc<dyn ExchangeContext>,
+        exchange: &ExchangeAtHand,
         pick: &Pick,
         candidates: u64,
     ) -> Result<u32, PluginFault> {
         let (function, deadline) = (self.functions.pick, self.plugin.inner().call_deadline);
-        let now_us = self.state().begin_pick(pick.now_us);
+        let now_us = self.state().now_us(pick.now_us);
+        self.state().call.begin(Phase::Choice);
         let params = (pick.lease, pick.attempt, now_us, pick.random, candidates);
         let timed = self.begin();
         let picked = AT_HAND
@@ -63,6 +71,7 @@ impl Instance<Policy> {
         let Some(function) = self.functions.failed else {
             return Ok(());
         };
+        self.state().call.begin(Phase::Other);
         let timed = self.begin();
         let told = self.call(self.plugin.inner().call_deadline, function, (index,));
         self.end(timed);
@@ -72,7 +81,7 @@ impl Instance<Policy> {
     /// `observer.done`, if the plugin exports it.
     pub(in crate::plugin) fn done(
         &mut self,
-        exchange: &Rc<dyn ExchangeContext>,
+        exchange: &ExchangeAtHand,
         lease: u64,
         index: u32,
         outcome: &Outcome,
@@ -82,38 +91,61 @@ impl Instance<Policy> {
         };
         let deadline = self.plugin.inner().call_deadline;
         let timed = self.begin();
-        self.state().in_done = true;
+        self.state().call.begin(Phase::Done);
         let ended = AT_HAND.set(exchange, || {
             self.call(deadline, function, (lease, index, *outcome))
         });
-        self.state().in_done = false;
+        self.state().call.begin(Phase::Other);
         self.end(timed);
         ended
     }
+}
 
-    /// `keeper.export-state`, if the plugin exports it and may keep anything.
-    pub(in crate::plugin) fn export_state(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
-        let limit = self.plugin.inner().options.limits.state;
-        let Some(function) = self.functions.export_state.filter(|_| limit > 0) else {
-            return Ok(None);
-        };
-        let (state,) = self.call(self.plugin.inner().call_deadline, function, ())?;
-        match state.len() as u64 <= limit {
-            true => Ok(Some(state)),
-            false => Err(PluginFault::state(state.len(), limit)),
-        }
+impl Instance<Filter> {
+    /// `filter.narrow`, of one word.
+    pub(super) fn narrow(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        word: u32,
+        candidates: u64,
+        pick: &Pick,
+    ) -> Result<u64, PluginFault> {
+        let (function, deadline) = (self.functions.narrow, self.plugin.inner().call_deadline);
+        let now_us = self.state().now_us(pick.now_us);
+        self.state().call.begin(Phase::Choice);
+        let params = (word, candidates, pick.attempt, now_us, pick.random);
+        let timed = self.begin();
+        let answer = AT_HAND.set(exchange, || self.call(deadline, function, params));
+        self.end(timed);
+        answer.map(|(stay,)| stay & candidates)
     }
 
-    /// `keeper.import-state`, if the plugin exports it: its answer.
-    pub(in crate::plugin) fn import_state(
+    /// `filter.may-be-ignored`.
+    pub(super) fn may_be_ignored(
         &mut self,
-        state: Vec<u8>,
-    ) -> Result<Accepted, PluginFault> {
-        let Some(function) = self.functions.import_state else {
-            return Ok(Ok(()));
-        };
+        exchange: &ExchangeAtHand,
+    ) -> Result<bool, PluginFault> {
+        let function = self.functions.may_be_ignored;
         let deadline = self.plugin.inner().call_deadline;
-        self.call(deadline, function, (state,))
-            .map(|(answer,)| answer)
+        let answer = AT_HAND.set(exchange, || self.call(deadline, function, ()));
+        answer.map(|(may,)| may)
+    }
+}
+
+impl Instance<Scorer> {
+    /// `scorer.score`.
+    pub(super) fn score(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        pick: &Pick,
+    ) -> Result<Vec<u16>, PluginFault> {
+        let (function, deadline) = (self.functions.score, self.plugin.inner().call_deadline);
+        let now_us = self.state().now_us(pick.now_us);
+        self.state().call.begin(Phase::Choice);
+        let params = (pick.attempt, now_us, pick.random);
+        let timed = self.begin();
+        let answer = AT_HAND.set(exchange, || self.call(deadline, function, params));
+        self.end(timed);
+        answer.map(|(scores,)| scores)
     }
 }

@@ -1,61 +1,59 @@
-//! What is asked of a policy's plugin as a whole.
+//! What is asked of a plugin that chooses endpoints as a whole.
 
 use serde_json::Value;
 
 use super::super::component::Plugin;
+use super::super::context::UpstreamTraits;
 use super::super::error::ConfigureError;
+use super::super::imports::Surroundings;
 use super::super::instance::Instance;
-use super::host_calls::PolicyState;
-use super::world::PolicyExports;
-use super::{InstanceScope, UpstreamTraits};
+use super::super::world::Kind;
+use super::instance::OfEndpoints;
+use super::slot::configured;
+use super::world::{Filter, Policy, Scorer};
 
 impl Plugin {
-    /// `policy`, and which of `failures`, `observer` and `keeper` it exports besides.
-    pub fn exports(&self) -> Vec<&'static str> {
-        let exports = self.policy_exports();
-        let optional = [
-            ("failures", exports.failed.is_some()),
-            ("observer", exports.done.is_some()),
-            ("keeper", exports.export_state.is_some()),
-        ];
-        let there = optional.into_iter().filter(|(_, there)| *there);
-        ["policy"]
-            .into_iter()
-            .chain(there.map(|(name, _)| name))
-            .collect()
-    }
-
     /// Whether it wants to hear of failed attempts (`failures` in the WIT).
     pub fn hears_failures(&self) -> bool {
-        self.policy_exports().failed.is_some()
+        let policy = self.inner().kinds.policy.as_ref();
+        policy.is_some_and(|policy| policy.failed.is_some())
     }
 
     /// Whether it wants to hear how every attempt ended (`observer` in the WIT).
     pub fn hears_endings(&self) -> bool {
-        self.policy_exports().done.is_some()
+        let policy = self.inner().kinds.policy.as_ref();
+        policy.is_some_and(|policy| policy.done.is_some())
     }
 
-    /// Whether what it knows can be carried over to another instance (`keeper` in the WIT).
-    pub fn keeps_state(&self) -> bool {
-        self.policy_exports().export_state.is_some()
-    }
-
-    /// Tries settings for an upstream on an instance of their own.
+    /// Tries settings for an upstream on an instance of their own, as the plugin's use of this
+    /// kind.
     ///
     /// # Errors
     /// [`ConfigureError`]: what is wrong with them, or that the plugin failed.
     pub fn configure(
         &self,
+        kind: Kind,
         settings: &Value,
-        upstream: UpstreamTraits,
-    ) -> Result<InstanceScope, ConfigureError> {
-        let state = PolicyState::new(None, upstream);
-        let instance = Instance::new(self, &self.inner().policy, state);
-        let mut instance = instance.map_err(|fault| self.faulted(fault))?;
-        instance.configure(&settings.to_string())
+        traits: UpstreamTraits,
+    ) -> Result<(), ConfigureError> {
+        match kind {
+            Kind::Policy => self.try_settings::<Policy>(settings, traits),
+            Kind::Filter => self.try_settings::<Filter>(settings, traits),
+            Kind::Scorer => self.try_settings::<Scorer>(settings, traits),
+            Kind::Hook => Ok(()), // they are tried with their places: see `Hooks::new`
+        }
     }
 
-    fn policy_exports(&self) -> &PolicyExports {
-        &self.inner().policy.exports
+    fn try_settings<W: OfEndpoints>(
+        &self,
+        settings: &Value,
+        traits: UpstreamTraits,
+    ) -> Result<(), ConfigureError> {
+        let surroundings = Surroundings {
+            traits,
+            ..Surroundings::default()
+        };
+        let mut instance = Instance::<W>::new(self, surroundings)?;
+        configured(&mut instance, &settings.to_string()).map(drop)
     }
 }

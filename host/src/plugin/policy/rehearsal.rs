@@ -8,21 +8,25 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
+use super::super::context::{
+    AttemptFacts, ExchangeAtHand, ExchangeContext, FailureKind, FleetView, HttpVersion,
+};
 use super::super::error::{ConfigureError, PluginFault};
+use super::super::slot::InstanceSpec as _;
 use super::slot::{NO_OPINION, PolicySpec, REFUSED, is_allowed};
-use super::{Ending, EndpointView, ExchangeContext, Outcome, Pick};
+use super::{Ending, Outcome, Pick};
 use crate::http::variable::{Variable, VariableSource};
 
 /// Makes an instance pick, and hear that the attempt failed.
 pub(super) fn rehearse(spec: &PolicySpec) -> Result<(), ConfigureError> {
-    let (mut instance, _) = spec.make_with_scope()?;
+    let (mut instance, _) = spec.make()?;
     instance.exclude_from_statistics();
-    let trial = Trial::new(&spec.fleet.endpoints());
+    let trial = Trial::new(&*spec.0.fleet);
     let candidates = trial.candidates(0);
     if trial.candidates.iter().all(|word| *word == 0) {
         return Ok(()); // without a candidate, no policy is asked
     }
-    let trial: Rc<dyn ExchangeContext> = Rc::new(trial);
+    let trial: ExchangeAtHand = Rc::new(trial);
     let pick = Pick {
         lease: 1,
         attempt: 0,
@@ -41,7 +45,7 @@ pub(super) fn rehearse(spec: &PolicySpec) -> Result<(), ConfigureError> {
             .and_then(|()| instance.done(&trial, pick.lease, index, &FAILED)),
     });
     ended.map_err(|fault| ConfigureError::Faulted {
-        plugin: spec.plugin.name().to_owned(),
+        plugin: spec.0.plugin.name().to_owned(),
         when: "in a trial `pick`",
         fault,
     })
@@ -62,10 +66,11 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(endpoints: &[EndpointView]) -> Trial {
-        let mut candidates = vec![0; endpoints.len().div_ceil(64)];
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            candidates[index / 64] |= u64::from(!endpoint.down) << (index % 64);
+    fn new(fleet: &dyn FleetView) -> Trial {
+        let mut candidates = vec![0; fleet.len().div_ceil(64) as usize];
+        for index in 0..fleet.len() {
+            let is_up = fleet.server(index).is_some_and(|server| !server.down);
+            candidates[index as usize / 64] |= u64::from(is_up) << (index % 64);
         }
         Trial { candidates }
     }
@@ -82,8 +87,14 @@ impl ExchangeContext for Trial {
         self.candidates.get(word as usize).copied().unwrap_or(0)
     }
 
+    fn narrow(&self, _: Option<&[u64]>) {}
+
     fn method(&self) -> &str {
         "GET"
+    }
+
+    fn authority(&self) -> &[u8] {
+        b"localhost"
     }
 
     fn path(&self) -> &str {
@@ -94,7 +105,13 @@ impl ExchangeContext for Trial {
         ""
     }
 
+    fn version(&self) -> HttpVersion {
+        HttpVersion::Http11
+    }
+
     fn request_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+
+    fn request_headers(&self, _: &mut dyn FnMut(&[u8], &[u8])) {}
 
     fn cookie(&self, _: &str) -> Option<&[u8]> {
         None
@@ -102,6 +119,10 @@ impl ExchangeContext for Trial {
 
     fn client_address(&self) -> Option<IpAddr> {
         Some(Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn certificate_fingerprint(&self) -> Option<[u8; 32]> {
+        None
     }
 
     fn memo(&self) -> u64 {
@@ -116,9 +137,42 @@ impl ExchangeContext for Trial {
 
     fn forget_response_headers(&self) {}
 
+    fn attempt_facts(&self) -> AttemptFacts {
+        AttemptFacts {
+            failure: FailureKind::Connect,
+            ..AttemptFacts::default()
+        }
+    }
+
     fn response_status(&self) -> u16 {
         0
     }
 
     fn response_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+
+    fn is_response_local(&self) -> bool {
+        false
+    }
+
+    fn route_named(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn upstream_named(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn attribute(&self, _: &str, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn note(&self, _: &str) {}
+
+    fn is_note_wanted(&self) -> bool {
+        false
+    }
+
+    fn log_context(&self) -> String {
+        String::new()
+    }
 }

@@ -1,62 +1,190 @@
-//! The instance of a policy in its slot: the calls whose faults cost the instance, and no request.
+//! Instances of policies, filters and scorers in their slots: the calls whose faults cost the
+//! instance, and no request.
 
-use std::rc::Rc;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::super::common::Sharing;
 use super::super::component::Plugin;
+use super::super::context::{ExchangeAtHand, FleetView, UpstreamTraits};
 use super::super::error::{ConfigureError, PluginFault};
+use super::super::imports::Surroundings;
 use super::super::instance::Instance;
 use super::super::slot::{InstanceSlot, InstanceSpec};
 use super::super::untrusted::Untrusted;
-use super::host_calls::PolicyState;
-use super::world::Policy;
-use super::{ExchangeContext, FleetView, InstanceScope, Outcome, Pick, UpstreamTraits};
+use super::instance::OfEndpoints;
+use super::world::{Filter, Policy, Scorer};
+use super::{Outcome, Pick, PolicyContext};
 
 /// `balancer.pick` in the WIT: the choice is left to the fallback.
 pub(super) const NO_OPINION: u32 = u32::MAX;
 /// `pick`'s answer that refuses the attempt.
 pub(super) const REFUSED: u32 = u32::MAX - 1;
 
-/// All that it takes to make an instance of a policy.
-pub(super) struct PolicySpec {
+/// How long a worker waits for a shared instance at the most: all its requests wait with it.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+
+/// All that it takes to make an instance of a plugin that gets endpoints.
+pub(super) struct EndpointSpec {
     pub(super) plugin: Plugin,
     /// JSON.
-    pub(super) settings: String,
+    settings: String,
     pub(super) fleet: Arc<dyn FleetView>,
-    pub(super) upstream: UpstreamTraits,
-    /// Which list of endpoints of the upstream this is: see `balancer.update` in the WIT.
-    pub(super) generation: u64,
+    pub(super) traits: UpstreamTraits,
+    upstream: Arc<str>,
+    /// Which list of endpoints of the upstream this is: see `members.update` in the WIT.
+    generation: u64,
 }
+
+impl EndpointSpec {
+    pub(super) fn new(
+        plugin: Plugin,
+        settings: &serde_json::Value,
+        fleet: &Arc<dyn FleetView>,
+        context: &PolicyContext,
+    ) -> EndpointSpec {
+        EndpointSpec {
+            plugin,
+            settings: settings.to_string(),
+            fleet: fleet.clone(),
+            traits: context.traits,
+            upstream: context.upstream.as_str().into(),
+            generation: context.generation,
+        }
+    }
+
+    /// An instance with its settings and endpoints.
+    fn make<W: OfEndpoints>(&self) -> Result<(Box<Instance<W>>, Sharing), ConfigureError> {
+        let surroundings = Surroundings {
+            upstream: Some(self.upstream.clone()),
+            fleet: Some(self.fleet.clone()),
+            traits: self.traits,
+            ..Surroundings::default()
+        };
+        let mut instance = Instance::new(&self.plugin, surroundings)?;
+        let sharing = configured(&mut instance, &self.settings)?;
+        instance
+            .update(self.generation, self.fleet.endpoints())
+            .map_err(|fault| self.plugin.faulted(fault))?;
+        Ok((Box::new(instance), sharing))
+    }
+
+    /// How long a worker waits for the shared instance.
+    pub(super) fn wait(&self) -> Duration {
+        let limits = &self.plugin.inner().options.limits;
+        limits.deadline.min(LONGEST_WAIT)
+    }
+}
+
+/// Configures an instance of a plugin that gets endpoints, and so has no keys to tell instances
+/// apart by.
+pub(super) fn configured<W: OfEndpoints>(
+    instance: &mut Instance<W>,
+    settings: &str,
+) -> Result<Sharing, ConfigureError> {
+    match instance.configure(settings)? {
+        Sharing::PerKey(_) => Err(ConfigureError::Refused {
+            plugin: instance.plugin.name().to_owned(),
+            key: Untrusted::default(),
+            message: Untrusted::message("it wants an instance per key, which hooks alone can have"),
+        }),
+        sharing => Ok(sharing),
+    }
+}
+
+/// What it takes to make an instance of a policy.
+pub(super) struct PolicySpec(pub(super) EndpointSpec);
+/// What it takes to make an instance of a filter.
+pub(super) struct FilterSpec(pub(super) EndpointSpec);
+/// What it takes to make an instance of a scorer.
+pub(super) struct ScorerSpec(pub(super) EndpointSpec);
 
 /// The place of a policy's instance.
 pub(super) type PolicySlot = InstanceSlot<PolicySpec>;
 
-impl PolicySpec {
-    /// An instance with its settings and endpoints, and the scope it asks for.
-    pub(super) fn make_with_scope(
-        &self,
-    ) -> Result<(Box<Instance<Policy>>, InstanceScope), ConfigureError> {
-        let faulted = |fault| self.plugin.faulted(fault);
-        let state = PolicyState::new(Some(self.fleet.clone()), self.upstream);
-        let linked = &self.plugin.inner().policy;
-        let mut instance = Instance::new(&self.plugin, linked, state).map_err(faulted)?;
-        let scope = instance.configure(&self.settings)?;
-        instance
-            .update(self.generation, self.fleet.endpoints())
-            .map_err(faulted)?;
-        Ok((Box::new(instance), scope))
-    }
+/// What a policy is told of an attempt.
+pub(super) enum PolicyReport {
+    /// It failed; reported whichever policy picked the endpoint.
+    Failed(u32),
+    /// It ended; for the instance that picked.
+    Ended {
+        generation: u64,
+        exchange: ExchangeAtHand,
+        lease: u64,
+        index: u32,
+        outcome: Outcome,
+    },
 }
 
 impl InstanceSpec for PolicySpec {
     type World = Policy;
+    type Report = PolicyReport;
+    const MEANWHILE: &'static str = "the fallback serves";
 
     fn plugin(&self) -> &Plugin {
-        &self.plugin
+        &self.0.plugin
     }
 
-    fn make(&self) -> Result<Box<Instance<Policy>>, ConfigureError> {
-        self.make_with_scope().map(|(instance, _)| instance)
+    fn make(&self) -> Result<(Box<Instance<Policy>>, Sharing), ConfigureError> {
+        self.0.make()
+    }
+
+    fn tell(slot: &mut PolicySlot, report: &PolicyReport) {
+        match report {
+            PolicyReport::Failed(index) => {
+                slot.call_present("failed", |instance| instance.failed(*index));
+            }
+            PolicyReport::Ended {
+                generation,
+                exchange,
+                lease,
+                index,
+                outcome,
+            } if *generation == slot.generation() => {
+                let tell = |instance: &mut Instance<Policy>| {
+                    instance.done(exchange, *lease, *index, outcome)
+                };
+                slot.call_present("done", tell);
+            }
+            PolicyReport::Ended { .. } => {} // the instance that picked is gone
+        }
+    }
+}
+
+impl InstanceSpec for FilterSpec {
+    type World = Filter;
+    type Report = Infallible;
+    const MEANWHILE: &'static str = "its requests are refused";
+
+    fn plugin(&self) -> &Plugin {
+        &self.0.plugin
+    }
+
+    fn make(&self) -> Result<(Box<Instance<Filter>>, Sharing), ConfigureError> {
+        self.0.make()
+    }
+
+    fn tell(_: &mut InstanceSlot<FilterSpec>, report: &Infallible) {
+        match *report {}
+    }
+}
+
+impl InstanceSpec for ScorerSpec {
+    type World = Scorer;
+    type Report = Infallible;
+    const MEANWHILE: &'static str = "it ranks nothing";
+
+    fn plugin(&self) -> &Plugin {
+        &self.0.plugin
+    }
+
+    fn make(&self) -> Result<(Box<Instance<Scorer>>, Sharing), ConfigureError> {
+        self.0.make()
+    }
+
+    fn tell(_: &mut InstanceSlot<ScorerSpec>, report: &Infallible) {
+        match *report {}
     }
 }
 
@@ -66,7 +194,7 @@ impl PolicySlot {
     #[inline]
     pub(super) fn pick(
         &mut self,
-        exchange: &Rc<dyn ExchangeContext>,
+        exchange: &ExchangeAtHand,
         pick: &Pick,
         candidates: u64,
     ) -> Option<u32> {
@@ -78,78 +206,17 @@ impl PolicySlot {
         });
         picked.filter(|index| *index != NO_OPINION)
     }
-
-    /// Tells the policy of a failed attempt, if it has an instance.
-    pub(super) fn failed(&mut self, index: u32) {
-        self.call_present("failed", |instance| instance.failed(index));
-    }
-
-    /// Tells the policy how an attempt ended, if the instance that picked it is still there.
-    pub(super) fn done(
-        &mut self,
-        generation: u64,
-        exchange: &Rc<dyn ExchangeContext>,
-        lease: u64,
-        index: u32,
-        outcome: &Outcome,
-    ) {
-        if generation == self.generation() {
-            let tell = |instance: &mut Instance<_>| instance.done(exchange, lease, index, outcome);
-            self.call_present("done", tell);
-        }
-    }
-
-    /// Drops the instance, as after a fault: it could not be told how some attempts ended, so its
-    /// counts would be wrong.
-    pub(super) fn missed_endings(&mut self) {
-        if self.is_ready() {
-            self.faulted("done", &PluginFault::untold());
-        }
-    }
-
-    /// What the instance knows, if there is one and its plugin keeps it.
-    pub(super) fn export_state(&mut self) -> Option<Vec<u8>> {
-        self.call_present("export-state", Instance::export_state)?
-    }
-
-    /// Hands the instance what another one knew. What it does not take is lost, and the log says
-    /// so.
-    ///
-    /// # Errors
-    /// The fault that this cost the instance.
-    pub(super) fn import_state(&mut self, state: Vec<u8>) -> Result<(), PluginFault> {
-        let mut failed = None;
-        let accepted = self.call_present("import-state", |instance| {
-            let accepted = instance.import_state(state);
-            accepted.inspect_err(|fault| failed = Some(fault.clone()))
-        });
-        if let Some(Err(reason)) = accepted {
-            let reason = Untrusted::message(reason);
-            let plugin = self.spec().plugin.name();
-            tracing::warn!(
-                plugin,
-                "plugin `{plugin}` starts without the state of the instance before it: {reason}"
-            );
-        }
-        match failed {
-            None => Ok(()),
-            Some(fault) => {
-                self.make_anew();
-                Err(fault)
-            }
-        }
-    }
 }
 
 /// Whether a policy may answer this.
 #[inline]
-pub(super) fn is_allowed(exchange: &Rc<dyn ExchangeContext>, answer: u32, first: u64) -> bool {
+pub(super) fn is_allowed(exchange: &ExchangeAtHand, answer: u32, first: u64) -> bool {
     matches!(answer, NO_OPINION | REFUSED) || is_candidate(exchange, answer, first)
 }
 
 /// Whether the bit of `index` is set among the candidates, of which `first` is word 0.
 #[inline]
-fn is_candidate(exchange: &Rc<dyn ExchangeContext>, index: u32, first: u64) -> bool {
+fn is_candidate(exchange: &ExchangeAtHand, index: u32, first: u64) -> bool {
     let word = match index / 64 {
         0 => first,
         word => exchange.candidates(word),

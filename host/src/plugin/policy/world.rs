@@ -1,91 +1,165 @@
-//! What makes a plugin a policy: its exports, and what the host keeps for each instance.
+//! What makes a plugin a policy, a filter or a scorer: its exports.
 
-use std::sync::Arc;
+use wasmtime::component::{ComponentExportIndex, TypedFunc};
 
-use wasmtime::component::{ComponentExportIndex, ComponentType, Lift, TypedFunc};
-
+use super::super::component::Kinds;
+use super::super::context::EndpointView;
 use super::super::error::PluginError;
-use super::super::world::{Exporter, FunctionFinder, World, WrongType};
-use super::host_calls::PolicyState;
-use super::{EndpointView, InstanceScope, Outcome};
-
-/// The interfaces that policies export: their package, and its version.
-const PACKAGE: &str = "waypost:plugin";
-const VERSION: &str = "0.1.0";
+use super::super::world::{Exporter, FunctionFinder, Kind, World, WrongType};
+use super::Outcome;
 
 /// The world of policies.
 pub(in crate::plugin) enum Policy {}
 
 /// Where a component keeps a policy's functions.
 pub(in crate::plugin) struct PolicyExports {
-    configure: ComponentExportIndex,
     update: ComponentExportIndex,
     pick: ComponentExportIndex,
-    pub(super) failed: Option<ComponentExportIndex>,
-    pub(super) done: Option<ComponentExportIndex>,
-    pub(super) export_state: Option<ComponentExportIndex>,
-    import_state: Option<ComponentExportIndex>,
+    pub(in crate::plugin) change: Option<ComponentExportIndex>,
+    pub(in crate::plugin) failed: Option<ComponentExportIndex>,
+    pub(in crate::plugin) done: Option<ComponentExportIndex>,
 }
 
 /// What a policy exports, types checked.
 pub(in crate::plugin) struct PolicyFunctions {
-    pub(super) configure: TypedFunc<(Arc<str>,), (Result<InstanceScope, SettingsError>,)>,
-    pub(super) update: TypedFunc<(u64, Vec<EndpointView>), ()>,
+    pub(super) update: Update,
     pub(super) pick: TypedFunc<(u64, u32, u64, u64, u64), (u32,)>,
+    #[allow(dead_code, reason = "its type is checked when a plugin is loaded")]
+    change: Option<TypedFunc<(u64, Vec<(u32, EndpointView)>), ()>>,
     pub(super) failed: Option<TypedFunc<(u32,), ()>>,
     pub(super) done: Option<TypedFunc<(u64, u32, Outcome), ()>>,
-    pub(super) export_state: Option<TypedFunc<(), (Vec<u8>,)>>,
-    pub(super) import_state: Option<TypedFunc<(Vec<u8>,), (Accepted,)>>,
 }
 
-/// What `keeper.import-state` answers: why the state was not taken.
-pub(in crate::plugin) type Accepted = Result<(), String>;
-
-/// `balancer.settings-error` in the WIT.
-#[derive(ComponentType, Lift)]
-#[component(record)]
-pub(in crate::plugin) struct SettingsError {
-    pub(super) key: String,
-    pub(super) message: String,
-}
+/// `members.update`.
+pub(super) type Update = TypedFunc<(u64, Vec<EndpointView>), ()>;
 
 impl World for Policy {
-    type State = PolicyState;
+    const KIND: Kind = Kind::Policy;
     type Exports = PolicyExports;
     type Functions = PolicyFunctions;
 
-    fn exports(component: &Exporter<'_>) -> Result<PolicyExports, PluginError> {
-        let interface = |name| component.interface(PACKAGE, name, VERSION);
-        let (balancer, keeper) = (interface("balancer")?, interface("keeper")?);
-        let exports = PolicyExports {
-            configure: balancer.must("configure")?,
-            update: balancer.must("update")?,
-            pick: balancer.must("pick")?,
-            failed: interface("failures")?.may("failed"),
-            done: interface("observer")?.may("done"),
-            export_state: keeper.may("export-state"),
-            import_state: keeper.may("import-state"),
+    fn exports(component: &Exporter<'_>) -> Result<Option<PolicyExports>, PluginError> {
+        let Some(pick) = component.interface("balancer")?.may("pick")? else {
+            return Ok(None);
         };
-        // State that nothing takes is as useless as a taker of state that nothing gives.
-        if exports.export_state.is_some() != exports.import_state.is_some() {
-            keeper.must("export-state")?;
-            keeper.must("import-state")?;
-        }
-        Ok(exports)
+        Ok(Some(PolicyExports {
+            update: component.interface("members")?.must("update")?,
+            pick,
+            change: component.interface("member-changes")?.may("change")?,
+            failed: component.interface("failures")?.may("failed")?,
+            done: component.interface("observer")?.may("done")?,
+        }))
+    }
+
+    fn of(kinds: &Kinds) -> Option<&PolicyExports> {
+        kinds.policy.as_ref()
     }
 
     fn functions(
-        instance: &mut FunctionFinder<'_, Policy>,
+        instance: &mut FunctionFinder<'_>,
         exports: &PolicyExports,
     ) -> Result<PolicyFunctions, WrongType> {
         Ok(PolicyFunctions {
-            configure: instance.must("balancer.configure", &exports.configure)?,
-            update: instance.must("balancer.update", &exports.update)?,
+            update: instance.must("members.update", &exports.update)?,
             pick: instance.must("balancer.pick", &exports.pick)?,
+            change: instance.may("member-changes.change", &exports.change)?,
             failed: instance.may("failures.failed", &exports.failed)?,
             done: instance.may("observer.done", &exports.done)?,
-            export_state: instance.may("keeper.export-state", &exports.export_state)?,
-            import_state: instance.may("keeper.import-state", &exports.import_state)?,
+        })
+    }
+}
+
+/// The world of filters.
+pub(in crate::plugin) enum Filter {}
+
+/// Where a component keeps a filter's functions.
+pub(in crate::plugin) struct FilterExports {
+    update: ComponentExportIndex,
+    narrow: ComponentExportIndex,
+    may_be_ignored: ComponentExportIndex,
+}
+
+/// What a filter exports, types checked.
+pub(in crate::plugin) struct FilterFunctions {
+    pub(super) update: Update,
+    pub(super) narrow: TypedFunc<(u32, u64, u32, u64, u64), (u64,)>,
+    pub(super) may_be_ignored: TypedFunc<(), (bool,)>,
+}
+
+impl World for Filter {
+    const KIND: Kind = Kind::Filter;
+    type Exports = FilterExports;
+    type Functions = FilterFunctions;
+
+    fn exports(component: &Exporter<'_>) -> Result<Option<FilterExports>, PluginError> {
+        let filter = component.interface("filter")?;
+        let Some(narrow) = filter.may("narrow")? else {
+            return Ok(None);
+        };
+        Ok(Some(FilterExports {
+            update: component.interface("members")?.must("update")?,
+            narrow,
+            may_be_ignored: filter.must("may-be-ignored")?,
+        }))
+    }
+
+    fn of(kinds: &Kinds) -> Option<&FilterExports> {
+        kinds.filter.as_ref()
+    }
+
+    fn functions(
+        instance: &mut FunctionFinder<'_>,
+        exports: &FilterExports,
+    ) -> Result<FilterFunctions, WrongType> {
+        Ok(FilterFunctions {
+            update: instance.must("members.update", &exports.update)?,
+            narrow: instance.must("filter.narrow", &exports.narrow)?,
+            may_be_ignored: instance.must("filter.may-be-ignored", &exports.may_be_ignored)?,
+        })
+    }
+}
+
+/// The world of scorers.
+pub(in crate::plugin) enum Scorer {}
+
+/// Where a component keeps a scorer's functions.
+pub(in crate::plugin) struct ScorerExports {
+    update: ComponentExportIndex,
+    score: ComponentExportIndex,
+}
+
+/// What a scorer exports, types checked.
+pub(in crate::plugin) struct ScorerFunctions {
+    pub(super) update: Update,
+    pub(super) score: TypedFunc<(u32, u64, u64), (Vec<u16>,)>,
+}
+
+impl World for Scorer {
+    const KIND: Kind = Kind::Scorer;
+    type Exports = ScorerExports;
+    type Functions = ScorerFunctions;
+
+    fn exports(component: &Exporter<'_>) -> Result<Option<ScorerExports>, PluginError> {
+        let Some(score) = component.interface("scorer")?.may("score")? else {
+            return Ok(None);
+        };
+        Ok(Some(ScorerExports {
+            update: component.interface("members")?.must("update")?,
+            score,
+        }))
+    }
+
+    fn of(kinds: &Kinds) -> Option<&ScorerExports> {
+        kinds.scorer.as_ref()
+    }
+
+    fn functions(
+        instance: &mut FunctionFinder<'_>,
+        exports: &ScorerExports,
+    ) -> Result<ScorerFunctions, WrongType> {
+        Ok(ScorerFunctions {
+            update: instance.must("members.update", &exports.update)?,
+            score: instance.must("scorer.score", &exports.score)?,
         })
     }
 }

@@ -1,0 +1,92 @@
+//! What plugins of every kind export: their settings, what they say of themselves, and what they
+//! may have besides.
+
+use std::sync::Arc;
+
+use wasmtime::component::{ComponentExportIndex, ComponentType, Lift, TypedFunc};
+
+use super::error::PluginError;
+use super::world::{Exporter, FunctionFinder, Kind, WrongType};
+
+/// Where a component keeps the functions that every kind has.
+pub(super) struct CommonExports {
+    configure: ComponentExportIndex,
+    pub(super) describe: Option<ComponentExportIndex>,
+    pub(super) export_state: Option<ComponentExportIndex>,
+    import_state: Option<ComponentExportIndex>,
+    pub(super) tick: Option<ComponentExportIndex>,
+    pub(super) changed: Option<ComponentExportIndex>,
+}
+
+/// The functions that every kind has, types checked.
+pub(super) struct CommonFunctions {
+    pub(super) configure: TypedFunc<(Kind, Arc<str>), (Result<Sharing, SettingsError>,)>,
+    pub(super) describe: Option<TypedFunc<(Kind,), (About,)>>,
+    pub(super) export_state: Option<TypedFunc<(), (Vec<u8>,)>>,
+    pub(super) import_state: Option<TypedFunc<(Vec<u8>,), (Accepted,)>>,
+    pub(super) tick: Option<TypedFunc<(u64,), (u32,)>>,
+    pub(super) changed: Option<TypedFunc<(Arc<str>, Option<Arc<[u8]>>), ()>>,
+}
+
+/// What `keeper.import-state` answers: why the state was not taken.
+pub(super) type Accepted = Result<(), String>;
+
+/// How many instances a plugin wants: see `types.sharing` in the WIT.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
+#[component(variant)]
+pub(super) enum Sharing {
+    #[component(name = "per-worker")]
+    PerWorker,
+    #[component(name = "per-process")]
+    PerProcess,
+    #[component(name = "per-key")]
+    PerKey(String),
+}
+
+/// `types.settings-error` in the WIT.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(super) struct SettingsError {
+    pub(super) key: String,
+    pub(super) message: String,
+}
+
+/// What a plugin says of itself: see `description.about` in the WIT.
+#[derive(Debug, Clone, Default, PartialEq, Eq, ComponentType, Lift)]
+#[component(record)]
+pub struct About {
+    pub summary: String,
+    pub settings: String,
+    #[component(name = "place-settings")]
+    pub place_settings: String,
+    pub backups: bool,
+    pub streams: bool,
+}
+
+impl CommonExports {
+    pub(super) fn of(component: &Exporter<'_>) -> Result<CommonExports, PluginError> {
+        let keeper = component.interface("keeper")?;
+        Ok(CommonExports {
+            configure: component.interface("plugin")?.must("configure")?,
+            describe: component.interface("description")?.may("describe")?,
+            export_state: keeper.may("export-state")?,
+            import_state: keeper.may("import-state")?,
+            tick: component.interface("ticker")?.may("tick")?,
+            changed: component.interface("file-changes")?.may("changed")?,
+        })
+    }
+
+    pub(super) fn functions(
+        &self,
+        instance: &mut FunctionFinder<'_>,
+    ) -> Result<CommonFunctions, WrongType> {
+        Ok(CommonFunctions {
+            configure: instance.must("plugin.configure", &self.configure)?,
+            describe: instance.may("description.describe", &self.describe)?,
+            export_state: instance.may("keeper.export-state", &self.export_state)?,
+            import_state: instance.may("keeper.import-state", &self.import_state)?,
+            tick: instance.may("ticker.tick", &self.tick)?,
+            changed: instance.may("file-changes.changed", &self.changed)?,
+        })
+    }
+}

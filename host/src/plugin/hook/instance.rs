@@ -1,0 +1,155 @@
+//! The calls of a hook: see `hooks` in the WIT.
+
+use std::sync::Arc;
+
+use super::super::context::ExchangeAtHand;
+use super::super::error::{ConfigureError, PluginFault};
+use super::super::imports::{AT_HAND, Phase};
+use super::super::instance::Instance;
+use super::world::Hook;
+use super::{Changes, Check, ExchangeSummary, HookCall, Verdict};
+
+/// What a call of a hook answered, and what it wants changed.
+pub(super) struct Decision {
+    pub(super) verdict: Verdict,
+    pub(super) changes: Option<Box<Changes>>,
+    pub(super) check: Option<Box<Check>>,
+}
+
+impl Instance<Hook> {
+    /// `hook.attach`.
+    ///
+    /// # Errors
+    /// [`ConfigureError::RefusedPlace`], or that the plugin failed.
+    pub(super) fn attach(&mut self, place: u32, settings: &str) -> Result<(), ConfigureError> {
+        let function = self.functions.attach;
+        match self.set_up(function, (place, settings.into())) {
+            Ok((Ok(()),)) => Ok(()),
+            Ok((Err(error),)) => Err(self.refused(error).at_place(place)),
+            Err(fault) => Err(self.plugin.faulted(fault)),
+        }
+    }
+
+    /// `on-request`, if the plugin exports it; else it goes on.
+    #[inline]
+    pub(super) fn on_request(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        call: &HookCall,
+        key: &Arc<Vec<u8>>,
+    ) -> Result<Decision, PluginFault> {
+        let Some(function) = self.functions.on_request else {
+            return Ok(Decision {
+                verdict: Verdict::Proceed,
+                changes: None,
+                check: None,
+            });
+        };
+        let state = self.state();
+        if !key.is_empty() || !state.call.key.is_empty() {
+            state.call.key = key.clone();
+        }
+        let now_us = state.now_us(call.now_us);
+        let params = (call.exchange, call.place, now_us, fastrand::u64(..));
+        self.decide(exchange, Phase::Request, |instance, deadline| {
+            instance.call(deadline, function, params)
+        })
+    }
+
+    /// `on-check`.
+    pub(super) fn on_check(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        call: &HookCall,
+        passed: bool,
+    ) -> Result<Decision, PluginFault> {
+        let Some(function) = self.functions.on_check else {
+            return Err(PluginFault::nonsense(
+                "answered `wait` without an `on-check`",
+            ));
+        };
+        let now_us = self.state().now_us(call.now_us);
+        let params = (call.exchange, call.place, now_us, passed);
+        self.decide(exchange, Phase::Request, |instance, deadline| {
+            instance.call(deadline, function, params)
+        })
+    }
+
+    /// A call that answers a verdict.
+    #[inline]
+    fn decide(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        phase: Phase,
+        call: impl FnOnce(&mut Self, std::time::Duration) -> Result<(Verdict,), PluginFault>,
+    ) -> Result<Decision, PluginFault> {
+        let deadline = self.plugin.inner().call_deadline;
+        self.state().call.begin(phase);
+        let timed = self.begin();
+        let answer = AT_HAND.set(exchange, || call(self, deadline));
+        self.end(timed);
+        let (verdict,) = answer?;
+        let decision = Decision {
+            verdict,
+            changes: self.take_changes(),
+            check: self.state().call.check.take().map(Box::new),
+        };
+        let is_answer = |changes: &Changes| changes.answer.is_some();
+        match verdict {
+            Verdict::Answer if !decision.changes.as_deref().is_some_and(is_answer) => Err(
+                PluginFault::nonsense("answered `answer` without `changes.answer`"),
+            ),
+            Verdict::Wait if decision.check.is_none() => {
+                Err(PluginFault::nonsense("answered `wait` without a check"))
+            }
+            _ => Ok(decision),
+        }
+    }
+
+    /// `on-response`, if the plugin exports it: what it wants changed.
+    pub(super) fn on_response(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        call: &HookCall,
+    ) -> Result<Option<Box<Changes>>, PluginFault> {
+        let Some(function) = self.functions.on_response else {
+            return Ok(None);
+        };
+        let deadline = self.plugin.inner().call_deadline;
+        let now_us = self.state().now_us(call.now_us);
+        self.state().call.begin(Phase::Response);
+        let timed = self.begin();
+        let params = (call.exchange, call.place, now_us);
+        let told = AT_HAND.set(exchange, || self.call(deadline, function, params));
+        self.end(timed);
+        told.map(|()| self.take_changes())
+    }
+
+    /// `on-end`, if the plugin exports it.
+    pub(super) fn on_end(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        call: &HookCall,
+        summary: &ExchangeSummary,
+    ) -> Result<(), PluginFault> {
+        let Some(function) = self.functions.on_end else {
+            return Ok(());
+        };
+        let deadline = self.plugin.inner().call_deadline;
+        let now_us = self.state().now_us(call.now_us);
+        self.state().call.begin(Phase::End);
+        let timed = self.begin();
+        let params = (call.exchange, call.place, now_us, *summary);
+        let told = AT_HAND.set(exchange, || self.call(deadline, function, params));
+        self.state().call.begin(Phase::Other);
+        self.end(timed);
+        told
+    }
+
+    /// What the call that has returned wants changed.
+    #[inline]
+    fn take_changes(&mut self) -> Option<Box<Changes>> {
+        let changes = &mut self.state().call.changes;
+        (!changes.is_empty()).then(|| Box::new(std::mem::take(changes)))
+    }
+}

@@ -1,0 +1,62 @@
+//! Hooks: plugins that decide about a request before it is balanced, and see its response and its
+//! end (`hooks` in the WIT).
+//!
+//! A [`Hook`](SharedHook) is a plugin with its settings and all places that use it; a
+//! [`WorkerHook`] is a worker's way to it. What a hook decides is data ([`Asked`]): it is the data
+//! plane that carries it out.
+
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+mod changes; // what a call wants changed
+mod world; // what a hook exports
+mod instance; // its calls
+mod slot; // an instance that comes back after faults
+mod shared; // a hook as all workers share it
+mod worker; // and as one worker asks it: start here
+
+pub use self::changes::{Changes, Check, HeaderEdit, HeaderEditOperation, HookAnswer};
+pub use self::shared::{HookContext, SharedHook};
+pub use self::worker::{Asked, Ran, WorkerHook};
+
+pub(super) use self::changes::LONGEST_DELAY;
+pub(super) use self::world::{Hook, HookExports};
+
+/// What a call of a hook is about: see `on-request` in the WIT.
+#[derive(Debug, Clone, Copy)]
+pub struct HookCall {
+    /// Names the exchange; unique among those under way.
+    pub exchange: u64,
+    /// Which use of the hook this is.
+    pub place: u32,
+    /// A monotonic clock, in microseconds.
+    pub now_us: u64,
+}
+
+/// What a hook decided: see `types.verdict` in the WIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+pub enum Verdict {
+    #[component(name = "proceed")]
+    Proceed,
+    #[component(name = "answer")]
+    Answer,
+    #[component(name = "reroute")]
+    Reroute,
+    #[component(name = "wait")]
+    Wait,
+}
+
+/// What became of an exchange: see `on-end.summary` in the WIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lower)]
+#[component(record)]
+pub struct ExchangeSummary {
+    pub status: u16,
+    pub complete: bool,
+    #[component(name = "duration-us")]
+    pub duration_us: u64,
+    #[component(name = "bytes-sent")]
+    pub bytes_sent: u64,
+    #[component(name = "bytes-received")]
+    pub bytes_received: u64,
+}

@@ -1,0 +1,116 @@
+//! A hook as all workers share it: a plugin, its settings, and all places that use it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::super::component::Plugin;
+use super::super::context::UpstreamTraits;
+use super::super::error::ConfigureError;
+use super::super::files::PluginFiles;
+use super::super::role::Role;
+use super::super::untrusted::Untrusted;
+use super::slot::HookSpec;
+use crate::http::template::Template;
+
+/// What a hook is configured for.
+pub struct HookContext<'a> {
+    /// Settings of the places that use it, in their order.
+    pub places: &'a [&'a Value],
+    /// What carries the exchanges of these places.
+    pub traits: UpstreamTraits,
+    /// What paths in the settings are relative to.
+    pub directory: &'a Path,
+    /// How many workers there are.
+    pub workers: usize,
+}
+
+/// A hook with its settings. Shared by all workers.
+pub struct SharedHook {
+    /// As the configuration names it.
+    name: String,
+    pub(super) role: Role<HookSpec>,
+    /// What the key is made of by which its instances are told apart.
+    pub(super) key: Option<Template>,
+    pub(super) phases: HookPhases,
+    files: Arc<PluginFiles>,
+}
+
+/// The phases that a hook exports.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HookPhases {
+    pub(super) request: bool,
+    pub(super) response: bool,
+    pub(super) end: bool,
+}
+
+impl SharedHook {
+    /// Configures a hook and shows it its places. Makes instances ahead for the workers.
+    ///
+    /// # Errors
+    /// [`ConfigureError`]: what is wrong with its settings or those of a place, or that it failed.
+    pub fn new(
+        name: &str,
+        plugin: Plugin,
+        settings: &Value,
+        context: &HookContext<'_>,
+    ) -> Result<SharedHook, ConfigureError> {
+        let texts = std::iter::once(settings).chain(context.places.iter().copied());
+        let files = PluginFiles::named_in(texts, context.directory);
+        let exports = plugin.inner().kinds.hook.as_ref();
+        let phases = HookPhases {
+            request: exports.is_some_and(|exports| exports.on_request.is_some()),
+            response: exports.is_some_and(|exports| exports.on_response.is_some()),
+            end: exports.is_some_and(|exports| exports.on_end.is_some()),
+        };
+        let spec = HookSpec {
+            plugin: plugin.clone(),
+            settings: settings.to_string(),
+            places: context
+                .places
+                .iter()
+                .map(|place| place.to_string())
+                .collect(),
+            traits: context.traits,
+            files: files.clone(),
+        };
+        let role = Role::new(spec, context.workers)?;
+        let key = role.key.as_deref().map(|key| {
+            Template::parse(key).map_err(|error| ConfigureError::Refused {
+                plugin: plugin.name().to_owned(),
+                key: Untrusted::name("key"),
+                message: Untrusted::message(error),
+            })
+        });
+        Ok(SharedHook {
+            name: name.to_owned(),
+            key: key.transpose()?,
+            role,
+            phases,
+            files,
+        })
+    }
+
+    /// As the configuration names it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn plugin(&self) -> &Plugin {
+        self.role.plugin()
+    }
+
+    /// The files that its settings name.
+    pub fn files(&self) -> &Arc<PluginFiles> {
+        &self.files
+    }
+
+    /// Takes over what the shared instances of an earlier one know.
+    ///
+    /// # Errors
+    /// The plugin failed at it; it begins without.
+    pub fn inherit(&self, previous: &SharedHook) -> Result<(), ConfigureError> {
+        self.role.inherit(&previous.role)
+    }
+}

@@ -1,0 +1,69 @@
+//! What makes a plugin a hook: its exports.
+
+use std::sync::Arc;
+
+use wasmtime::component::{ComponentExportIndex, TypedFunc};
+
+use super::super::common::SettingsError;
+use super::super::component::Kinds;
+use super::super::error::PluginError;
+use super::super::world::{Exporter, FunctionFinder, Kind, World, WrongType};
+use super::{ExchangeSummary, Verdict};
+
+/// The world of hooks.
+pub(in crate::plugin) enum Hook {}
+
+/// Where a component keeps a hook's functions.
+pub(in crate::plugin) struct HookExports {
+    attach: ComponentExportIndex,
+    pub(in crate::plugin) on_request: Option<ComponentExportIndex>,
+    pub(in crate::plugin) on_check: Option<ComponentExportIndex>,
+    pub(in crate::plugin) on_response: Option<ComponentExportIndex>,
+    pub(in crate::plugin) on_end: Option<ComponentExportIndex>,
+}
+
+/// What a hook exports, types checked.
+pub(in crate::plugin) struct HookFunctions {
+    pub(super) attach: TypedFunc<(u32, Arc<str>), (Result<(), SettingsError>,)>,
+    pub(super) on_request: Option<TypedFunc<(u64, u32, u64, u64), (Verdict,)>>,
+    pub(super) on_check: Option<TypedFunc<(u64, u32, u64, bool), (Verdict,)>>,
+    pub(super) on_response: Option<TypedFunc<(u64, u32, u64), ()>>,
+    pub(super) on_end: Option<TypedFunc<(u64, u32, u64, ExchangeSummary), ()>>,
+}
+
+impl World for Hook {
+    const KIND: Kind = Kind::Hook;
+    type Exports = HookExports;
+    type Functions = HookFunctions;
+
+    fn exports(component: &Exporter<'_>) -> Result<Option<HookExports>, PluginError> {
+        let Some(attach) = component.interface("hook")?.may("attach")? else {
+            return Ok(None);
+        };
+        let phase = |name| component.interface(name)?.may(name);
+        Ok(Some(HookExports {
+            attach,
+            on_request: phase("on-request")?,
+            on_check: phase("on-check")?,
+            on_response: phase("on-response")?,
+            on_end: phase("on-end")?,
+        }))
+    }
+
+    fn of(kinds: &Kinds) -> Option<&HookExports> {
+        kinds.hook.as_ref()
+    }
+
+    fn functions(
+        instance: &mut FunctionFinder<'_>,
+        exports: &HookExports,
+    ) -> Result<HookFunctions, WrongType> {
+        Ok(HookFunctions {
+            attach: instance.must("hook.attach", &exports.attach)?,
+            on_request: instance.may("on-request.on-request", &exports.on_request)?,
+            on_check: instance.may("on-check.on-check", &exports.on_check)?,
+            on_response: instance.may("on-response.on-response", &exports.on_response)?,
+            on_end: instance.may("on-end.on-end", &exports.on_end)?,
+        })
+    }
+}

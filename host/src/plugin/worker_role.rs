@@ -1,0 +1,187 @@
+//! A use of a plugin as one worker has it: with an instance of its own or with those that all
+//! workers share, within the worker's budget, and never waiting for long.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
+
+use super::budget::Account;
+use super::role::{Role, SharedInstance};
+use super::slot::{InstanceSlot, InstanceSpec};
+
+/// Reports that may wait for a shared instance. With more, the instance is dropped: see
+/// [`WorkerRole::tell`].
+const UNHEARD: usize = 1024;
+
+/// A worker's way to one use of a plugin.
+pub(super) struct WorkerRole<S: InstanceSpec> {
+    /// `None`: the workers share them.
+    own: Option<InstanceSlot<S>>,
+    account: Rc<Account>,
+    /// How long this worker waits for a shared instance: all its requests wait with it.
+    wait: Duration,
+    /// Reports that shared instances have not had yet, each with its shard, in order.
+    unheard: VecDeque<(usize, S::Report)>,
+}
+
+impl<S: InstanceSpec> WorkerRole<S> {
+    /// On the worker's thread.
+    pub(super) fn new(role: &Role<S>, longest_wait: Duration) -> WorkerRole<S> {
+        WorkerRole {
+            own: role.own(),
+            account: Account::of(role.plugin()),
+            wait: longest_wait,
+            unheard: VecDeque::new(),
+        }
+    }
+
+    /// The worker's own instance, where it has one.
+    pub(super) fn own(&mut self) -> Option<&mut InstanceSlot<S>> {
+        self.own.as_mut()
+    }
+
+    /// Asks an instance: its answer, and the generation of the instance that gave it. `None`
+    /// without blame where the budget is used up, or the shared instance is busy for too long.
+    #[inline]
+    pub(super) fn ask<R>(
+        &mut self,
+        role: &Role<S>,
+        shard: usize,
+        ask: impl FnOnce(&mut InstanceSlot<S>) -> Option<R>,
+    ) -> Option<(R, u64)> {
+        let WorkerRole {
+            own,
+            account,
+            unheard,
+            wait,
+        } = self;
+        if account.is_in_debt() {
+            return None;
+        }
+        let ask = |slot: &mut InstanceSlot<S>| {
+            let answer = ask(slot);
+            account.pay(slot.take_charge());
+            Some((answer?, slot.generation()))
+        };
+        match own {
+            Some(slot) => ask(slot),
+            None => {
+                let shared = role.shared().get(shard)?;
+                let mut slot = lock(shared, account, *wait)?;
+                deliver(unheard, shard, shared, &mut slot);
+                ask(&mut slot)
+            }
+        }
+    }
+
+    /// Tells an instance something that it must not miss. A shared instance that is busy for too
+    /// long is told later. If too many reports have piled up, they and the instances that they are
+    /// for are dropped: what these count would be wrong.
+    pub(super) fn tell(&mut self, role: &Role<S>, shard: usize, report: S::Report) {
+        let WorkerRole {
+            own,
+            account,
+            unheard,
+            wait,
+        } = self;
+        if let Some(slot) = own {
+            S::tell(slot, &report);
+            account.pay(slot.take_charge());
+            return;
+        }
+        let Some(shared) = role.shared().get(shard) else {
+            return;
+        };
+        if let Some(mut slot) = lock(shared, account, *wait) {
+            deliver(unheard, shard, shared, &mut slot);
+            S::tell(&mut slot, &report);
+            account.pay(slot.take_charge());
+            return;
+        }
+        unheard.push_back((shard, report));
+        if unheard.len() > UNHEARD {
+            self.give_up(role);
+        }
+    }
+
+    fn give_up(&mut self, role: &Role<S>) {
+        for (shard, _) in self.unheard.drain(..) {
+            if let Some(shared) = role.shared().get(shard) {
+                shared.note_missed();
+            }
+        }
+    }
+
+    /// Delivers the reports that are still queued, before the worker drops this.
+    pub(super) fn finish(&mut self, role: &Role<S>) {
+        while let Some(&(shard, _)) = self.unheard.front() {
+            let Some(shared) = role.shared().get(shard) else {
+                return;
+            };
+            match lock(shared, &self.account, self.wait) {
+                Some(mut slot) => deliver(&mut self.unheard, shard, shared, &mut slot),
+                None => return self.give_up(role),
+            }
+        }
+    }
+
+    /// Calls the instances whose time has come. A shared one that is busy is called by the next
+    /// worker that looks.
+    pub(super) fn tick(&mut self, role: &Role<S>, now_us: u64) {
+        let WorkerRole { own, account, .. } = self;
+        if !role.plugin().ticks() || account.is_in_debt() {
+            return;
+        }
+        if let Some(slot) = own {
+            slot.tick(now_us);
+            account.pay(slot.take_charge());
+        }
+        for shared in role.shared() {
+            if let Some(mut slot) = shared.slot.try_lock() {
+                slot.tick(now_us);
+                account.pay(slot.take_charge());
+            }
+        }
+    }
+}
+
+/// A shared instance, unless it is busy for too long. The budget pays for waiting: the worker
+/// stands still as it does in a call.
+#[inline]
+fn lock<'a, S: InstanceSpec>(
+    shared: &'a SharedInstance<S>,
+    account: &Account,
+    wait: Duration,
+) -> Option<MutexGuard<'a, InstanceSlot<S>>> {
+    if let Some(slot) = shared.slot.try_lock() {
+        return Some(slot);
+    }
+    let began = Instant::now();
+    let slot = shared.slot.try_lock_for(wait);
+    account.pay(began.elapsed());
+    slot
+}
+
+/// Tells a shared instance what was queued for it.
+fn deliver<S: InstanceSpec>(
+    unheard: &mut VecDeque<(usize, S::Report)>,
+    shard: usize,
+    shared: &SharedInstance<S>,
+    slot: &mut InstanceSlot<S>,
+) {
+    if shared.take_missed() {
+        slot.missed_reports();
+    }
+    if unheard.is_empty() {
+        return;
+    }
+    let (now, later) = std::mem::take(unheard)
+        .into_iter()
+        .partition::<VecDeque<_>, _>(|(of, _)| *of == shard);
+    *unheard = later;
+    for (_, report) in now {
+        S::tell(slot, &report);
+    }
+}
