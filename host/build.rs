@@ -51,9 +51,7 @@ fn main() {
     // Names alone are known to more of the host than what is behind them.
     fs::write(out.join("stock_names.rs"), format!("&{names:?}"))
         .expect("OUT_DIR can be written to");
-    let listed = names.iter().map(|name| format!("`{name}`"));
-    let listed = listed.collect::<Vec<_>>().join(", ");
-    println!("cargo:rustc-env=WAYPOST_STOCK_PLUGINS={listed}");
+    let mut kinds = Vec::new();
     let mut list = String::from("pub(super) const PLUGINS: &[(&str, [u8; 32], &[u8])] = &[\n");
     for name in &names {
         let module = target
@@ -62,6 +60,7 @@ fn main() {
             .join(format!("{}.wasm", name.replace('-', "_")));
         let file = out.join(format!("{name}.cwasm"));
         let component = component(name, &module);
+        kinds.push((name.as_str(), kinds_of(name, &component)));
         let hash: [u8; 32] = Sha256::digest(&component).into();
         let code = engine
             .precompile_component(&component)
@@ -72,6 +71,89 @@ fn main() {
     }
     list.push_str("];\n");
     fs::write(out.join("stock_plugins.rs"), list).expect("OUT_DIR can be written to");
+    write_kinds(&out, &kinds);
+}
+
+/// What a plugin exports as each kind, and how `host/src/stock.rs` and the documentation of keys
+/// call it.
+const KINDS: [(&str, &str, &str); 4] = [
+    (
+        "waypost:plugin/balancer",
+        "Kind::Policy",
+        "WAYPOST_STOCK_POLICIES",
+    ),
+    (
+        "waypost:plugin/filter",
+        "Kind::Filter",
+        "WAYPOST_STOCK_FILTERS",
+    ),
+    (
+        "waypost:plugin/scorer",
+        "Kind::Scorer",
+        "WAYPOST_STOCK_SCORERS",
+    ),
+    ("waypost:plugin/hook", "Kind::Hook", "WAYPOST_STOCK_HOOKS"),
+];
+
+/// Which of [`KINDS`] a component is, by what it exports, of any version.
+fn kinds_of(plugin: &str, component: &[u8]) -> Vec<usize> {
+    let exports = exports(component)
+        .unwrap_or_else(|error| panic!("plugin `{plugin}` cannot be read: {error}"));
+    let is_exported = |(interface, ..): &(&str, &str, &str)| {
+        let mut names = exports.iter().map(|name| name.split('@').next());
+        names.any(|name| name == Some(*interface))
+    };
+    let kinds: Vec<usize> = (0..KINDS.len())
+        .filter(|kind| is_exported(&KINDS[*kind]))
+        .collect();
+    assert!(
+        !kinds.is_empty(),
+        "plugin `{plugin}` is of no kind: it exports {exports:?}"
+    );
+    kinds
+}
+
+/// The names of what a component itself exports.
+fn exports(component: &[u8]) -> wasmparser::Result<Vec<&str>> {
+    let (mut depth, mut names) = (0, Vec::new());
+    for payload in wasmparser::Parser::new(0).parse_all(component) {
+        match payload? {
+            wasmparser::Payload::Version { .. } => depth += 1,
+            wasmparser::Payload::End(_) => depth -= 1,
+            wasmparser::Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section {
+                    names.push(export?.name.name);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(names)
+}
+
+/// The kinds of each plugin, and what may stand for each kind in the configuration, in words.
+#[allow(clippy::expect_used, reason = "a build script reports by panicking")]
+fn write_kinds(out: &Path, plugins: &[(&str, Vec<usize>)]) {
+    let mut list = String::from("&[\n");
+    for (name, kinds) in plugins {
+        let kinds: Vec<&str> = kinds.iter().map(|kind| KINDS[*kind].1).collect();
+        writeln!(list, "    ({name:?}, &[{}]),", kinds.join(", "))
+            .expect("strings take what is written to them");
+    }
+    list.push(']');
+    fs::write(out.join("stock_kinds.rs"), list).expect("OUT_DIR can be written to");
+    for (kind, (.., variable)) in KINDS.iter().enumerate() {
+        let of_kind = plugins.iter().filter(|(_, kinds)| kinds.contains(&kind));
+        let listed: Vec<String> = of_kind.map(|(name, _)| format!("`{name}`")).collect();
+        let custom = "the name of a `[plugin.NAME]`";
+        match listed.is_empty() {
+            true => println!("cargo:rustc-env={variable}={custom}"),
+            false => println!(
+                "cargo:rustc-env={variable}={} or {custom}",
+                listed.join(", ")
+            ),
+        }
+    }
 }
 
 fn variable(name: &str) -> String {

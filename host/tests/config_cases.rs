@@ -12,8 +12,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use waypost::config;
 use waypost::config::model::{
-    Action, Address, CompileLimits, Config, Grants, HostPort, PathPattern, PluginCache,
-    PluginLimits, ServerLocation,
+    Action, Address, CompileLimits, Config, Fallback, Grants, HookUse, HostPort, PathPattern,
+    PluginCache, PluginLimits, ScorerUse, ServerLocation, SettingsPlace,
 };
 use waypost::config::problem::{Place, Problem};
 use waypost::config::system::System;
@@ -54,6 +54,9 @@ impl System for Elsewhere {
             "POLICY" => "least_conn",
             "BODY" => "3m",
             "HSTS" => "10d",
+            "HOOK" => "other",
+            "ON_ERROR" => "fail",
+            "FALLBACK" => "random",
             "BACKEND" => "https://back.example:443",
             _ => return None,
         };
@@ -148,16 +151,32 @@ fn valid(case: &Path) -> Config {
 /// All that a configuration means, places aside.
 fn meaning(mut config: Config) -> String {
     for upstream in &mut config.upstreams {
-        upstream.policy.place.policy = Place::default();
-        for (_, place) in &mut upstream.policy.place.keys {
-            *place = Place::default();
+        let policy = &mut upstream.policy;
+        let scorers = policy.scorers.iter_mut().map(|scorer| &mut scorer.scorer);
+        let plugins = policy.filters.iter_mut().chain(scorers);
+        for place in plugins.map(|plugin| &mut plugin.place) {
+            *place = SettingsPlace::default();
         }
+        policy.place = SettingsPlace::default();
         for server in &mut upstream.servers {
             server.place = Place::default();
         }
     }
     for plugin in &mut config.plugins {
         plugin.place = Place::default();
+    }
+    for hook in &mut config.hooks {
+        hook.place = SettingsPlace::default();
+    }
+    let of_listeners = config
+        .listeners
+        .iter_mut()
+        .map(|listener| &mut listener.hooks);
+    let of_routes = config.routes.iter_mut().map(|route| &mut route.hooks);
+    let of_streams = config.streams.iter_mut().map(|stream| &mut stream.hooks);
+    let uses = of_listeners.chain(of_routes).chain(of_streams);
+    for hook_use in uses.chain([&mut config.server.hooks]).flatten() {
+        hook_use.place = SettingsPlace::default();
     }
     for listener in &mut config.listeners {
         listener.place = Place::default();
@@ -332,7 +351,7 @@ fn a_file_means_what_it_says() {
     });
     assert_eq!(redirect, Some(302), "a location without a status");
 
-    let plugin = &config.plugins[0];
+    let plugin = &config.plugins[1];
     assert!(plugin.file.is_absolute());
     assert!(
         plugin
@@ -381,12 +400,133 @@ fn a_plugin_is_granted_nothing_and_the_admin_interface_is_off_unless_the_file_sa
 }
 
 #[test]
+fn hooks_add_up_and_each_place_that_uses_one_has_its_number() {
+    let config = valid(&folder("valid").join("everything.toml"));
+    let uses = |uses: &[HookUse]| -> Vec<String> {
+        let of = |place: &HookUse| {
+            let hook = &config.hooks[place.hook];
+            let settings = match place.settings.as_object().is_some_and(|all| all.is_empty()) {
+                true => hook.settings.to_string(),
+                false => place.settings.to_string(),
+            };
+            let (hook, number) = (&hook.name, place.place_number);
+            format!("{hook} {number} {settings} {}", place.on_error.spelling())
+        };
+        uses.iter().map(of).collect()
+    };
+    let of_server = ["trace 0 {} fail", "other 0 {} fail"];
+    assert_eq!(uses(&config.server.hooks), of_server);
+    let of_second = uses(&config.listeners[1].hooks);
+    assert_eq!(of_second, of_server, "the same places, of no other number");
+    assert_eq!(
+        uses(&config.listeners[0].hooks),
+        [
+            of_server[0],
+            of_server[1],
+            r#"limit 0 {"burst":20,"nested":[{"a":1}]} fail"#,
+            "other 1 {} fail",
+        ]
+    );
+    let route = &config.routes[0];
+    assert_eq!(
+        uses(&route.hooks),
+        [
+            r#"limit 1 {"rate":"10r/s","odd key":{"a":1}} skip"#,
+            r#"other 0 {"rules":["deny all"]} fail"#,
+            r#"other 0 {"rules":["deny all"]} skip"#,
+            "other 2 {} skip",
+            r#"limit 2 {"burst":5} fail"#,
+        ]
+    );
+    assert!(!route.inherits_hooks && config.routes[1].inherits_hooks);
+    let names: Vec<(&str, &str)> = config
+        .hooks
+        .iter()
+        .map(|hook| (&*hook.name, &*hook.plugin))
+        .collect();
+    // Those with settings are as many as there are places.
+    let other = ("other", "other");
+    assert_eq!(
+        names,
+        [("limit", "other"), ("trace", "other"), other, other, other]
+    );
+    let places = config.listeners[0].hooks.iter();
+    let keys: Vec<String> = places
+        .map(|place| place.place.problem("nested[0].a", "no good").place.key)
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "server.hooks[0]",
+            "server.hooks[1]",
+            "listen[0].hooks[0].nested[0].a",
+            "listen[0].hooks[1]"
+        ]
+    );
+    let internal: Vec<&str> = config
+        .routes
+        .iter()
+        .filter(|route| route.internal)
+        .filter_map(|route| route.name.as_deref())
+        .collect();
+    assert_eq!(internal, ["turned-away"]);
+}
+
+#[test]
+fn filters_scorers_and_fallbacks_are_the_hosts_words_in_a_policys_table() {
+    let config = valid(&folder("valid").join("everything.toml"));
+    let policy = &config.upstreams[0].policy;
+    let filters: Vec<String> = policy
+        .filters
+        .iter()
+        .map(|filter| format!("{} {}", filter.plugin, filter.settings))
+        .collect();
+    assert_eq!(filters, ["other {}", r#"other {"zone":"a"}"#]);
+    let scorers: Vec<String> = policy
+        .scorers
+        .iter()
+        .map(|scorer| {
+            let ScorerUse { scorer, weight } = scorer;
+            format!("{} {weight} {}", scorer.plugin, scorer.settings)
+        })
+        .collect();
+    assert_eq!(
+        scorers,
+        ["other 1 {}", "other 3 {}", r#"other 1 {"half_life":"10s"}"#]
+    );
+    assert_eq!(policy.fallback, Some(Fallback::Refuse));
+    let least_conn = Fallback::Policy("least_conn".to_owned());
+    assert_eq!(config.upstreams[1].policy.fallback, Some(least_conn));
+    assert_eq!(config.upstreams[2].policy.fallback, None);
+    assert_eq!(config.plugins[0].fallback, Fallback::Refuse);
+    let labels = [("version", "v2"), ("zone", "a")];
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(config.upstreams[0].servers[2].labels, labels);
+}
+
+#[test]
+fn a_hook_that_no_place_uses_is_warned_about() {
+    let path = Path::new("waypost.toml");
+    let text = "[[listen]]\naddress = \"127.0.0.1:8080\"\n[[route]]\nreturn = { status = 204 }\n\
+                [hook.idle]\nplugin = \"mine\"\n[hook.busy]\nplugin = \"mine\"\n\
+                [plugin.mine]\nfile = \"mine.wasm\"\n[server]\nhooks = [\"busy\"]";
+    let config = config::parse_on(text, path, &SameEverywhere).unwrap();
+    let warnings: Vec<String> = config::warnings(&config, path)
+        .iter()
+        .map(|warning| format!("{}", warning.as_warning()))
+        .collect();
+    let expected = "warning: hook `idle` is used nowhere\n  --> waypost.toml:5:1   (hook.idle)\n\
+                    hint: name it in `hooks` of `[server]`, `[[listen]]`, `[[route]]` or `[[stream]]`";
+    assert_eq!(warnings, [expected]);
+}
+
+#[test]
 fn a_policys_own_problem_is_reported_at_the_line_of_its_setting() {
     let config = valid(&folder("valid").join("everything.toml"));
     let place = &config.upstreams[0].policy.place;
     let column = |key: &str| {
         let problem = place.problem(key, "no good");
-        assert_eq!(problem.place.line, 37);
+        assert_eq!(problem.place.line, 39);
         (problem.place.column, problem.place.key)
     };
     assert_eq!(

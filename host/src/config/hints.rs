@@ -53,7 +53,10 @@ pub(super) fn unknown_key(key: &str, value: Option<&str>, table: &'static Table)
     }
     let known: Vec<_> = table.keys().filter(|key| key.available()).collect();
     let near = suggestion(key, known.iter().map(|key| key.name), "known keys");
-    if let Some(free) = known.iter().find(|free| holds_any_name(&free.kind))
+    // A table that is there for names, as those of headers.
+    let mut kinds = known.iter().map(|key| &key.kind);
+    if kinds.all(|kind| matches!(kind, ValueKind::Named(_) | ValueKind::List(_)))
+        && let Some(free) = known.iter().find(|free| holds_any_name(&free.kind))
         && !near.starts_with("did you mean")
     {
         // A header's name beside `set`, where it belongs in it.

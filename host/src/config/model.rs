@@ -13,9 +13,17 @@ use crate::http::template::Template;
 use crate::http::variable::Scope;
 
 mod cipher;
+mod hook;
+mod plugin;
+mod policy;
+mod settings;
 mod tls;
 
 pub use self::cipher::{CIPHERS, Cipher};
+pub use self::hook::{HookConfig, HookUse, OnError};
+pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
+pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
+pub use self::settings::SettingsPlace;
 pub use self::tls::{
     CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
     UpstreamTls,
@@ -32,6 +40,9 @@ pub struct Config {
     pub upstreams: Vec<UpstreamConfig>,
     pub routes: Vec<Route>,
     pub streams: Vec<StreamConfig>,
+    /// Those of `[hook.NAME]` first, in file order, then those that are declared where they are
+    /// used.
+    pub hooks: Vec<HookConfig>,
     /// Custom plugins; the stock ones need no entry.
     pub plugins: Vec<PluginConfig>,
     pub admin: Option<AdminConfig>,
@@ -40,6 +51,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// Every use of a hook, each `[[route]]`'s once for each of its hosts.
+    pub fn hook_uses(&self) -> impl Iterator<Item = &HookUse> {
+        let of_listeners = self.listeners.iter().map(|listener| &listener.hooks);
+        let of_routes = self.routes.iter().map(|route| &route.hooks);
+        let of_streams = self.streams.iter().map(|stream| &stream.hooks);
+        let all = std::iter::once(&self.server.hooks).chain(of_listeners);
+        all.chain(of_routes).chain(of_streams).flatten()
+    }
+
     /// The access logs that exchanges may be written to.
     pub fn access_logs(&self) -> impl Iterator<Item = &AccessLog> {
         let of_listeners = self
@@ -127,6 +147,8 @@ pub struct ServerConfig {
     /// without end, as nginx.
     pub shutdown_timeout: Option<Duration>,
     pub plugin_cache: PluginCache,
+    /// What every listener's hooks begin with.
+    pub hooks: Vec<HookUse>,
 }
 
 /// Peers whose `X-Forwarded-For`, `X-Real-IP` and PROXY header are believed. Default: none.
@@ -233,6 +255,9 @@ pub struct ListenerConfig {
     pub underscores_in_headers: bool,
     /// None: clients speak HTTP/1 only. Default on.
     pub http2: Option<Http2Config>,
+    /// Those of `[server]`, then its own. A use of `[server]` is the same one, of the same place
+    /// number, for all listeners.
+    pub hooks: Vec<HookUse>,
 }
 
 /// What one HTTP/2 connection of a client may ask for.
@@ -330,30 +355,12 @@ impl UpstreamConfig {
 
     fn without_places(&self) -> UpstreamConfig {
         let mut upstream = self.clone();
-        upstream.policy.place = PolicyPlace::default();
+        upstream.policy = upstream.policy.without_places();
         for server in &mut upstream.servers {
             server.place = Place::default();
         }
         upstream
     }
-}
-
-/// A policy by its plugin's name, with its own settings.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PolicyUse {
-    pub plugin: String,
-    /// The policy's table without `plugin`, as JSON; `{}` where there is none.
-    pub settings: serde_json::Value,
-    /// Where the policy stands in the file, for problems that the policy itself reports.
-    pub place: PolicyPlace,
-}
-
-/// Where a policy and its settings stand in the file.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PolicyPlace {
-    pub policy: Place,
-    /// By dotted key within the table: `cookie.path`.
-    pub keys: Vec<(String, Place)>,
 }
 
 /// One of `servers`: a name or address, perhaps of several endpoints.
@@ -375,6 +382,8 @@ pub struct UpstreamServer {
     pub down: bool,
     /// For `sticky`: the value that names this server.
     pub route: String,
+    /// Names and values of the operator's choice, for plugins; by name, in alphabetical order.
+    pub labels: Vec<(String, String)>,
     pub place: Place,
 }
 
@@ -423,6 +432,14 @@ pub struct NextConditions {
 /// `[[route]]`: what is done with requests of a host and path.
 #[derive(Debug, Clone)]
 pub struct Route {
+    /// By which hooks lead to it: the same for all hosts of one `[[route]]`, and no other's.
+    pub name: Option<String>,
+    /// Not found by host and path: only hooks lead to it.
+    pub internal: bool,
+    /// Its own. They come after the listener's.
+    pub hooks: Vec<HookUse>,
+    /// Whether the listener's hooks are asked for its requests, default yes.
+    pub inherits_hooks: bool,
     /// Listeners that this route serves, as indexes into [`Config::listeners`]; all where the file
     /// names none.
     pub listeners: Vec<usize>,
@@ -463,6 +480,8 @@ pub struct StreamConfig {
     pub backlog: u32,
     /// `None` (default): off, as in nginx.
     pub access_log: Option<AccessLog>,
+    /// They inherit none.
+    pub hooks: Vec<HookUse>,
 }
 
 /// Where TLS connections to a host go.
@@ -576,110 +595,6 @@ pub enum HeaderOperation {
     /// Adds a value beside those there; an empty one adds nothing.
     Add(Template),
     Remove,
-}
-
-/// `[plugin.NAME]`: a custom plugin from a file.
-#[derive(Debug, Clone)]
-pub struct PluginConfig {
-    pub name: String,
-    pub file: PathBuf,
-    /// Load the file again when it changes.
-    pub watch: bool,
-    /// The policy that answers when this one fails, default `round_robin`.
-    pub fallback: String,
-    /// Whether the fallback serves while the plugin is compiled for the first time, default no.
-    pub starts_with_fallback: bool,
-    pub grants: Grants,
-    /// Faults within `fault_window` that put a version into quarantine, default 10; 0 never.
-    pub max_faults: u32,
-    /// Default 60 s.
-    pub fault_window: Duration,
-    /// Hundredths of each worker's time that its calls may take, default 50; 100 without a bound.
-    pub budget: u32,
-    pub limits: PluginLimits,
-    pub compile: CompileLimits,
-    pub place: Place,
-}
-
-/// Imports that a plugin is given besides `fleet`, `log` and the WASI that reaches nothing.
-/// Default: none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Grants {
-    /// Reads the request: its line, headers, cookies, the client's address, variables.
-    pub request: bool,
-    /// Reads the response's status and headers.
-    pub response: bool,
-    /// Keeps a value through an exchange's retries, and adds headers to its response.
-    pub exchange: bool,
-    /// Changes requests and responses, answers them, and sends them elsewhere.
-    pub changes: bool,
-    /// Has the host check passwords.
-    pub checks: bool,
-    /// Reads the files that its settings name.
-    pub files: bool,
-}
-
-impl Grants {
-    /// What the stock plugins have.
-    pub const ALL: Grants = Grants {
-        request: true,
-        response: true,
-        exchange: true,
-        changes: true,
-        checks: true,
-        files: true,
-    };
-}
-
-/// Bounds on one plugin instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PluginLimits {
-    /// Linear memory, default 16 MiB.
-    pub memory: u64,
-    /// For one call in the data path, in processor time, default 5 ms; looked at every 4 ms.
-    pub deadline: Duration,
-    /// Elements of all tables together, default 10,000.
-    pub table_elements: u32,
-    /// Instances of core modules within the component, default 32.
-    pub core_instances: u32,
-    /// Bytes of state that are carried from one instance to the next, default 1 MiB.
-    pub state: u64,
-}
-
-impl Default for PluginLimits {
-    fn default() -> Self {
-        PluginLimits {
-            memory: 16 << 20,
-            deadline: Duration::from_millis(5),
-            table_elements: 10_000,
-            core_instances: 32,
-            state: 1 << 20,
-        }
-    }
-}
-
-/// Bounds on turning a plugin's file into machine code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CompileLimits {
-    /// Bytes of the file, default 32 MiB.
-    pub file_size: u64,
-    /// Functions in all core modules together, default 50,000.
-    pub functions: u32,
-    /// Until the compiler is stopped, default 60 s.
-    pub time: Duration,
-    /// Memory of the compiler, default 2 GiB.
-    pub memory: u64,
-}
-
-impl Default for CompileLimits {
-    fn default() -> Self {
-        CompileLimits {
-            file_size: 32 << 20,
-            functions: 50_000,
-            time: Duration::from_secs(60),
-            memory: 2 << 30,
-        }
-    }
 }
 
 /// `[admin]`: where commands such as `waypost reload` reach the process.

@@ -386,10 +386,11 @@ static ROUTES: &[Directive] = &[
         ],
         "a server's error pages are passed on, and Waypost's own are short and plain",
     ),
-    not_there(
-        &["internal", "post_action", "named_location"],
-        "each request takes one route",
+    is(
+        &["internal", "named_location"],
+        "`internal = true` and a `name` in `[[route]]`: only hooks lead to it",
     ),
+    not_there(&["post_action"], "each request takes one route"),
     automatic(
         &[
             "server_name_in_redirect",
@@ -721,6 +722,8 @@ const SAME_WORD: &[&[&str]] = &[
 /// The tables that have a key, as the page writes them.
 fn places(key: &str) -> String {
     let tables = reference::tables().into_iter();
+    // A scorer's `weight` is another one.
+    let tables = tables.filter(|table| table.title != "scorers");
     let have = tables.filter(|table| table.key(key).is_some_and(|key| key.available()));
     let titles: Vec<String> = have
         .map(|table| match table.title {

@@ -126,6 +126,13 @@ impl<'a> Section<'a> {
         self.entries
     }
 
+    /// Those that are not declared, of a table that takes any.
+    pub(super) fn own_entries(&self) -> impl Iterator<Item = &'a Entry> {
+        let declared = self.declared;
+        let entries = self.entries.iter();
+        entries.filter(move |entry| declared.key(&entry.key).is_none())
+    }
+
     fn kind(&self, name: &str) -> &'static ValueKind {
         self.declared
             .key(name)

@@ -1,16 +1,15 @@
 //! The configuration as TOML with everything said: `waypost show`. Read again, it means the same.
 
 mod environment;
+mod plugins;
 mod tls;
 
 use std::fmt::Write as _;
 
-use serde_json::Value as Json;
-
 use super::model::{
     AccessLog, Action, AdminConfig, Config, HeaderChange, HeaderOperation, ListenerConfig,
-    LogFormat, LogPath, PluginCache, PluginConfig, PolicyUse, Proxy, ProxyVersion, RedirectRule,
-    RedirectRules, Return, Route, ServerConfig, StreamConfig, UpstreamConfig, UpstreamServer,
+    LogFormat, LogPath, PluginCache, Proxy, ProxyVersion, RedirectRule, RedirectRules, Return,
+    Route, ServerConfig, StreamConfig, UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
@@ -29,9 +28,9 @@ pub(super) fn as_written(config: &Config, root: &[Entry]) -> String {
 
 fn show_some(config: &Config, wanted: impl Fn(&UpstreamConfig) -> bool) -> String {
     let mut out = TomlWriter(String::new());
-    server(&mut out, &config.server);
+    server(&mut out, &config.server, config);
     for listener in &config.listeners {
-        self::listener(&mut out, listener);
+        self::listener(&mut out, listener, config);
     }
     for upstream in config.upstreams.iter().filter(|upstream| wanted(upstream)) {
         self::upstream(&mut out, upstream);
@@ -42,8 +41,11 @@ fn show_some(config: &Config, wanted: impl Fn(&UpstreamConfig) -> bool) -> Strin
     for stream in &config.streams {
         self::stream(&mut out, stream, config);
     }
+    for hook in config.hooks.iter().filter(|hook| hook.is_named()) {
+        plugins::hook(&mut out, hook);
+    }
     for plugin in &config.plugins {
-        self::plugin(&mut out, plugin);
+        plugins::plugin(&mut out, plugin);
     }
     if let Some(admin) = &config.admin {
         self::admin(&mut out, admin);
@@ -65,7 +67,7 @@ impl TomlWriter {
     }
 }
 
-fn server(out: &mut TomlWriter, server: &ServerConfig) {
+fn server(out: &mut TomlWriter, server: &ServerConfig, config: &Config) {
     out.header("[server]");
     out.key("workers", server.workers);
     match server.max_connections {
@@ -94,9 +96,10 @@ fn server(out: &mut TomlWriter, server: &ServerConfig) {
         }
         PluginCache::Off => out.key("plugin_cache", false),
     }
+    plugins::hooks(out, &server.hooks, config);
 }
 
-fn listener(out: &mut TomlWriter, listener: &ListenerConfig) {
+fn listener(out: &mut TomlWriter, listener: &ListenerConfig, config: &Config) {
     out.header("[[listen]]");
     out.key("address", text(&listener.address.to_string()));
     if let Some(tls) = &listener.tls {
@@ -152,11 +155,13 @@ fn listener(out: &mut TomlWriter, listener: &ListenerConfig) {
             out.key("http2", inline_table(bounds));
         }
     }
+    let own = listener.hooks.get(config.server.hooks.len()..);
+    plugins::hooks(out, own.unwrap_or_default(), config);
 }
 
 fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
     out.header(&format!("[upstream.{}]", key_text(&upstream.name)));
-    out.key("policy", policy(&upstream.policy));
+    out.key("policy", plugins::policy(&upstream.policy));
     let servers: String = upstream
         .servers
         .iter()
@@ -235,46 +240,24 @@ fn server_of(server: &UpstreamServer) -> String {
         backup,
         down,
         route,
+        labels,
         ..
     } = server;
     let (address, route) = (text(spelling), text(route));
     let fail_timeout = text(&duration_text(*fail_timeout));
+    let labels = match labels.is_empty() {
+        true => String::new(),
+        false => {
+            let labels = labels
+                .iter()
+                .map(|(name, value)| format!("{} = {}", key_text(name), text(value)));
+            format!(", labels = {}", inline_table(labels))
+        }
+    };
     format!(
         "{{ address = {address}, weight = {weight}, max_fails = {max_fails}, fail_timeout = {fail_timeout}, \
-         max_conns = {max_conns}, backup = {backup}, down = {down}, route = {route} }}"
+         max_conns = {max_conns}, backup = {backup}, down = {down}, route = {route}{labels} }}"
     )
-}
-
-fn policy(policy: &PolicyUse) -> String {
-    let plugin = text(&policy.plugin);
-    match &policy.settings {
-        Json::Object(settings) if !settings.is_empty() => {
-            let settings = settings
-                .iter()
-                .map(|(key, value)| format!(", {} = {}", key_text(key), json(value)));
-            format!("{{ plugin = {plugin}{} }}", settings.collect::<String>())
-        }
-        _ => plugin,
-    }
-}
-
-fn json(value: &Json) -> String {
-    match value {
-        // No setting is null: TOML has no such value.
-        Json::Null => text(""),
-        Json::Bool(boolean) => boolean.to_string(),
-        Json::Number(number) => number.to_string(),
-        Json::String(string) => text(string),
-        Json::Array(items) => {
-            let items: Vec<String> = items.iter().map(json).collect();
-            format!("[{}]", items.join(", "))
-        }
-        Json::Object(entries) => inline_table(
-            entries
-                .iter()
-                .map(|(key, value)| format!("{} = {}", key_text(key), json(value))),
-        ),
-    }
 }
 
 /// A `[[route]]` with its hosts, each of which is a route of its own.
@@ -291,6 +274,10 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
             texts(listeners.map(|listener| listener.address.to_string())),
         );
     }
+    if let Some(name) = &route.name {
+        out.key("name", text(name));
+    }
+    out.key("internal", route.internal);
     let hosts: Vec<String> = routes.iter().map(|route| route.host.spelling()).collect();
     match hosts.as_slice() {
         [host] if host.is_empty() => {}
@@ -315,6 +302,8 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
     if !route.response_headers.is_empty() {
         out.key("response_headers", headers(&route.response_headers));
     }
+    plugins::hooks(out, &route.hooks, config);
+    out.key("inherit_hooks", route.inherits_hooks);
     if let Some(log) = &route.access_log {
         out.key("access_log", access_log(log.as_ref()));
     }
@@ -345,6 +334,7 @@ fn stream(out: &mut TomlWriter, stream: &StreamConfig, config: &Config) {
     out.key("proxy_protocol", stream.proxy_protocol);
     out.key("backlog", stream.backlog);
     out.key("access_log", access_log(stream.access_log.as_ref()));
+    plugins::hooks(out, &stream.hooks, config);
 }
 
 fn upstream_name(index: usize, config: &Config) -> &str {
@@ -421,36 +411,6 @@ fn headers(changes: &[HeaderChange]) -> String {
         parts.push(format!("add = {}", inline_table(added)));
     }
     inline_table(parts)
-}
-
-fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
-    out.header(&format!("[plugin.{}]", key_text(&plugin.name)));
-    out.key("file", text(&plugin.file.display().to_string()));
-    out.key("watch", plugin.watch);
-    out.key("fallback", text(&plugin.fallback));
-    let start = match plugin.starts_with_fallback {
-        true => "fallback",
-        false => "wait",
-    };
-    out.key("start", text(start));
-    out.key("grants", texts(plugin.grants.names()));
-    out.key("max_faults", plugin.max_faults);
-    out.key("fault_window", text(&duration_text(plugin.fault_window)));
-    out.key("budget", plugin.budget);
-    let (limits, compile) = (plugin.limits, plugin.compile);
-    let limits = [
-        ("memory", text(&size_text(limits.memory))),
-        ("deadline", text(&duration_text(limits.deadline))),
-        ("table_elements", limits.table_elements.to_string()),
-        ("core_instances", limits.core_instances.to_string()),
-        ("state", text(&size_text(limits.state))),
-        ("file_size", text(&size_text(compile.file_size))),
-        ("functions", compile.functions.to_string()),
-        ("compile_time", text(&duration_text(compile.time))),
-        ("compile_memory", text(&size_text(compile.memory))),
-    ];
-    let limits = limits.map(|(key, value)| format!("{key} = {value}"));
-    out.key("limits", inline_table(limits));
 }
 
 fn admin(out: &mut TomlWriter, admin: &AdminConfig) {

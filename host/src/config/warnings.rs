@@ -45,5 +45,13 @@ pub fn warnings(config: &Config, file: &Path) -> Vec<Problem> {
             warnings.push(Problem::new(&first.place, message).hint("its requests get a 502"));
         }
     }
+    for (index, hook) in config.hooks.iter().enumerate() {
+        if !config.hook_uses().any(|hook_use| hook_use.hook == index) {
+            let message = format!("hook `{}` is used nowhere", hook.name);
+            let hint =
+                "name it in `hooks` of `[server]`, `[[listen]]`, `[[route]]` or `[[stream]]`";
+            warnings.push(Problem::new(&hook.place.table, message).hint(hint));
+        }
+    }
     warnings
 }

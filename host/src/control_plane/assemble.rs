@@ -13,7 +13,9 @@ use super::plugins::{FALLBACK, Selection};
 use super::resolve::Resolution;
 use super::tls_files::{Secured, TlsFiles};
 use crate::access_log::{AccessLogs, OpenError};
-use crate::config::model::{AccessLog, Action, Address, Config, LogFormat, UpstreamConfig};
+use crate::config::model::{
+    AccessLog, Action, Address, Config, Fallback, LogFormat, UpstreamConfig,
+};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot, index_by_name};
@@ -53,6 +55,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         previous,
         logs,
     } = parts;
+    not_served_yet(&config)?;
     let generation = previous.map_or(1, |snapshot| snapshot.generation + 1);
     let mut warnings = Warnings::new();
     let before = previous.map(|snapshot| (snapshot, listeners.as_slice()));
@@ -155,6 +158,44 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     })
 }
 
+/// What a configuration may say, and the data plane does not do.
+fn not_served_yet(config: &Config) -> Result<(), Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut note = |place: &Place, what: &str| {
+        problems.push(Problem::new(place, format!("{what} are not served yet")));
+    };
+    for hook in &config.hooks {
+        note(&hook.place.table, "hooks");
+    }
+    for route in config.routes.iter().filter(|route| route.internal) {
+        note(&route.place, "internal routes");
+    }
+    for plugin in &config.plugins {
+        if plugin.fallback == Fallback::Refuse {
+            note(&plugin.place, "plugins that refuse where they fail");
+        }
+    }
+    for upstream in &config.upstreams {
+        let policy = &upstream.policy;
+        let scorers = policy.scorers.iter().map(|scorer| &scorer.scorer);
+        for plugin in policy.filters.iter().chain(scorers) {
+            note(&plugin.place.table, "filters and scorers");
+        }
+        if policy.fallback.is_some() {
+            note(&policy.place.table, "fallbacks of an upstream's own");
+        }
+        for server in &upstream.servers {
+            if !server.labels.is_empty() {
+                note(&server.place, "labels");
+            }
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(problems),
+    }
+}
+
 /// Has the policies of a new snapshot take over what those before know.
 ///
 /// # Errors
@@ -205,7 +246,8 @@ fn fallback<'a>(upstream: &UpstreamConfig, config: &'a Config) -> &'a str {
     let mut plugins = config.plugins.iter();
     plugins
         .find(|plugin| plugin.name == upstream.policy.plugin)
-        .map_or(FALLBACK, |plugin| &plugin.fallback)
+        .and_then(|plugin| plugin.fallback.policy())
+        .unwrap_or(FALLBACK)
 }
 
 /// What the settings of the policy of an upstream have to fit.
@@ -235,9 +277,10 @@ fn in_force<'a>(name: &str, config: &Config, plugins: &'a Selection) -> Option<&
         if let Some(plugin) = plugins.get(name) {
             return Some(plugin);
         }
-        name = &entry(name)
+        name = entry(name)
             .filter(|entry| entry.starts_with_fallback)?
-            .fallback;
+            .fallback
+            .policy()?;
     }
     None
 }

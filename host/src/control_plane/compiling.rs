@@ -36,7 +36,7 @@ impl Compiling {
             }
             let (runtime, config) = (registry.runtime.clone(), config.clone());
             let changes = self.changes.clone();
-            let fallback = &config.fallback;
+            let fallback = config.fallback.spelling();
             tracing::warn!(
                 plugin = &*name,
                 "plugin `{name}` is not compiled yet: `{fallback}` serves in its place"

@@ -186,7 +186,8 @@ impl PluginRegistry {
             .upstreams
             .iter()
             .map(|upstream| &*upstream.policy.plugin);
-        let fallbacks = config.plugins.iter().map(|plugin| &*plugin.fallback);
+        let fallbacks = config.plugins.iter();
+        let fallbacks = fallbacks.filter_map(|plugin| plugin.fallback.policy());
         for name in policies.chain(fallbacks).chain([FALLBACK]) {
             let known = self
                 .entries

@@ -80,6 +80,8 @@ macro_rules! variables {
             UpstreamHeader(Name),
             /// `upstream_cookie_NAME`: a cookie that the last attempt's response set.
             UpstreamCookie(Name),
+            /// `hook_NAME`: a named value that a hook has set for this exchange.
+            HookAttribute(Name),
         }
 
         /// Every name that stands for itself.
@@ -103,6 +105,7 @@ macro_rules! variables {
                     Variable::Header(_) | Variable::Argument(_) | Variable::Cookie(_) => {
                         Phases::REQUESTS
                     }
+                    Variable::HookAttribute(_) => Phases::ALWAYS,
                     Variable::UpstreamHeader(_) | Variable::UpstreamCookie(_) => Phases::ANSWERED,
                     Variable::SentHeader(_) => Phases::LOGGED,
                 }
@@ -219,6 +222,8 @@ variables! {
     BytesSent = "bytes_sent", ENDED;
     /// Bytes sent to the client without the header.
     BodyBytesSent = "body_bytes_sent", LOGGED;
+    /// Why policies and hooks decided as they did, in their own words.
+    PluginNote = "plugin_note", STATUS;
     /// `OK` once the exchange is complete, else empty.
     RequestCompletion = "request_completion", LOGGED;
 
@@ -324,6 +329,11 @@ const FAMILIES: &[Description] = &[
         meaning: "A cookie that the server's response sets, without its attributes.",
         phases: Phases::ANSWERED,
     },
+    Description {
+        names: &["hook_NAME"],
+        meaning: "A named value that a hook has set.",
+        phases: Phases::ALWAYS,
+    },
 ];
 
 /// All variables, in the order of their documentation.
@@ -372,6 +382,8 @@ impl Variable {
             Name::header(rest).map(Variable::UpstreamHeader)
         } else if let Some(rest) = name.strip_prefix(b"upstream_cookie_") {
             Name::plain(rest).map(Variable::UpstreamCookie)
+        } else if let Some(rest) = name.strip_prefix(b"hook_") {
+            Name::plain(rest).map(Variable::HookAttribute)
         } else {
             None
         }

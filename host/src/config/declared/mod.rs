@@ -6,8 +6,10 @@ mod tls;
 mod upstream;
 mod route;
 mod stream;
+mod hook;
 mod plugin;
 
+pub(super) use self::hook::{HOOK, HOOK_USE};
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
 pub(super) use self::route::{HEADERS, RETURN, ROUTE};
 pub(super) use self::server::{
@@ -16,7 +18,7 @@ pub(super) use self::server::{
 pub(super) use self::stream::{SNI, STREAM, STREAM_LOG, STREAM_LOG_FORMAT};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
 pub(super) use self::upstream::{
-    NEXT_CONDITIONS, POLICY, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER,
+    FILTER, NEXT_CONDITIONS, POLICY, SCORER, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER,
 };
 use super::key::{Key, Table, ValueKind};
 
@@ -100,9 +102,14 @@ pub(super) static ROOT: Table = Table {
             "Addresses whose connections are balanced as they are.",
         ),
         Key::new(
+            "hook",
+            ValueKind::Named(&ValueKind::Table(&HOOK)),
+            "Hooks that several places use, by name.",
+        ),
+        Key::new(
             "plugin",
             ValueKind::Named(&ValueKind::Table(&PLUGIN)),
-            "Policies of your own, by name.",
+            "Plugins of your own, by name.",
         ),
         Key::new(
             "admin",
@@ -132,11 +139,16 @@ mod tests {
             &UPSTREAM,
             &UPSTREAM_HTTP2,
             &UPSTREAM_SERVER,
+            &POLICY,
+            &FILTER,
+            &SCORER,
             &ROUTE,
             &STREAM,
             &SNI,
             &STREAM_LOG,
             &RETURN,
+            &HOOK,
+            &HOOK_USE,
             &PLUGIN,
             &LIMITS,
             &ADMIN,

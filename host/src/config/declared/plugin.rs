@@ -6,7 +6,9 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 /// `start`: the second one is where the fallback serves.
 const STARTS: [&str; 2] = ["wait", "fallback"];
 
-pub(in crate::config) const GRANTS: [&str; 3] = ["request", "response", "exchange"];
+pub(in crate::config) const GRANTS: [&str; 6] = [
+    "request", "response", "exchange", "changes", "checks", "files",
+];
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -14,7 +16,8 @@ const GIB: u64 = 1 << 30;
 
 pub(in crate::config) static PLUGIN: Table = Table {
     title: "[plugin.NAME]",
-    doc: "A policy of your own. The stock ones need no entry.",
+    doc: "A plugin of your own, whatever it is: a policy, a filter, a scorer, a hook, or several of these. The stock ones need \
+          no entry.",
     groups: &[&[
         Key::new("file", ValueKind::Text, "The component, relative to this file.").required(),
         Key::new(
@@ -26,7 +29,8 @@ pub(in crate::config) static PLUGIN: Table = Table {
         Key::new(
             "fallback",
             ValueKind::Text,
-            "The policy that answers when this one fails.",
+            "Of a policy: the policy that answers when this one fails, or `refuse`. Then requests are answered as if no \
+             server were left.",
         )
         .or(Default::Text("round_robin")),
         Key::new(
@@ -40,7 +44,9 @@ pub(in crate::config) static PLUGIN: Table = Table {
             "grants",
             ValueKind::List(&ValueKind::Word(&GRANTS)),
             "Interfaces that it may import besides `fleet` and `log`: `request` to read the request, `response` to read \
-             the response, `exchange` to keep a value through retries and to add headers to the response.",
+             the response, `exchange` to keep a value through retries and to add headers to the response, `changes` to change \
+             requests and responses and to answer, `checks` to have passwords verified, `files` to read the files that \
+             its settings name.",
         )
         .or(Default::Words(&[])),
         Key::new(

@@ -1,5 +1,6 @@
 //! `[[route]]` and what a route does.
 
+use super::hook::HOOKS;
 use super::{BODY_SIZE, LOG, TEXT_OR_TEXTS, TEXTS};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
@@ -54,10 +55,28 @@ pub(in crate::config) static ROUTE: Table = Table {
             BODY_SIZE,
             "As in `[[listen]]`, for this route alone. Zero is unlimited.",
         ),
-        Key::later(
+        Key::new(
             "hooks",
-            "`docs/nginx-directives.md` has what can be said without them",
+            HOOKS,
+            "Hooks that are asked for its requests, in their order, behind those of `[server]` and `[[listen]]`.",
         ),
+        Key::new(
+            "inherit_hooks",
+            ValueKind::Boolean,
+            "Whether the hooks of `[server]` and `[[listen]]` are asked as well.",
+        )
+        .or(Default::Boolean(true)),
+        Key::new(
+            "name",
+            ValueKind::Text,
+            "By which hooks lead to it: of `a-z`, `0-9`, `_` and `-`, 64 bytes at most.",
+        ),
+        Key::new(
+            "internal",
+            ValueKind::Boolean,
+            "Not found by host and path (`internal`): only hooks lead to it, by its `name`.",
+        )
+        .or(Default::Boolean(false)),
     ]],
     open: false,
 };

@@ -1,5 +1,6 @@
 //! `[server]`, `[[listen]]` and their logs, and `[admin]`.
 
+use super::hook::HOOKS;
 use super::tls::TLS;
 use super::{BODY_SIZE, HEADER_SIZE, LOG, POSITIVE, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
@@ -50,6 +51,11 @@ pub(in crate::config) static SERVER: Table = Table {
                  `\"auto\"` is `$CACHE_DIRECTORY`, else `$XDG_CACHE_HOME/waypost`, else `$HOME/.cache/waypost`.",
             )
             .or(Default::Text("auto")),
+            Key::new(
+                "hooks",
+                HOOKS,
+                "Hooks that are asked for the requests of every listener, in their order, before a route is chosen.",
+            ),
         ],
         LISTENER_SHARED,
     ],
@@ -100,6 +106,12 @@ pub(in crate::config) static LISTEN: Table = Table {
                  bounds (nginx: `http2`, off).",
             )
             .or(Default::Boolean(true)),
+            Key::new(
+                "hooks",
+                HOOKS,
+                "Hooks that are asked for its requests, in their order, behind those of `[server]` and before a route is \
+                 chosen.",
+            ),
             Key::later("http3", "clients speak HTTP/2 meanwhile"),
         ],
         LISTENER_SHARED,

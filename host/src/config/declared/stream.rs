@@ -1,5 +1,6 @@
 //! `[[stream]]`: nginx's stream module.
 
+use super::hook::HOOKS;
 use super::tls::TLS;
 use super::{LOG_OF_STREAM, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
@@ -67,6 +68,12 @@ pub(in crate::config) static STREAM: Table = Table {
             "Where sessions are logged once they end: a path, a table, or `false`.",
         )
         .or(Default::Boolean(false)),
+        Key::new(
+            "hooks",
+            HOOKS,
+            "Hooks that are asked for its connections, in their order. There is no HTTP to ask about, and those of \
+             `[server]` are for listeners alone.",
+        ),
         Key::later("udp", "streams are TCP"),
     ]],
     open: false,

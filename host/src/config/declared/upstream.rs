@@ -20,8 +20,8 @@ pub(in crate::config) static UPSTREAM: Table = Table {
             ValueKind::Either(&[ValueKind::Text, ValueKind::Table(&POLICY)]),
             concat!(
                 "What chooses the server: ",
-                env!("WAYPOST_STOCK_PLUGINS"),
-                " or the name of a `[plugin.NAME]`; a table where it takes settings.",
+                env!("WAYPOST_STOCK_POLICIES"),
+                "; a table where it takes settings.",
             ),
         )
         .or(Default::Text("round_robin")),
@@ -179,6 +179,12 @@ pub(in crate::config) static UPSTREAM_SERVER: Table = Table {
             .or(Default::Boolean(false)),
         Key::new("route", ValueKind::Text, "The value that names this server, for `sticky`.")
             .or(Default::Text("")),
+        Key::new(
+            "labels",
+            ValueKind::Named(&ValueKind::Text),
+            "Names and values of your choice, for plugins: `{ zone = \"a\" }`. At most 16; names are of `a-z`, `0-9`, `_` and \
+             `-`, 64 bytes at most, values have 256 bytes at most.",
+        ),
     ]],
     open: false,
 };
@@ -187,6 +193,64 @@ pub(in crate::config) static POLICY: Table = Table {
     title: "policy",
     doc: "A policy and its settings. A name alone is the same as a table with only that `plugin`. All other keys are the \
           policy's own settings, and it checks them.",
-    groups: &[&[Key::new("plugin", ValueKind::Text, "The policy's name.").required()]],
+    groups: &[&[
+        Key::new("plugin", ValueKind::Text, "The policy's name.").required(),
+        Key::new(
+            "filters",
+            ValueKind::List(&ValueKind::Either(&[
+                ValueKind::Text,
+                ValueKind::Table(&FILTER),
+            ])),
+            "What narrows the servers that it may choose from, in this order.",
+        ),
+        Key::new(
+            "scorers",
+            ValueKind::List(&ValueKind::Either(&[
+                ValueKind::Text,
+                ValueKind::Table(&SCORER),
+            ])),
+            "What ranks the servers that are left: it may choose from those with the highest sum.",
+        ),
+        Key::new(
+            "fallback",
+            ValueKind::Text,
+            "The policy that answers when this one fails, in place of the one that `[plugin.NAME]` says, or `refuse`. Without \
+             both it is `round_robin`.",
+        ),
+    ]],
+    open: true,
+};
+
+pub(in crate::config) static FILTER: Table = Table {
+    title: "filters",
+    doc: "An item of a policy's `filters`. A name alone is the same as a table with only that `plugin`. All other keys are \
+          the filter's own settings, and it checks them.",
+    groups: &[&[Key::new(
+        "plugin",
+        ValueKind::Text,
+        concat!("The filter: ", env!("WAYPOST_STOCK_FILTERS"), ".",),
+    )
+    .required()]],
+    open: true,
+};
+
+pub(in crate::config) static SCORER: Table = Table {
+    title: "scorers",
+    doc: "An item of a policy's `scorers`. A name alone is the same as a table with only that `plugin`. All other keys are \
+          the scorer's own settings, and it checks them.",
+    groups: &[&[
+        Key::new(
+            "plugin",
+            ValueKind::Text,
+            concat!("The scorer: ", env!("WAYPOST_STOCK_SCORERS"), ".",),
+        )
+        .required(),
+        Key::new(
+            "weight",
+            ValueKind::Integer { min: 1, max: 100 },
+            "What its scores are multiplied by before those of all scorers are added.",
+        )
+        .or(Default::Integer(1)),
+    ]],
     open: true,
 };

@@ -6,7 +6,10 @@ mod log;
 mod tls;
 mod server;
 mod admin;
+mod settings;
+mod plugin_names;
 mod policy;
+mod hook;
 mod plugin;
 mod upstream;
 mod pattern;
@@ -38,8 +41,11 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
 
     let server = root.table("server", &SERVER);
     let server = server.unwrap_or_else(|| Section::of(&[], &start, &SERVER, problems));
+    let plugin_names = plugin_names::PluginNames::new(&root);
+    let mut hooks = hook::Hooks::named(&root, &plugin_names, reader);
     let mut taken = server::TakenAddresses::new();
-    let listeners = server::listeners(&root, &server, &mut taken);
+    let of_server = server::server(&server, &mut hooks);
+    let listeners = server::listeners(&root, &server, &of_server, &mut taken, &mut hooks);
     // What is no list of tables is a problem of its own.
     let is_given = |name: &str| {
         let is_empty = |node: &Node| matches!(&node.value, Value::Array(items) if items.is_empty());
@@ -50,18 +56,18 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         let problem = Problem::new(place, "no `[[listen]]`: nothing would be served");
         reader.missing(problem.hint("begin with `[[listen]]` and `address = \"127.0.0.1:8080\"`"));
     }
-    let policies = policy::Policies::new(&root);
-    let plugins = plugin::plugins(&root, &policies, reader);
-    let mut upstreams = upstream::Upstreams::named(&root, &policies, reader);
-    let routes = route::routes(&root, &listeners, &mut upstreams, reader);
-    let streams = stream::streams(&root, &mut taken, &mut upstreams, reader);
+    let plugins = plugin::plugins(&root, &plugin_names, reader);
+    let mut upstreams = upstream::Upstreams::named(&root, &plugin_names, reader);
+    let routes = route::routes(&root, &listeners, &mut upstreams, &mut hooks, reader);
+    let streams = stream::streams(&root, &mut taken, &mut upstreams, &mut hooks, reader);
     let admin = admin::admin(&root, &taken);
     Config {
-        server: server::server(&server),
+        server: of_server,
         listeners,
         upstreams: upstreams.list,
         routes,
         streams,
+        hooks: hooks.into_list(),
         plugins,
         admin,
         warnings: document.warnings.clone(),
@@ -152,6 +158,19 @@ impl Complaint {
             hint: self.hint,
         }
     }
+}
+
+/// Notes what a name cannot be. `what`: what it is the name of.
+fn check_name(name: &str, what: &str) -> Result<(), Complaint> {
+    const LONGEST: usize = 64;
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    if !name.is_empty() && name.len() <= LONGEST && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    let complaint = Complaint::new(format!("`{name}` cannot be {what}"));
+    Err(complaint.hint(format!(
+        "a name is of `a-z`, `0-9`, `_` and `-`, {LONGEST} bytes at most"
+    )))
 }
 
 /// The value, or `None` and a problem.

@@ -1,16 +1,17 @@
 //! `[plugin.NAME]`. What the file holds is looked at when it is loaded.
 
-use super::policy::Policies;
+use super::plugin_names::PluginNames;
+use super::policy;
 use super::{Complaint, ConfigReader, beside};
 use crate::config::declared::{GRANTS, LIMITS, PLUGIN};
-use crate::config::model::{CompileLimits, Grants, PluginConfig, PluginLimits};
+use crate::config::model::{CompileLimits, Fallback, Grants, PluginConfig, PluginLimits};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::stock;
 
 pub(super) fn plugins(
     root: &Section<'_>,
-    policies: &Policies<'_>,
+    names: &PluginNames<'_>,
     reader: ConfigReader<'_>,
 ) -> Vec<PluginConfig> {
     let mut plugins = Vec::new();
@@ -18,10 +19,16 @@ pub(super) fn plugins(
     for entry in root.named("plugin") {
         if stock::NAMES.contains(&entry.key.as_str()) {
             let complaint =
-                Complaint::new(format!("`{}` is the name of a stock policy", entry.key));
+                Complaint::new(format!("`{}` is the name of a stock plugin", entry.key));
             let problem = complaint
                 .hint("give yours another name")
                 .at(&entry.key_place);
+            reader.problems.add(problem);
+        }
+        if entry.key == Fallback::REFUSE {
+            let complaint = Complaint::new(format!("`{}` cannot be a plugin's name", entry.key));
+            let hint = "in `fallback` it stands for no policy: give yours another name";
+            let problem = complaint.hint(hint).at(&entry.key_place);
             reader.problems.add(problem);
         }
         if entry.key.is_empty() {
@@ -33,7 +40,7 @@ pub(super) fn plugins(
         let Some(section) = Section::open(&entry.node, &PLUGIN, reader.problems) else {
             continue;
         };
-        let (plugin, fallback_place) = plugin(&entry.key, &section, policies, reader);
+        let (plugin, fallback_place) = plugin(&entry.key, &section, names, reader);
         plugins.push(plugin);
         fallback_places.push(fallback_place);
     }
@@ -51,7 +58,7 @@ pub(super) fn plugins(
 fn plugin(
     name: &str,
     section: &Section<'_>,
-    policies: &Policies<'_>,
+    names: &PluginNames<'_>,
     reader: ConfigReader<'_>,
 ) -> (PluginConfig, Place) {
     section.required("file");
@@ -66,12 +73,12 @@ fn plugin(
         }
         None => Default::default(),
     };
-    let fallback_place = match section.text_given("fallback") {
-        Some((fallback, node)) => {
-            policies.check(fallback, node, reader);
-            node.place.clone()
+    let (fallback, fallback_place) = match section.text_given("fallback") {
+        Some((text, node)) => (policy::fallback(text, node, names, reader), &node.place),
+        None => {
+            let by_default = section.text_by_default("fallback").to_owned();
+            (Fallback::Policy(by_default), section.place)
         }
-        None => section.place.clone(),
     };
     let limits = section.table("limits", &LIMITS);
     let limits =
@@ -80,7 +87,7 @@ fn plugin(
         name: name.to_owned(),
         file,
         watch: section.boolean("watch"),
-        fallback: section.text("fallback").to_owned(),
+        fallback,
         starts_with_fallback: section.word("start") == "fallback",
         grants: grants(section),
         max_faults: section.integer("max_faults"),
@@ -101,7 +108,7 @@ fn plugin(
         },
         place,
     };
-    (plugin, fallback_place)
+    (plugin, fallback_place.clone())
 }
 
 fn grants(section: &Section<'_>) -> Grants {
@@ -124,6 +131,9 @@ impl Grants {
             "request" => self.request,
             "response" => self.response,
             "exchange" => self.exchange,
+            "changes" => self.changes,
+            "checks" => self.checks,
+            "files" => self.files,
             _ => false,
         };
         GRANTS.into_iter().filter(granted).collect()
@@ -135,7 +145,8 @@ fn circle(plugins: &[PluginConfig], start: usize) -> Option<String> {
     let first = plugins.get(start)?;
     let mut way = vec![first.name.as_str()];
     let mut at = first;
-    while let Some(next) = plugins.iter().find(|plugin| plugin.name == at.fallback) {
+    let by_name = |name| plugins.iter().find(|plugin| plugin.name == name);
+    while let Some(next) = at.fallback.policy().and_then(by_name) {
         let passed = way.contains(&next.name.as_str());
         way.push(&next.name);
         if next.name == first.name {

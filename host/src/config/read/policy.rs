@@ -1,163 +1,148 @@
-//! `policy`: which plugin chooses, and the settings that it will check itself.
+//! `policy`: which plugins choose, and what answers when they fail.
 
-use serde_json::{Map, Number, Value as Json};
-
-use super::{Complaint, ConfigReader};
-use crate::config::declared::POLICY;
-use crate::config::model::{PolicyPlace, PolicyUse};
-use crate::config::problem::{Problem, Problems, suggestion};
+use super::ConfigReader;
+use super::plugin_names::PluginNames;
+use super::settings::{no_settings, settings};
+use crate::config::declared::{FILTER, POLICY, SCORER};
+use crate::config::key::Table;
+use crate::config::model::{Fallback, PluginUse, PolicyUse, ScorerUse};
+use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
-use crate::config::tree::{Entry, Node, Value, join};
-use crate::stock;
-
-/// The policies that may be named: the stock ones and those of `[plugin.NAME]`.
-pub(super) struct Policies<'a> {
-    custom: &'a [Entry],
-}
-
-impl<'a> Policies<'a> {
-    pub(super) fn new(root: &Section<'a>) -> Policies<'a> {
-        Policies {
-            custom: root.named("plugin"),
-        }
-    }
-
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let custom = self.custom.iter().map(|entry| entry.key.as_str());
-        stock::NAMES.iter().copied().chain(custom)
-    }
-
-    /// Notes a name that no policy has.
-    pub(super) fn check(&self, name: &str, node: &Node, reader: ConfigReader<'_>) {
-        if !self.names().any(|known| known == name) {
-            let complaint = Complaint::new(format!("unknown policy `{name}`"));
-            let hint = suggestion(name, self.names(), "policies");
-            reader.missing(complaint.hint(hint).at(&node.place));
-        }
-    }
-}
+use crate::config::tree::{Node, Value};
+use crate::stock::Kind;
 
 /// The policy of an upstream.
 pub(super) fn policy(
     section: &Section<'_>,
-    policies: &Policies<'_>,
+    names: &PluginNames<'_>,
     reader: ConfigReader<'_>,
 ) -> PolicyUse {
-    let round_robin = || PolicyUse {
-        plugin: section.text_by_default("policy").to_owned(),
-        settings: Json::Object(Map::new()),
-        place: PolicyPlace {
-            policy: section.place.clone(),
-            keys: Vec::new(),
-        },
-    };
+    let reading = PluginReading { names, reader };
+    let by_default = || alone(section.text_by_default("policy"), section.place);
     let Some(node) = section.get("policy") else {
-        return round_robin();
+        return without_more(by_default());
     };
-    let place = PolicyPlace {
-        policy: node.place.clone(),
-        keys: Vec::new(),
-    };
-    match &node.value {
-        Value::Text(name) | Value::Environment(name) => {
-            policies.check(name, node, reader);
-            PolicyUse {
-                plugin: name.clone(),
-                settings: Json::Object(Map::new()),
-                place,
-            }
-        }
-        Value::Table(_) => {
-            let Some(table) = Section::open(node, &POLICY, reader.problems) else {
-                return round_robin();
-            };
-            table.required("plugin");
-            let Some((plugin, plugin_node)) = table.text_given("plugin") else {
-                return round_robin();
-            };
-            policies.check(plugin, plugin_node, reader);
-            let mut settings = Settings {
-                problems: reader.problems,
-                keys: Vec::new(),
-            };
-            let own = table.entries().iter().filter(|entry| entry.key != "plugin");
-            let json = settings.object(own, "");
-            let place = PolicyPlace {
-                keys: settings.keys,
-                ..place
-            };
-            PolicyUse {
-                plugin: plugin.to_owned(),
-                settings: Json::Object(json),
-                place,
-            }
-        }
-        _ => {
+    let Some((policy, table)) = reading.plugin(node, &POLICY, Kind::Policy) else {
+        if node.as_text().is_none() && !matches!(node.value, Value::Table(_)) {
             section.wrong_type(node, "policy");
-            round_robin()
         }
+        return without_more(by_default());
+    };
+    let Some(table) = table else {
+        return without_more(policy);
+    };
+    let filters = reading.items(&table, "filters", &FILTER, Kind::Filter);
+    let scorers = reading.items(&table, "scorers", &SCORER, Kind::Scorer);
+    let weighted = |(scorer, table): (PluginUse, Option<Section<'_>>)| ScorerUse {
+        scorer,
+        weight: table.map_or(1, |table| table.integer("weight")),
+    };
+    let fallback = table.text_given("fallback").map(|(text, node)| {
+        if text == policy.plugin {
+            let problem = Problem::new(&node.place, format!("`{text}` is its own fallback"));
+            let hint = format!("name another policy, or `{}`", Fallback::REFUSE);
+            reader.problems.add(problem.hint(hint));
+        }
+        fallback(text, node, names, reader)
+    });
+    PolicyUse {
+        filters: filters.into_iter().map(|(filter, _)| filter).collect(),
+        scorers: scorers.into_iter().map(weighted).collect(),
+        fallback,
+        ..without_more(policy)
     }
 }
 
-/// Turns settings into JSON and remembers where each key stands.
-struct Settings<'a> {
-    problems: &'a Problems,
-    keys: Vec<(String, crate::config::problem::Place)>,
+/// What answers when a policy fails: a policy that there is, or `refuse`.
+pub(super) fn fallback(
+    text: &str,
+    node: &Node,
+    names: &PluginNames<'_>,
+    reader: ConfigReader<'_>,
+) -> Fallback {
+    if text == Fallback::REFUSE {
+        return Fallback::Refuse;
+    }
+    names.check(Kind::Policy, text, node, reader);
+    Fallback::Policy(text.to_owned())
 }
 
-impl Settings<'_> {
-    fn object<'n>(
-        &mut self,
-        entries: impl Iterator<Item = &'n Entry>,
-        path: &str,
-    ) -> Map<String, Json> {
-        entries
-            .map(|entry| {
-                let path = join(path, &entry.key);
-                self.keys.push((path.clone(), entry.node.place.clone()));
-                (entry.key.clone(), self.value(&entry.node, &path))
+/// A plugin without settings.
+fn alone(plugin: &str, place: &Place) -> PluginUse {
+    let (settings, place) = no_settings(place);
+    PluginUse {
+        plugin: plugin.to_owned(),
+        settings,
+        place,
+    }
+}
+
+/// A policy that no other plugin takes part in.
+fn without_more(policy: PluginUse) -> PolicyUse {
+    PolicyUse {
+        plugin: policy.plugin,
+        settings: policy.settings,
+        place: policy.place,
+        filters: Vec::new(),
+        scorers: Vec::new(),
+        fallback: None,
+    }
+}
+
+/// Reads plugins as they are named for an upstream.
+struct PluginReading<'a> {
+    names: &'a PluginNames<'a>,
+    reader: ConfigReader<'a>,
+}
+
+impl<'a> PluginReading<'a> {
+    /// A name, or a table with `plugin`, which is handed on for the host's other words. None where
+    /// it is neither, which is for the caller to say, or where its problem is noted.
+    fn plugin(
+        &self,
+        node: &'a Node,
+        declared: &'static Table,
+        kind: Kind,
+    ) -> Option<(PluginUse, Option<Section<'a>>)> {
+        match &node.value {
+            Value::Text(name) | Value::Environment(name) => {
+                self.names.check(kind, name, node, self.reader);
+                Some((alone(name, &node.place), None))
+            }
+            Value::Table(_) => {
+                let table = Section::open(node, declared, self.reader.problems)?;
+                let (settings, place) = settings(&table);
+                table.required("plugin");
+                let (plugin, node) = table.text_given("plugin")?;
+                self.names.check(kind, plugin, node, self.reader);
+                let plugin = PluginUse {
+                    plugin: plugin.to_owned(),
+                    settings,
+                    place,
+                };
+                Some((plugin, Some(table)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The items of a list of plugins.
+    fn items(
+        &self,
+        policy: &Section<'a>,
+        name: &str,
+        declared: &'static Table,
+        kind: Kind,
+    ) -> Vec<(PluginUse, Option<Section<'a>>)> {
+        let items = policy.list(name).iter();
+        items
+            .filter_map(|node| {
+                let item = self.plugin(node, declared, kind);
+                if node.as_text().is_none() && !matches!(node.value, Value::Table(_)) {
+                    policy.wrong_item(node, name);
+                }
+                item
             })
             .collect()
-    }
-
-    fn value(&mut self, node: &Node, path: &str) -> Json {
-        match &node.value {
-            Value::Text(text) | Value::Environment(text) => Json::String(text.clone()),
-            Value::Integer(integer) => Json::from(*integer),
-            Value::Boolean(boolean) => Json::Bool(*boolean),
-            Value::Float(float) => match Number::from_f64(*float) {
-                Some(number) => Json::Number(number),
-                None => self.refuse(node, "`inf` and `nan` cannot be given to a policy"),
-            },
-            Value::Datetime => self.refuse(node, "a date or time cannot be given to a policy"),
-            Value::Unusable => Json::Null,
-            Value::Array(items) => {
-                let item = |(index, item)| self.value(item, &format!("{path}[{index}]"));
-                Json::Array(items.iter().enumerate().map(item).collect())
-            }
-            Value::Table(entries) => Json::Object(self.object(entries.iter(), path)),
-        }
-    }
-
-    fn refuse(&self, node: &Node, message: &str) -> Json {
-        self.problems
-            .add(Problem::new(&node.place, message).hint("write it as a string"));
-        Json::Null
-    }
-}
-
-impl PolicyPlace {
-    /// A problem that the policy itself reports about one of its settings, at the line of that
-    /// setting. `key` is dotted, as in `settings-error` of the WIT; a key that the file does not
-    /// have is reported at the table around it.
-    pub fn problem(&self, key: &str, message: &str) -> Problem {
-        let mut around = Some(key).filter(|key| !key.is_empty());
-        while let Some(key) = around {
-            if let Some((_, place)) = self.keys.iter().find(|(known, _)| known == key) {
-                return Problem::new(place, message);
-            }
-            around = key.rfind(['.', '[']).and_then(|end| key.get(..end));
-        }
-        Problem::new(&self.policy, message)
     }
 }

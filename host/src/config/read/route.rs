@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::headers::changes;
+use super::hook::Hooks;
 use super::upstream::Upstreams;
-use super::{Complaint, ConfigReader, action, address, log, noted, pattern};
+use super::{Complaint, ConfigReader, action, address, check_name, log, noted, pattern};
 use crate::config::declared::ROUTE;
 use crate::config::model::{HostPattern, ListenerConfig, PathPattern, Route};
 use crate::config::problem::{Place, Problem, suggestion};
@@ -12,13 +13,15 @@ use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 use crate::http::variable::Phase;
 
-pub(super) fn routes(
-    root: &Section<'_>,
+pub(super) fn routes<'a>(
+    root: &Section<'a>,
     listeners: &[ListenerConfig],
     upstreams: &mut Upstreams<'_>,
-    reader: ConfigReader<'_>,
+    hooks: &mut Hooks<'a>,
+    reader: ConfigReader<'a>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
+    let mut names = HashMap::new();
     let mut first_places = FirstPlaces::default();
     for node in root.list("route") {
         let Some(section) = Section::open(node, &ROUTE, reader.problems) else {
@@ -26,6 +29,8 @@ pub(super) fn routes(
         };
         let listening = listening(&section, listeners, reader);
         let path = path(&section);
+        let (name, internal) = (name(&section, &mut names), section.boolean("internal"));
+        let (hooks, inherits_hooks) = (hooks.of(&section), section.boolean("inherit_hooks"));
         let action = action::action(&section, path.as_ref(), upstreams, reader);
         let request_headers = changes(&section, Phase::Request);
         let answered_here = section.get("return").is_some();
@@ -41,11 +46,18 @@ pub(super) fn routes(
         // With a problem noted the route is not made, nor compared with others.
         let Some(path) = path else { continue };
         for host in hosts(&section) {
-            first_places.note(&listening, &host, &path, &section, reader);
+            // What is not found by host and path may have those of another.
+            if !internal {
+                first_places.note(&listening, &host, &path, &section, reader);
+            }
             let Some(action) = action.clone() else {
                 continue;
             };
             routes.push(Route {
+                name: name.clone(),
+                internal,
+                hooks: hooks.clone(),
+                inherits_hooks,
                 listeners: listening.clone(),
                 host,
                 path: path.clone(),
@@ -59,6 +71,29 @@ pub(super) fn routes(
         }
     }
     routes
+}
+
+/// The name of a route, which no other one has. `taken`: where each stands.
+fn name<'a>(section: &Section<'a>, taken: &mut HashMap<&'a str, &'a Place>) -> Option<String> {
+    let Some((name, node)) = section.text_given("name") else {
+        if section.get("name").is_none() && section.boolean("internal") {
+            let place = section
+                .get("internal")
+                .map_or(section.place, |node| &node.place);
+            let problem = Problem::new(place, "an `internal` route without a `name`");
+            let hint = "only hooks lead to it, by its name: add `name = \"...\"`";
+            section.problems.add(problem.hint(hint));
+        }
+        return None;
+    };
+    noted(check_name(name, "a route's name"), node, section.problems)?;
+    let first = *taken.entry(name).or_insert(&node.place);
+    if !std::ptr::eq(first, &node.place) {
+        let problem = Problem::new(&node.place, format!("duplicate route name `{name}`"));
+        let hint = format!("the first is at {}:{}", first.file, first.line);
+        section.problems.add(problem.hint(hint));
+    }
+    Some(name.to_owned())
 }
 
 /// Indexes of the listeners named, in their order; all where none is.

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::hook::Hooks;
 use super::{Complaint, address, beside, log, noted, tls};
 use crate::config::declared::{HTTP2, LISTEN};
 use crate::config::model::{
@@ -11,7 +12,7 @@ use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 
-pub(super) fn server(section: &Section<'_>) -> ServerConfig {
+pub(super) fn server<'a>(section: &Section<'a>, hooks: &mut Hooks<'a>) -> ServerConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     ServerConfig {
         workers: count(section, "workers").unwrap_or(cores),
@@ -22,6 +23,7 @@ pub(super) fn server(section: &Section<'_>) -> ServerConfig {
         shutdown_timeout: Some(section.duration("shutdown_timeout"))
             .filter(|timeout| !timeout.is_zero()),
         plugin_cache: plugin_cache(section),
+        hooks: hooks.of(section),
     }
 }
 
@@ -86,10 +88,12 @@ fn trusted_proxies(section: &Section<'_>) -> TrustedProxies {
     trusted
 }
 
-pub(super) fn listeners(
-    root: &Section<'_>,
-    server: &Section<'_>,
+pub(super) fn listeners<'a>(
+    root: &Section<'a>,
+    server: &Section<'a>,
+    of_server: &ServerConfig,
     taken: &mut TakenAddresses,
+    hooks: &mut Hooks<'a>,
 ) -> Vec<ListenerConfig> {
     // Read here too, so that what is wrong in `[server]` is noted even if every listener has its
     // own value.
@@ -101,6 +105,8 @@ pub(super) fn listeners(
         let Some(section) = Section::open(node, &LISTEN, root.problems) else {
             continue;
         };
+        // They are added to those of `[server]`, not put in their place.
+        let own_hooks = hooks.of(&section);
         let section = section.with_parent(server);
         section.required("address");
         let (address, place) = listen_address(&section, taken);
@@ -110,6 +116,7 @@ pub(super) fn listeners(
             redirect_to_https: tls::redirect_to_https(&section),
             proxy_protocol: section.boolean("proxy_protocol"),
             http2: http2(&section),
+            hooks: [of_server.hooks.as_slice(), &own_hooks].concat(),
             ..listener(&section, address, place)
         });
     }
@@ -173,6 +180,7 @@ fn listener(section: &Section<'_>, address: Address, place: Place) -> ListenerCo
         max_headers: section.integer("max_headers"),
         underscores_in_headers: section.boolean("underscores_in_headers"),
         http2: None,
+        hooks: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::hook::Hooks;
 use super::server::{TakenAddresses, listen_address};
 use super::upstream::Upstreams;
 use super::{Complaint, ConfigReader, address, log, noted, pattern, tls};
@@ -10,11 +11,12 @@ use crate::config::model::{HostPattern, SniRoute, StreamConfig, UpstreamConfig};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 
-pub(super) fn streams(
-    root: &Section<'_>,
+pub(super) fn streams<'a>(
+    root: &Section<'a>,
     taken: &mut TakenAddresses,
     upstreams: &mut Upstreams<'_>,
-    reader: ConfigReader<'_>,
+    hooks: &mut Hooks<'a>,
+    reader: ConfigReader<'a>,
 ) -> Vec<StreamConfig> {
     let mut streams = Vec::new();
     for node in root.list("stream") {
@@ -34,6 +36,7 @@ pub(super) fn streams(
             section.integer("backlog"),
         );
         let (tls, access_log) = (tls::listener(&section), log::stream_log(&section));
+        let hooks = hooks.of(&section);
         // Without an upstream a problem is noted, and the configuration never used.
         streams.extend(upstream.map(|upstream| StreamConfig {
             address,
@@ -46,6 +49,7 @@ pub(super) fn streams(
             proxy_protocol,
             backlog,
             access_log,
+            hooks,
         }));
     }
     let of_sni = streams.iter().flat_map(|stream| &stream.sni);

@@ -3,20 +3,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::policy::{Policies, policy};
-use super::{Complaint, ConfigReader, address, noted, tls};
+use super::plugin_names::PluginNames;
+use super::policy::policy;
+use super::{Complaint, ConfigReader, address, check_name, noted, tls};
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
+use crate::config::key::ValueKind;
 use crate::config::model::{
     Address, NextConditions, NextUpstream, ProxyVersion, ServerLocation, UpstreamConfig,
     UpstreamHttp2, UpstreamServer, UpstreamTls,
 };
 use crate::config::problem::Problem;
+use crate::config::scalar::wrong_type;
 use crate::config::section::Section;
-use crate::config::tree::{Node, Value};
+use crate::config::tree::{Entry, Node, Value};
 
 pub(super) struct Upstreams<'a> {
     pub(super) list: Vec<UpstreamConfig>,
-    policies: &'a Policies<'a>,
+    names: &'a PluginNames<'a>,
     reader: ConfigReader<'a>,
 }
 
@@ -25,12 +28,12 @@ impl<'a> Upstreams<'a> {
     /// them.
     pub(super) fn named(
         root: &Section<'a>,
-        policies: &'a Policies<'a>,
+        names: &'a PluginNames<'a>,
         reader: ConfigReader<'a>,
     ) -> Self {
         let mut upstreams = Upstreams {
             list: Vec::new(),
-            policies,
+            names,
             reader,
         };
         for entry in root.named("upstream") {
@@ -58,7 +61,7 @@ impl<'a> Upstreams<'a> {
                     Vec::new(),
                 ),
             };
-            let upstream = upstream(&entry.key, &section, tls, servers, policies, reader);
+            let upstream = upstream(&entry.key, &section, tls, servers, names, reader);
             check_backups(&upstream, section.get("servers"), reader);
             check_proxy_protocol(&upstream, &section);
             upstreams.list.push(upstream);
@@ -128,7 +131,7 @@ impl<'a> Upstreams<'a> {
             &section,
             tls,
             vec![server],
-            self.policies,
+            self.names,
             self.reader,
         ));
         Ok(self.list.len() - 1)
@@ -150,12 +153,12 @@ fn upstream(
     section: &Section<'_>,
     tls: Option<UpstreamTls>,
     servers: Vec<UpstreamServer>,
-    policies: &Policies<'_>,
+    names: &PluginNames<'_>,
     reader: ConfigReader<'_>,
 ) -> UpstreamConfig {
     UpstreamConfig {
         name: name.to_owned(),
-        policy: policy(section, policies, reader),
+        policy: policy(section, names, reader),
         servers,
         tls,
         keepalive: section.integer("keepalive"),
@@ -339,8 +342,50 @@ fn upstream_server(
         backup: section.boolean("backup"),
         down: section.boolean("down"),
         route: section.text("route").to_owned(),
+        labels: labels(section),
         place: section.place.clone(),
     }
+}
+
+/// What the operator calls a server, by name.
+fn labels(section: &Section<'_>) -> Vec<(String, String)> {
+    const MOST: usize = 16;
+    const LONGEST: usize = 256;
+    let problems = section.problems;
+    let entries = section.named("labels");
+    if entries.len() > MOST
+        && let Some(node) = section.get("labels")
+    {
+        let message = format!(
+            "a server has {MOST} `labels` at most, not {}",
+            entries.len()
+        );
+        problems.add(Problem::new(&node.place, message));
+    }
+    let mut labels = Vec::new();
+    for Entry {
+        key,
+        key_place,
+        node,
+    } in entries
+    {
+        if let Err(complaint) = check_name(key, "a label's name") {
+            problems.add(complaint.at(key_place));
+        }
+        match node.as_text() {
+            Some(text) if text.len() > LONGEST => {
+                let message = format!(
+                    "the value of label `{key}` has {} bytes, more than {LONGEST}",
+                    text.len()
+                );
+                problems.add(Problem::new(&node.place, message));
+            }
+            Some(text) => labels.push((key.clone(), text.to_owned())),
+            None => wrong_type(node, key, &ValueKind::Text, problems),
+        }
+    }
+    labels.sort();
+    labels
 }
 
 /// Notes what nginx refuses about the servers as a whole.

@@ -133,10 +133,10 @@ impl Replacements {
     fn value(&mut self, shown: &Spanned<DeValue<'_>>, node: &Node) {
         match (shown.get_ref(), &node.value) {
             (DeValue::Table(table), Value::Table(entries)) => self.table(table, &[entries]),
-            // A policy without settings is shown by its name.
+            // A plugin, or a hook, without settings is shown by its name.
             (DeValue::String(_), Value::Table(entries)) => {
-                if let Some(plugin) = entry(entries, "plugin") {
-                    self.value(shown, plugin);
+                if let Some(name) = entry(entries, "plugin").or_else(|| entry(entries, "use")) {
+                    self.value(shown, name);
                 }
             }
             (DeValue::Array(items), Value::Array(nodes)) => self.list(shown.span(), items, nodes),

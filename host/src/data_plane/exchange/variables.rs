@@ -205,6 +205,7 @@ impl VariableSource for Exchange {
                         .is_some()
                 });
             }
+            Variable::HookAttribute(_) | Variable::PluginNote => return false,
             Variable::Protocol
             | Variable::BytesReceived
             | Variable::SessionTime

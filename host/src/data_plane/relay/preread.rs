@@ -145,6 +145,7 @@ mod tests {
             proxy_protocol: false,
             backlog: 1,
             access_log: None,
+            hooks: Vec::new(),
         }
     }
 

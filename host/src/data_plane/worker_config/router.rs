@@ -61,7 +61,8 @@ impl Router {
             default: None,
         };
         for (index, route) in routes.iter().enumerate() {
-            if route.listeners.contains(&listener) {
+            // Hooks alone lead to those that are internal.
+            if route.listeners.contains(&listener) && !route.internal {
                 let host = router.host(&route.host);
                 let proxies = matches!(route.action, Action::Proxy(_));
                 router.hosts[host].add(&route.path, index, proxies);

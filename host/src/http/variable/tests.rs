@@ -38,7 +38,7 @@ fn a_header_variable_names_the_header_with_dashes_in_lower_case() {
 }
 
 #[test]
-fn arguments_and_cookies_keep_their_underscores() {
+fn arguments_cookies_and_attributes_keep_their_underscores() {
     let Some(Variable::Argument(name)) = Variable::parse("arg_user_id") else {
         panic!("no argument")
     };
@@ -70,6 +70,7 @@ fn unknown_names_and_empty_free_parts_are_no_variables() {
         "http_x-y",
         "sent_http_",
         "upstream_http_",
+        "hook_",
         "http_é",
     ] {
         assert_eq!(Variable::parse(name), None, "{name}");
@@ -103,6 +104,7 @@ fn a_misspelling_finds_the_name_that_was_meant() {
         ("upstream_htp_x_a", Some("upstream_http_x_a")),
         ("sent_htpp_x", Some("sent_http_x")),
         ("args_user", Some("arg_user")),
+        ("hok_tenant", Some("hook_tenant")),
         ("cookie_", None),
         ("zzz", None),
         ("", None),

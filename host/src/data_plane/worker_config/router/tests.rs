@@ -41,6 +41,10 @@ fn path_pattern(spelling: &str) -> PathPattern {
 
 fn route(host: &str, path: &str) -> Route {
     Route {
+        name: None,
+        internal: false,
+        hooks: Vec::new(),
+        inherits_hooks: true,
         listeners: vec![0],
         host: host_pattern(host),
         path: path_pattern(path),
@@ -74,6 +78,19 @@ fn check(spellings: &[Spelling], cases: &[(&str, &str, Option<Spelling>)]) {
             .find(host, path.as_bytes())
             .map(|found| spellings[found.route]);
         assert_eq!(found, *expected, "host `{host}`, path `{path}`");
+    }
+}
+
+#[test]
+fn internal_routes_are_not_found() {
+    let mut all = routes(&[("a.example", "/"), ("a.example", "/b/"), ("", "/")]);
+    for hidden in &mut all[..2] {
+        hidden.internal = true;
+    }
+    let router = Router::new(&all, 0);
+    for path in [b"/".as_slice(), b"/b/c"] {
+        let found = router.find("a.example", path).map(|found| found.route);
+        assert_eq!(found, Some(2));
     }
 }
 

@@ -1,0 +1,111 @@
+//! `[plugin.NAME]`: where a custom plugin comes from, what it may do and what it may use up.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Fallback;
+use crate::config::problem::Place;
+
+/// `[plugin.NAME]`: a custom plugin from a file.
+#[derive(Debug, Clone)]
+pub struct PluginConfig {
+    pub name: String,
+    pub file: PathBuf,
+    /// Load the file again when it changes.
+    pub watch: bool,
+    /// What answers when it fails as a policy, default `round_robin`.
+    pub fallback: Fallback,
+    /// Whether the fallback serves while the plugin is compiled for the first time, default no.
+    pub starts_with_fallback: bool,
+    pub grants: Grants,
+    /// Faults within `fault_window` that put a version into quarantine, default 10; 0 never.
+    pub max_faults: u32,
+    /// Default 60 s.
+    pub fault_window: Duration,
+    /// Hundredths of each worker's time that its calls may take, default 50; 100 without a bound.
+    pub budget: u32,
+    pub limits: PluginLimits,
+    pub compile: CompileLimits,
+    pub place: Place,
+}
+
+/// Imports that a plugin is given besides `fleet`, `log` and the WASI that reaches nothing.
+/// Default: none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// Reads the request: its line, headers, cookies, the client's address, variables.
+    pub request: bool,
+    /// Reads the response's status and headers.
+    pub response: bool,
+    /// Keeps a value through an exchange's retries, and adds headers to its response.
+    pub exchange: bool,
+    /// Changes requests and responses, answers, delays, chooses routes and upstreams.
+    pub changes: bool,
+    /// Has the host verify passwords.
+    pub checks: bool,
+    /// Reads the files that its settings name.
+    pub files: bool,
+}
+
+impl Grants {
+    /// What the stock plugins have.
+    pub const ALL: Grants = Grants {
+        request: true,
+        response: true,
+        exchange: true,
+        changes: true,
+        checks: true,
+        files: true,
+    };
+}
+
+/// Bounds on one plugin instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PluginLimits {
+    /// Linear memory, default 16 MiB.
+    pub memory: u64,
+    /// For one call in the data path, in processor time, default 5 ms; looked at every 4 ms.
+    pub deadline: Duration,
+    /// Elements of all tables together, default 10,000.
+    pub table_elements: u32,
+    /// Instances of core modules within the component, default 32.
+    pub core_instances: u32,
+    /// Bytes of state that are carried from one instance to the next, default 1 MiB.
+    pub state: u64,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        PluginLimits {
+            memory: 16 << 20,
+            deadline: Duration::from_millis(5),
+            table_elements: 10_000,
+            core_instances: 32,
+            state: 1 << 20,
+        }
+    }
+}
+
+/// Bounds on turning a plugin's file into machine code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Bytes of the file, default 32 MiB.
+    pub file_size: u64,
+    /// Functions in all core modules together, default 50,000.
+    pub functions: u32,
+    /// Until the compiler is stopped, default 60 s.
+    pub time: Duration,
+    /// Memory of the compiler, default 2 GiB.
+    pub memory: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        CompileLimits {
+            file_size: 32 << 20,
+            functions: 50_000,
+            time: Duration::from_secs(60),
+            memory: 2 << 30,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Plugins and what uses them: policies, filters, scorers, hooks.
+
+use serde_json::Value as Json;
+
+use super::{TomlWriter, inline_table, text, texts};
+use crate::config::model::{
+    Config, HookConfig, HookUse, PluginConfig, PluginUse, PolicyUse, ScorerUse,
+};
+use crate::config::tree::key_text;
+use crate::config::units::{duration_text, size_text};
+
+pub(super) fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
+    out.header(&format!("[plugin.{}]", key_text(&plugin.name)));
+    out.key("file", text(&plugin.file.display().to_string()));
+    out.key("watch", plugin.watch);
+    out.key("fallback", text(plugin.fallback.spelling()));
+    let start = match plugin.starts_with_fallback {
+        true => "fallback",
+        false => "wait",
+    };
+    out.key("start", text(start));
+    out.key("grants", texts(plugin.grants.names()));
+    out.key("max_faults", plugin.max_faults);
+    out.key("fault_window", text(&duration_text(plugin.fault_window)));
+    out.key("budget", plugin.budget);
+    let (limits, compile) = (plugin.limits, plugin.compile);
+    let limits = [
+        ("memory", text(&size_text(limits.memory))),
+        ("deadline", text(&duration_text(limits.deadline))),
+        ("table_elements", limits.table_elements.to_string()),
+        ("core_instances", limits.core_instances.to_string()),
+        ("state", text(&size_text(limits.state))),
+        ("file_size", text(&size_text(compile.file_size))),
+        ("functions", compile.functions.to_string()),
+        ("compile_time", text(&duration_text(compile.time))),
+        ("compile_memory", text(&size_text(compile.memory))),
+    ];
+    let limits = limits.map(|(key, value)| format!("{key} = {value}"));
+    out.key("limits", inline_table(limits));
+}
+
+/// A `[hook.NAME]`.
+pub(super) fn hook(out: &mut TomlWriter, hook: &HookConfig) {
+    out.header(&format!("[hook.{}]", key_text(&hook.name)));
+    out.key("plugin", text(&hook.plugin));
+    for (key, value) in settings(&hook.settings) {
+        out.key(&key, value);
+    }
+}
+
+/// The `hooks` of a place; nothing where there are none.
+pub(super) fn hooks(out: &mut TomlWriter, uses: &[HookUse], config: &Config) {
+    if uses.is_empty() {
+        return;
+    }
+    let uses = uses.iter().filter_map(|hook_use| {
+        let hook = config.hooks.get(hook_use.hook)?;
+        let (word, own) = match hook.is_named() {
+            true => ("use", &hook_use.settings),
+            false => ("plugin", &hook.settings),
+        };
+        let on_error = text(hook_use.on_error.spelling());
+        let words = vec![("on_error", on_error)];
+        Some(named((word, &hook.name), words, own))
+    });
+    let uses: Vec<String> = uses.collect();
+    out.key("hooks", format_args!("[{}]", uses.join(", ")));
+}
+
+pub(super) fn policy(policy: &PolicyUse) -> String {
+    let mut words = Vec::new();
+    if !policy.filters.is_empty() {
+        let filters: Vec<String> = policy.filters.iter().map(filter).collect();
+        words.push(("filters", format!("[{}]", filters.join(", "))));
+    }
+    if !policy.scorers.is_empty() {
+        let scorers: Vec<String> = policy.scorers.iter().map(scorer).collect();
+        words.push(("scorers", format!("[{}]", scorers.join(", "))));
+    }
+    if let Some(fallback) = &policy.fallback {
+        words.push(("fallback", text(fallback.spelling())));
+    }
+    named(("plugin", &policy.plugin), words, &policy.settings)
+}
+
+fn filter(filter: &PluginUse) -> String {
+    named(("plugin", &filter.plugin), Vec::new(), &filter.settings)
+}
+
+fn scorer(ScorerUse { scorer, weight }: &ScorerUse) -> String {
+    let words = vec![("weight", weight.to_string())];
+    named(("plugin", &scorer.plugin), words, &scorer.settings)
+}
+
+/// A plugin or a hook by its name, alone where there is nothing else to say. `words`: those of the
+/// host, as TOML.
+fn named((word, name): (&str, &str), words: Vec<(&str, String)>, own: &Json) -> String {
+    let words = words
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value));
+    let more: Vec<(String, String)> = words.chain(settings(own)).collect();
+    if more.is_empty() {
+        return text(name);
+    }
+    let more = more
+        .into_iter()
+        .map(|(key, value)| format!("{key} = {value}"));
+    inline_table(std::iter::once(format!("{word} = {}", text(name))).chain(more))
+}
+
+/// Settings as keys and values of TOML.
+fn settings(settings: &Json) -> impl Iterator<Item = (String, String)> {
+    let entries = settings.as_object().into_iter().flatten();
+    entries.map(|(key, value)| (key_text(key), json(value)))
+}
+
+fn json(value: &Json) -> String {
+    match value {
+        // No setting is null: TOML has no such value.
+        Json::Null => text(""),
+        Json::Bool(boolean) => boolean.to_string(),
+        Json::Number(number) => number.to_string(),
+        Json::String(string) => text(string),
+        Json::Array(items) => {
+            let items: Vec<String> = items.iter().map(json).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Json::Object(entries) => inline_table(
+            entries
+                .iter()
+                .map(|(key, value)| format!("{} = {}", key_text(key), json(value))),
+        ),
+    }
+}
