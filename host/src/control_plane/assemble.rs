@@ -8,20 +8,22 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::hooks;
 use super::log_files;
 use super::plugins::{FALLBACK, Selection};
 use super::resolve::Resolution;
 use super::tls_files::{Secured, TlsFiles};
 use crate::access_log::{AccessLogs, OpenError};
 use crate::config::model::{
-    AccessLog, Action, Address, Config, Fallback, LogFormat, UpstreamConfig,
+    AccessLog, Action, Address, Config, Fallback, LogFormat, PluginUse, PolicyUse, ScorerUse,
+    SettingsPlace, UpstreamConfig,
 };
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot, index_by_name};
 use crate::http::variable::Variable;
 use crate::plugin::{
-    Balancer, BalancerParts, ConfigureError, Plugin, PolicyContext, UpstreamTraits,
+    Balancer, BalancerParts, ConfigureError, Plugin, PolicyContext, ScorerPart, UpstreamTraits,
 };
 use crate::tls::{ClientTls, Warnings};
 
@@ -55,7 +57,6 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         previous,
         logs,
     } = parts;
-    not_served_yet(&config)?;
     let generation = previous.map_or(1, |snapshot| snapshot.generation + 1);
     let mut warnings = Warnings::new();
     let before = previous.map(|snapshot| (snapshot, listeners.as_slice()));
@@ -102,6 +103,10 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
             Err(problem) => problems.push(problem),
         }
     }
+    let hooks = hooks::hooks(&config, &plugins, previous).unwrap_or_else(|of_hooks| {
+        problems.extend(of_hooks);
+        Vec::new()
+    });
     let mut open = |log: &Option<AccessLog>| {
         let log = log.as_ref()?;
         match logs.open(&log.path) {
@@ -136,12 +141,14 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let logs_sent_header = config.access_logs().any(|log| match &log.format {
-        LogFormat::Template(template) => template
-            .variables()
-            .any(|variable| matches!(variable, Variable::SentHeader(_))),
-        LogFormat::Combined | LogFormat::Json(_) => false,
-    });
+    let logs = |wanted: fn(&Variable) -> bool| {
+        config.access_logs().any(|log| match &log.format {
+            LogFormat::Template(template) => template.variables().any(wanted),
+            LogFormat::Combined | LogFormat::Json(_) => false,
+        })
+    };
+    let logs_sent_header = logs(|variable| matches!(variable, Variable::SentHeader(_)));
+    let logs_notes = logs(|variable| matches!(variable, Variable::PluginNote));
     let routers = Router::of_listeners(&config.routes, config.listeners.len());
     Ok(Snapshot {
         generation,
@@ -151,52 +158,16 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         routers,
         by_name: index_by_name(&upstreams),
         upstreams,
+        hooks,
         listener_logs,
         route_logs,
         stream_logs,
         logs_sent_header,
+        logs_notes,
     })
 }
 
-/// What a configuration may say, and the data plane does not do.
-fn not_served_yet(config: &Config) -> Result<(), Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut note = |place: &Place, what: &str| {
-        problems.push(Problem::new(place, format!("{what} are not served yet")));
-    };
-    for hook in &config.hooks {
-        note(&hook.place.table, "hooks");
-    }
-    for route in config.routes.iter().filter(|route| route.internal) {
-        note(&route.place, "internal routes");
-    }
-    for plugin in &config.plugins {
-        if plugin.fallback == Fallback::Refuse {
-            note(&plugin.place, "plugins that refuse where they fail");
-        }
-    }
-    for upstream in &config.upstreams {
-        let policy = &upstream.policy;
-        let scorers = policy.scorers.iter().map(|scorer| &scorer.scorer);
-        for plugin in policy.filters.iter().chain(scorers) {
-            note(&plugin.place.table, "filters and scorers");
-        }
-        if policy.fallback.is_some() {
-            note(&policy.place.table, "fallbacks of an upstream's own");
-        }
-        for server in &upstream.servers {
-            if !server.labels.is_empty() {
-                note(&server.place, "labels");
-            }
-        }
-    }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(problems),
-    }
-}
-
-/// Has the policies of a new snapshot take over what those before know.
+/// Has the plugins of a new snapshot take over what those before know.
 ///
 /// # Errors
 /// A plugin that is new, and failed at it.
@@ -212,23 +183,37 @@ pub(super) fn hand_over(previous: &Snapshot, next: &Snapshot) -> Result<(), Prob
             return Err(refusal(&upstream.config, &error));
         }
     }
-    Ok(())
+    hooks::hand_over(previous, next)
 }
 
-/// Whether an upstream, its policy and that one's fallback are what they were.
+/// Whether an upstream, and the plugins that balance it, are what they were.
 fn is_unchanged(before: &Upstream, index: usize, config: &Config, plugins: &Selection) -> bool {
     let (upstream, traits) = (&config.upstreams[index], traits(config, index));
     let same = |name: &str, plugin: &Plugin| {
         in_force(name, config, plugins).is_some_and(|now| now.is(plugin))
     };
+    let policy = &upstream.policy;
     before.config.means_the_same_as(upstream)
         && before.balancers().all(|balancer| {
-            balancer.traits() == traits
-                && same(&upstream.policy.plugin, balancer.policy())
-                && balancer
-                    .fallback()
-                    .is_some_and(|now| same(fallback(upstream, config), now))
+            let fallback = match (fallback(policy, config), balancer.fallback()) {
+                (Some(name), Some(plugin)) => same(name, plugin),
+                (None, None) => true,
+                _ => false,
+            };
+            let narrowing = narrowing(policy).zip(balancer.narrowing());
+            fallback
+                && balancer.traits() == traits
+                && same(&policy.plugin, balancer.policy())
+                && narrowing
+                    .into_iter()
+                    .all(|(part, plugin)| same(&part.plugin, plugin))
         })
+}
+
+/// The filters of a policy, then its scorers.
+fn narrowing(policy: &PolicyUse) -> impl Iterator<Item = &PluginUse> {
+    let scorers = policy.scorers.iter().map(|scorer| &scorer.scorer);
+    policy.filters.iter().chain(scorers)
 }
 
 /// The addresses of each of an upstream's servers.
@@ -242,12 +227,15 @@ fn uses(snapshot: &Snapshot, plugin: &Plugin) -> bool {
     upstreams.any(|upstream| upstream.policy().is(plugin))
 }
 
-fn fallback<'a>(upstream: &UpstreamConfig, config: &'a Config) -> &'a str {
+/// The policy that answers where that of an upstream fails; none where such an exchange is refused.
+fn fallback<'a>(policy: &'a PolicyUse, config: &'a Config) -> Option<&'a str> {
     let mut plugins = config.plugins.iter();
-    plugins
-        .find(|plugin| plugin.name == upstream.policy.plugin)
-        .and_then(|plugin| plugin.fallback.policy())
-        .unwrap_or(FALLBACK)
+    let of_plugin = plugins.find(|plugin| plugin.name == policy.plugin);
+    let said = policy.fallback.as_ref();
+    match said.or(of_plugin.map(|plugin| &plugin.fallback)) {
+        Some(fallback) => fallback.policy(),
+        None => Some(FALLBACK),
+    }
 }
 
 /// What the settings of the policy of an upstream have to fit.
@@ -296,33 +284,54 @@ pub(super) fn balanced(
 ) -> Result<Upstream, Problem> {
     let (upstream, traits) = (&config.upstreams[index], traits(config, index));
     let policy = &upstream.policy;
-    let (Some(plugin), Some(fallback)) = (
-        in_force(&policy.plugin, config, plugins),
-        in_force(fallback(upstream, config), config, plugins),
-    ) else {
-        return Err(problem(
-            format!("unknown policy `{}`", policy.plugin),
-            "policy",
-        ));
+    let known = |name: &str, place: &SettingsPlace| {
+        in_force(name, config, plugins)
+            .cloned()
+            .ok_or_else(|| place.problem("plugin", &format!("unknown plugin `{name}`")))
     };
+    let plugin = known(&policy.plugin, &policy.place)?;
+    let fallback = fallback(policy, config)
+        .map(|name| known(name, &policy.place))
+        .transpose()?;
+    let about = plugin.about();
+    if traits.has_backups && !about.backups && !about.summary.is_empty() {
+        let message = format!("`{}` does not serve `backup` servers", policy.plugin);
+        return Err(policy.place.problem("", &message));
+    }
     let no_settings = Json::Object(Default::default());
     let settings = match plugin.name() == policy.plugin {
         true => &policy.settings,
         false => &no_settings, // they are another plugin's
     };
+    let filters = policy
+        .filters
+        .iter()
+        .map(|filter| Ok((known(&filter.plugin, &filter.place)?, filter.settings.clone())))
+        .collect::<Result<Vec<_>, Problem>>()?;
+    let scorers = policy
+        .scorers
+        .iter()
+        .map(|ScorerUse { scorer, weight }| {
+            Ok(ScorerPart {
+                plugin: known(&scorer.plugin, &scorer.place)?,
+                settings: scorer.settings.clone(),
+                weight: *weight,
+            })
+        })
+        .collect::<Result<Vec<_>, Problem>>()?;
+    let context = PolicyContext {
+        upstream: upstream.name.clone(),
+        traits,
+        generation,
+        workers: config.server.workers,
+    };
     Upstream::new(upstream.clone(), addresses, tls, previous, |fleet| {
         let parts = BalancerParts {
             policy: plugin.clone(),
             settings,
-            filters: &[],
-            scorers: &[],
-            fallback: Some(fallback.clone()),
-        };
-        let context = PolicyContext {
-            upstream: upstream.name.clone(),
-            traits,
-            generation,
-            workers: config.server.workers,
+            filters: &filters,
+            scorers: &scorers,
+            fallback: fallback.clone(),
         };
         Balancer::new(parts, fleet, &context)
     })
@@ -335,16 +344,30 @@ pub(super) fn rehearsed(upstream: &Upstream) -> Result<(), Problem> {
     tried.map_err(|error| refusal(&upstream.config, &error))
 }
 
-/// Places a policy's refusal at the key it names.
+/// Places a refusal at the key it names, of the policy or of what narrows its candidates.
 pub(super) fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Problem {
+    let policy = &upstream.policy;
+    let place = |plugin: &str| match policy.plugin == *plugin {
+        true => &policy.place,
+        false => narrowing(policy)
+            .find(|part| part.plugin == *plugin)
+            .map_or(&policy.place, |part| &part.place),
+    };
     match error {
-        ConfigureError::Refused { key, message, .. } => upstream
-            .policy
-            .place
-            .problem(key.as_str(), message.as_str()),
-        ConfigureError::Kind { .. }
-        | ConfigureError::RefusedPlace { .. }
-        | ConfigureError::Faulted { .. } => upstream.policy.place.problem("", &error.to_string()),
+        ConfigureError::Refused {
+            plugin,
+            key,
+            message,
+        }
+        | ConfigureError::RefusedPlace {
+            plugin,
+            key,
+            message,
+            ..
+        } => place(plugin).problem(key.as_str(), message.as_str()),
+        ConfigureError::Kind { plugin, .. } | ConfigureError::Faulted { plugin, .. } => {
+            place(plugin).problem("", &error.to_string())
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::blocking::{FILES, TookTooLong};
-use crate::config::model::{self, Config, PluginCache};
+use crate::config::model::{self, Config, Fallback, PluginCache};
 use crate::config::problem::{Place, Problem};
 use crate::plugin::{
     Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, Untrusted,
@@ -33,6 +33,29 @@ pub(super) const FALLBACK: &str = "round_robin";
 
 /// The version of each plugin that a snapshot is built with, by name.
 pub(super) type Selection = HashMap<String, Plugin>;
+
+/// The names of the plugins that a configuration uses; some more than once.
+fn used_plugins(config: &Config) -> impl Iterator<Item = &str> {
+    let policies = config.upstreams.iter().map(|upstream| &upstream.policy);
+    let of_policies = policies.flat_map(|policy| {
+        let fallback = policy.fallback.as_ref().and_then(Fallback::policy);
+        std::iter::once(&*policy.plugin).chain(fallback)
+    });
+    let fallbacks = config.plugins.iter();
+    let fallbacks = fallbacks.filter_map(|plugin| plugin.fallback.policy());
+    of_policies.chain(fallbacks).chain(without_fallback(config))
+}
+
+/// The names of the plugins in whose place no other one can serve: filters, scorers, hooks.
+fn without_fallback(config: &Config) -> impl Iterator<Item = &str> {
+    let policies = config.upstreams.iter().map(|upstream| &upstream.policy);
+    let narrowing = policies.flat_map(|policy| {
+        let scorers = policy.scorers.iter().map(|scorer| &scorer.scorer);
+        policy.filters.iter().chain(scorers)
+    });
+    let narrowing = narrowing.map(|part| &*part.plugin);
+    narrowing.chain(config.hooks.iter().map(|hook| &*hook.plugin))
+}
 
 /// All plugins and their versions.
 #[derive(Clone)]
@@ -163,7 +186,10 @@ impl PluginRegistry {
         let mut problems = Vec::new();
         let (mut entries, mut waiting) = (BTreeMap::new(), BTreeMap::new());
         for entry in &config.plugins {
-            match self.read_again(entry, fallbacks && entry.starts_with_fallback) {
+            let may_wait = fallbacks
+                && entry.starts_with_fallback
+                && without_fallback(config).all(|name| name != entry.name);
+            match self.read_again(entry, may_wait) {
                 Ok(Some(known)) => drop(entries.insert(entry.name.clone(), known)),
                 Ok(None) => {
                     let config = entry.clone();
@@ -182,13 +208,7 @@ impl PluginRegistry {
                 }
             }
         }
-        let policies = config
-            .upstreams
-            .iter()
-            .map(|upstream| &*upstream.policy.plugin);
-        let fallbacks = config.plugins.iter();
-        let fallbacks = fallbacks.filter_map(|plugin| plugin.fallback.policy());
-        for name in policies.chain(fallbacks).chain([FALLBACK]) {
+        for name in used_plugins(config).chain([FALLBACK]) {
             let known = self
                 .entries
                 .get(name)

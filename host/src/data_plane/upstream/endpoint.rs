@@ -101,7 +101,7 @@ impl Endpoint {
             name: name.into(),
             server: server.spelling.as_str().into(),
             route: server.route.as_str().into(),
-            labels: Box::default(),
+            labels: server.labels.clone().into(),
             weight: server.weight,
             max_fails: server.max_fails,
             fail_timeout: server.fail_timeout.as_secs(),

@@ -8,6 +8,7 @@ use super::router::Router;
 use crate::access_log::Log;
 use crate::config::model::{Config, LogFormat};
 use crate::data_plane::upstream::Upstream;
+use crate::plugin::SharedHook;
 use crate::tls::ServerTls;
 
 /// Names a listener or a stream through all configurations that have it. Its position in a
@@ -28,6 +29,8 @@ pub(crate) struct Snapshot {
     pub(crate) routers: Vec<Router>,
     /// As in the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
+    /// As in the configuration.
+    pub(crate) hooks: Vec<Arc<SharedHook>>,
     /// See [`index_by_name`].
     pub(crate) by_name: HashMap<Box<str>, usize>,
     /// By listener; none where it is off.
@@ -38,6 +41,8 @@ pub(crate) struct Snapshot {
     pub(crate) stream_logs: Vec<Option<OpenLog>>,
     /// Some log line has a variable `$sent_http_*`.
     pub(crate) logs_sent_header: bool,
+    /// Some log line has `$plugin_note`.
+    pub(crate) logs_notes: bool,
 }
 
 impl Snapshot {
