@@ -3,13 +3,16 @@
 
 use crate::http::framing::{self, Framing};
 use crate::http::grpc;
-use crate::http::head::{FieldName, Fields, HeadEnd, RequestHead, ResponseHead, Version};
+use crate::http::head::{
+    FieldChange, FieldChanges, FieldName, FieldOperation, Fields, HeadEnd, HeadSide, RequestHead,
+    ResponseHead, Version, check_method,
+};
 use crate::http::headers::is_token;
 
 /// Fields that a head may have, here as by default.
 const MAX_HEADERS: usize = 100;
 
-/// A head, of a response if it begins as one, and what comes behind it.
+/// A head, of a response if it begins as one, and behind it a line for each change to a request.
 pub(super) fn run(bytes: &[u8]) {
     let whole = HeadEnd::default().find(bytes);
     let mut end = HeadEnd::default();
@@ -24,6 +27,7 @@ pub(super) fn run(bytes: &[u8]) {
         response(head);
     } else {
         request(head);
+        changed(head, &bytes[length..]);
     }
 }
 
@@ -100,6 +104,86 @@ fn request(bytes: &[u8]) {
             .as_bytes(),
         method
     );
+}
+
+/// What is changed of a head is as if it had been received so: `=name:value` sets, `+name:value`
+/// adds, `-name` removes, anything else is another method.
+fn changed(bytes: &[u8], lines: &[u8]) {
+    let mut head = RequestHead::default();
+    if head.parse(bytes, MAX_HEADERS).is_err() {
+        return;
+    }
+    let (line, method) = (head.line().to_vec(), head.method().to_vec());
+    let (_, mut expected) = plain(bytes).unwrap();
+    let (mut changes, mut methods) = (FieldChanges::default(), Vec::new());
+    for line in lines.split(|byte| *byte == b'\n') {
+        let operation = match line.first() {
+            Some(b'=') => FieldOperation::Set,
+            Some(b'+') => FieldOperation::Add,
+            Some(b'-') => FieldOperation::Remove,
+            _ if check_method(line).is_ok() => {
+                methods.push(line);
+                continue;
+            }
+            _ => continue,
+        };
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = match (operation, colon) {
+            (FieldOperation::Remove, _) | (_, None) => (&line[1..], &b""[..]),
+            (_, Some(colon)) => (&line[1..colon], &line[colon + 1..]),
+        };
+        let change = FieldChange {
+            operation,
+            name,
+            value,
+        };
+        if changes.push(HeadSide::Request, change).is_err() {
+            continue;
+        }
+        assert!(is_token(name) && value.iter().copied().all(is_text));
+        if operation != FieldOperation::Add {
+            expected.retain(|(known, _)| folded(known) != folded(name));
+        }
+        if operation != FieldOperation::Remove {
+            expected.push((name, blanks_off(value)));
+        }
+    }
+    head.change_fields(&changes);
+    for method in &methods {
+        head.set_method(method);
+    }
+    assert_eq!(listed(head.fields()), expected);
+    assert_eq!(head.method(), methods.last().map_or(&*method, |last| last));
+    assert_eq!((head.line(), head.received_method()), (&*line, &*method));
+
+    let mut text = [head.method(), b" ", head.target(), b" HTTP/1.1\r\n"].concat();
+    append_fields(&listed(head.fields()), &mut text);
+    let mut again = RequestHead::default();
+    let most = expected.len();
+    again.parse(&text, most).unwrap();
+    assert_eq!(listed(again.fields()), expected);
+    let told = |head: &RequestHead| -> Vec<_> {
+        let fields = head.fields().iter();
+        fields.map(|field| (field.known, field.plain)).collect()
+    };
+    assert_eq!(told(&head), told(&again));
+    assert_eq!(
+        head.fields().repeated_singleton(),
+        again.fields().repeated_singleton()
+    );
+    // How it was framed when it was received counts.
+    let mut received = RequestHead::default();
+    received.parse(bytes, MAX_HEADERS).unwrap();
+    assert_eq!(framing::of_request(&head), framing::of_request(&received));
+}
+
+/// A name as the most eager reader has it.
+fn folded(name: &[u8]) -> Vec<u8> {
+    let fold = |byte: &u8| match byte.is_ascii_alphanumeric() {
+        true => byte.to_ascii_lowercase(),
+        false => b'-',
+    };
+    name.iter().map(fold).collect()
 }
 
 fn response(bytes: &[u8]) {

@@ -7,12 +7,16 @@
 
 mod field_name; // which fields are known
 mod fields; // where each field stands
+mod changes; // ... and what is changed of them
 mod trailers; // fields behind a body
 mod http2; // to and from HTTP/2
 
 use std::fmt;
 use std::ops::Range;
 
+pub use changes::{
+    BadChange, FieldChange, FieldChanges, FieldOperation, HeadSide, MAX_CHANGES, check_method,
+};
 pub use field_name::{FieldName, fold_alike};
 pub use fields::{Field, Fields, list_members};
 pub use http2::{
@@ -50,6 +54,8 @@ pub struct RequestHead {
     version: Version,
     /// Bytes as received.
     len: usize,
+    /// What changes count, see [`RequestHead::room`].
+    grown: usize,
 }
 
 impl RequestHead {
@@ -115,13 +121,14 @@ impl RequestHead {
     pub fn clear(&mut self) {
         self.fields.clear();
         (self.method, self.target) = (Span::default(), Span::default());
-        (self.version, self.len) = (Version::default(), 0);
+        (self.version, self.len, self.grown) = (Version::default(), 0, 0);
     }
 
     pub fn method(&self) -> &[u8] {
         self.method.in_bytes(&self.fields.bytes)
     }
 
+    /// As received.
     pub fn target(&self) -> &[u8] {
         self.target.in_bytes(&self.fields.bytes)
     }

@@ -3,7 +3,7 @@
 //! Holds no header table: see where heads are parsed.
 
 use super::byte_set;
-use super::head::FieldName;
+use super::head::{FieldName, fold_alike};
 
 /// RFC 9110, 5.6.2 (`tchar`).
 const TOKEN: [bool; 256] =
@@ -71,15 +71,17 @@ pub fn set_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(value[..end].trim_ascii_end())
 }
 
-/// Whether a header belongs to one connection or delimits the message: only the proxy itself may
-/// add it.
+/// Whether a header belongs to one connection (RFC 9110 section 7.6.1), delimits the message or
+/// says when its body comes, if only for a reader that folds names: only the proxy itself writes
+/// it. A value from elsewhere would let two peers disagree on where a message ends.
 pub fn is_framing(name: &[u8]) -> bool {
-    let known = FieldName::of(name);
+    let known = FieldName::folded(name);
     known.is_of_connection()
         || matches!(
             known,
-            FieldName::ContentLength | FieldName::Te | FieldName::Trailer
+            FieldName::ContentLength | FieldName::Expect | FieldName::Te | FieldName::Trailer
         )
+        || fold_alike(name, b"http2-settings")
 }
 
 #[cfg(test)]
@@ -104,6 +106,27 @@ mod tests {
         assert!(is_value(b"a\tb \xff~"));
         for byte in (0..0x20).chain([0x7f]).filter(|byte| *byte != b'\t') {
             assert!(!is_value(&[b'a', byte]), "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn what_frames_a_message_does_so_under_names_that_pass_for_it() {
+        for name in [
+            "Connection",
+            "Content-Length",
+            "content_length",
+            "Expect",
+            "HTTP2_Settings",
+            "Keep.Alive",
+            "TE",
+            "Trailer",
+            "Transfer-Encoding",
+            "Upgrade",
+        ] {
+            assert!(is_framing(name.as_bytes()), "{name}");
+        }
+        for name in ["Content-Type", "Host", "X-Forwarded-For", "Connections", ""] {
+            assert!(!is_framing(name.as_bytes()), "{name}");
         }
     }
 

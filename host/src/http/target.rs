@@ -58,9 +58,7 @@ pub enum BadTarget {
 impl<'a> RequestTarget<'a> {
     /// Takes a target apart. `method` decides which forms are allowed.
     pub fn parse(method: &[u8], target: &'a [u8]) -> Result<RequestTarget<'a>, BadTarget> {
-        if let Some(byte) = target.iter().find(|byte| !TARGET[usize::from(**byte)]) {
-            return Err(BadTarget::Byte(*byte));
-        }
+        check_bytes(target)?;
         let text = std::str::from_utf8(target).map_err(|_| BadTarget::Byte(0x80))?;
         if method == b"CONNECT" {
             let form = TargetForm::Authority(Authority::parse(target)?);
@@ -125,6 +123,35 @@ impl<'a> RequestTarget<'a> {
             }
             TargetForm::Origin | TargetForm::Asterisk => None,
         }
+    }
+}
+
+/// Whether this is a path as a target in origin-form begins with, percent-encoded.
+///
+/// # Errors
+/// [`BadTarget`]
+pub fn check_path(path: &[u8]) -> Result<(), BadTarget> {
+    if path.first() != Some(&b'/') {
+        return Err(BadTarget::TargetForm);
+    }
+    match memchr::memchr(b'?', path) {
+        Some(_) => Err(BadTarget::Byte(b'?')),
+        None => check_bytes(path),
+    }
+}
+
+/// Whether this is what may follow the `?` of a target.
+///
+/// # Errors
+/// [`BadTarget`]
+pub fn check_query(query: &[u8]) -> Result<(), BadTarget> {
+    check_bytes(query)
+}
+
+fn check_bytes(target: &[u8]) -> Result<(), BadTarget> {
+    match target.iter().find(|byte| !TARGET[usize::from(**byte)]) {
+        Some(byte) => Err(BadTarget::Byte(*byte)),
+        None => Ok(()),
     }
 }
 

@@ -6,23 +6,9 @@ use crate::config::model::{HeaderChange, HeaderOperation};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
+use crate::http::headers::is_framing;
 use crate::http::template::Template;
 use crate::http::variable::Phase;
-
-/// Headers that frame a message or belong to one connection (RFC 9110 section 7.6.1): the proxy
-/// writes them itself, and a value from the configuration would let two peers disagree on where a
-/// message ends.
-const FRAMING: [&str; 9] = [
-    "connection",
-    "content-length",
-    "http2-settings",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// In the order they are made: what is removed, what is set, what is added.
 pub(super) fn changes(route: &Section<'_>, phase: Phase) -> Vec<HeaderChange> {
@@ -125,7 +111,7 @@ fn header_name(name: &str, phase: Phase, operation: &HeaderOperation) -> Result<
         return Err(complaint.hint("a name has letters, digits and `-`"));
     }
     let lower = name.to_ascii_lowercase();
-    if FRAMING.contains(&lower.as_str()) {
+    if is_framing(name.as_bytes()) {
         let complaint = Complaint::new(format!("header `{name}` cannot be changed"));
         return Err(complaint.hint(match lower.as_str() {
             "connection" | "upgrade" => {

@@ -2,17 +2,18 @@
 //! is done.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::IpAddr;
-use std::time::Instant;
 
 use super::fault::Fault;
 use super::request::asks_to_switch;
 use super::state::{Exchange, Uri};
+use crate::config::model::PathPattern;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::authority::{Authority, BadAuthority};
 use crate::http::framing::{self, Framing};
-use crate::http::head::{FieldName, RequestHead, Version};
+use crate::http::head::{FieldName, Version};
 use crate::http::path;
 use crate::http::target::{BadTarget, RequestTarget, TargetForm};
 use crate::tls::server::ClientVerdict;
@@ -35,40 +36,28 @@ pub(crate) enum BadRequest {
     NoHostToRedirect,
 }
 
-/// What a request asks for.
+/// What a request gets that is acceptable.
 pub(super) enum Admission {
-    Route(Admitted),
+    /// A route, which is to be found.
+    Route(Framing),
     /// The same on a listener with TLS.
-    Redirect {
-        port: u16,
-    },
+    Redirect { port: u16 },
 }
 
 /// A request that has a route.
 pub(super) struct Admitted {
     /// Index into the configuration's routes.
     pub(super) route: usize,
-    /// How much of the normalised path the route matched.
-    pub(super) matched: usize,
+    /// How much of the normalised path the route matched; none where it did not have to.
+    pub(super) matched: Option<usize>,
     /// The client is to be sent to the same path with a slash at its end.
     pub(super) lacks_slash: bool,
     pub(super) framing: Framing,
 }
 
-/// Takes a request apart and finds its route. The exchange is there even where the request is
-/// refused: it is logged.
-pub(super) fn admit(
-    session: &Session<'_>,
-    worker_config: &WorkerConfig,
-    request: RequestHead,
-    began: Instant,
-) -> (Exchange, Result<Admission, Fault>) {
-    let mut exchange = Exchange::new(session, request, began);
-    let admission = examine(&mut exchange, session, worker_config);
-    (exchange, admission)
-}
-
-fn examine(
+/// Takes a request apart: all that is decided before a route is chosen. A request that is refused
+/// is logged with as much as is known of it.
+pub(super) fn examine(
     exchange: &mut Exchange,
     session: &Session<'_>,
     worker_config: &WorkerConfig,
@@ -95,21 +84,69 @@ fn examine(
         exchange.real_client = reported_client(exchange, worker_config);
     }
     expectation(exchange)?;
-    if let Some(port) = session.limits().redirect_to_https {
-        if exchange.host.is_empty() {
-            return Err(BadRequest::NoHostToRedirect.into());
-        }
-        return Ok(Admission::Redirect { port });
+    match session.limits().redirect_to_https {
+        Some(_) if exchange.host.is_empty() => Err(BadRequest::NoHostToRedirect.into()),
+        Some(port) => Ok(Admission::Redirect { port }),
+        None => Ok(Admission::Route(framing)),
     }
+}
+
+/// Finds the route that host and path lead to, as they are by now, and takes it.
+pub(super) fn find_route(
+    exchange: &Exchange,
+    session: &Session<'_>,
+    worker_config: &WorkerConfig,
+    framing: Framing,
+) -> Result<Admitted, Fault> {
+    exchange.stats.route.set(None);
     let found = worker_config.snapshot.routers[session.listener]
         .find(&exchange.host, exchange.normalised())
         .ok_or(Fault::NoRoute)?;
-    Ok(Admission::Route(Admitted {
+    note_route(exchange, worker_config, found.route);
+    Ok(Admitted {
         route: found.route,
-        matched: found.prefix_len,
+        matched: Some(found.prefix_len),
         lacks_slash: found.lacks_slash,
         framing,
-    }))
+    })
+}
+
+/// Takes a route of the listener by its index, whatever host and path are.
+#[allow(dead_code, reason = "called for hooks")]
+pub(super) fn take_route(
+    exchange: &Exchange,
+    session: &Session<'_>,
+    worker_config: &WorkerConfig,
+    framing: Framing,
+    index: usize,
+) -> Result<Admitted, Fault> {
+    exchange.stats.route.set(None);
+    let routes = &worker_config.snapshot.config.routes;
+    let route = routes
+        .get(index)
+        .filter(|route| route.listeners.contains(&session.listener))
+        .ok_or(Fault::NoSuchRoute)?;
+    note_route(exchange, worker_config, index);
+    let path = exchange.normalised();
+    let matches = match &route.path {
+        PathPattern::Exact(pattern) => (path == pattern.as_bytes()).then_some(pattern),
+        PathPattern::Prefix(pattern) | PathPattern::PrefixNoRegex(pattern) => {
+            path.starts_with(pattern.as_bytes()).then_some(pattern)
+        }
+        PathPattern::Regex(_) => None,
+    };
+    Ok(Admitted {
+        route: index,
+        matched: matches.map(|pattern| pattern.len()),
+        lacks_slash: false,
+        framing,
+    })
+}
+
+fn note_route(exchange: &Exchange, worker_config: &WorkerConfig, route: usize) {
+    exchange.stats.route.set(Some(route));
+    exchange.uri.left_route.set(false);
+    *exchange.server_name.borrow_mut() = Some(worker_config.route_name(route));
 }
 
 /// Drops fields whose names have an underscore, unless the listener allows them (nginx:
@@ -190,6 +227,8 @@ fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
     let uri = Uri {
         path: path.len(),
         start: request.target().len().saturating_sub(target.uri.len()),
+        changed: None,
+        left_route: Cell::default(),
         owned: match &target.uri {
             Cow::Borrowed("/") if !request.target().ends_with(b"/") => Some(Box::from("/")),
             Cow::Borrowed(_) => None,

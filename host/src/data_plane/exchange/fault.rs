@@ -6,6 +6,7 @@ use crate::data_plane::body::{BadBody, BodyError};
 use crate::data_plane::upstream::Failure;
 use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;
+use crate::plugin::Untrusted;
 
 /// A fault. The display text is the error log's, in nginx's words where nginx has the same event.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,22 @@ pub(crate) enum Fault {
     Body(BodyError),
     #[error("no route for this host and path")]
     NoRoute,
+    /// What a hook, or its failure, has to say.
+    #[allow(dead_code, reason = "hooks bring it about")]
+    #[error("{0}")]
+    Hook(Untrusted),
+    /// In nginx's words (`ngx_http_core_post_rewrite_phase`).
+    #[allow(dead_code, reason = "hooks bring it about")]
+    #[error("rewrite or internal redirection cycle")]
+    TooManyRoutes,
+    /// On the listener that the request came in on.
+    #[allow(dead_code, reason = "hooks bring it about")]
+    #[error("a hook led to a route that is not there")]
+    NoSuchRoute,
+    /// While it was waited for something else than a server (nginx: `ngx_http_test_reading`).
+    #[allow(dead_code, reason = "hooks bring it about")]
+    #[error("client prematurely closed connection")]
+    ClientGone,
     /// Only variables can bring it about.
     #[error("invalid `location` of a `return`: {0}")]
     BadLocation(&'static str),
@@ -84,7 +101,10 @@ impl Fault {
             Fault::ExpectationFailed => 417,
             Fault::BodyTooLarge(_) => 413,
             Fault::NoRoute => 404,
-            Fault::BadLocation(_) => 500,
+            Fault::BadLocation(_) | Fault::Hook(_) | Fault::TooManyRoutes | Fault::NoSuchRoute => {
+                500
+            }
+            Fault::ClientGone => 499,
             Fault::NoLiveUpstreams => 502,
             Fault::DeadlineExceeded => 504,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
@@ -99,7 +119,12 @@ impl Fault {
 
     pub(crate) fn level(&self) -> Level {
         match self {
-            Fault::NoLiveUpstreams | Fault::BodyTooLarge(_) | Fault::BadLocation(_) => Level::Error,
+            Fault::NoLiveUpstreams
+            | Fault::BodyTooLarge(_)
+            | Fault::BadLocation(_)
+            | Fault::Hook(_)
+            | Fault::TooManyRoutes
+            | Fault::NoSuchRoute => Level::Error,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
                 BodyError::Bad(BadBody::TooLarge(_)) => Level::Error,
                 BodyError::Closed
@@ -122,7 +147,8 @@ impl Fault {
             | Fault::HeaderCutShort
             | Fault::MethodNotAllowed
             | Fault::ExpectationFailed
-            | Fault::NoRoute => Level::Info,
+            | Fault::NoRoute
+            | Fault::ClientGone => Level::Info,
         }
     }
 }
@@ -138,6 +164,9 @@ impl Fault {
             | Fault::ExpectationFailed
             | Fault::BodyTooLarge(_)
             | Fault::BadLocation(_)
+            | Fault::Hook(_)
+            | Fault::TooManyRoutes
+            | Fault::NoSuchRoute
             | Fault::NoLiveUpstreams => true,
             Fault::Attempt(failure) => {
                 !matches!(failure, Failure::Request(_) | Failure::ClientGone)
@@ -153,6 +182,7 @@ impl Fault {
             | Fault::HeaderTimeout
             | Fault::HeaderCutShort
             | Fault::Body(_)
+            | Fault::ClientGone
             | Fault::DeadlineExceeded => false,
         }
     }

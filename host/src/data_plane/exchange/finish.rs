@@ -18,12 +18,22 @@ pub(super) struct Finish {
 }
 
 impl Finish {
-    pub(super) fn new(session: &Session<'_>, exchange: &Rc<Exchange>) -> Finish {
+    pub(super) fn new(session: &Session<'_>, exchange: Exchange) -> Finish {
         Finish {
-            exchange: exchange.clone(),
+            exchange: Rc::new(exchange),
             worker_config: session.worker_config.clone(),
             listener: session.listener,
         }
+    }
+
+    pub(super) fn exchange(&self) -> &Rc<Exchange> {
+        &self.exchange
+    }
+
+    /// The exchange, while nothing else holds it: it can be changed until it is carried on.
+    #[allow(dead_code, reason = "called for hooks")]
+    pub(super) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
+        Rc::get_mut(&mut self.exchange)
     }
 
     fn log(&self) {

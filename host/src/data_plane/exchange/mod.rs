@@ -3,6 +3,7 @@
 mod state; // what is known of it
 mod variables; // ... as templates, logs and plugins ask for it
 mod fault; // why it could not be carried through
+mod changes; // ... and is changed by hooks
 mod admit; // is the request acceptable, and what does it ask for
 mod proxy; // send it to an upstream, as often as it takes
 mod request; // the header that the upstream gets
@@ -34,6 +35,7 @@ use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::stream::Alarm;
 use crate::data_plane::worker_config::WorkerConfig;
+use crate::http::framing::Framing;
 use crate::http::head::RequestHead;
 use crate::http::{grpc, headers};
 use admit::{Admission, Admitted};
@@ -49,24 +51,24 @@ pub(crate) async fn serve(
     began: Instant,
 ) -> (ConnectionFate, RequestHead) {
     let worker_config = session.worker_config.clone();
-    let (mut exchange, admission) = admit::admit(session, &worker_config, request, began);
-    if let Ok(Admission::Route(admitted)) = &admission {
-        exchange.server_name = Some(worker_config.route_name(admitted.route));
-    }
-    let exchange = Rc::new(exchange);
+    let mut exchange = Exchange::new(session, request, began);
+    // It is there even where the request is refused: it is logged.
+    let admission = admit::examine(&mut exchange, session, &worker_config);
     let mut body = exchange.framing.map(BodyPipe::of_request);
-    let finish = Finish::new(session, &exchange);
+    let mut finish = Finish::new(session, exchange);
     let delivered = match (admission, &mut body) {
-        (Ok(Admission::Route(admitted)), Some(body)) => {
-            carry(session, &worker_config, &exchange, admitted, body).await
+        (Ok(Admission::Route(framing)), Some(body)) => {
+            carry(session, &worker_config, &mut finish, framing, body).await
         }
         (Ok(Admission::Redirect { port }), body) => {
-            let location = redirect::to_https(&exchange, port);
-            redirect(session, &exchange, &location, body.as_mut()).await
+            let exchange = finish.exchange();
+            let location = redirect::to_https(exchange, port);
+            redirect(session, exchange, &location, body.as_mut()).await
         }
         (Ok(Admission::Route(_)), None) => Delivered::Cut,
-        (Err(fault), body) => refuse(session, &exchange, &fault, body.as_mut()).await,
+        (Err(fault), body) => refuse(session, finish.exchange(), &fault, body.as_mut()).await,
     };
+    let exchange = finish.exchange().clone();
     drop(finish);
     let fate = rest::fate(session, &exchange, body, delivered);
     // Normally nothing else holds the exchange any more. The head is an optimisation: if something
@@ -86,26 +88,32 @@ pub(crate) async fn reject(
     began: Instant,
     fault: Fault,
 ) -> ConnectionFate {
-    let exchange = Rc::new(Exchange::new(session, request, began));
-    let finish = Finish::new(session, &exchange);
-    let delivered = refuse(session, &exchange, &fault, None).await;
+    let finish = Finish::new(session, Exchange::new(session, request, began));
+    let delivered = refuse(session, finish.exchange(), &fault, None).await;
+    let exchange = finish.exchange().clone();
     drop(finish);
     rest::fate(session, &exchange, None, delivered)
 }
 
+/// Carries an acceptable request to its route, and on from there. Until its action begins, nothing
+/// but `finish` holds the exchange: it can be changed, and its route be found again.
 async fn carry(
     session: &mut Session<'_>,
     worker_config: &WorkerConfig,
-    exchange: &Rc<Exchange>,
-    admitted: Admitted,
+    finish: &mut Finish,
+    framing: Framing,
     body: &mut BodyPipe,
 ) -> Delivered {
+    let exchange = finish.exchange();
+    let admitted = match admit::find_route(exchange, session, worker_config, framing) {
+        Ok(admitted) => admitted,
+        Err(fault) => return refuse(session, exchange, &fault, Some(body)).await,
+    };
     let route = &worker_config.snapshot.config.routes[admitted.route];
-    exchange.stats.route.set(Some(admitted.route));
     let limit = route
         .client_max_body_size
         .unwrap_or(session.limits().client_max_body_size);
-    if let (Some(length), Some(limit)) = (admitted.framing.length(), limit)
+    if let (Some(length), Some(limit)) = (framing.length(), limit)
         && length > limit
     {
         let fault = Fault::BodyTooLarge(length);
@@ -115,36 +123,51 @@ async fn carry(
         let location = redirect::with_slash(exchange);
         return redirect(session, exchange, &location, Some(body)).await;
     }
-    let carried = match &route.action {
-        Action::Proxy(proxy) => {
-            body.set_limit(limit);
-            let due = deadline(exchange);
-            let mut alarm = Alarm::default();
-            let mut proxied = pin!(proxy::proxy(
-                session,
-                worker_config,
-                exchange,
-                route,
-                proxy,
-                &admitted,
-                body
-            ));
-            #[allow(clippy::disallowed_methods, reason = "by each wait within")]
-            poll_fn(|cx| match (proxied.as_mut().poll(cx), due) {
-                (Poll::Pending, Some(due)) => {
-                    let passed = alarm.poll_due(cx, due);
-                    passed.map(|_| Err(Fault::DeadlineExceeded))
-                }
-                (proxied, _) => proxied,
-            })
-            .await
-        }
-        Action::Return(answer) => respond(session, exchange, answer, body).await,
-    };
+    let carried = act(session, worker_config, exchange, &admitted, limit, body).await;
     match carried {
         Ok(delivered) => delivered,
         Err(fault) => refuse(session, exchange, &fault, Some(body)).await,
     }
+}
+
+/// Does what the route says. `limit`: of the body that a server gets.
+///
+/// # Errors
+/// A [`Fault`] where nothing was sent to the client yet.
+async fn act(
+    session: &mut Session<'_>,
+    worker_config: &WorkerConfig,
+    exchange: &Rc<Exchange>,
+    admitted: &Admitted,
+    limit: Option<u64>,
+    body: &mut BodyPipe,
+) -> Result<Delivered, Fault> {
+    let route = &worker_config.snapshot.config.routes[admitted.route];
+    let proxy = match &route.action {
+        Action::Proxy(proxy) => proxy,
+        Action::Return(answer) => return respond(session, exchange, answer, body).await,
+    };
+    body.set_limit(limit);
+    let due = deadline(exchange);
+    let mut alarm = Alarm::default();
+    let mut proxied = pin!(proxy::proxy(
+        session,
+        worker_config,
+        exchange,
+        route,
+        proxy,
+        admitted,
+        body
+    ));
+    #[allow(clippy::disallowed_methods, reason = "by each wait within")]
+    poll_fn(|cx| match (proxied.as_mut().poll(cx), due) {
+        (Poll::Pending, Some(due)) => {
+            let passed = alarm.poll_due(cx, due);
+            passed.map(|_| Err(Fault::DeadlineExceeded))
+        }
+        (proxied, _) => proxied,
+    })
+    .await
 }
 
 /// When a call of gRPC is of no use to its caller any more.
@@ -196,11 +219,11 @@ async fn respond(
 /// 9110 section 15.4.9); GET and HEAD get the status that every client knows.
 async fn redirect(
     session: &mut Session<'_>,
-    exchange: &Exchange,
+    exchange: &Rc<Exchange>,
     location: &[u8],
     request_body: Option<&mut BodyPipe>,
 ) -> Delivered {
-    let status = match exchange.request.method() {
+    let status = match exchange.request.received_method() {
         b"GET" | b"HEAD" => 301,
         _ => 308,
     };
@@ -218,7 +241,7 @@ async fn redirect(
 /// its end can be found.
 async fn refuse(
     session: &mut Session<'_>,
-    exchange: &Exchange,
+    exchange: &Rc<Exchange>,
     fault: &Fault,
     request_body: Option<&mut BodyPipe>,
 ) -> Delivered {
@@ -253,3 +276,6 @@ async fn refuse(
         delivered => delivered,
     }
 }
+
+#[cfg(test)]
+mod tests;

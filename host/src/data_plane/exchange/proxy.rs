@@ -61,8 +61,10 @@ pub(super) async fn proxy(
             .await
             .map_err(Fault::Body)?;
     }
-    let listed = Listed::of(exchange.request.fields());
-    let passes_trailer = |name: &[u8]| passes_as_trailer(name, &route.request_headers, &listed);
+    let fields = exchange.request.fields();
+    let listed = Listed::of(fields);
+    let passes_trailer =
+        |name: &[u8]| passes_as_trailer(name, fields, &route.request_headers, &listed);
     progress.retain_trailers(passes_trailer);
     session.incoming.release(&buffers);
     exchange.stats.body_received.set(progress.length);
@@ -212,20 +214,23 @@ fn frame_as_chunked(body: &mut Vec<u8>, end: Option<&[u8]>) {
     }
 }
 
-/// The target as it was received, or with the route's URI part in place of what the route matched.
-fn outgoing_target<'a>(
+/// The target as it was received or changed, or with the route's URI part in place of what the
+/// route matched. A path that was changed behind the choice of the route goes on as it is, whatever
+/// the route says (nginx: `rewrite ... break`; `valid_location` of `ngx_http_proxy_create_request`).
+pub(super) fn outgoing_target<'a>(
     exchange: &'a Exchange,
     proxy: &Proxy,
     admitted: &Admitted,
     rewritten: &'a mut Vec<u8>,
 ) -> &'a [u8] {
-    let Some(uri) = &proxy.uri else {
+    let matched = admitted.matched.filter(|_| !exchange.uri.left_route.get());
+    let (Some(uri), Some(prefix_len)) = (&proxy.uri, matched) else {
         return exchange.uri();
     };
     let rewrite = Rewrite {
         received: exchange.path(),
         path: exchange.normalised(),
-        prefix_len: admitted.matched,
+        prefix_len,
         replacement: uri,
         query: exchange.query().unwrap_or_default(),
     };

@@ -78,16 +78,14 @@ pub(super) fn rewritten(
 /// `X-Forwarded-Proto` and `X-Forwarded-Host`. Nothing where the client named no host: what follows
 /// is a relative reference (RFC 9110 section 10.2.2).
 fn append_origin(exchange: &Exchange, out: &mut Vec<u8>) {
-    let reported = |name| {
-        let mut values = exchange.request.fields().known(name);
-        values.next().filter(|_| exchange.peer_trusted)
-    };
+    let fields = exchange.request.fields();
+    let reported = |name| fields.believed(name, exchange.peer_trusted).next();
     let scheme = reported(FieldName::XForwardedProto)
         .filter(|scheme| matches!(*scheme, b"http" | b"https"))
         .unwrap_or(exchange.scheme().as_bytes());
     let authority = reported(FieldName::XForwardedHost)
         .filter(|host| !host.is_empty() && Authority::parse(host).is_ok())
-        .unwrap_or_else(|| exchange.authority());
+        .unwrap_or_else(|| exchange.received_authority());
     if !authority.is_empty() {
         for part in [scheme, b"://", authority] {
             out.extend_from_slice(part);

@@ -48,13 +48,17 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out
         let mut replacing = outgoing.changes.iter().filter(|change| replaces(change));
         replacing.any(|change| change.name.as_bytes().eq_ignore_ascii_case(name))
     };
-    let set_by_us = |name: &str| !outgoing.changes.is_empty() && replaced(name.as_bytes());
+    let set_by_us = |name: &str| {
+        !outgoing.changes.is_empty() && replaced(name.as_bytes()) || fields.decides(name.as_bytes())
+    };
 
     write_host(exchange, outgoing.changes, out);
     for field in fields.iter() {
-        if goes_on(&field, outgoing, &listed)
+        if goes_on(&field, fields, outgoing, &listed)
             && (outgoing.changes.is_empty() || !replaced(field.name))
-            && (field.plain || !passes_for_ours(field.name, outgoing.changes, &listed))
+            && (field.plain
+                || field.ours
+                || !passes_for_ours(field.name, outgoing.changes, &listed))
         {
             line_bytes(field.name, field.value, out);
         }
@@ -129,15 +133,16 @@ fn passes_for_dropped(name: &[u8], changes: &[HeaderChange], listed: &Listed<'_>
 }
 
 /// Whether a field behind the request's body goes on: many servers join trailers to the header,
-/// where the route's word or that of `Connection` (RFC 9110 section 7.6.1) would be lost. What
+/// where the word of the route, of a hook or of `Connection` (RFC 9110 section 7.6.1) would be lost. What
 /// frames or routes a message never gets this far: see
 /// [`clean_trailers`](crate::http::head::clean_trailers).
 pub(super) fn passes_as_trailer(
     name: &[u8],
+    fields: &Fields,
     changes: &[HeaderChange],
     listed: &Listed<'_>,
 ) -> bool {
-    !passes_for_dropped(name, changes, listed)
+    !passes_for_dropped(name, changes, listed) && !fields.decides(name)
 }
 
 /// Names the client to the upstream. What the peer says of the client counts only if the peer is
@@ -150,8 +155,8 @@ fn write_forwarded(
 ) {
     let fields = exchange.request.fields();
     if !set_by_us("x-forwarded-for") {
-        let reported = fields.known(FieldName::XForwardedFor);
-        let reported = reported.filter(|value| trusted && !value.is_empty());
+        let reported = fields.believed(FieldName::XForwardedFor, trusted);
+        let reported = reported.filter(|value| !value.is_empty());
         // The chain names each hop, so the address that is added is always the one of the peer
         // itself. A peer on a unix socket has none.
         let peer = exchange
@@ -176,7 +181,7 @@ fn write_forwarded(
     if !set_by_us("x-real-ip") && exchange.remote_ip().is_some() {
         line("X-Real-IP", exchange.remote_address().as_bytes(), out);
     }
-    let first = |known| fields.known(known).next().filter(|_| trusted);
+    let first = |known| fields.believed(known, trusted).next();
     if !set_by_us("x-forwarded-proto") {
         line(
             "X-Forwarded-Proto",
@@ -184,14 +189,19 @@ fn write_forwarded(
             out,
         );
     }
-    let host = first(FieldName::XForwardedHost).unwrap_or_else(|| exchange.authority());
+    let host = first(FieldName::XForwardedHost).unwrap_or_else(|| exchange.received_authority());
     if !set_by_us("x-forwarded-host") && !host.is_empty() {
         line("X-Forwarded-Host", host, out);
     }
 }
 
-/// Whether a field is passed on as it came.
-fn goes_on(field: &Field<'_>, outgoing: &RequestPlan<'_>, listed: &Listed<'_>) -> bool {
+/// Whether a field is passed on as it stands.
+fn goes_on(
+    field: &Field<'_>,
+    fields: &Fields,
+    outgoing: &RequestPlan<'_>,
+    listed: &Listed<'_>,
+) -> bool {
     match field.known {
         FieldName::Connection
         | FieldName::ContentLength
@@ -200,18 +210,19 @@ fn goes_on(field: &Field<'_>, outgoing: &RequestPlan<'_>, listed: &Listed<'_>) -
         | FieldName::KeepAlive
         | FieldName::ProxyConnection
         | FieldName::Te
-        | FieldName::TransferEncoding
-        | FieldName::XForwardedFor
+        | FieldName::TransferEncoding => false,
+        // They are written anew, unless it is ours that stands in their place.
+        FieldName::XForwardedFor
         | FieldName::XForwardedHost
         | FieldName::XForwardedProto
-        | FieldName::XRealIp => false,
+        | FieldName::XRealIp => field.ours && fields.decides(field.name),
         FieldName::Upgrade => outgoing.upgrade,
         FieldName::Trailer => matches!(outgoing.body, BodyPlan::Chunked | BodyPlan::Stream),
         // Its use is between one HTTP/1 peer and the next, and there is one.
         FieldName::SecWebSocketKey => !outgoing.http2 && outgoing.websocket_key.is_none(),
         // Frameworks believe them as they do those that are written here.
         FieldName::Forwarded | FieldName::XForwarded => {
-            outgoing.trusted && !listed.names(field.name)
+            field.ours || outgoing.trusted && !listed.names(field.name)
         }
         FieldName::Authorization
         | FieldName::ContentRange
@@ -222,7 +233,7 @@ fn goes_on(field: &Field<'_>, outgoing: &RequestPlan<'_>, listed: &Listed<'_>) -
         | FieldName::IfUnmodifiedSince
         | FieldName::SecWebSocketAccept
         | FieldName::Server
-        | FieldName::Other => !listed.names(field.name),
+        | FieldName::Other => field.ours || !listed.names(field.name),
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Exchange {
     /// The header that was sent to the client, for `$sent_http_*`.
     pub(crate) sent_header: RefCell<Vec<u8>>,
     /// The spelling of the route's host, and of its proxy target.
-    pub(crate) server_name: Option<Rc<str>>,
+    pub(super) server_name: RefCell<Option<Rc<str>>>,
     pub(crate) proxy_host: RefCell<Option<Rc<str>>>,
     /// The upstream it goes to speaks TLS.
     pub(crate) to_tls: Cell<bool>,
@@ -69,8 +69,12 @@ pub(crate) struct Uri {
     pub(crate) owned: Option<Box<str>>,
     /// Bytes of the target before the path, as in absolute-form.
     pub(crate) start: usize,
-    /// Length of the path.
+    /// What it was changed to.
+    pub(super) changed: Option<Box<[u8]>>,
+    /// Length of the path, as changed.
     pub(crate) path: usize,
+    /// The path was changed behind the choice of a route: the route's pattern is no part of it.
+    pub(super) left_route: Cell<bool>,
 }
 
 /// What the access log tells of an exchange.
@@ -164,7 +168,7 @@ impl Exchange {
             stats: ExchangeStats::default(),
             response: RefCell::default(),
             sent_header: RefCell::default(),
-            server_name: None,
+            server_name: RefCell::default(),
             proxy_host: RefCell::default(),
             to_tls: Cell::new(false),
             hsts: session
@@ -184,12 +188,22 @@ impl Exchange {
     }
 
     /// The host of the route, as the file has it; empty before a route was found.
-    pub(crate) fn server_name(&self) -> &str {
-        self.server_name.as_deref().unwrap_or_default()
+    pub(crate) fn server_name(&self) -> Ref<'_, str> {
+        Ref::map(self.server_name.borrow(), |name| {
+            name.as_deref().unwrap_or_default()
+        })
+    }
+
+    /// Path and query, percent-encoded.
+    pub(crate) fn uri(&self) -> &[u8] {
+        match &self.uri.changed {
+            Some(uri) => uri,
+            None => self.received_uri(),
+        }
     }
 
     /// Path and query as received.
-    pub(crate) fn uri(&self) -> &[u8] {
+    pub(crate) fn received_uri(&self) -> &[u8] {
         match &self.uri.owned {
             Some(uri) => uri.as_bytes(),
             None => self
@@ -207,7 +221,7 @@ impl Exchange {
         }
     }
 
-    /// The path as received, without the query.
+    /// The path, percent-encoded, without the query.
     pub(crate) fn path(&self) -> &[u8] {
         self.uri().get(..self.uri.path).unwrap_or_default()
     }
@@ -222,13 +236,15 @@ impl Exchange {
         self.uri().get(self.uri.path + 1..)
     }
 
-    /// The host as the request spells it, port included; empty where it names none.
+    /// The host that the server gets, port included; empty where the request names none.
     pub(crate) fn authority(&self) -> &[u8] {
-        self.request
-            .fields()
-            .known(FieldName::Host)
-            .next()
-            .unwrap_or(self.host.as_bytes())
+        let mut hosts = self.request.fields().known(FieldName::Host);
+        hosts.next().unwrap_or_default()
+    }
+
+    /// The host as the client spells it, port included; empty where it names none.
+    pub(crate) fn received_authority(&self) -> &[u8] {
+        self.request.received_host().unwrap_or_default()
     }
 
     /// The client's address in text: as a trusted proxy reported it, else the connection's.
@@ -300,7 +316,7 @@ impl Exchange {
                 line,
                 ", upstream: \"{}://{upstream}{}\"",
                 scheme(self.to_tls.get()),
-                self.request.target().escape_ascii()
+                self.uri().escape_ascii()
             );
         }
         if !self.host.is_empty() {

@@ -37,7 +37,7 @@ impl VariableSource for Exchange {
             Variable::Host => out.extend_from_slice(self.host.as_bytes()),
             Variable::Request => out.extend_from_slice(self.request.line()),
             Variable::RequestMethod => out.extend_from_slice(self.request.method()),
-            Variable::RequestUri => out.extend_from_slice(self.uri()),
+            Variable::RequestUri => out.extend_from_slice(self.received_uri()),
             Variable::Uri => out.extend_from_slice(self.normalised()),
             Variable::Args => out.extend_from_slice(self.query().unwrap_or_default()),
             Variable::IsArgs => {

@@ -128,6 +128,11 @@ impl FieldName {
             )
     }
 
+    /// Whether a request has one such field at most.
+    pub(super) fn is_singleton(self) -> bool {
+        SINGLETONS.contains(&self)
+    }
+
     /// Its place in a set of names.
     pub(super) fn bit(self) -> u32 {
         1 << self as u32

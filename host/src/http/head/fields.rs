@@ -34,14 +34,18 @@ pub struct Field<'a> {
     pub known: FieldName,
     /// The name has letters, digits and dashes only: no reader takes it for another.
     pub plain: bool,
+    /// It was not received but set here, by a change: it is believed, and no word of the peer's
+    /// about its connection ends it.
+    pub ours: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct FieldSpan {
-    name: Span,
-    value: Span,
-    known: FieldName,
+pub(super) struct FieldSpan {
+    pub(super) name: Span,
+    pub(super) value: Span,
+    pub(super) known: FieldName,
     plain: bool,
+    pub(super) ours: bool,
 }
 
 /// Header fields in the order received.
@@ -54,19 +58,35 @@ pub struct Fields {
 /// Where each field stands. Its spans are of bytes that are there: it is emptied with them.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    table: Vec<FieldSpan>,
+    pub(super) table: Vec<FieldSpan>,
     /// The known names in the table, by [`FieldName::bit`], and those that are there more than
     /// once.
     present: u32,
     repeated: u32,
     /// Some name is not plain.
     folding: bool,
+    /// Names that changes have set or removed.
+    pub(super) decided: Vec<Span>,
+    /// The value of `Host` before it was changed, empty where there was none.
+    pub(super) received_host: Option<Span>,
 }
 
 impl Index {
     pub(super) fn clear(&mut self) {
         self.table.clear();
         (self.present, self.repeated, self.folding) = (0, 0, false);
+        self.decided.clear();
+        self.received_host = None;
+    }
+
+    /// Finds out anew which names there are, once some have gone.
+    pub(super) fn count_again(&mut self) {
+        (self.present, self.repeated, self.folding) = (0, 0, false);
+        for field in &self.table {
+            self.repeated |= self.present & field.known.bit();
+            self.present |= field.known.bit();
+            self.folding |= !field.plain;
+        }
     }
 
     /// Notes a field of `bytes`.
@@ -82,6 +102,7 @@ impl Index {
             value,
             known,
             plain,
+            ours: false,
         });
     }
 
@@ -117,20 +138,31 @@ impl Fields {
             value: field.value.in_bytes(&self.bytes),
             known: field.known,
             plain: field.plain,
+            ours: field.ours,
         })
     }
 
     /// All values of a known field.
     pub fn known(&self, known: FieldName) -> impl Iterator<Item = &[u8]> {
+        let spans = self.spans(known);
+        spans.map(|field| field.value.in_bytes(&self.bytes))
+    }
+
+    /// Those of them that are believed: ours, and all of them if the peer is trusted.
+    pub fn believed(&self, known: FieldName, trusted: bool) -> impl Iterator<Item = &[u8]> {
+        let spans = self.spans(known);
+        spans
+            .filter(move |field| trusted || field.ours)
+            .map(|field| field.value.in_bytes(&self.bytes))
+    }
+
+    fn spans(&self, known: FieldName) -> impl Iterator<Item = &FieldSpan> {
         // Most of what is asked for is not there.
         let table = match self.index.present & known.bit() {
             0 => &[],
             _ => self.index.table.as_slice(),
         };
-        table
-            .iter()
-            .filter(move |field| field.known == known)
-            .map(|field| field.value.in_bytes(&self.bytes))
+        table.iter().filter(move |field| field.known == known)
     }
 
     /// All values of a field by name, in any case.

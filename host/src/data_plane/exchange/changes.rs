@@ -1,0 +1,188 @@
+//! What hooks change of a request: asked for one by one, checked at once, made all together while
+//! nothing else holds the exchange.
+//!
+//! As in nginx, `$request` and `$request_uri` tell what was received, and all else what became of
+//! it.
+
+use super::state::Exchange;
+use crate::http::authority::Authority;
+use crate::http::head::{
+    BadChange, FieldChange, FieldChanges, FieldName, FieldOperation, HeadSide, MAX_CHANGES,
+    check_method,
+};
+use crate::http::path;
+use crate::http::target::{BadTarget, check_path, check_query};
+
+/// Changes to a request, each of them checked by itself.
+#[derive(Debug, Default)]
+pub(crate) struct RequestChanges {
+    method: Option<Box<[u8]>>,
+    /// Percent-encoded.
+    path: Option<Box<[u8]>>,
+    /// Without the `?`; empty for none.
+    query: Option<Box<[u8]>>,
+    fields: FieldChanges,
+}
+
+#[allow(dead_code, reason = "called for hooks")]
+impl RequestChanges {
+    /// Another method.
+    ///
+    /// # Errors
+    /// [`BadChange`]
+    pub(crate) fn set_method(&mut self, method: &[u8]) -> Result<(), BadChange> {
+        check_method(method)?;
+        self.check_room(method.len())?;
+        self.method = Some(method.into());
+        Ok(())
+    }
+
+    /// Another path, from its slash on, percent-encoded as in a request.
+    ///
+    /// # Errors
+    /// [`BadChange`]
+    pub(crate) fn set_path(&mut self, path: &[u8]) -> Result<(), BadChange> {
+        check_path(path)?;
+        path::normalise(path)?;
+        self.check_room(path.len())?;
+        self.path = Some(path.into());
+        Ok(())
+    }
+
+    /// Another query, without the `?`; an empty one removes it.
+    ///
+    /// # Errors
+    /// [`BadChange`]
+    pub(crate) fn set_query(&mut self, query: &[u8]) -> Result<(), BadChange> {
+        check_query(query)?;
+        self.check_room(query.len())?;
+        self.query = Some(query.into());
+        Ok(())
+    }
+
+    /// A change of a header field. `Host` is also the host that a route is found by.
+    ///
+    /// # Errors
+    /// [`BadChange`]
+    pub(crate) fn change_field(&mut self, change: FieldChange<'_>) -> Result<(), BadChange> {
+        self.check_room(FieldChanges::size_of(&change))?;
+        self.fields.push(HeadSide::Request, change)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.size() == 0
+    }
+
+    /// Bytes of all changes, as they count against [`MAX_CHANGES`].
+    pub(crate) fn size(&self) -> usize {
+        let parts = [&self.method, &self.path, &self.query];
+        let parts = parts.into_iter().flatten();
+        parts.map(|part| part.len()).sum::<usize>() + self.fields.size()
+    }
+
+    fn check_room(&self, length: usize) -> Result<(), BadChange> {
+        match self.size() + length > MAX_CHANGES {
+            true => Err(BadChange::TooLarge),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Path and query as changes make them.
+struct ChangedUri {
+    text: Box<[u8]>,
+    path: usize,
+    normalised: Option<Box<[u8]>>,
+}
+
+#[allow(dead_code, reason = "called for hooks")]
+impl Exchange {
+    /// Whether changes can be made to the request as it is now.
+    ///
+    /// # Errors
+    /// [`BadChange`]
+    pub(crate) fn check(&self, changes: &RequestChanges) -> Result<(), BadChange> {
+        self.changed_uri(changes).map(|_| ())
+    }
+
+    /// Makes all changes, or none.
+    ///
+    /// # Errors
+    /// [`BadChange`]
+    pub(crate) fn apply(&mut self, changes: &RequestChanges) -> Result<(), BadChange> {
+        let uri = self.changed_uri(changes)?;
+        let host = changed_host(&changes.fields)?;
+        if let Some(uri) = uri {
+            self.uri.changed = Some(uri.text);
+            self.uri.path = uri.path;
+            if changes.path.is_some() {
+                self.normalised = uri.normalised;
+                self.uri.left_route.set(true);
+            }
+        }
+        if let Some(host) = host {
+            self.host = host;
+        }
+        if let Some(method) = &changes.method {
+            self.request.set_method(method);
+        }
+        self.request.change_fields(&changes.fields);
+        Ok(())
+    }
+
+    /// What path and query become, if all changes can be made; none where they stay.
+    fn changed_uri(&self, changes: &RequestChanges) -> Result<Option<ChangedUri>, BadChange> {
+        let RequestChanges {
+            method,
+            path,
+            query,
+            fields,
+        } = changes;
+        if fields.size() + method.as_ref().map_or(0, |method| method.len()) > self.request.room() {
+            return Err(BadChange::TooLarge);
+        }
+        if let Some(method) = method {
+            // Whether the client expects a body depends on its own method.
+            let is_head = |method: &[u8]| method == b"HEAD";
+            if is_head(method) != is_head(self.request.received_method()) {
+                return Err(BadChange::HeadMethod);
+            }
+        }
+        // `*` is a target of OPTIONS only, and has no query (RFC 9112 section 3.2.4).
+        let stays_options = method.as_ref().is_none_or(|method| **method == *b"OPTIONS");
+        if self.path() == b"*" && path.is_none() && !(stays_options && query.is_none()) {
+            return Err(BadTarget::TargetForm.into());
+        }
+        if path.is_none() && query.is_none() {
+            return Ok(None);
+        }
+        let mut text = path.as_deref().unwrap_or(self.path()).to_vec();
+        let path_length = text.len();
+        if let Some(query) = query.as_deref().or(self.query())
+            && !(query.is_empty() && changes.query.is_some())
+        {
+            text.push(b'?');
+            text.extend_from_slice(query);
+        }
+        let normalised = match path.as_deref().map(path::normalise).transpose()? {
+            Some(std::borrow::Cow::Owned(normalised)) => Some(normalised.into_boxed_slice()),
+            _ => None,
+        };
+        Ok(Some(ChangedUri {
+            text: text.into_boxed_slice(),
+            path: path_length,
+            normalised,
+        }))
+    }
+}
+
+/// The host that a route is found by from now on; none where that stays.
+fn changed_host(changes: &FieldChanges) -> Result<Option<Box<str>>, BadChange> {
+    let last = changes.iter().rev().find(|change| {
+        change.operation == FieldOperation::Set && FieldName::of(change.name) == FieldName::Host
+    });
+    match last {
+        Some(change) => Ok(Some(Authority::parse(change.value)?.host.into())),
+        None => Ok(None),
+    }
+}
