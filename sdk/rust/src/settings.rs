@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::host::{nginx, upstream};
-use crate::{SettingsError, Template, files, units};
+use crate::{Network, SettingsError, Template, files, units};
 
 /// When a variable is read.
 #[derive(Debug, Clone, Copy)]
@@ -350,6 +350,17 @@ impl Settings {
             )),
             false => Ok(()),
         }
+    }
+
+    /// One network or a list of them: `key = ["10.0.0.0/8", "unix:"]`, see [`Network::parse`].
+    /// Empty where the key is missing.
+    ///
+    /// # Errors
+    /// A value of another type, or what is no network.
+    pub fn networks(&mut self, key: &'static str) -> Result<Vec<Network>, SettingsError> {
+        let texts = self.texts(key)?;
+        let network = |text: &String| Network::parse(text).map_err(|why| self.error(key, &why));
+        texts.iter().map(network).collect()
     }
 
     /// `key = true`. False where the key is missing.
