@@ -15,7 +15,7 @@ use super::resolve::Resolution;
 use super::tls_files::{Secured, TlsFiles};
 use crate::access_log::{AccessLogs, OpenError};
 use crate::config::model::{
-    AccessLog, Action, Address, Config, Fallback, LogFormat, PluginUse, PolicyUse, ScorerUse,
+    AccessLog, Action, Address, Config, LogFormat, PluginUse, PolicyUse, ScorerUse,
     SettingsPlace, UpstreamConfig,
 };
 use crate::config::problem::{Place, Problem};

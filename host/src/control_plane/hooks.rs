@@ -75,7 +75,7 @@ pub(super) fn hooks(
 /// A plugin that is new, and failed at it.
 pub(super) fn hand_over(previous: &Snapshot, next: &Snapshot) -> Result<(), Problem> {
     for (hook, config) in next.hooks.iter().zip(&next.config.hooks) {
-        let Some(before) = predecessor(config, previous) else {
+        let Some(before) = previous.predecessor(config) else {
             continue;
         };
         if Arc::ptr_eq(before, hook) {
@@ -92,17 +92,6 @@ pub(super) fn hand_over(previous: &Snapshot, next: &Snapshot) -> Result<(), Prob
         }
     }
     Ok(())
-}
-
-/// What a configuration before has of the same hook: of the same name, or declared in place with
-/// the same settings.
-pub(crate) fn predecessor<'a>(hook: &HookConfig, previous: &'a Snapshot) -> Option<&'a Arc<SharedHook>> {
-    let known = previous.config.hooks.iter().zip(&previous.hooks);
-    let mut alike = known.filter(|(before, _)| match hook.is_named() {
-        true => before.is_named() && before.name == hook.name,
-        false => before.means_the_same_as(hook),
-    });
-    alike.next().map(|(_, hook)| hook)
 }
 
 /// The hook of the snapshot before, if nothing about it has changed.
@@ -137,8 +126,9 @@ fn kept(
 
 /// What paths in a hook's settings are relative to: the file that declares it.
 fn directory(hook: &HookConfig) -> &Path {
-    let file: &Path = hook.place.table.file.as_ref();
-    file.parent().unwrap_or(Path::new(""))
+    Path::new(&*hook.place.table.file)
+        .parent()
+        .unwrap_or(Path::new(""))
 }
 
 fn made(

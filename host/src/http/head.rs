@@ -8,20 +8,20 @@
 mod field_name; // which fields are known
 mod fields; // where each field stands
 mod changes; // ... and what is changed of them
+mod request_changes; // ... and of a request as a whole
 mod trailers; // fields behind a body
 mod http2; // to and from HTTP/2
 
 use std::fmt;
 use std::ops::Range;
 
-pub use changes::{
-    BadChange, FieldChange, FieldChanges, FieldOperation, HeadSide, MAX_CHANGES, check_method,
-};
+pub use changes::{BadChange, FieldChange, FieldChanges, FieldOperation, HeadSide};
 pub use field_name::{FieldName, fold_alike};
 pub use fields::{Field, Fields, list_members};
 pub use http2::{
     request as http2_request, response as http2_response, trailer_lines, trailers as http2_trailers,
 };
+pub use request_changes::RequestChanges;
 pub use trailers::{clean_trailers, retain_trailers};
 
 use fields::Span;

@@ -1,5 +1,4 @@
-//! What hooks change of a request: asked for one by one, checked at once, made all together while
-//! nothing else holds the exchange.
+//! What hooks change of a request, made all together while nothing else holds the exchange.
 //!
 //! As in nginx, `$request` and `$request_uri` tell what was received, and all else what became of
 //! it.
@@ -7,86 +6,10 @@
 use super::state::Exchange;
 use crate::http::authority::Authority;
 use crate::http::head::{
-    BadChange, FieldChange, FieldChanges, FieldName, FieldOperation, HeadSide, MAX_CHANGES,
-    check_method,
+    BadChange, FieldChanges, FieldName, FieldOperation, RequestChanges,
 };
 use crate::http::path;
-use crate::http::target::{BadTarget, check_path, check_query};
-
-/// Changes to a request, each of them checked by itself.
-#[derive(Debug, Default)]
-pub(crate) struct RequestChanges {
-    method: Option<Box<[u8]>>,
-    /// Percent-encoded.
-    path: Option<Box<[u8]>>,
-    /// Without the `?`; empty for none.
-    query: Option<Box<[u8]>>,
-    fields: FieldChanges,
-}
-
-#[allow(dead_code, reason = "called for hooks")]
-impl RequestChanges {
-    /// Another method.
-    ///
-    /// # Errors
-    /// [`BadChange`]
-    pub(crate) fn set_method(&mut self, method: &[u8]) -> Result<(), BadChange> {
-        check_method(method)?;
-        self.check_room(method.len())?;
-        self.method = Some(method.into());
-        Ok(())
-    }
-
-    /// Another path, from its slash on, percent-encoded as in a request.
-    ///
-    /// # Errors
-    /// [`BadChange`]
-    pub(crate) fn set_path(&mut self, path: &[u8]) -> Result<(), BadChange> {
-        check_path(path)?;
-        path::normalise(path)?;
-        self.check_room(path.len())?;
-        self.path = Some(path.into());
-        Ok(())
-    }
-
-    /// Another query, without the `?`; an empty one removes it.
-    ///
-    /// # Errors
-    /// [`BadChange`]
-    pub(crate) fn set_query(&mut self, query: &[u8]) -> Result<(), BadChange> {
-        check_query(query)?;
-        self.check_room(query.len())?;
-        self.query = Some(query.into());
-        Ok(())
-    }
-
-    /// A change of a header field. `Host` is also the host that a route is found by.
-    ///
-    /// # Errors
-    /// [`BadChange`]
-    pub(crate) fn change_field(&mut self, change: FieldChange<'_>) -> Result<(), BadChange> {
-        self.check_room(FieldChanges::size_of(&change))?;
-        self.fields.push(HeadSide::Request, change)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.size() == 0
-    }
-
-    /// Bytes of all changes, as they count against [`MAX_CHANGES`].
-    pub(crate) fn size(&self) -> usize {
-        let parts = [&self.method, &self.path, &self.query];
-        let parts = parts.into_iter().flatten();
-        parts.map(|part| part.len()).sum::<usize>() + self.fields.size()
-    }
-
-    fn check_room(&self, length: usize) -> Result<(), BadChange> {
-        match self.size() + length > MAX_CHANGES {
-            true => Err(BadChange::TooLarge),
-            false => Ok(()),
-        }
-    }
-}
+use crate::http::target::BadTarget;
 
 /// Path and query as changes make them.
 struct ChangedUri {
@@ -95,7 +18,6 @@ struct ChangedUri {
     normalised: Option<Box<[u8]>>,
 }
 
-#[allow(dead_code, reason = "called for hooks")]
 impl Exchange {
     /// Whether changes can be made to the request as it is now.
     ///

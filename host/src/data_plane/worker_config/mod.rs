@@ -12,6 +12,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::upstream::WorkerUpstream;
+use crate::config::model::HookConfig;
+use crate::plugin::{SharedHook, WorkerHook};
 
 pub(crate) use pace::Pace;
 pub(crate) use retired::RetiredUpstreams;
@@ -22,6 +24,8 @@ pub(crate) use snapshot::{ListenerId, OpenLog, Snapshot, index_by_name};
 pub(crate) struct WorkerConfig {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) upstreams: Vec<Rc<WorkerUpstream>>,
+    /// As in the configuration.
+    pub(crate) hooks: Vec<Rc<WorkerHook>>,
     /// See [`route_name`](Self::route_name).
     route_names: Vec<OnceCell<Rc<str>>>,
     /// Where its upstreams go when it ends.
@@ -55,8 +59,20 @@ impl WorkerConfig {
                 }
             }
         }
+        let mut hooks = Vec::with_capacity(snapshot.hooks.len());
+        for (shared, config) in snapshot.hooks.iter().zip(&snapshot.config.hooks) {
+            let before = previous.and_then(|previous| previous.hook_before(shared, config));
+            match before {
+                Some(same) if Arc::ptr_eq(same.shared(), shared) => hooks.push(same.clone()),
+                before => {
+                    hooks.push(WorkerHook::attach(shared, before.map(|before| &**before)));
+                    pace.large_step().await;
+                }
+            }
+        }
         WorkerConfig {
             upstreams,
+            hooks,
             route_names: vec![OnceCell::new(); snapshot.config.routes.len()],
             snapshot,
             retired,
@@ -66,6 +82,21 @@ impl WorkerConfig {
     fn upstream(&self, name: &str) -> Option<&Rc<WorkerUpstream>> {
         let index = self.snapshot.upstream_index(name)?;
         self.upstreams.get(index)
+    }
+
+    /// The same hook as `shared`, or what this configuration has in its place.
+    fn hook_before(
+        &self,
+        shared: &Arc<SharedHook>,
+        config: &HookConfig,
+    ) -> Option<&Rc<WorkerHook>> {
+        let same = |hook: &&Rc<WorkerHook>| Arc::ptr_eq(hook.shared(), shared);
+        if let Some(same) = self.hooks.iter().find(same) {
+            return Some(same);
+        }
+        let predecessor = self.snapshot.predecessor(config)?;
+        let is_it = |hook: &&Rc<WorkerHook>| Arc::ptr_eq(hook.shared(), predecessor);
+        self.hooks.iter().find(is_it)
     }
 
     /// The host of a route, as the file has it. Made when it is first asked for: a configuration

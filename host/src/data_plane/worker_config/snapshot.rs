@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::router::Router;
 use crate::access_log::Log;
-use crate::config::model::{Config, LogFormat};
+use crate::config::model::{Config, HookConfig, LogFormat};
 use crate::data_plane::upstream::Upstream;
 use crate::plugin::SharedHook;
 use crate::tls::ServerTls;
@@ -53,6 +53,17 @@ impl Snapshot {
     /// Where an upstream is in `upstreams`.
     pub(super) fn upstream_index(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
+    }
+
+    /// What this configuration has of a hook of the next: the one of the same name, or declared in
+    /// place with the same settings.
+    pub(crate) fn predecessor(&self, hook: &HookConfig) -> Option<&Arc<SharedHook>> {
+        let known = self.config.hooks.iter().zip(&self.hooks);
+        let mut alike = known.filter(|(before, _)| match hook.is_named() {
+            true => before.is_named() && before.name == hook.name,
+            false => before.means_the_same_as(hook),
+        });
+        alike.next().map(|(_, hook)| hook)
     }
 
     /// The position of a listener, or of a stream, in `listeners`.

@@ -14,7 +14,7 @@ mod slot; // an instance that comes back after faults
 mod shared; // a hook as all workers share it
 mod worker; // and as one worker asks it: start here
 
-pub use self::changes::{Changes, Check, HeaderEdit, HeaderEditOperation, HookAnswer};
+pub use self::changes::{Changes, Check, HookAnswer};
 pub use self::shared::{HookContext, SharedHook};
 pub use self::worker::{Asked, Ran, WorkerHook};
 
