@@ -1,10 +1,11 @@
 //! What any plugin may implement besides, whatever its kind.
 
-pub use crate::bindings::description::exports::waypost::plugin::description::About;
+use crate::About;
 
 /// Says what the plugin is, for lists, checks and editors. Exported by `export!(Mine, describe)`.
 pub trait Describe {
-    /// Asked once, of an instance that is not configured.
+    /// Asked once, of an instance that is not configured. See [`Schema`](crate::Schema) for the
+    /// settings.
     fn describe() -> About;
 }
 

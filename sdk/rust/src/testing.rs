@@ -21,6 +21,7 @@
 //! ```
 
 mod damage;
+mod description;
 mod endpoint;
 mod services;
 mod request;

@@ -5,11 +5,11 @@ use std::mem;
 use std::rc::Rc;
 
 use super::host::{ExchangeState, Host, enter, rendered};
-use super::{Changed, Request, Response, Services};
+use super::{Changed, Request, Response, Services, description};
 use crate::log::Level;
 use crate::{
-    Call, Draws, FileChanges, Hook, Keeper, OnCheck, OnEnd, OnRequest, OnResponse, Settings,
-    SettingsError, Sharing, Summary, Template, Ticker, Verdict,
+    Call, Describe, Draws, FileChanges, Hook, Keeper, OnCheck, OnEnd, OnRequest, OnResponse,
+    Settings, SettingsError, Sharing, Summary, Template, Ticker, Verdict,
 };
 
 /// A hook at its places. Nothing in it moves by itself: a test sets the time and the files.
@@ -110,6 +110,30 @@ impl<H: Hook> Hooked<H> {
             random: Draws::from_seed(1),
             exchanges: 0,
         })
+    }
+
+    /// Holds what the hook says of itself against what it does, by settings that are good, of the
+    /// hook and of its places.
+    ///
+    /// # Panics
+    /// If both do not fit together.
+    pub fn check_description(services: &Services, good: &[&str], places: &[&str])
+    where
+        H: Describe,
+    {
+        let about = H::describe();
+        let configure = |services: Services, settings: &str, places: &[&str]| {
+            Self::with(services, settings, places).map(|_| ())
+        };
+        description::check_schema(&about.settings, good, |settings| {
+            configure(services.clone(), settings, &[])
+        });
+        let settings = good.first().unwrap_or(&"{}");
+        description::check_schema(&about.place_settings, places, |place| {
+            configure(services.clone(), settings, &[place])
+        });
+        let with_streams = configure(services.clone().streams(), settings, &[]);
+        assert_eq!(with_streams.is_ok(), about.streams, "`streams`");
     }
 
     /// Another version of the hook, or the same one with other settings, takes over: it is

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use super::host::{ExchangeState, Figures, Host, enter};
 use super::request::{Request, Response};
-use super::{EndpointBuilder, endpoint};
+use super::{EndpointBuilder, Services, description, endpoint};
 use crate::pick::{Pick, REFUSED, Words};
 use crate::{
-    Done, Draws, Ending, Endpoint, FailureKind, Failures, Keeper, Observer, Outcome, Policy,
-    Settings, SettingsError,
+    Describe, Done, Draws, Ending, Endpoint, FailureKind, Failures, Keeper, Observer, Outcome,
+    Policy, Settings, SettingsError,
 };
 
 /// An upstream balanced by a policy. Nothing in it moves by itself: a test sets time, load and
@@ -31,8 +31,9 @@ pub struct Upstream<P> {
 }
 
 /// A host in which no endpoint has anything to do.
-fn idle_host(endpoints: &[Endpoint]) -> Rc<Host> {
+fn idle_host(services: Services, endpoints: &[Endpoint]) -> Rc<Host> {
     let host = Host::default();
+    *host.services.borrow_mut() = services;
     *host.fleet.borrow_mut() = Figures {
         free: Vec::new(),
         in_flight: vec![0; endpoints.len()],
@@ -69,10 +70,22 @@ impl<P: Policy> Upstream<P> {
         settings: &str,
         endpoints: impl IntoIterator<Item = EndpointBuilder>,
     ) -> Result<Self, SettingsError> {
+        Self::with(Services::new(), settings, endpoints)
+    }
+
+    /// As [`new`](Upstream::new), with files, a time of day and so on.
+    ///
+    /// # Errors
+    /// What the policy has against the settings.
+    pub fn with(
+        services: Services,
+        settings: &str,
+        endpoints: impl IntoIterator<Item = EndpointBuilder>,
+    ) -> Result<Self, SettingsError> {
         let endpoints: Vec<Endpoint> = endpoints.into_iter().map(EndpointBuilder::build).collect();
         let mut words = Words::default();
         words.resize(endpoints.len());
-        let host = idle_host(&endpoints);
+        let host = idle_host(services, &endpoints);
         Ok(Upstream {
             policy: configured(&host, settings, &endpoints)?,
             now_us: 1_000_000,
@@ -84,6 +97,24 @@ impl<P: Policy> Upstream<P> {
             leases: 0,
             refused: false,
         })
+    }
+
+    /// Holds what the policy says of itself against what it does, by settings that are good.
+    ///
+    /// # Panics
+    /// If both do not fit together.
+    pub fn check_description(good: &[&str])
+    where
+        P: Describe,
+    {
+        let about = P::describe();
+        let configure = |services, settings: &str| {
+            let servers = ["10.0.0.1:80", "10.0.0.2:80"].map(endpoint);
+            Self::with(services, settings, servers).map(|_| ())
+        };
+        let plain = |settings: &str| configure(Services::new(), settings);
+        description::check_schema(&about.settings, good, plain);
+        description::check_services((about.backups, about.streams), good, configure);
     }
 
     /// As [`new`](Upstream::new), with `count` equal servers, `10.0.0.0:80` onwards, and settings
@@ -152,7 +183,8 @@ impl<P: Policy> Upstream<P> {
         self.endpoints = endpoints.into_iter().map(EndpointBuilder::build).collect();
         self.words.resize(self.endpoints.len());
         self.up = in_rotation(&self.endpoints);
-        self.host = idle_host(&self.endpoints);
+        let services = self.host.services.borrow().clone();
+        self.host = idle_host(services, &self.endpoints);
         self.swap(settings)
     }
 
