@@ -16,6 +16,7 @@ pub(crate) mod worker_config; // a configuration as a worker uses it
 mod slots; // connections by what they are doing
 mod drain; // connections that are to end
 mod worker; // what the connections of one thread share
+mod hooked; // what hooks have to do with an exchange
 mod downstream; // the client's side of a connection
 pub(crate) mod exchange; // carry one request through, and its response back
 pub(crate) mod relay; // carry a connection of a stream as it is

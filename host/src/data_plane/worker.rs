@@ -1,7 +1,7 @@
 //! What the connections of one worker share without locks. Its thread, and the orders that it
 //! heeds, are in [`serve`](super::serve).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) drain: Rc<Drain>,
     /// Random, so that what is derived from it (`$request_id`) differs from other workers'.
     pub(crate) identity: [u64; 2],
+    /// Exchanges and sessions that were numbered so far.
+    numbered: Cell<u64>,
 }
 
 impl Worker {
@@ -57,7 +59,15 @@ impl Worker {
             logs: RefCell::new(logs),
             heads: RefCell::default(),
             identity: [fastrand::u64(..), fastrand::u64(..)],
+            numbered: Cell::new(0),
         }
+    }
+
+    /// A number for an exchange or a session that no other one has, of this worker or another.
+    pub(crate) fn next_number(&self) -> u64 {
+        let number = self.numbered.get() + 1;
+        self.numbered.set(number);
+        (self.index as u64) << 48 | number
     }
 
     /// Serves another configuration as soon as it is attached, in one assignment between two

@@ -6,6 +6,7 @@
 
 mod session; // what is known of it, for logs and plugins
 pub(crate) mod preread; // the host that a ClientHello names
+mod hooks; // who is let in
 mod dial; // an endpoint that can be connected to
 
 use std::rc::Rc;
@@ -17,12 +18,14 @@ use super::copy::{CopyEnds, CopyHalf, CopyTimeouts, copy_both};
 use super::downstream::{Client, accept_tls, read_proxy_header};
 use super::drain::ConnectionGuard;
 use super::stream::Stream;
-use super::upstream::{Dialed, Timings, WorkerUpstream};
+use super::upstream::{Dialed, Timings};
 use super::worker::Worker;
+use super::worker_config::WorkerConfig;
 use crate::config::model;
 use crate::plugin::Ending;
 use crate::tls::ServerTls;
 use crate::tls::server::ClientVerdict;
+use hooks::SessionEnd;
 use session::{SessionStatus, TcpSession};
 
 /// Carries a connection to its end.
@@ -65,7 +68,7 @@ pub(crate) async fn run(
         &worker,
         &guard,
         config,
-        &worker_config.upstreams,
+        &worker_config,
         client,
         stream,
         due,
@@ -106,7 +109,7 @@ async fn carry(
     worker: &Rc<Worker>,
     guard: &ConnectionGuard,
     config: &model::StreamConfig,
-    upstreams: &[Rc<WorkerUpstream>],
+    worker_config: &WorkerConfig,
     client: Client,
     stream: Stream,
     due: Instant,
@@ -130,9 +133,15 @@ async fn carry(
             }
         }
     }
-    guard.is_busy();
     let session = Rc::new(session);
-    let upstream = &upstreams[upstream];
+    let _end = SessionEnd::of(&session);
+    let asked = guard.unless_evicted(hooks::ask(&session, worker_config, &config.hooks));
+    if let Err(status) = asked.await.unwrap_or(Err(SessionStatus::Left)) {
+        session.status.set(status);
+        return session;
+    }
+    guard.is_busy();
+    let upstream = &worker_config.upstreams[upstream];
     // A client that has spoken before it ended its direction waits for an answer.
     let watched = first.is_empty().then_some(&reader);
     // The state of connecting is large, and gone once a connection stands.

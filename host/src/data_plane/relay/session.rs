@@ -9,12 +9,13 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::data_plane::downstream::Client;
+use crate::data_plane::hooked::Hooked;
 use crate::data_plane::proxy_protocol::AddressPair;
 use crate::data_plane::upstream::{BalanceState, Balanceable, DescriptorSource};
 use crate::data_plane::worker::Worker;
 use crate::http::clock;
 use crate::http::variable::{Variable, VariableSource};
-use crate::plugin::{self, AttemptFacts, HttpVersion};
+use crate::plugin::{self, AttemptFacts, ExchangeSummary, HttpVersion};
 
 /// A client's connection on its way to an endpoint.
 pub(super) struct TcpSession {
@@ -24,6 +25,8 @@ pub(super) struct TcpSession {
     pub(super) server_name: Option<Box<str>>,
     pub(super) status: Cell<SessionStatus>,
     pub(super) worker: Rc<Worker>,
+    /// What hooks have to do with it.
+    pub(super) hooked: Hooked,
     balance: BalanceState,
     bytes_received: Cell<u64>,
     bytes_sent: Cell<u64>,
@@ -37,6 +40,8 @@ pub(super) enum SessionStatus {
     Carried,
     /// 400: what the client sent could not be understood.
     Refused,
+    /// 403: a hook has turned the client away.
+    TurnedAway,
     /// 499: the client left while we were connecting (nginx has no such status for streams, and the
     /// same one for requests).
     Left,
@@ -63,6 +68,7 @@ impl TcpSession {
             server_name: None,
             status: Cell::new(SessionStatus::Carried),
             worker,
+            hooked: Hooked::default(),
             balance: BalanceState::default(),
             bytes_received: Cell::new(0),
             bytes_sent: Cell::new(0),
@@ -91,6 +97,18 @@ impl TcpSession {
         self.bytes_received.set(up);
         self.bytes_sent.set(down);
         self.attempt(|attempt| (attempt.bytes_sent, attempt.bytes_received) = (up, down));
+    }
+
+    /// What became of it, for the hooks that were asked.
+    pub(super) fn summary(&self) -> ExchangeSummary {
+        let age = self.client.accepted.elapsed();
+        ExchangeSummary {
+            status: 0,
+            complete: self.status.get() == SessionStatus::Carried,
+            duration_us: u64::try_from(age.as_micros()).unwrap_or(u64::MAX),
+            bytes_sent: self.bytes_sent.get(),
+            bytes_received: self.bytes_received.get(),
+        }
     }
 
     pub(super) fn error(&self, message: &dyn std::fmt::Display, upstream: &str) {
@@ -134,6 +152,7 @@ impl SessionStatus {
         match self {
             SessionStatus::Carried => 200,
             SessionStatus::Refused => 400,
+            SessionStatus::TurnedAway => 403,
             SessionStatus::Left => 499,
             SessionStatus::Ours => 500,
             SessionStatus::NoEndpoint => 502,
@@ -176,6 +195,10 @@ impl VariableSource for TcpSession {
             Variable::Msec => clock::append_msec(out),
             Variable::TimeIso8601 => clock::append_time_iso8601(out),
             Variable::TimeLocal => clock::append_time_local(out),
+            Variable::HookAttribute(name) => {
+                return self.hooked.append_attribute(name.as_str(), out);
+            }
+            Variable::PluginNote => return self.hooked.append_notes(out),
             variable => return self.client.append(variable, out),
         }
         true
@@ -300,14 +323,16 @@ impl plugin::ExchangeContext for TcpSession {
         None
     }
 
-    fn attribute(&self, _: &str, _: &mut Vec<u8>) -> bool {
-        false
+    fn attribute(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        self.hooked.append_attribute(name, out)
     }
 
-    fn note(&self, _: &str) {}
+    fn note(&self, text: &str) {
+        self.hooked.note(text);
+    }
 
     fn is_note_wanted(&self) -> bool {
-        false
+        self.worker.worker_config().snapshot.logs_notes
     }
 
     fn log_context(&self) -> String {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use twox_hash::XxHash64;
 
 use super::super::context::ExchangeAtHand;
+use super::super::error::PluginFault;
+use super::super::instance::Instance;
 use super::super::worker_role::WorkerRole;
 use super::instance::Decision;
 use super::shared::SharedHook;
 use super::slot::{HookReport, HookSlot, HookSpec, LONGEST_WAIT};
-use super::{Changes, Check, ExchangeSummary, HookCall, Verdict};
+use super::{Changes, Check, ExchangeSummary, Hook, HookCall, Verdict};
 
 /// One worker's way to a [`SharedHook`]. Stays on its thread.
 pub struct WorkerHook {
@@ -35,7 +37,7 @@ pub struct Asked {
 
 /// An instance was asked about an exchange: it is owed one call of [`WorkerHook::on_end`].
 #[must_use = "a hook that was asked is told how the exchange ended"]
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Ran {
     /// The instance; none where the hook exports no `on-request`.
     generation: Option<u64>,
@@ -80,6 +82,11 @@ impl WorkerHook {
     /// Whether it wants to be asked when a response's head is there.
     pub fn sees_responses(&self) -> bool {
         self.hook.phases.response
+    }
+
+    /// Whether it wants to hear how exchanges end that it was asked about.
+    pub fn hears_ends(&self) -> bool {
+        self.hook.phases.end
     }
 
     /// Asks about a request. `None`: there is no instance at the moment, it faulted, its budget is
@@ -132,9 +139,7 @@ impl WorkerHook {
         &self,
         shard: usize,
         name: &str,
-        ask: impl FnOnce(
-            &mut super::super::instance::Instance<super::Hook>,
-        ) -> Result<Decision, super::super::error::PluginFault>,
+        ask: impl FnOnce(&mut Instance<Hook>) -> Result<Decision, PluginFault>,
     ) -> Option<Asked> {
         let mut role = self.role.borrow_mut();
         let asked = role.ask(&self.hook.role, shard, |slot: &mut HookSlot| {

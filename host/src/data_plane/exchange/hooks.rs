@@ -1,0 +1,213 @@
+//! Hooks of an exchange: asked in their order, and what they decide carried out.
+//!
+//! Until the action of its route begins, nothing but [`Finish`] holds the exchange: what a hook
+//! changes is made when its call has returned, all of it or nothing.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::fault::Fault;
+use super::finish::Finish;
+use super::state::Exchange;
+use super::wait;
+use crate::config::model::{HookUse, OnError};
+use crate::data_plane::downstream::Session;
+use crate::data_plane::worker_config::WorkerConfig;
+use crate::http::head::BadChange;
+use crate::plugin::{
+    Asked, Changes, ExchangeAtHand, HookAnswer, HookCall, Untrusted, Verdict, WorkerHook, checks,
+};
+
+/// What the hooks of a phase have decided.
+pub(super) enum Decided {
+    Proceed,
+    Answer(HookAnswer),
+    /// The route is to be found anew: that of this index, or the one that host and path lead to.
+    Reroute(Option<usize>),
+}
+
+/// Asks hooks in their order, until one decides otherwise than to go on. Delays run side by side,
+/// and are waited for behind the last one.
+///
+/// # Errors
+/// A [`Fault`]: a hook failed, or the client left.
+pub(super) async fn ask(
+    session: &mut Session<'_>,
+    worker_config: &WorkerConfig,
+    finish: &mut Finish,
+    uses: &[HookUse],
+) -> Result<Decided, Fault> {
+    let began = Instant::now();
+    let mut delay = Duration::ZERO;
+    for place in uses {
+        let hook = &worker_config.hooks[place.hook];
+        let call = HookCall {
+            exchange: finish.exchange().number(),
+            place: place.place_number,
+            now_us: session.worker.clock.micros(began),
+        };
+        let asked = hook.on_request(&at_hand(finish), &call);
+        if let Some(asked) = &asked {
+            // It is owed the end from here on, whatever comes between.
+            finish.exchange().hooked.note_run(hook, &call, asked.ran);
+        }
+        let decided = match decide(finish, asked, &mut delay) {
+            Ok(Step::Decided(decided)) => Ok(decided),
+            Ok(Step::Wait(check)) => {
+                wait_for(session, finish, hook, call, check, &mut delay).await
+            }
+            Err(failed) => Err(failed),
+        };
+        match decided {
+            Ok(Decided::Proceed) => {}
+            Ok(decided) => return Ok(decided),
+            Err(Failed::Fault(fault)) => return Err(fault),
+            Err(Failed::Hook(why)) => pass_over(finish.exchange(), place, hook, &why)?,
+        }
+    }
+    if !delay.is_zero() {
+        wait::pause(session, (began + delay).into()).await?;
+    }
+    Ok(Decided::Proceed)
+}
+
+/// What follows a hook's answer.
+enum Step {
+    Decided(Decided),
+    Wait(Pending),
+}
+
+/// Why a hook's answer cannot be had.
+enum Failed {
+    /// The hook's fault: its place says what becomes of that.
+    Hook(String),
+    Fault(Fault),
+}
+
+/// A check that a hook waits for.
+struct Pending {
+    check: Box<crate::plugin::Check>,
+    ran: crate::plugin::Ran,
+}
+
+fn at_hand(finish: &Finish) -> ExchangeAtHand {
+    finish.exchange().clone()
+}
+
+/// Makes the changes that a hook has asked for, and reads its verdict.
+fn decide(
+    finish: &mut Finish,
+    asked: Option<Asked>,
+    delay: &mut Duration,
+) -> Result<Step, Failed> {
+    let Some(Asked {
+        verdict,
+        changes,
+        check,
+        ran,
+    }) = asked
+    else {
+        return Err(Failed::Hook("it could not be asked".to_owned()));
+    };
+    let (mut answer, mut route) = (None, None);
+    if let Some(mut changes) = changes {
+        *delay = (*delay).max(changes.delay);
+        (answer, route) = (changes.answer.take(), changes.route);
+        make(finish, *changes).map_err(|bad| Failed::Hook(bad.to_string()))?;
+    }
+    Ok(match (verdict, answer, check) {
+        (Verdict::Answer, Some(answer), _) => Step::Decided(Decided::Answer(answer)),
+        (Verdict::Reroute, ..) => Step::Decided(Decided::Reroute(route)),
+        (Verdict::Wait, _, Some(check)) => Step::Wait(Pending { check, ran }),
+        (Verdict::Proceed | Verdict::Answer | Verdict::Wait, ..) => {
+            Step::Decided(Decided::Proceed)
+        }
+    })
+}
+
+/// Makes the changes of one call to the exchange.
+fn make(finish: &mut Finish, changes: Changes) -> Result<(), BadChange> {
+    let Changes {
+        request,
+        response,
+        attributes,
+        upstream,
+        ..
+    } = changes;
+    if !request.is_empty()
+        && let Some(exchange) = finish.exchange_mut()
+    {
+        exchange.apply(&request)?;
+    }
+    let exchange = finish.exchange();
+    exchange.change_response(&response)?;
+    if let Err(name) = exchange.hooked.set_attributes(attributes) {
+        exchange.warn_of(&format_args!("attribute `{name}` dropped: there are too many"));
+    }
+    if let Some(upstream) = upstream {
+        exchange.hooked.take_upstream(upstream);
+    }
+    Ok(())
+}
+
+/// Waits for a check, and asks the hook what now; again, if it begins another one.
+async fn wait_for(
+    session: &mut Session<'_>,
+    finish: &mut Finish,
+    hook: &Rc<WorkerHook>,
+    mut call: HookCall,
+    mut pending: Pending,
+    delay: &mut Duration,
+) -> Result<Decided, Failed> {
+    loop {
+        let Pending { check, ran } = pending;
+        let checked = wait::watched(session, checks::begin(*check)).await;
+        let passed = match checked {
+            Ok(Ok(passed)) => passed,
+            Ok(Err(why)) => return Err(Failed::Hook(why.to_string())),
+            Err(fault) => return Err(Failed::Fault(fault)),
+        };
+        call.now_us = session.worker.clock.micros(Instant::now());
+        let asked = hook.on_check(&at_hand(finish), &call, &ran, passed);
+        match decide(finish, asked, delay)? {
+            Step::Decided(decided) => return Ok(decided),
+            Step::Wait(next) => pending = next,
+        }
+    }
+}
+
+/// Goes on without a hook that failed, if its place says so.
+fn pass_over(
+    exchange: &Exchange,
+    place: &HookUse,
+    hook: &WorkerHook,
+    why: &str,
+) -> Result<(), Fault> {
+    let name = hook.shared().name();
+    let message = Untrusted::message(format_args!("hook `{name}` failed: {why}"));
+    match place.on_error {
+        OnError::Fail => Err(Fault::Hook(message)),
+        OnError::Skip => {
+            exchange.info(&format_args!("{message}; the request goes on without it"));
+            Ok(())
+        }
+    }
+}
+
+/// Has the hooks that were asked change the response whose head is about to be written.
+pub(super) fn on_response(exchange: &Rc<Exchange>) {
+    let now_us = exchange.worker.clock.micros(Instant::now());
+    let at_hand: ExchangeAtHand = exchange.clone();
+    exchange
+        .hooked
+        .on_response(&at_hand, now_us, |hook, changes| {
+            let made = exchange.change_response(&changes.response);
+            let dropped = exchange.hooked.set_attributes(changes.attributes);
+            if made.is_err() || dropped.is_err() {
+                let name = hook.shared().name();
+                exchange.warn_of(&format_args!(
+                    "changes of hook `{name}` to the response dropped: there are too many"
+                ));
+            }
+        });
+}

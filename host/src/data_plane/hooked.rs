@@ -1,0 +1,180 @@
+//! What hooks have to do with one exchange, or one session of a stream: which were asked about it,
+//! and what they have set for it.
+//!
+//! Each hook that was asked is owed the end: [`Hooked::end`] pays all of them, however the exchange
+//! ends.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use super::unwinding::contained;
+use crate::plugin::{Changes, ExchangeAtHand, ExchangeSummary, HookCall, Ran, WorkerHook};
+
+/// Bounds on what hooks set for one exchange: attributes, their bytes, and bytes of notes.
+const ATTRIBUTES: usize = 32;
+const ATTRIBUTE_BYTES: usize = 64 << 10;
+const NOTES: usize = 1024;
+
+/// Nothing is allocated before a hook has something to do with an exchange.
+#[derive(Default)]
+pub(crate) struct Hooked(RefCell<Option<Box<HookedState>>>);
+
+#[derive(Default)]
+struct HookedState {
+    /// In the order in which they were asked.
+    runs: SmallVec<[HookRun; 4]>,
+    attributes: Vec<(Box<str>, Box<[u8]>)>,
+    notes: String,
+    /// Index into the upstreams: where the route's `proxy` leads instead.
+    upstream: Option<usize>,
+}
+
+/// A hook that was asked.
+struct HookRun {
+    hook: Rc<WorkerHook>,
+    exchange: u64,
+    place: u32,
+    ran: Ran,
+}
+
+impl Hooked {
+    fn change<T>(&self, change: impl FnOnce(&mut HookedState) -> T) -> T {
+        change(self.0.borrow_mut().get_or_insert_default())
+    }
+
+    fn read<T: Default>(&self, read: impl FnOnce(&HookedState) -> T) -> T {
+        self.0.borrow().as_deref().map(read).unwrap_or_default()
+    }
+
+    /// Notes that a hook was asked, if it wants to hear more of the exchange.
+    pub(crate) fn note_run(&self, hook: &Rc<WorkerHook>, call: &HookCall, ran: Ran) {
+        if hook.sees_responses() || hook.hears_ends() {
+            self.change(|state| {
+                state.runs.push(HookRun {
+                    hook: hook.clone(),
+                    exchange: call.exchange,
+                    place: call.place,
+                    ran,
+                });
+            });
+        }
+    }
+
+    /// Asks the hooks what is to be changed of a response, the last one first, and hands each
+    /// answer over before the next one is asked.
+    pub(crate) fn on_response(
+        &self,
+        exchange: &ExchangeAtHand,
+        now_us: u64,
+        mut change: impl FnMut(&WorkerHook, Box<Changes>),
+    ) {
+        let Some(mut at) = self.0.borrow().as_deref().map(|state| state.runs.len()) else {
+            return;
+        };
+        while at > 0 {
+            at -= 1;
+            // Hooks may set attributes meanwhile.
+            let (hook, changes) = {
+                let state = self.0.borrow();
+                let Some(run) = state.as_deref().and_then(|state| state.runs.get(at)) else {
+                    return;
+                };
+                if !run.hook.sees_responses() {
+                    continue;
+                }
+                let call = HookCall {
+                    exchange: run.exchange,
+                    place: run.place,
+                    now_us,
+                };
+                let (hook, ran) = (run.hook.clone(), run.ran);
+                drop(state);
+                let changes = hook.on_response(exchange, &call, &ran);
+                (hook, changes)
+            };
+            if let Some(Some(changes)) = changes {
+                change(&hook, changes);
+            }
+        }
+    }
+
+    /// The exchange has ended: tells every hook that was asked, the last one first.
+    pub(crate) fn end(&self, exchange: &ExchangeAtHand, now_us: u64, summary: &ExchangeSummary) {
+        let runs = match self.0.borrow_mut().as_deref_mut() {
+            Some(state) => std::mem::take(&mut state.runs),
+            None => return,
+        };
+        for run in runs.into_iter().rev() {
+            let call = HookCall {
+                exchange: run.exchange,
+                place: run.place,
+                now_us,
+            };
+            contained(|| run.hook.on_end(exchange, &call, run.ran, summary));
+        }
+    }
+
+    /// Sets named values; those beyond the bounds are dropped.
+    ///
+    /// # Errors
+    /// The name of the first one that was dropped.
+    pub(crate) fn set_attributes(&self, set: Vec<(String, Vec<u8>)>) -> Result<(), String> {
+        if set.is_empty() {
+            return Ok(());
+        }
+        self.change(|state| {
+            for (name, value) in set {
+                let attributes = &mut state.attributes;
+                attributes.retain(|(known, _)| **known != *name);
+                let bytes: usize = attributes.iter().map(|(_, value)| value.len()).sum();
+                if attributes.len() >= ATTRIBUTES || bytes + value.len() > ATTRIBUTE_BYTES {
+                    return Err(name);
+                }
+                attributes.push((name.into(), value.into()));
+            }
+            Ok(())
+        })
+    }
+
+    /// Appends a named value; false where there is none.
+    pub(crate) fn append_attribute(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        self.read(|state| {
+            let mut attributes = state.attributes.iter();
+            let found = attributes.find(|(known, _)| **known == *name);
+            found
+                .inspect(|(_, value)| out.extend_from_slice(value))
+                .is_some()
+        })
+    }
+
+    /// Adds to what plugins say of their decisions, as far as there is room.
+    pub(crate) fn note(&self, text: &str) {
+        self.change(|state| {
+            let notes = &mut state.notes;
+            if !notes.is_empty() {
+                notes.push_str("; ");
+            }
+            let room = NOTES.saturating_sub(notes.len());
+            notes.push_str(&text[..text.floor_char_boundary(room)]);
+        });
+    }
+
+    /// Appends the notes; false where there are none.
+    pub(crate) fn append_notes(&self, out: &mut Vec<u8>) -> bool {
+        self.read(|state| {
+            out.extend_from_slice(state.notes.as_bytes());
+            !state.notes.is_empty()
+        })
+    }
+
+    pub(crate) fn take_upstream(&self, upstream: usize) {
+        self.change(|state| state.upstream = Some(upstream));
+    }
+
+    /// Where the route's `proxy` leads, if a hook has said so.
+    pub(crate) fn upstream(&self) -> Option<usize> {
+        self.read(|state| state.upstream)
+    }
+}

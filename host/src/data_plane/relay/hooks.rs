@@ -1,0 +1,92 @@
+//! Hooks of a session: asked in their order whether the client is let in, and told when it has
+//! left. There is no HTTP: what they may change is their attributes.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep_until;
+
+use super::session::{SessionStatus, TcpSession};
+use crate::config::model::{HookUse, OnError};
+use crate::data_plane::unwinding::contained;
+use crate::data_plane::worker_config::WorkerConfig;
+use crate::plugin::{ExchangeAtHand, HookCall, Untrusted, Verdict};
+
+/// Tells the hooks that were asked about a session when it ends, however it does.
+pub(super) struct SessionEnd(Rc<TcpSession>);
+
+impl SessionEnd {
+    pub(super) fn of(session: &Rc<TcpSession>) -> SessionEnd {
+        SessionEnd(session.clone())
+    }
+}
+
+impl Drop for SessionEnd {
+    fn drop(&mut self) {
+        contained(|| {
+            let session = &self.0;
+            let at_hand: ExchangeAtHand = session.clone();
+            let now_us = session.worker.clock.micros(Instant::now());
+            session.hooked.end(&at_hand, now_us, &session.summary());
+        });
+    }
+}
+
+/// Asks the hooks of a stream about a session.
+///
+/// # Errors
+/// How the session ends instead of being carried.
+pub(super) async fn ask(
+    session: &Rc<TcpSession>,
+    worker_config: &WorkerConfig,
+    uses: &[HookUse],
+) -> Result<(), SessionStatus> {
+    if uses.is_empty() {
+        return Ok(());
+    }
+    let (began, exchange) = (Instant::now(), session.worker.next_number());
+    let at_hand: ExchangeAtHand = session.clone();
+    let mut delay = Duration::ZERO;
+    for place in uses {
+        let hook = &worker_config.hooks[place.hook];
+        let call = HookCall {
+            exchange,
+            place: place.place_number,
+            now_us: session.worker.clock.micros(began),
+        };
+        let asked = hook.on_request(&at_hand, &call);
+        if let Some(asked) = &asked {
+            session.hooked.note_run(hook, &call, asked.ran);
+        }
+        // There is nothing that it could wait for, as a session has no password.
+        let Some(asked) = asked.filter(|asked| asked.verdict != Verdict::Wait) else {
+            let name = hook.shared().name();
+            let message = Untrusted::message(format_args!("hook `{name}` could not be asked"));
+            match place.on_error {
+                OnError::Skip => {
+                    session.info(&format_args!("{message}; the session goes on without it"));
+                    continue;
+                }
+                OnError::Fail => {
+                    session.error(&message, "");
+                    return Err(SessionStatus::Ours);
+                }
+            }
+        };
+        if let Some(changes) = asked.changes {
+            delay = delay.max(changes.delay);
+            if let Err(name) = session.hooked.set_attributes(changes.attributes) {
+                session.info(&format_args!(
+                    "attribute `{name}` dropped: there are too many"
+                ));
+            }
+        }
+        if asked.verdict == Verdict::Answer {
+            return Err(SessionStatus::TurnedAway);
+        }
+    }
+    if !delay.is_zero() {
+        sleep_until((began + delay).into()).await;
+    }
+    Ok(())
+}
