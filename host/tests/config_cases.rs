@@ -516,7 +516,8 @@ fn a_hook_that_no_place_uses_is_warned_about() {
         .map(|warning| format!("{}", warning.as_warning()))
         .collect();
     let expected = "warning: hook `idle` is used nowhere\n  --> waypost.toml:5:1   (hook.idle)\n\
-                    hint: name it in `hooks` of `[server]`, `[[listen]]`, `[[route]]` or `[[stream]]`";
+                    hint: name it in `hooks` of `[server]`, `[[listen]]`, `[[route]]` or \
+                    `[[stream]]`";
     assert_eq!(warnings, [expected]);
 }
 
