@@ -504,20 +504,65 @@ fn filters_scorers_and_fallbacks_are_the_hosts_words_in_a_policys_table() {
     assert_eq!(config.upstreams[0].servers[2].labels, labels);
 }
 
-#[test]
-fn a_hook_that_no_place_uses_is_warned_about() {
+/// What `waypost check` warns about, in a file with a listener, a plugin `mine` and these lines
+/// from the fifth on.
+fn warnings(lines: &str) -> Vec<String> {
     let path = Path::new("waypost.toml");
-    let text = "[[listen]]\naddress = \"127.0.0.1:8080\"\n[[route]]\nreturn = { status = 204 }\n\
-                [hook.idle]\nplugin = \"mine\"\n[hook.busy]\nplugin = \"mine\"\n\
-                [plugin.mine]\nfile = \"mine.wasm\"\n[server]\nhooks = [\"busy\"]";
-    let config = config::parse_on(text, path, &SameEverywhere).unwrap();
-    let warnings: Vec<String> = config::warnings(&config, path)
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:8080\"\n[plugin.mine]\nfile = \"mine.wasm\"\n{lines}"
+    );
+    let config = config::parse_on(&text, path, &SameEverywhere)
+        .unwrap_or_else(|problems| panic!("{}", report(&problems, Path::new(""))));
+    config::warnings(&config, path)
         .iter()
         .map(|warning| format!("{}", warning.as_warning()))
-        .collect();
+        .collect()
+}
+
+#[test]
+fn a_hook_that_no_place_uses_is_warned_about() {
+    let lines = "[hook.idle]\nplugin = \"mine\"\n[hook.busy]\nplugin = \"mine\"\n\
+                 [server]\nhooks = [\"busy\"]\n[[route]]\nreturn = { status = 204 }";
     let expected = "warning: hook `idle` is used nowhere\n  --> waypost.toml:5:1   (hook.idle)\n\
-                    hint: name it in `hooks` of `[server]`, `[[listen]]`, `[[route]]` or `[[stream]]`";
-    assert_eq!(warnings, [expected]);
+                    hint: name it in `hooks` of `[server]`, `[[listen]]`, `[[route]]` or \
+                    `[[stream]]`";
+    assert_eq!(warnings(lines), [expected]);
+}
+
+#[test]
+fn a_hook_that_is_asked_twice_with_nothing_else_to_say_is_warned_about() {
+    let lines = "[server]\nhooks = [\"mine\", { plugin = \"mine\", a = 1 }]\n\
+                 [hook.here]\nplugin = \"mine\"\n\
+                 [[route]]\nhost = [\"a.example\", \"b.example\"]\nreturn = { status = 204 }\n\
+                 hooks = [\"mine\", \"here\", { use = \"here\", a = 1 }, { plugin = \"mine\", a = 1 }]\n\
+                 [[route]]\nreturn = { status = 204 }\nhooks = [\"mine\"]\ninherit_hooks = false\n\
+                 [[stream]]\naddress = \"127.0.0.1:8081\"\nproxy = \"127.0.0.1:8082\"\n\
+                 hooks = [{ use = \"here\", a = 1 }, { on_error = \"skip\", use = \"here\", a = 1 }]";
+    let warning = |hook: &str, place: &str| {
+        format!(
+            "warning: hook `{hook}` is asked twice, with the same settings\n  --> waypost.toml:{place}\n\
+             hint: the hooks of `[server]`, `[[listen]]` and `[[route]]` add up: leave one out, or \
+             say `inherit_hooks = false` in the route"
+        )
+    };
+    assert_eq!(
+        warnings(lines),
+        [
+            warning("mine", "12:10   (route[0].hooks[0])"),
+            warning("here", "20:35   (stream[0].hooks[1])"),
+        ]
+    );
+}
+
+#[test]
+fn an_internal_route_is_warned_about_where_no_hook_can_lead_to_it() {
+    let lines = "[[route]]\nname = \"x\"\ninternal = true\nreturn = { status = 204 }";
+    let expected = "warning: nothing leads to route `x`: it is `internal`\n  \
+                    --> waypost.toml:5:1   (route[0])\n\
+                    hint: only hooks lead to such a route, and there are no `hooks`";
+    assert_eq!(warnings(lines), [expected]);
+    let hooks = "\n[server]\nhooks = [\"mine\"]";
+    assert!(warnings(&format!("{lines}{hooks}")).is_empty());
 }
 
 #[test]

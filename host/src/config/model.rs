@@ -51,7 +51,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Every use of a hook, each `[[route]]`'s once for each of its hosts.
+    /// Every use of a hook. One of `[server]` comes again with each listener, and one of a
+    /// `[[route]]` with each of its hosts.
     pub fn hook_uses(&self) -> impl Iterator<Item = &HookUse> {
         let of_listeners = self.listeners.iter().map(|listener| &listener.hooks);
         let of_routes = self.routes.iter().map(|route| &route.hooks);
@@ -621,15 +622,29 @@ mod tests {
 
     #[test]
     fn an_upstream_that_moved_in_the_file_means_the_same_until_anything_else_changes() {
-        let lines = "[upstream.a]\npolicy = { plugin = \"hash\", key = \"$host\" }\nservers = [\"127.0.0.1:1\"]";
+        let lines = "[upstream.a]\n\
+                     servers = [{ address = \"127.0.0.1:1\", labels = { a = \"1\" } }]\n\
+                     policy.plugin = \"hash\"\n\
+                     policy.key = \"$host\"\n\
+                     policy.filters = [\"f\"]\n\
+                     policy.scorers = [\"s\"]\n\
+                     [plugin.f]\nfile = \"f.wasm\"\n[plugin.s]\nfile = \"s.wasm\"";
         let here = upstream(lines);
-        let moved = upstream(&format!("\n# Moved.\n{}", lines.replace("[\"", "[ \"")));
+        let moved = upstream(&format!("\n# Moved.\n{}", lines.replace("= [", "=  [")));
         assert_ne!(here, moved, "places are part of it");
         assert!(here.means_the_same_as(&moved));
         for (from, to) in [
             ("upstream.a", "upstream.b"),
             ("$host", "$uri"),
             ("127.0.0.1:1", "127.0.0.1:2"),
+            ("a = \"1\"", "a = \"2\""),
+            ("[\"f\"]", "[\"s\"]"),
+            ("[\"f\"]", "[{ plugin = \"f\", a = 1 }]"),
+            ("[\"s\"]", "[{ plugin = \"s\", weight = 2 }]"),
+            (
+                "policy.plugin",
+                "policy.fallback = \"refuse\"\npolicy.plugin",
+            ),
             ("\n", "\nkeepalive = 1\n"),
         ] {
             let changed = upstream(&lines.replacen(from, to, 1));

@@ -130,7 +130,6 @@ const fn not_there(names: &'static [&'static str], instead: &'static str) -> Dir
 }
 
 const AN_NGINX: &str = "keep an nginx behind Waypost for it, as a server of an upstream";
-const BEFORE: &str = "do it in the application, or in a proxy beside Waypost";
 
 static GROUPS: &[(&str, &[Directive])] = &[
     ("The process", PROCESS),
@@ -357,26 +356,33 @@ static ROUTES: &[Directive] = &[
         &["default_server", "default_type"],
         "a `[[route]]` without `host`; a `return` has `content_type`",
     ),
+    is(
+        &["rewrite", "break"],
+        "the hook `rewrite` in `hooks`; without it, a prefix is replaced by `proxy = \
+         \"http://backend/new/\"`, and a redirect is a `return` with `location`",
+    ),
     not_there(
-        &[
-            "rewrite",
-            "rewrite_log",
-            "uninitialized_variable_warn",
-            "break",
-        ],
-        "a prefix is replaced by `proxy = \"http://backend/new/\"`, a redirect is a `return` with `location`",
+        &["rewrite_log", "uninitialized_variable_warn"],
+        "there is no such thing",
     ),
     not_there(
         &["if"],
-        "write one `[[route]]` for each host and path; there are no conditions on methods, headers or variables yet",
+        "write one `[[route]]` for each host and path; on methods, headers or variables a hook of \
+         your own decides: `[plugin.NAME]`",
+    ),
+    is(
+        &["split_clients"],
+        "the hook `split` in `hooks`, which leads a share of the clients to another route or \
+         upstream, by the same hash",
     ),
     not_there(
-        &["map", "geo", "geoip*", "split_clients", "set", "set_*"],
-        "there are no variables of one's own yet; shares of clients are what weights with `hash` give",
+        &["map", "geo", "geoip*", "set", "set_*"],
+        "there are no variables of one's own yet, but those that a hook sets: `$hook_NAME`",
     ),
     not_there(
         &["limit_except"],
-        "a route does not look at the method yet: let the server refuse it",
+        "a route does not look at the method yet: let the server refuse it, or a hook of your own \
+         (`[plugin.NAME]`)",
     ),
     not_there(
         &[
@@ -400,7 +406,10 @@ static ROUTES: &[Directive] = &[
         "a `location` is sent as it is written",
     ),
     automatic(&["server_tokens"], "no answer names Waypost's version"),
-    not_there(&["satisfy"], "there are no access rules yet"),
+    is(
+        &["satisfy"],
+        "`satisfy = \"any\"` among the settings of the hooks `access` and `basic_auth`",
+    ),
 ];
 
 static PROXYING: &[Directive] = &[
@@ -612,7 +621,7 @@ static HEADERS: &[Directive] = &[
     is(
         &["add_header"],
         "`response_headers = { add = { X-Served-By = \"$upstream_addr\" } }` in `[[route]]`, for every status; \
-         `hsts` in `[[listen]]`",
+         `hsts` in `[[listen]]`; the hook `cors` answers requests of other origins",
     ),
     not_there(
         &["add_header_inherit", "add_trailer"],
@@ -735,29 +744,46 @@ fn places(key: &str) -> String {
 }
 
 static ACCESS: &[Directive] = &[
-    not_there(
+    is(
+        &["limit_req_zone"],
+        "a `[hook.NAME]` with `plugin = \"limit_req\"`, `key = \"$binary_remote_addr\"` and `rate \
+         = \"10r/s\"`",
+    ),
+    is(
         &["limit_req*"],
-        "rates are not limited yet: do it in the application, or in a proxy beside Waypost",
+        "the zone's `[hook.NAME]` in `hooks`: `hooks = [{ use = \"NAME\", burst = 20, nodelay = \
+         true }]`",
     ),
-    not_there(
+    is(
+        &["limit_conn_zone"],
+        "a `[hook.NAME]` with `plugin = \"limit_conn\"` and `key = \"$binary_remote_addr\"`",
+    ),
+    is(
         &["limit_conn*"],
-        "`max_connections` in `[server]` is for all clients, `max_conns` for a server; there is none for a client yet",
+        "the zone's `[hook.NAME]` in `hooks`; `max_connections` in `[server]` is for all clients, \
+         `max_conns` for a server",
     ),
-    not_there(
+    is(
         &["allow", "deny"],
-        "there are no access rules yet: use the firewall, or listen where only they are",
+        "the hook `access` in `hooks`: `hooks = [{ plugin = \"access\", rules = [\"allow \
+         10.0.0.0/8\", \"deny all\"] }]`",
+    ),
+    is(&["auth_basic*"], "the hook `basic_auth` in `hooks`"),
+    is(&["auth_jwt*"], "the hook `jwt` in `hooks`"),
+    not_there(
+        &["auth_request*", "auth_delay"],
+        "hooks ask no other server yet; client certificates are checked: `client_certificate = \
+         \"require\"` in `tls`",
     ),
     not_there(
         &[
-            "auth_basic*",
-            "auth_request*",
-            "auth_jwt*",
-            "auth_delay",
             "secure_link*",
+            "valid_referers",
+            "referer_*",
+            "modsecurity*",
         ],
-        "there are no users yet; client certificates are: `client_certificate = \"require\"` in `tls`",
+        "a hook of your own can look at requests: `[plugin.NAME]`",
     ),
-    not_there(&["valid_referers", "referer_*", "modsecurity*"], BEFORE),
 ];
 
 static FILES: &[Directive] = &[
@@ -809,7 +835,8 @@ static OTHERS: &[Directive] = &[
             "access_by_lua*",
             "balancer_by_lua*",
         ],
-        "a policy that is a WebAssembly component chooses servers: `[plugin.NAME]`; there are no scripts",
+        "policies and hooks of your own are WebAssembly components, `[plugin.NAME]`; there are no \
+         scripts",
     ),
     not_there(
         &["mail", "imap_*", "pop3_*", "smtp_*"],

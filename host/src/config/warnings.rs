@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::model::Config;
+use super::model::{Config, HookUse};
 use super::problem::{Place, Problem};
 
 /// Warnings about a configuration that can be served. Those about the file as a whole are placed at
@@ -45,13 +45,75 @@ pub fn warnings(config: &Config, file: &Path) -> Vec<Problem> {
             warnings.push(Problem::new(&first.place, message).hint("its requests get a 502"));
         }
     }
-    for (index, hook) in config.hooks.iter().enumerate() {
-        if !config.hook_uses().any(|hook_use| hook_use.hook == index) {
-            let message = format!("hook `{}` is used nowhere", hook.name);
-            let hint =
-                "name it in `hooks` of `[server]`, `[[listen]]`, `[[route]]` or `[[stream]]`";
-            warnings.push(Problem::new(&hook.place.table, message).hint(hint));
+    warnings.extend(unused_hooks(config));
+    warnings.extend(unreachable_routes(config));
+    for warning in repeated_hooks(config) {
+        // One of a route comes again with each of its hosts and listeners.
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
         }
+    }
+    warnings
+}
+
+fn unused_hooks(config: &Config) -> impl Iterator<Item = Problem> {
+    let hooks = config.hooks.iter().enumerate();
+    let unused = hooks
+        .filter(|(index, _)| !config.hook_uses().any(|hook_use| hook_use.hook == *index))
+        .map(|(_, hook)| hook);
+    unused.map(|hook| {
+        let message = format!("hook `{}` is used nowhere", hook.name);
+        let hint = "name it in `hooks` of `[server]`, `[[listen]]`, `[[route]]` or `[[stream]]`";
+        Problem::new(&hook.place.table, message).hint(hint)
+    })
+}
+
+/// Internal routes that no hook can lead to, because there is none.
+fn unreachable_routes(config: &Config) -> impl Iterator<Item = Problem> {
+    let hooks = config.hook_uses().next().is_some();
+    let routes = config.routes.iter();
+    let internal = routes.filter(move |route| route.internal && !hooks);
+    internal.map(|route| {
+        let name = route.name.as_deref().unwrap_or_default();
+        let message = format!("nothing leads to route `{name}`: it is `internal`");
+        let hint = "only hooks lead to such a route, and there are no `hooks`";
+        Problem::new(&route.place, message).hint(hint)
+    })
+}
+
+/// Hooks that are asked again for the same requests, with nothing else to say.
+fn repeated_hooks(config: &Config) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    let mut note = |before: &[HookUse], own: &[HookUse]| {
+        for (at, again) in own.iter().enumerate() {
+            let is_same =
+                |other: &HookUse| (other.hook, &other.settings) == (again.hook, &again.settings);
+            if let Some(hook) = config.hooks.get(again.hook)
+                && before.iter().chain(&own[..at]).any(is_same)
+            {
+                let message = format!(
+                    "hook `{}` is asked twice, with the same settings",
+                    hook.name
+                );
+                let hint = "the hooks of `[server]`, `[[listen]]` and `[[route]]` add up: leave \
+                            one out, or say `inherit_hooks = false` in the route";
+                warnings.push(Problem::new(&again.place.table, message).hint(hint));
+            }
+        }
+    };
+    for listener in &config.listeners {
+        note(&[], &listener.hooks);
+    }
+    for route in &config.routes {
+        let listeners = route.listeners.iter();
+        let listeners = listeners.filter_map(|index| config.listeners.get(*index));
+        for listener in listeners.filter(|_| route.inherits_hooks) {
+            note(&listener.hooks, &route.hooks);
+        }
+        note(&[], &route.hooks);
+    }
+    for stream in &config.streams {
+        note(&[], &stream.hooks);
     }
     warnings
 }

@@ -16,8 +16,8 @@ const GIB: u64 = 1 << 30;
 
 pub(in crate::config) static PLUGIN: Table = Table {
     title: "[plugin.NAME]",
-    doc: "A plugin of your own, whatever it is: a policy, a filter, a scorer, a hook, or several of these. The stock ones need \
-          no entry.",
+    doc: "A plugin of your own, whatever it is: a policy, a filter, a scorer, a hook, or several \
+          of these. The stock ones need no entry.",
     groups: &[&[
         Key::new("file", ValueKind::Text, "The component, relative to this file.").required(),
         Key::new(
@@ -29,8 +29,8 @@ pub(in crate::config) static PLUGIN: Table = Table {
         Key::new(
             "fallback",
             ValueKind::Text,
-            "Of a policy: the policy that answers when this one fails, or `refuse`. Then requests are answered as if no \
-             server were left.",
+            "Of a policy: the policy that answers when this one fails, or `refuse`. Then requests \
+             are answered as if no server were left.",
         )
         .or(Default::Text("round_robin")),
         Key::new(
@@ -43,10 +43,11 @@ pub(in crate::config) static PLUGIN: Table = Table {
         Key::new(
             "grants",
             ValueKind::List(&ValueKind::Word(&GRANTS)),
-            "Interfaces that it may import besides `fleet` and `log`: `request` to read the request, `response` to read \
-             the response, `exchange` to keep a value through retries and to add headers to the response, `changes` to change \
-             requests and responses and to answer, `checks` to have passwords verified, `files` to read the files that \
-             its settings name.",
+            "Interfaces that it may import besides `fleet` and `log`: `request` to read the \
+             request, `response` to read the response, `exchange` to keep a value through retries \
+             and to add headers to the response, `changes` to change requests and responses and \
+             to answer, `checks` to have passwords verified, `files` to read the files that its \
+             settings name.",
         )
         .or(Default::Words(&[])),
         Key::new(

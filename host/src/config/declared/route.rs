@@ -58,7 +58,8 @@ pub(in crate::config) static ROUTE: Table = Table {
         Key::new(
             "hooks",
             HOOKS,
-            "Hooks that are asked for its requests, in their order, behind those of `[server]` and `[[listen]]`.",
+            "Hooks that are asked for its requests, in their order, behind those of `[server]` \
+             and `[[listen]]`.",
         ),
         Key::new(
             "inherit_hooks",

@@ -54,7 +54,8 @@ pub(in crate::config) static SERVER: Table = Table {
             Key::new(
                 "hooks",
                 HOOKS,
-                "Hooks that are asked for the requests of every listener, in their order, before a route is chosen.",
+                "Hooks that are asked for the requests of every listener, in their order, before \
+                 a route is chosen.",
             ),
         ],
         LISTENER_SHARED,
@@ -109,8 +110,8 @@ pub(in crate::config) static LISTEN: Table = Table {
             Key::new(
                 "hooks",
                 HOOKS,
-                "Hooks that are asked for its requests, in their order, behind those of `[server]` and before a route is \
-                 chosen.",
+                "Hooks that are asked for its requests, in their order, behind those of \
+                 `[server]` and before a route is chosen.",
             ),
             Key::later("http3", "clients speak HTTP/2 meanwhile"),
         ],

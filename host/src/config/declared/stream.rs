@@ -71,8 +71,8 @@ pub(in crate::config) static STREAM: Table = Table {
         Key::new(
             "hooks",
             HOOKS,
-            "Hooks that are asked for its connections, in their order. There is no HTTP to ask about, and those of \
-             `[server]` are for listeners alone.",
+            "Hooks that are asked for its connections, in their order. There is no HTTP to ask \
+             about, and those of `[server]` are for listeners alone.",
         ),
         Key::later("udp", "streams are TCP"),
     ]],

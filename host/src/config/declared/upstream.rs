@@ -182,8 +182,8 @@ pub(in crate::config) static UPSTREAM_SERVER: Table = Table {
         Key::new(
             "labels",
             ValueKind::Named(&ValueKind::Text),
-            "Names and values of your choice, for plugins: `{ zone = \"a\" }`. At most 16; names are of `a-z`, `0-9`, `_` and \
-             `-`, 64 bytes at most, values have 256 bytes at most.",
+            "Names and values of your choice, for plugins: `{ zone = \"a\" }`. At most 16; names \
+             are of `a-z`, `0-9`, `_` and `-`, 64 bytes at most, values have 256 bytes at most.",
         ),
     ]],
     open: false,
@@ -214,8 +214,8 @@ pub(in crate::config) static POLICY: Table = Table {
         Key::new(
             "fallback",
             ValueKind::Text,
-            "The policy that answers when this one fails, in place of the one that `[plugin.NAME]` says, or `refuse`. Without \
-             both it is `round_robin`.",
+            "The policy that answers when this one fails, in place of the one that \
+             `[plugin.NAME]` says, or `refuse`. Without both it is `round_robin`.",
         ),
     ]],
     open: true,
@@ -223,8 +223,8 @@ pub(in crate::config) static POLICY: Table = Table {
 
 pub(in crate::config) static FILTER: Table = Table {
     title: "filters",
-    doc: "An item of a policy's `filters`. A name alone is the same as a table with only that `plugin`. All other keys are \
-          the filter's own settings, and it checks them.",
+    doc: "An item of a policy's `filters`. A name alone is the same as a table with only that \
+          `plugin`. All other keys are the filter's own settings, and it checks them.",
     groups: &[&[Key::new(
         "plugin",
         ValueKind::Text,
@@ -236,8 +236,8 @@ pub(in crate::config) static FILTER: Table = Table {
 
 pub(in crate::config) static SCORER: Table = Table {
     title: "scorers",
-    doc: "An item of a policy's `scorers`. A name alone is the same as a table with only that `plugin`. All other keys are \
-          the scorer's own settings, and it checks them.",
+    doc: "An item of a policy's `scorers`. A name alone is the same as a table with only that \
+          `plugin`. All other keys are the scorer's own settings, and it checks them.",
     groups: &[&[
         Key::new(
             "plugin",

@@ -82,3 +82,46 @@ impl OnError {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::model::Config;
+
+    fn config(text: &str) -> Config {
+        let rest = "[[listen]]\naddress = \"127.0.0.1:8080\"\n[plugin.p]\nfile = \"p.wasm\"\n\
+                    [plugin.q]\nfile = \"q.wasm\"";
+        crate::config::parse(&format!("{text}\n{rest}"), Path::new("test.toml")).unwrap()
+    }
+
+    #[test]
+    fn a_hook_that_moved_in_the_file_means_the_same_until_anything_else_changes() {
+        let lines =
+            "[server]\nhooks = [{ use = \"h\", burst = 1 }]\n[hook.h]\nplugin = \"p\"\nrate = 1";
+        let here = config(lines);
+        let same = |other: &Config| {
+            here.hooks[0].means_the_same_as(&other.hooks[0])
+                && here.server.hooks[0].means_the_same_as(&other.server.hooks[0])
+        };
+        let moved = config(&format!("\n# Moved.\n{}", lines.replace("= 1", "=  1")));
+        assert_ne!(here.hooks, moved.hooks, "places are part of it");
+        assert!(same(&moved));
+        for (from, to) in [
+            ("\"p\"", "\"q\""),
+            ("rate = 1", "rate = 2"),
+            ("burst = 1", "burst = 2"),
+            ("burst = 1", "on_error = \"skip\", burst = 1"),
+            ("[{", "[\"h\", {"),
+        ] {
+            assert!(
+                !same(&config(&lines.replacen(from, to, 1))),
+                "{from} -> {to}"
+            );
+        }
+        assert!(!same(&config(
+            &lines.replace("h\"", "i\"").replace("hook.h", "hook.i")
+        )));
+    }
+}

@@ -1,5 +1,5 @@
-//! A plugin's own settings: any keys beside the words that are the host's, as JSON, with a place for
-//! each. The plugin checks them.
+//! A plugin's own settings: any keys beside the words that are the host's, as JSON, with a place
+//! for each. The plugin checks them.
 
 use serde_json::{Map, Number, Value as Json};
 

@@ -54,7 +54,12 @@ pub(super) async fn proxy(
         invite(session, exchange)
             .await
             .map_err(|error| Fault::Body(BodyError::Io(error)))?;
-        let bound = config.body_buffer_size;
+        // A request without a byte of a body is whole only once its stream has ended: frames that
+        // contradict the length are to be seen before a server has all of it.
+        let bound = match admitted.framing {
+            Framing::Stream(Some(0)) => config.body_buffer_size.max(1),
+            _ => config.body_buffer_size,
+        };
         // A stream of messages may wait for an answer before it goes on.
         let wait = !exchange.is_grpc();
         read_ahead(session, progress, bound, wait, &mut body)
