@@ -15,8 +15,8 @@ use super::resolve::Resolution;
 use super::tls_files::{Secured, TlsFiles};
 use crate::access_log::{AccessLogs, OpenError};
 use crate::config::model::{
-    AccessLog, Action, Address, Config, LogFormat, PluginUse, PolicyUse, ScorerUse,
-    SettingsPlace, UpstreamConfig,
+    AccessLog, Action, Address, Config, LogFormat, PluginUse, PolicyUse, ScorerUse, SettingsPlace,
+    UpstreamConfig,
 };
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::Upstream;
@@ -306,7 +306,12 @@ pub(super) fn balanced(
     let filters = policy
         .filters
         .iter()
-        .map(|filter| Ok((known(&filter.plugin, &filter.place)?, filter.settings.clone())))
+        .map(|filter| {
+            Ok((
+                known(&filter.plugin, &filter.place)?,
+                filter.settings.clone(),
+            ))
+        })
         .collect::<Result<Vec<_>, Problem>>()?;
     let scorers = policy
         .scorers

@@ -55,9 +55,9 @@ pub(super) fn hooks(
     let mut hooks = Vec::with_capacity(config.hooks.len());
     let before = previous.map(|snapshot| (snapshot, uses(&snapshot.config)));
     for (hook, uses) in config.hooks.iter().zip(uses(config)) {
-        let kept = before.as_ref().and_then(|(snapshot, all)| {
-            kept(hook, &uses, plugins, config, snapshot, all)
-        });
+        let kept = before
+            .as_ref()
+            .and_then(|(snapshot, all)| kept(hook, &uses, plugins, config, snapshot, all));
         match kept.map_or_else(|| made(hook, &uses, config, plugins).map(Arc::new), Ok) {
             Ok(hook) => hooks.push(hook),
             Err(problem) => problems.push(problem),
@@ -144,7 +144,9 @@ fn made(
     let about = plugin.about();
     if uses.of_streams && !about.streams && !about.summary.is_empty() {
         let of_stream = config.streams.iter().flat_map(|stream| &stream.hooks);
-        let place = of_stream.into_iter().find(|place| std::ptr::eq(&config.hooks[place.hook], hook));
+        let place = of_stream
+            .into_iter()
+            .find(|place| std::ptr::eq(&config.hooks[place.hook], hook));
         let message = format!("`{}` is about requests, and a stream has none", hook.plugin);
         return Err(match place {
             Some(place) => place.place.problem("", &message),

@@ -100,6 +100,18 @@ impl Hooked {
         }
     }
 
+    /// Whether a hook is to be told when the exchange ends.
+    #[inline]
+    pub(crate) fn is_owed_an_end(&self) -> bool {
+        self.read(|state| !state.runs.is_empty())
+    }
+
+    /// Whether a hook wants to see the response.
+    #[inline]
+    pub(crate) fn sees_response(&self) -> bool {
+        self.read(|state| state.runs.iter().any(|run| run.hook.sees_responses()))
+    }
+
     /// The exchange has ended: tells every hook that was asked, the last one first.
     pub(crate) fn end(&self, exchange: &ExchangeAtHand, now_us: u64, summary: &ExchangeSummary) {
         let runs = match self.0.borrow_mut().as_deref_mut() {

@@ -31,6 +31,7 @@ mod role; // a use of a plugin, for all workers
 mod worker_role; // ... and for one of them
 mod policy; // plugins that choose endpoints
 mod hook; // plugins that decide about requests
+pub mod checks; // passwords that they have checked
 mod history; // what happened to a plugin
 mod budget; // how much of a worker's time a plugin may take
 mod untrusted; // text of plugins, bounded and escaped

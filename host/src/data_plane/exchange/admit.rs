@@ -112,7 +112,6 @@ pub(super) fn find_route(
 }
 
 /// Takes a route of the listener by its index, whatever host and path are.
-#[allow(dead_code, reason = "called for hooks")]
 pub(super) fn take_route(
     exchange: &Exchange,
     session: &Session<'_>,

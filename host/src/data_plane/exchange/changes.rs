@@ -1,13 +1,12 @@
-//! What hooks change of a request, made all together while nothing else holds the exchange.
+//! What hooks change of a request, made all together while nothing else holds the exchange. What
+//! they change of the response is kept until its head is written.
 //!
 //! As in nginx, `$request` and `$request_uri` tell what was received, and all else what became of
 //! it.
 
 use super::state::Exchange;
 use crate::http::authority::Authority;
-use crate::http::head::{
-    BadChange, FieldChanges, FieldName, FieldOperation, RequestChanges,
-};
+use crate::http::head::{BadChange, FieldChanges, FieldName, FieldOperation, RequestChanges};
 use crate::http::path;
 use crate::http::target::BadTarget;
 
@@ -19,14 +18,6 @@ struct ChangedUri {
 }
 
 impl Exchange {
-    /// Whether changes can be made to the request as it is now.
-    ///
-    /// # Errors
-    /// [`BadChange`]
-    pub(crate) fn check(&self, changes: &RequestChanges) -> Result<(), BadChange> {
-        self.changed_uri(changes).map(|_| ())
-    }
-
     /// Makes all changes, or none.
     ///
     /// # Errors
@@ -50,6 +41,15 @@ impl Exchange {
         }
         self.request.change_fields(&changes.fields);
         Ok(())
+    }
+
+    /// Has changes made to the response, whichever it will be, behind those that hooks have asked
+    /// for before; all of them, or none.
+    ///
+    /// # Errors
+    /// [`BadChange::TooLarge`]
+    pub(crate) fn change_response(&self, changes: &FieldChanges) -> Result<(), BadChange> {
+        self.response_changes.borrow_mut().append(changes)
     }
 
     /// What path and query become, if all changes can be made; none where they stay.

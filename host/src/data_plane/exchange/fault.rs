@@ -49,19 +49,15 @@ pub(crate) enum Fault {
     #[error("no route for this host and path")]
     NoRoute,
     /// What a hook, or its failure, has to say.
-    #[allow(dead_code, reason = "hooks bring it about")]
     #[error("{0}")]
     Hook(Untrusted),
     /// In nginx's words (`ngx_http_core_post_rewrite_phase`).
-    #[allow(dead_code, reason = "hooks bring it about")]
     #[error("rewrite or internal redirection cycle")]
     TooManyRoutes,
     /// On the listener that the request came in on.
-    #[allow(dead_code, reason = "hooks bring it about")]
     #[error("a hook led to a route that is not there")]
     NoSuchRoute,
     /// While it was waited for something else than a server (nginx: `ngx_http_test_reading`).
-    #[allow(dead_code, reason = "hooks bring it about")]
     #[error("client prematurely closed connection")]
     ClientGone,
     /// Only variables can bring it about.

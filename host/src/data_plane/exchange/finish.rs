@@ -1,4 +1,5 @@
-//! The end of an exchange: its log line is written however the exchange ends.
+//! The end of an exchange, however it comes: the hooks that were asked hear of it, and its log line
+//! is written.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -8,6 +9,7 @@ use crate::data_plane::downstream::Session;
 use crate::data_plane::unwinding::contained;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::fault_injection;
+use crate::plugin::ExchangeAtHand;
 
 /// Ends an exchange when it is dropped: once the client has its answer, or wherever the exchange is
 /// cut, be it by a stop or by a panic.
@@ -31,9 +33,16 @@ impl Finish {
     }
 
     /// The exchange, while nothing else holds it: it can be changed until it is carried on.
-    #[allow(dead_code, reason = "called for hooks")]
     pub(super) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
         Rc::get_mut(&mut self.exchange)
+    }
+
+    /// Tells the hooks that were asked.
+    fn tell_hooks(&self) {
+        let exchange = &self.exchange;
+        let at_hand: ExchangeAtHand = exchange.clone();
+        let now_us = exchange.worker.clock.micros(Instant::now());
+        exchange.hooked.end(&at_hand, now_us, &exchange.summary());
     }
 
     fn log(&self) {
@@ -52,6 +61,9 @@ impl Drop for Finish {
         if status.get() == 0 {
             // nginx: 499 as well for a client whose connection a stop closes.
             status.set(if std::thread::panicking() { 500 } else { 499 });
+        }
+        if self.exchange.hooked.is_owed_an_end() {
+            contained(|| self.tell_hooks());
         }
         contained(|| self.log());
     }

@@ -53,9 +53,7 @@ pub(super) async fn ask(
         }
         let decided = match decide(finish, asked, &mut delay) {
             Ok(Step::Decided(decided)) => Ok(decided),
-            Ok(Step::Wait(check)) => {
-                wait_for(session, finish, hook, call, check, &mut delay).await
-            }
+            Ok(Step::Wait(check)) => wait_for(session, finish, hook, call, check, &mut delay).await,
             Err(failed) => Err(failed),
         };
         match decided {
@@ -95,11 +93,7 @@ fn at_hand(finish: &Finish) -> ExchangeAtHand {
 }
 
 /// Makes the changes that a hook has asked for, and reads its verdict.
-fn decide(
-    finish: &mut Finish,
-    asked: Option<Asked>,
-    delay: &mut Duration,
-) -> Result<Step, Failed> {
+fn decide(finish: &mut Finish, asked: Option<Asked>, delay: &mut Duration) -> Result<Step, Failed> {
     let Some(Asked {
         verdict,
         changes,
@@ -119,9 +113,7 @@ fn decide(
         (Verdict::Answer, Some(answer), _) => Step::Decided(Decided::Answer(answer)),
         (Verdict::Reroute, ..) => Step::Decided(Decided::Reroute(route)),
         (Verdict::Wait, _, Some(check)) => Step::Wait(Pending { check, ran }),
-        (Verdict::Proceed | Verdict::Answer | Verdict::Wait, ..) => {
-            Step::Decided(Decided::Proceed)
-        }
+        (Verdict::Proceed | Verdict::Answer | Verdict::Wait, ..) => Step::Decided(Decided::Proceed),
     })
 }
 
@@ -142,7 +134,9 @@ fn make(finish: &mut Finish, changes: Changes) -> Result<(), BadChange> {
     let exchange = finish.exchange();
     exchange.change_response(&response)?;
     if let Err(name) = exchange.hooked.set_attributes(attributes) {
-        exchange.warn_of(&format_args!("attribute `{name}` dropped: there are too many"));
+        exchange.warn_of(&format_args!(
+            "attribute `{name}` dropped: there are too many"
+        ));
     }
     if let Some(upstream) = upstream {
         exchange.hooked.take_upstream(upstream);
@@ -161,7 +155,7 @@ async fn wait_for(
 ) -> Result<Decided, Failed> {
     loop {
         let Pending { check, ran } = pending;
-        let checked = wait::watched(session, checks::begin(*check)).await;
+        let checked = wait::watched(session, checks::begin(&check.hash, check.password)).await;
         let passed = match checked {
             Ok(Ok(passed)) => passed,
             Ok(Err(why)) => return Err(Failed::Hook(why.to_string())),
@@ -196,6 +190,9 @@ fn pass_over(
 
 /// Has the hooks that were asked change the response whose head is about to be written.
 pub(super) fn on_response(exchange: &Rc<Exchange>) {
+    if !exchange.hooked.sees_response() {
+        return;
+    }
     let now_us = exchange.worker.clock.micros(Instant::now());
     let at_hand: ExchangeAtHand = exchange.clone();
     exchange

@@ -5,6 +5,7 @@ mod variables; // ... as templates, logs and plugins ask for it
 mod fault; // why it could not be carried through
 mod changes; // ... and is changed by hooks
 mod admit; // is the request acceptable, and what does it ask for
+mod hooks; // what plugins decide about it
 mod proxy; // send it to an upstream, as often as it takes
 mod request; // the header that the upstream gets
 mod message; // ... what is sent
@@ -14,6 +15,7 @@ mod response; // its response
 mod head; // the head of any answer
 mod redirect; // where it sends the client
 mod local; // an answer of our own
+mod wait; // for something else than a server
 mod source; // where the body of either comes from
 mod deliver; // and how it gets to the client
 mod tunnel; // after a 101, bytes in both directions
@@ -38,11 +40,16 @@ use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::framing::Framing;
 use crate::http::head::RequestHead;
 use crate::http::{grpc, headers};
+use crate::plugin::HookAnswer;
 use admit::{Admission, Admitted};
 use fault::Level;
 use finish::Finish;
-use local::LocalAnswer;
+use hooks::Decided;
+use local::{LocalAnswer, LocalFault};
 use rest::Delivered;
+
+/// Changes of route in one exchange (`NGX_HTTP_MAX_URI_CHANGES`).
+const MAX_REROUTES: usize = 10;
 
 /// Carries an exchange from its request head to its log line.
 pub(crate) async fn serve(
@@ -104,11 +111,15 @@ async fn carry(
     framing: Framing,
     body: &mut BodyPipe,
 ) -> Delivered {
-    let exchange = finish.exchange();
-    let admitted = match admit::find_route(exchange, session, worker_config, framing) {
-        Ok(admitted) => admitted,
-        Err(fault) => return refuse(session, exchange, &fault, Some(body)).await,
+    let admitted = match settle(session, worker_config, finish, framing).await {
+        Ok(Settled::Route(admitted)) => admitted,
+        Ok(Settled::Answer(HookAnswer { status, body: text })) => {
+            let exchange = finish.exchange();
+            return local::answer(session, exchange, (status, &text), body).await;
+        }
+        Err(fault) => return refuse(session, finish.exchange(), &fault, Some(body)).await,
     };
+    let exchange = finish.exchange();
     let route = &worker_config.snapshot.config.routes[admitted.route];
     let limit = route
         .client_max_body_size
@@ -128,6 +139,64 @@ async fn carry(
         Ok(delivered) => delivered,
         Err(fault) => refuse(session, exchange, &fault, Some(body)).await,
     }
+}
+
+/// Where a request goes.
+enum Settled {
+    Route(Admitted),
+    /// To no server: a hook answers.
+    Answer(HookAnswer),
+}
+
+/// Finds the route of a request, as the hooks of its listener and of the route itself have it.
+///
+/// # Errors
+/// A [`Fault`]: there is no route, or a hook failed.
+async fn settle(
+    session: &mut Session<'_>,
+    worker_config: &WorkerConfig,
+    finish: &mut Finish,
+    framing: Framing,
+) -> Result<Settled, Fault> {
+    let routes = &worker_config.snapshot.config.routes;
+    let of_listener = &worker_config.snapshot.config.listeners[session.listener].hooks;
+    let mut admitted = admit::find_route(finish.exchange(), session, worker_config, framing);
+    let inherits = |admitted: &Result<Admitted, Fault>| {
+        let route = admitted.as_ref().map(|admitted| &routes[admitted.route]);
+        route.is_ok_and(|route| route.inherits_hooks) || route.is_err()
+    };
+    if !of_listener.is_empty() && inherits(&admitted) {
+        let decided = hooks::ask(session, worker_config, finish, of_listener).await?;
+        let exchange = finish.exchange();
+        admitted = match decided {
+            Decided::Answer(answer) => return Ok(Settled::Answer(answer)),
+            Decided::Reroute(Some(route)) => {
+                admit::take_route(exchange, session, worker_config, framing, route)
+            }
+            // Host and path may be others by now.
+            Decided::Proceed | Decided::Reroute(None) => {
+                admit::find_route(exchange, session, worker_config, framing)
+            }
+        };
+    }
+    let mut admitted = admitted?;
+    for _ in 0..=MAX_REROUTES {
+        let of_route = &routes[admitted.route].hooks;
+        if of_route.is_empty() {
+            return Ok(Settled::Route(admitted));
+        }
+        let decided = hooks::ask(session, worker_config, finish, of_route).await?;
+        let exchange = finish.exchange();
+        admitted = match decided {
+            Decided::Proceed => return Ok(Settled::Route(admitted)),
+            Decided::Answer(answer) => return Ok(Settled::Answer(answer)),
+            Decided::Reroute(Some(route)) => {
+                admit::take_route(exchange, session, worker_config, framing, route)?
+            }
+            Decided::Reroute(None) => admit::find_route(exchange, session, worker_config, framing)?,
+        };
+    }
+    Err(Fault::TooManyRoutes)
 }
 
 /// Does what the route says. `limit`: of the body that a server gets.
@@ -254,23 +323,13 @@ async fn refuse(
     if status == 499 {
         return Delivered::Cut;
     }
-    if exchange.is_grpc() {
-        return local::send_grpc_fault(session, exchange, status);
-    }
-    let reason = fault::reason(status);
-    let body = match fault.explanation() {
-        Some(explanation) => format!("{status} {reason}\n{explanation}\n"),
-        None => format!("{status} {reason}\n"),
-    };
-    let answer = LocalAnswer {
+    let answer = LocalFault {
         status,
-        content_type: "text/plain",
-        body: body.as_bytes(),
-        location: b"",
+        explanation: fault.explanation(),
         // What a client sends behind a CONNECT may be anything.
         keep: fault.leaves_connection_usable() && exchange.request.method() != b"CONNECT",
     };
-    match local::send_local(session, exchange, request_body, &answer).await {
+    match local::send_fault(session, exchange, request_body, &answer).await {
         // The client has used up its time: the connection does not linger as well.
         Delivered::Whole { .. } if status == 408 => Delivered::Cut,
         delivered => delivered,

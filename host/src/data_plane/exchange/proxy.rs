@@ -37,12 +37,11 @@ pub(super) async fn proxy(
     admitted: &Admitted,
     progress: &mut BodyPipe,
 ) -> Result<Delivered, Fault> {
-    let upstream = &worker_config.upstreams[proxy.upstream];
+    let upstream = exchange.hooked.upstream().unwrap_or(proxy.upstream);
+    let upstream = &worker_config.upstreams[upstream];
     let config = &upstream.shared.config;
     *exchange.proxy_host.borrow_mut() = Some(upstream.name().clone());
-    exchange
-        .to_tls
-        .set(worker_config.upstreams[proxy.upstream].shared.tls.is_some());
+    exchange.to_tls.set(upstream.shared.tls.is_some());
 
     let buffers = session.worker.buffers.clone();
     // Nothing is held that is not needed: thousands of requests may wait for their servers.
@@ -221,7 +220,8 @@ fn frame_as_chunked(body: &mut Vec<u8>, end: Option<&[u8]>) {
 
 /// The target as it was received or changed, or with the route's URI part in place of what the
 /// route matched. A path that was changed behind the choice of the route goes on as it is, whatever
-/// the route says (nginx: `rewrite ... break`; `valid_location` of `ngx_http_proxy_create_request`).
+/// the route says (nginx: `rewrite ... break`, see `valid_location` in
+/// `ngx_http_proxy_create_request`).
 pub(super) fn outgoing_target<'a>(
     exchange: &'a Exchange,
     proxy: &Proxy,

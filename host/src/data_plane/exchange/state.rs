@@ -4,7 +4,7 @@
 //! Shared by the task that carries the exchange, the lease on its endpoint and the plugin call at
 //! hand, all on one thread.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,11 +14,14 @@ use smallvec::SmallVec;
 
 use crate::data_plane::downstream::{Client, Outgoing, Session};
 use crate::data_plane::drain::ListenerState;
+use crate::data_plane::hooked::Hooked;
 use crate::data_plane::upstream::{BalanceState, Lease};
 use crate::data_plane::worker::Worker;
+use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::framing::Framing;
 use crate::http::grpc;
-use crate::http::head::{FieldName, RequestHead, ResponseHead, Version};
+use crate::http::head::{FieldChanges, FieldName, RequestHead, ResponseHead, Version};
+use crate::plugin::ExchangeSummary;
 
 /// Bytes of a request line in a line of the error log (nginx: 2048 for all of it).
 const MAX_LINE_SHOWN: usize = 1024;
@@ -45,6 +48,11 @@ pub(crate) struct Exchange {
     pub(crate) stats: ExchangeStats,
     /// The last attempt's response header; without meaning while `stats.answered` is false.
     pub(crate) response: RefCell<ResponseHead>,
+    /// What hooks have to do with it.
+    pub(super) hooked: Hooked,
+    number: OnceCell<u64>,
+    /// What hooks change of the response, whichever it will be.
+    pub(super) response_changes: RefCell<FieldChanges>,
     /// The header that was sent to the client, for `$sent_http_*`.
     pub(crate) sent_header: RefCell<Vec<u8>>,
     /// The spelling of the route's host, and of its proxy target.
@@ -55,6 +63,10 @@ pub(crate) struct Exchange {
     /// What the client is told of `Strict-Transport-Security`.
     pub(super) hsts: Option<Arc<str>>,
     pub(crate) worker: Rc<Worker>,
+    /// The one that it began with.
+    pub(super) worker_config: Rc<WorkerConfig>,
+    /// Index of the listener.
+    pub(super) listener: usize,
     /// Of the client's connection.
     pub(super) listener_state: Rc<ListenerState>,
     /// A log of its configuration may ask for `sent_header`.
@@ -167,6 +179,9 @@ impl Exchange {
             balance: BalanceState::default(),
             stats: ExchangeStats::default(),
             response: RefCell::default(),
+            hooked: Hooked::default(),
+            number: OnceCell::new(),
+            response_changes: RefCell::default(),
             sent_header: RefCell::default(),
             server_name: RefCell::default(),
             proxy_host: RefCell::default(),
@@ -177,8 +192,27 @@ impl Exchange {
                 .as_ref()
                 .and_then(|_| session.limits().hsts.clone()),
             worker: session.worker.clone(),
+            worker_config: session.worker_config.clone(),
+            listener: session.listener,
             listener_state: session.listener_state().clone(),
             logs_sent_header: session.worker_config.snapshot.logs_sent_header,
+        }
+    }
+
+    /// A number that no other exchange has; given when it is first asked for.
+    pub(super) fn number(&self) -> u64 {
+        *self.number.get_or_init(|| self.worker.next_number())
+    }
+
+    /// What became of it, for the hooks that were asked.
+    pub(super) fn summary(&self) -> ExchangeSummary {
+        let duration = self.began.elapsed();
+        ExchangeSummary {
+            status: self.stats.status.get(),
+            complete: self.stats.complete.get(),
+            duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+            bytes_sent: self.stats.body_sent.get(),
+            bytes_received: self.stats.body_received.get(),
         }
     }
 
@@ -275,6 +309,11 @@ impl Exchange {
     /// Writes a line to the error log, with what nginx says of a request.
     pub(crate) fn warn(&self, message: &str, upstream: &str) {
         tracing::warn!("{message}{}", self.context(Some(upstream)));
+    }
+
+    /// As [`warn`](Exchange::warn), about no upstream.
+    pub(crate) fn warn_of(&self, message: &dyn std::fmt::Display) {
+        tracing::warn!("{message}{}", self.context(None));
     }
 
     pub(crate) fn error(&self, message: &dyn std::fmt::Display, upstream: Option<&str>) {

@@ -205,7 +205,10 @@ impl VariableSource for Exchange {
                         .is_some()
                 });
             }
-            Variable::HookAttribute(_) | Variable::PluginNote => return false,
+            Variable::HookAttribute(name) => {
+                return self.hooked.append_attribute(name.as_str(), out);
+            }
+            Variable::PluginNote => return self.hooked.append_notes(out),
             Variable::Protocol
             | Variable::BytesReceived
             | Variable::SessionTime
@@ -427,22 +430,25 @@ impl plugin::ExchangeContext for Exchange {
         self.response().is_none() && self.stats.status.get() > 0
     }
 
-    fn route_named(&self, _: &str) -> Option<usize> {
-        None
+    fn route_named(&self, name: &str) -> Option<usize> {
+        let snapshot = &self.worker_config.snapshot;
+        snapshot.routers[self.listener].named(name)
     }
 
-    fn upstream_named(&self, _: &str) -> Option<usize> {
-        None
+    fn upstream_named(&self, name: &str) -> Option<usize> {
+        self.worker_config.snapshot.upstream_index(name)
     }
 
-    fn attribute(&self, _: &str, _: &mut Vec<u8>) -> bool {
-        false
+    fn attribute(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        self.hooked.append_attribute(name, out)
     }
 
-    fn note(&self, _: &str) {}
+    fn note(&self, text: &str) {
+        self.hooked.note(text);
+    }
 
     fn is_note_wanted(&self) -> bool {
-        false
+        self.worker_config.snapshot.logs_notes
     }
 
     fn log_context(&self) -> String {

@@ -27,6 +27,8 @@ pub(crate) struct Router {
     regexes: Vec<(Regex, usize)>,
     /// The routes without a host.
     default: Option<usize>,
+    /// Those that have a name.
+    named: HashMap<Box<str>, usize>,
 }
 
 /// The route that a request takes.
@@ -59,6 +61,7 @@ impl Router {
             prefixes: HashMap::new(),
             regexes: Vec::new(),
             default: None,
+            named: HashMap::new(),
         };
         for (index, route) in routes.iter().enumerate() {
             // Hooks alone lead to those that are internal.
@@ -109,6 +112,11 @@ impl Router {
     /// none; `path` is normalised.
     pub(crate) fn find(&self, host: &str, path: &[u8]) -> Option<Match> {
         self.hosts[self.find_host(host)?].find(path)
+    }
+
+    /// The route of that name, internal ones included.
+    pub(crate) fn named(&self, name: &str) -> Option<usize> {
+        self.named.get(name).copied()
     }
 
     /// `ngx_http_find_virtual_server` and `ngx_hash_find_combined`.

@@ -51,7 +51,7 @@ impl Snapshot {
     }
 
     /// Where an upstream is in `upstreams`.
-    pub(super) fn upstream_index(&self, name: &str) -> Option<usize> {
+    pub(crate) fn upstream_index(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
     }
 

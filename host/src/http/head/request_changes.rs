@@ -1,9 +1,7 @@
 //! Changes to a request as a whole: asked for one by one, and checked at once, so that whatever is
 //! collected can be made.
 
-use super::changes::{
-    BadChange, FieldChange, FieldChanges, HeadSide, MAX_CHANGES, check_method,
-};
+use super::changes::{BadChange, FieldChange, FieldChanges, HeadSide, MAX_CHANGES, check_method};
 use crate::http::path;
 use crate::http::target::{check_path, check_query};
 

@@ -54,15 +54,12 @@ pub(super) fn add_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> 
             Ok(changes.request.set_path(path.as_bytes())?)
         })
     })?;
-    changes.func_wrap(
-        "set-query",
-        |mut host: Caller<'_>, (query,): (WasmStr,)| {
-            let query = query.to_str(&host)?.into_owned();
-            change(&mut host, "set-query", REQUEST, |changes| {
-                Ok(changes.request.set_query(query.as_bytes())?)
-            })
-        },
-    )?;
+    changes.func_wrap("set-query", |mut host: Caller<'_>, (query,): (WasmStr,)| {
+        let query = query.to_str(&host)?.into_owned();
+        change(&mut host, "set-query", REQUEST, |changes| {
+            Ok(changes.request.set_query(query.as_bytes())?)
+        })
+    })?;
     add_fields_to(changes)?;
     changes.func_wrap(
         "set-attribute",
@@ -176,20 +173,17 @@ fn add_verdicts_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
             Ok(())
         })
     })?;
-    changes.func_wrap(
-        "take-route",
-        |mut host: Caller<'_>, (name,): (WasmStr,)| {
-            let route = {
-                let name = name.to_str(&host)?;
-                at_hand(|exchange| exchange.route_named(&name))
-            };
-            change(&mut host, "take-route", REQUEST, |changes| {
-                let unknown = "this listener has no route of that name";
-                changes.route = Some(route.ok_or(Refusal::Other(unknown))?);
-                Ok(())
-            })
-        },
-    )?;
+    changes.func_wrap("take-route", |mut host: Caller<'_>, (name,): (WasmStr,)| {
+        let route = {
+            let name = name.to_str(&host)?;
+            at_hand(|exchange| exchange.route_named(&name))
+        };
+        change(&mut host, "take-route", REQUEST, |changes| {
+            let unknown = "this listener has no route of that name";
+            changes.route = Some(route.ok_or(Refusal::Other(unknown))?);
+            Ok(())
+        })
+    })?;
     changes.func_wrap(
         "take-upstream",
         |mut host: Caller<'_>, (name,): (WasmStr,)| {

@@ -1,0 +1,190 @@
+//! Checks of passwords: work that is too slow for a worker's thread, done on threads of its own.
+//!
+//! The threads belong to the whole process. Each begins with the first check that finds too few of
+//! them, and stays. The queue before them is bounded in places and in time, so that a flood of
+//! wrong passwords costs a flood of refusals, and neither memory nor the workers' time.
+//!
+//! Known limit: a check that nobody waits for keeps its place in the queue until a thread comes
+//! across it, and one that is being computed is computed to its end.
+
+mod password_hash;
+mod apr1;
+#[cfg(test)]
+mod tests;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use self::password_hash::PasswordHash;
+
+/// Threads at most, and one per core.
+const MOST_THREADS: usize = 4;
+/// Checks that wait for a thread.
+const QUEUE: usize = 256;
+/// How long a check waits for a thread. Whoever asked has most likely gone by then.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How nice the threads are to those that carry requests (see `nice(1)`): a third of their share
+/// where cores are short.
+const NICE: i32 = 5;
+
+/// Why a check was not done.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CheckFailed {
+    #[error("the hash is not one that can be checked: {0}")]
+    NotUnderstood(&'static str),
+    #[error("{QUEUE} checks of passwords wait already")]
+    QueueFull,
+    #[error("no thread was free for it within {LONGEST_WAIT:?}")]
+    TooLate,
+    #[error("no thread for checks of passwords can be started")]
+    NoThread,
+    #[error("it panicked or ran out of memory")]
+    Broke,
+}
+
+/// Begins a check of whether a password belongs to a hash. To be awaited on any runtime.
+pub fn begin(hash: &str, password: Vec<u8>) -> CheckHandle {
+    static POOL: OnceLock<CheckThreads> = OnceLock::new();
+    let pool = POOL.get_or_init(|| {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        CheckThreads::new(cores.min(MOST_THREADS), QUEUE, LONGEST_WAIT)
+    });
+    match PasswordHash::parse(hash) {
+        Ok(hash) => pool.begin(Box::new(move || hash.belongs_to(&password))),
+        Err(why) => CheckHandle(Err(Some(CheckFailed::NotUnderstood(why)))),
+    }
+}
+
+/// A check that was begun: whether the password is right. Dropping it cancels what no thread has
+/// begun with.
+#[derive(Debug)]
+pub struct CheckHandle(Result<oneshot::Receiver<CheckResult>, Option<CheckFailed>>);
+
+type CheckResult = Result<bool, CheckFailed>;
+
+impl Future for CheckHandle {
+    type Output = CheckResult;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<CheckResult> {
+        match &mut self.0 {
+            Ok(answer) => Pin::new(answer)
+                .poll(context)
+                .map(|answer| answer.unwrap_or(Err(CheckFailed::Broke))),
+            Err(failed) => Poll::Ready(Err(failed.take().unwrap_or(CheckFailed::Broke))),
+        }
+    }
+}
+
+/// What a thread does for one check. `None` if it lacks the memory.
+type Work = Box<dyn FnOnce() -> Option<bool> + Send>;
+
+/// A check in the queue.
+struct Queued {
+    work: Work,
+    since: Instant,
+    answer: oneshot::Sender<CheckResult>,
+}
+
+/// The threads and their queue.
+struct CheckThreads {
+    queue: SyncSender<Queued>,
+    next: Arc<Mutex<Receiver<Queued>>>,
+    threads: AtomicUsize,
+    most_threads: usize,
+    longest_wait: Duration,
+}
+
+impl CheckThreads {
+    fn new(most_threads: usize, places: usize, longest_wait: Duration) -> CheckThreads {
+        let (queue, next) = sync_channel(places);
+        CheckThreads {
+            queue,
+            next: Arc::new(Mutex::new(next)),
+            threads: AtomicUsize::new(0),
+            most_threads,
+            longest_wait,
+        }
+    }
+
+    /// Never waits: the caller carries requests.
+    fn begin(&self, work: Work) -> CheckHandle {
+        if !self.has_threads() {
+            return CheckHandle(Err(Some(CheckFailed::NoThread)));
+        }
+        let (answer, handle) = oneshot::channel();
+        let queued = Queued {
+            work,
+            since: Instant::now(),
+            answer,
+        };
+        CheckHandle(match self.queue.try_send(queued) {
+            Ok(()) => Ok(handle),
+            Err(TrySendError::Full(_)) => Err(Some(CheckFailed::QueueFull)),
+            // The pool keeps the other end.
+            Err(TrySendError::Disconnected(_)) => Err(Some(CheckFailed::NoThread)),
+        })
+    }
+
+    /// Starts one more thread where there may be one. Whether there is any.
+    fn has_threads(&self) -> bool {
+        let room = |threads| (threads < self.most_threads).then_some(threads + 1);
+        if self.threads.fetch_update(Relaxed, Relaxed, room).is_err() {
+            return true; // as many as there may be
+        }
+        let (next, longest_wait) = (Arc::clone(&self.next), self.longest_wait);
+        let started = thread::Builder::new()
+            .name("plugin-check".to_owned())
+            .spawn(move || carry_out(&next, longest_wait));
+        match started {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!("cannot start a thread for checks of passwords: {error}");
+                self.threads.fetch_sub(1, Relaxed) > 1
+            }
+        }
+    }
+}
+
+/// The life of a thread.
+fn carry_out(next: &Mutex<Receiver<Queued>>, longest_wait: Duration) {
+    // On Linux it is the thread that becomes nice. Without it, checks are as important as requests.
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!("the threads for checks of passwords stay as they are: {error}");
+    }
+    loop {
+        // Held while waiting: the other idle threads wait for the lock, which comes to the same.
+        let queued = next.lock().recv();
+        let Ok(queued) = queued else {
+            return; // the pool is gone
+        };
+        queued.carry_out(longest_wait);
+    }
+}
+
+impl Queued {
+    fn carry_out(self, longest_wait: Duration) {
+        if self.answer.is_closed() {
+            return; // the client is gone
+        }
+        let result = match self.since.elapsed() > longest_wait {
+            true => Err(CheckFailed::TooLate),
+            // What a panic leaves behind is dropped: the work owns all that it touches.
+            false => match catch_unwind(AssertUnwindSafe(self.work)) {
+                Ok(Some(passed)) => Ok(passed),
+                Ok(None) | Err(_) => Err(CheckFailed::Broke),
+            },
+        };
+        // Fails if the client has gone meanwhile.
+        let _ = self.answer.send(result);
+    }
+}
