@@ -9,8 +9,8 @@
 //! choice; a bound can be exceeded by one request for each of them.
 
 use waypost_sdk::{
-    Candidates, Crc32, Endpoint, Failures, Pick, Policy, Ring, Settings, SettingsError, Sharing,
-    SmoothWeighted, Template,
+    About, Candidates, Crc32, Describe, Endpoint, Failures, Pick, Policy, Ring, Schema, Settings,
+    SettingsError, Sharing, SmoothWeighted, Template,
 };
 
 /// What an endpoint may have to do, to the mean, by default.
@@ -156,7 +156,27 @@ impl Failures for BoundedHash {
     }
 }
 
-waypost_sdk::export!(BoundedHash, failures);
+impl Describe for BoundedHash {
+    fn describe() -> About {
+        About::new("the server by a key, with a bound on its load")
+            .no_backups()
+            .settings(
+                Schema::new()
+                    .template(
+                        "key",
+                        "what is hashed; where it is empty, servers take turns",
+                    )
+                    .required()
+                    .decimal(
+                        "factor",
+                        "most requests of a server, as a multiple of the mean; above 1",
+                        1.0..=MOST_FACTOR,
+                    ),
+            )
+    }
+}
+
+waypost_sdk::export!(BoundedHash, failures, describe);
 
 #[cfg(test)]
 mod tests;

@@ -174,3 +174,8 @@ fn settings_are_checked() {
         "unknown key `faktor`; did you mean `factor`?"
     );
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<BoundedHash>::check_description(&[r#"{"key": "$uri", "factor": 2}"#]);
+}

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use latency::Latency;
 use waypost_sdk::{
-    Done, Ending, Endpoint, Keeper, Observer, Outcome, Pick, Policy, Settings, SettingsError,
-    Shares, Sharing, StateEntries, StateReader, StateWriter,
+    About, Describe, Done, Ending, Endpoint, Keeper, Observer, Outcome, Pick, Policy, Schema,
+    Settings, SettingsError, Shares, Sharing, StateEntries, StateReader, StateWriter,
 };
 
 mod latency;
@@ -162,7 +162,22 @@ impl Keeper for Ewma {
     }
 }
 
-waypost_sdk::export!(Ewma, observer, keeper);
+impl Describe for Ewma {
+    fn describe() -> About {
+        About::new("of two random servers the one with the lower recent latency and load")
+            .no_streams()
+            .settings(
+                Schema::new()
+                    .duration(
+                        "decay",
+                        "after so long a measurement has 37 % of its weight",
+                    )
+                    .duration("penalty", "a failed attempt counts as at least so long"),
+            )
+    }
+}
+
+waypost_sdk::export!(Ewma, observer, keeper, describe);
 
 #[cfg(test)]
 mod tests;

@@ -290,3 +290,8 @@ fn a_server_that_fails_at_once_gets_next_to_no_requests() {
         "{failures} of the requests failed, {by_turns} by turns"
     );
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<Ewma>::check_description(&[r#"{"decay": "1s", "penalty": 2}"#]);
+}

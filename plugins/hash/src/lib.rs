@@ -8,8 +8,8 @@
 //! on other requests, so each worker has an instance; the exchange keeps where a retry goes on.
 
 use waypost_sdk::{
-    Crc32, Endpoint, Failures, Pick, Policy, Ring, Settings, SettingsError, Shares, Sharing,
-    SmoothWeighted, Template,
+    About, Crc32, Describe, Endpoint, Failures, Pick, Policy, Ring, Schema, Settings,
+    SettingsError, Shares, Sharing, SmoothWeighted, Template,
 };
 
 /// Endpoints that were no candidates, per exchange, before turns take over.
@@ -164,7 +164,26 @@ impl Failures for Hash {
     }
 }
 
-waypost_sdk::export!(Hash, failures);
+impl Describe for Hash {
+    fn describe() -> About {
+        About::new("the server by a key, plain or on a ring")
+            .no_backups()
+            .settings(
+                Schema::new()
+                    .template(
+                        "key",
+                        "what is hashed; where it is empty, servers take turns",
+                    )
+                    .required()
+                    .flag(
+                        "consistent",
+                        "a ring: only the keys of a server that comes or goes move",
+                    ),
+            )
+    }
+}
+
+waypost_sdk::export!(Hash, failures, describe);
 
 #[cfg(test)]
 mod tests;

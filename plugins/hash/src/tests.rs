@@ -186,3 +186,8 @@ fn the_key_is_required_and_checked() {
         "unknown key `kee`; did you mean `key`?"
     );
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<Hash>::check_description(&[r#"{"key": "$uri", "consistent": true}"#]);
+}

@@ -9,7 +9,8 @@
 use std::net::IpAddr;
 
 use waypost_sdk::{
-    Endpoint, Failures, Pick, Policy, Settings, SettingsError, Shares, Sharing, SmoothWeighted,
+    About, Describe, Endpoint, Failures, Pick, Policy, Settings, SettingsError, Shares, Sharing,
+    SmoothWeighted,
 };
 
 /// Endpoints that were no candidates, per exchange, before turns take over.
@@ -117,7 +118,13 @@ impl Failures for IpHash {
     }
 }
 
-waypost_sdk::export!(IpHash, failures);
+impl Describe for IpHash {
+    fn describe() -> About {
+        About::new("the server by the client's network").no_backups()
+    }
+}
+
+waypost_sdk::export!(IpHash, failures, describe);
 
 #[cfg(test)]
 mod tests;

@@ -122,3 +122,8 @@ fn a_share_is_as_large_as_the_weight() {
         .count();
     assert!((2900..3250).contains(&to_first), "{to_first} of 4096");
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<IpHash>::check_description(&["{}"]);
+}

@@ -6,8 +6,8 @@
 //! the turns: the loads are the host's and count all workers either way.
 
 use waypost_sdk::{
-    Candidates, Endpoint, Failures, Keeper, Pick, Policy, Settings, SettingsError, Sharing,
-    SmoothWeighted,
+    About, Candidates, Describe, Endpoint, Failures, Keeper, Pick, Policy, Settings, SettingsError,
+    Sharing, SmoothWeighted,
 };
 
 /// Up to so many endpoints are asked for one by one: a list costs an allocation.
@@ -186,7 +186,13 @@ impl Keeper for LeastConn {
     }
 }
 
-waypost_sdk::export!(LeastConn, failures, keeper);
+impl Describe for LeastConn {
+    fn describe() -> About {
+        About::new("the server with the fewest requests in progress for its weight")
+    }
+}
+
+waypost_sdk::export!(LeastConn, failures, keeper, describe);
 
 #[cfg(test)]
 mod tests;

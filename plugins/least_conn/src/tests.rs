@@ -207,3 +207,8 @@ fn every_choice_is_the_one_of_nginxs_two_passes() {
         }
     }
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<LeastConn>::check_description(&["{}"]);
+}

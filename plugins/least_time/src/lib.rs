@@ -11,8 +11,9 @@
 
 use times::Times;
 use waypost_sdk::{
-    Candidates, Done, Ending, Endpoint, Failures, Keeper, Observer, Outcome, Pick, Policy,
-    Settings, SettingsError, Sharing, SmoothWeighted, StateEntries, StateReader, StateWriter,
+    About, Candidates, Describe, Done, Ending, Endpoint, Failures, Keeper, Observer, Outcome, Pick,
+    Policy, Schema, Settings, SettingsError, Sharing, SmoothWeighted, StateEntries, StateReader,
+    StateWriter,
 };
 
 mod times;
@@ -238,7 +239,27 @@ impl Keeper for LeastTime {
     }
 }
 
-waypost_sdk::export!(LeastTime, failures, observer, keeper);
+impl Describe for LeastTime {
+    fn describe() -> About {
+        About::new("the server with the least time to expect, for its weight")
+            .no_streams()
+            .settings(
+                Schema::new()
+                    .choice(
+                        "by",
+                        "what is measured: the time until the response header or until the end",
+                        &["header", "last_byte"],
+                    )
+                    .required()
+                    .flag(
+                        "inflight",
+                        "requests in progress count with the time that they have taken so far",
+                    ),
+            )
+    }
+}
+
+waypost_sdk::export!(LeastTime, failures, observer, keeper, describe);
 
 #[cfg(test)]
 mod tests;

@@ -280,3 +280,8 @@ fn a_slow_server_costs_few_requests_and_is_not_forgotten_when_it_recovers() {
         }
     }
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<LeastTime>::check_description(&[r#"{"by": "header", "inflight": true}"#]);
+}

@@ -10,8 +10,8 @@
 mod table;
 
 use waypost_sdk::{
-    Candidates, Draws, Endpoint, Failures, Pick, Policy, Settings, SettingsError, Sharing,
-    SmoothWeighted, Template, endpoint_hashes, hash64, log,
+    About, Candidates, Describe, Draws, Endpoint, Failures, Pick, Policy, Schema, Settings,
+    SettingsError, Sharing, SmoothWeighted, Template, endpoint_hashes, hash64, log,
 };
 
 use table::{Table, is_prime};
@@ -133,7 +133,27 @@ impl Failures for Maglev {
     }
 }
 
-waypost_sdk::export!(Maglev, failures);
+impl Describe for Maglev {
+    fn describe() -> About {
+        About::new("the server by a key, with equal shares: the table of Google's Maglev")
+            .no_backups()
+            .settings(
+                Schema::new()
+                    .template(
+                        "key",
+                        "what is hashed; where it is empty, servers take turns",
+                    )
+                    .required()
+                    .number(
+                        "table_size",
+                        "slots of the table; a prime number",
+                        3..=u64::from(MOST_SLOTS),
+                    ),
+            )
+    }
+}
+
+waypost_sdk::export!(Maglev, failures, describe);
 
 #[cfg(test)]
 mod tests;

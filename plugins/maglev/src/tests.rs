@@ -139,3 +139,8 @@ fn settings_are_checked() {
         "unknown key `tablesize`; did you mean `table_size`?"
     );
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<Maglev>::check_description(&[r#"{"key": "$uri", "table_size": 251}"#]);
+}

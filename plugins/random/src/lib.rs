@@ -12,8 +12,8 @@
 //! this counts them for each attempt: only distributions can tell, and hardly.
 
 use waypost_sdk::{
-    Endpoint, Failures, Pick, Policy, Settings, SettingsError, Shares, Sharing, SmoothWeighted,
-    Value,
+    About, Describe, Endpoint, Failures, Pick, Policy, Schema, Settings, SettingsError, Shares,
+    Sharing, SmoothWeighted, Value,
 };
 
 /// Draws in vain before turns take over.
@@ -198,7 +198,19 @@ impl Failures for Random {
     }
 }
 
-waypost_sdk::export!(Random, failures);
+impl Describe for Random {
+    fn describe() -> About {
+        About::new("a random server by weight, or the better of two")
+            .no_backups()
+            .settings(Schema::new().flag_or_choice(
+                "two",
+                "the better of two random servers, and by what",
+                &["least_conn", "least_time"],
+            ))
+    }
+}
+
+waypost_sdk::export!(Random, failures, describe);
 
 #[cfg(test)]
 mod tests;

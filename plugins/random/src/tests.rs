@@ -118,3 +118,8 @@ fn an_unknown_contest_is_refused() {
         )
     );
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<Random>::check_description(&[r#"{"two": true}"#, r#"{"two": "least_time"}"#]);
+}

@@ -4,7 +4,8 @@
 //! of the algorithm is the SDK's [`SmoothWeighted`], which the other stock policies fall back to.
 
 use waypost_sdk::{
-    Endpoint, Failures, Keeper, Pick, Policy, Settings, SettingsError, Sharing, SmoothWeighted,
+    About, Describe, Endpoint, Failures, Keeper, Pick, Policy, Settings, SettingsError, Sharing,
+    SmoothWeighted,
 };
 
 /// Endpoints take turns by weight.
@@ -49,7 +50,13 @@ impl Keeper for RoundRobin {
     }
 }
 
-waypost_sdk::export!(RoundRobin, failures, keeper);
+impl Describe for RoundRobin {
+    fn describe() -> About {
+        About::new("turns by weight, as nginx takes them")
+    }
+}
+
+waypost_sdk::export!(RoundRobin, failures, keeper, describe);
 
 #[cfg(test)]
 mod tests;

@@ -144,3 +144,8 @@ fn settings_are_refused_because_there_are_none() {
         ("weight", "unknown key `weight`; it takes none")
     );
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<RoundRobin>::check_description(&["{}"]);
+}

@@ -2,7 +2,7 @@
 //! samesite=...; path=...`, letter for letter as `ngx_http_upstream_sticky_cookie_insert` writes
 //! it. No attribute is there unless it was asked for.
 
-use waypost_sdk::{Request, Settings, SettingsError, Template, parse_duration};
+use waypost_sdk::{Request, Schema, Settings, SettingsError, Template, parse_duration};
 
 /// What every cookie of this upstream has in common.
 pub(crate) struct Cookie {
@@ -28,6 +28,25 @@ enum Expires {
 }
 
 impl Cookie {
+    /// The table `cookie`.
+    pub(crate) fn schema() -> Schema {
+        Schema::new()
+            .text("name", "the cookie's name")
+            .required()
+            .text(
+                "expires",
+                "how long the client keeps it: a duration, or \"max\"",
+            )
+            .template("domain", "its `domain`")
+            .text("path", "its `path`")
+            .flag("httponly", "scripts do not see it")
+            .flag("secure", "it is sent by TLS only")
+            .template(
+                "samesite",
+                "its `samesite`: \"strict\", \"lax\" or \"none\"",
+            )
+    }
+
     /// Reads the table `cookie`.
     pub(crate) fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
         let name = settings

@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use waypost_sdk::{Done, Ending, Pick, Settings, SettingsError, StateReader, StateWriter};
+use waypost_sdk::{Done, Ending, Pick, Schema, Settings, SettingsError, StateReader, StateWriter};
 
 use crate::first_value;
 
@@ -63,6 +63,21 @@ pub(crate) struct Kept<'a> {
 }
 
 impl Learn {
+    /// The table `learn`.
+    pub(crate) fn schema() -> Schema {
+        Schema::new()
+            .variables("create", "where a response names a new session")
+            .required()
+            .variables("lookup", "where a request names its session")
+            .required()
+            .duration(
+                "timeout",
+                "a session without a request for so long is forgotten",
+            )
+            .size("zone", "4,000 sessions for each megabyte, from 32k to 32m")
+            .required()
+    }
+
     /// Reads the table `learn`.
     pub(crate) fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
         let create = settings.variables_of_answer("create")?;

@@ -17,8 +17,8 @@ mod servers;
 pub mod fuzz;
 
 use waypost_sdk::{
-    Done, Endpoint, Failures, Keeper, Observer, Pick, Policy, Request, Settings, SettingsError,
-    Sharing, SmoothWeighted, StateReader, StateWriter,
+    About, Describe, Done, Endpoint, Failures, Keeper, Observer, Pick, Policy, Request, Schema,
+    Settings, SettingsError, Sharing, SmoothWeighted, StateReader, StateWriter,
 };
 
 use cookie::Cookie;
@@ -157,7 +157,28 @@ fn first_value(names: &[String], request: Request) -> Option<Vec<u8>> {
         .find(|value| !value.is_empty())
 }
 
-waypost_sdk::export!(Sticky, failures, observer, keeper);
+impl Describe for Sticky {
+    fn describe() -> About {
+        About::new("keeps a client at its server: by a cookie, a route or a session")
+            .no_streams()
+            .settings(
+                Schema::new()
+                    .table(
+                        "cookie",
+                        "a cookie that Waypost sets names the server",
+                        Cookie::schema(),
+                    )
+                    .variables("route", "variables that name the server by its `route`")
+                    .table(
+                        "learn",
+                        "sessions are learned from responses",
+                        Learn::schema(),
+                    ),
+            )
+    }
+}
+
+waypost_sdk::export!(Sticky, failures, observer, keeper, describe);
 
 #[cfg(test)]
 mod tests;

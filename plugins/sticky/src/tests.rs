@@ -454,3 +454,12 @@ fn what_is_wrong_with_a_setting_is_said_by_its_path() {
         "learn.zone"
     );
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<Sticky>::check_description(&[
+        r#"{"cookie": {"name": "srv", "expires": "1h", "path": "/"}}"#,
+        r#"{"route": ["$cookie_route", "$arg_route"]}"#,
+        r#"{"learn": {"create": "$upstream_cookie_id", "lookup": "$cookie_id", "timeout": "1h", "zone": "1m"}}"#,
+    ]);
+}

@@ -15,8 +15,8 @@
 use std::cmp::Ordering;
 
 use waypost_sdk::{
-    Draws, Endpoint, Pick, Policy, Settings, SettingsError, Sharing, Template, endpoint_hashes,
-    hash64, log,
+    About, Describe, Draws, Endpoint, Pick, Policy, Schema, Settings, SettingsError, Sharing,
+    Template, endpoint_hashes, hash64, log,
 };
 
 /// The greatest `size`. A subset is sorted for each pick, and isolates little if it is large.
@@ -182,7 +182,21 @@ impl Least {
     }
 }
 
-waypost_sdk::export!(Subset);
+impl Describe for Subset {
+    fn describe() -> About {
+        About::new("a few servers for each key, and no others: shuffle sharding")
+            .no_backups()
+            .settings(
+                Schema::new()
+                    .template("key", "what has servers of its own, such as a tenant")
+                    .required()
+                    .number("size", "servers of each key", 1..=MOST_ENDPOINTS)
+                    .required(),
+            )
+    }
+}
+
+waypost_sdk::export!(Subset, describe);
 
 #[cfg(test)]
 mod tests;

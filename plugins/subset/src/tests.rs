@@ -156,3 +156,8 @@ fn settings_are_checked() {
         "unknown key `sized`; did you mean `size`?"
     );
 }
+
+#[test]
+fn it_takes_the_settings_that_it_describes() {
+    Upstream::<Subset>::check_description(&[r#"{"key": "$uri", "size": 2}"#]);
+}
