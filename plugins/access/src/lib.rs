@@ -11,7 +11,7 @@ mod rules;
 use waypost_sdk::log::{self, Level};
 use waypost_sdk::metrics::Counter;
 use waypost_sdk::{
-    About, Call, Describe, Hook, OnRequest, Settings, SettingsError, Sharing, Verdict,
+    About, Call, Describe, Hook, OnRequest, Schema, Settings, SettingsError, Sharing, Verdict,
 };
 
 use rules::{Decision, Rules};
@@ -108,15 +108,21 @@ impl OnRequest for Access {
 
 impl Describe for Access {
     fn describe() -> About {
-        let settings = include_str!("settings.json");
-        About {
-            summary: "lets clients in, or turns them away, by address".to_owned(),
-            settings: settings.to_owned(),
-            place_settings: settings.to_owned(),
-            backups: true,
-            streams: true,
-        }
+        let summary = "lets clients in, or turns them away, by address";
+        About::new(summary)
+            .settings(schema())
+            .place_settings(schema())
     }
+}
+
+/// The same for a declaration and a place: each may say what the other does not.
+fn schema() -> Schema {
+    let rules = "`allow` or `deny`, and an address, a network, `unix:` or `all`: the first rule \
+                 that matches decides, and no match lets in";
+    let satisfy = "`any`: turn nothing away, but let a hook behind this one ask for credentials";
+    Schema::new()
+        .texts("rules", rules)
+        .choice("satisfy", satisfy, &["all", "any"])
 }
 
 waypost_sdk::export_hook!(Access, on_request, describe);

@@ -5,9 +5,9 @@
 //! rules there are.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use waypost_sdk::{Settings, SettingsError, log};
+use waypost_sdk::{Network, Settings, SettingsError, log};
 
 /// What a rule says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,16 +28,7 @@ pub(crate) struct Rules {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
     decision: Decision,
-    clients: Clients,
-}
-
-/// Whom a rule is about. Blocks are from their first to their last address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Clients {
-    All,
-    Unix,
-    Ipv4(u32, u32),
-    Ipv6(u128, u128),
+    clients: Network,
 }
 
 impl Rules {
@@ -53,17 +44,15 @@ impl Rules {
 
     pub(crate) fn new(rules: &[Rule]) -> Rules {
         let decisions: Vec<_> = rules.iter().map(|rule| rule.decision).collect();
-        let ipv4 = rules.iter().map(|rule| match rule.clients {
-            Clients::All => Some((0, u32::MAX.into())),
-            Clients::Ipv4(first, last) => Some((first.into(), last.into())),
-            Clients::Ipv6(..) | Clients::Unix => None,
+        let ipv4 = rules.iter().map(|rule| {
+            let range = rule.clients.ipv4()?;
+            Some((u128::from(*range.start()), u128::from(*range.end())))
         });
-        let ipv6 = rules.iter().map(|rule| match rule.clients {
-            Clients::All => Some((0, u128::MAX)),
-            Clients::Ipv6(first, last) => Some((first, last)),
-            Clients::Ipv4(..) | Clients::Unix => None,
+        let ipv6 = rules.iter().map(|rule| {
+            let range = rule.clients.ipv6()?;
+            Some((*range.start(), *range.end()))
         });
-        let of_unix = |rule: &&Rule| matches!(rule.clients, Clients::All | Clients::Unix);
+        let of_unix = |rule: &&Rule| rule.clients.contains(None);
         Rules {
             ipv4: Table::new(&decisions, ipv4),
             ipv6: Table::new(&decisions, ipv6),
@@ -99,73 +88,31 @@ impl Rule {
                 "`{text}` must name one address or block: write a rule for each"
             ));
         };
+        let network = Network::parse(clients)?;
+        warn_of_low_bits(clients, network);
         Ok(Rule {
             decision,
-            clients: Clients::parse(clients)?,
+            clients: network,
         })
     }
 }
 
-impl Clients {
-    fn parse(text: &str) -> Result<Clients, String> {
-        match text {
-            "all" => return Ok(Clients::All),
-            "unix:" => return Ok(Clients::Unix),
-            _ => {}
-        }
-        let wrong = || {
-            format!("`{text}` must be an address, a block such as `10.0.0.0/8`, `unix:` or `all`")
-        };
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => {
-                let digits = length.bytes().all(|digit| digit.is_ascii_digit());
-                let length = length.parse::<u8>().ok().filter(|_| digits);
-                (address, Some(length.ok_or_else(wrong)?))
-            }
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let length = length.unwrap_or(bits);
-        if length > bits {
-            return Err(wrong());
-        }
-        let (clients, begins) = Clients::block(address, length);
-        if !begins {
-            // nginx: ngx_ptocidr, NGX_DONE.
-            log::warn(&format!(
-                "access: low address bits of {text} are meaningless"
-            ));
-        }
-        Ok(clients)
-    }
-
-    /// The block of this length that an address is in, and whether it begins there.
-    fn block(address: IpAddr, length: u8) -> (Clients, bool) {
-        match address {
-            IpAddr::V4(address) => {
-                let rest = u32::MAX.checked_shr(length.into()).unwrap_or(0);
-                let first = address.to_bits() & !rest;
-                (
-                    Clients::Ipv4(first, first | rest),
-                    first == address.to_bits(),
-                )
-            }
-            IpAddr::V6(address) => Clients::ipv6_block(address, length),
-        }
-    }
-
-    fn ipv6_block(address: Ipv6Addr, length: u8) -> (Clients, bool) {
-        // A client's mapped address arrives as the IPv4 address that it is.
-        if let (Some(address), 96..) = (address.to_ipv4_mapped(), length) {
-            return Clients::block(IpAddr::V4(address), length - 96);
-        }
-        let rest = u128::MAX.checked_shr(length.into()).unwrap_or(0);
-        let first = address.to_bits() & !rest;
-        (
-            Clients::Ipv6(first, first | rest),
-            first == address.to_bits(),
-        )
+/// Says that a block does not begin where it seems to, in the words of nginx's `ngx_ptocidr`.
+fn warn_of_low_bits(text: &str, network: Network) {
+    let address = text.split('/').next().and_then(|text| text.parse().ok());
+    let begins = match address.map(|address: IpAddr| address.to_canonical()) {
+        Some(IpAddr::V4(address)) => network
+            .ipv4()
+            .map(|range| *range.start() == address.to_bits()),
+        Some(IpAddr::V6(address)) => network
+            .ipv6()
+            .map(|range| *range.start() == address.to_bits()),
+        None => None,
+    };
+    if begins == Some(false) {
+        log::warn(&format!(
+            "access: low address bits of {text} are meaningless"
+        ));
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use waypost_sdk::log::Level;
-use waypost_sdk::testing::{HookExchange, Hooked, Request};
-use waypost_sdk::{Describe, Hook, Sharing, Verdict};
+use waypost_sdk::testing::{HookExchange, Hooked, Request, Services};
+use waypost_sdk::{Hook, Sharing, Verdict};
 
 use super::Access;
 use super::rules::{Decision, Rule, Rules};
@@ -143,12 +143,17 @@ fn what_rules_from_further_out_said_does_not_stay() {
 }
 
 #[test]
-fn nothing_is_shared_between_workers_and_streams_are_served() {
+fn nothing_is_shared_between_workers() {
     assert_eq!(hooked(&["deny all"]).hook.sharing(), Sharing::PerWorker);
-    let about = Access::describe();
-    assert!(about.streams);
-    let schema: waypost_sdk::Value = about.settings.parse().unwrap();
-    assert!(schema["properties"]["rules"].is_object());
+}
+
+#[test]
+fn what_is_described_is_what_is_taken() {
+    let good = [
+        r#"{"rules": ["deny all"], "satisfy": "any"}"#,
+        r#"{"rules": "deny all"}"#,
+    ];
+    Hooked::<Access>::check_description(&Services::new(), &good, &good);
 }
 
 #[test]
@@ -180,7 +185,7 @@ fn settings_are_checked() {
         ),
         (
             "deny host.example",
-            "`host.example` must be an address, a block such as `10.0.0.0/8`, `unix:` or `all`",
+            "`host.example` is no address or network such as `192.0.2.1`, `10.0.0.0/8` or `2001:db8::/32`",
         ),
     ] {
         let settings = format!(r#"{{"rules": ["allow 10.0.0.1", {rule:?}]}}"#);

@@ -2,6 +2,7 @@
 //! `unix:`, `all`.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 /// A set of client addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +18,8 @@ enum Kind {
 
 impl Network {
     /// Reads an address, a network in CIDR notation, `unix:` (clients of unix sockets) or `all`
-    /// (every client). Bits behind the prefix do not count, as in nginx (`ngx_ptocidr`).
+    /// (every client). Bits behind the prefix do not count, as in nginx (`ngx_ptocidr`). IPv4
+    /// addresses that are mapped into IPv6 are IPv4 addresses, as those of clients are.
     ///
     /// # Errors
     /// What is wrong and what would be right, for a [`Settings::error`](crate::Settings::error).
@@ -46,6 +48,13 @@ impl Network {
                 .filter(|prefix| *prefix <= longest)
                 .ok_or_else(|| format!("the prefix of `{text}` must be from 0 to {longest}"))?,
         };
+        let (address, prefix) = match address {
+            IpAddr::V6(mapped) if prefix >= 96 => match mapped.to_ipv4_mapped() {
+                Some(address) => (IpAddr::V4(address), prefix - 96),
+                None => (address, prefix),
+            },
+            address => (address, prefix),
+        };
         // A shift by all bits is none: a prefix of 0 has a mask of 0.
         Ok(Network(match address {
             IpAddr::V4(address) => {
@@ -59,6 +68,24 @@ impl Network {
                 Kind::V6 { bits, mask }
             }
         }))
+    }
+
+    /// Its IPv4 addresses, for tables that are searched.
+    pub fn ipv4(&self) -> Option<RangeInclusive<u32>> {
+        match self.0 {
+            Kind::All => Some(0..=u32::MAX),
+            Kind::V4 { bits, mask } => Some(bits..=bits | !mask),
+            Kind::V6 { .. } | Kind::Unix => None,
+        }
+    }
+
+    /// Its IPv6 addresses.
+    pub fn ipv6(&self) -> Option<RangeInclusive<u128>> {
+        match self.0 {
+            Kind::All => Some(0..=u128::MAX),
+            Kind::V6 { bits, mask } => Some(bits..=bits | !mask),
+            Kind::V4 { .. } | Kind::Unix => None,
+        }
     }
 
     /// Whether a client is in it, by
@@ -101,6 +128,9 @@ mod tests {
             ("::1", "::1", "::2"),
             ("unix:", "unix:", "127.0.0.1"),
             ("0.0.0.0/0", "127.0.0.1", "unix:"),
+            ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2"),
+            ("::ffff:10.0.0.0/104", "10.255.0.1", "11.0.0.1"),
+            ("::/64", "::1", "10.0.0.1"),
         ] {
             assert!(contains(network, inside), "{inside} in {network}");
             assert!(!contains(network, outside), "{outside} in {network}");
