@@ -23,7 +23,8 @@ use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot, index_by_name};
 use crate::http::variable::Variable;
 use crate::plugin::{
-    Balancer, BalancerParts, ConfigureError, Plugin, PolicyContext, ScorerPart, UpstreamTraits,
+    Balancer, BalancerParts, ConfigureError, Kind, Plugin, PolicyContext, ScorerPart,
+    UpstreamTraits,
 };
 use crate::tls::{ClientTls, Warnings};
 
@@ -206,14 +207,18 @@ fn is_unchanged(before: &Upstream, index: usize, config: &Config, plugins: &Sele
                 && same(&policy.plugin, balancer.policy())
                 && narrowing
                     .into_iter()
-                    .all(|(part, plugin)| same(&part.plugin, plugin))
+                    .all(|((_, part), plugin)| same(&part.plugin, plugin))
         })
 }
 
 /// The filters of a policy, then its scorers.
-fn narrowing(policy: &PolicyUse) -> impl Iterator<Item = &PluginUse> {
-    let scorers = policy.scorers.iter().map(|scorer| &scorer.scorer);
-    policy.filters.iter().chain(scorers)
+pub(super) fn narrowing(policy: &PolicyUse) -> impl Iterator<Item = (Kind, &PluginUse)> {
+    let filters = policy.filters.iter().map(|filter| (Kind::Filter, filter));
+    let scorers = policy
+        .scorers
+        .iter()
+        .map(|scorer| (Kind::Scorer, &scorer.scorer));
+    filters.chain(scorers)
 }
 
 /// The addresses of each of an upstream's servers.
@@ -355,8 +360,8 @@ pub(super) fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Prob
     let place = |plugin: &str| match policy.plugin == *plugin {
         true => &policy.place,
         false => narrowing(policy)
-            .find(|part| part.plugin == *plugin)
-            .map_or(&policy.place, |part| &part.place),
+            .find(|(_, part)| part.plugin == *plugin)
+            .map_or(&policy.place, |(_, part)| &part.place),
     };
     match error {
         ConfigureError::Refused {

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use super::assemble::{balanced, problem, refusal, rehearsed, resolved, traits};
+use super::assemble::{balanced, narrowing, problem, refusal, rehearsed, resolved, traits};
+use super::hooks;
 use super::log_files;
 use super::plugins::{PluginRegistry, Selection, compiler};
 use super::resolve::Resolution;
@@ -135,6 +136,12 @@ fn check_valid(config: &Config) -> Checked {
         let built = balanced(index, addresses, tls, config, &selection, None, 1);
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
     }
+    problems.extend(
+        hooks::hooks(config, &selection, None)
+            .err()
+            .into_iter()
+            .flatten(),
+    );
     Checked { problems, warnings }
 }
 
@@ -147,6 +154,12 @@ fn settings_problems(config: &Config) -> Vec<Problem> {
     let selection = registry.selection();
     let upstreams = 0..config.upstreams.len();
     problems.extend(upstreams.filter_map(|index| settings_problem(config, index, &selection)));
+    problems.extend(
+        hooks::hooks(config, &selection, None)
+            .err()
+            .into_iter()
+            .flatten(),
+    );
     problems
 }
 
@@ -156,7 +169,16 @@ fn settings_problem(config: &Config, index: usize, plugins: &Selection) -> Optio
     let plugin = plugins.get(&policy.plugin)?;
     let traits = traits(config, index);
     let tried = plugin.configure(Kind::Policy, &policy.settings, traits);
-    Some(refusal(&config.upstreams[index], &tried.err()?))
+    let narrowing = || {
+        narrowing(policy).try_for_each(|(kind, part)| match plugins.get(&part.plugin) {
+            Some(plugin) => plugin.configure(kind, &part.settings, traits),
+            None => Ok(()), // a problem already
+        })
+    };
+    Some(refusal(
+        &config.upstreams[index],
+        &tried.and_then(|()| narrowing()).err()?,
+    ))
 }
 
 /// The plugins of a configuration, and the problems of those that cannot be loaded.

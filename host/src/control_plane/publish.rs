@@ -125,7 +125,7 @@ impl Operator {
         }
         let gone = closed.elsewhere_than(&self.sockets.borrow());
         clean_up(&gone).await;
-        self.watcher.follow(&snapshot.config).await;
+        self.watcher.follow(&snapshot.config, &snapshot.hooks).await;
         Ok(generation)
     }
 

@@ -1,4 +1,4 @@
-//! Watches the files of `watch = true` plugins, and those of TLS.
+//! Watches the files of `watch = true` plugins, those of TLS, and those that settings of hooks name.
 //!
 //! The directories are watched, not the files: editors and deployments replace a file by renaming
 //! another over it. So is every link on the way to a file, wherever that leads: certbot changes the
@@ -21,6 +21,7 @@ use super::blocking::{FILES, run_blocking};
 use super::operator::{Change, ChangeRequest};
 use crate::config::model::Config;
 use crate::fault_injection;
+use crate::plugin::SharedHook;
 
 /// How long a file must have been left alone: a copy is many writes.
 const QUIET: Duration = Duration::from_millis(100);
@@ -31,6 +32,8 @@ enum Subject {
     Plugin(String),
     /// Certificates are read together: a key is nothing without its certificate.
     Tls,
+    /// Files that settings of hooks name.
+    Hooks,
 }
 
 /// Links that are followed on the way to one file; Linux follows as many (`path_resolution(7)`).
@@ -85,14 +88,16 @@ impl Watcher {
     /// Watches what a configuration wants watched, and nothing else. To be said again before a file
     /// is read that has changed: its directory may be another one by now, or the same one made
     /// anew.
-    pub(super) async fn follow(&self, config: &Config) {
+    pub(super) async fn follow(&self, config: &Config, hooks: &[Arc<SharedHook>]) {
         let watched = config.plugins.iter().filter(|plugin| plugin.watch);
         let plugins =
             watched.map(|plugin| (plugin.file.clone(), Subject::Plugin(plugin.name.clone())));
         let of_tls = config
             .tls_files()
             .map(|file| (file.path.clone(), Subject::Tls));
-        let files: Vec<Watched> = plugins.chain(of_tls).collect();
+        let of_hooks = hooks.iter().flat_map(|hook| hook.files().paths());
+        let of_hooks = of_hooks.map(|path| (path, Subject::Hooks));
+        let files: Vec<Watched> = plugins.chain(of_tls).chain(of_hooks).collect();
         let watches = self.0.clone();
         let follow = move || watches.lock().follow(&files);
         if let Err(late) = run_blocking("watching files", FILES, follow).await {
@@ -207,6 +212,7 @@ async fn settle(mut changes: UnboundedReceiver<Subject>, requests: UnboundedSend
             let change = match subject {
                 Subject::Plugin(name) => Change::FileChanged { name },
                 Subject::Tls => Change::TlsFilesChanged,
+                Subject::Hooks => Change::HookFilesChanged,
             };
             if requests.send((change, None)).is_err() {
                 return;
@@ -267,10 +273,10 @@ mod tests {
         let watched = async {
             let (requests, mut requested) = unbounded_channel();
             let watcher = Watcher::start(requests);
-            watcher.follow(&config).await;
+            watcher.follow(&config, &[]).await;
             let change = timeout(50 * QUIET, requested.recv()).await;
             assert!(matches!(change, Ok(Some((Change::TlsFilesChanged, None)))));
-            watcher.follow(&config).await;
+            watcher.follow(&config, &[]).await;
             let again = timeout(3 * QUIET, requested.recv()).await;
             assert!(again.is_err(), "nothing is new");
         };

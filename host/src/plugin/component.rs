@@ -201,7 +201,7 @@ impl Plugin {
     }
 
     /// Whether it wants to be called from time to time (`ticker` in the WIT).
-    pub(super) fn ticks(&self) -> bool {
+    pub fn ticks(&self) -> bool {
         self.0.common.tick.is_some()
     }
 

@@ -24,6 +24,8 @@ use crate::fault_injection;
 
 /// How often idle connections are looked at, and log lines handed over.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often plugins are called that want to be called from time to time, at the most.
+const TICK: Duration = Duration::from_millis(100);
 /// How often buffers that were of no use go back to the allocator.
 const TRIMMING: Duration = Duration::from_secs(60);
 /// Before a listener that could not be accepted on is tried again.
@@ -70,6 +72,7 @@ pub(crate) fn run(
         let worker = Rc::new(Worker::new(index, snapshot, process, logs).await);
         let mut tasks = JoinSet::new();
         tasks.spawn_local(housekeeping(worker.clone()));
+        tasks.spawn_local(ticking(worker.clone()));
         tasks.spawn_local(room::for_others(worker.clone()));
         let retired = worker.retired.clone();
         tasks.spawn_local(async move { retired.free().await });
@@ -111,6 +114,15 @@ pub(crate) fn run(
         worker.logs.borrow_mut().flush();
         Ok(())
     })
+}
+
+/// Calls plugins that want to be called from time to time.
+async fn ticking(worker: Rc<Worker>) {
+    loop {
+        let has_ticked = worker.worker_config().tick(&worker.clock).await;
+        let pause = if has_ticked { TICK } else { HOUSEKEEPING };
+        tokio::time::sleep(pause).await;
+    }
 }
 
 async fn housekeeping(worker: Rc<Worker>) {

@@ -125,6 +125,13 @@ impl WorkerUpstream {
         self.shared.config.proxy_protocol.is_none()
     }
 
+    /// Calls its plugins whose time has come.
+    pub(crate) fn tick(&self, now_us: u64) {
+        for group in std::iter::once(&self.primary).chain(&self.backup) {
+            group.balancer.borrow_mut().tick(now_us);
+        }
+    }
+
     /// Closes idle connections whose time has come; false where there are none to look at.
     pub(crate) fn sweep(&self) -> bool {
         let (pool, http2) = (&mut *self.pool.borrow_mut(), &mut *self.http2.borrow_mut());

@@ -122,6 +122,11 @@ impl Upstream {
         std::iter::once(&self.primary.balancer).chain(backup)
     }
 
+    /// Whether one of its plugins wants to be called from time to time.
+    pub(crate) fn ticks(&self) -> bool {
+        self.primary.balancer.plugins().any(Plugin::ticks)
+    }
+
     pub(crate) fn policy(&self) -> &Plugin {
         self.primary.balancer.policy()
     }

@@ -10,7 +10,9 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::process::Clock;
 use super::upstream::WorkerUpstream;
 use crate::config::model::HookConfig;
 use crate::plugin::{SharedHook, WorkerHook};
@@ -26,6 +28,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) upstreams: Vec<Rc<WorkerUpstream>>,
     /// As in the configuration.
     pub(crate) hooks: Vec<Rc<WorkerHook>>,
+    /// A plugin wants to be called from time to time.
+    ticks: bool,
     /// See [`route_name`](Self::route_name).
     route_names: Vec<OnceCell<Rc<str>>>,
     /// Where its upstreams go when it ends.
@@ -70,9 +74,12 @@ impl WorkerConfig {
                 }
             }
         }
+        let of_hooks = snapshot.hooks.iter().any(|hook| hook.plugin().ticks());
+        let ticks = of_hooks || snapshot.upstreams.iter().any(|upstream| upstream.ticks());
         WorkerConfig {
             upstreams,
             hooks,
+            ticks,
             route_names: vec![OnceCell::new(); snapshot.config.routes.len()],
             snapshot,
             retired,
@@ -97,6 +104,22 @@ impl WorkerConfig {
         let predecessor = self.snapshot.predecessor(config)?;
         let is_it = |hook: &&Rc<WorkerHook>| Arc::ptr_eq(hook.shared(), predecessor);
         self.hooks.iter().find(is_it)
+    }
+
+    /// Calls the plugins whose time has come; false where none wants to be called.
+    pub(crate) async fn tick(&self, clock: &Clock) -> bool {
+        if self.ticks {
+            let mut pace = Pace::default();
+            for hook in &self.hooks {
+                hook.tick(clock.micros(Instant::now()));
+                pace.small_step().await;
+            }
+            for upstream in &self.upstreams {
+                upstream.tick(clock.micros(Instant::now()));
+                pace.small_step().await;
+            }
+        }
+        self.ticks
     }
 
     /// The host of a route, as the file has it. Made when it is first asked for: a configuration

@@ -95,6 +95,12 @@ impl Balancer {
         self.fallback.as_ref().map(Role::plugin)
     }
 
+    /// All plugins.
+    pub fn plugins(&self) -> impl Iterator<Item = &Plugin> {
+        let policies = std::iter::once(self.policy()).chain(self.fallback());
+        policies.chain(self.narrowing())
+    }
+
     /// The plugins of the filters and scorers, in that order.
     pub fn narrowing(&self) -> impl Iterator<Item = &Plugin> {
         self.narrowing.plugins()
