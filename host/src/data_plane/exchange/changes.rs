@@ -1,5 +1,6 @@
 //! What hooks change of a request: asked for one by one, checked at once, made all together while
-//! nothing else holds the exchange.
+//! nothing else holds the exchange. What they change of the response is kept until its head is
+//! written.
 //!
 //! As in nginx, `$request` and `$request_uri` tell what was received, and all else what became of
 //! it.
@@ -128,6 +129,15 @@ impl Exchange {
         }
         self.request.change_fields(&changes.fields);
         Ok(())
+    }
+
+    /// Has changes made to the response, whichever it will be, behind those that hooks have asked
+    /// for before; all of them, or none.
+    ///
+    /// # Errors
+    /// [`BadChange::TooLarge`]
+    pub(crate) fn change_response(&self, changes: &FieldChanges) -> Result<(), BadChange> {
+        self.response_changes.borrow_mut().append(changes)
     }
 
     /// What path and query become, if all changes can be made; none where they stay.

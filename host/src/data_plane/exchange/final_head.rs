@@ -2,6 +2,7 @@
 //! which says what follows.
 
 use std::io;
+use std::rc::Rc;
 
 use super::head::{ClientHead, HeadKind, HeadSource};
 use super::message::UpstreamMessage;
@@ -28,7 +29,7 @@ pub(super) async fn read_final_head(
     head: &mut ResponseHead,
     limits: &ReadLimits,
     message: &UpstreamMessage<'_>,
-    exchange: &Exchange,
+    exchange: &Rc<Exchange>,
     outgoing: &mut Outgoing,
 ) -> Result<HeadOutcome, AttemptError> {
     for _ in 0..MAX_INTERIM {
@@ -81,7 +82,7 @@ fn what_follows(
 /// Passes an interim response on (1xx; RFC 9110 section 15.2).
 async fn send_interim(
     outgoing: &mut Outgoing,
-    exchange: &Exchange,
+    exchange: &Rc<Exchange>,
     head: &ResponseHead,
 ) -> io::Result<()> {
     let mut out = Vec::with_capacity(head.len() + 16);

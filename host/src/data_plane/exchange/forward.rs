@@ -262,7 +262,7 @@ fn note_head(exchange: &Exchange, head: ResponseHead, timings: Timings) {
 }
 
 /// The head that tells the client of its tunnel.
-fn switching_head(exchange: &Exchange, route: &Route) -> Vec<u8> {
+fn switching_head(exchange: &Rc<Exchange>, route: &Route) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     let head = exchange.response.borrow();
     let head = ClientHead::switching(exchange, &head, route);

@@ -3,6 +3,8 @@
 //! Whatever the client is answered with (a server's response, one of our own, a change of
 //! protocols), its head is written here, so that what every head has is in each of them.
 
+use std::rc::Rc;
+
 use super::fault::reason;
 use super::redirect;
 use super::request::{Listed, line, line_bytes, write_changes};
@@ -10,7 +12,7 @@ use super::state::Exchange;
 use crate::config::model::{Action, HeaderChange, HeaderOperation, Route};
 use crate::data_plane::body::Coding;
 use crate::data_plane::worker_config::WorkerConfig;
-use crate::http::head::{Field, FieldName, ResponseHead, Version, list_members};
+use crate::http::head::{Field, FieldChanges, FieldName, ResponseHead, Version, list_members};
 use crate::http::{clock, headers, websocket};
 
 /// A response head on its way to the client.
@@ -78,14 +80,20 @@ impl<'a> ClientHead<'a> {
     }
 
     /// Appends the head, as the client's version has it.
-    pub(super) fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, exchange: &Rc<Exchange>, out: &mut Vec<u8>) {
+        let by_hooks = exchange.response_changes.borrow();
+        let changes = HeadChanges {
+            route: self.changes(),
+            hooks: &by_hooks,
+        };
+        let replaced = |name: &[u8]| self.kind != HeadKind::Interim && changes.replace(name);
         self.write_status(out);
         let (mut dated, mut upgrade) = (false, self.kind == HeadKind::Switching);
         match self.source {
             HeadSource::Upstream(head) => {
                 let listed = Listed::of(head.fields());
                 for field in head.fields().iter() {
-                    if self.passes(&field, exchange, &listed) && !self.is_replaced(field.name) {
+                    if self.passes(&field, exchange, &listed) && !replaced(field.name) {
                         dated |= field.known == FieldName::Date;
                         upgrade |= field.known == FieldName::Upgrade;
                         match self.redirected(exchange, &field) {
@@ -97,23 +105,24 @@ impl<'a> ClientHead<'a> {
             }
             HeadSource::Ours(lines) => {
                 for (name, value) in lines {
-                    if !value.is_empty()
-                        && headers::is_value(value)
-                        && !self.is_replaced(name.as_bytes())
-                    {
+                    if !value.is_empty() && headers::is_value(value) && !replaced(name.as_bytes()) {
                         line(name, value, out);
                     }
                 }
             }
         }
         if self.kind != HeadKind::Interim {
-            if !dated && !self.is_replaced(b"Date") {
+            if !dated && !replaced(b"Date") {
                 write_date(out);
             }
             self.write_framing(exchange, upgrade, out);
-            self.write_hsts(exchange, out);
-            out.extend_from_slice(&exchange.balance.response_headers());
-            write_changes(exchange, self.changes(), out);
+            if let Some(hsts) = &exchange.hsts
+                && !changes.concern(HSTS)
+            {
+                line_bytes(HSTS, hsts.as_bytes(), out);
+            }
+            changes.write_hooks(&exchange.balance.response_headers(), out);
+            write_changes(exchange, changes.route, out);
         }
         out.extend_from_slice(b"\r\n");
     }
@@ -170,11 +179,6 @@ impl<'a> ClientHead<'a> {
         }
     }
 
-    /// Whether the route sets or removes a field.
-    fn is_replaced(&self, name: &[u8]) -> bool {
-        self.kind != HeadKind::Interim && replaced_by(name, self.changes())
-    }
-
     /// How the body is framed, and what becomes of the connection, as far as the version does not
     /// imply it.
     fn write_framing(&self, exchange: &Exchange, upgrade: bool, out: &mut Vec<u8>) {
@@ -218,26 +222,61 @@ impl<'a> ClientHead<'a> {
             line("Sec-WebSocket-Accept", accept.as_bytes(), out);
         }
     }
+}
 
-    /// What the listener says of TLS, unless the route says it otherwise.
-    fn write_hsts(&self, exchange: &Exchange, out: &mut Vec<u8>) {
-        let changed = |change: &HeaderChange| change.name.as_bytes().eq_ignore_ascii_case(HSTS);
-        if let Some(hsts) = &exchange.hsts
-            && !self.changes().iter().any(changed)
-        {
-            line_bytes(HSTS, hsts.as_bytes(), out);
+/// What is changed of a final head, or of one that begins a tunnel. The route has the last word,
+/// hooks have the one before.
+struct HeadChanges<'a> {
+    route: &'a [HeaderChange],
+    hooks: &'a FieldChanges,
+}
+
+impl HeadChanges<'_> {
+    /// Whether nothing stays of what stood under a name before.
+    fn replace(&self, name: &[u8]) -> bool {
+        replaced_by(name, self.route) || self.hooks.replaces(name)
+    }
+
+    /// Whether there is a change of a name.
+    fn concern(&self, name: &[u8]) -> bool {
+        let named = |change: &HeaderChange| change.name.as_bytes().eq_ignore_ascii_case(name);
+        self.route.iter().any(named) || self.hooks.concern(name)
+    }
+
+    /// Writes what the policy adds, in lines of text, and hooks behind it.
+    fn write_hooks(&self, of_policy: &[u8], out: &mut Vec<u8>) {
+        if self.hooks.is_empty() {
+            out.extend_from_slice(of_policy);
+            return;
+        }
+        for line in of_policy.split_inclusive(|byte| *byte == b'\n') {
+            let name = &line[..memchr::memchr(b':', line).unwrap_or(line.len())];
+            if !self.hooks.replaces(name) {
+                out.extend_from_slice(line);
+            }
+        }
+        for change in self.hooks.remaining() {
+            if !replaced_by(change.name, self.route) {
+                line_bytes(change.name, change.value, out);
+            }
         }
     }
 }
 
-/// Whether a field behind a server's body goes on to the client: none that the route sets or
-/// removes, and none that `Connection` names (RFC 9110 section 7.6.1).
+/// Whether a field behind a server's body goes on to the client: none that the route or hooks set
+/// or remove, and none that `Connection` names (RFC 9110 section 7.6.1).
 pub(super) fn passes_as_trailer(
     name: &[u8],
-    changes: &[HeaderChange],
+    exchange: &Exchange,
+    route: &Route,
     head: &ResponseHead,
 ) -> bool {
-    !replaced_by(name, changes) && !Listed::of(head.fields()).names(name)
+    let by_hooks = exchange.response_changes.borrow();
+    let changes = HeadChanges {
+        route: &route.response_headers,
+        hooks: &by_hooks,
+    };
+    !changes.replace(name) && !Listed::of(head.fields()).names(name)
 }
 
 /// Whether the route sets or removes a field.

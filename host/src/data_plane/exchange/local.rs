@@ -1,5 +1,7 @@
 //! Answers of our own: what the configuration says, and what becomes of faults.
 
+use std::rc::Rc;
+
 use super::deliver::Delivery;
 use super::fault::reason;
 use super::head::{ClientHead, HeadKind, HeadSource, route_of};
@@ -23,11 +25,20 @@ pub(super) struct LocalAnswer<'a> {
     pub(super) keep: bool,
 }
 
+/// An error that is told by its status.
+pub(super) struct LocalFault {
+    pub(super) status: u16,
+    /// What the client is told beyond the status.
+    pub(super) explanation: Option<&'static str>,
+    /// As in [`LocalAnswer`].
+    pub(super) keep: bool,
+}
+
 /// Sends an answer of our own. What is still coming of the request is dropped meanwhile: the client
 /// may send all of it before it reads.
 pub(super) async fn send_local(
     session: &mut Session<'_>,
-    exchange: &Exchange,
+    exchange: &Rc<Exchange>,
     request_body: Option<&mut BodyPipe>,
     answer: &LocalAnswer<'_>,
 ) -> Delivered {
@@ -56,8 +67,8 @@ pub(super) async fn send_local(
         route: route_of(&worker_config, exchange),
     };
     let mut out = session.worker.buffers.take_head();
-    head.write(exchange, &mut out);
     exchange.stats.status.set(answer.status);
+    head.write(exchange, &mut out);
     let body: &[u8] = if bodiless || exchange.request.method() == b"HEAD" {
         &[]
     } else {
@@ -101,13 +112,68 @@ pub(super) async fn send_local(
     }
 }
 
+/// Answers with a status of 400 or more that the client is told in a few words.
+pub(super) async fn send_fault(
+    session: &mut Session<'_>,
+    exchange: &Rc<Exchange>,
+    request_body: Option<&mut BodyPipe>,
+    fault: &LocalFault,
+) -> Delivered {
+    let status = fault.status;
+    if exchange.is_grpc() {
+        return send_grpc_fault(session, exchange, status);
+    }
+    let reason = reason(status);
+    let body = match fault.explanation {
+        Some(explanation) => format!("{status} {reason}\n{explanation}\n"),
+        None => format!("{status} {reason}\n"),
+    };
+    let answer = LocalAnswer {
+        status,
+        content_type: "text/plain",
+        body: body.as_bytes(),
+        location: b"",
+        keep: fault.keep,
+    };
+    send_local(session, exchange, request_body, &answer).await
+}
+
+/// Answers as a hook has said, with its changes to the response: 444 closes the connection without
+/// an answer, as in nginx, and an error without a body is answered as one of our own.
+#[allow(dead_code, reason = "called for hooks")]
+pub(super) async fn answer(
+    session: &mut Session<'_>,
+    exchange: &Rc<Exchange>,
+    (status, body): (u16, &[u8]),
+    request_body: &mut BodyPipe,
+) -> Delivered {
+    exchange.stats.status.set(status);
+    match (status, body) {
+        (444, _) => Delivered::Cut,
+        (400.., []) => {
+            let fault = LocalFault {
+                status,
+                explanation: None,
+                keep: true,
+            };
+            send_fault(session, exchange, Some(request_body), &fault).await
+        }
+        _ => {
+            let answer = LocalAnswer {
+                status,
+                content_type: "text/plain",
+                body,
+                location: b"",
+                keep: true,
+            };
+            send_local(session, exchange, Some(request_body), &answer).await
+        }
+    }
+}
+
 /// Tells a call of gRPC of a fault: by trailers behind what was sent of a response, else by a
 /// response that is trailers alone. The log keeps the status that HTTP has for it.
-pub(super) fn send_grpc_fault(
-    session: &mut Session<'_>,
-    exchange: &Exchange,
-    status: u16,
-) -> Delivered {
+fn send_grpc_fault(session: &mut Session<'_>, exchange: &Rc<Exchange>, status: u16) -> Delivered {
     let mut code = itoa::Buffer::new();
     let code = code.format(grpc::status(status)).as_bytes();
     let writer = &mut session.outgoing.writer;

@@ -14,6 +14,7 @@ mod response; // its response
 mod head; // the head of any answer
 mod redirect; // where it sends the client
 mod local; // an answer of our own
+mod wait; // for something else than a server
 mod source; // where the body of either comes from
 mod deliver; // and how it gets to the client
 mod tunnel; // after a 101, bytes in both directions
@@ -41,7 +42,7 @@ use crate::http::{grpc, headers};
 use admit::{Admission, Admitted};
 use fault::Level;
 use finish::Finish;
-use local::LocalAnswer;
+use local::{LocalAnswer, LocalFault};
 use rest::Delivered;
 
 /// Carries an exchange from its request head to its log line.
@@ -254,23 +255,13 @@ async fn refuse(
     if status == 499 {
         return Delivered::Cut;
     }
-    if exchange.is_grpc() {
-        return local::send_grpc_fault(session, exchange, status);
-    }
-    let reason = fault::reason(status);
-    let body = match fault.explanation() {
-        Some(explanation) => format!("{status} {reason}\n{explanation}\n"),
-        None => format!("{status} {reason}\n"),
-    };
-    let answer = LocalAnswer {
+    let answer = LocalFault {
         status,
-        content_type: "text/plain",
-        body: body.as_bytes(),
-        location: b"",
+        explanation: fault.explanation(),
         // What a client sends behind a CONNECT may be anything.
         keep: fault.leaves_connection_usable() && exchange.request.method() != b"CONNECT",
     };
-    match local::send_local(session, exchange, request_body, &answer).await {
+    match local::send_fault(session, exchange, request_body, &answer).await {
         // The client has used up its time: the connection does not linger as well.
         Delivered::Whole { .. } if status == 408 => Delivered::Cut,
         delivered => delivered,

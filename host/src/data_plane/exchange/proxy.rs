@@ -221,7 +221,8 @@ fn frame_as_chunked(body: &mut Vec<u8>, end: Option<&[u8]>) {
 
 /// The target as it was received or changed, or with the route's URI part in place of what the
 /// route matched. A path that was changed behind the choice of the route goes on as it is, whatever
-/// the route says (nginx: `rewrite ... break`; `valid_location` of `ngx_http_proxy_create_request`).
+/// the route says (nginx: `rewrite ... break`, see `valid_location` in
+/// `ngx_http_proxy_create_request`).
 pub(super) fn outgoing_target<'a>(
     exchange: &'a Exchange,
     proxy: &Proxy,

@@ -133,8 +133,8 @@ fn passes_for_dropped(name: &[u8], changes: &[HeaderChange], listed: &Listed<'_>
 }
 
 /// Whether a field behind the request's body goes on: many servers join trailers to the header,
-/// where the word of the route, of a hook or of `Connection` (RFC 9110 section 7.6.1) would be lost. What
-/// frames or routes a message never gets this far: see
+/// where the word of the route, of a hook or of `Connection` (RFC 9110 section 7.6.1) would be lost.
+/// What frames or routes a message never gets this far: see
 /// [`clean_trailers`](crate::http::head::clean_trailers).
 pub(super) fn passes_as_trailer(
     name: &[u8],

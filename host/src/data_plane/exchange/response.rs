@@ -1,6 +1,7 @@
 //! The response on its way to the client, its body streamed with back-pressure.
 
 use std::io;
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::deliver::{Delivery, PassError};
@@ -45,7 +46,7 @@ pub(super) struct Passed {
 /// client yet.
 pub(super) async fn pass_on(
     outgoing: &mut Outgoing,
-    exchange: &Exchange,
+    exchange: &Rc<Exchange>,
     response: UpstreamResponse<'_, '_>,
     plan: &ResponsePlan<'_>,
 ) -> Result<(Passed, Option<(EndpointId, Connection)>), Failure> {
@@ -53,7 +54,7 @@ pub(super) async fn pass_on(
     let (keep, coding) = client_framing(exchange, plan, response.upload.may_be_dropped());
     let passes_trailer = |name: &[u8]| {
         let head = exchange.response.borrow();
-        passes_as_trailer(name, &plan.route.response_headers, &head)
+        passes_as_trailer(name, exchange, plan.route, &head)
     };
     let encoder = Encoder {
         coding,

@@ -18,7 +18,7 @@ use crate::data_plane::upstream::{BalanceState, Lease};
 use crate::data_plane::worker::Worker;
 use crate::http::framing::Framing;
 use crate::http::grpc;
-use crate::http::head::{FieldName, RequestHead, ResponseHead, Version};
+use crate::http::head::{FieldChanges, FieldName, RequestHead, ResponseHead, Version};
 
 /// Bytes of a request line in a line of the error log (nginx: 2048 for all of it).
 const MAX_LINE_SHOWN: usize = 1024;
@@ -45,6 +45,8 @@ pub(crate) struct Exchange {
     pub(crate) stats: ExchangeStats,
     /// The last attempt's response header; without meaning while `stats.answered` is false.
     pub(crate) response: RefCell<ResponseHead>,
+    /// What hooks change of the response, whichever it will be.
+    pub(super) response_changes: RefCell<FieldChanges>,
     /// The header that was sent to the client, for `$sent_http_*`.
     pub(crate) sent_header: RefCell<Vec<u8>>,
     /// The spelling of the route's host, and of its proxy target.
@@ -167,6 +169,7 @@ impl Exchange {
             balance: BalanceState::default(),
             stats: ExchangeStats::default(),
             response: RefCell::default(),
+            response_changes: RefCell::default(),
             sent_header: RefCell::default(),
             server_name: RefCell::default(),
             proxy_host: RefCell::default(),

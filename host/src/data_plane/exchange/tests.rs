@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 
 mod request_changes; // what hooks change of a request
+mod responses; // ... and of a response
+mod waits; // for something else than a server
 
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
 use super::*;
@@ -33,6 +36,7 @@ proxy = "http://u/v1/"
 path = "/plain/"
 proxy = "u"
 request_headers = { set = { X-Route = "$uri" } }
+response_headers = { set = { X-Route = "r" }, remove = ["X-Gone"], add = { X-Both = "r" } }
 [[route]]
 host = "b.example"
 return = { status = 204 }
@@ -45,7 +49,7 @@ const B_EXAMPLE: usize = 2;
 struct Rig {
     worker_config: Rc<WorkerConfig>,
     connection: ClientConnection,
-    _client: UnixStream,
+    client: UnixStream,
     _slot: ShutdownSlot,
 }
 
@@ -84,7 +88,7 @@ impl Rig {
         Rig {
             worker_config,
             connection,
-            _client: theirs,
+            client: theirs,
             _slot: slot,
         }
     }
@@ -119,6 +123,22 @@ impl Rig {
         let worker_config = self.worker_config.clone();
         let framing = exchange.framing.unwrap();
         admit::take_route(exchange, &self.session(), &worker_config, framing, route)
+    }
+
+    /// An exchange on its way, with its route and the body that its head announces.
+    fn begun(&mut self, head: &str) -> (Rc<Exchange>, BodyPipe) {
+        let exchange = self.examined(head);
+        self.found(&exchange).unwrap();
+        let body = BodyPipe::of_request(exchange.framing.unwrap());
+        (Rc::new(exchange), body)
+    }
+
+    /// All that the client gets.
+    async fn received(mut self) -> String {
+        self.connection.outgoing.end().await.unwrap();
+        let mut text = String::new();
+        self.client.read_to_string(&mut text).await.unwrap();
+        text
     }
 
     /// The request as a server gets it, by the route that was chosen.

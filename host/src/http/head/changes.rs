@@ -59,6 +59,12 @@ pub struct FieldChange<'a> {
     pub value: &'a [u8],
 }
 
+impl FieldChange<'_> {
+    fn replaces(&self, name: &[u8]) -> bool {
+        self.operation != FieldOperation::Add && self.name.eq_ignore_ascii_case(name)
+    }
+}
+
 /// Why a change is not accepted: in one line of lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadChange {
@@ -107,6 +113,55 @@ impl FieldChanges {
             value,
         });
         Ok(())
+    }
+
+    /// Adds the changes of another list behind those here.
+    ///
+    /// # Errors
+    /// [`BadChange::TooLarge`]; nothing is added then.
+    pub fn append(&mut self, other: &FieldChanges) -> Result<(), BadChange> {
+        if self.size + other.size > MAX_CHANGES {
+            return Err(BadChange::TooLarge);
+        }
+        self.size += other.size;
+        let start = self.bytes.len() as u32;
+        let behind = |span: Span| Span {
+            start: span.start + start,
+            ..span
+        };
+        self.bytes.extend_from_slice(&other.bytes);
+        self.table
+            .extend(other.table.iter().map(|change| ChangeSpan {
+                operation: change.operation,
+                name: behind(change.name),
+                value: behind(change.value),
+            }));
+        Ok(())
+    }
+
+    /// Whether nothing stays of what stood under a name, in any case.
+    pub fn replaces(&self, name: &[u8]) -> bool {
+        let mut changes = self.iter();
+        changes.any(|change| change.replaces(name))
+    }
+
+    /// Whether there is a change of a name, in any case.
+    pub fn concern(&self, name: &[u8]) -> bool {
+        let mut changes = self.iter();
+        changes.any(|change| change.name.eq_ignore_ascii_case(name))
+    }
+
+    /// What is there in the end, of what is set and added: a later change has the last word on its
+    /// name.
+    pub fn remaining(&self) -> impl Iterator<Item = FieldChange<'_>> {
+        let written = self.iter().enumerate();
+        let written = written.filter(|(_, change)| change.operation != FieldOperation::Remove);
+        written
+            .filter(|(at, change)| {
+                let mut later = self.iter().skip(at + 1);
+                !later.any(|later| later.replaces(change.name))
+            })
+            .map(|(_, change)| change)
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = FieldChange<'_>> {

@@ -1,0 +1,66 @@
+//! Waits of an exchange for something else than a server: for the end of a delay, for work on
+//! another thread.
+//!
+//! A client that leaves meanwhile ends them, as while a server is connected to (nginx:
+//! `ngx_http_test_reading`). One that has sent something behind its request is taken to be there.
+//! The exchange counts as under way all the time: a worker that drains waits for it, and its
+//! connection makes room for no other one. It holds no buffer: thousands may wait.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::fault::Fault;
+use crate::data_plane::body::Incoming;
+use crate::data_plane::downstream::Session;
+
+/// Waits until then.
+///
+/// # Errors
+/// [`Fault::ClientGone`]
+#[allow(dead_code, reason = "called for hooks")]
+pub(super) async fn pause(session: &mut Session<'_>, until: Instant) -> Result<(), Fault> {
+    let Session {
+        incoming,
+        alarm,
+        worker,
+        ..
+    } = session;
+    incoming.release(&worker.buffers);
+    match alarm.poll_until(until, |cx| poll_gone(incoming, cx)).await {
+        Ok(()) => Err(Fault::ClientGone),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Waits for work that bounds itself.
+///
+/// # Errors
+/// [`Fault::ClientGone`]; the work is dropped then.
+#[allow(dead_code, reason = "called for hooks")]
+pub(super) async fn watched<T>(
+    session: &mut Session<'_>,
+    work: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    let Session {
+        incoming, worker, ..
+    } = session;
+    incoming.release(&worker.buffers);
+    let mut work = pin!(work);
+    #[allow(clippy::disallowed_methods, reason = "the work bounds itself")]
+    let waited = poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => poll_gone(incoming, cx).map(|()| Err(Fault::ClientGone)),
+    });
+    waited.await
+}
+
+/// Ready when the client has left.
+fn poll_gone(incoming: &Incoming, cx: &mut Context<'_>) -> Poll<()> {
+    match incoming.unread() {
+        [] => incoming.reader.poll_closed(cx),
+        _ => Poll::Pending,
+    }
+}
