@@ -584,6 +584,8 @@ fn a_policys_own_problem_is_reported_at_the_line_of_its_setting() {
     );
     let nested = "upstream.backend.policy.nested.\"odd key\"[2].a".to_owned();
     assert_eq!(column("nested.\"odd key\"[2].a"), (108, nested));
+    let item = "upstream.backend.policy.nested.\"odd key\"[1]".to_owned();
+    assert_eq!(column("nested.\"odd key\"[1]"), (97, item));
     assert_eq!(
         column("nested.gone"),
         column("nested"),

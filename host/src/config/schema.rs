@@ -122,9 +122,9 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_refused_but_in_a_policys_own_table() {
-        let upstream = schema();
-        let upstream = upstream
+    fn unknown_keys_are_refused_but_where_they_are_a_plugins_settings() {
+        let schema = schema();
+        let upstream = schema
             .pointer("/properties/upstream/additionalProperties")
             .unwrap();
         assert_eq!(upstream["additionalProperties"], false);
@@ -132,6 +132,20 @@ mod tests {
         let policy = &upstream["properties"]["policy"]["anyOf"];
         assert_eq!(policy[0]["type"], "string");
         assert_eq!(policy[1]["additionalProperties"], true);
+        let words = ["plugin", "filters", "scorers", "fallback"];
+        assert!(
+            words
+                .iter()
+                .all(|word| policy[1]["properties"][word].is_object())
+        );
+        let hook = schema.pointer("/properties/hook/additionalProperties");
+        assert_eq!(hook.unwrap()["additionalProperties"], true);
+        for place in ["listen", "route", "stream"] {
+            let item = format!("/properties/{place}/items/properties/hooks/items/anyOf/1");
+            let item = schema.pointer(&item).unwrap();
+            assert_eq!(item["additionalProperties"], true, "{place}");
+            assert_eq!(item["properties"]["on_error"]["default"], "fail", "{place}");
+        }
     }
 
     #[test]
