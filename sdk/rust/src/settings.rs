@@ -230,6 +230,39 @@ impl Settings {
         Ok(items)
     }
 
+    /// A table of tables whose keys are names of the operator's choice: `key = { NAME = { ... } }`.
+    /// Sorted by name; empty where the key is missing. Each wants a [`finish`](Settings::finish) of
+    /// its own.
+    ///
+    /// # Errors
+    /// A value of another type.
+    pub fn tables_by_name(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Vec<(String, Settings)>, SettingsError> {
+        let place = format!("{}{key}", self.path);
+        let table = |(name, value)| match value {
+            Value::Object(values) => {
+                let path = format!("{place}.{name}.");
+                let known = Vec::new();
+                Some((
+                    name,
+                    Settings {
+                        path,
+                        known,
+                        values,
+                    },
+                ))
+            }
+            _ => None,
+        };
+        let tables = self.read(key, "a table of tables", |value| match value {
+            Value::Object(values) => values.into_iter().map(table).collect(),
+            _ => None,
+        })?;
+        Ok(tables.unwrap_or_default())
+    }
+
     /// Texts and tables, one or a list of them: `key = ["...", { ... }]`. Empty where the key is
     /// missing.
     ///
@@ -604,6 +637,20 @@ mod tests {
             "`status` must be a whole number from 400 to 599"
         );
         assert_eq!(read.optional_flag("flag").unwrap(), None);
+    }
+
+    #[test]
+    fn tables_by_name_know_their_places() {
+        let mut read = settings(r#"{"zones": {"b": {"x": 1}, "a": {"y": 2}}, "wrong": {"a": 1}}"#);
+        let mut zones = read.tables_by_name("zones").unwrap();
+        let names: Vec<&str> = zones.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(zones[1].1.number("x").unwrap(), Some(1));
+        let (_, first) = zones.swap_remove(0);
+        assert_eq!(first.finish().unwrap_err().key, "zones.a.y");
+        assert_eq!(read.tables_by_name("none").unwrap().len(), 0);
+        let error = read.tables_by_name("wrong").unwrap_err();
+        assert_eq!(error.message, "`wrong` must be a table of tables");
     }
 
     #[test]
