@@ -311,6 +311,11 @@ impl<H: Hook> Hooked<H> {
 }
 
 impl HookExchange {
+    /// The same exchange at another place of the hook.
+    pub fn at_place(self, place: usize) -> Self {
+        HookExchange { place, ..self }
+    }
+
     /// All that the hook has changed so far.
     pub fn changed(&self) -> &Changed {
         &self.state.changed
