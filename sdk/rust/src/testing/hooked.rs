@@ -269,11 +269,12 @@ impl<H: Hook> Hooked<H> {
         H: FileChanges,
     {
         let content = content.map(str::as_bytes);
-        let files = &mut self.host.services.borrow_mut().files;
-        match content {
-            Some(content) => drop(files.insert(path.to_owned(), Ok(content.to_vec()))),
-            None => drop(files.remove(path)),
-        }
+        // Not borrowed any more when the hook is asked: it may well log a line.
+        let change = |services: &mut Services| match content {
+            Some(content) => drop(services.files.insert(path.to_owned(), Ok(content.to_vec()))),
+            None => drop(services.files.remove(path)),
+        };
+        change(&mut self.host.services.borrow_mut());
         let _entered = enter(&self.host);
         self.hook.changed(path, content);
     }
