@@ -65,6 +65,9 @@ pub(crate) enum Fault {
     BadLocation(&'static str),
     #[error("no live upstreams while connecting to upstream")]
     NoLiveUpstreams,
+    /// There are servers, and none of them may have the request.
+    #[error("the policy refuses the request, or a filter does, while connecting to upstream")]
+    PolicyRefuses(u16),
     #[error("{0}")]
     Attempt(Failure),
     /// Of a call of gRPC.
@@ -102,6 +105,7 @@ impl Fault {
             }
             Fault::ClientGone => 499,
             Fault::NoLiveUpstreams => 502,
+            Fault::PolicyRefuses(status) => *status,
             Fault::DeadlineExceeded => 504,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
                 BodyError::Closed | BodyError::Io(_) => 499,
@@ -116,6 +120,7 @@ impl Fault {
     pub(crate) fn level(&self) -> Level {
         match self {
             Fault::NoLiveUpstreams
+            | Fault::PolicyRefuses(_)
             | Fault::BodyTooLarge(_)
             | Fault::BadLocation(_)
             | Fault::Hook(_)
@@ -163,7 +168,8 @@ impl Fault {
             | Fault::Hook(_)
             | Fault::TooManyRoutes
             | Fault::NoSuchRoute
-            | Fault::NoLiveUpstreams => true,
+            | Fault::NoLiveUpstreams
+            | Fault::PolicyRefuses(_) => true,
             Fault::Attempt(failure) => {
                 !matches!(failure, Failure::Request(_) | Failure::ClientGone)
             }

@@ -18,7 +18,7 @@ use crate::data_plane::body::BodyPipe;
 use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
-    Attempt, AttemptError, Lease, ReadLimits, Retry, Timings, Upload, WorkerUpstream,
+    Attempt, AttemptError, Lease, NoEndpoint, ReadLimits, Retry, Timings, Upload, WorkerUpstream,
 };
 use crate::fault_injection;
 use crate::http::head::ResponseHead;
@@ -70,9 +70,17 @@ impl Forwarding<'_, '_> {
         for number in 0.. {
             let clock = self.session.worker.clock;
             let exchange = self.exchange.clone();
-            let Ok(lease) = self.upstream.lease(exchange, &clock, number) else {
-                self.exchange.stats.no_attempt(self.upstream.name());
-                return Err(Fault::NoLiveUpstreams);
+            let lease = match self.upstream.lease(exchange, &clock, number) {
+                Ok(lease) => lease,
+                Err(none) => {
+                    let fault = match none {
+                        NoEndpoint::None => Fault::NoLiveUpstreams,
+                        NoEndpoint::Refused(status) => Fault::PolicyRefuses(status),
+                    };
+                    let (stats, upstream) = (&self.exchange.stats, self.upstream.name());
+                    stats.no_attempt(upstream, fault.status());
+                    return Err(fault);
+                }
             };
             self.exchange.stats.begin_attempt(&lease);
             match self.attempt(lease).await {

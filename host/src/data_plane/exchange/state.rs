@@ -383,8 +383,8 @@ impl ExchangeStats {
     }
 
     /// No endpoint could be chosen: the upstream stands for it, as in nginx.
-    pub(crate) fn no_attempt(&self, upstream: &str) {
-        self.push(upstream, 502);
+    pub(crate) fn no_attempt(&self, upstream: &str, status: u16) {
+        self.push(upstream, status);
     }
 
     fn push(&self, address: &str, status: u16) {

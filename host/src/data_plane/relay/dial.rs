@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::session::{SessionStatus, TcpSession};
 use crate::data_plane::stream::{Alarm, Peeked, Reader};
 use crate::data_plane::upstream::{
-    AttemptError, Dialed, Failure, Lease, Retry, Timings, WorkerUpstream, dial,
+    AttemptError, Dialed, Failure, Lease, NoEndpoint, Retry, Timings, WorkerUpstream, dial,
 };
 
 /// A connection to an endpoint, and the lease on it. A `client` that leaves meanwhile ends the
@@ -30,13 +30,18 @@ pub(super) async fn connect(
     let mut retry = Retry::new(rules, tries, b"", false, std::time::Instant::now());
     let mut watch = ClientWatch::new(client, config.half_close_timeout);
     for number in 0.. {
-        let Ok(lease) = upstream.lease(session.clone(), clock, number) else {
-            session.begin_attempt(upstream.name());
-            session.error(
-                &"no live upstreams while connecting to upstream",
-                upstream.name(),
-            );
-            return Err(SessionStatus::NoEndpoint);
+        let lease = match upstream.lease(session.clone(), clock, number) {
+            Ok(lease) => lease,
+            Err(none) => {
+                session.begin_attempt(upstream.name());
+                let why = match none {
+                    NoEndpoint::None => "no live upstreams",
+                    NoEndpoint::Refused(_) => "the policy refuses the session, or a filter does,",
+                };
+                let message = format_args!("{why} while connecting to upstream");
+                session.error(&message, upstream.name());
+                return Err(SessionStatus::NoEndpoint);
+            }
         };
         let name = lease.endpoint().name.clone();
         session.begin_attempt(&name);

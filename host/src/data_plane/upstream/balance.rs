@@ -195,7 +195,7 @@ impl WorkerUpstream {
     /// Picks an endpoint for the next attempt of an exchange and takes a lease on it.
     ///
     /// # Errors
-    /// [`NoEndpoint`]: "no live upstreams".
+    /// [`NoEndpoint`]
     pub(crate) fn lease(
         &self,
         exchange: Rc<dyn Balanceable>,
@@ -210,7 +210,7 @@ impl WorkerUpstream {
             let now = clock.seconds_at(picked_at);
             let (group, last_resort) = match self.next_group(balance, now) {
                 Some(group) => (group, false),
-                None => (self.last_resort(balance).ok_or(NoEndpoint)?, true),
+                None => (self.last_resort(balance).ok_or(NoEndpoint::None)?, true),
             };
             let lease = self.leases.get().wrapping_add(1);
             self.leases.set(lease);
@@ -222,16 +222,16 @@ impl WorkerUpstream {
             };
             balance.forget_response_headers();
             balance.narrow(None);
-            let (picked, refused) = {
+            let (picked, refusal) = {
                 let mut balancer = group.balancer.borrow_mut();
                 let picked = balancer.pick(&at_hand, &pick);
-                (picked, balancer.has_refused())
+                (picked, balancer.refusal())
             };
             balance.resort_to(None);
             let Some(picked) = picked else {
-                if refused {
+                if let Some(status) = refusal {
                     balance.forget_response_headers();
-                    return Err(NoEndpoint);
+                    return Err(NoEndpoint::Refused(status));
                 }
                 continue;
             };
@@ -291,6 +291,11 @@ impl WorkerUpstream {
     }
 }
 
-/// No endpoint may be asked that was not tried yet: all are out of rotation, or the policy refuses.
+/// No endpoint may be asked that was not tried yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoEndpoint;
+pub(crate) enum NoEndpoint {
+    /// All are out of rotation: "no live upstreams".
+    None,
+    /// The policy or a filter refuses, and the exchange ends with this status.
+    Refused(u16),
+}

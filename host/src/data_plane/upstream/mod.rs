@@ -20,7 +20,7 @@ mod failure; // why it came to nothing
 mod retry; // when the next endpoint is asked
 
 pub(crate) use attempt::{Attempt, ReadLimits, RequestStart};
-pub(crate) use balance::WorkerUpstream;
+pub(crate) use balance::{NoEndpoint, WorkerUpstream};
 pub(crate) use balance_state::BalanceState;
 pub(crate) use balanceable::Balanceable;
 pub(crate) use descriptor::{DescriptorSource, Room};

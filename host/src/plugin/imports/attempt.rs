@@ -28,6 +28,15 @@ pub(super) fn add_to(attempt: &mut LinkerInstance<'_, HostState>) -> Result<()> 
             add_response_header(&mut host, &name, &value)
         },
     )?;
+    attempt.func_wrap(
+        "set-refusal-status",
+        |mut host: Caller<'_>, (status,): (u16,)| {
+            if (400..=599).contains(&status) {
+                host.data_mut().call.refusal_status = Some(status);
+            }
+            Ok(())
+        },
+    )?;
     attempt.func_wrap("failure", |host: Caller<'_>, (): ()| {
         Ok((facts(&host).failure,))
     })?;

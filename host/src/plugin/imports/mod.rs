@@ -75,6 +75,8 @@ pub(super) struct CallState {
     pub(super) key: Arc<Vec<u8>>,
     /// Bytes of response headers that it has added.
     added_headers: usize,
+    /// What an attempt that it refuses ends with, if it has said so.
+    pub(super) refusal_status: Option<u16>,
     pub(super) changes: Changes,
     pub(super) check: Option<Check>,
 }
@@ -85,6 +87,7 @@ impl CallState {
     pub(super) fn begin(&mut self, phase: Phase) {
         self.phase = phase;
         self.added_headers = 0;
+        self.refusal_status = None;
     }
 }
 

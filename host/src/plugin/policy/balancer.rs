@@ -17,7 +17,7 @@ use super::super::role::Role;
 use super::super::worker_role::WorkerRole;
 use super::narrowing::{Narrowed, Narrowing, ScorerPart, WorkerNarrowing};
 use super::rehearsal;
-use super::slot::{EndpointSpec, PolicyReport, PolicySpec, REFUSED};
+use super::slot::{Choice, EndpointSpec, PolicyReport, PolicySpec, REFUSAL_STATUS};
 use super::{Outcome, Pick, PolicyContext};
 
 /// A policy with its settings, and what goes with it, over one fleet. Shared by all workers.
@@ -145,7 +145,7 @@ impl Balancer {
             narrowing: self.narrowing.attach(),
             policy,
             balancer: self.clone(),
-            has_refused: false,
+            refusal: None,
         };
         if let Some(previous) = previous {
             worker.take_over(previous);
@@ -165,7 +165,8 @@ pub struct WorkerBalancer {
     fallback: Option<WorkerRole<PolicySpec>>,
     /// None where there are no filters and no scorers.
     narrowing: Option<Box<WorkerNarrowing>>,
-    has_refused: bool,
+    /// The status with which the last pick was refused.
+    refusal: Option<u16>,
 }
 
 /// A policy's answer. If the policy observes endings, it is owed one call of
@@ -213,19 +214,19 @@ impl WorkerBalancer {
         }
     }
 
-    /// Whether the last [`pick`](WorkerBalancer::pick) was refused.
-    pub fn has_refused(&self) -> bool {
-        self.has_refused
+    /// The status of the exchange, if the last [`pick`](WorkerBalancer::pick) was refused.
+    pub fn refusal(&self) -> Option<u16> {
+        self.refusal
     }
 
     /// The endpoint for an attempt: always a candidate. `None` only if there is none, or if the
     /// attempt is refused.
     pub fn pick(&mut self, exchange: &ExchangeAtHand, pick: &Pick) -> Option<Picked> {
-        self.has_refused = false;
+        self.refusal = None;
         if let Some(narrowing) = &mut self.narrowing {
             let (all, endpoints) = (&self.balancer.narrowing, self.balancer.fleet.len());
             if narrowing.narrow(all, exchange, pick, endpoints) == Narrowed::Refused {
-                self.has_refused = true;
+                self.refusal = Some(REFUSAL_STATUS);
                 return None;
             }
         }
@@ -244,22 +245,32 @@ impl WorkerBalancer {
         let answer = self
             .policy
             .ask(policy, 0, |slot| slot.pick(exchange, pick, candidates));
-        if let Some((index, generation)) = answer {
-            self.has_refused = index == REFUSED;
+        if let Some((choice, generation)) = answer {
             let answerer = Answerer::Policy(generation);
-            return (!self.has_refused).then(|| picked(index, policy, answerer));
+            return match choice {
+                Choice::Endpoint(index) => Some(picked(index, policy, answerer)),
+                Choice::Refused(status) => {
+                    self.refusal = Some(status);
+                    None
+                }
+            };
         }
         // A policy that failed may have added some before it did.
         exchange.forget_response_headers();
         let (Some(fallback), Some(own)) = (fallback, &mut self.fallback) else {
-            self.has_refused = true;
+            self.refusal = Some(REFUSAL_STATUS);
             return None;
         };
         let answer = own.ask(fallback, 0, |slot| slot.pick(exchange, pick, candidates));
-        if let Some((index, generation)) = answer {
-            self.has_refused = index == REFUSED;
+        if let Some((choice, generation)) = answer {
             let answerer = Answerer::Fallback(generation);
-            return (!self.has_refused).then(|| picked(index, fallback, answerer));
+            return match choice {
+                Choice::Endpoint(index) => Some(picked(index, fallback, answerer)),
+                Choice::Refused(status) => {
+                    self.refusal = Some(status);
+                    None
+                }
+            };
         }
         self.first_candidate(exchange).map(|index| Picked {
             index,

@@ -22,6 +22,9 @@ pub(super) const NO_OPINION: u32 = u32::MAX;
 /// `pick`'s answer that refuses the attempt.
 pub(super) const REFUSED: u32 = u32::MAX - 1;
 
+/// What an exchange ends with that is refused, unless the policy says otherwise.
+pub(super) const REFUSAL_STATUS: u16 = 503;
+
 /// How long a worker waits for a shared instance at the most: all its requests wait with it.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
@@ -188,23 +191,40 @@ impl InstanceSpec for ScorerSpec {
     }
 }
 
+/// What a policy says of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// A candidate.
+    Endpoint(u32),
+    /// None may be asked, and the exchange ends with this status.
+    Refused(u16),
+}
+
 impl PolicySlot {
-    /// Asks the policy: the answer is a candidate, or [`REFUSED`]. `None`: there is no instance at
-    /// the moment, it has no opinion, or it faulted.
+    /// Asks the policy. `None`: there is no instance at the moment, it has no opinion, or it
+    /// faulted.
     #[inline]
     pub(super) fn pick(
         &mut self,
         exchange: &ExchangeAtHand,
         pick: &Pick,
         candidates: u64,
-    ) -> Option<u32> {
+    ) -> Option<Choice> {
         let picked = self.call("pick", |instance| {
             let index = instance.pick(exchange, pick, candidates)?;
-            is_allowed(exchange, index, candidates)
-                .then_some(index)
-                .ok_or_else(|| PluginFault::answer(index))
+            match index {
+                NO_OPINION => Ok(None),
+                REFUSED => {
+                    let status = instance.state().call.refusal_status;
+                    Ok(Some(Choice::Refused(status.unwrap_or(REFUSAL_STATUS))))
+                }
+                index if is_allowed(exchange, index, candidates) => {
+                    Ok(Some(Choice::Endpoint(index)))
+                }
+                index => Err(PluginFault::answer(index)),
+            }
         });
-        picked.filter(|index| *index != NO_OPINION)
+        picked.flatten()
     }
 }
 
