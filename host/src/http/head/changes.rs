@@ -98,7 +98,7 @@ impl FieldChanges {
     /// # Errors
     /// [`BadChange`]; nothing is added then.
     pub fn push(&mut self, side: HeadSide, change: FieldChange<'_>) -> Result<(), BadChange> {
-        let value = change.value.trim_ascii();
+        let value = blanks_off(change.value);
         check(side, change.operation, change.name, value)?;
         let size = self.size + FieldChanges::size_of(&change);
         if size > MAX_CHANGES {
@@ -192,6 +192,14 @@ impl FieldChanges {
         self.table.clear();
         self.size = 0;
     }
+}
+
+/// A value without the blanks around it (RFC 9110 section 5.5): a line end there is none of them.
+fn blanks_off(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// What a client may send, and the configuration may set (`request_headers`).

@@ -151,6 +151,8 @@ fn what_frames_a_message_or_comes_once_cannot_be_changed_so() {
     assert_eq!(refused(Set, "a b", "x"), Some(BadChange::Name));
     assert_eq!(refused(Set, "a", "x\r\ny: z"), Some(BadChange::Value));
     assert_eq!(refused(Set, "a", "x\0"), Some(BadChange::Value));
+    assert_eq!(refused(Set, "a", "x\r\n"), Some(BadChange::Value));
+    assert_eq!(refused(Add, "a", "\nx"), Some(BadChange::Value));
     assert!(changes.is_empty() && changes.size() == 0);
 }
 
