@@ -140,6 +140,17 @@ impl Exchange {
         self.response_changes.borrow_mut().append(changes)
     }
 
+    /// To be called before hooks are asked about the head that is to be written. What they changed
+    /// for another one, which never left because its body was broken from the start, is undone: they
+    /// are asked again.
+    pub(super) fn begin_head(&self) {
+        let mut changes = self.response_changes.borrow_mut();
+        match self.changed_before_head.get() {
+            Some(before) => changes.truncate(before),
+            None => self.changed_before_head.set(Some(changes.len())),
+        }
+    }
+
     /// What path and query become, if all changes can be made; none where they stay.
     fn changed_uri(&self, changes: &RequestChanges) -> Result<Option<ChangedUri>, BadChange> {
         let RequestChanges {

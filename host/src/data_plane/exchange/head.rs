@@ -81,6 +81,9 @@ impl<'a> ClientHead<'a> {
 
     /// Appends the head, as the client's version has it.
     pub(super) fn write(&self, exchange: &Rc<Exchange>, out: &mut Vec<u8>) {
+        if self.kind != HeadKind::Interim {
+            exchange.begin_head();
+        }
         let by_hooks = exchange.response_changes.borrow();
         let changes = HeadChanges {
             route: self.changes(),

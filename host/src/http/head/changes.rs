@@ -100,6 +100,7 @@ impl FieldChanges {
     pub fn push(&mut self, side: HeadSide, change: FieldChange<'_>) -> Result<(), BadChange> {
         let value = blanks_off(change.value);
         check(side, change.operation, change.name, value)?;
+        let change = FieldChange { value, ..change };
         let size = self.size + FieldChanges::size_of(&change);
         if size > MAX_CHANGES {
             return Err(BadChange::TooLarge);
@@ -137,6 +138,22 @@ impl FieldChanges {
                 value: behind(change.value),
             }));
         Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Drops all changes but the first `length`.
+    pub fn truncate(&mut self, length: usize) {
+        let Some(first) = self.table.get(length).map(|change| change.name.start) else {
+            return;
+        };
+        let dropped = self.iter().skip(length);
+        let size: usize = dropped.map(|change| FieldChanges::size_of(&change)).sum();
+        self.size -= size;
+        self.bytes.truncate(first as usize);
+        self.table.truncate(length);
     }
 
     /// Whether nothing stays of what stood under a name, in any case.

@@ -184,6 +184,24 @@ fn changes_are_taken_up_to_their_bound() {
 }
 
 #[test]
+fn the_last_changes_can_be_taken_back() {
+    let mut changes = FieldChanges::default();
+    push(&mut changes, Set, "a", " b ").unwrap();
+    let (size, length) = (changes.size(), changes.len());
+    push(&mut changes, Add, "c", "d").unwrap();
+    push(&mut changes, Remove, "e", "").unwrap();
+    changes.truncate(3);
+    assert_eq!(changes.len(), 3);
+    changes.truncate(length);
+    assert_eq!((changes.size(), changes.len()), (size, length));
+    push(&mut changes, Add, "f", "g").unwrap();
+    let names: Vec<_> = changes.iter().map(|change| change.name).collect();
+    assert_eq!(names, [b"a", b"f"]);
+    changes.truncate(0);
+    assert_eq!((changes.size(), changes.is_empty()), (0, true));
+}
+
+#[test]
 fn a_method_is_a_word_that_a_client_may_send() {
     for method in ["GET", "PURGE", "x"] {
         assert_eq!(check_method(method.as_bytes()), Ok(()));
