@@ -56,7 +56,10 @@ async fn a_length_that_the_frames_do_not_keep_is_an_error() {
             let may_have_begun = !buffer.is_empty() && length != "0";
             for request in origin.requests() {
                 let is_the_beginning = request.body == b"abcde" && request.target == "/";
-                assert!(may_have_begun && is_the_beginning, "{length}, {parts:?}: {request:?}");
+                assert!(
+                    may_have_begun && is_the_beginning,
+                    "{length}, {parts:?}: {request:?}"
+                );
             }
         }
     }
@@ -76,13 +79,17 @@ async fn a_request_that_says_it_has_no_body_is_whole_once_its_stream_has_ended()
             (":path", "/"),
             ("content-length", "0"),
         ];
-        raw.send(Frame::headers(1, flag::END_HEADERS, &fields)).await;
+        raw.send(Frame::headers(1, flag::END_HEADERS, &fields))
+            .await;
         // A request behind it is answered: it had its time to be forwarded.
         raw.get(3, "/behind").await;
         assert_eq!(raw.outcome(3).await, Outcome::Status(200));
         let targets = |origin: &Origin| -> Vec<String> {
             let requests = origin.requests();
-            requests.iter().map(|request| request.target.clone()).collect()
+            requests
+                .iter()
+                .map(|request| request.target.clone())
+                .collect()
         };
         assert_eq!(targets(&origin), ["/behind"]);
         raw.send(Frame::data(1, flag::END_STREAM, "")).await;

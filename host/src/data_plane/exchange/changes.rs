@@ -18,6 +18,11 @@ struct ChangedUri {
 }
 
 impl Exchange {
+    /// Whether hooks have changed the request.
+    pub(super) fn was_changed(&self) -> bool {
+        self.request.is_changed() || self.uri.changed.is_some()
+    }
+
     /// Makes all changes, or none.
     ///
     /// # Errors
@@ -50,6 +55,17 @@ impl Exchange {
     /// [`BadChange::TooLarge`]
     pub(crate) fn change_response(&self, changes: &FieldChanges) -> Result<(), BadChange> {
         self.response_changes.borrow_mut().append(changes)
+    }
+
+    /// To be called before hooks are asked about the head that is to be written. What they changed
+    /// for another one, which never left because its body was broken from the start, is undone: they
+    /// are asked again.
+    pub(super) fn begin_head(&self) {
+        let mut changes = self.response_changes.borrow_mut();
+        match self.changed_before_head.get() {
+            Some(before) => changes.truncate(before),
+            None => self.changed_before_head.set(Some(changes.len())),
+        }
     }
 
     /// What path and query become, if all changes can be made; none where they stay.

@@ -83,6 +83,7 @@ impl<'a> ClientHead<'a> {
     /// Appends the head, as the client's version has it.
     pub(super) fn write(&self, exchange: &Rc<Exchange>, out: &mut Vec<u8>) {
         if self.kind != HeadKind::Interim {
+            exchange.begin_head();
             hooks::on_response(exchange);
         }
         let by_hooks = exchange.response_changes.borrow();

@@ -117,8 +117,18 @@ fn decide(finish: &mut Finish, asked: Option<Asked>, delay: &mut Duration) -> Re
     })
 }
 
+/// Why changes cannot be made.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("{0}")]
+    Bad(#[from] BadChange),
+    /// A hook that was asked before must not see a request change.
+    #[error("the request is in use")]
+    Held,
+}
+
 /// Makes the changes of one call to the exchange.
-fn make(finish: &mut Finish, changes: Changes) -> Result<(), BadChange> {
+fn make(finish: &mut Finish, changes: Changes) -> Result<(), Refused> {
     let Changes {
         request,
         response,
@@ -126,9 +136,8 @@ fn make(finish: &mut Finish, changes: Changes) -> Result<(), BadChange> {
         upstream,
         ..
     } = changes;
-    if !request.is_empty()
-        && let Some(exchange) = finish.exchange_mut()
-    {
+    if !request.is_empty() {
+        let exchange = finish.exchange_mut().ok_or(Refused::Held)?;
         exchange.apply(&request)?;
     }
     let exchange = finish.exchange();
@@ -144,6 +153,9 @@ fn make(finish: &mut Finish, changes: Changes) -> Result<(), BadChange> {
     Ok(())
 }
 
+/// Checks that a hook may begin for one request.
+const MAX_CHECKS: usize = 10;
+
 /// Waits for a check, and asks the hook what now; again, if it begins another one.
 async fn wait_for(
     session: &mut Session<'_>,
@@ -153,7 +165,7 @@ async fn wait_for(
     mut pending: Pending,
     delay: &mut Duration,
 ) -> Result<Decided, Failed> {
-    loop {
+    for _ in 0..MAX_CHECKS {
         let Pending { check, ran } = pending;
         let checked = wait::watched(session, checks::begin(&check.hash, check.password)).await;
         let passed = match checked {
@@ -168,6 +180,9 @@ async fn wait_for(
             Step::Wait(next) => pending = next,
         }
     }
+    Err(Failed::Hook(format!(
+        "it began more than {MAX_CHECKS} checks"
+    )))
 }
 
 /// Goes on without a hook that failed, if its place says so.

@@ -120,25 +120,28 @@ async fn carry(
         Err(fault) => return refuse(session, finish.exchange(), &fault, Some(body)).await,
     };
     let exchange = finish.exchange();
-    let route = &worker_config.snapshot.config.routes[admitted.route];
-    let limit = route
-        .client_max_body_size
-        .unwrap_or(session.limits().client_max_body_size);
-    if let (Some(length), Some(limit)) = (framing.length(), limit)
-        && length > limit
-    {
-        let fault = Fault::BodyTooLarge(length);
-        return refuse(session, exchange, &fault, Some(body)).await;
-    }
     if admitted.lacks_slash {
         let location = redirect::with_slash(exchange);
         return redirect(session, exchange, &location, Some(body)).await;
     }
+    let limit = body_limit(session, worker_config, &admitted);
     let carried = act(session, worker_config, exchange, &admitted, limit, body).await;
     match carried {
         Ok(delivered) => delivered,
         Err(fault) => refuse(session, exchange, &fault, Some(body)).await,
     }
+}
+
+/// Bytes of a body that a request may have on its route; none for no bound.
+fn body_limit(
+    session: &Session<'_>,
+    worker_config: &WorkerConfig,
+    admitted: &Admitted,
+) -> Option<u64> {
+    let route = &worker_config.snapshot.config.routes[admitted.route];
+    route
+        .client_max_body_size
+        .unwrap_or(session.limits().client_max_body_size)
 }
 
 /// Where a request goes.
@@ -160,7 +163,8 @@ async fn settle(
 ) -> Result<Settled, Fault> {
     let routes = &worker_config.snapshot.config.routes;
     let of_listener = &worker_config.snapshot.config.listeners[session.listener].hooks;
-    let mut admitted = admit::find_route(finish.exchange(), session, worker_config, framing);
+    let exchange = finish.exchange();
+    let mut admitted = admit::find_route(exchange, session, worker_config, framing);
     let inherits = |admitted: &Result<Admitted, Fault>| {
         let route = admitted.as_ref().map(|admitted| &routes[admitted.route]);
         route.is_ok_and(|route| route.inherits_hooks) || route.is_err()
@@ -169,6 +173,7 @@ async fn settle(
         let decided = hooks::ask(session, worker_config, finish, of_listener).await?;
         let exchange = finish.exchange();
         admitted = match decided {
+            Decided::Proceed if !exchange.was_changed() => admitted,
             Decided::Answer(answer) => return Ok(Settled::Answer(answer)),
             Decided::Reroute(Some(route)) => {
                 admit::take_route(exchange, session, worker_config, framing, route)
@@ -181,8 +186,15 @@ async fn settle(
     }
     let mut admitted = admitted?;
     for _ in 0..=MAX_REROUTES {
+        // Before the route's hooks, which count nothing then (`ngx_http_core_find_config_phase`).
+        let limit = body_limit(session, worker_config, &admitted);
+        if let (Some(length), Some(limit)) = (framing.length(), limit)
+            && length > limit
+        {
+            return Err(Fault::BodyTooLarge(length));
+        }
         let of_route = &routes[admitted.route].hooks;
-        if of_route.is_empty() {
+        if of_route.is_empty() || admitted.lacks_slash {
             return Ok(Settled::Route(admitted));
         }
         let decided = hooks::ask(session, worker_config, finish, of_route).await?;

@@ -53,6 +53,8 @@ pub(crate) struct Exchange {
     number: OnceCell<u64>,
     /// What hooks change of the response, whichever it will be.
     pub(super) response_changes: RefCell<FieldChanges>,
+    /// How many of them there were before the head of a response was to be written.
+    pub(super) changed_before_head: Cell<Option<usize>>,
     /// The header that was sent to the client, for `$sent_http_*`.
     pub(crate) sent_header: RefCell<Vec<u8>>,
     /// The spelling of the route's host, and of its proxy target.
@@ -182,6 +184,7 @@ impl Exchange {
             hooked: Hooked::default(),
             number: OnceCell::new(),
             response_changes: RefCell::default(),
+            changed_before_head: Cell::default(),
             sent_header: RefCell::default(),
             server_name: RefCell::default(),
             proxy_host: RefCell::default(),

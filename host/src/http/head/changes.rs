@@ -98,8 +98,9 @@ impl FieldChanges {
     /// # Errors
     /// [`BadChange`]; nothing is added then.
     pub fn push(&mut self, side: HeadSide, change: FieldChange<'_>) -> Result<(), BadChange> {
-        let value = change.value.trim_ascii();
+        let value = blanks_off(change.value);
         check(side, change.operation, change.name, value)?;
+        let change = FieldChange { value, ..change };
         let size = self.size + FieldChanges::size_of(&change);
         if size > MAX_CHANGES {
             return Err(BadChange::TooLarge);
@@ -137,6 +138,22 @@ impl FieldChanges {
                 value: behind(change.value),
             }));
         Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Drops all changes but the first `length`.
+    pub fn truncate(&mut self, length: usize) {
+        let Some(first) = self.table.get(length).map(|change| change.name.start) else {
+            return;
+        };
+        let dropped = self.iter().skip(length);
+        let size: usize = dropped.map(|change| FieldChanges::size_of(&change)).sum();
+        self.size -= size;
+        self.bytes.truncate(first as usize);
+        self.table.truncate(length);
     }
 
     /// Whether nothing stays of what stood under a name, in any case.
@@ -194,6 +211,14 @@ impl FieldChanges {
     }
 }
 
+/// A value without the blanks around it (RFC 9110 section 5.5): a line end there is none of them.
+fn blanks_off(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
 /// What a client may send, and the configuration may set (`request_headers`).
 fn check(
     side: HeadSide,
@@ -225,6 +250,11 @@ fn check(
 }
 
 impl RequestHead {
+    /// Whether changes were made.
+    pub fn is_changed(&self) -> bool {
+        self.grown > 0
+    }
+
     /// Bytes that further changes may have.
     pub fn room(&self) -> usize {
         MAX_CHANGES.saturating_sub(self.grown as usize)

@@ -137,6 +137,27 @@ fn no_trailer_takes_the_place_of_what_hooks_set_or_remove() {
 }
 
 #[test]
+fn what_was_changed_for_a_head_that_never_left_is_not_in_the_next_one() {
+    run(async {
+        let mut rig = Rig::new("192.0.2.7").await;
+        let (exchange, _) = rig.begun(GET);
+        change(&exchange, &[(Add, "X-Before", "1")]);
+        written(&rig, &exchange, HeadKind::Interim, "");
+        change(&exchange, &[(Add, "X-Early", "1")]);
+        written(&rig, &exchange, FINAL, "");
+        change(
+            &exchange,
+            &[(Remove, "X-Before", ""), (Add, "X-First", "1")],
+        );
+        let lines = written(&rig, &exchange, FINAL, "");
+        assert_eq!(
+            lines,
+            ["X-Before: 1", "X-Both: r", "X-Early: 1", "X-Route: r"]
+        );
+    });
+}
+
+#[test]
 fn changes_of_all_hooks_together_have_a_bound() {
     run(async {
         let mut rig = Rig::new("192.0.2.7").await;

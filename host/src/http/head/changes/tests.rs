@@ -151,6 +151,8 @@ fn what_frames_a_message_or_comes_once_cannot_be_changed_so() {
     assert_eq!(refused(Set, "a b", "x"), Some(BadChange::Name));
     assert_eq!(refused(Set, "a", "x\r\ny: z"), Some(BadChange::Value));
     assert_eq!(refused(Set, "a", "x\0"), Some(BadChange::Value));
+    assert_eq!(refused(Set, "a", "x\r\n"), Some(BadChange::Value));
+    assert_eq!(refused(Add, "a", "\nx"), Some(BadChange::Value));
     assert!(changes.is_empty() && changes.size() == 0);
 }
 
@@ -179,6 +181,24 @@ fn changes_are_taken_up_to_their_bound() {
     assert_eq!(head.room(), 0);
     changes.clear();
     assert_eq!(push(&mut changes, Remove, "b", ""), Ok(()));
+}
+
+#[test]
+fn the_last_changes_can_be_taken_back() {
+    let mut changes = FieldChanges::default();
+    push(&mut changes, Set, "a", " b ").unwrap();
+    let (size, length) = (changes.size(), changes.len());
+    push(&mut changes, Add, "c", "d").unwrap();
+    push(&mut changes, Remove, "e", "").unwrap();
+    changes.truncate(3);
+    assert_eq!(changes.len(), 3);
+    changes.truncate(length);
+    assert_eq!((changes.size(), changes.len()), (size, length));
+    push(&mut changes, Add, "f", "g").unwrap();
+    let names: Vec<_> = changes.iter().map(|change| change.name).collect();
+    assert_eq!(names, [b"a", b"f"]);
+    changes.truncate(0);
+    assert_eq!((changes.size(), changes.is_empty()), (0, true));
 }
 
 #[test]
