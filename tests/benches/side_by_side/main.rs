@@ -1,4 +1,4 @@
-//! Waypost beside nginx, HAProxy and nginx with a Lua balancer: what a request costs, in processor
+//! Waypost beside nginx, HAProxy, nginx with Lua, and itself without hooks: what a request costs, in processor
 //! time and memory.
 //!
 //! Two proxies with one worker each share core 0 and are loaded **at the same time**; core 1 is for

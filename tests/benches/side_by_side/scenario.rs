@@ -11,6 +11,7 @@ pub(crate) struct Scenario {
     pub(crate) policy: &'static str,
     /// For nginx: the directive in `upstream`.
     pub(crate) directive: &'static str,
+    pub(crate) hooks: Hooks,
     pub(crate) front: Front,
     pub(crate) back: Back,
     pub(crate) traffic: Traffic,
@@ -27,9 +28,30 @@ impl Scenario {
     }
 }
 
+/// What is decided about a request before it is balanced.
+#[derive(Clone, Copy)]
+pub(crate) struct Hooks {
+    /// For Waypost: what is declared, and `hooks` of the route. `COMPONENT` stands for the file of
+    /// the plugin `bench_hook`.
+    pub(crate) declared: &'static str,
+    pub(crate) used: &'static str,
+    /// For nginx: in `http`, and in `location`.
+    pub(crate) http: &'static str,
+    pub(crate) location: &'static str,
+}
+
+pub(crate) const NO_HOOKS: Hooks = Hooks {
+    declared: "",
+    used: "",
+    http: "",
+    location: "",
+};
+
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Opponent {
     Nginx,
+    /// Waypost itself, without the hooks.
+    WithoutHooks,
     Haproxy,
     NginxLua,
 }
@@ -38,6 +60,7 @@ impl Opponent {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Opponent::Nginx => "nginx",
+            Opponent::WithoutHooks => "waypost without",
             Opponent::Haproxy => "haproxy",
             Opponent::NginxLua => "nginx-lua",
         }
@@ -96,6 +119,7 @@ const fn plain(name: &'static str, opponent: Opponent, path: &'static str) -> Sc
         access_log: false,
         policy: TURNS,
         directive: "",
+        hooks: NO_HOOKS,
         front: Front::Http1,
         back: Back::Http1,
         traffic: Traffic::Wrk,
@@ -109,6 +133,47 @@ const fn policy(name: &'static str, policy: &'static str, directive: &'static st
         ..plain(name, Opponent::Nginx, "/small")
     }
 }
+
+const fn hooks(name: &'static str, opponent: Opponent, hooks: Hooks) -> Scenario {
+    Scenario {
+        hooks,
+        ..plain(name, opponent, "/small")
+    }
+}
+
+const NO_OP: Hooks = Hooks {
+    declared: "[plugin.bench_hook]\nfile = \"COMPONENT\"\nbudget = 100\n",
+    used: r#"["bench_hook"]"#,
+    ..NO_HOOKS
+};
+/// Turns requests away that have a header with this value.
+const HEADER: Hooks = Hooks {
+    declared: "[plugin.bench_hook]\nfile = \"COMPONENT\"\nbudget = 100\ngrants = [\"request\", \"changes\"]\n",
+    used: r#"[{ plugin = "bench_hook", header = "x-bench", refuse = "no" }]"#,
+    http: "",
+    location: "access_by_lua_block { if ngx.req.get_headers()['x-bench'] == 'no' then return ngx.exit(403) end }",
+};
+const LIMIT: Hooks = Hooks {
+    declared: "[hook.limit]\nplugin = \"limit_req\"\nkey = \"$binary_remote_addr\"\nrate = \"1000000r/s\"\n",
+    used: r#"[{ use = "limit", burst = 1000000, nodelay = true }]"#,
+    http: "limit_req_zone $binary_remote_addr zone=limit:10m rate=1000000r/s;",
+    location: "limit_req zone=limit burst=1000000 nodelay;",
+};
+const ACCESS: Hooks = Hooks {
+    used: r#"[{ plugin = "access", rules = ["deny 10.0.0.1", "allow 127.0.0.0/8", "deny all"] }]"#,
+    location: "deny 10.0.0.1; allow 127.0.0.0/8; deny all;",
+    ..NO_HOOKS
+};
+const REWRITE: Hooks = Hooks {
+    used: r#"[{ plugin = "rewrite", rules = ["^/old/(.*)$ /new/$1 break", "^/sm(.*)$ /sm$1 break"] }]"#,
+    location: "rewrite ^/old/(.*)$ /new/$1 break; rewrite ^/sm(.*)$ /sm$1 break;",
+    ..NO_HOOKS
+};
+const FIVE: Hooks = Hooks {
+    declared: LIMIT.declared,
+    used: r#"["request_id", { plugin = "access", rules = ["deny 10.0.0.1", "allow 127.0.0.0/8", "deny all"] }, { use = "limit", burst = 1000000, nodelay = true }, { plugin = "cors", origins = ["https://app.example"] }, { plugin = "split", key = "$remote_addr", parts = [{ share = "10%", value = "b" }, { share = "*", value = "a" }] }]"#,
+    ..NO_HOOKS
+};
 
 const fn wire(
     name: &'static str,
@@ -130,7 +195,7 @@ const CALL: &str = "/bench.Bytes/Unary";
 /// What the proxies answer by themselves.
 pub(crate) const TINY: &str = "/tiny";
 
-pub(crate) const SCENARIOS: [Scenario; 18] = [
+pub(crate) const SCENARIOS: [Scenario; 27] = [
     plain("small", Opponent::Nginx, "/small"),
     Scenario {
         access_log: true,
@@ -156,6 +221,15 @@ pub(crate) const SCENARIOS: [Scenario; 18] = [
         r#"{ plugin = "random", two = "least_conn" }"#,
         "random two least_conn;",
     ),
+    hooks("hook: nothing", Opponent::WithoutHooks, NO_OP),
+    hooks("hook: reads a header", Opponent::WithoutHooks, HEADER),
+    hooks("hook: reads a header", Opponent::NginxLua, HEADER),
+    hooks("hook: limit_req", Opponent::WithoutHooks, LIMIT),
+    hooks("hook: limit_req", Opponent::Nginx, LIMIT),
+    hooks("hook: access", Opponent::Nginx, ACCESS),
+    hooks("hook: rewrite", Opponent::Nginx, REWRITE),
+    hooks("hook: access", Opponent::WithoutHooks, ACCESS),
+    hooks("hooks: five stock ones", Opponent::WithoutHooks, FIVE),
     wire(
         "TLS full handshakes",
         TINY,

@@ -1,5 +1,6 @@
 //! The origins and the proxies, each with its configuration.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -8,7 +9,7 @@ use crate::calls::{Servers, message};
 use crate::load::Load;
 use crate::program::{Program, free_port};
 use crate::report::Round;
-use crate::scenario::{Back, Front, Opponent, Scenario, TINY};
+use crate::scenario::{Back, Front, Hooks, NO_HOOKS, Opponent, Scenario, TINY};
 use crate::{LOAD_CORE, PROXY_CORE};
 
 /// Kernel clock ticks per second in `/proc/PID/stat`: 100 on every Linux (`USER_HZ`).
@@ -33,6 +34,8 @@ pub(crate) struct Bench {
     calls: Servers,
     folder: Folder,
     waypost: PathBuf,
+    /// The component `bench_hook`; none where a scenario has not needed it yet.
+    component: OnceCell<String>,
     /// Another build of Waypost, which takes the place of every other proxy.
     against: Option<PathBuf>,
 }
@@ -97,15 +100,35 @@ impl Bench {
             calls: Servers::start(),
             folder,
             waypost,
+            component: OnceCell::new(),
             against,
         }
     }
 
-    pub(crate) fn start_waypost(&self, scenario: &Scenario) -> Program {
-        self.start_binary("waypost", &self.waypost, scenario)
+    /// What a scenario declares for its hooks.
+    fn declared(&self, hooks: &Hooks) -> String {
+        if !hooks.declared.contains("COMPONENT") {
+            return hooks.declared.to_owned();
+        }
+        let built = || {
+            let file = waypost_tests::plugin("bench_hook", "wasm32-unknown-unknown");
+            file.display().to_string()
+        };
+        let component = self.component.get_or_init(built);
+        hooks.declared.replace("COMPONENT", component)
     }
 
-    fn start_binary(&self, name: &'static str, binary: &Path, scenario: &Scenario) -> Program {
+    pub(crate) fn start_waypost(&self, scenario: &Scenario) -> Program {
+        self.start_binary("waypost", &self.waypost, scenario, &scenario.hooks)
+    }
+
+    fn start_binary(
+        &self,
+        name: &'static str,
+        binary: &Path,
+        scenario: &Scenario,
+        hooks: &Hooks,
+    ) -> Program {
         let [port, probe] = ports(scenario);
         let servers: Vec<String> = self
             .origins(scenario)
@@ -132,13 +155,19 @@ impl Bench {
         };
         let http2 = scenario.back != Back::Http1;
         let kept = scenario.idle_connections();
+        let declared = self.declared(hooks);
+        let used = match hooks.used {
+            "" => String::new(),
+            used => format!("hooks = {used}\n"),
+        };
         let config = format!(
             "[server]\nworkers = 1\naccess_log = {log}\nkeepalive_requests = 1000000000\n\
              error_log = \"{folder}/{name}-error.log\"\n\
              [[listen]]\naddress = \"127.0.0.1:{port}\"\n{tls}\
              {second}\
              [upstream.backend]\npolicy = {}\nkeepalive = {kept}\nkeepalive_requests = 1000000000\nservers = [{}]\nhttp2 = {http2}\n\
-             [[route]]\nproxy = \"backend\"\n\
+             {declared}\
+             [[route]]\n{used}proxy = \"backend\"\n\
              [[route]]\npath = \"= {TINY}\"\nreturn = {{ status = 200, body = \"tiny\" }}\n",
             scenario.policy,
             servers.join(", "),
@@ -158,7 +187,11 @@ impl Bench {
     /// `None` where the program or its module is not installed.
     pub(crate) fn start_opponent(&self, scenario: &Scenario) -> Option<Program> {
         if let Some(binary) = &self.against {
-            return Some(self.start_binary("other build", binary, scenario));
+            return Some(self.start_binary("other build", binary, scenario, &scenario.hooks));
+        }
+        if scenario.opponent == Opponent::WithoutHooks {
+            let name = scenario.opponent.name();
+            return Some(self.start_binary(name, &self.waypost, scenario, &NO_HOOKS));
         }
         let [port, probe] = ports(scenario);
         let name = scenario.opponent.name();
@@ -182,11 +215,14 @@ impl Bench {
             );
         }
         let folder = self.folder.0.display();
-        let (modules, init, peers) = if scenario.opponent == Opponent::NginxLua {
+        let Hooks { http, location, .. } = scenario.hooks;
+        let by_lua = scenario.opponent == Opponent::NginxLua && location.is_empty();
+        let lua = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
+                load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;";
+        let (modules, init, peers) = if by_lua {
             let ports = self.ports.map(|port| port.to_string()).join(", ");
             (
-                "load_module /usr/lib/nginx/modules/ndk_http_module.so;
-                load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;",
+                lua,
                 format!(
                     "init_by_lua_block {{ package.loaded.turns = {{ at = 0, ports = {{ {ports} }} }} }}"
                 ),
@@ -204,8 +240,12 @@ impl Bench {
                 .iter()
                 .map(|port| format!("server 127.0.0.1:{port}; "))
                 .collect();
+            let modules = match scenario.opponent {
+                Opponent::NginxLua => lua,
+                _ => "",
+            };
             (
-                "",
+                modules,
                 String::new(),
                 format!("{} {servers}", scenario.directive),
             )
@@ -248,14 +288,14 @@ impl Bench {
             name,
             modules,
             &format!(
-                "{init} {log}
+                "{init} {log} {http}
                 upstream backend {{ {peers} keepalive {kept}; keepalive_requests 1000000000; }}
                 server {{
                     listen 127.0.0.1:{port}{listen};
                     {second}
                     {tls}
                     location = {TINY} {{ return 200 tiny; }}
-                    location / {{ {pass} }}
+                    location / {{ {location} {pass} }}
                 }}"
             ),
         );
