@@ -110,6 +110,14 @@ impl Schema {
         self.property(key, about, values)
     }
 
+    /// `true` or `false`, or one text or a list of them.
+    pub fn flag_or_texts(self, key: &'static str, about: &str) -> Self {
+        let text = r#"{"type":"string"}"#;
+        let value =
+            format!(r#""anyOf":[{{"type":"boolean"}},{text},{{"type":"array","items":{text}}}]"#);
+        self.property(key, about, value)
+    }
+
     /// `true` or `false`.
     pub fn flag(self, key: &'static str, about: &str) -> Self {
         self.property(key, about, r#""type":"boolean""#.to_owned())

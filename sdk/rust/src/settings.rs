@@ -377,9 +377,7 @@ impl Settings {
         match upstream::carries_streams() {
             true => Err(self.error(
                 "",
-                &format!(
-                    "this balancing method is for requests, which a stream has none of; {instead}"
-                ),
+                &format!("this plugin is for requests, which a stream has none of; {instead}"),
             )),
             false => Ok(()),
         }
