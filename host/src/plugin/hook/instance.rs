@@ -1,7 +1,5 @@
 //! The calls of a hook: see `hooks` in the WIT.
 
-use std::sync::Arc;
-
 use super::super::context::ExchangeAtHand;
 use super::super::error::{ConfigureError, PluginFault};
 use super::super::imports::{AT_HAND, Phase};
@@ -36,7 +34,6 @@ impl Instance<Hook> {
         &mut self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
-        key: &Arc<Vec<u8>>,
     ) -> Result<Decision, PluginFault> {
         let Some(function) = self.functions.on_request else {
             return Ok(Decision {
@@ -45,11 +42,7 @@ impl Instance<Hook> {
                 check: None,
             });
         };
-        let state = self.state();
-        if !key.is_empty() || !state.call.key.is_empty() {
-            state.call.key = key.clone();
-        }
-        let now_us = state.now_us(call.now_us);
+        let now_us = self.state().now_us(call.now_us);
         let params = (call.exchange, call.place, now_us, fastrand::u64(..));
         self.decide(exchange, Phase::Request, |instance, deadline| {
             instance.call(deadline, function, params)

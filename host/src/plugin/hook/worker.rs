@@ -104,19 +104,24 @@ impl WorkerHook {
                 },
             });
         }
-        let (key, shard) = match &self.hook.key {
-            None => (Arc::default(), 0),
-            Some(template) => {
-                let mut kept = self.key.borrow_mut();
-                let key = Arc::make_mut(&mut kept);
-                key.clear();
-                template.render(&**exchange, key);
-                let shard = self.hook.role.shard(XxHash64::oneshot(0, key));
-                (kept.clone(), shard)
-            }
+        let Some(template) = &self.hook.key else {
+            return self.decided(0, "on-request", |instance| {
+                instance.on_request(exchange, call)
+            });
         };
+        let mut key = self.key.borrow_mut();
+        {
+            let key = Arc::make_mut(&mut key);
+            key.clear();
+            template.render(&**exchange, key);
+        }
+        let shard = self.hook.role.shard(XxHash64::oneshot(0, &key));
+        // The buffer changes hands for the call, and is not copied.
         self.decided(shard, "on-request", |instance| {
-            instance.on_request(exchange, call, &key)
+            std::mem::swap(&mut instance.state().call.key, &mut *key);
+            let decision = instance.on_request(exchange, call);
+            std::mem::swap(&mut instance.state().call.key, &mut *key);
+            decision
         })
     }
 
