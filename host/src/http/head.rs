@@ -53,9 +53,9 @@ pub struct RequestHead {
     target: Span,
     version: Version,
     /// Bytes as received.
-    len: usize,
+    len: u32,
     /// What changes count, see [`RequestHead::room`].
-    grown: usize,
+    grown: u32,
 }
 
 impl RequestHead {
@@ -114,7 +114,7 @@ impl RequestHead {
     pub fn set_unparsed(&mut self, bytes: &[u8]) {
         self.clear();
         self.fields.bytes.extend_from_slice(bytes);
-        self.len = bytes.len();
+        self.len = bytes.len() as u32;
     }
 
     /// Forgets the request, and keeps its buffers for another.
@@ -135,8 +135,8 @@ impl RequestHead {
 
     /// The first line as received, without its line end.
     pub fn line(&self) -> &[u8] {
-        let received = &self.fields.bytes[..self.len];
-        let end = memchr::memchr2(b'\r', b'\n', received).unwrap_or(self.len);
+        let received = &self.fields.bytes[..self.len as usize];
+        let end = memchr::memchr2(b'\r', b'\n', received).unwrap_or(received.len());
         &received[..end]
     }
 
@@ -164,7 +164,7 @@ impl RequestHead {
 
     /// Bytes of the head as received.
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// True before anything was received.

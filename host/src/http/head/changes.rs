@@ -252,12 +252,12 @@ fn check(
 impl RequestHead {
     /// Bytes that further changes may have.
     pub fn room(&self) -> usize {
-        MAX_CHANGES.saturating_sub(self.grown)
+        MAX_CHANGES.saturating_sub(self.grown as usize)
     }
 
     /// Makes changes, which the caller has found to be no larger than [`RequestHead::room`].
     pub fn change_fields(&mut self, changes: &FieldChanges) {
-        self.grown += changes.size();
+        self.grown += changes.size() as u32;
         for change in changes.iter() {
             self.fields.change(change);
         }
@@ -266,7 +266,7 @@ impl RequestHead {
     /// Makes it a request by another method, of which the caller has found that it is one (see
     /// [`check_method`]) and that there is [`RequestHead::room`] for it.
     pub fn set_method(&mut self, method: &[u8]) {
-        self.grown += method.len();
+        self.grown += method.len() as u32;
         self.method = append(&mut self.fields.bytes, method);
     }
 

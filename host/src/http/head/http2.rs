@@ -49,7 +49,7 @@ impl RequestHead {
         if taken.is_err() {
             self.fields.index.clear();
         }
-        self.len = self.fields.bytes.len();
+        self.len = self.fields.bytes.len() as u32;
         taken
     }
 
