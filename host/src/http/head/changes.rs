@@ -283,7 +283,8 @@ impl RequestHead {
 
     /// What `Host` said before it was changed; none where there was none.
     pub fn received_host(&self) -> Option<&[u8]> {
-        match self.fields.index.received_host {
+        let changed = self.fields.index.changed.as_deref();
+        match changed.and_then(|changed| changed.received_host) {
             Some(host) => Some(host.in_bytes(&self.fields.bytes)).filter(|host| !host.is_empty()),
             None => self.fields.known(FieldName::Host).next(),
         }
@@ -316,7 +317,7 @@ impl Fields {
         }
         if change.operation != FieldOperation::Add && !self.decides(change.name) {
             let name = append(&mut self.bytes, change.name);
-            self.index.decided.push(name);
+            self.index.changed.get_or_insert_default().decided.push(name);
         }
     }
 
@@ -324,10 +325,11 @@ impl Fields {
     /// would pass for what is set in their place.
     fn remove(&mut self, name: &[u8]) {
         let Fields { bytes, index } = self;
-        if FieldName::of(name) == FieldName::Host && index.received_host.is_none() {
+        let changed = index.changed.get_or_insert_default();
+        if FieldName::of(name) == FieldName::Host && changed.received_host.is_none() {
             let mut hosts = index.table.iter();
             let host = hosts.find(|field| field.known == FieldName::Host);
-            index.received_host = Some(host.map(|host| host.value).unwrap_or_default());
+            changed.received_host = Some(host.map(|host| host.value).unwrap_or_default());
         }
         let before = index.table.len();
         index
@@ -341,7 +343,8 @@ impl Fields {
     /// Whether changes have set or removed a field of this name, or one that passes for it: nothing
     /// that was received under the name, or comes behind the body, goes on.
     pub fn decides(&self, name: &[u8]) -> bool {
-        let mut decided = self.index.decided.iter();
+        let changed = self.index.changed.as_deref();
+        let mut decided = changed.iter().flat_map(|changed| &changed.decided);
         decided.any(|known| super::fold_alike(known.in_bytes(&self.bytes), name))
     }
 }

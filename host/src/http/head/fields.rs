@@ -65,7 +65,14 @@ pub(super) struct Index {
     repeated: u32,
     /// Some name is not plain.
     folding: bool,
-    /// Names that changes have set or removed.
+    /// None where nothing was changed: most heads stay as they are, and each connection holds one.
+    pub(super) changed: Option<Box<ChangedIndex>>,
+}
+
+/// What changes have done to a head.
+#[derive(Debug, Default)]
+pub(super) struct ChangedIndex {
+    /// Names that were set or removed.
     pub(super) decided: Vec<Span>,
     /// The value of `Host` before it was changed, empty where there was none.
     pub(super) received_host: Option<Span>,
@@ -75,8 +82,7 @@ impl Index {
     pub(super) fn clear(&mut self) {
         self.table.clear();
         (self.present, self.repeated, self.folding) = (0, 0, false);
-        self.decided.clear();
-        self.received_host = None;
+        self.changed = None;
     }
 
     /// Finds out anew which names there are, once some have gone.

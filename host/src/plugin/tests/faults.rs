@@ -43,11 +43,14 @@ fn an_endless_loop_is_stopped_at_its_deadline_and_the_fallback_serves() {
         begun.elapsed() >= Duration::from_millis(20),
         "stopped before its deadline"
     );
+    // On a busy machine the next instance is there in time for a further pick, and loops as well.
+    let stats = policy.stats();
+    assert!(stats.deadlines >= 1, "{stats:?}");
     assert_eq!(
-        policy.stats(),
+        stats,
         PluginCounters {
-            calls: 1,
-            deadlines: 1,
+            calls: stats.deadlines,
+            deadlines: stats.deadlines,
             ..PluginCounters::default()
         }
     );
