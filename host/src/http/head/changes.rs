@@ -317,7 +317,11 @@ impl Fields {
         }
         if change.operation != FieldOperation::Add && !self.decides(change.name) {
             let name = append(&mut self.bytes, change.name);
-            self.index.changed.get_or_insert_default().decided.push(name);
+            self.index
+                .changed
+                .get_or_insert_default()
+                .decided
+                .push(name);
         }
     }
 
