@@ -1,6 +1,6 @@
 //! The hooks of a configuration: made for it, or kept where nothing about them has changed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -124,11 +124,12 @@ fn kept(
     same.next().map(|((_, shared), _)| shared.clone())
 }
 
-/// What paths in a hook's settings are relative to: the file that declares it.
-fn directory(hook: &HookConfig) -> &Path {
-    Path::new(&*hook.place.table.file)
+/// What paths in a hook's settings are relative to: the directory of the file that declares it.
+fn directory(hook: &HookConfig) -> PathBuf {
+    let directory = Path::new(&*hook.place.table.file)
         .parent()
-        .unwrap_or(Path::new(""))
+        .unwrap_or(Path::new(""));
+    std::path::absolute(directory.join(".")).unwrap_or_else(|_| directory.to_owned())
 }
 
 fn made(
@@ -154,6 +155,7 @@ fn made(
         });
     }
     let places: Vec<&Json> = uses.places.iter().map(|place| &place.settings).collect();
+    let directory = directory(hook);
     let context = HookContext {
         places: &places,
         traits: UpstreamTraits {
@@ -161,7 +163,7 @@ fn made(
             carries_requests: uses.of_requests || !uses.of_streams,
             carries_streams: uses.of_streams,
         },
-        directory: directory(hook),
+        directory: &directory,
         workers: config.server.workers,
     };
     SharedHook::new(&hook.name, plugin.clone(), &hook.settings, &context)

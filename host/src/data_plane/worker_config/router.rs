@@ -64,8 +64,15 @@ impl Router {
             named: HashMap::new(),
         };
         for (index, route) in routes.iter().enumerate() {
+            if !route.listeners.contains(&listener) {
+                continue;
+            }
+            if let Some(name) = &route.name {
+                // There is one for each of its hosts, and they are alike.
+                router.named.entry(name.as_str().into()).or_insert(index);
+            }
             // Hooks alone lead to those that are internal.
-            if route.listeners.contains(&listener) && !route.internal {
+            if !route.internal {
                 let host = router.host(&route.host);
                 let proxies = matches!(route.action, Action::Proxy(_));
                 router.hosts[host].add(&route.path, index, proxies);

@@ -92,6 +92,13 @@ fn internal_routes_are_not_found() {
         let found = router.find("a.example", path).map(|found| found.route);
         assert_eq!(found, Some(2));
     }
+    all[1].name = Some("canary".to_owned());
+    assert_eq!(Router::new(&all, 0).named("canary"), Some(1), "but by name");
+    assert_eq!(
+        Router::new(&all, 1).named("canary"),
+        None,
+        "on its listeners"
+    );
 }
 
 #[test]
