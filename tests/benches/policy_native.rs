@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use waypost_sdk::testing::{Upstream, endpoint};
-use waypost_sdk::{Endpoint, Pick, Policy, Scope, Settings, SettingsError};
+use waypost_sdk::{Endpoint, Pick, Policy, Settings, SettingsError, Sharing};
 
 const ROUNDS: usize = 15;
 const PICKS: u32 = 20_000;
@@ -23,8 +23,8 @@ impl Policy for First {
         Ok(First)
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Worker
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
     }
 
     fn update(&mut self, _: Vec<Endpoint>) {}
