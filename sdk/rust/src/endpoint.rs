@@ -90,8 +90,10 @@ impl Facts {
 pub struct Fleet<'a>(pub(crate) AtHand<'a>);
 
 impl Fleet<'_> {
-    /// See [`Candidates::word`](crate::Candidates::word).
-    pub(crate) fn candidates(&self, word: usize) -> u64 {
+    /// Which endpoints may be picked, 64 at once: bit `i` stands for endpoint `64 * word + i`. For
+    /// filters and scorers; `pick` has [`Pick::candidates`](crate::Pick::candidates), which asks
+    /// once.
+    pub fn candidates(&self, word: usize) -> u64 {
         fleet::candidates(word as u32)
     }
 

@@ -195,7 +195,7 @@ impl Settings {
             .iter()
             .map(|(word, _)| format!("\"{word}\""))
             .collect();
-        self.read(key, &words.join(" or "), |value| {
+        self.read(key, &either(&words), |value| {
             let chosen = choices
                 .iter()
                 .find(|(word, _)| value.as_str() == Some(word));
@@ -550,6 +550,15 @@ impl Settings {
             Some(converted) => Ok(Some(converted)),
             None => Err(self.error(key, &format!("`{}{key}` must be {expected}", self.path))),
         }
+    }
+}
+
+/// `a`, `b` or `c`.
+fn either(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
 }
 

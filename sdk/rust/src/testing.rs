@@ -27,12 +27,14 @@ mod services;
 mod request;
 mod changed;
 pub(crate) mod host;
+mod preparation;
 mod upstream;
 mod hooked;
 mod simulation;
 
 pub use changed::Changed;
 pub use damage::damaged;
+pub use description::{check_filter_description, check_scorer_description};
 pub(crate) use endpoint::Facts;
 pub use endpoint::{EndpointBuilder, endpoint};
 pub use hooked::{HookExchange, Hooked};

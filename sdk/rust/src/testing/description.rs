@@ -1,14 +1,48 @@
 //! Holds what a plugin says of its settings against what it takes.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
 use super::Services;
-use crate::SettingsError;
+use super::host::{Host, enter};
+use crate::{Describe, Filter, Scorer, Settings, SettingsError};
 
 /// A key that is like no other.
 const UNKNOWN: &str = "~";
+
+/// Holds what a filter says of itself against what it does, by settings that are good.
+///
+/// # Panics
+/// If both do not fit together.
+pub fn check_filter_description<F: Filter + Describe>(good: &[&str]) {
+    check_plugin::<F>(good, |settings| F::configure(settings).map(|_| ()));
+}
+
+/// Holds what a scorer says of itself against what it does, by settings that are good.
+///
+/// # Panics
+/// If both do not fit together.
+pub fn check_scorer_description<S: Scorer + Describe>(good: &[&str]) {
+    check_plugin::<S>(good, |settings| S::configure(settings).map(|_| ()));
+}
+
+fn check_plugin<D: Describe>(
+    good: &[&str],
+    configure: impl Fn(Settings) -> Result<(), SettingsError>,
+) {
+    let about = D::describe();
+    let configure = |services, settings: &str| {
+        let host = Host::default();
+        *host.services.borrow_mut() = services;
+        let _entered = enter(&Rc::new(host));
+        configure(Settings::parse(settings)?)
+    };
+    let plain = |settings: &str| configure(Services::new(), settings);
+    check_schema(&about.settings, good, plain);
+    check_services((about.backups, about.streams), good, configure);
+}
 
 /// Panics where settings that are `good` are refused, or have keys that the schema does not know;
 /// where the schema and the plugin know different keys; where what is required may be left out.

@@ -29,6 +29,14 @@ pub(super) struct Figures {
     pub(super) latency_us: Vec<u32>,
 }
 
+impl Figures {
+    /// 64 of the candidates, as bits.
+    pub(super) fn word(&self, word: usize) -> u64 {
+        let free = self.free.iter().skip(64 * word).take(64).enumerate();
+        free.map(|(bit, &free)| u64::from(free) << bit).sum()
+    }
+}
+
 /// What belongs to one exchange.
 pub(super) struct ExchangeState {
     pub(super) request: Request,
@@ -130,12 +138,7 @@ pub(crate) mod fleet {
     use super::of_fleet;
 
     pub(crate) fn candidates(word: u32) -> u64 {
-        of_fleet(|fleet| {
-            let free = fleet.free.iter().skip(64 * word as usize).take(64);
-            free.enumerate()
-                .map(|(bit, &free)| u64::from(free) << bit)
-                .sum()
-        })
+        of_fleet(|fleet| fleet.word(word as usize))
     }
     pub(crate) fn in_flight(index: u32) -> u32 {
         of_fleet(|fleet| fleet.in_flight.get(index as usize).copied().unwrap_or(0))

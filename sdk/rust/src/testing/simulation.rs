@@ -135,6 +135,9 @@ impl<P: Policy> Upstream<P> {
             loads[index] -= 1;
             self.in_flight(index, loads[index]);
             let total_us = u32::try_from(latency_us).unwrap_or(u32::MAX);
+            if !failed {
+                self.answered(index, total_us);
+            }
             let outcome = match failed {
                 true => Outcome {
                     ending: Ending::Failed,

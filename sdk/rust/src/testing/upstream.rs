@@ -4,12 +4,13 @@ use std::mem;
 use std::rc::Rc;
 
 use super::host::{ExchangeState, Figures, Host, enter};
+use super::preparation::Preparation;
 use super::request::{Request, Response};
 use super::{EndpointBuilder, Services, description, endpoint};
 use crate::pick::{Pick, REFUSED, Words};
 use crate::{
-    Describe, Done, Draws, Ending, Endpoint, FailureKind, Failures, Keeper, Observer, Outcome,
-    Policy, Settings, SettingsError,
+    Choice, Describe, Done, Draws, Ending, Endpoint, FailureKind, Failures, Filter, Keeper,
+    Observer, Outcome, Policy, Scorer, Settings, SettingsError,
 };
 
 /// An upstream balanced by a policy. Nothing in it moves by itself: a test sets time, load and
@@ -28,6 +29,7 @@ pub struct Upstream<P> {
     leases: u64,
     /// Whether the last pick was refused.
     refused: bool,
+    preparation: Preparation,
 }
 
 /// A host in which no endpoint has anything to do.
@@ -96,6 +98,7 @@ impl<P: Policy> Upstream<P> {
             random: Draws::from_seed(1),
             leases: 0,
             refused: false,
+            preparation: Preparation::default(),
         })
     }
 
@@ -164,6 +167,7 @@ impl<P: Policy> Upstream<P> {
             random: self.random,
             leases: self.leases,
             refused: self.refused,
+            preparation: self.preparation,
         }
     }
 
@@ -185,7 +189,36 @@ impl<P: Policy> Upstream<P> {
         self.up = in_rotation(&self.endpoints);
         let services = self.host.services.borrow().clone();
         self.host = idle_host(services, &self.endpoints);
+        self.preparation.update(&self.endpoints);
         self.swap(settings)
+    }
+
+    /// Has a filter narrow the candidates before the policy picks, behind those that do already.
+    ///
+    /// # Panics
+    /// If it refuses the settings.
+    pub fn filter<F: Filter + 'static>(mut self, settings: &str) -> Self {
+        let entered = enter(&self.host);
+        let filter = Settings::parse(settings).and_then(F::configure);
+        let mut filter = filter.unwrap_or_else(|error| panic!("{}", error.message));
+        filter.update(self.endpoints.clone());
+        drop(entered);
+        self.preparation.add_filter(filter);
+        self
+    }
+
+    /// Has a scorer rank the candidates before the policy picks, with this weight.
+    ///
+    /// # Panics
+    /// If it refuses the settings.
+    pub fn scorer<S: Scorer + 'static>(mut self, settings: &str, weight: u64) -> Self {
+        let entered = enter(&self.host);
+        let scorer = Settings::parse(settings).and_then(S::configure);
+        let mut scorer = scorer.unwrap_or_else(|error| panic!("{}", error.message));
+        scorer.update(self.endpoints.clone());
+        drop(entered);
+        self.preparation.add_scorer(scorer, weight);
+        self
     }
 
     /// From now on this endpoint is no candidate.
@@ -211,6 +244,15 @@ impl<P: Policy> Upstream<P> {
     /// Sets the average time to the response header of an endpoint.
     pub fn latency_us(&mut self, index: usize, latency_us: u32) {
         self.host.fleet.borrow_mut().latency_us[index] = latency_us;
+    }
+
+    /// An endpoint has answered: 5 % of its average time are the newest, as the host has it.
+    pub(super) fn answered(&mut self, index: usize, latency_us: u32) {
+        let mean = &mut self.host.fleet.borrow_mut().latency_us[index];
+        *mean = match *mean {
+            0 => latency_us,
+            mean => ((u64::from(mean) * 19 + u64::from(latency_us)) / 20) as u32,
+        };
     }
 
     /// Begins an exchange.
@@ -252,10 +294,16 @@ impl<P: Policy> Upstream<P> {
             return None;
         }
         state.added.clear();
-        self.host.fleet.borrow_mut().free.clone_from(&free);
+        self.host.fleet.borrow_mut().free = free;
         self.leases += 1;
         let numbers = (self.leases, attempt, self.now_us, self.random.draw());
-        let answer = at_hand(&self.host, state, || {
+        let host = &self.host;
+        let answer = at_hand(host, state, || {
+            let (_, attempt, now_us, random) = numbers;
+            let choice = Choice::new(attempt, now_us, random);
+            if !self.preparation.prepare(host, &choice) {
+                return Some(REFUSED);
+            }
             let first_word = super::host::fleet::candidates(0);
             let pick = Pick::new(numbers, first_word, &mut self.words);
             self.policy.pick(&pick)
@@ -264,7 +312,7 @@ impl<P: Policy> Upstream<P> {
         let choice = answer.filter(|_| !self.refused);
         if let Some(index) = choice {
             assert!(
-                free.get(index) == Some(&true),
+                host.fleet.borrow().free.get(index) == Some(&true),
                 "endpoint {index} is no candidate"
             );
         }
@@ -342,8 +390,8 @@ impl<P: Policy> Exchange<'_, P> {
         choice
     }
 
-    /// Whether the policy refused the last attempt that it was asked for, by
-    /// [`Pick::refuse`](crate::Pick::refuse).
+    /// Whether the last attempt was refused: by the policy, see
+    /// [`Pick::refuse`](crate::Pick::refuse), or by a filter that left no candidate.
     pub fn is_refused(&self) -> bool {
         self.upstream.refused
     }
