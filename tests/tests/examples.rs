@@ -346,6 +346,55 @@ async fn subset() {
 }
 
 #[tokio::test]
+async fn zone() {
+    let mut three = Three::start().await;
+    let proxy = example("zone", &three.first(3)).await;
+    assert_eq!(servers_of(&proxy, "", 12).await, ["a", "b"]);
+    // Half of the zone is enough.
+    three.origins[1].dies().await;
+    assert_eq!(servers_of(&proxy, "", 12).await, ["a"]);
+    // All zones are asked: there is no other server left in this one.
+    three.origins[0].dies().await;
+    assert_eq!(servers_of(&proxy, "", 12).await, ["c"]);
+}
+
+#[tokio::test]
+async fn labels() {
+    let mut three = Three::start().await;
+    let proxy = example("labels", &three.first(3)).await;
+    let v2 = "Cookie: version=v2\r\n";
+    assert_eq!(servers_of(&proxy, "", 12).await, ["a", "b"]);
+    assert_eq!(
+        servers_of(&proxy, "Cookie: version=v7\r\n", 12).await,
+        ["a", "b"]
+    );
+    assert_eq!(servers_of(&proxy, v2, 6).await, ["c"]);
+    three.origins[2].dies().await;
+    assert_eq!(servers_of(&proxy, v2, 12).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn load_score() {
+    let slow = origin::answers(|_| Answer::ok("slow").after(Duration::from_secs(1))).await;
+    let quick = origin::says("quick").await;
+    let proxy = example("load_score", &[slow.address(), quick.address()]).await;
+    let mut slow = 0;
+    for _ in 0..10 {
+        slow += usize::from(proxy.get("/").await.text() == "slow");
+    }
+    assert_eq!(slow, 1, "it is tried once");
+}
+
+/// Which servers answer so many requests with these fields.
+async fn servers_of(proxy: &Proxy, fields: &str, requests: usize) -> Vec<String> {
+    let mut servers = BTreeSet::new();
+    for _ in 0..requests {
+        servers.insert(proxy.get_with("/", fields).await.text());
+    }
+    servers.into_iter().collect()
+}
+
+#[tokio::test]
 async fn random_two() {
     let three = Three::start().await;
     let proxy = example("random_two", &three.first(3)).await;

@@ -3,13 +3,13 @@
 //! A candidate's latency, and its attempts in progress for its weight, are each compared with the
 //! lowest among the candidates: that one has all of the points, one of twice as much has half of
 //! them. The score is the weighted mean of both, in steps: candidates within a step are equal, and
-//! the policy behind this scorer chooses among them. Without steps the best one alone would be left,
-//! and all workers would rush to it.
+//! the policy behind this scorer chooses among them. Without steps the best one alone would be
+//! left, and all workers would rush to it.
 //!
 //! The host's mean latency of an endpoint only moves when it answers: one that was slow would never
 //! be asked again. Therefore a mean that has not moved for longer than `fail_timeout` halves, and
-//! halves again, as with nginx's `least_time`. Such an endpoint, and one that has never answered, is
-//! tried by one request at a time.
+//! halves again, as with nginx's `least_time`. Such an endpoint is tried by one request at a time,
+//! and so is one that has never answered: it counts as the quickest.
 
 use waypost_sdk::{
     About, Choice, Describe, Endpoint, Schema, Scorer, Settings, SettingsError, Sharing,
