@@ -61,6 +61,48 @@ pub trait MemberChanges {
 }
 
 /// Narrows the candidates before a policy picks. Exported by `export_filter!(Mine)`.
+///
+/// ```
+/// use waypost_sdk::{Choice, Endpoint, Filter, Settings, SettingsError, Sharing};
+///
+/// #[derive(Default)]
+/// struct Writable {
+///     primaries: Vec<u64>, // 64 servers in a word
+/// }
+///
+/// impl Filter for Writable {
+///     fn configure(settings: Settings) -> Result<Self, SettingsError> {
+///         settings.finish()?;
+///         Ok(Writable::default())
+///     }
+///
+///     fn sharing(&self) -> Sharing {
+///         Sharing::PerWorker
+///     }
+///
+///     fn update(&mut self, endpoints: Vec<Endpoint>) {
+///         self.primaries = vec![0; endpoints.len().div_ceil(64)];
+///         for (index, endpoint) in endpoints.iter().enumerate() {
+///             let is_primary = endpoint.label("role").as_deref() != Some("replica");
+///             self.primaries[index / 64] |= u64::from(is_primary) << (index % 64);
+///         }
+///     }
+///
+///     fn narrow(&mut self, word: usize, candidates: u64, choice: &Choice) -> u64 {
+///         match choice.request().method().as_str() {
+///             "GET" | "HEAD" => candidates,
+///             _ => candidates & self.primaries[word],
+///         }
+///     }
+///
+///     fn may_be_ignored(&self) -> bool {
+///         false // no primary is left: the request is refused, and no replica asked
+///     }
+/// }
+///
+/// waypost_sdk::export_filter!(Writable);
+/// # fn main() {}
+/// ```
 pub trait Filter: Sized {
     /// As [`Policy::configure`].
     ///

@@ -1,5 +1,8 @@
 //! A hook under test, and the exchanges that it is asked about.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::mem;
 use std::rc::Rc;

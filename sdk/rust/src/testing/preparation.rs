@@ -1,7 +1,8 @@
 //! What narrows an upstream's candidates before the policy under test picks: filters, then scorers.
 
-use super::host::Host;
-use crate::{Choice, Endpoint, Filter, Scorer};
+use super::Upstream;
+use super::host::{Host, enter};
+use crate::{Choice, Endpoint, Filter, Policy, Scorer, Settings};
 
 /// Filters in their order, and scorers with their weights.
 #[derive(Default)]
@@ -41,6 +42,36 @@ impl<S: Scorer> Rank for S {
     }
     fn score(&mut self, choice: &Choice) -> Vec<u16> {
         Scorer::score(self, choice)
+    }
+}
+
+impl<P: Policy> Upstream<P> {
+    /// Has a filter narrow the candidates before the policy picks, behind those that do already.
+    ///
+    /// # Panics
+    /// If it refuses the settings.
+    pub fn filter<F: Filter + 'static>(mut self, settings: &str) -> Self {
+        let entered = enter(&self.host);
+        let filter = Settings::parse(settings).and_then(F::configure);
+        let mut filter = filter.unwrap_or_else(|error| panic!("{}", error.message));
+        filter.update(self.endpoints.clone());
+        drop(entered);
+        self.preparation.add_filter(filter);
+        self
+    }
+
+    /// Has a scorer rank the candidates before the policy picks, with this weight.
+    ///
+    /// # Panics
+    /// If it refuses the settings.
+    pub fn scorer<S: Scorer + 'static>(mut self, settings: &str, weight: u64) -> Self {
+        let entered = enter(&self.host);
+        let scorer = Settings::parse(settings).and_then(S::configure);
+        let mut scorer = scorer.unwrap_or_else(|error| panic!("{}", error.message));
+        scorer.update(self.endpoints.clone());
+        drop(entered);
+        self.preparation.add_scorer(scorer, weight);
+        self
     }
 }
 

@@ -9,8 +9,8 @@ use super::request::{Request, Response};
 use super::{EndpointBuilder, Services, description, endpoint};
 use crate::pick::{Pick, REFUSED, Words};
 use crate::{
-    Choice, Describe, Done, Draws, Ending, Endpoint, FailureKind, Failures, Filter, Keeper,
-    Observer, Outcome, Policy, Scorer, Settings, SettingsError,
+    Choice, Describe, Done, Draws, Ending, Endpoint, FailureKind, Failures, Keeper, Observer,
+    Outcome, Policy, Settings, SettingsError,
 };
 
 /// An upstream balanced by a policy. Nothing in it moves by itself: a test sets time, load and
@@ -21,15 +21,15 @@ pub struct Upstream<P> {
     /// The clock, in microseconds.
     pub now_us: u64,
     words: Words,
-    endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Endpoint>,
     /// Which endpoints are in rotation.
     up: Vec<bool>,
-    host: Rc<Host>,
+    pub(super) host: Rc<Host>,
     random: Draws,
     leases: u64,
     /// Whether the last pick was refused.
     refused: bool,
-    preparation: Preparation,
+    pub(super) preparation: Preparation,
 }
 
 /// A host in which no endpoint has anything to do.
@@ -191,34 +191,6 @@ impl<P: Policy> Upstream<P> {
         self.host = idle_host(services, &self.endpoints);
         self.preparation.update(&self.endpoints);
         self.swap(settings)
-    }
-
-    /// Has a filter narrow the candidates before the policy picks, behind those that do already.
-    ///
-    /// # Panics
-    /// If it refuses the settings.
-    pub fn filter<F: Filter + 'static>(mut self, settings: &str) -> Self {
-        let entered = enter(&self.host);
-        let filter = Settings::parse(settings).and_then(F::configure);
-        let mut filter = filter.unwrap_or_else(|error| panic!("{}", error.message));
-        filter.update(self.endpoints.clone());
-        drop(entered);
-        self.preparation.add_filter(filter);
-        self
-    }
-
-    /// Has a scorer rank the candidates before the policy picks, with this weight.
-    ///
-    /// # Panics
-    /// If it refuses the settings.
-    pub fn scorer<S: Scorer + 'static>(mut self, settings: &str, weight: u64) -> Self {
-        let entered = enter(&self.host);
-        let scorer = Settings::parse(settings).and_then(S::configure);
-        let mut scorer = scorer.unwrap_or_else(|error| panic!("{}", error.message));
-        scorer.update(self.endpoints.clone());
-        drop(entered);
-        self.preparation.add_scorer(scorer, weight);
-        self
     }
 
     /// From now on this endpoint is no candidate.
