@@ -335,7 +335,8 @@ async fn subset() {
     assert!(subsets.len() > 2, "{subsets:?}");
     for _ in 0..6 {
         let answer = proxy.get_with("/", "X-Tenant: poison\r\n").await;
-        assert_eq!(answer.status, 502);
+        // The answer of the last server that was tried, or a refusal while both are out.
+        assert!([502, 503].contains(&answer.status), "{}", answer.status);
     }
     let reached = |origin: &&Origin| {
         let requests = origin.requests();

@@ -170,7 +170,7 @@ async fn a_version_that_cannot_serve_leaves_the_one_before_in_force_and_says_why
     for (component, reason) in [
         (b"not a component".to_vec(), "no webassembly"),
         (version("hash", 1), "grants = [\"request\", \"exchange\"]"),
-        (version("ip_hash", 1), "`waypost:plugin/exchange@0.1.0`"),
+        (version("ip_hash", 1), "`waypost:plugin/attempt@0.2.0`"),
     ] {
         let answer = load(&proxy, &component).await;
         assert_eq!(answer.status, 422);

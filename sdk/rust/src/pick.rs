@@ -88,11 +88,17 @@ impl<'a> Pick<'a> {
     }
 
     /// The answer that refuses the attempt: `return pick.refuse();`. None of the candidates may be
-    /// asked, although there are some; the exchange ends as if no endpoint were left, without the
-    /// fallback policy and without `backup` servers. For policies that keep requests apart; where
+    /// asked, although there are some; the exchange ends with 503, without the fallback policy and
+    /// without `backup` servers. For policies that keep requests apart; where
     /// it does not matter which endpoint is asked, `None` leaves the choice to the fallback policy.
     pub fn refuse(&self) -> Option<usize> {
         Some(REFUSED)
+    }
+
+    /// As [`refuse`](Pick::refuse), with a status from 400 to 599 in place of 503.
+    pub fn refuse_with(&self, status: u16) -> Option<usize> {
+        attempt::set_refusal_status(status);
+        self.refuse()
     }
 
     /// As many random numbers as needed, all derived from [`Pick::random`], so that a run can be

@@ -114,7 +114,7 @@ fn for_another_world() -> Vec<u8> {
 /// A good policy, but of an interface that is not made yet.
 fn for_another_version() -> Vec<u8> {
     let mut bytes = component();
-    let (package, version) = (b"waypost:plugin/", b"@0.1.0");
+    let (package, version) = (b"waypost:plugin/", b"@0.2.0");
     for at in 0..bytes.len() {
         if !bytes[at..].starts_with(package) {
             continue;

@@ -45,6 +45,7 @@ pub(super) struct ExchangeState {
     pub(super) memo: u64,
     pub(super) added: Vec<(String, Vec<u8>)>,
     pub(super) failure: FailureKind,
+    pub(super) refusal_status: u16,
     /// For hooks.
     pub(super) key: Vec<u8>,
     pub(super) changed: Changed,
@@ -60,6 +61,7 @@ impl ExchangeState {
             memo: 0,
             added: Vec::new(),
             failure: FailureKind::None,
+            refusal_status: 503,
             key: Vec::new(),
             changed: Changed::default(),
             attributes: BTreeMap::new(),
@@ -177,6 +179,9 @@ pub(crate) mod attempt {
     }
     pub(crate) fn add_response_header(name: &str, value: &[u8]) {
         of_exchange(|exchange| exchange.added.push((name.to_owned(), value.to_vec())));
+    }
+    pub(crate) fn set_refusal_status(status: u16) {
+        of_exchange(|exchange| exchange.refusal_status = status);
     }
     pub(crate) fn failure() -> FailureKind {
         let mut failure = FailureKind::None;

@@ -266,6 +266,7 @@ impl<P: Policy> Upstream<P> {
             return None;
         }
         state.added.clear();
+        state.refusal_status = 503;
         self.host.fleet.borrow_mut().free = free;
         self.leases += 1;
         let numbers = (self.leases, attempt, self.now_us, self.random.draw());
@@ -366,6 +367,11 @@ impl<P: Policy> Exchange<'_, P> {
     /// [`Pick::refuse`](crate::Pick::refuse), or by a filter that left no candidate.
     pub fn is_refused(&self) -> bool {
         self.upstream.refused
+    }
+
+    /// The status that a refused attempt ends the exchange with.
+    pub fn refusal_status(&self) -> u16 {
+        self.state.refusal_status
     }
 
     /// The headers that the last pick added to the response, as `name: value`.
