@@ -16,6 +16,7 @@ mod retries; // another server is asked
 mod last_resort; // one is asked although it failed
 mod kill_one; // and no client notices
 mod custom_policy; // built with the SDK, for either target
+mod recipes; // pages are followed to the letter
 mod policy_settings; // checked by the policy, at their line
 mod leases; // each pick that was answered gets one `done`
 mod hot_load; // a policy is swapped, and no request fails

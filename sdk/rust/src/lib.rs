@@ -137,3 +137,8 @@ use bindings::imported as host;
 /// The host's functions: in unit tests, answered from what the test has set up.
 #[cfg(not(target_arch = "wasm32"))]
 use testing::host;
+
+/// The hook that the cookbook shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/cookbook.md")]
+struct Cookbook;
