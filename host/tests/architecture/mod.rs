@@ -138,6 +138,7 @@ const FLOORS: &[&str] = &[
     "data_plane/slots",
     "data_plane/drain",
     "data_plane/worker",
+    "data_plane/hooked",
     "data_plane/downstream",
     "data_plane/exchange",
     "data_plane/relay",
