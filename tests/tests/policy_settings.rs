@@ -154,6 +154,21 @@ fn a_problem_of_the_file_is_not_reported_by_the_policy_once_more() {
     assert!(said.contains("has 1 problem\n"), "{said}");
 }
 
+/// Whether there is no such plugin, or its file cannot be loaded.
+#[test]
+fn a_hook_whose_plugin_is_not_there_is_one_problem() {
+    for (plugin, tables) in [
+        ("acces", ""),
+        ("mine", "[plugin.mine]\nfile = \"nothing.wasm\"\n"),
+    ] {
+        let hook = format!("[hook.guard]\nplugin = \"{plugin}\"\n{tables}");
+        let file = format!("{}\n{hook}", with(SERVERS));
+        let file = file.replace("[[route]]", "[[route]]\nhooks = [\"guard\"]");
+        let said = refusal(&file);
+        assert_eq!(said.matches("error: ").count(), 1, "{said}");
+    }
+}
+
 #[test]
 fn backups_beside_a_policy_without_a_second_list_are_refused_by_the_policy() {
     for policy in [

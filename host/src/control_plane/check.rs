@@ -136,12 +136,7 @@ fn check_valid(config: &Config) -> Checked {
         let built = balanced(index, addresses, tls, config, &selection, None, 1);
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
     }
-    problems.extend(
-        hooks::hooks(config, &selection, None)
-            .err()
-            .into_iter()
-            .flatten(),
-    );
+    problems.extend(hooks::problems(config, &selection));
     Checked { problems, warnings }
 }
 
@@ -154,12 +149,7 @@ fn settings_problems(config: &Config) -> Vec<Problem> {
     let selection = registry.selection();
     let upstreams = 0..config.upstreams.len();
     problems.extend(upstreams.filter_map(|index| settings_problem(config, index, &selection)));
-    problems.extend(
-        hooks::hooks(config, &selection, None)
-            .err()
-            .into_iter()
-            .flatten(),
-    );
+    problems.extend(hooks::problems(config, &selection));
     problems
 }
 

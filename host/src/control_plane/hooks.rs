@@ -69,6 +69,15 @@ pub(super) fn hooks(
     }
 }
 
+/// What is wrong with the settings of hooks. A plugin that is not there to ask is a problem already.
+pub(super) fn problems(config: &Config, plugins: &Selection) -> Vec<Problem> {
+    let hooks = config.hooks.iter().zip(uses(config));
+    hooks
+        .filter(|(hook, _)| plugins.contains_key(&hook.plugin))
+        .filter_map(|(hook, uses)| made(hook, &uses, config, plugins).err())
+        .collect()
+}
+
 /// Has the hooks of a new snapshot take over what those before know.
 ///
 /// # Errors
