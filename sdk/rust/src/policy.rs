@@ -117,7 +117,7 @@ pub trait Filter: Sized {
     fn update(&mut self, endpoints: Vec<Endpoint>);
 
     /// Those of the candidates `64 * word..` that stay, as bits; others than those of `candidates`
-    /// do not count. Called for every word of the fleet, in order, for each attempt.
+    /// do not count. Called for each attempt, for every word that has candidates, in order.
     fn narrow(&mut self, word: usize, candidates: u64, choice: &Choice) -> u64;
 
     /// Asked when none of the candidates was left: whether the policy may choose from all of them
