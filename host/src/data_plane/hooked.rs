@@ -10,11 +10,12 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::unwinding::contained;
-use crate::plugin::{Changes, ExchangeAtHand, ExchangeSummary, HookCall, Ran, WorkerHook};
+use crate::plugin::{
+    Attributes, BadAttribute, ExchangeAtHand, ExchangeSummary, HookCall, PooledChanges, Ran,
+    WorkerHook,
+};
 
-/// Bounds on what hooks set for one exchange: attributes, their bytes, and bytes of notes.
-const ATTRIBUTES: usize = 32;
-const ATTRIBUTE_BYTES: usize = 64 << 10;
+/// Bytes of notes of one exchange.
 const NOTES: usize = 1024;
 
 /// Nothing is allocated before a hook has something to do with an exchange.
@@ -25,10 +26,35 @@ pub(crate) struct Hooked(RefCell<Option<Box<HookedState>>>);
 struct HookedState {
     /// In the order in which they were asked.
     runs: SmallVec<[HookRun; 4]>,
-    attributes: Vec<(Box<str>, Box<[u8]>)>,
+    attributes: Attributes,
     notes: String,
     /// Index into the upstreams: where the route's `proxy` leads instead.
     upstream: Option<usize>,
+}
+
+/// States that are kept for the next exchange, of each worker.
+const SPARE: usize = 64;
+
+thread_local! {
+    static SPARE_STATES: RefCell<Vec<Box<HookedState>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Drop for Hooked {
+    fn drop(&mut self) {
+        if let Some(mut state) = self.0.get_mut().take() {
+            state.runs.clear();
+            state.attributes.clear();
+            state.notes.clear();
+            state.upstream = None;
+            // On a thread that ends there is no next one.
+            let _ = SPARE_STATES.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
+                if spare.len() < SPARE {
+                    spare.push(state);
+                }
+            });
+        }
+    }
 }
 
 /// A hook that was asked.
@@ -41,7 +67,8 @@ struct HookRun {
 
 impl Hooked {
     fn change<T>(&self, change: impl FnOnce(&mut HookedState) -> T) -> T {
-        change(self.0.borrow_mut().get_or_insert_default())
+        let spare = || SPARE_STATES.with_borrow_mut(Vec::pop).unwrap_or_default();
+        change(self.0.borrow_mut().get_or_insert_with(spare))
     }
 
     fn read<T: Default>(&self, read: impl FnOnce(&HookedState) -> T) -> T {
@@ -68,7 +95,7 @@ impl Hooked {
         &self,
         exchange: &ExchangeAtHand,
         now_us: u64,
-        mut change: impl FnMut(&WorkerHook, Box<Changes>),
+        mut change: impl FnMut(&WorkerHook, PooledChanges),
     ) {
         let Some(mut at) = self.0.borrow().as_deref().map(|state| state.runs.len()) else {
             return;
@@ -128,35 +155,26 @@ impl Hooked {
         }
     }
 
-    /// Sets named values; those beyond the bounds are dropped.
+    /// Sets named values.
     ///
     /// # Errors
-    /// The name of the first one that was dropped.
-    pub(crate) fn set_attributes(&self, set: Vec<(String, Vec<u8>)>) -> Result<(), String> {
+    /// There is no room for one of them, which is dropped, as are those behind it.
+    pub(crate) fn set_attributes(&self, set: &Attributes) -> Result<(), BadAttribute> {
         if set.is_empty() {
             return Ok(());
         }
         self.change(|state| {
-            for (name, value) in set {
-                let attributes = &mut state.attributes;
-                attributes.retain(|(known, _)| **known != *name);
-                let bytes: usize = attributes.iter().map(|(_, value)| value.len()).sum();
-                if attributes.len() >= ATTRIBUTES || bytes + value.len() > ATTRIBUTE_BYTES {
-                    return Err(name);
-                }
-                attributes.push((name.into(), value.into()));
-            }
-            Ok(())
+            let mut set = set.iter();
+            set.try_for_each(|(name, value)| state.attributes.set(name, value))
         })
     }
 
     /// Appends a named value; false where there is none.
     pub(crate) fn append_attribute(&self, name: &str, out: &mut Vec<u8>) -> bool {
         self.read(|state| {
-            let mut attributes = state.attributes.iter();
-            let found = attributes.find(|(known, _)| **known == *name);
-            found
-                .inspect(|(_, value)| out.extend_from_slice(value))
+            let value = state.attributes.get(name.as_bytes());
+            value
+                .inspect(|value| out.extend_from_slice(value))
                 .is_some()
         })
     }

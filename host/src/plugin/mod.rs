@@ -54,8 +54,8 @@ pub use self::files::PluginFiles;
 pub use self::hash::Hash;
 pub use self::history::{PluginEvent, PluginEventKind, PluginHistory};
 pub use self::hook::{
-    Asked, Changes, Check, ExchangeSummary, HookAnswer, HookCall, HookContext, Ran, SharedHook,
-    Verdict, WorkerHook,
+    Asked, Attributes, BadAttribute, Changes, Check, ExchangeSummary, HookAnswer, HookCall,
+    HookContext, PooledChanges, Ran, SharedHook, Verdict, WorkerHook,
 };
 pub use self::inspect::{Inspection, PluginKind};
 pub use self::interfaces::grants_needed;

@@ -15,7 +15,8 @@ use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::plugin::{
-    Asked, Changes, ExchangeAtHand, HookAnswer, HookCall, Untrusted, Verdict, WorkerHook, checks,
+    Asked, BadAttribute, Changes, ExchangeAtHand, HookAnswer, HookCall, Untrusted, Verdict,
+    WorkerHook, checks,
 };
 
 /// What the hooks of a phase have decided.
@@ -107,7 +108,7 @@ fn decide(finish: &mut Finish, asked: Option<Asked>, delay: &mut Duration) -> Re
     if let Some(mut changes) = changes {
         *delay = (*delay).max(changes.delay);
         (answer, route) = (changes.answer.take(), changes.route);
-        make(finish, *changes).map_err(|bad| Failed::Hook(bad.to_string()))?;
+        make(finish, &changes).map_err(|bad| Failed::Hook(bad.to_string()))?;
     }
     Ok(match (verdict, answer, check) {
         (Verdict::Answer, Some(answer), _) => Step::Decided(Decided::Answer(answer)),
@@ -122,32 +123,23 @@ fn decide(finish: &mut Finish, asked: Option<Asked>, delay: &mut Duration) -> Re
 enum Refused {
     #[error("{0}")]
     Bad(#[from] BadChange),
+    #[error("{0}")]
+    Attribute(#[from] BadAttribute),
     /// A hook that was asked before must not see a request change.
     #[error("the request is in use")]
     Held,
 }
 
 /// Makes the changes of one call to the exchange.
-fn make(finish: &mut Finish, changes: Changes) -> Result<(), Refused> {
-    let Changes {
-        request,
-        response,
-        attributes,
-        upstream,
-        ..
-    } = changes;
-    if !request.is_empty() {
+fn make(finish: &mut Finish, changes: &Changes) -> Result<(), Refused> {
+    if !changes.request.is_empty() {
         let exchange = finish.exchange_mut().ok_or(Refused::Held)?;
-        exchange.apply(&request)?;
+        exchange.apply(&changes.request)?;
     }
     let exchange = finish.exchange();
-    exchange.change_response(&response)?;
-    if let Err(name) = exchange.hooked.set_attributes(attributes) {
-        exchange.warn_of(&format_args!(
-            "attribute `{name}` dropped: there are too many"
-        ));
-    }
-    if let Some(upstream) = upstream {
+    exchange.change_response(&changes.response)?;
+    exchange.hooked.set_attributes(&changes.attributes)?;
+    if let Some(upstream) = changes.upstream {
         exchange.hooked.take_upstream(upstream);
     }
     Ok(())
@@ -214,7 +206,7 @@ pub(super) fn on_response(exchange: &Rc<Exchange>) {
         .hooked
         .on_response(&at_hand, now_us, |hook, changes| {
             let made = exchange.change_response(&changes.response);
-            let dropped = exchange.hooked.set_attributes(changes.attributes);
+            let dropped = exchange.hooked.set_attributes(&changes.attributes);
             if made.is_err() || dropped.is_err() {
                 let name = hook.shared().name();
                 exchange.warn_of(&format_args!(

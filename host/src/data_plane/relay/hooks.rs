@@ -75,10 +75,8 @@ pub(super) async fn ask(
         };
         if let Some(changes) = asked.changes {
             delay = delay.max(changes.delay);
-            if let Err(name) = session.hooked.set_attributes(changes.attributes) {
-                session.info(&format_args!(
-                    "attribute `{name}` dropped: there are too many"
-                ));
+            if let Err(bad) = session.hooked.set_attributes(&changes.attributes) {
+                session.info(&format_args!("attribute of a hook dropped: {bad}"));
             }
         }
         if asked.verdict == Verdict::Answer {

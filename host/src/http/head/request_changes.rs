@@ -60,6 +60,12 @@ impl RequestChanges {
         self.fields.push(HeadSide::Request, change)
     }
 
+    /// Forgets all of them, and keeps the room.
+    pub fn clear(&mut self) {
+        (self.method, self.path, self.query) = (None, None, None);
+        self.fields.clear();
+    }
+
     pub fn is_empty(&self) -> bool {
         self.size() == 0
     }

@@ -5,12 +5,12 @@ use super::super::error::{ConfigureError, PluginFault};
 use super::super::imports::{AT_HAND, Phase};
 use super::super::instance::Instance;
 use super::world::Hook;
-use super::{Changes, Check, ExchangeSummary, HookCall, Verdict};
+use super::{Changes, Check, ExchangeSummary, HookCall, PooledChanges, Verdict};
 
 /// What a call of a hook answered, and what it wants changed.
 pub(super) struct Decision {
     pub(super) verdict: Verdict,
-    pub(super) changes: Option<Box<Changes>>,
+    pub(super) changes: Option<PooledChanges>,
     pub(super) check: Option<Box<Check>>,
 }
 
@@ -104,7 +104,7 @@ impl Instance<Hook> {
         &mut self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
-    ) -> Result<Option<Box<Changes>>, PluginFault> {
+    ) -> Result<Option<PooledChanges>, PluginFault> {
         let Some(function) = self.functions.on_response else {
             return Ok(None);
         };
@@ -141,8 +141,7 @@ impl Instance<Hook> {
 
     /// What the call that has returned wants changed.
     #[inline]
-    fn take_changes(&mut self) -> Option<Box<Changes>> {
-        let changes = &mut self.state().call.changes;
-        (!changes.is_empty()).then(|| Box::new(std::mem::take(changes)))
+    fn take_changes(&mut self) -> Option<PooledChanges> {
+        self.state().call.changes.take()
     }
 }

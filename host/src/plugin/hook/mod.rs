@@ -7,6 +7,7 @@
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+mod attributes; // named values
 mod changes; // what a call wants changed
 mod world; // what a hook exports
 mod instance; // its calls
@@ -14,7 +15,8 @@ mod slot; // an instance that comes back after faults
 mod shared; // a hook as all workers share it
 mod worker; // and as one worker asks it: start here
 
-pub use self::changes::{Changes, Check, HookAnswer};
+pub use self::attributes::{Attributes, BadAttribute};
+pub use self::changes::{Changes, Check, HookAnswer, PooledChanges};
 pub use self::shared::{HookContext, SharedHook};
 pub use self::worker::{Asked, Ran, WorkerHook};
 

@@ -13,7 +13,7 @@ use super::super::worker_role::WorkerRole;
 use super::instance::Decision;
 use super::shared::SharedHook;
 use super::slot::{HookReport, HookSlot, HookSpec, LONGEST_WAIT};
-use super::{Changes, Check, ExchangeSummary, Hook, HookCall, Verdict};
+use super::{Check, ExchangeSummary, Hook, HookCall, PooledChanges, Verdict};
 
 /// One worker's way to a [`SharedHook`]. Stays on its thread.
 pub struct WorkerHook {
@@ -29,7 +29,7 @@ pub struct WorkerHook {
 pub struct Asked {
     pub verdict: Verdict,
     /// None where it changes nothing.
-    pub changes: Option<Box<Changes>>,
+    pub changes: Option<PooledChanges>,
     /// What it waits for.
     pub check: Option<Box<Check>>,
     pub ran: Ran,
@@ -169,7 +169,7 @@ impl WorkerHook {
         exchange: &ExchangeAtHand,
         call: &HookCall,
         ran: &Ran,
-    ) -> Option<Option<Box<Changes>>> {
+    ) -> Option<Option<PooledChanges>> {
         let mut role = self.role.borrow_mut();
         let answer = role.ask(&self.hook.role, ran.shard, |slot| {
             // Another instance knows nothing of this exchange.

@@ -3,7 +3,6 @@
 //! What a hook may change is held against what a client may send: a change that HTTP does not allow
 //! is refused here, so that whatever is collected can be carried out.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use tracing::Level;
@@ -12,14 +11,10 @@ use wasmtime::component::{LinkerInstance, WasmList, WasmStr};
 
 use super::{Caller, Phase, at_hand};
 use crate::http::head::{BadChange, FieldChange, FieldOperation, HeadSide};
-use crate::plugin::hook::{Changes, Check, HookAnswer, LONGEST_DELAY};
+use crate::plugin::hook::{BadAttribute, Changes, Check, HookAnswer, LONGEST_DELAY, PooledChanges};
 use crate::plugin::host_state::HostState;
 use crate::plugin::untrusted::Untrusted;
 
-/// Bounds on the attributes of one call: their number, the bytes of a name, and all bytes.
-const ATTRIBUTES: usize = 32;
-const ATTRIBUTE_NAME: usize = 64;
-const ATTRIBUTE_BYTES: usize = 64 << 10;
 /// Bytes of an answer's body.
 const ANSWER: usize = 64 << 10;
 /// Bytes of a password that is checked.
@@ -34,6 +29,8 @@ const REQUEST_OR_RESPONSE: &[Phase] = &[Phase::Request, Phase::Response];
 enum Refusal {
     #[error("{0}")]
     Bad(#[from] BadChange),
+    #[error("{0}")]
+    Attribute(BadAttribute),
     #[error("{0}")]
     Other(&'static str),
 }
@@ -64,34 +61,22 @@ pub(super) fn add_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> 
     changes.func_wrap(
         "set-attribute",
         |mut host: Caller<'_>, (name, value): (WasmStr, WasmList<u8>)| {
-            let name = name.to_str(&host)?.into_owned();
-            let value = value.as_le_slice(&host).to_vec();
-            change(&mut host, "set-attribute", REQUEST_OR_RESPONSE, |changes| {
-                set_attribute(&mut changes.attributes, name, value)
-            })
+            if let Err(refusal) = in_phase(&host, REQUEST_OR_RESPONSE) {
+                return answer(&mut host, "set-attribute", Err(refusal));
+            }
+            // As in `change_field`.
+            let mut changes = taken(&mut host);
+            let set = {
+                let name = name.to_str(&host)?;
+                let value = value.as_le_slice(&host);
+                changes.attributes.set(name.as_bytes(), value)
+            };
+            host.data_mut().call.changes = Some(changes);
+            let set = set.map_err(Refusal::Attribute);
+            answer(&mut host, "set-attribute", set)
         },
     )?;
     add_verdicts_to(changes)
-}
-
-fn set_attribute(
-    attributes: &mut Vec<(String, Vec<u8>)>,
-    name: String,
-    value: Vec<u8>,
-) -> std::result::Result<(), Refusal> {
-    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
-    if name.is_empty() || name.len() > ATTRIBUTE_NAME || !name.bytes().all(allowed) {
-        return Err(Refusal::Other(
-            "an attribute's name is of `a-z`, `0-9` and `_`, 64 bytes at most",
-        ));
-    }
-    attributes.retain(|(known, _)| *known != name);
-    let bytes: usize = attributes.iter().map(|(_, value)| value.len()).sum();
-    if attributes.len() >= ATTRIBUTES || bytes + value.len() > ATTRIBUTE_BYTES {
-        return Err(Refusal::Other("32 attributes of 65536 bytes are the most"));
-    }
-    attributes.push((name, value));
-    Ok(())
 }
 
 /// The functions that change header fields, each by the name that the WIT has.
@@ -107,9 +92,7 @@ fn add_fields_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
         changes.func_wrap(
             name,
             move |mut host: Caller<'_>, (field, value): (WasmStr, WasmList<u8>)| {
-                let field = field.to_str(&host)?.into_owned();
-                let value = value.as_le_slice(&host).to_vec();
-                change_field(&mut host, (name, side, operation), &field, &value)
+                change_field(&mut host, (name, side, operation), &field, Some(&value))
             },
         )?;
     }
@@ -118,8 +101,7 @@ fn add_fields_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
         ("remove-response-header", Response),
     ] {
         changes.func_wrap(name, move |mut host: Caller<'_>, (field,): (WasmStr,)| {
-            let field = field.to_str(&host)?.into_owned();
-            change_field(&mut host, (name, side, Remove), &field, b"")
+            change_field(&mut host, (name, side, Remove), &field, None)
         })?;
     }
     Ok(())
@@ -128,22 +110,33 @@ fn add_fields_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
 fn change_field(
     host: &mut Caller<'_>,
     (function, side, operation): (&'static str, HeadSide, FieldOperation),
-    name: &str,
-    value: &[u8],
+    name: &WasmStr,
+    value: Option<&WasmList<u8>>,
 ) -> Result<(bool,)> {
-    let field = FieldChange {
-        operation,
-        name: name.as_bytes(),
-        value,
+    let phases = match side {
+        HeadSide::Request => REQUEST,
+        HeadSide::Response => REQUEST_OR_RESPONSE,
     };
-    match side {
-        HeadSide::Request => change(host, function, REQUEST, |changes| {
-            Ok(changes.request.change_field(field)?)
-        }),
-        HeadSide::Response => change(host, function, REQUEST_OR_RESPONSE, |changes| {
-            Ok(changes.response.push(side, field)?)
-        }),
+    if let Err(refusal) = in_phase(host, phases) {
+        return answer(host, function, Err(refusal));
     }
+    // They leave the state for a moment: name and value lie in the plugin's memory, which is
+    // borrowed with it.
+    let mut changes = taken(host);
+    let made = {
+        let name = name.to_str(&*host)?;
+        let field = FieldChange {
+            operation,
+            name: name.as_bytes(),
+            value: value.map_or(&[], |value| value.as_le_slice(&*host)),
+        };
+        match side {
+            HeadSide::Request => changes.request.change_field(field),
+            HeadSide::Response => changes.response.push(side, field),
+        }
+    };
+    host.data_mut().call.changes = Some(changes);
+    answer(host, function, made.map_err(Refusal::Bad))
 }
 
 fn add_verdicts_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
@@ -223,17 +216,38 @@ fn change(
     phases: &[Phase],
     make: impl FnOnce(&mut Changes) -> std::result::Result<(), Refusal>,
 ) -> Result<(bool,)> {
-    let HostState { log, call, .. } = host.data_mut();
-    let made = match call.phase {
-        phase if phases.contains(&phase) => make(&mut call.changes),
+    let made = in_phase(host, phases).and_then(|()| {
+        let changes = &mut host.data_mut().call.changes;
+        make(changes.get_or_insert_with(PooledChanges::take))
+    });
+    answer(host, function, made)
+}
+
+/// Whether the call under way may make such a change.
+fn in_phase(host: &Caller<'_>, phases: &[Phase]) -> std::result::Result<(), Refusal> {
+    match host.data().call.phase {
+        phase if phases.contains(&phase) => Ok(()),
         Phase::Response | Phase::End => Err(Refusal::Other("it comes too late")),
         _ => Err(Refusal::Other("there is no exchange at hand")),
-    };
-    let refused = made.err();
-    if let Some(why) = &refused {
-        let why: &dyn Display = why;
-        let message = Untrusted::message(format_args!("`changes.{function}` refused: {why}"));
-        log.write(Level::WARN, message, "");
     }
-    Ok((refused.is_none(),))
+}
+
+/// The changes of the call under way, to be put back.
+fn taken(host: &mut Caller<'_>) -> PooledChanges {
+    let changes = host.data_mut().call.changes.take();
+    changes.unwrap_or_else(PooledChanges::take)
+}
+
+/// Tells the plugin whether its change is accepted, and the log why not.
+fn answer(
+    host: &mut Caller<'_>,
+    function: &'static str,
+    made: std::result::Result<(), Refusal>,
+) -> Result<(bool,)> {
+    let Err(why) = made else {
+        return Ok((true,));
+    };
+    let message = Untrusted::message(format_args!("`changes.{function}` refused: {why}"));
+    host.data_mut().log.write(Level::WARN, message, "");
+    Ok((false,))
 }

@@ -13,7 +13,7 @@ use wasmtime::{Result, StoreContextMut};
 use super::context::{ExchangeContext, FleetView, UpstreamTraits};
 use super::files::PluginFiles;
 use super::guest_log;
-use super::hook::{Changes, Check};
+use super::hook::{Check, PooledChanges};
 use super::host_state::HostState;
 use super::interfaces::{PACKAGE, VERSION};
 
@@ -77,7 +77,8 @@ pub(super) struct CallState {
     added_headers: usize,
     /// What an attempt that it refuses ends with, if it has said so.
     pub(super) refusal_status: Option<u16>,
-    pub(super) changes: Changes,
+    /// None before it changes something.
+    pub(super) changes: Option<PooledChanges>,
     pub(super) check: Option<Check>,
 }
 
