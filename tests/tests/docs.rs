@@ -33,15 +33,7 @@ clients = { acme = \"acme-1f7c\" }
 const LAST_WORDS: [&str; 3] = ["drain", "stop", "upgrade"];
 
 /// Hooks that pages speak of before they are there.
-const AHEAD: [&str; 7] = [
-    "cors",
-    "jwt",
-    "maintenance",
-    "redirect",
-    "request_id",
-    "rewrite",
-    "split",
-];
+const AHEAD: [&str; 1] = ["jwt"];
 
 /// Whether a piece of configuration uses a hook that is not there yet.
 pub(crate) fn is_ahead_of_its_hooks(block: &str) -> bool {

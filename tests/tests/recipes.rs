@@ -69,8 +69,14 @@ impl Recipe {
     /// Runs it, and tries what the page tries.
     async fn follow(&self, sockets: &str, file: &Path) {
         let proxy = proxy::run(&self.toml(sockets, file), &[]).await;
-        let mut has_changed = false;
+        let (mut has_changed, mut variables) = (false, Vec::new());
         for line in &self.lines {
+            let line = &expanded(line, &variables);
+            if let Some((name, value)) = line.split_once('=')
+                && name.bytes().all(|byte| byte.is_ascii_uppercase())
+            {
+                variables.push((format!("${name}"), value.to_owned()));
+            }
             if let Some(name) = line.strip_prefix("touch ") {
                 std::fs::write(proxy.directory().join(name), "").expect("the directory is ours");
                 has_changed = true;
@@ -146,10 +152,19 @@ impl Attempt {
     }
 }
 
+/// A line with the values of variables in it.
+fn expanded(line: &str, variables: &[(String, String)]) -> String {
+    let mut line = line.to_owned();
+    for (name, value) in variables {
+        line = line.replace(name, value);
+    }
+    line
+}
+
 /// A command's words; blanks within quotes part none.
 fn words(command: &str) -> Vec<String> {
     let mut words = Vec::new();
-    for (number, part) in command.split('\'').enumerate() {
+    for (number, part) in command.split(['\'', '"']).enumerate() {
         match number % 2 {
             0 => words.extend(part.split_whitespace().map(str::to_owned)),
             _ => words.push(part.to_owned()),
