@@ -4,6 +4,9 @@
 //! them, and stays. The queue before them is bounded in places and in time, so that a flood of
 //! wrong passwords costs a flood of refusals, and neither memory nor the workers' time.
 //!
+//! Requests of a worker that ask the same at the same time wait for one check: the first twenty
+//! requests of a page cost one password, not twenty.
+//!
 //! Known limit: a check that nobody waits for keeps its place in the queue until a thread comes
 //! across it, and one that is being computed is computed to its end.
 
@@ -12,18 +15,21 @@ mod apr1;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{self, SHA256};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use self::password_hash::PasswordHash;
 
@@ -38,7 +44,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const NICE: i32 = 5;
 
 /// Why a check was not done.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum CheckFailed {
     #[error("the hash is not one that can be checked: {0}")]
     NotUnderstood(&'static str),
@@ -52,6 +58,14 @@ pub enum CheckFailed {
     Broke,
 }
 
+/// A check that was begun: whether the password is right. Dropping it cancels what no thread has
+/// begun with, unless another request waits for the same.
+pub type CheckHandle = Pin<Box<dyn Future<Output = CheckResult>>>;
+
+type CheckResult = Result<bool, CheckFailed>;
+/// Where the answer will be.
+type Answer = watch::Receiver<Option<CheckResult>>;
+
 /// Begins a check of whether a password belongs to a hash. To be awaited on any runtime.
 pub fn begin(hash: &str, password: Vec<u8>) -> CheckHandle {
     static POOL: OnceLock<CheckThreads> = OnceLock::new();
@@ -59,30 +73,48 @@ pub fn begin(hash: &str, password: Vec<u8>) -> CheckHandle {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         CheckThreads::new(cores.min(MOST_THREADS), QUEUE, LONGEST_WAIT)
     });
-    match PasswordHash::parse(hash) {
-        Ok(hash) => pool.begin(Box::new(move || hash.belongs_to(&password))),
-        Err(why) => CheckHandle(Err(Some(CheckFailed::NotUnderstood(why)))),
-    }
+    let mut key = digest::Context::new(&SHA256);
+    key.update(&hash.len().to_le_bytes());
+    key.update(hash.as_bytes());
+    key.update(&password);
+    share(key.finish().as_ref(), || match PasswordHash::parse(hash) {
+        Ok(hash) => pool.queue(Box::new(move || hash.belongs_to(&password))),
+        Err(why) => Err(CheckFailed::NotUnderstood(why)),
+    })
 }
 
-/// A check that was begun: whether the password is right. Dropping it cancels what no thread has
-/// begun with.
-#[derive(Debug)]
-pub struct CheckHandle(Result<oneshot::Receiver<CheckResult>, Option<CheckFailed>>);
-
-type CheckResult = Result<bool, CheckFailed>;
-
-impl Future for CheckHandle {
-    type Output = CheckResult;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<CheckResult> {
-        match &mut self.0 {
-            Ok(answer) => Pin::new(answer)
-                .poll(context)
-                .map(|answer| answer.unwrap_or(Err(CheckFailed::Broke))),
-            Err(failed) => Poll::Ready(Err(failed.take().unwrap_or(CheckFailed::Broke))),
-        }
+/// Waits for the check of this key that is under way on this thread, or begins one.
+fn share(key: &[u8], begin: impl FnOnce() -> Result<Answer, CheckFailed>) -> CheckHandle {
+    thread_local! {
+        static UNDER_WAY: RefCell<HashMap<Box<[u8]>, Weak<Answer>>> = RefCell::default();
     }
+    UNDER_WAY.with_borrow_mut(|under_way| {
+        let shared = match under_way.get(key).and_then(Weak::upgrade) {
+            Some(shared) => shared,
+            None => {
+                // As many are left as wait now, which the queue bounds.
+                under_way.retain(|_, answer| answer.strong_count() > 0);
+                match begin() {
+                    Ok(answer) => {
+                        let answer = Rc::new(answer);
+                        under_way.insert(key.into(), Rc::downgrade(&answer));
+                        answer
+                    }
+                    Err(failed) => return Box::pin(async { Err(failed) }) as CheckHandle,
+                }
+            }
+        };
+        Box::pin(answered(shared))
+    })
+}
+
+/// The last one that is dropped takes the question back.
+async fn answered(shared: Rc<Answer>) -> CheckResult {
+    let mut answer = Answer::clone(&shared);
+    let answer = answer.wait_for(Option::is_some).await;
+    // The other end is dropped without a word only if its thread broke.
+    let answer = answer.ok().and_then(|answer| answer.clone());
+    answer.unwrap_or(Err(CheckFailed::Broke))
 }
 
 /// What a thread does for one check. `None` if it lacks the memory.
@@ -92,7 +124,7 @@ type Work = Box<dyn FnOnce() -> Option<bool> + Send>;
 struct Queued {
     work: Work,
     since: Instant,
-    answer: oneshot::Sender<CheckResult>,
+    answer: watch::Sender<Option<CheckResult>>,
 }
 
 /// The threads and their queue.
@@ -117,22 +149,22 @@ impl CheckThreads {
     }
 
     /// Never waits: the caller carries requests.
-    fn begin(&self, work: Work) -> CheckHandle {
+    fn queue(&self, work: Work) -> Result<Answer, CheckFailed> {
         if !self.has_threads() {
-            return CheckHandle(Err(Some(CheckFailed::NoThread)));
+            return Err(CheckFailed::NoThread);
         }
-        let (answer, handle) = oneshot::channel();
+        let (answer, handle) = watch::channel(None);
         let queued = Queued {
             work,
             since: Instant::now(),
             answer,
         };
-        CheckHandle(match self.queue.try_send(queued) {
+        match self.queue.try_send(queued) {
             Ok(()) => Ok(handle),
-            Err(TrySendError::Full(_)) => Err(Some(CheckFailed::QueueFull)),
+            Err(TrySendError::Full(_)) => Err(CheckFailed::QueueFull),
             // The pool keeps the other end.
-            Err(TrySendError::Disconnected(_)) => Err(Some(CheckFailed::NoThread)),
-        })
+            Err(TrySendError::Disconnected(_)) => Err(CheckFailed::NoThread),
+        }
     }
 
     /// Starts one more thread where there may be one. Whether there is any.
@@ -185,6 +217,6 @@ impl Queued {
             },
         };
         // Fails if the client has gone meanwhile.
-        let _ = self.answer.send(result);
+        let _ = self.answer.send(Some(result));
     }
 }

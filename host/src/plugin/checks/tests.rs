@@ -1,14 +1,15 @@
 //! Hashes of other programs, and what the pool promises.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::password_hash::PasswordHash;
-use super::{CheckFailed, CheckThreads, Queued, begin};
+use super::{CheckFailed, CheckHandle, CheckThreads, Queued, Work, answered, begin, share};
 
 /// Far beyond what a check of these takes.
 const LONG: Duration = Duration::from_secs(600);
@@ -162,7 +163,9 @@ proptest! {
     }
 
     #[test]
-    fn a_hash_with_another_byte_belongs_to_no_password(which in 0..HASHED.len(), at: prop::sample::Index, byte in "[a-zA-Z0-9./$]") {
+    fn a_hash_with_another_byte_belongs_to_no_password(
+        which in 0..HASHED.len(), at: prop::sample::Index, byte in "[a-zA-Z0-9./$]",
+    ) {
         let (password, hash) = HASHED[which];
         let at = at.index(hash.len());
         let mut changed = hash.to_owned();
@@ -197,6 +200,15 @@ async fn a_check_that_panics_or_lacks_memory_fails_and_the_next_one_is_done() {
     let starved = pool.begin(Box::new(|| None));
     assert_eq!(starved.await, Err(CheckFailed::Broke));
     assert_eq!(pool.begin(Box::new(|| Some(true))).await, Ok(true));
+}
+
+impl CheckThreads {
+    fn begin(&self, work: Work) -> CheckHandle {
+        match self.queue(work) {
+            Ok(answer) => Box::pin(answered(Rc::new(answer))),
+            Err(failed) => Box::pin(async { Err(failed) }),
+        }
+    }
 }
 
 /// A pool of one thread, which is busy until the sender is used.
@@ -238,14 +250,14 @@ async fn a_check_that_nobody_waits_for_is_not_begun() {
 
 #[tokio::test]
 async fn a_check_that_waited_too_long_is_given_up() {
-    let (answer, handle) = oneshot::channel();
+    let (answer, handle) = watch::channel(None);
     let late = Queued {
         work: Box::new(|| Some(true)),
         since: Instant::now().checked_sub(Duration::from_secs(11)).unwrap(),
         answer,
     };
     late.carry_out(super::LONGEST_WAIT);
-    assert_eq!(handle.await, Ok(Err(CheckFailed::TooLate)));
+    assert_eq!(answered(Rc::new(handle)).await, Err(CheckFailed::TooLate));
 }
 
 #[tokio::test]
@@ -275,4 +287,35 @@ async fn there_are_no_more_threads_than_there_may_be() {
             .iter()
             .all(|(_, name)| name.as_deref() == Some("plugin-check"))
     );
+}
+
+#[tokio::test]
+async fn those_who_ask_the_same_at_the_same_time_wait_for_one_check() {
+    let (pool, release) = busy_pool(8);
+    let (done, dones) = mpsc::channel();
+    let ask = |key: &'static str| {
+        let done = done.clone();
+        let work: Work = Box::new(move || done.send(key).ok().map(|()| key == "right"));
+        share(key.as_bytes(), || pool.queue(work))
+    };
+    let mut right: Vec<_> = (0..20).map(|_| ask("right")).collect();
+    let wrong = [ask("wrong"), ask("wrong")];
+    // The one who began it may leave.
+    drop(right.remove(0));
+    // What nobody waits for any more is begun anew by the next one.
+    drop(ask("left"));
+    let left = ask("left");
+    release.send(()).unwrap();
+    for check in right {
+        assert_eq!(check.await, Ok(true));
+    }
+    for check in wrong {
+        assert_eq!(check.await, Ok(false));
+    }
+    assert_eq!(left.await, Ok(false));
+    // And what was answered is over.
+    assert_eq!(ask("right").await, Ok(true));
+    drop(done);
+    let done: Vec<_> = dones.iter().collect();
+    assert_eq!(done, ["right", "wrong", "left", "right"]);
 }
