@@ -902,3 +902,46 @@ async fn proxy_protocol() {
     let request = "PROXY TCP4 192.0.2.7 198.51.100.9 4000 443\r\nGET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
     assert_eq!(proxy.exchange(request).await.text(), "192.0.2.7");
 }
+
+#[tokio::test]
+async fn access() {
+    let app = origin::says("app").await;
+    let inside = example("access", &[app.address()]).await;
+    let outside = [("APP_1", app.address()), ("OFFICE", "192.0.2.7")];
+    let outside = example_with("access", &outside).await;
+    for (target, at_the_office, elsewhere) in [("/statistics/", 200, 403), ("/wiki/", 200, 401)] {
+        assert_eq!(inside.get(target).await.status, at_the_office);
+        assert_eq!(outside.get(target).await.status, elsewhere);
+    }
+    let ann = "Authorization: Basic YW5uOnNlY3JldA==\r\n";
+    assert_eq!(outside.get_with("/wiki/", ann).await.text(), "app");
+    assert_eq!(outside.get_with("/statistics/", ann).await.status, 403);
+}
+
+#[tokio::test]
+async fn basic_auth() {
+    let app = origin::says("app").await;
+    let proxy = example("basic_auth", &[app.address()]).await;
+    assert_eq!(proxy.get("/public/").await.text(), "app");
+    let asked = proxy.get("/").await;
+    assert_eq!(asked.header("WWW-Authenticate"), "Basic realm=\"staff\"");
+    let ann = "Authorization: Basic YW5uOnNlY3JldA==\r\n";
+    assert_eq!(proxy.get_with("/", ann).await.text(), "app");
+    assert_eq!(app.requests()[1].header("X-User"), "ann");
+}
+
+#[tokio::test]
+async fn jwt() {
+    let app = origin::says("app").await;
+    let proxy = example("jwt", &[app.address()]).await;
+    // Of `ann` of `acme`, until 2100.
+    let token = "eyJhbGciOiAiSFMyNTYifQ.eyJzdWIiOiAiYW5uIiwgInRlbmFudCI6ICJhY21lIiwgImV4cCI6IDQxMDI0NDQ4M\
+                 DB9.WHVxQtqnxHVNKB-9bmtDPIl3LUPZ6-RsmiNtRev-YqE";
+    let line = format!("Authorization: Bearer {token}\r\nX-User: root\r\n");
+    assert_eq!(proxy.get_with("/api/", &line).await.text(), "app");
+    assert_eq!(app.request().header("X-User"), "ann");
+    assert_eq!(app.request().header("X-Tenant"), "acme");
+    assert_eq!(proxy.get("/api/").await.status, 401);
+    assert_eq!(proxy.get_with("/", "X-User: root\r\n").await.text(), "app");
+    assert_eq!(app.requests()[1].header("X-User"), "");
+}

@@ -21,6 +21,7 @@ mod policy_settings; // checked by the policy, at their line
 mod leases; // each pick that was answered gets one `done`
 mod hot_load; // a policy is swapped, and no request fails
 mod misbehaving; // every request is answered, despite a policy's faults
+mod hooks; // the stock ones, each by itself
 mod routing; // which route serves a request
 mod redirects; // where clients are sent
 mod headers; // what servers learn, which proxies are trusted

@@ -7,6 +7,7 @@
 //! without state. All randomness comes from a seed, which a failure prints; `WAYPOST_PARITY_SEED`
 //! repeats it.
 
+mod auth;
 mod group;
 mod least_time;
 mod sticky;
