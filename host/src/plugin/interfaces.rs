@@ -10,8 +10,8 @@ pub(super) const PACKAGE: &str = "waypost:plugin";
 pub(super) const VERSION: &str = "0.2.0";
 
 /// What a plugin may import, in words.
-pub(super) const IMPORTS: &str = "`waypost:plugin` 0.2 (connection, nginx, fleet, upstream, clock, metrics, log, \
-                                  and request, response, exchange, attempt, changes, checks, files where granted) and \
+pub(super) const IMPORTS: &str = "`waypost:plugin` 0.2 (nginx, fleet, upstream, clock, metrics, log, \
+                                  and request, connection, variables, response, exchange, attempt, changes, checks, files where granted) and \
                                   `wasi` 0.2 (io, cli, clocks, random)";
 
 /// The versions that this host has, by package: any patch of them will do.
@@ -20,7 +20,6 @@ const VERSIONS: &[(&str, &str)] = &[("waypost:plugin/", "0.2"), ("wasi:", "0.2")
 /// Interfaces that every plugin may import. The WASI reaches nothing.
 const FREE: &[&str] = &[
     "waypost:plugin/types",
-    "waypost:plugin/connection",
     "waypost:plugin/nginx",
     "waypost:plugin/fleet",
     "waypost:plugin/upstream",
@@ -50,6 +49,8 @@ const FREE: &[&str] = &[
 /// Those that an entry's `grants` names, with the word for each.
 const GRANTED: &[(&str, &str)] = &[
     ("waypost:plugin/request", "request"),
+    ("waypost:plugin/connection", "request"),
+    ("waypost:plugin/variables", "request"),
     ("waypost:plugin/response", "response"),
     ("waypost:plugin/exchange", "exchange"),
     ("waypost:plugin/attempt", "exchange"),

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::exchange::AtHand;
-use crate::host::{changes, checks, nginx};
+use crate::host::{changes, checks, variables};
 use crate::{Connection, Draws, Exchange, Request, Response};
 
 /// A phase of an exchange that a hook is asked about.
@@ -64,7 +64,7 @@ impl<'a> Call<'a> {
     /// Any of nginx's variables by name, without the `$`. `None` where the name is unknown or has
     /// no value for this exchange.
     pub fn variable(&self, name: &str) -> Option<Vec<u8>> {
-        nginx::variable(name)
+        variables::variable(name)
     }
 
     /// As many random numbers as needed, all derived from [`Call::random`].

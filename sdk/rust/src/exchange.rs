@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use crate::bindings::imported::types::IpAddress;
-use crate::host::{connection, exchange, nginx, request, response};
+use crate::host::{connection, exchange, request, response, variables};
 use crate::{HttpVersion, Part};
 
 /// Ties a question to the call that it belongs to.
@@ -83,7 +83,7 @@ impl Request<'_> {
     /// Any of nginx's variables by name, without the `$`: `request_uri`, `arg_user`,
     /// `http_x_tenant`... `None` where the name is unknown or has no value for this exchange.
     pub fn variable(&self, name: &str) -> Option<Vec<u8>> {
-        nginx::variable(name)
+        variables::variable(name)
     }
 }
 

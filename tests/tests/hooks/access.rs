@@ -28,22 +28,26 @@ async fn clients_are_let_in_by_their_address_and_the_log_says_who_was_not() {
     assert_eq!(app.requests().len(), 2);
     proxy.log_contains("access forbidden by rule").await;
     let log = proxy.log();
-    let line = log.lines().find(|line| line.contains("forbidden")).expect("it is there");
+    let line = log
+        .lines()
+        .find(|line| line.contains("forbidden"))
+        .expect("it is there");
     assert!(line.contains("10.0.0.1"), "{line}");
 }
 
 #[tokio::test]
 async fn rules_that_are_declared_once_stand_at_several_places_which_may_have_their_own() {
     let place = |path: &str, hook: &str| {
-        format!(
-            "[[route]]\npath = \"{path}\"\nhooks = [{hook}]\nreturn = {{ status = 204 }}\n"
-        )
+        format!("[[route]]\npath = \"{path}\"\nhooks = [{hook}]\nreturn = {{ status = 204 }}\n")
     };
     let file = format!(
         "[server]\naccess_log = false\n{TRUST}\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
          [hook.office]\nplugin = \"access\"\n{OFFICE}\n{}{}",
         place("/office/", "\"office\""),
-        place("/one/", "{ use = \"office\", rules = [\"allow 192.0.2.7\", \"deny all\"] }")
+        place(
+            "/one/",
+            "{ use = \"office\", rules = [\"allow 192.0.2.7\", \"deny all\"] }"
+        )
     );
     let proxy = proxy::run(&file, &[]).await;
     for (client, office, one) in [("10.0.0.2", 204, 403), ("192.0.2.7", 403, 204)] {
@@ -65,7 +69,10 @@ async fn a_stream_is_closed_for_clients_that_are_turned_away() {
         )
     };
     let open = proxy::run(&file("deny 10.0.0.0/8"), &[]).await;
-    assert_eq!(client::get_with(open.address(), "/", "").await.text(), "app");
+    assert_eq!(
+        client::get_with(open.address(), "/", "").await.text(),
+        "app"
+    );
     let closed = proxy::run(&file("deny all"), &[]).await;
     closed.client().await.closed().await;
     closed.log_contains("access forbidden by rule").await;
@@ -84,9 +91,8 @@ async fn an_address_or_a_password_is_enough_where_any_of_them_satisfies() {
     assert_eq!(status_for(&proxy, "10.0.0.2").await, 200);
     for (client, status) in [("10.0.0.1", 401), ("192.0.2.7", 401)] {
         assert_eq!(status_for(&proxy, client).await, status);
-        let lines = format!(
-            "X-Forwarded-For: {client}\r\nAuthorization: Basic YW5uOnNlY3JldA==\r\n"
-        );
+        let lines =
+            format!("X-Forwarded-For: {client}\r\nAuthorization: Basic YW5uOnNlY3JldA==\r\n");
         assert_eq!(proxy.get_with("/", &lines).await.status, 200);
     }
 }

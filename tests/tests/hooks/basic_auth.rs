@@ -45,7 +45,9 @@ async fn a_password_of_any_kind_of_hash_lets_in_and_servers_learn_the_user() {
         assert_eq!(app.requests().len(), 2);
         assert_eq!(app.requests()[1].header("X-User"), "ann");
         proxy.log_contains("user \"ann\": password mismatch").await;
-        proxy.log_contains("user \"eve\" was not found in \"users\"").await;
+        proxy
+            .log_contains("user \"eve\" was not found in \"users\"")
+            .await;
     }
 }
 
@@ -56,9 +58,15 @@ async fn a_crowd_with_the_same_password_is_let_in_at_once() {
     let mut crowd = JoinSet::new();
     for number in 0..64 {
         let mut client = proxy.client().await;
-        let (line, expected) = if number % 4 == 0 { (WRONG, 401) } else { (ANN, 200) };
+        let (line, expected) = if number % 4 == 0 {
+            (WRONG, 401)
+        } else {
+            (ANN, 200)
+        };
         crowd.spawn(async move {
-            client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{line}\r\n")).await;
+            client
+                .send(format!("GET / HTTP/1.1\r\nHost: test\r\n{line}\r\n"))
+                .await;
             (client.response().await.status, expected)
         });
     }
@@ -73,7 +81,9 @@ async fn a_client_that_leaves_while_its_password_is_checked_harms_no_other() {
     let proxy = proxy::to([&app]).route(&with_user(BCRYPT)).start().await;
     for _ in 0..16 {
         let mut client = proxy.client().await;
-        client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{WRONG}\r\n")).await;
+        client
+            .send(format!("GET / HTTP/1.1\r\nHost: test\r\n{WRONG}\r\n"))
+            .await;
         drop(client);
     }
     assert_eq!(status(&proxy, ANN).await, 200);
@@ -90,13 +100,24 @@ async fn users_come_and_go_with_their_file() {
     let proxy = setup.start().await;
     assert_eq!(status(&proxy, ANN).await, 401);
     std::fs::write(&file, format!("broken\nann:{BCRYPT}\n")).expect("the directory is ours");
-    eventually("the user to be there", async || status(&proxy, ANN).await == 200).await;
-    proxy.log_contains("users_file `htpasswd`: 1 lines are skipped").await;
+    eventually("the user to be there", async || {
+        status(&proxy, ANN).await == 200
+    })
+    .await;
+    proxy
+        .log_contains("users_file `htpasswd`: 1 lines are skipped")
+        .await;
     // The verdict is remembered, and still goes with the user.
     std::fs::write(&file, "bob:{PLAIN}x\n").expect("the directory is ours");
-    eventually("the user to be gone", async || status(&proxy, ANN).await == 401).await;
+    eventually("the user to be gone", async || {
+        status(&proxy, ANN).await == 401
+    })
+    .await;
     std::fs::remove_file(&file).expect("the directory is ours");
-    eventually("the file to be gone", async || status(&proxy, ANN).await == 403).await;
+    eventually("the file to be gone", async || {
+        status(&proxy, ANN).await == 403
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -105,6 +126,8 @@ async fn a_hash_that_cannot_be_checked_lets_nobody_in() {
     let hash = "$2b$31$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
     let proxy = proxy::to([&app]).route(&with_user(hash)).start().await;
     assert_eq!(status(&proxy, ANN).await, 500);
-    proxy.log_contains("the cost of bcrypt must be from 4 to 14").await;
+    proxy
+        .log_contains("the cost of bcrypt must be from 4 to 14")
+        .await;
     assert_eq!(app.requests().len(), 0);
 }

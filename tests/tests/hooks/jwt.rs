@@ -13,8 +13,10 @@ const OTHER: &str = "eyJhbGciOiAiSFMyNTYifQ.eyJzdWIiOiAiYW5uIiwgImV4cCI6IDQxMDI0
 const EXPIRED: &str = "eyJhbGciOiAiSFMyNTYifQ.eyJzdWIiOiAiYW5uIiwgImV4cCI6IDE1MDAwMDAwMDB9.QiRVEJNgg6yA0IuEvDv9\
     1eTWvXd5Z5kmbFcQCGbAzOM";
 /// Sets of keys: the secret of [`GOOD`], and that of [`OTHER`].
-const KEY: &str = "{\"keys\":[{\"kty\":\"oct\",\"k\":\"YSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcy4uLi4\"}]}";
-const OTHER_KEY: &str = "{\"keys\":[{\"kty\":\"oct\",\"k\":\"YW5vdGhlciBzZWNyZXQgb2YgdGhpcnR5LXR3byBieS4\"}]}";
+const KEY: &str =
+    "{\"keys\":[{\"kty\":\"oct\",\"k\":\"YSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcy4uLi4\"}]}";
+const OTHER_KEY: &str =
+    "{\"keys\":[{\"kty\":\"oct\",\"k\":\"YW5vdGhlciBzZWNyZXQgb2YgdGhpcnR5LXR3byBieS4\"}]}";
 
 async fn status(proxy: &Proxy, token: &str) -> u16 {
     let line = format!("Authorization: Bearer {token}\r\n");
@@ -31,7 +33,10 @@ async fn a_token_lets_in_and_servers_learn_its_claims_from_nothing_else() {
     );
     let proxy = proxy::to([&app]).route(&route).start().await;
     let asked = proxy.get("/").await;
-    assert_eq!((asked.status, asked.header("WWW-Authenticate")), (401, "Bearer realm=\"api\""));
+    assert_eq!(
+        (asked.status, asked.header("WWW-Authenticate")),
+        (401, "Bearer realm=\"api\"")
+    );
     let lines = format!(
         "X-User: root\r\nAuthorization: Bearer {GOOD}\r\nx-admin: true\r\nX-User: admin\r\n"
     );
@@ -47,8 +52,12 @@ async fn a_token_lets_in_and_servers_learn_its_claims_from_nothing_else() {
     for token in [OTHER, EXPIRED, &forged, "x", "eyJhbGciOiJub25lIn0.e30."] {
         assert_eq!(status(&proxy, token).await, 401, "{token}");
     }
-    proxy.log_contains("the token was refused: it has expired").await;
-    proxy.log_contains("the token was refused: its signature is wrong").await;
+    proxy
+        .log_contains("the token was refused: it has expired")
+        .await;
+    proxy
+        .log_contains("the token was refused: its signature is wrong")
+        .await;
     assert_eq!(app.requests().len(), 2);
 }
 
@@ -73,7 +82,10 @@ async fn keys_are_followed_when_their_file_changes() {
     let file = setup.directory().join("keys.json");
     std::fs::write(&file, KEY).expect("the directory is ours");
     let proxy = setup.start().await;
-    assert_eq!((status(&proxy, GOOD).await, status(&proxy, OTHER).await), (200, 401));
+    assert_eq!(
+        (status(&proxy, GOOD).await, status(&proxy, OTHER).await),
+        (200, 401)
+    );
     std::fs::write(&file, OTHER_KEY).expect("the directory is ours");
     // With both workers, and although the token was verified before.
     eventually("the old key to be gone", async || {

@@ -67,13 +67,20 @@ impl Location {
             lines.push_str("satisfy any;\n");
         }
         if self.password {
-            let _ = writeln!(lines, "auth_basic \"place {number}\";\nauth_basic_user_file {users};");
+            let _ = writeln!(
+                lines,
+                "auth_basic \"place {number}\";\nauth_basic_user_file {users};"
+            );
         }
         lines + "}\n"
     }
 
     fn waypost(&self, number: usize) -> String {
-        let satisfy = if self.any && self.password { "any" } else { "all" };
+        let satisfy = if self.any && self.password {
+            "any"
+        } else {
+            "all"
+        };
         let mut hooks = format!(
             "{{ plugin = \"access\", rules = {:?}, satisfy = \"{satisfy}\" }}",
             self.rules
@@ -131,7 +138,9 @@ async fn rules_and_passwords_decide_as_in_nginx() {
     let users = users.to_str().expect("its name is text");
 
     let lines = locations.iter().enumerate();
-    let of_nginx: String = lines.map(|(number, each)| each.nginx(number, users)).collect();
+    let of_nginx: String = lines
+        .map(|(number, each)| each.nginx(number, users))
+        .collect();
     let realip = "set_real_ip_from 127.0.0.0/8;\nreal_ip_header X-Forwarded-For;\n\
                   keepalive_requests 1000000;\n";
     let nginx = Nginx::start(realip, &of_nginx).await;
@@ -174,5 +183,8 @@ async fn compare(rng: &mut Rng, nginx: &Nginx, waypost: &Proxy) {
         assert_eq!(answers[0], answers[1], "{request}");
         seen.insert(answers[0].0);
     }
-    assert!(seen.into_iter().eq([401, 403, 404]), "not all outcomes were seen");
+    assert!(
+        seen.into_iter().eq([401, 403, 404]),
+        "not all outcomes were seen"
+    );
 }

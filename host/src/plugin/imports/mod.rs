@@ -100,6 +100,7 @@ pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
     request::add_to(&mut interface(linker, "request")?)?;
     response::add_to(&mut interface(linker, "response")?)?;
     exchange::add_to(&mut interface(linker, "exchange")?)?;
+    nginx::add_variables_to(&mut interface(linker, "variables")?)?;
     nginx::add_to(&mut interface(linker, "nginx")?)?;
     fleet::add_to(&mut interface(linker, "fleet")?)?;
     fleet::add_upstream_to(&mut interface(linker, "upstream")?)?;

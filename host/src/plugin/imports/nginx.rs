@@ -1,4 +1,4 @@
-//! `nginx` in the WIT.
+//! `variables` and `nginx` in the WIT.
 
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmStr};
@@ -11,13 +11,18 @@ use crate::plugin::context::UpstreamTraits;
 use crate::plugin::host_state::HostState;
 use crate::plugin::untrusted::Untrusted;
 
-pub(super) fn add_to(nginx: &mut LinkerInstance<'_, HostState>) -> Result<()> {
-    nginx.func_wrap("variable", |mut host: Caller<'_>, (name,): (WasmStr,)| {
-        let value = value(&mut host, &name, |exchange, variables, name, out| {
-            parsed(variables, name).is_some_and(|variable| exchange.append(variable, out))
+/// Adds the functions of `variables`.
+pub(super) fn add_variables_to(variables: &mut LinkerInstance<'_, HostState>) -> Result<()> {
+    variables.func_wrap("variable", |mut host: Caller<'_>, (name,): (WasmStr,)| {
+        let value = value(&mut host, &name, |exchange, names, name, out| {
+            parsed(names, name).is_some_and(|variable| exchange.append(variable, out))
         })?;
         Ok((value,))
-    })?;
+    })
+}
+
+/// Adds the functions of `nginx`.
+pub(super) fn add_to(nginx: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     nginx.func_wrap("check-variable", |host: Caller<'_>, (name,): (WasmStr,)| {
         let traits = host.data().surroundings.traits;
         Ok((what_is_wrong_with(&name.to_str(&host)?, traits, false),))

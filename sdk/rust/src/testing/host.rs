@@ -316,7 +316,7 @@ pub(crate) mod exchange {
     }
 }
 
-pub(crate) mod nginx {
+pub(crate) mod variables {
     use super::of_exchange;
 
     pub(crate) fn variable(name: &str) -> Option<Vec<u8>> {
@@ -325,6 +325,9 @@ pub(crate) mod nginx {
             None => exchange.request.variable_value(name),
         })
     }
+}
+
+pub(crate) mod nginx {
     pub(crate) fn check_variable(_name: &str) -> Option<String> {
         None
     }
