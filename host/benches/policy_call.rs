@@ -1,12 +1,14 @@
-//! What one decision costs: a pick of a stock policy over 3, 32 and 1,000 endpoints, all of the
-//! host's part included.
+//! What one decision costs: a pick of a stock policy over 3, 32 and 1,000 endpoints, and a call of a
+//! hook, all of the host's part included.
 //!
-//! `cargo bench -p waypost --bench policy_call [policy...]` prints nanoseconds per pick; without
-//! arguments for every stock policy, and for a call with and without limits beside them. Plain
-//! timing, the best of several rounds: what disturbs a round only adds to it.
+//! `cargo bench -p waypost --bench policy_call [policy...]` prints nanoseconds per call; without
+//! arguments for every stock policy, for hooks that do next to nothing, and for a call with and
+//! without limits beside them. Plain timing, the best of several rounds: what disturbs a round only
+//! adds to it.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,9 +16,12 @@ use std::time::Instant;
 use serde_json::json;
 use waypost::http::variable::{Variable, VariableSource};
 use waypost::plugin::{
-    Balancer, Compiler, EndpointView, ExchangeContext, FleetView, Pick, PluginCounters,
-    PolicyContext, Runtime,
+    AttemptFacts, Balancer, BalancerParts, Compiler, EndpointView, ExchangeAtHand, ExchangeContext,
+    FleetView, HookCall, HookContext, HttpVersion, Pick, PluginCounters, PluginOptions,
+    PolicyContext, Runtime, ServerView, SharedHook, UpstreamTraits, WorkerHook,
 };
+use wit_component::StringEncoding;
+use wit_parser::Resolve;
 
 /// The proxy's own allocator, as it counts for policies that read strings.
 #[global_allocator]
@@ -25,19 +30,38 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const ROUNDS: u32 = 15;
 const PICKS: u64 = 20_000;
 
-struct Endpoints(u32);
+/// The names of the endpoints.
+struct Endpoints(Vec<String>);
+
+impl Endpoints {
+    fn new(number: u32) -> Endpoints {
+        Endpoints(
+            (0..number)
+                .map(|index| format!("server-{index}:80"))
+                .collect(),
+        )
+    }
+}
 
 impl FleetView for Endpoints {
     fn endpoints(&self) -> Vec<EndpointView> {
-        let endpoint = |index| EndpointView {
-            server: format!("server-{index}:80"),
+        let endpoint = |index: u32| EndpointView {
+            id: u64::from(index) << 32 | 7,
             address: format!("10.0.{}.{}:80", index / 256, index % 256),
             weight: 1 + index % 3,
-            max_fails: 1,
-            down: false,
-            route: String::new(),
         };
-        (0..self.0).map(endpoint).collect()
+        (0..self.len()).map(endpoint).collect()
+    }
+
+    fn server(&self, index: u32) -> Option<ServerView<'_>> {
+        self.0.get(index as usize).map(|name| ServerView {
+            name,
+            down: false,
+            labels: &[],
+            max_fails: 1,
+            fail_timeout: 10,
+            route: "",
+        })
     }
 
     fn in_flight(&self, index: u32) -> u32 {
@@ -48,12 +72,8 @@ impl FleetView for Endpoints {
         index
     }
 
-    fn fail_timeout(&self, _: u32) -> u64 {
-        10
-    }
-
     fn len(&self) -> u32 {
-        self.0
+        self.0.len() as u32
     }
 }
 
@@ -76,8 +96,14 @@ impl ExchangeContext for Request {
         }
     }
 
+    fn narrow(&self, _: Option<&[u64]>) {}
+
     fn method(&self) -> &str {
         "GET"
+    }
+
+    fn authority(&self) -> &[u8] {
+        b"shop.example"
     }
 
     fn path(&self) -> &str {
@@ -88,7 +114,15 @@ impl ExchangeContext for Request {
         "with=query"
     }
 
-    fn request_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+    fn version(&self) -> HttpVersion {
+        HttpVersion::Http11
+    }
+
+    fn request_header(&self, _: &str, each: &mut dyn FnMut(&[u8])) {
+        each(b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0");
+    }
+
+    fn request_headers(&self, _: &mut dyn FnMut(&[u8], &[u8])) {}
 
     fn cookie(&self, _: &str) -> Option<&[u8]> {
         None
@@ -96,6 +130,10 @@ impl ExchangeContext for Request {
 
     fn client_address(&self) -> Option<IpAddr> {
         Some(Ipv4Addr::new(192, 0, 2, 7).into())
+    }
+
+    fn certificate_fingerprint(&self) -> Option<[u8; 32]> {
+        None
     }
 
     fn memo(&self) -> u64 {
@@ -115,6 +153,36 @@ impl ExchangeContext for Request {
     }
 
     fn response_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+
+    fn attempt_facts(&self) -> AttemptFacts {
+        AttemptFacts::default()
+    }
+
+    fn is_response_local(&self) -> bool {
+        false
+    }
+
+    fn route_named(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn upstream_named(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn attribute(&self, _: &str, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn note(&self, _: &str) {}
+
+    fn is_note_wanted(&self) -> bool {
+        false
+    }
+
+    fn log_context(&self) -> String {
+        String::new()
+    }
 }
 
 #[allow(clippy::unwrap_used, reason = "a benchmark reports by panicking")]
@@ -129,6 +197,12 @@ fn main() {
         for limited in [false, true] {
             let with = if limited { "with" } else { "without" };
             println!("a call {with} limits: {:.1} ns", bare_call(limited));
+        }
+        for (what, text, on_request) in HOOKS {
+            println!(
+                "a hook that {what}: {:.1} ns",
+                hook_call(&runtime, text, on_request)
+            );
         }
         policies = waypost::stock::NAMES
             .iter()
@@ -149,14 +223,15 @@ fn main() {
             _ => json!({}),
         };
         for endpoints in [3, 32, 1000] {
-            let fleet = Arc::new(Endpoints(endpoints));
-            let balancer = match Balancer::new(
-                policy.clone(),
-                &settings,
-                fallback.clone(),
-                fleet,
-                PolicyContext::default(),
-            ) {
+            let fleet = Arc::new(Endpoints::new(endpoints));
+            let parts = BalancerParts {
+                policy: policy.clone(),
+                settings: &settings,
+                filters: &[],
+                scorers: &[],
+                fallback: Some(fallback.clone()),
+            };
+            let balancer = match Balancer::new(parts, fleet, &PolicyContext::default()) {
                 Ok(balancer) => Arc::new(balancer),
                 Err(error) => {
                     println!("{name:<14} {error}");
@@ -186,7 +261,7 @@ fn main() {
 /// Nanoseconds of a pick, in the fastest round.
 fn measure(balancer: &Arc<Balancer>, endpoints: u32) -> f64 {
     let mut worker = balancer.attach(None);
-    let exchange: Rc<dyn ExchangeContext> = Rc::new(Request(endpoints));
+    let exchange: ExchangeAtHand = Rc::new(Request(endpoints));
     let mut random = fastrand::Rng::with_seed(7);
     let mut best = f64::INFINITY;
     for round in 0..ROUNDS {
@@ -200,6 +275,74 @@ fn measure(balancer: &Arc<Balancer>, endpoints: u32) -> f64 {
                 random: random.u64(..),
             };
             black_box(worker.pick(&exchange, black_box(&pick)));
+        }
+        best = best.min(begun.elapsed().as_nanos() as f64 / PICKS as f64);
+    }
+    best
+}
+
+/// Hooks: what they do, what they import, and the body of `on-request`.
+const HOOKS: &[(&str, &str, &str)] = &[
+    ("does nothing", "", "(i32.const 0)"),
+    (
+        "reads a header",
+        r#"(import "waypost:plugin/request@0.2.0" "header" (func $header (param i32 i32 i32)))"#,
+        "(call $header (i32.const 512) (i32.const 10) (i32.const 2048)) (i32.const 0)",
+    ),
+    (
+        "sets a response header",
+        r#"(import "waypost:plugin/changes@0.2.0" "set-response-header"
+             (func $set (param i32 i32 i32 i32) (result i32)))"#,
+        "(drop (call $set (i32.const 512) (i32.const 10) (i32.const 512) (i32.const 10)))
+         (i32.const 0)",
+    ),
+];
+
+/// Nanoseconds of a hook's `on-request`, in the fastest round.
+#[allow(clippy::unwrap_used, reason = "a benchmark reports by panicking")]
+fn hook_call(runtime: &Runtime, imports: &str, on_request: &str) -> f64 {
+    let text = format!(
+        r#"(module {imports}
+          (memory (export "memory") 1)
+          (data (i32.const 512) "user-agent")
+          (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+          (func (export "waypost:plugin/plugin@0.2.0#configure") (param i32 i32 i32) (result i32)
+            (i32.const 1024))
+          (func (export "waypost:plugin/hook@0.2.0#attach") (param i32 i32 i32) (result i32)
+            (i32.const 1024))
+          (func (export "waypost:plugin/on-request@0.2.0#on-request")
+            (param i64 i32 i64 i64) (result i32) {on_request}))"#
+    );
+    let mut module = wat::parse_str(text).unwrap();
+    let mut resolve = Resolve::default();
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/0.2.0");
+    let (package, _) = resolve.push_path(wit).unwrap();
+    for world in ["request-hook", "with-on-request"] {
+        let world = resolve.select_world(&[package], Some(world)).unwrap();
+        let encoding = StringEncoding::UTF8;
+        wit_component::embed_component_metadata(&mut module, &resolve, world, encoding).unwrap();
+    }
+    let plugin = runtime.load("hook", 1, &module, &PluginOptions::stock());
+    let context = HookContext {
+        places: &[&json!({})],
+        traits: UpstreamTraits::default(),
+        directory: Path::new("."),
+        workers: 1,
+    };
+    let hook = SharedHook::new("hook", plugin.unwrap(), &json!({}), &context).unwrap();
+    let worker = WorkerHook::attach(&Arc::new(hook), None);
+    let exchange: ExchangeAtHand = Rc::new(Request(3));
+    let mut best = f64::INFINITY;
+    for round in 0..ROUNDS {
+        let begun = Instant::now();
+        for number in 0..PICKS {
+            let call = HookCall {
+                exchange: u64::from(round) * PICKS + number,
+                place: 0,
+                now_us: number,
+            };
+            let asked = worker.on_request(&exchange, black_box(&call));
+            assert!(black_box(asked).is_some());
         }
         best = best.min(begun.elapsed().as_nanos() as f64 / PICKS as f64);
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use waypost::config::model::CompileLimits;
-use waypost::plugin::{Compiler, Plugin, PluginError, PluginOptions, Runtime};
+use waypost::plugin::{Compiler, Kind, Plugin, PluginError, PluginOptions, Runtime};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
@@ -22,15 +22,15 @@ const WAYPOST: &str = env!("CARGO_BIN_EXE_waypost");
 /// A policy that always takes the first endpoint, as a core module with its component type.
 fn policy() -> Vec<u8> {
     let text = r#"(module
-        (import "waypost:plugin/request@0.1.0" "client-address" (func (param i32)))
+        (import "waypost:plugin/request@0.2.0" "path" (func (param i32)))
         (memory (export "memory") 1)
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
-        (func (export "waypost:plugin/balancer@0.1.0#configure") (param i32 i32) (result i32) (i32.const 1024))
-        (func (export "waypost:plugin/balancer@0.1.0#update") (param i64 i32 i32))
-        (func (export "waypost:plugin/balancer@0.1.0#pick") (param i64 i32 i64 i64 i64) (result i32) (i32.const 0)))"#;
+        (func (export "waypost:plugin/plugin@0.2.0#configure") (param i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "waypost:plugin/members@0.2.0#update") (param i64 i32 i32))
+        (func (export "waypost:plugin/balancer@0.2.0#pick") (param i64 i32 i64 i64 i64) (result i32) (i32.const 0)))"#;
     let mut module = wat::parse_str(text).unwrap();
     let mut resolve = Resolve::default();
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/0.2.0");
     let (package, _) = resolve.push_path(wit).unwrap();
     let world = resolve.select_world(&[package], Some("policy")).unwrap();
     wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
@@ -125,10 +125,10 @@ fn a_plugin_is_compiled_aside_and_serves() {
         CompileLimits::default(),
     )
     .unwrap();
-    assert_eq!(plugin.exports(), ["policy"]);
+    assert_eq!(plugin.interfaces(), ["policy"]);
     assert!(
         plugin
-            .configure(&serde_json::json!({}), Default::default())
+            .configure(Kind::Policy, &serde_json::json!({}), Default::default())
             .is_ok()
     );
 }
@@ -366,8 +366,10 @@ fn inspect_tells_what_a_plugin_is_and_needs() {
             "name        first",
             "kind        core module, of which a component is made when it is loaded",
             "functions   4",
-            "exports     waypost:plugin/balancer@0.1.0",
-            "imports     waypost:plugin/request@0.1.0",
+            "exports     waypost:plugin/balancer@0.2.0",
+            "            waypost:plugin/members@0.2.0",
+            "            waypost:plugin/plugin@0.2.0",
+            "imports     waypost:plugin/request@0.2.0",
             "grants      grants = [\"request\"]",
             "loads       yes: policy",
         ]
@@ -391,7 +393,7 @@ fn inspect_tells_why_a_plugin_cannot_be_loaded() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(
         error.starts_with(
-            "error: plugin `none` does not export `waypost:plugin/balancer.configure`"
+            "error: plugin `none` exports none of `waypost:plugin/balancer`, `filter`, `scorer`"
         ),
         "{error}"
     );

@@ -116,7 +116,7 @@ impl Hooked {
                     place: run.place,
                     now_us,
                 };
-                let (hook, ran) = (run.hook.clone(), run.ran);
+                let (hook, ran) = (run.hook.clone(), run.ran.clone());
                 drop(state);
                 let changes = hook.on_response(exchange, &call, &ran);
                 (hook, changes)

@@ -16,6 +16,8 @@ use std::fmt;
 use std::ops::Range;
 
 pub use changes::{BadChange, FieldChange, FieldChanges, FieldOperation, HeadSide};
+#[cfg(any(test, fuzzing))]
+pub(crate) use changes::{MAX_CHANGES, check_method};
 pub use field_name::{FieldName, fold_alike};
 pub use fields::{Field, Fields, list_members};
 pub use http2::{

@@ -140,6 +140,7 @@ impl<W: World> Instance<W> {
         let Some(function) = self.common.export_state.filter(|_| limit > 0) else {
             return Ok(None);
         };
+        self.store.data_mut().call.begin(Phase::Other);
         let (state,) = self.call(self.plugin.inner().call_deadline, function, ())?;
         match state.len() as u64 <= limit {
             true => Ok(Some(state)),
@@ -153,6 +154,7 @@ impl<W: World> Instance<W> {
             return Ok(Ok(()));
         };
         let deadline = self.plugin.inner().call_deadline;
+        self.store.data_mut().call.begin(Phase::Other);
         self.call(deadline, function, (state,))
             .map(|(answer,)| answer)
     }

@@ -130,8 +130,11 @@ impl<S: InstanceSpec> Role<S> {
 
     /// Whether what an instance of `previous` knows may mean something to one of this.
     pub(super) fn follows(&self, previous: &Role<S>) -> bool {
+        // Keys in other shards would be looked for where they are not.
+        let is_shared_alike = self.shared().len() == previous.shared().len();
         let (now, before) = (self.plugin(), previous.plugin());
-        now.name() == before.name() && now.keeps_state() && before.keeps_state()
+        let keep_state = now.keeps_state() && before.keeps_state();
+        is_shared_alike && keep_state && now.name() == before.name()
     }
 
     /// Takes over what the shared instances of `previous` know.
@@ -139,13 +142,11 @@ impl<S: InstanceSpec> Role<S> {
     /// # Errors
     /// The plugin failed at it; that instance begins without.
     pub(super) fn inherit(&self, previous: &Role<S>) -> Result<(), ConfigureError> {
-        let (now, before) = (self.shared(), previous.shared());
-        // Keys in other shards would be looked for where they are not.
-        if !self.follows(previous) || now.len() != before.len() {
+        if !self.follows(previous) {
             return Ok(());
         }
         let mut result = Ok(());
-        for (now, before) in now.iter().zip(before) {
+        for (now, before) in self.shared().iter().zip(previous.shared()) {
             let state = before.slot.lock().export_state();
             let taken = state.map_or(Ok(()), |state| now.slot.lock().import_state(state));
             if let Err(fault) = taken {

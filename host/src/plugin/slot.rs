@@ -154,6 +154,18 @@ impl<S: InstanceSpec> InstanceSlot<S> {
         }
     }
 
+    /// As [`call_present`](InstanceSlot::call_present), but only if the instance is of that
+    /// generation and the plugin not quarantined.
+    pub(super) fn call_same<R>(
+        &mut self,
+        generation: u64,
+        name: &str,
+        call: impl FnOnce(&mut Instance<S::World>) -> Result<R, PluginFault>,
+    ) -> Option<R> {
+        let is_same = generation == self.generation && !self.spec.plugin().is_quarantined();
+        is_same.then(|| self.call_present(name, call)).flatten()
+    }
+
     /// Lets the instance go, and makes another one at once: one that knows nothing is better than
     /// none, and there is no reason to wait for it.
     pub(super) fn make_anew(&mut self) {
@@ -169,8 +181,12 @@ impl<S: InstanceSpec> InstanceSlot<S> {
         }
     }
 
-    /// Calls the instance if its time has come.
+    /// Calls the instance if its time has come. After a fault, sees to it that there is one again:
+    /// there may be no traffic that would.
     pub(super) fn tick(&mut self, now_us: u64) {
+        if let SlotState::Pausing { .. } | SlotState::Making(_) = self.state {
+            self.ready();
+        }
         if self.tick_at.is_none_or(|at| now_us < at) {
             return;
         }

@@ -42,6 +42,23 @@ impl<S: InstanceSpec> WorkerRole<S> {
         self.own.as_mut()
     }
 
+    /// Takes over what the worker's own instance of `previous`, a use of `before`, knows.
+    pub(super) fn take_over(
+        &mut self,
+        role: &Role<S>,
+        previous: &mut WorkerRole<S>,
+        before: &Role<S>,
+    ) {
+        if role.follows(before)
+            && let (Some(own), Some(theirs)) = (&mut self.own, &mut previous.own)
+            && let Some(state) = theirs.export_state()
+        {
+            own.make();
+            // A fault is counted and logged.
+            let _ = own.import_state(state);
+        }
+    }
+
     /// Asks an instance: its answer, and the generation of the instance that gave it. `None`
     /// without blame where the budget is used up, or the shared instance is busy for too long.
     #[inline]

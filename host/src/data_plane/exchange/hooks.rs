@@ -50,7 +50,10 @@ pub(super) async fn ask(
         let asked = hook.on_request(&at_hand(finish), &call);
         if let Some(asked) = &asked {
             // It is owed the end from here on, whatever comes between.
-            finish.exchange().hooked.note_run(hook, &call, asked.ran);
+            finish
+                .exchange()
+                .hooked
+                .note_run(hook, &call, asked.ran.clone());
         }
         let decided = match decide(finish, asked, &mut delay) {
             Ok(Step::Decided(decided)) => Ok(decided),

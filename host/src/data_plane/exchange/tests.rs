@@ -68,6 +68,8 @@ impl Rig {
             listener_logs: vec![None],
             route_logs: config.routes.iter().map(|_| None).collect(),
             stream_logs: Vec::new(),
+            hooks: Vec::new(),
+            logs_notes: false,
             logs_sent_header: true,
             config,
         });

@@ -56,7 +56,7 @@ pub(super) async fn ask(
         };
         let asked = hook.on_request(&at_hand, &call);
         if let Some(asked) = &asked {
-            session.hooked.note_run(hook, &call, asked.ran);
+            session.hooked.note_run(hook, &call, asked.ran.clone());
         }
         // There is nothing that it could wait for, as a session has no password.
         let Some(asked) = asked.filter(|asked| asked.verdict != Verdict::Wait) else {

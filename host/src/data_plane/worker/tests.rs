@@ -18,7 +18,7 @@ use crate::config::model::Config;
 use crate::data_plane::process::ConnectionBounds;
 use crate::data_plane::upstream::Upstream;
 use crate::data_plane::worker_config::{Router, index_by_name};
-use crate::plugin::{Balancer, Compiler, PolicyContext, Runtime};
+use crate::plugin::{Balancer, BalancerParts, Compiler, PolicyContext, Runtime};
 
 /// The system's allocator; counts what the present thread asks of it.
 struct Counting;
@@ -136,6 +136,8 @@ impl Builder {
             listener_logs: vec![None],
             route_logs: config.routes.iter().map(|_| None).collect(),
             stream_logs: Vec::new(),
+            hooks: Vec::new(),
+            logs_notes: false,
             logs_sent_header: false,
             config,
         });
@@ -156,17 +158,19 @@ impl Builder {
         )]];
         let previous = previous.map(|previous| &**previous);
         let built = Upstream::new(own.clone(), addresses, None, previous, |fleet| {
-            Balancer::new(
-                self.runtime.stock(&own.policy.plugin).unwrap().unwrap(),
-                &own.policy.settings,
-                self.runtime.stock("round_robin").unwrap().unwrap(),
-                fleet,
-                PolicyContext {
-                    upstream: Default::default(),
-                    generation: self.generation,
-                    workers: 1,
-                },
-            )
+            let stock = |name| self.runtime.stock(name).unwrap().unwrap();
+            let parts = BalancerParts {
+                policy: stock(&own.policy.plugin),
+                settings: &own.policy.settings,
+                filters: &[],
+                scorers: &[],
+                fallback: Some(stock("round_robin")),
+            };
+            let context = PolicyContext {
+                generation: self.generation,
+                ..PolicyContext::default()
+            };
+            Balancer::new(parts, fleet, &context)
         });
         Arc::new(built.unwrap())
     }

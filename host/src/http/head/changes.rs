@@ -14,7 +14,7 @@ use crate::http::target::BadTarget;
 /// Bytes that all changes of one call, and all that are made to one head, may have. Each field
 /// counts [`FIELD_OVERHEAD`] bytes besides. It does not depend on what a client may send: one that
 /// sends as much as it is allowed must not make changes fail.
-pub(super) const MAX_CHANGES: usize = 64 << 10;
+pub(crate) const MAX_CHANGES: usize = 64 << 10;
 /// What a field counts beyond its name and its value (RFC 9113 section 6.5.2).
 pub(super) const FIELD_OVERHEAD: usize = 32;
 
@@ -296,7 +296,7 @@ impl RequestHead {
 ///
 /// # Errors
 /// [`BadChange::Method`]
-pub(super) fn check_method(method: &[u8]) -> Result<(), BadChange> {
+pub(crate) fn check_method(method: &[u8]) -> Result<(), BadChange> {
     if is_token(method) && !matches!(method, b"CONNECT" | b"TRACE") {
         Ok(())
     } else {

@@ -67,7 +67,14 @@ impl RequestChanges {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.size() == 0
+        let RequestChanges {
+            method,
+            path,
+            query,
+            fields,
+        } = self;
+        // An empty query is a change.
+        method.is_none() && path.is_none() && query.is_none() && fields.is_empty()
     }
 
     /// Bytes of all changes, as they count against [`MAX_CHANGES`].

@@ -7,6 +7,8 @@ use super::super::instance::Instance;
 use super::world::Hook;
 use super::{Changes, Check, ExchangeSummary, HookCall, PooledChanges, Verdict};
 
+const NO_ON_CHECK: &str = "answered `wait` without an `on-check`";
+
 /// What a call of a hook answered, and what it wants changed.
 pub(super) struct Decision {
     pub(super) verdict: Verdict,
@@ -34,6 +36,7 @@ impl Instance<Hook> {
         &mut self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
+        key: &[u8],
     ) -> Result<Decision, PluginFault> {
         let Some(function) = self.functions.on_request else {
             return Ok(Decision {
@@ -44,7 +47,7 @@ impl Instance<Hook> {
         };
         let now_us = self.state().now_us(call.now_us);
         let params = (call.exchange, call.place, now_us, fastrand::u64(..));
-        self.decide(exchange, Phase::Request, |instance, deadline| {
+        self.decide(exchange, key, |instance, deadline| {
             instance.call(deadline, function, params)
         })
     }
@@ -54,16 +57,15 @@ impl Instance<Hook> {
         &mut self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
+        key: &[u8],
         passed: bool,
     ) -> Result<Decision, PluginFault> {
         let Some(function) = self.functions.on_check else {
-            return Err(PluginFault::nonsense(
-                "answered `wait` without an `on-check`",
-            ));
+            return Err(PluginFault::nonsense(NO_ON_CHECK));
         };
         let now_us = self.state().now_us(call.now_us);
         let params = (call.exchange, call.place, now_us, passed);
-        self.decide(exchange, Phase::Request, |instance, deadline| {
+        self.decide(exchange, key, |instance, deadline| {
             instance.call(deadline, function, params)
         })
     }
@@ -73,11 +75,11 @@ impl Instance<Hook> {
     fn decide(
         &mut self,
         exchange: &ExchangeAtHand,
-        phase: Phase,
+        key: &[u8],
         call: impl FnOnce(&mut Self, std::time::Duration) -> Result<(Verdict,), PluginFault>,
     ) -> Result<Decision, PluginFault> {
         let deadline = self.plugin.inner().call_deadline;
-        self.state().call.begin(phase);
+        self.state().call.begin_about(Phase::Request, key);
         let timed = self.begin();
         let answer = AT_HAND.set(exchange, || call(self, deadline));
         self.end(timed);
@@ -92,6 +94,9 @@ impl Instance<Hook> {
             Verdict::Answer if !decision.changes.as_deref().is_some_and(is_answer) => Err(
                 PluginFault::nonsense("answered `answer` without `changes.answer`"),
             ),
+            Verdict::Wait if self.functions.on_check.is_none() => {
+                Err(PluginFault::nonsense(NO_ON_CHECK))
+            }
             Verdict::Wait if decision.check.is_none() => {
                 Err(PluginFault::nonsense("answered `wait` without a check"))
             }
@@ -104,13 +109,14 @@ impl Instance<Hook> {
         &mut self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
+        key: &[u8],
     ) -> Result<Option<PooledChanges>, PluginFault> {
         let Some(function) = self.functions.on_response else {
             return Ok(None);
         };
         let deadline = self.plugin.inner().call_deadline;
         let now_us = self.state().now_us(call.now_us);
-        self.state().call.begin(Phase::Response);
+        self.state().call.begin_about(Phase::Response, key);
         let timed = self.begin();
         let params = (call.exchange, call.place, now_us);
         let told = AT_HAND.set(exchange, || self.call(deadline, function, params));
@@ -123,6 +129,7 @@ impl Instance<Hook> {
         &mut self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
+        key: &[u8],
         summary: &ExchangeSummary,
     ) -> Result<(), PluginFault> {
         let Some(function) = self.functions.on_end else {
@@ -130,7 +137,7 @@ impl Instance<Hook> {
         };
         let deadline = self.plugin.inner().call_deadline;
         let now_us = self.state().now_us(call.now_us);
-        self.state().call.begin(Phase::End);
+        self.state().call.begin_about(Phase::End, key);
         let timed = self.begin();
         let params = (call.exchange, call.place, now_us, *summary);
         let told = AT_HAND.set(exchange, || self.call(deadline, function, params));

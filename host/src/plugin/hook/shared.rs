@@ -30,7 +30,7 @@ pub struct HookContext<'a> {
 pub struct SharedHook {
     /// As the configuration names it.
     name: String,
-    pub(super) role: Role<HookSpec>,
+    pub(in crate::plugin) role: Role<HookSpec>,
     /// What the key is made of by which its instances are told apart.
     pub(super) key: Option<Template>,
     pub(super) phases: HookPhases,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::super::common::Sharing;
 use super::super::component::Plugin;
 use super::super::context::{ExchangeAtHand, UpstreamTraits};
@@ -20,7 +22,7 @@ use super::{ExchangeSummary, HookCall};
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// All that it takes to make an instance of a hook.
-pub(super) struct HookSpec {
+pub(in crate::plugin) struct HookSpec {
     pub(super) plugin: Plugin,
     /// JSON.
     pub(super) settings: String,
@@ -39,6 +41,7 @@ pub(in crate::plugin) struct HookReport {
     pub(super) generation: Option<u64>,
     pub(super) exchange: ExchangeAtHand,
     pub(super) call: HookCall,
+    pub(super) key: SmallVec<[u8; 24]>,
     pub(super) summary: ExchangeSummary,
 }
 
@@ -71,11 +74,12 @@ impl InstanceSpec for HookSpec {
             generation,
             exchange,
             call,
+            key,
             summary,
         } = report;
         if generation.is_none_or(|generation| generation == slot.generation()) {
             slot.call_present("on-end", |instance| {
-                instance.on_end(exchange, call, summary)
+                instance.on_end(exchange, call, key, summary)
             });
         }
     }

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use twox_hash::XxHash64;
 
 use super::super::context::ExchangeAtHand;
-use super::super::error::PluginFault;
 use super::super::instance::Instance;
 use super::super::worker_role::WorkerRole;
 use super::instance::Decision;
@@ -19,8 +19,8 @@ use super::{Check, ExchangeSummary, Hook, HookCall, PooledChanges, Verdict};
 pub struct WorkerHook {
     pub(super) hook: Arc<SharedHook>,
     role: RefCell<WorkerRole<HookSpec>>,
-    /// The key of the request that is asked about. Kept so that no request allocates.
-    key: RefCell<Arc<Vec<u8>>>,
+    /// What keys are rendered into. Kept so that no request allocates.
+    rendered: RefCell<Vec<u8>>,
     /// The same hook under the configuration behind, which has taken over what this one knew.
     successor: RefCell<Weak<WorkerHook>>,
 }
@@ -37,11 +37,28 @@ pub struct Asked {
 
 /// An instance was asked about an exchange: it is owed one call of [`WorkerHook::on_end`].
 #[must_use = "a hook that was asked is told how the exchange ended"]
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Ran {
     /// The instance; none where the hook exports no `on-request`.
     generation: Option<u64>,
     shard: usize,
+    /// As it was then: what the variables in it say may change until the exchange ends.
+    key: Key,
+}
+
+/// The value by which instances are told apart; empty where they are not. As long as an address in
+/// binary or a user's name mostly are, it takes no allocation.
+type Key = SmallVec<[u8; 24]>;
+
+impl Asked {
+    fn of(decision: Decision, ran: Ran) -> Asked {
+        Asked {
+            verdict: decision.verdict,
+            changes: decision.changes,
+            check: decision.check,
+            ran,
+        }
+    }
 }
 
 impl WorkerHook {
@@ -65,7 +82,7 @@ impl WorkerHook {
         let attached = Rc::new(WorkerHook {
             hook: hook.clone(),
             role: RefCell::new(role),
-            key: RefCell::default(),
+            rendered: RefCell::default(),
             successor: RefCell::default(),
         });
         if let Some(previous) = previous {
@@ -101,28 +118,33 @@ impl WorkerHook {
                 ran: Ran {
                     generation: None,
                     shard: 0,
+                    key: Key::new(),
                 },
             });
         }
-        let Some(template) = &self.hook.key else {
-            return self.decided(0, "on-request", |instance| {
-                instance.on_request(exchange, call)
-            });
+        let (key, shard) = match &self.hook.key {
+            None => (Key::new(), 0),
+            Some(template) => {
+                let mut key = self.rendered.borrow_mut();
+                key.clear();
+                template.render(&**exchange, &mut key);
+                let shard = self.hook.role.shard(XxHash64::oneshot(0, &key));
+                (Key::from_slice(&key), shard)
+            }
         };
-        let mut key = self.key.borrow_mut();
-        {
-            let key = Arc::make_mut(&mut key);
-            key.clear();
-            template.render(&**exchange, key);
-        }
-        let shard = self.hook.role.shard(XxHash64::oneshot(0, &key));
-        // The buffer changes hands for the call, and is not copied.
-        self.decided(shard, "on-request", |instance| {
-            std::mem::swap(&mut instance.state().call.key, &mut *key);
-            let decision = instance.on_request(exchange, call);
-            std::mem::swap(&mut instance.state().call.key, &mut *key);
-            decision
-        })
+        let mut role = self.role.borrow_mut();
+        let asked = role.ask(&self.hook.role, shard, |slot: &mut HookSlot| {
+            slot.call("on-request", |instance| {
+                instance.on_request(exchange, call, &key)
+            })
+        });
+        let (decision, generation) = asked?;
+        let ran = Ran {
+            generation: Some(generation),
+            shard,
+            key,
+        };
+        Some(Asked::of(decision, ran))
     }
 
     /// Tells what came of a check, and asks what now. `None` as for
@@ -134,32 +156,14 @@ impl WorkerHook {
         ran: &Ran,
         passed: bool,
     ) -> Option<Asked> {
-        let asked = self.decided(ran.shard, "on-check", |instance| {
-            instance.on_check(exchange, call, passed)
-        })?;
-        (asked.ran.generation == ran.generation).then_some(asked)
-    }
-
-    fn decided(
-        &self,
-        shard: usize,
-        name: &str,
-        ask: impl FnOnce(&mut Instance<Hook>) -> Result<Decision, PluginFault>,
-    ) -> Option<Asked> {
         let mut role = self.role.borrow_mut();
-        let asked = role.ask(&self.hook.role, shard, |slot: &mut HookSlot| {
-            slot.call(name, ask)
+        let asked = role.ask(&self.hook.role, ran.shard, |slot: &mut HookSlot| {
+            slot.call_same(ran.generation?, "on-check", |instance| {
+                instance.on_check(exchange, call, &ran.key, passed)
+            })
         });
-        let (decision, generation) = asked?;
-        Some(Asked {
-            verdict: decision.verdict,
-            changes: decision.changes,
-            check: decision.check,
-            ran: Ran {
-                generation: Some(generation),
-                shard,
-            },
-        })
+        let (decision, _) = asked?;
+        Some(Asked::of(decision, ran.clone()))
     }
 
     /// Asks what is to be changed of a response's head. `None` as for
@@ -172,15 +176,14 @@ impl WorkerHook {
     ) -> Option<Option<PooledChanges>> {
         let mut role = self.role.borrow_mut();
         let answer = role.ask(&self.hook.role, ran.shard, |slot| {
-            // Another instance knows nothing of this exchange.
-            match ran
-                .generation
-                .is_none_or(|asked| asked == slot.generation())
-            {
-                true => slot.call("on-response", |instance| {
-                    instance.on_response(exchange, call)
-                }),
-                false => Some(None),
+            let ask =
+                |instance: &mut Instance<Hook>| instance.on_response(exchange, call, &ran.key);
+            match ran.generation {
+                None => slot.call("on-response", ask),
+                Some(asked) if asked == slot.generation() => {
+                    slot.call_same(asked, "on-response", ask)
+                }
+                Some(_) => Some(None), // another instance knows nothing of this exchange
             }
         });
         answer.map(|(changes, _)| changes)
@@ -209,6 +212,7 @@ impl WorkerHook {
             generation: ran.generation,
             exchange: exchange.clone(),
             call: *call,
+            key: ran.key,
             summary: *summary,
         };
         let mut role = self.role.borrow_mut();

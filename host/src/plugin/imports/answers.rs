@@ -8,6 +8,7 @@ use wasmtime::component::WasmStr;
 use super::{Caller, at_hand};
 use crate::http::variable::Variable;
 use crate::plugin::context::ExchangeContext;
+use crate::plugin::host_state::HostState;
 
 /// Names of variables that an instance keeps parsed; a plugin reads one or two. Longer ones than so
 /// many bytes are not kept: no header, cookie or argument has such a name.
@@ -89,6 +90,15 @@ pub(super) fn bytes(host: &mut Caller<'_>, fill: impl FnOnce(&mut Vec<u8>)) -> A
     host.data_mut().answers.bytes.fill(|out| {
         out.clear();
         fill(out);
+    })
+}
+
+/// The key of the exchange at hand.
+pub(super) fn key(host: &mut Caller<'_>) -> Arc<Vec<u8>> {
+    let HostState { answers, call, .. } = host.data_mut();
+    answers.bytes.fill(|out| {
+        out.clear();
+        out.extend_from_slice(&call.key);
     })
 }
 

@@ -5,7 +5,7 @@ use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmList, WasmStr};
 
 use super::{Caller, Phase, at_hand};
-use crate::plugin::context::AttemptFacts;
+use crate::plugin::context::{AttemptFacts, ExchangeContext};
 use crate::plugin::host_state::HostState;
 use crate::plugin::untrusted::Untrusted;
 
@@ -15,11 +15,11 @@ const RESPONSE_HEADERS: usize = 16 << 10;
 const OF_A_HEADER_LINE: usize = 4;
 
 pub(super) fn add_to(attempt: &mut LinkerInstance<'_, HostState>) -> Result<()> {
-    attempt.func_wrap("memo", |_: Caller<'_>, (): ()| {
-        Ok((at_hand(|exchange| exchange.memo()),))
+    attempt.func_wrap("memo", |host: Caller<'_>, (): ()| {
+        Ok((of_attempt(&host, |exchange| exchange.memo()),))
     })?;
-    attempt.func_wrap("set-memo", |_: Caller<'_>, (value,): (u64,)| {
-        at_hand(|exchange| exchange.set_memo(value));
+    attempt.func_wrap("set-memo", |host: Caller<'_>, (value,): (u64,)| {
+        of_attempt(&host, |exchange| exchange.set_memo(value));
         Ok(())
     })?;
     attempt.func_wrap(
@@ -48,6 +48,14 @@ pub(super) fn add_to(attempt: &mut LinkerInstance<'_, HostState>) -> Result<()> 
     })
 }
 
+/// Asks about an attempt, where there is one at hand: a hook has none.
+fn of_attempt<T: Default>(host: &Caller<'_>, ask: impl FnOnce(&dyn ExchangeContext) -> T) -> T {
+    match host.data().call.phase {
+        Phase::Choice | Phase::Done => at_hand(ask),
+        _ => T::default(),
+    }
+}
+
 fn facts(host: &Caller<'_>) -> AttemptFacts {
     match host.data().call.phase {
         Phase::Done => at_hand(|exchange| exchange.attempt_facts()),
@@ -56,6 +64,12 @@ fn facts(host: &Caller<'_>) -> AttemptFacts {
 }
 
 fn add_response_header(host: &mut Caller<'_>, name: &WasmStr, value: &WasmList<u8>) -> Result<()> {
+    if host.data().call.phase != Phase::Choice {
+        let why = "response headers are added in `pick`";
+        let message = format_args!("response header ignored: {why}");
+        host.data_mut().log.write(Level::WARN, message, "");
+        return Ok(());
+    }
     let before = host.data().call.added_headers;
     let (added, ignored) = {
         let (name, value) = (name.to_str(&*host)?, value.as_le_slice(&*host));

@@ -3,7 +3,7 @@
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmStr};
 
-use super::answers::value;
+use super::answers::{key, value};
 use super::{Caller, at_hand};
 use crate::plugin::host_state::HostState;
 
@@ -17,9 +17,7 @@ pub(super) fn add_to(exchange: &mut LinkerInstance<'_, HostState>) -> Result<()>
         })?;
         Ok((value,))
     })?;
-    exchange.func_wrap("key", |host: Caller<'_>, (): ()| {
-        Ok((host.data().call.key.clone(),))
-    })?;
+    exchange.func_wrap("key", |mut host: Caller<'_>, (): ()| Ok((key(&mut host),)))?;
     exchange.func_wrap("note", |host: Caller<'_>, (text,): (WasmStr,)| {
         if at_hand(|exchange| exchange.is_note_wanted()) {
             let text = text.to_str(&host)?;

@@ -27,8 +27,12 @@ pub(super) fn add_to(fleet: &mut LinkerInstance<'_, HostState>) -> Result<()> {
             Ok((value,))
         },
     )?;
-    fleet.func_wrap("candidates", |_: Caller<'_>, (word,): (u32,)| {
-        Ok((at_hand(|exchange| exchange.candidates(word)),))
+    fleet.func_wrap("candidates", |host: Caller<'_>, (word,): (u32,)| {
+        // Those of a group that is balanced are no concern of a hook's.
+        Ok((match host.data().surroundings.fleet {
+            Some(_) => at_hand(|exchange| exchange.candidates(word)),
+            None => 0,
+        },))
     })?;
     fleet.func_wrap("all-candidates", |mut host: Caller<'_>, (): ()| {
         let HostState {

@@ -47,7 +47,7 @@ pub(super) struct Surroundings {
     pub(super) files: Option<Arc<PluginFiles>>,
 }
 
-/// What a call is about: which questions have answers in it.
+/// What a call is about: which questions have answers in it, and what it may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
     /// Whatever is not one of the others.
@@ -72,7 +72,7 @@ pub(super) enum Phase {
 pub(super) struct CallState {
     pub(super) phase: Phase,
     /// The value of the key by which instances are told apart.
-    pub(super) key: Arc<Vec<u8>>,
+    key: Vec<u8>,
     /// Bytes of response headers that it has added.
     added_headers: usize,
     /// What an attempt that it refuses ends with, if it has said so.
@@ -89,6 +89,14 @@ impl CallState {
         self.phase = phase;
         self.added_headers = 0;
         self.refusal_status = None;
+        self.key.clear();
+    }
+
+    /// A call about an exchange with this key begins.
+    #[inline]
+    pub(super) fn begin_about(&mut self, phase: Phase, key: &[u8]) {
+        self.begin(phase);
+        self.key.extend_from_slice(key);
     }
 }
 

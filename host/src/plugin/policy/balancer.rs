@@ -200,17 +200,20 @@ impl WorkerBalancer {
     /// Takes over what the policies of `previous` know, where each worker has its own.
     pub fn take_over(&mut self, previous: &mut WorkerBalancer) {
         let (now, before) = (&self.balancer, &previous.balancer);
-        take_over_own(
-            (&now.policy, &mut self.policy),
-            (&before.policy, &mut previous.policy),
-        );
+        let theirs = &mut previous.policy;
+        self.policy.take_over(&now.policy, theirs, &before.policy);
         if let (Some(now), Some(own), Some(before), Some(theirs)) = (
             &now.fallback,
             &mut self.fallback,
             &before.fallback,
             &mut previous.fallback,
         ) {
-            take_over_own((now, own), (before, theirs));
+            own.take_over(now, theirs, before);
+        }
+        let narrowing = (&mut self.narrowing, &mut previous.narrowing);
+        if let (Some(own), Some(theirs)) = narrowing {
+            let balancers = (&self.balancer, &previous.balancer);
+            own.take_over(&balancers.0.narrowing, theirs, &balancers.1.narrowing);
         }
     }
 
@@ -223,6 +226,10 @@ impl WorkerBalancer {
     /// attempt is refused.
     pub fn pick(&mut self, exchange: &ExchangeAtHand, pick: &Pick) -> Option<Picked> {
         self.refusal = None;
+        if self.narrowing.is_some() {
+            exchange.narrow(None);
+            self.first_candidate(exchange)?; // without one nothing is asked, and nothing refused
+        }
         if let Some(narrowing) = &mut self.narrowing {
             let (all, endpoints) = (&self.balancer.narrowing, self.balancer.fleet.len());
             if narrowing.narrow(all, exchange, pick, endpoints) == Narrowed::Refused {
@@ -335,27 +342,12 @@ impl WorkerBalancer {
         }
     }
 
-    #[cold]
     fn first_candidate(&self, exchange: &ExchangeAtHand) -> Option<u32> {
         let words = self.balancer.fleet.len().div_ceil(64);
         let (word, bits) = (0..words)
             .map(|word| (word, exchange.candidates(word)))
             .find(|(_, bits)| *bits != 0)?;
         Some(word * 64 + bits.trailing_zeros())
-    }
-}
-
-type WorkersOwn<'a> = (&'a Role<PolicySpec>, &'a mut WorkerRole<PolicySpec>);
-
-/// Hands over what a worker's own instance of a policy knows.
-fn take_over_own((now, own): WorkersOwn<'_>, (before, theirs): WorkersOwn<'_>) {
-    if now.follows(before)
-        && let (Some(own), Some(theirs)) = (own.own(), theirs.own())
-        && let Some(state) = theirs.export_state()
-    {
-        own.make();
-        // A fault is counted and logged; the fallback serves until the next instance is there.
-        let _ = own.import_state(state);
     }
 }
 

@@ -33,7 +33,7 @@ impl OfEndpoints for Scorer {
 
 impl<W: OfEndpoints> Instance<W> {
     /// `members.update`.
-    pub(super) fn update(
+    pub(in crate::plugin) fn update(
         &mut self,
         generation: u64,
         endpoints: Vec<EndpointView>,

@@ -77,13 +77,14 @@ impl Narrowing {
 
     /// Takes over what the shared instances before know.
     pub(super) fn inherit(&self, previous: &Narrowing) -> Result<(), ConfigureError> {
+        let mut result = Ok(());
         for (now, before) in self.filters.iter().zip(&previous.filters) {
-            now.inherit(before)?;
+            result = now.inherit(before).and(result);
         }
         for ((now, _), (before, _)) in self.scorers.iter().zip(&previous.scorers) {
-            now.inherit(before)?;
+            result = now.inherit(before).and(result);
         }
-        Ok(())
+        result
     }
 
     pub(super) fn attach(&self) -> Option<Box<WorkerNarrowing>> {
@@ -108,7 +109,7 @@ impl Narrowing {
 }
 
 impl WorkerNarrowing {
-    /// Narrows the candidates of an exchange for one pick.
+    /// Narrows the candidates of an exchange, of which there is one, for one pick.
     pub(super) fn narrow(
         &mut self,
         narrowing: &Narrowing,
@@ -116,7 +117,6 @@ impl WorkerNarrowing {
         pick: &Pick,
         endpoints: u32,
     ) -> Narrowed {
-        exchange.narrow(None);
         let words = endpoints.div_ceil(64);
         for (place, role) in narrowing.filters.iter().enumerate() {
             if self.filter(place, role, exchange, pick, words) == Narrowed::Refused {
@@ -143,13 +143,9 @@ impl WorkerNarrowing {
         let narrowed = filters[place].ask(role, 0, |slot| {
             for word in 0..count {
                 let candidates = exchange.candidates(word);
-                let stay = match candidates {
-                    0 => 0,
-                    _ => slot.call("narrow", |filter| {
-                        filter.narrow(exchange, word, candidates, pick)
-                    })?,
-                };
-                words.push(stay);
+                words.push(slot.call("narrow", |filter| {
+                    filter.narrow(exchange, word, candidates, pick)
+                })?);
             }
             if words.iter().any(|word| *word != 0) {
                 return Some(Narrowed::Some);
@@ -205,6 +201,25 @@ impl WorkerNarrowing {
             }
         }
         exchange.narrow(Some(words));
+    }
+
+    /// Takes over what the worker's own instances of `theirs`, of `before`, know.
+    pub(super) fn take_over(
+        &mut self,
+        narrowing: &Narrowing,
+        theirs: &mut WorkerNarrowing,
+        before: &Narrowing,
+    ) {
+        let filters = self.filters.iter_mut().zip(&narrowing.filters);
+        let previous = theirs.filters.iter_mut().zip(&before.filters);
+        for ((own, role), (theirs, before)) in filters.zip(previous) {
+            own.take_over(role, theirs, before);
+        }
+        let scorers = self.scorers.iter_mut().zip(&narrowing.scorers);
+        let previous = theirs.scorers.iter_mut().zip(&before.scorers);
+        for ((own, (role, _)), (theirs, (before, _))) in scorers.zip(previous) {
+            own.take_over(role, theirs, before);
+        }
     }
 
     pub(super) fn tick(&mut self, narrowing: &Narrowing, now_us: u64) {

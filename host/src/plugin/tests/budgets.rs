@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::config::model::PluginLimits;
 use crate::plugin::{
-    Balancer, Ending, EndpointView, FleetView, Outcome, Plugin, PluginEventKind, PluginOptions,
-    PolicyContext,
+    Balancer, BalancerParts, Ending, EndpointView, FleetView, Outcome, Plugin, PluginEventKind,
+    PluginOptions, PolicyContext, ServerView,
 };
 
-use super::guests::{Guest, LAST, PROCESS, options, runtime};
-use super::peers::{Endpoints, balancer, exchange, logged, pick, picked};
+use super::guests::{Guest, PROCESS, options, round_robin, runtime};
+use super::peers::{Endpoints, balancer, exchange, logged, parts, pick, picked};
 
 /// So many turns of a loop that does nothing.
 macro_rules! spin {
@@ -41,13 +41,10 @@ fn load(guest: &Guest, budget: u32) -> Plugin {
 
 /// Thinks for some milliseconds, then takes the last of three.
 fn thinks() -> Guest {
-    Guest {
-        pick: concat!(
-            spin!("20000000"),
-            "(i32.sub (i32.const 63) (i32.wrap_i64 (i64.clz (local.get $candidates))))"
-        ),
-        ..Guest::default()
-    }
+    Guest::picks(concat!(
+        spin!("20000000"),
+        "(i32.sub (i32.const 63) (i32.wrap_i64 (i64.clz (local.get $candidates))))"
+    ))
 }
 
 #[test]
@@ -107,8 +104,8 @@ impl FleetView for Gate {
         0
     }
 
-    fn fail_timeout(&self, _index: u32) -> u64 {
-        0
+    fn server(&self, _index: u32) -> Option<ServerView<'_>> {
+        None
     }
 
     fn len(&self) -> u32 {
@@ -128,23 +125,25 @@ fn an_ending_is_told_later_where_the_shared_instance_is_busy() {
     // Hears of the end of lease 1 for as long as the gate is closed.
     let guest = Guest {
         configured: PROCESS,
-        pick: LAST,
         more: concat!(
-            r#"(import "waypost:plugin/fleet@0.1.0" "in-flight"
+            r#"(import "waypost:plugin/fleet@0.2.0" "in-flight"
                  (func $in-flight (param i32) (result i32)))
-               (func (export "waypost:plugin/observer@0.1.0#done")
+               (func (export "waypost:plugin/observer@0.2.0#done")
                  (param $lease i64) (param $index i32) (param $ending i32) (param $status i32)
                  (param $connect i32) (param $header i32) (param $total i32)"#,
             "(if (i64.ne (local.get $lease) (i64.const 1)) (then return))",
             "(loop $again (br_if $again (i32.eqz (call $in-flight (i32.const 0))))))"
         ),
-        worlds: &["policy-observer"],
+        worlds: &["with-observer"],
+        ..Guest::default()
     };
     let policy = load(&guest, 99);
-    let (gate, settings) = (Arc::new(Gate::default()), serde_json::json!({}));
-    let fallback = runtime().stock("round_robin").unwrap().unwrap();
-    let context = PolicyContext::default();
-    let balancer = Balancer::new(policy.clone(), &settings, fallback, gate.clone(), context);
+    let gate = Arc::new(Gate::default());
+    let parts = BalancerParts {
+        fallback: Some(round_robin()),
+        ..parts(&policy)
+    };
+    let balancer = Balancer::new(parts, gate.clone(), &PolicyContext::default());
     let balancer = Arc::new(balancer.unwrap());
     std::thread::scope(|scope| {
         let mut other = balancer.attach(None);

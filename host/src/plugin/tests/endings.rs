@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::plugin::{Ending, ExchangeContext, Outcome, Picked, Plugin, WorkerBalancer};
+use crate::plugin::{
+    AttemptFacts, Ending, ExchangeAtHand, FailureKind, Outcome, Picked, Plugin, WorkerBalancer,
+};
 
-use super::guests::Guest;
-use super::peers::{Request, balancer, exchange, pick, pick_of, picked, with_fallback};
+use super::guests::{Guest, Is};
+use super::peers::{Request, attempt, balancer, exchange, pick, picked, with_fallback};
 
 const OUTCOME: Outcome = Outcome {
     ending: Ending::PassedOver,
@@ -21,9 +23,9 @@ const OUTCOME: Outcome = Outcome {
 fn observer() -> Plugin {
     Guest {
         more: r#"
-            (import "waypost:plugin/response@0.1.0" "status" (func $status (result i32)))
+            (import "waypost:plugin/response@0.2.0" "status" (func $status (result i32)))
             (global $last (mut i64) (i64.const 0))
-            (func (export "waypost:plugin/observer@0.1.0#done")
+            (func (export "waypost:plugin/observer@0.2.0#done")
                 (param $lease i64) (param $index i32)
                 (param $ending i32) (param $status i32) (param $connect i32) (param $header i32) (param $total i32)
               (if (i64.ne (local.get $lease) (global.get $last)) (then unreachable))
@@ -34,12 +36,12 @@ fn observer() -> Plugin {
               (if (i32.ne (local.get $header) (i32.const 20)) (then unreachable))
               (if (i32.ne (local.get $total) (i32.const 30)) (then unreachable))
               (if (i32.ne (call $status) (i32.const 204)) (then unreachable)))"#,
-        pick: "(if (i64.eqz (local.get $lease)) (then (return (i32.const -1))))
+        is: Is::Policy("(if (i64.eqz (local.get $lease)) (then (return (i32.const -1))))
                (if (i64.eq (local.get $lease) (i64.const 99)) (then unreachable))
                (global.set $last (local.get $lease))
                (if (call $status) (then unreachable))
-               (i32.const 2)",
-        worlds: &["policy-observer"],
+               (i32.const 2)"),
+        worlds: &["with-observer"],
         ..Guest::default()
     }
     .load()
@@ -76,11 +78,7 @@ fn a_policy_does_not_hear_of_what_the_fallback_picked() {
 
 #[test]
 fn a_fallback_hears_of_what_it_picked() {
-    let policy = Guest {
-        pick: "(i32.const -1)",
-        ..Guest::default()
-    }
-    .load();
+    let policy = Guest::picks("(i32.const -1)").load();
     let fallback = observer();
     let mut worker = with_fallback(&policy, fallback.clone()).attach(None);
     let answer = picked(&mut worker, 7);
@@ -111,12 +109,12 @@ fn endings_are_not_kept_for_policies_that_do_not_observe() {
 }
 
 #[test]
-fn failures_reach_a_policy_whoever_picked() {
+fn failures_reach_a_policy_whichever_policy_picked() {
     let policy = Guest {
         more: r#"(global $failed (mut i32) (i32.const -1))
-                 (func (export "waypost:plugin/failures@0.1.0#failed") (param i32) (global.set $failed (local.get 0)))"#,
-        pick: "(global.get $failed)",
-        worlds: &["policy-failures"],
+                 (func (export "waypost:plugin/failures@0.2.0#failed") (param i32) (global.set $failed (local.get 0)))"#,
+        is: Is::Policy("(global.get $failed)"),
+        worlds: &["with-failures"],
         ..Guest::default()
     }
     .load();
@@ -126,18 +124,64 @@ fn failures_reach_a_policy_whoever_picked() {
     assert_eq!(pick(&mut worker, 2), Some(2));
 }
 
+/// A policy that traps unless `done` is told of a reset after 7 and 300 bytes, and `pick` of
+/// nothing.
+fn reader_of_facts() -> Guest {
+    Guest {
+        more: r#"
+            (import "waypost:plugin/attempt@0.2.0" "failure" (func $failure (result i32)))
+            (import "waypost:plugin/attempt@0.2.0" "bytes-sent" (func $sent (result i64)))
+            (import "waypost:plugin/attempt@0.2.0" "bytes-received" (func $received (result i64)))
+            (func (export "waypost:plugin/observer@0.2.0#done")
+                (param i64 i32 i32 i32 i32 i32 i32)
+              (if (i32.ne (call $failure) (i32.const 5)) (then unreachable))
+              (if (i64.ne (call $sent) (i64.const 7)) (then unreachable))
+              (if (i64.ne (call $received) (i64.const 300)) (then unreachable)))"#,
+        is: Is::Policy(
+            "(if (call $failure) (then unreachable))
+             (if (i64.ne (i64.or (call $sent) (call $received)) (i64.const 0)) (then unreachable))
+             (i32.const 2)",
+        ),
+        worlds: &["with-observer"],
+        ..Guest::default()
+    }
+}
+
+#[test]
+fn what_an_attempt_came_to_is_told_in_done_and_nowhere_else() {
+    let policy = reader_of_facts().load();
+    let exchange: ExchangeAtHand = Rc::new(Request {
+        candidates: vec![0b111].into(),
+        facts: AttemptFacts {
+            failure: FailureKind::Reset,
+            bytes_sent: 7,
+            bytes_received: 300,
+        },
+        ..Request::default()
+    });
+    let mut worker = balancer(&policy).attach(None);
+    for lease in 1..3 {
+        let picked = worker.pick(&exchange, &attempt(lease)).unwrap();
+        assert_eq!(picked.index, 2);
+        worker.done(&exchange, picked, &OUTCOME);
+    }
+    let stats = policy.stats();
+    assert_eq!((stats.calls, stats.traps), (4, 0));
+}
+
 #[test]
 fn outside_of_done_there_is_no_response() {
     let policy = Guest {
-        more: r#"(import "waypost:plugin/response@0.1.0" "status" (func $status (result i32)))"#,
-        pick: "(call $status)",
+        more: r#"(import "waypost:plugin/response@0.2.0" "status" (func $status (result i32)))
+                 (import "waypost:plugin/response@0.2.0" "is-local" (func $local (result i32)))
+                 (import "waypost:plugin/response@0.2.0" "header" (func $header (param i32 i32 i32)))"#,
+        is: Is::Policy(
+            "(call $header (i32.const 0) (i32.const 0) (i32.const 2048))
+             (i32.add (i32.load8_u (i32.const 2048)) (i32.add (call $status) (call $local)))",
+        ),
         ..Guest::default()
     }
     .load();
-    let exchange: Rc<dyn ExchangeContext> = Rc::new(Request {
-        candidates: vec![0b111].into(),
-        ..Request::default()
-    });
-    let picked = pick_of(&mut balancer(&policy).attach(None), &exchange);
+    let picked = pick(&mut balancer(&policy).attach(None), 1);
     assert_eq!((picked, policy.stats().answers), (Some(0), 0));
 }

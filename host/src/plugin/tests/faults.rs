@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use crate::plugin::{Plugin, PluginCounters};
 
-use super::guests::Guest;
+use super::guests::{Guest, Is};
 use super::peers::{balancer, exchange, logged, pick, pick_of, with_fallback};
 
 /// Traps in `pick`.
 fn trapping() -> Guest {
     Guest {
-        pick: "(call $helper) (i32.const 0)",
+        is: Is::Policy("(call $helper) (i32.const 0)"),
         more: "(func $helper unreachable)",
         ..Guest::default()
     }
@@ -32,11 +32,7 @@ fn fallback_serves(policy: &Plugin) -> String {
 
 #[test]
 fn an_endless_loop_is_stopped_at_its_deadline_and_the_fallback_serves() {
-    let policy = Guest {
-        pick: "(loop $again (br $again)) unreachable",
-        ..Guest::default()
-    }
-    .load();
+    let policy = Guest::picks("(loop $again (br $again)) unreachable").load();
     let begun = Instant::now();
     let log = fallback_serves(&policy);
     assert!(
@@ -82,11 +78,7 @@ fn a_trap_is_logged_with_the_functions_it_happened_in_and_the_fallback_serves() 
 #[test]
 fn a_memory_bomb_stops_at_its_limit() {
     let bomb = "(loop $again (drop (memory.grow (i32.const 1))) (br $again)) unreachable";
-    let policy = Guest {
-        pick: bomb,
-        ..Guest::default()
-    }
-    .load();
+    let policy = Guest::picks(bomb).load();
     let log = fallback_serves(&policy);
     assert_eq!(
         policy.stats(),
@@ -104,11 +96,7 @@ fn a_memory_bomb_stops_at_its_limit() {
 
 #[test]
 fn an_index_that_is_no_candidate_is_a_fault() {
-    let policy = Guest {
-        pick: "(i32.const 3)",
-        ..Guest::default()
-    }
-    .load();
+    let policy = Guest::picks("(i32.const 3)").load();
     let log = fallback_serves(&policy);
     assert_eq!(
         policy.stats(),
@@ -123,11 +111,7 @@ fn an_index_that_is_no_candidate_is_a_fault() {
 
 #[test]
 fn an_endpoint_that_exists_but_was_tried_is_no_candidate() {
-    let policy = Guest {
-        pick: "(i32.const 1)",
-        ..Guest::default()
-    }
-    .load();
+    let policy = Guest::picks("(i32.const 1)").load();
     let mut worker = balancer(&policy).attach(None);
     assert_eq!(pick_of(&mut worker, &exchange(0b010)), Some(1));
     assert_eq!(pick_of(&mut worker, &exchange(0b100)), Some(2));
@@ -136,11 +120,7 @@ fn an_endpoint_that_exists_but_was_tried_is_no_candidate() {
 
 #[test]
 fn no_opinion_leaves_the_choice_to_the_fallback_and_is_no_fault() {
-    let policy = Guest {
-        pick: "(i32.const -1)",
-        ..Guest::default()
-    }
-    .load();
+    let policy = Guest::picks("(i32.const -1)").load();
     assert_eq!(fallback_serves(&policy), "");
     assert_eq!(
         policy.stats(),
@@ -163,11 +143,7 @@ fn a_fallback_that_fails_as_well_leaves_the_first_candidate() {
 fn a_plugin_that_faulted_comes_back_after_a_pause_that_grows() {
     // Traps at its first call only: the attempt's lease.
     let once = "(if (i64.eqz (local.get $lease)) (then unreachable)) (i32.const 2)";
-    let policy = Guest {
-        pick: once,
-        ..Guest::default()
-    }
-    .load();
+    let policy = Guest::picks(once).load();
     let mut worker = balancer(&policy).attach(None);
     let mut pauses = Vec::new();
     for _ in 0..4 {

@@ -12,11 +12,10 @@ use arbitrary::Unstructured;
 use wasm_smith::{Component, Config, Module};
 
 use crate::config::model::PluginLimits;
+use crate::plugin::imports::Surroundings;
 use crate::plugin::instance::Instance;
-use crate::plugin::policy::{Policy, PolicyState};
-use crate::plugin::{
-    Ending, FleetView, Outcome, Plugin, PluginError, PluginOptions, UpstreamTraits,
-};
+use crate::plugin::policy::Policy;
+use crate::plugin::{Ending, FleetView as _, Outcome, Plugin, PluginError, PluginOptions};
 
 use super::guests::{Guest, runtime};
 use super::peers::{Endpoints, attempt, exchange, logged};
@@ -35,23 +34,23 @@ const KEPT: u64 = 32 << 20;
 const EXPORTS: &str = r#"(module
     (memory (export "memory") 1 4)
     (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
-    (func (export "waypost:plugin/balancer@0.1.0#configure") (param i32 i32) (result i32) unreachable)
-    (func (export "waypost:plugin/balancer@0.1.0#update") (param i64 i32 i32))
-    (func (export "waypost:plugin/balancer@0.1.0#pick") (param i64 i32 i64 i64 i64) (result i32) unreachable)
-    (func (export "waypost:plugin/failures@0.1.0#failed") (param i32))
-    (func (export "waypost:plugin/observer@0.1.0#done") (param i64 i32 i32 i32 i32 i32 i32)))"#;
+    (func (export "waypost:plugin/plugin@0.2.0#configure") (param i32 i32 i32) (result i32) unreachable)
+    (func (export "waypost:plugin/members@0.2.0#update") (param i64 i32 i32))
+    (func (export "waypost:plugin/balancer@0.2.0#pick") (param i64 i32 i64 i64 i64) (result i32) unreachable)
+    (func (export "waypost:plugin/failures@0.2.0#failed") (param i32))
+    (func (export "waypost:plugin/observer@0.2.0#done") (param i64 i32 i32 i32 i32 i32 i32)))"#;
 
 /// Of what the host offers: numbers, and pointers that are random too.
 const IMPORTS: &str = r#"(module
-    (import "waypost:plugin/fleet@0.1.0" "candidates" (func (param i32) (result i64)))
-    (import "waypost:plugin/fleet@0.1.0" "in-flight" (func (param i32) (result i32)))
-    (import "waypost:plugin/fleet@0.1.0" "in-flight-all" (func (param i32)))
-    (import "waypost:plugin/request@0.1.0" "path" (func (param i32)))
-    (import "waypost:plugin/request@0.1.0" "header" (func (param i32 i32 i32)))
-    (import "waypost:plugin/request@0.1.0" "variable" (func (param i32 i32 i32)))
-    (import "waypost:plugin/exchange@0.1.0" "set-memo" (func (param i64)))
-    (import "waypost:plugin/exchange@0.1.0" "add-response-header" (func (param i32 i32 i32 i32)))
-    (import "waypost:plugin/log@0.1.0" "write" (func (param i32 i32 i32))))"#;
+    (import "waypost:plugin/fleet@0.2.0" "candidates" (func (param i32) (result i64)))
+    (import "waypost:plugin/fleet@0.2.0" "in-flight" (func (param i32) (result i32)))
+    (import "waypost:plugin/fleet@0.2.0" "all-in-flight" (func (param i32)))
+    (import "waypost:plugin/request@0.2.0" "path" (func (param i32)))
+    (import "waypost:plugin/request@0.2.0" "header" (func (param i32 i32 i32)))
+    (import "waypost:plugin/nginx@0.2.0" "variable" (func (param i32 i32 i32)))
+    (import "waypost:plugin/attempt@0.2.0" "set-memo" (func (param i64)))
+    (import "waypost:plugin/attempt@0.2.0" "add-response-header" (func (param i32 i32 i32 i32)))
+    (import "waypost:plugin/log@0.2.0" "write" (func (param i32 i32 i32))))"#;
 
 /// Short calls and a small memory.
 fn options() -> PluginOptions {
@@ -104,7 +103,7 @@ fn module(seed: u64) -> Vec<u8> {
     };
     let module = Module::new(config, &mut Unstructured::new(&bytes)).unwrap();
     let worlds = Guest {
-        worlds: &["policy-failures", "policy-observer"],
+        worlds: &["with-failures", "with-observer"],
         ..Guest::default()
     };
     worlds.typed(module.to_bytes())
@@ -137,8 +136,11 @@ fn call(plugin: &Plugin) -> usize {
     let mut kept = None;
     for call in calls {
         let fresh = || {
-            let state = PolicyState::new(Some(Arc::new(Endpoints(3))), UpstreamTraits::default());
-            Instance::new(plugin, &plugin.inner().policy, state).ok()
+            let surroundings = Surroundings {
+                fleet: Some(Arc::new(Endpoints(3))),
+                ..Surroundings::default()
+            };
+            Instance::new(plugin, surroundings).ok()
         };
         let Some(mut instance) = kept.take().or_else(fresh) else {
             continue;

@@ -2,20 +2,20 @@
 
 use std::path::Path;
 
-use crate::plugin::UpstreamTraits;
 use crate::plugin::component::encode;
 use crate::plugin::debug_lines::DebugLines;
+use crate::plugin::imports::Surroundings;
 use crate::plugin::instance::Instance;
-use crate::plugin::policy::PolicyState;
+use crate::plugin::policy::Policy;
 
-use super::guests::{Guest, load};
-use super::peers::{Endpoints, attempt, exchange};
+use super::guests::{Guest, Is, load};
+use super::peers::{attempt, exchange};
 
 /// A policy that traps, written in `/home/author/policy/src/lib.wat`, and the line of its trap.
 fn trapping() -> (Vec<u8>, usize) {
     let guest = Guest {
         more: "(func $idle)\n(func $helper\nunreachable)",
-        pick: "(call $idle) (call $helper)\n(i32.const 0)",
+        is: Is::Policy("(call $idle) (call $helper)\n(i32.const 0)"),
         ..Guest::default()
     };
     let text = guest.text();
@@ -33,9 +33,7 @@ fn trapping() -> (Vec<u8>, usize) {
 fn a_fault_is_told_with_file_and_line() {
     let (module, line) = trapping();
     let policy = load("guest", &module).unwrap();
-    let fleet = std::sync::Arc::new(Endpoints(3));
-    let state = PolicyState::new(Some(fleet), UpstreamTraits::default());
-    let mut instance = Instance::new(&policy, &policy.inner().policy, state).unwrap();
+    let mut instance = Instance::<Policy>::new(&policy, Surroundings::default()).unwrap();
     let fault = instance.pick(&exchange(1), &attempt(1), 1).unwrap_err();
     let innermost = fault.backtrace[0].as_str();
     assert_eq!(innermost, format!("helper (src/lib.wat:{line})"));

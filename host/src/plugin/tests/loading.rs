@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::plugin::{
-    Compiler, ConfigureError, InstanceScope, PluginCounters, Runtime, UpstreamTraits,
-};
+use crate::plugin::{Compiler, ConfigureError, Kind, PluginCounters, Runtime, UpstreamTraits};
 
-use super::guests::{Guest, component, load, options, refusal};
-use super::peers::{balancer, configured, pick};
+use super::guests::{Guest, PER_USER, component, load, options, refusal};
+use super::peers::{balancer, configured, logged, pick};
 
 #[test]
 fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms_of_processor_time() {
@@ -24,6 +22,9 @@ fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms_of_processor_time
             _ => json!({}),
         };
         let policy = runtime.stock(name).unwrap().unwrap();
+        if policy.kinds().all(|kind| kind != Kind::Policy) {
+            continue; // what others do is shown where they are used
+        }
         let balancer = configured(
             &policy,
             &settings,
@@ -67,15 +68,15 @@ fn a_component_is_taken_as_it_is() {
 }
 
 #[test]
-fn an_import_that_policies_are_not_given_is_named() {
+fn an_import_that_plugins_are_not_given_is_named() {
     let component = component(
-        r#"(import "waypost:plugin/fleet@0.1.0" (instance))
+        r#"(import "waypost:plugin/fleet@0.2.0" (instance))
              (import "wasi:sockets/tcp@0.2.6" (instance))"#,
     );
     let error = refusal(&component, &options());
     assert!(
         error.starts_with(
-            "plugin `mine` imports `wasi:sockets/tcp@0.2.6`, which policies are not given"
+            "plugin `mine` imports `wasi:sockets/tcp@0.2.6`, which plugins are not given"
         ),
         "{error}"
     );
@@ -84,17 +85,19 @@ fn an_import_that_policies_are_not_given_is_named() {
 #[test]
 fn a_function_that_the_host_does_not_have_is_named() {
     let component = component(
-        r#"(import "waypost:plugin/fleet@0.1.0" (instance (export "weather" (func (result u32)))))"#,
+        r#"(import "waypost:plugin/fleet@0.2.0" (instance (export "weather" (func (result u32)))))"#,
     );
     let error = refusal(&component, &options());
     assert!(error.contains("weather"), "{error}");
 }
 
 #[test]
-fn a_component_that_is_no_policy_is_told_what_it_lacks() {
+fn a_component_that_is_no_plugin_is_told_what_it_lacks() {
     let error = refusal(&wat::parse_str("(component)").unwrap(), &options());
     assert!(
-        error.contains("does not export `waypost:plugin/balancer.configure`"),
+        error.starts_with(
+            "plugin `mine` exports none of `waypost:plugin/balancer`, `filter`, `scorer` and `hook`"
+        ),
         "{error}"
     );
 }
@@ -106,12 +109,16 @@ fn an_export_of_another_type_is_named() {
                (func (export "f")))
              (core instance $i (instantiate $m))
              (func $f (canon lift (core func $i "f")))
-             (instance $balancer (export "configure" (func $f)) (export "update" (func $f)) (export "pick" (func $f)))
-             (export "waypost:plugin/balancer@0.1.0" (instance $balancer))"#,
+             (instance $plugin (export "configure" (func $f)))
+             (instance $members (export "update" (func $f)))
+             (instance $balancer (export "pick" (func $f)))
+             (export "waypost:plugin/plugin@0.2.0" (instance $plugin))
+             (export "waypost:plugin/members@0.2.0" (instance $members))
+             (export "waypost:plugin/balancer@0.2.0" (instance $balancer))"#,
     );
     let error = refusal(&component, &options());
     assert!(
-        error.contains("does not export `waypost:plugin/balancer.configure` as a policy must"),
+        error.contains("does not export `waypost:plugin/plugin.configure` as the contract has it"),
         "{error}"
     );
 }
@@ -129,7 +136,7 @@ fn a_file_that_is_no_webassembly_is_refused() {
 fn a_module_without_a_component_type_is_told_how_to_get_one() {
     let error = refusal(&wat::parse_str("(module)").unwrap(), &options());
     assert!(
-        error.ends_with("give it the world `policy` with `wasm-tools component embed`"),
+        error.ends_with("or give it a world of `wit/` with `wasm-tools component embed`"),
         "{error}"
     );
 }
@@ -145,10 +152,8 @@ fn refused_settings_come_with_their_key() {
     }
     .load();
     let settings = json!({ "cookie": { "path": "x" } });
-    match policy
-        .configure(&settings, UpstreamTraits::default())
-        .unwrap_err()
-    {
+    let tried = policy.configure(Kind::Policy, &settings, UpstreamTraits::default());
+    match tried.unwrap_err() {
         ConfigureError::Refused {
             plugin,
             key,
@@ -172,18 +177,82 @@ fn settings_that_crash_a_plugin_are_its_fault_not_theirs() {
     }
     .load();
     let error = policy
-        .configure(&json!({}), UpstreamTraits::default())
+        .configure(Kind::Policy, &json!({}), UpstreamTraits::default())
         .unwrap_err();
     assert!(matches!(error, ConfigureError::Faulted { .. }), "{error}");
 }
 
 #[test]
-fn accepted_settings_tell_the_scope() {
-    assert_eq!(
-        Guest::default()
-            .load()
-            .configure(&json!({}), UpstreamTraits::default())
-            .unwrap(),
-        InstanceScope::Worker
+fn a_plugin_is_configured_as_what_it_is_used_as_and_as_nothing_else() {
+    // Refuses what is not for a policy.
+    let policy = Guest {
+        setup: "(if (local.get $kind) (then unreachable))",
+        ..Guest::default()
+    }
+    .load();
+    let configure = |kind| policy.configure(kind, &json!({}), UpstreamTraits::default());
+    assert!(configure(Kind::Policy).is_ok());
+    let error = configure(Kind::Scorer).unwrap_err().to_string();
+    let expected = "plugin `guest` is no scorer: it does not export `waypost:plugin/scorer`";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn an_instance_per_key_is_for_hooks_alone() {
+    let policy = Guest {
+        configured: PER_USER,
+        ..Guest::default()
+    }
+    .load();
+    let error = policy
+        .configure(Kind::Policy, &json!({}), UpstreamTraits::default())
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("which hooks alone can have"),
+        "{error}"
     );
+}
+
+#[test]
+fn what_a_plugin_says_of_itself_is_asked_once() {
+    // The summary is at 512; settings and place-settings are empty; of the flags, `streams` is set.
+    let policy = Guest {
+        more: concat!(
+            r#"(import "waypost:plugin/log@0.2.0" "write" (func $write (param i32 i32 i32)))
+               (data (i32.const 512) "takes the last")
+               (data (i32.const 1200) "\00\02\00\00\0e\00\00\00"#,
+            r"\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\01",
+            r#"")
+               (func (export "waypost:plugin/description@0.2.0#describe") (param i32) (result i32)
+                 (call $write (i32.const 1) (i32.const 512) (i32.const 5))
+                 (i32.const 1200))"#
+        ),
+        worlds: &["with-description"],
+        ..Guest::default()
+    }
+    .load();
+    let log = logged(|| {
+        for _ in 0..2 {
+            let about = policy.about();
+            let told = (&*about.summary, about.backups, about.streams);
+            assert_eq!(told, ("takes the last", false, true));
+        }
+    });
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert_eq!(policy.stats(), PluginCounters::default());
+    assert_eq!(Guest::default().load().about().summary, "");
+}
+
+#[test]
+fn a_plugin_that_fails_to_say_what_it_is_serves_all_the_same() {
+    let policy = Guest {
+        more: r#"(func (export "waypost:plugin/description@0.2.0#describe") (param i32) (result i32)
+                   unreachable)"#,
+        worlds: &["with-description"],
+        ..Guest::default()
+    }
+    .load();
+    let log = logged(|| assert_eq!(policy.about().summary, ""));
+    assert!(log.contains("plugin `guest` failed"), "{log}");
+    assert_eq!(pick(&mut balancer(&policy).attach(None), 1), Some(2));
 }

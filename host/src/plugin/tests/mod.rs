@@ -10,14 +10,23 @@ mod peers; // an exchange, a fleet and a log to look into
 
 mod budgets;
 mod cache;
+mod changes;
+mod contract;
+mod counters;
 mod endings;
 mod faults;
+mod files;
 mod generated;
+mod hook_endings;
+mod hooks;
 mod host_calls;
+mod keys;
+mod kinds;
 mod lines;
 mod loading;
+mod narrowing;
 mod reading;
 mod refusals;
 mod scopes;
+mod ticks;
 mod wasi;
-mod worlds;

@@ -5,16 +5,21 @@ use crate::plugin::{Hash, Inspection, PluginKind, PluginOptions};
 
 use super::guests::{Guest, component, load, options, refusal, runtime};
 
-/// A policy whose `keeper` has these exports; none of it has the right type.
+/// A policy with a `balancer` of this version, whose `keeper` has these exports; none of it has the
+/// right type.
 fn policy_text(version: &str, keeper: &str) -> String {
     format!(
         r#"(core module $m (func (export "f")))
            (core instance $i (instantiate $m))
            (func $f (canon lift (core func $i "f")))
-           (instance $balancer (export "configure" (func $f)) (export "update" (func $f)) (export "pick" (func $f)))
+           (instance $plugin (export "configure" (func $f)))
+           (instance $members (export "update" (func $f)))
+           (instance $balancer (export "pick" (func $f)))
            (instance $keeper {keeper})
+           (export "waypost:plugin/plugin@0.2.0" (instance $plugin))
+           (export "waypost:plugin/members@0.2.0" (instance $members))
            (export "waypost:plugin/balancer@{version}" (instance $balancer))
-           (export "waypost:plugin/keeper@0.1.0" (instance $keeper))"#
+           (export "waypost:plugin/keeper@0.2.0" (instance $keeper))"#
     )
 }
 
@@ -63,17 +68,17 @@ fn granted(grants: Grants) -> PluginOptions {
 
 #[test]
 fn a_policy_of_another_version_of_the_contract_is_told_both_versions() {
-    let error = refusal(&component(&policy_text("0.2.0", "")), &options());
-    let expected = "plugin `mine` exports `waypost:plugin/balancer@0.2.0`, and this waypost has \
-                    `waypost:plugin/balancer@0.1`: build the plugin against that version";
+    let error = refusal(&component(&policy_text("0.1.0", "")), &options());
+    let expected = "plugin `mine` exports `waypost:plugin/balancer@0.1.0`, and this waypost has \
+                    `waypost:plugin/balancer@0.2`: build the plugin against that version";
     assert_eq!(error, expected);
 }
 
 #[test]
 fn an_import_of_another_version_is_told_both_versions() {
     for (found, wanted) in [
-        ("waypost:plugin/request@9.0.0", "waypost:plugin/request@0.1"),
-        ("waypost:plugin/fleet@0.10.0", "waypost:plugin/fleet@0.1"),
+        ("waypost:plugin/request@9.0.0", "waypost:plugin/request@0.2"),
+        ("waypost:plugin/fleet@0.20.0", "waypost:plugin/fleet@0.2"),
         ("wasi:io/poll@0.3.0", "wasi:io/poll@0.2"),
     ] {
         let error = refusal(
@@ -90,9 +95,9 @@ fn an_import_of_another_version_is_told_both_versions() {
 #[test]
 fn imports_that_are_not_granted_are_named_with_the_line_that_grants_them() {
     let imports = component(
-        r#"(import "waypost:plugin/fleet@0.1.0" (instance))
-           (import "waypost:plugin/request@0.1.0" (instance))
-           (import "waypost:plugin/exchange@0.1.0" (instance))"#,
+        r#"(import "waypost:plugin/fleet@0.2.0" (instance))
+           (import "waypost:plugin/request@0.2.0" (instance))
+           (import "waypost:plugin/exchange@0.2.0" (instance))"#,
     );
     let only_response = Grants {
         response: true,
@@ -100,7 +105,7 @@ fn imports_that_are_not_granted_are_named_with_the_line_that_grants_them() {
     };
     assert_eq!(
         refusal(&imports, &granted(only_response)),
-        "plugin `mine` imports `waypost:plugin/request@0.1.0` and `waypost:plugin/exchange@0.1.0`, which its entry does \
+        "plugin `mine` imports `waypost:plugin/request@0.2.0` and `waypost:plugin/exchange@0.2.0`, which its entry does \
          not grant: add `grants = [\"request\", \"response\", \"exchange\"]` to `[plugin.mine]`"
     );
     let both = Grants {
@@ -109,8 +114,8 @@ fn imports_that_are_not_granted_are_named_with_the_line_that_grants_them() {
         ..Grants::default()
     };
     let error = refusal(&imports, &granted(both));
-    // It is no policy, which is found out next.
-    assert!(error.contains("does not export"), "{error}");
+    // It is no plugin, which is found out next.
+    assert!(error.contains("exports none of"), "{error}");
 }
 
 #[test]
@@ -123,14 +128,15 @@ fn what_is_imported_for_its_types_alone_or_not_at_all_needs_no_grant() {
         &Guest::default().module(),
         &granted(Grants::default()),
     );
-    assert_eq!(plugin.unwrap().imports(), ["waypost:plugin/fleet@0.1.0"]);
+    let types = ["waypost:plugin/types@0.2.0", "waypost:plugin/fleet@0.2.0"];
+    assert_eq!(plugin.unwrap().imports(), types);
 }
 
 #[test]
 fn a_keeper_that_only_gives_state_is_refused() {
-    let half = policy_text("0.1.0", r#"(export "export-state" (func $f))"#);
+    let half = policy_text("0.2.0", r#"(export "export-state" (func $f))"#);
     let error = refusal(&component(&half), &options());
-    let expected = "plugin `mine` does not export `waypost:plugin/keeper.import-state` as a policy must: it is missing";
+    let expected = "plugin `mine` does not export `waypost:plugin/keeper.import-state` as the contract has it: it is missing";
     assert!(error.starts_with(expected), "{error}");
 }
 
@@ -138,14 +144,14 @@ fn a_keeper_that_only_gives_state_is_refused() {
 fn a_keeper_is_found_and_its_types_are_checked() {
     let keeper = |import: &'static str| Guest {
         more: import,
-        worlds: &["policy-keeper"],
+        worlds: &["with-keeper"],
         ..Guest::default()
     };
-    let right = r#"(func (export "waypost:plugin/keeper@0.1.0#export-state") (result i32) (i32.const 0))
-                   (func (export "waypost:plugin/keeper@0.1.0#import-state") (param i32 i32) (result i32) (i32.const 0))"#;
+    let right = r#"(func (export "waypost:plugin/keeper@0.2.0#export-state") (result i32) (i32.const 0))
+                   (func (export "waypost:plugin/keeper@0.2.0#import-state") (param i32 i32) (result i32) (i32.const 0))"#;
     let plugin = keeper(right).load();
-    assert_eq!(plugin.exports(), ["policy", "keeper"]);
-    assert_eq!(Guest::default().load().exports(), ["policy"]);
+    assert_eq!(plugin.interfaces(), ["policy", "keeper"]);
+    assert_eq!(Guest::default().load().interfaces(), ["policy"]);
 }
 
 #[test]
@@ -213,7 +219,7 @@ fn functions_count_wherever_they_are() {
     let error = refusal(&nested, &functions_up_to(6));
     assert!(error.contains("has 7 functions, more than 6"), "{error}");
     let error = refusal(&nested, &functions_up_to(7));
-    assert!(error.contains("does not export"), "{error}");
+    assert!(error.contains("exports none of"), "{error}");
 }
 
 #[test]
@@ -236,8 +242,8 @@ fn a_doll_of_dolls_is_refused() {
 #[test]
 fn a_core_module_and_the_component_made_of_it_tell_the_same() {
     let module = Guest {
-        more: r#"(import "waypost:plugin/request@0.1.0" "client-address" (func (param i32)))
-                 (import "waypost:plugin/fleet@0.1.0" "in-flight" (func (param i32) (result i32)))"#,
+        more: r#"(import "waypost:plugin/request@0.2.0" "path" (func (param i32)))
+                 (import "waypost:plugin/fleet@0.2.0" "in-flight" (func (param i32) (result i32)))"#,
         ..Guest::default()
     }
     .module();
@@ -250,10 +256,18 @@ fn a_core_module_and_the_component_made_of_it_tell_the_same() {
         (of_module.kind, of_component.kind),
         (PluginKind::CoreModule, PluginKind::Component)
     );
-    let imports = ["waypost:plugin/fleet@0.1.0", "waypost:plugin/request@0.1.0"];
+    let imports = ["waypost:plugin/fleet@0.2.0", "waypost:plugin/request@0.2.0"];
     assert_eq!(of_module.imports, imports);
-    assert_eq!(of_component.imports, imports);
-    assert_eq!(of_module.exports, ["waypost:plugin/balancer@0.1.0"]);
+    // A component imports what it has only types of, too.
+    let mut of_component = of_component.imports;
+    of_component.retain(|import| import.as_str() != "waypost:plugin/types@0.2.0");
+    assert_eq!(of_component, imports);
+    let exports = [
+        "waypost:plugin/balancer@0.2.0",
+        "waypost:plugin/members@0.2.0",
+        "waypost:plugin/plugin@0.2.0",
+    ];
+    assert_eq!(of_module.exports, exports);
 }
 
 #[test]
@@ -286,7 +300,8 @@ fn core_instances_beyond_their_limit_name_the_key() {
     };
     let text =
         r#"(core module $n) (core instance (instantiate $n)) (core instance (instantiate $n))"#;
-    let exported = format!("{text} {}", policy_text("0.1.0", ""));
+    let keeper = r#"(export "export-state" (func $f)) (export "import-state" (func $f))"#;
+    let exported = format!("{text} {}", policy_text("0.2.0", keeper));
     let error = refusal(
         &component(&exported),
         &PluginOptions {
@@ -322,15 +337,8 @@ fn a_plugin_knows_its_version_its_hash_and_its_terms() {
     );
     assert_ne!(
         plugin.hash(),
-        load(
-            "other",
-            &Guest {
-                pick: "(i32.const 0)",
-                ..Guest::default()
-            }
-            .module()
-        )
-        .unwrap()
-        .hash()
+        load("other", &Guest::picks("(i32.const 0)").module())
+            .unwrap()
+            .hash()
     );
 }

@@ -1,13 +1,15 @@
 //! One instance per worker, or one for the process.
 
-use super::guests::{Guest, PROCESS, WORKER};
+use super::guests::{Guest, Is, PROCESS, WORKER};
 use super::peers::{balancer, pick};
 
 /// Takes turns, beginning with the endpoint 0.
 fn turns(configured: &'static str) -> Guest {
     Guest {
         more: "(global $next (mut i32) (i32.const -1))",
-        pick: "(global.set $next (i32.rem_u (i32.add (global.get $next) (i32.const 1)) (i32.const 3))) (global.get $next)",
+        is: Is::Policy(
+            "(global.set $next (i32.rem_u (i32.add (global.get $next) (i32.const 1)) (i32.const 3))) (global.get $next)",
+        ),
         configured,
         ..Guest::default()
     }

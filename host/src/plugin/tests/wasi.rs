@@ -1,12 +1,10 @@
 //! A plugin of `wasm32-wasip2` loads, and what it prints is logged.
 
-use std::path::Path;
 use std::process::Command;
 
 use wit_component::StringEncoding;
-use wit_parser::Resolve;
 
-use super::guests::load;
+use super::guests::{contract, load};
 use super::peers::{balancer, logged, pick};
 
 /// Prints, looks at clocks and randomness and the environment, and panics for lease 1.
@@ -15,11 +13,11 @@ const SOURCE: &str = r#"
     static TYPE: [u8; include_bytes!("type.bin").len()] = *include_bytes!("type.bin");
     static OK_WORKER: [u8; 20] = [0; 20];
 
-    #[unsafe(export_name = "waypost:plugin/balancer@0.1.0#configure")]
-    extern "C" fn configure(_: *const u8, _: usize) -> *const u8 { OK_WORKER.as_ptr() }
-    #[unsafe(export_name = "waypost:plugin/balancer@0.1.0#update")]
+    #[unsafe(export_name = "waypost:plugin/plugin@0.2.0#configure")]
+    extern "C" fn configure(_: u32, _: *const u8, _: usize) -> *const u8 { OK_WORKER.as_ptr() }
+    #[unsafe(export_name = "waypost:plugin/members@0.2.0#update")]
     extern "C" fn update(_: u64, _: usize, _: usize) {}
-    #[unsafe(export_name = "waypost:plugin/balancer@0.1.0#pick")]
+    #[unsafe(export_name = "waypost:plugin/balancer@0.2.0#pick")]
     extern "C" fn pick(lease: u64, _: u32, _: u64, _: u64, _: u64) -> u32 {
         let seeded = std::collections::HashMap::from([(lease, 1)]);
         let begun = std::time::Instant::now();
@@ -38,10 +36,7 @@ const SOURCE: &str = r#"
 /// Compiles [`SOURCE`] with the toolchain's own `wasm32-wasip2`.
 fn compiled() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit"))
-        .unwrap();
+    let (resolve, package) = contract();
     let world = resolve.select_world(&[package], Some("policy")).unwrap();
     let types =
         wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None).unwrap();
