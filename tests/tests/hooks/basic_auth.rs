@@ -24,7 +24,8 @@ async fn status(proxy: &Proxy, line: &str) -> u16 {
 
 fn with_user(hash: &str) -> String {
     format!(
-        "hooks = [{{ plugin = \"basic_auth\", realm = \"staff\", users = {{ ann = \"{hash}\" }} }}]\n\
+        "hooks = [{{ plugin = \"basic_auth\", realm = \"staff\", \
+         users = {{ ann = \"{hash}\" }} }}]\n\
          request_headers = {{ set = {{ X-User = \"$hook_user\" }} }}"
     )
 }

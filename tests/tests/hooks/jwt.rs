@@ -4,13 +4,16 @@ use waypost_tests::{Proxy, eventually, origin, proxy};
 
 const SECRET: &str = "a secret of thirty-two bytes....";
 /// Of `ann`, whose tenant is `acme`, until 2100.
-const GOOD: &str = "eyJhbGciOiAiSFMyNTYifQ.eyJzdWIiOiAiYW5uIiwgInRlbmFudCI6ICJhY21lIiwgImV4cCI6IDQxMDI0NDQ4M\
+const GOOD: &str = "\
+    eyJhbGciOiAiSFMyNTYifQ.eyJzdWIiOiAiYW5uIiwgInRlbmFudCI6ICJhY21lIiwgImV4cCI6IDQxMDI0NDQ4M\
     DB9.WHVxQtqnxHVNKB-9bmtDPIl3LUPZ6-RsmiNtRev-YqE";
 /// As signed with another secret.
-const OTHER: &str = "eyJhbGciOiAiSFMyNTYifQ.eyJzdWIiOiAiYW5uIiwgImV4cCI6IDQxMDI0NDQ4MDB9.6-xV0q5oV1SRAkQSH9A7\
+const OTHER: &str = "\
+    eyJhbGciOiAiSFMyNTYifQ.eyJzdWIiOiAiYW5uIiwgImV4cCI6IDQxMDI0NDQ4MDB9.6-xV0q5oV1SRAkQSH9A7\
     rc1NflBXEnXg_UrBOOGa2_k";
 /// Until 2017.
-const EXPIRED: &str = "eyJhbGciOiAiSFMyNTYifQ.eyJzdWIiOiAiYW5uIiwgImV4cCI6IDE1MDAwMDAwMDB9.QiRVEJNgg6yA0IuEvDv9\
+const EXPIRED: &str = "\
+    eyJhbGciOiAiSFMyNTYifQ.eyJzdWIiOiAiYW5uIiwgImV4cCI6IDE1MDAwMDAwMDB9.QiRVEJNgg6yA0IuEvDv9\
     1eTWvXd5Z5kmbFcQCGbAzOM";
 /// Sets of keys: the secret of [`GOOD`], and that of [`OTHER`].
 const KEY: &str =
@@ -27,7 +30,8 @@ async fn status(proxy: &Proxy, token: &str) -> u16 {
 async fn a_token_lets_in_and_servers_learn_its_claims_from_nothing_else() {
     let app = origin::says("app").await;
     let route = format!(
-        "hooks = [{{ plugin = \"jwt\", secret = \"{SECRET}\", realm = \"api\", claims = [\"tenant\"], \
+        "hooks = [{{ plugin = \"jwt\", secret = \"{SECRET}\", realm = \"api\", \
+         claims = [\"tenant\"], \
          claims_to_headers = {{ sub = \"X-User\", admin = \"X-Admin\" }} }}]\n\
          request_headers = {{ set = {{ X-Tenant = \"$hook_jwt_tenant\" }} }}"
     );
