@@ -47,7 +47,7 @@ const IMPORTS: &str = r#"(module
     (import "waypost:plugin/fleet@0.2.0" "all-in-flight" (func (param i32)))
     (import "waypost:plugin/request@0.2.0" "path" (func (param i32)))
     (import "waypost:plugin/request@0.2.0" "header" (func (param i32 i32 i32)))
-    (import "waypost:plugin/nginx@0.2.0" "variable" (func (param i32 i32 i32)))
+    (import "waypost:plugin/variables@0.2.0" "variable" (func (param i32 i32 i32)))
     (import "waypost:plugin/attempt@0.2.0" "set-memo" (func (param i64)))
     (import "waypost:plugin/attempt@0.2.0" "add-response-header" (func (param i32 i32 i32 i32)))
     (import "waypost:plugin/log@0.2.0" "write" (func (param i32 i32 i32))))"#;

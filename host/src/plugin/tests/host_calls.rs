@@ -91,7 +91,7 @@ fn what_the_configuration_says_of_an_endpoint() {
 #[test]
 fn a_variable_of_the_request() {
     let request = r#"
-        (import "waypost:plugin/nginx@0.2.0" "variable" (func $variable (param i32 i32 i32)))
+        (import "waypost:plugin/variables@0.2.0" "variable" (func $variable (param i32 i32 i32)))
         (data (i32.const 512) "arg_usernonsense")"#;
     // some(list) at 2048: tag, pointer, length. The value is the digit 2.
     let known = "(call $variable (i32.const 512) (i32.const 8) (i32.const 2048))
