@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use waypost_tests::tls::{self, Authority, Certificate};
-use waypost_tests::{Answer, Fields, Http2, Origin, Proxy, http2, origin, proxy, websocket};
+use waypost_tests::{Answer, Fields, Gate, Http2, Origin, Proxy, http2, origin, proxy, websocket};
 
 fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))
@@ -944,4 +944,50 @@ async fn jwt() {
     assert_eq!(proxy.get("/api/").await.status, 401);
     assert_eq!(proxy.get_with("/", "X-User: root\r\n").await.text(), "app");
     assert_eq!(app.requests()[1].header("X-User"), "");
+}
+
+#[tokio::test]
+async fn limit_req() {
+    let app = origin::says("app").await;
+    let proxy = example("limit_req", &[app.address()]).await;
+    for (target, most) in [("/api/auth/", 6), ("/api/", 15), ("/", 30)] {
+        let began = Instant::now();
+        let mut passed = 0;
+        for _ in 0..30 {
+            let status = proxy.get(target).await.status;
+            assert!(matches!(status, 200 | 429), "{status}");
+            passed += usize::from(status == 200);
+        }
+        // One more each 600 ms.
+        let later = began.elapsed().as_millis() as usize / 600 + 1;
+        assert!(
+            (most..=most + later).contains(&passed),
+            "{target}: {passed}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn limit_conn() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let app = origin::answers(move |request| match request.target.as_str() {
+        "/downloads/large" => Answer::ok("large").when(&held),
+        _ => Answer::ok("app"),
+    });
+    let app = app.await;
+    let proxy = example("limit_conn", &[app.address()]).await;
+    let mut clients = [proxy.client().await, proxy.client().await];
+    for client in &mut clients {
+        client
+            .send("GET /downloads/large HTTP/1.1\r\nHost: test\r\n\r\n")
+            .await;
+    }
+    app.received(2).await;
+    assert_eq!(proxy.get("/downloads/small").await.status, 429);
+    assert_eq!(proxy.get("/").await.text(), "app");
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response().await.text(), "large");
+    }
 }
