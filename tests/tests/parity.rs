@@ -10,6 +10,7 @@
 mod auth;
 mod group;
 mod least_time;
+mod limit_conn;
 mod limit_req;
 mod sticky;
 
