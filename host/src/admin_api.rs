@@ -3,6 +3,8 @@
 //! `docs/admin.md` documents each field. A command may ask a process of the version before, so a
 //! field that is new has a default.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// `GET /status`.
@@ -65,6 +67,15 @@ pub(crate) struct PluginStatus {
     pub(crate) memory_bytes: u64,
     pub(crate) instances: u64,
     pub(crate) upstreams: Vec<String>,
+    /// `policy`, `filter`, `scorer`, `hook`: what it can be used as.
+    #[serde(default)]
+    pub(crate) kinds: Vec<String>,
+    /// The hooks that it is, by name.
+    #[serde(default)]
+    pub(crate) hooks: Vec<String>,
+    /// What it counts itself.
+    #[serde(default)]
+    pub(crate) counters: BTreeMap<String, u64>,
     pub(crate) previous: Option<PluginVersion>,
     pub(crate) last_error: Option<String>,
     /// Percent of each worker's time that its calls may take.

@@ -18,10 +18,11 @@ mod kill_one; // and no client notices
 mod custom_policy; // built with the SDK, for either target
 mod recipes; // pages are followed to the letter
 mod policy_settings; // checked by the policy, at their line
+mod filters; // what a policy may choose from
 mod leases; // each pick that was answered gets one `done`
 mod hot_load; // a policy is swapped, and no request fails
 mod misbehaving; // every request is answered, despite a policy's faults
-mod hooks; // the stock ones, each by itself
+mod hooks; // requests are changed, answered, delayed and led elsewhere
 mod routing; // which route serves a request
 mod redirects; // where clients are sent
 mod headers; // what servers learn, which proxies are trusted

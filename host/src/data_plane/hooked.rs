@@ -183,11 +183,12 @@ impl Hooked {
     pub(crate) fn note(&self, text: &str) {
         self.change(|state| {
             let notes = &mut state.notes;
-            if !notes.is_empty() {
-                notes.push_str("; ");
+            let between = if notes.is_empty() { "" } else { "; " };
+            let room = NOTES.saturating_sub(notes.len() + between.len());
+            if room > 0 {
+                notes.push_str(between);
+                notes.push_str(&text[..text.floor_char_boundary(room)]);
             }
-            let room = NOTES.saturating_sub(notes.len());
-            notes.push_str(&text[..text.floor_char_boundary(room)]);
         });
     }
 

@@ -21,6 +21,31 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Microseconds between two ticks at the least.
 const SHORTEST_TICK: u64 = 100_000;
 
+/// The generation of the instance that takes over from another one.
+pub(super) const FIRST: u64 = 1;
+
+/// States that a slot has handed to a successor.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HandedOver {
+    /// How many.
+    pub(super) times: u64,
+    /// The instance that knew the last one.
+    generation: u64,
+}
+
+impl HandedOver {
+    /// Whether the last state has what was taken over from the one before.
+    pub(super) fn has_all(&self) -> bool {
+        self.generation == FIRST
+    }
+
+    /// Whether a successor knows what an instance of this generation (none: whichever there was)
+    /// was asked when so many states had been handed over.
+    pub(super) fn covers(&self, generation: Option<u64>, times: u64) -> bool {
+        times < self.times && generation.is_none_or(|asked| asked == self.generation)
+    }
+}
+
 /// All that it takes to make an instance that can serve.
 pub(super) trait InstanceSpec: Send + Sync + Sized + 'static {
     type World: World;
@@ -47,6 +72,8 @@ pub(super) struct InstanceSlot<S: InstanceSpec> {
     state: SlotState<S::World>,
     /// Counts instances, so that a lease of an earlier one is told from the present one's.
     generation: u64,
+    /// What came before is known to a successor as well.
+    handed_over: HandedOver,
     /// Faults since an instance last lived for longer than the longest pause.
     faults: u32,
     /// What calls are charged for: see [`InstanceSlot::take_charge`].
@@ -78,6 +105,7 @@ impl<S: InstanceSpec> InstanceSlot<S> {
             spec,
             state: SlotState::Unmade,
             generation: 0,
+            handed_over: HandedOver::default(),
             faults: 0,
             charge: Duration::ZERO,
             tick_at: None,
@@ -111,6 +139,11 @@ impl<S: InstanceSpec> InstanceSlot<S> {
     /// Which instance it is that answers now.
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// What was handed to a successor so far.
+    pub(super) fn handed_over(&self) -> HandedOver {
+        self.handed_over
     }
 
     /// Whether there is an instance.
@@ -200,11 +233,14 @@ impl<S: InstanceSpec> InstanceSlot<S> {
 
     /// What the instance knows, if there is one and its plugin keeps it.
     pub(super) fn export_state(&mut self) -> Option<Vec<u8>> {
-        self.call_present("export-state", Instance::export_state)?
+        let state = self.call_present("export-state", Instance::export_state)??;
+        self.handed_over.times += 1;
+        self.handed_over.generation = self.generation;
+        Some(state)
     }
 
     /// Hands the instance what another one knew. What it does not take is lost, and the log says
-    /// so.
+    /// so. One that has taken it is of the [`FIRST`] generation.
     ///
     /// # Errors
     /// The fault that this cost the instance.
@@ -215,6 +251,8 @@ impl<S: InstanceSpec> InstanceSlot<S> {
             accepted.inspect_err(|fault| failed = Some(fault.clone()))
         });
         if let Some(Err(reason)) = accepted {
+            // It knows nothing of what the one before was asked.
+            self.generation += 1;
             let reason = Untrusted::message(reason);
             let plugin = self.spec.plugin().name();
             tracing::warn!(

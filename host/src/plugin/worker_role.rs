@@ -9,11 +9,11 @@ use parking_lot::MutexGuard;
 
 use super::budget::Account;
 use super::role::{Role, SharedInstance};
-use super::slot::{InstanceSlot, InstanceSpec};
+use super::slot::{HandedOver, InstanceSlot, InstanceSpec};
 
 /// Reports that may wait for a shared instance. With more, the instance is dropped: see
 /// [`WorkerRole::tell`].
-const UNHEARD: usize = 1024;
+pub(super) const UNHEARD: usize = 1024;
 
 /// A worker's way to one use of a plugin.
 pub(super) struct WorkerRole<S: InstanceSpec> {
@@ -94,9 +94,15 @@ impl<S: InstanceSpec> WorkerRole<S> {
     }
 
     /// Tells an instance something that it must not miss. A shared instance that is busy for too
-    /// long is told later. If too many reports have piled up, they and the instances that they are
-    /// for are dropped: what these count would be wrong.
-    pub(super) fn tell(&mut self, role: &Role<S>, shard: usize, report: S::Report) {
+    /// long is told later: then the answer is `None`, else the report, and the slot's
+    /// [`handed_over`](InstanceSlot::handed_over) so far. If too many reports have piled up, they and the
+    /// instances that they are for are dropped: what these count would be wrong.
+    pub(super) fn tell(
+        &mut self,
+        role: &Role<S>,
+        shard: usize,
+        report: S::Report,
+    ) -> Option<(S::Report, HandedOver)> {
         let WorkerRole {
             own,
             account,
@@ -106,20 +112,42 @@ impl<S: InstanceSpec> WorkerRole<S> {
         if let Some(slot) = own {
             S::tell(slot, &report);
             account.pay(slot.take_charge());
-            return;
+            return Some((report, slot.handed_over()));
         }
-        let Some(shared) = role.shared().get(shard) else {
-            return;
-        };
+        let shared = role.shared().get(shard)?;
         if let Some(mut slot) = lock(shared, account, *wait) {
             deliver(unheard, shard, shared, &mut slot);
             S::tell(&mut slot, &report);
             account.pay(slot.take_charge());
-            return;
+            return Some((report, slot.handed_over()));
         }
         unheard.push_back((shard, report));
         if unheard.len() > UNHEARD {
             self.give_up(role);
+        }
+        None
+    }
+
+    /// What the slot of a shard has handed to a successor; `None` where that cannot be told now.
+    pub(super) fn handed_over(&self, role: &Role<S>, shard: usize) -> Option<HandedOver> {
+        match &self.own {
+            Some(slot) => Some(slot.handed_over()),
+            None => {
+                let shared = role.shared().get(shard)?;
+                Some(lock(shared, &self.account, self.wait)?.handed_over())
+            }
+        }
+    }
+
+    /// Lets go of the instances of a shard: they have missed something.
+    pub(super) fn note_missed(&mut self, role: &Role<S>, shard: usize) {
+        match &mut self.own {
+            Some(slot) => slot.missed_reports(),
+            None => {
+                if let Some(shared) = role.shared().get(shard) {
+                    shared.note_missed();
+                }
+            }
         }
     }
 

@@ -150,6 +150,7 @@ fn one_in_words(plugin: PluginStatus) -> String {
 fn list_in_words(PluginList { plugins }: PluginList) -> String {
     let header = [
         "NAME",
+        "KIND",
         "VERSION",
         "STATE",
         "HASH",
@@ -163,11 +164,13 @@ fn list_in_words(PluginList { plugins }: PluginList) -> String {
         "BAD ANSWERS",
         "MEMORY",
         "UPSTREAMS",
+        "HOOKS",
     ];
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(plugins.iter().map(|plugin| {
         [
             plugin.name.clone(),
+            plugin.kinds.join(","),
             plugin.version.to_string(),
             plugin.state.clone(),
             short(&plugin.hash).to_owned(),
@@ -181,6 +184,7 @@ fn list_in_words(PluginList { plugins }: PluginList) -> String {
             plugin.answers.to_string(),
             size(plugin.memory_bytes),
             plugin.upstreams.join(","),
+            plugin.hooks.join(","),
         ]
     }));
     let mut text = aligned(&rows);
@@ -232,7 +236,9 @@ fn details_in_words(plugin: PluginStatus) -> String {
         ("previous", previous.unwrap_or_else(|| "none".to_owned())),
         ("exports", plugin.world),
         ("imports", list(&plugin.imports)),
+        ("kinds", plugin.kinds.join(", ")),
         ("upstreams", list(&plugin.upstreams)),
+        ("hooks", list(&plugin.hooks)),
         ("calls", plugin.calls.to_string()),
         (
             "time",
@@ -265,8 +271,13 @@ fn details_in_words(plugin: PluginStatus) -> String {
             ),
         ),
     ];
+    let counters = plugin.counters.iter();
+    let counters: Vec<String> = counters
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
     let mut text: String = rows
         .iter()
+        .chain(&[("counters", list(&counters))])
         .map(|(name, value)| format!("{name:<15} {value}\n"))
         .collect();
     text += "history\n";
@@ -291,6 +302,7 @@ mod tests {
             "name": name, "stock": false, "version": 3, "hash": "0123456789abcdef", "state": state, "world": "policy",
             "imports": [], "calls": 12_345, "mean_ns": 312, "p99_ns": 4_240, "traps": 1, "deadlines": 2,
             "memory_faults": 0, "answers": 0, "memory_bytes": 1_114_112, "instances": 2, "upstreams": ["a", "b"],
+            "kinds": ["policy", "hook"], "hooks": ["limit"], "counters": {"asked": 3},
             "previous": null, "last_error": last_error, "worker_percent": 3, "history": [],
         })
     }
@@ -303,9 +315,9 @@ mod tests {
         ];
         let canned = Canned::on_tcp(200, &json!({ "plugins": plugins }).to_string()).await;
         let expected = "\
-NAME   VERSION  STATE        HASH          CALLS  MEAN   P99    TIME  TRAPS  DEADLINES  MEMORY FAULTS  BAD ANSWERS  MEMORY  UPSTREAMS
-spill  3        live         0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b
-mine   3        quarantined  0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b
+NAME   KIND         VERSION  STATE        HASH          CALLS  MEAN   P99    TIME  TRAPS  DEADLINES  MEMORY FAULTS  BAD ANSWERS  MEMORY  UPSTREAMS  HOOKS
+spill  policy,hook  3        live         0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b        limit
+mine   policy,hook  3        quarantined  0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b        limit
 
 last error of `mine`: unreachable
 ";

@@ -81,6 +81,8 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
     let history = plugin.history().events();
     let upstreams = published.snapshot.upstreams.iter();
     let upstreams = upstreams.filter(|upstream| upstream.policy().name() == name);
+    let hooks = published.snapshot.hooks.iter();
+    let hooks = hooks.filter(|hook| hook.plugin().name() == name);
     PluginStatus {
         name: name.to_owned(),
         stock: entry.config.is_none(),
@@ -101,6 +103,9 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
         upstreams: upstreams
             .map(|upstream| upstream.config.name.clone())
             .collect(),
+        kinds: plugin.kinds().map(|kind| kind.name().to_owned()).collect(),
+        hooks: hooks.map(|hook| hook.name().to_owned()).collect(),
+        counters: plugin.own_counters().into_iter().collect(),
         previous: entry.previous.as_ref().map(|previous| PluginVersion {
             version: previous.version(),
             hash: previous.hash().to_string(),

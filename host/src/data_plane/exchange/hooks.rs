@@ -28,7 +28,7 @@ pub(super) enum Decided {
 }
 
 /// Asks hooks in their order, until one decides otherwise than to go on. Delays run side by side,
-/// and are waited for behind the last one.
+/// and are waited for behind the last one, but not before an answer.
 ///
 /// # Errors
 /// A [`Fault`]: a hook failed, or the client left.
@@ -38,14 +38,14 @@ pub(super) async fn ask(
     finish: &mut Finish,
     uses: &[HookUse],
 ) -> Result<Decided, Fault> {
-    let began = Instant::now();
-    let mut delay = Duration::ZERO;
+    let mut delay = Delay::from(Instant::now());
+    let mut decided = Decided::Proceed;
     for place in uses {
         let hook = &worker_config.hooks[place.hook];
         let call = HookCall {
             exchange: finish.exchange().number(),
             place: place.place_number,
-            now_us: session.worker.clock.micros(began),
+            now_us: session.worker.clock.micros(delay.now),
         };
         let asked = hook.on_request(&at_hand(finish), &call);
         if let Some(asked) = &asked {
@@ -55,22 +55,46 @@ pub(super) async fn ask(
                 .hooked
                 .note_run(hook, &call, asked.ran.clone());
         }
-        let decided = match decide(finish, asked, &mut delay) {
+        let asked = match decide(finish, asked, &mut delay) {
             Ok(Step::Decided(decided)) => Ok(decided),
             Ok(Step::Wait(check)) => wait_for(session, finish, hook, call, check, &mut delay).await,
             Err(failed) => Err(failed),
         };
-        match decided {
+        match asked {
             Ok(Decided::Proceed) => {}
-            Ok(decided) => return Ok(decided),
+            Ok(Decided::Answer(answer)) => return Ok(Decided::Answer(answer)),
+            Ok(reroute @ Decided::Reroute(_)) => {
+                decided = reroute;
+                break;
+            }
             Err(Failed::Fault(fault)) => return Err(fault),
             Err(Failed::Hook(why)) => pass_over(finish.exchange(), place, hook, &why)?,
         }
     }
-    if !delay.is_zero() {
-        wait::pause(session, (began + delay).into()).await?;
+    if let Some(until) = delay.until {
+        wait::pause(session, until.into()).await?;
     }
-    Ok(Decided::Proceed)
+    Ok(decided)
+}
+
+/// How long a request is delayed.
+struct Delay {
+    /// When the hook at hand was asked.
+    now: Instant,
+    /// The latest time that a hook wants; none where none wants any.
+    until: Option<Instant>,
+}
+
+impl Delay {
+    fn from(now: Instant) -> Delay {
+        Delay { now, until: None }
+    }
+
+    fn add(&mut self, delay: Duration) {
+        if !delay.is_zero() {
+            self.until = self.until.max(Some(self.now + delay));
+        }
+    }
 }
 
 /// What follows a hook's answer.
@@ -97,7 +121,7 @@ fn at_hand(finish: &Finish) -> ExchangeAtHand {
 }
 
 /// Makes the changes that a hook has asked for, and reads its verdict.
-fn decide(finish: &mut Finish, asked: Option<Asked>, delay: &mut Duration) -> Result<Step, Failed> {
+fn decide(finish: &mut Finish, asked: Option<Asked>, delay: &mut Delay) -> Result<Step, Failed> {
     let Some(Asked {
         verdict,
         changes,
@@ -109,9 +133,9 @@ fn decide(finish: &mut Finish, asked: Option<Asked>, delay: &mut Duration) -> Re
     };
     let (mut answer, mut route) = (None, None);
     if let Some(mut changes) = changes {
-        *delay = (*delay).max(changes.delay);
         (answer, route) = (changes.answer.take(), changes.route);
         make(finish, &changes).map_err(|bad| Failed::Hook(bad.to_string()))?;
+        delay.add(changes.delay);
     }
     Ok(match (verdict, answer, check) {
         (Verdict::Answer, Some(answer), _) => Step::Decided(Decided::Answer(answer)),
@@ -158,7 +182,7 @@ async fn wait_for(
     hook: &Rc<WorkerHook>,
     mut call: HookCall,
     mut pending: Pending,
-    delay: &mut Duration,
+    delay: &mut Delay,
 ) -> Result<Decided, Failed> {
     for _ in 0..MAX_CHECKS {
         let Pending { check, ran } = pending;
@@ -168,7 +192,8 @@ async fn wait_for(
             Ok(Err(why)) => return Err(Failed::Hook(why.to_string())),
             Err(fault) => return Err(Failed::Fault(fault)),
         };
-        call.now_us = session.worker.clock.micros(Instant::now());
+        delay.now = Instant::now();
+        call.now_us = session.worker.clock.micros(delay.now);
         let asked = hook.on_check(&at_hand(finish), &call, &ran, passed);
         match decide(finish, asked, delay)? {
             Step::Decided(decided) => return Ok(decided),
@@ -187,8 +212,7 @@ fn pass_over(
     hook: &WorkerHook,
     why: &str,
 ) -> Result<(), Fault> {
-    let name = hook.shared().name();
-    let message = Untrusted::message(format_args!("hook `{name}` failed: {why}"));
+    let message = Untrusted::message(format_args!("{hook} failed: {why}"));
     match place.on_error {
         OnError::Fail => Err(Fault::Hook(message)),
         OnError::Skip => {

@@ -15,20 +15,19 @@ use crate::data_plane::upstream::{
     AttemptError, Dialed, Failure, Lease, NoEndpoint, Retry, Timings, WorkerUpstream, dial,
 };
 
-/// A connection to an endpoint, and the lease on it. A `client` that leaves meanwhile ends the
-/// attempt; without one, it is taken to stay.
+/// A connection to an endpoint, and the lease on it. A client that leaves meanwhile ends the
+/// attempt.
 ///
 /// # Errors
 /// What the session ends with.
 pub(super) async fn connect(
     session: &Rc<TcpSession>,
     upstream: &Rc<WorkerUpstream>,
-    client: Option<&Reader>,
+    mut watch: ClientWatch<'_>,
 ) -> Result<(Lease, Dialed), SessionStatus> {
     let (config, clock) = (&upstream.shared.config, &session.worker.clock);
     let (rules, tries) = (&config.next_upstream, upstream.shared.tries());
     let mut retry = Retry::new(rules, tries, b"", false, std::time::Instant::now());
-    let mut watch = ClientWatch::new(client, config.half_close_timeout);
     for number in 0.. {
         let lease = match upstream.lease(session.clone(), clock, number) {
             Ok(lease) => lease,
@@ -80,7 +79,7 @@ pub(super) async fn connect(
 
 /// Whether a client still waits. One that has ended its direction and said nothing may wait for a
 /// server that speaks first, or be gone: a FIN does not tell. So it has some time left.
-struct ClientWatch<'a> {
+pub(super) struct ClientWatch<'a> {
     client: Option<&'a Reader>,
     half_close_timeout: Duration,
     alarm: Alarm,
@@ -89,7 +88,8 @@ struct ClientWatch<'a> {
 }
 
 impl ClientWatch<'_> {
-    fn new(client: Option<&Reader>, half_close_timeout: Duration) -> ClientWatch<'_> {
+    /// Without a `client`, it is taken to stay.
+    pub(super) fn new(client: Option<&Reader>, half_close_timeout: Duration) -> ClientWatch<'_> {
         ClientWatch {
             client,
             half_close_timeout,
@@ -99,7 +99,7 @@ impl ClientWatch<'_> {
     }
 
     /// Works for as long as the client is there; none where it has left.
-    async fn while_there<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn while_there<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         #[allow(
             clippy::disallowed_methods,

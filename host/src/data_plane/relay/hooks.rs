@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
 
+use super::dial::ClientWatch;
 use super::session::{SessionStatus, TcpSession};
 use crate::config::model::{HookUse, OnError};
 use crate::data_plane::unwinding::contained;
@@ -32,7 +33,7 @@ impl Drop for SessionEnd {
     }
 }
 
-/// Asks the hooks of a stream about a session.
+/// Asks the hooks of a stream about a session. A client that leaves while it is delayed ends it.
 ///
 /// # Errors
 /// How the session ends instead of being carried.
@@ -40,6 +41,7 @@ pub(super) async fn ask(
     session: &Rc<TcpSession>,
     worker_config: &WorkerConfig,
     uses: &[HookUse],
+    watch: &mut ClientWatch<'_>,
 ) -> Result<(), SessionStatus> {
     if uses.is_empty() {
         return Ok(());
@@ -60,8 +62,7 @@ pub(super) async fn ask(
         }
         // There is nothing that it could wait for, as a session has no password.
         let Some(asked) = asked.filter(|asked| asked.verdict != Verdict::Wait) else {
-            let name = hook.shared().name();
-            let message = Untrusted::message(format_args!("hook `{name}` could not be asked"));
+            let message = Untrusted::message(format_args!("{hook} could not be asked"));
             match place.on_error {
                 OnError::Skip => {
                     session.info(&format_args!("{message}; the session goes on without it"));
@@ -84,7 +85,9 @@ pub(super) async fn ask(
         }
     }
     if !delay.is_zero() {
-        sleep_until((began + delay).into()).await;
+        let delayed = sleep_until((began + delay).into());
+        let waited = watch.while_there(delayed).await;
+        return waited.ok_or(SessionStatus::Left);
     }
     Ok(())
 }

@@ -6,8 +6,8 @@
 
 mod session; // what is known of it, for logs and plugins
 pub(crate) mod preread; // the host that a ClientHello names
-mod hooks; // who is let in
 mod dial; // an endpoint that can be connected to
+mod hooks; // who is let in
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use crate::config::model;
 use crate::plugin::Ending;
 use crate::tls::ServerTls;
 use crate::tls::server::ClientVerdict;
+use dial::ClientWatch;
 use hooks::SessionEnd;
 use session::{SessionStatus, TcpSession};
 
@@ -126,17 +127,20 @@ async fn carry(
     }
     let session = Rc::new(session);
     let _end = SessionEnd::of(&session);
-    let asked = guard.unless_evicted(hooks::ask(&session, worker_config, &config.hooks));
+    let upstream = &worker_config.upstreams[upstream];
+    let half_close_timeout = upstream.shared.config.half_close_timeout;
+    // A client that has spoken before it ended its direction waits for an answer.
+    let watched = first.is_empty().then_some(&reader);
+    let mut watch = ClientWatch::new(watched, half_close_timeout);
+    let asking = hooks::ask(&session, worker_config, &config.hooks, &mut watch);
+    let asked = guard.unless_evicted(asking);
     if let Err(status) = asked.await.unwrap_or(Err(SessionStatus::Left)) {
         session.status.set(status);
         return session;
     }
     guard.is_busy();
-    let upstream = &worker_config.upstreams[upstream];
-    // A client that has spoken before it ended its direction waits for an answer.
-    let watched = first.is_empty().then_some(&reader);
     // The state of connecting is large, and gone once a connection stands.
-    let dialing = Box::pin(dial::connect(&session, upstream, watched));
+    let dialing = Box::pin(dial::connect(&session, upstream, watch));
     let (lease, endpoint) = match dialing.await {
         Ok(reached) => reached,
         Err(status) => {
@@ -169,7 +173,7 @@ async fn carry(
         },
         CopyTimeouts {
             idle: config.idle_timeout,
-            half_closed: upstream.shared.config.half_close_timeout,
+            half_closed: half_close_timeout,
         },
         &worker.buffers,
         || lease.end(Ending::Completed, 0, timings, &worker.clock),

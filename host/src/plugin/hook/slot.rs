@@ -12,7 +12,7 @@ use super::super::error::ConfigureError;
 use super::super::files::PluginFiles;
 use super::super::imports::Surroundings;
 use super::super::instance::Instance;
-use super::super::slot::{InstanceSlot, InstanceSpec};
+use super::super::slot::{FIRST, InstanceSlot, InstanceSpec};
 use super::world::Hook;
 use super::{ExchangeSummary, HookCall};
 
@@ -43,6 +43,17 @@ pub(in crate::plugin) struct HookReport {
     pub(super) call: HookCall,
     pub(super) key: SmallVec<[u8; 24]>,
     pub(super) summary: ExchangeSummary,
+}
+
+impl HookReport {
+    /// The same report for the instance that took over from the one that was asked. If that one is
+    /// gone, its own successor knows nothing.
+    pub(super) fn to_successor(self) -> HookReport {
+        HookReport {
+            generation: self.generation.map(|_| FIRST),
+            ..self
+        }
+    }
 }
 
 impl InstanceSpec for HookSpec {

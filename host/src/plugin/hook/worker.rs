@@ -1,6 +1,7 @@
 //! A hook as one worker asks it.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use twox_hash::XxHash64;
 
 use super::super::context::ExchangeAtHand;
 use super::super::instance::Instance;
-use super::super::worker_role::WorkerRole;
+use super::super::slot::HandedOver;
+use super::super::worker_role::{UNHEARD, WorkerRole};
 use super::instance::Decision;
 use super::shared::SharedHook;
 use super::slot::{HookReport, HookSlot, HookSpec, LONGEST_WAIT};
@@ -21,8 +23,31 @@ pub struct WorkerHook {
     role: RefCell<WorkerRole<HookSpec>>,
     /// What keys are rendered into. Kept so that no request allocates.
     rendered: RefCell<Vec<u8>>,
-    /// The same hook under the configuration behind, which has taken over what this one knew.
-    successor: RefCell<Weak<WorkerHook>>,
+    lineage: Rc<RefCell<Lineage>>,
+    /// Which one of its lineage it is, from 0.
+    number: u32,
+    /// Ends that were told here after the state had been handed over, and are still to be told
+    /// there.
+    late: RefCell<LateEnds>,
+}
+
+/// Those that took over from each other: the same hook under one configuration after the other.
+#[derive(Default)]
+struct Lineage {
+    newest: Weak<WorkerHook>,
+    /// For each shard: what was known before the one of this number is lost, as an instance failed
+    /// that knew it.
+    lost_before: Vec<u32>,
+}
+
+/// Ends of exchanges that a successor knows of, and which came before the worker knew of it: see
+/// [`WorkerHook::on_end`].
+#[derive(Default)]
+struct LateEnds {
+    /// Each with its shard, and how many states the shard had handed over when it was told.
+    ends: Vec<(usize, u64, HookReport)>,
+    /// There were more than can be kept.
+    overflowed: bool,
 }
 
 /// What a hook decided about a request.
@@ -42,6 +67,8 @@ pub struct Ran {
     /// The instance; none where the hook exports no `on-request`.
     generation: Option<u64>,
     shard: usize,
+    /// How many states its slot had handed to a successor before.
+    handed_over: u64,
     /// As it was then: what the variables in it say may change until the exchange ends.
     key: Key,
 }
@@ -83,12 +110,64 @@ impl WorkerHook {
             hook: hook.clone(),
             role: RefCell::new(role),
             rendered: RefCell::default(),
-            successor: RefCell::default(),
+            lineage: previous
+                .map(|previous| previous.lineage.clone())
+                .unwrap_or_default(),
+            number: previous.map_or(0, |previous| previous.number + 1),
+            late: RefCell::default(),
         });
+        attached.lineage.borrow_mut().newest = Rc::downgrade(&attached);
         if let Some(previous) = previous {
-            *previous.successor.borrow_mut() = Rc::downgrade(&attached);
+            previous.note_losses();
+            attached.hear_late_ends(previous);
         }
         attached
+    }
+
+    /// Hears of what ended since the state of `previous` was taken over.
+    fn hear_late_ends(&self, previous: &WorkerHook) {
+        let LateEnds { ends, overflowed } = previous.late.take();
+        let mut role = self.role.borrow_mut();
+        for (shard, times, report) in ends {
+            let handed_over = previous.handed_over(shard);
+            // It was told before a later state was handed over, which has it.
+            if handed_over.is_some_and(|handed_over| handed_over.times > times) {
+                continue;
+            }
+            if overflowed {
+                role.note_missed(&self.hook.role, shard);
+            } else {
+                role.tell(&self.hook.role, shard, report.to_successor());
+            }
+        }
+    }
+
+    fn handed_over(&self, shard: usize) -> Option<HandedOver> {
+        self.role.borrow().handed_over(&self.hook.role, shard)
+    }
+
+    /// Notes what those before knew and this one could not hand over.
+    fn note_losses(&self) {
+        let mut lineage = self.lineage.borrow_mut();
+        let shards = self.hook.role.shared().len().max(1);
+        lineage.lost_before.resize(shards, 0);
+        for (shard, lost_before) in lineage.lost_before.iter_mut().enumerate() {
+            let handed_over = self.handed_over(shard);
+            if !handed_over.is_some_and(|handed_over| handed_over.has_all()) {
+                *lost_before = self.number;
+            }
+        }
+    }
+
+    /// The hook that serves now, if it knows what this one knew of a shard.
+    fn successor(&self, shard: usize) -> Option<Rc<WorkerHook>> {
+        let lineage = self.lineage.borrow();
+        let is_this = std::ptr::eq(lineage.newest.as_ptr(), self);
+        let lost_before = lineage.lost_before.get(shard).copied().unwrap_or(0);
+        if is_this || self.number < lost_before {
+            return None;
+        }
+        lineage.newest.upgrade()
     }
 
     /// What all workers share of it.
@@ -118,6 +197,7 @@ impl WorkerHook {
                 ran: Ran {
                     generation: None,
                     shard: 0,
+                    handed_over: 0,
                     key: Key::new(),
                 },
             });
@@ -134,14 +214,16 @@ impl WorkerHook {
         };
         let mut role = self.role.borrow_mut();
         let asked = role.ask(&self.hook.role, shard, |slot: &mut HookSlot| {
-            slot.call("on-request", |instance| {
+            let decision = slot.call("on-request", |instance| {
                 instance.on_request(exchange, call, &key)
-            })
+            });
+            Some((decision?, slot.handed_over().times))
         });
-        let (decision, generation) = asked?;
+        let ((decision, handed_over), generation) = asked?;
         let ran = Ran {
             generation: Some(generation),
             shard,
+            handed_over,
             key,
         };
         Some(Asked::of(decision, ran))
@@ -190,7 +272,10 @@ impl WorkerHook {
     }
 
     /// Tells that an exchange has ended: the instance that was asked, or the one that has taken
-    /// over what it knew.
+    /// over what it knew of the exchange.
+    ///
+    /// A successor knows of what was asked before the state was handed to it. The worker attaches
+    /// it a moment later: what ends in between is told to both.
     pub fn on_end(
         &self,
         exchange: &ExchangeAtHand,
@@ -201,13 +286,6 @@ impl WorkerHook {
         if !self.hook.phases.end {
             return;
         }
-        if let Some(successor) = self.successor.borrow().upgrade() {
-            let ran = Ran {
-                generation: None,
-                ..ran
-            };
-            return successor.on_end(exchange, call, ran, summary);
-        }
         let report = HookReport {
             generation: ran.generation,
             exchange: exchange.clone(),
@@ -215,13 +293,49 @@ impl WorkerHook {
             key: ran.key,
             summary: *summary,
         };
-        let mut role = self.role.borrow_mut();
-        role.tell(&self.hook.role, ran.shard, report);
+        let known_to = self.successor(ran.shard).filter(|_| {
+            let handed_over = self.handed_over(ran.shard);
+            handed_over.is_none_or(|so_far| so_far.covers(ran.generation, ran.handed_over))
+        });
+        match known_to {
+            Some(successor) => successor.tell(ran.shard, 0, report.to_successor()),
+            None => self.tell(ran.shard, ran.handed_over, report),
+        }
+    }
+
+    /// Tells of the end of what was asked when so many states had been handed over.
+    fn tell(&self, shard: usize, asked: u64, report: HookReport) {
+        let told = self.role.borrow_mut().tell(&self.hook.role, shard, report);
+        if let Some((report, so_far)) = told
+            && so_far.covers(report.generation, asked)
+        {
+            self.late.borrow_mut().note(shard, so_far.times, report);
+        }
     }
 
     /// Calls the plugin if its time has come (`ticker` in the WIT).
     pub fn tick(&self, now_us: u64) {
         self.role.borrow_mut().tick(&self.hook.role, now_us);
+    }
+}
+
+/// As log lines name it.
+impl fmt::Display for WorkerHook {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, plugin) = (self.hook.name(), self.hook.plugin().name());
+        write!(out, "hook `{name}` of plugin `{plugin}`")
+    }
+}
+
+impl LateEnds {
+    fn note(&mut self, shard: usize, times: u64, report: HookReport) {
+        // Those of a state before are in the one that was handed over now.
+        self.ends
+            .retain(|(of, before, _)| *of != shard || *before == times);
+        match self.ends.len() < UNHEARD {
+            true => self.ends.push((shard, times, report)),
+            false => self.overflowed = true,
+        }
     }
 }
 
