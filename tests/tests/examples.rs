@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use waypost_tests::tls::{self, Authority, Certificate};
-use waypost_tests::{Answer, Fields, Gate, Http2, Origin, Proxy, http2, origin, proxy, websocket};
+use waypost_tests::{
+    Answer, Fields, Gate, Http2, Origin, Proxy, eventually, http2, origin, proxy, websocket,
+};
 
 fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))
@@ -557,6 +559,127 @@ async fn sticky_learn() {
             "a"
         );
     }
+}
+
+#[tokio::test]
+async fn cors() {
+    let api = origin::says("api").await;
+    let proxy = example("cors", &[api.address()]).await;
+    let from = async |method: &str, origin: &str| {
+        let request = format!(
+            "{method} /api/x HTTP/1.1\r\nHost: t\r\nOrigin: {origin}\r\n\
+             Access-Control-Request-Method: DELETE\r\nConnection: close\r\n\r\n"
+        );
+        let answer = proxy.exchange(request).await;
+        let allowed = answer.header("Access-Control-Allow-Origin").to_owned();
+        (answer.status, allowed)
+    };
+    for allowed in [
+        "https://app.example.com",
+        "https://pr-7.preview.example.com",
+    ] {
+        assert_eq!(from("OPTIONS", allowed).await, (204, allowed.to_owned()));
+        assert_eq!(from("DELETE", allowed).await, (200, allowed.to_owned()));
+    }
+    let other = "https://evil.example";
+    assert_eq!(from("OPTIONS", other).await, (204, String::new()));
+    assert_eq!(from("GET", other).await, (200, String::new()));
+    assert_eq!(api.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn rewrite() {
+    let target = |name: &'static str| {
+        origin::answers(move |request| Answer::ok(format!("{name} {}", request.target)))
+    };
+    let (items, api) = (target("items").await, target("api").await);
+    let proxy = example("rewrite", &[items.address(), api.address()]).await;
+    assert_eq!(proxy.get("/shop/12?x").await.text(), "items /item?id=12&x");
+    assert_eq!(proxy.get("/api/v1/users").await.text(), "api /users");
+    let answer = proxy.get("/blog/a%20b?c").await;
+    assert_eq!(
+        (answer.status, answer.header("Location")),
+        (301, "https://blog.example.com/a%20b?c")
+    );
+    assert_eq!(proxy.get("/other").await.status, 404);
+}
+
+#[tokio::test]
+async fn redirect() {
+    let site = origin::says("site").await;
+    let proxy = example("redirect", &[site.address()]).await;
+    let ask = async |host: &str, target: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = proxy.exchange(request).await;
+        (answer.status, answer.header("Location").to_owned())
+    };
+    let to = |url: &str| (301, url.to_owned());
+    assert_eq!(
+        ask("www.a.example", "/docs?x").await,
+        to("http://a.example/docs/?x")
+    );
+    assert_eq!(
+        ask("a.example", "/docs").await,
+        to("http://a.example/docs/")
+    );
+    assert_eq!(ask("a.example", "/docs/").await, (200, String::new()));
+    assert_eq!(ask("a.example", "/app.css").await, (200, String::new()));
+}
+
+#[tokio::test]
+async fn split() {
+    let (old, new) = (origin::says("old").await, origin::says("new").await);
+    let proxy = example("split", &[old.address(), new.address()]).await;
+    let first = proxy.get("/").await;
+    let side = first.text();
+    assert_eq!(first.header("X-Version"), side);
+    assert!(
+        first
+            .header("Set-Cookie")
+            .starts_with(&format!("version={side}; Max-Age=604800;"))
+    );
+    for version in ["new", "old"] {
+        let kept = proxy
+            .get_with("/", &format!("Cookie: version={version}\r\n"))
+            .await;
+        assert_eq!(
+            (kept.text().as_str(), kept.header("Set-Cookie")),
+            (version, "")
+        );
+        let asked = proxy
+            .get_with("/", &format!("X-Canary: {version}\r\n"))
+            .await;
+        assert_eq!(asked.text(), version);
+    }
+}
+
+#[tokio::test]
+async fn request_id() {
+    let app = origin::says("app").await;
+    let proxy = example("request_id", &[app.address()]).await;
+    let made = proxy.get("/").await.header("X-Request-ID").to_owned();
+    assert_eq!(made.len(), 36);
+    let kept = proxy.get_with("/", "X-Request-ID: edge-7\r\n").await;
+    assert_eq!(kept.header("X-Request-ID"), "edge-7");
+    assert_eq!(app.requests()[1].header("X-Request-ID"), "edge-7");
+    for id in [&made, "edge-7"] {
+        let line = format!("127.0.0.1 \"GET / HTTP/1.1\" 200 {id}\n");
+        proxy.stdout().contains(&line).await;
+    }
+}
+
+#[tokio::test]
+async fn maintenance() {
+    let app = origin::says("app").await;
+    let proxy = example("maintenance", &[app.address()]).await;
+    assert_eq!(proxy.get("/").await.text(), "app");
+    let flag = proxy.directory().join("maintenance.flag");
+    std::fs::write(flag, "").expect("the directory is ours");
+    eventually("the page to be answered", async || {
+        proxy.get("/").await.status == 503
+    })
+    .await;
+    assert_eq!(proxy.get("/health").await.text(), "app");
 }
 
 #[tokio::test]

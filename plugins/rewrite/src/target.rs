@@ -106,7 +106,9 @@ impl<'a> Target<'a> {
     pub(crate) fn set(&self) -> Result<(), String> {
         let changes = self.call.changes();
         let is_path_set = !self.is_path_new || changes.set_path(&escape::path(&self.path));
-        let is_query_set = !self.is_query_new || changes.set_query(&escape::visible(self.query()));
+        // With another path, a `?` without a query behind it goes, as in nginx.
+        let sets_query = self.is_query_new || self.is_path_new && self.query().is_empty();
+        let is_query_set = !sets_query || changes.set_query(&escape::visible(self.query()));
         match is_path_set && is_query_set {
             true => Ok(()),
             false => Err("the rewritten path and query are refused".to_owned()),

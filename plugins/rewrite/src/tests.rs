@@ -107,6 +107,8 @@ fn the_query_is_added_to_or_dropped() {
     assert_eq!(get(&["^/a$ /b?x=1 last"], "/a"), reroute("/b?x=1"));
     assert_eq!(get(&["^/a$ /b?x=1? last"], "/a?q=2"), reroute("/b?x=1"));
     assert_eq!(get(&["^/a$ /b? last"], "/a?q=2"), reroute("/b"));
+    assert_eq!(get(&["^/a$ /b last"], "/a?"), reroute("/b"));
+    assert_eq!(get(&["^/a$ /b last"], "/c?"), proceed("/c?"));
     assert_eq!(get(&["^/a$ /b?x=1?y last"], "/a"), reroute("/b?x=1?y"));
 }
 

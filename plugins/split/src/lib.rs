@@ -88,6 +88,9 @@ impl Hook for Split {
 
 impl OnRequest for Split {
     fn on_request(&mut self, call: &Call) -> Verdict {
+        if self.has_led_here(call) {
+            return Verdict::Proceed;
+        }
         match self.choose(call) {
             Some(part) => self.send(call, part),
             None => Verdict::Proceed,
@@ -127,22 +130,29 @@ impl Split {
 
     fn send(&self, call: &Call, part: &Part) -> Verdict {
         let changes = call.changes();
+        changes.set_attribute(&self.attribute, &part.value);
         match &part.target {
-            Target::Value => {}
+            Target::Route(name) if changes.take_route(name) => return Verdict::Reroute,
             Target::Upstream(name) => {
                 changes.take_upstream(name);
             }
-            Target::Route(name) => {
-                // The route that it leads to may have the same hook: it has decided already.
-                let before = call.exchange().attribute(&self.attribute);
-                if before.as_deref() != Some(part.value.as_bytes()) && changes.take_route(name) {
-                    changes.set_attribute(&self.attribute, &part.value);
-                    return Verdict::Reroute;
-                }
-            }
+            Target::Route(_) | Target::Value => {}
         }
-        changes.set_attribute(&self.attribute, &part.value);
         Verdict::Proceed
+    }
+
+    /// Whether this is the route that the hook has led to: it may have the same hook, which has
+    /// decided already.
+    fn has_led_here(&self, call: &Call) -> bool {
+        let leads_to_route = |part: &Part| matches!(part.target, Target::Route(_));
+        if !self.parts.iter().any(leads_to_route) {
+            return false;
+        }
+        let Some(value) = call.exchange().attribute(&self.attribute) else {
+            return false;
+        };
+        let mut parts = self.parts.iter();
+        parts.any(|part| leads_to_route(part) && part.value.as_bytes() == value)
     }
 }
 

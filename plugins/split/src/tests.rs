@@ -90,11 +90,12 @@ fn a_part_leads_to_its_route_its_upstream_or_on() {
 
 #[test]
 fn the_route_that_a_part_leads_to_may_have_the_same_hook() {
-    let mut hooked = Hooked::of(&settings(""));
+    let mut hooked = Hooked::of(&settings(r#""sticky": {},"#));
     let request = request_of(&mut hooked, "canary");
     let mut exchange = hooked.exchange(request);
     assert_eq!(hooked.on_request(&mut exchange), Verdict::Reroute);
     assert_eq!(hooked.on_request(&mut exchange), Verdict::Proceed);
+    assert_eq!(exchange.response_header("Set-Cookie").len(), 1);
 }
 
 #[test]

@@ -27,8 +27,19 @@ pub(super) enum Decided {
     Reroute(Option<usize>),
 }
 
-/// Asks hooks in their order, until one decides otherwise than to go on. Delays run side by side,
-/// and are waited for behind the last one, but not before an answer.
+/// What a change of route means for the hooks behind the one that wants it.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum OnReroute {
+    /// They are asked all the same: those of a listener are for all of its routes, and one that
+    /// protects them must not be left out because another one chooses the route.
+    AskOthers,
+    /// They are not asked: they are of a route that is left.
+    Leave,
+}
+
+/// Asks hooks in their order, until one answers or leaves the route. Delays run side by side, and
+/// are waited for behind the last one, but not before an answer. A route that was named counts, also
+/// where another hook has it found by host and path.
 ///
 /// # Errors
 /// A [`Fault`]: a hook failed, or the client left.
@@ -37,9 +48,10 @@ pub(super) async fn ask(
     worker_config: &WorkerConfig,
     finish: &mut Finish,
     uses: &[HookUse],
+    on_reroute: OnReroute,
 ) -> Result<Decided, Fault> {
     let mut delay = Delay::from(Instant::now());
-    let mut decided = Decided::Proceed;
+    let mut rerouted: Option<Option<usize>> = None;
     for place in uses {
         let hook = &worker_config.hooks[place.hook];
         let call = HookCall {
@@ -62,10 +74,12 @@ pub(super) async fn ask(
         };
         match asked {
             Ok(Decided::Proceed) => {}
-            Ok(Decided::Answer(answer)) => return Ok(Decided::Answer(answer)),
-            Ok(reroute @ Decided::Reroute(_)) => {
-                decided = reroute;
-                break;
+            Ok(answer @ Decided::Answer(_)) => return Ok(answer),
+            Ok(Decided::Reroute(route)) => {
+                rerouted = Some(route.or(rerouted.flatten()));
+                if on_reroute == OnReroute::Leave {
+                    break;
+                }
             }
             Err(Failed::Fault(fault)) => return Err(fault),
             Err(Failed::Hook(why)) => pass_over(finish.exchange(), place, hook, &why)?,
@@ -74,7 +88,7 @@ pub(super) async fn ask(
     if let Some(until) = delay.until {
         wait::pause(session, until.into()).await?;
     }
-    Ok(decided)
+    Ok(rerouted.map_or(Decided::Proceed, Decided::Reroute))
 }
 
 /// How long a request is delayed.

@@ -44,7 +44,7 @@ use crate::plugin::HookAnswer;
 use admit::{Admission, Admitted};
 use fault::Level;
 use finish::Finish;
-use hooks::Decided;
+use hooks::{Decided, OnReroute};
 use local::{LocalAnswer, LocalFault};
 use rest::Delivered;
 
@@ -170,7 +170,14 @@ async fn settle(
         route.is_ok_and(|route| route.inherits_hooks) || route.is_err()
     };
     if !of_listener.is_empty() && inherits(&admitted) {
-        let decided = hooks::ask(session, worker_config, finish, of_listener).await?;
+        let asked = hooks::ask(
+            session,
+            worker_config,
+            finish,
+            of_listener,
+            OnReroute::AskOthers,
+        );
+        let decided = asked.await?;
         let exchange = finish.exchange();
         admitted = match decided {
             Decided::Proceed if !exchange.was_changed() => admitted,
@@ -197,7 +204,8 @@ async fn settle(
         if of_route.is_empty() || admitted.lacks_slash {
             return Ok(Settled::Route(admitted));
         }
-        let decided = hooks::ask(session, worker_config, finish, of_route).await?;
+        let asked = hooks::ask(session, worker_config, finish, of_route, OnReroute::Leave);
+        let decided = asked.await?;
         let exchange = finish.exchange();
         admitted = match decided {
             Decided::Proceed => return Ok(Settled::Route(admitted)),
