@@ -300,7 +300,7 @@ pub(super) fn balanced(
         .transpose()?;
     let about = plugin.about();
     if traits.has_backups && !about.backups && !about.summary.is_empty() {
-        let message = format!("`{}` does not serve `backup` servers", policy.plugin);
+        let message = format!("`{}` does not support `backup` servers", policy.plugin);
         return Err(policy.place.problem("", &message));
     }
     let no_settings = Json::Object(Default::default());

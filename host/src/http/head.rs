@@ -56,8 +56,6 @@ pub struct RequestHead {
     version: Version,
     /// Bytes as received.
     len: u32,
-    /// What changes count, see [`RequestHead::room`].
-    grown: u32,
 }
 
 impl RequestHead {
@@ -123,7 +121,7 @@ impl RequestHead {
     pub fn clear(&mut self) {
         self.fields.clear();
         (self.method, self.target) = (Span::default(), Span::default());
-        (self.version, self.len, self.grown) = (Version::default(), 0, 0);
+        (self.version, self.len) = (Version::default(), 0);
     }
 
     pub fn method(&self) -> &[u8] {

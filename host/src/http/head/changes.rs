@@ -5,7 +5,7 @@
 //! it and nothing has to be looked up twice. What was received stays in the buffer: the request
 //! line, the method and the host can still be told.
 
-use super::fields::{Fields, Span, append};
+use super::fields::{ChangedIndex, Fields, Span, append};
 use super::{FieldName, RequestHead};
 use crate::http::authority::{Authority, BadAuthority};
 use crate::http::headers::{is_framing, is_token, is_value};
@@ -250,19 +250,24 @@ fn check(
 }
 
 impl RequestHead {
+    fn changed(&mut self) -> &mut ChangedIndex {
+        self.fields.index.changed.get_or_insert_default()
+    }
+
     /// Whether changes were made.
     pub fn is_changed(&self) -> bool {
-        self.grown > 0
+        self.fields.index.changed.is_some()
     }
 
     /// Bytes that further changes may have.
     pub fn room(&self) -> usize {
-        MAX_CHANGES.saturating_sub(self.grown as usize)
+        let changed = self.fields.index.changed.as_deref();
+        MAX_CHANGES.saturating_sub(changed.map_or(0, |changed| changed.grown as usize))
     }
 
     /// Makes changes, which the caller has found to be no larger than [`RequestHead::room`].
     pub fn change_fields(&mut self, changes: &FieldChanges) {
-        self.grown += changes.size() as u32;
+        self.changed().grown += changes.size() as u32;
         for change in changes.iter() {
             self.fields.change(change);
         }
@@ -271,7 +276,7 @@ impl RequestHead {
     /// Makes it a request by another method, of which the caller has found that it is one (see
     /// [`check_method`]) and that there is [`RequestHead::room`] for it.
     pub fn set_method(&mut self, method: &[u8]) {
-        self.grown += method.len() as u32;
+        self.changed().grown += method.len() as u32;
         self.method = append(&mut self.fields.bytes, method);
     }
 

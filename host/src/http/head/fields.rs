@@ -72,6 +72,8 @@ pub(super) struct Index {
 /// What changes have done to a head.
 #[derive(Debug, Default)]
 pub(super) struct ChangedIndex {
+    /// What they count, see [`RequestHead::room`](super::RequestHead::room).
+    pub(super) grown: u32,
     /// Names that were set or removed.
     pub(super) decided: Vec<Span>,
     /// The value of `Host` before it was changed, empty where there was none.

@@ -54,7 +54,7 @@ impl Settings {
                 .collect(),
             _ => None,
         })?;
-        Ok(texts.unwrap_or_default())
+        Ok(in_order(texts))
     }
 
     /// One network or a list of them: `key = ["10.0.0.0/8", "unix:"]`, see [`Network::parse`].
@@ -111,7 +111,7 @@ impl Settings {
             Value::Object(values) => values.into_iter().map(table).collect(),
             _ => None,
         })?;
-        Ok(tables.unwrap_or_default())
+        Ok(in_order(tables))
     }
 
     /// Texts and tables, one or a list of them: `key = ["...", { ... }]`. Empty where the key is
@@ -149,4 +149,11 @@ impl Settings {
         })?;
         Ok(items.unwrap_or_default())
     }
+}
+
+/// Entries by name in the order of the names, which does not depend on how a map of JSON keeps them.
+fn in_order<T>(entries: Option<Vec<(String, T)>>) -> Vec<(String, T)> {
+    let mut entries = entries.unwrap_or_default();
+    entries.sort_by(|one, other| one.0.cmp(&other.0));
+    entries
 }
