@@ -36,6 +36,7 @@ struct HookedState {
 const SPARE: usize = 64;
 
 thread_local! {
+    #[allow(clippy::vec_box, reason = "a box changes hands, and is not copied")]
     static SPARE_STATES: RefCell<Vec<Box<HookedState>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -19,6 +19,7 @@ pub(super) struct CommonExports {
 }
 
 /// The functions that every kind has, types checked.
+#[allow(clippy::type_complexity, reason = "the parameters that the WIT has")]
 pub(super) struct CommonFunctions {
     pub(super) configure: TypedFunc<(Kind, Arc<str>), (Result<Sharing, SettingsError>,)>,
     pub(super) describe: Option<TypedFunc<(Kind,), (About,)>>,
@@ -34,6 +35,7 @@ pub(super) type Accepted = Result<(), String>;
 /// How many instances a plugin wants: see `types.sharing` in the WIT.
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
 #[component(variant)]
+#[allow(clippy::enum_variant_names, reason = "the words that the WIT has")]
 pub(super) enum Sharing {
     #[component(name = "per-worker")]
     PerWorker,

@@ -60,7 +60,7 @@ pub(super) trait InstanceSpec: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// [`ConfigureError`].
-    fn make(&self) -> Result<(Box<Instance<Self::World>>, Sharing), ConfigureError>;
+    fn make(&self) -> Result<Made<Self::World>, ConfigureError>;
 
     /// Tells an instance, if it is there.
     fn tell(slot: &mut InstanceSlot<Self>, report: &Self::Report);

@@ -29,6 +29,7 @@ pub struct Changes {
 const SPARE: usize = 16;
 
 thread_local! {
+    #[allow(clippy::vec_box, reason = "a box changes hands, and is not copied")]
     static SPARE_CHANGES: RefCell<Vec<Box<Changes>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -48,7 +48,7 @@ pub(in crate::plugin) struct HookReport {
 impl HookReport {
     /// The same report for the instance that took over from the one that was asked. If that one is
     /// gone, its own successor knows nothing.
-    pub(super) fn to_successor(self) -> HookReport {
+    pub(super) fn into_successor(self) -> HookReport {
         HookReport {
             generation: self.generation.map(|_| FIRST),
             ..self

@@ -137,7 +137,7 @@ impl WorkerHook {
             if overflowed {
                 role.note_missed(&self.hook.role, shard);
             } else {
-                role.tell(&self.hook.role, shard, report.to_successor());
+                role.tell(&self.hook.role, shard, report.into_successor());
             }
         }
     }
@@ -298,7 +298,7 @@ impl WorkerHook {
             handed_over.is_none_or(|so_far| so_far.covers(ran.generation, ran.handed_over))
         });
         match known_to {
-            Some(successor) => successor.tell(ran.shard, 0, report.to_successor()),
+            Some(successor) => successor.tell(ran.shard, 0, report.into_successor()),
             None => self.tell(ran.shard, ran.handed_over, report),
         }
     }

@@ -23,6 +23,7 @@ pub(in crate::plugin) struct HookExports {
 }
 
 /// What a hook exports, types checked.
+#[allow(clippy::type_complexity, reason = "the parameters that the WIT has")]
 pub(in crate::plugin) struct HookFunctions {
     pub(super) attach: TypedFunc<(u32, Arc<str>), (Result<(), SettingsError>,)>,
     pub(super) on_request: Option<TypedFunc<(u64, u32, u64, u64), (Verdict,)>>,

@@ -21,6 +21,7 @@ pub(in crate::plugin) struct PolicyExports {
 }
 
 /// What a policy exports, types checked.
+#[allow(clippy::type_complexity, reason = "the parameters that the WIT has")]
 pub(in crate::plugin) struct PolicyFunctions {
     pub(super) update: Update,
     pub(super) pick: TypedFunc<(u64, u32, u64, u64, u64), (u32,)>,

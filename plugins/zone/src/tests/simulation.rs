@@ -23,7 +23,7 @@ fn simulate(mut upstream: Upstream<RoundRobin>, out: usize) -> Simulated {
     let serve = |index: usize, _, draws: &mut waypost_sdk::Draws| Service {
         takes_us: WORK_US / 2
             + draws.below(WORK_US)
-            + if index % 3 == 0 {
+            + if index.is_multiple_of(3) {
                 0
             } else {
                 TO_ANOTHER_ZONE_US
