@@ -97,14 +97,10 @@ impl WorkerHook {
         if let Some(slot) = role.own() {
             slot.make();
         }
-        let follows = |previous: &&WorkerHook| hook.role.follows(&previous.hook.role);
-        let previous = previous.filter(follows);
-        if let Some(previous) = previous
-            && let (Some(own), Some(theirs)) = (role.own(), previous.role.borrow_mut().own())
-            && let Some(state) = theirs.export_state()
-        {
-            // A fault is counted and logged.
-            let _ = own.import_state(state);
+        let previous = previous.filter(|previous| hook.role.follows(&previous.hook.role));
+        if let Some(previous) = previous {
+            let theirs = &mut previous.role.borrow_mut();
+            role.take_over(&hook.role, theirs, &previous.hook.role);
         }
         let attached = Rc::new(WorkerHook {
             hook: hook.clone(),
