@@ -66,6 +66,17 @@ struct HookRun {
     ran: Ran,
 }
 
+impl HookRun {
+    /// A further call about the same exchange at the same place.
+    fn call(&self, now_us: u64) -> HookCall {
+        HookCall {
+            exchange: self.exchange,
+            place: self.place,
+            now_us,
+        }
+    }
+}
+
 impl Hooked {
     fn change<T>(&self, change: impl FnOnce(&mut HookedState) -> T) -> T {
         let spare = || SPARE_STATES.with_borrow_mut(Vec::pop).unwrap_or_default();
@@ -112,11 +123,7 @@ impl Hooked {
                 if !run.hook.sees_responses() {
                     continue;
                 }
-                let call = HookCall {
-                    exchange: run.exchange,
-                    place: run.place,
-                    now_us,
-                };
+                let call = run.call(now_us);
                 let (hook, ran) = (run.hook.clone(), run.ran.clone());
                 drop(state);
                 let changes = hook.on_response(exchange, &call, &ran);
@@ -147,11 +154,7 @@ impl Hooked {
             None => return,
         };
         for run in runs.into_iter().rev() {
-            let call = HookCall {
-                exchange: run.exchange,
-                place: run.place,
-                now_us,
-            };
+            let call = run.call(now_us);
             contained(|| run.hook.on_end(exchange, &call, run.ran, summary));
         }
     }

@@ -15,8 +15,8 @@ use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::plugin::{
-    Asked, BadAttribute, Changes, ExchangeAtHand, HookAnswer, HookCall, Untrusted, Verdict,
-    WorkerHook, checks,
+    Asked, BadAttribute, Changes, Check, ExchangeAtHand, HookAnswer, HookCall, Ran, Untrusted,
+    Verdict, WorkerHook, checks,
 };
 
 /// What the hooks of a phase have decided.
@@ -126,8 +126,8 @@ enum Failed {
 
 /// A check that a hook waits for.
 struct Pending {
-    check: Box<crate::plugin::Check>,
-    ran: crate::plugin::Ran,
+    check: Box<Check>,
+    ran: Ran,
 }
 
 fn at_hand(finish: &Finish) -> ExchangeAtHand {
