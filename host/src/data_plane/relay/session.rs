@@ -297,12 +297,7 @@ impl plugin::ExchangeContext for TcpSession {
         let bytes = attempts
             .last()
             .map(|attempt| (attempt.bytes_sent, attempt.bytes_received));
-        let (bytes_sent, bytes_received) = bytes.unwrap_or_default();
-        AttemptFacts {
-            failure: self.balance.failure(),
-            bytes_sent,
-            bytes_received,
-        }
+        self.balance.attempt_facts(bytes)
     }
 
     fn response_status(&self) -> u16 {

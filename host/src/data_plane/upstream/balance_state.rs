@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::endpoint::Seconds;
 use super::endpoint_set::IndexSet;
 use super::group::WorkerGroup;
-use crate::plugin::FailureKind;
+use crate::plugin::{AttemptFacts, FailureKind};
 
 /// Groups that were left, and which of their endpoints were tried.
 type TriedGroups = SmallVec<[(Rc<WorkerGroup>, IndexSet); 1]>;
@@ -89,9 +89,14 @@ impl BalanceState {
         self.failure.set(failure);
     }
 
-    /// Why the attempt that ended last failed.
-    pub(crate) fn failure(&self) -> FailureKind {
-        self.failure.get()
+    /// Why the attempt that ended last failed, and the bytes that were sent and received in it.
+    pub(crate) fn attempt_facts(&self, bytes: Option<(u64, u64)>) -> AttemptFacts {
+        let (bytes_sent, bytes_received) = bytes.unwrap_or_default();
+        AttemptFacts {
+            failure: self.failure.get(),
+            bytes_sent,
+            bytes_received,
+        }
     }
 
     /// See `fleet.candidates` in the WIT.
