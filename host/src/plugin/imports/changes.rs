@@ -24,56 +24,56 @@ const PASSWORD: usize = 4096;
 const REQUEST: &[Phase] = &[Phase::Request];
 const REQUEST_OR_RESPONSE: &[Phase] = &[Phase::Request, Phase::Response];
 
-/// Why a change is refused; the text is the log's.
+/// Why a change is not made; the text is the log's.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("{0}")]
     Bad(#[from] BadChange),
     #[error("{0}")]
-    Attribute(BadAttribute),
+    Attribute(#[from] BadAttribute),
     #[error("{0}")]
     Other(&'static str),
+    /// What the plugin has passed cannot be read: the end of the call.
+    #[error("{0}")]
+    Unreadable(wasmtime::Error),
+}
+
+impl From<wasmtime::Error> for Refusal {
+    fn from(error: wasmtime::Error) -> Refusal {
+        Refusal::Unreadable(error)
+    }
 }
 
 pub(super) fn add_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     changes.func_wrap(
         "set-method",
         |mut host: Caller<'_>, (method,): (WasmStr,)| {
-            let method = method.to_str(&host)?.into_owned();
-            change(&mut host, "set-method", REQUEST, |changes| {
-                Ok(changes.request.set_method(method.as_bytes())?)
+            change(&mut host, "set-method", REQUEST, |changes, host| {
+                Ok(changes
+                    .request
+                    .set_method(method.to_str(host)?.as_bytes())?)
             })
         },
     )?;
     changes.func_wrap("set-path", |mut host: Caller<'_>, (path,): (WasmStr,)| {
-        let path = path.to_str(&host)?.into_owned();
-        change(&mut host, "set-path", REQUEST, |changes| {
-            Ok(changes.request.set_path(path.as_bytes())?)
+        change(&mut host, "set-path", REQUEST, |changes, host| {
+            Ok(changes.request.set_path(path.to_str(host)?.as_bytes())?)
         })
     })?;
     changes.func_wrap("set-query", |mut host: Caller<'_>, (query,): (WasmStr,)| {
-        let query = query.to_str(&host)?.into_owned();
-        change(&mut host, "set-query", REQUEST, |changes| {
-            Ok(changes.request.set_query(query.as_bytes())?)
+        change(&mut host, "set-query", REQUEST, |changes, host| {
+            Ok(changes.request.set_query(query.to_str(host)?.as_bytes())?)
         })
     })?;
     add_fields_to(changes)?;
     changes.func_wrap(
         "set-attribute",
         |mut host: Caller<'_>, (name, value): (WasmStr, WasmList<u8>)| {
-            if let Err(refusal) = in_phase(&host, REQUEST_OR_RESPONSE) {
-                return answer(&mut host, "set-attribute", Err(refusal));
-            }
-            // As in `change_field`.
-            let mut changes = taken(&mut host);
-            let set = {
-                let name = name.to_str(&host)?;
-                let value = value.as_le_slice(&host);
-                changes.attributes.set(name.as_bytes(), value)
-            };
-            host.data_mut().call.changes = Some(changes);
-            let set = set.map_err(Refusal::Attribute);
-            answer(&mut host, "set-attribute", set)
+            let phases = REQUEST_OR_RESPONSE;
+            change(&mut host, "set-attribute", phases, |changes, host| {
+                let (name, value) = (name.to_str(host)?, value.as_le_slice(host));
+                Ok(changes.attributes.set(name.as_bytes(), value)?)
+            })
         },
     )?;
     add_verdicts_to(changes)
@@ -117,47 +117,41 @@ fn change_field(
         HeadSide::Request => REQUEST,
         HeadSide::Response => REQUEST_OR_RESPONSE,
     };
-    if let Err(refusal) = in_phase(host, phases) {
-        return answer(host, function, Err(refusal));
-    }
-    // They leave the state for a moment: name and value lie in the plugin's memory, which is
-    // borrowed with it.
-    let mut changes = taken(host);
-    let made = {
-        let name = name.to_str(&*host)?;
+    change(host, function, phases, |changes, host| {
+        let name = name.to_str(host)?;
         let field = FieldChange {
             operation,
             name: name.as_bytes(),
-            value: value.map_or(&[], |value| value.as_le_slice(&*host)),
+            value: value.map_or(&[], |value| value.as_le_slice(host)),
         };
         match side {
-            HeadSide::Request => changes.request.change_field(field),
-            HeadSide::Response => changes.response.push(side, field),
+            HeadSide::Request => changes.request.change_field(field)?,
+            HeadSide::Response => changes.response.push(side, field)?,
         }
-    };
-    host.data_mut().call.changes = Some(changes);
-    answer(host, function, made.map_err(Refusal::Bad))
+        Ok(())
+    })
 }
 
 fn add_verdicts_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     changes.func_wrap(
         "answer",
         |mut host: Caller<'_>, (status, body): (u16, WasmList<u8>)| {
-            let body = body.as_le_slice(&host).to_vec();
-            change(&mut host, "answer", REQUEST, |changes| {
+            change(&mut host, "answer", REQUEST, |changes, host| {
+                let body = body.as_le_slice(host);
                 if !(200..=599).contains(&status) {
                     return Err(Refusal::Other("a status is from 200 to 599"));
                 }
                 if body.len() > ANSWER {
                     return Err(Refusal::Other("a body has 65536 bytes at most"));
                 }
+                let body = body.to_vec();
                 changes.answer = Some(HookAnswer { status, body });
                 Ok(())
             })
         },
     )?;
     changes.func_wrap("delay", |mut host: Caller<'_>, (us,): (u64,)| {
-        change(&mut host, "delay", REQUEST, |changes| {
+        change(&mut host, "delay", REQUEST, |changes, _| {
             let delay = Duration::from_micros(us);
             if delay > LONGEST_DELAY {
                 return Err(Refusal::Other("a delay is an hour at most"));
@@ -167,11 +161,9 @@ fn add_verdicts_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
         })
     })?;
     changes.func_wrap("take-route", |mut host: Caller<'_>, (name,): (WasmStr,)| {
-        let route = {
-            let name = name.to_str(&host)?;
-            at_hand(|exchange| exchange.route_named(&name))
-        };
-        change(&mut host, "take-route", REQUEST, |changes| {
+        change(&mut host, "take-route", REQUEST, |changes, host| {
+            let name = name.to_str(host)?;
+            let route = at_hand(|exchange| exchange.route_named(&name));
             let unknown = "this listener has no route of that name";
             changes.route = Some(route.ok_or(Refusal::Other(unknown))?);
             Ok(())
@@ -180,11 +172,9 @@ fn add_verdicts_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     changes.func_wrap(
         "take-upstream",
         |mut host: Caller<'_>, (name,): (WasmStr,)| {
-            let upstream = {
-                let name = name.to_str(&host)?;
-                at_hand(|exchange| exchange.upstream_named(&name))
-            };
-            change(&mut host, "take-upstream", REQUEST, |changes| {
+            change(&mut host, "take-upstream", REQUEST, |changes, host| {
+                let name = name.to_str(host)?;
+                let upstream = at_hand(|exchange| exchange.upstream_named(&name));
                 let unknown = "there is no upstream of that name";
                 changes.upstream = Some(upstream.ok_or(Refusal::Other(unknown))?);
                 Ok(())
@@ -214,13 +204,25 @@ fn change(
     host: &mut Caller<'_>,
     function: &'static str,
     phases: &[Phase],
-    make: impl FnOnce(&mut Changes) -> std::result::Result<(), Refusal>,
+    make: impl FnOnce(&mut Changes, &Caller<'_>) -> std::result::Result<(), Refusal>,
 ) -> Result<(bool,)> {
     let made = in_phase(host, phases).and_then(|()| {
-        let changes = &mut host.data_mut().call.changes;
-        make(changes.get_or_insert_with(PooledChanges::take))
+        // They leave the state for a moment: what the plugin passes lies in its memory, which is
+        // borrowed with the state.
+        let changes = host.data_mut().call.changes.take();
+        let mut changes = changes.unwrap_or_else(PooledChanges::take);
+        let made = make(&mut changes, host);
+        host.data_mut().call.changes = Some(changes);
+        made
     });
-    answer(host, function, made)
+    let why = match made {
+        Ok(()) => return Ok((true,)),
+        Err(Refusal::Unreadable(error)) => return Err(error),
+        Err(why) => why,
+    };
+    let message = Untrusted::message(format_args!("`changes.{function}` refused: {why}"));
+    host.data_mut().log.write(Level::WARN, message, "");
+    Ok((false,))
 }
 
 /// Whether the call under way may make such a change.
@@ -230,24 +232,4 @@ fn in_phase(host: &Caller<'_>, phases: &[Phase]) -> std::result::Result<(), Refu
         Phase::Response | Phase::End => Err(Refusal::Other("it comes too late")),
         _ => Err(Refusal::Other("there is no exchange at hand")),
     }
-}
-
-/// The changes of the call under way, to be put back.
-fn taken(host: &mut Caller<'_>) -> PooledChanges {
-    let changes = host.data_mut().call.changes.take();
-    changes.unwrap_or_else(PooledChanges::take)
-}
-
-/// Tells the plugin whether its change is accepted, and the log why not.
-fn answer(
-    host: &mut Caller<'_>,
-    function: &'static str,
-    made: std::result::Result<(), Refusal>,
-) -> Result<(bool,)> {
-    let Err(why) = made else {
-        return Ok((true,));
-    };
-    let message = Untrusted::message(format_args!("`changes.{function}` refused: {why}"));
-    host.data_mut().log.write(Level::WARN, message, "");
-    Ok((false,))
 }
