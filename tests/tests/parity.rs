@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use tokio::sync::mpsc;
+use waypost_tests::nginx::{self, seed};
 use waypost_tests::{
-    Answer, Client, Gate, Nginx, Origin, Proxy, Request, in_time, nginx, origin, outlast, proxy,
+    Answer, Client, Gate, Nginx, Origin, Proxy, Request, in_time, origin, outlast, proxy,
 };
 
 use group::{Group, HEALTHY, Policy, Variety};
@@ -221,13 +222,6 @@ fn request(group: usize, failures: bool, rng: &mut Rng) -> String {
         script.trim_end(),
         body.len()
     )
-}
-
-fn seed() -> u64 {
-    let wanted = std::env::var("WAYPOST_PARITY_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    wanted.unwrap_or_else(|| fastrand::u64(..))
 }
 
 fn groups(

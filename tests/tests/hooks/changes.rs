@@ -83,15 +83,25 @@ async fn an_attribute_is_a_variable_of_logs_headers_and_policies() {
 #[tokio::test]
 async fn a_hook_reads_the_attributes_that_one_before_it_has_set() {
     let origin = origin::says("hello").await;
-    let reader = "[hook.reader]\nplugin = \"probe\"\nname = \"reader\"\nrequest = [\"attribute_seen tenant\", \"variable hook_tenant\"]\n";
-    let proxy = proxy::to([&origin])
-        .route("hooks = [\"probe\", \"reader\"]")
-        .more(&probe())
-        .more(reader)
-        .start()
-        .await;
+    let proxy = with_reader(
+        &origin,
+        r#"["attribute_seen tenant", "variable hook_tenant"]"#,
+    )
+    .await;
     let response = asked(&proxy, "/", "attribute tenant acme").await;
     assert_eq!(response.headers.all("X-Reader-Saw"), ["acme", "acme"]);
+}
+
+/// A route with the probe, and behind it `reader`, which does this with every request.
+async fn with_reader(origin: &Origin, request: &str) -> Proxy {
+    let reader =
+        format!("[hook.reader]\nplugin = \"probe\"\nname = \"reader\"\nrequest = {request}\n");
+    proxy::to([origin])
+        .route("hooks = [\"probe\", \"reader\"]")
+        .more(&probe())
+        .more(&reader)
+        .start()
+        .await
 }
 
 /// A route with two hooks, of which the second one is passed over where it fails; its answers tell
@@ -169,13 +179,7 @@ async fn method_path_and_query_are_changed_and_what_was_received_stays_in_the_lo
 #[tokio::test]
 async fn a_later_hook_sees_the_request_as_one_before_has_changed_it() {
     let origin = origin::says("hello").await;
-    let reader = "[hook.reader]\nplugin = \"probe\"\nname = \"reader\"\nrequest = [\"path_seen\", \"variable http_x_set\"]\n";
-    let proxy = proxy::to([&origin])
-        .route("hooks = [\"probe\", \"reader\"]")
-        .more(&probe())
-        .more(reader)
-        .start()
-        .await;
+    let proxy = with_reader(&origin, r#"["path_seen", "variable http_x_set"]"#).await;
     let response = asked(&proxy, "/", "path_seen | path /new | set X-Set new").await;
     assert_eq!(response.header("X-Probe-Path"), "/");
     assert_eq!(response.header("X-Reader-Path"), "/new");

@@ -148,10 +148,7 @@ async fn requests_go_where_nginx_sends_them() {
     if !nginx::installed() {
         return;
     }
-    let seed = std::env::var("WAYPOST_PARITY_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
+    let seed = nginx::seed();
     let mut rng = Rng::with_seed(seed);
     let origin = echo().await;
     let (nginx, proxy) = (nginx_s(&origin).await, ours(&origin).await);

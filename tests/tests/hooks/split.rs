@@ -38,10 +38,7 @@ async fn each_client_is_on_the_side_that_nginx_has_it_on() {
     if !nginx::installed() {
         return;
     }
-    let seed = std::env::var("WAYPOST_PARITY_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
+    let seed = nginx::seed();
     let mut rng = Rng::with_seed(seed);
     let keys: Vec<String> = (0..KEYS)
         .map(|_| (0..rng.usize(0..40)).map(|_| rng.alphanumeric()).collect())
