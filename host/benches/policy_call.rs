@@ -13,11 +13,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use waypost::http::variable::{Variable, VariableSource};
 use waypost::plugin::{
     AttemptFacts, Balancer, BalancerParts, Compiler, EndpointView, ExchangeAtHand, ExchangeContext,
-    FleetView, HookCall, HookContext, HttpVersion, Pick, PluginCounters, PluginOptions,
+    FleetView, HookCall, HookContext, HttpVersion, Pick, Plugin, PluginCounters, PluginOptions,
     PolicyContext, Runtime, ServerView, SharedHook, UpstreamTraits, WorkerHook,
 };
 use wit_component::StringEncoding;
@@ -199,10 +199,13 @@ fn main() {
             println!("a call {with} limits: {:.1} ns", bare_call(limited));
         }
         for (what, text, on_request) in HOOKS {
-            println!(
-                "a hook that {what}: {:.1} ns",
-                hook_call(&runtime, text, on_request)
-            );
+            let plugin = written(&runtime, text, on_request);
+            let cost = hook_call(plugin, &json!({}), &json!({}));
+            println!("a hook that {what}: {cost:.1} ns");
+        }
+        for (name, shared, place) in stock_hooks() {
+            let plugin = runtime.stock(name).unwrap().unwrap();
+            println!("{name}: {:.1} ns", hook_call(plugin, &shared, &place));
         }
         policies = waypost::stock::NAMES
             .iter()
@@ -298,9 +301,40 @@ const HOOKS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Nanoseconds of a hook's `on-request`, in the fastest round.
+/// Stock hooks, with what is shared of their settings, and what is one place's.
+fn stock_hooks() -> [(&'static str, Value, Value); 6] {
+    let rules = ["deny 10.0.0.1", "allow 192.0.2.0/24", "deny all"];
+    let parts = json!([{ "share": "10%", "value": "b" }, { "share": "*", "value": "a" }]);
+    let zone = json!({ "key": "$binary_remote_addr", "rate": "1000000r/s" });
+    [
+        ("access", json!({}), json!({ "rules": rules })),
+        (
+            "limit_req",
+            zone,
+            json!({ "burst": 1_000_000, "nodelay": true }),
+        ),
+        (
+            "cors",
+            json!({}),
+            json!({ "origins": ["https://app.example"] }),
+        ),
+        (
+            "split",
+            json!({}),
+            json!({ "key": "$remote_addr", "parts": parts }),
+        ),
+        ("request_id", json!({}), json!({})),
+        (
+            "rewrite",
+            json!({}),
+            json!({ "rules": ["^/other/(.*)$ /new/$1"] }),
+        ),
+    ]
+}
+
+/// A hook of so many lines.
 #[allow(clippy::unwrap_used, reason = "a benchmark reports by panicking")]
-fn hook_call(runtime: &Runtime, imports: &str, on_request: &str) -> f64 {
+fn written(runtime: &Runtime, imports: &str, on_request: &str) -> Plugin {
     let text = format!(
         r#"(module {imports}
           (memory (export "memory") 1)
@@ -323,13 +357,19 @@ fn hook_call(runtime: &Runtime, imports: &str, on_request: &str) -> f64 {
         wit_component::embed_component_metadata(&mut module, &resolve, world, encoding).unwrap();
     }
     let plugin = runtime.load("hook", 1, &module, &PluginOptions::stock());
+    plugin.unwrap()
+}
+
+/// Nanoseconds of a hook's `on-request`, in the fastest round.
+#[allow(clippy::unwrap_used, reason = "a benchmark reports by panicking")]
+fn hook_call(plugin: Plugin, settings: &Value, place: &Value) -> f64 {
     let context = HookContext {
-        places: &[&json!({})],
+        places: &[place],
         traits: UpstreamTraits::default(),
         directory: Path::new("."),
         workers: 1,
     };
-    let hook = SharedHook::new("hook", plugin.unwrap(), &json!({}), &context).unwrap();
+    let hook = SharedHook::new("hook", plugin, settings, &context).unwrap();
     let worker = WorkerHook::attach(&Arc::new(hook), None);
     let exchange: ExchangeAtHand = Rc::new(Request(3));
     let mut best = f64::INFINITY;
