@@ -62,10 +62,14 @@ pub(super) fn in_mode(mode: &str) -> Vec<u8> {
 
 /// A proxy before these servers with the policy in this mode.
 fn setup<S: Server>(mode: &str, servers: impl IntoIterator<Item = S>) -> Setup {
+    with_plugin(mode, servers).upstream("policy = \"mine\"")
+}
+
+/// A proxy before these servers that has the plugin in this mode.
+fn with_plugin<S: Server>(mode: &str, servers: impl IntoIterator<Item = S>) -> Setup {
     let setup = proxy::to(servers);
     write(setup.directory(), &in_mode(mode));
     setup
-        .upstream("policy = \"mine\"")
         .more(
             "[plugin.mine]\nfile = \"mine.wasm\"\nfallback = \"round_robin\"\n\
              grants = [\"request\", \"exchange\"]",
@@ -387,6 +391,28 @@ async fn thinks_for_long(mode: &str) {
     let proxy = setup(mode, &origins).start().await;
     answers(&proxy, &origins).await;
     assert!(!proxy.log().contains("failed"), "{}", proxy.log());
+}
+
+/// A tenant's request must not reach another tenant's server because a policy failed.
+#[tokio::test]
+async fn without_a_fallback_a_policy_that_fails_sends_a_request_nowhere() {
+    for (mode, why) in [
+        ("traps_in_pick", "failed in `pick`"),
+        ("abstains", "refuses"),
+    ] {
+        let origins = three().await;
+        let mut proxy = with_plugin(mode, &origins)
+            .upstream("policy = { plugin = \"mine\", fallback = \"refuse\" }")
+            .start()
+            .await;
+        for _ in 0..10 {
+            assert_eq!(proxy.get("/").await.status, 503, "{mode}");
+        }
+        let received = origins.iter().map(Origin::connections);
+        assert_eq!(received.sum::<usize>(), 0, "{mode}");
+        proxy.log_contains(why).await;
+        assert!(proxy.process().runs(), "the proxy ended");
+    }
 }
 
 #[tokio::test]
