@@ -188,8 +188,11 @@ impl<W: World> Instance<W> {
         };
         let generation = files.generation();
         if let Some(function) = self.common.changed {
+            let deadline = self.plugin.inner().setup_deadline;
             for (path, content) in files.changed_since(self.files_seen) {
-                self.set_up(function, (path, content))?;
+                // No set-up in which it might read files: this is a worker's thread.
+                self.store.data_mut().call.begin(Phase::Other);
+                self.call(deadline, function, (path, content))?;
             }
         }
         self.files_seen = generation;

@@ -219,6 +219,39 @@ fn files_are_read_while_a_plugin_is_set_up_and_at_no_other_time() {
     );
 }
 
+/// A worker's thread hears of changes, and a file may take long to read.
+#[test]
+fn a_plugin_that_hears_of_a_change_reads_no_file() {
+    let guest = Guest {
+        is: super::guests::Is::Hook("(i32.const 0)"),
+        more: r#"
+            (import "waypost:plugin/files@0.2.0" "read" (func $read (param i32 i32 i32)))
+            (import "waypost:plugin/log@0.2.0" "write" (func $write (param i32 i32 i32)))
+            (data (i32.const 512) "users")
+            (func $load
+              (call $read (i32.const 512) (i32.const 5) (i32.const 2048))
+              (if (i32.load8_u (i32.const 2048))
+                (then (call $write (i32.const 0) (i32.load (i32.const 2052))
+                                   (i32.load (i32.const 2056))))))
+            (func (export "waypost:plugin/file-changes@0.2.0#changed")
+              (param i32 i32 i32 i32 i32) (call $load))"#,
+        ..reading(WORKER)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("users"), "ada").unwrap();
+    let hook = hook_in(folder.path(), &guest.load(), &json!({ "file": "users" })).unwrap();
+    let worker = WorkerHook::attach(&hook, None);
+    fs::write(folder.path().join("users"), "eve").unwrap();
+    assert!(hook.files().refresh());
+    let log = logged(|| {
+        assert!(worker.on_request(&exchange(0), &about(1)).is_some());
+    });
+    assert!(
+        log.contains("files are read while a plugin is configured"),
+        "{log}"
+    );
+}
+
 #[test]
 fn a_plugin_that_chooses_endpoints_has_no_files() {
     let policy = Guest {
