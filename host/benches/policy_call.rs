@@ -367,6 +367,7 @@ fn hook_call(plugin: Plugin, settings: &Value, place: &Value) -> f64 {
         places: &[place],
         traits: UpstreamTraits::default(),
         directory: Path::new("."),
+        destinations: &Arc::default(),
         workers: 1,
     };
     let hook = SharedHook::new("hook", plugin, settings, &context).unwrap();

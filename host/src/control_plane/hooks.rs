@@ -9,7 +9,7 @@ use super::plugins::Selection;
 use crate::config::model::{Config, HookConfig, HookUse};
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
-use crate::plugin::{ConfigureError, HookContext, SharedHook, UpstreamTraits};
+use crate::plugin::{ConfigureError, DestinationNames, HookContext, SharedHook, UpstreamTraits};
 
 /// Everything that uses one hook.
 #[derive(Default)]
@@ -42,6 +42,16 @@ fn uses(config: &Config) -> Vec<Uses<'_>> {
     all
 }
 
+/// Where hooks may lead requests.
+fn destinations(config: &Config) -> Arc<DestinationNames> {
+    let routes = config.routes.iter();
+    let upstreams = config.upstreams.iter();
+    Arc::new(DestinationNames {
+        routes: routes.filter_map(|route| route.name.clone()).collect(),
+        upstreams: upstreams.map(|upstream| upstream.name.clone()).collect(),
+    })
+}
+
 /// Makes the hooks of a configuration. Those that `previous` has as they are stay.
 ///
 /// # Errors
@@ -54,11 +64,16 @@ pub(super) fn hooks(
     let mut problems = Vec::new();
     let mut hooks = Vec::with_capacity(config.hooks.len());
     let before = previous.map(|snapshot| (snapshot, uses(&snapshot.config)));
+    let destinations = destinations(config);
     for (hook, uses) in config.hooks.iter().zip(uses(config)) {
         let kept = before
             .as_ref()
-            .and_then(|(snapshot, all)| kept(hook, &uses, plugins, config, snapshot, all));
-        match kept.map_or_else(|| made(hook, &uses, config, plugins).map(Arc::new), Ok) {
+            .and_then(|(snapshot, all)| kept(hook, &uses, plugins, config, snapshot, all))
+            .filter(|hook| hook.destinations().answer_alike_under(&destinations));
+        match kept.map_or_else(
+            || made(hook, &uses, config, plugins, &destinations).map(Arc::new),
+            Ok,
+        ) {
             Ok(hook) => hooks.push(hook),
             Err(problem) => problems.push(problem),
         }
@@ -72,9 +87,10 @@ pub(super) fn hooks(
 /// What is wrong with the settings of hooks. A plugin that is not there to ask is a problem already.
 pub(super) fn problems(config: &Config, plugins: &Selection) -> Vec<Problem> {
     let hooks = config.hooks.iter().zip(uses(config));
+    let destinations = destinations(config);
     hooks
         .filter(|(hook, _)| plugins.contains_key(&hook.plugin))
-        .filter_map(|(hook, uses)| made(hook, &uses, config, plugins).err())
+        .filter_map(|(hook, uses)| made(hook, &uses, config, plugins, &destinations).err())
         .collect()
 }
 
@@ -146,6 +162,7 @@ fn made(
     uses: &Uses<'_>,
     config: &Config,
     plugins: &Selection,
+    destinations: &Arc<DestinationNames>,
 ) -> Result<SharedHook, Problem> {
     let Some(plugin) = plugins.get(&hook.plugin) else {
         let message = format!("unknown plugin `{}`", hook.plugin);
@@ -173,6 +190,7 @@ fn made(
             carries_streams: uses.of_streams,
         },
         directory: &directory,
+        destinations,
         workers: config.server.workers,
     };
     SharedHook::new(&hook.name, plugin.clone(), &hook.settings, &context)

@@ -31,6 +31,8 @@ pub struct PluginFiles {
     known: Mutex<BTreeMap<Arc<str>, Known>>,
     /// Counts changes.
     generation: AtomicU64,
+    /// The newest change that an instance has heard of.
+    heard: AtomicU64,
 }
 
 struct Known {
@@ -52,6 +54,7 @@ impl PluginFiles {
             named,
             known: Mutex::default(),
             generation: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
         })
     }
 
@@ -120,6 +123,11 @@ impl PluginFiles {
     #[inline]
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Relaxed)
+    }
+
+    /// An instance hears of all changes up to that one: whether it is the first of all.
+    pub(super) fn note_heard(&self, generation: u64) -> bool {
+        self.heard.fetch_max(generation, Relaxed) < generation
     }
 
     /// What has changed since.

@@ -24,6 +24,8 @@ pub(super) struct GuestLog {
     plugin: Arc<str>,
     since: Instant,
     lines: u32,
+    /// Another instance has the same to say, and says it.
+    pub(super) is_quiet: bool,
 }
 
 impl GuestLog {
@@ -32,11 +34,15 @@ impl GuestLog {
             plugin,
             since: Instant::now(),
             lines: 0,
+            is_quiet: false,
         }
     }
 
     /// Writes what the plugin says, as one line, with what the host says of the exchange behind it.
     pub(super) fn write(&mut self, level: Level, message: impl Display, context: &str) {
+        if self.is_quiet {
+            return;
+        }
         if self.since.elapsed() >= Duration::from_secs(1) {
             let dropped = self.lines.saturating_sub(LINES_PER_SECOND);
             (self.since, self.lines) = (Instant::now(), 0);

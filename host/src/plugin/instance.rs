@@ -189,11 +189,14 @@ impl<W: World> Instance<W> {
         let generation = files.generation();
         if let Some(function) = self.common.changed {
             let deadline = self.plugin.inner().setup_deadline;
+            // What all of them have to say of a file is logged once.
+            self.store.data_mut().log.is_quiet = !files.note_heard(generation);
             for (path, content) in files.changed_since(self.files_seen) {
                 // No set-up in which it might read files: this is a worker's thread.
                 self.store.data_mut().call.begin(Phase::Other);
                 self.call(deadline, function, (path, content))?;
             }
+            self.store.data_mut().log.is_quiet = false;
         }
         self.files_seen = generation;
         Ok(())

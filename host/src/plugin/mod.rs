@@ -20,6 +20,7 @@ mod interfaces; // what it may import
 mod context; // what it is told about
 mod imports; // what it may ask
 mod files; // files that its settings name
+mod destinations; // routes and upstreams that they name
 mod wasi; // a WASI that reaches nothing
 mod host_state; // what the host keeps for an instance
 mod guest_log; // what plugins have to say
@@ -48,6 +49,7 @@ pub use self::context::{
     AttemptFacts, EndpointView, ExchangeAtHand, ExchangeContext, FailureKind, FleetView,
     HttpVersion, ServerView, UpstreamTraits,
 };
+pub use self::destinations::DestinationNames;
 pub use self::engine::{Compiler, Runtime};
 pub use self::error::{ConfigureError, FaultKind, PluginError, PluginFault};
 pub use self::files::PluginFiles;

@@ -69,6 +69,11 @@ impl Place {
     fn read(mut self, mut settings: Settings) -> Result<Self, SettingsError> {
         let words = [("all", Satisfy::All), ("any", Satisfy::Any)];
         if let Some(satisfy) = settings.choice("satisfy", &words)? {
+            if matches!(satisfy, Satisfy::Any) && settings.are_of_streams() {
+                let message = "nothing asks for credentials in a stream: leave `satisfy` out, or \
+                               everybody is let in";
+                return Err(settings.error("satisfy", message));
+            }
             self.satisfy = satisfy;
         }
         if let Some(rules) = Rules::read(&mut settings)? {

@@ -150,8 +150,8 @@ fn nothing_is_shared_between_workers() {
 #[test]
 fn what_is_described_is_what_is_taken() {
     let good = [
-        r#"{"rules": ["deny all"], "satisfy": "any"}"#,
         r#"{"rules": "deny all"}"#,
+        r#"{"rules": ["deny all"], "satisfy": "any"}"#,
     ];
     Hooked::<Access>::check_description(&Services::new(), &good, &good);
 }
@@ -217,6 +217,15 @@ fn settings_are_checked() {
         )
     );
     assert_eq!(refused("{}", r#"{"satisfy": "some"}"#).0, "satisfy");
+}
+
+#[test]
+fn in_a_stream_nothing_is_left_to_a_hook_that_asks_for_credentials() {
+    let services = || Services::new().streams();
+    let (rules, any) = (r#"{"rules": "deny all"}"#, r#"{"satisfy": "any"}"#);
+    let refused = Hooked::<Access>::with(services(), rules, &[any]);
+    assert_eq!(refused.err().unwrap().key, "satisfy");
+    assert!(Hooked::<Access>::with(services(), rules, &["{}"]).is_ok());
 }
 
 /// Blocks near each other, so that they overlap.

@@ -320,7 +320,11 @@ fn settings_are_checked() {
             .unwrap()
     };
     for (settings, key, message) in [
-        (r#"{"realm": "x"}"#, "users_file", "`users_file` is missing"),
+        (
+            r#"{"realm": "x"}"#,
+            "users_file",
+            "`users` or `users_file` is missing",
+        ),
         (
             r#"{"users_file": "htpasswd"}"#,
             "realm",
@@ -369,6 +373,29 @@ fn settings_are_checked() {
             error.message
         );
     }
+}
+
+#[test]
+fn a_hash_by_which_no_password_can_be_verified_is_refused_or_skipped() {
+    let (hash, why) = ("$2b$31$x", "the cost of bcrypt must be from 4 to 14");
+    let services = || {
+        let users = format!("ann:{hash}\neve:{SHA}\n");
+        Services::new().bad_hash(hash, why).file(FILE, users)
+    };
+    let named = format!(r#"{{"realm": "x", "users": {{"ann": "{hash}"}}}}"#);
+    let refused = Hooked::<BasicAuth>::with(services(), &named, &["{}"]);
+    let refused = refused.err().unwrap();
+    assert_eq!((&*refused.key, &*refused.message), ("users.ann", why));
+    // Of a file, the others are let in.
+    let mut hooked = Hooked::<BasicAuth>::with(services(), SETTINGS, &["{}"]).unwrap();
+    let mut ask = |user| {
+        let mut exchange = hooked.exchange(request(user, "secret"));
+        hooked.on_request(&mut exchange)
+    };
+    assert_eq!(
+        (ask("eve"), ask("ann")),
+        (Verdict::Proceed, Verdict::Answer)
+    );
 }
 
 #[test]

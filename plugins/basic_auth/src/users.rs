@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use base64::Engine;
 use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
-use waypost_sdk::{Settings, SettingsError, log};
+use waypost_sdk::{Checks, Settings, SettingsError, log};
 
 use crate::credentials::BASE64;
 
@@ -50,7 +50,12 @@ impl Stored {
             "{PLAIN}" => Some(Kind::Plain),
             "{SHA}" => sha1(rest).filter(|(_, salt)| salt.is_empty()).map(salted),
             "{SSHA}" => sha1(rest).map(salted),
-            "" if OF_THE_HOST.iter().any(|kind| text.starts_with(kind)) => Some(Kind::Slow),
+            "" if OF_THE_HOST.iter().any(|kind| text.starts_with(kind)) => {
+                if let Some(why) = Checks::problem_of_hash(text) {
+                    return Err(why);
+                }
+                Some(Kind::Slow)
+            }
             _ => None,
         };
         let text = text.to_owned();
@@ -131,7 +136,10 @@ impl Users {
                 }
                 Ok(users)
             }
-            (true, None) => Err(settings.missing("users_file")),
+            (true, None) => {
+                let missing = "`users` or `users_file` is missing";
+                Err(settings.error("users_file", missing))
+            }
             (false, Some(_)) => {
                 let both = "there are `users` already: put all into one of the two";
                 Err(settings.error("users_file", both))

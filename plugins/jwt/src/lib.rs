@@ -145,7 +145,10 @@ fn keys(
             let keys = keys.map_err(|message| settings.error("key_file", &message))?;
             ("key_file", Some(file.path), keys)
         }
-        (None, None) => return Err(settings.missing("key_file")),
+        (None, None) => {
+            let missing = "`key_file` or `secret` is missing";
+            return Err(settings.error("key_file", missing));
+        }
         (Some(_), Some(_)) => {
             let both = "there is a `secret` already: a token is signed with the one or the other";
             return Err(settings.error("key_file", both));

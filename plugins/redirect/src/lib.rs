@@ -30,7 +30,7 @@ impl Hook for Redirect {
         settings.refuse_streams("use it at a listener or a route")?;
         let schemes = [("https", Scheme::Https), ("http", Scheme::Http)];
         let scheme = settings.choice("scheme", &schemes)?;
-        let host = settings.text("host")?;
+        let host = literal(&mut settings, "host")?;
         if let Some(host) = &host
             && !url::is_authority(host)
         {
@@ -51,7 +51,7 @@ impl Hook for Redirect {
             let message = "`host` says whether there is a `www.`: leave one of them out";
             return Err(settings.error("www", message));
         }
-        let path = settings.text("path")?;
+        let path = literal(&mut settings, "path")?;
         if path.as_deref().is_some_and(|path| !url::is_path(path)) {
             let message = "`path` must begin with `/` and be percent-encoded, without `?` and `#`";
             return Err(settings.error("path", message));
@@ -92,6 +92,21 @@ impl Hook for Redirect {
     }
 }
 
+/// A text without variables.
+fn literal(settings: &mut Settings, key: &'static str) -> Result<Option<String>, SettingsError> {
+    let text = settings.text(key)?;
+    match text.as_deref().is_some_and(|text| text.contains('$')) {
+        true => {
+            let message = format!(
+                "`{key}` is sent as it stands, without variables; `rewrite` has them, with the \
+                 flag `redirect` or `permanent`"
+            );
+            Err(settings.error(key, &message))
+        }
+        false => Ok(text),
+    }
+}
+
 impl OnRequest for Redirect {
     fn on_request(&mut self, call: &Call) -> Verdict {
         // Each part is asked for only where it can make a difference.
@@ -110,7 +125,8 @@ impl OnRequest for Redirect {
         });
         let path = self.names_path().then(|| request.path());
         let new_path = path.as_deref().and_then(|received| self.new_path(received));
-        if new_authority.is_none() && new_path.is_none() {
+        let is_nameless = authority.as_deref() == Some("");
+        if new_authority.is_none() && new_path.is_none() && !is_nameless {
             return Verdict::Proceed;
         }
         let authority = new_authority

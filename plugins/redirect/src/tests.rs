@@ -261,8 +261,21 @@ fn without_a_host_there_is_no_url_unless_the_settings_name_one() {
     let (_, exchange) = ask(r#"{"scheme": "https"}"#, Request::get("/"));
     assert_eq!(exchange.answer(), Some((400, "")));
     assert!(exchange.response_header("Location").is_empty());
+    for settings in [r#"{"port": 8443}"#, r#"{"www": "add"}"#, r#"{"path": "/"}"#] {
+        let (_, exchange) = ask(settings, Request::get("/x"));
+        assert_eq!(exchange.answer(), Some((400, "")), "{settings}");
+    }
     let (_, exchange) = ask(r#"{"host": "a.example"}"#, Request::get("/x"));
     assert_eq!(exchange.response_header("Location"), ["http://a.example/x"]);
+}
+
+#[test]
+fn variables_in_what_is_sent_as_it_stands_are_refused() {
+    for (key, value) in [("host", "$host"), ("path", "/x/$uri")] {
+        let (at, message) = refused(&format!(r#"{{"{key}": "{value}"}}"#));
+        assert_eq!(at, key);
+        assert!(message.contains("without variables"), "{message}");
+    }
 }
 
 #[test]

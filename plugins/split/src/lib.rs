@@ -12,7 +12,7 @@ mod sticky;
 
 use waypost_sdk::{
     About, Call, Describe, Hook, OnRequest, Schema, Settings, SettingsError, Sharing, Template,
-    Verdict,
+    Verdict, log,
 };
 
 use parts::{Part, Target};
@@ -130,15 +130,20 @@ impl Split {
 
     fn send(&self, call: &Call, part: &Part) -> Verdict {
         let changes = call.changes();
-        changes.set_attribute(&self.attribute, &part.value);
-        match &part.target {
-            Target::Route(name) if changes.take_route(name) => return Verdict::Reroute,
-            Target::Upstream(name) => {
-                changes.take_upstream(name);
-            }
-            Target::Route(_) | Target::Value => {}
+        let (is_there, verdict) = match &part.target {
+            Target::Route(name) => (changes.take_route(name), Verdict::Reroute),
+            Target::Upstream(name) => (changes.take_upstream(name), Verdict::Proceed),
+            Target::Value => (true, Verdict::Proceed),
+        };
+        if !is_there {
+            // The route is another listener's. Where else it would lead is not the client's part.
+            let line = format!("part `{}` leads to no route of this listener", part.value);
+            log::exchange(log::Level::Error, &line);
+            changes.answer(500, b"");
+            return Verdict::Answer;
         }
-        Verdict::Proceed
+        changes.set_attribute(&self.attribute, &part.value);
+        verdict
     }
 
     /// Whether this is the route that the hook has led to: it may have the same hook, which has

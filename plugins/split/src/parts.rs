@@ -90,7 +90,7 @@ pub(crate) fn configure(settings: &mut Settings) -> Result<Vec<Part>, SettingsEr
 }
 
 fn part(mut table: Settings, boundary: Option<Boundary>) -> Result<Part, SettingsError> {
-    let (route, upstream) = (table.text("route")?, table.text("upstream")?);
+    let (route, upstream) = (table.route("route")?, table.upstream("upstream")?);
     let value = table.text("value")?;
     let target = match (route, upstream) {
         (Some(_), Some(_)) => {

@@ -172,4 +172,10 @@ impl Checks<'_> {
     pub fn verify_password(&self, hash: &str, password: impl AsRef<[u8]>) {
         checks::verify_password(hash, password.as_ref());
     }
+
+    /// Why no password can be verified by a hash, in one line of lower case; `None` if one can. In
+    /// any call, so that it is told when settings and files are read.
+    pub fn problem_of_hash(hash: &str) -> Option<String> {
+        checks::check_hash(hash)
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::host::upstream;
+use crate::host::{changes, upstream};
 use crate::{SettingsError, files, units};
 
 mod lists;
@@ -102,6 +102,35 @@ impl Settings {
         }
     }
 
+    /// The name of a route that a request may be led to: `key = "canary"`.
+    ///
+    /// # Errors
+    /// A value of another type, or there is no such route.
+    pub fn route(&mut self, key: &'static str) -> Result<Option<String>, SettingsError> {
+        self.checked(key, changes::check_route)
+    }
+
+    /// The name of an upstream that a request may be led to: `key = "green"`.
+    ///
+    /// # Errors
+    /// A value of another type, or there is no such upstream.
+    pub fn upstream(&mut self, key: &'static str) -> Result<Option<String>, SettingsError> {
+        self.checked(key, changes::check_upstream)
+    }
+
+    /// A text with which the host says what is wrong.
+    fn checked(
+        &mut self,
+        key: &'static str,
+        check: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<String>, SettingsError> {
+        let text = self.text(key)?;
+        match text.as_deref().and_then(check) {
+            Some(problem) => Err(self.error(key, &problem)),
+            None => Ok(text),
+        }
+    }
+
     /// Refuses an upstream with `backup` servers: for policies whose choices do not go on with a
     /// second list.
     ///
@@ -124,13 +153,18 @@ impl Settings {
     /// # Errors
     /// The upstream carries streams.
     pub fn refuse_streams(&self, instead: &str) -> Result<(), SettingsError> {
-        match upstream::carries_streams() {
+        match self.are_of_streams() {
             true => Err(self.error(
                 "",
                 &format!("this plugin is for requests, which a stream has none of; {instead}"),
             )),
             false => Ok(()),
         }
+    }
+
+    /// Whether connections of a `[[stream]]` are carried here: there are no requests then.
+    pub fn are_of_streams(&self) -> bool {
+        upstream::carries_streams()
     }
 
     /// `key = true`. False where the key is missing.

@@ -93,3 +93,66 @@ async fn counters_of_a_plugin_go_on_when_its_hook_is_configured_anew() {
     assert_eq!(proxy.get("/").await.text(), "hello");
     assert_eq!(proxy.shows("/plugins/probe").await["counters"]["asked"], 2);
 }
+
+/// What `waypost check` says of a configuration with these hooks at its route.
+fn problems(hooks: &str) -> String {
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let file = directory.path().join("waypost.toml");
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nhooks = {hooks}\n\
+         return = {{ status = 204 }}\n"
+    );
+    std::fs::write(&file, text).expect("the directory is ours");
+    let mut check = Command::new(waypost());
+    check.arg("check").arg("-c").arg(&file);
+    let (code, out, err) = child::run(check);
+    assert_eq!(code, 1, "{out}{err}");
+    err
+}
+
+#[test]
+fn settings_that_can_never_work_are_problems_at_their_line() {
+    for (hooks, problem) in [
+        (
+            r#"[{ plugin = "split", header = "X", parts = [{ route = "canary" }] }]"#,
+            "there is no route with the `name` `canary`",
+        ),
+        (
+            r#"[{ plugin = "split", header = "X", parts = [{ upstream = "green" }] }]"#,
+            "unknown upstream `green`",
+        ),
+        (
+            r#"[{ plugin = "basic_auth", realm = "x", users = { ann = "$2y$15$short" } }]"#,
+            "it is no whole bcrypt hash",
+        ),
+    ] {
+        let said = problems(hooks);
+        assert!(said.contains(problem), "{said}");
+        assert!(said.contains("waypost.toml:4:"), "{said}");
+    }
+}
+
+/// A hook is kept over a reload if nothing about it has changed; that a name leads nowhere any more
+/// is a change.
+#[tokio::test]
+async fn a_reload_without_the_route_that_a_hook_names_is_refused() {
+    let origin = origin::says("hello").await;
+    let split = "hooks = [{ plugin = \"split\", header = \"X-Part\", \
+                 parts = [{ route = \"canary\" }] }]";
+    let canary = "[[route]]\nname = \"canary\"\ninternal = true\n\
+                  return = { status = 200, body = \"canary\" }\n";
+    let proxy = proxy::to([&origin])
+        .route(split)
+        .more(canary)
+        .more(ADMIN)
+        .start()
+        .await;
+    let part = async || proxy.get_with("/", "X-Part: canary\r\n").await.text();
+    assert_eq!(part().await, "canary");
+    proxy.edit("name = \"canary\"", "name = \"gone\"");
+    let refused = proxy.admin("POST", "/reload", "").await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let said = refused.text();
+    assert!(said.contains("there is no route"), "{said}");
+    assert_eq!(part().await, "canary");
+}

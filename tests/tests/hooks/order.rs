@@ -136,9 +136,9 @@ async fn names_that_there_are_not_are_refused_with_a_line_of_the_log() {
         (response.text().as_str(), response.header("X-Probe-Refused")),
         ("hello", "2")
     );
-    let said = "`changes.take-route` refused: this listener has no route of that name";
+    let said = "`changes.take-route` refused: this listener has no route with the `name` `nowhere`";
     proxy.log_contains(said).await;
-    let said = "`changes.take-upstream` refused: there is no upstream of that name";
+    let said = "`changes.take-upstream` refused: there is no upstream `none`";
     proxy.log_contains(said).await;
 }
 

@@ -143,6 +143,16 @@ fn target(rng: &mut Rng) -> String {
     target + QUERY[rng.usize(..QUERY.len())]
 }
 
+/// Whether nginx overlooks that something in the path is escaped, and does not escape what a rule
+/// puts of it into the query: from the first `/.` or `//` on it looks for no `%` and no `+`
+/// (`sw_uri` in `ngx_http_parse_request_line`).
+fn is_escaped_unseen(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or(target);
+    let unseen = ["/.", "//"].iter().filter_map(|mark| path.find(mark)).min();
+    let (seen, unseen) = path.split_at(unseen.unwrap_or(path.len()));
+    !seen.contains(['%', '+']) && unseen.contains(['%', '+'])
+}
+
 #[tokio::test]
 async fn requests_go_where_nginx_sends_them() {
     if !nginx::installed() {
@@ -155,6 +165,9 @@ async fn requests_go_where_nginx_sends_them() {
     let mut differences = String::new();
     for _ in 0..1500 {
         let target = target(&mut rng);
+        if is_escaped_unseen(&target) {
+            continue;
+        }
         let expected = told(nginx.address(), &target).await;
         let got = told(proxy.address(), &target).await;
         if got != expected {

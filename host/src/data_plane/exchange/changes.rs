@@ -79,13 +79,6 @@ impl Exchange {
         if fields.size() + method.as_ref().map_or(0, |method| method.len()) > self.request.room() {
             return Err(BadChange::TooLarge);
         }
-        if let Some(method) = method {
-            // Whether the client expects a body depends on its own method.
-            let is_head = |method: &[u8]| method == b"HEAD";
-            if is_head(method) != is_head(self.request.received_method()) {
-                return Err(BadChange::HeadMethod);
-            }
-        }
         // `*` is a target of OPTIONS only, and has no query (RFC 9112 section 3.2.4).
         let stays_options = method.as_ref().is_none_or(|method| **method == *b"OPTIONS");
         if self.path() == b"*" && path.is_none() && !(stays_options && query.is_none()) {

@@ -17,12 +17,17 @@ pub struct RequestChanges {
 }
 
 impl RequestChanges {
-    /// Another method.
+    /// Another method than `before`.
     ///
     /// # Errors
     /// [`BadChange`]
-    pub fn set_method(&mut self, method: &[u8]) -> Result<(), BadChange> {
+    pub fn set_method(&mut self, method: &[u8], before: &[u8]) -> Result<(), BadChange> {
         check_method(method)?;
+        // Whether the client expects a body depends on its own method.
+        let is_head = |method: &[u8]| method == b"HEAD";
+        if is_head(method) != is_head(before) {
+            return Err(BadChange::HeadMethod);
+        }
         self.check_room(method.len())?;
         self.method = Some(method.into());
         Ok(())

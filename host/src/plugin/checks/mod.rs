@@ -66,6 +66,11 @@ type CheckResult = Result<bool, CheckFailed>;
 /// Where the answer will be.
 type Answer = watch::Receiver<Option<CheckResult>>;
 
+/// Why no password can be checked against a hash; none if one can.
+pub(super) fn what_is_wrong_with(hash: &str) -> Option<&'static str> {
+    PasswordHash::parse(hash).err()
+}
+
 /// Begins a check of whether a password belongs to a hash. To be awaited on any runtime.
 pub fn begin(hash: &str, password: Vec<u8>) -> CheckHandle {
     static POOL: OnceLock<CheckThreads> = OnceLock::new();

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 
 use super::super::component::Plugin;
 use super::super::context::UpstreamTraits;
+use super::super::destinations::{DestinationNames, Destinations};
 use super::super::error::ConfigureError;
 use super::super::files::PluginFiles;
 use super::super::role::Role;
@@ -22,6 +24,8 @@ pub struct HookContext<'a> {
     pub traits: UpstreamTraits,
     /// What paths in the settings are relative to.
     pub directory: &'a Path,
+    /// Where it may lead requests.
+    pub destinations: &'a Arc<DestinationNames>,
     /// How many workers there are.
     pub workers: usize,
 }
@@ -35,6 +39,7 @@ pub struct SharedHook {
     pub(super) key: Option<Template>,
     pub(super) phases: HookPhases,
     files: Arc<PluginFiles>,
+    destinations: Arc<Destinations>,
 }
 
 /// The phases that a hook exports.
@@ -58,6 +63,7 @@ impl SharedHook {
     ) -> Result<SharedHook, ConfigureError> {
         let texts = std::iter::once(settings).chain(context.places.iter().copied());
         let files = PluginFiles::named_in(texts, context.directory);
+        let destinations = Destinations::new(context.destinations.clone());
         let exports = plugin.inner().kinds.hook.as_ref();
         let phases = HookPhases {
             request: exports.is_some_and(|exports| exports.on_request.is_some()),
@@ -74,6 +80,8 @@ impl SharedHook {
                 .collect(),
             traits: context.traits,
             files: files.clone(),
+            destinations: destinations.clone(),
+            was_made: AtomicBool::new(false),
         };
         let role = Role::new(spec, context.workers)?;
         let key = role.key.as_deref().map(|key| {
@@ -89,6 +97,7 @@ impl SharedHook {
             role,
             phases,
             files,
+            destinations,
         })
     }
 
@@ -104,6 +113,11 @@ impl SharedHook {
     /// The files that its settings name.
     pub fn files(&self) -> &Arc<PluginFiles> {
         &self.files
+    }
+
+    /// The routes and upstreams that its settings name.
+    pub fn destinations(&self) -> &Destinations {
+        &self.destinations
     }
 
     /// Takes over what the shared instances of an earlier one know.

@@ -1,6 +1,7 @@
 //! The instance of a hook in its slot: the calls whose faults cost the instance.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -8,6 +9,7 @@ use smallvec::SmallVec;
 use super::super::common::Sharing;
 use super::super::component::Plugin;
 use super::super::context::{ExchangeAtHand, UpstreamTraits};
+use super::super::destinations::Destinations;
 use super::super::error::ConfigureError;
 use super::super::files::PluginFiles;
 use super::super::imports::Surroundings;
@@ -30,6 +32,9 @@ pub(in crate::plugin) struct HookSpec {
     pub(super) places: Vec<String>,
     pub(super) traits: UpstreamTraits,
     pub(super) files: Arc<PluginFiles>,
+    pub(super) destinations: Arc<Destinations>,
+    /// An instance was made. What others would log of the same settings is known.
+    pub(super) was_made: AtomicBool,
 }
 
 /// The place of a hook's instance.
@@ -69,13 +74,16 @@ impl InstanceSpec for HookSpec {
         let surroundings = Surroundings {
             traits: self.traits,
             files: Some(self.files.clone()),
+            destinations: Some(self.destinations.clone()),
             ..Surroundings::default()
         };
         let mut instance = Instance::<Hook>::new(&self.plugin, surroundings)?;
+        instance.state().log.is_quiet = self.was_made.swap(true, Relaxed);
         let sharing = instance.configure(&self.settings)?;
         for (place, settings) in (0..).zip(&self.places) {
             instance.attach(place, settings)?;
         }
+        instance.state().log.is_quiet = false;
         instance.note_memory();
         Ok((Box::new(instance), sharing))
     }

@@ -11,6 +11,8 @@ use wasmtime::component::{LinkerInstance, WasmList, WasmStr};
 
 use super::{Caller, Phase, at_hand};
 use crate::http::head::{BadChange, FieldChange, FieldOperation, HeadSide};
+use crate::plugin::checks;
+use crate::plugin::destinations::Destination;
 use crate::plugin::hook::{BadAttribute, Changes, Check, HookAnswer, LONGEST_DELAY, PooledChanges};
 use crate::plugin::host_state::HostState;
 use crate::plugin::untrusted::Untrusted;
@@ -31,6 +33,10 @@ enum Refusal {
     Bad(#[from] BadChange),
     #[error("{0}")]
     Attribute(#[from] BadAttribute),
+    #[error("this listener has no route with the `name` `{0}`")]
+    NoRoute(Untrusted),
+    #[error("there is no upstream `{0}`")]
+    NoUpstream(Untrusted),
     #[error("{0}")]
     Other(&'static str),
     /// What the plugin has passed cannot be read: the end of the call.
@@ -49,9 +55,12 @@ pub(super) fn add_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> 
         "set-method",
         |mut host: Caller<'_>, (method,): (WasmStr,)| {
             change(&mut host, "set-method", REQUEST, |changes, host| {
-                Ok(changes
-                    .request
-                    .set_method(method.to_str(host)?.as_bytes())?)
+                let (method, before) = (
+                    method.to_str(host)?,
+                    at_hand(|exchange| exchange.method().to_owned()),
+                );
+                let (method, before) = (method.as_bytes(), before.as_bytes());
+                Ok(changes.request.set_method(method, before)?)
             })
         },
     )?;
@@ -76,7 +85,8 @@ pub(super) fn add_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> 
             })
         },
     )?;
-    add_verdicts_to(changes)
+    add_verdicts_to(changes)?;
+    add_settings_to(changes)
 }
 
 /// The functions that change header fields, each by the name that the WIT has.
@@ -164,8 +174,8 @@ fn add_verdicts_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
         change(&mut host, "take-route", REQUEST, |changes, host| {
             let name = name.to_str(host)?;
             let route = at_hand(|exchange| exchange.route_named(&name));
-            let unknown = "this listener has no route of that name";
-            changes.route = Some(route.ok_or(Refusal::Other(unknown))?);
+            let unknown = || Refusal::NoRoute(Untrusted::name(&name));
+            changes.route = Some(route.ok_or_else(unknown)?);
             Ok(())
         })
     })?;
@@ -175,15 +185,30 @@ fn add_verdicts_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
             change(&mut host, "take-upstream", REQUEST, |changes, host| {
                 let name = name.to_str(host)?;
                 let upstream = at_hand(|exchange| exchange.upstream_named(&name));
-                let unknown = "there is no upstream of that name";
-                changes.upstream = Some(upstream.ok_or(Refusal::Other(unknown))?);
+                let unknown = || Refusal::NoUpstream(Untrusted::name(&name));
+                changes.upstream = Some(upstream.ok_or_else(unknown)?);
                 Ok(())
             })
         },
     )
 }
 
+/// Adds the functions by which settings are checked.
+fn add_settings_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
+    changes.func_wrap("check-route", |host: Caller<'_>, (name,): (WasmStr,)| {
+        let name = name.to_str(&host)?;
+        Ok((check_destination(&host, Destination::Route, &name),))
+    })?;
+    changes.func_wrap("check-upstream", |host: Caller<'_>, (name,): (WasmStr,)| {
+        let name = name.to_str(&host)?;
+        Ok((check_destination(&host, Destination::Upstream, &name),))
+    })
+}
+
 pub(super) fn add_checks_to(checks: &mut LinkerInstance<'_, HostState>) -> Result<()> {
+    checks.func_wrap("check-hash", |host: Caller<'_>, (hash,): (WasmStr,)| {
+        Ok((checks::what_is_wrong_with(&hash.to_str(&host)?),))
+    })?;
     checks.func_wrap(
         "verify-password",
         |mut host: Caller<'_>, (hash, password): (WasmStr, WasmList<u8>)| {
@@ -197,6 +222,22 @@ pub(super) fn add_checks_to(checks: &mut LinkerInstance<'_, HostState>) -> Resul
             Ok(())
         },
     )
+}
+
+/// What is wrong with the name of a destination in settings; none if nothing is. While a plugin is
+/// configured.
+fn check_destination(host: &Caller<'_>, destination: Destination, name: &str) -> Option<String> {
+    let state = host.data();
+    let destinations = state.surroundings.destinations.as_ref();
+    let destinations = destinations.filter(|_| state.call.phase == Phase::Setup)?;
+    if destinations.has(destination, name) {
+        return None;
+    }
+    let name = Untrusted::name(name);
+    Some(match destination {
+        Destination::Route => format!("there is no route with the `name` `{name}`"),
+        Destination::Upstream => format!("unknown upstream `{name}`"),
+    })
 }
 
 /// Makes a change in one of these phases, or logs why it is refused.

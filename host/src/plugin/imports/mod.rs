@@ -11,6 +11,7 @@ use wasmtime::component::{Linker, LinkerInstance};
 use wasmtime::{Result, StoreContextMut};
 
 use super::context::{ExchangeContext, FleetView, UpstreamTraits};
+use super::destinations::Destinations;
 use super::files::PluginFiles;
 use super::guest_log;
 use super::hook::{Check, PooledChanges};
@@ -45,6 +46,7 @@ pub(super) struct Surroundings {
     /// What its variables are about, too.
     pub(super) traits: UpstreamTraits,
     pub(super) files: Option<Arc<PluginFiles>>,
+    pub(super) destinations: Option<Arc<Destinations>>,
 }
 
 /// What a call is about: which questions have answers in it, and what it may change.

@@ -294,12 +294,9 @@ fn statuses_and_delays_have_their_bounds() {
 
 #[test]
 fn routes_and_upstreams_that_do_not_exist_are_refused() {
-    let no_route = "this listener has no route of that name";
-    assert_refused(
-        &[("take-route", &[Text("blue")]), ("take-route", &[Text("")])],
-        no_route,
-    );
-    let no_upstream = "there is no upstream of that name";
+    let no_route = "this listener has no route with the `name` `blue`";
+    assert_refused(&[("take-route", &[Text("blue")])], no_route);
+    let no_upstream = "there is no upstream `shop`";
     assert_refused(&[("take-upstream", &[Text("shop")])], no_upstream);
 }
 

@@ -63,6 +63,7 @@ fn hook_in(
         places: &[&json!({})],
         traits: UpstreamTraits::default(),
         directory: folder,
+        destinations: &Arc::default(),
         workers: 1,
     };
     SharedHook::new("mine", plugin.clone(), settings, &context).map(Arc::new)

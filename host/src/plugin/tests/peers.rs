@@ -310,6 +310,7 @@ pub(super) fn attached(
         places,
         traits: UpstreamTraits::default(),
         directory: Path::new("."),
+        destinations: &Arc::default(),
         workers: 1,
     };
     SharedHook::new("mine", plugin.clone(), settings, &context).map(Arc::new)

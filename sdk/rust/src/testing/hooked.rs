@@ -287,6 +287,11 @@ impl<H: Hook> Hooked<H> {
         self.host.services.borrow_mut().wall_ms = wall_ms;
     }
 
+    /// From now on there is no route by any name, whatever was said while it was configured.
+    pub fn lose_routes(&mut self) {
+        self.host.services.borrow_mut().routes = Some(Vec::new());
+    }
+
     /// The lines that were logged since the last call of this function.
     pub fn log_lines(&mut self) -> Vec<(Level, String)> {
         mem::take(&mut self.host.services.borrow_mut().lines)

@@ -413,6 +413,14 @@ pub(crate) mod changes {
         let exists = of_services(|services| services.knows_route(name));
         change(exists, |changed| changed.route = Some(name.to_owned()))
     }
+    pub(crate) fn check_route(name: &str) -> Option<String> {
+        let exists = of_services(|services| services.knows_route(name));
+        (!exists).then(|| format!("there is no route with the `name` `{name}`"))
+    }
+    pub(crate) fn check_upstream(name: &str) -> Option<String> {
+        let exists = of_services(|services| services.knows_upstream(name));
+        (!exists).then(|| format!("unknown upstream `{name}`"))
+    }
     pub(crate) fn take_upstream(name: &str) -> bool {
         let exists = of_services(|services| services.knows_upstream(name));
         change(exists, |changed| changed.upstream = Some(name.to_owned()))
@@ -443,7 +451,11 @@ pub(crate) mod changes {
 }
 
 pub(crate) mod checks {
-    use super::of_exchange;
+    use super::{of_exchange, of_services};
+
+    pub(crate) fn check_hash(hash: &str) -> Option<String> {
+        of_services(|services| services.what_is_wrong_with(hash))
+    }
 
     pub(crate) fn verify_password(hash: &str, password: &[u8]) {
         of_exchange(|exchange| {

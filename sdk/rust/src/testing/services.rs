@@ -14,8 +14,9 @@ pub struct Services {
     pub(super) has_backups: bool,
     pub(super) carries_streams: bool,
     counters: Vec<(String, u64)>,
-    routes: Option<Vec<String>>,
+    pub(super) routes: Option<Vec<String>>,
     upstreams: Option<Vec<String>>,
+    bad_hashes: Vec<(String, String)>,
 }
 
 impl Services {
@@ -55,6 +56,12 @@ impl Services {
         self
     }
 
+    /// A hash by which no password can be verified, and why. By all others one can.
+    pub fn bad_hash(mut self, hash: &str, why: &str) -> Self {
+        self.bad_hashes.push((hash.to_owned(), why.to_owned()));
+        self
+    }
+
     /// The upstream has `backup` servers.
     pub fn backups(mut self) -> Self {
         self.has_backups = true;
@@ -73,6 +80,11 @@ impl Services {
 
     pub(super) fn knows_upstream(&self, name: &str) -> bool {
         is_among(self.upstreams.as_deref(), name)
+    }
+
+    pub(super) fn what_is_wrong_with(&self, hash: &str) -> Option<String> {
+        let bad = self.bad_hashes.iter().find(|(bad, _)| bad == hash);
+        bad.map(|(_, why)| why.clone())
     }
 
     pub(super) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
