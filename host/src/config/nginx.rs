@@ -367,8 +367,9 @@ static ROUTES: &[Directive] = &[
     ),
     not_there(
         &["if"],
-        "write one `[[route]]` for each host and path; on methods, headers or variables a hook of \
-         your own decides: `[plugin.NAME]`",
+        "write one `[[route]]` for each host and path; the hook `rewrite` decides on headers and \
+         variables (`when`), the hook `split` on a header or cookie; else a hook of your own: \
+         `[plugin.NAME]`",
     ),
     is(
         &["split_clients"],

@@ -73,22 +73,34 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Changes of the call at hand. They are made when it has returned: until then the request and the
-/// response are as they were.
+/// Changes of the call at hand. They are made when it has returned: until then the request, the
+/// response and attributes are as they were.
 ///
 /// Each function answers whether the change is accepted; if not, the log says why. How messages are
 /// framed is the host's: names such as `Content-Length`, `Transfer-Encoding` and `Connection`
-/// cannot be changed. All changes of one call together may have 64 KiB.
+/// cannot be changed. Of several calls of `set_method`, `set_path`, `set_query`, `answer`, `delay`,
+/// `take_route` or `take_upstream`, the last one that was accepted counts.
+///
+/// Changes of the request, changes of the response, and attributes may have 64 KiB each, counted
+/// over all hooks of an exchange. Each change of a header counts its name, its value and 32 bytes.
+/// What is too much for one call is not accepted. What goes beyond only together with changes of
+/// earlier calls is accepted, and fails the call: the exchange goes on as if the hook had failed.
+/// After `on_response` it is dropped, and the log says so.
 #[derive(Clone, Copy)]
 pub struct Changes<'a>(AtHand<'a>);
 
 impl Changes<'_> {
-    /// In `on_request`: another method (a token, as HTTP has it).
+    /// In `on_request`: another method (a token, as HTTP has it): not `CONNECT` or `TRACE`, and
+    /// neither from nor to `HEAD`.
     pub fn set_method(&self, method: &str) -> bool {
         changes::set_method(method)
     }
 
     /// In `on_request`: another path, from its slash on, percent-encoded as in a request.
+    ///
+    /// Behind the hooks of a listener, the route is found by it. A hook of a route answers
+    /// [`Verdict::Reroute`](crate::Verdict) to have the route found anew. Else the route stays, and
+    /// its server gets the path as it is set, whatever path the route's `proxy` has.
     pub fn set_path(&self, path: &str) -> bool {
         changes::set_path(path)
     }
@@ -130,15 +142,18 @@ impl Changes<'_> {
         changes::remove_response_header(name)
     }
 
-    /// Sets a named value of the exchange, which the configuration knows as `$hook_NAME`. Names are
-    /// of `a-z`, `0-9` and `_`, 64 bytes at most; an exchange has 32 of them.
+    /// Sets a named value of the exchange, which the configuration knows as `$hook_NAME` and other
+    /// plugins by [`Exchange::attribute`]. Names are of `a-z`, `0-9` and `_`, 64 bytes at most. An
+    /// exchange has 32 attributes, and 64 KiB for all names and values; those that were replaced
+    /// count as well.
     pub fn set_attribute(&self, name: &str, value: impl AsRef<[u8]>) -> bool {
         changes::set_attribute(name, value.as_ref())
     }
 
-    /// What [`Verdict::Answer`](crate::Verdict) says: a status of 200 to 599, and a body, in
-    /// `text/plain` unless `Content-Type` is set. With an empty body, a status of 400 or more is
-    /// answered as an error of the host's own. 444 closes the connection without an answer.
+    /// What [`Verdict::Answer`](crate::Verdict) says: a status of 200 to 599, and a body of 65,536
+    /// bytes at most, in `text/plain` unless `Content-Type` is set. With an empty body, a status of
+    /// 400 or more is answered as an error of the host's own. 444 closes the connection without an
+    /// answer.
     pub fn answer(&self, status: u16, body: impl AsRef<[u8]>) -> bool {
         changes::answer(status, body.as_ref())
     }
@@ -162,13 +177,23 @@ impl Changes<'_> {
 }
 
 /// Work that the host does on threads of its own while other requests go on. One check per call,
-/// which then answers [`Verdict::Wait`](crate::Verdict).
+/// which then answers [`Verdict::Wait`](crate::Verdict). If a call asks for several, the last one
+/// counts. A hook may begin 10 checks for one request; it fails with the next one.
 #[derive(Clone, Copy)]
 pub struct Checks<'a>(AtHand<'a>);
 
 impl Checks<'_> {
-    /// Whether a password belongs to a hash: of bcrypt (`$2a$`, `$2b$`, `$2y$`), argon2 (PHC string
-    /// format), SHA-crypt (`$5$`, `$6$`), or Apache's `$apr1$` and `{SHA}`.
+    /// Whether a password belongs to a hash:
+    ///
+    /// - of bcrypt (`$2a$`, `$2b$`, `$2y$`), with a cost of 4 to 14;
+    /// - of argon2 (PHC string format), with a memory `m` of 131,072 KiB at most, `m` times the
+    ///   passes `t` of 524,288 at most, and a parallelism `p` of 16 at most;
+    /// - of SHA-crypt (`$5$`, `$6$`), with 1,000 to 1,000,000 rounds and a salt of 16 bytes at
+    ///   most;
+    /// - Apache's `$apr1$`, with a salt of 8 bytes at most, or `{SHA}`.
+    ///
+    /// Any other hash cannot be checked, and the exchange fails as if the hook had. A password of
+    /// more than 512 bytes belongs to none.
     pub fn verify_password(&self, hash: &str, password: impl AsRef<[u8]>) {
         checks::verify_password(hash, password.as_ref());
     }

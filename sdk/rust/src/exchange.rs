@@ -19,7 +19,7 @@ pub(crate) type AtHand<'a> = PhantomData<&'a ()>;
 pub struct Request<'a>(pub(crate) AtHand<'a>);
 
 impl Request<'_> {
-    /// `GET`, `POST`... as received.
+    /// `GET`, `POST`... as hooks before this call have changed it.
     pub fn method(&self) -> String {
         request::method()
     }
@@ -34,7 +34,7 @@ impl Request<'_> {
         request::authority()
     }
 
-    /// The target up to the first `?`, as received (not decoded).
+    /// The target up to the first `?`, not decoded, as hooks before this call have changed it.
     pub fn path(&self) -> String {
         request::path()
     }
@@ -174,7 +174,8 @@ impl Connection<'_> {
 pub struct Exchange<'a>(pub(crate) AtHand<'a>);
 
 impl Exchange<'_> {
-    /// A named value that a hook has set for this exchange; `$hook_NAME` in the configuration.
+    /// A named value that a hook has set for this exchange, in a call before this one; `$hook_NAME`
+    /// in the configuration.
     pub fn attribute(&self, name: &str) -> Option<Vec<u8>> {
         exchange::attribute(name)
     }

@@ -47,14 +47,17 @@ pub trait OnCheck: OnRequest {
 /// Sees the head of an answer that is about to be sent: a server's, the host's, or a hook's.
 /// Exported by `export_hook!(Mine, on_response)`.
 pub trait OnResponse: Hook {
-    /// Changes to response headers count, all others come too late.
+    /// Changes to response headers and attributes count, all others come too late. It is asked a
+    /// second time about one exchange where the first head never left, because its body was broken
+    /// from the start: what was changed of the headers of that answer is undone.
     fn on_response(&mut self, call: &Call);
 }
 
 /// Sees the end of an exchange. Exported by `export_hook!(Mine, on_end)`.
 pub trait OnEnd: Hook {
     /// Exactly one call for each `on_request` that returned, whatever it answered and whatever
-    /// happened between. For a hook without `on_request`, one for each exchange that passed its
-    /// place.
+    /// happened between. Of what an instance that failed was asked, none is told to the instance
+    /// that follows it: that one starts with nothing to count. For a hook without `on_request`, one
+    /// for each exchange that passed its place.
     fn on_end(&mut self, call: &Call, summary: &Summary);
 }

@@ -1,4 +1,5 @@
-//! Lines in the host's error log: cut at 1,024 bytes, and so many per second at most.
+//! Lines in the host's error log, cut at 1,024 bytes. Each instance writes 100 of them a second at
+//! most; further ones are dropped, and the log tells how many.
 
 use crate::host::log;
 

@@ -43,10 +43,12 @@ pub(in crate::config) static PLUGIN: Table = Table {
         Key::new(
             "grants",
             ValueKind::List(&ValueKind::Word(&GRANTS)),
-            "Interfaces that it may import besides `fleet` and `log`: `request` to read the \
-             request, `response` to read the response, `exchange` to keep a value through retries \
-             and to add headers to the response, `changes` to change requests and responses and \
-             to answer, `checks` to have passwords verified, `files` to read the files that its \
+            "Interfaces that it may import besides those that need no grant (`fleet`, `upstream`, \
+             `nginx`, `clock`, `metrics`, `log`): `request` to read the request, its variables and \
+             the client's connection; `response` to read the response; `exchange` to read \
+             attributes and a hook's key, and in policies to keep a value through retries and to \
+             add headers to the response; `changes` to change requests and responses and to \
+             answer; `checks` to have passwords verified; `files` to read the files that its \
              settings name.",
         )
         .or(Default::Words(&[])),
@@ -60,8 +62,9 @@ pub(in crate::config) static PLUGIN: Table = Table {
         Key::new(
             "budget",
             ValueKind::Integer { min: 1, max: 100 },
-            "Percent of each worker's time that its calls may take; beyond, the fallback answers. The \
-             log warns from 10 percent on. 100 for no bound.",
+            "Percent of each worker's time that its calls may take; beyond, a policy's fallback \
+             answers, and a hook fails as `on_error` says. The log warns from 10 percent on. 100 \
+             for no bound.",
         )
         .or(Default::Integer(50)),
         Key::new(
