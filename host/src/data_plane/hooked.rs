@@ -159,18 +159,30 @@ impl Hooked {
         }
     }
 
-    /// Sets named values.
+    /// Sets named values: all of them, or none.
     ///
     /// # Errors
-    /// There is no room for one of them, which is dropped, as are those behind it.
+    /// There is no room for them.
     pub(crate) fn set_attributes(&self, set: &Attributes) -> Result<(), BadAttribute> {
         if set.is_empty() {
             return Ok(());
         }
         self.change(|state| {
+            state.attributes.have_room_for(set)?;
             let mut set = set.iter();
             set.try_for_each(|(name, value)| state.attributes.set(name, value))
         })
+    }
+
+    /// Whether there is room for named values.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn have_room_for(&self, set: &Attributes) -> Result<(), BadAttribute> {
+        match self.0.borrow().as_deref() {
+            Some(state) => state.attributes.have_room_for(set),
+            None => Ok(()),
+        }
     }
 
     /// Appends a named value; false where there is none.

@@ -156,6 +156,18 @@ async fn an_attribute_whose_new_value_has_no_room_keeps_the_one_before() {
 }
 
 #[tokio::test]
+async fn of_changes_for_which_there_is_not_room_enough_none_is_made() {
+    let origin = origin::says("hello").await;
+    let proxy = with_two(&origin).await;
+    let lines = told("attributes 2 32000")
+        + "X-Again: set X-Set 1 | answer_set X-Late-Too 1 | attribute late 1 | fat kept 2000\r\n";
+    let response = proxy.get_with("/", &lines).await;
+    assert_eq!(origin.request().header("X-Set"), "");
+    assert_eq!(response.header("X-Late-Too"), "");
+    assert_eq!(response.header("X-Late"), "");
+}
+
+#[tokio::test]
 async fn method_path_and_query_are_changed_and_what_was_received_stays_in_the_log() {
     let origin = origin::says("hello").await;
     let proxy = at_route(proxy::to([&origin]))

@@ -57,6 +57,14 @@ impl Exchange {
         self.response_changes.borrow_mut().append(changes)
     }
 
+    /// Whether changes to the response can be made.
+    ///
+    /// # Errors
+    /// [`BadChange::TooLarge`]
+    pub(crate) fn have_room_for(&self, changes: &FieldChanges) -> Result<(), BadChange> {
+        self.response_changes.borrow().have_room_for(changes)
+    }
+
     /// To be called before hooks are asked about the head that is to be written. What they changed
     /// for another one, which never left because its body was broken from the start, is undone: they
     /// are asked again.

@@ -171,8 +171,11 @@ enum Refused {
     Held,
 }
 
-/// Makes the changes of one call to the exchange.
+/// Makes the changes of one call to the exchange: all of them, or none.
 fn make(finish: &mut Finish, changes: &Changes) -> Result<(), Refused> {
+    let exchange = finish.exchange();
+    exchange.have_room_for(&changes.response)?;
+    exchange.hooked.have_room_for(&changes.attributes)?;
     if !changes.request.is_empty() {
         let exchange = finish.exchange_mut().ok_or(Refused::Held)?;
         exchange.apply(&changes.request)?;

@@ -121,9 +121,7 @@ impl FieldChanges {
     /// # Errors
     /// [`BadChange::TooLarge`]; nothing is added then.
     pub fn append(&mut self, other: &FieldChanges) -> Result<(), BadChange> {
-        if self.size + other.size > MAX_CHANGES {
-            return Err(BadChange::TooLarge);
-        }
+        self.have_room_for(other)?;
         self.size += other.size;
         let start = self.bytes.len() as u32;
         let behind = |span: Span| Span {
@@ -138,6 +136,17 @@ impl FieldChanges {
                 value: behind(change.value),
             }));
         Ok(())
+    }
+
+    /// Whether there is room for the changes of another list.
+    ///
+    /// # Errors
+    /// [`BadChange::TooLarge`]
+    pub fn have_room_for(&self, other: &FieldChanges) -> Result<(), BadChange> {
+        match self.size + other.size > MAX_CHANGES {
+            true => Err(BadChange::TooLarge),
+            false => Ok(()),
+        }
     }
 
     pub fn len(&self) -> usize {

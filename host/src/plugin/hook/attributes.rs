@@ -62,6 +62,17 @@ impl Attributes {
         Ok(())
     }
 
+    /// Whether there is room for all of these beside those here.
+    ///
+    /// # Errors
+    /// [`BadAttribute::TooMany`]
+    pub fn have_room_for(&self, others: &Attributes) -> Result<(), BadAttribute> {
+        let is_new = |name: &[u8]| self.position(name).is_none();
+        let new = others.iter().filter(|(name, _)| is_new(name)).count();
+        let fits = self.table.len() + new <= MOST && self.bytes.len() + others.bytes.len() <= BYTES;
+        fits.then_some(()).ok_or(BadAttribute::TooMany)
+    }
+
     /// The value of that name.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         let attribute = &self.table[self.position(name)?];
