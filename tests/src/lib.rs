@@ -45,7 +45,7 @@ pub use wire::{Fields, Wire};
 
 /// The longest that anything is waited for. Far above what a loaded machine needs; only failures
 /// take that long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for a future, and panics with `what` when it takes longer than [`PATIENCE`].
 pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {

@@ -176,7 +176,9 @@ async fn every_lease_comes_back(seed: u64) {
     let file = plugin("ledger", "wasm32-unknown-unknown");
     std::fs::copy(&file, setup.directory().join("ledger.wasm")).unwrap();
     let proxy = setup
-        .upstream("policy = \"ledger\"\nnext_upstream = [\"error\", \"http_503\"]")
+        .upstream(
+            "policy = \"ledger\"\nread_timeout = \"1h\"\nnext_upstream = [\"error\", \"http_503\"]",
+        )
         .more("[plugin.ledger]\nfile = \"ledger.wasm\"\ngrants = [\"request\"]\nmax_faults = 0")
         .start()
         .await;
