@@ -67,7 +67,11 @@ pub(super) fn unknown_key(key: &str, value: Option<&str>, table: &'static Table)
         return hint;
     }
     let elsewhere = elsewhere(key, table);
-    if !elsewhere.is_empty() {
+    // One letter away from what may stand here: `hook` for `hooks`.
+    let is_plural = known
+        .iter()
+        .any(|known| known.name.strip_suffix('s') == Some(key));
+    if !elsewhere.is_empty() && !is_plural {
         let belongs = format!("`{key}` belongs in {}", listing(&elsewhere));
         let names: Vec<&str> = known.iter().map(|key| key.name).collect();
         return match names.len() <= FEW {
@@ -225,6 +229,7 @@ mod tests {
             unknown_key("connect_timeout", None, &ROUTE),
             "`connect_timeout` belongs in `[upstream.NAME]`"
         );
+        assert_eq!(unknown_key("hook", None, &ROUTE), "did you mean `hooks`?");
         assert_eq!(
             unknown_key("admin", None, &SERVER),
             "`admin` belongs in `[admin]`"

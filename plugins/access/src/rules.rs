@@ -73,6 +73,9 @@ impl Rules {
 impl Rule {
     /// Reads `allow 10.0.0.0/8`, `deny all`, `deny unix:`.
     pub(crate) fn parse(text: &str) -> Result<Rule, String> {
+        if text.ends_with(';') {
+            return Err(format!("leave out the `;` of `{text}`"));
+        }
         let mut words = text.split_ascii_whitespace();
         let decision = match words.next() {
             Some("allow") => Decision::Allow,

@@ -183,6 +183,7 @@ fn settings_are_checked() {
             "deny 10.0.0.1 10.0.0.2",
             "`deny 10.0.0.1 10.0.0.2` must name one address or block: write a rule for each",
         ),
+        ("deny all;", "leave out the `;` of `deny all;`"),
         (
             "deny host.example",
             "`host.example` is no address or network such as `192.0.2.1`, `10.0.0.0/8` or `2001:db8::/32`",

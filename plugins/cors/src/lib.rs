@@ -107,7 +107,8 @@ impl Allowed {
 fn list(settings: &mut Settings, key: &'static str) -> Result<Option<String>, SettingsError> {
     let names = settings.texts(key)?;
     if let Some(wrong) = names.iter().find(|name| !is_token(name.as_bytes())) {
-        let message = format!("`{wrong}` cannot be a method or a header's name");
+        let message =
+            format!("`{wrong}` cannot be a method or a header's name; several are a list of texts");
         return Err(settings.error(key, &message));
     }
     if names.len() > 1 && names.iter().any(|name| name == "*") {

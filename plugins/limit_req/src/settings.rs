@@ -67,6 +67,10 @@ pub(crate) fn zones(settings: &mut Settings) -> Result<Zones, SettingsError> {
         let room = |size: Option<u64>| (size.unwrap_or(10 << 20) / INSTANCES).max(LEAST_ROOM);
         return zone(settings, name, LARGEST_ZONE, room).map(Zones::One);
     }
+    if settings.text("key")?.is_some() {
+        let wrong = "`zones` have a `key` each: there is none beside them";
+        return Err(settings.error("key", wrong));
+    }
     let (mut zones, mut sum) = (Vec::new(), 0);
     for (name, mut table) in several {
         let mut room = 0;
@@ -227,7 +231,8 @@ pub(crate) fn limits(settings: &mut Settings, zones: &[Zone]) -> Result<Vec<Limi
     if limits.is_empty() {
         return Err(settings.error(
             "zones",
-            "say which zones count here, in the order in which they are asked: `zones = [{ zone = \
+            "say which zones count here, in the order in which they are asked (several zones are \
+             declared in a `[hook.NAME]`, and places use it): `zones = [{ zone = \
              \"NAME\", burst = 5 }]`",
         ));
     }

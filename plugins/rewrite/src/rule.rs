@@ -88,6 +88,12 @@ pub(crate) fn configure(settings: &mut Settings) -> Result<Vec<Rule>, SettingsEr
 
 fn of_line(settings: &Settings, key: &str, line: &str) -> Result<Rule, SettingsError> {
     let words = line::words(line).map_err(|message| settings.error(key, &message))?;
+    let is_whole_line = words.len() > 2 && words[0] == "rewrite";
+    if is_whole_line || words.len() > 2 && words.last().is_some_and(|word| word.ends_with(';')) {
+        let message =
+            "leave out the word `rewrite` and the `;`: a rule is what stands between them";
+        return Err(settings.error(key, message));
+    }
     let (from, to, flag) = match words.as_slice() {
         [from, to] => (from, to, None),
         [from, to, flag] => match FLAGS.iter().find(|(word, _)| word == flag) {

@@ -61,6 +61,15 @@ fn refused(settings: &str) -> (String, String) {
 }
 
 #[test]
+fn a_line_that_is_copied_from_nginx_as_a_whole_is_told_what_to_leave_out() {
+    for line in ["rewrite ^/a /b last;", "rewrite ^/a /b", "^/a /b last;"] {
+        let (key, message) = refused(&format!(r#"{{"rules": ["{line}"]}}"#));
+        assert_eq!(key, "rules[0]");
+        assert!(message.starts_with("leave out the word"), "{message}");
+    }
+}
+
+#[test]
 fn a_path_is_replaced_with_its_captures_and_the_query_stays() {
     let rule = ["^/old/(.*)/(.*)$ /new/$2/${1}x last"];
     assert_eq!(get(&rule, "/old/a/b?q=1"), reroute("/new/b/ax?q=1"));
