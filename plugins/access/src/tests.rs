@@ -185,7 +185,8 @@ fn settings_are_checked() {
         ),
         (
             "deny host.example",
-            "`host.example` is no address or network such as `192.0.2.1`, `10.0.0.0/8` or `2001:db8::/32`",
+            "`host.example` is no address or network such as `192.0.2.1`, `10.0.0.0/8` \
+             or `2001:db8::/32`",
         ),
     ] {
         let settings = format!(r#"{{"rules": ["allow 10.0.0.1", {rule:?}]}}"#);
@@ -249,7 +250,9 @@ fn covers(block: IpAddr, length: u8, client: IpAddr) -> bool {
 
 proptest! {
     #[test]
-    fn the_table_decides_as_a_search_through_the_rules(rules in prop::collection::vec(any_rule(), 0..20)) {
+    fn the_table_decides_as_a_search_through_the_rules(
+        rules in prop::collection::vec(any_rule(), 0..20),
+    ) {
         let parsed: Vec<Rule> = rules.iter().map(|rule| Rule::parse(&rule.0).unwrap()).collect();
         let table = Rules::new(&parsed);
         let clients = (0..300u32).flat_map(|low| [
@@ -264,7 +267,9 @@ proptest! {
     }
 
     #[test]
-    fn no_text_of_a_rule_panics(text in "(allow|deny)? ?[0-9a-f:./ ]{0,24}", other in "\\PC{0,40}") {
+    fn no_text_of_a_rule_panics(
+        text in "(allow|deny)? ?[0-9a-f:./ ]{0,24}", other in "\\PC{0,40}",
+    ) {
         let _ = (Rule::parse(&text), Rule::parse(&other));
     }
 }
