@@ -6,6 +6,7 @@
 //! at, and a name that claims are written to is never the client's to set.
 
 mod algorithm;
+mod es384;
 mod key;
 mod key_set;
 mod token;
