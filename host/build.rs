@@ -27,7 +27,14 @@ fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the host lives in the workspace");
-    for path in ["plugins", "sdk/rust", "wit", "Cargo.toml", "Cargo.lock"] {
+    for path in [
+        "plugins",
+        "sdk/rust",
+        "wit",
+        "Cargo.toml",
+        "Cargo.lock",
+        ".cargo/config.toml",
+    ] {
         println!("cargo:rerun-if-changed={}", workspace.join(path).display());
     }
     let out = PathBuf::from(variable("OUT_DIR"));

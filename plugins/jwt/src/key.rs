@@ -4,10 +4,12 @@
 use ed25519_dalek::VerifyingKey as Ed25519;
 use hmac::{Hmac, KeyInit, Mac};
 use rsa::signature::Verifier;
+use rsa::traits::PublicKeyParts;
 use rsa::{BoxedUint, PublicKey as RsaPublicKey, pkcs1v15, pss};
 use sha2::{Sha256, Sha384, Sha512};
 
 use crate::algorithm::Algorithm;
+use crate::es384::Es384Key;
 
 /// Bits of an RSA key: RFC 7518, section 3.3, and what a worker has time for.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
@@ -23,7 +25,7 @@ enum Material {
     Secret(Vec<u8>),
     Rsa(Box<RsaPublicKey>),
     P256(Box<p256::ecdsa::VerifyingKey>),
-    P384(Box<p384::ecdsa::VerifyingKey>),
+    P384(Box<Es384Key>),
     Ed25519(Box<Ed25519>),
 }
 
@@ -72,8 +74,8 @@ impl Key {
 
     /// A point on P-384, as SEC1 writes it.
     pub(crate) fn p384(point: &[u8]) -> Result<Key, String> {
-        let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(point);
-        let key = key.map_err(|_| "the point is not on P-384".to_owned())?;
+        let key = Es384Key::from_sec1(point);
+        let key = key.ok_or_else(|| "the point is not on P-384".to_owned())?;
         Ok(Key::new(
             vec![Algorithm::Es384],
             Material::P384(Box::new(key)),
@@ -106,6 +108,29 @@ impl Key {
         !self.algorithms.is_empty()
     }
 
+    /// Computes what is the same for each signature, once it is known that there will be some.
+    pub(crate) fn prepare(&self) {
+        if let Material::P384(key) = &self.material {
+            key.prepare();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_prepared(&self) -> bool {
+        matches!(&self.material, Material::P384(key) if key.is_prepared())
+    }
+
+    /// What a signature takes, in microseconds on a machine of 2026.
+    pub(crate) fn cost_us(&self) -> u64 {
+        match &self.material {
+            Material::Secret(_) => 10,
+            Material::Rsa(key) => 400 * (key.size() as u64).pow(2) / 256_u64.pow(2),
+            Material::P256(_) => 600,
+            Material::P384(_) => 900,
+            Material::Ed25519(_) => 100,
+        }
+    }
+
     /// Whether it is for this algorithm.
     pub(crate) fn serves(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
@@ -126,8 +151,7 @@ impl Key {
             Material::Rsa(key) => rsa_verifies(key, algorithm, message, signature),
             Material::P256(key) => p256::ecdsa::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
-            Material::P384(key) => p384::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            Material::P384(key) => key.verifies(message, signature),
             Material::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
         }

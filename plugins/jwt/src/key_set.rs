@@ -13,8 +13,11 @@ use crate::token::BASE64URL;
 
 /// Keys of one set.
 const MOST_KEYS: usize = 64;
-/// Keys that are tried for a token that does not name its own. Each costs a verification.
+/// Keys that are tried for a token that does not name its own.
 const MOST_TRIED: usize = 4;
+/// What they may take together, as [`Key::cost_us`] has it. A call has 5 ms, and whoever makes up a
+/// token must not be able to have it run past them.
+const MOST_TRIED_US: u64 = 3_500;
 
 /// Keys that tokens are verified with.
 pub(crate) struct KeySet {
@@ -26,10 +29,17 @@ pub(crate) struct KeySet {
 impl KeySet {
     /// A set of one key.
     pub(crate) fn of(key: Key) -> KeySet {
-        KeySet {
-            keys: vec![key],
-            is_single: true,
+        KeySet::new(vec![key], true)
+    }
+
+    fn new(keys: Vec<Key>, is_single: bool) -> KeySet {
+        let set = KeySet { keys, is_single };
+        // Those that one call may have to try. A key further behind has a name, and is prepared for
+        // the first token that gives it: a set has up to 64, and no time for all of them.
+        for key in set.candidates(Algorithm::Es384, None) {
+            key.prepare();
         }
+        set
     }
 
     /// Reads a file, and what was skipped of it.
@@ -56,7 +66,8 @@ impl KeySet {
         }
     }
 
-    /// The keys that a token may be signed with: those of its name, if it gives one.
+    /// The keys that a token may be signed with: those of its name, if it gives one. The first, and
+    /// others that there is time for.
     pub(crate) fn candidates(
         &self,
         algorithm: Algorithm,
@@ -67,8 +78,14 @@ impl KeySet {
             _ => true,
         };
         let keys = self.keys.iter().filter(is_named);
-        keys.filter(move |key| key.serves(algorithm))
-            .take(MOST_TRIED)
+        let keys = keys.filter(move |key| key.serves(algorithm));
+        let mut taken_us = 0;
+        let in_time = move |key: &&Key| {
+            let is_first = taken_us == 0;
+            taken_us += key.cost_us();
+            is_first || taken_us <= MOST_TRIED_US
+        };
+        keys.take(MOST_TRIED).take_while(in_time)
     }
 }
 
@@ -141,7 +158,7 @@ fn jwks(content: &[u8]) -> Result<(KeySet, Vec<String>), String> {
         return Err(format!("it has no key that can be used: {why}"));
     }
     let is_single = keys.len() == 1 && keys[0].id.is_none();
-    Ok((KeySet { keys, is_single }, skipped))
+    Ok((KeySet::new(keys, is_single), skipped))
 }
 
 /// A key in JSON: RFC 7517, section 4; RFC 7518, section 6; RFC 8037.
@@ -181,4 +198,22 @@ fn jwk(value: &Value) -> Result<Key, String> {
 /// Both coordinates, as SEC1 writes a point that is not compressed.
 fn point(x: Vec<u8>, y: Vec<u8>) -> Vec<u8> {
     [vec![4], x, y].concat()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_a_call_may_have_to_try_are_prepared_beforehand_and_no_others() {
+        let key = |number: u8| {
+            let key = p384::ecdsa::SigningKey::from_slice(&[number; 48]).unwrap();
+            Key::p384(key.verifying_key().to_sec1_point(false).as_bytes()).unwrap()
+        };
+        let set = KeySet::new((1..=64).map(key).collect(), false);
+        let prepared = set.keys.iter().map(Key::is_prepared);
+        let expected = (0..64).map(|number| number < 3);
+        assert!(prepared.eq(expected));
+    }
 }

@@ -6,11 +6,13 @@
 //! at, and a name that claims are written to is never the client's to set.
 
 mod algorithm;
+mod es384;
 mod key;
 mod key_set;
 mod token;
 mod claims;
 mod verified;
+mod written;
 
 use serde_json::{Map, Value};
 use waypost_sdk::log::{self, Level};
@@ -26,19 +28,6 @@ use key::Key;
 use key_set::KeySet;
 use token::Token;
 use verified::VerifiedTokens;
-
-/// Headers that frame a message or name its server.
-const NOT_FOR_CLAIMS: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// What the hook does at its places.
 pub struct Jwt {
@@ -74,8 +63,8 @@ struct Place {
 impl Hook for Jwt {
     fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
         settings.refuse_streams("use it at a listener or a route")?;
-        let algorithms = algorithms(&mut settings)?;
-        let (keys, key_file) = keys(&mut settings, algorithms.as_deref())?;
+        let algorithms = written::algorithms(&mut settings)?;
+        let (keys, key_file) = written::keys(&mut settings, algorithms.as_deref())?;
         let mut variables = settings.variables("token")?;
         if variables.len() > 1 {
             return Err(settings.error("token", "`token` must be one variable"));
@@ -86,8 +75,8 @@ impl Hook for Jwt {
             algorithms,
             rules: Rules::read(&mut settings)?,
             variable: variables.pop(),
-            headers: headers(&mut settings)?,
-            attributes: attributes(&mut settings)?,
+            headers: written::headers(&mut settings)?,
+            attributes: written::attributes(&mut settings)?,
             verified: VerifiedTokens::default(),
             defaults: Place::default().read(settings)?,
             places: Vec::new(),
@@ -104,109 +93,6 @@ impl Hook for Jwt {
         self.places.push(self.defaults.clone().read(settings)?);
         Ok(())
     }
-}
-
-/// Reads `algorithms`.
-fn algorithms(settings: &mut Settings) -> Result<Option<Vec<Algorithm>>, SettingsError> {
-    let names = settings.texts("algorithms")?;
-    let read = |(number, name): (usize, &String)| {
-        Algorithm::named(name).ok_or_else(|| {
-            let known = Algorithm::ALL.map(|(name, _)| name).join("`, `");
-            let message = format!("`{name}` is no algorithm that can be allowed: `{known}`");
-            settings.error(&format!("algorithms[{number}]"), &message)
-        })
-    };
-    let algorithms: Vec<_> = names
-        .iter()
-        .enumerate()
-        .map(read)
-        .collect::<Result<_, _>>()?;
-    Ok((!algorithms.is_empty()).then_some(algorithms))
-}
-
-/// Reads `secret` or `key_file`.
-fn keys(
-    settings: &mut Settings,
-    allowed: Option<&[Algorithm]>,
-) -> Result<(KeySet, Option<String>), SettingsError> {
-    let secret = settings.text("secret")?;
-    let file = settings.file("key_file")?;
-    let (key, path, mut keys) = match (secret, file) {
-        (Some(secret), None) => {
-            let key = Key::secret(secret.as_bytes());
-            let key = key.map_err(|message| settings.error("secret", &message))?;
-            ("secret", None, KeySet::of(key))
-        }
-        (None, Some(file)) => {
-            let missing =
-                || settings.error("key_file", &format!("there is no file `{}`", file.path));
-            let content = file.content.as_ref().ok_or_else(missing)?;
-            let keys = read_file(&file.path, content);
-            let keys = keys.map_err(|message| settings.error("key_file", &message))?;
-            ("key_file", Some(file.path), keys)
-        }
-        (None, None) => {
-            let missing = "`key_file` or `secret` is missing";
-            return Err(settings.error("key_file", missing));
-        }
-        (Some(_), Some(_)) => {
-            let both = "there is a `secret` already: a token is signed with the one or the other";
-            return Err(settings.error("key_file", both));
-        }
-    };
-    if let Some(allowed) = allowed {
-        let kept = keys.keep(allowed);
-        kept.map_err(|message| settings.error(key, &format!("{message}: see `algorithms`")))?;
-    }
-    Ok((keys, path))
-}
-
-/// The keys of a file, with a line in the log about those that are skipped.
-fn read_file(path: &str, content: &[u8]) -> Result<KeySet, String> {
-    let (keys, skipped) = KeySet::read(content).map_err(|why| format!("`{path}`: {why}"))?;
-    if let Some(first) = skipped.first() {
-        let count = skipped.len();
-        log::warn(&format!(
-            "key_file `{path}`: {count} keys are skipped, the first: {first}"
-        ));
-    }
-    Ok(keys)
-}
-
-/// Reads `claims_to_headers`.
-fn headers(settings: &mut Settings) -> Result<Vec<(String, String)>, SettingsError> {
-    let headers = settings.texts_by_name("claims_to_headers")?;
-    for (claim, header) in &headers {
-        // RFC 9110, section 5.6.2.
-        let in_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let is_framing = NOT_FOR_CLAIMS
-            .iter()
-            .any(|each| each.eq_ignore_ascii_case(header));
-        if header.is_empty() || !header.bytes().all(in_token) || is_framing {
-            let message = format!("`{header}` is no header that a claim can be written to");
-            return Err(settings.error(&format!("claims_to_headers.{claim}"), &message));
-        }
-    }
-    Ok(headers)
-}
-
-/// Reads `claims`.
-fn attributes(settings: &mut Settings) -> Result<Vec<(String, String)>, SettingsError> {
-    let claims = settings.texts("claims")?;
-    let named = |(number, claim): (usize, String)| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if claim.is_empty() || claim.len() > 60 || !claim.bytes().all(allowed) {
-            let message = format!(
-                "`{claim}` has no attribute to go with it: letters, digits and `_` can be in its \
-                 name, 60 at most"
-            );
-            return Err(settings.error(&format!("claims[{number}]"), &message));
-        }
-        let attribute = format!("jwt_{}", claim.to_ascii_lowercase());
-        Ok((claim, attribute))
-    };
-    claims.into_iter().enumerate().map(named).collect()
 }
 
 impl Place {
@@ -362,7 +248,7 @@ impl FileChanges for Jwt {
         }
         self.verified.clear();
         let keys = content.ok_or_else(|| format!("`{path}` is gone"));
-        let keys = keys.and_then(|content| read_file(path, content));
+        let keys = keys.and_then(|content| written::read_file(path, content));
         let keys = keys.and_then(|mut keys| match &self.algorithms {
             Some(allowed) => keys.keep(allowed).map(|()| keys),
             None => Ok(keys),

@@ -85,3 +85,21 @@ impl Verified {
         self.token.len() + values.map(String::len).sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_with_the_hash_of_another_is_not_taken_for_it() {
+        let mut verified = VerifiedTokens::default();
+        verified.add(b"good", 2.0, Vec::new());
+        assert!(verified.find(b"good", 1).is_some());
+        let good = verified.tokens.drain().next();
+        let same_hash = hash64(b"made up", verified.seed);
+        verified
+            .tokens
+            .extend(good.map(|(_, token)| (same_hash, token)));
+        assert!(verified.find(b"made up", 1).is_none());
+    }
+}

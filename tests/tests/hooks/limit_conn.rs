@@ -1,7 +1,12 @@
 //! `limit_conn`: requests in progress, or connections of a stream, by key.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use waypost_tests::admin::ADMIN;
-use waypost_tests::{Answer, Client, Gate, Http2, Origin, Proxy, Wire, eventually, origin, proxy};
+use waypost_tests::{
+    Answer, Client, Gate, Http2, Origin, Proxy, Wire, client, eventually, origin, plugin, proxy,
+};
 
 const ZONE: &str = "[hook.users]\nplugin = \"limit_conn\"\nkey = \"$arg_user\"\nzone = \"users\"\n";
 
@@ -132,4 +137,102 @@ async fn connections_of_a_stream_count_until_they_end() {
         wire.try_send("there?\n").await.is_ok() && wire.until(b"\n").await.is_ok()
     })
     .await;
+}
+
+/// The plugin from a file, as another version.
+fn version(number: u8) -> Vec<u8> {
+    let file = plugin("limit_conn", "wasm32-unknown-unknown");
+    let mut bytes = std::fs::read(file).expect("cargo has built it");
+    bytes.extend([0, 2, 1, number]);
+    bytes
+}
+
+async fn load(proxy: &Proxy, component: &[u8]) {
+    let head = format!(
+        "POST /plugins/mine/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        component.len()
+    );
+    let request = [head.as_bytes(), component].concat();
+    let loaded = client::exchange(&proxy.admin_address(), request).await;
+    assert_eq!(loaded.status, 200, "{}", loaded.text());
+}
+
+/// A route with so many requests for each user.
+fn place(path: &str, connections: u32) -> String {
+    format!(
+        "[[route]]\npath = \"{path}\"\nproxy = \"backend\"\n\
+         hooks = [{{ use = \"users\", connections = {connections} }}]"
+    )
+}
+
+/// Asks for a target until it is told to stop; the statuses that came.
+async fn asks(mut client: Client, target: String, stop: Arc<AtomicBool>) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    while !stop.load(Relaxed) {
+        statuses.push(client.get(&target).await.status);
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn counts_stay_right_through_swaps_and_reloads_at_full_load() {
+    let gate = Gate::closed();
+    let origin = holds(&gate).await;
+    let setup = proxy::to([&origin])
+        .listen("keepalive_requests = 1000000")
+        // Requests are held for as long as all of this takes.
+        .upstream("read_timeout = \"1h\"")
+        .route("hooks = [{ use = \"users\", connections = 2, status = 500 }]")
+        .more(&ZONE.replace("\"limit_conn\"", "\"mine\""))
+        .more(&place("/busy/", 4))
+        .more(&place("/one/", 1))
+        .more(
+            "[plugin.mine]\nfile = \"mine.wasm\"\nbudget = 100\nlimits = { deadline = \"1s\" }\n\
+             grants = [\"request\", \"exchange\", \"changes\"]",
+        )
+        .more(ADMIN);
+    std::fs::write(setup.directory().join("mine.wasm"), version(0)).unwrap();
+    let proxy = setup.start().await;
+    let mut full = [held(&proxy, "full").await, held(&proxy, "full").await];
+    origin.received(2).await;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let beyond = asks(proxy.client().await, "/?user=full".to_owned(), stop.clone());
+    let beyond = tokio::spawn(beyond);
+    let mut within = Vec::new();
+    for number in 0..8 {
+        // Two for each user, and two whose ends may still be on their way.
+        let target = format!("/busy/?user=u{}", number / 2);
+        let asks = asks(proxy.client().await, target, stop.clone());
+        within.push(tokio::spawn(asks));
+    }
+    for number in 1..=3_u8 {
+        load(&proxy, &version(number)).await;
+        let (before, after) = (499 + u16::from(number), 500 + u16::from(number));
+        assert_eq!(status(&proxy, "full").await, before, "after a swap");
+        proxy.edit(&format!("status = {before}"), &format!("status = {after}"));
+        proxy.reload().await;
+        assert_eq!(status(&proxy, "full").await, after, "after a reload");
+    }
+    stop.store(true, Relaxed);
+    let beyond = beyond.await.expect("no panic");
+    let passed = beyond.iter().filter(|status| **status == 200).count();
+    assert_eq!(passed, 0, "of {} beyond the limit", beyond.len());
+    for client in within {
+        let statuses = client.await.expect("no panic");
+        let rejected = statuses.iter().filter(|status| **status != 200).count();
+        assert_eq!(rejected, 0, "of {} within the limit", statuses.len());
+    }
+
+    gate.open();
+    for client in &mut full {
+        assert_eq!(client.response().await.status, 200);
+    }
+    for user in ["full", "u0", "u1", "u2", "u3"] {
+        eventually(&format!("no request of {user} to be counted"), async || {
+            let target = format!("/one/?user={user}");
+            proxy.get(&target).await.status == 200
+        })
+        .await;
+    }
 }

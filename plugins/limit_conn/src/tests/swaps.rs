@@ -59,10 +59,12 @@ fn a_state_is_bounded_and_what_it_leaves_out_ends_well() {
     let mut hooked = Hooked::<LimitConn>::new(declared, &[r#"{"connections": 65535}"#])
         .unwrap_or_else(|_| panic!());
     let mut held = Vec::new();
-    for number in 0..150_000 {
+    for number in 0..250_000 {
         held.push(ask(&mut hooked, &format!("user{}", number % 40_000)).1);
     }
-    assert!(hooked.hook.export_state().len() <= 1 << 20);
+    // There is more of it than that, and as much is kept as can be.
+    let state = hooked.hook.export_state().len();
+    assert!((800 << 10..=1 << 20).contains(&state), "{state}");
     hooked = swap(hooked, declared);
     for exchange in held {
         hooked.on_end(exchange, 200);

@@ -3,11 +3,13 @@
 
 use std::fmt::Write;
 
+use waypost_sdk::log::Level;
 use waypost_sdk::testing::{Hooked, Request};
 use waypost_sdk::{Draws, Verdict};
 
 use super::super::LimitReq;
 use super::oracle::{Limit, Outcome, handle};
+use super::{ask, of, passed};
 
 /// A zone with random settings: for nginx, for the declaration, for the place.
 fn random_limit(number: usize, most: usize, draws: &mut Draws) -> (Limit, String, String) {
@@ -138,4 +140,46 @@ fn each_verdict_delay_and_line_is_that_of_nginx() {
     for seed in 0..100 {
         run(seed);
     }
+}
+
+/// nginx goes through the zones from the last one, and keeps the first of equal delays.
+#[test]
+fn of_equal_delays_the_one_of_the_last_zone_is_named() {
+    let declared = r#"{"zones": {"x": {"key": "$arg_user", "rate": "1r/s"},
+                                 "y": {"key": "$arg_user", "rate": "1r/s"}}}"#;
+    for (first, last) in [("x", "y"), ("y", "x")] {
+        let place = format!(
+            r#"{{"zones": [{{"zone": "{first}", "burst": 5}}, {{"zone": "{last}", "burst": 5}}]}}"#
+        );
+        let mut hooked = of(declared, &place);
+        assert_eq!(passed(&mut hooked, "a", 2), 2);
+        let line = format!("delaying request, excess: 1.000, by zone \"{last}\"");
+        assert_eq!(hooked.log_lines(), [(Level::Warn, line)]);
+    }
+}
+
+/// `ngx_http_limit_req_expire`: what is taken away by force may have had others behind it that are
+/// stale, and these go as well. A key that was forgotten so begins anew.
+#[test]
+fn a_bucket_that_is_evicted_takes_two_stale_ones_with_it() {
+    let declared = r#"{"key": "$arg_user", "rate": "1r/m", "size": "32k"}"#;
+    let mut hooked = of(declared, r#"{"burst": 100}"#);
+    // Far from empty when the others are, and so what keeps them from being dropped.
+    passed(&mut hooked, "oldest", 10);
+    for user in ["b", "c", "d"] {
+        passed(&mut hooked, user, 2);
+    }
+    hooked.pass_us(50_000_000);
+    for user in 0..124 {
+        ask(&mut hooked, &user.to_string());
+    }
+    assert_eq!(hooked.counter("evicted"), 0);
+    hooked.pass_us(13_000_000);
+    ask(&mut hooked, "new");
+    assert_eq!(hooked.counter("evicted"), 1);
+    let mut delay = |user| ask(&mut hooked, user).1.changed().delay_us;
+    // An excess of 1, less 63 seconds of the rate, which leaves nothing; and one more.
+    assert_eq!(delay("d"), 62_000_000);
+    assert_eq!(delay("b"), 0);
+    assert_eq!(delay("c"), 0);
 }

@@ -1,7 +1,7 @@
 //! What the next instance takes over.
 
 use waypost_sdk::testing::{Hooked, damaged};
-use waypost_sdk::{Draws, Keeper};
+use waypost_sdk::{Draws, Keeper, StateWriter};
 
 use super::{DECLARED, ask, of, passed};
 use crate::LimitReq;
@@ -110,6 +110,25 @@ fn the_order_of_use_is_kept() {
     assert_eq!(passed(&mut hooked, "127", 1), 0);
     assert_eq!(passed(&mut hooked, "1", 1), 0);
     assert_eq!(passed(&mut hooked, "0", 1), 1);
+}
+
+#[test]
+fn an_excess_that_no_version_can_have_written_is_refused() {
+    let most = 1_000_000_001_000; // a burst of as much as can be set, and one more
+    for (excess, is_good) in [(most, true), (most + 1, false), (u64::MAX, false)] {
+        let mut state = StateWriter::new(1);
+        state.number(0);
+        state.signed(1000);
+        state.text("api");
+        state.text("$arg_user");
+        state.bytes(b"a");
+        state.number(excess);
+        state.signed(0);
+        state.bytes(b"");
+        let mut hooked = of(DECLARED, PLACE);
+        let imported = hooked.hook.import_state(&state.finish());
+        assert_eq!(imported.is_ok(), is_good, "{excess}");
+    }
 }
 
 #[test]
