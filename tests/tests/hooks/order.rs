@@ -48,6 +48,37 @@ async fn a_route_that_inherits_no_hooks_is_asked_about_by_its_own_alone() {
     assert_eq!(response.headers.all("X-Order"), ["c"]);
 }
 
+/// It leads past them to none that inherits them, by its path or by name.
+#[tokio::test]
+async fn a_route_without_inherited_hooks_leads_to_no_other_route_past_them() {
+    let origin = origin::says("guarded").await;
+    let open = "[[route]]\npath = \"/open/\"\ninherit_hooks = false\nhooks = [\"probe\"]\n\
+                return = { status = 200, body = \"open\" }\n\
+                [[route]]\nname = \"inner\"\ninternal = true\nproxy = \"backend\"\n\
+                [[route]]\nname = \"free\"\ninternal = true\ninherit_hooks = false\n\
+                return = { status = 200, body = \"free\" }\n";
+    let proxy = proxy::to([&origin])
+        .listen("hooks = [{ plugin = \"access\", rules = \"deny all\" }]")
+        .more(&probe())
+        .more(open)
+        .start()
+        .await;
+    assert_eq!(proxy.get("/").await.status, 403);
+    for (commands, answer) in [
+        ("say nothing", (200, "open")),
+        ("path /x | reroute", (403, "")),
+        ("route inner", (403, "")),
+        ("route free", (200, "free")),
+    ] {
+        let response = asked(&proxy, "/open/", commands).await;
+        assert_eq!(response.status, answer.0, "{commands}");
+        if !answer.1.is_empty() {
+            assert_eq!(response.text(), answer.1, "{commands}");
+        }
+    }
+    assert_eq!(origin.requests().len(), 0);
+}
+
 #[tokio::test]
 async fn each_place_that_uses_a_hook_has_settings_of_its_own() {
     let origin = origin::says("hello").await;

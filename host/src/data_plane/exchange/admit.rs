@@ -111,8 +111,22 @@ pub(super) fn find_route(
     })
 }
 
+/// Finds the route anew: the one of this index, or the one that host and path lead to.
+pub(super) fn find_anew(
+    exchange: &Exchange,
+    session: &Session<'_>,
+    worker_config: &WorkerConfig,
+    framing: Framing,
+    route: Option<usize>,
+) -> Result<Admitted, Fault> {
+    match route {
+        Some(route) => take_route(exchange, session, worker_config, framing, route),
+        None => find_route(exchange, session, worker_config, framing),
+    }
+}
+
 /// Takes a route of the listener by its index, whatever host and path are.
-pub(super) fn take_route(
+fn take_route(
     exchange: &Exchange,
     session: &Session<'_>,
     worker_config: &WorkerConfig,

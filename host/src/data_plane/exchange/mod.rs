@@ -153,6 +153,9 @@ enum Settled {
 
 /// Finds the route of a request, as the hooks of its listener and of the route itself have it.
 ///
+/// Those of the listener are asked once, before the first route that inherits them: a route that
+/// does not must not lead past them to one that does.
+///
 /// # Errors
 /// A [`Fault`]: there is no route, or a hook failed.
 async fn settle(
@@ -163,36 +166,28 @@ async fn settle(
 ) -> Result<Settled, Fault> {
     let routes = &worker_config.snapshot.config.routes;
     let of_listener = &worker_config.snapshot.config.listeners[session.listener].hooks;
-    let exchange = finish.exchange();
-    let mut admitted = admit::find_route(exchange, session, worker_config, framing);
-    let inherits = |admitted: &Result<Admitted, Fault>| {
-        let route = admitted.as_ref().map(|admitted| &routes[admitted.route]);
-        route.is_ok_and(|route| route.inherits_hooks) || route.is_err()
-    };
-    if !of_listener.is_empty() && inherits(&admitted) {
-        let asked = hooks::ask(
-            session,
-            worker_config,
-            finish,
-            of_listener,
-            OnReroute::AskOthers,
-        );
-        let decided = asked.await?;
-        let exchange = finish.exchange();
-        admitted = match decided {
-            Decided::Proceed if !exchange.was_changed() => admitted,
-            Decided::Answer(answer) => return Ok(Settled::Answer(answer)),
-            Decided::Reroute(Some(route)) => {
-                admit::take_route(exchange, session, worker_config, framing, route)
-            }
-            // Host and path may be others by now.
-            Decided::Proceed | Decided::Reroute(None) => {
-                admit::find_route(exchange, session, worker_config, framing)
-            }
-        };
-    }
-    let mut admitted = admitted?;
+    let inherits = |admitted: &Admitted| routes[admitted.route].inherits_hooks;
+    let mut asks_listener = !of_listener.is_empty();
+    let mut found = admit::find_route(finish.exchange(), session, worker_config, framing);
     for _ in 0..=MAX_REROUTES {
+        if asks_listener && found.as_ref().map_or(true, inherits) {
+            asks_listener = false;
+            let others = OnReroute::AskOthers;
+            let asked = hooks::ask(session, worker_config, finish, of_listener, others);
+            let decided = asked.await?;
+            let exchange = finish.exchange();
+            let led_to = match decided {
+                Decided::Answer(answer) => return Ok(Settled::Answer(answer)),
+                Decided::Proceed if !exchange.was_changed() => None,
+                // Host and path may be others by now.
+                Decided::Proceed => Some(None),
+                Decided::Reroute(route) => Some(route),
+            };
+            if let Some(route) = led_to {
+                found = admit::find_anew(exchange, session, worker_config, framing, route);
+            }
+        }
+        let admitted = found?;
         // Before the route's hooks, which count nothing then (`ngx_http_core_find_config_phase`).
         let limit = body_limit(session, worker_config, &admitted);
         if let (Some(length), Some(limit)) = (framing.length(), limit)
@@ -207,13 +202,12 @@ async fn settle(
         let asked = hooks::ask(session, worker_config, finish, of_route, OnReroute::Leave);
         let decided = asked.await?;
         let exchange = finish.exchange();
-        admitted = match decided {
+        found = match decided {
             Decided::Proceed => return Ok(Settled::Route(admitted)),
             Decided::Answer(answer) => return Ok(Settled::Answer(answer)),
-            Decided::Reroute(Some(route)) => {
-                admit::take_route(exchange, session, worker_config, framing, route)?
+            Decided::Reroute(route) => {
+                admit::find_anew(exchange, session, worker_config, framing, route)
             }
-            Decided::Reroute(None) => admit::find_route(exchange, session, worker_config, framing)?,
         };
     }
     Err(Fault::TooManyRoutes)

@@ -124,7 +124,13 @@ impl Rig {
     fn taken(&mut self, exchange: &Exchange, route: usize) -> Result<Admitted, Fault> {
         let worker_config = self.worker_config.clone();
         let framing = exchange.framing.unwrap();
-        admit::take_route(exchange, &self.session(), &worker_config, framing, route)
+        admit::find_anew(
+            exchange,
+            &self.session(),
+            &worker_config,
+            framing,
+            Some(route),
+        )
     }
 
     /// An exchange on its way, with its route and the body that its head announces.
