@@ -507,12 +507,14 @@ impl Operator {
             if entry.version_before().is_none() {
                 tracing::error!(
                     plugin = name,
-                    "plugin `{name}` has no version to return to: its fallback serves until another one is loaded"
+                    "plugin `{name}` has no version to return to: its fallback serves, or `on_error` decides, \
+                     until another one is loaded"
                 );
             } else if let Err(refusal) = self.roll_back(name).await {
                 tracing::error!(
                     plugin = name,
-                    "plugin `{name}` cannot return to the version before, its fallback serves: {refusal}"
+                    "plugin `{name}` cannot return to the version before, its fallback serves, or `on_error` \
+                     decides: {refusal}"
                 );
             }
         }

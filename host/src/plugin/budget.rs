@@ -121,8 +121,8 @@ impl Account {
     fn tell_of_debt(&self, plugin: &Plugin, budget: u32) {
         let (name, version) = (plugin.name(), plugin.version());
         let why = format!(
-            "has used up its budget of {budget}% of a worker's time: the fallback serves until it \
-             has time again"
+            "has used up its budget of {budget}% of a worker's time: its fallback serves, or \
+             `on_error` decides, until it has time again"
         );
         let event = Untrusted::message(&why);
         plugin

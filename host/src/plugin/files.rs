@@ -35,8 +35,18 @@ pub struct PluginFiles {
     heard: AtomicU64,
 }
 
-struct Known {
+#[derive(Clone, PartialEq, Eq)]
+struct State {
+    /// None where it does not exist or cannot be read, and where nobody has read it.
     content: Content,
+    /// Also what cannot be read.
+    is_there: bool,
+}
+
+struct Known {
+    state: State,
+    /// Its content was asked for, not only whether it is there.
+    is_read: bool,
     /// The change that brought it.
     generation: u64,
 }
@@ -63,17 +73,47 @@ impl PluginFiles {
         if !self.named.contains(path) {
             return Err(format!("its settings do not name `{path}`"));
         }
-        if let Some(known) = self.known.lock().get(path) {
-            return Ok(known.content.clone());
+        if let Some(known) = self.known.lock().get(path).filter(|known| known.is_read) {
+            return Ok(known.state.content.clone());
         }
         let content = self.content(path)?;
-        let generation = self.generation.load(Relaxed);
-        let known = Known {
+        let state = State {
+            is_there: content.is_some(),
             content: content.clone(),
-            generation,
+        };
+        self.know(path, state, true);
+        Ok(content)
+    }
+
+    /// See `files.is-there` in the WIT. `may_look`: at a path that is not known yet, which may take
+    /// a while.
+    pub(super) fn is_there(&self, path: &str, may_look: bool) -> bool {
+        if let Some(known) = self.known.lock().get(path) {
+            return known.state.is_there;
+        }
+        if !may_look || !self.named.contains(path) {
+            return false;
+        }
+        let state = State {
+            content: None,
+            is_there: self.exists(path),
+        };
+        let is_there = state.is_there;
+        self.know(path, state, false);
+        is_there
+    }
+
+    fn know(&self, path: &str, state: State, is_read: bool) {
+        let known = Known {
+            state,
+            is_read,
+            generation: self.generation.load(Relaxed),
         };
         self.known.lock().insert(path.into(), known);
-        Ok(content)
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.directory.join(path).metadata().is_ok()
     }
 
     fn content(&self, path: &str) -> Result<Content, String> {
@@ -95,28 +135,46 @@ impl PluginFiles {
 
     /// Reads them again; true if one has changed. Blocks.
     pub fn refresh(&self) -> bool {
-        let paths: Vec<Arc<str>> = self.known.lock().keys().cloned().collect();
+        let known = self.known.lock();
+        let paths = known
+            .iter()
+            .map(|(path, known)| (path.clone(), known.is_read));
+        let paths: Vec<(Arc<str>, bool)> = paths.collect();
+        drop(known);
         let mut any = false;
-        for path in paths {
-            // What cannot be read is as good as gone, and the plugin hears so.
-            let content = self.content(&path).unwrap_or_else(|error| {
-                tracing::warn!("{error}");
-                None
-            });
+        for (path, is_read) in paths {
+            let state = self.state(&path, is_read);
             let mut known = self.known.lock();
-            let changed = known
-                .get_mut(&path)
-                .filter(|known| known.content != content);
+            let changed = known.get_mut(&path).filter(|known| known.state != state);
             if let Some(known) = changed {
-                let generation = self.generation.fetch_add(1, Relaxed) + 1;
-                *known = Known {
-                    content,
-                    generation,
-                };
+                known.state = state;
+                known.generation = self.generation.fetch_add(1, Relaxed) + 1;
                 any = true;
             }
         }
         any
+    }
+
+    /// What is at a path now.
+    fn state(&self, path: &str, is_read: bool) -> State {
+        let content = match is_read {
+            true => self.content(path),
+            false => Ok(None),
+        };
+        match content {
+            Ok(content) => State {
+                is_there: content.is_some() || !is_read && self.exists(path),
+                content,
+            },
+            // What cannot be read has no content, and the plugin hears so.
+            Err(error) => {
+                tracing::warn!("{error}");
+                State {
+                    content: None,
+                    is_there: true,
+                }
+            }
+        }
     }
 
     /// Counts changes: another number than before tells that there was one.
@@ -137,7 +195,7 @@ impl PluginFiles {
             .iter()
             .filter(|(_, known)| known.generation > generation);
         changed
-            .map(|(path, known)| (path.clone(), known.content.clone()))
+            .map(|(path, known)| (path.clone(), known.state.content.clone()))
             .collect()
     }
 }

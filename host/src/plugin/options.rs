@@ -21,14 +21,18 @@ pub struct PluginOptions {
 }
 
 impl PluginOptions {
-    /// Those of the plugins that come with the host: an entry's defaults, and everything granted
-    /// and no budget.
+    /// Those of the plugins that come with the host: an entry's defaults, but everything granted, no
+    /// budget, time for the dearest call that a client can cause (a signature, a long path against
+    /// many rules), and no quarantine: what clients send must not turn off a hook.
     pub fn stock() -> PluginOptions {
         PluginOptions {
-            limits: PluginLimits::default(),
+            limits: PluginLimits {
+                deadline: Duration::from_millis(50),
+                ..PluginLimits::default()
+            },
             compile: CompileLimits::default(),
             grants: Grants::ALL,
-            max_faults: 10,
+            max_faults: 0,
             fault_window: Duration::from_secs(60),
             budget: 100,
         }

@@ -19,6 +19,13 @@ pub(super) fn add_files_to(files: &mut LinkerInstance<'_, HostState>) -> Result<
             Some(_) => Err("files are read while a plugin is configured".to_owned()),
             None => Err("there are no files here".to_owned()),
         },))
+    })?;
+    files.func_wrap("is-there", |host: Caller<'_>, (path,): (WasmStr,)| {
+        let path = path.to_str(&host)?;
+        let state = host.data();
+        let files = state.surroundings.files.as_ref();
+        let may_look = state.call.phase == Phase::Setup;
+        Ok((files.is_some_and(|files| files.is_there(&path, may_look)),))
     })
 }
 

@@ -253,6 +253,55 @@ fn a_plugin_that_hears_of_a_change_reads_no_file() {
     );
 }
 
+/// Tells in an attribute whether `users` was there when it last heard: `y` or `n`.
+const LOOKING: &str = r#"
+    (import "waypost:plugin/files@0.2.0" "is-there" (func $is-there (param i32 i32) (result i32)))
+    (import "waypost:plugin/changes@0.2.0" "set-attribute"
+      (func $set (param i32 i32 i32 i32) (result i32)))
+    (data (i32.const 512) "usersny")
+    (global $said (mut i32) (i32.const 0))
+    (func $look
+      (global.set $said
+        (i32.add (i32.const 517) (call $is-there (i32.const 512) (i32.const 5)))))
+    (func (export "waypost:plugin/file-changes@0.2.0#changed")
+      (param i32 i32) (param $has-content i32) (param i32 i32)
+      (if (local.get $has-content) (then unreachable))
+      (call $look))"#;
+
+#[test]
+fn whether_a_file_is_there_is_told_of_what_cannot_be_read_too() {
+    let guest = Guest {
+        more: LOOKING,
+        setup: "(call $look)",
+        ..reading(WORKER)
+    };
+    let guest = Guest {
+        is: super::guests::Is::Hook(
+            "(drop (call $set (i32.const 512) (i32.const 5) (global.get $said) (i32.const 1)))
+             (i32.const 0)",
+        ),
+        ..guest
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let hook = hook_in(folder.path(), &guest.load(), &json!({ "file": "users" })).unwrap();
+    let worker = WorkerHook::attach(&hook, None);
+    assert_eq!(content(&worker), "n");
+    let file = folder.path().join("users");
+    // It is not read, however large it is.
+    let large = fs::File::create(&file).unwrap();
+    large.set_len(1 << 40).unwrap(); // takes no space
+    assert!(hook.files().refresh());
+    assert_eq!(content(&worker), "y");
+    fs::remove_file(&file).unwrap();
+    assert!(hook.files().refresh());
+    assert_eq!(content(&worker), "n");
+    fs::create_dir(&file).unwrap();
+    assert!(hook.files().refresh());
+    assert_eq!(content(&worker), "y");
+    assert!(!hook.files().refresh(), "it has not changed since");
+    assert_eq!(content(&WorkerHook::attach(&hook, None)), "y");
+}
+
 #[test]
 fn a_plugin_that_chooses_endpoints_has_no_files() {
     let policy = Guest {

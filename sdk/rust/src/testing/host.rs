@@ -472,6 +472,9 @@ pub(crate) mod files {
         of_services(|services| read = services.read(path));
         read
     }
+    pub(crate) fn is_there(path: &str) -> bool {
+        of_services(|services| services.files.contains_key(path))
+    }
 }
 
 pub(crate) mod clock {
