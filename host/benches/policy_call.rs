@@ -114,6 +114,10 @@ impl ExchangeContext for Request {
         "with=query"
     }
 
+    fn scheme(&self) -> &str {
+        "http"
+    }
+
     fn version(&self) -> HttpVersion {
         HttpVersion::Http11
     }

@@ -125,6 +125,8 @@ pub trait ExchangeContext: VariableSource {
     /// From here on, of each word only these bits count as candidates; none: all do.
     fn narrow(&self, words: Option<&[u64]>);
     fn method(&self) -> &str;
+    /// `http` or `https`, as the client has it; empty for sessions of streams.
+    fn scheme(&self) -> &str;
     /// Host and port as the request spells them; empty where it names none.
     fn authority(&self) -> &[u8];
     fn path(&self) -> &str;

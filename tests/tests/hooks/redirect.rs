@@ -19,6 +19,24 @@ async fn sent(proxy: &Proxy, line: &str, host: &str) -> (u16, String) {
     (answer.status, answer.header("Location").to_owned())
 }
 
+/// TLS ends at a balancer in front, which says so.
+#[tokio::test]
+async fn a_trusted_proxy_that_speaks_https_is_not_redirected_to_https() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin])
+        .server("trusted_proxies = [\"127.0.0.1/32\"]")
+        .route("hooks = [{ plugin = \"redirect\", scheme = \"https\" }]")
+        .start()
+        .await;
+    let of = async |proto| {
+        let line = format!("X-Forwarded-Proto: {proto}\r\n");
+        proxy.get_with("/a", &line).await
+    };
+    assert_eq!(of("https").await.text(), "hello");
+    let redirected = of("http").await;
+    assert_eq!(redirected.header("Location"), "https://test/a");
+}
+
 #[tokio::test]
 async fn a_client_is_sent_to_the_url_as_it_sees_it() {
     let proxy = at_listener("www = \"remove\", trailing_slash = \"add\"").await;

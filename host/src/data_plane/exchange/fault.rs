@@ -51,6 +51,9 @@ pub(crate) enum Fault {
     /// What a hook, or its failure, has to say.
     #[error("{0}")]
     Hook(Untrusted),
+    /// A hook waits for work that is not done now: there is too much of it.
+    #[error("{0}")]
+    HookOverloaded(Untrusted),
     /// In nginx's words (`ngx_http_core_post_rewrite_phase`).
     #[error("rewrite or internal redirection cycle")]
     TooManyRoutes,
@@ -104,6 +107,7 @@ impl Fault {
                 500
             }
             Fault::ClientGone => 499,
+            Fault::HookOverloaded(_) => 503,
             Fault::NoLiveUpstreams => 502,
             Fault::PolicyRefuses(status) => *status,
             Fault::DeadlineExceeded => 504,
@@ -124,6 +128,7 @@ impl Fault {
             | Fault::BodyTooLarge(_)
             | Fault::BadLocation(_)
             | Fault::Hook(_)
+            | Fault::HookOverloaded(_)
             | Fault::TooManyRoutes
             | Fault::NoSuchRoute => Level::Error,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
@@ -166,6 +171,7 @@ impl Fault {
             | Fault::BodyTooLarge(_)
             | Fault::BadLocation(_)
             | Fault::Hook(_)
+            | Fault::HookOverloaded(_)
             | Fault::TooManyRoutes
             | Fault::NoSuchRoute
             | Fault::NoLiveUpstreams

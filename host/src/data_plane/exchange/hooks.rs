@@ -82,7 +82,12 @@ pub(super) async fn ask(
                 }
             }
             Err(Failed::Fault(fault)) => return Err(fault),
-            Err(Failed::Hook(why)) => pass_over(finish.exchange(), place, hook, &why)?,
+            Err(Failed::Hook(why)) => {
+                pass_over(finish.exchange(), place, hook, &why, Fault::Hook)?;
+            }
+            Err(Failed::Overloaded(why)) => {
+                pass_over(finish.exchange(), place, hook, &why, Fault::HookOverloaded)?;
+            }
         }
     }
     if let Some(until) = delay.until {
@@ -121,6 +126,8 @@ enum Step {
 enum Failed {
     /// The hook's fault: its place says what becomes of that.
     Hook(String),
+    /// What it waits for is not done now. Its place says here too.
+    Overloaded(String),
     Fault(Fault),
 }
 
@@ -206,6 +213,7 @@ async fn wait_for(
         let checked = wait::watched(session, checks::begin(&check.hash, check.password)).await;
         let passed = match checked {
             Ok(Ok(passed)) => passed,
+            Ok(Err(why)) if why.is_overload() => return Err(Failed::Overloaded(why.to_string())),
             Ok(Err(why)) => return Err(Failed::Hook(why.to_string())),
             Err(fault) => return Err(Failed::Fault(fault)),
         };
@@ -228,10 +236,11 @@ fn pass_over(
     place: &HookUse,
     hook: &WorkerHook,
     why: &str,
+    fault: fn(Untrusted) -> Fault,
 ) -> Result<(), Fault> {
     let message = Untrusted::message(format_args!("{hook} failed: {why}"));
     match place.on_error {
-        OnError::Fail => Err(Fault::Hook(message)),
+        OnError::Fail => Err(fault(message)),
         OnError::Skip => {
             exchange.info(&format_args!("{message}; the request goes on without it"));
             Ok(())

@@ -80,9 +80,7 @@ pub(super) fn rewritten(
 fn append_origin(exchange: &Exchange, out: &mut Vec<u8>) {
     let fields = exchange.request.fields();
     let reported = |name| fields.believed(name, exchange.peer_trusted).next();
-    let scheme = reported(FieldName::XForwardedProto)
-        .filter(|scheme| matches!(*scheme, b"http" | b"https"))
-        .unwrap_or(exchange.scheme().as_bytes());
+    let scheme = exchange.client_scheme().as_bytes();
     let authority = reported(FieldName::XForwardedHost)
         .filter(|host| !host.is_empty() && Authority::parse(host).is_ok())
         .unwrap_or_else(|| exchange.received_authority());

@@ -219,9 +219,21 @@ impl Exchange {
         }
     }
 
-    /// `http` or `https`, as the client has it.
+    /// `http` or `https`, as the connection has it.
     pub(crate) fn scheme(&self) -> &'static str {
         scheme(self.client.tls.is_some())
+    }
+
+    /// `http` or `https`, as the client has it: a trusted proxy in front says so in
+    /// `X-Forwarded-Proto`.
+    pub(super) fn client_scheme(&self) -> &'static str {
+        let fields = self.request.fields();
+        let mut reported = fields.believed(FieldName::XForwardedProto, self.peer_trusted);
+        match reported.next() {
+            Some(b"http") => "http",
+            Some(b"https") => "https",
+            _ => self.scheme(),
+        }
     }
 
     /// The host of the route, as the file has it; empty before a route was found.

@@ -348,6 +348,10 @@ impl plugin::ExchangeContext for Exchange {
         text(Exchange::query(self).unwrap_or_default())
     }
 
+    fn scheme(&self) -> &str {
+        self.client_scheme()
+    }
+
     fn version(&self) -> HttpVersion {
         match self.request.version() {
             Version::Http10 => HttpVersion::Http10,

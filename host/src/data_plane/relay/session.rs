@@ -258,6 +258,10 @@ impl plugin::ExchangeContext for TcpSession {
         ""
     }
 
+    fn scheme(&self) -> &str {
+        ""
+    }
+
     fn version(&self) -> HttpVersion {
         HttpVersion::Http11
     }

@@ -7,8 +7,8 @@
 //! Requests of a worker that ask the same at the same time wait for one check: the first twenty
 //! requests of a page cost one password, not twenty.
 //!
-//! Known limit: a check that nobody waits for keeps its place in the queue until a thread comes
-//! across it, and one that is being computed is computed to its end.
+//! A check that nobody waits for any more gives its place in the queue to the next one that finds
+//! none. One that is being computed is computed to its end.
 
 mod password_hash;
 mod apr1;
@@ -16,19 +16,18 @@ mod apr1;
 mod tests;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{self, SHA256};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use self::password_hash::PasswordHash;
@@ -56,6 +55,13 @@ pub enum CheckFailed {
     NoThread,
     #[error("it panicked or ran out of memory")]
     Broke,
+}
+
+impl CheckFailed {
+    /// Another time it might have been done.
+    pub fn is_overload(&self) -> bool {
+        matches!(self, CheckFailed::QueueFull | CheckFailed::TooLate)
+    }
 }
 
 /// A check that was begun: whether the password is right. Dropping it cancels what no thread has
@@ -134,19 +140,71 @@ struct Queued {
 
 /// The threads and their queue.
 struct CheckThreads {
-    queue: SyncSender<Queued>,
-    next: Arc<Mutex<Receiver<Queued>>>,
+    queue: Arc<Queue>,
     threads: AtomicUsize,
     most_threads: usize,
     longest_wait: Duration,
 }
 
+/// Checks that wait for a thread.
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// There is one more, or the pool is gone.
+    changed: Condvar,
+    places: usize,
+}
+
+#[derive(Default)]
+struct Waiting {
+    checks: VecDeque<Queued>,
+    is_closed: bool,
+}
+
+impl Queue {
+    /// Adds a check. False if all places are taken by such as somebody waits for.
+    fn push(&self, check: Queued) -> bool {
+        let mut waiting = self.waiting.lock();
+        if waiting.checks.len() >= self.places {
+            waiting.checks.retain(|check| !check.answer.is_closed());
+        }
+        let has_place = waiting.checks.len() < self.places;
+        if has_place {
+            waiting.checks.push_back(check);
+            self.changed.notify_one();
+        }
+        has_place
+    }
+
+    /// The next check, which is waited for; none when the pool is gone.
+    fn pop(&self) -> Option<Queued> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            if let Some(check) = waiting.checks.pop_front() {
+                return Some(check);
+            }
+            if waiting.is_closed {
+                return None;
+            }
+            self.changed.wait(&mut waiting);
+        }
+    }
+}
+
+impl Drop for CheckThreads {
+    fn drop(&mut self) {
+        self.queue.waiting.lock().is_closed = true;
+        self.queue.changed.notify_all();
+    }
+}
+
 impl CheckThreads {
     fn new(most_threads: usize, places: usize, longest_wait: Duration) -> CheckThreads {
-        let (queue, next) = sync_channel(places);
         CheckThreads {
-            queue,
-            next: Arc::new(Mutex::new(next)),
+            queue: Arc::new(Queue {
+                waiting: Mutex::default(),
+                changed: Condvar::new(),
+                places,
+            }),
             threads: AtomicUsize::new(0),
             most_threads,
             longest_wait,
@@ -164,11 +222,9 @@ impl CheckThreads {
             since: Instant::now(),
             answer,
         };
-        match self.queue.try_send(queued) {
-            Ok(()) => Ok(handle),
-            Err(TrySendError::Full(_)) => Err(CheckFailed::QueueFull),
-            // The pool keeps the other end.
-            Err(TrySendError::Disconnected(_)) => Err(CheckFailed::NoThread),
+        match self.queue.push(queued) {
+            true => Ok(handle),
+            false => Err(CheckFailed::QueueFull),
         }
     }
 
@@ -178,10 +234,10 @@ impl CheckThreads {
         if self.threads.fetch_update(Relaxed, Relaxed, room).is_err() {
             return true; // as many as there may be
         }
-        let (next, longest_wait) = (Arc::clone(&self.next), self.longest_wait);
+        let (queue, longest_wait) = (Arc::clone(&self.queue), self.longest_wait);
         let started = thread::Builder::new()
             .name("plugin-check".to_owned())
-            .spawn(move || carry_out(&next, longest_wait));
+            .spawn(move || carry_out(&queue, longest_wait));
         match started {
             Ok(_) => true,
             Err(error) => {
@@ -193,18 +249,13 @@ impl CheckThreads {
 }
 
 /// The life of a thread.
-fn carry_out(next: &Mutex<Receiver<Queued>>, longest_wait: Duration) {
+fn carry_out(queue: &Queue, longest_wait: Duration) {
     // On Linux it is the thread that becomes nice. Without it, checks are as important as requests.
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::debug!("the threads for checks of passwords stay as they are: {error}");
     }
-    loop {
-        // Held while waiting: the other idle threads wait for the lock, which comes to the same.
-        let queued = next.lock().recv();
-        let Ok(queued) = queued else {
-            return; // the pool is gone
-        };
-        queued.carry_out(longest_wait);
+    while let Some(check) = queue.pop() {
+        check.carry_out(longest_wait);
     }
 }
 

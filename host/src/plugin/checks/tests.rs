@@ -237,6 +237,18 @@ async fn more_checks_than_the_queue_holds_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn checks_that_nobody_waits_for_make_room_for_others() {
+    let (pool, release) = busy_pool(2);
+    let kept = pool.begin(Box::new(|| Some(false)));
+    drop(pool.begin(Box::new(|| Some(true))));
+    let next = pool.begin(Box::new(|| Some(true)));
+    let refused = pool.begin(Box::new(|| Some(true)));
+    assert_eq!(refused.await, Err(CheckFailed::QueueFull));
+    release.send(()).unwrap();
+    assert_eq!((kept.await, next.await), (Ok(false), Ok(true)));
+}
+
+#[tokio::test]
 async fn a_check_that_nobody_waits_for_is_not_begun() {
     let (pool, release) = busy_pool(2);
     let (done, dones) = mpsc::channel();

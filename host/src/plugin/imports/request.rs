@@ -39,11 +39,7 @@ pub(super) fn add_to(request: &mut LinkerInstance<'_, HostState>) -> Result<()> 
         Ok((text(&mut host, |exchange| exchange.method()),))
     })?;
     request.func_wrap("scheme", |mut host: Caller<'_>, (): ()| {
-        let scheme = appended_text(&mut host, |exchange, out| {
-            exchange.append(&Variable::Scheme, out);
-            true
-        });
-        Ok((scheme.unwrap_or_default(),))
+        Ok((text(&mut host, |exchange| exchange.scheme()),))
     })?;
     request.func_wrap("authority", |mut host: Caller<'_>, (): ()| {
         let authority = appended_text(&mut host, |exchange, out| {

@@ -105,6 +105,10 @@ impl ExchangeContext for Trial {
         ""
     }
 
+    fn scheme(&self) -> &str {
+        "http"
+    }
+
     fn version(&self) -> HttpVersion {
         HttpVersion::Http11
     }

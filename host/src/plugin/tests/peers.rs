@@ -136,6 +136,10 @@ impl ExchangeContext for Request {
         "user=2"
     }
 
+    fn scheme(&self) -> &str {
+        "http"
+    }
+
     fn version(&self) -> HttpVersion {
         HttpVersion::Http2
     }
