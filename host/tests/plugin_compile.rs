@@ -128,7 +128,12 @@ fn a_plugin_is_compiled_aside_and_serves() {
     assert_eq!(plugin.interfaces(), ["policy"]);
     assert!(
         plugin
-            .configure(Kind::Policy, &serde_json::json!({}), Default::default())
+            .configure(
+                Kind::Policy,
+                &serde_json::json!({}),
+                Default::default(),
+                std::path::Path::new("")
+            )
             .is_ok()
     );
 }

@@ -90,6 +90,7 @@ struct Scene {
     gate: Gate,
     slow: Vec<Client>,
     dead: Origin,
+    guest: &'static str,
 }
 
 impl Scene {
@@ -115,7 +116,7 @@ impl Scene {
                 std::fs::write(self.proxy.directory().join("new.wasm"), other).unwrap();
                 std::fs::rename(
                     self.proxy.directory().join("new.wasm"),
-                    self.proxy.directory().join("ledger.wasm"),
+                    self.proxy.directory().join(format!("{}.wasm", self.guest)),
                 )
                 .unwrap();
                 self.reload().await;
@@ -157,8 +158,8 @@ impl Scene {
     }
 }
 
-async fn every_lease_comes_back(seed: u64) {
-    println!("seed {seed}");
+async fn every_lease_comes_back(guest: &'static str, policy: &str, seed: u64) {
+    println!("{guest}, seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let gate = Gate::closed();
     let held = gate.clone();
@@ -173,13 +174,15 @@ async fn every_lease_comes_back(seed: u64) {
     })
     .await;
     let setup = proxy::to([good.with("max_fails = 0"), dead.with("max_fails = 0")]);
-    let file = plugin("ledger", "wasm32-unknown-unknown");
-    std::fs::copy(&file, setup.directory().join("ledger.wasm")).unwrap();
+    let file = plugin(guest, "wasm32-unknown-unknown");
+    std::fs::copy(&file, setup.directory().join(format!("{guest}.wasm"))).unwrap();
     let proxy = setup
-        .upstream(
-            "policy = \"ledger\"\nread_timeout = \"1h\"\nnext_upstream = [\"error\", \"http_503\"]",
-        )
-        .more("[plugin.ledger]\nfile = \"ledger.wasm\"\ngrants = [\"request\"]\nmax_faults = 0")
+        .upstream(&format!(
+            "policy = {policy}\nread_timeout = \"1h\"\nnext_upstream = [\"error\", \"http_503\"]"
+        ))
+        .more(&format!(
+            "[plugin.{guest}]\nfile = \"{guest}.wasm\"\ngrants = [\"request\", \"exchange\"]\nmax_faults = 0"
+        ))
         .start()
         .await;
     let mut scene = Scene {
@@ -188,6 +191,7 @@ async fn every_lease_comes_back(seed: u64) {
         gate,
         slow: Vec::new(),
         dead,
+        guest,
     };
     for _ in 0..40 {
         let event = random.choice(EVENTS).unwrap();
@@ -270,10 +274,18 @@ async fn a_pick_that_loses_the_race_for_its_server_gets_its_done_too() {
 #[tokio::test]
 async fn each_answered_pick_gets_exactly_one_done() {
     let seed = fastrand::u64(..);
-    every_lease_comes_back(seed).await;
+    every_lease_comes_back("ledger", "\"ledger\"", seed).await;
 }
 
 #[tokio::test]
 async fn each_answered_pick_gets_exactly_one_done_in_an_order_that_stays() {
-    every_lease_comes_back(7).await;
+    every_lease_comes_back("ledger", "\"ledger\"", 7).await;
+}
+
+#[tokio::test]
+async fn each_answered_pick_gets_exactly_one_done_where_members_change_in_place() {
+    for per_worker in [false, true] {
+        let policy = format!("{{ plugin = \"roster\", per_worker = {per_worker} }}");
+        every_lease_comes_back("roster", &policy, fastrand::u64(..)).await;
+    }
 }

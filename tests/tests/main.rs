@@ -20,6 +20,7 @@ mod recipes; // pages are followed to the letter
 mod policy_settings; // checked by the policy, at their line
 mod filters; // what a policy may choose from
 mod leases; // each pick that was answered gets one `done`
+mod member_changes; // a policy that takes them in place lives on
 mod hot_load; // a policy is swapped, and no request fails
 mod misbehaving; // every request is answered, despite a policy's faults
 mod hooks; // requests are changed, answered, delayed and led elsewhere

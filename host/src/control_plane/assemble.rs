@@ -19,7 +19,7 @@ use crate::config::model::{
     UpstreamConfig,
 };
 use crate::config::problem::{Place, Problem};
-use crate::data_plane::upstream::Upstream;
+use crate::data_plane::upstream::{EndpointSet, Previous, Upstream};
 use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot, index_by_name};
 use crate::http::variable::Variable;
 use crate::plugin::{
@@ -89,15 +89,23 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
             before.map(|before| &**before),
             generation,
         );
-        let built = built.and_then(|built| match rehearsed(&built) {
-            Err(problem) if previous.is_some_and(|before| !uses(before, built.policy())) => {
-                Err(problem)
+        let serves_already =
+            |built: &Upstream| before.is_some_and(|before| built.continues(before));
+        let built = built.and_then(|built| {
+            let tried = match serves_already(&built) {
+                true => Ok(()),
+                false => rehearsed(&built),
+            };
+            match tried {
+                Err(problem) if previous.is_some_and(|before| !uses(before, built.policy())) => {
+                    Err(problem)
+                }
+                Err(problem) if previous.is_none() => {
+                    tracing::error!("{problem}");
+                    Ok(built)
+                }
+                Ok(()) | Err(_) => Ok(built),
             }
-            Err(problem) if previous.is_none() => {
-                tracing::error!("{problem}");
-                Ok(built)
-            }
-            Ok(()) | Err(_) => Ok(built),
         });
         match built {
             Ok(upstream) => upstreams.push(Arc::new(upstream)),
@@ -187,14 +195,31 @@ pub(super) fn hand_over(previous: &Snapshot, next: &Snapshot) -> Result<(), Prob
     hooks::hand_over(previous, next)
 }
 
+/// Tells the instances of policies that live on, and that all workers share, of their endpoints.
+/// Once nothing can keep `next` from being served.
+pub(super) fn tell_of_endpoints(previous: &Snapshot, next: &Snapshot) {
+    for upstream in &next.upstreams {
+        let before = previous.upstream(&upstream.config.name);
+        if before.is_some_and(|before| !Arc::ptr_eq(before, upstream)) {
+            upstream.tell_of_endpoints();
+        }
+    }
+}
+
 /// Whether an upstream, and the plugins that balance it, are what they were.
 fn is_unchanged(before: &Upstream, index: usize, config: &Config, plugins: &Selection) -> bool {
+    let upstream = &config.upstreams[index];
+    before.config.means_the_same_as(upstream) && has_same_policy(before, index, config, plugins)
+}
+
+/// Whether the policy of an upstream, and all that goes with it, are what they were.
+fn has_same_policy(before: &Upstream, index: usize, config: &Config, plugins: &Selection) -> bool {
     let (upstream, traits) = (&config.upstreams[index], traits(config, index));
     let same = |name: &str, plugin: &Plugin| {
         in_force(name, config, plugins).is_some_and(|now| now.is(plugin))
     };
     let policy = &upstream.policy;
-    before.config.means_the_same_as(upstream)
+    before.config.policy.means_the_same_as(policy)
         && before.balancers().all(|balancer| {
             let fallback = match (fallback(policy, config), balancer.fallback()) {
                 (Some(name), Some(plugin)) => same(name, plugin),
@@ -334,8 +359,13 @@ pub(super) fn balanced(
         traits,
         generation,
         workers: config.server.workers,
+        directory: policy.place.directory(),
     };
-    Upstream::new(upstream.clone(), addresses, tls, previous, |fleet| {
+    let previous = previous.map(|upstream| Previous {
+        upstream,
+        continues: plugin.takes_changes() && has_same_policy(upstream, index, config, plugins),
+    });
+    let build = |fleet: Arc<EndpointSet>, before: Option<&Balancer>| {
         let parts = BalancerParts {
             policy: plugin.clone(),
             settings,
@@ -343,9 +373,13 @@ pub(super) fn balanced(
             scorers: &scorers,
             fallback: fallback.clone(),
         };
-        Balancer::new(parts, fleet, &context)
-    })
-    .map_err(|error| refusal(upstream, &error))
+        match before {
+            Some(before) => Balancer::continuing(before, parts, fleet, &context),
+            None => Balancer::new(parts, fleet, &context),
+        }
+    };
+    Upstream::new(upstream.clone(), addresses, tls, previous, build)
+        .map_err(|error| refusal(upstream, &error))
 }
 
 pub(super) fn rehearsed(upstream: &Upstream) -> Result<(), Problem> {

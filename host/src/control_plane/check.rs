@@ -158,10 +158,11 @@ fn settings_problem(config: &Config, index: usize, plugins: &Selection) -> Optio
     let policy = &config.upstreams[index].policy;
     let plugin = plugins.get(&policy.plugin)?;
     let traits = traits(config, index);
-    let tried = plugin.configure(Kind::Policy, &policy.settings, traits);
+    let directory = policy.place.directory();
+    let tried = plugin.configure(Kind::Policy, &policy.settings, traits, &directory);
     let narrowing = || {
         narrowing(policy).try_for_each(|(kind, part)| match plugins.get(&part.plugin) {
-            Some(plugin) => plugin.configure(kind, &part.settings, traits),
+            Some(plugin) => plugin.configure(kind, &part.settings, traits, &directory),
             None => Ok(()), // a problem already
         })
     };

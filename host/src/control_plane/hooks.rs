@@ -1,6 +1,5 @@
 //! The hooks of a configuration: made for it, or kept where nothing about them has changed.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -140,21 +139,13 @@ fn kept(
     let mut same = known.filter(|((before, shared), all)| {
         workers
             && before.means_the_same_as(hook)
-            && directory(before) == directory(hook)
+            && before.place.directory() == hook.place.directory()
             && same_places(all)
             && plugins
                 .get(&hook.plugin)
                 .is_some_and(|plugin| plugin.is(shared.plugin()))
     });
     same.next().map(|((_, shared), _)| shared.clone())
-}
-
-/// What paths in a hook's settings are relative to: the directory of the file that declares it.
-fn directory(hook: &HookConfig) -> PathBuf {
-    let directory = Path::new(&*hook.place.table.file)
-        .parent()
-        .unwrap_or(Path::new(""));
-    std::path::absolute(directory.join(".")).unwrap_or_else(|_| directory.to_owned())
 }
 
 fn made(
@@ -181,7 +172,7 @@ fn made(
         });
     }
     let places: Vec<&Json> = uses.places.iter().map(|place| &place.settings).collect();
-    let directory = directory(hook);
+    let directory = hook.place.directory();
     let context = HookContext {
         places: &places,
         traits: UpstreamTraits {

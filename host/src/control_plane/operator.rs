@@ -46,7 +46,7 @@ pub(super) enum Change {
     /// Certificates, keys or authorities have changed. No caller waits for the outcome.
     TlsFilesChanged,
     /// Files have changed that settings of hooks name. No caller waits for the outcome.
-    HookFilesChanged,
+    PluginFilesChanged,
     /// A plugin whose fallback serves has been compiled, or cannot be. No caller waits for it.
     Compiled {
         name: String,
@@ -187,7 +187,7 @@ impl Operator {
             Change::Load { name, component } => self.load(&name, Some(component)).await,
             Change::FileChanged { name } => self.file_changed(&name).await,
             Change::TlsFilesChanged => self.tls_files_changed().await,
-            Change::HookFilesChanged => self.hook_files_changed().await,
+            Change::PluginFilesChanged => self.plugin_files_changed().await,
             Change::Compiled { name, loaded } => self.compiled(&name, loaded).await,
             Change::RollBack { name } => self.roll_back(&name).await,
             Change::Quarantine => {
@@ -392,7 +392,9 @@ impl Operator {
     async fn file_changed(&mut self, name: &str) -> ChangeResult {
         let present = self.published.load_full();
         let snapshot = &present.snapshot;
-        self.watcher.follow(&snapshot.config, &snapshot.hooks).await;
+        self.watcher
+            .follow(&snapshot.config, snapshot.plugin_paths())
+            .await;
         let (registry, owned) = (present.registry.clone(), name.to_owned());
         let changed = run_blocking("reading the plugin", FILES, move || {
             registry.changed_file(&owned)
@@ -405,15 +407,17 @@ impl Operator {
         outcome
     }
 
-    /// Reads the files again that settings of hooks name. Their instances hear of what has changed
+    /// Reads the files again that settings of plugins name. Their instances hear of what has changed
     /// before their next call.
-    async fn hook_files_changed(&mut self) -> ChangeResult {
+    async fn plugin_files_changed(&mut self) -> ChangeResult {
         let snapshot = self.published.load_full().snapshot.clone();
-        self.watcher.follow(&snapshot.config, &snapshot.hooks).await;
-        let read = run_blocking("reading files of hooks", FILES, move || {
-            for hook in &snapshot.hooks {
-                if hook.files().refresh() {
-                    tracing::info!("files of hook `{}` were read again", hook.name());
+        self.watcher
+            .follow(&snapshot.config, snapshot.plugin_paths())
+            .await;
+        let read = run_blocking("reading files of plugins", FILES, move || {
+            for (whose, files) in snapshot.plugin_files() {
+                if files.refresh() {
+                    tracing::info!("files of {whose} were read again");
                 }
             }
         });
@@ -426,7 +430,9 @@ impl Operator {
     async fn tls_files_changed(&mut self) -> ChangeResult {
         let present = self.published.load_full();
         let snapshot = present.snapshot.clone();
-        self.watcher.follow(&snapshot.config, &snapshot.hooks).await;
+        self.watcher
+            .follow(&snapshot.config, snapshot.plugin_paths())
+            .await;
         let read = run_blocking("reading certificates", FILES, move || {
             let before = Some((&*snapshot, snapshot.listeners.as_slice()));
             let config = &snapshot.config;

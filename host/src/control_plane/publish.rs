@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::assemble::{Parts, assemble, hand_over};
+use super::assemble::{Parts, assemble, hand_over, tell_of_endpoints};
 use super::blocking::{BRIEF, FILES, SNAPSHOT, run_blocking};
 use super::connection_bounds;
 use super::inherited::Inherited;
@@ -88,7 +88,16 @@ impl Operator {
                 .set_backlogs(&snapshot.config.binds())
                 .map_err(failed)?;
             let shares = self.workers.share_out(&opened);
-            Ok((snapshot, shares.map_err(|error| failed(error.into()))?))
+            let shares = shares.map_err(|error| failed(error.into()))?;
+            let (before, next) = (present.snapshot.clone(), snapshot.clone());
+            let tell = move || tell_of_endpoints(&before, &next);
+            // Nothing refuses the change from here on, or instances would know of endpoints that
+            // are never served. One that is not told in time is told before its next call.
+            if let Err(late) = run_blocking("telling policies of endpoints", SNAPSHOT, tell).await {
+                tracing::warn!("{late}");
+            }
+            self.not_ending()?;
+            Ok((snapshot, shares))
         }
         .await;
         let (snapshot, shares) = match built {
@@ -125,7 +134,9 @@ impl Operator {
         }
         let gone = closed.elsewhere_than(&self.sockets.borrow());
         clean_up(&gone).await;
-        self.watcher.follow(&snapshot.config, &snapshot.hooks).await;
+        self.watcher
+            .follow(&snapshot.config, snapshot.plugin_paths())
+            .await;
         Ok(generation)
     }
 

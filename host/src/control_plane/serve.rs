@@ -141,7 +141,9 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             }
         };
         let watcher = Watcher::start(control.changes.clone());
-        watcher.follow(&snapshot.config, &snapshot.hooks).await;
+        watcher
+            .follow(&snapshot.config, snapshot.plugin_paths())
+            .await;
         tokio::task::spawn_local(control.operator(watcher).run(requested));
         control.heed_quarantines();
         for address in control.sockets.borrow().addresses() {

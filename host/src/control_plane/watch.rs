@@ -21,7 +21,6 @@ use super::blocking::{FILES, run_blocking};
 use super::operator::{Change, ChangeRequest};
 use crate::config::model::Config;
 use crate::fault_injection;
-use crate::plugin::SharedHook;
 
 /// How long a file must have been left alone: a copy is many writes.
 const QUIET: Duration = Duration::from_millis(100);
@@ -33,7 +32,7 @@ enum Subject {
     /// Certificates are read together: a key is nothing without its certificate.
     Tls,
     /// Files that settings of hooks name.
-    Hooks,
+    PluginFiles,
 }
 
 /// Links that are followed on the way to one file; Linux follows as many (`path_resolution(7)`).
@@ -88,16 +87,16 @@ impl Watcher {
     /// Watches what a configuration wants watched, and nothing else. To be said again before a file
     /// is read that has changed: its directory may be another one by now, or the same one made
     /// anew.
-    pub(super) async fn follow(&self, config: &Config, hooks: &[Arc<SharedHook>]) {
+    pub(super) async fn follow(&self, config: &Config, plugin_files: Vec<PathBuf>) {
         let watched = config.plugins.iter().filter(|plugin| plugin.watch);
         let plugins =
             watched.map(|plugin| (plugin.file.clone(), Subject::Plugin(plugin.name.clone())));
         let of_tls = config
             .tls_files()
             .map(|file| (file.path.clone(), Subject::Tls));
-        let of_hooks = hooks.iter().flat_map(|hook| hook.files().paths());
-        let of_hooks = of_hooks.map(|path| (path, Subject::Hooks));
-        let files: Vec<Watched> = plugins.chain(of_tls).chain(of_hooks).collect();
+        let of_settings = plugin_files.into_iter();
+        let of_settings = of_settings.map(|path| (path, Subject::PluginFiles));
+        let files: Vec<Watched> = plugins.chain(of_tls).chain(of_settings).collect();
         let watches = self.0.clone();
         let follow = move || watches.lock().follow(&files);
         if let Err(late) = run_blocking("watching files", FILES, follow).await {
@@ -212,7 +211,7 @@ async fn settle(mut changes: UnboundedReceiver<Subject>, requests: UnboundedSend
             let change = match subject {
                 Subject::Plugin(name) => Change::FileChanged { name },
                 Subject::Tls => Change::TlsFilesChanged,
-                Subject::Hooks => Change::HookFilesChanged,
+                Subject::PluginFiles => Change::PluginFilesChanged,
             };
             if requests.send((change, None)).is_err() {
                 return;
@@ -273,10 +272,10 @@ mod tests {
         let watched = async {
             let (requests, mut requested) = unbounded_channel();
             let watcher = Watcher::start(requests);
-            watcher.follow(&config, &[]).await;
+            watcher.follow(&config, Vec::new()).await;
             let change = timeout(50 * QUIET, requested.recv()).await;
             assert!(matches!(change, Ok(Some((Change::TlsFilesChanged, None)))));
-            watcher.follow(&config, &[]).await;
+            watcher.follow(&config, Vec::new()).await;
             let again = timeout(3 * QUIET, requested.recv()).await;
             assert!(again.is_err(), "nothing is new");
         };

@@ -14,15 +14,21 @@ use crate::http::variable::VariableSource;
     reason = "nobody asks whether a fleet is empty"
 )]
 pub trait FleetView: Send + Sync {
-    /// The endpoints as `members.update` passes them, in order.
+    /// The endpoints as `members.update` passes them: by index, with an empty address where one is
+    /// gone.
     fn endpoints(&self) -> Vec<EndpointView>;
+    /// Those that are there, in configuration order, each with its index: what
+    /// `member-changes.change` passes.
+    fn members(&self) -> Vec<(u32, EndpointView)> {
+        (0..).zip(self.endpoints()).collect()
+    }
     /// What the configuration says of an endpoint; none for an index that does not exist.
     fn server(&self, index: u32) -> Option<ServerView<'_>>;
     /// Attempts in progress; 0 for an index that does not exist.
     fn in_flight(&self, index: u32) -> u32;
     /// Mean time to the response header in microseconds, 0 if unknown.
     fn latency_us(&self, index: u32) -> u32;
-    /// How many endpoints there are.
+    /// How many indexes there are.
     fn len(&self) -> u32;
 }
 

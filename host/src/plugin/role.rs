@@ -20,7 +20,8 @@ pub(super) struct Role<S: InstanceSpec> {
     pub(super) spec: Arc<S>,
     /// The text whose value tells the instances apart, if it does.
     pub(super) key: Option<String>,
-    instances: Instances<S>,
+    /// Also of the roles before and behind, where the instances live on: see [`Role::continuing`].
+    instances: Arc<Instances<S>>,
 }
 
 enum Instances<S: InstanceSpec> {
@@ -93,13 +94,36 @@ impl<S: InstanceSpec> Role<S> {
                 Sharing::PerKey(key) => Some(key),
                 Sharing::PerWorker | Sharing::PerProcess => None,
             },
-            instances,
+            instances: Arc::new(instances),
         })
+    }
+
+    /// With the instances of `previous`, which are told what is different before they serve with
+    /// `spec`: see [`InstanceSlot::follow`].
+    pub(super) fn continuing(previous: &Role<S>, spec: S) -> Role<S> {
+        Role {
+            spec: Arc::new(spec),
+            key: previous.key.clone(),
+            instances: previous.instances.clone(),
+        }
+    }
+
+    /// Whether its instances are those of `previous`.
+    pub(super) fn continues(&self, previous: &Role<S>) -> bool {
+        Arc::ptr_eq(&self.instances, &previous.instances)
+    }
+
+    /// Tells the shared instances what is different from the roles before. Waits for calls that are
+    /// under way.
+    pub(super) fn tell_shared(&self) {
+        for shared in self.shared() {
+            shared.slot.lock().follow(&self.spec);
+        }
     }
 
     /// A worker's own slot, where the plugin does not share instances.
     pub(super) fn own(&self) -> Option<InstanceSlot<S>> {
-        let Instances::OnePerWorker(ahead) = &self.instances else {
+        let Instances::OnePerWorker(ahead) = &*self.instances else {
             return None;
         };
         let ready = ahead.lock().pop();
@@ -112,7 +136,7 @@ impl<S: InstanceSpec> Role<S> {
 
     /// The instances that all workers share; none where each has its own.
     pub(super) fn shared(&self) -> &[SharedInstance<S>] {
-        match &self.instances {
+        match &*self.instances {
             Instances::Shared(slots) => slots,
             Instances::OnePerWorker(_) => &[],
         }
@@ -142,7 +166,7 @@ impl<S: InstanceSpec> Role<S> {
     /// # Errors
     /// The plugin failed at it; that instance begins without.
     pub(super) fn inherit(&self, previous: &Role<S>) -> Result<(), ConfigureError> {
-        if !self.follows(previous) {
+        if self.continues(previous) || !self.follows(previous) {
             return Ok(());
         }
         let mut result = Ok(());

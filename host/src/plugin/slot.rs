@@ -64,6 +64,19 @@ pub(super) trait InstanceSpec: Send + Sync + Sized + 'static {
 
     /// Tells an instance, if it is there.
     fn tell(slot: &mut InstanceSlot<Self>, report: &Self::Report);
+
+    /// Whether this came after `other`, for the same instances.
+    fn is_newer_than(&self, _other: &Self) -> bool {
+        false
+    }
+
+    /// Tells an instance that was made for an older one what is different.
+    ///
+    /// # Errors
+    /// What the plugin did instead.
+    fn change(&self, _instance: &mut Instance<Self::World>) -> Result<(), PluginFault> {
+        Ok(())
+    }
 }
 
 /// The place of one instance.
@@ -134,6 +147,29 @@ impl<S: InstanceSpec> InstanceSlot<S> {
             let made = self.spec.make();
             self.made(made);
         }
+    }
+
+    /// Follows `spec` if that is newer than what the slot has: the instance is told, and the next
+    /// one is made from it.
+    #[inline]
+    pub(super) fn follow(&mut self, spec: &Arc<S>) {
+        if !Arc::ptr_eq(&self.spec, spec) {
+            self.change(spec);
+        }
+    }
+
+    #[cold]
+    fn change(&mut self, spec: &Arc<S>) {
+        // Exchanges that began earlier ask with the one that they began with.
+        if !spec.is_newer_than(&self.spec) {
+            return;
+        }
+        self.spec = spec.clone();
+        if let SlotState::Making(_) = &self.state {
+            // It is being made for members that are not the present ones.
+            self.make_in_background();
+        }
+        self.call_present("change", |instance| spec.change(instance));
     }
 
     /// Which instance it is that answers now.

@@ -1,6 +1,7 @@
 //! A use of a plugin as one worker has it: with an instance of its own or with those that all
 //! workers share, within the worker's budget, and never waiting for long.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -17,8 +18,9 @@ pub(super) const UNHEARD: usize = 1024;
 
 /// A worker's way to one use of a plugin.
 pub(super) struct WorkerRole<S: InstanceSpec> {
-    /// `None`: the workers share them.
-    own: Option<InstanceSlot<S>>,
+    /// `None`: the workers share them. Roles that [continue](Role::continuing) each other have the
+    /// same slot: what began under one ends under another.
+    own: Option<Rc<RefCell<InstanceSlot<S>>>>,
     account: Rc<Account>,
     /// How long this worker waits for a shared instance: all its requests wait with it.
     wait: Duration,
@@ -29,8 +31,27 @@ pub(super) struct WorkerRole<S: InstanceSpec> {
 impl<S: InstanceSpec> WorkerRole<S> {
     /// On the worker's thread.
     pub(super) fn new(role: &Role<S>, longest_wait: Duration) -> WorkerRole<S> {
+        let own = role.own().map(|slot| Rc::new(RefCell::new(slot)));
+        WorkerRole::with(own, role, longest_wait)
+    }
+
+    /// On the worker's thread, with the slot of `previous`: the worker's way to a role that `role`
+    /// continues.
+    pub(super) fn continuing(
+        previous: &WorkerRole<S>,
+        role: &Role<S>,
+        longest_wait: Duration,
+    ) -> WorkerRole<S> {
+        WorkerRole::with(previous.own.clone(), role, longest_wait)
+    }
+
+    fn with(
+        own: Option<Rc<RefCell<InstanceSlot<S>>>>,
+        role: &Role<S>,
+        longest_wait: Duration,
+    ) -> WorkerRole<S> {
         WorkerRole {
-            own: role.own(),
+            own,
             account: Account::of(role.plugin()),
             wait: longest_wait,
             unheard: VecDeque::new(),
@@ -38,19 +59,26 @@ impl<S: InstanceSpec> WorkerRole<S> {
     }
 
     /// The worker's own instance, where it has one.
-    pub(super) fn own(&mut self) -> Option<&mut InstanceSlot<S>> {
-        self.own.as_mut()
+    pub(super) fn own(&mut self) -> Option<RefMut<'_, InstanceSlot<S>>> {
+        self.own.as_deref().map(RefCell::borrow_mut)
     }
 
-    /// Takes over what the worker's own instance of `previous`, a use of `before`, knows.
+    /// Takes over what the worker's own instance of `previous`, a use of `before`, knows; one that
+    /// lives on is told what is different.
     pub(super) fn take_over(
         &mut self,
         role: &Role<S>,
         previous: &mut WorkerRole<S>,
         before: &Role<S>,
     ) {
-        if role.follows(before)
-            && let (Some(own), Some(theirs)) = (&mut self.own, &mut previous.own)
+        if role.continues(before) {
+            if let Some(own) = &self.own {
+                let mut slot = own.borrow_mut();
+                slot.follow(&role.spec);
+                self.account.pay(slot.take_charge());
+            }
+        } else if role.follows(before)
+            && let (Some(mut own), Some(mut theirs)) = (self.own(), previous.own())
             && let Some(state) = theirs.export_state()
         {
             own.make();
@@ -83,11 +111,15 @@ impl<S: InstanceSpec> WorkerRole<S> {
             Some((answer?, slot.generation()))
         };
         match own {
-            Some(slot) => ask(slot),
+            Some(slot) => {
+                let mut slot = slot.borrow_mut();
+                slot.follow(&role.spec);
+                ask(&mut slot)
+            }
             None => {
                 let shared = role.shared().get(shard)?;
                 let mut slot = lock(shared, account, *wait)?;
-                deliver(unheard, shard, shared, &mut slot);
+                deliver(unheard, role, shard, shared, &mut slot);
                 ask(&mut slot)
             }
         }
@@ -110,13 +142,15 @@ impl<S: InstanceSpec> WorkerRole<S> {
             wait,
         } = self;
         if let Some(slot) = own {
-            S::tell(slot, &report);
+            let mut slot = slot.borrow_mut();
+            slot.follow(&role.spec);
+            S::tell(&mut slot, &report);
             account.pay(slot.take_charge());
             return Some((report, slot.handed_over()));
         }
         let shared = role.shared().get(shard)?;
         if let Some(mut slot) = lock(shared, account, *wait) {
-            deliver(unheard, shard, shared, &mut slot);
+            deliver(unheard, role, shard, shared, &mut slot);
             S::tell(&mut slot, &report);
             account.pay(slot.take_charge());
             return Some((report, slot.handed_over()));
@@ -131,7 +165,7 @@ impl<S: InstanceSpec> WorkerRole<S> {
     /// What the slot of a shard has handed to a successor; `None` where that cannot be told now.
     pub(super) fn handed_over(&self, role: &Role<S>, shard: usize) -> Option<HandedOver> {
         match &self.own {
-            Some(slot) => Some(slot.handed_over()),
+            Some(slot) => Some(slot.borrow().handed_over()),
             None => {
                 let shared = role.shared().get(shard)?;
                 Some(lock(shared, &self.account, self.wait)?.handed_over())
@@ -141,8 +175,8 @@ impl<S: InstanceSpec> WorkerRole<S> {
 
     /// Lets go of the instances of a shard: they have missed something.
     pub(super) fn note_missed(&mut self, role: &Role<S>, shard: usize) {
-        match &mut self.own {
-            Some(slot) => slot.missed_reports(),
+        match &self.own {
+            Some(slot) => slot.borrow_mut().missed_reports(),
             None => {
                 if let Some(shared) = role.shared().get(shard) {
                     shared.note_missed();
@@ -166,7 +200,7 @@ impl<S: InstanceSpec> WorkerRole<S> {
                 return;
             };
             match lock(shared, &self.account, self.wait) {
-                Some(mut slot) => deliver(&mut self.unheard, shard, shared, &mut slot),
+                Some(mut slot) => deliver(&mut self.unheard, role, shard, shared, &mut slot),
                 None => return self.give_up(role),
             }
         }
@@ -180,6 +214,7 @@ impl<S: InstanceSpec> WorkerRole<S> {
             return;
         }
         if let Some(slot) = own {
+            let mut slot = slot.borrow_mut();
             slot.tick(now_us);
             account.pay(slot.take_charge());
         }
@@ -209,13 +244,15 @@ fn lock<'a, S: InstanceSpec>(
     slot
 }
 
-/// Tells a shared instance what was queued for it.
+/// Tells a shared instance what was queued for it, once it knows what that is about.
 fn deliver<S: InstanceSpec>(
     unheard: &mut VecDeque<(usize, S::Report)>,
+    role: &Role<S>,
     shard: usize,
     shared: &SharedInstance<S>,
     slot: &mut InstanceSlot<S>,
 ) {
+    slot.follow(&role.spec);
     if shared.take_missed() {
         slot.missed_reports();
     }

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use latency::Latency;
 use waypost_sdk::{
-    About, Describe, Done, Ending, Endpoint, Keeper, Observer, Outcome, Pick, Policy, Schema,
-    Settings, SettingsError, Shares, Sharing, StateEntries, StateReader, StateWriter,
+    About, Describe, Done, Ending, Endpoint, Keeper, MemberChanges, Observer, Outcome, Pick,
+    Policy, Schema, Settings, SettingsError, Shares, Sharing, StateEntries, StateReader,
+    StateWriter,
 };
 
 mod latency;
@@ -70,8 +71,13 @@ impl Policy for Ewma {
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
-        self.shares = Shares::new(&endpoints);
-        self.weights = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        // A place whose endpoint is gone has no address, and is not to be drawn.
+        let weight = |endpoint: &Endpoint| match endpoint.address.is_empty() {
+            true => 0,
+            false => endpoint.weight,
+        };
+        self.weights = endpoints.iter().map(weight).collect();
+        self.shares = Shares::of_weights(self.weights.iter().copied());
         self.latencies = vec![Latency::default(); endpoints.len()];
         self.addresses = endpoints.into_iter().map(|e| e.address).collect();
     }
@@ -114,6 +120,23 @@ impl Ewma {
     }
 }
 
+impl MemberChanges for Ewma {
+    fn change(&mut self, endpoints: Vec<(usize, Endpoint)>) {
+        let indexes = endpoints.iter().map(|(index, _)| index + 1);
+        // A request that began before may still be tried with an endpoint that is gone.
+        let count = indexes.max().unwrap_or(0).max(self.weights.len());
+        self.weights = vec![0; count];
+        self.latencies.resize(count, Latency::default());
+        let mut addresses = vec![String::new(); count];
+        for (index, endpoint) in endpoints {
+            self.weights[index] = endpoint.weight;
+            addresses[index] = endpoint.address;
+        }
+        self.addresses = addresses;
+        self.shares = Shares::of_weights(self.weights.iter().copied());
+    }
+}
+
 impl Observer for Ewma {
     fn done(&mut self, done: &Done) {
         let Some(latency) = self.latencies.get_mut(done.index) else {
@@ -147,6 +170,9 @@ impl Keeper for Ewma {
             if state.len() > MOST_STATE {
                 break;
             }
+            if address.is_empty() {
+                continue; // it is gone
+            }
             state.text(address);
             latency.export(&mut state);
         }
@@ -177,7 +203,7 @@ impl Describe for Ewma {
     }
 }
 
-waypost_sdk::export!(Ewma, observer, keeper, describe);
+waypost_sdk::export!(Ewma, observer, member_changes, keeper, describe);
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use round_robin::RoundRobin;
 use waypost_sdk::testing::{
     Request, Response, Service, Simulated, Traffic, Upstream, damaged, endpoint,
 };
-use waypost_sdk::{Done, Draws, Ending, Keeper, Observer, Policy};
+use waypost_sdk::{Done, Draws, Ending, Keeper, MemberChanges, Observer, Policy};
 
 use super::Ewma;
 
@@ -204,6 +204,47 @@ fn servers_that_stay_keep_their_latency_when_others_come_and_go() {
     let upstream = measured([300, 30, 100]);
     let mut upstream = upstream.reload("{}", ["10.0.0.2:80", "10.0.0.0:80"].map(endpoint));
     assert_eq!(upstream.picks(20), [Some(0); 20]);
+}
+
+#[test]
+fn in_place_servers_that_stay_keep_their_latency_and_those_that_are_gone_are_never_drawn() {
+    let mut upstream = measured([300, 30, 100]);
+    let change = |upstream: &mut Upstream<Ewma>, present: &[usize]| {
+        let endpoints = present.iter().map(|&index| {
+            let address = format!("10.0.0.{index}:80");
+            (index, endpoint(&address).build())
+        });
+        upstream.policy.change(endpoints.collect());
+    };
+    change(&mut upstream, &[2, 0]);
+    upstream.rotate_out(1);
+    assert_eq!(upstream.picks(20), [Some(2); 20], "100 against 300");
+    let state = upstream.policy.export_state();
+    let mut upstream = Upstream::<Ewma>::of("{}", 4);
+    upstream.policy.import_state(&state).unwrap();
+    upstream.rotate_out(3);
+    assert_eq!(upstream.pick(), Some(1), "nothing is known of it");
+    change(&mut upstream, &[0, 2, 3]);
+    upstream.rotate_out(1);
+    assert_eq!(upstream.picks(20), [Some(2); 20], "100 against 300");
+    upstream.rotate_in(3);
+    let picks = upstream.picks(20);
+    assert!(
+        picks.contains(&Some(3)) && !picks.contains(&Some(0)),
+        "{picks:?}"
+    );
+    // All that are left are gone for a request that began before.
+    (0..4).for_each(|index| upstream.rotate_out(index));
+    upstream.rotate_in(1);
+    assert_eq!(upstream.pick(), Some(1));
+}
+
+#[test]
+fn a_place_whose_server_is_gone_is_not_drawn_by_an_instance_that_begins_with_it() {
+    let servers = ["10.0.0.0:80", "", "10.0.0.2:80"].map(endpoint);
+    let mut upstream = Upstream::<Ewma>::new("{}", servers).ok().unwrap();
+    // As often as chance will have it, if it can be drawn at all.
+    assert!(!upstream.picks(200).contains(&Some(1)));
 }
 
 #[test]

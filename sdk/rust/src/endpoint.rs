@@ -6,12 +6,13 @@ use crate::host::fleet;
 /// One address that requests may be sent to.
 ///
 /// What is not a field is asked of the host: ask when you get the endpoint, and keep what you need.
-/// The answers do not change while an instance lives.
+/// The answers do not change until the instance gets other endpoints, if it takes them.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// Names the endpoint through reloads and restarts, whatever its place in the list.
     pub id: u64,
-    /// The socket address: `192.0.2.1:8080`, `[2001:db8::1]:80` or `unix:/run/app.sock`.
+    /// The socket address: `192.0.2.1:8080`, `[2001:db8::1]:80` or `unix:/run/app.sock`. Empty in a
+    /// place whose endpoint is gone, which is down: see [`MemberChanges`](crate::MemberChanges).
     pub address: String,
     /// The share of traffic, 1 or more.
     pub weight: u32,

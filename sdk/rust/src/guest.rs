@@ -131,7 +131,7 @@ impl<C: Component<Plugin: MemberChanges>> member_changes::Guest for C {
         let indexes = endpoints.iter().map(|(index, _)| index + 1);
         let count = indexes.max().unwrap_or(0);
         with::<C, _>(|instance| {
-            instance.words.resize(count);
+            instance.words.grow(count);
             instance.plugin.change(endpoints);
         });
     }

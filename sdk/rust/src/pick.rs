@@ -225,10 +225,19 @@ impl Words {
     pub(crate) fn resize(&mut self, endpoints: usize) {
         self.slots = vec![Cell::default(); endpoints.div_ceil(64)];
     }
+
+    /// Makes room for so many indexes. There is never less: a request that began under more of them
+    /// may still be tried again with those.
+    pub(crate) fn grow(&mut self, endpoints: usize) {
+        if self.slots.len() < endpoints.div_ceil(64) {
+            self.resize(endpoints);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Words;
     use crate::testing::Upstream;
     use crate::{Endpoint, Pick, Policy, Settings, SettingsError, Sharing};
 
@@ -262,5 +271,15 @@ mod tests {
         upstream.rotate_out(129);
         upstream.rotate_out(127);
         assert_eq!(upstream.pick(), Some(128));
+    }
+
+    #[test]
+    fn where_endpoints_go_candidates_of_before_can_still_be_asked_for() {
+        let mut words = Words::default();
+        words.resize(130);
+        words.grow(3);
+        assert_eq!(words.slots.len(), 3);
+        words.grow(200);
+        assert_eq!(words.slots.len(), 4);
     }
 }

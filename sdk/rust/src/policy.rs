@@ -56,7 +56,9 @@ pub trait Observer: Policy {
 pub trait MemberChanges {
     /// The endpoints from now on, in configuration order, each with its index. One that stays keeps
     /// its index, a new one has an index that had no meaning before, and the index of one that is
-    /// gone is no candidate any more. Ends of attempts at those may still be told.
+    /// gone is no candidate any more, except for requests that began before, whose ends are still
+    /// told. An instance that is made meanwhile, as after a trap, gets the indexes as they are, in
+    /// `update`: an endpoint that is gone has an empty address there, and is down.
     fn change(&mut self, endpoints: Vec<(usize, Endpoint)>);
 }
 

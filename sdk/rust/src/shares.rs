@@ -13,10 +13,15 @@ pub struct Shares {
 impl Shares {
     /// The shares of these endpoints.
     pub fn new(endpoints: &[Endpoint]) -> Self {
+        Self::of_weights(endpoints.iter().map(|endpoint| endpoint.weight))
+    }
+
+    /// The shares of weights by index; an index of weight 0 has none.
+    pub fn of_weights(weights: impl IntoIterator<Item = u32>) -> Self {
         let mut total = 0;
-        let starts = endpoints.iter().map(|endpoint| {
+        let starts = weights.into_iter().map(|weight| {
             let start = total;
-            total += u64::from(endpoint.weight);
+            total += u64::from(weight);
             start
         });
         Shares {
@@ -51,5 +56,12 @@ mod tests {
             [Some(0), Some(0), Some(0), Some(1), Some(2), Some(2), None]
         );
         assert_eq!(Shares::default().at(0), None);
+    }
+
+    #[test]
+    fn no_point_belongs_to_a_weight_of_0() {
+        let shares = Shares::of_weights([0, 2, 0, 0, 1, 0]);
+        let owners: Vec<_> = (0..4).map(|point| shares.at(point)).collect();
+        assert_eq!(owners, [Some(1), Some(1), Some(4), None]);
     }
 }

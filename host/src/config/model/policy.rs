@@ -20,6 +20,11 @@ pub struct PolicyUse {
 }
 
 impl PolicyUse {
+    /// Whether both say the same, though they may stand at other places of the file.
+    pub fn means_the_same_as(&self, other: &PolicyUse) -> bool {
+        self.without_places() == other.without_places()
+    }
+
     /// The same without places, for comparisons of what is meant.
     pub(super) fn without_places(&self) -> PolicyUse {
         let mut policy = self.clone();

@@ -1,5 +1,7 @@
 //! Where the settings of a plugin stand in the file, for problems that the plugin itself reports.
 
+use std::path::{Path, PathBuf};
+
 use crate::config::problem::{Place, Problem};
 
 /// Where a plugin's table and its settings stand in the file.
@@ -12,6 +14,14 @@ pub struct SettingsPlace {
 }
 
 impl SettingsPlace {
+    /// What paths in the settings are relative to: the directory of the file that has them.
+    pub fn directory(&self) -> PathBuf {
+        let directory = Path::new(&*self.table.file)
+            .parent()
+            .unwrap_or(Path::new(""));
+        std::path::absolute(directory.join(".")).unwrap_or_else(|_| directory.to_owned())
+    }
+
     /// A problem that the plugin itself reports about one of its settings, at the line of that
     /// setting. `key` is dotted, as in `settings-error` of the WIT; a key that the file does not
     /// have is reported at the table around it.

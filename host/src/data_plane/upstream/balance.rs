@@ -28,8 +28,9 @@ pub(crate) struct WorkerUpstream {
     name: Rc<str>,
     primary: Rc<WorkerGroup>,
     backup: Option<Rc<WorkerGroup>>,
-    /// Names the last lease.
-    leases: Cell<u64>,
+    /// Names the last lease. The count goes on through changes of the configuration, also that of
+    /// exchanges that began before them: the instance that hears of the ends may be the same.
+    leases: Rc<Cell<u64>>,
     /// The same upstream under the configuration before, until [`WorkerUpstream::take_over`].
     previous: RefCell<Option<Rc<WorkerUpstream>>>,
     pool: Rc<RefCell<Pool>>,
@@ -44,8 +45,10 @@ impl WorkerUpstream {
         shared: Arc<Upstream>,
         previous: Option<Rc<WorkerUpstream>>,
     ) -> WorkerUpstream {
-        let primary = Rc::new(shared.primary.attach());
-        let backup = shared.backup.as_ref().map(|group| Rc::new(group.attach()));
+        let before = |backup| previous.as_deref()?.group(backup).map(|group| &**group);
+        let primary = Rc::new(shared.primary.attach(before(false)));
+        let backup = shared.backup.as_ref();
+        let backup = backup.map(|group| Rc::new(group.attach(before(true))));
         let ids = shared.endpoints().map(|(endpoint, _)| endpoint.stats.id);
         let ids: Vec<EndpointId> = ids.collect();
         let (pool, http2) = match &previous {
@@ -66,7 +69,10 @@ impl WorkerUpstream {
             backup,
             pool,
             http2,
-            leases: Cell::new(shared.lease_numbers()),
+            leases: match &previous {
+                Some(previous) => previous.leases.clone(),
+                None => Rc::new(Cell::new(shared.lease_numbers())),
+            },
             previous: RefCell::new(previous),
             shared,
         }

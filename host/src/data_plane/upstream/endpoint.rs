@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::config::model::Address;
+use crate::plugin::EndpointView;
 
 /// Whole seconds of a clock that never goes back, as nginx counts failures.
 pub(crate) type Seconds = u64;
@@ -111,10 +112,37 @@ impl Endpoint {
         }
     }
 
+    /// What is left of it in its place once the configuration does not have it any more: the
+    /// attempts that are still in progress.
+    pub(super) fn gone(&self) -> Endpoint {
+        Endpoint {
+            address: self.address.clone(),
+            name: Box::default(),
+            server: Box::default(),
+            route: Box::default(),
+            labels: Box::default(),
+            weight: 1,
+            max_fails: 0,
+            fail_timeout: 0,
+            max_conns: 0,
+            down: true,
+            stats: self.stats.clone(),
+        }
+    }
+
     /// Names the endpoint through reloads and restarts: see `fleet.endpoint` in the WIT.
     pub(crate) fn stable_id(&self) -> u64 {
         let of_server = twox_hash::XxHash64::oneshot(0, self.server.as_bytes());
         twox_hash::XxHash64::oneshot(of_server, self.name.as_bytes())
+    }
+
+    /// As plugins get it.
+    pub(super) fn view(&self) -> EndpointView {
+        EndpointView {
+            id: self.stable_id(),
+            address: self.name.to_string(),
+            weight: self.weight,
+        }
     }
 
     /// Attempts in progress, in all workers.

@@ -7,12 +7,13 @@ use std::sync::atomic::{
 };
 
 use super::endpoint::{AfterFailure, Endpoint, Seconds};
+use super::layout::Layout;
 use crate::plugin;
 
-/// Endpoints in configuration order, and which of them need a second look before they are picked.
+/// Endpoints by index, and which of them need a second look before they are picked.
 #[derive(Debug)]
 pub(crate) struct EndpointSet {
-    endpoints: Vec<Endpoint>,
+    layout: Layout,
     /// A bit for each endpoint that is not `down`.
     members: Vec<u64>,
     /// A bit for each endpoint that may be out of rotation: it failed out, or has `max_conns`. All
@@ -50,11 +51,29 @@ impl IndexSet {
 }
 
 impl EndpointSet {
+    /// With a compact layout of endpoints in configuration order.
     pub(crate) fn new(
         endpoints: Vec<Endpoint>,
         alone: bool,
         disabled_epoch: DisabledEpoch,
     ) -> EndpointSet {
+        EndpointSet::with(Layout::compact(endpoints), alone, disabled_epoch)
+    }
+
+    /// With the layout that goes on from that of this set. Gives the endpoints back where only a
+    /// compact one will do.
+    pub(crate) fn changed(
+        &self,
+        endpoints: Vec<Endpoint>,
+        alone: bool,
+        disabled_epoch: DisabledEpoch,
+    ) -> Result<EndpointSet, Vec<Endpoint>> {
+        let layout = Layout::after(&self.layout, endpoints)?;
+        Ok(EndpointSet::with(layout, alone, disabled_epoch))
+    }
+
+    fn with(layout: Layout, alone: bool, disabled_epoch: DisabledEpoch) -> EndpointSet {
+        let endpoints = &layout.endpoints;
         let words = endpoints.len().div_ceil(64);
         let (mut members, mut suspects) = (vec![0; words], vec![0; words]);
         for (index, endpoint) in endpoints.iter().enumerate() {
@@ -62,7 +81,7 @@ impl EndpointSet {
             suspects[index / 64] |= u64::from(endpoint.max_conns > 0) << (index % 64);
         }
         EndpointSet {
-            endpoints,
+            layout,
             members,
             suspects: suspects.into_iter().map(AtomicU64::new).collect(),
             disabled_epoch,
@@ -74,12 +93,12 @@ impl EndpointSet {
     }
 
     /// In configuration order.
-    pub(crate) fn all(&self) -> &[Endpoint] {
-        &self.endpoints
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &Endpoint> {
+        self.layout.order.iter().map(|index| self.endpoint(*index))
     }
 
     pub(crate) fn endpoint(&self, index: u32) -> &Endpoint {
-        &self.endpoints[index as usize]
+        &self.layout.endpoints[index as usize]
     }
 
     /// Endpoints that the configuration has not taken out.
@@ -110,7 +129,7 @@ impl EndpointSet {
         while suspects != 0 {
             let bit = suspects.trailing_zeros();
             suspects &= suspects - 1;
-            if !self.endpoints[word * 64 + bit as usize].in_rotation(now) {
+            if !self.layout.endpoints[word * 64 + bit as usize].in_rotation(now) {
                 candidates &= !(1 << bit);
             }
         }
@@ -119,7 +138,7 @@ impl EndpointSet {
 
     #[cold]
     fn look_for_suspects(&self, disabled_epoch: u64) {
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
+        for (index, endpoint) in self.layout.endpoints.iter().enumerate() {
             if endpoint.has_failed_out() {
                 self.suspects[index / 64].fetch_or(1 << (index % 64), Relaxed);
             }
@@ -180,7 +199,7 @@ impl EndpointSet {
     /// The member that failed least recently, of those that are not in `tried` and have room, in
     /// rotation or not; the first one of several.
     pub(crate) fn last_resort(&self, tried: &IndexSet) -> Option<u32> {
-        let indexes = 0..self.endpoints.len() as u32;
+        let indexes = self.layout.order.iter().copied();
         let possible = indexes.filter(|index| {
             let (word, bit) = (*index as usize / 64, 1 << (index % 64));
             self.members[word] & !tried.word(word) & bit != 0 && self.endpoint(*index).has_room()
@@ -191,16 +210,16 @@ impl EndpointSet {
 
 impl plugin::FleetView for EndpointSet {
     fn endpoints(&self) -> Vec<plugin::EndpointView> {
-        let view = |endpoint: &Endpoint| plugin::EndpointView {
-            id: endpoint.stable_id(),
-            address: endpoint.name.to_string(),
-            weight: endpoint.weight,
-        };
-        self.endpoints.iter().map(view).collect()
+        self.layout.endpoints.iter().map(Endpoint::view).collect()
+    }
+
+    fn members(&self) -> Vec<(u32, plugin::EndpointView)> {
+        let indexes = self.layout.order.iter().copied();
+        indexes.zip(self.in_order().map(Endpoint::view)).collect()
     }
 
     fn server(&self, index: u32) -> Option<plugin::ServerView<'_>> {
-        let endpoint = self.endpoints.get(index as usize)?;
+        let endpoint = self.layout.endpoints.get(index as usize)?;
         Some(plugin::ServerView {
             name: &endpoint.server,
             down: endpoint.down,
@@ -212,19 +231,21 @@ impl plugin::FleetView for EndpointSet {
     }
 
     fn in_flight(&self, index: u32) -> u32 {
-        self.endpoints
+        self.layout
+            .endpoints
             .get(index as usize)
             .map_or(0, Endpoint::in_flight)
     }
 
     fn latency_us(&self, index: u32) -> u32 {
-        self.endpoints
+        self.layout
+            .endpoints
             .get(index as usize)
             .map_or(0, Endpoint::latency_us)
     }
 
     fn len(&self) -> u32 {
-        self.endpoints.len() as u32
+        self.layout.endpoints.len() as u32
     }
 }
 

@@ -20,11 +20,13 @@ pub(super) struct WorkerGroup {
 }
 
 impl Group {
-    /// One worker's use of it.
-    pub(super) fn attach(&self) -> WorkerGroup {
+    /// One worker's use of it, where `previous` was the use of the group before.
+    pub(super) fn attach(&self, previous: Option<&WorkerGroup>) -> WorkerGroup {
+        let previous = previous.map(|previous| previous.balancer.borrow());
+        let balancer = self.balancer.attach(previous.as_deref());
         WorkerGroup {
             endpoints: self.endpoints.clone(),
-            balancer: RefCell::new(self.balancer.attach(None)),
+            balancer: RefCell::new(balancer),
         }
     }
 }

@@ -8,6 +8,7 @@ mod lease; // the choice, held for one attempt
 mod shared; // an upstream as all workers share it
 mod group; // endpoints with their policy
 mod endpoint_set; // the endpoints of one policy instance
+mod layout; // which index each of them has
 mod endpoint; // one address and its accounting
 mod pool; // idle connections kept per endpoint
 mod http2; // connections of HTTP/2, shared by exchanges
@@ -26,9 +27,10 @@ pub(crate) use balanceable::Balanceable;
 pub(crate) use descriptor::{DescriptorSource, Room};
 pub(crate) use dial::{Dialed, dial};
 pub(crate) use endpoint::EndpointId;
+pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure, MAX_INTERIM};
 pub(crate) use lease::{Lease, Timings};
 pub(crate) use pool::Connection;
 pub(crate) use retry::Retry;
-pub(crate) use shared::Upstream;
+pub(crate) use shared::{Previous, Upstream};
 pub(crate) use upload::Upload;

@@ -23,15 +23,26 @@ pub(crate) struct Upstream {
     pub(crate) tls: Option<Arc<ClientTls>>,
     pub(super) primary: Group,
     pub(super) backup: Option<Group>,
-    /// Workers that have attached so far: see [`Upstream::lease_numbers`].
-    attached: AtomicU64,
+    /// See [`Upstream::lease_numbers`]. Shared with the upstreams before and behind, since an
+    /// instance of a policy may serve all of them.
+    attached: Arc<AtomicU64>,
     disabled_epoch: DisabledEpoch,
 }
 
+/// An upstream under the configuration before.
+#[derive(Clone, Copy)]
+pub(crate) struct Previous<'a> {
+    pub(crate) upstream: &'a Upstream,
+    /// The instances of its policy live on, with the endpoints of the upstream behind: those keep
+    /// their indexes.
+    pub(crate) continues: bool,
+}
+
 impl Upstream {
-    /// Lays out the groups; `balance` configures the policy for each. Endpoints whose address
-    /// `previous` has too, the same upstream under the configuration before, keep their stats; with
-    /// another `tls` they are other endpoints, to which no connection from before may lead.
+    /// Lays out the groups; `balance` configures the policy for each, given what balanced the group
+    /// before if the instances of that are to live on. Endpoints whose address `previous` has too
+    /// keep their stats; with another `tls` they are other endpoints, to which no connection from
+    /// before may lead.
     ///
     /// # Errors
     /// Whatever `balance` answers.
@@ -39,11 +50,12 @@ impl Upstream {
         config: model::UpstreamConfig,
         addresses: Vec<Vec<Address>>,
         tls: Option<Arc<ClientTls>>,
-        previous: Option<&Upstream>,
-        mut balance: impl FnMut(Arc<EndpointSet>) -> Result<Balancer, E>,
+        previous: Option<Previous<'_>>,
+        mut balance: impl FnMut(Arc<EndpointSet>, Option<&Balancer>) -> Result<Balancer, E>,
     ) -> Result<Upstream, E> {
-        let alike = previous.filter(|previous| previous.speaks(tls.as_ref()));
-        let mut known = alike.map(Upstream::stats).unwrap_or_default();
+        let alike = previous.filter(|previous| previous.upstream.speaks(tls.as_ref()));
+        let stats = alike.map(|previous| previous.upstream.stats());
+        let mut known = stats.unwrap_or_default();
         let mut of_kind = |backup: bool| -> Vec<Endpoint> {
             let servers = config.servers.iter().zip(&addresses);
             let servers = servers.filter(|(server, _)| server.backup == backup);
@@ -61,21 +73,33 @@ impl Upstream {
         let (primary, backup) = (of_kind(false), of_kind(true));
         let alone = primary.len() == 1 && backup.is_empty();
         let disabled_epoch = previous.map_or_else(DisabledEpoch::default, |previous| {
-            previous.disabled_epoch.clone()
+            previous.upstream.disabled_epoch.clone()
         });
-        let mut group = |endpoints, alone| {
-            let endpoints = Arc::new(EndpointSet::new(endpoints, alone, disabled_epoch.clone()));
-            let balancer = Arc::new(balance(endpoints.clone())?);
+        let continued = alike.filter(|previous| previous.continues);
+        let continued = continued.map(|previous| previous.upstream);
+        let mut group = |endpoints, alone, before: Option<&Group>| {
+            let epoch = || disabled_epoch.clone();
+            let changed = match before {
+                Some(before) => before.endpoints.changed(endpoints, alone, epoch()),
+                None => Err(endpoints),
+            };
+            let (endpoints, before) = match changed {
+                Ok(changed) => (changed, before.map(|before| &*before.balancer)),
+                Err(endpoints) => (EndpointSet::new(endpoints, alone, epoch()), None),
+            };
+            let endpoints = Arc::new(endpoints);
+            let balancer = Arc::new(balance(endpoints.clone(), before)?);
             Ok(Group {
                 endpoints,
                 balancer,
             })
         };
-        let primary = group(primary, alone)?;
+        let primary = group(primary, alone, continued.map(|before| &before.primary))?;
         let backup = if backup.is_empty() {
             None
         } else {
-            Some(group(backup, false)?)
+            let before = continued.and_then(|before| before.backup.as_ref());
+            Some(group(backup, false, before)?)
         };
         Ok(Upstream {
             config,
@@ -83,7 +107,8 @@ impl Upstream {
             tls,
             primary,
             backup,
-            attached: AtomicU64::new(0),
+            attached: previous
+                .map_or_else(Arc::default, |previous| previous.upstream.attached.clone()),
             disabled_epoch,
         })
     }
@@ -107,10 +132,11 @@ impl Upstream {
         stats
     }
 
-    /// All endpoints, and whether each is a backup.
+    /// All endpoints in configuration order, primaries first, and whether each is a backup.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, bool)> {
-        let primary = self.primary.endpoints.all().iter();
-        let backup = self.backup.iter().flat_map(|group| group.endpoints.all());
+        let primary = self.primary.endpoints.in_order();
+        let backup = self.backup.iter();
+        let backup = backup.flat_map(|group| group.endpoints.in_order());
         primary
             .map(|endpoint| (endpoint, false))
             .chain(backup.map(|endpoint| (endpoint, true)))
@@ -141,6 +167,18 @@ impl Upstream {
         pairs.try_for_each(|(now, before)| now.inherit(before))
     }
 
+    /// Whether the instances of its policies are those of `previous`.
+    pub(crate) fn continues(&self, previous: &Upstream) -> bool {
+        let mut pairs = self.balancers().zip(previous.balancers());
+        pairs.all(|(now, before)| now.continues(before))
+    }
+
+    /// Tells instances of the policies that live on, and that all workers share, of the endpoints.
+    pub(crate) fn tell_of_endpoints(&self) {
+        self.balancers()
+            .for_each(|balancer| balancer.tell_of_endpoints());
+    }
+
     /// How many attempts an exchange has: one for each endpoint that is not `down`, unless there is
     /// but one endpoint, or the configuration says less.
     pub(crate) fn tries(&self) -> u32 {
@@ -155,10 +193,57 @@ impl Upstream {
         }
     }
 
-    /// Where a worker's count of leases begins: numbers that no other worker uses, for a policy's
-    /// instance may be asked by several. Counting is then each worker's own, and nothing shared is
-    /// written per request.
+    /// Where the count of leases begins of a worker that has none from before: numbers that no
+    /// other worker uses, for a policy's instance may be asked by several. Counting is then each
+    /// worker's own, and nothing shared is written per request.
     pub(super) fn lease_numbers(&self) -> u64 {
         self.attached.fetch_add(1, Relaxed) << 48
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::plugin::{BalancerParts, Compiler, PolicyContext, Runtime};
+
+    /// An upstream of a server of this weight.
+    fn upstream(runtime: &Arc<Runtime>, weight: u32, before: Option<&Upstream>) -> Upstream {
+        let text = format!(
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[upstream.u]\n\
+             servers = [{{ address = \"127.0.0.1:1\", weight = {weight} }}]\n\
+             [[route]]\nproxy = \"u\"\n"
+        );
+        let config = crate::config::parse(&text, Path::new("test.toml")).unwrap();
+        let addresses = vec![vec![Address::Tcp("127.0.0.1:1".parse().unwrap())]];
+        let previous = before.map(|upstream| Previous {
+            upstream,
+            continues: false,
+        });
+        let own = config.upstreams[0].clone();
+        Upstream::new(own, addresses, None, previous, |fleet, _| {
+            let parts = BalancerParts {
+                policy: runtime.stock("round_robin").unwrap().unwrap(),
+                settings: &serde_json::json!({}),
+                filters: &[],
+                scorers: &[],
+                fallback: None,
+            };
+            Balancer::new(parts, fleet, &PolicyContext::default())
+        })
+        .unwrap()
+    }
+
+    /// Those that were there go on with their counts.
+    #[test]
+    fn a_worker_that_comes_after_a_change_counts_leases_where_none_before_it_does() {
+        let runtime = Runtime::new(Compiler::Here).unwrap();
+        let first = upstream(&runtime, 1, None);
+        let mut beginnings = vec![first.lease_numbers(), first.lease_numbers()];
+        let second = upstream(&runtime, 2, Some(&first));
+        beginnings.extend([second.lease_numbers(), first.lease_numbers()]);
+        assert_eq!(beginnings, [0, 1 << 48, 2 << 48, 3 << 48]);
     }
 }

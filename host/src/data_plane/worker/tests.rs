@@ -16,7 +16,7 @@ use super::*;
 use crate::access_log::AccessLogs;
 use crate::config::model::Config;
 use crate::data_plane::process::ConnectionBounds;
-use crate::data_plane::upstream::Upstream;
+use crate::data_plane::upstream::{Previous, Upstream};
 use crate::data_plane::worker_config::{Router, index_by_name};
 use crate::plugin::{Balancer, BalancerParts, Compiler, PolicyContext, Runtime};
 
@@ -156,8 +156,11 @@ impl Builder {
         let addresses = vec![vec![crate::config::model::Address::Tcp(
             "127.0.0.1:1".parse().unwrap(),
         )]];
-        let previous = previous.map(|previous| &**previous);
-        let built = Upstream::new(own.clone(), addresses, None, previous, |fleet| {
+        let previous = previous.map(|upstream| Previous {
+            upstream,
+            continues: false,
+        });
+        let built = Upstream::new(own.clone(), addresses, None, previous, |fleet, _| {
             let stock = |name| self.runtime.stock(name).unwrap().unwrap();
             let parts = BalancerParts {
                 policy: stock(&own.policy.plugin),

@@ -2,13 +2,14 @@
 //! workers.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::router::Router;
 use crate::access_log::Log;
 use crate::config::model::{Config, HookConfig, LogFormat};
 use crate::data_plane::upstream::Upstream;
-use crate::plugin::SharedHook;
+use crate::plugin::{PluginFiles, SharedHook};
 use crate::tls::ServerTls;
 
 /// Names a listener or a stream through all configurations that have it. Its position in a
@@ -64,6 +65,24 @@ impl Snapshot {
             false => before.means_the_same_as(hook),
         });
         alike.next().map(|(_, hook)| hook)
+    }
+
+    /// The files that settings of plugins name, each with what has the settings.
+    pub(crate) fn plugin_files(&self) -> impl Iterator<Item = (String, &Arc<PluginFiles>)> {
+        let of_hooks = self.hooks.iter();
+        let of_hooks = of_hooks.map(|hook| (format!("hook `{}`", hook.name()), hook.files()));
+        let of_upstreams = self.upstreams.iter().flat_map(|upstream| {
+            let files = upstream.balancers().flat_map(|balancer| balancer.files());
+            files.map(|files| (format!("upstream `{}`", upstream.config.name), files))
+        });
+        of_hooks.chain(of_upstreams)
+    }
+
+    /// Those of them that were asked for, to be watched.
+    pub(crate) fn plugin_paths(&self) -> Vec<PathBuf> {
+        self.plugin_files()
+            .flat_map(|(_, files)| files.paths())
+            .collect()
     }
 
     /// The position of a listener, or of a stream, in `listeners`.

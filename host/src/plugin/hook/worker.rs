@@ -94,7 +94,7 @@ impl WorkerHook {
     pub fn attach(hook: &Arc<SharedHook>, previous: Option<&WorkerHook>) -> Rc<WorkerHook> {
         wasmtime::Engine::tls_eager_initialize();
         let mut role = WorkerRole::new(&hook.role, LONGEST_WAIT);
-        if let Some(slot) = role.own() {
+        if let Some(mut slot) = role.own() {
             slot.make();
         }
         let previous = previous.filter(|previous| hook.role.follows(&previous.hook.role));

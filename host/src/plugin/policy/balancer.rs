@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::super::component::Plugin;
 use super::super::context::{ExchangeAtHand, FleetView, UpstreamTraits};
 use super::super::error::ConfigureError;
+use super::super::files::PluginFiles;
 use super::super::role::Role;
 use super::super::worker_role::WorkerRole;
 use super::narrowing::{Narrowed, Narrowing, ScorerPart, WorkerNarrowing};
@@ -51,6 +52,37 @@ impl Balancer {
         fleet: Arc<dyn FleetView>,
         context: &PolicyContext,
     ) -> Result<Balancer, ConfigureError> {
+        Balancer::made(parts, fleet, context, |spec| {
+            Role::new(spec, context.workers)
+        })
+    }
+
+    /// As [`Balancer::new`], with the instances of the policy of `previous`, which are told of the
+    /// endpoints before they serve with them (`member-changes` in the WIT). All that goes with the
+    /// policy is made anew. An index that `fleet` has in common with the fleet of `previous` has
+    /// the same meaning in both, or none in one of them.
+    ///
+    /// # Errors
+    /// [`ConfigureError`], of the filters, the scorers and the fallback.
+    pub fn continuing(
+        previous: &Balancer,
+        parts: BalancerParts<'_>,
+        fleet: Arc<dyn FleetView>,
+        context: &PolicyContext,
+    ) -> Result<Balancer, ConfigureError> {
+        Balancer::made(parts, fleet, context, |mut spec| {
+            // What its instances have read.
+            spec.0.files = previous.policy.spec.0.files.clone();
+            Ok(Role::continuing(&previous.policy, spec))
+        })
+    }
+
+    fn made(
+        parts: BalancerParts<'_>,
+        fleet: Arc<dyn FleetView>,
+        context: &PolicyContext,
+        role: impl FnOnce(PolicySpec) -> Result<Role<PolicySpec>, ConfigureError>,
+    ) -> Result<Balancer, ConfigureError> {
         let BalancerParts {
             policy,
             settings,
@@ -74,7 +106,7 @@ impl Balancer {
             .map(|fallback| Role::new(spec(fallback, &no_settings(), &within_one_fleet), 1))
             .transpose()?;
         Ok(Balancer {
-            policy: Role::new(spec(policy, settings, context), context.workers)?,
+            policy: role(spec(policy, settings, context))?,
             narrowing: Narrowing::new(filters, scorers, &fleet, context)?,
             fallback,
             fleet,
@@ -95,6 +127,11 @@ impl Balancer {
         self.fallback.as_ref().map(Role::plugin)
     }
 
+    /// The files that settings name.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<PluginFiles>> {
+        std::iter::once(&self.policy.spec.0.files).chain(self.narrowing.files())
+    }
+
     /// All plugins.
     pub fn plugins(&self) -> impl Iterator<Item = &Plugin> {
         let policies = std::iter::once(self.policy()).chain(self.fallback());
@@ -104,6 +141,18 @@ impl Balancer {
     /// The plugins of the filters and scorers, in that order.
     pub fn narrowing(&self) -> impl Iterator<Item = &Plugin> {
         self.narrowing.plugins()
+    }
+
+    /// Whether the policy's instances are those of `previous`.
+    pub fn continues(&self, previous: &Balancer) -> bool {
+        self.policy.continues(&previous.policy)
+    }
+
+    /// Tells the instances of the policy that all workers share of the endpoints, if they served
+    /// with others before. What each worker has for itself is told in
+    /// [`WorkerBalancer::take_over`].
+    pub fn tell_of_endpoints(&self) {
+        self.policy.tell_shared();
     }
 
     /// Asks a further instance of the policy for an endpoint, as a request would, to see that it
@@ -130,27 +179,34 @@ impl Balancer {
         fallback.and(narrowing).and(policy)
     }
 
-    /// A worker's way to this balancer, with instances of its own where the plugins want that; they
-    /// take over what those of `previous` know. Called on the worker's thread: the engine sets the
-    /// thread up for calls.
-    pub fn attach(self: &Arc<Self>, previous: Option<&mut WorkerBalancer>) -> WorkerBalancer {
+    /// A worker's way to this balancer, with instances of its own where the plugins want that: of
+    /// the policy the one of `previous`, if this [continues](Balancer::continues) that. What it
+    /// knows otherwise is left for [`WorkerBalancer::take_over`]. Called on the worker's thread:
+    /// the engine sets the thread up for calls.
+    pub fn attach(self: &Arc<Self>, previous: Option<&WorkerBalancer>) -> WorkerBalancer {
         wasmtime::Engine::tls_eager_initialize();
         let worker_role = |role: &Role<PolicySpec>| WorkerRole::new(role, role.spec.0.wait());
-        let mut policy = worker_role(&self.policy);
-        if let Some(slot) = policy.own() {
-            slot.make();
-        }
-        let mut worker = WorkerBalancer {
+        let continued = previous.filter(|previous| self.continues(&previous.balancer));
+        let policy = match continued {
+            Some(previous) => {
+                let wait = self.policy.spec.0.wait();
+                WorkerRole::continuing(&previous.policy, &self.policy, wait)
+            }
+            None => {
+                let mut policy = worker_role(&self.policy);
+                if let Some(mut slot) = policy.own() {
+                    slot.make();
+                }
+                policy
+            }
+        };
+        WorkerBalancer {
             fallback: self.fallback.as_ref().map(worker_role),
             narrowing: self.narrowing.attach(),
             policy,
             balancer: self.clone(),
             refusal: None,
-        };
-        if let Some(previous) = previous {
-            worker.take_over(previous);
         }
-        worker
     }
 }
 
@@ -197,7 +253,8 @@ enum Answerer {
 }
 
 impl WorkerBalancer {
-    /// Takes over what the policies of `previous` know, where each worker has its own.
+    /// Takes over what the policies of `previous` know, where each worker has its own; an instance
+    /// that lives on is told of its endpoints.
     pub fn take_over(&mut self, previous: &mut WorkerBalancer) {
         let (now, before) = (&self.balancer, &previous.balancer);
         let theirs = &mut previous.policy;

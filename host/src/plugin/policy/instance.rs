@@ -1,6 +1,8 @@
 //! The calls of policies, filters and scorers: see `endpoints` in the WIT.
 
-use super::super::context::{EndpointView, ExchangeAtHand};
+use std::sync::Arc;
+
+use super::super::context::{EndpointView, ExchangeAtHand, FleetView};
 use super::super::error::PluginFault;
 use super::super::imports::{AT_HAND, Phase};
 use super::super::instance::Instance;
@@ -64,6 +66,23 @@ impl Instance<Policy> {
             .map(|(index,)| index);
         self.end(timed);
         picked
+    }
+
+    /// `member-changes.change`: from here on, `fleet` is what it asks about.
+    pub(super) fn change(
+        &mut self,
+        generation: u64,
+        fleet: &Arc<dyn FleetView>,
+    ) -> Result<(), PluginFault> {
+        self.state().surroundings.fleet = Some(fleet.clone());
+        let Some(function) = self.functions.change else {
+            return Ok(());
+        };
+        self.state().call.begin(Phase::Other);
+        let deadline = self.plugin.inner().call_deadline;
+        self.call(deadline, function, (generation, fleet.members()))?;
+        self.note_memory();
+        Ok(())
     }
 
     /// `failures.failed`, if the plugin exports it.

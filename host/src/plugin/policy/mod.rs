@@ -5,6 +5,8 @@
 //! a [`WorkerBalancer`] is a worker's way to it. Whatever a plugin does, `pick` answers with a
 //! candidate while there is one, unless it is refused.
 
+use std::path::PathBuf;
+
 use wasmtime::component::{ComponentType, Lower};
 
 mod world; // what they export
@@ -31,6 +33,8 @@ pub struct PolicyContext {
     pub generation: u64,
     /// How many workers there are.
     pub workers: usize,
+    /// What paths in settings are relative to.
+    pub directory: PathBuf,
 }
 
 impl Default for PolicyContext {
@@ -40,6 +44,7 @@ impl Default for PolicyContext {
             traits: UpstreamTraits::default(),
             generation: 1,
             workers: 1,
+            directory: PathBuf::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::super::component::Plugin;
 use super::super::context::{ExchangeAtHand, FleetView};
 use super::super::error::ConfigureError;
+use super::super::files::PluginFiles;
 use super::super::role::Role;
 use super::super::worker_role::WorkerRole;
 use super::slot::{EndpointSpec, FilterSpec, ScorerSpec};
@@ -73,6 +74,12 @@ impl Narrowing {
     pub(super) fn plugins(&self) -> impl Iterator<Item = &Plugin> {
         let filters = self.filters.iter().map(Role::plugin);
         filters.chain(self.scorers.iter().map(|(scorer, _)| scorer.plugin()))
+    }
+
+    /// The files that settings name.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Arc<PluginFiles>> {
+        let filters = self.filters.iter().map(|role| &role.spec.0.files);
+        filters.chain(self.scorers.iter().map(|(role, _)| &role.spec.0.files))
     }
 
     /// Takes over what the shared instances before know.

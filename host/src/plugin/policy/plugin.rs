@@ -1,10 +1,13 @@
 //! What is asked of a plugin that chooses endpoints as a whole.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::super::component::Plugin;
 use super::super::context::UpstreamTraits;
 use super::super::error::ConfigureError;
+use super::super::files::PluginFiles;
 use super::super::imports::Surroundings;
 use super::super::instance::Instance;
 use super::super::world::Kind;
@@ -17,6 +20,12 @@ impl Plugin {
     pub fn hears_failures(&self) -> bool {
         let policy = self.inner().kinds.policy.as_ref();
         policy.is_some_and(|policy| policy.failed.is_some())
+    }
+
+    /// Whether its instances take other endpoints in place (`member-changes` in the WIT).
+    pub fn takes_changes(&self) -> bool {
+        let policy = self.inner().kinds.policy.as_ref();
+        policy.is_some_and(|policy| policy.change.is_some())
     }
 
     /// Whether it wants to hear how every attempt ended (`observer` in the WIT).
@@ -35,11 +44,12 @@ impl Plugin {
         kind: Kind,
         settings: &Value,
         traits: UpstreamTraits,
+        directory: &Path,
     ) -> Result<(), ConfigureError> {
         match kind {
-            Kind::Policy => self.try_settings::<Policy>(settings, traits),
-            Kind::Filter => self.try_settings::<Filter>(settings, traits),
-            Kind::Scorer => self.try_settings::<Scorer>(settings, traits),
+            Kind::Policy => self.try_settings::<Policy>(settings, traits, directory),
+            Kind::Filter => self.try_settings::<Filter>(settings, traits, directory),
+            Kind::Scorer => self.try_settings::<Scorer>(settings, traits, directory),
             Kind::Hook => Ok(()), // they are tried with their places: see `Hooks::new`
         }
     }
@@ -48,9 +58,12 @@ impl Plugin {
         &self,
         settings: &Value,
         traits: UpstreamTraits,
+        directory: &Path,
     ) -> Result<(), ConfigureError> {
+        let files = PluginFiles::named_in(std::iter::once(settings), directory);
         let surroundings = Surroundings {
             traits,
+            files: Some(files),
             ..Surroundings::default()
         };
         let mut instance = Instance::<W>::new(self, surroundings)?;

@@ -9,6 +9,7 @@ use super::super::common::Sharing;
 use super::super::component::Plugin;
 use super::super::context::{ExchangeAtHand, FleetView, UpstreamTraits};
 use super::super::error::{ConfigureError, PluginFault};
+use super::super::files::PluginFiles;
 use super::super::imports::Surroundings;
 use super::super::instance::Instance;
 use super::super::slot::{InstanceSlot, InstanceSpec};
@@ -38,6 +39,7 @@ pub(super) struct EndpointSpec {
     upstream: Arc<str>,
     /// Which list of endpoints of the upstream this is: see `members.update` in the WIT.
     generation: u64,
+    pub(super) files: Arc<PluginFiles>,
 }
 
 impl EndpointSpec {
@@ -54,6 +56,7 @@ impl EndpointSpec {
             traits: context.traits,
             upstream: context.upstream.as_str().into(),
             generation: context.generation,
+            files: PluginFiles::named_in(std::iter::once(settings), &context.directory),
         }
     }
 
@@ -63,6 +66,7 @@ impl EndpointSpec {
             upstream: Some(self.upstream.clone()),
             fleet: Some(self.fleet.clone()),
             traits: self.traits,
+            files: Some(self.files.clone()),
             ..Surroundings::default()
         };
         let mut instance = Instance::new(&self.plugin, surroundings)?;
@@ -152,6 +156,15 @@ impl InstanceSpec for PolicySpec {
             }
             PolicyReport::Ended { .. } => {} // the instance that picked is gone
         }
+    }
+
+    fn is_newer_than(&self, other: &PolicySpec) -> bool {
+        // Of the same generation is only what was given up before anything was served with it.
+        self.0.generation >= other.0.generation
+    }
+
+    fn change(&self, instance: &mut Instance<Policy>) -> Result<(), PluginFault> {
+        instance.change(self.0.generation, &self.0.fleet)
     }
 }
 

@@ -25,8 +25,7 @@ pub(in crate::plugin) struct PolicyExports {
 pub(in crate::plugin) struct PolicyFunctions {
     pub(super) update: Update,
     pub(super) pick: TypedFunc<(u64, u32, u64, u64, u64), (u32,)>,
-    #[allow(dead_code, reason = "its type is checked when a plugin is loaded")]
-    change: Option<TypedFunc<(u64, Vec<(u32, EndpointView)>), ()>>,
+    pub(super) change: Option<TypedFunc<(u64, Vec<(u32, EndpointView)>), ()>>,
     pub(super) failed: Option<TypedFunc<(u32,), ()>>,
     pub(super) done: Option<TypedFunc<(u64, u32, Outcome), ()>>,
 }

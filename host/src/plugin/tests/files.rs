@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::plugin::{
-    Asked, ConfigureError, HookContext, Kind, Plugin, SharedHook, UpstreamTraits, WorkerHook,
+    Asked, Balancer, BalancerParts, ConfigureError, HookContext, Kind, Plugin, PolicyContext,
+    SharedHook, UpstreamTraits, WorkerHook,
 };
 
 use super::guests::{Guest, PROCESS, WORKER};
-use super::peers::{about, balancer, exchange, logged};
+use super::peers::{Endpoints, about, exchange, logged, parts, pick};
 
 /// Reads `users` when it is configured, and tells of what it holds in an attribute of each request:
 /// `-` where there is no such file. Logs why a file cannot be read. Tries to read it in
@@ -303,19 +304,33 @@ fn whether_a_file_is_there_is_told_of_what_cannot_be_read_too() {
 }
 
 #[test]
-fn a_plugin_that_chooses_endpoints_has_no_files() {
+fn a_policy_reads_its_files_and_hears_when_they_change() {
+    // Picks the endpoint whose number is the file's length, less 3.
     let policy = Guest {
-        is: Guest::default().is,
-        worlds: &[],
-        more: r#"
-            (import "waypost:plugin/files@0.2.0" "read" (func $read (param i32 i32 i32)))
-            (data (i32.const 512) "users")"#,
-        setup: "(call $read (i32.const 512) (i32.const 5) (i32.const 2048))
-                (if (i32.eqz (i32.load8_u (i32.const 2048))) (then unreachable))",
-        ..reading(WORKER)
+        is: super::guests::Is::Policy("(i32.sub (global.get $length) (i32.const 3))"),
+        ..reading(PROCESS)
     }
     .load();
-    let configured = policy.configure(Kind::Policy, &json!("users"), UpstreamTraits::default());
-    assert!(configured.is_ok());
-    let _ = balancer(&policy);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("users"), "ada").unwrap();
+    let context = PolicyContext {
+        directory: folder.path().to_owned(),
+        ..PolicyContext::default()
+    };
+    let settings = json!({ "file": "users" });
+    let tried = policy.configure(Kind::Policy, &settings, context.traits, folder.path());
+    assert!(tried.is_ok());
+    let parts = BalancerParts {
+        settings: &settings,
+        ..parts(&policy)
+    };
+    let balancer = Balancer::new(parts, Arc::new(Endpoints(3)), &context).unwrap();
+    let balancer = Arc::new(balancer);
+    let mut worker = balancer.attach(None);
+    assert_eq!(pick(&mut worker, 1), Some(0));
+    fs::write(folder.path().join("users"), "adam").unwrap();
+    let files: Vec<_> = balancer.files().cloned().collect();
+    assert_eq!(files[0].paths(), [folder.path().join("users")]);
+    assert!(files[0].refresh());
+    assert_eq!(pick(&mut worker, 2), Some(1));
 }

@@ -1,5 +1,6 @@
 //! What is a plugin and what is not, and how we say so.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -152,7 +153,12 @@ fn refused_settings_come_with_their_key() {
     }
     .load();
     let settings = json!({ "cookie": { "path": "x" } });
-    let tried = policy.configure(Kind::Policy, &settings, UpstreamTraits::default());
+    let tried = policy.configure(
+        Kind::Policy,
+        &settings,
+        UpstreamTraits::default(),
+        Path::new(""),
+    );
     match tried.unwrap_err() {
         ConfigureError::Refused {
             plugin,
@@ -177,7 +183,12 @@ fn settings_that_crash_a_plugin_are_its_fault_not_theirs() {
     }
     .load();
     let error = policy
-        .configure(Kind::Policy, &json!({}), UpstreamTraits::default())
+        .configure(
+            Kind::Policy,
+            &json!({}),
+            UpstreamTraits::default(),
+            Path::new(""),
+        )
         .unwrap_err();
     assert!(matches!(error, ConfigureError::Faulted { .. }), "{error}");
 }
@@ -190,7 +201,8 @@ fn a_plugin_is_configured_as_what_it_is_used_as_and_as_nothing_else() {
         ..Guest::default()
     }
     .load();
-    let configure = |kind| policy.configure(kind, &json!({}), UpstreamTraits::default());
+    let configure =
+        |kind| policy.configure(kind, &json!({}), UpstreamTraits::default(), Path::new(""));
     assert!(configure(Kind::Policy).is_ok());
     let error = configure(Kind::Scorer).unwrap_err().to_string();
     let expected = "plugin `guest` is no scorer: it does not export `waypost:plugin/scorer`";
@@ -205,7 +217,12 @@ fn an_instance_per_key_is_for_hooks_alone() {
     }
     .load();
     let error = policy
-        .configure(Kind::Policy, &json!({}), UpstreamTraits::default())
+        .configure(
+            Kind::Policy,
+            &json!({}),
+            UpstreamTraits::default(),
+            Path::new(""),
+        )
         .unwrap_err();
     assert!(
         error.to_string().contains("which hooks alone can have"),

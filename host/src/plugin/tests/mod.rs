@@ -24,6 +24,7 @@ mod keys;
 mod kinds;
 mod lines;
 mod loading;
+mod members;
 mod narrowing;
 mod reading;
 mod refusals;

@@ -326,7 +326,8 @@ fn what_a_filter_knows_is_taken_over() {
         let mut worker = before.attach(None);
         assert_eq!(index(worker.pick(&exchange(0b111), &attempt(1))), Some(0));
         now.inherit(&before).unwrap();
-        let mut successor = now.attach(Some(&mut worker));
+        let mut successor = now.attach(Some(&worker));
+        successor.take_over(&mut worker);
         assert_eq!(
             index(successor.pick(&exchange(0b111), &attempt(1))),
             Some(1)
