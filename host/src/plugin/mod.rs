@@ -68,4 +68,5 @@ pub use self::policy::{
 };
 pub use self::stats::{Cost, PluginCounters};
 pub use self::untrusted::Untrusted;
+pub use self::worker_role::deliver_late_reports;
 pub use self::world::Kind;

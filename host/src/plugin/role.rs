@@ -58,6 +58,17 @@ impl<S: InstanceSpec> SharedInstance<S> {
     }
 }
 
+impl<S: InstanceSpec> Clone for Role<S> {
+    /// The same use: nothing is made.
+    fn clone(&self) -> Role<S> {
+        Role {
+            spec: self.spec.clone(),
+            key: self.key.clone(),
+            instances: self.instances.clone(),
+        }
+    }
+}
+
 impl<S: InstanceSpec> Role<S> {
     /// Makes an instance to learn whether the settings are right and how many instances the plugin
     /// asks for; for one that wants one per worker as many as are wanted `ahead`: so that workers

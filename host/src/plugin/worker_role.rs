@@ -1,7 +1,7 @@
 //! A use of a plugin as one worker has it: with an instance of its own or with those that all
 //! workers share, within the worker's budget, and never waiting for long.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -24,8 +24,41 @@ pub(super) struct WorkerRole<S: InstanceSpec> {
     account: Rc<Account>,
     /// How long this worker waits for a shared instance: all its requests wait with it.
     wait: Duration,
-    /// Reports that shared instances have not had yet, each with its shard, in order.
-    unheard: VecDeque<(usize, S::Report)>,
+    unheard: Rc<Unheard<S>>,
+}
+
+/// Reports that shared instances have not had yet.
+///
+/// A report holds its exchange, and that the configuration that it began with, this included: what
+/// waits here keeps itself alive. Once that configuration is served no longer, no call comes that
+/// would deliver it, so the worker looks after it by itself: see [`deliver_late_reports`].
+struct Unheard<S: InstanceSpec> {
+    role: Role<S>,
+    account: Rc<Account>,
+    /// Each with its shard, in order.
+    reports: RefCell<VecDeque<(usize, S::Report)>>,
+    /// It is one of [`LATE`].
+    is_late: Cell<bool>,
+}
+
+thread_local! {
+    /// Those of this worker that were not empty when they were last looked at.
+    static LATE: RefCell<Vec<Rc<dyn Late>>> = const { RefCell::new(Vec::new()) };
+}
+
+trait Late {
+    /// Tells what the instances are free to hear; whether that was all.
+    fn deliver(&self) -> bool;
+}
+
+/// Tells shared instances what they were too busy to hear, as far as they are not busy now. Called
+/// by each worker from time to time.
+pub fn deliver_late_reports() {
+    for late in LATE.take() {
+        if !late.deliver() {
+            LATE.with_borrow_mut(|waiting| waiting.push(late));
+        }
+    }
 }
 
 impl<S: InstanceSpec> WorkerRole<S> {
@@ -50,11 +83,18 @@ impl<S: InstanceSpec> WorkerRole<S> {
         role: &Role<S>,
         longest_wait: Duration,
     ) -> WorkerRole<S> {
+        let account = Account::of(role.plugin());
+        let unheard = Unheard {
+            role: role.clone(),
+            account: account.clone(),
+            reports: RefCell::default(),
+            is_late: Cell::new(false),
+        };
         WorkerRole {
             own,
-            account: Account::of(role.plugin()),
+            account,
             wait: longest_wait,
-            unheard: VecDeque::new(),
+            unheard: Rc::new(unheard),
         }
     }
 
@@ -119,7 +159,7 @@ impl<S: InstanceSpec> WorkerRole<S> {
             None => {
                 let shared = role.shared().get(shard)?;
                 let mut slot = lock(shared, account, *wait)?;
-                deliver(unheard, role, shard, shared, &mut slot);
+                unheard.deliver_to(shard, shared, &mut slot);
                 ask(&mut slot)
             }
         }
@@ -150,15 +190,12 @@ impl<S: InstanceSpec> WorkerRole<S> {
         }
         let shared = role.shared().get(shard)?;
         if let Some(mut slot) = lock(shared, account, *wait) {
-            deliver(unheard, role, shard, shared, &mut slot);
+            unheard.deliver_to(shard, shared, &mut slot);
             S::tell(&mut slot, &report);
             account.pay(slot.take_charge());
             return Some((report, slot.handed_over()));
         }
-        unheard.push_back((shard, report));
-        if unheard.len() > UNHEARD {
-            self.give_up(role);
-        }
+        unheard.push(shard, report);
         None
     }
 
@@ -185,23 +222,16 @@ impl<S: InstanceSpec> WorkerRole<S> {
         }
     }
 
-    fn give_up(&mut self, role: &Role<S>) {
-        for (shard, _) in self.unheard.drain(..) {
-            if let Some(shared) = role.shared().get(shard) {
-                shared.note_missed();
-            }
-        }
-    }
-
     /// Delivers the reports that are still queued, before the worker drops this.
-    pub(super) fn finish(&mut self, role: &Role<S>) {
-        while let Some(&(shard, _)) = self.unheard.front() {
-            let Some(shared) = role.shared().get(shard) else {
+    pub(super) fn finish(&mut self) {
+        let unheard = &self.unheard;
+        while let Some(shard) = unheard.first() {
+            let Some(shared) = unheard.role.shared().get(shard) else {
                 return;
             };
             match lock(shared, &self.account, self.wait) {
-                Some(mut slot) => deliver(&mut self.unheard, role, shard, shared, &mut slot),
-                None => return self.give_up(role),
+                Some(mut slot) => unheard.deliver_to(shard, shared, &mut slot),
+                None => return unheard.give_up(),
             }
         }
     }
@@ -244,26 +274,70 @@ fn lock<'a, S: InstanceSpec>(
     slot
 }
 
-/// Tells a shared instance what was queued for it, once it knows what that is about.
-fn deliver<S: InstanceSpec>(
-    unheard: &mut VecDeque<(usize, S::Report)>,
-    role: &Role<S>,
-    shard: usize,
-    shared: &SharedInstance<S>,
-    slot: &mut InstanceSlot<S>,
-) {
-    slot.follow(&role.spec);
-    if shared.take_missed() {
-        slot.missed_reports();
+impl<S: InstanceSpec> Unheard<S> {
+    /// The shard of the report that waits for longest.
+    fn first(&self) -> Option<usize> {
+        self.reports.borrow().front().map(|(shard, _)| *shard)
     }
-    if unheard.is_empty() {
-        return;
+
+    fn push(self: &Rc<Self>, shard: usize, report: S::Report) {
+        let count = {
+            let mut reports = self.reports.borrow_mut();
+            reports.push_back((shard, report));
+            reports.len()
+        };
+        if count > UNHEARD {
+            self.give_up();
+        } else if !self.is_late.replace(true) {
+            LATE.with_borrow_mut(|late| late.push(self.clone()));
+        }
     }
-    let (now, later) = std::mem::take(unheard)
-        .into_iter()
-        .partition::<VecDeque<_>, _>(|(of, _)| *of == shard);
-    *unheard = later;
-    for (_, report) in now {
-        S::tell(slot, &report);
+
+    fn give_up(&self) {
+        for (shard, _) in self.reports.take() {
+            if let Some(shared) = self.role.shared().get(shard) {
+                shared.note_missed();
+            }
+        }
+    }
+
+    /// Tells a shared instance what was queued for it, once it knows what that is about.
+    #[inline]
+    fn deliver_to(&self, shard: usize, shared: &SharedInstance<S>, slot: &mut InstanceSlot<S>) {
+        slot.follow(&self.role.spec);
+        if shared.take_missed() {
+            slot.missed_reports();
+        }
+        if !self.reports.borrow().is_empty() {
+            self.deliver_queued(shard, slot);
+        }
+    }
+
+    #[cold]
+    fn deliver_queued(&self, shard: usize, slot: &mut InstanceSlot<S>) {
+        let reports = self.reports.take().into_iter();
+        let (now, later) = reports.partition::<VecDeque<_>, _>(|(of, _)| *of == shard);
+        self.reports.replace(later);
+        for (_, report) in now {
+            S::tell(slot, &report);
+        }
+    }
+}
+
+impl<S: InstanceSpec> Late for Unheard<S> {
+    fn deliver(&self) -> bool {
+        self.is_late.set(false);
+        while let Some(shard) = self.first() {
+            let Some(shared) = self.role.shared().get(shard) else {
+                return true;
+            };
+            let Some(mut slot) = shared.slot.try_lock() else {
+                self.is_late.set(true);
+                return false;
+            };
+            self.deliver_to(shard, shared, &mut slot);
+            self.account.pay(slot.take_charge());
+        }
+        true
     }
 }

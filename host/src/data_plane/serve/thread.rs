@@ -21,8 +21,10 @@ use crate::data_plane::stream::Socket;
 use crate::data_plane::worker::Worker;
 use crate::data_plane::worker_config::{ListenerId, Pace, Snapshot};
 use crate::fault_injection;
+use crate::plugin::deliver_late_reports;
 
-/// How often idle connections are looked at, and log lines handed over.
+/// How often idle connections are looked at, log lines handed over, and plugins told what they were
+/// too busy to hear.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How often plugins are called that want to be called from time to time, at the most.
 const TICK: Duration = Duration::from_millis(100);
@@ -111,6 +113,7 @@ pub(crate) fn run(
             }
         }
         tracing::debug!("worker ends");
+        deliver_late_reports();
         worker.logs.borrow_mut().flush();
         Ok(())
     })
@@ -133,6 +136,7 @@ async fn housekeeping(worker: Rc<Worker>) {
         fault_injection::panics("housekeeping");
         worker.logs.borrow_mut().flush_if_due(Instant::now());
         worker.drain.publish_idle();
+        deliver_late_reports();
         if trimmed.elapsed() >= TRIMMING {
             worker.buffers.trim();
             trimmed = Instant::now();

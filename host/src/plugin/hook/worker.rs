@@ -337,6 +337,6 @@ impl LateEnds {
 
 impl Drop for WorkerHook {
     fn drop(&mut self) {
-        self.role.get_mut().finish(&self.hook.role);
+        self.role.get_mut().finish();
     }
 }

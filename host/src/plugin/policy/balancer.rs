@@ -155,6 +155,12 @@ impl Balancer {
         self.policy.tell_shared();
     }
 
+    /// The policy's shared instance is busy until this is dropped.
+    #[cfg(test)]
+    pub fn keep_busy(&self) -> impl Sized {
+        self.policy.shared()[0].slot.lock()
+    }
+
     /// Asks a further instance of the policy for an endpoint, as a request would, to see that it
     /// can answer.
     ///
@@ -410,9 +416,9 @@ impl WorkerBalancer {
 
 impl Drop for WorkerBalancer {
     fn drop(&mut self) {
-        self.policy.finish(&self.balancer.policy);
-        if let (Some(own), Some(fallback)) = (&mut self.fallback, &self.balancer.fallback) {
-            own.finish(fallback);
+        self.policy.finish();
+        if let Some(fallback) = &mut self.fallback {
+            fallback.finish();
         }
     }
 }

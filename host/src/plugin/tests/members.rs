@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::plugin::{
     Balancer, Ending, EndpointView, FleetView, Outcome, Plugin, PolicyContext, ServerView,
-    WorkerBalancer,
+    WorkerBalancer, deliver_late_reports,
 };
 
 use super::guests::{Guest, Is, PROCESS, WORKER};
@@ -324,5 +324,25 @@ fn an_instance_that_is_being_made_for_other_endpoints_is_not_waited_for() {
         }
         assert_eq!(fleet.made.load(Relaxed), 1);
         assert_eq!(said(&mut worker, CHANGES), 0);
+    }
+}
+
+#[test]
+fn the_end_of_what_began_before_reaches_an_instance_that_was_busy_although_nothing_follows() {
+    let policy = roster(PROCESS);
+    let first = of_three(&policy);
+    let before = first.attach(None);
+    let second = then(&first, 2, &[0, 1], 3);
+    let (mut worker, mut before) = moved(&second, before);
+    let picked = before.pick(&exchange(0b111), &attempt(1)).unwrap();
+    {
+        let _busy = second.keep_busy();
+        before.done(&exchange(0b111), picked, &OUTCOME);
+        deliver_late_reports();
+    }
+    assert_eq!(said(&mut worker, ENDS), 0, "it waits");
+    for _ in 0..2 {
+        deliver_late_reports();
+        assert_eq!(said(&mut worker, ENDS), 1);
     }
 }
