@@ -320,6 +320,21 @@ fn settings_are_checked() {
 }
 
 #[test]
+fn a_claim_goes_into_no_header_that_frames_a_message_or_names_its_server() {
+    for header in ["Host", "Expect", "HTTP2-Settings", "Content_Length", "te"] {
+        let settings =
+            format!(r#"{{"secret": "{SECRET}", "claims_to_headers": {{"sub": "{header}"}}}}"#);
+        let error = Hooked::<Jwt>::with(services(), &settings, &["{}"]);
+        let error = error.err().unwrap();
+        let expected = format!("`{header}` is no header that a claim can be written to");
+        assert_eq!(
+            (&*error.key, &*error.message),
+            ("claims_to_headers.sub", &*expected)
+        );
+    }
+}
+
+#[test]
 fn what_is_described_is_what_is_taken() {
     let good = [
         format!(
