@@ -2,8 +2,9 @@
 //! RFC 7617.
 //!
 //! Slow hashes are verified by the host, off its workers' threads. What came of it is remembered
-//! for a while, so that they are not paid for each request. All requests with the same credentials
-//! are asked of the same instance, so that they are paid once and not once for each worker.
+//! for a while, so that they are not paid for each request. Each worker has an instance with all
+//! users, and remembers its own: a slow hash is paid once for each of them. To spread credentials
+//! over instances would pay it once, and have all users in each of 64.
 
 mod credentials;
 mod users;
@@ -67,7 +68,7 @@ impl Hook for BasicAuth {
     }
 
     fn sharing(&self) -> Sharing {
-        Sharing::PerKey("$http_authorization".to_owned())
+        Sharing::PerWorker
     }
 
     fn attach(&mut self, _place: usize, settings: Settings) -> Result<(), SettingsError> {
@@ -141,7 +142,7 @@ impl OnCheck for BasicAuth {
         };
         let asked = self.pending.remove(&call.exchange);
         let stored = self.users.find(&credentials.user);
-        let fingerprint = self.remembered.fingerprint(&credentials, stored);
+        let fingerprint = self.remembered.fingerprint(&credentials, stored.as_ref());
         // The file may have changed meanwhile: what was checked is not what counts now.
         if asked != Some(fingerprint) {
             return self.judge(call, &credentials);
@@ -163,14 +164,15 @@ impl BasicAuth {
         }
         let stored = self.users.find(&credentials.user);
         // An unknown user costs what another one does, so that the time does not tell.
-        let Some(compared) = stored.or(self.users.any()) else {
+        let any = self.users.any();
+        let Some(compared) = stored.as_ref().or(any.as_ref()) else {
             return self.end(call, credentials, false);
         };
         if let Some(passed) = compared.matches(&credentials.password) {
             let passed = passed && stored.is_some();
             return self.end(call, credentials, passed);
         }
-        let fingerprint = self.remembered.fingerprint(credentials, stored);
+        let fingerprint = self.remembered.fingerprint(credentials, stored.as_ref());
         if let Some(passed) = self.remembered.recall(&fingerprint, call.now_us) {
             return self.end(call, credentials, passed);
         }

@@ -13,11 +13,11 @@ use waypost_sdk::Call;
 use crate::credentials::Credentials;
 use crate::users::Stored;
 
-/// Right passwords that are remembered: users who are there at once, in one instance.
-const RIGHT: usize = 4096;
+/// Right passwords that are remembered: users who are there at once, in one worker.
+const RIGHT: usize = 16_384;
 /// Wrong ones: programs that go on trying with an old password. Guesses are all different, and
 /// remembering them is of no use.
-const WRONG: usize = 64;
+const WRONG: usize = 512;
 
 /// Stands for a user, a password and a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,7 +57,7 @@ impl Remembered {
     pub(crate) fn fingerprint(
         &self,
         credentials: &Credentials,
-        stored: Option<&Stored>,
+        stored: Option<&Stored<'_>>,
     ) -> Fingerprint {
         let mut hash = self.key.clone().unwrap_or_default();
         let stored = stored.map_or(&[][..], |stored| stored.hash().as_bytes());

@@ -10,6 +10,7 @@ use waypost_sdk::{Hook, SettingsError, Sharing, Verdict};
 
 use super::BasicAuth;
 use super::credentials::Credentials;
+use super::users::MOST_BYTES;
 
 const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
 const OTHER: &str = "$2y$05$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
@@ -305,9 +306,67 @@ fn with_satisfy_any_clients_whom_access_allows_are_not_asked() {
 }
 
 #[test]
-fn all_requests_with_the_same_credentials_are_asked_of_one_instance() {
+fn each_worker_has_one_instance_with_all_users() {
     let sharing = with_users(&[]).hook.sharing();
-    assert!(matches!(sharing, Sharing::PerKey(key) if key == "$http_authorization"));
+    assert!(matches!(sharing, Sharing::PerWorker));
+}
+
+#[test]
+fn a_file_of_users_has_2_mib_at_the_most() {
+    let of = |bytes: usize| format!("ann:{SHA}\n{}", "#".repeat(bytes - SHA.len() - 5));
+    let services = Services::new().file(FILE, of(MOST_BYTES + 1));
+    let refused = Hooked::<BasicAuth>::with(services, SETTINGS, &["{}"]);
+    let refused = refused.err().unwrap();
+    let message = "`users_file` has more than 2 MiB: take several hooks with a file each, or `jwt`";
+    assert_eq!((&*refused.key, &*refused.message), ("users_file", message));
+    let mut hooked = with_file(&of(MOST_BYTES));
+    assert_eq!(ask(&mut hooked, "ann", "secret").0, Verdict::Proceed);
+}
+
+#[test]
+fn users_stay_when_their_file_grows_beyond_its_bound_and_the_log_says_so() {
+    let mut hooked = with_users(&[("ann", SHA)]);
+    let large = format!("bob:{SHA}\n{}", "#".repeat(MOST_BYTES));
+    hooked.change_file(FILE, Some(&large));
+    let line = "users_file `htpasswd` has more than 2 MiB: the users from before stay".to_owned();
+    assert_eq!(hooked.log_lines(), [(Level::Error, line)]);
+    assert_eq!(ask(&mut hooked, "ann", "secret").0, Verdict::Proceed);
+    assert_eq!(ask(&mut hooked, "bob", "secret").0, Verdict::Answer);
+    hooked.change_file(FILE, Some(&format!("bob:{SHA}\n")));
+    assert_eq!(ask(&mut hooked, "bob", "secret").0, Verdict::Proceed);
+}
+
+#[test]
+fn users_in_whatever_order_are_found_and_the_first_one_is_what_others_are_compared_with() {
+    let mut users: Vec<String> = (0..500).map(|number| format!("user{number}")).collect();
+    users.push("a".to_owned());
+    let file: String = users
+        .iter()
+        .map(|user| format!("{user}:{SHA}\r\n"))
+        .collect();
+    let mut hooked = with_file(&format!("zoe:{BCRYPT}\n{file}a:{BCRYPT}\n"));
+    for user in &users {
+        assert_eq!(
+            ask(&mut hooked, user, "secret").0,
+            Verdict::Proceed,
+            "{user}"
+        );
+        assert_eq!(ask(&mut hooked, user, "wrong").0, Verdict::Answer, "{user}");
+    }
+    for unknown in ["user", "user500", "b", "zoe:", "Z", "zz"] {
+        let mut exchange = hooked.exchange(request(unknown, "secret"));
+        assert_eq!(hooked.on_request(&mut exchange), Verdict::Wait, "{unknown}");
+        assert_eq!(exchange.changed().check.as_ref().unwrap().0, BCRYPT);
+    }
+}
+
+#[test]
+fn a_hash_in_the_settings_is_all_of_its_text() {
+    let settings = r#"{"realm": "x", "users": {"ann": "{PLAIN}a:b\nc", "bob": "{PLAIN}"}}"#;
+    let mut hooked = Hooked::<BasicAuth>::new(settings, &["{}"]).unwrap();
+    assert_eq!(ask(&mut hooked, "ann", "a:b\nc").0, Verdict::Proceed);
+    assert_eq!(ask(&mut hooked, "ann", "a").0, Verdict::Answer);
+    assert_eq!(ask(&mut hooked, "bob", "").0, Verdict::Proceed);
 }
 
 #[test]

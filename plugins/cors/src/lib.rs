@@ -120,18 +120,23 @@ fn list(settings: &mut Settings, key: &'static str) -> Result<Option<String>, Se
 impl OnRequest for Cors {
     fn on_request(&mut self, call: &Call) -> Verdict {
         let Some(origin) = call.request().header("origin") else {
-            // Or a cache would give this answer, without the headers, to a page of another origin.
-            if !self.origins.is_any() {
-                call.changes().add_response_header("Vary", "Origin");
+            // A cache may give this answer to a page of any origin (Fetch, "CORS protocol and HTTP
+            // caches"): so it is that of all pages, or is told apart from theirs.
+            match self.origins.is_any() {
+                true => self.share_answer(call, Some(b"*")),
+                false => {
+                    call.changes().add_response_header("Vary", "Origin");
+                }
             }
             return Verdict::Proceed;
         };
         let is_allowed = self.origins.allow(&origin);
+        let origin = is_allowed.then_some(&*origin);
         if let Some(method) = preflighted_method(call) {
-            self.answer_preflight(call, is_allowed.then_some(&origin), &method);
+            self.answer_preflight(call, origin, &method);
             return Verdict::Answer;
         }
-        self.share_answer(call, is_allowed.then_some(&origin));
+        self.share_answer(call, origin);
         Verdict::Proceed
     }
 }
@@ -148,7 +153,7 @@ fn preflighted_method(call: &Call) -> Option<Vec<u8>> {
 impl Cors {
     /// Sets what the answer tells the browser, whichever answer it will be; what a server says
     /// itself goes.
-    fn share_answer(&self, call: &Call, origin: Option<&Vec<u8>>) {
+    fn share_answer(&self, call: &Call, origin: Option<&[u8]>) {
         let changes = call.changes();
         if !self.origins.is_any() {
             changes.add_response_header("Vary", "Origin");
@@ -176,7 +181,7 @@ impl Cors {
         };
     }
 
-    fn answer_preflight(&self, call: &Call, origin: Option<&Vec<u8>>, method: &[u8]) {
+    fn answer_preflight(&self, call: &Call, origin: Option<&[u8]>, method: &[u8]) {
         let (request, changes) = (call.request(), call.changes());
         changes.answer(204, "");
         changes.set_response_header("Vary", &self.preflight_vary);

@@ -125,9 +125,13 @@ fn a_request_without_an_origin_is_told_that_the_answer_depends_on_it() {
 
 #[test]
 fn any_origin_is_told_by_a_star_that_caches_may_share() {
-    for origin in [APP, "null", "moz-extension://x"] {
-        let (_, exchange) = ask(&only("*"), get(origin));
+    let settings = r#"{"origins": "*", "expose": "X-A"}"#;
+    let asked = [APP, "null", "moz-extension://x"].map(get);
+    for request in asked.into_iter().chain([Request::get("/")]) {
+        let (verdict, exchange) = ask(settings, request);
+        assert_eq!(verdict, Verdict::Proceed);
         assert_eq!(told(&exchange, "Allow-Origin"), ["*"]);
+        assert_eq!(told(&exchange, "Expose-Headers"), ["X-A"]);
         assert!(exchange.response_header("Vary").is_empty());
     }
 }

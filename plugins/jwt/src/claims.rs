@@ -99,7 +99,8 @@ fn time(
     }
 }
 
-/// A claim as text. None where there is none, or where it is no text, number, flag or list of them.
+/// A claim as text. None where there is none, or where it is no text, number, flag or list of them;
+/// nor where commas would not tell the members of a list apart.
 pub(crate) fn text(claims: &Map<String, Value>, name: &str) -> Option<String> {
     let scalar = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
@@ -109,7 +110,8 @@ pub(crate) fn text(claims: &Map<String, Value>, name: &str) -> Option<String> {
     };
     match claims.get(name)? {
         Value::Array(values) => {
-            let values: Option<Vec<_>> = values.iter().map(scalar).collect();
+            let member = |value| scalar(value).filter(|text| !text.contains(','));
+            let values: Option<Vec<_>> = values.iter().map(member).collect();
             values.map(|values| values.join(","))
         }
         value => scalar(value),

@@ -320,6 +320,44 @@ fn settings_are_checked() {
 }
 
 #[test]
+fn a_claim_goes_into_no_header_that_frames_a_message_or_names_its_server() {
+    for header in ["Host", "Expect", "HTTP2-Settings", "Content_Length", "te"] {
+        let settings =
+            format!(r#"{{"secret": "{SECRET}", "claims_to_headers": {{"sub": "{header}"}}}}"#);
+        let error = Hooked::<Jwt>::with(services(), &settings, &["{}"]);
+        let error = error.err().unwrap();
+        let expected = format!("`{header}` is no header that a claim can be written to");
+        assert_eq!(
+            (&*error.key, &*error.message),
+            ("claims_to_headers.sub", &*expected)
+        );
+    }
+}
+
+#[test]
+fn a_list_with_a_comma_in_a_member_is_not_told() {
+    for (roles, told) in [
+        (r#"["a", "b", 1, true]"#, Some("a,b,1,true")),
+        (r#"["a", "b,admin"]"#, None),
+        (r#"[","]"#, None),
+        (r#""a,b""#, Some("a,b")),
+        (r#"["a", null]"#, None),
+    ] {
+        let settings = r#""claims_to_headers": {"roles": "X-Roles"}, "claims": ["roles"]"#;
+        let mut hooked = with_secret(settings);
+        let token = claiming(&format!(r#"{{"exp": 1800000100, "roles": {roles}}}"#));
+        let request = Request::get("/")
+            .header("Authorization", &format!("Bearer {token}"))
+            .header("X-Roles", "admin");
+        let (verdict, exchange) = ask_with(&mut hooked, request);
+        assert_eq!(verdict, Verdict::Proceed, "{roles}");
+        let headers: Vec<&str> = told.into_iter().collect();
+        assert_eq!(exchange.request_header("X-Roles"), headers, "{roles}");
+        assert_eq!(exchange.attribute("jwt_roles").as_deref(), told, "{roles}");
+    }
+}
+
+#[test]
 fn what_is_described_is_what_is_taken() {
     let good = [
         format!(

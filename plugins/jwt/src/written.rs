@@ -1,23 +1,10 @@
 //! The settings as they are written, and what is wrong with them.
 
-use waypost_sdk::{Settings, SettingsError, log};
+use waypost_sdk::{Settings, SettingsError, headers, log};
 
 use crate::algorithm::Algorithm;
 use crate::key::Key;
 use crate::key_set::KeySet;
-
-/// Headers that frame a message or name its server.
-const NOT_FOR_CLAIMS: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// Reads `algorithms`.
 pub(crate) fn algorithms(settings: &mut Settings) -> Result<Option<Vec<Algorithm>>, SettingsError> {
@@ -90,13 +77,7 @@ pub(crate) fn read_file(path: &str, content: &[u8]) -> Result<KeySet, String> {
 pub(crate) fn headers(settings: &mut Settings) -> Result<Vec<(String, String)>, SettingsError> {
     let headers = settings.texts_by_name("claims_to_headers")?;
     for (claim, header) in &headers {
-        // RFC 9110, section 5.6.2.
-        let in_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let is_framing = NOT_FOR_CLAIMS
-            .iter()
-            .any(|each| each.eq_ignore_ascii_case(header));
-        if header.is_empty() || !header.bytes().all(in_token) || is_framing {
+        if !headers::is_name(header) || headers::frames_or_routes(header) {
             let message = format!("`{header}` is no header that a claim can be written to");
             return Err(settings.error(&format!("claims_to_headers.{claim}"), &message));
         }

@@ -10,7 +10,7 @@ mod timestamp;
 
 use waypost_sdk::{
     About, Call, Describe, FileChanges, Hook, Network, OnRequest, Schema, Settings, SettingsError,
-    Sharing, Verdict, clock,
+    Sharing, Verdict, clock, files,
 };
 
 use page::Page;
@@ -28,10 +28,17 @@ pub struct Maintenance {
     allowed_paths: Vec<String>,
 }
 
-/// A file whose existence counts.
+/// A file whose existence counts, of whatever kind and size it is.
 struct Flag {
     path: String,
     exists: bool,
+}
+
+impl Flag {
+    fn at(path: String) -> Flag {
+        let exists = files::is_there(&path);
+        Flag { path, exists }
+    }
 }
 
 /// In milliseconds since 1970-01-01 UTC: from the first on, and before the second.
@@ -45,10 +52,10 @@ impl Hook for Maintenance {
     fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
         settings.refuse_streams("use it at a listener or a route")?;
         let on = settings.optional_flag("on")?;
-        let flag = settings.file("flag_file")?.map(|file| Flag {
-            path: file.path,
-            exists: file.content.is_some(),
-        });
+        let flag = settings.text("flag_file")?.map(Flag::at);
+        if flag.as_ref().is_some_and(|flag| flag.path.is_empty()) {
+            return Err(settings.error("flag_file", "`flag_file` must be the path of a file"));
+        }
         let schedule = Schedule::configure(&mut settings)?;
         let page = Page::configure(&mut settings)?;
         let status = settings.number_within("status", 400..=599)?.unwrap_or(503);
@@ -199,7 +206,7 @@ fn is_at_or_below(path: &str, allowed: &str) -> bool {
 impl FileChanges for Maintenance {
     fn changed(&mut self, path: &str, content: Option<&[u8]>) {
         if let Some(flag) = self.flag.as_mut().filter(|flag| flag.path == path) {
-            flag.exists = content.is_some();
+            flag.exists = files::is_there(path);
         }
         self.page.file_changed(path, content);
     }

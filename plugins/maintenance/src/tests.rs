@@ -197,6 +197,7 @@ fn settings_that_make_no_sense_are_refused() {
             "page_file",
         ),
         (r#"{"on": true, "page_file": "missing"}"#, "page_file"),
+        (r#"{"flag_file": ""}"#, "flag_file"),
         (r#"{"on": true, "page_file": "secret"}"#, "page_file"),
         (
             r#"{"on": true, "content_type": "text/plain"}"#,
@@ -216,6 +217,15 @@ fn settings_that_make_no_sense_are_refused() {
     }
     let (_, message) = refused(Services::new(), r#"{"onn": true}"#);
     assert_eq!(message, "unknown key `onn`; did you mean `on`?");
+}
+
+#[test]
+fn a_flag_counts_although_it_cannot_be_read() {
+    let services = Services::new().unreadable("closed", "it is a directory");
+    let mut hooked = with(services, r#"{"flag_file": "closed"}"#);
+    assert!(is_closed(&mut hooked));
+    hooked.change_file("closed", None);
+    assert!(!is_closed(&mut hooked));
 }
 
 #[test]

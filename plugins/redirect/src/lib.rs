@@ -138,7 +138,11 @@ impl OnRequest for Redirect {
             return Verdict::Answer;
         }
         let mut location = format!("{new_scheme}://{authority}");
-        location += &new_path.or(path).unwrap_or_else(|| request.path());
+        match new_path.or(path).unwrap_or_else(|| request.path()).as_str() {
+            // `OPTIONS *` is about the server as a whole, which no URL is; its root is next to it.
+            "*" => location.push('/'),
+            path => location += path,
+        }
         let query = request.query();
         if !query.is_empty() {
             location.push('?');

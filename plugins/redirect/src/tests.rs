@@ -203,6 +203,27 @@ fn slashes_at_the_end_are_removed() {
 }
 
 #[test]
+fn what_is_asked_of_the_server_as_a_whole_is_sent_to_its_root() {
+    for (settings, expected) in [
+        (r#"{"scheme": "https"}"#, "https://a.example/"),
+        (r#"{"host": "b.example"}"#, "http://b.example/"),
+        (
+            r#"{"www": "add", "trailing_slash": "add"}"#,
+            "http://www.a.example/",
+        ),
+        (
+            r#"{"scheme": "https", "path": "/x"}"#,
+            "https://a.example/x",
+        ),
+    ] {
+        let request = Request::new("OPTIONS", "*").header("Host", "a.example");
+        let (verdict, exchange) = ask(settings, request);
+        assert_eq!(verdict, Verdict::Answer, "{settings}");
+        assert_eq!(exchange.response_header("Location"), [expected]);
+    }
+}
+
+#[test]
 fn a_path_is_replaced_and_the_query_stays() {
     check(
         r#"{"path": "/new%20page"}"#,

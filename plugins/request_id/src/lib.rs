@@ -9,7 +9,7 @@ mod trace;
 
 use waypost_sdk::{
     About, Call, Describe, Draws, Hook, Network, OnRequest, Schema, Settings, SettingsError,
-    Sharing, Value, Verdict, clock,
+    Sharing, Value, Verdict, clock, headers,
 };
 
 use trace::TraceParent;
@@ -57,8 +57,13 @@ impl Hook for RequestId {
         };
         let header = settings.text("header")?;
         let header = header.unwrap_or_else(|| "X-Request-ID".to_owned());
-        if !is_token(header.as_bytes()) {
+        if !headers::is_name(&header) {
             let message = format!("`{header}` cannot be a header's name");
+            return Err(settings.error("header", &message));
+        }
+        if headers::frames_or_routes(&header) {
+            let message =
+                format!("`{header}` frames a message or names its server: take another one");
             return Err(settings.error("header", &message));
         }
         let trusted = trusted(&mut settings)?;
@@ -163,13 +168,6 @@ impl RequestId {
 /// A bounded number of visible ASCII characters: nothing that breaks a log line or a header.
 fn is_sane(id: &[u8]) -> bool {
     (1..=LONGEST).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_token(text: &[u8]) -> bool {
-    let is_allowed =
-        |&byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.iter().all(is_allowed)
 }
 
 /// A UUID of version 7 (RFC 9562, section 5.7): 48 bits of milliseconds since 1970, then, beside

@@ -270,6 +270,28 @@ fn settings_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn an_id_goes_into_no_header_that_frames_a_message_or_names_its_server() {
+    for header in [
+        "Host",
+        "content-LENGTH",
+        "Content_Length",
+        "Transfer-Encoding",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Expect",
+        "HTTP2-Settings",
+    ] {
+        let (key, message) = refused(&format!(r#"{{"header": "{header}"}}"#));
+        let expected = format!("`{header}` frames a message or names its server: take another one");
+        assert_eq!((key, message), ("header".to_owned(), expected));
+    }
+}
+
+#[test]
 fn what_is_said_of_the_settings_is_so() {
     let good = [r#"{}"#, r#"{"format": "traceparent", "trust": true}"#];
     Hooked::<RequestId>::check_description(&Services::new(), &good, &["{}"]);

@@ -94,6 +94,7 @@ mod draws;
 mod export;
 pub mod clock;
 pub mod files;
+pub mod headers;
 pub mod log;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]

@@ -139,8 +139,8 @@ async fn a_user_whose_hash_cannot_be_checked_is_left_out_and_the_log_says_so_onc
     std::fs::write(&file, users("# staff\n")).expect("the directory is ours");
     let said_anew = "the first is 2: the cost of bcrypt must be from 4 to 14";
     proxy.log_contains("were read again").await;
-    // Each of its instances hears of it before it is asked next.
-    for line in [ANN, WRONG, EVE] {
+    // Each worker's instance hears of it before it is asked next.
+    for line in [ANN, WRONG, EVE].repeat(8) {
         status(&proxy, line).await;
     }
     proxy.log_contains(said_anew).await;

@@ -68,3 +68,31 @@ async fn an_error_can_be_read_by_the_page_as_well() {
     assert_eq!(answer.status, 502);
     assert_eq!(answer.header("Access-Control-Allow-Origin"), APP);
 }
+
+#[tokio::test]
+async fn with_any_origin_every_answer_says_so() {
+    let origin = origin::answers(|request| {
+        let own = Answer::ok("hello").header("Access-Control-Allow-Credentials", "true");
+        match request.target.as_str() {
+            "/own" => own.header("Access-Control-Allow-Origin", "https://other.example"),
+            _ => own,
+        }
+    })
+    .await;
+    let proxy = proxy::to([&origin])
+        .route("hooks = [{ plugin = \"cors\", origins = \"*\", expose = \"X-Count\" }]")
+        .start()
+        .await;
+    // A cache may give the answer of one request to a page that sends another.
+    for lines in ["", "Origin: https://app.example.com\r\n"] {
+        for target in ["/", "/own"] {
+            let answer = proxy.get_with(target, lines).await;
+            let all = |name: &str| answer.headers.all(name).join("|");
+            assert_eq!(answer.text(), "hello");
+            assert_eq!(all("Access-Control-Allow-Origin"), "*", "{target} {lines}");
+            assert_eq!(all("Access-Control-Expose-Headers"), "X-Count");
+            assert_eq!(all("Access-Control-Allow-Credentials"), "");
+            assert_eq!(all("Vary"), "");
+        }
+    }
+}

@@ -48,6 +48,27 @@ async fn a_file_closes_the_site_while_it_exists_without_a_reload() {
 }
 
 #[tokio::test]
+async fn a_flag_closes_the_site_whatever_kind_of_file_it_is() {
+    let origin = origin::says("open").await;
+    let setup = proxy::to([&origin])
+        .route("hooks = [{ plugin = \"maintenance\", flag_file = \"closed.flag\" }]");
+    let flag = setup.directory().join("closed.flag");
+    std::fs::create_dir(&flag).expect("the directory is ours");
+    let proxy = setup.start().await;
+    assert_eq!(proxy.get("/").await.status, 503);
+    std::fs::remove_dir(&flag).expect("the directory is ours");
+    eventually("the site to open", async || {
+        proxy.get("/").await.status == 200
+    })
+    .await;
+    std::fs::create_dir(&flag).expect("the directory is ours");
+    eventually("the site to close", async || {
+        proxy.get("/").await.status == 503
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_page_from_a_file_is_answered_to_clients_that_are_not_allowed() {
     let origin = origin::says("open").await;
     let setup = proxy::to([&origin])

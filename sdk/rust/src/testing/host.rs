@@ -338,6 +338,7 @@ pub(crate) mod nginx {
 
 pub(crate) mod changes {
     use super::{of_exchange, of_services};
+    use crate::headers;
     use crate::testing::Changed;
     use crate::testing::changed::Edit;
 
@@ -349,7 +350,7 @@ pub(crate) mod changes {
     }
 
     pub(crate) fn set_method(method: &str) -> bool {
-        change(is_token(method), |changed| {
+        change(headers::is_name(method), |changed| {
             changed.method = Some(method.to_owned());
         })
     }
@@ -426,27 +427,10 @@ pub(crate) mod changes {
         change(exists, |changed| changed.upstream = Some(name.to_owned()))
     }
 
-    /// RFC 9110, section 5.6.2.
-    fn is_token(text: &str) -> bool {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        !text.is_empty() && text.bytes().all(allowed)
-    }
-
     /// A header that HTTP allows, and that is not the host's.
     fn is_field(name: &str, value: &[u8]) -> bool {
-        const FRAMING: [&str; 8] = [
-            "connection",
-            "content-length",
-            "keep-alive",
-            "proxy-connection",
-            "te",
-            "trailer",
-            "transfer-encoding",
-            "upgrade",
-        ];
         let allowed = |&byte: &u8| byte == b'\t' || byte >= b' ' && byte != 127;
-        let is_framing = FRAMING.iter().any(|each| each.eq_ignore_ascii_case(name));
-        is_token(name) && value.iter().all(allowed) && !is_framing
+        headers::is_name(name) && value.iter().all(allowed) && !headers::is_framing(name)
     }
 }
 
