@@ -83,6 +83,11 @@ impl Account {
         self.in_debt.get() && self.is_still_in_debt(Instant::now())
     }
 
+    /// Whether it was so when that was last asked.
+    pub(super) fn was_in_debt(&self) -> bool {
+        self.in_debt.get()
+    }
+
     #[cold]
     fn is_still_in_debt(&self, now: Instant) -> bool {
         let in_debt = self.balanced_at.get() > now + SECOND;

@@ -165,6 +165,29 @@ impl<S: InstanceSpec> WorkerRole<S> {
         }
     }
 
+    /// Why an instance of a shard was not asked a moment ago, or gave no answer.
+    pub(super) fn why_unasked(&self, role: &Role<S>, shard: usize) -> &'static str {
+        if self.account.was_in_debt() {
+            return "its budget of the worker's time is used up";
+        }
+        if role.plugin().is_quarantined() {
+            return "its plugin is in quarantine";
+        }
+        let is_ready = match &self.own {
+            Some(slot) => slot.borrow().is_ready(),
+            None => {
+                let shared = role.shared().get(shard);
+                // One that is busy is there.
+                let slot = shared.and_then(|shared| shared.slot.try_lock());
+                slot.is_none_or(|slot| slot.is_ready())
+            }
+        };
+        match is_ready {
+            true => "its instance is busy",
+            false => "its instance failed, and the next one is not there yet",
+        }
+    }
+
     /// Tells an instance something that it must not miss. A shared instance that is busy for too
     /// long is told later: then the answer is `None`, else the report, and the slot's
     /// [`handed_over`](InstanceSlot::handed_over) so far. If too many reports have piled up, they and the

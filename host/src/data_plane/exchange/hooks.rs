@@ -67,7 +67,9 @@ pub(super) async fn ask(
                 .hooked
                 .note_run(hook, &call, asked.ran.clone());
         }
-        let asked = match decide(finish, asked, &mut delay) {
+        let unasked = || Failed::Hook(hook.why_unasked().to_owned());
+        let step = asked.ok_or_else(unasked);
+        let asked = match step.and_then(|asked| decide(finish, asked, &mut delay)) {
             Ok(Step::Decided(decided)) => Ok(decided),
             Ok(Step::Wait(check)) => wait_for(session, finish, hook, call, check, &mut delay).await,
             Err(failed) => Err(failed),
@@ -142,16 +144,13 @@ fn at_hand(finish: &Finish) -> ExchangeAtHand {
 }
 
 /// Makes the changes that a hook has asked for, and reads its verdict.
-fn decide(finish: &mut Finish, asked: Option<Asked>, delay: &mut Delay) -> Result<Step, Failed> {
-    let Some(Asked {
+fn decide(finish: &mut Finish, asked: Asked, delay: &mut Delay) -> Result<Step, Failed> {
+    let Asked {
         verdict,
         changes,
         check,
         ran,
-    }) = asked
-    else {
-        return Err(Failed::Hook("it could not be asked".to_owned()));
-    };
+    } = asked;
     let (mut answer, mut route) = (None, None);
     if let Some(mut changes) = changes {
         (answer, route) = (changes.answer.take(), changes.route);
@@ -220,7 +219,8 @@ async fn wait_for(
         delay.now = Instant::now();
         call.now_us = session.worker.clock.micros(delay.now);
         let asked = hook.on_check(&at_hand(finish), &call, &ran, passed);
-        match decide(finish, asked, delay)? {
+        let gone = || Failed::Hook("the instance that began the check failed meanwhile".to_owned());
+        match decide(finish, asked.ok_or_else(gone)?, delay)? {
             Step::Decided(decided) => return Ok(decided),
             Step::Wait(next) => pending = next,
         }

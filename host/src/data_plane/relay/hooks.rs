@@ -60,18 +60,24 @@ pub(super) async fn ask(
         if let Some(asked) = &asked {
             session.hooked.note_run(hook, &call, asked.ran.clone());
         }
-        // There is nothing that it could wait for, as a session has no password.
-        let Some(asked) = asked.filter(|asked| asked.verdict != Verdict::Wait) else {
-            let message = Untrusted::message(format_args!("{hook} could not be asked"));
-            match place.on_error {
-                OnError::Skip => {
-                    session.info(&format_args!("{message}; the session goes on without it"));
-                    continue;
-                }
-                OnError::Fail => {
-                    session.error(&message, "");
-                    return Err(SessionStatus::Ours);
-                }
+        let answered = match asked {
+            None => Err(hook.why_unasked()),
+            Some(asked) if asked.verdict == Verdict::Wait => {
+                Err("it waits for a check, and a session has no password")
+            }
+            Some(asked) => Ok(asked),
+        };
+        let asked =
+            answered.map_err(|why| Untrusted::message(format_args!("{hook} failed: {why}")));
+        let asked = match (asked, place.on_error) {
+            (Ok(asked), _) => asked,
+            (Err(message), OnError::Skip) => {
+                session.info(&format_args!("{message}; the session goes on without it"));
+                continue;
+            }
+            (Err(message), OnError::Fail) => {
+                session.error(&message, "");
+                return Err(SessionStatus::Ours);
             }
         };
         if let Some(changes) = asked.changes {

@@ -1,6 +1,6 @@
 //! A hook as one worker asks it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub struct WorkerHook {
     /// Ends that were told here after the state had been handed over, and are still to be told
     /// there.
     late: RefCell<LateEnds>,
+    /// The shard that was asked last.
+    shard: Cell<usize>,
 }
 
 /// Those that took over from each other: the same hook under one configuration after the other.
@@ -111,6 +113,7 @@ impl WorkerHook {
                 .unwrap_or_default(),
             number: previous.map_or(0, |previous| previous.number + 1),
             late: RefCell::default(),
+            shard: Cell::default(),
         });
         attached.lineage.borrow_mut().newest = Rc::downgrade(&attached);
         if let Some(previous) = previous {
@@ -208,6 +211,7 @@ impl WorkerHook {
                 (Key::from_slice(&key), shard)
             }
         };
+        self.shard.set(shard);
         let mut role = self.role.borrow_mut();
         let asked = role.ask(&self.hook.role, shard, |slot: &mut HookSlot| {
             let decision = slot.call("on-request", |instance| {
@@ -242,6 +246,13 @@ impl WorkerHook {
         });
         let (decision, _) = asked?;
         Some(Asked::of(decision, ran.clone()))
+    }
+
+    /// Why the last call about a request had no answer, for the log.
+    #[cold]
+    pub fn why_unasked(&self) -> &'static str {
+        let role = self.role.borrow();
+        role.why_unasked(&self.hook.role, self.shard.get())
     }
 
     /// Asks what is to be changed of a response's head. `None` as for
