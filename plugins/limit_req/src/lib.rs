@@ -215,7 +215,7 @@ impl Keeper for LimitReq {
 
     fn import_state(&mut self, state: &[u8]) -> Result<(), String> {
         let kept = state::Kept::read(state)?;
-        self.now_ms = self.now_ms.max(kept.now_ms);
+        self.now_ms = self.now_ms.max(kept.now_ms());
         kept.restore(&mut self.zones);
         Ok(())
     }

@@ -39,6 +39,9 @@ const PIECE: usize = 24;
 pub struct KeyTable<V> {
     seed: u64,
     blocks: Vec<Block<V>>,
+    /// Of each block, beside it: who goes through them all by age waits for one link after another,
+    /// and so many of these are near each other that the wait is short.
+    ages: Vec<Age>,
     most: usize,
     used: usize,
     free: u32,
@@ -55,8 +58,6 @@ struct Block<V> {
     hash: u32,
     /// The next entry of the same head.
     next: u32,
-    newer: u32,
-    older: u32,
     /// The next piece of the key; of a free block, the next free one.
     rest: u32,
     /// Bytes of the key.
@@ -65,18 +66,29 @@ struct Block<V> {
     piece: [u8; PIECE],
 }
 
+/// The neighbours of an entry in the order of use.
+#[derive(Debug, Clone, Copy)]
+struct Age {
+    newer: u32,
+    older: u32,
+}
+
 /// An entry of a [`KeyTable`], until it is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry(u32);
 
 impl<V: Copy + Default> KeyTable<V> {
+    /// Bytes of a block, with what stands beside it.
+    const BLOCK: usize = size_of::<Block<V>>() + size_of::<Age>();
+
     /// A table whose entries may take so many bytes. The index beside them takes 4 to 8 bytes for
     /// each entry that there is room for.
     pub fn with_room(bytes: usize) -> Self {
-        let most = (bytes / size_of::<Block<V>>()).clamp(1, 1 << 30);
+        let most = (bytes / Self::BLOCK).clamp(1, 1 << 30);
         KeyTable {
             seed: 0,
             blocks: Vec::with_capacity(most),
+            ages: Vec::with_capacity(most),
             most,
             used: 0,
             free: NONE,
@@ -125,26 +137,45 @@ impl<V: Copy + Default> KeyTable<V> {
 
     /// Adds a key, or gives it another value. `None` where it does not fit.
     pub fn insert(&mut self, key: &[u8], value: V) -> Option<Entry> {
-        if let Some(entry) = self.find(key) {
-            *self.value_mut(entry) = value;
-            return Some(entry);
+        let hash = self.hash(key);
+        if let Some(at) = self.search(hash, key) {
+            self.unlink_age(at);
+            self.link_newest(at);
+            self.blocks[at as usize].value = value;
+            return Some(Entry(at));
         }
+        let at = self.add(hash, key, value)?;
+        self.link_newest(at);
+        Some(Entry(at))
+    }
+
+    /// Adds a key as the one that was not used for the longest time: of what comes
+    /// [by age](KeyTable::by_age), each goes behind the one before. `None` where the key is there
+    /// already, or does not fit.
+    pub fn insert_oldest(&mut self, key: &[u8], value: V) -> Option<Entry> {
+        let hash = self.hash(key);
+        if self.search(hash, key).is_some() {
+            return None;
+        }
+        let at = self.add(hash, key, value)?;
+        self.link_oldest(at);
+        Some(Entry(at))
+    }
+
+    /// Adds a key that is not there, which has no age yet.
+    fn add(&mut self, hash: u32, key: &[u8], value: V) -> Option<u32> {
         if !self.has_room(key) {
             return None;
         }
-        let hash = self.hash(key);
         let head = self.head(hash);
         // From the last piece to the first, which is the entry.
         let mut rest = NONE;
         for number in (0..pieces(key)).rev() {
             let bytes = &key[number * PIECE..key.len().min((number + 1) * PIECE)];
-            let mut piece = [0; PIECE];
-            piece[..bytes.len()].copy_from_slice(bytes);
+            let piece = piece_of(bytes);
             rest = self.take_block(Block {
                 hash,
                 next: self.heads[head],
-                newer: NONE,
-                older: NONE,
                 rest,
                 length: key.len() as u32,
                 value,
@@ -152,9 +183,8 @@ impl<V: Copy + Default> KeyTable<V> {
             });
         }
         self.heads[head] = rest;
-        self.link_newest(rest);
         self.len += 1;
-        Some(Entry(rest))
+        Some(rest)
     }
 
     /// Removes an entry.
@@ -194,16 +224,28 @@ impl<V: Copy + Default> KeyTable<V> {
 
     /// The key of an entry.
     pub fn key(&self, entry: Entry) -> Vec<u8> {
-        let Block { length, .. } = self.blocks[entry.0 as usize];
-        let mut key = Vec::with_capacity(length as usize + PIECE);
+        let mut key = Vec::with_capacity(self.key_len(entry) + PIECE);
+        self.append_key(entry, &mut key);
+        key
+    }
+
+    /// How long the key of an entry is.
+    pub fn key_len(&self, entry: Entry) -> usize {
+        self.blocks[entry.0 as usize].length as usize
+    }
+
+    /// Adds the key of an entry to some bytes.
+    pub fn append_key(&self, entry: Entry, out: &mut Vec<u8>) {
+        let length = out.len() + self.key_len(entry);
         let mut at = entry.0;
         while at != NONE {
+            // Whole pieces: a copy of so many bytes takes a few instructions, one of any other
+            // number a call.
             let block = &self.blocks[at as usize];
-            key.extend_from_slice(&block.piece);
+            out.extend_from_slice(&block.piece);
             at = block.rest;
         }
-        key.truncate(length as usize);
-        key
+        out.truncate(length);
     }
 
     /// The entry that was not used for the longest time.
@@ -215,7 +257,7 @@ impl<V: Copy + Default> KeyTable<V> {
     pub fn by_age(&self) -> impl Iterator<Item = Entry> {
         let some = |at: u32| (at != NONE).then_some(Entry(at));
         std::iter::successors(some(self.newest), move |entry| {
-            some(self.blocks[entry.0 as usize].older)
+            some(self.ages[entry.0 as usize].older)
         })
     }
 
@@ -264,6 +306,10 @@ impl<V: Copy + Default> KeyTable<V> {
         let at = self.free;
         if at == NONE {
             self.blocks.push(block);
+            self.ages.push(Age {
+                newer: NONE,
+                older: NONE,
+            });
             return (self.blocks.len() - 1) as u32;
         }
         self.free = self.blocks[at as usize].rest;
@@ -273,25 +319,52 @@ impl<V: Copy + Default> KeyTable<V> {
 
     fn link_newest(&mut self, at: u32) {
         let older = std::mem::replace(&mut self.newest, at);
-        self.blocks[at as usize].newer = NONE;
-        self.blocks[at as usize].older = older;
+        self.ages[at as usize].newer = NONE;
+        self.ages[at as usize].older = older;
         match older {
             NONE => self.oldest = at,
-            older => self.blocks[older as usize].newer = at,
+            older => self.ages[older as usize].newer = at,
+        }
+    }
+
+    fn link_oldest(&mut self, at: u32) {
+        let newer = std::mem::replace(&mut self.oldest, at);
+        self.ages[at as usize].older = NONE;
+        self.ages[at as usize].newer = newer;
+        match newer {
+            NONE => self.newest = at,
+            newer => self.ages[newer as usize].older = at,
         }
     }
 
     fn unlink_age(&mut self, at: u32) {
-        let Block { newer, older, .. } = self.blocks[at as usize];
+        let Age { newer, older } = self.ages[at as usize];
         match newer {
             NONE => self.newest = older,
-            newer => self.blocks[newer as usize].older = older,
+            newer => self.ages[newer as usize].older = older,
         }
         match older {
             NONE => self.oldest = newer,
-            older => self.blocks[older as usize].newer = newer,
+            older => self.ages[older as usize].newer = newer,
         }
     }
+}
+
+/// Bytes with zeros behind them. Word by word: to copy a number of bytes that is not known is a call
+/// out of the plugin, which takes longer than all else that is done with a key.
+fn piece_of(bytes: &[u8]) -> [u8; PIECE] {
+    let mut piece = [0; PIECE];
+    let (words, rest) = bytes.as_chunks::<8>();
+    let (places, _) = piece.as_chunks_mut::<8>();
+    let mut places = places.iter_mut();
+    for (word, place) in words.iter().zip(places.by_ref()) {
+        *place = *word;
+    }
+    if let Some(place) = places.next() {
+        let word = (rest.iter().rev()).fold(0, |word, byte| word << 8 | u64::from(*byte));
+        *place = word.to_le_bytes();
+    }
+    piece
 }
 
 /// Blocks that a key takes.

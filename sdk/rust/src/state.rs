@@ -51,6 +51,14 @@ impl StateWriter {
         self.0.extend_from_slice(bytes);
     }
 
+    /// Adds so many bytes, with their length: those that `append` puts behind what it is given.
+    pub fn bytes_by(&mut self, length: usize, append: impl FnOnce(&mut Vec<u8>)) {
+        self.number(length as u64);
+        let end = self.0.len() + length;
+        append(&mut self.0);
+        self.0.resize(end, 0);
+    }
+
     /// Adds a text, with its length.
     pub fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
@@ -73,7 +81,7 @@ impl StateWriter {
 
 /// State to be read, in the order in which it was written. An error is a line that
 /// [`Keeper::import_state`](crate::Keeper::import_state) may answer with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StateReader<'a> {
     left: &'a [u8],
 }
@@ -104,7 +112,12 @@ impl<'a> StateReader<'a> {
     ///
     /// # Errors
     /// The end of the state, or more than 64 bits.
+    #[inline]
     pub fn number(&mut self) -> Result<u64, String> {
+        if let [byte @ ..0x80, left @ ..] = self.left {
+            self.left = left;
+            return Ok(u64::from(*byte));
+        }
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

@@ -92,10 +92,30 @@ fn of_more_buckets_than_a_state_holds_those_in_use_last_are_kept() {
     }
     assert!(hooked.hook.export_state().len() <= 1 << 20);
     hooked = swap(hooked, declared, place);
-    for user in 110_000..150_000 {
+    assert_eq!(hooked.hook.zones[0].buckets.len(), 20_000);
+    for user in 130_000..150_000 {
         assert_eq!(passed(&mut hooked, &format!("user-{user}"), 1), 0);
     }
+    assert_eq!(passed(&mut hooked, "user-129999", 1), 1);
     assert_eq!(passed(&mut hooked, "user-0", 1), 1);
+}
+
+#[test]
+fn of_long_keys_the_state_holds_as_many_as_have_room() {
+    let declared = r#"{"zones": {"a": {"key": "$arg_user", "rate": "1r/s", "size": "10m"}}}"#;
+    let place = r#"{"zones": [{"zone": "a"}]}"#;
+    let mut hooked = of(declared, place);
+    let name = |user: usize| format!("{user:0>200}");
+    for user in 0..10_000 {
+        assert_eq!(passed(&mut hooked, &name(user), 1), 1);
+    }
+    let bytes = hooked.hook.export_state().len();
+    assert!((890 << 10..=1 << 20).contains(&bytes), "{bytes}");
+    hooked = swap(hooked, declared, place);
+    let kept = hooked.hook.zones[0].buckets.len();
+    assert!((4_000..5_000).contains(&kept), "{kept}");
+    assert_eq!(passed(&mut hooked, &name(9_999), 1), 0);
+    assert_eq!(passed(&mut hooked, &name(0), 1), 1);
 }
 
 #[test]

@@ -3,13 +3,13 @@
 
 use std::hint::black_box;
 
-use super::{Block, KeyTable, pieces};
+use super::{KeyTable, pieces};
 use crate::Draws;
 
 const ROOM: usize = 40;
 
 fn table() -> KeyTable<u64> {
-    KeyTable::with_room(ROOM * size_of::<Block<u64>>())
+    KeyTable::with_room(ROOM * KeyTable::<u64>::BLOCK)
 }
 
 /// Keys of all lengths around those of pieces, the empty one included; some differ in their last
@@ -122,4 +122,42 @@ fn hashes_depend_on_the_seed_which_stays_while_there_are_entries() {
     table.seed(6);
     assert_eq!(table.seed_in_use(), 5);
     assert!(table.find(b"key").is_some());
+}
+
+#[test]
+fn what_was_taken_by_age_is_put_back_in_that_order_as_far_as_there_is_room() {
+    let mut draws = Draws::from_seed(3);
+    let mut table = table();
+    for value in 0..200 {
+        let key = key(&mut draws);
+        while !table.has_room(&key) {
+            table.remove(table.oldest().unwrap());
+        }
+        table.insert(&key, value);
+    }
+    let listed = |table: &KeyTable<u64>| -> Vec<(Vec<u8>, u64)> {
+        let of = |entry| (table.key(entry), *table.value(entry));
+        table.by_age().map(of).collect()
+    };
+    let all = listed(&table);
+    let mut next = self::table();
+    for (key, value) in &all {
+        assert!(next.insert_oldest(key, *value).is_some());
+        // One that is there stays as it is.
+        assert!(next.insert_oldest(key, 0).is_none());
+    }
+    assert_eq!(listed(&next), all);
+    // Both ends are those of the list.
+    for (key, _) in all.iter().rev() {
+        let oldest = next.oldest().unwrap();
+        assert_eq!(&next.key(oldest), key);
+        next.remove(oldest);
+    }
+    assert!(next.is_empty());
+    let mut small = KeyTable::with_room(2 * KeyTable::<u64>::BLOCK);
+    assert!(small.insert_oldest(b"a", 1).is_some());
+    assert!(small.insert_oldest(&[b'x'; 25], 2).is_none());
+    assert!(small.insert_oldest(b"b", 3).is_some());
+    assert!(small.insert_oldest(b"c", 4).is_none());
+    assert_eq!(listed(&small), [(b"a".to_vec(), 1), (b"b".to_vec(), 3)]);
 }
