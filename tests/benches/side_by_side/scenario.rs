@@ -141,14 +141,15 @@ const fn hooks(name: &'static str, opponent: Opponent, hooks: Hooks) -> Scenario
     }
 }
 
+const BENCH_HOOK: &str = "[plugin.bench_hook]\nfile = \"COMPONENT\"\nbudget = 100\ngrants = [\"request\", \"changes\"]\n";
 const NO_OP: Hooks = Hooks {
-    declared: "[plugin.bench_hook]\nfile = \"COMPONENT\"\nbudget = 100\n",
+    declared: BENCH_HOOK,
     used: r#"["bench_hook"]"#,
     ..NO_HOOKS
 };
 /// Turns requests away that have a header with this value.
 const HEADER: Hooks = Hooks {
-    declared: "[plugin.bench_hook]\nfile = \"COMPONENT\"\nbudget = 100\ngrants = [\"request\", \"changes\"]\n",
+    declared: BENCH_HOOK,
     used: r#"[{ plugin = "bench_hook", header = "x-bench", refuse = "no" }]"#,
     http: "",
     location: "access_by_lua_block { if ngx.req.get_headers()['x-bench'] == 'no' then return ngx.exit(403) end }",
