@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use waypost_tests::admin::ADMIN;
 use waypost_tests::proxy::Setup;
 use waypost_tests::{
-    Answer, Client, Gate, Load, Origin, Proxy, Response, eventually, origin, plugin, proxy,
+    Answer, Client, Gate, Load, Origin, Proxy, Response, eventually, origin, pause, plugin, proxy,
 };
 
 const SERVERS: &str = "/upstreams/backend/servers";
@@ -30,7 +30,8 @@ fn of_workers(workers: usize, servers: &[&Origin], per_worker: &str) -> Setup {
              next_upstream = [\"error\", \"http_503\"]"
         ))
         .more(&format!(
-            "[plugin.roster]\nfile = \"roster.wasm\"\ngrants = [\"request\", \"exchange\"]\n{ADMIN}"
+            "{ADMIN}\n[plugin.roster]\nfile = \"roster.wasm\"\n\
+             grants = [\"request\", \"exchange\"]"
         ))
 }
 
@@ -210,6 +211,43 @@ async fn what_began_before_a_change_ends_at_the_same_instance() {
         })
         .await;
     }
+}
+
+/// A worker that finds the instance busy tells it later, though no request follows by which it would
+/// come to that: those have other servers.
+#[tokio::test]
+async fn what_began_before_a_change_ends_at_an_instance_that_was_busy_as_well() {
+    let gate = Gate::closed();
+    let (a, b) = (holding(&gate).await, holding(&gate).await);
+    let setup = of_workers(2, &[&a], "false");
+    let proxy = setup
+        .more("limits = { deadline = \"5s\" }\nbudget = 100")
+        .start()
+        .await;
+    // So many that both workers have some.
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(waiting(&proxy, &a, "/held").await);
+    }
+    let mut picks = held.len() as u64 + 1;
+    add(&proxy, &b).await;
+    let busy = proxy.get_with("/", "X-Dawdle: 1000\r\n");
+    let ends = async {
+        // It may not have begun by then, on a machine that is busy: then nothing has to wait.
+        pause().await;
+        gate.open();
+        for client in &mut held {
+            assert_eq!(client.response().await.status, 200);
+        }
+    };
+    tokio::join!(busy, ends);
+    eventually("all ends to be told", async || {
+        let response = proxy.get("/").await;
+        let before = picks;
+        picks += u64::from(response.headers.get("X-Ends").is_some());
+        picks > before && said(&response, "X-Ends") == before
+    })
+    .await;
 }
 
 #[tokio::test]

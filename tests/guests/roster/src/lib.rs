@@ -2,7 +2,7 @@
 //! which instance it is, of how many changes and of how many ends it has heard, whether it has the
 //! state of another instance, and the index that it picked. Takes turns in configuration order. In
 //! the host's log it writes down its leases, as the guest `ledger` does; traps where a request asks
-//! it to, or an endpoint has the weight 13.
+//! it to, or an endpoint has the weight 13, and takes its time where a request asks it to.
 
 use waypost_sdk::{
     Done, Endpoint, Keeper, MemberChanges, Observer, Pick, Policy, Settings, SettingsError,
@@ -66,6 +66,7 @@ impl Policy for Roster {
             log::info(&format!("ledger {instance:x} traps"));
             panic!("as the request says");
         }
+        dawdle(pick.request().header("x-dawdle"));
         let possible = |index: &&usize| pick.candidates().contains(**index);
         let count = self.order.iter().filter(possible).count();
         let index = match count {
@@ -85,6 +86,14 @@ impl Policy for Roster {
         }
         log::info(&format!("ledger {instance:x} gives {}", pick.lease));
         Some(index)
+    }
+}
+
+/// Takes its time: a header names how many million steps.
+fn dawdle(header: Option<Vec<u8>>) {
+    let steps = header.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+    for step in 0..steps.unwrap_or(0_u32) * 1_000_000 {
+        std::hint::black_box(step);
     }
 }
 
