@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use tokio::sync::watch;
 
-use crate::{PATIENCE, eventually};
+use crate::{PATIENCE, eventually, in_time};
 
 /// What a stream of the process said so far.
 pub struct Output {
@@ -41,6 +41,14 @@ impl Output {
                 self.text()
             ),
         }
+    }
+
+    /// Waits until the stream has ended: what the process has said at its end may still be on its
+    /// way when the process is gone.
+    async fn end(&self) {
+        let mut text = self.text.clone();
+        let what = format!("the end of {}", self.name);
+        in_time(&what, async { while text.changed().await.is_ok() {} }).await;
     }
 
     /// Waits until the output contains `part`.
@@ -122,6 +130,15 @@ impl Child {
         })
         .await;
         status.expect("it has ended")
+    }
+
+    /// As [`Child::ended`], and all that it has said is there. Not for one whose output a successor
+    /// goes on with.
+    pub async fn ended_and_heard(&mut self) -> ExitStatus {
+        let status = self.ended().await;
+        self.stdout.end().await;
+        self.stderr.end().await;
+        status
     }
 
     /// Whether the process still runs.

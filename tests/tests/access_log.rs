@@ -253,7 +253,7 @@ async fn an_exchange_that_a_stop_cuts_has_its_line() {
         let _stream = http2.open(request, true).await;
         origin.received(3).await;
         proxy.signal(signal);
-        proxy.process().ended().await;
+        proxy.process().ended_and_heard().await;
         let log = proxy.stdout().text();
         // As for a client that left before it had its answer.
         assert_eq!(

@@ -212,7 +212,7 @@ async fn every_lease_comes_back(guest: &'static str, policy: &str, seed: u64) {
     for mut client in slow {
         assert_eq!(client.response().await.text(), "slow");
     }
-    proxy.process().ended().await;
+    proxy.process().ended_and_heard().await;
     let books = Books::of(&proxy.log());
     assert!(
         books.are_closed(),
@@ -267,7 +267,7 @@ async fn a_pick_that_loses_the_race_for_its_server_gets_its_done_too() {
     }
     assert!(unused > 0, "no worker came too late");
     proxy.signal(Signal::QUIT);
-    proxy.process().ended().await;
+    proxy.process().ended_and_heard().await;
     assert!(Books::of(&proxy.log()).are_closed(), "{}", proxy.log());
 }
 

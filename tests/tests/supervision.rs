@@ -264,7 +264,7 @@ async fn calls_are_stopped_by_a_clock_that_has_panicked() {
 #[tokio::test]
 async fn the_process_ends_with_a_failure_where_its_main_loop_panics() {
     let mut proxy = answering("", "control", 1).await;
-    assert_eq!(proxy.process().ended().await.code(), Some(101));
+    assert_eq!(proxy.process().ended_and_heard().await.code(), Some(101));
     assert!(
         proxy.log().contains("internal error: thread main panicked"),
         "{}",

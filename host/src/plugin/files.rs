@@ -120,7 +120,7 @@ impl PluginFiles {
         match file::read_regular(&self.directory.join(path), MOST) {
             Ok(bytes) => Ok(Some(bytes.into())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(format!("cannot read `{path}`: {}", reason(&error))),
+            Err(error) => Err(reason(&error)),
         }
     }
 
@@ -168,7 +168,7 @@ impl PluginFiles {
             },
             // What cannot be read has no content, and the plugin hears so.
             Err(error) => {
-                tracing::warn!("{error}");
+                tracing::warn!("cannot read `{path}`: {error}");
                 State {
                     content: None,
                     is_there: true,

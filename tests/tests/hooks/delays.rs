@@ -92,7 +92,7 @@ async fn a_stop_ends_a_request_that_is_delayed_and_a_drain_waits_for_it() {
     proxy.log_contains("probe says delayed").await;
     proxy.signal(Signal::TERM);
     client.closed().await;
-    proxy.process().ended().await;
+    proxy.process().ended_and_heard().await;
     is_logged(&proxy, "499\n").await;
     assert!(proxy.log().contains(" 499 cut 0 0"), "{}", proxy.log());
 
@@ -101,7 +101,7 @@ async fn a_stop_ends_a_request_that_is_delayed_and_a_drain_waits_for_it() {
     proxy.log_contains("probe says delayed").await;
     proxy.signal(Signal::QUIT);
     assert_eq!(client.response().await.text(), "hello");
-    proxy.process().ended().await;
+    proxy.process().ended_and_heard().await;
     assert!(proxy.log().contains(" 200 whole 5 0"), "{}", proxy.log());
 }
 

@@ -216,7 +216,7 @@ async fn every_end_is_told(seed: u64, sharing: &str) {
         assert_eq!(stream.response().await.text(), "slow");
         drop(http2);
     }
-    proxy.process().ended().await;
+    proxy.process().ended_and_heard().await;
     let books = Books::of(&proxy.log());
     assert!(books.are_closed(), "some never ended:\n{}", proxy.log());
     assert!(
