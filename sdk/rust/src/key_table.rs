@@ -150,12 +150,13 @@ impl<V: Copy + Default> KeyTable<V> {
     }
 
     /// Adds a key as the one that was not used for the longest time: of what comes
-    /// [by age](KeyTable::by_age), each goes behind the one before. `None` where the key is there
-    /// already, or does not fit.
+    /// [by age](KeyTable::by_age), each goes behind the one before. A key that is there gets the
+    /// value, and keeps its age. `None` where it does not fit.
     pub fn insert_oldest(&mut self, key: &[u8], value: V) -> Option<Entry> {
         let hash = self.hash(key);
-        if self.search(hash, key).is_some() {
-            return None;
+        if let Some(at) = self.search(hash, key) {
+            self.blocks[at as usize].value = value;
+            return Some(Entry(at));
         }
         let at = self.add(hash, key, value)?;
         self.link_oldest(at);

@@ -27,6 +27,18 @@ fn a_client_over_its_limit_stays_over_it() {
 }
 
 #[test]
+fn what_is_handed_on_counts_for_a_client_that_was_quicker() {
+    let mut hooked = of(DECLARED, PLACE);
+    assert_eq!(passed(&mut hooked, "a", 10), 6);
+    let state = hooked.hook.export_state();
+    let mut next = of(DECLARED, PLACE);
+    next.now_us = hooked.now_us;
+    assert_eq!(passed(&mut next, "a", 1), 1);
+    assert!(next.hook.import_state(&state).is_ok());
+    assert_eq!(passed(&mut next, "a", 10), 0);
+}
+
+#[test]
 fn the_rate_and_the_burst_may_change_under_a_client() {
     let mut hooked = of(DECLARED, PLACE);
     passed(&mut hooked, "a", 10);
