@@ -315,6 +315,7 @@ async fn a_client_over_its_limit_stays_over_it_through_swaps_and_reloads_at_full
         .more(ADMIN);
     std::fs::write(setup.directory().join("mine.wasm"), mine()).unwrap();
     let proxy = setup.start().await;
+    let began = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let mut clients = Vec::new();
     for user in 0..4 {
@@ -352,8 +353,9 @@ async fn a_client_over_its_limit_stays_over_it_through_swaps_and_reloads_at_full
         );
         // One and the burst of 50, and one each minute; requests that are under way while an
         // instance hands over may be missed.
+        let most = 56 + began.elapsed().as_secs() as usize / 60;
         assert!(
-            (51..=56).contains(&passed),
+            (51..=most).contains(&passed),
             "{passed} of {}:\n{}",
             statuses.len(),
             proxy.log()

@@ -150,7 +150,7 @@ fn a_file_that_cannot_be_read_is_told_with_the_reason() {
     let log = logged(|| {
         let _ = hook_in(folder.path(), &plugin, &json!({ "file": "users" })).unwrap();
     });
-    assert!(log.contains("too large"), "{log}");
+    assert!(log.contains("it is larger than 16 MiB"), "{log}");
 }
 
 #[test]
