@@ -228,7 +228,8 @@ async fn every_end_is_told(seed: u64, sharing: &str) {
 /// A proxy whose hook keeps a ledger, at the listener and at the route.
 async fn scene(good: &Origin, sharing: &str) -> Proxy {
     let dead = origin::refuses();
-    let setup = proxy::to([good]);
+    // A slow answer may be held for longer than the default on a busy machine.
+    let setup = proxy::to([good]).upstream("read_timeout = \"1h\"");
     std::fs::write(setup.directory().join("mine.wasm"), in_mode("plain")).unwrap();
     let more = format!(
         "[plugin.mine]\nfile = \"mine.wasm\"\n{GRANTS}\nmax_faults = 0\nbudget = 100\nlimits = {{ deadline = \"1s\" }}\n\
