@@ -45,7 +45,7 @@ pub(super) enum Change {
     FileChanged { name: String },
     /// Certificates, keys or authorities have changed. No caller waits for the outcome.
     TlsFilesChanged,
-    /// Files have changed that settings of hooks name. No caller waits for the outcome.
+    /// Files have changed that settings of plugins name. No caller waits for the outcome.
     PluginFilesChanged,
     /// A plugin whose fallback serves has been compiled, or cannot be. No caller waits for it.
     Compiled {

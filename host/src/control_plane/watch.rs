@@ -31,7 +31,7 @@ enum Subject {
     Plugin(String),
     /// Certificates are read together: a key is nothing without its certificate.
     Tls,
-    /// Files that settings of hooks name.
+    /// Files that settings of plugins name.
     PluginFiles,
 }
 

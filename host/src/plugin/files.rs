@@ -35,12 +35,22 @@ pub struct PluginFiles {
     heard: AtomicU64,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct State {
     /// None where it does not exist or cannot be read, and where nobody has read it.
     content: Content,
     /// Also what cannot be read.
     is_there: bool,
+}
+
+impl State {
+    /// Of what could be read, or does not exist.
+    fn of(content: Content) -> State {
+        State {
+            is_there: content.is_some(),
+            content,
+        }
+    }
 }
 
 struct Known {
@@ -77,11 +87,7 @@ impl PluginFiles {
             return Ok(known.state.content.clone());
         }
         let content = self.content(path)?;
-        let state = State {
-            is_there: content.is_some(),
-            content: content.clone(),
-        };
-        self.know(path, state, true);
+        self.know(path, State::of(content.clone()), true);
         Ok(content)
     }
 
@@ -94,10 +100,7 @@ impl PluginFiles {
         if !may_look || !self.named.contains(path) {
             return false;
         }
-        let state = State {
-            content: None,
-            is_there: self.exists(path),
-        };
+        let state = self.state(path, false);
         let is_there = state.is_there;
         self.know(path, state, false);
         is_there
@@ -110,10 +113,6 @@ impl PluginFiles {
             generation: self.generation.load(Relaxed),
         };
         self.known.lock().insert(path.into(), known);
-    }
-
-    fn exists(&self, path: &str) -> bool {
-        self.directory.join(path).metadata().is_ok()
     }
 
     fn content(&self, path: &str) -> Result<Content, String> {
@@ -157,15 +156,14 @@ impl PluginFiles {
 
     /// What is at a path now.
     fn state(&self, path: &str, is_read: bool) -> State {
-        let content = match is_read {
-            true => self.content(path),
-            false => Ok(None),
-        };
-        match content {
-            Ok(content) => State {
-                is_there: content.is_some() || !is_read && self.exists(path),
-                content,
-            },
+        if !is_read {
+            return State {
+                content: None,
+                is_there: self.directory.join(path).metadata().is_ok(),
+            };
+        }
+        match self.content(path) {
+            Ok(content) => State::of(content),
             // What cannot be read has no content, and the plugin hears so.
             Err(error) => {
                 tracing::warn!("cannot read `{path}`: {error}");

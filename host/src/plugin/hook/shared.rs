@@ -38,8 +38,6 @@ pub struct SharedHook {
     /// What the key is made of by which its instances are told apart.
     pub(super) key: Option<Template>,
     pub(super) phases: HookPhases,
-    files: Arc<PluginFiles>,
-    destinations: Arc<Destinations>,
 }
 
 /// The phases that a hook exports.
@@ -62,8 +60,6 @@ impl SharedHook {
         context: &HookContext<'_>,
     ) -> Result<SharedHook, ConfigureError> {
         let texts = std::iter::once(settings).chain(context.places.iter().copied());
-        let files = PluginFiles::named_in(texts, context.directory);
-        let destinations = Destinations::new(context.destinations.clone());
         let exports = plugin.inner().kinds.hook.as_ref();
         let phases = HookPhases {
             request: exports.is_some_and(|exports| exports.on_request.is_some()),
@@ -79,8 +75,8 @@ impl SharedHook {
                 .map(|place| place.to_string())
                 .collect(),
             traits: context.traits,
-            files: files.clone(),
-            destinations: destinations.clone(),
+            files: PluginFiles::named_in(texts, context.directory),
+            destinations: Destinations::new(context.destinations.clone()),
             was_made: AtomicBool::new(false),
         };
         let role = Role::new(spec, context.workers)?;
@@ -96,8 +92,6 @@ impl SharedHook {
             key: key.transpose()?,
             role,
             phases,
-            files,
-            destinations,
         })
     }
 
@@ -112,12 +106,12 @@ impl SharedHook {
 
     /// The files that its settings name.
     pub fn files(&self) -> &Arc<PluginFiles> {
-        &self.files
+        &self.role.spec.files
     }
 
     /// The routes and upstreams that its settings name.
     pub fn destinations(&self) -> &Destinations {
-        &self.destinations
+        &self.role.spec.destinations
     }
 
     /// Takes over what the shared instances of an earlier one know.

@@ -55,12 +55,10 @@ pub(super) fn add_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> 
         "set-method",
         |mut host: Caller<'_>, (method,): (WasmStr,)| {
             change(&mut host, "set-method", REQUEST, |changes, host| {
-                let (method, before) = (
-                    method.to_str(host)?,
-                    at_hand(|exchange| exchange.method().to_owned()),
-                );
-                let (method, before) = (method.as_bytes(), before.as_bytes());
-                Ok(changes.request.set_method(method, before)?)
+                let method = method.to_str(host)?;
+                let before = at_hand(|exchange| exchange.method().to_owned());
+                let request = &mut changes.request;
+                Ok(request.set_method(method.as_bytes(), before.as_bytes())?)
             })
         },
     )?;
