@@ -42,6 +42,16 @@ impl Proxy {
             .clone()
     }
 
+    /// Loads a version of a plugin.
+    pub async fn load_plugin(&self, name: &str, component: &[u8]) -> Response {
+        let head = format!(
+            "POST /plugins/{name}/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            component.len()
+        );
+        let request = [head.as_bytes(), component].concat();
+        client::exchange(&self.admin_address(), request).await
+    }
+
     /// Has it read its file again, which must go well; the warnings.
     pub async fn reload(&self) -> Vec<String> {
         let response = self.admin("POST", "/reload", "").await;

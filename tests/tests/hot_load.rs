@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use waypost_tests::admin::ADMIN;
 use waypost_tests::{
-    Load, Origin, Proxy, Response, child, client, eventually, origin, plugin, proxy, waypost,
+    Load, Origin, Proxy, Response, child, eventually, origin, plugin, proxy, waypost,
 };
 
 /// What `ip_hash` needs.
@@ -48,18 +48,8 @@ async fn rollback(proxy: &Proxy) -> Response {
     proxy.admin("POST", "/plugins/mine/rollback", "").await
 }
 
-/// Sends a component to the admin API, as the version of a plugin.
-async fn load_as(proxy: &Proxy, name: &str, component: &[u8]) -> Response {
-    let head = format!(
-        "POST /plugins/{name}/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        component.len()
-    );
-    let request = [head.as_bytes(), component].concat();
-    client::exchange(&proxy.admin_address(), request).await
-}
-
 async fn load(proxy: &Proxy, component: &[u8]) -> Response {
-    load_as(proxy, "mine", component).await
+    proxy.load_plugin("mine", component).await
 }
 
 /// Replaces a file as deployments do.
@@ -184,9 +174,11 @@ async fn a_version_that_cannot_serve_leaves_the_one_before_in_force_and_says_why
         assert_eq!(plugin["last_error"], error.as_str());
         assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
     }
-    let unknown = load_as(&proxy, "nobody", b"").await;
+    let unknown = proxy.load_plugin("nobody", b"").await;
     assert_eq!(unknown.status, 404);
-    let stock = load_as(&proxy, "round_robin", &version("round_robin", 1)).await;
+    let stock = proxy
+        .load_plugin("round_robin", &version("round_robin", 1))
+        .await;
     assert_eq!(stock.status, 409);
 }
 

@@ -10,9 +10,7 @@
 use std::time::{Duration, Instant};
 
 use waypost_tests::admin::ADMIN;
-use waypost_tests::{
-    Answer, Client, Load, Origin, Proxy, client, eventually, origin, plugin, proxy,
-};
+use waypost_tests::{Answer, Client, Load, Origin, Proxy, eventually, origin, plugin, proxy};
 
 /// Memory in KiB that may be in use at the end beyond that of the beginning: what the allocator
 /// takes for an unlucky round, which is more where the machine is busy. There are five rounds a
@@ -114,12 +112,7 @@ fn version(number: u8) -> Vec<u8> {
 }
 
 async fn swap(proxy: &Proxy, version: &[u8]) {
-    let head = format!(
-        "POST /plugins/mine/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        version.len()
-    );
-    let request = [head.as_bytes(), version].concat();
-    let answer = client::exchange(&proxy.admin_address(), request).await;
+    let answer = proxy.load_plugin("mine", version).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 

@@ -2,7 +2,7 @@
 
 use waypost_tests::admin::ADMIN;
 use waypost_tests::proxy::Setup;
-use waypost_tests::{Answer, Gate, Load, Origin, Proxy, client, eventually, origin, proxy};
+use waypost_tests::{Answer, Gate, Load, Origin, Proxy, eventually, origin, proxy};
 
 use super::{GRANTS, asked, begun, in_mode};
 
@@ -33,12 +33,7 @@ fn version(number: u8) -> Vec<u8> {
 }
 
 async fn load(proxy: &Proxy, component: &[u8]) -> waypost_tests::Response {
-    let head = format!(
-        "POST /plugins/mine/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        component.len()
-    );
-    let request = [head.as_bytes(), component].concat();
-    client::exchange(&proxy.admin_address(), request).await
+    proxy.load_plugin("mine", component).await
 }
 
 /// How many requests the hook says that it was asked about.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use waypost_tests::admin::ADMIN;
 use waypost_tests::{
-    Answer, Client, Gate, Http2, Origin, Proxy, Wire, client, eventually, origin, plugin, proxy,
+    Answer, Client, Gate, Http2, Origin, Proxy, Wire, eventually, origin, plugin, proxy,
 };
 
 const ZONE: &str = "[hook.users]\nplugin = \"limit_conn\"\nkey = \"$arg_user\"\nzone = \"users\"\n";
@@ -148,12 +148,7 @@ fn version(number: u8) -> Vec<u8> {
 }
 
 async fn load(proxy: &Proxy, component: &[u8]) {
-    let head = format!(
-        "POST /plugins/mine/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        component.len()
-    );
-    let request = [head.as_bytes(), component].concat();
-    let loaded = client::exchange(&proxy.admin_address(), request).await;
+    let loaded = proxy.load_plugin("mine", component).await;
     assert_eq!(loaded.status, 200, "{}", loaded.text());
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use waypost_tests::admin::ADMIN;
-use waypost_tests::{Client, Proxy, client, origin, plugin, proxy};
+use waypost_tests::{Client, Proxy, origin, plugin, proxy};
 
 /// A zone that no spec outlasts: each request beyond the burst takes a minute.
 const ZONE: &str = "[hook.api]\nplugin = \"limit_req\"\nkey = \"$arg_user\"\nrate = \"1r/m\"\n\
@@ -331,12 +331,7 @@ async fn a_client_over_its_limit_stays_over_it_through_swaps_and_reloads_at_full
     }
     for number in 0..6_u8 {
         let version = [mine().as_slice(), &[0, 2, 1, number]].concat();
-        let head = format!(
-            "POST /plugins/mine/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-            version.len()
-        );
-        let request = [head.as_bytes(), &version].concat();
-        let loaded = client::exchange(&proxy.admin_address(), request).await;
+        let loaded = proxy.load_plugin("mine", &version).await;
         assert_eq!(loaded.status, 200, "{}", loaded.text());
         let (before, after) = (500 + u16::from(number), 501 + u16::from(number));
         proxy.edit(&format!("status = {before}"), &format!("status = {after}"));
