@@ -12,6 +12,7 @@ mod origins;
 
 use waypost_sdk::{
     About, Call, Describe, Hook, OnRequest, Schema, Settings, SettingsError, Sharing, Verdict,
+    headers,
 };
 
 use origins::Origins;
@@ -106,7 +107,7 @@ impl Allowed {
 /// Methods or headers' names, as a header lists them. `None` where the key is missing.
 fn list(settings: &mut Settings, key: &'static str) -> Result<Option<String>, SettingsError> {
     let names = settings.texts(key)?;
-    if let Some(wrong) = names.iter().find(|name| !is_token(name.as_bytes())) {
+    if let Some(wrong) = names.iter().find(|name| !headers::is_name(name)) {
         let message =
             format!("`{wrong}` cannot be a method or a header's name; several are a list of texts");
         return Err(settings.error(key, &message));
@@ -193,7 +194,7 @@ impl Cors {
             Allowed::These(methods) => {
                 changes.set_response_header("Access-Control-Allow-Methods", methods);
             }
-            Allowed::Any if is_token(method) && method.len() <= LONGEST_ECHO => {
+            Allowed::Any if headers::is_name(method) && method.len() <= LONGEST_ECHO => {
                 changes.set_response_header("Access-Control-Allow-Methods", method);
             }
             Allowed::Any => {}
@@ -220,17 +221,10 @@ impl Cors {
     }
 }
 
-/// RFC 9110, section 5.6.2.
-fn is_token(text: &[u8]) -> bool {
-    let is_allowed =
-        |&byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.iter().all(is_allowed)
-}
-
 /// A list of tokens, as headers have them.
 fn is_list(text: &[u8]) -> bool {
     let mut names = text.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-    text.len() <= LONGEST_ECHO && names.all(is_token)
+    text.len() <= LONGEST_ECHO && names.all(headers::is_name)
 }
 
 impl Describe for Cors {

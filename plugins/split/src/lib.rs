@@ -12,7 +12,7 @@ mod sticky;
 
 use waypost_sdk::{
     About, Call, Describe, Hook, OnRequest, Schema, Settings, SettingsError, Sharing, Template,
-    Verdict, log,
+    Verdict, headers, log,
 };
 
 use parts::{Part, Target};
@@ -38,7 +38,7 @@ impl Hook for Split {
         let header = settings.text("header")?;
         let cookie = settings.text("cookie")?;
         for (setting, name) in [("header", &header), ("cookie", &cookie)] {
-            if name.as_deref().is_some_and(|name| !is_token(name)) {
+            if name.as_deref().is_some_and(|name| !headers::is_name(name)) {
                 let message = format!("`{setting}` must be the name of a {setting}");
                 return Err(settings.error(setting, &message));
             }
@@ -159,12 +159,6 @@ impl Split {
         let mut parts = self.parts.iter();
         parts.any(|part| leads_to_route(part) && part.value.as_bytes() == value)
     }
-}
-
-/// RFC 9110, section 5.6.2; RFC 6265, section 4.1.1.
-fn is_token(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_allowed)
 }
 
 fn is_attribute(name: &str) -> bool {

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use waypost_sdk::{Request, Settings, SettingsError};
-
-use crate::is_token;
+use waypost_sdk::{Request, Settings, SettingsError, headers};
 
 /// How long a client keeps its side, unless told otherwise.
 const DEFAULT_EXPIRES: Duration = Duration::from_secs(30 * 86_400);
@@ -24,7 +22,7 @@ impl Sticky {
     pub(crate) fn configure(mut table: Settings, attribute: &str) -> Result<Self, SettingsError> {
         let name = table.text("name")?;
         let name = name.unwrap_or_else(|| attribute.to_owned());
-        if !is_token(&name) {
+        if !headers::is_name(&name) {
             return Err(table.error("name", &format!("`{name}` cannot be a cookie's name")));
         }
         let expires = table.duration("expires")?.unwrap_or(DEFAULT_EXPIRES);

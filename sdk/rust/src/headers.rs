@@ -15,10 +15,12 @@ const FRAMING: [&str; 10] = [
     "upgrade",
 ];
 
-/// Whether a header may have this name (RFC 9110, sections 5.1 and 5.6.2).
-pub fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(allowed)
+/// Whether a header, a cookie or a method may have this name: a token (RFC 9110, section 5.6.2; RFC
+/// 6265, section 4.1.1).
+pub fn is_name(name: impl AsRef<[u8]>) -> bool {
+    let name = name.as_ref();
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(allowed)
 }
 
 /// Whether a header frames its message or belongs to one connection, if only for a reader that
