@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A place in a configuration file. Lines and columns count from 1; 0 where the place is not known.
@@ -13,6 +14,16 @@ pub struct Place {
     pub column: u32,
     /// The key's path in the file: `route[2].proxy`. Lists count from 0.
     pub key: String,
+}
+
+impl Place {
+    /// A path relative to the file that names it, made absolute: it stays the same wherever the
+    /// process goes.
+    pub fn beside(&self, path: &str) -> PathBuf {
+        let directory = Path::new(&*self.file).parent().unwrap_or(Path::new(""));
+        let path = directory.join(path);
+        std::path::absolute(&path).unwrap_or(path)
+    }
 }
 
 /// One problem, as `waypost check` reports it.

@@ -1,6 +1,6 @@
 //! Where the settings of a plugin stand in the file, for problems that the plugin itself reports.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::problem::{Place, Problem};
 
@@ -16,10 +16,7 @@ pub struct SettingsPlace {
 impl SettingsPlace {
     /// What paths in the settings are relative to: the directory of the file that has them.
     pub fn directory(&self) -> PathBuf {
-        let directory = Path::new(&*self.table.file)
-            .parent()
-            .unwrap_or(Path::new(""));
-        std::path::absolute(directory.join(".")).unwrap_or_else(|_| directory.to_owned())
+        self.table.beside(".")
     }
 
     /// A problem that the plugin itself reports about one of its settings, at the line of that

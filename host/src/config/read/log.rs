@@ -1,6 +1,6 @@
 //! `access_log` and `error_log`.
 
-use super::{Complaint, beside, noted, template};
+use super::{Complaint, noted, template};
 use crate::config::declared::{ACCESS_LOG, ERROR_LOG, STREAM_LOG, STREAM_LOG_FORMAT};
 use crate::config::model::{AccessLog, ErrorLog, LogFormat, LogPath};
 use crate::config::problem::{Place, suggestion};
@@ -175,7 +175,7 @@ fn path(log: &str, text: &str, node: &Node, section: &Section<'_>) -> LogPath {
             let complaint = Complaint::new(format!("`{text}`: only files are logged to"));
             complaint.hint("write `stderr` or `stdout`, which systemd or a container hands on")
         }
-        path => return LogPath::File(beside(&node.place, path)),
+        path => return LogPath::File(node.place.beside(path)),
     };
     section.problems.add(complaint.at(&node.place));
     LogPath::Stderr

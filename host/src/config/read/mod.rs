@@ -19,8 +19,6 @@ mod action;
 mod route;
 mod stream;
 
-use std::path::{Path, PathBuf};
-
 use super::declared::{ROOT, SERVER};
 use super::files::Document;
 use super::model::{Address, AdminConfig, Config, UpstreamConfig, UpstreamServer};
@@ -195,12 +193,4 @@ fn template(text: &str, phase: Phase) -> Result<Template, Complaint> {
             hint: (!hints.is_empty()).then(|| hints.join("; ")),
         }
     })
-}
-
-/// A path relative to the file that names it, made absolute: it stays the same wherever the process
-/// goes.
-pub(super) fn beside(place: &Place, path: &str) -> PathBuf {
-    let directory = Path::new(&*place.file).parent().unwrap_or(Path::new(""));
-    let path = directory.join(path);
-    std::path::absolute(&path).unwrap_or(path)
 }

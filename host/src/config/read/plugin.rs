@@ -2,7 +2,7 @@
 
 use super::plugin_names::PluginNames;
 use super::policy;
-use super::{Complaint, ConfigReader, beside};
+use super::{Complaint, ConfigReader};
 use crate::config::declared::{GRANTS, LIMITS, PLUGIN};
 use crate::config::model::{CompileLimits, Fallback, Grants, PluginConfig, PluginLimits};
 use crate::config::problem::{Place, Problem};
@@ -69,7 +69,7 @@ fn plugin(
                     .problems
                     .add(Problem::new(&node.place, "the plugin's path is empty"));
             }
-            (beside(&node.place, text), node.place.clone())
+            (node.place.beside(text), node.place.clone())
         }
         None => Default::default(),
     };

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::hook::Hooks;
-use super::{Complaint, address, beside, log, noted, tls};
+use super::{Complaint, address, log, noted, tls};
 use crate::config::declared::{HTTP2, LISTEN};
 use crate::config::model::{
     Address, Http2Config, ListenerConfig, PluginCache, ServerConfig, TrustedProxies,
@@ -58,7 +58,7 @@ fn plugin_cache(section: &Section<'_>) -> PluginCache {
             section.problems.add(complaint.hint(hint).at(&node.place));
             PluginCache::Default
         }
-        (_, Some(path)) => PluginCache::Directory(beside(&node.place, path)),
+        (_, Some(path)) => PluginCache::Directory(node.place.beside(path)),
         (_, None) => {
             section.wrong_type(node, "plugin_cache");
             PluginCache::Default

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Complaint, ConfigReader, beside, noted};
+use super::{Complaint, ConfigReader, noted};
 use crate::config::declared::{CERTIFICATE, TLS, UPSTREAM_TLS};
 use crate::config::model::{
     CIPHERS, CertificateFiles, Cipher, ClientCertificate, ListenerTls, NamedFile, TlsVersion,
@@ -170,7 +170,7 @@ fn file(section: &Section<'_>, name: &str) -> Option<NamedFile> {
         return None;
     }
     Some(NamedFile {
-        path: beside(&node.place, text),
+        path: node.place.beside(text),
         place: node.place.clone(),
     })
 }

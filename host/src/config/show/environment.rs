@@ -14,7 +14,6 @@ use toml::de::{DeTable, DeValue};
 use super::{text, texts};
 use crate::config::model::UpstreamConfig;
 use crate::config::problem::Place;
-use crate::config::read::beside;
 use crate::config::tree::{Entry, Node, Value};
 
 /// A shown configuration, with the file's own text for each value that came from the environment.
@@ -170,11 +169,11 @@ impl Replacements {
         // A path stays where it is, relative to the file that the value came from.
         let is_moved = |path: &Path| {
             let is_relative = Path::new(expanded).is_relative();
-            path.is_absolute() && is_relative && beside(&node.place, expanded) == *path
+            path.is_absolute() && is_relative && node.place.beside(expanded) == *path
         };
         let own = match shown.get_ref() {
             DeValue::String(path) if is_moved(Path::new(&**path)) => {
-                text(&beside(&node.place, written).display().to_string())
+                text(&node.place.beside(written).display().to_string())
             }
             _ => text(written),
         };
