@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::plugin::{Plugin, PluginCounters};
+use crate::plugin::{Plugin, PluginCounters, PluginFault};
 
-use super::guests::{Guest, Is};
+use super::guests::{Guest, Is, runtime};
 use super::peers::{balancer, exchange, logged, pick, pick_of, with_fallback};
 
 /// Traps in `pick`.
@@ -169,4 +169,16 @@ fn without_a_candidate_nobody_is_asked() {
     let mut worker = balancer(&policy).attach(None);
     assert_eq!(pick_of(&mut worker, &exchange(0)), None);
     assert_eq!(policy.stats().calls, 0);
+}
+
+/// What clients send may cost an instance of a stock hook, and must not turn it off for others: no
+/// other version could come in its place.
+#[test]
+fn a_stock_plugin_is_never_put_into_quarantine() {
+    let plugin = runtime().stock("jwt").unwrap().unwrap();
+    for _ in 0..100 {
+        plugin.note_fault("in `on-request`", &PluginFault::untold());
+    }
+    assert_eq!(plugin.stats().deadlines, 100);
+    assert!(!plugin.is_quarantined());
 }
