@@ -167,11 +167,7 @@ impl Hooked {
         if set.is_empty() {
             return Ok(());
         }
-        self.change(|state| {
-            state.attributes.have_room_for(set)?;
-            let mut set = set.iter();
-            set.try_for_each(|(name, value)| state.attributes.set(name, value))
-        })
+        self.change(|state| state.attributes.append(set))
     }
 
     /// Whether there is room for named values.

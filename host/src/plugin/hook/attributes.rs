@@ -48,16 +48,18 @@ impl Attributes {
         if count > MOST || self.bytes.len() + name.len() + value.len() > BYTES {
             return Err(BadAttribute::TooMany);
         }
-        let at = self.bytes.len();
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(value);
-        let attribute = Attribute {
-            name: at..at + name.len(),
-            value: at + name.len()..self.bytes.len(),
-        };
-        match known {
-            Some(known) => self.table[known] = attribute,
-            None => self.table.push(attribute),
+        self.put(known, name, value);
+        Ok(())
+    }
+
+    /// Sets all of these values, in place of those before.
+    ///
+    /// # Errors
+    /// [`BadAttribute::TooMany`]; none is set then.
+    pub fn append(&mut self, others: &Attributes) -> Result<(), BadAttribute> {
+        self.have_room_for(others)?;
+        for (name, value) in others.iter() {
+            self.put(self.position(name), name, value);
         }
         Ok(())
     }
@@ -96,6 +98,21 @@ impl Attributes {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.table.clear();
+    }
+
+    /// `known`: where the name is in the table, if it is.
+    fn put(&mut self, known: Option<usize>, name: &[u8], value: &[u8]) {
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
+        let attribute = Attribute {
+            name: at..at + name.len(),
+            value: at + name.len()..self.bytes.len(),
+        };
+        match known {
+            Some(known) => self.table[known] = attribute,
+            None => self.table.push(attribute),
+        }
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
