@@ -67,7 +67,7 @@ pub(super) async fn ask(
                 .hooked
                 .note_run(hook, &call, asked.ran.clone());
         }
-        let unasked = || Failed::Hook(hook.why_unasked().to_owned());
+        let unasked = || Failed::hook(hook.why_unasked());
         let step = asked.ok_or_else(unasked);
         let asked = match step.and_then(|asked| decide(finish, asked, &mut delay)) {
             Ok(Step::Decided(decided)) => Ok(decided),
@@ -84,11 +84,8 @@ pub(super) async fn ask(
                 }
             }
             Err(Failed::Fault(fault)) => return Err(fault),
-            Err(Failed::Hook(why)) => {
-                pass_over(finish.exchange(), place, hook, &why, Fault::Hook)?;
-            }
-            Err(Failed::Overloaded(why)) => {
-                pass_over(finish.exchange(), place, hook, &why, Fault::HookOverloaded)?;
+            Err(Failed::Hook { why, fault }) => {
+                pass_over(finish.exchange(), place, hook, &why, fault)?;
             }
         }
     }
@@ -126,11 +123,22 @@ enum Step {
 
 /// Why a hook's answer cannot be had.
 enum Failed {
-    /// The hook's fault: its place says what becomes of that.
-    Hook(String),
-    /// What it waits for is not done now. Its place says here too.
-    Overloaded(String),
+    /// The hook's: its place says what becomes of that. `fault`: what it is to the client, if it is
+    /// not passed over.
+    Hook {
+        why: String,
+        fault: fn(Untrusted) -> Fault,
+    },
     Fault(Fault),
+}
+
+impl Failed {
+    fn hook(why: impl ToString) -> Failed {
+        Failed::Hook {
+            why: why.to_string(),
+            fault: Fault::Hook,
+        }
+    }
 }
 
 /// A check that a hook waits for.
@@ -154,7 +162,7 @@ fn decide(finish: &mut Finish, asked: Asked, delay: &mut Delay) -> Result<Step, 
     let (mut answer, mut route) = (None, None);
     if let Some(mut changes) = changes {
         (answer, route) = (changes.answer.take(), changes.route);
-        make(finish, &changes).map_err(|bad| Failed::Hook(bad.to_string()))?;
+        make(finish, &changes).map_err(Failed::hook)?;
         delay.add(changes.delay);
     }
     Ok(match (verdict, answer, check) {
@@ -212,20 +220,25 @@ async fn wait_for(
         let checked = wait::watched(session, checks::begin(&check.hash, check.password)).await;
         let passed = match checked {
             Ok(Ok(passed)) => passed,
-            Ok(Err(why)) if why.is_overload() => return Err(Failed::Overloaded(why.to_string())),
-            Ok(Err(why)) => return Err(Failed::Hook(why.to_string())),
+            Ok(Err(why)) if why.is_overload() => {
+                return Err(Failed::Hook {
+                    why: why.to_string(),
+                    fault: Fault::HookOverloaded,
+                });
+            }
+            Ok(Err(why)) => return Err(Failed::hook(why)),
             Err(fault) => return Err(Failed::Fault(fault)),
         };
         delay.now = Instant::now();
         call.now_us = session.worker.clock.micros(delay.now);
         let asked = hook.on_check(&at_hand(finish), &call, &ran, passed);
-        let gone = || Failed::Hook("the instance that began the check failed meanwhile".to_owned());
+        let gone = || Failed::hook("the instance that began the check failed meanwhile");
         match decide(finish, asked.ok_or_else(gone)?, delay)? {
             Step::Decided(decided) => return Ok(decided),
             Step::Wait(next) => pending = next,
         }
     }
-    Err(Failed::Hook(format!(
+    Err(Failed::hook(format!(
         "it began more than {MAX_CHECKS} checks"
     )))
 }
