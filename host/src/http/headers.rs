@@ -130,6 +130,62 @@ mod tests {
         }
     }
 
+    /// Plugins refuse by the SDK what the host would refuse.
+    #[test]
+    fn the_sdk_tells_names_apart_as_the_host_does() {
+        let names = [
+            "accept",
+            "authorization",
+            "connection",
+            "content-length",
+            "content-type",
+            "cookie",
+            "date",
+            "expect",
+            "forwarded",
+            "host",
+            "http2-settings",
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-authorization",
+            "proxy-connection",
+            "range",
+            "server",
+            "set-cookie",
+            "te",
+            "trailer",
+            "trailers",
+            "transfer-encoding",
+            "upgrade",
+            "via",
+            "x-forwarded-for",
+            "a b",
+            "a:",
+            "",
+        ];
+        let forms = |name: &str| [name.to_owned(), name.to_uppercase(), name.replace('-', "_")];
+        for name in names.into_iter().flat_map(forms) {
+            let bytes = name.as_bytes();
+            assert_eq!(
+                waypost_sdk::headers::is_framing(&name),
+                is_framing(bytes),
+                "{name}"
+            );
+            assert_eq!(
+                waypost_sdk::headers::is_name(&name),
+                is_token(bytes),
+                "{name}"
+            );
+        }
+        for byte in 0..=u8::MAX {
+            assert_eq!(
+                waypost_sdk::headers::is_name([byte]),
+                is_token(&[byte]),
+                "{byte:#x}"
+            );
+        }
+    }
+
     #[test]
     fn cookies_are_found_as_nginx_finds_them() {
         // Answers of nginx 1.22.1 for `$cookie_a`.
