@@ -13,9 +13,10 @@ use crate::zone::Zone;
 /// Bytes of all zones together. The host carries 1 MiB.
 const MOST_STATE: usize = 900 << 10;
 
-/// Entries of all zones together that are looked at: a call has 5 milliseconds, and whoever runs
-/// past them loses all. The instance that takes them over needs more of them than the one that
-/// hands them on: a hash for each, and memory that was not used before.
+/// Entries of all zones together that are looked at. A plugin that was loaded from a file has 5
+/// milliseconds for a call, and loses all if it runs past them; the stock one has ten times as many.
+/// The instance that takes them over needs more of them than the one that hands them on: a hash for
+/// each, and memory that was not used before.
 const MOST_KEYS: usize = 20_000;
 
 /// More than that comes from no version.
