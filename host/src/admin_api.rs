@@ -128,6 +128,24 @@ pub(crate) struct UpstreamStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
     pub(crate) servers: Vec<ServerStatus>,
+    /// Of its servers, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) names: Vec<NameStatus>,
+}
+
+/// A name that is resolved again and again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NameStatus {
+    /// What name servers are asked about.
+    pub(crate) name: String,
+    /// How many addresses it has.
+    pub(crate) addresses: usize,
+    /// Since it was asked about.
+    pub(crate) asked_ms: u64,
+    /// Until it is asked about again.
+    pub(crate) next_ms: u64,
+    /// Why there was no answer, or only half of one; the addresses are those known before then.
+    pub(crate) error: Option<String>,
 }
 
 /// One address of one of an upstream's servers.

@@ -12,8 +12,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use waypost::config;
 use waypost::config::model::{
-    Action, Address, CompileLimits, Config, Fallback, Grants, HookUse, HostPort, PathPattern,
-    PluginCache, PluginLimits, ScorerUse, ServerLocation, SettingsPlace,
+    Action, Address, CompileLimits, Config, Fallback, Grants, HookUse, Lookup, PathPattern,
+    PluginCache, PluginLimits, ScorerUse, ServerLocation, ServerName, SettingsPlace,
 };
 use waypost::config::problem::{Place, Problem};
 use waypost::config::system::System;
@@ -310,9 +310,10 @@ fn a_file_means_what_it_says() {
         "one for each address, after those with a name"
     );
     let backend = &config.upstreams[0];
-    let location = ServerLocation::Name(HostPort {
+    let location = ServerLocation::Name(ServerName {
         host: "app.example".to_owned(),
-        port: 80,
+        lookup: Lookup::Addresses(80),
+        resolver: backend.resolver.clone(),
     });
     assert_eq!(backend.servers[0].location, location, "not resolved here");
     assert_eq!(

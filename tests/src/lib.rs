@@ -22,7 +22,7 @@ mod answer; // what an origin does with a request
 pub mod origin; // the upstream side, well-behaved or not
 pub mod proxy; // Waypost itself
 pub mod admin; // the same, as its operator sees it
-pub mod names; // a name server that never answers
+pub mod names; // name servers, real ones and one that lies
 pub mod tls; // certificates, and a client that speaks TLS
 pub mod http2; // the same protocol on either side, by h2 or by hand
 pub mod grpc; // calls, by tonic

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use waypost_tests::admin::{ADMIN, request};
-use waypost_tests::names::SilentNameServer;
-use waypost_tests::{Client, Proxy, child, origin, plugin, proxy, waypost};
+use waypost_tests::names::Scripted;
+use waypost_tests::{Client, Origin, Proxy, child, origin, plugin, proxy, waypost};
 
 /// Far more than an answer takes on a busy machine, and a tenth of what the name server keeps its
 /// clients waiting.
@@ -36,14 +36,21 @@ fn make_pipe(path: &Path) {
     rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).expect("a pipe can be made");
 }
 
+/// A proxy before this origin, which asks that name server for as long as half a minute.
+async fn asking(names: &Scripted, origin: &Origin) -> Proxy {
+    let resolver = format!(
+        "resolver = {{ addresses = [\"{}\"], timeout = \"30s\" }}",
+        names.address()
+    );
+    let setup = proxy::to([origin]).server(&resolver);
+    setup.more(ADMIN).start().await
+}
+
 #[tokio::test]
 async fn a_server_added_by_command_whose_name_is_not_answered_for_holds_up_nothing() {
-    let Some(names) = SilentNameServer::start().await else {
-        return;
-    };
+    let names = Scripted::silent().await;
     let origin = origin::says("hello").await;
-    let setup = proxy::to([&origin]).more(ADMIN);
-    let mut proxy = setup.through_shell(&names.shell()).start().await;
+    let mut proxy = asking(&names, &origin).await;
     let mut asker = Client::connect(&proxy.admin_address()).await;
     let add = request(
         "POST",
@@ -51,21 +58,18 @@ async fn a_server_added_by_command_whose_name_is_not_answered_for_holds_up_nothi
         "{\"address\": \"slow.test:80\"}",
     );
     asker.send(add).await;
-    names.is_asked().await;
+    names.is_asked(1).await;
     answers_and_ends(&mut proxy).await;
 }
 
 #[tokio::test]
 async fn a_reload_with_a_name_that_is_not_answered_for_holds_up_nothing() {
-    let Some(names) = SilentNameServer::start().await else {
-        return;
-    };
+    let names = Scripted::silent().await;
     let origin = origin::says("hello").await;
-    let setup = proxy::to([&origin]).more(ADMIN);
-    let mut proxy = setup.through_shell(&names.shell()).start().await;
+    let mut proxy = asking(&names, &origin).await;
     proxy.append("[upstream.slow]\nservers = [\"slow.test:80\"]");
     proxy.signal(Signal::HUP);
-    names.is_asked().await;
+    names.is_asked(1).await;
     answers_and_ends(&mut proxy).await;
 }
 

@@ -1114,3 +1114,31 @@ async fn limit_conn() {
         assert_eq!(client.response().await.text(), "large");
     }
 }
+
+/// Three servers, each of which is replaced by another one at another address, one after the other:
+/// the way of containers.
+#[tokio::test]
+async fn names() {
+    if !waypost_tests::names::installed() {
+        return;
+    }
+    let (origins, port) = waypost_tests::names::origins(6).await;
+    let hosts = |range: std::ops::Range<usize>| {
+        let hosts = origins[range].iter().map(waypost_tests::names::host);
+        hosts
+            .map(|host| format!("{host} api.test\n"))
+            .collect::<String>()
+    };
+    let mut dns = waypost_tests::names::Dnsmasq::start(&hosts(0..3), 0, &[]).await;
+    let server = format!("api.test:{port}");
+    let proxy = example_with("names", &[("DNS", &dns.address()), ("APP_1", &server)]).await;
+    let load = waypost_tests::Load::start(proxy.address(), 4);
+    for gone in 1..=3 {
+        dns.knows(&hosts(gone..gone + 3)).await;
+        let new = &origins[gone + 2];
+        new.received(1).await;
+        origins[gone - 1].has_open(0).await;
+    }
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+}

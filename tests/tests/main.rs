@@ -11,6 +11,7 @@ mod commands; // the first thing that a newcomer meets
 mod docs; // whose commands work
 mod examples; // each file in `examples/` runs
 mod workers; // distribution is exact across workers
+mod names; // of servers, resolved again
 mod parity; // the choices are nginx's
 mod retries; // another server is asked
 mod last_resort; // one is asked although it failed

@@ -16,6 +16,7 @@ mod cipher;
 mod hook;
 mod plugin;
 mod policy;
+mod resolver;
 mod settings;
 mod tls;
 
@@ -23,6 +24,7 @@ pub use self::cipher::{CIPHERS, Cipher};
 pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
 pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
+pub use self::resolver::{Lookup, Resolve, Resolver, ServerName};
 pub use self::settings::SettingsPlace;
 pub use self::tls::{
     CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
@@ -297,6 +299,8 @@ pub struct UpstreamConfig {
     pub policy: PolicyUse,
     /// In file order, primaries and backups mixed.
     pub servers: Vec<UpstreamServer>,
+    /// How names among them are resolved.
+    pub resolver: Arc<Resolver>,
     /// None: they are spoken to without TLS.
     pub tls: Option<UpstreamTls>,
     /// Idle connections kept per worker, default 32; 0 turns keepalive off.
@@ -393,14 +397,7 @@ pub struct UpstreamServer {
 pub enum ServerLocation {
     Address(Address),
     /// What addresses it has is for the name servers to say, and may change.
-    Name(HostPort),
-}
-
-/// A name to be resolved.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostPort {
-    pub host: String,
-    pub port: u16,
+    Name(ServerName),
 }
 
 /// `proxy_next_upstream` and its companions.

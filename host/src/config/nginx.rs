@@ -548,9 +548,22 @@ static UPSTREAMS: &[Directive] = &[
         &["zone", "queue", "ntlm"],
         "workers share what they know of a server; requests beyond `max_conns` of all servers are a 502",
     ),
-    not_there(
-        &["resolver", "resolver_timeout", "resolve"],
-        "names are resolved when the configuration is read: reload after a change",
+    is(
+        &["resolver"],
+        "`resolver = { addresses = [\"10.0.0.53\"] }` in `[server]` or `[upstream.NAME]`; without it the name servers \
+         of the machine are asked",
+    ),
+    is(
+        &["resolver_timeout"],
+        "`resolver = { timeout = \"30s\" }` in `[server]` or `[upstream.NAME]`",
+    ),
+    automatic(
+        &["resolve"],
+        "names of servers are resolved again; `resolve = \"once\"` turns that off",
+    ),
+    is(
+        &["service"],
+        "`{ address = \"app.example\", service = \"http\" }` in `servers`",
     ),
     not_there(
         &[

@@ -5,11 +5,13 @@ mod plugins;
 mod tls;
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use super::model::{
     AccessLog, Action, AdminConfig, Config, HeaderChange, HeaderOperation, ListenerConfig,
-    LogFormat, LogPath, PluginCache, Proxy, ProxyVersion, RedirectRule, RedirectRules, Return,
-    Route, ServerConfig, StreamConfig, UpstreamConfig, UpstreamServer,
+    LogFormat, LogPath, Lookup, PluginCache, Proxy, ProxyVersion, RedirectRule, RedirectRules,
+    Resolve, Resolver, Return, Route, ServerConfig, ServerLocation, ServerName, StreamConfig,
+    UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
@@ -168,6 +170,7 @@ fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
         .map(|server| format!("  {},\n", self::server_of(server)))
         .collect();
     out.key("servers", format_args!("[\n{servers}]"));
+    resolver(out, &upstream.resolver);
     match &upstream.tls {
         Some(tls) => out.key("tls", self::tls::upstream(tls)),
         None => out.key("tls", false),
@@ -230,9 +233,31 @@ fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
     }
 }
 
+/// What an upstream says of names. `[server]` has no say in what is shown: nothing is left to it.
+fn resolver(out: &mut TomlWriter, resolver: &Resolver) {
+    let resolve = match resolver.resolve {
+        Resolve::Again => "again",
+        Resolve::Once => "once",
+    };
+    out.key("resolve", text(resolve));
+    let addresses = texts(resolver.addresses.iter().map(SocketAddr::to_string));
+    let valid = resolver.valid.map(|valid| ("valid", valid));
+    let times = [
+        ("min_ttl", resolver.min_ttl),
+        ("max_ttl", resolver.max_ttl),
+        ("timeout", resolver.timeout),
+    ];
+    let times = valid.into_iter().chain(times);
+    let times = times.map(|(key, time)| format!("{key} = {}", text(&duration_text(time))));
+    let first = std::iter::once(format!("addresses = {addresses}"));
+    let last = std::iter::once(format!("ipv6 = {}", resolver.ipv6));
+    out.key("resolver", inline_table(first.chain(times).chain(last)));
+}
+
 fn server_of(server: &UpstreamServer) -> String {
     let UpstreamServer {
         spelling,
+        location,
         weight,
         max_fails,
         fail_timeout,
@@ -244,6 +269,13 @@ fn server_of(server: &UpstreamServer) -> String {
         ..
     } = server;
     let (address, route) = (text(spelling), text(route));
+    let service = match location {
+        ServerLocation::Name(ServerName {
+            lookup: Lookup::Service(service),
+            ..
+        }) => format!(", service = {}", text(service)),
+        _ => String::new(),
+    };
     let fail_timeout = text(&duration_text(*fail_timeout));
     let labels = match labels.is_empty() {
         true => String::new(),
@@ -255,7 +287,7 @@ fn server_of(server: &UpstreamServer) -> String {
         }
     };
     format!(
-        "{{ address = {address}, weight = {weight}, max_fails = {max_fails}, fail_timeout = {fail_timeout}, \
+        "{{ address = {address}{service}, weight = {weight}, max_fails = {max_fails}, fail_timeout = {fail_timeout}, \
          max_conns = {max_conns}, backup = {backup}, down = {down}, route = {route}{labels} }}"
     )
 }

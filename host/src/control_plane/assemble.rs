@@ -11,17 +11,17 @@ use serde_json::Value as Json;
 use super::hooks;
 use super::log_files;
 use super::plugins::{FALLBACK, Selection};
-use super::resolve::Resolution;
 use super::tls_files::{Secured, TlsFiles};
 use crate::access_log::{AccessLogs, OpenError};
 use crate::config::model::{
-    AccessLog, Action, Address, Config, LogFormat, PluginUse, PolicyUse, ScorerUse, SettingsPlace,
+    AccessLog, Action, Config, LogFormat, PluginUse, PolicyUse, ScorerUse, SettingsPlace,
     UpstreamConfig,
 };
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::{EndpointSet, Previous, Upstream};
 use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot, index_by_name};
 use crate::http::variable::Variable;
+use crate::names::{Resolution, ServerAddresses};
 use crate::plugin::{
     Balancer, BalancerParts, ConfigureError, Kind, Plugin, PolicyContext, ScorerPart,
     UpstreamTraits,
@@ -247,7 +247,7 @@ pub(super) fn narrowing(policy: &PolicyUse) -> impl Iterator<Item = (Kind, &Plug
 }
 
 /// The addresses of each of an upstream's servers.
-pub(super) fn resolved(upstream: &UpstreamConfig, resolution: &Resolution) -> Vec<Vec<Address>> {
+pub(super) fn resolved(upstream: &UpstreamConfig, resolution: &Resolution) -> Vec<ServerAddresses> {
     let servers = upstream.servers.iter();
     servers.map(|server| resolution.addresses(server)).collect()
 }
@@ -305,7 +305,7 @@ fn in_force<'a>(name: &str, config: &Config, plugins: &'a Selection) -> Option<&
 
 pub(super) fn balanced(
     index: usize,
-    addresses: Vec<Vec<Address>>,
+    addresses: Vec<ServerAddresses>,
     tls: Option<Arc<ClientTls>>,
     config: &Config,
     plugins: &Selection,

@@ -7,11 +7,12 @@ use super::assemble::{balanced, narrowing, problem, refusal, rehearsed, resolved
 use super::hooks;
 use super::log_files;
 use super::plugins::{PluginRegistry, Selection, compiler};
-use super::resolve::Resolution;
+use super::resolve::{self, Unknown};
 use super::tls_files::{Secured, TlsFiles};
 use crate::config;
 use crate::config::model::Config;
 use crate::config::problem::Problem;
+use crate::names::{Names, Resolution};
 use crate::plugin::{Kind, Runtime};
 use crate::tls::Warnings;
 
@@ -88,10 +89,9 @@ struct Outside {
 
 impl Outside {
     fn of(config: &Config, warnings: &mut Warnings) -> Outside {
-        let (resolution, mut problems) = match Resolution::of(config) {
-            Ok(resolution) => (resolution, Vec::new()),
-            Err(problems) => (Resolution::default(), problems),
-        };
+        let (resolution, unknown) = resolution(config);
+        let mut problems = unknown.problems;
+        warnings.extend(unknown.warnings);
         problems.extend(log_files::unwritable(config));
         let secured = Secured::read(config, None, TlsFiles::Read, warnings);
         let secured = secured.map_err(|of_files| problems.extend(of_files)).ok();
@@ -99,6 +99,29 @@ impl Outside {
             resolution,
             secured,
             problems,
+        }
+    }
+}
+
+/// What names stand for now, as far as they do.
+fn resolution(config: &Config) -> (Resolution, Unknown) {
+    let names = resolve::names(config);
+    if names.is_empty() {
+        return Default::default();
+    }
+    match Names::start() {
+        Ok(resolver) => {
+            let learned = resolver.learn_now(names);
+            let unknown = Unknown::of(config, &learned.unanswered);
+            (learned.resolution, unknown)
+        }
+        Err(error) => {
+            let message = format!("cannot start the thread that resolves names: {error}");
+            let unknown = Unknown {
+                problems: vec![problem(message, "")],
+                warnings: Vec::new(),
+            };
+            (Resolution::default(), unknown)
         }
     }
 }
@@ -127,12 +150,6 @@ fn check_valid(config: &Config) -> Checked {
             .as_ref()
             .and_then(|secured| secured.upstreams[index].clone());
         let addresses = resolved(upstream, &resolution);
-        if addresses.iter().any(Vec::is_empty) {
-            // The name is one problem; of the policy, which has no servers, only settings are
-            // looked at.
-            problems.extend(settings_problem(config, index, &selection));
-            continue;
-        }
         let built = balanced(index, addresses, tls, config, &selection, None, 1);
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
     }

@@ -13,13 +13,13 @@ use anyhow::Context;
 use super::assemble::{Parts, assemble};
 use super::inherited::Inherited;
 use super::plugins::PluginRegistry;
-use super::resolve::Resolution;
 use super::sockets::Sockets;
 use super::tls_files::TlsFiles;
 use crate::access_log::AccessLogs;
 use crate::config::{self, problem::Problem};
 use crate::data_plane::process::{ConnectionBounds, Process};
 use crate::data_plane::serve::{self, Order};
+use crate::names::Resolution;
 use crate::plugin::{Compiler, Runtime};
 
 const ORIGINS: [&str; 3] = ["a", "b", "c"];

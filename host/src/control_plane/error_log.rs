@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{Registry, reload};
 
@@ -48,7 +48,10 @@ impl ErrorLogs {
             .with_writer(writer)
             .with_ansi(false)
             .with_target(false);
-        let subscriber = Registry::default().with(lines.with_filter(filter));
+        // What comes of a question to name servers is said by `names`; the library would say all of
+        // what they send.
+        let ours = filter_fn(|event| !event.target().starts_with("hickory"));
+        let subscriber = Registry::default().with(lines.with_filter(filter.and(ours)));
         // A second start in one process keeps the first log: only tests do that.
         let _ = tracing::subscriber::set_global_default(subscriber);
         Ok(ErrorLogs {

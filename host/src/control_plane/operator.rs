@@ -19,7 +19,7 @@ use super::error_log::ErrorLogs;
 use super::panics::{Panicked, caught};
 use super::plugins::{LoadError, PluginRegistry, loading_limit};
 use super::publish::Plan;
-use super::resolve::{self, Resolution};
+use super::resolve::{self, Unknown};
 use super::servers::{self, ServerChange};
 use super::sockets::Sockets;
 use super::tls_files::{Secured, TlsFiles};
@@ -32,6 +32,7 @@ use crate::config::model::{Address, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
 use crate::fault_injection;
+use crate::names::{Learned, Names, Resolution};
 use crate::plugin::{Plugin, PluginError};
 
 /// A change that is asked for.
@@ -47,6 +48,8 @@ pub(super) enum Change {
     TlsFilesChanged,
     /// Files have changed that settings of plugins name. No caller waits for the outcome.
     PluginFilesChanged,
+    /// Names stand for other addresses. No caller waits for the outcome.
+    NamesChanged,
     /// A plugin whose fallback serves has been compiled, or cannot be. No caller waits for it.
     Compiled {
         name: String,
@@ -141,6 +144,7 @@ pub(super) struct Operator {
     pub(super) sockets: Rc<std::cell::RefCell<Sockets>>,
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) watcher: Watcher,
+    pub(super) names: Names,
     pub(super) compiling: Compiling,
 }
 
@@ -188,6 +192,7 @@ impl Operator {
             Change::FileChanged { name } => self.file_changed(&name).await,
             Change::TlsFilesChanged => self.tls_files_changed().await,
             Change::PluginFilesChanged => self.plugin_files_changed().await,
+            Change::NamesChanged => self.names_changed().await,
             Change::Compiled { name, loaded } => self.compiled(&name, loaded).await,
             Change::RollBack { name } => self.roll_back(&name).await,
             Change::Quarantine => {
@@ -220,6 +225,7 @@ impl Operator {
                 number => format!("the configuration has {number} problems"),
             };
         }
+        self.keep_names();
         let mut reloads = present.reloads.clone();
         match &outcome {
             Ok(changed) => {
@@ -250,21 +256,31 @@ impl Operator {
         let file = self.file.clone();
         let load = move || check::load(&file).map(Arc::new);
         let config = run_blocking("reading the configuration", FILES, load).await??;
-        let of_names = config.clone();
-        let names = run_blocking("resolving names", 2 * resolve::LIMIT, move || {
-            Resolution::of(&of_names)
-        });
+        let names = self.names.learn(resolve::names(&config));
         let (of_plugins, registry) = (config.clone(), registry.clone());
         let limit = loading_limit(&config.plugins);
         let plugins = run_blocking("loading plugins", limit, move || {
             registry.for_config(&of_plugins)
         });
         let (names, plugins) = tokio::join!(names, plugins);
-        let (resolution, registry) = match (names?, plugins?) {
-            (Ok(resolution), Ok(registry)) => (resolution, registry),
-            (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(problems.into()),
-            (Err(names), Err(plugins)) => return Err([names, plugins].concat().into()),
+        let Learned {
+            resolution,
+            unanswered,
+        } = names;
+        let Unknown {
+            mut problems,
+            warnings,
+        } = Unknown::of(&config, &unanswered);
+        let registry = match plugins? {
+            Ok(registry) if problems.is_empty() => registry,
+            plugins => {
+                problems.extend(plugins.err().into_iter().flatten());
+                return Err(problems.into());
+            }
         };
+        for warning in &warnings {
+            tracing::warn!("{}", warning.as_warning());
+        }
         let plan = Plan {
             registry,
             resolution,
@@ -470,6 +486,42 @@ impl Operator {
         }
     }
 
+    /// Serves the addresses that names stand for now.
+    async fn names_changed(&mut self) -> ChangeResult {
+        let present = self.published.load_full();
+        let resolution = present.resolution.updated(&self.names.resolution());
+        let config = &present.snapshot.config;
+        let servers = config
+            .upstreams
+            .iter()
+            .flat_map(|upstream| &upstream.servers);
+        let mut addresses = servers.map(|server| {
+            let before = present.resolution.addresses(server);
+            before == resolution.addresses(server)
+        });
+        if addresses.all(|same| same) {
+            return Ok(Changed::default());
+        }
+        let plan = Plan {
+            resolution,
+            ..Plan::of(&present)
+        };
+        let outcome = self.publish(config.clone(), plan).await;
+        if let Err(refusal) = &outcome {
+            tracing::error!("other addresses not served, those before go on: {refusal}");
+        }
+        Ok(Changed {
+            generation: outcome?,
+            ..Changed::default()
+        })
+    }
+
+    /// Has those names looked after that are served, and no others.
+    fn keep_names(&self) {
+        let published = self.published.load();
+        self.names.keep(resolve::names(&published.snapshot.config));
+    }
+
     async fn roll_back(&mut self, name: &str) -> ChangeResult {
         let present = self.published.load_full();
         let Some(entry) = present.registry.get(name) else {
@@ -540,10 +592,16 @@ impl Operator {
         let done = match change {
             ServerChange::Add(keys) => {
                 let server = crate::config::server(keys, group)?;
-                let (known, of_name) = (present.resolution.clone(), server.clone());
-                let limit = 2 * resolve::LIMIT;
-                let resolved = run_blocking("resolving a name", limit, move || known.and(&of_name));
-                plan.resolution = resolved.await??;
+                if let Some(name) = resolve::name(&server) {
+                    let learned = self.names.learn([name.clone()].into()).await;
+                    if let Some(why) = learned.unanswered.get(name) {
+                        let problem =
+                            resolve::not_found(&present.snapshot.config, &server, name, why);
+                        self.keep_names();
+                        return Err(vec![problem].into());
+                    }
+                    plan.resolution = present.resolution.updated(&learned.resolution);
+                }
                 servers::add(group, server, &plan.resolution)?
             }
             ServerChange::Remove { server } => servers::remove(group, &server, &plan.resolution)?,
@@ -554,7 +612,9 @@ impl Operator {
             } => servers::alter(group, &server, weight, down, &plan.resolution)?,
         };
         let warnings = Vec::from_iter(servers::none_left(group));
-        let generation = self.publish(config, plan).await?;
+        let published = self.publish(config, plan).await;
+        self.keep_names();
+        let generation = published?;
         tracing::info!("upstream `{upstream}`: {done}");
         for warning in &warnings {
             tracing::warn!("{warning}");

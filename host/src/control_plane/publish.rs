@@ -12,12 +12,12 @@ use super::connection_bounds;
 use super::inherited::Inherited;
 use super::operator::{ChangeRefused, Operator, Published};
 use super::plugins::PluginRegistry;
-use super::resolve::Resolution;
 use super::retired::free_when_unused;
 use super::sockets::{Sockets, remove_files};
 use super::tls_files::TlsFiles;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
+use crate::names::Resolution;
 
 /// What a configuration is to be served with.
 pub(super) struct Plan {

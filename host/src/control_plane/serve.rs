@@ -25,7 +25,7 @@ use super::inherited::Inherited;
 use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::panics;
 use super::plugins::{PluginRegistry, compiler};
-use super::resolve::Resolution;
+use super::resolve::{self, Unknown};
 use super::signals::{SignalEvent, Signals};
 use super::sockets::{Sockets, remove_files};
 use super::systemd;
@@ -40,6 +40,7 @@ use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::process::Process;
 use crate::fault_injection;
+use crate::names::{Learned, Names};
 use crate::plugin::Runtime;
 
 /// Before a worker that has died is replaced: one that dies at once must not keep the process busy.
@@ -61,16 +62,25 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let workers = config.server.workers;
     let bounds = connection_bounds(&config)?;
     let runtime = Runtime::new(compiler(&config)?)?;
-    let (resolution, registry) = match (
-        Resolution::of(&config),
-        PluginRegistry::new(runtime, &config),
-    ) {
-        (Ok(resolution), Ok(registry)) => (resolution, registry),
-        (names, plugins) => {
-            let problems = [names.err(), plugins.err()].into_iter().flatten();
-            return Ok(report(&problems.flatten().collect::<Vec<_>>()));
+    let names = Names::start().context("cannot start the thread that resolves names")?;
+    let Learned {
+        resolution,
+        unanswered,
+    } = names.learn_now(resolve::names(&config));
+    let Unknown {
+        mut problems,
+        warnings,
+    } = Unknown::of(&config, &unanswered);
+    let registry = match PluginRegistry::new(runtime, &config) {
+        Ok(registry) if problems.is_empty() => registry,
+        plugins => {
+            problems.extend(plugins.err().into_iter().flatten());
+            return Ok(report(&problems));
         }
     };
+    for warning in &warnings {
+        tracing::warn!("{}", warning.as_warning());
+    }
     let (binds, none) = (config.binds(), Sockets::default());
     let sockets = match Sockets::bind(&binds, workers, &none, &mut inherited) {
         Ok(sockets) => sockets,
@@ -124,6 +134,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             logs,
             file: file.to_owned(),
             cleaning_up: None,
+            names,
         };
         let admin = Admin {
             published: control.published.clone(),
@@ -131,6 +142,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             changes: control.changes.clone(),
             demands,
             file: file.to_owned(),
+            names: control.names.clone(),
             started: Instant::now(),
         };
         control.admin = match admin::listen(&snapshot.config, admin, &mut inherited) {
@@ -146,6 +158,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             .await;
         tokio::task::spawn_local(control.operator(watcher).run(requested));
         control.heed_quarantines();
+        control.heed_names();
         for address in control.sockets.borrow().addresses() {
             tracing::info!("listening on {address}");
         }
@@ -180,6 +193,7 @@ struct Control {
     error_log: Rc<ErrorLogs>,
     logs: Arc<AccessLogs>,
     file: std::path::PathBuf,
+    names: Names,
     /// What is done before the process ends.
     cleaning_up: Option<JoinHandle<()>>,
 }
@@ -201,6 +215,7 @@ impl Control {
             sockets: self.sockets.clone(),
             published: self.published.clone(),
             watcher,
+            names: self.names.clone(),
             compiling: Compiling::new(self.changes.clone()),
         }
     }
@@ -215,6 +230,23 @@ impl Control {
                 if changes.send((Change::Quarantine, None)).is_err() {
                     return;
                 }
+            }
+        });
+    }
+
+    /// Has the operator serve other addresses as soon as names stand for others: one change after
+    /// the other, for as many names as have changed meanwhile.
+    fn heed_names(&self) {
+        let (names, changes) = (self.names.clone(), self.changes.clone());
+        tokio::task::spawn_local(async move {
+            loop {
+                names.changed().await;
+                let (done, served) = tokio::sync::oneshot::channel();
+                if changes.send((Change::NamesChanged, Some(done))).is_err() {
+                    return;
+                }
+                // Its outcome is in the log.
+                let _ = served.await;
             }
         });
     }

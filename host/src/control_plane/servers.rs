@@ -4,8 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::operator::ChangeRefused;
-use super::resolve::Resolution;
 use crate::config::model::{UpstreamConfig, UpstreamServer};
+use crate::names::Resolution;
 
 /// One change.
 #[derive(Debug)]

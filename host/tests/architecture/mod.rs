@@ -64,6 +64,11 @@ fn only_the_tls_module_builds_rustls_configurations() {
     only(&["tls"], "default_provider()");
 }
 
+#[test]
+fn only_one_room_asks_name_servers() {
+    only(&["names"], "hickory_resolver::");
+}
+
 /// What blocks has one way off the control plane's thread, on which its limits are kept.
 #[test]
 fn only_one_function_gives_work_to_threads_that_may_wait() {
@@ -123,6 +128,7 @@ const FLOORS: &[&str] = &[
     "stock",           // names of the bundled plugins
     "http",            // HTTP as text
     "config",          // what is written, and what it means
+    "names",           // what names of servers stand for
     "tls",             // certificates and sessions
     "plugin",          // runs components
     "access_log",      // lines of exchanges

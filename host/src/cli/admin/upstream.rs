@@ -175,7 +175,35 @@ async fn change(
     form.of(answer, |upstream| in_words(&[upstream]))
 }
 
+/// A table of the servers, and a line for each name of theirs.
 fn in_words(upstreams: &[UpstreamStatus]) -> String {
+    let mut text = servers_in_words(upstreams);
+    for upstream in upstreams {
+        for name in &upstream.names {
+            let (asked, next) = (seconds(name.asked_ms), seconds(name.next_ms));
+            let addresses = match name.addresses {
+                0 => "no address".to_owned(),
+                1 => "1 address".to_owned(),
+                number => format!("{number} addresses"),
+            };
+            let error = match &name.error {
+                Some(error) => format!(" ({error})"),
+                None => String::new(),
+            };
+            text += &format!(
+                "{}: `{}` has {addresses}; asked {asked} ago{error}, again in {next}\n",
+                upstream.name, name.name
+            );
+        }
+    }
+    text
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{:.1}s", Duration::from_millis(milliseconds).as_secs_f64())
+}
+
+fn servers_in_words(upstreams: &[UpstreamStatus]) -> String {
     let header = [
         "NAME",
         "POLICY",
@@ -279,6 +307,22 @@ backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0  
         let (text, request) = told(&["list"], &answer).await;
         assert_eq!(text, TABLE);
         assert!(request.starts_with("GET /upstreams "), "{request}");
+    }
+
+    #[tokio::test]
+    async fn names_of_servers_are_listed_with_when_they_are_asked_for() {
+        let answer = r#"{"upstreams": [{"name": "api", "policy": "round_robin", "servers": [], "names": [
+            {"name": "api.example", "addresses": 0, "asked_ms": 1250, "next_ms": 0, "error": "3: Host not found"},
+            {"name": "b.example", "addresses": 2, "asked_ms": 0, "next_ms": 9900, "error": null}]}]}"#;
+        let (text, _) = told(&["list"], answer).await;
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "api: `api.example` has no address; asked 1.2s ago (3: Host not found), again in 0.0s",
+                "api: `b.example` has 2 addresses; asked 0.0s ago, again in 9.9s",
+            ]
+        );
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ pub(super) use self::server::{
 pub(super) use self::stream::{SNI, STREAM, STREAM_LOG, STREAM_LOG_FORMAT};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
 pub(super) use self::upstream::{
-    FILTER, NEXT_CONDITIONS, POLICY, SCORER, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER,
+    FILTER, NEXT_CONDITIONS, POLICY, RESOLVER, SCORER, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER,
 };
 use super::key::{Key, Table, ValueKind};
 
@@ -28,6 +28,11 @@ const DAY: u64 = 86_400 * SECOND;
 /// A wait that may not be zero. A year is far beyond use and far from overflowing a clock.
 const WAIT: ValueKind = ValueKind::Duration {
     min: 1,
+    max: 365 * DAY,
+};
+/// How long an answer holds. Shorter ones would keep name servers busy.
+const TTL: ValueKind = ValueKind::Duration {
+    min: 100,
     max: 365 * DAY,
 };
 /// A duration whose zero has a meaning.
@@ -139,6 +144,7 @@ mod tests {
             &UPSTREAM,
             &UPSTREAM_HTTP2,
             &UPSTREAM_SERVER,
+            &RESOLVER,
             &POLICY,
             &FILTER,
             &SCORER,
@@ -166,7 +172,7 @@ mod tests {
                         (*min..=*max).contains(&value)
                     }
                     (ValueKind::Duration { .. } | ValueKind::Size { .. }, Default::Unset) => {
-                        table.title == "[[route]]"
+                        ["[[route]]", "resolver"].contains(&table.title)
                     }
                     _ => true,
                 };

@@ -2,6 +2,7 @@
 
 use super::hook::HOOKS;
 use super::tls::TLS;
+use super::upstream::{RESOLVE, RESOLVER_KEY};
 use super::{BODY_SIZE, HEADER_SIZE, LOG, POSITIVE, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
@@ -44,6 +45,8 @@ pub(in crate::config) static SERVER: Table = Table {
                  without end.",
             )
             .or(Default::Text("0s")),
+            RESOLVE,
+            RESOLVER_KEY,
             Key::new(
                 "plugin_cache",
                 ValueKind::Either(&[ValueKind::Off, ValueKind::Word(&["auto"]), ValueKind::Text]),

@@ -1,7 +1,7 @@
 //! `[upstream.NAME]`, its servers and its policy.
 
 use super::tls::UPSTREAM_TLS;
-use super::{COUNT, HEADER_SIZE, POSITIVE, TIME, WAIT};
+use super::{COUNT, HEADER_SIZE, POSITIVE, TEXTS, TIME, TTL, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static UPSTREAM: Table = Table {
@@ -11,8 +11,8 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         Key::new(
             "servers",
             ValueKind::List(&ValueKind::Either(&[ValueKind::Text, ValueKind::Table(&UPSTREAM_SERVER)])),
-            "Addresses, or tables with an `address` and more. Names are resolved once, when the configuration is read; \
-             each of their addresses takes part.",
+            "Addresses, or tables with an `address` and more. Names are resolved again when their answers expire; each of \
+             their addresses takes part.",
         )
         .required(),
         Key::new(
@@ -25,6 +25,8 @@ pub(in crate::config) static UPSTREAM: Table = Table {
             ),
         )
         .or(Default::Text("round_robin")),
+        RESOLVE,
+        RESOLVER_KEY,
         Key::new(
             "keepalive",
             ValueKind::Integer { min: 0, max: 65_535 },
@@ -120,6 +122,60 @@ pub(in crate::config) static UPSTREAM: Table = Table {
     open: false,
 };
 
+/// When names are resolved: of an upstream, and of `[server]` for all of them.
+pub(super) const RESOLVE: Key = Key::new(
+    "resolve",
+    ValueKind::Word(&["again", "once"]),
+    "Whether names of servers are resolved again when their answers expire, and when a connection fails. `\"once\"` is \
+     nginx's way: when the configuration is read, and a name without an address is an error.",
+)
+.or(Default::Text("again"));
+
+pub(super) const RESOLVER_KEY: Key = Key::new(
+    "resolver",
+    ValueKind::Table(&RESOLVER),
+    "Whom names of servers are asked of, and how often.",
+);
+
+pub(in crate::config) static RESOLVER: Table = Table {
+    title: "resolver",
+    doc: "Whom names of servers are asked of, and how often. What an upstream does not say is as `[server]` has it.",
+    groups: &[&[
+        Key::new(
+            "addresses",
+            TEXTS,
+            "Name servers, `10.0.0.53` or `[::1]:5353` (`resolver`). Without them, those that `/etc/resolv.conf` has, and \
+             `/etc/hosts` before them; its `search` and `ndots` count either way.",
+        )
+        .or(Default::Words(&[])),
+        Key::new(
+            "valid",
+            TTL,
+            "How long an answer holds, whatever it says itself (`valid`).",
+        ),
+        Key::new("min_ttl", TTL, "An answer holds for so long at least.").or(Default::Text("1s")),
+        Key::new(
+            "max_ttl",
+            TTL,
+            "An answer holds for so long at most: that of a container's name may be another one long before its time is up.",
+        )
+        .or(Default::Text("10s")),
+        Key::new(
+            "timeout",
+            WAIT,
+            "Time for an answer, further attempts included (`resolver_timeout`, 30 s).",
+        )
+        .or(Default::Text("5s")),
+        Key::new(
+            "ipv6",
+            ValueKind::Boolean,
+            "Whether addresses of IPv6 are asked for (`ipv6`).",
+        )
+        .or(Default::Boolean(true)),
+    ]],
+    open: false,
+};
+
 pub(in crate::config) static UPSTREAM_HTTP2: Table = Table {
     title: "http2",
     doc: "How connections to servers are shared. `true` is the same as a table with nothing in it.",
@@ -157,6 +213,12 @@ pub(in crate::config) static UPSTREAM_SERVER: Table = Table {
              default port is 80, with TLS 443.",
         )
         .required(),
+        Key::new(
+            "service",
+            ValueKind::Text,
+            "The servers are those that DNS lists for this service of the name (SRV), with their ports and weights; those \
+             of a higher priority number are backups (`service`). `\"http\"` is `_http._tcp`.",
+        ),
         Key::new("weight", ValueKind::Integer { min: 1, max: 65_535 }, "Share of the requests.")
             .or(Default::Integer(1)),
         Key::new("max_fails", COUNT, "Failures that take it out of rotation. Zero: none ever do.")

@@ -1,10 +1,10 @@
 //! Addresses as nginx writes them: to listen on, and to connect to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::Complaint;
-use crate::config::model::{Address, HostPort, ServerLocation};
+use crate::config::model::Address;
 
 pub(super) const DEFAULT_PORT: u16 = 80;
 /// Of servers that speak TLS.
@@ -14,6 +14,9 @@ const LISTENER_FORMS: &str = "write an IP address and a port, `127.0.0.1:8080`, 
                               `[::]:8080` for all of IPv6";
 const SERVER_FORMS: &str =
     "write it as `10.0.0.1:3000`, `[::1]:3000`, `app.example:3000` or `unix:/run/app.sock`";
+
+const NAME_SERVER_FORMS: &str = "write it as `10.0.0.53`, `10.0.0.53:5353` or `[::1]:53`";
+const NAME_SERVER_PORT: u16 = 53;
 
 /// Bytes of a socket's path that fit into `sockaddr_un`, its closing zero left aside.
 const SOCKET_PATH_MAX: usize = 107;
@@ -112,10 +115,16 @@ pub(super) fn scheme(text: &str) -> Result<(bool, &str), Complaint> {
     }
 }
 
+/// Where something is: at an address, or wherever a name leads.
+pub(super) enum Destination {
+    Address(Address),
+    Name { host: String, port: u16 },
+}
+
 /// Where a server is: `10.0.0.1:3000`, `[::1]:3000`, `app.example`, `unix:/path`.
-pub(super) fn to_connect_to(text: &str, default_port: u16) -> Result<ServerLocation, Complaint> {
+pub(super) fn to_connect_to(text: &str, default_port: u16) -> Result<Destination, Complaint> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return Ok(ServerLocation::Address(unix(path)?));
+        return Ok(Destination::Address(unix(path)?));
     }
     if let Some((address, parameters)) = text.trim().split_once(' ') {
         let complaint = Complaint::new(format!("`{text}` is more than an address"));
@@ -130,14 +139,26 @@ pub(super) fn to_connect_to(text: &str, default_port: u16) -> Result<ServerLocat
         )));
     }
     if let Some(ip) = ip(host) {
-        return Ok(ServerLocation::Address(Address::Tcp((ip, port).into())));
+        return Ok(Destination::Address(Address::Tcp((ip, port).into())));
     }
     let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if !host.chars().all(letters) {
         return Err(not_an_address(text, SERVER_FORMS));
     }
     let host = host.to_owned();
-    Ok(ServerLocation::Name(HostPort { host, port }))
+    Ok(Destination::Name { host, port })
+}
+
+/// A name server: `10.0.0.53`, `10.0.0.53:5353`, `[::1]:5353`.
+pub(super) fn to_ask(text: &str) -> Result<SocketAddr, Complaint> {
+    let (host, port) = host_and_port(text, NAME_SERVER_FORMS)?;
+    match ip(host) {
+        Some(_) if port == Some(0) => Err(Complaint::new(format!(
+            "`{text}` has port 0, to which nobody can connect"
+        ))),
+        Some(ip) => Ok((ip, port.unwrap_or(NAME_SERVER_PORT)).into()),
+        None => Err(not_an_address(text, NAME_SERVER_FORMS)),
+    }
 }
 
 /// nginx's `10.0.0.1:3000 weight=3 backup` as a table of `servers`.
@@ -242,14 +263,14 @@ mod tests {
         let location = to_connect_to(text, DEFAULT_PORT);
         location
             .map(|location| match location {
-                ServerLocation::Address(address) => address.to_string(),
-                ServerLocation::Name(HostPort { host, port }) => format!("{host} {port}"),
+                Destination::Address(address) => address.to_string(),
+                Destination::Name { host, port } => format!("{host} {port}"),
             })
             .map_err(|complaint| complaint.message)
     }
 
-    fn hint_of<T: std::fmt::Debug>(result: Result<T, Complaint>) -> String {
-        result.unwrap_err().hint.unwrap()
+    fn hint_of<T>(result: Result<T, Complaint>) -> String {
+        result.err().unwrap().hint.unwrap()
     }
 
     #[test]
@@ -352,6 +373,24 @@ mod tests {
         assert_eq!(connect_to("[::1]").unwrap(), "[::1]:80");
         assert_eq!(connect_to("app.example").unwrap(), "app.example 80");
         assert_eq!(connect_to("app_1:3000").unwrap(), "app_1 3000");
+    }
+
+    #[test]
+    fn a_name_server_is_an_address_with_port_53_unless_it_says_another() {
+        let ask = |text| to_ask(text).map(|address| address.to_string());
+        assert_eq!(ask("10.0.0.53").unwrap(), "10.0.0.53:53");
+        assert_eq!(ask("10.0.0.53:5353").unwrap(), "10.0.0.53:5353");
+        assert_eq!(ask("[::1]").unwrap(), "[::1]:53");
+        for text in [
+            "dns.example",
+            "",
+            "unix:/a",
+            "10.0.0.53:0",
+            "::1",
+            "udp://10.0.0.53",
+        ] {
+            assert!(ask(text).is_err(), "{text}");
+        }
     }
 
     #[test]

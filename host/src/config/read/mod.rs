@@ -11,6 +11,7 @@ mod plugin_names;
 mod policy;
 mod hook;
 mod plugin;
+mod resolver;
 mod upstream;
 mod pattern;
 mod headers;
@@ -55,7 +56,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         reader.missing(problem.hint("begin with `[[listen]]` and `address = \"127.0.0.1:8080\"`"));
     }
     let plugins = plugin::plugins(&root, &plugin_names, reader);
-    let mut upstreams = upstream::Upstreams::named(&root, &plugin_names, reader);
+    let mut upstreams = upstream::Upstreams::named(&root, &server, &plugin_names, reader);
     let routes = route::routes(&root, &listeners, &mut upstreams, &mut hooks, reader);
     let streams = stream::streams(&root, &mut taken, &mut upstreams, &mut hooks, reader);
     let admin = admin::admin(&root, &taken);

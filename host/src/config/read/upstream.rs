@@ -1,15 +1,17 @@
 //! `[upstream.NAME]`, and the upstreams that a route's `proxy` brings about by naming an address.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::plugin_names::PluginNames;
 use super::policy::policy;
+use super::resolver::{self, Resolvers};
 use super::{Complaint, ConfigReader, address, check_name, noted, tls};
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
 use crate::config::key::ValueKind;
 use crate::config::model::{
-    Address, NextConditions, NextUpstream, ProxyVersion, ServerLocation, UpstreamConfig,
+    Address, NextConditions, NextUpstream, ProxyVersion, Resolver, ServerLocation, UpstreamConfig,
     UpstreamHttp2, UpstreamServer, UpstreamTls,
 };
 use crate::config::problem::Problem;
@@ -20,6 +22,7 @@ use crate::config::tree::{Entry, Node, Value};
 pub(super) struct Upstreams<'a> {
     pub(super) list: Vec<UpstreamConfig>,
     names: &'a PluginNames<'a>,
+    resolvers: Resolvers<'a>,
     reader: ConfigReader<'a>,
 }
 
@@ -28,12 +31,14 @@ impl<'a> Upstreams<'a> {
     /// them.
     pub(super) fn named(
         root: &Section<'a>,
+        server: &'a Section<'a>,
         names: &'a PluginNames<'a>,
         reader: ConfigReader<'a>,
     ) -> Self {
         let mut upstreams = Upstreams {
             list: Vec::new(),
             names,
+            resolvers: Resolvers::of(server),
             reader,
         };
         for entry in root.named("upstream") {
@@ -46,22 +51,15 @@ impl<'a> Upstreams<'a> {
                     .add(complaint.hint(hint).at(&entry.key_place));
             }
             let section = Section::open(&entry.node, &UPSTREAM, reader.problems);
-            let (section, tls, servers) = match section {
-                Some(section) => {
-                    let tls = speaks_tls(&section).then(|| tls::upstream(&section));
-                    (
-                        section,
-                        tls.clone(),
-                        servers(&section, tls.as_ref(), reader),
-                    )
-                }
-                None => (
-                    Section::of(&[], &entry.node.place, &UPSTREAM, reader.problems),
-                    None,
-                    Vec::new(),
-                ),
+            let none = || Section::of(&[], &entry.node.place, &UPSTREAM, reader.problems);
+            let (section, is_table) = (section.unwrap_or_else(none), section.is_some());
+            let resolver = upstreams.resolvers.of_upstream(&section);
+            let tls = speaks_tls(&section).then(|| tls::upstream(&section));
+            let servers = match is_table {
+                true => servers(&section, tls.as_ref(), &resolver, reader),
+                false => Vec::new(),
             };
-            let upstream = upstream(&entry.key, &section, tls, servers, names, reader);
+            let upstream = upstream(&entry.key, &section, tls, servers, resolver, names, reader);
             check_backups(&upstream, section.get("servers"), reader);
             check_proxy_protocol(&upstream, &section);
             upstreams.list.push(upstream);
@@ -117,11 +115,13 @@ impl<'a> Upstreams<'a> {
                 .hint(format!("write `https://{authority}`"))),
             };
         }
-        let location = address::to_connect_to(spelling, address::DEFAULT_PORT)?;
+        let destination = address::to_connect_to(spelling, address::DEFAULT_PORT)?;
         let problems = self.reader.problems;
-        let options = Section::of(&[], place, &UPSTREAM_SERVER, problems);
-        let server = upstream_server(&options, spelling, location);
         let section = Section::of(&[], place, &UPSTREAM, problems);
+        let resolver = self.resolvers.of_upstream(&section);
+        let options = Section::of(&[], place, &UPSTREAM_SERVER, problems);
+        let location = resolver::location(&options, spelling, destination, &resolver)?;
+        let server = upstream_server(&options, spelling, location);
         let tls = https.then(|| tls::upstream(&section));
         if let Some(tls) = &tls {
             tls::check_name(tls, spelling, node, self.reader);
@@ -131,6 +131,7 @@ impl<'a> Upstreams<'a> {
             &section,
             tls,
             vec![server],
+            resolver,
             self.names,
             self.reader,
         ));
@@ -153,6 +154,7 @@ fn upstream(
     section: &Section<'_>,
     tls: Option<UpstreamTls>,
     servers: Vec<UpstreamServer>,
+    resolver: Arc<Resolver>,
     names: &PluginNames<'_>,
     reader: ConfigReader<'_>,
 ) -> UpstreamConfig {
@@ -160,6 +162,7 @@ fn upstream(
         name: name.to_owned(),
         policy: policy(section, names, reader),
         servers,
+        resolver,
         tls,
         keepalive: section.integer("keepalive"),
         keepalive_requests: section.integer("keepalive_requests"),
@@ -218,6 +221,7 @@ fn speaks_tls(section: &Section<'_>) -> bool {
 fn servers(
     section: &Section<'_>,
     tls: Option<&UpstreamTls>,
+    resolver: &Arc<Resolver>,
     reader: ConfigReader<'_>,
 ) -> Vec<UpstreamServer> {
     section.required("servers");
@@ -228,7 +232,7 @@ fn servers(
     section
         .list("servers")
         .iter()
-        .filter_map(|node| server(node, section, tls, reader))
+        .filter_map(|node| server(node, section, tls, resolver, reader))
         .collect()
 }
 
@@ -244,7 +248,7 @@ pub(super) fn further_server(
         settings: upstream.tls.as_ref(),
         given: true,
     };
-    server(node, &section, tls, reader)
+    server(node, &section, tls, &upstream.resolver, reader)
 }
 
 /// How an upstream's servers are spoken to, as one of them is read.
@@ -259,6 +263,7 @@ fn server(
     node: &Node,
     upstream: &Section<'_>,
     tls: ServersTls<'_>,
+    resolver: &Arc<Resolver>,
     reader: ConfigReader<'_>,
 ) -> Option<UpstreamServer> {
     let problems = reader.problems;
@@ -286,7 +291,9 @@ fn server(
             Some(_) => address::DEFAULT_TLS_PORT,
             None => address::DEFAULT_PORT,
         };
-        let location = address::to_connect_to(spelling, default_port);
+        let destination = address::to_connect_to(spelling, default_port);
+        let location = destination
+            .and_then(|destination| resolver::location(&section, spelling, destination, resolver));
         let location = noted(location, node, problems)?;
         if let Some(message) = mixture(https, tls, spelling) {
             let hint =

@@ -32,6 +32,7 @@ use super::workers::WorkerCounts;
 use crate::config::model::{Address, AdminConfig, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::stream::Socket;
+use crate::names::Names;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
@@ -46,6 +47,7 @@ pub(super) struct Admin {
     pub(super) changes: UnboundedSender<ChangeRequest>,
     pub(super) demands: UnboundedSender<Demand>,
     pub(super) file: PathBuf,
+    pub(super) names: Names,
     pub(super) started: Instant,
 }
 

@@ -1,16 +1,19 @@
 //! What the API shows, from what is published.
 
-use std::time::SystemTime;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Admin;
 use crate::admin_api::{
-    PluginIncident, PluginList, PluginStatus, PluginVersion, ProcessStatus, ServerStatus,
-    UpstreamList, UpstreamStatus,
+    NameStatus, PluginIncident, PluginList, PluginStatus, PluginVersion, ProcessStatus,
+    ServerStatus, UpstreamList, UpstreamStatus,
 };
 use crate::control_plane::operator::Published;
 use crate::control_plane::panics;
 use crate::control_plane::plugins::{RegisteredPlugin, WaitingPlugin};
+use crate::control_plane::resolve;
 use crate::data_plane::upstream::Upstream;
+use crate::names::Names;
 use crate::plugin::PluginEvent;
 
 pub(super) fn status(admin: &Admin) -> ProcessStatus {
@@ -138,7 +141,7 @@ pub(super) fn upstreams(admin: &Admin) -> UpstreamList {
     let upstreams = published.snapshot.upstreams.iter();
     UpstreamList {
         upstreams: upstreams
-            .map(|upstream| upstream_of(upstream, now))
+            .map(|upstream| upstream_of(upstream, now, &admin.names))
             .collect(),
     }
 }
@@ -146,11 +149,11 @@ pub(super) fn upstreams(admin: &Admin) -> UpstreamList {
 pub(super) fn upstream(admin: &Admin, name: &str) -> Option<UpstreamStatus> {
     let published = admin.published.load();
     let upstream = published.snapshot.upstream(name)?;
-    Some(upstream_of(upstream, admin.workers.now()))
+    Some(upstream_of(upstream, admin.workers.now(), &admin.names))
 }
 
 /// `now`: see [`Clock::seconds`](crate::data_plane::process::Clock::seconds).
-fn upstream_of(upstream: &Upstream, now: u64) -> UpstreamStatus {
+fn upstream_of(upstream: &Upstream, now: u64, names: &Names) -> UpstreamStatus {
     let servers = upstream.endpoints().map(|(endpoint, backup)| ServerStatus {
         address: endpoint.name.to_string(),
         server: endpoint.server.to_string(),
@@ -168,5 +171,25 @@ fn upstream_of(upstream: &Upstream, now: u64) -> UpstreamStatus {
         policy: upstream.config.policy.plugin.clone(),
         warnings: Vec::new(),
         servers: servers.collect(),
+        names: names_of(upstream, names),
     }
+}
+
+fn names_of(upstream: &Upstream, names: &Names) -> Vec<NameStatus> {
+    let now = Instant::now();
+    let servers = upstream.config.servers.iter().zip(&upstream.addresses);
+    let named = servers.filter_map(|(server, addresses)| Some((resolve::name(server)?, addresses)));
+    let named: BTreeMap<_, _> = named.collect();
+    let status = named.into_iter().filter_map(|(name, addresses)| {
+        let state = names.state(name)?;
+        let milliseconds = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
+        Some(NameStatus {
+            name: name.to_string(),
+            addresses: addresses.located.len(),
+            asked_ms: milliseconds(now.saturating_duration_since(state.asked)),
+            next_ms: milliseconds(state.next.saturating_duration_since(now)),
+            error: state.why,
+        })
+    });
+    status.collect()
 }

@@ -68,6 +68,9 @@ pub(crate) enum Fault {
     BadLocation(&'static str),
     #[error("no live upstreams while connecting to upstream")]
     NoLiveUpstreams,
+    /// The same, until a name is known.
+    #[error("no live upstreams, as none of its names is known, while connecting to upstream")]
+    Unresolved,
     /// There are servers, and none of them may have the request.
     #[error("the policy refuses the request, or a filter does, while connecting to upstream")]
     PolicyRefuses(u16),
@@ -108,7 +111,7 @@ impl Fault {
             }
             Fault::ClientGone => 499,
             Fault::HookOverloaded(_) => 503,
-            Fault::NoLiveUpstreams => 502,
+            Fault::NoLiveUpstreams | Fault::Unresolved => 502,
             Fault::PolicyRefuses(status) => *status,
             Fault::DeadlineExceeded => 504,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
@@ -124,6 +127,7 @@ impl Fault {
     pub(crate) fn level(&self) -> Level {
         match self {
             Fault::NoLiveUpstreams
+            | Fault::Unresolved
             | Fault::PolicyRefuses(_)
             | Fault::BodyTooLarge(_)
             | Fault::BadLocation(_)
@@ -175,6 +179,7 @@ impl Fault {
             | Fault::TooManyRoutes
             | Fault::NoSuchRoute
             | Fault::NoLiveUpstreams
+            | Fault::Unresolved
             | Fault::PolicyRefuses(_) => true,
             Fault::Attempt(failure) => {
                 !matches!(failure, Failure::Request(_) | Failure::ClientGone)

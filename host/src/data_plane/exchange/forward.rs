@@ -75,6 +75,7 @@ impl Forwarding<'_, '_> {
                 Err(none) => {
                     let fault = match none {
                         NoEndpoint::None => Fault::NoLiveUpstreams,
+                        NoEndpoint::Unresolved => Fault::Unresolved,
                         NoEndpoint::Refused(status) => Fault::PolicyRefuses(status),
                     };
                     let (stats, upstream) = (&self.exchange.stats, self.upstream.name());

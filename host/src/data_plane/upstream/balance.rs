@@ -216,7 +216,10 @@ impl WorkerUpstream {
             let now = clock.seconds_at(picked_at);
             let (group, last_resort) = match self.next_group(balance, now) {
                 Some(group) => (group, false),
-                None => (self.last_resort(balance).ok_or(NoEndpoint::None)?, true),
+                None => {
+                    let group = self.last_resort(balance);
+                    (group.ok_or_else(|| self.why_none())?, true)
+                }
             };
             let lease = self.leases.get().wrapping_add(1);
             self.leases.set(lease);
@@ -277,6 +280,13 @@ impl WorkerUpstream {
         found.then(|| backup.clone())
     }
 
+    fn why_none(&self) -> NoEndpoint {
+        match self.shared.endpoints().next() {
+            Some(_) => NoEndpoint::None,
+            None => NoEndpoint::Unresolved,
+        }
+    }
+
     /// Where no endpoint is in rotation, and the configuration wants one to be asked nevertheless:
     /// makes the one that failed least recently the only candidate, a primary if there is one.
     fn last_resort(&self, balance: &BalanceState) -> Option<Rc<WorkerGroup>> {
@@ -302,6 +312,8 @@ impl WorkerUpstream {
 pub(crate) enum NoEndpoint {
     /// All are out of rotation: "no live upstreams".
     None,
+    /// There are none: no name is known.
+    Unresolved,
     /// The policy or a filter refuses, and the exchange ends with this status.
     Refused(u16),
 }

@@ -25,7 +25,8 @@ pub(crate) struct Dialed {
 }
 
 /// Opens a connection to an endpoint within the target's `connect_timeout`: sends the PROXY header
-/// if the upstream wants one, and shakes hands if it speaks TLS. No client is needed for it: one
+/// if the upstream wants one, and shakes hands if it speaks TLS. Where the endpoint does not take it,
+/// its name is resolved again, as it may be elsewhere by now. No client is needed for it: one
 /// that leaves ends the wait, see [`while_client_stays`], and the connection only where the caller
 /// has no other use for it.
 ///
@@ -41,15 +42,18 @@ pub(crate) async fn dial(
     let connected = alarm
         .poll_until(due, |cx| connecting.as_mut().poll(cx))
         .await;
-    let (transport, descriptor) = connected.map_err(|_| Failure::ConnectTimeout)??;
+    let connected = connected.unwrap_or(Err(Failure::ConnectTimeout));
+    let (transport, descriptor) = connected.inspect_err(|failure| target.failed(failure))?;
     let Some(tls) = &target.tls else {
         let stream = Stream::Plain(transport);
         return Ok(Dialed { stream, descriptor });
     };
     let mut shaking = pin!(shake_hands(tls, transport));
     let shaken = alarm.poll_until(due, |cx| shaking.as_mut().poll(cx)).await;
-    let shaken = shaken.map_err(|_| Failure::HandshakeTimeout)?;
-    let stream = shaken.map_err(Failure::Handshake)?;
+    let shaken = shaken.map_or(Err(Failure::HandshakeTimeout), |shaken| {
+        shaken.map_err(Failure::Handshake)
+    });
+    let stream = shaken.inspect_err(|failure| target.failed(failure))?;
     Ok(Dialed { stream, descriptor })
 }
 

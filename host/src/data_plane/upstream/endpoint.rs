@@ -11,11 +11,13 @@
 //! endpoint was picked for such a probe. Plain atomics: a moment's disagreement between workers
 //! costs at most one request more or less to a failing endpoint.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::config::model::Address;
+use crate::names::{Doubt, Located};
 use crate::plugin::EndpointView;
 
 /// Whole seconds of a clock that never goes back, as nginx counts failures.
@@ -37,6 +39,8 @@ pub(crate) struct Endpoint {
     /// 0 is unlimited.
     pub(crate) max_conns: u32,
     pub(crate) down: bool,
+    /// About the name that it has its address by, if it may get another one.
+    pub(super) doubt: Option<Arc<Doubt>>,
     pub(crate) stats: Arc<EndpointStats>,
 }
 
@@ -90,9 +94,11 @@ pub(crate) enum AfterFailure {
 impl Endpoint {
     pub(crate) fn new(
         server: &crate::config::model::UpstreamServer,
-        address: Address,
+        located: &Located,
+        doubt: Option<Arc<Doubt>>,
         stats: Arc<EndpointStats>,
     ) -> Endpoint {
+        let address = located.address.clone();
         let name = match &address {
             Address::Tcp(address) => address.to_string(),
             Address::Unix(path) => format!("unix:{}", path.display()),
@@ -103,11 +109,17 @@ impl Endpoint {
             server: server.spelling.as_str().into(),
             route: server.route.as_str().into(),
             labels: server.labels.clone().into(),
-            weight: server.weight,
+            // The operator's word counts before that of DNS, unless it is the default (nginx:
+            // `ngx_http_upstream_zone_resolve_handler`).
+            weight: match (&located.service, server.weight) {
+                (Some(service), 1) => u32::from(service.weight),
+                (_, weight) => weight,
+            },
             max_fails: server.max_fails,
             fail_timeout: server.fail_timeout.as_secs(),
             max_conns: server.max_conns,
             down: server.down,
+            doubt,
             stats,
         }
     }
@@ -117,6 +129,15 @@ impl Endpoint {
     pub(super) fn gone(&self) -> Endpoint {
         Endpoint {
             address: self.address.clone(),
+            stats: self.stats.clone(),
+            ..Endpoint::vacant()
+        }
+    }
+
+    /// The place of an endpoint that is not there.
+    pub(super) fn vacant() -> Endpoint {
+        Endpoint {
+            address: Address::Tcp((Ipv4Addr::UNSPECIFIED, 0).into()),
             name: Box::default(),
             server: Box::default(),
             route: Box::default(),
@@ -126,7 +147,8 @@ impl Endpoint {
             fail_timeout: 0,
             max_conns: 0,
             down: true,
-            stats: self.stats.clone(),
+            doubt: None,
+            stats: EndpointStats::new(),
         }
     }
 
@@ -310,7 +332,7 @@ pub(super) fn tests_endpoint(max_fails: u32, fail_timeout: u64, max_conns: u32) 
         place: Default::default(),
     };
     let address = Address::Tcp(([192, 0, 2, 1], 80).into());
-    Endpoint::new(&server, address, EndpointStats::new())
+    Endpoint::new(&server, &Located::at(address), None, EndpointStats::new())
 }
 
 #[cfg(test)]

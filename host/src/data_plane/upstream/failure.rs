@@ -80,6 +80,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Whether a dial has failed on account of whoever has the address now.
+    pub(super) fn is_of_endpoint(&self) -> bool {
+        matches!(
+            self.kind(),
+            FailureKind::Connect | FailureKind::ConnectTimeout | FailureKind::Tls
+        )
+    }
+
     /// As policies are told: see `attempt.failure` in the WIT.
     pub(crate) fn kind(&self) -> FailureKind {
         match self {

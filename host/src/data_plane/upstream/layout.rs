@@ -22,12 +22,16 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Of endpoints in configuration order, which are their indexes.
+    /// Of endpoints in configuration order, which are their indexes. Where there are none, as no
+    /// name is known yet, there is a hole: a policy is never shown an empty list, which most could do
+    /// nothing with.
     pub(super) fn compact(endpoints: Vec<Endpoint>) -> Layout {
-        Layout {
-            order: (0..endpoints.len() as u32).collect(),
-            endpoints,
-        }
+        let order = (0..endpoints.len() as u32).collect();
+        let endpoints = match endpoints.is_empty() {
+            true => vec![Endpoint::vacant()],
+            false => endpoints,
+        };
+        Layout { order, endpoints }
     }
 
     /// Of endpoints in configuration order, which keep the indexes that they have in `before`; new
@@ -128,6 +132,16 @@ mod tests {
         assert_eq!(hole.in_flight(), 1);
         before.endpoints[0].released();
         assert_eq!(hole.in_flight(), 0);
+    }
+
+    #[test]
+    fn where_there_are_no_endpoints_there_is_a_hole() {
+        let none = Layout::compact(Vec::new());
+        assert_eq!(servers(&none), [""]);
+        assert!(none.order.is_empty() && none.endpoints[0].down);
+        let some = Layout::after(&none, all(&["a"])).unwrap();
+        assert_eq!(servers(&some), ["", "a"]);
+        assert_eq!(some.order, [1]);
     }
 
     #[test]

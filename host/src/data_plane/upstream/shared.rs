@@ -11,6 +11,7 @@ use super::endpoint::{Endpoint, EndpointStats};
 use super::endpoint_set::{DisabledEpoch, EndpointSet};
 use super::group::Group;
 use crate::config::model::{self, Address};
+use crate::names::ServerAddresses;
 use crate::plugin::{Balancer, ConfigureError, Plugin};
 use crate::tls::ClientTls;
 
@@ -18,7 +19,7 @@ use crate::tls::ClientTls;
 pub(crate) struct Upstream {
     pub(crate) config: model::UpstreamConfig,
     /// Those of each of its servers, in the order of the configuration.
-    pub(crate) addresses: Vec<Vec<Address>>,
+    pub(crate) addresses: Vec<ServerAddresses>,
     /// None where its endpoints speak without.
     pub(crate) tls: Option<Arc<ClientTls>>,
     pub(super) primary: Group,
@@ -48,7 +49,7 @@ impl Upstream {
     /// Whatever `balance` answers.
     pub(crate) fn new<E>(
         config: model::UpstreamConfig,
-        addresses: Vec<Vec<Address>>,
+        addresses: Vec<ServerAddresses>,
         tls: Option<Arc<ClientTls>>,
         previous: Option<Previous<'_>>,
         mut balance: impl FnMut(Arc<EndpointSet>, Option<&Balancer>) -> Result<Balancer, E>,
@@ -58,15 +59,16 @@ impl Upstream {
         let mut known = stats.unwrap_or_default();
         let mut of_kind = |backup: bool| -> Vec<Endpoint> {
             let servers = config.servers.iter().zip(&addresses);
-            let servers = servers.filter(|(server, _)| server.backup == backup);
             let of_servers = servers.flat_map(|(server, addresses)| {
-                addresses.iter().map(move |address| (server, address))
+                let located = addresses.located.iter();
+                located.map(move |located| (server, located, addresses.doubt.clone()))
             });
             of_servers
-                .map(|(server, address)| {
-                    let stats = known.get_mut(address).and_then(Vec::pop);
+                .filter(|(server, located, _)| (server.backup || located.is_backup()) == backup)
+                .map(|(server, located, doubt)| {
+                    let stats = known.get_mut(&located.address).and_then(Vec::pop);
                     let stats = stats.unwrap_or_else(EndpointStats::new);
-                    Endpoint::new(server, address.clone(), stats)
+                    Endpoint::new(server, located, doubt, stats)
                 })
                 .collect()
         };
@@ -207,6 +209,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::names::Resolution;
     use crate::plugin::{BalancerParts, Compiler, PolicyContext, Runtime};
 
     /// An upstream of a server of this weight.
@@ -217,13 +220,13 @@ mod tests {
              [[route]]\nproxy = \"u\"\n"
         );
         let config = crate::config::parse(&text, Path::new("test.toml")).unwrap();
-        let addresses = vec![vec![Address::Tcp("127.0.0.1:1".parse().unwrap())]];
+        let addresses = Resolution::default().addresses(&config.upstreams[0].servers[0]);
         let previous = before.map(|upstream| Previous {
             upstream,
             continues: false,
         });
         let own = config.upstreams[0].clone();
-        Upstream::new(own, addresses, None, previous, |fleet, _| {
+        Upstream::new(own, vec![addresses], None, previous, |fleet, _| {
             let parts = BalancerParts {
                 policy: runtime.stock("round_robin").unwrap().unwrap(),
                 settings: &serde_json::json!({}),

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::shared::Upstream;
 use crate::config::model::Address;
 use crate::data_plane::proxy_protocol::{self, AddressPair};
+use crate::names::Doubt;
 use crate::tls::ClientTls;
 
 /// An endpoint to dial.
@@ -20,6 +21,8 @@ pub(crate) struct Target {
     pub(super) address: Address,
     /// As logs show it.
     pub(super) name: Box<str>,
+    /// To be raised where it cannot be reached.
+    pub(super) doubt: Option<Arc<Doubt>>,
     /// The PROXY header that goes first; empty where the upstream wants none.
     pub(super) proxy_header: Vec<u8>,
     /// None where it speaks without.
@@ -47,6 +50,15 @@ pub(super) struct Http2Target {
 }
 
 impl Target {
+    /// A dial has failed: if whoever has the address now is why, its name may be elsewhere.
+    pub(super) fn failed(&self, failure: &Failure) {
+        if failure.is_of_endpoint()
+            && let Some(doubt) = &self.doubt
+        {
+            doubt.raise();
+        }
+    }
+
     /// The endpoint as its upstream is configured. `ends` are the addresses that a PROXY header
     /// tells; none for a connection that speaks for no client.
     ///
@@ -76,6 +88,7 @@ impl Target {
         Ok(Target {
             address: endpoint.address.clone(),
             name: endpoint.name.clone(),
+            doubt: endpoint.doubt.clone(),
             proxy_header,
             tls,
             connect_timeout: config.connect_timeout,

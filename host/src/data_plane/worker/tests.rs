@@ -18,6 +18,7 @@ use crate::config::model::Config;
 use crate::data_plane::process::ConnectionBounds;
 use crate::data_plane::upstream::{Previous, Upstream};
 use crate::data_plane::worker_config::{Router, index_by_name};
+use crate::names::Resolution;
 use crate::plugin::{Balancer, BalancerParts, Compiler, PolicyContext, Runtime};
 
 /// The system's allocator; counts what the present thread asks of it.
@@ -153,9 +154,7 @@ impl Builder {
     ) -> Arc<Upstream> {
         let of_name = |named: &&crate::config::model::UpstreamConfig| named.name == name;
         let own = config.upstreams.iter().find(of_name).unwrap();
-        let addresses = vec![vec![crate::config::model::Address::Tcp(
-            "127.0.0.1:1".parse().unwrap(),
-        )]];
+        let addresses = vec![Resolution::default().addresses(&own.servers[0])];
         let previous = previous.map(|upstream| Previous {
             upstream,
             continues: false,

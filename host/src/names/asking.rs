@@ -1,0 +1,424 @@
+//! The thread that asks: a task for each name, which asks again when the answer has expired, and
+//! sooner when somebody doubts it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
+use tokio::time::{sleep_until, timeout, timeout_at};
+
+use super::doubt::Doubt;
+use super::known::{BREATH, Change, Known, NameState, Outcome, each_once, listed};
+use super::question::{NameServers, TIMED_OUT};
+use super::resolution::{Located, Resolution, ServerAddresses};
+use super::system::System;
+use crate::config::model::{Resolve, Resolver, ServerName};
+use crate::fault_injection;
+
+/// Questions under way at the same time.
+const AT_ONCE: usize = 64;
+
+/// How long all names together are waited for before something is done without them.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks after names. Its thread ends when it is dropped.
+#[derive(Clone)]
+pub(crate) struct Names {
+    commands: UnboundedSender<Command>,
+    shared: Arc<Shared>,
+}
+
+/// What names stand for, as far as there was an answer.
+pub(crate) struct Learned {
+    pub(crate) resolution: Resolution,
+    pub(crate) unanswered: Unanswered,
+}
+
+/// Names without addresses, and why.
+pub(crate) type Unanswered = BTreeMap<ServerName, String>;
+
+enum Command {
+    Learn(BTreeSet<ServerName>, oneshot::Sender<Learned>),
+    Keep(BTreeSet<ServerName>),
+}
+
+/// What the thread knows, for all others to see.
+#[derive(Default)]
+struct Shared {
+    names: Mutex<BTreeMap<ServerName, Seen>>,
+    changed: Notify,
+}
+
+struct Seen {
+    addresses: ServerAddresses,
+    state: NameState,
+}
+
+impl Names {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The kernel has none.
+    pub(crate) fn start() -> std::io::Result<Names> {
+        let (commands, received) = unbounded_channel();
+        let shared = Arc::<Shared>::default();
+        let names = Names {
+            commands,
+            shared: shared.clone(),
+        };
+        let thread = std::thread::Builder::new().name("resolver".to_owned());
+        thread.spawn(move || run(&shared, received))?;
+        Ok(names)
+    }
+
+    /// Asks about names, and looks after those from now on that may change. Waits for those that
+    /// are not known yet, each as long as its `timeout` says, and all of them for half a minute.
+    pub(crate) async fn learn(&self, names: BTreeSet<ServerName>) -> Learned {
+        let answer = self.ask(names).await;
+        answer.unwrap_or_else(|_| Learned::nothing())
+    }
+
+    /// As [`learn`](Names::learn), where nothing else is to be done meanwhile.
+    pub(crate) fn learn_now(&self, names: BTreeSet<ServerName>) -> Learned {
+        let answer = self.ask(names).blocking_recv();
+        answer.unwrap_or_else(|_| Learned::nothing())
+    }
+
+    fn ask(&self, names: BTreeSet<ServerName>) -> oneshot::Receiver<Learned> {
+        let (answer, awaited) = oneshot::channel();
+        // Without its thread, which only ends with the process, nothing is learned.
+        let _ = self.commands.send(Command::Learn(names, answer));
+        awaited
+    }
+
+    /// Looks after these names from now on, and no others.
+    pub(crate) fn keep(&self, names: BTreeSet<ServerName>) {
+        let _ = self.commands.send(Command::Keep(names));
+    }
+
+    /// What the names that it looks after stand for now.
+    pub(crate) fn resolution(&self) -> Resolution {
+        self.shared.resolution()
+    }
+
+    /// When a name was asked about, and why there was no answer, if there was none; nothing for one
+    /// that it does not look after.
+    pub(crate) fn state(&self, name: &ServerName) -> Option<NameState> {
+        let names = self.shared.names.lock();
+        names.get(name).map(|seen| seen.state.clone())
+    }
+
+    /// Waits until [`Names::resolution`] is another one.
+    pub(crate) async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+}
+
+impl Learned {
+    fn nothing() -> Learned {
+        Learned {
+            resolution: Resolution::default(),
+            unanswered: Unanswered::new(),
+        }
+    }
+}
+
+impl Shared {
+    /// What a name was known to stand for before its task began anew.
+    fn located(&self, name: &ServerName) -> Option<Arc<[Located]>> {
+        let names = self.names.lock();
+        names.get(name).map(|seen| seen.addresses.located.clone())
+    }
+
+    fn resolution(&self) -> Resolution {
+        let names = self.names.lock();
+        let answered = names
+            .iter()
+            .map(|(name, seen)| (name.clone(), seen.addresses.clone()));
+        Resolution(Arc::new(answered.collect()))
+    }
+}
+
+/// The thread. A panic of ours, or of the library, costs what was under way.
+fn run(shared: &Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
+    loop {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!("names cannot be resolved: {error}");
+                std::thread::sleep(BREATH);
+                continue;
+            }
+        };
+        let (doubts, doubted) = unbounded_channel();
+        let tasks = Tasks {
+            asking: Rc::new(Asking {
+                shared: shared.clone(),
+                doubts,
+                system: RefCell::new(Rc::new(System::read())),
+                looked: Cell::new(Instant::now()),
+                servers: RefCell::default(),
+                room: Semaphore::new(AT_ONCE),
+            }),
+            running: JoinSet::new(),
+            by_name: BTreeMap::new(),
+            names: HashMap::new(),
+        };
+        let work = AssertUnwindSafe(|| {
+            LocalSet::new().block_on(&runtime, tasks.heed(&mut commands, doubted));
+        });
+        if catch_unwind(work).is_ok() {
+            return;
+        }
+        tracing::error!("resolving names begins anew after an internal error");
+    }
+}
+
+/// What all tasks use.
+struct Asking {
+    shared: Arc<Shared>,
+    doubts: UnboundedSender<Arc<Doubt>>,
+    system: RefCell<Rc<System>>,
+    looked: Cell<Instant>,
+    servers: RefCell<HashMap<Arc<Resolver>, Rc<NameServers>>>,
+    room: Semaphore,
+}
+
+/// The names that are looked after.
+struct Tasks {
+    asking: Rc<Asking>,
+    running: JoinSet<()>,
+    by_name: BTreeMap<ServerName, Task>,
+    names: HashMap<Id, ServerName>,
+}
+
+struct Task {
+    running: AbortHandle,
+    doubted: Rc<Notify>,
+    /// There was an answer, or none could be had.
+    answered: watch::Receiver<bool>,
+}
+
+impl Tasks {
+    /// Until nobody is left who could command anything.
+    async fn heed(
+        mut self,
+        commands: &mut UnboundedReceiver<Command>,
+        mut doubted: UnboundedReceiver<Arc<Doubt>>,
+    ) {
+        let before: Vec<_> = self.asking.shared.names.lock().keys().cloned().collect();
+        for name in before {
+            self.look_after(name);
+        }
+        loop {
+            fault_injection::panics("resolver");
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Learn(names, answer)) => self.learn(names, answer),
+                    Some(Command::Keep(names)) => self.keep(&names),
+                    None => return,
+                },
+                Some(doubt) = doubted.recv() => {
+                    doubt.seen();
+                    if let Some(task) = self.by_name.get(&doubt.name) {
+                        task.doubted.notify_one();
+                    }
+                }
+                Some(Err(ended)) = self.running.join_next_with_id() => self.ended(&ended),
+            }
+        }
+    }
+
+    /// A task has ended: it was not wanted any more, or has panicked.
+    fn ended(&mut self, ended: &JoinError) {
+        let Some(name) = self.names.remove(&ended.id()) else {
+            return;
+        };
+        if ended.is_panic() {
+            tracing::error!("{name} is asked for anew after an internal error");
+            self.by_name.remove(&name);
+            self.look_after(name);
+        }
+    }
+
+    /// Begins to look after a name, unless it does already: then it is asked for anew.
+    fn look_after(&mut self, name: ServerName) -> watch::Receiver<bool> {
+        if let Some(task) = self.by_name.get(&name) {
+            task.doubted.notify_one();
+            return task.answered.clone();
+        }
+        let (answered, awaited) = watch::channel(false);
+        let doubted = Rc::new(Notify::new());
+        let (asking, followed, of_task) = (self.asking.clone(), name.clone(), doubted.clone());
+        let following = async move { asking.follow(&followed, &of_task, &answered).await };
+        let running = self.running.spawn_local(following);
+        self.names.insert(running.id(), name.clone());
+        let task = Task {
+            running,
+            doubted,
+            answered: awaited.clone(),
+        };
+        self.by_name.insert(name, task);
+        awaited
+    }
+
+    fn keep(&mut self, names: &BTreeSet<ServerName>) {
+        self.by_name.retain(|name, task| {
+            let stays = names.contains(name);
+            if !stays {
+                task.running.abort();
+            }
+            stays
+        });
+        let asking = &self.asking;
+        let used = |resolver: &Arc<Resolver>| names.iter().any(|name| name.resolver == *resolver);
+        asking
+            .servers
+            .borrow_mut()
+            .retain(|resolver, _| used(resolver));
+        let mut seen = asking.shared.names.lock();
+        seen.retain(|name, _| names.contains(name));
+    }
+
+    fn learn(&mut self, names: BTreeSet<ServerName>, answer: oneshot::Sender<Learned>) {
+        let is_once = |name: &ServerName| name.resolver.resolve == Resolve::Once;
+        let (once, again): (Vec<_>, Vec<_>) = names.into_iter().partition(is_once);
+        let asked = once.into_iter().map(|name| {
+            let (asking, asked) = (self.asking.clone(), name.clone());
+            (name, spawn_local(async move { asking.ask(&asked).await }))
+        });
+        let asked: Vec<_> = asked.collect();
+        let followed = again
+            .into_iter()
+            .map(|name| (self.look_after(name.clone()), name));
+        let followed: Vec<_> = followed.collect();
+        let asking = self.asking.clone();
+        spawn_local(async move {
+            let until = tokio::time::Instant::now() + PATIENCE;
+            let mut learned = Learned::nothing();
+            let mut answers = BTreeMap::new();
+            for (name, asked) in asked {
+                match timeout_at(until, asked).await {
+                    Ok(Ok(Outcome::Found { located, .. })) => {
+                        answers.insert(name, ServerAddresses::fixed(each_once(located)));
+                    }
+                    Ok(Ok(Outcome::Absent(why) | Outcome::Failed(why))) => {
+                        learned.unanswered.insert(name, why);
+                    }
+                    Ok(Err(_)) | Err(_) => {
+                        learned.unanswered.insert(name, TIMED_OUT.to_owned());
+                    }
+                }
+            }
+            for (mut answered, name) in followed {
+                let in_time = timeout_at(until, answered.wait_for(|is| *is)).await.is_ok();
+                let seen = asking.shared.names.lock();
+                let Some(seen) = seen.get(&name).filter(|_| in_time) else {
+                    learned.unanswered.insert(name, TIMED_OUT.to_owned());
+                    continue;
+                };
+                if seen.addresses.located.is_empty() {
+                    let why = seen.state.why.clone().unwrap_or_default();
+                    learned.unanswered.insert(name.clone(), why);
+                }
+                answers.insert(name, seen.addresses.clone());
+            }
+            learned.resolution = Resolution(Arc::new(answers));
+            // Whoever asked may have given up meanwhile.
+            let _ = answer.send(learned);
+        });
+    }
+}
+
+impl Asking {
+    /// Asks about a name again and again.
+    async fn follow(&self, name: &ServerName, doubted: &Notify, answered: &watch::Sender<bool>) {
+        let doubt = Doubt::about(name.clone(), self.doubts.clone());
+        let before = self.shared.located(name);
+        let mut is_first = before.is_none();
+        let mut known = Known::nothing(Instant::now()).with(before.unwrap_or_default());
+        loop {
+            let asked = Instant::now();
+            let outcome = self.ask(name).await;
+            let change = known.note(outcome, &name.resolver, asked, Instant::now());
+            let addresses = ServerAddresses {
+                located: known.located().clone(),
+                doubt: Some(doubt.clone()),
+            };
+            let seen = Seen {
+                addresses,
+                state: known.state(),
+            };
+            self.shared.names.lock().insert(name.clone(), seen);
+            if change == Change::Addresses {
+                self.shared.changed.notify_one();
+            }
+            match change {
+                Change::Addresses if is_first => {
+                    tracing::debug!("{name} is {}", listed(known.located()));
+                }
+                Change::Addresses if known.located().is_empty() => {
+                    tracing::error!("{name} has no address any more");
+                }
+                Change::Addresses => tracing::info!("{name} is {} now", listed(known.located())),
+                Change::Trouble(why) => {
+                    let meanwhile = match known.located().is_empty() {
+                        true => "it has no servers until it can be",
+                        false => "the addresses known before stay",
+                    };
+                    tracing::error!("{name} could not be resolved ({why}); {meanwhile}");
+                }
+                Change::None => {}
+            }
+            is_first = false;
+            answered.send_replace(true);
+            tokio::select! {
+                () = sleep_until(known.next().into()) => {}
+                () = doubted.notified() => sleep_until(known.earliest().into()).await,
+            }
+        }
+    }
+
+    /// Asks about a name once, when there is room.
+    async fn ask(&self, name: &ServerName) -> Outcome {
+        let Ok(_room) = self.room.acquire().await else {
+            return Outcome::Failed(TIMED_OUT.to_owned());
+        };
+        let servers = match self.servers_of(&name.resolver) {
+            Ok(servers) => servers,
+            Err(why) => return Outcome::Failed(why),
+        };
+        let outcome = timeout(name.resolver.timeout, servers.ask(name)).await;
+        outcome.unwrap_or_else(|_| Outcome::Failed(TIMED_OUT.to_owned()))
+    }
+
+    /// The name servers of a `resolver`, as this machine has them now.
+    fn servers_of(&self, resolver: &Arc<Resolver>) -> Result<Rc<NameServers>, String> {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.looked.get()) >= BREATH {
+            self.looked.set(now);
+            let has_changed = self.system.borrow().has_changed();
+            if has_changed {
+                self.system.replace(Rc::new(System::read()));
+                self.servers.borrow_mut().clear();
+            }
+        }
+        if let Some(servers) = self.servers.borrow().get(resolver) {
+            return Ok(servers.clone());
+        }
+        let servers = Rc::new(NameServers::new(resolver, &self.system.borrow())?);
+        let mut known = self.servers.borrow_mut();
+        known.insert(resolver.clone(), servers.clone());
+        Ok(servers)
+    }
+}

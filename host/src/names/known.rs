@@ -1,0 +1,450 @@
+//! What is known of one name: the last good answer, and when it is asked for again.
+//!
+//! An answer that cannot be had changes nothing. One that says that there are no addresses is
+//! believed when it has been said for a while: name servers say so of a name that is about to come
+//! back as well, and an address that is gone costs a connection attempt, not a request.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::resolution::Located;
+use crate::config::model::{Address, Resolver};
+
+/// A name without addresses keeps those that it had for so long (HAProxy: `hold nx`, 30 s).
+pub(super) const HOLD: Duration = Duration::from_secs(30);
+
+/// Between two questions about one name, whatever is the reason.
+pub(super) const BREATH: Duration = Duration::from_secs(1);
+
+/// Addresses of one name that are used.
+const MOST: usize = 1024;
+
+/// What came of a question.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// `ttl`: for how long it holds, as it says itself.
+    Found {
+        located: Vec<Located>,
+        ttl: Duration,
+        /// A part of the question had no answer.
+        missing: Option<Missing>,
+    },
+    /// There are none.
+    Absent(String),
+    /// No answer could be had, or none that can be used.
+    Failed(String),
+}
+
+/// The part of an answer that could not be had: what was known of it before stays.
+#[derive(Debug)]
+pub(super) struct Missing {
+    pub(super) part: Part,
+    pub(super) why: String,
+}
+
+#[derive(Debug)]
+pub(super) enum Part {
+    Ipv4,
+    Ipv6,
+    /// Servers of a service, by the hosts that it names.
+    Targets(Vec<Box<str>>),
+}
+
+impl Part {
+    fn has(&self, known: &Located) -> bool {
+        match (self, &known.address) {
+            (Part::Ipv4, Address::Tcp(address)) => address.is_ipv4(),
+            (Part::Ipv6, Address::Tcp(address)) => address.is_ipv6(),
+            (Part::Targets(targets), _) => {
+                let target = known.service.as_ref().map(|service| &service.target);
+                target.is_some_and(|target| targets.contains(target))
+            }
+            (_, Address::Unix(_)) => false,
+        }
+    }
+}
+
+/// What is known of one name.
+#[derive(Debug)]
+pub(super) struct Known {
+    located: Arc<[Located]>,
+    /// Since when there are said to be no addresses.
+    absent_since: Option<Instant>,
+    failures: u32,
+    why: Option<String>,
+    asked: Instant,
+    next: Instant,
+}
+
+/// What is to be seen of one name.
+#[derive(Debug, Clone)]
+pub(crate) struct NameState {
+    /// Why the last question had no answer; none if it had one.
+    pub(crate) why: Option<String>,
+    pub(crate) asked: Instant,
+    pub(crate) next: Instant,
+}
+
+/// What an outcome has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The addresses.
+    Addresses,
+    /// Nothing but what the log is to say.
+    Trouble(String),
+    None,
+}
+
+impl Known {
+    /// Nothing, before the first question.
+    pub(super) fn nothing(now: Instant) -> Known {
+        Known {
+            located: Arc::default(),
+            absent_since: None,
+            failures: 0,
+            why: None,
+            asked: now,
+            next: now,
+        }
+    }
+
+    /// What was known before its task began anew.
+    pub(super) fn with(mut self, located: Arc<[Located]>) -> Known {
+        self.located = located;
+        self
+    }
+
+    pub(super) fn located(&self) -> &Arc<[Located]> {
+        &self.located
+    }
+
+    /// When it is asked for again if nobody doubts the answer.
+    pub(super) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// When it may be asked for again if somebody does.
+    pub(super) fn earliest(&self) -> Instant {
+        self.next.min(self.asked + BREATH)
+    }
+
+    pub(super) fn state(&self) -> NameState {
+        NameState {
+            why: self.why.clone(),
+            asked: self.asked,
+            next: self.next,
+        }
+    }
+
+    /// Takes in what came of a question that was asked at `asked`, and is over now.
+    pub(super) fn note(
+        &mut self,
+        outcome: Outcome,
+        resolver: &Resolver,
+        asked: Instant,
+        now: Instant,
+    ) -> Change {
+        self.asked = asked;
+        let before = self.why.take();
+        match outcome {
+            Outcome::Found {
+                located,
+                ttl,
+                missing,
+            } => {
+                (self.absent_since, self.failures) = (None, 0);
+                let bounded = ttl.clamp(resolver.min_ttl, resolver.max_ttl);
+                self.next = now + resolver.valid.unwrap_or(bounded);
+                let found = self.merged(located, missing.as_ref().map(|missing| &missing.part));
+                self.why = missing.map(|missing| missing.why);
+                if *found != *self.located {
+                    self.located = found.into();
+                    return Change::Addresses;
+                }
+            }
+            Outcome::Absent(why) => {
+                self.failures = 0;
+                self.next = now + BREATH;
+                let since = *self.absent_since.get_or_insert(now);
+                self.why = Some(why);
+                if !self.located.is_empty() && now.saturating_duration_since(since) >= HOLD {
+                    self.located = Arc::default();
+                    return Change::Addresses;
+                }
+            }
+            Outcome::Failed(why) => {
+                self.failures = self.failures.saturating_add(1);
+                // Nothing is known: whoever waits for it is to wait no longer than it has to.
+                let pause = match self.located.is_empty() {
+                    true => BREATH,
+                    false => BREATH.saturating_mul(1 << self.failures.min(16)),
+                };
+                self.next = now + pause.min(resolver.max_ttl).max(BREATH);
+                self.why = Some(why);
+            }
+        }
+        match &self.why {
+            Some(why) if self.why != before => Change::Trouble(why.clone()),
+            _ => Change::None,
+        }
+    }
+
+    /// The addresses found, those known before first and in their order: name servers turn the
+    /// order with every answer, which means nothing.
+    fn merged(&self, found: Vec<Located>, missing: Option<&Part>) -> Vec<Located> {
+        let mut merged: Vec<Located> = Vec::with_capacity(found.len());
+        let stays = |known: &&Located| {
+            found.contains(known) || missing.is_some_and(|missing| missing.has(known))
+        };
+        merged.extend(self.located.iter().filter(stays).cloned());
+        add_each_once(&mut merged, found);
+        merged
+    }
+}
+
+/// The addresses of an answer that is the only one.
+pub(super) fn each_once(found: Vec<Located>) -> Vec<Located> {
+    let mut addresses = Vec::with_capacity(found.len());
+    add_each_once(&mut addresses, found);
+    addresses
+}
+
+fn add_each_once(addresses: &mut Vec<Located>, found: Vec<Located>) {
+    for located in found {
+        if addresses.len() < MOST && !addresses.contains(&located) {
+            addresses.push(located);
+        }
+    }
+}
+
+/// Addresses as the log lists them: the first few.
+pub(super) fn listed(located: &[Located]) -> String {
+    const FEW: usize = 8;
+    let mut text = String::new();
+    for (number, located) in located.iter().take(FEW).enumerate() {
+        let between = if number > 0 { ", " } else { "" };
+        let _ = write!(text, "{between}{}", located.address);
+    }
+    match located.len().saturating_sub(FEW) {
+        0 => text,
+        more => text + &format!(" and {more} more"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::super::resolution::OfService;
+    use super::*;
+    use crate::config::model::Resolve;
+
+    const TTL: Duration = Duration::from_secs(5);
+
+    fn resolver() -> Resolver {
+        Resolver {
+            resolve: Resolve::Again,
+            addresses: Vec::new(),
+            valid: None,
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+            ipv6: true,
+        }
+    }
+
+    fn at(last: u8) -> Located {
+        Located::at(Address::Tcp(([10, 0, 0, last], 80).into()))
+    }
+
+    fn found(last: &[u8], ttl: Duration) -> Outcome {
+        Outcome::Found {
+            located: last.iter().copied().map(at).collect(),
+            ttl,
+            missing: None,
+        }
+    }
+
+    /// A name, and a clock that begins at zero.
+    struct Name(Known, Instant, Resolver);
+
+    impl Name {
+        fn new() -> Name {
+            let now = Instant::now();
+            Name(Known::nothing(now), now, resolver())
+        }
+
+        fn note(&mut self, seconds: u64, outcome: Outcome) -> Change {
+            let now = self.1 + Duration::from_secs(seconds);
+            self.0.note(outcome, &self.2, now, now)
+        }
+
+        fn addresses(&self) -> Vec<String> {
+            let located = self.0.located().iter();
+            located.map(|located| located.address.to_string()).collect()
+        }
+
+        fn next(&self) -> Duration {
+            self.0.next() - self.1
+        }
+    }
+
+    #[test]
+    fn addresses_keep_their_order_whatever_that_of_the_answer_is() {
+        let mut name = Name::new();
+        assert_eq!(name.note(0, found(&[3, 1, 3], TTL)), Change::Addresses);
+        assert_eq!(name.addresses(), ["10.0.0.3:80", "10.0.0.1:80"]);
+        assert_eq!(name.note(5, found(&[1, 3], TTL)), Change::None);
+        assert_eq!(name.note(10, found(&[2, 1], TTL)), Change::Addresses);
+        assert_eq!(name.addresses(), ["10.0.0.1:80", "10.0.0.2:80"]);
+    }
+
+    #[test]
+    fn an_answer_holds_as_long_as_it_says_within_bounds() {
+        let mut name = Name::new();
+        for (ttl, holds) in [(0, 1), (1, 1), (5, 5), (10, 10), (86_400, 10)] {
+            name.note(0, found(&[1], Duration::from_secs(ttl)));
+            assert_eq!(name.next(), Duration::from_secs(holds), "{ttl}");
+        }
+        name.2.valid = Some(Duration::from_secs(60));
+        name.note(0, found(&[1], Duration::ZERO));
+        assert_eq!(name.next(), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn the_last_good_answer_stays_while_no_other_can_be_had() {
+        let mut name = Name::new();
+        let failed = || Outcome::Failed("110: Operation timed out".to_owned());
+        assert_eq!(
+            name.note(0, failed()),
+            Change::Trouble("110: Operation timed out".to_owned())
+        );
+        assert_eq!(name.next(), BREATH, "nothing is known yet");
+        name.note(1, found(&[1], TTL));
+        assert!(name.0.state().why.is_none());
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            name.note(0, failed());
+            pauses.push(name.next().as_secs());
+        }
+        assert_eq!(pauses, [2, 4, 8, 10, 10, 10]);
+        assert_eq!(name.note(99, failed()), Change::None, "said already");
+        assert_eq!(name.addresses(), ["10.0.0.1:80"]);
+    }
+
+    #[test]
+    fn that_a_name_has_no_addresses_is_believed_after_a_while() {
+        let mut name = Name::new();
+        let absent = || Outcome::Absent("3: Host not found".to_owned());
+        name.note(0, found(&[1], TTL));
+        assert!(matches!(name.note(5, absent()), Change::Trouble(_)));
+        assert_eq!(name.note(34, absent()), Change::None);
+        assert_eq!(name.addresses(), ["10.0.0.1:80"]);
+        // A server that fails meanwhile says nothing about that.
+        name.note(34, Outcome::Failed("2: Server failure".to_owned()));
+        assert_eq!(name.note(35, absent()), Change::Addresses);
+        assert!(name.addresses().is_empty());
+        assert_eq!(name.next(), Duration::from_secs(36));
+        // One that is back meanwhile begins anew.
+        name.note(40, found(&[1], TTL));
+        name.note(45, absent());
+        name.note(50, found(&[1], TTL));
+        name.note(80, absent());
+        assert_eq!(name.addresses(), ["10.0.0.1:80"]);
+    }
+
+    #[test]
+    fn what_had_no_answer_keeps_what_was_known_of_it() {
+        let v6 = |last: u16| {
+            let ip = std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last);
+            Located::at(Address::Tcp((ip, 80).into()))
+        };
+        let half = |located, part| Outcome::Found {
+            located,
+            ttl: TTL,
+            missing: Some(Missing {
+                part,
+                why: "2: Server failure".to_owned(),
+            }),
+        };
+        let mut name = Name::new();
+        let both = Outcome::Found {
+            located: vec![at(1), v6(1)],
+            ttl: TTL,
+            missing: None,
+        };
+        name.note(0, both);
+        assert_eq!(
+            name.note(5, half(vec![at(2)], Part::Ipv6)),
+            Change::Addresses
+        );
+        assert_eq!(name.addresses(), ["[fd00::1]:80", "10.0.0.2:80"]);
+        assert_eq!(name.0.state().why.as_deref(), Some("2: Server failure"));
+        name.note(10, half(vec![v6(2)], Part::Ipv4));
+        assert_eq!(name.addresses(), ["10.0.0.2:80", "[fd00::2]:80"]);
+        let of_service = |last, target: &str| Located {
+            service: Some(OfService {
+                target: target.into(),
+                weight: 1,
+                backup: false,
+            }),
+            ..at(last)
+        };
+        let mut name = Name::new();
+        let all = Outcome::Found {
+            located: vec![of_service(1, "a"), of_service(2, "b"), of_service(3, "c")],
+            ttl: TTL,
+            missing: None,
+        };
+        name.note(0, all);
+        let part = Part::Targets(vec!["b".into()]);
+        name.note(5, half(vec![of_service(4, "a")], part));
+        assert_eq!(name.addresses(), ["10.0.0.2:80", "10.0.0.4:80"]);
+    }
+
+    #[test]
+    fn a_doubted_answer_is_asked_for_once_a_second_at_most() {
+        let mut name = Name::new();
+        name.note(0, found(&[1], TTL));
+        assert_eq!(name.0.earliest() - name.1, BREATH);
+        name.2.valid = Some(Duration::from_millis(100));
+        name.note(0, found(&[1], TTL));
+        assert_eq!(name.0.earliest() - name.1, Duration::from_millis(100));
+    }
+
+    #[test]
+    fn another_weight_is_a_change_and_the_number_of_addresses_is_bounded() {
+        let mut name = Name::new();
+        let weighted = |weight| Outcome::Found {
+            located: vec![Located {
+                service: Some(OfService {
+                    target: "a.example".into(),
+                    weight,
+                    backup: false,
+                }),
+                ..at(1)
+            }],
+            ttl: TTL,
+            missing: None,
+        };
+        name.note(0, weighted(1));
+        assert_eq!(name.note(5, weighted(2)), Change::Addresses);
+        assert_eq!(name.addresses().len(), 1);
+        let many = (0..2000u16).map(|port| Located::at(Address::Tcp(([10, 0, 0, 1], port).into())));
+        let outcome = Outcome::Found {
+            located: many.collect(),
+            ttl: TTL,
+            missing: None,
+        };
+        name.note(10, outcome);
+        assert_eq!(name.addresses().len(), MOST);
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let many: Vec<Located> = (0..10).map(at).collect();
+        let text = listed(&many);
+        assert!(text.ends_with("10.0.0.7:80 and 2 more"), "{text}");
+        assert_eq!(listed(&many[..2]), "10.0.0.0:80, 10.0.0.1:80");
+    }
+}

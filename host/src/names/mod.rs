@@ -1,0 +1,18 @@
+//! What the names of servers stand for: asked of name servers, and again when the answer has
+//! expired, or when a connection fails.
+//!
+//! A configuration says what is written, a [`Resolution`] what is true at this moment; a snapshot
+//! is built of both. All questions are asked on a thread of their own: nothing that serves, and
+//! nothing that changes what is served, waits for a name server longer than it wants to.
+
+mod doubt; // a sign that an answer is out of date
+mod resolution; // answers, by name
+mod known; // what is known of one name, and when it is asked for again
+mod system; // the name servers, domains and hosts of this machine
+mod runtime; // the event loop, for the DNS library
+mod question; // one question, and what name servers say
+mod asking; // the thread: start here
+
+pub(crate) use asking::{Learned, Names, Unanswered};
+pub(crate) use doubt::Doubt;
+pub(crate) use resolution::{Located, Resolution, ServerAddresses};

@@ -1,0 +1,333 @@
+//! One question about a name, and what name servers, or the hosts file, say.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use hickory_resolver::Resolver as DnsResolver;
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tokio::task::JoinSet;
+
+use super::known::{Missing, Outcome, Part};
+use super::resolution::{Located, OfService};
+use super::runtime::EventLoop;
+use super::system::{System, candidates};
+use crate::config::model::{Address, Lookup, Resolver, ServerName};
+
+/// Attempts within the time for an answer: datagrams get lost.
+const ATTEMPTS: u32 = 3;
+
+/// Servers of one service whose addresses are asked for.
+const TARGETS: usize = 128;
+
+/// What holds for what needs no name server; bounds make it shorter.
+const FOR_EVER: Duration = Duration::from_secs(86_400);
+
+/// The name servers of one `resolver`, as they are to be asked now.
+pub(super) struct NameServers {
+    dns: DnsResolver<EventLoop>,
+    system: Rc<System>,
+    /// The hosts file has a say.
+    hosts: bool,
+    ipv6: bool,
+}
+
+/// What one question about one kind of records has brought.
+struct Records {
+    data: Vec<RData>,
+    ttl: Duration,
+}
+
+/// Why there are no records.
+enum NoAnswer {
+    Absent(String),
+    Failed(String),
+}
+
+/// Addresses of one host.
+struct Host {
+    addresses: Vec<IpAddr>,
+    ttl: Duration,
+    missing: Option<(Part, String)>,
+}
+
+impl NameServers {
+    /// # Errors
+    /// What the library has against it.
+    pub(super) fn new(resolver: &Resolver, system: &Rc<System>) -> Result<NameServers, String> {
+        let own = !resolver.addresses.is_empty();
+        let servers = match own {
+            true => &resolver.addresses,
+            false => &system.servers,
+        };
+        let servers = servers.iter().map(|address| {
+            let mut server = NameServerConfig::udp_and_tcp(address.ip());
+            for connection in &mut server.connections {
+                connection.port = address.port();
+            }
+            server
+        });
+        let config = ResolverConfig::from_name_servers(servers.collect());
+        let mut builder = DnsResolver::builder_with_config(config, EventLoop);
+        let options = builder.options_mut();
+        options.use_hosts_file = ResolveHosts::Never;
+        options.timeout = resolver.timeout / ATTEMPTS;
+        options.attempts = ATTEMPTS as usize - 1;
+        options.cache_size = 1;
+        let dns = builder.build().map_err(|error| error.to_string())?;
+        Ok(NameServers {
+            dns,
+            system: system.clone(),
+            hosts: !own,
+            ipv6: resolver.ipv6,
+        })
+    }
+
+    /// Asks about a name. As long as name servers make it wait; see [`Resolver::timeout`].
+    pub(super) async fn ask(self: &Rc<Self>, name: &ServerName) -> Outcome {
+        match &name.lookup {
+            Lookup::Addresses(port) => match self.host(&name.host).await {
+                Ok(host) => Outcome::Found {
+                    located: located(&host.addresses, *port, None),
+                    ttl: host.ttl,
+                    missing: host.missing.map(|(part, why)| Missing { part, why }),
+                },
+                Err(NoAnswer::Absent(why)) => Outcome::Absent(why),
+                Err(NoAnswer::Failed(why)) => Outcome::Failed(why),
+            },
+            Lookup::Service(_) => self.service(&name.question()).await,
+        }
+    }
+
+    /// The servers of a service (RFC 2782): those with the lowest priority number, and the others
+    /// as backups, as nginx has it.
+    async fn service(self: &Rc<Self>, question: &str) -> Outcome {
+        let records = match self.first_known(question, RecordType::SRV).await {
+            Ok(records) => records,
+            Err(NoAnswer::Absent(why)) => return Outcome::Absent(why),
+            Err(NoAnswer::Failed(why)) => return Outcome::Failed(why),
+        };
+        let services = records.data.iter().filter_map(|data| match data {
+            // "A Target of "." means that the service is decidedly not available" (RFC 2782).
+            RData::SRV(service) if !service.target.is_root() => Some(service.clone()),
+            _ => None,
+        });
+        let mut services: Vec<_> = services.take(TARGETS).collect();
+        services.sort_by_key(|service| (service.priority, service.target.clone(), service.port));
+        let Some(first) = services.first().map(|service| service.priority) else {
+            return Outcome::Absent(HOST_NOT_FOUND.to_owned());
+        };
+        let mut asked = JoinSet::new();
+        for (number, service) in services.iter().enumerate() {
+            let (servers, target) = (self.clone(), service.target.to_ascii());
+            asked.spawn_local(async move { (number, servers.host(&target).await) });
+        }
+        let mut hosts: Vec<Option<Result<Host, NoAnswer>>> = Vec::new();
+        hosts.resize_with(services.len(), || None);
+        while let Some(answer) = asked.join_next().await {
+            if let Ok((number, host)) = answer {
+                hosts[number] = Some(host);
+            }
+        }
+        let mut found = Vec::new();
+        let (mut ttl, mut lost, mut reason) = (records.ttl, Vec::new(), None);
+        for (service, host) in services.iter().zip(hosts) {
+            let target = service.target.to_ascii();
+            let target = target.trim_end_matches('.');
+            let of_service = OfService {
+                target: target.into(),
+                weight: service.weight.max(1),
+                backup: service.priority != first,
+            };
+            match host {
+                Some(Ok(host)) => {
+                    ttl = ttl.min(host.ttl);
+                    found.extend(located(&host.addresses, service.port, Some(of_service)));
+                    if let Some((_, why)) = host.missing {
+                        lost.push(target.into());
+                        reason = Some(format!("{target}: {why}"));
+                    }
+                }
+                Some(Err(NoAnswer::Absent(why))) => reason = Some(format!("{target}: {why}")),
+                Some(Err(NoAnswer::Failed(why))) => {
+                    lost.push(target.into());
+                    reason = Some(format!("{target}: {why}"));
+                }
+                None => lost.push(target.into()),
+            }
+        }
+        match reason {
+            Some(why) if found.is_empty() && lost.is_empty() => Outcome::Absent(why),
+            Some(why) if found.is_empty() => Outcome::Failed(why),
+            reason => Outcome::Found {
+                located: found,
+                ttl,
+                missing: reason.map(|why| Missing {
+                    part: Part::Targets(lost),
+                    why,
+                }),
+            },
+        }
+    }
+
+    /// The addresses of a host, of the first of the names that it may stand for that has any.
+    async fn host(&self, host: &str) -> Result<Host, NoAnswer> {
+        let mut failed = None;
+        for name in candidates(host, &self.system.search, self.system.ndots) {
+            match self.addresses(&name).await {
+                Ok(host) => return Ok(host),
+                Err(NoAnswer::Absent(_)) => {}
+                Err(NoAnswer::Failed(why)) => failed = failed.or(Some(why)),
+            }
+        }
+        Err(match failed {
+            Some(why) => NoAnswer::Failed(why),
+            None => NoAnswer::Absent(HOST_NOT_FOUND.to_owned()),
+        })
+    }
+
+    /// As [`host`](NameServers::host), for any records.
+    async fn first_known(&self, name: &str, kind: RecordType) -> Result<Records, NoAnswer> {
+        let mut failed = None;
+        for name in candidates(name, &self.system.search, self.system.ndots) {
+            match self.records(&name, kind).await {
+                Ok(records) => return Ok(records),
+                Err(NoAnswer::Absent(_)) => {}
+                Err(NoAnswer::Failed(why)) => failed = failed.or(Some(why)),
+            }
+        }
+        Err(match failed {
+            Some(why) => NoAnswer::Failed(why),
+            None => NoAnswer::Absent(HOST_NOT_FOUND.to_owned()),
+        })
+    }
+
+    /// The addresses of one name in full.
+    async fn addresses(&self, name: &str) -> Result<Host, NoAnswer> {
+        if let Some(addresses) = self.of_hosts_file(name) {
+            return Ok(Host {
+                addresses,
+                ttl: FOR_EVER,
+                missing: None,
+            });
+        }
+        let ipv6 = async {
+            match self.ipv6 {
+                true => Some(self.records(name, RecordType::AAAA).await),
+                false => None,
+            }
+        };
+        let (ipv4, ipv6) = tokio::join!(self.records(name, RecordType::A), ipv6);
+        let (mut addresses, mut ttl) = (Vec::new(), FOR_EVER);
+        let (mut missing, mut failures) = (None, 0);
+        for (part, answer) in [(Part::Ipv4, Some(ipv4)), (Part::Ipv6, ipv6)] {
+            match answer {
+                Some(Ok(records)) => {
+                    ttl = ttl.min(records.ttl);
+                    addresses.extend(records.data.iter().filter_map(RData::ip_addr));
+                }
+                Some(Err(NoAnswer::Failed(why))) => {
+                    failures += 1;
+                    missing = Some((part, why));
+                }
+                Some(Err(NoAnswer::Absent(_))) | None => {}
+            }
+        }
+        match (addresses.is_empty(), missing) {
+            (false, missing) => Ok(Host {
+                addresses,
+                ttl,
+                missing,
+            }),
+            (true, Some((_, why))) if failures > 0 => Err(NoAnswer::Failed(why)),
+            (true, _) => Err(NoAnswer::Absent(HOST_NOT_FOUND.to_owned())),
+        }
+    }
+
+    /// What the hosts file says of a name: then nobody else is asked about it.
+    fn of_hosts_file(&self, name: &str) -> Option<Vec<IpAddr>> {
+        if !self.hosts {
+            return None;
+        }
+        let name = Name::from_ascii(name).ok()?;
+        let of_kind = |kind| {
+            let found = self
+                .system
+                .hosts
+                .lookup_static_host(&Query::query(name.clone(), kind));
+            let records = found.as_ref().map_or(&[][..], |found| found.answers());
+            records
+                .iter()
+                .filter_map(|record| record.data.ip_addr())
+                .collect::<Vec<_>>()
+        };
+        let mut addresses = of_kind(RecordType::A);
+        let ipv6 = of_kind(RecordType::AAAA);
+        let is_there = !addresses.is_empty() || !ipv6.is_empty();
+        if self.ipv6 {
+            addresses.extend(ipv6);
+        }
+        is_there.then_some(addresses)
+    }
+
+    /// The records of one name in full, those of its aliases included.
+    async fn records(&self, name: &str, kind: RecordType) -> Result<Records, NoAnswer> {
+        let name = Name::from_ascii(name).map_err(|_| NoAnswer::Failed(FORMAT_ERROR.to_owned()))?;
+        // What is kept is kept by us, for as long as bounds say.
+        self.dns.clear_cache();
+        let found = self.dns.lookup(name, kind).await.map_err(no_answer)?;
+        let records = found.answers().iter();
+        let ttl = records.clone().map(|record| record.ttl).min();
+        let data: Vec<RData> = records
+            .filter(|record| record.record_type() == kind)
+            .map(|record| record.data.clone())
+            .collect();
+        match data.is_empty() {
+            true => Err(NoAnswer::Absent(HOST_NOT_FOUND.to_owned())),
+            false => Ok(Records {
+                data,
+                ttl: Duration::from_secs(ttl.unwrap_or(0).into()),
+            }),
+        }
+    }
+}
+
+fn located(addresses: &[IpAddr], port: u16, service: Option<OfService>) -> Vec<Located> {
+    let at = |ip: &IpAddr| Located {
+        address: Address::Tcp(SocketAddr::new(*ip, port)),
+        service: service.clone(),
+    };
+    addresses.iter().map(at).collect()
+}
+
+// nginx's words (`ngx_resolver_strerror`), which people alert on.
+const FORMAT_ERROR: &str = "1: Format error";
+const HOST_NOT_FOUND: &str = "3: Host not found";
+pub(super) const TIMED_OUT: &str = "110: Operation timed out";
+
+/// Bytes of a reason that is the library's own.
+const REASON: usize = 200;
+
+fn no_answer(error: NetError) -> NoAnswer {
+    if error.is_no_records_found() {
+        return NoAnswer::Absent(HOST_NOT_FOUND.to_owned());
+    }
+    NoAnswer::Failed(match &error {
+        NetError::Timeout => TIMED_OUT.to_owned(),
+        NetError::Dns(DnsError::ResponseCode(code)) => match code {
+            ResponseCode::FormErr => FORMAT_ERROR.to_owned(),
+            ResponseCode::ServFail => "2: Server failure".to_owned(),
+            ResponseCode::NotImp => "4: Unimplemented".to_owned(),
+            ResponseCode::Refused => "5: Operation refused".to_owned(),
+            other => format!("{}: {other}", u16::from(*other)),
+        },
+        other => {
+            let mut text = other.to_string();
+            text.truncate(text.floor_char_boundary(REASON));
+            text
+        }
+    })
+}

@@ -1,0 +1,93 @@
+//! Answers, by name, at one moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::doubt::Doubt;
+use crate::config::model::{Address, ServerLocation, ServerName, UpstreamServer};
+
+/// What names stand for at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Resolution(pub(super) Arc<BTreeMap<ServerName, ServerAddresses>>);
+
+/// Where one server is at this moment; nowhere, where its name is not known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerAddresses {
+    pub(crate) located: Arc<[Located]>,
+    /// To be raised where one of them cannot be reached; none for what is not asked for again.
+    pub(crate) doubt: Option<Arc<Doubt>>,
+}
+
+/// One of a server's addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) address: Address,
+    /// What its service says of it, if it was found by one.
+    pub(crate) service: Option<OfService>,
+}
+
+/// What an SRV record says (RFC 2782).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OfService {
+    /// The host that it names.
+    pub(crate) target: Box<str>,
+    pub(crate) weight: u16,
+    /// Another one of the same service has a lower priority number.
+    pub(crate) backup: bool,
+}
+
+impl Resolution {
+    /// Of one server.
+    pub(crate) fn addresses(&self, server: &UpstreamServer) -> ServerAddresses {
+        match &server.location {
+            ServerLocation::Address(address) => {
+                ServerAddresses::fixed(vec![Located::at(address.clone())])
+            }
+            ServerLocation::Name(name) => self.0.get(name).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// This one, with the answers of the other where both have one.
+    pub(crate) fn updated(&self, newer: &Resolution) -> Resolution {
+        let mut answers = BTreeMap::clone(&self.0);
+        for (name, addresses) in &*newer.0 {
+            answers.insert(name.clone(), addresses.clone());
+        }
+        Resolution(Arc::new(answers))
+    }
+}
+
+/// The same addresses, however doubts about them are raised.
+impl PartialEq for ServerAddresses {
+    fn eq(&self, other: &ServerAddresses) -> bool {
+        self.located == other.located
+    }
+}
+
+impl ServerAddresses {
+    /// Those that stay what they are.
+    pub(super) fn fixed(located: Vec<Located>) -> ServerAddresses {
+        ServerAddresses {
+            located: located.into(),
+            doubt: None,
+        }
+    }
+
+    /// As a list of addresses.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Address> {
+        self.located.iter().map(|located| &located.address)
+    }
+}
+
+impl Located {
+    pub(crate) fn at(address: Address) -> Located {
+        Located {
+            address,
+            service: None,
+        }
+    }
+
+    pub(crate) fn is_backup(&self) -> bool {
+        self.service.as_ref().is_some_and(|service| service.backup)
+    }
+}

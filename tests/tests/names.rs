@@ -1,0 +1,446 @@
+//! Names of servers are resolved again: when their answers expire, and when a connection fails.
+//! What name servers do meanwhile, vanish, hang or lie, costs no request.
+
+use std::time::Duration;
+
+use waypost_tests::admin::ADMIN;
+use waypost_tests::names::{A, Dnsmasq, Record, Scripted, host, installed, loopback, origins};
+use waypost_tests::{Client, Load, Origin, Proxy, eventually, origin, outlast, proxy};
+
+/// A proxy that balances one name, asked of this server; `more` are keys of its `resolver`.
+async fn resolving(server: &str, addresses: &str, more: &str) -> Proxy {
+    let resolver = format!("resolver = {{ addresses = [\"{addresses}\"]{more} }}");
+    let setup = proxy::to([server.to_owned()]).upstream(&resolver);
+    setup.server("workers = 2").more(ADMIN).start().await
+}
+
+fn name(name: &str, port: u16) -> String {
+    format!("{{ address = \"{name}:{port}\", max_fails = 0 }}")
+}
+
+/// Lines of a hosts file that give these origins one name.
+fn hosts(name: &str, origins: &[&Origin]) -> String {
+    let lines = origins
+        .iter()
+        .map(|origin| format!("{} {name}\n", host(origin)));
+    lines.collect()
+}
+
+/// The names that `waypost upstream list` has.
+async fn listed(proxy: &Proxy) -> serde_json::Value {
+    let shown = proxy.shows("/upstreams").await;
+    shown["upstreams"][0].clone()
+}
+
+/// The addresses that it has, without ports, in alphabetical order.
+async fn served(proxy: &Proxy) -> Vec<String> {
+    let upstream = listed(proxy).await;
+    let servers = upstream["servers"].as_array().expect("a list");
+    let address = |server: &serde_json::Value| {
+        let address = server["address"].as_str().expect("a text");
+        address.rsplit_once(':').expect("a port").0.to_owned()
+    };
+    let mut addresses: Vec<String> = servers.iter().map(address).collect();
+    addresses.sort();
+    addresses
+}
+
+async fn serves(proxy: &Proxy, origins: &[&Origin]) {
+    let mut expected: Vec<String> = origins.iter().map(|origin| host(origin)).collect();
+    expected.sort();
+    eventually("the addresses to be served", async || {
+        served(proxy).await == expected
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_known_at_the_start_gets_its_servers_when_it_is() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(1).await;
+    let mut dns = Dnsmasq::start("", 0, &[]).await;
+    let proxy = resolving(&name("late.test", port), &dns.address(), "").await;
+    let response = proxy.get("/").await;
+    assert_eq!(response.status, 502);
+    for part in [
+        "host not found in upstream `late.test",
+        "late.test could not be resolved (3: Host not found); it has no servers until it can be",
+        "no live upstreams, as none of its names is known, while connecting to upstream",
+    ] {
+        proxy.log_contains(part).await;
+    }
+    let shown = listed(&proxy).await;
+    assert_eq!(shown["names"][0]["name"], "late.test");
+    assert_eq!(shown["names"][0]["addresses"], 0);
+    assert_eq!(shown["names"][0]["error"], "3: Host not found");
+    dns.knows(&hosts("late.test", &[&origins[0]])).await;
+    eventually("the name to be known", async || {
+        proxy.get("/").await.status == 200
+    })
+    .await;
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+    assert!(listed(&proxy).await["names"][0]["error"].is_null());
+}
+
+#[tokio::test]
+async fn addresses_that_come_and_go_under_load_cost_no_request() {
+    if !installed() {
+        return;
+    }
+    for policy in ["round_robin", "least_conn", "ewma", "ip_hash"] {
+        let (origins, port) = origins(3).await;
+        let [a, b, c] = &origins[..] else { panic!() };
+        let mut dns = Dnsmasq::start(&hosts("api.test", &[a, b]), 0, &[]).await;
+        let resolver = format!(
+            "policy = \"{policy}\"\nresolver = {{ addresses = [\"{}\"], valid = \"100ms\" }}",
+            dns.address()
+        );
+        let setup = proxy::to([name("api.test", port)]).upstream(&resolver);
+        let proxy = setup.server("workers = 2").more(ADMIN).start().await;
+        let load = Load::start(proxy.address(), 8);
+        for now in [&[b, c][..], &[c], &[a, b, c], &[a]] {
+            dns.knows(&hosts("api.test", now)).await;
+            serves(&proxy, now).await;
+        }
+        // What was kept open to the others is closed.
+        b.has_open(0).await;
+        c.has_open(0).await;
+        let report = load.stop().await;
+        assert!(report.errors.is_empty(), "{policy}: {:?}", report.errors);
+        assert!(report.bodies.contains(&host(c)) || policy == "ip_hash");
+        proxy
+            .log_contains(&format!("api.test is {}", a.address()))
+            .await;
+    }
+}
+
+/// The dead one is asked for again at once, not after the hour that the answer holds.
+#[tokio::test]
+async fn a_connection_that_fails_has_the_name_asked_for_at_once() {
+    if !installed() {
+        return;
+    }
+    let (mut origins, port) = origins(2).await;
+    let (mut gone, next) = (origins.remove(0), origins.remove(0));
+    let mut dns = Dnsmasq::start(&hosts("moved.test", &[&gone]), 3600, &[]).await;
+    let (server, valid) = (name("moved.test", port), ", valid = \"1h\"");
+    let proxy = resolving(&server, &dns.address(), valid).await;
+    assert_eq!(proxy.get("/").await.text(), host(&gone));
+    dns.knows(&hosts("moved.test", &[&next])).await;
+    // What is kept open goes on; a new connection fails.
+    gone.dies().await;
+    eventually("the other address", async || {
+        proxy.get("/").await.status == 200
+    })
+    .await;
+    assert_eq!(proxy.get("/").await.text(), host(&next));
+}
+
+#[tokio::test]
+async fn a_name_server_that_dies_hangs_or_forgets_the_name_changes_nothing() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [a, b] = &origins[..] else { panic!() };
+    let mut dns = Dnsmasq::start(&hosts("kept.test", &[a, b]), 0, &[]).await;
+    let more = ", valid = \"100ms\", timeout = \"300ms\"";
+    let proxy = resolving(&name("kept.test", port), &dns.address(), more).await;
+    let load = Load::start(proxy.address(), 4);
+    let fails = async |part: &str| {
+        eventually("the question to fail", async || {
+            let error = listed(&proxy).await["names"][0]["error"].clone();
+            error.as_str().is_some_and(|error| error.contains(part))
+        })
+        .await;
+    };
+    dns.knows("").await;
+    fails("3: Host not found").await;
+    serves(&proxy, &[a, b]).await;
+    dns.hangs();
+    fails("110: Operation timed out").await;
+    serves(&proxy, &[a, b]).await;
+    dns.goes_on();
+    dns.dies().await;
+    dns.comes_back().await;
+    dns.knows(&hosts("kept.test", &[a])).await;
+    serves(&proxy, &[a]).await;
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    proxy
+        .log_contains(
+            "kept.test could not be resolved (3: Host not found); the addresses known before stay",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_service_brings_ports_weights_and_backups_of_its_servers() {
+    if !installed() {
+        return;
+    }
+    let (a, b, c) = (
+        origin::named().await,
+        origin::named().await,
+        origin::named().await,
+    );
+    let port = |origin: &Origin| origin.address().rsplit_once(':').unwrap().1.to_owned();
+    let records = [
+        format!("--srv-host=_http._tcp.shop.test,one.test,{},1,3", port(&a)),
+        format!("--srv-host=_http._tcp.shop.test,one.test,{},1,1", port(&b)),
+        format!("--srv-host=_http._tcp.shop.test,two.test,{},2,9", port(&c)),
+    ];
+    let options: Vec<&str> = records.iter().map(String::as_str).collect();
+    let known = "127.0.0.1 one.test\n127.0.0.1 two.test\n";
+    let dns = Dnsmasq::start(known, 0, &options).await;
+    for service in ["http", "_http._tcp"] {
+        let server = format!("{{ address = \"shop.test\", service = \"{service}\" }}");
+        let proxy = resolving(&server, &dns.address(), "").await;
+        let mut counts = std::collections::BTreeMap::new();
+        for _ in 0..8 {
+            *counts.entry(proxy.get("/").await.text()).or_insert(0) += 1;
+        }
+        let expected = [(a.address().to_owned(), 6), (b.address().to_owned(), 2)];
+        assert_eq!(counts, expected.into());
+        let shown = listed(&proxy).await;
+        let backups: Vec<_> = shown["servers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|server| server["backup"] == true)
+            .map(|server| server["address"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(backups, [c.address()]);
+        assert_eq!(shown["names"][0]["name"], "_http._tcp.shop.test");
+    }
+    // The operator's weight counts before that of DNS, as in nginx.
+    let server = "{ address = \"shop.test\", service = \"http\", weight = 7 }";
+    let proxy = resolving(server, &dns.address(), "").await;
+    let shown = listed(&proxy).await;
+    assert_eq!(shown["servers"][1]["weight"], 7);
+}
+
+#[tokio::test]
+async fn names_are_looked_for_below_the_search_domains_of_the_machine() {
+    let (origins, port) = origins(1).await;
+    let at = host(&origins[0]).parse().unwrap();
+    let dns = Scripted::start(move |question| {
+        let records = match (question.name.as_str(), question.kind) {
+            ("api.two.test", A) => vec![Record::address("api.two.test", at, 60)],
+            ("api.two.test", _) => Vec::new(),
+            _ => return vec![question.answer(3, &[])],
+        };
+        vec![question.answer(0, &records)]
+    })
+    .await;
+    let resolver = format!("resolver = {{ addresses = [\"{}\"] }}", dns.address());
+    let setup = proxy::to([name("api", port)]).upstream(&resolver);
+    let setup = setup.through_shell("export LOCALDOMAIN='one.test two.test'; exec \"$@\"");
+    let proxy = setup.start().await;
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+}
+
+/// A name server that answers first with the number of another question, and then truly.
+#[tokio::test]
+async fn answers_to_another_question_are_not_believed() {
+    let (origins, port) = origins(1).await;
+    let (at, wrong) = (host(&origins[0]).parse().unwrap(), loopback());
+    let dns = Scripted::start(move |question| {
+        if question.kind != A {
+            return vec![question.answer(0, &[])];
+        }
+        let mut lie = question.answer(0, &[Record::address(&question.name, wrong, 60)]);
+        lie[0] ^= 0xff;
+        let truth = question.answer(0, &[Record::address(&question.name, at, 60)]);
+        vec![lie, truth]
+    })
+    .await;
+    let proxy = resolving(&name("lied.test", port), &dns.address(), "").await;
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+}
+
+#[tokio::test]
+async fn aliases_in_a_circle_and_answers_without_sense_end_a_question() {
+    for (lie, why) in [
+        ("circle", ""),
+        ("garbage", ""),
+        ("refuses", "5: Operation refused"),
+    ] {
+        let dns = Scripted::start(move |question| match lie {
+            "circle" => {
+                let other = match question.name.as_str() {
+                    "a.test" => "b.test",
+                    _ => "a.test",
+                };
+                vec![question.answer(0, &[Record::alias(&question.name, other)])]
+            }
+            "garbage" => {
+                let mut answer = question.answer(0, &[]);
+                answer[7] = 9; // nine records that are not there
+                vec![answer, vec![0; 3], b"nonsense".to_vec()]
+            }
+            _ => vec![question.answer(5, &[])],
+        })
+        .await;
+        let more = ", timeout = \"500ms\"";
+        let proxy = resolving(&name("a.test", 80), &dns.address(), more).await;
+        assert_eq!(proxy.get("/").await.status, 502, "{lie}");
+        let shown = listed(&proxy).await;
+        let error = shown["names"][0]["error"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        assert!(!error.is_empty() && error.contains(why), "{lie}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_too_large_for_a_datagram_is_asked_for_over_tcp() {
+    let (origins, port) = origins(1).await;
+    let at = host(&origins[0]).parse().unwrap();
+    let dns = Scripted::start(move |question| {
+        let of_kind = |records: Vec<Record>| match question.kind {
+            A => records,
+            _ => Vec::new(),
+        };
+        let others = (0..199).map(|last| std::net::Ipv4Addr::new(127, 1, 1, last));
+        let all = std::iter::once(at).chain(others);
+        let records = all.map(|at| Record::address(&question.name, at, 60));
+        vec![question.answer_as_it_fits(&of_kind(records.collect()))]
+    })
+    .await;
+    let proxy = resolving(&name("many.test", port), &dns.address(), "").await;
+    let shown = listed(&proxy).await;
+    assert_eq!(shown["names"][0]["addresses"], 200);
+    assert_eq!(shown["servers"].as_array().unwrap().len(), 200);
+}
+
+#[tokio::test]
+async fn an_answer_that_never_holds_is_asked_for_once_a_second_at_most() {
+    let (origins, port) = origins(1).await;
+    let at = host(&origins[0]).parse().unwrap();
+    let dns = Scripted::start(move |question| {
+        let records = match question.kind {
+            A => vec![Record::address(&question.name, at, 0)],
+            _ => Vec::new(),
+        };
+        vec![question.answer(0, &records)]
+    })
+    .await;
+    let proxy = resolving(&name("zero.test", port), &dns.address(), "").await;
+    let (since, before) = (std::time::Instant::now(), dns.questions());
+    outlast(Duration::from_secs(2)).await;
+    // Two for each time: of IPv4 and of IPv6.
+    let most = 2 * (since.elapsed().as_secs() as usize + 1);
+    let asked = dns.questions() - before;
+    assert!(
+        (2..=most).contains(&asked),
+        "{asked} questions, {most} at most"
+    );
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+}
+
+#[tokio::test]
+async fn ipv6_is_asked_for_unless_it_is_off() {
+    for (more, kinds) in [("", 2), (", ipv6 = false", 1)] {
+        let dns = Scripted::start(|question| vec![question.answer(3, &[])]).await;
+        let proxy = resolving(&name("six.test", 80), &dns.address(), more).await;
+        assert_eq!(proxy.get("/").await.status, 502);
+        assert_eq!(dns.questions() % kinds, 0);
+        let log = proxy.log();
+        assert!(log.contains("six.test could not be resolved"), "{log}");
+    }
+}
+
+/// nginx's way, for those who want it.
+#[tokio::test]
+async fn a_name_that_is_resolved_once_has_to_be_known_and_stays_what_it_was() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [a, b] = &origins[..] else { panic!() };
+    let mut dns = Dnsmasq::start(&hosts("once.test", &[a]), 0, &[]).await;
+    let resolver = format!(
+        "resolve = \"once\"\nresolver = {{ addresses = [\"{}\"], valid = \"100ms\" }}",
+        dns.address()
+    );
+    let setup = proxy::to([name("once.test", port)]).upstream(&resolver);
+    let proxy = setup.more(ADMIN).start().await;
+    dns.knows(&hosts("once.test", &[b])).await;
+    // Those that are resolved again have been asked about several times by now.
+    outlast(Duration::from_secs(1)).await;
+    assert_eq!(proxy.get("/").await.text(), host(a));
+    assert!(listed(&proxy).await["names"].is_null());
+    let reload = proxy.admin("POST", "/reload", "").await;
+    assert_eq!(reload.status, 200, "{}", reload.text());
+    assert_eq!(proxy.get("/").await.text(), host(b));
+    dns.knows("").await;
+    let refused = proxy.admin("POST", "/reload", "").await;
+    let text = refused.text();
+    let part = "host not found in upstream `once.test";
+    assert!(refused.status >= 400 && text.contains(part), "{text}");
+    assert_eq!(proxy.get("/").await.text(), host(b));
+}
+
+#[tokio::test]
+async fn an_address_may_move_from_one_upstream_to_another() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [a, b] = &origins[..] else { panic!() };
+    let both = |one, other| hosts("one.test", &[one]) + &hosts("other.test", &[other]);
+    let mut dns = Dnsmasq::start(&both(a, b), 0, &[]).await;
+    let resolver = format!(
+        "resolver = {{ addresses = [\"{}\"], valid = \"100ms\" }}",
+        dns.address()
+    );
+    let other = name("other.test", port);
+    let more = format!(
+        "[upstream.other]\nservers = [{other}]\n[[route]]\npath = \"/other\"\nproxy = \"other\"\n{ADMIN}"
+    );
+    let setup = proxy::to([name("one.test", port)]).server(&resolver);
+    let proxy = setup.more(&more).start().await;
+    assert_eq!(proxy.get("/").await.text(), host(a));
+    assert_eq!(proxy.get("/other").await.text(), host(b));
+    dns.knows(&both(b, a)).await;
+    eventually("both to have moved", async || {
+        proxy.get("/").await.text() == host(b) && proxy.get("/other").await.text() == host(a)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sessions_of_streams_follow_names_too() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(1).await;
+    let mut dns = Dnsmasq::start("", 0, &[]).await;
+    let file = format!(
+        "[server]\nresolver = {{ addresses = [\"{}\"] }}\n\
+         [[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"tcp\"\n\
+         [upstream.tcp]\nservers = [\"tcp.test:{port}\"]\n",
+        dns.address()
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    let mut client = Client::connect(proxy.listener(0)).await;
+    client.closed().await;
+    proxy
+        .log_contains("no live upstreams, as none of its names is known, while connecting")
+        .await;
+    dns.knows(&hosts("tcp.test", &[&origins[0]])).await;
+    proxy.log_contains("tcp.test is 127").await;
+    eventually("a session to be carried", async || {
+        let mut client = Client::connect(proxy.listener(0)).await;
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        client
+            .response_or_end()
+            .await
+            .is_some_and(|response| response.status == 200)
+    })
+    .await;
+}
