@@ -27,6 +27,7 @@ mod misbehaving; // every request is answered, despite a policy's faults
 mod hooks; // requests are changed, answered, delayed and led elsewhere
 mod routing; // which route serves a request
 mod redirects; // where clients are sent
+mod route_limits; // what a route says again of its upstream
 mod headers; // what servers learn, which proxies are trusted
 mod keepalive; // connections are reused
 mod tls; // on both sides

@@ -14,6 +14,7 @@ use crate::http::variable::Scope;
 
 mod cipher;
 mod hook;
+mod limits;
 mod plugin;
 mod policy;
 mod resolver;
@@ -22,6 +23,7 @@ mod tls;
 
 pub use self::cipher::{CIPHERS, Cipher};
 pub use self::hook::{HookConfig, HookUse, OnError};
+pub use self::limits::{ProxyLimits, RouteLimits};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
 pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
 pub use self::resolver::{Lookup, Resolve, Resolver, ServerName};
@@ -401,7 +403,7 @@ pub enum ServerLocation {
 }
 
 /// `proxy_next_upstream` and its companions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NextUpstream {
     pub conditions: NextConditions,
     /// Attempts in all, the first included; 0 (default): as many as there are endpoints not `down`.
@@ -452,6 +454,7 @@ pub struct Route {
     pub access_log: Option<Option<AccessLog>>,
     /// `None` inherits the listener's.
     pub client_max_body_size: Option<Option<u64>>,
+    pub limits: RouteLimits,
     /// Of the `[[route]]`, which may have several hosts and is a route for each.
     pub place: Place,
 }

@@ -299,7 +299,7 @@ static CLIENTS: &[Directive] = &[
     ),
     is(
         &["client_body_buffer_size"],
-        "`body_buffer_size` in `[upstream.NAME]`",
+        "`body_buffer_size` in `[upstream.NAME]` or a `[[route]]`",
     ),
     automatic(
         &[
@@ -428,27 +428,27 @@ static PROXYING: &[Directive] = &[
     ),
     is(
         &["proxy_connect_timeout", "grpc_connect_timeout"],
-        "`connect_timeout` in `[upstream.NAME]`",
+        "`connect_timeout` in `[upstream.NAME]` or a `[[route]]`",
     ),
     is(
         &["proxy_read_timeout", "grpc_read_timeout"],
-        "`read_timeout` in `[upstream.NAME]`: for all routes to it",
+        "`read_timeout` in `[upstream.NAME]` or a `[[route]]`",
     ),
     is(
         &["proxy_send_timeout", "grpc_send_timeout"],
-        "`send_timeout` in `[upstream.NAME]`",
+        "`send_timeout` in `[upstream.NAME]` or a `[[route]]`",
     ),
     is(
         &["proxy_next_upstream", "grpc_next_upstream"],
-        "`next_upstream = [\"error\", \"timeout\"]` in `[upstream.NAME]`",
+        "`next_upstream = [\"error\", \"timeout\"]` in `[upstream.NAME]` or a `[[route]]`",
     ),
     is(
         &["proxy_next_upstream_tries", "grpc_next_upstream_tries"],
-        "`next_upstream_tries` in `[upstream.NAME]`",
+        "`next_upstream_tries` in `[upstream.NAME]` or a `[[route]]`",
     ),
     is(
         &["proxy_next_upstream_timeout", "grpc_next_upstream_timeout"],
-        "`next_upstream_timeout` in `[upstream.NAME]`",
+        "`next_upstream_timeout` in `[upstream.NAME]` or a `[[route]]`",
     ),
     is(
         &["proxy_buffer_size", "grpc_buffer_size"],

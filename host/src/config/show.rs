@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 
 use super::model::{
     AccessLog, Action, AdminConfig, Config, HeaderChange, HeaderOperation, ListenerConfig,
-    LogFormat, LogPath, Lookup, PluginCache, Proxy, ProxyVersion, RedirectRule, RedirectRules,
-    Resolve, Resolver, Return, Route, ServerConfig, ServerLocation, ServerName, StreamConfig,
-    UpstreamConfig, UpstreamServer,
+    LogFormat, LogPath, Lookup, NextConditions, PluginCache, Proxy, ProxyVersion, RedirectRule,
+    RedirectRules, Resolve, Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation,
+    ServerName, StreamConfig, UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
@@ -195,12 +195,10 @@ fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
         "half_close_timeout",
         text(&duration_text(upstream.half_close_timeout)),
     );
-    let conditions = upstream.next_upstream.conditions.names();
-    if conditions.is_empty() {
-        out.key("next_upstream", text("off"));
-    } else {
-        out.key("next_upstream", texts(conditions));
-    }
+    out.key(
+        "next_upstream",
+        conditions(&upstream.next_upstream.conditions),
+    );
     out.key("next_upstream_tries", upstream.next_upstream.tries);
     out.key(
         "next_upstream_timeout",
@@ -230,6 +228,41 @@ fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
                 inline_table([format!("max_concurrent_streams = {streams}")]),
             );
         }
+    }
+}
+
+fn conditions(conditions: &NextConditions) -> String {
+    let names = conditions.names();
+    match names.is_empty() {
+        true => text("off"),
+        false => texts(names),
+    }
+}
+
+/// What a route says of its upstream and its listener.
+fn limits(out: &mut TomlWriter, limits: &RouteLimits) {
+    let times = [
+        ("connect_timeout", limits.connect_timeout),
+        ("send_timeout", limits.send_timeout),
+        ("read_timeout", limits.read_timeout),
+        ("half_close_timeout", limits.half_close_timeout),
+        ("next_upstream_timeout", limits.next_timeout),
+        ("client_body_timeout", limits.client_body_timeout),
+        ("client_send_timeout", limits.client_send_timeout),
+    ];
+    for (key, time) in times {
+        if let Some(time) = time {
+            out.key(key, text(&duration_text(time)));
+        }
+    }
+    if let Some(size) = limits.body_buffer_size {
+        out.key("body_buffer_size", text(&size_text(size as u64)));
+    }
+    if let Some(next) = &limits.next_conditions {
+        out.key("next_upstream", conditions(next));
+    }
+    if let Some(tries) = limits.next_tries {
+        out.key("next_upstream_tries", tries);
     }
 }
 
@@ -342,6 +375,7 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
     if let Some(size) = route.client_max_body_size {
         out.key("client_max_body_size", text(&size_text(size.unwrap_or(0))));
     }
+    limits(out, &route.limits);
 }
 
 fn stream(out: &mut TomlWriter, stream: &StreamConfig, config: &Config) {

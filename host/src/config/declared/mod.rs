@@ -18,7 +18,8 @@ pub(super) use self::server::{
 pub(super) use self::stream::{SNI, STREAM, STREAM_LOG, STREAM_LOG_FORMAT};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
 pub(super) use self::upstream::{
-    FILTER, NEXT_CONDITIONS, POLICY, RESOLVER, SCORER, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER,
+    FILTER, NEXT_CONDITIONS, POLICY, PROXY_LIMITS, RESOLVER, SCORER, UPSTREAM, UPSTREAM_HTTP2,
+    UPSTREAM_SERVER,
 };
 use super::key::{Key, Table, ValueKind};
 

@@ -1,7 +1,8 @@
 //! `[[route]]` and what a route does.
 
 use super::hook::HOOKS;
-use super::{BODY_SIZE, LOG, TEXT_OR_TEXTS, TEXTS};
+use super::upstream::{BODY_BUFFER, NEXT_UPSTREAM};
+use super::{BODY_SIZE, COUNT, LOG, TEXT_OR_TEXTS, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static ROUTE: Table = Table {
@@ -54,6 +55,28 @@ pub(in crate::config) static ROUTE: Table = Table {
             "client_max_body_size",
             BODY_SIZE,
             "As in `[[listen]]`, for this route alone. Zero is unlimited.",
+        ),
+        Key::new(
+            "connect_timeout",
+            WAIT,
+            "As in `[upstream.NAME]`, for this route alone; likewise the seven keys behind it.",
+        ),
+        Key::new("send_timeout", WAIT, "As in `[upstream.NAME]`: to the server."),
+        Key::new("read_timeout", WAIT, "As in `[upstream.NAME]`."),
+        Key::new("half_close_timeout", TIME, "As in `[upstream.NAME]`."),
+        Key::new("next_upstream", NEXT_UPSTREAM, "As in `[upstream.NAME]`."),
+        Key::new("next_upstream_tries", COUNT, "As in `[upstream.NAME]`."),
+        Key::new("next_upstream_timeout", TIME, "As in `[upstream.NAME]`."),
+        Key::new("body_buffer_size", BODY_BUFFER, "As in `[upstream.NAME]`."),
+        Key::new(
+            "client_body_timeout",
+            WAIT,
+            "As in `[[listen]]`, for this route alone.",
+        ),
+        Key::new(
+            "client_send_timeout",
+            WAIT,
+            "As `send_timeout` in `[[listen]]`, for this route alone.",
         ),
         Key::new(
             "hooks",

@@ -59,7 +59,7 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         .or(Default::Text("10s")),
         Key::new(
             "next_upstream",
-            ValueKind::Either(&[ValueKind::Word(&["off"]), ValueKind::List(&ValueKind::Word(&NEXT_CONDITIONS))]),
+            NEXT_UPSTREAM,
             "When another server is asked (`proxy_next_upstream`).",
         )
         .or(Default::Words(&["error", "timeout"])),
@@ -84,7 +84,7 @@ pub(in crate::config) static UPSTREAM: Table = Table {
         .or(Default::Boolean(false)),
         Key::new(
             "body_buffer_size",
-            ValueKind::Size { min: 0, max: 64 << 20 },
+            BODY_BUFFER,
             "Bytes of a request body kept for another attempt (`client_body_buffer_size`). A larger body is streamed.",
         )
         .or(Default::Text("16k")),
@@ -176,6 +176,18 @@ pub(in crate::config) static RESOLVER: Table = Table {
     open: false,
 };
 
+/// The keys of an upstream that a route may say again, by the upstream's meanings.
+pub(in crate::config) const PROXY_LIMITS: [&str; 8] = [
+    "connect_timeout",
+    "send_timeout",
+    "read_timeout",
+    "half_close_timeout",
+    "body_buffer_size",
+    "next_upstream",
+    "next_upstream_tries",
+    "next_upstream_timeout",
+];
+
 pub(in crate::config) static UPSTREAM_HTTP2: Table = Table {
     title: "http2",
     doc: "How connections to servers are shared. `true` is the same as a table with nothing in it.",
@@ -186,6 +198,16 @@ pub(in crate::config) static UPSTREAM_HTTP2: Table = Table {
     )
     .or(Default::Integer(100))]],
     open: false,
+};
+
+pub(super) const NEXT_UPSTREAM: ValueKind = ValueKind::Either(&[
+    ValueKind::Word(&["off"]),
+    ValueKind::List(&ValueKind::Word(&NEXT_CONDITIONS)),
+]);
+
+pub(super) const BODY_BUFFER: ValueKind = ValueKind::Size {
+    min: 0,
+    max: 64 << 20,
 };
 
 pub(in crate::config) const NEXT_CONDITIONS: [&str; 11] = [

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::headers::changes;
 use super::hook::Hooks;
-use super::upstream::Upstreams;
+use super::upstream::{Upstreams, next_conditions};
 use super::{Complaint, ConfigReader, action, address, check_name, log, noted, pattern};
-use crate::config::declared::ROUTE;
-use crate::config::model::{HostPattern, ListenerConfig, PathPattern, Route};
+use crate::config::declared::{PROXY_LIMITS, ROUTE};
+use crate::config::model::{HostPattern, ListenerConfig, PathPattern, Route, RouteLimits};
 use crate::config::problem::{Place, Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -43,6 +43,7 @@ pub(super) fn routes<'a>(
         let client_max_body_size = section
             .get("client_max_body_size")
             .map(|_| Some(section.size("client_max_body_size")).filter(|size| *size > 0));
+        let limits = limits(&section);
         // With a problem noted the route is not made, nor compared with others.
         let Some(path) = path else { continue };
         for host in hosts(&section) {
@@ -66,11 +67,42 @@ pub(super) fn routes<'a>(
                 response_headers: response_headers.clone(),
                 access_log: access_log.clone(),
                 client_max_body_size,
+                limits: limits.clone(),
                 place: section.place.clone(),
             });
         }
     }
     routes
+}
+
+/// What a route says again of its upstream and its listener.
+fn limits(section: &Section<'_>) -> RouteLimits {
+    if section.get("proxy").is_none() && section.get("return").is_some() {
+        for name in PROXY_LIMITS {
+            if let Some(node) = section.get(name) {
+                let message = format!("`{name}` without a `proxy`");
+                let hint = "it is about the way to a server: leave it out";
+                let problem = Problem::new(&node.place, message);
+                section.problems.add(problem.hint(hint));
+            }
+        }
+    }
+    let duration = |name| section.get(name).map(|_| section.duration(name));
+    let next = section.get("next_upstream");
+    let tries = section.get("next_upstream_tries");
+    let buffer = section.get("body_buffer_size");
+    RouteLimits {
+        connect_timeout: duration("connect_timeout"),
+        send_timeout: duration("send_timeout"),
+        read_timeout: duration("read_timeout"),
+        half_close_timeout: duration("half_close_timeout"),
+        body_buffer_size: buffer.map(|_| section.buffer_size("body_buffer_size")),
+        next_conditions: next.map(|_| next_conditions(section)),
+        next_tries: tries.map(|_| section.integer("next_upstream_tries")),
+        next_timeout: duration("next_upstream_timeout"),
+        client_body_timeout: duration("client_body_timeout"),
+        client_send_timeout: duration("client_send_timeout"),
+    }
 }
 
 /// The name of a route, which no other one has. `taken`: where each stands.

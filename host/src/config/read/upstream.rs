@@ -429,7 +429,7 @@ fn check_proxy_protocol(upstream: &UpstreamConfig, section: &Section<'_>) {
     }
 }
 
-fn next_conditions(section: &Section<'_>) -> NextConditions {
+pub(super) fn next_conditions(section: &Section<'_>) -> NextConditions {
     let words = match section.get("next_upstream") {
         Some(node) if node.as_text() == Some("off") => Vec::new(),
         None

@@ -14,11 +14,16 @@ pub(crate) struct Outgoing {
     pub(crate) written: u64,
     /// Something was not written in full: what follows would not be understood.
     broken: bool,
-    /// Of the configuration in force.
+    /// Of the configuration in force, or of the request's route.
     pub(super) send_timeout: Duration,
 }
 
 impl Outgoing {
+    /// Waits for so long for each write from now on, until the next request.
+    pub(crate) fn wait_for_writes(&mut self, timeout: Duration) {
+        self.send_timeout = timeout;
+    }
+
     pub(crate) fn new(writer: Writer, send_timeout: Duration) -> Outgoing {
         Outgoing {
             writer,

@@ -2,6 +2,7 @@
 //! the last.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::fault::{Fault, failure_status};
 use super::final_head::{HeadOutcome, read_final_head};
@@ -13,7 +14,7 @@ use super::rest::Delivered;
 use super::source::UpstreamResponse;
 use super::state::Exchange;
 use super::tunnel::{self, TunnelPlan};
-use crate::config::model::Route;
+use crate::config::model::{ProxyLimits, Route};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
@@ -34,6 +35,9 @@ pub(super) struct Forwarding<'a, 'c> {
     pub(super) exchange: &'a Rc<Exchange>,
     pub(super) upstream: &'a Rc<WorkerUpstream>,
     pub(super) route: &'a Route,
+    /// How each attempt is carried, and between two reads of the request's body.
+    pub(super) limits: &'a ProxyLimits,
+    pub(super) body_timeout: Duration,
     pub(super) message: &'a UpstreamMessage<'a>,
     /// How far the request's body was read.
     pub(super) body: &'a mut BodyPipe,
@@ -155,9 +159,8 @@ impl Forwarding<'_, '_> {
         timings: &mut Timings,
     ) -> Result<Answered, AttemptError> {
         let (exchange, message) = (self.exchange, self.message);
-        let config = &self.upstream.shared.config;
+        let (config, limits) = (&self.upstream.shared.config, self.limits);
         let buffers = self.session.worker.buffers.clone();
-        let body_timeout = self.session.limits().client_body_timeout;
         let keep = wants_keep_alive(exchange) && self.session.may_keep_alive();
         let clock = self.session.worker.clock;
         let incoming = &self.session.incoming;
@@ -169,6 +172,7 @@ impl Forwarding<'_, '_> {
             self.session.alarm,
             watched,
             &message.start(),
+            limits.connect_timeout,
         )
         .await?;
         if !attempt.is_cached() {
@@ -185,12 +189,12 @@ impl Forwarding<'_, '_> {
             incoming,
             message.rest.map(|encoder| (&mut *self.body, encoder)),
             message.upgrade.is_none().then_some(message.trailers),
-            config.send_timeout,
-            body_timeout,
+            limits.send_timeout,
+            self.body_timeout,
             &buffers,
         );
-        let limits = ReadLimits {
-            read_timeout: config.read_timeout,
+        let read_limits = ReadLimits {
+            read_timeout: limits.read_timeout,
             header_size: config.response_header_size,
         };
         // Out of its cell while it is written: variables and policies see whole heads only.
@@ -199,7 +203,7 @@ impl Forwarding<'_, '_> {
             &mut attempt,
             &mut upload,
             &mut head,
-            &limits,
+            &read_limits,
             message,
             exchange,
             outgoing,
@@ -216,8 +220,8 @@ impl Forwarding<'_, '_> {
                 let plan = TunnelPlan {
                     head: switching_head(exchange, self.route),
                     timeouts: CopyTimeouts {
-                        idle: config.read_timeout,
-                        half_closed: config.half_close_timeout,
+                        idle: limits.read_timeout,
+                        half_closed: limits.half_close_timeout,
                     },
                     buffers: &buffers,
                     endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
@@ -237,7 +241,7 @@ impl Forwarding<'_, '_> {
         let response = UpstreamResponse {
             attempt,
             upload: &mut upload,
-            read_timeout: config.read_timeout,
+            read_timeout: limits.read_timeout,
             endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
         };
         let plan = ResponsePlan {

@@ -226,6 +226,9 @@ async fn act(
     body: &mut BodyPipe,
 ) -> Result<Delivered, Fault> {
     let route = &worker_config.snapshot.config.routes[admitted.route];
+    if let Some(timeout) = route.limits.client_send_timeout {
+        session.outgoing.wait_for_writes(timeout);
+    }
     let proxy = match &route.action {
         Action::Proxy(proxy) => proxy,
         Action::Return(answer) => return respond(session, exchange, answer, body).await,

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::admit::Admitted;
 use super::fault::Fault;
@@ -13,7 +14,7 @@ use super::request::{
 };
 use super::rest::{Delivered, invite};
 use super::state::Exchange;
-use crate::config::model::{Proxy, Route};
+use crate::config::model::{Proxy, ProxyLimits, Route};
 use crate::data_plane::body::{BodyError, BodyPipe, Coding, Encoder, append, append_end};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::Retry;
@@ -40,6 +41,9 @@ pub(super) async fn proxy(
     let upstream = exchange.hooked.upstream().unwrap_or(proxy.upstream);
     let upstream = &worker_config.upstreams[upstream];
     let config = &upstream.shared.config;
+    let limits = ProxyLimits::of(config, &route.limits);
+    let of_listener = session.limits().client_body_timeout;
+    let body_timeout = route.limits.client_body_timeout.unwrap_or(of_listener);
     *exchange.proxy_host.borrow_mut() = Some(upstream.name().clone());
     exchange.to_tls.set(upstream.shared.tls.is_some());
 
@@ -56,12 +60,12 @@ pub(super) async fn proxy(
         // A request without a byte of a body is whole only once its stream has ended: frames that
         // contradict the length are to be seen before a server has all of it.
         let bound = match admitted.framing {
-            Framing::Stream(Some(0)) => config.body_buffer_size.max(1),
-            _ => config.body_buffer_size,
+            Framing::Stream(Some(0)) => limits.body_buffer_size.max(1),
+            _ => limits.body_buffer_size,
         };
         // A stream of messages may wait for an answer before it goes on.
         let wait = !exchange.is_grpc();
-        read_ahead(session, progress, bound, wait, &mut body)
+        read_ahead(session, progress, bound, (wait, body_timeout), &mut body)
             .await
             .map_err(Fault::Body)?;
     }
@@ -132,8 +136,8 @@ pub(super) async fn proxy(
         http2,
     };
     let retry = Retry::new(
-        &config.next_upstream,
-        upstream.shared.tries(),
+        &limits.next_upstream,
+        upstream.shared.tries(limits.next_upstream.tries),
         exchange.request.method(),
         message.rest.is_some(),
         exchange.began,
@@ -143,6 +147,8 @@ pub(super) async fn proxy(
         exchange,
         upstream,
         route,
+        limits: &limits,
+        body_timeout,
         message: &message,
         body: progress,
         retry,
@@ -165,12 +171,12 @@ fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
 }
 
 /// Reads a body that fits into `bound` bytes to its end, a longer one as far as that: what fits can
-/// be sent again. Without `wait`, it reads no more than has come.
+/// be sent again. `timeout` is between two reads. Without `wait`, it reads no more than has come.
 async fn read_ahead(
     session: &mut Session<'_>,
     progress: &mut BodyPipe,
     bound: usize,
-    wait: bool,
+    (wait, timeout): (bool, Duration),
     body: &mut Vec<u8>,
 ) -> Result<(), BodyError> {
     if let Some(left) = progress.length_left() {
@@ -180,7 +186,6 @@ async fn read_ahead(
             return Ok(());
         }
     }
-    let timeout = session.limits().client_body_timeout;
     let Session {
         incoming,
         alarm,

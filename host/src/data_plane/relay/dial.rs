@@ -26,7 +26,10 @@ pub(super) async fn connect(
     mut watch: ClientWatch<'_>,
 ) -> Result<(Lease, Dialed), SessionStatus> {
     let (config, clock) = (&upstream.shared.config, &session.worker.clock);
-    let (rules, tries) = (&config.next_upstream, upstream.shared.tries());
+    let (rules, tries) = (
+        &config.next_upstream,
+        upstream.shared.tries(config.next_upstream.tries),
+    );
     let mut retry = Retry::new(rules, tries, b"", false, std::time::Instant::now());
     for number in 0.. {
         let lease = match upstream.lease(session.clone(), clock, number) {

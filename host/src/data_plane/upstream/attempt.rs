@@ -55,7 +55,8 @@ pub(crate) struct ReadLimits {
 
 impl Attempt {
     /// Takes a connection to the lease's endpoint, or opens one. Over HTTP/2, the header is sent
-    /// with that. No buffer is held before there is something to read. A `client` that leaves ends
+    /// with that, which has `connect_timeout`. No buffer is held before there is something to read. A
+    /// `client` that leaves ends
     /// the wait for a connection; without one, it is taken to stay.
     ///
     /// # Errors
@@ -66,6 +67,7 @@ impl Attempt {
         alarm: &mut Alarm,
         client: Option<&Reader>,
         start: &RequestStart<'_>,
+        connect_timeout: Duration,
     ) -> Result<Attempt, AttemptError> {
         let unsent = |cached, failure| AttemptError {
             failure,
@@ -77,9 +79,17 @@ impl Attempt {
             let slot = match Http2Connections::find(&upstream.http2, endpoint) {
                 Lookup::Found(slot) => slot,
                 // Rare, and its state is large.
-                found => Box::pin(slot(lease, upstream, found, alarm, client, start))
-                    .await
-                    .map_err(|failure| unsent(false, failure))?,
+                found => Box::pin(slot(
+                    lease,
+                    upstream,
+                    found,
+                    alarm,
+                    client,
+                    start,
+                    connect_timeout,
+                ))
+                .await
+                .map_err(|failure| unsent(false, failure))?,
             };
             let cached = slot.cached;
             let connection = open_stream(slot, start);
@@ -88,7 +98,7 @@ impl Attempt {
         } else if let Some(idle) = upstream.take_idle(endpoint, lease.picked_at) {
             (idle, true)
         } else {
-            let opened = Box::pin(open(lease, upstream, client)).await;
+            let opened = Box::pin(open(lease, upstream, client, connect_timeout)).await;
             (opened.map_err(|failure| unsent(false, failure))?, false)
         };
         let mut attempt = Attempt {
@@ -327,8 +337,9 @@ async fn open(
     lease: &Lease,
     upstream: &Rc<WorkerUpstream>,
     client: Option<&Reader>,
+    connect_timeout: Duration,
 ) -> Result<Connection, Failure> {
-    let target = upstream.target(lease)?;
+    let target = upstream.target(lease)?.within(connect_timeout);
     let descriptors = lease.exchange().descriptors();
     let mut dialing = Box::pin(async move { dial(&target, &*descriptors).await });
     let dialed = while_client_stays(dialing.as_mut(), client).await;
@@ -346,8 +357,9 @@ async fn slot(
     alarm: &mut Alarm,
     client: Option<&Reader>,
     start: &RequestStart<'_>,
+    connect_timeout: Duration,
 ) -> Result<StreamSlot, Failure> {
-    let due = Instant::now() + upstream.shared.config.connect_timeout;
+    let due = Instant::now() + connect_timeout;
     loop {
         match found {
             Lookup::Found(slot) => return Ok(slot),
@@ -361,7 +373,7 @@ async fn slot(
                 waited.await.map_err(|_| Failure::ConnectTimeout)??;
             }
             Lookup::Open(guard) => {
-                let target = upstream.target(lease)?;
+                let target = upstream.target(lease)?.within(connect_timeout);
                 let descriptors = lease.exchange().descriptors();
                 // Whether another protocol is offered is in the endpoint's SETTINGS (RFC 8441).
                 let settled = start.protocol.is_some();

@@ -182,16 +182,16 @@ impl Upstream {
     }
 
     /// How many attempts an exchange has: one for each endpoint that is not `down`, unless there is
-    /// but one endpoint, or the configuration says less.
-    pub(crate) fn tries(&self) -> u32 {
+    /// but one endpoint, or the configuration says less (`limit`, 0 for no word of it).
+    pub(crate) fn tries(&self, limit: u32) -> u32 {
         let members = self.primary.endpoints.members()
             + self
                 .backup
                 .as_ref()
                 .map_or(0, |backup| backup.endpoints.members());
-        match self.config.next_upstream.tries {
+        match limit {
             0 => members,
-            tries => members.min(tries),
+            limit => members.min(limit),
         }
     }
 

@@ -50,6 +50,14 @@ pub(super) struct Http2Target {
 }
 
 impl Target {
+    /// The same, with another bound on the connection and its handshake.
+    pub(super) fn within(self, connect_timeout: Duration) -> Target {
+        Target {
+            connect_timeout,
+            ..self
+        }
+    }
+
     /// A dial has failed: if whoever has the address now is why, its name may be elsewhere.
     pub(super) fn failed(&self, failure: &Failure) {
         if failure.is_of_endpoint()

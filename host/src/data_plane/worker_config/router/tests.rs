@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::model::{Action, Proxy, RedirectRules, Return};
+use crate::config::model::{Action, Proxy, RedirectRules, Return, RouteLimits};
 use crate::config::problem::Place;
 use crate::fuzz::route::plain;
 
@@ -58,6 +58,7 @@ fn route(host: &str, path: &str) -> Route {
         response_headers: Vec::new(),
         access_log: None,
         client_max_body_size: None,
+        limits: RouteLimits::default(),
         place: Place::default(),
     }
 }
