@@ -208,7 +208,7 @@ fn check_resolves_names_and_knows_an_upstream_that_was_meant() {
     let resolver = "resolver = { addresses = [\"127.0.0.1:9\"], timeout = \"1s\" }";
     for (resolve, code, hint) in [
         ("again", 0, "it gets requests once the name is known"),
-        ("once", 1, "`getent hosts gone.invalid`"),
+        ("once", 1, "let its name servers know `gone.invalid`"),
     ] {
         let file = format!(
             "[server]\nresolve = \"{resolve}\"\n{resolver}\n[[listen]]\naddress = \"127.0.0.1:0\"\n\

@@ -444,3 +444,67 @@ async fn sessions_of_streams_follow_names_too() {
     })
     .await;
 }
+
+/// What is known of a name is not lost because it is asked of others from now on, who do not answer.
+#[tokio::test]
+async fn a_reload_that_changes_the_resolver_keeps_what_is_known() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(1).await;
+    let mut dns = Dnsmasq::start(&hosts("kept.test", &[&origins[0]]), 0, &[]).await;
+    let more = ", timeout = \"300ms\"";
+    let proxy = resolving(&name("kept.test", port), &dns.address(), more).await;
+    assert_eq!(proxy.get("/").await.status, 200);
+    dns.dies().await;
+    proxy.edit("timeout = \"300ms\"", "timeout = \"400ms\"");
+    let reload = proxy.admin("POST", "/reload", "").await;
+    assert_eq!(reload.status, 200, "{}", reload.text());
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+}
+
+#[tokio::test]
+async fn a_reload_tells_of_names_that_are_not_known() {
+    let dns = Scripted::start(|question| vec![question.answer(3, &[])]).await;
+    let proxy = resolving(&name("gone.test", 80), &dns.address(), "").await;
+    let reload = proxy.admin("POST", "/reload", "").await;
+    let text = reload.text();
+    assert_eq!(reload.status, 200, "{text}");
+    assert!(
+        text.contains("host not found in upstream `gone.test:80`"),
+        "{text}"
+    );
+    let added = proxy
+        .admin(
+            "POST",
+            "/upstreams/backend/servers",
+            "{\"address\": \"gone.test:81\"}",
+        )
+        .await;
+    assert!(
+        added.status >= 400 && added.text().contains("add it once"),
+        "{}",
+        added.text()
+    );
+}
+
+#[tokio::test]
+async fn streams_go_to_the_ports_that_a_service_has() {
+    if !installed() {
+        return;
+    }
+    let origin = origin::named().await;
+    let port = origin.address().rsplit_once(':').unwrap().1;
+    let record = format!("--srv-host=_db._tcp.data.test,one.test,{port},1,3");
+    let dns = Dnsmasq::start("127.0.0.1 one.test\n", 0, &[&record]).await;
+    let file = format!(
+        "[server]\nresolver = {{ addresses = [\"{}\"] }}\n\
+         [[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"db\"\n\
+         [upstream.db]\nservers = [{{ address = \"data.test\", service = \"db\" }}]\n",
+        dns.address()
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    let mut client = Client::connect(proxy.listener(0)).await;
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    assert_eq!(client.response().await.text(), origin.address());
+}

@@ -278,7 +278,7 @@ pub struct Http2Config {
 }
 
 /// An address to listen on or to connect to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),

@@ -207,11 +207,11 @@ impl Operator {
         let began = Instant::now();
         let present = self.published.load_full();
         let outcome = async {
-            let (config, plan) = self.read(&present.registry).await?;
+            let (config, plan, of_names) = self.read(&present.registry).await?;
             for warning in config::warnings(&config, &self.file) {
                 tracing::warn!("{}", warning.as_warning());
             }
-            let warnings = self.cannot_change(&config);
+            let warnings = [of_names, self.cannot_change(&config)].concat();
             let generation = self.publish(config, plan).await?;
             Ok(Changed {
                 generation,
@@ -251,8 +251,12 @@ impl Operator {
         outcome
     }
 
-    /// The configuration as the file has it now, with what its names stand for and its plugins.
-    async fn read(&self, registry: &PluginRegistry) -> Result<(Config, Plan), ChangeRefused> {
+    /// The configuration as the file has it now, with what its names stand for and its plugins; and
+    /// names that are not known.
+    async fn read(
+        &self,
+        registry: &PluginRegistry,
+    ) -> Result<(Config, Plan, Vec<String>), ChangeRefused> {
         let file = self.file.clone();
         let load = move || check::load(&file).map(Arc::new);
         let config = run_blocking("reading the configuration", FILES, load).await??;
@@ -278,15 +282,13 @@ impl Operator {
                 return Err(problems.into());
             }
         };
-        for warning in &warnings {
-            tracing::warn!("{}", warning.as_warning());
-        }
         let plan = Plan {
             registry,
             resolution,
             files: TlsFiles::Read,
         };
-        Ok((Config::clone(&config), plan))
+        let warnings = warnings.iter().map(Problem::in_one_line);
+        Ok((Config::clone(&config), plan, warnings.collect()))
     }
 
     /// What a configuration says that only a new process can do.
@@ -595,8 +597,7 @@ impl Operator {
                 if let Some(name) = resolve::name(&server) {
                     let learned = self.names.learn([name.clone()].into()).await;
                     if let Some(why) = learned.unanswered.get(name) {
-                        let problem =
-                            resolve::not_found(&present.snapshot.config, &server, name, why);
+                        let problem = resolve::not_added(&server, name, why);
                         self.keep_names();
                         return Err(vec![problem].into());
                     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::model::{Config, Resolve, ServerLocation, ServerName, UpstreamServer};
+use crate::config::model::{Config, Lookup, Resolve, ServerLocation, ServerName, UpstreamServer};
 use crate::config::problem::{Problem, did_you_mean};
 use crate::names::Unanswered;
 
@@ -58,12 +58,7 @@ fn is_once(name: &ServerName) -> bool {
 }
 
 /// In nginx's words.
-pub(super) fn not_found(
-    config: &Config,
-    server: &UpstreamServer,
-    name: &ServerName,
-    why: &str,
-) -> Problem {
+fn not_found(config: &Config, server: &UpstreamServer, name: &ServerName, why: &str) -> Problem {
     let spelling = &server.spelling;
     let message = format!("host not found in upstream `{spelling}` ({why})");
     // What a route names is an upstream's name, or else an address.
@@ -73,14 +68,23 @@ pub(super) fn not_found(
         true => None,
         false => did_you_mean(spelling, others),
     };
-    let hint = near.unwrap_or_else(|| match is_once(name) {
-        true => format!(
+    let own_servers = !name.resolver.addresses.is_empty();
+    let hint = near.unwrap_or_else(|| match &name.lookup {
+        _ if !is_once(name) => "it gets requests once the name is known, and they are a 502 until \
+                                then if there is no other server"
+            .to_owned(),
+        Lookup::Addresses(_) if !own_servers => format!(
             "correct the name, or let this machine resolve it: `getent hosts {}`",
             name.host
         ),
-        false => "it gets requests once the name is known, and they are a 502 until then if there \
-                  is no other server"
-            .to_owned(),
+        _ => format!("correct the name, or let its name servers know `{name}`"),
     });
+    Problem::new(&server.place, message).hint(hint)
+}
+
+/// Of a server that is to be added by command.
+pub(super) fn not_added(server: &UpstreamServer, name: &ServerName, why: &str) -> Problem {
+    let message = format!("host not found in upstream `{}` ({why})", server.spelling);
+    let hint = format!("correct the name, or add it once its name servers know `{name}`");
     Problem::new(&server.place, message).hint(hint)
 }

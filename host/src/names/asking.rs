@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
 use tokio::time::{sleep_until, timeout, timeout_at};
 
 use super::doubt::Doubt;
-use super::known::{BREATH, Change, Known, NameState, Outcome, each_once, listed};
+use super::known::{BREATH, Change, Known, NameState, Outcome, in_order, listed};
 use super::question::{NameServers, TIMED_OUT};
 use super::resolution::{Located, Resolution, ServerAddresses};
 use super::system::System;
@@ -131,10 +131,17 @@ impl Learned {
 }
 
 impl Shared {
-    /// What a name was known to stand for before its task began anew.
+    /// What a name was known to stand for before its task began anew, or before it was to be asked
+    /// of others: none if it is new.
     fn located(&self, name: &ServerName) -> Option<Arc<[Located]>> {
         let names = self.names.lock();
-        names.get(name).map(|seen| seen.addresses.located.clone())
+        let same = names.get(name).or_else(|| {
+            let mut others = names.iter();
+            let same = others
+                .find(|(other, _)| (&other.host, &other.lookup) == (&name.host, &name.lookup));
+            same.map(|(_, seen)| seen)
+        });
+        same.map(|seen| seen.addresses.located.clone())
     }
 
     fn resolution(&self) -> Resolution {
@@ -310,7 +317,7 @@ impl Tasks {
             for (name, asked) in asked {
                 match timeout_at(until, asked).await {
                     Ok(Ok(Outcome::Found { located, .. })) => {
-                        answers.insert(name, ServerAddresses::fixed(each_once(located)));
+                        answers.insert(name, ServerAddresses::fixed(in_order(located)));
                     }
                     Ok(Ok(Outcome::Absent(why) | Outcome::Failed(why))) => {
                         learned.unanswered.insert(name, why);
@@ -350,6 +357,7 @@ impl Asking {
         loop {
             let asked = Instant::now();
             let outcome = self.ask(name).await;
+            let is_answer = matches!(outcome, Outcome::Found { .. });
             let change = known.note(outcome, &name.resolver, asked, Instant::now());
             let addresses = ServerAddresses {
                 located: known.located().clone(),
@@ -371,12 +379,18 @@ impl Asking {
                     tracing::error!("{name} has no address any more");
                 }
                 Change::Addresses => tracing::info!("{name} is {} now", listed(known.located())),
+                Change::Trouble(why) if is_answer => {
+                    tracing::warn!("{name} was resolved in part ({why})");
+                }
                 Change::Trouble(why) => {
                     let meanwhile = match known.located().is_empty() {
                         true => "it has no servers until it can be",
                         false => "the addresses known before stay",
                     };
                     tracing::error!("{name} could not be resolved ({why}); {meanwhile}");
+                }
+                Change::Recovered => {
+                    tracing::info!("{name} is {} still", listed(known.located()));
                 }
                 Change::None => {}
             }

@@ -91,8 +91,10 @@ pub(crate) struct NameState {
 pub(super) enum Change {
     /// The addresses.
     Addresses,
-    /// Nothing but what the log is to say.
+    /// Nothing; why there is no answer, or only a part of one.
     Trouble(String),
+    /// Nothing: there is an answer again, and it is the one before.
+    Recovered,
     None,
 }
 
@@ -156,8 +158,12 @@ impl Known {
                 (self.absent_since, self.failures) = (None, 0);
                 let bounded = ttl.clamp(resolver.min_ttl, resolver.max_ttl);
                 self.next = now + resolver.valid.unwrap_or(bounded);
+                let too_many = located.len() > MOST;
                 let found = self.merged(located, missing.as_ref().map(|missing| &missing.part));
                 self.why = missing.map(|missing| missing.why);
+                if too_many && self.why.is_none() {
+                    self.why = Some(format!("only {MOST} addresses of it are used"));
+                }
                 if *found != *self.located {
                     self.located = found.into();
                     return Change::Addresses;
@@ -186,36 +192,28 @@ impl Known {
         }
         match &self.why {
             Some(why) if self.why != before => Change::Trouble(why.clone()),
+            None if before.is_some() => Change::Recovered,
             _ => Change::None,
         }
     }
 
-    /// The addresses found, those known before first and in their order: name servers turn the
-    /// order with every answer, which means nothing.
-    fn merged(&self, found: Vec<Located>, missing: Option<&Part>) -> Vec<Located> {
-        let mut merged: Vec<Located> = Vec::with_capacity(found.len());
-        let stays = |known: &&Located| {
-            found.contains(known) || missing.is_some_and(|missing| missing.has(known))
-        };
-        merged.extend(self.located.iter().filter(stays).cloned());
-        add_each_once(&mut merged, found);
-        merged
-    }
-}
-
-/// The addresses of an answer that is the only one.
-pub(super) fn each_once(found: Vec<Located>) -> Vec<Located> {
-    let mut addresses = Vec::with_capacity(found.len());
-    add_each_once(&mut addresses, found);
-    addresses
-}
-
-fn add_each_once(addresses: &mut Vec<Located>, found: Vec<Located>) {
-    for located in found {
-        if addresses.len() < MOST && !addresses.contains(&located) {
-            addresses.push(located);
+    /// The addresses found, and those known before of what had no answer.
+    fn merged(&self, mut found: Vec<Located>, missing: Option<&Part>) -> Vec<Located> {
+        if let Some(missing) = missing {
+            let known = self.located.iter();
+            found.extend(known.filter(|known| missing.has(known)).cloned());
         }
+        in_order(found)
     }
+}
+
+/// Each address once, in the order of the addresses: name servers turn that of an answer every time,
+/// and what is a server's place is to be the same on every machine and after every start.
+pub(super) fn in_order(mut found: Vec<Located>) -> Vec<Located> {
+    found.sort();
+    found.dedup();
+    found.truncate(MOST);
+    found
 }
 
 /// Addresses as the log lists them: the first few.
@@ -290,10 +288,10 @@ mod tests {
     }
 
     #[test]
-    fn addresses_keep_their_order_whatever_that_of_the_answer_is() {
+    fn addresses_are_in_order_whatever_that_of_the_answer_is() {
         let mut name = Name::new();
         assert_eq!(name.note(0, found(&[3, 1, 3], TTL)), Change::Addresses);
-        assert_eq!(name.addresses(), ["10.0.0.3:80", "10.0.0.1:80"]);
+        assert_eq!(name.addresses(), ["10.0.0.1:80", "10.0.0.3:80"]);
         assert_eq!(name.note(5, found(&[1, 3], TTL)), Change::None);
         assert_eq!(name.note(10, found(&[2, 1], TTL)), Change::Addresses);
         assert_eq!(name.addresses(), ["10.0.0.1:80", "10.0.0.2:80"]);
@@ -320,7 +318,7 @@ mod tests {
             Change::Trouble("110: Operation timed out".to_owned())
         );
         assert_eq!(name.next(), BREATH, "nothing is known yet");
-        name.note(1, found(&[1], TTL));
+        assert_eq!(name.note(1, found(&[1], TTL)), Change::Addresses);
         assert!(name.0.state().why.is_none());
         let mut pauses = Vec::new();
         for _ in 0..6 {
@@ -329,6 +327,7 @@ mod tests {
         }
         assert_eq!(pauses, [2, 4, 8, 10, 10, 10]);
         assert_eq!(name.note(99, failed()), Change::None, "said already");
+        assert_eq!(name.note(99, found(&[1], TTL)), Change::Recovered);
         assert_eq!(name.addresses(), ["10.0.0.1:80"]);
     }
 
@@ -378,7 +377,7 @@ mod tests {
             name.note(5, half(vec![at(2)], Part::Ipv6)),
             Change::Addresses
         );
-        assert_eq!(name.addresses(), ["[fd00::1]:80", "10.0.0.2:80"]);
+        assert_eq!(name.addresses(), ["10.0.0.2:80", "[fd00::1]:80"]);
         assert_eq!(name.0.state().why.as_deref(), Some("2: Server failure"));
         name.note(10, half(vec![v6(2)], Part::Ipv4));
         assert_eq!(name.addresses(), ["10.0.0.2:80", "[fd00::2]:80"]);
@@ -438,6 +437,8 @@ mod tests {
         };
         name.note(10, outcome);
         assert_eq!(name.addresses().len(), MOST);
+        let why = name.0.state().why.unwrap_or_default();
+        assert_eq!(why, "only 1024 addresses of it are used");
     }
 
     #[test]

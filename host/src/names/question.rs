@@ -115,8 +115,11 @@ impl NameServers {
             RData::SRV(service) if !service.target.is_root() => Some(service.clone()),
             _ => None,
         });
-        let mut services: Vec<_> = services.take(TARGETS).collect();
+        let mut services: Vec<_> = services.collect();
+        // Name servers turn the order, and with it what is too much.
         services.sort_by_key(|service| (service.priority, service.target.clone(), service.port));
+        let too_many = services.len() > TARGETS;
+        services.truncate(TARGETS);
         let Some(first) = services.first().map(|service| service.priority) else {
             return Outcome::Absent(HOST_NOT_FOUND.to_owned());
         };
@@ -133,7 +136,8 @@ impl NameServers {
             }
         }
         let mut found = Vec::new();
-        let (mut ttl, mut lost, mut reason) = (records.ttl, Vec::new(), None);
+        let (mut ttl, mut lost) = (records.ttl, Vec::new());
+        let mut reason = too_many.then(|| format!("only {TARGETS} servers of it are used"));
         for (service, host) in services.iter().zip(hosts) {
             let target = service.target.to_ascii();
             let target = target.trim_end_matches('.');
@@ -175,6 +179,13 @@ impl NameServers {
 
     /// The addresses of a host, of the first of the names that it may stand for that has any.
     async fn host(&self, host: &str) -> Result<Host, NoAnswer> {
+        if let Some(addresses) = self.of_hosts_file(host) {
+            return Ok(Host {
+                addresses,
+                ttl: FOR_EVER,
+                missing: None,
+            });
+        }
         let mut failed = None;
         for name in candidates(host, &self.system.search, self.system.ndots) {
             match self.addresses(&name).await {
@@ -207,13 +218,6 @@ impl NameServers {
 
     /// The addresses of one name in full.
     async fn addresses(&self, name: &str) -> Result<Host, NoAnswer> {
-        if let Some(addresses) = self.of_hosts_file(name) {
-            return Ok(Host {
-                addresses,
-                ttl: FOR_EVER,
-                missing: None,
-            });
-        }
         let ipv6 = async {
             match self.ipv6 {
                 true => Some(self.records(name, RecordType::AAAA).await),
@@ -247,7 +251,7 @@ impl NameServers {
         }
     }
 
-    /// What the hosts file says of a name: then nobody else is asked about it.
+    /// What the hosts file says of a name as it is written: then nobody else is asked about it.
     fn of_hosts_file(&self, name: &str) -> Option<Vec<IpAddr>> {
         if !self.hosts {
             return None;
@@ -330,4 +334,44 @@ fn no_answer(error: NetError) -> NoAnswer {
             text
         }
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::system::tests_system;
+    use super::*;
+    use crate::config::model::Resolve;
+
+    /// Nobody is asked: nobody would answer.
+    #[tokio::test]
+    async fn a_name_in_the_hosts_file_is_looked_for_nowhere_else() {
+        let resolver = |ipv6| Resolver {
+            resolve: Resolve::Again,
+            addresses: Vec::new(),
+            valid: None,
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+            ipv6,
+        };
+        let resolv_conf = "nameserver 127.0.0.1\nsearch corp.test\n";
+        let hosts = "10.0.0.4 api\nfd00::4 api\n10.0.0.5 api.corp.test\n";
+        for (ipv6, expected) in [(true, 2), (false, 1)] {
+            let system = Rc::new(tests_system(resolv_conf, hosts));
+            let servers = Rc::new(NameServers::new(&resolver(ipv6), &system).unwrap());
+            let name = ServerName {
+                host: "api".to_owned(),
+                lookup: Lookup::Addresses(8000),
+                resolver: Arc::new(resolver(ipv6)),
+            };
+            let Outcome::Found { located, .. } = servers.ask(&name).await else {
+                panic!("it is there");
+            };
+            assert_eq!(located.len(), expected);
+            assert_eq!(located[0].address.to_string(), "10.0.0.4:8000");
+        }
+    }
 }

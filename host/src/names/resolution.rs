@@ -19,7 +19,7 @@ pub(crate) struct ServerAddresses {
 }
 
 /// One of a server's addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Located {
     pub(crate) address: Address,
     /// What its service says of it, if it was found by one.
@@ -27,7 +27,7 @@ pub(crate) struct Located {
 }
 
 /// What an SRV record says (RFC 2782).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OfService {
     /// The host that it names.
     pub(crate) target: Box<str>,

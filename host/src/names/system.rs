@@ -103,6 +103,12 @@ impl System {
     }
 }
 
+/// As these files would have it, for tests.
+#[cfg(test)]
+pub(super) fn tests_system(resolv_conf: &str, hosts: &str) -> System {
+    System::of(resolv_conf.as_bytes(), hosts.as_bytes(), |_| None)
+}
+
 /// The names that a host's name may mean, the likeliest first (resolv.conf(5): `search`, `ndots`).
 pub(super) fn candidates(host: &str, search: &[String], ndots: usize) -> Vec<String> {
     let absolute = |name: &str| format!("{}.", name.trim_end_matches('.'));

@@ -66,6 +66,10 @@ pub(in crate::cli) struct NamedServer {
 pub(in crate::cli) struct NewServer {
     /// Its address, such as `10.0.0.1:3000` or `unix:/run/app.sock`
     address: String,
+    /// The service of the name, which DNS lists servers for, such as `http`
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     /// Share of the requests, from 1 to 65535
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65_535))]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -144,8 +144,8 @@ pub(in crate::config) static RESOLVER: Table = Table {
         Key::new(
             "addresses",
             TEXTS,
-            "Name servers, `10.0.0.53` or `[::1]:5353` (`resolver`). Without them, those that `/etc/resolv.conf` has, and \
-             `/etc/hosts` before them; its `search` and `ndots` count either way.",
+            "Name servers, `10.0.0.53` or `[::1]:5353` (`resolver`). Without them, those that `/etc/resolv.conf` has, for \
+             names that are not in `/etc/hosts`; its `search` and `ndots` count either way.",
         )
         .or(Default::Words(&[])),
         Key::new(
@@ -157,13 +157,14 @@ pub(in crate::config) static RESOLVER: Table = Table {
         Key::new(
             "max_ttl",
             TTL,
-            "An answer holds for so long at most: that of a container's name may be another one long before its time is up.",
+            "An answer holds for so long at most: Docker's answers say 600 seconds, while a container may get another \
+             address at any moment.",
         )
         .or(Default::Text("10s")),
         Key::new(
             "timeout",
             WAIT,
-            "Time for an answer, further attempts included (`resolver_timeout`, 30 s).",
+            "Time for an answer, several attempts included (`resolver_timeout`, 30 s).",
         )
         .or(Default::Text("5s")),
         Key::new(

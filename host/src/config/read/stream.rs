@@ -7,7 +7,9 @@ use super::server::{TakenAddresses, listen_address};
 use super::upstream::Upstreams;
 use super::{Complaint, ConfigReader, address, log, noted, pattern, tls};
 use crate::config::declared::{SNI, STREAM};
-use crate::config::model::{HostPattern, SniRoute, StreamConfig, UpstreamConfig};
+use crate::config::model::{
+    HostPattern, Lookup, ServerLocation, SniRoute, StreamConfig, UpstreamConfig, UpstreamServer,
+};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 
@@ -152,7 +154,12 @@ fn with_port(address: &str) -> Result<(), Complaint> {
 
 /// Notes what an upstream says that only requests have a use for.
 fn check(upstream: &UpstreamConfig, reader: ConfigReader<'_>) {
-    for server in &upstream.servers {
+    // A service brings the ports of its servers.
+    let of_service = |server: &&UpstreamServer| {
+        matches!(&server.location, ServerLocation::Name(name)
+            if matches!(name.lookup, Lookup::Service(_)))
+    };
+    for server in upstream.servers.iter().filter(|server| !of_service(server)) {
         if let Err(complaint) = with_port(&server.spelling) {
             reader.problems.add(complaint.at(&server.place));
         }

@@ -31,6 +31,8 @@ pub(crate) struct Endpoint {
     pub(crate) name: Box<str>,
     /// The server as the configuration spells it.
     pub(crate) server: Box<str>,
+    /// What hash rings are made of: that, or the host that a service names.
+    pub(crate) ring_name: Box<str>,
     pub(crate) route: Box<str>,
     pub(crate) labels: Box<[(String, String)]>,
     pub(crate) weight: u32,
@@ -107,6 +109,10 @@ impl Endpoint {
             address,
             name: name.into(),
             server: server.spelling.as_str().into(),
+            ring_name: match &located.service {
+                Some(service) => service.target.clone(),
+                None => server.spelling.as_str().into(),
+            },
             route: server.route.as_str().into(),
             labels: server.labels.clone().into(),
             // The operator's word counts before that of DNS, unless it is the default (nginx:
@@ -140,6 +146,7 @@ impl Endpoint {
             address: Address::Tcp((Ipv4Addr::UNSPECIFIED, 0).into()),
             name: Box::default(),
             server: Box::default(),
+            ring_name: Box::default(),
             route: Box::default(),
             labels: Box::default(),
             weight: 1,

@@ -221,7 +221,7 @@ impl plugin::FleetView for EndpointSet {
     fn server(&self, index: u32) -> Option<plugin::ServerView<'_>> {
         let endpoint = self.layout.endpoints.get(index as usize)?;
         Some(plugin::ServerView {
-            name: &endpoint.server,
+            name: &endpoint.ring_name,
             down: endpoint.down,
             labels: &endpoint.labels,
             max_fails: endpoint.max_fails,
