@@ -163,6 +163,9 @@ pub(crate) struct ServerStatus {
     /// Of the response header, a moving mean; 0 before the first.
     pub(crate) latency_us: u32,
     pub(crate) in_rotation: bool,
+    /// Seconds until its share has grown to its weight (`slow_start`).
+    #[serde(default)]
+    pub(crate) slow_start_s: u64,
 }
 
 /// `POST /reload`: the new configuration serves.

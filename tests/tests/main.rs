@@ -14,6 +14,7 @@ mod workers; // distribution is exact across workers
 mod names; // of servers, resolved again
 mod parity; // the choices are nginx's
 mod retries; // another server is asked
+mod slow_start; // a server that is back gets its share little by little
 mod last_resort; // one is asked although it failed
 mod kill_one; // and no client notices
 mod custom_policy; // built with the SDK, for either target

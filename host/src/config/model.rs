@@ -383,6 +383,9 @@ pub struct UpstreamServer {
     /// In which failures add up and for which it stays disabled, default 10 s; whole seconds, as
     /// nginx counts.
     pub fail_timeout: Duration,
+    /// In which its share grows from nothing to its weight when it comes into rotation; zero
+    /// (default): at once. Whole seconds.
+    pub slow_start: Duration,
     /// Attempts in progress at most, in all workers; 0 (default) is unlimited.
     pub max_conns: u32,
     pub backup: bool,

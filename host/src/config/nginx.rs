@@ -562,16 +562,15 @@ static UPSTREAMS: &[Directive] = &[
         "names of servers are resolved again; `resolve = \"once\"` turns that off",
     ),
     is(
+        &["slow_start"],
+        "`slow_start = \"30s\"` of a server; with any policy",
+    ),
+    is(
         &["service"],
         "`{ address = \"app.example\", service = \"http\" }` in `servers`",
     ),
     not_there(
-        &[
-            "health_check",
-            "health_check_timeout",
-            "match",
-            "slow_start",
-        ],
+        &["health_check", "health_check_timeout", "match"],
         "servers are judged by their answers: `max_fails` and `fail_timeout`",
     ),
     not_there(

@@ -294,6 +294,7 @@ fn server_of(server: &UpstreamServer) -> String {
         weight,
         max_fails,
         fail_timeout,
+        slow_start,
         max_conns,
         backup,
         down,
@@ -310,6 +311,7 @@ fn server_of(server: &UpstreamServer) -> String {
         _ => String::new(),
     };
     let fail_timeout = text(&duration_text(*fail_timeout));
+    let slow_start = text(&duration_text(*slow_start));
     let labels = match labels.is_empty() {
         true => String::new(),
         false => {
@@ -321,7 +323,7 @@ fn server_of(server: &UpstreamServer) -> String {
     };
     format!(
         "{{ address = {address}{service}, weight = {weight}, max_fails = {max_fails}, fail_timeout = {fail_timeout}, \
-         max_conns = {max_conns}, backup = {backup}, down = {down}, route = {route}{labels} }}"
+         slow_start = {slow_start}, max_conns = {max_conns}, backup = {backup}, down = {down}, route = {route}{labels} }}"
     )
 }
 

@@ -82,6 +82,10 @@ pub(in crate::cli) struct NewServer {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     fail_timeout: Option<String>,
+    /// In which its share grows from nothing to its weight, such as `30s`
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow_start: Option<String>,
     /// Requests in progress at most; 0 for no bound
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,9 +229,12 @@ fn servers_in_words(upstreams: &[UpstreamStatus]) -> String {
     for upstream in upstreams {
         rows.extend(upstream.servers.iter().map(|endpoint| {
             let state = match (endpoint.down, endpoint.in_rotation) {
-                (true, _) => "down",
-                (false, true) => "up",
-                (false, false) => "out",
+                (true, _) => "down".to_owned(),
+                (false, false) => "out".to_owned(),
+                (false, true) if endpoint.slow_start_s > 0 => {
+                    format!("starting ({}s)", endpoint.slow_start_s)
+                }
+                (false, true) => "up".to_owned(),
             };
             let max_conns = match endpoint.max_conns {
                 0 => "-".to_owned(),

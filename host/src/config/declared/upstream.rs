@@ -252,6 +252,13 @@ pub(in crate::config) static UPSTREAM_SERVER: Table = Table {
             "In which failures add up, and for which it stays out of rotation. Whole seconds.",
         )
         .or(Default::Text("10s")),
+        Key::new(
+            "slow_start",
+            TIME,
+            "Time in which its share grows from nothing to its weight, once it is back in rotation, resumed, or new beside \
+             others (`slow_start`). Whole seconds; zero is none.",
+        )
+        .or(Default::Text("0s")),
         Key::new("max_conns", COUNT, "Requests in progress at most, in all workers. Zero is unlimited.")
             .or(Default::Integer(0)),
         Key::new(

@@ -328,23 +328,19 @@ fn upstream_server(
     spelling: &str,
     location: ServerLocation,
 ) -> UpstreamServer {
-    let fail_timeout = section.duration("fail_timeout");
-    if fail_timeout.subsec_nanos() > 0
-        && let Some(node) = section.get("fail_timeout")
-    {
-        let complaint = Complaint::new("`fail_timeout` must be whole seconds");
-        section.problems.add(
-            complaint
-                .hint("failures are counted by the second, as in nginx")
-                .at(&node.place),
-        );
-    }
+    let fail_timeout = whole_seconds(
+        section,
+        "fail_timeout",
+        "failures are counted by the second",
+    );
+    let slow_start = whole_seconds(section, "slow_start", "a share grows by the second");
     UpstreamServer {
         spelling: spelling.to_owned(),
         location,
         weight: section.integer("weight"),
         max_fails: section.integer("max_fails"),
-        fail_timeout: Duration::from_secs(fail_timeout.as_secs()),
+        fail_timeout,
+        slow_start,
         max_conns: section.integer("max_conns"),
         backup: section.boolean("backup"),
         down: section.boolean("down"),
@@ -352,6 +348,19 @@ fn upstream_server(
         labels: labels(section),
         place: section.place.clone(),
     }
+}
+
+/// A duration that is counted in seconds, as nginx counts it. `why`: in a few words.
+fn whole_seconds(section: &Section<'_>, name: &str, why: &str) -> Duration {
+    let given = section.duration(name);
+    if given.subsec_nanos() > 0
+        && let Some(node) = section.get(name)
+    {
+        let complaint = Complaint::new(format!("`{name}` must be whole seconds"));
+        let hint = format!("{why}, as in nginx");
+        section.problems.add(complaint.hint(hint).at(&node.place));
+    }
+    Duration::from_secs(given.as_secs())
 }
 
 /// What the operator calls a server, by name.

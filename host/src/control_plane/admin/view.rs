@@ -165,6 +165,11 @@ fn upstream_of(upstream: &Upstream, now: u64, names: &Names) -> UpstreamStatus {
         fails: endpoint.fails(),
         latency_us: endpoint.latency_us(),
         in_rotation: !endpoint.down && endpoint.in_rotation(now),
+        slow_start_s: endpoint.starting(now).map_or(0, |since| {
+            endpoint
+                .slow_start
+                .saturating_sub(now.saturating_sub(since))
+        }),
     });
     UpstreamStatus {
         name: upstream.config.name.clone(),

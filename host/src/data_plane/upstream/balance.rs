@@ -230,7 +230,14 @@ impl WorkerUpstream {
                 random: fastrand::u64(..),
             };
             balance.forget_response_headers();
-            balance.narrow(None);
+            let taking_part = match last_resort {
+                true => None,
+                false => {
+                    let (tried, random) = (balance.tried(), fastrand::u64(..));
+                    group.endpoints.without_starting(&tried, now, random)
+                }
+            };
+            balance.narrow(taking_part.as_deref());
             let (picked, refusal) = {
                 let mut balancer = group.balancer.borrow_mut();
                 let picked = balancer.pick(&at_hand, &pick);

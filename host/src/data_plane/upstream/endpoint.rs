@@ -38,6 +38,8 @@ pub(crate) struct Endpoint {
     pub(crate) weight: u32,
     pub(crate) max_fails: u32,
     pub(crate) fail_timeout: Seconds,
+    /// In which its share grows to its weight; 0: at once.
+    pub(crate) slow_start: Seconds,
     /// 0 is unlimited.
     pub(crate) max_conns: u32,
     pub(crate) down: bool,
@@ -60,7 +62,12 @@ pub(crate) struct EndpointStats {
     /// When it last failed or was last picked for a probe.
     checked: AtomicU64,
     latency_us: AtomicU32,
+    /// The second from which on its share grows; 0: it has all of it.
+    starting: AtomicU64,
 }
+
+/// Of [`EndpointStats`]: its share begins to grow when it is looked at next.
+const ABOUT_TO_START: Seconds = Seconds::MAX;
 
 /// An endpoint of an upstream, whatever its place in the configuration.
 #[derive(Hash, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +83,7 @@ impl EndpointStats {
             accessed: AtomicU64::new(0),
             checked: AtomicU64::new(0),
             latency_us: AtomicU32::new(0),
+            starting: AtomicU64::new(0),
         })
     }
 }
@@ -123,6 +131,7 @@ impl Endpoint {
             },
             max_fails: server.max_fails,
             fail_timeout: server.fail_timeout.as_secs(),
+            slow_start: server.slow_start.as_secs(),
             max_conns: server.max_conns,
             down: server.down,
             doubt,
@@ -152,6 +161,7 @@ impl Endpoint {
             weight: 1,
             max_fails: 0,
             fail_timeout: 0,
+            slow_start: 0,
             max_conns: 0,
             down: true,
             doubt: None,
@@ -193,6 +203,37 @@ impl Endpoint {
     /// Whether an attempt may start now, `down` aside.
     pub(crate) fn in_rotation(&self, now: Seconds) -> bool {
         self.has_room() && !self.is_disabled(now)
+    }
+
+    /// Has its share grow from nothing, from the next look at it on, if it has a `slow_start`.
+    pub(super) fn start_slowly(&self) {
+        if self.slow_start > 0 {
+            self.stats.starting.store(ABOUT_TO_START, Relaxed);
+        }
+    }
+
+    /// The second from which on its share grows; none once it has all of it.
+    pub(crate) fn starting(&self, now: Seconds) -> Option<Seconds> {
+        let since = match self.stats.starting.load(Relaxed) {
+            0 => return None,
+            ABOUT_TO_START => now,
+            since => since,
+        };
+        (now.saturating_sub(since) < self.slow_start).then_some(since)
+    }
+
+    /// Whether it takes part in a choice, while its share grows. `random`: of the choice, and the
+    /// same for all looks at it.
+    pub(super) fn takes_part(&self, now: Seconds, random: u64) -> bool {
+        let stats = &self.stats.starting;
+        // Of several workers that look at it first, all begin in the same second or the next.
+        if stats.load(Relaxed) == ABOUT_TO_START {
+            stats.store(now.max(1), Relaxed);
+        }
+        match self.starting(now) {
+            Some(since) => random % self.slow_start < now.saturating_sub(since),
+            None => true,
+        }
     }
 
     /// True while its failures keep it out, until `fail_timeout` has passed.
@@ -331,6 +372,7 @@ pub(super) fn tests_endpoint(max_fails: u32, fail_timeout: u64, max_conns: u32) 
         weight: 1,
         max_fails,
         fail_timeout: Duration::from_secs(fail_timeout),
+        slow_start: Duration::ZERO,
         max_conns,
         backup: false,
         down: false,

@@ -6,6 +6,8 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+use smallvec::SmallVec;
+
 use super::endpoint::{AfterFailure, Endpoint, Seconds};
 use super::layout::Layout;
 use crate::plugin;
@@ -20,6 +22,9 @@ pub(crate) struct EndpointSet {
     /// others are candidates without a look at their figures, which is what keeps a pick cheap
     /// among a thousand.
     suspects: Vec<AtomicU64>,
+    /// A bit for each endpoint whose share may still be growing (`slow_start`). Those that begin
+    /// under another configuration are not among them.
+    starting: Vec<AtomicU64>,
     disabled_epoch: DisabledEpoch,
     /// How many of them the suspects account for.
     seen: AtomicU64,
@@ -76,14 +81,18 @@ impl EndpointSet {
         let endpoints = &layout.endpoints;
         let words = endpoints.len().div_ceil(64);
         let (mut members, mut suspects) = (vec![0; words], vec![0; words]);
+        let mut starting = vec![0; words];
         for (index, endpoint) in endpoints.iter().enumerate() {
             members[index / 64] |= u64::from(!endpoint.down) << (index % 64);
             suspects[index / 64] |= u64::from(endpoint.max_conns > 0) << (index % 64);
+            // Whether it has begun is seen at the first look.
+            starting[index / 64] |= u64::from(endpoint.slow_start > 0) << (index % 64);
         }
         EndpointSet {
             layout,
             members,
             suspects: suspects.into_iter().map(AtomicU64::new).collect(),
+            starting: starting.into_iter().map(AtomicU64::new).collect(),
             disabled_epoch,
             // No epoch yet: the first pick looks at all endpoints, whose failures may be older than
             // this set.
@@ -136,6 +145,46 @@ impl EndpointSet {
         candidates
     }
 
+    /// The candidates of a choice, word by word, without those that do not take part in it as their
+    /// share is still growing; none where all of them do, or none does. `random`: of the choice.
+    pub(crate) fn without_starting(
+        &self,
+        tried: &IndexSet,
+        now: Seconds,
+        random: u64,
+    ) -> Option<SmallVec<[u64; 2]>> {
+        if self.starting.iter().all(|word| word.load(Relaxed) == 0) {
+            return None;
+        }
+        let (mut words, mut left_out) = (SmallVec::new(), false);
+        for (word, starting) in self.starting.iter().enumerate() {
+            let mut candidates = self.candidates(word as u32, tried, now);
+            let mut looked_at = starting.load(Relaxed);
+            while looked_at != 0 {
+                let bit = looked_at.trailing_zeros();
+                looked_at &= looked_at - 1;
+                let endpoint = &self.layout.endpoints[word * 64 + bit as usize];
+                if !endpoint.takes_part(now, random.rotate_left(bit) ^ word as u64) {
+                    left_out |= candidates & 1 << bit != 0;
+                    candidates &= !(1 << bit);
+                } else if endpoint.starting(now).is_none() {
+                    starting.fetch_and(!(1 << bit), Relaxed);
+                }
+            }
+            words.push(candidates);
+        }
+        (left_out && words.iter().any(|word| *word != 0)).then_some(words)
+    }
+
+    /// It is back in rotation: its share grows from nothing, if it has a `slow_start`.
+    fn start_slowly(&self, index: u32) {
+        let endpoint = self.endpoint(index);
+        if endpoint.slow_start > 0 {
+            endpoint.start_slowly();
+            self.starting[index as usize / 64].fetch_or(1 << (index % 64), Relaxed);
+        }
+    }
+
     #[cold]
     fn look_for_suspects(&self, disabled_epoch: u64) {
         for (index, endpoint) in self.layout.endpoints.iter().enumerate() {
@@ -170,6 +219,7 @@ impl EndpointSet {
     /// See [`Endpoint::forgive`].
     pub(crate) fn forgive(&self, index: u32) {
         if self.endpoint(index).forgive() {
+            self.start_slowly(index);
             self.trust(index);
         }
     }
@@ -177,6 +227,7 @@ impl EndpointSet {
     /// See [`Endpoint::recovered`].
     pub(crate) fn recovered(&self, index: u32) {
         if self.endpoint(index).recovered() {
+            self.start_slowly(index);
             self.trust(index);
         }
     }
@@ -285,6 +336,56 @@ mod tests {
             let other = other();
             (one.join().unwrap(), other)
         })
+    }
+
+    /// How many of so many choices an endpoint takes part in.
+    fn share(set: &EndpointSet, index: u32, now: Seconds) -> usize {
+        let none = IndexSet::default();
+        let mut random = fastrand::Rng::with_seed(7);
+        let choices = (0..1000).filter(|_| {
+            let words = set.without_starting(&none, now, random.u64(..));
+            let candidates = words.map_or_else(|| set.candidates(0, &none, now), |words| words[0]);
+            candidates & 1 << index != 0
+        });
+        choices.count()
+    }
+
+    #[test]
+    fn a_share_grows_from_nothing_once_an_endpoint_is_back() {
+        let slow = || Endpoint {
+            slow_start: 10,
+            ..endpoint(1, 10, 0)
+        };
+        let set = set(vec![slow(), slow(), slow()]);
+        let none = IndexSet::default();
+        assert_eq!(share(&set, 1, 99), 1000, "nothing has begun");
+        assert_eq!(set.without_starting(&none, 99, 0), None);
+        set.endpoint(1).acquire(100).unwrap();
+        set.failed(1, 100);
+        set.endpoint(1).acquire(111).unwrap();
+        serve(&set, 1);
+        assert_eq!(share(&set, 1, 111), 0);
+        for (now, about) in [(113, 200), (116, 500), (119, 800)] {
+            let share = share(&set, 1, now);
+            assert!(share.abs_diff(about) < 60, "{share} at {now}");
+            assert_eq!(super::tests::share(&set, 0, now), 1000);
+        }
+        assert_eq!(share(&set, 1, 121), 1000);
+        assert_eq!(set.starting[0].load(Relaxed), 0, "nothing is looked at");
+    }
+
+    #[test]
+    fn where_all_are_starting_all_take_part() {
+        let slow = Endpoint {
+            slow_start: 10,
+            ..endpoint(1, 10, 0)
+        };
+        slow.start_slowly();
+        let set = set(vec![slow, endpoint(1, 10, 0)]);
+        let mut tried = IndexSet::default();
+        tried.insert(1);
+        assert_eq!(set.without_starting(&tried, 100, 7), None);
+        assert_eq!(set.candidates(0, &tried, 100), 0b01);
     }
 
     #[test]

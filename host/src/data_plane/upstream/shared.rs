@@ -66,9 +66,15 @@ impl Upstream {
             of_servers
                 .filter(|(server, located, _)| (server.backup || located.is_backup()) == backup)
                 .map(|(server, located, doubt)| {
-                    let stats = known.get_mut(&located.address).and_then(Vec::pop);
-                    let stats = stats.unwrap_or_else(EndpointStats::new);
-                    Endpoint::new(server, located, doubt, stats)
+                    let before = known.get_mut(&located.address).and_then(Vec::pop);
+                    let is_back = before.as_ref().is_none_or(|(_, was_down)| *was_down);
+                    let stats = before.map_or_else(EndpointStats::new, |(stats, _)| stats);
+                    let endpoint = Endpoint::new(server, located, doubt, stats);
+                    // At the start of the process there is nobody to take its share meanwhile.
+                    if is_back && !endpoint.down && previous.is_some() {
+                        endpoint.start_slowly();
+                    }
+                    endpoint
                 })
                 .collect()
         };
@@ -124,12 +130,13 @@ impl Upstream {
         }
     }
 
-    /// By address; several where an address is listed several times, the last one first.
-    fn stats(&self) -> HashMap<Address, Vec<Arc<EndpointStats>>> {
+    /// By address, each with whether it was `down`; several where an address is listed several times,
+    /// the last one first.
+    fn stats(&self) -> HashMap<Address, Vec<(Arc<EndpointStats>, bool)>> {
         let mut stats = HashMap::<_, Vec<_>>::new();
         for (endpoint, _) in self.endpoints() {
             let of_address = stats.entry(endpoint.address.clone()).or_default();
-            of_address.insert(0, endpoint.stats.clone());
+            of_address.insert(0, (endpoint.stats.clone(), endpoint.down));
         }
         stats
     }
