@@ -16,8 +16,9 @@ use tokio::task::JoinSet;
 use crate::child::Child;
 use crate::{Answer, Origin, eventually, in_time, origin};
 
-/// Types of records (RFC 1035, 3.2.2).
+/// Types of records (RFC 1035, 3.2.2; RFC 3596).
 pub const A: u16 = 1;
+pub const AAAA: u16 = 28;
 const CNAME: u16 = 5;
 
 /// Whether dnsmasq is installed. Where it is not, says so loudly; where `CI` is set, fails, so that
@@ -214,6 +215,16 @@ impl Record {
             kind: A,
             ttl,
             data: address.octets().to_vec(),
+        }
+    }
+
+    /// An address of IPv4 as one of IPv6 (RFC 4291, 2.5.5.2).
+    pub fn mapped(name: &str, address: Ipv4Addr, ttl: u32) -> Record {
+        Record {
+            name: name.to_owned(),
+            kind: AAAA,
+            ttl,
+            data: address.to_ipv6_mapped().octets().to_vec(),
         }
     }
 

@@ -1,10 +1,14 @@
 //! Names of servers are resolved again: when their answers expire, and when a connection fails.
 //! What name servers do meanwhile, vanish, hang or lie, costs no request.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use waypost_tests::admin::ADMIN;
-use waypost_tests::names::{A, Dnsmasq, Record, Scripted, host, installed, loopback, origins};
+use waypost_tests::names::{
+    A, AAAA, Dnsmasq, Record, Scripted, host, installed, loopback, origins,
+};
 use waypost_tests::{Client, Load, Origin, Proxy, eventually, origin, outlast, proxy};
 
 /// A proxy that balances one name, asked of this server; `more` are keys of its `resolver`.
@@ -507,4 +511,115 @@ async fn streams_go_to_the_ports_that_a_service_has() {
     let mut client = Client::connect(proxy.listener(0)).await;
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
     assert_eq!(client.response().await.text(), origin.address());
+}
+
+#[tokio::test]
+async fn a_kind_of_address_that_is_not_answered_for_costs_the_other_nothing() {
+    for silent in [A, AAAA] {
+        let (origins, port) = origins(1).await;
+        let at: std::net::Ipv4Addr = host(&origins[0]).parse().unwrap();
+        let dns = Scripted::start(move |question| match question.kind {
+            kind if kind == silent => Vec::new(),
+            A => vec![question.answer(0, &[Record::address(&question.name, at, 60)])],
+            _ => vec![question.answer(0, &[Record::mapped(&question.name, at, 60)])],
+        })
+        .await;
+        let more = ", timeout = \"500ms\"";
+        let proxy = resolving(&name("half.test", port), &dns.address(), more).await;
+        let shown = listed(&proxy).await;
+        assert_eq!(shown["names"][0]["addresses"], 1, "{silent}: {shown}");
+        assert_eq!(shown["names"][0]["error"], "110: Operation timed out");
+        assert_eq!(proxy.get("/").await.text(), host(&origins[0]), "{silent}");
+    }
+}
+
+/// `api` is `api.one.test` while that is known, whatever its name server says for a moment.
+#[tokio::test]
+async fn a_search_domain_that_fails_for_a_moment_leads_to_no_other_host() {
+    let (origins, port) = origins(2).await;
+    let [one, two] = [0, 1].map(|index| host(&origins[index]).parse().unwrap());
+    let code = Arc::new(AtomicU8::new(0));
+    let said = code.clone();
+    let dns = Scripted::start(move |question| {
+        let at = match question.name.as_str() {
+            "api.one.test" => match said.load(Relaxed) {
+                0 => one,
+                code => return vec![question.answer(code, &[])],
+            },
+            "api.two.test" => two,
+            _ => return vec![question.answer(3, &[])],
+        };
+        let records = match question.kind {
+            A => vec![Record::address(&question.name, at, 0)],
+            _ => Vec::new(),
+        };
+        vec![question.answer(0, &records)]
+    })
+    .await;
+    let resolver = format!(
+        "resolver = {{ addresses = [\"{}\"], valid = \"100ms\" }}",
+        dns.address()
+    );
+    let setup = proxy::to([name("api", port)])
+        .upstream(&resolver)
+        .more(ADMIN);
+    let setup = setup.through_shell("export LOCALDOMAIN='one.test two.test'; exec \"$@\"");
+    let proxy = setup.start().await;
+    for failing in [2, 3] {
+        code.store(failing, Relaxed);
+        let before = dns.questions();
+        dns.is_asked(before + 4).await;
+        assert_eq!(proxy.get("/").await.text(), host(&origins[0]), "{failing}");
+        code.store(0, Relaxed);
+        eventually("the answer to be good again", async || {
+            listed(&proxy).await["names"][0]["error"].is_null()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn names_of_a_dead_name_server_hold_up_no_others() {
+    let (origins, port) = origins(2).await;
+    let [one, two] = [0, 1].map(|index| host(&origins[index]).parse().unwrap());
+    let dead = Scripted::silent().await;
+    let moved = Arc::new(AtomicU8::new(0));
+    let seen = moved.clone();
+    let good = Scripted::start(move |question| {
+        let at = [one, two][usize::from(seen.load(Relaxed))];
+        let records = match question.kind {
+            A => vec![Record::address(&question.name, at, 1)],
+            _ => Vec::new(),
+        };
+        vec![question.answer(0, &records)]
+    })
+    .await;
+    let servers: Vec<String> = (0..300)
+        .map(|number| format!("\"dead{number}.test\""))
+        .collect();
+    let more = format!(
+        "[upstream.dead]\nservers = [{}]\nresolver = {{ addresses = [\"{}\"], timeout = \"2s\" }}\n\
+         [[route]]\npath = \"/dead\"\nproxy = \"dead\"\n",
+        servers.join(", "),
+        dead.address()
+    );
+    let resolver = format!(
+        "resolver = {{ addresses = [\"{}\"], valid = \"100ms\" }}",
+        good.address()
+    );
+    let setup = proxy::to([name("good.test", port)]).upstream(&resolver);
+    let proxy = setup.more(&more).start().await;
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+    moved.store(1, Relaxed);
+    let since = std::time::Instant::now();
+    eventually("the other address", async || {
+        proxy.get("/").await.text() == host(&origins[1])
+    })
+    .await;
+    // All dead ones together take ten seconds and more.
+    assert!(
+        since.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        since.elapsed()
+    );
 }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
-use tokio::time::{sleep_until, timeout, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use super::doubt::Doubt;
 use super::known::{BREATH, Change, Known, NameState, Outcome, in_order, listed};
@@ -21,9 +21,6 @@ use super::resolution::{Located, Resolution, ServerAddresses};
 use super::system::System;
 use crate::config::model::{Resolve, Resolver, ServerName};
 use crate::fault_injection;
-
-/// Questions under way at the same time.
-const AT_ONCE: usize = 64;
 
 /// How long all names together are waited for before something is done without them.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -175,7 +172,6 @@ fn run(shared: &Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
                 system: RefCell::new(Rc::new(System::read())),
                 looked: Cell::new(Instant::now()),
                 servers: RefCell::default(),
-                room: Semaphore::new(AT_ONCE),
             }),
             running: JoinSet::new(),
             by_name: BTreeMap::new(),
@@ -198,7 +194,6 @@ struct Asking {
     system: RefCell<Rc<System>>,
     looked: Cell<Instant>,
     servers: RefCell<HashMap<Arc<Resolver>, Rc<NameServers>>>,
-    room: Semaphore,
 }
 
 /// The names that are looked after.
@@ -300,11 +295,16 @@ impl Tasks {
     fn learn(&mut self, names: BTreeSet<ServerName>, answer: oneshot::Sender<Learned>) {
         let is_once = |name: &ServerName| name.resolver.resolve == Resolve::Once;
         let (once, again): (Vec<_>, Vec<_>) = names.into_iter().partition(is_once);
-        let asked = once.into_iter().map(|name| {
-            let (asking, asked) = (self.asking.clone(), name.clone());
-            (name, spawn_local(async move { asking.ask(&asked).await }))
-        });
-        let asked: Vec<_> = asked.collect();
+        // Those that are not over in time end with the wait for them.
+        let mut asked = JoinSet::new();
+        let mut waiting: BTreeSet<ServerName> = once.iter().cloned().collect();
+        for name in once {
+            let asking = self.asking.clone();
+            asked.spawn_local(async move {
+                let outcome = asking.ask(&name, None).await;
+                (name, outcome)
+            });
+        }
         let followed = again
             .into_iter()
             .map(|name| (self.look_after(name.clone()), name));
@@ -314,18 +314,23 @@ impl Tasks {
             let until = tokio::time::Instant::now() + PATIENCE;
             let mut learned = Learned::nothing();
             let mut answers = BTreeMap::new();
-            for (name, asked) in asked {
-                match timeout_at(until, asked).await {
-                    Ok(Ok(Outcome::Found { located, .. })) => {
+            while let Ok(Some(answer)) = timeout_at(until, asked.join_next()).await {
+                let Ok((name, outcome)) = answer else {
+                    continue;
+                };
+                waiting.remove(&name);
+                match outcome {
+                    Outcome::Found { located, .. } => {
                         answers.insert(name, ServerAddresses::fixed(in_order(located)));
                     }
-                    Ok(Ok(Outcome::Absent(why) | Outcome::Failed(why))) => {
+                    Outcome::Absent(why) | Outcome::Failed(why) => {
                         learned.unanswered.insert(name, why);
                     }
-                    Ok(Err(_)) | Err(_) => {
-                        learned.unanswered.insert(name, TIMED_OUT.to_owned());
-                    }
                 }
+            }
+            drop(asked);
+            for name in waiting {
+                learned.unanswered.insert(name, TIMED_OUT.to_owned());
             }
             for (mut answered, name) in followed {
                 let in_time = timeout_at(until, answered.wait_for(|is| *is)).await.is_ok();
@@ -356,7 +361,7 @@ impl Asking {
         let mut known = Known::nothing(Instant::now()).with(before.unwrap_or_default());
         loop {
             let asked = Instant::now();
-            let outcome = self.ask(name).await;
+            let outcome = self.ask(name, known.meant()).await;
             let is_answer = matches!(outcome, Outcome::Found { .. });
             let change = known.note(outcome, &name.resolver, asked, Instant::now());
             let addresses = ServerAddresses {
@@ -368,32 +373,10 @@ impl Asking {
                 state: known.state(),
             };
             self.shared.names.lock().insert(name.clone(), seen);
-            if change == Change::Addresses {
+            if change.addresses {
                 self.shared.changed.notify_one();
             }
-            match change {
-                Change::Addresses if is_first => {
-                    tracing::debug!("{name} is {}", listed(known.located()));
-                }
-                Change::Addresses if known.located().is_empty() => {
-                    tracing::error!("{name} has no address any more");
-                }
-                Change::Addresses => tracing::info!("{name} is {} now", listed(known.located())),
-                Change::Trouble(why) if is_answer => {
-                    tracing::warn!("{name} was resolved in part ({why})");
-                }
-                Change::Trouble(why) => {
-                    let meanwhile = match known.located().is_empty() {
-                        true => "it has no servers until it can be",
-                        false => "the addresses known before stay",
-                    };
-                    tracing::error!("{name} could not be resolved ({why}); {meanwhile}");
-                }
-                Change::Recovered => {
-                    tracing::info!("{name} is {} still", listed(known.located()));
-                }
-                Change::None => {}
-            }
+            self.say(name, &change, known.located(), is_first, is_answer);
             is_first = false;
             answered.send_replace(true);
             tokio::select! {
@@ -403,17 +386,41 @@ impl Asking {
         }
     }
 
-    /// Asks about a name once, when there is room.
-    async fn ask(&self, name: &ServerName) -> Outcome {
-        let Ok(_room) = self.room.acquire().await else {
-            return Outcome::Failed(TIMED_OUT.to_owned());
-        };
-        let servers = match self.servers_of(&name.resolver) {
-            Ok(servers) => servers,
-            Err(why) => return Outcome::Failed(why),
-        };
-        let outcome = timeout(name.resolver.timeout, servers.ask(name)).await;
-        outcome.unwrap_or_else(|_| Outcome::Failed(TIMED_OUT.to_owned()))
+    /// Tells the log of a change.
+    fn say(
+        &self,
+        name: &ServerName,
+        change: &Change,
+        located: &[Located],
+        is_first: bool,
+        is_answer: bool,
+    ) {
+        match &change.trouble {
+            Some(why) if is_answer => tracing::warn!("{name} was resolved in part ({why})"),
+            Some(why) => {
+                let meanwhile = match located.is_empty() {
+                    true => "it has no servers until it can be",
+                    false => "the addresses known before stay",
+                };
+                tracing::error!("{name} could not be resolved ({why}); {meanwhile}");
+            }
+            None => {}
+        }
+        match change.addresses {
+            true if located.is_empty() => tracing::error!("{name} has no address any more"),
+            true if is_first => tracing::debug!("{name} is {}", listed(located)),
+            true => tracing::info!("{name} is {} now", listed(located)),
+            false if change.recovered => tracing::info!("{name} is {} still", listed(located)),
+            false => {}
+        }
+    }
+
+    /// Asks about a name once.
+    async fn ask(&self, name: &ServerName, meant: Option<&str>) -> Outcome {
+        match self.servers_of(&name.resolver) {
+            Ok(servers) => servers.ask(name, meant).await,
+            Err(why) => Outcome::Failed(why),
+        }
     }
 
     /// The name servers of a `resolver`, as this machine has them now.

@@ -29,6 +29,8 @@ pub(super) enum Outcome {
         ttl: Duration,
         /// A part of the question had no answer.
         missing: Option<Missing>,
+        /// Of the names that it may stand for, that which has them.
+        meant: String,
     },
     /// There are none.
     Absent(String),
@@ -69,6 +71,8 @@ impl Part {
 #[derive(Debug)]
 pub(super) struct Known {
     located: Arc<[Located]>,
+    /// Of the names that it may stand for, that which has them.
+    meant: Option<String>,
     /// Since when there are said to be no addresses.
     absent_since: Option<Instant>,
     failures: u32,
@@ -87,15 +91,14 @@ pub(crate) struct NameState {
 }
 
 /// What an outcome has changed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// The addresses.
-    Addresses,
-    /// Nothing; why there is no answer, or only a part of one.
-    Trouble(String),
-    /// Nothing: there is an answer again, and it is the one before.
-    Recovered,
-    None,
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) addresses: bool,
+    /// There is no answer any more, or only a part of one: why. Said once, whatever the reasons are
+    /// that follow.
+    pub(super) trouble: Option<String>,
+    /// There is an answer again.
+    pub(super) recovered: bool,
 }
 
 impl Known {
@@ -103,6 +106,7 @@ impl Known {
     pub(super) fn nothing(now: Instant) -> Known {
         Known {
             located: Arc::default(),
+            meant: None,
             absent_since: None,
             failures: 0,
             why: None,
@@ -115,6 +119,11 @@ impl Known {
     pub(super) fn with(mut self, located: Arc<[Located]>) -> Known {
         self.located = located;
         self
+    }
+
+    /// Which of the names that it may stand for had the last answer.
+    pub(super) fn meant(&self) -> Option<&str> {
+        self.meant.as_deref()
     }
 
     pub(super) fn located(&self) -> &Arc<[Located]> {
@@ -149,12 +158,15 @@ impl Known {
     ) -> Change {
         self.asked = asked;
         let before = self.why.take();
+        let mut change = Change::default();
         match outcome {
             Outcome::Found {
                 located,
                 ttl,
                 missing,
+                meant,
             } => {
+                self.meant = Some(meant);
                 (self.absent_since, self.failures) = (None, 0);
                 let bounded = ttl.clamp(resolver.min_ttl, resolver.max_ttl);
                 self.next = now + resolver.valid.unwrap_or(bounded);
@@ -166,7 +178,7 @@ impl Known {
                 }
                 if *found != *self.located {
                     self.located = found.into();
-                    return Change::Addresses;
+                    change.addresses = true;
                 }
             }
             Outcome::Absent(why) => {
@@ -174,9 +186,10 @@ impl Known {
                 self.next = now + BREATH;
                 let since = *self.absent_since.get_or_insert(now);
                 self.why = Some(why);
-                if !self.located.is_empty() && now.saturating_duration_since(since) >= HOLD {
+                if now.saturating_duration_since(since) >= HOLD {
+                    self.meant = None;
+                    change.addresses = !self.located.is_empty();
                     self.located = Arc::default();
-                    return Change::Addresses;
                 }
             }
             Outcome::Failed(why) => {
@@ -191,10 +204,11 @@ impl Known {
             }
         }
         match &self.why {
-            Some(why) if self.why != before => Change::Trouble(why.clone()),
-            None if before.is_some() => Change::Recovered,
-            _ => Change::None,
+            Some(why) if before.is_none() => change.trouble = Some(why.clone()),
+            None => change.recovered = before.is_some(),
+            Some(_) => {}
         }
+        change
     }
 
     /// The addresses found, and those known before of what had no answer.
@@ -260,6 +274,7 @@ mod tests {
             located: last.iter().copied().map(at).collect(),
             ttl,
             missing: None,
+            meant: "a.".to_owned(),
         }
     }
 
@@ -290,10 +305,10 @@ mod tests {
     #[test]
     fn addresses_are_in_order_whatever_that_of_the_answer_is() {
         let mut name = Name::new();
-        assert_eq!(name.note(0, found(&[3, 1, 3], TTL)), Change::Addresses);
+        assert!(name.note(0, found(&[3, 1, 3], TTL)).addresses);
         assert_eq!(name.addresses(), ["10.0.0.1:80", "10.0.0.3:80"]);
-        assert_eq!(name.note(5, found(&[1, 3], TTL)), Change::None);
-        assert_eq!(name.note(10, found(&[2, 1], TTL)), Change::Addresses);
+        assert_eq!(name.note(5, found(&[1, 3], TTL)), Change::default());
+        assert!(name.note(10, found(&[2, 1], TTL)).addresses);
         assert_eq!(name.addresses(), ["10.0.0.1:80", "10.0.0.2:80"]);
     }
 
@@ -313,12 +328,10 @@ mod tests {
     fn the_last_good_answer_stays_while_no_other_can_be_had() {
         let mut name = Name::new();
         let failed = || Outcome::Failed("110: Operation timed out".to_owned());
-        assert_eq!(
-            name.note(0, failed()),
-            Change::Trouble("110: Operation timed out".to_owned())
-        );
+        let change = name.note(0, failed());
+        assert_eq!(change.trouble.as_deref(), Some("110: Operation timed out"));
         assert_eq!(name.next(), BREATH, "nothing is known yet");
-        assert_eq!(name.note(1, found(&[1], TTL)), Change::Addresses);
+        assert!(name.note(1, found(&[1], TTL)).addresses);
         assert!(name.0.state().why.is_none());
         let mut pauses = Vec::new();
         for _ in 0..6 {
@@ -326,8 +339,10 @@ mod tests {
             pauses.push(name.next().as_secs());
         }
         assert_eq!(pauses, [2, 4, 8, 10, 10, 10]);
-        assert_eq!(name.note(99, failed()), Change::None, "said already");
-        assert_eq!(name.note(99, found(&[1], TTL)), Change::Recovered);
+        assert_eq!(name.note(99, failed()), Change::default(), "said already");
+        let other = Outcome::Failed("5: Operation refused".to_owned());
+        assert_eq!(name.note(99, other), Change::default(), "as well");
+        assert!(name.note(99, found(&[1], TTL)).recovered);
         assert_eq!(name.addresses(), ["10.0.0.1:80"]);
     }
 
@@ -336,12 +351,12 @@ mod tests {
         let mut name = Name::new();
         let absent = || Outcome::Absent("3: Host not found".to_owned());
         name.note(0, found(&[1], TTL));
-        assert!(matches!(name.note(5, absent()), Change::Trouble(_)));
-        assert_eq!(name.note(34, absent()), Change::None);
+        assert!(name.note(5, absent()).trouble.is_some());
+        assert_eq!(name.note(34, absent()), Change::default());
         assert_eq!(name.addresses(), ["10.0.0.1:80"]);
         // A server that fails meanwhile says nothing about that.
         name.note(34, Outcome::Failed("2: Server failure".to_owned()));
-        assert_eq!(name.note(35, absent()), Change::Addresses);
+        assert!(name.note(35, absent()).addresses);
         assert!(name.addresses().is_empty());
         assert_eq!(name.next(), Duration::from_secs(36));
         // One that is back meanwhile begins anew.
@@ -365,18 +380,18 @@ mod tests {
                 part,
                 why: "2: Server failure".to_owned(),
             }),
+            meant: "a.".to_owned(),
         };
         let mut name = Name::new();
         let both = Outcome::Found {
             located: vec![at(1), v6(1)],
             ttl: TTL,
             missing: None,
+            meant: "a.".to_owned(),
         };
         name.note(0, both);
-        assert_eq!(
-            name.note(5, half(vec![at(2)], Part::Ipv6)),
-            Change::Addresses
-        );
+        let change = name.note(5, half(vec![at(2)], Part::Ipv6));
+        assert!(change.addresses && change.trouble.is_some());
         assert_eq!(name.addresses(), ["10.0.0.2:80", "[fd00::1]:80"]);
         assert_eq!(name.0.state().why.as_deref(), Some("2: Server failure"));
         name.note(10, half(vec![v6(2)], Part::Ipv4));
@@ -394,6 +409,7 @@ mod tests {
             located: vec![of_service(1, "a"), of_service(2, "b"), of_service(3, "c")],
             ttl: TTL,
             missing: None,
+            meant: "a.".to_owned(),
         };
         name.note(0, all);
         let part = Part::Targets(vec!["b".into()]);
@@ -425,15 +441,17 @@ mod tests {
             }],
             ttl: TTL,
             missing: None,
+            meant: "a.".to_owned(),
         };
         name.note(0, weighted(1));
-        assert_eq!(name.note(5, weighted(2)), Change::Addresses);
+        assert!(name.note(5, weighted(2)).addresses);
         assert_eq!(name.addresses().len(), 1);
         let many = (0..2000u16).map(|port| Located::at(Address::Tcp(([10, 0, 0, 1], port).into())));
         let outcome = Outcome::Found {
             located: many.collect(),
             ttl: TTL,
             missing: None,
+            meant: "a.".to_owned(),
         };
         name.note(10, outcome);
         assert_eq!(name.addresses().len(), MOST);

@@ -9,6 +9,7 @@ use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::known::{Missing, Outcome, Part};
@@ -23,6 +24,12 @@ const ATTEMPTS: u32 = 3;
 /// Servers of one service whose addresses are asked for.
 const TARGETS: usize = 128;
 
+/// Questions of one `resolver` under way at the same time: each needs a socket or two.
+const AT_ONCE: usize = 64;
+
+/// Addresses of one host that are looked at.
+const ADDRESSES: usize = 2048;
+
 /// What holds for what needs no name server; bounds make it shorter.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
 
@@ -33,6 +40,10 @@ pub(super) struct NameServers {
     /// The hosts file has a say.
     hosts: bool,
     ipv6: bool,
+    /// For one question.
+    timeout: Duration,
+    /// For questions: those to name servers that are dead wait for no others.
+    room: Semaphore,
 }
 
 /// What one question about one kind of records has brought.
@@ -52,6 +63,12 @@ struct Host {
     addresses: Vec<IpAddr>,
     ttl: Duration,
     missing: Option<(Part, String)>,
+}
+
+/// What a name stood for, of those that it may stand for.
+struct Meant<T> {
+    name: String,
+    answer: T,
 }
 
 impl NameServers {
@@ -83,30 +100,47 @@ impl NameServers {
             system: system.clone(),
             hosts: !own,
             ipv6: resolver.ipv6,
+            timeout: resolver.timeout,
+            room: Semaphore::new(AT_ONCE),
         })
     }
 
-    /// Asks about a name. As long as name servers make it wait; see [`Resolver::timeout`].
-    pub(super) async fn ask(self: &Rc<Self>, name: &ServerName) -> Outcome {
+    /// Asks about a name; `meant`: which of the names that it may stand for had the last answer. One
+    /// that comes behind it counts once that is known not to exist: a name server that fails for a
+    /// moment must not lead requests to another host.
+    pub(super) async fn ask(self: &Rc<Self>, name: &ServerName, meant: Option<&str>) -> Outcome {
         match &name.lookup {
-            Lookup::Addresses(port) => match self.host(&name.host).await {
-                Ok(host) => Outcome::Found {
-                    located: located(&host.addresses, *port, None),
-                    ttl: host.ttl,
-                    missing: host.missing.map(|(part, why)| Missing { part, why }),
-                },
-                Err(NoAnswer::Absent(why)) => Outcome::Absent(why),
-                Err(NoAnswer::Failed(why)) => Outcome::Failed(why),
-            },
-            Lookup::Service(_) => self.service(&name.question()).await,
+            Lookup::Addresses(port) => {
+                if let Some(addresses) = self.of_hosts_file(&name.host) {
+                    return Outcome::Found {
+                        located: located(&addresses, *port, None),
+                        ttl: FOR_EVER,
+                        missing: None,
+                        meant: name.host.clone(),
+                    };
+                }
+                let ask = async |name: String| self.addresses(&name).await;
+                match self.first_known(&name.host, meant, ask).await {
+                    Ok(Meant { name, answer }) => Outcome::Found {
+                        located: located(&answer.addresses, *port, None),
+                        ttl: answer.ttl,
+                        missing: answer.missing.map(|(part, why)| Missing { part, why }),
+                        meant: name,
+                    },
+                    Err(NoAnswer::Absent(why)) => Outcome::Absent(why),
+                    Err(NoAnswer::Failed(why)) => Outcome::Failed(why),
+                }
+            }
+            Lookup::Service(_) => self.service(&name.question(), meant).await,
         }
     }
 
     /// The servers of a service (RFC 2782): those with the lowest priority number, and the others
     /// as backups, as nginx has it.
-    async fn service(self: &Rc<Self>, question: &str) -> Outcome {
-        let records = match self.first_known(question, RecordType::SRV).await {
-            Ok(records) => records,
+    async fn service(self: &Rc<Self>, question: &str, meant: Option<&str>) -> Outcome {
+        let ask = async |name: String| self.records(&name, RecordType::SRV).await;
+        let (records, meant) = match self.first_known(question, meant, ask).await {
+            Ok(Meant { name, answer }) => (answer, name),
             Err(NoAnswer::Absent(why)) => return Outcome::Absent(why),
             Err(NoAnswer::Failed(why)) => return Outcome::Failed(why),
         };
@@ -155,8 +189,8 @@ impl NameServers {
                         reason = Some(format!("{target}: {why}"));
                     }
                 }
-                Some(Err(NoAnswer::Absent(why))) => reason = Some(format!("{target}: {why}")),
-                Some(Err(NoAnswer::Failed(why))) => {
+                // One that the service has is not gone because its host cannot be found.
+                Some(Err(NoAnswer::Absent(why) | NoAnswer::Failed(why))) => {
                     lost.push(target.into());
                     reason = Some(format!("{target}: {why}"));
                 }
@@ -164,11 +198,11 @@ impl NameServers {
             }
         }
         match reason {
-            Some(why) if found.is_empty() && lost.is_empty() => Outcome::Absent(why),
             Some(why) if found.is_empty() => Outcome::Failed(why),
             reason => Outcome::Found {
                 located: found,
                 ttl,
+                meant,
                 missing: reason.map(|why| Missing {
                     part: Part::Targets(lost),
                     why,
@@ -177,7 +211,7 @@ impl NameServers {
         }
     }
 
-    /// The addresses of a host, of the first of the names that it may stand for that has any.
+    /// The addresses of a host that a service names.
     async fn host(&self, host: &str) -> Result<Host, NoAnswer> {
         if let Some(addresses) = self.of_hosts_file(host) {
             return Ok(Host {
@@ -186,26 +220,22 @@ impl NameServers {
                 missing: None,
             });
         }
-        let mut failed = None;
-        for name in candidates(host, &self.system.search, self.system.ndots) {
-            match self.addresses(&name).await {
-                Ok(host) => return Ok(host),
-                Err(NoAnswer::Absent(_)) => {}
-                Err(NoAnswer::Failed(why)) => failed = failed.or(Some(why)),
-            }
-        }
-        Err(match failed {
-            Some(why) => NoAnswer::Failed(why),
-            None => NoAnswer::Absent(HOST_NOT_FOUND.to_owned()),
-        })
+        self.addresses(host).await
     }
 
-    /// As [`host`](NameServers::host), for any records.
-    async fn first_known(&self, name: &str, kind: RecordType) -> Result<Records, NoAnswer> {
+    /// The answer about the first of the names that one may stand for that has any. See
+    /// [`ask`](NameServers::ask).
+    async fn first_known<T>(
+        &self,
+        name: &str,
+        meant: Option<&str>,
+        ask: impl AsyncFn(String) -> Result<T, NoAnswer>,
+    ) -> Result<Meant<T>, NoAnswer> {
         let mut failed = None;
         for name in candidates(name, &self.system.search, self.system.ndots) {
-            match self.records(&name, kind).await {
-                Ok(records) => return Ok(records),
+            match ask(name.clone()).await {
+                Ok(answer) => return Ok(Meant { name, answer }),
+                Err(no_answer) if meant == Some(&name) => return Err(no_answer),
                 Err(NoAnswer::Absent(_)) => {}
                 Err(NoAnswer::Failed(why)) => failed = failed.or(Some(why)),
             }
@@ -231,7 +261,8 @@ impl NameServers {
             match answer {
                 Some(Ok(records)) => {
                     ttl = ttl.min(records.ttl);
-                    addresses.extend(records.data.iter().filter_map(RData::ip_addr));
+                    let found = records.data.iter().filter_map(RData::ip_addr);
+                    addresses.extend(found.take(ADDRESSES));
                 }
                 Some(Err(NoAnswer::Failed(why))) => {
                     failures += 1;
@@ -280,9 +311,12 @@ impl NameServers {
     /// The records of one name in full, those of its aliases included.
     async fn records(&self, name: &str, kind: RecordType) -> Result<Records, NoAnswer> {
         let name = Name::from_ascii(name).map_err(|_| NoAnswer::Failed(FORMAT_ERROR.to_owned()))?;
+        let timed_out = || NoAnswer::Failed(TIMED_OUT.to_owned());
+        let _room = self.room.acquire().await.map_err(|_| timed_out())?;
         // What is kept is kept by us, for as long as bounds say.
         self.dns.clear_cache();
-        let found = self.dns.lookup(name, kind).await.map_err(no_answer)?;
+        let asked = tokio::time::timeout(self.timeout, self.dns.lookup(name, kind)).await;
+        let found = asked.map_err(|_| timed_out())?.map_err(no_answer)?;
         let records = found.answers().iter();
         let ttl = records.clone().map(|record| record.ttl).min();
         let data: Vec<RData> = records
@@ -367,7 +401,7 @@ mod tests {
                 lookup: Lookup::Addresses(8000),
                 resolver: Arc::new(resolver(ipv6)),
             };
-            let Outcome::Found { located, .. } = servers.ask(&name).await else {
+            let Outcome::Found { located, .. } = servers.ask(&name, None).await else {
                 panic!("it is there");
             };
             assert_eq!(located.len(), expected);

@@ -164,7 +164,7 @@ pub(in crate::config) static RESOLVER: Table = Table {
         Key::new(
             "timeout",
             WAIT,
-            "Time for an answer, several attempts included (`resolver_timeout`, 30 s).",
+            "Time for the answer to one question, several attempts included (`resolver_timeout`, 30 s).",
         )
         .or(Default::Text("5s")),
         Key::new(

@@ -145,8 +145,31 @@ pub(super) fn to_connect_to(text: &str, default_port: u16) -> Result<Destination
     if !host.chars().all(letters) {
         return Err(not_an_address(text, SERVER_FORMS));
     }
+    if let Some(why) = no_name(host) {
+        return Err(Complaint::new(format!("`{host}` cannot be a name: {why}")).hint(SERVER_FORMS));
+    }
     let host = host.to_owned();
     Ok(Destination::Name { host, port })
+}
+
+/// Why no name server could know a name (RFC 1035, 2.3.4; RFC 1123, 2.1).
+fn no_name(host: &str) -> Option<&'static str> {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let mut labels = name.split('.');
+    let last = labels.clone().next_back().unwrap_or_default();
+    if name.len() > 253 {
+        Some("it has more than 253 bytes")
+    } else if labels.clone().any(str::is_empty) {
+        Some("it has an empty part")
+    } else if labels.clone().any(|label| label.len() > 63) {
+        Some("a part has more than 63 bytes")
+    } else if labels.any(|label| label.starts_with('-') || label.ends_with('-')) {
+        Some("a part begins or ends with a hyphen")
+    } else if last.bytes().all(|byte| byte.is_ascii_digit()) {
+        Some("its last part is a number, as if it were an address")
+    } else {
+        None
+    }
 }
 
 /// A name server: `10.0.0.53`, `10.0.0.53:5353`, `[::1]:5353`.
@@ -390,6 +413,28 @@ mod tests {
             "udp://10.0.0.53",
         ] {
             assert!(ask(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_name_is_refused() {
+        let long = "a".repeat(64);
+        let longer = "a.".repeat(127) + "aa";
+        for host in [
+            "a..test",
+            ".test",
+            "-a.test",
+            "a-.test",
+            "300.1.1.1",
+            "127.0.0.01",
+            &long,
+            &longer,
+        ] {
+            let error = connect_to(host).unwrap_err();
+            assert!(error.contains("cannot be a name"), "{error}");
+        }
+        for host in ["a_b.test", "x.", "1.test", "xn--a", "3com"] {
+            assert!(connect_to(host).is_ok(), "{host}");
         }
     }
 
