@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
-use waypost_tests::admin::ADMIN;
+use waypost_tests::admin::{ADMIN, Successor};
 use waypost_tests::names::{
     A, AAAA, Dnsmasq, Record, Scripted, host, installed, loopback, origins,
 };
@@ -622,4 +622,24 @@ async fn names_of_a_dead_name_server_hold_up_no_others() {
         "{:?}",
         since.elapsed()
     );
+}
+
+/// The process that takes over finds the name server dead.
+#[tokio::test]
+async fn an_upgrade_hands_on_what_is_known() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(1).await;
+    let mut dns = Dnsmasq::start(&hosts("kept.test", &[&origins[0]]), 0, &[]).await;
+    let more = ", timeout = \"300ms\"";
+    let mut proxy = resolving(&name("kept.test", port), &dns.address(), more).await;
+    assert_eq!(proxy.get("/").await.status, 200);
+    dns.dies().await;
+    let upgraded = proxy.admin("POST", "/upgrade", "").await;
+    assert_eq!(upgraded.status, 200, "{}", upgraded.text());
+    let pid = upgraded.json()["pid"].as_u64().expect("a process id");
+    let _successor = Successor::of(u32::try_from(pid).expect("a process id"));
+    proxy.process().ended().await;
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
 }

@@ -109,7 +109,7 @@ fn resolution(config: &Config) -> (Resolution, Unknown) {
     if names.is_empty() {
         return Default::default();
     }
-    match Names::start() {
+    match Names::start("") {
         Ok(resolver) => {
             let learned = resolver.learn_now(names);
             let unknown = Unknown::of(config, &learned.unanswered);

@@ -22,6 +22,8 @@ pub(super) const LISTENERS: &str = "WAYPOST_LISTENERS";
 pub(super) const OF_SYSTEMD: &str = "systemd ";
 /// The descriptor that the binary before us waits on: closed without a word if we fail.
 pub(super) const READY: &str = "WAYPOST_READY";
+/// What the binary before us knew of names.
+pub(super) const NAMES: &str = "WAYPOST_NAMES";
 /// The first descriptor that is handed over.
 pub(super) const FIRST: RawFd = 3;
 
@@ -30,6 +32,7 @@ pub(super) const FIRST: RawFd = 3;
 pub(super) struct Inherited {
     sockets: Vec<Inheritance>,
     ready: Option<std::fs::File>,
+    names: String,
 }
 
 #[derive(Debug)]
@@ -66,6 +69,7 @@ impl Inherited {
                     socket: socket(fd)?,
                 });
             }
+            inherited.names = std::env::var(NAMES).unwrap_or_default();
             if let Some(fd) = std::env::var(READY).ok().and_then(|fd| fd.parse().ok()) {
                 inherited.ready = Some(descriptor(fd).into());
             }
@@ -80,6 +84,11 @@ impl Inherited {
             }
         }
         Ok(inherited)
+    }
+
+    /// What the binary before us knew of names.
+    pub(super) fn names(&self) -> &str {
+        &self.names
     }
 
     /// The sockets for an address of the configuration; where several listeners ask for it, those

@@ -62,7 +62,8 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let workers = config.server.workers;
     let bounds = connection_bounds(&config)?;
     let runtime = Runtime::new(compiler(&config)?)?;
-    let names = Names::start().context("cannot start the thread that resolves names")?;
+    let names =
+        Names::start(inherited.names()).context("cannot start the thread that resolves names")?;
     let Learned {
         resolution,
         unanswered,
@@ -368,7 +369,8 @@ impl Control {
             return upgrade::refuse(asker, "the process is about to end");
         }
         let admin = self.admin.as_ref().and_then(AdminServer::socket);
-        successor.start(&self.program, &self.sockets.borrow(), admin, asker);
+        let known = self.names.handed_on();
+        successor.start(&self.program, &self.sockets.borrow(), admin, known, asker);
     }
 
     fn reopen(&self) {

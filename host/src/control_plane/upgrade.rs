@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::blocking::begin;
-use super::inherited::{FIRST, LISTENERS, OF_SYSTEMD, READY};
+use super::inherited::{FIRST, LISTENERS, NAMES, OF_SYSTEMD, READY};
 use super::sockets::Sockets;
 use crate::config::model::Address;
 use crate::data_plane::stream::Socket;
@@ -89,12 +89,13 @@ enum ChildState {
 }
 
 impl Successor {
-    /// Starts the successor on these sockets.
+    /// Starts the successor on these sockets. `names`: what is known of names.
     pub(super) fn start(
         &mut self,
         program: &Program,
         sockets: &Sockets,
         admin: Option<(&Address, &Socket, bool)>,
+        names: String,
         asker: Option<Asker>,
     ) {
         if self.0.is_some() {
@@ -102,7 +103,7 @@ impl Successor {
         }
         tracing::info!("upgrading: starting another process on the same listeners");
         let child = Arc::new(Mutex::new(ChildState::Expected));
-        let stage = match Spawn::new(program, sockets, admin) {
+        let stage = match Spawn::new(program, sockets, admin, names) {
             Ok(spawn) => Stage::Spawning(spawn.on_a_thread(child.clone())),
             Err(error) => return refuse(asker, &format!("cannot hand over sockets: {error}")),
         };
@@ -229,6 +230,7 @@ impl Spawn {
         program: &Program,
         sockets: &Sockets,
         admin: Option<(&Address, &Socket, bool)>,
+        names: String,
     ) -> io::Result<Spawn> {
         let bound = sockets.0.iter().flat_map(|bound| {
             let sockets = bound.sockets.iter();
@@ -256,6 +258,7 @@ impl Spawn {
             .args(&program.arguments)
             .env(LISTENERS, addresses)
             .env(READY, written.to_string())
+            .env(NAMES, names)
             .fd_mappings(mappings)
             .map_err(io::Error::other)?;
         rustix::io::ioctl_fionbio(&ready, true)?;

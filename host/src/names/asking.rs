@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
 use tokio::time::{sleep_until, timeout_at};
 
 use super::doubt::Doubt;
+use super::handed_on::{self, Seeds};
 use super::known::{BREATH, Change, Known, NameState, Outcome, in_order, listed};
 use super::question::{NameServers, TIMED_OUT};
 use super::resolution::{Located, Resolution, ServerAddresses};
@@ -50,6 +51,8 @@ enum Command {
 #[derive(Default)]
 struct Shared {
     names: Mutex<BTreeMap<ServerName, Seen>>,
+    /// What the process before knew. Until the first configuration is served.
+    seeds: Mutex<Seeds>,
     changed: Notify,
 }
 
@@ -59,13 +62,16 @@ struct Seen {
 }
 
 impl Names {
-    /// Starts the thread.
+    /// Starts the thread. `known`: what [`handed_on`](Names::handed_on) was before, if anything.
     ///
     /// # Errors
     /// The kernel has none.
-    pub(crate) fn start() -> std::io::Result<Names> {
+    pub(crate) fn start(known: &str) -> std::io::Result<Names> {
         let (commands, received) = unbounded_channel();
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared {
+            seeds: Mutex::new(handed_on::read(known)),
+            ..Shared::default()
+        });
         let names = Names {
             commands,
             shared: shared.clone(),
@@ -105,6 +111,11 @@ impl Names {
         self.shared.resolution()
     }
 
+    /// What it knows, for another process to [start](Names::start) with.
+    pub(crate) fn handed_on(&self) -> String {
+        handed_on::written(&self.shared.resolution())
+    }
+
     /// When a name was asked about, and why there was no answer, if there was none; nothing for one
     /// that it does not look after.
     pub(crate) fn state(&self, name: &ServerName) -> Option<NameState> {
@@ -138,7 +149,13 @@ impl Shared {
                 .find(|(other, _)| (&other.host, &other.lookup) == (&name.host, &name.lookup));
             same.map(|(_, seen)| seen)
         });
-        same.map(|seen| seen.addresses.located.clone())
+        if let Some(seen) = same {
+            return Some(seen.addresses.located.clone());
+        }
+        let seeds = self.seeds.lock();
+        seeds
+            .get(&(name.host.clone(), name.lookup.clone()))
+            .cloned()
     }
 
     fn resolution(&self) -> Resolution {
@@ -288,6 +305,7 @@ impl Tasks {
             .servers
             .borrow_mut()
             .retain(|resolver, _| used(resolver));
+        asking.shared.seeds.lock().clear();
         let mut seen = asking.shared.names.lock();
         seen.retain(|name, _| names.contains(name));
     }

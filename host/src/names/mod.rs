@@ -11,6 +11,7 @@ mod known; // what is known of one name, and when it is asked for again
 mod system; // the name servers, domains and hosts of this machine
 mod runtime; // the event loop, for the DNS library
 mod question; // one question, and what name servers say
+mod handed_on; // what the next process is to know
 mod asking; // the thread: start here
 
 pub(crate) use asking::{Learned, Names, Unanswered};
