@@ -4,6 +4,7 @@
 //! All ways to change something end in the same place, [`Operator::publish`], with a [`Plan`] of
 //! what goes with the configuration. Nothing here blocks: see [`blocking`](super::blocking).
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -152,10 +153,24 @@ pub(super) struct Operator {
 pub(super) type ChangeRequest = (Change, Option<oneshot::Sender<ChangeResult>>);
 
 impl Operator {
-    /// Makes changes, in the order in which they are asked for.
+    /// Makes changes, in the order in which they are asked for. A reload that nobody waits for is left
+    /// to another one behind it.
     pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<ChangeRequest>) {
         self.compiling.begin(&self.published.load().registry);
-        while let Some((change, asker)) = requests.recv().await {
+        let mut waiting = VecDeque::new();
+        loop {
+            while let Ok(request) = requests.try_recv() {
+                waiting.push_back(request);
+            }
+            let next = match waiting.pop_front() {
+                None => requests.recv().await,
+                next => next,
+            };
+            let Some((change, asker)) = next else { return };
+            let reloads = |request: &ChangeRequest| matches!(request, (Change::Reload, None));
+            if matches!(change, Change::Reload) && asker.is_none() && waiting.iter().any(reloads) {
+                continue;
+            }
             // Drains and stops are not the operator's; but nothing is changed any more once they
             // have begun.
             let outcome = match self.not_ending() {

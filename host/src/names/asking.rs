@@ -394,42 +394,13 @@ impl Asking {
             if change.addresses {
                 self.shared.changed.notify_one();
             }
-            self.say(name, &change, known.located(), is_first, is_answer);
+            say(name, &change, known.located(), is_first, is_answer);
             is_first = false;
             answered.send_replace(true);
             tokio::select! {
                 () = sleep_until(known.next().into()) => {}
                 () = doubted.notified() => sleep_until(known.earliest().into()).await,
             }
-        }
-    }
-
-    /// Tells the log of a change.
-    fn say(
-        &self,
-        name: &ServerName,
-        change: &Change,
-        located: &[Located],
-        is_first: bool,
-        is_answer: bool,
-    ) {
-        match &change.trouble {
-            Some(why) if is_answer => tracing::warn!("{name} was resolved in part ({why})"),
-            Some(why) => {
-                let meanwhile = match located.is_empty() {
-                    true => "it has no servers until it can be",
-                    false => "the addresses known before stay",
-                };
-                tracing::error!("{name} could not be resolved ({why}); {meanwhile}");
-            }
-            None => {}
-        }
-        match change.addresses {
-            true if located.is_empty() => tracing::error!("{name} has no address any more"),
-            true if is_first => tracing::debug!("{name} is {}", listed(located)),
-            true => tracing::info!("{name} is {} now", listed(located)),
-            false if change.recovered => tracing::info!("{name} is {} still", listed(located)),
-            false => {}
         }
     }
 
@@ -459,5 +430,27 @@ impl Asking {
         let mut known = self.servers.borrow_mut();
         known.insert(resolver.clone(), servers.clone());
         Ok(servers)
+    }
+}
+
+/// Tells the log of a change.
+fn say(name: &ServerName, change: &Change, located: &[Located], is_first: bool, is_answer: bool) {
+    match &change.trouble {
+        Some(why) if is_answer => tracing::warn!("{name} was resolved in part ({why})"),
+        Some(why) => {
+            let meanwhile = match located.is_empty() {
+                true => "it has no servers until it can be",
+                false => "the addresses known before stay",
+            };
+            tracing::error!("{name} could not be resolved ({why}); {meanwhile}");
+        }
+        None => {}
+    }
+    match change.addresses {
+        true if located.is_empty() => tracing::error!("{name} has no address any more"),
+        true if is_first => tracing::debug!("{name} is {}", listed(located)),
+        true => tracing::info!("{name} is {} now", listed(located)),
+        false if change.recovered => tracing::info!("{name} is {} still", listed(located)),
+        false => {}
     }
 }

@@ -105,9 +105,9 @@ impl NameServers {
         })
     }
 
-    /// Asks about a name; `meant`: which of the names that it may stand for had the last answer. One
-    /// that comes behind it counts once that is known not to exist: a name server that fails for a
-    /// moment must not lead requests to another host.
+    /// Asks about a name; `meant`: which of the names that it may stand for had the last answer. What
+    /// comes behind that is not asked about, or a name server that fails for a moment would lead
+    /// requests to another host; it counts once there is nothing left that was meant.
     pub(super) async fn ask(self: &Rc<Self>, name: &ServerName, meant: Option<&str>) -> Outcome {
         match &name.lookup {
             Lookup::Addresses(port) => {
@@ -256,7 +256,7 @@ impl NameServers {
         };
         let (ipv4, ipv6) = tokio::join!(self.records(name, RecordType::A), ipv6);
         let (mut addresses, mut ttl) = (Vec::new(), FOR_EVER);
-        let (mut missing, mut failures) = (None, 0);
+        let mut missing = None;
         for (part, answer) in [(Part::Ipv4, Some(ipv4)), (Part::Ipv6, ipv6)] {
             match answer {
                 Some(Ok(records)) => {
@@ -264,10 +264,7 @@ impl NameServers {
                     let found = records.data.iter().filter_map(RData::ip_addr);
                     addresses.extend(found.take(ADDRESSES));
                 }
-                Some(Err(NoAnswer::Failed(why))) => {
-                    failures += 1;
-                    missing = Some((part, why));
-                }
+                Some(Err(NoAnswer::Failed(why))) => missing = Some((part, why)),
                 Some(Err(NoAnswer::Absent(_))) | None => {}
             }
         }
@@ -277,8 +274,8 @@ impl NameServers {
                 ttl,
                 missing,
             }),
-            (true, Some((_, why))) if failures > 0 => Err(NoAnswer::Failed(why)),
-            (true, _) => Err(NoAnswer::Absent(HOST_NOT_FOUND.to_owned())),
+            (true, Some((_, why))) => Err(NoAnswer::Failed(why)),
+            (true, None) => Err(NoAnswer::Absent(HOST_NOT_FOUND.to_owned())),
         }
     }
 

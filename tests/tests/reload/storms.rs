@@ -1,6 +1,7 @@
 //! Hundreds of reloads under load: no error, no closed connection, no memory.
 
 use waypost_tests::Load;
+use waypost_tests::names::Scripted;
 
 use super::*;
 
@@ -105,4 +106,31 @@ async fn a_storm_of_hups_ends_with_the_last_file_in_force() {
     assert_eq!(report.connections, 8, "no connection was closed");
     let reloads = proxy.shows("/status").await["reloads"].clone();
     assert_eq!(reloads["failed"], 0, "{reloads}");
+}
+
+/// A name that is not answered for keeps a reload waiting; those that are asked for meanwhile are
+/// one.
+#[tokio::test]
+async fn reloads_that_wait_for_another_one_are_one() {
+    let dns = Scripted::silent().await;
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin]).more(ADMIN).start().await;
+    let before = std::fs::read_to_string(proxy.file()).expect("the file is ours");
+    proxy.append(&format!(
+        "[upstream.slow]\nservers = [\"slow.test:80\"]\nresolve = \"once\"\n\
+         resolver = {{ addresses = [\"{}\"], timeout = \"3s\" }}",
+        dns.address()
+    ));
+    proxy.signal(Signal::HUP);
+    dns.is_asked(1).await;
+    for _ in 0..20 {
+        proxy.signal(Signal::HUP);
+        // The kernel makes one of signals that come at once.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    proxy.log_contains("reload refused").await;
+    proxy.write(&before);
+    proxy.reload().await;
+    let refused = proxy.log().matches("reload refused").count();
+    assert!(refused <= 2, "{refused}");
 }
