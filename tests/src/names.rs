@@ -16,9 +16,10 @@ use tokio::task::JoinSet;
 use crate::child::Child;
 use crate::{Answer, Origin, eventually, in_time, origin};
 
-/// Types of records (RFC 1035, 3.2.2; RFC 3596).
+/// Types of records (RFC 1035, 3.2.2; RFC 2782; RFC 3596).
 pub const A: u16 = 1;
 pub const AAAA: u16 = 28;
+pub const SRV: u16 = 33;
 const CNAME: u16 = 5;
 
 /// Whether dnsmasq is installed. Where it is not, says so loudly; where `CI` is set, fails, so that
@@ -225,6 +226,17 @@ impl Record {
             kind: AAAA,
             ttl,
             data: address.to_ipv6_mapped().octets().to_vec(),
+        }
+    }
+
+    /// A server of a service, of weight 1.
+    pub fn server(service: &str, priority: u16, port: u16, target: &str) -> Record {
+        let numbers = [priority, 1, port].map(u16::to_be_bytes);
+        Record {
+            name: service.to_owned(),
+            kind: SRV,
+            ttl: 1,
+            data: [numbers.concat(), encoded(target)].concat(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use waypost_tests::admin::{ADMIN, Successor};
 use waypost_tests::names::{
-    A, AAAA, Dnsmasq, Record, Scripted, host, installed, loopback, origins,
+    A, AAAA, Dnsmasq, Record, SRV, Scripted, host, installed, loopback, origins,
 };
 use waypost_tests::{Client, Load, Origin, Proxy, eventually, origin, outlast, proxy};
 
@@ -642,4 +642,89 @@ async fn an_upgrade_hands_on_what_is_known() {
     let _successor = Successor::of(u32::try_from(pid).expect("a process id"));
     proxy.process().ended().await;
     assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+}
+
+/// A service of 140 servers behind one that goes before them, in an order that turns.
+#[tokio::test]
+async fn of_too_many_servers_of_a_service_the_last_ones_are_left_out() {
+    let (origins, port) = origins(1).await;
+    let first: std::net::Ipv4Addr = host(&origins[0]).parse().unwrap();
+    let turn = AtomicU8::new(0);
+    let dns = Scripted::start(move |question| match question.kind {
+        SRV => {
+            let service = &question.name;
+            let mut servers: Vec<Record> = (0..140)
+                .map(|number| Record::server(service, 9, port, &format!("s{number}.test")))
+                .collect();
+            servers.push(Record::server(service, 1, port, "first.test"));
+            servers.rotate_left(usize::from(turn.fetch_add(37, Relaxed)) % 141);
+            vec![question.answer_as_it_fits(&servers)]
+        }
+        A => {
+            let at = match question.name.as_str() {
+                "first.test" => first,
+                other => {
+                    let number: u8 = other[1..].trim_end_matches(".test").parse().unwrap();
+                    std::net::Ipv4Addr::new(127, 1, 1, number)
+                }
+            };
+            vec![question.answer(0, &[Record::address(&question.name, at, 1)])]
+        }
+        _ => vec![question.answer(0, &[])],
+    })
+    .await;
+    let server = "{ address = \"many.test\", service = \"http\" }";
+    let proxy = resolving(server, &dns.address(), ", valid = \"200ms\"").await;
+    let seen = served(&proxy).await;
+    assert_eq!(seen.len(), 128);
+    assert_eq!(
+        proxy.get("/").await.text(),
+        host(&origins[0]),
+        "it goes before the others"
+    );
+    let shown = listed(&proxy).await;
+    assert_eq!(
+        shown["names"][0]["error"],
+        "only 128 servers of it are used"
+    );
+    // They are the same ones whatever the order is.
+    let before = dns.questions();
+    dns.is_asked(before + 600).await;
+    assert_eq!(served(&proxy).await, seen);
+    assert!(!proxy.log().contains(" now"), "nothing has changed");
+}
+
+#[tokio::test]
+async fn a_server_of_a_service_is_not_gone_because_its_host_is_not_found() {
+    let (origins, port) = origins(2).await;
+    let [one, two] = [0, 1].map(|index| host(&origins[index]).parse().unwrap());
+    let lost = Arc::new(AtomicU8::new(0));
+    let said = lost.clone();
+    let dns = Scripted::start(move |question| {
+        let at = match (question.kind, question.name.as_str()) {
+            (SRV, service) => {
+                let servers =
+                    ["one.test", "two.test"].map(|target| Record::server(service, 1, port, target));
+                return vec![question.answer(0, &servers)];
+            }
+            (A, "one.test") => one,
+            (A, _) if said.load(Relaxed) == 0 => two,
+            (A, _) => return vec![question.answer(3, &[])],
+            _ => return vec![question.answer(0, &[])],
+        };
+        vec![question.answer(0, &[Record::address(&question.name, at, 1)])]
+    })
+    .await;
+    let server = "{ address = \"pair.test\", service = \"http\" }";
+    let proxy = resolving(server, &dns.address(), ", valid = \"100ms\"").await;
+    serves(&proxy, &[&origins[0], &origins[1]]).await;
+    lost.store(1, Relaxed);
+    eventually("the host not to be found", async || {
+        listed(&proxy).await["names"][0]["error"] == "two.test: 3: Host not found"
+    })
+    .await;
+    serves(&proxy, &[&origins[0], &origins[1]]).await;
+    proxy
+        .log_contains("was resolved in part (two.test: 3: Host not found)")
+        .await;
 }
