@@ -26,6 +26,8 @@ pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::limits::{ProxyLimits, RouteLimits};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
 pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
+#[cfg(test)]
+pub(crate) use self::resolver::tests_resolver;
 pub use self::resolver::{Lookup, Resolve, Resolver, ServerName};
 pub use self::settings::SettingsPlace;
 pub use self::tls::{

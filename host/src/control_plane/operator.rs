@@ -157,6 +157,7 @@ impl Operator {
     /// to another one behind it.
     pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<ChangeRequest>) {
         self.compiling.begin(&self.published.load().registry);
+        self.keep_names();
         let mut waiting = VecDeque::new();
         loop {
             while let Ok(request) = requests.try_recv() {
@@ -182,6 +183,8 @@ impl Operator {
                     .unwrap_or_else(|Panicked| Err(ChangeRefused::given_up())),
             };
             self.compiling.begin(&self.published.load().registry);
+            // Those of a change that was refused are among them no longer.
+            self.keep_names();
             if let Some(asker) = asker {
                 // The caller may have gone meanwhile.
                 let _ = asker.send(outcome);
@@ -240,7 +243,6 @@ impl Operator {
                 number => format!("the configuration has {number} problems"),
             };
         }
-        self.keep_names();
         let mut reloads = present.reloads.clone();
         match &outcome {
             Ok(changed) => {
@@ -612,9 +614,7 @@ impl Operator {
                 if let Some(name) = resolve::name(&server) {
                     let learned = self.names.learn([name.clone()].into()).await;
                     if let Some(why) = learned.unanswered.get(name) {
-                        let problem = resolve::not_added(&server, name, why);
-                        self.keep_names();
-                        return Err(vec![problem].into());
+                        return Err(vec![resolve::not_added(&server, name, why)].into());
                     }
                     plan.resolution = present.resolution.updated(&learned.resolution);
                 }
@@ -628,9 +628,7 @@ impl Operator {
             } => servers::alter(group, &server, weight, down, &plan.resolution)?,
         };
         let warnings = Vec::from_iter(servers::none_left(group));
-        let published = self.publish(config, plan).await;
-        self.keep_names();
-        let generation = published?;
+        let generation = self.publish(config, plan).await?;
         tracing::info!("upstream `{upstream}`: {done}");
         for warning in &warnings {
             tracing::warn!("{warning}");

@@ -376,7 +376,7 @@ impl Asking {
         let doubt = Doubt::about(name.clone(), self.doubts.clone());
         let before = self.shared.located(name);
         let mut is_first = before.is_none();
-        let mut known = Known::nothing(Instant::now()).with(before.unwrap_or_default());
+        let mut known = Known::before(before.unwrap_or_default(), Instant::now());
         loop {
             let asked = Instant::now();
             let outcome = self.ask(name, known.meant()).await;

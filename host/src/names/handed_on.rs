@@ -91,23 +91,13 @@ pub(super) fn read(text: &str) -> Seeds {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::resolution::ServerAddresses;
     use super::*;
-    use crate::config::model::{Resolve, Resolver, ServerName};
+    use crate::config::model::{ServerName, tests_resolver};
 
     #[test]
     fn what_is_written_is_read_again() {
-        let resolver = Arc::new(Resolver {
-            resolve: Resolve::Again,
-            addresses: Vec::new(),
-            valid: None,
-            min_ttl: Duration::ZERO,
-            max_ttl: Duration::ZERO,
-            timeout: Duration::ZERO,
-            ipv6: true,
-        });
+        let resolver = Arc::new(tests_resolver());
         let name = |host: &str, lookup| ServerName {
             host: host.to_owned(),
             lookup,

@@ -12,7 +12,7 @@ use super::resolution::Located;
 use crate::config::model::{Address, Resolver};
 
 /// A name without addresses keeps those that it had for so long (HAProxy: `hold nx`, 30 s).
-pub(super) const HOLD: Duration = Duration::from_secs(30);
+const HOLD: Duration = Duration::from_secs(30);
 
 /// Between two questions about one name, whatever is the reason.
 pub(super) const BREATH: Duration = Duration::from_secs(1);
@@ -102,10 +102,10 @@ pub(super) struct Change {
 }
 
 impl Known {
-    /// Nothing, before the first question.
-    pub(super) fn nothing(now: Instant) -> Known {
+    /// Before the first question: what was known before its task began, most often nothing.
+    pub(super) fn before(located: Arc<[Located]>, now: Instant) -> Known {
         Known {
-            located: Arc::default(),
+            located,
             meant: None,
             absent_since: None,
             failures: 0,
@@ -113,12 +113,6 @@ impl Known {
             asked: now,
             next: now,
         }
-    }
-
-    /// What was known before its task began anew.
-    pub(super) fn with(mut self, located: Arc<[Located]>) -> Known {
-        self.located = located;
-        self
     }
 
     /// Which of the names that it may stand for had the last answer.
@@ -249,21 +243,9 @@ pub(super) fn listed(located: &[Located]) -> String {
 mod tests {
     use super::super::resolution::OfService;
     use super::*;
-    use crate::config::model::Resolve;
+    use crate::config::model::tests_resolver;
 
     const TTL: Duration = Duration::from_secs(5);
-
-    fn resolver() -> Resolver {
-        Resolver {
-            resolve: Resolve::Again,
-            addresses: Vec::new(),
-            valid: None,
-            min_ttl: Duration::from_secs(1),
-            max_ttl: Duration::from_secs(10),
-            timeout: Duration::from_secs(5),
-            ipv6: true,
-        }
-    }
 
     fn at(last: u8) -> Located {
         Located::at(Address::Tcp(([10, 0, 0, last], 80).into()))
@@ -284,7 +266,7 @@ mod tests {
     impl Name {
         fn new() -> Name {
             let now = Instant::now();
-            Name(Known::nothing(now), now, resolver())
+            Name(Known::before(Arc::default(), now), now, tests_resolver())
         }
 
         fn note(&mut self, seconds: u64, outcome: Outcome) -> Change {

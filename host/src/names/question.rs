@@ -374,19 +374,14 @@ mod tests {
 
     use super::super::system::tests_system;
     use super::*;
-    use crate::config::model::Resolve;
+    use crate::config::model::tests_resolver;
 
     /// Nobody is asked: nobody would answer.
     #[tokio::test]
     async fn a_name_in_the_hosts_file_is_looked_for_nowhere_else() {
         let resolver = |ipv6| Resolver {
-            resolve: Resolve::Again,
-            addresses: Vec::new(),
-            valid: None,
-            min_ttl: Duration::from_secs(1),
-            max_ttl: Duration::from_secs(10),
-            timeout: Duration::from_secs(5),
             ipv6,
+            ..tests_resolver()
         };
         let resolv_conf = "nameserver 127.0.0.1\nsearch corp.test\n";
         let hosts = "10.0.0.4 api\nfd00::4 api\n10.0.0.5 api.corp.test\n";

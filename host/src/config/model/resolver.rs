@@ -69,21 +69,27 @@ impl std::fmt::Display for ServerName {
     }
 }
 
+/// With the defaults, for tests.
+#[cfg(test)]
+pub(crate) fn tests_resolver() -> Resolver {
+    Resolver {
+        resolve: Resolve::Again,
+        addresses: Vec::new(),
+        valid: None,
+        min_ttl: Duration::from_secs(1),
+        max_ttl: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+        ipv6: true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_service_is_asked_for_as_nginx_does() {
-        let resolver = Resolver {
-            resolve: Resolve::Again,
-            addresses: Vec::new(),
-            valid: None,
-            min_ttl: Duration::ZERO,
-            max_ttl: Duration::ZERO,
-            timeout: Duration::ZERO,
-            ipv6: true,
-        };
+        let resolver = tests_resolver();
         let name = |lookup| ServerName {
             host: "app.example".to_owned(),
             lookup,

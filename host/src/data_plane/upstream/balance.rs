@@ -233,7 +233,7 @@ impl WorkerUpstream {
             let taking_part = match last_resort {
                 true => None,
                 false => {
-                    let (tried, random) = (balance.tried(), fastrand::u64(..));
+                    let (tried, random) = (balance.tried(), || fastrand::u64(..));
                     group.endpoints.without_starting(&tried, now, random)
                 }
             };

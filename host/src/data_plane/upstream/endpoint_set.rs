@@ -146,16 +146,17 @@ impl EndpointSet {
     }
 
     /// The candidates of a choice, word by word, without those that do not take part in it as their
-    /// share is still growing; none where all of them do, or none does. `random`: of the choice.
+    /// share is still growing; none where all of them do, or none does. `random`: drawn if need be.
     pub(crate) fn without_starting(
         &self,
         tried: &IndexSet,
         now: Seconds,
-        random: u64,
+        random: impl FnOnce() -> u64,
     ) -> Option<SmallVec<[u64; 2]>> {
         if self.starting.iter().all(|word| word.load(Relaxed) == 0) {
             return None;
         }
+        let random = random();
         let (mut words, mut left_out) = (SmallVec::new(), false);
         for (word, starting) in self.starting.iter().enumerate() {
             let mut candidates = self.candidates(word as u32, tried, now);
@@ -343,7 +344,7 @@ mod tests {
         let none = IndexSet::default();
         let mut random = fastrand::Rng::with_seed(7);
         let choices = (0..1000).filter(|_| {
-            let words = set.without_starting(&none, now, random.u64(..));
+            let words = set.without_starting(&none, now, || random.u64(..));
             let candidates = words.map_or_else(|| set.candidates(0, &none, now), |words| words[0]);
             candidates & 1 << index != 0
         });
@@ -359,7 +360,7 @@ mod tests {
         let set = set(vec![slow(), slow(), slow()]);
         let none = IndexSet::default();
         assert_eq!(share(&set, 1, 99), 1000, "nothing has begun");
-        assert_eq!(set.without_starting(&none, 99, 0), None);
+        assert_eq!(set.without_starting(&none, 99, || 0), None);
         set.endpoint(1).acquire(100).unwrap();
         set.failed(1, 100);
         set.endpoint(1).acquire(111).unwrap();
@@ -384,7 +385,7 @@ mod tests {
         let set = set(vec![slow, endpoint(1, 10, 0)]);
         let mut tried = IndexSet::default();
         tried.insert(1);
-        assert_eq!(set.without_starting(&tried, 100, 7), None);
+        assert_eq!(set.without_starting(&tried, 100, || 7), None);
         assert_eq!(set.candidates(0, &tried, 100), 0b01);
     }
 
