@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use rustix::process::Signal;
-use waypost_tests::{Answer, Gate, Origin, Wire, eventually, origin, proxy};
+use waypost_tests::names::{A, Record, Scripted};
+use waypost_tests::{Answer, Child, Gate, Origin, Wire, eventually, origin, proxy, waypost};
 
 /// An origin that holds its answers.
 async fn held() -> (Origin, Gate) {
@@ -139,4 +144,42 @@ async fn signals_that_mean_nothing_do_not_end_it() {
     }
     assert_eq!(proxy.get("/").await.text(), "hello");
     assert!(proxy.process().runs());
+}
+
+/// A start waits for names; what is asked of it meanwhile is done once it serves.
+#[tokio::test]
+async fn a_process_that_is_about_to_serve_reloads_once_it_does() {
+    let answers = Arc::new(AtomicBool::new(false));
+    let may_answer = answers.clone();
+    let dns = Scripted::start(move |question| match may_answer.load(SeqCst) {
+        true if question.kind == A => {
+            let record = Record::address(&question.name, [127, 0, 0, 1].into(), 60);
+            vec![question.answer(0, &[record])]
+        }
+        true => vec![question.answer(0, &[])],
+        false => Vec::new(),
+    })
+    .await;
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let file = directory.path().join("waypost.toml");
+    let text = format!(
+        "[server]\nworkers = 1\naccess_log = false\n\
+         resolver = {{ addresses = [\"{}\"], timeout = \"20s\" }}\n\
+         [[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [[route]]\nproxy = \"http://slow.test:1\"\n",
+        dns.address()
+    );
+    std::fs::write(&file, text).expect("the directory is ours");
+    let mut command = Command::new(waypost());
+    command.arg("run").arg("-c").arg(&file);
+    let mut process = Child::start(command);
+    dns.is_asked(1).await;
+    process.signal(Signal::HUP);
+    process.signal(Signal::USR1);
+    answers.store(true, SeqCst);
+    for part in ["listening on", "logs reopened", "reloaded: generation 2"] {
+        process.stderr.contains(part).await;
+    }
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended().await.code(), Some(0));
 }

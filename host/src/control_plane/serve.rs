@@ -26,7 +26,7 @@ use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::panics;
 use super::plugins::{PluginRegistry, compiler};
 use super::resolve::{self, Unknown};
-use super::signals::{SignalEvent, Signals};
+use super::signals::{ChangeSignals, SignalEvent, Signals};
 use super::sockets::{Sockets, remove_files};
 use super::systemd;
 use super::tls_files::TlsFiles;
@@ -53,6 +53,14 @@ const BREATH: Duration = Duration::from_millis(100);
 pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let mut inherited = Inherited::from_environment()?;
     let program = Program::this(file).context("cannot find out which program this is")?;
+    let event_loop = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(blocking::THREADS)
+        .build_local(Default::default())?;
+    let early_signals = {
+        let _within = event_loop.enter();
+        ChangeSignals::new()?
+    };
     let error_log = Rc::new(ErrorLogs::start(&config.server.error_log)?);
     panics::heed();
     for warning in config::warnings(&config, file) {
@@ -104,15 +112,11 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned().into();
     let process = Arc::new(Process::new(bounds, workers, hostname));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(blocking::THREADS)
-        .build_local(Default::default())?;
     let logs_to_close = logs.clone();
-    let well: anyhow::Result<bool> = runtime.block_on(async move {
+    let well: anyhow::Result<bool> = event_loop.block_on(async move {
         // Signals are handled, and commands answered, before any other process can know that we
         // serve.
-        let signals = Signals::new()?;
+        let signals = Signals::with(early_signals)?;
         let published = Arc::new(ArcSwap::from_pointee(Published {
             snapshot: snapshot.clone(),
             registry,
@@ -176,7 +180,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     logs_to_close.close();
     tracing::info!("stopped");
     // Whatever still waits for a disk or a name server is not waited for.
-    runtime.shutdown_background();
+    event_loop.shutdown_background();
     Ok(match well? {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

@@ -16,24 +16,43 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
+    changes: ChangeSignals,
+}
+
+/// Those that ask a process which serves for something else than its end. Their default action would
+/// end one that is about to serve, so they are received from the start, and heeded once it serves.
+pub(super) struct ChangeSignals {
     hangup: Signal,
     user1: Signal,
     user2: Signal,
 }
 
-impl Signals {
-    /// Heeds them from now on.
+impl ChangeSignals {
+    /// Receives them from now on. Within an event loop.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) fn new() -> anyhow::Result<Signals> {
+    pub(super) fn new() -> anyhow::Result<ChangeSignals> {
+        Ok(ChangeSignals {
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+impl Signals {
+    /// Receives those as well, from now on, that end the process. Until then their default action
+    /// does.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn with(changes: ChangeSignals) -> anyhow::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
-            hangup: signal(SignalKind::hangup())?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
+            changes,
         })
     }
 
@@ -42,9 +61,9 @@ impl Signals {
             _ = self.terminate.recv() => SignalEvent::Stop,
             _ = self.interrupt.recv() => SignalEvent::Stop,
             _ = self.quit.recv() => SignalEvent::Drain,
-            _ = self.hangup.recv() => SignalEvent::Reload,
-            _ = self.user1.recv() => SignalEvent::Reopen,
-            _ = self.user2.recv() => SignalEvent::Upgrade,
+            _ = self.changes.hangup.recv() => SignalEvent::Reload,
+            _ = self.changes.user1.recv() => SignalEvent::Reopen,
+            _ = self.changes.user2.recv() => SignalEvent::Upgrade,
         }
     }
 }
