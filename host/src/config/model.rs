@@ -13,6 +13,7 @@ use crate::http::template::Template;
 use crate::http::variable::Scope;
 
 mod cipher;
+mod condition;
 mod hook;
 mod limits;
 mod plugin;
@@ -22,6 +23,7 @@ mod settings;
 mod tls;
 
 pub use self::cipher::{CIPHERS, Cipher};
+pub use self::condition::{Conditions, Networks, ValueCondition, ValuePattern};
 pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::limits::{ProxyLimits, RouteLimits};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
@@ -450,6 +452,8 @@ pub struct Route {
     pub listeners: Vec<usize>,
     pub host: HostPattern,
     pub path: PathPattern,
+    /// What has to hold beside that.
+    pub when: Conditions,
     pub action: Action,
     /// Changes to the request header on its way to the upstream, in order, after the defaults.
     pub request_headers: Vec<HeaderChange>,

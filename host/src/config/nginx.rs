@@ -365,11 +365,11 @@ static ROUTES: &[Directive] = &[
         &["rewrite_log", "uninitialized_variable_warn"],
         "there is no such thing",
     ),
-    not_there(
+    is(
         &["if"],
-        "write one `[[route]]` for each host and path; the hook `rewrite` decides on headers and \
-         variables (`when`), the hook `split` on a header or cookie; else a hook of your own: \
-         `[plugin.NAME]`",
+        "`when` in `[[route]]`, by method, header, argument, cookie, variable or client: of several \
+         routes of one path the first counts whose `when` holds, see docs/routes.md; rules of the \
+         hook `rewrite` have a `when` of their own",
     ),
     is(
         &["split_clients"],
@@ -380,10 +380,10 @@ static ROUTES: &[Directive] = &[
         &["map", "geo", "geoip*", "set", "set_*"],
         "there are no variables of one's own yet, but those that a hook sets: `$hook_NAME`",
     ),
-    not_there(
+    is(
         &["limit_except"],
-        "a route does not look at the method yet: let the server refuse it, or a hook of your own \
-         (`[plugin.NAME]`)",
+        "`when = { method = [\"GET\", \"HEAD\"] }` in `[[route]]`, and a second one of the same path \
+         behind it with `return = { status = 403 }`",
     ),
     not_there(
         &[

@@ -1,5 +1,6 @@
 //! The configuration as TOML with everything said: `waypost show`. Read again, it means the same.
 
+mod condition;
 mod environment;
 mod plugins;
 mod tls;
@@ -352,6 +353,9 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
         hosts => out.key("host", texts(hosts)),
     }
     out.key("path", text(&route.path.spelling()));
+    if !route.when.is_empty() {
+        out.key("when", condition::when(&route.when));
+    }
     match &route.action {
         Action::Proxy(proxy) => {
             out.key("proxy", text(&target(proxy, config)));

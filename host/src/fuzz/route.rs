@@ -35,7 +35,7 @@ pub(super) fn run(bytes: &[u8]) {
         let Ok(path) = normalise(path.as_bytes()) else {
             continue;
         };
-        let found = router.find(&host, &path);
+        let found = router.find(&host, &path, |_| true);
         assert_eq!(found.map(|found| found.route), plain(&routes, &host, &path));
         if let Some(found) = found {
             assert!(found.prefix_len <= path.len());

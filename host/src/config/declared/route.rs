@@ -27,6 +27,12 @@ pub(in crate::config) static ROUTE: Table = Table {
         )
         .or(Default::Text("/")),
         Key::new(
+            "when",
+            ValueKind::Table(&WHEN),
+            "What has to hold beside host and path (`if`, `limit_except`). Of several routes with the same host and \
+             path, the first counts whose `when` holds; where none does, the next less specific path.",
+        ),
+        Key::new(
             "proxy",
             ValueKind::Text,
             "Where requests go: an upstream's name, `http://name/uri/` to replace the part that `path` matched, or \
@@ -101,6 +107,47 @@ pub(in crate::config) static ROUTE: Table = Table {
             "Not found by host and path (`internal`): only hooks lead to it, by its `name`.",
         )
         .or(Default::Boolean(false)),
+    ]],
+    open: false,
+};
+
+pub(in crate::config) static WHEN: Table = Table {
+    title: "when",
+    doc: "What has to hold for a request to take the route: all of it. A value is a text that it has to be, `\"~regex\"` \
+          or `\"~*regex\"` (any case), `\"*\"` (anything but empty) or `\"\"` (empty or not there); with `!` before it, what it \
+          must not be, and with `=` a text whatever it begins with. Of a list, it has to be one of those without `!`, and \
+          none of those with it.",
+    groups: &[&[
+        Key::new(
+            "method",
+            TEXT_OR_TEXTS,
+            "The method is one of these (`limit_except`).",
+        ),
+        Key::new(
+            "header",
+            ValueKind::Named(&TEXT_OR_TEXTS),
+            "Headers of the request, by name.",
+        ),
+        Key::new(
+            "query",
+            ValueKind::Named(&TEXT_OR_TEXTS),
+            "Arguments of the query, by name (`$arg_NAME`), as they were received.",
+        ),
+        Key::new(
+            "cookie",
+            ValueKind::Named(&TEXT_OR_TEXTS),
+            "Cookies, by name.",
+        ),
+        Key::new(
+            "variable",
+            ValueKind::Named(&TEXT_OR_TEXTS),
+            "Any other variable, by its name without `$`.",
+        ),
+        Key::new(
+            "client",
+            TEXT_OR_TEXTS,
+            "The client's address is in one of these networks, and in none with `!` before it (`allow`, `deny`).",
+        ),
     ]],
     open: false,
 };

@@ -14,6 +14,7 @@ mod plugin;
 mod resolver;
 mod upstream;
 mod pattern;
+mod condition;
 mod headers;
 mod redirects;
 mod action;

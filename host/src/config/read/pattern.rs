@@ -78,15 +78,8 @@ fn plain<'a>(name: &'a str, written: &str) -> Result<&'a str, Complaint> {
 
 /// A location with nginx's modifiers.
 pub(super) fn path(text: &str) -> Result<PathPattern, Complaint> {
-    if let Some(pattern) = text.strip_prefix("~*") {
-        // Said in the pattern itself, so that its spelling tells the two kinds apart.
-        let pattern = format!("(?i){}", pattern.trim_start());
-        return Ok(PathPattern::Regex(regex(&RegexBuilder::new(&pattern))?));
-    }
-    if let Some(pattern) = text.strip_prefix('~') {
-        return Ok(PathPattern::Regex(regex(&RegexBuilder::new(
-            pattern.trim_start(),
-        ))?));
+    if text.starts_with('~') {
+        return Ok(PathPattern::Regex(value_regex(text)?));
     }
     let (make, path): (fn(String) -> PathPattern, &str) = if let Some(path) = text.strip_prefix('=')
     {
@@ -110,6 +103,17 @@ pub(super) fn path(text: &str) -> Result<PathPattern, Complaint> {
         return Err(complaint.hint("routes are found by the path alone, without the query"));
     }
     Ok(make(path.to_owned()))
+}
+
+/// `~ regex` or `~* regex`.
+pub(super) fn value_regex(text: &str) -> Result<Regex, Complaint> {
+    if let Some(pattern) = text.strip_prefix("~*") {
+        // Said in the pattern itself, so that its spelling tells the two kinds apart.
+        let pattern = format!("(?i){}", pattern.trim_start());
+        return regex(&RegexBuilder::new(&pattern));
+    }
+    let pattern = text.strip_prefix('~').unwrap_or(text);
+    regex(&RegexBuilder::new(pattern.trim_start()))
 }
 
 /// The regex, or its own explanation in one line.

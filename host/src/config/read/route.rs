@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::headers::changes;
 use super::hook::Hooks;
 use super::upstream::{Upstreams, next_conditions};
-use super::{Complaint, ConfigReader, action, address, check_name, log, noted, pattern};
+use super::{Complaint, ConfigReader, action, address, check_name, condition, log, noted, pattern};
 use crate::config::declared::{PROXY_LIMITS, ROUTE};
 use crate::config::model::{HostPattern, ListenerConfig, PathPattern, Route, RouteLimits};
 use crate::config::problem::{Place, Problem, suggestion};
@@ -29,7 +29,13 @@ pub(super) fn routes<'a>(
         };
         let listening = listening(&section, listeners, reader);
         let path = path(&section);
+        let when = condition::conditions(&section);
         let (name, internal) = (name(&section, &mut names), section.boolean("internal"));
+        if internal && let Some(node) = section.get("when") {
+            let problem = Problem::new(&node.place, "`when` in a route that is `internal`");
+            let hint = "hooks lead to it whatever the request is: leave one of both out";
+            section.problems.add(problem.hint(hint));
+        }
         let (hooks, inherits_hooks) = (hooks.of(&section), section.boolean("inherit_hooks"));
         let action = action::action(&section, path.as_ref(), upstreams, reader);
         let request_headers = changes(&section, Phase::Request);
@@ -49,7 +55,7 @@ pub(super) fn routes<'a>(
         for host in hosts(&section) {
             // What is not found by host and path may have those of another.
             if !internal {
-                first_places.note(&listening, &host, &path, &section, reader);
+                first_places.note(&listening, &host, &path, &section, !when.is_empty(), reader);
             }
             let Some(action) = action.clone() else {
                 continue;
@@ -62,6 +68,7 @@ pub(super) fn routes<'a>(
                 listeners: listening.clone(),
                 host,
                 path: path.clone(),
+                when: when.clone(),
                 action,
                 request_headers: request_headers.clone(),
                 response_headers: response_headers.clone(),
@@ -200,7 +207,8 @@ fn path(section: &Section<'_>) -> Option<PathPattern> {
     }
 }
 
-/// Where each listener, host and path was met first.
+/// Where each listener, host and path was met first without conditions: what comes behind that is
+/// never found.
 #[derive(Default)]
 struct FirstPlaces<'a>(HashMap<(usize, String, String), FirstRoute<'a>>);
 
@@ -218,6 +226,7 @@ impl<'a> FirstPlaces<'a> {
         host: &HostPattern,
         path: &PathPattern,
         section: &Section<'a>,
+        has_conditions: bool,
         reader: ConfigReader<'_>,
     ) {
         let route = FirstRoute {
@@ -231,20 +240,31 @@ impl<'a> FirstPlaces<'a> {
         };
         for listener in listeners {
             let key = (*listener, host.spelling(), path.clone());
-            let first = *self.0.entry(key).or_insert(route);
-            if std::ptr::eq(first.place, route.place) {
+            let first = match has_conditions {
+                true => self.0.get(&key).copied(),
+                false => Some(*self.0.entry(key).or_insert(route)),
+            };
+            let Some(first) = first.filter(|first| !std::ptr::eq(first.place, route.place)) else {
                 continue;
-            }
+            };
             let host = match host {
                 HostPattern::Any => "any host".to_owned(),
                 host => format!("host `{}`", host.spelling()),
             };
-            let problem = Problem::new(
-                route.place,
-                format!("duplicate route for {host} and path `{path}`"),
-            );
             let Place { file, line, .. } = first.place;
-            let mut hint = format!("the first is at {file}:{line}");
+            let (message, mut hint) = match has_conditions {
+                true => (
+                    format!("no request of {host} and path `{path}` gets here"),
+                    format!(
+                        "the route without `when` at {file}:{line} takes all: put it behind this one"
+                    ),
+                ),
+                false => (
+                    format!("duplicate route for {host} and path `{path}`"),
+                    format!("the first is at {file}:{line}"),
+                ),
+            };
+            let problem = Problem::new(route.place, message);
             if first.listens != route.listens {
                 hint += "; a route without `listen` serves all listeners";
             }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::IpAddr;
 
+use super::conditions;
 use super::fault::Fault;
 use super::request::asks_to_switch;
 use super::state::{Exchange, Uri};
@@ -99,8 +100,10 @@ pub(super) fn find_route(
     framing: Framing,
 ) -> Result<Admitted, Fault> {
     exchange.stats.route.set(None);
-    let found = worker_config.snapshot.routers[session.listener]
-        .find(&exchange.host, exchange.normalised())
+    let snapshot = &worker_config.snapshot;
+    let holds = |route: usize| conditions::hold(&snapshot.config.routes[route].when, exchange);
+    let found = snapshot.routers[session.listener]
+        .find(&exchange.host, exchange.normalised(), holds)
         .ok_or(Fault::NoRoute)?;
     note_route(exchange, worker_config, found.route);
     Ok(Admitted {

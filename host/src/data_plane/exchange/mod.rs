@@ -4,6 +4,7 @@ mod state; // what is known of it
 mod variables; // ... as templates, logs and plugins ask for it
 mod fault; // why it could not be carried through
 mod changes; // ... and is changed by hooks
+mod conditions; // is it one of those that a route takes
 mod admit; // is the request acceptable, and what does it ask for
 mod hooks; // what plugins decide about it
 mod proxy; // send it to an upstream, as often as it takes

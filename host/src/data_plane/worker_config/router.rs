@@ -4,12 +4,16 @@
 //! As nginx's servers, hosts do not share: once a host is chosen only its own routes are asked, and
 //! neither those of a less specific host nor those without a host fill in for a path that it lacks.
 //!
+//! Of several routes with one host and path, which differ in their conditions, the first counts whose
+//! conditions hold. Those whose conditions do not hold are passed over, as if they were not there.
+//!
 //! A path that lacks only the slash at the end of a route that proxies, such as `/api` of `/api/`,
 //! takes that route to be redirected, as in nginx.
 
 use std::collections::HashMap;
 
 use regex::Regex;
+use smallvec::SmallVec;
 
 use crate::config::model::{Action, HostPattern, PathPattern, Route};
 
@@ -52,7 +56,6 @@ impl Router {
             .collect()
     }
 
-    /// Of several routes with one host and path, the first counts.
     pub(crate) fn new(routes: &[Route], listener: usize) -> Router {
         let mut router = Router {
             hosts: Vec::new(),
@@ -75,7 +78,12 @@ impl Router {
             if !route.internal {
                 let host = router.host(&route.host);
                 let proxies = matches!(route.action, Action::Proxy(_));
-                router.hosts[host].add(&route.path, index, proxies);
+                let candidate = Candidate {
+                    route: index,
+                    has_conditions: !route.when.is_empty(),
+                    no_regex: matches!(route.path, PathPattern::PrefixNoRegex(_)),
+                };
+                router.hosts[host].add(&route.path, candidate, proxies);
             }
         }
         for host in &mut router.hosts {
@@ -116,9 +124,14 @@ impl Router {
     }
 
     /// The route of a request. `host` is in lower case and without port, `""` where the request has
-    /// none; `path` is normalised.
-    pub(crate) fn find(&self, host: &str, path: &[u8]) -> Option<Match> {
-        self.hosts[self.find_host(host)?].find(path)
+    /// none; `path` is normalised; `holds` is asked for the conditions of a route that has some.
+    pub(crate) fn find(
+        &self,
+        host: &str,
+        path: &[u8],
+        holds: impl Fn(usize) -> bool,
+    ) -> Option<Match> {
+        self.hosts[self.find_host(host)?].find(path, holds)
     }
 
     /// The route of that name, internal ones included.
@@ -156,81 +169,124 @@ impl Router {
     }
 }
 
+/// A route that takes the requests of a path, if its conditions hold.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    route: usize,
+    has_conditions: bool,
+    /// `^~`
+    no_regex: bool,
+}
+
+/// The routes of one path, in file order.
+#[derive(Debug, Default)]
+struct Candidates(SmallVec<[Candidate; 1]>);
+
+impl Candidates {
+    /// Behind one that takes all requests, none is ever asked.
+    fn add(&mut self, candidate: Candidate) {
+        if !self.take_all() {
+            self.0.push(candidate);
+        }
+    }
+
+    fn take_all(&self) -> bool {
+        self.0.last().is_some_and(|last| !last.has_conditions)
+    }
+
+    fn first(&self, holds: &impl Fn(usize) -> bool) -> Option<Candidate> {
+        let mut candidates = self.0.iter();
+        candidates.find(|candidate| candidate.holds(holds)).copied()
+    }
+}
+
+impl Candidate {
+    fn holds(&self, holds: &impl Fn(usize) -> bool) -> bool {
+        !self.has_conditions || holds(self.route)
+    }
+}
+
 /// The routes of one host.
 #[derive(Debug, Default)]
 struct Paths {
-    exact: HashMap<Box<[u8]>, usize>,
+    exact: HashMap<Box<[u8]>, Candidates>,
     prefixes: Prefixes,
     /// In file order.
-    regexes: Vec<(Regex, usize)>,
-    /// Paths of routes that proxy and end with a slash, without it, and not routes themselves.
-    without_slash: HashMap<Box<[u8]>, usize>,
+    regexes: Vec<(Regex, Candidate)>,
+    /// Paths of routes that proxy and end with a slash, without it.
+    without_slash: HashMap<Box<[u8]>, Candidates>,
 }
 
 impl Paths {
-    fn add(&mut self, pattern: &PathPattern, route: usize, proxies: bool) {
+    fn add(&mut self, pattern: &PathPattern, candidate: Candidate, proxies: bool) {
         if proxies
             && let PathPattern::Exact(path)
             | PathPattern::Prefix(path)
             | PathPattern::PrefixNoRegex(path) = pattern
             && let Some(bare @ [_, ..]) = path.as_bytes().strip_suffix(b"/")
         {
-            self.without_slash.entry(bare.into()).or_insert(route);
+            let of_path = self.without_slash.entry(bare.into());
+            of_path.or_default().add(candidate);
         }
         match pattern {
             PathPattern::Exact(path) => {
-                self.exact.entry(path.as_bytes().into()).or_insert(route);
+                let of_path = self.exact.entry(path.as_bytes().into());
+                of_path.or_default().add(candidate);
             }
-            PathPattern::Prefix(path) => self.prefixes.add(path, route, false),
-            PathPattern::PrefixNoRegex(path) => self.prefixes.add(path, route, true),
-            PathPattern::Regex(regex) => self.regexes.push((regex.clone(), route)),
+            PathPattern::Prefix(path) | PathPattern::PrefixNoRegex(path) => {
+                self.prefixes.add(path, candidate);
+            }
+            PathPattern::Regex(regex) => self.regexes.push((regex.clone(), candidate)),
         }
     }
 
     /// To be called after the last route was added.
     fn finish(&mut self) {
         self.prefixes.link();
-        let (exact, prefixes) = (&self.exact, &self.prefixes);
-        self.without_slash
-            .retain(|path, _| !exact.contains_key(path) && !prefixes.contains(path));
     }
 
     /// `ngx_http_core_find_location`.
-    fn find(&self, path: &[u8]) -> Option<Match> {
+    fn find(&self, path: &[u8], holds: impl Fn(usize) -> bool) -> Option<Match> {
         if !self.exact.is_empty()
-            && let Some(route) = self.exact.get(path)
+            && let Some(candidates) = self.exact.get(path)
+            && let Some(candidate) = candidates.first(&holds)
         {
             return Some(Match {
-                route: *route,
+                route: candidate.route,
                 prefix_len: path.len(),
                 lacks_slash: false,
             });
         }
-        // Before any regex is asked, as in nginx.
+        // Before any regex is asked, as in nginx, unless the path is that of another route.
         if !self.without_slash.is_empty()
-            && let Some(route) = self.without_slash.get(path)
+            && let Some(candidates) = self.without_slash.get(path)
+            && let Some(candidate) = candidates.first(&holds)
+            && self.prefixes.of(path, &holds).is_none()
         {
             return Some(Match {
-                route: *route,
+                route: candidate.route,
                 prefix_len: path.len(),
                 lacks_slash: true,
             });
         }
-        let prefix = self.prefixes.longest(path);
-        if !self.regexes.is_empty() && !prefix.is_some_and(|prefix| prefix.no_regex) {
+        let prefix = self.prefixes.longest(path, &holds);
+        if !self.regexes.is_empty() && !prefix.is_some_and(|(_, candidate)| candidate.no_regex) {
             // A path that is no UTF-8 must not slip past a pattern that fits the rest of it.
             let text = String::from_utf8_lossy(path);
-            if let Some((_, route)) = self.regexes.iter().find(|(regex, _)| regex.is_match(&text)) {
+            let mut regexes = self.regexes.iter();
+            let found =
+                regexes.find(|(regex, candidate)| regex.is_match(&text) && candidate.holds(&holds));
+            if let Some((_, candidate)) = found {
                 return Some(Match {
-                    route: *route,
+                    route: candidate.route,
                     prefix_len: 0,
                     lacks_slash: false,
                 });
             }
         }
-        prefix.map(|prefix| Match {
-            route: prefix.route,
-            prefix_len: prefix.path.len(),
+        prefix.map(|(prefix_len, candidate)| Match {
+            route: candidate.route,
+            prefix_len,
             lacks_slash: false,
         })
     }
@@ -244,34 +300,35 @@ struct Prefixes(Vec<Prefix>);
 #[derive(Debug)]
 struct Prefix {
     path: Box<[u8]>,
-    route: usize,
-    /// `^~`
-    no_regex: bool,
+    candidates: Candidates,
     /// The longest other prefix that this one begins with.
     parent: Option<usize>,
 }
 
 impl Prefixes {
-    fn contains(&self, path: &[u8]) -> bool {
-        self.0
-            .binary_search_by(|prefix| (*prefix.path).cmp(path))
-            .is_ok()
+    fn at(&self, path: &[u8]) -> Result<usize, usize> {
+        self.0.binary_search_by(|prefix| (*prefix.path).cmp(path))
     }
 
     /// Keeps the order; [`link`](Prefixes::link) is to be called after the last.
-    fn add(&mut self, path: &str, route: usize, no_regex: bool) {
+    fn add(&mut self, path: &str, candidate: Candidate) {
         let path = path.as_bytes();
-        if let Err(at) = self.0.binary_search_by(|prefix| (*prefix.path).cmp(path)) {
-            self.0.insert(
-                at,
-                Prefix {
-                    path: path.into(),
-                    route,
-                    no_regex,
-                    parent: None,
-                },
-            );
-        }
+        let index = self.at(path).unwrap_or_else(|index| {
+            let prefix = Prefix {
+                path: path.into(),
+                candidates: Candidates::default(),
+                parent: None,
+            };
+            self.0.insert(index, prefix);
+            index
+        });
+        self.0[index].candidates.add(candidate);
+    }
+
+    /// The route whose prefix is the whole path.
+    fn of(&self, path: &[u8], holds: &impl Fn(usize) -> bool) -> Option<Candidate> {
+        let index = self.at(path).ok()?;
+        self.0[index].candidates.first(holds)
     }
 
     fn link(&mut self) {
@@ -286,15 +343,18 @@ impl Prefixes {
         }
     }
 
-    fn longest(&self, path: &[u8]) -> Option<&Prefix> {
+    /// The route with the longest prefix of a path, and how long that is.
+    fn longest(&self, path: &[u8], holds: &impl Fn(usize) -> bool) -> Option<(usize, Candidate)> {
         let after = self.0.partition_point(|prefix| *prefix.path <= *path);
-        let mut candidate = after.checked_sub(1);
-        while let Some(index) = candidate {
+        let mut next = after.checked_sub(1);
+        while let Some(index) = next {
             let prefix = &self.0[index];
-            if path.starts_with(&prefix.path) {
-                return Some(prefix);
+            if path.starts_with(&prefix.path)
+                && let Some(candidate) = prefix.candidates.first(holds)
+            {
+                return Some((prefix.path.len(), candidate));
             }
-            candidate = prefix.parent;
+            next = prefix.parent;
         }
         None
     }

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::model::{Action, Proxy, RedirectRules, Return, RouteLimits};
+use crate::config::model::{Action, Conditions, Proxy, RedirectRules, Return, RouteLimits};
 use crate::config::problem::Place;
 use crate::fuzz::route::plain;
 
@@ -48,6 +48,7 @@ fn route(host: &str, path: &str) -> Route {
         listeners: vec![0],
         host: host_pattern(host),
         path: path_pattern(path),
+        when: Default::default(),
         action: Action::Return(Return {
             status: 204,
             body: None,
@@ -76,7 +77,7 @@ fn check(spellings: &[Spelling], cases: &[(&str, &str, Option<Spelling>)]) {
     let router = Router::new(&routes(spellings), 0);
     for (host, path, expected) in cases {
         let found = router
-            .find(host, path.as_bytes())
+            .find(host, path.as_bytes(), |_| true)
             .map(|found| spellings[found.route]);
         assert_eq!(found, *expected, "host `{host}`, path `{path}`");
     }
@@ -90,7 +91,9 @@ fn internal_routes_are_not_found() {
     }
     let router = Router::new(&all, 0);
     for path in [b"/".as_slice(), b"/b/c"] {
-        let found = router.find("a.example", path).map(|found| found.route);
+        let found = router
+            .find("a.example", path, |_| true)
+            .map(|found| found.route);
         assert_eq!(found, Some(2));
     }
     all[1].name = Some("canary".to_owned());
@@ -202,23 +205,40 @@ fn the_first_of_equal_routes_counts() {
         &routes(&[("a", "/x"), ("a", "^~ /x"), ("a", "= /y"), ("a", "= /y")]),
         0,
     );
-    assert_eq!(router.find("a", b"/x").unwrap().route, 0);
-    assert_eq!(router.find("a", b"/y").unwrap().route, 2);
+    assert_eq!(router.find("a", b"/x", |_| true).unwrap().route, 0);
+    assert_eq!(router.find("a", b"/y", |_| true).unwrap().route, 2);
 }
 
 #[test]
 fn a_listener_has_only_its_own_routes() {
     let mut routes = routes(&[("", "/a"), ("", "/a")]);
     routes[0].listeners = vec![1, 2];
-    assert_eq!(Router::new(&routes, 0).find("", b"/a").unwrap().route, 1);
-    assert_eq!(Router::new(&routes, 2).find("", b"/a").unwrap().route, 0);
-    assert_eq!(Router::new(&routes, 3).find("", b"/a"), None);
+    assert_eq!(
+        Router::new(&routes, 0)
+            .find("", b"/a", |_| true)
+            .unwrap()
+            .route,
+        1
+    );
+    assert_eq!(
+        Router::new(&routes, 2)
+            .find("", b"/a", |_| true)
+            .unwrap()
+            .route,
+        0
+    );
+    assert_eq!(Router::new(&routes, 3).find("", b"/a", |_| true), None);
 }
 
 #[test]
 fn the_matched_part_is_told_for_the_uri_part_of_proxy() {
     let router = Router::new(&routes(&[("", "/a/"), ("", "= /ex"), ("", r"~ \.php$")]), 0);
-    let prefix_len = |path: &str| router.find("", path.as_bytes()).unwrap().prefix_len;
+    let prefix_len = |path: &str| {
+        router
+            .find("", path.as_bytes(), |_| true)
+            .unwrap()
+            .prefix_len
+    };
     assert_eq!(prefix_len("/a/b"), 3);
     assert_eq!(prefix_len("/ex"), 3);
     assert_eq!(prefix_len("/a/b.php"), 0);
@@ -230,10 +250,18 @@ fn a_path_that_is_no_utf8_still_meets_regexes_and_prefixes() {
         &routes(&[("", "/\u{e9}"), ("", "/a/"), ("", r"~ \.php$")]),
         0,
     );
-    assert_eq!(router.find("", b"/a/\xff.php").unwrap().route, 2);
-    assert_eq!(router.find("", b"/a/\xff").unwrap().route, 1);
-    assert_eq!(router.find("", b"/\xc3\xa9x").unwrap().route, 0);
-    assert_eq!(router.find("", b"/\xc3"), None);
+    assert_eq!(router.find("", b"/a/\xff.php", |_| true).unwrap().route, 2);
+    assert_eq!(router.find("", b"/a/\xff", |_| true).unwrap().route, 1);
+    assert_eq!(router.find("", b"/\xc3\xa9x", |_| true).unwrap().route, 0);
+    assert_eq!(router.find("", b"/\xc3", |_| true), None);
+}
+
+fn proxy() -> Action {
+    Action::Proxy(Proxy {
+        upstream: 0,
+        uri: None,
+        redirects: RedirectRules::Given(Vec::new()),
+    })
 }
 
 #[test]
@@ -253,11 +281,7 @@ fn a_path_that_lacks_a_proxied_route_s_slash_is_told_as_nginx_does() {
     let mut routes: Vec<Route> = patterns.map(|(path, _)| route("", path)).into();
     for (route, (_, proxies)) in routes.iter_mut().zip(patterns) {
         if proxies {
-            route.action = Action::Proxy(Proxy {
-                upstream: 0,
-                uri: None,
-                redirects: RedirectRules::Given(Vec::new()),
-            });
+            route.action = proxy();
         }
     }
     let router = Router::new(&routes, 0);
@@ -274,7 +298,7 @@ fn a_path_that_lacks_a_proxied_route_s_slash_is_told_as_nginx_does() {
         ("/", "/", false),
     ];
     for (path, chosen, lacks_slash) in cases {
-        let found = router.find("", path.as_bytes()).unwrap();
+        let found = router.find("", path.as_bytes(), |_| true).unwrap();
         let found = (patterns[found.route].0, found.lacks_slash);
         assert_eq!(found, (chosen, lacks_slash), "{path}");
     }
@@ -303,8 +327,50 @@ proptest! {
         let routes: Vec<Route> = spellings.iter().map(|(host, path)| route(host, path)).collect();
         let router = Router::new(&routes, 0);
         for (host, path) in &requests {
-            let found = router.find(host, path.as_bytes()).map(|found| found.route);
+            let found = router.find(host, path.as_bytes(), |_| true).map(|found| found.route);
             prop_assert_eq!(found, plain(&routes, host, path.as_bytes()), "host `{}`, path `{}`", host, path);
+        }
+    }
+
+    #[test]
+    fn routes_whose_conditions_do_not_hold_are_as_good_as_not_there(
+        described in proptest::collection::vec(
+            (
+                prop_oneof!["/[ab/]{0,3}", "= /[ab/]{0,2}", "\\^~ /[ab/]{0,2}", "~ [ab/]\\$?"],
+                any::<bool>(),
+                any::<bool>(),
+                any::<bool>(),
+            ),
+            0..10,
+        ),
+        paths in proptest::collection::vec("/[ab/]{0,4}", 1..12),
+    ) {
+        let when = Conditions {
+            methods: vec!["GET".to_owned()],
+            ..Conditions::default()
+        };
+        let routes: Vec<Route> = described.iter().map(|(path, proxies, conditional, _)| Route {
+            action: match proxies {
+                true => proxy(),
+                false => route("", path).action,
+            },
+            when: match conditional {
+                true => when.clone(),
+                false => Conditions::default(),
+            },
+            ..route("", path)
+        }).collect();
+        let holds = |index: usize| !described[index].2 || described[index].3;
+        let there: Vec<usize> = (0..routes.len()).filter(|index| holds(*index)).collect();
+        let only_those: Vec<Route> = there.iter().map(|index| Route {
+            when: Conditions::default(),
+            ..routes[*index].clone()
+        }).collect();
+        let (all, only_those) = (Router::new(&routes, 0), Router::new(&only_those, 0));
+        for path in &paths {
+            let expected = only_those.find("", path.as_bytes(), |_| unreachable!());
+            let expected = expected.map(|found| Match { route: there[found.route], ..found });
+            prop_assert_eq!(all.find("", path.as_bytes(), holds), expected, "path `{}`", path);
         }
     }
 }

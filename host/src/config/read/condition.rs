@@ -1,0 +1,173 @@
+//! `when`: what has to hold for a request to take a route.
+
+use ipnet::IpNet;
+
+use super::{Complaint, noted, pattern};
+use crate::config::declared::WHEN;
+use crate::config::model::{Conditions, Networks, ValueCondition, ValuePattern};
+use crate::config::problem::Problem;
+use crate::config::section::Section;
+use crate::config::tree::{Entry, Node, Value};
+use crate::http::variable::{Phase, Variable};
+
+/// The keys whose names stand for a variable each, and how those begin.
+const VALUES: [(&str, &str); 4] = [
+    ("header", "http_"),
+    ("query", "arg_"),
+    ("cookie", "cookie_"),
+    ("variable", ""),
+];
+
+/// The conditions of a route; none where it has no `when`.
+pub(super) fn conditions(route: &Section<'_>) -> Conditions {
+    let Some(section) = route.table("when", &WHEN) else {
+        return Conditions::default();
+    };
+    let methods = section.texts("method").into_iter();
+    let methods = methods.filter_map(|(text, node)| noted(method(text), node, section.problems));
+    let mut conditions = Conditions {
+        methods: methods.collect(),
+        clients: clients(&section),
+        values: Vec::new(),
+    };
+    for (key, beginning) in VALUES {
+        for entry in section.named(key) {
+            let condition = value(&section, key, beginning, entry);
+            conditions.values.extend(condition);
+        }
+    }
+    if section.entries().is_empty() {
+        let problem = Problem::new(section.place, "`when` is empty");
+        let hint = "say what has to hold, such as `{ method = [\"POST\"] }`, or leave it out";
+        section.problems.add(problem.hint(hint));
+    }
+    conditions
+}
+
+/// Methods are compared as they are: `get` is another one than `GET` (RFC 9110 section 9.1).
+fn method(text: &str) -> Result<String, Complaint> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err(Complaint::new(format!("`{text}` is not a method")));
+    }
+    if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        let complaint = Complaint::new(format!("no request has the method `{text}`"));
+        return Err(complaint.hint(format!("write `{}`", text.to_ascii_uppercase())));
+    }
+    Ok(text.to_owned())
+}
+
+fn clients(section: &Section<'_>) -> Option<Networks> {
+    section.get("client")?;
+    let mut networks = Networks::default();
+    for (text, node) in section.texts("client") {
+        let (list, network) = match text.strip_prefix('!') {
+            Some(network) => (&mut networks.outside, network),
+            None => (&mut networks.within, text),
+        };
+        list.extend(noted(self::network(network), node, section.problems));
+    }
+    Some(networks)
+}
+
+fn network(text: &str) -> Result<IpNet, Complaint> {
+    let address = || text.parse().map(|ip: std::net::IpAddr| ip.into());
+    text.parse().or_else(|_| address()).map_err(|_| {
+        let complaint = Complaint::new(format!("`{text}` is not an address or a network"));
+        complaint.hint("write it as `10.0.0.1`, `10.0.0.0/8` or `2001:db8::/32`")
+    })
+}
+
+/// One name below `header`, `query`, `cookie` or `variable`, and what its value has to be.
+fn value(
+    section: &Section<'_>,
+    key: &'static str,
+    beginning: &str,
+    entry: &Entry,
+) -> Option<ValueCondition> {
+    let name = &*entry.key;
+    let problem = |message: String, hint: &str| {
+        let problem = Problem::new(&entry.key_place, message);
+        section.problems.add(problem.hint(hint));
+    };
+    let variable = match key {
+        "header" => Variable::parse(&format!("{beginning}{}", name.replace('-', "_"))),
+        "variable" => Variable::parse(name.strip_prefix('$').unwrap_or(name)),
+        _ => Variable::parse(&format!("{beginning}{name}")),
+    };
+    let Some(variable) = variable else {
+        match key {
+            "variable" => problem(
+                format!("unknown variable `{name}`"),
+                "docs/configuration.md has a list of all variables",
+            ),
+            _ => problem(
+                format!("`{name}` cannot be looked for"),
+                "a name is of letters, digits and `_`, that of a header of `-` as well",
+            ),
+        }
+        return None;
+    };
+    // What a route without an upstream knows as well is not of an upstream's.
+    let known = |phase| variable.has_value_in(phase);
+    if !(known(Phase::Request) && known(Phase::Return)) {
+        problem(
+            format!("`{name}` has no value before a route is chosen"),
+            "ask for what the request says",
+        );
+        return None;
+    }
+    let mut condition = ValueCondition {
+        key,
+        name: name.to_owned(),
+        variable,
+        any_of: Vec::new(),
+        none_of: Vec::new(),
+    };
+    let items = match &entry.node.value {
+        Value::Array(items) => items.as_slice(),
+        _ => std::slice::from_ref(&entry.node),
+    };
+    for node in items {
+        pattern_of(section, name, node, &mut condition);
+    }
+    if items.is_empty() {
+        problem(
+            format!("`{name}` is an empty list, which no value is in"),
+            "name values, or leave it out",
+        );
+    }
+    Some(condition)
+}
+
+fn pattern_of(section: &Section<'_>, name: &str, node: &Node, condition: &mut ValueCondition) {
+    if matches!(node.value, Value::Unusable) {
+        return;
+    }
+    let Some(text) = node.as_text() else {
+        let message = format!(
+            "`{name}` must be a string or a list of strings, not {}",
+            node.type_name()
+        );
+        section.problems.add(Problem::new(&node.place, message));
+        return;
+    };
+    let (list, text) = match text.strip_prefix('!') {
+        Some(text) => (&mut condition.none_of, text),
+        None => (&mut condition.any_of, text),
+    };
+    list.extend(noted(value_pattern(text), node, section.problems));
+}
+
+fn value_pattern(text: &str) -> Result<ValuePattern, Complaint> {
+    if text == "*" {
+        return Ok(ValuePattern::Present);
+    }
+    if let Some(text) = text.strip_prefix('=') {
+        return Ok(ValuePattern::Exact(text.to_owned()));
+    }
+    match text.starts_with('~') {
+        true => pattern::value_regex(text).map(ValuePattern::Regex),
+        false => Ok(ValuePattern::Exact(text.to_owned())),
+    }
+}
