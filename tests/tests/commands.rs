@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use tempfile::TempDir;
-use waypost_tests::{child, origin, proxy, waypost};
+use waypost_tests::{Child, Client, child, origin, proxy, waypost};
 
 fn waypost_says(arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(waypost());
@@ -160,6 +160,64 @@ async fn run_serves_what_the_file_says() {
     let origin = origin::says("hello").await;
     let proxy = proxy::run(&GOOD.replace("127.0.0.1:9", origin.address()), &[]).await;
     assert_eq!(proxy.get("/").await.text(), "hello");
+}
+
+#[tokio::test]
+async fn proxy_serves_what_the_command_line_says() {
+    let (one, two) = (origin::says("one").await, origin::says("two").await);
+    let mut command = Command::new(waypost());
+    command.args(["proxy", one.address(), two.address()]);
+    command.args(["--listen", "127.0.0.1:0", "--hook", "request_id"]);
+    let process = Child::start(command);
+    let said = "listening on ";
+    let ends_a_line = |log: &String| log.contains(said) && log.ends_with('\n');
+    let log = process.stderr.wait_until(said, ends_a_line).await;
+    let address = log.split(said).nth(1).and_then(|rest| rest.lines().next());
+    let address = address.expect("it says where it listens");
+    let mut client = Client::connect(address).await;
+    let bodies = [client.get("/").await.text(), client.get("/").await.text()];
+    assert_eq!(bodies, ["one", "two"]);
+    assert!(!one.request().header("X-Request-ID").is_empty());
+}
+
+#[test]
+fn proxy_shows_the_file_that_says_the_same() {
+    let arguments = [
+        "proxy",
+        "127.0.0.1:9",
+        "[::1]:9",
+        "--listen",
+        "127.0.0.1:0",
+        "--policy",
+        "hash={ key = \"$uri\", consistent = true }",
+        "--hook",
+        "request_id",
+        "--hook",
+        "limit_req= key = \"$binary_remote_addr\", rate = \"10r/s\"",
+        "--show",
+    ];
+    let (code, out, err) = waypost_says(&arguments);
+    assert_eq!(code, 0, "{err}");
+    for line in [
+        "address = \"127.0.0.1:0\"",
+        "servers = [\"127.0.0.1:9\", \"[::1]:9\"]",
+        "policy = { plugin = \"hash\", key = \"$uri\", consistent = true }",
+        "hooks = [\"request_id\", { plugin = \"limit_req\", key = \"$binary_remote_addr\", rate = \"10r/s\" }]",
+    ] {
+        assert!(out.lines().any(|shown| shown == line), "{line}: {out}");
+    }
+    let (code, out, err) = on("check", &out);
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+#[test]
+fn proxy_reports_what_is_wrong_with_the_command_line() {
+    let (code, _, err) = waypost_says(&["proxy"]);
+    assert_eq!(code, 2, "{err}");
+    let (code, _, err) = waypost_says(&["proxy", "127.0.0.1:9", "--policy", "least_con"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("unknown policy `least_con`"), "{err}");
+    assert!(err.contains("did you mean `least_conn`"), "{err}");
 }
 
 /// What comes from the environment is most often a secret, and what is shown is most often pasted

@@ -170,6 +170,7 @@ async fn every_command_of_the_documentation_works() {
         let (code, said) = match words[..] {
             // It would serve until it is ended: that is what all other specs do with it.
             ["run", ..] => continue,
+            ["proxy", ..] => says(&[&words[..], &["--show"]].concat(), &proxy).await,
             [last, ..] if LAST_WORDS.contains(&last) => says(&words, &example().await).await,
             _ => {
                 // Servers are what the file says again.

@@ -1,6 +1,7 @@
 //! The commands. The only place with `anyhow`.
 
 mod run;
+mod proxy;
 mod check;
 mod show;
 mod schema;
@@ -31,6 +32,8 @@ struct Arguments {
 enum Command {
     /// Serve until told to stop (TERM and INT at once, QUIT when requests under way have ended)
     Run(ConfigFile),
+    /// Serve without a file: pass requests on to these servers
+    Proxy(proxy::ProxyArguments),
     /// Say whether a configuration is valid, or all that is wrong with it
     Check(ConfigFile),
     /// Print a configuration with every default filled in
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Run(config) => run::run(&config.file),
+        Command::Proxy(arguments) => proxy::proxy(&arguments),
         Command::Check(config) => check::check(&config.file),
         Command::Show { config, expand_env } => show::show(&config.file, expand_env),
         Command::Plugin(command) => plugin::plugin(command),

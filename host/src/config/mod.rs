@@ -35,6 +35,7 @@ pub use self::read::admin_address;
 pub use self::reference::reference;
 pub use self::schema::schema;
 pub use self::show::show;
+pub(crate) use self::show::text as toml_text;
 use self::system::{System, ThisMachine};
 use self::tree::Node;
 pub use self::warnings::warnings;

@@ -524,7 +524,8 @@ fn inline_table(parts: impl IntoIterator<Item = String>) -> String {
 }
 
 /// A string as TOML writes it.
-fn text(value: &str) -> String {
+/// A string as TOML writes it.
+pub(crate) fn text(value: &str) -> String {
     toml::Value::String(value.to_owned()).to_string()
 }
 

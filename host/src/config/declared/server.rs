@@ -74,7 +74,7 @@ pub(in crate::config) static LISTEN: Table = Table {
             Key::new(
                 "address",
                 ValueKind::Text,
-                "`127.0.0.1:8080`, `[::1]:8080`, `*:8080` or `8080` for all IPv4 addresses, `[::]:8080` for all IPv6 addresses, \
+                "`127.0.0.1:8080`, `[::1]:8080`, `*:8080`, `:8080` or `8080` for all IPv4 addresses, `[::]:8080` for all IPv6 addresses, \
                  `unix:/run/x.sock`. The default port is 80.",
             )
             .required(),

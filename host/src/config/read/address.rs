@@ -21,8 +21,8 @@ const NAME_SERVER_PORT: u16 = 53;
 /// Bytes of a socket's path that fit into `sockaddr_un`, its closing zero left aside.
 const SOCKET_PATH_MAX: usize = 107;
 
-/// `127.0.0.1:8080`, `[::1]:8080`, `127.0.0.1`, `*:8080`, `8080` or `unix:/path`. Port 0 lets the
-/// kernel choose.
+/// `127.0.0.1:8080`, `[::1]:8080`, `127.0.0.1`, `*:8080`, `:8080`, `8080` or `unix:/path`. Port 0
+/// lets the kernel choose.
 pub(super) fn to_listen_on(text: &str) -> Result<Address, Complaint> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path);
@@ -31,7 +31,7 @@ pub(super) fn to_listen_on(text: &str) -> Result<Address, Complaint> {
         let complaint = Complaint::new(format!("`{text}`: UDP is not available in this version"));
         return Err(complaint.hint("write it without `udp`, for TCP"));
     }
-    if let Ok(port) = text.parse::<u16>() {
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
         return Ok(Address::Tcp((Ipv4Addr::UNSPECIFIED, port).into()));
     }
     if let Some((address, parameters)) = text.trim().split_once(' ') {
@@ -40,14 +40,6 @@ pub(super) fn to_listen_on(text: &str) -> Result<Address, Complaint> {
         let keys: Vec<&str> = keys.map(key_of_parameter).collect();
         let keys = keys.join("; ");
         return Err(complaint.hint(format!("write `address = \"{address}\"`, and {keys}")));
-    }
-    if let Some(port) = text.strip_prefix(':')
-        && port.parse::<u16>().is_ok()
-    {
-        let complaint = Complaint::new(format!("`{text}` has no address before its port"));
-        return Err(complaint.hint(format!(
-            "write `*:{port}` for all IPv4 addresses, `[::]:{port}` for all of IPv6"
-        )));
     }
     let (host, port) = host_and_port(text, LISTENER_FORMS)?;
     let ip = match host {
@@ -299,7 +291,6 @@ mod tests {
     #[test]
     fn what_nginx_writes_in_one_line_is_told_in_keys() {
         for (text, part) in [
-            (":8080", "`*:8080`"),
             (
                 "127.0.0.1:8080 ssl",
                 "`address = \"127.0.0.1:8080\"`, and for `ssl` a `tls = {",
@@ -346,6 +337,7 @@ mod tests {
             ("127.0.0.1", "127.0.0.1:80"),
             ("8080", "0.0.0.0:8080"),
             ("*:8080", "0.0.0.0:8080"),
+            (":8080", "0.0.0.0:8080"),
             ("[::1]:8080", "[::1]:8080"),
             ("[::]", "[::]:80"),
             ("127.0.0.1:0", "127.0.0.1:0"),
