@@ -12,8 +12,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use waypost::config;
 use waypost::config::model::{
-    Action, Address, CompileLimits, Config, Fallback, Grants, HookUse, Lookup, PathPattern,
-    PluginCache, PluginLimits, ScorerUse, ServerLocation, ServerName, SettingsPlace,
+    Action, Address, CompileLimits, Config, ErrorPage, Fallback, Grants, HookUse, Lookup,
+    PathPattern, PluginCache, PluginLimits, ScorerUse, ServerLocation, ServerName, SettingsPlace,
 };
 use waypost::config::problem::{Place, Problem};
 use waypost::config::system::System;
@@ -178,8 +178,14 @@ fn meaning(mut config: Config) -> String {
     for hook_use in uses.chain([&mut config.server.hooks]).flatten() {
         hook_use.place = SettingsPlace::default();
     }
+    let pages = |pages: &mut [ErrorPage]| {
+        for page in pages {
+            page.place = Place::default();
+        }
+    };
     for listener in &mut config.listeners {
         listener.place = Place::default();
+        pages(&mut listener.error_pages);
     }
     for stream in &mut config.streams {
         stream.place = Place::default();
@@ -189,6 +195,7 @@ fn meaning(mut config: Config) -> String {
     }
     for route in &mut config.routes {
         route.place = Place::default();
+        pages(&mut route.error_pages);
     }
     let of_listeners = config
         .listeners

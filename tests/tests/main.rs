@@ -51,6 +51,7 @@ mod control_plane; // never stands still
 mod messages; // what passes through unchanged, and what does not
 mod response_heads; // what every answer has
 mod early_answers; // answers before the end of their requests
+mod error_pages; // what clients get for errors
 mod framing; // where a message ends is never a guess
 mod targets; // which host a request is for
 mod trailers; // fields behind a body

@@ -14,6 +14,7 @@ use crate::http::variable::Scope;
 
 mod cipher;
 mod condition;
+mod error_page;
 mod hook;
 mod limits;
 mod plugin;
@@ -24,6 +25,7 @@ mod tls;
 
 pub use self::cipher::{CIPHERS, Cipher};
 pub use self::condition::{Conditions, Networks, ValueCondition, ValuePattern};
+pub use self::error_page::{ErrorPage, ErrorPages, PageContent};
 pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::limits::{ProxyLimits, RouteLimits};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
@@ -84,6 +86,14 @@ impl Config {
             .iter()
             .filter_map(|stream| stream.access_log.as_ref());
         of_listeners.chain(of_routes).chain(of_streams)
+    }
+
+    /// Those of all routes and listeners.
+    pub fn error_pages(&self) -> impl Iterator<Item = &ErrorPage> {
+        let of_listeners = self.listeners.iter();
+        let of_listeners = of_listeners.flat_map(|listener| &listener.error_pages);
+        let of_routes = self.routes.iter().flat_map(|route| &route.error_pages);
+        of_listeners.chain(of_routes)
     }
 
     /// The files of all certificates, keys and authorities.
@@ -229,6 +239,10 @@ pub struct ListenerConfig {
     pub address: Address,
     /// Where the address stands.
     pub place: super::problem::Place,
+    /// Its own, then those of `[server]`.
+    pub error_pages: ErrorPages,
+    /// Whether a server's errors get a page, default no (`proxy_intercept_errors`).
+    pub intercept_errors: bool,
     /// None: clients speak plain HTTP.
     pub tls: Option<ListenerTls>,
     /// The value of `Strict-Transport-Security`, which every answer over TLS has.
@@ -464,6 +478,10 @@ pub struct Route {
     /// `None` inherits the listener's.
     pub client_max_body_size: Option<Option<u64>>,
     pub limits: RouteLimits,
+    /// Its own. Those of the listener come after them.
+    pub error_pages: ErrorPages,
+    /// `None` inherits the listener's.
+    pub intercept_errors: Option<bool>,
     /// Of the `[[route]]`, which may have several hosts and is a route for each.
     pub place: Place,
 }

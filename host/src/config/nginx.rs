@@ -385,13 +385,18 @@ static ROUTES: &[Directive] = &[
         "`when = { method = [\"GET\", \"HEAD\"] }` in `[[route]]`, and a second one of the same path \
          behind it with `return = { status = 403 }`",
     ),
-    not_there(
-        &[
-            "error_page",
-            "recursive_error_pages",
-            "proxy_intercept_errors",
-        ],
-        "a server's error pages are passed on, and Waypost's own are short and plain",
+    is(
+        &["error_page"],
+        "`error_pages` in `[server]`, `[[listen]]` or `[[route]]`: `error_pages = { \"502 503\" = { file = \
+         \"/srv/50x.html\" } }`, or a `body`, a `location` or the name of a `route`; see docs/error-pages.md",
+    ),
+    is(
+        &["proxy_intercept_errors"],
+        "`intercept_errors = true` in `[server]`, `[[listen]]` or `[[route]]`",
+    ),
+    automatic(
+        &["recursive_error_pages"],
+        "a route that answers in place of an error gets pages of its own for its errors, but no other route",
     ),
     is(
         &["internal", "named_location"],

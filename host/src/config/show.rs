@@ -2,6 +2,7 @@
 
 mod condition;
 mod environment;
+mod error_page;
 mod plugins;
 mod tls;
 
@@ -116,6 +117,10 @@ fn listener(out: &mut TomlWriter, listener: &ListenerConfig, config: &Config) {
         None => out.key("redirect_to_https", false),
     }
     out.key("proxy_protocol", listener.proxy_protocol);
+    if !listener.error_pages.is_empty() {
+        out.key("error_pages", error_page::pages(&listener.error_pages));
+    }
+    out.key("intercept_errors", listener.intercept_errors);
     out.key("access_log", access_log(listener.access_log.as_ref()));
     out.key("backlog", listener.backlog);
     out.key(
@@ -382,6 +387,12 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
         out.key("client_max_body_size", text(&size_text(size.unwrap_or(0))));
     }
     limits(out, &route.limits);
+    if !route.error_pages.is_empty() {
+        out.key("error_pages", error_page::pages(&route.error_pages));
+    }
+    if let Some(intercepts) = route.intercept_errors {
+        out.key("intercept_errors", intercepts);
+    }
 }
 
 fn stream(out: &mut TomlWriter, stream: &StreamConfig, config: &Config) {

@@ -19,7 +19,9 @@ use crate::config::model::{
 };
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::{EndpointSet, Previous, Upstream};
-use crate::data_plane::worker_config::{ListenerId, OpenLog, Router, Snapshot, index_by_name};
+use crate::data_plane::worker_config::{
+    ListenerId, OpenLog, PageFiles, Router, Snapshot, index_by_name,
+};
 use crate::http::variable::Variable;
 use crate::names::{Resolution, ServerAddresses};
 use crate::plugin::{
@@ -68,6 +70,10 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     for warning in &warnings {
         tracing::warn!("{}", warning.as_warning());
     }
+    let page_files = page_files(&config, files, previous).unwrap_or_else(|of_pages| {
+        problems.extend(of_pages);
+        Arc::default()
+    });
     let mut upstreams = Vec::new();
     for (index, (upstream, tls)) in config.upstreams.iter().zip(secured.upstreams).enumerate() {
         let addresses = resolved(upstream, resolution);
@@ -168,12 +174,26 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         by_name: index_by_name(&upstreams),
         upstreams,
         hooks,
+        page_files,
         listener_logs,
         route_logs,
         stream_logs,
         logs_sent_header,
         logs_notes,
     })
+}
+
+/// Those that are served, where nothing has to be read; a change of theirs is noticed.
+fn page_files(
+    config: &Config,
+    files: TlsFiles,
+    previous: Option<&Snapshot>,
+) -> Result<Arc<PageFiles>, Vec<Problem>> {
+    let before = previous.map(|previous| &previous.page_files);
+    match before.filter(|before| files == TlsFiles::AsTheyWere && before.are_of(config)) {
+        Some(before) => Ok(before.clone()),
+        None => PageFiles::read(config).map(Arc::new),
+    }
 }
 
 /// Has the plugins of a new snapshot take over what those before know.

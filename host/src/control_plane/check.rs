@@ -12,6 +12,7 @@ use super::tls_files::{Secured, TlsFiles};
 use crate::config;
 use crate::config::model::Config;
 use crate::config::problem::Problem;
+use crate::data_plane::worker_config::PageFiles;
 use crate::names::{Names, Resolution};
 use crate::plugin::{Kind, Runtime};
 use crate::tls::Warnings;
@@ -154,6 +155,7 @@ fn check_valid(config: &Config) -> Checked {
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
     }
     problems.extend(hooks::problems(config, &selection));
+    problems.extend(PageFiles::read(config).err().into_iter().flatten());
     Checked { problems, warnings }
 }
 

@@ -47,8 +47,9 @@ pub(super) enum Change {
     FileChanged { name: String },
     /// Certificates, keys or authorities have changed. No caller waits for the outcome.
     TlsFilesChanged,
-    /// Files have changed that settings of plugins name. No caller waits for the outcome.
-    PluginFilesChanged,
+    /// Files have changed that settings of plugins name, or that are error pages. No caller waits for
+    /// the outcome.
+    FilesChanged,
     /// Names stand for other addresses. No caller waits for the outcome.
     NamesChanged,
     /// A plugin whose fallback serves has been compiled, or cannot be. No caller waits for it.
@@ -209,7 +210,7 @@ impl Operator {
             Change::Load { name, component } => self.load(&name, Some(component)).await,
             Change::FileChanged { name } => self.file_changed(&name).await,
             Change::TlsFilesChanged => self.tls_files_changed().await,
-            Change::PluginFilesChanged => self.plugin_files_changed().await,
+            Change::FilesChanged => self.files_changed().await,
             Change::NamesChanged => self.names_changed().await,
             Change::Compiled { name, loaded } => self.compiled(&name, loaded).await,
             Change::RollBack { name } => self.roll_back(&name).await,
@@ -428,7 +429,7 @@ impl Operator {
         let present = self.published.load_full();
         let snapshot = &present.snapshot;
         self.watcher
-            .follow(&snapshot.config, snapshot.plugin_paths())
+            .follow(&snapshot.config, snapshot.watched_files())
             .await;
         let (registry, owned) = (present.registry.clone(), name.to_owned());
         let changed = run_blocking("reading the plugin", FILES, move || {
@@ -442,14 +443,15 @@ impl Operator {
         outcome
     }
 
-    /// Reads the files again that settings of plugins name. Their instances hear of what has changed
-    /// before their next call.
-    async fn plugin_files_changed(&mut self) -> ChangeResult {
+    /// Reads error pages again, and the files that settings of plugins name: their instances hear of
+    /// what has changed before their next call.
+    async fn files_changed(&mut self) -> ChangeResult {
         let snapshot = self.published.load_full().snapshot.clone();
         self.watcher
-            .follow(&snapshot.config, snapshot.plugin_paths())
+            .follow(&snapshot.config, snapshot.watched_files())
             .await;
-        let read = run_blocking("reading files of plugins", FILES, move || {
+        let read = run_blocking("reading files again", FILES, move || {
+            snapshot.page_files.refresh();
             for (whose, files) in snapshot.plugin_files() {
                 if files.refresh() {
                     tracing::info!("files of {whose} were read again");
@@ -466,7 +468,7 @@ impl Operator {
         let present = self.published.load_full();
         let snapshot = present.snapshot.clone();
         self.watcher
-            .follow(&snapshot.config, snapshot.plugin_paths())
+            .follow(&snapshot.config, snapshot.watched_files())
             .await;
         let read = run_blocking("reading certificates", FILES, move || {
             let before = Some((&*snapshot, snapshot.listeners.as_slice()));

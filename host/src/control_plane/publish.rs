@@ -135,7 +135,7 @@ impl Operator {
         let gone = closed.elsewhere_than(&self.sockets.borrow());
         clean_up(&gone).await;
         self.watcher
-            .follow(&snapshot.config, snapshot.plugin_paths())
+            .follow(&snapshot.config, snapshot.watched_files())
             .await;
         Ok(generation)
     }

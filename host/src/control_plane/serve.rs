@@ -159,7 +159,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         };
         let watcher = Watcher::start(control.changes.clone());
         watcher
-            .follow(&snapshot.config, snapshot.plugin_paths())
+            .follow(&snapshot.config, snapshot.watched_files())
             .await;
         tokio::task::spawn_local(control.operator(watcher).run(requested));
         control.heed_quarantines();

@@ -31,8 +31,8 @@ enum Subject {
     Plugin(String),
     /// Certificates are read together: a key is nothing without its certificate.
     Tls,
-    /// Files that settings of plugins name.
-    PluginFiles,
+    /// Files that settings of plugins name, and error pages.
+    OfSnapshot,
 }
 
 /// Links that are followed on the way to one file; Linux follows as many (`path_resolution(7)`).
@@ -87,16 +87,16 @@ impl Watcher {
     /// Watches what a configuration wants watched, and nothing else. To be said again before a file
     /// is read that has changed: its directory may be another one by now, or the same one made
     /// anew.
-    pub(super) async fn follow(&self, config: &Config, plugin_files: Vec<PathBuf>) {
+    pub(super) async fn follow(&self, config: &Config, of_snapshot: Vec<PathBuf>) {
         let watched = config.plugins.iter().filter(|plugin| plugin.watch);
         let plugins =
             watched.map(|plugin| (plugin.file.clone(), Subject::Plugin(plugin.name.clone())));
         let of_tls = config
             .tls_files()
             .map(|file| (file.path.clone(), Subject::Tls));
-        let of_settings = plugin_files.into_iter();
-        let of_settings = of_settings.map(|path| (path, Subject::PluginFiles));
-        let files: Vec<Watched> = plugins.chain(of_tls).chain(of_settings).collect();
+        let of_snapshot = of_snapshot.into_iter();
+        let of_snapshot = of_snapshot.map(|path| (path, Subject::OfSnapshot));
+        let files: Vec<Watched> = plugins.chain(of_tls).chain(of_snapshot).collect();
         let watches = self.0.clone();
         let follow = move || watches.lock().follow(&files);
         if let Err(late) = run_blocking("watching files", FILES, follow).await {
@@ -211,7 +211,7 @@ async fn settle(mut changes: UnboundedReceiver<Subject>, requests: UnboundedSend
             let change = match subject {
                 Subject::Plugin(name) => Change::FileChanged { name },
                 Subject::Tls => Change::TlsFilesChanged,
-                Subject::PluginFiles => Change::PluginFilesChanged,
+                Subject::OfSnapshot => Change::FilesChanged,
             };
             if requests.send((change, None)).is_err() {
                 return;

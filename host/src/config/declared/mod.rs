@@ -11,7 +11,7 @@ mod plugin;
 
 pub(super) use self::hook::{HOOK, HOOK_USE};
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
-pub(super) use self::route::{HEADERS, RETURN, ROUTE, WHEN};
+pub(super) use self::route::{ERROR_PAGE, HEADERS, RETURN, ROUTE, WHEN};
 pub(super) use self::server::{
     ACCESS_LOG, ADMIN, ERROR_LOG, HTTP2, LISTEN, LISTENER_SHARED, SERVER,
 };
@@ -155,6 +155,7 @@ mod tests {
             &STREAM_LOG,
             &WHEN,
             &RETURN,
+            &ERROR_PAGE,
             &HOOK,
             &HOOK_USE,
             &PLUGIN,

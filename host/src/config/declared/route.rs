@@ -84,6 +84,12 @@ pub(in crate::config) static ROUTE: Table = Table {
             WAIT,
             "As `send_timeout` in `[[listen]]`, for this route alone.",
         ),
+        ERROR_PAGES,
+        Key::new(
+            "intercept_errors",
+            ValueKind::Boolean,
+            "As in `[[listen]]`, for this route alone.",
+        ),
         Key::new(
             "hooks",
             HOOKS,
@@ -178,6 +184,52 @@ pub(in crate::config) static RETURN: Table = Table {
             "`Content-Type` of the body.",
         )
         .or(Default::Text("text/plain")),
+    ]],
+    open: false,
+};
+
+static A_PAGE: ValueKind = ValueKind::Table(&ERROR_PAGE);
+
+/// Of `[server]`, of a listener, of a route.
+pub(super) const ERROR_PAGES: Key = Key::new(
+    "error_pages",
+    ValueKind::Named(&A_PAGE),
+    "What clients get for errors, by status (`error_page`): a table with keys such as `404`, `\"502 503 504\"` or `5xx`. \
+     A route's come before its listener's, and those before `[server]`'s.",
+);
+
+pub(in crate::config) static ERROR_PAGE: Table = Table {
+    title: "error_pages",
+    doc: "What clients get for some errors: one of `file`, `body`, `location` and `route`.",
+    groups: &[&[
+        Key::new(
+            "file",
+            ValueKind::Text,
+            "A file, of 1 MiB at most; it is kept in memory, and read again when it changes.",
+        ),
+        Key::new("body", ValueKind::Text, "A text; may have variables."),
+        Key::new(
+            "location",
+            ValueKind::Text,
+            "Where to go instead; may have variables.",
+        ),
+        Key::new(
+            "route",
+            ValueKind::Text,
+            "The name of a route that answers instead, without its hooks, if nothing of the request's body was read.",
+        ),
+        Key::new(
+            "status",
+            ValueKind::Integer { min: 200, max: 599 },
+            "The answer's status (`error_page 404 =200 ...`). Without it: the error's, with `location` 302, with `route` \
+             that of the route's answer.",
+        ),
+        Key::new(
+            "content_type",
+            ValueKind::Text,
+            "`Content-Type` of a `file` or `body`. Without it: `text/plain` for a text, and by the file's ending \
+             `application/json`, `text/plain` or `text/html`.",
+        ),
     ]],
     open: false,
 };

@@ -1,6 +1,7 @@
 //! `[server]`, `[[listen]]` and their logs, and `[admin]`.
 
 use super::hook::HOOKS;
+use super::route::ERROR_PAGES;
 use super::tls::TLS;
 use super::upstream::{RESOLVE, RESOLVER_KEY};
 use super::{BODY_SIZE, HEADER_SIZE, LOG, POSITIVE, TEXTS, TIME, WAIT};
@@ -155,6 +156,13 @@ pub(in crate::config) static HTTP2: Table = Table {
 
 /// Keys of `[[listen]]` whose defaults `[server]` may set.
 pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
+    ERROR_PAGES,
+    Key::new(
+        "intercept_errors",
+        ValueKind::Boolean,
+        "Whether errors that a server answers with get a page as well (`proxy_intercept_errors`).",
+    )
+    .or(Default::Boolean(false)),
     Key::new(
         "access_log",
         LOG,

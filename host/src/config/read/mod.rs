@@ -18,6 +18,7 @@ mod condition;
 mod headers;
 mod redirects;
 mod action;
+mod error_page;
 mod route;
 mod stream;
 
@@ -60,6 +61,9 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
     let mut upstreams = upstream::Upstreams::named(&root, &server, &plugin_names, reader);
     let routes = route::routes(&root, &listeners, &mut upstreams, &mut hooks, reader);
     let streams = stream::streams(&root, &mut taken, &mut upstreams, &mut hooks, reader);
+    let of_listeners = listeners.iter().flat_map(|listener| &listener.error_pages);
+    let of_routes = routes.iter().flat_map(|route| &route.error_pages);
+    error_page::check_routes(of_listeners.chain(of_routes), &routes, reader);
     let admin = admin::admin(&root, &taken);
     Config {
         server: of_server,

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use super::headers::changes;
 use super::hook::Hooks;
 use super::upstream::{Upstreams, next_conditions};
-use super::{Complaint, ConfigReader, action, address, check_name, condition, log, noted, pattern};
+use super::{
+    Complaint, ConfigReader, action, address, check_name, condition, error_page, log, noted,
+    pattern,
+};
 use crate::config::declared::{PROXY_LIMITS, ROUTE};
 use crate::config::model::{HostPattern, ListenerConfig, PathPattern, Route, RouteLimits};
 use crate::config::problem::{Place, Problem, suggestion};
@@ -50,6 +53,9 @@ pub(super) fn routes<'a>(
             .get("client_max_body_size")
             .map(|_| Some(section.size("client_max_body_size")).filter(|size| *size > 0));
         let limits = limits(&section);
+        let error_pages = error_page::pages(&section);
+        let intercepts = section.get("intercept_errors");
+        let intercept_errors = intercepts.map(|_| section.boolean("intercept_errors"));
         // With a problem noted the route is not made, nor compared with others.
         let Some(path) = path else { continue };
         for host in hosts(&section) {
@@ -75,6 +81,8 @@ pub(super) fn routes<'a>(
                 access_log: access_log.clone(),
                 client_max_body_size,
                 limits: limits.clone(),
+                error_pages: error_pages.clone(),
+                intercept_errors,
                 place: section.place.clone(),
             });
         }

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::hook::Hooks;
-use super::{Complaint, address, log, noted, tls};
+use super::{Complaint, address, error_page, log, noted, tls};
 use crate::config::declared::{HTTP2, LISTEN};
 use crate::config::model::{
     Address, Http2Config, ListenerConfig, PluginCache, ServerConfig, TrustedProxies,
@@ -99,6 +99,7 @@ pub(super) fn listeners<'a>(
     // own value.
     let nowhere = Address::Tcp(([0, 0, 0, 0], 0).into());
     listener(server, nowhere, Place::default());
+    let of_server_pages = error_page::pages(server);
 
     let mut listeners: Vec<ListenerConfig> = Vec::new();
     for node in root.list("listen") {
@@ -107,6 +108,7 @@ pub(super) fn listeners<'a>(
         };
         // They are added to those of `[server]`, not put in their place.
         let own_hooks = hooks.of(&section);
+        let own_pages = error_page::pages(&section);
         let section = section.with_parent(server);
         section.required("address");
         let (address, place) = listen_address(&section, taken);
@@ -117,6 +119,7 @@ pub(super) fn listeners<'a>(
             proxy_protocol: section.boolean("proxy_protocol"),
             http2: http2(&section),
             hooks: [of_server.hooks.as_slice(), &own_hooks].concat(),
+            error_pages: error_page::inherited(own_pages, &of_server_pages),
             ..listener(&section, address, place)
         });
     }
@@ -181,6 +184,8 @@ fn listener(section: &Section<'_>, address: Address, place: Place) -> ListenerCo
         underscores_in_headers: section.boolean("underscores_in_headers"),
         http2: None,
         hooks: Vec::new(),
+        error_pages: Vec::new(),
+        intercept_errors: section.boolean("intercept_errors"),
     }
 }
 

@@ -129,7 +129,7 @@ pub(super) fn find_anew(
 }
 
 /// Takes a route of the listener by its index, whatever host and path are.
-fn take_route(
+pub(super) fn take_route(
     exchange: &Exchange,
     session: &Session<'_>,
     worker_config: &WorkerConfig,

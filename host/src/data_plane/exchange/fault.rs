@@ -74,6 +74,9 @@ pub(crate) enum Fault {
     /// There are servers, and none of them may have the request.
     #[error("the policy refuses the request, or a filter does, while connecting to upstream")]
     PolicyRefuses(u16),
+    /// The server's answer is an error, for which there is a page.
+    #[error("upstream answered {0}, for which there is an error page")]
+    Intercepted(u16),
     #[error("{0}")]
     Attempt(Failure),
     /// Of a call of gRPC.
@@ -112,7 +115,7 @@ impl Fault {
             Fault::ClientGone => 499,
             Fault::HookOverloaded(_) => 503,
             Fault::NoLiveUpstreams | Fault::Unresolved => 502,
-            Fault::PolicyRefuses(status) => *status,
+            Fault::PolicyRefuses(status) | Fault::Intercepted(status) => *status,
             Fault::DeadlineExceeded => 504,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
                 BodyError::Closed | BodyError::Io(_) => 499,
@@ -158,6 +161,7 @@ impl Fault {
             | Fault::MethodNotAllowed
             | Fault::ExpectationFailed
             | Fault::NoRoute
+            | Fault::Intercepted(_)
             | Fault::ClientGone => Level::Info,
         }
     }
@@ -180,6 +184,7 @@ impl Fault {
             | Fault::NoSuchRoute
             | Fault::NoLiveUpstreams
             | Fault::Unresolved
+            | Fault::Intercepted(_)
             | Fault::PolicyRefuses(_) => true,
             Fault::Attempt(failure) => {
                 !matches!(failure, Failure::Request(_) | Failure::ClientGone)

@@ -42,6 +42,8 @@ pub(super) struct Forwarding<'a, 'c> {
     /// How far the request's body was read.
     pub(super) body: &'a mut BodyPipe,
     pub(super) retry: Retry<'a>,
+    /// Whether an error that a server answers with gets a page instead.
+    pub(super) intercepts: &'a dyn Fn(u16) -> bool,
 }
 
 /// What came of an attempt, as far as the client is concerned.
@@ -57,6 +59,10 @@ enum Answered {
     Passed {
         passed: Passed,
         ending: Ending,
+    },
+    /// An error for which there is a page.
+    Intercepted {
+        status: u16,
     },
     /// An answer for which the rules want another endpoint to be asked.
     TryNext {
@@ -123,6 +129,11 @@ impl Forwarding<'_, '_> {
                 let status = self.exchange.response().map_or(0, |head| head.status());
                 lease.end(ending, status, timings, &clock);
                 Attempted::Answered(passed.delivered)
+            }
+            Ok(Answered::Intercepted { status }) => {
+                stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
+                lease.end(Ending::Completed, status, timings, &clock);
+                Attempted::Failed(Fault::Intercepted(status))
             }
             Ok(Answered::TryNext { ending, status }) => {
                 stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
@@ -237,6 +248,10 @@ impl Forwarding<'_, '_> {
         if let Some(ending) = self.retry.after_status(status) {
             attempt.finish(&buffers);
             return Ok(Answered::TryNext { ending, status });
+        }
+        if (self.intercepts)(status) {
+            attempt.finish(&buffers);
+            return Ok(Answered::Intercepted { status });
         }
         let response = UpstreamResponse {
             attempt,

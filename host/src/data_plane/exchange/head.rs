@@ -92,7 +92,12 @@ impl<'a> ClientHead<'a> {
             hooks: &by_hooks,
         };
         let replaced = |name: &[u8]| self.kind != HeadKind::Interim && changes.replace(name);
-        self.write_status(out);
+        let instead = exchange.status_instead.get();
+        let instead = instead.filter(|_| matches!(self.kind, HeadKind::Final { .. }));
+        if let Some(status) = instead {
+            exchange.stats.status.set(status);
+        }
+        self.write_status(instead.unwrap_or(self.status), out);
         let (mut dated, mut upgrade) = (false, self.kind == HeadKind::Switching);
         match self.source {
             HeadSource::Upstream(head) => {
@@ -147,13 +152,13 @@ impl<'a> ClientHead<'a> {
         }
     }
 
-    fn write_status(&self, out: &mut Vec<u8>) {
+    fn write_status(&self, status: u16, out: &mut Vec<u8>) {
         out.extend_from_slice(b"HTTP/1.1 ");
-        out.extend_from_slice(itoa::Buffer::new().format(self.status).as_bytes());
+        out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
         out.push(b' ');
         out.extend_from_slice(match self.source {
-            HeadSource::Upstream(head) if head.status() == self.status => head.reason(),
-            _ => reason(self.status).as_bytes(),
+            HeadSource::Upstream(head) if head.status() == status => head.reason(),
+            _ => reason(status).as_bytes(),
         });
         out.extend_from_slice(b"\r\n");
     }

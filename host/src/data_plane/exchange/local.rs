@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::deliver::Delivery;
+use super::error_page;
 use super::fault::reason;
 use super::head::{ClientHead, HeadKind, HeadSource, route_of};
 use super::request::line;
@@ -122,6 +123,11 @@ pub(super) async fn send_fault(
     let status = fault.status;
     if exchange.is_grpc() {
         return send_grpc_fault(session, exchange, status);
+    }
+    let mut request_body = request_body;
+    let page = error_page::send(session, exchange, &mut request_body, status, fault.keep);
+    if let Some(sent) = page.await {
+        return sent;
     }
     let reason = reason(status);
     let body = match fault.explanation {

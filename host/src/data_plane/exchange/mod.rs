@@ -16,6 +16,7 @@ mod response; // its response
 mod head; // the head of any answer
 mod redirect; // where it sends the client
 mod local; // an answer of our own
+mod error_page; // ... in place of an error's status alone
 mod wait; // for something else than a server
 mod source; // where the body of either comes from
 mod deliver; // and how it gets to the client
@@ -127,9 +128,50 @@ async fn carry(
     }
     let limit = body_limit(session, worker_config, &admitted);
     let carried = act(session, worker_config, exchange, &admitted, limit, body).await;
+    let fault = match carried {
+        Ok(delivered) => return delivered,
+        Err(fault) => fault,
+    };
+    // Of what was read of a body, nothing is left that another server could get.
+    let instead = match body.length {
+        0 => error_page::route(exchange, session, worker_config, fault.status()),
+        _ => None,
+    };
+    match instead {
+        None => refuse(session, exchange, &fault, Some(body)).await,
+        Some(instead) => {
+            tell(exchange, &fault);
+            let elsewhere =
+                carry_elsewhere(session, worker_config, exchange, instead, framing, body);
+            // Few exchanges get here: the others need not carry the room for it.
+            Box::pin(elsewhere).await
+        }
+    }
+}
+
+/// Has another route answer in place of an error, with another status if one is given.
+async fn carry_elsewhere(
+    session: &mut Session<'_>,
+    worker_config: &WorkerConfig,
+    exchange: &Rc<Exchange>,
+    (route, status): (usize, Option<u16>),
+    framing: Framing,
+    body: &mut BodyPipe,
+) -> Delivered {
+    exchange.go_on_elsewhere(status);
+    let carried = match admit::take_route(exchange, session, worker_config, framing, route) {
+        Ok(admitted) => {
+            let limit = body_limit(session, worker_config, &admitted);
+            act(session, worker_config, exchange, &admitted, limit, body).await
+        }
+        Err(fault) => Err(fault),
+    };
     match carried {
         Ok(delivered) => delivered,
-        Err(fault) => refuse(session, exchange, &fault, Some(body)).await,
+        Err(fault) => {
+            exchange.status_instead.set(None);
+            refuse(session, exchange, &fault, Some(body)).await
+        }
     }
 }
 
@@ -279,6 +321,15 @@ async fn respond(
 ) -> Result<Delivered, Fault> {
     // What is rendered may tell of it.
     exchange.stats.status.set(answer.status);
+    // As in nginx, one with a text of its own needs no page.
+    if answer.body.is_none() && answer.location.is_none() {
+        let mut body = Some(&mut *request_body);
+        if let Some(sent) =
+            error_page::send(session, exchange, &mut body, answer.status, true).await
+        {
+            return Ok(sent);
+        }
+    }
     let (mut body, mut location) = (Vec::new(), Vec::new());
     if let Some(template) = &answer.body {
         template.render(&**exchange, &mut body);
@@ -324,6 +375,14 @@ async fn redirect(
     local::send_local(session, exchange, request_body, &answer).await
 }
 
+/// Writes to the error log why an exchange could not be carried through.
+fn tell(exchange: &Exchange, fault: &Fault) {
+    match fault.level() {
+        Level::Error => exchange.error(fault, exchange.stats.last_address().as_deref()),
+        Level::Info => exchange.info(fault),
+    }
+}
+
 /// Answers with a fault's status, or with nothing where the client has left. `request_body`: where
 /// its end can be found.
 async fn refuse(
@@ -332,10 +391,7 @@ async fn refuse(
     fault: &Fault,
     request_body: Option<&mut BodyPipe>,
 ) -> Delivered {
-    match fault.level() {
-        Level::Error => exchange.error(fault, exchange.stats.last_address().as_deref()),
-        Level::Info => exchange.info(fault),
-    }
+    tell(exchange, fault);
     let status = fault.status();
     exchange.stats.status.set(status);
     if status == 499 {

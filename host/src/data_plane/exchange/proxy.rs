@@ -14,7 +14,7 @@ use super::request::{
 };
 use super::rest::{Delivered, invite};
 use super::state::Exchange;
-use crate::config::model::{Proxy, ProxyLimits, Route};
+use crate::config::model::{ErrorPage, Proxy, ProxyLimits, Route};
 use crate::data_plane::body::{BodyError, BodyPipe, Coding, Encoder, append, append_end};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::Retry;
@@ -142,6 +142,15 @@ pub(super) async fn proxy(
         message.rest.is_some(),
         exchange.began,
     );
+    let of_listener = &worker_config.snapshot.config.listeners[session.listener];
+    let may = route.intercept_errors;
+    let may = may.unwrap_or(of_listener.intercept_errors) && !exchange.is_grpc();
+    let pages = [&route.error_pages, &of_listener.error_pages].map(Vec::as_slice);
+    let intercepts = |status| {
+        may && pages
+            .iter()
+            .any(|pages| ErrorPage::of(pages, status).is_some())
+    };
     let forwarding = Forwarding {
         session,
         exchange,
@@ -152,6 +161,7 @@ pub(super) async fn proxy(
         message: &message,
         body: progress,
         retry,
+        intercepts: &intercepts,
     };
     let carried = forwarding.run().await;
     exchange.stats.body_received.set(progress.length);

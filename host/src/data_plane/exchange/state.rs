@@ -62,6 +62,8 @@ pub(crate) struct Exchange {
     pub(crate) proxy_host: RefCell<Option<Rc<str>>>,
     /// The upstream it goes to speaks TLS.
     pub(crate) to_tls: Cell<bool>,
+    /// The status of the answer, whatever its source says: that of an error page.
+    pub(super) status_instead: Cell<Option<u16>>,
     /// What the client is told of `Strict-Transport-Security`.
     pub(super) hsts: Option<Arc<str>>,
     pub(crate) worker: Rc<Worker>,
@@ -189,6 +191,7 @@ impl Exchange {
             server_name: RefCell::default(),
             proxy_host: RefCell::default(),
             to_tls: Cell::new(false),
+            status_instead: Cell::new(None),
             hsts: session
                 .client
                 .tls
@@ -200,6 +203,13 @@ impl Exchange {
             listener_state: session.listener_state().clone(),
             logs_sent_header: session.worker_config.snapshot.logs_sent_header,
         }
+    }
+
+    /// It has come to nothing, and another route answers, with this status if there is one.
+    pub(super) fn go_on_elsewhere(&self, status: Option<u16>) {
+        self.balance.begin_anew();
+        self.stats.answered.set(false);
+        self.status_instead.set(status);
     }
 
     /// A number that no other exchange has; given when it is first asked for.

@@ -69,6 +69,7 @@ impl Rig {
             route_logs: config.routes.iter().map(|_| None).collect(),
             stream_logs: Vec::new(),
             hooks: Vec::new(),
+            page_files: Arc::default(),
             logs_notes: false,
             logs_sent_header: true,
             config,

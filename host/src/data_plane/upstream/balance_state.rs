@@ -60,6 +60,15 @@ impl BalanceState {
         self.memo.set(0);
     }
 
+    /// Forgets where it stood: it goes to another upstream. No lease of it is open.
+    pub(crate) fn begin_anew(&self) {
+        self.group.replace(None);
+        self.tried.take();
+        self.tried_before.take();
+        self.memo.set(0);
+        self.forget_response_headers();
+    }
+
     pub(super) fn mark_tried(&self, index: u32) {
         self.tried.borrow_mut().insert(index);
     }

@@ -2,6 +2,7 @@
 //! its own for each upstream.
 
 pub(crate) mod router; // host and path -> route
+mod page_files; // what error pages show
 mod snapshot; // the immutable part
 mod pace; // how much is done at a time
 mod retired; // what is left of configurations before
@@ -18,6 +19,7 @@ use crate::config::model::HookConfig;
 use crate::plugin::{SharedHook, WorkerHook};
 
 pub(crate) use pace::Pace;
+pub(crate) use page_files::PageFiles;
 pub(crate) use retired::RetiredUpstreams;
 pub(crate) use router::Router;
 pub(crate) use snapshot::{ListenerId, OpenLog, Snapshot, index_by_name};

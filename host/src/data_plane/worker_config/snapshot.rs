@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::page_files::PageFiles;
 use super::router::Router;
 use crate::access_log::Log;
 use crate::config::model::{Config, HookConfig, LogFormat};
@@ -32,6 +33,7 @@ pub(crate) struct Snapshot {
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// As in the configuration.
     pub(crate) hooks: Vec<Arc<SharedHook>>,
+    pub(crate) page_files: Arc<PageFiles>,
     /// See [`index_by_name`].
     pub(crate) by_name: HashMap<Box<str>, usize>,
     /// By listener; none where it is off.
@@ -78,11 +80,10 @@ impl Snapshot {
         of_hooks.chain(of_upstreams)
     }
 
-    /// Those of them that were asked for, to be watched.
-    pub(crate) fn plugin_paths(&self) -> Vec<PathBuf> {
-        self.plugin_files()
-            .flat_map(|(_, files)| files.paths())
-            .collect()
+    /// Those of them that were asked for, and those of error pages: all are to be watched.
+    pub(crate) fn watched_files(&self) -> Vec<PathBuf> {
+        let of_plugins = self.plugin_files().flat_map(|(_, files)| files.paths());
+        of_plugins.chain(self.page_files.paths().cloned()).collect()
     }
 
     /// The position of a listener, or of a stream, in `listeners`.

@@ -49,6 +49,8 @@ fn route(host: &str, path: &str) -> Route {
         host: host_pattern(host),
         path: path_pattern(path),
         when: Default::default(),
+        error_pages: Vec::new(),
+        intercept_errors: None,
         action: Action::Return(Return {
             status: 204,
             body: None,
