@@ -15,6 +15,7 @@ use crate::http::variable::Scope;
 mod cipher;
 mod condition;
 mod error_page;
+mod health;
 mod hook;
 mod limits;
 mod plugin;
@@ -26,6 +27,7 @@ mod tls;
 pub use self::cipher::{CIPHERS, Cipher};
 pub use self::condition::{Conditions, Networks, ValueCondition, ValuePattern};
 pub use self::error_page::{ErrorPage, ErrorPages, PageContent};
+pub use self::health::{BodyPattern, CheckMethod, CheckQuestion, HealthCheck, HttpCheck, Outliers};
 pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::limits::{ProxyLimits, RouteLimits};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
@@ -343,6 +345,13 @@ pub struct UpstreamConfig {
     pub next_upstream: NextUpstream,
     /// Where no endpoint is in rotation, the one that failed least recently is asked. Default off.
     pub last_resort: bool,
+    /// None: endpoints are judged by their answers to requests alone. Default none.
+    pub health_check: Option<HealthCheck>,
+    /// None: no endpoint is ejected. Default none.
+    pub outliers: Option<Outliers>,
+    /// Percent of the endpoints that are healthy, below which health checks and ejections are
+    /// ignored; 0 (default): never.
+    pub panic_threshold: u32,
     /// Bytes of a request body kept for a retry, default 16 KiB (`client_body_buffer_size`). A body
     /// that fits is read whole before an endpoint is asked; a larger one is streamed.
     pub body_buffer_size: usize,

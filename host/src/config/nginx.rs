@@ -574,9 +574,18 @@ static UPSTREAMS: &[Directive] = &[
         &["service"],
         "`{ address = \"app.example\", service = \"http\" }` in `servers`",
     ),
-    not_there(
-        &["health_check", "health_check_timeout", "match"],
-        "servers are judged by their answers: `max_fails` and `fail_timeout`",
+    is(
+        &["health_check", "check"],
+        "`health_check = { path = \"/health\", interval = \"5s\", rise = 2, fall = 3 }` in `[upstream.NAME]`; `passes` is \
+         `rise`, `fails` is `fall`, `mandatory` is `initial = \"down\"`",
+    ),
+    is(
+        &["health_check_timeout", "check_http_send"],
+        "`timeout`, and `method`, `path` and `headers`, of `health_check`",
+    ),
+    is(
+        &["match", "check_http_expect_alive"],
+        "`expect_status` and `expect_body` of `health_check`; `http_2xx` is `\"2xx\"`",
     ),
     not_there(
         &["status_zone", "upstream_conf"],

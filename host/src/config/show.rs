@@ -3,6 +3,7 @@
 mod condition;
 mod environment;
 mod error_page;
+mod health;
 mod plugins;
 mod tls;
 
@@ -211,6 +212,15 @@ fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
         text(&duration_text(upstream.next_upstream.timeout)),
     );
     out.key("last_resort", upstream.last_resort);
+    match &upstream.health_check {
+        None => out.key("health_check", false),
+        Some(check) => out.key("health_check", health::health_check(check)),
+    }
+    match &upstream.outliers {
+        None => out.key("outliers", false),
+        Some(outliers) => out.key("outliers", health::outliers(outliers)),
+    }
+    out.key("panic_threshold", upstream.panic_threshold);
     out.key(
         "body_buffer_size",
         text(&size_text(upstream.body_buffer_size as u64)),

@@ -3,12 +3,14 @@
 
 mod server;
 mod tls;
+mod health;
 mod upstream;
 mod route;
 mod stream;
 mod hook;
 mod plugin;
 
+pub(super) use self::health::{HEALTH_CHECK, OUTLIERS};
 pub(super) use self::hook::{HOOK, HOOK_USE};
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
 pub(super) use self::route::{ERROR_PAGE, HEADERS, RETURN, ROUTE, WHEN};
@@ -57,6 +59,7 @@ const POSITIVE: ValueKind = ValueKind::Integer {
     min: 1,
     max: u32::MAX as i64,
 };
+const PERCENT: ValueKind = ValueKind::Integer { min: 0, max: 100 };
 const TEXTS: ValueKind = ValueKind::List(&ValueKind::Text);
 const TEXT_OR_TEXTS: ValueKind = ValueKind::Either(&[ValueKind::Text, TEXTS]);
 const LOG: ValueKind = ValueKind::Either(&[
@@ -145,6 +148,8 @@ mod tests {
             &UPSTREAM,
             &UPSTREAM_HTTP2,
             &UPSTREAM_SERVER,
+            &HEALTH_CHECK,
+            &OUTLIERS,
             &RESOLVER,
             &POLICY,
             &FILTER,

@@ -1,7 +1,8 @@
 //! `[upstream.NAME]`, its servers and its policy.
 
+use super::health::{HEALTH_CHECK, OUTLIERS};
 use super::tls::UPSTREAM_TLS;
-use super::{COUNT, HEADER_SIZE, POSITIVE, TEXTS, TIME, TTL, WAIT};
+use super::{COUNT, HEADER_SIZE, PERCENT, POSITIVE, TEXTS, TIME, TTL, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static UPSTREAM: Table = Table {
@@ -114,10 +115,26 @@ pub(in crate::config) static UPSTREAM: Table = Table {
             "Whether the servers speak HTTP/2: by prior knowledge, over TLS by ALPN. Many requests share a connection then.",
         )
         .or(Default::Boolean(false)),
-        Key::later(
+        Key::new(
             "health_check",
-            "servers are judged by their answers: `max_fails` and `fail_timeout`",
-        ),
+            ValueKind::Either(&[ValueKind::Boolean, ValueKind::Table(&HEALTH_CHECK)]),
+            "Whether servers are asked from time to time if they are well (`health_check`). One that is not gets no \
+             requests. See `docs/health.md`.",
+        )
+        .or(Default::Boolean(false)),
+        Key::new(
+            "outliers",
+            ValueKind::Either(&[ValueKind::Boolean, ValueKind::Table(&OUTLIERS)]),
+            "Whether servers get no requests for a while that answer worse than the others.",
+        )
+        .or(Default::Boolean(false)),
+        Key::new(
+            "panic_threshold",
+            PERCENT,
+            "Percent of the servers that are healthy, below which `health_check` and `outliers` are ignored, so that few \
+             servers do not get the requests of all. Zero: never.",
+        )
+        .or(Default::Integer(0)),
     ]],
     open: false,
 };

@@ -105,6 +105,25 @@ impl HeaderReading<'_> {
 
 /// A name that HTTP allows (RFC 9110 section 5.6.2) and that is the user's to change.
 fn header_name(name: &str, phase: Phase, operation: &HeaderOperation) -> Result<(), Complaint> {
+    own_name(name)?;
+    let is_host = name.eq_ignore_ascii_case("host");
+    if is_host && phase == Phase::Request && !matches!(operation, HeaderOperation::Set(_)) {
+        let complaint = Complaint::new("header `Host` can only be set");
+        return Err(complaint.hint("a request has exactly one"));
+    }
+    Ok(())
+}
+
+/// A name of a field of a request that we make ourselves, beside its `Host`.
+pub(super) fn name_in_probe(name: &str) -> Result<(), Complaint> {
+    own_name(name)?;
+    match name.eq_ignore_ascii_case("host") {
+        true => Err(Complaint::new("`Host` has a key of its own").hint("say `host`")),
+        false => Ok(()),
+    }
+}
+
+fn own_name(name: &str) -> Result<(), Complaint> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
         let complaint = Complaint::new(format!("`{name}` cannot be the name of a header"));
@@ -122,15 +141,17 @@ fn header_name(name: &str, phase: Phase, operation: &HeaderOperation) -> Result<
             }
         }));
     }
-    if lower == "host" && phase == Phase::Request && !matches!(operation, HeaderOperation::Set(_)) {
-        let complaint = Complaint::new("header `Host` can only be set");
-        return Err(complaint.hint("a request has exactly one"));
-    }
     Ok(())
 }
 
 /// A template whose text HTTP allows (RFC 9110 section 5.5).
 pub(super) fn header_value(text: &str, phase: Phase) -> Result<Template, Complaint> {
+    plain_value(text)?;
+    template(text, phase)
+}
+
+/// Text that HTTP allows as a field's value (RFC 9110 section 5.5).
+pub(super) fn plain_value(text: &str) -> Result<(), Complaint> {
     if let Some(control) = text.chars().find(|c| c.is_control() && *c != '\t') {
         let complaint = Complaint::new(format!("a header's value cannot contain {control:?}"));
         return Err(complaint.hint("only visible characters, spaces and tabs are possible"));
@@ -140,10 +161,10 @@ pub(super) fn header_value(text: &str, phase: Phase) -> Result<Template, Complai
             "a header's value cannot begin or end with a space",
         ));
     }
-    template(text, phase)
+    Ok(())
 }
 
-fn not_a_value(section: &Section<'_>, node: &Node, name: &str, expected: &str) {
+pub(super) fn not_a_value(section: &Section<'_>, node: &Node, name: &str, expected: &str) {
     if !matches!(node.value, Value::Unusable) {
         let message = format!("`{name}` must be {expected}, not {}", node.type_name());
         section.problems.add(Problem::new(&node.place, message));

@@ -12,6 +12,7 @@ mod policy;
 mod hook;
 mod plugin;
 mod resolver;
+mod health;
 mod upstream;
 mod pattern;
 mod condition;

@@ -118,19 +118,21 @@ pub(super) fn value_regex(text: &str) -> Result<Regex, Complaint> {
 
 /// The regex, or its own explanation in one line.
 fn regex(builder: &RegexBuilder) -> Result<Regex, Complaint> {
-    builder.build().map_err(|error| {
-        let error = error.to_string();
-        // The parser's report has several lines, the last of which is the explanation.
-        let explanation = error.lines().last().unwrap_or_default().trim();
-        let explanation = explanation.strip_prefix("error: ").unwrap_or(explanation);
-        let complaint = Complaint::new(format!("bad regex: {}", explanation.trim_end_matches('.')));
-        if explanation.contains("look-around") || explanation.contains("backreferences") {
-            return complaint.hint(
-                "matching takes linear time here, which rules out look-around and backreferences",
-            );
-        }
-        complaint
-    })
+    builder.build().map_err(|error| bad_regex(&error))
+}
+
+pub(super) fn bad_regex(error: &regex::Error) -> Complaint {
+    let error = error.to_string();
+    // The parser's report has several lines, the last of which is the explanation.
+    let explanation = error.lines().last().unwrap_or_default().trim();
+    let explanation = explanation.strip_prefix("error: ").unwrap_or(explanation);
+    let complaint = Complaint::new(format!("bad regex: {}", explanation.trim_end_matches('.')));
+    if explanation.contains("look-around") || explanation.contains("backreferences") {
+        return complaint.hint(
+            "matching takes linear time here, which rules out look-around and backreferences",
+        );
+    }
+    complaint
 }
 
 impl PathPattern {

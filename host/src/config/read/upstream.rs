@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::plugin_names::PluginNames;
 use super::policy::policy;
 use super::resolver::{self, Resolvers};
-use super::{Complaint, ConfigReader, address, check_name, noted, tls};
+use super::{Complaint, ConfigReader, address, check_name, health, noted, tls};
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
 use crate::config::key::ValueKind;
 use crate::config::model::{
@@ -62,6 +62,7 @@ impl<'a> Upstreams<'a> {
             let upstream = upstream(&entry.key, &section, tls, servers, resolver, names, reader);
             check_backups(&upstream, section.get("servers"), reader);
             check_proxy_protocol(&upstream, &section);
+            health::check_upstream(&upstream, &section);
             upstreams.list.push(upstream);
         }
         upstreams
@@ -178,6 +179,9 @@ fn upstream(
             timeout: section.duration("next_upstream_timeout"),
         },
         last_resort: section.boolean("last_resort"),
+        health_check: health::health_check(section),
+        outliers: health::outliers(section),
+        panic_threshold: section.integer("panic_threshold"),
         body_buffer_size: section.buffer_size("body_buffer_size"),
         response_header_size: section.buffer_size("response_header_size"),
         proxy_protocol: match section.word("proxy_protocol") {
