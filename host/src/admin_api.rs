@@ -166,6 +166,47 @@ pub(crate) struct ServerStatus {
     /// Seconds until its share has grown to its weight (`slow_start`).
     #[serde(default)]
     pub(crate) slow_start_s: u64,
+    /// The share of attempts and probes of late that went well, in percent; 0 out of rotation.
+    #[serde(default)]
+    pub(crate) health: Option<u32>,
+    /// Each reason why it is out of rotation or gets less than its share, in words.
+    #[serde(default)]
+    pub(crate) why: Vec<StandingReason>,
+    /// The last probe of its `health_check`, if there is one.
+    #[serde(default)]
+    pub(crate) check: Option<CheckStatus>,
+}
+
+/// Why a server is out of rotation, or gets less than its share.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StandingReason {
+    /// `down`, `failed`, `unhealthy`, `ejected`, `full`, `starting`.
+    pub(crate) reason: String,
+    /// What has led to it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
+    /// Since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since_ms: Option<u64>,
+    /// Until it is looked at again: the next probe, the next attempt, the end of an ejection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_ms: Option<u64>,
+    /// It takes part all the same, as too few servers are healthy (`panic_threshold`).
+    #[serde(default)]
+    pub(crate) ignored: bool,
+}
+
+/// What a probe came to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CheckStatus {
+    pub(crate) passed: bool,
+    /// In words.
+    pub(crate) outcome: String,
+    /// Since it ended.
+    pub(crate) ago_ms: u64,
+    pub(crate) took_us: u64,
+    /// Until the next one begins.
+    pub(crate) next_ms: u64,
 }
 
 /// `POST /reload`: the new configuration serves.

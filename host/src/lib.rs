@@ -14,6 +14,11 @@ pub mod config;
 )]
 pub mod control_plane;
 pub mod data_plane;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "each probe has its time; beside that it waits for what is to be looked after"
+)]
+mod health; // of endpoints: probes, and who is ejected
 pub mod http;
 pub mod tls;
 #[allow(

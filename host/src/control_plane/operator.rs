@@ -33,6 +33,7 @@ use crate::config::model::{Address, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
 use crate::fault_injection;
+use crate::health::HealthThread;
 use crate::names::{Learned, Names, Resolution};
 use crate::plugin::{Plugin, PluginError};
 
@@ -147,6 +148,7 @@ pub(super) struct Operator {
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) watcher: Watcher,
     pub(super) names: Names,
+    pub(super) health: HealthThread,
     pub(super) compiling: Compiling,
 }
 
@@ -159,6 +161,8 @@ impl Operator {
     pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<ChangeRequest>) {
         self.compiling.begin(&self.published.load().registry);
         self.keep_names();
+        self.health
+            .follow(&self.published.load().snapshot.upstreams);
         let mut waiting = VecDeque::new();
         loop {
             while let Ok(request) = requests.try_recv() {

@@ -125,6 +125,7 @@ impl Operator {
         }));
         self.sockets.replace(sockets);
         free_when_unused(present.snapshot.clone());
+        self.health.follow(&snapshot.upstreams);
         self.workers.serve(&snapshot, shares).await;
         for address in opened.addresses() {
             tracing::info!("listening on {address}");

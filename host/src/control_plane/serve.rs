@@ -40,6 +40,7 @@ use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::process::Process;
 use crate::fault_injection;
+use crate::health::HealthThread;
 use crate::names::{Learned, Names};
 use crate::plugin::Runtime;
 
@@ -112,6 +113,8 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned().into();
     let process = Arc::new(Process::new(bounds, workers, hostname));
+    let health = HealthThread::start(process.clone());
+    let health = health.context("cannot start the thread that checks health")?;
     let logs_to_close = logs.clone();
     let well: anyhow::Result<bool> = event_loop.block_on(async move {
         // Signals are handled, and commands answered, before any other process can know that we
@@ -161,7 +164,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         watcher
             .follow(&snapshot.config, snapshot.watched_files())
             .await;
-        tokio::task::spawn_local(control.operator(watcher).run(requested));
+        tokio::task::spawn_local(control.operator(watcher, health).run(requested));
         control.heed_quarantines();
         control.heed_names();
         for address in control.sockets.borrow().addresses() {
@@ -211,7 +214,7 @@ enum Shutdown {
 }
 
 impl Control {
-    fn operator(&self, watcher: Watcher) -> Operator {
+    fn operator(&self, watcher: Watcher, health: HealthThread) -> Operator {
         Operator {
             file: self.file.clone(),
             workers: self.workers.clone(),
@@ -221,6 +224,7 @@ impl Control {
             published: self.published.clone(),
             watcher,
             names: self.names.clone(),
+            health,
             compiling: Compiling::new(self.changes.clone()),
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_c
 
 use super::sockets::Sockets;
 use crate::access_log::AccessLogs;
-use crate::data_plane::process::{ConnectionBounds, Process};
+use crate::data_plane::process::{Clock, ConnectionBounds, Process};
 use crate::data_plane::serve::{self, Order, ServeOrder};
 use crate::data_plane::stream::Socket;
 use crate::data_plane::worker_config::{ListenerId, Snapshot};
@@ -49,9 +49,9 @@ impl WorkerCounts {
         self.process.accepted()
     }
 
-    /// Whole seconds by the clock that endpoints are judged by.
-    pub(super) fn now(&self) -> u64 {
-        self.process.clock.seconds()
+    /// The clock that endpoints are judged by.
+    pub(super) fn clock(&self) -> Clock {
+        self.process.clock
     }
 
     /// How many workers have died and were replaced.

@@ -143,14 +143,23 @@ impl Process {
     /// Takes a descriptor for a connection to an upstream; false where none is left. Beyond one for
     /// each client, a part is left to clients that are still to come.
     pub(crate) fn take_upstream_connection(&self) -> bool {
+        let bound = self.upstream_bound();
+        self.upstream_connections
+            .fetch_update(AcqRel, Relaxed, |open| (open < bound).then_some(open + 1))
+            .is_ok()
+    }
+
+    /// Whether [`Process::take_upstream_connection`] would take one.
+    pub(crate) fn has_upstream_connection_left(&self) -> bool {
+        self.upstream_connections() < self.upstream_bound()
+    }
+
+    fn upstream_bound(&self) -> usize {
         let descriptors = self.descriptors.load(Relaxed);
         let connections = self.connections();
         let bound = descriptors.saturating_sub(connections);
         let for_streams = bound.saturating_sub(descriptors / CLIENTS_SHARE);
-        let bound = bound.min(connections.max(for_streams));
-        self.upstream_connections
-            .fetch_update(AcqRel, Relaxed, |open| (open < bound).then_some(open + 1))
-            .is_ok()
+        bound.min(connections.max(for_streams))
     }
 
     /// Gives back what [`Process::take_upstream_connection`] took.

@@ -140,6 +140,7 @@ const FLOORS: &[&str] = &[
     "data_plane/body",
     "data_plane/copy",
     "data_plane/upstream",
+    "health", // of endpoints, looked after by a thread
     "data_plane/worker_config",
     "data_plane/slots",
     "data_plane/drain",

@@ -5,6 +5,7 @@ mod client;
 mod process;
 mod plugin;
 mod upstream;
+mod servers;
 mod table;
 #[cfg(test)]
 mod canned;

@@ -35,6 +35,11 @@ pub(super) fn brief(time: Duration) -> String {
     in_two_digits(time.as_secs_f64() * 1e9 / factor, unit)
 }
 
+/// `12.5s`.
+pub(super) fn seconds(milliseconds: u64) -> String {
+    format!("{:.1}s", Duration::from_millis(milliseconds).as_secs_f64())
+}
+
 /// `512`, `1.5k`, `64m`, as the configuration writes sizes, rounded.
 pub(super) fn size(bytes: u64) -> String {
     let (unit, shift) = match bytes {

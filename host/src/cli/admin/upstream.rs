@@ -1,15 +1,13 @@
 //! `waypost upstream`: the servers of upstreams, seen and changed while traffic flows.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 use serde_json::json;
 
 use super::client::{AdminClient, Content, RESOLVED, SOON, segment};
-use super::table::{aligned, brief};
-use super::{CommandFailed, OutputFormat, Reach};
+use super::table::seconds;
+use super::{CommandFailed, OutputFormat, Reach, servers};
 use crate::admin_api::{ServerPatch, UpstreamList, UpstreamStatus};
 
 #[derive(Debug, Subcommand)]
@@ -185,7 +183,7 @@ async fn change(
 
 /// A table of the servers, and a line for each name of theirs.
 fn in_words(upstreams: &[UpstreamStatus]) -> String {
-    let mut text = servers_in_words(upstreams);
+    let mut text = servers::in_words(upstreams);
     for upstream in upstreams {
         for name in &upstream.names {
             let (asked, next) = (seconds(name.asked_ms), seconds(name.next_ms));
@@ -207,61 +205,6 @@ fn in_words(upstreams: &[UpstreamStatus]) -> String {
     text
 }
 
-fn seconds(milliseconds: u64) -> String {
-    format!("{:.1}s", Duration::from_millis(milliseconds).as_secs_f64())
-}
-
-fn servers_in_words(upstreams: &[UpstreamStatus]) -> String {
-    let header = [
-        "NAME",
-        "POLICY",
-        "SERVER",
-        "ADDRESS",
-        "WEIGHT",
-        "STATE",
-        "BACKUP",
-        "IN_FLIGHT",
-        "MAX_CONNS",
-        "FAILS",
-        "LATENCY",
-    ];
-    let mut rows = vec![header.map(str::to_owned)];
-    for upstream in upstreams {
-        rows.extend(upstream.servers.iter().map(|endpoint| {
-            let state = match (endpoint.down, endpoint.in_rotation) {
-                (true, _) => "down".to_owned(),
-                (false, false) => "out".to_owned(),
-                (false, true) if endpoint.slow_start_s > 0 => {
-                    format!("starting ({}s)", endpoint.slow_start_s)
-                }
-                (false, true) => "up".to_owned(),
-            };
-            let max_conns = match endpoint.max_conns {
-                0 => "-".to_owned(),
-                count => count.to_string(),
-            };
-            [
-                upstream.name.clone(),
-                upstream.policy.clone(),
-                endpoint.server.clone(),
-                endpoint.address.clone(),
-                endpoint.weight.to_string(),
-                state.to_owned(),
-                if endpoint.backup { "yes" } else { "-" }.to_owned(),
-                endpoint.in_flight.to_string(),
-                max_conns,
-                endpoint.fails.to_string(),
-                brief(Duration::from_micros(endpoint.latency_us.into())),
-            ]
-        }));
-    }
-    let warnings = upstreams.iter().flat_map(|upstream| &upstream.warnings);
-    let warnings: String = warnings
-        .map(|warning| format!("warning: {warning}\n"))
-        .collect();
-    warnings + &aligned(&rows)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
@@ -279,10 +222,10 @@ mod tests {
          "max_conns": 0, "in_flight": 0, "fails": 0, "latency_us": 0, "in_rotation": false}]}"#;
 
     const TABLE: &str = "\
-NAME     POLICY      SERVER            ADDRESS        WEIGHT  STATE  BACKUP  IN_FLIGHT  MAX_CONNS  FAILS  LATENCY
-backend  least_conn  app.example:3000  10.0.0.1:3000  2       up     -       7          -          0      1.5ms
-backend  least_conn  unix:/a           unix:/a        1       out    yes     0          9          3      -
-backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0          -          0      -
+NAME     POLICY      SERVER            ADDRESS        WEIGHT  STATE  BACKUP  IN_FLIGHT  MAX_CONNS  FAILS  LATENCY  HEALTH  CHECK  WHY
+backend  least_conn  app.example:3000  10.0.0.1:3000  2       up     -       7          -          0      1.5ms    -       -      -
+backend  least_conn  unix:/a           unix:/a        1       out    yes     0          9          3      -        -       -      -
+backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0          -          0      -        -       -      -
 ";
 
     #[derive(Parser)]

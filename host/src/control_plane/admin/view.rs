@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Admin;
+use super::{Admin, standing};
 use crate::admin_api::{
     NameStatus, PluginIncident, PluginList, PluginStatus, PluginVersion, ProcessStatus,
-    ServerStatus, UpstreamList, UpstreamStatus,
+    UpstreamList, UpstreamStatus,
 };
 use crate::control_plane::operator::Published;
 use crate::control_plane::panics;
 use crate::control_plane::plugins::{RegisteredPlugin, WaitingPlugin};
 use crate::control_plane::resolve;
+use crate::data_plane::process::Clock;
 use crate::data_plane::upstream::Upstream;
 use crate::names::Names;
 use crate::plugin::PluginEvent;
@@ -137,11 +138,11 @@ fn incident(event: &PluginEvent) -> PluginIncident {
 }
 
 pub(super) fn upstreams(admin: &Admin) -> UpstreamList {
-    let (published, now) = (admin.published.load(), admin.workers.now());
+    let (published, clock) = (admin.published.load(), admin.workers.clock());
     let upstreams = published.snapshot.upstreams.iter();
     UpstreamList {
         upstreams: upstreams
-            .map(|upstream| upstream_of(upstream, now, &admin.names))
+            .map(|upstream| upstream_of(upstream, clock, &admin.names))
             .collect(),
     }
 }
@@ -149,28 +150,17 @@ pub(super) fn upstreams(admin: &Admin) -> UpstreamList {
 pub(super) fn upstream(admin: &Admin, name: &str) -> Option<UpstreamStatus> {
     let published = admin.published.load();
     let upstream = published.snapshot.upstream(name)?;
-    Some(upstream_of(upstream, admin.workers.now(), &admin.names))
+    Some(upstream_of(upstream, admin.workers.clock(), &admin.names))
 }
 
-/// `now`: see [`Clock::seconds`](crate::data_plane::process::Clock::seconds).
-fn upstream_of(upstream: &Upstream, now: u64, names: &Names) -> UpstreamStatus {
-    let servers = upstream.endpoints().map(|(endpoint, backup)| ServerStatus {
-        address: endpoint.name.to_string(),
-        server: endpoint.server.to_string(),
-        weight: endpoint.weight,
-        backup,
-        down: endpoint.down,
-        max_conns: endpoint.max_conns,
-        in_flight: endpoint.in_flight(),
-        fails: endpoint.fails(),
-        latency_us: endpoint.latency_us(),
-        in_rotation: !endpoint.down && endpoint.in_rotation(now),
-        slow_start_s: endpoint.starting(now).map_or(0, |since| {
-            endpoint
-                .slow_start
-                .saturating_sub(now.saturating_sub(since))
-        }),
-    });
+fn upstream_of(upstream: &Upstream, clock: Clock, names: &Names) -> UpstreamStatus {
+    let servers = upstream
+        .sets()
+        .zip([false, true])
+        .flat_map(|(set, backup)| {
+            let endpoints = set.in_order();
+            endpoints.map(move |endpoint| standing::server(set, endpoint, backup, clock))
+        });
     UpstreamStatus {
         name: upstream.config.name.clone(),
         policy: upstream.config.policy.plugin.clone(),

@@ -385,7 +385,14 @@ async fn slot(
     }
 }
 
-fn open_stream(mut slot: StreamSlot, start: &RequestStart<'_>) -> Result<Connection, Failure> {
+/// Begins a request on a stream of its own.
+///
+/// # Errors
+/// [`Failure`], with nothing sent.
+pub(super) fn open_stream(
+    mut slot: StreamSlot,
+    start: &RequestStart<'_>,
+) -> Result<Connection, Failure> {
     if start.protocol.is_some() && !slot.send.is_extended_connect_protocol_enabled() {
         return Err(Failure::NoExtendedConnect);
     }

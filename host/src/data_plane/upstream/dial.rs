@@ -36,7 +36,18 @@ pub(crate) async fn dial(
     target: &Target,
     descriptors: &dyn DescriptorSource,
 ) -> Result<Dialed, Failure> {
-    let due = Instant::now() + target.connect_timeout;
+    dial_until(target, descriptors, Instant::now() + target.connect_timeout).await
+}
+
+/// As [`dial`], until a moment.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) async fn dial_until(
+    target: &Target,
+    descriptors: &dyn DescriptorSource,
+    due: Instant,
+) -> Result<Dialed, Failure> {
     let mut alarm = Alarm::default();
     let mut connecting = pin!(connect(target, descriptors));
     let connected = alarm

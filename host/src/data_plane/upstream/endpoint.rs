@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::health::Health;
 use crate::config::model::Address;
 use crate::names::{Doubt, Located};
 use crate::plugin::EndpointView;
@@ -43,6 +44,8 @@ pub(crate) struct Endpoint {
     /// 0 is unlimited.
     pub(crate) max_conns: u32,
     pub(crate) down: bool,
+    /// Its attempts are counted, as outliers are looked for.
+    pub(super) counted: bool,
     /// About the name that it has its address by, if it may get another one.
     pub(super) doubt: Option<Arc<Doubt>>,
     pub(crate) stats: Arc<EndpointStats>,
@@ -64,6 +67,7 @@ pub(crate) struct EndpointStats {
     latency_us: AtomicU32,
     /// The second from which on its share grows; 0: it has all of it.
     starting: AtomicU64,
+    pub(crate) health: Health,
 }
 
 /// Of [`EndpointStats`]: its share begins to grow when it is looked at next.
@@ -84,7 +88,26 @@ impl EndpointStats {
             checked: AtomicU64::new(0),
             latency_us: AtomicU32::new(0),
             starting: AtomicU64::new(0),
+            health: Health::default(),
         })
+    }
+
+    /// The share of an endpoint with this `slow_start` grows from nothing, from the next look at it
+    /// on; without one, it has all of it.
+    pub(crate) fn start_slowly(&self, slow_start: Seconds) {
+        if slow_start > 0 {
+            self.starting.store(ABOUT_TO_START, Relaxed);
+        }
+    }
+
+    /// Has the mean of its latencies begin anew: what it was like before an ejection would have it
+    /// ejected again.
+    pub(crate) fn forget_latency(&self) {
+        self.latency_us.store(0, Relaxed);
+    }
+
+    pub(crate) fn latency_us(&self) -> u32 {
+        self.latency_us.load(Relaxed)
     }
 }
 
@@ -134,6 +157,7 @@ impl Endpoint {
             slow_start: server.slow_start.as_secs(),
             max_conns: server.max_conns,
             down: server.down,
+            counted: false,
             doubt,
             stats,
         }
@@ -164,6 +188,7 @@ impl Endpoint {
             slow_start: 0,
             max_conns: 0,
             down: true,
+            counted: false,
             doubt: None,
             stats: EndpointStats::new(),
         }
@@ -197,19 +222,22 @@ impl Endpoint {
     /// Mean time to the response header of successful attempts, in microseconds; 0 until there was
     /// one.
     pub(crate) fn latency_us(&self) -> u32 {
-        self.stats.latency_us.load(Relaxed)
+        self.stats.latency_us()
     }
 
-    /// Whether an attempt may start now, `down` aside.
+    /// Whether an attempt may start now, `down` and its [`Health`] aside.
     pub(crate) fn in_rotation(&self, now: Seconds) -> bool {
         self.has_room() && !self.is_disabled(now)
     }
 
     /// Has its share grow from nothing, from the next look at it on, if it has a `slow_start`.
     pub(super) fn start_slowly(&self) {
-        if self.slow_start > 0 {
-            self.stats.starting.store(ABOUT_TO_START, Relaxed);
-        }
+        self.stats.start_slowly(self.slow_start);
+    }
+
+    /// Its share is growing, or is about to.
+    pub(super) fn is_starting(&self) -> bool {
+        self.slow_start > 0 && self.stats.starting.load(Relaxed) != 0
     }
 
     /// The second from which on its share grows; none once it has all of it.
@@ -251,6 +279,20 @@ impl Endpoint {
     /// applies.
     pub(crate) fn has_room(&self) -> bool {
         self.max_conns == 0 || self.in_flight() < self.max_conns
+    }
+
+    /// An attempt has ended: what becomes of its figures, apart from nginx's failures.
+    pub(super) fn note_end(&self, failed: bool) {
+        self.stats.health.note_end(!failed);
+        if self.counted {
+            self.stats.health.count_attempt(failed);
+        }
+    }
+
+    /// The first second in which an attempt may start again, of one that has failed out.
+    pub(crate) fn tried_again(&self) -> Seconds {
+        let checked = self.stats.checked.load(Relaxed);
+        checked.saturating_add(self.fail_timeout).saturating_add(1)
     }
 
     /// The second of its last failure; 0 for none.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU64,
+    AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -18,23 +18,34 @@ pub(crate) struct EndpointSet {
     layout: Layout,
     /// A bit for each endpoint that is not `down`.
     members: Vec<u64>,
-    /// A bit for each endpoint that may be out of rotation: it failed out, or has `max_conns`. All
-    /// others are candidates without a look at their figures, which is what keeps a pick cheap
-    /// among a thousand.
+    /// A bit for each endpoint that may be out of rotation: it failed out, is unfit, or has
+    /// `max_conns`. All others are candidates without a look at their figures, which is what keeps a
+    /// pick cheap among a thousand.
     suspects: Vec<AtomicU64>,
-    /// A bit for each endpoint whose share may still be growing (`slow_start`). Those that begin
-    /// under another configuration are not among them.
+    /// A bit for each endpoint whose share may still be growing (`slow_start`).
     starting: Vec<AtomicU64>,
     disabled_epoch: DisabledEpoch,
     /// How many of them the suspects account for.
     seen: AtomicU64,
     /// The only endpoint of its upstream: its failures never count.
     alone: bool,
+    panic: Panic,
 }
 
-/// Counts the failures that disabled an endpoint of an upstream, whichever configuration the
-/// attempt belonged to: a set that reads another value than before learns of failures under other
-/// configurations.
+/// When there are so few healthy endpoints that their health is ignored (Envoy's panic threshold).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Panic {
+    /// Percent of the members; 0 for never.
+    pub(super) threshold: u32,
+    /// Whether it is so. Shared with the sets of the same endpoints before and behind.
+    pub(super) is_on: Arc<AtomicBool>,
+    /// As logs name the set.
+    pub(super) upstream: Arc<str>,
+}
+
+/// Counts the changes that put an endpoint of an upstream out of rotation, or back by its health,
+/// whichever configuration they belong to: a set that reads another value than before learns of
+/// what happened under other configurations, and on other threads.
 pub(crate) type DisabledEpoch = Arc<AtomicU64>;
 
 /// A set of endpoint indexes.
@@ -98,7 +109,13 @@ impl EndpointSet {
             // this set.
             seen: AtomicU64::new(u64::MAX),
             alone,
+            panic: Panic::default(),
         }
+    }
+
+    /// The same set, in which the health of endpoints is ignored where too few are well.
+    pub(super) fn with_panic(self, panic: Panic) -> EndpointSet {
+        EndpointSet { panic, ..self }
     }
 
     /// In configuration order.
@@ -138,7 +155,8 @@ impl EndpointSet {
         while suspects != 0 {
             let bit = suspects.trailing_zeros();
             suspects &= suspects - 1;
-            if !self.layout.endpoints[word * 64 + bit as usize].in_rotation(now) {
+            let endpoint = &self.layout.endpoints[word * 64 + bit as usize];
+            if !self.is_in_rotation(endpoint, now) {
                 candidates &= !(1 << bit);
             }
         }
@@ -186,14 +204,51 @@ impl EndpointSet {
         }
     }
 
+    /// Whether an attempt may start at an endpoint now, `down` aside.
+    pub(crate) fn is_in_rotation(&self, endpoint: &Endpoint, now: Seconds) -> bool {
+        endpoint.in_rotation(now) && (!endpoint.stats.health.is_unfit() || self.panics())
+    }
+
+    /// How well an endpoint is, in percent: 0 out of rotation (`max_conns` aside), else the share of
+    /// attempts and probes of late that went well, 1 at least.
+    pub(crate) fn health_of(&self, endpoint: &Endpoint) -> u32 {
+        let health = &endpoint.stats.health;
+        let is_out = health.is_unfit() && !self.panics();
+        match endpoint.down || endpoint.has_failed_out() || is_out {
+            true => 0,
+            false => health.percent_well().max(1),
+        }
+    }
+
+    /// Whether the health of endpoints is ignored, as too few are well.
+    pub(crate) fn panics(&self) -> bool {
+        self.panic.is_on.load(Relaxed)
+    }
+
     #[cold]
     fn look_for_suspects(&self, disabled_epoch: u64) {
+        let mut well = 0;
         for (index, endpoint) in self.layout.endpoints.iter().enumerate() {
-            if endpoint.has_failed_out() {
-                self.suspects[index / 64].fetch_or(1 << (index % 64), Relaxed);
+            let (word, bit) = (index / 64, 1 << (index % 64));
+            let is_unfit = endpoint.stats.health.is_unfit();
+            if endpoint.has_failed_out() || is_unfit {
+                self.suspects[word].fetch_or(bit, Relaxed);
+            } else if endpoint.max_conns == 0 {
+                // One that fails out at this moment counts another epoch afterwards.
+                self.suspects[word].fetch_and(!bit, Relaxed);
             }
+            if endpoint.is_starting() {
+                self.starting[word].fetch_or(bit, Relaxed);
+            }
+            well += u32::from(!is_unfit && !endpoint.down);
         }
+        self.panic.judge(well, self.members());
         self.seen.store(disabled_epoch, Relaxed);
+    }
+
+    /// Learns now of what has changed, and not only with the next pick.
+    pub(super) fn look(&self) {
+        self.look_for_suspects(self.disabled_epoch.load(Acquire));
     }
 
     pub(crate) fn has_candidate(&self, tried: &IndexSet, now: Seconds) -> bool {
@@ -242,21 +297,46 @@ impl EndpointSet {
             word.fetch_and(!bit, Relaxed);
             // Another worker may have seen it fail out in between: a needless suspect costs one
             // look, a missing one costs requests.
-            if endpoint.has_failed_out() {
+            if endpoint.has_failed_out() || endpoint.stats.health.is_unfit() {
                 word.fetch_or(bit, Relaxed);
             }
         }
     }
 
     /// The member that failed least recently, of those that are not in `tried` and have room, in
-    /// rotation or not; the first one of several.
+    /// rotation or not; the first one of several. Those that are unfit come behind all others.
     pub(crate) fn last_resort(&self, tried: &IndexSet) -> Option<u32> {
         let indexes = self.layout.order.iter().copied();
         let possible = indexes.filter(|index| {
             let (word, bit) = (*index as usize / 64, 1 << (index % 64));
             self.members[word] & !tried.word(word) & bit != 0 && self.endpoint(*index).has_room()
         });
-        possible.min_by_key(|index| self.endpoint(*index).last_failure())
+        possible.min_by_key(|index| {
+            let endpoint = self.endpoint(*index);
+            (endpoint.stats.health.is_unfit(), endpoint.last_failure())
+        })
+    }
+}
+
+impl Panic {
+    /// `well`: so many of the members are.
+    fn judge(&self, well: u32, members: u32) {
+        let (percent, threshold) = (u64::from(well) * 100, u64::from(self.threshold));
+        let is_on = percent < threshold * u64::from(members);
+        if self.is_on.swap(is_on, Relaxed) == is_on {
+            return;
+        }
+        let upstream = &self.upstream;
+        match is_on {
+            true => tracing::warn!(
+                "{well} of {members} servers are healthy, fewer than panic_threshold: health checks and ejections are \
+                 ignored, upstream: \"{upstream}\""
+            ),
+            false => tracing::warn!(
+                "{well} of {members} servers are healthy: health checks and ejections count again, upstream: \
+                 \"{upstream}\""
+            ),
+        }
     }
 }
 

@@ -90,6 +90,12 @@ impl Lease {
         let Some(picked) = self.picked.take() else {
             return;
         };
+        match ending {
+            Ending::Failed => self.endpoint().note_end(true),
+            Ending::Completed | Ending::PassedOver => self.endpoint().note_end(status >= 500),
+            // They tell of the client, or of us.
+            Ending::Abandoned | Ending::Unused => {}
+        }
         if ending == Ending::Failed {
             let after = self.group.endpoints.failed(self.index, clock.seconds());
             self.group.balancer.borrow_mut().failed(self.index);

@@ -10,6 +10,7 @@ mod group; // endpoints with their policy
 mod endpoint_set; // the endpoints of one policy instance
 mod layout; // which index each of them has
 mod endpoint; // one address and its accounting
+mod health; // how well it is
 mod pool; // idle connections kept per endpoint
 mod http2; // connections of HTTP/2, shared by exchanges
 mod descriptor; // how many connections there may be
@@ -19,6 +20,7 @@ mod attempt; // one request to one endpoint, as far as its response header
 mod upload; // what of it is still being sent
 mod failure; // why it came to nothing
 mod retry; // when the next endpoint is asked
+mod probe; // asks an endpoint whether it is well
 
 pub(crate) use attempt::{Attempt, ReadLimits, RequestStart};
 pub(crate) use balance::{NoEndpoint, WorkerUpstream};
@@ -26,11 +28,13 @@ pub(crate) use balance_state::BalanceState;
 pub(crate) use balanceable::Balanceable;
 pub(crate) use descriptor::{DescriptorSource, Room};
 pub(crate) use dial::{Dialed, dial};
-pub(crate) use endpoint::EndpointId;
+pub(crate) use endpoint::{Endpoint, EndpointId, EndpointStats};
 pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure, MAX_INTERIM};
+pub(crate) use health::{ProbeReport, Unfit};
 pub(crate) use lease::{Lease, Timings};
 pub(crate) use pool::Connection;
+pub(crate) use probe::{KeptConnection, Probe, ProbeFailure, ProbeTools};
 pub(crate) use retry::Retry;
 pub(crate) use shared::{Previous, Upstream};
 pub(crate) use upload::Upload;

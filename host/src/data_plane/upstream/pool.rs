@@ -68,6 +68,12 @@ impl Connection {
         }
     }
 
+    /// Its descriptor is one of so many that are in use that it should not stay open while it is
+    /// idle.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.descriptor.as_ref().is_some_and(Descriptor::is_scarce)
+    }
+
     /// The connection that its stream is on was given up, because the endpoint never said what it
     /// allows.
     pub(super) fn was_late(&self) -> bool {
@@ -176,9 +182,7 @@ impl Pool {
     pub(crate) fn put(&mut self, endpoint: EndpointId, connection: Connection, now: Instant) {
         let worn =
             connection.requests >= self.max_requests || now - connection.opened > self.max_age;
-        let scarce = connection.descriptor.as_ref();
-        let scarce = scarce.is_some_and(Descriptor::is_scarce);
-        if self.capacity == 0 || worn || scarce || self.stack(endpoint).is_none() {
+        if self.capacity == 0 || worn || connection.is_scarce() || self.stack(endpoint).is_none() {
             return;
         }
         if self.idle.len() >= self.capacity {

@@ -5,11 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, Release},
+};
 
 use super::endpoint::{Endpoint, EndpointStats};
-use super::endpoint_set::{DisabledEpoch, EndpointSet};
+use super::endpoint_set::{DisabledEpoch, EndpointSet, Panic};
 use super::group::Group;
+use super::health::Unfit;
 use crate::config::model::{self, Address};
 use crate::names::ServerAddresses;
 use crate::plugin::{Balancer, ConfigureError, Plugin};
@@ -28,6 +32,8 @@ pub(crate) struct Upstream {
     /// instance of a policy may serve all of them.
     attached: Arc<AtomicU64>,
     disabled_epoch: DisabledEpoch,
+    /// Whether the health of primaries is ignored, and that of backups.
+    panics: [Arc<AtomicBool>; 2],
 }
 
 /// An upstream under the configuration before.
@@ -69,7 +75,13 @@ impl Upstream {
                     let before = known.get_mut(&located.address).and_then(Vec::pop);
                     let is_back = before.as_ref().is_none_or(|(_, was_down)| *was_down);
                     let stats = before.map_or_else(EndpointStats::new, |(stats, _)| stats);
-                    let endpoint = Endpoint::new(server, located, doubt, stats);
+                    let mut endpoint = Endpoint::new(server, located, doubt, stats);
+                    endpoint.counted = config.outliers.is_some();
+                    let check = config.health_check.as_ref();
+                    if is_back && check.is_some_and(|check| !check.begins_up) {
+                        let why = "it has not passed its health check yet".to_owned();
+                        endpoint.stats.health.is_out(Unfit::Check, 0, why);
+                    }
                     // At the start of the process there is nobody to take its share meanwhile.
                     if is_back && !endpoint.down && previous.is_some() {
                         endpoint.start_slowly();
@@ -83,9 +95,13 @@ impl Upstream {
         let disabled_epoch = previous.map_or_else(DisabledEpoch::default, |previous| {
             previous.upstream.disabled_epoch.clone()
         });
+        let panics = previous.map_or_else(Default::default, |previous| {
+            previous.upstream.panics.clone()
+        });
         let continued = alike.filter(|previous| previous.continues);
         let continued = continued.map(|previous| previous.upstream);
-        let mut group = |endpoints, alone, before: Option<&Group>| {
+        let mut group = |endpoints, is_backup: bool, before: Option<&Group>| {
+            let alone = alone && !is_backup;
             let epoch = || disabled_epoch.clone();
             let changed = match before {
                 Some(before) => before.endpoints.changed(endpoints, alone, epoch()),
@@ -95,19 +111,24 @@ impl Upstream {
                 Ok(changed) => (changed, before.map(|before| &*before.balancer)),
                 Err(endpoints) => (EndpointSet::new(endpoints, alone, epoch()), None),
             };
-            let endpoints = Arc::new(endpoints);
+            let panic = Panic {
+                threshold: config.panic_threshold,
+                is_on: panics[usize::from(is_backup)].clone(),
+                upstream: config.name.as_str().into(),
+            };
+            let endpoints = Arc::new(endpoints.with_panic(panic));
             let balancer = Arc::new(balance(endpoints.clone(), before)?);
             Ok(Group {
                 endpoints,
                 balancer,
             })
         };
-        let primary = group(primary, alone, continued.map(|before| &before.primary))?;
+        let primary = group(primary, false, continued.map(|before| &before.primary))?;
         let backup = if backup.is_empty() {
             None
         } else {
             let before = continued.and_then(|before| before.backup.as_ref());
-            Some(group(backup, false, before)?)
+            Some(group(backup, true, before)?)
         };
         Ok(Upstream {
             config,
@@ -118,7 +139,25 @@ impl Upstream {
             attached: previous
                 .map_or_else(Arc::default, |previous| previous.upstream.attached.clone()),
             disabled_epoch,
+            panics,
         })
+    }
+
+    /// The [`Health`](super::health::Health) of one of its endpoints has changed: all workers learn
+    /// of it.
+    pub(crate) fn health_changed(&self) {
+        // Behind the change, with `Release`: a set that reads the new epoch reads the change too.
+        self.disabled_epoch.fetch_add(1, Release);
+        if self.config.panic_threshold > 0 {
+            // Also where no request comes, so that the log tells when it was.
+            self.sets().for_each(|set| set.look());
+        }
+    }
+
+    /// The endpoints of each of its groups.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = &EndpointSet> {
+        let backup = self.backup.iter().map(|group| &*group.endpoints);
+        std::iter::once(&*self.primary.endpoints).chain(backup)
     }
 
     /// Whether its endpoints are spoken to by this very TLS.

@@ -37,7 +37,7 @@ const BLOCKS_PER_RESPONSE: u32 = MAX_INTERIM + 3;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A connection.
-pub(super) struct Http2Connection {
+pub(crate) struct Http2Connection {
     /// None once it is closing: h2 sends GOAWAY when the last of these is dropped.
     send: RefCell<Option<SendRequest<Bytes>>>,
     meter: Rc<Meter>,
@@ -70,7 +70,7 @@ impl Http2Connection {
     ///
     /// # Errors
     /// [`Failure::Http2`].
-    pub(super) async fn begin(
+    pub(in super::super) async fn begin(
         dialed: Dialed,
         target: &Target,
         kept: bool,
@@ -159,7 +159,7 @@ impl Http2Connection {
     }
 
     /// It takes no further exchange.
-    pub(super) fn is_retired(&self) -> bool {
+    pub(in super::super) fn is_retired(&self) -> bool {
         self.retired.get()
     }
 
@@ -253,7 +253,10 @@ pub(crate) struct StreamSlot {
 
 impl StreamSlot {
     /// None where the connection is closing.
-    pub(super) fn on(connection: &Rc<Http2Connection>, cached: bool) -> Option<StreamSlot> {
+    pub(in super::super) fn on(
+        connection: &Rc<Http2Connection>,
+        cached: bool,
+    ) -> Option<StreamSlot> {
         let send = connection.send.borrow().clone()?;
         connection.slots.set(connection.slots.get() + 1);
         connection.requests.set(connection.requests.get() + 1);

@@ -16,9 +16,7 @@ use tokio::sync::Notify;
 use super::descriptor::Room;
 use super::endpoint::EndpointId;
 use crate::config::model;
-use connection::Http2Connection;
-
-pub(super) use connection::StreamSlot;
+pub(super) use connection::{Http2Connection, StreamSlot};
 pub(super) use opening::OpeningGuard;
 
 /// The connections of one upstream in one worker. Stays through changes of the upstream's

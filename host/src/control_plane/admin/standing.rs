@@ -1,0 +1,118 @@
+//! A server as the API shows it: its figures, and why it is in rotation or not.
+
+use std::time::Instant;
+
+use crate::admin_api::{CheckStatus, ServerStatus, StandingReason};
+use crate::data_plane::process::Clock;
+use crate::data_plane::upstream::{Endpoint, EndpointSet, Unfit};
+
+pub(super) fn server(
+    set: &EndpointSet,
+    endpoint: &Endpoint,
+    backup: bool,
+    clock: Clock,
+) -> ServerStatus {
+    let (now, now_us) = (clock.seconds(), clock.micros(Instant::now()));
+    let slow_start_s = endpoint.starting(now).map_or(0, |since| {
+        let grown = now.saturating_sub(since);
+        endpoint.slow_start.saturating_sub(grown)
+    });
+    ServerStatus {
+        address: endpoint.name.to_string(),
+        server: endpoint.server.to_string(),
+        weight: endpoint.weight,
+        backup,
+        down: endpoint.down,
+        max_conns: endpoint.max_conns,
+        in_flight: endpoint.in_flight(),
+        fails: endpoint.fails(),
+        latency_us: endpoint.latency_us(),
+        in_rotation: !endpoint.down && set.is_in_rotation(endpoint, now),
+        slow_start_s,
+        health: Some(set.health_of(endpoint)),
+        why: reasons(set, endpoint, slow_start_s, now_us),
+        check: check(endpoint, now_us),
+    }
+}
+
+/// The gravest first.
+fn reasons(
+    set: &EndpointSet,
+    endpoint: &Endpoint,
+    slow_start_s: u64,
+    now_us: u64,
+) -> Vec<StandingReason> {
+    let mut reasons = Vec::new();
+    if endpoint.down {
+        reasons.push(reason("down"));
+    }
+    for (unfit, name) in [(Unfit::Check, "unhealthy"), (Unfit::Outlier, "ejected")] {
+        let health = &endpoint.stats.health;
+        if health.is_unfit_for(unfit) {
+            let why = health.why(unfit);
+            reasons.push(StandingReason {
+                detail: why.map(|why| why.to_string()),
+                since_ms: passed(health.since(unfit), now_us),
+                next_ms: left(health.next(unfit), now_us),
+                ignored: set.panics(),
+                ..reason(name)
+            });
+        }
+    }
+    if endpoint.has_failed_out() {
+        let detail = format!("{} failures", endpoint.fails());
+        let micros = |seconds: u64| seconds.saturating_mul(1_000_000);
+        reasons.push(StandingReason {
+            detail: Some(detail),
+            since_ms: passed(micros(endpoint.last_failure()), now_us),
+            next_ms: left(micros(endpoint.tried_again()), now_us),
+            ..reason("failed")
+        });
+    }
+    if !endpoint.has_room() {
+        let detail = format!("{} of `max_conns`", endpoint.in_flight());
+        reasons.push(StandingReason {
+            detail: Some(detail),
+            ..reason("full")
+        });
+    }
+    if slow_start_s > 0 && !endpoint.down {
+        reasons.push(StandingReason {
+            next_ms: Some(slow_start_s.saturating_mul(1000)),
+            ..reason("starting")
+        });
+    }
+    reasons
+}
+
+fn reason(name: &str) -> StandingReason {
+    StandingReason {
+        reason: name.to_owned(),
+        detail: None,
+        since_ms: None,
+        next_ms: None,
+        ignored: false,
+    }
+}
+
+fn check(endpoint: &Endpoint, now_us: u64) -> Option<CheckStatus> {
+    let health = &endpoint.stats.health;
+    let probe = health.last_probe()?;
+    Some(CheckStatus {
+        passed: probe.passed,
+        outcome: probe.outcome.clone(),
+        ago_ms: passed(probe.at, now_us).unwrap_or_default(),
+        took_us: probe.took_us,
+        next_ms: left(health.next(Unfit::Check), now_us).unwrap_or_default(),
+    })
+}
+
+/// Milliseconds since a moment; none where there was none.
+fn passed(moment: u64, now_us: u64) -> Option<u64> {
+    (moment > 0).then(|| now_us.saturating_sub(moment) / 1000)
+}
+
+/// Milliseconds until a moment; none where there is none.
+fn left(moment: u64, now_us: u64) -> Option<u64> {
+    (moment > 0).then(|| moment.saturating_sub(now_us) / 1000)
+}
