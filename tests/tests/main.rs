@@ -16,6 +16,7 @@ mod names; // of servers, resolved again
 mod parity; // the choices are nginx's
 mod retries; // another server is asked
 mod slow_start; // a server that is back gets its share little by little
+mod health; // servers that are ill get no requests
 mod last_resort; // one is asked although it failed
 mod kill_one; // and no client notices
 mod custom_policy; // built with the SDK, for either target
