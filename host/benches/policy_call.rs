@@ -72,6 +72,10 @@ impl FleetView for Endpoints {
         index
     }
 
+    fn health(&self, _: u32) -> u32 {
+        100
+    }
+
     fn len(&self) -> u32 {
         self.0.len() as u32
     }

@@ -128,7 +128,7 @@ impl Probed {
             passed: outcome.is_ok(),
             outcome: in_words(outcome),
         };
-        if tools.is_short.replace(!tells) == tells && !tells {
+        if !tells && tools.may_tell(ended) {
             let name = &asked.name;
             tracing::warn!(
                 "health checks are left out: {}, server: \"{name}\"",

@@ -22,6 +22,8 @@ pub(super) async fn sweep(tools: Rc<Tools>, current: Rc<RefCell<Arc<Upstream>>>)
         let rules = upstream.config.outliers.as_ref();
         rules.map_or(NEVER, |rules| rules.interval)
     };
+    // Whoever looked before, and ended by an error of ours, has left nobody who ends these.
+    current.borrow().end_ejections(tools.micros(Instant::now()));
     let mut began = Instant::now();
     loop {
         let due = began + interval(&current.borrow());

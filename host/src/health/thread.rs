@@ -24,6 +24,9 @@ const BREATH: Duration = Duration::from_secs(1);
 /// Between two first probes: a thousand in a second are no burst for us, and none for a network.
 const PACE: Duration = Duration::from_millis(1);
 
+/// Between two lines about probes that are left out.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// Looks after the health of endpoints. Its thread ends when this is dropped.
 pub(crate) struct HealthThread {
     upstreams: UnboundedSender<Vec<Arc<Upstream>>>,
@@ -52,14 +55,23 @@ impl HealthThread {
 pub(super) struct Tools {
     pub(super) probes: ProbeTools,
     clock: Clock,
-    /// The last probe had no descriptor.
-    pub(super) is_short: Cell<bool>,
+    /// When the log told of probes without a descriptor.
+    told: Cell<Option<Instant>>,
 }
 
 impl Tools {
     /// A moment as endpoints have it.
     pub(super) fn micros(&self, moment: Instant) -> u64 {
         self.clock.micros(moment.into_std())
+    }
+
+    /// Whether the log may tell once more of what is wrong with many probes at a time.
+    pub(super) fn may_tell(&self, now: Instant) -> bool {
+        let is_due = self.told.get().is_none_or(|told| now - told >= QUIET);
+        if is_due {
+            self.told.set(Some(now));
+        }
+        is_due
     }
 }
 
@@ -82,7 +94,7 @@ fn run(process: &Arc<Process>, mut followed: UnboundedReceiver<Vec<Arc<Upstream>
             tools: Rc::new(Tools {
                 probes: ProbeTools::new(process.clone()),
                 clock: process.clock,
-                is_short: Cell::new(false),
+                told: Cell::new(None),
             }),
             running: JoinSet::new(),
             upstreams: HashMap::new(),
@@ -231,7 +243,7 @@ impl LookedAfter {
         };
         watched.current.replace(upstream.clone());
         let mut begun = Vec::new();
-        let mut has_changed = watched.follow_check(upstream, &self.tools);
+        let has_changed = watched.follow_check(upstream, &self.tools);
         if let Some(check) = watched.check.clone() {
             for (endpoint, _) in upstream.endpoints() {
                 let id = endpoint.stats.id;
@@ -258,7 +270,7 @@ impl LookedAfter {
                 begun.push((running.id(), None));
                 watched.sweeping = Some(running);
             }
-            (None, Some(_)) => has_changed |= watched.end_sweeping(upstream, &self.tools),
+            (None, Some(_)) => watched.end_sweeping(upstream, &self.tools),
             (Some(_), Some(_)) | (None, None) => {}
         }
         for (id, endpoint) in begun {
@@ -323,27 +335,20 @@ impl Watched {
         has_changed
     }
 
-    /// Ends ejections, those of endpoints that are gone aside.
-    fn end_sweeping(&mut self, upstream: &Upstream, tools: &Tools) -> bool {
+    /// Nobody looks for outliers any more.
+    fn end_sweeping(&mut self, upstream: &Upstream, tools: &Tools) {
         if let Some(sweeping) = self.sweeping.take() {
             sweeping.abort();
+            upstream.end_ejections(tools.micros(Instant::now()));
         }
-        let now = tools.micros(Instant::now());
-        let mut has_changed = false;
-        for (endpoint, _) in upstream.endpoints() {
-            let health = &endpoint.stats.health;
-            has_changed |= health.is_back(Unfit::Outlier, now);
-            health.set_next(Unfit::Outlier, 0);
-        }
-        has_changed
     }
 
     /// Its upstream goes on without anybody who looks after it.
     fn end(mut self, upstream: &Upstream, tools: &Tools) {
-        let of_check = self.follow_check(upstream, tools);
-        if self.end_sweeping(upstream, tools) | of_check {
+        if self.follow_check(upstream, tools) {
             upstream.health_changed();
         }
+        self.end_sweeping(upstream, tools);
     }
 
     /// Its upstream is gone.

@@ -28,6 +28,8 @@ pub trait FleetView: Send + Sync {
     fn in_flight(&self, index: u32) -> u32;
     /// Mean time to the response header in microseconds, 0 if unknown.
     fn latency_us(&self, index: u32) -> u32;
+    /// How well it is, in percent: see `fleet.health` in the WIT. 0 for an index that does not exist.
+    fn health(&self, index: u32) -> u32;
     /// How many indexes there are.
     fn len(&self) -> u32;
 }

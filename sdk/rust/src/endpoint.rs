@@ -119,4 +119,15 @@ impl Fleet<'_> {
     pub fn all_latency_us(&self) -> Vec<u32> {
         fleet::all_latency_us()
     }
+
+    /// How well an endpoint is, from 0, out of rotation, to 100: the share of its attempts and health
+    /// checks of late that went well, in percent, 1 at least.
+    pub fn health(&self, index: usize) -> u32 {
+        fleet::health(index as u32)
+    }
+
+    /// [`health`](Fleet::health) of every endpoint, in order.
+    pub fn all_health(&self) -> Vec<u32> {
+        fleet::all_health()
+    }
 }

@@ -227,3 +227,32 @@ async fn too_few_descriptors_cost_probes_and_no_server() {
     assert!(!proxy.log().contains("unhealthy"), "{}", proxy.log());
     assert_eq!(proxy.shows("/status").await["state"], "serving");
 }
+
+/// All endpoints are other ones then: no connection from before may lead to them.
+#[tokio::test]
+async fn servers_that_get_other_certificates_to_verify_need_not_pass_first() {
+    let authority = waypost_tests::tls::Authority::new("Specs");
+    let own = authority.certificate(&["127.0.0.1", "other.example"]);
+    let gate = Gate::closed();
+    gate.open();
+    let held = std::sync::Arc::new(std::sync::Mutex::new(gate));
+    let now = held.clone();
+    let origin = origin::answers_with(own.server(), move |request| match request.target.as_str() {
+        "/health" => Answer::ok("").when(&now.lock().unwrap()),
+        _ => Answer::ok("a"),
+    })
+    .await;
+    let setup = proxy::to([format!("\"https://{}\"", origin.address())]);
+    std::fs::write(setup.directory().join("ca.pem"), authority.pem()).unwrap();
+    let upstream = format!(
+        "tls = {{ ca = \"ca.pem\" }}\n{}",
+        checked(", initial = \"down\"")
+    );
+    let proxy = setup.upstream(&upstream).more(ADMIN).start().await;
+    is_in_rotation(&proxy, &origin, true).await;
+    // No probe is answered from now on.
+    *held.lock().unwrap() = Gate::closed();
+    proxy.edit("\"ca.pem\"", "\"ca.pem\", server_name = \"other.example\"");
+    proxy.reload().await;
+    assert_eq!(proxy.get("/").await.text(), "a");
+}

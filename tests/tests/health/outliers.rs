@@ -145,3 +145,22 @@ async fn a_reload_without_outliers_ends_their_ejection() {
     is_in_rotation(&proxy, &a, true).await;
     assert_eq!(answers(&proxy, 4).await, ["a", "b"]);
 }
+
+#[tokio::test]
+async fn a_server_that_is_drained_while_it_is_ejected_comes_back_all_the_same() {
+    let (a, status, _) = patient("a").await;
+    let (b, ..) = patient("b").await;
+    status.store(500, Relaxed);
+    let proxy = before(&[&a, &b], &format!("outliers = {{ {EJECT} }}")).await;
+    until(&proxy, &a, false).await;
+    status.store(200, Relaxed);
+    let server = format!("/upstreams/backend/servers/{}", a.address());
+    for down in [true, false] {
+        let body = format!("{{\"down\": {down}}}");
+        assert_eq!(proxy.admin("PATCH", &server, &body).await.status, 200);
+        // Longer than an interval.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    until(&proxy, &a, true).await;
+    assert_eq!(answers(&proxy, 4).await, ["a", "b"]);
+}

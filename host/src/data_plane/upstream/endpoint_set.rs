@@ -376,6 +376,11 @@ impl plugin::FleetView for EndpointSet {
             .map_or(0, Endpoint::latency_us)
     }
 
+    fn health(&self, index: u32) -> u32 {
+        let endpoint = self.layout.endpoints.get(index as usize);
+        endpoint.map_or(0, |endpoint| self.health_of(endpoint))
+    }
+
     fn len(&self) -> u32 {
         self.layout.endpoints.len() as u32
     }
@@ -389,6 +394,7 @@ mod tests {
     use std::sync::atomic::AtomicU32;
 
     use super::super::endpoint::tests_endpoint as endpoint;
+    use super::super::health::Unfit;
     use super::*;
 
     const ROUNDS: usize = 2000;
@@ -562,6 +568,113 @@ mod tests {
             assert_eq!(set.candidates(0, &none, 112), expected, "failed out: {out}");
             assert_eq!(set.endpoint(0).in_flight(), 0);
         }
+    }
+
+    /// As [`Upstream::health_changed`](super::super::Upstream::health_changed) does.
+    fn health_changed(set: &EndpointSet) {
+        set.disabled_epoch.fetch_add(1, Release);
+    }
+
+    fn is_out(set: &EndpointSet, index: u32) {
+        let health = &set.endpoint(index).stats.health;
+        health.is_out(Unfit::Check, 1, "ill".to_owned());
+        health_changed(set);
+    }
+
+    fn is_back(set: &EndpointSet, index: u32) {
+        set.endpoint(index).stats.health.is_back(Unfit::Check, 1);
+        health_changed(set);
+    }
+
+    #[test]
+    fn one_that_is_unfit_is_no_candidate_and_one_that_is_back_needs_no_look() {
+        let none = IndexSet::default();
+        let set = set(vec![endpoint(1, 10, 0), endpoint(1, 10, 0)]);
+        assert_eq!(set.candidates(0, &none, 100), 0b11);
+        is_out(&set, 0);
+        assert_eq!(set.candidates(0, &none, 100), 0b10);
+        // What a request does changes nothing about it.
+        set.endpoint(0).acquire(100).unwrap();
+        serve(&set, 0);
+        set.recovered(0);
+        assert_eq!(set.candidates(0, &none, 100), 0b10);
+        is_back(&set, 0);
+        assert_eq!(set.candidates(0, &none, 100), 0b11);
+        assert_eq!(set.suspects[0].load(Relaxed), 0);
+    }
+
+    #[test]
+    fn health_is_ignored_while_fewer_are_well_than_the_threshold() {
+        let none = IndexSet::default();
+        let mut down = endpoint(1, 10, 0);
+        down.down = true;
+        let set = set(vec![
+            endpoint(1, 10, 0),
+            endpoint(1, 10, 0),
+            endpoint(1, 10, 0),
+            down,
+        ]);
+        let set = set.with_panic(Panic {
+            threshold: 50,
+            ..Panic::default()
+        });
+        is_out(&set, 0);
+        assert_eq!(
+            set.candidates(0, &none, 100),
+            0b110,
+            "two of three are well"
+        );
+        set.endpoint(1).acquire(100).unwrap();
+        set.failed(1, 100);
+        assert_eq!(
+            set.candidates(0, &none, 100),
+            0b100,
+            "failures of requests do not count"
+        );
+        is_out(&set, 2);
+        assert_eq!(
+            set.candidates(0, &none, 100),
+            0b101,
+            "but for what has failed out"
+        );
+        assert!(set.health_of(set.endpoint(0)) > 0);
+        is_back(&set, 2);
+        assert_eq!(set.candidates(0, &none, 100), 0b100);
+    }
+
+    #[test]
+    fn health_is_0_out_of_rotation_and_else_what_went_well() {
+        let mut down = endpoint(1, 10, 0);
+        down.down = true;
+        let full = endpoint(1, 10, 1);
+        let set = set(vec![endpoint(1, 10, 0), endpoint(1, 10, 0), down, full]);
+        let health = |index| set.health_of(set.endpoint(index));
+        assert_eq!([0, 1, 2, 3].map(health), [100, 100, 0, 100]);
+        set.endpoint(3).acquire(100).unwrap();
+        assert_eq!(health(3), 100, "one that is full is well");
+        set.endpoint(0).note_end(true);
+        assert_eq!(health(0), 95);
+        for _ in 0..1000 {
+            set.endpoint(0).note_end(true);
+        }
+        assert_eq!(health(0), 1, "it is in rotation");
+        is_out(&set, 0);
+        assert_eq!(health(0), 0);
+        set.endpoint(1).acquire(100).unwrap();
+        set.failed(1, 100);
+        assert_eq!(health(1), 0);
+    }
+
+    #[test]
+    fn a_last_resort_is_fit_if_there_is_one() {
+        let set = set(vec![endpoint(1, 10, 0), endpoint(1, 10, 0)]);
+        is_out(&set, 0);
+        set.endpoint(1).acquire(100).unwrap();
+        set.failed(1, 100);
+        let mut tried = IndexSet::default();
+        assert_eq!(set.last_resort(&tried), Some(1), "although it has failed");
+        tried.insert(1);
+        assert_eq!(set.last_resort(&tried), Some(0));
     }
 
     /// Failures are learnt of through the epoch that the sets of all configurations share.

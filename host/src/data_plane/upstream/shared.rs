@@ -3,7 +3,7 @@
 //! Backups are endpoints of their own with a policy instance of their own, balanced once no primary
 //! can be had (nginx: `ngx_http_upstream_get_round_robin_peer` on `peers->next`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
@@ -63,6 +63,14 @@ impl Upstream {
         let alike = previous.filter(|previous| previous.upstream.speaks(tls.as_ref()));
         let stats = alike.map(|previous| previous.upstream.stats());
         let mut known = stats.unwrap_or_default();
+        // With other certificates they are other endpoints; but they need not pass their check
+        // first, or all of them would be out at once.
+        let check = config.health_check.as_ref();
+        let waits = check.is_some_and(|check| !check.begins_up);
+        let served = previous.iter().filter(|_| waits);
+        let served = served.flat_map(|previous| previous.upstream.endpoints());
+        let served = served.filter(|(endpoint, _)| !endpoint.down);
+        let served: HashSet<&Address> = served.map(|(endpoint, _)| &endpoint.address).collect();
         let mut of_kind = |backup: bool| -> Vec<Endpoint> {
             let servers = config.servers.iter().zip(&addresses);
             let of_servers = servers.flat_map(|(server, addresses)| {
@@ -77,8 +85,7 @@ impl Upstream {
                     let stats = before.map_or_else(EndpointStats::new, |(stats, _)| stats);
                     let mut endpoint = Endpoint::new(server, located, doubt, stats);
                     endpoint.counted = config.outliers.is_some();
-                    let check = config.health_check.as_ref();
-                    if is_back && check.is_some_and(|check| !check.begins_up) {
+                    if waits && is_back && !served.contains(&endpoint.address) {
                         let why = "it has not passed its health check yet".to_owned();
                         endpoint.stats.health.is_out(Unfit::Check, 0, why);
                     }
@@ -151,6 +158,19 @@ impl Upstream {
         if self.config.panic_threshold > 0 {
             // Also where no request comes, so that the log tells when it was.
             self.sets().for_each(|set| set.look());
+        }
+    }
+
+    /// Brings all endpoints back that are ejected. `now`: see [`Health`](super::health::Health).
+    pub(crate) fn end_ejections(&self, now: u64) {
+        let mut has_changed = false;
+        for (endpoint, _) in self.endpoints() {
+            let health = &endpoint.stats.health;
+            has_changed |= health.is_back(Unfit::Outlier, now);
+            health.set_next(Unfit::Outlier, 0);
+        }
+        if has_changed {
+            self.health_changed();
         }
     }
 

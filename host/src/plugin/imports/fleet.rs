@@ -59,6 +59,12 @@ pub(super) fn add_to(fleet: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     })?;
     fleet.func_wrap("all-latency-us", |mut host: Caller<'_>, (): ()| {
         Ok((figures(&mut host, |fleet, index| fleet.latency_us(index)),))
+    })?;
+    fleet.func_wrap("health", |host: Caller<'_>, (index,): (u32,)| {
+        Ok((figure(&host, |fleet| fleet.health(index)),))
+    })?;
+    fleet.func_wrap("all-health", |mut host: Caller<'_>, (): ()| {
+        Ok((figures(&mut host, |fleet, index| fleet.health(index)),))
     })
 }
 

@@ -104,6 +104,10 @@ impl FleetView for Gate {
         0
     }
 
+    fn health(&self, _: u32) -> u32 {
+        100
+    }
+
     fn server(&self, _index: u32) -> Option<ServerView<'_>> {
         None
     }

@@ -33,7 +33,9 @@ fn live_figures_of_the_fleet() {
         (import "waypost:plugin/fleet@0.2.0" "in-flight" (func $in-flight (param i32) (result i32)))
         (import "waypost:plugin/fleet@0.2.0" "latency-us" (func $latency (param i32) (result i32)))
         (import "waypost:plugin/fleet@0.2.0" "all-in-flight" (func $all (param i32)))
-        (import "waypost:plugin/fleet@0.2.0" "all-latency-us" (func $latencies (param i32)))"#;
+        (import "waypost:plugin/fleet@0.2.0" "all-latency-us" (func $latencies (param i32)))
+        (import "waypost:plugin/fleet@0.2.0" "health" (func $health (param i32) (result i32)))
+        (import "waypost:plugin/fleet@0.2.0" "all-health" (func $healths (param i32)))"#;
     assert_eq!(picks(fleet, "(call $in-flight (i32.const 2))"), Some(2));
     assert_eq!(
         picks(
@@ -49,6 +51,11 @@ fn live_figures_of_the_fleet() {
     let latencies = "(call $latencies (i32.const 2048))
                      (i32.div_u (i32.load offset=8 (i32.load (i32.const 2048))) (i32.const 100))";
     assert_eq!(picks(fleet, latencies), Some(2));
+    let health = "(i32.sub (i32.const 100) (call $health (i32.const 2)))";
+    assert_eq!(picks(fleet, health), Some(2));
+    let healths = "(call $healths (i32.const 2048))
+                   (i32.sub (i32.const 100) (i32.load offset=8 (i32.load (i32.const 2048))))";
+    assert_eq!(picks(fleet, healths), Some(2));
 }
 
 #[test]

@@ -66,6 +66,10 @@ impl FleetView for Fleet {
         0
     }
 
+    fn health(&self, _: u32) -> u32 {
+        100
+    }
+
     fn len(&self) -> u32 {
         self.places
     }

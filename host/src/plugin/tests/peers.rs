@@ -56,6 +56,10 @@ impl FleetView for Endpoints {
         100 * index
     }
 
+    fn health(&self, index: u32) -> u32 {
+        100 - index
+    }
+
     fn len(&self) -> u32 {
         self.0
     }

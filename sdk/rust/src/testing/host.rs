@@ -27,6 +27,7 @@ pub(super) struct Figures {
     pub(super) free: Vec<bool>,
     pub(super) in_flight: Vec<u32>,
     pub(super) latency_us: Vec<u32>,
+    pub(super) health: Vec<u32>,
 }
 
 impl Figures {
@@ -153,6 +154,12 @@ pub(crate) mod fleet {
     }
     pub(crate) fn all_latency_us() -> Vec<u32> {
         of_fleet(|fleet| fleet.latency_us.clone())
+    }
+    pub(crate) fn health(index: u32) -> u32 {
+        of_fleet(|fleet| fleet.health.get(index as usize).copied().unwrap_or(0))
+    }
+    pub(crate) fn all_health() -> Vec<u32> {
+        of_fleet(|fleet| fleet.health.clone())
     }
 }
 

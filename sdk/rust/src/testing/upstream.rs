@@ -40,6 +40,10 @@ fn idle_host(services: Services, endpoints: &[Endpoint]) -> Rc<Host> {
         free: Vec::new(),
         in_flight: vec![0; endpoints.len()],
         latency_us: vec![0; endpoints.len()],
+        health: in_rotation(endpoints)
+            .into_iter()
+            .map(|is_up| if is_up { 100 } else { 0 })
+            .collect(),
     };
     Rc::new(host)
 }
@@ -216,6 +220,11 @@ impl<P: Policy> Upstream<P> {
     /// Sets the average time to the response header of an endpoint.
     pub fn latency_us(&mut self, index: usize, latency_us: u32) {
         self.host.fleet.borrow_mut().latency_us[index] = latency_us;
+    }
+
+    /// Sets how well an endpoint is, from 0 to 100.
+    pub fn health(&mut self, index: usize, health: u32) {
+        self.host.fleet.borrow_mut().health[index] = health;
     }
 
     /// An endpoint has answered: 5 % of its average time are the newest, as the host has it.
