@@ -1,13 +1,13 @@
-//! Opens and reads files that the configuration or a command names: never waits for another process
+//! Opens, reads and replaces files that the configuration or a command names: never waits for another process
 //! without a bound, never reads without a bound.
 //!
 //! Opening a pipe waits for its other end, and a device may have no end. So a file is opened with
 //! `O_NONBLOCK` and looked at before it is read (open(2), fifo(7)), and read up to a bound.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -88,6 +88,56 @@ fn read_pipe(mut pipe: File, most: u64, until: Instant) -> io::Result<Vec<u8>> {
     }
 }
 
+/// A file that is written and on its disk, and about to take the place of another one.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    new: PathBuf,
+    /// What it is to replace.
+    path: PathBuf,
+}
+
+impl Replacement {
+    /// Writes `bytes` beside `path`, as `path` with `.new` at its end. A link is followed: what it
+    /// leads to is replaced.
+    ///
+    /// # Errors
+    /// Those of the kernel. Waits for the disk.
+    pub(crate) fn prepare(path: &Path, bytes: &[u8]) -> io::Result<Replacement> {
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut new = path.clone().into_os_string();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        // What a process before us may have left, whatever it is: nothing is written through it.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::options().write(true).create_new(true).open(&new)?;
+        let replacement = Replacement { new, path };
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(replacement)
+    }
+
+    /// Puts it in its place: a reader has the one before, or this one.
+    ///
+    /// # Errors
+    /// Those of the kernel. Waits for the disk.
+    pub(crate) fn put_in_place(self) -> io::Result<()> {
+        std::fs::rename(&self.new, &self.path)?;
+        // The name is on the disk once its directory is.
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        File::open(directory)?.sync_all()
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        // Nothing is there once it is in its place.
+        let _ = std::fs::remove_file(&self.new);
+    }
+}
+
 /// Opens a file for appending, and makes it where there is none. A pipe or a device will do, as
 /// `/dev/stdout` is one most often. Never waits; writing to a pipe may.
 ///
@@ -149,7 +199,6 @@ fn too_large(most: u64) -> io::Error {
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     const SHORT: Duration = Duration::from_millis(20);
     const LONG: Duration = Duration::from_secs(20);
@@ -201,6 +250,27 @@ mod tests {
                 assert_eq!(bytes.map(|bytes| bytes.len()).ok(), read.then_some(100_000));
             });
         }
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("list"), directory.path().join("link"));
+        let names = || std::fs::read_dir(directory.path()).unwrap().count();
+        std::fs::write(&path, "before").unwrap();
+        std::fs::write(directory.path().join("list.new"), "left behind").unwrap();
+        std::os::unix::fs::symlink("list", &link).unwrap();
+        let given_up = Replacement::prepare(&link, b"given up").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"before");
+        drop(given_up);
+        assert_eq!(names(), 2);
+        let replacement = Replacement::prepare(&link, b"after").unwrap();
+        replacement.put_in_place().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"after");
+        assert_eq!(names(), 2, "it is still a link");
+        let missing = directory.path().join("no/list");
+        let error = Replacement::prepare(&missing, b"").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod section;
 mod read;
 pub mod model;
 pub mod problem;
+mod list;
 mod show;
 mod warnings;
 mod schema;
@@ -28,6 +29,7 @@ use serde_json::{Map, Value as Json};
 
 use self::files::Document;
 pub(crate) use self::files::reason;
+pub use self::list::{CheckedList, ListFormat, check_list, is_same_server, list_item, list_items};
 use self::model::{AdminConfig, Config, UpstreamConfig, UpstreamServer};
 pub use self::nginx::nginx_directives;
 use self::problem::{Place, Problem, Problems};

@@ -22,6 +22,7 @@ mod plugin;
 mod policy;
 mod resolver;
 mod settings;
+mod source;
 mod tls;
 
 pub use self::cipher::{CIPHERS, Cipher};
@@ -36,6 +37,7 @@ pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
 pub(crate) use self::resolver::tests_resolver;
 pub use self::resolver::{Lookup, Resolve, Resolver, ServerName};
 pub use self::settings::SettingsPlace;
+pub use self::source::{Overlay, ServerSource, SourceKind, SourceUrl};
 pub use self::tls::{
     CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
     UpstreamTls,
@@ -113,6 +115,16 @@ impl Config {
             .chain(of_streams)
             .flat_map(ListenerTls::files)
             .chain(of_upstreams.flat_map(UpstreamTls::files))
+    }
+
+    /// The files with lists of servers.
+    pub fn list_files(&self) -> impl Iterator<Item = &NamedFile> {
+        let sources = self.upstreams.iter();
+        let sources = sources.filter_map(|upstream| upstream.source.as_ref());
+        sources.filter_map(|source| match &source.kind {
+            SourceKind::File(file) => Some(file),
+            _ => None,
+        })
     }
 
     /// Every address to accept on: those of listeners, then those of streams, in file order.
@@ -319,8 +331,14 @@ impl std::fmt::Display for Address {
 pub struct UpstreamConfig {
     pub name: String,
     pub policy: PolicyUse,
-    /// In file order, primaries and backups mixed.
+    /// In file order, primaries and backups mixed; then those that its source lists.
     pub servers: Vec<UpstreamServer>,
+    /// Who else lists servers for it.
+    pub source: Option<ServerSource>,
+    /// Where the changes of commands are kept.
+    pub state: Option<NamedFile>,
+    /// The changes of commands to servers that the source lists. Never in a file.
+    pub overlays: Vec<Overlay>,
     /// How names among them are resolved.
     pub resolver: Arc<Resolver>,
     /// None: they are spoken to without TLS.
@@ -421,6 +439,8 @@ pub struct UpstreamServer {
     pub route: String,
     /// Names and values of the operator's choice, for plugins; by name, in alphabetical order.
     pub labels: Vec<(String, String)>,
+    /// The upstream's source lists it, and not the configuration.
+    pub listed: bool,
     pub place: Place,
 }
 

@@ -58,6 +58,11 @@ impl Problem {
         AsWarning(self)
     }
 
+    /// The message, for where there is room for one line.
+    pub(crate) fn message_in_one_line(&self) -> String {
+        OneLine(&self.message).to_string()
+    }
+
     /// The message and where it belongs, for where there is room for one line.
     pub(crate) fn in_one_line(&self) -> String {
         let (message, place) = (OneLine(&self.message), &self.place);

@@ -128,7 +128,8 @@ mod tests {
             .pointer("/properties/upstream/additionalProperties")
             .unwrap();
         assert_eq!(upstream["additionalProperties"], false);
-        assert_eq!(upstream["required"], json!(["servers"]));
+        let server = &upstream["properties"]["servers"]["items"]["anyOf"][1];
+        assert_eq!(server["required"], json!(["address"]));
         let policy = &upstream["properties"]["policy"]["anyOf"];
         assert_eq!(policy[0]["type"], "string");
         assert_eq!(policy[1]["additionalProperties"], true);

@@ -5,6 +5,7 @@ mod environment;
 mod error_page;
 mod health;
 mod plugins;
+mod source;
 mod tls;
 
 use std::fmt::Write as _;
@@ -177,6 +178,12 @@ fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
         .map(|server| format!("  {},\n", self::server_of(server)))
         .collect();
     out.key("servers", format_args!("[\n{servers}]"));
+    if let Some(source) = &upstream.source {
+        out.key("servers_from", self::source::source(source));
+    }
+    if let Some(state) = &upstream.state {
+        out.key("state", text(&state.path.display().to_string()));
+    }
     resolver(out, &upstream.resolver);
     match &upstream.tls {
         Some(tls) => out.key("tls", self::tls::upstream(tls)),

@@ -5,6 +5,7 @@ mod server;
 mod tls;
 mod health;
 mod upstream;
+mod source;
 mod route;
 mod stream;
 mod hook;
@@ -17,6 +18,7 @@ pub(super) use self::route::{ERROR_PAGE, HEADERS, RETURN, ROUTE, WHEN};
 pub(super) use self::server::{
     ACCESS_LOG, ADMIN, ERROR_LOG, HTTP2, LISTEN, LISTENER_SHARED, SERVER,
 };
+pub(super) use self::source::SERVER_SOURCE;
 pub(super) use self::stream::{SNI, STREAM, STREAM_LOG, STREAM_LOG_FORMAT};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
 pub(super) use self::upstream::{
@@ -151,6 +153,7 @@ mod tests {
             &HEALTH_CHECK,
             &OUTLIERS,
             &RESOLVER,
+            &SERVER_SOURCE,
             &POLICY,
             &FILTER,
             &SCORER,

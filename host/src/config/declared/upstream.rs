@@ -1,6 +1,7 @@
 //! `[upstream.NAME]`, its servers and its policy.
 
 use super::health::{HEALTH_CHECK, OUTLIERS};
+use super::source::SERVER_SOURCE;
 use super::tls::UPSTREAM_TLS;
 use super::{COUNT, HEADER_SIZE, PERCENT, POSITIVE, TEXTS, TIME, TTL, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
@@ -13,9 +14,8 @@ pub(in crate::config) static UPSTREAM: Table = Table {
             "servers",
             ValueKind::List(&ValueKind::Either(&[ValueKind::Text, ValueKind::Table(&UPSTREAM_SERVER)])),
             "Addresses, or tables with an `address` and more. Names are resolved again when their answers expire; each of \
-             their addresses takes part.",
-        )
-        .required(),
+             their addresses takes part. Needed where there is neither `servers_from` nor `state`.",
+        ),
         Key::new(
             "policy",
             ValueKind::Either(&[ValueKind::Text, ValueKind::Table(&POLICY)]),
@@ -26,6 +26,17 @@ pub(in crate::config) static UPSTREAM: Table = Table {
             ),
         )
         .or(Default::Text("round_robin")),
+        Key::new(
+            "servers_from",
+            ValueKind::Table(&SERVER_SOURCE),
+            "Where more servers are listed: a file, a URL, etcd, Consul or Kubernetes.",
+        ),
+        Key::new(
+            "state",
+            ValueKind::Text,
+            "A file in which is kept what commands change of the servers (`state`). Once it is there, it has them, and \
+             `servers` are only what it began with.",
+        ),
         RESOLVE,
         RESOLVER_KEY,
         Key::new(

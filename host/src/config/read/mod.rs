@@ -13,6 +13,7 @@ mod hook;
 mod plugin;
 mod resolver;
 mod health;
+mod source;
 mod upstream;
 mod pattern;
 mod condition;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::plugin_names::PluginNames;
 use super::policy::policy;
 use super::resolver::{self, Resolvers};
-use super::{Complaint, ConfigReader, address, check_name, health, noted, tls};
+use super::{Complaint, ConfigReader, address, check_name, health, noted, source, tls};
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
 use crate::config::key::ValueKind;
 use crate::config::model::{
@@ -65,6 +65,7 @@ impl<'a> Upstreams<'a> {
             health::check_upstream(&upstream, &section);
             upstreams.list.push(upstream);
         }
+        source::check_files(&upstreams.list, reader.problems);
         upstreams
     }
 
@@ -163,6 +164,9 @@ fn upstream(
         name: name.to_owned(),
         policy: policy(section, names, reader),
         servers,
+        source: source::source(section),
+        state: source::state(section),
+        overlays: Vec::new(),
         resolver,
         tls,
         keepalive: section.integer("keepalive"),
@@ -228,7 +232,10 @@ fn servers(
     resolver: &Arc<Resolver>,
     reader: ConfigReader<'_>,
 ) -> Vec<UpstreamServer> {
-    section.required("servers");
+    let elsewhere = ["servers_from", "state"];
+    if !elsewhere.iter().any(|key| section.get(key).is_some()) {
+        section.required("servers");
+    }
     let tls = ServersTls {
         settings: tls,
         given: section.get("tls").is_some(),
@@ -350,6 +357,7 @@ fn upstream_server(
         down: section.boolean("down"),
         route: section.text("route").to_owned(),
         labels: labels(section),
+        listed: false,
         place: section.place.clone(),
     }
 }
@@ -413,9 +421,13 @@ fn check_backups(upstream: &UpstreamConfig, servers: Option<&Node>, reader: Conf
     let UpstreamConfig {
         name,
         servers: list,
+        source,
+        state,
         ..
     } = upstream;
-    let Some(node) = servers else { return };
+    let Some(node) = servers.filter(|_| source.is_none() && state.is_none()) else {
+        return;
+    };
     if let Value::Array(items) = &node.value
         && items.is_empty()
     {

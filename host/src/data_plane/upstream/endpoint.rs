@@ -420,6 +420,7 @@ pub(super) fn tests_endpoint(max_fails: u32, fail_timeout: u64, max_conns: u32) 
         down: false,
         route: String::new(),
         labels: Vec::new(),
+        listed: false,
         place: Default::default(),
     };
     let address = Address::Tcp(([192, 0, 2, 1], 80).into());
