@@ -131,6 +131,27 @@ pub(crate) struct UpstreamStatus {
     /// Of its servers, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) names: Vec<NameStatus>,
+    /// Who else lists servers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<SourceStatus>,
+}
+
+/// Where servers of an upstream are listed, beside the configuration.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SourceStatus {
+    /// `file`, `http`, `etcd`, `consul` or `kubernetes`.
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    /// How many of the upstream's servers are from there.
+    pub(crate) servers: usize,
+    /// They are those that were kept on the disk: there was no answer yet.
+    pub(crate) kept: bool,
+    /// Since the last answer that could be used; none before the first.
+    pub(crate) answered_ms: Option<u64>,
+    /// Until it is asked again; none while it is asked, or watched.
+    pub(crate) next_ms: Option<u64>,
+    /// Why the last answer could not be had, or not be used.
+    pub(crate) error: Option<String>,
 }
 
 /// A name that is resolved again and again.

@@ -26,6 +26,11 @@ pub mod tls;
     reason = "each question has its time; beside that it waits for what is to be asked"
 )]
 mod names; // what the names of servers stand for
+#[allow(
+    clippy::disallowed_methods,
+    reason = "each request has its time; beside that it waits for what is to be read"
+)]
+mod discovery; // servers that are listed elsewhere
 pub mod plugin;
 pub mod access_log;
 mod file; // opened without waiting, read up to a bound

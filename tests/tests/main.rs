@@ -13,6 +13,8 @@ mod docs; // whose commands work
 mod examples; // each file in `examples/` runs
 mod workers; // distribution is exact across workers
 mod names; // of servers, resolved again
+mod discovery; // servers that are listed elsewhere
+mod state; // what commands change, kept
 mod parity; // the choices are nginx's
 mod retries; // another server is asked
 mod slow_start; // a server that is back gets its share little by little

@@ -71,7 +71,7 @@ async fn a_name_that_is_not_known_at_the_start_gets_its_servers_when_it_is() {
     for part in [
         "host not found in upstream `late.test",
         "late.test could not be resolved (3: Host not found); it has no servers until it can be",
-        "no live upstreams, as none of its names is known, while connecting to upstream",
+        "no live upstreams, as none of its servers is known, while connecting to upstream",
     ] {
         proxy.log_contains(part).await;
     }

@@ -8,11 +8,13 @@ use super::hooks;
 use super::log_files;
 use super::plugins::{PluginRegistry, Selection, compiler};
 use super::resolve::{self, Unknown};
+use super::state;
 use super::tls_files::{Secured, TlsFiles};
 use crate::config;
-use crate::config::model::Config;
+use crate::config::model::{Config, SourceKind};
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::PageFiles;
+use crate::discovery;
 use crate::names::{Names, Resolution};
 use crate::plugin::{Kind, Runtime};
 use crate::tls::Warnings;
@@ -45,6 +47,9 @@ pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
 /// Where the file itself has problems, policies have no servers to pick, and nothing is warned of.
 pub fn check(file: &Path) -> Checked {
     let (mut config, mut problems) = config::load_with_problems(file);
+    if problems.is_empty() {
+        problems.extend(state::restore(&mut config).err().into_iter().flatten());
+    }
     if problems.is_empty() {
         let mut checked = check_valid(&config);
         let of_config = config::warnings(&config, file);
@@ -93,6 +98,7 @@ impl Outside {
         let (resolution, unknown) = resolution(config);
         let mut problems = unknown.problems;
         warnings.extend(unknown.warnings);
+        warnings.extend(unread_lists(config));
         problems.extend(log_files::unwritable(config));
         let secured = Secured::read(config, None, TlsFiles::Read, warnings);
         let secured = secured.map_err(|of_files| problems.extend(of_files)).ok();
@@ -102,6 +108,22 @@ impl Outside {
             problems,
         }
     }
+}
+
+/// Files with lists of servers that cannot be used. Other sources are not asked: they may be out of
+/// reach of whoever checks.
+fn unread_lists(config: &Config) -> impl Iterator<Item = Problem> {
+    config.upstreams.iter().filter_map(|upstream| {
+        let why = discovery::problem_with(upstream)?;
+        let file = upstream.source.as_ref()?;
+        let SourceKind::File(named) = &file.kind else {
+            return None;
+        };
+        let name = &upstream.name;
+        let message = format!("no list of servers for upstream `{name}` from {file}: {why}");
+        let hint = "it has no others until there is a list";
+        Some(Problem::new(&named.place, message).hint(hint))
+    })
 }
 
 /// What names stand for now, as far as they do.

@@ -24,6 +24,8 @@ pub(super) const OF_SYSTEMD: &str = "systemd ";
 pub(super) const READY: &str = "WAYPOST_READY";
 /// What the binary before us knew of names.
 pub(super) const NAMES: &str = "WAYPOST_NAMES";
+/// The lists of servers that the binary before us knew.
+pub(super) const LISTS: &str = "WAYPOST_LISTS";
 /// The first descriptor that is handed over.
 pub(super) const FIRST: RawFd = 3;
 
@@ -33,6 +35,7 @@ pub(super) struct Inherited {
     sockets: Vec<Inheritance>,
     ready: Option<std::fs::File>,
     names: String,
+    lists: String,
 }
 
 #[derive(Debug)]
@@ -70,6 +73,7 @@ impl Inherited {
                 });
             }
             inherited.names = std::env::var(NAMES).unwrap_or_default();
+            inherited.lists = std::env::var(LISTS).unwrap_or_default();
             if let Some(fd) = std::env::var(READY).ok().and_then(|fd| fd.parse().ok()) {
                 inherited.ready = Some(descriptor(fd).into());
             }
@@ -89,6 +93,11 @@ impl Inherited {
     /// What the binary before us knew of names.
     pub(super) fn names(&self) -> &str {
         &self.names
+    }
+
+    /// The lists of servers that the binary before us knew.
+    pub(super) fn lists(&self) -> &str {
+        &self.lists
     }
 
     /// The sockets for an address of the configuration; where several listeners ask for it, those

@@ -23,6 +23,7 @@ use super::publish::Plan;
 use super::resolve::{self, Unknown};
 use super::servers::{self, ServerChange};
 use super::sockets::Sockets;
+use super::state::{self, Written};
 use super::tls_files::{Secured, TlsFiles};
 use super::watch::Watcher;
 use super::workers::Workers;
@@ -32,6 +33,7 @@ use crate::config;
 use crate::config::model::{Address, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
+use crate::discovery::Sources;
 use crate::fault_injection;
 use crate::health::HealthThread;
 use crate::names::{Learned, Names, Resolution};
@@ -53,6 +55,11 @@ pub(super) enum Change {
     FilesChanged,
     /// Names stand for other addresses. No caller waits for the outcome.
     NamesChanged,
+    /// Sources list other servers. No caller waits for the outcome.
+    ListsChanged,
+    /// Files with lists of servers may have changed, and with them the links on the way to them. No
+    /// caller waits for the outcome.
+    ListFilesChanged,
     /// A plugin whose fallback serves has been compiled, or cannot be. No caller waits for it.
     Compiled {
         name: String,
@@ -62,7 +69,7 @@ pub(super) enum Change {
     RollBack { name: String },
     /// Plugins were put into quarantine: return to the versions before.
     Quarantine,
-    /// Change an upstream's servers until the next reload.
+    /// Change an upstream's servers: until the next reload, or for good where it has a `state`.
     Servers {
         upstream: String,
         change: ServerChange,
@@ -149,7 +156,18 @@ pub(super) struct Operator {
     pub(super) watcher: Watcher,
     pub(super) names: Names,
     pub(super) health: HealthThread,
+    pub(super) sources: Sources,
+    /// What the file said of servers when it was last read.
+    pub(super) written: Written,
     pub(super) compiling: Compiling,
+}
+
+/// A configuration that was read, and what it is to be served with.
+struct Read {
+    config: Config,
+    written: Written,
+    plan: Plan,
+    warnings: Vec<String>,
 }
 
 /// A change, and where its outcome is awaited.
@@ -163,6 +181,7 @@ impl Operator {
         self.keep_names();
         self.health
             .follow(&self.published.load().snapshot.upstreams);
+        self.keep_sources();
         let mut waiting = VecDeque::new();
         loop {
             while let Ok(request) = requests.try_recv() {
@@ -190,6 +209,7 @@ impl Operator {
             self.compiling.begin(&self.published.load().registry);
             // Those of a change that was refused are among them no longer.
             self.keep_names();
+            self.keep_sources();
             if let Some(asker) = asker {
                 // The caller may have gone meanwhile.
                 let _ = asker.send(outcome);
@@ -216,6 +236,8 @@ impl Operator {
             Change::TlsFilesChanged => self.tls_files_changed().await,
             Change::FilesChanged => self.files_changed().await,
             Change::NamesChanged => self.names_changed().await,
+            Change::ListsChanged => self.lists_changed().await,
+            Change::ListFilesChanged => self.list_files_changed().await,
             Change::Compiled { name, loaded } => self.compiled(&name, loaded).await,
             Change::RollBack { name } => self.roll_back(&name).await,
             Change::Quarantine => {
@@ -230,12 +252,20 @@ impl Operator {
         let began = Instant::now();
         let present = self.published.load_full();
         let outcome = async {
-            let (config, plan, of_names) = self.read(&present.registry).await?;
+            let Read {
+                config,
+                written,
+                plan,
+                warnings: of_names,
+            } = self.read(&present.registry).await?;
             for warning in config::warnings(&config, &self.file) {
                 tracing::warn!("{}", warning.as_warning());
             }
-            let warnings = [of_names, self.cannot_change(&config)].concat();
+            let served = &present.snapshot.config;
+            let of_servers = self.written.warnings(served, &config, &written);
+            let warnings = [of_names, of_servers, self.cannot_change(&config)].concat();
             let generation = self.publish(config, plan).await?;
+            self.written = written;
             Ok(Changed {
                 generation,
                 warnings,
@@ -275,13 +305,18 @@ impl Operator {
 
     /// The configuration as the file has it now, with what its names stand for and its plugins; and
     /// names that are not known.
-    async fn read(
-        &self,
-        registry: &PluginRegistry,
-    ) -> Result<(Config, Plan, Vec<String>), ChangeRefused> {
+    async fn read(&self, registry: &PluginRegistry) -> Result<Read, ChangeRefused> {
         let file = self.file.clone();
-        let load = move || check::load(&file).map(Arc::new);
-        let config = run_blocking("reading the configuration", FILES, load).await??;
+        let load = move || {
+            let mut config = check::load(&file)?;
+            let written = state::restore(&mut config)?;
+            Ok::<_, Vec<Problem>>((config, written))
+        };
+        let (mut config, written) =
+            run_blocking("reading the configuration", FILES, load).await??;
+        self.sources.learn(&config).await;
+        self.list_servers(&mut config);
+        let config = Arc::new(config);
         let names = self.names.learn(resolve::names(&config));
         let (of_plugins, registry) = (config.clone(), registry.clone());
         let limit = loading_limit(&config.plugins);
@@ -310,7 +345,12 @@ impl Operator {
             files: TlsFiles::Read,
         };
         let warnings = warnings.iter().map(Problem::in_one_line);
-        Ok((Config::clone(&config), plan, warnings.collect()))
+        Ok(Read {
+            config: Config::clone(&config),
+            written,
+            plan,
+            warnings: warnings.collect(),
+        })
     }
 
     /// What a configuration says that only a new process can do.
@@ -634,7 +674,14 @@ impl Operator {
             } => servers::alter(group, &server, weight, down, &plan.resolution)?,
         };
         let warnings = Vec::from_iter(servers::none_left(group));
+        let pending = state::write(group).await?;
         let generation = self.publish(config, plan).await?;
+        if let Err(refusal) = pending.settle().await {
+            tracing::error!("upstream `{upstream}`: {refusal}");
+            let plan = Plan::of(&present);
+            self.publish(present.snapshot.config.clone(), plan).await?;
+            return Err(refusal);
+        }
         tracing::info!("upstream `{upstream}`: {done}");
         for warning in &warnings {
             tracing::warn!("{warning}");

@@ -42,8 +42,9 @@ impl Unknown {
                 let Some(why) = unanswered.get(name) else {
                     continue;
                 };
-                let (problem, is_once) = (not_found(config, server, name, why), is_once(name));
-                match is_once {
+                let problem = not_found(config, server, name, why);
+                // What others list must not keep a configuration from being served.
+                match is_once(name) && !server.listed {
                     true => unknown.problems.push(problem),
                     false => unknown.warnings.push(problem),
                 }

@@ -22,15 +22,17 @@ use super::compiling::Compiling;
 use super::connection_bounds;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
+use super::lists;
 use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::panics;
 use super::plugins::{PluginRegistry, compiler};
 use super::resolve::{self, Unknown};
 use super::signals::{ChangeSignals, SignalEvent, Signals};
 use super::sockets::{Sockets, remove_files};
+use super::state::{self, Written};
 use super::systemd;
 use super::tls_files::TlsFiles;
-use super::upgrade::{self, Program, Successor};
+use super::upgrade::{self, Knowledge, Program, Successor};
 use super::watch::Watcher;
 use super::workers::{WorkerEnd, Workers};
 use crate::access_log::AccessLogs;
@@ -39,6 +41,7 @@ use crate::config;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::process::Process;
+use crate::discovery::Sources;
 use crate::fault_injection;
 use crate::health::HealthThread;
 use crate::names::{Learned, Names};
@@ -51,7 +54,7 @@ const BREATH: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// Where it cannot begin to serve.
-pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
+pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let mut inherited = Inherited::from_environment()?;
     let program = Program::this(file).context("cannot find out which program this is")?;
     let event_loop = tokio::runtime::Builder::new_current_thread()
@@ -73,6 +76,14 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::new(compiler(&config)?)?;
     let names =
         Names::start(inherited.names()).context("cannot start the thread that resolves names")?;
+    let sources = Sources::start(names.clone(), inherited.lists())
+        .context("cannot start the thread that reads lists of servers")?;
+    let written = match state::restore(&mut config) {
+        Ok(written) => written,
+        Err(problems) => return Ok(report(&problems)),
+    };
+    sources.learn_now(&config);
+    lists::fill(&mut config, &sources, None);
     let Learned {
         resolution,
         unanswered,
@@ -143,6 +154,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             file: file.to_owned(),
             cleaning_up: None,
             names,
+            sources,
         };
         let admin = Admin {
             published: control.published.clone(),
@@ -151,6 +163,7 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             demands,
             file: file.to_owned(),
             names: control.names.clone(),
+            sources: control.sources.clone(),
             started: Instant::now(),
         };
         control.admin = match admin::listen(&snapshot.config, admin, &mut inherited) {
@@ -160,13 +173,16 @@ pub fn run(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
                 return Ok(false);
             }
         };
-        let watcher = Watcher::start(control.changes.clone());
+        let sources = control.sources.clone();
+        let tell_of_lists = move || sources.files_changed();
+        let watcher = Watcher::start(control.changes.clone(), tell_of_lists);
         watcher
             .follow(&snapshot.config, snapshot.watched_files())
             .await;
-        tokio::task::spawn_local(control.operator(watcher, health).run(requested));
+        tokio::task::spawn_local(control.operator(watcher, health, written).run(requested));
         control.heed_quarantines();
         control.heed_names();
+        control.heed_sources();
         for address in control.sockets.borrow().addresses() {
             tracing::info!("listening on {address}");
         }
@@ -202,6 +218,7 @@ struct Control {
     logs: Arc<AccessLogs>,
     file: std::path::PathBuf,
     names: Names,
+    sources: Sources,
     /// What is done before the process ends.
     cleaning_up: Option<JoinHandle<()>>,
 }
@@ -214,7 +231,7 @@ enum Shutdown {
 }
 
 impl Control {
-    fn operator(&self, watcher: Watcher, health: HealthThread) -> Operator {
+    fn operator(&self, watcher: Watcher, health: HealthThread, written: Written) -> Operator {
         Operator {
             file: self.file.clone(),
             workers: self.workers.clone(),
@@ -225,6 +242,8 @@ impl Control {
             watcher,
             names: self.names.clone(),
             health,
+            sources: self.sources.clone(),
+            written,
             compiling: Compiling::new(self.changes.clone()),
         }
     }
@@ -252,6 +271,22 @@ impl Control {
                 names.changed().await;
                 let (done, served) = tokio::sync::oneshot::channel();
                 if changes.send((Change::NamesChanged, Some(done))).is_err() {
+                    return;
+                }
+                // Its outcome is in the log.
+                let _ = served.await;
+            }
+        });
+    }
+
+    /// The same for lists of servers.
+    fn heed_sources(&self) {
+        let (sources, changes) = (self.sources.clone(), self.changes.clone());
+        tokio::task::spawn_local(async move {
+            loop {
+                sources.changed().await;
+                let (done, served) = tokio::sync::oneshot::channel();
+                if changes.send((Change::ListsChanged, Some(done))).is_err() {
                     return;
                 }
                 // Its outcome is in the log.
@@ -377,7 +412,10 @@ impl Control {
             return upgrade::refuse(asker, "the process is about to end");
         }
         let admin = self.admin.as_ref().and_then(AdminServer::socket);
-        let known = self.names.handed_on();
+        let known = Knowledge {
+            names: self.names.handed_on(),
+            lists: self.sources.handed_on(),
+        };
         successor.start(&self.program, &self.sockets.borrow(), admin, known, asker);
     }
 

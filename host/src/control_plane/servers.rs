@@ -1,10 +1,13 @@
-//! Changes to an upstream's servers at run time. They last until the next reload, which makes the
-//! file true again.
+//! Changes to an upstream's servers at run time: by command, and by those who list them.
+//!
+//! Its own servers are those of the configuration, or of its `state`, with what commands made of
+//! them. Behind them are those that its source lists, with what commands said of them beside.
 
 use serde_json::{Map, Value};
 
 use super::operator::ChangeRefused;
-use crate::config::model::{UpstreamConfig, UpstreamServer};
+use crate::config::is_same_server;
+use crate::config::model::{Overlay, UpstreamConfig, UpstreamServer};
 use crate::names::Resolution;
 
 /// One change.
@@ -20,6 +23,31 @@ pub(super) enum ServerChange {
         weight: Option<u32>,
         down: Option<bool>,
     },
+}
+
+/// Gives an upstream the servers that its source lists, in place of those that it listed before.
+/// One of its own that is listed as well stays its own.
+pub(super) fn list(upstream: &mut UpstreamConfig, listed: &[UpstreamServer]) {
+    upstream.servers.retain(|server| !server.listed);
+    let own = upstream.servers.len();
+    for server in listed {
+        let mut others = upstream.servers.iter().take(own);
+        if !others.any(|other| is_same_server(other, server)) {
+            upstream.servers.push(server.clone());
+        }
+    }
+    let servers = upstream.servers.split_at_mut(own).1;
+    upstream.overlays.retain(|overlay| {
+        let server = servers
+            .iter_mut()
+            .find(|server| server.spelling == overlay.server);
+        let Some(server) = server else {
+            return false;
+        };
+        server.weight = overlay.weight.unwrap_or(server.weight);
+        server.down = overlay.down.unwrap_or(server.down);
+        true
+    });
 }
 
 /// Adds a server; what was done, in words.
@@ -38,23 +66,34 @@ pub(super) fn add(
         return Err(ChangeRefused::Conflict(message));
     }
     let done = format!("server `{}` added", server.spelling);
-    upstream.servers.push(server);
+    let own = upstream.servers.iter().take_while(|server| !server.listed);
+    let own = own.count();
+    upstream.servers.insert(own, server);
     Ok(done)
 }
 
 /// Removes a server; what was done, in words.
 ///
 /// # Errors
-/// Where there is no such server, or no other.
+/// Where there is no such server, or no other, or where the source lists it.
 pub(super) fn remove(
     upstream: &mut UpstreamConfig,
     server: &str,
     resolution: &Resolution,
 ) -> Result<String, ChangeRefused> {
     let index = find(upstream, server, resolution)?;
+    let name = &upstream.name;
+    if upstream.servers[index].listed {
+        let source = upstream.source.as_ref();
+        let source = source.map_or_else(String::new, ToString::to_string);
+        let message = format!(
+            "`{server}` is listed by {source}, which would bring it back: take it out there, or send it no \
+             more requests by `waypost upstream drain {name} {server}`"
+        );
+        return Err(ChangeRefused::Conflict(message));
+    }
     let primaries = upstream.servers.iter().filter(|server| !server.backup);
     if primaries.count() == 1 && !upstream.servers[index].backup {
-        let name = &upstream.name;
         let message = format!("`{server}` is the last server of upstream `{name}`");
         return Err(ChangeRefused::Conflict(message));
     }
@@ -62,7 +101,7 @@ pub(super) fn remove(
     Ok(format!("server `{server}` removed"))
 }
 
-/// Changes a server; what was done, in words.
+/// Changes a server; what was done, in words. Of one that the source lists, for as long as it does.
 ///
 /// # Errors
 /// Where there is no such server, or no such weight.
@@ -91,7 +130,26 @@ pub(super) fn alter(
             false => " in rotation again",
         };
     }
+    if altered.listed {
+        let spelling = altered.spelling.clone();
+        lay_over(&mut upstream.overlays, spelling, weight, down);
+    }
     Ok(done)
+}
+
+fn lay_over(overlays: &mut Vec<Overlay>, server: String, weight: Option<u32>, down: Option<bool>) {
+    let known = overlays.iter_mut().find(|overlay| overlay.server == server);
+    match known {
+        Some(overlay) => {
+            overlay.weight = weight.or(overlay.weight);
+            overlay.down = down.or(overlay.down);
+        }
+        None => overlays.push(Overlay {
+            server,
+            weight,
+            down,
+        }),
+    }
 }
 
 /// A warning, where all servers of an upstream are down.
@@ -122,4 +180,73 @@ fn find(
         ChangeRefused::Unknown(name)
     };
     found.ok_or_else(unknown)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::check_list;
+
+    fn upstream() -> UpstreamConfig {
+        let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[upstream.u]\nservers = [\"10.0.0.1\"]\n\
+                    servers_from = { file = \"a.json\" }\n";
+        let config = crate::config::parse(text, Path::new("test.toml")).unwrap();
+        config.upstreams[0].clone()
+    }
+
+    fn listed(addresses: &[&str], upstream: &UpstreamConfig) -> Vec<UpstreamServer> {
+        let items: Vec<_> = addresses.iter().map(|address| json!(address)).collect();
+        let mut servers = check_list(&items, "", upstream).unwrap().servers;
+        servers.iter_mut().for_each(|server| server.listed = true);
+        servers
+    }
+
+    fn spellings(upstream: &UpstreamConfig) -> Vec<&str> {
+        let servers = upstream.servers.iter();
+        servers.map(|server| &*server.spelling).collect()
+    }
+
+    #[test]
+    fn listed_servers_come_behind_the_upstreams_own_and_replace_those_listed_before() {
+        let mut upstream = upstream();
+        let two = listed(&["10.0.0.2", "10.0.0.1:80"], &upstream);
+        list(&mut upstream, &two);
+        assert_eq!(spellings(&upstream), ["10.0.0.1", "10.0.0.2"]);
+        let (none, three) = (Resolution::default(), listed(&["10.0.0.3"], &upstream));
+        let own = listed(&["10.0.0.9"], &upstream).remove(0);
+        let own = UpstreamServer {
+            listed: false,
+            ..own
+        };
+        add(&mut upstream, own, &none).unwrap();
+        assert_eq!(spellings(&upstream), ["10.0.0.1", "10.0.0.9", "10.0.0.2"]);
+        list(&mut upstream, &three);
+        assert_eq!(spellings(&upstream), ["10.0.0.1", "10.0.0.9", "10.0.0.3"]);
+    }
+
+    #[test]
+    fn what_a_command_says_of_a_listed_server_holds_for_as_long_as_it_is_listed() {
+        let (mut upstream, none) = (upstream(), Resolution::default());
+        let (two, other) = (
+            listed(&["10.0.0.2", "10.0.0.3"], &upstream),
+            listed(&["10.0.0.3"], &upstream),
+        );
+        list(&mut upstream, &two);
+        alter(&mut upstream, "10.0.0.2", Some(5), None, &none).unwrap();
+        alter(&mut upstream, "10.0.0.2:80", None, Some(true), &none).unwrap();
+        list(&mut upstream, &two);
+        let altered = &upstream.servers[1];
+        assert_eq!((altered.weight, altered.down), (5, true));
+        assert!(remove(&mut upstream, "10.0.0.2", &none).is_err());
+        list(&mut upstream, &other);
+        list(&mut upstream, &two);
+        let altered = &upstream.servers[1];
+        assert_eq!((altered.weight, altered.down), (1, false));
+        assert!(upstream.overlays.is_empty());
+    }
 }

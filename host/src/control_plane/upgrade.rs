@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::blocking::begin;
-use super::inherited::{FIRST, LISTENERS, NAMES, OF_SYSTEMD, READY};
+use super::inherited::{FIRST, LISTENERS, LISTS, NAMES, OF_SYSTEMD, READY};
 use super::sockets::Sockets;
 use crate::config::model::Address;
 use crate::data_plane::stream::Socket;
@@ -54,6 +54,14 @@ impl Program {
             file: file.to_owned(),
         })
     }
+}
+
+/// What a successor is told of what others have said: it may find them dead.
+pub(super) struct Knowledge {
+    /// What is known of names.
+    pub(super) names: String,
+    /// Lists of servers.
+    pub(super) lists: String,
 }
 
 /// The process that is to take over, if there is one.
@@ -89,13 +97,13 @@ enum ChildState {
 }
 
 impl Successor {
-    /// Starts the successor on these sockets. `names`: what is known of names.
+    /// Starts the successor on these sockets.
     pub(super) fn start(
         &mut self,
         program: &Program,
         sockets: &Sockets,
         admin: Option<(&Address, &Socket, bool)>,
-        names: String,
+        known: Knowledge,
         asker: Option<Asker>,
     ) {
         if self.0.is_some() {
@@ -103,7 +111,7 @@ impl Successor {
         }
         tracing::info!("upgrading: starting another process on the same listeners");
         let child = Arc::new(Mutex::new(ChildState::Expected));
-        let stage = match Spawn::new(program, sockets, admin, names) {
+        let stage = match Spawn::new(program, sockets, admin, known) {
             Ok(spawn) => Stage::Spawning(spawn.on_a_thread(child.clone())),
             Err(error) => return refuse(asker, &format!("cannot hand over sockets: {error}")),
         };
@@ -230,7 +238,7 @@ impl Spawn {
         program: &Program,
         sockets: &Sockets,
         admin: Option<(&Address, &Socket, bool)>,
-        names: String,
+        known: Knowledge,
     ) -> io::Result<Spawn> {
         let bound = sockets.0.iter().flat_map(|bound| {
             let sockets = bound.sockets.iter();
@@ -258,7 +266,8 @@ impl Spawn {
             .args(&program.arguments)
             .env(LISTENERS, addresses)
             .env(READY, written.to_string())
-            .env(NAMES, names)
+            .env(NAMES, known.names)
+            .env(LISTS, known.lists)
             .fd_mappings(mappings)
             .map_err(io::Error::other)?;
         rustix::io::ioctl_fionbio(&ready, true)?;

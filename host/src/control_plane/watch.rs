@@ -1,4 +1,6 @@
-//! Watches the files of `watch = true` plugins, those of TLS, and those that settings of hooks name.
+//! Watches the files of `watch = true` plugins, those of TLS, those that settings of hooks name, error
+//! pages, and
+//! files with lists of servers.
 //!
 //! The directories are watched, not the files: editors and deployments replace a file by renaming
 //! another over it. So is every link on the way to a file, wherever that leads: certbot changes the
@@ -33,6 +35,8 @@ enum Subject {
     Tls,
     /// Files that settings of plugins name, and error pages.
     OfSnapshot,
+    /// Files with lists of servers.
+    Lists,
 }
 
 /// Links that are followed on the way to one file; Linux follows as many (`path_resolution(7)`).
@@ -57,8 +61,12 @@ struct Watches {
 }
 
 impl Watcher {
-    /// Starts to watch nothing; `requests` gets what changes.
-    pub(super) fn start(requests: UnboundedSender<ChangeRequest>) -> Watcher {
+    /// Starts to watch nothing; `requests` gets what changes. `tell_of_lists`: has files with lists of
+    /// servers read again, whatever change is under way.
+    pub(super) fn start(
+        requests: UnboundedSender<ChangeRequest>,
+        tell_of_lists: impl Fn() + 'static,
+    ) -> Watcher {
         let places = Places::default();
         let (changed, changes) = unbounded_channel();
         let (known, noticed) = (places.clone(), changed.clone());
@@ -73,7 +81,7 @@ impl Watcher {
                 let _ = noticed.send(subject);
             }
         });
-        tokio::task::spawn_local(settle(changes, requests));
+        tokio::task::spawn_local(settle(changes, requests, tell_of_lists));
         Watcher(Arc::new(Mutex::new(Watches {
             notify: notify
                 .inspect_err(|error| tracing::error!("files cannot be watched: {error}"))
@@ -96,7 +104,10 @@ impl Watcher {
             .map(|file| (file.path.clone(), Subject::Tls));
         let of_snapshot = of_snapshot.into_iter();
         let of_snapshot = of_snapshot.map(|path| (path, Subject::OfSnapshot));
-        let files: Vec<Watched> = plugins.chain(of_tls).chain(of_snapshot).collect();
+        let lists = config.list_files();
+        let lists = lists.map(|file| (file.path.clone(), Subject::Lists));
+        let files = plugins.chain(of_tls).chain(of_snapshot).chain(lists);
+        let files: Vec<Watched> = files.collect();
         let watches = self.0.clone();
         let follow = move || watches.lock().follow(&files);
         if let Err(late) = run_blocking("watching files", FILES, follow).await {
@@ -201,7 +212,11 @@ fn touched(places: &BTreeSet<(PathBuf, Subject)>, event: &notify::Result<Event>)
 }
 
 /// Passes changes on once they have come to an end.
-async fn settle(mut changes: UnboundedReceiver<Subject>, requests: UnboundedSender<ChangeRequest>) {
+async fn settle(
+    mut changes: UnboundedReceiver<Subject>,
+    requests: UnboundedSender<ChangeRequest>,
+    tell_of_lists: impl Fn(),
+) {
     while let Some(first) = changes.recv().await {
         let mut subjects = BTreeSet::from([first]);
         while let Ok(Some(subject)) = tokio::time::timeout(QUIET, changes.recv()).await {
@@ -212,6 +227,10 @@ async fn settle(mut changes: UnboundedReceiver<Subject>, requests: UnboundedSend
                 Subject::Plugin(name) => Change::FileChanged { name },
                 Subject::Tls => Change::TlsFilesChanged,
                 Subject::OfSnapshot => Change::FilesChanged,
+                Subject::Lists => {
+                    tell_of_lists();
+                    Change::ListFilesChanged
+                }
             };
             if requests.send((change, None)).is_err() {
                 return;
@@ -271,7 +290,7 @@ mod tests {
         let config = crate::config::parse(text, &file).unwrap();
         let watched = async {
             let (requests, mut requested) = unbounded_channel();
-            let watcher = Watcher::start(requests);
+            let watcher = Watcher::start(requests, || {});
             watcher.follow(&config, Vec::new()).await;
             let change = timeout(50 * QUIET, requested.recv()).await;
             assert!(matches!(change, Ok(Some((Change::TlsFilesChanged, None)))));

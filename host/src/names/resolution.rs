@@ -43,8 +43,13 @@ impl Resolution {
             ServerLocation::Address(address) => {
                 ServerAddresses::fixed(vec![Located::at(address.clone())])
             }
-            ServerLocation::Name(name) => self.0.get(name).cloned().unwrap_or_default(),
+            ServerLocation::Name(name) => self.of(name),
         }
+    }
+
+    /// Of a name.
+    pub(crate) fn of(&self, name: &ServerName) -> ServerAddresses {
+        self.0.get(name).cloned().unwrap_or_default()
     }
 
     /// This one, with the answers of the other where both have one.

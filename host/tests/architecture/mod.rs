@@ -130,6 +130,7 @@ const FLOORS: &[&str] = &[
     "config",          // what is written, and what it means
     "names",           // what names of servers stand for
     "tls",             // certificates and sessions
+    "discovery",       // servers that are listed elsewhere
     "plugin",          // runs components
     "access_log",      // lines of exchanges
     "data_plane/process",

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::client::{AdminClient, Content, RESOLVED, SOON, segment};
 use super::table::seconds;
 use super::{CommandFailed, OutputFormat, Reach, servers};
-use crate::admin_api::{ServerPatch, UpstreamList, UpstreamStatus};
+use crate::admin_api::{ServerPatch, SourceStatus, UpstreamList, UpstreamStatus};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum UpstreamCommand {
@@ -33,8 +33,10 @@ pub(in crate::cli) enum UpstreamCommand {
     /// Remove a server; requests under way are finished
     Remove(NamedServer),
     /// Send a server no more requests; those under way are finished
+    #[command(visible_alias = "down")]
     Drain(NamedServer),
     /// Send a drained server requests again
+    #[command(visible_alias = "up")]
     Resume(NamedServer),
     /// Change a server's share of the requests
     Weight {
@@ -181,7 +183,7 @@ async fn change(
     form.of(answer, |upstream| in_words(&[upstream]))
 }
 
-/// A table of the servers, and a line for each name of theirs.
+/// A table of the servers, and a line for each name of theirs and for who else lists them.
 fn in_words(upstreams: &[UpstreamStatus]) -> String {
     let mut text = servers::in_words(upstreams);
     for upstream in upstreams {
@@ -201,8 +203,35 @@ fn in_words(upstreams: &[UpstreamStatus]) -> String {
                 upstream.name, name.name
             );
         }
+        if let Some(source) = &upstream.source {
+            text += &source_in_words(&upstream.name, source);
+        }
     }
     text
+}
+
+fn source_in_words(upstream: &str, source: &SourceStatus) -> String {
+    let servers = match source.servers {
+        0 => "no server".to_owned(),
+        1 => "1 server".to_owned(),
+        number => format!("{number} servers"),
+    };
+    let answered = match (source.answered_ms, source.kept) {
+        (Some(answered), _) => format!("answered {} ago", seconds(answered)),
+        (None, true) => "as kept on the disk, not answered yet".to_owned(),
+        (None, false) => "not answered yet".to_owned(),
+    };
+    let error = match &source.error {
+        Some(error) => format!(" ({error})"),
+        None => String::new(),
+    };
+    let next = match (source.next_ms, &*source.kind) {
+        (Some(next), _) => format!("again in {}", seconds(next)),
+        (None, "http") => "being asked".to_owned(),
+        (None, _) => "watched".to_owned(),
+    };
+    let name = &source.name;
+    format!("{upstream}: {servers} from {name}; {answered}{error}, {next}\n")
 }
 
 #[cfg(test)]
@@ -280,6 +309,28 @@ backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0  
     }
 
     #[tokio::test]
+    async fn sources_of_servers_are_listed_with_their_last_answer() {
+        let source = |rest: &str| {
+            let source = format!(r#"{{"kind": "consul", "name": "`web` of Consul", {rest}}}"#);
+            let upstream = r#"{"name": "a", "policy": "hash", "servers": [], "source": "#;
+            format!(r#"{{"upstreams": [{upstream}{source}}}]}}"#)
+        };
+        for (rest, line) in [
+            (
+                r#""servers": 2, "kept": false, "answered_ms": 1250, "next_ms": null, "error": null"#,
+                "a: 2 servers from `web` of Consul; answered 1.2s ago, watched",
+            ),
+            (
+                r#""servers": 1, "kept": true, "answered_ms": null, "next_ms": 900, "error": "it answers 500""#,
+                "a: 1 server from `web` of Consul; as kept on the disk, not answered yet (it answers 500), again in 0.9s",
+            ),
+        ] {
+            let (text, _) = told(&["list"], &source(rest)).await;
+            assert_eq!(text.lines().nth(1), Some(line));
+        }
+    }
+
+    #[tokio::test]
     async fn each_change_is_asked_for_where_the_server_is_and_shows_the_upstream_after_it() {
         let server = "/upstreams/backend/servers/unix%3A%2Fa";
         for (arguments, start, end) in [
@@ -290,6 +341,8 @@ backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0  
                 "PATCH",
                 "{\"down\":false}",
             ),
+            (&["down", "backend", "unix:/a"], "PATCH", "{\"down\":true}"),
+            (&["up", "backend", "unix:/a"], "PATCH", "{\"down\":false}"),
             (
                 &["weight", "backend", "unix:/a", "5"],
                 "PATCH",

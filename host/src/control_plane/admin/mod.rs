@@ -33,6 +33,7 @@ use super::workers::WorkerCounts;
 use crate::config::model::{Address, AdminConfig, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::stream::Socket;
+use crate::discovery::Sources;
 use crate::names::Names;
 
 /// Connections that wait to be accepted.
@@ -49,6 +50,7 @@ pub(super) struct Admin {
     pub(super) demands: UnboundedSender<Demand>,
     pub(super) file: PathBuf,
     pub(super) names: Names,
+    pub(super) sources: Sources,
     pub(super) started: Instant,
 }
 

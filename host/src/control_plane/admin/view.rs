@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{Admin, standing};
 use crate::admin_api::{
     NameStatus, PluginIncident, PluginList, PluginStatus, PluginVersion, ProcessStatus,
-    UpstreamList, UpstreamStatus,
+    SourceStatus, UpstreamList, UpstreamStatus,
 };
 use crate::control_plane::operator::Published;
 use crate::control_plane::panics;
@@ -14,6 +14,7 @@ use crate::control_plane::plugins::{RegisteredPlugin, WaitingPlugin};
 use crate::control_plane::resolve;
 use crate::data_plane::process::Clock;
 use crate::data_plane::upstream::Upstream;
+use crate::discovery::Sources;
 use crate::names::Names;
 use crate::plugin::PluginEvent;
 
@@ -142,7 +143,7 @@ pub(super) fn upstreams(admin: &Admin) -> UpstreamList {
     let upstreams = published.snapshot.upstreams.iter();
     UpstreamList {
         upstreams: upstreams
-            .map(|upstream| upstream_of(upstream, clock, &admin.names))
+            .map(|upstream| upstream_of(upstream, clock, admin))
             .collect(),
     }
 }
@@ -150,10 +151,10 @@ pub(super) fn upstreams(admin: &Admin) -> UpstreamList {
 pub(super) fn upstream(admin: &Admin, name: &str) -> Option<UpstreamStatus> {
     let published = admin.published.load();
     let upstream = published.snapshot.upstream(name)?;
-    Some(upstream_of(upstream, admin.workers.clock(), &admin.names))
+    Some(upstream_of(upstream, admin.workers.clock(), admin))
 }
 
-fn upstream_of(upstream: &Upstream, clock: Clock, names: &Names) -> UpstreamStatus {
+fn upstream_of(upstream: &Upstream, clock: Clock, admin: &Admin) -> UpstreamStatus {
     let servers = upstream
         .sets()
         .zip([false, true])
@@ -166,7 +167,8 @@ fn upstream_of(upstream: &Upstream, clock: Clock, names: &Names) -> UpstreamStat
         policy: upstream.config.policy.plugin.clone(),
         warnings: Vec::new(),
         servers: servers.collect(),
-        names: names_of(upstream, names),
+        names: names_of(upstream, &admin.names),
+        source: source_of(upstream, &admin.sources),
     }
 }
 
@@ -177,7 +179,6 @@ fn names_of(upstream: &Upstream, names: &Names) -> Vec<NameStatus> {
     let named: BTreeMap<_, _> = named.collect();
     let status = named.into_iter().filter_map(|(name, addresses)| {
         let state = names.state(name)?;
-        let milliseconds = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
         Some(NameStatus {
             name: name.to_string(),
             addresses: addresses.located.len(),
@@ -187,4 +188,29 @@ fn names_of(upstream: &Upstream, names: &Names) -> Vec<NameStatus> {
         })
     });
     status.collect()
+}
+
+fn source_of(upstream: &Upstream, sources: &Sources) -> Option<SourceStatus> {
+    let source = upstream.config.source.as_ref()?;
+    let (state, now) = (sources.state(&upstream.config)?, Instant::now());
+    let listed = upstream
+        .config
+        .servers
+        .iter()
+        .filter(|server| server.listed);
+    let since = |then: Instant| milliseconds(now.saturating_duration_since(then));
+    let until = |then: Instant| milliseconds(then.saturating_duration_since(now));
+    Some(SourceStatus {
+        kind: source.kind.name().to_owned(),
+        name: source.to_string(),
+        servers: listed.count(),
+        kept: state.kept,
+        answered_ms: state.answered.map(since),
+        next_ms: state.next.map(until),
+        error: state.why,
+    })
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -69,7 +69,7 @@ pub(crate) enum Fault {
     #[error("no live upstreams while connecting to upstream")]
     NoLiveUpstreams,
     /// The same, until a name is known.
-    #[error("no live upstreams, as none of its names is known, while connecting to upstream")]
+    #[error("no live upstreams, as none of its servers is known, while connecting to upstream")]
     Unresolved,
     /// There are servers, and none of them may have the request.
     #[error("the policy refuses the request, or a filter does, while connecting to upstream")]

@@ -38,7 +38,7 @@ pub(super) async fn connect(
                 session.begin_attempt(upstream.name());
                 let why = match none {
                     NoEndpoint::None => "no live upstreams",
-                    NoEndpoint::Unresolved => "no live upstreams, as none of its names is known,",
+                    NoEndpoint::Unresolved => "no live upstreams, as none of its servers is known,",
                     NoEndpoint::Refused(_) => "the policy refuses the session, or a filter does,",
                 };
                 let message = format_args!("{why} while connecting to upstream");

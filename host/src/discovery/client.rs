@@ -1,0 +1,405 @@
+//! Requests to a source: HTTP/1.1 by hyper, a connection for each. Redirects are not followed.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value as Json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::disk::on_a_thread;
+use super::reader::MOST;
+use crate::config::model::{
+    Address, Lookup, NamedFile, Resolve, Resolver, ServerName, ServerSource, SourceUrl, TlsVersion,
+    UpstreamTls,
+};
+use crate::config::problem::{Place, Problem};
+use crate::file;
+use crate::names::Names;
+use crate::tls::{ClientTls, SystemRoots, Warnings};
+
+/// Bytes of a token, and of the other small files of a service account.
+const TOKEN_SIZE: u64 = 64 << 10;
+
+/// How requests to one source are made.
+pub(super) struct Client {
+    names: Names,
+    resolver: Arc<Resolver>,
+    ca: Option<NamedFile>,
+    token_file: Option<NamedFile>,
+    timeout: Duration,
+    /// Made when it is needed, and anew after a failure: its files may have changed.
+    tls: Option<Arc<ClientTls>>,
+}
+
+/// A request in the making.
+pub(super) struct Asked<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Vec<u8>,
+    /// The field that a token goes into.
+    pub(super) token: Token,
+    /// Further time for the head of the answer, which is held back until there is news.
+    pub(super) held_back: Duration,
+}
+
+/// How a token is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token {
+    /// `Authorization: Bearer` (RFC 6750).
+    Bearer,
+    /// Consul's own field.
+    Consul,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn get(path: &'a str) -> Asked<'a> {
+        Asked {
+            method: Method::GET,
+            path,
+            headers: Vec::new(),
+            body: Vec::new(),
+            token: Token::Bearer,
+            held_back: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn post(path: &'a str, json: &Json) -> Asked<'a> {
+        let content = (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        Asked {
+            method: Method::POST,
+            headers: vec![content],
+            body: json.to_string().into_bytes(),
+            ..Asked::get(path)
+        }
+    }
+}
+
+/// The head of an answer, and its body as it comes.
+pub(super) struct Response {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body: Incoming,
+    timeout: Duration,
+    _connection: Connection,
+}
+
+/// Ends a connection with whom it is for.
+struct Connection(AbortHandle);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Client {
+    /// `resolver`: that of the upstream, which names of sources are resolved by as well.
+    pub(super) fn new(source: &ServerSource, resolver: Arc<Resolver>, names: Names) -> Client {
+        Client {
+            names,
+            resolver,
+            ca: source.ca.clone(),
+            token_file: source.token_file.clone(),
+            timeout: source.timeout,
+            tls: None,
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// With the files of a pod's service account, where no others are named.
+    pub(super) fn in_pod(&mut self, token: NamedFile, ca: NamedFile) {
+        self.token_file.get_or_insert(token);
+        self.ca.get_or_insert(ca);
+    }
+
+    /// Asks, and waits for the head of an answer.
+    ///
+    /// # Errors
+    /// Why there is none, in one line; a status that is neither of success nor 304 nor 410.
+    pub(super) async fn ask(
+        &mut self,
+        url: &SourceUrl,
+        asked: Asked<'_>,
+    ) -> Result<Response, String> {
+        let limit = self.timeout + asked.held_back;
+        let answered = timeout(limit, self.exchange(url, asked)).await;
+        let answered = answered.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")));
+        match answered {
+            Ok(response) => accepted(response),
+            Err(why) => {
+                self.tls = None;
+                Err(why)
+            }
+        }
+    }
+
+    async fn exchange(&mut self, url: &SourceUrl, asked: Asked<'_>) -> Result<Response, String> {
+        let mut request = Request::builder()
+            .method(asked.method)
+            .uri(asked.path)
+            .header(header::HOST, url.authority())
+            .header(header::ACCEPT, "application/json")
+            .header(
+                header::USER_AGENT,
+                concat!("waypost/", env!("CARGO_PKG_VERSION")),
+            );
+        for (name, value) in asked.headers {
+            request = request.header(name, value);
+        }
+        if let Some(token) = self.token().await? {
+            request = match asked.token {
+                Token::Bearer => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+                Token::Consul => request.header("X-Consul-Token", token),
+            };
+        }
+        let request = request
+            .body(Full::new(Bytes::from(asked.body)))
+            .map_err(|error| format!("it cannot be asked: {error}"))?;
+        let stream = self.connected(url).await?;
+        if !url.tls {
+            return self.send(stream, request).await;
+        }
+        let tls = self.tls().await?;
+        let name = tls.server_name(&url.authority());
+        let name = name.map_err(|error| error.to_string())?;
+        let connecting = TlsConnector::from(tls.config.clone()).connect(name, stream);
+        let stream = connecting
+            .await
+            .map_err(|error| format!("the TLS handshake has failed: {error}"))?;
+        self.send(stream, request).await
+    }
+
+    async fn send<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Response, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let broken = |error: hyper::Error| format!("the connection broke: {error}");
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(broken)?;
+        // What goes wrong with it is told by the request.
+        let running = tokio::task::spawn_local(async move { drop(connection.await) });
+        let connection = Connection(running.abort_handle());
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let (head, body) = response.into_parts();
+        Ok(Response {
+            status: head.status,
+            headers: head.headers,
+            body,
+            timeout: self.timeout,
+            _connection: connection,
+        })
+    }
+
+    /// A connection to one of the addresses of a host.
+    async fn connected(&self, url: &SourceUrl) -> Result<TcpStream, String> {
+        let addresses = match url.host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, url.port)],
+            Err(_) => self.resolved(url).await?,
+        };
+        let mut failure = None;
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = Some(format!("cannot connect to {address}: {error}")),
+            }
+        }
+        Err(failure.unwrap_or_else(|| format!("`{}` has no address", url.host)))
+    }
+
+    async fn resolved(&self, url: &SourceUrl) -> Result<Vec<SocketAddr>, String> {
+        let name = ServerName {
+            host: url.host.clone(),
+            lookup: Lookup::Addresses(url.port),
+            // Nobody is to look after it meanwhile: it is asked for with the next request again.
+            resolver: Arc::new(Resolver {
+                resolve: Resolve::Once,
+                ..Resolver::clone(&self.resolver)
+            }),
+        };
+        let learned = self.names.learn([name.clone()].into()).await;
+        if let Some(why) = learned.unanswered.get(&name) {
+            return Err(format!("`{}` could not be resolved ({why})", url.host));
+        }
+        let addresses = learned.resolution.of(&name);
+        let of_tcp = addresses.iter().filter_map(|address| match address {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        });
+        Ok(of_tcp.collect())
+    }
+
+    async fn tls(&mut self) -> Result<Arc<ClientTls>, String> {
+        if let Some(tls) = &self.tls {
+            return Ok(tls.clone());
+        }
+        let settings = UpstreamTls {
+            verify: true,
+            ca: self.ca.clone(),
+            crl: None,
+            server_name: None,
+            certificate: None,
+            min_version: TlsVersion::Tls12,
+            session_cache: 0,
+        };
+        let build = move || {
+            let (mut roots, mut warnings) = (SystemRoots::default(), Warnings::new());
+            let place = Place::default();
+            ClientTls::build(&settings, false, &place, None, &mut roots, &mut warnings)
+        };
+        let built = on_a_thread(build)
+            .await
+            .map_err(|error| error.to_string())?;
+        let first = |problems: Vec<Problem>| match problems.first() {
+            Some(problem) => problem.message_in_one_line(),
+            None => "TLS cannot be set up".to_owned(),
+        };
+        let built = built.map_err(first)?;
+        self.tls = Some(built.clone());
+        Ok(built)
+    }
+
+    /// What the token's file holds now: tokens of service accounts are replaced every hour.
+    async fn token(&self) -> Result<Option<String>, String> {
+        let Some(file) = &self.token_file else {
+            return Ok(None);
+        };
+        let token = small_file(&file.path).await.map_err(|error| {
+            let path = file.path.display();
+            format!("the token cannot be read from `{path}`: {error}")
+        })?;
+        Ok(Some(token))
+    }
+}
+
+/// The text of a small file, without white space around it.
+pub(super) async fn small_file(path: &std::path::Path) -> io::Result<String> {
+    let path = path.to_owned();
+    let bytes = on_a_thread(move || file::read_regular(&path, TOKEN_SIZE)).await??;
+    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
+    Ok(text.trim().to_owned())
+}
+
+fn accepted(response: Response) -> Result<Response, String> {
+    match response.status {
+        status if status.is_success() => Ok(response),
+        StatusCode::NOT_MODIFIED | StatusCode::GONE => Ok(response),
+        status if status.is_redirection() => {
+            let to = response.headers.get(header::LOCATION);
+            let to = to.and_then(|to| to.to_str().ok()).unwrap_or("elsewhere");
+            let status = status.as_u16();
+            Err(format!(
+                "it answers {status} to `{to}`: redirects are not followed"
+            ))
+        }
+        status => Err(format!("it answers {}", status.as_u16())),
+    }
+}
+
+impl Response {
+    /// The body to its end.
+    ///
+    /// # Errors
+    /// It breaks off, is longer than 8 MiB, or has not come to its end within the source's
+    /// `timeout`.
+    pub(super) async fn whole(self) -> Result<Bytes, String> {
+        let limit = self.timeout;
+        let reading = Limited::new(self.body, MOST).collect();
+        match timeout(limit, reading).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                Err(format!("its answer is longer than {} MiB", MOST >> 20))
+            }
+            Ok(Err(error)) => Err(format!("its answer broke off: {error}")),
+            Err(_) => Err(format!("its answer had no end within {limit:?}")),
+        }
+    }
+
+    /// The body to its end, which is JSON.
+    ///
+    /// # Errors
+    /// As [`whole`](Response::whole), and where it is not.
+    pub(super) async fn json(self) -> Result<Json, String> {
+        let body = self.whole().await?;
+        serde_json::from_slice(&body).map_err(|error| format!("its answer is no JSON: {error}"))
+    }
+
+    /// The body line by line, as it comes.
+    pub(super) fn lines(self) -> Lines {
+        Lines {
+            response: self,
+            text: Vec::new(),
+        }
+    }
+}
+
+/// A body that is read line by line.
+pub(super) struct Lines {
+    response: Response,
+    text: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line as JSON; none at the end of the body, or if none comes within `patience`.
+    /// Dropped before it is done, it loses nothing.
+    ///
+    /// # Errors
+    /// The body breaks off, a line is longer than 8 MiB, or is no JSON.
+    pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Json>, String> {
+        within(patience, self.line()).await.unwrap_or(Ok(None))
+    }
+
+    async fn line(&mut self) -> Result<Option<Json>, String> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.text) {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                let line = line.trim_ascii();
+                if line.is_empty() {
+                    continue;
+                }
+                let read = serde_json::from_slice(line);
+                return read
+                    .map(Some)
+                    .map_err(|error| format!("its answer is no JSON: {error}"));
+            }
+            if self.text.len() > MOST {
+                return Err(format!(
+                    "a line of its answer is longer than {} MiB",
+                    MOST >> 20
+                ));
+            }
+            match self.response.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(format!("its answer broke off: {error}")),
+                Some(Ok(frame)) => {
+                    if let Some(bytes) = frame.data_ref() {
+                        self.text.extend_from_slice(bytes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn within<T>(limit: Duration, waiting: impl Future<Output = T>) -> Option<T> {
+    timeout(limit, waiting).await.ok()
+}

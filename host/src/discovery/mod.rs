@@ -1,0 +1,20 @@
+//! Servers that are listed elsewhere: in a file, by a URL, in etcd, in Consul, in Kubernetes.
+//!
+//! A thread of its own has a task for each upstream with a source. It reads the list, waits for
+//! another one in the way of its kind, and tells of it; the control plane makes a change of that. A
+//! list that cannot be had, or not be used, changes nothing. Declared from the ground up.
+
+mod disk; // files, without holding up other sources
+mod client; // one request over HTTP, and its answer
+mod reader; // the five kinds, as one
+mod file; // a file that is watched
+mod http; // a URL that is polled
+mod etcd; // the keys below a prefix
+mod consul; // the instances of a service
+mod kubernetes; // the endpoints of a service
+mod known; // what is known of one list
+mod handed_on; // lists for the process that takes over
+mod sources; // the thread: start here
+
+pub(crate) use self::file::problem_with;
+pub(crate) use self::sources::{Listed, Sources};

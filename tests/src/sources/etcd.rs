@@ -1,0 +1,154 @@
+//! A real etcd, asked by its JSON gateway.
+
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::child::Child;
+use crate::names::loopback;
+use crate::wire::Wire;
+use crate::{client, eventually};
+
+/// Whether etcd is installed. Where it is not, says so loudly; where `CI` is set, fails, so that
+/// skipped specs do not count as passed there.
+pub fn installed() -> bool {
+    let found = Command::new("etcd")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
+    if !found {
+        eprintln!("SKIPPED: etcd is not installed (apt-get install etcd-server)");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI reads lists from etcd, and it is not installed"
+        );
+    }
+    found
+}
+
+/// A running etcd. Dropping it ends it.
+pub struct Etcd {
+    process: Child,
+    host: Ipv4Addr,
+    directory: TempDir,
+}
+
+impl Etcd {
+    pub async fn start() -> Etcd {
+        let directory = TempDir::new().expect("there is room for a directory");
+        let host = loopback();
+        let etcd = Etcd {
+            process: run(host, &directory),
+            host,
+            directory,
+        };
+        etcd.answers().await;
+        etcd
+    }
+
+    pub fn address(&self) -> String {
+        format!("{}:2379", self.host)
+    }
+
+    /// Gives a key a value; the revision.
+    pub async fn put(&self, key: &str, value: &str) -> u64 {
+        let pair = json!({ "key": STANDARD.encode(key), "value": STANDARD.encode(value) });
+        revision(&self.ask("/v3/kv/put", &pair).await)
+    }
+
+    pub async fn delete(&self, key: &str) -> u64 {
+        let key = json!({ "key": STANDARD.encode(key) });
+        revision(&self.ask("/v3/kv/deleterange", &key).await)
+    }
+
+    /// Forgets all that was before a revision.
+    pub async fn compact(&self, revision: u64) {
+        let compaction = json!({ "revision": revision.to_string(), "physical": true });
+        self.ask("/v3/kv/compaction", &compaction).await;
+    }
+
+    async fn ask(&self, path: &str, body: &Value) -> Value {
+        let body = body.to_string();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let response = client::exchange(&self.address(), request).await;
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        response.json()
+    }
+
+    /// Ends it at once, as a machine that fails does.
+    pub async fn dies(&mut self) {
+        self.process.signal(Signal::KILL);
+        self.process.ended().await;
+    }
+
+    /// Starts it again with what it knew.
+    pub async fn comes_back(&mut self) {
+        self.process = run(self.host, &self.directory);
+        self.answers().await;
+    }
+
+    /// Answers nothing, and does not refuse either, until [`Etcd::goes_on`].
+    pub fn hangs(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    pub fn goes_on(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    async fn answers(&self) {
+        let address = self.address();
+        eventually("etcd to answer", async || {
+            let Ok(mut wire) = Wire::connect(&address).await else {
+                return false;
+            };
+            let request = "GET /health HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n";
+            if wire.try_send(request).await.is_err() {
+                return false;
+            }
+            let answer = wire.rest().await.got;
+            String::from_utf8_lossy(&answer).contains("\"health\":\"true\"")
+        })
+        .await;
+    }
+}
+
+fn revision(answer: &Value) -> u64 {
+    let revision = answer["header"]["revision"].as_str();
+    revision
+        .and_then(|revision| revision.parse().ok())
+        .expect("a revision")
+}
+
+fn run(host: Ipv4Addr, directory: &TempDir) -> Child {
+    let (clients, peers) = (format!("http://{host}:2379"), format!("http://{host}:2380"));
+    let mut command = Command::new("etcd");
+    command
+        .arg("--data-dir")
+        .arg(directory.path())
+        .args(["--name", "one"])
+        .args([
+            "--listen-client-urls",
+            &clients,
+            "--advertise-client-urls",
+            &clients,
+        ])
+        .args([
+            "--listen-peer-urls",
+            &peers,
+            "--initial-advertise-peer-urls",
+            &peers,
+        ])
+        .args(["--initial-cluster", &format!("one={peers}")]);
+    Child::start(command)
+}
