@@ -173,6 +173,12 @@ fn range_of(answer: Json) -> Result<Range, String> {
     Ok(Range { revision, items })
 }
 
+/// The items of an answer to a range, for the fuzzer.
+#[cfg(any(fuzzing, test))]
+pub(super) fn items(answer: Json) -> Result<Vec<Json>, String> {
+    range_of(answer).map(|range| range.items)
+}
+
 /// A value: an address, alone or as JSON, or a table as JSON.
 fn item_of(value: &str) -> Result<Json, serde_json::Error> {
     let value = value.trim();

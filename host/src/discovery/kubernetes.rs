@@ -230,7 +230,7 @@ struct Metadata {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Slice {
+struct Slice {
     #[serde(default)]
     metadata: Metadata,
     #[serde(default)]
@@ -266,7 +266,7 @@ struct Port {
 
 /// The endpoints of slices as items of a list, in the order of their addresses. Those that are
 /// ready; where none is, those that still serve while they terminate, as kube-proxy has it.
-pub(super) fn endpoints<'a>(
+fn endpoints<'a>(
     slices: impl Iterator<Item = &'a Slice> + Clone,
     port: Option<&str>,
 ) -> Result<Vec<Json>, String> {
@@ -309,6 +309,13 @@ pub(super) fn endpoints<'a>(
         false => ready,
     };
     Ok(list.into_values().collect())
+}
+
+/// The items of a list of slices, for the fuzzer.
+#[cfg(any(fuzzing, test))]
+pub(super) fn items(answer: Json) -> Result<Vec<Json>, String> {
+    let list: SliceList = serde_json::from_value(answer).map_err(foreign)?;
+    endpoints(list.items.iter(), None)
 }
 
 /// The port of a slice, by name or number.

@@ -14,7 +14,24 @@ mod consul; // the instances of a service
 mod kubernetes; // the endpoints of a service
 mod known; // what is known of one list
 mod handed_on; // lists for the process that takes over
+mod kept; // lists on a disk
+mod shared; // what is known of all lists
+mod source; // the task of one source
 mod sources; // the thread: start here
 
 pub(crate) use self::file::problem_with;
-pub(crate) use self::sources::{Listed, Sources};
+pub(crate) use self::shared::Listed;
+pub(crate) use self::sources::Sources;
+
+/// An answer as each of the APIs would have it, for the fuzzer.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn items_of_any(
+    answer: &serde_json::Value,
+) -> [Result<Vec<serde_json::Value>, String>; 4] {
+    [
+        consul::instances(answer.clone(), true),
+        consul::instances(answer.clone(), false),
+        etcd::items(answer.clone()),
+        kubernetes::items(answer.clone()),
+    ]
+}

@@ -1,38 +1,29 @@
 //! The thread: a task for each upstream whose servers are listed elsewhere.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::{Value as Json, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::timeout_at;
 
-use super::client::Client;
-use super::disk::on_a_thread;
-use super::handed_on::{self, Seeds};
-use super::known::{self, Change, Known, List, SourceState};
-use super::reader::{Again, MOST, reader};
-use crate::config::model::{Config, NamedFile, UpstreamConfig, UpstreamServer};
-use crate::config::{ListFormat, list_items};
+use super::handed_on;
+use super::known::SourceState;
+use super::shared::{Listed, Shared, Wanted};
+use super::source::follow;
+use crate::config::model::{Config, UpstreamConfig};
 use crate::fault_injection;
-use crate::file::{self, Replacement};
 use crate::names::Names;
 
 /// How long all sources together are waited for before something is done without them.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Before the thread begins anew.
 const BREATH: Duration = Duration::from_secs(1);
-
-/// The servers that a source lists.
-pub(crate) type Listed = Arc<[UpstreamServer]>;
 
 /// Looks after sources. Its thread ends when it is dropped.
 #[derive(Clone)]
@@ -45,50 +36,6 @@ enum Command {
     Learn(Vec<Wanted>, oneshot::Sender<()>),
     Keep(Vec<Wanted>),
     FilesChanged,
-}
-
-/// An upstream whose servers are listed elsewhere, as far as the list's meaning depends on it.
-#[derive(Clone)]
-struct Wanted(Arc<UpstreamConfig>);
-
-impl Wanted {
-    fn of(config: &Config) -> Vec<Wanted> {
-        let listed = config.upstreams.iter();
-        let listed = listed.filter(|upstream| upstream.source.is_some());
-        let wanted = listed.map(|upstream| {
-            Wanted(Arc::new(UpstreamConfig {
-                servers: Vec::new(),
-                overlays: Vec::new(),
-                ..upstream.clone()
-            }))
-        });
-        wanted.collect()
-    }
-
-    /// Whether a list of this one is a list of the other.
-    fn is(&self, other: &UpstreamConfig) -> bool {
-        let own = &*self.0;
-        (&own.name, &own.source, &own.tls, &own.resolver)
-            == (&other.name, &other.source, &other.tls, &other.resolver)
-    }
-}
-
-/// What the thread knows, for all others to see.
-#[derive(Default)]
-struct Shared {
-    /// By upstream. Two of one name: a configuration is read that has another source for it.
-    seen: Mutex<BTreeMap<String, Vec<Seen>>>,
-    /// What the process before knew. Until the first configuration is served.
-    seeds: Mutex<Seeds>,
-    changed: Notify,
-}
-
-struct Seen {
-    wanted: Wanted,
-    list: Option<List>,
-    state: SourceState,
-    /// A list that cannot be served, for reasons that the list does not tell, and why.
-    refused: Option<(Listed, String)>,
 }
 
 impl Sources {
@@ -182,57 +129,6 @@ impl Sources {
     /// Waits until [`Sources::listed`] is another one for any upstream.
     pub(crate) async fn changed(&self) {
         self.shared.changed.notified().await;
-    }
-}
-
-impl Shared {
-    fn with<T>(&self, upstream: &UpstreamConfig, use_it: impl FnOnce(&mut Seen) -> T) -> Option<T> {
-        let mut seen = self.seen.lock();
-        let mut of_name = seen.get_mut(&upstream.name)?.iter_mut();
-        of_name.find(|seen| seen.wanted.is(upstream)).map(use_it)
-    }
-
-    /// What is known before the first answer: of its own task before it began anew, of another
-    /// source of the same upstream, or of the process before.
-    fn before(&self, wanted: &Wanted) -> Option<List> {
-        let name = &wanted.0.name;
-        let items = {
-            let seen = self.seen.lock();
-            let mut of_name = seen.get(name).into_iter().flatten();
-            of_name.find_map(|seen| Some(seen.list.as_ref()?.items.to_vec()))
-        };
-        let items = items.or_else(|| self.seeds.lock().get(name).cloned())?;
-        Some(known::read(items, &wanted.0).ok()?.0)
-    }
-
-    /// All that is looked after.
-    fn wanted(&self) -> Vec<Wanted> {
-        let seen = self.seen.lock();
-        let wanted = seen.values().flatten().map(|seen| seen.wanted.clone());
-        wanted.collect()
-    }
-
-    fn note(&self, wanted: &Wanted, known: &Known) {
-        let (list, state) = (known.list.clone(), known.state.clone());
-        let mut seen = self.seen.lock();
-        let of_name = seen.entry(wanted.0.name.clone()).or_default();
-        match of_name.iter_mut().find(|seen| seen.wanted.is(&wanted.0)) {
-            Some(seen) => {
-                let is_other = |(refused, _): &mut (Listed, String)| {
-                    let now = list.as_ref().map(|list| &list.servers);
-                    now.is_none_or(|now| !Arc::ptr_eq(now, refused))
-                };
-                seen.refused.take_if(is_other);
-                seen.list = list;
-                seen.state = state;
-            }
-            None => of_name.push(Seen {
-                wanted: wanted.clone(),
-                list,
-                state,
-                refused: None,
-            }),
-        }
     }
 }
 
@@ -336,7 +232,10 @@ impl Tasks {
         let (answered, awaited) = watch::channel(false);
         let told = Rc::new(Notify::new());
         let (following, followed, of_task) = (self.following.clone(), wanted.clone(), told.clone());
-        let work = async move { following.follow(&followed, &of_task, &answered).await };
+        let work = async move {
+            let Following { shared, names } = &*following;
+            follow(shared, names, &followed, &of_task, &answered).await;
+        };
         let running = self.running.spawn_local(work);
         self.by_id.insert(running.id(), wanted.clone());
         self.list.push(Task {
@@ -385,152 +284,5 @@ impl Tasks {
             // Whoever asked may have given up meanwhile.
             let _ = answer.send(());
         });
-    }
-}
-
-impl Following {
-    /// Reads a list again and again.
-    async fn follow(&self, wanted: &Wanted, told: &Notify, answered: &watch::Sender<bool>) {
-        let upstream = &*wanted.0;
-        let Some(source) = &upstream.source else {
-            return;
-        };
-        let mut kept = Kept::of(source.keep.as_ref());
-        let before = self.shared.before(wanted);
-        let (before, was_kept) = match before {
-            Some(list) => (Some(list), false),
-            None => (kept.read(upstream).await, true),
-        };
-        let mut known = Known::before(before, was_kept);
-        let client = Client::new(source, upstream.resolver.clone(), self.names.clone());
-        let mut reader = reader(source, client);
-        self.shared.note(wanted, &known);
-        if known.list.is_some() {
-            self.shared.changed.notify_one();
-            answered.send_replace(true);
-        }
-        // What is in the file before it is watched is read at the start.
-        let random = RefCell::new(fastrand::Rng::new());
-        loop {
-            let again = match reader.next().await {
-                Ok(answer) => {
-                    let change = known.answered(answer.items, upstream, Instant::now());
-                    match change {
-                        Change::Refused => reader.refuse(),
-                        Change::List | Change::None => {}
-                    }
-                    self.shared.note(wanted, &known);
-                    if change == Change::List {
-                        self.shared.changed.notify_one();
-                    }
-                    if change != Change::Refused {
-                        kept.write(known.list.as_ref(), upstream).await;
-                    }
-                    answer.again
-                }
-                Err(why) => {
-                    known.failed(why, upstream);
-                    Again::After(known.wait(random.borrow_mut().f64()))
-                }
-            };
-            known.state.next = match again {
-                Again::After(wait) => Some(Instant::now() + wait),
-                Again::Now | Again::WhenTold => None,
-            };
-            self.shared.note(wanted, &known);
-            answered.send_replace(true);
-            match (again, known.state.next) {
-                (Again::WhenTold, _) => told.notified().await,
-                (_, Some(next)) => tokio::select! {
-                    () = sleep_until(next.into()) => {}
-                    () = told.notified() => {}
-                },
-                _ => {}
-            }
-            known.state.next = None;
-            self.shared.note(wanted, &known);
-        }
-    }
-}
-
-/// The last good list on a disk.
-struct Kept<'a> {
-    file: Option<&'a NamedFile>,
-    written: Option<Arc<[Json]>>,
-    /// That it cannot be written was said.
-    is_told: bool,
-}
-
-impl<'a> Kept<'a> {
-    fn of(file: Option<&'a NamedFile>) -> Kept<'a> {
-        Kept {
-            file,
-            written: None,
-            is_told: false,
-        }
-    }
-
-    async fn read(&self, upstream: &UpstreamConfig) -> Option<List> {
-        let path = &self.file?.path;
-        let owned = path.clone();
-        let read = on_a_thread(move || file::read_regular(&owned, MOST as u64)).await;
-        let bytes = match read.flatten() {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-            Err(error) => {
-                tell_unread(path, upstream, &error.to_string());
-                return None;
-            }
-        };
-        let items = list_items(&bytes, ListFormat::Json);
-        match items.and_then(|items| known::read(items, upstream)) {
-            Ok((list, _)) => Some(list),
-            Err(why) => {
-                tell_unread(path, upstream, &why);
-                None
-            }
-        }
-    }
-
-    /// Writes a list, unless that is what the file has.
-    async fn write(&mut self, list: Option<&List>, upstream: &UpstreamConfig) {
-        let Some((file, list)) = self.file.zip(list) else {
-            return;
-        };
-        if self
-            .written
-            .as_ref()
-            .is_some_and(|written| *written == list.items)
-        {
-            return;
-        }
-        let (path, text) = (file.path.clone(), as_text(&list.items));
-        let write = move || Replacement::prepare(&path, text.as_bytes())?.put_in_place();
-        match on_a_thread(write).await.flatten() {
-            Ok(()) => {
-                self.written = Some(list.items.clone());
-                self.is_told = false;
-            }
-            Err(error) if !self.is_told => {
-                self.is_told = true;
-                let (name, path) = (&upstream.name, file.path.display());
-                tracing::error!("upstream `{name}`: its list cannot be kept in `{path}`: {error}");
-            }
-            Err(_) => {}
-        }
-    }
-}
-
-fn tell_unread(path: &Path, upstream: &UpstreamConfig, why: &str) {
-    let (name, path) = (&upstream.name, path.display());
-    tracing::error!("upstream `{name}`: the list kept in `{path}` cannot be used: {why}");
-}
-
-/// A list as the text of a file, a line for each server.
-fn as_text(items: &[Json]) -> String {
-    let lines: Vec<String> = items.iter().map(|item| format!("  {item}")).collect();
-    match lines.is_empty() {
-        true => json!({ "servers": [] }).to_string() + "\n",
-        false => format!("{{\"servers\": [\n{}\n]}}\n", lines.join(",\n")),
     }
 }

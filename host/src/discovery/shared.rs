@@ -1,0 +1,113 @@
+//! What is known of all lists, for whoever wants to see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::handed_on::Seeds;
+use super::known::{self, Known, List, SourceState};
+use crate::config::model::{Config, UpstreamConfig, UpstreamServer};
+
+/// The servers that a source lists.
+pub(crate) type Listed = Arc<[UpstreamServer]>;
+
+/// An upstream whose servers are listed elsewhere, as far as the list's meaning depends on it.
+#[derive(Clone)]
+pub(super) struct Wanted(pub(super) Arc<UpstreamConfig>);
+
+impl Wanted {
+    pub(super) fn of(config: &Config) -> Vec<Wanted> {
+        let listed = config.upstreams.iter();
+        let listed = listed.filter(|upstream| upstream.source.is_some());
+        let wanted = listed.map(|upstream| {
+            Wanted(Arc::new(UpstreamConfig {
+                servers: Vec::new(),
+                overlays: Vec::new(),
+                ..upstream.clone()
+            }))
+        });
+        wanted.collect()
+    }
+
+    /// Whether a list of this one is a list of the other.
+    pub(super) fn is(&self, other: &UpstreamConfig) -> bool {
+        let own = &*self.0;
+        (&own.name, &own.source, &own.tls, &own.resolver)
+            == (&other.name, &other.source, &other.tls, &other.resolver)
+    }
+}
+
+/// What the thread knows, for all others to see.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// By upstream. Two of one name: a configuration is read that has another source for it.
+    pub(super) seen: Mutex<BTreeMap<String, Vec<Seen>>>,
+    /// What the process before knew. Until the first configuration is served.
+    pub(super) seeds: Mutex<Seeds>,
+    pub(super) changed: Notify,
+}
+
+pub(super) struct Seen {
+    pub(super) wanted: Wanted,
+    pub(super) list: Option<List>,
+    pub(super) state: SourceState,
+    /// A list that cannot be served, for reasons that the list does not tell, and why.
+    pub(super) refused: Option<(Listed, String)>,
+}
+
+impl Shared {
+    pub(super) fn with<T>(
+        &self,
+        upstream: &UpstreamConfig,
+        use_it: impl FnOnce(&mut Seen) -> T,
+    ) -> Option<T> {
+        let mut seen = self.seen.lock();
+        let mut of_name = seen.get_mut(&upstream.name)?.iter_mut();
+        of_name.find(|seen| seen.wanted.is(upstream)).map(use_it)
+    }
+
+    /// What is known before the first answer: of its own task before it began anew, of another
+    /// source of the same upstream, or of the process before.
+    pub(super) fn before(&self, wanted: &Wanted) -> Option<List> {
+        let name = &wanted.0.name;
+        let items = {
+            let seen = self.seen.lock();
+            let mut of_name = seen.get(name).into_iter().flatten();
+            of_name.find_map(|seen| Some(seen.list.as_ref()?.items.to_vec()))
+        };
+        let items = items.or_else(|| self.seeds.lock().get(name).cloned())?;
+        Some(known::read(items, &wanted.0).ok()?.0)
+    }
+
+    /// All that is looked after.
+    pub(super) fn wanted(&self) -> Vec<Wanted> {
+        let seen = self.seen.lock();
+        let wanted = seen.values().flatten().map(|seen| seen.wanted.clone());
+        wanted.collect()
+    }
+
+    pub(super) fn note(&self, wanted: &Wanted, known: &Known) {
+        let (list, state) = (known.list.clone(), known.state.clone());
+        let mut seen = self.seen.lock();
+        let of_name = seen.entry(wanted.0.name.clone()).or_default();
+        match of_name.iter_mut().find(|seen| seen.wanted.is(&wanted.0)) {
+            Some(seen) => {
+                let is_other = |(refused, _): &mut (Listed, String)| {
+                    let now = list.as_ref().map(|list| &list.servers);
+                    now.is_none_or(|now| !Arc::ptr_eq(now, refused))
+                };
+                seen.refused.take_if(is_other);
+                seen.list = list;
+                seen.state = state;
+            }
+            None => of_name.push(Seen {
+                wanted: wanted.clone(),
+                list,
+                state,
+                refused: None,
+            }),
+        }
+    }
+}

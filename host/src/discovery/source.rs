@@ -1,0 +1,81 @@
+//! The task of one source: reads its list, tells of it, waits until it is to be read again.
+
+use std::time::Instant;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep_until;
+
+use super::client::Client;
+use super::kept::Kept;
+use super::known::{Change, Known};
+use super::reader::{Again, reader};
+use super::shared::{Shared, Wanted};
+use crate::names::Names;
+
+/// Reads a list again and again. `told`: that it may have changed. `answered`: set once there was an
+/// answer, or none could be had.
+pub(super) async fn follow(
+    shared: &Shared,
+    names: &Names,
+    wanted: &Wanted,
+    told: &Notify,
+    answered: &watch::Sender<bool>,
+) {
+    let upstream = &*wanted.0;
+    let Some(source) = &upstream.source else {
+        return;
+    };
+    let mut kept = Kept::of(source.keep.as_ref());
+    let before = shared.before(wanted);
+    let (before, was_kept) = match before {
+        Some(list) => (Some(list), false),
+        None => (kept.read(upstream).await, true),
+    };
+    let mut known = Known::before(before, was_kept);
+    let client = Client::new(source, upstream.resolver.clone(), names.clone());
+    let mut reader = reader(source, client);
+    shared.note(wanted, &known);
+    if known.list.is_some() {
+        shared.changed.notify_one();
+        answered.send_replace(true);
+    }
+    loop {
+        let again = match reader.next().await {
+            Ok(answer) => {
+                let change = known.answered(answer.items, upstream, Instant::now());
+                match change {
+                    Change::Refused => reader.refuse(),
+                    Change::List | Change::None => {}
+                }
+                shared.note(wanted, &known);
+                if change == Change::List {
+                    shared.changed.notify_one();
+                }
+                if change != Change::Refused {
+                    kept.write(known.list.as_ref(), upstream).await;
+                }
+                answer.again
+            }
+            Err(why) => {
+                known.failed(why, upstream);
+                Again::After(known.wait(fastrand::f64()))
+            }
+        };
+        known.state.next = match again {
+            Again::After(wait) => Some(Instant::now() + wait),
+            Again::Now | Again::WhenTold => None,
+        };
+        shared.note(wanted, &known);
+        answered.send_replace(true);
+        match (again, known.state.next) {
+            (Again::WhenTold, _) => told.notified().await,
+            (_, Some(next)) => tokio::select! {
+                () = sleep_until(next.into()) => {}
+                () = told.notified() => {}
+            },
+            _ => {}
+        }
+        known.state.next = None;
+        shared.note(wanted, &known);
+    }
+}
