@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -97,21 +98,18 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Writes `bytes` beside `path`, as `path` with `.new` at its end. A link is followed: what it
-    /// leads to is replaced.
+    /// Writes `bytes` beside `path`, in a file whose name nobody else uses: the process before this
+    /// one may write to the same `path`. A link is followed: what it leads to is replaced.
     ///
     /// # Errors
     /// Those of the kernel. Waits for the disk.
     pub(crate) fn prepare(path: &Path, bytes: &[u8]) -> io::Result<Replacement> {
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut new = path.clone().into_os_string();
-        new.push(".new");
+        let (process, number) = (std::process::id(), WRITTEN.fetch_add(1, Relaxed));
+        new.push(format!(".{process}-{number}.new"));
         let new = PathBuf::from(new);
-        // What a process before us may have left, whatever it is: nothing is written through it.
-        match std::fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
         let mut file = File::options().write(true).create_new(true).open(&new)?;
         let replacement = Replacement { new, path };
         file.write_all(bytes)?;
@@ -258,7 +256,6 @@ mod tests {
         let (path, link) = (directory.path().join("list"), directory.path().join("link"));
         let names = || std::fs::read_dir(directory.path()).unwrap().count();
         std::fs::write(&path, "before").unwrap();
-        std::fs::write(directory.path().join("list.new"), "left behind").unwrap();
         std::os::unix::fs::symlink("list", &link).unwrap();
         let given_up = Replacement::prepare(&link, b"given up").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"before");

@@ -178,9 +178,11 @@ impl Written {
             let mut before = present.upstreams.iter();
             let before = before.find(|before| before.name == upstream.name)?;
             let written = self.0.get(&upstream.name)?;
-            match &upstream.state {
-                None => forgotten(before, written, upstream),
-                Some(state) => overruled(written, now.0.get(&upstream.name)?, upstream, state),
+            match (&before.state, &upstream.state) {
+                (Some(_), Some(state)) => {
+                    overruled(written, now.0.get(&upstream.name)?, upstream, state)
+                }
+                _ => forgotten(before, written, upstream),
             }
         });
         upstreams.collect()
