@@ -1142,3 +1142,25 @@ async fn names() {
     let report = load.stop().await;
     assert!(report.errors.is_empty(), "{:?}", report.errors);
 }
+
+#[tokio::test]
+async fn servers_that_a_file_lists_come_and_go_without_a_failed_request() {
+    let (a, b) = (origin::says("a").await, origin::says("b").await);
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let list = |origin: &Origin| {
+        std::fs::write(path("next"), format!("[\"{}\"]", origin.address())).unwrap();
+        std::fs::rename(path("next"), path("servers.json")).unwrap();
+    };
+    list(&a);
+    let files = [path("servers.json"), path("state.json")];
+    let variables = [("SERVERS", &*files[0]), ("STATE", &*files[1])];
+    let proxy = example_with("servers_from", &variables).await;
+    let load = waypost_tests::Load::start(proxy.address(), 4);
+    a.received(1).await;
+    list(&b);
+    b.received(1).await;
+    a.has_open(0).await;
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+}

@@ -587,6 +587,10 @@ static UPSTREAMS: &[Directive] = &[
         &["match", "check_http_expect_alive"],
         "`expect_status` and `expect_body` of `health_check`; `http_2xx` is `\"2xx\"`",
     ),
+    is(
+        &["state"],
+        "`state = \"/var/lib/waypost/NAME.json\"` in `[upstream.NAME]`",
+    ),
     not_there(
         &["status_zone", "upstream_conf"],
         "servers are seen and changed with `waypost upstream`",

@@ -1,6 +1,5 @@
-//! Watches the files of `watch = true` plugins, those of TLS, those that settings of hooks name, error
-//! pages, and
-//! files with lists of servers.
+//! Watches the files of `watch = true` plugins, those of TLS, those that settings of hooks name,
+//! error pages, and files with lists of servers.
 //!
 //! The directories are watched, not the files: editors and deployments replace a file by renaming
 //! another over it. So is every link on the way to a file, wherever that leads: certbot changes the
