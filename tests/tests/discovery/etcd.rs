@@ -1,7 +1,12 @@
 //! etcd, a real one: the keys below a prefix, watched.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use waypost_tests::sources::{Etcd, installed};
-use waypost_tests::{Load, Origin, Proxy, eventually, origin};
+use waypost_tests::{Gate, Load, Origin, Proxy, eventually, origin};
 
 use super::{is_refused, listing, served};
 
@@ -86,27 +91,61 @@ async fn an_etcd_that_dies_hangs_or_has_garbage_changes_nothing() {
     assert!(report.errors.is_empty(), "{:?}", report.errors);
 }
 
-/// While the proxy cannot hear of it, more happens than etcd remembers.
+/// The watch of what was read reaches etcd late: more has happened meanwhile than it remembers.
 #[tokio::test]
 async fn what_was_compacted_is_read_anew() {
     if !installed() {
         return;
     }
-    let (a, b) = (origin::named().await, origin::named().await);
-    let mut etcd = Etcd::start().await;
+    let (a, b, c) = (
+        origin::named().await,
+        origin::named().await,
+        origin::named().await,
+    );
+    let etcd = Etcd::start().await;
     etcd.put("/web/a", a.address()).await;
-    let proxy = reading(&etcd, "").await;
+    let gate = Gate::closed();
+    let (relay, watches) = relay(etcd.address(), gate.clone()).await;
+    let source = format!("etcd = \"http://{relay}\", prefix = \"/web/\"");
+    let proxy = listing(&source, "").await;
     serves(&proxy, &[&a]).await;
     let load = Load::start(proxy.address(), 2);
-    etcd.dies().await;
-    is_refused(&proxy, "").await;
-    etcd.comes_back().await;
-    etcd.put("/web/a", "10.0.0.1:1").await;
-    let last = etcd.put("/web/a", b.address()).await;
+    eventually("a watch that waits", async || watches.load(SeqCst) == 1).await;
+    etcd.put("/web/b", "10.0.0.1:1").await;
+    let last = etcd.put("/web/b", b.address()).await;
     etcd.compact(last).await;
-    serves(&proxy, &[&b]).await;
-    let last = etcd.put("/web/a", a.address()).await;
-    etcd.compact(last).await;
-    serves(&proxy, &[&a]).await;
-    drop(load.stop().await);
+    gate.open();
+    serves(&proxy, &[&a, &b]).await;
+    eventually("another watch", async || watches.load(SeqCst) == 2).await;
+    etcd.put("/web/b", c.address()).await;
+    serves(&proxy, &[&a, &c]).await;
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+}
+
+/// An address that leads to etcd, where watches wait for the gate; and how many there were.
+async fn relay(etcd: String, gate: Gate) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let watches = Arc::new(AtomicUsize::new(0));
+    let counted = watches.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let (etcd, gate, counted) = (etcd.clone(), gate.clone(), counted.clone());
+            tokio::spawn(async move {
+                let mut beginning = [0; 24];
+                client.read_exact(&mut beginning).await.unwrap();
+                if beginning.starts_with(b"POST /v3/watch") {
+                    counted.fetch_add(1, SeqCst);
+                    gate.opened().await;
+                }
+                let mut server = TcpStream::connect(etcd).await.unwrap();
+                server.write_all(&beginning).await.unwrap();
+                // Either side may leave as it likes.
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, watches)
 }
