@@ -54,6 +54,14 @@ async fn serves(proxy: &Proxy, origins: &[&Origin]) {
         served(proxy).await == expected
     })
     .await;
+    settled(proxy).await;
+}
+
+/// Waits until all workers serve what is shown: a change that is asked for now, here one that comes to
+/// nothing, is made after those before it.
+async fn settled(proxy: &Proxy) {
+    let nobody = "/upstreams/backend/servers/nobody";
+    assert_eq!(proxy.admin("PATCH", nobody, "{}").await.status, 404);
 }
 
 /// Waits until the source is shown with an error that contains `part`.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use waypost_tests::sources::Consul;
 use waypost_tests::{Load, Origin, eventually, origin};
 
-use super::{is_refused, listing, served, serves, source};
+use super::{is_refused, listing, served, serves, settled, source};
 
 fn instance(origin: &Origin) -> Value {
     Consul::instance(origin.address(), 1, "passing")
@@ -22,6 +22,7 @@ async fn serves_all(proxy: &waypost_tests::Proxy, origins: &[&Origin]) {
     let mut expected: Vec<&str> = origins.iter().map(|origin| origin.address()).collect();
     expected.sort_unstable();
     eventually("the instances", async || served(proxy).await == expected).await;
+    settled(proxy).await;
 }
 
 #[tokio::test]

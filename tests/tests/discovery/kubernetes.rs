@@ -5,7 +5,7 @@ use waypost_tests::sources::Kubernetes;
 use waypost_tests::tls::Authority;
 use waypost_tests::{Load, Origin, Proxy, eventually, origin};
 
-use super::{is_refused, listing, served};
+use super::{is_refused, listing, served, settled};
 
 /// An API server and what a proxy has to know to ask it.
 struct Cluster {
@@ -40,6 +40,7 @@ async fn serves(proxy: &Proxy, origins: &[&Origin]) {
     let mut expected: Vec<&str> = origins.iter().map(|origin| origin.address()).collect();
     expected.sort_unstable();
     eventually("the endpoints", async || served(proxy).await == expected).await;
+    settled(proxy).await;
 }
 
 fn ready(name: &str, origin: &Origin) -> serde_json::Value {
