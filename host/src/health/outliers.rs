@@ -127,8 +127,8 @@ impl Detector {
     }
 }
 
-/// How many of so many may be ejected at a time: one in any case, where there are others (Envoy:
-/// `always_eject_one_host`, which was its only way up to 1.26).
+/// How many of so many may be ejected at a time: one in any case, where there are others (Envoy,
+/// "Ejection algorithm": if no hosts have been ejected, the host is ejected at once).
 fn most_ejected(members: usize, rules: &Outliers) -> usize {
     match members {
         0 | 1 => 0,

@@ -47,7 +47,7 @@ async fn a_reload_changes_what_is_asked_and_how_often_at_once() {
     let (a, status) = ward("a").await;
     let slow = "health_check = { path = \"/health\", interval = \"1h\", fall = 1 }";
     let proxy = before(&[&a], slow).await;
-    is_probed(&a, 1).await;
+    a.received(1).await;
     status.store(500, Relaxed);
     proxy.edit(
         "interval = \"1h\"",
@@ -72,6 +72,18 @@ async fn a_reload_changes_what_is_asked_and_how_often_at_once() {
     proxy.edit("# health_check", "health_check");
     proxy.reload().await;
     is_in_rotation(&proxy, &a, false).await;
+}
+
+#[tokio::test]
+async fn a_reload_that_moves_the_check_to_another_port_leaves_the_connection_to_this_one() {
+    let ((a, _), (b, _)) = (ward("a").await, ward("b").await);
+    let proxy = before(&[&a], &checked("")).await;
+    is_probed(&a, 1).await;
+    let port = b.address().rsplit(':').next().unwrap();
+    proxy.edit("interval", &format!("port = {port}, interval"));
+    proxy.reload().await;
+    is_probed(&b, 2).await;
+    a.has_open(0).await;
 }
 
 #[tokio::test]
@@ -176,7 +188,7 @@ async fn a_process_that_drains_waits_for_no_probe() {
     })
     .await;
     let mut proxy = before(&[&origin], &checked(", timeout = \"1h\"")).await;
-    is_probed(&origin, 1).await;
+    origin.received(1).await;
     let mut client = proxy.client().await;
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
     origin.received(2).await;
