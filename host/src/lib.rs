@@ -33,6 +33,7 @@ mod names; // what the names of servers stand for
 mod discovery; // servers that are listed elsewhere
 pub mod plugin;
 pub mod access_log;
+mod files; // that routes answer with
 mod file; // opened without waiting, read up to a bound
 #[cfg(any(fuzzing, test))]
 pub mod fuzz; // hostile input, for `tests/fuzz`

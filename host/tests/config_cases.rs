@@ -477,7 +477,7 @@ fn hooks_add_up_and_each_place_that_uses_one_has_its_number() {
         .filter(|route| route.internal)
         .filter_map(|route| route.name.as_deref())
         .collect();
-    assert_eq!(internal, ["turned-away"]);
+    assert_eq!(internal, ["turned-away", "led"]);
 }
 
 #[test]

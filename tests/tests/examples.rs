@@ -1164,3 +1164,77 @@ async fn servers_that_a_file_lists_come_and_go_without_a_failed_request() {
     let report = load.stop().await;
     assert!(report.errors.is_empty(), "{:?}", report.errors);
 }
+
+/// A directory of files: names and contents.
+fn site(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    for (name, text) in files {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it is below")).expect("it is ours");
+        std::fs::write(path, text).expect("it is ours");
+    }
+    directory
+}
+
+#[tokio::test]
+async fn spa() {
+    let api = origin::says("api").await;
+    let files = [
+        ("index.html", "page"),
+        ("robots.txt", "robots"),
+        ("assets/app.1a2b.js", "script"),
+        ("assets/app.1a2b.js.br", "compressed"),
+    ];
+    let site = site(&files);
+    let root = site.path().display().to_string();
+    let proxy = example_with("spa", &[("SITE", &root), ("APP_1", api.address())]).await;
+    for (target, text, cache_control) in [
+        ("/", "page", "no-cache"),
+        ("/users/7", "page", "no-cache"),
+        ("/robots.txt", "robots", "no-cache"),
+        ("/assets/app.1a2b.js", "script", "max-age=31536000"),
+    ] {
+        let response = proxy.get(target).await;
+        assert_eq!(response.text(), text, "{target}");
+        assert_eq!(response.header("Cache-Control"), cache_control, "{target}");
+    }
+    assert_eq!(proxy.get("/assets/gone.js").await.status, 404);
+    assert_eq!(proxy.get("/api/users").await.text(), "api");
+    let brotli = proxy.get_with("/assets/app.1a2b.js", "Accept-Encoding: br\r\n");
+    assert_eq!(brotli.await.text(), "compressed");
+}
+
+#[tokio::test]
+async fn static_and_media() {
+    let app = origin::says("app").await;
+    let site = site(&[("s/admin/base.css", "p {}"), ("m/photo.jpg", "photo")]);
+    let folder = ["s", "m"].map(|name| site.path().join(name).display().to_string());
+    let variables = [
+        ("STATIC", &*folder[0]),
+        ("MEDIA", &*folder[1]),
+        ("APP_1", app.address()),
+    ];
+    let proxy = example_with("static_and_media", &variables).await;
+    let style = proxy.get("/static/admin/base.css").await;
+    assert_eq!(style.text(), "p {}");
+    assert_eq!(style.header("Cache-Control"), "max-age=2592000");
+    let photo = proxy.get("/media/photo.jpg").await;
+    assert_eq!(photo.header("Content-Type"), "image/jpeg");
+    assert_eq!(proxy.get("/media/none.jpg").await.status, 404);
+    assert_eq!(proxy.get("/anything").await.text(), "app");
+}
+
+#[tokio::test]
+async fn acme_webroot() {
+    let app = origin::says("app").await;
+    let site = site(&[(".well-known/acme-challenge/token", "token.key")]);
+    let root = site.path().display().to_string();
+    let variables = [("WEBROOT", &*root), ("APP_1", app.address())];
+    let proxy = example_with("acme_webroot", &variables).await;
+    let token = proxy.get("/.well-known/acme-challenge/token").await;
+    assert_eq!(token.text(), "token.key");
+    assert_eq!(token.header("Content-Type"), "text/plain; charset=utf-8");
+    let other = proxy.get("/.well-known/acme-challenge/none").await;
+    assert_eq!(other.status, 404);
+    assert_eq!(proxy.get("/").await.text(), "app");
+}

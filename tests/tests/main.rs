@@ -33,6 +33,7 @@ mod hooks; // requests are changed, answered, delayed and led elsewhere
 mod routing; // which route serves a request
 mod redirects; // where clients are sent
 mod route_limits; // what a route says again of its upstream
+mod files; // of a directory
 mod headers; // what servers learn, which proxies are trusted
 mod keepalive; // connections are reused
 mod tls; // on both sides

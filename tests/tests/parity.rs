@@ -8,6 +8,7 @@
 //! repeats it.
 
 mod auth;
+mod files;
 mod group;
 mod least_time;
 mod limit_conn;

@@ -15,6 +15,7 @@ use crate::http::variable::Scope;
 mod cipher;
 mod condition;
 mod error_page;
+mod files;
 mod health;
 mod hook;
 mod limits;
@@ -28,6 +29,7 @@ mod tls;
 pub use self::cipher::{CIPHERS, Cipher};
 pub use self::condition::{Conditions, Networks, ValueCondition, ValuePattern};
 pub use self::error_page::{ErrorPage, ErrorPages, PageContent};
+pub use self::files::{Autoindex, Expires, FileCoding, FileFallback, Files};
 pub use self::health::{BodyPattern, CheckMethod, CheckQuestion, HealthCheck, HttpCheck, Outliers};
 pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::limits::{ProxyLimits, RouteLimits};
@@ -597,6 +599,7 @@ impl HostPattern {
 pub enum Action {
     Proxy(Proxy),
     Return(Return),
+    Files(Arc<Files>),
 }
 
 /// Send the request to an upstream.

@@ -352,10 +352,7 @@ static ROUTES: &[Directive] = &[
         &["return"],
         "`return` in `[[route]]`: `return = { status = 301, location = \"https://$host$request_uri\" }`",
     ),
-    is(
-        &["default_server", "default_type"],
-        "a `[[route]]` without `host`; a `return` has `content_type`",
-    ),
+    is(&["default_server"], "a `[[route]]` without `host`"),
     is(
         &["rewrite", "break"],
         "the hook `rewrite` in `hooks`; without it, a prefix is replaced by `proxy = \
@@ -400,7 +397,7 @@ static ROUTES: &[Directive] = &[
     ),
     is(
         &["internal", "named_location"],
-        "`internal = true` and a `name` in `[[route]]`: only hooks lead to it",
+        "`internal = true` and a `name` in `[[route]]`: only hooks and the `fallback` of `files` lead to it",
     ),
     not_there(&["post_action"], "each request takes one route"),
     automatic(
@@ -659,10 +656,6 @@ static HEADERS: &[Directive] = &[
         "each route says all of its headers, and trailers are the server's",
     ),
     not_there(
-        &["expires", "etag", "if_modified_since"],
-        "`response_headers = { set = { Cache-Control = \"max-age=3600\" } }` in `[[route]]`; the rest is the server's",
-    ),
-    not_there(
         &[
             "sub_filter*",
             "addition_types",
@@ -818,16 +811,55 @@ static ACCESS: &[Directive] = &[
 ];
 
 static FILES: &[Directive] = &[
+    is(
+        &["root"],
+        "`files = { root = \"/srv/app\", strip_prefix = false }` in `[[route]]`; where `path` is `/`, \
+         `files = \"/srv/app\"`",
+    ),
+    is(
+        &["alias"],
+        "`files = \"/srv/app\"` in `[[route]]`: the part that `path` matched is left out",
+    ),
+    is(
+        &["index"],
+        "`index` in `files`: `index = [\"index.html\", \"index.htm\"]`",
+    ),
+    is(
+        &["try_files"],
+        "`fallback` in `files`: a file, `fallback = \"/index.html\"`, the route of a name, \
+         `fallback = \"@app\"`, or a status, `fallback = 404`; `suffixes = [\".html\"]` is `$uri.html`",
+    ),
+    is(
+        &["autoindex*"],
+        "`autoindex` in `files`: `true`, `\"html\"` or `\"json\"`",
+    ),
+    is(
+        &["disable_symlinks"],
+        "`follow_links` in `files`; without it, links that lead out of the root are refused",
+    ),
+    is(
+        &["types", "default_type"],
+        "`types` and `default_type` in `files`; a `return` has `content_type`",
+    ),
+    is(
+        &["open_file_cache*"],
+        "`open_file_cache` in `files`, for how long: a second without a word",
+    ),
+    is(
+        &["expires"],
+        "`expires` in `files`; beside `proxy`, `response_headers = { set = { Cache-Control = \
+         \"max-age=3600\" } }`",
+    ),
+    is(
+        &["gzip_static", "brotli_static", "zstd_static"],
+        "`precompressed` in `files`: `precompressed = [\"br\", \"gzip\"]`",
+    ),
+    automatic(
+        &["etag", "if_modified_since", "max_ranges"],
+        "files have both validators, conditions are those of RFC 9110, and at most 64 ranges are sent",
+    ),
     not_there(
         &[
-            "root",
-            "alias",
-            "index",
-            "try_files",
-            "autoindex*",
-            "disable_symlinks",
-            "types",
-            "open_file_cache*",
             "random_index",
             "dav_*",
             "min_delete_depth",
@@ -837,7 +869,7 @@ static FILES: &[Directive] = &[
             "hls*",
             "slice",
         ],
-        "no files are served yet: keep an nginx behind Waypost for them, as a server of an upstream",
+        "files are served as they are: keep an nginx behind Waypost for that, as a server of an upstream",
     ),
     not_there(
         &["gzip*", "gunzip*", "brotli*", "zstd*"],

@@ -3,6 +3,7 @@
 mod condition;
 mod environment;
 mod error_page;
+mod files;
 mod health;
 mod plugins;
 mod source;
@@ -388,6 +389,7 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
             }
         }
         Action::Return(answer) => out.key("return", self::answer(answer)),
+        Action::Files(files) => out.key("files", self::files::files(files)),
     }
     if !route.request_headers.is_empty() {
         out.key("request_headers", headers(&route.request_headers));

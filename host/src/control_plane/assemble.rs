@@ -295,7 +295,7 @@ pub(super) fn traits(config: &Config, index: usize) -> UpstreamTraits {
     });
     let requests = config.routes.iter().any(|route| match &route.action {
         Action::Proxy(proxy) => proxy.upstream == index,
-        Action::Return(_) => false,
+        Action::Return(_) | Action::Files(_) => false,
     });
     let servers = &config.upstreams[index].servers;
     UpstreamTraits {

@@ -15,6 +15,7 @@ pub(crate) mod upstream; // choose an endpoint, send, try again
 pub(crate) mod worker_config; // a configuration as a worker uses it
 mod slots; // connections by what they are doing
 mod drain; // connections that are to end
+mod open_files; // that a worker answers with
 mod worker; // what the connections of one thread share
 mod hooked; // what hooks have to do with an exchange
 mod downstream; // the client's side of a connection

@@ -4,6 +4,7 @@
 //! Which side has how many follows need. A client that is busy counts twice, since it may want a
 //! connection to an upstream; an idle one counts once, and makes room when a descriptor is wanted.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,10 +18,21 @@ pub(crate) struct Process {
     connections: AtomicUsize,
     descriptors: AtomicUsize,
     upstream_connections: AtomicUsize,
+    files: AtomicUsize,
     accepted: AtomicU64,
     pub(crate) workers: Box<[WorkerShare]>,
     pub(crate) hostname: Box<str>,
     pub(crate) clock: Clock,
+}
+
+/// A descriptor of a file, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct FileDescriptor(Arc<Process>);
+
+impl Drop for FileDescriptor {
+    fn drop(&mut self) {
+        self.0.files.fetch_sub(1, AcqRel);
+    }
 }
 
 /// How many connections there may be.
@@ -57,6 +69,7 @@ impl Process {
             connections: AtomicUsize::new(0),
             descriptors: AtomicUsize::new(bounds.descriptors),
             upstream_connections: AtomicUsize::new(0),
+            files: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
             workers: (0..workers).map(|_| WorkerShare::default()).collect(),
             hostname,
@@ -101,7 +114,7 @@ impl Process {
             return false;
         }
         let descriptors = self.descriptors.load(Relaxed);
-        let upstream = self.upstream_connections.load(Relaxed);
+        let upstream = self.upstream_connections.load(Relaxed) + self.files.load(Relaxed);
         let (clients, busy) = (connections + 1, connections + 1);
         if clients + busy.max(upstream + 1) <= descriptors {
             return true;
@@ -155,11 +168,28 @@ impl Process {
     }
 
     fn upstream_bound(&self) -> usize {
+        let bound = self.beside_clients();
+        bound.saturating_sub(self.files.load(Relaxed))
+    }
+
+    /// Descriptors that there are now for connections to upstreams and for files.
+    fn beside_clients(&self) -> usize {
         let descriptors = self.descriptors.load(Relaxed);
         let connections = self.connections();
         let bound = descriptors.saturating_sub(connections);
         let for_streams = bound.saturating_sub(descriptors / CLIENTS_SHARE);
         bound.min(connections.max(for_streams))
+    }
+
+    /// Takes a descriptor for a file that a client gets, in place of one for a connection to an
+    /// upstream; none where none is left.
+    pub(crate) fn take_file(self: &Arc<Process>) -> Option<FileDescriptor> {
+        let bound = self.beside_clients();
+        let bound = bound.saturating_sub(self.upstream_connections());
+        self.files
+            .fetch_update(AcqRel, Relaxed, |open| (open < bound).then_some(open + 1))
+            .ok()?;
+        Some(FileDescriptor(self.clone()))
     }
 
     /// Gives back what [`Process::take_upstream_connection`] took.
@@ -179,7 +209,7 @@ impl Process {
             .descriptors
             .load(Relaxed)
             .saturating_sub(self.connections());
-        self.upstream_connections() > left / 2
+        self.upstream_connections() + self.files.load(Relaxed) > left / 2
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::buffers::Buffers;
 use super::drain::Drain;
+use super::open_files::OpenFiles;
 use super::process::{Clock, Process};
 use super::upstream::{DescriptorSource, Room};
 use super::worker_config::{Pace, RetiredUpstreams, Snapshot, WorkerConfig};
@@ -28,6 +29,7 @@ pub(crate) struct Worker {
     /// Which of the process's workers it is.
     pub(crate) index: usize,
     pub(crate) buffers: Rc<Buffers>,
+    pub(crate) open_files: OpenFiles,
     /// A copy of the process's.
     pub(crate) clock: Clock,
     pub(crate) logs: RefCell<LogBuffers>,
@@ -56,6 +58,7 @@ impl Worker {
             process,
             index,
             buffers: Rc::default(),
+            open_files: OpenFiles::default(),
             logs: RefCell::new(logs),
             heads: RefCell::default(),
             identity: [fastrand::u64(..), fastrand::u64(..)],
@@ -119,8 +122,12 @@ impl DescriptorSource for Worker {
         &self.process
     }
 
-    /// Closes an idle connection of HTTP/1 if there is one, which takes no time.
+    /// Closes the files that are kept open, else an idle connection of HTTP/1 if there is one, which
+    /// takes no time.
     fn make_room(&self) -> Room {
+        if self.open_files.clear() {
+            return Room::Made;
+        }
         let worker_config = self.worker_config.borrow();
         let upstreams = &worker_config.upstreams;
         if upstreams.iter().any(|upstream| upstream.close_idle()) {

@@ -6,6 +6,8 @@ pub mod target;
 pub mod authority;
 pub mod path;
 pub mod headers;
+pub mod range;
+pub mod validators;
 pub mod websocket;
 pub mod grpc;
 pub mod variable;

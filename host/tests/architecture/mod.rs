@@ -132,6 +132,7 @@ const FLOORS: &[&str] = &[
     "tls",             // certificates and sessions
     "discovery",       // servers that are listed elsewhere
     "plugin",          // runs components
+    "files",           // that routes answer with
     "access_log",      // lines of exchanges
     "data_plane/process",
     "data_plane/unwinding",
@@ -145,6 +146,7 @@ const FLOORS: &[&str] = &[
     "data_plane/worker_config",
     "data_plane/slots",
     "data_plane/drain",
+    "data_plane/open_files",
     "data_plane/worker",
     "data_plane/hooked",
     "data_plane/downstream",

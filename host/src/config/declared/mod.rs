@@ -5,12 +5,14 @@ mod server;
 mod tls;
 mod health;
 mod upstream;
+mod files;
 mod source;
 mod route;
 mod stream;
 mod hook;
 mod plugin;
 
+pub(super) use self::files::FILES_TABLE;
 pub(super) use self::health::{HEALTH_CHECK, OUTLIERS};
 pub(super) use self::hook::{HOOK, HOOK_USE};
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
@@ -164,6 +166,7 @@ mod tests {
             &WHEN,
             &RETURN,
             &ERROR_PAGE,
+            &FILES_TABLE,
             &HOOK,
             &HOOK_USE,
             &PLUGIN,

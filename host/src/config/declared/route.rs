@@ -1,5 +1,6 @@
 //! `[[route]]` and what a route does.
 
+use super::files::FILES;
 use super::hook::HOOKS;
 use super::upstream::{BODY_BUFFER, NEXT_UPSTREAM};
 use super::{BODY_SIZE, COUNT, LOG, TEXT_OR_TEXTS, TEXTS, TIME, WAIT};
@@ -7,7 +8,7 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static ROUTE: Table = Table {
     title: "[[route]]",
-    doc: "What is done with the requests of a host and a path. Needs `proxy` or `return`, not both.",
+    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files` and `return`.",
     groups: &[&[
         Key::new(
             "listen",
@@ -44,6 +45,11 @@ pub(in crate::config) static ROUTE: Table = Table {
             "What becomes of a server's redirects: a table of beginnings of `Location` and `Refresh`, \
              and what takes their place, which may have variables. `false`: nothing. Without it, what \
              `proxy` says becomes what `path` says.",
+        ),
+        Key::new(
+            "files",
+            FILES,
+            "The directory whose files are the answer, or a table of it (`root`, `alias`, `try_files`).",
         ),
         Key::new("return", ValueKind::Table(&RETURN), "An answer given here."),
         Key::new(
@@ -105,12 +111,13 @@ pub(in crate::config) static ROUTE: Table = Table {
         Key::new(
             "name",
             ValueKind::Text,
-            "By which hooks lead to it: of `a-z`, `0-9`, `_` and `-`, 64 bytes at most.",
+            "By which hooks, and the `fallback` of `files`, lead to it: of `a-z`, `0-9`, `_` and `-`, 64 bytes at most.",
         ),
         Key::new(
             "internal",
             ValueKind::Boolean,
-            "Not found by host and path (`internal`): only hooks lead to it, by its `name`.",
+            "Not found by host and path (`internal`): only hooks, and the `fallback` of `files`, lead to it, by its \
+             `name`.",
         )
         .or(Default::Boolean(false)),
     ]],

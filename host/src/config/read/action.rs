@@ -1,5 +1,8 @@
-//! `proxy` and `return`: what a route does.
+//! `proxy`, `files` and `return`: what a route does.
 
+use std::sync::Arc;
+
+use super::files::files;
 use super::headers::header_value;
 use super::upstream::Upstreams;
 use super::{Complaint, ConfigReader, noted, redirects, template};
@@ -30,21 +33,29 @@ pub(super) fn action(
     let proxy = route
         .text_given("proxy")
         .and_then(|(text, node)| proxy(route, text, node, path, upstreams, reader));
-    let given = |name| route.entries().iter().find(|entry| entry.key == name);
-    match (given("proxy"), given("return")) {
-        (Some(_), Some(entry)) => {
-            let message = "a route has either `proxy` or `return`, not both";
+    let files = files(route);
+    let given = ["proxy", "files", "return"].map(|name| {
+        let entry = route.entries().iter().find(|entry| entry.key == name);
+        entry.map(|entry| (name, entry))
+    });
+    let mut given = given.into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some((first, _)), Some((second, entry))) => {
+            let message = format!("a route has either `{first}` or `{second}`, not both");
             reader.problems.add(Problem::new(&entry.key_place, message));
         }
-        (None, None) => {
-            let problem = Problem::new(route.place, "the route has neither `proxy` nor `return`");
-            let hint = "say where its requests go, `proxy = \"backend\"`, or what to answer, `return = { status = 404 }`";
+        (None, _) => {
+            let message = "the route has neither `proxy`, `files` nor `return`";
+            let problem = Problem::new(route.place, message);
+            let hint = "say where its requests go, `proxy = \"backend\"`, which files to answer with, \
+                        `files = \"/srv/app\"`, or what to answer, `return = { status = 404 }`";
             reader.problems.add(problem.hint(hint));
         }
-        (None, Some(_)) => redirects::refuse_with_return(route),
-        _ => {}
+        (Some(("proxy", _)), None) => {}
+        (Some((action, _)), None) => redirects::refuse_without_server(route, action),
     }
-    proxy.map(Action::Proxy).or(answer.map(Action::Return))
+    let action = proxy.map(Action::Proxy).or(answer.map(Action::Return));
+    action.or(files.map(|files| Action::Files(Arc::new(files))))
 }
 
 fn proxy(

@@ -19,6 +19,7 @@ mod pattern;
 mod condition;
 mod headers;
 mod redirects;
+mod files;
 mod action;
 mod error_page;
 mod route;

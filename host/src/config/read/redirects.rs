@@ -95,9 +95,9 @@ fn given(route: &Section<'_>) -> Vec<RedirectRule> {
 }
 
 /// What answers by itself has no server whose redirects it could rewrite.
-pub(super) fn refuse_with_return(route: &Section<'_>) {
+pub(super) fn refuse_without_server(route: &Section<'_>, action: &str) {
     if let Some(entry) = route.entries().iter().find(|entry| entry.key == KEY) {
-        let message = format!("`{KEY}` goes with `proxy`, and this route has `return`");
+        let message = format!("`{KEY}` goes with `proxy`, and this route has `{action}`");
         route.problems.add(Problem::new(&entry.key_place, message));
     }
 }

@@ -10,7 +10,9 @@ use super::{
     pattern,
 };
 use crate::config::declared::{PROXY_LIMITS, ROUTE};
-use crate::config::model::{HostPattern, ListenerConfig, PathPattern, Route, RouteLimits};
+use crate::config::model::{
+    Action, FileFallback, HostPattern, ListenerConfig, PathPattern, Route, RouteLimits,
+};
 use crate::config::problem::{Place, Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -24,7 +26,7 @@ pub(super) fn routes<'a>(
     reader: ConfigReader<'a>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
-    let mut names = HashMap::new();
+    let (mut names, mut fallbacks) = (HashMap::new(), Vec::new());
     let mut first_places = FirstPlaces::default();
     for node in root.list("route") {
         let Some(section) = Section::open(node, &ROUTE, reader.problems) else {
@@ -41,8 +43,17 @@ pub(super) fn routes<'a>(
         }
         let (hooks, inherits_hooks) = (hooks.of(&section), section.boolean("inherit_hooks"));
         let action = action::action(&section, path.as_ref(), upstreams, reader);
+        if let Some(Action::Files(files)) = &action
+            && let FileFallback::Route(name) = &files.fallback
+        {
+            let place = section
+                .get("files")
+                .map_or(section.place, |node| &node.place);
+            fallbacks.push((name.clone(), place));
+        }
         let request_headers = changes(&section, Phase::Request);
-        let answered_here = section.get("return").is_some();
+        let answered_here = section.get("proxy").is_none()
+            && (section.get("return").is_some() || section.get("files").is_some());
         let answering = match answered_here {
             true => Phase::Return,
             false => Phase::Response,
@@ -87,12 +98,20 @@ pub(super) fn routes<'a>(
             });
         }
     }
+    for (name, place) in fallbacks {
+        if !names.contains_key(&*name) {
+            let problem = Problem::new(place, format!("no route has the name `{name}`"));
+            let hint = suggestion(&name, names.keys().copied(), "names of routes");
+            reader.missing(problem.hint(hint));
+        }
+    }
     routes
 }
 
 /// What a route says again of its upstream and its listener.
 fn limits(section: &Section<'_>) -> RouteLimits {
-    if section.get("proxy").is_none() && section.get("return").is_some() {
+    let answered_here = section.get("return").is_some() || section.get("files").is_some();
+    if section.get("proxy").is_none() && answered_here {
         for name in PROXY_LIMITS {
             if let Some(node) = section.get(name) {
                 let message = format!("`{name}` without a `proxy`");
@@ -128,7 +147,8 @@ fn name<'a>(section: &Section<'a>, taken: &mut HashMap<&'a str, &'a Place>) -> O
                 .get("internal")
                 .map_or(section.place, |node| &node.place);
             let problem = Problem::new(place, "an `internal` route without a `name`");
-            let hint = "only hooks lead to it, by its name: add `name = \"...\"`";
+            let hint =
+                "only a name leads to it, that of a hook or of a `fallback`: add `name = \"...\"`";
             section.problems.add(problem.hint(hint));
         }
         return None;

@@ -3,7 +3,7 @@
 use std::io;
 use std::task::Context;
 
-use super::source::ResponseSource;
+use super::source::{PassError, ResponseSource};
 use super::state::{Exchange, SentBytes};
 use crate::data_plane::body::{BodyPipe, Encoder, Taken};
 use crate::data_plane::buffers::Buffers;
@@ -18,14 +18,6 @@ pub(super) struct Delivery<'a> {
     pub(super) buffers: &'a Buffers,
     /// Of the body, for the client.
     pub(super) encoder: Encoder<'a>,
-}
-
-/// Why a response did not reach the client whole.
-pub(super) enum PassError {
-    /// The body is broken from its first byte: another answer is still possible.
-    NothingSent,
-    Source(BodyFailure),
-    Client(io::Error),
 }
 
 impl Delivery<'_> {
@@ -109,7 +101,7 @@ impl Delivery<'_> {
             if !body.goes_as_is(&self.encoder) {
                 *out = self.buffers.take_for(source.unread().len());
             }
-            if read.map_err(PassError::Source)? == 0 {
+            if read? == 0 {
                 let trailers = source.read_trailers().await.map_err(PassError::Source)?;
                 // The end of the source is the end of a body without a length; any other body is
                 // cut short by it.

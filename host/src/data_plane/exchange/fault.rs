@@ -77,6 +77,9 @@ pub(crate) enum Fault {
     /// The server's answer is an error, for which there is a page.
     #[error("upstream answered {0}, for which there is an error page")]
     Intercepted(u16),
+    /// There is no file to answer with.
+    #[error("{why}")]
+    File { status: u16, why: Box<str> },
     #[error("{0}")]
     Attempt(Failure),
     /// Of a call of gRPC.
@@ -92,6 +95,14 @@ pub(crate) enum Level {
 }
 
 impl Fault {
+    /// Why there is no file to answer with.
+    pub(super) fn of_file(status: u16, why: &dyn std::fmt::Display) -> Fault {
+        Fault::File {
+            status,
+            why: why.to_string().into(),
+        }
+    }
+
     /// The status that the client is told; 499 (nginx's) is for the log alone: the client has left.
     pub(crate) fn status(&self) -> u16 {
         match self {
@@ -115,7 +126,9 @@ impl Fault {
             Fault::ClientGone => 499,
             Fault::HookOverloaded(_) => 503,
             Fault::NoLiveUpstreams | Fault::Unresolved => 502,
-            Fault::PolicyRefuses(status) | Fault::Intercepted(status) => *status,
+            Fault::PolicyRefuses(status)
+            | Fault::Intercepted(status)
+            | Fault::File { status, .. } => *status,
             Fault::DeadlineExceeded => 504,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
                 BodyError::Closed | BodyError::Io(_) => 499,
@@ -145,6 +158,11 @@ impl Fault {
                 | BodyError::TimedOut
                 | BodyError::Bad(BadBody::Chunk(_)) => Level::Info,
             },
+            // Clients ask for what is not there all the time.
+            Fault::File {
+                status: 404 | 410, ..
+            } => Level::Info,
+            Fault::File { .. } => Level::Error,
             Fault::Attempt(Failure::ClientGone | Failure::Inexpressible(_)) => Level::Info,
             Fault::Attempt(_) | Fault::DeadlineExceeded => Level::Error,
             Fault::BadHead(_)
@@ -185,6 +203,7 @@ impl Fault {
             | Fault::NoLiveUpstreams
             | Fault::Unresolved
             | Fault::Intercepted(_)
+            | Fault::File { .. }
             | Fault::PolicyRefuses(_) => true,
             Fault::Attempt(failure) => {
                 !matches!(failure, Failure::Request(_) | Failure::ClientGone)

@@ -148,7 +148,7 @@ impl<'a> ClientHead<'a> {
             Action::Proxy(proxy) if field.known == FieldName::Other => {
                 redirect::rewritten(exchange, &proxy.redirects, field)
             }
-            Action::Proxy(_) | Action::Return(_) => None,
+            Action::Proxy(_) | Action::Return(_) | Action::Files(_) => None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::fault::reason;
 use super::head::{ClientHead, HeadKind, HeadSource, route_of};
 use super::request::line;
 use super::rest::{Delivered, may_keep};
-use super::source::{Dropping, LocalResponse, ResponseSource};
+use super::source::{Dropping, LocalBody, LocalResponse, PassError, ResponseSource};
 use super::state::{Exchange, SentBytes};
 use crate::data_plane::body::{BodyPipe, Coding, Encoder};
 use crate::data_plane::downstream::Session;
@@ -35,15 +35,22 @@ pub(super) struct LocalFault {
     pub(super) keep: bool,
 }
 
-/// Sends an answer of our own. What is still coming of the request is dropped meanwhile: the client
-/// may send all of it before it reads.
+/// The head of an answer of our own.
+pub(super) struct OwnHead<'a> {
+    pub(super) status: u16,
+    /// Names and values; a field without a value is left out.
+    pub(super) lines: &'a [(&'a str, &'a [u8])],
+    /// As in [`LocalAnswer`].
+    pub(super) keep: bool,
+}
+
+/// Sends an answer of our own that is there as a whole.
 pub(super) async fn send_local(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     request_body: Option<&mut BodyPipe>,
     answer: &LocalAnswer<'_>,
 ) -> Delivered {
-    let keep = answer.keep && may_keep(session, exchange, request_body.as_deref());
     let bodiless = matches!(answer.status, 100..=199 | 204 | 304);
     let mut length = itoa::Buffer::new();
     let (content_type, length) = match (bodiless, answer.body.is_empty()) {
@@ -51,15 +58,39 @@ pub(super) async fn send_local(
         (false, true) => ("", "0"),
         (false, false) => (answer.content_type, length.format(answer.body.len())),
     };
-    let worker_config = session.worker_config.clone();
-    let head = ClientHead {
+    let head = OwnHead {
         status: answer.status,
-        source: HeadSource::Ours(&[
+        lines: &[
             ("Server", b"waypost"),
             ("Content-Type", content_type.as_bytes()),
             ("Content-Length", length.as_bytes()),
             ("Location", answer.location),
-        ]),
+        ],
+        keep: answer.keep,
+    };
+    let body: &[u8] = if bodiless || exchange.request.method() == b"HEAD" {
+        &[]
+    } else {
+        answer.body
+    };
+    let body = (LocalBody::Bytes(body), body.len() as u64);
+    send(session, exchange, request_body, &head, body).await
+}
+
+/// Sends an answer of our own, with so many bytes of a body. What is still coming of the request is
+/// dropped meanwhile: the client may send all of it before it reads.
+pub(super) async fn send(
+    session: &mut Session<'_>,
+    exchange: &Rc<Exchange>,
+    request_body: Option<&mut BodyPipe>,
+    head: &OwnHead<'_>,
+    (body, length): (LocalBody<'_>, u64),
+) -> Delivered {
+    let keep = head.keep && may_keep(session, exchange, request_body.as_deref());
+    let worker_config = session.worker_config.clone();
+    let client_head = ClientHead {
+        status: head.status,
+        source: HeadSource::Ours(head.lines),
         kind: HeadKind::Final {
             coding: Coding::Plain,
             keeps_length: true,
@@ -68,13 +99,8 @@ pub(super) async fn send_local(
         route: route_of(&worker_config, exchange),
     };
     let mut out = session.worker.buffers.take_head();
-    exchange.stats.status.set(answer.status);
-    head.write(exchange, &mut out);
-    let body: &[u8] = if bodiless || exchange.request.method() == b"HEAD" {
-        &[]
-    } else {
-        answer.body
-    };
+    exchange.stats.status.set(head.status);
+    client_head.write(exchange, &mut out);
 
     let Session {
         incoming,
@@ -101,15 +127,23 @@ pub(super) async fn send_local(
         buffers: &worker.buffers,
         encoder: Encoder::PLAIN,
     };
-    let mut response_body = BodyPipe::of_response(Framing::Length(body.len() as u64));
+    let mut response_body = BodyPipe::of_response(Framing::Length(length));
     let passed = delivery
         .pass(&mut response_body, &mut source, &mut out)
         .await;
     worker.buffers.give(out);
+    source.release(&worker.buffers);
     exchange.stats.complete.set(passed.is_ok());
     match passed {
         Ok(()) => Delivered::Whole { keep },
-        Err(_) => Delivered::Cut,
+        Err(error) => {
+            if let PassError::File(failure) = error {
+                exchange.error(&failure, None);
+                // It is not what it was when it was opened: the next one opens it anew.
+                worker.open_files.clear();
+            }
+            Delivered::Cut
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod response; // its response
 mod head; // the head of any answer
 mod redirect; // where it sends the client
 mod local; // an answer of our own
+mod files; // ... that is a file
 mod error_page; // ... in place of an error's status alone
 mod wait; // for something else than a server
 mod source; // where the body of either comes from
@@ -45,6 +46,7 @@ use crate::http::{grpc, headers};
 use crate::plugin::HookAnswer;
 use admit::{Admission, Admitted};
 use fault::Level;
+use files::Served;
 use finish::Finish;
 use hooks::{Decided, OnReroute};
 use local::{LocalAnswer, LocalFault};
@@ -113,39 +115,46 @@ async fn carry(
     framing: Framing,
     body: &mut BodyPipe,
 ) -> Delivered {
-    let admitted = match settle(session, worker_config, finish, framing).await {
-        Ok(Settled::Route(admitted)) => admitted,
-        Ok(Settled::Answer(HookAnswer { status, body: text })) => {
-            let exchange = finish.exchange();
-            return local::answer(session, exchange, (status, &text), body).await;
+    let mut way = Way::of(session, worker_config);
+    loop {
+        let admitted = match settle(session, worker_config, finish, framing, &mut way).await {
+            Ok(Settled::Route(admitted)) => admitted,
+            Ok(Settled::Answer(HookAnswer { status, body: text })) => {
+                let exchange = finish.exchange();
+                return local::answer(session, exchange, (status, &text), body).await;
+            }
+            Err(fault) => return refuse(session, finish.exchange(), &fault, Some(body)).await,
+        };
+        let exchange = finish.exchange();
+        if admitted.lacks_slash {
+            let location = redirect::with_slash(exchange);
+            return redirect(session, exchange, &location, Some(body)).await;
         }
-        Err(fault) => return refuse(session, finish.exchange(), &fault, Some(body)).await,
-    };
-    let exchange = finish.exchange();
-    if admitted.lacks_slash {
-        let location = redirect::with_slash(exchange);
-        return redirect(session, exchange, &location, Some(body)).await;
-    }
-    let limit = body_limit(session, worker_config, &admitted);
-    let carried = act(session, worker_config, exchange, &admitted, limit, body).await;
-    let fault = match carried {
-        Ok(delivered) => return delivered,
-        Err(fault) => fault,
-    };
-    // Of what was read of a body, nothing is left that another server could get.
-    let instead = match body.length {
-        0 => error_page::route(exchange, session, worker_config, fault.status()),
-        _ => None,
-    };
-    match instead {
-        None => refuse(session, exchange, &fault, Some(body)).await,
-        Some(instead) => {
-            tell(exchange, &fault);
-            let elsewhere =
-                carry_elsewhere(session, worker_config, exchange, instead, framing, body);
-            // Few exchanges get here: the others need not carry the room for it.
-            Box::pin(elsewhere).await
-        }
+        let limit = body_limit(session, worker_config, &admitted);
+        let carried = act(session, worker_config, exchange, &admitted, limit, body).await;
+        let fault = match carried {
+            Ok(Acted::Delivered(delivered)) => return delivered,
+            Ok(Acted::Reroute(route)) => {
+                way.led_to = Some(route);
+                continue;
+            }
+            Err(fault) => fault,
+        };
+        // Of what was read of a body, nothing is left that another server could get.
+        let instead = match body.length {
+            0 => error_page::route(exchange, session, worker_config, fault.status()),
+            _ => None,
+        };
+        return match instead {
+            None => refuse(session, exchange, &fault, Some(body)).await,
+            Some(instead) => {
+                tell(exchange, &fault);
+                let elsewhere =
+                    carry_elsewhere(session, worker_config, exchange, instead, framing, body);
+                // Few exchanges get here: the others need not carry the room for it.
+                Box::pin(elsewhere).await
+            }
+        };
     }
 }
 
@@ -166,13 +175,42 @@ async fn carry_elsewhere(
         }
         Err(fault) => Err(fault),
     };
-    match carried {
-        Ok(delivered) => delivered,
-        Err(fault) => {
-            exchange.status_instead.set(None);
-            refuse(session, exchange, &fault, Some(body)).await
+    let fault = match carried {
+        Ok(Acted::Delivered(delivered)) => return delivered,
+        // It has hooks of its own, which nobody would ask.
+        Ok(Acted::Reroute(_)) => Fault::NoRoute,
+        Err(fault) => fault,
+    };
+    exchange.status_instead.set(None);
+    refuse(session, exchange, &fault, Some(body)).await
+}
+
+/// The way of a request from route to route.
+struct Way {
+    /// The hooks of its listener are still to be asked.
+    asks_listener: bool,
+    /// Routes that it has taken.
+    routes: usize,
+    /// The one that a route's action has led to.
+    led_to: Option<usize>,
+}
+
+impl Way {
+    fn of(session: &Session<'_>, worker_config: &WorkerConfig) -> Way {
+        let listener = &worker_config.snapshot.config.listeners[session.listener];
+        Way {
+            asks_listener: !listener.hooks.is_empty(),
+            routes: 0,
+            led_to: None,
         }
     }
+}
+
+/// What a route's action has come to.
+enum Acted {
+    Delivered(Delivered),
+    /// Nothing was sent: the route of this index has the answer.
+    Reroute(usize),
 }
 
 /// Bytes of a body that a request may have on its route; none for no bound.
@@ -206,15 +244,17 @@ async fn settle(
     worker_config: &WorkerConfig,
     finish: &mut Finish,
     framing: Framing,
+    way: &mut Way,
 ) -> Result<Settled, Fault> {
     let routes = &worker_config.snapshot.config.routes;
     let of_listener = &worker_config.snapshot.config.listeners[session.listener].hooks;
     let inherits = |admitted: &Admitted| routes[admitted.route].inherits_hooks;
-    let mut asks_listener = !of_listener.is_empty();
-    let mut found = admit::find_route(finish.exchange(), session, worker_config, framing);
-    for _ in 0..=MAX_REROUTES {
-        if asks_listener && found.as_ref().map_or(true, inherits) {
-            asks_listener = false;
+    let led_to = way.led_to.take();
+    let mut found = admit::find_anew(finish.exchange(), session, worker_config, framing, led_to);
+    while way.routes <= MAX_REROUTES {
+        way.routes += 1;
+        if way.asks_listener && found.as_ref().map_or(true, inherits) {
+            way.asks_listener = false;
             let others = OnReroute::AskOthers;
             let asked = hooks::ask(session, worker_config, finish, of_listener, others);
             let decided = asked.await?;
@@ -267,14 +307,30 @@ async fn act(
     admitted: &Admitted,
     limit: Option<u64>,
     body: &mut BodyPipe,
-) -> Result<Delivered, Fault> {
+) -> Result<Acted, Fault> {
     let route = &worker_config.snapshot.config.routes[admitted.route];
     if let Some(timeout) = route.limits.client_send_timeout {
         session.outgoing.wait_for_writes(timeout);
     }
     let proxy = match &route.action {
         Action::Proxy(proxy) => proxy,
-        Action::Return(answer) => return respond(session, exchange, answer, body).await,
+        Action::Return(answer) => {
+            let answered = respond(session, exchange, answer, body).await;
+            return answered.map(Acted::Delivered);
+        }
+        Action::Files(site) => {
+            let of_route = (route, site);
+            let served = files::serve(session, worker_config, exchange, of_route, admitted, body);
+            return Ok(match served.await? {
+                Served::Delivered(delivered) => Acted::Delivered(delivered),
+                Served::Route(route) => Acted::Reroute(route),
+                Served::LacksSlash => {
+                    let location = redirect::with_slash(exchange);
+                    let sent = redirect(session, exchange, &location, Some(body));
+                    Acted::Delivered(sent.await)
+                }
+            });
+        }
     };
     body.set_limit(limit);
     let due = deadline(exchange);
@@ -297,6 +353,7 @@ async fn act(
         (proxied, _) => proxied,
     })
     .await
+    .map(Acted::Delivered)
 }
 
 /// When a call of gRPC is of no use to its caller any more.

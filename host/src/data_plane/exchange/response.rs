@@ -4,10 +4,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::deliver::{Delivery, PassError};
+use super::deliver::Delivery;
 use super::head::{ClientHead, HeadKind, HeadSource, passes_as_trailer};
 use super::rest::Delivered;
-use super::source::{ResponseSource, UpstreamResponse};
+use super::source::{PassError, ResponseSource, UpstreamResponse};
 use super::state::Exchange;
 use crate::config::model::Route;
 use crate::data_plane::body::{BodyPipe, Coding, Encoder};
@@ -129,6 +129,7 @@ fn note_error(exchange: &Exchange, error: PassError) -> Result<(), Failure> {
         PassError::Source(error) => {
             exchange.error(&error, exchange.stats.last_address().as_deref());
         }
+        PassError::File(failure) => exchange.error(&failure, None),
         PassError::Client(error) if error.kind() == io::ErrorKind::TimedOut => {
             exchange.info(&"client timed out (110: Connection timed out) while sending to client");
         }

@@ -3,13 +3,24 @@
 //! Whatever sends it on asks here for what there is of it, and has what else has to go on in the
 //! meantime polled: the request may still be coming in.
 
+use std::io;
 use std::task::Context;
 use std::time::Duration;
 
+use super::files::{FileBody, FileFailure};
 use crate::data_plane::body::{BodyPipe, Incoming};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::Writer;
 use crate::data_plane::upstream::{Attempt, BodyFailure, Upload};
+
+/// Why a response did not reach the client whole.
+pub(super) enum PassError {
+    /// The body is broken from its first byte: another answer is still possible.
+    NothingSent,
+    Source(BodyFailure),
+    File(FileFailure),
+    Client(io::Error),
+}
 
 /// Where a response's body comes from.
 pub(super) enum ResponseSource<'a, 'u> {
@@ -28,11 +39,28 @@ pub(super) struct UpstreamResponse<'a, 'u> {
     pub(super) endpoint_done: &'a dyn Fn(),
 }
 
-/// A response that is there as a whole.
+/// A response of our own.
 pub(super) struct LocalResponse<'a> {
-    pub(super) body: &'a [u8],
+    pub(super) body: LocalBody<'a>,
     /// The rest of the request.
     pub(super) request: Option<Dropping<'a>>,
+}
+
+/// The body of a response of our own.
+pub(super) enum LocalBody<'a> {
+    /// It is there as a whole.
+    Bytes(&'a [u8]),
+    /// It is read as the client takes it.
+    File(FileBody),
+}
+
+impl LocalBody<'_> {
+    pub(super) fn unread(&self) -> &[u8] {
+        match self {
+            LocalBody::Bytes(bytes) => bytes,
+            LocalBody::File(file) => file.unread(),
+        }
+    }
 }
 
 /// A request's body that is read and dropped while its answer is written: the client may send all
@@ -66,7 +94,7 @@ impl<'u> ResponseSource<'_, 'u> {
     pub(super) fn unread(&self) -> &[u8] {
         match self {
             ResponseSource::Upstream(response) => response.attempt.unread(),
-            ResponseSource::Ours(response) => response.body,
+            ResponseSource::Ours(response) => response.body.unread(),
         }
     }
 
@@ -92,7 +120,7 @@ impl<'u> ResponseSource<'_, 'u> {
                     },
                     None => Meanwhile::Nothing,
                 };
-                (response.body, meanwhile)
+                (response.body.unread(), meanwhile)
             }
         }
     }
@@ -100,7 +128,10 @@ impl<'u> ResponseSource<'_, 'u> {
     pub(super) fn consume(&mut self, length: usize) {
         match self {
             ResponseSource::Upstream(response) => response.attempt.consume(length),
-            ResponseSource::Ours(response) => response.body = &response.body[length..],
+            ResponseSource::Ours(response) => match &mut response.body {
+                LocalBody::Bytes(bytes) => *bytes = &bytes[length..],
+                LocalBody::File(file) => file.consume(length),
+            },
         }
     }
 
@@ -108,7 +139,21 @@ impl<'u> ResponseSource<'_, 'u> {
     pub(super) fn has_ended(&self) -> bool {
         match self {
             ResponseSource::Upstream(response) => response.attempt.has_ended(),
-            ResponseSource::Ours(_) => true,
+            ResponseSource::Ours(response) => match &response.body {
+                LocalBody::Bytes(_) => true,
+                LocalBody::File(file) => file.has_ended(),
+            },
+        }
+    }
+
+    /// Gives back what it has of buffers.
+    pub(super) fn release(&mut self, buffers: &Buffers) {
+        if let ResponseSource::Ours(LocalResponse {
+            body: LocalBody::File(file),
+            ..
+        }) = self
+        {
+            file.release(buffers);
         }
     }
 
@@ -123,7 +168,7 @@ impl<'u> ResponseSource<'_, 'u> {
     ///
     /// # Errors
     /// Where it breaks off, or the client leaves.
-    pub(super) async fn read(&mut self, buffers: &Buffers) -> Result<usize, BodyFailure> {
+    pub(super) async fn read(&mut self, buffers: &Buffers) -> Result<usize, PassError> {
         match self {
             ResponseSource::Upstream(response) => {
                 let UpstreamResponse {
@@ -132,9 +177,13 @@ impl<'u> ResponseSource<'_, 'u> {
                     read_timeout,
                     ..
                 } = response;
-                attempt.read_body(upload, *read_timeout, buffers).await
+                let read = attempt.read_body(upload, *read_timeout, buffers);
+                read.await.map_err(PassError::Source)
             }
-            ResponseSource::Ours(_) => Ok(0),
+            ResponseSource::Ours(response) => match &mut response.body {
+                LocalBody::Bytes(_) => Ok(0),
+                LocalBody::File(file) => file.read(buffers).await.map_err(PassError::File),
+            },
         }
     }
 

@@ -136,6 +136,7 @@ async fn housekeeping(worker: Rc<Worker>) {
         fault_injection::panics("housekeeping");
         worker.logs.borrow_mut().flush_if_due(Instant::now());
         worker.drain.publish_idle();
+        worker.open_files.sweep(Instant::now());
         deliver_late_reports();
         if trimmed.elapsed() >= TRIMMING {
             worker.buffers.trim();

@@ -77,7 +77,8 @@ impl Router {
             // Hooks alone lead to those that are internal.
             if !route.internal {
                 let host = router.host(&route.host);
-                let proxies = matches!(route.action, Action::Proxy(_));
+                // A directory without its slash is asked for as often as a server's root.
+                let proxies = matches!(route.action, Action::Proxy(_) | Action::Files(_));
                 let candidate = Candidate {
                     route: index,
                     has_conditions: !route.when.is_empty(),

@@ -1,0 +1,47 @@
+//! `files`, as the file writes it.
+
+use super::{inline_table, key_text, text, texts};
+use crate::config::model::{Autoindex, Expires, FileCoding, FileFallback, Files};
+use crate::config::units::duration_text;
+
+pub(super) fn files(files: &Files) -> String {
+    let fallback = match &files.fallback {
+        FileFallback::Status(status) => status.to_string(),
+        other => text(&other.spelling()),
+    };
+    let mut parts = vec![
+        format!("root = {}", text(&files.root.display().to_string())),
+        format!("strip_prefix = {}", files.strip_prefix),
+        format!("index = {}", texts(&files.index)),
+        format!("suffixes = {}", texts(&files.suffixes)),
+        format!("fallback = {fallback}"),
+    ];
+    parts.push(match files.autoindex {
+        None => "autoindex = false".to_owned(),
+        Some(Autoindex::Html) => "autoindex = \"html\"".to_owned(),
+        Some(Autoindex::Json) => "autoindex = \"json\"".to_owned(),
+    });
+    parts.push(match files.expires {
+        None => "expires = false".to_owned(),
+        Some(Expires::NoCache) => "expires = \"no-cache\"".to_owned(),
+        Some(Expires::MaxAge(age)) => format!("expires = {}", text(&duration_text(age))),
+    });
+    let codings = files.precompressed.iter().copied().map(FileCoding::name);
+    parts.push(format!("precompressed = {}", texts(codings)));
+    parts.push(format!("follow_links = {}", files.follow_links));
+    parts.push(format!("hidden = {}", files.hidden));
+    if !files.types.is_empty() {
+        let types = files.types.iter();
+        let types = types.map(|(ending, of)| format!("{} = {}", key_text(ending), text(of)));
+        parts.push(format!("types = {}", inline_table(types)));
+    }
+    parts.push(format!("default_type = {}", text(&files.default_type)));
+    parts.push(format!("charset = {}", text(&files.charset)));
+    for (key, time) in [
+        ("open_file_cache", files.open_file_cache),
+        ("timeout", files.timeout),
+    ] {
+        parts.push(format!("{key} = {}", text(&duration_text(time))));
+    }
+    inline_table(parts)
+}

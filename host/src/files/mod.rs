@@ -1,0 +1,15 @@
+//! Files of a directory that routes answer with: found, opened and read, on threads that may wait
+//! for a disk. Knows no HTTP beyond what a file says of itself: its type, its validators.
+//!
+//! Nothing here is called by a worker but [`run`], which never waits, and [`read_cached`], which
+//! reads what is in memory.
+
+mod pool; // threads that may wait
+mod beneath; // nothing outside of the root
+mod find; // which file a path stands for
+mod listing; // what is in a directory
+mod read; // its bytes
+
+pub(crate) use find::{Found, NotServed, OpenFile, Reason, find};
+pub(crate) use pool::{Overloaded, run};
+pub(crate) use read::{read, read_cached};

@@ -1,0 +1,94 @@
+//! Files that change while they are sent, file systems that do not answer, and bounds.
+
+use std::time::Duration;
+
+use waypost_tests::{eventually, outlast};
+
+use super::*;
+
+/// Makes a client wait in the middle of a file: it has read its head, and the rest is more than
+/// sockets hold.
+async fn half_way(proxy: &Proxy, target: &str) -> (Client, Response) {
+    let mut client = proxy.client().await;
+    let request = format!("GET {target} HTTP/1.1\r\nHost: t\r\n\r\n");
+    client.send(request).await;
+    let head = client.response_head().await;
+    (client, head)
+}
+
+fn length(head: &Response) -> usize {
+    head.header("Content-Length").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_is_sent_as_it_was() {
+    let text = "before\n".repeat(6_000_000);
+    let site = site(&[("a.txt", &text)]);
+    let proxy = serving(site.path(), "open_file_cache = \"0s\"").await;
+    let (mut client, head) = half_way(&proxy, "/a.txt").await;
+    write(site.path(), "b.txt", "after");
+    fs::rename(site.path().join("b.txt"), site.path().join("a.txt")).unwrap();
+    let body = client.wire.exactly(length(&head)).await.ok().unwrap();
+    assert!(body == text.as_bytes());
+    assert_eq!(proxy.get("/a.txt").await.text(), "after");
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_short_ends_the_connection_and_is_told_in_the_log() {
+    let text = "before\n".repeat(6_000_000);
+    let site = site(&[("a.txt", &text)]);
+    let proxy = serving(site.path(), "open_file_cache = \"1d\"").await;
+    let (mut client, head) = half_way(&proxy, "/a.txt").await;
+    let mut writing = fs::File::options();
+    let file = writing.write(true).open(site.path().join("a.txt"));
+    file.unwrap().set_len(10).unwrap();
+    let body = client.wire.exactly(length(&head)).await;
+    assert!(body.is_err(), "all of it came");
+    proxy
+        .log_contains("a file was cut short while it was sent")
+        .await;
+    // The file that is open is not taken for it any more.
+    assert_eq!(proxy.get("/a.txt").await.body.len(), 10);
+}
+
+#[tokio::test]
+async fn an_open_file_is_taken_for_its_name_for_a_while_and_then_closed() {
+    let site = site(&[("a.txt", "before")]);
+    let mut proxy = serving(site.path(), "open_file_cache = \"1s\"").await;
+    assert_eq!(proxy.get("/a.txt").await.text(), "before");
+    write(site.path(), "b.txt", "after");
+    fs::rename(site.path().join("b.txt"), site.path().join("a.txt")).unwrap();
+    outlast(Duration::from_secs(1)).await;
+    assert_eq!(proxy.get("/a.txt").await.text(), "after");
+    let root = fs::canonicalize(site.path()).unwrap();
+    let process = proxy.process().id();
+    eventually("the file to be closed", async || {
+        let open = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+        let files = open.filter_map(|open| fs::read_link(open.unwrap().path()).ok());
+        files.filter(|file| file.starts_with(&root)).count() == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn files_take_no_more_descriptors_than_there_are() {
+    let names: Vec<String> = (0..200).map(|number| format!("{number}.txt")).collect();
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    let site = site(&files);
+    let root = site.path().display();
+    let origin = origin::says("server").await;
+    let proxy = proxy::to([&origin])
+        .server("workers = 1")
+        .route("path = \"/server\"")
+        .more(&format!(
+            "[[route]]\npath = \"/\"\nfiles = {{ root = \"{root}\", open_file_cache = \"60s\" }}\n"
+        ))
+        .through_shell("ulimit -n 64; exec \"$@\"")
+        .start()
+        .await;
+    let mut client = proxy.client().await;
+    for name in &names {
+        assert_eq!(client.get(&format!("/{name}")).await.status, 200, "{name}");
+    }
+    assert_eq!(client.get("/server").await.text(), "server");
+}
