@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::beneath::Root;
 use super::listing;
 use crate::config::model::{FileCoding, FileFallback, Files};
+use crate::fault_injection;
 
 /// The last second that a date of HTTP can name: the end of the year 9998.
 const LAST_SECOND: i64 = 253_370_764_799;
@@ -87,6 +88,10 @@ pub(crate) fn find(
     asks_for_directory: bool,
     accepted: &[FileCoding],
 ) -> Result<Found, NotServed> {
+    if fault_injection::fails("file system") {
+        // As one whose server is gone.
+        std::thread::sleep(Duration::from_secs(600));
+    }
     let root = Root::open(&files.root, files.follow_links)
         .map_err(|errno| not_served(&files.root, errno))?;
     let search = Search {

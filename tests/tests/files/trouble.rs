@@ -92,3 +92,34 @@ async fn files_take_no_more_descriptors_than_there_are() {
     }
     assert_eq!(client.get("/server").await.text(), "server");
 }
+
+#[tokio::test]
+async fn a_file_system_that_does_not_answer_costs_its_requests_a_504_and_others_nothing() {
+    let site = site(&[("a.txt", "a")]);
+    let root = site.path().display();
+    // All of the threads that one directory may have.
+    let stuck = 8;
+    let faults = format!("file system:{stuck}");
+    let proxy = proxy::run(
+        &format!(
+            "[server]\nworkers = 1\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+             [[route]]\npath = \"/dead/\"\nfiles = {{ root = \"{root}/.\", timeout = \"1s\" }}\n\
+             [[route]]\npath = \"/\"\nfiles = {{ root = \"{root}\", timeout = \"60s\" }}\n"
+        ),
+        &[("WAYPOST_FAULTS", &faults)],
+    )
+    .await;
+    let mut waiting = Vec::new();
+    for _ in 0..stuck + 1 {
+        let mut client = proxy.client().await;
+        client
+            .send("GET /dead/a.txt HTTP/1.1\r\nHost: t\r\n\r\n")
+            .await;
+        waiting.push(client);
+    }
+    for client in &mut waiting {
+        assert_eq!(client.response().await.status, 504);
+    }
+    assert_eq!(proxy.get("/a.txt").await.text(), "a");
+    assert_eq!(proxy.get("/dead/a.txt").await.status, 504);
+}
