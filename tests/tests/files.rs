@@ -395,3 +395,25 @@ async fn clients_that_do_not_read_hold_up_no_others() {
         assert!(client.response().await.text() == text);
     }
 }
+
+#[tokio::test]
+async fn error_pages_hold_for_files_and_a_file_may_be_one_itself() {
+    let site = site(&[("a.txt", "a"), ("sorry.html", "sorry")]);
+    let root = site.path().display();
+    let proxy = routes(&format!(
+        "[[route]]\npath = \"/\"\nfiles = {{ root = \"{root}\", fallback = 404 }}\n\
+         error_pages = {{ \"404 416\" = {{ route = \"sorry\", status = 503 }}, 405 = {{ body = \"no\" }} }}\n\
+         [[route]]\nname = \"sorry\"\ninternal = true\n\
+         files = {{ root = \"{root}\", fallback = \"/sorry.html\" }}\n"
+    ))
+    .await;
+    assert_eq!(proxy.get("/a.txt").await.text(), "a");
+    let refused = ask(&proxy, "POST /a.txt", "").await;
+    assert_eq!((refused.status, refused.text().as_str()), (405, "no"));
+    // What the client knows of another file is of no concern.
+    for fields in ["", "If-None-Match: *\r\n", "Range: bytes=0-1\r\n"] {
+        let sorry = ask(&proxy, "GET /none", fields).await;
+        let answer = (sorry.status, sorry.text());
+        assert_eq!(answer, (503, "sorry".to_owned()), "{fields}");
+    }
+}

@@ -95,7 +95,7 @@ async fn files_take_no_more_descriptors_than_there_are() {
 
 #[tokio::test]
 async fn a_file_system_that_does_not_answer_costs_its_requests_a_504_and_others_nothing() {
-    let site = site(&[("a.txt", "a")]);
+    let site = site(&[("a.txt", "a"), ("dead/a.txt", "a")]);
     let root = site.path().display();
     // All of the threads that one directory may have.
     let stuck = 8;
@@ -103,7 +103,7 @@ async fn a_file_system_that_does_not_answer_costs_its_requests_a_504_and_others_
     let proxy = proxy::run(
         &format!(
             "[server]\nworkers = 1\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
-             [[route]]\npath = \"/dead/\"\nfiles = {{ root = \"{root}/.\", timeout = \"1s\" }}\n\
+             [[route]]\npath = \"/dead/\"\nfiles = {{ root = \"{root}/dead\", timeout = \"1s\" }}\n\
              [[route]]\npath = \"/\"\nfiles = {{ root = \"{root}\", timeout = \"60s\" }}\n"
         ),
         &[("WAYPOST_FAULTS", &faults)],

@@ -9,6 +9,7 @@ use super::body::{FileBody, Part};
 use crate::config::model::{Expires, Files};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
+use crate::data_plane::exchange::error_page;
 use crate::data_plane::exchange::fault::{Fault, reason};
 use crate::data_plane::exchange::local::{self, OwnHead};
 use crate::data_plane::exchange::rest::Delivered;
@@ -220,7 +221,7 @@ async fn status_page(
         _ => LocalBody::Bytes(text.as_bytes()),
     };
     let length = body.unread().len() as u64;
-    local::send(session, exchange, Some(request_body), &head, (body, length)).await
+    local::send(session, exchange, request_body, &head, (body, length)).await
 }
 
 /// What the head of an answer says that is about a file.
