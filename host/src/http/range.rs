@@ -24,7 +24,7 @@ pub enum Ranges {
 /// ranges that together are longer than that.
 pub fn parse(value: &[u8], length: u64) -> Ranges {
     let unit = value.get(..6).unwrap_or_default();
-    if !unit.eq_ignore_ascii_case(b"bytes=") {
+    if value.len() == 6 || !unit.eq_ignore_ascii_case(b"bytes=") {
         return Ranges::Whole;
     }
     let (mut parts, mut total) = (SmallVec::<[ByteRange; 1]>::new(), 0_u64);
@@ -108,7 +108,7 @@ mod tests {
             ("bytes=5-3", NotSatisfiable),
             ("bytes=10-", NotSatisfiable),
             ("bytes=-0", NotSatisfiable),
-            ("bytes=", NotSatisfiable),
+            ("bytes=", Whole),
             ("bytes=a-b", NotSatisfiable),
             ("bytes=1-2,", NotSatisfiable),
             ("bytes=1", NotSatisfiable),

@@ -166,8 +166,9 @@ fn outcome(request: &str, response: &Response) -> String {
     let mut outcome = format!("{}\n", response.status);
     let about_file = ["ETag", "Last-Modified", "Content-Encoding", "Cache-Control"];
     let mut about_file = about_file.to_vec();
-    // nginx says it beside a range that it has looked at and left aside only now and then.
-    if !request.contains("Range: ") {
+    // nginx says it beside a range that it has looked at and left aside only now and then, and not
+    // of compressed copies.
+    if !request.contains("Range: ") && !request.contains(" /gz/") {
         about_file.push("Accept-Ranges");
     }
     let of_body = ["Content-Type", "Content-Length"];
