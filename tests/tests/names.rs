@@ -434,7 +434,7 @@ async fn sessions_of_streams_follow_names_too() {
     let mut client = Client::connect(proxy.listener(0)).await;
     client.closed().await;
     proxy
-        .log_contains("no live upstreams, as none of its names is known, while connecting")
+        .log_contains("no live upstreams, as none of its servers is known, while connecting")
         .await;
     dns.knows(&hosts("tcp.test", &[&origins[0]])).await;
     proxy.log_contains("tcp.test is 127").await;
