@@ -375,6 +375,7 @@ fn hook_call(plugin: Plugin, settings: &Value, place: &Value) -> f64 {
         places: &[place],
         traits: UpstreamTraits::default(),
         directory: Path::new("."),
+        variables: &Arc::default(),
         destinations: &Arc::default(),
         workers: 1,
     };

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use waypost::config::model::CompileLimits;
-use waypost::plugin::{Compiler, Kind, Plugin, PluginError, PluginOptions, Runtime};
+use waypost::plugin::{Compiler, Kind, Plugin, PluginError, PluginOptions, PolicyContext, Runtime};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
@@ -131,8 +131,7 @@ fn a_plugin_is_compiled_aside_and_serves() {
             .configure(
                 Kind::Policy,
                 &serde_json::json!({}),
-                Default::default(),
-                std::path::Path::new("")
+                &PolicyContext::default()
             )
             .is_ok()
     );

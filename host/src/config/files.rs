@@ -3,6 +3,7 @@
 //! Files come in the order of `include`, each after the file that names it. Merging follows one
 //! rule: lists are appended, tables united, anything else may be given once.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -231,8 +232,15 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 /// Adds entries to a table that may have them already.
 fn merge(into: &mut Vec<Entry>, entries: Vec<Entry>, problems: &Problems) {
+    // A list of networks may have a hundred thousand.
+    let keys = into.iter().enumerate();
+    let mut indexes: HashMap<String, usize> = keys
+        .map(|(index, entry)| (entry.key.clone(), index))
+        .collect();
     for entry in entries {
-        let Some(present) = into.iter_mut().find(|present| present.key == entry.key) else {
+        let known = indexes.get(&entry.key);
+        let Some(present) = known.and_then(|index| into.get_mut(*index)) else {
+            indexes.insert(entry.key.clone(), into.len());
             into.push(entry);
             continue;
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::problem::{Place, Problem};
+use crate::http::definition::Definitions;
 use crate::http::template::Template;
 use crate::http::variable::Scope;
 
@@ -54,6 +55,8 @@ pub struct Config {
     /// Named groups first, in file order, then one group for each address that a route proxies to
     /// directly.
     pub upstreams: Vec<UpstreamConfig>,
+    /// `[variable.NAME]`, in file order.
+    pub variables: Arc<Definitions>,
     pub routes: Vec<Route>,
     pub streams: Vec<StreamConfig>,
     /// Those of `[hook.NAME]` first, in file order, then those that are declared where they are

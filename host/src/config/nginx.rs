@@ -369,13 +369,22 @@ static ROUTES: &[Directive] = &[
          hook `rewrite` have a `when` of their own",
     ),
     is(
+        &["map", "map_hash_bucket_size", "map_hash_max_size"],
+        "`[variable.NAME]` with `from`, `map` and `default`; tables find their size themselves",
+    ),
+    is(&["geo"], "`[variable.NAME]` with `networks` and `default`"),
+    is(
         &["split_clients"],
-        "the hook `split` in `hooks`, which leads a share of the clients to another route or \
-         upstream, by the same hash",
+        "`[variable.NAME]` with `from`, `split` and `default`; the hook `split` leads a share of the \
+         clients to another route or upstream, by the same hash",
+    ),
+    is(
+        &["set"],
+        "`[variable.NAME]` with `value`, one for each name; what differs by place is a `map`",
     ),
     not_there(
-        &["map", "geo", "geoip*", "set", "set_*"],
-        "there are no variables of one's own yet, but those that a hook sets: `$hook_NAME`",
+        &["geoip*", "set_*"],
+        "`[variable.NAME]` with `networks` has values by address, from a file of its own by `include`",
     ),
     is(
         &["limit_except"],

@@ -8,6 +8,7 @@ mod health;
 mod plugins;
 mod source;
 mod tls;
+mod variable;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -38,6 +39,9 @@ fn show_some(config: &Config, wanted: impl Fn(&UpstreamConfig) -> bool) -> Strin
     server(&mut out, &config.server, config);
     for listener in &config.listeners {
         self::listener(&mut out, listener, config);
+    }
+    for definition in config.variables.list() {
+        variable::variable(&mut out, definition);
     }
     for upstream in config.upstreams.iter().filter(|upstream| wanted(upstream)) {
         self::upstream(&mut out, upstream);

@@ -12,6 +12,7 @@ use super::hooks;
 use super::log_files;
 use super::plugins::{FALLBACK, Selection};
 use super::tls_files::{Secured, TlsFiles};
+use super::variables::finds_the_same;
 use crate::access_log::{AccessLogs, OpenError};
 use crate::config::model::{
     AccessLog, Action, Config, LogFormat, PluginUse, PolicyUse, ScorerUse, SettingsPlace,
@@ -158,7 +159,10 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     }
     let logs = |wanted: fn(&Variable) -> bool| {
         config.access_logs().any(|log| match &log.format {
-            LogFormat::Template(template) => template.variables().any(wanted),
+            LogFormat::Template(template) => {
+                let mut variables = template.variables();
+                variables.any(|variable| config.variables.depends_on(variable, &wanted))
+            }
             LogFormat::Combined | LogFormat::Json(_) => false,
         })
     };
@@ -226,6 +230,12 @@ pub(super) fn tell_of_endpoints(previous: &Snapshot, next: &Snapshot) {
     }
 }
 
+/// The settings of a policy, and of what narrows its candidates.
+fn settings_of(policy: &PolicyUse) -> impl Iterator<Item = &Json> {
+    let of_narrowing = narrowing(policy).map(|(_, part)| &part.settings);
+    of_narrowing.chain([&policy.settings])
+}
+
 /// Whether an upstream, and the plugins that balance it, are what they were.
 fn is_unchanged(before: &Upstream, index: usize, config: &Config, plugins: &Selection) -> bool {
     let upstream = &config.upstreams[index];
@@ -249,6 +259,7 @@ fn has_same_policy(before: &Upstream, index: usize, config: &Config, plugins: &S
             let narrowing = narrowing(policy).zip(balancer.narrowing());
             fallback
                 && balancer.traits() == traits
+                && finds_the_same(settings_of(policy), balancer.variables(), config)
                 && same(&policy.plugin, balancer.policy())
                 && narrowing
                     .into_iter()
@@ -377,6 +388,7 @@ pub(super) fn balanced(
     let context = PolicyContext {
         upstream: upstream.name.clone(),
         traits,
+        variables: config.variables.names().clone(),
         generation,
         workers: config.server.workers,
         directory: policy.place.directory(),

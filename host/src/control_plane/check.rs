@@ -16,7 +16,7 @@ use crate::config::problem::Problem;
 use crate::data_plane::worker_config::PageFiles;
 use crate::discovery;
 use crate::names::{Names, Resolution};
-use crate::plugin::{Kind, Runtime};
+use crate::plugin::{Kind, PolicyContext, Runtime};
 use crate::tls::Warnings;
 
 /// What a check has found.
@@ -198,12 +198,16 @@ fn settings_problems(config: &Config) -> Vec<Problem> {
 fn settings_problem(config: &Config, index: usize, plugins: &Selection) -> Option<Problem> {
     let policy = &config.upstreams[index].policy;
     let plugin = plugins.get(&policy.plugin)?;
-    let traits = traits(config, index);
-    let directory = policy.place.directory();
-    let tried = plugin.configure(Kind::Policy, &policy.settings, traits, &directory);
+    let context = PolicyContext {
+        traits: traits(config, index),
+        variables: config.variables.names().clone(),
+        directory: policy.place.directory(),
+        ..PolicyContext::default()
+    };
+    let tried = plugin.configure(Kind::Policy, &policy.settings, &context);
     let narrowing = || {
         narrowing(policy).try_for_each(|(kind, part)| match plugins.get(&part.plugin) {
-            Some(plugin) => plugin.configure(kind, &part.settings, traits, &directory),
+            Some(plugin) => plugin.configure(kind, &part.settings, &context),
             None => Ok(()), // a problem already
         })
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::plugins::Selection;
+use super::variables::finds_the_same;
 use crate::config::model::{Config, HookConfig, HookUse};
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
@@ -68,7 +69,11 @@ pub(super) fn hooks(
         let kept = before
             .as_ref()
             .and_then(|(snapshot, all)| kept(hook, &uses, plugins, config, snapshot, all))
-            .filter(|hook| hook.destinations().answer_alike_under(&destinations));
+            .filter(|hook| hook.destinations().answer_alike_under(&destinations))
+            .filter(|kept| {
+                let of_places = uses.places.iter().map(|place| &place.settings);
+                finds_the_same(of_places.chain([&hook.settings]), kept.variables(), config)
+            });
         match kept.map_or_else(
             || made(hook, &uses, config, plugins, &destinations).map(Arc::new),
             Ok,
@@ -180,6 +185,7 @@ fn made(
             carries_requests: uses.of_requests || !uses.of_streams,
             carries_streams: uses.of_streams,
         },
+        variables: config.variables.names(),
         directory: &directory,
         destinations,
         workers: config.server.workers,

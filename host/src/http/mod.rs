@@ -12,6 +12,7 @@ pub mod websocket;
 pub mod grpc;
 pub mod variable;
 pub mod template;
+pub mod definition;
 pub mod clock;
 
 /// A table of the bytes in `members`, for checks that look at every byte of a request.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::variable::{Phase, Scope, Variable, VariableSource};
+use super::variable::{Names, Phase, Scope, UnknownVariable, Variable, VariableSource};
 
 /// Literal text and variables in turn.
 ///
 /// As in nginx, a variable is `$name` or `${name}`, a name being letters, digits and `_`, and there
-/// is no way to write a `$` that is none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// is no way to write a `$` that is none. Of `$10`, the name is `1`: what a group has matched is `$1`
+/// to `$9` (`ngx_http_script_compile`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Template {
     source: Box<str>,
     parts: Box<[Part]>,
@@ -30,25 +31,63 @@ pub struct TemplateError {
 }
 
 impl Template {
-    /// Takes every variable there is.
+    /// Takes every variable of nginx's own.
     ///
     /// # Errors
     /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Template, TemplateError> {
-        Template::parse_with(text, |variable, _| Ok(variable)).map_err(first)
+        Template::parse_of(text, Names::default()).map_err(first)
     }
 
-    /// As [`Template::parse`], with such variables as have a value there.
+    /// As [`Template::parse`], for a text that outlives the configuration: what is not nginx's own
+    /// is looked for in that of the exchange at hand.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse_named(text: &str) -> Result<Template, TemplateError> {
+        let look_up = |name: &str| match Variable::parse_or_named(name) {
+            Some(variable) => Ok(variable),
+            None => Names::default().look_up(name).map_err(TemplateError::from),
+        };
+        Template::parse_with(text, look_up).map_err(first)
+    }
+
+    /// As [`Template::parse`], with further names.
     ///
     /// # Errors
     /// Everything that is wrong with the text, each once.
-    pub fn parse_for(text: &str, phase: Phase) -> Result<Template, Vec<TemplateError>> {
-        Template::parse_with(text, |variable, name| has_value(variable, name, phase))
+    pub fn parse_of(text: &str, names: Names<'_>) -> Result<Template, Vec<TemplateError>> {
+        Template::parse_with(text, |name| {
+            names.look_up(name).map_err(TemplateError::from)
+        })
+    }
+
+    /// As [`Template::parse_of`], with such variables as have a value there.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text, each once.
+    pub fn parse_for(
+        text: &str,
+        phase: Phase,
+        names: Names<'_>,
+    ) -> Result<Template, Vec<TemplateError>> {
+        Template::parse_with(text, |name| has_value(names.look_up(name)?, name, phase))
+    }
+
+    /// The names of the variables in a text, right or wrong, as far as it can be read.
+    pub fn names_in(text: &str) -> impl Iterator<Item = &str> {
+        let mut rest = text;
+        std::iter::from_fn(move || {
+            let (_, after) = rest.split_once('$')?;
+            let (name, after) = split_name(after).ok()?;
+            rest = after;
+            Some(name)
+        })
     }
 
     fn parse_with(
         text: &str,
-        check: impl Fn(Variable, &str) -> Result<Variable, TemplateError>,
+        look_up: impl Fn(&str) -> Result<Variable, TemplateError>,
     ) -> Result<Template, Vec<TemplateError>> {
         let (mut parts, mut errors) = (Vec::new(), Vec::new());
         let mut rest = text;
@@ -64,11 +103,7 @@ impl Template {
                     return Err(errors);
                 }
             };
-            let variable = Variable::look_up(name).map_err(|unknown| TemplateError {
-                message: unknown.to_string(),
-                hint: unknown.hint(),
-            });
-            match variable.and_then(|variable| check(variable, name)) {
+            match look_up(name) {
                 Ok(variable) => parts.push(Part::Variable(variable)),
                 Err(error) if errors.contains(&error) => {}
                 Err(error) => errors.push(error),
@@ -93,6 +128,12 @@ impl Template {
             Part::Literal(_) => None,
             Part::Variable(variable) => Some(variable),
         })
+    }
+
+    /// Whether it takes from what a regex has matched.
+    pub fn has_captures(&self) -> bool {
+        self.variables()
+            .any(|variable| matches!(variable, Variable::Capture(_)))
     }
 
     /// The text, if it contains no variable.
@@ -135,6 +176,15 @@ impl Template {
     }
 }
 
+impl From<UnknownVariable> for TemplateError {
+    fn from(unknown: UnknownVariable) -> TemplateError {
+        TemplateError {
+            message: unknown.to_string(),
+            hint: unknown.hint(),
+        }
+    }
+}
+
 /// Of errors that there are.
 fn first(errors: Vec<TemplateError>) -> TemplateError {
     let mut errors = errors.into_iter();
@@ -153,6 +203,9 @@ impl fmt::Display for Template {
 
 /// The name after a `$`, and what follows it.
 fn split_name(after: &str) -> Result<(&str, &str), TemplateError> {
+    if after.starts_with(|digit: char| matches!(digit, '1'..='9')) {
+        return Ok(after.split_at(1));
+    }
     let braced = after.strip_prefix('{');
     let text = braced.unwrap_or(after);
     let end = text
@@ -304,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_variable_without_a_value_there_is_refused_with_the_places_where_it_has_one() {
-        let error = Template::parse_for("$upstream_addr", Phase::Request)
+        let error = Template::parse_for("$upstream_addr", Phase::Request, Names::default())
             .map_err(first)
             .unwrap_err();
         assert_eq!(
@@ -313,20 +366,24 @@ mod tests {
         );
         let hint = "it has one in `response_headers` and `access_log`";
         assert_eq!(error.hint.as_deref(), Some(hint));
-        let error = Template::parse_for("$sent_http_x_a", Phase::Response)
+        let error = Template::parse_for("$sent_http_x_a", Phase::Response, Names::default())
             .map_err(first)
             .unwrap_err();
         let hint = "it has one in `access_log`; `$upstream_http_x_a` is what the server sent";
         assert_eq!(error.hint.as_deref(), Some(hint));
         for phase in Phase::ALL {
-            assert!(Template::parse_for("$remote_addr $msec", phase).is_ok());
+            assert!(Template::parse_for("$remote_addr $msec", phase, Names::default()).is_ok());
         }
-        let session = Template::parse_for("$session_time", Phase::Log)
+        let session = Template::parse_for("$session_time", Phase::Log, Names::default())
             .map_err(first)
             .unwrap_err();
         assert!(session.message.ends_with("only streams have"));
-        let several =
-            Template::parse_for("$zzz $remote_addr $uri $yyy $zzz", Phase::Session).unwrap_err();
+        let several = Template::parse_for(
+            "$zzz $remote_addr $uri $yyy $zzz",
+            Phase::Session,
+            Names::default(),
+        )
+        .unwrap_err();
         let messages: Vec<&str> = several.iter().map(|error| &*error.message).collect();
         assert_eq!(
             messages,
@@ -337,7 +394,7 @@ mod tests {
             ],
             "all of them, each once"
         );
-        let request = Template::parse_for("$uri", Phase::Session)
+        let request = Template::parse_for("$uri", Phase::Session, Names::default())
             .map_err(first)
             .unwrap_err();
         assert!(request.message.ends_with("only requests have"));

@@ -4,10 +4,13 @@
 //! is under way, so parsing neither hashes nor, for names of usual length, allocates.
 
 mod phase; // what is under way when one is asked for
+mod defined; // those that the configuration declares
+mod names; // names beside nginx's own
 
-pub use phase::Phase;
+pub use defined::{Capture, Defined, Lasting};
+pub use names::{CaptureNames, KnownNames, Names};
+pub use phase::{Phase, Phases};
 
-use phase::Phases;
 use smallvec::SmallVec;
 
 /// Bytes of a name that are kept without an allocation; `x-forwarded-for` has 15.
@@ -41,7 +44,8 @@ impl Name {
         Name::new(spelling, |byte| if byte == b'_' { b'-' } else { byte })
     }
 
-    fn plain(spelling: &[u8]) -> Option<Name> {
+    /// Letters, digits and `_`, in lower case; none where `spelling` has anything else.
+    pub fn plain(spelling: &[u8]) -> Option<Name> {
         Name::new(spelling, |byte| byte)
     }
 
@@ -82,6 +86,13 @@ macro_rules! variables {
             UpstreamCookie(Name),
             /// `hook_NAME`: a named value that a hook has set for this exchange.
             HookAttribute(Name),
+            /// One that the configuration declares.
+            Defined(Defined),
+            /// What a group of a regex has matched.
+            Capture(Capture),
+            /// Whatever the configuration of the exchange at hand knows by this name: plugins ask
+            /// so, which outlive configurations.
+            Named(Name),
         }
 
         /// Every name that stands for itself.
@@ -99,13 +110,16 @@ macro_rules! variables {
         }
 
         impl Variable {
-            fn phases(&self) -> Phases {
+            /// Where it can have a value.
+            pub fn phases(&self) -> Phases {
                 match self {
                     $(Variable::$variant => Phases::$phases,)*
                     Variable::Header(_) | Variable::Argument(_) | Variable::Cookie(_) => {
                         Phases::REQUESTS
                     }
-                    Variable::HookAttribute(_) => Phases::ALWAYS,
+                    Variable::HookAttribute(_) | Variable::Named(_) => Phases::ALWAYS,
+                    Variable::Defined(defined) => defined.phases,
+                    Variable::Capture(_) => Phases::REQUESTS,
                     Variable::UpstreamHeader(_) | Variable::UpstreamCookie(_) => Phases::ANSWERED,
                     Variable::SentHeader(_) => Phases::LOGGED,
                 }
@@ -348,13 +362,20 @@ pub struct UnknownVariable {
     name: String,
     /// The name that was probably meant, without its `$`.
     pub closest: Option<String>,
+    /// Groups of the regexes that a text may take values from, where it is a number.
+    groups: Option<usize>,
 }
 
 impl UnknownVariable {
     /// The way out, where there is one.
     pub fn hint(&self) -> Option<String> {
-        let closest = self.closest.as_ref()?;
-        Some(format!("did you mean `${closest}`?"))
+        let closest = self.closest.as_ref();
+        match self.groups {
+            None => closest.map(|closest| format!("did you mean `${closest}`?")),
+            Some(0) => Some("no regex here has a group that it could stand for".to_owned()),
+            Some(1) => Some("the regex here has one group, `$1`".to_owned()),
+            Some(groups) => Some(format!("the regex here has {groups} groups")),
+        }
     }
 }
 
@@ -389,23 +410,23 @@ impl Variable {
         }
     }
 
+    /// As [`Variable::parse`]; a name that is not nginx's own is looked for when a value is asked
+    /// for, in the configuration of that exchange.
+    pub fn parse_or_named(name: &str) -> Option<Variable> {
+        Variable::parse(name).or_else(|| Name::plain(name.as_bytes()).map(Variable::Named))
+    }
+
     /// As [`Variable::parse`], for a name that a user has written.
     ///
     /// # Errors
     /// [`UnknownVariable`], with the name that was probably meant.
     pub fn look_up(name: &str) -> Result<Variable, UnknownVariable> {
-        Variable::parse(name).ok_or_else(|| UnknownVariable {
-            name: name.to_owned(),
-            closest: Variable::closest_name(name),
-        })
+        Names::default().look_up(name)
     }
 
     /// Whether requests, or sessions, have it at all.
     pub fn is_known_to(&self, scope: Scope) -> bool {
-        self.has_value_in(match scope {
-            Scope::Request => Phase::Log,
-            Scope::Session => Phase::Session,
-        })
+        self.phases().are_of(scope)
     }
 
     /// Whether it can have a value there at all.
@@ -414,8 +435,8 @@ impl Variable {
     }
 
     /// The name that is most like `name`, if any is near enough to be what was meant; of a family,
-    /// with the free part of `name`.
-    pub fn closest_name(name: &str) -> Option<String> {
+    /// with the free part of `name`. `own`: further names that there are.
+    fn closest_name<'n>(name: &str, own: impl Iterator<Item = &'n str>) -> Option<String> {
         const NEAR: f64 = 0.8;
         let name = name.to_ascii_lowercase();
         let named = NAMED.iter().flat_map(|known| known.names);
@@ -429,9 +450,12 @@ impl Variable {
             let likeness = strsim::jaro_winkler(start, prefix);
             (!rest.is_empty()).then(|| (likeness, format!("{prefix}{rest}")))
         });
-        named
+        let known = named
             .chain(of_families)
-            .filter(|(likeness, known)| *likeness >= NEAR && Variable::parse(known).is_some())
+            .filter(|(_, known)| Variable::parse(known).is_some());
+        let own = own.map(|known| (strsim::jaro_winkler(&name, known), known.to_owned()));
+        own.chain(known)
+            .filter(|(likeness, _)| *likeness >= NEAR)
             .max_by(|(one, _), (other, _)| one.total_cmp(other))
             .map(|(_, known)| known)
     }

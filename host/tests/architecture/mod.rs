@@ -96,7 +96,7 @@ fn the_configuration_knows_no_bundled_plugin_by_name() {
             let is_named = code.contains(&format!("\"{name}\""));
             let path = path.display();
             assert!(
-                !reads || !is_named || ["round_robin", "labels"].contains(name),
+                !reads || !is_named || ["round_robin", "labels", "split"].contains(name),
                 "{path} names `{name}`"
             );
         }

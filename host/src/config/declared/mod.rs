@@ -11,6 +11,7 @@ mod route;
 mod stream;
 mod hook;
 mod plugin;
+mod variable;
 
 pub(super) use self::files::FILES_TABLE;
 pub(super) use self::health::{HEALTH_CHECK, OUTLIERS};
@@ -27,6 +28,7 @@ pub(super) use self::upstream::{
     FILTER, NEXT_CONDITIONS, POLICY, PROXY_LIMITS, RESOLVER, SCORER, UPSTREAM, UPSTREAM_HTTP2,
     UPSTREAM_SERVER,
 };
+pub(super) use self::variable::VARIABLE;
 use super::key::{Key, Table, ValueKind};
 
 const SECOND: u64 = 1_000;
@@ -115,6 +117,11 @@ pub(super) static ROOT: Table = Table {
             "Addresses whose connections are balanced as they are.",
         ),
         Key::new(
+            "variable",
+            ValueKind::Named(&ValueKind::Table(&VARIABLE)),
+            "Variables of one's own, by name.",
+        ),
+        Key::new(
             "hook",
             ValueKind::Named(&ValueKind::Table(&HOOK)),
             "Hooks that several places use, by name.",
@@ -167,6 +174,7 @@ mod tests {
             &RETURN,
             &ERROR_PAGE,
             &FILES_TABLE,
+            &VARIABLE,
             &HOOK,
             &HOOK_USE,
             &PLUGIN,

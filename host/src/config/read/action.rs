@@ -11,7 +11,7 @@ use crate::config::model::{Action, PathPattern, Proxy, Return};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::Node;
-use crate::http::variable::Phase;
+use crate::http::variable::{Names, Phase};
 
 /// Statuses that a client answers by going to `Location` (RFC 9110 section 15.4), those without a
 /// use of it left aside.
@@ -25,14 +25,15 @@ pub(super) fn action(
     route: &Section<'_>,
     path: Option<&PathPattern>,
     upstreams: &mut Upstreams<'_>,
+    names: Names<'_>,
     reader: ConfigReader<'_>,
 ) -> Option<Action> {
     let answer = route
         .table("return", &RETURN)
-        .and_then(|section| answer(&section));
+        .and_then(|section| answer(&section, names));
     let proxy = route
         .text_given("proxy")
-        .and_then(|(text, node)| proxy(route, text, node, path, upstreams, reader));
+        .and_then(|(text, node)| proxy(route, text, node, path, upstreams, names, reader));
     let files = files(route);
     let given = ["proxy", "files", "return"].map(|name| {
         let entry = route.entries().iter().find(|entry| entry.key == name);
@@ -64,6 +65,7 @@ fn proxy(
     node: &Node,
     path: Option<&PathPattern>,
     upstreams: &mut Upstreams<'_>,
+    names: Names<'_>,
     reader: ConfigReader<'_>,
 ) -> Option<Proxy> {
     if text.contains('$') {
@@ -90,7 +92,7 @@ fn proxy(
         return Some(Proxy {
             upstream,
             uri: None,
-            redirects: redirects::rules(route, upstreams.url(upstream), None, path),
+            redirects: redirects::rules(route, upstreams.url(upstream), None, path, names),
         });
     };
     let scheme_problem = match scheme {
@@ -117,7 +119,7 @@ fn proxy(
             return None;
         }
     };
-    let redirects = redirects::rules(route, upstreams.url(upstream), uri.as_deref(), path);
+    let redirects = redirects::rules(route, upstreams.url(upstream), uri.as_deref(), path, names);
     Some(Proxy {
         upstream,
         uri,
@@ -156,23 +158,24 @@ fn checked_uri(uri: &str, path: Option<&PathPattern>) -> Result<String, Complain
     Ok(uri.to_owned())
 }
 
-fn answer(section: &Section<'_>) -> Option<Return> {
+fn answer(section: &Section<'_>, names: Names<'_>) -> Option<Return> {
     let problems = section.problems;
     let status: Option<u16> = section.get("status").map(|_| section.integer("status"));
     let location = section
         .text_given("location")
-        .and_then(|(text, node)| noted(header_value(text, Phase::Return), node, problems));
+        .and_then(|(text, node)| noted(header_value(text, Phase::Return, names), node, problems));
     let body = section.text_given("body");
     let template =
-        body.and_then(|(text, node)| noted(template(text, Phase::Return), node, problems));
+        body.and_then(|(text, node)| noted(template(text, Phase::Return, names), node, problems));
     if let Some((text, node)) = section.text_given("content_type") {
-        let literal =
-            header_value(text, Phase::Return).and_then(|template| match template.as_literal() {
-                Some(_) if !text.is_empty() => Ok(()),
-                _ => Err(Complaint::new(
-                    "`content_type` must be a media type, such as `text/plain`",
-                )),
-            });
+        let literal = header_value(text, Phase::Return, names).and_then(|template| match template
+            .as_literal()
+        {
+            Some(_) if !text.is_empty() => Ok(()),
+            _ => Err(Complaint::new(
+                "`content_type` must be a media type, such as `text/plain`",
+            )),
+        });
         noted(literal, node, problems);
     }
     let with_location = section.get("location").is_some();

@@ -8,7 +8,7 @@ use crate::config::model::{Conditions, Networks, ValueCondition, ValuePattern};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
 use crate::config::tree::{Entry, Node, Value};
-use crate::http::variable::{Phase, Variable};
+use crate::http::variable::{Names, Phase, Variable};
 
 /// The keys whose names stand for a variable each, and how those begin.
 const VALUES: [(&str, &str); 4] = [
@@ -19,7 +19,7 @@ const VALUES: [(&str, &str); 4] = [
 ];
 
 /// The conditions of a route; none where it has no `when`.
-pub(super) fn conditions(route: &Section<'_>) -> Conditions {
+pub(super) fn conditions(route: &Section<'_>, names: Names<'_>) -> Conditions {
     let Some(section) = route.table("when", &WHEN) else {
         return Conditions::default();
     };
@@ -32,7 +32,7 @@ pub(super) fn conditions(route: &Section<'_>) -> Conditions {
     };
     for (key, beginning) in VALUES {
         for entry in section.named(key) {
-            let condition = value(&section, key, beginning, entry);
+            let condition = value(&section, key, beginning, entry, names);
             conditions.values.extend(condition);
         }
     }
@@ -70,7 +70,7 @@ fn clients(section: &Section<'_>) -> Option<Networks> {
     Some(networks)
 }
 
-fn network(text: &str) -> Result<IpNet, Complaint> {
+pub(super) fn network(text: &str) -> Result<IpNet, Complaint> {
     let address = || text.parse().map(|ip: std::net::IpAddr| ip.into());
     text.parse().or_else(|_| address()).map_err(|_| {
         let complaint = Complaint::new(format!("`{text}` is not an address or a network"));
@@ -84,6 +84,7 @@ fn value(
     key: &'static str,
     beginning: &str,
     entry: &Entry,
+    names: Names<'_>,
 ) -> Option<ValueCondition> {
     let name = &*entry.key;
     let problem = |message: String, hint: &str| {
@@ -92,20 +93,22 @@ fn value(
     };
     let variable = match key {
         "header" => Variable::parse(&format!("{beginning}{}", name.replace('-', "_"))),
-        "variable" => Variable::parse(name.strip_prefix('$').unwrap_or(name)),
+        "variable" => match names.look_up(name.strip_prefix('$').unwrap_or(name)) {
+            Ok(variable) => Some(variable),
+            Err(unknown) => {
+                let of_all = || "docs/configuration.md has a list of all variables".to_owned();
+                let hint = unknown.hint().unwrap_or_else(of_all);
+                problem(format!("unknown variable `{name}`"), &hint);
+                return None;
+            }
+        },
         _ => Variable::parse(&format!("{beginning}{name}")),
     };
     let Some(variable) = variable else {
-        match key {
-            "variable" => problem(
-                format!("unknown variable `{name}`"),
-                "docs/configuration.md has a list of all variables",
-            ),
-            _ => problem(
-                format!("`{name}` cannot be looked for"),
-                "a name is of letters, digits and `_`, that of a header of `-` as well",
-            ),
-        }
+        problem(
+            format!("`{name}` cannot be looked for"),
+            "a name is of letters, digits and `_`, that of a header of `-` as well",
+        );
         return None;
     };
     // What a route without an upstream knows as well is not of an upstream's.

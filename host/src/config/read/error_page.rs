@@ -9,7 +9,7 @@ use crate::config::model::{ErrorPage, ErrorPages, PageContent, Route};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::Entry;
-use crate::http::variable::Phase;
+use crate::http::variable::{Names, Phase};
 
 /// The statuses that can have a page (nginx: `ngx_http_core_error_page`).
 const STATUSES: RangeInclusive<u16> = 300..=599;
@@ -18,13 +18,13 @@ const STATUSES: RangeInclusive<u16> = 300..=599;
 const CONTENTS: [&str; 4] = ["file", "body", "location", "route"];
 
 /// Those that a section has itself.
-pub(super) fn pages(section: &Section<'_>) -> ErrorPages {
+pub(super) fn pages(section: &Section<'_>, names: Names<'_>) -> ErrorPages {
     let entries = section.named("error_pages").iter();
-    let pages = entries.filter_map(|entry| page(section, entry));
+    let pages = entries.filter_map(|entry| page(section, entry, names));
     pages.collect()
 }
 
-fn page(of: &Section<'_>, entry: &Entry) -> Option<ErrorPage> {
+fn page(of: &Section<'_>, entry: &Entry, names: Names<'_>) -> Option<ErrorPage> {
     let statuses = statuses(of, entry);
     let section = Section::open(&entry.node, &ERROR_PAGE, of.problems)?;
     let given: Vec<&Entry> = CONTENTS
@@ -52,13 +52,13 @@ fn page(of: &Section<'_>, entry: &Entry) -> Option<ErrorPage> {
     Some(ErrorPage {
         spelling: entry.key.clone(),
         statuses: statuses?,
-        content: content(&section)?,
+        content: content(&section, names)?,
         status,
         place: entry.node.place.clone(),
     })
 }
 
-fn content(section: &Section<'_>) -> Option<PageContent> {
+fn content(section: &Section<'_>, names: Names<'_>) -> Option<PageContent> {
     let content_type = |default: &str| match section.text_given("content_type") {
         Some((text, _)) => text.to_owned(),
         None => default.to_owned(),
@@ -70,14 +70,14 @@ fn content(section: &Section<'_>) -> Option<PageContent> {
         });
     }
     if let Some((text, node)) = section.text_given("body") {
-        let template = template(text, Phase::Return);
+        let template = template(text, Phase::Return, names);
         return Some(PageContent::Text {
             body: noted(template, node, section.problems)?,
             content_type: content_type("text/plain"),
         });
     }
     if let Some((text, node)) = section.text_given("location") {
-        let location = header_value(text, Phase::Return);
+        let location = header_value(text, Phase::Return, names);
         return Some(PageContent::Location(noted(
             location,
             node,

@@ -8,10 +8,10 @@ use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 use crate::http::headers::is_framing;
 use crate::http::template::Template;
-use crate::http::variable::Phase;
+use crate::http::variable::{Names, Phase};
 
 /// In the order they are made: what is removed, what is set, what is added.
-pub(super) fn changes(route: &Section<'_>, phase: Phase) -> Vec<HeaderChange> {
+pub(super) fn changes(route: &Section<'_>, phase: Phase, names: Names<'_>) -> Vec<HeaderChange> {
     let key = match phase {
         Phase::Request => "request_headers",
         _ => "response_headers",
@@ -22,6 +22,7 @@ pub(super) fn changes(route: &Section<'_>, phase: Phase) -> Vec<HeaderChange> {
     let mut reading = HeaderReading {
         section,
         phase,
+        names,
         changes: Vec::new(),
     };
     for (name, node) in section.texts("remove") {
@@ -64,6 +65,7 @@ struct HeaderReading<'a> {
     section: Section<'a>,
     /// When the values are made.
     phase: Phase,
+    names: Names<'a>,
     changes: Vec<HeaderChange>,
 }
 
@@ -76,7 +78,11 @@ impl HeaderReading<'_> {
         node: &Node,
         operation: fn(Template) -> HeaderOperation,
     ) {
-        if let Some(template) = noted(header_value(text, self.phase), node, self.section.problems) {
+        if let Some(template) = noted(
+            header_value(text, self.phase, self.names),
+            node,
+            self.section.problems,
+        ) {
             self.change(name, name_place, operation(template));
         }
     }
@@ -145,9 +151,13 @@ fn own_name(name: &str) -> Result<(), Complaint> {
 }
 
 /// A template whose text HTTP allows (RFC 9110 section 5.5).
-pub(super) fn header_value(text: &str, phase: Phase) -> Result<Template, Complaint> {
+pub(super) fn header_value(
+    text: &str,
+    phase: Phase,
+    names: Names<'_>,
+) -> Result<Template, Complaint> {
     plain_value(text)?;
-    template(text, phase)
+    template(text, phase, names)
 }
 
 /// Text that HTTP allows as a field's value (RFC 9110 section 5.5).

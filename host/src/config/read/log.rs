@@ -6,14 +6,14 @@ use crate::config::model::{AccessLog, ErrorLog, LogFormat, LogPath};
 use crate::config::problem::{Place, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
-use crate::http::variable::{Phase, Scope};
+use crate::http::variable::{Names, Phase, Scope};
 
 /// The keys, which messages name.
 const ACCESS: &str = "access_log";
 const ERROR: &str = "error_log";
 
 /// `None` where the section does not say; `Some(None)` where it says `false`.
-pub(super) fn access_log(section: &Section<'_>) -> Option<Option<AccessLog>> {
+pub(super) fn access_log(section: &Section<'_>, names: Names<'_>) -> Option<Option<AccessLog>> {
     let node = section.get(ACCESS)?;
     match &node.value {
         _ if is_off(node) => Some(None),
@@ -26,7 +26,7 @@ pub(super) fn access_log(section: &Section<'_>) -> Option<Option<AccessLog>> {
             let table = Section::open(node, &ACCESS_LOG, section.problems)?;
             Some(Some(AccessLog {
                 path: path_of(ACCESS, &table),
-                format: format(&table),
+                format: format(&table, names),
                 place: node.place.clone(),
             }))
         }
@@ -48,13 +48,13 @@ pub(super) fn default_access_log() -> AccessLog {
 }
 
 /// As [`access_log`], for a stream: off unless the section says where.
-pub(super) fn stream_log(section: &Section<'_>) -> Option<AccessLog> {
+pub(super) fn stream_log(section: &Section<'_>, names: Names<'_>) -> Option<AccessLog> {
     let node = section.get(ACCESS)?;
     match &node.value {
         _ if is_off(node) => None,
         Value::Text(text) | Value::Environment(text) => Some(AccessLog {
             path: path_alone(ACCESS, text, node, section),
-            format: stream_format(STREAM_LOG_FORMAT, node, section),
+            format: stream_format(STREAM_LOG_FORMAT, node, section, names),
             place: node.place.clone(),
         }),
         Value::Table(_) => {
@@ -63,7 +63,7 @@ pub(super) fn stream_log(section: &Section<'_>) -> Option<AccessLog> {
             let (text, format) = given.unwrap_or((STREAM_LOG_FORMAT, node));
             Some(AccessLog {
                 path: path_of(ACCESS, &table),
-                format: stream_format(text, format, &table),
+                format: stream_format(text, format, &table, names),
                 place: node.place.clone(),
             })
         }
@@ -74,10 +74,10 @@ pub(super) fn stream_log(section: &Section<'_>) -> Option<AccessLog> {
     }
 }
 
-fn stream_format(text: &str, node: &Node, section: &Section<'_>) -> LogFormat {
+fn stream_format(text: &str, node: &Node, section: &Section<'_>, names: Names<'_>) -> LogFormat {
     let format = match text {
         "json" => Ok(LogFormat::Json(Scope::Session)),
-        text if text.contains('$') => template(text, Phase::Session).map(LogFormat::Template),
+        text if text.contains('$') => template(text, Phase::Session, names).map(LogFormat::Template),
         _ => Err(Complaint::new(format!("unknown log format `{text}`")).hint(
             "a stream's format is `json`, or its own with `$variables`: `\"$remote_addr $session_time\"`",
         )),
@@ -181,14 +181,14 @@ fn path(log: &str, text: &str, node: &Node, section: &Section<'_>) -> LogPath {
     LogPath::Stderr
 }
 
-fn format(table: &Section<'_>) -> LogFormat {
+fn format(table: &Section<'_>, names: Names<'_>) -> LogFormat {
     let Some((text, node)) = table.text_given("format") else {
         return LogFormat::Combined;
     };
     let format = match text {
         "combined" => Ok(LogFormat::Combined),
         "json" => Ok(LogFormat::Json(Scope::Request)),
-        text if text.contains('$') => template(text, Phase::Log).map(LogFormat::Template),
+        text if text.contains('$') => template(text, Phase::Log, names).map(LogFormat::Template),
         _ => Err(
             Complaint::new(format!("unknown access log format `{text}`")).hint(suggestion(
                 text,

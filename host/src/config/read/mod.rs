@@ -17,6 +17,7 @@ mod source;
 mod upstream;
 mod pattern;
 mod condition;
+mod variable;
 mod headers;
 mod redirects;
 mod files;
@@ -25,14 +26,16 @@ mod error_page;
 mod route;
 mod stream;
 
+use std::sync::Arc;
+
 use super::declared::{ROOT, SERVER};
 use super::files::Document;
 use super::model::{Address, AdminConfig, Config, UpstreamConfig, UpstreamServer};
 use super::problem::{Place, Problem, Problems};
 use super::section::Section;
 use super::tree::{Node, Value};
-use crate::http::template::Template;
-use crate::http::variable::Phase;
+use crate::http::template::{Template, TemplateError};
+use crate::http::variable::{Names, Phase};
 
 /// The whole file. What comes back is only worth anything if no problem was noted.
 pub(super) fn config(document: &Document, problems: &Problems) -> Config {
@@ -46,10 +49,12 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
     let server = root.table("server", &SERVER);
     let server = server.unwrap_or_else(|| Section::of(&[], &start, &SERVER, problems));
     let plugin_names = plugin_names::PluginNames::new(&root);
+    let variables = variable::variables(&root, reader);
+    let names = variables.names();
     let mut hooks = hook::Hooks::named(&root, &plugin_names, reader);
     let mut taken = server::TakenAddresses::new();
-    let of_server = server::server(&server, &mut hooks);
-    let listeners = server::listeners(&root, &server, &of_server, &mut taken, &mut hooks);
+    let of_server = server::server(&server, &mut hooks, names);
+    let listeners = server::listeners(&root, &server, &of_server, &mut taken, &mut hooks, names);
     // What is no list of tables is a problem of its own.
     let is_given = |name: &str| {
         let is_empty = |node: &Node| matches!(&node.value, Value::Array(items) if items.is_empty());
@@ -62,8 +67,8 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
     }
     let plugins = plugin::plugins(&root, &plugin_names, reader);
     let mut upstreams = upstream::Upstreams::named(&root, &server, &plugin_names, reader);
-    let routes = route::routes(&root, &listeners, &mut upstreams, &mut hooks, reader);
-    let streams = stream::streams(&root, &mut taken, &mut upstreams, &mut hooks, reader);
+    let routes = route::routes(&root, &listeners, &mut upstreams, &mut hooks, names, reader);
+    let streams = stream::streams(&root, &mut taken, &mut upstreams, &mut hooks, names, reader);
     let of_listeners = listeners.iter().flat_map(|listener| &listener.error_pages);
     let of_routes = routes.iter().flat_map(|route| &route.error_pages);
     error_page::check_routes(of_listeners.chain(of_routes), &routes, reader);
@@ -72,6 +77,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         server: of_server,
         listeners,
         upstreams: upstreams.list,
+        variables: Arc::new(variables.into_definitions(route::capture_names(&routes))),
         routes,
         streams,
         hooks: hooks.into_list(),
@@ -187,19 +193,26 @@ fn noted<T>(result: Result<T, Complaint>, node: &Node, problems: &Problems) -> O
         .ok()
 }
 
-/// Text with variables that have a value there. A text has one place, and so one complaint about
-/// all that is wrong with it.
-fn template(text: &str, phase: Phase) -> Result<Template, Complaint> {
-    Template::parse_for(text, phase).map_err(|errors| {
-        let messages: Vec<&str> = errors.iter().map(|error| &*error.message).collect();
-        let mut hints: Vec<&str> = errors
-            .iter()
-            .filter_map(|error| error.hint.as_deref())
-            .collect();
-        hints.dedup();
-        Complaint {
-            message: messages.join("; "),
-            hint: (!hints.is_empty()).then(|| hints.join("; ")),
-        }
-    })
+/// Text with variables that have a value there.
+fn template(text: &str, phase: Phase, names: Names<'_>) -> Result<Template, Complaint> {
+    Template::parse_for(text, phase, names).map_err(complaint)
+}
+
+/// Text with variables, wherever they have a value.
+fn any_template(text: &str, names: Names<'_>) -> Result<Template, Complaint> {
+    Template::parse_of(text, names).map_err(complaint)
+}
+
+/// A text has one place, and so one complaint about all that is wrong with it.
+fn complaint(errors: Vec<TemplateError>) -> Complaint {
+    let messages: Vec<&str> = errors.iter().map(|error| &*error.message).collect();
+    let mut hints: Vec<&str> = errors
+        .iter()
+        .filter_map(|error| error.hint.as_deref())
+        .collect();
+    hints.dedup();
+    Complaint {
+        message: messages.join("; "),
+        hint: (!hints.is_empty()).then(|| hints.join("; ")),
+    }
 }

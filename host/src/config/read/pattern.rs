@@ -1,9 +1,10 @@
 //! `host` and `path`: nginx's `server_name` and `location` patterns.
 
-use regex::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder, bytes};
 
 use super::Complaint;
 use crate::config::model::{HostPattern, PathPattern};
+use crate::http::variable::CaptureNames;
 
 /// One host as written may stand for two: `.example.com` is `example.com` and `*.example.com`.
 pub(super) fn hosts(text: &str) -> Result<Vec<HostPattern>, Complaint> {
@@ -116,6 +117,18 @@ pub(super) fn value_regex(text: &str) -> Result<Regex, Complaint> {
     regex(&RegexBuilder::new(pattern.trim_start()))
 }
 
+/// As [`value_regex`], for texts that may be any bytes: as nginx's, it knows letters and cases of
+/// ASCII alone, and any byte is a character.
+pub(super) fn bytes_regex(text: &str) -> Result<bytes::Regex, Complaint> {
+    let (pattern, any_case) = match text.strip_prefix("~*") {
+        Some(pattern) => (pattern, true),
+        None => (text.strip_prefix('~').unwrap_or(text), false),
+    };
+    let mut builder = bytes::RegexBuilder::new(pattern.trim_start());
+    let builder = builder.unicode(false).case_insensitive(any_case);
+    builder.build().map_err(|error| bad_regex(&error))
+}
+
 /// The regex, or its own explanation in one line.
 fn regex(builder: &RegexBuilder) -> Result<Regex, Complaint> {
     builder.build().map_err(|error| bad_regex(&error))
@@ -136,6 +149,16 @@ pub(super) fn bad_regex(error: &regex::Error) -> Complaint {
 }
 
 impl PathPattern {
+    /// The groups of its regex.
+    pub(super) fn capture_names(&self) -> CaptureNames {
+        match self {
+            PathPattern::Regex(regex) => {
+                CaptureNames::new(regex.captures_len(), regex.capture_names())
+            }
+            _ => CaptureNames::default(),
+        }
+    }
+
     /// As written in the file.
     pub fn spelling(&self) -> String {
         match self {
@@ -143,6 +166,18 @@ impl PathPattern {
             PathPattern::Prefix(path) => path.clone(),
             PathPattern::PrefixNoRegex(path) => format!("^~ {path}"),
             PathPattern::Regex(regex) => format!("~ {}", regex.as_str()),
+        }
+    }
+}
+
+impl HostPattern {
+    /// The groups of its regex.
+    pub(super) fn capture_names(&self) -> CaptureNames {
+        match self {
+            HostPattern::Regex(regex) => {
+                CaptureNames::new(regex.captures_len(), regex.capture_names())
+            }
+            _ => CaptureNames::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::config::model::{PathPattern, RedirectRule, RedirectRules};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
 use crate::config::tree::Value;
-use crate::http::variable::Phase;
+use crate::http::variable::{Names, Phase};
 
 const KEY: &str = "proxy_redirect";
 
@@ -17,10 +17,11 @@ pub(super) fn rules(
     url: String,
     uri: Option<&str>,
     path: Option<&PathPattern>,
+    names: Names<'_>,
 ) -> RedirectRules {
     match route.get(KEY).map(|node| &node.value) {
         None => by_default(url, uri, path),
-        Some(Value::Table(_)) => RedirectRules::Given(given(route)),
+        Some(Value::Table(_)) => RedirectRules::Given(given(route, names)),
         Some(Value::Boolean(false)) => RedirectRules::Given(Vec::new()),
         Some(_) => {
             if let Some(node) = route.get(KEY) {
@@ -55,7 +56,7 @@ fn by_default(url: String, uri: Option<&str>, path: Option<&PathPattern>) -> Red
     }
 }
 
-fn given(route: &Section<'_>) -> Vec<RedirectRule> {
+fn given(route: &Section<'_>, names: Names<'_>) -> Vec<RedirectRule> {
     let mut rules = Vec::new();
     for entry in route.named(KEY) {
         let complaint = match &*entry.key {
@@ -81,7 +82,7 @@ fn given(route: &Section<'_>) -> Vec<RedirectRule> {
             continue;
         };
         if let Some(to) = noted(
-            header_value(text, Phase::Response),
+            header_value(text, Phase::Response, names),
             &entry.node,
             route.problems,
         ) {

@@ -1,13 +1,13 @@
 //! `[[route]]`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::headers::changes;
 use super::hook::Hooks;
 use super::upstream::{Upstreams, next_conditions};
 use super::{
     Complaint, ConfigReader, action, address, check_name, condition, error_page, log, noted,
-    pattern,
+    pattern, variable,
 };
 use crate::config::declared::{PROXY_LIMITS, ROUTE};
 use crate::config::model::{
@@ -16,17 +16,18 @@ use crate::config::model::{
 use crate::config::problem::{Place, Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
-use crate::http::variable::Phase;
+use crate::http::variable::{CaptureNames, Names, Phase};
 
 pub(super) fn routes<'a>(
     root: &Section<'a>,
     listeners: &[ListenerConfig],
     upstreams: &mut Upstreams<'_>,
     hooks: &mut Hooks<'a>,
+    names: Names<'_>,
     reader: ConfigReader<'a>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
-    let (mut names, mut fallbacks) = (HashMap::new(), Vec::new());
+    let (mut taken_names, mut fallbacks) = (HashMap::new(), Vec::new());
     let mut first_places = FirstPlaces::default();
     for node in root.list("route") {
         let Some(section) = Section::open(node, &ROUTE, reader.problems) else {
@@ -34,15 +35,22 @@ pub(super) fn routes<'a>(
         };
         let listening = listening(&section, listeners, reader);
         let path = path(&section);
-        let when = condition::conditions(&section);
-        let (name, internal) = (name(&section, &mut names), section.boolean("internal"));
+        let hosts = hosts(&section);
+        let captures = captures(&section, path.as_ref(), &hosts, names, reader);
+        // What has to hold is asked for before it is known what has matched.
+        let when = condition::conditions(&section, names);
+        let names = names.with_captures(&captures);
+        let (name, internal) = (
+            name(&section, &mut taken_names),
+            section.boolean("internal"),
+        );
         if internal && let Some(node) = section.get("when") {
             let problem = Problem::new(&node.place, "`when` in a route that is `internal`");
             let hint = "hooks lead to it whatever the request is: leave one of both out";
             section.problems.add(problem.hint(hint));
         }
         let (hooks, inherits_hooks) = (hooks.of(&section), section.boolean("inherit_hooks"));
-        let action = action::action(&section, path.as_ref(), upstreams, reader);
+        let action = action::action(&section, path.as_ref(), upstreams, names, reader);
         if let Some(Action::Files(files)) = &action
             && let FileFallback::Route(name) = &files.fallback
         {
@@ -51,25 +59,25 @@ pub(super) fn routes<'a>(
                 .map_or(section.place, |node| &node.place);
             fallbacks.push((name.clone(), place));
         }
-        let request_headers = changes(&section, Phase::Request);
+        let request_headers = changes(&section, Phase::Request, names);
         let answered_here = section.get("proxy").is_none()
             && (section.get("return").is_some() || section.get("files").is_some());
         let answering = match answered_here {
             true => Phase::Return,
             false => Phase::Response,
         };
-        let response_headers = changes(&section, answering);
-        let access_log = log::access_log(&section);
+        let response_headers = changes(&section, answering, names);
+        let access_log = log::access_log(&section, names);
         let client_max_body_size = section
             .get("client_max_body_size")
             .map(|_| Some(section.size("client_max_body_size")).filter(|size| *size > 0));
         let limits = limits(&section);
-        let error_pages = error_page::pages(&section);
+        let error_pages = error_page::pages(&section, names);
         let intercepts = section.get("intercept_errors");
         let intercept_errors = intercepts.map(|_| section.boolean("intercept_errors"));
         // With a problem noted the route is not made, nor compared with others.
         let Some(path) = path else { continue };
-        for host in hosts(&section) {
+        for host in hosts {
             // What is not found by host and path may have those of another.
             if !internal {
                 first_places.note(&listening, &host, &path, &section, !when.is_empty(), reader);
@@ -99,13 +107,44 @@ pub(super) fn routes<'a>(
         }
     }
     for (name, place) in fallbacks {
-        if !names.contains_key(&*name) {
+        if !taken_names.contains_key(&*name) {
             let problem = Problem::new(place, format!("no route has the name `{name}`"));
-            let hint = suggestion(&name, names.keys().copied(), "names of routes");
+            let hint = suggestion(&name, taken_names.keys().copied(), "names of routes");
             reader.missing(problem.hint(hint));
         }
     }
     routes
+}
+
+/// The groups of a route's regexes: `$1` is one of its path's, or of its host's where the path is no
+/// regex or has none.
+fn captures(
+    section: &Section<'_>,
+    path: Option<&PathPattern>,
+    hosts: &[HostPattern],
+    names: Names<'_>,
+    reader: ConfigReader<'_>,
+) -> CaptureNames {
+    let (mut of_path, mut of_hosts) = (CaptureNames::default(), CaptureNames::default());
+    if let (Some(path), Some(node)) = (path, section.get("path")) {
+        of_path = path.capture_names();
+        variable::check_captures(&of_path, names, &node.place, reader);
+    }
+    if let Some(node) = section.get("host") {
+        let all = hosts.iter().map(HostPattern::capture_names);
+        of_hosts = all.fold(of_hosts, CaptureNames::or);
+        variable::check_captures(&of_hosts, names, &node.place, reader);
+    }
+    of_path.or(of_hosts)
+}
+
+/// The names of all groups in the regexes of routes.
+pub(super) fn capture_names(routes: &[Route]) -> Vec<Box<str>> {
+    let all = routes
+        .iter()
+        .flat_map(|route| [route.path.capture_names(), route.host.capture_names()]);
+    let names: BTreeSet<Box<str>> = all.flat_map(CaptureNames::into_names).collect();
+    names.into_iter().collect()
 }
 
 /// What a route says again of its upstream and its listener.

@@ -11,13 +11,19 @@ use crate::config::model::{
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
+use crate::http::variable::Names;
 
-pub(super) fn server<'a>(section: &Section<'a>, hooks: &mut Hooks<'a>) -> ServerConfig {
+pub(super) fn server<'a>(
+    section: &Section<'a>,
+    hooks: &mut Hooks<'a>,
+    names: Names<'_>,
+) -> ServerConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     ServerConfig {
         workers: count(section, "workers").unwrap_or(cores),
         trusted_proxies: trusted_proxies(section),
-        access_log: log::access_log(section).unwrap_or_else(|| Some(log::default_access_log())),
+        access_log: log::access_log(section, names)
+            .unwrap_or_else(|| Some(log::default_access_log())),
         error_log: log::error_log(section),
         max_connections: count(section, "max_connections"),
         shutdown_timeout: Some(section.duration("shutdown_timeout"))
@@ -94,12 +100,13 @@ pub(super) fn listeners<'a>(
     of_server: &ServerConfig,
     taken: &mut TakenAddresses,
     hooks: &mut Hooks<'a>,
+    names: Names<'_>,
 ) -> Vec<ListenerConfig> {
     // Read here too, so that what is wrong in `[server]` is noted even if every listener has its
     // own value.
     let nowhere = Address::Tcp(([0, 0, 0, 0], 0).into());
-    listener(server, nowhere, Place::default());
-    let of_server_pages = error_page::pages(server);
+    listener(server, nowhere, Place::default(), names);
+    let of_server_pages = error_page::pages(server, names);
 
     let mut listeners: Vec<ListenerConfig> = Vec::new();
     for node in root.list("listen") {
@@ -108,7 +115,7 @@ pub(super) fn listeners<'a>(
         };
         // They are added to those of `[server]`, not put in their place.
         let own_hooks = hooks.of(&section);
-        let own_pages = error_page::pages(&section);
+        let own_pages = error_page::pages(&section, names);
         let section = section.with_parent(server);
         section.required("address");
         let (address, place) = listen_address(&section, taken);
@@ -120,7 +127,7 @@ pub(super) fn listeners<'a>(
             http2: http2(&section),
             hooks: [of_server.hooks.as_slice(), &own_hooks].concat(),
             error_pages: error_page::inherited(own_pages, &of_server_pages),
-            ..listener(&section, address, place)
+            ..listener(&section, address, place, names)
         });
     }
     listeners
@@ -161,7 +168,12 @@ pub(super) fn listen_address(
 }
 
 /// The keys that `[[listen]]` shares with `[server]`.
-fn listener(section: &Section<'_>, address: Address, place: Place) -> ListenerConfig {
+fn listener(
+    section: &Section<'_>,
+    address: Address,
+    place: Place,
+    names: Names<'_>,
+) -> ListenerConfig {
     let body_size = section.size("client_max_body_size");
     ListenerConfig {
         address,
@@ -170,7 +182,8 @@ fn listener(section: &Section<'_>, address: Address, place: Place) -> ListenerCo
         hsts: None,
         redirect_to_https: None,
         proxy_protocol: false,
-        access_log: log::access_log(section).unwrap_or_else(|| Some(log::default_access_log())),
+        access_log: log::access_log(section, names)
+            .unwrap_or_else(|| Some(log::default_access_log())),
         backlog: section.integer("backlog"),
         keepalive_timeout: section.duration("keepalive_timeout"),
         keepalive_requests: section.integer("keepalive_requests"),

@@ -12,12 +12,14 @@ use crate::config::model::{
 };
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
+use crate::http::variable::Names;
 
 pub(super) fn streams<'a>(
     root: &Section<'a>,
     taken: &mut TakenAddresses,
     upstreams: &mut Upstreams<'_>,
     hooks: &mut Hooks<'a>,
+    names: Names<'_>,
     reader: ConfigReader<'a>,
 ) -> Vec<StreamConfig> {
     let mut streams = Vec::new();
@@ -37,7 +39,7 @@ pub(super) fn streams<'a>(
             section.boolean("proxy_protocol"),
             section.integer("backlog"),
         );
-        let (tls, access_log) = (tls::listener(&section), log::stream_log(&section));
+        let (tls, access_log) = (tls::listener(&section), log::stream_log(&section, names));
         let hooks = hooks.of(&section);
         // Without an upstream a problem is noted, and the configuration never used.
         streams.extend(upstream.map(|upstream| StreamConfig {

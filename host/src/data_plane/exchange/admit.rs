@@ -17,6 +17,7 @@ use crate::http::framing::{self, Framing};
 use crate::http::head::{FieldName, Version};
 use crate::http::path;
 use crate::http::target::{BadTarget, RequestTarget, TargetForm};
+use crate::http::variable::Lasting;
 use crate::tls::server::ClientVerdict;
 
 /// Why a request whose head is well-formed is answered with 400. The display text is the error
@@ -162,6 +163,8 @@ pub(super) fn take_route(
 fn note_route(exchange: &Exchange, worker_config: &WorkerConfig, route: usize) {
     exchange.stats.route.set(Some(route));
     exchange.uri.left_route.set(false);
+    exchange.captures.forget();
+    exchange.kept.forget(Lasting::Route);
     *exchange.server_name.borrow_mut() = Some(worker_config.route_name(route));
 }
 

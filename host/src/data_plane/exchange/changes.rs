@@ -9,6 +9,7 @@ use crate::http::authority::Authority;
 use crate::http::head::{BadChange, FieldChanges, FieldName, FieldOperation, RequestChanges};
 use crate::http::path;
 use crate::http::target::BadTarget;
+use crate::http::variable::Lasting;
 
 /// Path and query as changes make them.
 struct ChangedUri {
@@ -30,6 +31,12 @@ impl Exchange {
     pub(crate) fn apply(&mut self, changes: &RequestChanges) -> Result<(), BadChange> {
         let uri = self.changed_uri(changes)?;
         let host = changed_host(&changes.fields)?;
+        if (changes.path.is_some() || host.is_some())
+            && let Some(route) = self.taken_route()
+        {
+            self.captures.keep(route, &self.host, self.normalised());
+        }
+        self.kept.forget(Lasting::Request);
         if let Some(uri) = uri {
             self.uri.changed = Some(uri.text);
             self.uri.path = uri.path;

@@ -1,5 +1,6 @@
 //! Carries one exchange: the whole way of a request, top to bottom.
 
+mod captures; // what the regexes of its route have matched
 mod state; // what is known of it
 mod variables; // ... as templates, logs and plugins ask for it
 mod fault; // why it could not be carried through

@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::captures::RouteCaptures;
+use crate::config::model::Route;
 use crate::data_plane::downstream::{Client, Outgoing, Session};
 use crate::data_plane::drain::ListenerState;
 use crate::data_plane::hooked::Hooked;
 use crate::data_plane::upstream::{BalanceState, Lease};
 use crate::data_plane::worker::Worker;
 use crate::data_plane::worker_config::WorkerConfig;
+use crate::http::definition::KeptValues;
 use crate::http::framing::Framing;
 use crate::http::grpc;
 use crate::http::head::{FieldChanges, FieldName, RequestHead, ResponseHead, Version};
@@ -50,6 +53,10 @@ pub(crate) struct Exchange {
     pub(crate) response: RefCell<ResponseHead>,
     /// What hooks have to do with it.
     pub(super) hooked: Hooked,
+    /// Values of variables that the configuration declares.
+    pub(super) kept: KeptValues,
+    /// What the regexes of its route have matched.
+    pub(super) captures: RouteCaptures,
     number: OnceCell<u64>,
     /// What hooks change of the response, whichever it will be.
     pub(super) response_changes: RefCell<FieldChanges>,
@@ -184,6 +191,8 @@ impl Exchange {
             stats: ExchangeStats::default(),
             response: RefCell::default(),
             hooked: Hooked::default(),
+            kept: KeptValues::default(),
+            captures: RouteCaptures::default(),
             number: OnceCell::new(),
             response_changes: RefCell::default(),
             changed_before_head: Cell::default(),
@@ -210,6 +219,12 @@ impl Exchange {
         self.balance.begin_anew();
         self.stats.answered.set(false);
         self.status_instead.set(status);
+    }
+
+    /// The route that it has taken.
+    pub(super) fn taken_route(&self) -> Option<&Route> {
+        let routes = &self.worker_config.snapshot.config.routes;
+        routes.get(self.stats.route.get()?)
     }
 
     /// A number that no other exchange has; given when it is first asked for.

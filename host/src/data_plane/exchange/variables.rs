@@ -10,7 +10,7 @@ use crate::data_plane::proxy_protocol::AddressPair;
 use crate::data_plane::upstream::{BalanceState, Balanceable, DescriptorSource};
 use crate::http::clock;
 use crate::http::head::{FieldName, Version};
-use crate::http::variable::{Name, Variable, VariableSource};
+use crate::http::variable::{Capture, Defined, Name, Variable, VariableSource};
 use crate::http::{headers, target};
 use crate::plugin::{self, AttemptFacts, HttpVersion};
 
@@ -209,6 +209,15 @@ impl VariableSource for Exchange {
                 return self.hooked.append_attribute(name.as_str(), out);
             }
             Variable::PluginNote => return self.hooked.append_notes(out),
+            Variable::Defined(defined) => return self.append_defined(*defined, out),
+            Variable::Capture(capture) => return self.append_capture(capture, out),
+            Variable::Named(name) => {
+                let definitions = &self.worker_config.snapshot.config.variables;
+                return match definitions.declared(name.as_str()) {
+                    Some(defined) => self.append_defined(defined, out),
+                    None => self.append_capture(&Capture::Name(name.clone()), out),
+                };
+            }
             Variable::Protocol
             | Variable::BytesReceived
             | Variable::SessionTime
@@ -220,6 +229,18 @@ impl VariableSource for Exchange {
 }
 
 impl Exchange {
+    fn append_defined(&self, variable: Defined, out: &mut Vec<u8>) -> bool {
+        let definitions = &self.worker_config.snapshot.config.variables;
+        definitions.append(variable, self, &self.kept, out)
+    }
+
+    fn append_capture(&self, capture: &Capture, out: &mut Vec<u8>) -> bool {
+        self.taken_route().is_some_and(|route| {
+            let path = self.normalised();
+            self.captures.append(capture, route, &self.host, path, out)
+        })
+    }
+
     fn cookie_value(&self, name: &[u8]) -> Option<&[u8]> {
         headers::cookie(self.request.fields().known(FieldName::Cookie), name)
     }

@@ -101,12 +101,12 @@ async fn carry(
     worker: &Rc<Worker>,
     guard: &ConnectionGuard,
     config: &model::StreamConfig,
-    worker_config: &WorkerConfig,
+    worker_config: &Rc<WorkerConfig>,
     client: Client,
     stream: Stream,
     due: Instant,
 ) -> Rc<TcpSession> {
-    let mut session = TcpSession::new(worker.clone(), client);
+    let mut session = TcpSession::new(worker.clone(), worker_config.clone(), client);
     let (mut reader, mut writer) = stream.split();
     let (mut first, mut upstream) = (Vec::new(), config.upstream);
     if let Some(tls) = &session.client.tls {

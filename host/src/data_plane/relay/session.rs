@@ -13,8 +13,10 @@ use crate::data_plane::hooked::Hooked;
 use crate::data_plane::proxy_protocol::AddressPair;
 use crate::data_plane::upstream::{BalanceState, Balanceable, DescriptorSource};
 use crate::data_plane::worker::Worker;
+use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::clock;
-use crate::http::variable::{Variable, VariableSource};
+use crate::http::definition::KeptValues;
+use crate::http::variable::{Defined, Variable, VariableSource};
 use crate::plugin::{self, AttemptFacts, ExchangeSummary, HttpVersion};
 
 /// A client's connection on its way to an endpoint.
@@ -25,6 +27,10 @@ pub(super) struct TcpSession {
     pub(super) server_name: Option<Box<str>>,
     pub(super) status: Cell<SessionStatus>,
     pub(super) worker: Rc<Worker>,
+    /// The one that it began with.
+    worker_config: Rc<WorkerConfig>,
+    /// Values of variables that the configuration declares.
+    kept: KeptValues,
     /// What hooks have to do with it.
     pub(super) hooked: Hooked,
     balance: BalanceState,
@@ -62,8 +68,14 @@ pub(super) struct SessionAttempt {
 }
 
 impl TcpSession {
-    pub(super) fn new(worker: Rc<Worker>, client: Client) -> TcpSession {
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        worker_config: Rc<WorkerConfig>,
+        client: Client,
+    ) -> TcpSession {
         TcpSession {
+            worker_config,
+            kept: KeptValues::default(),
             client,
             server_name: None,
             status: Cell::new(SessionStatus::Carried),
@@ -128,6 +140,11 @@ impl TcpSession {
             line.push('"');
         }
         line
+    }
+
+    fn append_defined(&self, variable: Defined, out: &mut Vec<u8>) -> bool {
+        let definitions = &self.worker_config.snapshot.config.variables;
+        definitions.append(variable, self, &self.kept, out)
     }
 
     /// What each attempt has to say, joined as nginx does; false before the first.
@@ -199,6 +216,12 @@ impl VariableSource for TcpSession {
                 return self.hooked.append_attribute(name.as_str(), out);
             }
             Variable::PluginNote => return self.hooked.append_notes(out),
+            Variable::Defined(defined) => return self.append_defined(*defined, out),
+            Variable::Named(name) => {
+                let definitions = &self.worker_config.snapshot.config.variables;
+                let defined = definitions.declared(name.as_str());
+                return defined.is_some_and(|defined| self.append_defined(defined, out));
+            }
             variable => return self.client.append(variable, out),
         }
         true

@@ -1,5 +1,7 @@
 //! Where a variable has a value: what an exchange knows of itself grows while it is under way.
 
+use super::Scope;
+
 /// What is under way when a variable is asked for, named after the place in the file that asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -41,14 +43,14 @@ impl Phase {
 }
 
 /// A set of phases.
-#[derive(Clone, Copy)]
-pub(super) struct Phases(u8);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Phases(u8);
 
 impl Phases {
     /// What is known of every connection.
-    pub(super) const ALWAYS: Phases = Phases::of(&Phase::ALL);
+    pub const ALWAYS: Phases = Phases::of(&Phase::ALL);
     /// What is known of every request.
-    pub(super) const REQUESTS: Phases =
+    pub const REQUESTS: Phases =
         Phases::of(&[Phase::Request, Phase::Return, Phase::Response, Phase::Log]);
     /// What a route with `proxy` says.
     pub(super) const PROXIED: Phases = Phases::of(&[Phase::Request, Phase::Response, Phase::Log]);
@@ -73,7 +75,24 @@ impl Phases {
         Phases(bits)
     }
 
-    pub(super) const fn contains(self, phase: Phase) -> bool {
+    pub const fn contains(self, phase: Phase) -> bool {
         self.0 & 1 << phase as u8 != 0
+    }
+
+    /// Those of both.
+    pub const fn and(self, other: Phases) -> Phases {
+        Phases(self.0 & other.0)
+    }
+
+    /// Whether requests, or sessions, have what has a value there.
+    pub const fn are_of(self, scope: Scope) -> bool {
+        self.contains(match scope {
+            Scope::Request => Phase::Log,
+            Scope::Session => Phase::Session,
+        })
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }

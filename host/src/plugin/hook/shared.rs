@@ -15,6 +15,7 @@ use super::super::role::Role;
 use super::super::untrusted::Untrusted;
 use super::slot::HookSpec;
 use crate::http::template::Template;
+use crate::http::variable::KnownNames;
 
 /// What a hook is configured for.
 pub struct HookContext<'a> {
@@ -22,6 +23,8 @@ pub struct HookContext<'a> {
     pub places: &'a [&'a Value],
     /// What carries the exchanges of these places.
     pub traits: UpstreamTraits,
+    /// Those that the settings may name, beside nginx's own.
+    pub variables: &'a Arc<KnownNames>,
     /// What paths in the settings are relative to.
     pub directory: &'a Path,
     /// Where it may lead requests.
@@ -75,13 +78,14 @@ impl SharedHook {
                 .map(|place| place.to_string())
                 .collect(),
             traits: context.traits,
+            variables: context.variables.clone(),
             files: PluginFiles::named_in(texts, context.directory),
             destinations: Destinations::new(context.destinations.clone()),
             was_made: AtomicBool::new(false),
         };
         let role = Role::new(spec, context.workers)?;
         let key = role.key.as_deref().map(|key| {
-            Template::parse(key).map_err(|error| ConfigureError::Refused {
+            Template::parse_named(key).map_err(|error| ConfigureError::Refused {
                 plugin: plugin.name().to_owned(),
                 key: Untrusted::name("key"),
                 message: Untrusted::message(error),
@@ -102,6 +106,11 @@ impl SharedHook {
 
     pub fn plugin(&self) -> &Plugin {
         self.role.plugin()
+    }
+
+    /// The variables that its settings could name, beside nginx's own.
+    pub fn variables(&self) -> &KnownNames {
+        &self.role.spec.variables
     }
 
     /// The files that its settings name.

@@ -17,6 +17,7 @@ use super::super::instance::Instance;
 use super::super::slot::{FIRST, InstanceSlot, InstanceSpec};
 use super::world::Hook;
 use super::{ExchangeSummary, HookCall};
+use crate::http::variable::KnownNames;
 
 /// How long a worker waits for a shared instance at the most. A hook that could not be asked fails
 /// the request, so this is longer than a busy machine keeps the thread that holds the instance from
@@ -31,6 +32,7 @@ pub(in crate::plugin) struct HookSpec {
     /// What each place says for itself; JSON.
     pub(super) places: Vec<String>,
     pub(super) traits: UpstreamTraits,
+    pub(super) variables: Arc<KnownNames>,
     pub(super) files: Arc<PluginFiles>,
     pub(super) destinations: Arc<Destinations>,
     /// An instance was made. What others would log of the same settings is known.
@@ -73,6 +75,7 @@ impl InstanceSpec for HookSpec {
     fn make(&self) -> Result<(Box<Instance<Hook>>, Sharing), ConfigureError> {
         let surroundings = Surroundings {
             traits: self.traits,
+            variables: self.variables.clone(),
             files: Some(self.files.clone()),
             destinations: Some(self.destinations.clone()),
             ..Surroundings::default()

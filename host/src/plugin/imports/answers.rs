@@ -188,7 +188,7 @@ pub(super) fn parsed<'a>(variables: &'a mut Variables, name: &str) -> Option<&'a
         Some(place) => place,
         None => {
             variables.truncate(VARIABLES - 1);
-            variables.push((name.into(), Variable::parse(name)));
+            variables.push((name.into(), Variable::parse_or_named(name)));
             variables.len() - 1
         }
     };

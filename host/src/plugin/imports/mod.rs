@@ -17,6 +17,7 @@ use super::guest_log;
 use super::hook::{Check, PooledChanges};
 use super::host_state::HostState;
 use super::interfaces::{PACKAGE, VERSION};
+use crate::http::variable::KnownNames;
 
 mod answers; // buffers that are kept
 mod connection; // the client's connection
@@ -45,6 +46,8 @@ pub(super) struct Surroundings {
     pub(super) fleet: Option<Arc<dyn FleetView>>,
     /// What its variables are about, too.
     pub(super) traits: UpstreamTraits,
+    /// Those that are not nginx's own.
+    pub(super) variables: Arc<KnownNames>,
     pub(super) files: Option<Arc<PluginFiles>>,
     pub(super) destinations: Option<Arc<Destinations>>,
 }

@@ -3,11 +3,10 @@
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmStr};
 
-use super::Caller;
 use super::answers::{VARIABLE_NAME, parsed, value};
 use super::fleet::of_server;
-use crate::http::variable::{Scope, Variable};
-use crate::plugin::context::UpstreamTraits;
+use super::{Caller, Surroundings};
+use crate::http::variable::Scope;
 use crate::plugin::host_state::HostState;
 use crate::plugin::untrusted::Untrusted;
 
@@ -24,14 +23,18 @@ pub(super) fn add_variables_to(variables: &mut LinkerInstance<'_, HostState>) ->
 /// Adds the functions of `nginx`.
 pub(super) fn add_to(nginx: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     nginx.func_wrap("check-variable", |host: Caller<'_>, (name,): (WasmStr,)| {
-        let traits = host.data().surroundings.traits;
-        Ok((what_is_wrong_with(&name.to_str(&host)?, traits, false),))
+        let surroundings = &host.data().surroundings;
+        Ok((what_is_wrong_with(
+            &name.to_str(&host)?,
+            surroundings,
+            false,
+        ),))
     })?;
     nginx.func_wrap(
         "check-early-variable",
         |host: Caller<'_>, (name,): (WasmStr,)| {
-            let traits = host.data().surroundings.traits;
-            Ok((what_is_wrong_with(&name.to_str(&host)?, traits, true),))
+            let surroundings = &host.data().surroundings;
+            Ok((what_is_wrong_with(&name.to_str(&host)?, surroundings, true),))
         },
     )?;
     nginx.func_wrap("max-fails", |host: Caller<'_>, (index,): (u32,)| {
@@ -47,13 +50,13 @@ pub(super) fn add_to(nginx: &mut LinkerInstance<'_, HostState>) -> Result<()> {
 
 /// What is wrong with a variable in the settings of a plugin; none if nothing is. `is_early`: it is
 /// read before a server is chosen.
-fn what_is_wrong_with(name: &str, traits: UpstreamTraits, is_early: bool) -> Option<String> {
+fn what_is_wrong_with(name: &str, surroundings: &Surroundings, is_early: bool) -> Option<String> {
     let shown = Untrusted::name(name);
     if name.len() > VARIABLE_NAME {
         return Some(format!("unknown variable `${shown}`"));
     }
-    let variable = match Variable::look_up(name) {
-        Ok(variable) => variable,
+    let phases = match surroundings.variables.look_up(name) {
+        Ok(phases) => phases,
         Err(unknown) => {
             let meant = unknown.hint().map(|hint| format!("; {hint}"));
             return Some(format!(
@@ -63,15 +66,23 @@ fn what_is_wrong_with(name: &str, traits: UpstreamTraits, is_early: bool) -> Opt
         }
     };
     let nowhere_in = [
-        (traits.carries_requests, Scope::Request, "for requests"),
-        (traits.carries_streams, Scope::Session, "in a stream"),
+        (
+            surroundings.traits.carries_requests,
+            Scope::Request,
+            "for requests",
+        ),
+        (
+            surroundings.traits.carries_streams,
+            Scope::Session,
+            "in a stream",
+        ),
     ];
     let mut carried = nowhere_in.into_iter().filter(|(carried, ..)| *carried);
     carried.find_map(|(_, scope, place)| {
-        if !variable.is_known_to(scope) {
+        if !phases.are_of(scope) {
             return Some(format!("the variable `${shown}` has no value {place}"));
         }
-        let is_late = is_early && !variable.has_value_in(scope.choice());
+        let is_late = is_early && !phases.contains(scope.choice());
         is_late.then(|| {
             format!("the variable `${shown}` has no value {place} before a server is chosen")
         })

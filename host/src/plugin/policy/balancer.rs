@@ -20,6 +20,7 @@ use super::narrowing::{Narrowed, Narrowing, ScorerPart, WorkerNarrowing};
 use super::rehearsal;
 use super::slot::{Choice, EndpointSpec, PolicyReport, PolicySpec, REFUSAL_STATUS};
 use super::{Outcome, Pick, PolicyContext};
+use crate::http::variable::KnownNames;
 
 /// A policy with its settings, and what goes with it, over one fleet. Shared by all workers.
 pub struct Balancer {
@@ -116,6 +117,11 @@ impl Balancer {
     /// What the policy was configured for.
     pub fn traits(&self) -> UpstreamTraits {
         self.policy.spec.0.traits
+    }
+
+    /// The variables that its settings could name, beside nginx's own.
+    pub fn variables(&self) -> &KnownNames {
+        &self.policy.spec.0.variables
     }
 
     pub fn policy(&self) -> &Plugin {

@@ -6,6 +6,7 @@
 //! candidate while there is one, unless it is refused.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use wasmtime::component::{ComponentType, Lower};
 
@@ -22,6 +23,7 @@ pub use self::narrowing::ScorerPart;
 pub(super) use self::world::{Filter, FilterExports, Policy, PolicyExports, Scorer, ScorerExports};
 
 use super::context::UpstreamTraits;
+use crate::http::variable::KnownNames;
 
 /// What a policy is configured for, beside its settings and endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct PolicyContext {
     /// The upstream's name.
     pub upstream: String,
     pub traits: UpstreamTraits,
+    /// Those that its settings may name, beside nginx's own.
+    pub variables: Arc<KnownNames>,
     /// Tells one list of endpoints of the upstream from the next: see `members.update` in the WIT.
     pub generation: u64,
     /// How many workers there are.
@@ -42,6 +46,7 @@ impl Default for PolicyContext {
         PolicyContext {
             upstream: String::new(),
             traits: UpstreamTraits::default(),
+            variables: Arc::default(),
             generation: 1,
             workers: 1,
             directory: PathBuf::new(),

@@ -1,16 +1,14 @@
 //! What is asked of a plugin that chooses endpoints as a whole.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::super::component::Plugin;
-use super::super::context::UpstreamTraits;
 use super::super::error::ConfigureError;
 use super::super::files::PluginFiles;
 use super::super::imports::Surroundings;
 use super::super::instance::Instance;
 use super::super::world::Kind;
+use super::PolicyContext;
 use super::instance::OfEndpoints;
 use super::slot::configured;
 use super::world::{Filter, Policy, Scorer};
@@ -43,13 +41,12 @@ impl Plugin {
         &self,
         kind: Kind,
         settings: &Value,
-        traits: UpstreamTraits,
-        directory: &Path,
+        context: &PolicyContext,
     ) -> Result<(), ConfigureError> {
         match kind {
-            Kind::Policy => self.try_settings::<Policy>(settings, traits, directory),
-            Kind::Filter => self.try_settings::<Filter>(settings, traits, directory),
-            Kind::Scorer => self.try_settings::<Scorer>(settings, traits, directory),
+            Kind::Policy => self.try_settings::<Policy>(settings, context),
+            Kind::Filter => self.try_settings::<Filter>(settings, context),
+            Kind::Scorer => self.try_settings::<Scorer>(settings, context),
             Kind::Hook => Ok(()), // they are tried with their places: see `Hooks::new`
         }
     }
@@ -57,12 +54,12 @@ impl Plugin {
     fn try_settings<W: OfEndpoints>(
         &self,
         settings: &Value,
-        traits: UpstreamTraits,
-        directory: &Path,
+        context: &PolicyContext,
     ) -> Result<(), ConfigureError> {
-        let files = PluginFiles::named_in(std::iter::once(settings), directory);
+        let files = PluginFiles::named_in(std::iter::once(settings), &context.directory);
         let surroundings = Surroundings {
-            traits,
+            traits: context.traits,
+            variables: context.variables.clone(),
             files: Some(files),
             ..Surroundings::default()
         };

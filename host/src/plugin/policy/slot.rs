@@ -17,6 +17,7 @@ use super::super::untrusted::Untrusted;
 use super::instance::OfEndpoints;
 use super::world::{Filter, Policy, Scorer};
 use super::{Outcome, Pick, PolicyContext};
+use crate::http::variable::KnownNames;
 
 /// `balancer.pick` in the WIT: the choice is left to the fallback.
 pub(super) const NO_OPINION: u32 = u32::MAX;
@@ -36,6 +37,7 @@ pub(super) struct EndpointSpec {
     settings: String,
     pub(super) fleet: Arc<dyn FleetView>,
     pub(super) traits: UpstreamTraits,
+    pub(super) variables: Arc<KnownNames>,
     upstream: Arc<str>,
     /// Which list of endpoints of the upstream this is: see `members.update` in the WIT.
     generation: u64,
@@ -54,6 +56,7 @@ impl EndpointSpec {
             settings: settings.to_string(),
             fleet: fleet.clone(),
             traits: context.traits,
+            variables: context.variables.clone(),
             upstream: context.upstream.as_str().into(),
             generation: context.generation,
             files: PluginFiles::named_in(std::iter::once(settings), &context.directory),
@@ -66,6 +69,7 @@ impl EndpointSpec {
             upstream: Some(self.upstream.clone()),
             fleet: Some(self.fleet.clone()),
             traits: self.traits,
+            variables: self.variables.clone(),
             files: Some(self.files.clone()),
             ..Surroundings::default()
         };

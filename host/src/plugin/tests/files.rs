@@ -64,6 +64,7 @@ fn hook_in(
         places: &[&json!({})],
         traits: UpstreamTraits::default(),
         directory: folder,
+        variables: &Arc::default(),
         destinations: &Arc::default(),
         workers: 1,
     };
@@ -318,7 +319,7 @@ fn a_policy_reads_its_files_and_hears_when_they_change() {
         ..PolicyContext::default()
     };
     let settings = json!({ "file": "users" });
-    let tried = policy.configure(Kind::Policy, &settings, context.traits, folder.path());
+    let tried = policy.configure(Kind::Policy, &settings, &context);
     assert!(tried.is_ok());
     let parts = BalancerParts {
         settings: &settings,

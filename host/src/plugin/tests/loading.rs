@@ -1,11 +1,10 @@
 //! What is a plugin and what is not, and how we say so.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::plugin::{Compiler, ConfigureError, Kind, PluginCounters, Runtime, UpstreamTraits};
+use crate::plugin::{Compiler, ConfigureError, Kind, PluginCounters, PolicyContext, Runtime};
 
 use super::guests::{Guest, PER_USER, component, load, options, refusal};
 use super::peers::{balancer, configured, logged, pick};
@@ -153,12 +152,7 @@ fn refused_settings_come_with_their_key() {
     }
     .load();
     let settings = json!({ "cookie": { "path": "x" } });
-    let tried = policy.configure(
-        Kind::Policy,
-        &settings,
-        UpstreamTraits::default(),
-        Path::new(""),
-    );
+    let tried = policy.configure(Kind::Policy, &settings, &PolicyContext::default());
     match tried.unwrap_err() {
         ConfigureError::Refused {
             plugin,
@@ -183,12 +177,7 @@ fn settings_that_crash_a_plugin_are_its_fault_not_theirs() {
     }
     .load();
     let error = policy
-        .configure(
-            Kind::Policy,
-            &json!({}),
-            UpstreamTraits::default(),
-            Path::new(""),
-        )
+        .configure(Kind::Policy, &json!({}), &PolicyContext::default())
         .unwrap_err();
     assert!(matches!(error, ConfigureError::Faulted { .. }), "{error}");
 }
@@ -201,8 +190,7 @@ fn a_plugin_is_configured_as_what_it_is_used_as_and_as_nothing_else() {
         ..Guest::default()
     }
     .load();
-    let configure =
-        |kind| policy.configure(kind, &json!({}), UpstreamTraits::default(), Path::new(""));
+    let configure = |kind| policy.configure(kind, &json!({}), &PolicyContext::default());
     assert!(configure(Kind::Policy).is_ok());
     let error = configure(Kind::Scorer).unwrap_err().to_string();
     let expected = "plugin `guest` is no scorer: it does not export `waypost:plugin/scorer`";
@@ -217,12 +205,7 @@ fn an_instance_per_key_is_for_hooks_alone() {
     }
     .load();
     let error = policy
-        .configure(
-            Kind::Policy,
-            &json!({}),
-            UpstreamTraits::default(),
-            Path::new(""),
-        )
+        .configure(Kind::Policy, &json!({}), &PolicyContext::default())
         .unwrap_err();
     assert!(
         error.to_string().contains("which hooks alone can have"),

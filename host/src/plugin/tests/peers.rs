@@ -318,6 +318,7 @@ pub(super) fn attached(
         places,
         traits: UpstreamTraits::default(),
         directory: Path::new("."),
+        variables: &Arc::default(),
         destinations: &Arc::default(),
         workers: 1,
     };
