@@ -9,6 +9,7 @@
 mod harness; // what the specs stand on
 mod commands; // the first thing that a newcomer meets
 mod conditions; // which of several routes of one path takes a request
+mod variables; // of one's own
 mod docs; // whose commands work
 mod examples; // each file in `examples/` runs
 mod workers; // distribution is exact across workers

@@ -14,6 +14,7 @@ mod least_time;
 mod limit_conn;
 mod limit_req;
 mod sticky;
+mod variables;
 
 use std::fmt::Write;
 use std::path::Path;
