@@ -3,6 +3,7 @@
 
 use waypost_tests::{Answer, Request, origin, proxy};
 
+mod answers; // what is said of those of answers
 mod folded; // names that CGI programs take for another
 mod reported; // what else proxies say of a client
 

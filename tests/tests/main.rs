@@ -36,6 +36,7 @@ mod redirects; // where clients are sent
 mod route_limits; // what a route says again of its upstream
 mod files; // of a directory
 mod headers; // what servers learn, which proxies are trusted
+mod compression; // answers in the coding that a client takes
 mod keepalive; // connections are reused
 mod tls; // on both sides
 mod unix_sockets; // on both sides

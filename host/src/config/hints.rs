@@ -214,7 +214,8 @@ mod tests {
             ("limit_req", &ROUTE, "the zone's `[hook.NAME]` in `hooks`"),
             ("limit_req_zone", &SERVER, "a `[hook.NAME]` with"),
             ("auth_jwt_key_file", &ROUTE, "the hook `jwt`"),
-            ("gzip_types", &SERVER, "is not there"),
+            ("gzip_types", &SERVER, "`types` in `compression`"),
+            ("gzip_disable", &SERVER, "is not there"),
             ("sendfile", &SERVER, "needs no key"),
             ("upgrade", &ROUTE, "known keys"),
         ] {

@@ -13,7 +13,9 @@ use crate::http::definition::Definitions;
 use crate::http::template::Template;
 use crate::http::variable::Scope;
 
+mod answers;
 mod cipher;
+mod compression;
 mod condition;
 mod error_page;
 mod files;
@@ -27,7 +29,9 @@ mod settings;
 mod source;
 mod tls;
 
+pub use self::answers::{CacheTime, Statuses};
 pub use self::cipher::{CIPHERS, Cipher};
+pub use self::compression::Compression;
 pub use self::condition::{Conditions, Networks, ValueCondition, ValuePattern};
 pub use self::error_page::{ErrorPage, ErrorPages, PageContent};
 pub use self::files::{Autoindex, Expires, FileCoding, FileFallback, Files};
@@ -295,6 +299,15 @@ pub struct ListenerConfig {
     pub max_headers: usize,
     /// Fields with underscores in their names are kept, default no (`underscores_in_headers`).
     pub underscores_in_headers: bool,
+    /// None: answers are passed on as they are. Default off.
+    pub compression: Option<Compression>,
+    /// Answers in gzip are decompressed for clients that do not take it, default no.
+    pub gunzip: bool,
+    /// Changes to the header of every answer, those of `[server]` among them, but for the names
+    /// that a route has changes of.
+    pub response_headers: Vec<HeaderChange>,
+    /// What a route does not say. Default: as the server says.
+    pub expires: CacheTime,
     /// None: clients speak HTTP/1 only. Default on.
     pub http2: Option<Http2Config>,
     /// Those of `[server]`, then its own. A use of `[server]` is the same one, of the same place
@@ -505,12 +518,19 @@ pub struct Route {
     pub action: Action,
     /// Changes to the request header on its way to the upstream, in order, after the defaults.
     pub request_headers: Vec<HeaderChange>,
-    /// Changes to the response header on its way to the client, in order.
+    /// Changes to the response header on its way to the client, in order. For the names in them,
+    /// those of the listener do not count.
     pub response_headers: Vec<HeaderChange>,
     /// `Some(None)` turns it off for this route; `None` inherits the listener's.
     pub access_log: Option<Option<AccessLog>>,
     /// `None` inherits the listener's.
     pub client_max_body_size: Option<Option<u64>>,
+    /// `Some(None)` turns it off for this route; `None` inherits the listener's.
+    pub compression: Option<Option<Compression>>,
+    /// `None` inherits the listener's.
+    pub gunzip: Option<bool>,
+    /// `None` inherits the listener's.
+    pub expires: Option<CacheTime>,
     pub limits: RouteLimits,
     /// Its own. Those of the listener come after them.
     pub error_pages: ErrorPages,
@@ -633,6 +653,9 @@ pub struct RedirectRule {
     pub to: Template,
 }
 
+/// The status of a [`Return`] that closes the connection without an answer (`NGX_HTTP_CLOSE`).
+pub const CLOSE: u16 = 444;
+
 /// Answer here.
 #[derive(Debug, Clone)]
 pub struct Return {
@@ -648,6 +671,8 @@ pub struct HeaderChange {
     /// As written.
     pub name: String,
     pub operation: HeaderOperation,
+    /// Of a response: those that it is made to.
+    pub statuses: Statuses,
 }
 
 #[derive(Debug, Clone)]

@@ -491,7 +491,7 @@ static PROXYING: &[Directive] = &[
     ),
     is(
         &["proxy_hide_header", "grpc_hide_header"],
-        "`response_headers = { remove = [\"X-Powered-By\"] }` in `[[route]]`",
+        "`response_headers = { remove = [\"X-Powered-By\"] }` in `[server]`, `[[listen]]` or `[[route]]`",
     ),
     automatic(
         &[
@@ -657,12 +657,19 @@ static TLS_TO_SERVERS: &[Directive] = &[
 static HEADERS: &[Directive] = &[
     is(
         &["add_header"],
-        "`response_headers = { add = { X-Served-By = \"$upstream_addr\" } }` in `[[route]]`, for every status; \
+        "`response_headers = { add = { X-Served-By = \"$upstream_addr\" } }` in `[server]`, `[[listen]]` or `[[route]]`, \
+         for every status, as with `always`; without it, `statuses = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308]`; \
          `hsts` in `[[listen]]`; the hook `cors` answers requests of other origins",
     ),
-    not_there(
-        &["add_header_inherit", "add_trailer"],
-        "each route says all of its headers, and trailers are the server's",
+    automatic(
+        &["add_header_inherit"],
+        "of each header, the nearest `response_headers` that names it counts",
+    ),
+    not_there(&["add_trailer"], "trailers are the server's"),
+    is(
+        &["expires"],
+        "`expires` in `[server]`, `[[listen]]` or `[[route]]`: `\"30d\"`, `\"max\"`, `\"epoch\"`, `false`; it sets `Cache-Control`. \
+         In `files`, for these alone",
     ),
     not_there(
         &[
@@ -855,11 +862,6 @@ static FILES: &[Directive] = &[
         "`open_file_cache` in `files`, for how long: a second without a word",
     ),
     is(
-        &["expires"],
-        "`expires` in `files`; beside `proxy`, `response_headers = { set = { Cache-Control = \
-         \"max-age=3600\" } }`",
-    ),
-    is(
         &["gzip_static", "brotli_static", "zstd_static"],
         "`precompressed` in `files`: `precompressed = [\"br\", \"gzip\"]`",
     ),
@@ -880,10 +882,41 @@ static FILES: &[Directive] = &[
         ],
         "files are served as they are: keep an nginx behind Waypost for that, as a server of an upstream",
     ),
-    not_there(
-        &["gzip*", "gunzip*", "brotli*", "zstd*"],
-        "bodies are not compressed yet: let the server do it",
+    is(
+        &["gzip", "brotli"],
+        "`compression = true` in `[server]`, `[[listen]]` or `[[route]]`",
     ),
+    is(
+        &["gzip_types", "brotli_types"],
+        "`types` in `compression`, with a better default",
+    ),
+    is(
+        &["gzip_min_length", "brotli_min_length"],
+        "`min_length` in `compression`",
+    ),
+    is(&["gzip_comp_level"], "`gzip_level` in `compression`"),
+    is(&["brotli_comp_level"], "`brotli_level` in `compression`"),
+    is(
+        &["gunzip"],
+        "`gunzip = true` in `[server]`, `[[listen]]` or `[[route]]`",
+    ),
+    automatic(
+        &[
+            "gzip_vary",
+            "gzip_proxied",
+            "gzip_http_version",
+            "gzip_buffers",
+            "gunzip_buffers",
+            "brotli_buffers",
+            "brotli_window",
+        ],
+        "`Vary` is always there, requests of other proxies are answered alike, and buffers are bounded",
+    ),
+    not_there(
+        &["gzip_disable"],
+        "every client that takes a coding gets it; a route may say `compression = false`",
+    ),
+    not_there(&["zstd*"], "answers are compressed by gzip or brotli"),
 ];
 
 static OTHERS: &[Directive] = &[

@@ -1,10 +1,12 @@
 //! The configuration as TOML with everything said: `waypost show`. Read again, it means the same.
 
+mod compression;
 mod condition;
 mod environment;
 mod error_page;
 mod files;
 mod health;
+mod headers;
 mod plugins;
 mod source;
 mod tls;
@@ -14,10 +16,10 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::model::{
-    AccessLog, Action, AdminConfig, Config, HeaderChange, HeaderOperation, ListenerConfig,
-    LogFormat, LogPath, Lookup, NextConditions, PluginCache, Proxy, ProxyVersion, RedirectRule,
-    RedirectRules, Resolve, Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation,
-    ServerName, StreamConfig, UpstreamConfig, UpstreamServer,
+    AccessLog, Action, AdminConfig, Config, ListenerConfig, LogFormat, LogPath, Lookup,
+    NextConditions, PluginCache, Proxy, ProxyVersion, RedirectRule, RedirectRules, Resolve,
+    Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StreamConfig,
+    UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
@@ -158,6 +160,16 @@ fn listener(out: &mut TomlWriter, listener: &ListenerConfig, config: &Config) {
     );
     out.key("max_headers", listener.max_headers);
     out.key("underscores_in_headers", listener.underscores_in_headers);
+    let compression = listener.compression.as_ref();
+    out.key("compression", self::compression::compression(compression));
+    out.key("gunzip", listener.gunzip);
+    out.key("expires", headers::expires(listener.expires));
+    if !listener.response_headers.is_empty() {
+        out.key(
+            "response_headers",
+            headers::headers(&listener.response_headers),
+        );
+    }
     match &listener.http2 {
         None => out.key("http2", false),
         Some(http2) => {
@@ -396,10 +408,13 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
         Action::Files(files) => out.key("files", self::files::files(files)),
     }
     if !route.request_headers.is_empty() {
-        out.key("request_headers", headers(&route.request_headers));
+        out.key("request_headers", headers::headers(&route.request_headers));
     }
     if !route.response_headers.is_empty() {
-        out.key("response_headers", headers(&route.response_headers));
+        out.key(
+            "response_headers",
+            headers::headers(&route.response_headers),
+        );
     }
     plugins::hooks(out, &route.hooks, config);
     out.key("inherit_hooks", route.inherits_hooks);
@@ -408,6 +423,18 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
     }
     if let Some(size) = route.client_max_body_size {
         out.key("client_max_body_size", text(&size_text(size.unwrap_or(0))));
+    }
+    if let Some(compression) = &route.compression {
+        out.key(
+            "compression",
+            compression::compression(compression.as_ref()),
+        );
+    }
+    if let Some(gunzip) = route.gunzip {
+        out.key("gunzip", gunzip);
+    }
+    if let Some(expires) = route.expires {
+        out.key("expires", headers::expires(expires));
     }
     limits(out, &route.limits);
     if !route.error_pages.is_empty() {
@@ -480,42 +507,6 @@ fn answer(answer: &Return) -> String {
         parts.push(format!("body = {}", text(&body.to_string())));
     }
     parts.push(format!("content_type = {}", text(&answer.content_type)));
-    inline_table(parts)
-}
-
-fn headers(changes: &[HeaderChange]) -> String {
-    let mut removed = Vec::new();
-    let mut set = Vec::new();
-    // The values of one name stand together.
-    let mut added: Vec<(&str, Vec<String>)> = Vec::new();
-    for HeaderChange { name, operation } in changes {
-        match operation {
-            HeaderOperation::Remove => removed.push(name),
-            HeaderOperation::Set(value) => {
-                set.push(format!("{} = {}", key_text(name), text(&value.to_string())));
-            }
-            HeaderOperation::Add(value) => {
-                match added.iter_mut().find(|(known, _)| known == name) {
-                    Some((_, values)) => values.push(value.to_string()),
-                    None => added.push((name, vec![value.to_string()])),
-                }
-            }
-        }
-    }
-    let added: Vec<String> = added
-        .into_iter()
-        .map(|(name, values)| format!("{} = {}", key_text(name), texts(values)))
-        .collect();
-    let mut parts = Vec::new();
-    if !removed.is_empty() {
-        parts.push(format!("remove = {}", texts(removed)));
-    }
-    if !set.is_empty() {
-        parts.push(format!("set = {}", inline_table(set)));
-    }
-    if !added.is_empty() {
-        parts.push(format!("add = {}", inline_table(added)));
-    }
     inline_table(parts)
 }
 

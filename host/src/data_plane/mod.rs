@@ -10,6 +10,7 @@ mod buffers; // lent to connections while they need them
 pub(crate) mod proxy_protocol; // the header that names the client of a proxy
 pub(crate) mod stream; // a connection's two directions, and the clock on each wait
 mod body; // message bodies and their framing
+mod content_coding; // ... compressed and decompressed
 mod copy; // one direction of a connection that is carried as it is
 pub(crate) mod upstream; // choose an endpoint, send, try again
 pub(crate) mod worker_config; // a configuration as a worker uses it

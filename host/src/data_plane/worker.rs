@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::buffers::Buffers;
+use super::content_coding::Spare;
 use super::drain::Drain;
 use super::open_files::OpenFiles;
 use super::process::{Clock, Process};
@@ -30,6 +31,8 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) open_files: OpenFiles,
+    /// Of what recodes bodies.
+    pub(crate) encoders: Rc<Spare>,
     /// A copy of the process's.
     pub(crate) clock: Clock,
     pub(crate) logs: RefCell<LogBuffers>,
@@ -59,6 +62,7 @@ impl Worker {
             index,
             buffers: Rc::default(),
             open_files: OpenFiles::default(),
+            encoders: Rc::default(),
             logs: RefCell::new(logs),
             heads: RefCell::default(),
             identity: [fastrand::u64(..), fastrand::u64(..)],

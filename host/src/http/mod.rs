@@ -10,6 +10,7 @@ pub mod range;
 pub mod validators;
 pub mod websocket;
 pub mod grpc;
+pub mod content_coding;
 pub mod variable;
 pub mod template;
 pub mod definition;

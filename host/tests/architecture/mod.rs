@@ -140,6 +140,7 @@ const FLOORS: &[&str] = &[
     "data_plane/proxy_protocol",
     "data_plane/stream",
     "data_plane/body",
+    "data_plane/content_coding",
     "data_plane/copy",
     "data_plane/upstream",
     "health", // of endpoints, looked after by a thread

@@ -12,12 +12,14 @@ mod stream;
 mod hook;
 mod plugin;
 mod variable;
+mod compression;
 
+pub(super) use self::compression::{CODINGS, COMPRESSION_TABLE};
 pub(super) use self::files::FILES_TABLE;
 pub(super) use self::health::{HEALTH_CHECK, OUTLIERS};
 pub(super) use self::hook::{HOOK, HOOK_USE};
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
-pub(super) use self::route::{ERROR_PAGE, HEADERS, RETURN, ROUTE, WHEN};
+pub(super) use self::route::{ERROR_PAGE, HEADERS, RESPONSE_HEADERS, RETURN, ROUTE, WHEN};
 pub(super) use self::server::{
     ACCESS_LOG, ADMIN, ERROR_LOG, HTTP2, LISTEN, LISTENER_SHARED, SERVER,
 };
@@ -177,6 +179,7 @@ mod tests {
             &VARIABLE,
             &HOOK,
             &HOOK_USE,
+            &COMPRESSION_TABLE,
             &PLUGIN,
             &LIMITS,
             &ADMIN,

@@ -1,5 +1,6 @@
 //! `[[route]]` and what a route does.
 
+use super::compression::COMPRESSION;
 use super::files::FILES;
 use super::hook::HOOKS;
 use super::upstream::{BODY_BUFFER, NEXT_UPSTREAM};
@@ -59,14 +60,30 @@ pub(in crate::config) static ROUTE: Table = Table {
         ),
         Key::new(
             "response_headers",
-            ValueKind::Table(&HEADERS),
-            "Changes to the response header on its way to the client.",
+        RESPONSE_HEADER_TABLES,
+            "Changes to the response header on its way to the client, beside those of `[server]` and `[[listen]]` \
+             for other headers.",
+        ),
+        Key::new(
+            "expires",
+            EXPIRES,
+            "As in `[[listen]]`, for this route alone.",
         ),
         Key::new("access_log", LOG, "As in `[[listen]]`, for this route alone."),
         Key::new(
             "client_max_body_size",
             BODY_SIZE,
             "As in `[[listen]]`, for this route alone. Zero is unlimited.",
+        ),
+        Key::new(
+            "compression",
+            COMPRESSION,
+            "As in `[[listen]]`, for this route alone.",
+        ),
+        Key::new(
+            "gunzip",
+            ValueKind::Boolean,
+            "As in `[[listen]]`, for this route alone.",
         ),
         Key::new(
             "connect_timeout",
@@ -172,7 +189,8 @@ pub(in crate::config) static RETURN: Table = Table {
         Key::new(
             "status",
             ValueKind::Integer { min: 200, max: 599 },
-            "Without it: 302 where there is a `location`, else 200. With a `location`: 301, 302, 303, 307 or 308.",
+            "Without it: 302 where there is a `location`, else 200. With a `location`: 301, 302, 303, 307 or 308. \
+             444 closes the connection without an answer.",
         ),
         Key::new(
             "location",
@@ -241,22 +259,50 @@ pub(in crate::config) static ERROR_PAGE: Table = Table {
     open: false,
 };
 
+/// One table, or several for different statuses.
+pub(super) const RESPONSE_HEADER_TABLES: ValueKind = ValueKind::Either(&[
+    ValueKind::Table(&RESPONSE_HEADERS),
+    ValueKind::List(&ValueKind::Table(&RESPONSE_HEADERS)),
+]);
+
+/// `false`, or how long.
+pub(super) const EXPIRES: ValueKind = ValueKind::Either(&[ValueKind::Off, ValueKind::Text]);
+
 pub(in crate::config) static HEADERS: Table = Table {
-    title: "request_headers and response_headers",
+    title: "request_headers",
     doc: "Changes to a header: first `remove`, then `set`, then `add`. Values may have variables. What frames a message \
           (`Content-Length`, `Transfer-Encoding`, `Connection`...) cannot be changed.",
-    groups: &[&[
-        Key::new("remove", TEXTS, "Names of headers to remove.").or(Default::Words(&[])),
-        Key::new(
-            "set",
-            ValueKind::Named(&ValueKind::Text),
-            "Replaces all values of a header by one. An empty value removes the header.",
-        ),
-        Key::new(
-            "add",
-            ValueKind::Named(&TEXT_OR_TEXTS),
-            "Adds a value, or several, beside those there. An empty one adds nothing.",
-        ),
-    ]],
+    groups: &[HEADER_CHANGES],
     open: false,
 };
+
+pub(in crate::config) static RESPONSE_HEADERS: Table = Table {
+    title: "response_headers",
+    doc: "As `request_headers`. See [headers.md](headers.md).",
+    groups: &[
+        HEADER_CHANGES,
+        &[Key::new(
+            "statuses",
+            ValueKind::List(&ValueKind::Either(&[
+                ValueKind::Integer { min: 200, max: 599 },
+                ValueKind::Text,
+            ])),
+            "Answers that the changes are made to: `[200, \"3xx\"]`. Without it: all, as `add_header` with `always`.",
+        )],
+    ],
+    open: false,
+};
+
+static HEADER_CHANGES: &[Key] = &[
+    Key::new("remove", TEXTS, "Names of headers to remove.").or(Default::Words(&[])),
+    Key::new(
+        "set",
+        ValueKind::Named(&ValueKind::Text),
+        "Replaces all values of a header by one. An empty value removes the header.",
+    ),
+    Key::new(
+        "add",
+        ValueKind::Named(&TEXT_OR_TEXTS),
+        "Adds a value, or several, beside those there. An empty one adds nothing.",
+    ),
+];

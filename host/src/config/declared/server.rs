@@ -1,7 +1,8 @@
 //! `[server]`, `[[listen]]` and their logs, and `[admin]`.
 
+use super::compression::COMPRESSION;
 use super::hook::HOOKS;
-use super::route::ERROR_PAGES;
+use super::route::{ERROR_PAGES, EXPIRES, RESPONSE_HEADER_TABLES};
 use super::tls::TLS;
 use super::upstream::{RESOLVE, RESOLVER_KEY};
 use super::{BODY_SIZE, HEADER_SIZE, LOG, POSITIVE, TEXTS, TIME, WAIT};
@@ -240,6 +241,30 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
         ValueKind::Boolean,
         "Whether headers with underscores in their names are kept, not dropped as if they were \
          not there (`underscores_in_headers`). Those of gRPC calls are kept in any case.",
+    )
+    .or(Default::Boolean(false)),
+    Key::new(
+        "response_headers",
+        RESPONSE_HEADER_TABLES,
+        "Changes to the header of every answer, errors of our own among them (`add_header`). Those of `[server]`, \
+         `[[listen]]` and `[[route]]` are united: of each header, the nearest that names it counts.",
+    ),
+    Key::new(
+        "expires",
+        EXPIRES,
+        "How long clients may keep an answer, as `Cache-Control` says it (`expires`): `\"30d\"`, `\"max\"` (ten years), \
+         `\"epoch\"` (not at all), or `false` for what the server says. Errors are left as they are.",
+    ),
+    Key::new(
+        "compression",
+        COMPRESSION,
+        "Whether answers are compressed for clients that take it (`gzip`, `brotli`): `true`, or a table that says more.",
+    )
+    .or(Default::Boolean(false)),
+    Key::new(
+        "gunzip",
+        ValueKind::Boolean,
+        "Whether answers in gzip are decompressed for clients that do not take it (`gunzip`).",
     )
     .or(Default::Boolean(false)),
 ];

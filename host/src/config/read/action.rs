@@ -7,7 +7,7 @@ use super::headers::header_value;
 use super::upstream::Upstreams;
 use super::{Complaint, ConfigReader, noted, redirects, template};
 use crate::config::declared::RETURN;
-use crate::config::model::{Action, PathPattern, Proxy, Return};
+use crate::config::model::{Action, CLOSE, PathPattern, Proxy, Return};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::Node;
@@ -16,9 +16,6 @@ use crate::http::variable::{Names, Phase};
 /// Statuses that a client answers by going to `Location` (RFC 9110 section 15.4), those without a
 /// use of it left aside.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
-
-/// nginx closes the connection without an answer.
-const NGINX_CLOSE: u16 = 444;
 
 /// `None` where it cannot be told; the problem is noted.
 pub(super) fn action(
@@ -179,15 +176,12 @@ fn answer(section: &Section<'_>, names: Names<'_>) -> Option<Return> {
         noted(literal, node, problems);
     }
     let with_location = section.get("location").is_some();
-    let without_body = matches!(status, Some(204 | 304));
+    let without_body = matches!(status, Some(204 | 304 | CLOSE));
     let complaint = match status {
         None if !with_location && body.is_none() => Some(
             Complaint::new("`return` says nothing")
                 .hint("give it a `status`, a `location` or a `body`"),
         ),
-        Some(NGINX_CLOSE) => Some(Complaint::new(
-            "closing without an answer (444) is not available in this version",
-        )),
         Some(status) if with_location && !REDIRECTS.contains(&status) && status != 0 => {
             let complaint =
                 Complaint::new(format!("status {status} does not go with a `location`"));

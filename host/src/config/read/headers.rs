@@ -1,28 +1,62 @@
 //! `request_headers` and `response_headers`.
 
+use std::time::Duration;
+
 use super::{Complaint, noted, template};
-use crate::config::declared::HEADERS;
-use crate::config::model::{HeaderChange, HeaderOperation};
+use crate::config::declared::{HEADERS, RESPONSE_HEADERS};
+use crate::config::model::{CacheTime, HeaderChange, HeaderOperation, Statuses};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
+use crate::config::units;
 use crate::http::headers::is_framing;
 use crate::http::template::Template;
 use crate::http::variable::{Names, Phase};
 
+/// Ten years (`NGX_HTTP_EXPIRES_MAX`).
+const MAX_EXPIRES: Duration = Duration::from_secs(315_360_000);
+
 /// In the order they are made: what is removed, what is set, what is added.
 pub(super) fn changes(route: &Section<'_>, phase: Phase, names: Names<'_>) -> Vec<HeaderChange> {
-    let key = match phase {
-        Phase::Request => "request_headers",
-        _ => "response_headers",
+    let tables = match phase {
+        Phase::Request => Vec::from_iter(route.table("request_headers", &HEADERS)),
+        _ => response_tables(route),
     };
-    let Some(section) = route.table(key, &HEADERS) else {
+    let of_each = tables
+        .into_iter()
+        .map(|table| of_table(table, phase, names));
+    of_each.collect::<Vec<_>>().concat()
+}
+
+/// One table, or several, for different statuses.
+fn response_tables<'a>(section: &Section<'a>) -> Vec<Section<'a>> {
+    let Some(node) = section.get("response_headers") else {
         return Vec::new();
+    };
+    let items = match &node.value {
+        Value::Array(items) => items.as_slice(),
+        Value::Table(_) => std::slice::from_ref(node),
+        _ => {
+            section.wrong_type(node, "response_headers");
+            return Vec::new();
+        }
+    };
+    let tables = items.iter();
+    tables
+        .filter_map(|item| Section::open(item, &RESPONSE_HEADERS, section.problems))
+        .collect()
+}
+
+fn of_table<'a>(section: Section<'a>, phase: Phase, names: Names<'a>) -> Vec<HeaderChange> {
+    let statuses = match phase {
+        Phase::Request => Statuses::All,
+        _ => statuses(&section),
     };
     let mut reading = HeaderReading {
         section,
         phase,
         names,
+        statuses,
         changes: Vec::new(),
     };
     for (name, node) in section.texts("remove") {
@@ -66,6 +100,8 @@ struct HeaderReading<'a> {
     /// When the values are made.
     phase: Phase,
     names: Names<'a>,
+    /// What all changes are made to.
+    statuses: Statuses,
     changes: Vec<HeaderChange>,
 }
 
@@ -105,8 +141,87 @@ impl HeaderReading<'_> {
         self.changes.push(HeaderChange {
             name: name.to_owned(),
             operation,
+            statuses: self.statuses.clone(),
         });
     }
+}
+
+/// Those of an outer section and those of one within it: of each header, the changes within count
+/// if there are any.
+pub(super) fn united(outer: &[HeaderChange], within: Vec<HeaderChange>) -> Vec<HeaderChange> {
+    let left = outer.iter().filter(|change| {
+        let same = |other: &HeaderChange| other.name.eq_ignore_ascii_case(&change.name);
+        !within.iter().any(same)
+    });
+    let mut all: Vec<HeaderChange> = left.cloned().collect();
+    all.extend(within);
+    all
+}
+
+/// `[200, "3xx"]`; all where nothing is said.
+fn statuses(section: &Section<'_>) -> Statuses {
+    if section.get("statuses").is_none() {
+        return Statuses::All;
+    }
+    let items = section.list("statuses");
+    if items.is_empty() {
+        let complaint = Complaint::new("`statuses` is an empty list");
+        let place = section
+            .get("statuses")
+            .map_or(section.place, |node| &node.place);
+        section
+            .problems
+            .add(complaint.hint("leave it out for all answers").at(place));
+    }
+    let ranges = items.iter().filter_map(|node| {
+        let range = match &node.value {
+            Value::Integer(status) => u16::try_from(*status).ok().map(|status| status..=status),
+            Value::Text(text) | Value::Environment(text) => match text.as_bytes() {
+                [class @ b'2'..=b'5', b'x', b'x'] => {
+                    let first = u16::from(class - b'0') * 100;
+                    Some(first..=first + 99)
+                }
+                _ => text.parse().ok().map(|status| status..=status),
+            },
+            _ => None,
+        };
+        let range = range.filter(|range| (200..600).contains(range.start()));
+        if range.is_none() && !matches!(node.value, Value::Unusable) {
+            let complaint = Complaint::new("an item of `statuses` is no status");
+            let hint = "write `200`, or `\"2xx\"` for all that begin so, up to `\"5xx\"`";
+            section.problems.add(complaint.hint(hint).at(&node.place));
+        }
+        range
+    });
+    Statuses::Among(ranges.collect())
+}
+
+/// As `ngx_http_headers_module` has it. `None` where the section does not say.
+pub(super) fn expires(section: &Section<'_>) -> Option<CacheTime> {
+    let node = section.get("expires")?;
+    let text = match &node.value {
+        Value::Boolean(false) => return Some(CacheTime::Unchanged),
+        Value::Environment(text) if text == "false" => return Some(CacheTime::Unchanged),
+        _ => node.as_text(),
+    };
+    let expires = match text {
+        Some("epoch") => Ok(CacheTime::AtOnce),
+        Some("max") => Ok(CacheTime::After(MAX_EXPIRES)),
+        Some("off") => Err(Complaint::new("`off` is not how long an answer holds")
+            .hint("write `expires = false` to leave it to the server")),
+        Some(text) => match units::duration(text) {
+            Ok(time) if time <= MAX_EXPIRES => Ok(CacheTime::After(time)),
+            Ok(_) => Err(Complaint::new(format!("`{text}` is longer than ten years"))
+                .hint("write `\"max\"` for answers that never change")),
+            Err(message) => Err(Complaint::new(message)
+                .hint("write it as `\"30d\"`, `\"max\"` or `\"epoch\"`, or `false`")),
+        },
+        None => {
+            section.wrong_type(node, "expires");
+            return None;
+        }
+    };
+    noted(expires, node, section.problems)
 }
 
 /// A name that HTTP allows (RFC 9110 section 5.6.2) and that is the user's to change.

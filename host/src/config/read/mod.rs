@@ -21,6 +21,7 @@ mod variable;
 mod headers;
 mod redirects;
 mod files;
+mod compression;
 mod action;
 mod error_page;
 mod route;

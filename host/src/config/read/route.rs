@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::headers::changes;
+use super::headers::{changes, expires};
 use super::hook::Hooks;
 use super::upstream::{Upstreams, next_conditions};
 use super::{
-    Complaint, ConfigReader, action, address, check_name, condition, error_page, log, noted,
-    pattern, variable,
+    Complaint, ConfigReader, action, address, check_name, compression, condition, error_page, log,
+    noted, pattern, variable,
 };
 use crate::config::declared::{PROXY_LIMITS, ROUTE};
 use crate::config::model::{
@@ -71,6 +71,9 @@ pub(super) fn routes<'a>(
         let client_max_body_size = section
             .get("client_max_body_size")
             .map(|_| Some(section.size("client_max_body_size")).filter(|size| *size > 0));
+        let compression = compression::compression(&section);
+        let gunzip = section.get("gunzip").map(|_| section.boolean("gunzip"));
+        let expires = expires(&section);
         let limits = limits(&section);
         let error_pages = error_page::pages(&section, names);
         let intercepts = section.get("intercept_errors");
@@ -99,6 +102,9 @@ pub(super) fn routes<'a>(
                 response_headers: response_headers.clone(),
                 access_log: access_log.clone(),
                 client_max_body_size,
+                compression: compression.clone(),
+                gunzip,
+                expires,
                 limits: limits.clone(),
                 error_pages: error_pages.clone(),
                 intercept_errors,

@@ -3,15 +3,15 @@
 use ipnet::IpNet;
 
 use super::hook::Hooks;
-use super::{Complaint, address, error_page, log, noted, tls};
+use super::{Complaint, address, compression, error_page, headers, log, noted, tls};
 use crate::config::declared::{HTTP2, LISTEN};
 use crate::config::model::{
-    Address, Http2Config, ListenerConfig, PluginCache, ServerConfig, TrustedProxies,
+    Address, CacheTime, Http2Config, ListenerConfig, PluginCache, ServerConfig, TrustedProxies,
 };
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
-use crate::http::variable::Names;
+use crate::http::variable::{Names, Phase};
 
 pub(super) fn server<'a>(
     section: &Section<'a>,
@@ -107,6 +107,7 @@ pub(super) fn listeners<'a>(
     let nowhere = Address::Tcp(([0, 0, 0, 0], 0).into());
     listener(server, nowhere, Place::default(), names);
     let of_server_pages = error_page::pages(server, names);
+    let headers_of_server = headers::changes(server, Phase::Response, names);
 
     let mut listeners: Vec<ListenerConfig> = Vec::new();
     for node in root.list("listen") {
@@ -116,6 +117,7 @@ pub(super) fn listeners<'a>(
         // They are added to those of `[server]`, not put in their place.
         let own_hooks = hooks.of(&section);
         let own_pages = error_page::pages(&section, names);
+        let own_headers = headers::changes(&section, Phase::Response, names);
         let section = section.with_parent(server);
         section.required("address");
         let (address, place) = listen_address(&section, taken);
@@ -127,6 +129,7 @@ pub(super) fn listeners<'a>(
             http2: http2(&section),
             hooks: [of_server.hooks.as_slice(), &own_hooks].concat(),
             error_pages: error_page::inherited(own_pages, &of_server_pages),
+            response_headers: headers::united(&headers_of_server, own_headers),
             ..listener(&section, address, place, names)
         });
     }
@@ -195,6 +198,10 @@ fn listener(
         client_header_size: section.buffer_size("client_header_size"),
         max_headers: section.integer("max_headers"),
         underscores_in_headers: section.boolean("underscores_in_headers"),
+        compression: compression::compression(section).flatten(),
+        gunzip: section.boolean("gunzip"),
+        response_headers: Vec::new(),
+        expires: headers::expires(section).unwrap_or(CacheTime::Unchanged),
         http2: None,
         hooks: Vec::new(),
         error_pages: Vec::new(),

@@ -200,6 +200,16 @@ impl BodyPipe {
         Ok(Taken::Coded(consumed))
     }
 
+    /// The next body bytes among those received, without their framing: where they are, which may
+    /// be nowhere, and how many bytes that took. Bytes behind the body are not taken.
+    ///
+    /// # Errors
+    /// As [`BodyPipe::take`].
+    pub(crate) fn take_piece(&mut self, received: &[u8]) -> Result<(Range<usize>, usize), BadBody> {
+        let Piece { data, end } = self.next_piece(received)?;
+        Ok((data, end))
+    }
+
     /// Hands all body bytes among those received to `each`, without their framing; returns how many
     /// bytes that took.
     ///

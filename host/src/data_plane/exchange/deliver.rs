@@ -3,6 +3,7 @@
 use std::io;
 use std::task::Context;
 
+use super::content;
 use super::source::{PassError, ResponseSource};
 use super::state::{Exchange, SentBytes};
 use crate::data_plane::body::{BodyPipe, Encoder, Taken};
@@ -18,6 +19,9 @@ pub(super) struct Delivery<'a> {
     pub(super) buffers: &'a Buffers,
     /// Of the body, for the client.
     pub(super) encoder: Encoder<'a>,
+    /// Only the end of the connection tells the client where the body ends, though its own framing
+    /// would have.
+    pub(super) closes: bool,
 }
 
 impl Delivery<'_> {
@@ -31,6 +35,9 @@ impl Delivery<'_> {
         source: &mut ResponseSource<'_, '_>,
         out: &mut Vec<u8>,
     ) -> Result<(), PassError> {
+        if let Some(recoder) = content::prepare(self, body, out) {
+            return self.pass_recoded(recoder, body, source, out).await;
+        }
         let head = out.len();
         let mut begun = None;
         loop {
@@ -112,7 +119,7 @@ impl Delivery<'_> {
         }
     }
 
-    fn warn_of_trailers(&self, body: &mut BodyPipe) {
+    pub(super) fn warn_of_trailers(&self, body: &mut BodyPipe) {
         if std::mem::take(&mut body.trailers_dropped) {
             let message = format!(
                 "upstream sent trailers of more than {MAX_TRAILERS} bytes, which were dropped"
@@ -123,7 +130,12 @@ impl Delivery<'_> {
     }
 
     /// Begins with the head, which is the first `head` bytes of `out`.
-    fn begin(&mut self, out: &mut Vec<u8>, head: usize, ends: bool) -> io::Result<SentBytes> {
+    pub(super) fn begin(
+        &mut self,
+        out: &mut Vec<u8>,
+        head: usize,
+        ends: bool,
+    ) -> io::Result<SentBytes> {
         self.exchange.keep_sent_header(&out[..head]);
         let length = out.len();
         self.outgoing.writer.begin_response(out, head, ends)?;

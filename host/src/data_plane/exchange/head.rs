@@ -5,12 +5,13 @@
 
 use std::rc::Rc;
 
+use super::configured::Configured;
 use super::fault::reason;
 use super::hooks;
 use super::redirect;
 use super::request::{Listed, line, line_bytes, write_changes};
 use super::state::Exchange;
-use crate::config::model::{Action, HeaderChange, HeaderOperation, Route};
+use crate::config::model::{Action, Route};
 use crate::data_plane::body::Coding;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::{Field, FieldChanges, FieldName, ResponseHead, Version, list_members};
@@ -88,7 +89,7 @@ impl<'a> ClientHead<'a> {
         }
         let by_hooks = exchange.response_changes.borrow();
         let changes = HeadChanges {
-            route: self.changes(),
+            configured: Configured::of(exchange, self.route, self.status),
             hooks: &by_hooks,
         };
         let replaced = |name: &[u8]| self.kind != HeadKind::Interim && changes.replace(name);
@@ -132,14 +133,12 @@ impl<'a> ClientHead<'a> {
                 line_bytes(HSTS, hsts.as_bytes(), out);
             }
             changes.write_hooks(&exchange.balance.response_headers(), out);
-            write_changes(exchange, changes.route, out);
+            write_changes(exchange, changes.configured.iter(), out);
+            if let Some(value) = changes.configured.cache_control() {
+                line("Cache-Control", value.as_bytes(), out);
+            }
         }
         out.extend_from_slice(b"\r\n");
-    }
-
-    /// What the route changes of it.
-    fn changes(&self) -> &'a [HeaderChange] {
-        self.route.map_or(&[], |route| &route.response_headers)
     }
 
     /// What a field says, where it names the upstream and the client is sent there.
@@ -234,23 +233,22 @@ impl<'a> ClientHead<'a> {
     }
 }
 
-/// What is changed of a final head, or of one that begins a tunnel. The route has the last word,
-/// hooks have the one before.
+/// What is changed of a final head, or of one that begins a tunnel. The configuration has the last
+/// word, hooks have the one before.
 struct HeadChanges<'a> {
-    route: &'a [HeaderChange],
+    configured: Configured<'a>,
     hooks: &'a FieldChanges,
 }
 
 impl HeadChanges<'_> {
     /// Whether nothing stays of what stood under a name before.
     fn replace(&self, name: &[u8]) -> bool {
-        replaced_by(name, self.route) || self.hooks.replaces(name)
+        self.configured.replace(name) || self.hooks.replaces(name)
     }
 
     /// Whether there is a change of a name.
     fn concern(&self, name: &[u8]) -> bool {
-        let named = |change: &HeaderChange| change.name.as_bytes().eq_ignore_ascii_case(name);
-        self.route.iter().any(named) || self.hooks.concern(name)
+        self.configured.concern(name) || self.hooks.concern(name)
     }
 
     /// Writes what the policy adds, in lines of text, and hooks behind it.
@@ -266,7 +264,7 @@ impl HeadChanges<'_> {
             }
         }
         for change in self.hooks.remaining() {
-            if !replaced_by(change.name, self.route) {
+            if !self.configured.replace(change.name) {
                 line_bytes(change.name, change.value, out);
             }
         }
@@ -283,18 +281,10 @@ pub(super) fn passes_as_trailer(
 ) -> bool {
     let by_hooks = exchange.response_changes.borrow();
     let changes = HeadChanges {
-        route: &route.response_headers,
+        configured: Configured::of(exchange, Some(route), head.status()),
         hooks: &by_hooks,
     };
     !changes.replace(name) && !Listed::of(head.fields()).names(name)
-}
-
-/// Whether the route sets or removes a field.
-fn replaced_by(name: &[u8], changes: &[HeaderChange]) -> bool {
-    changes.iter().any(|change| {
-        !matches!(change.operation, HeaderOperation::Add(_))
-            && change.name.as_bytes().eq_ignore_ascii_case(name)
-    })
 }
 
 fn is_http2(protocol: &[u8]) -> bool {

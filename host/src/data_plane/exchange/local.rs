@@ -10,6 +10,7 @@ use super::request::line;
 use super::rest::{Delivered, may_keep};
 use super::source::{Dropping, LocalBody, LocalResponse, PassError, ResponseSource};
 use super::state::{Exchange, SentBytes};
+use crate::config::model::CLOSE;
 use crate::data_plane::body::{BodyPipe, Coding, Encoder};
 use crate::data_plane::downstream::Session;
 use crate::http::framing::Framing;
@@ -126,11 +127,13 @@ pub(super) async fn send(
         exchange,
         buffers: &worker.buffers,
         encoder: Encoder::PLAIN,
+        closes: false,
     };
     let mut response_body = BodyPipe::of_response(Framing::Length(length));
     let passed = delivery
         .pass(&mut response_body, &mut source, &mut out)
         .await;
+    let keep = keep && !delivery.closes;
     worker.buffers.give(out);
     source.release(&worker.buffers);
     exchange.stats.complete.set(passed.is_ok());
@@ -188,7 +191,7 @@ pub(super) async fn answer(
 ) -> Delivered {
     exchange.stats.status.set(status);
     match (status, body) {
-        (444, _) => Delivered::Cut,
+        (CLOSE, _) => Delivered::Cut,
         (400.., []) => {
             let fault = LocalFault {
                 status,

@@ -14,6 +14,7 @@ mod message; // ... what is sent
 mod forward; // ... one attempt after the other
 mod final_head; // what an endpoint answers with
 mod response; // its response
+mod configured; // what the configuration changes of its head
 mod head; // the head of any answer
 mod redirect; // where it sends the client
 mod local; // an answer of our own
@@ -21,7 +22,9 @@ mod files; // ... that is a file
 mod error_page; // ... in place of an error's status alone
 mod wait; // for something else than a server
 mod source; // where the body of either comes from
+mod content; // whether it is compressed or decompressed
 mod deliver; // and how it gets to the client
+mod recoded; // ... piece by piece, in another coding
 mod tunnel; // after a 101, bytes in both directions
 mod rest; // what becomes of the connection then
 mod finish; // its log line
@@ -36,7 +39,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use crate::config::model::{Action, Return};
+use crate::config::model::{Action, CLOSE, Return};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::stream::Alarm;
@@ -379,6 +382,9 @@ async fn respond(
 ) -> Result<Delivered, Fault> {
     // What is rendered may tell of it.
     exchange.stats.status.set(answer.status);
+    if answer.status == CLOSE {
+        return Ok(Delivered::Cut);
+    }
     // As in nginx, one with a text of its own needs no page.
     if answer.body.is_none() && answer.location.is_none() {
         let mut body = Some(&mut *request_body);

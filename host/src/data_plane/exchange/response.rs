@@ -87,8 +87,10 @@ pub(super) async fn pass_on(
         exchange,
         buffers,
         encoder,
+        closes: false,
     };
     let passed = delivery.pass(&mut body, &mut source, &mut out).await;
+    let keep = keep && !delivery.closes;
     buffers.give(out);
     let complete = passed.is_ok();
     if let Err(error) = passed {
@@ -125,6 +127,9 @@ fn note_error(exchange: &Exchange, error: PassError) -> Result<(), Failure> {
         PassError::NothingSent => return Err(Failure::InvalidBody),
         PassError::Source(failure @ (BodyFailure::ClientGone | BodyFailure::Request(_))) => {
             exchange.info(&failure);
+        }
+        PassError::Content(error) => {
+            exchange.error(&error, exchange.stats.last_address().as_deref());
         }
         PassError::Source(error) => {
             exchange.error(&error, exchange.stats.last_address().as_deref());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::files::{FileBody, FileFailure};
 use crate::data_plane::body::{BodyPipe, Incoming};
 use crate::data_plane::buffers::Buffers;
+use crate::data_plane::content_coding::BadContent;
 use crate::data_plane::stream::Writer;
 use crate::data_plane::upstream::{Attempt, BodyFailure, Upload};
 
@@ -20,6 +21,7 @@ pub(super) enum PassError {
     Source(BodyFailure),
     File(FileFailure),
     Client(io::Error),
+    Content(BadContent),
 }
 
 /// Where a response's body comes from.

@@ -61,6 +61,9 @@ fn route(host: &str, path: &str) -> Route {
         response_headers: Vec::new(),
         access_log: None,
         client_max_body_size: None,
+        compression: None,
+        gunzip: None,
+        expires: None,
         limits: RouteLimits::default(),
         place: Place::default(),
     }

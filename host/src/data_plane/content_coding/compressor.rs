@@ -1,0 +1,153 @@
+//! Compresses a body.
+
+use brotli::enc::StandardAlloc;
+use brotli::enc::encode::{
+    BrotliEncoderDestroyInstance, BrotliEncoderOperation, BrotliEncoderParameter,
+    BrotliEncoderStateStruct,
+};
+use flate2::{Compress, Compression, FlushCompress, Status};
+
+use super::{BadContent, Operation, Step};
+use crate::http::content_coding::ContentCoding;
+
+/// As zlib has it at most: 32 KiB.
+pub(super) const GZIP_WINDOW_BITS: u8 = 15;
+/// 256 KiB: what a page refers to is within it, and a body does not take more than some megabytes.
+const BROTLI_WINDOW_BITS: u32 = 18;
+/// The smallest that there is: 64 KiB where quality is low.
+const BROTLI_LEAST_BITS: u32 = 10;
+
+/// The state of one body.
+pub(super) enum Compressor {
+    Gzip(Compress, u8),
+    Brotli(Box<Brotli>),
+}
+
+/// Gives its memory back by a call of its own.
+pub(super) struct Brotli(BrotliEncoderStateStruct<StandardAlloc>);
+
+impl Drop for Brotli {
+    fn drop(&mut self) {
+        BrotliEncoderDestroyInstance(&mut self.0);
+    }
+}
+
+impl Compressor {
+    pub(super) fn gzip(level: u8) -> Compressor {
+        let deflate = Compress::new_gzip(Compression::new(u32::from(level)), GZIP_WINDOW_BITS);
+        Compressor::Gzip(deflate, level)
+    }
+
+    /// `length`: of the body, where it is known; a short one takes less.
+    pub(super) fn brotli(level: u8, length: Option<u64>) -> Compressor {
+        let mut state = BrotliEncoderStateStruct::new(StandardAlloc::default());
+        let needed = length.map_or(BROTLI_WINDOW_BITS, |length| {
+            // The window is 16 bytes less than a power of two (RFC 7932 section 9.1).
+            u64::BITS - length.saturating_add(16).leading_zeros()
+        });
+        let bits = needed.clamp(BROTLI_LEAST_BITS, BROTLI_WINDOW_BITS);
+        use BrotliEncoderParameter::{
+            BROTLI_PARAM_LGWIN, BROTLI_PARAM_QUALITY, BROTLI_PARAM_SIZE_HINT,
+        };
+        state.set_parameter(BROTLI_PARAM_QUALITY, u32::from(level));
+        state.set_parameter(BROTLI_PARAM_LGWIN, bits);
+        if let Some(length) = length {
+            let hint = u32::try_from(length).unwrap_or(u32::MAX);
+            state.set_parameter(BROTLI_PARAM_SIZE_HINT, hint);
+        }
+        Compressor::Brotli(Box::new(Brotli(state)))
+    }
+
+    /// Bytes that its state takes at most, as measured (see the tests).
+    pub(super) fn memory(coding: ContentCoding) -> usize {
+        match coding {
+            ContentCoding::Gzip => 320 << 10,
+            ContentCoding::Brotli => 4 << 20,
+        }
+    }
+
+    /// Takes bytes of `input`, and writes coded ones into `out`.
+    ///
+    /// # Errors
+    /// [`BadContent::Encoder`], which would be a mistake of ours.
+    pub(super) fn code(
+        &mut self,
+        input: &[u8],
+        operation: Operation,
+        out: &mut [u8],
+    ) -> Result<Step, BadContent> {
+        match self {
+            Compressor::Gzip(deflate, _) => gzip(deflate, input, operation, out),
+            Compressor::Brotli(state) => brotli(&mut state.0, input, operation, out),
+        }
+    }
+}
+
+fn gzip(
+    deflate: &mut Compress,
+    input: &[u8],
+    operation: Operation,
+    out: &mut [u8],
+) -> Result<Step, BadContent> {
+    let (taken, written) = (deflate.total_in(), deflate.total_out());
+    let flush = match operation {
+        Operation::Take => FlushCompress::None,
+        Operation::Flush => FlushCompress::Sync,
+        Operation::Finish => FlushCompress::Finish,
+    };
+    let status = deflate.compress(input, out, flush);
+    let status = status.map_err(|_| BadContent::Encoder)?;
+    let taken = (deflate.total_in() - taken) as usize;
+    let written = (deflate.total_out() - written) as usize;
+    let done = match operation {
+        Operation::Take => taken == input.len(),
+        // zlib.h: a flush is complete where room is left.
+        Operation::Flush => taken == input.len() && written < out.len(),
+        Operation::Finish => status == Status::StreamEnd,
+    };
+    Ok(Step {
+        taken,
+        written,
+        done,
+    })
+}
+
+fn brotli(
+    state: &mut BrotliEncoderStateStruct<StandardAlloc>,
+    input: &[u8],
+    operation: Operation,
+    out: &mut [u8],
+) -> Result<Step, BadContent> {
+    let brotli_operation = match operation {
+        Operation::Take => BrotliEncoderOperation::BROTLI_OPERATION_PROCESS,
+        Operation::Flush => BrotliEncoderOperation::BROTLI_OPERATION_FLUSH,
+        Operation::Finish => BrotliEncoderOperation::BROTLI_OPERATION_FINISH,
+    };
+    let (mut left, mut taken) = (input.len(), 0);
+    let (mut room, mut written) = (out.len(), 0);
+    let coded = state.compress_stream(
+        brotli_operation,
+        &mut left,
+        input,
+        &mut taken,
+        &mut room,
+        out,
+        &mut written,
+        &mut None,
+        &mut |_, _, _, _| (),
+    );
+    if !coded {
+        return Err(BadContent::Encoder);
+    }
+    let done = left == 0
+        && match operation {
+            Operation::Take => true,
+            Operation::Flush => !state.has_more_output(),
+            Operation::Finish => state.is_finished(),
+        };
+    Ok(Step {
+        taken,
+        written,
+        done,
+    })
+}

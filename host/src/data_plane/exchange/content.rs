@@ -1,0 +1,268 @@
+//! Whether an answer is sent in another content coding than it has, and what its head says then.
+//!
+//! Looks at the head as it is to be sent: so it does not matter who gave it its fields, and all
+//! kinds of answers are treated alike.
+
+use super::deliver::Delivery;
+use super::state::Exchange;
+use crate::config::model::Compression;
+use crate::data_plane::body::{BodyPipe, Coding};
+use crate::data_plane::content_coding::{Recoder, Recoding};
+use crate::http::content_coding::ContentCoding;
+use crate::http::head::{Version, list_members};
+
+/// What the route, or else the listener, says of recoding.
+struct Rules<'a> {
+    compression: Option<&'a Compression>,
+    gunzip: bool,
+}
+
+/// What of a head counts.
+#[derive(Default)]
+struct Seen<'a> {
+    status: &'a [u8],
+    content_type: &'a [u8],
+    /// Of the body; without meaning where there is none.
+    encoding: Option<&'a [u8]>,
+    encoded_twice: bool,
+    length: Option<u64>,
+    is_part: bool,
+    no_transform: bool,
+    varies: bool,
+}
+
+/// What becomes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Decision {
+    /// Other clients get it in another coding.
+    varies: bool,
+    recoding: Option<Recoding>,
+}
+
+/// Decides about an answer whose head is all of `out`, and writes anew what the head has to say of
+/// it. None where the body goes on as it is, or there is none.
+pub(super) fn prepare(
+    delivery: &mut Delivery<'_>,
+    body: &BodyPipe,
+    out: &mut Vec<u8>,
+) -> Option<Recoder> {
+    let exchange = delivery.exchange;
+    let rules = rules(exchange);
+    if rules.compression.is_none() && !rules.gunzip {
+        return None;
+    }
+    let Decision {
+        varies,
+        mut recoding,
+    } = decision(&rules, exchange, out);
+    let mut recoder = None;
+    // A HEAD request is answered with the header that a GET would be (RFC 9110 section 9.3.2).
+    if let (Some(found), false) = (&recoding, body.is_done()) {
+        recoder = Recoder::new(found, &exchange.worker.encoders);
+        recoding = recoding.filter(|_| recoder.is_some());
+    }
+    if !varies && recoding.is_none() {
+        return None;
+    }
+    if recoder.is_some() && delivery.encoder.coding == Coding::Plain {
+        match exchange.request.version() {
+            Version::Http11 => delivery.encoder.coding = Coding::Chunked,
+            Version::Http10 => delivery.closes = true,
+            Version::Http2 => {}
+        }
+    }
+    let chunked = delivery.encoder.coding == Coding::Chunked;
+    let mut head = delivery.buffers.take_head();
+    let anew = NewHead {
+        recoding: recoding.as_ref(),
+        vary: varies,
+        chunked: chunked && recoder.is_some(),
+        closes: delivery.closes,
+    };
+    anew.write(out, &mut head);
+    delivery.buffers.give(std::mem::replace(out, head));
+    recoder
+}
+
+fn rules(exchange: &Exchange) -> Rules<'_> {
+    let config = &exchange.worker_config.snapshot.config;
+    let listener = &config.listeners[exchange.listener];
+    let route = exchange
+        .stats
+        .route
+        .get()
+        .map(|route| &config.routes[route]);
+    let compression = match route.and_then(|route| route.compression.as_ref()) {
+        Some(of_route) => of_route,
+        None => &listener.compression,
+    };
+    Rules {
+        compression: compression.as_ref(),
+        gunzip: route
+            .and_then(|route| route.gunzip)
+            .unwrap_or(listener.gunzip),
+    }
+}
+
+fn decision(rules: &Rules<'_>, exchange: &Exchange, head: &[u8]) -> Decision {
+    let mut decision = Decision {
+        varies: false,
+        recoding: None,
+    };
+    let seen = Seen::of(head);
+    // A part of a coded body is of no use by itself, and a partial one cannot be coded as a whole
+    // (RFC 9110 section 14.4); the others have no body. RFC 9111 section 5.2.2.6: no-transform.
+    let bodiless = matches!(seen.status, b"204" | b"205" | b"206" | b"304");
+    if bodiless || seen.is_part || seen.no_transform || seen.length == Some(0) {
+        return decision;
+    }
+    let lines = || exchange.request.fields().named(b"accept-encoding");
+    let in_gzip = !seen.encoded_twice
+        && (seen.encoding).is_some_and(|encoding| ContentCoding::Gzip.is_named(encoding));
+    let gunzip = in_gzip && rules.gunzip;
+    if seen.encoding.is_some() && !gunzip {
+        return decision;
+    }
+    decision.varies = gunzip;
+    let accepted: Vec<&[u8]> = lines().collect();
+    let accepted = || accepted.iter().copied();
+    if gunzip && ContentCoding::Gzip.is_accepted(accepted()) {
+        return decision;
+    }
+    let length = seen.length.filter(|_| !gunzip);
+    let compression = rules.compression.filter(|compression| {
+        compression.is_for(seen.content_type)
+            && length.is_none_or(|length| length >= compression.min_length)
+    });
+    decision.varies |= compression.is_some();
+    // As nginx (`gzip_http_version 1.1`): what speaks HTTP/1.0 says little of what it can do, and
+    // would lose its connection.
+    let compression = compression.filter(|_| exchange.request.version() != Version::Http10);
+    let compress = compression.and_then(|compression| {
+        let coding = ContentCoding::chosen(&compression.codings, accepted())?;
+        Some(match coding {
+            ContentCoding::Gzip => (coding, compression.gzip_level),
+            ContentCoding::Brotli => (coding, compression.brotli_level),
+        })
+    });
+    decision.recoding = (gunzip || compress.is_some()).then_some(Recoding {
+        gunzip,
+        compress,
+        length,
+    });
+    decision
+}
+
+/// The lines of a head that we have written, as names and values; the first line is the status
+/// line, and the last one, which is empty, is left out.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    head.split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| *line != b"\r\n")
+}
+
+/// Name and value of a line; none of the status line.
+fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr::memchr(b':', line)?;
+    let (name, value) = line.split_at(colon);
+    (!name.contains(&b' ')).then(|| (name, value[1..].trim_ascii()))
+}
+
+impl<'a> Seen<'a> {
+    fn of(head: &'a [u8]) -> Seen<'a> {
+        let mut seen = Seen {
+            status: head.get(b"HTTP/1.1 ".len()..12).unwrap_or_default(),
+            ..Seen::default()
+        };
+        for (name, value) in lines(head).filter_map(field) {
+            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+            let lists = |word: &[u8]| list_members(value).any(|one| one.eq_ignore_ascii_case(word));
+            if is("content-type") {
+                seen.content_type = value;
+            } else if is("content-encoding") {
+                let mut codings =
+                    list_members(value).filter(|name| !name.eq_ignore_ascii_case(b"identity"));
+                let first = codings.next();
+                seen.encoded_twice |=
+                    codings.next().is_some() || (first.is_some() && seen.encoding.is_some());
+                seen.encoding = seen.encoding.or(first);
+            } else if is("content-length") {
+                let text = std::str::from_utf8(value).ok();
+                seen.length = text.and_then(|text| text.parse().ok());
+            } else if is("content-range") {
+                seen.is_part = true;
+            } else if is("cache-control") {
+                seen.no_transform |= lists(b"no-transform");
+            } else if is("vary") {
+                seen.varies |= lists(b"accept-encoding") || lists(b"*");
+            }
+        }
+        seen
+    }
+}
+
+/// How a head is written anew.
+struct NewHead<'a> {
+    recoding: Option<&'a Recoding>,
+    vary: bool,
+    chunked: bool,
+    closes: bool,
+}
+
+/// Said of other bytes than those that are sent (RFC 9110 section 14.3, RFC 9530 section 6.5, and
+/// what these replace).
+const OF_OTHER_BYTES: [&[u8]; 7] = [
+    b"content-length",
+    b"content-encoding",
+    b"accept-ranges",
+    b"content-md5",
+    b"digest",
+    b"content-digest",
+    b"repr-digest",
+];
+
+impl NewHead<'_> {
+    fn write(&self, head: &[u8], out: &mut Vec<u8>) {
+        for line in lines(head) {
+            match (field(line), self.recoding) {
+                (Some((name, value)), Some(_)) => self.write_field(name, value, line, out),
+                _ => out.extend_from_slice(line),
+            }
+        }
+        if let Some((coding, _)) = self.recoding.and_then(|recoding| recoding.compress) {
+            out.extend_from_slice(b"Content-Encoding: ");
+            out.extend_from_slice(coding.name().as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        if self.vary && !Seen::of(head).varies {
+            out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        }
+        let is_chunked =
+            |(name, _): (&[u8], &[u8])| name.eq_ignore_ascii_case(b"transfer-encoding");
+        if self.chunked && !lines(head).filter_map(field).any(is_chunked) {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        if self.closes {
+            out.extend_from_slice(b"Connection: close\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes a field of an answer that is recoded.
+    fn write_field(&self, name: &[u8], value: &[u8], line: &[u8], out: &mut Vec<u8>) {
+        let is = |known: &&[u8]| name.eq_ignore_ascii_case(known);
+        if OF_OTHER_BYTES.iter().any(is) || (self.closes && is(&&b"connection"[..])) {
+            return;
+        }
+        if is(&&b"etag"[..]) && !value.starts_with(b"W/") {
+            // The bytes may differ each time: a validator that promises them the same may not stay
+            // strong (RFC 9110 section 8.8.1, `ngx_http_weak_etag`).
+            if value.starts_with(b"\"") {
+                out.extend_from_slice(b"ETag: W/");
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
+            }
+            return;
+        }
+        out.extend_from_slice(line);
+    }
+}
