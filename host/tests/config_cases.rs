@@ -7,13 +7,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use waypost::config;
 use waypost::config::model::{
-    Action, Address, CompileLimits, Config, ErrorPage, Fallback, Grants, HookUse, Lookup,
-    PathPattern, PluginCache, PluginLimits, ScorerUse, ServerLocation, ServerName, SettingsPlace,
+    Action, Address, CompileLimits, Config, DynamicProxy, ErrorPage, Fallback, Grants, HookUse,
+    Lookup, PathPattern, PluginCache, PluginLimits, Proxy, ProxyUpstream, ProxyUri, ScorerUse,
+    ServerLocation, ServerName, SettingsPlace, UpstreamConfig,
 };
 use waypost::config::problem::{Place, Problem};
 use waypost::config::system::System;
@@ -148,20 +150,33 @@ fn valid(case: &Path) -> Config {
         .unwrap_or_else(|problems| panic!("{}", report(&problems, Path::new(""))))
 }
 
+fn forget_places(upstream: &mut UpstreamConfig) {
+    let policy = &mut upstream.policy;
+    let scorers = policy.scorers.iter_mut().map(|scorer| &mut scorer.scorer);
+    let plugins = policy.filters.iter_mut().chain(scorers);
+    for place in plugins.map(|plugin| &mut plugin.place) {
+        *place = SettingsPlace::default();
+    }
+    policy.place = SettingsPlace::default();
+    for server in &mut upstream.servers {
+        server.place = Place::default();
+    }
+}
+
 /// All that a configuration means, places aside.
 fn meaning(mut config: Config) -> String {
-    for upstream in &mut config.upstreams {
-        let policy = &mut upstream.policy;
-        let scorers = policy.scorers.iter_mut().map(|scorer| &mut scorer.scorer);
-        let plugins = policy.filters.iter_mut().chain(scorers);
-        for place in plugins.map(|plugin| &mut plugin.place) {
-            *place = SettingsPlace::default();
-        }
-        policy.place = SettingsPlace::default();
-        for server in &mut upstream.servers {
-            server.place = Place::default();
+    for route in &mut config.routes {
+        if let Action::Proxy(Proxy {
+            upstream: ProxyUpstream::Dynamic(dynamic),
+            ..
+        }) = &mut route.action
+        {
+            let mut same = DynamicProxy::clone(dynamic);
+            forget_places(&mut same.model);
+            *dynamic = Arc::new(same);
         }
     }
+    config.upstreams.iter_mut().for_each(forget_places);
     for plugin in &mut config.plugins {
         plugin.place = Place::default();
     }
@@ -352,7 +367,8 @@ fn a_file_means_what_it_says() {
     let with_uri = &config.routes[6];
     assert!(matches!(&with_uri.path, PathPattern::PrefixNoRegex(path) if path == "/static/"));
     assert!(matches!(&with_uri.action,
-        Action::Proxy(proxy) if proxy.upstream == 0 && proxy.uri.as_deref() == Some("/files/")));
+        Action::Proxy(proxy) if matches!(proxy.upstream, ProxyUpstream::Fixed(0))
+            && matches!(&proxy.uri, Some(ProxyUri::Part(part)) if part == "/files/")));
     let redirect = config.routes.iter().find_map(|route| match &route.action {
         Action::Return(answer) if answer.location.is_some() => Some(answer.status),
         _ => None,
@@ -579,7 +595,7 @@ fn a_policys_own_problem_is_reported_at_the_line_of_its_setting() {
     let place = &config.upstreams[0].policy.place;
     let column = |key: &str| {
         let problem = place.problem(key, "no good");
-        assert_eq!(problem.place.line, 39);
+        assert_eq!(problem.place.line, 41);
         (problem.place.column, problem.place.key)
     };
     assert_eq!(

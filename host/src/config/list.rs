@@ -128,6 +128,7 @@ pub fn list_item(server: &UpstreamServer) -> Json {
         route,
         labels,
         listed: _,
+        rule: _,
         place: _,
     } = server;
     let mut item = Map::new();

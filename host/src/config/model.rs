@@ -20,6 +20,7 @@ mod condition;
 mod error_page;
 mod files;
 mod health;
+mod dynamic;
 mod hook;
 mod limits;
 mod plugin;
@@ -33,6 +34,10 @@ pub use self::answers::{CacheTime, Statuses};
 pub use self::cipher::{CIPHERS, Cipher};
 pub use self::compression::Compression;
 pub use self::condition::{Conditions, Networks, ValueCondition, ValuePattern};
+pub use self::dynamic::{
+    AddressRule, AllowEntry, Allowed, AllowedPort, DynamicHost, DynamicName, DynamicProxy, Found,
+    NotAllowed,
+};
 pub use self::error_page::{ErrorPage, ErrorPages, PageContent};
 pub use self::files::{Autoindex, Expires, FileCoding, FileFallback, Files};
 pub use self::health::{BodyPattern, CheckMethod, CheckQuestion, HealthCheck, HttpCheck, Outliers};
@@ -57,7 +62,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub listeners: Vec<ListenerConfig>,
     /// Named groups first, in file order, then one group for each address that a route proxies to
-    /// directly.
+    /// directly, then those that requests have named.
     pub upstreams: Vec<UpstreamConfig>,
     /// `[variable.NAME]`, in file order.
     pub variables: Arc<Definitions>,
@@ -74,6 +79,26 @@ pub struct Config {
 }
 
 impl Config {
+    /// Every `proxy` by which requests name upstreams.
+    pub fn dynamic_proxies(&self) -> impl Iterator<Item = &Arc<DynamicProxy>> {
+        self.routes.iter().filter_map(|route| match &route.action {
+            Action::Proxy(Proxy {
+                upstream: ProxyUpstream::Dynamic(proxy),
+                ..
+            }) => Some(proxy),
+            _ => None,
+        })
+    }
+
+    /// The upstream that some route makes for a name under that name of an upstream; none where none
+    /// does, or may.
+    pub fn dynamic_upstream(&self, upstream: &str, name: &DynamicName) -> Option<UpstreamConfig> {
+        let mut proxies = self.dynamic_proxies();
+        let proxy = proxies
+            .find(|proxy| proxy.allows(name).is_some() && proxy.upstream_name(name) == upstream)?;
+        Some(proxy.upstream(name))
+    }
+
     /// Every use of a hook. One of `[server]` comes again with each listener, and one of a
     /// `[[route]]` with each of its hosts.
     pub fn hook_uses(&self) -> impl Iterator<Item = &HookUse> {
@@ -189,6 +214,10 @@ pub struct ServerConfig {
     /// without end, as nginx.
     pub shutdown_timeout: Option<Duration>,
     pub plugin_cache: PluginCache,
+    /// Upstreams at most that there are because requests have named them, default 256.
+    pub max_dynamic_upstreams: usize,
+    /// How long one of them stays that no request names, default 5 min.
+    pub dynamic_idle_timeout: Duration,
     /// What every listener's hooks begin with.
     pub hooks: Vec<HookUse>,
 }
@@ -398,6 +427,8 @@ pub struct UpstreamConfig {
     pub proxy_protocol: Option<ProxyVersion>,
     /// None: its endpoints are spoken to in HTTP/1.1. Default off.
     pub http2: Option<UpstreamHttp2>,
+    /// What a request has named, if that is why there is this upstream.
+    pub dynamic: Option<DynamicName>,
 }
 
 /// A version of the PROXY protocol.
@@ -459,6 +490,8 @@ pub struct UpstreamServer {
     pub labels: Vec<(String, String)>,
     /// The upstream's source lists it, and not the configuration.
     pub listed: bool,
+    /// Which of its addresses may be dialed; none: all.
+    pub rule: Option<Arc<AddressRule>>,
     pub place: Place,
 }
 
@@ -628,12 +661,28 @@ pub enum Action {
 /// Send the request to an upstream.
 #[derive(Debug, Clone)]
 pub struct Proxy {
-    /// Index into [`Config::upstreams`].
-    pub upstream: usize,
-    /// The URI part of `proxy = "http://backend/part/"`: replaces the part of the path that the
-    /// route matched. `None`: the target is sent on as it was received.
-    pub uri: Option<String>,
+    pub upstream: ProxyUpstream,
+    /// `None`: the target is sent on as it was received.
+    pub uri: Option<ProxyUri>,
     pub redirects: RedirectRules,
+}
+
+/// Which upstream requests go to.
+#[derive(Debug, Clone)]
+pub enum ProxyUpstream {
+    /// Index into [`Config::upstreams`].
+    Fixed(usize),
+    /// The one that the request names.
+    Dynamic(Arc<DynamicProxy>),
+}
+
+/// The URI part of `proxy`.
+#[derive(Debug, Clone)]
+pub enum ProxyUri {
+    /// `http://backend/part/`: replaces the part of the path that the route matched.
+    Part(String),
+    /// `http://backend/get?name=$arg_name`, with variables: the whole target.
+    Whole(Template),
 }
 
 /// How `Location` and `Refresh` of responses are rewritten (`proxy_redirect`).

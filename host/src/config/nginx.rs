@@ -346,7 +346,8 @@ static ROUTES: &[Directive] = &[
     ),
     is(
         &["proxy_pass"],
-        "`proxy` in `[[route]]`: `proxy = \"backend\"`, or `\"http://backend/part/\"` to replace the path's part",
+        "`proxy` in `[[route]]`: `proxy = \"backend\"`, or `\"http://backend/part/\"` to replace the path's part; \
+         with variables in place of the name, `proxy_allow` says what they may name",
     ),
     is(
         &["return"],

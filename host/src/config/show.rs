@@ -17,9 +17,9 @@ use std::net::SocketAddr;
 
 use super::model::{
     AccessLog, Action, AdminConfig, Config, ListenerConfig, LogFormat, LogPath, Lookup,
-    NextConditions, PluginCache, Proxy, ProxyVersion, RedirectRule, RedirectRules, Resolve,
-    Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StreamConfig,
-    UpstreamConfig, UpstreamServer,
+    NextConditions, PluginCache, Proxy, ProxyUpstream, ProxyUri, ProxyVersion, RedirectRule,
+    RedirectRules, Resolve, Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation,
+    ServerName, StreamConfig, UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
@@ -108,6 +108,14 @@ fn server(out: &mut TomlWriter, server: &ServerConfig, config: &Config) {
             out.key("plugin_cache", text(&path.display().to_string()));
         }
         PluginCache::Off => out.key("plugin_cache", false),
+    }
+    out.key("max_dynamic_upstreams", server.max_dynamic_upstreams);
+    out.key(
+        "dynamic_idle_timeout",
+        text(&duration_text(server.dynamic_idle_timeout)),
+    );
+    if let Some(dynamic) = config.dynamic_proxies().next() {
+        resolver(out, &dynamic.model.resolver);
     }
     plugins::hooks(out, &server.hooks, config);
 }
@@ -306,7 +314,8 @@ fn limits(out: &mut TomlWriter, limits: &RouteLimits) {
     }
 }
 
-/// What an upstream says of names. `[server]` has no say in what is shown: nothing is left to it.
+/// What an upstream says of names. `[server]` has no say in what is shown, but for names that requests
+/// make: nothing else is left to it.
 fn resolver(out: &mut TomlWriter, resolver: &Resolver) {
     let resolve = match resolver.resolve {
         Resolve::Again => "again",
@@ -398,6 +407,13 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
     match &route.action {
         Action::Proxy(proxy) => {
             out.key("proxy", text(&target(proxy, config)));
+            if let ProxyUpstream::Dynamic(dynamic) = &proxy.upstream {
+                let entries = dynamic.allow.iter();
+                // One text may stand for two entries.
+                let mut allowed: Vec<_> = entries.map(|entry| entry.spelling.clone()).collect();
+                allowed.dedup();
+                out.key("proxy_allow", texts(allowed));
+            }
             match &proxy.redirects {
                 RedirectRules::Default { .. } => {}
                 RedirectRules::Given(rules) if rules.is_empty() => out.key("proxy_redirect", false),
@@ -485,13 +501,23 @@ fn redirects(rules: &[RedirectRule]) -> String {
 }
 
 fn target(proxy: &Proxy, config: &Config) -> String {
-    let name = upstream_name(proxy.upstream, config);
-    let upstream = config.upstreams.get(proxy.upstream);
-    let scheme = match upstream.and_then(|upstream| upstream.tls.as_ref()) {
-        Some(_) => "https",
-        None => "http",
+    let uri = match &proxy.uri {
+        None => None,
+        Some(ProxyUri::Part(part)) => Some(part.clone()),
+        Some(ProxyUri::Whole(template)) => Some(template.to_string()),
     };
-    match &proxy.uri {
+    let scheme = |https| if https { "https" } else { "http" };
+    let index = match &proxy.upstream {
+        ProxyUpstream::Fixed(index) => *index,
+        ProxyUpstream::Dynamic(dynamic) => {
+            let (scheme, authority) = (scheme(dynamic.https), &dynamic.authority);
+            return format!("{scheme}://{authority}{}", uri.unwrap_or_default());
+        }
+    };
+    let name = upstream_name(index, config);
+    let upstream = config.upstreams.get(index);
+    let scheme = scheme(upstream.is_some_and(|upstream| upstream.tls.is_some()));
+    match uri {
         None => name.to_owned(),
         Some(uri) if name.starts_with("unix:") => format!("{scheme}://{name}:{uri}"),
         Some(uri) => format!("{scheme}://{name}{uri}"),

@@ -15,8 +15,8 @@ use super::tls_files::{Secured, TlsFiles};
 use super::variables::finds_the_same;
 use crate::access_log::{AccessLogs, OpenError};
 use crate::config::model::{
-    AccessLog, Action, Config, LogFormat, PluginUse, PolicyUse, ScorerUse, SettingsPlace,
-    UpstreamConfig,
+    AccessLog, Action, Config, LogFormat, PluginUse, PolicyUse, ProxyUpstream, ScorerUse,
+    SettingsPlace, UpstreamConfig,
 };
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::{EndpointSet, Previous, Upstream};
@@ -305,7 +305,7 @@ pub(super) fn traits(config: &Config, index: usize) -> UpstreamTraits {
         stream.upstream == index || stream.sni.iter().any(|route| route.upstream == index)
     });
     let requests = config.routes.iter().any(|route| match &route.action {
-        Action::Proxy(proxy) => proxy.upstream == index,
+        Action::Proxy(proxy) => matches!(proxy.upstream, ProxyUpstream::Fixed(of) if of == index),
         Action::Return(_) | Action::Files(_) => false,
     });
     let servers = &config.upstreams[index].servers;

@@ -19,6 +19,7 @@ use crate::access_log::AccessLogs;
 use crate::config::{self, problem::Problem};
 use crate::data_plane::process::{ConnectionBounds, Process};
 use crate::data_plane::serve::{self, Order};
+use crate::data_plane::wanted::WantedUpstreams;
 use crate::names::Resolution;
 use crate::plugin::{Compiler, Runtime};
 
@@ -84,7 +85,12 @@ pub fn demo() -> anyhow::Result<ExitCode> {
         clients: REQUESTS,
         descriptors: 2 * REQUESTS,
     };
-    let process = Arc::new(Process::new(bounds, 1, "demo".into()));
+    let process = Arc::new(Process::new(
+        bounds,
+        1,
+        "demo".into(),
+        WantedUpstreams::new().0,
+    ));
     let worker =
         thread::spawn(move || serve::run(0, Arc::new(snapshot), process, buffers, sockets, orders));
 

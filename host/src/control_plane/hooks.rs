@@ -46,6 +46,8 @@ fn uses(config: &Config) -> Vec<Uses<'_>> {
 fn destinations(config: &Config) -> Arc<DestinationNames> {
     let routes = config.routes.iter();
     let upstreams = config.upstreams.iter();
+    // Those that requests have named come and go.
+    let upstreams = upstreams.filter(|upstream| upstream.dynamic.is_none());
     Arc::new(DestinationNames {
         routes: routes.filter_map(|route| route.name.clone()).collect(),
         upstreams: upstreams.map(|upstream| upstream.name.clone()).collect(),

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::blocking::{FILES, run_blocking};
 use super::check;
 use super::compiling::Compiling;
+use super::dynamic::{self, DynamicChange};
 use super::error_log::ErrorLogs;
 use super::panics::{Panicked, caught};
 use super::plugins::{LoadError, PluginRegistry, loading_limit};
@@ -74,6 +75,8 @@ pub(super) enum Change {
         upstream: String,
         change: ServerChange,
     },
+    /// Requests have named upstreams, or do so no longer.
+    Dynamic(DynamicChange),
 }
 
 /// What came of it.
@@ -245,6 +248,7 @@ impl Operator {
                 Ok(Changed::default())
             }
             Change::Servers { upstream, change } => self.change_servers(&upstream, change).await,
+            Change::Dynamic(change) => self.change_dynamic(change).await,
         }
     }
 
@@ -316,6 +320,7 @@ impl Operator {
             run_blocking("reading the configuration", FILES, load).await??;
         self.sources.learn(&config).await;
         self.list_servers(&mut config);
+        dynamic::carry_over(&self.published.load().snapshot.config, &mut config);
         let config = Arc::new(config);
         let names = self.names.learn(resolve::names(&config));
         let (of_plugins, registry) = (config.clone(), registry.clone());
@@ -653,6 +658,11 @@ impl Operator {
         let Some(group) = group else {
             return Err(ChangeRefused::Unknown(format!("upstream `{upstream}`")));
         };
+        if group.dynamic.is_some() {
+            let message =
+                format!("upstream `{upstream}` has the servers of the name that requests give");
+            return Err(ChangeRefused::Conflict(message));
+        }
         let mut plan = Plan::of(&present);
         let done = match change {
             ServerChange::Add(keys) => {
@@ -689,6 +699,34 @@ impl Operator {
         Ok(Changed {
             generation,
             warnings,
+        })
+    }
+}
+
+impl Operator {
+    /// Serves upstreams that requests have named, and those no longer that none has named for long.
+    async fn change_dynamic(&mut self, change: DynamicChange) -> ChangeResult {
+        let present = self.published.load_full();
+        let now = self.workers.stats().clock().seconds();
+        let (config, resolution) = dynamic::changed(&present, change, now);
+        let plan = Plan {
+            resolution,
+            ..Plan::of(&present)
+        };
+        let outcome = self.publish(config, plan).await;
+        if let Err(refusal) = &outcome {
+            tracing::error!("upstreams that requests have named are not served: {refusal}");
+        }
+        let published = self.published.load();
+        for upstream in &published.snapshot.upstreams {
+            // One that is new is not idle.
+            if upstream.config.dynamic.is_some() && upstream.used() == (0, 0) {
+                upstream.note_use(now);
+            }
+        }
+        Ok(Changed {
+            generation: outcome?,
+            ..Changed::default()
         })
     }
 }

@@ -20,6 +20,7 @@ use super::assemble::{Parts, assemble};
 use super::blocking::{self, BRIEF, FILES, run_blocking};
 use super::compiling::Compiling;
 use super::connection_bounds;
+use super::dynamic::DynamicUpstreams;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
 use super::lists;
@@ -41,6 +42,7 @@ use crate::config;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::process::Process;
+use crate::data_plane::wanted::{Wanted, WantedUpstreams};
 use crate::discovery::Sources;
 use crate::fault_injection;
 use crate::health::HealthThread;
@@ -123,7 +125,8 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     registry.note_serving(None);
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned().into();
-    let process = Arc::new(Process::new(bounds, workers, hostname));
+    let (wanted, heard) = WantedUpstreams::new();
+    let process = Arc::new(Process::new(bounds, workers, hostname, wanted));
     let health = HealthThread::start(process.clone());
     let health = health.context("cannot start the thread that checks health")?;
     let logs_to_close = logs.clone();
@@ -183,6 +186,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         control.heed_quarantines();
         control.heed_names();
         control.heed_sources();
+        control.heed_requests(heard);
         for address in control.sockets.borrow().addresses() {
             tracing::info!("listening on {address}");
         }
@@ -293,6 +297,17 @@ impl Control {
                 let _ = served.await;
             }
         });
+    }
+
+    /// Has the operator serve the upstreams that requests name.
+    fn heed_requests(&self, wanted: UnboundedReceiver<Wanted>) {
+        let making = DynamicUpstreams::new(
+            self.published.clone(),
+            self.workers.stats().clone(),
+            self.names.clone(),
+            self.changes.clone(),
+        );
+        tokio::task::spawn_local(making.heed(wanted));
     }
 
     /// Heeds signals and commands until the last worker has ended. True if all of them ended well.

@@ -68,9 +68,20 @@ impl Secured {
             secured.listeners.push(tls);
         }
         let mut system = SystemRoots::default();
+        let mut of_dynamic: Option<Arc<ClientTls>> = previous.and_then(|(snapshot, _)| {
+            let mut dynamic = snapshot.upstreams.iter();
+            dynamic.find_map(|upstream| {
+                upstream.config.dynamic.as_ref()?;
+                upstream.tls.clone()
+            })
+        });
         for upstream in &config.upstreams {
-            let before =
+            let mut before =
                 previous.and_then(|(snapshot, _)| snapshot.upstream(&upstream.name)?.tls.as_ref());
+            // What requests name is spoken to alike; and authorities take long to read.
+            if upstream.dynamic.is_some() {
+                before = of_dynamic.as_ref();
+            }
             let place = upstream.servers.first().map(|server| server.place.clone());
             let tls = upstream.tls.as_ref().and_then(|tls| {
                 let http2 = upstream.http2.is_some();
@@ -84,6 +95,9 @@ impl Secured {
                         .ok()
                 })
             });
+            if upstream.dynamic.is_some() && tls.is_some() {
+                of_dynamic.clone_from(&tls);
+            }
             secured.upstreams.push(tls);
         }
         match problems.is_empty() {

@@ -4,6 +4,7 @@
 //! Nothing here reads a file, waits on a lock or knows TOML: a worker is handed a
 //! [`Snapshot`](worker_config::Snapshot).
 
+pub(crate) mod wanted; // upstreams that requests have named, asked for
 pub(crate) mod process; // what all workers share: bounds, counters, the clock
 mod unwinding; // destructors that must not panic
 mod buffers; // lent to connections while they need them

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
+use super::wanted::WantedUpstreams;
+
 /// Bounds and counters that all workers share.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -23,6 +25,7 @@ pub(crate) struct Process {
     pub(crate) workers: Box<[WorkerShare]>,
     pub(crate) hostname: Box<str>,
     pub(crate) clock: Clock,
+    pub(crate) wanted: WantedUpstreams,
 }
 
 /// A descriptor of a file, until it is dropped.
@@ -63,7 +66,12 @@ pub(crate) struct WorkerShare {
 const CLIENTS_SHARE: usize = 8;
 
 impl Process {
-    pub(crate) fn new(bounds: ConnectionBounds, workers: usize, hostname: Box<str>) -> Process {
+    pub(crate) fn new(
+        bounds: ConnectionBounds,
+        workers: usize,
+        hostname: Box<str>,
+        wanted: WantedUpstreams,
+    ) -> Process {
         Process {
             max_connections: AtomicUsize::new(bounds.clients),
             connections: AtomicUsize::new(0),
@@ -74,6 +82,7 @@ impl Process {
             workers: (0..workers).map(|_| WorkerShare::default()).collect(),
             hostname,
             clock: Clock::new(),
+            wanted,
         }
     }
 

@@ -45,7 +45,12 @@ pub(crate) type Unanswered = BTreeMap<ServerName, String>;
 enum Command {
     Learn(BTreeSet<ServerName>, oneshot::Sender<Learned>),
     Keep(BTreeSet<ServerName>),
+    Try(ServerName, oneshot::Sender<Tried>),
+    Release(ServerName),
 }
+
+/// What a name stands for that was tried; else why it stands for nothing.
+pub(crate) type Tried = Result<ServerAddresses, String>;
 
 /// What the thread knows, for all others to see.
 #[derive(Default)]
@@ -104,6 +109,24 @@ impl Names {
     /// Looks after these names from now on, and no others.
     pub(crate) fn keep(&self, names: BTreeSet<ServerName>) {
         let _ = self.commands.send(Command::Keep(names));
+    }
+
+    /// Asks about a name, and looks after it until it is [released](Names::release); beyond that only
+    /// if it is [kept](Names::keep) meanwhile.
+    ///
+    /// # Errors
+    /// Why it has no addresses.
+    pub(crate) async fn try_out(&self, name: ServerName) -> Tried {
+        let (answer, awaited) = oneshot::channel();
+        let _ = self.commands.send(Command::Try(name, answer));
+        let given_up = || Err("given up after an internal error".to_owned());
+        awaited.await.unwrap_or_else(|_| given_up())
+    }
+
+    /// A name that was [tried](Names::try_out) is looked after no longer unless it is kept. Once for
+    /// each time that it was tried.
+    pub(crate) fn release(&self, name: ServerName) {
+        let _ = self.commands.send(Command::Release(name));
     }
 
     /// What the names that it looks after stand for now.
@@ -226,6 +249,10 @@ struct Task {
     doubted: Rc<Notify>,
     /// There was an answer, or none could be had.
     answered: watch::Receiver<bool>,
+    /// It is looked after whether or not it is tried out.
+    wanted: Rc<Cell<bool>>,
+    /// How often it is tried out at present.
+    trials: usize,
 }
 
 impl Tasks {
@@ -245,6 +272,8 @@ impl Tasks {
                 command = commands.recv() => match command {
                     Some(Command::Learn(names, answer)) => self.learn(names, answer),
                     Some(Command::Keep(names)) => self.keep(&names),
+                    Some(Command::Try(name, answer)) => self.try_out(name, answer),
+                    Some(Command::Release(name)) => self.release(&name),
                     None => return,
                 },
                 Some(doubt) = doubted.recv() => {
@@ -270,22 +299,70 @@ impl Tasks {
         }
     }
 
+    fn try_out(&mut self, name: ServerName, answer: oneshot::Sender<Tried>) {
+        if !self.by_name.contains_key(&name) {
+            self.begin(name.clone(), false);
+        }
+        let Some(task) = self.by_name.get_mut(&name) else {
+            return;
+        };
+        task.trials += 1;
+        let (mut answered, asking) = (task.answered.clone(), self.asking.clone());
+        spawn_local(async move {
+            // A question has its own time. Without its task there is no answer.
+            let _ = answered.wait_for(|is| *is).await;
+            let seen = asking.shared.names.lock();
+            let tried = match seen.get(&name) {
+                Some(seen) if !seen.addresses.located.is_empty() => Ok(seen.addresses.clone()),
+                Some(seen) => Err(seen.state.why.clone().unwrap_or_default()),
+                None => Err(TIMED_OUT.to_owned()),
+            };
+            drop(seen);
+            // Whoever asked may have given up meanwhile.
+            let _ = answer.send(tried);
+        });
+    }
+
+    fn release(&mut self, name: &ServerName) {
+        let Some(task) = self.by_name.get_mut(name) else {
+            return;
+        };
+        task.trials = task.trials.saturating_sub(1);
+        if task.trials == 0 && !task.wanted.get() {
+            task.running.abort();
+            self.by_name.remove(name);
+            self.asking.shared.names.lock().remove(name);
+        }
+    }
+
     /// Begins to look after a name, unless it does already: then it is asked for anew.
     fn look_after(&mut self, name: ServerName) -> watch::Receiver<bool> {
         if let Some(task) = self.by_name.get(&name) {
+            task.wanted.set(true);
             task.doubted.notify_one();
             return task.answered.clone();
         }
+        self.begin(name, true)
+    }
+
+    /// Asks about a name from now on. `wanted`: not only to try it out.
+    fn begin(&mut self, name: ServerName, wanted: bool) -> watch::Receiver<bool> {
         let (answered, awaited) = watch::channel(false);
-        let doubted = Rc::new(Notify::new());
-        let (asking, followed, of_task) = (self.asking.clone(), name.clone(), doubted.clone());
-        let following = async move { asking.follow(&followed, &of_task, &answered).await };
+        let (doubted, wanted) = (Rc::new(Notify::new()), Rc::new(Cell::new(wanted)));
+        let (asking, followed) = (self.asking.clone(), name.clone());
+        let (of_task, is_wanted) = (doubted.clone(), wanted.clone());
+        let following = async move {
+            let follow = asking.follow(&followed, &of_task, &answered, &is_wanted);
+            follow.await;
+        };
         let running = self.running.spawn_local(following);
         self.names.insert(running.id(), name.clone());
         let task = Task {
             running,
             doubted,
             answered: awaited.clone(),
+            wanted,
+            trials: 0,
         };
         self.by_name.insert(name, task);
         awaited
@@ -293,21 +370,24 @@ impl Tasks {
 
     fn keep(&mut self, names: &BTreeSet<ServerName>) {
         self.by_name.retain(|name, task| {
-            let stays = names.contains(name);
+            task.wanted.set(names.contains(name));
+            let stays = task.wanted.get() || task.trials > 0;
             if !stays {
                 task.running.abort();
             }
             stays
         });
-        let asking = &self.asking;
-        let used = |resolver: &Arc<Resolver>| names.iter().any(|name| name.resolver == *resolver);
+        let (asking, followed) = (&self.asking, &self.by_name);
+        let resolvers: BTreeSet<&Arc<Resolver>> =
+            followed.keys().map(|name| &name.resolver).collect();
+        let used = |resolver: &Arc<Resolver>| resolvers.contains(resolver);
         asking
             .servers
             .borrow_mut()
             .retain(|resolver, _| used(resolver));
         asking.shared.seeds.lock().clear();
         let mut seen = asking.shared.names.lock();
-        seen.retain(|name, _| names.contains(name));
+        seen.retain(|name, _| followed.contains_key(name));
     }
 
     fn learn(&mut self, names: BTreeSet<ServerName>, answer: oneshot::Sender<Learned>) {
@@ -372,7 +452,13 @@ impl Tasks {
 
 impl Asking {
     /// Asks about a name again and again.
-    async fn follow(&self, name: &ServerName, doubted: &Notify, answered: &watch::Sender<bool>) {
+    async fn follow(
+        &self,
+        name: &ServerName,
+        doubted: &Notify,
+        answered: &watch::Sender<bool>,
+        wanted: &Cell<bool>,
+    ) {
         let doubt = Doubt::about(name.clone(), self.doubts.clone());
         let before = self.shared.located(name);
         let mut is_first = before.is_none();
@@ -394,7 +480,10 @@ impl Asking {
             if change.addresses {
                 self.shared.changed.notify_one();
             }
-            say(name, &change, known.located(), is_first, is_answer);
+            // Whoever tries a name out says what came of it.
+            if wanted.get() {
+                say(name, &change, known.located(), is_first, is_answer);
+            }
             is_first = false;
             answered.send_replace(true);
             tokio::select! {

@@ -14,6 +14,6 @@ mod question; // one question, and what name servers say
 mod handed_on; // what the next process is to know
 mod asking; // the thread: start here
 
-pub(crate) use asking::{Learned, Names, Unanswered};
+pub(crate) use asking::{Learned, Names, Tried, Unanswered};
 pub(crate) use doubt::Doubt;
 pub(crate) use resolution::{Located, Resolution, ServerAddresses};

@@ -1,10 +1,10 @@
 //! Answers, by name, at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::doubt::Doubt;
-use crate::config::model::{Address, ServerLocation, ServerName, UpstreamServer};
+use crate::config::model::{Address, AddressRule, ServerLocation, ServerName, UpstreamServer};
 
 /// What names stand for at one moment.
 #[derive(Debug, Clone, Default)]
@@ -43,13 +43,30 @@ impl Resolution {
             ServerLocation::Address(address) => {
                 ServerAddresses::fixed(vec![Located::at(address.clone())])
             }
-            ServerLocation::Name(name) => self.of(name),
+            ServerLocation::Name(name) => match &server.rule {
+                Some(rule) => self.of(name).permitted(rule),
+                None => self.of(name),
+            },
         }
     }
 
     /// Of a name.
     pub(crate) fn of(&self, name: &ServerName) -> ServerAddresses {
         self.0.get(name).cloned().unwrap_or_default()
+    }
+
+    /// With the answer about one more name.
+    pub(crate) fn with(&self, name: ServerName, addresses: ServerAddresses) -> Resolution {
+        let mut answers = BTreeMap::clone(&self.0);
+        answers.insert(name, addresses);
+        Resolution(Arc::new(answers))
+    }
+
+    /// Of these names alone.
+    pub(crate) fn only(&self, names: &BTreeSet<ServerName>) -> Resolution {
+        let answers = self.0.iter().filter(|(name, _)| names.contains(name));
+        let answers = answers.map(|(name, addresses)| (name.clone(), addresses.clone()));
+        Resolution(Arc::new(answers.collect()))
     }
 
     /// This one, with the answers of the other where both have one.
@@ -75,6 +92,22 @@ impl ServerAddresses {
         ServerAddresses {
             located: located.into(),
             doubt: None,
+        }
+    }
+
+    /// Those that may be dialed.
+    pub(crate) fn permitted(&self, rule: &AddressRule) -> ServerAddresses {
+        let may = |located: &&Located| match &located.address {
+            Address::Tcp(address) => rule.permits(address.ip(), address.port()),
+            Address::Unix(_) => false,
+        };
+        let permitted: Vec<Located> = self.located.iter().filter(may).cloned().collect();
+        ServerAddresses {
+            located: match permitted.len() == self.located.len() {
+                true => self.located.clone(),
+                false => permitted.into(),
+            },
+            doubt: self.doubt.clone(),
         }
     }
 

@@ -134,6 +134,7 @@ const FLOORS: &[&str] = &[
     "plugin",          // runs components
     "files",           // that routes answer with
     "access_log",      // lines of exchanges
+    "data_plane/wanted",
     "data_plane/process",
     "data_plane/unwinding",
     "data_plane/buffers",

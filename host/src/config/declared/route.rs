@@ -38,7 +38,16 @@ pub(in crate::config) static ROUTE: Table = Table {
             "proxy",
             ValueKind::Text,
             "Where requests go: an upstream's name, `http://name/uri/` to replace the part that `path` matched, or \
-             `http://127.0.0.1:3000` for a server that needs no upstream.",
+             `http://127.0.0.1:3000` for a server that needs no upstream. With variables in place of the name, \
+             `http://$arg_app.internal:8080`, requests name it, as far as `proxy_allow` has it. A URI with variables is the \
+             whole of what is asked for.",
+        ),
+        Key::new(
+            "proxy_allow",
+            TEXTS,
+            "What variables in `proxy` may name: `app`, `*.internal`, `.internal` (that name too), addresses and networks, \
+             `10.0.0.0/8`, or an `[upstream.NAME]`. The port is that of `proxy`, unless the item has one: `app:8080`, \
+             `[fd00::/8]:8080`, `*.internal:*` for all.",
         ),
         Key::new(
             "proxy_redirect",

@@ -50,6 +50,19 @@ pub(in crate::config) static SERVER: Table = Table {
             RESOLVE,
             RESOLVER_KEY,
             Key::new(
+                "max_dynamic_upstreams",
+                ValueKind::Integer { min: 1, max: 65_535 },
+                "Names and addresses at a time that requests bring up by variables in `proxy`. The one that was not used \
+                 for longest makes room for the next.",
+            )
+            .or(Default::Integer(256)),
+            Key::new(
+                "dynamic_idle_timeout",
+                WAIT,
+                "Time until one of them goes that no request names, counted by the second.",
+            )
+            .or(Default::Text("5m")),
+            Key::new(
                 "plugin_cache",
                 ValueKind::Either(&[ValueKind::Off, ValueKind::Word(&["auto"]), ValueKind::Text]),
                 "A directory, relative to this file, for compiled plugins: the next start need not compile them again. \

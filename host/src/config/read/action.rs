@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::files::files;
 use super::headers::header_value;
 use super::upstream::Upstreams;
-use super::{Complaint, ConfigReader, noted, redirects, template};
+use super::{Complaint, ConfigReader, dynamic, noted, redirects, template};
 use crate::config::declared::RETURN;
-use crate::config::model::{Action, CLOSE, PathPattern, Proxy, Return};
+use crate::config::model::{Action, CLOSE, PathPattern, Proxy, ProxyUpstream, ProxyUri, Return};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::Node;
@@ -50,7 +50,10 @@ pub(super) fn action(
             reader.problems.add(problem.hint(hint));
         }
         (Some(("proxy", _)), None) => {}
-        (Some((action, _)), None) => redirects::refuse_without_server(route, action),
+        (Some((action, _)), None) => {
+            redirects::refuse_without_server(route, action);
+            refuse_allow(route);
+        }
     }
     let action = proxy.map(Action::Proxy).or(answer.map(Action::Return));
     action.or(files.map(|files| Action::Files(Arc::new(files))))
@@ -65,12 +68,14 @@ fn proxy(
     names: Names<'_>,
     reader: ConfigReader<'_>,
 ) -> Option<Proxy> {
-    if text.contains('$') {
-        let complaint = Complaint::new("variables in `proxy` are not available in this version");
-        reader.problems.add(complaint.at(&node.place));
-        return None;
-    }
     let Some((scheme, rest)) = text.split_once("://") else {
+        if text.contains('$') {
+            reader
+                .problems
+                .add(dynamic::no_scheme(text).at(&node.place));
+            return None;
+        }
+        refuse_allow(route);
         let index = upstreams.index(text);
         if index.is_none() {
             let complaint = Complaint::new(format!("unknown upstream `{text}`"));
@@ -87,7 +92,7 @@ fn proxy(
         }
         let upstream = index?;
         return Some(Proxy {
-            upstream,
+            upstream: ProxyUpstream::Fixed(upstream),
             uri: None,
             redirects: redirects::rules(route, upstreams.url(upstream), None, path, names),
         });
@@ -102,10 +107,21 @@ fn proxy(
     }
     let (authority, uri) = split_uri(rest);
     let uri = match uri {
-        Some(uri) => Some(noted(checked_uri(uri, path), node, reader.problems)?),
+        Some(uri) => Some(noted(checked_uri(uri, path, names), node, reader.problems)?),
         None => None,
     };
-    let upstream = match upstreams.of_address(authority, scheme == "https", node) {
+    let https = scheme == "https";
+    if authority.contains('$') {
+        let dynamic = dynamic::proxy(route, authority, https, node, upstreams, names, reader)?;
+        return Some(Proxy {
+            upstream: ProxyUpstream::Dynamic(Arc::new(dynamic)),
+            uri,
+            // What a server calls itself is not known beforehand (nginx refuses `default` there).
+            redirects: redirects::given_alone(route, names),
+        });
+    }
+    refuse_allow(route);
+    let upstream = match upstreams.of_address(authority, https, node) {
         Ok(index) => index,
         Err(mut complaint) => {
             let near = suggestion(authority, upstreams.names(), "");
@@ -116,15 +132,31 @@ fn proxy(
             return None;
         }
     };
-    let redirects = redirects::rules(route, upstreams.url(upstream), uri.as_deref(), path, names);
+    let part = match &uri {
+        Some(ProxyUri::Part(part)) => Some(part.as_str()),
+        _ => None,
+    };
+    let redirects = redirects::rules(route, upstreams.url(upstream), part, path, names);
     Some(Proxy {
-        upstream,
+        upstream: ProxyUpstream::Fixed(upstream),
         uri,
         redirects,
     })
 }
 
-/// Splits `backend/uri/` and nginx's `unix:/path/of.sock:/uri/`.
+/// Notes a list of names that nothing could bring up.
+fn refuse_allow(route: &Section<'_>) {
+    if let Some(node) = route.get("proxy_allow") {
+        let problem = Problem::new(&node.place, "`proxy_allow` without variables in `proxy`");
+        let hint = "it says what variables in place of a name may come to: leave it out";
+        route.problems.add(problem.hint(hint));
+    }
+}
+
+/// Variables whose values begin with a path.
+const PATHS: [&str; 4] = ["$request_uri", "${request_uri}", "$uri", "${uri}"];
+
+/// Splits `backend/uri/`, `backend$request_uri` and nginx's `unix:/path/of.sock:/uri/`.
 fn split_uri(rest: &str) -> (&str, Option<&str>) {
     if rest.starts_with("unix:") {
         let colon = rest.match_indices(':').nth(1).map(|(at, _)| at);
@@ -136,23 +168,32 @@ fn split_uri(rest: &str) -> (&str, Option<&str>) {
             None => (rest, None),
         };
     }
-    match rest.find('/') {
+    let slash = rest.find('/');
+    let variables = PATHS.iter().filter_map(|path| rest.find(path));
+    match variables.chain(slash).min() {
         Some(at) => (rest.split_at(at).0, Some(rest.split_at(at).1)),
         None => (rest, None),
     }
 }
 
-fn checked_uri(uri: &str, path: Option<&PathPattern>) -> Result<String, Complaint> {
+fn checked_uri(
+    uri: &str,
+    path: Option<&PathPattern>,
+    names: Names<'_>,
+) -> Result<ProxyUri, Complaint> {
+    if uri.contains('$') {
+        return Ok(ProxyUri::Whole(template(uri, Phase::Request, names)?));
+    }
     if matches!(path, Some(PathPattern::Regex(_))) {
         let message = format!("`proxy` cannot have a URI part (`{uri}`) where `path` is a regex");
         return Err(Complaint::new(message)
-            .hint("there is no fixed part of the path that it could replace"));
+            .hint("there is no fixed part of the path that it could replace; with variables, `$request_uri`, it is the whole target"));
     }
     if !uri.starts_with('/') || !uri.chars().all(|c| c.is_ascii_graphic() && c != '#') {
         let complaint = Complaint::new(format!("`{uri}` is not the path of a URI"));
         return Err(complaint.hint("encode what is not allowed in a URI as `%20`"));
     }
-    Ok(uri.to_owned())
+    Ok(ProxyUri::Part(uri.to_owned()))
 }
 
 fn answer(section: &Section<'_>, names: Names<'_>) -> Option<Return> {

@@ -145,7 +145,7 @@ pub(super) fn to_connect_to(text: &str, default_port: u16) -> Result<Destination
 }
 
 /// Why no name server could know a name (RFC 1035, 2.3.4; RFC 1123, 2.1).
-fn no_name(host: &str) -> Option<&'static str> {
+pub(super) fn no_name(host: &str) -> Option<&'static str> {
     let name = host.strip_suffix('.').unwrap_or(host);
     let mut labels = name.split('.');
     let last = labels.clone().next_back().unwrap_or_default();

@@ -22,6 +22,7 @@ mod headers;
 mod redirects;
 mod files;
 mod compression;
+mod dynamic;
 mod action;
 mod error_page;
 mod route;

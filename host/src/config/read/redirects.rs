@@ -32,6 +32,14 @@ pub(super) fn rules(
     }
 }
 
+/// The rules of a route that says no more of where its requests go than what they name.
+pub(super) fn given_alone(route: &Section<'_>, names: Names<'_>) -> RedirectRules {
+    match route.get(KEY).map(|node| &node.value) {
+        None => RedirectRules::Given(Vec::new()),
+        Some(_) => rules(route, String::new(), None, None, names),
+    }
+}
+
 /// `proxy_redirect default` (`ngx_http_proxy_merge_loc_conf`).
 fn by_default(url: String, uri: Option<&str>, path: Option<&PathPattern>) -> RedirectRules {
     match (uri, path) {

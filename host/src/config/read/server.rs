@@ -29,6 +29,8 @@ pub(super) fn server<'a>(
         shutdown_timeout: Some(section.duration("shutdown_timeout"))
             .filter(|timeout| !timeout.is_zero()),
         plugin_cache: plugin_cache(section),
+        max_dynamic_upstreams: section.integer("max_dynamic_upstreams"),
+        dynamic_idle_timeout: section.duration("dynamic_idle_timeout"),
         hooks: hooks.of(section),
     }
 }

@@ -115,8 +115,9 @@ fn proxy(
     section.required("proxy");
     let (text, node) = section.text_given("proxy")?;
     if text.contains('$') {
-        let complaint = Complaint::new("variables in `proxy` are not available in this version");
-        reader.problems.add(complaint.at(&node.place));
+        let complaint = Complaint::new("a stream's `proxy` has no variables");
+        let hint = "`sni` leads TLS connections to upstreams by the name that they ask for";
+        reader.problems.add(complaint.hint(hint).at(&node.place));
         return None;
     }
     let index = match upstreams.index(text) {

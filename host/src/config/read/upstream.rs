@@ -11,8 +11,8 @@ use super::{Complaint, ConfigReader, address, check_name, health, noted, source,
 use crate::config::declared::{NEXT_CONDITIONS, UPSTREAM, UPSTREAM_HTTP2, UPSTREAM_SERVER};
 use crate::config::key::ValueKind;
 use crate::config::model::{
-    Address, NextConditions, NextUpstream, ProxyVersion, Resolver, ServerLocation, UpstreamConfig,
-    UpstreamHttp2, UpstreamServer, UpstreamTls,
+    Address, NextConditions, NextUpstream, ProxyVersion, Resolve, Resolver, ServerLocation,
+    UpstreamConfig, UpstreamHttp2, UpstreamServer, UpstreamTls,
 };
 use crate::config::problem::Problem;
 use crate::config::scalar::wrong_type;
@@ -21,6 +21,8 @@ use crate::config::tree::{Entry, Node, Value};
 
 pub(super) struct Upstreams<'a> {
     pub(super) list: Vec<UpstreamConfig>,
+    /// How many of them are of `[upstream.NAME]`.
+    declared: usize,
     names: &'a PluginNames<'a>,
     resolvers: Resolvers<'a>,
     reader: ConfigReader<'a>,
@@ -37,6 +39,7 @@ impl<'a> Upstreams<'a> {
     ) -> Self {
         let mut upstreams = Upstreams {
             list: Vec::new(),
+            declared: 0,
             names,
             resolvers: Resolvers::of(server),
             reader,
@@ -66,6 +69,7 @@ impl<'a> Upstreams<'a> {
             upstreams.list.push(upstream);
         }
         source::check_files(&upstreams.list, reader.problems);
+        upstreams.declared = upstreams.list.len();
         upstreams
     }
 
@@ -139,6 +143,29 @@ impl<'a> Upstreams<'a> {
         ));
         Ok(self.list.len() - 1)
     }
+
+    /// What upstreams have in common that requests name. Their names are always resolved again: none
+    /// is known when the configuration is read.
+    pub(super) fn model(&self, https: bool, node: &Node) -> UpstreamConfig {
+        let problems = self.reader.problems;
+        let section = Section::of(&[], &node.place, &UPSTREAM, problems);
+        let options = Section::of(&[], &node.place, &UPSTREAM_SERVER, problems);
+        let resolver = Resolver {
+            resolve: Resolve::Again,
+            ..Resolver::clone(&self.resolvers.of_upstream(&section))
+        };
+        let nowhere = ServerLocation::Address(Address::Unix(PathBuf::new()));
+        let servers = vec![upstream_server(&options, "", nowhere)];
+        let (resolver, tls) = (Arc::new(resolver), https.then(|| tls::upstream(&section)));
+        let (names, reader) = (self.names, self.reader);
+        upstream("", &section, tls, servers, resolver, names, reader)
+    }
+
+    /// The upstream of `[upstream.NAME]`, and whether it speaks TLS.
+    pub(super) fn declared(&self, name: &str) -> Option<(usize, bool)> {
+        let index = self.index(name).filter(|index| *index < self.declared)?;
+        Some((index, self.list[index].tls.is_some()))
+    }
 }
 
 /// Names stand in `proxy` and in logs. An address with a port, or a socket, is possible:
@@ -198,6 +225,7 @@ fn upstream(
             .map(|http2| UpstreamHttp2 {
                 max_concurrent_streams: http2.integer("max_concurrent_streams"),
             }),
+        dynamic: None,
     }
 }
 
@@ -358,6 +386,7 @@ fn upstream_server(
         route: section.text("route").to_owned(),
         labels: labels(section),
         listed: false,
+        rule: None,
         place: section.place.clone(),
     }
 }

@@ -2,6 +2,7 @@
 //! log level and wording.
 
 use super::admit::BadRequest;
+use crate::config::model::NotAllowed;
 use crate::data_plane::body::{BadBody, BodyError};
 use crate::data_plane::upstream::Failure;
 use crate::http::framing::BadFraming;
@@ -66,6 +67,19 @@ pub(crate) enum Fault {
     /// Only variables can bring it about.
     #[error("invalid `location` of a `return`: {0}")]
     BadLocation(&'static str),
+    /// Only variables can bring it about.
+    #[error("invalid URI in `proxy`: variables leave it without a path, or bring in a blank")]
+    BadTarget,
+    /// What a request has named by variables in `proxy`.
+    #[error("`{0}` {1}")]
+    NotAllowed(Untrusted, NotAllowed),
+    /// There is no upstream of that name, and none can be made: its name is not known.
+    #[error("{0} could not be resolved ({1})")]
+    NotResolved(Untrusted, Box<str>),
+    #[error("no upstream for {0}: {1}")]
+    NoUpstream(Untrusted, &'static str),
+    #[error("{0} could not be resolved in time")]
+    ResolvedLate(Untrusted),
     #[error("no live upstreams while connecting to upstream")]
     NoLiveUpstreams,
     /// The same, until a name is known.
@@ -120,9 +134,15 @@ impl Fault {
             Fault::ExpectationFailed => 417,
             Fault::BodyTooLarge(_) => 413,
             Fault::NoRoute => 404,
-            Fault::BadLocation(_) | Fault::Hook(_) | Fault::TooManyRoutes | Fault::NoSuchRoute => {
-                500
-            }
+            Fault::BadLocation(_)
+            | Fault::BadTarget
+            | Fault::Hook(_)
+            | Fault::TooManyRoutes
+            | Fault::NoSuchRoute => 500,
+            Fault::NotAllowed(..) => 403,
+            Fault::NotResolved(..) => 502,
+            Fault::NoUpstream(..) => 503,
+            Fault::ResolvedLate(_) => 504,
             Fault::ClientGone => 499,
             Fault::HookOverloaded(_) => 503,
             Fault::NoLiveUpstreams | Fault::Unresolved => 502,
@@ -147,6 +167,11 @@ impl Fault {
             | Fault::PolicyRefuses(_)
             | Fault::BodyTooLarge(_)
             | Fault::BadLocation(_)
+            | Fault::BadTarget
+            | Fault::NotAllowed(..)
+            | Fault::NotResolved(..)
+            | Fault::NoUpstream(..)
+            | Fault::ResolvedLate(_)
             | Fault::Hook(_)
             | Fault::HookOverloaded(_)
             | Fault::TooManyRoutes
@@ -196,6 +221,11 @@ impl Fault {
             | Fault::ExpectationFailed
             | Fault::BodyTooLarge(_)
             | Fault::BadLocation(_)
+            | Fault::BadTarget
+            | Fault::NotAllowed(..)
+            | Fault::NotResolved(..)
+            | Fault::NoUpstream(..)
+            | Fault::ResolvedLate(_)
             | Fault::Hook(_)
             | Fault::HookOverloaded(_)
             | Fault::TooManyRoutes

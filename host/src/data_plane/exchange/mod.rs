@@ -9,6 +9,7 @@ mod conditions; // is it one of those that a route takes
 mod admit; // is the request acceptable, and what does it ask for
 mod hooks; // what plugins decide about it
 mod proxy; // send it to an upstream, as often as it takes
+mod named; // ... which the request itself may name
 mod request; // the header that the upstream gets
 mod message; // ... what is sent
 mod forward; // ... one attempt after the other

@@ -9,12 +9,13 @@ use super::admit::Admitted;
 use super::fault::Fault;
 use super::forward::Forwarding;
 use super::message::UpstreamMessage;
+use super::named::{self, Named};
 use super::request::{
     BodyPlan, Listed, RequestPlan, asks_to_switch, passes_as_trailer, write_request,
 };
 use super::rest::{Delivered, invite};
 use super::state::Exchange;
-use crate::config::model::{ErrorPage, Proxy, ProxyLimits, Route};
+use crate::config::model::{ErrorPage, Proxy, ProxyLimits, ProxyUpstream, ProxyUri, Route};
 use crate::data_plane::body::{BodyError, BodyPipe, Coding, Encoder, append, append_end};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::Retry;
@@ -38,8 +39,22 @@ pub(super) async fn proxy(
     admitted: &Admitted,
     progress: &mut BodyPipe,
 ) -> Result<Delivered, Fault> {
-    let upstream = exchange.hooked.upstream().unwrap_or(proxy.upstream);
-    let upstream = &worker_config.upstreams[upstream];
+    let named;
+    let upstream = match (exchange.hooked.upstream(), &proxy.upstream) {
+        (Some(index), _) => &worker_config.upstreams[index],
+        (None, ProxyUpstream::Fixed(index)) => &worker_config.upstreams[*index],
+        (None, ProxyUpstream::Dynamic(dynamic)) => {
+            named = match named::find(session, worker_config, exchange, dynamic)? {
+                Named::Known(upstream) => upstream,
+                Named::Missing(missing) => {
+                    let awaited = missing.awaited(session, worker_config, exchange, &route.limits);
+                    // Few exchanges wait for one: the others need not carry the room for it.
+                    Box::pin(awaited).await?
+                }
+            };
+            &named
+        }
+    };
     let config = &upstream.shared.config;
     let limits = ProxyLimits::of(config, &route.limits);
     let of_listener = session.limits().client_body_timeout;
@@ -107,7 +122,7 @@ pub(super) async fn proxy(
 
     let mut target = Vec::new();
     let outgoing = RequestPlan {
-        target: outgoing_target(exchange, proxy, admitted, &mut target),
+        target: outgoing_target(exchange, proxy, admitted, &mut target)?,
         body: plan,
         upgrade: upgrade.is_some(),
         http2,
@@ -237,15 +252,26 @@ fn frame_as_chunked(body: &mut Vec<u8>, end: Option<&[u8]>) {
 /// route matched. A path that was changed behind the choice of the route goes on as it is, whatever
 /// the route says (nginx: `rewrite ... break`, see `valid_location` in
 /// `ngx_http_proxy_create_request`).
+///
+/// # Errors
+/// [`Fault::BadTarget`]: only variables can bring it about.
 pub(super) fn outgoing_target<'a>(
     exchange: &'a Exchange,
     proxy: &Proxy,
     admitted: &Admitted,
     rewritten: &'a mut Vec<u8>,
-) -> &'a [u8] {
+) -> Result<&'a [u8], Fault> {
+    if let Some(ProxyUri::Whole(template)) = &proxy.uri {
+        template.render(exchange, rewritten);
+        let is_visible = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
+        return match rewritten.starts_with(b"/") && rewritten.iter().all(is_visible) {
+            true => Ok(rewritten),
+            false => Err(Fault::BadTarget),
+        };
+    }
     let matched = admitted.matched.filter(|_| !exchange.uri.left_route.get());
-    let (Some(uri), Some(prefix_len)) = (&proxy.uri, matched) else {
-        return exchange.uri();
+    let (Some(ProxyUri::Part(uri)), Some(prefix_len)) = (&proxy.uri, matched) else {
+        return Ok(exchange.uri());
     };
     let rewrite = Rewrite {
         received: exchange.path(),
@@ -255,5 +281,5 @@ pub(super) fn outgoing_target<'a>(
         query: exchange.query().unwrap_or_default(),
     };
     rewrite.append_to(rewritten);
-    rewritten
+    Ok(rewritten)
 }

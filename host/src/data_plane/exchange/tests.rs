@@ -19,6 +19,7 @@ use crate::data_plane::downstream::{Client, ClientConnection};
 use crate::data_plane::drain::ShutdownSlot;
 use crate::data_plane::process::{ConnectionBounds, Process};
 use crate::data_plane::stream::Stream;
+use crate::data_plane::wanted::tests_wanted;
 use crate::data_plane::worker::Worker;
 use crate::data_plane::worker_config::{ListenerId, Router, Snapshot};
 
@@ -78,7 +79,7 @@ impl Rig {
             clients: 1,
             descriptors: 1,
         };
-        let process = Arc::new(Process::new(bounds, 1, "host".into()));
+        let process = Arc::new(Process::new(bounds, 1, "host".into(), tests_wanted()));
         let logs = AccessLogs::start().unwrap();
         let worker = Rc::new(Worker::new(0, snapshot, process, logs.buffers()).await);
         let worker_config = worker.worker_config();
@@ -158,7 +159,7 @@ impl Rig {
         };
         let mut target = Vec::new();
         let plan = request::RequestPlan {
-            target: proxy::outgoing_target(exchange, proxy, admitted, &mut target),
+            target: proxy::outgoing_target(exchange, proxy, admitted, &mut target).unwrap(),
             body: request::BodyPlan::None,
             upgrade: false,
             http2: false,

@@ -55,6 +55,33 @@ pub(super) async fn watched<T>(
     waited.await
 }
 
+/// What a wait has come to.
+pub(super) enum Waited<T> {
+    Done(T),
+    TimedOut,
+    ClientGone,
+}
+
+/// Waits for what somebody else does, until then.
+pub(super) async fn watched_until<T>(
+    session: &mut Session<'_>,
+    until: Instant,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Waited<T> {
+    let Session {
+        incoming,
+        alarm,
+        worker,
+        ..
+    } = session;
+    incoming.release(&worker.buffers);
+    let waited = alarm.poll_until(until, |cx| match poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Waited::Done(done)),
+        Poll::Pending => poll_gone(incoming, cx).map(|()| Waited::ClientGone),
+    });
+    waited.await.unwrap_or(Waited::TimedOut)
+}
+
 /// Ready when the client has left.
 fn poll_gone(incoming: &Incoming, cx: &mut Context<'_>) -> Poll<()> {
     match incoming.unread() {

@@ -64,7 +64,10 @@ impl WorkerUpstream {
             ),
         };
         WorkerUpstream {
-            name: shared.config.name.as_str().into(),
+            name: match &shared.config.dynamic {
+                Some(name) => name.proxy_host(shared.tls.is_some()).into(),
+                None => shared.config.name.as_str().into(),
+            },
             primary,
             backup,
             pool,
@@ -100,7 +103,7 @@ impl WorkerUpstream {
         true
     }
 
-    /// As in the configuration. Exchanges keep it, by a count of this worker's own.
+    /// As `proxy` has it. Exchanges keep it, by a count of this worker's own.
     pub(crate) fn name(&self) -> &Rc<str> {
         &self.name
     }

@@ -421,6 +421,7 @@ pub(super) fn tests_endpoint(max_fails: u32, fail_timeout: u64, max_conns: u32) 
         route: String::new(),
         labels: Vec::new(),
         listed: false,
+        rule: None,
         place: Default::default(),
     };
     let address = Address::Tcp(([192, 0, 2, 1], 80).into());

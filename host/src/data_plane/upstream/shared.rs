@@ -10,7 +10,7 @@ use std::sync::atomic::{
     Ordering::{Relaxed, Release},
 };
 
-use super::endpoint::{Endpoint, EndpointStats};
+use super::endpoint::{Endpoint, EndpointStats, Seconds};
 use super::endpoint_set::{DisabledEpoch, EndpointSet, Panic};
 use super::group::Group;
 use super::health::Unfit;
@@ -34,6 +34,15 @@ pub(crate) struct Upstream {
     disabled_epoch: DisabledEpoch,
     /// Whether the health of primaries is ignored, and that of backups.
     panics: [Arc<AtomicBool>; 2],
+    /// When it was used; goes on through changes.
+    usage: Arc<Usage>,
+}
+
+/// In seconds of the process's clock; zero before the first use.
+#[derive(Default)]
+struct Usage {
+    first: AtomicU64,
+    last: AtomicU64,
 }
 
 /// An upstream under the configuration before.
@@ -147,6 +156,7 @@ impl Upstream {
                 .map_or_else(Arc::default, |previous| previous.upstream.attached.clone()),
             disabled_epoch,
             panics,
+            usage: previous.map_or_else(Arc::default, |previous| previous.upstream.usage.clone()),
         })
     }
 
@@ -178,6 +188,21 @@ impl Upstream {
     pub(crate) fn sets(&self) -> impl Iterator<Item = &EndpointSet> {
         let backup = self.backup.iter().map(|group| &*group.endpoints);
         std::iter::once(&*self.primary.endpoints).chain(backup)
+    }
+
+    /// Notes that it is used: of an upstream that a request has named, which goes when it is not. Written
+    /// once a second at most, whatever the number of requests.
+    pub(crate) fn note_use(&self, now: Seconds) {
+        if self.usage.last.load(Relaxed) != now {
+            self.usage.last.store(now, Relaxed);
+            let _ = self.usage.first.compare_exchange(0, now, Relaxed, Relaxed);
+        }
+    }
+
+    /// When it was used for the first time and the last.
+    pub(crate) fn used(&self) -> (Seconds, Seconds) {
+        let Usage { first, last } = &*self.usage;
+        (first.load(Relaxed), last.load(Relaxed))
     }
 
     /// Whether its endpoints are spoken to by this very TLS.

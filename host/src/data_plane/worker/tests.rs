@@ -17,6 +17,7 @@ use crate::access_log::AccessLogs;
 use crate::config::model::Config;
 use crate::data_plane::process::ConnectionBounds;
 use crate::data_plane::upstream::{Previous, Upstream};
+use crate::data_plane::wanted::tests_wanted;
 use crate::data_plane::worker_config::{Router, index_by_name};
 use crate::names::Resolution;
 use crate::plugin::{Balancer, BalancerParts, Compiler, PolicyContext, Runtime};
@@ -199,7 +200,7 @@ fn busiest_turn(before: (usize, u32), after: (usize, u32)) -> u64 {
             clients: 1,
             descriptors: 1,
         };
-        let process = Arc::new(Process::new(bounds, 1, "host".into()));
+        let process = Arc::new(Process::new(bounds, 1, "host".into(), tests_wanted()));
         let logs = AccessLogs::start().unwrap();
         let (first, busiest) = (Arc::downgrade(&before), Busiest::default());
         let worker = busiest.of(Worker::new(0, before, process, logs.buffers()));

@@ -88,7 +88,7 @@ impl WorkerConfig {
         }
     }
 
-    fn upstream(&self, name: &str) -> Option<&Rc<WorkerUpstream>> {
+    pub(crate) fn upstream(&self, name: &str) -> Option<&Rc<WorkerUpstream>> {
         let index = self.snapshot.upstream_index(name)?;
         self.upstreams.get(index)
     }

@@ -4,7 +4,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::model::{Action, Conditions, Proxy, RedirectRules, Return, RouteLimits};
+use crate::config::model::{
+    Action, Conditions, Proxy, ProxyUpstream, RedirectRules, Return, RouteLimits,
+};
 use crate::config::problem::Place;
 use crate::fuzz::route::plain;
 
@@ -263,7 +265,7 @@ fn a_path_that_is_no_utf8_still_meets_regexes_and_prefixes() {
 
 fn proxy() -> Action {
     Action::Proxy(Proxy {
-        upstream: 0,
+        upstream: ProxyUpstream::Fixed(0),
         uri: None,
         redirects: RedirectRules::Given(Vec::new()),
     })

@@ -1,0 +1,378 @@
+//! Upstreams that requests have named by variables in `proxy`: made when the first request asks for
+//! one, and dropped when none does any more.
+//!
+//! A name is asked about first; only one that has an address becomes an upstream, by a change like
+//! any other. What a stranger may bring about by random names is bounded in each of its steps:
+//! questions under way, names that wait for theirs, names remembered as unknown, changes (one at a
+//! time, for all names that are ready, with pauses), and upstreams. A name that is listed by itself
+//! waits for none of those that a pattern allows.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::operator::{Change, ChangeRequest, ChangeResult, Published};
+use super::resolve;
+use super::workers::WorkerCounts;
+use crate::config::model::{Config, DynamicHost, ServerName, UpstreamConfig};
+use crate::data_plane::upstream::Upstream;
+use crate::data_plane::wanted::{NotMade, Wanted};
+use crate::names::{Names, Resolution, ServerAddresses, Tried};
+
+/// Questions under way about names that patterns allow: fewer than one `resolver` has room for, so
+/// that other names are asked about meanwhile.
+const ASKED: usize = 16;
+/// Names that wait until they are asked about.
+const QUEUED: usize = 512;
+/// Names that are remembered as unknown, and for how long.
+const UNKNOWN: usize = 4096;
+const REMEMBERED: Duration = Duration::from_secs(2);
+/// Between two changes: each costs all workers some work.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often it is looked for what is idle.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Upstreams that are to be served; those that are idle go with it.
+#[derive(Debug)]
+pub(super) struct DynamicChange {
+    added: Vec<NewUpstream>,
+}
+
+/// An upstream that is to be.
+#[derive(Debug, Clone)]
+struct NewUpstream {
+    config: UpstreamConfig,
+    /// What its name stands for; none for an address.
+    known: Option<ServerAddresses>,
+}
+
+/// Hears of the names that requests have.
+pub(super) struct DynamicUpstreams {
+    published: Arc<ArcSwap<Published>>,
+    workers: WorkerCounts,
+    names: Names,
+    changes: UnboundedSender<ChangeRequest>,
+    /// By the upstream's name, whatever state they are in.
+    under_way: HashMap<String, UnderWay>,
+    /// Those that are to be asked about.
+    queue: VecDeque<String>,
+    asked: JoinSet<(String, Tried)>,
+    /// Of those asked about, those that patterns allow.
+    asked_by_pattern: HashSet<String>,
+    ready: Vec<NewUpstream>,
+    unknown: HashMap<String, (Instant, NotMade)>,
+}
+
+struct UnderWay {
+    config: UpstreamConfig,
+    waiting: Vec<oneshot::Sender<Result<(), NotMade>>>,
+}
+
+/// A change that is under way, and what it adds.
+type Changing = (Vec<NewUpstream>, oneshot::Receiver<ChangeResult>);
+
+impl DynamicUpstreams {
+    pub(super) fn new(
+        published: Arc<ArcSwap<Published>>,
+        workers: WorkerCounts,
+        names: Names,
+        changes: UnboundedSender<ChangeRequest>,
+    ) -> DynamicUpstreams {
+        DynamicUpstreams {
+            published,
+            workers,
+            names,
+            changes,
+            under_way: HashMap::new(),
+            queue: VecDeque::new(),
+            asked: JoinSet::new(),
+            asked_by_pattern: HashSet::new(),
+            ready: Vec::new(),
+            unknown: HashMap::new(),
+        }
+    }
+
+    /// Makes upstreams for as long as anybody could ask for one.
+    pub(super) async fn heed(mut self, mut wanted: UnboundedReceiver<Wanted>) {
+        let mut changing: Option<Changing> = None;
+        let mut look = tokio::time::interval(LOOK);
+        let mut earliest = tokio::time::Instant::now();
+        loop {
+            let is_free = changing.is_none();
+            let may_change = is_free && !self.ready.is_empty();
+            let changed = async {
+                match &mut changing {
+                    Some((_, outcome)) => outcome.await.is_ok_and(|outcome| outcome.is_ok()),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                asked = wanted.recv() => match asked {
+                    Some(asked) => self.hear(asked),
+                    None => return,
+                },
+                Some(Ok((upstream, tried))) = self.asked.join_next() => self.tried(upstream, tried),
+                is_served = changed => {
+                    for upstream in changing.take().into_iter().flat_map(|(added, _)| added) {
+                        self.made(upstream, is_served);
+                    }
+                }
+                () = tokio::time::sleep_until(earliest), if may_change => {
+                    changing = self.change();
+                    earliest = tokio::time::Instant::now() + PAUSE;
+                }
+                _ = look.tick() => {
+                    let now = Instant::now();
+                    self.unknown.retain(|_, (until, _)| *until > now);
+                    if is_free && self.has_idle() {
+                        changing = self.change();
+                    }
+                }
+            }
+            self.ask_next();
+        }
+    }
+
+    fn hear(&mut self, wanted: Wanted) {
+        let Wanted {
+            proxy,
+            name,
+            is_listed,
+            answer,
+        } = wanted;
+        let upstream = proxy.upstream_name(&name);
+        if let Some(under_way) = self.under_way.get_mut(&upstream) {
+            under_way.waiting.push(answer);
+            return;
+        }
+        let known = match self.unknown.get(&upstream) {
+            Some((until, why)) if *until > Instant::now() => Some(Err(why.clone())),
+            _ => {
+                let is_served = self.published.load().snapshot.upstream(&upstream).is_some();
+                is_served.then_some(Ok(()))
+            }
+        };
+        let needs_name = matches!(name.host, DynamicHost::Name(_));
+        let is_full = needs_name && !is_listed && self.queue.len() >= QUEUED;
+        let too_many = is_full.then_some(Err(NotMade::Refused("too many other names are new")));
+        if let Some(known) = known.or(too_many) {
+            // Whoever asked may have left.
+            let _ = answer.send(known);
+            return;
+        }
+        let config = proxy.upstream(&name);
+        let waiting = vec![answer];
+        let under_way = UnderWay { config, waiting };
+        self.under_way.insert(upstream.clone(), under_way);
+        match (needs_name, is_listed) {
+            (false, _) => self.is_ready(&upstream, None),
+            (true, true) => self.ask(upstream),
+            (true, false) => self.queue.push_back(upstream),
+        }
+    }
+
+    /// Asks about those that have waited longest, as far as there is room.
+    fn ask_next(&mut self) {
+        while self.asked_by_pattern.len() < ASKED
+            && let Some(upstream) = self.queue.pop_front()
+        {
+            let Some(under_way) = self.under_way.get_mut(&upstream) else {
+                continue;
+            };
+            under_way.waiting.retain(|answer| !answer.is_closed());
+            if under_way.waiting.is_empty() {
+                self.under_way.remove(&upstream);
+                continue;
+            }
+            self.asked_by_pattern.insert(upstream.clone());
+            self.ask(upstream);
+        }
+    }
+
+    fn ask(&mut self, upstream: String) {
+        let Some(name) = self.name(&upstream) else {
+            return;
+        };
+        let names = self.names.clone();
+        self.asked.spawn_local(async move {
+            let tried = names.try_out(name).await;
+            (upstream, tried)
+        });
+    }
+
+    /// The name of an upstream that is under way.
+    fn name(&self, upstream: &str) -> Option<ServerName> {
+        let server = self.under_way.get(upstream)?.config.servers.first()?;
+        resolve::name(server).cloned()
+    }
+
+    fn tried(&mut self, upstream: String, tried: Tried) {
+        self.asked_by_pattern.remove(&upstream);
+        let rule = self.under_way.get(&upstream).and_then(|under_way| {
+            let server = under_way.config.servers.first()?;
+            server.rule.clone()
+        });
+        let why = match (tried, rule) {
+            (Ok(known), Some(rule)) if !known.permitted(&rule).located.is_empty() => {
+                return self.is_ready(&upstream, Some(known));
+            }
+            (Ok(known), _) => {
+                let address = known.iter().next().map(ToString::to_string);
+                format!(
+                    "its address {} is not one that `proxy_allow` has",
+                    address.unwrap_or_default()
+                )
+            }
+            (Err(why), _) => why,
+        };
+        if let Some(name) = self.name(&upstream) {
+            self.names.release(name);
+        }
+        let why = NotMade::NotResolved(why.into());
+        if self.unknown.len() < UNKNOWN {
+            let until = Instant::now() + REMEMBERED;
+            self.unknown.insert(upstream.clone(), (until, why.clone()));
+        }
+        self.answer(&upstream, &Err(why));
+    }
+
+    fn is_ready(&mut self, upstream: &str, known: Option<ServerAddresses>) {
+        let Some(under_way) = self.under_way.get(upstream) else {
+            return;
+        };
+        self.ready.push(NewUpstream {
+            config: under_way.config.clone(),
+            known,
+        });
+    }
+
+    /// Has what is ready served, and what is idle served no longer.
+    fn change(&mut self) -> Option<Changing> {
+        let added = std::mem::take(&mut self.ready);
+        let change = DynamicChange {
+            added: added.clone(),
+        };
+        let (done, outcome) = oneshot::channel();
+        let request = (Change::Dynamic(change), Some(done));
+        // Without an operator nothing is changed any more.
+        self.changes.send(request).ok()?;
+        Some((added, outcome))
+    }
+
+    fn has_idle(&self) -> bool {
+        let published = self.published.load();
+        let (snapshot, now) = (&published.snapshot, self.workers.clock().seconds());
+        let idle = snapshot.config.server.dynamic_idle_timeout;
+        let mut dynamic = dynamic(snapshot.upstreams.iter());
+        dynamic.any(|upstream| is_idle(upstream, idle, now))
+    }
+
+    /// A change with this upstream is over.
+    fn made(&mut self, upstream: NewUpstream, is_served: bool) {
+        // From here on it is looked after because it is served, or not at all.
+        if let Some(name) = self.name(&upstream.config.name) {
+            self.names.release(name);
+        }
+        let made = match is_served {
+            true => Ok(()),
+            false => Err(NotMade::Refused("it cannot be made")),
+        };
+        self.answer(&upstream.config.name, &made);
+    }
+
+    /// Tells all that wait for an upstream.
+    fn answer(&mut self, upstream: &str, made: &Result<(), NotMade>) {
+        let under_way = self.under_way.remove(upstream);
+        for answer in under_way
+            .into_iter()
+            .flat_map(|under_way| under_way.waiting)
+        {
+            // Whoever asked may have left.
+            let _ = answer.send(made.clone());
+        }
+    }
+}
+
+/// The configuration that a change makes, and what its names stand for. `now`: seconds of the
+/// process's clock.
+pub(super) fn changed(
+    present: &Published,
+    change: DynamicChange,
+    now: u64,
+) -> (Config, Resolution) {
+    let snapshot = &present.snapshot;
+    let mut config = snapshot.config.clone();
+    let server = &config.server;
+    let (most, idle) = (server.max_dynamic_upstreams, server.dynamic_idle_timeout);
+    let mut added = Vec::new();
+    let mut resolution = present.resolution.clone();
+    for NewUpstream { config: new, known } in change.added {
+        let name = new.dynamic.as_ref();
+        // A reload may have come in between.
+        let made = name.and_then(|name| config.dynamic_upstream(&new.name, name));
+        let Some(made) = made.filter(|_| added.len() < most) else {
+            continue;
+        };
+        if snapshot.upstream_index(&new.name).is_some() {
+            continue;
+        }
+        if let (Some(known), Some(name)) = (known, made.servers.first().and_then(resolve::name)) {
+            resolution = resolution.with(name.clone(), known);
+        }
+        added.push(made);
+    }
+    let stay = dynamic(snapshot.upstreams.iter());
+    let mut stay: Vec<_> = stay
+        .filter(|upstream| !is_idle(upstream, idle, now))
+        .collect();
+    // Those that were asked for in one moment alone go first, since random names are; else those
+    // that were not for longest.
+    stay.sort_by_key(|upstream| {
+        let (first, last) = upstream.used();
+        std::cmp::Reverse((last >= first + 2, last))
+    });
+    stay.truncate(most - added.len());
+    let stay: HashSet<&str> = stay.iter().map(|stays| &*stays.config.name).collect();
+    config
+        .upstreams
+        .retain(|upstream| upstream.dynamic.is_none() || stay.contains(&*upstream.name));
+    config.upstreams.extend(added);
+    let resolution = resolution.only(&resolve::names(&config));
+    (config, resolution)
+}
+
+/// Those of a list of upstreams that requests have named: they stand at its end.
+fn dynamic<'a>(
+    upstreams: impl DoubleEndedIterator<Item = &'a Arc<Upstream>>,
+) -> impl Iterator<Item = &'a Arc<Upstream>> {
+    upstreams
+        .rev()
+        .take_while(|upstream| upstream.config.dynamic.is_some())
+}
+
+fn is_idle(upstream: &Upstream, idle: Duration, now: u64) -> bool {
+    let (_, last) = upstream.used();
+    now.saturating_sub(last) >= idle.as_secs().max(1)
+}
+
+/// Has a configuration that was read go on with the upstreams that requests have named, as far as
+/// its routes would make the same.
+pub(super) fn carry_over(present: &Config, next: &mut Config) {
+    for upstream in &present.upstreams {
+        let Some(name) = &upstream.dynamic else {
+            continue;
+        };
+        let before = next.upstreams.iter().rev();
+        let dynamic = before.take_while(|upstream| upstream.dynamic.is_some());
+        if dynamic.count() < next.server.max_dynamic_upstreams
+            && let Some(same) = next.dynamic_upstream(&upstream.name, name)
+        {
+            next.upstreams.push(same);
+        }
+    }
+}

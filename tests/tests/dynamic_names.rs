@@ -1,0 +1,573 @@
+//! Names that a request makes, by variables in `proxy`: resolved when they are first asked for,
+//! within a list of what may be named.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use waypost_tests::admin::ADMIN;
+use waypost_tests::http2::Http2;
+use waypost_tests::names::{A, Dnsmasq, Record, Scripted, host, installed, origins};
+use waypost_tests::tls::Authority;
+use waypost_tests::{Answer, Load, Origin, Proxy, client, eventually, origin, outlast, proxy};
+
+/// What specs' origins have, and no rule lets a name stand for that does not name it.
+const LOOPBACK: &str = "\"127.0.0.0/8\"";
+
+/// A route whose requests name a host by `?to=`, below `/`, and one to an origin of its own at
+/// `/own`; `allow` are items of `proxy_allow`.
+fn file(dns: &str, port: u16, allow: &str, own: &Origin, more: &str) -> String {
+    format!(
+        "[server]\nworkers = 2\naccess_log = false\n\
+         resolver = {{ addresses = [\"{dns}\"], valid = \"100ms\", timeout = \"30s\" }}\n{more}\n\
+         [[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.own]\nservers = [\"{}\"]\n\
+         [[route]]\npath = \"/own\"\nproxy = \"own\"\n\
+         [[route]]\nproxy = \"http://$arg_to:{port}\"\nproxy_allow = [{allow}]\n{ADMIN}",
+        own.address()
+    )
+}
+
+async fn naming(dns: &str, port: u16, allow: &str, own: &Origin) -> Proxy {
+    proxy::run(&file(dns, port, allow, own, ""), &[]).await
+}
+
+/// Lines of a hosts file that give these origins one name.
+fn hosts(name: &str, origins: &[&Origin]) -> String {
+    let lines = origins
+        .iter()
+        .map(|origin| format!("{} {name}\n", host(origin)));
+    lines.collect()
+}
+
+/// The names of the upstreams that requests have named.
+async fn made(proxy: &Proxy) -> Vec<String> {
+    let shown = proxy.shows("/upstreams").await;
+    let upstreams = shown["upstreams"].as_array().expect("a list");
+    let names = upstreams.iter().map(|upstream| &upstream["name"]);
+    let names = names.map(|name| name.as_str().expect("a text").to_owned());
+    names.filter(|name| name.contains("://")).collect()
+}
+
+#[tokio::test]
+async fn a_request_is_led_to_the_name_that_it_makes() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [a, b] = &origins[..] else { panic!() };
+    let known = hosts("a.test", &[a]) + &hosts("b.test", &[b]);
+    let dns = Dnsmasq::start(&known, 0, &[]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.test\", {LOOPBACK}");
+    let proxy = naming(&dns.address(), port, &allow, &own).await;
+    for _ in 0..2 {
+        assert_eq!(proxy.get("/x?to=a.test").await.text(), host(a));
+        assert_eq!(proxy.get("/x?to=B.test").await.text(), host(b));
+        let address = format!("/x?to={}", host(a));
+        assert_eq!(proxy.get(&address).await.text(), host(a));
+    }
+    assert_eq!(a.requests()[0].target, "/x?to=a.test", "as it was received");
+    assert_eq!(proxy.get("/own").await.text(), "own");
+    let exception = format!(" (127.0.0.0/8:{port})");
+    let mut expected = ["a.test".to_owned(), "b.test".to_owned(), host(a)]
+        .map(|name| format!("http://{name}:{port}{exception}"));
+    let mut names = made(&proxy).await;
+    names.sort();
+    expected.sort();
+    assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn a_name_changes_its_address_under_load_and_no_request_fails() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [a, b] = &origins[..] else { panic!() };
+    let mut dns = Dnsmasq::start(&hosts("api.test", &[a]), 0, &[]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"api.test\", {LOOPBACK}");
+    let proxy = naming(&dns.address(), port, &allow, &own).await;
+    let load = Load::start_at(proxy.address(), 8, "/?to=api.test");
+    for now in [b, a, b] {
+        dns.knows(&hosts("api.test", &[now])).await;
+        eventually("the other address", async || {
+            proxy.get("/?to=api.test").await.text() == host(now)
+        })
+        .await;
+    }
+    a.has_open(0).await;
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    assert_eq!(made(&proxy).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_list_does_not_have_is_refused_and_never_asked_about() {
+    let dns = Scripted::start(|question| vec![question.answer(0, &[])]).await;
+    let own = origin::says("own").await;
+    let allow = "\"a.test\", \"*.b.test\", \"10.0.0.0/8\"";
+    let proxy = naming(&dns.address(), 80, allow, &own).await;
+    for to in [
+        "evil.test",
+        "a.test.evil.test",
+        "b.test",
+        "127.0.0.1",
+        "169.254.169.254",
+        "[::1]",
+        "user@a.test",
+        "a.test:81",
+        "a.test/",
+        "a%2etest",
+        "",
+    ] {
+        assert_eq!(proxy.get(&format!("/?to={to}")).await.status, 403, "{to}");
+    }
+    assert_eq!(proxy.get("/").await.status, 403, "no variable, no name");
+    for part in [
+        "`evil.test:80` is not in `proxy_allow`",
+        "`user@a.test:80` is neither an address nor a name",
+        "`:80` is neither an address nor a name",
+    ] {
+        proxy.log_contains(part).await;
+    }
+    assert_eq!(dns.questions(), 0);
+    assert_eq!(made(&proxy).await.len(), 0);
+    // A client that is refused may go on.
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/?to=evil.test").await.status, 403);
+    assert_eq!(client.get("/own").await.text(), "own");
+}
+
+/// What a name server says does not lead requests to this machine, nor to where clouds keep secrets.
+#[tokio::test]
+async fn a_name_that_is_allowed_stands_for_no_address_that_is_not() {
+    let dns = Scripted::start(|question| {
+        let address = match question.name.as_str() {
+            "local.test" => [127, 0, 0, 1],
+            "cloud.test" => [169, 254, 169, 254],
+            "none.test" => [0, 0, 0, 0],
+            _ => return vec![question.answer(3, &[])],
+        };
+        let records = [Record::address(&question.name, address.into(), 0)];
+        let known = if question.kind == A {
+            &records[..]
+        } else {
+            &[]
+        };
+        vec![question.answer(0, known)]
+    })
+    .await;
+    let own = origin::says("own").await;
+    let (_, port) = own.address().rsplit_once(':').unwrap();
+    let port = port.parse().unwrap();
+    let proxy = naming(&dns.address(), port, "\"*.test\", \"0.0.0.0/0\"", &own).await;
+    for (name, address) in [
+        ("local.test", "127.0.0.1"),
+        ("cloud.test", "169.254.169.254"),
+        ("none.test", "0.0.0.0"),
+    ] {
+        assert_eq!(proxy.get(&format!("/?to={name}")).await.status, 502);
+        let why = format!(
+            "{name} could not be resolved (its address {address}:{port} is not one that `proxy_allow` has)"
+        );
+        proxy.log_contains(&why).await;
+    }
+    assert_eq!(own.connections(), 0);
+    assert_eq!(made(&proxy).await.len(), 0);
+}
+
+/// Also one that stood for another address before.
+#[tokio::test]
+async fn a_name_that_moves_to_an_address_that_is_not_allowed_leads_there_for_no_request() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [allowed, forbidden] = &origins[..] else {
+        panic!()
+    };
+    let mut dns = Dnsmasq::start(&hosts("api.test", &[allowed]), 0, &[]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"api.test\", \"{}\"", host(allowed));
+    let proxy = naming(&dns.address(), port, &allow, &own).await;
+    assert_eq!(proxy.get("/?to=api.test").await.text(), host(allowed));
+    dns.knows(&hosts("api.test", &[forbidden])).await;
+    eventually("the name to have moved", async || {
+        proxy.get("/?to=api.test").await.status == 502
+    })
+    .await;
+    assert_eq!(forbidden.connections(), 0);
+    dns.knows(&hosts("api.test", &[forbidden, allowed])).await;
+    eventually("the name to be back", async || {
+        proxy.get("/?to=api.test").await.status == 200
+    })
+    .await;
+    assert_eq!(forbidden.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_known_is_a_502_until_it_is() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(1).await;
+    let mut dns = Dnsmasq::start("", 0, &[]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"late.test\", {LOOPBACK}");
+    let proxy = naming(&dns.address(), port, &allow, &own).await;
+    assert_eq!(proxy.get("/?to=late.test").await.status, 502);
+    proxy
+        .log_contains("late.test could not be resolved (3: Host not found)")
+        .await;
+    assert_eq!(made(&proxy).await.len(), 0);
+    dns.knows(&hosts("late.test", &[&origins[0]])).await;
+    eventually("the name to be known", async || {
+        proxy.get("/?to=late.test").await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_server_that_hangs_costs_its_own_requests_their_time_and_no_others() {
+    let dns = Scripted::silent().await;
+    let own = origin::says("own").await;
+    let text = file(&dns.address(), 80, "\"*.test\"", &own, "");
+    let text = text.replace("timeout = \"30s\"", "timeout = \"2s\"");
+    let proxy = proxy::run(&text, &[]).await;
+    let mut waits = proxy.client().await;
+    waits
+        .send("GET /?to=a.test HTTP/1.1\r\nHost: t\r\n\r\n")
+        .await;
+    dns.is_asked(1).await;
+    assert_eq!(proxy.get("/own").await.text(), "own");
+    assert_eq!(proxy.get("/?to=169.254.0.1").await.status, 403);
+    proxy.reload().await;
+    assert_eq!(waits.response().await.status, 502);
+    proxy
+        .log_contains("a.test could not be resolved (110: Operation timed out)")
+        .await;
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_name_as_long_as_for_a_connection() {
+    let dns = Scripted::silent().await;
+    let own = origin::says("own").await;
+    let text = file(&dns.address(), 80, "\"*.test\"", &own, "");
+    let text = text.replace("proxy_allow", "connect_timeout = \"300ms\"\nproxy_allow");
+    let proxy = proxy::run(&text, &[]).await;
+    assert_eq!(proxy.get("/?to=a.test").await.status, 504);
+    proxy
+        .log_contains("a.test could not be resolved in time")
+        .await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_name_is_asked_about_is_not_waited_for() {
+    let dns = Scripted::silent().await;
+    let own = origin::says("own").await;
+    let text = file(&dns.address(), 80, "\"*.test\"", &own, "");
+    let text = text.replace("access_log = false", "access_log = { path = \"stdout\" }");
+    let proxy = proxy::run(&text, &[]).await;
+    let mut leaves = proxy.client().await;
+    leaves
+        .send("GET /?to=a.test HTTP/1.1\r\nHost: t\r\n\r\n")
+        .await;
+    dns.is_asked(1).await;
+    drop(leaves);
+    proxy.stdout().contains("\" 499 ").await;
+}
+
+/// Names that stand for one origin, whatever they are, as those below a wildcard do.
+async fn wildcard(origin: &Origin) -> Scripted {
+    let address = host(origin).parse().expect("an address of IPv4");
+    Scripted::start(move |question| {
+        let records = [Record::address(&question.name, address, 1)];
+        let known = if question.kind == A {
+            &records[..]
+        } else {
+            &[]
+        };
+        vec![question.answer(0, known)]
+    })
+    .await
+}
+
+/// Asks for so many names, each of them once, by several clients at a time; the statuses.
+async fn ask_for(proxy: &Proxy, names: usize) -> Vec<u16> {
+    let mut clients = tokio::task::JoinSet::new();
+    for part in 0..8 {
+        let address = proxy.address().to_owned();
+        clients.spawn(async move {
+            let mut statuses = Vec::new();
+            for number in (part..names).step_by(8) {
+                let target = format!("/?to=n{number}.test");
+                let response = client::get_with(&address, &target, "").await;
+                statuses.push(response.status);
+            }
+            statuses
+        });
+    }
+    clients.join_all().await.concat()
+}
+
+#[tokio::test]
+async fn random_names_take_no_more_room_than_they_may_and_no_request_of_another() {
+    let (origins, port) = origins(1).await;
+    let dns = wildcard(&origins[0]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.test\", {LOOPBACK}");
+    let more = "max_dynamic_upstreams = 8";
+    let proxy = proxy::run(&file(&dns.address(), port, &allow, &own, more), &[]).await;
+    let load = Load::start_at(proxy.address(), 2, "/own");
+    let statuses = ask_for(&proxy, 300).await;
+    assert_eq!(statuses, vec![200; 300]);
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    assert!(made(&proxy).await.len() <= 8, "{:?}", made(&proxy).await);
+    // The others are not looked after any longer: each would be asked about ten times a second.
+    let (began, asked) = (Instant::now(), dns.questions());
+    outlast(Duration::from_secs(1)).await;
+    let most = 8 * 2 * (began.elapsed().as_millis() as usize / 100 + 2);
+    let asked = dns.questions() - asked;
+    assert!(asked <= most, "{asked} of {most}");
+}
+
+#[tokio::test]
+async fn a_thousand_names_that_nobody_knows_leave_nothing_behind() {
+    let dns = Scripted::start(|question| vec![question.answer(3, &[])]).await;
+    let own = origin::says("own").await;
+    let proxy = naming(&dns.address(), 80, "\"*.test\"", &own).await;
+    let load = Load::start_at(proxy.address(), 2, "/own");
+    let statuses = ask_for(&proxy, 1000).await;
+    assert_eq!(statuses, vec![502; 1000]);
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    assert_eq!(made(&proxy).await.len(), 0);
+    assert_eq!(proxy.shows("/status").await["generation"], 1);
+    // None is asked about again.
+    let asked = dns.questions();
+    outlast(Duration::from_secs(2)).await;
+    assert_eq!(dns.questions(), asked);
+}
+
+/// Those that a pattern allows wait for each other, and hold up none that is listed by itself.
+#[tokio::test]
+async fn names_without_answers_hold_up_none_that_is_listed() {
+    let (origins, port) = origins(1).await;
+    let address = host(&origins[0]).parse().expect("an address of IPv4");
+    let dns = Scripted::start(move |question| match (&*question.name, question.kind) {
+        ("api.test", A) => {
+            let records = [Record::address("api.test", address, 1)];
+            vec![question.answer(0, &records)]
+        }
+        ("api.test", _) => vec![question.answer(0, &[])],
+        _ => Vec::new(),
+    })
+    .await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.random.test\", \"api.test\", {LOOPBACK}");
+    let text = file(&dns.address(), port, &allow, &own, "");
+    let proxy = proxy::run(&text, &[]).await;
+    let mut waiting = Vec::new();
+    for number in 0..100 {
+        let mut client = proxy.client().await;
+        let target = format!("/?to=n{number}.random.test");
+        client
+            .send(format!("GET {target} HTTP/1.1\r\nHost: t\r\n\r\n"))
+            .await;
+        waiting.push(client);
+    }
+    dns.is_asked(16).await;
+    assert_eq!(proxy.get("/?to=api.test").await.text(), host(&origins[0]));
+    assert_eq!(proxy.get("/own").await.text(), "own");
+    proxy.reload().await;
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_asks_for_any_more_is_dropped() {
+    let (origins, port) = origins(1).await;
+    let dns = wildcard(&origins[0]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.test\", {LOOPBACK}");
+    let more = "dynamic_idle_timeout = \"1s\"";
+    let proxy = proxy::run(&file(&dns.address(), port, &allow, &own, more), &[]).await;
+    assert_eq!(proxy.get("/?to=a.test").await.status, 200);
+    eventually("it to be dropped", async || made(&proxy).await.is_empty()).await;
+    origins[0].has_open(0).await;
+    let asked = dns.questions();
+    outlast(Duration::from_secs(2)).await;
+    assert_eq!(dns.questions(), asked, "nobody looks after its name");
+    assert_eq!(proxy.get("/?to=a.test").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_names_that_it_still_allows() {
+    let (origins, port) = origins(1).await;
+    let dns = wildcard(&origins[0]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.test\", {LOOPBACK}");
+    let proxy = naming(&dns.address(), port, &allow, &own).await;
+    assert_eq!(proxy.get("/?to=a.test").await.status, 200);
+    assert_eq!(proxy.get("/?to=b.test").await.status, 200);
+    let connections = origins[0].connections();
+    let load = Load::start_at(proxy.address(), 2, "/?to=a.test");
+    for _ in 0..3 {
+        proxy.reload().await;
+    }
+    assert_eq!(made(&proxy).await.len(), 2);
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    // Their connections stay too: one or two for each worker.
+    assert!(origins[0].connections() <= connections + 4);
+    proxy.edit("\"*.test\"", "\"a.test\"");
+    proxy.reload().await;
+    let name = format!("http://a.test:{port} (127.0.0.0/8:{port})");
+    assert_eq!(made(&proxy).await, [name]);
+    assert_eq!(proxy.get("/?to=b.test").await.status, 403);
+    assert_eq!(proxy.get("/?to=a.test").await.status, 200);
+}
+
+/// The process that takes over makes them anew.
+#[tokio::test]
+async fn an_upgrade_and_the_drain_of_the_process_before_cost_no_request() {
+    let (origins, port) = origins(1).await;
+    let dns = wildcard(&origins[0]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.test\", {LOOPBACK}");
+    let proxy = naming(&dns.address(), port, &allow, &own).await;
+    assert_eq!(proxy.get("/?to=a.test").await.status, 200);
+    let load = Load::start_at(proxy.address(), 4, "/?to=a.test");
+    let successor = proxy.upgrade().await;
+    // The process that drains, which may have accepted a connection before, makes no new ones.
+    eventually("another name", async || {
+        proxy.get("/?to=b.test").await.status == 200
+    })
+    .await;
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    successor.signal(Signal::TERM);
+    successor.ended().await;
+}
+
+#[tokio::test]
+async fn one_request_of_many_at_once_brings_its_name_up_for_all() {
+    let (origins, port) = origins(1).await;
+    let dns = wildcard(&origins[0]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.test\", {LOOPBACK}");
+    let proxy = naming(&dns.address(), port, &allow, &own).await;
+    let mut clients = Vec::new();
+    for _ in 0..50 {
+        let mut client = proxy.client().await;
+        client
+            .send("GET /?to=a.test HTTP/1.1\r\nHost: t\r\n\r\n")
+            .await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().await.status, 200);
+    }
+    assert_eq!(proxy.shows("/status").await["generation"], 2, "one change");
+}
+
+#[tokio::test]
+async fn a_request_may_name_an_upstream_that_the_list_has() {
+    let (blue, green) = (origin::says("blue").await, origin::says("green").await);
+    let file = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.blue]\nservers = [\"{}\"]\n\
+         [upstream.green]\nservers = [\"{}\"]\n\
+         [[route]]\nproxy = \"http://$arg_to\"\nproxy_allow = [\"blue\"]\n",
+        blue.address(),
+        green.address()
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    assert_eq!(proxy.get("/?to=blue").await.text(), "blue");
+    assert_eq!(proxy.get("/?to=green").await.status, 403);
+    assert_eq!(
+        proxy.get(&format!("/?to={}", green.address())).await.status,
+        403
+    );
+}
+
+#[tokio::test]
+async fn the_uri_of_a_proxy_replaces_a_part_or_with_variables_the_whole() {
+    let (origins, port) = origins(1).await;
+    let [origin] = &origins[..] else { panic!() };
+    let route = |path: &str, uri: &str| {
+        format!(
+            "[[route]]\npath = \"{path}\"\nproxy = \"http://$arg_to:{port}{uri}\"\n\
+             proxy_allow = [{LOOPBACK}]\n\
+             request_headers.set.Host = \"$proxy_host\"\n"
+        )
+    };
+    let file = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n{}{}{}{}",
+        route("/none/", ""),
+        route("/part/", "/to/"),
+        route("/whole/", "/get?name=$arg_name"),
+        route("/all/", "$request_uri"),
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    let to = host(origin);
+    for (asked, got) in [
+        (format!("/none/a?to={to}"), format!("/none/a?to={to}")),
+        (format!("/part/a?to={to}"), format!("/to/a?to={to}")),
+        (format!("/whole/a?to={to}&name=b"), "/get?name=b".to_owned()),
+        (format!("/all/a%20b?to={to}"), format!("/all/a%20b?to={to}")),
+    ] {
+        assert_eq!(proxy.get(&asked).await.status, 200, "{asked}");
+        let requests = origin.requests();
+        let last = requests.last().expect("it has come");
+        assert_eq!(last.target, got);
+        assert_eq!(last.header("Host"), format!("{to}:{port}"));
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_http2_names_servers_too() {
+    let (origins, port) = origins(1).await;
+    let dns = wildcard(&origins[0]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.test\", {LOOPBACK}");
+    let proxy = naming(&dns.address(), port, &allow, &own).await;
+    let mut client = Http2::connect(proxy.address()).await;
+    assert_eq!(client.get("/?to=a.test").await.text(), host(&origins[0]));
+    assert_eq!(client.get("/?to=evil.example").await.status, 403);
+}
+
+/// It is asked for by the name that the request has, and verified by it.
+#[tokio::test]
+async fn a_name_may_be_spoken_to_with_tls() {
+    if !installed() {
+        return;
+    }
+    let authority = Authority::new("Specs");
+    let own = authority.certificate(&["a.test"]).server();
+    let origin = origin::answers_with(own, |_| Answer::ok("secure")).await;
+    let known = format!("{0} a.test\n{0} b.test\n", host(&origin));
+    let dns = Dnsmasq::start(&known, 0, &[]).await;
+    let (_, port) = origin.address().rsplit_once(':').expect("an address");
+    let file = format!(
+        "[server]\nresolver = {{ addresses = [\"{}\"] }}\n\
+         [[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [[route]]\nproxy = \"https://$arg_to:{port}\"\nproxy_allow = [\"*.test\", {LOOPBACK}]\n",
+        dns.address()
+    );
+    let directory = tempfile::TempDir::new().expect("there is room for a directory");
+    let roots = directory.path().join("roots.pem");
+    std::fs::write(&roots, authority.pem()).expect("the directory is ours");
+    let roots = roots.to_str().expect("a path in UTF-8");
+    let proxy = proxy::run(&file, &[("SSL_CERT_FILE", roots)]).await;
+    for to in ["a.test", "a.test."] {
+        assert_eq!(proxy.get(&format!("/?to={to}")).await.text(), "secure");
+        let requests = origin.requests();
+        let seen = requests.last().and_then(|request| request.tls.clone());
+        let asked = seen.and_then(|tls| tls.server_name);
+        assert_eq!(asked.as_deref(), Some("a.test"));
+    }
+    assert_eq!(proxy.get("/?to=b.test").await.status, 502);
+    proxy.log_contains("certificate").await;
+    assert_eq!(origin.requests().len(), 2);
+}
