@@ -165,7 +165,8 @@ fn forget_places(upstream: &mut UpstreamConfig) {
 
 /// All that a configuration means, places aside.
 fn meaning(mut config: Config) -> String {
-    for route in &mut config.routes {
+    let routes = Arc::make_mut(&mut config.routes);
+    for route in routes.iter_mut() {
         if let Action::Proxy(Proxy {
             upstream: ProxyUpstream::Dynamic(dynamic),
             ..
@@ -176,7 +177,8 @@ fn meaning(mut config: Config) -> String {
             *dynamic = Arc::new(same);
         }
     }
-    config.upstreams.iter_mut().for_each(forget_places);
+    let upstreams = config.upstreams.iter_mut();
+    upstreams.map(Arc::make_mut).for_each(forget_places);
     for plugin in &mut config.plugins {
         plugin.place = Place::default();
     }
@@ -187,7 +189,7 @@ fn meaning(mut config: Config) -> String {
         .listeners
         .iter_mut()
         .map(|listener| &mut listener.hooks);
-    let of_routes = config.routes.iter_mut().map(|route| &mut route.hooks);
+    let of_routes = routes.iter_mut().map(|route| &mut route.hooks);
     let of_streams = config.streams.iter_mut().map(|stream| &mut stream.hooks);
     let uses = of_listeners.chain(of_routes).chain(of_streams);
     for hook_use in uses.chain([&mut config.server.hooks]).flatten() {
@@ -208,7 +210,8 @@ fn meaning(mut config: Config) -> String {
     if let Some(admin) = &mut config.admin {
         admin.place = Place::default();
     }
-    for route in &mut config.routes {
+    let routes = Arc::make_mut(&mut config.routes);
+    for route in routes.iter_mut() {
         route.place = Place::default();
         pages(&mut route.error_pages);
     }
@@ -216,8 +219,7 @@ fn meaning(mut config: Config) -> String {
         .listeners
         .iter_mut()
         .map(|listener| &mut listener.access_log);
-    let of_routes = config
-        .routes
+    let of_routes = routes
         .iter_mut()
         .filter_map(|route| route.access_log.as_mut());
     let of_streams = config

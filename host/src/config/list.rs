@@ -171,7 +171,7 @@ mod tests {
             "[[listen]]\naddress = \"127.0.0.1:0\"\n[upstream.u]\nservers = [\"10.0.0.1\"]\n{more}\n"
         );
         let config = crate::config::parse(&text, Path::new("test.toml")).unwrap();
-        config.upstreams[0].clone()
+        UpstreamConfig::clone(&config.upstreams[0])
     }
 
     fn checked(text: &str) -> Result<CheckedList, String> {

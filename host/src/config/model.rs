@@ -63,10 +63,14 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// Named groups first, in file order, then one group for each address that a route proxies to
     /// directly, then those that requests have named.
-    pub upstreams: Vec<UpstreamConfig>,
+    ///
+    /// Shared by all configurations that have them as they are: a change of one among thousands is
+    /// then no copy of the others.
+    pub upstreams: Vec<Arc<UpstreamConfig>>,
     /// `[variable.NAME]`, in file order.
     pub variables: Arc<Definitions>,
-    pub routes: Vec<Route>,
+    /// Shared likewise, as a whole.
+    pub routes: Arc<Vec<Route>>,
     pub streams: Vec<StreamConfig>,
     /// Those of `[hook.NAME]` first, in file order, then those that are declared where they are
     /// used.
@@ -451,7 +455,7 @@ impl UpstreamConfig {
     /// Whether both say the same, though they may stand at other places of the file. A reload keeps
     /// what did not change.
     pub fn means_the_same_as(&self, other: &UpstreamConfig) -> bool {
-        self.without_places() == other.without_places()
+        std::ptr::eq(self, other) || self.without_places() == other.without_places()
     }
 
     fn without_places(&self) -> UpstreamConfig {
@@ -753,7 +757,7 @@ mod tests {
     fn upstream(text: &str) -> UpstreamConfig {
         let rest = "[[listen]]\naddress = \"127.0.0.1:8080\"";
         let config = crate::config::parse(&format!("{text}\n{rest}"), Path::new("test.toml"));
-        config.unwrap().upstreams.remove(0)
+        UpstreamConfig::clone(&config.unwrap().upstreams[0])
     }
 
     #[test]

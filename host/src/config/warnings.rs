@@ -104,7 +104,7 @@ fn repeated_hooks(config: &Config) -> Vec<Problem> {
     for listener in &config.listeners {
         note(&[], &listener.hooks);
     }
-    for route in &config.routes {
+    for route in config.routes.iter() {
         let listeners = route.listeners.iter();
         let listeners = listeners.filter_map(|index| config.listeners.get(*index));
         for listener in listeners.filter(|_| route.inherits_hooks) {

@@ -3,6 +3,7 @@
 //! Everything that can go wrong goes wrong here, before anything is served with it, and as problems
 //! at their place. What has not changed since the snapshot before is taken over as it is.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use serde_json::Value as Json;
 use super::hooks;
 use super::log_files;
 use super::plugins::{FALLBACK, Selection};
+use super::resolve;
 use super::tls_files::{Secured, TlsFiles};
 use super::variables::finds_the_same;
 use crate::access_log::{AccessLogs, OpenError};
 use crate::config::model::{
-    AccessLog, Action, Config, LogFormat, PluginUse, PolicyUse, ProxyUpstream, ScorerUse,
-    SettingsPlace, UpstreamConfig,
+    AccessLog, Action, Config, LogFormat, PluginUse, PolicyUse, Proxy, ProxyUpstream, ScorerUse,
+    SettingsPlace, UpstreamConfig, UpstreamServer,
 };
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::{EndpointSet, Previous, Upstream};
@@ -75,20 +77,22 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         problems.extend(of_pages);
         Arc::default()
     });
-    let mut upstreams = Vec::new();
+    let mut upstreams = Vec::with_capacity(config.upstreams.len());
+    let traits = traits(&config);
     for (index, (upstream, tls)) in config.upstreams.iter().zip(secured.upstreams).enumerate() {
-        let addresses = resolved(upstream, resolution);
-        let before = previous.and_then(|snapshot| snapshot.upstream(&upstream.name));
+        let of_upstream = (index, traits[index]);
+        let before = previous.and_then(|snapshot| snapshot.upstream_before(index, &upstream.name));
         if let Some(before) = before
             && before.speaks(tls.as_ref())
-            && before.addresses == addresses
-            && is_unchanged(before, index, &config, &plugins)
+            && has_same_addresses(before, upstream, resolution)
+            && is_unchanged(before, of_upstream, &config, &plugins)
         {
             upstreams.push(before.clone());
             continue;
         }
+        let addresses = resolved(upstream, resolution);
         let built = balanced(
-            index,
+            of_upstream,
             addresses,
             tls,
             &config,
@@ -168,14 +172,31 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     };
     let logs_sent_header = logs(|variable| matches!(variable, Variable::SentHeader(_)));
     let logs_notes = logs(|variable| matches!(variable, Variable::PluginNote));
-    let routers = Router::of_listeners(&config.routes, config.listeners.len());
+    // Made again where routes have changed alone: there may be thousands.
+    let alike = previous.filter(|before| {
+        Arc::ptr_eq(&before.config.routes, &config.routes)
+            && before.config.listeners.len() == config.listeners.len()
+    });
+    let routers = match alike {
+        Some(before) => before.routers.clone(),
+        None => Router::of_listeners(&config.routes, config.listeners.len()).into(),
+    };
+    let same_names = previous.filter(|before| {
+        let mut pairs = before.upstreams.iter().zip(&upstreams);
+        before.upstreams.len() == upstreams.len()
+            && pairs.all(|(before, now)| before.config.name == now.config.name)
+    });
+    let by_name = match same_names {
+        Some(before) => before.by_name.clone(),
+        None => index_by_name(&upstreams).into(),
+    };
     Ok(Snapshot {
         generation,
         config,
         listeners,
         tls: secured.listeners,
         routers,
-        by_name: index_by_name(&upstreams),
+        by_name,
         upstreams,
         hooks,
         page_files,
@@ -205,8 +226,8 @@ fn page_files(
 /// # Errors
 /// A plugin that is new, and failed at it.
 pub(super) fn hand_over(previous: &Snapshot, next: &Snapshot) -> Result<(), Problem> {
-    for upstream in &next.upstreams {
-        let before = previous.upstream(&upstream.config.name);
+    for (index, upstream) in next.upstreams.iter().enumerate() {
+        let before = previous.upstream_before(index, &upstream.config.name);
         let Some(before) = before.filter(|before| !Arc::ptr_eq(before, upstream)) else {
             continue;
         };
@@ -222,8 +243,8 @@ pub(super) fn hand_over(previous: &Snapshot, next: &Snapshot) -> Result<(), Prob
 /// Tells the instances of policies that live on, and that all workers share, of their endpoints.
 /// Once nothing can keep `next` from being served.
 pub(super) fn tell_of_endpoints(previous: &Snapshot, next: &Snapshot) {
-    for upstream in &next.upstreams {
-        let before = previous.upstream(&upstream.config.name);
+    for (index, upstream) in next.upstreams.iter().enumerate() {
+        let before = previous.upstream_before(index, &upstream.config.name);
         if before.is_some_and(|before| !Arc::ptr_eq(before, upstream)) {
             upstream.tell_of_endpoints();
         }
@@ -236,15 +257,40 @@ fn settings_of(policy: &PolicyUse) -> impl Iterator<Item = &Json> {
     of_narrowing.chain([&policy.settings])
 }
 
+/// Whether an upstream has the addresses that it had.
+fn has_same_addresses(
+    before: &Upstream,
+    upstream: &Arc<UpstreamConfig>,
+    resolution: &Resolution,
+) -> bool {
+    // What is an address in the configuration is the same in the same configuration.
+    let is_fixed = |server: &UpstreamServer| resolve::name(server).is_none();
+    if Arc::ptr_eq(&before.config, upstream) && upstream.servers.iter().all(is_fixed) {
+        return true;
+    }
+    before.addresses == resolved(upstream, resolution)
+}
+
 /// Whether an upstream, and the plugins that balance it, are what they were.
-fn is_unchanged(before: &Upstream, index: usize, config: &Config, plugins: &Selection) -> bool {
+fn is_unchanged(
+    before: &Upstream,
+    (index, traits): (usize, UpstreamTraits),
+    config: &Config,
+    plugins: &Selection,
+) -> bool {
     let upstream = &config.upstreams[index];
-    before.config.means_the_same_as(upstream) && has_same_policy(before, index, config, plugins)
+    before.config.means_the_same_as(upstream)
+        && has_same_policy(before, (index, traits), config, plugins)
 }
 
 /// Whether the policy of an upstream, and all that goes with it, are what they were.
-fn has_same_policy(before: &Upstream, index: usize, config: &Config, plugins: &Selection) -> bool {
-    let (upstream, traits) = (&config.upstreams[index], traits(config, index));
+fn has_same_policy(
+    before: &Upstream,
+    (index, traits): (usize, UpstreamTraits),
+    config: &Config,
+    plugins: &Selection,
+) -> bool {
+    let upstream = &config.upstreams[index];
     let same = |name: &str, plugin: &Plugin| {
         in_force(name, config, plugins).is_some_and(|now| now.is(plugin))
     };
@@ -299,22 +345,33 @@ fn fallback<'a>(policy: &'a PolicyUse, config: &'a Config) -> Option<&'a str> {
     }
 }
 
-/// What the settings of the policy of an upstream have to fit.
-pub(super) fn traits(config: &Config, index: usize) -> UpstreamTraits {
-    let carries_streams = config.streams.iter().any(|stream| {
-        stream.upstream == index || stream.sni.iter().any(|route| route.upstream == index)
-    });
-    let requests = config.routes.iter().any(|route| match &route.action {
-        Action::Proxy(proxy) => matches!(proxy.upstream, ProxyUpstream::Fixed(of) if of == index),
-        Action::Return(_) | Action::Files(_) => false,
-    });
-    let servers = &config.upstreams[index].servers;
-    UpstreamTraits {
-        has_backups: servers.iter().any(|server| server.backup),
-        // One that nothing leads to yet is most likely for requests.
-        carries_requests: requests || !carries_streams,
-        carries_streams,
+/// What the settings of the policy of each upstream have to fit.
+pub(super) fn traits(config: &Config) -> Vec<UpstreamTraits> {
+    let (mut requests, mut streams) = (HashSet::new(), HashSet::new());
+    for route in config.routes.iter() {
+        if let Action::Proxy(Proxy {
+            upstream: ProxyUpstream::Fixed(index),
+            ..
+        }) = &route.action
+        {
+            requests.insert(*index);
+        }
     }
+    for stream in &config.streams {
+        streams.insert(stream.upstream);
+        streams.extend(stream.sni.iter().map(|route| route.upstream));
+    }
+    let upstreams = config.upstreams.iter().enumerate();
+    let traits = upstreams.map(|(index, upstream)| {
+        let carries_streams = streams.contains(&index);
+        UpstreamTraits {
+            has_backups: upstream.servers.iter().any(|server| server.backup),
+            // One that nothing leads to yet is most likely for requests.
+            carries_requests: requests.contains(&index) || !carries_streams,
+            carries_streams,
+        }
+    });
+    traits.collect()
 }
 
 /// The plugin of this name; while it is not compiled, the fallback that serves in its place.
@@ -335,7 +392,7 @@ fn in_force<'a>(name: &str, config: &Config, plugins: &'a Selection) -> Option<&
 }
 
 pub(super) fn balanced(
-    index: usize,
+    (index, traits): (usize, UpstreamTraits),
     addresses: Vec<ServerAddresses>,
     tls: Option<Arc<ClientTls>>,
     config: &Config,
@@ -343,7 +400,7 @@ pub(super) fn balanced(
     previous: Option<&Upstream>,
     generation: u64,
 ) -> Result<Upstream, Problem> {
-    let (upstream, traits) = (&config.upstreams[index], traits(config, index));
+    let upstream = &config.upstreams[index];
     let policy = &upstream.policy;
     let known = |name: &str, place: &SettingsPlace| {
         in_force(name, config, plugins)
@@ -395,7 +452,8 @@ pub(super) fn balanced(
     };
     let previous = previous.map(|upstream| Previous {
         upstream,
-        continues: plugin.takes_changes() && has_same_policy(upstream, index, config, plugins),
+        continues: plugin.takes_changes()
+            && has_same_policy(upstream, (index, traits), config, plugins),
     });
     let build = |fleet: Arc<EndpointSet>, before: Option<&Balancer>| {
         let parts = BalancerParts {

@@ -16,7 +16,7 @@ use crate::config::problem::Problem;
 use crate::data_plane::worker_config::PageFiles;
 use crate::discovery;
 use crate::names::{Names, Resolution};
-use crate::plugin::{Kind, PolicyContext, Runtime};
+use crate::plugin::{Kind, PolicyContext, Runtime, UpstreamTraits};
 use crate::tls::Warnings;
 
 /// What a check has found.
@@ -165,6 +165,7 @@ fn check_valid(config: &Config) -> Checked {
     };
     problems.extend(unloadable);
     let selection = registry.selection();
+    let traits = traits(config);
     for (index, upstream) in config.upstreams.iter().enumerate() {
         if !selection.contains_key(&upstream.policy.plugin) {
             continue; // a problem already
@@ -173,7 +174,15 @@ fn check_valid(config: &Config) -> Checked {
             .as_ref()
             .and_then(|secured| secured.upstreams[index].clone());
         let addresses = resolved(upstream, &resolution);
-        let built = balanced(index, addresses, tls, config, &selection, None, 1);
+        let built = balanced(
+            (index, traits[index]),
+            addresses,
+            tls,
+            config,
+            &selection,
+            None,
+            1,
+        );
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
     }
     problems.extend(hooks::problems(config, &selection));
@@ -188,18 +197,23 @@ fn settings_problems(config: &Config) -> Vec<Problem> {
         return Vec::new();
     };
     let selection = registry.selection();
-    let upstreams = 0..config.upstreams.len();
-    problems.extend(upstreams.filter_map(|index| settings_problem(config, index, &selection)));
+    let upstreams = traits(config).into_iter().enumerate();
+    problems
+        .extend(upstreams.filter_map(|upstream| settings_problem(config, upstream, &selection)));
     problems.extend(hooks::problems(config, &selection));
     problems
 }
 
 /// What the policy of an upstream has against its settings. Nothing if it is not there to ask.
-fn settings_problem(config: &Config, index: usize, plugins: &Selection) -> Option<Problem> {
+fn settings_problem(
+    config: &Config,
+    (index, traits): (usize, UpstreamTraits),
+    plugins: &Selection,
+) -> Option<Problem> {
     let policy = &config.upstreams[index].policy;
     let plugin = plugins.get(&policy.plugin)?;
     let context = PolicyContext {
-        traits: traits(config, index),
+        traits,
         variables: config.variables.names().clone(),
         directory: policy.place.directory(),
         ..PolicyContext::default()

@@ -324,7 +324,7 @@ pub(super) fn changed(
         if let (Some(known), Some(name)) = (known, made.servers.first().and_then(resolve::name)) {
             resolution = resolution.with(name.clone(), known);
         }
-        added.push(made);
+        added.push(Arc::new(made));
     }
     let stay = dynamic(snapshot.upstreams.iter());
     let mut stay: Vec<_> = stay
@@ -372,7 +372,7 @@ pub(super) fn carry_over(present: &Config, next: &mut Config) {
         if dynamic.count() < next.server.max_dynamic_upstreams
             && let Some(same) = next.dynamic_upstream(&upstream.name, name)
         {
-            next.upstreams.push(same);
+            next.upstreams.push(Arc::new(same));
         }
     }
 }

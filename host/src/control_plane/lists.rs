@@ -1,21 +1,21 @@
 //! Servers that are listed elsewhere, as a change like any other.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::operator::{ChangeRefused, ChangeResult, Changed, Operator};
 use super::publish::Plan;
 use super::resolve;
 use super::servers;
-use crate::config::model::{Config, ServerName};
+use crate::config::model::{Config, ServerName, UpstreamConfig};
 use crate::discovery::{Listed, Sources};
 
 /// Gives each upstream of a configuration what its source lists. Where that is not known, what is
 /// served of the same source stays.
 pub(super) fn fill(config: &mut Config, sources: &Sources, served: Option<&Config>) {
-    for upstream in &mut config.upstreams {
-        if upstream.source.is_none() {
-            continue;
-        }
+    let of_sources = config.upstreams.iter_mut();
+    let of_sources = of_sources.filter(|upstream| upstream.source.is_some());
+    for upstream in of_sources.map(Arc::make_mut) {
         if let Some(listed) = sources.listed(upstream) {
             servers::list(upstream, &listed);
             continue;
@@ -97,9 +97,9 @@ impl Operator {
         let changed = upstreams.filter_map(|(index, upstream)| {
             upstream.source.as_ref()?;
             let listed = self.sources.listed(upstream)?;
-            let mut next = upstream.clone();
+            let mut next = UpstreamConfig::clone(upstream);
             servers::list(&mut next, &listed);
-            (next != *upstream).then_some((index, listed))
+            (next != **upstream).then_some((index, listed))
         });
         changed.collect()
     }
@@ -113,7 +113,7 @@ impl Operator {
         let before = resolve::names(&config);
         for (index, listed) in lists {
             if let Some(upstream) = config.upstreams.get_mut(*index) {
-                servers::list(upstream, listed);
+                servers::list(Arc::make_mut(upstream), listed);
             }
         }
         let mut plan = Plan::of(&present);

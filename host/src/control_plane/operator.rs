@@ -655,7 +655,7 @@ impl Operator {
             .upstreams
             .iter_mut()
             .find(|group| group.name == upstream);
-        let Some(group) = group else {
+        let Some(group) = group.map(Arc::make_mut) else {
             return Err(ChangeRefused::Unknown(format!("upstream `{upstream}`")));
         };
         if group.dynamic.is_some() {

@@ -196,7 +196,7 @@ mod tests {
         let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[upstream.u]\nservers = [\"10.0.0.1\"]\n\
                     servers_from = { file = \"a.json\" }\n";
         let config = crate::config::parse(text, Path::new("test.toml")).unwrap();
-        config.upstreams[0].clone()
+        UpstreamConfig::clone(&config.upstreams[0])
     }
 
     fn listed(addresses: &[&str], upstream: &UpstreamConfig) -> Vec<UpstreamServer> {

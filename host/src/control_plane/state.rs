@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -63,6 +64,7 @@ pub(super) fn restore(config: &mut Config) -> Result<Written, Vec<Problem>> {
         match read(&state.path, upstream) {
             Ok(None) => {}
             Ok(Some((servers, overlays))) => {
+                let upstream = Arc::make_mut(upstream);
                 upstream.servers = servers;
                 upstream.overlays = overlays;
             }
@@ -287,7 +289,7 @@ mod tests {
         let path = directory.path().join("u.json");
         let file = format!("state = \"{}\"\nservers = [\"10.0.0.1\"]", path.display());
         let mut served = config(&file);
-        let upstream = &mut served.upstreams[0];
+        let upstream = Arc::make_mut(&mut served.upstreams[0]);
         upstream.servers[0].weight = 7;
         let mut listed = upstream.servers[0].clone();
         listed.listed = true;
@@ -319,7 +321,7 @@ mod tests {
     fn a_reload_forgets_what_neither_file_nor_state_has() {
         let file = config("servers = [\"a:1\", \"b:1\", \"c:1\", \"d:1\"]");
         let mut served = file.clone();
-        let upstream = &mut served.upstreams[0];
+        let upstream = Arc::make_mut(&mut served.upstreams[0]);
         let mut added = upstream.servers[0].clone();
         added.spelling = "e:1".to_owned();
         upstream.servers[0].weight = 5;

@@ -75,21 +75,23 @@ impl Secured {
                 upstream.tls.clone()
             })
         });
-        for upstream in &config.upstreams {
-            let mut before =
-                previous.and_then(|(snapshot, _)| snapshot.upstream(&upstream.name)?.tls.as_ref());
+        for (index, upstream) in config.upstreams.iter().enumerate() {
+            let mut before = previous.and_then(|(snapshot, _)| {
+                let before = snapshot.upstream_before(index, &upstream.name)?;
+                before.tls.as_ref()
+            });
             // What requests name is spoken to alike; and authorities take long to read.
             if upstream.dynamic.is_some() {
                 before = of_dynamic.as_ref();
             }
-            let place = upstream.servers.first().map(|server| server.place.clone());
             let tls = upstream.tls.as_ref().and_then(|tls| {
                 let http2 = upstream.http2.is_some();
                 let kept = before
                     .filter(|before| files == TlsFiles::AsTheyWere && before.means(tls, http2))
                     .cloned();
                 kept.or_else(|| {
-                    let place = place.unwrap_or_default();
+                    let first = upstream.servers.first();
+                    let place = first.map(|server| server.place.clone()).unwrap_or_default();
                     ClientTls::build(tls, http2, &place, before, &mut system, warnings)
                         .map_err(|found| problems.extend(found))
                         .ok()

@@ -239,7 +239,7 @@ mod tests {
              servers_from = {{ file = \"a.json\"{more} }}\n"
         );
         let config = crate::config::parse(&text, Path::new("test.toml")).unwrap();
-        config.upstreams[0].clone()
+        UpstreamConfig::clone(&config.upstreams[0])
     }
 
     fn spellings(known: &Known) -> Vec<String> {

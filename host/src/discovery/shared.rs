@@ -25,7 +25,7 @@ impl Wanted {
             Wanted(Arc::new(UpstreamConfig {
                 servers: Vec::new(),
                 overlays: Vec::new(),
-                ..upstream.clone()
+                ..UpstreamConfig::clone(upstream)
             }))
         });
         wanted.collect()

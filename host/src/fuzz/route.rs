@@ -57,7 +57,7 @@ fn routes(patterns: &str) -> Option<Vec<Route>> {
         }
     }
     let config = parse_on(&config, Path::new("routes.toml"), &ThisMachine).ok()?;
-    Some(config.routes)
+    Some(config.routes.to_vec())
 }
 
 /// The index of the route that a request takes: `host` in lower case, `path` normalised.

@@ -15,8 +15,8 @@ fn upstream() -> &'static UpstreamConfig {
     UPSTREAM.get_or_init(|| {
         let text =
             "[[listen]]\naddress = \"127.0.0.1:0\"\n[upstream.u]\nservers = [\"10.0.0.1\"]\n";
-        let mut config = crate::config::parse(text, Path::new("fuzz.toml")).unwrap();
-        config.upstreams.remove(0)
+        let config = crate::config::parse(text, Path::new("fuzz.toml")).unwrap();
+        UpstreamConfig::clone(&config.upstreams[0])
     })
 }
 

@@ -78,9 +78,9 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
     Config {
         server: of_server,
         listeners,
-        upstreams: upstreams.list,
+        upstreams: upstreams.list.into_iter().map(Arc::new).collect(),
         variables: Arc::new(variables.into_definitions(route::capture_names(&routes))),
-        routes,
+        routes: Arc::new(routes),
         streams,
         hooks: hooks.into_list(),
         plugins,

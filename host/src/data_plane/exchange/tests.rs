@@ -63,7 +63,7 @@ impl Rig {
             generation: 1,
             listeners: vec![listener],
             tls: vec![None],
-            routers: Router::of_listeners(&config.routes, 1),
+            routers: Router::of_listeners(&config.routes, 1).into(),
             upstreams: Vec::new(),
             by_name: Default::default(),
             listener_logs: vec![None],

@@ -21,7 +21,7 @@ use crate::tls::ClientTls;
 
 /// An upstream as all workers share it.
 pub(crate) struct Upstream {
-    pub(crate) config: model::UpstreamConfig,
+    pub(crate) config: Arc<model::UpstreamConfig>,
     /// Those of each of its servers, in the order of the configuration.
     pub(crate) addresses: Vec<ServerAddresses>,
     /// None where its endpoints speak without.
@@ -63,7 +63,7 @@ impl Upstream {
     /// # Errors
     /// Whatever `balance` answers.
     pub(crate) fn new<E>(
-        config: model::UpstreamConfig,
+        config: Arc<model::UpstreamConfig>,
         addresses: Vec<ServerAddresses>,
         tls: Option<Arc<ClientTls>>,
         previous: Option<Previous<'_>>,

@@ -132,8 +132,8 @@ impl Builder {
             generation: self.generation,
             listeners: Vec::new(),
             tls: Vec::new(),
-            routers: Router::of_listeners(&config.routes, 1),
-            by_name: index_by_name(&upstreams),
+            routers: Router::of_listeners(&config.routes, 1).into(),
+            by_name: index_by_name(&upstreams).into(),
             upstreams,
             listener_logs: vec![None],
             route_logs: config.routes.iter().map(|_| None).collect(),
@@ -154,8 +154,8 @@ impl Builder {
         name: &str,
         previous: Option<&Arc<Upstream>>,
     ) -> Arc<Upstream> {
-        let of_name = |named: &&crate::config::model::UpstreamConfig| named.name == name;
-        let own = config.upstreams.iter().find(of_name).unwrap();
+        let mut upstreams = config.upstreams.iter();
+        let own = upstreams.find(|named| named.name == name).unwrap();
         let addresses = vec![Resolution::default().addresses(&own.servers[0])];
         let previous = previous.map(|upstream| Previous {
             upstream,

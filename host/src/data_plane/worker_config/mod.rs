@@ -33,7 +33,7 @@ pub(crate) struct WorkerConfig {
     /// A plugin wants to be called from time to time.
     ticks: bool,
     /// See [`route_name`](Self::route_name).
-    route_names: Vec<OnceCell<Rc<str>>>,
+    route_names: Rc<[OnceCell<Rc<str>>]>,
     /// Where its upstreams go when it ends.
     retired: Rc<RetiredUpstreams>,
 }
@@ -51,8 +51,14 @@ impl WorkerConfig {
     ) -> WorkerConfig {
         let mut pace = Pace::default();
         let mut upstreams = Vec::with_capacity(snapshot.upstreams.len());
-        for shared in &snapshot.upstreams {
-            let known = previous.and_then(|previous| previous.upstream(&shared.config.name));
+        for (index, shared) in snapshot.upstreams.iter().enumerate() {
+            // Most are where they were, and no name is looked up.
+            let known = previous.and_then(|previous| {
+                let there = previous.upstreams.get(index);
+                there
+                    .filter(|there| Arc::ptr_eq(&there.shared, shared))
+                    .or_else(|| previous.upstream(&shared.config.name))
+            });
             match known {
                 Some(same) if Arc::ptr_eq(&same.shared, shared) => {
                     upstreams.push(same.clone());
@@ -77,12 +83,19 @@ impl WorkerConfig {
             }
         }
         let of_hooks = snapshot.hooks.iter().any(|hook| hook.plugin().ticks());
+        let routes = &snapshot.config.routes;
+        let alike =
+            previous.filter(|previous| Arc::ptr_eq(&previous.snapshot.config.routes, routes));
+        let route_names = match alike {
+            Some(previous) => previous.route_names.clone(),
+            None => vec![OnceCell::new(); routes.len()].into(),
+        };
         let ticks = of_hooks || snapshot.upstreams.iter().any(|upstream| upstream.ticks());
         WorkerConfig {
             upstreams,
             hooks,
             ticks,
-            route_names: vec![OnceCell::new(); snapshot.config.routes.len()],
+            route_names,
             snapshot,
             retired,
         }

@@ -28,14 +28,14 @@ pub(crate) struct Snapshot {
     /// In the order of `listeners`; none where clients speak without.
     pub(crate) tls: Vec<Option<Arc<ServerTls>>>,
     /// By listener, see [`Router::of_listeners`].
-    pub(crate) routers: Vec<Router>,
+    pub(crate) routers: Arc<[Router]>,
     /// As in the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// As in the configuration.
     pub(crate) hooks: Vec<Arc<SharedHook>>,
     pub(crate) page_files: Arc<PageFiles>,
     /// See [`index_by_name`].
-    pub(crate) by_name: HashMap<Box<str>, usize>,
+    pub(crate) by_name: Arc<HashMap<Box<str>, usize>>,
     /// By listener; none where it is off.
     pub(crate) listener_logs: Vec<Option<OpenLog>>,
     /// By route: `Some(None)` is off, `None` leaves it to the listener.
@@ -51,6 +51,15 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
         self.upstreams.get(self.upstream_index(name)?)
+    }
+
+    /// What this configuration has of an upstream that the next one has at `index`: most often at the
+    /// same place.
+    pub(crate) fn upstream_before(&self, index: usize, name: &str) -> Option<&Arc<Upstream>> {
+        let there = self.upstreams.get(index);
+        there
+            .filter(|upstream| upstream.config.name == name)
+            .or_else(|| self.upstream(name))
     }
 
     /// Where an upstream is in `upstreams`.
