@@ -8,6 +8,7 @@ pub mod stock; // the names of the plugins that come with the host
 pub mod cli;
 mod admin_api;
 pub mod config;
+pub mod import; // what nginx's configuration is here
 #[allow(
     clippy::disallowed_methods,
     reason = "waits without a bound are the data plane's concern: this waits for orders"

@@ -4,6 +4,7 @@ mod run;
 mod proxy;
 mod check;
 mod show;
+mod import;
 mod schema;
 mod version;
 mod demo;
@@ -45,6 +46,8 @@ enum Command {
         #[arg(long)]
         expand_env: bool,
     },
+    /// Write the configuration that nginx's stands for, and tell what became of each directive
+    Import(import::ImportArguments),
     /// Look into a plugin's file; see and change the plugins of a running process
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Proxy(arguments) => proxy::proxy(&arguments),
         Command::Check(config) => check::check(&config.file),
         Command::Show { config, expand_env } => show::show(&config.file, expand_env),
+        Command::Import(arguments) => import::import(&arguments),
         Command::Plugin(command) => plugin::plugin(command),
         Command::CompilePlugin(bounds) => compile_plugin::compile_plugin(&bounds),
         Command::Schema => schema::schema(),

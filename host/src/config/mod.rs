@@ -32,6 +32,7 @@ pub(crate) use self::files::reason;
 pub use self::list::{CheckedList, ListFormat, check_list, is_same_server, list_item, list_items};
 use self::model::{AdminConfig, Config, UpstreamConfig, UpstreamServer};
 pub use self::nginx::nginx_directives;
+pub(crate) use self::nginx::{Twin as NginxTwin, twin as nginx_twin};
 use self::problem::{Place, Problem, Problems};
 pub use self::read::admin_address;
 pub use self::reference::reference;
@@ -40,6 +41,7 @@ pub use self::show::show;
 pub(crate) use self::show::text as toml_text;
 use self::system::{System, ThisMachine};
 use self::tree::Node;
+pub(crate) use self::units::{duration_text, size_text};
 pub use self::warnings::warnings;
 
 /// A configuration and what is wrong with it. Where that is anything, the configuration is good for

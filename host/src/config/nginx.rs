@@ -12,7 +12,7 @@ use super::reference;
 
 /// What becomes of a directive.
 #[derive(Debug, Clone, Copy)]
-enum Twin {
+pub(crate) enum Twin {
     /// The same thing has this form.
     Is(&'static str),
     /// It is so without a word; why.
@@ -38,7 +38,9 @@ pub(super) fn hint(key: &str) -> Option<String> {
     })
 }
 
-fn twin(key: &str) -> Option<Twin> {
+/// What becomes of the directive of this name; none for one that is not in the list, or that is a
+/// key of the same name.
+pub(crate) fn twin(key: &str) -> Option<Twin> {
     let all = GROUPS.iter().flat_map(|(_, directives)| directives.iter());
     let named = |directive: &&Directive| {
         directive

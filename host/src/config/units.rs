@@ -84,7 +84,7 @@ fn number<'a>(rest: &'a str, whole: &str) -> Result<(u64, &'a str), String> {
 }
 
 /// As [`duration`] reads it, in the largest unit that divides it.
-pub(super) fn duration_text(duration: Duration) -> String {
+pub(crate) fn duration_text(duration: Duration) -> String {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if milliseconds == 0 {
         return "0s".to_owned();
@@ -93,7 +93,7 @@ pub(super) fn duration_text(duration: Duration) -> String {
 }
 
 /// As [`size`] reads it, in the largest unit that divides it.
-pub(super) fn size_text(bytes: u64) -> String {
+pub(crate) fn size_text(bytes: u64) -> String {
     if bytes == 0 {
         return "0".to_owned();
     }

@@ -128,6 +128,7 @@ const FLOORS: &[&str] = &[
     "stock",           // names of the bundled plugins
     "http",            // HTTP as text
     "config",          // what is written, and what it means
+    "import",          // what nginx's configuration is here
     "names",           // what names of servers stand for
     "tls",             // certificates and sessions
     "discovery",       // servers that are listed elsewhere

@@ -1,0 +1,205 @@
+//! What becomes of directives that nobody has translated: one that asks for nothing, one that needs
+//! no key, or one that cannot be said. The table of all directives knows.
+
+use super::report::{Accounts, Outcome, is_table};
+use super::tree::{Directive, Tree};
+use crate::config::{NginxTwin, nginx_twin};
+
+/// Keys of a listener, which nginx has for each `server` and most of them for each `location`.
+pub(super) const OF_LISTENER: &[&str] = &[
+    "client_header_timeout",
+    "keepalive_timeout",
+    "keepalive_requests",
+    "keepalive_time",
+    "send_timeout",
+    "large_client_header_buffers",
+    "underscores_in_headers",
+    "max_headers",
+];
+
+/// Directives without which others do nothing: the beginnings of the others, and the one that
+/// switches them on.
+const SWITCHES: &[(&str, &str)] = &[
+    ("gzip_", "gzip"),
+    ("brotli_", "brotli"),
+    ("zstd_", "zstd"),
+    ("proxy_cache", "proxy_cache"),
+    ("proxy_no_cache", "proxy_cache"),
+    ("fastcgi_", "fastcgi_pass"),
+    ("uwsgi_", "uwsgi_pass"),
+    ("scgi_", "scgi_pass"),
+    ("sub_filter_", "sub_filter"),
+    ("charset_", "charset"),
+    ("ssi_", "ssi"),
+    ("mirror_", "mirror"),
+    ("autoindex_", "autoindex"),
+    ("proxy_ssl_", "proxy_ssl"),
+    ("proxy_intercept_errors", "error_page"),
+    ("recursive_error_pages", "error_page"),
+];
+
+/// Directives that only concern files, or the start of a process, or what there is none of.
+const HARMLESS: &[(&[&str], &str)] = &[
+    (
+        &[
+            "etag",
+            "if_modified_since",
+            "open_file_cache",
+            "open_file_cache_valid",
+            "open_file_cache_min_uses",
+            "open_file_cache_errors",
+            "types",
+            "disable_symlinks",
+            "log_not_found",
+            "max_ranges",
+            "read_ahead",
+            "sendfile_max_chunk",
+        ],
+        "it is about files alone",
+    ),
+    (
+        &[
+            "log_subrequest",
+            "rewrite_log",
+            "uninitialized_variable_warn",
+            "open_log_file_cache",
+            "debug_connection",
+            "google_perftools_profiles",
+            "status_zone",
+            "default_type",
+            "limit_rate_after",
+            "types_hash_max_size",
+            "types_hash_bucket_size",
+        ],
+        "it changes no answer",
+    ),
+    (
+        &[
+            "fastcgi_buffers",
+            "fastcgi_buffer_size",
+            "proxy_headers_hash_max_size",
+            "proxy_headers_hash_bucket_size",
+            "proxy_cache_path",
+            "fastcgi_cache_path",
+        ],
+        "it is about buffers and tables of nginx",
+    ),
+];
+
+/// What to do instead of a directive that is not there.
+pub(super) fn instead_of(name: &str) -> Option<&'static str> {
+    match nginx_twin(name) {
+        Some(NginxTwin::NotThere(instead)) => Some(instead),
+        _ => None,
+    }
+}
+
+/// Gives every directive that has none its entry.
+pub(super) fn account(tree: &Tree, accounts: &Accounts) {
+    let mut all = Vec::new();
+    collect(&tree.directives, &mut all);
+    let is_on = |name: &str| {
+        all.iter()
+            .any(|directive| directive.name == name && directive.argument(0) != "off")
+    };
+    let switched: Vec<(&str, bool)> = SWITCHES
+        .iter()
+        .map(|(_, switch)| (*switch, is_on(switch)))
+        .collect();
+    for directive in &all {
+        if is_table(&directive.name) && accounts.of(directive.id).is_none() {
+            let used = match &*directive.name {
+                "types" => "no text that is answered needs it",
+                _ => "nothing that is translated uses it",
+            };
+            accounts.harmless(directive, used);
+        }
+        if accounts.of(directive.id).is_none() {
+            let (outcome, note) = outcome(directive, &switched, accounts);
+            accounts.note(directive, outcome, note);
+        }
+    }
+}
+
+fn collect<'a>(directives: &'a [Directive], all: &mut Vec<&'a Directive>) {
+    for directive in directives {
+        all.push(directive);
+        if !is_table(&directive.name) {
+            collect(directive.children(), all);
+        }
+    }
+}
+
+fn outcome(
+    directive: &Directive,
+    switched: &[(&str, bool)],
+    accounts: &Accounts,
+) -> (Outcome, String) {
+    let name = directive.name.as_str();
+    let said = |outcome, note: &str| (outcome, note.to_owned());
+    match name {
+        "include" => {
+            return match &directive.missing {
+                Some(why) => (Outcome::Lost, format!("the file cannot be read: {why}")),
+                None => said(Outcome::Harmless, "read: its directives are told of"),
+            };
+        }
+        "http" | "stream" | "events" => return said(Outcome::BuiltIn, "the file has one level"),
+        "add_header" | "expires" if directive.argument(0) == "off" => {
+            return said(Outcome::Harmless, "off, as without it");
+        }
+        "chunked_transfer_encoding"
+        | "merge_slashes"
+        | "proxy_pass_request_body"
+        | "proxy_pass_request_headers"
+            if directive.argument(0) == "on" =>
+        {
+            return said(Outcome::BuiltIn, "on, as it is here");
+        }
+        "ignore_invalid_headers" => {
+            return said(Outcome::Changed, "a header that is not valid is a 400");
+        }
+        _ => {}
+    }
+    if let Some((_, why)) = HARMLESS.iter().find(|(names, _)| names.contains(&name)) {
+        return said(Outcome::Harmless, why);
+    }
+    if OF_LISTENER.contains(&name) {
+        return said(
+            Outcome::Changed,
+            "it is said of a listener here: what the first `server` of its address says",
+        );
+    }
+    let off = directive.arguments.len() == 1 && directive.argument(0) == "off";
+    let twin = nginx_twin(name);
+    if off
+        && matches!(twin, Some(NginxTwin::NotThere(_) | NginxTwin::Automatic(_)))
+        && name != "merge_slashes"
+        && name != "server_tokens"
+    {
+        return said(Outcome::Harmless, "off, as without it");
+    }
+    for ((beginning, switch), (_, is_on)) in SWITCHES.iter().zip(switched) {
+        if name.starts_with(beginning) && name != *switch && !is_on {
+            return (
+                Outcome::Harmless,
+                format!("without a `{switch}` it does nothing"),
+            );
+        }
+    }
+    if accounts.was_asked(name) {
+        return said(Outcome::Harmless, "nothing that is translated uses it");
+    }
+    match twin {
+        Some(NginxTwin::Automatic(why)) => said(Outcome::BuiltIn, why),
+        Some(NginxTwin::NotThere(instead)) => said(Outcome::Lost, instead),
+        Some(NginxTwin::Is(form)) => (
+            Outcome::Lost,
+            format!("not translated at this place; it is {form}"),
+        ),
+        None => said(
+            Outcome::Lost,
+            "unknown: it is of a module that is not nginx's own",
+        ),
+    }
+}

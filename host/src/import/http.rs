@@ -1,0 +1,701 @@
+//! `http`: its servers become listeners, and routes with a host.
+//!
+//! An address of nginx has a first `server`, which also answers all hosts that no other one has: its
+//! routes have no `host`. Where another server's wildcard could take its own names from it, it has
+//! routes with its names besides.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Translator;
+use super::fallback::OF_LISTENER;
+use super::listen::{self, Listen};
+use super::location::answer_of;
+use super::rewriting::{self, Gate, Rule};
+use super::scope::Scope;
+use super::tls;
+use super::values;
+use super::variables::Tables;
+use super::writer::{Block, Table, text, texts};
+use super::{conditions::Test, process};
+use crate::config::size_text;
+use crate::http::variable::Phase;
+
+/// A `server` of `http`.
+struct Server<'s> {
+    scope: Scope<'s>,
+    listens: Vec<Listen>,
+    /// Names that count, in order.
+    names: Vec<String>,
+}
+
+/// An address and its servers, the first of which takes hosts that no other has.
+struct Address {
+    name: String,
+    servers: Vec<usize>,
+}
+
+/// Listeners and hosts that routes are for.
+struct Target {
+    listen: Vec<String>,
+    /// None for all hosts that no other route names.
+    hosts: Option<Vec<String>>,
+}
+
+impl<'a> Translator<'a> {
+    /// Translates what stands in `http`.
+    pub(super) fn http(&mut self, http: &'a Scope<'a>) {
+        self.words.tables = Tables::of(http.children);
+        self.upstreams.declare(http, Phase::Request);
+        self.zones.declare(http);
+        let mut servers: Vec<Server<'_>> = Vec::new();
+        for directive in http.own("server") {
+            let scope = http.within(directive);
+            let listens = listen::listens(&scope, "[[listen]]", self.accounts);
+            let names = self.names(&scope);
+            self.accounts
+                .translated(directive, "`[[route]]`s of its listeners and hosts");
+            servers.push(Server {
+                scope,
+                listens,
+                names,
+            });
+        }
+        self.serve(http, servers);
+    }
+
+    /// Translates what stands in a `server` that has no braces around it.
+    pub(super) fn part(&mut self, scope: &'a Scope<'a>) {
+        self.words.tables = Tables::of(scope.children);
+        let listens = listen::listens(scope, "[[listen]]", self.accounts);
+        let names = self.names(scope);
+        let server = Server {
+            scope: scope.again(),
+            listens,
+            names,
+        };
+        self.serve(scope, vec![server]);
+    }
+
+    fn serve(&mut self, http: &Scope<'_>, mut servers: Vec<Server<'_>>) {
+        let addresses = addresses(&servers);
+        self.tells_hosts = addresses.iter().any(|address| address.servers.len() > 1);
+        self.drop_repeated_names(&mut servers);
+        let ports = servers.iter().flat_map(|server| &server.listens);
+        let usual = |listen: &Listen| {
+            let port = listen.address.rsplit(':').next().unwrap_or_default();
+            matches!(port, "80" | "443") || listen.address.starts_with("unix:")
+        };
+        self.has_usual_ports = ports.clone().all(usual);
+        let scopes: Vec<&Scope<'_>> = servers.iter().map(|server| &server.scope).collect();
+        process::trusted(http, &scopes, &mut self.out.server.keys, self.accounts);
+        let listeners = self.listeners(&servers, &addresses);
+        for (index, server) in servers.iter().enumerate() {
+            self.words.server_name = server.names.first().cloned();
+            let targets = self.targets(index, &servers, &addresses);
+            self.server(server, &targets, addresses.len(), listeners);
+        }
+        self.words.server_name = None;
+        hoist(&mut self.out.routes, &mut self.out.server.keys);
+        let mut logs = vec![http];
+        logs.extend(&scopes);
+        process::error_log(&logs, &mut self.out.server.keys, self.accounts);
+        let resolves = self.uses_resolver || names_resolved_again(http);
+        process::resolvers(http, resolves, &mut self.out.server.keys, self.accounts);
+        for scope in scopes
+            .iter()
+            .filter(|scope| !scope.own("resolver").is_empty())
+        {
+            process::resolvers(scope, resolves, &mut self.out.server.keys, self.accounts);
+        }
+        let zones = self.zone_blocks();
+        self.out.hooks.extend(zones);
+    }
+
+    /// The names of a `server` that a request can have.
+    fn names(&self, scope: &Scope<'_>) -> Vec<String> {
+        let accounts = self.accounts;
+        let mut names: Vec<String> = Vec::new();
+        for directive in scope.own("server_name") {
+            let mut is_said = false;
+            for name in &directive.arguments {
+                if let Some(regex) = name.strip_prefix('~') {
+                    match super::conditions::check_regex(regex) {
+                        Ok(()) => names.push(name.clone()),
+                        Err(why) => accounts.lost(directive, why),
+                    }
+                    is_said = true;
+                    continue;
+                }
+                let plain = name.trim_start_matches("*.").trim_start_matches('.');
+                let plain = plain.strip_suffix(".*").unwrap_or(plain);
+                let letters = |c: char| {
+                    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '[' | ']' | ':')
+                };
+                let label = |label: &str| !label.is_empty();
+                let is_host = plain.chars().all(letters) && plain.split('.').all(label);
+                if name == "$hostname" {
+                    accounts.lost(directive, "write the machine's name");
+                } else if is_host && plain.chars().any(char::is_alphanumeric) {
+                    names.push(name.to_ascii_lowercase());
+                    is_said = true;
+                } else if !plain.is_ascii() {
+                    accounts.lost(
+                        directive,
+                        "write international names in their ASCII form, `xn--...`",
+                    );
+                }
+            }
+            match is_said {
+                true => accounts.translated(directive, "`host` in `[[route]]`"),
+                false => accounts.harmless(directive, "no request has this host"),
+            }
+        }
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
+    }
+
+    /// Of several servers of an address with one name, nginx takes the first.
+    fn drop_repeated_names(&self, servers: &mut [Server<'_>]) {
+        let mut taken: HashMap<(String, String), usize> = HashMap::new();
+        for (index, server) in servers.iter_mut().enumerate() {
+            let Server {
+                scope,
+                listens,
+                names,
+            } = server;
+            names.retain(|name| {
+                let mut free = 0;
+                for listen in listens.iter() {
+                    let key = (listen.address.clone(), name.clone());
+                    free += usize::from(*taken.entry(key).or_insert(index) == index);
+                }
+                if free == 0 {
+                    for directive in scope.own("server_name") {
+                        self.accounts.changed(
+                            directive,
+                            format!(
+                                "`{name}` is another server's of this address, which comes first"
+                            ),
+                        );
+                    }
+                }
+                free > 0
+            });
+        }
+    }
+
+    /// The `[[listen]]` of each address. Returns how many there are.
+    fn listeners(&mut self, servers: &[Server<'_>], addresses: &[Address]) -> usize {
+        let mut blocks = Vec::new();
+        for address in addresses {
+            let of_address = |index: &usize| servers.get(*index);
+            let members: Vec<&Server<'_>> = address.servers.iter().filter_map(of_address).collect();
+            let Some(first) = members.first() else {
+                continue;
+            };
+            let mut block = Block::new("[[listen]]");
+            block.keys.set("address", text(&address.name));
+            let listens = members.iter().flat_map(|server| &server.listens);
+            let listens: Vec<&Listen> = listens
+                .filter(|listen| listen.address == address.name)
+                .collect();
+            if listens.iter().any(|listen| listen.tls) {
+                let with_names: Vec<(&Scope<'_>, &[String])> = members
+                    .iter()
+                    .map(|server| (&server.scope, server.names.as_slice()))
+                    .collect();
+                match tls::tls(&with_names, self.accounts) {
+                    Some(tls) => block.keys.set("tls", tls.inline()),
+                    None => {
+                        for directive in first.scope.own("listen") {
+                            self.accounts
+                                .lost(directive, "TLS without an `ssl_certificate`");
+                        }
+                    }
+                }
+            }
+            if listens.iter().any(|listen| listen.proxy_protocol) {
+                block.keys.set("proxy_protocol", "true");
+            }
+            if let Some(backlog) = listens.iter().find_map(|listen| listen.backlog) {
+                block.keys.set("backlog", backlog.to_string());
+            }
+            self.http2(&members, &mut block.keys);
+            self.of_listener(&first.scope, &mut block.keys);
+            blocks.push(block);
+        }
+        hoist(&mut blocks, &mut self.out.server.keys);
+        let count = blocks.len();
+        self.out.listens.extend(blocks);
+        count
+    }
+
+    fn http2(&self, members: &[&Server<'_>], keys: &mut Table) {
+        let directives: Vec<_> = members
+            .iter()
+            .flat_map(|server| server.scope.nearest("http2"))
+            .collect();
+        let is_off =
+            !directives.is_empty() && directives.iter().all(|each| each.argument(0) == "off");
+        if is_off {
+            keys.set("http2", "false");
+        }
+        for directive in directives {
+            match is_off {
+                true => self
+                    .accounts
+                    .translated(directive, "`http2 = false` in `[[listen]]`"),
+                false => self
+                    .accounts
+                    .built_in(directive, "`http2` is on by default"),
+            }
+        }
+        self.accounts
+            .general("HTTP/2 is offered to clients on every listener.");
+    }
+
+    /// What the first server of an address says of its clients.
+    fn of_listener(&self, scope: &Scope<'_>, keys: &mut Table) {
+        let accounts = self.accounts;
+        for (name, key, default) in [
+            ("client_header_timeout", "client_header_timeout", 60),
+            ("keepalive_timeout", "keepalive_timeout", 75),
+            ("keepalive_time", "keepalive_time", 3600),
+            ("send_timeout", "send_timeout", 60),
+        ] {
+            debug_assert!(OF_LISTENER.contains(&name));
+            if let Some(directive) = scope.one(name) {
+                self.time(directive, key, default, keys);
+            }
+        }
+        for (name, default) in [("keepalive_requests", "1000"), ("max_headers", "1000")] {
+            if let Some(directive) = scope.one(name) {
+                match directive.argument(0) {
+                    value if value == default => accounts.built_in(directive, "it is the default"),
+                    value if value.parse::<u32>().is_ok_and(|value| value > 0) => {
+                        keys.set(name, value);
+                        accounts.translated(directive, format!("`{name}`"));
+                    }
+                    _ => accounts.lost(directive, "it is no number from 1"),
+                }
+            }
+        }
+        if let Some(directive) = scope.one("underscores_in_headers") {
+            match directive.argument(0) {
+                "on" => {
+                    keys.set("underscores_in_headers", "true");
+                    accounts.translated(directive, "`underscores_in_headers`");
+                }
+                _ => accounts.built_in(directive, "off is the default"),
+            }
+        }
+        if let Some(directive) = scope.one("large_client_header_buffers") {
+            let number: Option<u64> = directive.argument(0).parse().ok();
+            let size = values::size(directive.argument(1));
+            match number
+                .zip(size)
+                .and_then(|(number, size)| number.checked_mul(size))
+            {
+                Some(bytes) if bytes == 32 << 10 => {
+                    accounts.built_in(directive, "it is the default");
+                }
+                Some(bytes) => {
+                    keys.set("client_header_size", text(&size_text(bytes)));
+                    accounts.translated(directive, "`client_header_size`, for the whole header");
+                }
+                None => accounts.lost(directive, "it is a number and a size"),
+            }
+        }
+        if let Some(directive) = scope.one("client_header_buffer_size") {
+            accounts.built_in(
+                directive,
+                "`client_header_size` bounds a header, 32 KiB by default",
+            );
+        }
+    }
+
+    /// The listeners and hosts of a server.
+    fn targets(&self, index: usize, servers: &[Server<'_>], addresses: &[Address]) -> Vec<Target> {
+        let Some(server) = servers.get(index) else {
+            return Vec::new();
+        };
+        let (mut first, mut other, mut contested) = (Vec::new(), Vec::new(), Vec::new());
+        for address in addresses
+            .iter()
+            .filter(|address| address.servers.contains(&index))
+        {
+            if address.servers.first() != Some(&index) {
+                other.push(address.name.clone());
+                continue;
+            }
+            first.push(address.name.clone());
+            let others = address.servers.iter().filter(|other| **other != index);
+            let mut others = others.filter_map(|other| servers.get(*other));
+            let takes = |other: &Server<'_>| {
+                let pairs = other.names.iter();
+                pairs
+                    .clone()
+                    .any(|pattern| server.names.iter().any(|name| overlaps(pattern, name)))
+            };
+            if others.any(takes) {
+                contested.push(address.name.clone());
+            }
+        }
+        let mut targets = Vec::new();
+        other.extend(contested);
+        if !other.is_empty() {
+            match server.names.is_empty() {
+                true => {
+                    if let Some(directive) = server.scope.directive.filter(|_| first.is_empty()) {
+                        self.accounts
+                            .harmless(directive, "no request leads there: it has no name");
+                    }
+                }
+                false => targets.push(Target {
+                    listen: other,
+                    hosts: Some(server.names.clone()),
+                }),
+            }
+        }
+        if !first.is_empty() {
+            targets.push(Target {
+                listen: first,
+                hosts: None,
+            });
+        }
+        targets
+    }
+
+    /// The routes of a server, for each of its targets.
+    fn server(
+        &mut self,
+        server: &Server<'_>,
+        targets: &[Target],
+        addresses: usize,
+        listeners: usize,
+    ) {
+        let scope = &server.scope;
+        let steps = self.steps(scope, None);
+        let (hosts, gates): (Vec<Gate>, Vec<Gate>) =
+            steps.gates.into_iter().partition(is_of_one_host);
+        let mut routes = Vec::new();
+        match steps.answer {
+            Some(answer) => {
+                routes.extend(of_gates(&gates));
+                routes.push(at_root(answer));
+                for location in scope.own("location") {
+                    self.accounts
+                        .harmless(location, "never reached: the server answers before");
+                    self.accounts.with_children(location);
+                }
+            }
+            None => {
+                for location in scope.own("location") {
+                    let inner = scope.within(location);
+                    self.location(&inner, None, &gates, &mut routes);
+                }
+                let root = text("/");
+                let has_root = routes
+                    .iter()
+                    .any(|route| route.keys.get("path") == Some(&*root));
+                if !has_root {
+                    routes.extend(of_gates(&gates));
+                    routes.extend(self.rest(scope));
+                }
+            }
+        }
+        self.rules_of_server(server, &steps.rules, targets, addresses);
+        if let (Some(first), Some(directive)) = (routes.first_mut(), scope.directive) {
+            first
+                .comments
+                .splice(0..0, super::comments::of_block(directive));
+        }
+        for target in targets {
+            let mut all = Vec::new();
+            for gate in &hosts {
+                all.extend(host_route(gate, target));
+            }
+            for route in &routes {
+                all.push(stamped(route.clone(), target, listeners));
+            }
+            for route in &mut all {
+                if target.listen.len() == listeners {
+                    route.keys.remove("listen");
+                }
+            }
+            if let Some(first) = all.first_mut()
+                && target.hosts.is_none()
+                && !server.names.is_empty()
+                && targets.len() == 1
+                && self.tells_hosts
+            {
+                let names = server.names.join(", ");
+                first
+                    .comments
+                    .insert(0, format!("{names}, and all other hosts"));
+            }
+            self.out.routes.extend(all);
+        }
+    }
+
+    /// What a server does with paths that no location has: files, if it has a folder for them.
+    fn rest(&mut self, scope: &Scope<'_>) -> Option<Block> {
+        for name in ["root", "try_files"] {
+            for directive in scope.nearest(name) {
+                self.accounts.lost(
+                    directive,
+                    "no files are served yet: keep an nginx behind Waypost for them, as a server of \
+                     an upstream",
+                );
+            }
+            if !scope.nearest(name).is_empty() {
+                return Some(at_root(answer_of("501")));
+            }
+        }
+        None
+    }
+
+    /// Rules of a server: hooks of its listeners.
+    fn rules_of_server(
+        &mut self,
+        server: &Server<'_>,
+        rules: &[Rule],
+        targets: &[Target],
+        _addresses: usize,
+    ) {
+        if rules.is_empty() {
+            return;
+        }
+        let listen: HashSet<&String> = targets.iter().flat_map(|target| &target.listen).collect();
+        let is_alone = targets.iter().all(|target| target.hosts.is_none());
+        let mut rules = rules.to_vec();
+        if !is_alone || self.tells_hosts {
+            let names: Vec<String> = server.names.iter().map(|name| host_regex(name)).collect();
+            let when = format!("$host ~* ^({})$", names.join("|"));
+            let is_plain = rules.iter().all(|rule| rule.when.is_none()) && !names.is_empty();
+            for directive in server.scope.own("rewrite") {
+                match is_plain {
+                    true => self.accounts.translated(
+                        directive,
+                        "a rule of the hook `rewrite` of the listener, for the server's hosts",
+                    ),
+                    false => self.accounts.lost(
+                        directive,
+                        "rules of one of several servers of an address need the server's names, and \
+                         no other condition",
+                    ),
+                }
+            }
+            if !is_plain {
+                return;
+            }
+            rules
+                .iter_mut()
+                .for_each(|rule| rule.when = Some(when.clone()));
+        }
+        let hook = rewriting::hook(&rules);
+        for block in &mut self.out.listens {
+            let address = block.keys.get("address").unwrap_or_default().to_owned();
+            if !listen.iter().any(|name| text(name) == address) {
+                continue;
+            }
+            match block.lists.iter_mut().find(|(key, _)| *key == "hooks") {
+                Some((_, hooks)) => hooks.push(hook.clone()),
+                None => block.lists.push(("hooks", vec![hook.clone()])),
+            }
+        }
+    }
+}
+
+/// Whether `$host` is compared with one name: then it is a `host` of a route.
+fn is_of_one_host(gate: &Gate) -> bool {
+    let Gate { condition, .. } = gate;
+    let is_equal = matches!(&condition.test, Test::Equal(host) if host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')) && !host.is_empty());
+    condition.variable == "host" && is_equal && !condition.is_negated
+}
+
+/// The route of an `if ($host = ...)`, where its host is one of the target's.
+fn host_route(gate: &Gate, target: &Target) -> Option<Block> {
+    let Test::Equal(host) = &gate.condition.test else {
+        return None;
+    };
+    let is_of_target = target.hosts.as_ref().is_none_or(|hosts| {
+        hosts
+            .iter()
+            .any(|name| overlaps(name, host) || name == host)
+    });
+    let keys = Table::new()
+        .with("listen", texts(&target.listen))
+        .with("host", text(host));
+    is_of_target.then(|| {
+        let mut block = gate.block.clone();
+        block.keys = keys.followed_by(block.keys);
+        block
+    })
+}
+
+fn of_gates(gates: &[Gate]) -> Vec<Block> {
+    let route = |gate: &Gate| {
+        let mut block = gate.block.clone();
+        block.keys = Table::new()
+            .with("when", gate.condition.when().inline())
+            .followed_by(block.keys);
+        at_root(block)
+    };
+    gates.iter().map(route).collect()
+}
+
+/// A route of all paths, which `path` says by default.
+fn at_root(block: Block) -> Block {
+    block
+}
+
+/// A route of a target.
+fn stamped(mut block: Block, target: &Target, _listeners: usize) -> Block {
+    let mut keys = Table::new().with("listen", texts(&target.listen));
+    if let Some(hosts) = &target.hosts {
+        keys.set("host", texts(hosts));
+    }
+    // `/` is the default.
+    if block.keys.get("path") == Some(&*text("/")) {
+        block.keys.remove("path");
+    }
+    block.keys = keys.followed_by(block.keys);
+    block
+}
+
+fn addresses(servers: &[Server<'_>]) -> Vec<Address> {
+    let mut addresses: Vec<Address> = Vec::new();
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    for (index, server) in servers.iter().enumerate() {
+        for listen in &server.listens {
+            let at = *by_name.entry(&listen.address).or_insert_with(|| {
+                addresses.push(Address {
+                    name: listen.address.clone(),
+                    servers: Vec::new(),
+                });
+                addresses.len() - 1
+            });
+            let Some(Address { servers, .. }) = addresses.get_mut(at) else {
+                continue;
+            };
+            if servers.contains(&index) {
+                continue;
+            }
+            match listen.default_server {
+                true => servers.insert(0, index),
+                false => servers.push(index),
+            }
+        }
+    }
+    addresses
+}
+
+/// Whether a pattern of another server could take a host of this name.
+fn overlaps(pattern: &str, name: &str) -> bool {
+    if pattern.starts_with('~') {
+        return true;
+    }
+    let suffix = pattern
+        .strip_prefix('*')
+        .or_else(|| pattern.starts_with('.').then_some(pattern));
+    if let Some(suffix) = suffix {
+        return name.ends_with(suffix) || name.starts_with('~') || name.ends_with('*');
+    }
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix) || name.starts_with(['~', '*', '.']),
+        None => false,
+    }
+}
+
+/// A host pattern as a regular expression.
+fn host_regex(name: &str) -> String {
+    if let Some(regex) = name.strip_prefix('~') {
+        return format!(".*(?:{regex}).*");
+    }
+    let (front, rest) = match name.strip_prefix("*.") {
+        Some(rest) => (".+\\.", rest),
+        None => match name.strip_prefix('.') {
+            Some(rest) => ("(?:.+\\.)?", rest),
+            None => ("", name),
+        },
+    };
+    let (rest, back) = match rest.strip_suffix(".*") {
+        Some(rest) => (rest, "\\..+"),
+        None => (rest, ""),
+    };
+    format!("{front}{}{back}", regex::escape(rest))
+}
+
+/// Whether names of servers are resolved again in nginx, too.
+fn names_resolved_again(http: &Scope<'_>) -> bool {
+    let groups = http.own("upstream").iter();
+    groups.flat_map(|group| group.children()).any(|server| {
+        server
+            .arguments
+            .iter()
+            .any(|argument| argument == "resolve")
+    })
+}
+
+/// Moves what all blocks say alike to `[server]`, and what most of them say where all say something.
+fn hoist(blocks: &mut [Block], server: &mut Table) {
+    for key in [
+        "access_log",
+        "client_max_body_size",
+        "client_body_timeout",
+        "client_header_timeout",
+        "keepalive_timeout",
+        "keepalive_time",
+        "keepalive_requests",
+        "send_timeout",
+        "client_header_size",
+        "max_headers",
+        "underscores_in_headers",
+    ] {
+        let values: Vec<Option<&str>> = blocks.iter().map(|block| block.keys.get(key)).collect();
+        let is_route = |block: &Block| block.title == "[[route]]";
+        // Of a route with `return`, `send_timeout` is none of its keys.
+        if key == "send_timeout" && blocks.iter().any(is_route) {
+            continue;
+        }
+        // A route that answers by itself reads no body.
+        let counts =
+            |block: &Block| !(key.starts_with("client_") && block.keys.get("return").is_some());
+        let relevant: Vec<Option<&str>> = blocks
+            .iter()
+            .zip(values)
+            .filter(|(block, _)| counts(block))
+            .map(|(_, value)| value)
+            .collect();
+        if relevant.len() < 2
+            && blocks.iter().any(is_route)
+            && key == "access_log"
+            && blocks.len() > 1
+        {
+            continue;
+        }
+        if relevant.is_empty() || relevant.iter().any(Option::is_none) || server.get(key).is_some()
+        {
+            continue;
+        }
+        let mut counted: Vec<(&str, usize)> = Vec::new();
+        for value in relevant.into_iter().flatten() {
+            match counted.iter_mut().find(|(known, _)| *known == value) {
+                Some((_, count)) => *count += 1,
+                None => counted.push((value, 1)),
+            }
+        }
+        let most = counted.iter().max_by_key(|(_, count)| *count);
+        let Some((value, _)) = most.map(|(value, count)| ((*value).to_owned(), *count)) else {
+            continue;
+        };
+        for block in blocks.iter_mut() {
+            if block.keys.get(key) == Some(&*value) {
+                block.keys.remove(key);
+            }
+        }
+        server.set(key, value);
+    }
+}

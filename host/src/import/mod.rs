@@ -1,0 +1,195 @@
+//! nginx's configuration becomes Waypost's, and every directive of it is accounted for.
+//!
+//! Begin at [`import`]. A file is read into a tree (`lexer`, `tree`), a [`Translator`] goes through
+//! its contexts and makes blocks of the file to be, and notes of each directive what became of it
+//! (`report`); `fallback` speaks for those that nobody has asked for. What is written is read by
+//! `config` before anybody gets it.
+
+mod lexer;
+mod well_known; // files that most machines with nginx have
+mod tree;
+mod report;
+mod values; // times and sizes
+mod variables;
+mod scope; // contexts, and what is inherited
+mod comments;
+mod writer;
+mod fallback; // what nobody has translated
+mod process;
+mod listen;
+mod tls;
+mod upstream;
+mod conditions;
+mod hooks;
+mod headers;
+mod logs;
+mod rewriting;
+mod proxying;
+mod location;
+mod http;
+mod stream;
+
+use std::path::Path;
+
+use self::report::Accounts;
+pub use self::report::{Entry, Outcome, Report};
+use self::scope::Scope;
+pub use self::tree::{Line, ReadError};
+use self::upstream::Upstreams;
+use self::variables::{Tables, Words};
+use self::writer::Output;
+use crate::config::problem::Problem;
+use crate::config::system::System;
+
+/// What became of a configuration of nginx.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The file for Waypost. What cannot be said stands there as comments.
+    pub text: String,
+    pub report: Report,
+    /// What is wrong with the file, where that is anything: a fault of the import, not of nginx's
+    /// configuration.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads nginx's configuration and writes Waypost's. `target`: the file that it is for, to which
+/// paths in it are relative.
+///
+/// # Errors
+/// Where a file cannot be read, or is none of nginx's.
+pub fn import(path: &Path, target: &Path, system: &dyn System) -> Result<Imported, ReadError> {
+    let tree = tree::read(path, system)?;
+    let accounts = Accounts::new(&tree);
+    let output = translate(&tree, &accounts);
+    fallback::account(&tree, &accounts);
+    let report = accounts.into_report(&tree);
+    let text = output.render(&report);
+    let problems = match crate::config::parse_on(&text, target, system) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems,
+    };
+    Ok(Imported {
+        text,
+        report,
+        problems,
+    })
+}
+
+/// Whether a text is nginx's configuration: its first statement ends as none of TOML does.
+pub fn is_nginx(path: &Path, text: &[u8]) -> bool {
+    match path.extension().and_then(std::ffi::OsStr::to_str) {
+        Some("conf" | "nginx") => true,
+        Some("toml") => false,
+        _ => match lexer::Lexer::new(text).next() {
+            Ok(first) => {
+                let is_word =
+                    |word: &String| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                let is_toml = first.words.get(1).is_some_and(|word| word.starts_with('='));
+                first.end != lexer::End::File
+                    && first.words.first().is_some_and(is_word)
+                    && !is_toml
+            }
+            Err(_) => false,
+        },
+    }
+}
+
+/// What contexts are translated with, and what has come of it so far.
+struct Translator<'a> {
+    accounts: &'a Accounts,
+    words: Words<'a>,
+    upstreams: Upstreams<'a>,
+    zones: hooks::Zones<'a>,
+    out: Output,
+    /// Whether all listeners have a port that clients do not write.
+    has_usual_ports: bool,
+    /// Whether a name is resolved again and again in nginx.
+    uses_resolver: bool,
+    /// Whether an address has several servers.
+    tells_hosts: bool,
+}
+
+fn translate(tree: &tree::Tree, accounts: &Accounts) -> Output {
+    let root = Scope::outermost(&tree.directives, accounts);
+    // A file of `sites-available`, or a part of one, stands for what is within `http`.
+    let is_site = root.own("http").is_empty()
+        && ["server", "upstream", "map", "limit_req_zone"]
+            .iter()
+            .any(|name| has(&root, name));
+    let is_part = !is_site
+        && root.own("http").is_empty()
+        && root.own("stream").is_empty()
+        && ["location", "proxy_pass", "server_name", "listen", "return"]
+            .iter()
+            .any(|name| has(&root, name));
+    let contexts: Vec<Scope<'_>> = root
+        .own("http")
+        .iter()
+        .map(|http| root.within(http))
+        .collect();
+    let streams: Vec<Scope<'_>> = root
+        .own("stream")
+        .iter()
+        .map(|stream| root.within(stream))
+        .collect();
+    let mut translator = Translator {
+        accounts,
+        words: Words {
+            tables: Tables::default(),
+            accounts,
+            server_name: None,
+        },
+        upstreams: Upstreams::new(),
+        zones: hooks::Zones::default(),
+        out: Output::default(),
+        has_usual_ports: false,
+        uses_resolver: false,
+        tells_hosts: false,
+    };
+    translator.out.server.title = "[server]".to_owned();
+    process::process(&root, &mut translator.out.server.keys, accounts);
+    process::error_log(&[&root], &mut translator.out.server.keys, accounts);
+    if is_site {
+        translator.http(&root);
+    } else if is_part {
+        translator.part(&root);
+    }
+    for http in &contexts {
+        translator.http(http);
+    }
+    for stream in &streams {
+        translator.stream(stream);
+    }
+    general(&translator);
+    let Translator {
+        upstreams,
+        words,
+        mut out,
+        ..
+    } = translator;
+    out.upstreams = upstreams.into_blocks(&words);
+    out
+}
+
+fn has(scope: &Scope<'_>, name: &str) -> bool {
+    scope.children.iter().any(|child| child.name == name)
+}
+
+/// Departures of which no directive tells.
+fn general(translator: &Translator<'_>) {
+    if translator.out.routes.is_empty() {
+        return;
+    }
+    for departure in [
+        "Servers get `X-Forwarded-For`, `-Proto`, `-Host` and `X-Real-IP`; what clients send of them, \
+         and `Forwarded`, is believed of `trusted_proxies` alone.",
+        "`Date` and `Server` of a server are passed on.",
+        "Upgrades such as WebSocket pass without a word.",
+        "Names of servers are resolved again when their answers expire.",
+        "Requests that are malformed or ambiguous are refused where nginx mends them.",
+        "Waypost's own error pages are short texts.",
+        "docs/coming-from-nginx.md has all of them, and why.",
+    ] {
+        translator.accounts.general(departure);
+    }
+}

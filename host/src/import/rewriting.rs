@@ -1,0 +1,394 @@
+//! The directives that nginx runs in their order before it does anything else with a request: `if`,
+//! `return`, `rewrite`, `set` (`ngx_http_rewrite_module.c`).
+
+use super::Translator;
+use super::conditions::{Condition, check_regex};
+use super::location::Location;
+use super::scope::Scope;
+use super::tree::Directive;
+use super::variables::{Piece, joined, names_in, pieces_of};
+use super::writer::{Block, Table, list, text};
+use crate::http::variable::Phase;
+
+/// What the directives of a context come to.
+#[derive(Default)]
+pub(super) struct Steps<'a> {
+    /// Routes that answer where their `when` holds, in order, each with the `if` that it is of.
+    pub(super) gates: Vec<Gate>,
+    /// Rules for the hook `rewrite`.
+    pub(super) rules: Vec<Rule>,
+    /// `if`s that only change what is set, and their conditions.
+    pub(super) variants: Vec<(Condition, &'a Directive)>,
+    /// The answer to all requests that came so far.
+    pub(super) answer: Option<Block>,
+}
+
+/// An answer to requests of which a condition holds.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) condition: Condition,
+    pub(super) block: Block,
+}
+
+/// A rule of the hook `rewrite`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) flag: String,
+    pub(super) when: Option<String>,
+}
+
+impl Rule {
+    fn item(&self) -> String {
+        let plain = [&self.from, &self.to];
+        let is_plain = plain
+            .iter()
+            .all(|word| !word.is_empty() && !word.contains([' ', '\'', '"']));
+        if is_plain && self.when.is_none() {
+            let line = format!("{} {} {}", self.from, self.to, self.flag);
+            return text(line.trim_end());
+        }
+        let mut table = Table::new()
+            .with("from", text(&self.from))
+            .with("to", text(&self.to));
+        if !self.flag.is_empty() {
+            table.set("flag", text(&self.flag));
+        }
+        if let Some(when) = &self.when {
+            table.set("when", text(when));
+        }
+        table.inline()
+    }
+}
+
+/// Rules as an item of `hooks`.
+pub(super) fn hook(rules: &[Rule]) -> String {
+    Table::new()
+        .with("plugin", text("rewrite"))
+        .with("rules", list(rules.iter().map(Rule::item)))
+        .inline()
+}
+
+impl Translator<'_> {
+    /// What a `server` or a `location` runs.
+    pub(super) fn steps<'s>(
+        &mut self,
+        scope: &Scope<'s>,
+        location: Option<&Location>,
+    ) -> Steps<'s> {
+        let mut steps = Steps::default();
+        for directive in scope.children {
+            if steps.answer.is_some() {
+                if matches!(
+                    &*directive.name,
+                    "return" | "rewrite" | "if" | "set" | "break"
+                ) {
+                    self.accounts
+                        .harmless(directive, "never reached: an answer is given before");
+                    self.accounts.with_children(directive);
+                }
+                continue;
+            }
+            match &*directive.name {
+                "return" => steps.answer = Some(self.answer(scope, directive, location)),
+                "set" => self
+                    .accounts
+                    .translated(directive, "inlined where it is used"),
+                "break" => self.accounts.harmless(directive, "no rule is behind it"),
+                "rewrite" => match self.fixed_redirect(scope, directive) {
+                    Some(answer) => steps.answer = Some(answer),
+                    None => steps.rules.extend(self.rule(scope, directive, None)),
+                },
+                "if" => self.step_of_if(scope, directive, location, &mut steps),
+                _ => {}
+            }
+        }
+        steps
+    }
+
+    fn step_of_if<'s>(
+        &mut self,
+        scope: &Scope<'s>,
+        block: &'s Directive,
+        location: Option<&Location>,
+        steps: &mut Steps<'s>,
+    ) {
+        let accounts = self.accounts;
+        let condition = match self.condition(scope, block) {
+            Ok(condition) => condition,
+            Err(why) => {
+                accounts.lost(block, why.clone());
+                accounts.with_children(block);
+                return;
+            }
+        };
+        let inner = scope.within(block);
+        let of_phase = |name: &str| matches!(name, "return" | "rewrite" | "set" | "break" | "if");
+        let phase: Vec<&Directive> = inner
+            .children
+            .iter()
+            .filter(|c| of_phase(&c.name))
+            .collect();
+        let translated = "`when` in `[[route]]`";
+        match phase.as_slice() {
+            [only] if only.name == "return" => {
+                if !steps.rules.is_empty() {
+                    let why = "a `rewrite` before a condition changes what it asks for";
+                    accounts.lost(block, why);
+                }
+                accounts.translated(block, translated);
+                let mut answer = self.answer(&inner, only, location);
+                answer.range = Some((block.id, block.last));
+                let comments = super::comments::of_block(block);
+                answer.comments = comments;
+                steps.gates.push(Gate {
+                    condition,
+                    block: answer,
+                });
+            }
+            rules if !rules.is_empty() && rules.iter().all(|rule| rule.name == "rewrite") => {
+                accounts.translated(block, "`when` of a rule of the hook `rewrite`");
+                for rule in rules {
+                    let when = Some(condition.of_rule());
+                    steps.rules.extend(self.rule(scope, rule, when));
+                }
+            }
+            [] if location.is_some() => {
+                accounts.translated(block, translated);
+                steps.variants.push((condition, block));
+            }
+            _ => {
+                accounts.lost(
+                    block,
+                    "what it sets depends on the request: see docs/import.md",
+                );
+                accounts.with_children(block);
+            }
+        }
+    }
+
+    /// `return` as a route.
+    pub(super) fn answer(
+        &self,
+        scope: &Scope<'_>,
+        directive: &Directive,
+        location: Option<&Location>,
+    ) -> Block {
+        let accounts = self.accounts;
+        let mut block = Block::new("[[route]]");
+        block.range = Some((directive.id, directive.last));
+        let (first, second) = (directive.argument(0), directive.arguments.get(1));
+        let mut answer = Table::new();
+        let words = |text: &str| self.words.text(text, &scope.constants, Phase::Return);
+        let status: Option<u16> = first.parse().ok();
+        let is_redirect = |status: u16| matches!(status, 301 | 302 | 303 | 307 | 308);
+        let result = match (status, second) {
+            (None, None) => words(first).map(|location| answer.set("location", text(&location))),
+            (None, Some(_)) => Err("the status is no number".to_owned()),
+            (Some(444), _) => Err("closing without an answer (444) is not there yet".to_owned()),
+            (Some(status), _) if !(200..=599).contains(&status) => {
+                Err("a status is from 200 to 599".to_owned())
+            }
+            (Some(status), Some(url)) if is_redirect(status) => words(url).map(|url| {
+                answer.set("status", status.to_string());
+                answer.set("location", text(&url));
+            }),
+            (Some(status), None) if is_redirect(status) => {
+                Err("a redirect says where to".to_owned())
+            }
+            (Some(status), body) => {
+                answer.set("status", status.to_string());
+                match body.filter(|body| !body.is_empty() && !matches!(status, 204 | 304)) {
+                    Some(body) => words(body).map(|body| answer.set("body", text(&body))),
+                    None => Ok(()),
+                }
+            }
+        };
+        let is_path = answer.get("location").is_some_and(|url| {
+            url.starts_with(['/', '"']) && url.trim_matches('"').starts_with('/')
+        });
+        match result {
+            Ok(()) if is_path => accounts.changed(
+                directive,
+                "`return` in `[[route]]`: the path is sent as it is, without scheme and host \
+                 (RFC 9110 section 10.2.2)",
+            ),
+            Ok(()) => accounts.translated(directive, "`return` in `[[route]]`"),
+            Err(why) => {
+                accounts.lost(directive, why);
+                answer = Table::new().with("status", "501");
+            }
+        }
+        self.error_pages(scope, status);
+        let (headers, content_type) = self.response_headers(scope, Phase::Return);
+        if answer.get("body").is_some() {
+            let by_default = self.type_of(scope, location);
+            match content_type.unwrap_or(by_default).as_str() {
+                "text/plain" => {}
+                other => answer.set("content_type", text(other)),
+            }
+        }
+        block.keys.set("return", answer.inline());
+        if !headers.is_empty() {
+            block.headers.push(("response_headers", headers));
+        }
+        if let Some(log) = self.access_log(scope, Phase::Log) {
+            block.keys.set("access_log", log);
+        }
+        block
+    }
+
+    /// The type of a text that is answered at a location (`ngx_http_set_content_type`).
+    fn type_of(&self, scope: &Scope<'_>, location: Option<&Location>) -> String {
+        if let Some(directive) = scope.one("default_type") {
+            self.accounts
+                .translated(directive, "`content_type` in `return`");
+        }
+        let default = scope.value("default_type").unwrap_or("text/plain");
+        let exact = match location {
+            Some(Location::Exact(path)) => path.rsplit('/').next().unwrap_or_default(),
+            _ => "",
+        };
+        let extension = exact
+            .rsplit_once('.')
+            .map(|(_, extension)| extension.to_ascii_lowercase());
+        let Some(extension) = extension else {
+            return default.to_owned();
+        };
+        for types in scope.nearest("types") {
+            for entry in types.children() {
+                if entry.arguments.iter().any(|known| *known == extension) {
+                    self.accounts
+                        .translated(types, "`content_type` in `return`");
+                    return entry.name.clone();
+                }
+            }
+        }
+        match (&*extension, scope.nearest("types").is_empty()) {
+            ("html", true) => "text/html".to_owned(),
+            ("gif", true) => "image/gif".to_owned(),
+            ("jpg", true) => "image/jpeg".to_owned(),
+            _ => default.to_owned(),
+        }
+    }
+
+    /// A `rewrite` of every path to a URL without captures: an answer like any other.
+    fn fixed_redirect(&self, scope: &Scope<'_>, directive: &Directive) -> Option<Block> {
+        let (from, to) = (directive.argument(0), directive.argument(1));
+        let status = match directive.argument(2) {
+            "permanent" => "301",
+            "redirect" => "302",
+            _ => return None,
+        };
+        let all = [
+            "^", "^/", "^(.*)", "^(.*)$", "^/(.*)", "^/(.*)$", "^.*$", ".*", "(.*)", "/",
+        ];
+        let has_capture = names_in(to).any(|name| name.starts_with(|c: char| c.is_ascii_digit()));
+        if !all.contains(&from) || has_capture {
+            return None;
+        }
+        let location = match to.strip_suffix('?') {
+            Some(to) => to.to_owned(),
+            None => format!("{to}$is_args$args"),
+        };
+        let location = self
+            .words
+            .text(&location, &scope.constants, Phase::Return)
+            .ok()?;
+        let mut block = Block::new("[[route]]");
+        let answer = Table::new()
+            .with("status", status)
+            .with("location", text(&location));
+        block.keys.set("return", answer.inline());
+        block.range = Some((directive.id, directive.last));
+        self.accounts
+            .translated(directive, "`return` in `[[route]]`");
+        let (headers, _) = self.response_headers(scope, Phase::Return);
+        if !headers.is_empty() {
+            block.headers.push(("response_headers", headers));
+        }
+        if let Some(log) = self.access_log(scope, Phase::Log) {
+            block.keys.set("access_log", log);
+        }
+        Some(block)
+    }
+
+    /// A `rewrite` as a rule.
+    fn rule(&self, scope: &Scope<'_>, directive: &Directive, when: Option<String>) -> Option<Rule> {
+        let from = directive.argument(0);
+        let to =
+            check_regex(from).and_then(|()| self.replacement(scope, from, directive.argument(1)));
+        match to {
+            Ok(to) => {
+                self.accounts
+                    .translated(directive, "a rule of the hook `rewrite`");
+                Some(Rule {
+                    from: from.to_owned(),
+                    to,
+                    flag: directive.argument(2).to_owned(),
+                    when,
+                })
+            }
+            Err(why) => {
+                self.accounts.lost(directive, why);
+                None
+            }
+        }
+    }
+
+    /// What takes the place of a path: captures stay, what is constant is inlined.
+    pub(super) fn replacement(
+        &self,
+        scope: &Scope<'_>,
+        from: &str,
+        to: &str,
+    ) -> Result<String, String> {
+        let mut inlined: Vec<(bool, String)> = Vec::new();
+        for piece in pieces_of(to) {
+            match piece {
+                Piece::Literal(literal) => inlined.push((false, literal.to_owned())),
+                Piece::Variable(name) => {
+                    let named = format!("<{name}>");
+                    let is_capture = name.starts_with(|c: char| c.is_ascii_digit());
+                    if is_capture || from.contains(&named) {
+                        inlined.push((true, name.to_owned()));
+                        continue;
+                    }
+                    let variable = format!("${{{name}}}");
+                    let text = self.words.inline(&variable, &scope.constants)?;
+                    inlined.extend(pieces_of(&text).into_iter().map(|piece| match piece {
+                        Piece::Literal(literal) => (false, literal.to_owned()),
+                        Piece::Variable(name) => (true, name.to_owned()),
+                    }));
+                }
+            }
+        }
+        let pieces: Vec<Piece<'_>> = inlined
+            .iter()
+            .map(|(is_variable, text)| match is_variable {
+                true => Piece::Variable(text),
+                false => Piece::Literal(text),
+            })
+            .collect();
+        Ok(joined(&pieces))
+    }
+
+    /// Error pages that would be shown in place of an answer with this status, or of any error.
+    pub(super) fn error_pages(&self, scope: &Scope<'_>, status: Option<u16>) {
+        for directive in scope.nearest("error_page") {
+            let concerns = status.is_none_or(|status| {
+                directive
+                    .arguments
+                    .iter()
+                    .any(|code| code.parse() == Ok(status))
+            });
+            if concerns {
+                self.accounts.lost(
+                    directive,
+                    "a server's error pages are passed on, and Waypost's own are short and plain",
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Where a directive holds: nginx's contexts, each within another.
+
+use std::collections::HashMap;
+
+use super::report::Accounts;
+use super::tree::Directive;
+use super::variables::Constants;
+
+/// A context such as `http`, a `server`, a `location` or an `if`, within those around it.
+pub(super) struct Scope<'a> {
+    outer: Option<&'a Scope<'a>>,
+    /// The block itself; none for the file as a whole.
+    pub(super) directive: Option<&'a Directive>,
+    pub(super) children: &'a [Directive],
+    by_name: HashMap<&'a str, Vec<&'a Directive>>,
+    accounts: &'a Accounts,
+    /// The variables that `set` makes here and around.
+    pub(super) constants: Constants,
+}
+
+impl<'a> Scope<'a> {
+    /// The context of these directives, which is in no other one.
+    pub(super) fn outermost(children: &'a [Directive], accounts: &'a Accounts) -> Scope<'a> {
+        Scope::new(None, None, children, accounts)
+    }
+
+    /// The context of a block.
+    pub(super) fn within(&'a self, block: &'a Directive) -> Scope<'a> {
+        Scope::new(Some(self), Some(block), block.children(), self.accounts)
+    }
+
+    /// The same context once more.
+    pub(super) fn again(&self) -> Scope<'a> {
+        Scope::new(self.outer, self.directive, self.children, self.accounts)
+    }
+
+    fn new(
+        outer: Option<&'a Scope<'a>>,
+        directive: Option<&'a Directive>,
+        children: &'a [Directive],
+        accounts: &'a Accounts,
+    ) -> Scope<'a> {
+        let mut by_name: HashMap<&str, Vec<&Directive>> = HashMap::new();
+        for child in children {
+            by_name.entry(&child.name).or_default().push(child);
+        }
+        let constants = Constants::of(outer.map(|outer| &outer.constants), children);
+        Scope {
+            outer,
+            directive,
+            children,
+            by_name,
+            accounts,
+            constants,
+        }
+    }
+
+    /// The context around this one.
+    pub(super) fn outer(&self) -> Option<&'a Scope<'a>> {
+        self.outer
+    }
+
+    /// Those of a name that stand right here, in order.
+    pub(super) fn own(&self, name: &'static str) -> &[&'a Directive] {
+        self.accounts.ask(name);
+        self.by_name.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those that hold here: of the nearest context that has any, as nginx inherits lists.
+    pub(super) fn nearest(&self, name: &'static str) -> &[&'a Directive] {
+        let mut scope = self;
+        loop {
+            let own = scope.own(name);
+            match scope.outer {
+                Some(outer) if own.is_empty() => scope = outer,
+                _ => return own,
+            }
+        }
+    }
+
+    /// The one that holds here; of several in one context, the first.
+    pub(super) fn one(&self, name: &'static str) -> Option<&'a Directive> {
+        self.nearest(name).first().copied()
+    }
+
+    /// The first argument of the one that holds here.
+    pub(super) fn value(&self, name: &'static str) -> Option<&'a str> {
+        self.one(name).map(|directive| directive.argument(0))
+    }
+
+    /// Whether a flag is on.
+    pub(super) fn is_on(&self, name: &'static str) -> bool {
+        self.value(name) == Some("on")
+    }
+}

@@ -1,0 +1,265 @@
+//! The file that is written: blocks with keys, in the order in which a person reads them.
+
+use std::fmt::Write;
+
+use super::report::{Entry, Outcome, Report};
+use crate::config::toml_text;
+
+/// Columns of a line that is not broken.
+const WIDTH: usize = 100;
+
+/// A text as a value.
+pub(super) fn text(value: &str) -> String {
+    toml_text(value)
+}
+
+/// Texts as a list, or as the text alone if there is one.
+pub(super) fn texts(values: &[String]) -> String {
+    match values {
+        [single] => text(single),
+        values => list(values.iter().map(|value| text(value))),
+    }
+}
+
+/// Values as a list.
+pub(super) fn list(values: impl IntoIterator<Item = String>) -> String {
+    let values: Vec<String> = values.into_iter().collect();
+    format!("[{}]", values.join(", "))
+}
+
+/// A name as a key.
+pub(super) fn key(name: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    match !name.is_empty() && name.bytes().all(bare) {
+        true => name.to_owned(),
+        false => toml_text(name),
+    }
+}
+
+/// Keys and values in the order in which they are written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Table(Vec<(String, String)>);
+
+impl Table {
+    pub(super) fn new() -> Table {
+        Table::default()
+    }
+
+    /// Adds a key, or gives another value to one that is there.
+    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
+        let (name, value) = (key(name), value.into());
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Table {
+        self.set(name, value);
+        self
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(known, _)| known == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The keys of both, those of `more` behind.
+    pub(super) fn followed_by(mut self, more: Table) -> Table {
+        self.0.extend(more.0);
+        self
+    }
+
+    /// Names as they are written, and values.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// As a value.
+    pub(super) fn inline(&self) -> String {
+        let pairs: Vec<String> = self.0.iter().map(|(k, v)| format!("{k} = {v}")).collect();
+        match pairs.is_empty() {
+            true => "{}".to_owned(),
+            false => format!("{{ {} }}", pairs.join(", ")),
+        }
+    }
+}
+
+/// Changes to a header.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Headers {
+    pub(super) remove: Vec<String>,
+    pub(super) set: Table,
+    pub(super) add: Table,
+}
+
+impl Headers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+
+    fn whole(&self) -> Table {
+        let mut whole = Table::new();
+        if !self.remove.is_empty() {
+            whole.set("remove", list(self.remove.iter().map(|name| text(name))));
+        }
+        for (key, table) in [("set", &self.set), ("add", &self.add)] {
+            if !table.is_empty() {
+                whole.set(key, table.inline());
+            }
+        }
+        whole
+    }
+}
+
+/// A table of the file, with what stands above it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Block {
+    pub(super) comments: Vec<String>,
+    /// `[[route]]`, `[upstream.app]`.
+    pub(super) title: String,
+    pub(super) keys: Table,
+    /// Keys whose value is a list that is broken into lines where it is long.
+    pub(super) lists: Vec<(&'static str, Vec<String>)>,
+    /// `request_headers` and `response_headers`, in the same line where they are short.
+    pub(super) headers: Vec<(&'static str, Headers)>,
+    /// The first and the last of the directives that it stands for.
+    pub(super) range: Option<(usize, usize)>,
+}
+
+impl Block {
+    pub(super) fn new(title: impl Into<String>) -> Block {
+        Block {
+            title: title.into(),
+            ..Block::default()
+        }
+    }
+
+    fn render(&self, lost: &[&Entry], out: &mut String) {
+        for comment in &self.comments {
+            let _ = writeln!(out, "# {comment}");
+        }
+        if !self.title.is_empty() {
+            let _ = writeln!(out, "{}", self.title);
+        }
+        for entry in lost {
+            let (directive, line) = (&entry.directive, &entry.line);
+            let _ = writeln!(out, "# not supported: {directive}   ({line})");
+        }
+        for (key, value) in &self.keys.0 {
+            let _ = writeln!(out, "{key} = {value}");
+        }
+        for (key, items) in &self.lists {
+            let line = format!("{key} = [{}]", items.join(", "));
+            if line.len() <= WIDTH || items.len() < 2 {
+                let _ = writeln!(out, "{line}");
+            } else {
+                let _ = writeln!(out, "{key} = [\n  {},\n]", items.join(",\n  "));
+            }
+        }
+        let parent = self.title.trim_matches(['[', ']']);
+        let mut long = Vec::new();
+        for (name, headers) in &self.headers {
+            let line = format!("{name} = {}", headers.whole().inline());
+            match line.len() <= WIDTH {
+                true => {
+                    let _ = writeln!(out, "{line}");
+                }
+                false => long.push((name, headers)),
+            }
+        }
+        for (name, headers) in long {
+            if !headers.remove.is_empty() {
+                let names = list(headers.remove.iter().map(|name| text(name)));
+                let _ = writeln!(out, "\n[{parent}.{name}]\nremove = {names}");
+            }
+            for (key, table) in [("set", &headers.set), ("add", &headers.add)] {
+                if !table.is_empty() {
+                    let _ = writeln!(out, "\n[{parent}.{name}.{key}]");
+                }
+                for (key, value) in &table.0 {
+                    let _ = writeln!(out, "{key} = {value}");
+                }
+            }
+        }
+        out.push('\n');
+    }
+}
+
+/// All of the file.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) comments: Vec<String>,
+    pub(super) server: Block,
+    pub(super) listens: Vec<Block>,
+    pub(super) hooks: Vec<Block>,
+    pub(super) upstreams: Vec<Block>,
+    pub(super) routes: Vec<Block>,
+    pub(super) streams: Vec<Block>,
+}
+
+impl Output {
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        let server = std::iter::once(&self.server);
+        let server = server.filter(|block| !block.keys.is_empty());
+        server
+            .chain(&self.listens)
+            .chain(&self.hooks)
+            .chain(&self.upstreams)
+            .chain(&self.routes)
+            .chain(&self.streams)
+    }
+
+    /// The text, with what is lost as comments at its place.
+    pub(super) fn render(&self, report: &Report) -> String {
+        // Each stands at the smallest block that stands for what it was in.
+        let blocks: Vec<&Block> = self.blocks().collect();
+        let range = |index: &usize| blocks.get(*index).and_then(|block| block.range);
+        let mut order: Vec<usize> = (0..blocks.len()).collect();
+        order.sort_by_key(|index| range(index).map_or(0, |(first, last)| last - first));
+        let mut owners: Vec<Option<usize>> = vec![None; report.entries.len() + 1];
+        for index in order {
+            let (first, last) = range(&index).unwrap_or((1, 0));
+            for owner in owners.iter_mut().take(last + 1).skip(first) {
+                owner.get_or_insert(index);
+            }
+        }
+        let mut at: Vec<Vec<&Entry>> = vec![Vec::new(); blocks.len()];
+        let mut elsewhere = Vec::new();
+        let lost = report.entries.iter();
+        for entry in lost.filter(|entry| entry.outcome == Outcome::Lost) {
+            let owner = owners.get(entry.id).copied().flatten();
+            match owner.and_then(|owner| at.get_mut(owner)) {
+                Some(list) => list.push(entry),
+                None => elsewhere.push(entry),
+            }
+        }
+        let mut out = String::new();
+        for comment in &self.comments {
+            let _ = writeln!(out, "# {comment}");
+        }
+        for entry in elsewhere {
+            let (directive, line) = (&entry.directive, &entry.line);
+            let _ = writeln!(out, "# not supported: {directive}   ({line})");
+        }
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        for (block, lost) in blocks.into_iter().zip(&at) {
+            block.render(lost, &mut out);
+        }
+        let length = out.trim_end().len();
+        out.truncate(length);
+        out.push('\n');
+        out
+    }
+}
