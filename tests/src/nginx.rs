@@ -133,6 +133,11 @@ impl Nginx {
         Nginx::listening("ssl http2", http, server).await
     }
 
+    /// Starts nginx with these blocks, which say where it listens: at this address among others.
+    pub async fn configured(blocks: &str, address: &str) -> Nginx {
+        Nginx::run(Path::new(SYSTEMS_OWN), "", blocks, address.to_owned()).await
+    }
+
     async fn listening(parameter: &str, http: &str, server: &str) -> Nginx {
         let (address, blocks) = serving(parameter, http, server);
         Nginx::run(Path::new(SYSTEMS_OWN), "", &blocks, address).await

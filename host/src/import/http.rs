@@ -206,7 +206,7 @@ impl<'a> Translator<'a> {
                     .map(|server| (&server.scope, server.names.as_slice()))
                     .collect();
                 match tls::tls(&with_names, self.accounts) {
-                    Some(tls) => block.keys.set("tls", tls.inline()),
+                    Some(tls) => block.tables.push(("tls", tls)),
                     None => {
                         for directive in first.scope.own("listen") {
                             self.accounts
@@ -687,7 +687,8 @@ fn hoist(blocks: &mut [Block], server: &mut Table) {
                 None => counted.push((value, 1)),
             }
         }
-        let most = counted.iter().max_by_key(|(_, count)| *count);
+        // Of several that are as many, the first.
+        let most = counted.iter().rev().max_by_key(|(_, count)| *count);
         let Some((value, _)) = most.map(|(value, count)| ((*value).to_owned(), *count)) else {
             continue;
         };

@@ -37,7 +37,7 @@ impl<'a> Translator<'a> {
                 if listen.tls
                     && let Some(tls) = tls::tls(&[(&scope, &[])], self.accounts)
                 {
-                    block.keys.set("tls", tls.inline());
+                    block.tables.push(("tls", tls));
                 }
                 if self.session(&scope, &mut block) {
                     self.out.streams.push(block);

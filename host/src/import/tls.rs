@@ -64,7 +64,11 @@ pub(super) fn tls(servers: &[(&Scope<'_>, &[String])], accounts: &Accounts) -> O
             }
             item.inline()
         });
-        table.set("certificates", list(items));
+        let items: Vec<String> = items.collect();
+        table.set(
+            "certificates",
+            super::writer::long_list("certificates", &items),
+        );
     }
     if refuses {
         table.set("unknown_names", text("refuse"));

@@ -191,13 +191,8 @@ fn block(
     }
     let policy = block.keys.remove("policy");
     let rest = std::mem::take(&mut block.keys);
-    if let [single] = servers.as_slice() {
-        block.keys.set("servers", list([single.clone()]));
-    } else {
-        block
-            .keys
-            .set("servers", format!("[\n  {},\n]", servers.join(",\n  ")));
-    }
+    let servers = super::writer::long_list("servers", &servers);
+    block.keys.set("servers", servers);
     if let Some(policy) = policy {
         block.keys.set("policy", policy);
     }

@@ -8,9 +8,35 @@ use crate::config::toml_text;
 /// Columns of a line that is not broken.
 const WIDTH: usize = 100;
 
-/// A text as a value.
+/// A text as a value, in one line.
 pub(super) fn text(value: &str) -> String {
-    toml_text(value)
+    if !value.contains(char::is_control) {
+        return toml_text(value);
+    }
+    let mut quoted = String::from("\"");
+    for letter in value.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            letter if letter.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(letter));
+            }
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// A list as the value of a key, broken into lines where it is long.
+pub(super) fn long_list(key: &str, items: &[String]) -> String {
+    let line = list(items.iter().cloned());
+    match key.len() + 3 + line.len() <= WIDTH || items.len() < 2 {
+        true => line,
+        false => format!("[\n  {},\n]", items.join(",\n  ")),
+    }
 }
 
 /// Texts as a list, or as the text alone if there is one.
@@ -130,6 +156,8 @@ pub(super) struct Block {
     pub(super) keys: Table,
     /// Keys whose value is a list that is broken into lines where it is long.
     pub(super) lists: Vec<(&'static str, Vec<String>)>,
+    /// Tables within, in the same line where they are short.
+    pub(super) tables: Vec<(&'static str, Table)>,
     /// `request_headers` and `response_headers`, in the same line where they are short.
     pub(super) headers: Vec<(&'static str, Headers)>,
     /// The first and the last of the directives that it stands for.
@@ -159,15 +187,20 @@ impl Block {
             let _ = writeln!(out, "{key} = {value}");
         }
         for (key, items) in &self.lists {
-            let line = format!("{key} = [{}]", items.join(", "));
-            if line.len() <= WIDTH || items.len() < 2 {
-                let _ = writeln!(out, "{line}");
-            } else {
-                let _ = writeln!(out, "{key} = [\n  {},\n]", items.join(",\n  "));
-            }
+            let _ = writeln!(out, "{key} = {}", long_list(key, items));
         }
         let parent = self.title.trim_matches(['[', ']']);
         let mut long = Vec::new();
+        let mut long_tables = Vec::new();
+        for (name, table) in &self.tables {
+            let line = format!("{name} = {}", table.inline());
+            match line.len() <= WIDTH && !line.contains('\n') {
+                true => {
+                    let _ = writeln!(out, "{line}");
+                }
+                false => long_tables.push((name, table)),
+            }
+        }
         for (name, headers) in &self.headers {
             let line = format!("{name} = {}", headers.whole().inline());
             match line.len() <= WIDTH {
@@ -175,6 +208,12 @@ impl Block {
                     let _ = writeln!(out, "{line}");
                 }
                 false => long.push((name, headers)),
+            }
+        }
+        for (name, table) in long_tables {
+            let _ = writeln!(out, "\n[{parent}.{name}]");
+            for (key, value) in &table.0 {
+                let _ = writeln!(out, "{key} = {value}");
             }
         }
         for (name, headers) in long {

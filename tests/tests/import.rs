@@ -1,0 +1,461 @@
+//! `waypost import`: a real nginx with the original, and Waypost with what was made of it, get the
+//! same requests and answer and forward the same, but for what the report says.
+//!
+//! The configurations are those of `tests/import`. Their addresses are replaced: servers by origins
+//! that answer with the request as they got it, so that comparing answers compares what was
+//! forwarded; listeners by free ports, which Waypost has on another loopback address.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fastrand::Rng;
+use tempfile::TempDir;
+use waypost_tests::nginx::{self, seed};
+use waypost_tests::{
+    Answer, Client, Nginx, Origin, Proxy, Request, Response, child, origin, proxy, waypost,
+};
+
+/// Requests of one configuration.
+const REQUESTS: usize = 120;
+
+/// What cannot be compared like this, and why.
+const ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "limits",
+        "what it answers depends on the time; `parity` compares limits",
+    ),
+    ("container_names", "its names exist on another machine"),
+    ("resolver_variable", "its names exist on another machine"),
+    (
+        "grpc",
+        "its directives are newer than the nginx of many machines",
+    ),
+    ("unix_sockets", "its sockets are in fixed places"),
+    ("https_upstream", "its servers speak TLS"),
+];
+
+/// Headers that Waypost sends without being told, or writes in its own way.
+const OWN: &[&str] = &[
+    "connection",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-real-ip",
+];
+
+/// Headers of answers that are each proxy's own.
+const FRAME: &[&str] = &[
+    "server",
+    "date",
+    "connection",
+    "keep-alive",
+    "content-length",
+    "transfer-encoding",
+    "location",
+    "content-type",
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("import")
+}
+
+/// The configurations of the folder, by name.
+fn configurations() -> Vec<(String, String)> {
+    let files = std::fs::read_dir(folder()).expect("the folder exists");
+    let mut all: Vec<(String, String)> = files
+        .map(|file| file.expect("it can be listed").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "conf")
+        })
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).expect("it can be read");
+            (
+                path.file_stem()
+                    .expect("it has a name")
+                    .to_string_lossy()
+                    .into_owned(),
+                text,
+            )
+        })
+        .collect();
+    all.sort();
+    assert!(all.len() > 30, "the configurations were not found");
+    all
+}
+
+/// An origin that answers with what it got.
+async fn echo(number: String) -> Origin {
+    origin::answers(move |request: &Request| {
+        let mut text = format!("{number} {} {}\n", request.method, request.target);
+        let mut headers: Vec<String> = request
+            .headers
+            .0
+            .iter()
+            .map(|(name, value)| format!("{}: {value}\n", name.to_ascii_lowercase()))
+            .collect();
+        headers.sort();
+        text.extend(headers);
+        text.push('\n');
+        text.push_str(&String::from_utf8_lossy(&request.body));
+        let answer = match request.target.contains("moved") {
+            true => Answer::status(302, text).header("Location", "/elsewhere"),
+            false => Answer::ok(text),
+        };
+        answer
+            .header("X-Powered-By", "origin")
+            .header("Content-Type", "text/x-echo")
+    })
+    .await
+}
+
+/// A configuration whose addresses are real.
+struct Placed {
+    text: String,
+    /// The listeners, in the order of the file.
+    listeners: Vec<String>,
+    _origins: Vec<Origin>,
+}
+
+async fn placed(text: &str, directory: &Path) -> Placed {
+    let users = directory.join("users");
+    std::fs::write(&users, "ann:{PLAIN}secret\n").expect("the directory is ours");
+    let text = text.replace("/etc/nginx/.htpasswd", &users.display().to_string());
+    let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
+    let mut listeners: BTreeMap<String, String> = BTreeMap::new();
+    let (mut placed, mut order) = (String::new(), Vec::new());
+    for line in text.lines() {
+        let word = line.trim_start();
+        if word.starts_with("listen [") {
+            continue;
+        }
+        if let Some(rest) = word.strip_prefix("listen ") {
+            let end = rest.find([' ', ';']).expect("it ends");
+            let (address, rest) = rest.split_at(end);
+            let free = listeners.entry(address.to_owned()).or_insert_with(|| {
+                let free = nginx::free_address();
+                order.push(free.clone());
+                free
+            });
+            let _ = writeln!(placed, "listen {free}{rest}");
+            continue;
+        }
+        let mut rest = line;
+        while let Some(at) = rest.find("127.0.0.1:") {
+            let (before, from) = rest.split_at(at);
+            let after = &from["127.0.0.1:".len()..];
+            let end = after
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(after.len());
+            let (port, after) = after.split_at(end);
+            if !origins.contains_key(port) {
+                origins.insert(port.to_owned(), echo(port.to_owned()).await);
+            }
+            placed.push_str(before);
+            placed.push_str(origins[port].address());
+            rest = after;
+        }
+        let _ = writeln!(placed, "{rest}");
+    }
+    if order.is_empty() {
+        // A part of a `server` listens nowhere.
+        panic!("no `listen` in\n{text}");
+    }
+    Placed {
+        text: placed,
+        listeners: order,
+        _origins: origins.into_values().collect(),
+    }
+}
+
+/// The blocks for nginx: without what the harness says itself, and with folders of its own.
+fn blocks(text: &str) -> String {
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("    {name}_temp_path {name};\n"))
+        .concat();
+    let mut kept = String::new();
+    let mut within_events = false;
+    for line in text.lines() {
+        let word = line.trim_start();
+        if word.starts_with("events") {
+            within_events = !line.contains('}');
+            continue;
+        }
+        if within_events {
+            within_events = !line.contains('}');
+            continue;
+        }
+        let own = ["user ", "worker_processes ", "pid ", "error_log "];
+        if !own.iter().any(|own| word.starts_with(own)) {
+            let _ = writeln!(kept, "{line}");
+        }
+    }
+    match kept.contains("http {") {
+        true => kept.replace("http {", &format!("http {{\n{temporary}")),
+        false => format!("http {{\n{temporary}access_log off;\n{kept}}}\n"),
+    }
+}
+
+/// What was made of a configuration, with its listeners on another address. None where something
+/// is lost.
+fn imported(directory: &Path, placed: &Placed) -> Result<String, String> {
+    let file = directory.join("nginx.conf");
+    std::fs::write(&file, &placed.text).expect("the directory is ours");
+    let mut command = Command::new(waypost());
+    command.arg("import").arg(&file);
+    let (code, out, err) = child::run(command);
+    if code != 0 {
+        return Err(err);
+    }
+    let mut text = out;
+    for listener in &placed.listeners {
+        text = text.replace(listener, &on_other_address(listener));
+    }
+    match text.contains("[server]\n") {
+        true => Ok(text),
+        false => Ok(format!("[server]\naccess_log = false\n{text}")),
+    }
+}
+
+fn on_other_address(listener: &str) -> String {
+    listener.replace("127.0.0.1:", "127.0.0.2:")
+}
+
+/// Words that stand behind a directive wherever it is.
+fn words_behind<'a>(text: &'a str, directive: &'a str) -> impl Iterator<Item = &'a str> {
+    let statements = text.split([';', '{', '}', '\n']);
+    statements
+        .filter_map(move |statement| statement.trim().strip_prefix(directive))
+        .filter(|rest| rest.starts_with(' '))
+        .flat_map(str::split_whitespace)
+        .map(|word| word.trim_matches(['"', '\'']))
+}
+
+fn hosts(text: &str) -> Vec<String> {
+    let mut hosts = vec!["other.example".to_owned(), "shop.b.example".to_owned()];
+    for name in words_behind(text, "server_name") {
+        let name = name.trim_start_matches("*.");
+        let name = match name.strip_prefix('.') {
+            Some(domain) => {
+                hosts.push(domain.to_owned());
+                format!("sub.{domain}")
+            }
+            None => name.to_owned(),
+        };
+        if name.contains('.') && !name.contains(['~', '*', '^']) {
+            hosts.push(format!("deep.{name}"));
+            hosts.push(name);
+        }
+    }
+    hosts
+}
+
+fn paths(text: &str) -> Vec<String> {
+    let fixed = [
+        "/",
+        "/a",
+        "/a/b?q=1",
+        "/a.png",
+        "/x/style.CSS",
+        "/.git/config",
+        "/app/x.json",
+        "/post/12",
+        "/feed",
+        "/user/ann/profile",
+        "/v1/users/7",
+        "/v1/orders/7?x=y",
+        "/a%20b",
+        "/moved",
+        "/beta/x?debug=1",
+        "/%61/../b//c",
+        "/robots.txt",
+        "/health",
+        "/exact?x",
+    ];
+    let mut paths: Vec<String> = fixed.iter().map(|path| (*path).to_owned()).collect();
+    for path in words_behind(text, "location").filter(|word| word.starts_with('/')) {
+        paths.push(path.to_owned());
+        paths.push(path.trim_end_matches('/').to_owned() + "x");
+        paths.push(format!("{}/moved?y=%2F", path.trim_end_matches('/')));
+        paths.push(format!("{}/a/b", path.trim_end_matches('/')));
+        if path.len() > 1 && path.ends_with('/') {
+            paths.push(path.trim_end_matches('/').to_owned());
+        }
+    }
+    paths
+}
+
+/// A request of any kind that the configurations tell apart.
+fn request(rng: &mut Rng, hosts: &[String], paths: &[String], trusts: bool) -> String {
+    let any = |rng: &mut Rng, list: &[String]| list[rng.usize(..list.len())].clone();
+    let method = ["GET", "GET", "GET", "POST", "OPTIONS", "DELETE", "PUT"][rng.usize(..7)];
+    let mut text = format!(
+        "{method} {} HTTP/1.1\r\nHost: {}\r\n",
+        any(rng, paths),
+        any(rng, hosts)
+    );
+    text.push_str("Connection: close\r\n");
+    for line in [
+        "User-Agent: scrapy/1\r\n",
+        "Cookie: a=b; beta=1\r\n",
+        "Authorization: Basic YW5uOnNlY3JldA==\r\n",
+        "X-Custom: some value\r\n",
+    ] {
+        if rng.u8(..4) == 0 {
+            text.push_str(line);
+        }
+    }
+    if trusts && rng.bool() {
+        text.push_str("X-Forwarded-For: 203.0.113.9, 10.0.0.7\r\n");
+    }
+    match matches!(method, "POST" | "PUT") {
+        true => text + "Content-Length: 5\r\n\r\nhello",
+        false => text + "\r\n",
+    }
+}
+
+/// What is compared of an answer.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    status: u16,
+    location: String,
+    headers: Vec<(String, String)>,
+    /// Of an origin's answer, or of a text of the route's own.
+    body: String,
+    content_type: String,
+}
+
+fn seen(response: &Response, own_text: bool) -> Seen {
+    let location = response.header("Location");
+    // Without scheme and host: nginx puts its own before a path.
+    let path = location
+        .split_once("://127.0.0.")
+        .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    let by_origin = response.header("Content-Type") == "text/x-echo";
+    let mut headers: Vec<(String, String)> = response
+        .headers
+        .0
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+        .filter(|(name, _)| !FRAME.contains(&&**name))
+        .collect();
+    headers.sort();
+    let is_text = by_origin || (response.status == 200 && own_text);
+    let body = if is_text {
+        response.text()
+    } else {
+        String::new()
+    };
+    let body = body.lines().filter(|line| {
+        let name = line.split(": ").next().unwrap_or_default();
+        !OWN.contains(&name)
+    });
+    Seen {
+        status: response.status,
+        location: path.unwrap_or(location).to_owned(),
+        headers,
+        body: body.collect::<Vec<_>>().join("\n"),
+        content_type: if is_text {
+            response.header("Content-Type").to_owned()
+        } else {
+            String::new()
+        },
+    }
+}
+
+/// Headers that both forwarded and Waypost sends by default have to agree as well where nginx was
+/// told to send them.
+fn own_headers(response: &Response) -> BTreeMap<String, String> {
+    let text = response.text();
+    let lines = text.lines().filter_map(|line| line.split_once(": "));
+    lines
+        .filter(|(name, _)| {
+            OWN.contains(name) && !matches!(*name, "connection" | "upgrade" | "x-forwarded-for")
+        })
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+async fn compare(name: &str, text: &str, rng: &mut Rng) {
+    let directory = TempDir::new().expect("there is room for a directory");
+    let placed = placed(text, directory.path()).await;
+    let toml = match imported(directory.path(), &placed) {
+        Ok(toml) => toml,
+        Err(report) => panic!("{name} is not imported whole:\n{report}"),
+    };
+    let nginx = Nginx::configured(&blocks(&placed.text), &placed.listeners[0]).await;
+    let waypost: Proxy = proxy::run(&toml, &[]).await;
+    let (hosts, paths) = (hosts(text), paths(text));
+    for number in 0..REQUESTS {
+        let request = request(rng, &hosts, &paths, text.contains("set_real_ip_from"));
+        let listener = &placed.listeners[rng.usize(..placed.listeners.len())];
+        let expected = ask(listener, &request).await;
+        let got = ask(&on_other_address(listener), &request).await;
+        let own_text = text.contains("return 200");
+        let context = || {
+            format!(
+                "{name}, request {number}\n{request}\nnginx: {expected:#?}\nwaypost: {got:#?}\n{}\n{toml}\n{}",
+                placed.text,
+                nginx.log()
+            )
+        };
+        assert_eq!(
+            seen(&got, own_text),
+            seen(&expected, own_text),
+            "{}",
+            context()
+        );
+        if expected.header("Content-Type") == "text/x-echo" {
+            let own = own_headers(&got);
+            for (header, value) in own_headers(&expected) {
+                assert_eq!(own.get(&header), Some(&value), "{header}: {}", context());
+            }
+        }
+    }
+    drop(waypost);
+}
+
+async fn ask(address: &str, request: &str) -> Response {
+    let mut client = Client::connect(address).await;
+    client.send(request).await;
+    client.response().await
+}
+
+/// Whether a configuration is compared here.
+fn is_compared(name: &str, text: &str) -> bool {
+    let elsewhere = ELSEWHERE.iter().any(|(other, _)| *other == name);
+    let needs_files = text.contains("ssl_certificate") || text.contains("stream {");
+    !elsewhere && !needs_files && !is_lossy(name)
+}
+
+/// Whether a configuration has something that cannot be said: its expected report begins so.
+fn is_lossy(name: &str) -> bool {
+    let report = std::fs::read_to_string(folder().join(format!("{name}.report")));
+    report.is_ok_and(|report| report.starts_with("not supported:"))
+}
+
+#[tokio::test]
+async fn imported_configurations_answer_and_forward_as_nginx_does() {
+    if !nginx::installed() {
+        return;
+    }
+    let seed = seed();
+    eprintln!("WAYPOST_PARITY_SEED={seed}");
+    let mut rng = Rng::with_seed(seed);
+    let only = std::env::var("WAYPOST_IMPORT_ONLY").ok();
+    let mut compared = 0;
+    for (name, text) in configurations() {
+        let is_wanted = only.as_ref().is_none_or(|only| *only == name);
+        if is_wanted && is_compared(&name, &text) {
+            compare(&name, &text, &mut rng).await;
+            compared += 1;
+        }
+    }
+    assert!(
+        only.is_some() || compared > 20,
+        "only {compared} were compared"
+    );
+}
