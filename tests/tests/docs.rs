@@ -29,6 +29,9 @@ plugin = \"api_key\"
 clients = { acme = \"acme-1f7c\" }
 ";
 
+/// A configuration of nginx that can be said whole.
+const NGINX: &[u8] = b"server { listen 80; location / { proxy_pass http://127.0.0.1:9; } }\n";
+
 /// Those that end the process which they are said to.
 const LAST_WORDS: [&str; 3] = ["drain", "stop", "upgrade"];
 
@@ -124,6 +127,7 @@ async fn example() -> Proxy {
         ("target/wasm32-wasip2/release/api_key.wasm", &hook),
         ("api_key-2.wasm", &other(&hook)),
         ("broken.wasm", b"broken"),
+        ("nginx.conf", NGINX),
     ] {
         let file = directory.join(name);
         std::fs::create_dir_all(file.parent().expect("a folder")).unwrap();

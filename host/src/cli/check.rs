@@ -8,7 +8,11 @@ use std::process::ExitCode;
 use crate::control_plane::Checked;
 
 pub(super) fn check(file: &Path) -> anyhow::Result<ExitCode> {
-    let Checked { problems, warnings } = crate::control_plane::check(file);
+    let Checked { problems, warnings } = match super::import::configuration(file) {
+        Some(Ok(config)) => crate::control_plane::check_config(&config, file),
+        Some(Err(reported)) => return Ok(reported),
+        None => crate::control_plane::check(file),
+    };
     let mut err = std::io::stderr().lock();
     for warning in &warnings {
         // A closed standard error is no reason to fail otherwise.

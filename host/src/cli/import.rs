@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use crate::config::system::ThisMachine;
+use crate::config;
+use crate::config::model::Config;
+use crate::config::system::{System, ThisMachine};
 use crate::import::{self, Imported};
 
 /// What a file is called that is printed.
@@ -55,7 +57,8 @@ pub(super) fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
     if !problems.is_empty() {
         let _ = writeln!(
             err,
-            "what was made of it is not valid, which is a fault of `waypost import`:"
+            "what was made of it is not valid, which is a fault of this configuration of nginx, or of \
+             `waypost import`:"
         );
         drop(err);
         return Ok(super::report(target, &problems));
@@ -70,6 +73,36 @@ pub(super) fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code(is_complete))
+}
+
+/// The configuration of a file that is nginx's, translated; none for a file that is not. What cannot
+/// be said is reported, and keeps it from being served.
+pub(super) fn configuration(file: &Path) -> Option<Result<Config, ExitCode>> {
+    // A pipe can be read once, and is whatever its reader takes it for.
+    if !std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file()) {
+        return None;
+    }
+    let text = ThisMachine.read(file).ok()?;
+    if !import::is_nginx(file, &text) {
+        return None;
+    }
+    let mut err = std::io::stderr().lock();
+    Some(match import::import(file, file, &ThisMachine) {
+        Err(error) => {
+            let _ = writeln!(err, "error: {error}");
+            Err(ExitCode::FAILURE)
+        }
+        Ok(Imported { text, report, .. }) => {
+            let _ = write!(err, "{}", report.attention());
+            let _ = writeln!(err, "{}", report.summary());
+            drop(err);
+            match config::parse(&text, file) {
+                _ if report.has_losses() => Err(ExitCode::FAILURE),
+                Ok(config) => Ok(config),
+                Err(problems) => Err(super::report(file, &problems)),
+            }
+        }
+    })
 }
 
 fn code(is_complete: bool) -> ExitCode {

@@ -51,10 +51,7 @@ pub fn check(file: &Path) -> Checked {
         problems.extend(state::restore(&mut config).err().into_iter().flatten());
     }
     if problems.is_empty() {
-        let mut checked = check_valid(&config);
-        let of_config = config::warnings(&config, file);
-        checked.warnings.splice(0..0, of_config);
-        return checked;
+        return check_config(&config, file);
     }
     // That a listener has no certificate is a problem of the file, and noted.
     let of_listeners = config
@@ -72,6 +69,14 @@ pub fn check(file: &Path) -> Checked {
         problems,
         warnings: Vec::new(),
     }
+}
+
+/// As [`check`], of a configuration that was read, and that this file stands for.
+pub fn check_config(config: &Config, file: &Path) -> Checked {
+    let mut checked = check_valid(config);
+    let of_config = config::warnings(config, file);
+    checked.warnings.splice(0..0, of_config);
+    checked
 }
 
 /// Adds problems of places that have none yet: what is wrong there may be the reason.

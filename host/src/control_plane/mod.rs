@@ -35,6 +35,6 @@ mod demo; // a proxy to look at
 
 use descriptors::connection_bounds;
 
-pub use check::{Checked, check, load};
+pub use check::{Checked, check, check_config, load};
 pub use demo::demo;
 pub use serve::run;

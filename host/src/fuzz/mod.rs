@@ -23,13 +23,14 @@ pub(crate) mod route; // which route a request takes
 mod log_line; // log formats and what clients put into them
 mod config; // configurations
 mod server_list; // lists of servers, and answers of those who have them
+mod import; // configurations of nginx
 mod component; // plugins before they are compiled
 
 /// A target: takes any bytes, returns if all is well.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its program and its corpus in `tests/fuzz`.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("head", head::run),
     ("http2_head", http2_head::run),
     ("chunked", chunked::run),
@@ -42,6 +43,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("log_line", log_line::run),
     ("config", config::run),
     ("server_list", server_list::run),
+    ("import", import::run),
     ("component", component::run),
 ];
 

@@ -7,6 +7,7 @@ use super::scope::Scope;
 use super::tree::Directive;
 use super::variables::{Piece, pieces_of};
 use super::writer::{Table, list, text};
+use crate::http::variable::Phase;
 
 /// What an `if` asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +185,10 @@ impl Translator<'_> {
         match *pieces_of(&inlined) {
             [Piece::Variable(name)] => condition.variable = name.to_owned(),
             _ => return Err("the condition asks for what is constant".to_owned()),
+        }
+        // Before a route is chosen, only the request is known.
+        for phase in [Phase::Request, Phase::Return] {
+            self.words.text(&written, &scope.constants, phase)?;
         }
         Ok(condition)
     }

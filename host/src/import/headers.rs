@@ -7,10 +7,11 @@ use super::tree::Directive;
 use super::variables::Piece;
 use super::variables::pieces_of;
 use super::writer::{Headers, text};
-use crate::http::headers::is_framing;
+use crate::http::headers::{is_framing, is_token};
 use crate::http::variable::Phase;
 
 /// Statuses that `add_header` without `always` is for (`ngx_http_headers_filter`).
+const STATUSES: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
 const WITHOUT_ALWAYS: &str = "also with statuses other than 200, 201, 204, 206, 301, 302, 303, 304, \
                               307 and 308, which nginx leaves out without `always`";
 
@@ -38,6 +39,9 @@ impl Translator<'_> {
             _ => None,
         };
         let single = single.as_deref();
+        if !is_token(name.as_bytes()) {
+            return accounts.lost(header, "it is no name of a header");
+        }
         if is_framing(name.as_bytes()) {
             return match &*lower {
                 "connection" | "upgrade" => {
@@ -108,7 +112,17 @@ impl Translator<'_> {
                 accounts.translated(header, "`remove` in `request_headers`");
             }
             Ok(value) => {
-                headers.set.set(name, text(value.trim_matches([' ', '\t'])));
+                let value = text(&one_line(&value));
+                let known = headers
+                    .set
+                    .pairs()
+                    .any(|(known, _)| known.eq_ignore_ascii_case(name));
+                match known && lower != "host" {
+                    true => headers.add.set(name, value),
+                    false => headers
+                        .set
+                        .set(if lower == "host" { "Host" } else { name }, value),
+                }
                 accounts.translated(header, "`set` in `request_headers`");
             }
             Err(why) => accounts.lost(header, why),
@@ -142,12 +156,13 @@ impl Translator<'_> {
         fits
     }
 
-    /// `response_headers` of a route, and what has to stand elsewhere: the `Content-Type` that an
+    /// `response_headers` of a route, which answers with `status` if that is known, and what has to stand elsewhere: the `Content-Type` that an
     /// answer of the route itself is given.
     pub(super) fn response_headers(
         &self,
         scope: &Scope<'_>,
         phase: Phase,
+        status: Option<u16>,
     ) -> (Headers, Option<String>) {
         let accounts = self.accounts;
         let mut headers = Headers::default();
@@ -170,15 +185,16 @@ impl Translator<'_> {
         for header in scope.nearest("add_header") {
             let (name, value) = (header.argument(0), header.argument(1));
             let value = match self.words.text(value, &scope.constants, phase) {
-                Ok(value) => value
-                    .trim_matches([' ', '\t', '\r', '\n'])
-                    .replace(['\r', '\n'], " "),
+                Ok(value) => one_line(&value),
                 Err(why) => {
                     accounts.lost(header, why);
                     continue;
                 }
             };
+            let may_be_typed = status.is_none_or(|status| STATUSES.contains(&status))
+                || header.argument(2) == "always";
             if phase == Phase::Return
+                && may_be_typed
                 && name.eq_ignore_ascii_case("content-type")
                 && !value.contains('$')
             {
@@ -189,12 +205,17 @@ impl Translator<'_> {
                 content_type = Some(value);
                 continue;
             }
-            if is_framing(name.as_bytes()) {
+            if !is_token(name.as_bytes()) || is_framing(name.as_bytes()) {
                 accounts.lost(header, "what frames a message is written by the proxy");
                 continue;
             }
+            let is_sent = status.is_none_or(|status| STATUSES.contains(&status));
             match header.argument(2) {
                 "always" => accounts.translated(header, "`response_headers` in `[[route]]`"),
+                _ if !is_sent => {
+                    accounts.harmless(header, "nginx leaves it out with this status");
+                    continue;
+                }
                 _ if phase == Phase::Return => {
                     accounts.translated(header, "`response_headers` in `[[route]]`");
                 }
@@ -219,4 +240,10 @@ impl Translator<'_> {
         }
         (headers, content_type)
     }
+}
+
+/// A header's value without what would end its line.
+fn one_line(value: &str) -> String {
+    let value = value.replace(|c: char| c.is_control() && c != '\t', " ");
+    value.trim_matches([' ', '\t']).to_owned()
 }

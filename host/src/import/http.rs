@@ -4,12 +4,13 @@
 //! routes have no `host`. Where another server's wildcard could take its own names from it, it has
 //! routes with its names besides.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::Translator;
 use super::fallback::OF_LISTENER;
+use super::hoist::hoist;
+use super::hosts::{Address, Server, Target, addresses, host_regex, overlaps};
 use super::listen::{self, Listen};
-use super::location::answer_of;
 use super::rewriting::{self, Gate, Rule};
 use super::scope::Scope;
 use super::tls;
@@ -19,27 +20,6 @@ use super::writer::{Block, Table, text, texts};
 use super::{conditions::Test, process};
 use crate::config::size_text;
 use crate::http::variable::Phase;
-
-/// A `server` of `http`.
-struct Server<'s> {
-    scope: Scope<'s>,
-    listens: Vec<Listen>,
-    /// Names that count, in order.
-    names: Vec<String>,
-}
-
-/// An address and its servers, the first of which takes hosts that no other has.
-struct Address {
-    name: String,
-    servers: Vec<usize>,
-}
-
-/// Listeners and hosts that routes are for.
-struct Target {
-    listen: Vec<String>,
-    /// None for all hosts that no other route names.
-    hosts: Option<Vec<String>>,
-}
 
 impl<'a> Translator<'a> {
     /// Translates what stands in `http`.
@@ -92,7 +72,7 @@ impl<'a> Translator<'a> {
         for (index, server) in servers.iter().enumerate() {
             self.words.server_name = server.names.first().cloned();
             let targets = self.targets(index, &servers, &addresses);
-            self.server(server, &targets, addresses.len(), listeners);
+            self.server(server, &targets, listeners);
         }
         self.words.server_name = None;
         hoist(&mut self.out.routes, &mut self.out.server.keys);
@@ -109,80 +89,6 @@ impl<'a> Translator<'a> {
         }
         let zones = self.zone_blocks();
         self.out.hooks.extend(zones);
-    }
-
-    /// The names of a `server` that a request can have.
-    fn names(&self, scope: &Scope<'_>) -> Vec<String> {
-        let accounts = self.accounts;
-        let mut names: Vec<String> = Vec::new();
-        for directive in scope.own("server_name") {
-            let mut is_said = false;
-            for name in &directive.arguments {
-                if let Some(regex) = name.strip_prefix('~') {
-                    match super::conditions::check_regex(regex) {
-                        Ok(()) => names.push(name.clone()),
-                        Err(why) => accounts.lost(directive, why),
-                    }
-                    is_said = true;
-                    continue;
-                }
-                let plain = name.trim_start_matches("*.").trim_start_matches('.');
-                let plain = plain.strip_suffix(".*").unwrap_or(plain);
-                let letters = |c: char| {
-                    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '[' | ']' | ':')
-                };
-                let label = |label: &str| !label.is_empty();
-                let is_host = plain.chars().all(letters) && plain.split('.').all(label);
-                if name == "$hostname" {
-                    accounts.lost(directive, "write the machine's name");
-                } else if is_host && plain.chars().any(char::is_alphanumeric) {
-                    names.push(name.to_ascii_lowercase());
-                    is_said = true;
-                } else if !plain.is_ascii() {
-                    accounts.lost(
-                        directive,
-                        "write international names in their ASCII form, `xn--...`",
-                    );
-                }
-            }
-            match is_said {
-                true => accounts.translated(directive, "`host` in `[[route]]`"),
-                false => accounts.harmless(directive, "no request has this host"),
-            }
-        }
-        let mut seen = HashSet::new();
-        names.retain(|name| seen.insert(name.clone()));
-        names
-    }
-
-    /// Of several servers of an address with one name, nginx takes the first.
-    fn drop_repeated_names(&self, servers: &mut [Server<'_>]) {
-        let mut taken: HashMap<(String, String), usize> = HashMap::new();
-        for (index, server) in servers.iter_mut().enumerate() {
-            let Server {
-                scope,
-                listens,
-                names,
-            } = server;
-            names.retain(|name| {
-                let mut free = 0;
-                for listen in listens.iter() {
-                    let key = (listen.address.clone(), name.clone());
-                    free += usize::from(*taken.entry(key).or_insert(index) == index);
-                }
-                if free == 0 {
-                    for directive in scope.own("server_name") {
-                        self.accounts.changed(
-                            directive,
-                            format!(
-                                "`{name}` is another server's of this address, which comes first"
-                            ),
-                        );
-                    }
-                }
-                free > 0
-            });
-        }
     }
 
     /// The `[[listen]]` of each address. Returns how many there are.
@@ -315,66 +221,8 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// The listeners and hosts of a server.
-    fn targets(&self, index: usize, servers: &[Server<'_>], addresses: &[Address]) -> Vec<Target> {
-        let Some(server) = servers.get(index) else {
-            return Vec::new();
-        };
-        let (mut first, mut other, mut contested) = (Vec::new(), Vec::new(), Vec::new());
-        for address in addresses
-            .iter()
-            .filter(|address| address.servers.contains(&index))
-        {
-            if address.servers.first() != Some(&index) {
-                other.push(address.name.clone());
-                continue;
-            }
-            first.push(address.name.clone());
-            let others = address.servers.iter().filter(|other| **other != index);
-            let mut others = others.filter_map(|other| servers.get(*other));
-            let takes = |other: &Server<'_>| {
-                let pairs = other.names.iter();
-                pairs
-                    .clone()
-                    .any(|pattern| server.names.iter().any(|name| overlaps(pattern, name)))
-            };
-            if others.any(takes) {
-                contested.push(address.name.clone());
-            }
-        }
-        let mut targets = Vec::new();
-        other.extend(contested);
-        if !other.is_empty() {
-            match server.names.is_empty() {
-                true => {
-                    if let Some(directive) = server.scope.directive.filter(|_| first.is_empty()) {
-                        self.accounts
-                            .harmless(directive, "no request leads there: it has no name");
-                    }
-                }
-                false => targets.push(Target {
-                    listen: other,
-                    hosts: Some(server.names.clone()),
-                }),
-            }
-        }
-        if !first.is_empty() {
-            targets.push(Target {
-                listen: first,
-                hosts: None,
-            });
-        }
-        targets
-    }
-
     /// The routes of a server, for each of its targets.
-    fn server(
-        &mut self,
-        server: &Server<'_>,
-        targets: &[Target],
-        addresses: usize,
-        listeners: usize,
-    ) {
+    fn server(&mut self, server: &Server<'_>, targets: &[Target], listeners: usize) {
         let scope = &server.scope;
         let steps = self.steps(scope, None);
         let (hosts, gates): (Vec<Gate>, Vec<Gate>) =
@@ -383,7 +231,7 @@ impl<'a> Translator<'a> {
         match steps.answer {
             Some(answer) => {
                 routes.extend(of_gates(&gates));
-                routes.push(at_root(answer));
+                routes.push(answer);
                 for location in scope.own("location") {
                     self.accounts
                         .harmless(location, "never reached: the server answers before");
@@ -405,7 +253,7 @@ impl<'a> Translator<'a> {
                 }
             }
         }
-        self.rules_of_server(server, &steps.rules, targets, addresses);
+        self.rules_of_server(server, &steps.rules, targets);
         if let (Some(first), Some(directive)) = (routes.first_mut(), scope.directive) {
             first
                 .comments
@@ -417,7 +265,7 @@ impl<'a> Translator<'a> {
                 all.extend(host_route(gate, target));
             }
             for route in &routes {
-                all.push(stamped(route.clone(), target, listeners));
+                all.push(stamped(route.clone(), target));
             }
             for route in &mut all {
                 if target.listen.len() == listeners {
@@ -450,20 +298,16 @@ impl<'a> Translator<'a> {
                 );
             }
             if !scope.nearest(name).is_empty() {
-                return Some(at_root(answer_of("501")));
+                return Some(self.refusal(scope, 501));
             }
         }
-        None
+        // A path without a route is a 404 as well, but one without headers.
+        let has_headers = !scope.nearest("add_header").is_empty();
+        has_headers.then(|| self.refusal(scope, 404))
     }
 
     /// Rules of a server: hooks of its listeners.
-    fn rules_of_server(
-        &mut self,
-        server: &Server<'_>,
-        rules: &[Rule],
-        targets: &[Target],
-        _addresses: usize,
-    ) {
+    fn rules_of_server(&mut self, server: &Server<'_>, rules: &[Rule], targets: &[Target]) {
         if rules.is_empty() {
             return;
         }
@@ -541,18 +385,13 @@ fn of_gates(gates: &[Gate]) -> Vec<Block> {
         block.keys = Table::new()
             .with("when", gate.condition.when().inline())
             .followed_by(block.keys);
-        at_root(block)
+        block
     };
     gates.iter().map(route).collect()
 }
 
-/// A route of all paths, which `path` says by default.
-fn at_root(block: Block) -> Block {
-    block
-}
-
 /// A route of a target.
-fn stamped(mut block: Block, target: &Target, _listeners: usize) -> Block {
+fn stamped(mut block: Block, target: &Target) -> Block {
     let mut keys = Table::new().with("listen", texts(&target.listen));
     if let Some(hosts) = &target.hosts {
         keys.set("host", texts(hosts));
@@ -565,69 +404,6 @@ fn stamped(mut block: Block, target: &Target, _listeners: usize) -> Block {
     block
 }
 
-fn addresses(servers: &[Server<'_>]) -> Vec<Address> {
-    let mut addresses: Vec<Address> = Vec::new();
-    let mut by_name: HashMap<&str, usize> = HashMap::new();
-    for (index, server) in servers.iter().enumerate() {
-        for listen in &server.listens {
-            let at = *by_name.entry(&listen.address).or_insert_with(|| {
-                addresses.push(Address {
-                    name: listen.address.clone(),
-                    servers: Vec::new(),
-                });
-                addresses.len() - 1
-            });
-            let Some(Address { servers, .. }) = addresses.get_mut(at) else {
-                continue;
-            };
-            if servers.contains(&index) {
-                continue;
-            }
-            match listen.default_server {
-                true => servers.insert(0, index),
-                false => servers.push(index),
-            }
-        }
-    }
-    addresses
-}
-
-/// Whether a pattern of another server could take a host of this name.
-fn overlaps(pattern: &str, name: &str) -> bool {
-    if pattern.starts_with('~') {
-        return true;
-    }
-    let suffix = pattern
-        .strip_prefix('*')
-        .or_else(|| pattern.starts_with('.').then_some(pattern));
-    if let Some(suffix) = suffix {
-        return name.ends_with(suffix) || name.starts_with('~') || name.ends_with('*');
-    }
-    match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix) || name.starts_with(['~', '*', '.']),
-        None => false,
-    }
-}
-
-/// A host pattern as a regular expression.
-fn host_regex(name: &str) -> String {
-    if let Some(regex) = name.strip_prefix('~') {
-        return format!(".*(?:{regex}).*");
-    }
-    let (front, rest) = match name.strip_prefix("*.") {
-        Some(rest) => (".+\\.", rest),
-        None => match name.strip_prefix('.') {
-            Some(rest) => ("(?:.+\\.)?", rest),
-            None => ("", name),
-        },
-    };
-    let (rest, back) = match rest.strip_suffix(".*") {
-        Some(rest) => (rest, "\\..+"),
-        None => (rest, ""),
-    };
-    format!("{front}{}{back}", regex::escape(rest))
-}
-
 /// Whether names of servers are resolved again in nginx, too.
 fn names_resolved_again(http: &Scope<'_>) -> bool {
     let groups = http.own("upstream").iter();
@@ -637,66 +413,4 @@ fn names_resolved_again(http: &Scope<'_>) -> bool {
             .iter()
             .any(|argument| argument == "resolve")
     })
-}
-
-/// Moves what all blocks say alike to `[server]`, and what most of them say where all say something.
-fn hoist(blocks: &mut [Block], server: &mut Table) {
-    for key in [
-        "access_log",
-        "client_max_body_size",
-        "client_body_timeout",
-        "client_header_timeout",
-        "keepalive_timeout",
-        "keepalive_time",
-        "keepalive_requests",
-        "send_timeout",
-        "client_header_size",
-        "max_headers",
-        "underscores_in_headers",
-    ] {
-        let values: Vec<Option<&str>> = blocks.iter().map(|block| block.keys.get(key)).collect();
-        let is_route = |block: &Block| block.title == "[[route]]";
-        // Of a route with `return`, `send_timeout` is none of its keys.
-        if key == "send_timeout" && blocks.iter().any(is_route) {
-            continue;
-        }
-        // A route that answers by itself reads no body.
-        let counts =
-            |block: &Block| !(key.starts_with("client_") && block.keys.get("return").is_some());
-        let relevant: Vec<Option<&str>> = blocks
-            .iter()
-            .zip(values)
-            .filter(|(block, _)| counts(block))
-            .map(|(_, value)| value)
-            .collect();
-        if relevant.len() < 2
-            && blocks.iter().any(is_route)
-            && key == "access_log"
-            && blocks.len() > 1
-        {
-            continue;
-        }
-        if relevant.is_empty() || relevant.iter().any(Option::is_none) || server.get(key).is_some()
-        {
-            continue;
-        }
-        let mut counted: Vec<(&str, usize)> = Vec::new();
-        for value in relevant.into_iter().flatten() {
-            match counted.iter_mut().find(|(known, _)| *known == value) {
-                Some((_, count)) => *count += 1,
-                None => counted.push((value, 1)),
-            }
-        }
-        // Of several that are as many, the first.
-        let most = counted.iter().rev().max_by_key(|(_, count)| *count);
-        let Some((value, _)) = most.map(|(value, count)| ((*value).to_owned(), *count)) else {
-            continue;
-        };
-        for block in blocks.iter_mut() {
-            if block.keys.get(key) == Some(&*value) {
-                block.keys.remove(key);
-            }
-        }
-        server.set(key, value);
-    }
 }

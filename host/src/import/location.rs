@@ -158,7 +158,7 @@ impl Translator<'_> {
             .partition(|block| block.keys.get("path") == Some(&*text(&path)));
         routes.extend(nested);
         routes.extend(nested_here);
-        if let Some(answer) = steps.answer {
+        if let Some(answer) = steps.answer.clone() {
             blocks.push(with_when(answer, &conditions));
         } else {
             for (condition, block) in steps.variants.iter().rev() {
@@ -170,6 +170,14 @@ impl Translator<'_> {
                 ));
             }
             blocks.extend(self.by_method(scope, &location, &steps.rules, &conditions));
+        }
+        let first = gates.len() + steps.gates.len();
+        let rewrites = rewrite_hook(&steps.rules);
+        for block in blocks.iter_mut().skip(first) {
+            // Those of a `proxy` are there.
+            if let (Some(hook), Some(_)) = (&rewrites, block.keys.get("return")) {
+                block.lists.push(("hooks", vec![hook.clone()]));
+            }
         }
         let count = blocks.len();
         for (index, mut block) in blocks.into_iter().enumerate() {
@@ -228,7 +236,7 @@ impl Translator<'_> {
     ) -> Block {
         let accounts = self.accounts;
         let directive = scope.directive;
-        for internal in scope.own("internal") {
+        if let Some(internal) = scope.own("internal").first() {
             accounts.lost(
                 internal,
                 "nothing leads there yet: `error_page` and `X-Accel-Redirect` are not there",
@@ -240,12 +248,8 @@ impl Translator<'_> {
             only.iter()
                 .for_each(|rule| accounts.translated(rule, "`return = { status = 403 }`"));
             self.error_pages(scope, Some(403));
-            let mut block = answer_of("403");
-            if let Some(log) = self.access_log(scope, Phase::Log) {
-                block.keys.set("access_log", log);
-            }
             self.moot(scope);
-            return block;
+            return self.refusal(scope, 403);
         }
         if let Some(pass) = handler(scope, &["proxy_pass", "grpc_pass"]) {
             return self.proxied(scope, pass, location, rules);
@@ -283,7 +287,16 @@ impl Translator<'_> {
                 );
             }
         }
-        let mut block = answer_of(if serves { "501" } else { "404" });
+        self.refusal(scope, if serves { 501 } else { 404 })
+    }
+
+    /// A route that answers with a status, as nginx would by itself.
+    pub(super) fn refusal(&self, scope: &Scope<'_>, status: u16) -> Block {
+        let mut block = answer_of(&status.to_string());
+        let (headers, _) = self.response_headers(scope, Phase::Return, Some(status));
+        if !headers.is_empty() {
+            block.headers.push(("response_headers", headers));
+        }
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
         }

@@ -24,8 +24,12 @@ mod hooks;
 mod headers;
 mod logs;
 mod rewriting;
+mod target; // where `proxy_pass` leads
+mod to_servers; // what an upstream is told of connections
 mod proxying;
 mod location;
+mod hosts; // names and addresses of servers
+mod hoist; // what is said once
 mod http;
 mod stream;
 
@@ -40,6 +44,9 @@ use self::variables::{Tables, Words};
 use self::writer::Output;
 use crate::config::problem::Problem;
 use crate::config::system::System;
+
+#[cfg(test)]
+mod tests;
 
 /// What became of a configuration of nginx.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +68,15 @@ pub fn import(path: &Path, target: &Path, system: &dyn System) -> Result<Importe
     let tree = tree::read(path, system)?;
     let accounts = Accounts::new(&tree);
     let output = translate(&tree, &accounts);
+    if output.is_deaf() {
+        return Err(ReadError {
+            line: Line {
+                file: path.display().to_string().into(),
+                line: 1,
+            },
+            message: "there is no `server` that could be served".to_owned(),
+        });
+    }
     fallback::account(&tree, &accounts);
     let report = accounts.into_report(&tree);
     let text = output.render(&report);
@@ -188,6 +204,8 @@ fn general(translator: &Translator<'_>) {
         "Names of servers are resolved again when their answers expire.",
         "Requests that are malformed or ambiguous are refused where nginx mends them.",
         "Waypost's own error pages are short texts.",
+        "A path without its closing slash is redirected to the host and port that the client named, \
+         with 308 where the method must stay; one that no route has is a 404 for every method.",
         "docs/coming-from-nginx.md has all of them, and why.",
     ] {
         translator.accounts.general(departure);

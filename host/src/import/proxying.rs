@@ -4,15 +4,13 @@ use super::Translator;
 use super::location::{Location, answer_of, rewrite_hook};
 use super::rewriting::Rule;
 use super::scope::Scope;
+use super::target::stripped;
 use super::tree::Directive;
 use super::values;
-use super::variables::{Piece, names_in, pieces_of};
 use super::writer::{Block, Table, list, text};
 use crate::config::{duration_text, size_text};
 use crate::http::variable::Phase;
 
-/// Header bytes that an upstream's answer may have by default.
-const RESPONSE_HEADER: u64 = 32 << 10;
 /// Bytes of a body that are kept by default.
 const BODY_BUFFER: u64 = 16 << 10;
 
@@ -26,20 +24,6 @@ const TIMES: [(&str, &str, &str); 3] = [
     ("proxy_send_timeout", "grpc_send_timeout", "send_timeout"),
     ("proxy_read_timeout", "grpc_read_timeout", "read_timeout"),
 ];
-
-/// Where requests go.
-struct Target {
-    /// `https` or `grpcs`.
-    is_tls: bool,
-    is_grpc: bool,
-    /// A group's name, or an address.
-    server: String,
-    /// What takes the place of the matched part of the path.
-    uri: Option<String>,
-    /// A rule that makes the path, where it is made of captures.
-    rule: Option<Rule>,
-    has_variables: bool,
-}
 
 impl Translator<'_> {
     /// The route of a location that passes requests on.
@@ -125,7 +109,7 @@ impl Translator<'_> {
         if !request.is_empty() {
             block.headers.push(("request_headers", request));
         }
-        let (response, _) = self.response_headers(scope, Phase::Response);
+        let (response, _) = self.response_headers(scope, Phase::Response, None);
         if !response.is_empty() {
             block.headers.push(("response_headers", response));
         }
@@ -157,233 +141,6 @@ impl Translator<'_> {
             }
             scope = here.outer();
         }
-    }
-
-    /// Where a `proxy_pass` leads.
-    fn target(
-        &self,
-        scope: &Scope<'_>,
-        pass: &Directive,
-        location: &Location,
-    ) -> Result<Target, String> {
-        let written = pass.argument(0);
-        let has_variables = written.contains('$');
-        let captures = names_in(written).any(|name| {
-            let is_number = name.starts_with(|c: char| c.is_ascii_digit());
-            is_number || matches!(location, Location::Regex(_, regex) if regex.contains(&format!("<{name}>")))
-        });
-        let mut rule = None;
-        let mut inlined = match (captures, location) {
-            (true, Location::Regex(is_exact, regex)) => {
-                let whole = self.replacement(scope, regex, written)?;
-                let (front, uri) = split(&whole);
-                let uri = uri.ok_or("a server's name cannot be made of the path")?;
-                let to = uri
-                    .strip_suffix("$is_args$args")
-                    .map_or_else(|| format!("{uri}?"), str::to_owned);
-                rule = Some(Rule {
-                    from: if *is_exact {
-                        regex.clone()
-                    } else {
-                        format!("(?i){regex}")
-                    },
-                    to,
-                    flag: "break".to_owned(),
-                    when: None,
-                });
-                front
-            }
-            _ => self.words.inline(written, &scope.constants)?,
-        };
-        // The request's own path and query, which go on in any case.
-        for whole in [
-            "$request_uri",
-            "$uri$is_args$args",
-            "$document_uri$is_args$args",
-        ] {
-            if let Some(front) = inlined.strip_suffix(whole) {
-                inlined = front.to_owned();
-            }
-        }
-        if let Some(Piece::Variable(name)) = pieces_of(&inlined)
-            .iter()
-            .find(|piece| matches!(piece, Piece::Variable(_)))
-        {
-            return Err(format!(
-                "the server depends on the request, by `${name}`: name upstreams, and lead to them by \
-                 `when` in routes or the hook `split`"
-            ));
-        }
-        let (front, uri) = split(&inlined);
-        let (scheme, server) = match front.split_once("://") {
-            Some((scheme, server)) => (scheme, server),
-            None if pass.name == "grpc_pass" => ("grpc", &*front),
-            None => return Err("it has no scheme".to_owned()),
-        };
-        let (is_tls, is_grpc) = match scheme.to_ascii_lowercase().as_str() {
-            "http" => (false, false),
-            "https" => (true, false),
-            "grpc" => (false, true),
-            "grpcs" => (true, true),
-            _ => return Err(format!("`{scheme}` is no scheme of a server")),
-        };
-        if server.is_empty() {
-            return Err("it names no server".to_owned());
-        }
-        if has_variables
-            && rule.is_none()
-            && uri.is_some()
-            && !matches!(location, Location::Exact(_))
-        {
-            return Err(
-                "with variables, the URI of `proxy_pass` takes the place of every path: name the \
-                 server without them"
-                    .to_owned(),
-            );
-        }
-        Ok(Target {
-            is_tls,
-            is_grpc,
-            server: server.to_owned(),
-            uri: uri.filter(|_| rule.is_none()),
-            rule,
-            has_variables: has_variables && !captures,
-        })
-    }
-
-    /// What belongs to the upstream here, and is said where requests are passed on in nginx.
-    fn of_upstream(&self, scope: &Scope<'_>, target: &Target) -> Table {
-        let accounts = self.accounts;
-        let mut extra = Table::new();
-        if target.is_tls {
-            let prefix = if target.is_grpc { "grpc" } else { "proxy" };
-            extra.set("tls", self.tls_to_server(scope, target, prefix).inline());
-        }
-        if target.is_grpc {
-            extra.set("http2", "true");
-        }
-        for version in scope.nearest("proxy_http_version") {
-            match version.argument(0) {
-                "2" | "2.0" => {
-                    extra.set("http2", "true");
-                    accounts.translated(version, "`http2 = true` in the upstream");
-                }
-                _ => accounts.built_in(version, "servers are spoken to in HTTP/1.1"),
-            }
-        }
-        for name in ["proxy_buffer_size", "grpc_buffer_size"] {
-            for size in scope.nearest(name) {
-                match values::size(size.argument(0)) {
-                    Some(bytes) if bytes > RESPONSE_HEADER => {
-                        extra.set("response_header_size", text(&size_text(bytes)));
-                        accounts.translated(size, "`response_header_size` in the upstream");
-                    }
-                    Some(_) => accounts.built_in(size, "a server's header may have 32 KiB"),
-                    None => accounts.lost(size, "it is no size"),
-                }
-            }
-        }
-        extra
-    }
-
-    fn tls_to_server(&self, scope: &Scope<'_>, target: &Target, prefix: &str) -> Table {
-        let accounts = self.accounts;
-        let names: [&'static str; 8] = match prefix {
-            "grpc" => [
-                "grpc_ssl_verify",
-                "grpc_ssl_trusted_certificate",
-                "grpc_ssl_crl",
-                "grpc_ssl_name",
-                "grpc_ssl_certificate",
-                "grpc_ssl_certificate_key",
-                "grpc_ssl_protocols",
-                "grpc_ssl_server_name",
-            ],
-            _ => [
-                "proxy_ssl_verify",
-                "proxy_ssl_trusted_certificate",
-                "proxy_ssl_crl",
-                "proxy_ssl_name",
-                "proxy_ssl_certificate",
-                "proxy_ssl_certificate_key",
-                "proxy_ssl_protocols",
-                "proxy_ssl_server_name",
-            ],
-        };
-        let [
-            verify,
-            ca,
-            crl,
-            name,
-            certificate,
-            key,
-            protocols,
-            sends_name,
-        ] = names;
-        let mut table = Table::new();
-        let verifies = scope.is_on(verify);
-        if !verifies {
-            table.set("verify", "false");
-        }
-        if let Some(directive) = scope.one(verify) {
-            accounts.translated(directive, "`verify` in `tls` of the upstream");
-        }
-        for (directive, key) in [
-            (ca, "ca"),
-            (crl, "crl"),
-            (certificate, "certificate"),
-            (key, "key"),
-        ] {
-            let Some(directive) = scope.one(directive) else {
-                continue;
-            };
-            match matches!(key, "ca" | "crl") && !verifies {
-                true => accounts.harmless(directive, "the server is not verified"),
-                false => {
-                    table.set(key, text(directive.argument(0)));
-                    accounts.translated(directive, format!("`{key}` in `tls` of the upstream"));
-                }
-            }
-        }
-        let sends = scope.is_on(sends_name);
-        if let Some(directive) = scope.one(sends_name) {
-            match sends {
-                true => accounts.built_in(directive, "a server's name is sent wherever it has one"),
-                false => accounts.changed(directive, "a server's name is sent wherever it has one"),
-            }
-        }
-        match scope.one(name) {
-            Some(directive) => match self.words.inline(directive.argument(0), &scope.constants) {
-                Ok(host) if host == "$proxy_host" => {
-                    accounts.built_in(directive, "it is the default");
-                }
-                Ok(host) if !host.contains('$') => {
-                    table.set("server_name", text(&host));
-                    accounts.translated(directive, "`server_name` in `tls` of the upstream");
-                }
-                Ok(_) => accounts.lost(
-                    directive,
-                    "the name of a server is fixed: `server_name` in `tls`",
-                ),
-                Err(why) => accounts.lost(directive, why),
-            },
-            None if (sends || verifies) && self.upstreams.is_declared(&target.server) => {
-                table.set("server_name", text(&target.server));
-            }
-            None => {}
-        }
-        for directive in scope.nearest(protocols) {
-            let has = |version: &str| directive.arguments.iter().any(|each| each == version);
-            match has("TLSv1.2") {
-                true => accounts.built_in(directive, "TLS 1.2 and 1.3 are spoken"),
-                false if has("TLSv1.3") => {
-                    table.set("min_version", text("1.3"));
-                    accounts.translated(directive, "`min_version` in `tls` of the upstream");
-                }
-                false => accounts.lost(directive, "TLS 1.2 and 1.3 are spoken (RFC 8996)"),
-            }
-        }
-        table
     }
 
     /// `proxy_redirect`.
@@ -531,43 +288,4 @@ impl Translator<'_> {
             self.time(directive, "client_body_timeout", 60, keys);
         }
     }
-}
-
-/// The part before the URI, and the URI if there is one.
-fn split(url: &str) -> (String, Option<String>) {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let rest = url.get(start..).unwrap_or_default();
-    if rest.starts_with("unix:") {
-        let colon = rest.match_indices(':').nth(1).map(|(at, _)| at + start);
-        return match colon {
-            Some(at) => {
-                let uri = url.get(at + 1..).unwrap_or_default();
-                let uri = (!uri.is_empty()).then(|| uri.to_owned());
-                (url.get(..at).unwrap_or_default().to_owned(), uri)
-            }
-            None => (url.to_owned(), None),
-        };
-    }
-    match rest.find(['/', '?']) {
-        Some(at) => {
-            let (front, uri) = url.split_at(start + at);
-            (front.to_owned(), Some(uri.to_owned()))
-        }
-        None => (url.to_owned(), None),
-    }
-}
-
-/// What a lone rule that takes away the location's prefix puts in its place.
-fn stripped(rules: &[Rule], location: &Location) -> Option<String> {
-    let [rule] = rules else { return None };
-    let (Location::Prefix(prefix) | Location::PrefixNoRegex(prefix)) = location else {
-        return None;
-    };
-    if rule.flag != "break" || rule.when.is_some() || !prefix.ends_with('/') {
-        return None;
-    }
-    let rest = rule.from.strip_prefix('^')?.strip_prefix(prefix.as_str())?;
-    let to = rule.to.strip_suffix("$1")?;
-    let is_plain = to.starts_with('/') && !to.contains(['$', '?']);
-    (matches!(rest, "(.*)" | "(.*)$") && is_plain).then(|| to.to_owned())
 }

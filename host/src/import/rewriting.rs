@@ -221,7 +221,8 @@ impl Translator<'_> {
             }
         }
         self.error_pages(scope, status);
-        let (headers, content_type) = self.response_headers(scope, Phase::Return);
+        let sent = status.or(Some(302));
+        let (headers, content_type) = self.response_headers(scope, Phase::Return, sent);
         if answer.get("body").is_some() {
             let by_default = self.type_of(scope, location);
             match content_type.unwrap_or(by_default).as_str() {
@@ -304,7 +305,7 @@ impl Translator<'_> {
         block.range = Some((directive.id, directive.last));
         self.accounts
             .translated(directive, "`return` in `[[route]]`");
-        let (headers, _) = self.response_headers(scope, Phase::Return);
+        let (headers, _) = self.response_headers(scope, Phase::Return, Some(301));
         if !headers.is_empty() {
             block.headers.push(("response_headers", headers));
         }

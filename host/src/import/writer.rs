@@ -258,6 +258,11 @@ impl Output {
             .chain(&self.streams)
     }
 
+    /// Whether nothing listens.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.listens.is_empty() && self.streams.is_empty()
+    }
+
     /// The text, with what is lost as comments at its place.
     pub(super) fn render(&self, report: &Report) -> String {
         // Each stands at the smallest block that stands for what it was in.

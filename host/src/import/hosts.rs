@@ -1,0 +1,232 @@
+//! Which hosts and listeners a `server` has: names that count, and who is an address's first.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Translator;
+use super::conditions::check_regex;
+use super::listen::Listen;
+use super::scope::Scope;
+
+/// A `server` of `http`.
+pub(super) struct Server<'s> {
+    pub(super) scope: Scope<'s>,
+    pub(super) listens: Vec<Listen>,
+    /// Names that count, in order.
+    pub(super) names: Vec<String>,
+}
+
+/// An address and its servers, the first of which takes hosts that no other has.
+pub(super) struct Address {
+    pub(super) name: String,
+    pub(super) servers: Vec<usize>,
+}
+
+/// Listeners and hosts that routes are for.
+pub(super) struct Target {
+    pub(super) listen: Vec<String>,
+    /// None for all hosts that no other route names.
+    pub(super) hosts: Option<Vec<String>>,
+}
+
+impl Translator<'_> {
+    /// The names of a `server` that a request can have.
+    pub(super) fn names(&self, scope: &Scope<'_>) -> Vec<String> {
+        let accounts = self.accounts;
+        let mut names: Vec<String> = Vec::new();
+        for directive in scope.own("server_name") {
+            let mut is_said = false;
+            for name in &directive.arguments {
+                if let Some(regex) = name.strip_prefix('~') {
+                    match check_regex(regex) {
+                        Ok(()) => names.push(name.clone()),
+                        Err(why) => accounts.lost(directive, why),
+                    }
+                    is_said = true;
+                    continue;
+                }
+                let plain = name.trim_start_matches("*.").trim_start_matches('.');
+                let plain = plain.strip_suffix(".*").unwrap_or(plain);
+                let letters = |c: char| {
+                    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '[' | ']' | ':')
+                };
+                let label = |label: &str| !label.is_empty();
+                let is_host = plain.chars().all(letters) && plain.split('.').all(label);
+                if name == "$hostname" {
+                    accounts.lost(directive, "write the machine's name");
+                } else if is_host && plain.chars().any(char::is_alphanumeric) {
+                    names.push(name.to_ascii_lowercase());
+                    is_said = true;
+                } else if !plain.is_ascii() {
+                    accounts.lost(
+                        directive,
+                        "write international names in their ASCII form, `xn--...`",
+                    );
+                }
+            }
+            match is_said {
+                true => accounts.translated(directive, "`host` in `[[route]]`"),
+                false => accounts.harmless(directive, "no request has this host"),
+            }
+        }
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
+    }
+
+    /// Of several servers of an address with one name, nginx takes the first.
+    pub(super) fn drop_repeated_names(&self, servers: &mut [Server<'_>]) {
+        let mut taken: HashMap<(String, String), usize> = HashMap::new();
+        for (index, server) in servers.iter_mut().enumerate() {
+            let Server {
+                scope,
+                listens,
+                names,
+            } = server;
+            names.retain(|name| {
+                let mut free = 0;
+                for listen in listens.iter() {
+                    let key = (listen.address.clone(), name.clone());
+                    free += usize::from(*taken.entry(key).or_insert(index) == index);
+                }
+                if free == 0 {
+                    for directive in scope.own("server_name") {
+                        self.accounts.changed(
+                            directive,
+                            format!(
+                                "`{name}` is another server's of this address, which comes first"
+                            ),
+                        );
+                    }
+                }
+                free > 0
+            });
+        }
+    }
+
+    /// The listeners and hosts of a server.
+    pub(super) fn targets(
+        &self,
+        index: usize,
+        servers: &[Server<'_>],
+        addresses: &[Address],
+    ) -> Vec<Target> {
+        let Some(server) = servers.get(index) else {
+            return Vec::new();
+        };
+        let (mut first, mut other, mut contested) = (Vec::new(), Vec::new(), Vec::new());
+        let own: Vec<&str> = server
+            .listens
+            .iter()
+            .map(|listen| &*listen.address)
+            .collect();
+        for address in addresses
+            .iter()
+            .filter(|address| own.contains(&&*address.name))
+        {
+            if address.servers.first() != Some(&index) {
+                other.push(address.name.clone());
+                continue;
+            }
+            first.push(address.name.clone());
+            let others = address.servers.iter().filter(|other| **other != index);
+            let mut others = others.filter_map(|other| servers.get(*other));
+            let takes = |other: &Server<'_>| {
+                let pairs = other.names.iter();
+                pairs
+                    .clone()
+                    .any(|pattern| server.names.iter().any(|name| overlaps(pattern, name)))
+            };
+            if others.any(takes) {
+                contested.push(address.name.clone());
+            }
+        }
+        let mut targets = Vec::new();
+        other.extend(contested);
+        if !other.is_empty() {
+            match server.names.is_empty() {
+                true => {
+                    if let Some(directive) = server.scope.directive.filter(|_| first.is_empty()) {
+                        self.accounts
+                            .harmless(directive, "no request leads there: it has no name");
+                    }
+                }
+                false => targets.push(Target {
+                    listen: other,
+                    hosts: Some(server.names.clone()),
+                }),
+            }
+        }
+        if !first.is_empty() {
+            targets.push(Target {
+                listen: first,
+                hosts: None,
+            });
+        }
+        targets
+    }
+}
+
+/// The addresses of all servers, in the order of the file.
+pub(super) fn addresses(servers: &[Server<'_>]) -> Vec<Address> {
+    let mut addresses: Vec<Address> = Vec::new();
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    for (index, server) in servers.iter().enumerate() {
+        for listen in &server.listens {
+            let at = *by_name.entry(&listen.address).or_insert_with(|| {
+                addresses.push(Address {
+                    name: listen.address.clone(),
+                    servers: Vec::new(),
+                });
+                addresses.len() - 1
+            });
+            let Some(Address { servers, .. }) = addresses.get_mut(at) else {
+                continue;
+            };
+            // It can only be the one that was added last.
+            if servers.first() == Some(&index) || servers.last() == Some(&index) {
+                continue;
+            }
+            match listen.default_server {
+                true => servers.insert(0, index),
+                false => servers.push(index),
+            }
+        }
+    }
+    addresses
+}
+
+/// Whether a pattern of another server could take a host of this name.
+pub(super) fn overlaps(pattern: &str, name: &str) -> bool {
+    if pattern.starts_with('~') {
+        return true;
+    }
+    let suffix = pattern
+        .strip_prefix('*')
+        .or_else(|| pattern.starts_with('.').then_some(pattern));
+    if let Some(suffix) = suffix {
+        return name.ends_with(suffix) || name.starts_with('~') || name.ends_with('*');
+    }
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix) || name.starts_with(['~', '*', '.']),
+        None => false,
+    }
+}
+
+/// A host pattern as a regular expression.
+pub(super) fn host_regex(name: &str) -> String {
+    if let Some(regex) = name.strip_prefix('~') {
+        return format!(".*(?:{regex}).*");
+    }
+    let (front, rest) = match name.strip_prefix("*.") {
+        Some(rest) => (".+\\.", rest),
+        None => match name.strip_prefix('.') {
+            Some(rest) => ("(?:.+\\.)?", rest),
+            None => ("", name),
+        },
+    };
+    let (rest, back) = match rest.strip_suffix(".*") {
+        Some(rest) => (rest, "\\..+"),
+        None => (rest, ""),
+    };
+    format!("{front}{}{back}", regex::escape(rest))
+}

@@ -1,0 +1,234 @@
+//! What is promised of any file.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::*;
+
+/// Files by name.
+struct Files(HashMap<PathBuf, Vec<u8>>);
+
+impl Files {
+    fn of(files: &[(&str, &str)]) -> Files {
+        let files = files.iter();
+        Files(
+            files
+                .map(|(name, text)| (name.into(), text.as_bytes().to_vec()))
+                .collect(),
+        )
+    }
+}
+
+impl System for Files {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        self.0
+            .get(file)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let within = self
+            .0
+            .keys()
+            .filter(|file| file.parent() == Some(directory));
+        Ok(within
+            .map(|file| file.file_name().unwrap().to_string_lossy().into_owned())
+            .collect())
+    }
+}
+
+fn of(files: &[(&str, &str)]) -> Result<Imported, ReadError> {
+    import(
+        Path::new(files[0].0),
+        Path::new("waypost.toml"),
+        &Files::of(files),
+    )
+}
+
+const SITE: &str = "server { listen 80; location / { proxy_pass http://127.0.0.1:1; } }";
+
+#[test]
+fn broken_files_are_refused_with_file_and_line() {
+    for (text, said) in [
+        (
+            "server {\n listen 80;",
+            "unexpected end of file, expecting \"}\" for the block of line 1 in a.conf:2",
+        ),
+        ("server {\n}}", "unexpected \"}\" in a.conf:2"),
+        (
+            "a;\nb",
+            "unexpected end of file, expecting \";\" or \"}\" in a.conf:2",
+        ),
+        (
+            "user x;",
+            "there is no `server` that could be served in a.conf:1",
+        ),
+        (&"a{".repeat(1000), "blocks are nested too deep in a.conf:1"),
+    ] {
+        assert_eq!(of(&[("a.conf", text)]).unwrap_err().to_string(), said);
+    }
+}
+
+#[test]
+fn files_that_include_each_other_are_refused() {
+    let error = of(&[
+        ("a.conf", "include b.conf;"),
+        ("b.conf", "\ninclude a.conf;"),
+    ]);
+    let said = error.unwrap_err().to_string();
+    assert!(
+        said.starts_with("files include each other without an end in "),
+        "{said}"
+    );
+}
+
+#[test]
+fn patterns_of_an_include_name_files_in_their_order() {
+    let files = [
+        ("nginx.conf", "http { include sites/*.conf; }"),
+        ("sites/b.conf", "server { listen 81; return 204; }"),
+        ("sites/a.conf", "server { listen 80; return 204; }"),
+        ("sites/c.off", "broken"),
+    ];
+    let text = of(&files).unwrap().text;
+    let (first, second) = (text.find("\"80\"").unwrap(), text.find("\"81\"").unwrap());
+    assert!(first < second, "{text}");
+}
+
+#[test]
+fn a_file_that_is_missing_is_lost() {
+    let report = of(&[("a.conf", &format!("include gone.conf; {SITE}"))])
+        .unwrap()
+        .report;
+    let lost: Vec<&Entry> = report
+        .entries
+        .iter()
+        .filter(|e| e.outcome == Outcome::Lost)
+        .collect();
+    assert!(
+        matches!(&*lost, [one] if one.directive == "include gone.conf"),
+        "{lost:#?}"
+    );
+}
+
+#[test]
+fn what_may_be_secret_is_not_printed() {
+    let site = "server { listen 80; location / { proxy_pass http://127.0.0.1:1; \
+                proxy_set_header Authorization \"Bearer hush\"; if ($http_x_key != hush) { return 403 hush; } } }";
+    let imported = of(&[("a.conf", site)]).unwrap();
+    assert!(imported.text.contains("hush"), "{}", imported.text);
+    assert!(
+        !imported.report.full().contains("hush"),
+        "{}",
+        imported.report.full()
+    );
+}
+
+#[test]
+fn ten_megabytes_take_time_in_proportion() {
+    let sites = |number: usize| {
+        let site = |index| {
+            format!(
+                "server {{ listen 80; server_name s{index}.example; location / {{ proxy_pass http://127.0.0.1:1; }} \
+                 location /api/ {{ proxy_pass http://127.0.0.1:2/; proxy_read_timeout 5m; }} }}\n"
+            )
+        };
+        (0..number).map(site).collect::<String>()
+    };
+    let took = |number| {
+        let text = sites(number);
+        let begun = Instant::now();
+        let tree = tree::read(Path::new("a.conf"), &Files::of(&[("a.conf", &text)])).unwrap();
+        let accounts = Accounts::new(&tree);
+        let output = translate(&tree, &accounts);
+        fallback::account(&tree, &accounts);
+        let text = output.render(&accounts.into_report(&tree));
+        assert!(text.len() > number * 100);
+        begun.elapsed()
+    };
+    // Ten times as much: far from a hundred times as long.
+    let (small, large) = (took(500), took(5000));
+    assert!(large < small * 50, "{small:?}, {large:?}");
+}
+
+#[test]
+fn nginxs_files_are_told_from_toml() {
+    for (name, text, expected) in [
+        ("nginx.conf", "", true),
+        ("site", SITE, true),
+        ("default", "# a comment\nuser www-data;", true),
+        ("waypost.toml", SITE, false),
+        ("waypost", "[[listen]]\naddress = \"80\"\n", false),
+        ("waypost", "include = \"a.toml\"\n[server]\n", false),
+    ] {
+        assert_eq!(
+            is_nginx(Path::new(name), text.as_bytes()),
+            expected,
+            "{name} {text}"
+        );
+    }
+}
+
+/// Words of configurations, cut and put together anew: nothing panics, and what is made of it is
+/// valid or has been found to be lost.
+#[test]
+fn configurations_of_shuffled_words_do_not_panic() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/import");
+    let mut words: Vec<String> = Vec::new();
+    let mut files: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "conf")
+        {
+            let text = std::fs::read_to_string(path).unwrap();
+            words.extend(
+                text.split_inclusive([' ', ';', '{', '}'])
+                    .map(str::to_owned),
+            );
+            files.push(text);
+        }
+    }
+    files.sort();
+    words.sort();
+    let mut state = 1_u64;
+    let mut below = |bound: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(state >> 33).unwrap() % bound
+    };
+    for round in 0..600 {
+        let file = &files[round % files.len()];
+        let mut parts: Vec<&str> = file.split_inclusive([' ', ';', '{', '}']).collect();
+        for _ in 0..1 + below(4) {
+            let at = below(parts.len());
+            match below(3) {
+                0 => drop(parts.remove(at)),
+                1 => parts.insert(at, &words[below(words.len())]),
+                _ => parts[at] = &words[below(words.len())],
+            }
+            if parts.is_empty() {
+                break;
+            }
+        }
+        let text = parts.concat();
+        if let Ok(imported) = of(&[("a.conf", &text)]) {
+            let _ = imported.report.full();
+        }
+    }
+}
