@@ -190,7 +190,7 @@ fn sessions(scope: &Scope<'_>, table: &mut Table, accounts: &Accounts) {
                 accounts.translated(directive, "`session_cache = 0` in `tls`");
             }
             (_, Some(size)) => {
-                let sessions = (size * SESSIONS_OF_MEGABYTE >> 20).min(MOST_SESSIONS);
+                let sessions = (size.saturating_mul(SESSIONS_OF_MEGABYTE) >> 20).min(MOST_SESSIONS);
                 if sessions != 10_000 {
                     table.set("session_cache", sessions.to_string());
                 }
