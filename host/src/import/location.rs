@@ -106,7 +106,7 @@ impl Translator<'_> {
             Location::Named(_) => {
                 return accounts.lost(
                     directive,
-                    "nothing leads there yet: `error_page` and `try_files` are not there",
+                    "nothing leads there: the import writes neither `error_pages` nor `try_files` yet",
                 );
             }
             Location::Regex(is_exact, regex) => {

@@ -387,7 +387,7 @@ impl Translator<'_> {
             if concerns {
                 self.accounts.lost(
                     directive,
-                    "a server's error pages are passed on, and Waypost's own are short and plain",
+                    "the import writes no `error_pages` yet: docs/error-pages.md has them",
                 );
             }
         }
