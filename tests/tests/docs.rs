@@ -96,10 +96,13 @@ fn blocks_of_toml(text: &str) -> Vec<(usize, String)> {
 /// A command as it is run: names in capitals stand for one, brackets for what may be left out.
 fn arguments(command: &str, proxy: &Proxy) -> Vec<String> {
     let of_plugins = command.starts_with("plugin");
+    let imports = command.starts_with("import");
     let words = command.replace(['[', ']'], "");
     let word = |word: &str| match word {
         "FILE" if of_plugins => "spill.wasm".to_owned(),
         "FILE" => "waypost.toml".to_owned(),
+        // What the proxy serves is not to be written over.
+        "waypost.toml" if imports => "imported.toml".to_owned(),
         "NAME" if of_plugins => "spill".to_owned(),
         "NAME" => "backend".to_owned(),
         "SERVER" => "127.0.0.1:9".to_owned(),

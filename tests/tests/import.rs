@@ -26,6 +26,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "limits",
         "what it answers depends on the time; `parity` compares limits",
     ),
+    ("limits_of_many_kinds", "likewise"),
+    (
+        "ipv6_and_unix_listeners",
+        "its listeners are in fixed places",
+    ),
     ("container_names", "its names exist on another machine"),
     ("resolver_variable", "its names exist on another machine"),
     (
