@@ -134,6 +134,8 @@ pub(crate) struct UpstreamStatus {
     /// Who else lists servers for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<SourceStatus>,
+    #[serde(default)]
+    pub(crate) load: LoadStatus,
 }
 
 /// Where servers of an upstream are listed, beside the configuration.
@@ -152,6 +154,25 @@ pub(crate) struct SourceStatus {
     pub(crate) next_ms: Option<u64>,
     /// Why the last answer could not be had, or not be used.
     pub(crate) error: Option<String>,
+}
+
+/// What an upstream has to do, in all workers, and what bounds it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LoadStatus {
+    /// Requests in its `queue`.
+    pub(crate) waiting: usize,
+    /// The `size` of its queue; 0 without one.
+    pub(crate) queue_size: u32,
+    /// Requests at its servers.
+    pub(crate) requests: u32,
+    /// `requests` of its `limits`; 0 is unlimited.
+    pub(crate) max_requests: u32,
+    /// Open connections, idle ones included.
+    pub(crate) connections: usize,
+    /// `connections` of its `limits`; 0 is unlimited.
+    pub(crate) max_connections: u32,
+    /// How many requests each bound has refused, by its name.
+    pub(crate) refused: BTreeMap<String, u64>,
 }
 
 /// A name that is resolved again and again.

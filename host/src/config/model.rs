@@ -23,6 +23,7 @@ mod health;
 mod dynamic;
 mod hook;
 mod limits;
+mod overload;
 mod plugin;
 mod policy;
 mod resolver;
@@ -43,6 +44,7 @@ pub use self::files::{Autoindex, Expires, FileCoding, FileFallback, Files};
 pub use self::health::{BodyPattern, CheckMethod, CheckQuestion, HealthCheck, HttpCheck, Outliers};
 pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::limits::{ProxyLimits, RouteLimits};
+pub use self::overload::{Overload, QueueConfig, RetryBudgetConfig, UpstreamLimits};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
 pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
 #[cfg(test)]
@@ -421,6 +423,8 @@ pub struct UpstreamConfig {
     /// Percent of the endpoints that are healthy, below which health checks and ejections are
     /// ignored; 0 (default): never.
     pub panic_threshold: u32,
+    /// What bounds its load as a whole. Default: nothing.
+    pub overload: Overload,
     /// Bytes of a request body kept for a retry, default 16 KiB (`client_body_buffer_size`). A body
     /// that fits is read whole before an endpoint is asked; a larger one is streamed.
     pub body_buffer_size: usize,

@@ -558,9 +558,13 @@ static UPSTREAMS: &[Directive] = &[
         &["least_time"],
         "`policy = { plugin = \"least_time\", by = \"header\" }` in `[upstream.NAME]`",
     ),
+    is(
+        &["queue"],
+        "`queue = { size = 100, timeout = \"60s\" }` in `[upstream.NAME]`",
+    ),
     automatic(
-        &["zone", "queue", "ntlm"],
-        "workers share what they know of a server; requests beyond `max_conns` of all servers are a 502",
+        &["zone", "ntlm"],
+        "workers share what they know of a server",
     ),
     is(
         &["resolver"],

@@ -7,6 +7,7 @@ mod error_page;
 mod files;
 mod health;
 mod headers;
+mod overload;
 mod plugins;
 mod source;
 mod tls;
@@ -253,6 +254,7 @@ fn upstream(out: &mut TomlWriter, upstream: &UpstreamConfig) {
         Some(outliers) => out.key("outliers", health::outliers(outliers)),
     }
     out.key("panic_threshold", upstream.panic_threshold);
+    overload::overload(out, &upstream.overload);
     out.key(
         "body_buffer_size",
         text(&size_text(upstream.body_buffer_size as u64)),

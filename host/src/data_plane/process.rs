@@ -211,6 +211,14 @@ impl Process {
         self.upstream_connections.load(Relaxed)
     }
 
+    /// How many of them one client may keep busy in one worker where they are scarce: half of those
+    /// that there may be, divided among the workers.
+    pub(crate) fn client_share(&self) -> usize {
+        let descriptors = self.descriptors.load(Relaxed);
+        let left = descriptors.saturating_sub(self.connections());
+        (left / 2 / self.workers.len().max(1)).max(1)
+    }
+
     /// Whether connections to upstreams have half of what there is for them, so that an idle one
     /// should rather be closed: only its own worker could, for another one.
     pub(crate) fn upstream_connections_are_scarce(&self) -> bool {

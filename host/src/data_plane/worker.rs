@@ -10,7 +10,7 @@ use super::content_coding::Spare;
 use super::drain::Drain;
 use super::open_files::OpenFiles;
 use super::process::{Clock, Process};
-use super::upstream::{DescriptorSource, Room};
+use super::upstream::{ClientConnections, DescriptorSource, Room};
 use super::worker_config::{Pace, RetiredUpstreams, Snapshot, WorkerConfig};
 use crate::access_log::LogBuffers;
 use crate::http::head::RequestHead;
@@ -40,6 +40,7 @@ pub(crate) struct Worker {
     pub(crate) drain: Rc<Drain>,
     /// Random, so that what is derived from it (`$request_id`) differs from other workers'.
     pub(crate) identity: [u64; 2],
+    pub(crate) client_connections: Rc<ClientConnections>,
     /// Exchanges and sessions that were numbered so far.
     numbered: Cell<u64>,
 }
@@ -66,6 +67,7 @@ impl Worker {
             logs: RefCell::new(logs),
             heads: RefCell::default(),
             identity: [fastrand::u64(..), fastrand::u64(..)],
+            client_connections: ClientConnections::new(),
             numbered: Cell::new(0),
         }
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::client::{AdminClient, Content, RESOLVED, SOON, segment};
 use super::table::seconds;
 use super::{CommandFailed, OutputFormat, Reach, servers};
-use crate::admin_api::{ServerPatch, SourceStatus, UpstreamList, UpstreamStatus};
+use crate::admin_api::{LoadStatus, ServerPatch, SourceStatus, UpstreamList, UpstreamStatus};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum UpstreamCommand {
@@ -183,10 +183,14 @@ async fn change(
     form.of(answer, |upstream| in_words(&[upstream]))
 }
 
-/// A table of the servers, and a line for each name of theirs and for who else lists them.
+/// A table of the servers, and a line for what each upstream has to do where that is bounded, for each
+/// name of its servers and for who else lists them.
 fn in_words(upstreams: &[UpstreamStatus]) -> String {
     let mut text = servers::in_words(upstreams);
     for upstream in upstreams {
+        if let Some(load) = load_in_words(&upstream.load) {
+            text += &format!("{}: {load}\n", upstream.name);
+        }
         for name in &upstream.names {
             let (asked, next) = (seconds(name.asked_ms), seconds(name.next_ms));
             let addresses = match name.addresses {
@@ -232,6 +236,36 @@ fn source_in_words(upstream: &str, source: &SourceStatus) -> String {
     };
     let name = &source.name;
     format!("{upstream}: {servers} from {name}; {answered}{error}, {next}\n")
+}
+
+/// `2 wait in the queue of 10; 8 requests in progress of 8; refused: 3 (queue_full)`
+fn load_in_words(load: &LoadStatus) -> Option<String> {
+    let mut parts = Vec::new();
+    if load.queue_size > 0 || load.waiting > 0 {
+        let waits = if load.waiting == 1 { "waits" } else { "wait" };
+        parts.push(format!(
+            "{} {waits} in the queue of {}",
+            load.waiting, load.queue_size
+        ));
+    }
+    let bounds = [
+        (
+            "requests in progress",
+            load.requests as usize,
+            load.max_requests,
+        ),
+        ("connections", load.connections, load.max_connections),
+    ];
+    let bounds = bounds.into_iter().filter(|(_, _, most)| *most > 0);
+    parts.extend(bounds.map(|(what, count, most)| format!("{count} {what} of {most}")));
+    let refused = load.refused.iter().filter(|(_, count)| **count > 0);
+    let refused: Vec<String> = refused
+        .map(|(bound, count)| format!("{count} ({bound})"))
+        .collect();
+    if !refused.is_empty() {
+        parts.push(format!("refused: {}", refused.join(", ")));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 #[cfg(test)]
@@ -290,6 +324,26 @@ backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0  
         let (text, request) = told(&["list"], &answer).await;
         assert_eq!(text, TABLE);
         assert!(request.starts_with("GET /upstreams "), "{request}");
+    }
+
+    #[tokio::test]
+    async fn load_is_listed_where_it_is_bounded_or_was_refused() {
+        let answer = r#"{"upstreams": [
+            {"name": "a", "policy": "round_robin", "servers": [], "load": {"waiting": 1, "queue_size": 10,
+             "requests": 8, "max_requests": 8, "connections": 9, "max_connections": 0,
+             "refused": {"queue_full": 3, "queue_timeout": 0, "requests": 2}}},
+            {"name": "b", "policy": "round_robin", "servers": [], "load": {"waiting": 0, "queue_size": 0,
+             "requests": 0, "max_requests": 0, "connections": 4, "max_connections": 5, "refused": {}}},
+            {"name": "c", "policy": "round_robin", "servers": []}]}"#;
+        let (text, _) = told(&["list"], answer).await;
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "a: 1 waits in the queue of 10; 8 requests in progress of 8; refused: 3 (queue_full), 2 (requests)",
+                "b: 4 connections of 5",
+            ]
+        );
     }
 
     #[tokio::test]

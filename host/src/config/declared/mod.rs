@@ -7,6 +7,7 @@ mod health;
 mod upstream;
 mod files;
 mod source;
+mod overload;
 mod route;
 mod stream;
 mod hook;
@@ -18,6 +19,7 @@ pub(super) use self::compression::{CODINGS, COMPRESSION_TABLE};
 pub(super) use self::files::FILES_TABLE;
 pub(super) use self::health::{HEALTH_CHECK, OUTLIERS};
 pub(super) use self::hook::{HOOK, HOOK_USE};
+pub(super) use self::overload::{QUEUE, RETRY_BUDGET, UPSTREAM_LIMITS};
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
 pub(super) use self::route::{ERROR_PAGE, HEADERS, RESPONSE_HEADERS, RETURN, ROUTE, WHEN};
 pub(super) use self::server::{
@@ -160,6 +162,9 @@ mod tests {
             &HTTP2,
             &UPSTREAM,
             &UPSTREAM_HTTP2,
+            &QUEUE,
+            &UPSTREAM_LIMITS,
+            &RETRY_BUDGET,
             &UPSTREAM_SERVER,
             &HEALTH_CHECK,
             &OUTLIERS,

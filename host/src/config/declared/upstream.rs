@@ -1,6 +1,7 @@
 //! `[upstream.NAME]`, its servers and its policy.
 
 use super::health::{HEALTH_CHECK, OUTLIERS};
+use super::overload::{LIMITS_KEY, QUEUE_KEY, RETRY_BUDGET_KEY};
 use super::source::SERVER_SOURCE;
 use super::tls::UPSTREAM_TLS;
 use super::{COUNT, HEADER_SIZE, PERCENT, POSITIVE, TEXTS, TIME, TTL, WAIT};
@@ -94,6 +95,9 @@ pub(in crate::config) static UPSTREAM: Table = Table {
              recently. Without it, such a request is a 502 at once.",
         )
         .or(Default::Boolean(false)),
+        QUEUE_KEY,
+        LIMITS_KEY,
+        RETRY_BUDGET_KEY,
         Key::new(
             "body_buffer_size",
             BODY_BUFFER,

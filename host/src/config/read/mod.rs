@@ -14,6 +14,7 @@ mod plugin;
 mod resolver;
 mod health;
 mod source;
+mod overload;
 mod upstream;
 mod pattern;
 mod condition;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::overload::overload;
 use super::plugin_names::PluginNames;
 use super::policy::policy;
 use super::resolver::{self, Resolvers};
@@ -190,6 +191,7 @@ fn upstream(
     UpstreamConfig {
         name: name.to_owned(),
         policy: policy(section, names, reader),
+        overload: overload(section, &servers),
         servers,
         source: source::source(section),
         state: source::state(section),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{Admin, standing};
 use crate::admin_api::{
-    NameStatus, PluginIncident, PluginList, PluginStatus, PluginVersion, ProcessStatus,
+    LoadStatus, NameStatus, PluginIncident, PluginList, PluginStatus, PluginVersion, ProcessStatus,
     SourceStatus, UpstreamList, UpstreamStatus,
 };
 use crate::control_plane::operator::Published;
@@ -169,6 +169,26 @@ fn upstream_of(upstream: &Upstream, clock: Clock, admin: &Admin) -> UpstreamStat
         servers: servers.collect(),
         names: names_of(upstream, &admin.names),
         source: source_of(upstream, &admin.sources),
+        load: load_of(upstream),
+    }
+}
+
+fn load_of(upstream: &Upstream) -> LoadStatus {
+    let (load, overload) = (&upstream.load, &upstream.config.overload);
+    let refused = load.refusals().into_iter();
+    LoadStatus {
+        waiting: load.waiting(),
+        queue_size: overload.queue.map_or(0, |queue| queue.size),
+        requests: upstream
+            .endpoints()
+            .map(|(endpoint, _)| endpoint.in_flight())
+            .sum(),
+        max_requests: overload.limits.requests,
+        connections: load.connections(),
+        max_connections: overload.limits.connections,
+        refused: refused
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::admit::BadRequest;
 use crate::config::model::NotAllowed;
 use crate::data_plane::body::{BadBody, BodyError};
-use crate::data_plane::upstream::Failure;
+use crate::data_plane::upstream::{Failure, Overload};
 use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;
 use crate::plugin::Untrusted;
@@ -94,6 +94,9 @@ pub(crate) enum Fault {
     /// There is no file to answer with.
     #[error("{why}")]
     File { status: u16, why: Box<str> },
+    /// There is too much to do for its upstream.
+    #[error(transparent)]
+    Overload(#[from] Overload),
     #[error("{0}")]
     Attempt(Failure),
     /// Of a call of gRPC.
@@ -149,6 +152,7 @@ impl Fault {
             Fault::PolicyRefuses(status)
             | Fault::Intercepted(status)
             | Fault::File { status, .. } => *status,
+            Fault::Overload(overload) => overload.status(),
             Fault::DeadlineExceeded => 504,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
                 BodyError::Closed | BodyError::Io(_) => 499,
@@ -165,6 +169,7 @@ impl Fault {
             Fault::NoLiveUpstreams
             | Fault::Unresolved
             | Fault::PolicyRefuses(_)
+            | Fault::Overload(_)
             | Fault::BodyTooLarge(_)
             | Fault::BadLocation(_)
             | Fault::BadTarget
@@ -234,7 +239,8 @@ impl Fault {
             | Fault::Unresolved
             | Fault::Intercepted(_)
             | Fault::File { .. }
-            | Fault::PolicyRefuses(_) => true,
+            | Fault::PolicyRefuses(_)
+            | Fault::Overload(_) => true,
             Fault::Attempt(failure) => {
                 !matches!(failure, Failure::Request(_) | Failure::ClientGone)
             }
@@ -276,6 +282,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         | Failure::SendTimeout
         | Failure::ReadTimeout => 504,
         Failure::NoDescriptor(_) | Failure::TooManyConnections(_) => 503,
+        Failure::Overload(overload) => overload.status(),
         Failure::Inexpressible(_) => 400,
         Failure::ClientGone | Failure::Request(_) => 499,
         Failure::Connect(_)

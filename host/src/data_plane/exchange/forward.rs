@@ -14,12 +14,14 @@ use super::rest::Delivered;
 use super::source::UpstreamResponse;
 use super::state::Exchange;
 use super::tunnel::{self, TunnelPlan};
+use super::wait::watched;
 use crate::config::model::{ProxyLimits, Route};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
     Attempt, AttemptError, Lease, NoEndpoint, ReadLimits, Retry, Timings, Upload, WorkerUpstream,
+    wait_for_endpoint,
 };
 use crate::fault_injection;
 use crate::http::head::ResponseHead;
@@ -33,7 +35,8 @@ const MAX_CONNECTIONS: u32 = 16;
 pub(super) struct Forwarding<'a, 'c> {
     pub(super) session: &'a mut Session<'c>,
     pub(super) exchange: &'a Rc<Exchange>,
-    pub(super) upstream: &'a Rc<WorkerUpstream>,
+    /// That of the exchange's configuration, or of a newer one that it has waited for a server of.
+    pub(super) upstream: Rc<WorkerUpstream>,
     pub(super) route: &'a Route,
     /// How each attempt is carried, and between two reads of the request's body.
     pub(super) limits: &'a ProxyLimits,
@@ -80,19 +83,15 @@ impl Forwarding<'_, '_> {
         for number in 0.. {
             let clock = self.session.worker.clock;
             let exchange = self.exchange.clone();
-            let lease = match self.upstream.lease(exchange, &clock, number) {
-                Ok(lease) => lease,
-                Err(none) => {
-                    let fault = match none {
-                        NoEndpoint::None => Fault::NoLiveUpstreams,
-                        NoEndpoint::Unresolved => Fault::Unresolved,
-                        NoEndpoint::Refused(status) => Fault::PolicyRefuses(status),
-                    };
-                    let (stats, upstream) = (&self.exchange.stats, self.upstream.name());
-                    stats.no_attempt(upstream, fault.status());
-                    return Err(fault);
-                }
+            let leased = match self.upstream.lease(exchange, &clock, number) {
+                // Rare, and its state is large.
+                Err(NoEndpoint::Full) => Box::pin(self.wait_for_endpoint(number)).await,
+                leased => leased.map_err(fault_of),
             };
+            let lease = leased.inspect_err(|fault| {
+                let (stats, upstream) = (&self.exchange.stats, self.upstream.name());
+                stats.no_attempt(upstream, fault.status());
+            })?;
             self.exchange.stats.begin_attempt(&lease);
             match self.attempt(lease).await {
                 Attempted::Answered(delivered) => return Ok(delivered),
@@ -101,6 +100,17 @@ impl Forwarding<'_, '_> {
             }
         }
         Err(Fault::NoLiveUpstreams)
+    }
+
+    /// Takes a lease once an endpoint has room. The client ends the wait if it leaves.
+    async fn wait_for_endpoint(&mut self, attempt: u32) -> Result<Lease, Fault> {
+        let clock = self.session.worker.clock;
+        let exchange = self.exchange.clone();
+        let within = (attempt > 0).then(|| self.retry.time_left()).flatten();
+        let waiting = wait_for_endpoint(&self.upstream, exchange, &clock, attempt, within);
+        let (lease, upstream) = watched(self.session, waiting).await?.map_err(fault_of)?;
+        self.upstream = upstream;
+        Ok(lease)
     }
 
     /// Asks an endpoint, and ends the lease on it.
@@ -149,6 +159,7 @@ impl Forwarding<'_, '_> {
                     (stats.response, stats.status) = (lease.picked_at.elapsed(), status);
                 });
                 stats.answered.set(false);
+                log_refusal(&mut self.retry, self.exchange, &lease);
                 if verdict.again {
                     let endpoint = &lease.endpoint().name;
                     self.exchange.error(&error.failure, Some(endpoint));
@@ -179,7 +190,7 @@ impl Forwarding<'_, '_> {
         let watched = incoming.unread().is_empty().then_some(&incoming.reader);
         let mut attempt = Attempt::begin(
             lease,
-            self.upstream,
+            &self.upstream,
             self.session.alarm,
             watched,
             &message.start(),
@@ -249,6 +260,7 @@ impl Forwarding<'_, '_> {
             attempt.finish(&buffers);
             return Ok(Answered::TryNext { ending, status });
         }
+        log_refusal(&mut self.retry, exchange, lease);
         if (self.intercepts)(status) {
             attempt.finish(&buffers);
             return Ok(Answered::Intercepted { status });
@@ -279,6 +291,22 @@ impl Forwarding<'_, '_> {
             false => Ending::Abandoned,
         };
         Ok(Answered::Passed { passed, ending })
+    }
+}
+
+/// Notes that no other endpoint is asked, where that is for the budget of retries alone.
+fn log_refusal(retry: &mut Retry<'_>, exchange: &Exchange, lease: &Lease) {
+    if let Some(overload) = retry.take_refusal() {
+        exchange.error(&overload, Some(&lease.endpoint().name));
+    }
+}
+
+fn fault_of(none: NoEndpoint) -> Fault {
+    match none {
+        NoEndpoint::None | NoEndpoint::Full => Fault::NoLiveUpstreams,
+        NoEndpoint::Unresolved => Fault::Unresolved,
+        NoEndpoint::Refused(status) => Fault::PolicyRefuses(status),
+        NoEndpoint::Overload(overload) => Fault::Overload(overload),
     }
 }
 

@@ -156,6 +156,7 @@ pub(super) async fn proxy(
         exchange.request.method(),
         message.rest.is_some(),
         exchange.began,
+        upstream.spending(&session.worker.clock),
     );
     let of_listener = &worker_config.snapshot.config.listeners[session.listener];
     let may = route.intercept_errors;
@@ -169,7 +170,7 @@ pub(super) async fn proxy(
     let forwarding = Forwarding {
         session,
         exchange,
-        upstream,
+        upstream: upstream.clone(),
         route,
         limits: &limits,
         body_timeout,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::state::{AttemptStats, Exchange};
 use crate::data_plane::downstream::append_binary;
 use crate::data_plane::proxy_protocol::AddressPair;
-use crate::data_plane::upstream::{BalanceState, Balanceable, DescriptorSource};
+use crate::data_plane::upstream::{BalanceState, Balanceable, DescriptorSource, HeldByClient};
 use crate::http::clock;
 use crate::http::head::{FieldName, Version};
 use crate::http::variable::{Capture, Defined, Name, Variable, VariableSource};
@@ -333,6 +333,14 @@ impl Balanceable for Exchange {
 
     fn ends(&self) -> Option<AddressPair> {
         self.client.ends(self.remote_ip())
+    }
+
+    /// A trusted proxy that names no client speaks for many.
+    fn hold(&self) -> Option<HeldByClient> {
+        let is_shared = self.request.version() == Version::Http2;
+        let is_known = !self.peer_trusted || self.real_client.is_some();
+        let client = self.remote_ip().filter(|_| is_shared && is_known)?;
+        Some(self.worker.client_connections.hold(client))
     }
 
     fn speaks_http(&self) -> bool {

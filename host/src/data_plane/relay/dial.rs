@@ -13,6 +13,7 @@ use super::session::{SessionStatus, TcpSession};
 use crate::data_plane::stream::{Alarm, Peeked, Reader};
 use crate::data_plane::upstream::{
     AttemptError, Dialed, Failure, Lease, NoEndpoint, Retry, Timings, WorkerUpstream, dial,
+    wait_for_endpoint,
 };
 
 /// A connection to an endpoint, and the lease on it. A client that leaves meanwhile ends the
@@ -26,20 +27,47 @@ pub(super) async fn connect(
     mut watch: ClientWatch<'_>,
 ) -> Result<(Lease, Dialed), SessionStatus> {
     let (config, clock) = (&upstream.shared.config, &session.worker.clock);
+    let mut upstream = upstream.clone();
     let (rules, tries) = (
         &config.next_upstream,
         upstream.shared.tries(config.next_upstream.tries),
     );
-    let mut retry = Retry::new(rules, tries, b"", false, std::time::Instant::now());
+    let budget = upstream.spending(clock);
+    let mut retry = Retry::new(rules, tries, b"", false, std::time::Instant::now(), budget);
     for number in 0.. {
-        let lease = match upstream.lease(session.clone(), clock, number) {
+        let mut leased = upstream.lease(session.clone(), clock, number);
+        if let Err(NoEndpoint::Full) = leased {
+            let within = (number > 0).then(|| retry.time_left()).flatten();
+            let waiting = wait_for_endpoint(&upstream, session.clone(), clock, number, within);
+            let waited = watch.while_there(waiting).await;
+            leased = match waited {
+                Some(waited) => waited.map(|(lease, newest)| {
+                    upstream = newest;
+                    lease
+                }),
+                None => {
+                    session.begin_attempt(upstream.name());
+                    let left = Failure::ClientGone;
+                    session.info(&format_args!("{left} while waiting in upstream queue"));
+                    return Err(SessionStatus::Left);
+                }
+            };
+        }
+        let lease = match leased {
             Ok(lease) => lease,
             Err(none) => {
                 session.begin_attempt(upstream.name());
                 let why = match none {
-                    NoEndpoint::None => "no live upstreams",
+                    NoEndpoint::None | NoEndpoint::Full => "no live upstreams",
                     NoEndpoint::Unresolved => "no live upstreams, as none of its servers is known,",
                     NoEndpoint::Refused(_) => "the policy refuses the session, or a filter does,",
+                    NoEndpoint::Overload(overload) => {
+                        session.error(&overload, upstream.name());
+                        return Err(match overload.status() {
+                            503 => SessionStatus::Overloaded,
+                            _ => SessionStatus::NoEndpoint,
+                        });
+                    }
                 };
                 let message = format_args!("{why} while connecting to upstream");
                 session.error(&message, upstream.name());
@@ -60,6 +88,7 @@ pub(super) async fn connect(
         let status = match &failure {
             Failure::ClientGone => SessionStatus::Left,
             Failure::NoDescriptor(_) | Failure::TooManyConnections(_) => SessionStatus::Ours,
+            Failure::Overload(_) => SessionStatus::Overloaded,
             _ => SessionStatus::NoEndpoint,
         };
         match status {
@@ -73,6 +102,9 @@ pub(super) async fn connect(
             request_sent: false,
             cached: false,
         });
+        if let Some(overload) = retry.take_refusal() {
+            session.error(&overload, &name);
+        }
         lease.end(verdict.ending, 0, Timings::default(), clock);
         if !verdict.again {
             return Err(status);

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::data_plane::downstream::Client;
 use crate::data_plane::hooked::Hooked;
 use crate::data_plane::proxy_protocol::AddressPair;
-use crate::data_plane::upstream::{BalanceState, Balanceable, DescriptorSource};
+use crate::data_plane::upstream::{BalanceState, Balanceable, DescriptorSource, HeldByClient};
 use crate::data_plane::worker::Worker;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::clock;
@@ -55,6 +55,8 @@ pub(super) enum SessionStatus {
     Ours,
     /// 502: no endpoint could be reached.
     NoEndpoint,
+    /// 503: a bound on the load of the upstream is reached.
+    Overloaded,
 }
 
 /// What the access log tells of one attempt at one endpoint.
@@ -173,6 +175,7 @@ impl SessionStatus {
             SessionStatus::Left => 499,
             SessionStatus::Ours => 500,
             SessionStatus::NoEndpoint => 502,
+            SessionStatus::Overloaded => 503,
         }
     }
 }
@@ -243,6 +246,10 @@ impl Balanceable for TcpSession {
 
     fn ends(&self) -> Option<AddressPair> {
         self.client.ends(self.client.ip)
+    }
+
+    fn hold(&self) -> Option<HeldByClient> {
+        None
     }
 
     fn speaks_http(&self) -> bool {

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::balance::WorkerUpstream;
-use super::dial::{dial, while_client_stays};
+use super::client_connections::HeldByClient;
+use super::dial::{dial_for, while_client_stays};
 use super::endpoint::EndpointId;
 use super::failure::{AttemptError, BodyFailure, Failure};
 use super::http2::{Http2Connections, Lookup, StreamSlot};
@@ -35,6 +36,8 @@ pub(crate) struct Attempt {
     cached: bool,
     buffer: ReceiveBuffer,
     pub(crate) bytes_received: u64,
+    /// The client keeps the connection busy.
+    _held: Option<Rc<HeldByClient>>,
 }
 
 /// What a request over HTTP/2 begins with.
@@ -75,6 +78,7 @@ impl Attempt {
             cached,
         };
         let endpoint = lease.endpoint().stats.id;
+        let mut held = None;
         let (connection, cached) = if upstream.shared.config.http2.is_some() {
             let slot = match Http2Connections::find(&upstream.http2, endpoint) {
                 Lookup::Found(slot) => slot,
@@ -95,11 +99,16 @@ impl Attempt {
             let connection = open_stream(slot, start);
             let connection = connection.map_err(|failure| unsent(cached, failure))?;
             (connection, cached)
-        } else if let Some(idle) = upstream.take_idle(endpoint, lease.picked_at) {
-            (idle, true)
         } else {
-            let opened = Box::pin(open(lease, upstream, client, connect_timeout)).await;
-            (opened.map_err(|failure| unsent(false, failure))?, false)
+            held = lease.exchange().hold().map(Rc::new);
+            match upstream.take_idle(endpoint, lease.picked_at) {
+                Some(idle) => (idle, true),
+                None => {
+                    let opening = open(lease, upstream, client, held.clone(), connect_timeout);
+                    let opened = Box::pin(opening).await;
+                    (opened.map_err(|failure| unsent(false, failure))?, false)
+                }
+            }
         };
         let mut attempt = Attempt {
             connection,
@@ -107,6 +116,7 @@ impl Attempt {
             cached,
             buffer: ReceiveBuffer::default(),
             bytes_received: 0,
+            _held: held,
         };
         attempt.connection.requests += 1;
         Ok(attempt)
@@ -337,11 +347,13 @@ async fn open(
     lease: &Lease,
     upstream: &Rc<WorkerUpstream>,
     client: Option<&Reader>,
+    held: Option<Rc<HeldByClient>>,
     connect_timeout: Duration,
 ) -> Result<Connection, Failure> {
     let target = upstream.target(lease)?.within(connect_timeout);
     let descriptors = lease.exchange().descriptors();
-    let mut dialing = Box::pin(async move { dial(&target, &*descriptors).await });
+    let mut dialing =
+        Box::pin(async move { dial_for(held.as_deref(), &target, &*descriptors).await });
     let dialed = while_client_stays(dialing.as_mut(), client).await;
     if let Err(Failure::ClientGone) = &dialed {
         upstream.adopt(lease.endpoint().stats.id, dialing);

@@ -3,12 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::balance_state::BalanceState;
 use super::balanceable::Balanceable;
+use super::connection_limit::{ConnectionLimit, IdleConnections};
 use super::descriptor::Room;
 use super::dial::Dialed;
 use super::endpoint::{EndpointId, Seconds};
@@ -16,7 +19,12 @@ use super::failure::Failure;
 use super::group::WorkerGroup;
 use super::http2::Http2Connections;
 use super::lease::Lease;
+use super::load::Admitted;
+use super::overload::Overload;
 use super::pool::{Connection, Pool};
+use super::queue::WorkerQueue;
+use super::retry::Spending;
+use super::retry_budget::RetryBudget;
 use super::shared::Upstream;
 use super::target::Target;
 use crate::data_plane::process::Clock;
@@ -35,6 +43,11 @@ pub(crate) struct WorkerUpstream {
     previous: RefCell<Option<Rc<WorkerUpstream>>>,
     pool: Rc<RefCell<Pool>>,
     pub(super) http2: Rc<RefCell<Http2Connections>>,
+    /// Where its requests wait; none where the configuration has no queue.
+    pub(super) queue: Option<Rc<WorkerQueue>>,
+    pub(super) retry_budget: Rc<RetryBudget>,
+    /// The same upstream under the newest configuration; all of them share the cell.
+    newest: Rc<RefCell<Weak<WorkerUpstream>>>,
 }
 
 impl WorkerUpstream {
@@ -44,7 +57,7 @@ impl WorkerUpstream {
     pub(crate) fn attach(
         shared: Arc<Upstream>,
         previous: Option<Rc<WorkerUpstream>>,
-    ) -> WorkerUpstream {
+    ) -> Rc<WorkerUpstream> {
         let before = |backup| previous.as_deref()?.group(backup).map(|group| &**group);
         let primary = Rc::new(shared.primary.attach(before(false)));
         let backup = shared.backup.as_ref();
@@ -63,7 +76,19 @@ impl WorkerUpstream {
                 Rc::new(RefCell::new(Http2Connections::new(&shared.config, &ids))),
             ),
         };
-        WorkerUpstream {
+        let alike = previous.as_deref();
+        let alike = alike.filter(|previous| Arc::ptr_eq(&previous.shared.load, &shared.load));
+        let queue = shared.config.overload.queue.and_then(|_| {
+            let before = alike.and_then(|previous| previous.queue.clone());
+            before.or_else(|| WorkerQueue::of(shared.load.queue.clone()))
+        });
+        let retry_budget = previous.as_deref();
+        let retry_budget = retry_budget.map(|previous| previous.retry_budget.clone());
+        let newest = alike.map_or_else(Rc::default, |previous| previous.newest.clone());
+        let attached = Rc::new(WorkerUpstream {
+            queue,
+            retry_budget: retry_budget.unwrap_or_default(),
+            newest,
             name: match &shared.config.dynamic {
                 Some(name) => name.proxy_host(shared.tls.is_some()).into(),
                 None => shared.config.name.as_str().into(),
@@ -78,7 +103,18 @@ impl WorkerUpstream {
             },
             previous: RefCell::new(previous),
             shared,
-        }
+        });
+        *attached.newest.borrow_mut() = Rc::downgrade(&attached);
+        // There may be endpoints now that have room, or none any more.
+        attached.shared.load.room();
+        attached
+    }
+
+    /// The same upstream under the newest configuration that this worker has got, if requests are
+    /// sent to it in the same way.
+    pub(super) fn newest(self: &Rc<Self>) -> Rc<WorkerUpstream> {
+        let newest = self.newest.borrow().upgrade();
+        newest.unwrap_or_else(|| self.clone())
     }
 
     /// Has the policies take over what those of the configuration before know, unless they have:
@@ -170,7 +206,15 @@ impl WorkerUpstream {
     pub(crate) fn target(&self, lease: &Lease) -> Result<Target, Failure> {
         let exchange = lease.exchange();
         let (ends, alpn) = (exchange.ends(), exchange.speaks_http());
-        Target::new(&self.shared, lease.endpoint(), ends, alpn)
+        let target = Target::new(&self.shared, lease.endpoint(), ends, alpn)?;
+        Ok(match self.shared.config.overload.limits.connections {
+            0 => target,
+            most => {
+                let (pool, http2) = (self.pool.clone(), self.http2.clone());
+                let (idle, load) = (Rc::new(Idle { pool, http2 }), self.shared.load.clone());
+                target.limited(ConnectionLimit::of(most, idle, load))
+            }
+        })
     }
 
     /// Lets a dial go on whose client has left, if another client may use the connection. Otherwise
@@ -201,7 +245,20 @@ impl WorkerUpstream {
         }
     }
 
-    /// Picks an endpoint for the next attempt of an exchange and takes a lease on it.
+    /// Counts a request, and answers with what its retries are taken from, where they are counted.
+    pub(crate) fn spending(&self, clock: &Clock) -> Option<Spending> {
+        let config = self.shared.config.overload.retry_budget?;
+        self.retry_budget.request(clock.seconds());
+        Some(Spending {
+            budget: self.retry_budget.clone(),
+            config,
+            load: self.shared.load.clone(),
+            clock: *clock,
+        })
+    }
+
+    /// Picks an endpoint for the next attempt of an exchange and takes a lease on it, unless others
+    /// wait for one.
     ///
     /// # Errors
     /// [`NoEndpoint`]
@@ -211,8 +268,43 @@ impl WorkerUpstream {
         clock: &Clock,
         attempt: u32,
     ) -> Result<Lease, NoEndpoint> {
+        match &self.queue {
+            Some(_) if self.shared.load.waiting() > 0 => Err(NoEndpoint::Full),
+            _ => self.lease_in_turn(exchange, clock, attempt),
+        }
+    }
+
+    /// As [`WorkerUpstream::lease`], for an exchange whose turn it is.
+    ///
+    /// # Errors
+    /// [`NoEndpoint`]
+    pub(super) fn lease_in_turn(
+        &self,
+        exchange: Rc<dyn Balanceable>,
+        clock: &Clock,
+        attempt: u32,
+    ) -> Result<Lease, NoEndpoint> {
         self.take_over();
+        let (load, bounds) = (&self.shared.load, &self.shared.bounds);
+        let admitted = load.admit(bounds, || exchange.client_address());
+        let admitted = admitted.map_err(NoEndpoint::Overload)?;
+        let leased = self.lease_admitted(exchange, clock, attempt, admitted);
+        if leased.is_err() {
+            load.release(admitted);
+        }
+        leased
+    }
+
+    fn lease_admitted(
+        &self,
+        exchange: Rc<dyn Balanceable>,
+        clock: &Clock,
+        attempt: u32,
+        admitted: Admitted,
+    ) -> Result<Lease, NoEndpoint> {
         let balance = exchange.balance();
+        // Those that another worker was first to take. They are tried again by one that waits.
+        let mut missed = SmallVec::<[(Rc<WorkerGroup>, u32); 2]>::new();
         let at_hand = exchange.clone() as ExchangeAtHand;
         loop {
             let picked_at = Instant::now();
@@ -221,7 +313,8 @@ impl WorkerUpstream {
                 Some(group) => (group, false),
                 None => {
                     let group = self.last_resort(balance);
-                    (group.ok_or_else(|| self.why_none())?, true)
+                    let group = group.ok_or_else(|| self.why_none(balance, now, &missed));
+                    (group?, true)
                 }
             };
             let lease = self.leases.get().wrapping_add(1);
@@ -262,11 +355,19 @@ impl WorkerUpstream {
             };
             match acquired {
                 Ok(()) => {
-                    let lease = Lease::new(group, exchange, picked, picked_at);
+                    let lease = Lease::new(group, exchange, picked, picked_at, admitted);
                     return Ok(lease.with_last_resort(last_resort));
                 }
                 // It stays marked as tried: the policy is asked again, without it.
-                Err(_) => group.unused(&at_hand, picked),
+                Err(_) => {
+                    let index = picked.index;
+                    group.unused(&at_hand, picked);
+                    if self.queue.is_some() {
+                        // For a moment, it seemed to have less room than it has.
+                        self.shared.load.room();
+                        missed.push((group, index));
+                    }
+                }
             }
         }
     }
@@ -290,11 +391,50 @@ impl WorkerUpstream {
         found.then(|| backup.clone())
     }
 
-    fn why_none(&self) -> NoEndpoint {
+    fn why_none(
+        &self,
+        balance: &BalanceState,
+        now: Seconds,
+        missed: &[(Rc<WorkerGroup>, u32)],
+    ) -> NoEndpoint {
+        if self.queue.is_some() {
+            for (group, index) in missed {
+                balance.unmark_tried(group, *index);
+            }
+            if !missed.is_empty() || self.is_merely_full(&balance.tried_ids(), now) {
+                return NoEndpoint::Full;
+            }
+        }
         match self.shared.endpoints().next() {
             Some(_) => NoEndpoint::None,
             None => NoEndpoint::Unresolved,
         }
+    }
+
+    /// Whether endpoints besides these would be asked if they had room.
+    fn is_merely_full(&self, tried: &[EndpointId], now: Seconds) -> bool {
+        let last_resort = self.shared.config.last_resort;
+        self.groups().any(|group| {
+            let endpoints = &group.endpoints;
+            endpoints.is_merely_full(&endpoints.indexes_of(tried), now, last_resort)
+        })
+    }
+
+    /// Whether an exchange that has tried these endpoints learns something by trying again: there is
+    /// one with room, or none to wait for.
+    pub(super) fn is_worth_a_try(&self, tried: &[EndpointId], now: Seconds) -> bool {
+        let last_resort = self.shared.config.last_resort;
+        let has_room = self.groups().any(|group| {
+            let (endpoints, tried) = (&group.endpoints, group.endpoints.indexes_of(tried));
+            let as_last_resort = || last_resort && endpoints.last_resort(&tried).is_some();
+            endpoints.has_candidate(&tried, now) || as_last_resort()
+        });
+        has_room || !self.is_merely_full(tried, now)
+    }
+
+    /// The primaries, and then the backups.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &Rc<WorkerGroup>> {
+        std::iter::once(&self.primary).chain(&self.backup)
     }
 
     /// Where no endpoint is in rotation, and the configuration wants one to be asked nevertheless:
@@ -317,9 +457,29 @@ impl WorkerUpstream {
     }
 }
 
+/// A worker's idle connections to an upstream.
+struct Idle {
+    pool: Rc<RefCell<Pool>>,
+    http2: Rc<RefCell<Http2Connections>>,
+}
+
+impl IdleConnections for Idle {
+    fn close_idle(&self) -> Room {
+        match self.pool.borrow_mut().close_idle() {
+            true => Room::Made,
+            false => self.http2.borrow_mut().close_idle(),
+        }
+    }
+}
+
 /// No endpoint may be asked that was not tried yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoEndpoint {
+    /// Those that could be asked are full, or others wait for them: see
+    /// [`wait_for_endpoint`](super::wait_for_endpoint).
+    Full,
+    /// There is too much to do.
+    Overload(Overload),
     /// All are out of rotation: "no live upstreams".
     None,
     /// There are none: no name is known.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::endpoint::Seconds;
+use super::endpoint::{EndpointId, Seconds};
 use super::endpoint_set::IndexSet;
 use super::group::WorkerGroup;
 use crate::plugin::{AttemptFacts, FailureKind};
@@ -71,6 +71,54 @@ impl BalanceState {
 
     pub(super) fn mark_tried(&self, index: u32) {
         self.tried.borrow_mut().insert(index);
+    }
+
+    /// An endpoint of a group was not tried after all: another worker was first.
+    pub(super) fn unmark_tried(&self, group: &Rc<WorkerGroup>, index: u32) {
+        if self
+            .group
+            .borrow()
+            .as_ref()
+            .is_some_and(|at| Rc::ptr_eq(at, group))
+        {
+            return self.tried.borrow_mut().remove(index);
+        }
+        let mut before = self.tried_before.borrow_mut();
+        let mut known = before.iter_mut();
+        if let Some((_, tried)) = known.find(|(known, _)| Rc::ptr_eq(known, group)) {
+            tried.remove(index);
+        }
+    }
+
+    /// The endpoints that were tried, of all groups.
+    pub(super) fn tried_ids(&self) -> SmallVec<[EndpointId; 4]> {
+        let (group, before) = (self.group.borrow(), self.tried_before.borrow());
+        let tried = self.tried.borrow();
+        let of_groups = before.iter().map(|(group, tried)| (group, tried));
+        let of_groups = of_groups.chain(group.iter().map(|group| (group, &*tried)));
+        let ids = of_groups.flat_map(|(group, tried)| group.endpoints.ids_at(tried));
+        ids.collect()
+    }
+
+    /// Begins anew with these groups, the first of them to be asked first, of which some endpoints
+    /// were tried.
+    pub(super) fn begin_again(
+        &self,
+        groups: impl Iterator<Item = Rc<WorkerGroup>>,
+        tried: &[EndpointId],
+    ) {
+        let known = groups.map(|group| {
+            let indexes = group.endpoints.indexes_of(tried);
+            (group, indexes)
+        });
+        let known: TriedGroups = known.collect();
+        let first = known.first().map(|(group, _)| group.clone());
+        self.group.take();
+        self.tried.take();
+        self.tried_before.replace(known);
+        if let Some(first) = first {
+            self.begin(first);
+        }
     }
 
     /// Makes an endpoint of the group the only candidate, whatever its failures; none ends that.

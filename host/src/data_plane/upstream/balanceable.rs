@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::balance_state::BalanceState;
+use super::client_connections::HeldByClient;
 use super::descriptor::DescriptorSource;
 use crate::data_plane::proxy_protocol::AddressPair;
 use crate::plugin;
@@ -19,6 +20,9 @@ pub(crate) trait Balanceable: plugin::ExchangeContext {
     /// The client's end of its connection and ours, for endpoints that want to know; none where the
     /// client has no address.
     fn ends(&self) -> Option<AddressPair>;
+
+    /// Counts a connection that it keeps busy, if its client may bring many of its kind at once.
+    fn hold(&self) -> Option<HeldByClient>;
 
     /// Whether it speaks HTTP to endpoints, which a handshake of TLS then says by ALPN.
     fn speaks_http(&self) -> bool;

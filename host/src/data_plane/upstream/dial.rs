@@ -11,8 +11,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use super::client_connections::HeldByClient;
 use super::descriptor::{Descriptor, DescriptorSource};
 use super::failure::Failure;
+use super::load::OpenConnection;
 use super::target::{Target, TlsTarget};
 use crate::config::model::Address;
 use crate::data_plane::stream::{Alarm, Reader, Stream, Transport};
@@ -28,7 +30,8 @@ pub(crate) struct Dialed {
 /// if the upstream wants one, and shakes hands if it speaks TLS. Where the endpoint does not take it,
 /// its name is resolved again, as it may be elsewhere by now. No client is needed for it: one
 /// that leaves ends the wait, see [`while_client_stays`], and the connection only where the caller
-/// has no other use for it.
+/// has no other use for it. Where the upstream has as many
+/// connections as it may have, one of them is waited for beforehand, for a moment.
 ///
 /// # Errors
 /// [`Failure`].
@@ -36,10 +39,24 @@ pub(crate) async fn dial(
     target: &Target,
     descriptors: &dyn DescriptorSource,
 ) -> Result<Dialed, Failure> {
-    dial_until(target, descriptors, Instant::now() + target.connect_timeout).await
+    dial_for(None, target, descriptors).await
 }
 
-/// As [`dial`], until a moment.
+/// As [`dial`], for a client that has its share of such connections where they are few.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) async fn dial_for(
+    client: Option<&HeldByClient>,
+    target: &Target,
+    descriptors: &dyn DescriptorSource,
+) -> Result<Dialed, Failure> {
+    let open = target.limit.open(target.connect_timeout).await?;
+    let due = Instant::now() + target.connect_timeout;
+    connected(target, descriptors, due, open, client).await
+}
+
+/// As [`dial`], until a moment, whatever limits the connections of the upstream.
 ///
 /// # Errors
 /// [`Failure`].
@@ -48,8 +65,19 @@ pub(super) async fn dial_until(
     descriptors: &dyn DescriptorSource,
     due: Instant,
 ) -> Result<Dialed, Failure> {
+    let open = target.limit.count();
+    connected(target, descriptors, due, open, None).await
+}
+
+async fn connected(
+    target: &Target,
+    descriptors: &dyn DescriptorSource,
+    due: Instant,
+    open: OpenConnection,
+    client: Option<&HeldByClient>,
+) -> Result<Dialed, Failure> {
     let mut alarm = Alarm::default();
-    let mut connecting = pin!(connect(target, descriptors));
+    let mut connecting = pin!(connect(target, descriptors, open, client));
     let connected = alarm
         .poll_until(due, |cx| connecting.as_mut().poll(cx))
         .await;
@@ -93,9 +121,10 @@ pub(crate) async fn while_client_stays<T>(
 async fn connect(
     target: &Target,
     descriptors: &dyn DescriptorSource,
+    open: OpenConnection,
+    client: Option<&HeldByClient>,
 ) -> Result<(Transport, Descriptor), Failure> {
-    let descriptor = Descriptor::take(descriptors).await;
-    let descriptor = descriptor.map_err(Failure::TooManyConnections)?;
+    let descriptor = Descriptor::take(descriptors, open, client).await?;
     let mut transport = transport(&target.address)
         .await
         .map_err(Failure::of_connect)?;

@@ -8,7 +8,7 @@ use std::sync::atomic::{
 
 use smallvec::SmallVec;
 
-use super::endpoint::{AfterFailure, Endpoint, Seconds};
+use super::endpoint::{AfterFailure, Endpoint, EndpointId, Seconds};
 use super::layout::Layout;
 use crate::plugin;
 
@@ -59,6 +59,16 @@ impl IndexSet {
             self.0.resize(word + 1, 0);
         }
         self.0[word] |= 1 << (index % 64);
+    }
+
+    pub(super) fn remove(&mut self, index: u32) {
+        if let Some(word) = self.0.get_mut(index as usize / 64) {
+            *word &= !(1 << (index % 64));
+        }
+    }
+
+    fn contains(&self, index: u32) -> bool {
+        self.word(index as usize / 64) & 1 << (index % 64) != 0
     }
 
     fn word(&self, word: usize) -> u64 {
@@ -253,6 +263,45 @@ impl EndpointSet {
 
     pub(crate) fn has_candidate(&self, tried: &IndexSet, now: Seconds) -> bool {
         (0..self.members.len() as u32).any(|word| self.candidates(word, tried, now) != 0)
+    }
+
+    /// Whether a member that was not tried would be asked if it had room; see
+    /// [`Endpoint::is_merely_full`].
+    pub(super) fn is_merely_full(
+        &self,
+        tried: &IndexSet,
+        now: Seconds,
+        as_last_resort: bool,
+    ) -> bool {
+        let mut indexes = self.layout.order.iter().copied();
+        indexes.any(|index| {
+            let is_member = self.members[index as usize / 64] & 1 << (index % 64) != 0;
+            let may_be_asked = is_member && (self.alone || !tried.contains(index));
+            let endpoint = self.endpoint(index);
+            let is_fit = as_last_resort || !endpoint.stats.health.is_unfit() || self.panics();
+            may_be_asked && is_fit && endpoint.is_merely_full(now, as_last_resort)
+        })
+    }
+
+    /// The places of these endpoints.
+    pub(super) fn indexes_of(&self, ids: &[EndpointId]) -> IndexSet {
+        let mut indexes = IndexSet::default();
+        for index in self.layout.order.iter().copied() {
+            if ids.contains(&self.endpoint(index).stats.id) {
+                indexes.insert(index);
+            }
+        }
+        indexes
+    }
+
+    /// The endpoints at these places.
+    pub(super) fn ids_at<'a>(
+        &'a self,
+        indexes: &'a IndexSet,
+    ) -> impl Iterator<Item = EndpointId> + 'a {
+        let order = self.layout.order.iter().copied();
+        let named = order.filter(|index| indexes.contains(*index));
+        named.map(|index| self.endpoint(index).stats.id)
     }
 
     /// See [`Endpoint::failed`].

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::overload::Overload;
 use rustls::{CertificateError, InvalidMessage};
 
 use crate::data_plane::body::BodyError;
@@ -33,6 +34,9 @@ pub(crate) enum Failure {
         "too many connections to upstreams while connecting to upstream: {0} are in use, as many as the limit on open files leaves room for (`ulimit -n`)"
     )]
     TooManyConnections(usize),
+    /// Our own as well.
+    #[error(transparent)]
+    Overload(#[from] Overload),
     #[error("send() failed ({}) while sending request to upstream", Errno(.0))]
     Send(io::Error),
     #[error("upstream timed out (110: Connection timed out) while sending request to upstream")]
@@ -110,6 +114,7 @@ impl Failure {
             | Failure::Http2(_) => FailureKind::Protocol,
             Failure::NoDescriptor(_)
             | Failure::TooManyConnections(_)
+            | Failure::Overload(_)
             | Failure::Inexpressible(_)
             | Failure::Request(_)
             | Failure::ClientGone => FailureKind::Other,

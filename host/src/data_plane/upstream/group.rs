@@ -4,12 +4,15 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::endpoint_set::EndpointSet;
+use super::load::Load;
 use crate::plugin::{Balancer, Ending, ExchangeAtHand, Outcome, Picked, WorkerBalancer};
 
 /// A group as all workers share it.
 pub(super) struct Group {
     pub(super) endpoints: Arc<EndpointSet>,
     pub(super) balancer: Arc<Balancer>,
+    /// Of its upstream.
+    pub(super) load: Arc<Load>,
 }
 
 /// A group as one worker uses it. Exchanges and leases count references to it, not to what all
@@ -17,6 +20,7 @@ pub(super) struct Group {
 pub(super) struct WorkerGroup {
     pub(super) endpoints: Arc<EndpointSet>,
     pub(super) balancer: RefCell<WorkerBalancer>,
+    pub(super) load: Arc<Load>,
 }
 
 impl Group {
@@ -27,6 +31,7 @@ impl Group {
         WorkerGroup {
             endpoints: self.endpoints.clone(),
             balancer: RefCell::new(balancer),
+            load: self.load.clone(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::balanceable::Balanceable;
 use super::endpoint::{AfterFailure, Endpoint};
 use super::group::WorkerGroup;
+use super::load::Admitted;
 use crate::data_plane::process::Clock;
 use crate::data_plane::unwinding::contained;
 use crate::fault_injection;
@@ -27,6 +28,8 @@ pub(crate) struct Lease {
     index: u32,
     /// Taken when the attempt ends.
     picked: Cell<Option<Picked>>,
+    /// What its request is counted as.
+    admitted: Admitted,
     /// The endpoint was out of rotation, and is back in it if it answers.
     last_resort: bool,
     established: Cell<bool>,
@@ -40,12 +43,14 @@ impl Lease {
         exchange: Rc<dyn Balanceable>,
         picked: Picked,
         picked_at: Instant,
+        admitted: Admitted,
     ) -> Lease {
         Lease {
             group,
             exchange,
             index: picked.index,
             picked: Cell::new(Some(picked)),
+            admitted,
             last_resort: false,
             established: Cell::new(false),
             picked_at,
@@ -73,6 +78,7 @@ impl Lease {
     pub(crate) fn established(&self) {
         if !self.established.replace(true) {
             self.forgive(true);
+            self.group.load.room();
         }
     }
 
@@ -113,7 +119,14 @@ impl Lease {
                 self.endpoint().note_latency(timings.header);
             }
         }
+        self.make_room();
         self.tell(picked, ending, status, timings);
+    }
+
+    /// Its endpoint is rid of it: whoever waits for that has its turn.
+    fn make_room(&self) {
+        self.group.load.release(self.admitted);
+        self.group.load.room();
     }
 
     /// Tells the policy that picked how the attempt ended, if it observes.
@@ -145,6 +158,7 @@ impl Drop for Lease {
             if !self.established.get() {
                 self.forgive(false);
             }
+            self.make_room();
             contained(|| {
                 fault_injection::panics("lease");
                 self.tell(picked, Ending::Abandoned, 0, Timings::default());

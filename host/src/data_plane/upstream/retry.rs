@@ -1,10 +1,16 @@
 //! When another endpoint is asked (nginx: `ngx_http_upstream_next` and
 //! `ngx_http_upstream_test_next`).
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::failure::{AttemptError, Failure};
-use crate::config::model::{NextConditions, NextUpstream};
+use super::load::Load;
+use super::overload::Overload;
+use super::retry_budget::RetryBudget;
+use crate::config::model::{NextConditions, NextUpstream, RetryBudgetConfig};
+use crate::data_plane::process::Clock;
 use crate::plugin::Ending;
 
 /// How many attempts an exchange has left, and on what terms.
@@ -16,6 +22,18 @@ pub(crate) struct Retry<'a> {
     non_idempotent: bool,
     /// The body is passed on as it arrives, and cannot be sent again.
     streamed: bool,
+    /// None where retries are not counted.
+    budget: Option<Spending>,
+    /// Why another endpoint is not asked although the rules would have it.
+    refusal: Option<Overload>,
+}
+
+/// A share of a worker's budget for retries that a request may use.
+pub(crate) struct Spending {
+    pub(super) budget: Rc<RetryBudget>,
+    pub(super) config: RetryBudgetConfig,
+    pub(super) load: Arc<Load>,
+    pub(super) clock: Clock,
 }
 
 /// What a failed attempt means for the endpoint, and whether the next one is asked.
@@ -32,6 +50,7 @@ impl<'a> Retry<'a> {
         method: &[u8],
         streamed: bool,
         began: Instant,
+        budget: Option<Spending>,
     ) -> Retry<'a> {
         let non_idempotent = matches!(method, b"POST" | b"LOCK" | b"PATCH");
         Retry {
@@ -40,7 +59,14 @@ impl<'a> Retry<'a> {
             began,
             non_idempotent,
             streamed,
+            budget,
+            refusal: None,
         }
+    }
+
+    /// Why no other endpoint is asked, where that is for the budget of retries alone; told once.
+    pub(crate) fn take_refusal(&mut self) -> Option<Overload> {
+        self.refusal.take()
     }
 
     /// After an attempt without a usable answer.
@@ -65,6 +91,7 @@ impl<'a> Retry<'a> {
             }
             NoDescriptor(_)
             | TooManyConnections(_)
+            | Overload(_)
             | Inexpressible(_)
             | Request(_)
             | ClientGone => {
@@ -81,6 +108,8 @@ impl<'a> Retry<'a> {
             self.tries_left += 1;
         }
         let again = listed && self.tries_left > 0 && self.may_send_again(error.request_sent);
+        // One that gives the try back is no retry: the endpoint has seen nothing of the request.
+        let again = again && (stale || self.spend());
         RetryVerdict { ending, again }
     }
 
@@ -136,13 +165,35 @@ impl<'a> Retry<'a> {
         if !listed || self.tries_left <= 1 || !self.may_send_again(true) {
             return None;
         }
+        if !self.spend() {
+            return None;
+        }
         self.tries_left -= 1;
         Some(ending)
     }
 
+    /// Takes a retry out of the budget, if there is one.
+    fn spend(&mut self) -> bool {
+        let Some(spending) = &self.budget else {
+            return true;
+        };
+        let now = spending.clock.seconds();
+        let allowed = spending.budget.retry(&spending.config, now);
+        if !allowed {
+            let why = Overload::RetryBudget(spending.config.ratio);
+            self.refusal = Some(spending.load.refused(why));
+        }
+        allowed
+    }
+
     fn may_send_again(&self, sent: bool) -> bool {
         let once = self.streamed || (self.non_idempotent && !self.rules.conditions.non_idempotent);
-        !(sent && once)
-            && (self.rules.timeout == Duration::ZERO || self.began.elapsed() < self.rules.timeout)
+        !(sent && once) && self.time_left() != Some(Duration::ZERO)
+    }
+
+    /// In which a new attempt may begin; none where nothing bounds that.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let bound = Some(self.rules.timeout).filter(|timeout| !timeout.is_zero());
+        bound.map(|timeout| timeout.saturating_sub(self.began.elapsed()))
     }
 }

@@ -14,6 +14,7 @@ use super::endpoint::{Endpoint, EndpointStats, Seconds};
 use super::endpoint_set::{DisabledEpoch, EndpointSet, Panic};
 use super::group::Group;
 use super::health::Unfit;
+use super::load::{Bounds, Load};
 use crate::config::model::{self, Address};
 use crate::names::ServerAddresses;
 use crate::plugin::{Balancer, ConfigureError, Plugin};
@@ -34,6 +35,9 @@ pub(crate) struct Upstream {
     disabled_epoch: DisabledEpoch,
     /// Whether the health of primaries is ignored, and that of backups.
     panics: [Arc<AtomicBool>; 2],
+    /// Goes on through configurations, as long as requests are sent in the same way.
+    pub(crate) load: Arc<Load>,
+    pub(super) bounds: Bounds,
     /// When it was used; goes on through changes.
     usage: Arc<Usage>,
 }
@@ -116,6 +120,10 @@ impl Upstream {
         });
         let continued = alike.filter(|previous| previous.continues);
         let continued = continued.map(|previous| previous.upstream);
+        let bounds = bounds(&config, primary.iter().chain(&backup));
+        let of_previous = alike.map(|previous| previous.upstream);
+        let same = of_previous.filter(|upstream| upstream.has_requests_like(&config));
+        let load = same.map_or_else(Arc::default, |upstream| upstream.load.clone());
         let mut group = |endpoints, is_backup: bool, before: Option<&Group>| {
             let alone = alone && !is_backup;
             let epoch = || disabled_epoch.clone();
@@ -137,6 +145,7 @@ impl Upstream {
             Ok(Group {
                 endpoints,
                 balancer,
+                load: load.clone(),
             })
         };
         let primary = group(primary, false, continued.map(|before| &before.primary))?;
@@ -157,6 +166,8 @@ impl Upstream {
             disabled_epoch,
             panics,
             usage: previous.map_or_else(Arc::default, |previous| previous.upstream.usage.clone()),
+            load,
+            bounds,
         })
     }
 
@@ -165,6 +176,8 @@ impl Upstream {
     pub(crate) fn health_changed(&self) {
         // Behind the change, with `Release`: a set that reads the new epoch reads the change too.
         self.disabled_epoch.fetch_add(1, Release);
+        // Those that wait may have a server again, or none to wait for.
+        self.load.room();
         if self.config.panic_threshold > 0 {
             // Also where no request comes, so that the log tells when it was.
             self.sets().for_each(|set| set.look());
@@ -203,6 +216,11 @@ impl Upstream {
     pub(crate) fn used(&self) -> (Seconds, Seconds) {
         let Usage { first, last } = &*self.usage;
         (first.load(Relaxed), last.load(Relaxed))
+    }
+
+    /// Whether a request for it could be sent under another configuration just as it is.
+    fn has_requests_like(&self, config: &model::UpstreamConfig) -> bool {
+        self.config.http2.is_some() == config.http2.is_some()
     }
 
     /// Whether its endpoints are spoken to by this very TLS.
@@ -291,6 +309,30 @@ impl Upstream {
     /// worker's own, and nothing shared is written per request.
     pub(super) fn lease_numbers(&self) -> u64 {
         self.attached.fetch_add(1, Relaxed) << 48
+    }
+}
+
+/// What a configuration, with the endpoints that it has by now, bounds.
+fn bounds<'a>(
+    config: &model::UpstreamConfig,
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+) -> Bounds {
+    let limits = &config.overload.limits;
+    let requests = Some(limits.requests).filter(|most| *most > 0);
+    let mut room = Some(0u32);
+    for endpoint in endpoints.filter(|endpoint| !endpoint.down) {
+        let bounded = endpoint.max_conns > 0;
+        room = room.filter(|_| bounded);
+        room = room.map(|room| room.saturating_add(endpoint.max_conns));
+    }
+    let room = room.filter(|room| *room > 0);
+    let whole = room.into_iter().chain(requests).min();
+    let has_share = limits.client_share < 100;
+    Bounds {
+        requests,
+        client: whole
+            .filter(|_| has_share)
+            .map(|whole| limits.share_of(whole)),
     }
 }
 

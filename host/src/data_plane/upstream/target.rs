@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
+use super::connection_limit::ConnectionLimit;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::shared::Upstream;
@@ -27,6 +28,8 @@ pub(crate) struct Target {
     pub(super) proxy_header: Vec<u8>,
     /// None where it speaks without.
     pub(super) tls: Option<TlsTarget>,
+    /// On the connections of its upstream.
+    pub(super) limit: ConnectionLimit,
     /// For the connection and its handshake together.
     pub(super) connect_timeout: Duration,
     /// None where it speaks HTTP/1.
@@ -56,6 +59,11 @@ impl Target {
             connect_timeout,
             ..self
         }
+    }
+
+    /// The same, with a bound on the connections of its upstream.
+    pub(super) fn limited(self, limit: ConnectionLimit) -> Target {
+        Target { limit, ..self }
     }
 
     /// A dial has failed: if whoever has the address now is why, its name may be elsewhere.
@@ -99,6 +107,7 @@ impl Target {
             doubt: endpoint.doubt.clone(),
             proxy_header,
             tls,
+            limit: ConnectionLimit::none(upstream.load.clone()),
             connect_timeout: config.connect_timeout,
             http2: config.http2.as_ref().map(|http2| Http2Target {
                 max_streams: http2.max_concurrent_streams,

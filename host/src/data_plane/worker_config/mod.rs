@@ -66,7 +66,7 @@ impl WorkerConfig {
                 }
                 changed => {
                     let attached = WorkerUpstream::attach(shared.clone(), changed.cloned());
-                    upstreams.push(Rc::new(attached));
+                    upstreams.push(attached);
                     pace.large_step().await;
                 }
             }

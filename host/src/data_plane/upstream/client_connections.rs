@@ -1,0 +1,62 @@
+//! How many connections to upstreams each client keeps busy, in one worker: one client of HTTP/2
+//! could otherwise have all that there are descriptors for.
+//!
+//! Clients of HTTP/1 have one for each connection of their own, and are not counted. Nor are those
+//! that a trusted proxy speaks for without naming them: they are many.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// Clients are counted by a hash of their addresses: each of so many places may be that of several.
+const PLACES: usize = 4096;
+
+/// What the clients of one worker have.
+pub(crate) struct ClientConnections {
+    counts: Box<[Cell<u32>]>,
+    seed: u64,
+}
+
+/// A connection that a client keeps busy, until this is dropped.
+pub(crate) struct HeldByClient {
+    of: Rc<ClientConnections>,
+    place: usize,
+}
+
+impl ClientConnections {
+    pub(crate) fn new() -> Rc<ClientConnections> {
+        Rc::new(ClientConnections {
+            counts: (0..PLACES).map(|_| Cell::new(0)).collect(),
+            seed: fastrand::u64(..),
+        })
+    }
+
+    /// Counts one more of a client. An address of IPv6 stands for its network of 64 bits.
+    pub(crate) fn hold(self: &Rc<Self>, client: IpAddr) -> HeldByClient {
+        let bytes = match client {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+        };
+        let hash = twox_hash::XxHash64::oneshot(self.seed, &bytes.to_ne_bytes());
+        let place = (hash % PLACES as u64) as usize;
+        self.counts[place].set(self.counts[place].get() + 1);
+        HeldByClient {
+            of: self.clone(),
+            place,
+        }
+    }
+}
+
+impl HeldByClient {
+    /// How many its client has, this one included.
+    pub(super) fn count(&self) -> u32 {
+        self.of.counts[self.place].get()
+    }
+}
+
+impl Drop for HeldByClient {
+    fn drop(&mut self) {
+        let count = &self.of.counts[self.place];
+        count.set(count.get().saturating_sub(1));
+    }
+}
