@@ -23,6 +23,7 @@ mod retries; // another server is asked
 mod slow_start; // a server that is back gets its share little by little
 mod health; // servers that are ill get no requests
 mod last_resort; // one is asked although it failed
+mod overload; // more load than servers take
 mod kill_one; // and no client notices
 mod custom_policy; // built with the SDK, for either target
 mod recipes; // pages are followed to the letter

@@ -293,8 +293,7 @@ impl<'a> Translator<'a> {
             for directive in scope.nearest(name) {
                 self.accounts.lost(
                     directive,
-                    "no files are served yet: keep an nginx behind Waypost for them, as a server of \
-                     an upstream",
+                    "the import writes no `files` yet: docs/configuration.md has them",
                 );
             }
             if !scope.nearest(name).is_empty() {

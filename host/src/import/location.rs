@@ -268,8 +268,7 @@ impl Translator<'_> {
                 if is_answer || serves {
                     accounts.lost(
                         about,
-                        "no files are served yet: keep an nginx behind Waypost for them, as a \
-                         server of an upstream",
+                        "the import writes no `files` yet: docs/configuration.md has them",
                     );
                 }
             }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::report::Accounts;
 use super::tree::Directive;
 use crate::http::template::Template;
-use crate::http::variable::{Phase, Variable};
+use crate::http::variable::{Names, Phase, Variable};
 
 /// What `set` has given variables in a context and those around it. One that an `if` sets as well
 /// has no text: its value depends on the request.
@@ -175,7 +175,7 @@ impl Words<'_> {
         phase: Phase,
     ) -> Result<String, String> {
         let inlined = self.inline(text, constants)?;
-        match Template::parse_for(&inlined, phase) {
+        match Template::parse_for(&inlined, phase, Names::default()) {
             Ok(_) => Ok(inlined),
             Err(errors) => {
                 let messages: Vec<String> = errors
@@ -209,8 +209,8 @@ impl Words<'_> {
             };
             if let Some(table) = self.tables.get(name) {
                 let message = format!(
-                    "variables of one's own, as `${name}`, are not there yet: a hook can set \
-                     `$hook_NAME`, and a route's `when` can tell requests apart"
+                    "the import writes no `[variable]` yet, as `${name}` would be: docs/configuration.md \
+                     has them"
                 );
                 self.accounts.lost(table, message.clone());
                 return Err(message);

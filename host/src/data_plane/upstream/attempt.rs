@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::balance::WorkerUpstream;
-use super::client_connections::HeldByClient;
 use super::dial::{dial_for, while_client_stays};
 use super::endpoint::EndpointId;
 use super::failure::{AttemptError, BodyFailure, Failure};
@@ -36,8 +35,6 @@ pub(crate) struct Attempt {
     cached: bool,
     buffer: ReceiveBuffer,
     pub(crate) bytes_received: u64,
-    /// The client keeps the connection busy.
-    _held: Option<Rc<HeldByClient>>,
 }
 
 /// What a request over HTTP/2 begins with.
@@ -78,7 +75,6 @@ impl Attempt {
             cached,
         };
         let endpoint = lease.endpoint().stats.id;
-        let mut held = None;
         let (connection, cached) = if upstream.shared.config.http2.is_some() {
             let slot = match Http2Connections::find(&upstream.http2, endpoint) {
                 Lookup::Found(slot) => slot,
@@ -100,11 +96,11 @@ impl Attempt {
             let connection = connection.map_err(|failure| unsent(cached, failure))?;
             (connection, cached)
         } else {
-            held = lease.exchange().hold().map(Rc::new);
+            lease.hold();
             match upstream.take_idle(endpoint, lease.picked_at) {
                 Some(idle) => (idle, true),
                 None => {
-                    let opening = open(lease, upstream, client, held.clone(), connect_timeout);
+                    let opening = open(lease, upstream, client, connect_timeout);
                     let opened = Box::pin(opening).await;
                     (opened.map_err(|failure| unsent(false, failure))?, false)
                 }
@@ -116,7 +112,6 @@ impl Attempt {
             cached,
             buffer: ReceiveBuffer::default(),
             bytes_received: 0,
-            _held: held,
         };
         attempt.connection.requests += 1;
         Ok(attempt)
@@ -347,11 +342,10 @@ async fn open(
     lease: &Lease,
     upstream: &Rc<WorkerUpstream>,
     client: Option<&Reader>,
-    held: Option<Rc<HeldByClient>>,
     connect_timeout: Duration,
 ) -> Result<Connection, Failure> {
     let target = upstream.target(lease)?.within(connect_timeout);
-    let descriptors = lease.exchange().descriptors();
+    let (descriptors, held) = (lease.exchange().descriptors(), lease.hold());
     let mut dialing =
         Box::pin(async move { dial_for(held.as_deref(), &target, &*descriptors).await });
     let dialed = while_client_stays(dialing.as_mut(), client).await;

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::balance_state::BalanceState;
 use super::balanceable::Balanceable;
-use super::connection_limit::{ConnectionLimit, IdleConnections};
+use super::connection_limit::{Bound, ConnectionLimit, IdleConnections};
 use super::descriptor::Room;
 use super::dial::Dialed;
 use super::endpoint::{EndpointId, Seconds};
@@ -45,6 +45,8 @@ pub(crate) struct WorkerUpstream {
     pub(super) http2: Rc<RefCell<Http2Connections>>,
     /// Where its requests wait; none where the configuration has no queue.
     pub(super) queue: Option<Rc<WorkerQueue>>,
+    /// Where they wait for a connection; none where those are not limited.
+    connecting: Option<Rc<WorkerQueue>>,
     pub(super) retry_budget: Rc<RetryBudget>,
     /// The same upstream under the newest configuration; all of them share the cell.
     newest: Rc<RefCell<Weak<WorkerUpstream>>>,
@@ -78,15 +80,22 @@ impl WorkerUpstream {
         };
         let alike = previous.as_deref();
         let alike = alike.filter(|previous| Arc::ptr_eq(&previous.shared.load, &shared.load));
-        let queue = shared.config.overload.queue.and_then(|_| {
+        let overload = &shared.config.overload;
+        let queue = overload.queue.and_then(|_| {
             let before = alike.and_then(|previous| previous.queue.clone());
             before.or_else(|| WorkerQueue::of(shared.load.queue.clone()))
+        });
+        let is_limited = overload.limits.connections > 0;
+        let connecting = is_limited.then(|| {
+            let before = alike.and_then(|previous| previous.connecting.clone());
+            before.or_else(|| WorkerQueue::of(shared.load.connecting.clone()))
         });
         let retry_budget = previous.as_deref();
         let retry_budget = retry_budget.map(|previous| previous.retry_budget.clone());
         let newest = alike.map_or_else(Rc::default, |previous| previous.newest.clone());
         let attached = Rc::new(WorkerUpstream {
             queue,
+            connecting: connecting.flatten(),
             retry_budget: retry_budget.unwrap_or_default(),
             newest,
             name: match &shared.config.dynamic {
@@ -153,7 +162,9 @@ impl WorkerUpstream {
 
     /// Keeps a connection for another exchange, if it may have one.
     pub(crate) fn keep_idle(&self, endpoint: EndpointId, connection: Connection, now: Instant) {
-        if self.shares_connections() {
+        // Somebody who waits for a connection may want one to another endpoint.
+        let is_wanted = self.shared.load.connecting.waiting() > 0;
+        if self.shares_connections() && !is_wanted {
             self.pool.borrow_mut().put(endpoint, connection, now);
         }
     }
@@ -211,8 +222,12 @@ impl WorkerUpstream {
             0 => target,
             most => {
                 let (pool, http2) = (self.pool.clone(), self.http2.clone());
-                let (idle, load) = (Rc::new(Idle { pool, http2 }), self.shared.load.clone());
-                target.limited(ConnectionLimit::of(most, idle, load))
+                let idle = Rc::new(Idle { pool, http2 });
+                let Some(queue) = self.connecting.clone() else {
+                    return Ok(target);
+                };
+                let bound = Bound { most, idle, queue };
+                target.limited(ConnectionLimit::of(self.shared.load.clone(), bound))
             }
         })
     }

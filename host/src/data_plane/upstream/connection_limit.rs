@@ -1,7 +1,8 @@
 //! How many connections an upstream may have open, in all workers.
 //!
 //! Idle ones count as well: they make room for a connection to another endpoint, as far as they are
-//! this worker's own. Others are waited for, like a [descriptor](super::descriptor).
+//! this worker's own. Beyond that, requests wait for their turn in a queue of its own, as they do
+//! for an endpoint. None is kept idle while somebody waits.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::descriptor::{DESCRIPTOR_PAUSE, DESCRIPTOR_WAIT, Room};
+use super::descriptor::{DESCRIPTOR_WAIT, Room};
 use super::load::{Load, OpenConnection};
 use super::overload::Overload;
+use super::queue::{Line, WorkerQueue};
 
 /// A worker's idle connections to an upstream.
 pub(super) trait IdleConnections {
@@ -23,7 +25,14 @@ pub(super) trait IdleConnections {
 pub(super) struct ConnectionLimit {
     load: Arc<Load>,
     /// None: they are counted and nothing more.
-    bound: Option<(u32, Rc<dyn IdleConnections>)>,
+    bound: Option<Bound>,
+}
+
+/// Connections there may be, and what it takes to wait for one.
+pub(super) struct Bound {
+    pub(super) most: u32,
+    pub(super) idle: Rc<dyn IdleConnections>,
+    pub(super) queue: Rc<WorkerQueue>,
 }
 
 impl ConnectionLimit {
@@ -31,10 +40,10 @@ impl ConnectionLimit {
         ConnectionLimit { load, bound: None }
     }
 
-    pub(super) fn of(most: u32, idle: Rc<dyn IdleConnections>, load: Arc<Load>) -> ConnectionLimit {
+    pub(super) fn of(load: Arc<Load>, bound: Bound) -> ConnectionLimit {
         ConnectionLimit {
             load,
-            bound: Some((most, idle)),
+            bound: Some(bound),
         }
     }
 
@@ -49,27 +58,34 @@ impl ConnectionLimit {
     /// # Errors
     /// [`Overload::Connections`]
     pub(super) async fn open(&self, within: Duration) -> Result<OpenConnection, Overload> {
-        let Some((most, idle)) = &self.bound else {
+        let Some(Bound { most, idle, queue }) = &self.bound else {
             return Ok(self.load.opened());
         };
+        let refused = || self.load.refused(Overload::Connections(*most));
+        let nobody_waits = self.load.connecting.waiting() == 0;
+        if nobody_waits {
+            loop {
+                if let Some(open) = self.load.open(*most) {
+                    return Ok(open);
+                }
+                match idle.close_idle() {
+                    Room::Made => {}
+                    Room::Coming(closed) => {
+                        // Nothing is ever sent: it ends.
+                        let _ = closed.await;
+                    }
+                    Room::Missing => break,
+                }
+            }
+        }
         let due = Instant::now() + within.min(DESCRIPTOR_WAIT);
+        let place = queue.join(u32::MAX, Line::First).ok_or_else(refused)?;
         loop {
+            let look = || self.load.connections() < *most as usize;
+            place.turn(due, look).await.map_err(|_| refused())?;
             if let Some(open) = self.load.open(*most) {
                 return Ok(open);
             }
-            match idle.close_idle() {
-                Room::Made => continue,
-                Room::Coming(closed) => {
-                    // Nothing is ever sent: it ends.
-                    let _ = closed.await;
-                    continue;
-                }
-                Room::Missing => {}
-            }
-            if Instant::now() >= due {
-                return Err(self.load.refused(Overload::Connections(*most)));
-            }
-            tokio::time::sleep(DESCRIPTOR_PAUSE).await;
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::data_plane::process::Process;
 
 /// How long a request waits for a descriptor that no idle connection has, and how often it looks.
 pub(super) const DESCRIPTOR_WAIT: Duration = Duration::from_secs(1);
-pub(super) const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(5);
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(5);
 
 /// The right to have one connection to an upstream open; given back when dropped.
 pub(crate) struct Descriptor {

@@ -1,10 +1,11 @@
 //! A policy's choice, held for one attempt.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::balanceable::Balanceable;
+use super::client_connections::HeldByClient;
 use super::endpoint::{AfterFailure, Endpoint};
 use super::group::WorkerGroup;
 use super::load::Admitted;
@@ -33,6 +34,8 @@ pub(crate) struct Lease {
     /// The endpoint was out of rotation, and is back in it if it answers.
     last_resort: bool,
     established: Cell<bool>,
+    /// Its client keeps a connection of its own busy.
+    held: OnceCell<Option<Rc<HeldByClient>>>,
     pub(crate) picked_at: Instant,
 }
 
@@ -53,6 +56,7 @@ impl Lease {
             admitted,
             last_resort: false,
             established: Cell::new(false),
+            held: OnceCell::new(),
             picked_at,
         }
     }
@@ -61,6 +65,13 @@ impl Lease {
     pub(super) fn with_last_resort(mut self, last_resort: bool) -> Lease {
         self.last_resort = last_resort;
         self
+    }
+
+    /// From here on, its client keeps a connection busy that no other one can use; none where that
+    /// is not counted.
+    pub(super) fn hold(&self) -> Option<Rc<HeldByClient>> {
+        let hold = || self.exchange.hold().map(Rc::new);
+        self.held.get_or_init(hold).clone()
     }
 
     /// What it is for.

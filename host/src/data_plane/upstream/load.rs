@@ -15,6 +15,8 @@ use super::queue::Queue;
 #[derive(Default)]
 pub(crate) struct Load {
     pub(super) queue: Arc<Queue>,
+    /// For a connection, where those are limited.
+    pub(super) connecting: Arc<Queue>,
     /// Counted while a configuration limits them.
     requests: AtomicU32,
     connections: AtomicUsize,
@@ -163,6 +165,7 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
+        self.0.connecting.room();
     }
 }
 

@@ -48,10 +48,13 @@ const NONE: u64 = u64::MAX;
 #[derive(Default)]
 pub(super) struct Queue {
     /// Empty until a configuration wants a queue.
-    lanes: OnceLock<Box<[OnceLock<Box<[Lane]>>]>>,
+    lanes: OnceLock<Box<[Block]>>,
     waiting: AtomicUsize,
     tickets: AtomicU64,
 }
+
+/// Some lanes, once they are needed.
+type Block = OnceLock<Box<[Lane]>>;
 
 /// What one worker shows the others.
 #[derive(Default)]

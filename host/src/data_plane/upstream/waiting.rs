@@ -17,6 +17,7 @@ use super::overload::Overload;
 use super::queue::Line;
 use crate::config::model::QueueConfig;
 use crate::data_plane::process::Clock;
+use crate::fault_injection;
 
 /// Takes a lease once there is room, within the queue's `timeout`, and `within` if that is shorter;
 /// answers with the upstream that it is of as well. A request that has tried endpoints before waits
@@ -60,6 +61,7 @@ pub(crate) async fn wait_for_endpoint(
         if place.turn(due, look).await.is_err() {
             return overload(Overload::QueueTimeout);
         }
+        fault_injection::panics("queue");
         let newest = upstream.newest();
         let groups = newest.groups().cloned();
         exchange.balance().begin_again(groups, &tried);
