@@ -48,7 +48,7 @@ pub(in crate::config) static QUEUE: Table = Table {
 };
 
 pub(in crate::config) static UPSTREAM_LIMITS: Table = Table {
-    title: "limits",
+    title: "limits (upstream)",
     doc: "What may be in progress at an upstream, in all workers (Envoy: `circuit_breakers`). \
           Beyond, a request is a 503. See `docs/overload.md`.",
     groups: &[&[
