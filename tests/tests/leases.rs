@@ -91,6 +91,8 @@ struct Scene {
     slow: Vec<Client>,
     dead: Origin,
     guest: &'static str,
+    /// Of each server.
+    parameters: &'static str,
 }
 
 impl Scene {
@@ -100,6 +102,8 @@ impl Scene {
             // One of the servers answers 503 to these, which is another one's business.
             "retried" => assert_eq!(self.proxy.get("/fails").await.status, 200),
             "slow" => self.begin("/slow").await,
+            "waits" => self.begin("/").await,
+            "waits to fail" => self.begin("/fails").await,
             "abandoned" => {
                 self.begin("/slow").await;
                 self.slow.swap_remove(random.usize(..self.slow.len()));
@@ -129,8 +133,9 @@ impl Scene {
                     .lines()
                     .map(|line| match line.contains(self.dead.address()) {
                         true => format!(
-                            "  {{ address = \"{}\", max_fails = 0, weight = {weight} }},",
-                            self.dead.address()
+                            "  {{ address = \"{}\", {}, weight = {weight} }},",
+                            self.dead.address(),
+                            self.parameters
                         ),
                         false => line.to_owned(),
                     });
@@ -158,7 +163,33 @@ impl Scene {
     }
 }
 
+/// What may happen where each server takes one request at a time, and all others wait.
+const EVENTS_IN_A_QUEUE: [&str; 9] = [
+    "waits",
+    "waits",
+    "waits",
+    "waits to fail",
+    "slow",
+    "abandoned",
+    "abandoned",
+    "swap",
+    "reload",
+];
+
 async fn every_lease_comes_back(guest: &'static str, policy: &str, seed: u64) {
+    let parameters = "max_fails = 0";
+    let upstream = format!("policy = {policy}");
+    play(guest, &upstream, parameters, &EVENTS, seed).await;
+}
+
+/// Carries out forty of the events, in an order that the seed says, and ends the process.
+async fn play(
+    guest: &'static str,
+    upstream: &str,
+    parameters: &'static str,
+    events: &[&str],
+    seed: u64,
+) {
     println!("{guest}, seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let gate = Gate::closed();
@@ -173,12 +204,12 @@ async fn every_lease_comes_back(guest: &'static str, policy: &str, seed: u64) {
         _ => serves(request),
     })
     .await;
-    let setup = proxy::to([good.with("max_fails = 0"), dead.with("max_fails = 0")]);
+    let setup = proxy::to([good.with(parameters), dead.with(parameters)]);
     let file = plugin(guest, "wasm32-unknown-unknown");
     std::fs::copy(&file, setup.directory().join(format!("{guest}.wasm"))).unwrap();
     let proxy = setup
         .upstream(&format!(
-            "policy = {policy}\nread_timeout = \"1h\"\nnext_upstream = [\"error\", \"http_503\"]"
+            "{upstream}\nread_timeout = \"1h\"\nnext_upstream = [\"error\", \"http_503\"]"
         ))
         .more(&format!(
             "[plugin.{guest}]\nfile = \"{guest}.wasm\"\ngrants = [\"request\", \"exchange\"]\nmax_faults = 0"
@@ -192,9 +223,10 @@ async fn every_lease_comes_back(guest: &'static str, policy: &str, seed: u64) {
         slow: Vec::new(),
         dead,
         guest,
+        parameters,
     };
     for _ in 0..40 {
-        let event = random.choice(EVENTS).unwrap();
+        let event = random.choice(events).unwrap();
         scene.event(event, &mut random).await;
     }
     // Some are answered, some are still under way when the process drains.
@@ -210,7 +242,7 @@ async fn every_lease_comes_back(guest: &'static str, policy: &str, seed: u64) {
     proxy.log_contains("draining").await;
     gate.open();
     for mut client in slow {
-        assert_eq!(client.response().await.text(), "slow");
+        assert_eq!(client.response().await.status, 200);
     }
     proxy.process().ended_and_heard().await;
     let books = Books::of(&proxy.log());
@@ -287,5 +319,16 @@ async fn each_answered_pick_gets_exactly_one_done_where_members_change_in_place(
     for per_worker in [false, true] {
         let policy = format!("{{ plugin = \"roster\", per_worker = {per_worker} }}");
         every_lease_comes_back("roster", &policy, fastrand::u64(..)).await;
+    }
+}
+
+/// Of a request that waits, no lease is open.
+#[tokio::test]
+async fn each_answered_pick_gets_exactly_one_done_where_requests_wait() {
+    for guest in ["ledger", "roster"] {
+        let upstream = format!("policy = \"{guest}\"\nqueue = {{ size = 99, timeout = \"1h\" }}");
+        let parameters = "max_fails = 0, max_conns = 1";
+        let seed = fastrand::u64(..);
+        play(guest, &upstream, parameters, &EVENTS_IN_A_QUEUE, seed).await;
     }
 }
