@@ -1,6 +1,7 @@
 //! Too few file descriptors: what is being served goes on, new connections wait, and the proxy does
 //! not spin meanwhile.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use waypost_tests::admin::ADMIN;
@@ -148,9 +149,16 @@ async fn streams_that_find_no_descriptor_are_told_so_and_nobody_else_notices() {
     for mut stream in streams.drain(..) {
         assert_eq!(stream.response().await.text(), "other");
     }
-    for _ in 0..100 {
-        let request = first.request("GET", "/", &[]);
-        streams.push(first.open(request, true).await);
+    // Of several clients, for one of them could not have so many.
+    let mut clients = Vec::new();
+    for number in 2..7 {
+        let from = Ipv4Addr::new(127, 0, 0, number);
+        let mut client = Http2::connect_from(from, proxy.address()).await;
+        for _ in 0..20 {
+            let request = client.request("GET", "/", &[]);
+            streams.push(client.open(request, true).await);
+        }
+        clients.push(client);
     }
     proxy
         .log_contains("too many connections to upstreams while connecting to upstream")

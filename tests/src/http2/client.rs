@@ -1,5 +1,7 @@
 //! A client that behaves: h2's, in the harness's words.
 
+use std::net::Ipv4Addr;
+
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
@@ -27,6 +29,14 @@ impl Http2 {
         // others.
         settings.initial_connection_window_size(16 << 20);
         Http2::connect_with(address, &settings).await
+    }
+
+    /// As [`connect`](Http2::connect), from a loopback address of its own: another client, as far as
+    /// addresses tell.
+    pub async fn connect_from(source: Ipv4Addr, address: &str) -> Http2 {
+        let wire = in_time("a connection", Wire::connect_from(source, address)).await;
+        let wire = wire.unwrap_or_else(|error| panic!("no connection to {address}: {error}"));
+        Http2::on(wire).await
     }
 
     /// Connects with settings of its own.

@@ -3,6 +3,8 @@
 
 use super::upstream_faults::{answer, answer_all, by_hand, post, request, to};
 use super::*;
+use std::net::Ipv4Addr;
+
 use waypost_tests::Wire;
 
 /// An origin of frames that sends its SETTINGS once the gate is open, and answers `body` to
@@ -203,11 +205,17 @@ async fn at_the_bound_of_descriptors_one_idle_connection_makes_room_and_the_othe
     }
     assert_eq!(open(), 4);
     // Requests that stay, until there is no descriptor left.
-    let mut client = Http2::connect(proxy.address()).await;
+    // Of several clients, for one of them could not have so many.
+    let mut clients = Vec::new();
+    for number in 2..5 {
+        let from = Ipv4Addr::new(127, 0, 0, number);
+        clients.push(Http2::connect_from(from, proxy.address()).await);
+    }
     let mut streams = Vec::new();
     let refused = "too many connections to upstreams";
     for left in [3, 2, 1, 0] {
         while open() > left {
+            let client = &mut clients[streams.len() % 3];
             let request = client.request("GET", "/busy", &[]);
             streams.push(client.open(request, true).await);
             busy.received(streams.len()).await;
@@ -219,6 +227,7 @@ async fn at_the_bound_of_descriptors_one_idle_connection_makes_room_and_the_othe
         }
         assert!(!proxy.log().contains(refused), "{}", proxy.log());
     }
+    let client = &mut clients[0];
     let request = client.request("GET", "/busy", &[]);
     assert_eq!(
         client.open(request, true).await.response().await.status,

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use waypost_tests::{Http2, Wire};
+use waypost_tests::Http2;
 
 use super::*;
 
@@ -109,8 +109,7 @@ async fn one_client_of_http2_cannot_have_all_connections_to_servers() {
     // Clients from elsewhere find connections, of either version.
     for number in 2..12 {
         let from = Ipv4Addr::new(127, 0, 0, number);
-        let wire = Wire::connect_from(from, proxy.address()).await.unwrap();
-        let mut http2 = Http2::on(wire).await;
+        let mut http2 = Http2::connect_from(from, proxy.address()).await;
         assert_eq!(http2.get("/hello").await.text(), "hello");
     }
     assert_eq!(proxy.get("/hello").await.text(), "hello");

@@ -505,6 +505,23 @@ mod tests {
         });
     }
 
+    /// Whatever else it is woken for.
+    #[test]
+    fn one_that_looks_by_chance_does_not_overtake_another_worker_s() {
+        run(async {
+            let scarce = Scarce::new(1);
+            let (one, other) = (scarce.worker(), scarce.worker());
+            let before = one.join(9, Line::First).unwrap();
+            let place = other.join(9, Line::First).unwrap();
+            let due = Instant::now() + Duration::from_secs(60);
+            let mut turn = std::pin::pin!(place.turn(due, || true));
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(turn.as_mut().poll(&mut cx).is_pending());
+            drop(before);
+            assert!(turn.as_mut().poll(&mut cx).is_ready());
+        });
+    }
+
     #[test]
     fn waiting_ends_in_time_and_the_place_is_left() {
         run(async {
