@@ -33,9 +33,22 @@ async fn gated(gates: usize) -> (Origin, Arc<Vec<Gate>>) {
     (origin, gates)
 }
 
+/// Nothing is found by looking once a second: all that these specs wait for is told.
+const WITHOUT_LOOKS: &str = "look:1000000";
+
+/// A proxy to servers whose requests may wait.
+fn to(servers: impl IntoIterator<Item = String>) -> Setup {
+    with_faults(servers, "")
+}
+
+fn with_faults(servers: impl IntoIterator<Item = String>, faults: &str) -> Setup {
+    let shell = format!("WAYPOST_FAULTS={WITHOUT_LOOKS},{faults} exec \"$@\"");
+    proxy::to(servers).through_shell(&shell)
+}
+
 /// A proxy to a server that takes one request at a time.
 fn one_at_a_time(origin: &Origin, queue: &str) -> Setup {
-    proxy::to([origin.with("max_conns = 1")])
+    to([origin.with("max_conns = 1")])
         .upstream(&format!("queue = {queue}"))
         .more(ADMIN)
 }

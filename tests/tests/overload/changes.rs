@@ -47,7 +47,7 @@ async fn a_server_that_is_resumed_serves_those_who_wait() {
         full.with("max_conns = 1"),
         other.with("max_conns = 1, down = true"),
     ];
-    let setup = proxy::to(servers).upstream("queue = { size = 9, timeout = \"1h\" }");
+    let setup = to(servers).upstream("queue = { size = 9, timeout = \"1h\" }");
     let proxy = setup.more(ADMIN).start().await;
     let (_first, mut clients) = behind_one(&proxy, &full, 3).await;
     let path = format!("{SERVERS}/{}", other.address());
@@ -79,7 +79,7 @@ async fn servers_that_are_taken_away_keep_nobody_waiting() {
         full.with("max_conns = 1"),
         other.with("max_conns = 1, down = true"),
     ];
-    let setup = proxy::to(servers).upstream("queue = { size = 9, timeout = \"1h\" }");
+    let setup = to(servers).upstream("queue = { size = 9, timeout = \"1h\" }");
     let proxy = setup.more(ADMIN).start().await;
     let (mut first, mut clients) = behind_one(&proxy, &full, 3).await;
     let path = format!("{SERVERS}/{}", full.address());
@@ -133,7 +133,7 @@ async fn reloads_lose_nobody_and_those_who_come_later_are_served_later() {
 #[tokio::test]
 async fn a_queue_comes_and_goes_with_the_configuration() {
     let (full, gates) = gated(2).await;
-    let setup = proxy::to([full.with("max_conns = 1")]).more(ADMIN);
+    let setup = to([full.with("max_conns = 1")]).more(ADMIN);
     let proxy = setup.start().await;
     let mut first = begin(&proxy, 0).await;
     full.received(1).await;

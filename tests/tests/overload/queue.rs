@@ -127,7 +127,7 @@ async fn beyond_its_timeout_a_request_is_a_502() {
 async fn nobody_overtakes_those_who_wait() {
     let (origin, gates) = gated(1).await;
     let servers = [origin.with("max_conns = 1")];
-    let setup = proxy::to(servers).upstream("queue = { size = 100 }");
+    let setup = to(servers).upstream("queue = { size = 100 }");
     let proxy = setup.more(ADMIN).start().await;
     let mut first = begin(&proxy, 0).await;
     origin.received(1).await;
@@ -181,7 +181,7 @@ async fn where_a_server_is_dead_and_none_is_full_nothing_waits() {
     let dead = origin::refuses();
     let other = origin::refuses();
     let servers = [&dead, &other].map(|server| server.with("max_conns = 5, fail_timeout = \"1h\""));
-    let setup = proxy::to(servers).upstream("queue = { size = 9, timeout = \"1h\" }");
+    let setup = to(servers).upstream("queue = { size = 9, timeout = \"1h\" }");
     let proxy = setup.more(ADMIN).start().await;
     for _ in 0..3 {
         assert_eq!(proxy.get("/").await.status, 502);
@@ -202,7 +202,7 @@ async fn those_who_wait_for_servers_that_die_are_told_so_at_once() {
     );
     let servers = [&one, &other].map(|server| server.with("max_conns = 1, fail_timeout = \"1h\""));
     let lines = "queue = { size = 9, timeout = \"1h\" }\nnext_upstream = \"off\"";
-    let proxy = proxy::to(servers).upstream(lines).more(ADMIN).start().await;
+    let proxy = to(servers).upstream(lines).more(ADMIN).start().await;
     let mut clients = Vec::new();
     for number in 0..5 {
         clients.push(begin(&proxy, number).await);
@@ -232,7 +232,7 @@ async fn a_retry_waits_as_well_and_keeps_nobody_from_what_it_cannot_use() {
         fails.with("max_fails = 0, max_conns = 1"),
         full.with("max_conns = 1"),
     ];
-    let proxy = proxy::to(servers)
+    let proxy = to(servers)
         .upstream("queue = { size = 9, timeout = \"1h\" }\nnext_upstream = [\"http_503\"]")
         .server("workers = 1")
         .more(ADMIN)
@@ -260,7 +260,7 @@ async fn a_retry_waits_no_longer_than_retries_may_begin() {
     let servers = [fails.with("max_fails = 0"), full.with("max_conns = 1")];
     let lines = "queue = { size = 9, timeout = \"1h\" }\nnext_upstream = [\"http_503\"]\n\
                  next_upstream_timeout = \"1s\"";
-    let setup = proxy::to(servers).upstream(lines).server("workers = 1");
+    let setup = to(servers).upstream(lines).server("workers = 1");
     let proxy = setup.more(ADMIN).start().await;
     // Whichever it is that goes to the server that holds it.
     let mut first = begin(&proxy, 0).await;
@@ -303,7 +303,7 @@ async fn a_server_that_may_be_tried_again_serves_those_who_wait() {
 #[tokio::test]
 async fn without_a_queue_a_request_to_a_full_server_is_a_502_at_once() {
     let (origin, gates) = gated(1).await;
-    let proxy = proxy::to([origin.with("max_conns = 1")]).start().await;
+    let proxy = to([origin.with("max_conns = 1")]).start().await;
     let mut first = begin(&proxy, 0).await;
     origin.received(1).await;
     assert_eq!(proxy.get("/").await.status, 502);
@@ -385,8 +385,8 @@ async fn bodies_wait_with_their_requests() {
 async fn a_request_that_panics_leaves_its_place_and_its_server_to_others() {
     for point in ["exchange", "queue"] {
         let (origin, gates) = gated(2).await;
-        let shell = format!("WAYPOST_FAULTS={point} exec \"$@\"");
-        let setup = one_at_a_time(&origin, "{ size = 9 }").through_shell(&shell);
+        let setup = with_faults([origin.with("max_conns = 1")], point);
+        let setup = setup.upstream("queue = { size = 9 }").more(ADMIN);
         let proxy = setup.start().await.panicking(1);
         let clients = match point {
             // At its server.

@@ -21,7 +21,7 @@ async fn stream_to(origin: &Origin, upstream: &str) -> Proxy {
          [upstream.backend]\nservers = [{}]\n{upstream}\n{ADMIN}",
         origin.with("max_conns = 1")
     );
-    proxy::run(&file, &[]).await
+    proxy::run(&file, &[("WAYPOST_FAULTS", WITHOUT_LOOKS)]).await
 }
 
 async fn connected(proxy: &Proxy) -> Wire {

@@ -163,7 +163,7 @@ impl WorkerUpstream {
     /// Keeps a connection for another exchange, if it may have one.
     pub(crate) fn keep_idle(&self, endpoint: EndpointId, connection: Connection, now: Instant) {
         // Somebody who waits for a connection may want one to another endpoint.
-        let is_wanted = self.shared.load.connecting.waiting() > 0;
+        let is_wanted = self.connecting.is_some() && self.shared.load.connecting.waiting() > 0;
         if self.shares_connections() && !is_wanted {
             self.pool.borrow_mut().put(endpoint, connection, now);
         }

@@ -18,13 +18,18 @@ pub(crate) struct Load {
     /// For a connection, where those are limited.
     pub(super) connecting: Arc<Queue>,
     /// Counted while a configuration limits them.
-    requests: AtomicU32,
-    connections: AtomicUsize,
+    requests: Apart<AtomicU32>,
+    connections: Apart<AtomicUsize>,
     refused: [AtomicU64; Overload::KINDS],
     /// Made when a configuration first bounds what one client may have.
     in_progress: OnceLock<ClientCounts>,
     in_queue: OnceLock<ClientCounts>,
 }
+
+/// On cache lines of its own: all workers write it, while the rest is read for each request.
+#[derive(Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
 
 /// The bounds on a request that is about to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +62,7 @@ impl Load {
         if let Some(most) = bounds.requests {
             // Counts first and looks afterwards, so that two workers cannot both have the last one.
             admitted.counted = true;
-            if self.requests.fetch_add(1, Relaxed) >= most {
+            if self.requests.0.fetch_add(1, Relaxed) >= most {
                 self.release(admitted);
                 return Err(self.refused(Overload::Requests(most)));
             }
@@ -77,7 +82,7 @@ impl Load {
     /// Ends what [`Load::admit`] has counted.
     pub(super) fn release(&self, admitted: Admitted) {
         if admitted.counted {
-            self.requests.fetch_sub(1, Relaxed);
+            self.requests.0.fetch_sub(1, Relaxed);
         }
         if let (Some(key), Some(counts)) = (admitted.client, self.in_progress.get()) {
             counts.remove(key);
@@ -103,14 +108,14 @@ impl Load {
 
     /// Counts a connection, unless there are `most`.
     pub(super) fn open(self: &Arc<Load>, most: u32) -> Option<OpenConnection> {
-        let before = self.connections.fetch_add(1, Relaxed);
+        let before = self.connections.0.fetch_add(1, Relaxed);
         let opened = OpenConnection(self.clone());
         (before < most as usize).then_some(opened)
     }
 
     /// Counts a connection.
     pub(super) fn opened(self: &Arc<Load>) -> OpenConnection {
-        self.connections.fetch_add(1, Relaxed);
+        self.connections.0.fetch_add(1, Relaxed);
         OpenConnection(self.clone())
     }
 
@@ -143,7 +148,7 @@ impl Load {
 
     /// Open connections, idle ones included.
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Relaxed)
+        self.connections.0.load(Relaxed)
     }
 
     /// An endpoint has, or may have, room: whoever waits for one looks again.
@@ -164,7 +169,7 @@ impl OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Relaxed);
+        self.0.connections.0.fetch_sub(1, Relaxed);
         self.0.connecting.room();
     }
 }

@@ -26,6 +26,7 @@ use atomic_waker::AtomicWaker;
 use tokio::time::Instant;
 
 use crate::data_plane::stream::{Alarm, TimedOut};
+use crate::fault_injection;
 
 /// How often the first request of a worker looks without being woken: time itself brings some
 /// endpoints back, by the second, and tells nobody.
@@ -261,7 +262,8 @@ impl Place {
             if turn.is_ready() {
                 return turn.map(Ok);
             }
-            let next = match self.is_first_of_worker() {
+            let looks = self.is_first_of_worker() && !fault_injection::fails("look");
+            let next = match looks {
                 true => due.min(Instant::now() + LOOK),
                 false => due,
             };
