@@ -22,7 +22,9 @@ async fn crowd(proxy: &Proxy, origin: &Origin, size: usize) -> Vec<Client> {
 async fn who_comes_first_is_served_first_whichever_worker_has_it() {
     const CLIENTS: usize = 12;
     let (origin, gates) = gated(CLIENTS).await;
-    let proxy = one_at_a_time(&origin, "{ size = 100 }").start().await;
+    let proxy = one_at_a_time(&origin, "{ size = 100, timeout = \"1h\" }")
+        .start()
+        .await;
     let mut clients = crowd(&proxy, &origin, CLIENTS).await;
     for (number, client) in clients.iter_mut().enumerate() {
         origin.received(number + 1).await;
@@ -40,7 +42,9 @@ async fn who_comes_first_is_served_first_whichever_worker_has_it() {
 #[tokio::test]
 async fn clients_that_leave_are_skipped_and_their_places_are_free() {
     let (origin, gates) = gated(1).await;
-    let proxy = one_at_a_time(&origin, "{ size = 4 }").start().await;
+    let proxy = one_at_a_time(&origin, "{ size = 4, timeout = \"1h\" }")
+        .start()
+        .await;
     let mut first = begin(&proxy, 0).await;
     origin.received(1).await;
     let mut http2 = Http2::connect(proxy.address()).await;
@@ -127,7 +131,7 @@ async fn beyond_its_timeout_a_request_is_a_502() {
 async fn nobody_overtakes_those_who_wait() {
     let (origin, gates) = gated(1).await;
     let servers = [origin.with("max_conns = 1")];
-    let setup = to(servers).upstream("queue = { size = 100 }");
+    let setup = to(servers).upstream("queue = { size = 100, timeout = \"1h\" }");
     let proxy = setup.more(ADMIN).start().await;
     let mut first = begin(&proxy, 0).await;
     origin.received(1).await;
@@ -152,7 +156,9 @@ async fn nobody_overtakes_those_who_wait() {
 #[tokio::test]
 async fn streams_of_http2_wait_among_the_others() {
     let (origin, gates) = gated(6).await;
-    let proxy = one_at_a_time(&origin, "{ size = 100 }").start().await;
+    let proxy = one_at_a_time(&origin, "{ size = 100, timeout = \"1h\" }")
+        .start()
+        .await;
     let mut http2 = Http2::connect(proxy.address()).await;
     let mut streams = Vec::new();
     let mut clients = Vec::new();
@@ -315,7 +321,9 @@ async fn without_a_queue_a_request_to_a_full_server_is_a_502_at_once() {
 #[tokio::test]
 async fn a_process_that_drains_serves_those_who_wait() {
     let (origin, gates) = gated(1).await;
-    let mut proxy = one_at_a_time(&origin, "{ size = 9 }").start().await;
+    let mut proxy = one_at_a_time(&origin, "{ size = 9, timeout = \"1h\" }")
+        .start()
+        .await;
     let mut clients = vec![begin(&proxy, 0).await];
     origin.received(1).await;
     for number in 1..4 {
@@ -349,7 +357,9 @@ async fn a_process_that_stops_waits_for_nobody() {
 #[tokio::test]
 async fn bodies_wait_with_their_requests() {
     let (origin, gates) = gated(1).await;
-    let proxy = one_at_a_time(&origin, "{ size = 9 }").start().await;
+    let proxy = one_at_a_time(&origin, "{ size = 9, timeout = \"1h\" }")
+        .start()
+        .await;
     let mut first = begin(&proxy, 0).await;
     origin.received(1).await;
     let mut posts = proxy.client().await;
@@ -386,7 +396,9 @@ async fn a_request_that_panics_leaves_its_place_and_its_server_to_others() {
     for point in ["exchange", "queue"] {
         let (origin, gates) = gated(2).await;
         let setup = with_faults([origin.with("max_conns = 1")], point);
-        let setup = setup.upstream("queue = { size = 9 }").more(ADMIN);
+        let setup = setup
+            .upstream("queue = { size = 9, timeout = \"1h\" }")
+            .more(ADMIN);
         let proxy = setup.start().await.panicking(1);
         let clients = match point {
             // At its server.

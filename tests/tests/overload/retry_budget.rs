@@ -62,15 +62,3 @@ async fn a_failure_that_is_not_tried_elsewhere_is_told() {
         .log_contains("upstream prematurely closed connection while reading response header")
         .await;
 }
-
-/// The count is the upstream's, whatever else of it changes.
-#[tokio::test]
-async fn a_reload_gives_no_new_budget() {
-    let budget = "retry_budget = { ratio = \"1%\", min_per_second = 1 }";
-    let (proxy, _) = attempts(budget, 30).await;
-    let before = refused(&proxy, "retry_budget").await;
-    proxy.edit("next_upstream =", "read_timeout = \"59s\"\nnext_upstream =");
-    proxy.reload().await;
-    assert_eq!(proxy.get("/").await.status, 503);
-    assert!(refused(&proxy, "retry_budget").await >= before);
-}
