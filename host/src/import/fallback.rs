@@ -86,6 +86,18 @@ const HARMLESS: &[(&[&str], &str)] = &[
     ),
 ];
 
+/// Directives that are here what they are without a word where they are `off`.
+const SWITCHED_OFF: &[&str] = &[
+    "autoindex",
+    "brotli",
+    "expires",
+    "gunzip",
+    "gzip",
+    "gzip_static",
+    "proxy_intercept_errors",
+    "zstd",
+];
+
 /// What to do instead of a directive that is not there.
 pub(super) fn instead_of(name: &str) -> Option<&'static str> {
     match nginx_twin(name) {
@@ -172,18 +184,18 @@ fn outcome(
     }
     let off = directive.arguments.len() == 1 && directive.argument(0) == "off";
     let twin = nginx_twin(name);
-    if off
-        && matches!(twin, Some(NginxTwin::NotThere(_) | NginxTwin::Automatic(_)))
-        && name != "merge_slashes"
-        && name != "server_tokens"
-    {
+    let means_nothing = match twin {
+        Some(NginxTwin::NotThere(_)) => name != "merge_slashes",
+        _ => SWITCHED_OFF.contains(&name),
+    };
+    if off && means_nothing {
         return said(Outcome::Harmless, "off, as without it");
     }
     for ((beginning, switch), (_, is_on)) in SWITCHES.iter().zip(switched) {
         if name.starts_with(beginning) && name != *switch && !is_on {
             return (
                 Outcome::Harmless,
-                format!("without a `{switch}` it does nothing"),
+                format!("without `{switch}` it does nothing"),
             );
         }
     }

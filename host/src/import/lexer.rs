@@ -11,8 +11,8 @@ const LONGEST_WORD: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Semicolon,
-    BlockStart,
-    BlockEnd,
+    OpenBlock,
+    CloseBlock,
     File,
 }
 
@@ -110,8 +110,8 @@ impl<'a> Lexer<'a> {
                 }
                 b'}' if !statement.words.is_empty() => return self.error("unexpected \"}\""),
                 b';' => Some(End::Semicolon),
-                b'{' => Some(End::BlockStart),
-                b'}' => Some(End::BlockEnd),
+                b'{' => Some(End::OpenBlock),
+                b'}' => Some(End::CloseBlock),
                 _ => None,
             };
             if statement.words.is_empty() {
@@ -185,7 +185,7 @@ impl<'a> Lexer<'a> {
             ));
             return match (quote, byte) {
                 (Quote::None, b';') => Ok(Some(End::Semicolon)),
-                (Quote::None, b'{') => Ok(Some(End::BlockStart)),
+                (Quote::None, b'{') => Ok(Some(End::OpenBlock)),
                 (Quote::None, _) => Ok(None),
                 _ => self.behind_quote(),
             };
@@ -202,7 +202,7 @@ impl<'a> Lexer<'a> {
             }
             Some(b'{') => {
                 self.at += 1;
-                Ok(Some(End::BlockStart))
+                Ok(Some(End::OpenBlock))
             }
             Some(other) => self.error(format!("unexpected \"{}\"", char::from(other))),
         }

@@ -259,7 +259,7 @@ impl Translator<'_> {
         };
         for types in scope.nearest("types") {
             for entry in types.children() {
-                if entry.arguments.iter().any(|known| *known == extension) {
+                if entry.arguments.contains(&extension) {
                     self.accounts
                         .translated(types, "`content_type` in `return`");
                     return entry.name.clone();

@@ -169,8 +169,8 @@ impl Reader<'_> {
                 })
             };
             match (statement.end, begun) {
-                (End::File, None) | (End::BlockEnd, Some(_)) => return Ok(directives),
-                (End::BlockEnd, None) => return fail("unexpected \"}\""),
+                (End::File, None) | (End::CloseBlock, Some(_)) => return Ok(directives),
+                (End::CloseBlock, None) => return fail("unexpected \"}\""),
                 (End::File, Some(begun)) => {
                     return fail(&format!(
                         "unexpected end of file, expecting \"}}\" for the block of line {begun}"
@@ -192,7 +192,7 @@ impl Reader<'_> {
                 missing: None,
             };
             self.count += 1;
-            if statement.end == End::BlockStart {
+            if statement.end == End::OpenBlock {
                 if depth >= DEEPEST {
                     return Err(ReadError {
                         line: directive.line,
