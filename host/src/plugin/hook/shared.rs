@@ -84,12 +84,19 @@ impl SharedHook {
             was_made: AtomicBool::new(false),
         };
         let role = Role::new(spec, context.workers)?;
+        let refused = |message: &dyn std::fmt::Display| ConfigureError::Refused {
+            plugin: plugin.name().to_owned(),
+            key: Untrusted::name("key"),
+            message: Untrusted::message(message),
+        };
         let key = role.key.as_deref().map(|key| {
-            Template::parse_named(key).map_err(|error| ConfigureError::Refused {
-                plugin: plugin.name().to_owned(),
-                key: Untrusted::name("key"),
-                message: Untrusted::message(error),
-            })
+            let template = Template::parse_named(key).map_err(|error| refused(&error))?;
+            // By name, as the instance may outlive the configuration; but there has to be one.
+            for name in Template::names_in(key) {
+                let known = context.variables.look_up(name);
+                known.map_err(|unknown| refused(&unknown))?;
+            }
+            Ok(template)
         });
         Ok(SharedHook {
             name: name.to_owned(),
