@@ -149,17 +149,23 @@ async fn streams_that_find_no_descriptor_are_told_so_and_nobody_else_notices() {
     for mut stream in streams.drain(..) {
         assert_eq!(stream.response().await.text(), "other");
     }
-    // Of several clients, for one of them could not have so many.
-    let mut clients = vec![first];
-    for number in 2..6 {
-        let from = Ipv4Addr::new(127, 0, 0, number);
-        clients.push(Http2::connect_from(from, proxy.address()).await);
+    // Of two clients, for one of them could not have so many: this one has less than its share, and
+    // wants more when the other one has taken what was left.
+    for _ in 0..8 {
+        let request = first.request("GET", "/", &[]);
+        streams.push(first.open(request, true).await);
     }
-    for client in &mut clients {
-        for _ in 0..20 {
-            let request = client.request("GET", "/", &[]);
-            streams.push(client.open(request, true).await);
-        }
+    origin.received(8).await;
+    let from = Ipv4Addr::new(127, 0, 0, 2);
+    let mut second = Http2::connect_from(from, proxy.address()).await;
+    for _ in 0..50 {
+        let request = second.request("GET", "/", &[]);
+        streams.push(second.open(request, true).await);
+    }
+    origin.received(18).await;
+    for _ in 0..42 {
+        let request = first.request("GET", "/", &[]);
+        streams.push(first.open(request, true).await);
     }
     proxy
         .log_contains("too many connections to upstreams while connecting to upstream")

@@ -96,9 +96,11 @@ impl Attempt {
             let connection = connection.map_err(|failure| unsent(cached, failure))?;
             (connection, cached)
         } else {
-            lease.hold();
             match upstream.take_idle(endpoint, lease.picked_at) {
-                Some(idle) => (idle, true),
+                Some(idle) => {
+                    lease.hold().inspect(|held| held.begins());
+                    (idle, true)
+                }
                 None => {
                     let opening = open(lease, upstream, client, connect_timeout);
                     let opened = Box::pin(opening).await;

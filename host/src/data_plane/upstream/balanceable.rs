@@ -21,7 +21,7 @@ pub(crate) trait Balanceable: plugin::ExchangeContext {
     /// client has no address.
     fn ends(&self) -> Option<AddressPair>;
 
-    /// Counts a connection that it keeps busy, if its client may bring many of its kind at once.
+    /// A connection that it is to keep busy, if its client may bring many of its kind at once.
     fn hold(&self) -> Option<HeldByClient>;
 
     /// Whether it speaks HTTP to endpoints, which a handshake of TLS then says by ALPN.

@@ -17,10 +17,12 @@ pub(crate) struct ClientConnections {
     seed: u64,
 }
 
-/// A connection that a client keeps busy, until this is dropped.
+/// A connection that a client is about to keep busy, and does so from [`HeldByClient::begins`] until
+/// this is dropped.
 pub(crate) struct HeldByClient {
     of: Rc<ClientConnections>,
     place: usize,
+    counts: Cell<bool>,
 }
 
 impl ClientConnections {
@@ -31,7 +33,7 @@ impl ClientConnections {
         })
     }
 
-    /// Counts one more of a client. An address of IPv6 stands for its network of 64 bits.
+    /// One more for a client, not counted yet. An address of IPv6 stands for its network of 64 bits.
     pub(crate) fn hold(self: &Rc<Self>, client: IpAddr) -> HeldByClient {
         let bytes = match client {
             IpAddr::V4(address) => u64::from(address.to_bits()),
@@ -39,16 +41,24 @@ impl ClientConnections {
         };
         let hash = twox_hash::XxHash64::oneshot(self.seed, &bytes.to_ne_bytes());
         let place = (hash % PLACES as u64) as usize;
-        self.counts[place].set(self.counts[place].get() + 1);
         HeldByClient {
             of: self.clone(),
             place,
+            counts: Cell::new(false),
         }
     }
 }
 
 impl HeldByClient {
-    /// How many its client has, this one included.
+    /// There is a connection for it: requests that wait for one are no reason to refuse them one.
+    pub(super) fn begins(&self) {
+        if !self.counts.replace(true) {
+            let count = &self.of.counts[self.place];
+            count.set(count.get() + 1);
+        }
+    }
+
+    /// How many its client has.
     pub(super) fn count(&self) -> u32 {
         self.of.counts[self.place].get()
     }
@@ -56,7 +66,31 @@ impl HeldByClient {
 
 impl Drop for HeldByClient {
     fn drop(&mut self) {
-        let count = &self.of.counts[self.place];
-        count.set(count.get().saturating_sub(1));
+        if self.counts.get() {
+            let count = &self.of.counts[self.place];
+            count.set(count.get().saturating_sub(1));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_what_has_begun_and_has_not_ended() {
+        let connections = ClientConnections::new();
+        let client: IpAddr = "192.0.2.7".parse().unwrap();
+        let waits = connections.hold(client);
+        let held = connections.hold(client);
+        assert_eq!(waits.count(), 0);
+        held.begins();
+        held.begins();
+        assert_eq!(waits.count(), 1);
+        drop(held);
+        assert_eq!(waits.count(), 0);
+        drop(waits);
+        assert_eq!(connections.hold(client).count(), 0);
     }
 }

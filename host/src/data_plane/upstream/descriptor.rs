@@ -66,9 +66,10 @@ impl Descriptor {
         loop {
             let share = process.client_share();
             let has_its_share = client.is_some_and(|client| {
-                process.upstream_connections_are_scarce() && client.count() as usize > share
+                process.upstream_connections_are_scarce() && client.count() as usize >= share
             });
             if !has_its_share && process.take_upstream_connection() {
+                client.inspect(|client| client.begins());
                 return Ok(Descriptor {
                     process: process.clone(),
                     _open: open,

@@ -34,7 +34,7 @@ pub(crate) struct Lease {
     /// The endpoint was out of rotation, and is back in it if it answers.
     last_resort: bool,
     established: Cell<bool>,
-    /// Its client keeps a connection of its own busy.
+    /// Its client has a connection for itself.
     held: OnceCell<Option<Rc<HeldByClient>>>,
     pub(crate) picked_at: Instant,
 }
@@ -67,8 +67,8 @@ impl Lease {
         self
     }
 
-    /// From here on, its client keeps a connection busy that no other one can use; none where that
-    /// is not counted.
+    /// What its client is to have of the connections that no other one can use meanwhile; none where
+    /// that is not counted.
     pub(super) fn hold(&self) -> Option<Rc<HeldByClient>> {
         let hold = || self.exchange.hold().map(Rc::new);
         self.held.get_or_init(hold).clone()
