@@ -58,7 +58,8 @@ impl Compressor {
         Compressor::Brotli(Box::new(Brotli(state)))
     }
 
-    /// Bytes that its state takes at most, as measured (see the tests).
+    /// Bytes that its state is counted with: an estimate from above, by the sizes of the windows and
+    /// hash tables that the coding has (RFC 1951; RFC 7932, with the window chosen here).
     pub(super) fn memory(coding: ContentCoding) -> usize {
         match coding {
             ContentCoding::Gzip => 320 << 10,
