@@ -585,7 +585,7 @@ fn an_internal_route_is_warned_about_where_no_hook_can_lead_to_it() {
     let lines = "[[route]]\nname = \"x\"\ninternal = true\nreturn = { status = 204 }";
     let expected = "warning: nothing leads to route `x`: it is `internal`\n  \
                     --> waypost.toml:5:1   (route[0])\n\
-                    hint: only hooks lead to such a route, and there are no `hooks`";
+                    hint: hooks, error pages and fallbacks of files lead to such a route by its name";
     assert_eq!(warnings(lines), [expected]);
     let hooks = "\n[server]\nhooks = [\"mine\"]";
     assert!(warnings(&format!("{lines}{hooks}")).is_empty());

@@ -251,3 +251,25 @@ async fn a_request_that_is_still_coming_in_is_answered_with_the_page() {
     client.send("cd").await;
     assert_eq!(client.get("/").await.text(), "of us");
 }
+
+/// A client that goes on with a download must not get a part of the page in its place.
+#[tokio::test]
+async fn a_file_in_place_of_an_error_is_sent_whole_whatever_the_request_wants_of_it() {
+    let setup = dead()
+        .route("error_pages = { 502 = { route = \"page\" } }")
+        .more(
+            "[[route]]\nname = \"page\"\ninternal = true\n\
+             files = { root = \"{dir}\", fallback = \"/page.html\" }\n",
+        );
+    std::fs::write(setup.directory().join("page.html"), "back soon").unwrap();
+    let proxy = setup.start().await;
+    for field in [
+        "Range: bytes=0-3\r\n",
+        "If-None-Match: *\r\n",
+        "If-Match: \"x\"\r\n",
+    ] {
+        let response = proxy.get_with("/download", field).await;
+        let told = (response.status, response.text());
+        assert_eq!(told, (200, "back soon".to_owned()), "{field}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::model::{Config, HookUse};
+use super::model::{Action, Config, FileFallback, HookUse, PageContent, Route};
 use super::problem::{Place, Problem};
 
 /// Warnings about a configuration that can be served. Those about the file as a whole are placed at
@@ -72,11 +72,26 @@ fn unused_hooks(config: &Config) -> impl Iterator<Item = Problem> {
 fn unreachable_routes(config: &Config) -> impl Iterator<Item = Problem> {
     let hooks = config.hook_uses().next().is_some();
     let routes = config.routes.iter();
-    let internal = routes.filter(move |route| route.internal && !hooks);
+    let led_to = |route: &Route| {
+        let name = route.name.as_deref();
+        let by_page = config.error_pages().any(|page| match &page.content {
+            PageContent::Route(to) => Some(to.as_str()) == name,
+            _ => false,
+        });
+        by_page
+            || config.routes.iter().any(|other| match &other.action {
+                Action::Files(files) => match &files.fallback {
+                    FileFallback::Route(to) => Some(to.as_str()) == name,
+                    _ => false,
+                },
+                _ => false,
+            })
+    };
+    let internal = routes.filter(move |route| route.internal && !hooks && !led_to(route));
     internal.map(|route| {
         let name = route.name.as_deref().unwrap_or_default();
         let message = format!("nothing leads to route `{name}`: it is `internal`");
-        let hint = "only hooks lead to such a route, and there are no `hooks`";
+        let hint = "hooks, error pages and fallbacks of files lead to such a route by its name";
         Problem::new(&route.place, message).hint(hint)
     })
 }

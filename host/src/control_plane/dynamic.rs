@@ -309,13 +309,25 @@ pub(super) fn changed(
     let mut config = snapshot.config.clone();
     let server = &config.server;
     let (most, idle) = (server.max_dynamic_upstreams, server.dynamic_idle_timeout);
+    let stay = dynamic(snapshot.upstreams.iter());
+    let mut stay: Vec<_> = stay
+        .filter(|upstream| !is_idle(upstream, idle, now))
+        .collect();
+    // Those that were asked for in one moment alone go first, since random names are; else those
+    // that were not for longest. Of the others no more than a quarter goes at a time.
+    let lasts = |upstream: &Upstream| {
+        let (first, last) = upstream.used();
+        last >= first + 2
+    };
+    let lasting = stay.iter().filter(|upstream| lasts(upstream)).count();
+    let room = most.saturating_sub(lasting).max(most / 4).max(1).min(most);
     let mut added = Vec::new();
     let mut resolution = present.resolution.clone();
     for NewUpstream { config: new, known } in change.added {
         let name = new.dynamic.as_ref();
         // A reload may have come in between.
         let made = name.and_then(|name| config.dynamic_upstream(&new.name, name));
-        let Some(made) = made.filter(|_| added.len() < most) else {
+        let Some(made) = made.filter(|_| added.len() < room) else {
             continue;
         };
         if snapshot.upstream_index(&new.name).is_some() {
@@ -326,15 +338,9 @@ pub(super) fn changed(
         }
         added.push(Arc::new(made));
     }
-    let stay = dynamic(snapshot.upstreams.iter());
-    let mut stay: Vec<_> = stay
-        .filter(|upstream| !is_idle(upstream, idle, now))
-        .collect();
-    // Those that were asked for in one moment alone go first, since random names are; else those
-    // that were not for longest.
     stay.sort_by_key(|upstream| {
-        let (first, last) = upstream.used();
-        std::cmp::Reverse((last >= first + 2, last))
+        let (_, last) = upstream.used();
+        std::cmp::Reverse((lasts(upstream), last))
     });
     stay.truncate(most - added.len());
     let stay: HashSet<&str> = stay.iter().map(|stays| &*stays.config.name).collect();

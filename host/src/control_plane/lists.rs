@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::operator::{ChangeRefused, ChangeResult, Changed, Operator};
 use super::publish::Plan;
@@ -9,6 +12,9 @@ use super::resolve;
 use super::servers;
 use crate::config::model::{Config, ServerName, UpstreamConfig};
 use crate::discovery::{Listed, Sources};
+
+/// How long a change waits for the names that a list has brought.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Gives each upstream of a configuration what its source lists. Where that is not known, what is
 /// served of the same source stays.
@@ -120,9 +126,12 @@ impl Operator {
         let names = resolve::names(&config);
         let new: BTreeSet<ServerName> = names.difference(&before).cloned().collect();
         if !new.is_empty() {
-            // The servers that leave are served until those that come are known.
-            let learned = self.names.learn(new).await;
-            plan.resolution = present.resolution.updated(&learned.resolution);
+            // The servers that leave are served until those that come are known, but no other change
+            // waits for a list of names that nobody knows: they get their servers when they are.
+            let learned = timeout(PATIENCE, self.names.learn(new)).await;
+            if let Ok(learned) = learned {
+                plan.resolution = present.resolution.updated(&learned.resolution);
+            }
         }
         self.publish(config, plan).await
     }

@@ -102,6 +102,7 @@ impl Probed {
         loop {
             let check = self.asked.borrow().probe.check.clone();
             let due = began + check.interval + check.jitter.mul_f64(fastrand::f64());
+            let due = tools.together(due, check.interval);
             self.stats.health.set_next(Unfit::Check, tools.micros(due));
             tokio::select! {
                 () = sleep_until(due) => return,

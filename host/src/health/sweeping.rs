@@ -35,8 +35,12 @@ pub(super) async fn sweep(tools: Rc<Tools>, current: Rc<RefCell<Arc<Upstream>>>)
             continue;
         };
         let mut has_changed = false;
+        // An endpoint may have changed its group meanwhile, and a group be gone: what has begun is
+        // ended whatever there is now.
+        for detector in &mut detectors {
+            has_changed |= bring_back(&tools, &upstream, detector, now);
+        }
         for (detector, set) in detectors.iter_mut().zip(upstream.sets()) {
-            has_changed |= bring_back(&tools, &upstream, set, detector, now);
             if now >= due {
                 let ejections = detector.sweep(&samples(set), rules, now);
                 has_changed |= !ejections.is_empty();
@@ -68,22 +72,20 @@ fn samples(set: &EndpointSet) -> Vec<Sample> {
     samples.collect()
 }
 
-fn bring_back(
-    tools: &Tools,
-    upstream: &Upstream,
-    set: &EndpointSet,
-    detector: &mut Detector,
-    now: Instant,
-) -> bool {
+fn bring_back(tools: &Tools, upstream: &Upstream, detector: &mut Detector, now: Instant) -> bool {
     let ended = detector.ended(now);
     for id in &ended {
-        let back = set.in_order().find(|endpoint| endpoint.stats.id == *id);
-        let Some(Endpoint {
-            stats,
-            name,
-            slow_start,
-            ..
-        }) = back
+        let mut endpoints = upstream.endpoints();
+        let back = endpoints.find(|(endpoint, _)| endpoint.stats.id == *id);
+        let Some((
+            Endpoint {
+                stats,
+                name,
+                slow_start,
+                ..
+            },
+            _,
+        )) = back
         else {
             continue;
         };

@@ -164,3 +164,33 @@ async fn a_server_that_is_drained_while_it_is_ejected_comes_back_all_the_same() 
     until(&proxy, &a, true).await;
     assert_eq!(answers(&proxy, 4).await, ["a", "b"]);
 }
+
+/// Its peers are others then; its ejection ends all the same, and nothing spins.
+#[tokio::test]
+async fn a_server_that_becomes_a_backup_while_it_is_ejected_comes_back_all_the_same() {
+    let (a, status, _) = patient("a").await;
+    let ((b, ..), (c, ..)) = (patient("b").await, patient("c").await);
+    status.store(500, Relaxed);
+    let servers = [a.with("backup = false"), format!("\"{}\"", b.address())];
+    let servers = servers.into_iter().chain([c.with("backup = true")]);
+    let outliers = format!("outliers = {{ {EJECT} }}");
+    let setup = proxy::to(servers).upstream(&outliers).more(ADMIN);
+    let proxy = setup.start().await;
+    until(&proxy, &a, false).await;
+    status.store(200, Relaxed);
+    // The group that it was ejected from goes on without it, and then its new group is gone.
+    for (from, to) in [
+        ("backup = false", "backup = true"),
+        ("backup = true", "backup = false"),
+    ] {
+        proxy.edit(from, to);
+        proxy.reload().await;
+    }
+    until(&proxy, &a, true).await;
+    let names = format!("upstream: \"backend\", server: \"{}\"", a.address());
+    proxy
+        .log_contains(&format!(
+            "upstream server is back from its ejection, {names}"
+        ))
+        .await;
+}

@@ -133,6 +133,11 @@ pub(super) fn check_files(upstreams: &[UpstreamConfig], problems: &Problems) {
         // Several may be given their servers by one file.
         for (key, file) in keep.chain(state) {
             let whose = format!("`{key}` of upstream `{}`", upstream.name);
+            if std::path::absolute(&*file.place.file).is_ok_and(|own| own == file.path) {
+                let message = format!("the file of {whose} is the configuration itself");
+                let problem = Problem::new(&file.place, message);
+                problems.add(problem.hint("it would be written over: give it a file of its own"));
+            }
             if let Some(other) = taken.insert(&file.path, whose.clone()) {
                 let message = format!("the file of {whose} is that of {other}");
                 problems

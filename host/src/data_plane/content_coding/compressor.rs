@@ -109,6 +109,7 @@ fn gzip(
     Ok(Step {
         taken,
         written,
+        between: 0,
         done,
     })
 }
@@ -149,6 +150,7 @@ fn brotli(
     Ok(Step {
         taken,
         written,
+        between: 0,
         done,
     })
 }

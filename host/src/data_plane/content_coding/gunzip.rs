@@ -58,6 +58,7 @@ impl Gunzip {
         Ok(Step {
             taken,
             written,
+            between: 0,
             done,
         })
     }

@@ -29,6 +29,8 @@ pub(crate) struct Step {
     pub(crate) taken: usize,
     /// Bytes that came out.
     pub(crate) written: usize,
+    /// Bytes that came out of a first step and went into a second one.
+    pub(crate) between: usize,
     /// The operation is done; else it wants more room.
     pub(crate) done: bool,
 }

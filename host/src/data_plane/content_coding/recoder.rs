@@ -115,13 +115,14 @@ fn through_both(
     let mut step = Step {
         taken: 0,
         written: 0,
+        between: 0,
         done: false,
     };
     let mut drained = false;
     if between.filled.is_empty() {
         let plain = gunzip.code(input, operation, &mut between.bytes)?;
         between.filled = 0..plain.written;
-        (step.taken, drained) = (plain.taken, plain.done);
+        (step.taken, step.between, drained) = (plain.taken, plain.written, plain.done);
     }
     if !between.filled.is_empty() {
         let plain = &between.bytes[between.filled.clone()];

@@ -220,7 +220,7 @@ impl Recoded {
             source.consume(self.piece_end);
         }
         // A step without progress would be one without end.
-        Ok(step.taken.max(step.written).max(1))
+        Ok(step.taken.max(step.written).max(step.between).max(1))
     }
 
     /// Lets out what was taken, as the source pauses.

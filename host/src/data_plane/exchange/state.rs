@@ -71,6 +71,9 @@ pub(crate) struct Exchange {
     pub(crate) to_tls: Cell<bool>,
     /// The status of the answer, whatever its source says: that of an error page.
     pub(super) status_instead: Cell<Option<u16>>,
+    /// Its route answers in place of an error: what the request wants to be told of a file, such as
+    /// a part of it, is not of this one.
+    pub(super) in_place_of_error: Cell<bool>,
     /// What the client is told of `Strict-Transport-Security`.
     pub(super) hsts: Option<Arc<str>>,
     pub(crate) worker: Rc<Worker>,
@@ -201,6 +204,7 @@ impl Exchange {
             proxy_host: RefCell::default(),
             to_tls: Cell::new(false),
             status_instead: Cell::new(None),
+            in_place_of_error: Cell::new(false),
             hsts: session
                 .client
                 .tls
@@ -219,6 +223,7 @@ impl Exchange {
         self.balance.begin_anew();
         self.stats.answered.set(false);
         self.status_instead.set(status);
+        self.in_place_of_error.set(true);
     }
 
     /// The route that it has taken.

@@ -40,7 +40,7 @@ pub(super) async fn with_file(
     let is_head = exchange.request.method() == b"HEAD";
     let ranges = match validators.judge(fields) {
         // In place of an error: the client has said nothing of this file.
-        _ if exchange.status_instead.get().is_some() => Ranges::Whole,
+        _ if exchange.in_place_of_error.get() => Ranges::Whole,
         Precondition::Failed => {
             let delivered = refused(session, exchange, (site, file), 412, request_body).await;
             return Ok(Served::Delivered(delivered));

@@ -53,7 +53,7 @@ pub(super) async fn serve(
     admitted: &Admitted,
     request_body: &mut BodyPipe,
 ) -> Result<Served, Fault> {
-    let in_place_of_error = exchange.status_instead.get().is_some();
+    let in_place_of_error = exchange.in_place_of_error.get();
     if !in_place_of_error && !matches!(exchange.request.method(), b"GET" | b"HEAD") {
         let delivered = answer::method_not_allowed(session, exchange, request_body).await;
         return Ok(Served::Delivered(delivered));
