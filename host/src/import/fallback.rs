@@ -211,7 +211,7 @@ fn outcome(
         ),
         None => said(
             Outcome::Lost,
-            "unknown: it is of a module that is not nginx's own",
+            "unknown: nginx has no such directive of its own: a typing error, or one of a module",
         ),
     }
 }

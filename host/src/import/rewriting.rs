@@ -186,7 +186,10 @@ impl Translator<'_> {
         let result = match (status, second) {
             (None, None) => words(first).map(|location| answer.set("location", text(&location))),
             (None, Some(_)) => Err("the status is no number".to_owned()),
-            (Some(444), _) => Err("closing without an answer (444) is not there yet".to_owned()),
+            (Some(444), _) => {
+                answer.set("status", "444".to_owned());
+                Ok(())
+            }
             (Some(status), _) if !(200..=599).contains(&status) => {
                 Err("a status is from 200 to 599".to_owned())
             }
