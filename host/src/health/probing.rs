@@ -90,8 +90,12 @@ impl Probed {
                 true => streak.note(outcome.is_ok(), check.rise, check.fall),
                 false => None,
             };
-            if let Some(turn) = turn {
-                self.turn(turn, &asked, &outcome, &current.borrow(), &tools);
+            match turn {
+                Some(turn) => self.turn(turn, &asked, &outcome, &current.borrow(), &tools),
+                None if tells && outcome.is_err() && health.is_unfit_for(Unfit::Check) => {
+                    health.stays_out(Unfit::Check, in_words(&outcome));
+                }
+                None => {}
             }
             self.pause(began, &tools).await;
         }
@@ -158,10 +162,10 @@ impl Probed {
                 );
             }
             Turn::Down => {
+                health.is_out(Unfit::Check, now, why.clone());
                 tracing::warn!(
                     "upstream server is unhealthy: {why}, upstream: \"{of}\", server: \"{name}\""
                 );
-                health.is_out(Unfit::Check, now, why);
             }
         }
         upstream.health_changed();

@@ -113,10 +113,11 @@ fn eject(tools: &Tools, upstream: &Upstream, set: &EndpointSet, ejection: Ejecti
         return;
     };
     let (of, name) = (&upstream.config.name, &endpoint.name);
+    let health = &endpoint.stats.health;
+    health.set_next(Unfit::Outlier, tools.micros(until));
+    health.is_out(Unfit::Outlier, tools.micros(Instant::now()), why.clone());
+    // Told once it is so.
     tracing::warn!(
         "upstream server ejected for {time:?}: {why}, upstream: \"{of}\", server: \"{name}\""
     );
-    let health = &endpoint.stats.health;
-    health.set_next(Unfit::Outlier, tools.micros(until));
-    health.is_out(Unfit::Outlier, tools.micros(Instant::now()), why);
 }

@@ -127,6 +127,14 @@ async fn where_all_servers_fail_their_check_requests_are_a_502_at_once() {
     is_in_rotation(&proxy, &b, false).await;
     assert_eq!(answers(&proxy, 3).await, ["502"]);
     proxy.log_contains("no live upstreams").await;
+    // What is told of one that is out is what was found last.
+    a_status.store(418, Relaxed);
+    eventually("the other reason", async || {
+        let shown = proxy.server(a.address()).await;
+        let detail = shown["why"][0]["detail"].as_str();
+        detail.is_some_and(|detail| detail.contains("418"))
+    })
+    .await;
     b_status.store(200, Relaxed);
     is_in_rotation(&proxy, &b, true).await;
     assert_eq!(answers(&proxy, 3).await, ["b"]);

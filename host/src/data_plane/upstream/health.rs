@@ -92,6 +92,11 @@ impl Health {
         self.unfit.fetch_or(reason.bit(), Release);
     }
 
+    /// It stays out, for what was found last.
+    pub(crate) fn stays_out(&self, reason: Unfit, why: String) {
+        self.finding(reason).why.store(Some(Arc::new(why)));
+    }
+
     /// That reason does not keep it out any more; true if it did.
     pub(crate) fn is_back(&self, reason: Unfit, now: u64) -> bool {
         let finding = self.finding(reason);
