@@ -6,6 +6,7 @@
 //! The exchange counts as under way all the time: a worker that drains waits for it, and its
 //! connection makes room for no other one. It holds no buffer: thousands may wait.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -21,16 +22,11 @@ use crate::data_plane::downstream::Session;
 /// # Errors
 /// [`Fault::ClientGone`]
 pub(super) async fn pause(session: &mut Session<'_>, until: Instant) -> Result<(), Fault> {
-    let Session {
-        incoming,
-        alarm,
-        worker,
-        ..
-    } = session;
-    incoming.release(&worker.buffers);
-    match alarm.poll_until(until, |cx| poll_gone(incoming, cx)).await {
-        Ok(()) => Err(Fault::ClientGone),
-        Err(_) => Ok(()),
+    let nothing = |_: &mut Context<'_>| Poll::<Infallible>::Pending;
+    match watched_until(session, until, nothing).await {
+        Waited::Done(never) => match never {},
+        Waited::TimedOut => Ok(()),
+        Waited::ClientGone => Err(Fault::ClientGone),
     }
 }
 
