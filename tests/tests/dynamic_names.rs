@@ -384,6 +384,64 @@ async fn names_without_answers_hold_up_none_that_is_listed() {
     proxy.reload().await;
 }
 
+/// Addresses are asked of nobody, so all of them are ready at once. In their turn they would take
+/// ten seconds to be made, two at a time.
+#[tokio::test]
+async fn addresses_without_end_hold_up_no_name_that_is_listed() {
+    let (origins, port) = origins(1).await;
+    let dns = wildcard(&origins[0]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"api.test\", {LOOPBACK}");
+    let more = "max_dynamic_upstreams = 2";
+    let text = file(&dns.address(), port, &allow, &own, more);
+    let text = text.replace("proxy_allow", "connect_timeout = \"5s\"\nproxy_allow");
+    let proxy = proxy::run(&text, &[]).await;
+    // Nobody listens there.
+    let mut strangers = tokio::task::JoinSet::new();
+    for stranger in 0..400 {
+        let proxy = proxy.address().to_owned();
+        strangers.spawn(async move {
+            for host in 0.. {
+                let (high, low) = (stranger / 256, stranger % 256);
+                let target = format!("/?to=127.{}.{low}.{}", 250 + high, host % 256);
+                client::get_with(&proxy, &target, "").await;
+            }
+        });
+    }
+    eventually("one of them to be served", async || {
+        !made(&proxy).await.is_empty()
+    })
+    .await;
+    for _ in 0..10 {
+        assert_eq!(proxy.get("/?to=api.test").await.text(), host(&origins[0]));
+        assert_eq!(proxy.get("/own").await.text(), "own");
+    }
+    assert!(made(&proxy).await.len() <= 2);
+    strangers.shutdown().await;
+}
+
+#[tokio::test]
+async fn random_names_displace_a_quarter_of_those_that_last_at_most() {
+    let (origins, port) = origins(1).await;
+    let dns = wildcard(&origins[0]).await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.test\", {LOOPBACK}");
+    let more = "max_dynamic_upstreams = 8";
+    let proxy = proxy::run(&file(&dns.address(), port, &allow, &own, more), &[]).await;
+    let lasting: Vec<_> = (0..8).map(|number| format!("last{number}.test")).collect();
+    // Asked for at two moments that are seconds apart.
+    for _ in 0..2 {
+        for name in &lasting {
+            assert_eq!(proxy.get(&format!("/?to={name}")).await.status, 200);
+        }
+        outlast(Duration::from_secs(3)).await;
+    }
+    assert_eq!(ask_for(&proxy, 100).await, vec![200; 100]);
+    let made = made(&proxy).await;
+    let stays = |name: &&String| made.iter().any(|made| made.contains(&**name));
+    assert!(lasting.iter().filter(stays).count() >= 6, "{made:?}");
+}
+
 #[tokio::test]
 async fn a_name_that_nobody_asks_for_any_more_is_dropped() {
     let (origins, port) = origins(1).await;

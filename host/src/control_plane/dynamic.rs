@@ -2,10 +2,10 @@
 //! one, and dropped when none does any more.
 //!
 //! A name is asked about first; only one that has an address becomes an upstream, by a change like
-//! any other. What a stranger may bring about by random names is bounded in each of its steps:
-//! questions under way, names that wait for theirs, names remembered as unknown, changes (one at a
-//! time, for all names that are ready, with pauses), and upstreams. A name that is listed by itself
-//! waits for none of those that a pattern allows.
+//! any other. What a stranger may bring about by random names and addresses is bounded in each of
+//! its steps: questions under way, names that wait for theirs, names remembered as unknown, changes
+//! (one at a time, for all that are ready, with pauses), and upstreams. A name that is listed by
+//! itself waits for none of those that a pattern allows.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -27,7 +27,8 @@ use crate::names::{Names, Resolution, ServerAddresses, Tried};
 /// Questions under way about names that patterns allow: fewer than one `resolver` has room for, so
 /// that other names are asked about meanwhile.
 const ASKED: usize = 16;
-/// Names that wait until they are asked about.
+/// Names that wait until they are asked about, and those of them and of addresses that wait for a
+/// change. Those that are listed by themselves count for neither: their list is their bound.
 const QUEUED: usize = 512;
 /// Names that are remembered as unknown, and for how long.
 const UNKNOWN: usize = 4096;
@@ -49,6 +50,21 @@ struct NewUpstream {
     config: UpstreamConfig,
     /// What its name stands for; none for an address.
     known: Option<ServerAddresses>,
+    /// See [`Wanted::is_listed`].
+    is_listed: bool,
+}
+
+impl NewUpstream {
+    /// It is what the configuration that is served makes of its name: a reload may have come in
+    /// between.
+    fn can_be(&self, published: &Published) -> bool {
+        let name = self.config.dynamic.as_ref();
+        let made = name.and_then(|name| {
+            let config = &published.snapshot.config;
+            config.dynamic_upstream(&self.config.name, name)
+        });
+        made.is_some()
+    }
 }
 
 /// Hears of the names that requests have.
@@ -64,12 +80,15 @@ pub(super) struct DynamicUpstreams {
     asked: JoinSet<(String, Tried)>,
     /// Of those asked about, those that patterns allow.
     asked_by_pattern: HashSet<String>,
-    ready: Vec<NewUpstream>,
+    /// Those that wait for a change, in the order in which they came.
+    ready: VecDeque<NewUpstream>,
     unknown: HashMap<String, (Instant, NotMade)>,
 }
 
 struct UnderWay {
     config: UpstreamConfig,
+    /// See [`Wanted::is_listed`].
+    is_listed: bool,
     waiting: Vec<oneshot::Sender<Result<(), NotMade>>>,
 }
 
@@ -92,7 +111,7 @@ impl DynamicUpstreams {
             queue: VecDeque::new(),
             asked: JoinSet::new(),
             asked_by_pattern: HashSet::new(),
-            ready: Vec::new(),
+            ready: VecDeque::new(),
             unknown: HashMap::new(),
         }
     }
@@ -118,9 +137,8 @@ impl DynamicUpstreams {
                 },
                 Some(Ok((upstream, tried))) = self.asked.join_next() => self.tried(upstream, tried),
                 is_served = changed => {
-                    for upstream in changing.take().into_iter().flat_map(|(added, _)| added) {
-                        self.made(upstream, is_served);
-                    }
+                    let added = changing.take().map(|(added, _)| added).unwrap_or_default();
+                    self.changed(added, is_served);
                 }
                 () = tokio::time::sleep_until(earliest), if may_change => {
                     changing = self.change();
@@ -158,7 +176,12 @@ impl DynamicUpstreams {
             }
         };
         let needs_name = matches!(name.host, DynamicHost::Name(_));
-        let is_full = needs_name && !is_listed && self.queue.len() >= QUEUED;
+        let ahead = if needs_name {
+            self.queue.len()
+        } else {
+            self.ready.len()
+        };
+        let is_full = !is_listed && ahead >= QUEUED;
         let too_many = is_full.then_some(Err(NotMade::Refused("too many other names are new")));
         if let Some(known) = known.or(too_many) {
             // Whoever asked may have left.
@@ -167,7 +190,11 @@ impl DynamicUpstreams {
         }
         let config = proxy.upstream(&name);
         let waiting = vec![answer];
-        let under_way = UnderWay { config, waiting };
+        let under_way = UnderWay {
+            config,
+            is_listed,
+            waiting,
+        };
         self.under_way.insert(upstream.clone(), under_way);
         match (needs_name, is_listed) {
             (false, _) => self.is_ready(&upstream, None),
@@ -179,6 +206,7 @@ impl DynamicUpstreams {
     /// Asks about those that have waited longest, as far as there is room.
     fn ask_next(&mut self) {
         while self.asked_by_pattern.len() < ASKED
+            && self.ready.len() < QUEUED
             && let Some(upstream) = self.queue.pop_front()
         {
             let Some(under_way) = self.under_way.get_mut(&upstream) else {
@@ -245,15 +273,18 @@ impl DynamicUpstreams {
         let Some(under_way) = self.under_way.get(upstream) else {
             return;
         };
-        self.ready.push(NewUpstream {
+        self.ready.push_back(NewUpstream {
             config: under_way.config.clone(),
             known,
+            is_listed: under_way.is_listed,
         });
     }
 
     /// Has what is ready served, and what is idle served no longer.
     fn change(&mut self) -> Option<Changing> {
-        let added = std::mem::take(&mut self.ready);
+        let mut added: Vec<_> = std::mem::take(&mut self.ready).into();
+        // There may be no room for all of them.
+        added.sort_by_key(|upstream| !upstream.is_listed);
         let change = DynamicChange {
             added: added.clone(),
         };
@@ -272,17 +303,31 @@ impl DynamicUpstreams {
         dynamic.any(|upstream| is_idle(upstream, idle, now))
     }
 
-    /// A change with this upstream is over.
-    fn made(&mut self, upstream: NewUpstream, is_served: bool) {
-        // From here on it is looked after because it is served, or not at all.
-        if let Some(name) = self.name(&upstream.config.name) {
-            self.names.release(name);
+    /// A change with these upstreams is over. Those that it had no room for wait for the next one.
+    fn changed(&mut self, added: Vec<NewUpstream>, is_served: bool) {
+        let published = self.published.load_full();
+        for upstream in added.into_iter().rev() {
+            let name = &upstream.config.name;
+            let made = match is_served {
+                true if published.snapshot.upstream(name).is_some() => Ok(()),
+                true if self.is_waited_for(name) && upstream.can_be(&published) => {
+                    self.ready.push_front(upstream);
+                    continue;
+                }
+                _ => Err(NotMade::Refused("it cannot be made")),
+            };
+            // From here on it is looked after because it is served, or not at all.
+            if let Some(name) = self.name(name) {
+                self.names.release(name);
+            }
+            self.answer(name, &made);
         }
-        let made = match is_served {
-            true => Ok(()),
-            false => Err(NotMade::Refused("it cannot be made")),
-        };
-        self.answer(&upstream.config.name, &made);
+    }
+
+    fn is_waited_for(&self, upstream: &str) -> bool {
+        let under_way = self.under_way.get(upstream);
+        under_way
+            .is_some_and(|under_way| under_way.waiting.iter().any(|answer| !answer.is_closed()))
     }
 
     /// Tells all that wait for an upstream.
@@ -323,7 +368,10 @@ pub(super) fn changed(
     let room = most.saturating_sub(lasting).max(most / 4).max(1).min(most);
     let mut added = Vec::new();
     let mut resolution = present.resolution.clone();
-    for NewUpstream { config: new, known } in change.added {
+    for NewUpstream {
+        config: new, known, ..
+    } in change.added
+    {
         let name = new.dynamic.as_ref();
         // A reload may have come in between.
         let made = name.and_then(|name| config.dynamic_upstream(&new.name, name));

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::config::model::{DynamicName, DynamicProxy};
 
-/// Requests of the process that may wait for an upstream.
+/// Requests of the process that may wait for an upstream. Those for names that patterns allow leave
+/// half of it to names that are listed by themselves.
 const WAITING: usize = 4096;
 
 /// Where workers ask for upstreams.
@@ -79,7 +80,8 @@ impl WantedUpstreams {
             answer: awaited,
             waiting,
         };
-        if one_more >= WAITING {
+        let most = if is_listed { WAITING } else { WAITING / 2 };
+        if one_more >= most {
             return Err(NotMade::Refused("too many requests wait for one"));
         }
         // Without a receiver the answer never comes, and the request says so.

@@ -1,8 +1,10 @@
 //! A file with a list is watched: what it says counts a moment later, and nothing else of it does.
 
 use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 
 use waypost_tests::admin::ADMIN;
+use waypost_tests::names::Scripted;
 use waypost_tests::{Gate, Load, Origin, Proxy, eventually, origin, proxy};
 
 use super::{is_refused, list, replace, served, serves, source};
@@ -246,4 +248,35 @@ async fn names_in_a_list_are_resolved_as_any() {
     let shown = proxy.shows("/upstreams/backend").await;
     assert_eq!(shown["names"][0]["name"], "localhost");
     assert_eq!(proxy.get("/").await.text(), a.address());
+}
+
+#[tokio::test]
+async fn a_list_with_a_name_that_nobody_answers_for_holds_up_no_other_change() {
+    let (a, b, c) = (
+        origin::named().await,
+        origin::named().await,
+        origin::named().await,
+    );
+    let dns = Scripted::silent().await;
+    let upstream = format!(
+        "resolver = {{ addresses = [\"{}\"], timeout = \"30s\" }}\n\
+         servers_from = {{ file = \"s.json\" }}",
+        dns.address()
+    );
+    let setup = proxy::to([] as [&Origin; 0])
+        .upstream(&upstream)
+        .more(ADMIN);
+    std::fs::write(setup.directory().join("s.json"), list(&[&a])).unwrap();
+    let proxy = setup.start().await;
+    let began = Instant::now();
+    let with_name = format!("[\"{}\", \"app.test:80\"]", b.address());
+    replace(proxy.directory(), "s.json", &with_name);
+    dns.is_asked(1).await;
+    serves(&proxy, &[&b]).await;
+    replace(proxy.directory(), "s.json", &list(&[&c]));
+    serves(&proxy, &[&c]).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "it has waited for the name"
+    );
 }

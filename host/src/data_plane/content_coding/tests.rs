@@ -132,3 +132,28 @@ fn bodies_at_once_take_no_more_memory_than_there_is_for_them() {
     under_way.pop();
     assert!(Recoder::new(&recoding, &spare).is_some());
 }
+
+/// A turn ends by what it was told of: with both steps, most of the work is between them.
+#[test]
+fn what_goes_from_gunzip_to_a_compressor_is_told_as_work() {
+    let spare = Rc::new(Spare::default());
+    let plain = vec![0; 8 << 20];
+    let gzip = recoded(&spare, compress(Gzip, 9, None), &[&plain], false).unwrap();
+    let recoding = Recoding {
+        gunzip: true,
+        compress: Some((Brotli, 1)),
+        length: None,
+    };
+    let mut recoder = Recoder::new(&recoding, &spare).unwrap();
+    let (mut left, mut told) = (&gzip[..], 0);
+    while !left.is_empty() {
+        let step = recoder.code(left, Operation::Take, 0).unwrap();
+        assert!(step.between <= recoder.output().len());
+        (left, told) = (&left[step.taken..], told + step.between);
+    }
+    let most_left = 2 * recoder.output().len();
+    assert!(
+        (plain.len() - most_left..=plain.len()).contains(&told),
+        "{told}"
+    );
+}
