@@ -4,7 +4,7 @@
 use rustix::process::Signal;
 use tempfile::TempDir;
 use waypost_tests::admin::ADMIN;
-use waypost_tests::{Origin, Proxy, origin, proxy};
+use waypost_tests::{Origin, Proxy, eventually, origin, proxy};
 
 const SERVERS: &str = "/upstreams/backend/servers";
 
@@ -61,12 +61,27 @@ async fn each_command_outlives_a_reload_an_upgrade_and_a_killed_process() {
         (d.address().to_owned(), 1, false),
     ];
     assert_eq!(servers(&proxy).await, expected);
+    let why = || async { proxy.server(c.address()).await["why"][0].clone() };
+    let before = why().await;
+    let words = (&before["reason"], &before["detail"]);
+    assert_eq!(
+        words,
+        (&"down".into(), &"by a command, until `resume`".into())
+    );
+    // Other changes do not begin it anew.
+    eventually("time to pass", async || {
+        command(&proxy, "PATCH", b.address(), "{\"weight\": 5}").await;
+        why().await["since_ms"].as_u64() > before["since_ms"].as_u64().max(Some(50))
+    })
+    .await;
     // Killed at once: the command has been answered.
     proxy.signal(Signal::KILL);
     proxy.process().ended().await;
     let mut again = keeping(&directory, &[&a, &b, &c]).await;
     assert_eq!(servers(&again).await, expected);
     assert_eq!(again.server(d.address()).await["max_conns"], 7);
+    let detail = &again.server(c.address()).await["why"][0]["detail"];
+    assert_eq!(detail, "by a command, until `resume`");
     assert!(again.reload().await.is_empty());
     assert_eq!(servers(&again).await, expected);
     command(&again, "PATCH", c.address(), "{\"down\": false}").await;

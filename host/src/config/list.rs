@@ -125,6 +125,8 @@ pub fn list_item(server: &UpstreamServer) -> Json {
         max_conns,
         backup,
         down,
+        // What a file has was said by whoever wrote it.
+        down_by_command: _,
         route,
         labels,
         listed: _,

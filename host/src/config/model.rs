@@ -492,6 +492,8 @@ pub struct UpstreamServer {
     pub max_conns: u32,
     pub backup: bool,
     pub down: bool,
+    /// `down` is what a command has said, and not what the configuration or a list does.
+    pub down_by_command: bool,
     /// For `sticky`: the value that names this server.
     pub route: String,
     /// Names and values of the operator's choice, for plugins; by name, in alphabetical order.

@@ -45,6 +45,7 @@ pub(super) fn list(upstream: &mut UpstreamConfig, listed: &[UpstreamServer]) {
             return false;
         };
         server.weight = overlay.weight.unwrap_or(server.weight);
+        server.down_by_command = overlay.down.unwrap_or(server.down_by_command);
         server.down = overlay.down.unwrap_or(server.down);
         true
     });
@@ -125,6 +126,7 @@ pub(super) fn alter(
     }
     if let Some(down) = down {
         altered.down = down;
+        altered.down_by_command = down;
         done += match down {
             true => " draining",
             false => " in rotation again",

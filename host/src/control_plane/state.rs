@@ -65,7 +65,12 @@ pub(super) fn restore(config: &mut Config) -> Result<Written, Vec<Problem>> {
             Ok(None) => {}
             Ok(Some((servers, overlays))) => {
                 let upstream = Arc::make_mut(upstream);
-                upstream.servers = servers;
+                let written = std::mem::replace(&mut upstream.servers, servers);
+                for server in &mut upstream.servers {
+                    let same = |other: &&UpstreamServer| other.spelling == server.spelling;
+                    let was_down = written.iter().find(same).is_some_and(|same| same.down);
+                    server.down_by_command = server.down && !was_down;
+                }
                 upstream.overlays = overlays;
             }
             Err(why) => problems.push(damaged(&state, upstream, &why)),

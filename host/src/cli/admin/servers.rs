@@ -82,7 +82,7 @@ fn check(check: &CheckStatus) -> String {
 
 /// The reasons in words, but for those that the state tells in full.
 fn why(server: &ServerStatus) -> String {
-    let told = |reason: &&StandingReason| !matches!(&*reason.reason, "down" | "starting");
+    let told = |reason: &&StandingReason| reason.reason != "starting";
     let mut parts: Vec<String> = server.why.iter().filter(told).map(in_full).collect();
     let is_unhealthy = server.why.iter().any(|reason| reason.reason == "unhealthy");
     if let Some(check) = &server.check
@@ -157,6 +157,14 @@ mod tests {
             rest,
             "- | ejected for 1.0s: 9 of 9 attempts failed, again in 29.0s (ignored: too few servers are healthy)"
         );
+        let down = server(
+            r#""in_rotation": false,
+            "why": [{"reason": "down", "detail": "by a command, until `resume`", "since_ms": 2000}]"#,
+        );
+        let down = down.replace(r#""down": false"#, r#""down": true"#);
+        let (state, rest) = shown(&format!("[{down}]")).remove(0);
+        assert_eq!(state, "down");
+        assert_eq!(rest, "- | down for 2.0s: by a command, until `resume`");
         let (state, rest) = of(
             r#""in_rotation": true, "slow_start_s": 4, "why": [{"reason": "starting", "next_ms": 4000}],
             "check": {"passed": false, "outcome": "no complete answer within 2s", "ago_ms": 0, "took_us": 1, "next_ms": 5000}"#,

@@ -387,6 +387,7 @@ fn upstream_server(
         down: section.boolean("down"),
         route: section.text("route").to_owned(),
         labels: labels(section),
+        down_by_command: false,
         listed: false,
         rule: None,
         place: section.place.clone(),

@@ -44,7 +44,16 @@ fn reasons(
 ) -> Vec<StandingReason> {
     let mut reasons = Vec::new();
     if endpoint.down {
-        reasons.push(reason("down"));
+        let detail = match endpoint.down_by_command {
+            true => "by a command, until `resume`",
+            false => "`down = true`",
+        };
+        let since = endpoint.down_since.map(|since| since.elapsed().as_millis());
+        reasons.push(StandingReason {
+            detail: Some(detail.to_owned()),
+            since_ms: since.map(|since| u64::try_from(since).unwrap_or(u64::MAX)),
+            ..reason("down")
+        });
     }
     for (unfit, name) in [(Unfit::Check, "unhealthy"), (Unfit::Outlier, "ejected")] {
         let health = &endpoint.stats.health;

@@ -14,7 +14,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::health::Health;
 use crate::config::model::Address;
@@ -44,6 +44,10 @@ pub(crate) struct Endpoint {
     /// 0 is unlimited.
     pub(crate) max_conns: u32,
     pub(crate) down: bool,
+    /// See [`UpstreamServer::down_by_command`].
+    pub(crate) down_by_command: bool,
+    /// Where it is `down`: when a configuration first had it so.
+    pub(crate) down_since: Option<Instant>,
     /// Its attempts are counted, as outliers are looked for.
     pub(super) counted: bool,
     /// About the name that it has its address by, if it may get another one.
@@ -157,6 +161,8 @@ impl Endpoint {
             slow_start: server.slow_start.as_secs(),
             max_conns: server.max_conns,
             down: server.down,
+            down_by_command: server.down_by_command,
+            down_since: None,
             counted: false,
             doubt,
             stats,
@@ -188,6 +194,8 @@ impl Endpoint {
             slow_start: 0,
             max_conns: 0,
             down: true,
+            down_by_command: false,
+            down_since: None,
             counted: false,
             doubt: None,
             stats: EndpointStats::new(),
@@ -424,6 +432,7 @@ pub(super) fn tests_endpoint(max_fails: u32, fail_timeout: u64, max_conns: u32) 
         max_conns,
         backup: false,
         down: false,
+        down_by_command: false,
         route: String::new(),
         labels: Vec::new(),
         listed: false,

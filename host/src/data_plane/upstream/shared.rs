@@ -9,6 +9,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Relaxed, Release},
 };
+use std::time::Instant;
 
 use super::endpoint::{Endpoint, EndpointStats, Seconds};
 use super::endpoint_set::{DisabledEpoch, EndpointSet, Panic};
@@ -94,9 +95,13 @@ impl Upstream {
                 .filter(|(server, located, _)| (server.backup || located.is_backup()) == backup)
                 .map(|(server, located, doubt)| {
                     let before = known.get_mut(&located.address).and_then(Vec::pop);
-                    let is_back = before.as_ref().is_none_or(|(_, was_down)| *was_down);
+                    let was_down = before.as_ref().and_then(|(_, down_since)| *down_since);
+                    let is_back = before.is_none() || was_down.is_some();
                     let stats = before.map_or_else(EndpointStats::new, |(stats, _)| stats);
                     let mut endpoint = Endpoint::new(server, located, doubt, stats);
+                    if endpoint.down {
+                        endpoint.down_since = was_down.or_else(|| Some(Instant::now()));
+                    }
                     endpoint.counted = config.outliers.is_some();
                     if waits && is_back && !served.contains(&endpoint.address) {
                         let why = "it has not passed its health check yet".to_owned();
@@ -232,13 +237,13 @@ impl Upstream {
         }
     }
 
-    /// By address, each with whether it was `down`; several where an address is listed several times,
-    /// the last one first.
-    fn stats(&self) -> HashMap<Address, Vec<(Arc<EndpointStats>, bool)>> {
+    /// By address, each with since when it is `down`; several where an address is listed several
+    /// times, the last one first.
+    fn stats(&self) -> HashMap<Address, Vec<(Arc<EndpointStats>, Option<Instant>)>> {
         let mut stats = HashMap::<_, Vec<_>>::new();
         for (endpoint, _) in self.endpoints() {
             let of_address = stats.entry(endpoint.address.clone()).or_default();
-            of_address.insert(0, (endpoint.stats.clone(), endpoint.down));
+            of_address.insert(0, (endpoint.stats.clone(), endpoint.down_since));
         }
         stats
     }
