@@ -88,6 +88,30 @@ async fn a_name_that_is_not_known_at_the_start_gets_its_servers_when_it_is() {
     assert!(listed(&proxy).await["names"][0]["error"].is_null());
 }
 
+/// The thread that asks panics with the first command, and then what follows this name.
+#[tokio::test]
+async fn after_an_internal_error_names_are_asked_about_anew() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [a, b] = &origins[..] else { panic!() };
+    let mut dns = Dnsmasq::start(&hosts("api.test", &[a]), 0, &[]).await;
+    let resolver = format!("resolver = {{ addresses = [\"{}\"] }}", dns.address());
+    let setup = proxy::to([name("api.test", port)]).upstream(&resolver);
+    let setup = setup.through_shell("export WAYPOST_FAULTS=resolver,name; exec \"$@\"");
+    let proxy = setup.more(ADMIN).start().await.panicking(2);
+    for line in [
+        "resolving names begins anew after an internal error",
+        "api.test is asked for anew after an internal error",
+    ] {
+        proxy.log_contains(line).await;
+    }
+    serves(&proxy, &[a]).await;
+    dns.knows(&hosts("api.test", &[b])).await;
+    serves(&proxy, &[b]).await;
+}
+
 #[tokio::test]
 async fn addresses_that_come_and_go_under_load_cost_no_request() {
     if !installed() {

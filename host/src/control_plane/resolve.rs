@@ -44,7 +44,7 @@ impl Unknown {
                 };
                 let problem = not_found(config, server, name, why);
                 // What others list must not keep a configuration from being served.
-                match is_once(name) && !server.listed {
+                match name.is_once() && !server.listed {
                     true => unknown.problems.push(problem),
                     false => unknown.warnings.push(problem),
                 }
@@ -52,10 +52,6 @@ impl Unknown {
         }
         unknown
     }
-}
-
-fn is_once(name: &ServerName) -> bool {
-    name.resolver.resolve == Resolve::Once
 }
 
 /// In nginx's words.
@@ -71,9 +67,11 @@ fn not_found(config: &Config, server: &UpstreamServer, name: &ServerName, why: &
     };
     let own_servers = !name.resolver.addresses.is_empty();
     let hint = near.unwrap_or_else(|| match &name.lookup {
-        _ if !is_once(name) => "it gets requests once the name is known, and they are a 502 until \
+        _ if !name.is_once() => {
+            "it gets requests once the name is known, and they are a 502 until \
                                 then if there is no other server"
-            .to_owned(),
+                .to_owned()
+        }
         Lookup::Addresses(_) if !own_servers => format!(
             "correct the name, or let this machine resolve it: `getent hosts {}`",
             name.host

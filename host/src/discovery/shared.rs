@@ -81,13 +81,6 @@ impl Shared {
         Some(known::read(items, &wanted.0).ok()?.0)
     }
 
-    /// All that is looked after.
-    pub(super) fn wanted(&self) -> Vec<Wanted> {
-        let seen = self.seen.lock();
-        let wanted = seen.values().flatten().map(|seen| seen.wanted.clone());
-        wanted.collect()
-    }
-
     pub(super) fn note(&self, wanted: &Wanted, known: &Known) {
         let (list, state) = (known.list.clone(), known.state.clone());
         let mut seen = self.seen.lock();

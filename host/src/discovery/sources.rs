@@ -134,6 +134,7 @@ impl Sources {
 
 /// The thread. A panic of ours, or of a library, costs what was under way.
 fn run(shared: &Arc<Shared>, names: &Names, mut commands: UnboundedReceiver<Command>) {
+    let mut last = Vec::new();
     loop {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -156,7 +157,7 @@ fn run(shared: &Arc<Shared>, names: &Names, mut commands: UnboundedReceiver<Comm
             by_id: HashMap::new(),
         };
         let work = AssertUnwindSafe(|| {
-            LocalSet::new().block_on(&runtime, tasks.heed(&mut commands));
+            LocalSet::new().block_on(&runtime, tasks.heed(&mut last, &mut commands));
         });
         if catch_unwind(work).is_ok() {
             return;
@@ -188,18 +189,27 @@ struct Task {
 }
 
 impl Tasks {
-    /// Until nobody is left who could command anything.
-    async fn heed(mut self, commands: &mut UnboundedReceiver<Command>) {
-        let before = self.following.shared.wanted();
-        for wanted in before {
-            self.look_after(wanted);
+    /// Until nobody is left who could command anything. Begins with the sources that were looked
+    /// after last.
+    async fn heed(mut self, last: &mut Vec<Wanted>, commands: &mut UnboundedReceiver<Command>) {
+        for wanted in &*last {
+            self.look_after(wanted.clone());
         }
         loop {
-            fault_injection::panics("discovery");
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Learn(wanted, answer)) => self.learn(wanted, answer),
-                    Some(Command::Keep(wanted)) => self.keep(&wanted),
+                    Some(Command::Learn(wanted, answer)) => {
+                        for wanted in &wanted {
+                            if !last.iter().any(|last| last.is(&wanted.0)) {
+                                last.push(wanted.clone());
+                            }
+                        }
+                        self.learn(wanted, answer);
+                    }
+                    Some(Command::Keep(wanted)) => {
+                        self.keep(&wanted);
+                        *last = wanted;
+                    }
                     Some(Command::FilesChanged) => {
                         self.list.iter().for_each(|task| task.told.notify_one());
                     }
@@ -207,6 +217,7 @@ impl Tasks {
                 },
                 Some(Err(ended)) = self.running.join_next_with_id() => self.ended(&ended),
             }
+            fault_injection::panics("discovery");
         }
     }
 
@@ -233,6 +244,7 @@ impl Tasks {
         let told = Rc::new(Notify::new());
         let (following, followed, of_task) = (self.following.clone(), wanted.clone(), told.clone());
         let work = async move {
+            fault_injection::panics("list");
             let Following { shared, names } = &*following;
             follow(shared, names, &followed, &of_task, &answered).await;
         };

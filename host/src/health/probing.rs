@@ -13,6 +13,7 @@ use super::thread::Tools;
 use crate::data_plane::upstream::{
     Endpoint, EndpointStats, KeptConnection, Probe, ProbeFailure, ProbeReport, Unfit, Upstream,
 };
+use crate::fault_injection;
 
 /// The longest reason that is kept and logged: it may have an error of a library in it.
 const LONGEST_REASON: usize = 200;
@@ -79,6 +80,7 @@ impl Probed {
             }
             before = asked.clone();
             let began = Instant::now();
+            fault_injection::panics("probe");
             let outcome = asked.probe.run(&mut kept, &tools.probes).await;
             self.note(&asked, &outcome, began, &tools);
             let tells = outcome

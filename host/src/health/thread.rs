@@ -157,7 +157,6 @@ impl LookedAfter {
     ) {
         self.follow(last);
         loop {
-            fault_injection::panics("health");
             tokio::select! {
                 upstreams = followed.recv() => {
                     let Some(mut upstreams) = upstreams else { return };
@@ -174,6 +173,7 @@ impl LookedAfter {
                     Err(ended) => self.ended(&ended),
                 },
             }
+            fault_injection::panics("health");
         }
     }
 

@@ -192,6 +192,7 @@ impl Shared {
 
 /// The thread. A panic of ours, or of the library, costs what was under way.
 fn run(shared: &Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
+    let mut last = BTreeSet::new();
     loop {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -218,7 +219,7 @@ fn run(shared: &Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
             names: HashMap::new(),
         };
         let work = AssertUnwindSafe(|| {
-            LocalSet::new().block_on(&runtime, tasks.heed(&mut commands, doubted));
+            LocalSet::new().block_on(&runtime, tasks.heed(&mut last, &mut commands, doubted));
         });
         if catch_unwind(work).is_ok() {
             return;
@@ -256,22 +257,29 @@ struct Task {
 }
 
 impl Tasks {
-    /// Until nobody is left who could command anything.
+    /// Until nobody is left who could command anything. Begins with the names that were looked after
+    /// last.
     async fn heed(
         mut self,
+        last: &mut BTreeSet<ServerName>,
         commands: &mut UnboundedReceiver<Command>,
         mut doubted: UnboundedReceiver<Arc<Doubt>>,
     ) {
-        let before: Vec<_> = self.asking.shared.names.lock().keys().cloned().collect();
-        for name in before {
-            self.look_after(name);
+        for name in &*last {
+            self.look_after(name.clone());
         }
         loop {
-            fault_injection::panics("resolver");
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Learn(names, answer)) => self.learn(names, answer),
-                    Some(Command::Keep(names)) => self.keep(&names),
+                    Some(Command::Learn(names, answer)) => {
+                        last.extend(names.iter().filter(|name| !name.is_once()).cloned());
+                        self.learn(names, answer);
+                    }
+                    Some(Command::Keep(names)) => {
+                        self.keep(&names);
+                        *last = names;
+                        last.retain(|name| !name.is_once());
+                    }
                     Some(Command::Try(name, answer)) => self.try_out(name, answer),
                     Some(Command::Release(name)) => self.release(&name),
                     None => return,
@@ -284,6 +292,7 @@ impl Tasks {
                 }
                 Some(Err(ended)) = self.running.join_next_with_id() => self.ended(&ended),
             }
+            fault_injection::panics("resolver");
         }
     }
 
@@ -352,6 +361,7 @@ impl Tasks {
         let (asking, followed) = (self.asking.clone(), name.clone());
         let (of_task, is_wanted) = (doubted.clone(), wanted.clone());
         let following = async move {
+            fault_injection::panics("name");
             let follow = asking.follow(&followed, &of_task, &answered, &is_wanted);
             follow.await;
         };
@@ -391,8 +401,7 @@ impl Tasks {
     }
 
     fn learn(&mut self, names: BTreeSet<ServerName>, answer: oneshot::Sender<Learned>) {
-        let is_once = |name: &ServerName| name.resolver.resolve == Resolve::Once;
-        let (once, again): (Vec<_>, Vec<_>) = names.into_iter().partition(is_once);
+        let (once, again): (Vec<_>, Vec<_>) = names.into_iter().partition(ServerName::is_once);
         // Those that are not over in time end with the wait for them.
         let mut asked = JoinSet::new();
         let mut waiting: BTreeSet<ServerName> = once.iter().cloned().collect();

@@ -7,17 +7,20 @@ use waypost_tests::{Load, Origin, eventually, origin, proxy};
 
 use super::{is_refused, list, replace, serves, source};
 
-/// The thread that reads lists panics at its beginning, once.
+/// The thread that reads lists panics with the first command, and then what follows this one.
 #[tokio::test]
 async fn a_thread_that_has_failed_begins_anew() {
     let (a, b) = (origin::named().await, origin::named().await);
     let setup = proxy::to([] as [&Origin; 0]).upstream("servers_from = { file = \"s.json\" }");
-    let setup = setup.through_shell("export WAYPOST_FAULTS=discovery; exec \"$@\"");
+    let setup = setup.through_shell("export WAYPOST_FAULTS=discovery,list; exec \"$@\"");
     std::fs::write(setup.directory().join("s.json"), list(&[&a])).unwrap();
-    let proxy = setup.more(ADMIN).start().await.panicking(1);
-    proxy
-        .log_contains("reading lists of servers begins anew")
-        .await;
+    let proxy = setup.more(ADMIN).start().await.panicking(2);
+    for line in [
+        "reading lists of servers begins anew",
+        "its list is read anew after an internal error",
+    ] {
+        proxy.log_contains(line).await;
+    }
     serves(&proxy, &[&a]).await;
     replace(proxy.directory(), "s.json", &list(&[&b]));
     serves(&proxy, &[&b]).await;

@@ -208,12 +208,16 @@ async fn after_an_internal_error_probes_begin_anew() {
         a.address(),
         checked("")
     );
-    let proxy = proxy::run(&file, &[("WAYPOST_FAULTS", "health:2")])
+    // Once all of it has, and then the probes of this server once more. No reload helps either.
+    let proxy = proxy::run(&file, &[("WAYPOST_FAULTS", "health,probe")])
         .await
         .panicking(2);
-    proxy
-        .log_contains("checking health begins anew after an internal error")
-        .await;
+    for line in [
+        "checking health begins anew after an internal error",
+        "checking health of upstream `backend` begins anew after an internal error",
+    ] {
+        proxy.log_contains(line).await;
+    }
     is_probed(&a, 2).await;
     status.store(500, Relaxed);
     is_in_rotation(&proxy, &a, false).await;

@@ -12,6 +12,13 @@ pub struct ServerName {
     pub resolver: Arc<Resolver>,
 }
 
+impl ServerName {
+    /// It is asked about when a configuration is read, and then never again.
+    pub fn is_once(&self) -> bool {
+        self.resolver.resolve == Resolve::Once
+    }
+}
+
 /// What is asked about a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lookup {
