@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::model::{Config, Lookup, Resolve, ServerLocation, ServerName, UpstreamServer};
+use crate::config::model::{Config, Lookup, ServerLocation, ServerName, UpstreamServer};
 use crate::config::problem::{Problem, did_you_mean};
 use crate::names::Unanswered;
 

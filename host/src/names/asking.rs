@@ -20,7 +20,7 @@ use super::known::{BREATH, Change, Known, NameState, Outcome, in_order, listed};
 use super::question::{NameServers, TIMED_OUT};
 use super::resolution::{Located, Resolution, ServerAddresses};
 use super::system::System;
-use crate::config::model::{Resolve, Resolver, ServerName};
+use crate::config::model::{Resolver, ServerName};
 use crate::fault_injection;
 
 /// How long all names together are waited for before something is done without them.

@@ -59,6 +59,9 @@ pub(crate) struct Previous<'a> {
     pub(crate) continues: bool,
 }
 
+/// Of an endpoint as it was served before: its stats, and since when it is `down`.
+type Before = (Arc<EndpointStats>, Option<Instant>);
+
 impl Upstream {
     /// Lays out the groups; `balance` configures the policy for each, given what balanced the group
     /// before if the instances of that are to live on. Endpoints whose address `previous` has too
@@ -237,9 +240,8 @@ impl Upstream {
         }
     }
 
-    /// By address, each with since when it is `down`; several where an address is listed several
-    /// times, the last one first.
-    fn stats(&self) -> HashMap<Address, Vec<(Arc<EndpointStats>, Option<Instant>)>> {
+    /// By address; several where an address is listed several times, the last one first.
+    fn stats(&self) -> HashMap<Address, Vec<Before>> {
         let mut stats = HashMap::<_, Vec<_>>::new();
         for (endpoint, _) in self.endpoints() {
             let of_address = stats.entry(endpoint.address.clone()).or_default();
