@@ -36,6 +36,8 @@ mod misbehaving; // every request is answered, despite a policy's faults
 mod hooks; // requests are changed, answered, delayed and led elsewhere
 mod routing; // which route serves a request
 mod redirects; // where clients are sent
+mod cookies; // which they are to keep
+mod replaced_requests; // what servers get in place of what clients have sent
 mod route_limits; // what a route says again of its upstream
 mod files; // of a directory
 mod headers; // what servers learn, which proxies are trusted

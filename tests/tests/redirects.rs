@@ -178,6 +178,51 @@ async fn what_is_rewritten_can_be_told_or_nothing() {
 }
 
 #[tokio::test]
+async fn every_form_of_proxy_redirect_means_what_it_means_in_nginx() {
+    if !nginx::installed() {
+        return;
+    }
+    let origin = sends_elsewhere().await;
+    let rules = "[route.proxy_redirect]\n\
+         '~^http://([^.]+)\\.internal/old/(?<rest>.*)$' = \"https://$1.example/$rest?from=$arg_a\"\n\
+         '~*^HTTPS://any' = \"/any/\"\n\
+         'http://$proxy_host/two/' = \"/one/\"\n\
+         'http://$arg_a/' = \"http://$host/a/\"\n\
+         '/' = \"/all/\"\n";
+    let more = format!("[[route]]\npath = \"/rules/\"\nproxy = \"http://backend/two/\"\n{rules}");
+    let proxy = ours(&origin, &more).await;
+    let http = format!("upstream backend {{ server {}; }}", origin.address());
+    let server = "location /rules/ { proxy_pass http://backend/two/; proxy_http_version 1.1;\n\
+         proxy_redirect ~^http://([^.]+)\\.internal/old/(?<rest>.*)$ https://$1.example/$rest?from=$arg_a;\n\
+         proxy_redirect ~*^HTTPS://any /any/;\n\
+         proxy_redirect http://$proxy_host/two/ /one/;\n\
+         proxy_redirect http://$arg_a/ http://$host/a/;\n\
+         proxy_redirect / /all/; }";
+    let nginx = Nginx::start(&http, server).await;
+    for target in ["/rules/?a=x.test", "/rules/"] {
+        for url in [
+            "http://app.internal/old/x/y?z",
+            "http://app.internal/new/x",
+            "https://ANY.example/x/y",
+            "http://backend/two/x",
+            "http://x.test/b",
+            "/path",
+            "path",
+            "",
+        ] {
+            for lines in [
+                format!("X-Location: {url}\r\n"),
+                format!("X-Refresh: 1; url={url}\r\n"),
+            ] {
+                let expected = told(nginx.address(), target, &lines).await;
+                let got = told(proxy.address(), target, &lines).await;
+                assert_eq!(got, expected, "{lines} at {target}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn behind_a_trusted_proxy_a_redirect_names_what_its_client_asked_for() {
     let origin = sends_elsewhere().await;
     let proxy = ours(&origin, "").await;

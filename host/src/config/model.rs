@@ -26,6 +26,7 @@ mod limits;
 mod overload;
 mod plugin;
 mod policy;
+mod proxy;
 mod resolver;
 mod settings;
 mod source;
@@ -47,6 +48,10 @@ pub use self::limits::{ProxyLimits, RouteLimits};
 pub use self::overload::{Overload, QueueConfig, RetryBudgetConfig, UpstreamLimits};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
 pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
+pub use self::proxy::{
+    CookieFlags, CookieNames, CookieRules, Proxy, ProxyUpstream, ProxyUri, RedirectRules, Replaced,
+    Replacement, RequestBody, SameSite,
+};
 #[cfg(test)]
 pub(crate) use self::resolver::tests_resolver;
 pub use self::resolver::{Lookup, Resolve, Resolver, ServerName};
@@ -666,50 +671,6 @@ pub enum Action {
     Proxy(Proxy),
     Return(Return),
     Files(Arc<Files>),
-}
-
-/// Send the request to an upstream.
-#[derive(Debug, Clone)]
-pub struct Proxy {
-    pub upstream: ProxyUpstream,
-    /// `None`: the target is sent on as it was received.
-    pub uri: Option<ProxyUri>,
-    pub redirects: RedirectRules,
-}
-
-/// Which upstream requests go to.
-#[derive(Debug, Clone)]
-pub enum ProxyUpstream {
-    /// Index into [`Config::upstreams`].
-    Fixed(usize),
-    /// The one that the request names.
-    Dynamic(Arc<DynamicProxy>),
-}
-
-/// The URI part of `proxy`.
-#[derive(Debug, Clone)]
-pub enum ProxyUri {
-    /// `http://backend/part/`: replaces the part of the path that the route matched.
-    Part(String),
-    /// `http://backend/get?name=$arg_name`, with variables: the whole target.
-    Whole(Template),
-}
-
-/// How `Location` and `Refresh` of responses are rewritten (`proxy_redirect`).
-#[derive(Debug, Clone)]
-pub enum RedirectRules {
-    /// nginx's `default`: what `proxy` says becomes what the route's path says.
-    Default { from: String, to: String },
-    /// By the first rule that fits; none at all is nginx's `off`.
-    Given(Vec<RedirectRule>),
-}
-
-/// One rule of `proxy_redirect`.
-#[derive(Debug, Clone)]
-pub struct RedirectRule {
-    /// What the value, or the URL of a `Refresh`, begins with.
-    pub from: String,
-    pub to: Template,
 }
 
 /// The status of a [`Return`] that closes the connection without an answer (`NGX_HTTP_CLOSE`).

@@ -358,8 +358,8 @@ static ROUTES: &[Directive] = &[
     is(&["default_server"], "a `[[route]]` without `host`"),
     is(
         &["rewrite", "break"],
-        "the hook `rewrite` in `hooks`; without it, a prefix is replaced by `proxy = \
-         \"http://backend/new/\"`, and a redirect is a `return` with `location`",
+        "the hook `rewrite` in `hooks`; without it, a prefix is taken off by `strip_prefix = true` or replaced by \
+         `proxy = \"http://backend/new/\"`, and a redirect is a `return` with `location`",
     ),
     not_there(
         &["rewrite_log", "uninitialized_variable_warn"],
@@ -433,13 +433,22 @@ static PROXYING: &[Directive] = &[
         "`request_headers = { set = { X-Tenant = \"$arg_t\" } }` in `[[route]]`",
     ),
     automatic(
-        &[
-            "proxy_pass_request_headers",
-            "proxy_pass_request_body",
-            "proxy_http_version",
-        ],
-        "requests are passed on whole, in HTTP/1.1, or in HTTP/2 with `http2 = true` in the upstream",
+        &["proxy_http_version"],
+        "requests are passed on in HTTP/1.1, or in HTTP/2 with `http2 = true` in the upstream",
     ),
+    is(
+        &["proxy_pass_request_headers"],
+        "`request_headers = { remove = [\"*\"] }` in `[[route]]` for `off`; `on` is the default",
+    ),
+    is(
+        &["proxy_pass_request_body"],
+        "`request_body = false` in `[[route]]` for `off`; `on` is the default",
+    ),
+    is(
+        &["proxy_set_body"],
+        "`request_body` in `[[route]]`, a text, which may have variables",
+    ),
+    is(&["proxy_method"], "`request_method` in `[[route]]`"),
     is(
         &["proxy_connect_timeout", "grpc_connect_timeout"],
         "`connect_timeout` in `[upstream.NAME]` or a `[[route]]`",
@@ -484,13 +493,13 @@ static PROXYING: &[Directive] = &[
         &["proxy_redirect"],
         "`proxy_redirect` in `[[route]]`, a table; `false` for `off`, and nginx's `default` without it",
     ),
-    not_there(
-        &[
-            "proxy_cookie_domain",
-            "proxy_cookie_path",
-            "proxy_cookie_flags",
-        ],
-        "cookies are passed on as the server sets them",
+    is(
+        &["proxy_cookie_domain", "proxy_cookie_path"],
+        "`cookies = { domain = { \"app.internal\" = \"example.com\" }, path = { \"/app/\" = \"/\" } }` in `[[route]]`",
+    ),
+    is(
+        &["proxy_cookie_flags"],
+        "`cookies = { flags = [\"secure\", \"samesite=lax\"] }` in `[[route]]`, or a table of such lists by name",
     ),
     is(
         &["proxy_hide_header", "grpc_hide_header"],
@@ -517,13 +526,8 @@ static PROXYING: &[Directive] = &[
         "connections to servers have the address that the kernel chooses",
     ),
     not_there(
-        &[
-            "proxy_method",
-            "proxy_set_body",
-            "proxy_limit_rate",
-            "proxy_socket_keepalive",
-        ],
-        "requests are passed on as they are, and answers as fast as their client reads",
+        &["proxy_limit_rate", "proxy_socket_keepalive"],
+        "answers are passed on as fast as their client reads",
     ),
     is(
         &["grpc_pass"],

@@ -235,9 +235,14 @@ impl<'a> Section<'a> {
 
     /// The strings of a list, or of a string alone where the key's kind allows that.
     pub(super) fn texts(&self, name: &str) -> Vec<(&'a str, &'a Node)> {
-        let Some(node) = self.get(name) else {
-            return Vec::new();
-        };
+        match self.get(name) {
+            Some(node) => self.texts_of(node, name),
+            None => Vec::new(),
+        }
+    }
+
+    /// As [`texts`](Self::texts), of a value within that of the key.
+    pub(super) fn texts_of(&self, node: &'a Node, name: &str) -> Vec<(&'a str, &'a Node)> {
         let items = match (&node.value, self.kind(name)) {
             (Value::Array(items), _) => items.as_slice(),
             (Value::Text(_) | Value::Environment(_), ValueKind::Either(_)) => {

@@ -9,6 +9,7 @@ mod health;
 mod headers;
 mod overload;
 mod plugins;
+mod proxied;
 mod source;
 mod tls;
 mod variable;
@@ -18,9 +19,9 @@ use std::net::SocketAddr;
 
 use super::model::{
     AccessLog, Action, AdminConfig, Config, ListenerConfig, LogFormat, LogPath, Lookup,
-    NextConditions, PluginCache, Proxy, ProxyUpstream, ProxyUri, ProxyVersion, RedirectRule,
-    RedirectRules, Resolve, Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation,
-    ServerName, StreamConfig, UpstreamConfig, UpstreamServer,
+    NextConditions, PluginCache, Proxy, ProxyUpstream, ProxyUri, ProxyVersion, Resolve, Resolver,
+    Return, Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StreamConfig,
+    UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
@@ -416,11 +417,7 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
                 allowed.dedup();
                 out.key("proxy_allow", texts(allowed));
             }
-            match &proxy.redirects {
-                RedirectRules::Default { .. } => {}
-                RedirectRules::Given(rules) if rules.is_empty() => out.key("proxy_redirect", false),
-                RedirectRules::Given(rules) => out.key("proxy_redirect", redirects(rules)),
-            }
+            self::proxied::proxied(out, proxy);
         }
         Action::Return(answer) => out.key("return", self::answer(answer)),
         Action::Files(files) => out.key("files", self::files::files(files)),
@@ -495,16 +492,9 @@ fn upstream_name(index: usize, config: &Config) -> &str {
         .map_or("", |upstream| upstream.name.as_str())
 }
 
-fn redirects(rules: &[RedirectRule]) -> String {
-    let rules = rules
-        .iter()
-        .map(|rule| format!("{} = {}", text(&rule.from), text(&rule.to.to_string())));
-    format!("{{ {} }}", rules.collect::<Vec<_>>().join(", "))
-}
-
 fn target(proxy: &Proxy, config: &Config) -> String {
     let uri = match &proxy.uri {
-        None => None,
+        None | Some(ProxyUri::Prefix { .. }) => None,
         Some(ProxyUri::Part(part)) => Some(part.clone()),
         Some(ProxyUri::Whole(template)) => Some(template.to_string()),
     };

@@ -123,15 +123,48 @@ impl Rewrite<'_> {
     pub fn append_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.replacement.as_bytes());
         let rest = self.path.get(self.prefix_len..).unwrap_or_default();
-        if memchr::memchr(b'%', self.received).is_some() {
-            escape(rest, out);
-        } else {
-            out.extend_from_slice(rest);
-        }
-        if !self.query.is_empty() {
-            out.push(b'?');
-            out.extend_from_slice(self.query);
-        }
+        append_rest(rest, self.received, self.query, out);
+    }
+}
+
+/// Where the request goes on, if the route takes a prefix off its path or puts one before.
+#[derive(Debug, Clone, Copy)]
+pub struct Prefixes<'a> {
+    /// As in [`Rewrite`], as are the next and the last.
+    pub received: &'a [u8],
+    pub path: &'a [u8],
+    /// Taken off where `path` is it or goes on behind it with a slash. Without one at its end, and
+    /// empty for nothing; so is the next.
+    pub strip: &'a str,
+    pub add: &'a str,
+    pub query: &'a [u8],
+}
+
+impl Prefixes<'_> {
+    /// Appends the new target, decoded and escaped as that of a [`Rewrite`].
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.add.as_bytes());
+        let rest = self.path.strip_prefix(self.strip.as_bytes());
+        let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        let rest = match rest.unwrap_or(self.path) {
+            b"" if self.add.is_empty() => b"/",
+            rest => rest,
+        };
+        append_rest(rest, self.received, self.query, out);
+    }
+}
+
+/// Appends what is left of a path, and the query. A path that was received without `%` is not
+/// escaped anew.
+fn append_rest(rest: &[u8], received: &[u8], query: &[u8], out: &mut Vec<u8>) {
+    if memchr::memchr(b'%', received).is_some() {
+        escape(rest, out);
+    } else {
+        out.extend_from_slice(rest);
+    }
+    if !query.is_empty() {
+        out.push(b'?');
+        out.extend_from_slice(query);
     }
 }
 
@@ -240,6 +273,47 @@ mod tests {
             assert_eq!(rewritten(received, "/px/", "/new/", query), target);
         }
         assert_eq!(rewritten("/ex", "/ex", "/q", "y"), "/q?y");
+    }
+
+    #[test]
+    fn a_prefix_is_taken_off_in_whole_segments_and_another_put_before() {
+        let cases = [
+            ("/api/x", "/api", "", "/x"),
+            ("/api/", "/api", "", "/"),
+            ("/api", "/api", "", "/"),
+            ("/apix", "/api", "", "/apix"),
+            ("/other", "/api", "", "/other"),
+            ("/api/api/x", "/api", "", "/api/x"),
+            ("/%61pi/a%2Fb", "/api", "", "/a/b"),
+            ("/api%2Fb%20c", "/api", "", "/b%20c"),
+            ("/api//evil.example/x", "/api", "", "/evil.example/x"),
+            ("/api/../x", "/api", "", "/x"),
+            ("/api/a{b}", "/api", "", "/a{b}"),
+            ("/api/x", "/api", "/v1", "/v1/x"),
+            ("/api", "/api", "/v1", "/v1"),
+            ("/x", "", "/v1", "/v1/x"),
+            ("/", "", "/v1", "/v1/"),
+        ];
+        for (received, strip, add, target) in cases {
+            let path = normalise(received.as_bytes()).unwrap();
+            for (query, behind) in [("", ""), ("a=%2F&b", "?a=%2F&b")] {
+                let mut out = Vec::new();
+                let prefixes = Prefixes {
+                    received: received.as_bytes(),
+                    path: &path,
+                    strip,
+                    add,
+                    query: query.as_bytes(),
+                };
+                prefixes.append_to(&mut out);
+                let out = String::from_utf8(out).unwrap();
+                assert_eq!(
+                    out,
+                    format!("{target}{behind}"),
+                    "{received} - {strip} + {add}"
+                );
+            }
+        }
     }
 
     proptest! {

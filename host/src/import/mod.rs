@@ -26,6 +26,7 @@ mod logs;
 mod rewriting;
 mod target; // where `proxy_pass` leads
 mod to_servers; // what an upstream is told of connections
+mod answered; // what servers say of themselves
 mod proxying;
 mod location;
 mod hosts; // names and addresses of servers

@@ -56,6 +56,12 @@ impl Translator<'_> {
             Some(_) => "https",
             None => "http",
         };
+        // A prefix that is taken away is said by a key of its own.
+        let is_stripped = target.uri.as_deref() == Some("/") && has_prefix(location);
+        let uri = target.uri.clone();
+        if is_stripped {
+            target.uri = None;
+        }
         let proxy = match (&named, &target.uri) {
             (Some(name), None) => name.clone(),
             (Some(name), Some(uri)) => format!("{scheme}://{name}{uri}"),
@@ -78,9 +84,21 @@ impl Translator<'_> {
                     ),
                 );
             }
+            false if is_stripped => accounts.translated(
+                pass,
+                format!("`proxy = \"{proxy}\"` and `strip_prefix = true`"),
+            ),
             false => accounts.translated(pass, format!("`proxy = \"{proxy}\"`")),
         }
-        self.redirects(scope, &mut block.keys);
+        if is_stripped {
+            block.keys.set("strip_prefix", "true");
+        }
+        self.redirects(scope, (&target, uri.as_deref()), location, &mut block.keys);
+        let cookies = self.cookies(scope);
+        if !cookies.is_empty() {
+            block.keys.set("cookies", cookies.inline());
+        }
+        self.replaced(scope, &mut block.keys);
         self.times(scope, &mut block.keys);
         self.next_upstream(scope, &mut block.keys);
         self.bodies(scope, &mut block.keys);
@@ -106,6 +124,16 @@ impl Translator<'_> {
         {
             request.set.set("Host", text("localhost"));
         }
+        if let Some(directive) = scope.one("proxy_pass_request_headers") {
+            match directive.argument(0) {
+                "on" => accounts.built_in(directive, "requests are passed on whole"),
+                _ => {
+                    request.remove.insert(0, "*".to_owned());
+                    let note = "`remove = [\"*\"]` in `request_headers`";
+                    accounts.translated(directive, note);
+                }
+            }
+        }
         if !request.is_empty() {
             block.headers.push(("request_headers", request));
         }
@@ -117,14 +145,6 @@ impl Translator<'_> {
             block.keys.set("access_log", log);
         }
         self.error_pages(scope, None);
-        for name in ["proxy_pass_request_headers", "proxy_pass_request_body"] {
-            for directive in scope.nearest(name) {
-                match directive.argument(0) {
-                    "on" => accounts.built_in(directive, "requests are passed on whole"),
-                    _ => accounts.lost(directive, "requests are passed on whole"),
-                }
-            }
-        }
         block
     }
 
@@ -134,7 +154,7 @@ impl Translator<'_> {
             if let Some(rule) = here.own("rewrite").first() {
                 self.accounts.changed(
                     rule,
-                    "the URI part of `proxy`; a redirect of the server to itself gets the prefix \
+                    "what `strip_prefix` or the URI part of `proxy` says; a redirect of the server to itself gets the prefix \
                      back, which nginx leaves out",
                 );
                 return;
@@ -143,43 +163,45 @@ impl Translator<'_> {
         }
     }
 
-    /// `proxy_redirect`.
-    fn redirects(&self, scope: &Scope<'_>, keys: &mut Table) {
+    /// A method and a body in place of the client's.
+    fn replaced(&self, scope: &Scope<'_>, keys: &mut Table) {
         let accounts = self.accounts;
-        let mut table = Table::new();
-        let directives = scope.nearest("proxy_redirect");
-        for directive in directives {
-            match (directive.argument(0), directive.arguments.get(1)) {
-                ("off", None) => {
-                    keys.set("proxy_redirect", "false");
-                    accounts.translated(directive, "`proxy_redirect = false`");
-                    return;
+        if let Some(directive) = scope.one("proxy_method") {
+            match directive.argument(0) {
+                "HEAD" => accounts.lost(directive, "an answer to `HEAD` has no body"),
+                method if !method.is_empty() && method.bytes().all(|c| c.is_ascii_uppercase()) => {
+                    keys.set("request_method", text(method));
+                    accounts.changed(
+                        directive,
+                        "`request_method`: a `HEAD` stays one, and what may be sent again is for the \
+                         method that is sent to say",
+                    );
                 }
-                ("default", None) if directives.len() == 1 => {
-                    accounts.built_in(directive, "it is the default");
-                }
-                ("default", None) => accounts.lost(directive, "say it as what is replaced by what"),
-                (from, _) if from.starts_with('~') => accounts.lost(
-                    directive,
-                    "`proxy_redirect` has beginnings, no regular expressions",
-                ),
-                (from, Some(to)) => {
-                    let from = self.words.inline(from, &scope.constants);
-                    let to = self.words.text(to, &scope.constants, Phase::Response);
-                    match (from, to) {
-                        (Ok(from), Ok(to)) if !from.contains('$') => {
-                            table.set(&from, text(&to));
-                            accounts.translated(directive, "`proxy_redirect` in `[[route]]`");
-                        }
-                        (Err(why), _) | (_, Err(why)) => accounts.lost(directive, why),
-                        _ => accounts.lost(directive, "what is replaced is a fixed text"),
-                    }
-                }
-                _ => accounts.lost(directive, "it says nothing"),
+                _ => accounts.lost(directive, "a method is a fixed word in upper case"),
             }
         }
-        if !table.is_empty() {
-            keys.set("proxy_redirect", table.inline());
+        let body = scope.one("proxy_set_body");
+        if let Some(directive) = body {
+            match self
+                .words
+                .text(directive.argument(0), &scope.constants, Phase::Request)
+            {
+                Ok(body) => {
+                    keys.set("request_body", text(&body));
+                    accounts.translated(directive, "`request_body`");
+                }
+                Err(why) => accounts.lost(directive, why),
+            }
+        }
+        if let Some(directive) = scope.one("proxy_pass_request_body") {
+            match (directive.argument(0), body) {
+                ("on", _) => accounts.built_in(directive, "requests are passed on whole"),
+                (_, Some(_)) => accounts.harmless(directive, "`proxy_set_body` has another one"),
+                (_, None) => {
+                    keys.set("request_body", "false");
+                    accounts.translated(directive, "`request_body = false`");
+                }
+            }
         }
     }
 
@@ -288,4 +310,12 @@ impl Translator<'_> {
             self.time(directive, "client_body_timeout", 60, keys);
         }
     }
+}
+
+/// Whether there is a beginning of paths that could be taken off.
+fn has_prefix(location: &Location) -> bool {
+    let (Location::Prefix(path) | Location::PrefixNoRegex(path)) = location else {
+        return false;
+    };
+    path.len() > 1 && path.ends_with('/')
 }

@@ -8,6 +8,7 @@ mod upstream;
 mod files;
 mod source;
 mod overload;
+mod proxied;
 mod route;
 mod stream;
 mod hook;
@@ -21,6 +22,7 @@ pub(super) use self::health::{HEALTH_CHECK, OUTLIERS};
 pub(super) use self::hook::{HOOK, HOOK_USE};
 pub(super) use self::overload::{QUEUE, RETRY_BUDGET, UPSTREAM_LIMITS};
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
+pub(super) use self::proxied::{COOKIE_FLAGS, COOKIES};
 pub(super) use self::route::{ERROR_PAGE, HEADERS, RESPONSE_HEADERS, RETURN, ROUTE, WHEN};
 pub(super) use self::server::{
     ACCESS_LOG, ADMIN, ERROR_LOG, HTTP2, LISTEN, LISTENER_SHARED, SERVER,
@@ -174,6 +176,7 @@ mod tests {
             &FILTER,
             &SCORER,
             &ROUTE,
+            &COOKIES,
             &STREAM,
             &SNI,
             &STREAM_LOG,

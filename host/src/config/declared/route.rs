@@ -3,6 +3,9 @@
 use super::compression::COMPRESSION;
 use super::files::FILES;
 use super::hook::HOOKS;
+use super::proxied::{
+    ADD_PREFIX, COOKIES_KEY, PROXY_REDIRECT, REQUEST_BODY, REQUEST_METHOD, STRIP_PREFIX,
+};
 use super::upstream::{BODY_BUFFER, NEXT_UPSTREAM};
 use super::{BODY_SIZE, COUNT, LOG, TEXT_OR_TEXTS, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
@@ -49,13 +52,10 @@ pub(in crate::config) static ROUTE: Table = Table {
              `10.0.0.0/8`, or an `[upstream.NAME]`. The port is that of `proxy`, unless the item has one: `app:8080`, \
              `[fd00::/8]:8080`, `*.internal:*` for all.",
         ),
-        Key::new(
-            "proxy_redirect",
-            ValueKind::Either(&[ValueKind::Off, ValueKind::Named(&ValueKind::Text)]),
-            "What becomes of a server's redirects: a table of beginnings of `Location` and `Refresh`, \
-             and what takes their place, which may have variables. `false`: nothing. Without it, what \
-             `proxy` says becomes what `path` says.",
-        ),
+        STRIP_PREFIX,
+        ADD_PREFIX,
+        PROXY_REDIRECT,
+        COOKIES_KEY,
         Key::new(
             "files",
             FILES,
@@ -65,8 +65,11 @@ pub(in crate::config) static ROUTE: Table = Table {
         Key::new(
             "request_headers",
             ValueKind::Table(&HEADERS),
-            "Changes to the request header on its way to the upstream.",
+            "Changes to the request header on its way to the upstream. `remove = [\"*\"]` drops all that the client has \
+             sent (`proxy_pass_request_headers off`).",
         ),
+        REQUEST_METHOD,
+        REQUEST_BODY,
         Key::new(
             "response_headers",
         RESPONSE_HEADER_TABLES,

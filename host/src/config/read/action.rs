@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::files::files;
 use super::headers::header_value;
 use super::upstream::Upstreams;
-use super::{Complaint, ConfigReader, dynamic, noted, redirects, template};
+use super::{Complaint, ConfigReader, cookies, dynamic, noted, proxied, redirects, template};
 use crate::config::declared::RETURN;
 use crate::config::model::{Action, CLOSE, PathPattern, Proxy, ProxyUpstream, ProxyUri, Return};
 use crate::config::problem::{Problem, suggestion};
@@ -51,7 +51,7 @@ pub(super) fn action(
         }
         (Some(("proxy", _)), None) => {}
         (Some((action, _)), None) => {
-            redirects::refuse_without_server(route, action);
+            refuse_without_server(route, action);
             refuse_allow(route);
         }
     }
@@ -91,10 +91,15 @@ fn proxy(
             reader.missing(complaint.hint(hint).at(&node.place));
         }
         let upstream = index?;
+        let uri = proxied::prefix(route, None, path);
+        let redirects = redirects::rules(route, upstreams.url(upstream), &uri, path, names, reader);
         return Some(Proxy {
             upstream: ProxyUpstream::Fixed(upstream),
-            uri: None,
-            redirects: redirects::rules(route, upstreams.url(upstream), None, path, names),
+            uri,
+            redirects,
+            cookies: cookies::cookies(route, names, reader),
+            method: proxied::method(route),
+            body: proxied::body(route, names),
         });
     };
     let scheme_problem = match scheme {
@@ -110,6 +115,7 @@ fn proxy(
         Some(uri) => Some(noted(checked_uri(uri, path, names), node, reader.problems)?),
         None => None,
     };
+    let uri = proxied::prefix(route, uri, path);
     let https = scheme == "https";
     if authority.contains('$') {
         let dynamic = dynamic::proxy(route, authority, https, node, upstreams, names, reader)?;
@@ -117,7 +123,10 @@ fn proxy(
             upstream: ProxyUpstream::Dynamic(Arc::new(dynamic)),
             uri,
             // What a server calls itself is not known beforehand (nginx refuses `default` there).
-            redirects: redirects::given_alone(route, names),
+            redirects: redirects::given_alone(route, names, reader),
+            cookies: cookies::cookies(route, names, reader),
+            method: proxied::method(route),
+            body: proxied::body(route, names),
         });
     }
     refuse_allow(route);
@@ -132,16 +141,37 @@ fn proxy(
             return None;
         }
     };
-    let part = match &uri {
-        Some(ProxyUri::Part(part)) => Some(part.as_str()),
-        _ => None,
-    };
-    let redirects = redirects::rules(route, upstreams.url(upstream), part, path, names);
+    let redirects = redirects::rules(route, upstreams.url(upstream), &uri, path, names, reader);
     Some(Proxy {
         upstream: ProxyUpstream::Fixed(upstream),
         uri,
         redirects,
+        cookies: cookies::cookies(route, names, reader),
+        method: proxied::method(route),
+        body: proxied::body(route, names),
     })
+}
+
+/// Keys that go with `proxy` alone.
+const OF_PROXY: [&str; 6] = [
+    "proxy_redirect",
+    "cookies",
+    "strip_prefix",
+    "add_prefix",
+    "request_method",
+    "request_body",
+];
+
+/// What answers by itself has no server that anything could be said of.
+fn refuse_without_server(route: &Section<'_>, action: &str) {
+    let entries = route.entries().iter();
+    for entry in entries.filter(|entry| OF_PROXY.contains(&entry.key.as_str())) {
+        let message = format!(
+            "`{}` goes with `proxy`, and this route has `{action}`",
+            entry.key
+        );
+        route.problems.add(Problem::new(&entry.key_place, message));
+    }
 }
 
 /// Notes a list of names that nothing could bring up.

@@ -226,6 +226,17 @@ pub(super) fn expires(section: &Section<'_>) -> Option<CacheTime> {
 
 /// A name that HTTP allows (RFC 9110 section 5.6.2) and that is the user's to change.
 fn header_name(name: &str, phase: Phase, operation: &HeaderOperation) -> Result<(), Complaint> {
+    if name == "*" {
+        return match (phase, operation) {
+            (Phase::Request, HeaderOperation::Remove) => Ok(()),
+            _ => {
+                let complaint = Complaint::new("`*` is no name of a header");
+                Err(complaint.hint(
+                    "only `remove` in `request_headers` may have it, for all that the client has sent",
+                ))
+            }
+        };
+    }
     own_name(name)?;
     let is_host = name.eq_ignore_ascii_case("host");
     if is_host && phase == Phase::Request && !matches!(operation, HeaderOperation::Set(_)) {

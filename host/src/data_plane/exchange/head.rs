@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use super::configured::Configured;
+use super::cookies;
 use super::fault::reason;
 use super::hooks;
 use super::redirect;
@@ -107,7 +108,7 @@ impl<'a> ClientHead<'a> {
                     if self.passes(&field, exchange, &listed) && !replaced(field.name) {
                         dated |= field.known == FieldName::Date;
                         upgrade |= field.known == FieldName::Upgrade;
-                        match self.redirected(exchange, &field) {
+                        match self.rewritten(exchange, &field) {
                             Some(value) => line_bytes(field.name, &value, out),
                             None => line_bytes(field.name, field.value, out),
                         }
@@ -141,12 +142,16 @@ impl<'a> ClientHead<'a> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// What a field says, where it names the upstream and the client is sent there.
-    fn redirected(&self, exchange: &Exchange, field: &Field<'_>) -> Option<Vec<u8>> {
+    /// What a field says instead, where the server speaks of itself: where it sends the client, and
+    /// for what its cookies are.
+    fn rewritten(&self, exchange: &Exchange, field: &Field<'_>) -> Option<Vec<u8>> {
         match &self.route?.action {
-            Action::Proxy(proxy) if field.known == FieldName::Other => {
-                redirect::rewritten(exchange, &proxy.redirects, field)
-            }
+            Action::Proxy(proxy) if field.known == FieldName::Other => match &proxy.cookies {
+                Some(rules) if field.name.eq_ignore_ascii_case(b"set-cookie") => {
+                    cookies::rewritten(exchange, rules, field.value)
+                }
+                _ => redirect::rewritten(exchange, &proxy.redirects, field),
+            },
             Action::Proxy(_) | Action::Return(_) | Action::Files(_) => None,
         }
     }

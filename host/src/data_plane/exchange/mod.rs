@@ -10,6 +10,7 @@ mod admit; // is the request acceptable, and what does it ask for
 mod hooks; // what plugins decide about it
 mod proxy; // send it to an upstream, as often as it takes
 mod named; // ... which the request itself may name
+mod ahead; // what is read of its body before
 mod request; // the header that the upstream gets
 mod message; // ... what is sent
 mod forward; // ... one attempt after the other
@@ -17,7 +18,9 @@ mod final_head; // what an endpoint answers with
 mod response; // its response
 mod configured; // what the configuration changes of its head
 mod head; // the head of any answer
+mod replaced; // what takes the place of a server's words
 mod redirect; // where it sends the client
+mod cookies; // which it is to keep
 mod local; // an answer of our own
 mod files; // ... that is a file
 mod error_page; // ... in place of an error's status alone

@@ -2,10 +2,9 @@
 //! framing. What is sent is the same in every attempt.
 
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::Duration;
 
 use super::admit::Admitted;
+use super::ahead::{drop_body, frame_as_chunked, read_ahead};
 use super::fault::Fault;
 use super::forward::Forwarding;
 use super::message::UpstreamMessage;
@@ -15,15 +14,17 @@ use super::request::{
 };
 use super::rest::{Delivered, invite};
 use super::state::Exchange;
-use crate::config::model::{ErrorPage, Proxy, ProxyLimits, ProxyUpstream, ProxyUri, Route};
-use crate::data_plane::body::{BodyError, BodyPipe, Coding, Encoder, append, append_end};
+use crate::config::model::{
+    ErrorPage, Proxy, ProxyLimits, ProxyUpstream, ProxyUri, RequestBody, Route,
+};
+use crate::data_plane::body::{BodyError, BodyPipe, Coding, Encoder};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::Retry;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::framing::Framing;
 use crate::http::head::{FieldName, Version};
 use crate::http::headers::is_token;
-use crate::http::path::Rewrite;
+use crate::http::path::{Prefixes, Rewrite};
 use crate::http::websocket;
 
 /// Carries an exchange to `proxy`'s upstream and its answer back.
@@ -63,12 +64,20 @@ pub(super) async fn proxy(
     exchange.to_tls.set(upstream.shared.tls.is_some());
 
     let buffers = session.worker.buffers.clone();
+    let method = outgoing_method(exchange, proxy);
+    let is_clients = matches!(proxy.body, RequestBody::Client);
     // Nothing is held that is not needed: thousands of requests may wait for their servers.
-    let mut body = match progress.is_done() {
+    let mut body = match progress.is_done() || !is_clients {
         true => Vec::new(),
         false => buffers.take_head(),
     };
-    if !progress.is_done() {
+    if !progress.is_done() && !is_clients {
+        invite(session, exchange)
+            .await
+            .map_err(|error| Fault::Body(BodyError::Io(error)))?;
+        let dropped = drop_body(session, progress, body_timeout);
+        dropped.await.map_err(Fault::Body)?;
+    } else if !progress.is_done() {
         invite(session, exchange)
             .await
             .map_err(|error| Fault::Body(BodyError::Io(error)))?;
@@ -91,10 +100,15 @@ pub(super) async fn proxy(
     progress.retain_trailers(passes_trailer);
     session.incoming.release(&buffers);
     exchange.stats.body_received.set(progress.length);
-    let streamed = !progress.is_done();
+    let streamed = !progress.is_done() && is_clients;
     let http2 = config.http2.is_some();
+    if let RequestBody::Text(text) = &proxy.body {
+        text.render(&**exchange, &mut body);
+    }
     let plan = match admitted.framing {
-        Framing::Length(0) | Framing::UntilClose => body_plan_for_empty(exchange.request.method()),
+        _ if !is_clients && body.is_empty() => body_plan_for_empty(method),
+        _ if !is_clients => BodyPlan::Length(body.len() as u64),
+        Framing::Length(0) | Framing::UntilClose => body_plan_for_empty(method),
         Framing::Length(length) | Framing::Stream(Some(length)) => BodyPlan::Length(length),
         Framing::Chunked | Framing::Stream(None) if http2 => BodyPlan::Stream,
         // Small and complete: its length is known now. Trailers need the chunked coding.
@@ -108,7 +122,7 @@ pub(super) async fn proxy(
     }
     // The protocol may change once the whole request was sent, and no sooner: `Upgrade` may be
     // ignored (RFC 9110 section 7.8).
-    let upgrade = (asks_to_switch(&exchange.request) && !streamed)
+    let upgrade = (asks_to_switch(&exchange.request) && progress.is_done())
         .then(|| exchange.request.fields().known(FieldName::Upgrade).next())
         .flatten()
         // HTTP/2 cannot express a list of protocols.
@@ -122,6 +136,7 @@ pub(super) async fn proxy(
 
     let mut target = Vec::new();
     let outgoing = RequestPlan {
+        method,
         target: outgoing_target(exchange, proxy, admitted, &mut target)?,
         body: plan,
         upgrade: upgrade.is_some(),
@@ -140,7 +155,10 @@ pub(super) async fn proxy(
         },
         passes_trailer: &passes_trailer,
     });
-    let trailers = progress.trailers().to_vec();
+    let trailers = match is_clients {
+        true => progress.trailers().to_vec(),
+        false => Vec::new(),
+    };
     let message = UpstreamMessage {
         head: &head,
         body: &body,
@@ -153,7 +171,7 @@ pub(super) async fn proxy(
     let retry = Retry::new(
         &limits.next_upstream,
         upstream.shared.tries(limits.next_upstream.tries),
-        exchange.request.method(),
+        method,
         message.rest.is_some(),
         exchange.began,
         upstream.spending(&session.worker.clock),
@@ -186,6 +204,15 @@ pub(super) async fn proxy(
     carried
 }
 
+/// The method that the server is asked with. A `HEAD` stays one: its answer has no body, and the
+/// client waits for none.
+fn outgoing_method<'a>(exchange: &'a Exchange, proxy: &'a Proxy) -> &'a [u8] {
+    match (&proxy.method, exchange.request.method()) {
+        (Some(method), received) if received != b"HEAD" => method.as_bytes(),
+        (_, received) => received,
+    }
+}
+
 /// A method that gives a body meaning says that there is none (RFC 9110 section 8.6); others say
 /// nothing.
 fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
@@ -193,59 +220,6 @@ fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
         BodyPlan::Length(0)
     } else {
         BodyPlan::None
-    }
-}
-
-/// Reads a body that fits into `bound` bytes to its end, a longer one as far as that: what fits can
-/// be sent again. `timeout` is between two reads. Without `wait`, it reads no more than has come.
-async fn read_ahead(
-    session: &mut Session<'_>,
-    progress: &mut BodyPipe,
-    bound: usize,
-    (wait, timeout): (bool, Duration),
-    body: &mut Vec<u8>,
-) -> Result<(), BodyError> {
-    if let Some(left) = progress.length_left() {
-        body.reserve(usize::try_from(left).unwrap_or(bound).min(bound));
-        if left > bound as u64 {
-            // It will be passed on as it arrives; what came with the head goes first.
-            return Ok(());
-        }
-    }
-    let Session {
-        incoming,
-        alarm,
-        worker,
-        ..
-    } = session;
-    while !progress.is_done() && body.len() < bound {
-        let come = alarm.poll_within(timeout, |cx| {
-            let end = (&Encoder::PLAIN, &mut *body);
-            match incoming.poll_body(cx, progress, end, &worker.buffers) {
-                Poll::Ready(come) => Poll::Ready(Some(come)),
-                Poll::Pending if wait => Poll::Pending,
-                Poll::Pending => Poll::Ready(None),
-            }
-        });
-        match come.await {
-            Ok(Some(come)) => come?,
-            Ok(None) => return Ok(()),
-            Err(_) => return Err(BodyError::TimedOut),
-        }
-        let unread = incoming.unread();
-        let unread = &unread[..unread.len().min(bound - body.len())];
-        let consumed = progress.each_piece(unread, |piece| body.extend_from_slice(piece))?;
-        incoming.consume(consumed);
-    }
-    Ok(())
-}
-
-/// Puts the chunked coding around what was read ahead; `end` has the trailers where that was all.
-fn frame_as_chunked(body: &mut Vec<u8>, end: Option<&[u8]>) {
-    let plain = std::mem::take(body);
-    append(&plain, Coding::Chunked, body);
-    if let Some(trailers) = end {
-        append_end(trailers, Coding::Chunked, body);
     }
 }
 
@@ -269,6 +243,21 @@ pub(super) fn outgoing_target<'a>(
             true => Ok(rewritten),
             false => Err(Fault::BadTarget),
         };
+    }
+    if let Some(ProxyUri::Prefix { strip, add }) = &proxy.uri {
+        // What has no path, as in `OPTIONS *`, has no prefix.
+        if exchange.uri.left_route.get() || !exchange.normalised().starts_with(b"/") {
+            return Ok(exchange.uri());
+        }
+        let prefixes = Prefixes {
+            received: exchange.path(),
+            path: exchange.normalised(),
+            strip,
+            add,
+            query: exchange.query().unwrap_or_default(),
+        };
+        prefixes.append_to(rewritten);
+        return Ok(rewritten);
     }
     let matched = admitted.matched.filter(|_| !exchange.uri.left_route.get());
     let (Some(ProxyUri::Part(uri)), Some(prefix_len)) = (&proxy.uri, matched) else {

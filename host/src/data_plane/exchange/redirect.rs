@@ -1,8 +1,9 @@
 //! Where a client is sent: by redirects of our own, and by those of a server, whose names for
 //! itself mean nothing to the client.
 
+use super::replaced;
 use super::state::Exchange;
-use crate::config::model::{RedirectRule, RedirectRules};
+use crate::config::model::RedirectRules;
 use crate::http::authority::Authority;
 use crate::http::head::{Field, FieldName};
 use crate::http::{headers, path};
@@ -57,9 +58,8 @@ pub(super) fn rewritten(
             rest
         }
         RedirectRules::Given(rules) => {
-            let fits = |rule: &RedirectRule| url.strip_prefix(rule.from.as_bytes());
-            let (rule, rest) = rules.iter().find_map(|rule| Some((rule, fits(rule)?)))?;
-            rule.to.render(exchange, &mut to);
+            let (replaced, rest) = replaced::beginning(exchange, rules, url)?;
+            to = replaced;
             rest
         }
     };

@@ -18,6 +18,7 @@ pub(super) enum BodyPlan {
 
 /// What shapes the header besides the exchange itself.
 pub(super) struct RequestPlan<'a> {
+    pub(super) method: &'a [u8],
     pub(super) target: &'a [u8],
     pub(super) body: BodyPlan,
     /// The client asks for another protocol, and may have it.
@@ -35,15 +36,11 @@ pub(super) struct RequestPlan<'a> {
 /// Writes the head of the request as an upstream gets it.
 pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out: &mut Vec<u8>) {
     let fields = exchange.request.fields();
-    for part in [
-        exchange.request.method(),
-        b" ",
-        outgoing.target,
-        b" HTTP/1.1\r\n",
-    ] {
+    for part in [outgoing.method, b" ", outgoing.target, b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
     }
     let listed = Listed::of(fields);
+    let drops_all = drops_all(outgoing.changes);
     let replaced = |name: &[u8]| {
         let mut replacing = outgoing.changes.iter().filter(|change| replaces(change));
         replacing.any(|change| change.name.as_bytes().eq_ignore_ascii_case(name))
@@ -55,6 +52,7 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out
     write_host(exchange, outgoing.changes, out);
     for field in fields.iter() {
         if goes_on(&field, fields, outgoing, &listed)
+            && (!drops_all || field.ours)
             && (outgoing.changes.is_empty() || !replaced(field.name))
             && (field.plain
                 || field.ours
@@ -114,6 +112,14 @@ fn is_host(change: &HeaderChange) -> bool {
     change.name.eq_ignore_ascii_case("host")
 }
 
+/// Whether nothing of what the client has sent goes on: `remove = ["*"]`.
+fn drops_all(changes: &[HeaderChange]) -> bool {
+    let is_all = |change: &HeaderChange| {
+        change.name == "*" && matches!(change.operation, HeaderOperation::Remove)
+    };
+    changes.iter().any(is_all)
+}
+
 /// Whether nothing of what was received under a name goes on.
 fn replaces(change: &HeaderChange) -> bool {
     !matches!(change.operation, HeaderOperation::Add(_))
@@ -142,7 +148,7 @@ pub(super) fn passes_as_trailer(
     changes: &[HeaderChange],
     listed: &Listed<'_>,
 ) -> bool {
-    !passes_for_dropped(name, changes, listed) && !fields.decides(name)
+    !drops_all(changes) && !passes_for_dropped(name, changes, listed) && !fields.decides(name)
 }
 
 /// Names the client to the upstream. What the peer says of the client counts only if the peer is

@@ -159,6 +159,7 @@ impl Rig {
         };
         let mut target = Vec::new();
         let plan = request::RequestPlan {
+            method: exchange.request.method(),
             target: proxy::outgoing_target(exchange, proxy, admitted, &mut target).unwrap(),
             body: request::BodyPlan::None,
             upgrade: false,

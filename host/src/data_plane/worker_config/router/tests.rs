@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::model::{
-    Action, Conditions, Proxy, ProxyUpstream, RedirectRules, Return, RouteLimits,
+    Action, Conditions, Proxy, ProxyUpstream, RedirectRules, RequestBody, Return, RouteLimits,
 };
 use crate::config::problem::Place;
 use crate::fuzz::route::plain;
@@ -268,6 +268,9 @@ fn proxy() -> Action {
         upstream: ProxyUpstream::Fixed(0),
         uri: None,
         redirects: RedirectRules::Given(Vec::new()),
+        cookies: None,
+        method: None,
+        body: RequestBody::Client,
     })
 }
 
