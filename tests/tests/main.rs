@@ -58,6 +58,7 @@ mod signals; // drain, stop, reopen
 mod reload; // another configuration, while requests are served
 mod takeover; // another process, while requests are served
 mod admin; // its API
+mod stub_status; // what is counted, in nginx's text
 mod control_plane; // never stands still
 mod messages; // what passes through unchanged, and what does not
 mod response_heads; // what every answer has

@@ -670,6 +670,8 @@ impl HostPattern {
 pub enum Action {
     Proxy(Proxy),
     Return(Return),
+    /// Tell the counts of connections and requests.
+    StubStatus,
     Files(Arc<Files>),
 }
 

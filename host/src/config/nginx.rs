@@ -711,8 +711,12 @@ static LOGS: &[Directive] = &[
         ],
         "each request has one line, unless its route says `access_log = false`",
     ),
+    is(
+        &["stub_status"],
+        "`stub_status = true` in `[[route]]`, with the hook `access` for who may ask",
+    ),
     not_there(
-        &["stub_status", "prometheus*", "vhost_traffic_status*"],
+        &["prometheus*", "vhost_traffic_status*"],
         "`waypost status`, `waypost upstream list` and the admin API have what is counted; there are no metrics yet",
     ),
     not_there(

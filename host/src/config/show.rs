@@ -420,6 +420,7 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
             self::proxied::proxied(out, proxy);
         }
         Action::Return(answer) => out.key("return", self::answer(answer)),
+        Action::StubStatus => out.key("stub_status", true),
         Action::Files(files) => out.key("files", self::files::files(files)),
     }
     if !route.request_headers.is_empty() {

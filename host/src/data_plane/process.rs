@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
+use super::standing::Standing;
 use super::wanted::WantedUpstreams;
 
 /// Bounds and counters that all workers share.
@@ -23,6 +24,8 @@ pub(crate) struct Process {
     files: AtomicUsize,
     accepted: AtomicU64,
     pub(crate) workers: Box<[WorkerShare]>,
+    /// By worker, likewise.
+    pub(crate) standing: Box<[Standing]>,
     pub(crate) hostname: Box<str>,
     pub(crate) clock: Clock,
     pub(crate) wanted: WantedUpstreams,
@@ -80,6 +83,7 @@ impl Process {
             files: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
             workers: (0..workers).map(|_| WorkerShare::default()).collect(),
+            standing: (0..workers).map(|_| Standing::default()).collect(),
             hostname,
             clock: Clock::new(),
             wanted,

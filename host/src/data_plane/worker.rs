@@ -10,6 +10,7 @@ use super::content_coding::Spare;
 use super::drain::Drain;
 use super::open_files::OpenFiles;
 use super::process::{Clock, Process};
+use super::standing::Standing;
 use super::upstream::{ClientConnections, DescriptorSource, Room};
 use super::worker_config::{Pace, RetiredUpstreams, Snapshot, WorkerConfig};
 use crate::access_log::LogBuffers;
@@ -70,6 +71,11 @@ impl Worker {
             client_connections: ClientConnections::new(),
             numbered: Cell::new(0),
         }
+    }
+
+    /// Where it counts what its requests and clients are doing.
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.process.standing[self.index]
     }
 
     /// A number for an exchange or a session that no other one has, of this worker or another.

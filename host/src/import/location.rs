@@ -66,7 +66,6 @@ const FOREIGN: &[&str] = &[
     "uwsgi_pass",
     "scgi_pass",
     "memcached_pass",
-    "stub_status",
     "empty_gif",
     "content_by_lua_block",
     "content_by_lua_file",
@@ -253,6 +252,19 @@ impl Translator<'_> {
         }
         if let Some(pass) = handler(scope, &["proxy_pass", "grpc_pass"]) {
             return self.proxied(scope, pass, location, rules);
+        }
+        if let Some(counts) = handler(scope, &["stub_status"]) {
+            accounts.translated(counts, "`stub_status = true`");
+            let mut block = self.refusal(scope, 200);
+            block.keys.remove("return");
+            block.keys = Table::new()
+                .with("stub_status", "true")
+                .followed_by(block.keys);
+            let hooks = self.guards(scope);
+            if !hooks.is_empty() {
+                block.lists.push(("hooks", hooks));
+            }
+            return block;
         }
         if let Some(foreign) = handler(scope, FOREIGN) {
             let note = super::fallback::instead_of(&foreign.name)

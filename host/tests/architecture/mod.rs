@@ -136,6 +136,7 @@ const FLOORS: &[&str] = &[
     "files",           // that routes answer with
     "access_log",      // lines of exchanges
     "data_plane/wanted",
+    "data_plane/standing",
     "data_plane/process",
     "data_plane/unwinding",
     "data_plane/buffers",

@@ -12,7 +12,7 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static ROUTE: Table = Table {
     title: "[[route]]",
-    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files` and `return`.",
+    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files`, `return` and `stub_status`.",
     groups: &[&[
         Key::new(
             "listen",
@@ -62,6 +62,12 @@ pub(in crate::config) static ROUTE: Table = Table {
             "The directory whose files are the answer, or a table of it (`root`, `alias`, `try_files`).",
         ),
         Key::new("return", ValueKind::Table(&RETURN), "An answer given here."),
+        Key::new(
+            "stub_status",
+            ValueKind::Boolean,
+            "`true`: the answer is the counts of connections and requests of the whole process, in nginx's text. Let the \
+             hook `access` say who may ask.",
+        ),
         Key::new(
             "request_headers",
             ValueKind::Table(&HEADERS),

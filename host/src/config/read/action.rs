@@ -10,7 +10,7 @@ use crate::config::declared::RETURN;
 use crate::config::model::{Action, CLOSE, PathPattern, Proxy, ProxyUpstream, ProxyUri, Return};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 use crate::http::variable::{Names, Phase};
 
 /// Statuses that a client answers by going to `Location` (RFC 9110 section 15.4), those without a
@@ -32,7 +32,8 @@ pub(super) fn action(
         .text_given("proxy")
         .and_then(|(text, node)| proxy(route, text, node, path, upstreams, names, reader));
     let files = files(route);
-    let given = ["proxy", "files", "return"].map(|name| {
+    let counts = stub_status(route);
+    let given = ["proxy", "files", "return", "stub_status"].map(|name| {
         let entry = route.entries().iter().find(|entry| entry.key == name);
         entry.map(|entry| (name, entry))
     });
@@ -43,7 +44,7 @@ pub(super) fn action(
             reader.problems.add(Problem::new(&entry.key_place, message));
         }
         (None, _) => {
-            let message = "the route has neither `proxy`, `files` nor `return`";
+            let message = "the route has neither `proxy`, `files`, `return` nor `stub_status`";
             let problem = Problem::new(route.place, message);
             let hint = "say where its requests go, `proxy = \"backend\"`, which files to answer with, \
                         `files = \"/srv/app\"`, or what to answer, `return = { status = 404 }`";
@@ -56,6 +57,7 @@ pub(super) fn action(
         }
     }
     let action = proxy.map(Action::Proxy).or(answer.map(Action::Return));
+    let action = action.or(counts.then_some(Action::StubStatus));
     action.or(files.map(|files| Action::Files(Arc::new(files))))
 }
 
@@ -161,6 +163,19 @@ const OF_PROXY: [&str; 6] = [
     "request_method",
     "request_body",
 ];
+
+/// Whether the counts are what is answered.
+fn stub_status(route: &Section<'_>) -> bool {
+    let counts = route.boolean("stub_status");
+    if let (Some(node), false) = (route.get("stub_status"), counts)
+        && matches!(node.value, Value::Boolean(_) | Value::Environment(_))
+    {
+        let problem = Problem::new(&node.place, "`stub_status = false` is no answer");
+        let hint = "leave it out, and say what the route does";
+        route.problems.add(problem.hint(hint));
+    }
+    counts
+}
 
 /// What answers by itself has no server that anything could be said of.
 fn refuse_without_server(route: &Section<'_>, action: &str) {

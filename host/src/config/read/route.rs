@@ -61,7 +61,9 @@ pub(super) fn routes<'a>(
         }
         let request_headers = changes(&section, Phase::Request, names);
         let answered_here = section.get("proxy").is_none()
-            && (section.get("return").is_some() || section.get("files").is_some());
+            && ["return", "files", "stub_status"]
+                .iter()
+                .any(|key| section.get(key).is_some());
         let answering = match answered_here {
             true => Phase::Return,
             false => Phase::Response,
@@ -155,7 +157,8 @@ pub(super) fn capture_names(routes: &[Route]) -> Vec<Box<str>> {
 
 /// What a route says again of its upstream and its listener.
 fn limits(section: &Section<'_>) -> RouteLimits {
-    let answered_here = section.get("return").is_some() || section.get("files").is_some();
+    let answers = ["return", "files", "stub_status"];
+    let answered_here = answers.iter().any(|key| section.get(key).is_some());
     if section.get("proxy").is_none() && answered_here {
         for name in PROXY_LIMITS {
             if let Some(node) = section.get(name) {

@@ -21,6 +21,7 @@ pub(super) struct Finish {
 
 impl Finish {
     pub(super) fn new(session: &Session<'_>, exchange: Exchange) -> Finish {
+        session.worker.standing().answers();
         Finish {
             exchange: Rc::new(exchange),
             worker_config: session.worker_config.clone(),
@@ -66,5 +67,6 @@ impl Drop for Finish {
             contained(|| self.tell_hooks());
         }
         contained(|| self.log());
+        self.exchange.worker.standing().has_answered();
     }
 }

@@ -23,6 +23,7 @@ mod redirect; // where it sends the client
 mod cookies; // which it is to keep
 mod local; // an answer of our own
 mod files; // ... that is a file
+mod stub_status; // ... that is what is counted
 mod error_page; // ... in place of an error's status alone
 mod wait; // for something else than a server
 mod source; // where the body of either comes from
@@ -325,6 +326,10 @@ async fn act(
         Action::Return(answer) => {
             let answered = respond(session, exchange, answer, body).await;
             return answered.map(Acted::Delivered);
+        }
+        Action::StubStatus => {
+            let answered = stub_status::serve(session, exchange, body).await;
+            return Ok(Acted::Delivered(answered));
         }
         Action::Files(site) => {
             let of_route = (route, site);

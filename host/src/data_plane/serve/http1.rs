@@ -113,11 +113,15 @@ impl Http1 {
         let idle = connection.requests > 0;
         let limit = connection.wait_limit();
         let ClientConnection {
-            incoming, alarm, ..
+            incoming,
+            alarm,
+            worker,
+            ..
         } = connection;
         if idle {
             self.guard.is_idle();
         }
+        let _waits = worker.standing().waits();
         let (reader, slot) = (&incoming.reader, self.guard.slot());
         let awaited = alarm.poll_within(limit, |cx| {
             if let Poll::Ready(readable) = reader.poll_readable(cx) {
@@ -184,6 +188,11 @@ async fn read_head(
             worker,
             ..
         } = session;
+        // That something can be read may have been a mistake.
+        let _counted = match begun {
+            true => worker.standing().reads(),
+            false => worker.standing().waits(),
+        };
         let more = alarm.poll_until(due, |cx| {
             let more = incoming.poll_more(cx, limits.client_header_size, &worker.buffers);
             if more.is_pending() {

@@ -181,7 +181,7 @@ async fn refused(
     status_page(session, exchange, status, &lines, request_body).await
 }
 
-pub(super) async fn method_not_allowed(
+pub(in super::super) async fn method_not_allowed(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     request_body: &mut BodyPipe,

@@ -8,6 +8,7 @@ mod body; // its bytes, piece by piece
 mod negotiation; // which coding of it
 mod answer; // all of it, parts of it, or that there is nothing new
 
+pub(super) use answer::method_not_allowed;
 pub(super) use body::{FileBody, FileFailure};
 
 use std::os::unix::ffi::OsStrExt;
