@@ -63,6 +63,7 @@ const FRAME: &[&str] = &[
     "transfer-encoding",
     "location",
     "content-type",
+    "allow", // nginx's 405 has none
 ];
 
 fn folder() -> PathBuf {

@@ -45,6 +45,7 @@ mod compression; // answers in the coding that a client takes
 mod keepalive; // connections are reused
 mod tls; // on both sides
 mod unix_sockets; // on both sides
+mod real_ip; // whom proxies in front name as the client
 mod proxy_protocol; // headers that name the client of a connection
 mod tcp_streams; // connections carried as they are
 mod upgrade; // tunnels

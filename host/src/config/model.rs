@@ -27,6 +27,7 @@ mod overload;
 mod plugin;
 mod policy;
 mod proxy;
+mod real_ip;
 mod resolver;
 mod settings;
 mod source;
@@ -52,6 +53,7 @@ pub use self::proxy::{
     CookieFlags, CookieNames, CookieRules, Proxy, ProxyUpstream, ProxyUri, RedirectRules, Replaced,
     Replacement, RequestBody, SameSite,
 };
+pub use self::real_ip::{RealIp, RealIpHeader, TrustedProxies};
 #[cfg(test)]
 pub(crate) use self::resolver::tests_resolver;
 pub use self::resolver::{Lookup, Resolve, Resolver, ServerName};
@@ -214,6 +216,7 @@ pub enum BindKind {
 pub struct ServerConfig {
     /// Worker threads, each with its own event loop. `"auto"`: one per core.
     pub workers: usize,
+    /// Those of streams, and of listeners that name none of their own.
     pub trusted_proxies: TrustedProxies,
     /// `None`: access logging is off.
     pub access_log: Option<AccessLog>,
@@ -231,25 +234,6 @@ pub struct ServerConfig {
     pub dynamic_idle_timeout: Duration,
     /// What every listener's hooks begin with.
     pub hooks: Vec<HookUse>,
-}
-
-/// Peers whose `X-Forwarded-For`, `X-Real-IP` and PROXY header are believed. Default: none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TrustedProxies {
-    pub networks: Vec<ipnet::IpNet>,
-    /// Peers that connect to a unix socket.
-    pub unix: bool,
-}
-
-impl TrustedProxies {
-    /// Whether the client address that a peer reports is believed; `None` is the peer of a unix
-    /// socket.
-    pub fn trust(&self, peer: Option<std::net::IpAddr>) -> bool {
-        match peer {
-            Some(peer) => self.networks.iter().any(|network| network.contains(&peer)),
-            None => self.unix,
-        }
-    }
 }
 
 /// Where compiled plugins are kept, so that the next start need not compile them again.
@@ -314,6 +298,8 @@ pub struct ListenerConfig {
     pub redirect_to_https: Option<u16>,
     /// Connections begin with a PROXY header, default no (`listen ... proxy_protocol`).
     pub proxy_protocol: bool,
+    /// Whom it believes about its clients.
+    pub real_ip: RealIp,
     /// Overrides `[server] access_log`, already resolved: `None` is off.
     pub access_log: Option<AccessLog>,
     /// Pending connections that the kernel keeps (`listen ... backlog`), default 511.

@@ -285,12 +285,12 @@ static LISTENERS: &[Directive] = &[
         "HTTP/3 is not spoken yet: clients use HTTP/2",
     ),
     is(
-        &["set_real_ip_from", "real_ip_recursive"],
-        "`trusted_proxies` in `[server]`",
+        &["set_real_ip_from"],
+        "`trusted_proxies` in `[server]` or `[[listen]]`",
     ),
     is(
-        &["real_ip_header"],
-        "`trusted_proxies` in `[server]`, for `X-Forwarded-For`, `X-Real-IP` and the PROXY header; other names are not there",
+        &["real_ip_header", "real_ip_recursive"],
+        "keys of the same name in `[server]` or `[[listen]]`; without them `X-Forwarded-For`, else `X-Real-IP`, and recursive",
     ),
 ];
 

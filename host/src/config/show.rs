@@ -19,9 +19,9 @@ use std::net::SocketAddr;
 
 use super::model::{
     AccessLog, Action, AdminConfig, Config, ListenerConfig, LogFormat, LogPath, Lookup,
-    NextConditions, PluginCache, Proxy, ProxyUpstream, ProxyUri, ProxyVersion, Resolve, Resolver,
-    Return, Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StreamConfig,
-    UpstreamConfig, UpstreamServer,
+    NextConditions, PluginCache, Proxy, ProxyUpstream, ProxyUri, ProxyVersion, RealIp,
+    RealIpHeader, Resolve, Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation,
+    ServerName, StreamConfig, TrustedProxies, UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
@@ -89,10 +89,7 @@ fn server(out: &mut TomlWriter, server: &ServerConfig, config: &Config) {
         Some(count) => out.key("max_connections", count),
         None => out.key("max_connections", text("auto")),
     }
-    let trusted = &server.trusted_proxies;
-    let networks = trusted.networks.iter().map(|network| network.to_string());
-    let unix = trusted.unix.then(|| "unix:".to_owned());
-    out.key("trusted_proxies", texts(networks.chain(unix)));
+    out.key("trusted_proxies", trusted_proxies(&server.trusted_proxies));
     out.key("access_log", access_log(server.access_log.as_ref()));
     let path = text(&log_path(&server.error_log.path));
     let level = text(&server.error_log.level.as_str().to_ascii_lowercase());
@@ -122,6 +119,12 @@ fn server(out: &mut TomlWriter, server: &ServerConfig, config: &Config) {
     plugins::hooks(out, &server.hooks, config);
 }
 
+fn trusted_proxies(trusted: &TrustedProxies) -> String {
+    let networks = trusted.networks.iter().map(|network| network.to_string());
+    let unix = trusted.unix.then(|| "unix:".to_owned());
+    texts(networks.chain(unix))
+}
+
 fn listener(out: &mut TomlWriter, listener: &ListenerConfig, config: &Config) {
     out.header("[[listen]]");
     out.key("address", text(&listener.address.to_string()));
@@ -136,6 +139,18 @@ fn listener(out: &mut TomlWriter, listener: &ListenerConfig, config: &Config) {
         None => out.key("redirect_to_https", false),
     }
     out.key("proxy_protocol", listener.proxy_protocol);
+    let RealIp {
+        trusted,
+        header,
+        recursive,
+    } = &listener.real_ip;
+    out.key("trusted_proxies", trusted_proxies(trusted));
+    match header {
+        RealIpHeader::Usual => {}
+        RealIpHeader::Named(name) => out.key("real_ip_header", text(name)),
+        RealIpHeader::ProxyProtocol => out.key("real_ip_header", text("proxy_protocol")),
+    }
+    out.key("real_ip_recursive", *recursive);
     if !listener.error_pages.is_empty() {
         out.key("error_pages", error_page::pages(&listener.error_pages));
     }

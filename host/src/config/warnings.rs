@@ -24,8 +24,15 @@ pub fn warnings(config: &Config, file: &Path) -> Vec<Problem> {
         );
         warnings.push(problem.hint("add a `[[route]]` with `proxy` or `return`"));
     }
-    for network in &config.server.trusted_proxies.networks {
-        if network.prefix_len() == 0 {
+    let of_listeners = config
+        .listeners
+        .iter()
+        .map(|listener| &listener.real_ip.trusted);
+    let all = std::iter::once(&config.server.trusted_proxies).chain(of_listeners);
+    let mut told = Vec::new();
+    for network in all.flat_map(|trusted| &trusted.networks) {
+        if network.prefix_len() == 0 && !told.contains(&network) {
+            told.push(network);
             let message = format!(
                 "`trusted_proxies` has `{network}`: any client may claim any address as its own"
             );

@@ -5,6 +5,9 @@ use super::writer::{Block, Table};
 /// Moves what all blocks say alike to `[server]`, and what most of them say where all say something.
 pub(super) fn hoist(blocks: &mut [Block], server: &mut Table) {
     for key in [
+        "trusted_proxies",
+        "real_ip_header",
+        "real_ip_recursive",
         "access_log",
         "client_max_body_size",
         "client_body_timeout",

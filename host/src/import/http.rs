@@ -17,7 +17,7 @@ use super::tls;
 use super::values;
 use super::variables::Tables;
 use super::writer::{Block, Table, text, texts};
-use super::{conditions::Test, process};
+use super::{conditions::Test, process, real_ip};
 use crate::config::size_text;
 use crate::http::variable::Phase;
 
@@ -67,7 +67,6 @@ impl<'a> Translator<'a> {
         };
         self.has_usual_ports = ports.clone().all(usual);
         let scopes: Vec<&Scope<'_>> = servers.iter().map(|server| &server.scope).collect();
-        process::trusted(http, &scopes, &mut self.out.server.keys, self.accounts);
         let listeners = self.listeners(&servers, &addresses);
         for (index, server) in servers.iter().enumerate() {
             self.words.server_name = server.names.first().cloned();
@@ -128,6 +127,8 @@ impl<'a> Translator<'a> {
                 block.keys.set("backlog", backlog.to_string());
             }
             self.http2(&members, &mut block.keys);
+            let scopes: Vec<&Scope<'_>> = members.iter().map(|server| &server.scope).collect();
+            real_ip::real_ip(&scopes, &mut block.keys, self.accounts);
             self.of_listener(&first.scope, &mut block.keys);
             blocks.push(block);
         }

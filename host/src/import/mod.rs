@@ -29,6 +29,7 @@ mod to_servers; // what an upstream is told of connections
 mod answered; // what servers say of themselves
 mod proxying;
 mod location;
+mod real_ip; // what proxies in front say of clients
 mod hosts; // names and addresses of servers
 mod hoist; // what is said once
 mod http;

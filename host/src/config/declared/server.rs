@@ -29,13 +29,6 @@ pub(in crate::config) static SERVER: Table = Table {
             )
             .or(Default::Text("auto")),
             Key::new(
-                "trusted_proxies",
-                TEXTS,
-                "Addresses and networks whose `X-Forwarded-For`, `X-Real-IP` and PROXY header are believed \
-                 (`set_real_ip_from`). `\"unix:\"` is whoever connects to a unix socket.",
-            )
-            .or(Default::Words(&[])),
-            Key::new(
                 "error_log",
                 ValueKind::Either(&[ValueKind::Text, ValueKind::Table(&ERROR_LOG)]),
                 "Where errors are logged: a path, or a table.",
@@ -170,6 +163,27 @@ pub(in crate::config) static HTTP2: Table = Table {
 
 /// Keys of `[[listen]]` whose defaults `[server]` may set.
 pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
+    Key::new(
+        "trusted_proxies",
+        TEXTS,
+        "Addresses and networks of proxies in front of this one: whom they name as the client, in `X-Forwarded-For`, \
+         `X-Real-IP` or a PROXY header, is believed (`set_real_ip_from`). `\"unix:\"` is whoever connects to a unix socket. \
+         Streams have those of `[server]`.",
+    )
+    .or(Default::Words(&[])),
+    Key::new(
+        "real_ip_header",
+        ValueKind::Text,
+        "The one header in which they name it, such as `CF-Connecting-IP`, or `\"proxy_protocol\"` for the PROXY header \
+         alone. Without it: `X-Forwarded-For`, else `X-Real-IP`.",
+    ),
+    Key::new(
+        "real_ip_recursive",
+        ValueKind::Boolean,
+        "Whether trusted proxies among the addresses that the header lists are passed over, from the last on (nginx: off); \
+         else the last one is the client.",
+    )
+    .or(Default::Boolean(true)),
     ERROR_PAGES,
     Key::new(
         "intercept_errors",

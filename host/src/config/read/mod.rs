@@ -4,6 +4,7 @@
 mod address;
 mod log;
 mod tls;
+mod real_ip;
 mod server;
 mod admin;
 mod settings;

@@ -1,16 +1,14 @@
 //! `[server]` and `[[listen]]`.
 
-use ipnet::IpNet;
-
 use super::hook::Hooks;
-use super::{Complaint, address, compression, error_page, headers, log, noted, tls};
+use super::{Complaint, address, compression, error_page, headers, log, noted, real_ip, tls};
 use crate::config::declared::{HTTP2, LISTEN};
 use crate::config::model::{
-    Address, CacheTime, Http2Config, ListenerConfig, PluginCache, ServerConfig, TrustedProxies,
+    Address, CacheTime, Http2Config, ListenerConfig, PluginCache, ServerConfig,
 };
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
-use crate::config::tree::{Node, Value};
+use crate::config::tree::Value;
 use crate::http::variable::{Names, Phase};
 
 pub(super) fn server<'a>(
@@ -21,7 +19,7 @@ pub(super) fn server<'a>(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     ServerConfig {
         workers: count(section, "workers").unwrap_or(cores),
-        trusted_proxies: trusted_proxies(section),
+        trusted_proxies: real_ip::trusted_proxies(section),
         access_log: log::access_log(section, names)
             .unwrap_or_else(|| Some(log::default_access_log())),
         error_log: log::error_log(section),
@@ -72,28 +70,6 @@ fn plugin_cache(section: &Section<'_>) -> PluginCache {
             PluginCache::Default
         }
     }
-}
-
-fn trusted_proxies(section: &Section<'_>) -> TrustedProxies {
-    let mut trusted = TrustedProxies::default();
-    let network = |(text, node): (&str, &Node)| {
-        let parsed = text
-            .parse::<IpNet>()
-            .or_else(|_| text.parse().map(|ip: std::net::IpAddr| ip.into()));
-        let parsed = parsed.map_err(|_| {
-            Complaint::new(format!("`{text}` is not an address or a network"))
-                .hint("write it as `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix:`")
-        });
-        noted(parsed, node, section.problems)
-    };
-    for (text, node) in section.texts("trusted_proxies") {
-        if text == "unix:" {
-            trusted.unix = true;
-        } else {
-            trusted.networks.extend(network((text, node)));
-        }
-    }
-    trusted
 }
 
 pub(super) fn listeners<'a>(
@@ -187,6 +163,7 @@ fn listener(
         hsts: None,
         redirect_to_https: None,
         proxy_protocol: false,
+        real_ip: real_ip::real_ip(section),
         access_log: log::access_log(section, names)
             .unwrap_or_else(|| Some(log::default_access_log())),
         backlog: section.integer("backlog"),

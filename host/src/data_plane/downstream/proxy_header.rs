@@ -11,9 +11,9 @@ use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use super::session::Client;
+use crate::config::model::TrustedProxies;
 use crate::data_plane::proxy_protocol::{self, HeaderLength};
 use crate::data_plane::stream::{Alarm, Stream, Transport};
-use crate::data_plane::worker_config::WorkerConfig;
 
 /// Bytes that are looked at in one step; most headers come in one.
 const STEP: usize = 256;
@@ -34,11 +34,11 @@ enum NoHeader {
 }
 
 /// The client as its PROXY header has it, which must be there by `due`; none where the connection
-/// is to be closed, which the error log tells.
+/// is to be closed, which the error log tells. `trusted`: whose headers are believed.
 pub(crate) async fn read_proxy_header(
     client: Client,
     stream: &mut Stream,
-    worker_config: &WorkerConfig,
+    trusted: &TrustedProxies,
     due: Instant,
 ) -> Option<Client> {
     // The header comes before everything else, TLS included.
@@ -51,8 +51,8 @@ pub(crate) async fn read_proxy_header(
     };
     match read.await {
         Ok(Some(addresses)) => {
-            let trusted = worker_config.trusts(client.ip);
-            Some(client.with_proxy_header(addresses, trusted))
+            let believed = trusted.trust(client.ip);
+            Some(client.with_proxy_header(addresses, believed))
         }
         Ok(None) => Some(client),
         Err(error) => {

@@ -9,7 +9,7 @@ use super::conditions;
 use super::fault::Fault;
 use super::request::asks_to_switch;
 use super::state::{Exchange, Uri};
-use crate::config::model::PathPattern;
+use crate::config::model::{PathPattern, RealIp, RealIpHeader};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::authority::{Authority, BadAuthority};
@@ -59,11 +59,7 @@ pub(super) struct Admitted {
 
 /// Takes a request apart: all that is decided before a route is chosen. A request that is refused
 /// is logged with as much as is known of it.
-pub(super) fn examine(
-    exchange: &mut Exchange,
-    session: &Session<'_>,
-    worker_config: &WorkerConfig,
-) -> Result<Admission, Fault> {
+pub(super) fn examine(exchange: &mut Exchange, session: &Session<'_>) -> Result<Admission, Fault> {
     drop_underscored(exchange, session);
     check_client_certificate(exchange, session)?;
     let framing = match framing::of_request(&exchange.request)? {
@@ -81,9 +77,10 @@ pub(super) fn examine(
     }
     name_target(exchange)?;
     check_host_of_connection(exchange, session)?;
-    exchange.peer_trusted = worker_config.trusts(exchange.client.ip);
+    let real_ip = &session.limits().real_ip;
+    exchange.peer_trusted = real_ip.trusted.trust(exchange.client.ip);
     if exchange.peer_trusted {
-        exchange.real_client = reported_client(exchange, worker_config);
+        exchange.real_client = reported_client(exchange, real_ip);
     }
     expectation(exchange)?;
     match session.limits().redirect_to_https {
@@ -274,17 +271,27 @@ fn expectation(exchange: &Exchange) -> Result<(), Fault> {
     }
 }
 
-/// The client that a chain of trusted proxies reports: the last address of `X-Forwarded-For` that
-/// is not itself trusted, else `X-Real-IP`.
-fn reported_client(
-    exchange: &Exchange,
-    worker_config: &WorkerConfig,
-) -> Option<(IpAddr, Box<str>)> {
+/// The client that a chain of trusted proxies reports, in the header that the listener has for it;
+/// without one, in `X-Forwarded-For`, else `X-Real-IP`.
+fn reported_client(exchange: &Exchange, real_ip: &RealIp) -> Option<(IpAddr, Box<str>)> {
     let fields = exchange.request.fields();
+    let ip = match &real_ip.header {
+        RealIpHeader::ProxyProtocol => None,
+        RealIpHeader::Named(name) => last_of(fields.named(name.as_bytes()), real_ip),
+        RealIpHeader::Usual => {
+            let reported = last_of(fields.known(FieldName::XForwardedFor), real_ip);
+            reported.or_else(|| fields.known(FieldName::XRealIp).next().and_then(address))
+        }
+    }?;
+    Some((ip, ip.to_string().into()))
+}
+
+/// The last address of a list that is not itself one of a trusted proxy; the first where all are.
+fn last_of<'a>(values: impl Iterator<Item = &'a [u8]>, real_ip: &RealIp) -> Option<IpAddr> {
     let mut reported = None;
     // Last field first, last member first; a member that is no address ends the chain: no trusted
     // proxy vouches for what stands before it.
-    let values: smallvec::SmallVec<[&[u8]; 2]> = fields.known(FieldName::XForwardedFor).collect();
+    let values: smallvec::SmallVec<[&[u8]; 2]> = values.collect();
     for member in values
         .iter()
         .rev()
@@ -292,12 +299,11 @@ fn reported_client(
     {
         let Some(ip) = address(member) else { break };
         reported = Some(ip);
-        if !worker_config.trusts(Some(ip)) {
+        if !real_ip.recursive || !real_ip.trusted.trust(Some(ip)) {
             break;
         }
     }
-    let ip = reported.or_else(|| fields.known(FieldName::XRealIp).next().and_then(address))?;
-    Some((ip, ip.to_string().into()))
+    reported
 }
 
 /// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,

@@ -73,7 +73,7 @@ pub(crate) async fn serve(
     let worker_config = session.worker_config.clone();
     let mut exchange = Exchange::new(session, request, began);
     // It is there even where the request is refused: it is logged.
-    let admission = admit::examine(&mut exchange, session, &worker_config);
+    let admission = admit::examine(&mut exchange, session);
     let mut body = exchange.framing.map(BodyPipe::of_request);
     let mut finish = Finish::new(session, exchange);
     let delivered = match (admission, &mut body) {

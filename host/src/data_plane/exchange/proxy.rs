@@ -143,7 +143,7 @@ pub(super) async fn proxy(
         http2,
         websocket_key: websocket_key.as_deref(),
         keep_alive: upstream.keeps_connections(),
-        trusted: worker_config.trusts(exchange.client.ip),
+        trusted: exchange.peer_trusted,
         changes: &route.request_headers,
     };
     let mut head = buffers.take_head();

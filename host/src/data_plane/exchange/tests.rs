@@ -107,12 +107,11 @@ impl Rig {
 
     /// An exchange of which all is decided before a route is chosen.
     fn examined(&mut self, head: &str) -> Exchange {
-        let worker_config = self.worker_config.clone();
         let session = self.session();
         let mut request = RequestHead::default();
         request.parse(head.as_bytes(), 100).unwrap();
         let mut exchange = Exchange::new(&session, request, Instant::now());
-        let examined = admit::examine(&mut exchange, &session, &worker_config);
+        let examined = admit::examine(&mut exchange, &session);
         assert!(matches!(examined, Ok(Admission::Route(_))));
         exchange
     }

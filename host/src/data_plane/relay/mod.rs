@@ -46,7 +46,8 @@ pub(crate) async fn run(
     let config = &worker_config.snapshot.config.streams[index];
     let due = Instant::now() + config.preread_timeout;
     let client = if config.proxy_protocol {
-        let header = read_proxy_header(client, &mut stream, &worker_config, due);
+        let trusted = &worker_config.snapshot.config.server.trusted_proxies;
+        let header = read_proxy_header(client, &mut stream, trusted, due);
         match guard.unless_evicted(header).await.flatten() {
             Some(client) => client,
             None => return,

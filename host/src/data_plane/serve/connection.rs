@@ -67,7 +67,8 @@ async fn opened(
     let config = &worker_config.snapshot.config.listeners[position];
     if config.proxy_protocol {
         let due = Instant::now() + config.client_header_timeout;
-        *client = read_proxy_header(*client, &mut stream, &worker_config, due).await?;
+        let trusted = &config.real_ip.trusted;
+        *client = read_proxy_header(*client, &mut stream, trusted, due).await?;
     }
     if let Some(tls) = &worker_config.snapshot.tls[position] {
         let (secured, facts) = accept_tls(tls, &client, stream).await?;

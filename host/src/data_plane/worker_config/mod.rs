@@ -8,7 +8,6 @@ mod pace; // how much is done at a time
 mod retired; // what is left of configurations before
 
 use std::cell::OnceCell;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -142,11 +141,6 @@ impl WorkerConfig {
     pub(crate) fn route_name(&self, route: usize) -> Rc<str> {
         let spelled = || self.snapshot.config.routes[route].host.spelling().into();
         self.route_names[route].get_or_init(spelled).clone()
-    }
-
-    /// Whether the client address that a peer reports is believed.
-    pub(crate) fn trusts(&self, peer: Option<IpAddr>) -> bool {
-        self.snapshot.config.server.trusted_proxies.trust(peer)
     }
 
     /// The index among the configuration's streams of what is at a
