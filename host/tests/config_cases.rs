@@ -218,15 +218,15 @@ fn meaning(mut config: Config) -> String {
     let of_listeners = config
         .listeners
         .iter_mut()
-        .map(|listener| &mut listener.access_log);
+        .map(|listener| &mut listener.access_logs);
     let of_routes = routes
         .iter_mut()
-        .filter_map(|route| route.access_log.as_mut());
+        .filter_map(|route| route.access_logs.as_mut());
     let of_streams = config
         .streams
         .iter_mut()
-        .map(|stream| &mut stream.access_log);
-    let of_server = std::iter::once(&mut config.server.access_log);
+        .map(|stream| &mut stream.access_logs);
+    let of_server = std::iter::once(&mut config.server.access_logs);
     let logs = of_server
         .chain(of_listeners)
         .chain(of_routes)
@@ -319,7 +319,7 @@ fn a_file_means_what_it_says() {
         (first.client_max_body_size, second.client_max_body_size),
         (Some(10 << 20), None)
     );
-    assert!(second.access_log.is_none());
+    assert!(second.access_logs.is_empty());
 
     let names: Vec<&str> = config
         .upstreams

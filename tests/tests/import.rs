@@ -5,7 +5,7 @@
 //! that answer with the request as they got it, so that comparing answers compares what was
 //! forwarded; listeners by free ports, which Waypost has on another loopback address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,8 @@ use fastrand::Rng;
 use tempfile::TempDir;
 use waypost_tests::nginx::{self, seed};
 use waypost_tests::{
-    Answer, Client, Nginx, Origin, Proxy, Request, Response, child, origin, proxy, waypost,
+    Answer, Client, Nginx, Origin, Proxy, Request, Response, child, eventually, origin, proxy,
+    waypost,
 };
 
 /// Requests of one configuration.
@@ -42,6 +43,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("includes", "its files are beside it"),
     ("location_part", "nginx does not take a part of a `server`"),
 ];
+
+/// Whose logs are compared as well: nothing in their lines is each proxy's own.
+const COMPARED_LOGS: &[&str] = &["logs_in_json", "logs_by_condition"];
 
 /// Headers that Waypost sends without being told, or writes in its own way.
 const OWN: &[&str] = &[
@@ -132,6 +136,8 @@ async fn placed(text: &str, directory: &Path) -> Placed {
     let users = directory.join("users");
     std::fs::write(&users, "ann:{PLAIN}secret\n").expect("the directory is ours");
     let text = text.replace("/etc/nginx/.htpasswd", &users.display().to_string());
+    // Relative, so that each writes beside its own configuration.
+    let text = text.replace("access_log /var/log/nginx/", "access_log ");
     let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
     let mut listeners: BTreeMap<String, String> = BTreeMap::new();
     let (mut placed, mut order) = (String::new(), Vec::new());
@@ -453,7 +459,43 @@ async fn compare(name: &str, text: &str, rng: &mut Rng) {
             }
         }
     }
+    if COMPARED_LOGS.contains(&name) {
+        compare_logs(&placed.text, &nginx, &waypost).await;
+    }
     drop(waypost);
+}
+
+/// Both have written the same lines by now, or will have: of several workers, in another order.
+async fn compare_logs(text: &str, nginx: &Nginx, waypost: &Proxy) {
+    let logs = words_behind(text, "access_log");
+    let logs: BTreeSet<&str> = logs
+        .filter(|word| word.contains(".log") || word.contains(".json"))
+        .collect();
+    assert!(logs.len() > 3, "{logs:?}");
+    for log in logs {
+        let path = waypost.directory().join(log);
+        let lines = || lines_of(&std::fs::read_to_string(&path).unwrap_or_default());
+        let told = format!("as many lines in {log} as nginx has");
+        eventually(&told, async || {
+            lines().len() == lines_of(&nginx.file(log)).len()
+        })
+        .await;
+        assert_eq!(lines(), lines_of(&nginx.file(log)), "{log}");
+    }
+}
+
+/// The lines in order; of JSON what they say. Statuses are those that [`seen`] takes for the same.
+fn lines_of(log: &str) -> Vec<String> {
+    let log = log.replace("308", "301").replace("405", "404");
+    let lines = log.lines().map(
+        |line| match serde_json::from_str::<serde_json::Value>(line) {
+            Ok(object) => object.to_string(),
+            Err(_) => line.to_owned(),
+        },
+    );
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    lines
 }
 
 async fn ask(address: &str, request: &str) -> Response {

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::format::write_line;
+use super::used::{Asking, UsedLog};
 use super::writer::{LineBatch, Log, ToWriter};
-use crate::config::model::LogFormat;
+use crate::config::model::AccessLog;
 use crate::http::variable::VariableSource;
 
-/// Bytes at which lines are handed over. A buffer may be longer by one line.
-const FULL: usize = 32 << 10;
+/// What a buffer has room for to begin with, at most.
+const ROOM: usize = 32 << 10;
 /// Room for the line that makes a buffer full.
 const LAST_LINE: usize = 4 << 10;
-/// Age at which lines are handed over however few they are.
-const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// One worker's unwritten lines, by log. What is left is handed over when it is dropped.
 #[derive(Debug)]
@@ -21,6 +20,7 @@ pub struct LogBuffers {
     writer: ToWriter,
     /// Few: one for each log that had a line lately.
     buffers: Vec<Buffer>,
+    asking: Asking,
 }
 
 #[derive(Debug)]
@@ -28,8 +28,8 @@ struct Buffer {
     log: Arc<Log>,
     bytes: Vec<u8>,
     lines: u64,
-    /// When it was last empty.
-    since: Instant,
+    /// When it is handed over however few lines it has.
+    due: Instant,
 }
 
 impl LogBuffers {
@@ -37,42 +37,50 @@ impl LogBuffers {
         LogBuffers {
             writer,
             buffers: Vec::new(),
+            asking: Asking::default(),
         }
     }
 
-    /// Adds the line of an exchange.
-    pub fn write(
-        &mut self,
-        log: &Arc<Log>,
-        format: &LogFormat,
-        source: &dyn VariableSource,
-        now: Instant,
-    ) {
+    /// Adds the lines of an exchange, or a session, to those of some logs that have one.
+    pub fn write(&mut self, logs: &[UsedLog], source: &dyn VariableSource, now: Instant) {
+        self.asking.start();
+        for log in logs {
+            if log.has_line(source, &mut self.asking) {
+                self.write_to(log, source, now);
+            }
+        }
+    }
+
+    fn write_to(&mut self, used: &UsedLog, source: &dyn VariableSource, now: Instant) {
+        let UsedLog { log, config } = used;
         let buffer = match self
             .buffers
             .iter()
             .position(|buffer| Arc::ptr_eq(&buffer.log, log))
         {
             Some(at) => &mut self.buffers[at],
-            None => self.buffers.push_mut(Buffer::new(Arc::clone(log), now)),
+            None => self
+                .buffers
+                .push_mut(Buffer::new(Arc::clone(log), config, now)),
         };
         let mut line = LineGuard::new(&mut buffer.bytes);
-        write_line(format, source, line.bytes);
+        write_line(&config.format, source, line.bytes);
         line.is_whole = true;
         drop(line);
         buffer.lines += 1;
-        if buffer.bytes.len() >= FULL {
-            let full = std::mem::replace(buffer, Buffer::new(Arc::clone(log), now));
+        buffer.due = buffer.due.min(after(config.flush, now));
+        if buffer.bytes.len() >= config.buffer {
+            let full = std::mem::replace(buffer, Buffer::new(Arc::clone(log), config, now));
             full.hand_over(&self.writer);
         }
     }
 
-    /// Hands over lines older than one second. To be called at least that often; costs nothing when
-    /// nothing is due.
+    /// Hands over lines that are due. To be called once a second at least; costs nothing when nothing
+    /// is due.
     pub fn flush_if_due(&mut self, now: Instant) {
         // A quiet log's buffer goes altogether, and with it the hold on a log that a reload has
         // left behind.
-        let due = |buffer: &mut Buffer| now.saturating_duration_since(buffer.since) >= MAX_AGE;
+        let due = |buffer: &mut Buffer| now >= buffer.due;
         for buffer in self.buffers.extract_if(.., due) {
             buffer.hand_over(&self.writer);
         }
@@ -118,13 +126,18 @@ impl Drop for LogBuffers {
     }
 }
 
+/// No later than a clock can tell.
+fn after(time: Duration, now: Instant) -> Instant {
+    now.checked_add(time).unwrap_or(now)
+}
+
 impl Buffer {
-    fn new(log: Arc<Log>, now: Instant) -> Buffer {
+    fn new(log: Arc<Log>, config: &AccessLog, now: Instant) -> Buffer {
         Buffer {
             log,
-            bytes: Vec::with_capacity(FULL + LAST_LINE),
+            bytes: Vec::with_capacity(config.buffer.min(ROOM) + LAST_LINE),
             lines: 0,
-            since: now,
+            due: after(config.flush, now),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use crate::config::model::LogFormat;
+use crate::config::model::{Escape, LogField, LogFormat};
 use crate::http::template::Template;
 use crate::http::variable::{Scope, Variable, VariableSource};
 
@@ -99,12 +99,18 @@ fn members(named: &[(&str, &str, PartKind)]) -> Vec<Member> {
 /// Appends the line of an exchange or a session, line feed included.
 ///
 /// In text formats a missing value is `-`, and `"`, `\` and what is not printable ASCII is written
-/// `\xXX` (nginx's `escape=default`), so that a line stays one line whatever a client sends. In
-/// JSON a missing value is `null`.
+/// `\xXX` (nginx's `escape=default`), so that a line stays one line whatever a client sends, unless
+/// the format says otherwise (`ngx_http_log_variable`). In JSON a missing value is `null`, in an
+/// object of the user's own members an empty string where it is no number.
 pub fn write_line(format: &LogFormat, source: &dyn VariableSource, out: &mut Vec<u8>) {
     match format {
         LogFormat::Combined => COMBINED.render_with(source, out, b"-", escape_text),
-        LogFormat::Template(template) => template.render_with(source, out, b"-", escape_text),
+        LogFormat::Template(template, escape) => match escape {
+            Escape::Default => template.render_with(source, out, b"-", escape_text),
+            Escape::Json => template.render_with(source, out, b"", escape_json),
+            Escape::None => template.render(source, out),
+        },
+        LogFormat::Fields(fields) => write_fields(fields, source, out),
         LogFormat::Json(Scope::Request) => write_json(&JSON_OF_REQUEST, source, out),
         LogFormat::Json(Scope::Session) => write_json(&JSON_OF_SESSION, source, out),
     }
@@ -159,6 +165,40 @@ fn write_json(members: &[Member], source: &dyn VariableSource, out: &mut Vec<u8>
         }
     }
     out.push(b'}');
+}
+
+fn write_fields(fields: &[LogField], source: &dyn VariableSource, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (at, field) in fields.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(field.opening.as_bytes());
+        let start = out.len();
+        out.push(b'"');
+        field.value.render(source, out);
+        match &out[start + 1..] {
+            [] if field.is_number => {
+                out.truncate(start);
+                out.extend_from_slice(b"null");
+            }
+            value if field.is_number && is_number(value) => {
+                out.remove(start);
+            }
+            _ => close_string(out, start),
+        }
+    }
+    out.push(b'}');
+}
+
+/// Escapes what `out` has from `start` on as within a JSON string.
+fn escape_json(out: &mut Vec<u8>, start: usize) {
+    if out[start..].iter().any(|byte| needs_escape(*byte)) {
+        out.insert(start, b'"');
+        close_string(out, start);
+        out.remove(start);
+        out.pop();
+    }
 }
 
 /// Makes a JSON string of what `out` has from its opening quote on. Bytes that are no UTF-8 become

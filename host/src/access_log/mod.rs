@@ -5,11 +5,13 @@
 //! reported.
 
 mod format;
+mod used; // which exchanges have a line
 mod buffer;
 mod writer;
 
 pub use self::buffer::LogBuffers;
 pub use self::format::write_line;
+pub use self::used::UsedLog;
 pub use self::writer::{AccessLogs, Log, OpenError};
 
 #[cfg(test)]

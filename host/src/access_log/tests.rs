@@ -7,7 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::model::{LogFormat, LogPath};
+use crate::config::model::{
+    AccessLog, Escape, LogConditions, LogField, LogFormat, LogPath, PathPattern,
+};
+use crate::config::problem::Place;
+use crate::http::definition::Shares;
 use crate::http::template::Template;
 use crate::http::variable::{Scope, Variable, VariableSource};
 
@@ -62,7 +66,7 @@ fn line(format: &LogFormat, source: &dyn VariableSource) -> String {
 }
 
 fn template(text: &str) -> LogFormat {
-    LogFormat::Template(Template::parse(text).unwrap())
+    LogFormat::Template(Template::parse(text).unwrap(), Escape::Default)
 }
 
 #[test]
@@ -194,6 +198,35 @@ impl Scene {
     }
 }
 
+/// Each exchange has a line.
+fn config(format: &LogFormat) -> AccessLog {
+    AccessLog {
+        path: LogPath::Stdout,
+        format: format.clone(),
+        when: LogConditions::default(),
+        sample: None,
+        buffer: 32 << 10,
+        flush: Duration::from_secs(1),
+        place: Place::default(),
+    }
+}
+
+fn used(log: &Arc<Log>, config: AccessLog) -> UsedLog {
+    let log = Arc::clone(log);
+    UsedLog { log, config }
+}
+
+/// Adds a line to one log.
+fn write(
+    buffers: &mut LogBuffers,
+    log: &Arc<Log>,
+    format: &LogFormat,
+    source: &dyn VariableSource,
+    now: Instant,
+) {
+    buffers.write(&[used(log, config(format))], source, now);
+}
+
 fn says(text: &str) -> Values {
     Values::new(&[("host", text.as_bytes())])
 }
@@ -206,7 +239,7 @@ fn closing_writes_every_line_in_order() {
     let now = Instant::now();
     let expected: Vec<String> = (0..20_000).map(|number| format!("line {number}")).collect();
     for text in &expected {
-        buffers.write(&log, &format, &says(text), now);
+        write(&mut buffers, &log, &format, &says(text), now);
     }
     drop(buffers);
     scene.logs.close();
@@ -218,10 +251,13 @@ fn lines_are_added_to_what_a_file_has() {
     let scene = Scene::new();
     std::fs::write(scene.path("a.log"), "old\n").unwrap();
     let log = scene.open("a.log");
-    scene
-        .logs
-        .buffers()
-        .write(&log, &template("$host"), &says("new"), Instant::now());
+    write(
+        &mut scene.logs.buffers(),
+        &log,
+        &template("$host"),
+        &says("new"),
+        Instant::now(),
+    );
     scene.logs.close();
     assert_eq!(scene.read("a.log"), "old\nnew\n");
 }
@@ -232,7 +268,13 @@ fn lines_wait_until_they_are_a_second_old() {
         let scene = Scene::new();
         let mut buffers = scene.logs.buffers();
         let start = Instant::now();
-        buffers.write(&scene.open("a.log"), &template("$host"), &says("x"), start);
+        write(
+            &mut buffers,
+            &scene.open("a.log"),
+            &template("$host"),
+            &says("x"),
+            start,
+        );
         buffers.flush_if_due(start + Duration::from_millis(age));
         // Nothing that is handed over later is written.
         scene.logs.close();
@@ -247,7 +289,7 @@ fn many_lines_do_not_wait() {
     let mut buffers = scene.logs.buffers();
     let (text, now) = (says(&"x".repeat(1023)), Instant::now());
     for _ in 0..33 {
-        buffers.write(&log, &format, &text, now);
+        write(&mut buffers, &log, &format, &text, now);
     }
     scene.logs.close();
     assert_eq!(scene.read("a.log").lines().count(), 32);
@@ -269,7 +311,7 @@ fn two_logs_keep_their_lines_apart() {
     let (one, other, format) = (scene.open("1.log"), scene.open("2.log"), template("$host"));
     let mut buffers = scene.logs.buffers();
     for (log, text) in [(&one, "a"), (&other, "b"), (&one, "c")] {
-        buffers.write(log, &format, &says(text), Instant::now());
+        write(&mut buffers, log, &format, &says(text), Instant::now());
     }
     buffers.flush();
     scene.logs.close();
@@ -286,7 +328,7 @@ fn a_file_is_closed_once_nobody_logs_to_it() {
     let held = Arc::downgrade(&log);
     let mut buffers = scene.logs.buffers();
     let now = Instant::now();
-    buffers.write(&log, &template("$host"), &says("x"), now);
+    write(&mut buffers, &log, &template("$host"), &says("x"), now);
     drop(log);
     buffers.flush_if_due(now + Duration::from_secs(1));
     scene.logs.close();
@@ -299,13 +341,13 @@ fn after_a_rotation_lines_go_to_the_new_file() {
     let scene = Scene::new();
     let (log, format) = (scene.open("a.log"), template("$host"));
     let mut buffers = scene.logs.buffers();
-    buffers.write(&log, &format, &says("before"), Instant::now());
+    write(&mut buffers, &log, &format, &says("before"), Instant::now());
     buffers.flush();
     scene.wait_for_lines("a.log", 1);
     std::fs::rename(scene.path("a.log"), scene.path("a.log.1")).unwrap();
     scene.logs.reopen().unwrap();
     assert_eq!(scene.read("a.log"), "");
-    buffers.write(&log, &format, &says("after"), Instant::now());
+    write(&mut buffers, &log, &format, &says("after"), Instant::now());
     buffers.flush();
     scene.logs.close();
     assert_eq!(
@@ -322,10 +364,13 @@ fn a_log_that_cannot_be_reopened_goes_on_with_the_old_file() {
     std::fs::rename(scene.path("old"), scene.path("new")).unwrap();
     let problems = scene.logs.reopen().unwrap_err();
     assert_eq!(problems.len(), 1);
-    scene
-        .logs
-        .buffers()
-        .write(&log, &template("$host"), &says("x"), Instant::now());
+    write(
+        &mut scene.logs.buffers(),
+        &log,
+        &template("$host"),
+        &says("x"),
+        Instant::now(),
+    );
     scene.logs.close();
     assert_eq!(scene.read("new/a.log"), "x\n");
 }
@@ -358,13 +403,168 @@ fn a_line_that_a_panic_cuts_short_is_not_there() {
     let scene = Scene::new();
     let (log, format) = (scene.open("a.log"), template("$host $uri"));
     let mut buffers = scene.logs.buffers();
-    buffers.write(&log, &format, &says("before"), Instant::now());
+    write(&mut buffers, &log, &format, &says("before"), Instant::now());
     let cut = std::panic::AssertUnwindSafe(|| {
-        buffers.write(&log, &format, &Panics, Instant::now());
+        write(&mut buffers, &log, &format, &Panics, Instant::now());
     });
     assert!(std::panic::catch_unwind(cut).is_err());
-    buffers.write(&log, &format, &says("after"), Instant::now());
+    write(&mut buffers, &log, &format, &says("after"), Instant::now());
     drop(buffers);
     scene.logs.close();
     assert_eq!(scene.read("a.log"), "before -\nafter -\n");
+}
+
+#[test]
+fn an_object_of_ones_own_has_its_members_in_order() {
+    let fields = [
+        ("status", "$status"),
+        ("took", "$request_time"),
+        ("a \"name\"", "$request_uri"),
+        ("who", "$remote_addr:$remote_port"),
+        ("both", "$status$status"),
+        ("sent", "$bytes_sent"),
+        ("host", "$host"),
+        ("tries", "$upstream_response_time"),
+    ];
+    let fields =
+        fields.map(|(name, value)| LogField::new(name.to_owned(), Template::parse(value).unwrap()));
+    let shown = line(&LogFormat::Fields(fields.to_vec().into()), &example());
+    assert_eq!(
+        shown,
+        "{\"status\":200,\"took\":0.012,\"a \\\"name\\\"\":\"/a\\\"b\\\\c?é\u{fffd}\\n\",\
+         \"who\":\"127.0.0.1:\",\"both\":\"200200\",\"sent\":null,\"host\":\"\",\
+         \"tries\":\"0.001, 0.011\"}\n"
+    );
+    let no_number = Values::new(&[("status", b"-")]);
+    let field = LogField::new("s".to_owned(), Template::parse("$status").unwrap());
+    let format = LogFormat::Fields(vec![field].into());
+    assert_eq!(line(&format, &no_number), "{\"s\":\"-\"}\n");
+}
+
+#[test]
+fn values_are_escaped_as_the_format_says() {
+    let escaped = |escape| {
+        let template = Template::parse("$http_user_agent|$request|$host|").unwrap();
+        line(&LogFormat::Template(template, escape), &example())
+    };
+    assert_eq!(
+        escaped(Escape::Json),
+        "x\\u0001\u{7f}\\u001fy\\tz|GET /a\\\"b\\\\c?é HTTP/1.1||\n"
+    );
+    assert_eq!(
+        escaped(Escape::None),
+        "x\u{1}\u{7f}\u{1f}y\tz|GET /a\"b\\c?é HTTP/1.1||\n"
+    );
+    assert!(escaped(Escape::Default).ends_with("|-|\n"));
+}
+
+/// What a log with these conditions has of exchanges with a status and a path.
+fn logged(when: LogConditions, exchanges: &[(&str, &str)]) -> String {
+    let scene = Scene::new();
+    let log = scene.open("a.log");
+    let log = used(
+        &log,
+        AccessLog {
+            when,
+            ..config(&template("$status$uri"))
+        },
+    );
+    let logs = [log];
+    let mut buffers = scene.logs.buffers();
+    for (status, uri) in exchanges {
+        let source = Values::new(&[("status", status.as_bytes()), ("uri", uri.as_bytes())]);
+        buffers.write(&logs, &source, Instant::now());
+    }
+    drop(buffers);
+    scene.logs.close();
+    scene.read("a.log").replace('\n', " ")
+}
+
+#[test]
+fn an_exchange_has_a_line_where_all_holds_that_the_log_says() {
+    let all = [
+        ("200", "/a"),
+        ("404", "/a"),
+        ("500", "/health"),
+        ("503", "/b/c"),
+    ];
+    let shown = |change: &dyn Fn(&mut LogConditions)| {
+        let mut when = LogConditions::default();
+        change(&mut when);
+        logged(when, &all)
+    };
+    assert_eq!(shown(&|_| ()), "200/a 404/a 500/health 503/b/c ");
+    let errors = shown(&|when| when.statuses = vec![404..=404, 500..=599]);
+    assert_eq!(errors, "404/a 500/health 503/b/c ");
+    let others = shown(&|when| when.other_statuses = vec![400..=499]);
+    assert_eq!(others, "200/a 500/health 503/b/c ");
+    let below = shown(&|when| when.paths = vec![PathPattern::Prefix("/b/".to_owned())]);
+    assert_eq!(below, "503/b/c ");
+    let both = shown(&|when| {
+        when.statuses = vec![500..=599];
+        when.other_paths = vec![PathPattern::Exact("/health".to_owned())];
+    });
+    assert_eq!(both, "503/b/c ");
+}
+
+#[test]
+fn logs_of_one_exchange_agree_about_who_is_in_a_sample() {
+    let scene = Scene::new();
+    let format = template("$host");
+    let sampled = |name: &str, share: &str| {
+        let sample = Shares::default().next(share).ok();
+        used(
+            &scene.open(name),
+            AccessLog {
+                sample,
+                ..config(&format)
+            },
+        )
+    };
+    let logs = [sampled("few.log", "10%"), sampled("many.log", "50%")];
+    let mut buffers = scene.logs.buffers();
+    let exchanges = 4000;
+    for number in 0..exchanges {
+        buffers.write(&logs, &says(&number.to_string()), Instant::now());
+    }
+    drop(buffers);
+    scene.logs.close();
+    let (few, many) = (scene.read("few.log"), scene.read("many.log"));
+    // Each within twenty standard deviations.
+    let (fewer, more) = (few.lines().count(), many.lines().count());
+    assert!((20..=780).contains(&fewer), "{fewer}");
+    assert!((1368..=2632).contains(&more), "{more}");
+    let in_many: std::collections::HashSet<&str> = many.lines().collect();
+    assert!(few.lines().all(|line| in_many.contains(line)));
+}
+
+#[test]
+fn a_log_may_say_when_its_lines_are_handed_over() {
+    let scene = Scene::new();
+    let format = template("$host");
+    let (at_once, late) = (scene.open("at_once.log"), scene.open("late.log"));
+    let logs = [
+        used(
+            &at_once,
+            AccessLog {
+                buffer: 0,
+                ..config(&format)
+            },
+        ),
+        used(
+            &late,
+            AccessLog {
+                flush: Duration::from_secs(60),
+                ..config(&format)
+            },
+        ),
+    ];
+    let mut buffers = scene.logs.buffers();
+    let start = Instant::now();
+    buffers.write(&logs, &says("x"), start);
+    scene.wait_for_lines("at_once.log", 1);
+    buffers.flush_if_due(start + Duration::from_secs(59));
+    assert_eq!(scene.read("late.log"), "");
+    buffers.flush_if_due(start + Duration::from_secs(60));
+    scene.wait_for_lines("late.log", 1);
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -16,8 +16,11 @@ use crate::config::model::LogPath;
 use crate::fault_injection;
 use crate::file::open_to_append;
 
-/// Buffers on their way to the disk, of 32 KiB each: 8 MiB at most. More are dropped.
-const QUEUE: usize = 256;
+/// Buffers on their way to the disk. More are dropped, as are more bytes than
+/// [`QUEUED_BYTES`].
+const QUEUE: usize = 1024;
+/// Room of these buffers together.
+const QUEUED_BYTES: usize = 16 << 20;
 /// For the last lines, at the end of the process.
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// Between two looks at whether they are written.
@@ -48,11 +51,13 @@ impl AccessLogs {
     /// Starts the thread.
     pub fn start() -> io::Result<AccessLogs> {
         let (sender, messages) = sync_channel(QUEUE);
+        let queued = Arc::new(AtomicUsize::new(0));
+        let written = Arc::clone(&queued);
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_all(&messages))?;
+            .spawn(move || write_all(&messages, &written))?;
         Ok(AccessLogs {
-            writer: ToWriter(sender),
+            writer: ToWriter { sender, queued },
             thread: Mutex::new(Some(thread)),
             open: Mutex::new(Vec::new()),
         })
@@ -110,7 +115,7 @@ impl AccessLogs {
         };
         let until = Instant::now() + LAST_LINES;
         // Where the thread is gone there is nothing to wait for.
-        while let Err(TrySendError::Full(_)) = self.writer.0.try_send(Message::Close)
+        while let Err(TrySendError::Full(_)) = self.writer.sender.try_send(Message::Close)
             && Instant::now() < until
         {
             std::thread::sleep(POLL);
@@ -339,23 +344,40 @@ enum Message {
 
 /// The worker's end of the way to the thread.
 #[derive(Debug, Clone)]
-pub(super) struct ToWriter(SyncSender<Message>);
+pub(super) struct ToWriter {
+    sender: SyncSender<Message>,
+    /// Room of the buffers on their way, in bytes.
+    queued: Arc<AtomicUsize>,
+}
 
 impl ToWriter {
     /// Hands lines over, or counts them as lost; never waits.
     pub(super) fn send(&self, lines: LineBatch) {
-        let refused = match self.0.try_send(Message::LineBatch(lines)) {
-            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => message,
-            Ok(()) => return,
-        };
-        if let Message::LineBatch(lines) = refused {
-            lines.log.lost.fetch_add(lines.count, Ordering::Relaxed);
+        let room = lines.bytes.capacity();
+        let before = self.queued.fetch_add(room, Ordering::Relaxed);
+        // One that is alone goes however large it is.
+        if before > 0 && before.saturating_add(room) > QUEUED_BYTES {
+            self.refuse(&lines);
+            return;
         }
+        if let Err(
+            TrySendError::Full(Message::LineBatch(lines))
+            | TrySendError::Disconnected(Message::LineBatch(lines)),
+        ) = self.sender.try_send(Message::LineBatch(lines))
+        {
+            self.refuse(&lines);
+        }
+    }
+
+    fn refuse(&self, lines: &LineBatch) {
+        self.queued
+            .fetch_sub(lines.bytes.capacity(), Ordering::Relaxed);
+        lines.log.lost.fetch_add(lines.count, Ordering::Relaxed);
     }
 }
 
-/// The thread.
-fn write_all(messages: &Receiver<Message>) {
+/// The thread. `queued`: room of what has not been written yet.
+fn write_all(messages: &Receiver<Message>, queued: &AtomicUsize) {
     for message in messages {
         match message {
             Message::LineBatch(lines) => {
@@ -367,6 +389,7 @@ fn write_all(messages: &Receiver<Message>) {
                 if catch_unwind(AssertUnwindSafe(write)).is_err() {
                     lines.log.lost.fetch_add(lines.count, Ordering::Relaxed);
                 }
+                queued.fetch_sub(lines.bytes.capacity(), Ordering::Relaxed);
             }
             Message::Close => return,
         }
@@ -406,6 +429,30 @@ mod tests {
         logs.close();
         let written = std::fs::read_to_string(&path).unwrap().lines().count();
         assert_eq!(written + lost, 2 * sent);
+    }
+
+    #[test]
+    fn what_waits_for_a_disk_has_a_bound_in_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        let logs = AccessLogs::start().unwrap();
+        let log = logs.open(&LogPath::File(path.clone())).unwrap();
+        let slow = log.output.lock();
+        let large = QUEUED_BYTES / 4;
+        for _ in 0..6 {
+            let mut bytes = Vec::with_capacity(large);
+            bytes.extend_from_slice(b"x\nx\n");
+            logs.writer.send(LineBatch {
+                log: Arc::clone(&log),
+                bytes,
+                count: 2,
+            });
+        }
+        assert_eq!(log.lost.load(Ordering::Relaxed), 4);
+        drop(slow);
+        logs.close();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 8);
+        assert_eq!(logs.writer.queued.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -33,6 +33,21 @@ const HERE: &[(&[&str], &str, &str, &str)] = &[
         "NAME",
     ),
     (&["[[stream.sni]]"], "server_name", "host", "a.example"),
+    (
+        &["when of a log", "when of a stream's log"],
+        "statuses",
+        "status",
+        "5xx",
+    ),
+];
+
+/// How a table is written, by its title, where two of its keys would not tell.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("when", "{ method = \"POST\" }"),
+    ("when of a log", "{ status = \"5xx\" }"),
+    ("when of a stream's log", "{ status = \"5xx\" }"),
+    ("servers_from", "{ file = \"servers.json\" }"),
+    ("health_check", "{ path = \"/health\" }"),
 ];
 
 /// For a key that a table does not have.
@@ -62,6 +77,11 @@ pub(super) fn unknown_key(key: &str, value: Option<&str>, table: &'static Table)
         // A header's name beside `set`, where it belongs in it.
         let (set, value) = (free.name, "...");
         return format!("write it within `{set}`: `{set} = {{ {key} = \"{value}\" }}`");
+    }
+    if key == "if" && table.title.starts_with("access_log") {
+        let hint = "here it is `when`, as `when = { status = [\"4xx\", \"5xx\"] }`; of a variable, `when = { \
+                    variable = { loggable = [\"!\", \"!0\"] } }`";
+        return hint.to_owned();
     }
     if let Some(hint) = nginx::hint(key) {
         return hint;
@@ -115,6 +135,9 @@ pub(super) fn table_form(name: &str, kind: &ValueKind) -> Option<String> {
             table.title
         )),
         ValueKind::Table(table) => {
+            if let Some((_, example)) = EXAMPLES.iter().find(|(title, _)| *title == table.title) {
+                return Some(format!("write it as `{name} = {example}`"));
+            }
             let keys = table.keys().filter(|key| key.available()).take(2);
             let keys = keys.map(|key| match key.kind {
                 ValueKind::Text => format!("{} = \"...\"", key.name),

@@ -11,7 +11,6 @@ use std::time::Duration;
 use super::problem::{Place, Problem};
 use crate::http::definition::Definitions;
 use crate::http::template::Template;
-use crate::http::variable::Scope;
 
 mod answers;
 mod cipher;
@@ -23,6 +22,7 @@ mod health;
 mod dynamic;
 mod hook;
 mod limits;
+mod log;
 mod overload;
 mod plugin;
 mod policy;
@@ -46,6 +46,7 @@ pub use self::files::{Autoindex, Expires, FileCoding, FileFallback, Files};
 pub use self::health::{BodyPattern, CheckMethod, CheckQuestion, HealthCheck, HttpCheck, Outliers};
 pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::limits::{ProxyLimits, RouteLimits};
+pub use self::log::{AccessLog, ErrorLog, Escape, LogConditions, LogField, LogFormat, LogPath};
 pub use self::overload::{Overload, QueueConfig, RetryBudgetConfig, UpstreamLimits};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
 pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
@@ -124,19 +125,12 @@ impl Config {
 
     /// The access logs that exchanges may be written to.
     pub fn access_logs(&self) -> impl Iterator<Item = &AccessLog> {
-        let of_listeners = self
-            .listeners
-            .iter()
-            .filter_map(|listener| listener.access_log.as_ref());
-        let of_routes = self
-            .routes
-            .iter()
-            .filter_map(|route| route.access_log.as_ref()?.as_ref());
-        let of_streams = self
-            .streams
-            .iter()
-            .filter_map(|stream| stream.access_log.as_ref());
-        of_listeners.chain(of_routes).chain(of_streams)
+        let of_listeners = self.listeners.iter();
+        let of_listeners = of_listeners.map(|listener| &listener.access_logs);
+        let of_routes = self.routes.iter();
+        let of_routes = of_routes.filter_map(|route| route.access_logs.as_ref());
+        let of_streams = self.streams.iter().map(|stream| &stream.access_logs);
+        of_listeners.chain(of_routes).chain(of_streams).flatten()
     }
 
     /// Those of all routes and listeners.
@@ -218,8 +212,8 @@ pub struct ServerConfig {
     pub workers: usize,
     /// Those of streams, and of listeners that name none of their own.
     pub trusted_proxies: TrustedProxies,
-    /// `None`: access logging is off.
-    pub access_log: Option<AccessLog>,
+    /// None: access logging is off.
+    pub access_logs: Vec<AccessLog>,
     pub error_log: ErrorLog,
     /// Downstream connections in all; more wait in the listener's backlog. `None`: as many as the
     /// limit on open files leaves room for, one upstream connection each included.
@@ -245,41 +239,6 @@ pub enum PluginCache {
     Off,
 }
 
-/// Where access log lines go and how they look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessLog {
-    pub path: LogPath,
-    pub format: LogFormat,
-    /// Where the file names it; nowhere, where it does not.
-    pub place: Place,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum LogPath {
-    Stdout,
-    Stderr,
-    File(PathBuf),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogFormat {
-    /// nginx's `combined`.
-    Combined,
-    /// One JSON object per line, about a request or a session.
-    Json(Scope),
-    /// The user's own, with nginx's variables.
-    Template(Template),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErrorLog {
-    pub path: LogPath,
-    /// Default `info`... `error`, `warn`, `info`, `debug`.
-    pub level: tracing::Level,
-    /// Where the file names it; nowhere, where it does not.
-    pub place: Place,
-}
-
 /// `[[listen]]`: an address that clients connect to, and the bounds on them.
 #[derive(Debug, Clone)]
 pub struct ListenerConfig {
@@ -300,8 +259,8 @@ pub struct ListenerConfig {
     pub proxy_protocol: bool,
     /// Whom it believes about its clients.
     pub real_ip: RealIp,
-    /// Overrides `[server] access_log`, already resolved: `None` is off.
-    pub access_log: Option<AccessLog>,
+    /// Overrides those of `[server]`, already resolved: none is off.
+    pub access_logs: Vec<AccessLog>,
     /// Pending connections that the kernel keeps (`listen ... backlog`), default 511.
     pub backlog: u32,
     /// Idle time until a kept-alive connection is closed, default 75 s; zero turns keepalive off.
@@ -555,8 +514,8 @@ pub struct Route {
     /// Changes to the response header on its way to the client, in order. For the names in them,
     /// those of the listener do not count.
     pub response_headers: Vec<HeaderChange>,
-    /// `Some(None)` turns it off for this route; `None` inherits the listener's.
-    pub access_log: Option<Option<AccessLog>>,
+    /// An empty list turns it off for this route; `None` inherits the listener's.
+    pub access_logs: Option<Vec<AccessLog>>,
     /// `None` inherits the listener's.
     pub client_max_body_size: Option<Option<u64>>,
     /// `Some(None)` turns it off for this route; `None` inherits the listener's.
@@ -594,8 +553,8 @@ pub struct StreamConfig {
     pub proxy_protocol: bool,
     /// Default 511.
     pub backlog: u32,
-    /// `None` (default): off, as in nginx.
-    pub access_log: Option<AccessLog>,
+    /// None (default): off, as in nginx.
+    pub access_logs: Vec<AccessLog>,
     /// They inherit none.
     pub hooks: Vec<HookUse>,
 }
@@ -637,6 +596,19 @@ pub enum PathPattern {
     PrefixNoRegex(String),
     /// `~ regex` or `~* regex` (case-insensitive): first in file order.
     Regex(regex::Regex),
+}
+
+impl PathPattern {
+    /// Whether it fits a path, whatever others do.
+    pub fn fits(&self, path: &str) -> bool {
+        match self {
+            PathPattern::Exact(exact) => path == exact,
+            PathPattern::Prefix(prefix) | PathPattern::PrefixNoRegex(prefix) => {
+                path.starts_with(&**prefix)
+            }
+            PathPattern::Regex(regex) => regex.is_match(path),
+        }
+    }
 }
 
 impl HostPattern {

@@ -700,16 +700,12 @@ static HEADERS: &[Directive] = &[
 static LOGS: &[Directive] = &[
     is(
         &["log_format"],
-        "`format` in `access_log`: `access_log = { path = \"access.log\", format = \"$remote_addr $status\" }`",
+        "`format` in `access_log`: `access_log = { path = \"access.log\", format = \"$remote_addr $status\" }`; \
+         with `escape=json`, `escape = \"json\"` or `fields`: see docs/logs.md",
     ),
     not_there(
-        &[
-            "log_not_found",
-            "log_subrequest",
-            "open_log_file_cache",
-            "access_log_if",
-        ],
-        "each request has one line, unless its route says `access_log = false`",
+        &["log_not_found", "log_subrequest", "open_log_file_cache"],
+        "each request has one line in each log, unless its `when` or `access_log = false` says otherwise",
     ),
     is(
         &["stub_status"],

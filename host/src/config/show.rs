@@ -7,6 +7,7 @@ mod error_page;
 mod files;
 mod health;
 mod headers;
+mod log;
 mod overload;
 mod plugins;
 mod proxied;
@@ -18,10 +19,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::model::{
-    AccessLog, Action, AdminConfig, Config, ListenerConfig, LogFormat, LogPath, Lookup,
-    NextConditions, PluginCache, Proxy, ProxyUpstream, ProxyUri, ProxyVersion, RealIp,
-    RealIpHeader, Resolve, Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation,
-    ServerName, StreamConfig, TrustedProxies, UpstreamConfig, UpstreamServer,
+    Action, AdminConfig, Config, ListenerConfig, LogPath, Lookup, NextConditions, PluginCache, Proxy, ProxyUpstream, ProxyUri, ProxyVersion, RealIp, RealIpHeader, Resolve, Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StreamConfig, TrustedProxies, UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
@@ -90,7 +88,7 @@ fn server(out: &mut TomlWriter, server: &ServerConfig, config: &Config) {
         None => out.key("max_connections", text("auto")),
     }
     out.key("trusted_proxies", trusted_proxies(&server.trusted_proxies));
-    out.key("access_log", access_log(server.access_log.as_ref()));
+    out.key("access_log", log::access_logs(&server.access_logs));
     let path = text(&log_path(&server.error_log.path));
     let level = text(&server.error_log.level.as_str().to_ascii_lowercase());
     out.key(
@@ -155,7 +153,7 @@ fn listener(out: &mut TomlWriter, listener: &ListenerConfig, config: &Config) {
         out.key("error_pages", error_page::pages(&listener.error_pages));
     }
     out.key("intercept_errors", listener.intercept_errors);
-    out.key("access_log", access_log(listener.access_log.as_ref()));
+    out.key("access_log", log::access_logs(&listener.access_logs));
     out.key("backlog", listener.backlog);
     out.key(
         "keepalive_timeout",
@@ -449,8 +447,8 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
     }
     plugins::hooks(out, &route.hooks, config);
     out.key("inherit_hooks", route.inherits_hooks);
-    if let Some(log) = &route.access_log {
-        out.key("access_log", access_log(log.as_ref()));
+    if let Some(logs) = &route.access_logs {
+        out.key("access_log", log::access_logs(logs));
     }
     if let Some(size) = route.client_max_body_size {
         out.key("client_max_body_size", text(&size_text(size.unwrap_or(0))));
@@ -497,7 +495,7 @@ fn stream(out: &mut TomlWriter, stream: &StreamConfig, config: &Config) {
     );
     out.key("proxy_protocol", stream.proxy_protocol);
     out.key("backlog", stream.backlog);
-    out.key("access_log", access_log(stream.access_log.as_ref()));
+    out.key("access_log", log::access_logs(&stream.access_logs));
     plugins::hooks(out, &stream.hooks, config);
 }
 
@@ -549,22 +547,6 @@ fn admin(out: &mut TomlWriter, admin: &AdminConfig) {
     out.key("address", text(&admin.address.to_string()));
 }
 
-fn access_log(log: Option<&AccessLog>) -> String {
-    let Some(AccessLog { path, format, .. }) = log else {
-        return "false".to_owned();
-    };
-    let format = match format {
-        LogFormat::Combined => "combined".to_owned(),
-        LogFormat::Json(_) => "json".to_owned(),
-        LogFormat::Template(template) => template.to_string(),
-    };
-    format!(
-        "{{ path = {}, format = {} }}",
-        text(&log_path(path)),
-        text(&format)
-    )
-}
-
 fn log_path(path: &LogPath) -> String {
     match path {
         LogPath::Stdout => "stdout".to_owned(),
@@ -582,7 +564,6 @@ fn inline_table(parts: impl IntoIterator<Item = String>) -> String {
     }
 }
 
-/// A string as TOML writes it.
 /// A string as TOML writes it.
 pub(crate) fn text(value: &str) -> String {
     toml::Value::String(value.to_owned()).to_string()

@@ -15,16 +15,14 @@ use super::plugins::{FALLBACK, Selection};
 use super::resolve;
 use super::tls_files::{Secured, TlsFiles};
 use super::variables::finds_the_same;
-use crate::access_log::{AccessLogs, OpenError};
+use crate::access_log::{AccessLogs, OpenError, UsedLog};
 use crate::config::model::{
-    AccessLog, Action, Config, LogFormat, PluginUse, PolicyUse, Proxy, ProxyUpstream, ScorerUse,
+    AccessLog, Action, Config, PluginUse, PolicyUse, Proxy, ProxyUpstream, ScorerUse,
     SettingsPlace, UpstreamConfig, UpstreamServer,
 };
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::{EndpointSet, Previous, Upstream};
-use crate::data_plane::worker_config::{
-    ListenerId, OpenLog, PageFiles, Router, Snapshot, index_by_name,
-};
+use crate::data_plane::worker_config::{ListenerId, PageFiles, Router, Snapshot, index_by_name};
 use crate::http::variable::Variable;
 use crate::names::{Resolution, ServerAddresses};
 use crate::plugin::{
@@ -127,48 +125,39 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         problems.extend(of_hooks);
         Vec::new()
     });
-    let mut open = |log: &Option<AccessLog>| {
-        let log = log.as_ref()?;
-        match logs.open(&log.path) {
-            Ok(opened) => {
-                return Some(OpenLog {
-                    log: opened,
-                    format: log.format.clone(),
-                });
-            }
-            Err(OpenError { path, source }) => {
-                let path = Path::new(&path);
-                problems.push(log_files::unopened("access log", path, &log.place, &source));
+    let mut open = |configured: &Vec<AccessLog>| {
+        let mut used = Vec::with_capacity(configured.len());
+        for config in configured {
+            match logs.open(&config.path) {
+                Ok(log) => used.push(UsedLog {
+                    log,
+                    config: config.clone(),
+                }),
+                Err(OpenError { path, source }) => {
+                    let path = Path::new(&path);
+                    let problem = log_files::unopened("access log", path, &config.place, &source);
+                    problems.push(problem);
+                }
             }
         }
-        None
+        used
     };
-    let listener_logs = config
-        .listeners
-        .iter()
-        .map(|listener| open(&listener.access_log))
+    let of_listeners = config.listeners.iter();
+    let listener_logs = of_listeners
+        .map(|listener| open(&listener.access_logs))
         .collect();
-    let route_logs = config
-        .routes
-        .iter()
-        .map(|route| route.access_log.as_ref().map(&mut open))
+    let of_routes = config.routes.iter();
+    let route_logs = of_routes
+        .map(|route| route.access_logs.as_ref().map(&mut open))
         .collect();
-    let stream_logs = config
-        .streams
-        .iter()
-        .map(|stream| open(&stream.access_log))
-        .collect();
+    let of_streams = config.streams.iter();
+    let stream_logs = of_streams.map(|stream| open(&stream.access_logs)).collect();
     if !problems.is_empty() {
         return Err(problems);
     }
     let logs = |wanted: fn(&Variable) -> bool| {
-        config.access_logs().any(|log| match &log.format {
-            LogFormat::Template(template) => {
-                let mut variables = template.variables();
-                variables.any(|variable| config.variables.depends_on(variable, &wanted))
-            }
-            LogFormat::Combined | LogFormat::Json(_) => false,
-        })
+        let mut variables = config.access_logs().flat_map(AccessLog::variables);
+        variables.any(|variable| config.variables.depends_on(variable, &wanted))
     };
     let logs_sent_header = logs(|variable| matches!(variable, Variable::SentHeader(_)));
     let logs_notes = logs(|variable| matches!(variable, Variable::PluginNote));

@@ -12,7 +12,7 @@ use crate::file::can_append;
 /// on who checks.
 pub(super) fn unwritable(config: &Config) -> Vec<Problem> {
     let error_log = &config.server.error_log;
-    let of_server = config.server.access_log.iter();
+    let of_server = config.server.access_logs.iter();
     let access_logs = of_server
         .chain(config.access_logs())
         .map(|log| ("access log", &log.path, &log.place));

@@ -1,7 +1,7 @@
 //! Access logs: whatever clients and servers send, a line stays one line, and says what they sent.
 
 use crate::access_log::write_line;
-use crate::config::model::LogFormat;
+use crate::config::model::{Escape, LogField, LogFormat};
 use crate::http::template::Template;
 use crate::http::variable::{Scope, Variable, VariableSource};
 
@@ -49,7 +49,17 @@ pub(super) fn run(bytes: &[u8]) {
     assert_eq!(rendered.len(), without.len() + variables * value.len());
 
     // Rendered for a log.
-    let logged = line(&LogFormat::Template(template), &source);
+    let in_json = line(
+        &LogFormat::Template(template.clone(), Escape::Json),
+        &source,
+    );
+    assert_eq!(in_json.iter().filter(|byte| **byte == b'\n').count(), 1);
+    let field = LogField::new(format.to_owned(), template.clone());
+    let object = line(&LogFormat::Fields(vec![field].into()), &source);
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&object).unwrap();
+    assert!(object.contains_key(format));
+    let logged = line(&LogFormat::Template(template, Escape::Default), &source);
     let line_ends = logged.iter().filter(|byte| **byte == b'\n').count();
     assert_eq!(line_ends, 1);
     assert!(logged.ends_with(b"\n"));

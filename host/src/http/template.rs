@@ -130,6 +130,11 @@ impl Template {
         })
     }
 
+    /// Whether it is one variable and nothing else.
+    pub fn is_variable_alone(&self) -> bool {
+        matches!(&*self.parts, [Part::Variable(_)])
+    }
+
     /// Whether it takes from what a regex has matched.
     pub fn has_captures(&self) -> bool {
         self.variables()

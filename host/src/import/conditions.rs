@@ -107,19 +107,7 @@ impl Condition {
                 return Table::new().with("method", super::writer::texts(&methods));
             }
         }
-        let (key, name) = if let Some(header) = name.strip_prefix("http_") {
-            let words = header.split('_').map(|word| {
-                let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
-                first.to_ascii_uppercase() + rest
-            });
-            ("header", words.collect::<Vec<_>>().join("-"))
-        } else if let Some(argument) = name.strip_prefix("arg_") {
-            ("query", argument.to_owned())
-        } else if let Some(cookie) = name.strip_prefix("cookie_") {
-            ("cookie", cookie.to_owned())
-        } else {
-            ("variable", name.to_owned())
-        };
+        let (key, name) = asked_of(name);
         Table::new().with(key, Table::new().with(&name, value).inline())
     }
 
@@ -136,8 +124,25 @@ impl Condition {
     }
 }
 
+/// The key of `when` that asks for a variable, and the name below it.
+pub(super) fn asked_of(name: &str) -> (&'static str, String) {
+    if let Some(header) = name.strip_prefix("http_") {
+        let words = header.split('_').map(|word| {
+            let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+            first.to_ascii_uppercase() + rest
+        });
+        ("header", words.collect::<Vec<_>>().join("-"))
+    } else if let Some(argument) = name.strip_prefix("arg_") {
+        ("query", argument.to_owned())
+    } else if let Some(cookie) = name.strip_prefix("cookie_") {
+        ("cookie", cookie.to_owned())
+    } else {
+        ("variable", name.to_owned())
+    }
+}
+
 /// A text that `when` compares with as it is.
-fn escaped(value: &str) -> String {
+pub(super) fn escaped(value: &str) -> String {
     match value.starts_with(['~', '!', '=', '*']) {
         true => format!("={value}"),
         false => value.to_owned(),

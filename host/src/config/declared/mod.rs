@@ -1,6 +1,7 @@
 //! Every key of the file. One word per thing, nginx's names and defaults (1.29.7) unless a line
 //! says otherwise.
 
+mod log;
 mod server;
 mod tls;
 mod health;
@@ -20,15 +21,16 @@ pub(super) use self::compression::{CODINGS, COMPRESSION_TABLE};
 pub(super) use self::files::FILES_TABLE;
 pub(super) use self::health::{HEALTH_CHECK, OUTLIERS};
 pub(super) use self::hook::{HOOK, HOOK_USE};
+pub(super) use self::log::{
+    ACCESS_LOG, ERROR_LOG, LOG_WHEN, STREAM_LOG, STREAM_LOG_FORMAT, STREAM_LOG_WHEN,
+};
 pub(super) use self::overload::{QUEUE, RETRY_BUDGET, UPSTREAM_LIMITS};
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
 pub(super) use self::proxied::{COOKIE_FLAGS, COOKIES};
 pub(super) use self::route::{ERROR_PAGE, HEADERS, RESPONSE_HEADERS, RETURN, ROUTE, WHEN};
-pub(super) use self::server::{
-    ACCESS_LOG, ADMIN, ERROR_LOG, HTTP2, LISTEN, LISTENER_SHARED, SERVER,
-};
+pub(super) use self::server::{ADMIN, HTTP2, LISTEN, LISTENER_SHARED, SERVER};
 pub(super) use self::source::SERVER_SOURCE;
-pub(super) use self::stream::{SNI, STREAM, STREAM_LOG, STREAM_LOG_FORMAT};
+pub(super) use self::stream::{SNI, STREAM};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
 pub(super) use self::upstream::{
     FILTER, NEXT_CONDITIONS, POLICY, PROXY_LIMITS, RESOLVER, SCORER, UPSTREAM, UPSTREAM_HTTP2,
@@ -74,16 +76,6 @@ const POSITIVE: ValueKind = ValueKind::Integer {
 const PERCENT: ValueKind = ValueKind::Integer { min: 0, max: 100 };
 const TEXTS: ValueKind = ValueKind::List(&ValueKind::Text);
 const TEXT_OR_TEXTS: ValueKind = ValueKind::Either(&[ValueKind::Text, TEXTS]);
-const LOG: ValueKind = ValueKind::Either(&[
-    ValueKind::Off,
-    ValueKind::Text,
-    ValueKind::Table(&ACCESS_LOG),
-]);
-const LOG_OF_STREAM: ValueKind = ValueKind::Either(&[
-    ValueKind::Off,
-    ValueKind::Text,
-    ValueKind::Table(&STREAM_LOG),
-]);
 
 /// The file as a whole.
 pub(super) static ROOT: Table = Table {
@@ -179,6 +171,7 @@ mod tests {
             &COOKIES,
             &STREAM,
             &SNI,
+            &ACCESS_LOG,
             &STREAM_LOG,
             &WHEN,
             &RETURN,

@@ -3,11 +3,12 @@
 use super::compression::COMPRESSION;
 use super::files::FILES;
 use super::hook::HOOKS;
+use super::log::LOG;
 use super::proxied::{
     ADD_PREFIX, COOKIES_KEY, PROXY_REDIRECT, REQUEST_BODY, REQUEST_METHOD, STRIP_PREFIX,
 };
 use super::upstream::{BODY_BUFFER, NEXT_UPSTREAM};
-use super::{BODY_SIZE, COUNT, LOG, TEXT_OR_TEXTS, TEXTS, TIME, WAIT};
+use super::{BODY_SIZE, COUNT, TEXT_OR_TEXTS, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static ROUTE: Table = Table {
@@ -165,40 +166,43 @@ pub(in crate::config) static WHEN: Table = Table {
           or `\"~*regex\"` (any case), `\"*\"` (anything but empty) or `\"\"` (empty or not there); with `!` before it, what it \
           must not be, and with `=` a text whatever it begins with. Of a list, it has to be one of those without `!`, and \
           none of those with it.",
-    groups: &[&[
-        Key::new(
-            "method",
-            TEXT_OR_TEXTS,
-            "The method is one of these (`limit_except`).",
-        ),
-        Key::new(
-            "header",
-            ValueKind::Named(&TEXT_OR_TEXTS),
-            "Headers of the request, by name.",
-        ),
-        Key::new(
-            "query",
-            ValueKind::Named(&TEXT_OR_TEXTS),
-            "Arguments of the query, by name (`$arg_NAME`), as they were received.",
-        ),
-        Key::new(
-            "cookie",
-            ValueKind::Named(&TEXT_OR_TEXTS),
-            "Cookies, by name.",
-        ),
-        Key::new(
-            "variable",
-            ValueKind::Named(&TEXT_OR_TEXTS),
-            "Any other variable, by its name without `$`.",
-        ),
-        Key::new(
-            "client",
-            TEXT_OR_TEXTS,
-            "The client's address is in one of these networks, and in none with `!` before it (`allow`, `deny`).",
-        ),
-    ]],
+    groups: &[REQUEST_CONDITIONS],
     open: false,
 };
+
+/// What can be asked of a request.
+pub(super) const REQUEST_CONDITIONS: &[Key] = &[
+    Key::new(
+        "method",
+        TEXT_OR_TEXTS,
+        "The method is one of these (`limit_except`).",
+    ),
+    Key::new(
+        "header",
+        ValueKind::Named(&TEXT_OR_TEXTS),
+        "Headers of the request, by name.",
+    ),
+    Key::new(
+        "query",
+        ValueKind::Named(&TEXT_OR_TEXTS),
+        "Arguments of the query, by name (`$arg_NAME`), as they were received.",
+    ),
+    Key::new(
+        "cookie",
+        ValueKind::Named(&TEXT_OR_TEXTS),
+        "Cookies, by name.",
+    ),
+    Key::new(
+        "variable",
+        ValueKind::Named(&TEXT_OR_TEXTS),
+        "Any other variable, by its name without `$`.",
+    ),
+    Key::new(
+        "client",
+        TEXT_OR_TEXTS,
+        "The client's address is in one of these networks, and in none with `!` before it (`allow`, `deny`).",
+    ),
+];
 
 pub(in crate::config) static RETURN: Table = Table {
     title: "return",

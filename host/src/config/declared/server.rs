@@ -1,11 +1,12 @@
-//! `[server]`, `[[listen]]` and their logs, and `[admin]`.
+//! `[server]`, `[[listen]]` and `[admin]`.
 
 use super::compression::COMPRESSION;
 use super::hook::HOOKS;
+use super::log::{ERROR_LOG, LOG};
 use super::route::{ERROR_PAGES, EXPIRES, RESPONSE_HEADER_TABLES};
 use super::tls::TLS;
 use super::upstream::{RESOLVE, RESOLVER_KEY};
-use super::{BODY_SIZE, HEADER_SIZE, LOG, POSITIVE, TEXTS, TIME, WAIT};
+use super::{BODY_SIZE, HEADER_SIZE, POSITIVE, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static SERVER: Table = Table {
@@ -194,8 +195,8 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
     Key::new(
         "access_log",
         LOG,
-        "Where requests are logged: a path, a table, or `false`. Without it, lines in the `combined` format go to the \
-         standard output.",
+        "Where requests are logged: a path, a table, a list of both for several logs, or `false`. Without it, lines in the \
+         `combined` format go to the standard output.",
     ),
     Key::new(
         "backlog",
@@ -295,39 +296,6 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
     )
     .or(Default::Boolean(false)),
 ];
-
-pub(in crate::config) static ACCESS_LOG: Table = Table {
-    title: "access_log",
-    doc: "A path alone is the same as a table with only that `path`. Lines are written in batches: \
-          a request's line is in the file within two seconds of its end, and those of different \
-          workers are not in order.",
-    groups: &[&[
-        Key::new("path", ValueKind::Text, "A file, `stdout` or `stderr`.").or(Default::Text("stdout")),
-        Key::new(
-            "format",
-            ValueKind::Text,
-            "`combined`, `json`, or a format of your own with nginx's variables: `\"$remote_addr $status\"`.",
-        )
-        .or(Default::Text("combined")),
-    ]],
-    open: false,
-};
-
-pub(in crate::config) static ERROR_LOG: Table = Table {
-    title: "error_log",
-    doc: "A path alone is the same as a table with only that `path`.",
-    groups: &[&[
-        Key::new("path", ValueKind::Text, "A file, `stdout` or `stderr`.")
-            .or(Default::Text("stderr")),
-        Key::new(
-            "level",
-            ValueKind::Word(&["error", "warn", "info", "debug"]),
-            "The least important level that is logged (nginx: `error`).",
-        )
-        .or(Default::Text("info")),
-    ]],
-    open: false,
-};
 
 pub(in crate::config) static ADMIN: Table = Table {
     title: "[admin]",

@@ -1,8 +1,9 @@
 //! `[[stream]]`: nginx's stream module.
 
+use super::WAIT;
 use super::hook::HOOKS;
+use super::log::LOG_OF_STREAM;
 use super::tls::TLS;
-use super::{LOG_OF_STREAM, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static STREAM: Table = Table {
@@ -65,7 +66,7 @@ pub(in crate::config) static STREAM: Table = Table {
         Key::new(
             "access_log",
             LOG_OF_STREAM,
-            "Where sessions are logged once they end: a path, a table, or `false`.",
+            "Where sessions are logged once they end: a path, a table, a list of both for several logs, or `false`.",
         )
         .or(Default::Boolean(false)),
         Key::new(
@@ -93,23 +94,3 @@ pub(in crate::config) static SNI: Table = Table {
     ]],
     open: false,
 };
-
-pub(in crate::config) static STREAM_LOG: Table = Table {
-    title: "access_log of a stream",
-    doc: "A path alone is the same as a table with only that `path`. Lines are written as those of \
-          requests are.",
-    groups: &[&[
-        Key::new("path", ValueKind::Text, "A file, `stdout` or `stderr`.")
-            .or(Default::Text("stdout")),
-        Key::new(
-            "format",
-            ValueKind::Text,
-            "`json`, or a format of your own with the variables of streams: see `docs/streams.md`.",
-        )
-        .or(Default::Text(STREAM_LOG_FORMAT)),
-    ]],
-    open: false,
-};
-
-/// nginx has none by default; this is the one that its documentation begins with.
-pub(in crate::config) const STREAM_LOG_FORMAT: &str = "$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received $session_time \"$upstream_addr\"";

@@ -1,5 +1,7 @@
 //! What has to hold for a request to take a route (nginx: `if`, `limit_except`).
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use regex::Regex;
 
@@ -48,6 +50,25 @@ impl Conditions {
     /// Whether there is nothing that has to hold.
     pub fn is_empty(&self) -> bool {
         self.methods.is_empty() && self.clients.is_none() && self.values.is_empty()
+    }
+}
+
+impl Networks {
+    /// Whether an address is where it has to be; None, of a client behind a unix socket, is in no
+    /// network.
+    pub fn has(&self, ip: Option<IpAddr>) -> bool {
+        let any = |networks: &[IpNet]| {
+            ip.is_some_and(|ip| networks.iter().any(|network| network.contains(&ip)))
+        };
+        (self.within.is_empty() || any(&self.within)) && !any(&self.outside)
+    }
+}
+
+impl ValueCondition {
+    /// Whether it holds for a value.
+    pub fn holds(&self, value: &[u8]) -> bool {
+        let fits = |patterns: &[ValuePattern]| patterns.iter().any(|each| each.fits(value));
+        (self.any_of.is_empty() || fits(&self.any_of)) && !fits(&self.none_of)
     }
 }
 

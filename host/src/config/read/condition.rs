@@ -1,9 +1,10 @@
-//! `when`: what has to hold for a request to take a route.
+//! `when`: what has to hold for a request to take a route, or to have a line in a log.
 
 use ipnet::IpNet;
 
 use super::{Complaint, noted, pattern};
 use crate::config::declared::WHEN;
+use crate::config::key::Table;
 use crate::config::model::{Conditions, Networks, ValueCondition, ValuePattern};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
@@ -18,28 +19,88 @@ const VALUES: [(&str, &str); 4] = [
     ("variable", ""),
 ];
 
+/// What conditions are asked of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asked {
+    /// A request, in this phase.
+    Request(Phase),
+    /// A session that has ended.
+    Session,
+}
+
+impl Asked {
+    /// Whether a variable has a value there.
+    fn knows(self, variable: &Variable) -> bool {
+        match self {
+            // What a route without an upstream knows as well is not of an upstream's.
+            Asked::Request(Phase::Request) => {
+                variable.has_value_in(Phase::Request) && variable.has_value_in(Phase::Return)
+            }
+            Asked::Request(phase) => variable.has_value_in(phase),
+            Asked::Session => variable.has_value_in(Phase::Session),
+        }
+    }
+
+    fn where_unknown(self) -> (&'static str, &'static str) {
+        match self {
+            Asked::Request(Phase::Request) => (
+                "has no value before a route is chosen",
+                "ask for what the request says",
+            ),
+            Asked::Request(_) => ("is of streams alone", "ask for what requests have"),
+            Asked::Session => (
+                "is of requests alone",
+                "`docs/streams.md` lists what sessions have",
+            ),
+        }
+    }
+}
+
 /// The conditions of a route; none where it has no `when`.
 pub(super) fn conditions(route: &Section<'_>, names: Names<'_>) -> Conditions {
-    let Some(section) = route.table("when", &WHEN) else {
-        return Conditions::default();
+    match section(route, &WHEN) {
+        Some(section) => read(&section, Asked::Request(Phase::Request), names),
+        None => Conditions::default(),
+    }
+}
+
+/// The `when` of something, with a note where it is empty.
+pub(super) fn section<'a>(of: &Section<'a>, declared: &'static Table) -> Option<Section<'a>> {
+    let section = of.table("when", declared)?;
+    if section.entries().is_empty() {
+        let problem = Problem::new(section.place, "`when` is empty");
+        let hint = match declared.key("method") {
+            Some(_) => "say what has to hold, such as `{ method = [\"POST\"] }`, or leave it out",
+            None => "say what has to hold, such as `{ status = \"5xx\" }`, or leave it out",
+        };
+        section.problems.add(problem.hint(hint));
+    }
+    Some(section)
+}
+
+/// What a `when` asks of a request, or a session.
+pub(super) fn read(section: &Section<'_>, asked: Asked, names: Names<'_>) -> Conditions {
+    let of_requests = matches!(asked, Asked::Request(_));
+    let methods = match of_requests {
+        true => section.texts("method"),
+        false => Vec::new(),
     };
-    let methods = section.texts("method").into_iter();
-    let methods = methods.filter_map(|(text, node)| noted(method(text), node, section.problems));
+    let methods = methods
+        .into_iter()
+        .filter_map(|(text, node)| noted(method(text), node, section.problems));
     let mut conditions = Conditions {
         methods: methods.collect(),
-        clients: clients(&section),
+        clients: clients(section),
         values: Vec::new(),
     };
     for (key, beginning) in VALUES {
+        if !of_requests && key != "variable" {
+            continue;
+        }
         for entry in section.named(key) {
-            let condition = value(&section, key, beginning, entry, names);
+            let condition = value(section, (key, beginning), entry, asked, names);
             conditions.values.extend(condition);
         }
-    }
-    if section.entries().is_empty() {
-        let problem = Problem::new(section.place, "`when` is empty");
-        let hint = "say what has to hold, such as `{ method = [\"POST\"] }`, or leave it out";
-        section.problems.add(problem.hint(hint));
     }
     conditions
 }
@@ -81,9 +142,9 @@ pub(super) fn network(text: &str) -> Result<IpNet, Complaint> {
 /// One name below `header`, `query`, `cookie` or `variable`, and what its value has to be.
 fn value(
     section: &Section<'_>,
-    key: &'static str,
-    beginning: &str,
+    (key, beginning): (&'static str, &str),
     entry: &Entry,
+    asked: Asked,
     names: Names<'_>,
 ) -> Option<ValueCondition> {
     let name = &*entry.key;
@@ -111,13 +172,9 @@ fn value(
         );
         return None;
     };
-    // What a route without an upstream knows as well is not of an upstream's.
-    let known = |phase| variable.has_value_in(phase);
-    if !(known(Phase::Request) && known(Phase::Return)) {
-        problem(
-            format!("`{name}` has no value before a route is chosen"),
-            "ask for what the request says",
-        );
+    if !asked.knows(&variable) {
+        let (why, hint) = asked.where_unknown();
+        problem(format!("`{name}` {why}"), hint);
         return None;
     }
     let mut condition = ValueCondition {

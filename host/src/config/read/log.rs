@@ -1,89 +1,14 @@
-//! `access_log` and `error_log`.
+//! `error_log`, and the paths of all logs.
 
-use super::{Complaint, noted, template};
-use crate::config::declared::{ACCESS_LOG, ERROR_LOG, STREAM_LOG, STREAM_LOG_FORMAT};
-use crate::config::model::{AccessLog, ErrorLog, LogFormat, LogPath};
-use crate::config::problem::{Place, suggestion};
+use super::Complaint;
+use crate::config::declared::ERROR_LOG;
+use crate::config::model::{ErrorLog, LogPath};
+use crate::config::problem::Place;
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
-use crate::http::variable::{Names, Phase, Scope};
 
-/// The keys, which messages name.
-const ACCESS: &str = "access_log";
+/// The key, which messages name.
 const ERROR: &str = "error_log";
-
-/// `None` where the section does not say; `Some(None)` where it says `false`.
-pub(super) fn access_log(section: &Section<'_>, names: Names<'_>) -> Option<Option<AccessLog>> {
-    let node = section.get(ACCESS)?;
-    match &node.value {
-        _ if is_off(node) => Some(None),
-        Value::Text(text) | Value::Environment(text) => Some(Some(AccessLog {
-            path: path_alone(ACCESS, text, node, section),
-            format: LogFormat::Combined,
-            place: node.place.clone(),
-        })),
-        Value::Table(_) => {
-            let table = Section::open(node, &ACCESS_LOG, section.problems)?;
-            Some(Some(AccessLog {
-                path: path_of(ACCESS, &table),
-                format: format(&table, names),
-                place: node.place.clone(),
-            }))
-        }
-        _ => {
-            section.wrong_type(node, ACCESS);
-            None
-        }
-    }
-}
-
-/// nginx's format, on the standard output: a proxy that is being tried out shows what it does, and
-/// writes no file unasked.
-pub(super) fn default_access_log() -> AccessLog {
-    AccessLog {
-        path: LogPath::Stdout,
-        format: LogFormat::Combined,
-        place: Place::default(),
-    }
-}
-
-/// As [`access_log`], for a stream: off unless the section says where.
-pub(super) fn stream_log(section: &Section<'_>, names: Names<'_>) -> Option<AccessLog> {
-    let node = section.get(ACCESS)?;
-    match &node.value {
-        _ if is_off(node) => None,
-        Value::Text(text) | Value::Environment(text) => Some(AccessLog {
-            path: path_alone(ACCESS, text, node, section),
-            format: stream_format(STREAM_LOG_FORMAT, node, section, names),
-            place: node.place.clone(),
-        }),
-        Value::Table(_) => {
-            let table = Section::open(node, &STREAM_LOG, section.problems)?;
-            let given = table.text_given("format");
-            let (text, format) = given.unwrap_or((STREAM_LOG_FORMAT, node));
-            Some(AccessLog {
-                path: path_of(ACCESS, &table),
-                format: stream_format(text, format, &table, names),
-                place: node.place.clone(),
-            })
-        }
-        _ => {
-            section.wrong_type(node, ACCESS);
-            None
-        }
-    }
-}
-
-fn stream_format(text: &str, node: &Node, section: &Section<'_>, names: Names<'_>) -> LogFormat {
-    let format = match text {
-        "json" => Ok(LogFormat::Json(Scope::Session)),
-        text if text.contains('$') => template(text, Phase::Session, names).map(LogFormat::Template),
-        _ => Err(Complaint::new(format!("unknown log format `{text}`")).hint(
-            "a stream's format is `json`, or its own with `$variables`: `\"$remote_addr $session_time\"`",
-        )),
-    };
-    noted(format, node, section.problems).unwrap_or(LogFormat::Combined)
-}
 
 pub(super) fn error_log(section: &Section<'_>) -> ErrorLog {
     let default = ErrorLog {
@@ -115,7 +40,8 @@ pub(super) fn error_log(section: &Section<'_>) -> ErrorLog {
     }
 }
 
-fn is_off(node: &Node) -> bool {
+/// Whether it says `false`.
+pub(super) fn is_off(node: &Node) -> bool {
     match &node.value {
         Value::Boolean(on) => !on,
         Value::Environment(text) => text == "false",
@@ -124,7 +50,7 @@ fn is_off(node: &Node) -> bool {
 }
 
 /// `log`: the key that the table is the value of.
-fn path_of(log: &str, table: &Section<'_>) -> LogPath {
+pub(super) fn path_of(log: &str, table: &Section<'_>) -> LogPath {
     match table.text_given("path") {
         Some((text, node)) => path(log, text, node, table),
         None if table.text("path") == "stderr" => LogPath::Stderr,
@@ -134,7 +60,7 @@ fn path_of(log: &str, table: &Section<'_>) -> LogPath {
 
 /// The path of a log that has no table. What follows it in nginx has keys here; a path that does
 /// end in such words can be given in a table.
-fn path_alone(log: &str, text: &str, node: &Node, section: &Section<'_>) -> LogPath {
+pub(super) fn path_alone(log: &str, text: &str, node: &Node, section: &Section<'_>) -> LogPath {
     if let Some((file, word)) = followed_by_word(text) {
         let complaint = Complaint::new(format!("`{text}` is more than a path"));
         let more = match (log, word) {
@@ -179,25 +105,6 @@ fn path(log: &str, text: &str, node: &Node, section: &Section<'_>) -> LogPath {
     };
     section.problems.add(complaint.at(&node.place));
     LogPath::Stderr
-}
-
-fn format(table: &Section<'_>, names: Names<'_>) -> LogFormat {
-    let Some((text, node)) = table.text_given("format") else {
-        return LogFormat::Combined;
-    };
-    let format = match text {
-        "combined" => Ok(LogFormat::Combined),
-        "json" => Ok(LogFormat::Json(Scope::Request)),
-        text if text.contains('$') => template(text, Phase::Log, names).map(LogFormat::Template),
-        _ => Err(
-            Complaint::new(format!("unknown access log format `{text}`")).hint(suggestion(
-                text,
-                ["combined", "json"],
-                "formats, beside your own with `$variables`",
-            )),
-        ),
-    };
-    noted(format, node, table.problems).unwrap_or(LogFormat::Combined)
 }
 
 fn level(table: &Section<'_>) -> tracing::Level {

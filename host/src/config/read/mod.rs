@@ -3,6 +3,7 @@
 
 mod address;
 mod log;
+mod access_log;
 mod tls;
 mod real_ip;
 mod server;
@@ -191,6 +192,31 @@ fn check_name(name: &str, what: &str) -> Result<(), Complaint> {
     Err(complaint.hint(format!(
         "a name is of `a-z`, `0-9`, `_` and `-`, {LONGEST} bytes at most"
     )))
+}
+
+/// The text of a part of something, as `"25%"`; a number is told as one. `example`: one that is
+/// possible, for what cannot be meant for any.
+fn part<'a>(section: &Section<'a>, name: &str, example: &str) -> Option<(&'a str, &'a Node)> {
+    let node = section.get(name)?;
+    let meant = match &node.value {
+        Value::Integer(percent @ 1..=100) => format!("{percent}%"),
+        // A fraction of one, or percents with decimals.
+        Value::Float(share) if (0.01..=1.0).contains(share) => {
+            format!("{}%", (share * 100.0).round())
+        }
+        Value::Float(percent) if (1.0..=100.0).contains(percent) => {
+            format!("{}%", percent.round())
+        }
+        Value::Integer(_) | Value::Float(_) => example.to_owned(),
+        _ => return section.text_given(name),
+    };
+    let complaint = Complaint::new(format!(
+        "`{name}` must be a part such as `\"{example}\"`, not {}",
+        node.type_name()
+    ));
+    let hint = format!("write `{name} = \"{meant}\"`");
+    section.problems.add(complaint.hint(hint).at(&node.place));
+    None
 }
 
 /// The value, or `None` and a problem.

@@ -1,6 +1,6 @@
 //! `queue`, `limits` and `retry_budget` of an upstream.
 
-use super::Complaint;
+use super::{Complaint, part};
 use crate::config::declared::{QUEUE, RETRY_BUDGET, UPSTREAM_LIMITS};
 use crate::config::model::{
     Overload, QueueConfig, RetryBudgetConfig, UpstreamLimits, UpstreamServer,
@@ -71,9 +71,7 @@ fn percent(section: &Section<'_>, name: &str) -> u32 {
         (1..=100).contains(&number).then_some(number)
     };
     let by_default = || parse(section.text_by_default(name)).unwrap_or(100);
-    let Some((text, node)) = section.text_given(name) else {
-        // Noted if it is no text.
-        section.text(name);
+    let Some((text, node)) = part(section, name, "20%") else {
         return by_default();
     };
     parse(text).unwrap_or_else(|| {

@@ -6,8 +6,8 @@ use super::headers::{changes, expires};
 use super::hook::Hooks;
 use super::upstream::{Upstreams, next_conditions};
 use super::{
-    Complaint, ConfigReader, action, address, check_name, compression, condition, error_page, log,
-    noted, pattern, variable,
+    Complaint, ConfigReader, access_log, action, address, check_name, compression, condition,
+    error_page, noted, pattern, variable,
 };
 use crate::config::declared::{PROXY_LIMITS, ROUTE};
 use crate::config::model::{
@@ -69,7 +69,7 @@ pub(super) fn routes<'a>(
             false => Phase::Response,
         };
         let response_headers = changes(&section, answering, names);
-        let access_log = log::access_log(&section, names);
+        let access_logs = access_log::access_logs(&section, names);
         let client_max_body_size = section
             .get("client_max_body_size")
             .map(|_| Some(section.size("client_max_body_size")).filter(|size| *size > 0));
@@ -102,7 +102,7 @@ pub(super) fn routes<'a>(
                 action,
                 request_headers: request_headers.clone(),
                 response_headers: response_headers.clone(),
-                access_log: access_log.clone(),
+                access_logs: access_logs.clone(),
                 client_max_body_size,
                 compression: compression.clone(),
                 gunzip,

@@ -1,7 +1,9 @@
 //! `[server]` and `[[listen]]`.
 
 use super::hook::Hooks;
-use super::{Complaint, address, compression, error_page, headers, log, noted, real_ip, tls};
+use super::{
+    Complaint, access_log, address, compression, error_page, headers, log, noted, real_ip, tls,
+};
 use crate::config::declared::{HTTP2, LISTEN};
 use crate::config::model::{
     Address, CacheTime, Http2Config, ListenerConfig, PluginCache, ServerConfig,
@@ -20,8 +22,8 @@ pub(super) fn server<'a>(
     ServerConfig {
         workers: count(section, "workers").unwrap_or(cores),
         trusted_proxies: real_ip::trusted_proxies(section),
-        access_log: log::access_log(section, names)
-            .unwrap_or_else(|| Some(log::default_access_log())),
+        access_logs: access_log::access_logs(section, names)
+            .unwrap_or_else(|| vec![access_log::default_access_log(section)]),
         error_log: log::error_log(section),
         max_connections: count(section, "max_connections"),
         shutdown_timeout: Some(section.duration("shutdown_timeout"))
@@ -164,8 +166,8 @@ fn listener(
         redirect_to_https: None,
         proxy_protocol: false,
         real_ip: real_ip::real_ip(section),
-        access_log: log::access_log(section, names)
-            .unwrap_or_else(|| Some(log::default_access_log())),
+        access_logs: access_log::access_logs(section, names)
+            .unwrap_or_else(|| vec![access_log::default_access_log(section)]),
         backlog: section.integer("backlog"),
         keepalive_timeout: section.duration("keepalive_timeout"),
         keepalive_requests: section.integer("keepalive_requests"),

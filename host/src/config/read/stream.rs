@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::hook::Hooks;
 use super::server::{TakenAddresses, listen_address};
 use super::upstream::Upstreams;
-use super::{Complaint, ConfigReader, address, log, noted, pattern, tls};
+use super::{Complaint, ConfigReader, access_log, address, noted, pattern, tls};
 use crate::config::declared::{SNI, STREAM};
 use crate::config::model::{
     HostPattern, Lookup, ServerLocation, SniRoute, StreamConfig, UpstreamConfig, UpstreamServer,
@@ -39,7 +39,8 @@ pub(super) fn streams<'a>(
             section.boolean("proxy_protocol"),
             section.integer("backlog"),
         );
-        let (tls, access_log) = (tls::listener(&section), log::stream_log(&section, names));
+        let tls = tls::listener(&section);
+        let access_logs = access_log::stream_logs(&section, names);
         let hooks = hooks.of(&section);
         // Without an upstream a problem is noted, and the configuration never used.
         streams.extend(upstream.map(|upstream| StreamConfig {
@@ -52,7 +53,7 @@ pub(super) fn streams<'a>(
             preread_timeout,
             proxy_protocol,
             backlog,
-            access_log,
+            access_logs,
             hooks,
         }));
     }

@@ -4,6 +4,11 @@ use super::{inline_table, text, texts};
 use crate::config::model::{Conditions, Networks, ValueCondition, ValuePattern};
 
 pub(super) fn when(conditions: &Conditions) -> String {
+    inline_table(parts(conditions))
+}
+
+/// What stands within.
+pub(super) fn parts(conditions: &Conditions) -> Vec<String> {
     let mut parts = Vec::new();
     if !conditions.methods.is_empty() {
         parts.push(format!("method = {}", texts(&conditions.methods)));
@@ -20,7 +25,7 @@ pub(super) fn when(conditions: &Conditions) -> String {
             parts.push(format!("{} = {values}", first.key));
         }
     }
-    inline_table(parts)
+    parts
 }
 
 fn value(condition: &ValueCondition) -> String {

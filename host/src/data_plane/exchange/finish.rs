@@ -49,9 +49,10 @@ impl Finish {
     fn log(&self) {
         fault_injection::panics("line");
         let (config, exchange) = (&self.worker_config, &*self.exchange);
-        if let Some(log) = config.log(self.listener, exchange.stats.route.get()) {
-            let mut logs = exchange.worker.logs.borrow_mut();
-            logs.write(&log.log, &log.format, exchange, Instant::now());
+        let logs = config.logs(self.listener, exchange.stats.route.get());
+        if !logs.is_empty() {
+            let mut buffers = exchange.worker.logs.borrow_mut();
+            buffers.write(logs, exchange, Instant::now());
         }
     }
 }

@@ -66,7 +66,7 @@ impl Rig {
             routers: Router::of_listeners(&config.routes, 1).into(),
             upstreams: Vec::new(),
             by_name: Default::default(),
-            listener_logs: vec![None],
+            listener_logs: vec![Vec::new()],
             route_logs: config.routes.iter().map(|_| None).collect(),
             stream_logs: Vec::new(),
             hooks: Vec::new(),

@@ -67,9 +67,10 @@ pub(crate) async fn run(
         None => (client, stream),
     };
     let session = carry(&worker, &guard, config, &worker_config, client, stream, due).await;
-    if let Some(log) = &worker_config.snapshot.stream_logs[index] {
-        let mut logs = worker.logs.borrow_mut();
-        logs.write(&log.log, &log.format, &*session, std::time::Instant::now());
+    let logs = &worker_config.snapshot.stream_logs[index];
+    if !logs.is_empty() {
+        let mut buffers = worker.logs.borrow_mut();
+        buffers.write(logs, &*session, std::time::Instant::now());
     }
 }
 

@@ -144,7 +144,7 @@ mod tests {
             preread_timeout: Duration::from_secs(1),
             proxy_protocol: false,
             backlog: 1,
-            access_log: None,
+            access_logs: Vec::new(),
             hooks: Vec::new(),
         }
     }

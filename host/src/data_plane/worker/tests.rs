@@ -135,7 +135,7 @@ impl Builder {
             routers: Router::of_listeners(&config.routes, 1).into(),
             by_name: index_by_name(&upstreams).into(),
             upstreams,
-            listener_logs: vec![None],
+            listener_logs: vec![Vec::new()],
             route_logs: config.routes.iter().map(|_| None).collect(),
             stream_logs: Vec::new(),
             hooks: Vec::new(),

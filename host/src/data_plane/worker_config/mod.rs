@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use super::process::Clock;
 use super::upstream::WorkerUpstream;
+use crate::access_log::UsedLog;
 use crate::config::model::HookConfig;
 use crate::plugin::{SharedHook, WorkerHook};
 
@@ -21,7 +22,7 @@ pub(crate) use pace::Pace;
 pub(crate) use page_files::PageFiles;
 pub(crate) use retired::RetiredUpstreams;
 pub(crate) use router::Router;
-pub(crate) use snapshot::{ListenerId, OpenLog, Snapshot, index_by_name};
+pub(crate) use snapshot::{ListenerId, Snapshot, index_by_name};
 
 /// A snapshot as one worker uses it.
 pub(crate) struct WorkerConfig {
@@ -149,11 +150,11 @@ impl WorkerConfig {
         position.checked_sub(self.snapshot.config.listeners.len())
     }
 
-    /// The log of an exchange on a listener that took a route, if it got that far.
-    pub(crate) fn log(&self, listener: usize, route: Option<usize>) -> Option<&OpenLog> {
+    /// The logs of an exchange on a listener that took a route, if it got that far.
+    pub(crate) fn logs(&self, listener: usize, route: Option<usize>) -> &[UsedLog] {
         match route.and_then(|route| self.snapshot.route_logs[route].as_ref()) {
-            Some(log) => log.as_ref(),
-            None => self.snapshot.listener_logs[listener].as_ref(),
+            Some(logs) => logs,
+            None => &self.snapshot.listener_logs[listener],
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::page_files::PageFiles;
 use super::router::Router;
-use crate::access_log::Log;
-use crate::config::model::{Config, HookConfig, LogFormat};
+use crate::access_log::UsedLog;
+use crate::config::model::{Config, HookConfig};
 use crate::data_plane::upstream::Upstream;
 use crate::plugin::{PluginFiles, SharedHook};
 use crate::tls::ServerTls;
@@ -37,11 +37,11 @@ pub(crate) struct Snapshot {
     /// See [`index_by_name`].
     pub(crate) by_name: Arc<HashMap<Box<str>, usize>>,
     /// By listener; none where it is off.
-    pub(crate) listener_logs: Vec<Option<OpenLog>>,
-    /// By route: `Some(None)` is off, `None` leaves it to the listener.
-    pub(crate) route_logs: Vec<Option<Option<OpenLog>>>,
+    pub(crate) listener_logs: Vec<Vec<UsedLog>>,
+    /// By route: an empty list is off, `None` leaves it to the listener.
+    pub(crate) route_logs: Vec<Option<Vec<UsedLog>>>,
     /// By stream; none where it is off.
-    pub(crate) stream_logs: Vec<Option<OpenLog>>,
+    pub(crate) stream_logs: Vec<Vec<UsedLog>>,
     /// Some log line has a variable `$sent_http_*`.
     pub(crate) logs_sent_header: bool,
     /// Some log line has `$plugin_note`.
@@ -108,11 +108,4 @@ pub(crate) fn index_by_name(upstreams: &[Arc<Upstream>]) -> HashMap<Box<str>, us
     let names = upstreams.iter().map(|upstream| &*upstream.config.name);
     let indexed = names.enumerate().map(|(index, name)| (name.into(), index));
     indexed.collect()
-}
-
-/// An access log, open, and the format of its lines.
-#[derive(Clone)]
-pub(crate) struct OpenLog {
-    pub(crate) log: Arc<Log>,
-    pub(crate) format: LogFormat,
 }

@@ -47,6 +47,18 @@ pub enum ShareError {
     TooMuch,
 }
 
+impl Share {
+    /// Whether a hash, or a number drawn, is among those of it, where it is the first.
+    pub fn has(&self, hash: u32) -> bool {
+        hash < self.below
+    }
+
+    /// Whether it is 100 %.
+    pub fn is_whole(&self) -> bool {
+        self.hundredths == WHOLE
+    }
+}
+
 impl Shares {
     /// The next share, as `0.5%`.
     ///
@@ -106,7 +118,7 @@ impl Split {
         let hash = murmur(&out[start..]);
         out.truncate(start);
         let mut shares = self.shares.iter();
-        let found = shares.find(|(share, _)| hash < share.below);
+        let found = shares.find(|(share, _)| share.has(hash));
         let value = found.map_or(&self.default, |(_, value)| value);
         value.render(source, out);
     }

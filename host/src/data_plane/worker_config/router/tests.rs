@@ -61,7 +61,7 @@ fn route(host: &str, path: &str) -> Route {
         }),
         request_headers: Vec::new(),
         response_headers: Vec::new(),
-        access_log: None,
+        access_logs: None,
         client_max_body_size: None,
         compression: None,
         gunzip: None,
