@@ -561,7 +561,8 @@ async fn the_uri_of_a_proxy_replaces_a_part_or_with_variables_the_whole() {
         )
     };
     let file = format!(
-        "[[listen]]\naddress = \"127.0.0.1:0\"\n{}{}{}{}",
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n{}{}{}{}{}",
+        route("/decoded/", "$uri"),
         route("/none/", ""),
         route("/part/", "/to/"),
         route("/whole/", "/get?name=$arg_name"),
@@ -574,6 +575,11 @@ async fn the_uri_of_a_proxy_replaces_a_part_or_with_variables_the_whole() {
         (format!("/part/a?to={to}"), format!("/to/a?to={to}")),
         (format!("/whole/a?to={to}&name=b"), "/get?name=b".to_owned()),
         (format!("/all/a%20b?to={to}"), format!("/all/a%20b?to={to}")),
+        // What `$uri` has decoded and no target may have is escaped again.
+        (
+            format!("/decoded/a%23b%ff%20%0d%0a%41?to={to}"),
+            "/decoded/a%23b%FF%20%0D%0AA".to_owned(),
+        ),
     ] {
         assert_eq!(proxy.get(&asked).await.status, 200, "{asked}");
         let requests = origin.requests();

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::disk::on_a_thread;
+use super::line_buffer::LineBuffer;
 use super::reader::MOST;
 use crate::config::model::{
     Address, Lookup, NamedFile, Resolve, Resolver, ServerName, ServerSource, SourceUrl, TlsVersion,
@@ -347,7 +348,7 @@ impl Response {
     pub(super) fn lines(self) -> Lines {
         Lines {
             response: self,
-            text: Vec::new(),
+            text: LineBuffer::default(),
         }
     }
 }
@@ -355,7 +356,7 @@ impl Response {
 /// A body that is read line by line.
 pub(super) struct Lines {
     response: Response,
-    text: Vec<u8>,
+    text: LineBuffer,
 }
 
 impl Lines {
@@ -370,8 +371,7 @@ impl Lines {
 
     async fn line(&mut self) -> Result<Option<Json>, String> {
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.text) {
-                let line: Vec<u8> = self.text.drain(..=end).collect();
+            while let Some(line) = self.text.take() {
                 let line = line.trim_ascii();
                 if line.is_empty() {
                     continue;
@@ -381,7 +381,7 @@ impl Lines {
                     .map(Some)
                     .map_err(|error| format!("its answer is no JSON: {error}"));
             }
-            if self.text.len() > MOST {
+            if self.text.unfinished() > MOST {
                 return Err(format!(
                     "a line of its answer is longer than {} MiB",
                     MOST >> 20
@@ -392,7 +392,7 @@ impl Lines {
                 Some(Err(error)) => return Err(format!("its answer broke off: {error}")),
                 Some(Ok(frame)) => {
                     if let Some(bytes) = frame.data_ref() {
-                        self.text.extend_from_slice(bytes);
+                        self.text.add(bytes);
                     }
                 }
             }

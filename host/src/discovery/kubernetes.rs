@@ -16,6 +16,8 @@ use crate::config::problem::Place;
 
 /// What the API server is asked to end a watch after.
 const WATCH: Duration = Duration::from_secs(300);
+/// Bytes of all slices of a service, as far as they are kept: more than a list can bring.
+const MOST_KEPT: usize = 64 << 20;
 /// After a watch that has ended at once.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -112,7 +114,10 @@ impl Kubernetes {
             }
             let name = slice.metadata.name.clone();
             match &*event.kind {
-                "ADDED" | "MODIFIED" => drop(self.slices.insert(name, slice)),
+                "ADDED" | "MODIFIED" => {
+                    self.slices.insert(name, slice);
+                    check_size(&mut self.slices)?;
+                }
                 "DELETED" => drop(self.slices.remove(&name)),
                 _ => continue, // a BOOKMARK is nothing but a version
             }
@@ -176,6 +181,20 @@ impl Reader for Kubernetes {
     fn next(&mut self) -> Reading<'_> {
         Box::pin(self.list_or_wait())
     }
+}
+
+/// A list has a bound of its own; what is watched could grow for ever.
+///
+/// # Errors
+/// There is more than [`MOST_KEPT`]: all is dropped, to be listed anew.
+fn check_size(slices: &mut BTreeMap<String, Slice>) -> Result<(), String> {
+    let size: usize = slices.values().map(Slice::size).sum();
+    if size <= MOST_KEPT {
+        return Ok(());
+    }
+    slices.clear();
+    let most = MOST_KEPT >> 20;
+    Err(format!("its endpoint slices have more than {most} MiB"))
 }
 
 /// All is listed anew, in a moment.
@@ -262,6 +281,31 @@ struct Port {
     name: Option<String>,
     port: Option<u64>,
     protocol: Option<String>,
+}
+
+impl Slice {
+    /// What it takes in memory, about.
+    fn size(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let endpoints = self.endpoints.iter().flatten();
+        let endpoints = endpoints.map(|endpoint| {
+            let addresses = endpoint.addresses.iter();
+            let addresses = addresses.map(|address| size_of::<String>() + address.len());
+            size_of::<Endpoint>()
+                + addresses.sum::<usize>()
+                + text(&endpoint.node_name)
+                + text(&endpoint.zone)
+        });
+        let ports = self.ports.iter().flatten();
+        let ports = ports.map(|port| size_of::<Port>() + text(&port.name) + text(&port.protocol));
+        // Its name is the key as well.
+        size_of::<Slice>()
+            + 2 * self.metadata.name.len()
+            + text(&self.metadata.resource_version)
+            + self.address_type.len()
+            + endpoints.sum::<usize>()
+            + ports.sum::<usize>()
+    }
 }
 
 /// The endpoints of slices as items of a list, in the order of their addresses. Those that are
@@ -364,6 +408,20 @@ mod tests {
         let items = endpoints(slices.iter(), port)?;
         let address = |item: &Json| item["address"].as_str().unwrap().to_owned();
         Ok(items.iter().map(address).collect())
+    }
+
+    #[test]
+    fn what_is_kept_of_slices_has_a_bound() {
+        let mut slices = BTreeMap::new();
+        let long = "x".repeat(8 << 20);
+        let refused = (0..20).find_map(|number| {
+            let zone = json!([{ "addresses": ["10.0.0.1"], "zone": long }]);
+            slices.insert(number.to_string(), slice("IPv4", zone, http()));
+            check_size(&mut slices).err().map(|why| (number, why))
+        });
+        let expected = "its endpoint slices have more than 64 MiB".to_owned();
+        assert_eq!(refused, Some((7, expected)));
+        assert!(slices.is_empty());
     }
 
     fn http() -> Json {

@@ -5,6 +5,7 @@
 //! list that cannot be had, or not be used, changes nothing. Declared from the ground up.
 
 mod disk; // files, without holding up other sources
+mod line_buffer; // pieces of an answer as lines
 mod client; // one request over HTTP, and its answer
 mod reader; // the five kinds, as one
 mod file; // a file that is watched

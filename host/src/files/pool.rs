@@ -1,8 +1,9 @@
 //! Threads for work on files, which serve all workers.
 //!
 //! A file system may not answer for as long as its server is gone. So work is queued by the
-//! directory that it is about: one directory has half of the threads at most, and a part of the
-//! queue; others go on beside it. Whoever asks waits for as long as it wants to, and for no longer.
+//! directory that it is about: one directory has half of the threads at most that no other one has,
+//! and a part of the queue; others go on beside it, even if several do not answer. Whoever asks waits
+//! for as long as it wants to, and for no longer.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,8 +16,6 @@ use tokio::sync::oneshot;
 
 /// Threads at most. They wait for disks more than they compute.
 const THREADS: usize = 16;
-/// Of these for one directory.
-const THREADS_OF_ROOT: usize = THREADS / 2;
 /// Work of one directory that waits for a thread.
 const QUEUE_OF_ROOT: usize = 1024;
 
@@ -59,6 +58,8 @@ struct State {
     queue: VecDeque<(Arc<Path>, Work)>,
     roots: HashMap<Arc<Path>, OfRoot>,
     threads: usize,
+    /// Of these, such as have work.
+    running: usize,
     idle: usize,
     is_closed: bool,
 }
@@ -97,13 +98,13 @@ impl Pool {
         drop(state);
         self.0.changed.notify_one();
         match starts {
-            true => self.start(root).map(|()| handle),
+            true => self.start().map(|()| handle),
             false => Ok(handle),
         }
     }
 
     /// Starts one more thread; without it, those that are there have more to do.
-    fn start(&self, root: &Arc<Path>) -> Result<(), Overloaded> {
+    fn start(&self) -> Result<(), Overloaded> {
         let shared = self.0.clone();
         let thread = thread::Builder::new().name("files".to_owned());
         let Err(error) = thread.spawn(move || shared.carry_out()) else {
@@ -111,13 +112,10 @@ impl Pool {
         };
         tracing::warn!("cannot start a thread for files: {error}");
         let mut state = self.0.state.lock();
-        state.threads -= 1;
-        if state.threads > 0 {
-            return Ok(());
+        match state.lose_thread() {
+            true => Ok(()),
+            false => Err(Overloaded::NoThread),
         }
-        state.queue.clear();
-        state.roots.remove(root);
-        Err(Overloaded::NoThread)
     }
 }
 
@@ -163,18 +161,31 @@ impl State {
     fn take(&mut self) -> Option<(Arc<Path>, Work)> {
         let roots = &self.roots;
         let may_run = |root: &Arc<Path>| {
-            let of_root = roots.get(root).copied().unwrap_or_default();
-            of_root.running < THREADS_OF_ROOT
+            let running = roots.get(root).map_or(0, |of_root| of_root.running);
+            running < share(self.running - running)
         };
         let at = self.queue.iter().position(|(root, _)| may_run(root))?;
         let (root, work) = self.queue.remove(at)?;
         let of_root = self.roots.entry(root.clone()).or_default();
         of_root.waiting = of_root.waiting.saturating_sub(1);
         of_root.running += 1;
+        self.running += 1;
         Some((root, work))
     }
 
+    /// One is gone that could not be started. Whether there are others; if not, all that waits is
+    /// given up.
+    fn lose_thread(&mut self) -> bool {
+        self.threads -= 1;
+        if self.threads == 0 {
+            self.queue.clear();
+            self.roots.clear();
+        }
+        self.threads > 0
+    }
+
     fn end(&mut self, root: &Arc<Path>) {
+        self.running = self.running.saturating_sub(1);
         if let Some(of_root) = self.roots.get_mut(root) {
             of_root.running = of_root.running.saturating_sub(1);
             if of_root.running == 0 && of_root.waiting == 0 {
@@ -182,6 +193,12 @@ impl State {
             }
         }
     }
+}
+
+/// Threads that one directory may have while others have some: one that does not answer takes half of
+/// them, the next one half of those that are left, so that four leave one to the others.
+fn share(of_others: usize) -> usize {
+    (THREADS.saturating_sub(of_others) / 2).max(1)
 }
 
 #[cfg(test)]
@@ -209,7 +226,7 @@ mod tests {
         let (end, until) = mpsc::channel::<()>();
         let until = Arc::new(Mutex::new(until));
         let dead = root("/dead");
-        for _ in 0..THREADS_OF_ROOT {
+        for _ in 0..share(0) {
             stuck(&pool, &dead, &until);
         }
         let mut kept = Vec::new();
@@ -229,13 +246,49 @@ mod tests {
             }
         };
         assert_eq!(refused, Overloaded::QueueFull);
-        assert!(kept.len() <= QUEUE_OF_ROOT + THREADS_OF_ROOT);
+        assert!(kept.len() <= QUEUE_OF_ROOT + share(0));
         let other = pool.run(&root("/other"), || 7).unwrap();
         assert_eq!(other.blocking_recv(), Ok(7));
         drop(end);
         for answer in kept {
             assert_eq!(answer.blocking_recv(), Ok(()));
         }
+    }
+
+    #[test]
+    fn four_directories_that_do_not_answer_leave_a_thread_to_others() {
+        let pool = Pool::default();
+        let (end, until) = mpsc::channel::<()>();
+        let until = Arc::new(Mutex::new(until));
+        for dead in ["/a", "/b", "/c", "/d"] {
+            for _ in 0..THREADS {
+                stuck(&pool, &root(dead), &until);
+            }
+        }
+        for _ in 0..3 {
+            let other = pool.run(&root("/other"), || 7).unwrap();
+            assert_eq!(other.blocking_recv(), Ok(7));
+        }
+        drop(end);
+        // What waited gets its turn in the end.
+        let last = pool.run(&root("/a"), || 8).unwrap();
+        assert_eq!(last.blocking_recv(), Ok(8));
+    }
+
+    #[test]
+    fn without_a_thread_all_that_waits_is_given_up() {
+        let mut state = State {
+            threads: 2,
+            ..State::default()
+        };
+        for name in ["/a", "/b"] {
+            state.queue.push_back((root(name), Box::new(|| ())));
+            state.roots.entry(root(name)).or_default().waiting = 1;
+        }
+        assert!(state.lose_thread());
+        assert_eq!(state.queue.len(), 2);
+        assert!(!state.lose_thread());
+        assert!(state.queue.is_empty() && state.roots.is_empty());
     }
 
     #[test]
@@ -256,7 +309,7 @@ mod tests {
         let pool = Pool::default();
         let (end, until) = mpsc::channel::<()>();
         let until = Arc::new(Mutex::new(until));
-        for _ in 0..THREADS_OF_ROOT {
+        for _ in 0..share(0) {
             stuck(&pool, &root("/a"), &until);
         }
         let (told, hears) = mpsc::channel::<()>();

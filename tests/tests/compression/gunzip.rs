@@ -92,11 +92,40 @@ async fn a_client_of_http_1_0_gets_it_to_the_end_of_its_connection() {
     client.closed().await;
 }
 
+/// RFC 9110 section 9.3.2.
+#[tokio::test]
+async fn the_header_of_a_head_in_http_1_0_is_that_of_a_get() {
+    let origin = sends_gzip(gzipped("hello")).await;
+    let proxy = compressing(&origin, "gunzip = true").await;
+    let mut heads = Vec::new();
+    for method in ["GET", "HEAD"] {
+        let mut client = Client::connect(proxy.address()).await;
+        let head = "/ HTTP/1.0\r\nHost: t\r\nConnection: keep-alive\r\n\r\n";
+        client.send(format!("{method} {head}")).await;
+        let response = match method {
+            "GET" => client.response().await,
+            _ => client.response_to_head().await,
+        };
+        let fields = response.headers.0.into_iter();
+        heads.push(
+            fields
+                .filter(|(name, _)| name != "Date")
+                .collect::<Vec<_>>(),
+        );
+        client.closed().await;
+    }
+    assert_eq!(heads[1], heads[0]);
+}
+
 #[tokio::test]
 async fn what_is_no_gzip_is_an_error_and_what_breaks_off_no_whole_answer() {
     let origin = sends_gzip(b"hello, not gzip".to_vec()).await;
     let proxy = compressing(&origin, "gunzip = true").await;
     assert_eq!(proxy.get("/").await.status, 502);
+    proxy
+        .log_contains("upstream sent an invalid gzip body while reading upstream")
+        .await;
+    assert!(!proxy.log().contains("chunked"), "{}", proxy.log());
     let whole = gzipped(text(500_000));
     for broken in [
         whole[..whole.len() - 9].to_vec(),

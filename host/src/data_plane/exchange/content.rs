@@ -64,11 +64,12 @@ pub(super) fn prepare(
     if !varies && recoding.is_none() {
         return None;
     }
-    if recoder.is_some() && delivery.encoder.coding == Coding::Plain {
+    if recoding.is_some() && delivery.encoder.coding == Coding::Plain {
         match exchange.request.version() {
-            Version::Http11 => delivery.encoder.coding = Coding::Chunked,
+            Version::Http11 if recoder.is_some() => delivery.encoder.coding = Coding::Chunked,
+            // That of a HEAD says so as well.
             Version::Http10 => delivery.closes = true,
-            Version::Http2 => {}
+            Version::Http11 | Version::Http2 => {}
         }
     }
     let chunked = delivery.encoder.coding == Coding::Chunked;

@@ -9,7 +9,7 @@ use super::state::{Exchange, SentBytes};
 use crate::data_plane::body::{BodyPipe, Encoder, Taken};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::Outgoing;
-use crate::data_plane::upstream::BodyFailure;
+use crate::data_plane::upstream::{BodyFailure, Failure};
 use crate::http::framing::MAX_TRAILERS;
 
 /// The way of a response to the client.
@@ -58,7 +58,9 @@ impl Delivery<'_> {
             let taken = match taken {
                 Ok(taken) => taken,
                 // The head has not left yet, so the client can still get an error status.
-                Err(_) if begun.is_none() => return Err(PassError::NothingSent),
+                Err(_) if begun.is_none() => {
+                    return Err(PassError::NothingSent(Failure::InvalidBody));
+                }
                 Err(_) => return Err(PassError::Source(BodyFailure::BadChunk)),
             };
             // Over HTTP/2, trailers end the stream. Without them the last DATA frame does, or the

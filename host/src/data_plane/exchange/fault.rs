@@ -68,7 +68,7 @@ pub(crate) enum Fault {
     #[error("invalid `location` of a `return`: {0}")]
     BadLocation(&'static str),
     /// Only variables can bring it about.
-    #[error("invalid URI in `proxy`: variables leave it without a path, or bring in a blank")]
+    #[error("invalid URI in `proxy`: variables leave it without a path")]
     BadTarget,
     /// What a request has named by variables in `proxy`.
     #[error("`{0}` {1}")]
@@ -295,6 +295,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         | Failure::InvalidFraming(_)
         | Failure::TooManyInterim
         | Failure::InvalidBody
+        | Failure::InvalidContent(_)
         | Failure::UnaskedUpgrade
         | Failure::NoExtendedConnect
         | Failure::UpgradeIgnored(_)

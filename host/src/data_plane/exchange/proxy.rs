@@ -238,8 +238,8 @@ pub(super) fn outgoing_target<'a>(
 ) -> Result<&'a [u8], Fault> {
     if let Some(ProxyUri::Whole(template)) = &proxy.uri {
         template.render(exchange, rewritten);
-        let is_visible = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
-        return match rewritten.starts_with(b"/") && rewritten.iter().all(is_visible) {
+        escape_target(rewritten);
+        return match rewritten.starts_with(b"/") {
             true => Ok(rewritten),
             false => Err(Fault::BadTarget),
         };
@@ -272,4 +272,25 @@ pub(super) fn outgoing_target<'a>(
     };
     rewrite.append_to(rewritten);
     Ok(rewritten)
+}
+
+/// Escapes what no target may have, as `$uri`, which is decoded, brings it in: blanks, control
+/// characters, `#`, and bytes beyond ASCII (RFC 3986 section 2.1).
+fn escape_target(target: &mut Vec<u8>) {
+    let is_possible = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
+    if target.iter().all(is_possible) {
+        return;
+    }
+    for byte in std::mem::take(target) {
+        match is_possible(&byte) {
+            true => target.push(byte),
+            false => {
+                const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+                let (high, low) = (byte >> 4, byte & 15);
+                let digits = [high, low].map(|digit| DIGITS[usize::from(digit)]);
+                target.push(b'%');
+                target.extend_from_slice(&digits);
+            }
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::state::SentBytes;
 use crate::data_plane::body::{BadBody, BodyPipe, Encoder, append, append_end};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::content_coding::{Operation, Recoder};
-use crate::data_plane::upstream::BodyFailure;
+use crate::data_plane::upstream::{BodyFailure, Failure};
 
 /// Bytes that are recoded before others have their turn: half a millisecond's work.
 const ROUND: usize = 32 << 10;
@@ -72,10 +72,11 @@ impl Delivery<'_> {
             let end = match round {
                 Ok(end) => end,
                 // The head has not left yet, so the client can still get an error status.
-                Err(PassError::Source(BodyFailure::BadChunk) | PassError::Content(_))
-                    if begun.is_none() =>
-                {
-                    return Err(PassError::NothingSent);
+                Err(PassError::Source(BodyFailure::BadChunk)) if begun.is_none() => {
+                    return Err(PassError::NothingSent(Failure::InvalidBody));
+                }
+                Err(PassError::Content(what)) if begun.is_none() => {
+                    return Err(PassError::NothingSent(Failure::InvalidContent(what)));
                 }
                 Err(error) => {
                     // As in `pass`, the client gets what there was, and sees that it is cut.

@@ -42,7 +42,7 @@ pub(super) struct Passed {
 /// another request.
 ///
 /// # Errors
-/// [`Failure::InvalidBody`] where the body is broken from the start, and nothing was sent to the
+/// [`Failure::InvalidBody`] and [`Failure::InvalidContent`] where the body is broken from the start, and nothing was sent to the
 /// client yet.
 pub(super) async fn pass_on(
     outgoing: &mut Outgoing,
@@ -124,7 +124,7 @@ pub(super) async fn pass_on(
 /// Writes to the error log why a response did not reach the client whole.
 fn note_error(exchange: &Exchange, error: PassError) -> Result<(), Failure> {
     match error {
-        PassError::NothingSent => return Err(Failure::InvalidBody),
+        PassError::NothingSent(failure) => return Err(failure),
         PassError::Source(failure @ (BodyFailure::ClientGone | BodyFailure::Request(_))) => {
             exchange.info(&failure);
         }

@@ -12,12 +12,12 @@ use crate::data_plane::body::{BodyPipe, Incoming};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::content_coding::BadContent;
 use crate::data_plane::stream::Writer;
-use crate::data_plane::upstream::{Attempt, BodyFailure, Upload};
+use crate::data_plane::upstream::{Attempt, BodyFailure, Failure, Upload};
 
 /// Why a response did not reach the client whole.
 pub(super) enum PassError {
     /// The body is broken from its first byte: another answer is still possible.
-    NothingSent,
+    NothingSent(Failure),
     Source(BodyFailure),
     File(FileFailure),
     Client(io::Error),

@@ -6,6 +6,7 @@ use super::overload::Overload;
 use rustls::{CertificateError, InvalidMessage};
 
 use crate::data_plane::body::BodyError;
+use crate::data_plane::content_coding::BadContent;
 use crate::data_plane::stream::StreamError;
 use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;
@@ -59,6 +60,9 @@ pub(crate) enum Failure {
     TooManyInterim,
     #[error("upstream sent invalid chunked response while reading upstream")]
     InvalidBody,
+    /// Found where the body is recoded.
+    #[error("{0} while reading upstream")]
+    InvalidContent(BadContent),
     #[error("upstream switched protocols without being asked to")]
     UnaskedUpgrade,
     #[error("upstream answered another WebSocket key than it was sent")]
@@ -107,6 +111,7 @@ impl Failure {
             | Failure::InvalidFraming(_)
             | Failure::TooManyInterim
             | Failure::InvalidBody
+            | Failure::InvalidContent(_)
             | Failure::UnaskedUpgrade
             | Failure::WrongWebSocketKey
             | Failure::NoExtendedConnect

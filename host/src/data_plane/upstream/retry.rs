@@ -81,7 +81,7 @@ impl<'a> Retry<'a> {
                 (Ending::Failed, conditions.timeout)
             }
             HeaderTooLarge | InvalidHeader(_) | InvalidFraming(_) | TooManyInterim
-            | InvalidBody | UnaskedUpgrade | WrongWebSocketKey | Http2(_) => {
+            | InvalidBody | InvalidContent(_) | UnaskedUpgrade | WrongWebSocketKey | Http2(_) => {
                 (Ending::Failed, conditions.invalid_header)
             }
             // A healthy endpoint may lack the protocol that the client asks for, and another may
