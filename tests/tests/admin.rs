@@ -170,6 +170,12 @@ async fn what_is_wrong_with_a_request_is_said_as_json() {
             "{\"weight\": -1}",
             422,
         ),
+        (
+            "PATCH",
+            "/upstreams/backend/servers/x",
+            "{\"wieght\": 1}",
+            422,
+        ),
         // Names that are not UTF-8.
         ("GET", "/plugins/%ff", "", 400),
         ("GET", "/upstreams/%ff", "", 400),
@@ -185,6 +191,13 @@ async fn what_is_wrong_with_a_request_is_said_as_json() {
         );
         refused(&response, status);
     }
+    let patch = "/upstreams/backend/servers/x";
+    let response = proxy.admin("PATCH", patch, "{\"wieght\": 1}").await;
+    let error = serde_json::from_str::<serde_json::Value>(&response.text()).unwrap();
+    let error = error["error"].as_str().unwrap_or_default();
+    let expected = "unknown field `wieght`, expected `weight` or `down`";
+    assert!(error.contains(expected), "{error}");
+    assert!(!error.contains("deserialize"), "{error}");
     // A body of another kind, which a page could send without asking.
     let post = format!(
         "POST {servers} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{{}}"

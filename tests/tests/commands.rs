@@ -288,6 +288,34 @@ fn check_resolves_names_and_knows_an_upstream_that_was_meant() {
     }
 }
 
+#[test]
+fn check_warns_of_directories_that_are_not_there() {
+    let file = "[[listen]]\naddress = \"127.0.0.1:0\"\n\
+                [upstream.a]\nservers_from = { http = \"http://127.0.0.1:9/\", keep = \"gone/a.json\" }\n\
+                [upstream.b]\nservers = [\"127.0.0.1:9\"]\nstate = \"gone/b.json\"\n\
+                [[route]]\npath = \"/a/\"\nproxy = \"a\"\n\
+                [[route]]\npath = \"/b/\"\nproxy = \"b\"\n\
+                [[route]]\nhost = [\"a.example\", \"b.example\"]\npath = \"/files/\"\nfiles = \"gone\"\n\
+                [[route]]\npath = \"/file/\"\nfiles = \"waypost.toml\"\n\
+                [[route]]\nfiles = \".\"\n";
+    let (code, out, err) = on("check", file);
+    let report = out + &err;
+    assert_eq!(code, 0, "{report}");
+    assert_eq!(report.matches("warning: ").count(), 4, "{report}");
+    for part in [
+        "`keep` of upstream `a` cannot be written: no directory",
+        "waypost.toml:4:",
+        "`state` of upstream `b` cannot be written: no directory",
+        "waypost.toml:7:",
+        "hint: make it, `mkdir -p ",
+        "waypost.toml:14:1",
+        "waypost.toml:18:1",
+        "/waypost.toml`: not a directory",
+    ] {
+        assert!(report.contains(part), "no {part} in\n{report}");
+    }
+}
+
 /// What only name servers, other files and policies know is told beside what the file itself says.
 #[test]
 fn check_finds_all_problems_at_once() {

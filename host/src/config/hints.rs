@@ -46,8 +46,35 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("when", "{ method = \"POST\" }"),
     ("when of a log", "{ status = \"5xx\" }"),
     ("when of a stream's log", "{ status = \"5xx\" }"),
-    ("servers_from", "{ file = \"servers.json\" }"),
-    ("health_check", "{ path = \"/health\" }"),
+];
+
+/// In a text that is a URL.
+const URL: &str = "://";
+
+/// A table that is hardly more than one text.
+struct OfText {
+    title: &'static str,
+    /// Keys that may have such a text, and what it begins with.
+    keys: &'static [(&'static str, &'static str)],
+    example: &'static str,
+}
+
+const OF_TEXT: &[OfText] = &[
+    OfText {
+        title: "servers_from",
+        keys: &[("http", URL), ("file", "")],
+        example: "servers.json",
+    },
+    OfText {
+        title: "health_check",
+        keys: &[("path", "/")],
+        example: "/health",
+    },
+    OfText {
+        title: "error_pages",
+        keys: &[("location", "/"), ("location", URL), ("body", "")],
+        example: "not here",
+    },
 ];
 
 /// For a key that a table does not have.
@@ -127,27 +154,52 @@ fn title(kind: &ValueKind) -> Option<&'static str> {
     }
 }
 
-/// For another value where a table is wanted: how one is written.
-pub(super) fn table_form(name: &str, kind: &ValueKind) -> Option<String> {
+/// For another value where a table is wanted: how one is written. `text`: the value, where it is
+/// one.
+pub(super) fn table_form(name: &str, kind: &ValueKind, text: Option<&str>) -> Option<String> {
     match kind {
         ValueKind::Named(ValueKind::Table(table)) => Some(format!(
             "write `{}`, each with its name in its header",
             table.title
         )),
         ValueKind::Table(table) => {
-            if let Some((_, example)) = EXAMPLES.iter().find(|(title, _)| *title == table.title) {
-                return Some(format!("write it as `{name} = {example}`"));
-            }
-            let keys = table.keys().filter(|key| key.available()).take(2);
-            let keys = keys.map(|key| match key.kind {
-                ValueKind::Text => format!("{} = \"...\"", key.name),
-                _ => format!("{} = ...", key.name),
+            let example = example(table, text).unwrap_or_else(|| {
+                let keys = table.keys().filter(|key| key.available()).take(2);
+                let keys = keys.map(|key| match key.kind {
+                    ValueKind::Text => format!("{} = \"...\"", key.name),
+                    _ => format!("{} = ...", key.name),
+                });
+                let keys: Vec<String> = keys.collect();
+                format!("{{ {} }}", keys.join(", "))
             });
-            let keys: Vec<String> = keys.collect();
-            Some(format!("write it as `{name} = {{ {} }}`", keys.join(", ")))
+            Some(format!("write it as `{name} = {example}`"))
         }
+        ValueKind::Either(kinds) => kinds.iter().find_map(|kind| match kind {
+            ValueKind::Table(table) => {
+                let example = example(table, text)?;
+                Some(format!("write it as `{name} = {example}`"))
+            }
+            _ => None,
+        }),
         _ => None,
     }
+}
+
+fn example(table: &Table, text: Option<&str>) -> Option<String> {
+    let mut examples = EXAMPLES.iter();
+    if let Some((_, example)) = examples.find(|(title, _)| *title == table.title) {
+        return Some((*example).to_owned());
+    }
+    let of_text = OF_TEXT.iter().find(|each| each.title == table.title)?;
+    let fitting = |text: &str| {
+        let mut keys = of_text.keys.iter();
+        keys.find(|(_, part)| text.starts_with(part) || *part == URL && text.contains(URL))
+    };
+    let text = text
+        .filter(|text| fitting(text).is_some())
+        .unwrap_or(of_text.example);
+    let (key, _) = fitting(text)?;
+    Some(format!("{{ {key} = {} }}", toml::Value::from(text)))
 }
 
 /// For tables where there can be one only.

@@ -151,6 +151,15 @@ impl ValueKind {
         }
     }
 
+    /// Whether an integer is one of this kind, or may be.
+    pub(super) fn takes_integer(&self) -> bool {
+        match self {
+            ValueKind::Integer { .. } => true,
+            ValueKind::Either(kinds) => kinds.iter().any(ValueKind::takes_integer),
+            _ => false,
+        }
+    }
+
     /// How a value of this kind is written.
     pub(super) fn notation(&self) -> Option<&'static str> {
         match self {

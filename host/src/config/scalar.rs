@@ -27,6 +27,12 @@ pub(super) fn wrong_type(node: &Node, name: &str, kind: &ValueKind, problems: &P
         (Value::Text(text), kind) if without_quotes(text, kind).is_some() => {
             without_quotes(text, kind).map(|value| format!("write `{name} = {value}`"))
         }
+        (Value::Integer(number), ValueKind::List(item)) => match item.takes_integer() {
+            true => Some(format!("write `{name} = [{number}]`")),
+            false => {
+                matches!(item, ValueKind::Text).then(|| format!("write `{name} = [\"{number}\"]`"))
+            }
+        },
         (Value::Text(_), ValueKind::Boolean) => {
             Some(format!("write `{name} = true` or `{name} = false`"))
         }
@@ -44,10 +50,13 @@ pub(super) fn wrong_type(node: &Node, name: &str, kind: &ValueKind, problems: &P
         (Value::Array(items), ValueKind::Table(table)) if holds_tables(items) => {
             Some(hints::one_table(table))
         }
-        (_, kind) => kind
-            .notation()
-            .map(str::to_owned)
-            .or_else(|| hints::table_form(name, kind)),
+        (value, kind) => kind.notation().map(str::to_owned).or_else(|| {
+            let text = match value {
+                Value::Text(text) => Some(text.as_str()),
+                _ => None,
+            };
+            hints::table_form(name, kind, text)
+        }),
     };
     let problem = Problem::new(&node.place, message);
     problems.add(match hint {
@@ -69,7 +78,9 @@ fn without_quotes(text: &str, kind: &ValueKind) -> Option<String> {
         ValueKind::Boolean => word,
         ValueKind::Off => word.filter(|word| word == "false"),
         ValueKind::Integer { .. } => {
-            let number: i64 = text.trim().parse().ok()?;
+            // Percents are numbers as well.
+            let number = text.trim().trim_end_matches('%').trim_end();
+            let number: i64 = number.parse().ok()?;
             Some(number.to_string())
         }
         ValueKind::Either(kinds) => kinds.iter().find_map(|kind| without_quotes(text, kind)),

@@ -264,7 +264,15 @@ impl<'a> Section<'a> {
                         "an item of `{name}` must be a string, not {}",
                         item.type_name()
                     );
-                    self.problems.add(Problem::new(&item.place, message));
+                    let problem = Problem::new(&item.place, message);
+                    // Of words there are few, and numbers are none of them.
+                    let takes_any = matches!(self.kind(name), ValueKind::List(ValueKind::Text));
+                    self.problems.add(match &item.value {
+                        Value::Integer(number) if takes_any => {
+                            problem.hint(format!("write `\"{number}\"`"))
+                        }
+                        _ => problem,
+                    });
                 }
                 Some((text?, item))
             })

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::assemble::{balanced, narrowing, problem, refusal, rehearsed, resolved, traits};
 use super::hooks;
 use super::log_files;
+use super::missing;
 use super::plugins::{PluginRegistry, Selection, compiler};
 use super::resolve::{self, Unknown};
 use super::state;
@@ -104,6 +105,7 @@ impl Outside {
         let mut problems = unknown.problems;
         warnings.extend(unknown.warnings);
         warnings.extend(unread_lists(config));
+        warnings.extend(missing::directories(config));
         problems.extend(log_files::unwritable(config));
         let secured = Secured::read(config, None, TlsFiles::Read, warnings);
         let secured = secured.map_err(|of_files| problems.extend(of_files)).ok();

@@ -54,8 +54,8 @@ pub(in crate::config) static FILES_TABLE: Table = Table {
         Key::new(
             "expires",
             ValueKind::Either(&[ValueKind::Off, ValueKind::Text]),
-            "How long clients may keep a file, as `Cache-Control` (`expires`): a time such as `\"30d\"`, `\"max\"` (ten \
-             years), or `\"no-cache\"`: they ask each time whether it has changed.",
+            "How long clients may keep a file, as in `expires` of the route, before which it comes: `\"30d\"`, `\"max\"` (ten \
+             years), `\"no-cache\"` (they ask each time whether it has changed), or `false`.",
         ),
         Key::new(
             "precompressed",

@@ -281,7 +281,8 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
         "expires",
         EXPIRES,
         "How long clients may keep an answer, as `Cache-Control` says it (`expires`): `\"30d\"`, `\"max\"` (ten years), \
-         `\"epoch\"` (not at all), or `false` for what the server says. Errors are left as they are.",
+         `\"no-cache\"` (they ask again each time; nginx's `\"epoch\"`), or `false` for what the server says. Errors are left \
+         as they are.",
     ),
     Key::new(
         "compression",

@@ -10,7 +10,7 @@ use super::{Complaint, ConfigReader, address, noted, template};
 use crate::config::model::{AddressRule, AllowEntry, Allowed, AllowedPort, DynamicProxy};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 use crate::http::variable::{Names, Phase};
 
 const KEY: &str = "proxy_allow";
@@ -48,7 +48,12 @@ pub(super) fn proxy(
     );
     let given = route.texts(KEY);
     if given.is_empty() {
-        let place = route.get(KEY).map_or(&node.place, |node| &node.place);
+        let said = route.get(KEY);
+        let place = said.map_or(&node.place, |node| &node.place);
+        // What is no list has its own problem.
+        if said.is_some_and(|node| !matches!(node.value, Value::Array(_))) {
+            return None;
+        }
         let message = format!("`proxy` has variables, and `{KEY}` does not say what they may name");
         let hint = format!(
             "whoever sends a request could have anything asked: add `{KEY} = [\"*.internal\"]`, with \

@@ -2,19 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::headers::expires as cache_time;
 use super::{Complaint, check_name, noted};
 use crate::config::declared::FILES_TABLE;
-use crate::config::model::{Autoindex, Expires, FileCoding, FileFallback, Files};
+use crate::config::model::{Autoindex, CacheTime, Expires, FileCoding, FileFallback, Files};
 use crate::config::problem::{Place, Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
-use crate::config::units;
 use crate::http::headers;
-
-/// Seconds that `max` stands for: ten years (`NGX_HTTP_EXPIRES_MAX`).
-const MAX_EXPIRES: Duration = Duration::from_secs(315_360_000);
 
 /// None where the route has none, or a problem was noted.
 pub(super) fn files(route: &Section<'_>) -> Option<Files> {
@@ -145,23 +141,10 @@ fn autoindex(table: &Section<'_>) -> Option<Autoindex> {
 }
 
 fn expires(table: &Section<'_>) -> Option<Expires> {
-    let node = table.get("expires")?;
-    if matches!(node.value, Value::Boolean(false)) {
-        return None;
-    }
-    let (text, node) = table.text_given("expires")?;
-    noted(expires_of(text), node, table.problems)
-}
-
-fn expires_of(text: &str) -> Result<Expires, Complaint> {
-    match text {
-        "no-cache" | "epoch" | "-1" => Ok(Expires::NoCache),
-        "max" => Ok(Expires::MaxAge(MAX_EXPIRES)),
-        text => match units::duration(text) {
-            Ok(duration) => Ok(Expires::MaxAge(duration)),
-            Err(message) => Err(Complaint::new(message)
-                .hint("write a time such as `\"30d\"`, `\"max\"` or `\"no-cache\"`")),
-        },
+    match cache_time(table)? {
+        CacheTime::Unchanged => None,
+        CacheTime::AtOnce => Some(Expires::NoCache),
+        CacheTime::After(time) => Some(Expires::MaxAge(time)),
     }
 }
 

@@ -160,18 +160,14 @@ pub(super) fn united(outer: &[HeaderChange], within: Vec<HeaderChange>) -> Vec<H
 
 /// `[200, "3xx"]`; all where nothing is said.
 fn statuses(section: &Section<'_>) -> Statuses {
-    if section.get("statuses").is_none() {
+    let Some(node) = section.get("statuses") else {
         return Statuses::All;
-    }
+    };
     let items = section.list("statuses");
-    if items.is_empty() {
+    if matches!(&node.value, Value::Array(items) if items.is_empty()) {
         let complaint = Complaint::new("`statuses` is an empty list");
-        let place = section
-            .get("statuses")
-            .map_or(section.place, |node| &node.place);
-        section
-            .problems
-            .add(complaint.hint("leave it out for all answers").at(place));
+        let complaint = complaint.hint("leave it out for all answers");
+        section.problems.add(complaint.at(&node.place));
     }
     let ranges = items.iter().filter_map(|node| {
         let range = match &node.value {
@@ -205,7 +201,7 @@ pub(super) fn expires(section: &Section<'_>) -> Option<CacheTime> {
         _ => node.as_text(),
     };
     let expires = match text {
-        Some("epoch") => Ok(CacheTime::AtOnce),
+        Some("epoch" | "no-cache") => Ok(CacheTime::AtOnce),
         Some("max") => Ok(CacheTime::After(MAX_EXPIRES)),
         Some("off") => Err(Complaint::new("`off` is not how long an answer holds")
             .hint("write `expires = false` to leave it to the server")),
@@ -214,7 +210,7 @@ pub(super) fn expires(section: &Section<'_>) -> Option<CacheTime> {
             Ok(_) => Err(Complaint::new(format!("`{text}` is longer than ten years"))
                 .hint("write `\"max\"` for answers that never change")),
             Err(message) => Err(Complaint::new(message)
-                .hint("write it as `\"30d\"`, `\"max\"` or `\"epoch\"`, or `false`")),
+                .hint("write it as `\"30d\"`, `\"max\"` or `\"no-cache\"`, or `false`")),
         },
         None => {
             section.wrong_type(node, "expires");

@@ -13,6 +13,7 @@ use crate::config::model::{
 };
 use crate::config::problem::Problem;
 use crate::config::section::Section;
+use crate::config::tree::Value;
 
 /// What a pattern may take when it is compiled: as much as those of routes.
 const PATTERN_SIZE: usize = 1 << 20;
@@ -77,7 +78,7 @@ fn http(section: &Section<'_>, host: Option<String>) -> HttpCheck {
         None => vec![200..=399],
     };
     if let Some(node) = section.get("expect_status")
-        && section.list("expect_status").is_empty()
+        && matches!(&node.value, Value::Array(items) if items.is_empty())
     {
         let problem = Problem::new(
             &node.place,

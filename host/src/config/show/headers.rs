@@ -7,7 +7,7 @@ use crate::config::model::{CacheTime, HeaderChange, HeaderOperation, Statuses};
 pub(super) fn expires(expires: CacheTime) -> String {
     match expires {
         CacheTime::Unchanged => "false".to_owned(),
-        CacheTime::AtOnce => text("epoch"),
+        CacheTime::AtOnce => text("no-cache"),
         CacheTime::After(time) => text(&duration_text(time)),
     }
 }

@@ -290,7 +290,13 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, ApiError> {
         match Json::<T>::from_request(request, state).await {
             Ok(Json(body)) => Ok(JsonBody(body)),
-            Err(rejection) => Err(ApiError::new(rejection.status(), rejection.body_text())),
+            Err(rejection) => {
+                let text = rejection.body_text();
+                // Of a body that is JSON, what is wrong with its members, and which there are.
+                let said = text.split_once("into the target type: ");
+                let said = said.map_or(&*text, |(_, said)| said);
+                Err(ApiError::new(rejection.status(), said))
+            }
         }
     }
 }
