@@ -19,7 +19,10 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::model::{
-    Action, AdminConfig, Config, ListenerConfig, LogPath, Lookup, NextConditions, PluginCache, Proxy, ProxyUpstream, ProxyUri, ProxyVersion, RealIp, RealIpHeader, Resolve, Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StreamConfig, TrustedProxies, UpstreamConfig, UpstreamServer,
+    Action, AdminConfig, Config, ListenerConfig, LogPath, Lookup, NextConditions, PluginCache,
+    Proxy, ProxyUpstream, ProxyUri, ProxyVersion, RealIp, RealIpHeader, Resolve, Resolver, Return,
+    Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StreamConfig, TrustedProxies,
+    UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
