@@ -45,6 +45,7 @@ fn plain(response: &Response) -> Vec<u8> {
             brotli::BrotliDecompress(&mut &response.body[..], &mut plain).expect("whole brotli");
             plain
         }
+        "zstd" => zstd::decode_all(&response.body[..]).expect("whole zstd"),
         other => panic!("unknown coding {other}"),
     }
 }
@@ -101,10 +102,12 @@ async fn the_client_chooses_the_coding() {
     let proxy = compressing(&origin, "compression = true").await;
     for (accepts, coding) in [
         ("gzip", "gzip"),
-        ("gzip, deflate, br, zstd", "br"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, br, zstd;q=0.9", "br"),
+        ("zstd;q=0, *;q=0.1", "br"),
         ("br;q=0.5, gzip", "gzip"),
-        ("*", "br"),
-        ("gzip;q=0, *;q=0.1", "br"),
+        ("*", "zstd"),
+        ("gzip;q=0, zstd;q=0, *;q=0.1", "br"),
         ("identity, gzip;q=0.9", ""),
         ("deflate", ""),
         ("", ""),

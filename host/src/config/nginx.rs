@@ -874,7 +874,7 @@ static FILES: &[Directive] = &[
     ),
     is(
         &["gzip_static", "brotli_static", "zstd_static"],
-        "`precompressed` in `files`: `precompressed = [\"br\", \"gzip\"]`",
+        "`precompressed` in `files`: `precompressed = [\"br\", \"zstd\", \"gzip\"]`",
     ),
     automatic(
         &["etag", "if_modified_since", "max_ranges"],
@@ -894,19 +894,20 @@ static FILES: &[Directive] = &[
         "files are served as they are: keep an nginx behind Waypost for that, as a server of an upstream",
     ),
     is(
-        &["gzip", "brotli"],
+        &["gzip", "brotli", "zstd"],
         "`compression = true` in `[server]`, `[[listen]]` or `[[route]]`",
     ),
     is(
-        &["gzip_types", "brotli_types"],
+        &["gzip_types", "brotli_types", "zstd_types"],
         "`types` in `compression`, with a better default",
     ),
     is(
-        &["gzip_min_length", "brotli_min_length"],
+        &["gzip_min_length", "brotli_min_length", "zstd_min_length"],
         "`min_length` in `compression`",
     ),
     is(&["gzip_comp_level"], "`gzip_level` in `compression`"),
     is(&["brotli_comp_level"], "`brotli_level` in `compression`"),
+    is(&["zstd_comp_level"], "`zstd_level` in `compression`"),
     is(
         &["gunzip"],
         "`gunzip = true` in `[server]`, `[[listen]]` or `[[route]]`",
@@ -920,6 +921,7 @@ static FILES: &[Directive] = &[
             "gunzip_buffers",
             "brotli_buffers",
             "brotli_window",
+            "zstd_buffers",
         ],
         "`Vary` is always there, requests of other proxies are answered alike, and buffers are bounded",
     ),
@@ -927,7 +929,10 @@ static FILES: &[Directive] = &[
         &["gzip_disable"],
         "every client that takes a coding gets it; a route may say `compression = false`",
     ),
-    not_there(&["zstd*"], "answers are compressed by gzip or brotli"),
+    not_there(
+        &["zstd_dict_file"],
+        "answers are compressed without a dictionary, which browsers would have to ask for",
+    ),
 ];
 
 static OTHERS: &[Directive] = &[

@@ -9,6 +9,8 @@ pub enum ContentCoding {
     Brotli,
     /// RFC 1952.
     Gzip,
+    /// RFC 8878, with a window of 8 MiB at most (RFC 9659).
+    Zstd,
 }
 
 impl ContentCoding {
@@ -17,6 +19,7 @@ impl ContentCoding {
         match self {
             ContentCoding::Brotli => "br",
             ContentCoding::Gzip => "gzip",
+            ContentCoding::Zstd => "zstd",
         }
     }
 
@@ -98,7 +101,7 @@ fn thousandths(weight: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::ContentCoding::{Brotli, Gzip};
+    use super::ContentCoding::{Brotli, Gzip, Zstd};
     use super::*;
 
     fn chosen(lines: &[&str]) -> Option<ContentCoding> {
@@ -131,6 +134,21 @@ mod tests {
         }
         assert_eq!(chosen(&[]), None);
         assert_eq!(chosen(&["deflate", "gzip"]), Some(Gzip));
+    }
+
+    #[test]
+    fn zstd_is_chosen_as_any_other() {
+        for (line, expected) in [
+            ("gzip, deflate, br, zstd", Some(Zstd)),
+            ("ZSTD", Some(Zstd)),
+            ("zstd;q=0.1, br;q=0.2", Some(Brotli)),
+            ("zstd;q=0, *", Some(Brotli)),
+            ("zstandard", None),
+        ] {
+            let lines = std::iter::once(line.as_bytes());
+            let chosen = ContentCoding::chosen(&[Zstd, Brotli, Gzip], lines);
+            assert_eq!(chosen, expected, "{line}");
+        }
     }
 
     #[test]

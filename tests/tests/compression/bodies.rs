@@ -14,12 +14,17 @@ const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
 enum Decoder {
     Gzip(Box<Decompress>),
     Brotli(Box<brotli::DecompressorWriter<Vec<u8>>>),
+    Zstd(Box<zstd::stream::write::Decoder<'static, Vec<u8>>>),
 }
 
 impl Decoder {
     fn of(coding: &str) -> Decoder {
         match coding {
             "gzip" => Decoder::Gzip(Box::new(Decompress::new_gzip(15))),
+            "zstd" => {
+                let decoder = zstd::stream::write::Decoder::new(Vec::new());
+                Decoder::Zstd(Box::new(decoder.expect("a decoder")))
+            }
             _ => Decoder::Brotli(Box::new(brotli::DecompressorWriter::new(Vec::new(), 4096))),
         }
     }
@@ -39,6 +44,11 @@ impl Decoder {
                 writer.flush().expect("into memory");
                 std::mem::take(writer.get_mut())
             }
+            Decoder::Zstd(writer) => {
+                writer.write_all(part).expect("a part of zstd");
+                writer.flush().expect("into memory");
+                std::mem::take(writer.get_mut())
+            }
         };
         String::from_utf8(plain).expect("text")
     }
@@ -55,7 +65,7 @@ async fn chunk(client: &mut Client) -> Vec<u8> {
 
 #[tokio::test]
 async fn each_event_is_with_the_client_before_the_next_one_is_sent() {
-    for coding in ["gzip", "br"] {
+    for coding in ["gzip", "br", "zstd"] {
         let seen = Gate::closed();
         let next = seen.clone();
         let origin = origin::speaks(move |mut wire, _| {
@@ -179,7 +189,7 @@ async fn a_body_is_the_same_however_it_was_framed_and_in_either_version() {
             let trailer = response.trailers.get("X-Sum");
             assert_eq!(trailer, (framing == "chunked").then_some("9"), "{framing}");
         };
-        for coding in ["gzip", "br"] {
+        for coding in ["gzip", "br", "zstd"] {
             check(get(&proxy, "/", coding).await, coding);
             let mut client = Http2::connect(proxy.address()).await;
             let lines = [("accept-encoding", coding)];

@@ -7,7 +7,7 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 pub(in crate::config) const COMPRESSION: ValueKind =
     ValueKind::Either(&[ValueKind::Boolean, ValueKind::Table(&COMPRESSION_TABLE)]);
 
-pub(in crate::config) const CODINGS: &[&str] = &["br", "gzip"];
+pub(in crate::config) const CODINGS: &[&str] = &["zstd", "br", "gzip"];
 
 pub(in crate::config) static COMPRESSION_TABLE: Table = Table {
     title: "compression",
@@ -18,7 +18,7 @@ pub(in crate::config) static COMPRESSION_TABLE: Table = Table {
         Key::new(
             "codings",
             ValueKind::List(&ValueKind::Word(CODINGS)),
-            "What is offered (`gzip`, `brotli`). The client chooses; of those that it likes as much, the first is taken.",
+            "What is offered (`gzip`, `brotli`, `zstd`). The client chooses; of those that it likes as much, the first is taken.",
         )
         .or(Default::Words(CODINGS)),
         Key::new(
@@ -65,6 +65,12 @@ pub(in crate::config) static COMPRESSION_TABLE: Table = Table {
             "From the quickest to the smallest (`brotli_comp_level`, 6). Higher ones are for files that are compressed once.",
         )
         .or(Default::Integer(4)),
+        Key::new(
+            "zstd_level",
+            ValueKind::Integer { min: 1, max: 9 },
+            "From the quickest to the smallest (`zstd_comp_level`, 1).",
+        )
+        .or(Default::Integer(3)),
     ]],
     open: false,
 };

@@ -15,6 +15,8 @@ pub struct Compression {
     pub gzip_level: u8,
     /// 1 to 9, default 4 (`brotli_comp_level`).
     pub brotli_level: u8,
+    /// 1 to 9, default 3 (`zstd_comp_level`).
+    pub zstd_level: u8,
 }
 
 impl Compression {
@@ -59,6 +61,7 @@ mod tests {
             min_length: 0,
             gzip_level: 1,
             brotli_level: 1,
+            zstd_level: 1,
         };
         for (content_type, expected) in [
             ("text/html", true),

@@ -36,6 +36,7 @@ fn of_table(table: &Section<'_>) -> Compression {
             .into_iter()
             .map(|name| match name {
                 "br" => ContentCoding::Brotli,
+                "zstd" => ContentCoding::Zstd,
                 _ => ContentCoding::Gzip,
             })
             .collect(),
@@ -43,6 +44,7 @@ fn of_table(table: &Section<'_>) -> Compression {
         min_length: table.size("min_length"),
         gzip_level: table.integer("gzip_level"),
         brotli_level: table.integer("brotli_level"),
+        zstd_level: table.integer("zstd_level"),
     }
 }
 

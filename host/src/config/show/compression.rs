@@ -15,5 +15,6 @@ pub(super) fn compression(compression: Option<&Compression>) -> String {
         format!("min_length = {}", text(&size_text(compression.min_length))),
         format!("gzip_level = {}", compression.gzip_level),
         format!("brotli_level = {}", compression.brotli_level),
+        format!("zstd_level = {}", compression.zstd_level),
     ])
 }

@@ -6,6 +6,8 @@ use brotli::enc::encode::{
     BrotliEncoderStateStruct,
 };
 use flate2::{Compress, Compression, FlushCompress, Status};
+use zstd_safe::zstd_sys::ZSTD_EndDirective;
+use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
 
 use super::{BadContent, Operation, Step};
 use crate::http::content_coding::ContentCoding;
@@ -16,11 +18,14 @@ pub(super) const GZIP_WINDOW_BITS: u8 = 15;
 const BROTLI_WINDOW_BITS: u32 = 18;
 /// The smallest that there is: 64 KiB where quality is low.
 const BROTLI_LEAST_BITS: u32 = 10;
+/// As brotli's, for the same reason; clients need not have more than 8 MiB (RFC 9659).
+const ZSTD_WINDOW_BITS: u32 = 18;
 
 /// The state of one body.
 pub(super) enum Compressor {
     Gzip(Compress, u8),
     Brotli(Box<Brotli>),
+    Zstd(CCtx<'static>, u8),
 }
 
 /// Gives its memory back by a call of its own.
@@ -58,12 +63,38 @@ impl Compressor {
         Compressor::Brotli(Box::new(Brotli(state)))
     }
 
+    pub(super) fn zstd(level: u8) -> Option<Compressor> {
+        let mut state = CCtx::try_create()?;
+        let mut parameters = vec![
+            CParameter::CompressionLevel(i32::from(level)),
+            CParameter::WindowLog(ZSTD_WINDOW_BITS),
+        ];
+        if level > 4 {
+            // Of higher levels they would be larger than such a window can use.
+            parameters.push(CParameter::HashLog(ZSTD_WINDOW_BITS + 1));
+            parameters.push(CParameter::ChainLog(ZSTD_WINDOW_BITS));
+        }
+        let set = |parameter| state.set_parameter(parameter).is_ok();
+        parameters.into_iter().all(set).then_some(())?;
+        Some(Compressor::Zstd(state, level))
+    }
+
+    /// Begins a body whose length may be known: a short one takes less. Only of zstd, whose encoders
+    /// are used again.
+    pub(super) fn begin(&mut self, length: Option<u64>) {
+        if let Compressor::Zstd(state, _) = self {
+            // At the beginning of a body it is never refused.
+            let _ = state.set_pledged_src_size(length);
+        }
+    }
+
     /// Bytes that its state is counted with: an estimate from above, by the sizes of the windows and
-    /// hash tables that the coding has (RFC 1951; RFC 7932, with the window chosen here).
+    /// hash tables that the coding has (RFC 1951; RFC 7932 and RFC 8878, with the windows chosen
+    /// here).
     pub(super) fn memory(coding: ContentCoding) -> usize {
         match coding {
             ContentCoding::Gzip => 320 << 10,
-            ContentCoding::Brotli => 4 << 20,
+            ContentCoding::Brotli | ContentCoding::Zstd => 4 << 20,
         }
     }
 
@@ -80,6 +111,7 @@ impl Compressor {
         match self {
             Compressor::Gzip(deflate, _) => gzip(deflate, input, operation, out),
             Compressor::Brotli(state) => brotli(&mut state.0, input, operation, out),
+            Compressor::Zstd(state, _) => zstd(state, input, operation, out),
         }
     }
 }
@@ -147,6 +179,31 @@ fn brotli(
             Operation::Flush => !state.has_more_output(),
             Operation::Finish => state.is_finished(),
         };
+    Ok(Step {
+        taken,
+        written,
+        between: 0,
+        done,
+    })
+}
+
+fn zstd(
+    state: &mut CCtx<'static>,
+    input: &[u8],
+    operation: Operation,
+    out: &mut [u8],
+) -> Result<Step, BadContent> {
+    let directive = match operation {
+        Operation::Take => ZSTD_EndDirective::ZSTD_e_continue,
+        Operation::Flush => ZSTD_EndDirective::ZSTD_e_flush,
+        Operation::Finish => ZSTD_EndDirective::ZSTD_e_end,
+    };
+    let (mut from, mut into) = (InBuffer::around(input), OutBuffer::around(out));
+    let left = state
+        .compress_stream2(&mut into, &mut from, directive)
+        .map_err(|_| BadContent::Encoder)?;
+    let (taken, written) = (from.pos(), into.pos());
+    let done = taken == input.len() && (operation == Operation::Take || left == 0);
     Ok(Step {
         taken,
         written,

@@ -45,12 +45,17 @@ impl Recoder {
         let both = recoding.gunzip && recoding.compress.is_some();
         let memory = Spare::memory(recoding);
         let share = Share::of(spare, memory)?;
+        let compressor = match recoding.compress {
+            None => None,
+            Some((ContentCoding::Gzip, level)) => Some(spare.take_gzip(level)),
+            Some((ContentCoding::Brotli, level)) => {
+                Some(Compressor::brotli(level, recoding.length))
+            }
+            Some((ContentCoding::Zstd, level)) => Some(spare.take_zstd(level, recoding.length)?),
+        };
         Some(Recoder {
             gunzip: recoding.gunzip.then(Gunzip::new),
-            compressor: recoding.compress.map(|(coding, level)| match coding {
-                ContentCoding::Gzip => spare.take_gzip(level),
-                ContentCoding::Brotli => Compressor::brotli(level, recoding.length),
-            }),
+            compressor,
             between: both.then(|| Between {
                 bytes: spare.take_output(),
                 filled: 0..0,

@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use zstd_safe::ResetDirective;
+
 use super::compressor::Compressor;
 use super::recoder::Recoding;
 
@@ -10,15 +12,18 @@ use super::recoder::Recoding;
 const OUTPUT: usize = 32 << 10;
 /// What decompressing takes: its window and its tables.
 const GUNZIP: usize = 64 << 10;
-/// What all recoders of a worker may take: some 400 in gzip, or 30 in brotli.
+/// What all recoders of a worker may take: some 400 in gzip, or 30 in another coding.
 const MEMORY: usize = 128 << 20;
 /// Encoders and outputs of each kind that are kept; the rest goes back to the allocator.
 const KEPT: usize = 8;
+/// Of zstd, which takes more for each.
+const ZSTD_KEPT: usize = 4;
 
 /// The spare encoders of one worker.
 #[derive(Default)]
 pub(crate) struct Spare {
     gzip: RefCell<Vec<Compressor>>,
+    zstd: RefCell<Vec<Compressor>>,
     outputs: RefCell<Vec<Box<[u8]>>>,
     /// Bytes that those under way take.
     taken: Cell<usize>,
@@ -42,14 +47,36 @@ impl Spare {
         }
     }
 
+    /// None where there is no memory for one.
+    pub(super) fn take_zstd(&self, level: u8, length: Option<u64>) -> Option<Compressor> {
+        let mut kept = self.zstd.borrow_mut();
+        let fits = |kept: &Compressor| matches!(kept, Compressor::Zstd(_, of) if *of == level);
+        let mut taken = match kept.iter().position(fits) {
+            Some(at) => kept.swap_remove(at),
+            None => Compressor::zstd(level)?,
+        };
+        taken.begin(length);
+        Some(taken)
+    }
+
     /// Takes an encoder back. Those of brotli cannot be used again.
     pub(super) fn give(&self, compressor: Compressor) {
-        let mut kept = self.gzip.borrow_mut();
-        if let Compressor::Gzip(mut deflate, level) = compressor
-            && kept.len() < KEPT
-        {
-            deflate.reset();
-            kept.push(Compressor::Gzip(deflate, level));
+        match compressor {
+            Compressor::Gzip(mut deflate, level) => {
+                let mut kept = self.gzip.borrow_mut();
+                if kept.len() < KEPT {
+                    deflate.reset();
+                    kept.push(Compressor::Gzip(deflate, level));
+                }
+            }
+            Compressor::Zstd(mut state, level) => {
+                let mut kept = self.zstd.borrow_mut();
+                let is_new = state.reset(ResetDirective::SessionOnly).is_ok();
+                if is_new && kept.len() < ZSTD_KEPT {
+                    kept.push(Compressor::Zstd(state, level));
+                }
+            }
+            Compressor::Brotli(_) => {}
         }
     }
 

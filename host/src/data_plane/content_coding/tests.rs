@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
+use super::compressor::Compressor;
 use super::recoder::{Recoder, Recoding};
 use super::spare::Spare;
 use super::{BadContent, Operation};
-use crate::http::content_coding::ContentCoding::{self, Brotli, Gzip};
+use crate::http::content_coding::ContentCoding::{self, Brotli, Gzip, Zstd};
 
 /// Recodes pieces, with a flush behind each where that is wanted.
 fn recoded(
@@ -62,6 +63,24 @@ fn unbrotli(coded: &[u8]) -> Vec<u8> {
     plain
 }
 
+fn unzstd(coded: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut decoder = zstd_safe::DCtx::create();
+    let mut from = zstd_safe::InBuffer::around(coded);
+    let mut part = vec![0; 64 << 10];
+    loop {
+        let mut into = zstd_safe::OutBuffer::around(&mut part[..]);
+        let left = decoder.decompress_stream(&mut into, &mut from).unwrap();
+        plain.extend_from_slice(into.as_slice());
+        if left == 0 {
+            assert_eq!(from.pos(), coded.len(), "something is behind the frame");
+            return plain;
+        }
+        let is_over = from.pos() == coded.len() && into.pos() < part.len();
+        assert!(!is_over, "the frame breaks off");
+    }
+}
+
 /// Bytes that repeat themselves and bytes that do not.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let part = (any::<u8>(), 1..3000_usize, any::<bool>()).prop_map(|(byte, length, random)| {
@@ -97,6 +116,11 @@ proptest! {
         }
         let coded = recoded(&spare, compress(Brotli, level, length), &pieces, flushes).unwrap();
         prop_assert_eq!(&unbrotli(&coded), &body);
+        // Twice: the second time with what the first has left.
+        for _ in 0..2 {
+            let coded = recoded(&spare, compress(Zstd, level, length), &pieces, flushes).unwrap();
+            prop_assert_eq!(&unzstd(&coded), &body);
+        }
     }
 
     #[test]
@@ -156,4 +180,43 @@ fn what_goes_from_gunzip_to_a_compressor_is_told_as_work() {
         (plain.len() - most_left..=plain.len()).contains(&told),
         "{told}"
     );
+}
+
+#[test]
+fn an_encoder_of_zstd_takes_what_it_is_counted_with_and_a_window_that_every_client_has() {
+    let noise: Vec<u8> = (0..3 << 20).map(|_| fastrand::u8(..)).collect();
+    for level in 1..=9 {
+        let mut compressor = Compressor::zstd(level).unwrap();
+        let mut out = vec![0; 64 << 10];
+        let (mut left, mut coded) = (&noise[..], Vec::new());
+        while !left.is_empty() {
+            let step = compressor.code(left, Operation::Take, &mut out).unwrap();
+            left = &left[step.taken..];
+            coded.extend_from_slice(&out[..step.written]);
+        }
+        let Compressor::Zstd(state, _) = &compressor else {
+            panic!("it is one of zstd")
+        };
+        assert!(
+            state.sizeof() <= Compressor::memory(Zstd),
+            "{level}: {}",
+            state.sizeof()
+        );
+        // RFC 8878 section 3.1.1.1: behind the magic number, what the header has, then the window.
+        assert_eq!(coded[4] & 0b0010_0000, 0, "a frame of one segment");
+        let (exponent, mantissa) = (u64::from(coded[5] >> 3), u64::from(coded[5] & 7));
+        let base = 1 << (10 + exponent);
+        assert!(base + base / 8 * mantissa <= 8 << 20, "{level}");
+    }
+}
+
+#[test]
+fn after_a_body_that_was_given_up_an_encoder_begins_anew() {
+    let spare = Rc::<Spare>::default();
+    let recoding = compress(Zstd, 3, Some(1000));
+    let mut recoder = Recoder::new(&recoding, &spare).unwrap();
+    recoder.code(b"a part", Operation::Take, 0).unwrap();
+    drop(recoder);
+    let coded = recoded(&spare, compress(Zstd, 3, None), &[b"another"], false).unwrap();
+    assert_eq!(unzstd(&coded), b"another");
 }

@@ -144,6 +144,7 @@ fn decision(rules: &Rules<'_>, exchange: &Exchange, head: &[u8]) -> Decision {
         Some(match coding {
             ContentCoding::Gzip => (coding, compression.gzip_level),
             ContentCoding::Brotli => (coding, compression.brotli_level),
+            ContentCoding::Zstd => (coding, compression.zstd_level),
         })
     });
     decision.recoding = (gunzip || compress.is_some()).then_some(Recoding {
