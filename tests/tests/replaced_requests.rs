@@ -1,7 +1,7 @@
 //! What a server gets in place of what the client has sent: a path with another prefix, another
 //! method, another body or none, none of its headers.
 
-use waypost_tests::{Answer, Origin, Proxy, origin, proxy};
+use waypost_tests::{Answer, Http2, Origin, Proxy, origin, proxy};
 
 async fn ours(origin: &Origin, routes: &str) -> Proxy {
     let file = format!(
@@ -164,6 +164,23 @@ async fn a_body_is_dropped_and_the_connection_serves_the_next_request() {
     client.send("x".repeat(0x20_0000)).await;
     assert_eq!(client.response().await.status, 413);
     assert_eq!(origin.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_body_of_http2_is_declined_and_its_connection_serves_the_next_request() {
+    let origin = origin::answers(|request| {
+        let header = request.header("Content-Length");
+        Answer::ok(format!("{} {header}", request.body.len()))
+    })
+    .await;
+    let routes = "[[route]]\nproxy = \"backend\"\nrequest_body = false\n";
+    let proxy = ours(&origin, routes).await;
+    let mut client = Http2::connect(proxy.address()).await;
+    for _ in 0..2 {
+        let response = client.post("/", "x".repeat(20_000)).await;
+        assert_eq!((response.status, &*response.text()), (200, "0 0"));
+    }
+    assert_eq!(client.get("/").await.text(), "0 ");
 }
 
 #[tokio::test]

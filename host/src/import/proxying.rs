@@ -154,8 +154,8 @@ impl Translator<'_> {
             if let Some(rule) = here.own("rewrite").first() {
                 self.accounts.changed(
                     rule,
-                    "what `strip_prefix` or the URI part of `proxy` says; a redirect of the server to itself gets the prefix \
-                     back, which nginx leaves out",
+                    "what `strip_prefix` or the URI part of `proxy` says; a redirect of the server to \
+                     itself gets the prefix back, which nginx leaves out",
                 );
                 return;
             }
