@@ -7,7 +7,7 @@ mod trouble; // files that change, bounds
 use std::fs;
 use std::path::Path;
 
-use waypost_tests::{Client, Http2, Proxy, Response, origin, proxy, tls};
+use waypost_tests::{Answer, Client, Http2, Proxy, Request, Response, origin, proxy, tls};
 
 /// A directory of files: names and contents.
 fn site(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -169,6 +169,98 @@ async fn what_is_not_there_is_looked_for_with_suffixes_then_falls_back_to_a_file
     }
     fs::remove_file(site.path().join("index.html")).unwrap();
     assert_eq!(proxy.get("/else").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_file_with_a_suffix_comes_before_a_directory_of_the_same_name() {
+    let site = site(&[
+        ("index.html", "home"),
+        ("about.html", "about"),
+        ("about/index.html", "directory"),
+        ("about/.html", "hidden"),
+        ("team/index.html", "team"),
+    ]);
+    let proxy = serving(site.path(), "suffixes = [\".html\"]").await;
+    assert_eq!(proxy.get("/about").await.text(), "about");
+    assert_eq!(proxy.get("/about/").await.text(), "directory");
+    assert_eq!(proxy.get("/team").await.status, 301);
+    // As `try_files $uri $uri/index.html`: without a redirect.
+    let within = "index = [], suffixes = [\"/index.html\"]";
+    let proxy = serving(site.path(), within).await;
+    for (target, expected) in [("/", "home"), ("/team", "team"), ("/team/", "team")] {
+        let response = proxy.get(target).await;
+        let got = (response.status, response.text());
+        assert_eq!(got, (200, expected.to_owned()), "{target}");
+    }
+    let hidden = serving(site.path(), "index = [], suffixes = [\".html\"]").await;
+    assert_eq!(hidden.get("/about/").await.status, 404);
+}
+
+#[tokio::test]
+async fn without_an_index_and_a_listing_directories_are_not_there() {
+    let site = site(&[("index.html", "app"), ("d/index.html", "directory")]);
+    let proxy = serving(site.path(), "index = []").await;
+    for target in ["/", "/d", "/d/"] {
+        assert_eq!(proxy.get(target).await.status, 404, "{target}");
+    }
+    let keys = "index = [], fallback = \"/index.html\"";
+    let proxy = serving(site.path(), keys).await;
+    for target in ["/", "/d", "/d/"] {
+        assert_eq!(proxy.get(target).await.text(), "app", "{target}");
+    }
+    let listed = serving(site.path(), "index = [], autoindex = true").await;
+    assert_eq!(listed.get("/d").await.status, 301);
+}
+
+#[tokio::test]
+async fn one_file_may_be_the_answer_whatever_the_path_is() {
+    let site = site(&[("app/index.html", "app"), ("x.txt", "x"), (".hidden", "h")]);
+    let proxy = serving(site.path(), "file = \"/app/index.html\"").await;
+    for target in ["/", "/x.txt", "/app/", "/none/", "/.git/config"] {
+        let response = proxy.get(target).await;
+        let got = (response.status, response.text());
+        assert_eq!(got, (200, "app".to_owned()), "{target}");
+    }
+    let keys = "file = \"none.html\", fallback = 410";
+    let proxy = serving(site.path(), keys).await;
+    assert_eq!(proxy.get("/x.txt").await.status, 410);
+    let proxy = serving(site.path(), "file = \".hidden\"").await;
+    assert_eq!(proxy.get("/").await.text(), "h");
+}
+
+#[tokio::test]
+async fn a_route_that_files_fall_back_to_gets_all_methods_for_what_is_no_file() {
+    let site = site(&[("a.txt", "a"), ("d/index.html", "d")]);
+    let root = site.path().display();
+    let origin = origin::answers(|request: &Request| {
+        let body = String::from_utf8_lossy(&request.body);
+        Answer::ok(format!("{} {} {body}", request.method, request.target))
+    })
+    .await;
+    let proxy = proxy::to([&origin])
+        .route("name = \"app\"\ninternal = true")
+        .more(&format!(
+            "[[route]]\nfiles = {{ root = \"{root}\", fallback = \"@app\" }}\n"
+        ))
+        .start()
+        .await;
+    let body = "Content-Length: 5\r\n";
+    // What a worker has open is no other.
+    for _ in 0..2 {
+        let mut posted = proxy.client().await;
+        posted
+            .send(format!(
+                "POST /form?a=1 HTTP/1.1\r\nHost: t\r\n{body}\r\nhello"
+            ))
+            .await;
+        assert_eq!(posted.response().await.text(), "POST /form?a=1 hello");
+        assert_eq!(proxy.get("/a.txt").await.text(), "a");
+        for target in ["/a.txt", "/d/"] {
+            let line = format!("POST {target}");
+            let refused = ask(&proxy, &line, "Content-Length: 0\r\n").await;
+            assert_eq!(refused.status, 405, "{target}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -66,6 +66,8 @@ pub(crate) enum Reason {
     Hidden,
     #[error("directory index is forbidden")]
     NoIndex,
+    #[error("directories are not served")]
+    NoDirectory,
 }
 
 /// As nginx writes it: `2: No such file or directory`.
@@ -100,21 +102,19 @@ pub(crate) fn find(
         accepted,
     };
     let name = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
-    let found = match (files.hidden, is_hidden(name)) {
-        (false, true) => return Err(search.refused(name, Reason::Hidden)),
-        _ if asks_for_directory => search.directory(name),
-        _ => search.named(name),
+    let found = match &files.file {
+        Some(file) => search.only(file.as_bytes()),
+        None if !files.hidden && is_hidden(name) => {
+            return Err(search.refused(name, Reason::Hidden));
+        }
+        None if asks_for_directory => search.directory(name),
+        None => search.named(name),
     };
     match (&files.fallback, found) {
         (
             FileFallback::File(fallback),
             Err(NotServed::NotThere(..) | NotServed::Forbidden(_, Reason::NoIndex)),
-        ) => {
-            let fallback = fallback.as_bytes();
-            let file = search.file(fallback)?;
-            let not_there = || search.refused(fallback, Reason::Kernel(Errno::NOENT));
-            file.map(Found::File).ok_or_else(not_there)
-        }
+        ) => search.only(fallback.as_bytes()),
         (_, found) => found,
     }
 }
@@ -134,10 +134,13 @@ struct Search<'a> {
 impl Search<'_> {
     /// What a name without a slash at its end stands for.
     fn named(&self, name: &[u8]) -> Result<Found, NotServed> {
-        let not_there = match self.open(name) {
-            Ok((_, stat)) if is(&stat, FileType::Directory) => return Ok(Found::Directory),
+        let otherwise = match self.open(name) {
+            Ok((_, stat)) if is(&stat, FileType::Directory) => match self.serves_directories() {
+                true => Ok(Found::Directory),
+                false => Err(self.refused(name, Reason::NoDirectory)),
+            },
             Ok((opened, stat)) => return self.served(name, opened, &stat).map(Found::File),
-            Err(why @ NotServed::NotThere(..)) => why,
+            Err(why @ NotServed::NotThere(..)) => Err(why),
             Err(why) => return Err(why),
         };
         for suffix in &self.files.suffixes {
@@ -146,7 +149,19 @@ impl Search<'_> {
                 return Ok(Found::File(file));
             }
         }
-        Err(not_there)
+        otherwise
+    }
+
+    /// Whether anything is served for a directory.
+    fn serves_directories(&self) -> bool {
+        !self.files.index.is_empty() || self.files.autoindex.is_some()
+    }
+
+    /// The file of this name.
+    fn only(&self, name: &[u8]) -> Result<Found, NotServed> {
+        let file = self.file(name)?;
+        let not_there = || self.refused(name, Reason::Kernel(Errno::NOENT));
+        file.map(Found::File).ok_or_else(not_there)
     }
 
     /// What a directory stands for: `name` is empty, or ends in a slash.
@@ -156,6 +171,17 @@ impl Search<'_> {
             if let Some(file) = self.file(&name)? {
                 return Ok(Found::File(file));
             }
+        }
+        // Of the others, a name with a dot at its beginning would come.
+        let within = self.files.suffixes.iter();
+        for suffix in within.filter_map(|suffix| suffix.strip_prefix('/')) {
+            let name = [name, suffix.as_bytes()].concat();
+            if let Some(file) = self.file(&name)? {
+                return Ok(Found::File(file));
+            }
+        }
+        if !self.serves_directories() {
+            return Err(self.refused(name, Reason::NoDirectory));
         }
         let (directory, stat) = self.open(name)?;
         if !is(&stat, FileType::Directory) {
@@ -211,7 +237,7 @@ impl Search<'_> {
         let path = path.display().to_string().escape_debug().to_string();
         match reason {
             Reason::Kernel(errno) => not_served_as(path, errno),
-            Reason::Hidden => NotServed::NotThere(path, reason),
+            Reason::Hidden | Reason::NoDirectory => NotServed::NotThere(path, reason),
             Reason::NoFile | Reason::NoIndex => NotServed::Forbidden(path, reason),
         }
     }

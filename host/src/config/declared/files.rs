@@ -20,6 +20,12 @@ pub(in crate::config) static FILES_TABLE: Table = Table {
         )
         .required(),
         Key::new(
+            "file",
+            ValueKind::Text,
+            "The one file below the root that is the answer, whatever the path is: `\"/index.html\"` (`alias` of a \
+             file, `try_files /index.html =404`).",
+        ),
+        Key::new(
             "strip_prefix",
             ValueKind::Boolean,
             "The part that `path` matched is left out (`alias`): `/static/a.css` is `a.css` below the root of a route \
@@ -30,13 +36,15 @@ pub(in crate::config) static FILES_TABLE: Table = Table {
         Key::new(
             "index",
             TEXT_OR_TEXTS,
-            "What stands for a directory, the first that is there (`index`).",
+            "What stands for a directory, the first that is there (`index`). With an empty list, and without \
+             `autoindex`, directories are not there (`try_files $uri =404`).",
         )
         .or(Default::Words(&["index.html"])),
         Key::new(
             "suffixes",
             TEXTS,
-            "What is tried behind a name that is not there: `[\".html\"]` is `try_files $uri $uri.html`.",
+            "What is tried behind a name that is no file, before it is taken for a directory: `[\".html\"]` is `try_files \
+             $uri $uri.html`, `[\"/index.html\"]` is `try_files $uri $uri/index.html`.",
         )
         .or(Default::Words(&[])),
         Key::new(

@@ -9,10 +9,13 @@ use std::time::Duration;
 pub struct Files {
     /// Resolved anew for each file that is opened, so that it may be a link that changes.
     pub root: Arc<Path>,
+    /// The one file below the root that is the answer, without a slash before it, whatever the path
+    /// is; default none: the path says which.
+    pub file: Option<String>,
     /// What stands for the directory itself, the first that is there (`index`), default
-    /// `index.html`.
+    /// `index.html`. Where there is none, and no listing, directories are not there.
     pub index: Vec<String>,
-    /// What is tried behind a name that is not there, such as `.html` (`try_files $uri $uri.html`).
+    /// What is tried behind a name that is no file, such as `.html` (`try_files $uri $uri.html`).
     /// Default: nothing.
     pub suffixes: Vec<String>,
     /// What a request gets for which there is no file, default 404 (`try_files`).

@@ -33,6 +33,7 @@ pub(super) fn files(route: &Section<'_>) -> Option<Files> {
         None => vec!["index.html".to_owned()],
     };
     Some(Files {
+        file: only_file(&table),
         index,
         suffixes: names(&table, "suffixes"),
         fallback: fallback(&table),
@@ -91,6 +92,30 @@ fn name(text: &str, key: &str) -> Result<String, Complaint> {
     }
 }
 
+/// The file that is the answer to any path.
+fn only_file(table: &Section<'_>) -> Option<String> {
+    const OF_PATHS: [&str; 5] = ["strip_prefix", "index", "suffixes", "autoindex", "hidden"];
+    let (text, node) = table.text_given("file")?;
+    for key in OF_PATHS {
+        if let Some(node) = table.get(key) {
+            let problem = Problem::new(&node.place, format!("`{key}` beside `file`"));
+            let hint = "`file` is the answer whatever the path is: leave one of them out";
+            table.problems.add(problem.hint(hint));
+        }
+    }
+    noted(one_file(text, "file"), node, table.problems)
+}
+
+/// The name of a file below a directory, with or without a slash before it.
+fn one_file(text: &str, key: &str) -> Result<String, Complaint> {
+    let file = name(text.strip_prefix('/').unwrap_or(text), key)?;
+    match file.ends_with('/') {
+        true => Err(Complaint::new(format!("`{text}` is a directory"))
+            .hint("name the file that is served: `\"/index.html\"`")),
+        false => Ok(file),
+    }
+}
+
 fn fallback(table: &Section<'_>) -> FileFallback {
     let none = FileFallback::Status(404);
     let Some(node) = table.get("fallback") else {
@@ -113,12 +138,7 @@ fn fallback_of(text: &str) -> Result<FileFallback, Complaint> {
         let complaint = Complaint::new(format!("`\"{text}\"` is a status written as a text"));
         return Err(complaint.hint(format!("write `fallback = {status}`")));
     }
-    let file = name(text.strip_prefix('/').unwrap_or(text), "fallback")?;
-    match file.ends_with('/') {
-        true => Err(Complaint::new(format!("`{text}` is a directory"))
-            .hint("name the file that is served: `\"/index.html\"`")),
-        false => Ok(FileFallback::File(file)),
-    }
+    one_file(text, "fallback").map(FileFallback::File)
 }
 
 fn autoindex(table: &Section<'_>) -> Option<Autoindex> {

@@ -9,18 +9,13 @@ pub(super) fn files(files: &Files) -> String {
         FileFallback::Status(status) => status.to_string(),
         other => text(&other.spelling()),
     };
-    let mut parts = vec![
-        format!("root = {}", text(&files.root.display().to_string())),
-        format!("strip_prefix = {}", files.strip_prefix),
-        format!("index = {}", texts(&files.index)),
-        format!("suffixes = {}", texts(&files.suffixes)),
-        format!("fallback = {fallback}"),
-    ];
-    parts.push(match files.autoindex {
-        None => "autoindex = false".to_owned(),
-        Some(Autoindex::Html) => "autoindex = \"html\"".to_owned(),
-        Some(Autoindex::Json) => "autoindex = \"json\"".to_owned(),
-    });
+    let root = format!("root = {}", text(&files.root.display().to_string()));
+    let mut parts = vec![root];
+    match &files.file {
+        Some(file) => parts.push(format!("file = {}", text(&format!("/{file}")))),
+        None => parts.extend(of_names(files)),
+    }
+    parts.push(format!("fallback = {fallback}"));
     parts.push(match files.expires {
         None => "expires = false".to_owned(),
         Some(Expires::NoCache) => "expires = \"no-cache\"".to_owned(),
@@ -29,7 +24,6 @@ pub(super) fn files(files: &Files) -> String {
     let codings = files.precompressed.iter().copied().map(FileCoding::name);
     parts.push(format!("precompressed = {}", texts(codings)));
     parts.push(format!("follow_links = {}", files.follow_links));
-    parts.push(format!("hidden = {}", files.hidden));
     if !files.types.is_empty() {
         let types = files.types.iter();
         let types = types.map(|(ending, of)| format!("{} = {}", key_text(ending), text(of)));
@@ -44,4 +38,20 @@ pub(super) fn files(files: &Files) -> String {
         parts.push(format!("{key} = {}", text(&duration_text(time))));
     }
     inline_table(parts)
+}
+
+/// What counts where the path says which file.
+fn of_names(files: &Files) -> [String; 5] {
+    let autoindex = match files.autoindex {
+        None => "false",
+        Some(Autoindex::Html) => "\"html\"",
+        Some(Autoindex::Json) => "\"json\"",
+    };
+    [
+        format!("strip_prefix = {}", files.strip_prefix),
+        format!("index = {}", texts(&files.index)),
+        format!("suffixes = {}", texts(&files.suffixes)),
+        format!("autoindex = {autoindex}"),
+        format!("hidden = {}", files.hidden),
+    ]
 }

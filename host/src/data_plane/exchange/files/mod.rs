@@ -54,8 +54,10 @@ pub(super) async fn serve(
     admitted: &Admitted,
     request_body: &mut BodyPipe,
 ) -> Result<Served, Fault> {
-    let in_place_of_error = exchange.in_place_of_error.get();
-    if !in_place_of_error && !matches!(exchange.request.method(), b"GET" | b"HEAD") {
+    let gets_files =
+        exchange.in_place_of_error.get() || matches!(exchange.request.method(), b"GET" | b"HEAD");
+    // Another route may have the answer to what is no file.
+    if !gets_files && !matches!(site.fallback, FileFallback::Route(_)) {
         let delivered = answer::method_not_allowed(session, exchange, request_body).await;
         return Ok(Served::Delivered(delivered));
     }
@@ -70,10 +72,19 @@ pub(super) async fn serve(
         accepted: &accepted,
     };
     let now = Instant::now();
-    if let Some(file) = session.worker.open_files.get(&key, now) {
+    if let Some(file) = session
+        .worker
+        .open_files
+        .get(&key, now)
+        .filter(|_| gets_files)
+    {
         return answer::with_file(session, exchange, site, file, request_body).await;
     }
     match find(session, &key).await? {
+        Ok((Found::File(_) | Found::Listing(..), _)) if !gets_files => {
+            let delivered = answer::method_not_allowed(session, exchange, request_body).await;
+            Ok(Served::Delivered(delivered))
+        }
         Ok((Found::File(file), descriptor)) => {
             let file = Rc::new(HeldFile {
                 file: Arc::new((file, descriptor)),
@@ -169,13 +180,16 @@ fn descriptor(session: &Session<'_>) -> Result<FileDescriptor, Fault> {
 
 /// What is looked for below the root, without a slash at its beginning, and whether that is to be a
 /// directory. None where the route's path goes on in the middle of a name: `/static` is not the
-/// beginning of `/statics`.
+/// beginning of `/statics`. Where one file is the answer to all, the path does not matter.
 fn below_root<'a>(
     exchange: &'a Exchange,
     route: &Route,
     site: &Files,
     admitted: &Admitted,
 ) -> Option<(&'a [u8], bool)> {
+    if site.file.is_some() {
+        return Some((&[], false));
+    }
     let path = exchange.normalised();
     let matched = match (&route.path, admitted.matched) {
         (_, None) | (PathPattern::Regex(_), _) => 0,
