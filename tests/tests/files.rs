@@ -255,7 +255,7 @@ async fn a_route_that_files_fall_back_to_gets_all_methods_for_what_is_no_file() 
             .await;
         assert_eq!(posted.response().await.text(), "POST /form?a=1 hello");
         assert_eq!(proxy.get("/a.txt").await.text(), "a");
-        for target in ["/a.txt", "/d/"] {
+        for target in ["/a.txt", "/d/", "/d"] {
             let line = format!("POST {target}");
             let refused = ask(&proxy, &line, "Content-Length: 0\r\n").await;
             assert_eq!(refused.status, 405, "{target}");

@@ -5,6 +5,8 @@
 //! that answer with the request as they got it, so that comparing answers compares what was
 //! forwarded; listeners by free ports, which Waypost has on another loopback address.
 
+mod served_files; // directories of configurations that answer with files
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -67,12 +69,21 @@ const FRAME: &[&str] = &[
     "transfer-encoding",
     "location",
     "content-type",
-    "allow", // nginx's 405 has none
+    // Of a 405, which has to have it (RFC 9110 section 15.5.6).
+    "allow",
+    // How long an answer may be kept is said by `Cache-Control` alone.
+    "expires",
 ];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("import")
 }
+
+/// Headers that depend on what compresses an answer, and when.
+const OF_CODING: &[&str] = &["content-encoding", "vary", "etag", "accept-ranges"];
+
+/// Headers that tell of a file.
+const OF_FILES: &[&str] = &["etag", "last-modified", "accept-ranges"];
 
 /// The configurations of the folder, by name.
 fn configurations() -> Vec<(String, String)> {
@@ -138,6 +149,7 @@ async fn placed(text: &str, directory: &Path) -> Placed {
     let text = text.replace("/etc/nginx/.htpasswd", &users.display().to_string());
     // Relative, so that each writes beside its own configuration.
     let text = text.replace("access_log /var/log/nginx/", "access_log ");
+    let text = served_files::placed(&text, directory);
     let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
     let mut listeners: BTreeMap<String, String> = BTreeMap::new();
     let (mut placed, mut order) = (String::new(), Vec::new());
@@ -209,6 +221,10 @@ fn blocks(text: &str) -> String {
         if !own.iter().any(|own| word.starts_with(own)) {
             let _ = writeln!(kept, "{line}");
         }
+    }
+    let mut temporary = temporary;
+    if served_files::has_some(text) && !text.contains("mime.types") {
+        temporary.push_str("include /etc/nginx/mime.types;\n");
     }
     match kept.contains("http {") {
         true => kept.replace("http {", &format!("http {{\n{temporary}")),
@@ -307,19 +323,30 @@ fn paths(text: &str) -> Vec<String> {
             paths.push(path.trim_end_matches('/').to_owned());
         }
     }
+    if served_files::has_some(text) {
+        paths.extend(served_files::paths(text));
+        // What names with a dot are is said in `docs/files.md`.
+        if !text.contains("location ~ /\\.") {
+            paths.retain(|path| !path.contains("/."));
+        }
+    }
     paths
 }
 
 /// A request of any kind that the configurations tell apart.
-fn request(rng: &mut Rng, hosts: &[String], paths: &[String], trusts: bool) -> String {
+fn request(rng: &mut Rng, hosts: &[String], paths: &[String], text: &str) -> String {
     let any = |rng: &mut Rng, list: &[String]| list[rng.usize(..list.len())].clone();
-    let method = ["GET", "GET", "GET", "POST", "OPTIONS", "DELETE", "PUT"][rng.usize(..7)];
-    let mut text = format!(
+    let has_files = served_files::has_some(text);
+    let method = match has_files && rng.u8(..4) > 0 {
+        true => ["GET", "GET", "GET", "HEAD"][rng.usize(..4)],
+        false => ["GET", "GET", "GET", "POST", "OPTIONS", "DELETE", "PUT"][rng.usize(..7)],
+    };
+    let mut lines = format!(
         "{method} {} HTTP/1.1\r\nHost: {}\r\n",
         any(rng, paths),
         any(rng, hosts)
     );
-    text.push_str("Connection: close\r\n");
+    lines.push_str("Connection: close\r\n");
     for line in [
         "User-Agent: scrapy/1\r\n",
         "Cookie: a=b; beta=1\r\n",
@@ -327,15 +354,25 @@ fn request(rng: &mut Rng, hosts: &[String], paths: &[String], trusts: bool) -> S
         "X-Custom: some value\r\n",
     ] {
         if rng.u8(..4) == 0 {
-            text.push_str(line);
+            lines.push_str(line);
         }
     }
-    if trusts && rng.bool() {
-        text.push_str("X-Forwarded-For: 203.0.113.9, 10.0.0.7\r\n");
+    // What is said of a file is not said of a listing, and not of what is
+    // compressed on the way, nor of a page in place of an error.
+    let others = ["autoindex", "gzip on", "=200"];
+    let is_sent_as_it_is = has_files && !others.iter().any(|other| text.contains(other));
+    if is_sent_as_it_is && rng.u8(..4) == 0 {
+        lines.push_str(served_files::field(rng, method));
+    }
+    if text.contains("gzip") && rng.bool() {
+        lines.push_str("Accept-Encoding: gzip\r\n");
+    }
+    if text.contains("set_real_ip_from") && rng.bool() {
+        lines.push_str("X-Forwarded-For: 203.0.113.9, 10.0.0.7\r\n");
     }
     match matches!(method, "POST" | "PUT") {
-        true => text + "Content-Length: 5\r\n\r\nhello",
-        false => text + "\r\n",
+        true => lines + "Content-Length: 5\r\n\r\nhello",
+        false => lines + "\r\n",
     }
 }
 
@@ -350,7 +387,7 @@ struct Seen {
     content_type: String,
 }
 
-fn seen(response: &Response, host: &str, own_text: bool) -> Seen {
+fn seen(response: &Response, host: &str, text: &str) -> Seen {
     // Without scheme and host where they are those of the request: nginx puts them before a path,
     // with the port of its listener.
     let location = response.header("Location");
@@ -365,6 +402,10 @@ fn seen(response: &Response, host: &str, own_text: bool) -> Seen {
     // Two of them are nginx's own and one that was added: the latter counts.
     let types = response.headers.all("Content-Type");
     let content_type = types.last().copied().unwrap_or_default();
+    let has_files = served_files::has_some(text);
+    let compresses = text.contains("gzip");
+    // A file in place of an error is told of by nginx as if it had been asked for.
+    let is_page = text.contains("error_page") && (response.status != 304);
     let by_origin = content_type == "text/x-echo";
     let mut headers: Vec<(String, String)> = response
         .headers
@@ -372,33 +413,39 @@ fn seen(response: &Response, host: &str, own_text: bool) -> Seen {
         .iter()
         .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
         .filter(|(name, _)| !FRAME.contains(&&**name))
+        .filter(|(name, _)| !(compresses && OF_CODING.contains(&&**name)))
+        .filter(|(name, _)| !(is_page && OF_FILES.contains(&&**name)))
         .collect();
     headers.sort();
-    let is_text = by_origin || (response.status == 200 && own_text);
-    let body = if is_text {
-        response.text()
-    } else {
-        String::new()
+    let headers = served_files::with_one_cache_control(headers);
+    let is_text = by_origin
+        || has_files
+        || text.contains("error_page")
+        || (response.status == 200 && text.contains("return 200"));
+    let body = match is_text {
+        true => served_files::told(response),
+        false => String::new(),
     };
     let body = body.lines().filter(|line| {
         let name = line.split(": ").next().unwrap_or_default();
         !OWN.contains(&name)
     });
+    let body = body.collect::<Vec<_>>().join("\n");
     // What nginx's own pages answer to methods that they do not have; a slash that is missing.
     let status = match response.status {
         405 => 404,
         308 => 301,
         status => status,
     };
-    let is_text = is_text && !response.body.is_empty();
+    let is_text = is_text && !body.is_empty();
     Seen {
         status,
         // nginx takes away escapes that are not needed where `rewrite` redirects.
         location: own.unwrap_or(location).replace("%61", "a"),
         headers,
-        body: body.collect::<Vec<_>>().join("\n"),
+        body,
         content_type: if is_text {
-            content_type.to_owned()
+            served_files::media_type(content_type, has_files)
         } else {
             String::new()
         },
@@ -429,14 +476,15 @@ async fn compare(name: &str, text: &str, rng: &mut Rng) {
     let waypost: Proxy = proxy::run(&toml, &[]).await;
     let (hosts, paths) = (hosts(text), paths(text));
     for number in 0..REQUESTS {
-        let request = request(rng, &hosts, &paths, text.contains("set_real_ip_from"));
+        let request = request(rng, &hosts, &paths, text);
         let listener = &placed.listeners[rng.usize(..placed.listeners.len())];
         let expected = ask(listener, &request).await;
         let got = ask(&on_other_address(listener), &request).await;
-        let own_text = text.contains("return 200");
         let context = || {
             format!(
-                "{name}, request {number}\n{request}\nnginx: {expected:#?}\nwaypost: {got:#?}\n{}\n{toml}\n{}",
+                "{name}, request {number}\n{request}\nnginx:\n{}\nwaypost:\n{}\n{}\n{toml}\n{}",
+                shown(&expected),
+                shown(&got),
                 placed.text,
                 nginx.log()
             )
@@ -446,9 +494,12 @@ async fn compare(name: &str, text: &str, rng: &mut Rng) {
             .nth(1)
             .and_then(|rest| rest.split('\r').next());
         let host = host.unwrap_or_default();
+        if served_files::departs(text, &request, &got, &expected) {
+            continue;
+        }
         assert_eq!(
-            seen(&got, host, own_text),
-            seen(&expected, host, own_text),
+            seen(&got, host, text),
+            seen(&expected, host, text),
             "{}",
             context()
         );
@@ -496,12 +547,22 @@ fn lines_of(log: &str) -> Vec<String> {
     let mut lines: Vec<String> = lines.collect();
     lines.sort();
     lines
+/// An answer as it is read.
+fn shown(response: &Response) -> String {
+    format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&response.raw_head),
+        response.text()
+    )
 }
 
 async fn ask(address: &str, request: &str) -> Response {
     let mut client = Client::connect(address).await;
     client.send(request).await;
-    client.response().await
+    match request.starts_with("HEAD ") {
+        true => client.response_to_head().await,
+        false => client.response().await,
+    }
 }
 
 /// Whether a configuration is compared here.

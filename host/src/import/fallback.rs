@@ -44,21 +44,21 @@ const HARMLESS: &[(&[&str], &str)] = &[
         &[
             "etag",
             "if_modified_since",
+            "types",
+            "disable_symlinks",
+            "max_ranges",
+        ],
+        "no file is served",
+    ),
+    (
+        &[
             "open_file_cache",
             "open_file_cache_valid",
             "open_file_cache_min_uses",
             "open_file_cache_errors",
-            "types",
-            "disable_symlinks",
             "log_not_found",
-            "max_ranges",
             "read_ahead",
             "sendfile_max_chunk",
-        ],
-        "it is about files alone",
-    ),
-    (
-        &[
             "log_subrequest",
             "rewrite_log",
             "uninitialized_variable_warn",

@@ -11,7 +11,16 @@ use crate::http::headers::{is_framing, is_token};
 use crate::http::variable::Phase;
 
 /// Statuses that `add_header` without `always` is for (`ngx_http_headers_filter`).
-const STATUSES: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
+pub(super) const STATUSES: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
+pub(super) const CONTENT_TYPE: &str = "Content-Type";
+/// Headers that must not be sent with errors: they would be kept.
+const OF_CACHING: [&str; 5] = [
+    "cache-control",
+    "expires",
+    "pragma",
+    "age",
+    "surrogate-control",
+];
 const WITHOUT_ALWAYS: &str = "also with statuses other than 200, 201, 204, 206, 301, 302, 303, 304, \
                               307 and 308, which nginx leaves out without `always`";
 
@@ -209,32 +218,42 @@ impl Translator<'_> {
                 accounts.lost(header, "what frames a message is written by the proxy");
                 continue;
             }
+            let lower = name.to_ascii_lowercase();
             let is_sent = status.is_none_or(|status| STATUSES.contains(&status));
             match header.argument(2) {
                 "always" => accounts.translated(header, "`response_headers` in `[[route]]`"),
                 _ if !is_sent => {
                     accounts.harmless(header, "nginx leaves it out with this status");
+                    headers.withheld.set(name, text(&value));
                     continue;
                 }
-                _ if phase == Phase::Return => {
+                _ if status.is_some() => {
                     accounts.translated(header, "`response_headers` in `[[route]]`");
+                }
+                _ if OF_CACHING.contains(&&*lower) => {
+                    accounts.translated(header, "`response_headers` with `statuses`");
                 }
                 _ => accounts.changed(header, WITHOUT_ALWAYS),
             }
             if value.is_empty() {
                 continue;
             }
-            let lower = name.to_ascii_lowercase();
             let value = text(&value);
+            let is_for_good =
+                status.is_none() && header.argument(2) != "always" && OF_CACHING.contains(&&*lower);
+            let table = match is_for_good {
+                true => &mut headers.add_to_good,
+                false => &mut headers.add,
+            };
             match &*lower {
                 "etag" | "last-modified" => headers.set.set(name, value),
-                _ => match headers.add.get(name).map(str::to_owned) {
+                _ => match table.get(name).map(str::to_owned) {
                     Some(known) if known.starts_with('[') => {
                         let known = known.trim_end_matches(']').to_owned();
-                        headers.add.set(name, format!("{known}, {value}]"));
+                        table.set(name, format!("{known}, {value}]"));
                     }
-                    Some(known) => headers.add.set(name, format!("[{known}, {value}]")),
-                    None => headers.add.set(name, value),
+                    Some(known) => table.set(name, format!("[{known}, {value}]")),
+                    None => table.set(name, value),
                 },
             }
         }

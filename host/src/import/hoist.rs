@@ -1,6 +1,6 @@
 //! What many blocks say alike is said once.
 
-use super::writer::{Block, Table};
+use super::writer::{Block, Headers, Table};
 
 /// Moves what all blocks say alike to `[server]`, and what most of them say where all say something.
 pub(super) fn hoist(blocks: &mut [Block], server: &mut Table) {
@@ -27,8 +27,9 @@ pub(super) fn hoist(blocks: &mut [Block], server: &mut Table) {
             continue;
         }
         // A route that answers by itself reads no body.
-        let counts =
-            |block: &Block| !(key.starts_with("client_") && block.keys.get("return").is_some());
+        let counts = |block: &Block| {
+            !is_route(block) || !key.starts_with("client_") || block.get("proxy").is_some()
+        };
         let relevant: Vec<Option<&str>> = blocks
             .iter()
             .zip(values)
@@ -58,4 +59,198 @@ pub(super) fn hoist(blocks: &mut [Block], server: &mut Table) {
         }
         server.set(key, value);
     }
+}
+
+/// Moves what routes say of answers to `[server]`, where all of them say it whom it concerns: pages of
+/// errors, compression, headers. One route alone keeps it.
+pub(super) fn hoist_answers(routes: &mut Vec<Block>, server: &mut Block) {
+    pages(routes, server);
+    for key in ["compression", "gunzip"] {
+        switched(routes, key, &mut server.keys);
+    }
+    headers(routes, server);
+    // What was only there to say these.
+    routes.retain(|route| {
+        let is_bare = route.headers.iter().all(|(_, headers)| headers.is_empty())
+            && route.tables.is_empty()
+            && route.lists.is_empty()
+            && route
+                .keys
+                .pairs()
+                .all(|(key, _)| matches!(key, "listen" | "host" | "return"));
+        !(route.is_rest && is_bare && route.keys.get("return") == Some("{ status = 404 }"))
+    });
+}
+
+/// A route's pages, as keys and values.
+fn pages_of(route: &Block) -> Option<Table> {
+    let (_, table) = route.tables.iter().find(|(key, _)| *key == "error_pages")?;
+    Some(table.clone())
+}
+
+/// The page of a status.
+fn page(pages: &Table, status: u16) -> Option<&str> {
+    let status = status.to_string();
+    let has = |key: &str| key.trim_matches('"').split(' ').any(|code| code == status);
+    pages
+        .pairs()
+        .find(|(key, _)| has(key))
+        .map(|(_, page)| page)
+}
+
+/// The most frequent pages, where each route has a page of its own for whatever has one there.
+fn pages(routes: &mut [Block], server: &mut Block) {
+    let is_named = |route: &Block| route.keys.get("internal").is_some();
+    let mut counted: Vec<(Table, usize)> = Vec::new();
+    for pages in routes
+        .iter()
+        .filter(|route| route.refuses().is_none())
+        .filter_map(pages_of)
+    {
+        match counted.iter_mut().find(|(known, _)| *known == pages) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((pages, 1)),
+        }
+    }
+    let most = counted.into_iter().rev().max_by_key(|(_, count)| *count);
+    let Some((all, _)) = most else { return };
+    let codes: Vec<u16> = codes_of(&all).collect();
+    let agrees = |route: &Block| {
+        let own = pages_of(route).unwrap_or_default();
+        let has = |code: &u16| page(&own, *code).is_some();
+        match route.refuses() {
+            // It has a page that the others have not.
+            _ if is_named(route) => true,
+            Some(None) => true,
+            Some(Some(status)) => page(&all, status).is_none() || has(&status),
+            None => codes.iter().all(has),
+        }
+    };
+    let count = routes
+        .iter()
+        .filter(|route| pages_of(route).is_some())
+        .count();
+    if count < 2 || !routes.iter().all(agrees) {
+        return;
+    }
+    for route in routes.iter_mut() {
+        let is_said = |(key, own): &(&str, Table)| {
+            let same = |code: u16| page(own, code) == page(&all, code);
+            *key == "error_pages" && codes_of(own).all(same)
+        };
+        route.tables.retain(|table| !is_said(table));
+    }
+    server.tables.push(("error_pages", all));
+    let intercept = "intercept_errors";
+    let mut proxied = routes
+        .iter()
+        .filter(|route| route.get("proxy").is_some() && !is_named(route));
+    if proxied.clone().next().is_some() && proxied.all(|route| route.get(intercept).is_some()) {
+        for route in routes.iter_mut() {
+            route.keys.remove(intercept);
+        }
+        server.keys.set(intercept, "true");
+    }
+}
+
+/// The statuses of pages.
+fn codes_of(pages: &Table) -> impl Iterator<Item = u16> {
+    let keys = pages
+        .pairs()
+        .flat_map(|(key, _)| key.trim_matches('"').split(' '));
+    keys.filter_map(|code| code.parse().ok())
+}
+
+/// A key that is off where it is not said: the most frequent value, where several routes have it.
+fn switched(routes: &mut [Block], key: &str, server: &mut Table) {
+    let concerns = |route: &Block| match key {
+        "gunzip" => route.get("proxy").is_some(),
+        _ => route.keys.get("return").is_none(),
+    };
+    let mut counted: Vec<(String, usize)> = Vec::new();
+    for value in routes.iter().filter_map(|route| route.keys.get(key)) {
+        match counted.iter_mut().find(|(known, _)| known == value) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((value.to_owned(), 1)),
+        }
+    }
+    let most = counted.into_iter().rev().max_by_key(|(_, count)| *count);
+    let concerned = routes.iter().filter(|route| concerns(route)).count();
+    let Some((value, _)) = most.filter(|(_, count)| *count > 1 && count * 2 >= concerned) else {
+        return;
+    };
+    for route in routes.iter_mut().filter(|route| concerns(route)) {
+        match route.keys.get(key) {
+            Some(own) if own == value => {
+                route.keys.remove(key);
+            }
+            Some(_) => {}
+            None => route.keys.set(key, "false"),
+        }
+    }
+    server.set(key, value);
+}
+
+/// The parts of changes to a header that can be said once.
+const PARTS: [fn(&mut Headers) -> &mut Table; 4] = [
+    |headers| &mut headers.set,
+    |headers| &mut headers.add,
+    |headers| &mut headers.set_in_good,
+    |headers| &mut headers.add_to_good,
+];
+
+fn headers(routes: &mut [Block], server: &mut Block) {
+    const KEY: &str = "response_headers";
+    let of_route = |route: &Block| {
+        let found = route.headers.iter().find(|(key, _)| *key == KEY);
+        found
+            .map(|(_, headers)| headers.clone())
+            .unwrap_or_default()
+    };
+    let mut all: Vec<Headers> = routes.iter().map(of_route).collect();
+    let mut hoisted = Headers::default();
+    for part in PARTS {
+        let candidates: Vec<(String, String)> = all
+            .iter_mut()
+            .flat_map(|headers| part(headers).pairs().map(owned).collect::<Vec<_>>())
+            .collect();
+        for (name, value) in candidates {
+            // What a route says of a header besides would be all that counts for it.
+            let is_said_besides = all.iter_mut().any(|headers| {
+                let in_parts = PARTS
+                    .iter()
+                    .filter(|part| part(headers).get(&name).is_some());
+                let is_twice = in_parts.count() > 1;
+                let mut removed = headers.remove.iter();
+                is_twice || removed.any(|other| other.eq_ignore_ascii_case(&name))
+            });
+            if is_said_besides {
+                continue;
+            }
+            let mut has = 0;
+            let everywhere = all.iter_mut().all(|headers| {
+                let is_there = part(headers).get(&name) == Some(&*value);
+                has += usize::from(is_there);
+                is_there || headers.withheld.get(&name) == Some(&*value)
+            });
+            if everywhere && has > 1 {
+                for headers in &mut all {
+                    part(headers).remove(&name);
+                }
+                part(&mut hoisted).push(&name, &value);
+            }
+        }
+    }
+    if hoisted.is_empty() {
+        return;
+    }
+    for (route, left) in routes.iter_mut().zip(all) {
+        route.headers.retain(|(key, _)| *key != KEY);
+        route.set_headers(KEY, left);
+    }
+    server.set_headers(KEY, hoisted);
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }

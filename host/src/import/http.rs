@@ -8,9 +8,10 @@ use std::collections::HashSet;
 
 use super::Translator;
 use super::fallback::OF_LISTENER;
-use super::hoist::hoist;
+use super::hoist::{hoist, hoist_answers};
 use super::hosts::{Address, Server, Target, addresses, host_regex, overlaps};
 use super::listen::{self, Listen};
+use super::location::Location;
 use super::rewriting::{self, Gate, Rule};
 use super::scope::Scope;
 use super::tls;
@@ -21,9 +22,41 @@ use super::{conditions::Test, process, real_ip};
 use crate::config::size_text;
 use crate::http::variable::Phase;
 
+/// Directives that do nothing where no place of a kind is: none with files, none that proxies.
+const OF_PLACES: &[&str] = &[
+    "alias",
+    "autoindex",
+    "autoindex_exact_size",
+    "autoindex_format",
+    "autoindex_localtime",
+    "brotli_static",
+    "charset",
+    "client_body_buffer_size",
+    "client_body_timeout",
+    "client_max_body_size",
+    "default_type",
+    "disable_symlinks",
+    "error_page",
+    "expires",
+    "gunzip",
+    "gzip_static",
+    "index",
+    "internal",
+    "proxy_connect_timeout",
+    "proxy_hide_header",
+    "proxy_next_upstream",
+    "proxy_read_timeout",
+    "proxy_redirect",
+    "proxy_send_timeout",
+    "proxy_set_header",
+    "root",
+    "try_files",
+];
+
 impl<'a> Translator<'a> {
     /// Translates what stands in `http`.
     pub(super) fn http(&mut self, http: &'a Scope<'a>) {
+        OF_PLACES.iter().for_each(|name| self.accounts.ask(name));
         self.words.tables = Tables::of(http.children);
         self.upstreams.declare(http, Phase::Request);
         self.zones.declare(http);
@@ -45,6 +78,7 @@ impl<'a> Translator<'a> {
 
     /// Translates what stands in a `server` that has no braces around it.
     pub(super) fn part(&mut self, scope: &'a Scope<'a>) {
+        OF_PLACES.iter().for_each(|name| self.accounts.ask(name));
         self.words.tables = Tables::of(scope.children);
         let listens = listen::listens(scope, "[[listen]]", self.accounts);
         let names = self.names(scope);
@@ -75,6 +109,7 @@ impl<'a> Translator<'a> {
         }
         self.words.server_name = None;
         hoist(&mut self.out.routes, &mut self.out.server.keys);
+        hoist_answers(&mut self.out.routes, &mut self.out.server);
         let mut logs = vec![http];
         logs.extend(&scopes);
         process::error_log(&logs, &mut self.out.server.keys, self.accounts);
@@ -244,16 +279,24 @@ impl<'a> Translator<'a> {
                     let inner = scope.within(location);
                     self.location(&inner, None, &gates, &mut routes);
                 }
-                let root = text("/");
-                let has_root = routes
-                    .iter()
-                    .any(|route| route.keys.get("path") == Some(&*root));
+                let roots = [text("/"), text("^~ /")];
+                let has_root = routes.iter().any(|route| {
+                    let path = route.keys.get("path");
+                    let is_root = path.is_some_and(|path| roots.iter().any(|root| root == path));
+                    is_root && route.keys.get("when").is_none()
+                });
                 if !has_root {
                     routes.extend(of_gates(&gates));
-                    routes.extend(self.rest(scope));
+                    let is_alone = routes.is_empty();
+                    let rest = self.rest(scope);
+                    routes.extend(rest.map(|block| Block {
+                        is_rest: !is_alone,
+                        ..block
+                    }));
                 }
             }
         }
+        let named = self.named_routes(scope);
         self.rules_of_server(server, &steps.rules, targets);
         if let (Some(first), Some(directive)) = (routes.first_mut(), scope.directive) {
             first
@@ -286,24 +329,32 @@ impl<'a> Translator<'a> {
             }
             self.out.routes.extend(all);
         }
+        // Whatever hosts there are, only a name leads to them.
+        let addresses: Vec<String> = targets
+            .iter()
+            .flat_map(|target| target.listen.clone())
+            .collect();
+        for mut block in named {
+            if addresses.len() < listeners {
+                let listen = Table::new().with("listen", texts(&addresses));
+                block.keys = listen.followed_by(block.keys);
+            }
+            self.out.routes.push(block);
+        }
     }
 
-    /// What a server does with paths that no location has: files, if it has a folder for them.
+    /// What a server does with paths that no location has: files, if it has a directory for them.
     fn rest(&mut self, scope: &Scope<'_>) -> Option<Block> {
-        for name in ["root", "try_files"] {
-            for directive in scope.nearest(name) {
-                self.accounts.lost(
-                    directive,
-                    "the import writes no `files` yet: docs/configuration.md has them",
-                );
-            }
-            if !scope.nearest(name).is_empty() {
-                return Some(self.refusal(scope, 501));
-            }
+        let has = |name| !scope.nearest(name).is_empty();
+        if has("root") || !scope.own("try_files").is_empty() {
+            let all = Location::Prefix("/".to_owned());
+            return Some(self.action(scope, &all, &[]));
         }
-        // A path without a route is a 404 as well, but one without headers.
-        let has_headers = !scope.nearest("add_header").is_empty();
-        has_headers.then(|| self.refusal(scope, 404))
+        // A path without a route is a 404 as well, but one without headers and pages.
+        let block = self.refusal(scope, 404);
+        let has_headers = block.headers.iter().any(|(_, headers)| !headers.is_empty());
+        let is_more = has_headers || block.get("error_pages").is_some();
+        is_more.then_some(block)
     }
 
     /// Rules of a server: hooks of its listeners.

@@ -2,6 +2,7 @@
 
 use super::Translator;
 use super::conditions::check_regex;
+use super::files::Uri;
 use super::report::Outcome;
 use super::rewriting::{self, Gate, Rule};
 use super::scope::Scope;
@@ -23,7 +24,7 @@ pub(super) enum Location {
 
 impl Location {
     /// Reads the words behind `location` (`ngx_http_core_location`).
-    fn parse(arguments: &[String]) -> Option<Location> {
+    pub(super) fn parse(arguments: &[String]) -> Option<Location> {
         let (modifier, path) = match arguments {
             [modifier, path] => (modifier.as_str(), path.as_str()),
             [path] => {
@@ -46,6 +47,14 @@ impl Location {
             "" => Location::Prefix(path),
             _ => return None,
         })
+    }
+
+    /// The beginning of the paths that it matches, if that is all it asks for.
+    pub(super) fn prefix(&self) -> Option<&str> {
+        match self {
+            Location::Prefix(prefix) | Location::PrefixNoRegex(prefix) => Some(prefix),
+            _ => None,
+        }
     }
 
     /// As `path` has it.
@@ -80,8 +89,13 @@ const FOREIGN: &[&str] = &[
     "flv",
 ];
 
-/// The directives that are about files.
-const FILES: &[&str] = &["alias", "root", "try_files", "index", "autoindex"];
+/// The directives that pass requests on.
+const PASSES: [&str; 2] = ["proxy_pass", "grpc_pass"];
+
+/// Whether a directive of this name answers requests.
+pub(super) fn is_handler(name: &str) -> bool {
+    PASSES.contains(&name) || FOREIGN.contains(&name)
+}
 
 impl Translator<'_> {
     /// The routes of a location and of those within. `gates`: what its server answers before.
@@ -96,18 +110,31 @@ impl Translator<'_> {
             return;
         };
         let accounts = self.accounts;
-        let Some(location) = Location::parse(&directive.arguments) else {
+        let Some(mut location) = Location::parse(&directive.arguments) else {
             return accounts.lost(directive, "it is no location");
         };
+        if let (Some(path), Some(alias)) = (location.prefix(), scope.own("alias").first())
+            && super::directory::are_files(path, alias.argument(0))
+        {
+            accounts.changed(
+                directive,
+                "`path` with `=`: what only begins with the name of the file is another route's",
+            );
+            location = Location::Exact(path.to_owned());
+        }
         let mut conditions = Table::new();
+        if let (Location::Regex(is_exact, regex), None) = (&location, within)
+            && let Some((front, refused)) = without_look_ahead(regex)
+        {
+            let sign = if *is_exact { "!~" } else { "!~*" };
+            let uri = Table::new().with("uri", text(&format!("{sign}{refused}")));
+            conditions.set("variable", uri.inline());
+            location = Location::Regex(*is_exact, front.to_owned());
+        }
         let mut path = location.path();
         match &location {
-            Location::Named(_) => {
-                return accounts.lost(
-                    directive,
-                    "nothing leads there: the import writes neither `error_pages` nor `try_files` yet",
-                );
-            }
+            // Where something leads there, it becomes a route.
+            Location::Named(_) => return,
             Location::Regex(is_exact, regex) => {
                 if let Err(why) = check_regex(regex) {
                     return accounts.lost(directive, why);
@@ -136,7 +163,22 @@ impl Translator<'_> {
             }
             _ => {}
         }
-        accounts.translated(directive, "`[[route]]`");
+        match conditions.is_empty() {
+            true => accounts.translated(directive, "`[[route]]`"),
+            false => accounts.translated(directive, "`[[route]]` with `when`"),
+        }
+        if let Some(internal) = scope.own("internal").first() {
+            accounts.translated(
+                internal,
+                "`return = { status = 404 }` for clients that ask for it",
+            );
+            let mut block = with_when(self.refusal(scope, 404), &conditions);
+            let keys = Table::new().with("path", text(&path));
+            block.keys = keys.followed_by(block.keys);
+            block.comments = super::comments::of_block(directive);
+            block.range = Some((directive.id, directive.last));
+            return routes.push(block);
+        }
         let steps = self.steps(scope, Some(&location));
         let mut blocks: Vec<Block> = Vec::new();
         for gate in gates.iter().chain(&steps.gates) {
@@ -180,9 +222,10 @@ impl Translator<'_> {
         }
         let count = blocks.len();
         for (index, mut block) in blocks.into_iter().enumerate() {
-            block.keys = Table::new()
-                .with("path", text(&path))
-                .followed_by(block.keys);
+            if block.keys.get("path").is_none() {
+                let keys = Table::new().with("path", text(&path));
+                block.keys = keys.followed_by(block.keys);
+            }
             if index == 0 {
                 block
                     .comments
@@ -204,7 +247,11 @@ impl Translator<'_> {
         conditions: &Table,
     ) -> Vec<Block> {
         let Some(limit) = scope.own("limit_except").first().copied() else {
-            return vec![with_when(self.action(scope, location, rules), conditions)];
+            let block = self.action(scope, location, rules);
+            let of_index = self.of_index(scope, location, &block);
+            let of_index = of_index.filter(|_| conditions.is_empty());
+            let block = with_when(block, conditions);
+            return of_index.into_iter().chain([block]).collect();
         };
         let mut methods = limit.arguments.clone();
         if methods.iter().any(|method| method == "GET") {
@@ -233,25 +280,34 @@ impl Translator<'_> {
         location: &Location,
         rules: &[Rule],
     ) -> Block {
+        self.action_for(scope, location, rules, None)
+    }
+
+    /// What a location does with a request that was led there, to be asked for `uri` if that is given.
+    pub(super) fn action_for(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+        rules: &[Rule],
+        uri: Option<&Uri>,
+    ) -> Block {
         let accounts = self.accounts;
-        let directive = scope.directive;
-        if let Some(internal) = scope.own("internal").first() {
-            accounts.lost(
-                internal,
-                "nothing leads there yet: `error_page` and `X-Accel-Redirect` are not there",
-            );
-            return answer_of("404");
-        }
         if self.denies_all(scope) {
             let only = super::hooks::denials(scope);
             only.iter()
                 .for_each(|rule| accounts.translated(rule, "`return = { status = 403 }`"));
-            self.error_pages(scope, Some(403));
             self.moot(scope);
             return self.refusal(scope, 403);
         }
-        if let Some(pass) = handler(scope, &["proxy_pass", "grpc_pass"]) {
-            return self.proxied(scope, pass, location, rules);
+        if let Some(pass) = handler(scope, &PASSES) {
+            for tries in scope.own("try_files") {
+                accounts.lost(
+                    tries,
+                    "beside a `proxy_pass`, what is a file goes to the server, and all else to the last \
+                     of these: leave it out, or the `proxy_pass`",
+                );
+            }
+            return self.proxied(scope, pass, location, rules, uri);
         }
         if let Some(counts) = handler(scope, &["stub_status"]) {
             accounts.translated(counts, "`stub_status = true`");
@@ -272,20 +328,22 @@ impl Translator<'_> {
             accounts.lost(foreign, note);
             return answer_of("501");
         }
-        let mut serves = false;
-        for name in FILES {
-            for about in scope.nearest(name) {
-                let is_answer = matches!(*name, "alias" | "root" | "try_files");
-                serves |= is_answer;
-                if is_answer || serves {
-                    accounts.lost(
-                        about,
-                        "the import writes no `files` yet: docs/configuration.md has them",
-                    );
-                }
-            }
+        if let Some(block) = self.files(scope, location, rules, uri) {
+            return block;
         }
-        if !serves && let Some(directive) = directive {
+        let lacks = ["root", "alias", "try_files"];
+        let lost: Vec<&Directive> = lacks
+            .iter()
+            .flat_map(|name| scope.own(name))
+            .copied()
+            .collect();
+        for directive in &lost {
+            accounts.lost(directive, "there is no `root` that can be said");
+        }
+        let has_directory = ["root", "alias"]
+            .iter()
+            .any(|name| !scope.nearest(name).is_empty());
+        if let (true, Some(directive)) = (lost.is_empty() && !has_directory, scope.directive) {
             let has_nested = directive
                 .children()
                 .iter()
@@ -298,16 +356,16 @@ impl Translator<'_> {
                 );
             }
         }
-        self.refusal(scope, if serves { 501 } else { 404 })
+        let says_more = has_directory || !lost.is_empty();
+        self.refusal(scope, if says_more { 501 } else { 404 })
     }
 
     /// A route that answers with a status, as nginx would by itself.
-    pub(super) fn refusal(&self, scope: &Scope<'_>, status: u16) -> Block {
+    pub(super) fn refusal(&mut self, scope: &Scope<'_>, status: u16) -> Block {
         let mut block = answer_of(&status.to_string());
         let (headers, _) = self.response_headers(scope, Phase::Return, Some(status));
-        if !headers.is_empty() {
-            block.headers.push(("response_headers", headers));
-        }
+        block.set_headers("response_headers", headers);
+        self.of_answers(scope, &mut block, Some(status));
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
         }
@@ -317,14 +375,31 @@ impl Translator<'_> {
     /// What a location that only refuses says besides.
     fn moot(&self, scope: &Scope<'_>) {
         for directive in scope.children {
-            if FILES.contains(&&*directive.name)
-                || matches!(&*directive.name, "proxy_pass" | "fastcgi_pass")
-            {
+            let is_about_files = matches!(
+                &*directive.name,
+                "root" | "alias" | "try_files" | "index" | "autoindex"
+            );
+            if is_about_files || is_handler(&directive.name) {
                 self.accounts
                     .harmless(directive, "all requests are refused before");
             }
         }
     }
+}
+
+/// An expression that ends in what must not follow, `/\.(?!well-known).*`: what is before that, and
+/// both together. Who has both in several places of a path is taken for the latter alone.
+fn without_look_ahead(regex: &str) -> Option<(&str, String)> {
+    let (front, rest) = regex.split_once("(?!")?;
+    let (refused, end) = rest.split_once(')')?;
+    let is_plain = !refused.contains(['(', '[']) && matches!(end, "" | ".*" | ".*$");
+    let whole = format!("{front}(?:{refused})");
+    let whole = match refused.contains('|') {
+        true => whole,
+        false => format!("{front}{refused}"),
+    };
+    let are_good = check_regex(front).is_ok() && check_regex(&whole).is_ok();
+    (is_plain && !front.is_empty() && are_good).then_some((front, whole))
 }
 
 /// What answers in a context: said there, or around an `if` or `limit_except`.

@@ -28,6 +28,13 @@ mod target; // where `proxy_pass` leads
 mod to_servers; // what an upstream is told of connections
 mod answered; // what servers say of themselves
 mod proxying;
+mod finding; // which location nginx finds
+mod try_files;
+mod directory; // `root`, `alias`
+mod files;
+mod pages; // errors
+mod answers; // compression, caching
+mod named; // routes that only a name leads to
 mod location;
 mod real_ip; // what proxies in front say of clients
 mod hosts; // names and addresses of servers
@@ -118,6 +125,7 @@ struct Translator<'a> {
     words: Words<'a>,
     upstreams: Upstreams<'a>,
     zones: hooks::Zones<'a>,
+    named: named::Named,
     out: Output,
     /// Whether all listeners have a port that clients do not write.
     has_usual_ports: bool,
@@ -159,6 +167,7 @@ fn translate(tree: &tree::Tree, accounts: &Accounts) -> Output {
         },
         upstreams: Upstreams::new(),
         zones: hooks::Zones::default(),
+        named: named::Named::default(),
         out: Output::default(),
         has_usual_ports: false,
         uses_resolver: false,

@@ -1,6 +1,7 @@
 //! `proxy_pass` and what goes with it.
 
 use super::Translator;
+use super::files::Uri;
 use super::location::{Location, answer_of, rewrite_hook};
 use super::rewriting::Rule;
 use super::scope::Scope;
@@ -33,6 +34,7 @@ impl Translator<'_> {
         pass: &Directive,
         location: &Location,
         rules: &[Rule],
+        uri: Option<&Uri>,
     ) -> Block {
         let accounts = self.accounts;
         let mut target = match self.target(scope, pass, location) {
@@ -49,6 +51,9 @@ impl Translator<'_> {
             self.note_stripped(scope);
         }
         rules.extend(target.rule.take());
+        if let Some(uri) = uri {
+            target.uri = Some(asked_for(uri, target.uri.as_deref(), location));
+        }
         let extra = self.of_upstream(scope, &target);
         let is_declared = self.upstreams.is_declared(&target.server);
         let named = self.upstreams.find(&target.server, &extra);
@@ -134,17 +139,14 @@ impl Translator<'_> {
                 }
             }
         }
-        if !request.is_empty() {
-            block.headers.push(("request_headers", request));
-        }
+        block.set_headers("request_headers", request);
         let (response, _) = self.response_headers(scope, Phase::Response, None);
-        if !response.is_empty() {
-            block.headers.push(("response_headers", response));
-        }
+        block.set_headers("response_headers", response);
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
         }
-        self.error_pages(scope, None);
+        // Behind the headers, which it may change.
+        self.of_answers(scope, &mut block, None);
         block
     }
 
@@ -318,4 +320,21 @@ fn has_prefix(location: &Location) -> bool {
         return false;
     };
     path.len() > 1 && path.ends_with('/')
+}
+
+/// What a server is asked for where a request was led to a location: a URI with variables is all of
+/// it, so the query of the request goes along.
+fn asked_for(uri: &Uri, part: Option<&str>, location: &Location) -> String {
+    let path = match (part, location.prefix()) {
+        (Some(part), Some(prefix)) => {
+            let rest = uri.path.strip_prefix(prefix).unwrap_or_default();
+            format!("{part}{rest}")
+        }
+        (Some(part), None) => part.to_owned(),
+        (None, _) => uri.path.clone(),
+    };
+    match uri.query.contains('$') {
+        true => format!("{path}{}", uri.query),
+        false => format!("{path}$is_args$args"),
+    }
 }

@@ -10,6 +10,11 @@ use super::variables::{Piece, joined, names_in, pieces_of};
 use super::writer::{Block, Table, list, text};
 use crate::http::variable::Phase;
 
+/// Expressions that every path fits.
+const ALL: [&str; 10] = [
+    "^", "^/", "^(.*)", "^(.*)$", "^/(.*)", "^/(.*)$", "^.*$", ".*", "(.*)", "/",
+];
+
 /// What the directives of a context come to.
 #[derive(Default)]
 pub(super) struct Steps<'a> {
@@ -170,7 +175,7 @@ impl Translator<'_> {
 
     /// `return` as a route.
     pub(super) fn answer(
-        &self,
+        &mut self,
         scope: &Scope<'_>,
         directive: &Directive,
         location: Option<&Location>,
@@ -223,7 +228,6 @@ impl Translator<'_> {
                 answer = Table::new().with("status", "501");
             }
         }
-        self.error_pages(scope, status);
         let sent = status.or(Some(302));
         let (headers, content_type) = self.response_headers(scope, Phase::Return, sent);
         if answer.get("body").is_some() {
@@ -234,9 +238,8 @@ impl Translator<'_> {
             }
         }
         block.keys.set("return", answer.inline());
-        if !headers.is_empty() {
-            block.headers.push(("response_headers", headers));
-        }
+        block.set_headers("response_headers", headers);
+        self.of_answers(scope, &mut block, sent);
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
         }
@@ -285,11 +288,8 @@ impl Translator<'_> {
             "redirect" => "302",
             _ => return None,
         };
-        let all = [
-            "^", "^/", "^(.*)", "^(.*)$", "^/(.*)", "^/(.*)$", "^.*$", ".*", "(.*)", "/",
-        ];
         let has_capture = names_in(to).any(|name| name.starts_with(|c: char| c.is_ascii_digit()));
-        if !all.contains(&from) || has_capture {
+        if !ALL.contains(&from) || has_capture {
             return None;
         }
         let location = match to.strip_suffix('?') {
@@ -309,9 +309,7 @@ impl Translator<'_> {
         self.accounts
             .translated(directive, "`return` in `[[route]]`");
         let (headers, _) = self.response_headers(scope, Phase::Return, Some(301));
-        if !headers.is_empty() {
-            block.headers.push(("response_headers", headers));
-        }
+        block.set_headers("response_headers", headers);
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
         }
@@ -377,22 +375,13 @@ impl Translator<'_> {
             .collect();
         Ok(joined(&pieces))
     }
+}
 
-    /// Error pages that would be shown in place of an answer with this status, or of any error.
-    pub(super) fn error_pages(&self, scope: &Scope<'_>, status: Option<u16>) {
-        for directive in scope.nearest("error_page") {
-            let concerns = status.is_none_or(|status| {
-                directive
-                    .arguments
-                    .iter()
-                    .any(|code| code.parse() == Ok(status))
-            });
-            if concerns {
-                self.accounts.lost(
-                    directive,
-                    "the import writes no `error_pages` yet: docs/error-pages.md has them",
-                );
-            }
-        }
-    }
+/// The one path that rules make of all others.
+pub(super) fn fixed_path(rules: &[Rule]) -> Option<&str> {
+    let [rule] = rules else { return None };
+    let is_fixed = rule.to.starts_with('/') && !rule.to.contains(['$', '?']);
+    let is_last = matches!(&*rule.flag, "break" | "last");
+    let is_for_all = ALL.contains(&&*rule.from) && rule.when.is_none();
+    (is_fixed && is_last && is_for_all).then_some(&rule.to)
 }

@@ -95,6 +95,11 @@ impl Table {
         Some(self.0.remove(at).1)
     }
 
+    /// Adds a key as another table has it.
+    pub(super) fn push(&mut self, name: &str, value: &str) {
+        self.0.push((name.to_owned(), value.to_owned()));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -126,14 +131,54 @@ pub(super) struct Headers {
     pub(super) remove: Vec<String>,
     pub(super) set: Table,
     pub(super) add: Table,
+    /// What is set in answers that are no errors.
+    pub(super) set_in_good: Table,
+    /// What is added to answers that are no errors.
+    pub(super) add_to_good: Table,
+    /// What would be added if the answer had another status.
+    pub(super) withheld: Table,
 }
+
+/// Answers that are no errors.
+const GOOD: &str = "[\"2xx\", \"3xx\"]";
 
 impl Headers {
     pub(super) fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+        self.remove.is_empty()
+            && self.set.is_empty()
+            && self.add.is_empty()
+            && self.set_in_good.is_empty()
+            && self.add_to_good.is_empty()
     }
 
-    fn whole(&self) -> Table {
+    /// As a value: a table, or two for different statuses.
+    fn inline(&self) -> String {
+        let tables = self.whole();
+        match tables.as_slice() {
+            [table] => table.inline(),
+            tables => list(tables.iter().map(Table::inline)),
+        }
+    }
+
+    fn whole(&self) -> Vec<Table> {
+        let (mut whole, mut tables) = (self.for_all(), Vec::new());
+        let mut good = Table::new();
+        for (key, table) in [("set", &self.set_in_good), ("add", &self.add_to_good)] {
+            if !table.is_empty() {
+                good.set(key, table.inline());
+            }
+        }
+        if !good.is_empty() {
+            tables.push(good.with("statuses", GOOD));
+            if whole.is_empty() {
+                return tables;
+            }
+        }
+        tables.insert(0, std::mem::take(&mut whole));
+        tables
+    }
+
+    fn for_all(&self) -> Table {
         let mut whole = Table::new();
         if !self.remove.is_empty() {
             whole.set("remove", list(self.remove.iter().map(|name| text(name))));
@@ -145,6 +190,15 @@ impl Headers {
         }
         whole
     }
+}
+
+/// What an `expires` as it is written makes of `Cache-Control`.
+fn seconds_of(written: &str) -> Option<String> {
+    Some(match written.trim_matches('"') {
+        "epoch" => "no-cache".to_owned(),
+        "max" => "max-age=315360000".to_owned(),
+        time => format!("max-age={}", super::values::time(time)?.as_secs()),
+    })
 }
 
 /// A table of the file, with what stands above it.
@@ -160,6 +214,8 @@ pub(super) struct Block {
     pub(super) tables: Vec<(&'static str, Table)>,
     /// `request_headers` and `response_headers`, in the same line where they are short.
     pub(super) headers: Vec<(&'static str, Headers)>,
+    /// Whether it is for paths that nothing else is for, and may go where it says nothing.
+    pub(super) is_rest: bool,
     /// The first and the last of the directives that it stands for.
     pub(super) range: Option<(usize, usize)>,
 }
@@ -170,6 +226,108 @@ impl Block {
             title: title.into(),
             ..Block::default()
         }
+    }
+
+    /// The value of a key, or of a table as a value.
+    pub(super) fn get(&self, name: &str) -> Option<String> {
+        let table = self.tables.iter().find(|(key, _)| *key == name);
+        let table = table.map(|(_, table)| table.inline());
+        self.keys.get(name).map(str::to_owned).or(table)
+    }
+
+    /// Sets a table. One that says `alone` and nothing else is that key's value; a long one is
+    /// written in lines of its own.
+    pub(super) fn set_table(&mut self, name: &'static str, alone: &str, table: Table) {
+        let line = match table.0.as_slice() {
+            [(key, value)] if key == alone => value.clone(),
+            _ => table.inline(),
+        };
+        match name.len() + 3 + line.len() <= WIDTH {
+            true => self.keys.set(name, line),
+            false => self.tables.push((name, table)),
+        }
+    }
+
+    /// Takes a key from another one.
+    pub(super) fn take_from(&mut self, other: &Block, name: &'static str) {
+        if let Some(value) = other.keys.get(name) {
+            self.keys.set(name, value);
+        }
+        let tables = other.tables.iter().filter(|(key, _)| *key == name);
+        self.tables.extend(tables.cloned());
+    }
+
+    /// Leaves out the page of a status, where it is of that alone.
+    pub(super) fn drop_page(&mut self, status: u16) {
+        for (key, pages) in &mut self.tables {
+            if *key == "error_pages" {
+                pages.remove(&status.to_string());
+            }
+        }
+        self.tables.retain(|(_, table)| !table.is_empty());
+    }
+
+    /// Joins how long an answer may be kept, by `expires`, and what a header says of that besides: the
+    /// latter alone would count.
+    pub(super) fn join_caching(&mut self) {
+        const NAME: &str = "Cache-Control";
+        let Some(seconds) = self.keys.get("expires").and_then(seconds_of) else {
+            return;
+        };
+        for (_, headers) in self
+            .headers
+            .iter_mut()
+            .filter(|(key, _)| *key == "response_headers")
+        {
+            for table in [&mut headers.add_to_good, &mut headers.add] {
+                let name = table.pairs().map(|(name, _)| name.to_owned());
+                let name = name
+                    .into_iter()
+                    .find(|name| name.eq_ignore_ascii_case(NAME));
+                let Some(value) = name.and_then(|name| table.remove(&name)) else {
+                    continue;
+                };
+                let values = value
+                    .trim_matches(['[', ']', '"', '\''])
+                    .replace("\", \"", ", ");
+                let joined = format!("{seconds}, {values}");
+                headers.set_in_good.set(NAME, text(&joined));
+                self.keys.remove("expires");
+                return;
+            }
+        }
+    }
+
+    /// Sets changes to a header, if there are some.
+    pub(super) fn set_headers(&mut self, name: &'static str, headers: Headers) {
+        if !headers.is_empty() || !headers.withheld.is_empty() {
+            self.headers.push((name, headers));
+        }
+    }
+
+    /// Whether both say the same, whatever they are called.
+    pub(super) fn says_same(&self, other: &Block) -> bool {
+        self.keys == other.keys
+            && self.tables == other.tables
+            && self.headers == other.headers
+            && self.lists == other.lists
+    }
+
+    /// The status of a `return` that is nothing else, if that is an error's; none within where it
+    /// tells more, and none at all without a `return`.
+    pub(super) fn refuses(&self) -> Option<Option<u16>> {
+        let answer = self.keys.get("return")?;
+        let status = answer
+            .strip_prefix("{ status = ")
+            .and_then(|rest| rest.strip_suffix(" }"));
+        let status = status.and_then(|status| status.parse().ok());
+        Some(status.filter(|status| *status >= 300))
+    }
+
+    /// The `content_type` of a `return`, as it is written.
+    pub(super) fn content_type(&self) -> Option<&str> {
+        let (_, of_type) = self.keys.get("return")?.rsplit_once("content_type = ")?;
+        of_type.strip_suffix(" }")
     }
 
     fn render(&self, lost: &[&Entry], out: &mut String) {
@@ -198,14 +356,29 @@ impl Block {
                 true => {
                     let _ = writeln!(out, "{line}");
                 }
-                false => long_tables.push((name, table)),
+                false => long_tables.push((name, table.clone())),
             }
         }
-        for (name, headers) in &self.headers {
-            let line = format!("{name} = {}", headers.whole().inline());
+        for (name, headers) in self
+            .headers
+            .iter()
+            .filter(|(_, headers)| !headers.is_empty())
+        {
+            let line = format!("{name} = {}", headers.inline());
+            let is_split = !(headers.set_in_good.is_empty() && headers.add_to_good.is_empty());
             match line.len() <= WIDTH {
                 true => {
                     let _ = writeln!(out, "{line}");
+                }
+                // Tables of a list have no titles of their own that a person would read.
+                false if is_split && headers.whole().len() == 1 => {
+                    let table = headers.whole().remove(0);
+                    long_tables.push((name, table));
+                }
+                false if is_split => {
+                    let tables = headers.whole();
+                    let lines: Vec<String> = tables.iter().map(Table::inline).collect();
+                    let _ = writeln!(out, "{name} = [\n  {},\n]", lines.join(",\n  "));
                 }
                 false => long.push((name, headers)),
             }
@@ -249,7 +422,9 @@ pub(super) struct Output {
 impl Output {
     fn blocks(&self) -> impl Iterator<Item = &Block> {
         let server = std::iter::once(&self.server);
-        let server = server.filter(|block| !block.keys.is_empty());
+        let server = server.filter(|block| {
+            !block.keys.is_empty() || !block.tables.is_empty() || !block.headers.is_empty()
+        });
         server
             .chain(&self.listens)
             .chain(&self.hooks)

@@ -81,7 +81,7 @@ pub(super) async fn serve(
         return answer::with_file(session, exchange, site, file, request_body).await;
     }
     match find(session, &key).await? {
-        Ok((Found::File(_) | Found::Listing(..), _)) if !gets_files => {
+        Ok(_) if !gets_files => {
             let delivered = answer::method_not_allowed(session, exchange, request_body).await;
             Ok(Served::Delivered(delivered))
         }

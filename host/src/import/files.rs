@@ -1,0 +1,371 @@
+//! Files: the route of a location that answers with what is in a directory
+//! (`ngx_http_static_module.c`, `ngx_http_index_module.c`).
+//!
+//! nginx looks for an index, and for what `try_files` ends with, as if it had been asked for: the
+//! location of that name may say other things of it. Then it gets a route of its own.
+
+use super::Translator;
+use super::directory::Directory;
+use super::finding;
+use super::headers::CONTENT_TYPE;
+use super::location::{Location, rewrite_hook};
+use super::rewriting::Rule;
+use super::scope::Scope;
+use super::tree::Directive;
+use super::try_files::{Last, Tries};
+use super::writer::{Block, Table, text, texts};
+use crate::http::variable::Phase;
+
+/// What is asked for in place of what the client asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Uri {
+    pub(super) path: String,
+    /// With its `?`, or with variables that bring one; may be empty.
+    pub(super) query: String,
+}
+
+impl Uri {
+    pub(super) fn whole(&self) -> String {
+        format!("{}{}", self.path, self.query)
+    }
+}
+
+impl Translator<'_> {
+    /// The route of a location that answers with files; none where it has no directory. `uri`: what
+    /// is asked for in place of the request's path.
+    pub(super) fn files(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+        rules: &[Rule],
+        uri: Option<&Uri>,
+    ) -> Option<Block> {
+        let directory = self.directory(scope, location)?;
+        let accounts = self.accounts;
+        let mut tries = Tries::by_default();
+        if let Some(directive) = scope.own("try_files").first() {
+            match Tries::parse(directive) {
+                Ok(parsed) => {
+                    tries = parsed;
+                    accounts.translated(directive, "`files` in `[[route]]`");
+                }
+                Err(why) => accounts.lost(directive, why),
+            }
+        }
+        let mut block = self.around_files(scope);
+        let fixed_by_rule = super::rewriting::fixed_path(rules);
+        let fixed = fixed_by_rule.or(tries.fixed.as_deref());
+        let fixed = fixed.or(uri.map(|uri| uri.path.as_str()));
+        let mut table = Table::new();
+        match fixed {
+            Some(path) => {
+                let file = directory.file_of(path);
+                let (root, name) = directory.split(&file);
+                table.set("root", text(root));
+                table.set("file", text(name));
+            }
+            None if directory.write(location, &mut table) => {}
+            None => self.by_path(scope, location, &tries, &mut table),
+        }
+        if self.fallback(scope, &directory, &tries, (&block, &mut table)) {
+            block.drop_page(404);
+        }
+        self.of_each_file(scope, location, &mut table);
+        let hooks = match fixed_by_rule {
+            Some(_) => None,
+            None => rewrite_hook(rules),
+        };
+        let hooks: Vec<String> = hooks.into_iter().chain(self.guards(scope)).collect();
+        if !hooks.is_empty() {
+            block.lists.push(("hooks", hooks));
+        }
+        let around = std::mem::take(&mut block.keys);
+        block.set_table("files", "root", table);
+        block.keys = block.keys.followed_by(around);
+        Some(block)
+    }
+
+    /// What a location says of the answers that are files, without the files.
+    fn around_files(&mut self, scope: &Scope<'_>) -> Block {
+        let mut block = Block::new("[[route]]");
+        let (mut headers, content_type) = self.response_headers(scope, Phase::Return, None);
+        if let Some(content_type) = content_type {
+            headers.set.set(CONTENT_TYPE, text(&content_type));
+        }
+        block.set_headers("response_headers", headers);
+        self.of_answers(scope, &mut block, None);
+        if let Some(log) = self.access_log(scope, Phase::Log) {
+            block.keys.set("access_log", log);
+        }
+        block
+    }
+
+    /// Which files a path stands for.
+    fn by_path(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+        tries: &Tries,
+        table: &mut Table,
+    ) {
+        let accounts = self.accounts;
+        let index = match tries.directories {
+            true => self.index(scope, location),
+            false => Vec::new(),
+        };
+        let is_listed = tries.directories && scope.is_on("autoindex");
+        if index != ["index.html"] {
+            let value = match index.is_empty() {
+                true => "[]".to_owned(),
+                false => texts(&index),
+            };
+            table.set("index", value);
+        }
+        if !tries.suffixes.is_empty() {
+            let suffixes = tries.suffixes.iter().map(|suffix| text(suffix));
+            table.set("suffixes", super::writer::list(suffixes));
+        }
+        if !is_listed {
+            return;
+        }
+        let directives = scope.nearest("autoindex");
+        let format = scope.one("autoindex_format");
+        let value = match format.map_or("html", |format| format.argument(0)) {
+            "html" => "true",
+            "json" => "\"json\"",
+            _ => {
+                if let Some(format) = format {
+                    accounts.lost(format, "a listing is HTML or JSON");
+                }
+                "true"
+            }
+        };
+        table.set("autoindex", value);
+        for directive in directives {
+            accounts.changed(
+                directive,
+                "`autoindex` in `files`: the listing has Waypost's own looks",
+            );
+        }
+        if let Some(format) = format {
+            accounts.translated(format, "`autoindex` in `files`");
+        }
+        for name in ["autoindex_exact_size", "autoindex_localtime"] {
+            for directive in scope.nearest(name) {
+                accounts.changed(directive, "the listing has Waypost's own looks");
+            }
+        }
+    }
+
+    /// The names of a directory's index, without those that another location answers by other means.
+    fn index(&mut self, scope: &Scope<'_>, location: &Location) -> Vec<String> {
+        let accounts = self.accounts;
+        let Some(directive) = scope.one("index") else {
+            return vec!["index.html".to_owned()];
+        };
+        let mut names = Vec::new();
+        accounts.translated(directive, "`index` in `files`");
+        for name in &directive.arguments {
+            if name.contains('$') || name.starts_with('/') {
+                accounts.lost(
+                    directive,
+                    format!("`{name}`: an index is a name in the directory that was asked for"),
+                );
+                continue;
+            }
+            let path = format!("{}{name}", directory_path(location));
+            let server = finding::server_of(scope);
+            let chain = finding::find(server.children, &path);
+            let is_file = is_here(scope, &chain)
+                || self.within(server, &chain, |this, scope, location| {
+                    this.is_static(scope, location)
+                });
+            match is_file {
+                true => names.push(name.clone()),
+                false => accounts.lost(
+                    directive,
+                    format!(
+                        "`{name}` is answered by another location: make a route for the directory, \
+                         `path = \"= {}\"`",
+                        directory_path(location)
+                    ),
+                ),
+            }
+        }
+        names
+    }
+
+    /// What is served where there is no file. Returns whether it is what an `error_page` says.
+    fn fallback(
+        &mut self,
+        scope: &Scope<'_>,
+        directory: &Directory,
+        tries: &Tries,
+        (settings, table): (&Block, &mut Table),
+    ) -> bool {
+        let server = finding::server_of(scope);
+        match &tries.last {
+            Last::Status(404) => {
+                if let Some(file) = self.page_as_fallback(scope, directory, settings) {
+                    table.set("fallback", text(&file));
+                    return true;
+                }
+            }
+            Last::Status(status) => table.set("fallback", status.to_string()),
+            Last::Named(name) => match finding::named(server.children, name) {
+                Some(named) => {
+                    let name = self.lead_to(scope, &[named], None);
+                    table.set("fallback", text(&format!("@{name}")));
+                }
+                None => {
+                    for directive in scope.own("try_files") {
+                        let why = format!("there is no `location {name}`");
+                        self.accounts.lost(directive, why);
+                    }
+                }
+            },
+            Last::Uri(path, query) => {
+                let chain = finding::find(server.children, path);
+                if let Some(file) = self.file_here(scope, directory, settings, path) {
+                    self.named.reach(&chain);
+                    table.set("fallback", text(&file));
+                    return false;
+                }
+                let query = self.words.inline(query, &scope.constants);
+                let query = query.unwrap_or_else(|why| {
+                    for directive in scope.own("try_files") {
+                        self.accounts.lost(directive, why.clone());
+                    }
+                    String::new()
+                });
+                let uri = Uri {
+                    path: path.clone(),
+                    query,
+                };
+                let name = self.lead_to(scope, &chain, Some(&uri));
+                table.set("fallback", text(&format!("@{name}")));
+            }
+        }
+        false
+    }
+
+    /// The file of a path as a `fallback` of this place, where the location of that path says the same
+    /// of files.
+    pub(super) fn file_here(
+        &mut self,
+        scope: &Scope<'_>,
+        directory: &Directory,
+        settings: &Block,
+        path: &str,
+    ) -> Option<String> {
+        let server = finding::server_of(scope);
+        let chain = finding::find(server.children, path);
+        if is_here(scope, &chain) {
+            return directory.below(&directory.file_of(path));
+        }
+        let there = self.within(server, &chain, |this, scope, location| {
+            let is_static = this.is_static(scope, location);
+            let directory = is_static
+                .then(|| this.directory(scope, location))
+                .flatten()?;
+            Some((directory, this.around_files(scope)))
+        });
+        let (other, around) = there?;
+        (around.says_same(settings)).then(|| directory.below(&other.file_of(path)))?
+    }
+
+    /// The route for directories of a location whose index is another location's, where that says
+    /// something else of it.
+    pub(super) fn of_index(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+        block: &Block,
+    ) -> Option<Block> {
+        let (Location::Prefix(_) | Location::PrefixNoRegex(_)) = location else {
+            return None;
+        };
+        let tries = scope.own("try_files").first();
+        let serves_directories = tries.is_none_or(|directive| {
+            Tries::parse(directive).is_ok_and(|tries| tries.directories && tries.fixed.is_none())
+        });
+        let index = scope.one("index");
+        let name = index.map_or("index.html", |directive| directive.argument(0));
+        if !serves_directories || block.get("files").is_none() || !self.is_static(scope, location) {
+            return None;
+        }
+        let path = format!("{}{name}", directory_path(location));
+        let server = finding::server_of(scope);
+        let is_own = |path: &str| is_here(scope, &finding::find(server.children, path));
+        let chain = finding::find(server.children, &path);
+        if !is_own(&directory_path(location)) {
+            return None;
+        }
+        let other = Location::parse(&chain.last()?.arguments)?;
+        let is_exact = matches!(other, Location::Exact(_));
+        if is_here(scope, &chain) || !(is_exact || matches!(other, Location::Regex(..))) {
+            return None;
+        }
+        let around = self.within(server, &chain, |this, scope, location| {
+            let is_static = this.is_static(scope, location);
+            is_static.then(|| this.around_files(scope))
+        })?;
+        let own = self.around_files(scope);
+        if around.says_same(&own) {
+            return None;
+        }
+        let mut of_index = around;
+        let others = std::mem::take(&mut of_index.keys);
+        of_index.take_from(block, "files");
+        of_index.keys = of_index.keys.followed_by(others);
+        let place = directory_path(location);
+        let keys = match is_exact {
+            true => Table::new().with("path", text(&format!("= {place}"))),
+            // Directories are what is asked for with a slash at its end.
+            false => {
+                let uri = Table::new().with("uri", text("~/$"));
+                let when = Table::new().with("variable", uri.inline());
+                Table::new().with("when", when.inline())
+            }
+        };
+        of_index.keys = keys.followed_by(of_index.keys);
+        Some(of_index)
+    }
+
+    /// Whether a location answers with files.
+    pub(super) fn is_static(&mut self, scope: &Scope<'_>, location: &Location) -> bool {
+        let answers = |child: &Directive| {
+            super::location::is_handler(&child.name)
+                || child.name == "return"
+                || (child.name == "rewrite"
+                    && matches!(child.argument(2), "redirect" | "permanent"))
+        };
+        !scope.children.iter().any(answers)
+            && !self.denies_all(scope)
+            && self.directory(scope, location).is_some()
+    }
+}
+
+/// Whether a context is that of the innermost of these locations.
+fn is_here(scope: &Scope<'_>, chain: &[&Directive]) -> bool {
+    let mut here = Some(scope);
+    while let Some(scope) = here {
+        match scope.directive {
+            Some(block) if matches!(&*block.name, "if" | "limit_except") => here = scope.outer(),
+            Some(block) if block.name == "location" => {
+                return chain.last().is_some_and(|found| found.id == block.id);
+            }
+            _ => return chain.is_empty(),
+        }
+    }
+    chain.is_empty()
+}
+
+/// The path of a directory of a location: its own one, where that is known.
+pub(super) fn directory_path(location: &Location) -> String {
+    match location.prefix() {
+        Some(prefix) if prefix.ends_with('/') => prefix.to_owned(),
+        Some(prefix) => format!("{prefix}/"),
+        None => "/".to_owned(),
+    }
+}

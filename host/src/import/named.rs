@@ -1,0 +1,171 @@
+//! Routes that nothing but a name leads to: what files fall back to, and what answers in place of an
+//! error.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Translator;
+use super::files::Uri;
+use super::finding;
+use super::location::Location;
+use super::report::Outcome;
+use super::scope::Scope;
+use super::tree::Directive;
+use super::writer::{Block, Table, text};
+
+/// The longest name of a route.
+const LONGEST: usize = 64;
+
+/// The routes with names that have been needed so far.
+#[derive(Default)]
+pub(super) struct Named {
+    /// Names, in all of the file.
+    taken: HashSet<String>,
+    /// Of the server at hand: names by the location's number and the path that it is asked for.
+    known: HashMap<(Option<usize>, String), String>,
+    /// Locations of the server at hand that something leads to.
+    reached: HashSet<usize>,
+    blocks: Vec<Block>,
+}
+
+impl Named {
+    /// Notes that something leads to a location.
+    pub(super) fn reach(&mut self, chain: &[&Directive]) {
+        self.reached.extend(chain.last().map(|found| found.id));
+    }
+
+    /// Takes the pages of errors from a route that is such a page.
+    pub(super) fn without_pages(&mut self, name: &str) {
+        let name = text(name);
+        let mut blocks = self.blocks.iter_mut();
+        if let Some(block) = blocks.find(|block| block.keys.get("name") == Some(&name)) {
+            block.tables.retain(|(key, _)| *key != "error_pages");
+            block.keys.remove("intercept_errors");
+        }
+    }
+
+    /// A name that is not taken, like the one wanted.
+    fn free_name(&mut self, wanted: &str) -> String {
+        let wanted = wanted.trim_start_matches(['@', '/']).to_ascii_lowercase();
+        let wanted = match wanted.rsplit_once('.') {
+            Some((stem, _)) if !stem.is_empty() => stem,
+            _ => &wanted,
+        };
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let clean = wanted.chars().map(|c| if allowed(c) { c } else { '_' });
+        let mut clean: String = clean.take(LONGEST - 8).collect();
+        if clean.is_empty() {
+            clean.push_str("fallback");
+        }
+        let mut free = clean.clone();
+        let mut number = 2;
+        while !self.taken.insert(free.clone()) {
+            free = format!("{clean}_{number}");
+            number += 1;
+        }
+        free
+    }
+}
+
+impl Translator<'_> {
+    /// The name of the route for a path at a location, which becomes a route if it is not yet; `chain`
+    /// as [`finding::find`] has it. Without a path the request is asked for what it asks.
+    pub(super) fn lead_to(
+        &mut self,
+        scope: &Scope<'_>,
+        chain: &[&Directive],
+        uri: Option<&Uri>,
+    ) -> String {
+        self.named.reach(chain);
+        let innermost = chain.last().copied();
+        let place = uri.map(Uri::whole).unwrap_or_default();
+        let key = (innermost.map(|found| found.id), place);
+        if let Some(name) = self.named.known.get(&key) {
+            return name.clone();
+        }
+        let wanted = match (uri, innermost) {
+            (Some(uri), _) => uri.path.clone(),
+            (None, Some(found)) => found.argument(0).to_owned(),
+            (None, None) => String::new(),
+        };
+        let name = self.named.free_name(&wanted);
+        // What it leads to may lead back to it.
+        self.named.known.insert(key, name.clone());
+        let server = finding::server_of(scope);
+        let mut block = self.within(server, chain, |this, scope, location| {
+            this.elsewhere(scope, location, uri)
+        });
+        block.keys = Table::new()
+            .with("name", text(&name))
+            .with("internal", "true")
+            .followed_by(block.keys);
+        if let Some(found) = innermost {
+            // Where it has a path, these stand there.
+            if uri.is_none() {
+                block
+                    .comments
+                    .splice(0..0, super::comments::of_block(found));
+            }
+            block.range = Some((found.id, found.last));
+            let led = format!("`[[route]]` with `name = \"{name}\"`");
+            self.accounts.translated(found, led);
+            for internal in found.children().iter().filter(|c| c.name == "internal") {
+                self.accounts.translated(internal, "`internal = true`");
+            }
+        }
+        self.named.blocks.push(block);
+        name
+    }
+
+    /// What a location answers that something leads to.
+    fn elsewhere(&mut self, scope: &Scope<'_>, location: &Location, uri: Option<&Uri>) -> Block {
+        for name in ["if", "limit_except"] {
+            for condition in scope.own(name) {
+                let why = "a route that a name leads to has no conditions";
+                self.accounts.lost(condition, why);
+                self.accounts.with_children(condition);
+            }
+        }
+        let at_server = scope.directive.is_none_or(|block| block.name == "server");
+        // Those of a server have been run.
+        let steps = match at_server {
+            true => super::rewriting::Steps::default(),
+            false => self.steps(scope, Some(location)),
+        };
+        match steps.answer {
+            Some(answer) => answer,
+            None => self.action_for(scope, location, &steps.rules, uri),
+        }
+    }
+
+    /// The routes with names that the server at hand has needed, and what is left of locations that
+    /// nothing leads to.
+    pub(super) fn named_routes(&mut self, server: &Scope<'_>) -> Vec<Block> {
+        let mut locations: Vec<&Directive> = server.own("location").to_vec();
+        while let Some(location) = locations.pop() {
+            let children = location.children();
+            locations.extend(children.iter().filter(|child| child.name == "location"));
+            let is_named = matches!(
+                Location::parse(&location.arguments),
+                Some(Location::Named(_))
+            );
+            if self.named.reached.contains(&location.id) {
+                continue;
+            }
+            if is_named {
+                self.accounts.harmless(location, "nothing leads there");
+                self.accounts.with_children(location);
+            }
+            for internal in children.iter().filter(|child| child.name == "internal") {
+                self.accounts.note(
+                    internal,
+                    Outcome::Lost,
+                    "nothing leads there but `X-Accel-Redirect` of a server, which is not there: \
+                     give the file to the client by a route of its own",
+                );
+            }
+        }
+        self.named.known.clear();
+        self.named.reached.clear();
+        std::mem::take(&mut self.named.blocks)
+    }
+}

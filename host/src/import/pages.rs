@@ -1,0 +1,345 @@
+//! `error_page`: what clients get in place of errors (`ngx_http_send_error_page`).
+
+use super::Translator;
+use super::directory::Directory;
+use super::files::Uri;
+use super::finding;
+use super::location::Location;
+use super::rewriting::fixed_path;
+use super::scope::Scope;
+use super::tree::Directive;
+use super::try_files::{Tries, split_query};
+use super::writer::{Block, Table, text};
+use crate::http::variable::Phase;
+
+/// Statuses that nginx has for itself, and that no answer here has.
+const OWN: [u16; 6] = [444, 494, 495, 496, 497, 499];
+
+/// A redirect's statuses.
+const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+
+/// An `error_page`, read.
+struct ErrorPage<'s> {
+    /// Statuses that can have a page here.
+    codes: Vec<u16>,
+    answer: Answer,
+    uri: &'s str,
+}
+
+/// The status that the page has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// The error's own.
+    Own,
+    /// `=`: that of what is found.
+    Found,
+    /// `=200`.
+    Is(u16),
+}
+
+/// What a page is, before its status.
+enum Content {
+    /// One of `file`, `body`, `location` and what goes with it; and the status that it has by itself.
+    Text(Table, u16),
+    /// The name of a route.
+    Route(String),
+}
+
+impl Translator<'_> {
+    /// Writes the pages of a context that its answers may need: those with that status, or all errors.
+    pub(super) fn pages(&mut self, scope: &Scope<'_>, status: Option<u16>, block: &mut Block) {
+        let accounts = self.accounts;
+        let directives = scope.nearest("error_page").to_vec();
+        let mut table = Table::new();
+        for directive in directives {
+            let Some(page) = self.error_page(directive) else {
+                continue;
+            };
+            if status.is_some_and(|status| !page.codes.contains(&status)) {
+                continue;
+            }
+            match self.content(scope, &page) {
+                Ok(content) => {
+                    accounts.translated(directive, "`error_pages`");
+                    page.write(content, &mut table);
+                }
+                Err(why) => accounts.lost(directive, why),
+            }
+        }
+        if table.is_empty() {
+            return;
+        }
+        if scope.is_on("proxy_intercept_errors") && block.get("proxy").is_some() {
+            block.keys.set("intercept_errors", "true");
+            for directive in scope.nearest("proxy_intercept_errors") {
+                accounts.translated(directive, "`intercept_errors`");
+            }
+        }
+        for directive in scope.nearest("recursive_error_pages") {
+            match directive.argument(0) {
+                "on" => accounts.changed(
+                    directive,
+                    "an error of a page's route has its own page, which leads to no further route",
+                ),
+                _ => accounts.built_in(directive, "a page leads to no further route"),
+            }
+        }
+        block.tables.push(("error_pages", table));
+    }
+
+    /// Reads an `error_page`; none where none of its statuses is there.
+    fn error_page<'s>(&self, directive: &'s Directive) -> Option<ErrorPage<'s>> {
+        let (uri, words) = directive.arguments.split_last()?;
+        let mut page = ErrorPage {
+            codes: Vec::new(),
+            answer: Answer::Own,
+            uri,
+        };
+        for word in words {
+            match word.strip_prefix('=') {
+                Some("") => page.answer = Answer::Found,
+                Some(status) => page.answer = Answer::Is(status.parse().ok()?),
+                None => page.codes.extend(word.parse::<u16>()),
+            }
+        }
+        let (own, codes): (Vec<u16>, Vec<u16>) =
+            page.codes.iter().partition(|code| OWN.contains(code));
+        page.codes = codes;
+        match (own.contains(&497), page.codes.is_empty()) {
+            (true, _) => self.accounts.lost(
+                directive,
+                "who speaks without TLS to a listener with it is not answered: `redirect_to_https = \
+                 true` in a `[[listen]]` with port 80",
+            ),
+            (false, true) => self
+                .accounts
+                .harmless(directive, "no answer here has this status"),
+            _ => {}
+        }
+        (!page.codes.is_empty()).then_some(page)
+    }
+
+    /// What a page is.
+    ///
+    /// # Errors
+    /// Why it cannot be said.
+    fn content(&mut self, scope: &Scope<'_>, page: &ErrorPage<'_>) -> Result<Content, String> {
+        let server = finding::server_of(scope);
+        if page.uri.starts_with('@') {
+            let named = finding::named(server.children, page.uri);
+            let named = named.ok_or_else(|| format!("there is no `location {}`", page.uri))?;
+            return Ok(self.content_at(server, &[named], None));
+        }
+        if !page.uri.starts_with('/') {
+            let location = self.words.text(page.uri, &scope.constants, Phase::Return)?;
+            let table = Table::new().with("location", text(&location));
+            return Ok(Content::Text(table, 302));
+        }
+        let (path, query) = split_query(page.uri);
+        if path.contains('$') {
+            return Err("a page has a fixed name: write one for each status".to_owned());
+        }
+        let chain = finding::find(server.children, &path);
+        let uri = Uri { path, query };
+        Ok(self.content_at(server, &chain, Some(&uri)))
+    }
+
+    /// What is found at a location.
+    fn content_at(
+        &mut self,
+        server: &Scope<'_>,
+        chain: &[&Directive],
+        uri: Option<&Uri>,
+    ) -> Content {
+        let content = self.within(server, chain, |this, scope, location| {
+            this.told_at(scope, location, uri)
+        });
+        match content {
+            Some(content) => {
+                self.named.reach(chain);
+                if let Some(location) = chain.last().filter(|_| uri.is_none()) {
+                    self.accounts.translated(location, "`error_pages`");
+                }
+                content
+            }
+            None => {
+                let is_recursive = server.is_on("recursive_error_pages");
+                let name = self.lead_to(server, chain, uri);
+                if !is_recursive {
+                    self.named.without_pages(&name);
+                }
+                Content::Route(name)
+            }
+        }
+    }
+
+    /// What a location tells without being a route: a text, a redirect, a file.
+    fn told_at(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+        uri: Option<&Uri>,
+    ) -> Option<Content> {
+        // Its own headers would be lost; those without `always` are not sent with errors.
+        let mut headers = scope.own("add_header").iter();
+        let is_plain = headers.all(|header| header.argument(2) != "always")
+            && ["if", "limit_except"]
+                .iter()
+                .all(|name| scope.own(name).is_empty());
+        let is_server = scope.directive.is_none_or(|block| block.name == "server");
+        if !is_plain && !is_server {
+            return None;
+        }
+        if is_server {
+            let is_static = self.is_static(scope, location);
+            let directory = is_static
+                .then(|| self.directory(scope, location))
+                .flatten()?;
+            return Some(file(&directory.file_of(&uri?.path)));
+        }
+        let steps = self.steps(scope, Some(location));
+        if let Some(answer) = steps.answer {
+            return self.told_by(scope, &answer);
+        }
+        let tries = match scope.own("try_files").first() {
+            Some(directive) => Some((*directive, Tries::parse(directive).ok()?)),
+            None => None,
+        };
+        let fixed = fixed_path(&steps.rules);
+        if !self.is_static(scope, location) || (fixed.is_none() && !steps.rules.is_empty()) {
+            return None;
+        }
+        let directory: Directory = self.directory(scope, location)?;
+        let of_tries = tries.as_ref().and_then(|(_, tries)| tries.fixed.as_deref());
+        let path = fixed.or(of_tries).or(uri.map(|uri| uri.path.as_str()))?;
+        if let Some((directive, _)) = &tries {
+            self.accounts
+                .translated(directive, "`file` in `error_pages`");
+        }
+        Some(file(&directory.file_of(path)))
+    }
+
+    /// The content of a `return`.
+    fn told_by(&self, scope: &Scope<'_>, answer: &Block) -> Option<Content> {
+        let directive = scope.own("return").first()?;
+        let (first, second) = (directive.argument(0), directive.arguments.get(1));
+        let words = |text: &str| self.words.text(text, &scope.constants, Phase::Return).ok();
+        let status: Option<u16> = first.parse().ok();
+        match (status, second) {
+            (None, None) => {
+                let location = Table::new().with("location", text(&words(first)?));
+                Some(Content::Text(location, 302))
+            }
+            (Some(status), Some(url)) if REDIRECTS.contains(&status) => {
+                let location = Table::new().with("location", text(&words(url)?));
+                Some(Content::Text(location, status))
+            }
+            (Some(status), Some(body)) if !body.is_empty() => {
+                let mut table = Table::new().with("body", text(&words(body)?));
+                if let Some(content_type) = answer.content_type() {
+                    table.set("content_type", content_type);
+                }
+                Some(Content::Text(table, status))
+            }
+            _ => None,
+        }
+    }
+
+    /// The file that a missing one is replaced by with status 200: an `error_page 404 =200
+    /// /index.html` is a `fallback`.
+    pub(super) fn page_as_fallback(
+        &mut self,
+        scope: &Scope<'_>,
+        directory: &Directory,
+        settings: &Block,
+    ) -> Option<String> {
+        for directive in scope.nearest("error_page").to_vec() {
+            let Some(page) = self.error_page(directive) else {
+                continue;
+            };
+            let is_good = matches!(page.answer, Answer::Is(200) | Answer::Found);
+            if page.codes.contains(&404) && is_good && page.uri.starts_with('/') {
+                let (path, _) = split_query(page.uri);
+                return self.file_here(scope, directory, settings, &path);
+            }
+        }
+        None
+    }
+}
+
+fn file(path: &str) -> Content {
+    let mut table = Table::new().with("file", text(path));
+    let known = mime_guess::from_path(path).first_raw();
+    // As `error_pages` knows them.
+    if let Some(known) =
+        known.filter(|known| !matches!(*known, "text/html" | "application/json" | "text/plain"))
+    {
+        table.set("content_type", text(known));
+    }
+    Content::Text(table, 200)
+}
+
+impl ErrorPage<'_> {
+    /// Writes the page for each of its statuses.
+    fn write(&self, content: Content, table: &mut Table) {
+        match content {
+            Content::Text(mut content, found) => {
+                let is_redirect = content.get("location").is_some();
+                let status = match (self.answer, is_redirect) {
+                    (Answer::Is(status), true) if !REDIRECTS.contains(&status) => None,
+                    (Answer::Is(status), _) => Some(status),
+                    (Answer::Found, _) => Some(found),
+                    // A redirect is one, whatever the error was.
+                    (Answer::Own, true) => Some(found),
+                    (Answer::Own, false) => None,
+                };
+                let status = status.filter(|status| match is_redirect {
+                    true => *status != 302,
+                    false => self.codes != [*status],
+                });
+                if let Some(status) = status {
+                    content.set("status", status.to_string());
+                }
+                let codes = self.free_codes(table);
+                Self::enter(&codes, &content, table);
+            }
+            Content::Route(name) => {
+                let content = Table::new().with("route", text(&name));
+                let codes = self.free_codes(table);
+                match self.answer {
+                    Answer::Found => Self::enter(&codes, &content, table),
+                    Answer::Is(status) => {
+                        let content = content.with("status", status.to_string());
+                        Self::enter(&codes, &content, table);
+                    }
+                    Answer::Own => {
+                        for code in codes {
+                            let content = content.clone().with("status", code.to_string());
+                            Self::enter(&[code], &content, table);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Its statuses without those that an earlier one has: the first one counts.
+    fn free_codes(&self, table: &Table) -> Vec<u16> {
+        let taken: Vec<u16> = table
+            .pairs()
+            .flat_map(|(key, _)| key.trim_matches('"').split(' '))
+            .filter_map(|code| code.parse().ok())
+            .collect();
+        let free = self.codes.iter().copied();
+        let mut free: Vec<u16> = free.filter(|code| !taken.contains(code)).collect();
+        free.dedup();
+        free
+    }
+
+    fn enter(codes: &[u16], content: &Table, table: &mut Table) {
+        let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
+        if !codes.is_empty() {
+            table.set(&codes.join(" "), content.inline());
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Directories for configurations that answer with files, what is asked of them, and what of an
+//! answer has to be the same.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use fastrand::Rng;
+use waypost_tests::Response;
+
+use super::words_behind;
+
+/// Below each directory of a configuration, and below each of its locations there.
+const TREE: [&str; 19] = [
+    "index.html",
+    "home.htm",
+    "about.html",
+    "about/index.html",
+    "style.css",
+    "app.js",
+    "img.png",
+    "page.txt",
+    "d/index.html",
+    "d/home.htm",
+    "d/x.txt",
+    "empty/deep/x.txt",
+    "404.html",
+    "50x.html",
+    "500.html",
+    "maintenance.html",
+    "auth.html",
+    "latest.txt",
+    "told.txt",
+];
+
+/// Whether a configuration has files.
+pub(super) fn has_some(text: &str) -> bool {
+    text.contains("root /") || text.contains("alias /")
+}
+
+/// The configuration with its directories below ours, which are made and filled.
+pub(super) fn placed(text: &str, directory: &Path) -> String {
+    let base = directory.join("files").display().to_string();
+    let locations: Vec<&str> = paths_of_locations(text).collect();
+    for root in words_behind(text, "root").filter(|word| word.starts_with('/')) {
+        let root = format!("{base}{root}");
+        fill(&root);
+        for path in &locations {
+            match ends_in_name_of_file(path) {
+                true => write(&format!("{root}{path}")),
+                false => fill(&format!("{root}{path}")),
+            }
+        }
+    }
+    for alias in words_behind(text, "alias").filter(|word| word.starts_with('/')) {
+        let alias = format!("{base}{alias}");
+        match ends_in_name_of_file(&alias) {
+            true => write(&alias),
+            false => fill(&alias),
+        }
+    }
+    let text = text.replace("root /", &format!("root {base}/"));
+    text.replace("alias /", &format!("alias {base}/"))
+}
+
+fn paths_of_locations(text: &str) -> impl Iterator<Item = &str> {
+    words_behind(text, "location").filter(|word| word.starts_with('/'))
+}
+
+fn ends_in_name_of_file(path: &str) -> bool {
+    path.rsplit('/')
+        .next()
+        .is_some_and(|name| name.contains('.'))
+}
+
+fn fill(directory: &str) {
+    for name in TREE {
+        write(&format!("{directory}/{name}"));
+    }
+}
+
+fn write(path: &str) {
+    let path = Path::new(path);
+    let directory = path.parent().expect("it is in a directory");
+    // A file of an earlier location may be in the way: then there is nothing below it.
+    if std::fs::create_dir_all(directory).is_err() || path.is_dir() {
+        return;
+    }
+    let text = format!("file {}, which is long enough for all\n", path.display());
+    std::fs::write(path, &text).expect("the directory is ours");
+    if path.extension().is_some_and(|ending| ending == "js") {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).expect("into memory");
+        let compressed = encoder.finish().expect("into memory");
+        let path = format!("{}.gz", path.display());
+        std::fs::write(path, compressed).expect("the directory is ours");
+    }
+}
+
+/// Paths of files, directories and what is not there.
+pub(super) fn paths(text: &str) -> Vec<String> {
+    let mut names = TREE.to_vec();
+    names.extend([
+        "",
+        "d",
+        "d/",
+        "about",
+        "none",
+        "none.css",
+        "none/",
+        "d/none",
+        "robots.txt",
+    ]);
+    // A directory without an index is another thing there: see `docs/files.md`.
+    if !(text.contains("$uri/ /") || text.contains("$uri/ @")) {
+        names.extend(["empty", "empty/"]);
+    }
+    let mut paths: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
+    for path in paths_of_locations(text).filter(|path| !ends_in_name_of_file(path)) {
+        let path = path.trim_end_matches('/');
+        paths.extend(names.iter().map(|name| format!("{path}/{name}")));
+    }
+    paths
+}
+
+/// A field that decides how a file is sent.
+pub(super) fn field(rng: &mut Rng, method: &str) -> &'static str {
+    match (rng.u8(..4), method) {
+        (0, "GET") => "Range: bytes=2-9\r\n",
+        (1, "GET") => "Range: bytes=-3\r\n",
+        (2, "GET" | "HEAD") => "If-None-Match: *\r\n",
+        _ => "If-Modified-Since: Mon, 01 Jan 2001 00:00:00 GMT\r\n",
+    }
+}
+
+/// Whether two answers differ in what `docs/files.md` says of files.
+pub(super) fn departs(text: &str, request: &str, got: &Response, expected: &Response) -> bool {
+    let is_read = request.starts_with("GET ") || request.starts_with("HEAD ");
+    let refused = [301, 403, 404, 405].contains(&expected.status);
+    // Methods are looked at before files are looked for.
+    let is_other_method = !is_read && got.status == 405 && refused;
+    // A page in place of an error is for all methods here.
+    let is_page = !is_read && expected.status == 405 && text.contains("error_page");
+    has_some(text) && (is_other_method || is_page || lacks_slash(text, request, got))
+}
+
+/// Whether a client is sent to a path with a slash at its end where the configuration has a location:
+/// nginx looks for another one there unless it proxies.
+fn lacks_slash(text: &str, request: &str, got: &Response) -> bool {
+    let target = request.split(' ').nth(1).unwrap_or_default();
+    let with_slash = format!("{}/", target.split('?').next().unwrap_or_default());
+    let is_sent_there = got.header("Location").contains(&with_slash);
+    matches!(got.status, 301 | 308)
+        && is_sent_there
+        && paths_of_locations(text).any(|path| path == with_slash)
+}
+
+/// What an answer tells, plain: nothing where it is a proxy's own page of a status.
+pub(super) fn told(response: &Response) -> String {
+    let mut plain = Vec::new();
+    match response.header("Content-Encoding") {
+        "gzip" => {
+            let mut decoder = flate2::read::MultiGzDecoder::new(&response.body[..]);
+            let decoded = decoder.read_to_end(&mut plain);
+            // A part of it is none by itself.
+            if decoded.is_err() {
+                plain = response.body.clone();
+            }
+        }
+        _ => plain = response.body.clone(),
+    }
+    let text = String::from_utf8_lossy(&plain).into_owned();
+    let is_own = text.contains("<center>nginx")
+        || text.starts_with(&format!("{} ", response.status))
+        || text.contains("Index of /")
+        || text.starts_with('[');
+    match is_own {
+        true => String::new(),
+        false => text,
+    }
+}
+
+/// Headers with what is said in several lines of how long an answer may be kept in one, which means
+/// the same (RFC 9110 section 5.3).
+pub(super) fn with_one_cache_control(headers: Vec<(String, String)>) -> Vec<(String, String)> {
+    let is_it = |(name, _): &(String, String)| name == "cache-control";
+    let (said, mut others): (Vec<_>, Vec<_>) = headers.into_iter().partition(is_it);
+    let said: Vec<String> = said.into_iter().map(|(_, value)| value).collect();
+    if !said.is_empty() {
+        others.push(("cache-control".to_owned(), said.join(", ")));
+    }
+    others
+}
+
+/// A media type as far as it has to be the same: that of a file has a charset here, and scripts have
+/// another name (RFC 9239).
+pub(super) fn media_type(content_type: &str, has_files: bool) -> String {
+    match (has_files, content_type.split(';').next()) {
+        (true, Some("application/javascript")) => "text/javascript".to_owned(),
+        (true, Some(media_type)) => media_type.to_owned(),
+        _ => content_type.to_owned(),
+    }
+}
