@@ -547,6 +547,8 @@ fn lines_of(log: &str) -> Vec<String> {
     let mut lines: Vec<String> = lines.collect();
     lines.sort();
     lines
+}
+
 /// An answer as it is read.
 fn shown(response: &Response) -> String {
     format!(

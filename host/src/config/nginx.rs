@@ -409,7 +409,7 @@ static ROUTES: &[Directive] = &[
     ),
     is(
         &["internal", "named_location"],
-        "`internal = true` and a `name` in `[[route]]`: only hooks and the `fallback` of `files` lead to it",
+        "`internal = true` and a `name` in `[[route]]`: only hooks, `error_pages` and the `fallback` of `files` lead to it",
     ),
     not_there(&["post_action"], "each request takes one route"),
     automatic(
@@ -854,7 +854,8 @@ static FILES: &[Directive] = &[
     is(
         &["try_files"],
         "`fallback` in `files`: a file, `fallback = \"/index.html\"`, the route of a name, \
-         `fallback = \"@app\"`, or a status, `fallback = 404`; `suffixes = [\".html\"]` is `$uri.html`",
+         `fallback = \"@app\"`, or a status, `fallback = 404`; `suffixes = [\".html\"]` is `$uri.html`, `index = []` is \
+         `$uri` without `$uri/`, and `file = \"/a.html\"` is one file for all",
     ),
     is(
         &["autoindex*"],

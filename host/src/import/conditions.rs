@@ -58,7 +58,11 @@ impl Condition {
             .split_first()
             .ok_or("a condition asks for something")?;
         let Some(variable) = name.strip_prefix('$') else {
-            return Err("there are no files whose presence a condition could ask for".to_owned());
+            return Err(
+                "whether a file is there is not asked for each request: `try_files` is `fallback`, and \
+                 for a while of maintenance a route before this one has `return = { status = 503 }`"
+                    .to_owned(),
+            );
         };
         let variable = variable.trim_matches(['{', '}']).to_owned();
         let (is_negated, test) = match rest {

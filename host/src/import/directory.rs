@@ -1,7 +1,7 @@
 //! The directory of a location, `root` or `alias`, and what is said of each file in it.
 
 use super::Translator;
-use super::location::Location;
+use super::matching::Location;
 use super::scope::Scope;
 use super::tree::Directive;
 use super::writer::{Table, list, text};

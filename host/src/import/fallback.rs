@@ -38,6 +38,37 @@ const SWITCHES: &[(&str, &str)] = &[
     ("recursive_error_pages", "error_page"),
 ];
 
+/// Directives that do nothing where no place of a kind is: none with files, none that proxies.
+pub(super) const OF_PLACES: &[&str] = &[
+    "alias",
+    "autoindex",
+    "autoindex_exact_size",
+    "autoindex_format",
+    "autoindex_localtime",
+    "brotli_static",
+    "charset",
+    "client_body_buffer_size",
+    "client_body_timeout",
+    "client_max_body_size",
+    "default_type",
+    "disable_symlinks",
+    "error_page",
+    "expires",
+    "gunzip",
+    "gzip_static",
+    "index",
+    "internal",
+    "proxy_connect_timeout",
+    "proxy_hide_header",
+    "proxy_next_upstream",
+    "proxy_read_timeout",
+    "proxy_redirect",
+    "proxy_send_timeout",
+    "proxy_set_header",
+    "root",
+    "try_files",
+];
+
 /// Directives that only concern files, or the start of a process, or what there is none of.
 const HARMLESS: &[(&[&str], &str)] = &[
     (

@@ -4,7 +4,7 @@
 use regex::RegexBuilder;
 
 use super::Translator;
-use super::location::Location;
+use super::matching::Location;
 use super::scope::Scope;
 use super::tree::Directive;
 

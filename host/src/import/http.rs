@@ -7,51 +7,22 @@
 use std::collections::HashSet;
 
 use super::Translator;
-use super::fallback::OF_LISTENER;
+use super::fallback::{OF_LISTENER, OF_PLACES};
 use super::hoist::{hoist, hoist_answers};
-use super::hosts::{Address, Server, Target, addresses, host_regex, overlaps};
+use super::hosts::{Address, Server, Target, addresses, host_regex};
 use super::listen::{self, Listen};
-use super::location::Location;
+use super::matching::Location;
+use super::process;
 use super::rewriting::{self, Gate, Rule};
 use super::scope::Scope;
+use super::stamps::{host_route, is_of_one_host, of_gates, stamped};
 use super::tls;
 use super::values;
 use super::variables::Tables;
 use super::writer::{Block, Table, text, texts};
-use super::{conditions::Test, process, real_ip};
+use super::real_ip;
 use crate::config::size_text;
 use crate::http::variable::Phase;
-
-/// Directives that do nothing where no place of a kind is: none with files, none that proxies.
-const OF_PLACES: &[&str] = &[
-    "alias",
-    "autoindex",
-    "autoindex_exact_size",
-    "autoindex_format",
-    "autoindex_localtime",
-    "brotli_static",
-    "charset",
-    "client_body_buffer_size",
-    "client_body_timeout",
-    "client_max_body_size",
-    "default_type",
-    "disable_symlinks",
-    "error_page",
-    "expires",
-    "gunzip",
-    "gzip_static",
-    "index",
-    "internal",
-    "proxy_connect_timeout",
-    "proxy_hide_header",
-    "proxy_next_upstream",
-    "proxy_read_timeout",
-    "proxy_redirect",
-    "proxy_send_timeout",
-    "proxy_set_header",
-    "root",
-    "try_files",
-];
 
 impl<'a> Translator<'a> {
     /// Translates what stands in `http`.
@@ -401,58 +372,6 @@ impl<'a> Translator<'a> {
             }
         }
     }
-}
-
-/// Whether `$host` is compared with one name: then it is a `host` of a route.
-fn is_of_one_host(gate: &Gate) -> bool {
-    let Gate { condition, .. } = gate;
-    let is_equal = matches!(&condition.test, Test::Equal(host) if host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')) && !host.is_empty());
-    condition.variable == "host" && is_equal && !condition.is_negated
-}
-
-/// The route of an `if ($host = ...)`, where its host is one of the target's.
-fn host_route(gate: &Gate, target: &Target) -> Option<Block> {
-    let Test::Equal(host) = &gate.condition.test else {
-        return None;
-    };
-    let is_of_target = target.hosts.as_ref().is_none_or(|hosts| {
-        hosts
-            .iter()
-            .any(|name| overlaps(name, host) || name == host)
-    });
-    let keys = Table::new()
-        .with("listen", texts(&target.listen))
-        .with("host", text(host));
-    is_of_target.then(|| {
-        let mut block = gate.block.clone();
-        block.keys = keys.followed_by(block.keys);
-        block
-    })
-}
-
-fn of_gates(gates: &[Gate]) -> Vec<Block> {
-    let route = |gate: &Gate| {
-        let mut block = gate.block.clone();
-        block.keys = Table::new()
-            .with("when", gate.condition.when().inline())
-            .followed_by(block.keys);
-        block
-    };
-    gates.iter().map(route).collect()
-}
-
-/// A route of a target.
-fn stamped(mut block: Block, target: &Target) -> Block {
-    let mut keys = Table::new().with("listen", texts(&target.listen));
-    if let Some(hosts) = &target.hosts {
-        keys.set("host", texts(hosts));
-    }
-    // `/` is the default.
-    if block.keys.get("path") == Some(&*text("/")) {
-        block.keys.remove("path");
-    }
-    block.keys = keys.followed_by(block.keys);
-    block
 }
 
 /// Whether names of servers are resolved again in nginx, too.

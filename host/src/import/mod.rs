@@ -14,6 +14,7 @@ mod variables;
 mod scope; // contexts, and what is inherited
 mod comments;
 mod writer;
+mod output;
 mod fallback; // what nobody has translated
 mod process;
 mod listen;
@@ -28,6 +29,7 @@ mod target; // where `proxy_pass` leads
 mod to_servers; // what an upstream is told of connections
 mod answered; // what servers say of themselves
 mod proxying;
+mod matching; // what a location matches
 mod finding; // which location nginx finds
 mod try_files;
 mod directory; // `root`, `alias`
@@ -38,19 +40,20 @@ mod named; // routes that only a name leads to
 mod location;
 mod real_ip; // what proxies in front say of clients
 mod hosts; // names and addresses of servers
+mod stamps; // routes with hosts and listeners
 mod hoist; // what is said once
 mod http;
 mod stream;
 
 use std::path::Path;
 
+use self::output::Output;
 use self::report::Accounts;
 pub use self::report::{Entry, Outcome, Report};
 use self::scope::Scope;
 pub use self::tree::{Line, ReadError};
 use self::upstream::Upstreams;
 use self::variables::{Tables, Words};
-use self::writer::Output;
 use crate::config::problem::Problem;
 use crate::config::system::System;
 
@@ -206,6 +209,21 @@ fn has(scope: &Scope<'_>, name: &str) -> bool {
 fn general(translator: &Translator<'_>) {
     if translator.out.routes.is_empty() {
         return;
+    }
+    if translator
+        .out
+        .routes
+        .iter()
+        .any(|route| route.get("files").is_some())
+    {
+        for departure in [
+            "Of files, names that begin with a dot are not there but `.well-known`, and links that lead \
+             out of their directory are refused.",
+            "Files have types that nginx's `mime.types` lacks, and texts name their charset; methods \
+             other than GET and HEAD are a 405. docs/files.md has more.",
+        ] {
+            translator.accounts.general(departure);
+        }
     }
     for departure in [
         "Servers get `X-Forwarded-For`, `-Proto`, `-Host` and `X-Real-IP`; what clients send of them, \

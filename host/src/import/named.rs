@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::Translator;
 use super::files::Uri;
 use super::finding;
-use super::location::Location;
+use super::matching::Location;
 use super::report::Outcome;
 use super::scope::Scope;
 use super::tree::Directive;

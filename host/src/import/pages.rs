@@ -4,7 +4,7 @@ use super::Translator;
 use super::directory::Directory;
 use super::files::Uri;
 use super::finding;
-use super::location::Location;
+use super::matching::Location;
 use super::rewriting::fixed_path;
 use super::scope::Scope;
 use super::tree::Directive;

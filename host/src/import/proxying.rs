@@ -2,7 +2,8 @@
 
 use super::Translator;
 use super::files::Uri;
-use super::location::{Location, answer_of, rewrite_hook};
+use super::location::{answer_of, rewrite_hook};
+use super::matching::Location;
 use super::rewriting::Rule;
 use super::scope::Scope;
 use super::target::stripped;

@@ -3,7 +3,7 @@
 
 use super::Translator;
 use super::conditions::{Condition, check_regex};
-use super::location::Location;
+use super::matching::Location;
 use super::scope::Scope;
 use super::tree::Directive;
 use super::variables::{Piece, joined, names_in, pieces_of};

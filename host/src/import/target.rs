@@ -1,7 +1,7 @@
 //! Where a `proxy_pass` leads.
 
 use super::Translator;
-use super::location::Location;
+use super::matching::Location;
 use super::rewriting::Rule;
 use super::scope::Scope;
 use super::tree::Directive;
