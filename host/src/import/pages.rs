@@ -260,7 +260,14 @@ impl Translator<'_> {
             let is_good = matches!(page.answer, Answer::Is(200) | Answer::Found);
             if page.codes.contains(&404) && is_good && page.uri.starts_with('/') {
                 let (path, _) = split_query(page.uri);
-                return self.file_here(scope, directory, settings, &path);
+                let file = self.file_here(scope, directory, settings, &path);
+                if file.is_some() {
+                    self.accounts.changed(
+                        directive,
+                        "`fallback` in `files`, which is for a directory without an index as well",
+                    );
+                }
+                return file;
             }
         }
         None

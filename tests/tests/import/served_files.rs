@@ -111,7 +111,8 @@ pub(super) fn paths(text: &str) -> Vec<String> {
         "robots.txt",
     ]);
     // A directory without an index is another thing there: see `docs/files.md`.
-    if !(text.contains("$uri/ /") || text.contains("$uri/ @")) {
+    let falls_back = ["$uri/ /", "$uri/ @", "=200 /index"];
+    if !falls_back.iter().any(|words| text.contains(words)) {
         names.extend(["empty", "empty/"]);
     }
     let mut paths: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
