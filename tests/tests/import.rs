@@ -124,9 +124,12 @@ async fn echo(number: String) -> Origin {
         text.extend(headers);
         text.push('\n');
         text.push_str(&String::from_utf8_lossy(&request.body));
-        let answer = match request.target.contains("moved") {
-            true => Answer::status(302, text).header("Location", "/elsewhere"),
-            false => Answer::ok(text),
+        let says = |word| request.target.contains(word);
+        let answer = match (says("moved"), says("missing"), says("failing")) {
+            (true, ..) => Answer::status(302, text).header("Location", "/elsewhere"),
+            (_, true, _) => Answer::status(404, text),
+            (.., true) => Answer::status(503, text),
+            _ => Answer::ok(text),
         };
         answer
             .header("X-Powered-By", "origin")
@@ -180,6 +183,12 @@ async fn placed(text: &str, directory: &Path) -> Placed {
                 .find(|c: char| !c.is_ascii_digit())
                 .unwrap_or(after.len());
             let (port, after) = after.split_at(end);
+            // Nobody listens there.
+            if port == "1" {
+                let _ = write!(placed, "{before}127.0.0.1:1");
+                rest = after;
+                continue;
+            }
             if !origins.contains_key(port) {
                 origins.insert(port.to_owned(), echo(port.to_owned()).await);
             }
@@ -272,6 +281,11 @@ fn words_behind<'a>(text: &'a str, directive: &'a str) -> impl Iterator<Item = &
         .map(|word| word.trim_matches(['"', '\'']))
 }
 
+/// The paths of locations that are no expressions.
+fn paths_of_locations(text: &str) -> impl Iterator<Item = &str> {
+    words_behind(text, "location").filter(|word| word.starts_with('/'))
+}
+
 fn hosts(text: &str) -> Vec<String> {
     let mut hosts = vec!["other.example".to_owned(), "shop.b.example".to_owned()];
     for name in words_behind(text, "server_name") {
@@ -314,7 +328,7 @@ fn paths(text: &str) -> Vec<String> {
         "/exact?x",
     ];
     let mut paths: Vec<String> = fixed.iter().map(|path| (*path).to_owned()).collect();
-    for path in words_behind(text, "location").filter(|word| word.starts_with('/')) {
+    for path in paths_of_locations(text) {
         paths.push(path.to_owned());
         paths.push(format!("{path}x"));
         paths.push(format!("{}/moved?y=%2F", path.trim_end_matches('/')));
@@ -322,6 +336,13 @@ fn paths(text: &str) -> Vec<String> {
         if path.len() > 1 && path.ends_with('/') {
             paths.push(path.trim_end_matches('/').to_owned());
         }
+    }
+    if text.contains("error_page") {
+        let bases = paths_of_locations(text).map(|path| path.trim_end_matches('/'));
+        let errors = bases
+            .chain([""])
+            .flat_map(|base| [format!("{base}/missing"), format!("{base}/failing")]);
+        paths.extend(errors);
     }
     if served_files::has_some(text) {
         paths.extend(served_files::paths(text));

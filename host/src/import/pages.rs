@@ -60,7 +60,19 @@ impl Translator<'_> {
             }
             match self.content(scope, &page) {
                 Ok(content) => {
-                    accounts.translated(directive, "`error_pages`");
+                    match (&content, page.uri.starts_with('@')) {
+                        (Content::Text(..), _) => accounts.translated(directive, "`error_pages`"),
+                        (Content::Route(_), true) => accounts.changed(
+                            directive,
+                            "`route` in `error_pages`: a request with a body that was read already \
+                             gets the short answer",
+                        ),
+                        (Content::Route(_), false) => accounts.changed(
+                            directive,
+                            "`route` in `error_pages`: it is asked with the request's own method and \
+                             query, and not for a request with a body that was read already",
+                        ),
+                    }
                     page.write(content, &mut table);
                 }
                 Err(why) => accounts.lost(directive, why),
