@@ -2,7 +2,7 @@
 
 use super::Translator;
 use super::conditions::check_regex;
-use super::location::Location;
+use super::matching::Location;
 use super::scope::Scope;
 use super::target::Target;
 use super::tree::Directive;

@@ -165,7 +165,7 @@ fn codes_of(pages: &Table) -> impl Iterator<Item = u16> {
 fn switched(routes: &mut [Block], key: &str, server: &mut Table) {
     let concerns = |route: &Block| match key {
         "gunzip" => route.get("proxy").is_some(),
-        _ => route.keys.get("return").is_none(),
+        _ => route.refuses().is_none(),
     };
     let mut counted: Vec<(String, usize)> = Vec::new();
     for value in routes.iter().filter_map(|route| route.keys.get(key)) {

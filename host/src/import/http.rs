@@ -13,6 +13,7 @@ use super::hosts::{Address, Server, Target, addresses, host_regex};
 use super::listen::{self, Listen};
 use super::matching::Location;
 use super::process;
+use super::real_ip;
 use super::rewriting::{self, Gate, Rule};
 use super::scope::Scope;
 use super::stamps::{host_route, is_of_one_host, of_gates, stamped};
@@ -20,7 +21,6 @@ use super::tls;
 use super::values;
 use super::variables::Tables;
 use super::writer::{Block, Table, text, texts};
-use super::real_ip;
 use crate::config::size_text;
 use crate::http::variable::Phase;
 

@@ -36,7 +36,7 @@ const PASSES: [&str; 2] = ["proxy_pass", "grpc_pass"];
 
 /// Whether a directive of this name answers requests.
 pub(super) fn is_handler(name: &str) -> bool {
-    PASSES.contains(&name) || FOREIGN.contains(&name)
+    PASSES.contains(&name) || FOREIGN.contains(&name) || name == "stub_status"
 }
 
 impl Translator<'_> {

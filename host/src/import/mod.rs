@@ -35,7 +35,7 @@ mod try_files;
 mod directory; // `root`, `alias`
 mod files;
 mod pages; // errors
-mod answers; // compression, caching
+mod content; // compression, caching
 mod named; // routes that only a name leads to
 mod location;
 mod real_ip; // what proxies in front say of clients
