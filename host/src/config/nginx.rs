@@ -556,7 +556,7 @@ static UPSTREAMS: &[Directive] = &[
     ),
     is(
         &["sticky", "sticky_cookie_insert"],
-        "`policy = { plugin = \"sticky\", cookie = { name = \"srv_id\" } }` in `[upstream.NAME]`",
+        "`policy = { plugin = \"sticky\", cookie = { name = \"srv_id\" } }` in `[upstream.NAME]`; `route` and `learn` likewise",
     ),
     is(
         &["least_time"],
@@ -566,9 +566,11 @@ static UPSTREAMS: &[Directive] = &[
         &["queue"],
         "`queue = { size = 100, timeout = \"60s\" }` in `[upstream.NAME]`",
     ),
-    automatic(
-        &["zone", "ntlm"],
-        "workers share what they know of a server",
+    automatic(&["zone"], "workers share what they know of a server"),
+    not_there(
+        &["ntlm"],
+        "connections to servers serve all clients: carry such servers in a `[[stream]]`, or let clients \
+         authenticate by Kerberos",
     ),
     is(
         &["resolver"],

@@ -3,9 +3,9 @@
 use regex::Regex;
 
 use super::Translator;
-use super::scope::Scope;
 use super::tree::Directive;
-use super::variables::{Piece, pieces_of};
+use super::variables::{Constants, Piece, literal, pieces_of};
+use super::words::Here;
 use super::writer::{Table, list, text};
 use crate::http::variable::Phase;
 
@@ -29,7 +29,10 @@ pub(super) enum Test {
 
 impl Condition {
     /// Reads `($variable = value)` (`ngx_http_rewrite_if_condition`).
-    fn parse(arguments: &[String]) -> Result<Condition, String> {
+    ///
+    /// # Errors
+    /// Why it cannot be said.
+    pub(super) fn parse(arguments: &[String]) -> Result<Condition, String> {
         let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let first = words.first_mut().and_then(|first| first.strip_prefix('('));
         let first = first.ok_or("a condition begins with `(`")?;
@@ -58,11 +61,14 @@ impl Condition {
             .split_first()
             .ok_or("a condition asks for something")?;
         let Some(variable) = name.strip_prefix('$') else {
-            return Err(
-                "whether a file is there is not asked for each request: `try_files` is `fallback`, and \
-                 for a while of maintenance a route before this one has `return = { status = 503 }`"
-                    .to_owned(),
-            );
+            return Err(match *name {
+                "-f" | "!-f" | "-e" | "!-e" | "-d" | "!-d" => {
+                    "whether a file is there is asked by `files` with a `fallback`; where one \
+                     closes the site, by the hook `maintenance` with its `flag_file`"
+                }
+                _ => "a condition begins with a variable",
+            }
+            .to_owned());
         };
         let variable = variable.trim_matches(['{', '}']).to_owned();
         let (is_negated, test) = match rest {
@@ -77,16 +83,26 @@ impl Condition {
         };
         match &test {
             Test::Regex(_, regex) => check_regex(regex)?,
-            Test::Equal(value) if value.contains('$') => {
-                return Err("a condition compares with a fixed text".to_owned());
-            }
-            _ => {}
+            Test::True | Test::Equal(_) => {}
         }
         Ok(Condition {
             variable,
             test,
             is_negated,
         })
+    }
+
+    /// Whether it holds where the variable is this text.
+    pub(super) fn holds_for(&self, text: &str) -> bool {
+        let holds = match &self.test {
+            Test::True => !matches!(text, "" | "0"),
+            Test::Equal(value) => text == value,
+            Test::Regex(is_exact, regex) => {
+                let any_case = if *is_exact { "" } else { "(?i)" };
+                Regex::new(&format!("{any_case}{regex}")).is_ok_and(|regex| regex.is_match(text))
+            }
+        };
+        holds != self.is_negated
     }
 
     /// As `when` of a route.
@@ -181,25 +197,49 @@ pub(super) fn check_regex(regex: &str) -> Result<(), String> {
     })
 }
 
+/// What an `if` comes to at its place.
+pub(super) enum Deciding {
+    /// It asks for what is constant.
+    Always,
+    Never,
+    When(Condition),
+}
+
 impl Translator<'_> {
-    /// The condition of an `if`, or why it cannot be said.
+    /// What an `if` asks, or why it cannot be said. `constants`: what is known before it.
     pub(super) fn condition(
         &self,
-        scope: &Scope<'_>,
+        constants: &Constants,
         block: &Directive,
-    ) -> Result<Condition, String> {
-        let mut condition = Condition::parse(&block.arguments)?;
-        let written = format!("${{{}}}", condition.variable);
-        let inlined = self.words.inline(&written, &scope.constants)?;
-        match *pieces_of(&inlined) {
-            [Piece::Variable(name)] => condition.variable = name.to_owned(),
-            _ => return Err("the condition asks for what is constant".to_owned()),
+    ) -> Result<Deciding, String> {
+        let (mut condition, from) = constants.condition(block)?;
+        if let Some(text) = literal(&from) {
+            return Ok(match condition.holds_for(&text) {
+                true => Deciding::Always,
+                false => Deciding::Never,
+            });
         }
+        let here = Here::anywhere(constants);
+        let written = self.words.render(&from, here)?;
+        condition.variable = match *pieces_of(&written) {
+            [Piece::Variable(name)] => name.to_owned(),
+            [Piece::Literal(text)] => {
+                return Ok(match condition.holds_for(text) {
+                    true => Deciding::Always,
+                    false => Deciding::Never,
+                });
+            }
+            _ => {
+                let name = &condition.variable;
+                self.words.template(name, block.id, &from, constants)?
+            }
+        };
         // Before a route is chosen, only the request is known.
         for phase in [Phase::Request, Phase::Return] {
-            self.words.text(&written, &scope.constants, phase)?;
+            self.words
+                .checked(format!("${}", condition.variable), phase)?;
         }
-        Ok(condition)
+        Ok(Deciding::When(condition))
     }
 }
 

@@ -112,6 +112,7 @@ const HARMLESS: &[(&[&str], &str)] = &[
             "proxy_headers_hash_bucket_size",
             "proxy_cache_path",
             "fastcgi_cache_path",
+            "check_shm_size",
         ],
         "it is about buffers and tables of nginx",
     ),

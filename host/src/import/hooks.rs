@@ -126,6 +126,11 @@ impl<'a> Translator<'a> {
             accounts.lost(directive, "its zone is not declared");
             return None;
         };
+        let declared = self.zones.zones.iter().find(|zone| zone.hook == hook);
+        if let Some(Err(why)) = declared.map(|zone| self.zone_key(zone.directive)) {
+            accounts.lost(directive, why);
+            return None;
+        }
         let mut table = Table::new().with("use", text(&hook));
         if plugin == CONNECTIONS {
             table.set("connections", directive.argument(1));
@@ -231,7 +236,7 @@ impl<'a> Translator<'a> {
         };
         match self
             .words
-            .text(realm.argument(0), &scope.constants, Phase::Request)
+            .setting(realm.argument(0), &scope.constants, Phase::Request)
         {
             Ok(realm_text) if !file.argument(0).contains('$') => {
                 let mut table = Table::new()
@@ -264,8 +269,29 @@ impl<'a> Translator<'a> {
 
     /// `[hook.NAME]` for each zone that is used.
     pub(super) fn zone_blocks(&self) -> Vec<Block> {
+        // Those of `http` are there when `stream` comes.
+        let is_there = |zone: &&Zone<'_>| {
+            let title = format!("[hook.{}]", zone.hook);
+            self.out.hooks.iter().any(|known| known.title == title)
+        };
         let used = self.zones.zones.iter().filter(|zone| zone.is_used);
+        let used = used.filter(|zone| !is_there(zone));
         used.filter_map(|zone| self.zone_block(zone)).collect()
+    }
+
+    fn zone_key(&self, zone: &Directive) -> Result<String, String> {
+        let constants = Constants::default();
+        let key = self
+            .words
+            .setting(zone.argument(0), &constants, Phase::Request)?;
+        match key.contains("$server_name") {
+            true => Err(
+                "`$server_name` is the route's host here, which not every route has: `$host` is there \
+                 for all"
+                    .to_owned(),
+            ),
+            false => Ok(key),
+        }
     }
 
     fn zone_block(&self, zone: &Zone<'a>) -> Option<Block> {
@@ -274,19 +300,7 @@ impl<'a> Translator<'a> {
         block.range = Some((directive.id, directive.last));
         block.comments = super::comments::of_block(directive);
         block.keys.set("plugin", text(zone.plugin));
-        let written = directive.argument(0);
-        let key = self
-            .words
-            .text(written, &Constants::default(), Phase::Request);
-        let key = key.and_then(|key| match key.contains("$server_name") {
-            true => Err(
-                "`$server_name` is the route's host here, which not every route has: \
-                         `$host` is there for all"
-                    .to_owned(),
-            ),
-            false => Ok(key),
-        });
-        match key {
+        match self.zone_key(directive) {
             Ok(key) => block.keys.set("key", text(&key)),
             Err(why) => {
                 accounts.lost(directive, why);

@@ -8,18 +8,20 @@ use std::collections::HashSet;
 
 use super::Translator;
 use super::fallback::{OF_LISTENER, OF_PLACES};
+use super::guards::closed;
 use super::hoist::{hoist, hoist_answers};
 use super::hosts::{Address, Server, Target, addresses, host_regex};
 use super::listen::{self, Listen};
 use super::matching::Location;
 use super::process;
 use super::real_ip;
-use super::rewriting::{self, Gate, Rule};
+use super::rewriting::{self, Rule};
 use super::scope::Scope;
 use super::stamps::{host_route, is_of_one_host, of_gates, stamped};
+use super::steps::Gate;
 use super::tls;
 use super::values;
-use super::variables::Tables;
+use super::words::Around;
 use super::writer::{Block, Table, text, texts};
 use crate::config::size_text;
 use crate::http::variable::Phase;
@@ -28,7 +30,7 @@ impl<'a> Translator<'a> {
     /// Translates what stands in `http`.
     pub(super) fn http(&mut self, http: &'a Scope<'a>) {
         OF_PLACES.iter().for_each(|name| self.accounts.ask(name));
-        self.words.tables = Tables::of(http.children);
+        self.words.declare(http.children, Phase::Request);
         self.upstreams.declare(http, Phase::Request);
         self.zones.declare(http);
         let mut servers: Vec<Server<'_>> = Vec::new();
@@ -50,7 +52,7 @@ impl<'a> Translator<'a> {
     /// Translates what stands in a `server` that has no braces around it.
     pub(super) fn part(&mut self, scope: &'a Scope<'a>) {
         OF_PLACES.iter().for_each(|name| self.accounts.ask(name));
-        self.words.tables = Tables::of(scope.children);
+        self.words.declare(scope.children, Phase::Request);
         let listens = listen::listens(scope, "[[listen]]", self.accounts);
         let names = self.names(scope);
         let server = Server {
@@ -74,11 +76,11 @@ impl<'a> Translator<'a> {
         let scopes: Vec<&Scope<'_>> = servers.iter().map(|server| &server.scope).collect();
         let listeners = self.listeners(&servers, &addresses);
         for (index, server) in servers.iter().enumerate() {
-            self.words.server_name = server.names.first().cloned();
             let targets = self.targets(index, &servers, &addresses);
+            self.words.around = around(server, &targets);
             self.server(server, &targets, listeners);
         }
-        self.words.server_name = None;
+        self.words.around = Around::default();
         hoist(&mut self.out.routes, &mut self.out.server.keys);
         hoist_answers(&mut self.out.routes, &mut self.out.server);
         let mut logs = vec![http];
@@ -267,7 +269,12 @@ impl<'a> Translator<'a> {
                 }
             }
         }
-        let named = self.named_routes(scope);
+        let mut named = self.named_routes(scope);
+        if steps.is_closed {
+            routes = of_gates(&gates);
+            routes.push(closed(scope));
+            named.clear();
+        }
         self.rules_of_server(server, &steps.rules, targets);
         if let (Some(first), Some(directive)) = (routes.first_mut(), scope.directive) {
             first
@@ -371,6 +378,21 @@ impl<'a> Translator<'a> {
                 None => block.lists.push(("hooks", vec![hook.clone()])),
             }
         }
+    }
+}
+
+/// What texts of a server are written with.
+fn around(server: &Server<'_>, targets: &[Target]) -> Around {
+    let is_tls = |expected: bool| server.listens.iter().all(|listen| listen.tls == expected);
+    Around {
+        server_name: server.names.first().cloned(),
+        names: server.names.clone(),
+        has_hosts: targets.iter().all(|target| target.hosts.is_some()),
+        scheme: match (is_tls(true), is_tls(false)) {
+            (true, false) => Some("https"),
+            (false, true) => Some("http"),
+            _ => None,
+        },
     }
 }
 

@@ -3,10 +3,12 @@
 use super::Translator;
 use super::conditions::check_regex;
 use super::files::Uri;
+use super::guards::closed;
 use super::matching::{Location, without_look_ahead};
 use super::report::Outcome;
-use super::rewriting::{self, Gate, Rule};
+use super::rewriting::{self, Rule};
 use super::scope::Scope;
+use super::steps::Gate;
 use super::tree::Directive;
 use super::writer::{Block, Table, list, text};
 use crate::http::variable::Phase;
@@ -17,6 +19,7 @@ const FOREIGN: &[&str] = &[
     "uwsgi_pass",
     "scgi_pass",
     "memcached_pass",
+    "check_status",
     "empty_gif",
     "content_by_lua_block",
     "content_by_lua_file",
@@ -123,7 +126,21 @@ impl Translator<'_> {
         }
         let steps = self.steps(scope, Some(&location));
         let mut blocks: Vec<Block> = Vec::new();
-        for gate in gates.iter().chain(&steps.gates) {
+        // One `when` asks for the path once.
+        let is_asked = |gate: &Gate| !conditions.is_empty() && gate.condition.variable == "uri";
+        let asks_twice = gates.iter().chain(&steps.gates).any(is_asked);
+        if asks_twice {
+            accounts.lost(
+                directive,
+                "it is found by an expression within another location, and a condition asks for the \
+                 path as well",
+            );
+        }
+        for gate in gates
+            .iter()
+            .chain(&steps.gates)
+            .take_while(|gate| !is_asked(gate))
+        {
             let mut block = gate.block.clone();
             block.keys = Table::new()
                 .with("when", merged(&conditions, &gate.condition.when()).inline())
@@ -141,6 +158,7 @@ impl Translator<'_> {
             .partition(|block| block.keys.get("path") == Some(&*text(&path)));
         routes.extend(nested);
         routes.extend(nested_here);
+        let first = blocks.len();
         if let Some(answer) = steps.answer.clone() {
             blocks.push(with_when(answer, &conditions));
         } else {
@@ -154,7 +172,10 @@ impl Translator<'_> {
             }
             blocks.extend(self.by_method(scope, &location, &steps.rules, &conditions));
         }
-        let first = gates.len() + steps.gates.len();
+        if steps.is_closed || asks_twice {
+            blocks.truncate(first);
+            blocks.push(with_when(closed(scope), &conditions));
+        }
         let rewrites = rewrite_hook(&steps.rules);
         for block in blocks.iter_mut().skip(first) {
             // Those of a `proxy` are there.
@@ -227,6 +248,21 @@ impl Translator<'_> {
 
     /// What a location does with a request that was led there, to be asked for `uri` if that is given.
     pub(super) fn action_for(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+        rules: &[Rule],
+        uri: Option<&Uri>,
+    ) -> Block {
+        let block = self.opened(scope, location, rules, uri);
+        match self.is_guard_lost(scope) {
+            true => closed(scope),
+            false => block,
+        }
+    }
+
+    /// As [`Translator::action_for`], where nothing is lost that keeps requests out.
+    fn opened(
         &mut self,
         scope: &Scope<'_>,
         location: &Location,

@@ -10,7 +10,13 @@ mod well_known; // files that most machines with nginx have
 mod tree;
 mod report;
 mod values; // times and sizes
-mod variables;
+mod pieces; // texts and the variables in them
+mod parts; // what texts are made of
+mod variables; // what `set` and regexes make
+mod words; // texts as they are written
+mod declared; // the variables that they need
+mod tables; // `map`, `geo`, `split_clients`
+mod choices; // what `if`s decide
 mod scope; // contexts, and what is inherited
 mod comments;
 mod writer;
@@ -19,13 +25,18 @@ mod fallback; // what nobody has translated
 mod process;
 mod listen;
 mod tls;
+mod checks; // whether servers are well
+mod policies;
 mod upstream;
 mod conditions;
 mod hooks;
 mod headers;
 mod logs;
 mod rewriting;
+mod steps; // what is run in its order
+mod guards; // what keeps requests out
 mod target; // where `proxy_pass` leads
+mod chosen; // where the request says where
 mod to_servers; // what an upstream is told of connections
 mod answered; // what servers say of themselves
 mod proxying;
@@ -53,7 +64,7 @@ pub use self::report::{Entry, Outcome, Report};
 use self::scope::Scope;
 pub use self::tree::{Line, ReadError};
 use self::upstream::Upstreams;
-use self::variables::{Tables, Words};
+use self::words::Words;
 use crate::config::problem::Problem;
 use crate::config::system::System;
 
@@ -163,11 +174,7 @@ fn translate(tree: &tree::Tree, accounts: &Accounts) -> Output {
         .collect();
     let mut translator = Translator {
         accounts,
-        words: Words {
-            tables: Tables::default(),
-            accounts,
-            server_name: None,
-        },
+        words: Words::new(&tree.directives, accounts),
         upstreams: Upstreams::new(),
         zones: hooks::Zones::default(),
         named: named::Named::default(),
@@ -193,11 +200,12 @@ fn translate(tree: &tree::Tree, accounts: &Accounts) -> Output {
     general(&translator);
     let Translator {
         upstreams,
-        words,
+        mut words,
         mut out,
         ..
     } = translator;
-    out.upstreams = upstreams.into_blocks(&words);
+    out.upstreams = upstreams.into_blocks(&mut words);
+    out.variables = words.into_blocks();
     out
 }
 
@@ -234,7 +242,7 @@ fn general(translator: &Translator<'_>) {
         "Requests that are malformed or ambiguous are refused where nginx mends them.",
         "Waypost's own error pages are short texts.",
         "A path without its closing slash is redirected to the host and port that the client named, \
-         with 308 where the method must stay; one that no route has is a 404 for every method.",
+         before conditions are asked, with 308 where the method must stay; one that no route has is a 404 for every method.",
         "docs/coming-from-nginx.md has all of them, and why.",
     ] {
         translator.accounts.general(departure);

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::Translator;
 use super::files::Uri;
 use super::finding;
+use super::guards::closed;
 use super::matching::Location;
 use super::report::Outcome;
 use super::scope::Scope;
@@ -128,9 +129,15 @@ impl Translator<'_> {
         let at_server = scope.directive.is_none_or(|block| block.name == "server");
         // Those of a server have been run.
         let steps = match at_server {
-            true => super::rewriting::Steps::default(),
+            true => super::steps::Steps::default(),
             false => self.steps(scope, Some(location)),
         };
+        // A condition that is lost may have kept requests out.
+        let has_conditions = !steps.gates.is_empty() || !steps.variants.is_empty();
+        let is_limited = !at_server && !scope.own("limit_except").is_empty();
+        if steps.is_closed || has_conditions || is_limited {
+            return closed(scope);
+        }
         match steps.answer {
             Some(answer) => answer,
             None => self.action_for(scope, location, &steps.rules, uri),

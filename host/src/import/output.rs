@@ -11,6 +11,7 @@ pub(super) struct Output {
     pub(super) comments: Vec<String>,
     pub(super) server: Block,
     pub(super) listens: Vec<Block>,
+    pub(super) variables: Vec<Block>,
     pub(super) hooks: Vec<Block>,
     pub(super) upstreams: Vec<Block>,
     pub(super) routes: Vec<Block>,
@@ -25,6 +26,7 @@ impl Output {
         });
         server
             .chain(&self.listens)
+            .chain(&self.variables)
             .chain(&self.hooks)
             .chain(&self.upstreams)
             .chain(&self.routes)

@@ -1,14 +1,16 @@
 //! `proxy_pass` and what goes with it.
 
 use super::Translator;
+use super::chosen::Chosen;
 use super::files::Uri;
 use super::location::{answer_of, rewrite_hook};
 use super::matching::Location;
 use super::rewriting::Rule;
 use super::scope::Scope;
-use super::target::stripped;
+use super::target::{Target, stripped};
 use super::tree::Directive;
 use super::values;
+use super::variables::names_in;
 use super::writer::{Block, Table, list, text};
 use crate::config::{duration_text, size_text};
 use crate::http::variable::Phase;
@@ -57,7 +59,20 @@ impl Translator<'_> {
         }
         let extra = self.of_upstream(scope, &target);
         let is_declared = self.upstreams.is_declared(&target.server);
-        let named = self.upstreams.find(&target.server, &extra);
+        let chosen = match target.chosen.take() {
+            Some(parts) => match self.chosen(&target, &parts, &scope.constants, &extra) {
+                Ok(chosen) => Some(chosen),
+                Err(why) => {
+                    accounts.lost(pass, why);
+                    return answer_of("501");
+                }
+            },
+            None => None,
+        };
+        let named = match &chosen {
+            Some(_) => None,
+            None => self.upstreams.find(&target.server, &extra),
+        };
         let scheme = match extra.get("tls") {
             Some(_) => "https",
             None => "http",
@@ -71,30 +86,43 @@ impl Translator<'_> {
         let proxy = match (&named, &target.uri) {
             (Some(name), None) => name.clone(),
             (Some(name), Some(uri)) => format!("{scheme}://{name}{uri}"),
-            (None, None) => format!("http://{}", target.server),
             (None, Some(uri)) if target.server.starts_with("unix:") => {
                 format!("http://{}:{uri}", target.server)
             }
-            (None, Some(uri)) => format!("http://{}{uri}", target.server),
+            (None, uri) => {
+                let uri = uri.as_deref().unwrap_or_default();
+                format!("{scheme}://{}{uri}", target.server)
+            }
         };
         let mut block = Block::new("[[route]]");
         block.keys.set("proxy", text(&proxy));
-        match target.has_variables {
-            true => {
-                self.uses_resolver = true;
-                accounts.changed(
-                    pass,
-                    format!(
-                        "`proxy = \"{proxy}\"`: the name is resolved again without a variable, and \
-                         redirects of the server to itself are rewritten"
-                    ),
-                );
-            }
-            false if is_stripped => accounts.translated(
+        let chosen_by_request = chosen.is_some();
+        if let Some(chosen) = chosen {
+            self.uses_resolver |= chosen.has_names;
+            self.note_chosen(pass, &target, &chosen);
+            let allow: Vec<String> = chosen.allow.iter().map(|item| text(item)).collect();
+            let allow = super::writer::long_list("proxy_allow", &allow);
+            block.keys.set("proxy_allow", allow);
+        } else if target.has_variables {
+            self.uses_resolver = true;
+            accounts.changed(
+                pass,
+                format!(
+                    "`proxy = \"{proxy}\"`: the name is resolved again without a variable, and \
+                     redirects of the server to itself are rewritten"
+                ),
+            );
+        } else if is_stripped {
+            accounts.translated(
                 pass,
                 format!("`proxy = \"{proxy}\"` and `strip_prefix = true`"),
-            ),
-            false => accounts.translated(pass, format!("`proxy = \"{proxy}\"`")),
+            );
+        } else {
+            accounts.translated(pass, format!("`proxy = \"{proxy}\"`"));
+        }
+        match chosen_by_request {
+            true => self.health_check(scope, "", "http"),
+            false => self.health_check(scope, &target.server, "http"),
         }
         if is_stripped {
             block.keys.set("strip_prefix", "true");
@@ -146,9 +174,46 @@ impl Translator<'_> {
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
         }
+        let redirects = |rule: &Rule| matches!(&*rule.flag, "permanent" | "redirect");
+        if !rules.iter().all(redirects) {
+            self.note_rewritten(pass, &block);
+        }
         // Behind the headers, which it may change.
         self.of_answers(scope, &mut block, None);
         block
+    }
+
+    fn note_chosen(&self, pass: &Directive, target: &Target, chosen: &Chosen) {
+        let said = format!("`proxy` to `{}`, with `proxy_allow`", target.server);
+        let is_verified = target.is_tls && chosen.has_names;
+        match (chosen.is_narrower, is_verified) {
+            (true, _) => self.accounts.changed(
+                pass,
+                format!("{said}: names that `proxy_allow` does not have are a 403"),
+            ),
+            (false, true) => self.accounts.changed(
+                pass,
+                format!("{said}: the certificates of servers are verified"),
+            ),
+            (false, false) => self.accounts.translated(pass, said),
+        }
+    }
+
+    /// Notes what is made of the path, where a hook changes that before it is asked for.
+    fn note_rewritten(&self, pass: &Directive, block: &Block) {
+        let tables = block
+            .headers
+            .iter()
+            .flat_map(|(_, headers)| [&headers.set, &headers.add]);
+        let mut names = tables
+            .flat_map(Table::pairs)
+            .flat_map(|(_, value)| names_in(value));
+        if let Some(name) = names.find(|name| self.words.is_of_path(name)) {
+            self.accounts.changed(
+                pass,
+                format!("the hook `rewrite` comes first: `${name}` is of the path that it makes"),
+            );
+        }
     }
 
     fn note_stripped(&self, scope: &Scope<'_>) {

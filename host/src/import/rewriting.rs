@@ -1,12 +1,13 @@
-//! The directives that nginx runs in their order before it does anything else with a request: `if`,
-//! `return`, `rewrite`, `set` (`ngx_http_rewrite_module.c`).
+//! `return` as a route, and `rewrite` as a rule of the hook `rewrite`
+//! (`ngx_http_rewrite_module.c`).
 
 use super::Translator;
-use super::conditions::{Condition, check_regex};
+use super::conditions::check_regex;
 use super::matching::Location;
 use super::scope::Scope;
 use super::tree::Directive;
 use super::variables::{Piece, joined, names_in, pieces_of};
+use super::words::Here;
 use super::writer::{Block, Table, list, text};
 use crate::http::variable::Phase;
 
@@ -14,26 +15,6 @@ use crate::http::variable::Phase;
 const ALL: [&str; 10] = [
     "^", "^/", "^(.*)", "^(.*)$", "^/(.*)", "^/(.*)$", "^.*$", ".*", "(.*)", "/",
 ];
-
-/// What the directives of a context come to.
-#[derive(Default)]
-pub(super) struct Steps<'a> {
-    /// Routes that answer where their `when` holds, in order, each with the `if` that it is of.
-    pub(super) gates: Vec<Gate>,
-    /// Rules for the hook `rewrite`.
-    pub(super) rules: Vec<Rule>,
-    /// `if`s that only change what is set, and their conditions.
-    pub(super) variants: Vec<(Condition, &'a Directive)>,
-    /// The answer to all requests that came so far.
-    pub(super) answer: Option<Block>,
-}
-
-/// An answer to requests of which a condition holds.
-#[derive(Clone)]
-pub(super) struct Gate {
-    pub(super) condition: Condition,
-    pub(super) block: Block,
-}
 
 /// A rule of the hook `rewrite`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,103 +57,6 @@ pub(super) fn hook(rules: &[Rule]) -> String {
 }
 
 impl Translator<'_> {
-    /// What a `server` or a `location` runs.
-    pub(super) fn steps<'s>(
-        &mut self,
-        scope: &Scope<'s>,
-        location: Option<&Location>,
-    ) -> Steps<'s> {
-        let mut steps = Steps::default();
-        for directive in scope.children {
-            if steps.answer.is_some() {
-                if matches!(
-                    &*directive.name,
-                    "return" | "rewrite" | "if" | "set" | "break"
-                ) {
-                    self.accounts
-                        .harmless(directive, "never reached: an answer is given before");
-                    self.accounts.with_children(directive);
-                }
-                continue;
-            }
-            match &*directive.name {
-                "return" => steps.answer = Some(self.answer(scope, directive, location)),
-                "set" => self
-                    .accounts
-                    .translated(directive, "inlined where it is used"),
-                "break" => self.accounts.harmless(directive, "no rule is behind it"),
-                "rewrite" => match self.fixed_redirect(scope, directive) {
-                    Some(answer) => steps.answer = Some(answer),
-                    None => steps.rules.extend(self.rule(scope, directive, None)),
-                },
-                "if" => self.step_of_if(scope, directive, location, &mut steps),
-                _ => {}
-            }
-        }
-        steps
-    }
-
-    fn step_of_if<'s>(
-        &mut self,
-        scope: &Scope<'s>,
-        block: &'s Directive,
-        location: Option<&Location>,
-        steps: &mut Steps<'s>,
-    ) {
-        let accounts = self.accounts;
-        let condition = match self.condition(scope, block) {
-            Ok(condition) => condition,
-            Err(why) => {
-                accounts.lost(block, why.clone());
-                accounts.with_children(block);
-                return;
-            }
-        };
-        let inner = scope.within(block);
-        let of_phase = |name: &str| matches!(name, "return" | "rewrite" | "set" | "break" | "if");
-        let phase: Vec<&Directive> = inner
-            .children
-            .iter()
-            .filter(|c| of_phase(&c.name))
-            .collect();
-        let translated = "`when` in `[[route]]`";
-        match phase.as_slice() {
-            [only] if only.name == "return" => {
-                if !steps.rules.is_empty() {
-                    let why = "a `rewrite` before a condition changes what it asks for";
-                    accounts.lost(block, why);
-                }
-                accounts.translated(block, translated);
-                let mut answer = self.answer(&inner, only, location);
-                answer.range = Some((block.id, block.last));
-                let comments = super::comments::of_block(block);
-                answer.comments = comments;
-                steps.gates.push(Gate {
-                    condition,
-                    block: answer,
-                });
-            }
-            rules if !rules.is_empty() && rules.iter().all(|rule| rule.name == "rewrite") => {
-                accounts.translated(block, "`when` of a rule of the hook `rewrite`");
-                for rule in rules {
-                    let when = Some(condition.of_rule());
-                    steps.rules.extend(self.rule(scope, rule, when));
-                }
-            }
-            [] if location.is_some() => {
-                accounts.translated(block, translated);
-                steps.variants.push((condition, block));
-            }
-            _ => {
-                accounts.lost(
-                    block,
-                    "what it sets depends on the request: see docs/import.md",
-                );
-                accounts.with_children(block);
-            }
-        }
-    }
-
     /// `return` as a route.
     pub(super) fn answer(
         &mut self,
@@ -281,7 +165,7 @@ impl Translator<'_> {
     }
 
     /// A `rewrite` of every path to a URL without captures: an answer like any other.
-    fn fixed_redirect(&self, scope: &Scope<'_>, directive: &Directive) -> Option<Block> {
+    pub(super) fn fixed_redirect(&self, scope: &Scope<'_>, directive: &Directive) -> Option<Block> {
         let (from, to) = (directive.argument(0), directive.argument(1));
         let status = match directive.argument(2) {
             "permanent" => "301",
@@ -317,7 +201,12 @@ impl Translator<'_> {
     }
 
     /// A `rewrite` as a rule.
-    fn rule(&self, scope: &Scope<'_>, directive: &Directive, when: Option<String>) -> Option<Rule> {
+    pub(super) fn rule(
+        &self,
+        scope: &Scope<'_>,
+        directive: &Directive,
+        when: Option<String>,
+    ) -> Option<Rule> {
         let from = directive.argument(0);
         let to =
             check_regex(from).and_then(|()| self.replacement(scope, from, directive.argument(1)));
@@ -358,7 +247,9 @@ impl Translator<'_> {
                         continue;
                     }
                     let variable = format!("${{{name}}}");
-                    let text = self.words.inline(&variable, &scope.constants)?;
+                    let parts = scope.constants.resolve(&variable)?;
+                    let here = Here::anywhere(&scope.constants);
+                    let text = self.words.render(&parts, here)?;
                     inlined.extend(pieces_of(&text).into_iter().map(|piece| match piece {
                         Piece::Literal(literal) => (false, literal.to_owned()),
                         Piece::Variable(name) => (true, name.to_owned()),

@@ -1,6 +1,7 @@
 //! Where a directive holds: nginx's contexts, each within another.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::report::Accounts;
 use super::tree::Directive;
@@ -12,9 +13,11 @@ pub(super) struct Scope<'a> {
     /// The block itself; none for the file as a whole.
     pub(super) directive: Option<&'a Directive>,
     pub(super) children: &'a [Directive],
-    by_name: HashMap<&'a str, Vec<&'a Directive>>,
+    by_name: Rc<HashMap<&'a str, Vec<&'a Directive>>>,
     accounts: &'a Accounts,
-    /// The variables that `set` makes here and around.
+    /// What variables stand for where the context begins, before its `set`s.
+    pub(super) entering: Constants,
+    /// What they stand for when its `set`s and `if`s have been run.
     pub(super) constants: Constants,
 }
 
@@ -31,7 +34,34 @@ impl<'a> Scope<'a> {
 
     /// The same context once more.
     pub(super) fn again(&self) -> Scope<'a> {
-        Scope::new(self.outer, self.directive, self.children, self.accounts)
+        Scope {
+            by_name: Rc::clone(&self.by_name),
+            entering: self.entering.clone(),
+            constants: self.constants.clone(),
+            ..*self
+        }
+    }
+
+    /// The same context at a directive of it, where variables stand for this.
+    pub(super) fn at(&self, constants: &Constants) -> Scope<'a> {
+        Scope {
+            by_name: Rc::clone(&self.by_name),
+            entering: self.entering.clone(),
+            constants: constants.clone(),
+            ..*self
+        }
+    }
+
+    /// The context of an `if` in the midst of the directives of this one, `before` which variables
+    /// stand for this.
+    pub(super) fn within_if(&'a self, block: &'a Directive, before: &Constants) -> Scope<'a> {
+        let mut scope = self.within(block);
+        scope.entering = Constants::entering(Some(before), Some(block));
+        scope.constants = scope.entering.clone();
+        for child in block.children() {
+            scope.constants.pass(child);
+        }
+        scope
     }
 
     fn new(
@@ -44,13 +74,15 @@ impl<'a> Scope<'a> {
         for child in children {
             by_name.entry(&child.name).or_default().push(child);
         }
-        let constants = Constants::of(outer.map(|outer| &outer.constants), children);
+        let entering = Constants::entering(outer.map(|outer| &outer.constants), directive);
+        let constants = entering.after(directive, children);
         Scope {
             outer,
             directive,
             children,
-            by_name,
+            by_name: Rc::new(by_name),
             accounts,
+            entering,
             constants,
         }
     }
@@ -71,6 +103,18 @@ impl<'a> Scope<'a> {
         let mut scope = self;
         loop {
             let own = scope.own(name);
+            match scope.outer {
+                Some(outer) if own.is_empty() => scope = outer,
+                _ => return own,
+            }
+        }
+    }
+
+    /// As [`Scope::nearest`], of directives that nobody translates.
+    pub(super) fn nearest_unknown(&self, name: &str) -> &[&'a Directive] {
+        let mut scope = self;
+        loop {
+            let own = scope.by_name.get(name).map_or(&[][..], Vec::as_slice);
             match scope.outer {
                 Some(outer) if own.is_empty() => scope = outer,
                 _ => return own,

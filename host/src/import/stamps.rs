@@ -2,7 +2,7 @@
 
 use super::conditions::Test;
 use super::hosts::{Target, overlaps};
-use super::rewriting::Gate;
+use super::steps::Gate;
 use super::writer::{Block, Table, text, texts};
 
 /// Whether `$host` is compared with one name: then it is a `host` of a route.

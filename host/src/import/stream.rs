@@ -6,7 +6,6 @@ use super::scope::Scope;
 use super::tls;
 use super::tree::Directive;
 use super::values;
-use super::variables::Tables;
 use super::writer::{Block, Table, text};
 use crate::config::duration_text;
 use crate::http::variable::Phase;
@@ -14,7 +13,7 @@ use crate::http::variable::Phase;
 impl<'a> Translator<'a> {
     /// Translates what stands in `stream`.
     pub(super) fn stream(&mut self, stream: &'a Scope<'a>) {
-        self.words.tables = Tables::of(stream.children);
+        self.words.declare(stream.children, Phase::Choice);
         self.upstreams.declare(stream, Phase::Choice);
         self.zones.declare(stream);
         for directive in stream.own("server") {
@@ -45,11 +44,7 @@ impl<'a> Translator<'a> {
             }
         }
         let zones = self.zone_blocks();
-        for zone in zones {
-            if !self.out.hooks.iter().any(|known| known.title == zone.title) {
-                self.out.hooks.push(zone);
-            }
-        }
+        self.out.hooks.extend(zones);
         process_wide(self, stream);
     }
 
@@ -86,6 +81,7 @@ impl<'a> Translator<'a> {
             },
             None => written.to_owned(),
         };
+        self.health_check(scope, &target, "tcp");
         let proxy = self.upstreams.find(&target, &extra).unwrap_or(target);
         accounts.translated(pass, format!("`proxy = \"{proxy}\"`"));
         block.keys.set("proxy", text(&proxy));

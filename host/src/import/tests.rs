@@ -137,6 +137,79 @@ fn what_may_be_secret_is_not_printed() {
     );
 }
 
+/// The file that is made of a `location /` with this.
+fn forced(directives: &str) -> String {
+    let site = format!("server {{ listen 80; location / {{ {directives} }} }}");
+    of(&[("a.conf", &site)]).unwrap().text
+}
+
+#[test]
+fn what_is_lost_opens_nothing() {
+    let to_server = "proxy_pass http://127.0.0.1:1;";
+    for lost in [
+        "if ($http_x ~ \"(?!a)b\") { return 403; }",
+        "if (-f /srv/closed) { return 503; }",
+        "if ($nothing) { rewrite ^ /closed last; }",
+        "if (-f /srv/x) { proxy_pass http://127.0.0.1:2; }",
+        "rewrite \"^/(?!open)\" /closed last;",
+        "auth_request /auth;",
+        "auth_basic closed;",
+        "limit_req zone=unknown;",
+        "access_by_lua_block { ngx.exit(403) }",
+        "set $flag 0; if (-f /srv/x) { set $flag 1; } if ($flag) { return 403; }",
+    ] {
+        let text = forced(&format!("{lost} {to_server}"));
+        assert!(
+            text.contains("status = 501") && !text.contains("proxy ="),
+            "{lost}: {text}"
+        );
+    }
+    let before = forced(
+        "if ($arg_a) { return 204; } if (-f /x) { return 403; } if ($arg_b) { return 200 b; }",
+    );
+    assert!(
+        before.contains("204") && !before.contains("200"),
+        "{before}"
+    );
+    for harmless in ["if (-f /srv/x) { add_header X-A b; }", "auth_request off;"] {
+        let text = forced(&format!("{harmless} {to_server}"));
+        assert!(text.contains("proxy ="), "{harmless}: {text}");
+    }
+}
+
+#[test]
+fn values_that_grow_without_end_are_lost_and_take_no_time() {
+    let doubled = "set $a \"$a$a$arg_x\"; ".repeat(60);
+    let decided = "if ($arg_x = 1) { set $a \"$a$a\"; } ".repeat(40);
+    let asked = "if ($b ~ \"(?<b>.+)\") { set $c $b; } ".repeat(2000);
+    for sets in [doubled, decided, asked] {
+        let begun = Instant::now();
+        let text = forced(&format!("set $a x; {sets} return 200 $a$b;"));
+        assert!(text.len() < 1 << 20, "{}", text.len());
+        assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    }
+    let circle =
+        "map $b $a { default $b; } map $a $b { default $a; } server { listen 80; return 200 $a; }";
+    let report = of(&[("a.conf", circle)]).unwrap().report.full();
+    assert!(report.contains("is made of itself"), "{report}");
+}
+
+#[test]
+fn a_map_that_depends_on_its_place_is_made_for_each_place() {
+    let site = "map $kind $page { a one; b two; } server { listen 80; \
+                location /a { set $kind a; return 200 $page; } \
+                location /b { set $kind b; return 200 $page; } }";
+    let text = of(&[("a.conf", site)]).unwrap().text;
+    for expected in [
+        "[variable.page]",
+        "[variable.page_2]",
+        "from = \"a\"",
+        "from = \"b\"",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
 #[test]
 fn ten_megabytes_take_time_in_proportion() {
     let sites = |number: usize| {

@@ -5,11 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::policies::policy;
 use super::report::Accounts;
 use super::scope::Scope;
 use super::tree::Directive;
 use super::values;
-use super::variables::Words;
+use super::words::Words;
 use super::writer::{Block, Table, list, text};
 use crate::config::duration_text;
 use crate::http::variable::Phase;
@@ -32,6 +33,8 @@ struct Declared<'a> {
     phase: Phase,
     /// What places that lead to it say besides, and under which name they find it.
     variants: Vec<(Table, String)>,
+    /// How a place that leads to it has its servers checked.
+    check: Option<Table>,
 }
 
 impl<'a> Upstreams<'a> {
@@ -55,7 +58,17 @@ impl<'a> Upstreams<'a> {
                 directive,
                 phase,
                 variants: Vec::new(),
+                check: None,
             });
+        }
+    }
+
+    /// Has the servers of a group checked; false where they are, in another way.
+    pub(super) fn check(&mut self, name: &str, check: &Table) -> bool {
+        let index = self.by_name.get(name).copied();
+        match index.and_then(|index| self.declared.get_mut(index)) {
+            Some(group) => group.check.get_or_insert_with(|| check.clone()) == check,
+            None => false,
         }
     }
 
@@ -104,7 +117,7 @@ impl<'a> Upstreams<'a> {
     }
 
     /// The blocks of the file, in the order of nginx's.
-    pub(super) fn into_blocks(mut self, words: &Words<'_>) -> Vec<Block> {
+    pub(super) fn into_blocks(mut self, words: &mut Words<'_>) -> Vec<Block> {
         let mut blocks = Vec::new();
         let declared = std::mem::take(&mut self.declared);
         for group in declared {
@@ -113,8 +126,10 @@ impl<'a> Upstreams<'a> {
                 let name = free_name(&mut self.taken, group.directive.argument(0));
                 variants.push((Table::new(), name));
             }
+            words.go_to(group.phase);
             for (extra, name) in variants {
-                blocks.push(block(group.directive, &name, &extra, group.phase, words));
+                let said = (group.phase, group.check.clone());
+                blocks.push(block(group.directive, &name, &extra, said, words));
             }
         }
         blocks.extend(self.made.into_iter().map(|(_, _, block)| block));
@@ -170,7 +185,7 @@ fn block(
     directive: &Directive,
     name: &str,
     extra: &Table,
-    phase: Phase,
+    (phase, check): (Phase, Option<Table>),
     words: &Words<'_>,
 ) -> Block {
     let accounts = words.accounts;
@@ -183,9 +198,13 @@ fn block(
     for child in directive.children() {
         match &*child.name {
             "server" => servers.extend(server(child, over_tls, accounts)),
-            "zone" | "ntlm" => {
-                accounts.built_in(child, "workers share what they know of a server");
-            }
+            // Only full servers are waited for.
+            "queue" if !has_bounds(directive) => accounts.changed(
+                child,
+                "nothing would wait: requests wait for servers that are full, and none has \
+                 `max_conns`; where all have failed, a request is a 502 at once",
+            ),
+            "zone" => accounts.built_in(child, "workers share what they know of a server"),
             _ => setting(child, &mut block.keys, phase, words),
         }
     }
@@ -196,7 +215,15 @@ fn block(
     if let Some(policy) = policy {
         block.keys.set("policy", policy);
     }
+    if let Some(check) = super::checks::of_group(directive, accounts).or(check) {
+        match check.is_empty() {
+            true => block.keys.set("health_check", "true"),
+            false => block.tables.push(("health_check", check)),
+        }
+    }
     for name in [
+        "queue",
+        "state",
         "keepalive",
         "keepalive_requests",
         "keepalive_time",
@@ -220,10 +247,12 @@ fn setting(directive: &Directive, keys: &mut Table, phase: Phase, words: &Words<
     match &*directive.name {
         "least_conn" => keys.set("policy", named("least_conn")),
         "ip_hash" => keys.set("policy", named("ip_hash")),
-        "random" | "least_time" | "hash" | "sticky" => match policy(directive, phase, words) {
-            Ok(policy) => keys.set("policy", policy),
-            Err(why) => return accounts.lost(directive, why),
-        },
+        "random" | "least_time" | "hash" | "sticky" | "sticky_cookie_insert" => {
+            match policy(directive, phase, words) {
+                Ok(policy) => keys.set("policy", policy),
+                Err(why) => return accounts.lost(directive, why),
+            }
+        }
         "keepalive" => match value.parse::<u32>() {
             Ok(32) => return accounts.built_in(directive, "32 is the default"),
             Ok(number) => keys.set("keepalive", number.to_string()),
@@ -244,6 +273,19 @@ fn setting(directive: &Directive, keys: &mut Table, phase: Phase, words: &Words<
                     .harmless(directive, "it is the time that an answer has by default");
             }
         },
+        "queue" => match queue(directive) {
+            Ok(queue) => keys.set("queue", queue.inline()),
+            Err(why) => return accounts.lost(directive, why),
+        },
+        "state" => {
+            // nginx's is of another form, and would be taken for a damaged one.
+            keys.set("state", text(&format!("{value}.json")));
+            return accounts.lost(
+                directive,
+                "`state` is written, for a file of its own: write the servers that nginx's has into \
+                 `servers`, which it begins with",
+            );
+        }
         // What is not known here has its row in the table of directives.
         _ => return,
     }
@@ -252,59 +294,36 @@ fn setting(directive: &Directive, keys: &mut Table, phase: Phase, words: &Words<
             directive.name.as_str()
         }
         "resolver" => "resolver",
+        "queue" => "queue",
         _ => "policy",
     };
     accounts.translated(directive, to(key));
 }
 
-/// `hash`, `random`, `least_time` and `sticky` with their parameters.
-fn policy(directive: &Directive, phase: Phase, words: &Words<'_>) -> Result<String, String> {
-    let mut table = Table::new().with("plugin", text(&directive.name));
-    let arguments = &directive.arguments;
-    let first = directive.argument(0);
-    match &*directive.name {
-        "hash" => {
-            let phase = match phase {
-                Phase::Choice => Phase::Choice,
-                _ => Phase::Request,
-            };
-            let key = words.text(first, &super::variables::Constants::default(), phase)?;
-            table.set("key", text(&key));
-            if directive.argument(1) == "consistent" {
-                table.set("consistent", "true");
-            }
-        }
-        "random" => match (first, directive.argument(1)) {
-            ("", _) => return Ok(text("random")),
-            ("two", "" | "least_conn") => table.set("two", text("least_conn")),
-            _ => return Err("of two servers, `least_conn` chooses here".to_owned()),
-        },
-        "least_time" => {
-            table.set("by", text(first));
-            if arguments.iter().any(|argument| argument == "inflight") {
-                table.set("inflight", "true");
-            }
-        }
-        _ => {
-            if first != "cookie" {
-                return Err(format!("`sticky {first}` is not there: `cookie` is"));
-            }
-            let mut cookie = Table::new().with("name", text(directive.argument(1)));
-            for argument in arguments.iter().skip(2) {
-                match argument.split_once('=') {
-                    Some((name @ ("expires" | "domain" | "path" | "samesite"), value)) => {
-                        cookie.set(name, text(value));
-                    }
-                    None if matches!(&**argument, "httponly" | "secure") => {
-                        cookie.set(argument, "true");
-                    }
-                    _ => return Err(format!("`{argument}` is not known here")),
-                }
-            }
-            table.set("cookie", cookie.inline());
+/// Whether a server of a group can be full.
+fn has_bounds(group: &Directive) -> bool {
+    let servers = group
+        .children()
+        .iter()
+        .filter(|child| child.name == "server");
+    let mut words = servers.flat_map(|server| &server.arguments);
+    words.any(|word| word.starts_with("max_conns=") && word != "max_conns=0")
+}
+
+/// `queue` of nginx Plus.
+fn queue(directive: &Directive) -> Result<Table, String> {
+    let size: u32 = directive
+        .argument(0)
+        .parse()
+        .map_err(|_| "it is no number".to_owned())?;
+    let mut table = Table::new().with("size", size.to_string());
+    if let Some(timeout) = directive.argument(1).strip_prefix("timeout=") {
+        let timeout = values::time(timeout).ok_or("it is no time")?;
+        if timeout.as_secs() != 60 {
+            table.set("timeout", text(&duration_text(timeout)));
         }
     }
-    Ok(table.inline())
+    Ok(table)
 }
 
 /// One server as an item of `servers`.

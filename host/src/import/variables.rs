@@ -1,269 +1,355 @@
-//! Variables in nginx's texts: those that `set` makes are inlined where they are used, the others
-//! are Waypost's own or cannot be said.
+//! Variables in nginx's texts, and what those stand for that `set` and regexes make: at a place, a
+//! text is resolved into parts, of which the file that is written knows all (`words`).
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use super::report::Accounts;
+use super::conditions::{Condition, Test};
+use super::matching::Location;
+pub(super) use super::parts::{Choice, Match, MatchPlace, Part};
+use super::parts::{depth, digit};
+pub(super) use super::pieces::{Piece, joined, names_in, pieces_of};
 use super::tree::Directive;
-use crate::http::template::Template;
-use crate::http::variable::{Names, Phase, Variable};
 
-/// What `set` has given variables in a context and those around it. One that an `if` sets as well
-/// has no text: its value depends on the request.
+/// Bytes and parts of a value at most: values are made of each other, and could grow without end.
+const LONGEST: usize = 64 << 10;
+const MOST_PARTS: usize = 256;
+
+/// `if`s in a row that make one value of another, at most.
+const DEEPEST: usize = 64;
+
+/// What `$1` to `$9` are.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Constants(HashMap<String, Option<String>>);
+enum Numbered {
+    #[default]
+    Empty,
+    Of(Rc<Match>),
+    /// Of one regex or another, by the request.
+    Unclear,
+}
+
+/// What variables stand for at a place: those that `set` gives a value there and around, and those
+/// of the groups of regexes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Constants {
+    /// By name in lower case; else why it cannot be said.
+    values: HashMap<String, Result<Vec<Part>, String>>,
+    named: HashMap<String, Rc<Match>>,
+    numbered: Numbered,
+    /// Whether they are those of a `server` or a place within: elsewhere, what `set` gives variables
+    /// is not known.
+    pub(super) are_of_place: bool,
+    is_within_location: bool,
+}
 
 impl Constants {
-    pub(super) fn of(outer: Option<&Constants>, children: &[Directive]) -> Constants {
+    /// What is known where a context begins.
+    pub(super) fn entering(outer: Option<&Constants>, directive: Option<&Directive>) -> Constants {
         let mut constants = outer.cloned().unwrap_or_default();
-        for child in children {
-            match &*child.name {
-                "set" => {
-                    let name = child.argument(0).trim_start_matches('$').to_owned();
-                    let value = constants.inline(child.argument(1)).ok();
-                    // What had another value before, further out, has this one from here on.
-                    constants.0.insert(name, value);
+        let Some(directive) = directive else {
+            constants.are_of_place = false;
+            return constants;
+        };
+        match &*directive.name {
+            "server" => {
+                constants.are_of_place = true;
+                let names = directive.children().iter();
+                let names = names.filter(|child| child.name == "server_name");
+                let mut names = names.flat_map(|names| &names.arguments).peekable();
+                if let Some(first) = names.peek()
+                    && !first.contains(['~', '*', '$'])
+                    && !first.starts_with('.')
+                {
+                    let first = Part::Literal(first.to_ascii_lowercase());
+                    let name = "server_name".to_owned();
+                    constants.values.insert(name, Ok(vec![first]));
                 }
-                "if" => {
-                    for inner in child.children().iter().filter(|inner| inner.name == "set") {
-                        let name = inner.argument(0).trim_start_matches('$').to_owned();
-                        constants.0.insert(name, None);
+                for regex in names {
+                    if regex.starts_with('~') {
+                        constants.match_against(MatchPlace::Host, "host", regex);
                     }
                 }
-                _ => {}
+            }
+            "location" => {
+                constants.are_of_place = true;
+                let is_within = outer.is_some_and(|outer| outer.is_within_location);
+                constants.is_within_location = true;
+                if let Some(Location::Regex(is_exact, regex)) =
+                    Location::parse(&directive.arguments)
+                {
+                    let sign = if is_exact { "~" } else { "~*" };
+                    let place = match is_within {
+                        true => MatchPlace::PathWithin,
+                        false => MatchPlace::Path,
+                    };
+                    constants.match_against(place, "uri", &format!("{sign}{regex}"));
+                }
+            }
+            "if" => {
+                if let Ok((_, _, inner)) = constants.deciding(directive) {
+                    return inner;
+                }
+            }
+            _ => {}
+        }
+        constants
+    }
+
+    /// What is known when the directives of a context have been run.
+    pub(super) fn after(&self, directive: Option<&Directive>, children: &[Directive]) -> Constants {
+        let mut constants = self.clone();
+        if directive.is_none_or(|directive| directive.name != "if") {
+            for child in children {
+                constants.pass(child);
             }
         }
         constants
     }
 
-    /// The text with what is constant in place of variables.
-    ///
-    /// # Errors
-    /// The name of a variable whose value depends on the request and that is not built in.
-    fn inline(&self, text: &str) -> Result<String, String> {
-        let mut pieces = Vec::new();
-        for piece in pieces_of(text) {
-            match piece {
-                Piece::Literal(literal) => pieces.push(Piece::Literal(literal)),
-                Piece::Variable(name) => match self.0.get(name) {
-                    Some(Some(value)) => pieces.extend(pieces_of(value)),
-                    Some(None) => return Err(name.to_owned()),
-                    None => pieces.push(Piece::Variable(name)),
-                },
-            }
+    fn match_against(&mut self, place: MatchPlace, variable: &str, regex: &str) {
+        let from = vec![Part::Variable(variable.to_owned())];
+        if let Some(found) = Match::new(place, from, regex) {
+            self.matched(&Rc::new(found));
         }
-        Ok(joined(&pieces))
     }
-}
 
-/// A part of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
-    Literal(&'a str),
-    /// A variable's name, or the digit of a capture.
-    Variable(&'a str),
-}
+    fn matched(&mut self, found: &Rc<Match>) {
+        for name in &found.names {
+            let name = name.to_ascii_lowercase();
+            self.values.remove(&name);
+            self.named.insert(name, Rc::clone(found));
+        }
+        self.numbered = match found.groups {
+            0 => Numbered::Empty,
+            _ => Numbered::Of(Rc::clone(found)),
+        };
+    }
 
-/// The parts of a text (`ngx_http_script_compile`). A `$` before nothing that could be a name is a
-/// text, which nginx refuses.
-pub(super) fn pieces_of(text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        let (literal, from) = rest.split_at(at);
-        let after = from.get(1..).unwrap_or_default();
-        let in_braces = after
-            .strip_prefix('{')
-            .and_then(|after| after.split_once('}'));
-        let (name, behind) = match in_braces {
-            Some((name, behind)) => (name, behind),
-            None => {
-                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                let end = after.find(|c| !is_name(c)).unwrap_or(after.len());
-                // A capture is one digit.
-                let end = match after.starts_with(|c: char| c.is_ascii_digit()) {
-                    true => 1,
-                    false => end,
-                };
-                after.split_at(end)
+    /// Runs a directive, where it changes what variables stand for.
+    pub(super) fn pass(&mut self, directive: &Directive) {
+        match &*directive.name {
+            "set" => self.set(directive),
+            "if" => self.pass_if(directive),
+            // Of a rule that fits, `$1` is its own from there on.
+            "rewrite" if directive.argument(0).contains('(') => {
+                self.numbered = Numbered::Unclear;
+            }
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, directive: &Directive) {
+        let name = variable_name(directive.argument(0));
+        let value = self.resolve(directive.argument(1)).and_then(bounded);
+        self.named.remove(&name);
+        self.values.insert(name, value);
+    }
+
+    fn pass_if(&mut self, block: &Directive) {
+        let ends = |child: &Directive| matches!(&*child.name, "return" | "break");
+        // What is set where nothing follows changes nothing behind.
+        let sets: Vec<&Directive> = match block.children().iter().any(ends) {
+            true => Vec::new(),
+            false => {
+                let children = block.children().iter();
+                children.filter(|child| child.name == "set").collect()
             }
         };
-        if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal));
+        let (condition, from, mut inner) = match self.deciding(block) {
+            Ok(deciding) => deciding,
+            Err(why) => {
+                for set in sets {
+                    let name = variable_name(set.argument(0));
+                    self.values.insert(name, Err(why.clone()));
+                }
+                return;
+            }
+        };
+        let matched = match &inner.numbered {
+            Numbered::Of(found) if found.place == MatchPlace::Condition => Some(Rc::clone(found)),
+            _ => None,
+        };
+        for set in &sets {
+            inner.set(set);
         }
-        match name.is_empty() {
-            true => pieces.push(Piece::Literal("$")),
-            false => pieces.push(Piece::Variable(name)),
+        let mut values = Vec::new();
+        for set in sets {
+            let name = variable_name(set.argument(0));
+            let otherwise = match self.values.get(&name) {
+                Some(value) => value.clone(),
+                None => Ok(Vec::new()),
+            };
+            let then = inner.values.get(&name).cloned().unwrap_or(Ok(Vec::new()));
+            let is_constant = literal(&from).map(|text| condition.holds_for(&text));
+            let value = match is_constant {
+                Some(true) => then,
+                Some(false) => otherwise,
+                None => then.and_then(|then| {
+                    let otherwise = otherwise?;
+                    let parts = [&from, &then, &otherwise];
+                    let depth = 1 + parts.iter().map(|parts| depth(parts)).max().unwrap_or(0);
+                    if depth > DEEPEST {
+                        return Err(format!("more than {DEEPEST} conditions make `${name}`"));
+                    }
+                    Ok(vec![Part::Choice(Rc::new(Choice {
+                        name: set.argument(0).trim_start_matches('$').to_owned(),
+                        id: set.id,
+                        from: from.clone(),
+                        condition: condition.clone(),
+                        matched: matched.clone(),
+                        then,
+                        otherwise,
+                        depth,
+                    }))])
+                }),
+            };
+            values.push((name, value));
         }
-        rest = behind;
-    }
-    if !rest.is_empty() {
-        pieces.push(Piece::Literal(rest));
-    }
-    pieces
-}
-
-/// The text of parts, with braces where a name would not end otherwise.
-pub(super) fn joined(pieces: &[Piece<'_>]) -> String {
-    let mut text = String::new();
-    for (index, piece) in pieces.iter().enumerate() {
-        match piece {
-            Piece::Literal(literal) => text.push_str(literal),
-            Piece::Variable(name) => {
-                let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                let next = pieces.get(index + 1);
-                let needs_braces =
-                    matches!(next, Some(Piece::Literal(literal)) if literal.starts_with(goes_on));
-                match needs_braces {
-                    true => text.push_str(&format!("${{{name}}}")),
-                    false => text.push_str(&format!("${name}")),
+        for (name, value) in values {
+            self.named.remove(&name);
+            self.values.insert(name, value);
+        }
+        if let Test::Regex(..) = condition.test {
+            if let Some(found) = matched {
+                for name in &found.names {
+                    let name = name.to_ascii_lowercase();
+                    self.values.remove(&name);
+                    self.named.insert(name, Rc::clone(&found));
                 }
             }
+            let changes_nothing = matches!(
+                (&self.numbered, &inner.numbered),
+                (Numbered::Empty, Numbered::Empty)
+            );
+            if !changes_nothing {
+                self.numbered = Numbered::Unclear;
+            }
         }
     }
-    text
-}
 
-/// The names of a text's variables.
-pub(super) fn names_in(text: &str) -> impl Iterator<Item = &str> {
-    pieces_of(text).into_iter().filter_map(|piece| match piece {
-        Piece::Variable(name) => Some(name),
-        Piece::Literal(_) => None,
-    })
-}
-
-/// The variables of one's own that are no constants: of `map` and its like.
-#[derive(Default)]
-pub(super) struct Tables<'a>(HashMap<&'a str, &'a Directive>);
-
-impl<'a> Tables<'a> {
-    pub(super) fn of(children: &'a [Directive]) -> Tables<'a> {
-        let mut tables = HashMap::new();
-        for child in children {
-            let variable = match (&*child.name, child.arguments.len()) {
-                ("map" | "split_clients", _) | ("geo", 2) => child.argument(1),
-                ("geo", 1) => child.argument(0),
-                _ => continue,
-            };
-            tables.insert(variable.trim_start_matches('$'), child);
+    /// What an `if` asks, of which text, and what is known within it.
+    fn deciding(&self, block: &Directive) -> Result<(Condition, Vec<Part>, Constants), String> {
+        let mut condition = Condition::parse(&block.arguments)?;
+        let from = self.resolve(&format!("${{{}}}", condition.variable))?;
+        if let Test::Equal(value) = &condition.test {
+            let value = literal(&self.resolve(value)?);
+            condition.test = Test::Equal(value.ok_or("a condition compares with a fixed text")?);
         }
-        Tables(tables)
+        let mut inner = self.clone();
+        if let (Test::Regex(is_exact, regex), false) = (&condition.test, condition.is_negated) {
+            let sign = if *is_exact { "~" } else { "~*" };
+            let regex = format!("{sign}{regex}");
+            if let Some(found) = Match::new(MatchPlace::Condition, from.clone(), &regex) {
+                if found.depth > DEEPEST {
+                    return Err(format!("more than {DEEPEST} conditions ask for each other"));
+                }
+                inner.matched(&Rc::new(found));
+            }
+        }
+        Ok((condition, from, inner))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&'a Directive> {
-        self.0.get(name.trim_start_matches('$')).copied()
-    }
-}
-
-/// What texts are translated with.
-pub(super) struct Words<'a> {
-    pub(super) tables: Tables<'a>,
-    pub(super) accounts: &'a Accounts,
-    /// The `server_name` that `$server_name` stands for.
-    pub(super) server_name: Option<String>,
-}
-
-impl Words<'_> {
-    /// A text as Waypost reads it at a place of the file, with what is constant inlined.
+    /// The condition of an `if` with the text that it asks for.
     ///
     /// # Errors
-    /// What cannot be said.
-    pub(super) fn text(
+    /// Why it cannot be said.
+    pub(super) fn condition(&self, block: &Directive) -> Result<(Condition, Vec<Part>), String> {
+        let (condition, from, _) = self.deciding(block)?;
+        Ok((condition, from))
+    }
+
+    /// Whether a text has variables that are of this place.
+    pub(super) fn knows_of(&self, text: &str) -> bool {
+        names_in(text).any(|name| {
+            let lower = name.to_ascii_lowercase();
+            digit(name).is_some()
+                || self.values.contains_key(&lower)
+                || self.named.contains_key(&lower)
+        })
+    }
+
+    /// The parts of a text.
+    ///
+    /// # Errors
+    /// Why a variable has no value that could be said.
+    pub(super) fn resolve(&self, text: &str) -> Result<Vec<Part>, String> {
+        self.resolve_with(text, None)
+    }
+
+    /// As [`Constants::resolve`], behind a regex of which `matched` are the groups.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(super) fn resolve_with(
         &self,
         text: &str,
-        constants: &Constants,
-        phase: Phase,
-    ) -> Result<String, String> {
-        let inlined = self.inline(text, constants)?;
-        match Template::parse_for(&inlined, phase, Names::default()) {
-            Ok(_) => Ok(inlined),
-            Err(errors) => {
-                let messages: Vec<String> = errors
-                    .iter()
-                    .map(|error| match error.hint.as_deref() {
-                        Some(hint) if !hint.contains("did you mean") => {
-                            format!("{}: {hint}", error.message)
-                        }
-                        _ => error.message.clone(),
-                    })
-                    .collect();
-                Err(messages.join("; "))
-            }
-        }
-    }
-
-    /// A text with what is constant inlined.
-    ///
-    /// # Errors
-    /// A variable that is neither constant nor Waypost's.
-    pub(super) fn inline(&self, text: &str, constants: &Constants) -> Result<String, String> {
-        let by_request = |name: String| {
-            format!("the value of `${name}` depends on the request: see docs/import.md")
-        };
-        let inlined = constants.inline(text).map_err(by_request)?;
-        let mut pieces = Vec::new();
-        for piece in pieces_of(&inlined) {
-            let Piece::Variable(name) = piece else {
-                pieces.push(piece);
-                continue;
+        matched: Option<&Rc<Match>>,
+    ) -> Result<Vec<Part>, String> {
+        let mut parts = Vec::new();
+        for piece in pieces_of(text) {
+            let name = match piece {
+                Piece::Literal(literal) => {
+                    parts.push(Part::Literal(literal.to_owned()));
+                    continue;
+                }
+                Piece::Variable(name) => name,
             };
-            if let Some(table) = self.tables.get(name) {
-                let message = format!(
-                    "the import writes no `[variable]` yet, as `${name}` would be: docs/configuration.md \
-                     has them"
-                );
-                self.accounts.lost(table, message.clone());
-                return Err(message);
+            if let Some(group) = matched.and_then(|matched| matched.group(name)) {
+                parts.push(group);
+                continue;
             }
-            if name.starts_with(|c: char| c.is_ascii_digit()) {
-                return Err(format!(
-                    "the capture `${name}` is known in the rules of the hook `rewrite` alone"
-                ));
-            }
-            match (name, &self.server_name) {
-                ("server_name", Some(server)) => pieces.push(Piece::Literal(server)),
-                _ if Variable::parse(name).is_some() => pieces.push(piece),
-                _ => return Err(format!("there is no variable `${name}`")),
+            let lower = name.to_ascii_lowercase();
+            if let Some(number) = digit(name) {
+                match &self.numbered {
+                    _ if matched.is_some() => {}
+                    Numbered::Of(found) if number <= found.groups => {
+                        parts.push(Part::Group(Rc::clone(found), lower));
+                    }
+                    Numbered::Of(_) | Numbered::Empty => {}
+                    Numbered::Unclear => {
+                        return Err(format!(
+                            "what `${name}` is depends on which regex was asked last: give the group \
+                             a name, `(?<name>...)`"
+                        ));
+                    }
+                }
+            } else if let Some(found) = self.named.get(&lower) {
+                parts.push(Part::Group(Rc::clone(found), lower));
+            } else if let Some(value) = self.values.get(&lower) {
+                parts.extend(value.clone()?);
+            } else {
+                parts.push(Part::Variable(name.to_owned()));
             }
         }
-        Ok(joined(&pieces))
+        bounded(parts)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A name as it is looked for, in any case (`ngx_http_add_variable`).
+pub(super) fn variable_name(text: &str) -> String {
+    text.trim_start_matches('$').to_ascii_lowercase()
+}
 
-    #[test]
-    fn texts_are_cut_at_their_variables() {
-        use Piece::{Literal, Variable};
-        assert_eq!(
-            pieces_of("a$b-${c}d$1x$"),
-            [
-                Literal("a"),
-                Variable("b"),
-                Literal("-"),
-                Variable("c"),
-                Literal("d"),
-                Variable("1"),
-                Literal("x"),
-                Literal("$")
-            ]
-        );
-        assert_eq!(joined(&pieces_of("${c}d$b-")), "${c}d$b-");
+fn bounded(parts: Vec<Part>) -> Result<Vec<Part>, String> {
+    let length = |part: &Part| match part {
+        Part::Literal(text) => text.len(),
+        _ => 0,
+    };
+    let is_short = parts.len() <= MOST_PARTS && parts.iter().map(length).sum::<usize>() <= LONGEST;
+    match is_short {
+        true => Ok(parts),
+        false => Err("variables make a text that is too long".to_owned()),
     }
+}
 
-    #[test]
-    fn a_constant_takes_the_place_of_its_variable() {
-        let constants = Constants(
-            [
-                ("app".to_owned(), Some("web".to_owned())),
-                ("either".to_owned(), None),
-            ]
-            .into(),
-        );
-        let inlined = constants.inline("http://$app:3000$request_uri");
-        assert_eq!(inlined.as_deref(), Ok("http://web:3000$request_uri"));
-        assert_eq!(constants.inline("$either"), Err("either".to_owned()));
+/// The text of parts that have no variable.
+pub(super) fn literal(parts: &[Part]) -> Option<String> {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            Part::Literal(part) => text.push_str(part),
+            _ => return None,
+        }
     }
+    Some(text)
 }

@@ -58,7 +58,7 @@ pub(super) fn key(name: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     match !name.is_empty() && name.bytes().all(bare) {
         true => name.to_owned(),
-        false => toml_text(name),
+        false => text(name),
     }
 }
 
@@ -78,6 +78,11 @@ impl Table {
             Some((_, known)) => *known = value,
             None => self.0.push((name, value)),
         }
+    }
+
+    /// Adds a key that is not there yet: of many, in no time.
+    pub(super) fn append(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push((key(name), value.into()));
     }
 
     pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Table {

@@ -1,0 +1,252 @@
+//! The directives that nginx runs in their order before it does anything else with a request: `if`,
+//! `return`, `rewrite`, `set` (`ngx_http_rewrite_module.c`).
+
+use super::Translator;
+use super::conditions::{Condition, Deciding};
+use super::matching::Location;
+use super::report::Accounts;
+use super::rewriting::Rule;
+use super::scope::Scope;
+use super::tree::Directive;
+use super::variables::Constants;
+use super::writer::Block;
+
+/// What the directives of a context come to.
+#[derive(Default)]
+pub(super) struct Steps<'a> {
+    /// Routes that answer where their `when` holds, in order, each with the `if` that it is of.
+    pub(super) gates: Vec<Gate>,
+    /// Rules for the hook `rewrite`.
+    pub(super) rules: Vec<Rule>,
+    /// `if`s that only change what is set, and their conditions.
+    pub(super) variants: Vec<(Condition, &'a Directive)>,
+    /// The answer to all requests that came so far.
+    pub(super) answer: Option<Block>,
+    /// Whether something is lost that may keep requests out: all that came so far must stay out.
+    pub(super) is_closed: bool,
+}
+
+/// An answer to requests of which a condition holds.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) condition: Condition,
+    pub(super) block: Block,
+}
+
+/// Whether nginx runs a directive in its order, before anything else.
+fn is_of_phase(name: &str) -> bool {
+    matches!(name, "return" | "rewrite" | "if" | "set" | "break")
+}
+
+/// Whether an `if` may keep requests out, or lead them elsewhere.
+fn may_keep_out(block: &Directive) -> bool {
+    let harmless = ["set", "add_header", "expires", "access_log", "gzip"];
+    let mut children = block.children().iter();
+    children.any(|child| !harmless.contains(&&*child.name))
+}
+
+fn note_sets(scope: &Scope<'_>, accounts: &Accounts) {
+    for set in scope.own("set") {
+        accounts.translated(set, "inlined where it is used");
+    }
+}
+
+impl Translator<'_> {
+    /// What a `server` or a `location` runs.
+    pub(super) fn steps<'s>(
+        &mut self,
+        scope: &Scope<'s>,
+        location: Option<&Location>,
+    ) -> Steps<'s> {
+        let mut steps = Steps::default();
+        let mut now = scope.entering.clone();
+        // Where requests have to stay out, no later answer counts.
+        let mut before_closed = None;
+        for directive in scope.children {
+            if steps.answer.is_some() {
+                if is_of_phase(&directive.name) {
+                    self.accounts
+                        .harmless(directive, "never reached: an answer is given before");
+                    self.accounts.with_children(directive);
+                }
+                continue;
+            }
+            match &*directive.name {
+                "return" => {
+                    steps.answer = Some(self.answer(&scope.at(&now), directive, location));
+                }
+                "set" => self
+                    .accounts
+                    .translated(directive, "inlined where it is used"),
+                "break" => self.accounts.harmless(directive, "no rule is behind it"),
+                "rewrite" => {
+                    let scope = scope.at(&now);
+                    match self.fixed_redirect(&scope, directive) {
+                        Some(answer) => steps.answer = Some(answer),
+                        None => {
+                            let rule = self.rule(&scope, directive, None);
+                            steps.is_closed |= rule.is_none();
+                            steps.rules.extend(rule);
+                            if location.is_none() {
+                                let gates = std::mem::take(&mut steps.gates);
+                                self.check_order(&gates, directive, &mut steps);
+                                steps.gates = gates;
+                            }
+                        }
+                    }
+                }
+                "if" => self.step_of_if(scope, &now, directive, location, &mut steps),
+                _ => {}
+            }
+            now.pass(directive);
+            if steps.is_closed {
+                before_closed.get_or_insert(steps.gates.len());
+            }
+        }
+        if let Some(count) = before_closed {
+            steps.gates.truncate(count);
+        }
+        steps
+    }
+
+    /// Notes what asks for a path in front of a rule of a listener that changes it: hooks come first.
+    fn check_order(&self, gates: &[Gate], directive: &Directive, steps: &mut Steps<'_>) {
+        let asks = |gate: &Gate| self.words.is_of_path(&gate.condition.variable);
+        if gates.iter().any(asks) {
+            self.accounts.lost(
+                directive,
+                "the hook `rewrite` of a listener comes before conditions: give it to the routes that \
+                 need it",
+            );
+            steps.is_closed = true;
+        }
+    }
+
+    fn step_of_if<'s>(
+        &mut self,
+        scope: &Scope<'s>,
+        now: &Constants,
+        block: &'s Directive,
+        location: Option<&Location>,
+        steps: &mut Steps<'s>,
+    ) {
+        let accounts = self.accounts;
+        let lose = |why: &str, steps: &mut Steps<'s>| {
+            accounts.lost(block, why);
+            accounts.with_children(block);
+            steps.is_closed |= may_keep_out(block);
+        };
+        let condition = match self.condition(now, block) {
+            Ok(Deciding::When(condition)) => Some(condition),
+            Ok(Deciding::Always) => None,
+            Ok(Deciding::Never) => {
+                accounts.harmless(block, "it never holds: what it asks for is constant");
+                return accounts.with_children(block);
+            }
+            Err(why) => return lose(&why, steps),
+        };
+        let inner = scope.within_if(block, now);
+        let of_phase: Vec<&Directive> = inner
+            .children
+            .iter()
+            .filter(|child| is_of_phase(&child.name) && child.name != "set")
+            .collect();
+        let others = inner.children.iter();
+        let others = others.filter(|child| !is_of_phase(&child.name)).count();
+        // Behind the last of them, there is nothing to leave out.
+        let is_last = scope
+            .children
+            .iter()
+            .all(|child| child.id <= block.id || !is_of_phase(&child.name));
+        let ends = |step: Option<&&Directive>| {
+            step.is_some_and(|step| {
+                let takes_all = matches!(step.argument(0), "^" | ".*" | "^.*$" | "^(.*)$" | "(.*)");
+                step.name == "rewrite" && takes_all && !step.argument(2).is_empty()
+            })
+        };
+        let of_phase = match of_phase.split_last() {
+            Some((last, front)) if last.name == "break" && (is_last || ends(front.last())) => {
+                accounts.harmless(last, "nothing is behind it");
+                front.to_vec()
+            }
+            _ => of_phase,
+        };
+        let are_rewrites = of_phase.iter().all(|each| each.name == "rewrite");
+        let translated = "`when` in `[[route]]`";
+        match (of_phase.as_slice(), condition) {
+            ([only], condition) if only.name == "return" => {
+                let condition = match condition {
+                    Some(condition) => condition,
+                    None => {
+                        accounts.translated(block, "it always holds");
+                        note_sets(&inner, accounts);
+                        steps.answer = Some(self.answer(&inner, only, location));
+                        return;
+                    }
+                };
+                // Redirects of a listener are given before any condition is asked.
+                let changes_path = |rule: &Rule| {
+                    location.is_some() || !matches!(&*rule.flag, "permanent" | "redirect")
+                };
+                if steps.rules.iter().any(changes_path) {
+                    let why = "a `rewrite` before a condition changes what it asks for";
+                    accounts.lost(block, why);
+                    steps.is_closed = true;
+                }
+                accounts.translated(block, translated);
+                note_sets(&inner, accounts);
+                let mut answer = self.answer(&inner, only, location);
+                answer.range = Some((block.id, block.last));
+                let comments = super::comments::of_block(block);
+                answer.comments = comments;
+                steps.gates.push(Gate {
+                    condition,
+                    block: answer,
+                });
+            }
+            ([], condition) if others == 0 => {
+                note_sets(&inner, accounts);
+                match &condition {
+                    _ if inner.own("set").is_empty() => {
+                        accounts.harmless(block, "nothing is behind it");
+                    }
+                    Some(_) => accounts.translated(block, "`[variable.NAME]` with a `map`"),
+                    None => accounts.translated(block, "it always holds"),
+                }
+                self.outdo(condition, block, steps);
+            }
+            ([], Some(condition)) if location.is_some() => {
+                accounts.translated(block, translated);
+                note_sets(&inner, accounts);
+                steps.variants.push((condition, block));
+            }
+            (rules, condition) if are_rewrites && !rules.is_empty() => {
+                accounts.translated(block, "`when` of a rule of the hook `rewrite`");
+                note_sets(&inner, accounts);
+                for rule in rules {
+                    let when = condition.as_ref().map(Condition::of_rule);
+                    let rule = self.rule(&inner, rule, when);
+                    steps.is_closed |= rule.is_none();
+                    steps.rules.extend(rule);
+                }
+                self.outdo(condition, block, steps);
+            }
+            _ => lose(
+                "it does several things at once: write a `[[route]]` with `when` for what it does",
+                steps,
+            ),
+        }
+    }
+
+    /// Of several `if`s that hold, what the last says counts: also of one that says nothing of what
+    /// another one does (`ngx_http_script_if_code`).
+    fn outdo<'s>(&self, condition: Option<Condition>, block: &'s Directive, steps: &mut Steps<'s>) {
+        match condition {
+            Some(condition) if !steps.variants.is_empty() => {
+                steps.variants.push((condition, block));
+            }
+            Some(_) => {}
+            None => steps.variants.clear(),
+        }
+    }
+}
