@@ -154,7 +154,6 @@ async fn read_head(
 ) -> Result<Read, Fault> {
     let worker_config = session.worker_config.clone();
     let limits = &worker_config.snapshot.config.listeners[session.listener];
-    let due = (session.began + limits.client_header_timeout).into();
     let (mut end, mut empty_lines) = (HeadEnd::default(), 0);
     loop {
         while session.incoming.unread().starts_with(b"\r\n") && empty_lines < MAX_EMPTY_LINES {
@@ -182,6 +181,8 @@ async fn read_head(
             looks_like_http(unread)?;
         }
         let (begun, began) = (!unread.is_empty(), session.began);
+        // Not before: what is held across the wait, every idle connection holds.
+        let due = (began + limits.client_header_timeout).into();
         let Session {
             incoming,
             alarm,
@@ -193,7 +194,7 @@ async fn read_head(
             true => worker.standing().reads(),
             false => worker.standing().waits(),
         };
-        let more = alarm.poll_until(due, |cx| {
+        let more = alarm.poll_until(due, move |cx| {
             let more = incoming.poll_more(cx, limits.client_header_size, &worker.buffers);
             if more.is_pending() {
                 guard.is_opening(began);
