@@ -1,5 +1,7 @@
 //! What many blocks say alike is said once.
 
+use std::collections::HashSet;
+
 use super::writer::{Block, Headers, Table};
 
 /// Moves what all blocks say alike to `[server]`, and what most of them say where all say something.
@@ -199,6 +201,23 @@ const PARTS: [fn(&mut Headers) -> &mut Table; 4] = [
     |headers| &mut headers.add_to_good,
 ];
 
+/// Whether each host has a route for all paths: what `[server]` says holds for the others, too.
+fn are_complete(routes: &[Block]) -> bool {
+    let host = |route: &Block| {
+        let key = |key| route.keys.get(key).unwrap_or_default().to_owned();
+        (key("listen"), key("host"))
+    };
+    let is_for_all = |route: &&Block| {
+        let path = route.keys.get("path").unwrap_or("\"/\"");
+        route.keys.get("when").is_none() && matches!(path, "\"/\"" | "\"^~ /\"")
+    };
+    let complete: HashSet<_> = routes.iter().filter(is_for_all).map(host).collect();
+    let mut found = routes
+        .iter()
+        .filter(|route| route.keys.get("internal").is_none());
+    found.all(|route| complete.contains(&host(route)))
+}
+
 fn headers(routes: &mut [Block], server: &mut Block) {
     const KEY: &str = "response_headers";
     let of_route = |route: &Block| {
@@ -207,6 +226,9 @@ fn headers(routes: &mut [Block], server: &mut Block) {
             .map(|(_, headers)| headers.clone())
             .unwrap_or_default()
     };
+    if !are_complete(routes) {
+        return;
+    }
     let mut all: Vec<Headers> = routes.iter().map(of_route).collect();
     let mut hoisted = Headers::default();
     for part in PARTS {
