@@ -29,6 +29,7 @@ pub(crate) struct Seen {
 
 impl Load {
     /// `?N` at the end of the path asks for a thousand different URIs, in turn.
+    /// [`Site::Routes`](crate::site::Site::Routes) is asked for all of its routes.
     pub(crate) fn start(folder: &Path, port: u16, scenario: &Scenario, seconds: u32) -> Load {
         let mut command = Command::new("taskset");
         command.args(["-c", LOAD_CORE]);
@@ -43,12 +44,17 @@ impl Load {
             Traffic::Wrk => {
                 command.args(["wrk", "-t1", "--latency"]);
                 command.args([format!("-c{CONNECTIONS}"), format!("-d{seconds}s")]);
-                if path != scenario.path {
-                    let script = format!(
+                for header in scenario.site.headers() {
+                    command.args(["-H", header]);
+                }
+                let uris = (path != scenario.path).then(|| {
+                    format!(
                         "local n, requests = 0, {{}}
                         init = function() for i = 1, 1000 do requests[i] = wrk.format('GET', '{path}?' .. i) end end
                         request = function() n = n % 1000 + 1 return requests[n] end"
-                    );
+                    )
+                });
+                if let Some(script) = scenario.site.script().or(uris) {
                     command.args(["-s", &write(folder, "uris.lua", &script)]);
                 }
                 command.arg(url);

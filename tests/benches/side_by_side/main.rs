@@ -1,4 +1,4 @@
-//! Waypost beside nginx, HAProxy, nginx with Lua, and itself without hooks: what a request costs, in processor
+//! Waypost beside nginx, HAProxy, nginx with Lua, and itself as a bare proxy: what a request costs, in processor
 //! time and memory.
 //!
 //! Two proxies with one worker each share core 0 and are loaded **at the same time**; core 1 is for
@@ -27,11 +27,14 @@
 )]
 
 mod scenario; // what is compared
+mod site; // what it does besides passing requests on
 mod setup; // origins and proxies, configured
+mod opponents; // what the others are told
 mod program; // a running one of them
 mod load; // a generator at work
 mod handshakes; // one of our own
 mod calls; // servers of our own
+mod answers; // compressed ones, looked at once
 mod report; // rounds, tables
 mod memory; // what a connection takes
 
@@ -42,6 +45,7 @@ use std::time::Duration;
 use report::{Report, Round};
 use scenario::{Opponent, SCENARIOS};
 use setup::Bench;
+use site::Site;
 
 const PROXY_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
@@ -125,6 +129,13 @@ fn main() {
             continue;
         };
         let waypost = bench.start_waypost(scenario);
+        if let Site::Gzip { .. } = scenario.site {
+            let sizes = [&waypost, &other].map(|proxy| answers::compressed(&bench, proxy));
+            report.say(&format!(
+                "| {} | {} | bytes of an answer: {} / {} |",
+                scenario.name, other.name, sizes[0], sizes[1]
+            ));
+        }
         bench.measure(&waypost, &other, scenario, 1, false); // caches, pools and tables fill
         let pairs: Vec<[Round; 2]> = (0..rounds)
             .map(|round| bench.measure(&waypost, &other, scenario, seconds, round % 2 == 1))

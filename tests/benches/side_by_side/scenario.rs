@@ -1,6 +1,8 @@
 //! What is compared: what is asked for, over which protocols, how servers are chosen, and which
 //! proxy is measured beside Waypost.
 
+use crate::site::Site;
+
 /// One comparison.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -12,6 +14,7 @@ pub(crate) struct Scenario {
     /// For nginx: the directive in `upstream`.
     pub(crate) directive: &'static str,
     pub(crate) hooks: Hooks,
+    pub(crate) site: Site,
     pub(crate) front: Front,
     pub(crate) back: Back,
     pub(crate) traffic: Traffic,
@@ -50,8 +53,8 @@ pub(crate) const NO_HOOKS: Hooks = Hooks {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Opponent {
     Nginx,
-    /// Waypost itself, without the hooks.
-    WithoutHooks,
+    /// Waypost itself, without the hooks, as a bare proxy.
+    Without,
     Haproxy,
     NginxLua,
 }
@@ -60,7 +63,7 @@ impl Opponent {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Opponent::Nginx => "nginx",
-            Opponent::WithoutHooks => "waypost without",
+            Opponent::Without => "waypost without",
             Opponent::Haproxy => "haproxy",
             Opponent::NginxLua => "nginx-lua",
         }
@@ -120,6 +123,7 @@ const fn plain(name: &'static str, opponent: Opponent, path: &'static str) -> Sc
         policy: TURNS,
         directive: "",
         hooks: NO_HOOKS,
+        site: Site::Proxy,
         front: Front::Http1,
         back: Back::Http1,
         traffic: Traffic::Wrk,
@@ -176,6 +180,20 @@ const FIVE: Hooks = Hooks {
     ..NO_HOOKS
 };
 
+const fn site(name: &'static str, opponent: Opponent, path: &'static str, site: Site) -> Scenario {
+    Scenario {
+        site,
+        ..plain(name, opponent, path)
+    }
+}
+
+const FILES: Site = Site::Files {
+    open_file_cache: false,
+};
+const CACHED: Site = Site::Files {
+    open_file_cache: true,
+};
+
 const fn wire(
     name: &'static str,
     path: &'static str,
@@ -193,10 +211,14 @@ const fn wire(
 
 /// A call's path.
 const CALL: &str = "/bench.Bytes/Unary";
+/// 20 KB that are compressed.
+pub(crate) const JSON: &str = "/list.json";
+/// So that there is a query to take a variable from.
+const QUERY: &str = "/small?page=2";
 /// What the proxies answer by themselves.
 pub(crate) const TINY: &str = "/tiny";
 
-pub(crate) const SCENARIOS: [Scenario; 27] = [
+pub(crate) const SCENARIOS: [Scenario; 37] = [
     plain("small", Opponent::Nginx, "/small"),
     Scenario {
         access_log: true,
@@ -222,15 +244,15 @@ pub(crate) const SCENARIOS: [Scenario; 27] = [
         r#"{ plugin = "random", two = "least_conn" }"#,
         "random two least_conn;",
     ),
-    hooks("hook: nothing", Opponent::WithoutHooks, NO_OP),
-    hooks("hook: reads a header", Opponent::WithoutHooks, HEADER),
+    hooks("hook: nothing", Opponent::Without, NO_OP),
+    hooks("hook: reads a header", Opponent::Without, HEADER),
     hooks("hook: reads a header", Opponent::NginxLua, HEADER),
-    hooks("hook: limit_req", Opponent::WithoutHooks, LIMIT),
+    hooks("hook: limit_req", Opponent::Without, LIMIT),
     hooks("hook: limit_req", Opponent::Nginx, LIMIT),
     hooks("hook: access", Opponent::Nginx, ACCESS),
     hooks("hook: rewrite", Opponent::Nginx, REWRITE),
-    hooks("hook: access", Opponent::WithoutHooks, ACCESS),
-    hooks("hooks: five stock ones", Opponent::WithoutHooks, FIVE),
+    hooks("hook: access", Opponent::Without, ACCESS),
+    hooks("hooks: five stock ones", Opponent::Without, FIVE),
     wire(
         "TLS full handshakes",
         TINY,
@@ -268,4 +290,34 @@ pub(crate) const SCENARIOS: [Scenario; 27] = [
         Back::Calls,
         Traffic::Calls("32"),
     ),
+    site("files, 1 KB", Opponent::Nginx, "/1k", FILES),
+    site(
+        "files, 1 KB, open_file_cache",
+        Opponent::Nginx,
+        "/1k",
+        CACHED,
+    ),
+    site("files, 1 MB", Opponent::Nginx, "/1m", FILES),
+    site(
+        "files, 1 MB, open_file_cache",
+        Opponent::Nginx,
+        "/1m",
+        CACHED,
+    ),
+    site(
+        "gzip of JSON, level 1",
+        Opponent::Nginx,
+        JSON,
+        Site::Gzip { level: 1 },
+    ),
+    site(
+        "gzip of JSON, level 6",
+        Opponent::Nginx,
+        JSON,
+        Site::Gzip { level: 6 },
+    ),
+    site("2,000 routes", Opponent::Without, "/small", Site::Routes),
+    site("2,000 routes", Opponent::Nginx, "/small", Site::Routes),
+    site("ten variables", Opponent::Without, QUERY, Site::Variables),
+    site("ten variables", Opponent::Nginx, QUERY, Site::Variables),
 ];

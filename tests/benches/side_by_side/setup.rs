@@ -10,7 +10,8 @@ use crate::load::Load;
 use crate::program::{Program, free_port};
 use crate::report::Round;
 use crate::scenario::{Back, Front, Hooks, NO_HOOKS, Opponent, Scenario, TINY};
-use crate::{LOAD_CORE, PROXY_CORE};
+use crate::site::{self, Site};
+use crate::{LOAD_CORE, PROXY_CORE, opponents};
 
 /// Kernel clock ticks per second in `/proc/PID/stat`: 100 on every Linux (`USER_HZ`).
 const TICKS: f64 = 100.0;
@@ -52,11 +53,18 @@ impl Bench {
             "{} is missing: cargo build --release",
             waypost.display()
         );
-        for (name, size) in [("small", 100), ("10k", 10 * 1024), ("1m", 1024 * 1024)] {
+        let sizes = [
+            ("small", 100),
+            ("1k", 1024),
+            ("10k", 10 * 1024),
+            ("1m", 1024 * 1024),
+        ];
+        for (name, size) in sizes {
             fs::write(folder.0.join("www").join(name), vec![b'x'; size])
                 .expect("a file can be written");
         }
         fs::write(folder.0.join("www").join("message"), message()).expect("a file can be written");
+        site::write_files(&folder.0.join("www"));
         let made = rcgen::generate_simple_self_signed(["bench.example".to_owned()]);
         let made = made.expect("a certificate can be made");
         write(&folder.0, "cert.pem", &made.cert.pem());
@@ -76,7 +84,8 @@ impl Bench {
             "origin",
             "",
             &format!(
-                "access_log off; sendfile on; tcp_nopush on; open_file_cache max=16;
+                "access_log off; sendfile on; tcp_nopush on; open_file_cache max=32;
+                types {{ application/json json; }} default_type text/plain;
                 server {{ {listen} root {www}; }}
                 server {{
                     {http2_listen} root {www};
@@ -119,16 +128,10 @@ impl Bench {
     }
 
     pub(crate) fn start_waypost(&self, scenario: &Scenario) -> Program {
-        self.start_binary("waypost", &self.waypost, scenario, &scenario.hooks)
+        self.start_binary("waypost", &self.waypost, scenario)
     }
 
-    fn start_binary(
-        &self,
-        name: &'static str,
-        binary: &Path,
-        scenario: &Scenario,
-        hooks: &Hooks,
-    ) -> Program {
+    fn start_binary(&self, name: &'static str, binary: &Path, scenario: &Scenario) -> Program {
         let [port, probe] = ports(scenario);
         let servers: Vec<String> = self
             .origins(scenario)
@@ -155,11 +158,12 @@ impl Bench {
         };
         let http2 = scenario.back != Back::Http1;
         let kept = scenario.idle_connections();
-        let declared = self.declared(hooks);
-        let used = match hooks.used {
+        let declared = self.declared(&scenario.hooks);
+        let used = match scenario.hooks.used {
             "" => String::new(),
             used => format!("hooks = {used}\n"),
         };
+        let site = scenario.site.waypost(&self.folder.0, &used);
         let config = format!(
             "[server]\nworkers = 1\naccess_log = {log}\nkeepalive_requests = 1000000000\n\
              error_log = \"{folder}/{name}-error.log\"\n\
@@ -167,7 +171,7 @@ impl Bench {
              {second}\
              [upstream.backend]\npolicy = {}\nkeepalive = {kept}\nkeepalive_requests = 1000000000\nservers = [{}]\nhttp2 = {http2}\n\
              {declared}\
-             [[route]]\n{used}proxy = \"backend\"\n\
+             {site}\
              [[route]]\npath = \"= {TINY}\"\nreturn = {{ status = 200, body = \"tiny\" }}\n",
             scenario.policy,
             servers.join(", "),
@@ -187,125 +191,29 @@ impl Bench {
     /// `None` where the program or its module is not installed.
     pub(crate) fn start_opponent(&self, scenario: &Scenario) -> Option<Program> {
         if let Some(binary) = &self.against {
-            return Some(self.start_binary("other build", binary, scenario, &scenario.hooks));
+            return Some(self.start_binary("other build", binary, scenario));
         }
-        if scenario.opponent == Opponent::WithoutHooks {
+        if scenario.opponent == Opponent::Without {
             let name = scenario.opponent.name();
-            return Some(self.start_binary(name, &self.waypost, scenario, &NO_HOOKS));
-        }
-        let [port, probe] = ports(scenario);
-        let name = scenario.opponent.name();
-        if scenario.opponent == Opponent::Haproxy {
-            let servers: String = (self.ports.iter().enumerate())
-                .map(|(i, port)| format!("  server s{i} 127.0.0.1:{port}\n"))
-                .collect();
-            let config = format!(
-                "global\n  nbthread 1\n  maxconn 8000\n\
-                 defaults\n  mode http\n  http-reuse always\n  timeout client 60s\n  timeout server 60s\n  timeout connect 60s\n\
-                 frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n\
-                 backend b\n  balance roundrobin\n{servers}"
-            );
-            let file = self.write("haproxy.cfg", &config);
-            return Program::start(
-                name,
-                PROXY_CORE,
-                &["haproxy", "-db", "-f", &file],
-                [port, probe],
-                false,
-            );
-        }
-        let folder = self.folder.0.display();
-        let Hooks { http, location, .. } = scenario.hooks;
-        let by_lua = scenario.opponent == Opponent::NginxLua && location.is_empty();
-        let lua = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
-                load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;";
-        let (modules, init, peers) = if by_lua {
-            let ports = self.ports.map(|port| port.to_string()).join(", ");
-            (
-                lua,
-                format!(
-                    "init_by_lua_block {{ package.loaded.turns = {{ at = 0, ports = {{ {ports} }} }} }}"
-                ),
-                "server 0.0.0.1;
-                balancer_by_lua_block {
-                    local balancer, turns = require 'ngx.balancer', require 'turns'
-                    turns.at = turns.at % 3 + 1
-                    balancer.set_current_peer('127.0.0.1', turns.ports[turns.at])
-                }"
-                .to_string(),
-            )
-        } else {
-            let servers: String = self
-                .origins(scenario)
-                .iter()
-                .map(|port| format!("server 127.0.0.1:{port}; "))
-                .collect();
-            let modules = match scenario.opponent {
-                Opponent::NginxLua => lua,
-                _ => "",
+            let (hooks, site) = (NO_HOOKS, Site::Proxy);
+            let without = Scenario {
+                hooks,
+                site,
+                ..*scenario
             };
-            (
-                modules,
-                String::new(),
-                format!("{} {servers}", scenario.directive),
-            )
-        };
-        let log = if scenario.access_log {
-            format!("access_log {folder}/nginx.log combined buffer=32k flush=1s;")
-        } else {
-            "access_log off;".into()
-        };
-        let listen = match scenario.front {
-            Front::Http1 => "",
-            Front::Tls => " ssl",
-            Front::TlsHttp2 => " ssl http2",
-            Front::Http2 => " http2",
-        };
-        let second = if probe == port {
-            String::new()
-        } else {
-            format!("listen 127.0.0.1:{probe};")
-        };
-        let tls = if scenario.front.has_tls() {
-            format!(
-                "ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem; ssl_protocols TLSv1.3;"
-            )
-        } else {
-            String::new()
-        };
-        let kept = scenario.idle_connections();
-        let pass = match scenario.back {
-            Back::Http1 => {
-                "proxy_pass http://backend;
-                proxy_http_version 1.1;
-                proxy_set_header Connection \"\";
-                proxy_max_temp_file_size 0;"
-            }
-            Back::Http2 | Back::Calls => "grpc_pass grpc://backend;",
-        };
-        let config = nginx_config(
-            &self.folder.0,
-            name,
-            modules,
-            &format!(
-                "{init} {log} {http}
-                upstream backend {{ {peers} keepalive {kept}; keepalive_requests 1000000000; }}
-                server {{
-                    listen 127.0.0.1:{port}{listen};
-                    {second}
-                    {tls}
-                    location = {TINY} {{ return 200 tiny; }}
-                    location / {{ {location} {pass} }}
-                }}"
-            ),
-        );
-        Program::start(
-            name,
-            PROXY_CORE,
-            &["nginx", "-c", &config],
-            [port, probe],
-            true,
-        )
+            return Some(self.start_binary(name, &self.waypost, &without));
+        }
+        let ports = ports(scenario);
+        let name = scenario.opponent.name();
+        let origins = self.origins(scenario);
+        if scenario.opponent == Opponent::Haproxy {
+            let file = self.write("haproxy.cfg", &opponents::haproxy(&origins, ports[0]));
+            let command = ["haproxy", "-db", "-f", &file];
+            return Program::start(name, PROXY_CORE, &command, ports, false);
+        }
+        let (modules, http) = opponents::nginx(scenario, &self.folder.0, origins, ports);
+        let config = nginx_config(&self.folder.0, name, modules, &http);
+        Program::start(name, PROXY_CORE, &["nginx", "-c", &config], ports, true)
     }
 
     /// Where its temporary files are.
