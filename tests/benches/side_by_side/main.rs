@@ -14,7 +14,7 @@
 //! cargo bench -p waypost-tests --bench side_by_side -- [--quick] [--only WORD] [--requests N] [--against BINARY] [--results DIR]
 //! ```
 //!
-//! Linux with two cores; seven minutes, with `--quick` two. `WAYPOST_BIN` names another binary than
+//! Linux with two cores; eleven minutes, with `--quick` three. `WAYPOST_BIN` names another binary than
 //! `target/release/waypost`. `--only` takes the scenarios whose name contains the word (`TLS`,
 //! `h2`, `gRPC`); `memory` is one of them. `--against` measures another build of Waypost in nginx's
 //! place, which tells a change of two percent. `--results` writes `raw.csv`, every single round, and
