@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::model::Files;
-use crate::data_plane::buffers::{BODY, Buffers};
+use crate::data_plane::buffers::{BODY, Buffers, LARGE};
 use crate::data_plane::open_files::HeldFile;
 use crate::data_plane::stream::Alarm;
 use crate::files::{self, Overloaded};
@@ -125,7 +125,9 @@ impl FileBody {
             // As an upstream's body that has filled one such buffer.
             (true, left) => left,
         };
-        let fits = self.buffer.capacity() as u64 >= left.min(capacity.max(BODY as u64));
+        // One of the largest is kept to the end: a new one would have to be filled with zeros first.
+        let wanted = capacity.clamp(BODY as u64, LARGE as u64);
+        let fits = self.buffer.capacity() as u64 >= left.min(wanted);
         if !fits || self.buffer.capacity() == 0 {
             self.release(buffers);
             self.buffer = match capacity {
