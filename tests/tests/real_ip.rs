@@ -106,3 +106,23 @@ async fn where_the_proxy_header_is_what_counts_no_header_of_a_request_does() {
         assert_eq!(response.text(), expected);
     }
 }
+
+/// What a dual-stack proxy writes: rules for IPv4 hold for it, as they do for a peer's address.
+#[tokio::test]
+async fn an_ipv4_address_in_the_form_of_ipv6_is_one_of_ipv4() {
+    let file = format!(
+        "[server]\naccess_log = false\n{TRUSTED}[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [[route]]\nwhen = {{ client = \"192.0.2.0/24\" }}\nreturn = {{ body = \"within $remote_addr\" }}\n\
+         [[route]]\nreturn = {{ body = \"$remote_addr\" }}\n"
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    for (value, expected) in [
+        ("1.2.3.4, ::ffff:10.0.0.1", "1.2.3.4"),
+        ("::ffff:192.0.2.1", "within 192.0.2.1"),
+        ("[::ffff:192.0.2.1]:80, ::ffff:10.0.0.1", "within 192.0.2.1"),
+    ] {
+        let header = format!("X-Forwarded-For: {value}\r\n");
+        let response = get_with(proxy.address(), "/", &header).await;
+        assert_eq!(response.text(), expected, "{value}");
+    }
+}

@@ -23,6 +23,10 @@ const KINDS: [&str; 4] = ["value", "map", "networks", "split"];
 /// How many variables may be made of each other in a row: each is a call within a call.
 const DEEPEST: usize = 16;
 
+/// How many values may be asked for to compute one, where none of them is kept: those that are made
+/// of each other several times over would grow with each step.
+const MOST_ASKED: u64 = 1000;
+
 /// The variables that a configuration declares.
 pub(super) struct Variables {
     list: Vec<Definition>,
@@ -81,6 +85,8 @@ struct Reading<'a> {
     /// Those under way, each of which is made of the next.
     chain: Vec<usize>,
     list: Vec<Option<Definition>>,
+    /// Values that each one asks for, where it is not kept.
+    asked: Vec<u64>,
     /// Those that are not read yet have a value everywhere: there is another problem then.
     by_name: HashMap<Box<str>, Variable>,
 }
@@ -99,6 +105,7 @@ impl<'a> Reading<'a> {
             reader,
             states: vec![State::Unread; declared.len()],
             list: declared.iter().map(|_| None).collect(),
+            asked: vec![0; declared.len()],
             declared: Vec::new(),
             indexes: HashMap::new(),
             chain: Vec::new(),
@@ -165,6 +172,23 @@ impl<'a> Reading<'a> {
             self.reader.problems.add(problem.hint(hint));
             return;
         }
+        let asked = match lasting {
+            Lasting::Never => computation.most_asked(&|variable| self.asked_for(variable)),
+            // Computed once.
+            Lasting::Route | Lasting::Request | Lasting::Exchange => 0,
+        };
+        if asked > MOST_ASKED {
+            let message = format!(
+                "`${}` asks for {asked} values, as what it is made of may change at any moment; \
+                 {MOST_ASKED} is the most",
+                entry.key
+            );
+            let hint = "name each variable less often, or say it with fewer steps";
+            let problem = Problem::new(&entry.key_place, message);
+            self.reader.problems.add(problem.hint(hint));
+            return;
+        }
+        self.asked[index] = asked;
         let name: Box<str> = entry.key.to_ascii_lowercase().into();
         let defined = Defined {
             index: index as u32,
@@ -174,6 +198,15 @@ impl<'a> Reading<'a> {
         self.by_name
             .insert(name.clone(), Variable::Defined(defined));
         self.list[index] = Some(Definition { name, computation });
+    }
+
+    /// The values that are asked for with one, itself included.
+    fn asked_for(&self, variable: &Variable) -> u64 {
+        let own = match variable {
+            Variable::Defined(defined) => self.asked.get(defined.index as usize).copied(),
+            _ => None,
+        };
+        own.unwrap_or_default().saturating_add(1)
     }
 
     /// The declared variables that texts of an entry name.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::conditions;
 use super::fault::Fault;
@@ -307,12 +307,11 @@ fn last_of<'a>(values: impl Iterator<Item = &'a [u8]>, real_ip: &RealIp) -> Opti
 }
 
 /// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
-/// `[2001:db8::1]:80`.
+/// `[2001:db8::1]:80`. One of IPv4 in the form of IPv6 (`::ffff:192.0.2.1`) is one of IPv4, as a
+/// peer's is.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text.trim_ascii()).ok()?;
-    text.parse().ok().or_else(|| {
-        text.parse::<std::net::SocketAddr>()
-            .ok()
-            .map(|address| address.ip())
-    })
+    let ip: Option<IpAddr> = text.parse().ok();
+    let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
+    ip.or_else(with_port).map(|ip| ip.to_canonical())
 }

@@ -83,10 +83,13 @@ impl Map {
         entries.filter_map(|(key, value)| Some((&**key, self.values.get(*value)?)))
     }
 
-    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
-        [&self.from, &self.default]
-            .into_iter()
-            .chain(self.values.iter())
+    pub(super) fn from(&self) -> &Template {
+        &self.from
+    }
+
+    /// Those of which one is the value.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Template> {
+        std::iter::once(&self.default).chain(self.values.iter())
     }
 
     pub(super) fn append(&self, source: &dyn VariableSource, out: &mut Vec<u8>) {

@@ -71,9 +71,13 @@ impl Networks {
         entries.filter_map(|(network, value)| Some((network, self.values.get(*value)?)))
     }
 
-    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
-        let from = self.from.iter();
-        from.chain([&self.default]).chain(self.values.iter())
+    pub(super) fn from(&self) -> Option<&Template> {
+        self.from.as_ref()
+    }
+
+    /// Those of which one is the value.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Template> {
+        std::iter::once(&self.default).chain(self.values.iter())
     }
 
     pub(super) fn append(&self, source: &dyn VariableSource, out: &mut Vec<u8>) {

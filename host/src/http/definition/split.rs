@@ -107,9 +107,14 @@ impl fmt::Display for Share {
 }
 
 impl Split {
-    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+    pub(super) fn from(&self) -> &Template {
+        &self.from
+    }
+
+    /// Those of which one is the value.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Template> {
         let values = self.shares.iter().map(|(_, value)| value);
-        [&self.from, &self.default].into_iter().chain(values)
+        std::iter::once(&self.default).chain(values)
     }
 
     pub(super) fn append(&self, source: &dyn VariableSource, out: &mut Vec<u8>) {
