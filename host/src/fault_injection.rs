@@ -32,6 +32,17 @@ pub(crate) fn fails(_: &str) -> bool {
     false
 }
 
+/// Never returns where a point is to fail.
+#[inline]
+pub(crate) fn hangs(point: &str) {
+    if fails(point) {
+        tracing::error!("a fault was asked for at `{point}`");
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
 /// Panics where a point is to fail.
 #[inline]
 pub(crate) fn panics(point: &str) {

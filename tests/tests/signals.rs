@@ -95,6 +95,22 @@ async fn term_and_int_stop_at_once() {
     }
 }
 
+/// Whatever it is in: an endless loop, or a call of the kernel that never returns.
+#[tokio::test]
+async fn a_worker_that_does_not_answer_keeps_no_process_from_ending() {
+    let origin = origin::says("hello").await;
+    let setup = proxy::to([&origin]).through_shell("export WAYPOST_FAULTS=hang; exec \"$@\"");
+    let mut proxy = setup.start().await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    proxy.log_contains("a fault was asked for at `hang`").await;
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.process().ended().await.code(), Some(1));
+    proxy
+        .log_contains("a worker does not answer: the process ends without it")
+        .await;
+}
+
 #[tokio::test]
 async fn term_during_a_graceful_stop_stops_at_once() {
     let (origin, _gate) = held().await;

@@ -51,6 +51,9 @@ use crate::plugin::Runtime;
 
 /// Before a worker that has died is replaced: one that dies at once must not keep the process busy.
 const BREATH: Duration = Duration::from_millis(100);
+/// How long workers have to end once they are told to close what is left. One that does not is in
+/// something that never ends: the process does without it.
+const STOPPED: Duration = Duration::from_secs(10);
 
 /// Serves a configuration until a signal, or a command, ends it.
 ///
@@ -227,11 +230,15 @@ struct Control {
     cleaning_up: Option<JoinHandle<()>>,
 }
 
-/// When a graceful stop is over.
+/// How far the end of the process has come.
 enum Shutdown {
     NotYet,
+    /// What is under way is finished, however long that takes.
     WhenDone,
+    /// What is under way then is closed.
     By(tokio::time::Instant),
+    /// All is being closed; who has not ended then is left behind.
+    Now(tokio::time::Instant),
 }
 
 impl Control {
@@ -317,13 +324,15 @@ impl Control {
         mut demands: UnboundedReceiver<Demand>,
         mut ends: UnboundedReceiver<WorkerEnd>,
     ) -> anyhow::Result<bool> {
-        let mut ending = Shutdown::NotYet;
+        let (mut ending, mut has_left_behind) = (Shutdown::NotYet, false);
         let mut successor = Successor::default();
         loop {
             fault_injection::panics("control");
             let deadline = async {
                 match ending {
-                    Shutdown::By(moment) => tokio::time::sleep_until(moment).await,
+                    Shutdown::By(moment) | Shutdown::Now(moment) => {
+                        tokio::time::sleep_until(moment).await;
+                    }
                     Shutdown::NotYet | Shutdown::WhenDone => std::future::pending().await,
                 }
             };
@@ -337,11 +346,17 @@ impl Control {
                         break;
                     }
                 }
-                () = deadline => {
-                    tracing::warn!("shutdown_timeout has passed: closing what is left");
-                    ending = Shutdown::WhenDone;
-                    self.workers.stop();
-                }
+                () = deadline => match ending {
+                    Shutdown::Now(_) => {
+                        tracing::error!("a worker does not answer: the process ends without it");
+                        has_left_behind = true;
+                        break;
+                    }
+                    _ => {
+                        tracing::warn!("shutdown_timeout has passed: closing what is left");
+                        self.close(&mut ending);
+                    }
+                },
                 serves = successor.serves() => match serves {
                     Ok(pid) => {
                         tracing::info!("process {pid} has taken over the listeners");
@@ -350,12 +365,12 @@ impl Control {
                     Err(error) => tracing::error!("the upgrade has failed, this process goes on: {error}"),
                 },
                 Some(demand) = demands.recv() => match demand {
-                    Demand::Stop => self.stop(&mut successor),
+                    Demand::Stop => self.stop(&mut ending, &mut successor),
                     Demand::Drain => self.drain(&mut ending, successor.is_starting()),
                     Demand::Upgrade(asker) => self.upgrade(&mut successor, Some(asker)),
                 },
                 event = signals.next() => match event {
-                    SignalEvent::Stop => self.stop(&mut successor),
+                    SignalEvent::Stop => self.stop(&mut ending, &mut successor),
                     SignalEvent::Drain => self.drain(&mut ending, successor.is_starting()),
                     // Their outcome is in the log.
                     SignalEvent::Reload => drop(self.changes.send((Change::Reload, None))),
@@ -371,14 +386,23 @@ impl Control {
             // It has a limit of its own.
             let _ = cleaning_up.await;
         }
-        Ok(self.workers.join())
+        Ok(!has_left_behind && self.workers.join())
     }
 
-    fn stop(&mut self, successor: &mut Successor) {
+    fn stop(&mut self, ending: &mut Shutdown, successor: &mut Successor) {
         tracing::info!("stopping");
         successor.abandon();
         self.let_go_of_sockets(false);
+        self.close(ending);
+    }
+
+    /// Has the workers close what is under way.
+    fn close(&self, ending: &mut Shutdown) {
         self.workers.stop();
+        // A second signal gives them no more time.
+        if !matches!(ending, Shutdown::Now(_)) {
+            *ending = Shutdown::Now(tokio::time::Instant::now() + STOPPED);
+        }
     }
 
     /// `handed_over`: to another process, which serves or is about to; then clients that connect

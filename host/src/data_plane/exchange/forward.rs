@@ -116,6 +116,7 @@ impl Forwarding<'_, '_> {
     /// Asks an endpoint, and ends the lease on it.
     async fn attempt(&mut self, lease: Lease) -> Attempted {
         fault_injection::panics("exchange");
+        fault_injection::hangs("hang");
         let clock = self.session.worker.clock;
         let mut timings = Timings::default();
         let mut connections = 0;
