@@ -110,6 +110,11 @@ pub(super) fn unknown_key(key: &str, value: Option<&str>, table: &'static Table)
                     variable = { loggable = [\"!\", \"!0\"] } }`";
         return hint.to_owned();
     }
+    if key == "gzip" && table.title.starts_with("access_log") {
+        let hint = "logs are written as they are: leave it out, and let the rotation compress what \
+                    it has moved away (docs/logs.md)";
+        return hint.to_owned();
+    }
     if let Some(hint) = nginx::hint(key) {
         return hint;
     }

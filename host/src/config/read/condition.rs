@@ -9,6 +9,7 @@ use crate::config::model::{Conditions, Networks, ValueCondition, ValuePattern};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
 use crate::config::tree::{Entry, Node, Value};
+use crate::http::headers::is_token;
 use crate::http::variable::{Names, Phase, Variable};
 
 /// The keys whose names stand for a variable each, and how those begin.
@@ -17,6 +18,17 @@ const VALUES: [(&str, &str); 4] = [
     ("query", "arg_"),
     ("cookie", "cookie_"),
     ("variable", ""),
+];
+
+/// What may stand in the lists and tables of a `when`, by key.
+const EXAMPLES: [(&str, &str); 7] = [
+    ("method", "[\"GET\", \"POST\"]"),
+    ("client", "[\"10.0.0.0/8\"]"),
+    ("path", "[\"/api\"]"),
+    ("header", "{ X-Beta = \"1\" }"),
+    ("query", "{ beta = \"1\" }"),
+    ("cookie", "{ beta = \"1\" }"),
+    ("variable", "{ scheme = \"https\" }"),
 ];
 
 /// What conditions are asked of.
@@ -75,7 +87,29 @@ pub(super) fn section<'a>(of: &Section<'a>, declared: &'static Table) -> Option<
         };
         section.problems.add(problem.hint(hint));
     }
+    for entry in section.entries() {
+        not_empty(&section, declared, entry);
+    }
     Some(section)
+}
+
+/// An allow list that is left empty would let everybody in: nothing in it would have to hold.
+fn not_empty(section: &Section<'_>, declared: &Table, entry: &Entry) {
+    let what = match &entry.node.value {
+        Value::Array(items) if items.is_empty() => "an empty list",
+        Value::Table(entries) if entries.is_empty() => "an empty table",
+        _ => return,
+    };
+    let key = &*entry.key;
+    let mut examples = EXAMPLES.iter();
+    let example = examples.find(|(of, _)| *of == key && declared.key(key).is_some());
+    if let Some((_, example)) = example {
+        let problem = Problem::new(&entry.node.place, format!("`{key}` is {what}"));
+        section.problems.add(problem.hint(format!(
+            "say what has to hold, such as `{key} = {example}`; only without `{key}` does it not \
+             matter"
+        )));
+    }
 }
 
 /// What a `when` asks of a request, or a session.
@@ -107,9 +141,17 @@ pub(super) fn read(section: &Section<'_>, asked: Asked, names: Names<'_>) -> Con
 
 /// Methods are compared as they are: `get` is another one than `GET` (RFC 9110 section 9.1).
 fn method(text: &str) -> Result<String, Complaint> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if text.is_empty() || !text.bytes().all(token) {
-        return Err(Complaint::new(format!("`{text}` is not a method")));
+    if text.contains('$') {
+        // A token may have a `$`; who writes one means a variable.
+        let complaint = Complaint::new(format!("`{text}`: `method` has no variables"));
+        return Err(complaint.hint(
+            "name methods as they are, `method = [\"GET\", \"POST\"]`; `variable` compares the value \
+             of a variable",
+        ));
+    }
+    if !is_token(text.as_bytes()) {
+        let complaint = Complaint::new(format!("`{text}` is not a method"));
+        return Err(complaint.hint("methods are words such as `GET`, `POST` or `PROPFIND`"));
     }
     if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
         let complaint = Complaint::new(format!("no request has the method `{text}`"));

@@ -85,9 +85,8 @@ fn words_of(words: &[(&str, &Node)], list: &Node, section: &Section<'_>) -> Cook
             "samesite=lax" => set(&mut flags.same_site, Some(SameSite::Lax)),
             "samesite=none" => set(&mut flags.same_site, Some(SameSite::None)),
             "nosamesite" => set(&mut flags.same_site, None),
-            _ => {
-                let problem = unknown_word(node, "flags", word, COOKIE_FLAGS);
-                section.problems.add(problem);
+            other => {
+                section.problems.add(unknown_flag(node, word, other));
                 continue;
             }
         };
@@ -105,6 +104,17 @@ fn words_of(words: &[(&str, &Node)], list: &Node, section: &Section<'_>) -> Cook
         ));
     }
     flags
+}
+
+/// `lower`: the word in lower case.
+fn unknown_flag(node: &Node, word: &str, lower: &str) -> Problem {
+    let problem = unknown_word(node, "flags", word, COOKIE_FLAGS);
+    let letters: String = lower.chars().filter(char::is_ascii_alphabetic).collect();
+    match letters.starts_with("samesite") {
+        // `nosamesite` is near, and takes away what is asked for here.
+        true => problem.hint("say which: `samesite=strict`, `samesite=lax` or `samesite=none`"),
+        false => problem,
+    }
 }
 
 /// Says something that was not said before.

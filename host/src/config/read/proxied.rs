@@ -114,6 +114,12 @@ pub(super) fn method(route: &Section<'_>) -> Option<Box<str>> {
         "CONNECT" | "TRACE" => Some(Complaint::new(format!(
             "`{text}` is a method that servers are never asked with"
         ))),
+        // A token may have a `$` (RFC 9110 section 5.6.2); who writes one means a variable.
+        _ if text.contains('$') => Some(
+            Complaint::new(format!("`{text}`: `request_method` has no variables")).hint(
+                "name one method, such as `GET`; without `request_method` it is the client's own",
+            ),
+        ),
         _ if !is_token(text.as_bytes()) => Some(
             Complaint::new(format!("`{text}` cannot be a method"))
                 .hint("methods are words such as `GET`, `POST` or `PROPFIND`"),

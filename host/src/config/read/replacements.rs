@@ -44,6 +44,8 @@ pub(super) fn replacements(
             }
         };
         let (from, captures) = captures;
+        // Numbers are those of this regex, as in nginx; names may be of the route's as well.
+        let captures = captures.map(|own| own.and_names_of(names.captures));
         let names = match &captures {
             Some(captures) => names.with_captures(captures),
             None => names,

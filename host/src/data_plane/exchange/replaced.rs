@@ -93,8 +93,11 @@ impl VariableSource for Found<'_> {
             Variable::Capture(Capture::Name(name)) => {
                 let is_meant =
                     |known: &&str| known.as_bytes().eq_ignore_ascii_case(name.as_bytes());
-                let known = self.regex.capture_names().flatten().find(is_meant);
-                known.and_then(|known| self.captures.name(known))
+                match self.regex.capture_names().flatten().find(is_meant) {
+                    Some(known) => self.captures.name(known),
+                    // A group of the route's.
+                    None => return self.exchange.append(variable, out),
+                }
             }
             _ => return self.exchange.append(variable, out),
         };

@@ -119,6 +119,13 @@ impl CaptureNames {
         self
     }
 
+    /// Adds the names of regexes that have matched before.
+    pub fn and_names_of(mut self, before: Option<&CaptureNames>) -> CaptureNames {
+        let names = before.into_iter().flat_map(|before| &before.names);
+        self.names.extend(names.cloned());
+        self
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
     }
