@@ -11,7 +11,8 @@ use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 
 use super::beneath::Root;
-use super::listing;
+use super::listing::{self, NoListing};
+use super::room::Text;
 use crate::config::model::{FileCoding, FileFallback, Files};
 use crate::fault_injection;
 
@@ -25,7 +26,7 @@ pub(crate) enum Found {
     /// A directory that was asked for without a slash at its end.
     Directory,
     /// What is in a directory, and the media type of that.
-    Listing(Vec<u8>, &'static str),
+    Listing(Text, &'static str),
 }
 
 /// An open file, and what is told of it.
@@ -53,6 +54,8 @@ pub(crate) enum NotServed {
     Forbidden(String, Reason),
     #[error("open() \"{0}\" failed ({1})")]
     Failed(String, Reason),
+    #[error("\"{0}\" is not listed: {1}")]
+    NoRoom(String, String),
 }
 
 /// Why a name cannot be opened.
@@ -191,8 +194,10 @@ impl Search<'_> {
             return Err(self.refused(name, Reason::NoIndex));
         };
         let listing = listing::of(&directory, name, self.files, &self.root, format);
-        let (text, content_type) =
-            listing.map_err(|errno| self.refused(name, Reason::Kernel(errno)))?;
+        let (text, content_type) = listing.map_err(|why| match why {
+            NoListing::Kernel(errno) => self.refused(name, Reason::Kernel(errno)),
+            NoListing::NoRoom(why) => NotServed::NoRoom(self.path(name), why.to_string()),
+        })?;
         Ok(Found::Listing(text, content_type))
     }
 
@@ -231,10 +236,15 @@ impl Search<'_> {
         Ok(open_file(opened, stat, content_type, None))
     }
 
-    fn refused(&self, name: &[u8], reason: Reason) -> NotServed {
+    /// As the error log has it.
+    fn path(&self, name: &[u8]) -> String {
         let name = std::os::unix::ffi::OsStrExt::from_bytes(name);
         let path = self.files.root.join::<&std::ffi::OsStr>(name);
-        let path = path.display().to_string().escape_debug().to_string();
+        path.display().to_string().escape_debug().to_string()
+    }
+
+    fn refused(&self, name: &[u8], reason: Reason) -> NotServed {
+        let path = self.path(name);
         match reason {
             Reason::Kernel(errno) => not_served_as(path, errno),
             Reason::Hidden | Reason::NoDirectory => NotServed::NotThere(path, reason),

@@ -1,18 +1,49 @@
 //! What is in a directory, as HTML or JSON (`ngx_http_autoindex_module`).
 
+use std::ffi::OsStr;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, FileType, fstat, statat};
-use rustix::io::Result;
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::beneath::Root;
 use super::find::http_date;
+use super::room::{NoRoom, ROOM, Text};
 use crate::config::model::{Autoindex, Files};
 use crate::http::path;
 
 /// Names that are listed at most.
 const MOST: usize = 10_000;
+
+/// A directory with more names is told of once in this time, however often it is asked for.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// Directories that are told of in this time at most.
+const MOST_TOLD: usize = 64;
+
+/// Why there is no listing.
+#[derive(Debug)]
+pub(super) enum NoListing {
+    Kernel(Errno),
+    NoRoom(NoRoom),
+}
+
+impl From<Errno> for NoListing {
+    fn from(errno: Errno) -> NoListing {
+        NoListing::Kernel(errno)
+    }
+}
+
+impl From<NoRoom> for NoListing {
+    fn from(no_room: NoRoom) -> NoListing {
+        NoListing::NoRoom(no_room)
+    }
+}
 
 /// One name of a directory.
 #[derive(Serialize)]
@@ -32,15 +63,17 @@ struct Entry {
 /// be served is not listed. `name`: of the directory, below the root.
 ///
 /// # Errors
-/// What the kernel says.
+/// [`NoListing`]: what the kernel says, or that other listings leave no room for it.
 pub(super) fn of(
     directory: &OwnedFd,
     name: &[u8],
     files: &Files,
     root: &Root,
     format: Autoindex,
-) -> Result<(Vec<u8>, &'static str)> {
+) -> Result<(Text, &'static str), NoListing> {
+    static TOLD: Told = Told(Mutex::new(Vec::new()));
     let mut entries = Vec::new();
+    let mut held = ROOM.hold();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let bytes = entry.file_name().to_bytes();
@@ -49,20 +82,58 @@ pub(super) fn of(
             continue;
         }
         if entries.len() == MOST {
-            let name = String::from_utf8_lossy(name);
-            tracing::warn!("more than {MOST} names in {name:?}: the rest is not listed");
+            let path = files.root.join::<&OsStr>(OsStr::from_bytes(name));
+            if TOLD.is_new(&path, Instant::now()) {
+                tracing::warn!("more than {MOST} names in {path:?}: the rest is not listed");
+            }
             break;
         }
-        entries.extend(self::entry(directory, name, bytes, root));
+        if let Some(entry) = self::entry(directory, name, bytes, root) {
+            held.grow(entry.memory())?;
+            entries.push(entry);
+        }
     }
     entries.sort_by(|a, b| (a.size.is_some(), &a.name).cmp(&(b.size.is_some(), &b.name)));
-    Ok(match format {
+    let mut text = Text::within(&ROOM);
+    // Nothing else can fail here.
+    let (written, content_type) = match format {
         Autoindex::Json => (
-            serde_json::to_vec(&entries).unwrap_or_default(),
+            serde_json::to_writer(&mut text, &entries).map_err(|_| NoRoom),
             "application/json",
         ),
-        Autoindex::Html => (html(name, &entries), "text/html; charset=utf-8"),
-    })
+        Autoindex::Html => (
+            html(name, &entries, &mut text).map_err(|_| NoRoom),
+            "text/html; charset=utf-8",
+        ),
+    };
+    written?;
+    Ok((text.finished(), content_type))
+}
+
+/// Directories that were told of, and when.
+struct Told(Mutex<Vec<(PathBuf, Instant)>>);
+
+impl Told {
+    /// Whether a directory is to be told of now.
+    fn is_new(&self, path: &Path, now: Instant) -> bool {
+        let mut told = self.0.lock();
+        told.retain(|(_, since)| now.saturating_duration_since(*since) < TOLD_EVERY);
+        if told.len() >= MOST_TOLD || told.iter().any(|(known, _)| known == path) {
+            return false;
+        }
+        told.push((path.to_owned(), now));
+        true
+    }
+}
+
+impl Entry {
+    /// Bytes that it holds, the free ones of a growing list included.
+    fn memory(&self) -> usize {
+        2 * size_of::<Entry>()
+            + self.name.capacity()
+            + self.mtime.capacity()
+            + self.escaped.capacity()
+    }
 }
 
 /// A file or a directory; none for anything else.
@@ -90,25 +161,26 @@ fn entry(directory: &OwnedFd, parent: &[u8], bytes: &[u8], root: &Root) -> Optio
     })
 }
 
-fn html(name: &[u8], entries: &[Entry]) -> Vec<u8> {
+fn html(name: &[u8], entries: &[Entry], out: &mut Text) -> io::Result<()> {
     let title = escaped(&format!("/{}", String::from_utf8_lossy(name)));
-    let mut out = format!(
+    write!(
+        out,
         "<!DOCTYPE html>\n<html>\n<head><title>Index of {title}</title></head>\n<body>\n\
          <h1>Index of {title}</h1>\n<table>\n<tr><td><a href=\"../\">../</a></td></tr>\n"
-    );
+    )?;
     for entry in entries {
         let slash = if entry.size.is_none() { "/" } else { "" };
         let size = entry.size.map_or("-".to_owned(), |size| size.to_string());
         // A name with a colon would be taken for a scheme without the `./`.
-        out.push_str(&format!(
-            "<tr><td><a href=\"./{}{slash}\">{}{slash}</a></td><td>{}</td><td>{size}</td></tr>\n",
+        writeln!(
+            out,
+            "<tr><td><a href=\"./{}{slash}\">{}{slash}</a></td><td>{}</td><td>{size}</td></tr>",
             escaped(&entry.escaped),
             escaped(&entry.name),
             entry.mtime,
-        ));
+        )?;
     }
-    out.push_str("</table>\n</body>\n</html>\n");
-    out.into_bytes()
+    out.write_all(b"</table>\n</body>\n</html>\n")
 }
 
 /// Text as HTML has it.
@@ -125,4 +197,22 @@ fn escaped(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_told_of_once_a_minute_and_not_all_at_once() {
+        let told = Told(Mutex::new(Vec::new()));
+        let now = Instant::now();
+        assert!(told.is_new(Path::new("/a"), now));
+        assert!(!told.is_new(Path::new("/a"), now + TOLD_EVERY / 2));
+        assert!(told.is_new(Path::new("/b"), now + TOLD_EVERY / 2));
+        assert!(told.is_new(Path::new("/a"), now + TOLD_EVERY));
+        let others = (0..2 * MOST_TOLD).map(|number| PathBuf::from(format!("/{number}")));
+        let new = others.filter(|path| told.is_new(path, now + TOLD_EVERY));
+        assert_eq!(new.count(), MOST_TOLD - 2);
+    }
 }

@@ -8,6 +8,7 @@ mod pool; // threads that may wait
 mod beneath; // nothing outside of the root
 mod find; // which file a path stands for
 mod listing; // what is in a directory
+mod room; // memory that all listings share
 mod read; // its bytes
 
 pub(crate) use find::{Found, NotServed, OpenFile, Reason, find};

@@ -123,3 +123,54 @@ async fn a_file_system_that_does_not_answer_costs_its_requests_a_504_and_others_
     assert_eq!(proxy.get("/a.txt").await.text(), "a");
     assert_eq!(proxy.get("/dead/a.txt").await.status, 504);
 }
+
+#[tokio::test]
+async fn listings_that_nobody_reads_leave_no_room_for_others_until_they_are_gone() {
+    // As long in the listing as names can be: each quote is three bytes in a link, and six as text.
+    let site = tempfile::tempdir().unwrap();
+    for number in 0..5_000 {
+        let name = format!("{number:05}{}", "\"".repeat(245));
+        fs::write(site.path().join(name), "").unwrap();
+    }
+    let proxy = serving(site.path(), "autoindex = true").await;
+    // More than sockets hold, and less than all have room for.
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let mut client = proxy.client().await;
+        client.wire.read_little();
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
+        let head = client.response_head().await;
+        if head.status != 200 {
+            break head;
+        }
+        assert!(length(&head) > 10_000_000, "{}", length(&head));
+        waiting.push(client);
+        assert!(waiting.len() < 10, "listings without end");
+    };
+    assert_eq!(refused.status, 503);
+    assert!(waiting.len() > 2, "{}", waiting.len());
+    proxy.log_contains("is not listed: all listings").await;
+    drop(waiting);
+    eventually("room for a listing", async || {
+        proxy.get("/").await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_directory_of_too_many_names_is_told_of_once_and_not_each_time() {
+    let site = tempfile::tempdir().unwrap();
+    for number in 0..10_001 {
+        fs::write(site.path().join(number.to_string()), "").unwrap();
+    }
+    let proxy = serving(site.path(), "autoindex = true").await;
+    for _ in 0..3 {
+        let listing = proxy.get("/").await;
+        assert_eq!(listing.text().matches("<a href").count(), 10_001);
+    }
+    proxy.log_contains("more than 10000 names").await;
+    assert_eq!(proxy.get("/none").await.status, 404);
+    proxy.log_contains("/none").await;
+    let told = proxy.log().matches("more than 10000 names").count();
+    assert_eq!(told, 1, "{}", proxy.log());
+}

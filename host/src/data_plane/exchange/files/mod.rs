@@ -114,6 +114,7 @@ pub(super) async fn serve(
         }
         Err(why @ NotServed::Forbidden(..)) => Err(Fault::of_file(403, &why)),
         Err(why @ NotServed::Failed(..)) => Err(Fault::of_file(500, &why)),
+        Err(why @ NotServed::NoRoom(..)) => Err(Fault::of_file(503, &why)),
     }
 }
 
