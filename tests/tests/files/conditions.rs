@@ -125,3 +125,45 @@ async fn a_download_goes_on_only_where_the_file_is_still_the_same() {
     let fields = format!("Range: bytes=2-\r\nIf-None-Match: {etag}\r\n");
     assert_eq!(ask(&proxy, "GET /a.txt", &fields).await.status, 304);
 }
+
+#[tokio::test]
+async fn a_304_says_of_its_etag_and_of_vary_what_the_compressed_200_does() {
+    let text = "long enough to be compressed\n".repeat(100);
+    let site = site(&[("a.txt", &text), ("short.txt", "short"), ("a.bin", &text)]);
+    let root = site.path().display();
+    let proxy = routes(&format!(
+        "[[route]]\npath = \"/\"\ncompression = true\nfiles = {{ root = \"{root}\" }}\n\
+         [[route]]\npath = \"/plain/\"\ncompression = true\nfiles = {{ root = \"{root}\" }}\n\
+         response_headers = {{ set = {{ Cache-Control = \"no-transform\" }} }}\n\
+         [[route]]\npath = \"/off/\"\nfiles = {{ root = \"{root}\" }}\n"
+    ))
+    .await;
+    for (target, varies) in [
+        ("/a.txt", true),
+        ("/short.txt", false),
+        ("/a.bin", false),
+        ("/plain/a.txt", false),
+        ("/off/a.txt", false),
+    ] {
+        for accepts in ["gzip", "identity"] {
+            let fields = format!("Accept-Encoding: {accepts}\r\n");
+            let whole = ask(&proxy, &format!("GET {target}"), &fields).await;
+            let etag = whole.header("ETag");
+            let is_weak = varies && accepts == "gzip";
+            assert_eq!(etag.starts_with("W/"), is_weak, "{target} {accepts}");
+            for method in ["GET", "HEAD"] {
+                let fields = format!("{fields}If-None-Match: {etag}\r\n");
+                let again = ask(&proxy, &format!("{method} {target}"), &fields).await;
+                assert_eq!(again.status, 304, "{target} {accepts}");
+                assert_eq!(again.header("ETag"), etag, "{target} {accepts}");
+                let vary = if varies { "Accept-Encoding" } else { "" };
+                for response in [&whole, &again] {
+                    assert_eq!(response.header("Vary"), vary, "{target} {accepts}");
+                }
+                for field in ["Content-Encoding", "Transfer-Encoding", "Content-Length"] {
+                    assert_eq!(again.header(field), "", "{target} {accepts}");
+                }
+            }
+        }
+    }
+}

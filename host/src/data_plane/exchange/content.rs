@@ -3,7 +3,7 @@
 //! Looks at the head as it is to be sent: so it does not matter who gave it its fields, and all
 //! kinds of answers are treated alike.
 
-use super::deliver::Delivery;
+use super::deliver::{Delivery, HeldAnswer};
 use super::state::Exchange;
 use crate::config::model::Compression;
 use crate::data_plane::body::{BodyPipe, Coding};
@@ -54,7 +54,7 @@ pub(super) fn prepare(
     let Decision {
         varies,
         mut recoding,
-    } = decision(&rules, exchange, out);
+    } = decision(&rules, exchange, &Seen::of_answer(out, delivery.held));
     let mut recoder = None;
     // A HEAD request is answered with the header that a GET would be (RFC 9110 section 9.3.2).
     if let (Some(found), false) = (&recoding, body.is_done()) {
@@ -64,7 +64,8 @@ pub(super) fn prepare(
     if !varies && recoding.is_none() {
         return None;
     }
-    if recoding.is_some() && delivery.encoder.coding == Coding::Plain {
+    let is_sent = delivery.held.is_none();
+    if recoding.is_some() && is_sent && delivery.encoder.coding == Coding::Plain {
         match exchange.request.version() {
             Version::Http11 if recoder.is_some() => delivery.encoder.coding = Coding::Chunked,
             // That of a HEAD says so as well.
@@ -76,6 +77,7 @@ pub(super) fn prepare(
     let mut head = delivery.buffers.take_head();
     let anew = NewHead {
         recoding: recoding.as_ref(),
+        is_sent,
         vary: varies,
         chunked: chunked && recoder.is_some(),
         closes: delivery.closes,
@@ -105,12 +107,11 @@ fn rules(exchange: &Exchange) -> Rules<'_> {
     }
 }
 
-fn decision(rules: &Rules<'_>, exchange: &Exchange, head: &[u8]) -> Decision {
+fn decision(rules: &Rules<'_>, exchange: &Exchange, seen: &Seen<'_>) -> Decision {
     let mut decision = Decision {
         varies: false,
         recoding: None,
     };
-    let seen = Seen::of(head);
     // A part of a coded body is of no use by itself, and a partial one cannot be coded as a whole
     // (RFC 9110 section 14.4); the others have no body. RFC 9111 section 5.2.2.6: no-transform.
     let bodiless = matches!(seen.status, b"204" | b"205" | b"206" | b"304");
@@ -170,6 +171,22 @@ fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 impl<'a> Seen<'a> {
+    /// Of a head, or of the one that a 304 stands for: it says of `ETag` and `Vary` what a 200 would
+    /// (RFC 9110 section 15.4.5).
+    fn of_answer(head: &'a [u8], held: Option<HeldAnswer<'a>>) -> Seen<'a> {
+        let seen = Seen::of(head);
+        match held {
+            Some(held) if seen.status == b"304" => Seen {
+                status: b"200",
+                content_type: held.content_type,
+                encoding: held.encoding,
+                length: Some(held.length),
+                ..seen
+            },
+            _ => seen,
+        }
+    }
+
     fn of(head: &'a [u8]) -> Seen<'a> {
         let mut seen = Seen {
             status: head.get(b"HTTP/1.1 ".len()..12).unwrap_or_default(),
@@ -205,6 +222,8 @@ impl<'a> Seen<'a> {
 /// How a head is written anew.
 struct NewHead<'a> {
     recoding: Option<&'a Recoding>,
+    /// The client gets what is recoded, rather than a 304.
+    is_sent: bool,
     vary: bool,
     chunked: bool,
     closes: bool,
@@ -230,7 +249,8 @@ impl NewHead<'_> {
                 _ => out.extend_from_slice(line),
             }
         }
-        if let Some((coding, _)) = self.recoding.and_then(|recoding| recoding.compress) {
+        let sent = self.recoding.filter(|_| self.is_sent);
+        if let Some((coding, _)) = sent.and_then(|recoding| recoding.compress) {
             out.extend_from_slice(b"Content-Encoding: ");
             out.extend_from_slice(coding.name().as_bytes());
             out.extend_from_slice(b"\r\n");

@@ -22,6 +22,18 @@ pub(super) struct Delivery<'a> {
     /// Only the end of the connection tells the client where the body ends, though its own framing
     /// would have.
     pub(super) closes: bool,
+    /// Of a 304 that knows it: the answer that the client has.
+    pub(super) held: Option<HeldAnswer<'a>>,
+}
+
+/// What is not said of an answer where a client has it already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeldAnswer<'a> {
+    pub(super) content_type: &'a [u8],
+    /// None where there is none.
+    pub(super) encoding: Option<&'a [u8]>,
+    /// Bytes.
+    pub(super) length: u64,
 }
 
 impl Delivery<'_> {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::deliver::Delivery;
+use super::deliver::{Delivery, HeldAnswer};
 use super::error_page;
 use super::fault::reason;
 use super::head::{ClientHead, HeadKind, HeadSource, route_of};
@@ -43,6 +43,8 @@ pub(super) struct OwnHead<'a> {
     pub(super) lines: &'a [(&'a str, &'a [u8])],
     /// As in [`LocalAnswer`].
     pub(super) keep: bool,
+    /// Of a 304: the answer that the client has.
+    pub(super) held: Option<HeldAnswer<'a>>,
 }
 
 /// Sends an answer of our own that is there as a whole.
@@ -68,6 +70,7 @@ pub(super) async fn send_local(
             ("Location", answer.location),
         ],
         keep: answer.keep,
+        held: None,
     };
     let body: &[u8] = if bodiless || exchange.request.method() == b"HEAD" {
         &[]
@@ -128,6 +131,7 @@ pub(super) async fn send(
         buffers: &worker.buffers,
         encoder: Encoder::PLAIN,
         closes: false,
+        held: head.held,
     };
     let mut response_body = BodyPipe::of_response(Framing::Length(length));
     let passed = delivery

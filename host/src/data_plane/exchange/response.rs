@@ -88,6 +88,7 @@ pub(super) async fn pass_on(
         buffers,
         encoder,
         closes: false,
+        held: None,
     };
     let passed = delivery.pass(&mut body, &mut source, &mut out).await;
     let keep = keep && !delivery.closes;

@@ -9,6 +9,7 @@ use super::body::{FileBody, Part};
 use crate::config::model::{Expires, Files};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
+use crate::data_plane::exchange::deliver::HeldAnswer;
 use crate::data_plane::exchange::error_page;
 use crate::data_plane::exchange::fault::{Fault, reason};
 use crate::data_plane::exchange::local::{self, OwnHead};
@@ -215,6 +216,7 @@ async fn status_page(
         status,
         lines: &all,
         keep: true,
+        held: None,
     };
     let body = match exchange.request.method() {
         b"HEAD" => LocalBody::Bytes(b""),
@@ -252,6 +254,11 @@ impl FileHead<'_> {
         let has_body = self.length.is_some();
         let coding = file.coding.filter(|_| has_body);
         let coding = coding.map_or("", |coding| coding.name());
+        let held = (self.status == 304).then(|| HeldAnswer {
+            content_type: file.content_type.as_bytes(),
+            encoding: file.coding.map(|coding| coding.name().as_bytes()),
+            length: file.length,
+        });
         let varies = !site.precompressed.is_empty();
         let ranges = if self.status == 200 { "bytes" } else { "" };
         let lines = [
@@ -270,6 +277,7 @@ impl FileHead<'_> {
             status: self.status,
             lines: &lines,
             keep: true,
+            held,
         };
         let is_head = exchange.request.method() == b"HEAD";
         let sent = self.length.filter(|_| !is_head).unwrap_or(0);
