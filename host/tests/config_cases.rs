@@ -556,6 +556,20 @@ fn a_hook_that_no_place_uses_is_warned_about() {
 }
 
 #[test]
+fn a_header_that_names_clients_is_warned_about_where_no_proxy_is_trusted() {
+    let lines = "[server]\nreal_ip_header = \"X-Real-IP\"\n[[route]]\nreturn = { status = 204 }\n\
+                 [[listen]]\naddress = \"127.0.0.1:8081\"\n";
+    let expected = "warning: `real_ip_header = \"X-Real-IP\"` without `trusted_proxies`\n  --> \
+                    waypost.toml   (real_ip_header)\nhint: nobody is believed: name the proxies in \
+                    front, `trusted_proxies = [\"10.0.0.0/8\"]`, or leave it out";
+    assert_eq!(warnings(lines), [expected]);
+    for trusted in ["10.0.0.0/8", "unix:"] {
+        let lines = format!("{lines}trusted_proxies = [\"{trusted}\"]\n");
+        assert_eq!(warnings(&lines), [] as [&str; 0]);
+    }
+}
+
+#[test]
 fn a_hook_that_is_asked_twice_with_nothing_else_to_say_is_warned_about() {
     let lines = "[server]\nhooks = [\"mine\", { plugin = \"mine\", a = 1 }]\n\
                  [hook.here]\nplugin = \"mine\"\n\

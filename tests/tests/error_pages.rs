@@ -53,6 +53,42 @@ async fn an_error_of_our_own_gets_the_page_of_the_route_then_of_the_listener_the
     assert!(String::from_utf8_lossy(&head).contains("\r\nContent-Length: 10\r\n"));
 }
 
+#[tokio::test]
+async fn a_status_that_is_named_counts_before_its_class_wherever_it_stands() {
+    let pages = [
+        ("4xx", "class"),
+        ("404", "named"),
+        ("5xx 410 416", "mixed"),
+        ("502", "later"),
+    ];
+    let pages = pages.map(|(statuses, body)| format!("\"{statuses}\" = {{ body = \"{body}\" }}"));
+    let returns = [404, 403, 405, 400, 499, 410, 416, 502, 500, 599].map(|status| {
+        format!("[[route]]\npath = \"/{status}\"\nreturn = {{ status = {status} }}\n")
+    });
+    let proxy = dead()
+        .server("error_pages = { 403 = { body = \"server\" } }")
+        .listen(&format!("error_pages = {{ {} }}", pages.join(", ")))
+        .more(&returns.concat())
+        .start()
+        .await;
+    for (status, page) in [
+        (404, "named"),
+        // A listener's class is nearer than what the server names.
+        (403, "class"),
+        (405, "class"),
+        (400, "class"),
+        (499, "class"),
+        (410, "mixed"),
+        (416, "mixed"),
+        (502, "later"),
+        (500, "mixed"),
+        (599, "mixed"),
+    ] {
+        let response = proxy.get(&format!("/{status}")).await;
+        assert_eq!((response.status, response.text().as_str()), (status, page));
+    }
+}
+
 /// While an upstream has no server: a maintenance page.
 #[tokio::test]
 async fn a_file_is_kept_in_memory_and_read_again_when_it_changes() {

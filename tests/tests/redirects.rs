@@ -178,6 +178,21 @@ async fn what_is_rewritten_can_be_told_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_regex_of_proxy_redirect_knows_the_names_of_the_route_s_groups_as_well() {
+    let origin = sends_elsewhere().await;
+    let more = "[[route]]\nhost = '~^(?<h>.+)\\.example$'\n\
+                path = '~ ^/named/(?<section>[a-z]+)/(route)'\nproxy = \"http://backend\"\n\
+                [route.proxy_redirect]\n\
+                '~^http://(?<own>[a-z]+)/(.*)$' = \"/$h/$section/$own/$2\"\n";
+    let proxy = ours(&origin, more).await;
+    let request = "GET /named/of/route HTTP/1.1\r\nHost: shop.example\r\n\
+                   X-Location: http://server/x\r\nConnection: close\r\n\r\n";
+    let response = exchange(proxy.address(), request).await;
+    let location = response.header("Location");
+    assert!(location.ends_with("/shop/of/server/x"), "{location}");
+}
+
+#[tokio::test]
 async fn every_form_of_proxy_redirect_means_what_it_means_in_nginx() {
     if !nginx::installed() {
         return;

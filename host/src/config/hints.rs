@@ -41,6 +41,28 @@ const HERE: &[(&[&str], &str, &str, &str)] = &[
     ),
 ];
 
+/// Keys that are of other things elsewhere, or that several keys stand for: the beginning of the
+/// table's title, the key, and what to write.
+const TOLD: &[(&str, &str, &str)] = &[
+    (
+        "access_log",
+        "if",
+        "here it is `when`, as `when = { status = [\"4xx\", \"5xx\"] }`; of a variable, `when = { \
+         variable = { loggable = [\"!\", \"!0\"] } }`",
+    ),
+    (
+        "access_log",
+        "gzip",
+        "logs are written as they are: leave it out, and let the rotation compress what it has \
+         moved away (docs/logs.md)",
+    ),
+    (
+        "compression",
+        "level",
+        "each coding has its own: `gzip_level`, `brotli_level`, `zstd_level`",
+    ),
+];
+
 /// How a table is written, by its title, where two of its keys would not tell.
 const EXAMPLES: &[(&str, &str)] = &[
     ("when", "{ method = \"POST\" }"),
@@ -105,15 +127,10 @@ pub(super) fn unknown_key(key: &str, value: Option<&str>, table: &'static Table)
         let (set, value) = (free.name, "...");
         return format!("write it within `{set}`: `{set} = {{ {key} = \"{value}\" }}`");
     }
-    if key == "if" && table.title.starts_with("access_log") {
-        let hint = "here it is `when`, as `when = { status = [\"4xx\", \"5xx\"] }`; of a variable, `when = { \
-                    variable = { loggable = [\"!\", \"!0\"] } }`";
-        return hint.to_owned();
-    }
-    if key == "gzip" && table.title.starts_with("access_log") {
-        let hint = "logs are written as they are: leave it out, and let the rotation compress what \
-                    it has moved away (docs/logs.md)";
-        return hint.to_owned();
+    let mut told = TOLD.iter();
+    let told = told.find(|(title, of, _)| *of == key && table.title.starts_with(title));
+    if let Some((.., hint)) = told {
+        return (*hint).to_owned();
     }
     if let Some(hint) = nginx::hint(key) {
         return hint;
@@ -163,6 +180,10 @@ fn title(kind: &ValueKind) -> Option<&'static str> {
 /// one.
 pub(super) fn table_form(name: &str, kind: &ValueKind, text: Option<&str>) -> Option<String> {
     match kind {
+        ValueKind::Named(ValueKind::Table(table)) if !table.title.starts_with('[') => {
+            let example = example(table, text)?;
+            Some(format!("write it as `{name} = {{ 404 = {example} }}`"))
+        }
         ValueKind::Named(ValueKind::Table(table)) => Some(format!(
             "write `{}`, each with its name in its header",
             table.title

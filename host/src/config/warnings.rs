@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::model::{Action, Config, FileFallback, HookUse, PageContent, Route};
+use super::model::{
+    Action, Config, FileFallback, HookUse, PageContent, RealIp, RealIpHeader, Route, TrustedProxies,
+};
 use super::problem::{Place, Problem};
 
 /// Warnings about a configuration that can be served. Those about the file as a whole are placed at
@@ -44,6 +46,7 @@ pub fn warnings(config: &Config, file: &Path) -> Vec<Problem> {
             warnings.push(Problem::new(&place, message).hint(hint));
         }
     }
+    warnings.extend(idle_real_ip_headers(config, &of_file));
     for upstream in &config.upstreams {
         if let Some(first) = upstream.servers.first()
             && upstream.servers.iter().all(|server| server.down)
@@ -61,6 +64,34 @@ pub fn warnings(config: &Config, file: &Path) -> Vec<Problem> {
         }
     }
     warnings
+}
+
+/// Headers that nobody is believed to name a client in: no listener that looks at one trusts a proxy.
+fn idle_real_ip_headers(config: &Config, of_file: &Place) -> Vec<Problem> {
+    let believes = |real_ip: &RealIp| real_ip.trusted != TrustedProxies::default();
+    let all = || config.listeners.iter().map(|listener| &listener.real_ip);
+    let mut idle = Vec::new();
+    for header in all().map(|real_ip| &real_ip.header) {
+        let mut alike = all().filter(|other| other.header == *header);
+        if *header != RealIpHeader::Usual && !idle.contains(&header) && !alike.any(believes) {
+            idle.push(header);
+        }
+    }
+    let warning = |header: &RealIpHeader| {
+        let name = match header {
+            RealIpHeader::Named(name) => name,
+            _ => "proxy_protocol",
+        };
+        let message = format!("`real_ip_header = \"{name}\"` without `trusted_proxies`");
+        let place = Place {
+            key: "real_ip_header".to_owned(),
+            ..of_file.clone()
+        };
+        let hint = "nobody is believed: name the proxies in front, `trusted_proxies = \
+                    [\"10.0.0.0/8\"]`, or leave it out";
+        Problem::new(&place, message).hint(hint)
+    };
+    idle.into_iter().map(warning).collect()
 }
 
 fn unused_hooks(config: &Config) -> impl Iterator<Item = Problem> {

@@ -124,7 +124,7 @@ fn format(table: &Section<'_>, scope: Scope, names: Names<'_>) -> LogFormat {
         table.problems.add(complaint.hint(hint).at(&node.place));
     }
     if let Some(fields) = table.get("fields") {
-        if let Some((text, node)) = given.filter(|(text, _)| *text != "json") {
+        if let Some((text, node)) = given {
             let complaint = Complaint::new(format!("`fields` beside the format `{text}`"));
             let hint = "with `fields`, lines are JSON: leave out `format`, or the `fields`";
             table.problems.add(complaint.hint(hint).at(&node.place));

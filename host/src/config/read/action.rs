@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::files::files;
 use super::headers::header_value;
 use super::upstream::Upstreams;
-use super::{Complaint, ConfigReader, cookies, dynamic, noted, proxied, redirects, template};
+use super::{
+    Complaint, ConfigReader, cookies, dynamic, headers, noted, proxied, redirects, template,
+};
 use crate::config::declared::RETURN;
 use crate::config::model::{Action, CLOSE, PathPattern, Proxy, ProxyUpstream, ProxyUri, Return};
 use crate::config::problem::{Problem, suggestion};
@@ -246,7 +248,7 @@ fn answer(section: &Section<'_>, names: Names<'_>) -> Option<Return> {
     let status: Option<u16> = section.get("status").map(|_| section.integer("status"));
     let location = section
         .text_given("location")
-        .and_then(|(text, node)| noted(header_value(text, Phase::Return, names), node, problems));
+        .and_then(|(text, node)| noted(headers::location(text, names), node, problems));
     let body = section.text_given("body");
     let template =
         body.and_then(|(text, node)| noted(template(text, Phase::Return, names), node, problems));

@@ -2,8 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::headers::header_value;
-use super::{ConfigReader, noted, template};
+use super::{ConfigReader, headers, noted, template};
 use crate::config::declared::ERROR_PAGE;
 use crate::config::model::{ErrorPage, ErrorPages, PageContent, Route};
 use crate::config::problem::{Problem, suggestion};
@@ -21,7 +20,30 @@ const CONTENTS: [&str; 4] = ["file", "body", "location", "route"];
 pub(super) fn pages(section: &Section<'_>, names: Names<'_>) -> ErrorPages {
     let entries = section.named("error_pages").iter();
     let pages = entries.filter_map(|entry| page(section, entry, names));
-    pages.collect()
+    let mut pages: ErrorPages = pages.collect();
+    leave_out_named(&mut pages);
+    pages
+}
+
+/// Takes the statuses that pages name out of the classes of the others: `404` counts before `4xx`,
+/// wherever it stands.
+fn leave_out_named(pages: &mut ErrorPages) {
+    let statuses = pages.iter().flat_map(|page| &page.statuses);
+    let named = statuses.filter(|range| range.start() == range.end());
+    let named: Vec<u16> = named.map(|range| *range.start()).collect();
+    for page in pages {
+        for status in &named {
+            let parts = page.statuses.iter().flat_map(|range| {
+                let (first, last) = (*range.start(), *range.end());
+                match range.contains(status) && first < last {
+                    true => [first..=status - 1, status + 1..=last],
+                    // One of both is empty.
+                    false => [range.clone(), last..=last - 1],
+                }
+            });
+            page.statuses = parts.filter(|part| !part.is_empty()).collect();
+        }
+    }
 }
 
 fn page(of: &Section<'_>, entry: &Entry, names: Names<'_>) -> Option<ErrorPage> {
@@ -77,7 +99,7 @@ fn content(section: &Section<'_>, names: Names<'_>) -> Option<PageContent> {
         });
     }
     if let Some((text, node)) = section.text_given("location") {
-        let location = header_value(text, Phase::Return, names);
+        let location = headers::location(text, names);
         return Some(PageContent::Location(noted(
             location,
             node,

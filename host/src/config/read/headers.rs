@@ -282,6 +282,15 @@ pub(super) fn header_value(
     template(text, phase, names)
 }
 
+/// Where a redirect leads to.
+pub(super) fn location(text: &str, names: Names<'_>) -> Result<Template, Complaint> {
+    if text.is_empty() {
+        let complaint = Complaint::new("`location` is empty");
+        return Err(complaint.hint("say where to go: `location = \"https://$host$request_uri\"`"));
+    }
+    header_value(text, Phase::Return, names)
+}
+
 /// Text that HTTP allows as a field's value (RFC 9110 section 5.5).
 pub(super) fn plain_value(text: &str) -> Result<(), Complaint> {
     if let Some(control) = text.chars().find(|c| c.is_control() && *c != '\t') {

@@ -10,7 +10,7 @@ use super::{Complaint, ConfigReader, any_template, condition, noted, pattern};
 use crate::config::declared::VARIABLE;
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
-use crate::config::tree::{Entry, Node, Value};
+use crate::config::tree::{Entry, Node, Value, key_text};
 use crate::http::definition::{
     Computation, Definition, Definitions, Map, MapKey, Networks, ShareError, Shares, Split, Values,
 };
@@ -430,7 +430,7 @@ impl<'a> ComputationReading<'a> {
             let value = any_template(&entry.key, self.names).map_err(|complaint| {
                 self.reader.problems.add(complaint.at(&entry.key_place));
             });
-            let Some(text) = self.entry_text(entry) else {
+            let Some(text) = self.share_text(entry) else {
                 continue;
             };
             let share = shares.next(text).map_err(|error| match error {
@@ -438,7 +438,7 @@ impl<'a> ComputationReading<'a> {
                     let complaint = Complaint::new(format!("`{text}` is not a share"));
                     complaint.hint(match text {
                         "*" => "what no share has is the `default`'s: leave it out here",
-                        _ => "a share is written as `\"0.5%\"`, with two decimals at most",
+                        _ => "a share is written as `\"5%\"` or `\"0.5%\"`, with two decimals at most",
                     })
                 }
                 ShareError::TooMuch => {
@@ -454,6 +454,25 @@ impl<'a> ComputationReading<'a> {
             shares: parts,
             default: default?,
         })
+    }
+
+    /// A share as it is written; a number is told as one.
+    fn share_text(&self, entry: &'a Entry) -> Option<&'a str> {
+        let percent = match &entry.node.value {
+            Value::Integer(percent @ 1..=100) => percent.to_string(),
+            Value::Float(percent) if (0.01..=100.0).contains(percent) => {
+                ((percent * 100.0).round() / 100.0).to_string()
+            }
+            _ => return self.entry_text(entry),
+        };
+        let kind = entry.node.type_name();
+        let problem = Problem::new(
+            &entry.node.place,
+            format!("a share must be a string, not {kind}"),
+        );
+        let hint = format!("write `{} = \"{percent}%\"`", key_text(&entry.key));
+        self.reader.problems.add(problem.hint(hint));
+        None
     }
 
     fn entry_text(&self, entry: &'a Entry) -> Option<&'a str> {
@@ -498,6 +517,12 @@ fn map_keys(text: &str) -> Result<Vec<MapKey>, Complaint> {
     }
     if let Some(name) = text.strip_suffix(".*").filter(is_name) {
         return Ok(vec![MapKey::Prefix(format!("{name}."))]);
+    }
+    if text.starts_with("*.") || text.ends_with(".*") {
+        let complaint = Complaint::new(format!("`{text}` stands for no names"));
+        return Err(complaint.hint(format!(
+            "write `*.example.com` or `www.example.*`; for the text itself `\"={text}\"`"
+        )));
     }
     Ok(vec![MapKey::Exact(text.to_owned())])
 }

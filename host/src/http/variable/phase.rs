@@ -33,7 +33,7 @@ impl Phase {
     pub fn place(self) -> &'static str {
         match self {
             Phase::Request => "`request_headers`",
-            Phase::Return => "a route with `return`",
+            Phase::Return => "an answer of the proxy itself, as of `return` or `error_pages`",
             Phase::Response => "`response_headers`",
             Phase::Log => "`access_log`",
             Phase::Session => "`access_log` of a stream",
