@@ -1,6 +1,8 @@
 //! `error_pages`: what clients get in place of an error's status alone, of our own errors and, with
 //! `intercept_errors`, of those that a server answers with.
 
+mod routes; // that answer instead
+
 use rustix::process::Signal;
 use waypost_tests::proxy::Setup;
 use waypost_tests::{Answer, Http2, eventually, origin, proxy};

@@ -263,7 +263,8 @@ pub(in crate::config) static ERROR_PAGE: Table = Table {
         Key::new(
             "route",
             ValueKind::Text,
-            "The name of a route that answers instead, without its hooks, if nothing of the request's body was read.",
+            "The name of a route that answers instead, without its hooks, if nothing of the request's body was read. \
+             Malformed requests get the short answer.",
         ),
         Key::new(
             "status",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::files::files;
-use super::headers::header_value;
+use super::headers::check_content_type;
 use super::upstream::Upstreams;
 use super::{
     Complaint, ConfigReader, cookies, dynamic, headers, noted, proxied, redirects, template,
@@ -243,6 +243,25 @@ fn checked_uri(
     Ok(ProxyUri::Part(uri.to_owned()))
 }
 
+/// Why a status does not go with what is answered: a `location`, the text that is the value of a
+/// key, or neither.
+pub(super) fn misfit(status: u16, with_location: bool, text: Option<&str>) -> Option<Complaint> {
+    match (status, text) {
+        _ if with_location && !REDIRECTS.contains(&status) => {
+            let complaint =
+                Complaint::new(format!("status {status} does not go with a `location`"));
+            Some(complaint.hint("a redirect is 301, 302, 303, 307 or 308"))
+        }
+        _ if !with_location && REDIRECTS.contains(&status) => Some(Complaint::new(format!(
+            "status {status} needs a `location`"
+        ))),
+        (204 | 304 | CLOSE, Some(key)) => Some(Complaint::new(format!(
+            "an answer of status {status} has no `{key}`"
+        ))),
+        _ => None,
+    }
+}
+
 fn answer(section: &Section<'_>, names: Names<'_>) -> Option<Return> {
     let problems = section.problems;
     let status: Option<u16> = section.get("status").map(|_| section.integer("status"));
@@ -252,36 +271,16 @@ fn answer(section: &Section<'_>, names: Names<'_>) -> Option<Return> {
     let body = section.text_given("body");
     let template =
         body.and_then(|(text, node)| noted(template(text, Phase::Return, names), node, problems));
-    if let Some((text, node)) = section.text_given("content_type") {
-        let literal = header_value(text, Phase::Return, names).and_then(|template| match template
-            .as_literal()
-        {
-            Some(_) if !text.is_empty() => Ok(()),
-            _ => Err(Complaint::new(
-                "`content_type` must be a media type, such as `text/plain`",
-            )),
-        });
-        noted(literal, node, problems);
-    }
+    check_content_type(section, names);
     let with_location = section.get("location").is_some();
-    let without_body = matches!(status, Some(204 | 304 | CLOSE));
     let complaint = match status {
         None if !with_location && body.is_none() => Some(
             Complaint::new("`return` says nothing")
                 .hint("give it a `status`, a `location` or a `body`"),
         ),
-        Some(status) if with_location && !REDIRECTS.contains(&status) && status != 0 => {
-            let complaint =
-                Complaint::new(format!("status {status} does not go with a `location`"));
-            Some(complaint.hint("a redirect is 301, 302, 303, 307 or 308"))
-        }
-        Some(status) if !with_location && REDIRECTS.contains(&status) => Some(Complaint::new(
-            format!("status {status} needs a `location`"),
-        )),
-        Some(status) if without_body && body.is_some() => Some(Complaint::new(format!(
-            "an answer of status {status} has no `body`"
-        ))),
-        _ => None,
+        // It was no status.
+        None | Some(0) => None,
+        Some(status) => misfit(status, with_location, body.map(|_| "body")),
     };
     if let Some(complaint) = complaint {
         let place = section

@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use super::{ConfigReader, headers, noted, template};
+use super::action::misfit;
+use super::headers::{self, check_content_type};
+use super::{Complaint, ConfigReader, noted, template};
 use crate::config::declared::ERROR_PAGE;
 use crate::config::model::{ErrorPage, ErrorPages, PageContent, Route};
 use crate::config::problem::{Problem, suggestion};
@@ -71,6 +73,11 @@ fn page(of: &Section<'_>, entry: &Entry, names: Names<'_>) -> Option<ErrorPage> 
         }
     }
     let status = section.get("status").map(|_| section.integer("status"));
+    if let [content] = given[..] {
+        check_content_type(&section, names);
+        let own = statuses.as_deref().unwrap_or_default();
+        check_fit(&section, &content.key, status, own);
+    }
     Some(ErrorPage {
         spelling: entry.key.clone(),
         statuses: statuses?,
@@ -78,6 +85,45 @@ fn page(of: &Section<'_>, entry: &Entry, names: Names<'_>) -> Option<ErrorPage> 
         status,
         place: entry.node.place.clone(),
     })
+}
+
+/// Notes what does not go with the content of a page. `own`: the statuses of the errors that it is
+/// for, of which one without a `status` has one.
+fn check_fit(
+    section: &Section<'_>,
+    content: &str,
+    status: Option<u16>,
+    own: &[RangeInclusive<u16>],
+) {
+    let is_text = matches!(content, "file" | "body");
+    let note = |place, complaint: Complaint| section.problems.add(complaint.at(place));
+    match (section.get("status"), status) {
+        // The answer of a route may be any, and what was no status is noted already.
+        _ if content == "route" => {}
+        (Some(_), None | Some(0)) => {}
+        (Some(node), Some(status)) => {
+            let text = is_text.then_some(content);
+            if let Some(complaint) = misfit(status, content == "location", text) {
+                note(&node.place, complaint);
+            }
+        }
+        (None, _) if is_text && own.contains(&(304..=304)) => {
+            let message = format!("an answer of status 304 has no `{content}`");
+            let hint = "give it another `status`, or leave 304 out";
+            note(section.place, Complaint::new(message).hint(hint));
+        }
+        (None, _) => {}
+    }
+    if let Some(node) = section.get("content_type")
+        && !is_text
+    {
+        let message = format!("`content_type` does not go with a `{content}`");
+        let hint = match content {
+            "route" => "the answer of the route has a type of its own: leave `content_type` out",
+            _ => "a redirect has no content: leave `content_type` out",
+        };
+        note(&node.place, Complaint::new(message).hint(hint));
+    }
 }
 
 fn content(section: &Section<'_>, names: Names<'_>) -> Option<PageContent> {

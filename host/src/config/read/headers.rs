@@ -16,6 +16,21 @@ use crate::http::variable::{Names, Phase};
 /// Ten years (`NGX_HTTP_EXPIRES_MAX`).
 const MAX_EXPIRES: Duration = Duration::from_secs(315_360_000);
 
+/// Notes a `content_type` that is none.
+pub(super) fn check_content_type(section: &Section<'_>, names: Names<'_>) {
+    if let Some((text, node)) = section.text_given("content_type") {
+        let literal = header_value(text, Phase::Return, names).and_then(|template| match template
+            .as_literal()
+        {
+            Some(_) if !text.is_empty() => Ok(()),
+            _ => Err(Complaint::new(
+                "`content_type` must be a media type, such as `text/plain`",
+            )),
+        });
+        noted(literal, node, section.problems);
+    }
+}
+
 /// In the order they are made: what is removed, what is set, what is added.
 pub(super) fn changes(route: &Section<'_>, phase: Phase, names: Names<'_>) -> Vec<HeaderChange> {
     let tables = match phase {

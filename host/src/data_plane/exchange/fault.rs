@@ -91,6 +91,15 @@ pub(crate) enum Fault {
     /// The server's answer is an error, for which there is a page.
     #[error("upstream answered {0}, for which there is an error page")]
     Intercepted(u16),
+    /// A hook, or a route without a text for it, has said so.
+    #[error("answered with {0}")]
+    Said(u16),
+    /// The route does not do what the request asks of it. `field`: what the head tells besides.
+    #[error("answered with {status}")]
+    Declined {
+        status: u16,
+        field: (&'static str, Box<str>),
+    },
     /// There is no file to answer with.
     #[error("{why}")]
     File { status: u16, why: Box<str> },
@@ -109,6 +118,8 @@ pub(crate) enum Fault {
 pub(crate) enum Level {
     Error,
     Info,
+    /// It is what the configuration wants: the access log has it.
+    Silent,
 }
 
 impl Fault {
@@ -151,6 +162,8 @@ impl Fault {
             Fault::NoLiveUpstreams | Fault::Unresolved => 502,
             Fault::PolicyRefuses(status)
             | Fault::Intercepted(status)
+            | Fault::Said(status)
+            | Fault::Declined { status, .. }
             | Fault::File { status, .. } => *status,
             Fault::Overload(overload) => overload.status(),
             Fault::DeadlineExceeded => 504,
@@ -211,6 +224,7 @@ impl Fault {
             | Fault::NoRoute
             | Fault::Intercepted(_)
             | Fault::ClientGone => Level::Info,
+            Fault::Said(_) | Fault::Declined { .. } => Level::Silent,
         }
     }
 }
@@ -238,6 +252,8 @@ impl Fault {
             | Fault::NoLiveUpstreams
             | Fault::Unresolved
             | Fault::Intercepted(_)
+            | Fault::Said(_)
+            | Fault::Declined { .. }
             | Fault::File { .. }
             | Fault::PolicyRefuses(_)
             | Fault::Overload(_) => true,
@@ -270,6 +286,14 @@ impl Fault {
             Fault::NoCertificate => Some("No required SSL certificate was sent"),
             Fault::BadCertificate(_) => Some("The SSL certificate error"),
             _ => None,
+        }
+    }
+
+    /// What the head of the answer tells besides the status; empty for nothing.
+    pub(crate) fn field(&self) -> (&'static str, &[u8]) {
+        match self {
+            Fault::Declined { field, .. } => (field.0, field.1.as_bytes()),
+            _ => ("", b""),
         }
     }
 }

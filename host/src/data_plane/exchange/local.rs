@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::deliver::{Delivery, HeldAnswer};
 use super::error_page;
-use super::fault::reason;
+use super::fault::{Fault, reason};
 use super::head::{ClientHead, HeadKind, HeadSource, route_of};
 use super::request::line;
 use super::rest::{Delivered, may_keep};
@@ -28,8 +28,10 @@ pub(super) struct LocalAnswer<'a> {
 }
 
 /// An error that is told by its status.
-pub(super) struct LocalFault {
+pub(super) struct LocalFault<'a> {
     pub(super) status: u16,
+    /// A further field of the head where there is no page; left out without a value.
+    pub(super) field: (&'a str, &'a [u8]),
     /// What the client is told beyond the status.
     pub(super) explanation: Option<&'static str>,
     /// As in [`LocalAnswer`].
@@ -54,6 +56,17 @@ pub(super) async fn send_local(
     request_body: Option<&mut BodyPipe>,
     answer: &LocalAnswer<'_>,
 ) -> Delivered {
+    send_whole(session, exchange, request_body, answer, ("", b"")).await
+}
+
+/// As [`send_local`], with a further field in the head unless its value is empty.
+async fn send_whole(
+    session: &mut Session<'_>,
+    exchange: &Rc<Exchange>,
+    request_body: Option<&mut BodyPipe>,
+    answer: &LocalAnswer<'_>,
+    field: (&str, &[u8]),
+) -> Delivered {
     let bodiless = matches!(answer.status, 100..=199 | 204 | 304);
     let mut length = itoa::Buffer::new();
     let (content_type, length) = match (bodiless, answer.body.is_empty()) {
@@ -68,6 +81,7 @@ pub(super) async fn send_local(
             ("Content-Type", content_type.as_bytes()),
             ("Content-Length", length.as_bytes()),
             ("Location", answer.location),
+            field,
         ],
         keep: answer.keep,
         held: None,
@@ -154,12 +168,12 @@ pub(super) async fn send(
     }
 }
 
-/// Answers with a status of 400 or more that the client is told in a few words.
+/// Answers with the page of a status, or else tells it in a few words.
 pub(super) async fn send_fault(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     request_body: Option<&mut BodyPipe>,
-    fault: &LocalFault,
+    fault: &LocalFault<'_>,
 ) -> Delivered {
     let status = fault.status;
     if exchange.is_grpc() {
@@ -182,28 +196,24 @@ pub(super) async fn send_fault(
         location: b"",
         keep: fault.keep,
     };
-    send_local(session, exchange, request_body, &answer).await
+    send_whole(session, exchange, request_body, &answer, fault.field).await
 }
 
 /// Answers as a hook has said, with its changes to the response: 444 closes the connection without
-/// an answer, as in nginx, and an error without a body is answered as one of our own.
+/// an answer, as in nginx.
+///
+/// # Errors
+/// [`Fault::Said`]: an error without a body, which is one of our own.
 pub(super) async fn answer(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     (status, body): (u16, &[u8]),
     request_body: &mut BodyPipe,
-) -> Delivered {
+) -> Result<Delivered, Fault> {
     exchange.stats.status.set(status);
-    match (status, body) {
+    Ok(match (status, body) {
         (CLOSE, _) => Delivered::Cut,
-        (400.., []) => {
-            let fault = LocalFault {
-                status,
-                explanation: None,
-                keep: true,
-            };
-            send_fault(session, exchange, Some(request_body), &fault).await
-        }
+        (400.., []) => return Err(Fault::Said(status)),
         _ => {
             let answer = LocalAnswer {
                 status,
@@ -214,7 +224,7 @@ pub(super) async fn answer(
             };
             send_local(session, exchange, Some(request_body), &answer).await
         }
-    }
+    })
 }
 
 /// Tells a call of gRPC of a fault: by trailers behind what was sent of a response, else by a

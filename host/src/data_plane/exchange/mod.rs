@@ -126,22 +126,24 @@ async fn carry(
 ) -> Delivered {
     let mut way = Way::of(session, worker_config);
     loop {
-        let admitted = match settle(session, worker_config, finish, framing, &mut way).await {
-            Ok(Settled::Route(admitted)) => admitted,
-            Ok(Settled::Answer(HookAnswer { status, body: text })) => {
-                let exchange = finish.exchange();
-                return local::answer(session, exchange, (status, &text), body).await;
-            }
-            Err(fault) => return refuse(session, finish.exchange(), &fault, Some(body)).await,
-        };
+        let settled = settle(session, worker_config, finish, framing, &mut way).await;
         let exchange = finish.exchange();
-        if admitted.lacks_slash {
-            let location = redirect::with_slash(exchange);
-            return redirect(session, exchange, &location, Some(body)).await;
-        }
-        let limit = body_limit(session, worker_config, &admitted);
-        let carried = act(session, worker_config, exchange, &admitted, limit, body).await;
-        let fault = match carried {
+        let acted = match settled {
+            Ok(Settled::Route(admitted)) if admitted.lacks_slash => {
+                let location = redirect::with_slash(exchange);
+                return redirect(session, exchange, &location, Some(body)).await;
+            }
+            Ok(Settled::Route(admitted)) => {
+                let limit = body_limit(session, worker_config, &admitted);
+                act(session, worker_config, exchange, &admitted, limit, body).await
+            }
+            Ok(Settled::Answer(HookAnswer { status, body: text })) => {
+                let answered = local::answer(session, exchange, (status, &text), body).await;
+                answered.map(Acted::Delivered)
+            }
+            Err(fault) => Err(fault),
+        };
+        let fault = match acted {
             Ok(Acted::Delivered(delivered)) => return delivered,
             Ok(Acted::Reroute(route)) => {
                 way.led_to = Some(route);
@@ -149,12 +151,7 @@ async fn carry(
             }
             Err(fault) => fault,
         };
-        // Of what was read of a body, nothing is left that another server could get.
-        let instead = match body.length {
-            0 => error_page::route(exchange, session, worker_config, fault.status()),
-            _ => None,
-        };
-        return match instead {
+        return match instead(session, worker_config, exchange, &fault, body) {
             None => refuse(session, exchange, &fault, Some(body)).await,
             Some(instead) => {
                 tell(exchange, &fault);
@@ -165,6 +162,22 @@ async fn carry(
             }
         };
     }
+}
+
+/// The route that answers in place of an error, and with which status, if there is one. It can have
+/// the request only as the client has sent it: of what was read of a body nothing is left, and
+/// behind one that broke off nothing can be told.
+fn instead(
+    session: &Session<'_>,
+    worker_config: &WorkerConfig,
+    exchange: &Exchange,
+    fault: &Fault,
+    body: &BodyPipe,
+) -> Option<(usize, Option<u16>)> {
+    if body.length > 0 || !fault.leaves_connection_usable() || exchange.is_grpc() {
+        return None;
+    }
+    error_page::route(exchange, session, worker_config, fault.status())
 }
 
 /// Has another route answer in place of an error, with another status if one is given.
@@ -180,7 +193,12 @@ async fn carry_elsewhere(
     let carried = match admit::take_route(exchange, session, worker_config, framing, route) {
         Ok(admitted) => {
             let limit = body_limit(session, worker_config, &admitted);
-            act(session, worker_config, exchange, &admitted, limit, body).await
+            let action = &worker_config.snapshot.config.routes[admitted.route].action;
+            match (action, too_large(framing, limit)) {
+                // The others drop it, which may be why they are asked.
+                (Action::Proxy(_), Some(fault)) => Err(fault),
+                _ => act(session, worker_config, exchange, &admitted, limit, body).await,
+            }
         }
         Err(fault) => Err(fault),
     };
@@ -234,6 +252,12 @@ fn body_limit(
         .unwrap_or(session.limits().client_max_body_size)
 }
 
+/// That a body is known to be larger than what is allowed.
+fn too_large(framing: Framing, limit: Option<u64>) -> Option<Fault> {
+    let length = framing.length()?;
+    (length > limit?).then_some(Fault::BodyTooLarge(length))
+}
+
 /// Where a request goes.
 enum Settled {
     Route(Admitted),
@@ -282,10 +306,8 @@ async fn settle(
         let admitted = found?;
         // Before the route's hooks, which count nothing then (`ngx_http_core_find_config_phase`).
         let limit = body_limit(session, worker_config, &admitted);
-        if let (Some(length), Some(limit)) = (framing.length(), limit)
-            && length > limit
-        {
-            return Err(Fault::BodyTooLarge(length));
+        if let Some(fault) = too_large(framing, limit) {
+            return Err(fault);
         }
         let of_route = &routes[admitted.route].hooks;
         if of_route.is_empty() || admitted.lacks_slash {
@@ -329,7 +351,7 @@ async fn act(
         }
         Action::StubStatus => {
             let answered = stub_status::serve(session, exchange, body).await;
-            return Ok(Acted::Delivered(answered));
+            return answered.map(Acted::Delivered);
         }
         Action::Files(site) => {
             let of_route = (route, site);
@@ -382,7 +404,7 @@ fn deadline(exchange: &Exchange) -> Option<tokio::time::Instant> {
 /// Answers from the configuration (`return`).
 ///
 /// # Errors
-/// [`Fault::BadLocation`].
+/// [`Fault::BadLocation`], and [`Fault::Said`] for a status from 300 on and nothing else.
 async fn respond(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
@@ -395,13 +417,8 @@ async fn respond(
         return Ok(Delivered::Cut);
     }
     // As in nginx, one with a text of its own needs no page.
-    if answer.body.is_none() && answer.location.is_none() {
-        let mut body = Some(&mut *request_body);
-        if let Some(sent) =
-            error_page::send(session, exchange, &mut body, answer.status, true).await
-        {
-            return Ok(sent);
-        }
+    if answer.body.is_none() && answer.location.is_none() && answer.status >= 300 {
+        return Err(Fault::Said(answer.status));
     }
     let (mut body, mut location) = (Vec::new(), Vec::new());
     if let Some(template) = &answer.body {
@@ -453,6 +470,7 @@ fn tell(exchange: &Exchange, fault: &Fault) {
     match fault.level() {
         Level::Error => exchange.error(fault, exchange.stats.last_address().as_deref()),
         Level::Info => exchange.info(fault),
+        Level::Silent => {}
     }
 }
 
@@ -467,18 +485,21 @@ async fn refuse(
     tell(exchange, fault);
     let status = fault.status();
     exchange.stats.status.set(status);
-    if status == 499 {
+    let usable = fault.leaves_connection_usable();
+    // A status that was said may be any: it says nothing about this client.
+    if status == 499 && !usable {
         return Delivered::Cut;
     }
     let answer = LocalFault {
         status,
+        field: fault.field(),
         explanation: fault.explanation(),
         // What a client sends behind a CONNECT may be anything.
-        keep: fault.leaves_connection_usable() && exchange.request.method() != b"CONNECT",
+        keep: usable && exchange.request.method() != b"CONNECT",
     };
     match local::send_fault(session, exchange, request_body, &answer).await {
         // The client has used up its time: the connection does not linger as well.
-        Delivered::Whole { .. } if status == 408 => Delivered::Cut,
+        Delivered::Whole { .. } if status == 408 && !usable => Delivered::Cut,
         delivered => delivered,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::fault::Fault;
 use super::files::method_not_allowed;
 use super::local::{LocalAnswer, send_local};
 use super::rest::Delivered;
@@ -12,13 +13,16 @@ use crate::data_plane::process::Process;
 use crate::data_plane::standing::Standings;
 
 /// Answers with the counts.
+///
+/// # Errors
+/// A [`Fault`]: the method is not one that asks for them.
 pub(super) async fn serve(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     request_body: &mut BodyPipe,
-) -> Delivered {
+) -> Result<Delivered, Fault> {
     if !matches!(exchange.request.method(), b"GET" | b"HEAD") {
-        return method_not_allowed(session, exchange, request_body).await;
+        return Err(method_not_allowed());
     }
     let text = text(&session.worker.process);
     let answer = LocalAnswer {
@@ -28,7 +32,7 @@ pub(super) async fn serve(
         location: b"",
         keep: true,
     };
-    send_local(session, exchange, Some(request_body), &answer).await
+    Ok(send_local(session, exchange, Some(request_body), &answer).await)
 }
 
 /// The blanks at the ends of lines are nginx's (`ngx_http_stub_status_handler`): there are programs

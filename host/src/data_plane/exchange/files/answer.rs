@@ -10,8 +10,7 @@ use crate::config::model::{Expires, Files};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::exchange::deliver::HeldAnswer;
-use crate::data_plane::exchange::error_page;
-use crate::data_plane::exchange::fault::{Fault, reason};
+use crate::data_plane::exchange::fault::Fault;
 use crate::data_plane::exchange::local::{self, OwnHead};
 use crate::data_plane::exchange::rest::Delivered;
 use crate::data_plane::exchange::source::LocalBody;
@@ -24,7 +23,7 @@ use crate::http::validators::{Precondition, Validators};
 /// Answers with an open file, as the request's conditions and ranges have it.
 ///
 /// # Errors
-/// A [`Fault`] where it cannot be read, and nothing was sent yet.
+/// A [`Fault`] where it cannot be read, or not as the request wants it; nothing was sent yet.
 pub(super) async fn with_file(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
@@ -42,13 +41,10 @@ pub(super) async fn with_file(
     let ranges = match validators.judge(fields) {
         // In place of an error: the client has said nothing of this file.
         _ if exchange.in_place_of_error.get() => Ranges::Whole,
-        Precondition::Failed => {
-            let delivered = refused(session, exchange, (site, file), 412, request_body).await;
-            return Ok(Served::Delivered(delivered));
-        }
+        Precondition::Failed => return Err(Fault::Said(412)),
         Precondition::NotModified => {
-            let delivered = refused(session, exchange, (site, file), 304, request_body).await;
-            return Ok(Served::Delivered(delivered));
+            let sent = not_modified(session, exchange, (site, file), request_body);
+            return Ok(Served::Delivered(sent.await));
         }
         // A range means nothing to HEAD (RFC 9110 section 14.2).
         Precondition::Holds if is_head || !validators.may_continue(fields) => Ranges::Whole,
@@ -59,8 +55,11 @@ pub(super) async fn with_file(
     };
     let ranges = match ranges {
         Ranges::NotSatisfiable => {
-            let delivered = refused(session, exchange, (site, file), 416, request_body).await;
-            return Ok(Served::Delivered(delivered));
+            let content_range = format!("bytes */{}", file.length);
+            return Err(Fault::Declined {
+                status: 416,
+                field: ("Content-Range", content_range.into()),
+            });
         }
         Ranges::Whole => None,
         Ranges::Parts(ranges) => Some(ranges),
@@ -154,76 +153,30 @@ fn content_range(range: &ByteRange, file: &OpenFile) -> String {
     format!("bytes {}-{last}/{}", range.start, file.length)
 }
 
-/// Answers without a part of the file: 304, 412, 416.
-async fn refused(
+/// Answers that the client has the file already.
+async fn not_modified(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
-    (site, file): (&Files, &OpenFile),
-    status: u16,
+    of_file: (&Files, &OpenFile),
     request_body: &mut BodyPipe,
 ) -> Delivered {
-    if status == 304 {
-        let head = FileHead {
-            status,
-            content_type: "",
-            content_range: "",
-            length: None,
-        };
-        let body = LocalBody::Bytes(b"");
-        return head
-            .send(session, exchange, (site, file), request_body, body)
-            .await;
-    }
-    let content_range = match status {
-        416 => format!("bytes */{}", file.length),
-        _ => String::new(),
+    let head = FileHead {
+        status: 304,
+        content_type: "",
+        content_range: "",
+        length: None,
     };
-    let lines = [("Content-Range", content_range.as_bytes())];
-    status_page(session, exchange, status, &lines, request_body).await
+    let body = LocalBody::Bytes(b"");
+    head.send(session, exchange, of_file, request_body, body)
+        .await
 }
 
-pub(in super::super) async fn method_not_allowed(
-    session: &mut Session<'_>,
-    exchange: &Rc<Exchange>,
-    request_body: &mut BodyPipe,
-) -> Delivered {
-    let lines = [("Allow", &b"GET, HEAD"[..])];
-    status_page(session, exchange, 405, &lines, request_body).await
-}
-
-/// A status and its name, with further lines in the head.
-async fn status_page(
-    session: &mut Session<'_>,
-    exchange: &Rc<Exchange>,
-    status: u16,
-    lines: &[(&str, &[u8])],
-    request_body: &mut BodyPipe,
-) -> Delivered {
-    let mut request_body = Some(request_body);
-    let page = error_page::send(session, exchange, &mut request_body, status, true);
-    if let Some(sent) = page.await {
-        return sent;
+/// That the request's method is none of those for files (RFC 9110 section 15.5.6).
+pub(in super::super) fn method_not_allowed() -> Fault {
+    Fault::Declined {
+        status: 405,
+        field: ("Allow", "GET, HEAD".into()),
     }
-    let text = format!("{status} {}\n", reason(status));
-    let length = text.len().to_string();
-    let mut all = vec![
-        ("Server", &b"waypost"[..]),
-        ("Content-Type", b"text/plain"),
-        ("Content-Length", length.as_bytes()),
-    ];
-    all.extend_from_slice(lines);
-    let head = OwnHead {
-        status,
-        lines: &all,
-        keep: true,
-        held: None,
-    };
-    let body = match exchange.request.method() {
-        b"HEAD" => LocalBody::Bytes(b""),
-        _ => LocalBody::Bytes(text.as_bytes()),
-    };
-    let length = body.unread().len() as u64;
-    local::send(session, exchange, request_body, &head, (body, length)).await
 }
 
 /// What the head of an answer says that is about a file.

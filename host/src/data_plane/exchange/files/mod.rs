@@ -58,8 +58,7 @@ pub(super) async fn serve(
         exchange.in_place_of_error.get() || matches!(exchange.request.method(), b"GET" | b"HEAD");
     // Another route may have the answer to what is no file.
     if !gets_files && !matches!(site.fallback, FileFallback::Route(_)) {
-        let delivered = answer::method_not_allowed(session, exchange, request_body).await;
-        return Ok(Served::Delivered(delivered));
+        return Err(method_not_allowed());
     }
     let Some((path, asks_for_directory)) = below_root(exchange, route, site, admitted) else {
         return missing(session, worker_config, site, "no file has this name".into());
@@ -81,10 +80,7 @@ pub(super) async fn serve(
         return answer::with_file(session, exchange, site, file, request_body).await;
     }
     match find(session, &key).await? {
-        Ok(_) if !gets_files => {
-            let delivered = answer::method_not_allowed(session, exchange, request_body).await;
-            Ok(Served::Delivered(delivered))
-        }
+        Ok(_) if !gets_files => Err(method_not_allowed()),
         Ok((Found::File(file), descriptor)) => {
             let file = Rc::new(HeldFile {
                 file: Arc::new((file, descriptor)),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::data_plane::body::Coding;
+use crate::data_plane::exchange::fault::Level;
 use crate::http::head::{FieldChange, FieldChanges, FieldOperation, HeadSide, ResponseHead};
 use FieldOperation::{Add, Remove, Set};
 use head::{ClientHead, HeadKind, HeadSource, passes_as_trailer};
@@ -189,6 +190,7 @@ async fn answered(
     let answer = (status, body.as_bytes());
     let mut session = rig.session();
     let delivered = local::answer(&mut session, &exchange, answer, &mut pipe).await;
+    let delivered = delivered.unwrap();
     let logged = exchange.stats.status.get();
     (rig.received().await, logged, delivered)
 }
@@ -226,12 +228,15 @@ fn an_answer_of_a_hook_has_its_body_and_the_type_that_it_sets() {
 }
 
 #[test]
-fn an_error_without_a_body_is_answered_as_one_of_our_own() {
+fn an_error_without_a_body_is_a_fault_and_another_status_without_one_an_answer() {
     run(async {
-        let rig = Rig::new("192.0.2.7").await;
-        let (text, logged, _) = answered(rig, GET, &[], (403, "")).await;
-        assert!(text.ends_with("\r\n\r\n403 Forbidden\n"), "{text}");
-        assert_eq!(logged, 403);
+        let mut rig = Rig::new("192.0.2.7").await;
+        let (exchange, mut pipe) = rig.begun(GET);
+        let answered_403 =
+            local::answer(&mut rig.session(), &exchange, (403, b""), &mut pipe).await;
+        let fault = answered_403.unwrap_err();
+        assert_eq!((fault.status(), fault.level()), (403, Level::Silent));
+        assert!(fault.leaves_connection_usable());
         let rig = Rig::new("192.0.2.7").await;
         let (text, logged, _) = answered(rig, GET, &[], (204, "")).await;
         assert!(
