@@ -112,7 +112,8 @@ async fn a_named_location_of_nginx_answers_in_place_of_the_same_errors() {
     );
     let nginx = Nginx::start("", &server).await;
     let proxy = in_vain_at("error_pages = { 4xx = { route = \"spare\" } }").await;
-    for (request, _) in IN_VAIN {
+    // It holds a condition against the answer of the other location, too, and says 412 again.
+    for (request, _) in IN_VAIN.iter().filter(|(_, status)| *status != 412) {
         // It closes the connection behind a body that is too large.
         let expected = client::exchange(nginx.address(), request).await;
         let got = proxy.exchange(request).await;
