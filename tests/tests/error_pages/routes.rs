@@ -112,8 +112,9 @@ async fn a_named_location_of_nginx_answers_in_place_of_the_same_errors() {
     );
     let nginx = Nginx::start("", &server).await;
     let proxy = in_vain_at("error_pages = { 4xx = { route = \"spare\" } }").await;
-    // It holds a condition against the answer of the other location, too, and says 412 again.
-    for (request, _) in IN_VAIN.iter().filter(|(_, status)| *status != 412) {
+    // What comes of conditions and ranges nginx answers with 412 and 416 here all the same.
+    let compared = |status: &u16| !matches!(status, 412 | 416);
+    for (request, _) in IN_VAIN.iter().filter(|(_, status)| compared(status)) {
         // It closes the connection behind a body that is too large.
         let expected = client::exchange(nginx.address(), request).await;
         let got = proxy.exchange(request).await;
