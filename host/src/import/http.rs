@@ -252,6 +252,7 @@ impl<'a> Translator<'a> {
                     let inner = scope.within(location);
                     self.location(&inner, None, &gates, &mut routes);
                 }
+                super::nesting::sort(&mut routes);
                 let roots = [text("/"), text("^~ /")];
                 let has_root = routes.iter().any(|route| {
                     let path = route.keys.get("path");

@@ -4,7 +4,7 @@ use super::Translator;
 use super::conditions::check_regex;
 use super::files::Uri;
 use super::guards::closed;
-use super::matching::{Location, without_look_ahead};
+use super::matching::Location;
 use super::report::Outcome;
 use super::rewriting::{self, Rule};
 use super::scope::Scope;
@@ -67,33 +67,41 @@ impl Translator<'_> {
             );
             location = Location::Exact(path.to_owned());
         }
-        let mut conditions = Table::new();
-        if let (Location::Regex(is_exact, regex), None) = (&location, within)
-            && let Some((front, refused)) = without_look_ahead(regex)
-        {
-            let sign = if *is_exact { "!~" } else { "!~*" };
-            let uri = Table::new().with("uri", text(&format!("{sign}{refused}")));
-            conditions.set("variable", uri.inline());
-            location = Location::Regex(*is_exact, front.to_owned());
+        match super::nesting::flattened(location, scope) {
+            Ok(flattened) => location = flattened,
+            Err(why) => {
+                accounts.harmless(directive, why);
+                return accounts.with_children(directive);
+            }
         }
+        let mut conditions = Table::new();
         let mut path = location.path();
+        let mut depth = 0;
         match &location {
             // Where something leads there, it becomes a route.
             Location::Named(_) => return,
             Location::Regex(is_exact, regex) => {
                 if let Err(why) = check_regex(regex) {
-                    return accounts.lost(directive, why);
+                    accounts.lost(directive, why);
+                    return accounts.with_children(directive);
                 }
-                if let Some(outer) = within {
-                    // Found within the outer one, before any other expression.
-                    let Some(Location::Prefix(_) | Location::PrefixNoRegex(_)) = within else {
-                        return accounts.lost(directive, "an expression within an expression");
-                    };
-                    let sign = if *is_exact { "~" } else { "~*" };
-                    let uri = Table::new().with("uri", text(&format!("{sign}{regex}")));
-                    conditions.set("variable", uri.inline());
-                    path = outer.path();
+                if within.is_some() {
+                    match super::nesting::within(scope, (*is_exact, regex)) {
+                        Ok(found) => (path, conditions) = found,
+                        Err(why) => {
+                            accounts.lost(directive, why);
+                            return accounts.with_children(directive);
+                        }
+                    }
+                    depth = super::nesting::depth(scope);
                 }
+            }
+            _ if matches!(within, Some(Location::Regex(..))) => {
+                accounts.lost(
+                    directive,
+                    "it is within an expression: write an expression for its paths, in front of that",
+                );
+                return accounts.with_children(directive);
             }
             _ if !path
                 .trim_start_matches(['=', '^', '~', ' '])
@@ -122,6 +130,7 @@ impl Translator<'_> {
             block.keys = keys.followed_by(block.keys);
             block.comments = super::comments::of_block(directive);
             block.range = Some((directive.id, directive.last));
+            block.depth = depth;
             return routes.push(block);
         }
         let steps = self.steps(scope, Some(&location));
@@ -148,16 +157,28 @@ impl Translator<'_> {
             blocks.push(block);
         }
         // Nested expressions come before what is around them.
-        let mut own = Vec::new();
+        let (mut own, mut expressions) = (Vec::new(), Vec::new());
+        let mut closes = false;
         for nested in scope.own("location") {
             let inner = scope.within(nested);
-            self.location(&inner, Some(&location), gates, &mut own);
+            let mut of_nested = Vec::new();
+            self.location(&inner, Some(&location), gates, &mut of_nested);
+            let parsed = Location::parse(&nested.arguments);
+            let is_lost = accounts
+                .of(nested.id)
+                .is_some_and(|(o, _)| o == Outcome::Lost);
+            closes |= is_lost;
+            match parsed {
+                Some(Location::Regex(..)) => expressions.extend(of_nested),
+                Some(Location::PrefixNoRegex(_) | Location::Exact(_)) => routes.extend(of_nested),
+                _ => own.extend(of_nested),
+            }
         }
-        let (nested_here, nested): (Vec<Block>, Vec<Block>) = own
-            .into_iter()
-            .partition(|block| block.keys.get("path") == Some(&*text(&path)));
-        routes.extend(nested);
-        routes.extend(nested_here);
+        if matches!(location, Location::PrefixNoRegex(_)) {
+            super::nesting::handed_down(&mut own, &expressions);
+        }
+        routes.extend(own);
+        routes.extend(expressions);
         let first = blocks.len();
         if let Some(answer) = steps.answer.clone() {
             blocks.push(with_when(answer, &conditions));
@@ -172,7 +193,8 @@ impl Translator<'_> {
             }
             blocks.extend(self.by_method(scope, &location, &steps.rules, &conditions));
         }
-        if steps.is_closed || asks_twice {
+        // A location within that is lost may have kept requests out.
+        if steps.is_closed || asks_twice || closes {
             blocks.truncate(first);
             blocks.push(with_when(closed(scope), &conditions));
         }
@@ -197,6 +219,7 @@ impl Translator<'_> {
             if index + 1 == count {
                 block.range = Some((directive.id, directive.last));
             }
+            block.depth = depth;
             routes.push(block);
         }
     }

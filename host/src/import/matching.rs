@@ -33,8 +33,8 @@ impl Location {
         Some(match modifier {
             "=" => Location::Exact(path),
             "^~" => Location::PrefixNoRegex(path),
-            "~" => Location::Regex(true, path),
-            "~*" => Location::Regex(false, path),
+            "~" => Location::Regex(true, without_look_ahead(&path)),
+            "~*" => Location::Regex(false, without_look_ahead(&path)),
             "" if path.starts_with('@') => Location::Named(path),
             "" => Location::Prefix(path),
             _ => return None,
@@ -61,19 +61,64 @@ impl Location {
     }
 }
 
-/// An expression that ends in what must not follow, `/\.(?!well-known).*`: what is before that, and
-/// both together. Who has both in several places of a path is taken for the latter alone.
-pub(super) fn without_look_ahead(regex: &str) -> Option<(&str, String)> {
-    let (front, rest) = regex.split_once("(?!")?;
-    let (refused, end) = rest.split_once(')')?;
-    let is_plain = !refused.contains(['(', '[']) && matches!(end, "" | ".*" | ".*$");
-    let whole = format!("{front}(?:{refused})");
-    let whole = match refused.contains('|') {
-        true => whole,
-        false => format!("{front}{refused}"),
+/// An expression that ends in what must not follow, `/\.(?!well-known).*`, without look-ahead: what
+/// may follow is spelt out, letter by letter. As it is where it has none, or one that is no list of
+/// plain words.
+fn without_look_ahead(regex: &str) -> String {
+    let spelt = || {
+        let (front, rest) = regex.split_once("(?!")?;
+        let (refused, end) = rest.split_once(')')?;
+        // Of an alternative, only a part would be what is in front.
+        let is_last = matches!(end, "" | ".*" | ".*$") && !front.contains('|');
+        let words: Option<Vec<String>> = refused.split('|').map(plain_word).collect();
+        let words = words.filter(|words| is_last && words.iter().all(|word| !word.is_empty()))?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let whole = format!("{front}{}", other_than(&words));
+        (check_regex(front).is_ok() && check_regex(&whole).is_ok()).then_some(whole)
     };
-    let are_good = check_regex(front).is_ok() && check_regex(&whole).is_ok();
-    (is_plain && !front.is_empty() && are_good).then_some((front, whole))
+    spelt().unwrap_or_else(|| regex.to_owned())
+}
+
+/// A word without its backslashes; none where it is an expression of another kind.
+fn plain_word(word: &str) -> Option<String> {
+    let mut letters = word.chars();
+    let mut plain = String::new();
+    while let Some(letter) = letters.next() {
+        plain.push(match letter {
+            '\\' => letters.next().filter(|next| "/.-_".contains(*next))?,
+            letter if letter.is_ascii_alphanumeric() || "/-_".contains(letter) => letter,
+            _ => return None,
+        });
+    }
+    Some(plain)
+}
+
+/// An expression of what begins with none of these words.
+fn other_than(words: &[&str]) -> String {
+    let mut letters: Vec<char> = words
+        .iter()
+        .filter_map(|word| word.chars().next())
+        .collect();
+    letters.sort_unstable();
+    letters.dedup();
+    let escaped = |letter: char| match letter {
+        '-' => r"\-".to_owned(),
+        letter => letter.to_string(),
+    };
+    let class: String = letters.iter().copied().map(escaped).collect();
+    let mut whole = format!("(?:$|[^{class}]");
+    for letter in letters {
+        let rests = words.iter().filter_map(|word| word.strip_prefix(letter));
+        let rests: Vec<&str> = rests.collect();
+        // Behind a whole word nothing may follow.
+        if rests.iter().all(|rest| !rest.is_empty()) {
+            whole.push('|');
+            whole.push_str(&regex::escape(&letter.to_string()));
+            whole.push_str(&other_than(&rests));
+        }
+    }
+    whole.push(')');
+    whole
 }
 
 #[cfg(test)]
@@ -81,22 +126,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_must_not_follow_is_told_from_what_is_before() {
-        for (regex, split) in [
-            (r"/\.(?!well-known)", Some((r"/\.", r"/\.well-known"))),
-            (r"/\.(?!well-known).*", Some((r"/\.", r"/\.well-known"))),
-            (r"^/(?!api|ws)", Some(("^/", "^/(?:api|ws)"))),
-            (r"/\.(?!well-known\/)", Some((r"/\.", r"/\.well-known\/"))),
-            ("(?!x)", None),
-            ("a(?!b)c", None),
-            ("a(?!(b))", None),
-            ("a(?=b)", None),
+    fn what_must_not_follow_is_spelt_out() {
+        let is_match = |regex: &str, path: &str| {
+            let spelt = without_look_ahead(regex);
+            regex::Regex::new(&spelt).is_ok_and(|regex| regex.is_match(path))
+        };
+        for (regex, path, expected) in [
+            (r"/\.(?!well-known)", "/.git", true),
+            (r"/\.(?!well-known)", "/.", true),
+            (r"/\.(?!well-known)", "/.well", true),
+            (r"/\.(?!well-known)", "/.well-known/x", false),
+            (r"/\.(?!well-known).*", "/.well-known/.git", true),
+            (r"/\.(?!well-known\/)", "/.well-known", true),
+            (r"/\.(?!well-known\/)", "/.well-known/", false),
+            (r"^/(?!api|ws)", "/apx", true),
+            (r"^/(?!api|ws)", "/apis", false),
+            (r"^/(?!api|ws)", "/ws", false),
+            (r"^/(?!api|a)", "/apx", false),
+            (r"(?!x)", "/x", true),
+            (r"/up/.*\.(?!jpg|png)", "/up/a.jpg", false),
+            (r"/up/.*\.(?!jpg|png)", "/up/a.jpg.php", true),
+            (r"(?i)/\.(?!ab)", "/.Ab", false),
         ] {
-            let found = without_look_ahead(regex);
-            let found = found
-                .as_ref()
-                .map(|(front, whole)| (*front, whole.as_str()));
-            assert_eq!(found, split, "{regex}");
+            assert_eq!(is_match(regex, path), expected, "{regex} {path}");
+        }
+    }
+
+    #[test]
+    fn a_look_ahead_of_another_kind_stays_as_it_is() {
+        for regex in [
+            "a(?!b)c",
+            "a(?!(b))",
+            "a(?=b)",
+            "a(?!b.*)",
+            "^/x|^/a(?!b)",
+            "a(?!b|)",
+        ] {
+            assert_eq!(without_look_ahead(regex), regex);
         }
     }
 }

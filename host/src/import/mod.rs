@@ -41,6 +41,7 @@ mod to_servers; // what an upstream is told of connections
 mod answered; // what servers say of themselves
 mod proxying;
 mod matching; // what a location matches
+mod nesting; // those within others
 mod finding; // which location nginx finds
 mod try_files;
 mod directory; // `root`, `alias`

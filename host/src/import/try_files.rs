@@ -6,7 +6,7 @@ use super::variables::{Piece, pieces_of};
 /// What is tried, and what comes of it in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tries {
-    /// The path itself, or one with something behind it, may be a file.
+    /// The path itself may be a file.
     pub(super) by_path: bool,
     /// The path may be a directory, `$uri/`.
     pub(super) directories: bool,
@@ -63,7 +63,6 @@ impl Tries {
                     Piece::Variable("uri" | "document_uri"),
                     Piece::Literal(suffix),
                 ] if !suffix.ends_with('/') && !suffix.contains('?') => {
-                    tries.by_path = true;
                     tries.suffixes.push(suffix.to_owned());
                 }
                 [Piece::Literal(name)] if name.starts_with('/') && !name.ends_with('/') => {
@@ -81,7 +80,15 @@ impl Tries {
                 }
             }
         }
-        match tries.fixed.is_some() && (tries.by_path || tries.directories) {
+        let has_others = tries.directories || !tries.suffixes.is_empty();
+        if has_others && !tries.by_path && tries.fixed.is_none() {
+            return Err(
+                "without `$uri`, files of other names are not served: make a `[[route]]` for \
+                        what there is"
+                    .to_owned(),
+            );
+        }
+        match tries.fixed.is_some() && (tries.by_path || has_others) {
             true => Err(
                 "whether one file is there does not decide about all others: put a route \
                          that answers with it before this one while it should"
@@ -181,6 +188,10 @@ mod tests {
             "/a $uri =404",
             "/cache/$host$uri @app",
             "$request_filename @app",
+            "$uri.html @app",
+            "$uri/index.html @app",
+            "$uri/ @app",
+            "/a $uri.html =404",
             "$uri $uri/sub/ =404",
         ] {
             assert!(tries(refused).is_err(), "{refused}");

@@ -221,6 +221,8 @@ pub(super) struct Block {
     pub(super) headers: Vec<(&'static str, Headers)>,
     /// Whether it is for paths that nothing else is for, and may go where it says nothing.
     pub(super) is_rest: bool,
+    /// In how many locations the expression is that it is of; 0 for all others.
+    pub(super) depth: usize,
     /// The first and the last of the directives that it stands for.
     pub(super) range: Option<(usize, usize)>,
 }

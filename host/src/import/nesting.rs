@@ -1,0 +1,211 @@
+//! Locations within locations, as routes that stand beside each other. nginx looks into the location
+//! of the longest prefix first: its expressions come before those around it, and its `^~` holds for
+//! these alone (`ngx_http_core_find_location`).
+
+use std::cmp::Reverse;
+
+use super::matching::Location;
+use super::scope::Scope;
+use super::tree::Directive;
+use super::writer::{Block, Table, list, text};
+
+/// The locations around one, the innermost first, each with its prefix and those beside it.
+fn around<'s>(scope: &Scope<'s>) -> Vec<(Location, &'s [Directive])> {
+    let mut found = Vec::new();
+    let mut here = scope.outer();
+    while let Some(scope) = here {
+        let Some(block) = scope.directive.filter(|block| block.name == "location") else {
+            break;
+        };
+        let beside = scope.outer().map_or(&[][..], |outer| outer.children);
+        found.extend(Location::parse(&block.arguments).map(|location| (location, beside)));
+        here = scope.outer();
+    }
+    found
+}
+
+/// How many locations are around one.
+pub(super) fn depth(scope: &Scope<'_>) -> usize {
+    around(scope).len()
+}
+
+/// The locations of prefixes among directives.
+fn prefixes(children: &[Directive]) -> impl Iterator<Item = Location> {
+    let locations = children.iter().filter(|child| child.name == "location");
+    let parsed = locations.filter_map(|child| Location::parse(&child.arguments));
+    parsed.filter(|location| location.prefix().is_some())
+}
+
+/// Prefixes of locations beside those around one, which are longer than these: there, nginx looks
+/// into another location.
+fn taken(around: &[(Location, &[Directive])]) -> Vec<String> {
+    let mut taken = Vec::new();
+    for (outer, beside) in around {
+        let Some(prefix) = outer.prefix() else {
+            continue;
+        };
+        for other in prefixes(beside) {
+            let other = other.prefix().unwrap_or_default();
+            if other.len() > prefix.len() && other.starts_with(prefix) {
+                taken.push(other.to_owned());
+            }
+        }
+    }
+    taken
+}
+
+/// What a location of a fixed path is as a route beside all others: its outermost location's `^~`
+/// keeps expressions around it out, its own one only those within its neighbours.
+///
+/// # Errors
+/// Why no request gets there.
+pub(super) fn flattened(location: Location, scope: &Scope<'_>) -> Result<Location, String> {
+    let around = around(scope);
+    let Some((outermost, _)) = around.last() else {
+        return Ok(location);
+    };
+    let (Location::Exact(path) | Location::Prefix(path) | Location::PrefixNoRegex(path)) =
+        &location
+    else {
+        return Ok(location);
+    };
+    let other = taken(&around)
+        .into_iter()
+        .find(|other| path.starts_with(other.as_str()));
+    if let Some(other) = other {
+        return Err(format!("never found: `location {other}` takes its paths"));
+    }
+    Ok(match location.prefix() {
+        None => location,
+        Some(prefix) if matches!(outermost, Location::PrefixNoRegex(_)) => {
+            Location::PrefixNoRegex(prefix.to_owned())
+        }
+        Some(prefix) => Location::Prefix(prefix.to_owned()),
+    })
+}
+
+/// The path and the conditions of an expression within the location of a prefix.
+///
+/// # Errors
+/// Why it cannot be said.
+pub(super) fn within(
+    scope: &Scope<'_>,
+    (is_exact, regex): (bool, &str),
+) -> Result<(String, Table), String> {
+    let around = around(scope);
+    let (Some((innermost, _)), Some((outermost, _)), Some(outer)) =
+        (around.first(), around.last(), scope.outer())
+    else {
+        return Err("it is in no location".to_owned());
+    };
+    if around
+        .iter()
+        .any(|(location, _)| location.prefix().is_none())
+    {
+        return Err("an expression within an expression".to_owned());
+    }
+    let prefix = innermost.prefix().unwrap_or_default();
+    let sign = if is_exact { "~" } else { "~*" };
+    let final_here: Vec<String> = prefixes(outer.children)
+        .filter(|location| matches!(location, Location::PrefixNoRegex(_)))
+        .filter_map(|location| location.prefix().map(str::to_owned))
+        .collect();
+    let mut not = taken(&around);
+    if matches!(outermost, Location::PrefixNoRegex(_)) {
+        // No other expression counts there; those of neighbours have routes of their own.
+        not.retain(|other| prefixes_of(&around).iter().all(|known| known != other));
+        let mut asked = vec![format!("{sign}{regex}")];
+        asked.extend(
+            not.iter()
+                .map(|other| format!("!~^{}", regex::escape(other))),
+        );
+        let path = Location::PrefixNoRegex(prefix.to_owned()).path();
+        return Ok((path, when(&asked)));
+    }
+    // Where a neighbour with `^~` has a longer one without it, the expression counts in the latter.
+    for found in &final_here {
+        let mut all = prefixes(outer.children);
+        if all.any(|other| {
+            let other = other.prefix().unwrap_or_default();
+            other.len() > found.len() && other.starts_with(found.as_str())
+        }) {
+            return Err(format!(
+                "beside `location ^~ {found}` and one within its paths: write a `[[route]]` for each \
+                 of them"
+            ));
+        }
+    }
+    not.extend(final_here);
+    let mut asked = Vec::new();
+    if !begins_with(is_exact, regex, prefix) {
+        asked.push(format!("~^{}", regex::escape(prefix)));
+    }
+    asked.extend(
+        not.iter()
+            .map(|other| format!("!~^{}", regex::escape(other))),
+    );
+    let path = Location::Regex(is_exact, regex.to_owned()).path();
+    Ok((path, when(&asked)))
+}
+
+fn prefixes_of(around: &[(Location, &[Directive])]) -> Vec<String> {
+    let prefixes = around.iter().filter_map(|(location, _)| location.prefix());
+    prefixes.map(str::to_owned).collect()
+}
+
+fn when(asked: &[String]) -> Table {
+    let value = match asked {
+        [] => return Table::new(),
+        [only] => text(only),
+        several => list(several.iter().map(|each| text(each))),
+    };
+    let uri = Table::new().with("uri", value);
+    Table::new().with("variable", uri.inline())
+}
+
+/// Whether all that an expression fits begins with a prefix.
+fn begins_with(is_exact: bool, regex: &str, prefix: &str) -> bool {
+    if prefix == "/" {
+        return true;
+    }
+    let is_plain = prefix
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte));
+    let rest = regex
+        .strip_prefix('^')
+        .and_then(|rest| rest.strip_prefix(prefix));
+    is_exact
+        && is_plain
+        && rest.is_some_and(|rest| !rest.starts_with(['?', '*', '{', '+']) && !rest.contains('|'))
+}
+
+/// Gives the expressions within a location with `^~` to the locations of prefixes beside them: `own`
+/// are the routes of those, `expressions` the ones that come before what they say.
+pub(super) fn handed_down(own: &mut Vec<Block>, expressions: &[Block]) {
+    let mut paths: Vec<String> = Vec::new();
+    for block in own.iter() {
+        let path = block.keys.get("path").unwrap_or_default();
+        if path.trim_start_matches(['"', '\'']).starts_with("^~")
+            && !paths.iter().any(|p| p == path)
+        {
+            paths.push(path.to_owned());
+        }
+    }
+    for path in paths {
+        let last = own
+            .iter()
+            .rposition(|block| block.keys.get("path") == Some(&*path));
+        for expression in expressions.iter().rev() {
+            let mut block = expression.clone();
+            block.comments.clear();
+            block.range = None;
+            block.keys.set("path", path.clone());
+            own.insert(last.unwrap_or_default(), block);
+        }
+    }
+}
+
+/// Puts the expressions within locations before all others, those that are in more locations first.
+pub(super) fn sort(routes: &mut [Block]) {
+    routes.sort_by_key(|block| Reverse(block.depth));
+}
