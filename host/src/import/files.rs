@@ -269,10 +269,31 @@ impl Translator<'_> {
             let directory = is_static
                 .then(|| this.directory(scope, location))
                 .flatten()?;
-            Some((directory, this.around_files(scope)))
+            let around = this.around_files(scope);
+            Some((directory, around, this.guards_of_file(scope)))
         });
-        let (other, around) = there?;
-        (around.says_same(settings)).then(|| directory.below(&other.file_of(path)))?
+        let (other, around, Ok(guards)) = there? else {
+            return None;
+        };
+        let are_asked = guards.is_empty() || self.guards_of_file(scope) == Ok(guards);
+        (are_asked && around.says_same(settings)).then(|| directory.below(&other.file_of(path)))?
+    }
+
+    /// What a location asks of requests for its files; an error where that cannot be said of a request
+    /// that something else leads there.
+    pub(super) fn guards_of_file(&mut self, scope: &Scope<'_>) -> Result<Vec<String>, ()> {
+        let decides = |child: &Directive| matches!(&*child.name, "if" | "limit_except");
+        let has_rules = |child: &Directive| child.name == "rewrite";
+        let mut children = scope.children.iter();
+        let is_location = scope
+            .directive
+            .is_some_and(|directive| directive.name == "location");
+        let is_unclear = is_location && children.any(|child| decides(child) || has_rules(child));
+        let guards = self.guards(scope);
+        match is_unclear || self.denies_all(scope) || self.is_guard_lost(scope) {
+            true => Err(()),
+            false => Ok(guards),
+        }
     }
 
     /// The route for directories of a location whose index is another location's, where that says
@@ -281,56 +302,116 @@ impl Translator<'_> {
         &mut self,
         scope: &Scope<'_>,
         location: &Location,
-        block: &Block,
+        block: &mut Block,
     ) -> Option<Block> {
-        let (Location::Prefix(_) | Location::PrefixNoRegex(_)) = location else {
+        if !matches!(location, Location::Prefix(_) | Location::PrefixNoRegex(_)) {
             return None;
-        };
+        }
         let tries = scope.own("try_files").first();
         let serves_directories = tries.is_none_or(|directive| {
             Tries::parse(directive).is_ok_and(|tries| tries.directories && tries.fixed.is_none())
         });
-        let index = scope.one("index");
-        let name = index.map_or("index.html", |directive| directive.argument(0));
         if !serves_directories || block.get("files").is_none() || !self.is_static(scope, location) {
             return None;
         }
-        let path = format!("{}{name}", directory_path(location));
-        let server = finding::server_of(scope);
-        let is_own = |path: &str| is_here(scope, &finding::find(server.children, path));
-        let chain = finding::find(server.children, &path);
-        if !is_own(&directory_path(location)) {
-            return None;
-        }
-        let other = Location::parse(&chain.last()?.arguments)?;
-        let is_exact = matches!(other, Location::Exact(_));
-        if is_here(scope, &chain) || !(is_exact || matches!(other, Location::Regex(..))) {
-            return None;
-        }
-        let around = self.within(server, &chain, |this, scope, location| {
-            let is_static = this.is_static(scope, location);
-            is_static.then(|| this.around_files(scope))
-        })?;
-        let own = self.around_files(scope);
-        if around.says_same(&own) {
-            return None;
-        }
-        let mut of_index = around;
-        let others = std::mem::take(&mut of_index.keys);
-        of_index.take_from(block, "files");
-        of_index.keys = of_index.keys.followed_by(others);
-        let place = directory_path(location);
-        let keys = match is_exact {
-            true => Table::new().with("path", text(&format!("= {place}"))),
-            // Directories are what is asked for with a slash at its end.
-            false => {
-                let uri = Table::new().with("uri", text("~/$"));
-                let when = Table::new().with("variable", uri.inline());
-                Table::new().with("when", when.inline())
-            }
+        let index = scope.one("index");
+        let names: Vec<&str> = match index {
+            Some(index) => index.arguments.iter().map(String::as_str).collect(),
+            None => vec!["index.html"],
         };
-        of_index.keys = keys.followed_by(of_index.keys);
-        Some(of_index)
+        let server = finding::server_of(scope);
+        let own = directory_path(location);
+        let own_guards = self.guards(scope);
+        let mut names = names;
+        if index.is_some() {
+            // Those that another location answers by other means are left out, and told.
+            names.retain(|name| {
+                let chain = finding::find(server.children, &format!("{own}{name}"));
+                is_here(scope, &chain)
+                    || self.within(server, &chain, |this, scope, location| {
+                        this.is_static(scope, location)
+                    })
+            });
+        }
+        let mut route: Option<(usize, Block)> = None;
+        for place in finding::directories(server.children, &own) {
+            if !is_here(scope, &finding::find(server.children, &place)) {
+                continue;
+            }
+            for (number, name) in names.iter().enumerate() {
+                let path = format!("{place}{name}");
+                let chain = finding::find(server.children, &path);
+                if is_here(scope, &chain) {
+                    continue;
+                }
+                let there = self.within(server, &chain, |this, scope, location| {
+                    let is_static = this.is_static(scope, location);
+                    let guards = this.guards_of_file(scope);
+                    guards.map(|guards| (is_static.then(|| this.around_files(scope)), guards))
+                });
+                let (around, guards) = match there {
+                    Ok((Some(around), guards)) => (around, guards),
+                    // The index is lost, where it is named; a handler keeps requests out itself.
+                    Ok((None, guards)) if guards.is_empty() && index.is_none() => continue,
+                    _ => {
+                        self.lose_index(scope, &path, block);
+                        return None;
+                    }
+                };
+                let are_asked = guards.is_empty() || guards == own_guards;
+                let around_own = self.around_files(scope);
+                if are_asked && around.says_same(&around_own) {
+                    continue;
+                }
+                let last = chain.last();
+                let found = last.and_then(|last| Location::parse(&last.arguments));
+                let keys = match found {
+                    // That of directories has it already.
+                    Some(Location::Regex(..))
+                        if route.as_ref().map(|(id, _)| *id) == last.map(|last| last.id) =>
+                    {
+                        continue;
+                    }
+                    Some(Location::Exact(_)) => {
+                        Table::new().with("path", text(&format!("= {place}")))
+                    }
+                    // Directories are what is asked for with a slash at its end.
+                    _ => {
+                        let uri = Table::new().with("uri", text("~/$"));
+                        let when = Table::new().with("variable", uri.inline());
+                        Table::new().with("when", when.inline())
+                    }
+                };
+                let may_be_route = place == own
+                    && number == 0
+                    && matches!(found, Some(Location::Exact(_) | Location::Regex(..)));
+                if let (true, Some(last)) = (may_be_route, last) {
+                    let asked = match are_asked {
+                        true => Vec::new(),
+                        false => guards,
+                    };
+                    route = Some((last.id, index_route(block, around, asked, keys)));
+                    continue;
+                }
+                if !are_asked {
+                    self.lose_index(scope, &path, block);
+                    return None;
+                }
+            }
+        }
+        route.map(|(_, route)| route)
+    }
+
+    /// Tells that an index is lost which is another location's, and leaves directories without one.
+    fn lose_index(&self, scope: &Scope<'_>, path: &str, block: &mut Block) {
+        let why = format!(
+            "the index `{path}` is another location's, which keeps requests out: make a route for the \
+             directory, with its `hooks`"
+        );
+        if let Some(directive) = scope.one("index").or(scope.directive) {
+            self.accounts.lost(directive, why);
+        }
+        *block = super::guards::closed(scope);
     }
 
     /// Whether a location answers with files.
@@ -345,6 +426,20 @@ impl Translator<'_> {
             && !self.denies_all(scope)
             && self.directory(scope, location).is_some()
     }
+}
+
+/// The route of directories with another index: what is said `around` that, and what it asks besides.
+fn index_route(block: &Block, mut around: Block, asked: Vec<String>, keys: Table) -> Block {
+    let others = std::mem::take(&mut around.keys);
+    around.take_from(block, "files");
+    around.keys = keys.followed_by(around.keys).followed_by(others);
+    let own = block.lists.iter().find(|(key, _)| *key == "hooks");
+    let own = own.map(|(_, hooks)| hooks.clone()).unwrap_or_default();
+    let hooks: Vec<String> = own.into_iter().chain(asked).collect();
+    if !hooks.is_empty() {
+        around.lists.push(("hooks", hooks));
+    }
+    around
 }
 
 /// Whether a context is that of the innermost of these locations.

@@ -17,6 +17,42 @@ pub(super) fn find<'s>(children: &'s [Directive], path: &str) -> Vec<&'s Directi
     }
 }
 
+/// Directories below one whose index may be another location's: it itself, one in it, and those that
+/// locations name.
+pub(super) fn directories(children: &[Directive], own: &str) -> Vec<String> {
+    let mut found = vec![own.to_owned(), format!("{own}d/")];
+    let mut left: Vec<&Directive> = children.iter().collect();
+    while let Some(child) = left.pop() {
+        if child.name != "location" {
+            continue;
+        }
+        left.extend(child.children());
+        let path = match Location::parse(&child.arguments) {
+            Some(
+                Location::Exact(path) | Location::Prefix(path) | Location::PrefixNoRegex(path),
+            ) => path,
+            Some(Location::Regex(_, regex)) => {
+                let plain = regex.trim_start_matches('^').replace('\\', "");
+                let end = plain.find(['(', '[', '.', '*', '+', '?', '{', '|', '$']);
+                plain
+                    .get(..end.unwrap_or(plain.len()))
+                    .unwrap_or_default()
+                    .to_owned()
+            }
+            _ => continue,
+        };
+        let directory = path.rfind('/').and_then(|slash| path.get(..=slash));
+        if let Some(directory) = directory
+            && directory.starts_with(own)
+            && !found.iter().any(|known| known == directory)
+        {
+            found.push(directory.to_owned());
+            found.push(format!("{directory}d/"));
+        }
+    }
+    found
+}
+
 /// The location of a name such as `@app`.
 pub(super) fn named<'s>(children: &'s [Directive], name: &str) -> Option<&'s Directive> {
     let mut locations = children.iter().filter(|child| child.name == "location");

@@ -263,7 +263,7 @@ impl<'a> Translator<'a> {
                     routes.extend(of_gates(&gates));
                     let is_alone = routes.is_empty();
                     let rest = self.rest(scope);
-                    routes.extend(rest.map(|block| Block {
+                    routes.extend(rest.into_iter().map(|block| Block {
                         is_rest: !is_alone,
                         ..block
                     }));
@@ -323,17 +323,19 @@ impl<'a> Translator<'a> {
     }
 
     /// What a server does with paths that no location has: files, if it has a directory for them.
-    fn rest(&mut self, scope: &Scope<'_>) -> Option<Block> {
+    fn rest(&mut self, scope: &Scope<'_>) -> Vec<Block> {
         let has = |name| !scope.nearest(name).is_empty();
         if has("root") || !scope.own("try_files").is_empty() {
             let all = Location::Prefix("/".to_owned());
-            return Some(self.action(scope, &all, &[]));
+            let mut block = self.action(scope, &all, &[]);
+            let of_index = self.of_index(scope, &all, &mut block);
+            return of_index.into_iter().chain([block]).collect();
         }
         // A path without a route is a 404 as well, but one without headers and pages.
         let block = self.refusal(scope, 404);
         let has_headers = block.headers.iter().any(|(_, headers)| !headers.is_empty());
         let is_more = has_headers || block.get("error_pages").is_some();
-        is_more.then_some(block)
+        if is_more { vec![block] } else { Vec::new() }
     }
 
     /// Rules of a server: hooks of its listeners.

@@ -111,7 +111,10 @@ impl Translator<'_> {
                 return accounts.with_children(directive);
             }
             _ if path.contains(['?', '#']) => {
-                accounts.harmless(directive, "no path has a query");
+                accounts.lost(
+                    directive,
+                    "a path has no `?` or `#` here: write an expression, such as `~ ^/a\\x3fb`",
+                );
                 return accounts.with_children(directive);
             }
             _ => {}
@@ -233,8 +236,8 @@ impl Translator<'_> {
         conditions: &Table,
     ) -> Vec<Block> {
         let Some(limit) = scope.own("limit_except").first().copied() else {
-            let block = self.action(scope, location, rules);
-            let of_index = self.of_index(scope, location, &block);
+            let mut block = self.action(scope, location, rules);
+            let of_index = self.of_index(scope, location, &mut block);
             let of_index = of_index.filter(|_| conditions.is_empty());
             let block = with_when(block, conditions);
             return of_index.into_iter().chain([block]).collect();

@@ -137,7 +137,13 @@ pub(super) fn within(
     }
     not.extend(final_here);
     let mut asked = Vec::new();
-    if !begins_with(is_exact, regex, prefix) {
+    // Of two routes of one path, the first has to have a condition.
+    let same = Location::Regex(is_exact, regex.to_owned());
+    let is_alone = around.iter().all(|(_, beside)| {
+        let mut locations = beside.iter().filter(|child| child.name == "location");
+        locations.all(|child| Location::parse(&child.arguments).as_ref() != Some(&same))
+    });
+    if !(is_alone && begins_with(is_exact, regex, prefix)) {
         asked.push(format!("~^{}", regex::escape(prefix)));
     }
     asked.extend(

@@ -74,7 +74,11 @@ impl<'a> Scope<'a> {
         for child in children {
             by_name.entry(&child.name).or_default().push(child);
         }
-        let entering = Constants::entering(outer.map(|outer| &outer.constants), directive);
+        let mut entering = Constants::entering(outer.map(|outer| &outer.constants), directive);
+        if let (Some(outer), Some(block)) = (outer, directive.filter(|b| b.name == "location")) {
+            let server = super::finding::server_of(outer);
+            entering.forget(names_led_on(server, block));
+        }
         let constants = entering.after(directive, children);
         Scope {
             outer,
@@ -136,4 +140,39 @@ impl<'a> Scope<'a> {
     pub(super) fn is_on(&self, name: &'static str) -> bool {
         self.value(name) == Some("on")
     }
+}
+
+/// The variables that other locations of a server than this one `set` before they lead requests to
+/// another location.
+fn names_led_on<'s>(
+    server: &Scope<'s>,
+    here: &'s Directive,
+) -> impl Iterator<Item = String> + use<'s> {
+    let leads = |child: &Directive| match &*child.name {
+        "rewrite" => !matches!(child.argument(2), "break" | "redirect" | "permanent"),
+        name => matches!(name, "try_files" | "error_page"),
+    };
+    let has_pages = server
+        .children
+        .iter()
+        .any(|child| child.name == "error_page");
+    let mut names = Vec::new();
+    let mut locations: Vec<&Directive> = server.children.iter().collect();
+    while let Some(location) = locations.pop() {
+        if location.name != "location" {
+            continue;
+        }
+        let children = location.children();
+        locations.extend(children);
+        let blocks = children.iter().filter(|child| child.name == "if");
+        let all: Vec<&Directive> = children
+            .iter()
+            .chain(blocks.flat_map(|block| block.children()))
+            .collect();
+        if location.id != here.id && (has_pages || all.iter().any(|child| leads(child))) {
+            let sets = all.iter().filter(|child| child.name == "set");
+            names.extend(sets.map(|set| super::variables::variable_name(set.argument(0))));
+        }
+    }
+    names.into_iter()
 }

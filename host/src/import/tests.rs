@@ -305,3 +305,67 @@ fn configurations_of_shuffled_words_do_not_panic() {
         }
     }
 }
+
+/// What of a configuration is lost, as the report has it.
+fn lost(site: &str) -> Vec<String> {
+    let report = of(&[("a.conf", site)]).unwrap().report;
+    let entries = report.entries.into_iter();
+    let lost = entries.filter(|entry| entry.outcome == Outcome::Lost);
+    lost.map(|entry| entry.directive).collect()
+}
+
+#[test]
+fn what_another_location_sets_before_it_leads_requests_on_is_lost() {
+    let led = "server { listen 80; set $deny 0; \
+               location /priv/ { set $deny 1; rewrite ^/priv/(.*)$ /go/$1 last; } \
+               location /go/ { if ($deny) { return 403; } proxy_pass http://127.0.0.1:1; } }";
+    assert!(
+        lost(led).iter().any(|lost| lost.starts_with("if")),
+        "{:?}",
+        lost(led)
+    );
+    let alone = led.replace(" last;", " break; proxy_pass http://127.0.0.1:1;");
+    assert_eq!(lost(&alone), [""; 0]);
+    let around = "server { listen 80; set $ok 0; location /a { set $ok 1; location /a/b { \
+                  if ($ok) { return 200 b; } return 403; } return 204; } }";
+    let text = of(&[("a.conf", around)]).unwrap().text;
+    assert!(!text.contains("body = \"b\""), "{text}");
+}
+
+#[test]
+fn an_index_or_a_location_that_cannot_be_told_apart_is_lost() {
+    for (site, expected) in [
+        (
+            "root /srv; location / { } location ~ \\.html$ { deny all; }",
+            "location /",
+        ),
+        (
+            "root /srv; location / { } location ~ ^/in/.*\\.html$ { deny all; }",
+            "location /",
+        ),
+        (
+            "root /srv; location / { } location = /in/index.html { auth_basic x; \
+             auth_basic_user_file /u; }",
+            "location /",
+        ),
+        (
+            "root /srv; location / { } location /in/index { if ($arg_x) { return 403; } }",
+            "location /",
+        ),
+        (
+            "location / { return 204; } location /a?b { deny all; }",
+            "location /a?b",
+        ),
+        (
+            "location ~ ^/x { location /x/q { deny all; } return 204; }",
+            "location /x/q",
+        ),
+        (
+            "root /srv; location @app { return 204; } location / { try_files $uri.html @app; }",
+            "try_files $uri.html @app",
+        ),
+    ] {
+        let lost = lost(&format!("server {{ listen 80; {site} }}"));
+        assert!(lost.iter().any(|lost| lost == expected), "{site}: {lost:?}");
+    }
+}

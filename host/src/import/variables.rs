@@ -40,6 +40,8 @@ pub(super) struct Constants {
     /// is not known.
     pub(super) are_of_place: bool,
     is_within_location: bool,
+    /// What is known behind the `set`s of the server: locations do not run those around them.
+    of_server: Option<Rc<Constants>>,
 }
 
 impl Constants {
@@ -73,6 +75,16 @@ impl Constants {
             "location" => {
                 constants.are_of_place = true;
                 let is_within = outer.is_some_and(|outer| outer.is_within_location);
+                match constants.of_server.clone() {
+                    Some(server) if is_within => {
+                        constants = Constants {
+                            of_server: Some(Rc::clone(&server)),
+                            ..(*server).clone()
+                        };
+                        constants.are_of_place = true;
+                    }
+                    _ => constants.of_server = outer.cloned().map(Rc::new),
+                }
                 constants.is_within_location = true;
                 if let Some(Location::Regex(is_exact, regex)) =
                     Location::parse(&directive.arguments)
@@ -104,6 +116,17 @@ impl Constants {
             }
         }
         constants
+    }
+
+    /// Forgets what variables stand for that other locations `set` before they lead requests here.
+    pub(super) fn forget(&mut self, names: impl Iterator<Item = String>) {
+        for name in names {
+            let why = format!(
+                "`${name}` may have the value of another `location`, which leads requests on: give it \
+                 one here"
+            );
+            self.values.insert(name, Err(why));
+        }
     }
 
     fn match_against(&mut self, place: MatchPlace, variable: &str, regex: &str) {
