@@ -32,7 +32,9 @@ pub(crate) use self::files::reason;
 pub use self::list::{CheckedList, ListFormat, check_list, is_same_server, list_item, list_items};
 use self::model::{AdminConfig, Config, UpstreamConfig, UpstreamServer};
 pub use self::nginx::nginx_directives;
-pub(crate) use self::nginx::{Twin as NginxTwin, twin as nginx_twin};
+pub(crate) use self::nginx::{
+    Twin as NginxTwin, is_directive as is_nginx_directive, twin as nginx_twin,
+};
 use self::problem::{Place, Problem, Problems};
 pub use self::read::admin_address;
 pub use self::reference::reference;

@@ -55,6 +55,13 @@ pub(crate) fn twin(key: &str) -> Option<Twin> {
     found.next().map(|directive| directive.twin)
 }
 
+/// Whether the list, or the keys of the same name, have a directive of this name.
+pub(crate) fn is_directive(name: &str) -> bool {
+    let tables = ["upstream", "server", "listen", "stream", "include"];
+    let mut same = SAME_WORD.iter().flat_map(|names| names.iter());
+    tables.contains(&name) || same.any(|same| *same == name) || twin(name).is_some()
+}
+
 /// The page of the documentation.
 pub fn nginx_directives() -> String {
     let mut page = PREFACE.to_owned();

@@ -3,6 +3,7 @@
 //! Behind a trait, so that tests read hostile and mutated files without a disk.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +23,11 @@ pub trait System {
     /// A file that the configuration consists of. Blocks, and for no longer than half a minute.
     fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
         read_regular_or_pipe(file, FILE_SIZE, PIPE)
+    }
+
+    /// Whether a file is a pipe: [`System::read`] waits for who writes to it.
+    fn is_pipe(&self, file: &Path) -> bool {
+        std::fs::metadata(file).is_ok_and(|known| known.file_type().is_fifo())
     }
 
     /// Names in a directory, in any order. Those that are not Unicode are left out.

@@ -3,7 +3,7 @@
 
 use super::report::{Accounts, Outcome, is_table};
 use super::tree::{Directive, Tree};
-use crate::config::{NginxTwin, nginx_twin};
+use crate::config::{NginxTwin, is_nginx_directive, nginx_twin};
 
 /// Keys of a listener, which nginx has for each `server` and most of them for each `location`.
 pub(super) const OF_LISTENER: &[&str] = &[
@@ -130,12 +130,25 @@ const SWITCHED_OFF: &[&str] = &[
     "zstd",
 ];
 
+/// Directives that get an entry wherever they stand.
+const ALWAYS_ACCOUNTED: &[&str] = &["include", "http", "stream", "events", "location", "types"];
+
 /// What to do instead of a directive that is not there.
 pub(super) fn instead_of(name: &str) -> Option<&'static str> {
     match nginx_twin(name) {
         Some(NginxTwin::NotThere(instead)) => Some(instead),
         _ => None,
     }
+}
+
+/// Whether it is known what a directive of this name does.
+pub(super) fn is_known(name: &str, accounts: &Accounts) -> bool {
+    accounts.was_asked(name)
+        || is_nginx_directive(name)
+        || ALWAYS_ACCOUNTED.contains(&name)
+        || OF_LISTENER.contains(&name)
+        || HARMLESS.iter().any(|(names, _)| names.contains(&name))
+        || SWITCHES.iter().any(|(begin, _)| name.starts_with(begin))
 }
 
 /// Gives every directive that has none its entry.
@@ -199,6 +212,13 @@ fn outcome(
             if directive.argument(0) == "on" =>
         {
             return said(Outcome::BuiltIn, "on, as it is here");
+        }
+        "absolute_redirect" | "port_in_redirect" if directive.argument(0) == "off" => {
+            return said(
+                Outcome::Changed,
+                "the redirect of a directory without its slash names the scheme, host and port that \
+                 the client asked for",
+            );
         }
         "ignore_invalid_headers" => {
             return said(Outcome::Changed, "a header that is not valid is a 400");

@@ -7,6 +7,7 @@
 use super::Translator;
 use super::directory::Directory;
 use super::finding;
+use super::guards::closed;
 use super::headers::CONTENT_TYPE;
 use super::location::rewrite_hook;
 use super::matching::Location;
@@ -50,7 +51,11 @@ impl Translator<'_> {
                     tries = parsed;
                     accounts.translated(directive, "`files` in `[[route]]`");
                 }
-                Err(why) => accounts.lost(directive, why),
+                // What it would have kept from being sent as a file is not known.
+                Err(why) => {
+                    accounts.lost(directive, why);
+                    return Some(closed(scope));
+                }
             }
         }
         let mut block = self.around_files(scope);
@@ -58,6 +63,13 @@ impl Translator<'_> {
         let fixed = fixed_by_rule.or(tries.fixed.as_deref());
         let fixed = fixed.or(uri.map(|uri| uri.path.as_str()));
         let mut table = Table::new();
+        if let Some(directive) = directory_asked(scope, fixed_by_rule, &tries, uri) {
+            accounts.lost(
+                directive,
+                "it asks for a directory, whose index is looked for once more: name the file",
+            );
+            return Some(closed(scope));
+        }
         match fixed {
             Some(path) => {
                 let file = directory.file_of(path);
@@ -259,6 +271,9 @@ impl Translator<'_> {
         settings: &Block,
         path: &str,
     ) -> Option<String> {
+        if path.ends_with('/') {
+            return None;
+        }
         let server = finding::server_of(scope);
         let chain = finding::find(server.children, path);
         if is_here(scope, &chain) {
@@ -440,6 +455,24 @@ fn index_route(block: &Block, mut around: Block, asked: Vec<String>, keys: Table
         around.lists.push(("hooks", hooks));
     }
     around
+}
+
+/// What asks for a directory in place of the path, where something does.
+fn directory_asked<'s>(
+    scope: &Scope<'s>,
+    by_rule: Option<&str>,
+    tries: &Tries,
+    uri: Option<&Uri>,
+) -> Option<&'s Directive> {
+    let is_directory = |path: Option<&str>| path.is_some_and(|path| path.ends_with('/'));
+    let asks = |name| scope.own(name).first().copied().or(scope.directive);
+    if is_directory(by_rule) {
+        return asks("rewrite");
+    }
+    let is_asked = by_rule.is_none()
+        && tries.fixed.is_none()
+        && is_directory(uri.map(|uri| uri.path.as_str()));
+    is_asked.then(|| asks("try_files")).flatten()
 }
 
 /// Whether a context is that of the innermost of these locations.

@@ -1,7 +1,9 @@
 //! What keeps requests out, or holds them back: where it is lost, all of them stay out.
 
 use super::Translator;
+use super::fallback::is_known;
 use super::location::answer_of;
+use super::matching::Location;
 use super::report::Outcome;
 use super::scope::Scope;
 use super::tree::Directive;
@@ -17,41 +19,111 @@ const GUARDS: [&str; 6] = [
     "limit_req",
 ];
 
-/// Likewise, of modules that nothing here stands for.
-const GUARDS_UNKNOWN: [&str; 19] = [
-    "access_by_lua",
-    "access_by_lua_block",
-    "access_by_lua_file",
-    "auth_digest",
-    "auth_gss",
-    "auth_jwt",
-    "auth_jwt_require",
-    "auth_ldap",
-    "auth_oidc",
-    "auth_pam",
-    "auth_request",
+/// How names of directives begin that do it in modules which nothing here stands for.
+const GUARDS_OF_MODULES: [&str; 8] = [
+    "access_by_",
+    "auth_",
     "js_access",
     "modsecurity",
     "require",
-    "rewrite_by_lua",
-    "rewrite_by_lua_block",
-    "rewrite_by_lua_file",
+    "rewrite_by_",
     "secure_link",
-    "secure_link_secret",
+    "server_rewrite_by_",
+];
+
+/// What begins like them, and keeps nobody out.
+const NO_GUARDS: [&str; 3] = ["auth_delay", "auth_http", "auth_request_set"];
+
+/// How names of directives of well-known modules begin that keep nobody out: they change what is sent,
+/// write, count or prepare. Any other that nobody knows may keep requests out.
+const OF_MODULES_HARMLESS: [&str; 26] = [
+    "body_filter_by_lua",
+    "concat",
+    "datadog_",
+    "dyups_",
+    "exit_worker_by_lua",
+    "fancyindex",
+    "footer",
+    "graphite_",
+    "header_filter_by_lua",
+    "image_filter",
+    "init_by_lua",
+    "init_worker_by_lua",
+    "jaeger_",
+    "log_by_lua",
+    "more_clear_",
+    "more_set_",
+    "newrelic",
+    "pagespeed",
+    "ssl_session_fetch_by_lua",
+    "ssl_session_store_by_lua",
+    "statsd_",
+    "subs_filter",
+    "trim",
+    "upload_progress",
+    "xslt_",
+    "zipkin_",
 ];
 
 impl Translator<'_> {
     /// Whether something that keeps requests out at a place is lost: then all have to stay out.
     pub(super) fn is_guard_lost(&self, scope: &Scope<'_>) -> bool {
-        let outcome = |guard: &Directive| self.accounts.of(guard.id).map(|(outcome, _)| outcome);
-        let is_lost = |guard: &&Directive| outcome(guard) == Some(Outcome::Lost);
-        let is_unknown = |guard: &&Directive| {
-            guard.argument(0) != "off" && matches!(outcome(guard), None | Some(Outcome::Lost))
-        };
+        let is_lost = |guard: &&Directive| self.is_lost(guard);
         let mut known = GUARDS.iter().flat_map(|name| scope.nearest(name));
-        let unknown = GUARDS_UNKNOWN.iter();
-        let mut unknown = unknown.flat_map(|name| scope.nearest_unknown(name));
-        known.any(is_lost) || unknown.any(is_unknown)
+        let begins = |name: &str, with: &[&str]| with.iter().any(|each| name.starts_with(each));
+        let is_of_module = |guard: &Directive| {
+            let name = &*guard.name;
+            begins(name, &GUARDS_OF_MODULES)
+                && !begins(name, &NO_GUARDS)
+                && !GUARDS.contains(&name)
+                && guard.argument(0) != "off"
+                && (self.is_lost(guard) || self.accounts.of(guard.id).is_none())
+        };
+        known.any(is_lost)
+            || scope.any_nearest(is_of_module)
+            || self.is_address_lost(scope)
+            || self.is_unsure(scope)
+    }
+
+    /// Whether it may be lost who is let in at a place, whatever stands there: a file is missing,
+    /// nobody knows a directive, a location within cannot be told from others, or clients show no
+    /// certificates.
+    pub(super) fn is_unsure(&self, scope: &Scope<'_>) -> bool {
+        let is_unknown = |directive: &Directive| {
+            let name = &*directive.name;
+            directive.argument(0) != "off"
+                && !is_known(name, self.accounts)
+                && !OF_MODULES_HARMLESS
+                    .iter()
+                    .any(|each| name.starts_with(each))
+        };
+        let place = scope
+            .directive
+            .filter(|block| block.name == "location")
+            .and_then(|block| Location::parse(&block.arguments));
+        let is_blurred =
+            |inner: &&Directive| !Location::is_sayable(&inner.arguments, place.as_ref());
+        let lets_any_in = |verify: &&Directive| verify.argument(0) != "off" && self.is_lost(verify);
+        scope.own("location").iter().any(is_blurred)
+            || scope.lacks_file()
+            || scope.any_nearest(is_unknown)
+            || scope.nearest("ssl_verify_client").iter().any(lets_any_in)
+    }
+
+    /// Whether something asks for the client's address, which is another one here.
+    fn is_address_lost(&self, scope: &Scope<'_>) -> bool {
+        let asks = ["allow", "deny", "if"];
+        let is_lost = |said: &&Directive| self.is_lost(said);
+        asks.iter().any(|name| !scope.nearest(name).is_empty())
+            && ["set_real_ip_from", "real_ip_header", "real_ip_recursive"]
+                .iter()
+                .any(|name| scope.nearest(name).iter().any(is_lost))
+    }
+
+    /// Whether it has been found that a directive cannot be said.
+    pub(super) fn is_lost(&self, directive: &Directive) -> bool {
+        let verdict = self.accounts.of(directive.id);
+        verdict.is_some_and(|(outcome, _)| outcome == Outcome::Lost)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Translator;
 use super::conditions::check_regex;
-use super::listen::Listen;
+use super::listen::{self, Listen};
 use super::scope::Scope;
 
 /// A `server` of `http`.
@@ -13,6 +13,8 @@ pub(super) struct Server<'s> {
     pub(super) listens: Vec<Listen>,
     /// Names that count, in order.
     pub(super) names: Vec<String>,
+    /// Whether it has names besides that cannot be said.
+    pub(super) has_lost_names: bool,
 }
 
 /// An address and its servers, the first of which takes hosts that no other has.
@@ -26,11 +28,26 @@ pub(super) struct Target {
     pub(super) listen: Vec<String>,
     /// None for all hosts that no other route names.
     pub(super) hosts: Option<Vec<String>>,
+    /// Whether requests that get there may be those of a server whose names are lost.
+    pub(super) is_closed: bool,
 }
 
 impl Translator<'_> {
-    /// The names of a `server` that a request can have.
-    pub(super) fn names(&self, scope: &Scope<'_>) -> Vec<String> {
+    /// A `server`, and the names of it that a request can have.
+    pub(super) fn named_server<'s>(&self, scope: Scope<'s>) -> Server<'s> {
+        let listens = listen::listens(&scope, "[[listen]]", self.accounts);
+        let names = self.names(&scope);
+        let mut said = scope.own("server_name").iter();
+        let has_lost_names = said.any(|names| self.is_lost(names));
+        Server {
+            scope,
+            listens,
+            names,
+            has_lost_names,
+        }
+    }
+
+    fn names(&self, scope: &Scope<'_>) -> Vec<String> {
         let accounts = self.accounts;
         let mut names: Vec<String> = Vec::new();
         for directive in scope.own("server_name") {
@@ -81,6 +98,7 @@ impl Translator<'_> {
                 scope,
                 listens,
                 names,
+                ..
             } = server;
             names.retain(|name| {
                 let mut free = 0;
@@ -114,6 +132,9 @@ impl Translator<'_> {
             return Vec::new();
         };
         let (mut first, mut other, mut contested) = (Vec::new(), Vec::new(), Vec::new());
+        // Where the names of another server are lost, its requests come to the first of the address,
+        // or to a later one whose names are expressions.
+        let (mut closed_first, mut closed_other) = (Vec::new(), Vec::new());
         let own: Vec<&str> = server
             .listens
             .iter()
@@ -123,12 +144,25 @@ impl Translator<'_> {
             .iter()
             .filter(|address| own.contains(&&*address.name))
         {
-            if address.servers.first() != Some(&index) {
+            let is_first = address.servers.first() == Some(&index);
+            let others = address.servers.iter().filter(|other| **other != index);
+            let mut lost = others.clone().filter(|other| {
+                let other = servers.get(**other);
+                other.is_some_and(|other| other.has_lost_names)
+            });
+            let first_lost = lost.next();
+            if first_lost.is_some_and(|lost| is_first || *lost < index) {
+                closed_other.push(address.name.clone());
+                if is_first {
+                    closed_first.push(address.name.clone());
+                }
+                continue;
+            }
+            if !is_first {
                 other.push(address.name.clone());
                 continue;
             }
             first.push(address.name.clone());
-            let others = address.servers.iter().filter(|other| **other != index);
             let mut others = others.filter_map(|other| servers.get(*other));
             let takes = |other: &Server<'_>| {
                 let pairs = other.names.iter();
@@ -142,25 +176,31 @@ impl Translator<'_> {
         }
         let mut targets = Vec::new();
         other.extend(contested);
-        if !other.is_empty() {
-            match server.names.is_empty() {
-                true => {
-                    if let Some(directive) = server.scope.directive.filter(|_| first.is_empty()) {
-                        self.accounts
-                            .harmless(directive, "no request leads there: it has no name");
-                    }
-                }
-                false => targets.push(Target {
-                    listen: other,
-                    hosts: Some(server.names.clone()),
-                }),
+        let (regexes, plain): (Vec<String>, Vec<String>) = server
+            .names
+            .iter()
+            .cloned()
+            .partition(|name| name.starts_with('~'));
+        let mut target = |listen: &[String], hosts: Option<&[String]>, is_closed| {
+            if !listen.is_empty() && hosts.is_none_or(|hosts| !hosts.is_empty()) {
+                targets.push(Target {
+                    listen: listen.to_vec(),
+                    hosts: hosts.map(<[String]>::to_vec),
+                    is_closed,
+                });
             }
-        }
-        if !first.is_empty() {
-            targets.push(Target {
-                listen: first,
-                hosts: None,
-            });
+        };
+        target(&other, Some(&server.names), false);
+        target(&closed_other, Some(&plain), false);
+        target(&closed_other, Some(&regexes), true);
+        target(&first, None, false);
+        target(&closed_first, None, true);
+        if targets.is_empty()
+            && let Some(directive) = server.scope.directive
+            && !server.listens.is_empty()
+        {
+            self.accounts
+                .harmless(directive, "no request leads there: it has no name");
         }
         targets
     }

@@ -17,7 +17,7 @@ use super::process;
 use super::real_ip;
 use super::rewriting::{self, Rule};
 use super::scope::Scope;
-use super::stamps::{host_route, is_of_one_host, of_gates, stamped};
+use super::stamps::{is_of_one_host, of_gates, of_hosts, stamped};
 use super::steps::Gate;
 use super::tls;
 use super::values;
@@ -36,15 +36,9 @@ impl<'a> Translator<'a> {
         let mut servers: Vec<Server<'_>> = Vec::new();
         for directive in http.own("server") {
             let scope = http.within(directive);
-            let listens = listen::listens(&scope, "[[listen]]", self.accounts);
-            let names = self.names(&scope);
             self.accounts
                 .translated(directive, "`[[route]]`s of its listeners and hosts");
-            servers.push(Server {
-                scope,
-                listens,
-                names,
-            });
+            servers.push(self.named_server(scope));
         }
         self.serve(http, servers);
     }
@@ -53,13 +47,7 @@ impl<'a> Translator<'a> {
     pub(super) fn part(&mut self, scope: &'a Scope<'a>) {
         OF_PLACES.iter().for_each(|name| self.accounts.ask(name));
         self.words.declare(scope.children, Phase::Request);
-        let listens = listen::listens(scope, "[[listen]]", self.accounts);
-        let names = self.names(scope);
-        let server = Server {
-            scope: scope.again(),
-            listens,
-            names,
-        };
+        let server = self.named_server(scope.again());
         self.serve(scope, vec![server]);
     }
 
@@ -67,6 +55,7 @@ impl<'a> Translator<'a> {
         let addresses = addresses(&servers);
         self.tells_hosts = addresses.iter().any(|address| address.servers.len() > 1);
         self.drop_repeated_names(&mut servers);
+        listen::check_overlaps(&servers, &addresses, self.accounts);
         let ports = servers.iter().flat_map(|server| &server.listens);
         let usual = |listen: &Listen| {
             let port = listen.address.rsplit(':').next().unwrap_or_default();
@@ -271,24 +260,32 @@ impl<'a> Translator<'a> {
             }
         }
         let mut named = self.named_routes(scope);
-        if steps.is_closed {
-            routes = of_gates(&gates);
+        let is_unsure = self.is_unsure(scope);
+        if steps.is_closed || is_unsure {
+            routes = if is_unsure {
+                Vec::new()
+            } else {
+                of_gates(&gates)
+            };
             routes.push(closed(scope));
             named.clear();
         }
+        let hosts = if is_unsure { Vec::new() } else { hosts };
         self.rules_of_server(server, &steps.rules, targets);
         if let (Some(first), Some(directive)) = (routes.first_mut(), scope.directive) {
             first
                 .comments
                 .splice(0..0, super::comments::of_block(directive));
         }
+        let mut answered = HashSet::new();
         for target in targets {
             let mut all = Vec::new();
-            for gate in &hosts {
-                all.extend(host_route(gate, target));
-            }
-            for route in &routes {
-                all.push(stamped(route.clone(), target));
+            if target.is_closed {
+                all.push(stamped(closed(scope), target));
+            } else {
+                let target = of_hosts(&hosts, target, &mut answered, &mut all);
+                let stamped = |route: &Block| Some(stamped(route.clone(), target.as_ref()?));
+                all.extend(routes.iter().filter_map(stamped));
             }
             for route in &mut all {
                 if target.listen.len() == listeners {

@@ -54,7 +54,8 @@ enum Quote {
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a [u8]) -> Lexer<'a> {
         Lexer {
-            text,
+            // Editors begin a file with a mark of its encoding, which nginx skips as well.
+            text: text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text),
             at: 0,
             line: 1,
             ended: 0,

@@ -1,5 +1,6 @@
 //! `listen`: addresses, and which `server` is an address's first.
 
+use super::hosts::{Address, Server};
 use super::report::Accounts;
 use super::scope::Scope;
 use super::tree::Directive;
@@ -96,6 +97,34 @@ fn listen(
         });
     }
     listens
+}
+
+/// Notes addresses that another one of the same port includes: nginx listens on the wider one alone
+/// and asks each connection where it arrived (`ngx_http_add_addrs`), and two listeners cannot have
+/// both.
+pub(super) fn check_overlaps(servers: &[Server<'_>], addresses: &[Address], accounts: &Accounts) {
+    let has = |name: &str| addresses.iter().any(|address| address.name == name);
+    for directive in servers.iter().flat_map(|server| server.scope.own("listen")) {
+        let Some(own) = address(directive.argument(0)) else {
+            continue;
+        };
+        let Some((host, port)) = own.rsplit_once(':').filter(|(host, _)| *host != "[::]") else {
+            continue;
+        };
+        let wider = match host.starts_with('[') {
+            true => format!("[::]:{port}"),
+            false => port.to_owned(),
+        };
+        if host != "unix" && has(&wider) {
+            accounts.lost(
+                directive,
+                format!(
+                    "`{wider}` has this address as well, and two listeners cannot share it: name \
+                     each address, or give one of them another port"
+                ),
+            );
+        }
+    }
 }
 
 /// An address as Waypost writes it: all of IPv4 are a port alone.

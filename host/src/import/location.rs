@@ -76,6 +76,12 @@ impl Translator<'_> {
         }
         let mut conditions = Table::new();
         let mut path = location.path();
+        if let Location::Regex(_, regex) = &location {
+            super::matching::departures(regex, accounts);
+            if within.is_none() && keeps_out(scope) {
+                path = super::matching::with_line_end(path);
+            }
+        }
         let mut depth = 0;
         match &location {
             // Where something leads there, it becomes a route.
@@ -136,6 +142,7 @@ impl Translator<'_> {
             block.depth = depth;
             return routes.push(block);
         }
+        super::real_ip::of_location(scope, accounts);
         let steps = self.steps(scope, Some(&location));
         let mut blocks: Vec<Block> = Vec::new();
         // One `when` asks for the path once.
@@ -180,8 +187,11 @@ impl Translator<'_> {
         if matches!(location, Location::PrefixNoRegex(_)) {
             super::nesting::handed_down(&mut own, &expressions);
         }
-        routes.extend(own);
-        routes.extend(expressions);
+        // One that cannot be told from the others may be any of them.
+        if !self.is_unsure(scope) {
+            routes.extend(own);
+            routes.extend(expressions);
+        }
         let first = blocks.len();
         if let Some(answer) = steps.answer.clone() {
             blocks.push(with_when(answer, &conditions));
@@ -197,8 +207,9 @@ impl Translator<'_> {
             blocks.extend(self.by_method(scope, &location, &steps.rules, &conditions));
         }
         // A location within that is lost may have kept requests out.
-        if steps.is_closed || asks_twice || closes {
-            blocks.truncate(first);
+        let is_unsure = self.is_unsure(scope);
+        if steps.is_closed || asks_twice || closes || is_unsure {
+            blocks.truncate(if is_unsure { 0 } else { first });
             blocks.push(with_when(closed(scope), &conditions));
         }
         let rewrites = rewrite_hook(&steps.rules);
@@ -411,6 +422,13 @@ pub(super) fn answer_of(status: &str) -> Block {
     let answer = Table::new().with("status", status);
     block.keys.set("return", answer.inline());
     block
+}
+
+/// Whether a location keeps requests out that another one might let in.
+fn keeps_out(scope: &Scope<'_>) -> bool {
+    let names = ["allow", "deny", "auth_basic", "internal"];
+    let refuses = |answer: &&Directive| answer.argument(0).starts_with('4');
+    names.iter().any(|name| !scope.own(name).is_empty()) || scope.own("return").iter().any(refuses)
 }
 
 fn with_when(mut block: Block, when: &Table) -> Block {

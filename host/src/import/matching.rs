@@ -1,6 +1,7 @@
 //! What a `location` matches.
 
 use super::conditions::check_regex;
+use super::report::Accounts;
 
 /// What a location matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,18 @@ impl Location {
             "" => Location::Prefix(path),
             _ => return None,
         })
+    }
+
+    /// Whether what stands behind `location` can be told as a route. `within`: the location around it.
+    pub(super) fn is_sayable(arguments: &[String], within: Option<&Location>) -> bool {
+        match (Location::parse(arguments), within) {
+            (None, _) => false,
+            (Some(Location::Regex(_, regex)), None) => check_regex(&regex).is_ok(),
+            (Some(Location::Regex(_, regex)), Some(outer)) => {
+                outer.prefix().is_some() && check_regex(&regex).is_ok()
+            }
+            _ => true,
+        }
     }
 
     /// The beginning of the paths that it matches, if that is all it asks for.
@@ -119,6 +132,33 @@ fn other_than(words: &[&str]) -> String {
     }
     whole.push(')');
     whole
+}
+
+/// The expression whose `$` also stands before a last newline, as PCRE's does: `/a.php%0a` must not
+/// pass where `\.php$` keeps requests out.
+pub(super) fn with_line_end(regex: String) -> String {
+    match regex.strip_suffix('$') {
+        Some(front) if !front.ends_with('\\') => format!("{front}\\n?$"),
+        _ => regex,
+    }
+}
+
+/// Notes what an expression means here in another way than in nginx (PCRE without `(*UCP)`).
+pub(super) fn departures(regex: &str, accounts: &Accounts) {
+    if [r"\w", r"\d", r"\s", r"\b"]
+        .iter()
+        .any(|class| regex.contains(class))
+    {
+        accounts.general(
+            "`\\w`, `\\d`, `\\s` and `\\b` of expressions know all letters of Unicode: `(?-u:\\w)` those \
+             of ASCII alone.",
+        );
+    }
+    if regex.contains('$') {
+        accounts.general(
+            "`$` of an expression is the very end, where PCRE also finds it before a last newline.",
+        );
+    }
 }
 
 #[cfg(test)]

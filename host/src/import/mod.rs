@@ -93,12 +93,23 @@ pub fn import(path: &Path, target: &Path, system: &dyn System) -> Result<Importe
     let accounts = Accounts::new(&tree);
     let output = translate(&tree, &accounts);
     if output.is_deaf() {
+        let none = "there is no `server` that could be served";
+        if let Some(include) = tree.missing() {
+            let (file, why) = (include.argument(0), include.missing.as_deref());
+            let why = why.unwrap_or_default();
+            return Err(ReadError {
+                line: include.line.clone(),
+                message: format!(
+                    "{none}, and the file `{file}` cannot be read: {why}; it is included"
+                ),
+            });
+        }
         return Err(ReadError {
             line: Line {
                 file: path.display().to_string().into(),
                 line: 1,
             },
-            message: "there is no `server` that could be served".to_owned(),
+            message: none.to_owned(),
         });
     }
     fallback::account(&tree, &accounts);

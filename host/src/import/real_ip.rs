@@ -1,5 +1,7 @@
 //! `set_real_ip_from` and its companions: whom a listener believes about its clients.
 
+use std::collections::BTreeSet;
+
 use super::report::Accounts;
 use super::scope::Scope;
 use super::tree::Directive;
@@ -78,6 +80,31 @@ pub(super) fn real_ip(servers: &[&Scope<'_>], keys: &mut Table, accounts: &Accou
             (false, false) => accounts.harmless(directive, "the header has one address"),
         }
     });
+}
+
+/// What a location says of the same: as its server does, or in vain.
+pub(super) fn of_location(location: &Scope<'_>, accounts: &Accounts) {
+    for name in ["set_real_ip_from", "real_ip_header", "real_ip_recursive"] {
+        let own = location.own(name);
+        let around = location
+            .outer()
+            .map_or(&[][..], |outer| outer.nearest(name));
+        let said = |directives: &[&Directive]| -> BTreeSet<String> {
+            let values = directives.iter().map(|each| each.argument(0).to_owned());
+            values.collect()
+        };
+        let is_same = said(own) == said(around);
+        for directive in own {
+            match is_same {
+                true => accounts.harmless(directive, "what is around it says the same"),
+                false => accounts.lost(
+                    directive,
+                    "whom a listener believes is the same for all of its paths: say it in the \
+                     `server`, or give the location a listener of its own",
+                ),
+            }
+        }
+    }
 }
 
 fn of_all(servers: &[&Scope<'_>], name: &'static str, mut say: impl FnMut(&Directive)) {

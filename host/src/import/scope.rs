@@ -1,6 +1,6 @@
 //! Where a directive holds: nginx's contexts, each within another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::report::Accounts;
@@ -114,16 +114,28 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// As [`Scope::nearest`], of directives that nobody translates.
-    pub(super) fn nearest_unknown(&self, name: &str) -> &[&'a Directive] {
-        let mut scope = self;
-        loop {
-            let own = scope.by_name.get(name).map_or(&[][..], Vec::as_slice);
-            match scope.outer {
-                Some(outer) if own.is_empty() => scope = outer,
-                _ => return own,
-            }
-        }
+    /// Whether this is true of a directive that holds here: of each name, those of the nearest context
+    /// that has any.
+    pub(super) fn any_nearest(&self, mut is_so: impl FnMut(&Directive) -> bool) -> bool {
+        let mut seen: HashSet<&str> = HashSet::new();
+        self.around().any(|scope| {
+            let names = scope.by_name.iter();
+            let mut new = names.filter(|(name, _)| seen.insert(name));
+            new.any(|(_, directives)| directives.iter().any(|each| is_so(each)))
+        })
+    }
+
+    /// Whether a file is missing that may say something here.
+    pub(super) fn lacks_file(&self) -> bool {
+        let includes = |scope: &Scope<'a>| scope.by_name.get("include").cloned();
+        let mut includes = self.around().filter_map(includes).flatten();
+        includes.any(|include| include.missing.is_some())
+    }
+
+    /// This context and those around it, but for the file as a whole around `http`.
+    fn around(&self) -> impl Iterator<Item = &Scope<'a>> {
+        std::iter::successors(Some(self), |scope| scope.outer)
+            .filter(|scope| !scope.by_name.contains_key("http"))
     }
 
     /// The one that holds here; of several in one context, the first.

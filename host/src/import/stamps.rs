@@ -1,5 +1,7 @@
 //! Routes of a server with the hosts and listeners that they are for.
 
+use std::collections::HashSet;
+
 use super::conditions::Test;
 use super::hosts::{Target, overlaps};
 use super::steps::Gate;
@@ -12,23 +14,48 @@ pub(super) fn is_of_one_host(gate: &Gate) -> bool {
     condition.variable == "host" && is_equal && !condition.is_negated
 }
 
-/// The route of an `if ($host = ...)`, where its host is one of the target's.
-pub(super) fn host_route(gate: &Gate, target: &Target) -> Option<Block> {
-    let Test::Equal(host) = &gate.condition.test else {
-        return None;
-    };
-    let is_of_target = target.hosts.as_ref().is_none_or(|hosts| {
-        hosts
-            .iter()
-            .any(|name| overlaps(name, host) || name == host)
-    });
-    let keys = Table::new()
-        .with("listen", texts(&target.listen))
-        .with("host", text(host));
-    is_of_target.then(|| {
+/// Adds the routes of `if ($host = ...)`s whose hosts are the target's. Returns the target with what is
+/// left of it: none where they have answered all of its hosts. `answered`: the listeners and hosts that
+/// have such a route already, of which nginx takes the first `if`.
+pub(super) fn of_hosts(
+    gates: &[Gate],
+    target: &Target,
+    answered: &mut HashSet<(String, String)>,
+    routes: &mut Vec<Block>,
+) -> Option<Target> {
+    let mut hosts = target.hosts.clone();
+    for gate in gates {
+        let Test::Equal(host) = &gate.condition.test else {
+            continue;
+        };
+        let is_of_target = target.hosts.as_ref().is_none_or(|hosts| {
+            hosts
+                .iter()
+                .any(|name| overlaps(name, host) || name == host)
+        });
+        if !is_of_target {
+            continue;
+        }
+        if let Some(hosts) = &mut hosts {
+            hosts.retain(|name| name != host);
+        }
+        let mut listen = target.listen.clone();
+        listen.retain(|listen| answered.insert((listen.clone(), host.clone())));
+        if listen.is_empty() {
+            continue;
+        }
+        let keys = Table::new()
+            .with("listen", texts(&listen))
+            .with("host", text(host));
         let mut block = gate.block.clone();
         block.keys = keys.followed_by(block.keys);
-        block
+        routes.push(block);
+    }
+    let is_left = hosts.as_ref().is_none_or(|hosts| !hosts.is_empty());
+    is_left.then(|| Target {
+        listen: target.listen.clone(),
+        hosts,
+        is_closed: target.is_closed,
     })
 }
 

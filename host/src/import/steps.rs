@@ -45,10 +45,24 @@ fn may_keep_out(block: &Directive) -> bool {
     children.any(|child| !harmless.contains(&&*child.name))
 }
 
-fn note_sets(scope: &Scope<'_>, accounts: &Accounts) {
-    for set in scope.own("set") {
-        accounts.translated(set, "inlined where it is used");
+/// Notes what becomes of the `set`s of an `if`. Returns whether one of them is lost.
+fn note_sets(scope: &Scope<'_>, accounts: &Accounts) -> bool {
+    let sets = scope.own("set").iter();
+    sets.fold(false, |is_lost, set| note_set(set, accounts) || is_lost)
+}
+
+/// Notes what becomes of a `set`. Returns whether it is lost: one that changes the request.
+fn note_set(set: &Directive, accounts: &Accounts) -> bool {
+    let changes_request = matches!(set.argument(0), "$args" | "$query_string" | "$limit_rate");
+    match changes_request {
+        true => accounts.lost(
+            set,
+            "a variable of nginx's own stays what it is: change the query by a `rewrite` with `?`",
+        ),
+        false => accounts.translated(set, "inlined where it is used"),
     }
+    // A rate keeps nobody out.
+    changes_request && set.argument(0) != "$limit_rate"
 }
 
 impl Translator<'_> {
@@ -62,7 +76,23 @@ impl Translator<'_> {
         let mut now = scope.entering.clone();
         // Where requests have to stay out, no later answer counts.
         let mut before_closed = None;
+        let mut is_broken = false;
         for directive in scope.children {
+            if is_broken && is_of_phase(&directive.name) {
+                match &*directive.name {
+                    "set" => {
+                        self.accounts
+                            .lost(directive, "`break` is before it: nginx never sets it");
+                        steps.is_closed = true;
+                    }
+                    _ => {
+                        self.accounts
+                            .harmless(directive, "never reached: `break` is before it");
+                        self.accounts.with_children(directive);
+                    }
+                }
+                continue;
+            }
             if steps.answer.is_some() {
                 if is_of_phase(&directive.name) {
                     self.accounts
@@ -75,10 +105,12 @@ impl Translator<'_> {
                 "return" => {
                     steps.answer = Some(self.answer(&scope.at(&now), directive, location));
                 }
-                "set" => self
-                    .accounts
-                    .translated(directive, "inlined where it is used"),
-                "break" => self.accounts.harmless(directive, "no rule is behind it"),
+                "set" => steps.is_closed |= note_set(directive, self.accounts),
+                "break" => {
+                    self.accounts
+                        .translated(directive, "what is behind it is left out");
+                    is_broken = true;
+                }
                 "rewrite" => {
                     let scope = scope.at(&now);
                     match self.fixed_redirect(&scope, directive) {
@@ -179,7 +211,7 @@ impl Translator<'_> {
                     Some(condition) => condition,
                     None => {
                         accounts.translated(block, "it always holds");
-                        note_sets(&inner, accounts);
+                        steps.is_closed |= note_sets(&inner, accounts);
                         steps.answer = Some(self.answer(&inner, only, location));
                         return;
                     }
@@ -194,7 +226,7 @@ impl Translator<'_> {
                     steps.is_closed = true;
                 }
                 accounts.translated(block, translated);
-                note_sets(&inner, accounts);
+                steps.is_closed |= note_sets(&inner, accounts);
                 let mut answer = self.answer(&inner, only, location);
                 answer.range = Some((block.id, block.last));
                 let comments = super::comments::of_block(block);
@@ -205,7 +237,7 @@ impl Translator<'_> {
                 });
             }
             ([], condition) if others == 0 => {
-                note_sets(&inner, accounts);
+                steps.is_closed |= note_sets(&inner, accounts);
                 match &condition {
                     _ if inner.own("set").is_empty() => {
                         accounts.harmless(block, "nothing is behind it");
@@ -217,12 +249,12 @@ impl Translator<'_> {
             }
             ([], Some(condition)) if location.is_some() => {
                 accounts.translated(block, translated);
-                note_sets(&inner, accounts);
+                steps.is_closed |= note_sets(&inner, accounts);
                 steps.variants.push((condition, block));
             }
             (rules, condition) if are_rewrites && !rules.is_empty() => {
                 accounts.translated(block, "`when` of a rule of the hook `rewrite`");
-                note_sets(&inner, accounts);
+                steps.is_closed |= note_sets(&inner, accounts);
                 for rule in rules {
                     let when = condition.as_ref().map(Condition::of_rule);
                     let rule = self.rule(&inner, rule, when);

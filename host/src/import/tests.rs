@@ -177,6 +177,157 @@ fn what_is_lost_opens_nothing() {
     }
 }
 
+/// What stands in the only `server` there is, imported.
+fn server(directives: &str) -> Imported {
+    of(&[("a.conf", &format!("server {{ listen 80; {directives} }}"))]).unwrap()
+}
+
+#[test]
+fn what_is_lost_in_a_server_opens_none_of_its_routes() {
+    let rest = "location / { proxy_pass http://127.0.0.1:1; }";
+    for lost in [
+        "location ~ \"^/(?=adm)\" { deny all; }",
+        "location ~ \"^/(a)\\1\" { deny all; }",
+        "include office_only.conf;",
+        "testcookie on;",
+        "naxsi_rules; location = /x { proxy_pass http://127.0.0.1:2; }",
+    ] {
+        let text = server(&format!("{lost} {rest}")).text;
+        let is_closed = text.contains("status = 501") && !text.contains("proxy =");
+        assert!(is_closed, "{lost}: {text}");
+    }
+    for harmless in [
+        "testcookie off;",
+        "more_set_headers a;",
+        "vhost_traffic_status_zone;",
+    ] {
+        let text = server(&format!("{harmless} {rest}")).text;
+        assert!(text.contains("proxy ="), "{harmless}: {text}");
+    }
+}
+
+#[test]
+fn what_is_lost_in_a_location_leaves_the_others_as_they_are() {
+    for lost in [
+        "include office_only.conf; proxy_pass http://127.0.0.1:2;",
+        "shibboleth on; proxy_pass http://127.0.0.1:2;",
+        "set $args \"\"; proxy_pass http://127.0.0.1:2;",
+        "set_real_ip_from 10.0.0.1; deny 10.0.0.2; proxy_pass http://127.0.0.1:2;",
+        "proxy_pass http://127.0.0.1:2; location ~ \"(?<=a)b\" { deny all; }",
+        "root /srv; try_files /maintenance.html $uri =404;",
+        "root /srv; rewrite ^ / break;",
+        "root /srv; try_files $uri /none/;",
+    ] {
+        let others = "location / { proxy_pass http://127.0.0.1:1; }";
+        let imported = server(&format!(
+            "location /a {{ {lost} }} location /none/ {{ root /srv; }} {others}"
+        ));
+        let text = &imported.text;
+        assert!(imported.report.has_losses(), "{lost}");
+        assert_eq!(imported.problems, [], "{lost}: {text}");
+        let is_closed = text.contains("status = 501") && !text.contains("127.0.0.1:2");
+        assert!(is_closed && text.contains("127.0.0.1:1"), "{lost}: {text}");
+    }
+}
+
+#[test]
+fn an_expression_within_an_expression_closes_the_outer_one() {
+    let text = server(
+        "location ~ ^/a { proxy_pass http://127.0.0.1:1; location ~ secret { deny all; } } \
+         location / { proxy_pass http://127.0.0.1:2; }",
+    )
+    .text;
+    let is_closed = text.contains("status = 501") && !text.contains("127.0.0.1:1");
+    assert!(is_closed && text.contains("127.0.0.1:2"), "{text}");
+}
+
+#[test]
+fn requests_of_a_server_whose_names_are_lost_reach_no_other_one() {
+    let site = |name: &str, port: u16| {
+        format!(
+            "server {{ listen 80; server_name {name}; location / {{ proxy_pass http://127.0.0.1:{port}; }} }}"
+        )
+    };
+    let sites = [
+        site("a.test", 1),
+        site("\"~^(?!a)b\"", 2),
+        site("c.test ~^b", 3),
+    ];
+    let imported = of(&[("a.conf", &sites.concat())]).unwrap();
+    let text = &imported.text;
+    assert_eq!(imported.problems, [], "{text}");
+    let routes: Vec<&str> = text.split("[[route]]").skip(1).collect();
+    let open = |route: &&&str| route.contains("proxy =");
+    let hosts: Vec<bool> = routes
+        .iter()
+        .filter(open)
+        .map(|route| route.contains("host ="))
+        .collect();
+    assert_eq!(hosts, [true, true], "{text}");
+    assert!(
+        !routes
+            .iter()
+            .filter(open)
+            .any(|route| route.contains("~^b")),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_server_whose_clients_show_no_certificate_is_closed() {
+    let tls = "listen 443 ssl; ssl_certificate a.pem; ssl_certificate_key a.key;";
+    let sites = format!(
+        "server {{ {tls} server_name a.test; return 200 open; }} server {{ {tls} server_name b.test; \
+         ssl_client_certificate ca.pem; ssl_verify_client on; return 200 hidden; }}"
+    );
+    let text = of(&[("a.conf", &sites)]).unwrap().text;
+    assert!(text.contains("open") && !text.contains("hidden"), "{text}");
+}
+
+#[test]
+fn what_stands_behind_a_break_is_left_out() {
+    let text = server("location / { break; return 403; }").text;
+    assert!(!text.contains("403"), "{text}");
+}
+
+#[test]
+fn a_location_that_refuses_by_the_end_of_a_path_counts_a_newline_at_it() {
+    let text = server("location ~ \\.php$ { deny all; } location ~ \\.txt$ { return 200 a; }").text;
+    assert!(text.contains("php\\n?$") && text.contains("txt$"), "{text}");
+}
+
+#[test]
+fn addresses_that_include_each_other_are_lost() {
+    let two =
+        "server { listen 8080; return 200 a; } server { listen 127.0.0.1:8080; return 200 b; }";
+    let report = of(&[("a.conf", two)]).unwrap().report;
+    assert!(
+        report
+            .attention()
+            .contains("`8080` has this address as well"),
+        "{}",
+        report.full()
+    );
+}
+
+#[test]
+fn a_mark_of_the_encoding_at_the_beginning_is_skipped() {
+    let report = of(&[("a.conf", &format!("\u{feff}{SITE}"))])
+        .unwrap()
+        .report;
+    assert!(!report.has_losses(), "{}", report.full());
+}
+
+#[test]
+fn a_configuration_whose_servers_are_in_a_missing_file_names_the_file() {
+    let error = of(&[("a.conf", "http {\n include sites.conf; }")]).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("`sites.conf`") && said.contains("a.conf:2"),
+        "{said}"
+    );
+}
+
 #[test]
 fn values_that_grow_without_end_are_lost_and_take_no_time() {
     let doubled = "set $a \"$a$a$arg_x\"; ".repeat(60);

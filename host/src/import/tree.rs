@@ -100,6 +100,19 @@ pub(super) fn read(path: &Path, system: &dyn System) -> Result<Tree, ReadError> 
     })
 }
 
+impl Tree {
+    /// The first `include` whose file is missing.
+    pub(super) fn missing(&self) -> Option<&Directive> {
+        fn within(directives: &[Directive]) -> Option<&Directive> {
+            directives.iter().find_map(|each| match each.missing {
+                Some(_) => Some(each),
+                None => within(each.children()),
+            })
+        }
+        within(&self.directives)
+    }
+}
+
 struct Reader<'a> {
     system: &'a dyn System,
     /// What names in `include` are relative to.
@@ -228,7 +241,7 @@ impl Reader<'_> {
         let mut all = Vec::new();
         for path in self.matching(&pattern) {
             let name: Arc<str> = path.display().to_string().into();
-            match self.system.read(&path) {
+            match self.read(&path) {
                 Ok(text) => {
                     all.extend(self.file(&text, name, &directive.line, depth + 1)?);
                 }
@@ -244,6 +257,14 @@ impl Reader<'_> {
         Ok(all)
     }
 
+    /// Reads a file that is included: a pipe may have nobody who writes to it.
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        match self.system.is_pipe(path) {
+            true => Err(std::io::Error::other("it is a pipe")),
+            false => self.system.read(path),
+        }
+    }
+
     /// The files that a pattern names (glob(7)), in alphabetical order; one without `*`, `?` and
     /// `[` names itself.
     fn matching(&self, pattern: &str) -> Vec<PathBuf> {
@@ -252,8 +273,8 @@ impl Reader<'_> {
         if !has_wildcard(pattern) {
             let above = self.prefix.parent().map(|above| above.join(pattern));
             // A file of `sites-available` says `snippets/ssl.conf`, which is beside its folder.
-            return match above.filter(|_| self.system.read(&path).is_err()) {
-                Some(above) if self.system.read(&above).is_ok() => vec![above],
+            return match above.filter(|_| self.read(&path).is_err()) {
+                Some(above) if self.read(&above).is_ok() => vec![above],
                 _ => vec![path],
             };
         }
