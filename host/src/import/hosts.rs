@@ -100,6 +100,20 @@ impl Translator<'_> {
                 names,
                 ..
             } = server;
+            for name in names.iter_mut() {
+                // A name with a dot in front is two: itself, and all below.
+                let Some(bare) = name.strip_prefix('.').map(str::to_owned) else {
+                    continue;
+                };
+                let mut is_another = false;
+                for listen in listens.iter() {
+                    let key = (listen.address.clone(), bare.clone());
+                    is_another |= *taken.entry(key).or_insert(index) != index;
+                }
+                if is_another {
+                    name.insert(0, '*');
+                }
+            }
             names.retain(|name| {
                 let mut free = 0;
                 for listen in listens.iter() {

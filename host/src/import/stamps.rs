@@ -28,16 +28,19 @@ pub(super) fn of_hosts(
         let Test::Equal(host) = &gate.condition.test else {
             continue;
         };
+        let is_with_below = |name: &String| name.strip_prefix('.') == Some(host);
         let is_of_target = target.hosts.as_ref().is_none_or(|hosts| {
-            hosts
-                .iter()
-                .any(|name| overlaps(name, host) || name == host)
+            let mut names = hosts.iter();
+            names.any(|name| overlaps(name, host) || name == host || is_with_below(name))
         });
         if !is_of_target {
             continue;
         }
         if let Some(hosts) = &mut hosts {
             hosts.retain(|name| name != host);
+            for name in hosts.iter_mut().filter(|name| is_with_below(name)) {
+                name.insert(0, '*');
+            }
         }
         let mut listen = target.listen.clone();
         listen.retain(|listen| answered.insert((listen.clone(), host.clone())));

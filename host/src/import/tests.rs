@@ -282,6 +282,15 @@ fn a_server_whose_clients_show_no_certificate_is_closed() {
     );
     let text = of(&[("a.conf", &sites)]).unwrap().text;
     assert!(text.contains("open") && !text.contains("hidden"), "{text}");
+    // Whom one server knows is a stranger to the other.
+    let site = |name: &str| {
+        format!(
+            "server {{ {tls} server_name {name}.test; ssl_client_certificate {name}.pem; \
+             ssl_verify_client on; return 200 hidden; }}"
+        )
+    };
+    let text = of(&[("a.conf", &(site("a") + &site("b")))]).unwrap().text;
+    assert!(!text.contains("hidden"), "{text}");
 }
 
 #[test]
@@ -294,6 +303,26 @@ fn what_stands_behind_a_break_is_left_out() {
 fn a_location_that_refuses_by_the_end_of_a_path_counts_a_newline_at_it() {
     let text = server("location ~ \\.php$ { deny all; } location ~ \\.txt$ { return 200 a; }").text;
     assert!(text.contains("php\\n?$") && text.contains("txt$"), "{text}");
+}
+
+#[test]
+fn a_pipe_that_is_included_is_not_waited_for() {
+    struct Pipes(Files);
+    impl System for Pipes {
+        fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+            assert!(!self.is_pipe(file), "a pipe is read");
+            self.0.read(file)
+        }
+
+        fn is_pipe(&self, file: &Path) -> bool {
+            file.ends_with("pipe.conf")
+        }
+    }
+    let site = format!("include pipe.conf; {SITE}");
+    let files = Pipes(Files::of(&[("a.conf", &site)]));
+    let imported = import(Path::new("a.conf"), Path::new("waypost.toml"), &files).unwrap();
+    let report = imported.report.attention();
+    assert!(report.contains("it is a pipe"), "{report}");
 }
 
 #[test]

@@ -229,7 +229,16 @@ fn clients(servers: &[(&Scope<'_>, &[String])], table: &mut Table, accounts: &Ac
         return;
     };
     let verify = wanted(default);
-    let differ = servers.iter().any(|(scope, _)| wanted(scope) != verify);
+    // Whose certificates are good counts as well, where they are asked for.
+    let asked = |scope: &Scope<'_>| {
+        let named = |name| scope.value(name).map(str::to_owned);
+        let ca = named("ssl_client_certificate").or_else(|| named("ssl_trusted_certificate"));
+        let wanted = wanted(scope);
+        (wanted != "off").then(|| (wanted, ca, named("ssl_crl")))
+    };
+    let differ = servers
+        .iter()
+        .any(|(scope, _)| asked(scope) != asked(default));
     for (scope, _) in servers {
         for directive in scope.nearest("ssl_verify_client") {
             match (directive.argument(0), differ) {
