@@ -100,25 +100,19 @@ impl Translator<'_> {
                 names,
                 ..
             } = server;
-            for name in names.iter_mut() {
-                // A name with a dot in front is two: itself, and all below.
-                let Some(bare) = name.strip_prefix('.').map(str::to_owned) else {
-                    continue;
-                };
-                let mut is_another = false;
-                for listen in listens.iter() {
-                    let key = (listen.address.clone(), bare.clone());
-                    is_another |= *taken.entry(key).or_insert(index) != index;
-                }
-                if is_another {
-                    name.insert(0, '*');
-                }
-            }
             names.retain(|name| {
+                // A name with a dot in front is two, itself and all below, of which each may be taken.
+                let both = name
+                    .strip_prefix('.')
+                    .map(|bare| [bare.to_owned(), format!("*.{bare}")]);
+                let keys = both.map_or_else(|| vec![name.clone()], Vec::from);
                 let mut free = 0;
                 for listen in listens.iter() {
-                    let key = (listen.address.clone(), name.clone());
-                    free += usize::from(*taken.entry(key).or_insert(index) == index);
+                    let is_free = keys.iter().all(|key| {
+                        let key = (listen.address.clone(), key.clone());
+                        *taken.entry(key).or_insert(index) == index
+                    });
+                    free += usize::from(is_free);
                 }
                 if free == 0 {
                     for directive in scope.own("server_name") {
