@@ -47,8 +47,11 @@ fn may_keep_out(block: &Directive) -> bool {
 
 /// Notes what becomes of the `set`s of an `if`. Returns whether one of them is lost.
 fn note_sets(scope: &Scope<'_>, accounts: &Accounts) -> bool {
-    let sets = scope.own("set").iter();
-    sets.fold(false, |is_lost, set| note_set(set, accounts) || is_lost)
+    let mut is_lost = false;
+    for set in scope.own("set") {
+        is_lost |= note_set(set, accounts);
+    }
+    is_lost
 }
 
 /// Notes what becomes of a `set`. Returns whether it is lost: one that changes the request.
