@@ -388,7 +388,8 @@ fn request(rng: &mut Rng, hosts: &[String], paths: &[String], text: &str) -> Str
     if is_sent_as_it_is && rng.u8(..4) == 0 {
         lines.push_str(served_files::field(rng, method));
     }
-    if text.contains("gzip") && rng.bool() {
+    // nginx 1.22 sends no parts of compressed copies: see `docs/files.md`.
+    if text.contains("gzip") && !lines.contains("Range: ") && rng.bool() {
         lines.push_str("Accept-Encoding: gzip\r\n");
     }
     if text.contains("set_real_ip_from") && rng.bool() {
