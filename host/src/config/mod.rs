@@ -27,6 +27,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
+pub(crate) use self::declared::{COMPRESSED_TYPES, COOKIE_FLAGS};
 use self::files::Document;
 pub(crate) use self::files::reason;
 pub use self::list::{CheckedList, ListFormat, check_list, is_same_server, list_item, list_items};

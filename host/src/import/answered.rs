@@ -7,21 +7,11 @@ use super::scope::Scope;
 use super::target::Target;
 use super::tree::Directive;
 use super::writer::{Table, list, text};
+use crate::config::COOKIE_FLAGS;
 use crate::http::variable::Phase;
 
 /// Regexes that every name of a cookie has something of.
 const ANY_COOKIE: [&str; 4] = ["~", "~.", "~.*", "~^"];
-
-const COOKIE_FLAGS: [&str; 8] = [
-    "secure",
-    "nosecure",
-    "httponly",
-    "nohttponly",
-    "samesite=strict",
-    "samesite=lax",
-    "samesite=none",
-    "nosamesite",
-];
 
 impl Translator<'_> {
     /// `proxy_redirect`. `uri`: what takes the place of the location's part.

@@ -7,24 +7,7 @@ use super::scope::Scope;
 use super::tree::Directive;
 use super::values;
 use super::writer::{Block, Table, list, text};
-use crate::config::{duration_text, size_text};
-
-/// What is compressed without being asked for, beside all texts, JSON and XML.
-const COMPRESSED: &[&str] = &[
-    "application/javascript",
-    "application/x-javascript",
-    "application/json",
-    "application/xml",
-    "application/wasm",
-    "application/x-ndjson",
-    "application/vnd.ms-fontobject",
-    "font/otf",
-    "font/ttf",
-    "image/bmp",
-    "image/svg+xml",
-    "image/vnd.microsoft.icon",
-    "image/x-icon",
-];
+use crate::config::{COMPRESSED_TYPES, duration_text, size_text};
 
 /// Names of types that lists of `gzip_types` hand down, and that nobody sends, or that are compressed
 /// by themselves.
@@ -241,7 +224,7 @@ impl Translator<'_> {
             word.starts_with("text/")
                 || word.ends_with("+json")
                 || word.ends_with("+xml")
-                || COMPRESSED.contains(&&*word)
+                || COMPRESSED_TYPES.contains(&&*word)
                 || OBSOLETE.contains(&&*word)
         };
         let is_covered = words().all(is_known);

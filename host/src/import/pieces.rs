@@ -48,7 +48,7 @@ pub(super) fn pieces_of(text: &str) -> Vec<Piece<'_>> {
 }
 
 /// The text of parts, with braces where a name would not end otherwise.
-pub(super) fn joined(pieces: &[Piece<'_>]) -> String {
+fn joined(pieces: &[Piece<'_>]) -> String {
     let mut text = String::new();
     for (index, piece) in pieces.iter().enumerate() {
         match piece {
@@ -66,6 +66,18 @@ pub(super) fn joined(pieces: &[Piece<'_>]) -> String {
         }
     }
     text
+}
+
+/// As [`joined`], of texts and names (`true`) that are there.
+pub(super) fn joined_of(written: &[(bool, String)]) -> String {
+    let pieces: Vec<Piece<'_>> = written
+        .iter()
+        .map(|(is_variable, text)| match is_variable {
+            true => Piece::Variable(text),
+            false => Piece::Literal(text),
+        })
+        .collect();
+    joined(&pieces)
 }
 
 /// The names of a text's variables.

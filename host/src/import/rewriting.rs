@@ -6,7 +6,7 @@ use super::conditions::check_regex;
 use super::matching::Location;
 use super::scope::Scope;
 use super::tree::Directive;
-use super::variables::{Piece, joined, names_in, pieces_of};
+use super::variables::{Piece, joined_of, names_in, pieces_of};
 use super::words::Here;
 use super::writer::{Block, Table, list, text};
 use crate::http::variable::Phase;
@@ -257,14 +257,7 @@ impl Translator<'_> {
                 }
             }
         }
-        let pieces: Vec<Piece<'_>> = inlined
-            .iter()
-            .map(|(is_variable, text)| match is_variable {
-                true => Piece::Variable(text),
-                false => Piece::Literal(text),
-            })
-            .collect();
-        Ok(joined(&pieces))
+        Ok(joined_of(&inlined))
     }
 }
 

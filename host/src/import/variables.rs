@@ -8,7 +8,7 @@ use super::conditions::{Condition, Test};
 use super::matching::Location;
 pub(super) use super::parts::{Choice, Match, MatchPlace, Part};
 use super::parts::{depth, digit};
-pub(super) use super::pieces::{Piece, joined, names_in, pieces_of};
+pub(super) use super::pieces::{Piece, joined_of, names_in, pieces_of};
 use super::tree::Directive;
 
 /// Bytes and parts of a value at most: values are made of each other, and could grow without end.

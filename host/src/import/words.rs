@@ -9,9 +9,7 @@ use super::declared::{Declaration, Made};
 use super::report::Accounts;
 use super::tables::Tables;
 use super::tree::Directive;
-use super::variables::{
-    Constants, Match, MatchPlace, Part, Piece, joined, names_in, variable_name,
-};
+use super::variables::{Constants, Match, MatchPlace, Part, joined_of, names_in, variable_name};
 use super::writer::{Table, text};
 use crate::http::template::{Template, TemplateError};
 use crate::http::variable::{CaptureNames, Names, Phase, Variable};
@@ -214,14 +212,7 @@ impl<'a> Words<'a> {
         for part in parts {
             written.extend(self.part(part, here)?);
         }
-        let pieces: Vec<Piece<'_>> = written
-            .iter()
-            .map(|(is_variable, text)| match is_variable {
-                true => Piece::Variable(text),
-                false => Piece::Literal(text),
-            })
-            .collect();
-        Ok(joined(&pieces))
+        Ok(joined_of(&written))
     }
 
     /// A part as a text, or as the name of a variable.

@@ -9,6 +9,26 @@ pub(in crate::config) const COMPRESSION: ValueKind =
 
 pub(in crate::config) const CODINGS: &[&str] = &["zstd", "br", "gzip"];
 
+/// Media types that are compressed without being asked for.
+pub(crate) const COMPRESSED_TYPES: &[&str] = &[
+    "text/*",
+    "application/json",
+    "application/*+json",
+    "application/javascript",
+    "application/x-javascript",
+    "application/xml",
+    "application/*+xml",
+    "application/wasm",
+    "application/x-ndjson",
+    "application/vnd.ms-fontobject",
+    "font/otf",
+    "font/ttf",
+    "image/bmp",
+    "image/svg+xml",
+    "image/vnd.microsoft.icon",
+    "image/x-icon",
+];
+
 pub(in crate::config) static COMPRESSION_TABLE: Table = Table {
     title: "compression",
     doc: "Which answers are compressed, and how; `true` is the same as a table with nothing in it. Of answers that are \
@@ -26,24 +46,7 @@ pub(in crate::config) static COMPRESSION_TABLE: Table = Table {
             TEXTS,
             "Media types that are worth it (`gzip_types`); `*` stands for anything, once in each.",
         )
-        .or(Default::Words(&[
-            "text/*",
-            "application/json",
-            "application/*+json",
-            "application/javascript",
-            "application/x-javascript",
-            "application/xml",
-            "application/*+xml",
-            "application/wasm",
-            "application/x-ndjson",
-            "application/vnd.ms-fontobject",
-            "font/otf",
-            "font/ttf",
-            "image/bmp",
-            "image/svg+xml",
-            "image/vnd.microsoft.icon",
-            "image/x-icon",
-        ])),
+        .or(Default::Words(COMPRESSED_TYPES)),
         Key::new(
             "min_length",
             ValueKind::Size {

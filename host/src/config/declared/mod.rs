@@ -17,6 +17,7 @@ mod plugin;
 mod variable;
 mod compression;
 
+pub(crate) use self::compression::COMPRESSED_TYPES;
 pub(super) use self::compression::{CODINGS, COMPRESSION_TABLE};
 pub(super) use self::files::FILES_TABLE;
 pub(super) use self::health::{HEALTH_CHECK, OUTLIERS};
@@ -26,7 +27,8 @@ pub(super) use self::log::{
 };
 pub(super) use self::overload::{QUEUE, RETRY_BUDGET, UPSTREAM_LIMITS};
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
-pub(super) use self::proxied::{COOKIE_FLAGS, COOKIES};
+pub(crate) use self::proxied::COOKIE_FLAGS;
+pub(super) use self::proxied::COOKIES;
 pub(super) use self::route::{ERROR_PAGE, HEADERS, RESPONSE_HEADERS, RETURN, ROUTE, WHEN};
 pub(super) use self::server::{ADMIN, HTTP2, LISTEN, LISTENER_SHARED, SERVER};
 pub(super) use self::source::SERVER_SOURCE;

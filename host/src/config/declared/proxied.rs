@@ -44,7 +44,8 @@ pub(super) const REQUEST_BODY: Key = Key::new(
      which may have variables (`proxy_set_body`). The client's is read and dropped.",
 );
 
-pub(in crate::config) const COOKIE_FLAGS: &[&str] = &[
+/// What `flags` of cookies may be.
+pub(crate) const COOKIE_FLAGS: &[&str] = &[
     "secure",
     "nosecure",
     "httponly",
