@@ -55,15 +55,10 @@ struct NewUpstream {
 }
 
 impl NewUpstream {
-    /// It is what the configuration that is served makes of its name: a reload may have come in
-    /// between.
-    fn can_be(&self, published: &Published) -> bool {
-        let name = self.config.dynamic.as_ref();
-        let made = name.and_then(|name| {
-            let config = &published.snapshot.config;
-            config.dynamic_upstream(&self.config.name, name)
-        });
-        made.is_some()
+    /// What a configuration makes of its name, if it still does: a reload may have come in between.
+    fn within(&self, config: &Config) -> Option<UpstreamConfig> {
+        let name = self.config.dynamic.as_ref()?;
+        config.dynamic_upstream(&self.config.name, name)
     }
 }
 
@@ -310,7 +305,9 @@ impl DynamicUpstreams {
             let name = &upstream.config.name;
             let made = match is_served {
                 true if published.snapshot.upstream(name).is_some() => Ok(()),
-                true if self.is_waited_for(name) && upstream.can_be(&published) => {
+                true if self.is_waited_for(name)
+                    && upstream.within(&published.snapshot.config).is_some() =>
+                {
                     self.ready.push_front(upstream);
                     continue;
                 }
@@ -368,19 +365,15 @@ pub(super) fn changed(
     let room = most.saturating_sub(lasting).max(most / 4).max(1).min(most);
     let mut added = Vec::new();
     let mut resolution = present.resolution.clone();
-    for NewUpstream {
-        config: new, known, ..
-    } in change.added
-    {
-        let name = new.dynamic.as_ref();
-        // A reload may have come in between.
-        let made = name.and_then(|name| config.dynamic_upstream(&new.name, name));
-        let Some(made) = made.filter(|_| added.len() < room) else {
+    for new in change.added {
+        let made = new.within(&config).filter(|_| added.len() < room);
+        let Some(made) = made else {
             continue;
         };
-        if snapshot.upstream_index(&new.name).is_some() {
+        if snapshot.upstream_index(&made.name).is_some() {
             continue;
         }
+        let known = new.known;
         if let (Some(known), Some(name)) = (known, made.servers.first().and_then(resolve::name)) {
             resolution = resolution.with(name.clone(), known);
         }
