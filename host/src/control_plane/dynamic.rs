@@ -366,13 +366,14 @@ pub(super) fn changed(
     let mut added = Vec::new();
     let mut resolution = present.resolution.clone();
     for new in change.added {
-        let made = new.within(&config).filter(|_| added.len() < room);
+        if added.len() == room {
+            break;
+        }
+        let made = new.within(&config);
+        let made = made.filter(|made| snapshot.upstream_index(&made.name).is_none());
         let Some(made) = made else {
             continue;
         };
-        if snapshot.upstream_index(&made.name).is_some() {
-            continue;
-        }
         let known = new.known;
         if let (Some(known), Some(name)) = (known, made.servers.first().and_then(resolve::name)) {
             resolution = resolution.with(name.clone(), known);

@@ -65,11 +65,11 @@ pub(super) fn restore(config: &mut Config) -> Result<Written, Vec<Problem>> {
             Ok(None) => {}
             Ok(Some((servers, overlays))) => {
                 let upstream = Arc::make_mut(upstream);
-                let written = std::mem::replace(&mut upstream.servers, servers);
-                for server in &mut upstream.servers {
+                let declared = std::mem::replace(&mut upstream.servers, servers);
+                for server in upstream.servers.iter_mut().filter(|server| server.down) {
                     let same = |other: &&UpstreamServer| other.spelling == server.spelling;
-                    let was_down = written.iter().find(same).is_some_and(|same| same.down);
-                    server.down_by_command = server.down && !was_down;
+                    let was_down = declared.iter().find(same).is_some_and(|same| same.down);
+                    server.down_by_command = !was_down;
                 }
                 upstream.overlays = overlays;
             }

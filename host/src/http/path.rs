@@ -89,9 +89,14 @@ fn close_segment(out: &mut Vec<u8>) -> Result<(), BadTarget> {
 
 /// Appends `path` with every byte escaped that a path cannot have.
 pub fn escape(path: &[u8], out: &mut Vec<u8>) {
+    escape_all_but(|byte| KEPT[usize::from(byte)], path, out);
+}
+
+/// Appends bytes, those escaped that are not kept (RFC 3986 section 2.1).
+pub fn escape_all_but(is_kept: impl Fn(u8) -> bool, bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in path.iter().copied() {
-        if KEPT[usize::from(byte)] {
+    for byte in bytes.iter().copied() {
+        if is_kept(byte) {
             out.push(byte);
         } else {
             out.extend([

@@ -156,6 +156,13 @@ impl Template {
         self.render_with(source, out, b"", |_, _| ());
     }
 
+    /// As [`render`](Template::render), alone.
+    pub fn rendered<S: VariableSource + ?Sized>(&self, source: &S) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.render(source, &mut out);
+        out
+    }
+
     /// As [`render`](Template::render), for logs: a variable without a value leaves `missing`, and
     /// after each value `escape(out, start)` may change what `out` has from `start` on.
     pub fn render_with<S: VariableSource + ?Sized>(

@@ -1,10 +1,8 @@
 //! `access_log`: one log or several, of listeners, routes and streams.
 
-use std::ops::RangeInclusive;
-
 use super::condition::{self, Asked};
 use super::log::{is_off, path_alone, path_of};
-use super::{Complaint, noted, part, pattern, template};
+use super::{Complaint, noted, part, pattern, statuses_of, template};
 use crate::config::declared::{
     ACCESS_LOG, LOG_WHEN, STREAM_LOG, STREAM_LOG_FORMAT, STREAM_LOG_WHEN,
 };
@@ -259,8 +257,8 @@ fn statuses(section: &Section<'_>, conditions: &mut LogConditions) {
             Value::Unusable => continue,
             Value::Integer(status) => (false, u16::try_from(*status).ok().map(|s| s..=s)),
             Value::Text(text) | Value::Environment(text) => match text.strip_prefix('!') {
-                Some(text) => (true, status(text)),
-                None => (false, status(text)),
+                Some(text) => (true, statuses_of(text)),
+                None => (false, statuses_of(text)),
             },
             _ => (false, None),
         };
@@ -280,16 +278,5 @@ fn statuses(section: &Section<'_>, conditions: &mut LogConditions) {
         let complaint = Complaint::new("`status` is an empty list, which no status is in");
         let hint = "name statuses, `status = [404, \"5xx\"]`, or leave it out";
         section.problems.add(complaint.hint(hint).at(&node.place));
-    }
-}
-
-/// `404`, or `4xx`.
-fn status(text: &str) -> Option<RangeInclusive<u16>> {
-    match text.as_bytes() {
-        [class @ b'1'..=b'5', b'x', b'x'] => {
-            let first = u16::from(class - b'0') * 100;
-            Some(first..=first + 99)
-        }
-        _ => text.parse().ok().map(|status| status..=status),
     }
 }

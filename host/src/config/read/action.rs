@@ -72,6 +72,14 @@ fn proxy(
     names: Names<'_>,
     reader: ConfigReader<'_>,
 ) -> Option<Proxy> {
+    let proxied = |upstream, uri, redirects| Proxy {
+        upstream,
+        uri,
+        redirects,
+        cookies: cookies::cookies(route, names, reader),
+        method: proxied::method(route),
+        body: proxied::body(route, names),
+    };
     let Some((scheme, rest)) = text.split_once("://") else {
         if text.contains('$') {
             reader
@@ -97,14 +105,7 @@ fn proxy(
         let upstream = index?;
         let uri = proxied::prefix(route, None, path);
         let redirects = redirects::rules(route, upstreams.url(upstream), &uri, path, names, reader);
-        return Some(Proxy {
-            upstream: ProxyUpstream::Fixed(upstream),
-            uri,
-            redirects,
-            cookies: cookies::cookies(route, names, reader),
-            method: proxied::method(route),
-            body: proxied::body(route, names),
-        });
+        return Some(proxied(ProxyUpstream::Fixed(upstream), uri, redirects));
     };
     let scheme_problem = match scheme {
         "http" | "https" => None,
@@ -123,15 +124,10 @@ fn proxy(
     let https = scheme == "https";
     if authority.contains('$') {
         let dynamic = dynamic::proxy(route, authority, https, node, upstreams, names, reader)?;
-        return Some(Proxy {
-            upstream: ProxyUpstream::Dynamic(Arc::new(dynamic)),
-            uri,
-            // What a server calls itself is not known beforehand (nginx refuses `default` there).
-            redirects: redirects::given_alone(route, names, reader),
-            cookies: cookies::cookies(route, names, reader),
-            method: proxied::method(route),
-            body: proxied::body(route, names),
-        });
+        let dynamic = ProxyUpstream::Dynamic(Arc::new(dynamic));
+        // What a server calls itself is not known beforehand (nginx refuses `default` there).
+        let redirects = redirects::given_alone(route, names, reader);
+        return Some(proxied(dynamic, uri, redirects));
     }
     refuse_allow(route);
     let upstream = match upstreams.of_address(authority, https, node) {
@@ -146,14 +142,7 @@ fn proxy(
         }
     };
     let redirects = redirects::rules(route, upstreams.url(upstream), &uri, path, names, reader);
-    Some(Proxy {
-        upstream: ProxyUpstream::Fixed(upstream),
-        uri,
-        redirects,
-        cookies: cookies::cookies(route, names, reader),
-        method: proxied::method(route),
-        body: proxied::body(route, names),
-    })
+    Some(proxied(ProxyUpstream::Fixed(upstream), uri, redirects))
 }
 
 /// Keys that go with `proxy` alone.

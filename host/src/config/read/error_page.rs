@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::action::misfit;
 use super::headers::{self, check_content_type};
-use super::{Complaint, ConfigReader, noted, template};
+use super::{Complaint, ConfigReader, noted, statuses_of, template};
 use crate::config::declared::ERROR_PAGE;
 use crate::config::model::{ErrorPage, ErrorPages, PageContent, Route};
 use crate::config::problem::{Problem, suggestion};
@@ -168,15 +168,9 @@ fn type_of(path: &str) -> &'static str {
 /// `404`, `502 503 504`, `5xx`.
 fn statuses(section: &Section<'_>, entry: &Entry) -> Option<Vec<RangeInclusive<u16>>> {
     let words: Vec<&str> = entry.key.split_ascii_whitespace().collect();
-    let statuses = words.iter().map(|word| match *word {
-        "3xx" => Some(300..=399),
-        "4xx" => Some(400..=499),
-        "5xx" => Some(500..=599),
-        word => {
-            let status = word.parse().ok();
-            let status = status.filter(|status| STATUSES.contains(status));
-            status.map(|status| status..=status)
-        }
+    let statuses = words.iter().map(|word| {
+        let range = statuses_of(word);
+        range.filter(|range| STATUSES.contains(range.start()))
     });
     let statuses: Option<Vec<_>> = statuses.collect();
     if statuses.is_none() || words.is_empty() {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Complaint, noted, template};
+use super::log::is_off;
+use super::{Complaint, noted, statuses_of, template};
 use crate::config::declared::{HEADERS, RESPONSE_HEADERS};
 use crate::config::model::{CacheTime, HeaderChange, HeaderOperation, Statuses};
 use crate::config::problem::{Place, Problem};
@@ -187,13 +188,7 @@ fn statuses(section: &Section<'_>) -> Statuses {
     let ranges = items.iter().filter_map(|node| {
         let range = match &node.value {
             Value::Integer(status) => u16::try_from(*status).ok().map(|status| status..=status),
-            Value::Text(text) | Value::Environment(text) => match text.as_bytes() {
-                [class @ b'2'..=b'5', b'x', b'x'] => {
-                    let first = u16::from(class - b'0') * 100;
-                    Some(first..=first + 99)
-                }
-                _ => text.parse().ok().map(|status| status..=status),
-            },
+            Value::Text(text) | Value::Environment(text) => statuses_of(text),
             _ => None,
         };
         let range = range.filter(|range| (200..600).contains(range.start()));
@@ -210,12 +205,10 @@ fn statuses(section: &Section<'_>) -> Statuses {
 /// As `ngx_http_headers_module` has it. `None` where the section does not say.
 pub(super) fn expires(section: &Section<'_>) -> Option<CacheTime> {
     let node = section.get("expires")?;
-    let text = match &node.value {
-        Value::Boolean(false) => return Some(CacheTime::Unchanged),
-        Value::Environment(text) if text == "false" => return Some(CacheTime::Unchanged),
-        _ => node.as_text(),
-    };
-    let expires = match text {
+    if is_off(node) {
+        return Some(CacheTime::Unchanged);
+    }
+    let expires = match node.as_text() {
         Some("epoch" | "no-cache") => Ok(CacheTime::AtOnce),
         Some("max") => Ok(CacheTime::After(MAX_EXPIRES)),
         Some("off") => Err(Complaint::new("`off` is not how long an answer holds")

@@ -34,6 +34,7 @@ mod error_page;
 mod route;
 mod stream;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::declared::{ROOT, SERVER};
@@ -247,5 +248,16 @@ fn complaint(errors: Vec<TemplateError>) -> Complaint {
     Complaint {
         message: messages.join("; "),
         hint: (!hints.is_empty()).then(|| hints.join("; ")),
+    }
+}
+
+/// `404`, or `4xx` for all that begin so.
+fn statuses_of(text: &str) -> Option<RangeInclusive<u16>> {
+    match text.as_bytes() {
+        [class @ b'1'..=b'5', b'x', b'x'] => {
+            let first = u16::from(class - b'0') * 100;
+            Some(first..=first + 99)
+        }
+        _ => text.parse().ok().map(|status| status..=status),
     }
 }

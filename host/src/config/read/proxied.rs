@@ -1,6 +1,7 @@
 //! What a server gets in place of what the client has sent: `strip_prefix`, `add_prefix`,
 //! `request_method` and `request_body`.
 
+use super::log::is_off;
 use super::{Complaint, noted, template};
 use crate::config::model::{PathPattern, ProxyUri, RequestBody};
 use crate::config::problem::Problem;
@@ -145,16 +146,13 @@ pub(super) fn body(route: &Section<'_>, names: Names<'_>) -> RequestBody {
     let Some(node) = route.get("request_body") else {
         return RequestBody::Client;
     };
-    match &node.value {
-        Value::Boolean(false) => RequestBody::Nothing,
-        Value::Environment(text) if text == "false" => RequestBody::Nothing,
-        _ => {
-            let Some(text) = node.as_text() else {
-                route.wrong_type(node, "request_body");
-                return RequestBody::Nothing;
-            };
-            let body = noted(template(text, Phase::Request, names), node, route.problems);
-            body.map_or(RequestBody::Nothing, RequestBody::Text)
-        }
+    if is_off(node) {
+        return RequestBody::Nothing;
     }
+    let Some(text) = node.as_text() else {
+        route.wrong_type(node, "request_body");
+        return RequestBody::Nothing;
+    };
+    let body = noted(template(text, Phase::Request, names), node, route.problems);
+    body.map_or(RequestBody::Nothing, RequestBody::Text)
 }

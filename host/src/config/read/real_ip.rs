@@ -1,11 +1,8 @@
 //! `trusted_proxies`, `real_ip_header` and `real_ip_recursive`.
 
-use ipnet::IpNet;
-
-use super::{Complaint, noted};
+use super::{Complaint, condition, noted};
 use crate::config::model::{RealIp, RealIpHeader, TrustedProxies};
 use crate::config::section::Section;
-use crate::config::tree::Node;
 use crate::http::headers::{is_framing, is_token};
 
 /// Of a listener, or of `[server]`.
@@ -34,22 +31,15 @@ fn header_of(text: &str) -> Result<RealIpHeader, Complaint> {
 }
 
 pub(super) fn trusted_proxies(section: &Section<'_>) -> TrustedProxies {
+    const HINT: &str = "write it as `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix:`";
     let mut trusted = TrustedProxies::default();
-    let network = |(text, node): (&str, &Node)| {
-        let parsed = text
-            .parse::<IpNet>()
-            .or_else(|_| text.parse().map(|ip: std::net::IpAddr| ip.into()));
-        let parsed = parsed.map_err(|_| {
-            Complaint::new(format!("`{text}` is not an address or a network"))
-                .hint("write it as `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix:`")
-        });
-        noted(parsed, node, section.problems)
-    };
     for (text, node) in section.texts("trusted_proxies") {
         if text == "unix:" {
             trusted.unix = true;
         } else {
-            trusted.networks.extend(network((text, node)));
+            let network = condition::network(text).map_err(|complaint| complaint.hint(HINT));
+            let network = noted(network, node, section.problems);
+            trusted.networks.extend(network);
         }
     }
     trusted

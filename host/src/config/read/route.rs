@@ -60,11 +60,7 @@ pub(super) fn routes<'a>(
             fallbacks.push((name.clone(), place));
         }
         let request_headers = changes(&section, Phase::Request, names);
-        let answered_here = section.get("proxy").is_none()
-            && ["return", "files", "stub_status"]
-                .iter()
-                .any(|key| section.get(key).is_some());
-        let answering = match answered_here {
+        let answering = match is_answered_here(&section) {
             true => Phase::Return,
             false => Phase::Response,
         };
@@ -155,11 +151,15 @@ pub(super) fn capture_names(routes: &[Route]) -> Vec<Box<str>> {
     names.into_iter().collect()
 }
 
+/// Whether a route answers by itself, without a server.
+fn is_answered_here(section: &Section<'_>) -> bool {
+    let is_given = |key: &&str| section.get(key).is_some();
+    section.get("proxy").is_none() && ["return", "files", "stub_status"].iter().any(is_given)
+}
+
 /// What a route says again of its upstream and its listener.
 fn limits(section: &Section<'_>) -> RouteLimits {
-    let answers = ["return", "files", "stub_status"];
-    let answered_here = answers.iter().any(|key| section.get(key).is_some());
-    if section.get("proxy").is_none() && answered_here {
+    if is_answered_here(section) {
         for name in PROXY_LIMITS {
             if let Some(node) = section.get(name) {
                 let message = format!("`{name}` without a `proxy`");

@@ -1,7 +1,7 @@
 //! Changes of headers, as the file writes them.
 
 use super::super::units::duration_text;
-use super::{inline_table, key_text, text, texts};
+use super::{inline_table, key_text, log, text, texts};
 use crate::config::model::{CacheTime, HeaderChange, HeaderOperation, Statuses};
 
 pub(super) fn expires(expires: CacheTime) -> String {
@@ -62,8 +62,8 @@ fn of_statuses(changes: &[HeaderChange]) -> String {
         let ranges = ranges
             .iter()
             .map(|range| match range.end() - range.start() {
-                0 => range.start().to_string(),
-                _ => text(&format!("{}xx", range.start() / 100)),
+                0 => log::status(range),
+                _ => text(&log::status(range)),
             });
         let ranges: Vec<String> = ranges.collect();
         parts.push(format!("statuses = [{}]", ranges.join(", ")));

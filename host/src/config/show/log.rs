@@ -77,7 +77,7 @@ fn when(conditions: &LogConditions) -> String {
 }
 
 /// `404`, or `4xx`.
-fn status(range: &RangeInclusive<u16>) -> String {
+pub(super) fn status(range: &RangeInclusive<u16>) -> String {
     match range.start() == range.end() {
         true => range.start().to_string(),
         false => format!("{}xx", range.start() / 100),

@@ -149,4 +149,20 @@ impl Incoming {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+
+    /// As [`poll_drop`](Self::poll_drop); ready with none where something was dropped and more is to
+    /// come: a client that goes on sending is given time to.
+    pub(crate) fn poll_drop_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut BodyPipe,
+        buffers: &Buffers,
+    ) -> Poll<Option<Result<(), BodyError>>> {
+        let before = body.length;
+        match self.poll_drop(cx, body, buffers) {
+            Poll::Ready(dropped) => Poll::Ready(Some(dropped)),
+            Poll::Pending if body.length > before => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
 }

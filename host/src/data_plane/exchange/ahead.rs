@@ -74,14 +74,8 @@ pub(super) async fn drop_body(
         ..
     } = session;
     loop {
-        let before = progress.length;
         let dropped = alarm.poll_within(timeout, |cx| {
-            match incoming.poll_drop(cx, progress, &worker.buffers) {
-                Poll::Ready(dropped) => Poll::Ready(Some(dropped)),
-                // A client that goes on sending is given time to.
-                Poll::Pending if progress.length > before => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
+            incoming.poll_drop_piece(cx, progress, &worker.buffers)
         });
         match dropped.await {
             Ok(Some(dropped)) => return dropped,

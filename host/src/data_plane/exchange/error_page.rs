@@ -12,7 +12,6 @@ use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::headers;
-use crate::http::template::Template;
 
 /// What a redirect says that has no status of its own.
 const FOUND: u16 = 302;
@@ -90,7 +89,7 @@ async fn send_page(
         }
         PageContent::Text { content_type, .. } => (content_type.as_str(), status),
         PageContent::Location(template) => {
-            location = rendered(template, exchange);
+            location = template.rendered(&**exchange);
             if location.is_empty() || !headers::is_value(&location) {
                 let message =
                     "invalid `location` of an error page: it is empty, or has a control character";
@@ -103,7 +102,7 @@ async fn send_page(
     };
     let body = match (&content, &page.content) {
         (Some(content), _) => Cow::Borrowed(content.as_slice()),
-        (None, PageContent::Text { body, .. }) => Cow::Owned(rendered(body, exchange)),
+        (None, PageContent::Text { body, .. }) => Cow::Owned(body.rendered(&**exchange)),
         _ => Cow::Borrowed(&[][..]),
     };
     pass_challenges(exchange, status);
@@ -129,10 +128,4 @@ fn pass_challenges(exchange: &Exchange, status: u16) {
             exchange.balance.add_response_header(CHALLENGE, value);
         }
     }
-}
-
-fn rendered(template: &Template, exchange: &Exchange) -> Vec<u8> {
-    let mut out = Vec::new();
-    template.render(exchange, &mut out);
-    out
 }

@@ -24,7 +24,7 @@ use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::framing::Framing;
 use crate::http::head::{FieldName, Version};
 use crate::http::headers::is_token;
-use crate::http::path::{Prefixes, Rewrite};
+use crate::http::path::{self, Prefixes, Rewrite};
 use crate::http::websocket;
 
 /// Carries an exchange to `proxy`'s upstream and its answer back.
@@ -71,27 +71,24 @@ pub(super) async fn proxy(
         true => Vec::new(),
         false => buffers.take_head(),
     };
-    if !progress.is_done() && !is_clients {
+    if !progress.is_done() {
         invite(session, exchange)
             .await
             .map_err(|error| Fault::Body(BodyError::Io(error)))?;
-        let dropped = drop_body(session, progress, body_timeout);
-        dropped.await.map_err(Fault::Body)?;
-    } else if !progress.is_done() {
-        invite(session, exchange)
-            .await
-            .map_err(|error| Fault::Body(BodyError::Io(error)))?;
-        // A request without a byte of a body is whole only once its stream has ended: frames that
-        // contradict the length are to be seen before a server has all of it.
-        let bound = match admitted.framing {
-            Framing::Stream(Some(0)) => limits.body_buffer_size.max(1),
-            _ => limits.body_buffer_size,
+        let read = if is_clients {
+            // A request without a byte of a body is whole only once its stream has ended: frames
+            // that contradict the length are to be seen before a server has all of it.
+            let bound = match admitted.framing {
+                Framing::Stream(Some(0)) => limits.body_buffer_size.max(1),
+                _ => limits.body_buffer_size,
+            };
+            // A stream of messages may wait for an answer before it goes on.
+            let wait = !exchange.is_grpc();
+            read_ahead(session, progress, bound, (wait, body_timeout), &mut body).await
+        } else {
+            drop_body(session, progress, body_timeout).await
         };
-        // A stream of messages may wait for an answer before it goes on.
-        let wait = !exchange.is_grpc();
-        read_ahead(session, progress, bound, (wait, body_timeout), &mut body)
-            .await
-            .map_err(Fault::Body)?;
+        read.map_err(Fault::Body)?;
     }
     let fields = exchange.request.fields();
     let listed = Listed::of(fields);
@@ -277,20 +274,9 @@ pub(super) fn outgoing_target<'a>(
 /// Escapes what no target may have, as `$uri`, which is decoded, brings it in: blanks, control
 /// characters, `#`, and bytes beyond ASCII (RFC 3986 section 2.1).
 fn escape_target(target: &mut Vec<u8>) {
-    let is_possible = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
-    if target.iter().all(is_possible) {
-        return;
-    }
-    for byte in std::mem::take(target) {
-        match is_possible(&byte) {
-            true => target.push(byte),
-            false => {
-                const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-                let (high, low) = (byte >> 4, byte & 15);
-                let digits = [high, low].map(|digit| DIGITS[usize::from(digit)]);
-                target.push(b'%');
-                target.extend_from_slice(&digits);
-            }
-        }
+    let is_possible = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    if !target.iter().copied().all(is_possible) {
+        let rendered = std::mem::take(target);
+        path::escape_all_but(is_possible, &rendered, target);
     }
 }

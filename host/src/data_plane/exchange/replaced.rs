@@ -1,12 +1,12 @@
 //! What takes the place of what a server says: by the first rule that fits, with variables of the
 //! exchange and of what the rule's regex has found (`ngx_http_proxy_rewrite`).
 
+use std::borrow::Cow;
+
 use regex::bytes::{Captures, Regex};
-use smallvec::SmallVec;
 
 use super::state::Exchange;
 use crate::config::model::{Replaced, Replacement};
-use crate::http::template::Template;
 use crate::http::variable::{Capture, Variable, VariableSource};
 
 /// What stands in place of the beginning of `text`, and what of it comes behind.
@@ -42,16 +42,12 @@ fn find<'t>(
     for rule in rules {
         match &rule.from {
             Replaced::Text(from) => {
-                let rendered: SmallVec<[u8; 64]>;
                 let from = match from.as_literal() {
-                    Some(literal) => literal.as_bytes(),
-                    None => {
-                        rendered = rendered_from(from, exchange);
-                        &rendered
-                    }
+                    Some(literal) => Cow::Borrowed(literal.as_bytes()),
+                    None => Cow::Owned(from.rendered(exchange)),
                 };
                 // Variables may have left nothing, which everything begins with.
-                let rest = rest(from, value).filter(|_| !from.is_empty());
+                let rest = rest(&from, value).filter(|_| !from.is_empty());
                 if let Some(rest) = rest {
                     rule.to.render(exchange, &mut to);
                     return Some((to, rest));
@@ -71,12 +67,6 @@ fn find<'t>(
         }
     }
     None
-}
-
-fn rendered_from(template: &Template, exchange: &Exchange) -> SmallVec<[u8; 64]> {
-    let mut text = Vec::new();
-    template.render(exchange, &mut text);
-    SmallVec::from_vec(text)
 }
 
 /// Knows what a rule's regex has found, and else what the exchange does.

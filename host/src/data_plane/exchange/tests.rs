@@ -182,7 +182,5 @@ fn run(test: impl Future<Output = ()>) {
 
 fn rendered(exchange: &Exchange, template: &str) -> String {
     let template = crate::http::template::Template::parse(template).unwrap();
-    let mut out = Vec::new();
-    template.render(exchange, &mut out);
-    String::from_utf8(out).unwrap()
+    String::from_utf8(template.rendered(exchange)).unwrap()
 }

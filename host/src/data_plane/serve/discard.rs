@@ -97,14 +97,12 @@ impl Unwanted {
     ) -> Poll<Option<Discarded>> {
         match self {
             Unwanted::Body(body) => {
-                let before = body.length;
-                match incoming.poll_drop(cx, body, buffers) {
-                    Poll::Ready(Ok(())) => Poll::Ready(Some(Discarded::ToItsEnd)),
-                    Poll::Ready(Err(BodyError::Bad(_))) => Poll::Ready(Some(Discarded::TooMuch)),
-                    Poll::Ready(Err(_)) => Poll::Ready(Some(Discarded::InVain)),
-                    Poll::Pending if body.length > before => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
-                }
+                let dropped = ready!(incoming.poll_drop_piece(cx, body, buffers));
+                Poll::Ready(dropped.map(|dropped| match dropped {
+                    Ok(()) => Discarded::ToItsEnd,
+                    Err(BodyError::Bad(_)) => Discarded::TooMuch,
+                    Err(_) => Discarded::InVain,
+                }))
             }
             Unwanted::All => {
                 incoming.consume(incoming.unread().len());

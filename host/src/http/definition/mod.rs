@@ -180,34 +180,31 @@ impl Computation {
         )
     }
 
+    /// What it is computed from, and the texts of which one is the value.
+    fn parts(&self) -> (Option<&Template>, Box<dyn Iterator<Item = &Template> + '_>) {
+        match self {
+            Computation::Value(template) => (None, Box::new(std::iter::once(template))),
+            Computation::Map(map) => (Some(map.from()), Box::new(map.values())),
+            Computation::Networks(networks) => (networks.from(), Box::new(networks.values())),
+            Computation::Split(split) => (Some(split.from()), Box::new(split.values())),
+        }
+    }
+
     /// Values that are asked for at most to compute it, `of` being those for one variable.
     pub fn most_asked(&self, of: &dyn Fn(&Variable) -> u64) -> u64 {
         let asked = |template: &Template| -> u64 {
             let variables = template.variables().map(of);
             variables.fold(0, u64::saturating_add)
         };
-        let (from, values): (u64, Box<dyn Iterator<Item = &Template>>) = match self {
-            Computation::Value(template) => return asked(template),
-            Computation::Map(map) => (asked(map.from()), Box::new(map.values())),
-            Computation::Networks(networks) => (
-                networks.from().map_or(0, asked),
-                Box::new(networks.values()),
-            ),
-            Computation::Split(split) => (asked(split.from()), Box::new(split.values())),
-        };
+        let (from, values) = self.parts();
+        let from = from.map_or(0, asked);
         from.saturating_add(values.map(asked).max().unwrap_or_default())
     }
 
     /// The texts that it is made of.
-    pub fn templates(&self) -> Box<dyn Iterator<Item = &Template> + '_> {
-        match self {
-            Computation::Value(template) => Box::new(std::iter::once(template)),
-            Computation::Map(map) => Box::new([map.from()].into_iter().chain(map.values())),
-            Computation::Networks(networks) => {
-                Box::new(networks.from().into_iter().chain(networks.values()))
-            }
-            Computation::Split(split) => Box::new([split.from()].into_iter().chain(split.values())),
-        }
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (from, values) = self.parts();
+        from.into_iter().chain(values)
     }
 }
 
