@@ -291,6 +291,14 @@ fn a_server_whose_clients_show_no_certificate_is_closed() {
     };
     let text = of(&[("a.conf", &(site("a") + &site("b")))]).unwrap().text;
     assert!(!text.contains("hidden"), "{text}");
+    // Where TLS is not spoken, nobody is asked.
+    let text = server(
+        "listen 443 ssl; ssl_certificate /c/$ssl_server_name.pem; \
+         ssl_certificate_key /c/$ssl_server_name.key; ssl_client_certificate ca.pem; \
+         ssl_verify_client on; return 200 hidden;",
+    )
+    .text;
+    assert!(!text.contains("hidden"), "{text}");
 }
 
 #[test]

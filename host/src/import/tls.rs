@@ -49,7 +49,19 @@ pub(super) fn tls(servers: &[(&Scope<'_>, &[String])], accounts: &Accounts) -> O
             }
         }
     }
-    let (certificate, key) = first?;
+    let Some((certificate, key)) = first else {
+        // Where TLS is not spoken, nobody is asked for a certificate.
+        let verifies = servers
+            .iter()
+            .flat_map(|(scope, _)| scope.nearest("ssl_verify_client"));
+        for verify in verifies.filter(|verify| verify.argument(0) != "off") {
+            accounts.lost(
+                verify,
+                "without a certificate of its own, a listener asks for none",
+            );
+        }
+        return None;
+    };
     table.set("certificate", text(&certificate));
     table.set("key", text(&key));
     let (default, _) = servers.first()?;
