@@ -144,10 +144,22 @@ impl Translator<'_> {
         }
         super::real_ip::of_location(scope, accounts);
         let steps = self.steps(scope, Some(&location));
+        // nginx asks no `if` for methods that the block of `limit_except` is for.
+        let limit = scope.own("limit_except").first();
+        let limit = limit.filter(|_| !steps.variants.is_empty());
+        if let Some(limit) = limit {
+            accounts.lost(
+                limit,
+                "an `if` beside it would be asked first: write a `[[route]]` for each",
+            );
+        }
         let mut blocks: Vec<Block> = Vec::new();
         // One `when` asks for the path once.
         let is_asked = |gate: &Gate| !conditions.is_empty() && gate.condition.variable == "uri";
-        let asks_twice = gates.iter().chain(&steps.gates).any(is_asked);
+        let mut variants = steps.variants.iter();
+        let of_variants = variants.any(|(condition, _)| condition.variable == "uri");
+        let asks_twice = gates.iter().chain(&steps.gates).any(is_asked)
+            || (!conditions.is_empty() && of_variants);
         if asks_twice {
             accounts.lost(
                 directive,
@@ -208,7 +220,7 @@ impl Translator<'_> {
         }
         // A location within that is lost may have kept requests out.
         let is_unsure = self.is_unsure(scope);
-        if steps.is_closed || asks_twice || closes || is_unsure {
+        if steps.is_closed || limit.is_some() || asks_twice || closes || is_unsure {
             blocks.truncate(if is_unsure { 0 } else { first });
             blocks.push(with_when(closed(scope), &conditions));
         }

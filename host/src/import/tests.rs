@@ -302,6 +302,28 @@ fn a_server_whose_clients_show_no_certificate_is_closed() {
 }
 
 #[test]
+fn methods_that_are_kept_out_stay_out_beside_an_if() {
+    let limit = "limit_except GET { deny all; } proxy_pass http://127.0.0.1:1;";
+    let text = forced(limit);
+    assert!(text.contains("proxy ="), "{text}");
+    let text = forced(&format!("if ($http_x_a) {{ add_header X-A 1; }} {limit}"));
+    let is_closed = text.contains("status = 501") && !text.contains("proxy =");
+    assert!(is_closed, "{text}");
+}
+
+#[test]
+fn an_if_that_asks_for_the_path_of_a_nested_expression_is_lost() {
+    let imported = server(
+        "location /a/ { location ~ b { if ($uri ~ c) { add_header X-A 1; } \
+         proxy_pass http://127.0.0.1:1; } }",
+    );
+    let text = &imported.text;
+    assert_eq!(imported.problems, [], "{text}");
+    let is_closed = text.contains("status = 501") && !text.contains("proxy =");
+    assert!(is_closed, "{text}");
+}
+
+#[test]
 fn what_stands_behind_a_break_is_left_out() {
     let text = server("location / { break; return 403; }").text;
     assert!(!text.contains("403"), "{text}");
