@@ -33,9 +33,12 @@ impl<'a> Translator<'a> {
                 if let Some(backlog) = listen.backlog {
                     block.keys.set("backlog", backlog.to_string());
                 }
-                if listen.tls
-                    && let Some(tls) = tls::tls(&[(&scope, &[])], self.accounts)
-                {
+                if listen.tls {
+                    let Some(tls) = tls::tls(&[(&scope, &[])], self.accounts) else {
+                        self.accounts
+                            .lost(directive, "TLS without an `ssl_certificate`");
+                        continue;
+                    };
                     block.tables.push(("tls", tls));
                 }
                 if self.session(&scope, &mut block) {
@@ -113,6 +116,12 @@ impl<'a> Translator<'a> {
             }
         }
         let hooks = self.guards(scope);
+        if self.is_guard_lost(scope) {
+            if let Some(server) = scope.directive {
+                accounts.lost(server, "what keeps connections out is lost: it is left out");
+            }
+            return false;
+        }
         if !hooks.is_empty() {
             block.lists.push(("hooks", hooks));
         }

@@ -324,6 +324,27 @@ fn an_if_that_asks_for_the_path_of_a_nested_expression_is_lost() {
 }
 
 #[test]
+fn a_stream_whose_guard_or_certificate_is_lost_is_left_out() {
+    let rest = "server { listen 5433; proxy_timeout 5m; proxy_responses 1; \
+                proxy_pass 127.0.0.1:2; }";
+    for lost in [
+        "listen 5432; js_access m.check;",
+        "listen 5432; include office_only.conf;",
+        "listen 5432 ssl;",
+        "listen 5432 ssl; ssl_certificate /c/$ssl_server_name.pem; \
+         ssl_certificate_key /c/$ssl_server_name.key;",
+    ] {
+        let streams = format!("stream {{ server {{ {lost} proxy_pass 127.0.0.1:1; }} {rest} }}");
+        let imported = of(&[("a.conf", &streams)]).unwrap();
+        let text = &imported.text;
+        assert!(imported.report.has_losses(), "{lost}");
+        assert_eq!(imported.problems, [], "{lost}: {text}");
+        let is_open = text.contains("127.0.0.1:1") || text.contains("\"5432\"");
+        assert!(!is_open && text.contains("127.0.0.1:2"), "{lost}: {text}");
+    }
+}
+
+#[test]
 fn what_stands_behind_a_break_is_left_out() {
     let text = server("location / { break; return 403; }").text;
     assert!(!text.contains("403"), "{text}");
