@@ -47,7 +47,7 @@ impl<'a> Translator<'a> {
     pub(super) fn part(&mut self, scope: &'a Scope<'a>) {
         OF_PLACES.iter().for_each(|name| self.accounts.ask(name));
         self.words.declare(scope.children, Phase::Request);
-        let server = self.named_server(scope.again());
+        let server = self.named_server(scope.at(&scope.constants));
         self.serve(scope, vec![server]);
     }
 

@@ -8,7 +8,6 @@ use super::writer::Block;
 /// All of the file.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    pub(super) comments: Vec<String>,
     pub(super) server: Block,
     pub(super) listens: Vec<Block>,
     pub(super) variables: Vec<Block>,
@@ -63,9 +62,6 @@ impl Output {
             }
         }
         let mut out = String::new();
-        for comment in &self.comments {
-            let _ = writeln!(out, "# {comment}");
-        }
         for entry in elsewhere {
             let (directive, line) = (&entry.directive, &entry.line);
             let _ = writeln!(out, "# not supported: {directive}   ({line})");

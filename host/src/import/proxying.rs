@@ -280,10 +280,8 @@ impl Translator<'_> {
                 self.time(directive, key, 60, keys);
             }
         }
-        for (name, key) in [("send_timeout", "client_send_timeout")] {
-            if let Some(directive) = scope.own(name).first() {
-                self.time(directive, key, 60, keys);
-            }
+        if let Some(directive) = scope.own("send_timeout").first() {
+            self.time(directive, "client_send_timeout", 60, keys);
         }
     }
 

@@ -3,7 +3,7 @@
 //! A directive may hold for many places, and in one of them it may be lost: the worst that was said
 //! of it counts.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::Write;
 
@@ -137,8 +137,6 @@ pub(super) struct Accounts {
     /// Names of directives that somebody who translates has asked for.
     asked: RefCell<HashSet<&'static str>>,
     general: RefCell<Vec<&'static str>>,
-    /// Whether what was said counts: not while something is only tried.
-    muted: Cell<bool>,
 }
 
 impl Accounts {
@@ -147,14 +145,11 @@ impl Accounts {
             verdicts: RefCell::new(vec![None; tree.count]),
             asked: RefCell::default(),
             general: RefCell::default(),
-            muted: Cell::new(false),
         }
     }
 
     pub(super) fn note(&self, directive: &Directive, outcome: Outcome, note: impl Into<String>) {
-        if let Some(verdict) = self.verdicts.borrow_mut().get_mut(directive.id)
-            && !self.muted.get()
-        {
+        if let Some(verdict) = self.verdicts.borrow_mut().get_mut(directive.id) {
             let is_worse = verdict.as_ref().is_none_or(|(known, _)| *known < outcome);
             if is_worse {
                 *verdict = Some((outcome, note.into()));

@@ -32,16 +32,6 @@ impl<'a> Scope<'a> {
         Scope::new(Some(self), Some(block), block.children(), self.accounts)
     }
 
-    /// The same context once more.
-    pub(super) fn again(&self) -> Scope<'a> {
-        Scope {
-            by_name: Rc::clone(&self.by_name),
-            entering: self.entering.clone(),
-            constants: self.constants.clone(),
-            ..*self
-        }
-    }
-
     /// The same context at a directive of it, where variables stand for this.
     pub(super) fn at(&self, constants: &Constants) -> Scope<'a> {
         Scope {

@@ -6,8 +6,6 @@ use super::variables::{Piece, pieces_of};
 /// What is tried, and what comes of it in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tries {
-    /// The path itself may be a file.
-    pub(super) by_path: bool,
     /// The path may be a directory, `$uri/`.
     pub(super) directories: bool,
     /// What is tried behind the path.
@@ -31,7 +29,6 @@ impl Tries {
     /// What `$uri $uri/ =404` stands for, without being said.
     pub(super) fn by_default() -> Tries {
         Tries {
-            by_path: true,
             directories: true,
             suffixes: Vec::new(),
             fixed: None,
@@ -48,14 +45,15 @@ impl Tries {
             return Err("it tries nothing".to_owned());
         };
         let mut tries = Tries {
-            by_path: false,
             directories: false,
             last: Last::parse(last)?,
             ..Tries::by_default()
         };
+        // Whether the path itself may be a file.
+        let mut by_path = false;
         for word in tried {
             match *pieces_of(word) {
-                [Piece::Variable("uri" | "document_uri")] => tries.by_path = true,
+                [Piece::Variable("uri" | "document_uri")] => by_path = true,
                 [Piece::Variable("uri" | "document_uri"), Piece::Literal("/")] => {
                     tries.directories = true;
                 }
@@ -81,14 +79,14 @@ impl Tries {
             }
         }
         let has_others = tries.directories || !tries.suffixes.is_empty();
-        if has_others && !tries.by_path && tries.fixed.is_none() {
+        if has_others && !by_path && tries.fixed.is_none() {
             return Err(
                 "without `$uri`, files of other names are not served: make a `[[route]]` for \
                         what there is"
                     .to_owned(),
             );
         }
-        match tries.fixed.is_some() && (tries.by_path || has_others) {
+        match tries.fixed.is_some() && (by_path || has_others) {
             true => Err(
                 "whether one file is there does not decide about all others: put a route \
                          that answers with it before this one while it should"
@@ -166,10 +164,12 @@ mod tests {
         assert_eq!(suffixes.last, Last::Named("@app".to_owned()));
         assert!(!suffixes.directories);
         let fixed = tries("/index.html =404").unwrap();
-        assert_eq!(
-            (fixed.fixed.as_deref(), fixed.by_path),
-            (Some("/index.html"), false)
-        );
+        let only = Tries {
+            directories: false,
+            fixed: Some("/index.html".to_owned()),
+            ..Tries::by_default()
+        };
+        assert_eq!(fixed, only);
         for (last, path, query) in [
             ("/index.html", "/index.html", ""),
             ("/i.php?$args", "/i.php", "$is_args$args"),
