@@ -71,16 +71,15 @@ impl Translator<'_> {
         let is_lost = |guard: &&Directive| self.is_lost(guard);
         let mut known = GUARDS.iter().flat_map(|name| scope.nearest(name));
         let begins = |name: &str, with: &[&str]| with.iter().any(|each| name.starts_with(each));
-        let is_of_module = |guard: &Directive| {
-            let name = &*guard.name;
-            begins(name, &GUARDS_OF_MODULES)
-                && !begins(name, &NO_GUARDS)
-                && !GUARDS.contains(&name)
-                && guard.argument(0) != "off"
+        let is_of_module = |name: &str| {
+            begins(name, &GUARDS_OF_MODULES) && !begins(name, &NO_GUARDS) && !GUARDS.contains(&name)
+        };
+        let is_unsaid = |guard: &Directive| {
+            guard.argument(0) != "off"
                 && (self.is_lost(guard) || self.accounts.of(guard.id).is_none())
         };
         known.any(is_lost)
-            || scope.any_nearest(is_of_module)
+            || scope.any_nearest(is_of_module, is_unsaid)
             || self.is_address_lost(scope)
             || self.is_unsure(scope)
     }
@@ -89,14 +88,11 @@ impl Translator<'_> {
     /// nobody knows a directive, a location within cannot be told from others, or clients show no
     /// certificates.
     pub(super) fn is_unsure(&self, scope: &Scope<'_>) -> bool {
-        let is_unknown = |directive: &Directive| {
-            let name = &*directive.name;
-            directive.argument(0) != "off"
-                && !is_known(name, self.accounts)
-                && !OF_MODULES_HARMLESS
-                    .iter()
-                    .any(|each| name.starts_with(each))
+        let is_unknown = |name: &str| {
+            let mut harmless = OF_MODULES_HARMLESS.iter();
+            !is_known(name, self.accounts) && !harmless.any(|each| name.starts_with(each))
         };
+        let is_on = |directive: &Directive| directive.argument(0) != "off";
         let place = scope
             .directive
             .filter(|block| block.name == "location")
@@ -106,7 +102,7 @@ impl Translator<'_> {
         let lets_any_in = |verify: &&Directive| verify.argument(0) != "off" && self.is_lost(verify);
         scope.own("location").iter().any(is_blurred)
             || scope.lacks_file()
-            || scope.any_nearest(is_unknown)
+            || scope.any_nearest(is_unknown, is_on)
             || scope.nearest("ssl_verify_client").iter().any(lets_any_in)
     }
 

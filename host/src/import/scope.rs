@@ -104,21 +104,27 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether this is true of a directive that holds here: of each name, those of the nearest context
-    /// that has any.
-    pub(super) fn any_nearest(&self, mut is_so: impl FnMut(&Directive) -> bool) -> bool {
+    /// Whether this is true of a directive that holds here and whose name is meant: of each name,
+    /// those of the nearest context that has any.
+    pub(super) fn any_nearest(
+        &self,
+        is_meant: impl Fn(&str) -> bool,
+        is_so: impl Fn(&Directive) -> bool,
+    ) -> bool {
         let mut seen: HashSet<&str> = HashSet::new();
         self.around().any(|scope| {
             let names = scope.by_name.iter();
-            let mut new = names.filter(|(name, _)| seen.insert(name));
+            let mut new = names.filter(|(name, _)| seen.insert(name) && is_meant(name));
             new.any(|(_, directives)| directives.iter().any(|each| is_so(each)))
         })
     }
 
     /// Whether a file is missing that may say something here.
     pub(super) fn lacks_file(&self) -> bool {
-        let includes = |scope: &Scope<'a>| scope.by_name.get("include").cloned();
-        let mut includes = self.around().filter_map(includes).flatten();
+        let includes = self
+            .around()
+            .filter_map(|scope| scope.by_name.get("include"));
+        let mut includes = includes.flatten();
         includes.any(|include| include.missing.is_some())
     }
 
