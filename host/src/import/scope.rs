@@ -14,6 +14,8 @@ pub(super) struct Scope<'a> {
     pub(super) directive: Option<&'a Directive>,
     pub(super) children: &'a [Directive],
     by_name: Rc<HashMap<&'a str, Vec<&'a Directive>>>,
+    /// What locations of the server `set` before they lead requests on.
+    led_on: LedOn,
     accounts: &'a Accounts,
     /// What variables stand for where the context begins, before its `set`s.
     pub(super) entering: Constants,
@@ -36,6 +38,7 @@ impl<'a> Scope<'a> {
     pub(super) fn at(&self, constants: &Constants) -> Scope<'a> {
         Scope {
             by_name: Rc::clone(&self.by_name),
+            led_on: Rc::clone(&self.led_on),
             entering: self.entering.clone(),
             constants: constants.clone(),
             ..*self
@@ -65,9 +68,15 @@ impl<'a> Scope<'a> {
             by_name.entry(&child.name).or_default().push(child);
         }
         let mut entering = Constants::entering(outer.map(|outer| &outer.constants), directive);
-        if let (Some(outer), Some(block)) = (outer, directive.filter(|b| b.name == "location")) {
-            let server = super::finding::server_of(outer);
-            entering.forget(names_led_on(server, block));
+        let is_within_server = directive
+            .is_some_and(|block| matches!(&*block.name, "location" | "if" | "limit_except"));
+        let led_on = match outer.filter(|_| is_within_server) {
+            Some(outer) => Rc::clone(&outer.led_on),
+            None => names_led_on(children),
+        };
+        if let Some(location) = directive.filter(|block| block.name == "location") {
+            let others = led_on.iter().filter(|(id, _)| *id != location.id);
+            entering.forget(others.map(|(_, name)| name.clone()));
         }
         let constants = entering.after(directive, children);
         Scope {
@@ -75,6 +84,7 @@ impl<'a> Scope<'a> {
             directive,
             children,
             by_name: Rc::new(by_name),
+            led_on,
             accounts,
             entering,
             constants,
@@ -150,22 +160,18 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The variables that other locations of a server than this one `set` before they lead requests to
-/// another location.
-fn names_led_on<'s>(
-    server: &Scope<'s>,
-    here: &'s Directive,
-) -> impl Iterator<Item = String> + use<'s> {
+/// Names of variables, each with the number of the location that it is `set` in.
+type LedOn = Rc<[(usize, String)]>;
+
+/// The variables that locations of a server `set` before they lead requests to another location.
+fn names_led_on(server: &[Directive]) -> LedOn {
     let leads = |child: &Directive| match &*child.name {
         "rewrite" => !matches!(child.argument(2), "break" | "redirect" | "permanent"),
         name => matches!(name, "try_files" | "error_page"),
     };
-    let has_pages = server
-        .children
-        .iter()
-        .any(|child| child.name == "error_page");
+    let has_pages = server.iter().any(|child| child.name == "error_page");
     let mut names = Vec::new();
-    let mut locations: Vec<&Directive> = server.children.iter().collect();
+    let mut locations: Vec<&Directive> = server.iter().collect();
     while let Some(location) = locations.pop() {
         if location.name != "location" {
             continue;
@@ -177,10 +183,11 @@ fn names_led_on<'s>(
             .iter()
             .chain(blocks.flat_map(|block| block.children()))
             .collect();
-        if location.id != here.id && (has_pages || all.iter().any(|child| leads(child))) {
+        if has_pages || all.iter().any(|child| leads(child)) {
             let sets = all.iter().filter(|child| child.name == "set");
-            names.extend(sets.map(|set| super::variables::variable_name(set.argument(0))));
+            let name = |set: &&Directive| super::variables::variable_name(set.argument(0));
+            names.extend(sets.map(|set| (location.id, name(set))));
         }
     }
-    names.into_iter()
+    names.into()
 }
