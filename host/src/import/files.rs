@@ -280,10 +280,7 @@ impl Translator<'_> {
             return directory.below(&directory.file_of(path));
         }
         let there = self.within(server, &chain, |this, scope, location| {
-            let is_static = this.is_static(scope, location);
-            let directory = is_static
-                .then(|| this.directory(scope, location))
-                .flatten()?;
+            let directory = this.static_directory(scope, location)?;
             let around = this.around_files(scope);
             Some((directory, around, this.guards_of_file(scope)))
         });
@@ -430,16 +427,26 @@ impl Translator<'_> {
     }
 
     /// Whether a location answers with files.
-    pub(super) fn is_static(&mut self, scope: &Scope<'_>, location: &Location) -> bool {
+    fn is_static(&mut self, scope: &Scope<'_>, location: &Location) -> bool {
+        self.static_directory(scope, location).is_some()
+    }
+
+    /// The directory of a location that answers with files.
+    pub(super) fn static_directory(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+    ) -> Option<Directory> {
         let answers = |child: &Directive| {
             super::location::is_handler(&child.name)
                 || child.name == "return"
                 || (child.name == "rewrite"
                     && matches!(child.argument(2), "redirect" | "permanent"))
         };
-        !scope.children.iter().any(answers)
-            && !self.denies_all(scope)
-            && self.directory(scope, location).is_some()
+        match scope.children.iter().any(answers) || self.denies_all(scope) {
+            true => None,
+            false => self.directory(scope, location),
+        }
     }
 }
 

@@ -203,10 +203,7 @@ impl Translator<'_> {
             return None;
         }
         if is_server {
-            let is_static = self.is_static(scope, location);
-            let directory = is_static
-                .then(|| self.directory(scope, location))
-                .flatten()?;
+            let directory = self.static_directory(scope, location)?;
             return Some(file(&directory.file_of(&uri?.path)));
         }
         let steps = self.steps(scope, Some(location));
@@ -218,10 +215,10 @@ impl Translator<'_> {
             None => None,
         };
         let fixed = fixed_path(&steps.rules);
-        if !self.is_static(scope, location) || (fixed.is_none() && !steps.rules.is_empty()) {
+        let directory = self.static_directory(scope, location)?;
+        if fixed.is_none() && !steps.rules.is_empty() {
             return None;
         }
-        let directory: Directory = self.directory(scope, location)?;
         let of_tries = tries.as_ref().and_then(|(_, tries)| tries.fixed.as_deref());
         let path = fixed.or(of_tries).or(uri.map(|uri| uri.path.as_str()))?;
         if let Some((directive, _)) = &tries {
