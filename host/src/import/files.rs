@@ -187,13 +187,7 @@ impl Translator<'_> {
                 continue;
             }
             let path = format!("{}{name}", directory_path(location));
-            let server = finding::server_of(scope);
-            let chain = finding::find(server.children, &path);
-            let is_file = is_here(scope, &chain)
-                || self.within(server, &chain, |this, scope, location| {
-                    this.is_static(scope, location)
-                });
-            match is_file {
+            match self.is_file(scope, &path) {
                 true => names.push(name.clone()),
                 false => accounts.lost(
                     directive,
@@ -206,6 +200,16 @@ impl Translator<'_> {
             }
         }
         names
+    }
+
+    /// Whether a path is one of files: of this location, or of another one that answers with files.
+    fn is_file(&mut self, scope: &Scope<'_>, path: &str) -> bool {
+        let server = finding::server_of(scope);
+        let chain = finding::find(server.children, path);
+        is_here(scope, &chain)
+            || self.within(server, &chain, |this, scope, location| {
+                this.is_static(scope, location)
+            })
     }
 
     /// What is served where there is no file. Returns whether it is what an `error_page` says.
@@ -327,24 +331,18 @@ impl Translator<'_> {
             return None;
         }
         let index = scope.one("index");
-        let names: Vec<&str> = match index {
+        let mut names: Vec<&str> = match index {
             Some(index) => index.arguments.iter().map(String::as_str).collect(),
             None => vec!["index.html"],
         };
         let server = finding::server_of(scope);
         let own = directory_path(location);
         let own_guards = self.guards(scope);
-        let mut names = names;
         if index.is_some() {
             // Those that another location answers by other means are left out, and told.
-            names.retain(|name| {
-                let chain = finding::find(server.children, &format!("{own}{name}"));
-                is_here(scope, &chain)
-                    || self.within(server, &chain, |this, scope, location| {
-                        this.is_static(scope, location)
-                    })
-            });
+            names.retain(|name| self.is_file(scope, &format!("{own}{name}")));
         }
+        let mut around_own = None;
         let mut route: Option<(usize, Block)> = None;
         for place in finding::directories(server.children, &own) {
             if !is_here(scope, &finding::find(server.children, &place)) {
@@ -371,8 +369,8 @@ impl Translator<'_> {
                     }
                 };
                 let are_asked = guards.is_empty() || guards == own_guards;
-                let around_own = self.around_files(scope);
-                if are_asked && around.says_same(&around_own) {
+                let around_own = around_own.get_or_insert_with(|| self.around_files(scope));
+                if are_asked && around.says_same(around_own) {
                     continue;
                 }
                 let last = chain.last();
