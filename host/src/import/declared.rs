@@ -7,12 +7,8 @@ use super::tree::Directive;
 use super::variables::{Choice, names_in};
 use super::words::Words;
 use super::writer::{Block, Table, text};
+use crate::config::DEEPEST_VARIABLES;
 use crate::http::variable::{Defined, Lasting, Phases, Variable};
-
-/// How many variables may be made of each other in a row (`config::read::variable`).
-const DEEPEST: usize = 16;
-/// Columns of a line with a table.
-const WIDTH: usize = 100;
 
 /// A variable that is to be declared.
 pub(super) struct Declaration<'d> {
@@ -58,9 +54,9 @@ impl Words<'_> {
             if chain.contains(&id) {
                 return Err(format!("`${name}` is made of itself"));
             }
-            if chain.len() == DEEPEST {
+            if chain.len() == DEEPEST_VARIABLES {
                 return Err(format!(
-                    "more than {DEEPEST} variables are made of each other, up to `${name}`"
+                    "more than {DEEPEST_VARIABLES} variables are made of each other, up to `${name}`"
                 ));
             }
             chain.push(id);
@@ -128,17 +124,15 @@ impl Words<'_> {
             let value = keys.remove("default").unwrap_or_else(|| text(""));
             keys = Table::new().with("value", value);
         } else if let Some((key, values)) = values {
-            let line = values.inline();
             let default = keys.remove("default");
-            match key.len() + 3 + line.len() <= WIDTH {
-                true => keys.set(key, line),
-                false => block.tables.push((key, values)),
-            }
+            block.keys = std::mem::take(&mut keys);
+            // No key alone stands for the table.
+            block.set_table(key, "", values);
             if let Some(default) = default {
                 keys.set("default", default);
             }
         }
-        block.keys = keys;
+        block.keys = block.keys.followed_by(keys);
         let content = format!("{:?}{:?}", block.keys, block.tables);
         let made = &mut *self.made.borrow_mut();
         if let Some(known) = made.by_content.get(&(base.to_owned(), content.clone())) {

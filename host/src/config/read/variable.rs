@@ -21,7 +21,7 @@ use crate::http::variable::{CaptureNames, Defined, Lasting, Names, Phases, Varia
 const KINDS: [&str; 4] = ["value", "map", "networks", "split"];
 
 /// How many variables may be made of each other in a row: each is a call within a call.
-const DEEPEST: usize = 16;
+pub(crate) const DEEPEST: usize = 16;
 
 /// How many values may be asked for to compute one, where none of them is kept: those that are made
 /// of each other several times over would grow with each step.
