@@ -37,8 +37,8 @@ pub(crate) use self::nginx::{
     Twin as NginxTwin, is_directive as is_nginx_directive, twin as nginx_twin,
 };
 use self::problem::{Place, Problem, Problems};
-pub(crate) use self::read::DEEPEST_VARIABLES;
 pub use self::read::admin_address;
+pub(crate) use self::read::{DEEPEST_VARIABLES, REDIRECTS};
 pub use self::reference::reference;
 pub use self::schema::schema;
 pub use self::show::show;

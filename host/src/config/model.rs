@@ -33,6 +33,7 @@ mod settings;
 mod source;
 mod tls;
 
+pub(crate) use self::answers::WITH_HEADERS;
 pub use self::answers::{CacheTime, Statuses};
 pub use self::cipher::{CIPHERS, Cipher};
 pub use self::compression::Compression;

@@ -2,11 +2,11 @@
 //! compressed, what takes the place of errors.
 
 use super::Translator;
-use super::headers::STATUSES;
 use super::scope::Scope;
 use super::tree::Directive;
 use super::values;
 use super::writer::{Block, Table, list, text};
+use crate::config::model::WITH_HEADERS;
 use crate::config::{COMPRESSED_TYPES, duration_text, size_text};
 
 /// Names of types that lists of `gzip_types` hand down, and that nobody sends, or that are compressed
@@ -84,7 +84,7 @@ impl Translator<'_> {
         let (first, is_single) = (directive.argument(0), directive.arguments.len() == 1);
         let value = match first {
             "off" => return accounts.harmless(directive, "off, as without it"),
-            _ if status.is_some_and(|status| !STATUSES.contains(&status)) => {
+            _ if status.is_some_and(|status| !WITH_HEADERS.contains(&status)) => {
                 return accounts.harmless(directive, "nginx leaves it out with this status");
             }
             "epoch" => Some("epoch".to_owned()),

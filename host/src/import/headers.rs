@@ -7,11 +7,10 @@ use super::tree::Directive;
 use super::variables::Piece;
 use super::variables::pieces_of;
 use super::writer::{Headers, text};
+use crate::config::model::WITH_HEADERS;
 use crate::http::headers::{is_framing, is_token};
 use crate::http::variable::Phase;
 
-/// Statuses that `add_header` without `always` is for (`ngx_http_headers_filter`).
-pub(super) const STATUSES: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
 pub(super) const CONTENT_TYPE: &str = "Content-Type";
 /// Headers that must not be sent with errors: they would be kept.
 const OF_CACHING: [&str; 5] = [
@@ -200,7 +199,7 @@ impl Translator<'_> {
                     continue;
                 }
             };
-            let may_be_typed = status.is_none_or(|status| STATUSES.contains(&status))
+            let may_be_typed = status.is_none_or(|status| WITH_HEADERS.contains(&status))
                 || header.argument(2) == "always";
             if phase == Phase::Return
                 && may_be_typed
@@ -224,7 +223,7 @@ impl Translator<'_> {
                 continue;
             }
             let lower = name.to_ascii_lowercase();
-            let is_sent = status.is_none_or(|status| STATUSES.contains(&status));
+            let is_sent = status.is_none_or(|status| WITH_HEADERS.contains(&status));
             match header.argument(2) {
                 "always" => accounts.translated(header, "`response_headers` in `[[route]]`"),
                 _ if !is_sent => {

@@ -10,13 +10,11 @@ use super::scope::Scope;
 use super::tree::Directive;
 use super::try_files::{Tries, split_query};
 use super::writer::{Block, Table, text};
+use crate::config::REDIRECTS;
 use crate::http::variable::Phase;
 
 /// Statuses that nginx has for itself, and that no answer here has.
 const OWN: [u16; 6] = [444, 494, 495, 496, 497, 499];
-
-/// A redirect's statuses.
-const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// An `error_page`, read.
 struct ErrorPage<'s> {

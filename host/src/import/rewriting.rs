@@ -9,6 +9,7 @@ use super::tree::Directive;
 use super::variables::{Piece, joined_of, names_in, pieces_of};
 use super::words::Here;
 use super::writer::{Block, Table, list, text};
+use crate::config::REDIRECTS;
 use crate::http::variable::Phase;
 
 /// Expressions that every path fits.
@@ -71,7 +72,7 @@ impl Translator<'_> {
         let mut answer = Table::new();
         let words = |text: &str| self.words.text(text, &scope.constants, Phase::Return);
         let status: Option<u16> = first.parse().ok();
-        let is_redirect = |status: u16| matches!(status, 301 | 302 | 303 | 307 | 308);
+        let is_redirect = |status: u16| REDIRECTS.contains(&status);
         let result = match (status, second) {
             (None, None) => words(first).map(|location| answer.set("location", text(&location))),
             (None, Some(_)) => Err("the status is no number".to_owned()),

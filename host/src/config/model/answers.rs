@@ -20,6 +20,10 @@ impl Statuses {
     }
 }
 
+/// Statuses of answers that `expires` is for, and nginx's `add_header` without `always`
+/// (`ngx_http_headers_filter`).
+pub(crate) const WITH_HEADERS: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
+
 /// How long clients and caches may keep an answer (`expires`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheTime {
@@ -31,13 +35,9 @@ pub enum CacheTime {
 }
 
 impl CacheTime {
-    /// `Cache-Control` of an answer of that status, where it is ours to say: not of errors
-    /// (`ngx_http_headers_filter`).
+    /// `Cache-Control` of an answer of that status, where it is ours to say: not of errors.
     pub fn cache_control(self, status: u16) -> Option<String> {
-        let is_meant = matches!(
-            status,
-            200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308
-        );
+        let is_meant = WITH_HEADERS.contains(&status);
         match self {
             CacheTime::AtOnce if is_meant => Some("no-cache".to_owned()),
             CacheTime::After(time) if is_meant => Some(format!("max-age={}", time.as_secs())),

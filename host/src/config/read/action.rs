@@ -17,7 +17,7 @@ use crate::http::variable::{Names, Phase};
 
 /// Statuses that a client answers by going to `Location` (RFC 9110 section 15.4), those without a
 /// use of it left aside.
-const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+pub(crate) const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// `None` where it cannot be told; the problem is noted.
 pub(super) fn action(

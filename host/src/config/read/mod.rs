@@ -37,6 +37,7 @@ mod stream;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+pub(crate) use self::action::REDIRECTS;
 pub(crate) use self::variable::DEEPEST as DEEPEST_VARIABLES;
 use super::declared::{ROOT, SERVER};
 use super::files::Document;
