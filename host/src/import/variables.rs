@@ -137,15 +137,20 @@ impl Constants {
     }
 
     fn matched(&mut self, found: &Rc<Match>) {
+        self.name_groups(found);
+        self.numbered = match found.groups {
+            0 => Numbered::Empty,
+            _ => Numbered::Of(Rc::clone(found)),
+        };
+    }
+
+    /// Gives the names of a regex's groups what those have matched.
+    fn name_groups(&mut self, found: &Rc<Match>) {
         for name in &found.names {
             let name = name.to_ascii_lowercase();
             self.values.remove(&name);
             self.named.insert(name, Rc::clone(found));
         }
-        self.numbered = match found.groups {
-            0 => Numbered::Empty,
-            _ => Numbered::Of(Rc::clone(found)),
-        };
     }
 
     /// Runs a directive, where it changes what variables stand for.
@@ -234,11 +239,7 @@ impl Constants {
         }
         if let Test::Regex(..) = condition.test {
             if let Some(found) = matched {
-                for name in &found.names {
-                    let name = name.to_ascii_lowercase();
-                    self.values.remove(&name);
-                    self.named.insert(name, Rc::clone(&found));
-                }
+                self.name_groups(&found);
             }
             let changes_nothing = matches!(
                 (&self.numbered, &inner.numbered),
