@@ -5,9 +5,10 @@ use super::Translator;
 use super::scope::Scope;
 use super::tree::Directive;
 use super::values;
-use super::writer::{Block, Table, list, text};
+use super::writer::{Block, Headers, Table, list, text};
 use crate::config::model::WITH_HEADERS;
 use crate::config::{COMPRESSED_TYPES, duration_text, size_text};
+use crate::http::variable::Phase;
 
 /// Names of types that lists of `gzip_types` hand down, and that nobody sends, or that are compressed
 /// by themselves.
@@ -47,6 +48,22 @@ const OBSOLETE: &[&str] = &[
 const LEVELS: std::ops::RangeInclusive<u8> = 1..=9;
 
 impl Translator<'_> {
+    /// Writes what a context says around an answer that is given here. `status`: its own, where that
+    /// is known.
+    pub(super) fn around_answer(
+        &mut self,
+        scope: &Scope<'_>,
+        block: &mut Block,
+        headers: Headers,
+        status: Option<u16>,
+    ) {
+        block.set_headers("response_headers", headers);
+        self.of_answers(scope, block, status);
+        if let Some(log) = self.access_log(scope, Phase::Log) {
+            block.keys.set("access_log", log);
+        }
+    }
+
     /// Writes what a context says of its answers. `status`: theirs, where that is known.
     pub(super) fn of_answers(&mut self, scope: &Scope<'_>, block: &mut Block, status: Option<u16>) {
         self.expires(scope, status, &mut block.keys);

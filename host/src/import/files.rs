@@ -105,11 +105,7 @@ impl Translator<'_> {
         if let Some(content_type) = content_type {
             headers.set.set(CONTENT_TYPE, text(&content_type));
         }
-        block.set_headers("response_headers", headers);
-        self.of_answers(scope, &mut block, None);
-        if let Some(log) = self.access_log(scope, Phase::Log) {
-            block.keys.set("access_log", log);
-        }
+        self.around_answer(scope, &mut block, headers, None);
         block
     }
 

@@ -391,11 +391,7 @@ impl Translator<'_> {
     pub(super) fn refusal(&mut self, scope: &Scope<'_>, status: u16) -> Block {
         let mut block = answer_of(&status.to_string());
         let (headers, _) = self.response_headers(scope, Phase::Return, Some(status));
-        block.set_headers("response_headers", headers);
-        self.of_answers(scope, &mut block, Some(status));
-        if let Some(log) = self.access_log(scope, Phase::Log) {
-            block.keys.set("access_log", log);
-        }
+        self.around_answer(scope, &mut block, headers, Some(status));
         block
     }
 

@@ -123,11 +123,7 @@ impl Translator<'_> {
             }
         }
         block.keys.set("return", answer.inline());
-        block.set_headers("response_headers", headers);
-        self.of_answers(scope, &mut block, sent);
-        if let Some(log) = self.access_log(scope, Phase::Log) {
-            block.keys.set("access_log", log);
-        }
+        self.around_answer(scope, &mut block, headers, sent);
         block
     }
 
@@ -166,11 +162,15 @@ impl Translator<'_> {
     }
 
     /// A `rewrite` of every path to a URL without captures: an answer like any other.
-    pub(super) fn fixed_redirect(&self, scope: &Scope<'_>, directive: &Directive) -> Option<Block> {
+    pub(super) fn fixed_redirect(
+        &mut self,
+        scope: &Scope<'_>,
+        directive: &Directive,
+    ) -> Option<Block> {
         let (from, to) = (directive.argument(0), directive.argument(1));
         let status = match directive.argument(2) {
-            "permanent" => "301",
-            "redirect" => "302",
+            "permanent" => 301,
+            "redirect" => 302,
             _ => return None,
         };
         let has_capture = names_in(to).any(|name| name.starts_with(|c: char| c.is_ascii_digit()));
@@ -187,17 +187,14 @@ impl Translator<'_> {
             .ok()?;
         let mut block = Block::new("[[route]]");
         let answer = Table::new()
-            .with("status", status)
+            .with("status", status.to_string())
             .with("location", text(&location));
         block.keys.set("return", answer.inline());
         block.range = Some((directive.id, directive.last));
         self.accounts
             .translated(directive, "`return` in `[[route]]`");
-        let (headers, _) = self.response_headers(scope, Phase::Return, Some(301));
-        block.set_headers("response_headers", headers);
-        if let Some(log) = self.access_log(scope, Phase::Log) {
-            block.keys.set("access_log", log);
-        }
+        let (headers, _) = self.response_headers(scope, Phase::Return, Some(status));
+        self.around_answer(scope, &mut block, headers, Some(status));
         Some(block)
     }
 

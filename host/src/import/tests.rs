@@ -324,6 +324,13 @@ fn an_if_that_asks_for_the_path_of_a_nested_expression_is_lost() {
 }
 
 #[test]
+fn a_redirect_of_every_path_says_how_long_it_may_be_kept() {
+    let text = forced("expires 1h; rewrite ^ https://a.test/b permanent;");
+    let is_redirect = text.contains("return = { status = 301");
+    assert!(is_redirect && text.contains("expires = \"1h\""), "{text}");
+}
+
+#[test]
 fn a_stream_whose_guard_or_certificate_is_lost_is_left_out() {
     let rest = "server { listen 5433; proxy_timeout 5m; proxy_responses 1; \
                 proxy_pass 127.0.0.1:2; }";
