@@ -104,33 +104,34 @@ impl Translator<'_> {
                 return None;
             }
         };
+        let is_file = match &holder {
+            _ if directive.name == "root" => false,
+            Some(Location::Exact(_)) => !path.ends_with('/'),
+            // A prefix that is a file's name, and a file.
+            Some(Location::Prefix(prefix) | Location::PrefixNoRegex(prefix)) => {
+                are_files(prefix, &path)
+            }
+            _ => false,
+        };
+        if is_file {
+            let (root, name) = path.rsplit_once('/').unwrap_or((".", &path));
+            accounts.translated(directive, "`files` in `[[route]]`");
+            return Some(Directory {
+                root: root.to_owned(),
+                below: Below::Name(name.to_owned()),
+            });
+        }
         let root = path.trim_end_matches('/').to_owned();
         let below = match (&*directive.name, holder) {
             ("root", _) => Below::Path,
-            (_, Some(Location::Exact(_))) if !path.ends_with('/') => {
-                let (directory, name) = path.rsplit_once('/').unwrap_or((".", &path));
-                let below = Below::Name(name.to_owned());
-                accounts.translated(directive, "`files` in `[[route]]`");
-                return Some(Directory {
-                    root: directory.to_owned(),
-                    below,
-                });
-            }
-            (_, Some(Location::Exact(prefix))) => Below::Rest(prefix),
-            // A prefix that is a file's name, and a file.
-            (_, Some(Location::Prefix(prefix) | Location::PrefixNoRegex(prefix)))
-                if are_files(&prefix, &path) =>
-            {
-                let (directory, name) = path.rsplit_once('/').unwrap_or((".", &path));
-                accounts.translated(directive, "`files` in `[[route]]`");
-                return Some(Directory {
-                    root: directory.to_owned(),
-                    below: Below::Name(name.to_owned()),
-                });
-            }
-            (_, Some(Location::Prefix(prefix) | Location::PrefixNoRegex(prefix))) => {
-                Below::Rest(prefix)
-            }
+            (
+                _,
+                Some(
+                    Location::Exact(prefix)
+                    | Location::Prefix(prefix)
+                    | Location::PrefixNoRegex(prefix),
+                ),
+            ) => Below::Rest(prefix),
             _ => {
                 let why = "an `alias` replaces the beginning of a path, or one path: a location with \
                            an expression has none";
