@@ -265,12 +265,17 @@ impl Translator<'_> {
             let block = with_when(block, conditions);
             return of_index.into_iter().chain([block]).collect();
         };
-        let mut methods = limit.arguments.clone();
-        if methods.iter().any(|method| method == "GET") {
+        let mut named: Vec<&str> = limit.arguments.iter().map(String::as_str).collect();
+        if named.contains(&"GET") {
             // As nginx has it.
-            methods.push("HEAD".to_owned());
+            named.push("HEAD");
         }
-        methods.dedup();
+        let mut methods: Vec<&str> = Vec::new();
+        for method in named {
+            if !methods.contains(&method) {
+                methods.push(method);
+            }
+        }
         let method = Table::new().with("method", list(methods.iter().map(|each| text(each))));
         let allowed = with_when(
             self.action(scope, location, rules),

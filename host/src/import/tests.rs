@@ -331,6 +331,12 @@ fn a_redirect_of_every_path_says_how_long_it_may_be_kept() {
 }
 
 #[test]
+fn a_method_that_limit_except_names_with_its_twin_is_written_once() {
+    let text = forced("limit_except HEAD GET { deny all; } proxy_pass http://127.0.0.1:1;");
+    assert!(text.contains("method = [\"HEAD\", \"GET\"]"), "{text}");
+}
+
+#[test]
 fn a_stream_whose_guard_or_certificate_is_lost_is_left_out() {
     let rest = "server { listen 5433; proxy_timeout 5m; proxy_responses 1; \
                 proxy_pass 127.0.0.1:2; }";
