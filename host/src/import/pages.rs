@@ -226,9 +226,12 @@ impl Translator<'_> {
         Some(file(&directory.file_of(path)))
     }
 
-    /// The content of a `return`.
+    /// The content of a `return`; none where another directive has given the answer.
     fn told_by(&self, scope: &Scope<'_>, answer: &Block) -> Option<Content> {
         let directive = scope.own("return").first()?;
+        if answer.range != Some((directive.id, directive.last)) {
+            return None;
+        }
         let (first, second) = (directive.argument(0), directive.arguments.get(1));
         let words = |text: &str| self.words.text(text, &scope.constants, Phase::Return).ok();
         let status: Option<u16> = first.parse().ok();

@@ -337,6 +337,16 @@ fn a_method_that_limit_except_names_with_its_twin_is_written_once() {
 }
 
 #[test]
+fn a_page_is_the_answer_that_comes_first() {
+    let text = server(
+        "error_page 404 /e; location / { return 404; } \
+         location = /e { rewrite ^ https://told.test/ redirect; return 200 never; }",
+    )
+    .text;
+    assert!(text.contains("told") && !text.contains("never"), "{text}");
+}
+
+#[test]
 fn a_stream_whose_guard_or_certificate_is_lost_is_left_out() {
     let rest = "server { listen 5433; proxy_timeout 5m; proxy_responses 1; \
                 proxy_pass 127.0.0.1:2; }";
