@@ -42,18 +42,10 @@ pub(super) fn hoist(blocks: &mut [Block], server: &mut Table) {
         {
             continue;
         }
-        let mut counted: Vec<(&str, usize)> = Vec::new();
-        for value in relevant.into_iter().flatten() {
-            match counted.iter_mut().find(|(known, _)| *known == value) {
-                Some((_, count)) => *count += 1,
-                None => counted.push((value, 1)),
-            }
-        }
-        // Of several that are as many, the first.
-        let most = counted.iter().rev().max_by_key(|(_, count)| *count);
-        let Some((value, _)) = most.map(|(value, count)| ((*value).to_owned(), *count)) else {
+        let Some((value, _)) = most_frequent(relevant.into_iter().flatten()) else {
             continue;
         };
+        let value = value.to_owned();
         for block in blocks.iter_mut() {
             if block.keys.get(key) == Some(&*value) {
                 block.keys.remove(key);
@@ -61,6 +53,18 @@ pub(super) fn hoist(blocks: &mut [Block], server: &mut Table) {
         }
         server.set(key, value);
     }
+}
+
+/// The most frequent one, and how many there are of it; of several that are as many, the first.
+fn most_frequent<T: PartialEq>(all: impl Iterator<Item = T>) -> Option<(T, usize)> {
+    let mut counted: Vec<(T, usize)> = Vec::new();
+    for each in all {
+        match counted.iter_mut().find(|(known, _)| *known == each) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((each, 1)),
+        }
+    }
+    counted.into_iter().rev().max_by_key(|(_, count)| *count)
 }
 
 /// Moves what routes say of answers to `[server]`, where all of them say it whom it concerns: pages of
@@ -103,19 +107,10 @@ fn page(pages: &Table, status: u16) -> Option<&str> {
 /// The most frequent pages, where each route has a page of its own for whatever has one there.
 fn pages(routes: &mut [Block], server: &mut Block) {
     let is_named = |route: &Block| route.keys.get("internal").is_some();
-    let mut counted: Vec<(Table, usize)> = Vec::new();
-    for pages in routes
-        .iter()
-        .filter(|route| route.refuses().is_none())
-        .filter_map(pages_of)
-    {
-        match counted.iter_mut().find(|(known, _)| *known == pages) {
-            Some((_, count)) => *count += 1,
-            None => counted.push((pages, 1)),
-        }
-    }
-    let most = counted.into_iter().rev().max_by_key(|(_, count)| *count);
-    let Some((all, _)) = most else { return };
+    let open = routes.iter().filter(|route| route.refuses().is_none());
+    let Some((all, _)) = most_frequent(open.filter_map(pages_of)) else {
+        return;
+    };
     let codes: Vec<u16> = codes_of(&all).collect();
     let agrees = |route: &Block| {
         let own = pages_of(route).unwrap_or_default();
@@ -169,18 +164,12 @@ fn switched(routes: &mut [Block], key: &str, server: &mut Table) {
         "gunzip" => route.get("proxy").is_some(),
         _ => route.refuses().is_none(),
     };
-    let mut counted: Vec<(String, usize)> = Vec::new();
-    for value in routes.iter().filter_map(|route| route.keys.get(key)) {
-        match counted.iter_mut().find(|(known, _)| known == value) {
-            Some((_, count)) => *count += 1,
-            None => counted.push((value.to_owned(), 1)),
-        }
-    }
-    let most = counted.into_iter().rev().max_by_key(|(_, count)| *count);
+    let most = most_frequent(routes.iter().filter_map(|route| route.keys.get(key)));
     let concerned = routes.iter().filter(|route| concerns(route)).count();
     let Some((value, _)) = most.filter(|(_, count)| *count > 1 && count * 2 >= concerned) else {
         return;
     };
+    let value = value.to_owned();
     for route in routes.iter_mut().filter(|route| concerns(route)) {
         match route.keys.get(key) {
             Some(own) if own == value => {
@@ -232,30 +221,34 @@ fn headers(routes: &mut [Block], server: &mut Block) {
     let mut all: Vec<Headers> = routes.iter().map(of_route).collect();
     let mut hoisted = Headers::default();
     for part in PARTS {
-        let candidates: Vec<(String, String)> = all
-            .iter_mut()
-            .flat_map(|headers| part(headers).pairs().map(owned).collect::<Vec<_>>())
-            .collect();
+        let mut candidates: Vec<(String, String)> = Vec::new();
+        let mut seen = HashSet::new();
+        for headers in &mut all {
+            let new = part(headers)
+                .pairs()
+                .map(owned)
+                .filter(|pair| seen.insert(pair.clone()));
+            candidates.extend(new);
+        }
         for (name, value) in candidates {
-            // What a route says of a header besides would be all that counts for it.
-            let is_said_besides = all.iter_mut().any(|headers| {
-                let in_parts = PARTS
-                    .iter()
-                    .filter(|part| part(headers).get(&name).is_some());
-                let is_twice = in_parts.count() > 1;
-                let mut removed = headers.remove.iter();
-                is_twice || removed.any(|other| other.eq_ignore_ascii_case(&name))
-            });
-            if is_said_besides {
-                continue;
-            }
             let mut has = 0;
             let everywhere = all.iter_mut().all(|headers| {
                 let is_there = part(headers).get(&name) == Some(&*value);
                 has += usize::from(is_there);
                 is_there || headers.withheld.get(&name) == Some(&*value)
             });
-            if everywhere && has > 1 {
+            // What a route says of a header besides would be all that counts for it.
+            let mut is_said_besides = || {
+                all.iter_mut().any(|headers| {
+                    let in_parts = PARTS
+                        .iter()
+                        .filter(|part| part(headers).get(&name).is_some());
+                    let is_twice = in_parts.count() > 1;
+                    let mut removed = headers.remove.iter();
+                    is_twice || removed.any(|other| other.eq_ignore_ascii_case(&name))
+                })
+            };
+            if everywhere && has > 1 && !is_said_besides() {
                 for headers in &mut all {
                     part(headers).remove(&name);
                 }
