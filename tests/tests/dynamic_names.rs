@@ -1,6 +1,8 @@
 //! Names that a request makes, by variables in `proxy`: resolved when they are first asked for,
 //! within a list of what may be named.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -384,6 +386,91 @@ async fn names_without_answers_hold_up_none_that_is_listed() {
     proxy.reload().await;
 }
 
+/// What anybody can name is asked about again as well: it has a share of the questions, and neither
+/// the configuration's own names nor one that is listed wait for it.
+#[tokio::test]
+async fn names_by_a_pattern_that_are_answered_once_hold_up_no_others() {
+    let (origins, port) = origins(2).await;
+    let [one, two] = [0, 1].map(|index| host(&origins[index]).parse().unwrap());
+    let hangs = Arc::new(AtomicBool::new(false));
+    let do_hang = hangs.clone();
+    let dns = Scripted::start(move |question| {
+        let hangs = do_hang.load(Relaxed);
+        let records = match question.kind {
+            _ if hangs && question.name.ends_with(".random.test") => return Vec::new(),
+            A if hangs => vec![Record::address(&question.name, two, 1)],
+            A => vec![Record::address(&question.name, one, 1)],
+            _ => Vec::new(),
+        };
+        vec![question.answer(0, &records)]
+    })
+    .await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.random.test\", \"api.test\", {LOOPBACK}");
+    let text = file(&dns.address(), port, &allow, &own, "");
+    let follows = format!(
+        "[upstream.followed]\nservers = [\"followed.test:{port}\"]\n\
+         [[route]]\npath = \"/followed\"\nproxy = \"followed\"\n[admin]"
+    );
+    let proxy = proxy::run(&text.replace("[admin]", &follows), &[]).await;
+    for number in 0..100 {
+        let target = format!("/?to=n{number}.random.test");
+        assert_eq!(proxy.get(&target).await.status, 200);
+    }
+    hangs.store(true, Relaxed);
+    let asked = dns.questions();
+    dns.is_asked(asked + 32).await;
+    let since = Instant::now();
+    assert_eq!(proxy.get("/?to=api.test").await.text(), host(&origins[1]));
+    eventually("the configuration's own name to be followed", async || {
+        proxy.get("/followed").await.text() == host(&origins[1])
+    })
+    .await;
+    // A question of those that hang takes half a minute.
+    assert!(
+        since.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        since.elapsed()
+    );
+}
+
+/// An item with any port allows as many names as there are ports.
+#[tokio::test]
+async fn the_ports_of_a_listed_name_hold_up_no_other_one() {
+    let (origins, port) = origins(1).await;
+    let address = host(&origins[0]).parse().expect("an address of IPv4");
+    let dns = Scripted::start(move |question| match (&*question.name, question.kind) {
+        ("any.test", _) => Vec::new(),
+        (name, A) => vec![question.answer(0, &[Record::address(name, address, 1)])],
+        _ => vec![question.answer(0, &[])],
+    })
+    .await;
+    let own = origin::says("own").await;
+    let allow = format!("\"any.test:*\", \"api.test:{port}\", \"127.0.0.0/8:*\"");
+    let text = file(&dns.address(), port, &allow, &own, "");
+    let text = text.replace(&format!("$arg_to:{port}"), "$arg_to");
+    let proxy = proxy::run(&text, &[]).await;
+    let mut waiting = Vec::new();
+    for number in 0..100 {
+        let mut client = proxy.client().await;
+        let target = format!("/?to=any.test:{}", 1000 + number);
+        client
+            .send(format!("GET {target} HTTP/1.1\r\nHost: t\r\n\r\n"))
+            .await;
+        waiting.push(client);
+    }
+    // Questions that are the same are asked once.
+    dns.is_asked(2).await;
+    let since = Instant::now();
+    let answer = proxy.get(&format!("/?to=api.test:{port}")).await;
+    assert_eq!(answer.text(), host(&origins[0]));
+    assert!(
+        since.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        since.elapsed()
+    );
+}
+
 /// Addresses are asked of nobody, so all of them are ready at once. In their turn they would take
 /// ten seconds to be made, two at a time.
 #[tokio::test]
@@ -440,6 +527,31 @@ async fn random_names_displace_a_quarter_of_those_that_last_at_most() {
     let made = made(&proxy).await;
     let stays = |name: &&String| made.iter().any(|made| made.contains(&**name));
     assert!(lasting.iter().filter(stays).count() >= 6, "{made:?}");
+}
+
+/// One that is listed by itself lasts from its first request on.
+#[tokio::test]
+async fn random_names_do_not_displace_those_that_are_listed() {
+    let (origins, port) = origins(1).await;
+    let dns = wildcard(&origins[0]).await;
+    let own = origin::says("own").await;
+    let listed: Vec<_> = (0..6)
+        .map(|number| format!("listed{number}.test"))
+        .collect();
+    let items: Vec<_> = listed.iter().map(|name| format!("\"{name}\"")).collect();
+    let allow = format!("{}, \"*.random.test\", {LOOPBACK}", items.join(", "));
+    let more = "max_dynamic_upstreams = 8";
+    let proxy = proxy::run(&file(&dns.address(), port, &allow, &own, more), &[]).await;
+    for name in &listed {
+        assert_eq!(proxy.get(&format!("/?to={name}")).await.status, 200);
+    }
+    for number in 0..100 {
+        let target = format!("/?to=n{number}.random.test");
+        assert_eq!(proxy.get(&target).await.status, 200);
+    }
+    let made = made(&proxy).await;
+    let stays = |name: &&String| made.iter().any(|made| made.contains(&**name));
+    assert_eq!(listed.iter().filter(stays).count(), 6, "{made:?}");
 }
 
 #[tokio::test]

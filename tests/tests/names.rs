@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
-use waypost_tests::admin::{ADMIN, Successor};
+use waypost_tests::admin::{ADMIN, Successor, request};
 use waypost_tests::names::{
     A, AAAA, Dnsmasq, Record, SRV, Scripted, host, installed, loopback, origins,
 };
@@ -516,6 +516,96 @@ async fn a_reload_tells_of_names_that_are_not_known() {
     );
 }
 
+/// Reloads that cannot be served at once, for as long as a name server keeps them waiting.
+#[tokio::test]
+async fn a_reload_that_waits_for_a_name_server_holds_up_no_other_change() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [a, b] = &origins[..] else { panic!() };
+    let mut dns = Dnsmasq::start(&hosts("api.test", &[a]), 0, &[]).await;
+    let silent = Scripted::silent().await;
+    let keys = format!(
+        "resolver = {{ addresses = [\"{}\"], valid = \"100ms\" }}",
+        dns.address()
+    );
+    let fixed = format!(
+        "[upstream.fixed]\nservers = [\"{}\", \"127.0.0.1:1\"]\n",
+        a.address()
+    );
+    let setup = proxy::to([name("api.test", port)]).upstream(&keys);
+    let proxy = setup.more(&format!("{fixed}{ADMIN}")).start().await;
+    proxy.append(&format!(
+        "[upstream.slow]\nservers = [\"slow.test:80\", \"fast.test:80\"]\n\
+         resolver = {{ addresses = [\"{}\"], timeout = \"30s\" }}",
+        silent.address()
+    ));
+    let mut waits = Client::connect(&proxy.admin_address()).await;
+    waits.send(request("POST", "/reload", "")).await;
+    silent.is_asked(1).await;
+    // Addresses are followed.
+    dns.knows(&hosts("api.test", &[b])).await;
+    serves(&proxy, &[b]).await;
+    // Commands are done: one that needs no name, and one whose name is known.
+    let server = "/upstreams/fixed/servers/127.0.0.1:1";
+    let drained = proxy.admin("PATCH", server, "{\"down\": true}").await;
+    assert_eq!(drained.status, 200, "{}", drained.text());
+    let added = proxy.admin(
+        "POST",
+        "/upstreams/backend/servers",
+        "{\"address\": \"api.test:1\"}",
+    );
+    let added = added.await;
+    assert_eq!(added.status, 200, "{}", added.text());
+    // It waits still, is given up where the process ends, and says so.
+    assert_eq!(proxy.admin("POST", "/stop", "").await.status, 202);
+    let refused = waits.response().await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+}
+
+/// What is learned for a reload is not forgotten by a change that comes before it is served.
+#[tokio::test]
+async fn a_change_while_a_reload_waits_takes_no_name_away_from_it() {
+    let (origins, port) = origins(1).await;
+    let address: std::net::Ipv4Addr = host(&origins[0]).parse().expect("an address");
+    let known = Arc::new(AtomicU8::new(0));
+    let is_known = known.clone();
+    let dns = Scripted::start(move |question| match (&*question.name, question.kind) {
+        ("slow.test", _) if is_known.load(Relaxed) == 0 => Vec::new(),
+        (name, A) => vec![question.answer(0, &[Record::address(name, address, 1)])],
+        _ => vec![question.answer(0, &[])],
+    })
+    .await;
+    let keys = format!(
+        "resolver = {{ addresses = [\"{}\"], valid = \"100ms\", timeout = \"30s\" }}",
+        dns.address()
+    );
+    let setup = proxy::to([name("api.test", port)]).server(&keys);
+    let proxy = setup.more(ADMIN).start().await;
+    proxy.append(&format!(
+        "[upstream.new]\nservers = [\"slow.test:{port}\", \"fast.test:{port}\"]\n\
+         [[route]]\npath = \"/new\"\nproxy = \"new\""
+    ));
+    let asked = dns.questions();
+    let mut waits = Client::connect(&proxy.admin_address()).await;
+    waits.send(request("POST", "/reload", "")).await;
+    dns.is_asked(asked + 4).await;
+    let change = "{\"weight\": 2}";
+    let server = format!("/upstreams/backend/servers/api.test:{port}");
+    let changed = proxy.admin("PATCH", &server, change).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    known.store(1, Relaxed);
+    let reloaded = waits.response().await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    assert!(
+        !reloaded.text().contains("host not found"),
+        "{}",
+        reloaded.text()
+    );
+    assert_eq!(proxy.get("/new").await.text(), host(&origins[0]));
+}
+
 #[tokio::test]
 async fn streams_go_to_the_ports_that_a_service_has() {
     if !installed() {
@@ -660,6 +750,59 @@ async fn an_upgrade_hands_on_what_is_known() {
     let mut proxy = resolving(&name("kept.test", port), &dns.address(), more).await;
     assert_eq!(proxy.get("/").await.status, 200);
     dns.dies().await;
+    let upgraded = proxy.admin("POST", "/upgrade", "").await;
+    assert_eq!(upgraded.status, 200, "{}", upgraded.text());
+    let pid = upgraded.json()["pid"].as_u64().expect("a process id");
+    let _successor = Successor::of(u32::try_from(pid).expect("a process id"));
+    proxy.process().ended().await;
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+}
+
+/// There is room for a bounded number of names: those that the configuration has come first.
+#[tokio::test]
+async fn an_upgrade_hands_on_no_names_that_requests_have_made() {
+    let (origins, port) = origins(1).await;
+    let address: std::net::Ipv4Addr = host(&origins[0]).parse().expect("an address");
+    let dies = Arc::new(AtomicU8::new(0));
+    let is_dead = dies.clone();
+    let dns = Scripted::start(move |question| match question.kind {
+        _ if is_dead.load(Relaxed) == 1 => Vec::new(),
+        A => vec![question.answer(0, &[Record::address(&question.name, address, 600)])],
+        _ => vec![question.answer(0, &[])],
+    })
+    .await;
+    let keys = format!(
+        "resolver = {{ addresses = [\"{}\"], timeout = \"300ms\" }}",
+        dns.address()
+    );
+    let route = format!(
+        "[[route]]\npath = \"/dynamic\"\nproxy = \"http://$arg_to:{port}\"\n\
+         proxy_allow = [\"*.test\", \"127.0.0.0/8\"]\n{ADMIN}"
+    );
+    let keys = format!("{keys}\nmax_dynamic_upstreams = 1000");
+    let setup = proxy::to([name("zz.kept.test", port)]).server(&keys);
+    let mut proxy = setup.more(&route).start().await;
+    // There is room for some 320 of them.
+    let long = [
+        "x".repeat(60),
+        "x".repeat(60),
+        "x".repeat(60),
+        "x".repeat(52),
+    ]
+    .join(".");
+    let mut clients = tokio::task::JoinSet::new();
+    for part in 0..50 {
+        let mut client = proxy.client().await;
+        let long = long.clone();
+        clients.spawn(async move {
+            for number in 0..7 {
+                let target = format!("/dynamic?to=a{part}-{number}.{long}.test");
+                assert_eq!(client.get(&target).await.status, 200);
+            }
+        });
+    }
+    clients.join_all().await;
+    dies.store(1, Relaxed);
     let upgraded = proxy.admin("POST", "/upgrade", "").await;
     assert_eq!(upgraded.status, 200, "{}", upgraded.text());
     let pid = upgraded.json()["pid"].as_u64().expect("a process id");

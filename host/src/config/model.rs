@@ -388,6 +388,8 @@ pub struct UpstreamConfig {
     pub http2: Option<UpstreamHttp2>,
     /// What a request has named, if that is why there is this upstream.
     pub dynamic: Option<DynamicName>,
+    /// And its name is the only one that its item of `proxy_allow` allows.
+    pub is_listed: bool,
 }
 
 /// A version of the PROXY protocol.

@@ -50,8 +50,6 @@ struct NewUpstream {
     config: UpstreamConfig,
     /// What its name stands for; none for an address.
     known: Option<ServerAddresses>,
-    /// See [`Wanted::is_listed`].
-    is_listed: bool,
 }
 
 impl NewUpstream {
@@ -82,8 +80,6 @@ pub(super) struct DynamicUpstreams {
 
 struct UnderWay {
     config: UpstreamConfig,
-    /// See [`Wanted::is_listed`].
-    is_listed: bool,
     waiting: Vec<oneshot::Sender<Result<(), NotMade>>>,
 }
 
@@ -185,11 +181,7 @@ impl DynamicUpstreams {
         }
         let config = proxy.upstream(&name);
         let waiting = vec![answer];
-        let under_way = UnderWay {
-            config,
-            is_listed,
-            waiting,
-        };
+        let under_way = UnderWay { config, waiting };
         self.under_way.insert(upstream.clone(), under_way);
         match (needs_name, is_listed) {
             (false, _) => self.is_ready(&upstream, None),
@@ -221,9 +213,10 @@ impl DynamicUpstreams {
         let Some(name) = self.name(&upstream) else {
             return;
         };
+        let by_pattern = self.asked_by_pattern.contains(&upstream);
         let names = self.names.clone();
         self.asked.spawn_local(async move {
-            let tried = names.try_out(name).await;
+            let tried = names.try_out(name, by_pattern).await;
             (upstream, tried)
         });
     }
@@ -271,7 +264,6 @@ impl DynamicUpstreams {
         self.ready.push_back(NewUpstream {
             config: under_way.config.clone(),
             known,
-            is_listed: under_way.is_listed,
         });
     }
 
@@ -279,7 +271,7 @@ impl DynamicUpstreams {
     fn change(&mut self) -> Option<Changing> {
         let mut added: Vec<_> = std::mem::take(&mut self.ready).into();
         // There may be no room for all of them.
-        added.sort_by_key(|upstream| !upstream.is_listed);
+        added.sort_by_key(|upstream| !upstream.config.is_listed);
         let change = DynamicChange {
             added: added.clone(),
         };
@@ -356,10 +348,11 @@ pub(super) fn changed(
         .filter(|upstream| !is_idle(upstream, idle, now))
         .collect();
     // Those that were asked for in one moment alone go first, since random names are; else those
-    // that were not for longest. Of the others no more than a quarter goes at a time.
+    // that were not for longest. Of the others, and of those that are listed by themselves, no more
+    // than a quarter goes at a time.
     let lasts = |upstream: &Upstream| {
         let (first, last) = upstream.used();
-        last >= first + 2
+        upstream.config.is_listed || last >= first + 2
     };
     let lasting = stay.iter().filter(|upstream| lasts(upstream)).count();
     let room = most.saturating_sub(lasting).max(most / 4).max(1).min(most);

@@ -12,9 +12,50 @@ use super::resolve;
 use super::servers;
 use crate::config::model::{Config, ServerName, UpstreamConfig};
 use crate::discovery::{Listed, Sources};
+use crate::names::{Learned, Names};
 
-/// How long a change waits for the names that a list has brought.
+/// How long lists wait for the names that they have brought: the servers that leave are served until
+/// those that come are known, or this has passed. They get their servers when they are.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lists that differ from what is served.
+pub(super) struct ChangedLists {
+    /// By upstream.
+    lists: Vec<(String, Listed)>,
+    /// What the names stand for that they have brought; nothing where that is not known in time.
+    learned: Option<Learned>,
+}
+
+impl ChangedLists {
+    /// Those that there are, beside a configuration that is served.
+    pub(super) async fn learn(config: &Config, sources: &Sources, names: &Names) -> ChangedLists {
+        let mut next = config.clone();
+        let mut lists = Vec::new();
+        for upstream in &mut next.upstreams {
+            let listed = upstream.source.as_ref().and(sources.listed(upstream));
+            let Some(listed) = listed else { continue };
+            if let Some(changed) = with_list(upstream, &listed) {
+                *upstream = changed.into();
+                lists.push((upstream.name.clone(), listed));
+            }
+        }
+        let before = resolve::names(config);
+        let new = resolve::names(&next);
+        let new: BTreeSet<ServerName> = new.difference(&before).cloned().collect();
+        let learned = match new.is_empty() {
+            true => None,
+            false => timeout(PATIENCE, names.learn(new)).await.ok(),
+        };
+        ChangedLists { lists, learned }
+    }
+}
+
+/// An upstream with the servers that are listed for it; none where that changes nothing.
+fn with_list(upstream: &UpstreamConfig, listed: &Listed) -> Option<UpstreamConfig> {
+    let mut next = UpstreamConfig::clone(upstream);
+    servers::list(&mut next, listed);
+    (next != *upstream).then_some(next)
+}
 
 /// Gives each upstream of a configuration what its source lists. Where that is not known, what is
 /// served of the same source stays.
@@ -59,17 +100,17 @@ impl Operator {
     }
 
     /// Serves the servers that are listed now.
-    pub(super) async fn lists_changed(&mut self) -> ChangeResult {
-        let changed = self.changed_lists();
-        let mut outcome = self.serve_lists(&changed).await;
-        if outcome.is_err() && changed.len() > 1 {
+    pub(super) async fn lists_changed(&mut self, changed: &ChangedLists) -> ChangeResult {
+        let learned = changed.learned.as_ref();
+        let mut outcome = self.serve_lists(&changed.lists, learned).await;
+        if outcome.is_err() && changed.lists.len() > 1 {
             // One that cannot be served must not hold up the others.
-            for list in changed.chunks(1) {
-                outcome = self.serve_lists(list).await;
+            for list in changed.lists.chunks(1) {
+                outcome = self.serve_lists(list, learned).await;
                 self.note_refused(list, &outcome);
             }
         } else {
-            self.note_refused(&changed, &outcome);
+            self.note_refused(&changed.lists, &outcome);
         }
         Ok(Changed {
             generation: outcome?,
@@ -77,14 +118,14 @@ impl Operator {
         })
     }
 
-    fn note_refused(&self, lists: &[(usize, Listed)], outcome: &Result<u64, ChangeRefused>) {
+    fn note_refused(&self, lists: &[(String, Listed)], outcome: &Result<u64, ChangeRefused>) {
         let Err(refusal) = outcome else { return };
         let present = self.published.load();
-        for (index, listed) in lists {
-            let Some(upstream) = present.snapshot.config.upstreams.get(*index) else {
+        for (name, listed) in lists {
+            let mut upstreams = present.snapshot.config.upstreams.iter();
+            let Some(upstream) = upstreams.find(|upstream| upstream.name == *name) else {
                 continue;
             };
-            let name = &upstream.name;
             tracing::error!(
                 "upstream `{name}`: its list is not served, those before stay: {refusal}"
             );
@@ -96,42 +137,36 @@ impl Operator {
         }
     }
 
-    /// Upstreams that would have other servers, by index, with what is listed for them.
-    fn changed_lists(&self) -> Vec<(usize, Listed)> {
-        let present = self.published.load();
-        let upstreams = present.snapshot.config.upstreams.iter().enumerate();
-        let changed = upstreams.filter_map(|(index, upstream)| {
-            upstream.source.as_ref()?;
-            let listed = self.sources.listed(upstream)?;
-            let mut next = UpstreamConfig::clone(upstream);
-            servers::list(&mut next, &listed);
-            (next != **upstream).then_some((index, listed))
-        });
-        changed.collect()
-    }
-
-    async fn serve_lists(&mut self, lists: &[(usize, Listed)]) -> Result<u64, ChangeRefused> {
+    async fn serve_lists(
+        &mut self,
+        lists: &[(String, Listed)],
+        learned: Option<&Learned>,
+    ) -> Result<u64, ChangeRefused> {
         let present = self.published.load_full();
-        if lists.is_empty() {
+        let mut config = present.snapshot.config.clone();
+        let mut is_other = false;
+        for (name, listed) in lists {
+            let mut upstreams = config.upstreams.iter_mut();
+            let upstream = upstreams.find(|upstream| upstream.name == *name);
+            // Another list that has come meanwhile is a change of its own.
+            let is_listed = |upstream: &&mut Arc<UpstreamConfig>| {
+                let now = self.sources.listed(upstream);
+                now.is_some_and(|now| Arc::ptr_eq(&now, listed))
+            };
+            let Some(upstream) = upstream.filter(is_listed) else {
+                continue;
+            };
+            if let Some(changed) = with_list(upstream, listed) {
+                *upstream = changed.into();
+                is_other = true;
+            }
+        }
+        if !is_other {
             return Ok(present.snapshot.generation);
         }
-        let mut config = present.snapshot.config.clone();
-        let before = resolve::names(&config);
-        for (index, listed) in lists {
-            if let Some(upstream) = config.upstreams.get_mut(*index) {
-                servers::list(Arc::make_mut(upstream), listed);
-            }
-        }
         let mut plan = Plan::of(&present);
-        let names = resolve::names(&config);
-        let new: BTreeSet<ServerName> = names.difference(&before).cloned().collect();
-        if !new.is_empty() {
-            // The servers that leave are served until those that come are known, but no other change
-            // waits for a list of names that nobody knows: they get their servers when they are.
-            let learned = timeout(PATIENCE, self.names.learn(new)).await;
-            if let Ok(learned) = learned {
-                plan.resolution = present.resolution.updated(&learned.resolution);
-            }
+        if let Some(learned) = learned {
+            plan.resolution = present.resolution.updated(&learned.resolution);
         }
         self.publish(config, plan).await
     }

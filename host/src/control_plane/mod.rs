@@ -26,6 +26,7 @@ mod retired; // snapshots that are no longer served, freed
 mod servers; // changes to an upstream's servers
 mod state; // what is kept of them
 mod lists; // servers that are listed elsewhere
+mod reloads; // a configuration read anew, and what it names learned
 mod dynamic; // upstreams that requests have named
 mod watch; // plugin files that change
 mod admin; // the API that commands use

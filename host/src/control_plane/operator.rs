@@ -4,23 +4,23 @@
 //! All ways to change something end in the same place, [`Operator::publish`], with a [`Plan`] of
 //! what goes with the configuration. Nothing here blocks: see [`blocking`](super::blocking).
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::blocking::{FILES, run_blocking};
-use super::check;
 use super::compiling::Compiling;
 use super::dynamic::{self, DynamicChange};
 use super::error_log::ErrorLogs;
+use super::lists::ChangedLists;
 use super::panics::{Panicked, caught};
 use super::plugins::{LoadError, PluginRegistry, loading_limit};
 use super::publish::Plan;
+use super::reloads::NewConfig;
 use super::resolve::{self, Unknown};
 use super::servers::{self, ServerChange};
 use super::sockets::Sockets;
@@ -37,14 +37,14 @@ use crate::data_plane::worker_config::Snapshot;
 use crate::discovery::Sources;
 use crate::fault_injection;
 use crate::health::HealthThread;
-use crate::names::{Learned, Names, Resolution};
+use crate::names::{Names, Resolution};
 use crate::plugin::{Plugin, PluginError};
 
-/// A change that is asked for.
-#[derive(Debug)]
+/// A change that is asked for. What has to be learned for it from others, who may be slow or dead,
+/// comes with it.
 pub(super) enum Change {
-    /// Read the configuration again.
-    Reload,
+    /// Serve the configuration as it was read anew, or tell why it cannot be.
+    Reload(Result<Box<NewConfig>, ChangeRefused>),
     /// Put a version of a plugin in force.
     Load { name: String, component: Vec<u8> },
     /// The same, with what the plugin's file holds now. No caller waits for the outcome.
@@ -57,7 +57,7 @@ pub(super) enum Change {
     /// Names stand for other addresses. No caller waits for the outcome.
     NamesChanged,
     /// Sources list other servers. No caller waits for the outcome.
-    ListsChanged,
+    ListsChanged(ChangedLists),
     /// Files with lists of servers may have changed, and with them the links on the way to them. No
     /// caller waits for the outcome.
     ListFilesChanged,
@@ -119,8 +119,13 @@ impl ChangeRefused {
         }
     }
 
+    /// Nothing is changed any more.
+    pub(super) fn ending() -> ChangeRefused {
+        ChangeRefused::Conflict("the process is about to end".to_owned())
+    }
+
     /// It ended in a panic.
-    fn given_up() -> ChangeRefused {
+    pub(super) fn given_up() -> ChangeRefused {
         let message = "given up after an internal error, which the error log tells of";
         ChangeRefused::Failed(message.to_owned())
     }
@@ -177,28 +182,14 @@ struct Read {
 pub(super) type ChangeRequest = (Change, Option<oneshot::Sender<ChangeResult>>);
 
 impl Operator {
-    /// Makes changes, in the order in which they are asked for. A reload that nobody waits for is left
-    /// to another one behind it.
+    /// Makes changes, in the order in which they are asked for.
     pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<ChangeRequest>) {
         self.compiling.begin(&self.published.load().registry);
         self.keep_names();
         self.health
             .follow(&self.published.load().snapshot.upstreams);
         self.keep_sources();
-        let mut waiting = VecDeque::new();
-        loop {
-            while let Ok(request) = requests.try_recv() {
-                waiting.push_back(request);
-            }
-            let next = match waiting.pop_front() {
-                None => requests.recv().await,
-                next => next,
-            };
-            let Some((change, asker)) = next else { return };
-            let reloads = |request: &ChangeRequest| matches!(request, (Change::Reload, None));
-            if matches!(change, Change::Reload) && asker.is_none() && waiting.iter().any(reloads) {
-                continue;
-            }
+        while let Some((change, asker)) = requests.recv().await {
             // Drains and stops are not the operator's; but nothing is changed any more once they
             // have begun.
             let outcome = match self.not_ending() {
@@ -223,9 +214,7 @@ impl Operator {
     /// Refuses, once the process is about to end.
     pub(super) fn not_ending(&self) -> Result<(), ChangeRefused> {
         match self.workers.stats().is_ending() {
-            true => Err(ChangeRefused::Conflict(
-                "the process is about to end".to_owned(),
-            )),
+            true => Err(ChangeRefused::ending()),
             false => Ok(()),
         }
     }
@@ -233,13 +222,13 @@ impl Operator {
     async fn apply(&mut self, change: Change) -> ChangeResult {
         fault_injection::panics("change");
         match change {
-            Change::Reload => self.reload().await,
+            Change::Reload(read) => self.reload(read).await,
             Change::Load { name, component } => self.load(&name, Some(component)).await,
             Change::FileChanged { name } => self.file_changed(&name).await,
             Change::TlsFilesChanged => self.tls_files_changed().await,
             Change::FilesChanged => self.files_changed().await,
             Change::NamesChanged => self.names_changed().await,
-            Change::ListsChanged => self.lists_changed().await,
+            Change::ListsChanged(changed) => self.lists_changed(&changed).await,
             Change::ListFilesChanged => self.list_files_changed().await,
             Change::Compiled { name, loaded } => self.compiled(&name, loaded).await,
             Change::RollBack { name } => self.roll_back(&name).await,
@@ -252,8 +241,8 @@ impl Operator {
         }
     }
 
-    async fn reload(&mut self) -> ChangeResult {
-        let began = Instant::now();
+    async fn reload(&mut self, read: Result<Box<NewConfig>, ChangeRefused>) -> ChangeResult {
+        let asked = read.as_ref().ok().map(|new| new.asked);
         let present = self.published.load_full();
         let outcome = async {
             let Read {
@@ -261,7 +250,7 @@ impl Operator {
                 written,
                 plan,
                 warnings: of_names,
-            } = self.read(&present.registry).await?;
+            } = self.plan(*read?, &present).await?;
             for warning in config::warnings(&config, &self.file) {
                 tracing::warn!("{}", warning.as_warning());
             }
@@ -286,7 +275,7 @@ impl Operator {
         match &outcome {
             Ok(changed) => {
                 reloads.succeeded += 1;
-                let took = began.elapsed();
+                let took = asked.map_or(Duration::ZERO, |asked| asked.elapsed());
                 tracing::info!("reloaded: generation {} ({took:.0?})", changed.generation);
                 for warning in &changed.warnings {
                     tracing::warn!("{warning}");
@@ -307,46 +296,44 @@ impl Operator {
         outcome
     }
 
-    /// The configuration as the file has it now, with what its names stand for and its plugins; and
-    /// names that are not known.
-    async fn read(&self, registry: &PluginRegistry) -> Result<Read, ChangeRefused> {
-        let file = self.file.clone();
-        let load = move || {
-            let mut config = check::load(&file)?;
+    /// A new configuration with all that it is served with as things stand now; and names that are
+    /// not known.
+    async fn plan(&self, new: NewConfig, present: &Published) -> Result<Read, ChangeRefused> {
+        let NewConfig {
+            mut config,
+            learned,
+            ..
+        } = new;
+        let restore = move || {
             let written = state::restore(&mut config)?;
             Ok::<_, Vec<Problem>>((config, written))
         };
-        let (mut config, written) =
-            run_blocking("reading the configuration", FILES, load).await??;
-        self.sources.learn(&config).await;
+        let restored = run_blocking("reading the state of upstreams", FILES, restore);
+        let (mut config, written) = restored.await??;
         self.list_servers(&mut config);
-        dynamic::carry_over(&self.published.load().snapshot.config, &mut config);
+        dynamic::carry_over(&present.snapshot.config, &mut config);
         let config = Arc::new(config);
-        let names = self.names.learn(resolve::names(&config));
-        let (of_plugins, registry) = (config.clone(), registry.clone());
+        let (of_plugins, registry) = (config.clone(), present.registry.clone());
         let limit = loading_limit(&config.plugins);
         let plugins = run_blocking("loading plugins", limit, move || {
             registry.for_config(&of_plugins)
         });
-        let (names, plugins) = tokio::join!(names, plugins);
-        let Learned {
-            resolution,
-            unanswered,
-        } = names;
+        let plugins = plugins.await?;
         let Unknown {
             mut problems,
             warnings,
-        } = Unknown::of(&config, &unanswered);
-        let registry = match plugins? {
+        } = Unknown::of(&config, &learned.unanswered);
+        let registry = match plugins {
             Ok(registry) if problems.is_empty() => registry,
             plugins => {
                 problems.extend(plugins.err().into_iter().flatten());
                 return Err(problems.into());
             }
         };
+        let resolution = learned.resolution.updated(&self.names.resolution());
         let plan = Plan {
             registry,
-            resolution,
+            resolution: resolution.only(&resolve::names(&config)),
             files: TlsFiles::Read,
         };
         let warnings = warnings.iter().map(Problem::in_one_line);
@@ -665,12 +652,17 @@ impl Operator {
         }
         let mut plan = Plan::of(&present);
         let done = match change {
-            ServerChange::Add(keys) => {
+            ServerChange::Add { keys, learned } => {
                 let server = crate::config::server(keys, group)?;
                 if let Some(name) = resolve::name(&server) {
-                    let learned = self.names.learn([name.clone()].into()).await;
                     if let Some(why) = learned.unanswered.get(name) {
                         return Err(vec![resolve::not_added(&server, name, why)].into());
+                    }
+                    if !learned.resolution.knows(name) {
+                        let message = format!(
+                            "upstream `{upstream}` has changed while `{name}` was looked up: add it again"
+                        );
+                        return Err(ChangeRefused::Conflict(message));
                     }
                     plan.resolution = present.resolution.updated(&learned.resolution);
                 }

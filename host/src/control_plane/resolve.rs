@@ -1,17 +1,29 @@
 //! The names of a configuration: which there are, and what is said of those without an address.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::config::model::{Config, Lookup, ServerLocation, ServerName, UpstreamServer};
+use serde_json::{Map, Value};
+
+use crate::config::model::{
+    Config, Lookup, ServerLocation, ServerName, UpstreamConfig, UpstreamServer,
+};
 use crate::config::problem::{Problem, did_you_mean};
 use crate::names::Unanswered;
 
 /// The names of all servers.
 pub(super) fn names(config: &Config) -> BTreeSet<ServerName> {
-    let servers = config
-        .upstreams
-        .iter()
-        .flat_map(|upstream| &upstream.servers);
+    names_of(config.upstreams.iter())
+}
+
+/// Those that the configuration has itself, and no request has made.
+pub(super) fn names_of_its_own(config: &Config) -> BTreeSet<ServerName> {
+    let upstreams = config.upstreams.iter();
+    names_of(upstreams.filter(|upstream| upstream.dynamic.is_none()))
+}
+
+fn names_of<'a>(upstreams: impl Iterator<Item = &'a Arc<UpstreamConfig>>) -> BTreeSet<ServerName> {
+    let servers = upstreams.flat_map(|upstream| &upstream.servers);
     servers.filter_map(name).cloned().collect()
 }
 
@@ -21,6 +33,19 @@ pub(super) fn name(server: &UpstreamServer) -> Option<&ServerName> {
         ServerLocation::Name(name) => Some(name),
         ServerLocation::Address(_) => None,
     }
+}
+
+/// The name of a server that is to be added with these keys: none where it has none, or where it
+/// cannot be added.
+pub(super) fn name_to_add(
+    config: &Config,
+    upstream: &str,
+    keys: &Map<String, Value>,
+) -> Option<ServerName> {
+    let mut upstreams = config.upstreams.iter();
+    let upstream = upstreams.find(|other| other.name == upstream)?;
+    let server = crate::config::server(keys.clone(), upstream).ok()?;
+    name(&server).cloned()
 }
 
 /// What is said of names without an address.

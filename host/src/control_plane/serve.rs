@@ -23,10 +23,11 @@ use super::connection_bounds;
 use super::dynamic::DynamicUpstreams;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
-use super::lists;
+use super::lists::{self, ChangedLists};
 use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::panics;
 use super::plugins::{PluginRegistry, compiler};
+use super::reloads::{ReloadRequest, Reloads};
 use super::resolve::{self, Unknown};
 use super::signals::{ChangeSignals, SignalEvent, Signals};
 use super::sockets::{Sockets, remove_files};
@@ -87,11 +88,12 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         Ok(written) => written,
         Err(problems) => return Ok(report(&problems)),
     };
-    sources.learn_now(&config);
+    drop(sources.learn_now(&config)); // the operator has them kept
     lists::fill(&mut config, &sources, None);
     let Learned {
         resolution,
         unanswered,
+        ..
     } = names.learn_now(resolve::names(&config));
     let Unknown {
         mut problems,
@@ -147,6 +149,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         }));
         let (changes, requested) = unbounded_channel();
         let (demands, demanded) = unbounded_channel();
+        let (reloads, reloads_asked) = unbounded_channel();
         let (workers, ends) = Workers::start(&snapshot, &sockets, process, logs.clone())?;
         let mut control = Control {
             program,
@@ -155,6 +158,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             workers,
             published,
             changes,
+            reloads,
             error_log,
             logs,
             file: file.to_owned(),
@@ -166,6 +170,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             published: control.published.clone(),
             workers: control.workers.stats().clone(),
             changes: control.changes.clone(),
+            reloads: control.reloads.clone(),
             demands,
             file: file.to_owned(),
             names: control.names.clone(),
@@ -186,6 +191,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             .follow(&snapshot.config, snapshot.watched_files())
             .await;
         tokio::task::spawn_local(control.operator(watcher, health, written).run(requested));
+        tokio::task::spawn_local(control.reloads().run(reloads_asked));
         control.heed_quarantines();
         control.heed_names();
         control.heed_sources();
@@ -219,6 +225,7 @@ struct Control {
     sockets: Rc<RefCell<Sockets>>,
     published: Arc<ArcSwap<Published>>,
     changes: UnboundedSender<ChangeRequest>,
+    reloads: UnboundedSender<ReloadRequest>,
     program: Program,
     admin: Option<AdminServer>,
     error_log: Rc<ErrorLogs>,
@@ -259,6 +266,17 @@ impl Control {
         }
     }
 
+    fn reloads(&self) -> Reloads {
+        Reloads {
+            file: self.file.clone(),
+            published: self.published.clone(),
+            workers: self.workers.stats().clone(),
+            names: self.names.clone(),
+            sources: self.sources.clone(),
+            changes: self.changes.clone(),
+        }
+    }
+
     /// Has the operator deal with plugins that are put into quarantine.
     fn heed_quarantines(&self) {
         let runtime = self.published.load().registry.runtime.clone();
@@ -293,11 +311,15 @@ impl Control {
     /// The same for lists of servers.
     fn heed_sources(&self) {
         let (sources, changes) = (self.sources.clone(), self.changes.clone());
+        let (published, names) = (self.published.clone(), self.names.clone());
         tokio::task::spawn_local(async move {
             loop {
                 sources.changed().await;
+                let config = published.load().snapshot.config.clone();
+                let changed = ChangedLists::learn(&config, &sources, &names).await;
                 let (done, served) = tokio::sync::oneshot::channel();
-                if changes.send((Change::ListsChanged, Some(done))).is_err() {
+                let change = Change::ListsChanged(changed);
+                if changes.send((change, Some(done))).is_err() {
                     return;
                 }
                 // Its outcome is in the log.
@@ -366,14 +388,14 @@ impl Control {
                 },
                 Some(demand) = demands.recv() => match demand {
                     Demand::Stop => self.stop(&mut ending, &mut successor),
-                    Demand::Drain => self.drain(&mut ending, successor.is_starting()),
+                    Demand::Drain => self.drain_unless_upgrading(&mut ending, &successor),
                     Demand::Upgrade(asker) => self.upgrade(&mut successor, Some(asker)),
                 },
                 event = signals.next() => match event {
                     SignalEvent::Stop => self.stop(&mut ending, &mut successor),
-                    SignalEvent::Drain => self.drain(&mut ending, successor.is_starting()),
+                    SignalEvent::Drain => self.drain_unless_upgrading(&mut ending, &successor),
                     // Their outcome is in the log.
-                    SignalEvent::Reload => drop(self.changes.send((Change::Reload, None))),
+                    SignalEvent::Reload => drop(self.reloads.send(None)),
                     SignalEvent::Upgrade => self.upgrade(&mut successor, None),
                     SignalEvent::Reopen => self.reopen(),
                 },
@@ -402,6 +424,17 @@ impl Control {
         // A second signal gives them no more time.
         if !matches!(ending, Shutdown::Now(_)) {
             *ending = Shutdown::Now(tokio::time::Instant::now() + STOPPED);
+        }
+    }
+
+    /// While another process starts, a drain is part of the upgrade: without that process nobody would
+    /// serve.
+    fn drain_unless_upgrading(&mut self, ending: &mut Shutdown, successor: &Successor) {
+        match successor.is_starting() {
+            true => tracing::info!(
+                "this process drains once the new one serves, and goes on if that fails"
+            ),
+            false => self.drain(ending, false),
         }
     }
 
@@ -451,8 +484,9 @@ impl Control {
             return upgrade::refuse(asker, "the process is about to end");
         }
         let admin = self.admin.as_ref().and_then(AdminServer::socket);
+        let own_names = resolve::names_of_its_own(&self.published.load().snapshot.config);
         let known = Knowledge {
-            names: self.names.handed_on(),
+            names: self.names.handed_on(&own_names),
             lists: self.sources.handed_on(),
         };
         successor.start(&self.program, &self.sockets.borrow(), admin, known, asker);

@@ -8,13 +8,15 @@ use serde_json::{Map, Value};
 use super::operator::ChangeRefused;
 use crate::config::is_same_server;
 use crate::config::model::{Overlay, UpstreamConfig, UpstreamServer};
-use crate::names::Resolution;
+use crate::names::{Learned, Resolution};
 
 /// One change.
-#[derive(Debug)]
 pub(super) enum ServerChange {
-    /// A server with the keys of `servers` in the configuration.
-    Add(Map<String, Value>),
+    /// A server with the keys of `servers` in the configuration, and what its name stands for.
+    Add {
+        keys: Map<String, Value>,
+        learned: Learned,
+    },
     Remove {
         server: String,
     },

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::watch;
 
 use super::sockets::Sockets;
 use crate::access_log::AccessLogs;
@@ -35,7 +36,7 @@ pub(super) struct WorkerCounts {
     pub(super) workers: usize,
     process: Arc<Process>,
     restarts: Arc<AtomicU64>,
-    ending: Arc<AtomicBool>,
+    ending: watch::Sender<bool>,
 }
 
 impl WorkerCounts {
@@ -61,7 +62,13 @@ impl WorkerCounts {
 
     /// Whether the workers were told to drain or to stop.
     pub(super) fn is_ending(&self) -> bool {
-        self.ending.load(Relaxed)
+        *self.ending.borrow()
+    }
+
+    /// Waits until they were.
+    pub(super) async fn ending(&self) {
+        // The sender is our own.
+        let _ = self.ending.subscribe().wait_for(|is| *is).await;
     }
 }
 
@@ -100,7 +107,7 @@ impl Workers {
                 workers: snapshot.config.server.workers,
                 process,
                 restarts: Arc::default(),
-                ending: Arc::default(),
+                ending: watch::Sender::new(false),
             },
         };
         for index in 0..workers.stats.workers {
@@ -177,12 +184,12 @@ impl Workers {
     }
 
     pub(super) fn drain(&self) {
-        self.stats.ending.store(true, Relaxed);
+        self.stats.ending.send_replace(true);
         self.tell(|| Order::Drain);
     }
 
     pub(super) fn stop(&self) {
-        self.stats.ending.store(true, Relaxed);
+        self.stats.ending.send_replace(true);
         self.tell(|| Order::Stop);
     }
 

@@ -22,7 +22,7 @@ mod sources; // the thread: start here
 
 pub(crate) use self::file::problem_with;
 pub(crate) use self::shared::Listed;
-pub(crate) use self::sources::Sources;
+pub(crate) use self::sources::{HeldSources, Sources};
 
 /// An answer as each of the APIs would have it, for the fuzzer.
 #[cfg(any(fuzzing, test))]

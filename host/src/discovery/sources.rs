@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 
 use super::handed_on;
 use super::known::SourceState;
-use super::shared::{Listed, Shared, Wanted};
+use super::shared::{Listed, Seen, Shared, Wanted};
 use super::source::follow;
 use crate::config::model::{Config, UpstreamConfig};
 use crate::fault_injection;
@@ -33,9 +33,23 @@ pub(crate) struct Sources {
 }
 
 enum Command {
-    Learn(Vec<Wanted>, oneshot::Sender<()>),
+    Learn(Arc<[Wanted]>, oneshot::Sender<()>),
+    Release(Arc<[Wanted]>),
     Keep(Vec<Wanted>),
     FilesChanged,
+}
+
+/// Sources that are looked after until this is dropped, whatever is [kept](Sources::keep) meanwhile.
+#[must_use]
+pub(crate) struct HeldSources {
+    held: Arc<[Wanted]>,
+    commands: UnboundedSender<Command>,
+}
+
+impl Drop for HeldSources {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Release(self.held.clone()));
+    }
 }
 
 impl Sources {
@@ -60,22 +74,30 @@ impl Sources {
 
     /// Looks after the sources of a configuration from now on, and waits for the lists that are not
     /// known yet: each as long as its `timeout` says, and all of them for half a minute.
-    pub(crate) async fn learn(&self, config: &Config) {
+    pub(crate) async fn learn(&self, config: &Config) -> HeldSources {
+        let (held, answer) = self.ask(config);
         // Without its thread, which only ends with the process, nothing is learned.
-        let _ = self.ask(config).await;
+        let _ = answer.await;
+        held
     }
 
     /// As [`learn`](Sources::learn), where nothing else is to be done meanwhile.
-    pub(crate) fn learn_now(&self, config: &Config) {
-        let _ = self.ask(config).blocking_recv();
+    pub(crate) fn learn_now(&self, config: &Config) -> HeldSources {
+        let (held, answer) = self.ask(config);
+        let _ = answer.blocking_recv();
+        held
     }
 
-    fn ask(&self, config: &Config) -> oneshot::Receiver<()> {
+    fn ask(&self, config: &Config) -> (HeldSources, oneshot::Receiver<()>) {
+        let held = HeldSources {
+            held: Wanted::of(config).into(),
+            commands: self.commands.clone(),
+        };
         let (answer, awaited) = oneshot::channel();
         let _ = self
             .commands
-            .send(Command::Learn(Wanted::of(config), answer));
-        awaited
+            .send(Command::Learn(held.held.clone(), answer));
+        (held, awaited)
     }
 
     /// Looks after the sources of this configuration from now on, and no others.
@@ -186,6 +208,8 @@ struct Task {
     told: Rc<Notify>,
     /// There was an answer, or none could be had.
     answered: watch::Receiver<bool>,
+    /// How many want it to be looked after at present, whether or not it is kept.
+    holders: usize,
 }
 
 impl Tasks {
@@ -198,14 +222,8 @@ impl Tasks {
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Learn(wanted, answer)) => {
-                        for wanted in &wanted {
-                            if !last.iter().any(|last| last.is(&wanted.0)) {
-                                last.push(wanted.clone());
-                            }
-                        }
-                        self.learn(wanted, answer);
-                    }
+                    Some(Command::Learn(wanted, answer)) => self.learn(&wanted, answer),
+                    Some(Command::Release(held)) => self.release(&held),
                     Some(Command::Keep(wanted)) => {
                         self.keep(&wanted);
                         *last = wanted;
@@ -255,22 +273,29 @@ impl Tasks {
             running,
             told,
             answered: awaited.clone(),
+            holders: 0,
         });
         awaited
     }
 
+    /// Looks after these, and those that somebody holds.
     fn keep(&mut self, wanted: &[Wanted]) {
         // By name first: there may be a thousand of them.
         let by_name: HashMap<&str, &Wanted> = wanted
             .iter()
             .map(|wanted| (&*wanted.0.name, wanted))
             .collect();
-        let stays = |wanted: &Wanted| {
+        let is_kept = |wanted: &Wanted| {
             let of_name = by_name.get(&*wanted.0.name);
             of_name.is_some_and(|of_name| of_name.is(&wanted.0))
         };
+        let mut held = Vec::new();
         self.list.retain(|task| {
-            let stays = stays(&task.wanted);
+            let is_held = task.holders > 0;
+            if is_held {
+                held.push(task.wanted.clone());
+            }
+            let stays = is_held || is_kept(&task.wanted);
             if !stays {
                 task.running.abort();
             }
@@ -279,14 +304,43 @@ impl Tasks {
         let shared = &self.following.shared;
         shared.seeds.lock().clear();
         shared.seen.lock().retain(|_, seen| {
-            seen.retain(|seen| stays(&seen.wanted));
+            seen.retain(|Seen { wanted, .. }| {
+                is_kept(wanted) || held.iter().any(|held| held.is(&wanted.0))
+            });
             !seen.is_empty()
         });
+        // What is served may have been learned before the thread began anew.
+        let mut there: HashMap<&str, Vec<&Wanted>> = HashMap::new();
+        for Task { wanted, .. } in &self.list {
+            there.entry(&wanted.0.name).or_default().push(wanted);
+        }
+        let is_there = |wanted: &Wanted| {
+            let of_name = there.get(&*wanted.0.name);
+            of_name.is_some_and(|of_name| of_name.iter().any(|there| there.is(&wanted.0)))
+        };
+        let missing = wanted.iter().filter(|wanted| !is_there(wanted));
+        for missing in Vec::from_iter(missing.cloned()) {
+            self.look_after(missing);
+        }
     }
 
-    fn learn(&mut self, wanted: Vec<Wanted>, answer: oneshot::Sender<()>) {
-        let answers = wanted.into_iter().map(|wanted| self.look_after(wanted));
+    /// What nobody holds any more stays until others are kept.
+    fn release(&mut self, held: &[Wanted]) {
+        for task in &mut self.list {
+            if held.iter().any(|held| held.is(&task.wanted.0)) {
+                task.holders = task.holders.saturating_sub(1);
+            }
+        }
+    }
+
+    fn learn(&mut self, wanted: &[Wanted], answer: oneshot::Sender<()>) {
+        let answers = wanted.iter().map(|wanted| self.look_after(wanted.clone()));
         let mut answers: Vec<_> = answers.collect();
+        for task in &mut self.list {
+            if wanted.iter().any(|wanted| wanted.is(&task.wanted.0)) {
+                task.holders += 1;
+            }
+        }
         spawn_local(async move {
             let until = tokio::time::Instant::now() + PATIENCE;
             for answered in &mut answers {

@@ -33,21 +33,40 @@ pub(crate) struct Names {
     shared: Arc<Shared>,
 }
 
-/// What names stand for, as far as there was an answer.
+/// What names stand for, as far as there was an answer. They are looked after for as long as it is
+/// there, whatever is [kept](Names::keep) meanwhile.
 pub(crate) struct Learned {
     pub(crate) resolution: Resolution,
     pub(crate) unanswered: Unanswered,
+    _held: HeldNames,
+}
+
+/// Names that are looked after until this is dropped.
+struct HeldNames {
+    names: Vec<ServerName>,
+    commands: UnboundedSender<Command>,
+}
+
+impl Drop for HeldNames {
+    fn drop(&mut self) {
+        for name in self.names.drain(..) {
+            let _ = self.commands.send(Command::Release(name));
+        }
+    }
 }
 
 /// Names without addresses, and why.
 pub(crate) type Unanswered = BTreeMap<ServerName, String>;
 
 enum Command {
-    Learn(BTreeSet<ServerName>, oneshot::Sender<Learned>),
+    Learn(BTreeSet<ServerName>, oneshot::Sender<Answers>),
     Keep(BTreeSet<ServerName>),
-    Try(ServerName, oneshot::Sender<Tried>),
+    Try(ServerName, bool, oneshot::Sender<Tried>),
     Release(ServerName),
 }
+
+/// What names stand for, and those that stand for nothing, and why.
+type Answers = (Resolution, Unanswered);
 
 /// What a name stands for that was tried; else why it stands for nothing.
 pub(crate) type Tried = Result<ServerAddresses, String>;
@@ -89,21 +108,29 @@ impl Names {
     /// Asks about names, and looks after those from now on that may change. Waits for those that
     /// are not known yet, each as long as its `timeout` says, and all of them for half a minute.
     pub(crate) async fn learn(&self, names: BTreeSet<ServerName>) -> Learned {
-        let answer = self.ask(names).await;
-        answer.unwrap_or_else(|_| Learned::nothing())
+        let (held, answer) = self.ask(names);
+        Learned::of(answer.await.ok(), held)
     }
 
     /// As [`learn`](Names::learn), where nothing else is to be done meanwhile.
     pub(crate) fn learn_now(&self, names: BTreeSet<ServerName>) -> Learned {
-        let answer = self.ask(names).blocking_recv();
-        answer.unwrap_or_else(|_| Learned::nothing())
+        let (held, answer) = self.ask(names);
+        Learned::of(answer.blocking_recv().ok(), held)
     }
 
-    fn ask(&self, names: BTreeSet<ServerName>) -> oneshot::Receiver<Learned> {
+    fn ask(&self, names: BTreeSet<ServerName>) -> (HeldNames, oneshot::Receiver<Answers>) {
+        let held = HeldNames {
+            names: names
+                .iter()
+                .filter(|name| !name.is_once())
+                .cloned()
+                .collect(),
+            commands: self.commands.clone(),
+        };
         let (answer, awaited) = oneshot::channel();
         // Without its thread, which only ends with the process, nothing is learned.
         let _ = self.commands.send(Command::Learn(names, answer));
-        awaited
+        (held, awaited)
     }
 
     /// Looks after these names from now on, and no others.
@@ -112,13 +139,15 @@ impl Names {
     }
 
     /// Asks about a name, and looks after it until it is [released](Names::release); beyond that only
-    /// if it is [kept](Names::keep) meanwhile.
+    /// if it is [kept](Names::keep) meanwhile. `by_pattern`: whoever sends a request has made it, so
+    /// it has a share only of the questions that may be under way.
     ///
     /// # Errors
     /// Why it has no addresses.
-    pub(crate) async fn try_out(&self, name: ServerName) -> Tried {
+    pub(crate) async fn try_out(&self, name: ServerName, by_pattern: bool) -> Tried {
         let (answer, awaited) = oneshot::channel();
-        let _ = self.commands.send(Command::Try(name, answer));
+        let command = Command::Try(name, by_pattern, answer);
+        let _ = self.commands.send(command);
         let given_up = || Err("given up after an internal error".to_owned());
         awaited.await.unwrap_or_else(|_| given_up())
     }
@@ -135,8 +164,8 @@ impl Names {
     }
 
     /// What it knows, for another process to [start](Names::start) with.
-    pub(crate) fn handed_on(&self) -> String {
-        handed_on::written(&self.shared.resolution())
+    pub(crate) fn handed_on(&self, wanted: &BTreeSet<ServerName>) -> String {
+        handed_on::written(&self.shared.resolution().only(wanted))
     }
 
     /// When a name was asked about, and why there was no answer, if there was none; nothing for one
@@ -153,10 +182,13 @@ impl Names {
 }
 
 impl Learned {
-    fn nothing() -> Learned {
+    /// Nothing, where the thread has no answer after an internal error.
+    fn of(answers: Option<Answers>, held: HeldNames) -> Learned {
+        let (resolution, unanswered) = answers.unwrap_or_default();
         Learned {
-            resolution: Resolution::default(),
-            unanswered: Unanswered::new(),
+            resolution,
+            unanswered,
+            _held: held,
         }
     }
 }
@@ -252,8 +284,10 @@ struct Task {
     answered: watch::Receiver<bool>,
     /// It is looked after whether or not it is tried out.
     wanted: Rc<Cell<bool>>,
-    /// How often it is tried out at present.
-    trials: usize,
+    /// See [`Names::try_out`].
+    by_pattern: Rc<Cell<bool>>,
+    /// How many want it to be looked after beside that at present.
+    holders: usize,
 }
 
 impl Tasks {
@@ -271,16 +305,15 @@ impl Tasks {
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Learn(names, answer)) => {
-                        last.extend(names.iter().filter(|name| !name.is_once()).cloned());
-                        self.learn(names, answer);
-                    }
+                    Some(Command::Learn(names, answer)) => self.learn(names, answer),
                     Some(Command::Keep(names)) => {
                         self.keep(&names);
                         *last = names;
                         last.retain(|name| !name.is_once());
                     }
-                    Some(Command::Try(name, answer)) => self.try_out(name, answer),
+                    Some(Command::Try(name, by_pattern, answer)) => {
+                        self.try_out(name, by_pattern, answer);
+                    }
                     Some(Command::Release(name)) => self.release(&name),
                     None => return,
                 },
@@ -308,14 +341,14 @@ impl Tasks {
         }
     }
 
-    fn try_out(&mut self, name: ServerName, answer: oneshot::Sender<Tried>) {
+    fn try_out(&mut self, name: ServerName, by_pattern: bool, answer: oneshot::Sender<Tried>) {
         if !self.by_name.contains_key(&name) {
-            self.begin(name.clone(), false);
+            self.begin(name.clone(), false, by_pattern);
         }
         let Some(task) = self.by_name.get_mut(&name) else {
             return;
         };
-        task.trials += 1;
+        task.holders += 1;
         let (mut answered, asking) = (task.answered.clone(), self.asking.clone());
         spawn_local(async move {
             // A question has its own time. Without its task there is no answer.
@@ -336,8 +369,8 @@ impl Tasks {
         let Some(task) = self.by_name.get_mut(name) else {
             return;
         };
-        task.trials = task.trials.saturating_sub(1);
-        if task.trials == 0 && !task.wanted.get() {
+        task.holders = task.holders.saturating_sub(1);
+        if task.holders == 0 && !task.wanted.get() {
             task.running.abort();
             self.by_name.remove(name);
             self.asking.shared.names.lock().remove(name);
@@ -348,21 +381,24 @@ impl Tasks {
     fn look_after(&mut self, name: ServerName) -> watch::Receiver<bool> {
         if let Some(task) = self.by_name.get(&name) {
             task.wanted.set(true);
+            task.by_pattern.set(false);
             task.doubted.notify_one();
             return task.answered.clone();
         }
-        self.begin(name, true)
+        self.begin(name, true, false)
     }
 
     /// Asks about a name from now on. `wanted`: not only to try it out.
-    fn begin(&mut self, name: ServerName, wanted: bool) -> watch::Receiver<bool> {
+    fn begin(&mut self, name: ServerName, wanted: bool, by_pattern: bool) -> watch::Receiver<bool> {
         let (answered, awaited) = watch::channel(false);
         let (doubted, wanted) = (Rc::new(Notify::new()), Rc::new(Cell::new(wanted)));
+        let by_pattern = Rc::new(Cell::new(by_pattern));
+        let has_share = by_pattern.clone();
         let (asking, followed) = (self.asking.clone(), name.clone());
         let (of_task, is_wanted) = (doubted.clone(), wanted.clone());
         let following = async move {
             fault_injection::panics("name");
-            let follow = asking.follow(&followed, &of_task, &answered, &is_wanted);
+            let follow = asking.follow(&followed, &of_task, &answered, (&is_wanted, &has_share));
             follow.await;
         };
         let running = self.running.spawn_local(following);
@@ -372,16 +408,24 @@ impl Tasks {
             doubted,
             answered: awaited.clone(),
             wanted,
-            trials: 0,
+            by_pattern,
+            holders: 0,
         };
         self.by_name.insert(name, task);
         awaited
     }
 
+    /// Looks after these, and those that somebody holds.
     fn keep(&mut self, names: &BTreeSet<ServerName>) {
+        for name in names {
+            // What is served may have been learned before the thread began anew.
+            if !name.is_once() && !self.by_name.contains_key(name) {
+                self.begin(name.clone(), true, false);
+            }
+        }
         self.by_name.retain(|name, task| {
             task.wanted.set(names.contains(name));
-            let stays = task.wanted.get() || task.trials > 0;
+            let stays = task.wanted.get() || task.holders > 0;
             if !stays {
                 task.running.abort();
             }
@@ -400,7 +444,7 @@ impl Tasks {
         seen.retain(|name, _| followed.contains_key(name));
     }
 
-    fn learn(&mut self, names: BTreeSet<ServerName>, answer: oneshot::Sender<Learned>) {
+    fn learn(&mut self, names: BTreeSet<ServerName>, answer: oneshot::Sender<Answers>) {
         let (once, again): (Vec<_>, Vec<_>) = names.into_iter().partition(ServerName::is_once);
         // Those that are not over in time end with the wait for them.
         let mut asked = JoinSet::new();
@@ -408,19 +452,22 @@ impl Tasks {
         for name in once {
             let asking = self.asking.clone();
             asked.spawn_local(async move {
-                let outcome = asking.ask(&name, None).await;
+                let outcome = asking.ask(&name, None, false).await;
                 (name, outcome)
             });
         }
-        let followed = again
-            .into_iter()
-            .map(|name| (self.look_after(name.clone()), name));
+        let followed = again.into_iter().map(|name| {
+            let answered = self.look_after(name.clone());
+            if let Some(task) = self.by_name.get_mut(&name) {
+                task.holders += 1;
+            }
+            (answered, name)
+        });
         let followed: Vec<_> = followed.collect();
         let asking = self.asking.clone();
         spawn_local(async move {
             let until = tokio::time::Instant::now() + PATIENCE;
-            let mut learned = Learned::nothing();
-            let mut answers = BTreeMap::new();
+            let (mut answers, mut unanswered) = (BTreeMap::new(), Unanswered::new());
             while let Ok(Some(answer)) = timeout_at(until, asked.join_next()).await {
                 let Ok((name, outcome)) = answer else {
                     continue;
@@ -431,30 +478,29 @@ impl Tasks {
                         answers.insert(name, ServerAddresses::fixed(in_order(located)));
                     }
                     Outcome::Absent(why) | Outcome::Failed(why) => {
-                        learned.unanswered.insert(name, why);
+                        unanswered.insert(name, why);
                     }
                 }
             }
             drop(asked);
             for name in waiting {
-                learned.unanswered.insert(name, TIMED_OUT.to_owned());
+                unanswered.insert(name, TIMED_OUT.to_owned());
             }
             for (mut answered, name) in followed {
                 let in_time = timeout_at(until, answered.wait_for(|is| *is)).await.is_ok();
                 let seen = asking.shared.names.lock();
                 let Some(seen) = seen.get(&name).filter(|_| in_time) else {
-                    learned.unanswered.insert(name, TIMED_OUT.to_owned());
+                    unanswered.insert(name, TIMED_OUT.to_owned());
                     continue;
                 };
                 if seen.addresses.located.is_empty() {
                     let why = seen.state.why.clone().unwrap_or_default();
-                    learned.unanswered.insert(name.clone(), why);
+                    unanswered.insert(name.clone(), why);
                 }
                 answers.insert(name, seen.addresses.clone());
             }
-            learned.resolution = Resolution(Arc::new(answers));
             // Whoever asked may have given up meanwhile.
-            let _ = answer.send(learned);
+            let _ = answer.send((Resolution(Arc::new(answers)), unanswered));
         });
     }
 }
@@ -466,7 +512,7 @@ impl Asking {
         name: &ServerName,
         doubted: &Notify,
         answered: &watch::Sender<bool>,
-        wanted: &Cell<bool>,
+        (wanted, by_pattern): (&Cell<bool>, &Cell<bool>),
     ) {
         let doubt = Doubt::about(name.clone(), self.doubts.clone());
         let before = self.shared.located(name);
@@ -474,7 +520,7 @@ impl Asking {
         let mut known = Known::before(before.unwrap_or_default(), Instant::now());
         loop {
             let asked = Instant::now();
-            let outcome = self.ask(name, known.meant()).await;
+            let outcome = self.ask(name, known.meant(), by_pattern.get()).await;
             let is_answer = matches!(outcome, Outcome::Found { .. });
             let change = known.note(outcome, &name.resolver, asked, Instant::now());
             let addresses = ServerAddresses {
@@ -503,11 +549,16 @@ impl Asking {
     }
 
     /// Asks about a name once.
-    async fn ask(&self, name: &ServerName, meant: Option<&str>) -> Outcome {
-        match self.servers_of(&name.resolver) {
-            Ok(servers) => servers.ask(name, meant).await,
-            Err(why) => Outcome::Failed(why),
-        }
+    async fn ask(&self, name: &ServerName, meant: Option<&str>, by_pattern: bool) -> Outcome {
+        let servers = match self.servers_of(&name.resolver) {
+            Ok(servers) => servers,
+            Err(why) => return Outcome::Failed(why),
+        };
+        let _share = match by_pattern {
+            true => Some(servers.share_of_patterns().await),
+            false => None,
+        };
+        servers.ask(name, meant).await
     }
 
     /// The name servers of a `resolver`, as this machine has them now.

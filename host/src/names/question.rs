@@ -9,7 +9,7 @@ use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 
 use super::known::{Missing, Outcome, Part};
@@ -26,6 +26,10 @@ const TARGETS: usize = 128;
 
 /// Questions of one `resolver` under way at the same time: each needs a socket or two.
 const AT_ONCE: usize = 64;
+
+/// Names that requests have made by patterns and that are asked about at the same time. Each has two
+/// questions, for IPv4 and IPv6: half of the room stays for all other names, whatever those do.
+const BY_PATTERN: usize = AT_ONCE / 4;
 
 /// Addresses of one host that are looked at.
 const ADDRESSES: usize = 2048;
@@ -44,6 +48,7 @@ pub(super) struct NameServers {
     timeout: Duration,
     /// For questions: those to name servers that are dead wait for no others.
     room: Semaphore,
+    by_pattern: Semaphore,
 }
 
 /// What one question about one kind of records has brought.
@@ -102,7 +107,14 @@ impl NameServers {
             ipv6: resolver.ipv6,
             timeout: resolver.timeout,
             room: Semaphore::new(AT_ONCE),
+            by_pattern: Semaphore::new(BY_PATTERN),
         })
+    }
+
+    /// Waits until one more name by a pattern may be asked about; for as long as it is kept.
+    pub(super) async fn share_of_patterns(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.by_pattern.acquire().await.ok()
     }
 
     /// Asks about a name; `meant`: which of the names that it may stand for had the last answer. What

@@ -50,6 +50,11 @@ impl Resolution {
         }
     }
 
+    /// Whether there was an answer about a name, be it that it stands for nothing.
+    pub(crate) fn knows(&self, name: &ServerName) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Of a name.
     pub(crate) fn of(&self, name: &ServerName) -> ServerAddresses {
         self.0.get(name).cloned().unwrap_or_default()

@@ -2,8 +2,8 @@
 //! upgrade and a drain.
 
 use rustix::process::Signal;
-use waypost_tests::admin::ADMIN;
-use waypost_tests::{Load, Origin, eventually, origin, proxy};
+use waypost_tests::admin::{ADMIN, request};
+use waypost_tests::{Answer, Client, Load, Origin, eventually, origin, proxy};
 
 use super::{is_refused, list, replace, serves, source};
 
@@ -121,6 +121,31 @@ async fn a_list_that_changes_during_a_reload_counts() {
     serves(&proxy, &[&b]).await;
     let report = load.stop().await;
     assert!(report.errors.is_empty(), "{:?}", report.errors);
+}
+
+/// Other changes are made meanwhile, and take nothing away from it.
+#[tokio::test]
+async fn a_reload_that_waits_for_a_source_holds_up_no_other_change() {
+    let (a, b) = (origin::named().await, origin::named().await);
+    let gate = waypost_tests::Gate::closed();
+    let (opened, listed) = (gate.clone(), list(&[&b]));
+    let registry = origin::answers(move |_| Answer::ok(listed.clone()).when(&opened)).await;
+    let proxy = proxy::to([&a]).more(ADMIN).start().await;
+    proxy.append(&format!(
+        "[upstream.new]\nservers_from = {{ http = \"http://{}/\", timeout = \"30s\" }}\n\
+         [[route]]\npath = \"/new\"\nproxy = \"new\"",
+        registry.address()
+    ));
+    let mut waits = Client::connect(&proxy.admin_address()).await;
+    waits.send(request("POST", "/reload", "")).await;
+    registry.received(1).await;
+    let server = format!("/upstreams/backend/servers/{}", a.address());
+    let changed = proxy.admin("PATCH", &server, "{\"weight\": 2}").await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    gate.open();
+    let reloaded = waits.response().await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    assert_eq!(proxy.get("/new").await.text(), b.address());
 }
 
 #[tokio::test]

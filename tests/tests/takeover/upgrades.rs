@@ -256,26 +256,50 @@ async fn term_before_the_successor_serves_ends_both() {
     .await;
 }
 
+/// nginx's way, USR2 and then QUIT, by somebody who is quick.
 #[tokio::test]
-async fn quit_before_the_successor_serves_makes_clients_wait_and_none_fail() {
+async fn quit_before_the_successor_serves_waits_for_it() {
     let origin = origin::says("hello").await;
     let mut proxy = proxy::to([&origin]).more(FRONT).more(ADMIN).start().await;
     let mut held = proxy.hold_file();
     proxy.signal(Signal::USR2);
     held.is_read().await;
     proxy.signal(Signal::QUIT);
-    assert_eq!(proxy.process().ended().await.code(), Some(0));
-    let mut clients = Vec::new();
+    assert_eq!(proxy.admin("POST", "/drain", "").await.status, 202);
+    proxy.log_contains("drains once the new one serves").await;
+    assert_eq!(pid(&proxy).await, proxy.process().id());
     for index in [0, 1] {
-        let mut client = Client::connect(proxy.listener(index)).await;
-        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
-        clients.push(client);
+        let answer = get_with(proxy.listener(index), "/", "").await;
+        assert_eq!(answer.text(), "hello");
     }
     held.release();
-    for client in &mut clients {
-        assert_eq!(client.response().await.text(), "hello");
+    assert_eq!(proxy.process().ended().await.code(), Some(0));
+    for index in [0, 1] {
+        let answer = get_with(proxy.listener(index), "/", "").await;
+        assert_eq!(answer.text(), "hello");
     }
     assert_ne!(pid(&proxy).await, proxy.process().id());
+}
+
+#[tokio::test]
+async fn quit_before_a_successor_that_cannot_serve_leaves_the_old_process_serving() {
+    let origin = origin::says("hello").await;
+    let mut proxy = proxy::to([&origin]).more(ADMIN).start().await;
+    proxy.append("[[route]]\npath = \"/broken\"\nproxy = \"nobody\"");
+    let mut held = proxy.hold_file();
+    proxy.signal(Signal::USR2);
+    held.is_read().await;
+    proxy.signal(Signal::QUIT);
+    proxy.log_contains("drains once the new one serves").await;
+    held.release();
+    proxy
+        .log_contains("the upgrade has failed, this process goes on")
+        .await;
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    assert_eq!(pid(&proxy).await, proxy.process().id());
+    // And it may be told again.
+    proxy.signal(Signal::QUIT);
+    assert_eq!(proxy.process().ended().await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -121,12 +121,14 @@ impl DynamicProxy {
         Ok(Found::Dynamic { name, is_listed })
     }
 
-    /// Whether a name is allowed: none if not, else whether by an entry that allows no other one.
+    /// Whether a name is allowed: none if not, else whether by an entry that allows no other one,
+    /// with one port.
     pub fn allows(&self, name: &DynamicName) -> Option<bool> {
         let port = name.port;
         let takes = |entry: &AllowEntry| match (&entry.allowed, &name.host) {
             (Allowed::Name(allowed, ports), DynamicHost::Name(host)) => {
-                (ports.takes(port) && undotted(host) == allowed).then_some(true)
+                let is_listed = matches!(ports, AllowedPort::Only(_));
+                (ports.takes(port) && undotted(host) == allowed).then_some(is_listed)
             }
             (Allowed::Below(suffix, ports), DynamicHost::Name(host)) => {
                 let host = undotted(host);
@@ -188,6 +190,7 @@ impl DynamicProxy {
             server.rule = Some(self.rule.clone());
         }
         upstream.dynamic = Some(name.clone());
+        upstream.is_listed = self.allows(name) == Some(true);
         upstream
     }
 }

@@ -228,6 +228,7 @@ fn upstream(
                 max_concurrent_streams: http2.integer("max_concurrent_streams"),
             }),
         dynamic: None,
+        is_listed: false,
     }
 }
 

@@ -27,6 +27,7 @@ use super::bind_problem::bind_problem;
 use super::blocking::{BRIEF, run_blocking};
 use super::inherited::Inherited;
 use super::operator::{ChangeRequest, Published};
+use super::reloads::ReloadRequest;
 use super::sockets::{listen_unix, remove_files, socket_file};
 use super::upgrade::Asker;
 use super::workers::WorkerCounts;
@@ -47,6 +48,7 @@ pub(super) struct Admin {
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) workers: WorkerCounts,
     pub(super) changes: UnboundedSender<ChangeRequest>,
+    pub(super) reloads: UnboundedSender<ReloadRequest>,
     pub(super) demands: UnboundedSender<Demand>,
     pub(super) file: PathBuf,
     pub(super) names: Names,

@@ -16,8 +16,9 @@ use crate::admin_api::{
     PluginStatus, Reloaded, RequestRefused, ServerPatch, Upgraded, UpstreamStatus,
 };
 use crate::config::model::Address;
-use crate::control_plane::operator::{Change, ChangeRefused, Changed};
+use crate::control_plane::operator::{Change, ChangeRefused, ChangeResult, Changed};
 use crate::control_plane::plugins::LoadError;
+use crate::control_plane::resolve;
 use crate::control_plane::servers::ServerChange;
 
 /// The API at an address.
@@ -118,23 +119,26 @@ impl IntoResponse for ApiError {
 
 /// Has the operator change something, and waits for the outcome.
 async fn ask(admin: &Admin, change: Change) -> Result<Changed, ApiError> {
-    let ending = || {
-        ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the process is about to end",
-        )
-    };
     let (asker, outcome) = oneshot::channel();
-    let request = (change, Some(asker));
-    admin.changes.send(request).map_err(|_| ending())?;
+    answer(admin.changes.send((change, Some(asker))), outcome).await
+}
+
+/// Waits for the outcome of what was asked for, if it could be.
+async fn answer<E>(
+    asked: Result<(), E>,
+    outcome: oneshot::Receiver<ChangeResult>,
+) -> Result<Changed, ApiError> {
+    let ending = || ApiError::from(ChangeRefused::ending());
+    asked.map_err(|_| ending())?;
     Ok(outcome.await.map_err(|_| ending())??)
 }
 
 async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, ApiError> {
+    let (asker, outcome) = oneshot::channel();
     let Changed {
         generation,
         warnings,
-    } = ask(&admin, Change::Reload).await?;
+    } = answer(admin.reloads.send(Some(asker)), outcome).await?;
     Ok(Json(Reloaded {
         generation,
         warnings,
@@ -258,7 +262,17 @@ async fn add(
     Named(name): Named<String>,
     JsonBody(server): JsonBody<Map<String, Value>>,
 ) -> Result<Json<UpstreamStatus>, ApiError> {
-    change(admin, name, ServerChange::Add(server)).await
+    let config = admin.published.load().snapshot.config.clone();
+    let to_learn = resolve::name_to_add(&config, &name, &server);
+    let learned = tokio::select! {
+        learned = admin.names.learn(to_learn.into_iter().collect()) => learned,
+        () = admin.workers.ending() => return Err(ChangeRefused::ending().into()),
+    };
+    let addition = ServerChange::Add {
+        keys: server,
+        learned,
+    };
+    change(admin, name, addition).await
 }
 
 async fn alter(
