@@ -21,6 +21,7 @@ mod workers; // workers started
 mod serve; // the life of the process: start here
 mod signals; // what nginx's signals ask for
 mod operator; // changes while it serves
+mod plugin_changes; // other versions of plugins
 mod publish; // how each of them ends
 mod retired; // snapshots that are no longer served, freed
 mod servers; // changes to an upstream's servers

@@ -7,7 +7,6 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -18,20 +17,18 @@ use super::dynamic::{self, DynamicChange};
 use super::error_log::ErrorLogs;
 use super::lists::ChangedLists;
 use super::panics::{Panicked, caught};
-use super::plugins::{LoadError, PluginRegistry, loading_limit};
+use super::plugins::PluginRegistry;
 use super::publish::Plan;
 use super::reloads::NewConfig;
-use super::resolve::{self, Unknown};
-use super::servers::{self, ServerChange};
+use super::resolve;
+use super::servers::ServerChange;
 use super::sockets::Sockets;
-use super::state::{self, Written};
+use super::state::Written;
 use super::tls_files::{Secured, TlsFiles};
 use super::watch::Watcher;
 use super::workers::Workers;
 use crate::access_log::AccessLogs;
 use crate::admin_api::ReloadCounts;
-use crate::config;
-use crate::config::model::{Address, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
 use crate::discovery::Sources;
@@ -108,7 +105,7 @@ pub(super) enum ChangeRefused {
 
 impl ChangeRefused {
     /// With the first of its problems, and where that is.
-    fn in_one_line(&self) -> String {
+    pub(super) fn in_one_line(&self) -> String {
         match self {
             ChangeRefused::Problems { problems, .. } => match &problems[..] {
                 [] => self.to_string(),
@@ -168,14 +165,6 @@ pub(super) struct Operator {
     /// What the file said of servers when it was last read.
     pub(super) written: Written,
     pub(super) compiling: Compiling,
-}
-
-/// A configuration that was read, and what it is to be served with.
-struct Read {
-    config: Config,
-    written: Written,
-    plan: Plan,
-    warnings: Vec<String>,
 }
 
 /// A change, and where its outcome is awaited.
@@ -239,244 +228,6 @@ impl Operator {
             Change::Servers { upstream, change } => self.change_servers(&upstream, change).await,
             Change::Dynamic(change) => self.change_dynamic(change).await,
         }
-    }
-
-    async fn reload(&mut self, read: Result<Box<NewConfig>, ChangeRefused>) -> ChangeResult {
-        let asked = read.as_ref().ok().map(|new| new.asked);
-        let present = self.published.load_full();
-        let outcome = async {
-            let Read {
-                config,
-                written,
-                plan,
-                warnings: of_names,
-            } = self.plan(*read?, &present).await?;
-            for warning in config::warnings(&config, &self.file) {
-                tracing::warn!("{}", warning.as_warning());
-            }
-            let served = &present.snapshot.config;
-            let of_servers = self.written.warnings(served, &config, &written);
-            let warnings = [of_names, of_servers, self.cannot_change(&config)].concat();
-            let generation = self.publish(config, plan).await?;
-            self.written = written;
-            Ok(Changed {
-                generation,
-                warnings,
-            })
-        };
-        let mut outcome: ChangeResult = outcome.await;
-        if let Err(ChangeRefused::Problems { summary, problems }) = &mut outcome {
-            *summary = match problems.len() {
-                1 => "the configuration has 1 problem".to_owned(),
-                number => format!("the configuration has {number} problems"),
-            };
-        }
-        let mut reloads = present.reloads.clone();
-        match &outcome {
-            Ok(changed) => {
-                reloads.succeeded += 1;
-                let took = asked.map_or(Duration::ZERO, |asked| asked.elapsed());
-                tracing::info!("reloaded: generation {} ({took:.0?})", changed.generation);
-                for warning in &changed.warnings {
-                    tracing::warn!("{warning}");
-                }
-            }
-            Err(refusal) => {
-                reloads.failed += 1;
-                reloads.last_error = Some(refusal.in_one_line());
-                tracing::error!("reload refused, everything stays as it was: {refusal}");
-                if let ChangeRefused::Problems { problems, .. } = refusal {
-                    problems
-                        .iter()
-                        .for_each(|problem| tracing::error!("{problem}"));
-                }
-            }
-        }
-        self.republish(|published| published.reloads = reloads);
-        outcome
-    }
-
-    /// A new configuration with all that it is served with as things stand now; and names that are
-    /// not known.
-    async fn plan(&self, new: NewConfig, present: &Published) -> Result<Read, ChangeRefused> {
-        let NewConfig {
-            mut config,
-            learned,
-            ..
-        } = new;
-        let restore = move || {
-            let written = state::restore(&mut config)?;
-            Ok::<_, Vec<Problem>>((config, written))
-        };
-        let restored = run_blocking("reading the state of upstreams", FILES, restore);
-        let (mut config, written) = restored.await??;
-        self.list_servers(&mut config);
-        dynamic::carry_over(&present.snapshot.config, &mut config);
-        let config = Arc::new(config);
-        let (of_plugins, registry) = (config.clone(), present.registry.clone());
-        let limit = loading_limit(&config.plugins);
-        let plugins = run_blocking("loading plugins", limit, move || {
-            registry.for_config(&of_plugins)
-        });
-        let plugins = plugins.await?;
-        let Unknown {
-            mut problems,
-            warnings,
-        } = Unknown::of(&config, &learned.unanswered);
-        let registry = match plugins {
-            Ok(registry) if problems.is_empty() => registry,
-            plugins => {
-                problems.extend(plugins.err().into_iter().flatten());
-                return Err(problems.into());
-            }
-        };
-        let resolution = learned.resolution.updated(&self.names.resolution());
-        let plan = Plan {
-            registry,
-            resolution: resolution.only(&resolve::names(&config)),
-            files: TlsFiles::Read,
-        };
-        let warnings = warnings.iter().map(Problem::in_one_line);
-        Ok(Read {
-            config: Config::clone(&config),
-            written,
-            plan,
-            warnings: warnings.collect(),
-        })
-    }
-
-    /// What a configuration says that only a new process can do.
-    fn cannot_change(&self, config: &Config) -> Vec<String> {
-        let present = self.published.load();
-        let before = &present.snapshot.config;
-        let changed = [
-            ("workers", config.server.workers != before.server.workers),
-            (
-                "error_log",
-                config.server.error_log.path != before.server.error_log.path,
-            ),
-            (
-                "plugin_cache",
-                config.server.plugin_cache != before.server.plugin_cache,
-            ),
-            ("[admin]", admin_address(config) != admin_address(before)),
-        ];
-        let changed = changed.into_iter().filter(|(_, changed)| *changed);
-        changed
-            .map(|(key, _)| format!("`{key}` has changed, which takes effect with `waypost upgrade` or at the next start"))
-            .collect()
-    }
-
-    /// Puts a version of a plugin in force: the component given, or what its file holds.
-    async fn load(&mut self, name: &str, component: Option<Vec<u8>>) -> ChangeResult {
-        let began = Instant::now();
-        let present = self.published.load_full();
-        let (registry, owned) = (present.registry.clone(), name.to_owned());
-        let entry = registry.get(name).and_then(|entry| entry.config.as_ref());
-        let limit = loading_limit(entry);
-        let built = run_blocking("loading the plugin", limit, move || {
-            registry.with_version(&owned, component.as_deref())
-        });
-        let built = built.await;
-        let outcome = match built.unwrap_or_else(|late| Err(LoadError::Late(late))) {
-            Ok(registry) => {
-                let plan = Plan::of(&present).with_registry(registry);
-                self.publish(present.snapshot.config.clone(), plan).await
-            }
-            Err(LoadError::Unknown) => {
-                return Err(ChangeRefused::Unknown(format!("plugin `{name}`")));
-            }
-            Err(error @ LoadError::Stock) => {
-                return Err(ChangeRefused::Conflict(format!(
-                    "`{name}` cannot be loaded: {error}"
-                )));
-            }
-            Err(error) => Err(ChangeRefused::Failed(error.to_string())),
-        };
-        match outcome {
-            Ok(generation) => {
-                let (version, hash) = match self.published.load().registry.get(name) {
-                    Some(entry) => (entry.current.version(), entry.current.hash().to_string()),
-                    None => Default::default(),
-                };
-                let took = began.elapsed();
-                tracing::info!(
-                    plugin = name,
-                    version,
-                    hash,
-                    "plugin `{name}` version {version} serves ({took:.0?})"
-                );
-                Ok(Changed {
-                    generation,
-                    ..Changed::default()
-                })
-            }
-            Err(mut refusal) => {
-                if let ChangeRefused::Problems { summary, .. } = &mut refusal {
-                    *summary =
-                        format!("`{name}` does not serve with this configuration: {summary}");
-                }
-                tracing::error!(
-                    plugin = name,
-                    "plugin `{name}` not loaded, the version before goes on: {refusal}"
-                );
-                self.republish(|published| {
-                    published.registry.note_error(name, &refusal.to_string())
-                });
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Puts a plugin in force whose fallback served so far.
-    async fn compiled(
-        &mut self,
-        name: &str,
-        loaded: Result<Box<Plugin>, PluginError>,
-    ) -> ChangeResult {
-        let present = self.published.load_full();
-        let outcome = match loaded {
-            Ok(plugin) => {
-                let plan = Plan::of(&present);
-                let plan = plan.with_registry(present.registry.with(*plugin));
-                self.publish(present.snapshot.config.clone(), plan).await
-            }
-            Err(error) => Err(ChangeRefused::Failed(error.to_string())),
-        };
-        self.compiling.ended(name);
-        match &outcome {
-            Ok(_) => tracing::info!(plugin = name, "plugin `{name}` version 1 serves"),
-            Err(refusal) => {
-                tracing::error!(
-                    plugin = name,
-                    "plugin `{name}` cannot be used, its fallback serves: {refusal}"
-                );
-                self.republish(|published| published.registry.refuse(name, &refusal.to_string()));
-            }
-        }
-        let generation = outcome?;
-        Ok(Changed {
-            generation,
-            ..Changed::default()
-        })
-    }
-
-    async fn file_changed(&mut self, name: &str) -> ChangeResult {
-        let present = self.published.load_full();
-        let snapshot = &present.snapshot;
-        self.watcher
-            .follow(&snapshot.config, snapshot.watched_files())
-            .await;
-        let (registry, owned) = (present.registry.clone(), name.to_owned());
-        let changed = run_blocking("reading the plugin", FILES, move || {
-            registry.changed_file(&owned)
-        });
-        let Some(hash) = changed.await? else {
-            return Ok(Changed::default());
-        };
-        let outcome = self.load(name, None).await;
-        self.republish(|published| published.registry.note_file(name, hash));
-        outcome
     }
 
     /// Reads error pages again, and the files that settings of plugins name: their instances hear of
@@ -578,121 +329,6 @@ impl Operator {
         let published = self.published.load();
         self.names.keep(resolve::names(&published.snapshot.config));
     }
-
-    async fn roll_back(&mut self, name: &str) -> ChangeResult {
-        let present = self.published.load_full();
-        let Some(entry) = present.registry.get(name) else {
-            return Err(ChangeRefused::Unknown(format!("plugin `{name}`")));
-        };
-        let Some(registry) = present.registry.rolled_back(name) else {
-            let why = match &entry.previous {
-                Some(_) => "the version before is quarantined",
-                None => "there is no version before",
-            };
-            return Err(ChangeRefused::Conflict(format!(
-                "`{name}` cannot be rolled back: {why}"
-            )));
-        };
-        let config = present.snapshot.config.clone();
-        let plan = Plan::of(&present).with_registry(registry);
-        let generation = self.publish(config, plan).await?;
-        let (from, to) = (
-            entry.current.version(),
-            entry.version_before().map_or(0, |plugin| plugin.version()),
-        );
-        tracing::warn!(
-            plugin = name,
-            "plugin `{name}` rolled back from version {from} to {to}"
-        );
-        Ok(Changed {
-            generation,
-            ..Changed::default()
-        })
-    }
-
-    /// Returns to the version before where the present one is in quarantine. Where there is none,
-    /// the fallback stays.
-    async fn leave_quarantine(&mut self) {
-        let present = self.published.load_full();
-        let quarantined = present
-            .registry
-            .entries()
-            .filter(|(_, entry)| entry.current.is_quarantined());
-        for (name, entry) in quarantined {
-            if entry.version_before().is_none() {
-                tracing::error!(
-                    plugin = name,
-                    "plugin `{name}` has no version to return to: its fallback serves, or `on_error` decides, \
-                     until another one is loaded"
-                );
-            } else if let Err(refusal) = self.roll_back(name).await {
-                tracing::error!(
-                    plugin = name,
-                    "plugin `{name}` cannot return to the version before, its fallback serves, or `on_error` \
-                     decides: {refusal}"
-                );
-            }
-        }
-    }
-
-    async fn change_servers(&mut self, upstream: &str, change: ServerChange) -> ChangeResult {
-        let present = self.published.load_full();
-        let mut config = present.snapshot.config.clone();
-        let group = config
-            .upstreams
-            .iter_mut()
-            .find(|group| group.name == upstream);
-        let Some(group) = group.map(Arc::make_mut) else {
-            return Err(ChangeRefused::Unknown(format!("upstream `{upstream}`")));
-        };
-        if group.dynamic.is_some() {
-            let message =
-                format!("upstream `{upstream}` has the servers of the name that requests give");
-            return Err(ChangeRefused::Conflict(message));
-        }
-        let mut plan = Plan::of(&present);
-        let done = match change {
-            ServerChange::Add { keys, learned } => {
-                let server = crate::config::server(keys, group)?;
-                if let Some(name) = resolve::name(&server) {
-                    if let Some(why) = learned.unanswered.get(name) {
-                        return Err(vec![resolve::not_added(&server, name, why)].into());
-                    }
-                    if !learned.resolution.knows(name) {
-                        let message = format!(
-                            "upstream `{upstream}` has changed while `{name}` was looked up: add it again"
-                        );
-                        return Err(ChangeRefused::Conflict(message));
-                    }
-                    plan.resolution = present.resolution.updated(&learned.resolution);
-                }
-                servers::add(group, server, &plan.resolution)?
-            }
-            ServerChange::Remove { server } => servers::remove(group, &server, &plan.resolution)?,
-            ServerChange::Alter {
-                server,
-                weight,
-                down,
-            } => servers::alter(group, &server, weight, down, &plan.resolution)?,
-        };
-        let warnings = Vec::from_iter(servers::none_left(group));
-        let pending = state::write(group).await?;
-        let generation = self.publish(config, plan).await?;
-        if let Err(refusal) = pending.settle().await {
-            tracing::error!("upstream `{upstream}`: {refusal}");
-            let plan = Plan::of(&present);
-            self.publish(present.snapshot.config.clone(), plan).await?;
-            return Err(refusal);
-        }
-        tracing::info!("upstream `{upstream}`: {done}");
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
-        Ok(Changed {
-            generation,
-            warnings,
-        })
-    }
 }
 
 impl Operator {
@@ -721,8 +357,4 @@ impl Operator {
             ..Changed::default()
         })
     }
-}
-
-fn admin_address(config: &Config) -> Option<&Address> {
-    config.admin.as_ref().map(|admin| &admin.address)
 }

@@ -4,20 +4,27 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::blocking::{FILES, run_blocking};
 use super::check;
+use super::dynamic;
 use super::lists;
-use super::operator::{Change, ChangeRefused, ChangeRequest, ChangeResult, Published};
+use super::operator::{
+    Change, ChangeRefused, ChangeRequest, ChangeResult, Changed, Operator, Published,
+};
 use super::panics::{Panicked, caught};
-use super::resolve;
-use super::state;
+use super::plugins::loading_limit;
+use super::publish::Plan;
+use super::resolve::{self, Unknown};
+use super::state::{self, Written};
+use super::tls_files::TlsFiles;
 use super::workers::WorkerCounts;
-use crate::config::model::Config;
+use crate::config;
+use crate::config::model::{Address, Config};
 use crate::config::problem::Problem;
 use crate::discovery::{HeldSources, Sources};
 use crate::names::{Learned, Names};
@@ -110,4 +117,148 @@ impl Reloads {
             _held: held,
         })
     }
+}
+
+/// A configuration that was read, and what it is to be served with.
+struct Read {
+    config: Config,
+    written: Written,
+    plan: Plan,
+    warnings: Vec<String>,
+}
+
+impl Operator {
+    /// Serves a configuration that was read anew.
+    pub(super) async fn reload(
+        &mut self,
+        read: Result<Box<NewConfig>, ChangeRefused>,
+    ) -> ChangeResult {
+        let asked = read.as_ref().ok().map(|new| new.asked);
+        let present = self.published.load_full();
+        let outcome = async {
+            let Read {
+                config,
+                written,
+                plan,
+                warnings: of_names,
+            } = self.plan(*read?, &present).await?;
+            for warning in config::warnings(&config, &self.file) {
+                tracing::warn!("{}", warning.as_warning());
+            }
+            let served = &present.snapshot.config;
+            let of_servers = self.written.warnings(served, &config, &written);
+            let warnings = [of_names, of_servers, self.cannot_change(&config)].concat();
+            let generation = self.publish(config, plan).await?;
+            self.written = written;
+            Ok(Changed {
+                generation,
+                warnings,
+            })
+        };
+        let mut outcome: ChangeResult = outcome.await;
+        if let Err(ChangeRefused::Problems { summary, problems }) = &mut outcome {
+            *summary = match problems.len() {
+                1 => "the configuration has 1 problem".to_owned(),
+                number => format!("the configuration has {number} problems"),
+            };
+        }
+        let mut reloads = present.reloads.clone();
+        match &outcome {
+            Ok(changed) => {
+                reloads.succeeded += 1;
+                let took = asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+                tracing::info!("reloaded: generation {} ({took:.0?})", changed.generation);
+                for warning in &changed.warnings {
+                    tracing::warn!("{warning}");
+                }
+            }
+            Err(refusal) => {
+                reloads.failed += 1;
+                reloads.last_error = Some(refusal.in_one_line());
+                tracing::error!("reload refused, everything stays as it was: {refusal}");
+                if let ChangeRefused::Problems { problems, .. } = refusal {
+                    problems
+                        .iter()
+                        .for_each(|problem| tracing::error!("{problem}"));
+                }
+            }
+        }
+        self.republish(|published| published.reloads = reloads);
+        outcome
+    }
+
+    /// A new configuration with all that it is served with as things stand now; and names that are
+    /// not known.
+    async fn plan(&self, new: NewConfig, present: &Published) -> Result<Read, ChangeRefused> {
+        let NewConfig {
+            mut config,
+            learned,
+            ..
+        } = new;
+        let restore = move || {
+            let written = state::restore(&mut config)?;
+            Ok::<_, Vec<Problem>>((config, written))
+        };
+        let restored = run_blocking("reading the state of upstreams", FILES, restore);
+        let (mut config, written) = restored.await??;
+        self.list_servers(&mut config);
+        dynamic::carry_over(&present.snapshot.config, &mut config);
+        let config = Arc::new(config);
+        let (of_plugins, registry) = (config.clone(), present.registry.clone());
+        let limit = loading_limit(&config.plugins);
+        let plugins = run_blocking("loading plugins", limit, move || {
+            registry.for_config(&of_plugins)
+        });
+        let plugins = plugins.await?;
+        let Unknown {
+            mut problems,
+            warnings,
+        } = Unknown::of(&config, &learned.unanswered);
+        let registry = match plugins {
+            Ok(registry) if problems.is_empty() => registry,
+            plugins => {
+                problems.extend(plugins.err().into_iter().flatten());
+                return Err(problems.into());
+            }
+        };
+        let resolution = learned.resolution.updated(&self.names.resolution());
+        let plan = Plan {
+            registry,
+            resolution: resolution.only(&resolve::names(&config)),
+            files: TlsFiles::Read,
+        };
+        let warnings = warnings.iter().map(Problem::in_one_line);
+        Ok(Read {
+            config: Config::clone(&config),
+            written,
+            plan,
+            warnings: warnings.collect(),
+        })
+    }
+
+    /// What a configuration says that only a new process can do.
+    fn cannot_change(&self, config: &Config) -> Vec<String> {
+        let present = self.published.load();
+        let before = &present.snapshot.config;
+        let changed = [
+            ("workers", config.server.workers != before.server.workers),
+            (
+                "error_log",
+                config.server.error_log.path != before.server.error_log.path,
+            ),
+            (
+                "plugin_cache",
+                config.server.plugin_cache != before.server.plugin_cache,
+            ),
+            ("[admin]", admin_address(config) != admin_address(before)),
+        ];
+        let changed = changed.into_iter().filter(|(_, changed)| *changed);
+        changed
+            .map(|(key, _)| format!("`{key}` has changed, which takes effect with `waypost upgrade` or at the next start"))
+            .collect()
+    }
+}
+
+fn admin_address(config: &Config) -> Option<&Address> {
+    config.admin.as_ref().map(|admin| &admin.address)
 }

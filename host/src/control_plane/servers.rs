@@ -3,9 +3,13 @@
 //! Its own servers are those of the configuration, or of its `state`, with what commands made of
 //! them. Behind them are those that its source lists, with what commands said of them beside.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
-use super::operator::ChangeRefused;
+use super::operator::{ChangeRefused, ChangeResult, Changed, Operator};
+use super::publish::Plan;
+use super::{resolve, state};
 use crate::config::is_same_server;
 use crate::config::model::{Overlay, UpstreamConfig, UpstreamServer};
 use crate::names::{Learned, Resolution};
@@ -25,6 +29,72 @@ pub(super) enum ServerChange {
         weight: Option<u32>,
         down: Option<bool>,
     },
+}
+
+impl Operator {
+    /// Changes the servers of an upstream.
+    pub(super) async fn change_servers(
+        &mut self,
+        upstream: &str,
+        change: ServerChange,
+    ) -> ChangeResult {
+        let present = self.published.load_full();
+        let mut config = present.snapshot.config.clone();
+        let group = config
+            .upstreams
+            .iter_mut()
+            .find(|group| group.name == upstream);
+        let Some(group) = group.map(Arc::make_mut) else {
+            return Err(ChangeRefused::Unknown(format!("upstream `{upstream}`")));
+        };
+        if group.dynamic.is_some() {
+            let message =
+                format!("upstream `{upstream}` has the servers of the name that requests give");
+            return Err(ChangeRefused::Conflict(message));
+        }
+        let mut plan = Plan::of(&present);
+        let done = match change {
+            ServerChange::Add { keys, learned } => {
+                let server = crate::config::server(keys, group)?;
+                if let Some(name) = resolve::name(&server) {
+                    if let Some(why) = learned.unanswered.get(name) {
+                        return Err(vec![resolve::not_added(&server, name, why)].into());
+                    }
+                    if !learned.resolution.knows(name) {
+                        let message = format!(
+                            "upstream `{upstream}` has changed while `{name}` was looked up: add it again"
+                        );
+                        return Err(ChangeRefused::Conflict(message));
+                    }
+                    plan.resolution = present.resolution.updated(&learned.resolution);
+                }
+                add(group, server, &plan.resolution)?
+            }
+            ServerChange::Remove { server } => remove(group, &server, &plan.resolution)?,
+            ServerChange::Alter {
+                server,
+                weight,
+                down,
+            } => alter(group, &server, weight, down, &plan.resolution)?,
+        };
+        let warnings = Vec::from_iter(none_left(group));
+        let pending = state::write(group).await?;
+        let generation = self.publish(config, plan).await?;
+        if let Err(refusal) = pending.settle().await {
+            tracing::error!("upstream `{upstream}`: {refusal}");
+            let plan = Plan::of(&present);
+            self.publish(present.snapshot.config.clone(), plan).await?;
+            return Err(refusal);
+        }
+        tracing::info!("upstream `{upstream}`: {done}");
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(Changed {
+            generation,
+            warnings,
+        })
+    }
 }
 
 /// Gives an upstream the servers that its source lists, in place of those that it listed before.

@@ -12,8 +12,12 @@ mod system; // the name servers, domains and hosts of this machine
 mod runtime; // the event loop, for the DNS library
 mod question; // one question, and what name servers say
 mod handed_on; // what the next process is to know
-mod asking; // the thread: start here
+mod shared; // what is known of all names
+mod asking; // one name, asked about again and again
+mod tasks; // the thread, with a task for each name
+mod service; // what others ask of it: start here
 
-pub(crate) use asking::{Learned, Names, Tried, Unanswered};
 pub(crate) use doubt::Doubt;
 pub(crate) use resolution::{Located, Resolution, ServerAddresses};
+pub(crate) use service::{Learned, Names};
+pub(crate) use tasks::{Tried, Unanswered};

@@ -1,0 +1,179 @@
+//! Changes of plugins: other versions put in force, and taken back.
+
+use std::time::Instant;
+
+use super::blocking::{FILES, run_blocking};
+use super::operator::{ChangeRefused, ChangeResult, Changed, Operator};
+use super::plugins::{LoadError, loading_limit};
+use super::publish::Plan;
+use crate::plugin::{Plugin, PluginError};
+
+impl Operator {
+    /// Puts a version of a plugin in force: the component given, or what its file holds.
+    pub(super) async fn load(&mut self, name: &str, component: Option<Vec<u8>>) -> ChangeResult {
+        let began = Instant::now();
+        let present = self.published.load_full();
+        let (registry, owned) = (present.registry.clone(), name.to_owned());
+        let entry = registry.get(name).and_then(|entry| entry.config.as_ref());
+        let limit = loading_limit(entry);
+        let built = run_blocking("loading the plugin", limit, move || {
+            registry.with_version(&owned, component.as_deref())
+        });
+        let built = built.await;
+        let outcome = match built.unwrap_or_else(|late| Err(LoadError::Late(late))) {
+            Ok(registry) => {
+                let plan = Plan::of(&present).with_registry(registry);
+                self.publish(present.snapshot.config.clone(), plan).await
+            }
+            Err(LoadError::Unknown) => {
+                return Err(ChangeRefused::Unknown(format!("plugin `{name}`")));
+            }
+            Err(error @ LoadError::Stock) => {
+                return Err(ChangeRefused::Conflict(format!(
+                    "`{name}` cannot be loaded: {error}"
+                )));
+            }
+            Err(error) => Err(ChangeRefused::Failed(error.to_string())),
+        };
+        match outcome {
+            Ok(generation) => {
+                let (version, hash) = match self.published.load().registry.get(name) {
+                    Some(entry) => (entry.current.version(), entry.current.hash().to_string()),
+                    None => Default::default(),
+                };
+                let took = began.elapsed();
+                tracing::info!(
+                    plugin = name,
+                    version,
+                    hash,
+                    "plugin `{name}` version {version} serves ({took:.0?})"
+                );
+                Ok(Changed {
+                    generation,
+                    ..Changed::default()
+                })
+            }
+            Err(mut refusal) => {
+                if let ChangeRefused::Problems { summary, .. } = &mut refusal {
+                    *summary =
+                        format!("`{name}` does not serve with this configuration: {summary}");
+                }
+                tracing::error!(
+                    plugin = name,
+                    "plugin `{name}` not loaded, the version before goes on: {refusal}"
+                );
+                self.republish(|published| {
+                    published.registry.note_error(name, &refusal.to_string())
+                });
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Puts a plugin in force whose fallback served so far.
+    pub(super) async fn compiled(
+        &mut self,
+        name: &str,
+        loaded: Result<Box<Plugin>, PluginError>,
+    ) -> ChangeResult {
+        let present = self.published.load_full();
+        let outcome = match loaded {
+            Ok(plugin) => {
+                let plan = Plan::of(&present);
+                let plan = plan.with_registry(present.registry.with(*plugin));
+                self.publish(present.snapshot.config.clone(), plan).await
+            }
+            Err(error) => Err(ChangeRefused::Failed(error.to_string())),
+        };
+        self.compiling.ended(name);
+        match &outcome {
+            Ok(_) => tracing::info!(plugin = name, "plugin `{name}` version 1 serves"),
+            Err(refusal) => {
+                tracing::error!(
+                    plugin = name,
+                    "plugin `{name}` cannot be used, its fallback serves: {refusal}"
+                );
+                self.republish(|published| published.registry.refuse(name, &refusal.to_string()));
+            }
+        }
+        let generation = outcome?;
+        Ok(Changed {
+            generation,
+            ..Changed::default()
+        })
+    }
+
+    pub(super) async fn file_changed(&mut self, name: &str) -> ChangeResult {
+        let present = self.published.load_full();
+        let snapshot = &present.snapshot;
+        self.watcher
+            .follow(&snapshot.config, snapshot.watched_files())
+            .await;
+        let (registry, owned) = (present.registry.clone(), name.to_owned());
+        let changed = run_blocking("reading the plugin", FILES, move || {
+            registry.changed_file(&owned)
+        });
+        let Some(hash) = changed.await? else {
+            return Ok(Changed::default());
+        };
+        let outcome = self.load(name, None).await;
+        self.republish(|published| published.registry.note_file(name, hash));
+        outcome
+    }
+
+    pub(super) async fn roll_back(&mut self, name: &str) -> ChangeResult {
+        let present = self.published.load_full();
+        let Some(entry) = present.registry.get(name) else {
+            return Err(ChangeRefused::Unknown(format!("plugin `{name}`")));
+        };
+        let Some(registry) = present.registry.rolled_back(name) else {
+            let why = match &entry.previous {
+                Some(_) => "the version before is quarantined",
+                None => "there is no version before",
+            };
+            return Err(ChangeRefused::Conflict(format!(
+                "`{name}` cannot be rolled back: {why}"
+            )));
+        };
+        let config = present.snapshot.config.clone();
+        let plan = Plan::of(&present).with_registry(registry);
+        let generation = self.publish(config, plan).await?;
+        let (from, to) = (
+            entry.current.version(),
+            entry.version_before().map_or(0, |plugin| plugin.version()),
+        );
+        tracing::warn!(
+            plugin = name,
+            "plugin `{name}` rolled back from version {from} to {to}"
+        );
+        Ok(Changed {
+            generation,
+            ..Changed::default()
+        })
+    }
+
+    /// Returns to the version before where the present one is in quarantine. Where there is none,
+    /// the fallback stays.
+    pub(super) async fn leave_quarantine(&mut self) {
+        let present = self.published.load_full();
+        let quarantined = present
+            .registry
+            .entries()
+            .filter(|(_, entry)| entry.current.is_quarantined());
+        for (name, entry) in quarantined {
+            if entry.version_before().is_none() {
+                tracing::error!(
+                    plugin = name,
+                    "plugin `{name}` has no version to return to: its fallback serves, or `on_error` decides, \
+                     until another one is loaded"
+                );
+            } else if let Err(refusal) = self.roll_back(name).await {
+                tracing::error!(
+                    plugin = name,
+                    "plugin `{name}` cannot return to the version before, its fallback serves, or `on_error` \
+                     decides: {refusal}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What the rest of the process asks of the thread, and what it sees of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use super::handed_on;
+use super::known::NameState;
+use super::resolution::Resolution;
+use super::shared::Shared;
+use super::tasks::{Answers, Command, Tried, Unanswered, run};
+use crate::config::model::ServerName;
+
+/// Looks after names. Its thread ends when it is dropped.
+#[derive(Clone)]
+pub(crate) struct Names {
+    commands: UnboundedSender<Command>,
+    shared: Arc<Shared>,
+}
+
+/// What names stand for, as far as there was an answer. They are looked after for as long as it is
+/// there, whatever is [kept](Names::keep) meanwhile.
+pub(crate) struct Learned {
+    pub(crate) resolution: Resolution,
+    pub(crate) unanswered: Unanswered,
+    _held: HeldNames,
+}
+
+/// Names that are looked after until this is dropped.
+struct HeldNames {
+    names: Vec<ServerName>,
+    commands: UnboundedSender<Command>,
+}
+
+impl Drop for HeldNames {
+    fn drop(&mut self) {
+        for name in self.names.drain(..) {
+            let _ = self.commands.send(Command::Release(name));
+        }
+    }
+}
+
+impl Names {
+    /// Starts the thread. `known`: what [`handed_on`](Names::handed_on) was before, if anything.
+    ///
+    /// # Errors
+    /// The kernel has none.
+    pub(crate) fn start(known: &str) -> std::io::Result<Names> {
+        let (commands, received) = unbounded_channel();
+        let shared = Arc::new(Shared {
+            seeds: Mutex::new(handed_on::read(known)),
+            ..Shared::default()
+        });
+        let names = Names {
+            commands,
+            shared: shared.clone(),
+        };
+        let thread = std::thread::Builder::new().name("resolver".to_owned());
+        thread.spawn(move || run(&shared, received))?;
+        Ok(names)
+    }
+
+    /// Asks about names, and looks after those from now on that may change. Waits for those that
+    /// are not known yet, each as long as its `timeout` says, and all of them for half a minute.
+    pub(crate) async fn learn(&self, names: BTreeSet<ServerName>) -> Learned {
+        let (held, answer) = self.ask(names);
+        Learned::of(answer.await.ok(), held)
+    }
+
+    /// As [`learn`](Names::learn), where nothing else is to be done meanwhile.
+    pub(crate) fn learn_now(&self, names: BTreeSet<ServerName>) -> Learned {
+        let (held, answer) = self.ask(names);
+        Learned::of(answer.blocking_recv().ok(), held)
+    }
+
+    fn ask(&self, names: BTreeSet<ServerName>) -> (HeldNames, oneshot::Receiver<Answers>) {
+        let held = HeldNames {
+            names: names
+                .iter()
+                .filter(|name| !name.is_once())
+                .cloned()
+                .collect(),
+            commands: self.commands.clone(),
+        };
+        let (answer, awaited) = oneshot::channel();
+        // Without its thread, which only ends with the process, nothing is learned.
+        let _ = self.commands.send(Command::Learn(names, answer));
+        (held, awaited)
+    }
+
+    /// Looks after these names from now on, and no others.
+    pub(crate) fn keep(&self, names: BTreeSet<ServerName>) {
+        let _ = self.commands.send(Command::Keep(names));
+    }
+
+    /// Asks about a name, and looks after it until it is [released](Names::release); beyond that only
+    /// if it is [kept](Names::keep) meanwhile. `by_pattern`: whoever sends a request has made it, so
+    /// it has a share only of the questions that may be under way.
+    ///
+    /// # Errors
+    /// Why it has no addresses.
+    pub(crate) async fn try_out(&self, name: ServerName, by_pattern: bool) -> Tried {
+        let (answer, awaited) = oneshot::channel();
+        let command = Command::Try(name, by_pattern, answer);
+        let _ = self.commands.send(command);
+        let given_up = || Err("given up after an internal error".to_owned());
+        awaited.await.unwrap_or_else(|_| given_up())
+    }
+
+    /// A name that was [tried](Names::try_out) is looked after no longer unless it is kept. Once for
+    /// each time that it was tried.
+    pub(crate) fn release(&self, name: ServerName) {
+        let _ = self.commands.send(Command::Release(name));
+    }
+
+    /// What the names that it looks after stand for now.
+    pub(crate) fn resolution(&self) -> Resolution {
+        self.shared.resolution()
+    }
+
+    /// What it knows, for another process to [start](Names::start) with.
+    pub(crate) fn handed_on(&self, wanted: &BTreeSet<ServerName>) -> String {
+        handed_on::written(&self.shared.resolution().only(wanted))
+    }
+
+    /// When a name was asked about, and why there was no answer, if there was none; nothing for one
+    /// that it does not look after.
+    pub(crate) fn state(&self, name: &ServerName) -> Option<NameState> {
+        let names = self.shared.names.lock();
+        names.get(name).map(|seen| seen.state.clone())
+    }
+
+    /// Waits until [`Names::resolution`] is another one.
+    pub(crate) async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+}
+
+impl Learned {
+    /// Nothing, where the thread has no answer after an internal error.
+    fn of(answers: Option<Answers>, held: HeldNames) -> Learned {
+        let (resolution, unanswered) = answers.unwrap_or_default();
+        Learned {
+            resolution,
+            unanswered,
+            _held: held,
+        }
+    }
+}

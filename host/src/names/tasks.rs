@@ -1,0 +1,306 @@
+//! The thread: a task for each name that is looked after.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
+use tokio::time::timeout_at;
+
+use super::asking::Asking;
+use super::doubt::Doubt;
+use super::known::{BREATH, Outcome, in_order};
+use super::question::TIMED_OUT;
+use super::resolution::{Resolution, ServerAddresses};
+use super::shared::Shared;
+use crate::config::model::{Resolver, ServerName};
+use crate::fault_injection;
+
+/// How long all names together are waited for before something is done without them.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Names without addresses, and why.
+pub(crate) type Unanswered = BTreeMap<ServerName, String>;
+
+pub(super) enum Command {
+    Learn(BTreeSet<ServerName>, oneshot::Sender<Answers>),
+    Keep(BTreeSet<ServerName>),
+    Try(ServerName, bool, oneshot::Sender<Tried>),
+    Release(ServerName),
+}
+
+/// What names stand for, and those that stand for nothing, and why.
+pub(super) type Answers = (Resolution, Unanswered);
+
+/// What a name stands for that was tried; else why it stands for nothing.
+pub(crate) type Tried = Result<ServerAddresses, String>;
+
+/// The thread. A panic of ours, or of the library, costs what was under way.
+pub(super) fn run(shared: &Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
+    let mut last = BTreeSet::new();
+    loop {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!("names cannot be resolved: {error}");
+                std::thread::sleep(BREATH);
+                continue;
+            }
+        };
+        let (doubts, doubted) = unbounded_channel();
+        let tasks = Tasks {
+            asking: Rc::new(Asking::new(shared.clone(), doubts)),
+            running: JoinSet::new(),
+            by_name: BTreeMap::new(),
+            names: HashMap::new(),
+        };
+        let work = AssertUnwindSafe(|| {
+            LocalSet::new().block_on(&runtime, tasks.heed(&mut last, &mut commands, doubted));
+        });
+        if catch_unwind(work).is_ok() {
+            return;
+        }
+        tracing::error!("resolving names begins anew after an internal error");
+    }
+}
+
+/// The names that are looked after.
+struct Tasks {
+    asking: Rc<Asking>,
+    running: JoinSet<()>,
+    by_name: BTreeMap<ServerName, Task>,
+    names: HashMap<Id, ServerName>,
+}
+
+struct Task {
+    running: AbortHandle,
+    doubted: Rc<Notify>,
+    /// There was an answer, or none could be had.
+    answered: watch::Receiver<bool>,
+    /// It is looked after whether or not it is tried out.
+    wanted: Rc<Cell<bool>>,
+    /// See [`Names::try_out`].
+    by_pattern: Rc<Cell<bool>>,
+    /// How many want it to be looked after beside that at present.
+    holders: usize,
+}
+
+impl Tasks {
+    /// Until nobody is left who could command anything. Begins with the names that were looked after
+    /// last.
+    async fn heed(
+        mut self,
+        last: &mut BTreeSet<ServerName>,
+        commands: &mut UnboundedReceiver<Command>,
+        mut doubted: UnboundedReceiver<Arc<Doubt>>,
+    ) {
+        for name in &*last {
+            self.look_after(name.clone());
+        }
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Learn(names, answer)) => self.learn(names, answer),
+                    Some(Command::Keep(names)) => {
+                        self.keep(&names);
+                        *last = names;
+                        last.retain(|name| !name.is_once());
+                    }
+                    Some(Command::Try(name, by_pattern, answer)) => {
+                        self.try_out(name, by_pattern, answer);
+                    }
+                    Some(Command::Release(name)) => self.release(&name),
+                    None => return,
+                },
+                Some(doubt) = doubted.recv() => {
+                    doubt.seen();
+                    if let Some(task) = self.by_name.get(&doubt.name) {
+                        task.doubted.notify_one();
+                    }
+                }
+                Some(Err(ended)) = self.running.join_next_with_id() => self.ended(&ended),
+            }
+            fault_injection::panics("resolver");
+        }
+    }
+
+    /// A task has ended: it was not wanted any more, or has panicked.
+    fn ended(&mut self, ended: &JoinError) {
+        let Some(name) = self.names.remove(&ended.id()) else {
+            return;
+        };
+        if ended.is_panic() {
+            tracing::error!("{name} is asked for anew after an internal error");
+            self.by_name.remove(&name);
+            self.look_after(name);
+        }
+    }
+
+    fn try_out(&mut self, name: ServerName, by_pattern: bool, answer: oneshot::Sender<Tried>) {
+        if !self.by_name.contains_key(&name) {
+            self.begin(name.clone(), false, by_pattern);
+        }
+        let Some(task) = self.by_name.get_mut(&name) else {
+            return;
+        };
+        task.holders += 1;
+        let (mut answered, asking) = (task.answered.clone(), self.asking.clone());
+        spawn_local(async move {
+            // A question has its own time. Without its task there is no answer.
+            let _ = answered.wait_for(|is| *is).await;
+            let seen = asking.shared.names.lock();
+            let tried = match seen.get(&name) {
+                Some(seen) if !seen.addresses.located.is_empty() => Ok(seen.addresses.clone()),
+                Some(seen) => Err(seen.state.why.clone().unwrap_or_default()),
+                None => Err(TIMED_OUT.to_owned()),
+            };
+            drop(seen);
+            // Whoever asked may have given up meanwhile.
+            let _ = answer.send(tried);
+        });
+    }
+
+    fn release(&mut self, name: &ServerName) {
+        let Some(task) = self.by_name.get_mut(name) else {
+            return;
+        };
+        task.holders = task.holders.saturating_sub(1);
+        if task.holders == 0 && !task.wanted.get() {
+            task.running.abort();
+            self.by_name.remove(name);
+            self.asking.shared.names.lock().remove(name);
+        }
+    }
+
+    /// Begins to look after a name, unless it does already: then it is asked for anew.
+    fn look_after(&mut self, name: ServerName) -> watch::Receiver<bool> {
+        if let Some(task) = self.by_name.get(&name) {
+            task.wanted.set(true);
+            task.by_pattern.set(false);
+            task.doubted.notify_one();
+            return task.answered.clone();
+        }
+        self.begin(name, true, false)
+    }
+
+    /// Asks about a name from now on. `wanted`: not only to try it out.
+    fn begin(&mut self, name: ServerName, wanted: bool, by_pattern: bool) -> watch::Receiver<bool> {
+        let (answered, awaited) = watch::channel(false);
+        let (doubted, wanted) = (Rc::new(Notify::new()), Rc::new(Cell::new(wanted)));
+        let by_pattern = Rc::new(Cell::new(by_pattern));
+        let has_share = by_pattern.clone();
+        let (asking, followed) = (self.asking.clone(), name.clone());
+        let (of_task, is_wanted) = (doubted.clone(), wanted.clone());
+        let following = async move {
+            fault_injection::panics("name");
+            let follow = asking.follow(&followed, &of_task, &answered, (&is_wanted, &has_share));
+            follow.await;
+        };
+        let running = self.running.spawn_local(following);
+        self.names.insert(running.id(), name.clone());
+        let task = Task {
+            running,
+            doubted,
+            answered: awaited.clone(),
+            wanted,
+            by_pattern,
+            holders: 0,
+        };
+        self.by_name.insert(name, task);
+        awaited
+    }
+
+    /// Looks after these, and those that somebody holds.
+    fn keep(&mut self, names: &BTreeSet<ServerName>) {
+        for name in names {
+            // What is served may have been learned before the thread began anew.
+            if !name.is_once() && !self.by_name.contains_key(name) {
+                self.begin(name.clone(), true, false);
+            }
+        }
+        self.by_name.retain(|name, task| {
+            task.wanted.set(names.contains(name));
+            let stays = task.wanted.get() || task.holders > 0;
+            if !stays {
+                task.running.abort();
+            }
+            stays
+        });
+        let (asking, followed) = (&self.asking, &self.by_name);
+        let resolvers: BTreeSet<&Arc<Resolver>> =
+            followed.keys().map(|name| &name.resolver).collect();
+        let used = |resolver: &Arc<Resolver>| resolvers.contains(resolver);
+        asking.retain(used);
+        asking.shared.seeds.lock().clear();
+        let mut seen = asking.shared.names.lock();
+        seen.retain(|name, _| followed.contains_key(name));
+    }
+
+    fn learn(&mut self, names: BTreeSet<ServerName>, answer: oneshot::Sender<Answers>) {
+        let (once, again): (Vec<_>, Vec<_>) = names.into_iter().partition(ServerName::is_once);
+        // Those that are not over in time end with the wait for them.
+        let mut asked = JoinSet::new();
+        let mut waiting: BTreeSet<ServerName> = once.iter().cloned().collect();
+        for name in once {
+            let asking = self.asking.clone();
+            asked.spawn_local(async move {
+                let outcome = asking.ask(&name, None, false).await;
+                (name, outcome)
+            });
+        }
+        let followed = again.into_iter().map(|name| {
+            let answered = self.look_after(name.clone());
+            if let Some(task) = self.by_name.get_mut(&name) {
+                task.holders += 1;
+            }
+            (answered, name)
+        });
+        let followed: Vec<_> = followed.collect();
+        let asking = self.asking.clone();
+        spawn_local(async move {
+            let until = tokio::time::Instant::now() + PATIENCE;
+            let (mut answers, mut unanswered) = (BTreeMap::new(), Unanswered::new());
+            while let Ok(Some(answer)) = timeout_at(until, asked.join_next()).await {
+                let Ok((name, outcome)) = answer else {
+                    continue;
+                };
+                waiting.remove(&name);
+                match outcome {
+                    Outcome::Found { located, .. } => {
+                        answers.insert(name, ServerAddresses::fixed(in_order(located)));
+                    }
+                    Outcome::Absent(why) | Outcome::Failed(why) => {
+                        unanswered.insert(name, why);
+                    }
+                }
+            }
+            drop(asked);
+            for name in waiting {
+                unanswered.insert(name, TIMED_OUT.to_owned());
+            }
+            for (mut answered, name) in followed {
+                let in_time = timeout_at(until, answered.wait_for(|is| *is)).await.is_ok();
+                let seen = asking.shared.names.lock();
+                let Some(seen) = seen.get(&name).filter(|_| in_time) else {
+                    unanswered.insert(name, TIMED_OUT.to_owned());
+                    continue;
+                };
+                if seen.addresses.located.is_empty() {
+                    let why = seen.state.why.clone().unwrap_or_default();
+                    unanswered.insert(name.clone(), why);
+                }
+                answers.insert(name, seen.addresses.clone());
+            }
+            // Whoever asked may have given up meanwhile.
+            let _ = answer.send((Resolution(Arc::new(answers)), unanswered));
+        });
+    }
+}
