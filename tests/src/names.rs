@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -316,6 +317,14 @@ impl Scripted {
     pub async fn start(
         answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static,
     ) -> Scripted {
+        Scripted::late(Duration::ZERO, answer).await
+    }
+
+    /// The same, so much later where it is asked over UDP.
+    pub async fn late(
+        late: Duration,
+        answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> Scripted {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
             let udp = udp.expect("a loopback port is free");
@@ -325,6 +334,7 @@ impl Scripted {
             }
         };
         let address = udp.local_addr().expect("it is bound");
+        let udp = Arc::new(udp);
         let (counted, asked) = watch::channel(0);
         let (counted, answer) = (Arc::new(counted), Arc::new(answer));
         let mut serving = JoinSet::new();
@@ -334,8 +344,16 @@ impl Scripted {
             while let Ok((length, peer)) = udp.recv_from(&mut message).await {
                 if let Some(question) = Question::read(&message[..length], false) {
                     count.send_modify(|count| *count += 1);
-                    for answer in of_udp(&question) {
-                        let _ = udp.send_to(&answer, peer).await;
+                    let (answers, udp) = (of_udp(&question), udp.clone());
+                    let answering = async move {
+                        tokio::time::sleep(late).await;
+                        for answer in answers {
+                            let _ = udp.send_to(&answer, peer).await;
+                        }
+                    };
+                    match late.is_zero() {
+                        true => answering.await,
+                        false => drop(tokio::spawn(answering)),
                     }
                 }
             }

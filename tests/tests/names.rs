@@ -811,6 +811,27 @@ async fn an_upgrade_hands_on_no_names_that_requests_have_made() {
     assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
 }
 
+/// It takes longer than one of the attempts that the time for an answer has room for.
+#[tokio::test]
+async fn a_name_server_that_is_slow_is_heard() {
+    let (origins, port) = origins(1).await;
+    let address: std::net::Ipv4Addr = host(&origins[0]).parse().expect("an address");
+    let dns = Scripted::late(Duration::from_secs(4), move |question| {
+        match question.kind {
+            A => vec![question.answer(0, &[Record::address(&question.name, address, 60)])],
+            _ => vec![question.answer(3, &[])],
+        }
+    })
+    .await;
+    let proxy = resolving(
+        &name("slow.test", port),
+        &dns.address(),
+        ", timeout = \"9s\"",
+    )
+    .await;
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+}
+
 /// A service of 140 servers behind one that goes before them, in an order that turns.
 #[tokio::test]
 async fn of_too_many_servers_of_a_service_the_last_ones_are_left_out() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hickory_resolver::Resolver as DnsResolver;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::lookup::Lookup as Answers;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
@@ -40,6 +41,8 @@ const FOR_EVER: Duration = Duration::from_secs(86_400);
 /// The name servers of one `resolver`, as they are to be asked now.
 pub(super) struct NameServers {
     dns: DnsResolver<EventLoop>,
+    /// For the one question that is not given up before the time for an answer has passed.
+    patient: DnsResolver<EventLoop>,
     system: Rc<System>,
     /// The hosts file has a say.
     hosts: bool,
@@ -93,15 +96,21 @@ impl NameServers {
             server
         });
         let config = ResolverConfig::from_name_servers(servers.collect());
-        let mut builder = DnsResolver::builder_with_config(config, EventLoop);
-        let options = builder.options_mut();
-        options.use_hosts_file = ResolveHosts::Never;
-        options.timeout = resolver.timeout / ATTEMPTS;
-        options.attempts = ATTEMPTS as usize - 1;
-        options.cache_size = 1;
-        let dns = builder.build().map_err(|error| error.to_string())?;
+        let dns = |attempt, attempts| {
+            let mut builder = DnsResolver::builder_with_config(config.clone(), EventLoop);
+            let options = builder.options_mut();
+            options.use_hosts_file = ResolveHosts::Never;
+            options.timeout = attempt;
+            options.attempts = attempts - 1;
+            options.cache_size = 1;
+            builder.build().map_err(|error| error.to_string())
+        };
+        let attempt = resolver.timeout / ATTEMPTS;
+        let patient = dns(resolver.timeout - attempt, 1)?;
+        let dns = dns(attempt, ATTEMPTS as usize)?;
         Ok(NameServers {
             dns,
+            patient,
             system: system.clone(),
             hosts: !own,
             ipv6: resolver.ipv6,
@@ -317,6 +326,23 @@ impl NameServers {
         is_there.then_some(addresses)
     }
 
+    /// Asks in several attempts, since datagrams get lost. The library does not hear an answer to an
+    /// attempt that it has given up. So another question begins with the second attempt, and is given up
+    /// with the last one: it hears name servers that are slow.
+    async fn lookup(&self, name: Name, kind: RecordType) -> Result<Answers, NetError> {
+        let patient = async {
+            tokio::time::sleep(self.timeout / ATTEMPTS).await;
+            match self.patient.lookup(name.clone(), kind).await {
+                Err(error) if !error.is_no_records_found() => std::future::pending().await,
+                answer => answer,
+            }
+        };
+        tokio::select! {
+            answer = self.dns.lookup(name.clone(), kind) => answer,
+            answer = patient => answer,
+        }
+    }
+
     /// The records of one name in full, those of its aliases included.
     async fn records(&self, name: &str, kind: RecordType) -> Result<Records, NoAnswer> {
         let name = Name::from_ascii(name).map_err(|_| NoAnswer::Failed(FORMAT_ERROR.to_owned()))?;
@@ -324,7 +350,8 @@ impl NameServers {
         let _room = self.room.acquire().await.map_err(|_| timed_out())?;
         // What is kept is kept by us, for as long as bounds say.
         self.dns.clear_cache();
-        let asked = tokio::time::timeout(self.timeout, self.dns.lookup(name, kind)).await;
+        self.patient.clear_cache();
+        let asked = tokio::time::timeout(self.timeout, self.lookup(name, kind)).await;
         let found = asked.map_err(|_| timed_out())?.map_err(no_answer)?;
         let records = found.answers().iter();
         let ttl = records.clone().map(|record| record.ttl).min();
