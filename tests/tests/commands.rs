@@ -288,6 +288,23 @@ fn check_resolves_names_and_knows_an_upstream_that_was_meant() {
     }
 }
 
+/// They are asked about as those of the configuration are.
+#[test]
+fn check_warns_of_names_that_a_file_lists() {
+    let directory = TempDir::new().expect("there is room for a directory");
+    let path = |name: &str| directory.path().join(name);
+    let file = "[server]\nresolver = { addresses = [\"127.0.0.1:9\"], timeout = \"1s\" }\n\
+                [[listen]]\naddress = \"127.0.0.1:0\"\n\
+                [upstream.a]\nservers_from = { file = \"list.json\" }\n[[route]]\nproxy = \"a\"\n";
+    std::fs::write(path("waypost.toml"), file).expect("the directory is ours");
+    std::fs::write(path("list.json"), "[\"gone.invalid:80\"]").expect("the directory is ours");
+    let (code, out, err) = waypost_says(&["check", "-c", &path("waypost.toml").to_string_lossy()]);
+    let report = out + &err;
+    assert_eq!(code, 0, "{report}");
+    let part = "warning: host not found in upstream `gone.invalid:80`";
+    assert!(report.contains(part), "{report}");
+}
+
 #[test]
 fn check_warns_of_directories_that_are_not_there() {
     let file = "[[listen]]\naddress = \"127.0.0.1:0\"\n\

@@ -170,9 +170,7 @@ async fn a_name_that_is_allowed_stands_for_no_address_that_is_not() {
         ("none.test", "0.0.0.0"),
     ] {
         assert_eq!(proxy.get(&format!("/?to={name}")).await.status, 502);
-        let why = format!(
-            "{name} could not be resolved (its address {address}:{port} is not one that `proxy_allow` has)"
-        );
+        let why = format!("{name} is {address}:{port}, which is no address that `proxy_allow` has");
         proxy.log_contains(&why).await;
     }
     assert_eq!(own.connections(), 0);

@@ -1153,8 +1153,13 @@ async fn servers_that_a_file_lists_come_and_go_without_a_failed_request() {
         std::fs::rename(path("next"), path("servers.json")).unwrap();
     };
     list(&a);
+    let admin = format!("unix:{}", path("admin.sock"));
     let files = [path("servers.json"), path("state.json")];
-    let variables = [("SERVERS", &*files[0]), ("STATE", &*files[1])];
+    let variables = [
+        ("SERVERS", &*files[0]),
+        ("STATE", &*files[1]),
+        ("ADMIN", &*admin),
+    ];
     let proxy = example_with("servers_from", &variables).await;
     let load = waypost_tests::Load::start(proxy.address(), 4);
     a.received(1).await;

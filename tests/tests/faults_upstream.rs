@@ -98,6 +98,20 @@ async fn a_server_that_refuses_gives_502() {
     );
 }
 
+/// As nginx tells it: what the server was asked for, and not what the client was.
+#[tokio::test]
+async fn the_log_has_the_target_that_was_sent() {
+    let origin = origin::refuses();
+    let routes = "[[route]]\npath = \"/api/\"\nproxy = \"http://backend/v1/\"\n\
+                  [[route]]\npath = \"/as/\"\nproxy = \"backend\"\n";
+    let proxy = before(&origin).more(routes).start().await;
+    for (target, sent) in [("/api/x?y=1", "/v1/x?y=1"), ("/as/it?is", "/as/it?is")] {
+        assert_eq!(proxy.get(target).await.status, 502);
+        let upstream = format!("upstream: \"http://{}{sent}\"", origin.address());
+        proxy.log_contains(&upstream).await;
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_hangs_at_connect_gives_504_after_the_connect_timeout() {
     let origin = origin::hangs_at_connect();

@@ -382,6 +382,33 @@ async fn ipv6_is_asked_for_unless_it_is_off() {
     }
 }
 
+/// It is down for as long as its name was told to be, wherever that leads meanwhile.
+#[tokio::test]
+async fn a_name_that_is_drained_is_down_since_then_at_another_address_too() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [a, b] = &origins[..] else { panic!() };
+    let mut dns = Dnsmasq::start(&hosts("api.test", &[a]), 0, &[]).await;
+    let server = name("api.test", port);
+    let proxy = resolving(&server, &dns.address(), ", valid = \"100ms\"").await;
+    let down = format!("/upstreams/backend/servers/api.test:{port}");
+    let drained = proxy.admin("PATCH", &down, "{\"down\": true}").await;
+    assert_eq!(drained.status, 200, "{}", drained.text());
+    let since = std::time::Instant::now();
+    outlast(Duration::from_secs(1)).await;
+    dns.knows(&hosts("api.test", &[b])).await;
+    serves(&proxy, &[b]).await;
+    let passed = since.elapsed().as_millis() as u64;
+    let why = listed(&proxy).await["servers"][0]["why"][0].clone();
+    assert_eq!(why["reason"], "down");
+    assert!(
+        why["since_ms"].as_u64().expect("a number") >= passed,
+        "{why}"
+    );
+}
+
 /// nginx's way, for those who want it.
 #[tokio::test]
 async fn a_name_that_is_resolved_once_has_to_be_known_and_stays_what_it_was() {

@@ -96,6 +96,22 @@ async fn each_command_outlives_a_reload_an_upgrade_and_a_killed_process() {
 }
 
 #[tokio::test]
+async fn a_server_that_the_file_has_down_is_not_down_by_a_command() {
+    let (a, b) = (origin::named().await, origin::named().await);
+    let down = format!("{{ address = \"{}\", down = true }}", a.address());
+    let up = format!("{{ address = \"{}\" }}", b.address());
+    let proxy = proxy::to([down, up]).more(ADMIN).start().await;
+    let detail = async || proxy.server(a.address()).await["why"][0]["detail"].clone();
+    assert_eq!(detail().await, "`down = true`");
+    command(&proxy, "PATCH", a.address(), "{\"down\": true}").await;
+    assert_eq!(detail().await, "`down = true`");
+    command(&proxy, "PATCH", a.address(), "{\"down\": false}").await;
+    assert!(detail().await.is_null());
+    command(&proxy, "PATCH", a.address(), "{\"down\": true}").await;
+    assert_eq!(detail().await, "by a command, until `resume`");
+}
+
+#[tokio::test]
 async fn a_change_that_cannot_be_kept_is_refused_and_nothing_changes() {
     let (a, b) = (origin::named().await, origin::named().await);
     let directory = TempDir::new().unwrap();

@@ -2,6 +2,7 @@
 //! plugins, and the settings of policies.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::assemble::{balanced, narrowing, problem, refusal, rehearsed, resolved, traits};
 use super::hooks;
@@ -9,6 +10,7 @@ use super::log_files;
 use super::missing;
 use super::plugins::{PluginRegistry, Selection, compiler};
 use super::resolve::{self, Unknown};
+use super::servers;
 use super::state;
 use super::tls_files::{Secured, TlsFiles};
 use crate::config;
@@ -101,10 +103,12 @@ struct Outside {
 
 impl Outside {
     fn of(config: &Config, warnings: &mut Warnings) -> Outside {
-        let (resolution, unknown) = resolution(config);
+        let mut listed = config.clone();
+        let unread = list_servers(&mut listed);
+        let (resolution, unknown) = resolution(&listed);
         let mut problems = unknown.problems;
         warnings.extend(unknown.warnings);
-        warnings.extend(unread_lists(config));
+        warnings.extend(unread);
         warnings.extend(missing::directories(config));
         problems.extend(log_files::unwritable(config));
         let secured = Secured::read(config, None, TlsFiles::Read, warnings);
@@ -117,20 +121,31 @@ impl Outside {
     }
 }
 
-/// Files with lists of servers that cannot be used. Other sources are not asked: they may be out of
-/// reach of whoever checks.
-fn unread_lists(config: &Config) -> impl Iterator<Item = Problem> {
-    config.upstreams.iter().filter_map(|upstream| {
-        let why = discovery::problem_with(upstream)?;
-        let file = upstream.source.as_ref()?;
+/// Gives upstreams the servers that files list for them; the files that cannot be used. Other sources
+/// are not asked: they may be out of reach of whoever checks.
+fn list_servers(config: &mut Config) -> Vec<Problem> {
+    let mut unread = Vec::new();
+    for upstream in &mut config.upstreams {
+        let why = match discovery::listed_in_file(upstream) {
+            None => continue,
+            Some(Ok(listed)) => {
+                servers::list(Arc::make_mut(upstream), &listed);
+                continue;
+            }
+            Some(Err(why)) => why,
+        };
+        let Some(file) = &upstream.source else {
+            continue;
+        };
         let SourceKind::File(named) = &file.kind else {
-            return None;
+            continue;
         };
         let name = &upstream.name;
         let message = format!("no list of servers for upstream `{name}` from {file}: {why}");
         let hint = "it has no others until there is a list";
-        Some(Problem::new(&named.place, message).hint(hint))
-    })
+        unread.push(Problem::new(&named.place, message).hint(hint));
+    }
+    unread
 }
 
 /// What names stand for now, as far as they do.

@@ -239,17 +239,13 @@ impl DynamicUpstreams {
             }
             (Ok(known), _) => {
                 let address = known.iter().next().map(ToString::to_string);
-                format!(
-                    "its address {} is not one that `proxy_allow` has",
-                    address.unwrap_or_default()
-                )
+                NotMade::AddressNotAllowed(address.unwrap_or_default().into())
             }
-            (Err(why), _) => why,
+            (Err(why), _) => NotMade::NotResolved(why.into()),
         };
         if let Some(name) = self.name(&upstream) {
             self.names.release(name);
         }
-        let why = NotMade::NotResolved(why.into());
         if self.unknown.len() < UNKNOWN {
             let until = Instant::now() + REMEMBERED;
             self.unknown.insert(upstream.clone(), (until, why.clone()));

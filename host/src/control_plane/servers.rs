@@ -117,7 +117,7 @@ pub(super) fn list(upstream: &mut UpstreamConfig, listed: &[UpstreamServer]) {
             return false;
         };
         server.weight = overlay.weight.unwrap_or(server.weight);
-        server.down_by_command = overlay.down.unwrap_or(server.down_by_command);
+        server.down_by_command = !server.down && overlay.down == Some(true);
         server.down = overlay.down.unwrap_or(server.down);
         true
     });
@@ -197,8 +197,9 @@ pub(super) fn alter(
         done += &format!(" weight {weight}");
     }
     if let Some(down) = down {
+        // What the configuration says already is not made so by a command.
+        altered.down_by_command = down && (altered.down_by_command || !altered.down);
         altered.down = down;
-        altered.down_by_command = down;
         done += match down {
             true => " draining",
             false => " in rotation again",

@@ -34,8 +34,10 @@ pub(crate) struct Wanted {
 /// Why there is no upstream of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotMade {
-    /// There is no address of it, or none that may be dialed.
+    /// There is no address of it.
     NotResolved(Box<str>),
+    /// It stands for this address, and for no other one that may be dialed.
+    AddressNotAllowed(Box<str>),
     /// It is not made now.
     Refused(&'static str),
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::disk::on_a_thread;
+use super::known;
 use super::reader::{Again, Answer, MOST, Reader, Reading};
+use super::shared::Listed;
 use crate::config::model::{SourceKind, UpstreamConfig};
-use crate::config::{ListFormat, check_list, list_items};
+use crate::config::{ListFormat, list_items};
 use crate::file;
 
 pub(super) struct ListFile {
@@ -47,18 +49,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<Json>, String> {
     list_items(&bytes, format)
 }
 
-/// What is wrong with the file that an upstream's servers come from; nothing where they come from
-/// elsewhere. Waits for the disk.
-pub(crate) fn problem_with(upstream: &UpstreamConfig) -> Option<String> {
-    let source = upstream.source.as_ref()?;
-    let SourceKind::File(file) = &source.kind else {
+/// The servers that a file lists for an upstream, or why they cannot be used; nothing where they come
+/// from elsewhere. Waits for the disk.
+pub(crate) fn listed_in_file(upstream: &UpstreamConfig) -> Option<Result<Listed, String>> {
+    let SourceKind::File(file) = &upstream.source.as_ref()?.kind else {
         return None;
     };
-    let checked = read(&file.path)
-        .and_then(|items| check_list(&items, "", upstream).map(|list| list.servers.is_empty()));
-    match checked {
-        Ok(true) if !source.allow_empty => Some("it lists no server".to_owned()),
-        Ok(_) => None,
-        Err(why) => Some(why),
-    }
+    let items = read(&file.path);
+    let list = items.and_then(|items| known::read(items, upstream));
+    Some(list.map(|(list, _)| list.servers))
 }

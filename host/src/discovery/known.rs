@@ -143,8 +143,14 @@ impl Known {
 
     fn is_well(&mut self, upstream: &UpstreamConfig, now: Instant) {
         if self.state.why.take().is_some() {
+            let again = match self.list {
+                Some(_) => " again",
+                None => "",
+            };
             let (upstream, source) = (&upstream.name, name(upstream));
-            tracing::info!("upstream `{upstream}`: there is a list of servers from {source} again");
+            tracing::info!(
+                "upstream `{upstream}`: there is a list of servers from {source}{again}"
+            );
         }
         self.failures = 0;
         self.state.answered = Some(now);

@@ -20,7 +20,7 @@ mod shared; // what is known of all lists
 mod source; // the task of one source
 mod sources; // the thread: start here
 
-pub(crate) use self::file::problem_with;
+pub(crate) use self::file::listed_in_file;
 pub(crate) use self::shared::Listed;
 pub(crate) use self::sources::{HeldSources, Sources};
 

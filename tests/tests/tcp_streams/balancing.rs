@@ -67,7 +67,8 @@ async fn a_server_that_refuses_is_passed_over_and_taken_out() {
     let upstream = format!("upstream: \"{}\"", gone.address());
     proxy.log_contains(message).await;
     proxy.log_contains(&upstream).await;
-    let disabled = "upstream server temporarily disabled, client: 127.0.0.1";
+    let disabled =
+        "upstream server temporarily disabled while connecting to upstream, client: 127.0.0.1";
     proxy.log_contains(disabled).await;
     let log = proxy.log();
     assert_eq!(log.matches(message).count(), 1, "{log}");

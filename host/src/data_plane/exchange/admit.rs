@@ -2,7 +2,7 @@
 //! is done.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 
 use super::conditions;
@@ -245,6 +245,7 @@ fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
         start: request.target().len().saturating_sub(target.uri.len()),
         changed: None,
         left_route: Cell::default(),
+        sent: RefCell::default(),
         owned: match &target.uri {
             Cow::Borrowed("/") if !request.target().ends_with(b"/") => Some(Box::from("/")),
             Cow::Borrowed(_) => None,

@@ -76,6 +76,8 @@ pub(crate) enum Fault {
     /// There is no upstream of that name, and none can be made: its name is not known.
     #[error("{0} could not be resolved ({1})")]
     NotResolved(Untrusted, Box<str>),
+    #[error("{0} is {1}, which is no address that `proxy_allow` has")]
+    AddressNotAllowed(Untrusted, Box<str>),
     #[error("no upstream for {0}: {1}")]
     NoUpstream(Untrusted, &'static str),
     #[error("{0} could not be resolved in time")]
@@ -154,7 +156,7 @@ impl Fault {
             | Fault::TooManyRoutes
             | Fault::NoSuchRoute => 500,
             Fault::NotAllowed(..) => 403,
-            Fault::NotResolved(..) => 502,
+            Fault::NotResolved(..) | Fault::AddressNotAllowed(..) => 502,
             Fault::NoUpstream(..) => 503,
             Fault::ResolvedLate(_) => 504,
             Fault::ClientGone => 499,
@@ -188,6 +190,7 @@ impl Fault {
             | Fault::BadTarget
             | Fault::NotAllowed(..)
             | Fault::NotResolved(..)
+            | Fault::AddressNotAllowed(..)
             | Fault::NoUpstream(..)
             | Fault::ResolvedLate(_)
             | Fault::Hook(_)
@@ -243,6 +246,7 @@ impl Fault {
             | Fault::BadTarget
             | Fault::NotAllowed(..)
             | Fault::NotResolved(..)
+            | Fault::AddressNotAllowed(..)
             | Fault::NoUpstream(..)
             | Fault::ResolvedLate(_)
             | Fault::Hook(_)

@@ -133,6 +133,7 @@ impl Missing<'_> {
     fn fault(&self, why: NotMade) -> Fault {
         match why {
             NotMade::NotResolved(why) => Fault::NotResolved(self.shown(), why),
+            NotMade::AddressNotAllowed(address) => Fault::AddressNotAllowed(self.shown(), address),
             NotMade::Refused(why) => Fault::NoUpstream(self.shown(), why),
         }
     }

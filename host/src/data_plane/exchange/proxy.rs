@@ -145,6 +145,7 @@ pub(super) async fn proxy(
     };
     let mut head = buffers.take_head();
     write_request(exchange, &outgoing, &mut head);
+    exchange.uri.sent.replace(target);
     let rest = streamed.then_some(Encoder {
         coding: match plan {
             BodyPlan::Chunked => Coding::Chunked,

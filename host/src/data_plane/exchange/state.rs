@@ -101,6 +101,8 @@ pub(crate) struct Uri {
     pub(crate) path: usize,
     /// The path was changed behind the choice of a route: the route's pattern is no part of it.
     pub(super) left_route: Cell<bool>,
+    /// What a server is asked for, where that is another one.
+    pub(super) sent: RefCell<Vec<u8>>,
 }
 
 /// What the access log tells of an exchange.
@@ -396,11 +398,13 @@ impl Exchange {
         };
         let _ = write!(line, ", request: \"{}{more}\"", shown.escape_ascii());
         if let Some(upstream) = upstream {
+            let sent = self.uri.sent.borrow();
+            let uri = if sent.is_empty() { self.uri() } else { &sent };
             let _ = write!(
                 line,
                 ", upstream: \"{}://{upstream}{}\"",
                 scheme(self.to_tls.get()),
-                self.uri().escape_ascii()
+                uri.escape_ascii()
             );
         }
         if !self.host.is_empty() {

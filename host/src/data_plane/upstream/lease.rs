@@ -117,9 +117,11 @@ impl Lease {
             let after = self.group.endpoints.failed(self.index, clock.seconds());
             self.group.balancer.borrow_mut().failed(self.index);
             if after == AfterFailure::Disabled {
-                let name = &self.endpoint().name;
-                self.exchange
-                    .warn("upstream server temporarily disabled", name);
+                let message = match self.established.get() {
+                    true => "upstream server temporarily disabled",
+                    false => "upstream server temporarily disabled while connecting to upstream",
+                };
+                self.exchange.warn(message, &self.endpoint().name);
             }
         } else {
             self.group.endpoints.released(self.index);

@@ -88,6 +88,12 @@ impl Upstream {
         let served = served.flat_map(|previous| previous.upstream.endpoints());
         let served = served.filter(|(endpoint, _)| !endpoint.down);
         let served: HashSet<&Address> = served.map(|(endpoint, _)| &endpoint.address).collect();
+        // Where the name of one that is `down` stands for another address, it is down as long.
+        let down = previous
+            .iter()
+            .flat_map(|previous| previous.upstream.endpoints());
+        let down = down.filter_map(|(endpoint, _)| Some((&*endpoint.server, endpoint.down_since?)));
+        let down: HashMap<&str, Instant> = down.collect();
         let mut of_kind = |backup: bool| -> Vec<Endpoint> {
             let servers = config.servers.iter().zip(&addresses);
             let of_servers = servers.flat_map(|(server, addresses)| {
@@ -103,7 +109,8 @@ impl Upstream {
                     let stats = before.map_or_else(EndpointStats::new, |(stats, _)| stats);
                     let mut endpoint = Endpoint::new(server, located, doubt, stats);
                     if endpoint.down {
-                        endpoint.down_since = was_down.or_else(|| Some(Instant::now()));
+                        let since = was_down.or_else(|| down.get(&*endpoint.server).copied());
+                        endpoint.down_since = since.or_else(|| Some(Instant::now()));
                     }
                     endpoint.counted = config.outliers.is_some();
                     if waits && is_back && !served.contains(&endpoint.address) {
