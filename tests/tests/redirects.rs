@@ -192,6 +192,21 @@ async fn a_regex_of_proxy_redirect_knows_the_names_of_the_route_s_groups_as_well
     assert!(location.ends_with("/shop/of/server/x"), "{location}");
 }
 
+/// Every place begins with nothing.
+#[tokio::test]
+async fn what_variables_leave_empty_is_replaced_nowhere() {
+    let server = origin::answers(|_| Answer::raw("HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n"));
+    let server = server.await;
+    let proxy = proxy::to([&server])
+        .more("[route.proxy_redirect]\n\"$arg_from\" = \"/replaced\"\n")
+        .start()
+        .await;
+    for (target, expected) in [("/", "/there"), ("/?from=/th", "/replacedere")] {
+        let response = proxy.get(target).await;
+        assert_eq!(response.header("location"), expected, "{target}");
+    }
+}
+
 #[tokio::test]
 async fn every_form_of_proxy_redirect_means_what_it_means_in_nginx() {
     if !nginx::installed() {

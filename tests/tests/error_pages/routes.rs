@@ -159,6 +159,22 @@ async fn a_status_that_a_return_says_has_words_of_ours_or_the_text_that_it_is_gi
     }
 }
 
+/// nginx takes pages from 300 on.
+#[tokio::test]
+async fn a_redirection_that_a_return_says_without_a_place_has_a_page() {
+    let proxy = dead()
+        .route("path = \"= /dead\"")
+        .more(
+            "[[route]]\npath = \"/choose\"\nreturn = { status = 300 }\nerror_pages.300 = { body = \"page\" }\n\
+             [[route]]\npath = \"/text\"\nreturn = { status = 300, body = \"own\" }\n\
+             error_pages.300 = { body = \"page\" }\n",
+        )
+        .start()
+        .await;
+    assert_eq!(proxy.get("/choose").await.text(), "page");
+    assert_eq!(proxy.get("/text").await.text(), "own");
+}
+
 /// One that must not be larger on the other route either, and one that may.
 #[tokio::test]
 async fn a_body_that_is_too_large_goes_to_a_server_only_where_that_route_allows_it() {
