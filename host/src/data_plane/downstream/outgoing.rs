@@ -1,10 +1,16 @@
 //! What is sent to a client, each write within `send_timeout`.
 
 use std::io;
-use std::task::Context;
+use std::ops::Range;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::data_plane::stream::{Alarm, Writer};
+use crate::files::{Cached, OpenFile};
+
+/// Bytes of a file that a client gets before others have their turn, a window more or less (nginx:
+/// `sendfile_max_chunk`, 2m).
+const TURN: u64 = 2 << 20;
 
 /// The direction to the client.
 pub(crate) struct Outgoing {
@@ -66,6 +72,76 @@ impl Outgoing {
         let written = self.write_all(first, second, meanwhile).await;
         self.broken = broken || written.is_err();
         written
+    }
+
+    /// Writes bytes in full, behind which a file is sent at once: they wait for it in the kernel.
+    /// For a bare socket.
+    ///
+    /// # Errors
+    /// As [`Outgoing::write_alone`].
+    pub(crate) async fn write_ahead(
+        &mut self,
+        mut bytes: &[u8],
+        mut meanwhile: impl FnMut(&mut Context<'_>),
+    ) -> io::Result<()> {
+        let broken = std::mem::replace(&mut self.broken, true);
+        while !bytes.is_empty() {
+            let write = |cx: &mut Context<'_>| {
+                meanwhile(cx);
+                self.writer.poll_write_ahead(cx, bytes)
+            };
+            let written = self.alarm.poll_within(self.send_timeout, write).await??;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.written += written as u64;
+            bytes = &bytes[written..];
+        }
+        self.broken = broken;
+        Ok(())
+    }
+
+    /// Has the kernel send a range of a file, which moves along. It ends before its end where the
+    /// bytes have to be read to be sent: see [`Cached::send`]. For a bare socket.
+    ///
+    /// # Errors
+    /// As [`Outgoing::write_alone`].
+    pub(crate) async fn send_file(
+        &mut self,
+        (file, cached): (&OpenFile, &mut Cached),
+        range: &mut Range<u64>,
+        mut meanwhile: impl FnMut(&mut Context<'_>),
+    ) -> io::Result<()> {
+        let broken = std::mem::replace(&mut self.broken, true);
+        let mut turn = 0;
+        while !range.is_empty() {
+            let send = |cx: &mut Context<'_>| {
+                meanwhile(cx);
+                let sent = match turn {
+                    ..TURN => self
+                        .writer
+                        .poll_call(cx, |socket| cached.send(&file.file, socket, range)),
+                    _ => {
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                };
+                if sent.is_pending() {
+                    turn = 0;
+                    cached.forget();
+                }
+                sent
+            };
+            let sent = self.alarm.poll_within(self.send_timeout, send).await?? as u64;
+            if sent == 0 {
+                break;
+            }
+            self.written += sent;
+            range.start += sent;
+            turn += sent;
+        }
+        self.broken = broken;
+        Ok(())
     }
 
     /// Tells the client that nothing more will come.

@@ -50,6 +50,9 @@ impl Delivery<'_> {
         if let Some(recoder) = content::prepare(self, body, out) {
             return self.pass_recoded(recoder, body, source, out).await;
         }
+        if let Some((file, meanwhile)) = source.direct_file() {
+            return self.pass_file(file, meanwhile, out).await;
+        }
         let head = out.len();
         let mut begun = None;
         loop {

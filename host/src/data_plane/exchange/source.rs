@@ -114,16 +114,21 @@ impl<'u> ResponseSource<'_, 'u> {
                 (unread, meanwhile)
             }
             ResponseSource::Ours(response) => {
-                let meanwhile = match &mut response.request {
-                    Some(request) => Meanwhile::Dropping {
-                        body: request.body,
-                        incoming: request.incoming,
-                        buffers: request.buffers,
-                    },
-                    None => Meanwhile::Nothing,
-                };
+                let meanwhile = Meanwhile::dropping(response.request.as_mut());
                 (response.body.unread(), meanwhile)
             }
+        }
+    }
+
+    /// The file of which the kernel may send bytes to the client by itself, if it is one, and what
+    /// has to go on meanwhile.
+    pub(super) fn direct_file(&mut self) -> Option<(&mut FileBody, Meanwhile<'_, 'u>)> {
+        match self {
+            ResponseSource::Ours(LocalResponse {
+                body: LocalBody::File(file),
+                request,
+            }) if file.is_direct() => Some((file, Meanwhile::dropping(request.as_mut()))),
+            _ => None,
         }
     }
 
@@ -204,7 +209,15 @@ impl<'u> ResponseSource<'_, 'u> {
     }
 }
 
-impl Meanwhile<'_, '_> {
+impl<'m> Meanwhile<'m, '_> {
+    fn dropping(request: Option<&'m mut Dropping<'_>>) -> Self {
+        request.map_or(Meanwhile::Nothing, |request| Meanwhile::Dropping {
+            body: request.body,
+            incoming: request.incoming,
+            buffers: request.buffers,
+        })
+    }
+
     /// To be called each time that the task is woken.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
         match self {

@@ -6,6 +6,7 @@
 //! worker's thread.
 
 mod transport; // sockets
+mod bare; // what can be done with a socket that nothing is above
 mod tls; // TLS over one
 pub(crate) mod metered; // HTTP/2 over either, its frames counted
 mod write_batch; // its writes gathered

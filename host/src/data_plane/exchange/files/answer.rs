@@ -66,14 +66,12 @@ pub(super) async fn with_file(
     };
     let plan = Plan::of(file, ranges.as_deref());
     let length = plan.length;
-    let mut body = FileBody::new(held.clone(), site.clone(), plan.parts);
-    if is_head {
-        body = FileBody::new(held.clone(), site.clone(), VecDeque::new());
-    } else {
-        // The first piece leaves with the head, and can still be answered with an error.
-        let first = body.read(&session.worker.buffers).await;
-        first.map_err(|failure| Fault::of_file(failure.status(), &failure))?;
-    }
+    let parts = if is_head { VecDeque::new() } else { plan.parts };
+    let bare = session.outgoing.writer.is_bare();
+    let mut body = FileBody::new(held.clone(), site.clone(), parts, bare);
+    // The first piece leaves with the head, and can still be answered with an error.
+    let begun = body.begin(&session.worker.buffers).await;
+    begun.map_err(|failure| Fault::of_file(failure.status(), &failure))?;
     let head = FileHead {
         status: if ranges.is_some() { 206 } else { 200 },
         content_type: &plan.content_type,

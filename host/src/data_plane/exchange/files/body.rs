@@ -1,11 +1,13 @@
 //! The body of an answer that is a file, or parts of one: read piece by piece as the client takes
 //! it.
 //!
-//! A piece that the kernel has in memory is read at once. One that it would have to wait for is read
-//! by a thread that may wait, and the worker serves others meanwhile.
+//! A piece that the kernel has in memory is read at once, or, where nothing is between it and the
+//! client's socket, left for the kernel to send ([`FileBody::direct`]). One that it would have to
+//! wait for is read by a thread that may wait, and the worker serves others meanwhile.
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use crate::config::model::Files;
 use crate::data_plane::buffers::{BODY, Buffers, LARGE};
 use crate::data_plane::open_files::HeldFile;
 use crate::data_plane::stream::Alarm;
-use crate::files::{self, Overloaded};
+use crate::files::{self, Cached, OpenFile, Overloaded};
 
 /// What is read of a small file in one piece with its head.
 const SMALL: u64 = 4 << 10;
@@ -50,7 +52,21 @@ pub(super) enum Part {
     /// Between two ranges.
     Text(Vec<u8>),
     /// Bytes of the file, from the first to behind the last.
-    Bytes(std::ops::Range<u64>),
+    Bytes(Range<u64>),
+}
+
+impl Part {
+    /// It does not leave with the head in one write.
+    fn is_large(&self) -> bool {
+        matches!(self, Part::Bytes(range) if range.end - range.start > BODY as u64)
+    }
+}
+
+/// Bytes of a file that the kernel may send.
+pub(super) struct Direct<'a> {
+    pub(super) file: &'a OpenFile,
+    pub(super) cached: &'a mut Cached,
+    pub(super) range: &'a mut Range<u64>,
 }
 
 /// What is still to be sent.
@@ -63,11 +79,23 @@ pub(in crate::data_plane::exchange) struct FileBody {
     at: usize,
     /// Something was read before.
     begun: bool,
+    /// The kernel may send it to the client as it is.
+    direct: bool,
+    cached: Cached,
+    /// The last read stopped where the kernel would have had to wait: what comes next has to be read.
+    stopped: bool,
     alarm: Alarm,
 }
 
 impl FileBody {
-    pub(super) fn new(file: Rc<HeldFile>, site: Arc<Files>, parts: VecDeque<Part>) -> FileBody {
+    /// `bare`: the client's socket has nothing above it.
+    pub(super) fn new(
+        file: Rc<HeldFile>,
+        site: Arc<Files>,
+        parts: VecDeque<Part>,
+        bare: bool,
+    ) -> FileBody {
+        let direct = bare && parts.iter().any(Part::is_large);
         FileBody {
             file,
             site,
@@ -75,8 +103,46 @@ impl FileBody {
             buffer: Vec::new(),
             at: 0,
             begun: false,
+            direct,
+            cached: Cached::default(),
+            stopped: false,
             alarm: Alarm::default(),
         }
+    }
+
+    /// Whether the kernel may send some of it.
+    pub(in crate::data_plane::exchange) fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// What the kernel may send next, once all that was read is sent; the range moves along with
+    /// what was sent of it.
+    pub(super) fn direct(&mut self) -> Option<Direct<'_>> {
+        match self.parts.front_mut() {
+            Some(Part::Bytes(range)) if self.direct && !self.stopped => Some(Direct {
+                file: &self.file.file.0,
+                cached: &mut self.cached,
+                range,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether the kernel can send what comes next at once.
+    pub(super) fn begins_direct(&mut self) -> bool {
+        let direct = self.direct();
+        direct.is_some_and(|direct| direct.cached.begins(&direct.file.file, direct.range))
+    }
+
+    /// Reads the first piece, unless the kernel can send it at once.
+    ///
+    /// # Errors
+    /// [`FileFailure`]
+    pub(super) async fn begin(&mut self, buffers: &Buffers) -> Result<(), FileFailure> {
+        if !self.begins_direct() {
+            self.read(buffers).await?;
+        }
+        Ok(())
     }
 
     pub(in crate::data_plane::exchange) fn unread(&self) -> &[u8] {
@@ -106,6 +172,9 @@ impl FileBody {
         &mut self,
         buffers: &Buffers,
     ) -> Result<usize, FileFailure> {
+        // What the kernel has sent.
+        let is_sent = |part: &mut Part| matches!(part, Part::Bytes(range) if range.is_empty());
+        self.parts.pop_front_if(is_sent);
         let range = match self.parts.pop_front() {
             None => {
                 self.release(buffers);
@@ -144,6 +213,7 @@ impl FileBody {
         if read == 0 {
             return Err(FileFailure::CutShort);
         }
+        self.stopped = read < most;
         self.buffer.truncate(read);
         let rest = range.start + read as u64..range.end;
         if rest.start < rest.end {

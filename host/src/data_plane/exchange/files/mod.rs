@@ -5,6 +5,7 @@
 //! takes it.
 
 mod body; // its bytes, piece by piece
+mod direct; // its bytes, sent by the kernel
 mod negotiation; // which coding of it
 mod answer; // all of it, parts of it, or that there is nothing new
 
