@@ -7,6 +7,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +18,7 @@ use smallvec::SmallVec;
 
 use super::process::FileDescriptor;
 use crate::config::model::{FileCoding, Files};
-use crate::files::OpenFile;
+use crate::files::{OpenFile, Resident};
 
 /// Files that are kept open at most.
 const KEPT: usize = 256;
@@ -24,6 +27,29 @@ const KEPT: usize = 256;
 pub(crate) struct HeldFile {
     /// Also what a thread that reads it holds.
     pub(crate) file: Arc<(OpenFile, FileDescriptor)>,
+    resident: Resident,
+}
+
+impl HeldFile {
+    pub(crate) fn new(file: OpenFile, descriptor: FileDescriptor) -> HeldFile {
+        HeldFile {
+            file: Arc::new((file, descriptor)),
+            resident: Resident::default(),
+        }
+    }
+
+    /// As [`Resident::is_at`].
+    pub(crate) fn is_resident_at(&self, offset: u64) -> bool {
+        self.resident.is_at(&self.file.0, offset)
+    }
+
+    /// As [`Resident::send`].
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(crate) fn send(&self, socket: BorrowedFd<'_>, range: &Range<u64>) -> io::Result<usize> {
+        self.resident.send(&self.file.0, socket, range)
+    }
 }
 
 /// Codings that a client takes, the ones it likes best first.

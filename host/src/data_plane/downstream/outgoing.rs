@@ -5,11 +5,10 @@ use std::ops::Range;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::data_plane::open_files::HeldFile;
 use crate::data_plane::stream::{Alarm, Writer};
-use crate::files::{Cached, OpenFile};
 
-/// Bytes of a file that a client gets before others have their turn, a window more or less (nginx:
-/// `sendfile_max_chunk`, 2m).
+/// Bytes of a file that a client gets before others have their turn (nginx: `sendfile_max_chunk`, 2m).
 const TURN: u64 = 2 << 20;
 
 /// The direction to the client.
@@ -102,33 +101,30 @@ impl Outgoing {
     }
 
     /// Has the kernel send a range of a file, which moves along. It ends before its end where the
-    /// bytes have to be read to be sent: see [`Cached::send`]. For a bare socket.
+    /// bytes have to be read to be sent: see [`HeldFile::send`]. For a bare socket.
     ///
     /// # Errors
     /// As [`Outgoing::write_alone`].
     pub(crate) async fn send_file(
         &mut self,
-        (file, cached): (&OpenFile, &mut Cached),
+        file: &HeldFile,
         range: &mut Range<u64>,
         mut meanwhile: impl FnMut(&mut Context<'_>),
     ) -> io::Result<()> {
         let broken = std::mem::replace(&mut self.broken, true);
-        let mut turn = 0;
+        let mut turn = TURN;
         while !range.is_empty() {
             let send = |cx: &mut Context<'_>| {
                 meanwhile(cx);
-                let sent = match turn {
-                    ..TURN => self
-                        .writer
-                        .poll_call(cx, |socket| cached.send(&file.file, socket, range)),
-                    _ => {
-                        cx.waker().wake_by_ref();
-                        Poll::Pending
-                    }
-                };
+                if turn == 0 {
+                    turn = TURN;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                let next = range.start..range.end.min(range.start + turn);
+                let sent = self.writer.poll_call(cx, |socket| file.send(socket, &next));
                 if sent.is_pending() {
-                    turn = 0;
-                    cached.forget();
+                    turn = TURN;
                 }
                 sent
             };
@@ -138,7 +134,7 @@ impl Outgoing {
             }
             self.written += sent;
             range.start += sent;
-            turn += sent;
+            turn -= sent;
         }
         self.broken = broken;
         Ok(())

@@ -16,7 +16,7 @@ use crate::config::model::Files;
 use crate::data_plane::buffers::{BODY, Buffers, LARGE};
 use crate::data_plane::open_files::HeldFile;
 use crate::data_plane::stream::Alarm;
-use crate::files::{self, Cached, OpenFile, Overloaded};
+use crate::files::{self, Overloaded};
 
 /// What is read of a small file in one piece with its head.
 const SMALL: u64 = 4 << 10;
@@ -62,13 +62,6 @@ impl Part {
     }
 }
 
-/// Bytes of a file that the kernel may send.
-pub(super) struct Direct<'a> {
-    pub(super) file: &'a OpenFile,
-    pub(super) cached: &'a mut Cached,
-    pub(super) range: &'a mut Range<u64>,
-}
-
 /// What is still to be sent.
 pub(in crate::data_plane::exchange) struct FileBody {
     file: Rc<HeldFile>,
@@ -81,7 +74,6 @@ pub(in crate::data_plane::exchange) struct FileBody {
     begun: bool,
     /// The kernel may send it to the client as it is.
     direct: bool,
-    cached: Cached,
     /// The last read stopped where the kernel would have had to wait: what comes next has to be read.
     stopped: bool,
     alarm: Alarm,
@@ -104,7 +96,6 @@ impl FileBody {
             at: 0,
             begun: false,
             direct,
-            cached: Cached::default(),
             stopped: false,
             alarm: Alarm::default(),
         }
@@ -115,23 +106,19 @@ impl FileBody {
         self.direct
     }
 
-    /// What the kernel may send next, once all that was read is sent; the range moves along with
-    /// what was sent of it.
-    pub(super) fn direct(&mut self) -> Option<Direct<'_>> {
+    /// What the kernel can send next without waiting, once all that was read is sent; the range
+    /// moves along with what was sent of it. No buffer is held meanwhile.
+    pub(super) fn direct(&mut self, buffers: &Buffers) -> Option<(&HeldFile, &mut Range<u64>)> {
+        match self.parts.front() {
+            Some(Part::Bytes(range))
+                if self.direct && !self.stopped && self.file.is_resident_at(range.start) => {}
+            _ => return None,
+        }
+        self.release(buffers);
         match self.parts.front_mut() {
-            Some(Part::Bytes(range)) if self.direct && !self.stopped => Some(Direct {
-                file: &self.file.file.0,
-                cached: &mut self.cached,
-                range,
-            }),
+            Some(Part::Bytes(range)) => Some((&self.file, range)),
             _ => None,
         }
-    }
-
-    /// Whether the kernel can send what comes next at once.
-    pub(super) fn begins_direct(&mut self) -> bool {
-        let direct = self.direct();
-        direct.is_some_and(|direct| direct.cached.begins(&direct.file.file, direct.range))
     }
 
     /// Reads the first piece, unless the kernel can send it at once.
@@ -139,7 +126,7 @@ impl FileBody {
     /// # Errors
     /// [`FileFailure`]
     pub(super) async fn begin(&mut self, buffers: &Buffers) -> Result<(), FileFailure> {
-        if !self.begins_direct() {
+        if self.direct(buffers).is_none() {
             self.read(buffers).await?;
         }
         Ok(())

@@ -4,10 +4,8 @@
 use std::task::Context;
 
 use super::FileBody;
-use super::body::Direct;
 use crate::data_plane::exchange::deliver::Delivery;
 use crate::data_plane::exchange::source::{Meanwhile, PassError};
-use crate::data_plane::exchange::state::SentBytes;
 
 impl Delivery<'_> {
     /// Passes all of a file on, behind the head that is all of `out`.
@@ -34,34 +32,14 @@ impl Delivery<'_> {
             written.map_err(PassError::Client)?;
             file.consume(read.len());
             self.buffers.give(std::mem::take(out));
-            if file.begins_direct() {
-                // No buffer is held while the kernel sends.
-                file.release(self.buffers);
-                self.send_direct(file, &sent, &mut meanwhile).await?;
+            if let Some((held, range)) = file.direct(self.buffers) {
+                let written = self.outgoing.send_file(held, range, &mut meanwhile).await;
+                sent.count(self.exchange, self.outgoing);
+                written.map_err(PassError::Client)?;
             }
             if file.read(self.buffers).await.map_err(PassError::File)? == 0 {
                 return Ok(());
             }
         }
-    }
-
-    async fn send_direct(
-        &mut self,
-        file: &mut FileBody,
-        sent: &SentBytes,
-        meanwhile: impl FnMut(&mut Context<'_>),
-    ) -> Result<(), PassError> {
-        let Some(Direct {
-            file,
-            cached,
-            range,
-        }) = file.direct()
-        else {
-            return Ok(());
-        };
-        let written = self.outgoing.send_file((file, cached), range, meanwhile);
-        let written = written.await;
-        sent.count(self.exchange, self.outgoing);
-        written.map_err(PassError::Client)
     }
 }

@@ -83,9 +83,7 @@ pub(super) async fn serve(
     match find(session, &key).await? {
         Ok(_) if !gets_files => Err(method_not_allowed()),
         Ok((Found::File(file), descriptor)) => {
-            let file = Rc::new(HeldFile {
-                file: Arc::new((file, descriptor)),
-            });
+            let file = Rc::new(HeldFile::new(file, descriptor));
             session.worker.open_files.keep(&key, now, &file);
             answer::with_file(session, exchange, site, file, request_body).await
         }
