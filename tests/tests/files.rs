@@ -2,6 +2,7 @@
 
 mod conditions; // what a client has already, and parts of a file
 mod safety; // nothing outside of the root
+mod sending; // by the kernel, or read and written
 mod trouble; // files that change, bounds
 
 use std::fs;

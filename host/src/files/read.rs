@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
+use crate::fault_injection;
+
 /// Reads what the kernel has in memory, so that no disk is waited for: fewer bytes than asked for
 /// where it has only a part; none where it would have to wait, or cannot tell. Zero at the end of
 /// the file.
@@ -13,6 +15,9 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 /// # Errors
 /// What the kernel says.
 pub(crate) fn read_cached(file: &File, into: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+    if fault_injection::fails("page cache") {
+        return Ok(None);
+    }
     let into = &mut [IoSliceMut::new(into)];
     match preadv2(file, into, offset, ReadWriteFlags::NOWAIT) {
         Ok(read) => Ok(Some(read)),
