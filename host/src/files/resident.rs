@@ -126,3 +126,126 @@ fn is_resident(file: &File, window: &Range<u64>, follows: bool) -> bool {
     let has = |offset| matches!(read_cached(file, &mut [0], offset), Ok(Some(1)));
     has(window.end - 1) && (follows || has(window.start)) && has(fastrand::u64(window.clone()))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use rustix::fs::{Advice, fadvise};
+
+    use super::*;
+
+    /// A file of so many windows and a few bytes, which the kernel has in memory.
+    fn file(windows: u64) -> OpenFile {
+        let mut file = tempfile::tempfile().unwrap();
+        let length = windows * WINDOW + 100;
+        let mut bytes = vec![0; usize::try_from(length).unwrap()];
+        fastrand::fill(&mut bytes);
+        file.write_all(&bytes).unwrap();
+        OpenFile {
+            file,
+            length,
+            modified: 0,
+            last_modified: String::new(),
+            etag: String::new(),
+            content_type: String::new(),
+            coding: None,
+        }
+    }
+
+    /// Leaves nothing of a file in memory but a range, if the file system has it elsewhere as well.
+    fn keep_only(file: &OpenFile, range: &Range<u64>) {
+        file.file.sync_all().unwrap();
+        // Or the kernel would read ahead.
+        fadvise(&file.file, 0, None, Advice::Random).unwrap();
+        fadvise(&file.file, 0, None, Advice::DontNeed).unwrap();
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap()];
+        read_exactly(file, range.start, &mut bytes);
+    }
+
+    #[test]
+    fn some_windows_are_asked_about_at_once_and_none_behind_the_end_of_the_file() {
+        let file = file(6);
+        let resident = Resident::default();
+        assert_eq!(resident.end(&file, 5), u64::from(AHEAD) * WINDOW);
+        // The ones before are believed, and a few more asked about.
+        assert_eq!(resident.end(&file, 3 * WINDOW), file.length);
+        assert_eq!(resident.end(&file, 0), file.length);
+        assert!(resident.is_at(&file, file.length - 1));
+    }
+
+    #[test]
+    fn files_are_remembered_in_blocks_of_windows() {
+        let file = file(REMEMBERED + 2);
+        let (resident, block) = (Resident::default(), REMEMBERED * WINDOW);
+        assert_eq!(resident.end(&file, block + 1), file.length);
+        assert_eq!(resident.end(&file, block - 1), block);
+        assert_eq!(resident.0.get().windows, 1 << (REMEMBERED - 1));
+    }
+
+    #[test]
+    fn a_window_that_is_not_there_from_end_to_end_is_missing() {
+        const PAGE: u64 = 4 << 10;
+        let nowhere = file(3);
+        keep_only(&nowhere, &(0..PAGE));
+        if Resident::default().is_at(&nowhere, WINDOW) {
+            return; // it is nowhere else than in memory
+        }
+        for (kept, from, end) in [
+            (0..3 * WINDOW, 0, 3 * WINDOW),
+            (0..3 * WINDOW - PAGE, 0, 2 * WINDOW),
+            (PAGE..3 * WINDOW, 0, 0),
+            (PAGE..3 * WINDOW, WINDOW, 3 * WINDOW),
+            (WINDOW + PAGE..3 * WINDOW, WINDOW, WINDOW),
+            (WINDOW..2 * WINDOW, 0, 0),
+        ] {
+            let file = file(3);
+            keep_only(&file, &kept);
+            assert_eq!(Resident::default().end(&file, from), end, "{kept:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_sent_from_where_they_are_asked_for_and_no_further() {
+        let file = file(1);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let resident = Resident::default();
+        let mut bytes = vec![0; 3000];
+        read_exactly(&file, 1000, &mut bytes);
+        let sent = resident.send(&file, ours.as_fd(), &(1000..4000)).unwrap();
+        assert_eq!(sent, 3000);
+        let mut received = vec![0; 3000];
+        theirs.read_exact(&mut received).unwrap();
+        assert_eq!(received, bytes);
+        // The file's own position stays: others send it at the same time.
+        assert_eq!(
+            resident.send(&file, ours.as_fd(), &(1000..4000)).unwrap(),
+            3000
+        );
+        theirs.read_exact(&mut received).unwrap();
+        assert_eq!(received, bytes);
+        drop(theirs);
+        assert!(resident.send(&file, ours.as_fd(), &(0..10)).is_err());
+    }
+
+    #[test]
+    fn of_a_file_that_was_cut_short_nothing_is_sent_behind_its_end() {
+        let file = file(2);
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let resident = Resident::default();
+        assert_eq!(resident.end(&file, 0), file.length);
+        file.file.set_len(10).unwrap();
+        assert_eq!(
+            resident.send(&file, ours.as_fd(), &(4096..8192)).unwrap(),
+            0
+        );
+        assert_eq!(Resident::default().end(&file, 4096), 4096);
+    }
+
+    fn read_exactly(file: &OpenFile, offset: u64, into: &mut [u8]) {
+        std::os::unix::fs::FileExt::read_exact_at(&file.file, into, offset).unwrap();
+    }
+}

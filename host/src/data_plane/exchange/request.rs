@@ -41,19 +41,14 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out
     }
     let listed = Listed::of(fields);
     let drops_all = drops_all(outgoing.changes);
-    let replaced = |name: &[u8]| {
-        let mut replacing = outgoing.changes.iter().filter(|change| replaces(change));
-        replacing.any(|change| change.name.as_bytes().eq_ignore_ascii_case(name))
-    };
-    let set_by_us = |name: &str| {
-        !outgoing.changes.is_empty() && replaced(name.as_bytes()) || fields.decides(name.as_bytes())
-    };
+    let replaced = Replaced::by(outgoing.changes);
+    let set_by_us = |name: &str| replaced.has(name.as_bytes()) || fields.decides(name.as_bytes());
 
     write_host(exchange, outgoing.changes, out);
     for field in fields.iter() {
         if goes_on(&field, fields, outgoing, &listed)
             && (!drops_all || field.ours)
-            && (outgoing.changes.is_empty() || !replaced(field.name))
+            && !replaced.has(field.name)
             && (field.plain
                 || field.ours
                 || !passes_for_ours(field.name, outgoing.changes, &listed))
@@ -123,6 +118,34 @@ fn drops_all(changes: &[HeaderChange]) -> bool {
 /// Whether nothing of what was received under a name goes on.
 fn replaces(change: &HeaderChange) -> bool {
     !matches!(change.operation, HeaderOperation::Add(_))
+}
+
+/// The names under which nothing of what was received goes on.
+struct Replaced<'a> {
+    changes: &'a [HeaderChange],
+    /// A bit for the length of each, the last one for all longer ones: most names that are looked for
+    /// are as long as none of them.
+    lengths: u64,
+}
+
+impl<'a> Replaced<'a> {
+    fn by(changes: &'a [HeaderChange]) -> Replaced<'a> {
+        let replacing = changes.iter().filter(|change| replaces(change));
+        let lengths = replacing.fold(0, |bits, change| bits | length_bit(change.name.len()));
+        Replaced { changes, lengths }
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        if self.lengths & length_bit(name.len()) == 0 {
+            return false;
+        }
+        let mut replacing = self.changes.iter().filter(|change| replaces(change));
+        replacing.any(|change| change.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
 }
 
 /// Whether a server that folds names would take a field for one that is set or stripped here: by

@@ -2,18 +2,21 @@
 
 use std::cell::RefCell;
 
+use smallvec::SmallVec;
+
 use crate::http::variable::{Defined, Lasting};
 
-/// What an exchange has computed of its variables. Nothing is allocated before the first.
+/// What an exchange has computed of its variables. Nothing is allocated before the first, and
+/// nothing but that for a few short ones.
 #[derive(Debug, Default)]
 pub struct KeptValues(RefCell<Option<Box<Kept>>>);
 
 #[derive(Debug, Default)]
 struct Kept {
     /// All values, one behind the other.
-    text: Vec<u8>,
+    text: SmallVec<[u8; 96]>,
     /// By the index of the variable.
-    slots: Vec<Slot>,
+    slots: SmallVec<[Slot; 8]>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use regex::bytes::Regex;
+use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
 use super::Values;
@@ -19,13 +20,17 @@ pub struct Map {
     values: Values,
     pub default: Template,
     /// In lower case, as the next two.
-    exact: HashMap<Box<[u8]>, u32>,
+    exact: Table,
     /// `*.example.com`, as `.example.com`.
-    suffixes: HashMap<Box<[u8]>, u32>,
+    suffixes: Table,
     /// `www.example.*`, as `www.example.`.
-    prefixes: HashMap<Box<[u8]>, u32>,
+    prefixes: Table,
     regexes: Vec<(Regex, u32)>,
 }
+
+/// Indexes of values. The configuration alone fills it, so that a hash which a client could foresee
+/// does no harm.
+type Table = HashMap<Box<[u8]>, u32, FxBuildHasher>;
 
 /// What a text is held against.
 #[derive(Debug, Clone)]
@@ -46,9 +51,9 @@ impl Map {
             entries: Vec::new(),
             values: Values::default(),
             default,
-            exact: HashMap::new(),
-            suffixes: HashMap::new(),
-            prefixes: HashMap::new(),
+            exact: Table::default(),
+            suffixes: Table::default(),
+            prefixes: Table::default(),
             regexes: Vec::new(),
         }
     }
