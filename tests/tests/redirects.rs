@@ -195,13 +195,13 @@ async fn a_regex_of_proxy_redirect_knows_the_names_of_the_route_s_groups_as_well
 /// Every place begins with nothing.
 #[tokio::test]
 async fn what_variables_leave_empty_is_replaced_nowhere() {
-    let server = origin::answers(|_| Answer::raw("HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n"));
+    let server = origin::answers(|_| Answer::status(302, "moved").header("Location", "/there"));
     let server = server.await;
     let proxy = proxy::to([&server])
         .more("[route.proxy_redirect]\n\"$arg_from\" = \"/replaced\"\n")
         .start()
         .await;
-    for (target, expected) in [("/", "/there"), ("/?from=/th", "/replacedere")] {
+    for (target, expected) in [("/", "/there"), ("/?from=/th", "http://test/replacedere")] {
         let response = proxy.get(target).await;
         assert_eq!(response.header("location"), expected, "{target}");
     }
