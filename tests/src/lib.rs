@@ -14,6 +14,7 @@
 )]
 
 mod binary; // find or build `waypost`
+mod installed; // what the machine has
 pub mod child; // a child process, its output, its end
 pub mod client; // the downstream side, byte by byte
 pub mod load; // clients that keep a proxy busy

@@ -2,12 +2,12 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::child::Child;
-use crate::{eventually, peers, wire::Wire};
+use crate::{eventually, installed, peers, wire::Wire};
 
 /// The program of the system's own nginx.
 const SYSTEMS_OWN: &str = "nginx";
@@ -19,22 +19,9 @@ pub struct Nginx {
     directory: TempDir,
 }
 
-/// Whether nginx is installed. Where it is not, says so loudly; where `CI` is set, fails, so that
-/// skipped specs do not count as passed there.
+/// Whether nginx is installed.
 pub fn installed() -> bool {
-    let found = Command::new(SYSTEMS_OWN)
-        .arg("-v")
-        .stderr(Stdio::null())
-        .status()
-        .is_ok();
-    if !found {
-        eprintln!("SKIPPED: nginx is not installed (apt-get install nginx)");
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI compares with nginx, and it is not installed"
-        );
-    }
-    found
+    installed::program(SYSTEMS_OWN, "-v", "nginx")
 }
 
 /// What the randomness of a comparison comes from: `WAYPOST_PARITY_SEED`, or another one each time.
@@ -63,15 +50,9 @@ const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /// As [`installed`], with the stream module.
 pub fn stream_installed() -> bool {
-    let found = installed() && std::path::Path::new(STREAM_MODULE).exists();
-    if !found {
-        eprintln!("SKIPPED: nginx has no stream module (apt-get install libnginx-mod-stream)");
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI compares with nginx's stream module, and it is not installed"
-        );
-    }
-    found
+    let found = Path::new(STREAM_MODULE).exists();
+    let how = "apt-get install libnginx-mod-stream";
+    installed() && installed::there_is(found, "nginx's stream module", how)
 }
 
 /// A loopback address that is free at this moment; nginx cannot choose a port and tell.

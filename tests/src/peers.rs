@@ -1,23 +1,15 @@
 //! Programs of others, for a proxy to stand between: what they understand is not what we think that
-//! the wire means.
-//!
-//! Where one is not installed, its specs say so loudly and pass; where `CI` is set they fail, so
-//! that skipped specs do not count as passed there. `.ci/run` installs all of them.
+//! the wire means. `.ci/run` installs all of them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::child::{self, Child};
+use crate::installed;
 
 /// Whether a program is installed; `package` is Debian's name for it.
 pub fn installed(program: &str, package: &str) -> bool {
-    let found = Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok();
-    found || missing(program, &format!("apt-get install {package}"))
+    installed::program(program, "--version", package)
 }
 
 /// A Python that has the modules: `WAYPOST_PYTHON`, that of `target/peers`, or the system's own.
@@ -39,18 +31,13 @@ pub fn python(modules: &[&str]) -> Option<PathBuf> {
     if found.is_none() {
         let how = "python3 -m venv target/peers && \
                    target/peers/bin/python -m pip install -r tests/peers/requirements.txt";
-        missing(&format!("a Python with {}", modules.join(" and ")), how);
+        installed::there_is(
+            false,
+            &format!("a Python with {}", modules.join(" and ")),
+            how,
+        );
     }
     found
-}
-
-fn missing(what: &str, how: &str) -> bool {
-    eprintln!("SKIPPED: {what} is not installed ({how})");
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "CI runs with {what}, and it is not installed"
-    );
-    false
 }
 
 /// The path of one of the scripts in `tests/peers`.

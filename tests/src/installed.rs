@@ -1,0 +1,27 @@
+//! What specs need of the machine besides Waypost. Where that is not there, it is said loudly, and
+//! the spec is skipped; where `CI` is set it fails, so that skipped specs do not count as passed.
+
+use std::process::{Command, Stdio};
+
+/// Whether a program runs, and ends when it is asked for its version.
+pub(crate) fn program(program: &str, version: &str, package: &str) -> bool {
+    let ran = Command::new(program)
+        .arg(version)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    there_is(ran.is_ok(), program, &format!("apt-get install {package}"))
+}
+
+/// The same of anything. `how`: it can be installed.
+pub(crate) fn there_is(found: bool, what: &str, how: &str) -> bool {
+    if !found {
+        eprintln!("SKIPPED: {what} is not installed ({how})");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI runs with {what}, and it is not installed"
+        );
+    }
+    found
+}
