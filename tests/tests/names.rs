@@ -633,6 +633,194 @@ async fn a_change_while_a_reload_waits_takes_no_name_away_from_it() {
     assert_eq!(proxy.get("/new").await.text(), host(&origins[0]));
 }
 
+/// Names of one zone are known, those of another are until this says so, and others never are. They
+/// stand for the first origin, those that begin with `b` for the last one.
+async fn zones(origins: &[Origin]) -> (Scripted, Arc<AtomicU8>) {
+    let address = |index: usize| host(&origins[index]).parse::<std::net::Ipv4Addr>();
+    let first = address(0).expect("an address");
+    let last = address(origins.len() - 1).expect("an address");
+    let gone = Arc::new(AtomicU8::new(0));
+    let is_gone = gone.clone();
+    let dns = Scripted::start(move |question| {
+        let is_gone = is_gone.load(Relaxed) == 1;
+        match question.name.rsplit('.').nth(1) {
+            Some("known") => {}
+            Some("leaves") if !is_gone => {}
+            _ => return Vec::new(),
+        }
+        let address = if question.name.starts_with('b') {
+            last
+        } else {
+            first
+        };
+        let records = [Record::address(&question.name, address, 1)];
+        match question.kind {
+            A => vec![question.answer(0, &records)],
+            _ => vec![question.answer(0, &[])],
+        }
+    })
+    .await;
+    (dns, gone)
+}
+
+/// A proxy of `api.known.test` before such a name server, which waits two seconds for an answer.
+async fn before_zones(dns: &Scripted, port: u16, more: &str) -> Proxy {
+    let keys = format!(
+        "resolver = {{ addresses = [\"{}\"], valid = \"100ms\", timeout = \"2s\" }}",
+        dns.address()
+    );
+    let setup = proxy::to([name("api.known.test", port)]).server(&keys);
+    setup.more(&format!("{more}{ADMIN}")).start().await
+}
+
+/// It is looked after until the reload is served, and from then on.
+#[tokio::test]
+async fn a_name_that_a_reload_has_learned_keeps_its_answer() {
+    let (origins, port) = origins(1).await;
+    let (dns, gone) = zones(&origins).await;
+    let proxy = before_zones(&dns, port, "").await;
+    proxy.append(&format!(
+        "[upstream.new]\nservers = [\"n.leaves.test:{port}\"]\n\
+         [upstream.dead]\nservers = [\"dead.test:{port}\"]\n\
+         [[route]]\npath = \"/new\"\nproxy = \"new\""
+    ));
+    let asked = dns.questions();
+    let mut waits = Client::connect(&proxy.admin_address()).await;
+    waits.send(request("POST", "/reload", "")).await;
+    dns.is_asked(asked + 6).await;
+    let server = format!("/upstreams/backend/servers/api.known.test:{port}");
+    let change = async |weight: u32| {
+        let changed = proxy
+            .admin("PATCH", &server, &format!("{{\"weight\": {weight}}}"))
+            .await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+    };
+    change(2).await;
+    gone.store(1, Relaxed);
+    assert_eq!(waits.response().await.status, 200);
+    for weight in 3..6 {
+        change(weight).await;
+        assert_eq!(proxy.get("/new").await.text(), host(&origins[0]));
+    }
+    proxy.reload().await;
+    assert_eq!(proxy.get("/new").await.text(), host(&origins[0]));
+}
+
+/// Nobody looks after it: it is in no configuration.
+#[tokio::test]
+async fn a_name_whose_addition_is_given_up_is_not_asked_about_again() {
+    let (origins, port) = origins(1).await;
+    let (dns, _) = zones(&origins).await;
+    let proxy = before_zones(&dns, port, "").await;
+    let mut leaves = Client::connect(&proxy.admin_address()).await;
+    let add = "{\"address\": \"dead.test:80\"}";
+    leaves
+        .send(request("POST", "/upstreams/backend/servers", add))
+        .await;
+    proxy.log_contains("dead.test could not be resolved").await;
+    assert!(leaves.response().await.status >= 400);
+    outlast(Duration::from_secs(3)).await;
+    let failed = proxy
+        .log()
+        .matches("dead.test could not be resolved")
+        .count();
+    assert_eq!(failed, 1);
+    assert!(
+        listed(&proxy).await["names"]
+            .as_array()
+            .expect("a list")
+            .len()
+            == 1
+    );
+}
+
+/// Those that come by a command while a reload waits are asked about once, and not by the reload.
+#[tokio::test]
+async fn a_reload_keeps_what_names_stand_for_that_are_resolved_once_and_came_meanwhile() {
+    let (origins, port) = origins(2).await;
+    let (dns, _) = zones(&origins).await;
+    let state = tempfile::tempdir().expect("there is room for a directory");
+    let once = format!(
+        "[upstream.once]\nservers = [\"one.known.test:{port}\"]\nresolve = \"once\"\n\
+         state = \"{}/once.json\"\n[[route]]\npath = \"/once\"\nproxy = \"once\"\n",
+        state.path().display()
+    );
+    let proxy = before_zones(&dns, port, &once).await;
+    proxy.append(&format!(
+        "[upstream.dead]\nservers = [\"dead.test:{port}\"]"
+    ));
+    let asked = dns.questions();
+    let mut waits = Client::connect(&proxy.admin_address()).await;
+    waits.send(request("POST", "/reload", "")).await;
+    dns.is_asked(asked + 6).await;
+    let added = format!("{{\"address\": \"b.known.test:{port}\"}}");
+    let added = proxy.admin("POST", "/upstreams/once/servers", &added).await;
+    assert_eq!(added.status, 200, "{}", added.text());
+    let one = format!("/upstreams/once/servers/one.known.test:{port}");
+    let removed = proxy.admin("DELETE", &one, "").await;
+    assert_eq!(removed.status, 200, "{}", removed.text());
+    assert_eq!(waits.response().await.status, 200);
+    assert_eq!(proxy.get("/once").await.text(), host(&origins[1]));
+}
+
+/// Each of them knows another host by the name.
+#[tokio::test]
+async fn an_upgrade_hands_on_what_each_name_server_has_said() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [a, b] = &origins[..] else { panic!() };
+    let mut inside = Dnsmasq::start(&hosts("app.test", &[a]), 0, &[]).await;
+    let mut outside = Dnsmasq::start(&hosts("app.test", &[b]), 0, &[]).await;
+    let resolver = |dns: &Dnsmasq| {
+        let address = dns.address();
+        format!("resolver = {{ addresses = [\"{address}\"], timeout = \"300ms\" }}")
+    };
+    let more = format!(
+        "[upstream.outside]\nservers = [\"app.test:{port}\"]\n{}\n\
+         [[route]]\npath = \"/outside\"\nproxy = \"outside\"\n{ADMIN}",
+        resolver(&outside)
+    );
+    let setup = proxy::to([name("app.test", port)]).upstream(&resolver(&inside));
+    let mut proxy = setup.more(&more).start().await;
+    let expect = async |proxy: &Proxy| {
+        assert_eq!(proxy.get("/").await.text(), host(a));
+        assert_eq!(proxy.get("/outside").await.text(), host(b));
+    };
+    expect(&proxy).await;
+    inside.dies().await;
+    outside.dies().await;
+    let upgraded = proxy.admin("POST", "/upgrade", "").await;
+    assert_eq!(upgraded.status, 200, "{}", upgraded.text());
+    let pid = upgraded.json()["pid"].as_u64().expect("a process id");
+    let _successor = Successor::of(u32::try_from(pid).expect("a process id"));
+    proxy.process().ended().await;
+    expect(&proxy).await;
+}
+
+/// The first answer is an error, and the other name server takes a moment longer.
+#[tokio::test]
+async fn a_name_server_that_cannot_tell_does_not_silence_the_others() {
+    let (origins, port) = origins(1).await;
+    let address: std::net::Ipv4Addr = host(&origins[0]).parse().expect("an address");
+    let good = Scripted::late(Duration::from_millis(200), move |question| {
+        match question.kind {
+            A => vec![question.answer(0, &[Record::address(&question.name, address, 60)])],
+            _ => vec![question.answer(0, &[])],
+        }
+    })
+    .await;
+    for code in [2, 4, 5] {
+        let bad = Scripted::start(move |question| vec![question.answer(code, &[])]).await;
+        for addresses in [[&bad, &good], [&good, &bad]] {
+            let addresses = addresses.map(Scripted::address).join("\", \"");
+            let proxy = resolving(&name("api.test", port), &addresses, "").await;
+            assert_eq!(proxy.get("/").await.text(), host(&origins[0]), "{code}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn streams_go_to_the_ports_that_a_service_has() {
     if !installed() {

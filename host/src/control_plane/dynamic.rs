@@ -344,13 +344,16 @@ pub(super) fn changed(
         .filter(|upstream| !is_idle(upstream, idle, now))
         .collect();
     // Those that were asked for in one moment alone go first, since random names are; else those
-    // that were not for longest. Of the others, and of those that are listed by themselves, no more
-    // than a quarter goes at a time.
-    let lasts = |upstream: &Upstream| {
+    // that were not for longest, and at last those that are listed by themselves. Of all but the
+    // first no more than a quarter goes at a time.
+    let rank = |upstream: &Upstream| {
         let (first, last) = upstream.used();
-        upstream.config.is_listed || last >= first + 2
+        match upstream.config.is_listed {
+            true => 2,
+            false => u8::from(last >= first + 2),
+        }
     };
-    let lasting = stay.iter().filter(|upstream| lasts(upstream)).count();
+    let lasting = stay.iter().filter(|upstream| rank(upstream) > 0).count();
     let room = most.saturating_sub(lasting).max(most / 4).max(1).min(most);
     let mut added = Vec::new();
     let mut resolution = present.resolution.clone();
@@ -371,7 +374,7 @@ pub(super) fn changed(
     }
     stay.sort_by_key(|upstream| {
         let (_, last) = upstream.used();
-        std::cmp::Reverse((lasts(upstream), last))
+        std::cmp::Reverse((rank(upstream), last))
     });
     stay.truncate(most - added.len());
     let stay: HashSet<&str> = stay.iter().map(|stays| &*stays.config.name).collect();

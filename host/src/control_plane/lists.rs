@@ -1,12 +1,19 @@
 //! Servers that are listed elsewhere, as a change like any other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::operator::{ChangeRefused, ChangeResult, Changed, Operator};
+use super::operator::{
+    Change, ChangeRefused, ChangeRequest, ChangeResult, Changed, Operator, Published,
+};
 use super::publish::Plan;
 use super::resolve;
 use super::servers;
@@ -14,39 +21,114 @@ use crate::config::model::{Config, ServerName, UpstreamConfig};
 use crate::discovery::{Listed, Sources};
 use crate::names::{Learned, Names};
 
-/// How long lists wait for the names that they have brought: the servers that leave are served until
-/// those that come are known, or this has passed. They get their servers when they are.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Lists that differ from what is served.
+/// Lists that differ from what is served, by upstream.
 pub(super) struct ChangedLists {
-    /// By upstream.
-    lists: Vec<(String, Listed)>,
-    /// What the names stand for that they have brought; nothing where that is not known in time.
-    learned: Option<Learned>,
+    pub(super) lists: Vec<(String, Listed)>,
+    /// What the names stand for that they have brought; none where they have brought none.
+    pub(super) learned: Option<Learned>,
 }
 
-impl ChangedLists {
-    /// Those that there are, beside a configuration that is served.
-    pub(super) async fn learn(config: &Config, sources: &Sources, names: &Names) -> ChangedLists {
-        let mut next = config.clone();
-        let mut lists = Vec::new();
-        for upstream in &mut next.upstreams {
-            let listed = upstream.source.as_ref().and(sources.listed(upstream));
-            let Some(listed) = listed else { continue };
-            if let Some(changed) = with_list(upstream, &listed) {
-                *upstream = changed.into();
-                lists.push((upstream.name.clone(), listed));
+/// How long a list waits for the names that it has brought, where it has other servers as well.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a list has brought.
+struct New {
+    /// Names that are not asked about yet.
+    names: BTreeSet<ServerName>,
+    /// There are other servers.
+    others: bool,
+}
+
+/// Has lists served as they change. The servers that leave are served until those are known that
+/// come, or cannot be known: meanwhile other lists go on.
+pub(super) struct Listing {
+    pub(super) published: Arc<ArcSwap<Published>>,
+    pub(super) names: Names,
+    pub(super) sources: Sources,
+    pub(super) changes: UnboundedSender<ChangeRequest>,
+}
+
+impl Listing {
+    pub(super) async fn heed(self) {
+        let mut learning = JoinSet::new();
+        let mut learned: HashMap<String, Listed> = HashMap::new();
+        loop {
+            // One that cannot be served is not tried again before something changes.
+            let mut tried = None;
+            tokio::select! {
+                () = self.sources.changed() => {}
+                Some(done) = learning.join_next() => match done {
+                    Ok(ChangedLists { lists, learned: of_names }) => {
+                        tried = lists.first().cloned();
+                        let lists_of = lists.iter().map(|(upstream, _)| upstream);
+                        lists_of.for_each(|upstream| drop(learned.remove(upstream)));
+                        self.serve(ChangedLists { lists, learned: of_names }).await;
+                    }
+                    // A panic, of which the log tells.
+                    Err(_) => learned.clear(),
+                }
+            }
+            let mut known = Vec::new();
+            for (upstream, listed, New { names: new, others }) in self.changed() {
+                let is_same = |other: &Listed| Arc::ptr_eq(other, &listed);
+                let was_tried = tried.as_ref().is_some_and(|(_, tried)| is_same(tried));
+                if was_tried || learned.get(&upstream).is_some_and(is_same) {
+                    continue;
+                }
+                if new.is_empty() {
+                    known.push((upstream, listed));
+                    continue;
+                }
+                learned.insert(upstream.clone(), listed.clone());
+                let names = self.names.clone();
+                learning.spawn_local(async move {
+                    let mut learn = pin!(names.learn(new));
+                    let learned = match timeout(PATIENCE, &mut learn).await {
+                        Ok(learned) => Some(learned),
+                        Err(_) if others => None,
+                        Err(_) => Some(learn.await),
+                    };
+                    let lists = vec![(upstream, listed)];
+                    ChangedLists { lists, learned }
+                });
+            }
+            if !known.is_empty() {
+                let (lists, learned) = (known, None);
+                self.serve(ChangedLists { lists, learned }).await;
             }
         }
-        let before = resolve::names(config);
-        let new = resolve::names(&next);
-        let new: BTreeSet<ServerName> = new.difference(&before).cloned().collect();
-        let learned = match new.is_empty() {
-            true => None,
-            false => timeout(PATIENCE, names.learn(new)).await.ok(),
-        };
-        ChangedLists { lists, learned }
+    }
+
+    /// Its outcome is in the log.
+    async fn serve(&self, changed: ChangedLists) {
+        let (done, served) = oneshot::channel();
+        let change = Change::ListsChanged(changed);
+        if self.changes.send((change, Some(done))).is_ok() {
+            let _ = served.await;
+        }
+    }
+
+    /// Each list that differs from what is served, and what it has brought.
+    fn changed(&self) -> Vec<(String, Listed, New)> {
+        let config = self.published.load().snapshot.config.clone();
+        let mut changed = Vec::new();
+        let mut served = None;
+        for upstream in &config.upstreams {
+            let listed = upstream.source.as_ref().and(self.sources.listed(upstream));
+            let Some(listed) = listed else { continue };
+            let Some(next) = with_list(upstream, &listed) else {
+                continue;
+            };
+            let served = served.get_or_insert_with(|| resolve::names(&config));
+            let is_new = |name: &&ServerName| !served.contains(*name);
+            let names = next.servers.iter().map(resolve::name);
+            let new = New {
+                others: names.clone().any(|name| name.filter(is_new).is_none()),
+                names: names.flatten().filter(is_new).cloned().collect(),
+            };
+            changed.push((upstream.name.clone(), listed, new));
+        }
+        changed
     }
 }
 

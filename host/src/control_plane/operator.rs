@@ -31,10 +31,10 @@ use crate::access_log::AccessLogs;
 use crate::admin_api::ReloadCounts;
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
-use crate::discovery::Sources;
+use crate::discovery::{HeldSources, Sources};
 use crate::fault_injection;
 use crate::health::HealthThread;
-use crate::names::{Names, Resolution};
+use crate::names::{Learned, Names, Resolution, Supposed};
 use crate::plugin::{Plugin, PluginError};
 
 /// A change that is asked for. What has to be learned for it from others, who may be slow or dead,
@@ -76,11 +76,36 @@ pub(super) enum Change {
     Dynamic(DynamicChange),
 }
 
+/// What was learned for a change, and is looked after until that is served.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) _names: Option<Learned>,
+    pub(super) _sources: Option<HeldSources>,
+}
+
+impl Change {
+    fn held(&self) -> Held {
+        let of_names = |names: Option<&Learned>| Held {
+            _names: names.cloned(),
+            ..Held::default()
+        };
+        match self {
+            Change::Reload(Ok(new)) => new.held(),
+            Change::ListsChanged(changed) => of_names(changed.learned.as_ref()),
+            Change::Servers {
+                change: ServerChange::Add { learned, .. },
+                ..
+            } => of_names(Some(learned)),
+            _ => Held::default(),
+        }
+    }
+}
+
 /// What came of it.
 pub(super) type ChangeResult = Result<Changed, ChangeRefused>;
 
 /// It is served.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Changed {
     pub(super) generation: u64,
     /// What the configuration says and this process cannot do, or what is hardly meant.
@@ -88,7 +113,7 @@ pub(super) struct Changed {
 }
 
 /// Nothing has changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum ChangeRefused {
     #[error("the configuration has no {0}")]
     Unknown(String),
@@ -119,6 +144,13 @@ impl ChangeRefused {
     /// Nothing is changed any more.
     pub(super) fn ending() -> ChangeRefused {
         ChangeRefused::Conflict("the process is about to end".to_owned())
+    }
+
+    /// The process that starts would not have the change.
+    fn upgrading() -> ChangeRefused {
+        let message = "an upgrade is under way, and the new process has read its configuration already: ask \
+                       again once it is over";
+        ChangeRefused::Conflict(message.to_owned())
     }
 
     /// It ended in a panic.
@@ -165,6 +197,8 @@ pub(super) struct Operator {
     /// What the file said of servers when it was last read.
     pub(super) written: Written,
     pub(super) compiling: Compiling,
+    /// What names are taken to stand for that the change under way brings with it.
+    pub(super) supposed: Supposed,
 }
 
 /// A change, and where its outcome is awaited.
@@ -179,10 +213,15 @@ impl Operator {
             .follow(&self.published.load().snapshot.upstreams);
         self.keep_sources();
         while let Some((change, asker)) = requests.recv().await {
+            let held = change.held();
             // Drains and stops are not the operator's; but nothing is changed any more once they
             // have begun.
-            let outcome = match self.not_ending() {
-                Err(refusal) => Err(refusal),
+            let allowed = self.not_ending().and_then(|()| self.not_lost(&change));
+            let outcome = match allowed {
+                Err(refusal) => {
+                    tracing::warn!("nothing is changed: {refusal}");
+                    Err(refusal)
+                }
                 // Each change builds what is new before it puts that in force, in one step: what a
                 // panic leaves is the configuration before, or the new one.
                 Ok(()) => caught(self.apply(change))
@@ -193,6 +232,7 @@ impl Operator {
             // Those of a change that was refused are among them no longer.
             self.keep_names();
             self.keep_sources();
+            drop(held);
             if let Some(asker) = asker {
                 // The caller may have gone meanwhile.
                 let _ = asker.send(outcome);
@@ -204,6 +244,21 @@ impl Operator {
     pub(super) fn not_ending(&self) -> Result<(), ChangeRefused> {
         match self.workers.stats().is_ending() {
             true => Err(ChangeRefused::ending()),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses what somebody asks for while another process starts, which would not have it.
+    fn not_lost(&self, change: &Change) -> Result<(), ChangeRefused> {
+        let is_asked_for = matches!(
+            change,
+            Change::Reload(_)
+                | Change::Load { .. }
+                | Change::RollBack { .. }
+                | Change::Servers { .. }
+        );
+        match is_asked_for && self.workers.stats().is_upgrading() {
+            true => Err(ChangeRefused::upgrading()),
             false => Ok(()),
         }
     }
@@ -325,9 +380,11 @@ impl Operator {
     }
 
     /// Has those names looked after that are served, and no others.
-    fn keep_names(&self) {
+    fn keep_names(&mut self) {
         let published = self.published.load();
-        self.names.keep(resolve::names(&published.snapshot.config));
+        let supposed = std::mem::take(&mut self.supposed);
+        let names = resolve::names(&published.snapshot.config);
+        self.names.keep(names, supposed);
     }
 }
 

@@ -1,7 +1,6 @@
 //! Reloads, one after the other. What the names of a new configuration stand for and what its
 //! sources list is learned here, beside all other changes: name servers and sources may be dead.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use super::check;
 use super::dynamic;
 use super::lists;
 use super::operator::{
-    Change, ChangeRefused, ChangeRequest, ChangeResult, Changed, Operator, Published,
+    Change, ChangeRefused, ChangeRequest, ChangeResult, Changed, Held, Operator, Published,
 };
 use super::panics::{Panicked, caught};
 use super::plugins::loading_limit;
@@ -32,11 +31,21 @@ use crate::names::{Learned, Names};
 /// A configuration that was read.
 pub(super) struct NewConfig {
     /// As the file has it.
-    pub(super) config: Config,
+    config: Config,
+    asked: Instant,
     /// What its names stand for.
-    pub(super) learned: Learned,
-    pub(super) asked: Instant,
-    _held: HeldSources,
+    learned: Learned,
+    _sources: HeldSources,
+}
+
+impl NewConfig {
+    /// What is looked after as long as this is there.
+    pub(super) fn held(&self) -> Held {
+        Held {
+            _names: Some(self.learned.clone()),
+            _sources: Some(self._sources.clone()),
+        }
+    }
 }
 
 /// Where the outcome of a reload is awaited, if anywhere.
@@ -54,25 +63,17 @@ pub(super) struct Reloads {
 
 impl Reloads {
     /// One after the other, since a file that was read before another one must not be served after it.
-    /// One that nobody waits for is left to another one behind it.
+    /// All that have been asked for by then are one.
     pub(super) async fn run(self, mut requests: mpsc::UnboundedReceiver<ReloadRequest>) {
-        let mut waiting = VecDeque::new();
-        loop {
-            while let Ok(request) = requests.try_recv() {
-                waiting.push_back(request);
-            }
-            let next = match waiting.pop_front() {
-                None => requests.recv().await,
-                next => next,
-            };
-            let Some(asker) = next else { return };
-            if asker.is_none() && waiting.iter().any(Option::is_none) {
-                continue;
+        while let Some(first) = requests.recv().await {
+            let mut askers = Vec::from_iter(first);
+            while let Ok(next) = requests.try_recv() {
+                askers.extend(next);
             }
             let outcome = self.reload().await;
-            if let Some(asker) = asker {
+            for asker in askers {
                 // The caller may have gone meanwhile.
-                let _ = asker.send(outcome);
+                let _ = asker.send(outcome.clone());
             }
         }
     }
@@ -108,13 +109,17 @@ impl Reloads {
         let held = self.sources.learn(&with_state).await;
         let served = self.published.load().snapshot.clone();
         lists::fill(&mut with_state, &self.sources, Some(&served.config));
+        dynamic::carry_over(&served.config, &mut with_state);
+        let resolution = self.published.load().resolution.clone();
+        let supposed = resolve::supposed(&served.config, &resolution, &with_state);
         drop(served); // or it would be kept for as long as name servers take
-        let learned = self.names.learn(resolve::names(&with_state)).await;
+        let names = resolve::names(&with_state);
+        let learned = self.names.learn_supposing(names, supposed).await;
         Ok(NewConfig {
             config,
-            learned,
             asked,
-            _held: held,
+            learned,
+            _sources: held,
         })
     }
 }
@@ -150,6 +155,7 @@ impl Operator {
             let warnings = [of_names, of_servers, self.cannot_change(&config)].concat();
             let generation = self.publish(config, plan).await?;
             self.written = written;
+            self.sources.look_again();
             Ok(Changed {
                 generation,
                 warnings,
@@ -189,7 +195,7 @@ impl Operator {
 
     /// A new configuration with all that it is served with as things stand now; and names that are
     /// not known.
-    async fn plan(&self, new: NewConfig, present: &Published) -> Result<Read, ChangeRefused> {
+    async fn plan(&mut self, new: NewConfig, present: &Published) -> Result<Read, ChangeRefused> {
         let NewConfig {
             mut config,
             learned,
@@ -221,10 +227,16 @@ impl Operator {
                 return Err(problems.into());
             }
         };
-        let resolution = learned.resolution.updated(&self.names.resolution());
+        // What has come meanwhile was not learned with it.
+        let supposed = resolve::supposed(&present.snapshot.config, &present.resolution, &config);
+        let names = resolve::names(&config);
+        let resolution = present.resolution.only(&names).supposing(&supposed);
+        let resolution = resolution.updated(&learned.resolution);
+        let resolution = resolution.updated(&self.names.resolution().only(&names));
+        self.supposed = supposed;
         let plan = Plan {
             registry,
-            resolution: resolution.only(&resolve::names(&config)),
+            resolution,
             files: TlsFiles::Read,
         };
         let warnings = warnings.iter().map(Problem::in_one_line);

@@ -1,6 +1,6 @@
 //! The names of a configuration: which there are, and what is said of those without an address.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use crate::config::model::{
     Config, Lookup, ServerLocation, ServerName, UpstreamConfig, UpstreamServer,
 };
 use crate::config::problem::{Problem, did_you_mean};
-use crate::names::Unanswered;
+use crate::names::{Resolution, Supposed, Unanswered};
 
 /// The names of all servers.
 pub(super) fn names(config: &Config) -> BTreeSet<ServerName> {
@@ -33,6 +33,33 @@ pub(super) fn name(server: &UpstreamServer) -> Option<&ServerName> {
         ServerLocation::Name(name) => Some(name),
         ServerLocation::Address(_) => None,
     }
+}
+
+/// What new names of a configuration stood for when the same upstreams asked others about them.
+pub(super) fn supposed(served: &Config, resolution: &Resolution, next: &Config) -> Supposed {
+    let by_name = served
+        .upstreams
+        .iter()
+        .map(|upstream| (&*upstream.name, upstream));
+    let by_name: HashMap<&str, &Arc<UpstreamConfig>> = by_name.collect();
+    let mut supposed = Supposed::new();
+    for upstream in &next.upstreams {
+        let Some(before) = by_name.get(&*upstream.name) else {
+            continue;
+        };
+        if before.resolver == upstream.resolver && before.servers == upstream.servers {
+            continue;
+        }
+        for new in upstream.servers.iter().filter_map(name) {
+            let mut before = before.servers.iter().filter_map(name);
+            let same = before.find(|old| (&old.host, &old.lookup) == (&new.host, &new.lookup));
+            let located = same.map(|same| resolution.of(same).located);
+            if let Some(located) = located.filter(|located| !located.is_empty()) {
+                supposed.insert(new.clone(), located);
+            }
+        }
+    }
+    supposed
 }
 
 /// The name of a server that is to be added with these keys: none where it has none, or where it

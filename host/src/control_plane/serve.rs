@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
@@ -23,7 +24,7 @@ use super::connection_bounds;
 use super::dynamic::DynamicUpstreams;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
-use super::lists::{self, ChangedLists};
+use super::lists::{self, Listing};
 use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::panics;
 use super::plugins::{PluginRegistry, compiler};
@@ -47,7 +48,7 @@ use crate::data_plane::wanted::{Wanted, WantedUpstreams};
 use crate::discovery::Sources;
 use crate::fault_injection;
 use crate::health::HealthThread;
-use crate::names::{Learned, Names};
+use crate::names::{Names, Supposed};
 use crate::plugin::Runtime;
 
 /// Before a worker that has died is replaced: one that dies at once must not keep the process busy.
@@ -88,17 +89,13 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         Ok(written) => written,
         Err(problems) => return Ok(report(&problems)),
     };
-    drop(sources.learn_now(&config)); // the operator has them kept
+    let listed = sources.learn_now(&config);
     lists::fill(&mut config, &sources, None);
-    let Learned {
-        resolution,
-        unanswered,
-        ..
-    } = names.learn_now(resolve::names(&config));
+    let learned = names.learn_now(resolve::names(&config));
     let Unknown {
         mut problems,
         warnings,
-    } = Unknown::of(&config, &unanswered);
+    } = Unknown::of(&config, &learned.unanswered);
     let registry = match PluginRegistry::new(runtime, &config) {
         Ok(registry) if problems.is_empty() => registry,
         plugins => {
@@ -117,7 +114,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let parts = Parts {
         config,
         plugins: registry.selection(),
-        resolution: &resolution,
+        resolution: &learned.resolution,
         files: TlsFiles::Read,
         listeners: sockets.ids(),
         previous: None,
@@ -128,6 +125,9 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         Err(problems) => return Ok(report(&problems)),
     };
     registry.note_serving(None);
+    names.keep(resolve::names(&snapshot.config), Supposed::new());
+    sources.keep(&snapshot.config);
+    drop(listed);
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned().into();
     let (wanted, heard) = WantedUpstreams::new();
@@ -145,7 +145,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             addresses: sockets.addresses_of(BindKind::Listener),
             streams: sockets.addresses_of(BindKind::Stream),
             reloads: ReloadCounts::default(),
-            resolution,
+            resolution: learned.resolution.clone(),
         }));
         let (changes, requested) = unbounded_channel();
         let (demands, demanded) = unbounded_channel();
@@ -171,6 +171,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             workers: control.workers.stats().clone(),
             changes: control.changes.clone(),
             reloads: control.reloads.clone(),
+            waits: Arc::new(Semaphore::new(admin::WAITS)),
             demands,
             file: file.to_owned(),
             names: control.names.clone(),
@@ -263,6 +264,7 @@ impl Control {
             sources: self.sources.clone(),
             written,
             compiling: Compiling::new(self.changes.clone()),
+            supposed: Supposed::new(),
         }
     }
 
@@ -310,22 +312,13 @@ impl Control {
 
     /// The same for lists of servers.
     fn heed_sources(&self) {
-        let (sources, changes) = (self.sources.clone(), self.changes.clone());
-        let (published, names) = (self.published.clone(), self.names.clone());
-        tokio::task::spawn_local(async move {
-            loop {
-                sources.changed().await;
-                let config = published.load().snapshot.config.clone();
-                let changed = ChangedLists::learn(&config, &sources, &names).await;
-                let (done, served) = tokio::sync::oneshot::channel();
-                let change = Change::ListsChanged(changed);
-                if changes.send((change, Some(done))).is_err() {
-                    return;
-                }
-                // Its outcome is in the log.
-                let _ = served.await;
-            }
-        });
+        let listing = Listing {
+            published: self.published.clone(),
+            names: self.names.clone(),
+            sources: self.sources.clone(),
+            changes: self.changes.clone(),
+        };
+        tokio::task::spawn_local(listing.heed());
     }
 
     /// Has the operator serve the upstreams that requests name.
@@ -379,7 +372,7 @@ impl Control {
                         self.close(&mut ending);
                     }
                 },
-                serves = successor.serves() => match serves {
+                serves = successor.serves() => match self.upgraded(serves) {
                     Ok(pid) => {
                         tracing::info!("process {pid} has taken over the listeners");
                         self.drain(&mut ending, true);
@@ -490,6 +483,14 @@ impl Control {
             lists: self.sources.handed_on(),
         };
         successor.start(&self.program, &self.sockets.borrow(), admin, known, asker);
+        let is_starting = successor.is_starting();
+        self.workers.stats().note_upgrading(is_starting);
+    }
+
+    /// From now on changes are made again, if this process goes on.
+    fn upgraded(&self, serves: Result<u32, String>) -> Result<u32, String> {
+        self.workers.stats().note_upgrading(false);
+        serves
     }
 
     fn reopen(&self) {

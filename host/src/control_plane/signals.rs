@@ -57,13 +57,16 @@ impl Signals {
     }
 
     pub(super) async fn next(&mut self) -> SignalEvent {
+        // The kernel tells no order. USR2 and then QUIT is nginx's way to upgrade; the other way round
+        // nothing would be left to upgrade.
         tokio::select! {
+            biased;
             _ = self.terminate.recv() => SignalEvent::Stop,
             _ = self.interrupt.recv() => SignalEvent::Stop,
+            _ = self.changes.user2.recv() => SignalEvent::Upgrade,
             _ = self.quit.recv() => SignalEvent::Drain,
             _ = self.changes.hangup.recv() => SignalEvent::Reload,
             _ = self.changes.user1.recv() => SignalEvent::Reopen,
-            _ = self.changes.user2.recv() => SignalEvent::Upgrade,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub(super) struct WorkerCounts {
     process: Arc<Process>,
     restarts: Arc<AtomicU64>,
     ending: watch::Sender<bool>,
+    /// Another process starts, to take over.
+    upgrading: Arc<AtomicBool>,
 }
 
 impl WorkerCounts {
@@ -63,6 +65,15 @@ impl WorkerCounts {
     /// Whether the workers were told to drain or to stop.
     pub(super) fn is_ending(&self) -> bool {
         *self.ending.borrow()
+    }
+
+    pub(super) fn note_upgrading(&self, upgrading: bool) {
+        self.upgrading.store(upgrading, Relaxed);
+    }
+
+    /// Whether another process starts, which has read by now what it will serve.
+    pub(super) fn is_upgrading(&self) -> bool {
+        self.upgrading.load(Relaxed)
     }
 
     /// Waits until they were.
@@ -108,6 +119,7 @@ impl Workers {
                 process,
                 restarts: Arc::default(),
                 ending: watch::Sender::new(false),
+                upgrading: Arc::default(),
             },
         };
         for index in 0..workers.stats.workers {

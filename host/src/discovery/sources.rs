@@ -39,16 +39,22 @@ enum Command {
     FilesChanged,
 }
 
-/// Sources that are looked after until this is dropped, whatever is [kept](Sources::keep) meanwhile.
+/// Sources that are looked after until this and its clones are dropped, whatever is
+/// [kept](Sources::keep) meanwhile.
+#[derive(Clone)]
 #[must_use]
 pub(crate) struct HeldSources {
-    held: Arc<[Wanted]>,
+    _hold: Arc<Hold>,
+}
+
+struct Hold {
+    sources: Arc<[Wanted]>,
     commands: UnboundedSender<Command>,
 }
 
-impl Drop for HeldSources {
+impl Drop for Hold {
     fn drop(&mut self) {
-        let _ = self.commands.send(Command::Release(self.held.clone()));
+        let _ = self.commands.send(Command::Release(self.sources.clone()));
     }
 }
 
@@ -89,14 +95,16 @@ impl Sources {
     }
 
     fn ask(&self, config: &Config) -> (HeldSources, oneshot::Receiver<()>) {
-        let held = HeldSources {
-            held: Wanted::of(config).into(),
+        let sources: Arc<[Wanted]> = Wanted::of(config).into();
+        let (answer, awaited) = oneshot::channel();
+        let _ = self.commands.send(Command::Learn(sources.clone(), answer));
+        let hold = Hold {
+            sources,
             commands: self.commands.clone(),
         };
-        let (answer, awaited) = oneshot::channel();
-        let _ = self
-            .commands
-            .send(Command::Learn(held.held.clone(), answer));
+        let held = HeldSources {
+            _hold: Arc::new(hold),
+        };
         (held, awaited)
     }
 
@@ -119,6 +127,15 @@ impl Sources {
             let is_refused = refused.is_some_and(|(refused, _)| Arc::ptr_eq(refused, listed));
             (!is_refused).then(|| listed.clone())
         })?
+    }
+
+    /// Has lists looked at again that were refused, or came while a configuration was read that they
+    /// are for.
+    pub(crate) fn look_again(&self) {
+        for seen in self.shared.seen.lock().values_mut().flatten() {
+            seen.refused = None;
+        }
+        self.shared.changed.notify_one();
     }
 
     /// Notes that a list cannot be served: it is not tried again.

@@ -28,6 +28,29 @@ pub(super) struct Asking {
     servers: RefCell<HashMap<Arc<Resolver>, Rc<NameServers>>>,
 }
 
+/// What the task of a name is told, and tells, while it runs.
+pub(super) struct Followed {
+    /// Somebody doubts the last answer.
+    pub(super) doubted: Notify,
+    /// There was an answer, or none could be had.
+    pub(super) answered: watch::Sender<bool>,
+    /// It is looked after whether or not it is tried out.
+    pub(super) wanted: Cell<bool>,
+    /// See [`Names::try_out`](super::Names::try_out).
+    pub(super) by_pattern: watch::Sender<bool>,
+}
+
+impl Followed {
+    pub(super) fn new(wanted: bool, by_pattern: bool) -> Followed {
+        Followed {
+            doubted: Notify::new(),
+            answered: watch::Sender::new(false),
+            wanted: Cell::new(wanted),
+            by_pattern: watch::Sender::new(by_pattern),
+        }
+    }
+}
+
 impl Asking {
     pub(super) fn new(shared: Arc<Shared>, doubts: UnboundedSender<Arc<Doubt>>) -> Asking {
         Asking {
@@ -45,21 +68,20 @@ impl Asking {
         servers.retain(|resolver, _| used(resolver));
     }
 
-    /// Asks about a name again and again.
+    /// Asks about a name again and again. `before`: what it stood for until now, if that is known.
     pub(super) async fn follow(
         &self,
         name: &ServerName,
-        doubted: &Notify,
-        answered: &watch::Sender<bool>,
-        (wanted, by_pattern): (&Cell<bool>, &Cell<bool>),
+        followed: &Followed,
+        before: Option<Arc<[Located]>>,
     ) {
         let doubt = Doubt::about(name.clone(), self.doubts.clone());
-        let before = self.shared.located(name);
-        let mut is_first = before.is_none();
+        let (mut is_first, mut is_answered) = (before.is_none(), false);
         let mut known = Known::before(before.unwrap_or_default(), Instant::now());
         loop {
             let asked = Instant::now();
-            let outcome = self.ask(name, known.meant(), by_pattern.get()).await;
+            let outcome = self.ask(name, known.meant(), followed, is_answered).await;
+            is_answered = matches!(outcome, Outcome::Found { .. } | Outcome::Absent(_));
             let is_answer = matches!(outcome, Outcome::Found { .. });
             let change = known.note(outcome, &name.resolver, asked, Instant::now());
             let addresses = ServerAddresses {
@@ -75,32 +97,45 @@ impl Asking {
                 self.shared.changed.notify_one();
             }
             // Whoever tries a name out says what came of it.
-            if wanted.get() {
+            if followed.wanted.get() {
                 say(name, &change, known.located(), is_first, is_answer);
             }
             is_first = false;
-            answered.send_replace(true);
+            followed.answered.send_replace(true);
             tokio::select! {
                 () = sleep_until(known.next().into()) => {}
-                () = doubted.notified() => sleep_until(known.earliest().into()).await,
+                () = followed.doubted.notified() => sleep_until(known.earliest().into()).await,
             }
         }
     }
 
-    /// Asks about a name once.
-    pub(super) async fn ask(
+    /// Asks about a name that is not asked about again.
+    pub(super) async fn ask_once(&self, name: &ServerName) -> Outcome {
+        self.ask(name, None, &Followed::new(true, false), false)
+            .await
+    }
+
+    /// Asks about a name once. `is_answered`: it was, the last time.
+    async fn ask(
         &self,
         name: &ServerName,
         meant: Option<&str>,
-        by_pattern: bool,
+        followed: &Followed,
+        is_answered: bool,
     ) -> Outcome {
         let servers = match self.servers_of(&name.resolver) {
             Ok(servers) => servers,
             Err(why) => return Outcome::Failed(why),
         };
-        let _share = match by_pattern {
-            true => Some(servers.share_of_patterns().await),
-            false => None,
+        let mut by_pattern = followed.by_pattern.subscribe();
+        let _share = tokio::select! {
+            biased;
+            _ = by_pattern.wait_for(|is| !is) => None,
+            share = servers.share_of_patterns() => share,
+        };
+        let _share_too = match is_answered {
+            true => None,
+            false => servers.share_of_unanswered().await,
         };
         servers.ask(name, meant).await
     }

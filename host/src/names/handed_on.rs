@@ -8,13 +8,31 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::resolution::{Located, OfService, Resolution};
-use crate::config::model::{Address, Lookup};
+use crate::config::model::{Address, Lookup, ServerName};
 
 /// Bytes in all: the kernel takes 128 KiB for a variable of the environment (execve(2)).
 const MOST: usize = 96 << 10;
 
-/// Addresses by host, and by what is asked about it.
-pub(super) type Seeds = BTreeMap<(String, Lookup), Arc<[Located]>>;
+/// Addresses by what was asked about them.
+pub(super) type Seeds = BTreeMap<Seed, Arc<[Located]>>;
+
+/// A host, what is asked about it, and whom: others may call another one by its name.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seed {
+    host: String,
+    lookup: Lookup,
+    asked: Vec<SocketAddr>,
+}
+
+impl Seed {
+    pub(super) fn of(name: &ServerName) -> Seed {
+        Seed {
+            host: name.host.clone(),
+            lookup: name.lookup.clone(),
+            asked: name.resolver.addresses.clone(),
+        }
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 struct KnownName {
@@ -22,6 +40,9 @@ struct KnownName {
     /// None for a service.
     port: Option<u16>,
     service: Option<String>,
+    /// Name servers; none for those of the machine.
+    #[serde(default)]
+    asked: Vec<SocketAddr>,
     addresses: Vec<KnownAddress>,
 }
 
@@ -51,6 +72,7 @@ pub(super) fn written(resolution: &Resolution) -> String {
             host: name.host.clone(),
             port,
             service,
+            asked: name.resolver.addresses.clone(),
             addresses: of_tcp.collect(),
         };
         let Ok(line) = serde_json::to_string(&known) else {
@@ -84,7 +106,12 @@ pub(super) fn read(text: &str) -> Seeds {
                 backup,
             }),
         });
-        Some(((name.host, lookup), located.collect()))
+        let seed = Seed {
+            host: name.host,
+            lookup,
+            asked: name.asked,
+        };
+        Some((seed, located.collect()))
     });
     seeds.collect()
 }
@@ -93,7 +120,7 @@ pub(super) fn read(text: &str) -> Seeds {
 mod tests {
     use super::super::resolution::ServerAddresses;
     use super::*;
-    use crate::config::model::{ServerName, tests_resolver};
+    use crate::config::model::tests_resolver;
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -119,7 +146,7 @@ mod tests {
         ];
         let known = known.map(|(name, located)| (name, ServerAddresses::fixed(located)));
         let seeds = read(&written(&Resolution(Arc::new(known.into()))));
-        let found = |host: &str, lookup| seeds.get(&(host.to_owned(), lookup)).cloned();
+        let found = |host: &str, lookup| seeds.get(&Seed::of(&name(host, lookup))).cloned();
         assert_eq!(
             found("a\n.test", Lookup::Addresses(80)),
             Some([plain].into())

@@ -18,6 +18,6 @@ mod tasks; // the thread, with a task for each name
 mod service; // what others ask of it: start here
 
 pub(crate) use doubt::Doubt;
-pub(crate) use resolution::{Located, Resolution, ServerAddresses};
+pub(crate) use resolution::{Located, Resolution, ServerAddresses, Supposed};
 pub(crate) use service::{Learned, Names};
 pub(crate) use tasks::{Tried, Unanswered};

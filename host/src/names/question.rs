@@ -32,6 +32,10 @@ const AT_ONCE: usize = 64;
 /// questions, for IPv4 and IPv6: half of the room stays for all other names, whatever those do.
 const BY_PATTERN: usize = AT_ONCE / 4;
 
+/// Names without an answer so far, or the last time, that are asked about at the same time: those that
+/// have one are not held up by a thousand that nobody answers for.
+const UNANSWERED: usize = AT_ONCE * 3 / 8;
+
 /// Addresses of one host that are looked at.
 const ADDRESSES: usize = 2048;
 
@@ -43,6 +47,8 @@ pub(super) struct NameServers {
     dns: DnsResolver<EventLoop>,
     /// For the one question that is not given up before the time for an answer has passed.
     patient: DnsResolver<EventLoop>,
+    /// Of each name server alone, where there are several.
+    alone: Vec<DnsResolver<EventLoop>>,
     system: Rc<System>,
     /// The hosts file has a say.
     hosts: bool,
@@ -52,6 +58,7 @@ pub(super) struct NameServers {
     /// For questions: those to name servers that are dead wait for no others.
     room: Semaphore,
     by_pattern: Semaphore,
+    unanswered: Semaphore,
 }
 
 /// What one question about one kind of records has brought.
@@ -95,9 +102,10 @@ impl NameServers {
             }
             server
         });
-        let config = ResolverConfig::from_name_servers(servers.collect());
-        let dns = |attempt, attempts| {
-            let mut builder = DnsResolver::builder_with_config(config.clone(), EventLoop);
+        let servers: Vec<_> = servers.collect();
+        let dns = |servers: &[NameServerConfig], attempt, attempts| {
+            let config = ResolverConfig::from_name_servers(servers.to_vec());
+            let mut builder = DnsResolver::builder_with_config(config, EventLoop);
             let options = builder.options_mut();
             options.use_hosts_file = ResolveHosts::Never;
             options.timeout = attempt;
@@ -106,17 +114,29 @@ impl NameServers {
             builder.build().map_err(|error| error.to_string())
         };
         let attempt = resolver.timeout / ATTEMPTS;
-        let patient = dns(resolver.timeout - attempt, 1)?;
-        let dns = dns(attempt, ATTEMPTS as usize)?;
+        let alone = match &servers[..] {
+            [_] => Vec::new(),
+            several => {
+                let alone = several.iter().map(|server| {
+                    let server = std::slice::from_ref(server);
+                    dns(server, resolver.timeout, 1)
+                });
+                alone.collect::<Result<_, _>>()?
+            }
+        };
+        let patient = dns(&servers, resolver.timeout - attempt, 1)?;
+        let dns = dns(&servers, attempt, ATTEMPTS as usize)?;
         Ok(NameServers {
             dns,
             patient,
+            alone,
             system: system.clone(),
             hosts: !own,
             ipv6: resolver.ipv6,
             timeout: resolver.timeout,
             room: Semaphore::new(AT_ONCE),
             by_pattern: Semaphore::new(BY_PATTERN),
+            unanswered: Semaphore::new(UNANSWERED),
         })
     }
 
@@ -124,6 +144,11 @@ impl NameServers {
     pub(super) async fn share_of_patterns(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.by_pattern.acquire().await.ok()
+    }
+
+    /// The same for one more name that was not answered for.
+    pub(super) async fn share_of_unanswered(&self) -> Option<SemaphorePermit<'_>> {
+        self.unanswered.acquire().await.ok()
     }
 
     /// Asks about a name; `meant`: which of the names that it may stand for had the last answer. What
@@ -337,10 +362,35 @@ impl NameServers {
                 answer => answer,
             }
         };
-        tokio::select! {
+        let answer = tokio::select! {
             answer = self.dns.lookup(name.clone(), kind) => answer,
             answer = patient => answer,
+        };
+        match answer {
+            Err(NetError::Dns(DnsError::ResponseCode(_))) => match self.ask_each(&name, kind).await
+            {
+                Some(better) => Ok(better),
+                None => answer,
+            },
+            answer => answer,
         }
+    }
+
+    /// Asks each name server alone: the library takes the first answer of any, be it that a server
+    /// cannot or does not want to tell (SERVFAIL, REFUSED), and does not hear the others.
+    async fn ask_each(&self, name: &Name, kind: RecordType) -> Option<Answers> {
+        let mut asked = JoinSet::new();
+        for server in &self.alone {
+            server.clear_cache();
+            let (server, name) = (server.clone(), name.clone());
+            asked.spawn_local(async move { server.lookup(name, kind).await });
+        }
+        while let Some(answer) = asked.join_next().await {
+            if let Ok(Ok(answer)) = answer {
+                return Some(answer);
+            }
+        }
+        None
     }
 
     /// The records of one name in full, those of its aliases included.

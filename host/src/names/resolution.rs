@@ -18,6 +18,9 @@ pub(crate) struct ServerAddresses {
     pub(crate) doubt: Option<Arc<Doubt>>,
 }
 
+/// What names are taken to stand for until they have been asked about.
+pub(crate) type Supposed = BTreeMap<ServerName, Arc<[Located]>>;
+
 /// One of a server's addresses.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Located {
@@ -64,6 +67,19 @@ impl Resolution {
     pub(crate) fn with(&self, name: ServerName, addresses: ServerAddresses) -> Resolution {
         let mut answers = BTreeMap::clone(&self.0);
         answers.insert(name, addresses);
+        Resolution(Arc::new(answers))
+    }
+
+    /// With what these names are supposed to stand for.
+    pub(crate) fn supposing(&self, supposed: &Supposed) -> Resolution {
+        let mut answers = BTreeMap::clone(&self.0);
+        for (name, located) in supposed {
+            let addresses = ServerAddresses {
+                located: located.clone(),
+                doubt: None,
+            };
+            answers.entry(name.clone()).or_insert(addresses);
+        }
         Resolution(Arc::new(answers))
     }
 

@@ -9,10 +9,13 @@ use tokio::sync::oneshot;
 
 use super::handed_on;
 use super::known::NameState;
-use super::resolution::Resolution;
+use super::resolution::{Resolution, Supposed};
 use super::shared::Shared;
 use super::tasks::{Answers, Command, Tried, Unanswered, run};
 use crate::config::model::ServerName;
+
+/// How often the thread is asked that has failed, and begins anew.
+const ATTEMPTS: usize = 3;
 
 /// Looks after names. Its thread ends when it is dropped.
 #[derive(Clone)]
@@ -21,12 +24,13 @@ pub(crate) struct Names {
     shared: Arc<Shared>,
 }
 
-/// What names stand for, as far as there was an answer. They are looked after for as long as it is
-/// there, whatever is [kept](Names::keep) meanwhile.
+/// What names stand for, as far as there was an answer. They are looked after for as long as one of
+/// its clones is there, whatever is [kept](Names::keep) meanwhile.
+#[derive(Clone)]
 pub(crate) struct Learned {
     pub(crate) resolution: Resolution,
     pub(crate) unanswered: Unanswered,
-    _held: HeldNames,
+    _held: Arc<HeldNames>,
 }
 
 /// Names that are looked after until this is dropped.
@@ -66,34 +70,66 @@ impl Names {
     /// Asks about names, and looks after those from now on that may change. Waits for those that
     /// are not known yet, each as long as its `timeout` says, and all of them for half a minute.
     pub(crate) async fn learn(&self, names: BTreeSet<ServerName>) -> Learned {
-        let (held, answer) = self.ask(names);
-        Learned::of(answer.await.ok(), held)
+        self.learn_supposing(names, Supposed::new()).await
+    }
+
+    /// As [`learn`](Names::learn). Those of `supposed` that are new stand for that until there is
+    /// an answer.
+    pub(crate) async fn learn_supposing(
+        &self,
+        names: BTreeSet<ServerName>,
+        supposed: Supposed,
+    ) -> Learned {
+        for _ in 0..ATTEMPTS {
+            let (held, answer) = self.ask(names.clone(), supposed.clone());
+            if let Ok(answers) = answer.await {
+                return Learned::of(answers, held);
+            }
+        }
+        self.unknown(names)
     }
 
     /// As [`learn`](Names::learn), where nothing else is to be done meanwhile.
     pub(crate) fn learn_now(&self, names: BTreeSet<ServerName>) -> Learned {
-        let (held, answer) = self.ask(names);
-        Learned::of(answer.blocking_recv().ok(), held)
+        for _ in 0..ATTEMPTS {
+            let (held, answer) = self.ask(names.clone(), Supposed::new());
+            if let Ok(answers) = answer.blocking_recv() {
+                return Learned::of(answers, held);
+            }
+        }
+        self.unknown(names)
     }
 
-    fn ask(&self, names: BTreeSet<ServerName>) -> (HeldNames, oneshot::Receiver<Answers>) {
-        let held = HeldNames {
-            names: names
-                .iter()
-                .filter(|name| !name.is_once())
-                .cloned()
-                .collect(),
-            commands: self.commands.clone(),
-        };
+    fn ask(
+        &self,
+        names: BTreeSet<ServerName>,
+        supposed: Supposed,
+    ) -> (HeldNames, oneshot::Receiver<Answers>) {
+        let held = self.held(names.iter());
         let (answer, awaited) = oneshot::channel();
         // Without its thread, which only ends with the process, nothing is learned.
-        let _ = self.commands.send(Command::Learn(names, answer));
+        let _ = self.commands.send(Command::Learn(names, supposed, answer));
         (held, awaited)
     }
 
-    /// Looks after these names from now on, and no others.
-    pub(crate) fn keep(&self, names: BTreeSet<ServerName>) {
-        let _ = self.commands.send(Command::Keep(names));
+    fn held<'n>(&self, names: impl Iterator<Item = &'n ServerName>) -> HeldNames {
+        HeldNames {
+            names: names.filter(|name| !name.is_once()).cloned().collect(),
+            commands: self.commands.clone(),
+        }
+    }
+
+    /// The thread has failed each time that it was asked.
+    fn unknown(&self, names: BTreeSet<ServerName>) -> Learned {
+        let why = |name| (name, "given up after an internal error".to_owned());
+        let unanswered = names.into_iter().map(why).collect();
+        let nobody = self.held(std::iter::empty());
+        Learned::of((Resolution::default(), unanswered), nobody)
+    }
+
+    /// Looks after these names from now on, and no others. `supposed`: of those that are new.
+    pub(crate) fn keep(&self, names: BTreeSet<ServerName>, supposed: Supposed) {
+        let _ = self.commands.send(Command::Keep(names, supposed));
     }
 
     /// Asks about a name, and looks after it until it is [released](Names::release); beyond that only
@@ -140,13 +176,11 @@ impl Names {
 }
 
 impl Learned {
-    /// Nothing, where the thread has no answer after an internal error.
-    fn of(answers: Option<Answers>, held: HeldNames) -> Learned {
-        let (resolution, unanswered) = answers.unwrap_or_default();
+    fn of((resolution, unanswered): Answers, held: HeldNames) -> Learned {
         Learned {
             resolution,
             unanswered,
-            _held: held,
+            _held: Arc::new(held),
         }
     }
 }

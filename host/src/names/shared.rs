@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::handed_on::Seeds;
+use super::handed_on::{Seed, Seeds};
 use super::known::NameState;
 use super::resolution::{Located, Resolution, ServerAddresses};
 use crate::config::model::ServerName;
@@ -26,23 +26,13 @@ pub(super) struct Seen {
 }
 
 impl Shared {
-    /// What a name was known to stand for before its task began anew, or before it was to be asked
-    /// of others: none if it is new.
+    /// What a name was known to stand for before its task began anew, or by the process before: none
+    /// if it is new.
     pub(super) fn located(&self, name: &ServerName) -> Option<Arc<[Located]>> {
-        let names = self.names.lock();
-        let same = names.get(name).or_else(|| {
-            let mut others = names.iter();
-            let same = others
-                .find(|(other, _)| (&other.host, &other.lookup) == (&name.host, &name.lookup));
-            same.map(|(_, seen)| seen)
-        });
-        if let Some(seen) = same {
+        if let Some(seen) = self.names.lock().get(name) {
             return Some(seen.addresses.located.clone());
         }
-        let seeds = self.seeds.lock();
-        seeds
-            .get(&(name.host.clone(), name.lookup.clone()))
-            .cloned()
+        self.seeds.lock().get(&Seed::of(name)).cloned()
     }
 
     pub(super) fn resolution(&self) -> Resolution {

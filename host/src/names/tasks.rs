@@ -1,6 +1,5 @@
 //! The thread: a task for each name that is looked after.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -8,15 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
 use tokio::time::timeout_at;
 
-use super::asking::Asking;
+use super::asking::{Asking, Followed};
 use super::doubt::Doubt;
 use super::known::{BREATH, Outcome, in_order};
 use super::question::TIMED_OUT;
-use super::resolution::{Resolution, ServerAddresses};
+use super::resolution::{Located, Resolution, ServerAddresses, Supposed};
 use super::shared::Shared;
 use crate::config::model::{Resolver, ServerName};
 use crate::fault_injection;
@@ -28,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) type Unanswered = BTreeMap<ServerName, String>;
 
 pub(super) enum Command {
-    Learn(BTreeSet<ServerName>, oneshot::Sender<Answers>),
-    Keep(BTreeSet<ServerName>),
+    Learn(BTreeSet<ServerName>, Supposed, oneshot::Sender<Answers>),
+    Keep(BTreeSet<ServerName>, Supposed),
     Try(ServerName, bool, oneshot::Sender<Tried>),
     Release(ServerName),
 }
@@ -82,14 +81,8 @@ struct Tasks {
 
 struct Task {
     running: AbortHandle,
-    doubted: Rc<Notify>,
-    /// There was an answer, or none could be had.
-    answered: watch::Receiver<bool>,
-    /// It is looked after whether or not it is tried out.
-    wanted: Rc<Cell<bool>>,
-    /// See [`Names::try_out`].
-    by_pattern: Rc<Cell<bool>>,
-    /// How many want it to be looked after beside that at present.
+    followed: Rc<Followed>,
+    /// How many want it to be looked after at present, whether or not it is kept.
     holders: usize,
 }
 
@@ -103,27 +96,32 @@ impl Tasks {
         mut doubted: UnboundedReceiver<Arc<Doubt>>,
     ) {
         for name in &*last {
-            self.look_after(name.clone());
+            self.look_after(name.clone(), &Supposed::new());
         }
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Learn(names, answer)) => self.learn(names, answer),
-                    Some(Command::Keep(names)) => {
-                        self.keep(&names);
+                    Some(Command::Learn(names, supposed, answer)) => {
+                        self.learn(names, &supposed, answer);
+                    }
+                    Some(Command::Keep(names, supposed)) => {
+                        self.keep(&names, &supposed);
                         *last = names;
                         last.retain(|name| !name.is_once());
                     }
                     Some(Command::Try(name, by_pattern, answer)) => {
                         self.try_out(name, by_pattern, answer);
                     }
-                    Some(Command::Release(name)) => self.release(&name),
+                    Some(Command::Release(name)) => {
+                        let is_kept = last.contains(&name);
+                        self.release(&name, is_kept);
+                    }
                     None => return,
                 },
                 Some(doubt) = doubted.recv() => {
                     doubt.seen();
                     if let Some(task) = self.by_name.get(&doubt.name) {
-                        task.doubted.notify_one();
+                        task.followed.doubted.notify_one();
                     }
                 }
                 Some(Err(ended)) = self.running.join_next_with_id() => self.ended(&ended),
@@ -137,22 +135,21 @@ impl Tasks {
         let Some(name) = self.names.remove(&ended.id()) else {
             return;
         };
-        if ended.is_panic() {
+        if let Some(task) = self.by_name.remove(&name).filter(|_| ended.is_panic()) {
             tracing::error!("{name} is asked for anew after an internal error");
-            self.by_name.remove(&name);
-            self.look_after(name);
+            let running = self.run(&name, &task.followed, self.asking.shared.located(&name));
+            self.by_name.insert(name, Task { running, ..task });
         }
     }
 
     fn try_out(&mut self, name: ServerName, by_pattern: bool, answer: oneshot::Sender<Tried>) {
-        if !self.by_name.contains_key(&name) {
-            self.begin(name.clone(), false, by_pattern);
-        }
-        let Some(task) = self.by_name.get_mut(&name) else {
-            return;
-        };
+        let task = self.task(&name, false, by_pattern, &Supposed::new());
         task.holders += 1;
-        let (mut answered, asking) = (task.answered.clone(), self.asking.clone());
+        if !by_pattern {
+            task.followed.by_pattern.send_replace(false);
+        }
+        let mut answered = task.followed.answered.subscribe();
+        let asking = self.asking.clone();
         spawn_local(async move {
             // A question has its own time. Without its task there is no answer.
             let _ = answered.wait_for(|is| *is).await;
@@ -168,12 +165,13 @@ impl Tasks {
         });
     }
 
-    fn release(&mut self, name: &ServerName) {
+    /// Nobody looks after a name any more that none holds, and that is not kept.
+    fn release(&mut self, name: &ServerName, is_kept: bool) {
         let Some(task) = self.by_name.get_mut(name) else {
             return;
         };
         task.holders = task.holders.saturating_sub(1);
-        if task.holders == 0 && !task.wanted.get() {
+        if task.holders == 0 && !is_kept {
             task.running.abort();
             self.by_name.remove(name);
             self.asking.shared.names.lock().remove(name);
@@ -181,54 +179,66 @@ impl Tasks {
     }
 
     /// Begins to look after a name, unless it does already: then it is asked for anew.
-    fn look_after(&mut self, name: ServerName) -> watch::Receiver<bool> {
-        if let Some(task) = self.by_name.get(&name) {
-            task.wanted.set(true);
-            task.by_pattern.set(false);
-            task.doubted.notify_one();
-            return task.answered.clone();
+    fn look_after(&mut self, name: ServerName, supposed: &Supposed) -> &mut Task {
+        let is_there = self.by_name.contains_key(&name);
+        let task = self.task(&name, true, false, supposed);
+        if is_there {
+            task.followed.wanted.set(true);
+            task.followed.by_pattern.send_replace(false);
+            task.followed.doubted.notify_one();
         }
-        self.begin(name, true, false)
+        task
     }
 
-    /// Asks about a name from now on. `wanted`: not only to try it out.
-    fn begin(&mut self, name: ServerName, wanted: bool, by_pattern: bool) -> watch::Receiver<bool> {
-        let (answered, awaited) = watch::channel(false);
-        let (doubted, wanted) = (Rc::new(Notify::new()), Rc::new(Cell::new(wanted)));
-        let by_pattern = Rc::new(Cell::new(by_pattern));
-        let has_share = by_pattern.clone();
-        let (asking, followed) = (self.asking.clone(), name.clone());
-        let (of_task, is_wanted) = (doubted.clone(), wanted.clone());
-        let following = async move {
+    /// The task of a name, which begins unless it is there. `wanted`: not only to try it out.
+    fn task(
+        &mut self,
+        name: &ServerName,
+        wanted: bool,
+        by_pattern: bool,
+        supposed: &Supposed,
+    ) -> &mut Task {
+        if !self.by_name.contains_key(name) {
+            let followed = Rc::new(Followed::new(wanted, by_pattern));
+            let known = self.asking.shared.located(name);
+            let known = known.or_else(|| supposed.get(name).cloned());
+            let running = self.run(name, &followed, known);
+            let task = Task {
+                running,
+                followed,
+                holders: 0,
+            };
+            self.by_name.insert(name.clone(), task);
+        }
+        #[allow(clippy::expect_used, reason = "it was put there if it was not")]
+        self.by_name.get_mut(name).expect("it is there")
+    }
+
+    /// Asks about a name from now on. `known`: what it stood for before.
+    fn run(
+        &mut self,
+        name: &ServerName,
+        followed: &Rc<Followed>,
+        known: Option<Arc<[Located]>>,
+    ) -> AbortHandle {
+        let (asking, followed, asked) = (self.asking.clone(), followed.clone(), name.clone());
+        let running = self.running.spawn_local(async move {
             fault_injection::panics("name");
-            let follow = asking.follow(&followed, &of_task, &answered, (&is_wanted, &has_share));
-            follow.await;
-        };
-        let running = self.running.spawn_local(following);
+            asking.follow(&asked, &followed, known).await;
+        });
         self.names.insert(running.id(), name.clone());
-        let task = Task {
-            running,
-            doubted,
-            answered: awaited.clone(),
-            wanted,
-            by_pattern,
-            holders: 0,
-        };
-        self.by_name.insert(name, task);
-        awaited
+        running
     }
 
     /// Looks after these, and those that somebody holds.
-    fn keep(&mut self, names: &BTreeSet<ServerName>) {
-        for name in names {
+    fn keep(&mut self, names: &BTreeSet<ServerName>, supposed: &Supposed) {
+        for name in names.iter().filter(|name| !name.is_once()) {
             // What is served may have been learned before the thread began anew.
-            if !name.is_once() && !self.by_name.contains_key(name) {
-                self.begin(name.clone(), true, false);
-            }
+            let task = self.task(name, true, false, supposed);
+            task.followed.wanted.set(true);
         }
         self.by_name.retain(|name, task| {
-            task.wanted.set(names.contains(name));
-            let stays = task.wanted.get() || task.holders > 0;
+            let stays = names.contains(name) || task.holders > 0;
             if !stays {
                 task.running.abort();
             }
@@ -244,7 +254,12 @@ impl Tasks {
         seen.retain(|name, _| followed.contains_key(name));
     }
 
-    fn learn(&mut self, names: BTreeSet<ServerName>, answer: oneshot::Sender<Answers>) {
+    fn learn(
+        &mut self,
+        names: BTreeSet<ServerName>,
+        supposed: &Supposed,
+        answer: oneshot::Sender<Answers>,
+    ) {
         let (once, again): (Vec<_>, Vec<_>) = names.into_iter().partition(ServerName::is_once);
         // Those that are not over in time end with the wait for them.
         let mut asked = JoinSet::new();
@@ -252,16 +267,14 @@ impl Tasks {
         for name in once {
             let asking = self.asking.clone();
             asked.spawn_local(async move {
-                let outcome = asking.ask(&name, None, false).await;
+                let outcome = asking.ask_once(&name).await;
                 (name, outcome)
             });
         }
         let followed = again.into_iter().map(|name| {
-            let answered = self.look_after(name.clone());
-            if let Some(task) = self.by_name.get_mut(&name) {
-                task.holders += 1;
-            }
-            (answered, name)
+            let task = self.look_after(name.clone(), supposed);
+            task.holders += 1;
+            (task.followed.answered.subscribe(), name)
         });
         let followed: Vec<_> = followed.collect();
         let asking = self.asking.clone();

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use waypost_tests::admin::ADMIN;
-use waypost_tests::names::Scripted;
+use waypost_tests::names::{A, Record, Scripted, host, origins};
 use waypost_tests::{Gate, Load, Origin, Proxy, eventually, origin, proxy};
 
 use super::{is_refused, list, replace, served, serves, source};
@@ -235,6 +235,27 @@ async fn a_list_that_the_policy_refuses_holds_up_no_other_one() {
 }
 
 #[tokio::test]
+async fn a_list_that_was_refused_is_served_once_the_policy_takes_it() {
+    let (a, b) = (origin::named().await, origin::named().await);
+    let with_backup = format!(
+        "[\"{}\", {{\"address\": \"{}\", \"backup\": true}}]",
+        a.address(),
+        b.address()
+    );
+    let policy = "policy = { plugin = \"hash\", key = \"$uri\" }";
+    let source = "\nservers_from = { file = \"s.json\" }";
+    let setup = proxy::to([] as [&Origin; 0]).upstream(&(policy.to_owned() + source));
+    std::fs::write(setup.directory().join("s.json"), list(&[&b])).unwrap();
+    let proxy = setup.more(ADMIN).start().await;
+    serves(&proxy, &[&b]).await;
+    replace(proxy.directory(), "s.json", &with_backup);
+    is_refused(&proxy, "does not support `backup` servers").await;
+    proxy.edit(policy, "");
+    proxy.reload().await;
+    serves(&proxy, &[&a, &b]).await;
+}
+
+#[tokio::test]
 async fn names_in_a_list_are_resolved_as_any() {
     let a = origin::named().await;
     let port = a.address().rsplit_once(':').unwrap().1;
@@ -248,6 +269,35 @@ async fn names_in_a_list_are_resolved_as_any() {
     let shown = proxy.shows("/upstreams/backend").await;
     assert_eq!(shown["names"][0]["name"], "localhost");
     assert_eq!(proxy.get("/").await.text(), a.address());
+}
+
+/// The servers that leave serve until one that comes is known.
+#[tokio::test]
+async fn a_list_of_names_that_are_answered_late_costs_no_request() {
+    let (origins, port) = origins(2).await;
+    let address: std::net::Ipv4Addr = host(&origins[1]).parse().unwrap();
+    let dns = Scripted::late(
+        Duration::from_millis(1500),
+        move |question| match question.kind {
+            A => vec![question.answer(0, &[Record::address(&question.name, address, 60)])],
+            _ => vec![question.answer(0, &[])],
+        },
+    )
+    .await;
+    let upstream = format!(
+        "resolver = {{ addresses = [\"{}\"], timeout = \"30s\" }}\n\
+         servers_from = {{ file = \"s.json\" }}",
+        dns.address()
+    );
+    let setup = proxy::to([] as [&Origin; 0]).upstream(&upstream);
+    std::fs::write(setup.directory().join("s.json"), list(&[&origins[0]])).unwrap();
+    let proxy = setup.more(ADMIN).start().await;
+    let load = Load::start(proxy.address(), 2);
+    let named = format!("[\"app.test:{port}\"]");
+    replace(proxy.directory(), "s.json", &named);
+    origins[1].received(1).await;
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
 }
 
 #[tokio::test]

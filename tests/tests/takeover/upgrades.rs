@@ -256,6 +256,43 @@ async fn term_before_the_successor_serves_ends_both() {
     .await;
 }
 
+/// The new process has read its configuration, and would not have it.
+#[tokio::test]
+async fn what_is_asked_for_meanwhile_is_refused() {
+    let origin = origin::says("hello").await;
+    let mut proxy = proxy::to([&origin]).more(ADMIN).start().await;
+    let mut held = proxy.hold_file();
+    proxy.signal(Signal::USR2);
+    held.is_read().await;
+    let server = format!("/upstreams/backend/servers/{}", origin.address());
+    let refused = proxy.admin("PATCH", &server, "{\"weight\": 2}").await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    let text = refused.text();
+    assert!(text.contains("an upgrade is under way"), "{text}");
+    held.release();
+    assert_eq!(proxy.process().ended().await.code(), Some(0));
+    eventually("the new process to take it", async || {
+        proxy
+            .admin("PATCH", &server, "{\"weight\": 2}")
+            .await
+            .status
+            == 200
+    })
+    .await;
+}
+
+/// The kernel does not tell in which order two signals came.
+#[tokio::test]
+async fn quit_right_behind_usr2_is_part_of_the_upgrade() {
+    let origin = origin::says("hello").await;
+    let mut proxy = proxy::to([&origin]).more(ADMIN).start().await;
+    proxy.signal(Signal::USR2);
+    proxy.signal(Signal::QUIT);
+    assert_eq!(proxy.process().ended().await.code(), Some(0));
+    assert_eq!(proxy.get("/").await.text(), "hello");
+    assert_ne!(pid(&proxy).await, proxy.process().id());
+}
+
 /// nginx's way, USR2 and then QUIT, by somebody who is quick.
 #[tokio::test]
 async fn quit_before_the_successor_serves_waits_for_it() {

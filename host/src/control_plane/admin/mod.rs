@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use rustix::fs::Mode;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use self::connections::Listening;
@@ -42,6 +42,9 @@ const BACKLOG: u32 = 64;
 /// How long the end of the process waits for answers that are under way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Requests that wait for name servers and sources: fewer than there may be connections.
+pub(super) const WAITS: usize = 8;
+
 /// What the handlers of the API use.
 #[derive(Clone)]
 pub(super) struct Admin {
@@ -49,6 +52,8 @@ pub(super) struct Admin {
     pub(super) workers: WorkerCounts,
     pub(super) changes: UnboundedSender<ChangeRequest>,
     pub(super) reloads: UnboundedSender<ReloadRequest>,
+    /// For requests that wait for name servers and sources: they leave connections to others.
+    pub(super) waits: Arc<Semaphore>,
     pub(super) demands: UnboundedSender<Demand>,
     pub(super) file: PathBuf,
     pub(super) names: Names,

@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use serde_json::{Map, Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{SemaphorePermit, oneshot};
 
 use super::guard::guard;
 use super::{Admin, Demand, view};
@@ -133,7 +133,17 @@ async fn answer<E>(
     Ok(outcome.await.map_err(|_| ending())??)
 }
 
+/// Leave to wait for name servers and sources.
+fn wait(admin: &Admin) -> Result<SemaphorePermit<'_>, ApiError> {
+    admin.waits.try_acquire().map_err(|_| {
+        let message =
+            "too many reloads and additions wait for name servers, or lists of servers: ask again";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    })
+}
+
 async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, ApiError> {
+    let _leave = wait(&admin)?;
     let (asker, outcome) = oneshot::channel();
     let Changed {
         generation,
@@ -264,6 +274,7 @@ async fn add(
 ) -> Result<Json<UpstreamStatus>, ApiError> {
     let config = admin.published.load().snapshot.config.clone();
     let to_learn = resolve::name_to_add(&config, &name, &server);
+    let leave = to_learn.as_ref().map(|_| wait(&admin)).transpose()?;
     let learned = tokio::select! {
         learned = admin.names.learn(to_learn.into_iter().collect()) => learned,
         () = admin.workers.ending() => return Err(ChangeRefused::ending().into()),
@@ -272,6 +283,7 @@ async fn add(
         keys: server,
         learned,
     };
+    drop(leave);
     change(admin, name, addition).await
 }
 
