@@ -152,11 +152,12 @@ async fn of_a_file_that_is_emptied_nothing_else_is_sent_in_place_of_the_rest() {
 
 #[tokio::test]
 async fn a_client_may_send_all_of_its_request_before_it_reads_a_file() {
-    let (site, text) = with_large();
+    let text = "before\n".repeat(6_000_000);
+    let site = site(&[("large.txt", &text)]);
     let limit = "client_max_body_size = \"64m\"";
     let proxy = missing_pages(site.path(), limit, 0).await;
     let mut client = proxy.client().await;
-    // More than sockets hold.
+    // Both are more than sockets hold.
     let body = vec![b'x'; 30 << 20];
     let head = format!(
         "GET /large.txt HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n",
