@@ -494,44 +494,48 @@ pub struct NextConditions {
 }
 
 /// `[[route]]`: what is done with requests of a host and path.
+///
+/// What each request needs stands first and together (`repr(C)`): of thousands of routes, each part
+/// of memory that has to be fetched counts. What only finds or names a route comes behind it.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub struct Route {
-    /// By which hooks lead to it: the same for all hosts of one `[[route]]`, and no other's.
-    pub name: Option<String>,
-    /// Not found by host and path: only hooks lead to it.
-    pub internal: bool,
+    pub action: Action,
     /// Its own. They come after the listener's.
     pub hooks: Vec<HookUse>,
-    /// Whether the listener's hooks are asked for its requests, default yes.
-    pub inherits_hooks: bool,
-    /// Listeners that this route serves, as indexes into [`Config::listeners`]; all where the file
-    /// names none.
-    pub listeners: Vec<usize>,
-    pub host: HostPattern,
-    pub path: PathPattern,
-    /// What has to hold beside that.
-    pub when: Conditions,
-    pub action: Action,
     /// Changes to the request header on its way to the upstream, in order, after the defaults.
     pub request_headers: Vec<HeaderChange>,
     /// Changes to the response header on its way to the client, in order. For the names in them,
     /// those of the listener do not count.
     pub response_headers: Vec<HeaderChange>,
+    pub limits: Arc<RouteLimits>,
+    /// Whether the listener's hooks are asked for its requests, default yes.
+    pub inherits_hooks: bool,
+    /// `None` inherits the listener's.
+    pub gunzip: Option<bool>,
+    /// `None` inherits the listener's.
+    pub intercept_errors: Option<bool>,
+    /// Not found by host and path: only hooks lead to it.
+    pub internal: bool,
+    /// `None` inherits the listener's.
+    pub expires: Option<CacheTime>,
     /// An empty list turns it off for this route; `None` inherits the listener's.
     pub access_logs: Option<Vec<AccessLog>>,
     /// `None` inherits the listener's.
     pub client_max_body_size: Option<Option<u64>>,
-    /// `Some(None)` turns it off for this route; `None` inherits the listener's.
-    pub compression: Option<Option<Compression>>,
-    /// `None` inherits the listener's.
-    pub gunzip: Option<bool>,
-    /// `None` inherits the listener's.
-    pub expires: Option<CacheTime>,
-    pub limits: RouteLimits,
     /// Its own. Those of the listener come after them.
     pub error_pages: ErrorPages,
-    /// `None` inherits the listener's.
-    pub intercept_errors: Option<bool>,
+    /// `Some(None)` turns it off for this route; `None` inherits the listener's.
+    pub compression: Option<Option<Compression>>,
+    /// What has to hold beside host and path.
+    pub when: Conditions,
+    pub host: HostPattern,
+    pub path: PathPattern,
+    /// By which hooks lead to it: the same for all hosts of one `[[route]]`, and no other's.
+    pub name: Option<String>,
+    /// Listeners that this route serves, as indexes into [`Config::listeners`]; all where the file
+    /// names none.
+    pub listeners: Vec<usize>,
     /// Of the `[[route]]`, which may have several hosts and is a route for each.
     pub place: Place,
 }

@@ -1,5 +1,6 @@
 //! How a request is carried to a server: what an upstream says, and what a route says again.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::{NextConditions, NextUpstream, UpstreamConfig};
@@ -31,6 +32,18 @@ pub struct RouteLimits {
     pub client_body_timeout: Option<Duration>,
     /// Of the listener: between two writes to the client (`send_timeout` there).
     pub client_send_timeout: Option<Duration>,
+}
+
+impl RouteLimits {
+    /// The same, in one place in memory for all routes that say nothing: thousands of them would
+    /// each have the processor fetch what says so.
+    pub fn shared(self) -> Arc<RouteLimits> {
+        static NONE: LazyLock<Arc<RouteLimits>> = LazyLock::new(Arc::default);
+        match self == **NONE {
+            true => NONE.clone(),
+            false => Arc::new(self),
+        }
+    }
 }
 
 impl ProxyLimits {

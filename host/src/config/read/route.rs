@@ -72,7 +72,7 @@ pub(super) fn routes<'a>(
         let compression = compression::compression(&section);
         let gunzip = section.get("gunzip").map(|_| section.boolean("gunzip"));
         let expires = expires(&section);
-        let limits = limits(&section);
+        let limits = limits(&section).shared();
         let error_pages = error_page::pages(&section, names);
         let intercepts = section.get("intercept_errors");
         let intercept_errors = intercepts.map(|_| section.boolean("intercept_errors"));

@@ -66,7 +66,7 @@ fn route(host: &str, path: &str) -> Route {
         compression: None,
         gunzip: None,
         expires: None,
-        limits: RouteLimits::default(),
+        limits: RouteLimits::default().shared(),
         place: Place::default(),
     }
 }
