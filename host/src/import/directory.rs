@@ -26,6 +26,11 @@ enum Below {
 }
 
 impl Directory {
+    /// Whether it is one file, whatever the path is.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.below, Below::Name(_))
+    }
+
     /// The file of a path.
     pub(super) fn file_of(&self, path: &str) -> String {
         let rest = match &self.below {
@@ -82,7 +87,7 @@ impl Directory {
             Below::Name(name) if exact_name == Some(name) => {}
             Below::Name(name) => table.set("file", text(name)),
         }
-        matches!(self.below, Below::Name(_))
+        self.is_file()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Files: the route of a location that answers with what is in a directory
 //! (`ngx_http_static_module.c`, `ngx_http_index_module.c`).
 //!
-//! nginx looks for an index, and for what `try_files` ends with, as if it had been asked for: the
-//! location of that name may say other things of it. Then it gets a route of its own.
+//! nginx looks for what `try_files` ends with as if it had been asked for: the location of that name
+//! may say other things of it. Then it gets a route of its own.
 
 use super::Translator;
 use super::directory::Directory;
@@ -78,7 +78,10 @@ impl Translator<'_> {
                 table.set("file", text(name));
             }
             None if directory.write(location, &mut table) => {}
-            None => self.by_path(scope, location, &tries, &mut table),
+            None => {
+                let is_led = !rules.is_empty();
+                self.by_path(scope, location, (&tries, is_led), &mut table);
+            }
         }
         if self.fallback(scope, &directory, &tries, (&block, &mut table)) {
             block.drop_page(404);
@@ -99,7 +102,7 @@ impl Translator<'_> {
     }
 
     /// What a location says of the answers that are files, without the files.
-    fn around_files(&mut self, scope: &Scope<'_>) -> Block {
+    pub(super) fn around_files(&mut self, scope: &Scope<'_>) -> Block {
         let mut block = Block::new("[[route]]");
         let (mut headers, content_type) = self.response_headers(scope, Phase::Return, None);
         if let Some(content_type) = content_type {
@@ -114,12 +117,12 @@ impl Translator<'_> {
         &mut self,
         scope: &Scope<'_>,
         location: &Location,
-        tries: &Tries,
+        (tries, is_led): (&Tries, bool),
         table: &mut Table,
     ) {
         let accounts = self.accounts;
         let index = match tries.directories {
-            true => self.index(scope, location),
+            true => self.index(scope, location, is_led),
             false => Vec::new(),
         };
         let is_listed = tries.directories && scope.is_on("autoindex");
@@ -167,14 +170,14 @@ impl Translator<'_> {
     }
 
     /// The names of a directory's index, without those that another location answers by other means.
-    fn index(&mut self, scope: &Scope<'_>, location: &Location) -> Vec<String> {
+    fn index(&mut self, scope: &Scope<'_>, location: &Location, is_led: bool) -> Vec<String> {
         let accounts = self.accounts;
         let Some(directive) = scope.one("index") else {
             return vec!["index.html".to_owned()];
         };
         let mut names = Vec::new();
         accounts.translated(directive, "`index` in `files`");
-        for name in &directive.arguments {
+        for (name, other) in self.index_names(scope, location, is_led) {
             if name.contains('$') || name.starts_with('/') {
                 accounts.lost(
                     directive,
@@ -182,30 +185,19 @@ impl Translator<'_> {
                 );
                 continue;
             }
-            let path = format!("{}{name}", directory_path(location));
-            match self.is_file(scope, &path) {
-                true => names.push(name.clone()),
-                false => accounts.lost(
+            match other {
+                None => names.push(name.to_owned()),
+                Some(other) => accounts.lost(
                     directive,
                     format!(
                         "`{name}` is answered by another location: make a route for the directory, \
                          `path = \"= {}\"`",
-                        directory_path(location)
+                        other.strip_suffix(name).unwrap_or(&other)
                     ),
                 ),
             }
         }
         names
-    }
-
-    /// Whether a path is one of files: of this location, or of another one that answers with files.
-    fn is_file(&mut self, scope: &Scope<'_>, path: &str) -> bool {
-        let server = finding::server_of(scope);
-        let chain = finding::find(server.children, path);
-        is_here(scope, &chain)
-            || self.within(server, &chain, |this, scope, location| {
-                this.is_static(scope, location)
-            })
     }
 
     /// What is served where there is no file. Returns whether it is what an `error_page` says.
@@ -238,7 +230,7 @@ impl Translator<'_> {
                 }
             },
             Last::Uri(path, query) => {
-                let chain = finding::find(server.children, path);
+                let chain = self.find(server.children, path);
                 if let Some(file) = self.file_here(scope, directory, settings, path) {
                     self.named.reach(&chain);
                     table.set("fallback", text(&file));
@@ -275,7 +267,7 @@ impl Translator<'_> {
             return None;
         }
         let server = finding::server_of(scope);
-        let chain = finding::find(server.children, path);
+        let chain = self.find(server.children, path);
         if is_here(scope, &chain) {
             return directory.below(&directory.file_of(path));
         }
@@ -308,123 +300,6 @@ impl Translator<'_> {
         }
     }
 
-    /// The route for directories of a location whose index is another location's, where that says
-    /// something else of it.
-    pub(super) fn of_index(
-        &mut self,
-        scope: &Scope<'_>,
-        location: &Location,
-        block: &mut Block,
-    ) -> Option<Block> {
-        if !matches!(location, Location::Prefix(_) | Location::PrefixNoRegex(_)) {
-            return None;
-        }
-        let tries = scope.own("try_files").first();
-        let serves_directories = tries.is_none_or(|directive| {
-            Tries::parse(directive).is_ok_and(|tries| tries.directories && tries.fixed.is_none())
-        });
-        if !serves_directories || block.get("files").is_none() || !self.is_static(scope, location) {
-            return None;
-        }
-        let index = scope.one("index");
-        let mut names: Vec<&str> = match index {
-            Some(index) => index.arguments.iter().map(String::as_str).collect(),
-            None => vec!["index.html"],
-        };
-        let server = finding::server_of(scope);
-        let own = directory_path(location);
-        let own_guards = self.guards(scope);
-        if index.is_some() {
-            // Those that another location answers by other means are left out, and told.
-            names.retain(|name| self.is_file(scope, &format!("{own}{name}")));
-        }
-        let mut around_own = None;
-        let mut route: Option<(usize, Block)> = None;
-        for place in finding::directories(server.children, &own) {
-            if !is_here(scope, &finding::find(server.children, &place)) {
-                continue;
-            }
-            for (number, name) in names.iter().enumerate() {
-                let path = format!("{place}{name}");
-                let chain = finding::find(server.children, &path);
-                if is_here(scope, &chain) {
-                    continue;
-                }
-                let there = self.within(server, &chain, |this, scope, location| {
-                    let is_static = this.is_static(scope, location);
-                    let guards = this.guards_of_file(scope);
-                    guards.map(|guards| (is_static.then(|| this.around_files(scope)), guards))
-                });
-                let (around, guards) = match there {
-                    Ok((Some(around), guards)) => (around, guards),
-                    // The index is lost, where it is named; a handler keeps requests out itself.
-                    Ok((None, guards)) if guards.is_empty() && index.is_none() => continue,
-                    _ => {
-                        self.lose_index(scope, &path, block);
-                        return None;
-                    }
-                };
-                let are_asked = guards.is_empty() || guards == own_guards;
-                let around_own = around_own.get_or_insert_with(|| self.around_files(scope));
-                if are_asked && around.says_same(around_own) {
-                    continue;
-                }
-                let last = chain.last();
-                let found = last.and_then(|last| Location::parse(&last.arguments));
-                let keys = match found {
-                    // That of directories has it already.
-                    Some(Location::Regex(..))
-                        if route.as_ref().map(|(id, _)| *id) == last.map(|last| last.id) =>
-                    {
-                        continue;
-                    }
-                    Some(Location::Exact(_)) => {
-                        Table::new().with("path", text(&format!("= {place}")))
-                    }
-                    // Directories are what is asked for with a slash at its end.
-                    _ => {
-                        let uri = Table::new().with("uri", text("~/$"));
-                        let when = Table::new().with("variable", uri.inline());
-                        Table::new().with("when", when.inline())
-                    }
-                };
-                let may_be_route = place == own
-                    && number == 0
-                    && matches!(found, Some(Location::Exact(_) | Location::Regex(..)));
-                if let (true, Some(last)) = (may_be_route, last) {
-                    let asked = match are_asked {
-                        true => Vec::new(),
-                        false => guards,
-                    };
-                    route = Some((last.id, index_route(block, around, asked, keys)));
-                    continue;
-                }
-                if !are_asked {
-                    self.lose_index(scope, &path, block);
-                    return None;
-                }
-            }
-        }
-        route.map(|(_, route)| route)
-    }
-
-    /// Tells that an index is lost which is another location's, and leaves directories without one.
-    fn lose_index(&self, scope: &Scope<'_>, path: &str, block: &mut Block) {
-        let why = format!(
-            "the index `{path}` is another location's, which keeps requests out: make a route for the \
-             directory, with its `hooks`"
-        );
-        if let Some(directive) = scope.one("index").or(scope.directive) {
-            self.accounts.lost(directive, why);
-        }
-        *block = super::guards::closed(scope);
-    }
-
-    /// Whether a location answers with files.
-    fn is_static(&mut self, scope: &Scope<'_>, location: &Location) -> bool {
-        self.static_directory(scope, location).is_some()
-    }
-
     /// The directory of a location that answers with files.
     pub(super) fn static_directory(
         &mut self,
@@ -442,20 +317,6 @@ impl Translator<'_> {
             false => self.directory(scope, location),
         }
     }
-}
-
-/// The route of directories with another index: what is said `around` that, and what it asks besides.
-fn index_route(block: &Block, mut around: Block, asked: Vec<String>, keys: Table) -> Block {
-    let others = std::mem::take(&mut around.keys);
-    around.take_from(block, "files");
-    around.keys = keys.followed_by(around.keys).followed_by(others);
-    let own = block.lists.iter().find(|(key, _)| *key == "hooks");
-    let own = own.map(|(_, hooks)| hooks.clone()).unwrap_or_default();
-    let hooks: Vec<String> = own.into_iter().chain(asked).collect();
-    if !hooks.is_empty() {
-        around.lists.push(("hooks", hooks));
-    }
-    around
 }
 
 /// What asks for a directory in place of the path, where something does.
@@ -477,7 +338,7 @@ fn directory_asked<'s>(
 }
 
 /// Whether a context is that of the innermost of these locations.
-fn is_here(scope: &Scope<'_>, chain: &[&Directive]) -> bool {
+pub(super) fn is_here(scope: &Scope<'_>, chain: &[&Directive]) -> bool {
     let mut here = Some(scope);
     while let Some(scope) = here {
         match scope.directive {
@@ -489,13 +350,4 @@ fn is_here(scope: &Scope<'_>, chain: &[&Directive]) -> bool {
         }
     }
     chain.is_empty()
-}
-
-/// The path of a directory of a location: its own one, where that is known.
-pub(super) fn directory_path(location: &Location) -> String {
-    match location.prefix() {
-        Some(prefix) if prefix.ends_with('/') => prefix.to_owned(),
-        Some(prefix) => format!("{prefix}/"),
-        None => "/".to_owned(),
-    }
 }

@@ -1,56 +1,43 @@
 //! Which `location` nginx finds for a path (`ngx_http_core_find_location`): files that others fall
 //! back to, pages of errors and a directory's index are looked for anew.
 
-use regex::RegexBuilder;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use regex::{Regex, RegexBuilder};
 
 use super::Translator;
 use super::matching::Location;
 use super::scope::Scope;
 use super::tree::Directive;
 
-/// The locations that a path is within, the outermost first; none where it is the server itself that
-/// answers.
-pub(super) fn find<'s>(children: &'s [Directive], path: &str) -> Vec<&'s Directive> {
-    match search(children, path) {
-        Search::Final(found) | Search::Prefix(found) => found,
-        Search::Nothing => Vec::new(),
+/// Expressions of locations, compiled once: they are asked for many paths.
+#[derive(Default)]
+pub(super) struct Expressions(RefCell<HashMap<(bool, String), Option<Regex>>>);
+
+impl Expressions {
+    fn fits(&self, is_exact: bool, regex: String, path: &str) -> bool {
+        let mut known = self.0.borrow_mut();
+        let compiled = known.entry((is_exact, regex)).or_insert_with_key(|key| {
+            let mut builder = RegexBuilder::new(&key.1);
+            let built = builder.case_insensitive(!key.0).build();
+            built.ok()
+        });
+        compiled.as_ref().is_some_and(|regex| regex.is_match(path))
     }
 }
 
-/// Directories below one whose index may be another location's: it itself, one in it, and those that
-/// locations name.
-pub(super) fn directories(children: &[Directive], own: &str) -> Vec<String> {
-    let mut found = vec![own.to_owned(), format!("{own}d/")];
-    let mut left: Vec<&Directive> = children.iter().collect();
-    while let Some(child) = left.pop() {
-        if child.name != "location" {
-            continue;
-        }
-        left.extend(child.children());
-        let path = match Location::parse(&child.arguments) {
-            Some(
-                Location::Exact(path) | Location::Prefix(path) | Location::PrefixNoRegex(path),
-            ) => path,
-            Some(Location::Regex(_, regex)) => {
-                let plain = regex.trim_start_matches('^').replace('\\', "");
-                let end = plain.find(['(', '[', '.', '*', '+', '?', '{', '|', '$']);
-                plain
-                    .get(..end.unwrap_or(plain.len()))
-                    .unwrap_or_default()
-                    .to_owned()
-            }
-            _ => continue,
-        };
-        let directory = path.rfind('/').and_then(|slash| path.get(..=slash));
-        if let Some(directory) = directory
-            && directory.starts_with(own)
-            && !found.iter().any(|known| known == directory)
-        {
-            found.push(directory.to_owned());
-            found.push(format!("{directory}d/"));
-        }
+/// The locations that a path is within, the outermost first; none where it is the server itself that
+/// answers.
+fn find<'s>(
+    expressions: &Expressions,
+    children: &'s [Directive],
+    path: &str,
+) -> Vec<&'s Directive> {
+    match search(expressions, children, path) {
+        Search::Final(found) | Search::Prefix(found) => found,
+        Search::Nothing => Vec::new(),
     }
-    found
 }
 
 /// The location of a name such as `@app`.
@@ -79,7 +66,7 @@ enum Search<'s> {
     Nothing,
 }
 
-fn search<'s>(children: &'s [Directive], path: &str) -> Search<'s> {
+fn search<'s>(expressions: &Expressions, children: &'s [Directive], path: &str) -> Search<'s> {
     let (mut best, mut regexes): (Option<(usize, bool, &Directive)>, Vec<_>) = (None, Vec::new());
     for child in children.iter().filter(|child| child.name == "location") {
         match Location::parse(&child.arguments) {
@@ -98,7 +85,7 @@ fn search<'s>(children: &'s [Directive], path: &str) -> Search<'s> {
     }
     let mut prefix = Search::Nothing;
     if let Some((_, is_last, found)) = best {
-        prefix = match search(found.children(), path) {
+        prefix = match search(expressions, found.children(), path) {
             Search::Final(within) => return Search::Final(joined(found, within)),
             Search::Prefix(within) => Search::Prefix(joined(found, within)),
             Search::Nothing => Search::Prefix(vec![found]),
@@ -108,11 +95,8 @@ fn search<'s>(children: &'s [Directive], path: &str) -> Search<'s> {
         }
     }
     for (is_exact, regex, found) in regexes {
-        let regex = RegexBuilder::new(&regex)
-            .case_insensitive(!is_exact)
-            .build();
-        if regex.is_ok_and(|regex| regex.is_match(path)) {
-            let within = match search(found.children(), path) {
+        if expressions.fits(is_exact, regex, path) {
+            let within = match search(expressions, found.children(), path) {
                 Search::Final(within) | Search::Prefix(within) => within,
                 Search::Nothing => Vec::new(),
             };
@@ -127,6 +111,12 @@ fn joined<'s>(outer: &'s Directive, within: Vec<&'s Directive>) -> Vec<&'s Direc
 }
 
 impl Translator<'_> {
+    /// The locations of a server that a path is within, the outermost first; none where it is the
+    /// server itself that answers.
+    pub(super) fn find<'s>(&self, children: &'s [Directive], path: &str) -> Vec<&'s Directive> {
+        find(&self.expressions, children, path)
+    }
+
     /// Does something in the context of the innermost of these locations, which is in `scope`.
     pub(super) fn within<R>(
         &mut self,
@@ -191,7 +181,7 @@ mod tests {
             ("/x", "g"),
             ("/xx", "a"),
         ] {
-            let found = find(&tree.directives, path);
+            let found = find(&Expressions::default(), &tree.directives, path);
             let innermost = found.last().unwrap().children();
             assert_eq!(innermost.first().unwrap().name, expected, "{path}");
         }

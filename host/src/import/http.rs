@@ -251,7 +251,7 @@ impl<'a> Translator<'a> {
                 if !has_root {
                     routes.extend(of_gates(&gates));
                     let is_alone = routes.is_empty();
-                    let rest = self.rest(scope);
+                    let rest = self.rest(scope, gates.is_empty());
                     routes.extend(rest.into_iter().map(|block| Block {
                         is_rest: !is_alone,
                         ..block
@@ -320,13 +320,11 @@ impl<'a> Translator<'a> {
     }
 
     /// What a server does with paths that no location has: files, if it has a directory for them.
-    fn rest(&mut self, scope: &Scope<'_>) -> Vec<Block> {
+    fn rest(&mut self, scope: &Scope<'_>, is_first: bool) -> Vec<Block> {
         let has = |name| !scope.nearest(name).is_empty();
         if has("root") || !scope.own("try_files").is_empty() {
             let all = Location::Prefix("/".to_owned());
-            let mut block = self.action(scope, &all, &[]);
-            let of_index = self.of_index(scope, &all, &mut block);
-            return of_index.into_iter().chain([block]).collect();
+            return self.whole(scope, &all, &[], (is_first, &Table::new()));
         }
         // A path without a route is a 404 as well, but one without headers and pages.
         let block = self.refusal(scope, 404);

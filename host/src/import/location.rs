@@ -4,12 +4,14 @@ use super::Translator;
 use super::conditions::check_regex;
 use super::files::Uri;
 use super::guards::closed;
+use super::index::IndexRoute;
 use super::matching::Location;
 use super::report::Outcome;
 use super::rewriting::{self, Rule};
 use super::scope::Scope;
 use super::steps::Gate;
 use super::tree::Directive;
+use super::try_files::Tries;
 use super::writer::{Block, Table, list, text};
 use crate::http::variable::Phase;
 
@@ -41,6 +43,10 @@ const PASSES: [&str; 2] = ["proxy_pass", "grpc_pass"];
 pub(super) fn is_handler(name: &str) -> bool {
     PASSES.contains(&name) || FOREIGN.contains(&name) || name == "stub_status"
 }
+
+/// Why an index closes a place.
+const NO_INDEX: &str = "an index is another location's, which says other things of it: make a \
+                        `[[route]]` for the directory, with these conditions";
 
 impl Translator<'_> {
     /// The routes of a location and of those within. `gates`: what its server answers before.
@@ -140,19 +146,16 @@ impl Translator<'_> {
             block.comments = super::comments::of_block(directive);
             block.range = Some((directive.id, directive.last));
             block.depth = depth;
+            if let Some(bare) = without_slash(scope, &location) {
+                let mut refusal = self.refusal(scope, 404);
+                let keys = Table::new().with("path", text(&format!("= {bare}")));
+                refusal.keys = keys.followed_by(refusal.keys);
+                routes.push(refusal);
+            }
             return routes.push(block);
         }
         super::real_ip::of_location(scope, accounts);
         let steps = self.steps(scope, Some(&location));
-        // nginx asks no `if` for methods that the block of `limit_except` is for.
-        let limit = scope.own("limit_except").first();
-        let limit = limit.filter(|_| !steps.variants.is_empty());
-        if let Some(limit) = limit {
-            accounts.lost(
-                limit,
-                "an `if` beside it would be asked first: write a `[[route]]` for each",
-            );
-        }
         let mut blocks: Vec<Block> = Vec::new();
         // One `when` asks for the path once.
         let is_asked = |gate: &Gate| !conditions.is_empty() && gate.condition.variable == "uri";
@@ -167,16 +170,28 @@ impl Translator<'_> {
                  path as well",
             );
         }
-        for gate in gates
-            .iter()
-            .chain(&steps.gates)
-            .take_while(|gate| !is_asked(gate))
-        {
-            let mut block = gate.block.clone();
-            block.keys = Table::new()
-                .with("when", merged(&conditions, &gate.condition.when()).inline())
-                .followed_by(block.keys);
-            blocks.push(block);
+        let gated = |gate: &Gate| {
+            let when = merged(&conditions, &gate.condition.when());
+            with_when(gate.block.clone(), &when)
+        };
+        blocks.extend(gates.iter().take_while(|gate| !is_asked(gate)).map(gated));
+        // What a server asks comes first; of a location, nginx asks nothing for methods that a
+        // `limit_except` in it is for (`ngx_http_update_location_config`).
+        let others = self.of_other_methods(scope, &location);
+        let has_steps = !steps.gates.is_empty() || !steps.variants.is_empty();
+        let has_steps = has_steps || steps.answer.is_some();
+        // A route that proxies whatever the method is has those for its path without its slash.
+        let bare = without_slash(scope, &location);
+        let has_steps = has_steps || bare.is_some();
+        if let (Some((methods, others)), true) = (&others, has_steps) {
+            let not = methods.iter().map(|method| text(&format!("!{method}")));
+            let method = Table::new().with("request_method", list(not));
+            let method = Table::new().with("variable", method.inline());
+            blocks.push(with_when(others.clone(), &merged(&conditions, &method)));
+        }
+        if !gates.iter().any(is_asked) {
+            let own = steps.gates.iter().take_while(|gate| !is_asked(gate));
+            blocks.extend(own.map(gated));
         }
         // Nested expressions come before what is around them.
         let (mut own, mut expressions) = (Vec::new(), Vec::new());
@@ -216,11 +231,30 @@ impl Translator<'_> {
                     &when,
                 ));
             }
-            blocks.extend(self.by_method(scope, &location, &steps.rules, &conditions));
+            let when = match &others {
+                Some((methods, _)) if !has_steps => {
+                    let method = list(methods.iter().map(|each| text(each)));
+                    merged(&conditions, &Table::new().with("method", method))
+                }
+                _ => conditions.clone(),
+            };
+            let is_first = blocks.is_empty();
+            blocks.extend(self.whole(scope, &location, &steps.rules, (is_first, &when)));
+        }
+        let asked: Vec<&Gate> = gates.iter().chain(&steps.gates).collect();
+        let serves = blocks.iter().any(|block| block.get("files").is_some());
+        let asks_for_index = serves && self.refuse_an_index(scope, &location, &asked);
+        if asks_for_index {
+            accounts.lost(
+                directive,
+                "a condition asks for the path, which is another one where an index is looked for: \
+                 write a `[[route]]` for the directory",
+            );
         }
         // A location within that is lost may have kept requests out.
         let is_unsure = self.is_unsure(scope);
-        if steps.is_closed || limit.is_some() || asks_twice || closes || is_unsure {
+        let is_closed = steps.is_closed || asks_twice || asks_for_index || closes || is_unsure;
+        if is_closed {
             blocks.truncate(if is_unsure { 0 } else { first });
             blocks.push(with_when(closed(scope), &conditions));
         }
@@ -229,6 +263,16 @@ impl Translator<'_> {
             // Those of a `proxy` are there.
             if let (Some(hook), Some(_)) = (&rewrites, block.keys.get("return")) {
                 block.lists.push(("hooks", vec![hook.clone()]));
+            }
+        }
+        if let (Some((_, others)), false) = (others, has_steps || is_closed) {
+            blocks.push(with_when(others, &conditions));
+        }
+        if let Some(bare) = bare {
+            let proxies =
+                |block: &Block| block.get("proxy").is_some() && block.keys.get("when").is_none();
+            if !blocks.iter().any(proxies) {
+                routes.push(self.with_slash(scope, bare));
             }
         }
         let count = blocks.len();
@@ -250,44 +294,55 @@ impl Translator<'_> {
         }
     }
 
-    /// What a location does, and what it does with methods that `limit_except` names.
-    fn by_method(
+    /// What a location does with requests that nothing in it has answered before, where `when` holds.
+    /// `is_first`: no other route of the place asks for something.
+    pub(super) fn whole(
         &mut self,
         scope: &Scope<'_>,
         location: &Location,
         rules: &[Rule],
-        conditions: &Table,
+        (is_first, when): (bool, &Table),
     ) -> Vec<Block> {
-        let Some(limit) = scope.own("limit_except").first().copied() else {
-            let mut block = self.action(scope, location, rules);
-            let of_index = self.of_index(scope, location, &mut block);
-            let of_index = of_index.filter(|_| conditions.is_empty());
-            let block = with_when(block, conditions);
-            return of_index.into_iter().chain([block]).collect();
-        };
-        let mut named: Vec<&str> = limit.arguments.iter().map(String::as_str).collect();
-        if named.contains(&"GET") {
-            // As nginx has it.
-            named.push("HEAD");
-        }
-        let mut methods: Vec<&str> = Vec::new();
-        for method in named {
-            if !methods.contains(&method) {
-                methods.push(method);
+        let (of_index, mut block) = self.with_index(scope, location, rules, None);
+        let mut routes = Vec::new();
+        if let Some(of_index) = of_index {
+            match of_index.placed(location, is_first, when) {
+                Some(route) if matches!(location, Location::Exact(_)) => return vec![route],
+                Some(route) => routes.push(route),
+                None => self.lose_index(scope, NO_INDEX, &mut block),
             }
         }
-        let method = Table::new().with("method", list(methods.iter().map(|each| text(each))));
-        let allowed = with_when(
-            self.action(scope, location, rules),
-            &merged(conditions, &method),
-        );
-        let inner = scope.within(limit);
+        routes.push(with_when(block, when));
+        routes
+    }
+
+    /// The methods that a `limit_except` of a location names, and what it does with all others: nothing
+    /// of what the location would run before, not even a `set`.
+    fn of_other_methods(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+    ) -> Option<(Vec<String>, Block)> {
+        let limit = *scope.own("limit_except").first()?;
+        let mut methods: Vec<String> = Vec::new();
+        // `GET` stands for both.
+        let named = limit.arguments.iter().map(String::as_str);
+        let mut all = limit.arguments.iter();
+        let head = all.any(|method| method.eq_ignore_ascii_case("GET"));
+        for method in named.chain(head.then_some("HEAD")) {
+            if !methods
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(method))
+            {
+                methods.push(method.to_ascii_uppercase());
+            }
+        }
         self.accounts.translated(
             limit,
             "`when` in `[[route]]`, and a route for all other methods",
         );
-        let others = with_when(self.action(&inner, location, rules), conditions);
-        vec![allowed, others]
+        let before = scope.at(&scope.entering);
+        Some((methods, self.action(&before.within(limit), location, &[])))
     }
 
     /// What a location does with a request that gets there.
@@ -308,11 +363,35 @@ impl Translator<'_> {
         rules: &[Rule],
         uri: Option<&Uri>,
     ) -> Block {
-        let block = self.opened(scope, location, rules, uri);
-        match self.is_guard_lost(scope) {
-            true => closed(scope),
-            false => block,
+        let (of_index, mut block) = self.with_index(scope, location, rules, uri);
+        if of_index.is_some() {
+            self.lose_index(scope, NO_INDEX, &mut block);
         }
+        block
+    }
+
+    /// What a location does, and the route for its directories where it has one of its own.
+    fn with_index(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+        rules: &[Rule],
+        uri: Option<&Uri>,
+    ) -> (Option<IndexRoute>, Block) {
+        let mut block = self.opened(scope, location, rules, uri);
+        if self.is_guard_lost(scope) {
+            return (None, closed(scope));
+        }
+        let tries = scope.own("try_files").first();
+        let serves_directories = tries.is_none_or(|directive| {
+            Tries::parse(directive).is_ok_and(|tries| tries.directories && tries.fixed.is_none())
+        });
+        let is_fixed = uri.is_some() || rewriting::fixed_path(rules).is_some();
+        if !serves_directories || is_fixed || block.get("files").is_none() {
+            return (None, block);
+        }
+        let of_index = self.of_index(scope, location, !rules.is_empty(), &mut block);
+        (of_index, block)
     }
 
     /// As [`Translator::action_for`], where nothing is lost that keeps requests out.
@@ -392,6 +471,20 @@ impl Translator<'_> {
         self.refusal(scope, if says_more { 501 } else { 404 })
     }
 
+    /// The route of a location's path without the slash at its end, as nginx has it where a server
+    /// answers the location (`auto_redirect` of `ngx_http_core_find_static_location`).
+    fn with_slash(&mut self, scope: &Scope<'_>, bare: &str) -> Block {
+        let mut block = Block::new("[[route]]");
+        let answer = Table::new()
+            .with("status", "301")
+            .with("location", text(&format!("{bare}/$is_args$args")));
+        block.keys.set("path", text(&format!("= {bare}")));
+        block.keys.set("return", answer.inline());
+        let (headers, _) = self.response_headers(scope, Phase::Return, Some(301));
+        self.around_answer(scope, &mut block, headers, Some(301));
+        block
+    }
+
     /// A route that answers with a status, as nginx would by itself.
     pub(super) fn refusal(&mut self, scope: &Scope<'_>, status: u16) -> Block {
         let mut block = answer_of(&status.to_string());
@@ -427,6 +520,30 @@ fn handler<'s>(scope: &Scope<'s>, names: &[&'static str]) -> Option<&'s Directiv
         (None, true, Some(outer)) => handler(outer, names),
         (own, ..) => own,
     }
+}
+
+/// The path of a location without the slash at its end, where nginx sends clients from there to the
+/// location: a server answers it, and no other location has that path.
+fn without_slash<'l>(scope: &Scope<'_>, location: &'l Location) -> Option<&'l str> {
+    let passes = [
+        "proxy_pass",
+        "grpc_pass",
+        "fastcgi_pass",
+        "uwsgi_pass",
+        "scgi_pass",
+        "memcached_pass",
+    ];
+    let bare = location
+        .prefix()?
+        .strip_suffix('/')
+        .filter(|bare| !bare.is_empty())?;
+    let beside = scope.outer().map_or(&[][..], |outer| outer.own("location"));
+    let is_taken = beside.iter().any(|other| {
+        let other = Location::parse(&other.arguments);
+        matches!(other, Some(Location::Exact(path) | Location::Prefix(path) | Location::PrefixNoRegex(path)) if path == bare)
+    });
+    let is_passed = passes.iter().any(|name| !scope.own(name).is_empty());
+    (is_passed && !is_taken).then_some(bare)
 }
 
 /// A route that answers a status.

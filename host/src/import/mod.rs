@@ -45,6 +45,8 @@ mod nesting; // those within others
 mod finding; // which location nginx finds
 mod try_files;
 mod directory; // `root`, `alias`
+mod places; // directories that locations tell apart
+mod index;
 mod files;
 mod pages; // errors
 mod content; // compression, caching
@@ -57,7 +59,9 @@ mod hoist; // what is said once
 mod http;
 mod stream;
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use self::output::Output;
 use self::report::Accounts;
@@ -152,6 +156,9 @@ struct Translator<'a> {
     upstreams: Upstreams<'a>,
     zones: hooks::Zones<'a>,
     named: named::Named,
+    expressions: finding::Expressions,
+    /// By the number of a server, a directory of each kind that its locations tell apart.
+    directories: HashMap<Option<usize>, Rc<Option<Vec<String>>>>,
     out: Output,
     /// Whether all listeners have a port that clients do not write.
     has_usual_ports: bool,
@@ -190,6 +197,8 @@ fn translate(tree: &tree::Tree, accounts: &Accounts) -> Output {
         upstreams: Upstreams::new(),
         zones: hooks::Zones::default(),
         named: named::Named::default(),
+        expressions: finding::Expressions::default(),
+        directories: HashMap::new(),
         out: Output::default(),
         has_usual_ports: false,
         uses_resolver: false,

@@ -69,7 +69,7 @@ impl Named {
 
 impl Translator<'_> {
     /// The name of the route for a path at a location, which becomes a route if it is not yet; `chain`
-    /// as [`finding::find`] has it. Without a path the request is asked for what it asks.
+    /// as [`Translator::find`] has it. Without a path the request is asked for what it asks.
     pub(super) fn lead_to(
         &mut self,
         scope: &Scope<'_>,

@@ -149,7 +149,7 @@ impl Translator<'_> {
         if path.contains('$') {
             return Err("a page has a fixed name: write one for each status".to_owned());
         }
-        let chain = finding::find(server.children, &path);
+        let chain = self.find(server.children, &path);
         let uri = Uri { path, query };
         Ok(self.content_at(server, &chain, Some(&uri)))
     }
