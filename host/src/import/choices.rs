@@ -188,7 +188,8 @@ fn keys(condition: &Condition, from: &str) -> Vec<Key> {
         }
         Test::Regex(is_exact, regex) => {
             let sign = if *is_exact { "~" } else { "~*" };
-            let mut keys = vec![Key::Regex(format!("{sign}{regex}"))];
+            let written = super::conditions::at_line_ends(from, regex);
+            let mut keys = vec![Key::Regex(format!("{sign}{written}"))];
             // A `map` holds no regex against an empty text.
             if fits(&format!("{sign}{regex}"), "") {
                 keys.push(Key::Text(String::new()));

@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use super::Translator;
+use super::expressions::{of_ascii, with_line_ends};
 use super::tree::Directive;
 use super::variables::{Constants, Piece, literal, pieces_of};
 use super::words::Here;
@@ -75,10 +76,10 @@ impl Condition {
             [] => (false, Test::True),
             ["=", value] => (false, Test::Equal((*value).to_owned())),
             ["!=", value] => (true, Test::Equal((*value).to_owned())),
-            ["~", regex] => (false, Test::Regex(true, (*regex).to_owned())),
-            ["~*", regex] => (false, Test::Regex(false, (*regex).to_owned())),
-            ["!~", regex] => (true, Test::Regex(true, (*regex).to_owned())),
-            ["!~*", regex] => (true, Test::Regex(false, (*regex).to_owned())),
+            ["~", regex] => (false, Test::Regex(true, of_ascii(regex))),
+            ["~*", regex] => (false, Test::Regex(false, of_ascii(regex))),
+            ["!~", regex] => (true, Test::Regex(true, of_ascii(regex))),
+            ["!~*", regex] => (true, Test::Regex(false, of_ascii(regex))),
             _ => return Err("the condition is not one of nginx's".to_owned()),
         };
         match &test {
@@ -108,13 +109,13 @@ impl Condition {
     /// As `when` of a route.
     pub(super) fn when(&self) -> Table {
         let not = if self.is_negated { "!" } else { "" };
+        let name = &*self.variable;
         let value = match &self.test {
             Test::True => list([text("!"), text("!0")]),
             Test::Equal(value) => text(&format!("{not}{}", escaped(value))),
-            Test::Regex(true, regex) => text(&format!("{not}~{regex}")),
-            Test::Regex(false, regex) => text(&format!("{not}~*{regex}")),
+            Test::Regex(true, regex) => text(&format!("{not}~{}", at_line_ends(name, regex))),
+            Test::Regex(false, regex) => text(&format!("{not}~*{}", at_line_ends(name, regex))),
         };
-        let name = &*self.variable;
         if name == "request_method" && !self.is_negated {
             let methods = match &self.test {
                 Test::Equal(method) => vec![method.clone()],
@@ -141,6 +142,14 @@ impl Condition {
             Test::Regex(true, regex) => format!("${name} {not}~ {regex}"),
             Test::Regex(false, regex) => format!("${name} {not}~* {regex}"),
         }
+    }
+}
+
+/// An expression for a variable: only a path has lines.
+pub(super) fn at_line_ends(variable: &str, regex: &str) -> String {
+    match variable.trim_start_matches('$') {
+        "uri" | "document_uri" => with_line_ends(regex),
+        _ => regex.to_owned(),
     }
 }
 

@@ -133,7 +133,13 @@ impl Translator<'_> {
                 }
                 accounts.translated(header, "`set` in `request_headers`");
             }
-            Err(why) => accounts.lost(header, why),
+            Err(why) => {
+                accounts.lost(header, why);
+                // The server would believe what the client says there.
+                if lower != "host" {
+                    headers.remove.push(name.to_owned());
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::report::Accounts;
 use super::scope::Scope;
 use super::tree::Directive;
 use super::values;
-use super::variables::Constants;
+use super::variables::{Constants, names_in};
 use super::writer::{Block, Table, list, text};
 use crate::http::variable::Phase;
 use crate::stock;
@@ -281,10 +281,12 @@ impl<'a> Translator<'a> {
 
     fn zone_key(&self, zone: &Directive) -> Result<String, String> {
         let constants = Constants::default();
+        // Where routes of a server use it, the name would be known.
+        let is_of_route = names_in(zone.argument(0)).any(|name| name == "server_name");
         let key = self
             .words
             .setting(zone.argument(0), &constants, Phase::Request)?;
-        match key.contains("$server_name") {
+        match is_of_route || key.contains("$server_name") {
             true => Err(
                 "`$server_name` is the route's host here, which not every route has: `$host` is there \
                  for all"

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Translator;
 use super::conditions::check_regex;
+use super::expressions::of_ascii;
 use super::listen::{self, Listen};
 use super::scope::Scope;
 
@@ -55,7 +56,7 @@ impl Translator<'_> {
             for name in &directive.arguments {
                 if let Some(regex) = name.strip_prefix('~') {
                     match check_regex(regex) {
-                        Ok(()) => names.push(name.clone()),
+                        Ok(()) => names.push(of_ascii(name)),
                         Err(why) => accounts.lost(directive, why),
                     }
                     is_said = true;

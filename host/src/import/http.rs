@@ -261,7 +261,9 @@ impl<'a> Translator<'a> {
         }
         let mut named = self.named_routes(scope);
         let is_unsure = self.is_unsure(scope);
-        if steps.is_closed || is_unsure {
+        // A rule may lead requests to where they are kept out.
+        let are_rules_lost = !self.rules_of_server(server, &steps.rules, targets);
+        if steps.is_closed || is_unsure || are_rules_lost {
             routes = if is_unsure {
                 Vec::new()
             } else {
@@ -271,7 +273,6 @@ impl<'a> Translator<'a> {
             named.clear();
         }
         let hosts = if is_unsure { Vec::new() } else { hosts };
-        self.rules_of_server(server, &steps.rules, targets);
         if let (Some(first), Some(directive)) = (routes.first_mut(), scope.directive) {
             first
                 .comments
@@ -333,10 +334,10 @@ impl<'a> Translator<'a> {
         if is_more { vec![block] } else { Vec::new() }
     }
 
-    /// Rules of a server: hooks of its listeners.
-    fn rules_of_server(&mut self, server: &Server<'_>, rules: &[Rule], targets: &[Target]) {
+    /// Rules of a server: hooks of its listeners. Returns whether they can be said.
+    fn rules_of_server(&mut self, server: &Server<'_>, rules: &[Rule], targets: &[Target]) -> bool {
         if rules.is_empty() {
-            return;
+            return true;
         }
         let listen: HashSet<&String> = targets.iter().flat_map(|target| &target.listen).collect();
         let is_alone = targets.iter().all(|target| target.hosts.is_none());
@@ -359,7 +360,7 @@ impl<'a> Translator<'a> {
                 }
             }
             if !is_plain {
-                return;
+                return false;
             }
             rules
                 .iter_mut()
@@ -376,6 +377,7 @@ impl<'a> Translator<'a> {
                 None => block.lists.push(("hooks", vec![hook.clone()])),
             }
         }
+        true
     }
 }
 

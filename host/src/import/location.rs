@@ -2,10 +2,11 @@
 
 use super::Translator;
 use super::conditions::check_regex;
+use super::expressions::with_line_ends;
 use super::files::Uri;
 use super::guards::closed;
 use super::index::IndexRoute;
-use super::matching::Location;
+use super::matching::{Location, LookAhead, UNSAYABLE};
 use super::report::Outcome;
 use super::rewriting::{self, Rule};
 use super::scope::Scope;
@@ -82,11 +83,14 @@ impl Translator<'_> {
         }
         let mut conditions = Table::new();
         let mut path = location.path();
+        let mut written = String::new();
         if let Location::Regex(_, regex) = &location {
-            super::matching::departures(regex, accounts);
-            if within.is_none() && keeps_out(scope) {
-                path = super::matching::with_line_end(path);
-            }
+            written = match keeps_out(scope) {
+                true => with_line_ends(regex),
+                false => regex.clone(),
+            };
+            super::matching::departures(&written, accounts);
+            path = path.replace(regex.as_str(), &written);
         }
         let mut depth = 0;
         match &location {
@@ -98,7 +102,7 @@ impl Translator<'_> {
                     return accounts.with_children(directive);
                 }
                 if within.is_some() {
-                    match super::nesting::within(scope, (*is_exact, regex)) {
+                    match super::nesting::within(scope, (*is_exact, regex), &written) {
                         Ok(found) => (path, conditions) = found,
                         Err(why) => {
                             accounts.lost(directive, why);
@@ -122,7 +126,7 @@ impl Translator<'_> {
                 accounts.harmless(directive, "no path begins so");
                 return accounts.with_children(directive);
             }
-            _ if path.contains(['?', '#']) => {
+            _ if path.contains(UNSAYABLE) => {
                 accounts.lost(
                     directive,
                     "a path has no `?` or `#` here: write an expression, such as `~ ^/a\\x3fb`",
@@ -156,6 +160,20 @@ impl Translator<'_> {
         }
         super::real_ip::of_location(scope, accounts);
         let steps = self.steps(scope, Some(&location));
+        let look_ahead = LookAhead::parse(&directive.arguments);
+        let asks = |gate: &Gate| gate.condition.variable == "uri";
+        let is_simple = within.is_none()
+            && !gates.iter().chain(&steps.gates).any(asks)
+            && steps.variants.is_empty();
+        // Of both kinds of paths, one route would say all that the other says.
+        let refuses = || steps.gates.is_empty() && self.refuses(scope, steps.answer.as_ref());
+        let look_ahead =
+            look_ahead.filter(|found| is_simple && (found.both.is_none() || refuses()));
+        if let Some(LookAhead { front, not, .. }) = &look_ahead {
+            path = front.path();
+            let uri = Table::new().with("uri", text(not));
+            conditions.set("variable", uri.inline());
+        }
         let mut blocks: Vec<Block> = Vec::new();
         // One `when` asks for the path once.
         let is_asked = |gate: &Gate| !conditions.is_empty() && gate.condition.variable == "uri";
@@ -255,7 +273,7 @@ impl Translator<'_> {
         let is_unsure = self.is_unsure(scope);
         let is_closed = steps.is_closed || asks_twice || asks_for_index || closes || is_unsure;
         if is_closed {
-            blocks.truncate(if is_unsure { 0 } else { first });
+            blocks.truncate(if is_unsure || closes { 0 } else { first });
             blocks.push(with_when(closed(scope), &conditions));
         }
         let rewrites = rewrite_hook(&steps.rules);
@@ -273,6 +291,20 @@ impl Translator<'_> {
                 |block: &Block| block.get("proxy").is_some() && block.keys.get("when").is_none();
             if !blocks.iter().any(proxies) {
                 routes.push(self.with_slash(scope, bare));
+            }
+        }
+        let both = look_ahead
+            .and_then(|found| found.both)
+            .filter(|_| !is_closed);
+        if let (Some(both), Some(refusal)) = (both, blocks.last()) {
+            let mut refusal = refusal.clone();
+            refusal.keys.remove("when");
+            for block in super::stamps::of_gates(gates).into_iter().chain([refusal]) {
+                let path = Table::new().with("path", text(&both.path()));
+                routes.push(Block {
+                    keys: path.followed_by(block.keys),
+                    ..block
+                });
             }
         }
         let count = blocks.len();
@@ -411,12 +443,13 @@ impl Translator<'_> {
             return self.refusal(scope, 403);
         }
         if let Some(pass) = handler(scope, &PASSES) {
-            for tries in scope.own("try_files") {
+            if let Some(tries) = scope.own("try_files").first() {
                 accounts.lost(
                     tries,
                     "beside a `proxy_pass`, what is a file goes to the server, and all else to the last \
                      of these: leave it out, or the `proxy_pass`",
                 );
+                return closed(scope);
             }
             return self.proxied(scope, pass, location, rules, uri);
         }
@@ -493,6 +526,17 @@ impl Translator<'_> {
         block
     }
 
+    /// Whether a location has nothing for anybody.
+    fn refuses(&self, scope: &Scope<'_>, answer: Option<&Block>) -> bool {
+        match answer {
+            Some(answer) => answer
+                .refuses()
+                .flatten()
+                .is_some_and(|status| status >= 400),
+            None => self.denies_all(scope) && scope.own("limit_except").is_empty(),
+        }
+    }
+
     /// What a location that only refuses says besides.
     fn moot(&self, scope: &Scope<'_>) {
         for directive in scope.children {
@@ -554,11 +598,15 @@ pub(super) fn answer_of(status: &str) -> Block {
     block
 }
 
-/// Whether a location keeps requests out that another one might let in.
+/// Whether a location keeps requests out that another one might let in: by what it says, or by what
+/// holds around it and not everywhere.
 fn keeps_out(scope: &Scope<'_>) -> bool {
-    let names = ["allow", "deny", "auth_basic", "internal"];
+    let own = ["internal", "limit_except", "if"];
+    let inherited = ["allow", "deny", "auth_basic"];
     let refuses = |answer: &&Directive| answer.argument(0).starts_with('4');
-    names.iter().any(|name| !scope.own(name).is_empty()) || scope.own("return").iter().any(refuses)
+    own.iter().any(|name| !scope.own(name).is_empty())
+        || inherited.iter().any(|name| !scope.nearest(name).is_empty())
+        || scope.own("return").iter().any(refuses)
 }
 
 fn with_when(mut block: Block, when: &Table) -> Block {

@@ -1,6 +1,7 @@
 //! What a `location` matches.
 
 use super::conditions::check_regex;
+use super::expressions::of_ascii;
 use super::report::Accounts;
 
 /// What a location matches.
@@ -14,6 +15,9 @@ pub(super) enum Location {
     Regex(bool, String),
     Named(String),
 }
+
+/// What no `path` of a route has, as it would begin the query or the fragment of a URI.
+pub(super) const UNSAYABLE: [char; 2] = ['?', '#'];
 
 impl Location {
     /// Reads the words behind `location` (`ngx_http_core_location`).
@@ -34,8 +38,8 @@ impl Location {
         Some(match modifier {
             "=" => Location::Exact(path),
             "^~" => Location::PrefixNoRegex(path),
-            "~" => Location::Regex(true, without_look_ahead(&path)),
-            "~*" => Location::Regex(false, without_look_ahead(&path)),
+            "~" => Location::Regex(true, of_ascii(&without_look_ahead(&path))),
+            "~*" => Location::Regex(false, of_ascii(&without_look_ahead(&path))),
             "" if path.starts_with('@') => Location::Named(path),
             "" => Location::Prefix(path),
             _ => return None,
@@ -46,6 +50,12 @@ impl Location {
     pub(super) fn is_sayable(arguments: &[String], within: Option<&Location>) -> bool {
         match (Location::parse(arguments), within) {
             (None, _) => false,
+            (
+                Some(
+                    Location::Exact(path) | Location::Prefix(path) | Location::PrefixNoRegex(path),
+                ),
+                _,
+            ) => !path.contains(UNSAYABLE),
             (Some(Location::Regex(_, regex)), None) => check_regex(&regex).is_ok(),
             (Some(Location::Regex(_, regex)), Some(outer)) => {
                 outer.prefix().is_some() && check_regex(&regex).is_ok()
@@ -134,30 +144,58 @@ fn other_than(words: &[&str]) -> String {
     whole
 }
 
-/// The expression whose `$` also stands before a last newline, as PCRE's does: `/a.php%0a` must not
-/// pass where `\.php$` keeps requests out.
-pub(super) fn with_line_end(regex: String) -> String {
-    match regex.strip_suffix('$') {
-        Some(front) if !front.ends_with('\\') => format!("{front}\\n?$"),
-        _ => regex,
-    }
-}
-
-/// Notes what an expression means here in another way than in nginx (PCRE without `(*UCP)`).
+/// Notes what an expression means here in another way than in nginx.
 pub(super) fn departures(regex: &str, accounts: &Accounts) {
-    if [r"\w", r"\d", r"\s", r"\b"]
-        .iter()
-        .any(|class| regex.contains(class))
-    {
-        accounts.general(
-            "`\\w`, `\\d`, `\\s` and `\\b` of expressions know all letters of Unicode: `(?-u:\\w)` those \
-             of ASCII alone.",
-        );
-    }
-    if regex.contains('$') {
+    if regex.contains('$') && !regex.contains("\\n?$") {
         accounts.general(
             "`$` of an expression is the very end, where PCRE also finds it before a last newline.",
         );
+    }
+}
+
+/// What an expression says that must not follow, at its end.
+pub(super) struct LookAhead {
+    /// Paths that have what stands before it.
+    pub(super) front: Location,
+    /// As `when` has it: paths in which what must not follow does.
+    pub(super) not: String,
+    /// Paths that have both, what must not follow and another one; none where there are none.
+    pub(super) both: Option<Location>,
+}
+
+impl LookAhead {
+    /// Reads `~ ^/(?!api|ws)`, and the idiom for hidden files, `~ /\.(?!well-known)`. None for what
+    /// would not be the same by a `when`.
+    pub(super) fn parse(arguments: &[String]) -> Option<LookAhead> {
+        let (sign, regex) = match arguments {
+            [sign, regex] => (sign.as_str(), regex.as_str()),
+            [both] => both.split_at(both.find(|c| c != '~' && c != '*')?),
+            _ => return None,
+        };
+        let is_exact = match sign {
+            "~" => true,
+            "~*" => false,
+            _ => return None,
+        };
+        let (front, rest) = regex.split_once("(?!")?;
+        let (refused, end) = rest.split_once(')')?;
+        let words: Option<Vec<String>> = refused.split('|').map(plain_word).collect();
+        if !matches!(end, "" | ".*" | ".*$") || words?.iter().any(String::is_empty) {
+            return None;
+        }
+        let words = match refused.contains('|') {
+            true => format!("(?:{refused})"),
+            false => refused.to_owned(),
+        };
+        // What is in front is found at one place at most, or is told where it is at several.
+        let is_at_one = front.strip_prefix('^').and_then(plain_word).is_some();
+        let is_hidden = matches!(front, r"/\." | r"\/\.");
+        let location = |regex: String| Location::Regex(is_exact, regex);
+        (is_at_one || is_hidden).then(|| LookAhead {
+            front: location(front.to_owned()),
+            not: format!("!{sign}{front}{words}"),
+            both: is_hidden.then(|| location(format!("{front}.*{front}"))),
+        })
     }
 }
 

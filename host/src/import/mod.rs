@@ -28,6 +28,7 @@ mod tls;
 mod checks; // whether servers are well
 mod policies;
 mod upstream;
+mod expressions; // what PCRE means otherwise
 mod conditions;
 mod hooks;
 mod headers;

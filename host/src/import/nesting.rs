@@ -84,13 +84,15 @@ pub(super) fn flattened(location: Location, scope: &Scope<'_>) -> Result<Locatio
     })
 }
 
-/// The path and the conditions of an expression within the location of a prefix.
+/// The path and the conditions of an expression within the location of a prefix. `written`: the
+/// expression as a route has it.
 ///
 /// # Errors
 /// Why it cannot be said.
 pub(super) fn within(
     scope: &Scope<'_>,
     (is_exact, regex): (bool, &str),
+    written: &str,
 ) -> Result<(String, Table), String> {
     let around = around(scope);
     let (Some((innermost, _)), Some((outermost, _)), Some(outer)) =
@@ -114,7 +116,7 @@ pub(super) fn within(
     if matches!(outermost, Location::PrefixNoRegex(_)) {
         // No other expression counts there; those of neighbours have routes of their own.
         not.retain(|other| prefixes_of(&around).iter().all(|known| known != other));
-        let mut asked = vec![format!("{sign}{regex}")];
+        let mut asked = vec![format!("{sign}{written}")];
         asked.extend(
             not.iter()
                 .map(|other| format!("!~^{}", regex::escape(other))),
@@ -150,7 +152,7 @@ pub(super) fn within(
         not.iter()
             .map(|other| format!("!~^{}", regex::escape(other))),
     );
-    let path = Location::Regex(is_exact, regex.to_owned()).path();
+    let path = Location::Regex(is_exact, written.to_owned()).path();
     Ok((path, when(&asked)))
 }
 

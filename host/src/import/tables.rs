@@ -7,7 +7,8 @@ use std::rc::Rc;
 use ipnet::{IpNet, Ipv4Subnets};
 
 use super::choices::without;
-use super::conditions::check_regex;
+use super::conditions::{at_line_ends, check_regex};
+use super::expressions::of_ascii;
 use super::tree::Directive;
 use super::variables::{Constants, Match, MatchPlace, variable_name};
 use super::words::{Here, Words};
@@ -108,6 +109,7 @@ fn map(
         }
         let (name, value) = if written.starts_with('~') {
             check_regex(written.trim_start_matches('~').trim_start_matches('*'))?;
+            let written = &*of_ascii(&at_line_ends(&from, written));
             let matched = Match::new(MatchPlace::Key, Vec::new(), written).map(Rc::new);
             let parts = words.resolve_behind(constants, value, matched.as_ref())?;
             let here = match &matched {

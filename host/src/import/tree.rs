@@ -214,7 +214,7 @@ impl Reader<'_> {
                 }
                 // What stands there is a program, which has rules of its own.
                 directive.block = Some(if directive.name.ends_with("_by_lua_block") {
-                    lexer.skip_block().map_err(placed)?;
+                    lexer.skip_lua().map_err(placed)?;
                     Vec::new()
                 } else {
                     self.block(lexer, file, depth + 1, Some(directive.line.line))?

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::conditions::{Condition, Test};
+use super::expressions::of_ascii;
 use super::matching::Location;
 pub(super) use super::parts::{Choice, Match, MatchPlace, Part};
 use super::parts::{depth, digit};
@@ -131,7 +132,7 @@ impl Constants {
 
     fn match_against(&mut self, place: MatchPlace, variable: &str, regex: &str) {
         let from = vec![Part::Variable(variable.to_owned())];
-        if let Some(found) = Match::new(place, from, regex) {
+        if let Some(found) = Match::new(place, from, &of_ascii(regex)) {
             self.matched(&Rc::new(found));
         }
     }
