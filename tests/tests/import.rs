@@ -457,7 +457,13 @@ fn seen(response: &Response, host: &str, text: &str) -> Seen {
             let rest = location.strip_prefix("http://")?.strip_prefix(host)?;
             let rest =
                 rest.trim_start_matches([':', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
-            rest.starts_with('/').then_some(rest)
+            // Without them, that would be another site.
+            let is_path =
+                rest.starts_with('/') && !rest.starts_with("//") && !rest.starts_with("/\\");
+            match is_path {
+                true => Some(rest.to_owned()),
+                false => rest.starts_with('/').then(|| format!("here: {rest}")),
+            }
         });
     // Two of them are nginx's own and one that was added: the latter counts.
     let types = response.headers.all("Content-Type");
@@ -501,7 +507,7 @@ fn seen(response: &Response, host: &str, text: &str) -> Seen {
     Seen {
         status,
         // nginx takes away escapes that are not needed where `rewrite` redirects.
-        location: own.unwrap_or(location).replace("%61", "a"),
+        location: own.unwrap_or(location.to_owned()).replace("%61", "a"),
         headers,
         body,
         content_type: if is_text {

@@ -33,6 +33,7 @@ mod conditions;
 mod hooks;
 mod headers;
 mod logs;
+mod redirects; // where they lead
 mod rewriting;
 mod steps; // what is run in its order
 mod guards; // what keeps requests out

@@ -91,10 +91,18 @@ impl Match {
     /// The words that a group of nothing else, `(users|orders)`, may have matched.
     pub(super) fn alternatives(&self, group: &str) -> Option<Vec<String>> {
         // In any case, the words are more than these.
-        let regex = self
-            .regex
-            .strip_prefix('~')
-            .filter(|regex| !regex.starts_with('*'))?;
+        if self.regex.starts_with("~*") {
+            return None;
+        }
+        let (words, _) = self.inside(group)?.split_once(')')?;
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_|".contains(c);
+        let words = words.chars().all(is_word).then(|| words.split('|'));
+        words.map(|words| words.map(str::to_owned).collect())
+    }
+
+    /// The expression from the inside of a group to its end.
+    pub(super) fn inside(&self, group: &str) -> Option<&str> {
+        let regex = self.regex.trim_start_matches('~').trim_start_matches('*');
         let (mut number, mut rest, mut in_class, mut escaped) = (0, regex, false, false);
         while let Some(letter) = rest.chars().next() {
             rest = rest.get(letter.len_utf8()..)?;
@@ -115,10 +123,7 @@ impl Match {
                     };
                     number += 1;
                     if digit(group) == Some(number) || name.eq_ignore_ascii_case(group) {
-                        let (words, _) = inside.split_once(')')?;
-                        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_|".contains(c);
-                        let words = words.chars().all(is_word).then(|| words.split('|'));
-                        return words.map(|words| words.map(str::to_owned).collect());
+                        return Some(inside);
                     }
                 }
                 _ => {}

@@ -73,8 +73,14 @@ impl Translator<'_> {
         let words = |text: &str| self.words.text(text, &scope.constants, Phase::Return);
         let status: Option<u16> = first.parse().ok();
         let is_redirect = |status: u16| REDIRECTS.contains(&status);
+        let mut danger = None;
+        let mut led_to = |url: &str| {
+            let (url, told) = self.led_to(scope, url, words(url)?);
+            danger = told;
+            Ok::<_, String>(url)
+        };
         let result = match (status, second) {
-            (None, None) => words(first).map(|location| answer.set("location", text(&location))),
+            (None, None) => led_to(first).map(|location| answer.set("location", text(&location))),
             (None, Some(_)) => Err("the status is no number".to_owned()),
             (Some(444), _) => {
                 answer.set("status", "444".to_owned());
@@ -83,7 +89,7 @@ impl Translator<'_> {
             (Some(status), _) if !(200..=599).contains(&status) => {
                 Err("a status is from 200 to 599".to_owned())
             }
-            (Some(status), Some(url)) if is_redirect(status) => words(url).map(|url| {
+            (Some(status), Some(url)) if is_redirect(status) => led_to(url).map(|url| {
                 answer.set("status", status.to_string());
                 answer.set("location", text(&url));
             }),
@@ -102,6 +108,10 @@ impl Translator<'_> {
             url.starts_with(['/', '"']) && url.trim_matches('"').starts_with('/')
         });
         match result {
+            Ok(()) if danger.is_some() => {
+                let danger = danger.unwrap_or_default();
+                accounts.changed(directive, format!("`return` in `[[route]]`: {danger}"));
+            }
             Ok(()) if is_path => accounts.changed(
                 directive,
                 "`return` in `[[route]]`: the path is sent as it is, without scheme and host \
@@ -181,18 +191,26 @@ impl Translator<'_> {
             Some(to) => to.to_owned(),
             None => format!("{to}$is_args$args"),
         };
-        let location = self
+        let written = self
             .words
             .text(&location, &scope.constants, Phase::Return)
             .ok()?;
+        let (location, danger) = self.led_to(scope, &location, written);
         let mut block = Block::new("[[route]]");
         let answer = Table::new()
             .with("status", status.to_string())
             .with("location", text(&location));
         block.keys.set("return", answer.inline());
         block.range = Some((directive.id, directive.last));
-        self.accounts
-            .translated(directive, "`return` in `[[route]]`");
+        match danger {
+            Some(danger) => {
+                let told = format!("`return` in `[[route]]`: {danger}");
+                self.accounts.changed(directive, told);
+            }
+            None => self
+                .accounts
+                .translated(directive, "`return` in `[[route]]`"),
+        }
         let (headers, _) = self.response_headers(scope, Phase::Return, Some(status));
         self.around_answer(scope, &mut block, headers, Some(status));
         Some(block)
