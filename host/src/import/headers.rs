@@ -74,21 +74,24 @@ impl Translator<'_> {
             }
             ("x-forwarded-host", Some("http_host")) if !trusts => Some(Outcome::BuiltIn),
             ("x-real-ip", Some("remote_addr")) => Some(Outcome::BuiltIn),
-            ("x-forwarded-for", Some("proxy_add_x_forwarded_for")) => Some(match trusts {
-                true => Outcome::BuiltIn,
-                false => Outcome::Changed,
-            }),
+            ("x-forwarded-for", Some("proxy_add_x_forwarded_for")) => Some(Outcome::Changed),
             ("x-forwarded-for", Some("remote_addr")) if !trusts => Some(Outcome::BuiltIn),
             ("x-forwarded-proto", Some("scheme")) if !trusts => Some(Outcome::BuiltIn),
             _ => None,
         };
         match by_default {
             Some(Outcome::Changed) if lower == "x-forwarded-for" => {
-                return accounts.changed(
-                    header,
-                    "sent by default; what a client sends itself is believed of `trusted_proxies` \
-                     alone",
-                );
+                let how = match trusts {
+                    true => {
+                        "sent by default: its last address is the trusted proxy's, where nginx has \
+                         the client's once more"
+                    }
+                    false => {
+                        "sent by default; what a client sends itself is believed of \
+                         `trusted_proxies` alone"
+                    }
+                };
+                return accounts.changed(header, how);
             }
             Some(Outcome::Changed) => {
                 return accounts.changed(

@@ -327,6 +327,10 @@ impl<'a> Translator<'a> {
             let all = Location::Prefix("/".to_owned());
             return self.whole(scope, &all, &[], (is_first, &Table::new()));
         }
+        self.accounts.general(
+            "A path that no location has is a 404 where there is no `root`: nginx looks into its own \
+             folder `html`.",
+        );
         // A path without a route is a 404 as well, but one without headers and pages.
         let block = self.refusal(scope, 404);
         let has_headers = block.headers.iter().any(|(_, headers)| !headers.is_empty());
