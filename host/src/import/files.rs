@@ -5,11 +5,11 @@
 //! may say other things of it. Then it gets a route of its own.
 
 use super::Translator;
+use super::action::rewrite_hook;
 use super::directory::Directory;
 use super::finding;
 use super::guards::closed;
 use super::headers::CONTENT_TYPE;
-use super::location::rewrite_hook;
 use super::matching::Location;
 use super::rewriting::Rule;
 use super::scope::Scope;
@@ -307,7 +307,7 @@ impl Translator<'_> {
         location: &Location,
     ) -> Option<Directory> {
         let answers = |child: &Directive| {
-            super::location::is_handler(&child.name)
+            super::action::is_handler(&child.name)
                 || child.name == "return"
                 || (child.name == "rewrite"
                     && matches!(child.argument(2), "redirect" | "permanent"))

@@ -1,8 +1,8 @@
 //! What keeps requests out, or holds them back: where it is lost, all of them stay out.
 
 use super::Translator;
+use super::action::answer_of;
 use super::fallback::is_known;
-use super::location::answer_of;
 use super::matching::Location;
 use super::report::Outcome;
 use super::scope::Scope;

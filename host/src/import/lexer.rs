@@ -209,81 +209,17 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Passes over the inside of a block that is a program in Lua, and its closing brace: braces in
-    /// its texts and comments are none (Lua 5.1 reference, section 2.1).
+    /// Passes over the inside of a block that is a program in Lua, and its closing brace.
     pub(super) fn skip_lua(&mut self) -> Result<(), LexError> {
-        let begun = self.line;
-        let unclosed = move |what: &str| LexError {
-            line: begun,
-            message: format!("{what} in the Lua block that begins here is not closed"),
-        };
-        let mut depth = 1_u32;
-        while depth > 0 {
-            match self.take().ok_or_else(|| unclosed("a brace"))? {
-                b'{' => depth += 1,
-                b'}' => depth -= 1,
-                quote @ (b'"' | b'\'') => self
-                    .skip_lua_text(quote)
-                    .ok_or_else(|| unclosed("a text"))?,
-                b'[' => self
-                    .skip_long_bracket()
-                    .ok_or_else(|| unclosed("a long bracket"))?,
-                b'-' if self.text.get(self.at) == Some(&b'-') => {
-                    self.at += 1;
-                    let is_long = self.take_if(b'[');
-                    let at = self.at;
-                    if is_long {
-                        self.skip_long_bracket()
-                            .ok_or_else(|| unclosed("a comment"))?;
-                    }
-                    // A short one ends with its line.
-                    if !is_long || self.at == at {
-                        self.comment();
-                    }
-                }
-                _ => {}
-            }
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let end = super::lua::end_of_block(rest).map_err(|what| LexError {
+            line: self.line,
+            message: format!("{what} is not closed in the Lua block that begins here"),
+        })?;
+        while self.at < self.text.len() - (rest.len() - end) {
+            self.take();
         }
         Ok(())
-    }
-
-    fn take_if(&mut self, byte: u8) -> bool {
-        let is_there = self.text.get(self.at) == Some(&byte);
-        self.at += usize::from(is_there);
-        is_there
-    }
-
-    /// Passes over a text behind its opening quote; none where it ends nowhere.
-    fn skip_lua_text(&mut self, quote: u8) -> Option<()> {
-        loop {
-            match self.take()? {
-                b'\\' => {
-                    self.take()?;
-                }
-                b'\n' => return None,
-                byte if byte == quote => return Some(()),
-                _ => {}
-            }
-        }
-    }
-
-    /// Passes over a text in brackets, such as `[==[ ]==]`, behind the first of them, if it is one.
-    fn skip_long_bracket(&mut self) -> Option<()> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let level = rest.iter().take_while(|byte| **byte == b'=').count();
-        if rest.get(level) != Some(&b'[') {
-            return Some(());
-        }
-        self.at += level + 1;
-        loop {
-            while self.take()? != b']' {}
-            let rest = self.text.get(self.at..)?;
-            let equal = rest.iter().take_while(|byte| **byte == b'=').count();
-            if equal == level && rest.get(level) == Some(&b']') {
-                self.at += level + 1;
-                return Some(());
-            }
-        }
     }
 }
 
@@ -352,46 +288,17 @@ mod tests {
         assert_eq!(statement.line, 3);
     }
 
-    /// What stands behind a block in Lua.
-    fn behind_lua(program: &str) -> Result<Vec<String>, LexError> {
-        let text = format!("{program}\n}} next;");
-        let mut lexer = Lexer::new(text.as_bytes());
-        lexer.skip_lua()?;
-        Ok(lexer.next()?.words)
-    }
-
     #[test]
-    fn the_end_of_a_block_in_lua_is_found_behind_braces_in_texts_and_comments() {
-        for program in [
-            r#"ngx.say("}") if a then b = { c = {} } end"#,
-            r#"ngx.say('}', "\"}", '\\')"#,
-            "-- it's a }\nngx.say(1)",
-            "--[[ } \n } ]] ngx.say(1)",
-            "--[==[ } ]] } ]==] ngx.say(1)",
-            "--[ } not long\nngx.say(1)",
-            "ngx.say([[ } ' ]], [=[ ]] } ]=])",
-            "a[b[1]] = {}",
-        ] {
-            assert_eq!(
-                behind_lua(program),
-                Ok(vec!["next".to_owned()]),
-                "{program}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_a_block_in_lua_leaves_open_is_told_with_its_line() {
-        for (program, what) in [
-            ("{", "a brace"),
-            ("ngx.say(\"", "a text"),
-            ("[[", "a long bracket"),
-            ("\n--[[ ]", "a comment"),
-        ] {
-            let error = behind_lua(program).unwrap_err();
-            assert_eq!(error.line, 1, "{program}");
-            assert!(error.message.starts_with(what), "{}", error.message);
-        }
+    fn lines_are_counted_in_a_block_in_lua() {
+        let mut lexer = Lexer::new(b" ngx.say(\"}\")\n\n}\nnext;");
+        lexer.skip_lua().unwrap();
+        let next = lexer.next().unwrap();
+        assert_eq!((next.words, next.line), (vec!["next".to_owned()], 4));
+        let error = Lexer::new(b"\nngx.say(\"").skip_lua().unwrap_err();
+        assert_eq!(
+            (error.line, &*error.message),
+            (1, "a text is not closed in the Lua block that begins here")
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! (`report`); `fallback` speaks for those that nobody has asked for. What is written is read by
 //! `config` before anybody gets it.
 
+mod lua; // where its blocks end
 mod lexer;
 mod well_known; // files that most machines with nginx have
 mod tree;
@@ -53,6 +54,8 @@ mod files;
 mod pages; // errors
 mod content; // compression, caching
 mod named; // routes that only a name leads to
+mod action; // what a location does with requests
+mod beside; // its other methods, its path without a slash
 mod location;
 mod real_ip; // what proxies in front say of clients
 mod hosts; // names and addresses of servers

@@ -1,9 +1,9 @@
 //! `proxy_pass` and what goes with it.
 
 use super::Translator;
+use super::action::{answer_of, rewrite_hook};
 use super::chosen::Chosen;
 use super::files::Uri;
-use super::location::{answer_of, rewrite_hook};
 use super::matching::Location;
 use super::rewriting::Rule;
 use super::scope::Scope;

@@ -86,3 +86,33 @@ pub(super) fn stamped(mut block: Block, target: &Target) -> Block {
     block.keys = keys.followed_by(block.keys);
     block
 }
+
+/// A route for requests of which a condition holds besides.
+pub(super) fn with_when(mut block: Block, when: &Table) -> Block {
+    if !when.is_empty() {
+        block.keys = Table::new()
+            .with("when", when.inline())
+            .followed_by(block.keys);
+    }
+    block
+}
+
+/// Two conditions that both have to hold.
+pub(super) fn merged(first: &Table, second: &Table) -> Table {
+    let mut both = first.clone();
+    for (name, value) in second.pairs() {
+        let value = match both.get(name) {
+            // Tables of names: both of their keys.
+            Some(known) if known.starts_with('{') && value.starts_with('{') => {
+                let (known, more) = (
+                    known.trim_end_matches([' ', '}']),
+                    value.trim_start_matches(['{', ' ']),
+                );
+                format!("{known}, {more}")
+            }
+            _ => value.to_owned(),
+        };
+        both.set(name, value);
+    }
+    both
+}

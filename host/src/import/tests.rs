@@ -233,6 +233,31 @@ fn what_is_lost_in_a_location_leaves_the_others_as_they_are() {
 }
 
 #[test]
+fn hidden_files_stay_closed_where_their_location_is_lost() {
+    let text = server(
+        "location ~ /\\.(?!well-known) { deny all; include gone.conf; } \
+         location / { proxy_pass http://127.0.0.1:1; }",
+    )
+    .text;
+    let closed = text.matches("return = { status = 501 }").count();
+    assert!(closed == 2 && text.contains("/\\..*/\\."), "{text}");
+}
+
+#[test]
+fn the_last_address_that_a_trusted_proxy_forwards_is_told_of() {
+    let report = server(
+        "set_real_ip_from 10.0.0.1; location / { proxy_pass http://127.0.0.1:1; \
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }",
+    )
+    .report;
+    let told = report.attention();
+    assert!(
+        told.contains("its last address is the trusted proxy's"),
+        "{told}"
+    );
+}
+
+#[test]
 fn an_expression_within_an_expression_closes_the_outer_one() {
     let text = server(
         "location ~ ^/a { proxy_pass http://127.0.0.1:1; location ~ secret { deny all; } } \
