@@ -178,7 +178,7 @@ impl Translator<'_> {
         }
         // Nested expressions come before what is around them.
         let (mut own, mut expressions) = (Vec::new(), Vec::new());
-        let mut closes = false;
+        let (mut closes, mut is_blurred) = (false, self.is_unsure(scope));
         for nested in scope.own("location") {
             let inner = scope.within(nested);
             let mut of_nested = Vec::new();
@@ -188,6 +188,9 @@ impl Translator<'_> {
                 .of(nested.id)
                 .is_some_and(|(o, _)| o == Outcome::Lost);
             closes |= is_lost;
+            // One that has no route may be any of those that it would come before.
+            let is_regex = matches!(parsed, Some(Location::Regex(..)));
+            is_blurred |= is_lost && is_regex && of_nested.is_empty();
             match parsed {
                 Some(Location::Regex(..)) => expressions.extend(of_nested),
                 Some(Location::PrefixNoRegex(_) | Location::Exact(_)) => routes.extend(of_nested),
@@ -197,8 +200,7 @@ impl Translator<'_> {
         if matches!(location, Location::PrefixNoRegex(_)) {
             super::nesting::handed_down(&mut own, &expressions);
         }
-        // One that cannot be told from the others may be any of them.
-        if !self.is_unsure(scope) {
+        if !is_blurred {
             routes.extend(own);
             routes.extend(expressions);
         }
