@@ -200,9 +200,9 @@ impl Translator<'_> {
         if matches!(location, Location::PrefixNoRegex(_)) {
             super::nesting::handed_down(&mut own, &expressions);
         }
-        if !is_blurred {
-            routes.extend(own);
-            routes.extend(expressions);
+        match is_blurred {
+            true => routes.extend(super::nesting::shut(&own)),
+            false => routes.extend(own.into_iter().chain(expressions)),
         }
         let first = blocks.len();
         if let Some(answer) = steps.answer.clone() {

@@ -213,6 +213,22 @@ pub(super) fn handed_down(own: &mut Vec<Block>, expressions: &[Block]) {
     }
 }
 
+/// Routes of the paths of others that let nothing in: shorter paths beside them may be open.
+pub(super) fn shut(routes: &[Block]) -> Vec<Block> {
+    let mut closed: Vec<Block> = Vec::new();
+    for path in routes.iter().filter_map(|route| route.keys.get("path")) {
+        let mut block = super::action::answer_of("501");
+        block.keys = Table::new().with("path", path).followed_by(block.keys);
+        if closed
+            .iter()
+            .all(|known| known.keys.get("path") != Some(path))
+        {
+            closed.push(block);
+        }
+    }
+    closed
+}
+
 /// Puts the expressions within locations before all others, those that are in more locations first.
 pub(super) fn sort(routes: &mut [Block]) {
     routes.sort_by_key(|block| Reverse(block.depth));
