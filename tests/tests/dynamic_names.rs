@@ -432,6 +432,55 @@ async fn names_by_a_pattern_that_are_answered_once_hold_up_no_others() {
     );
 }
 
+/// Whoever names it by the pattern first waits for the others there, and does not make those wait
+/// with him who name it where it is listed.
+#[tokio::test]
+async fn a_name_that_waits_by_a_pattern_is_asked_about_at_once_where_it_is_listed() {
+    let (origins, port) = origins(1).await;
+    let address = host(&origins[0]).parse().expect("an address of IPv4");
+    let hangs = Arc::new(AtomicBool::new(false));
+    let do_hang = hangs.clone();
+    let dns = Scripted::start(move |question| match (&*question.name, question.kind) {
+        (name, _) if name.starts_with('n') && do_hang.load(Relaxed) => Vec::new(),
+        (name, A) => vec![question.answer(0, &[Record::address(name, address, 1)])],
+        _ => vec![question.answer(0, &[])],
+    })
+    .await;
+    let own = origin::says("own").await;
+    let text = file(
+        &dns.address(),
+        port,
+        &format!("\"*.test\", {LOOPBACK}"),
+        &own,
+        "",
+    );
+    let listed = format!(
+        "[[route]]\npath = \"/listed\"\nproxy = \"http://$arg_to:{port}\"\n\
+         proxy_allow = [\"good.test\", {LOOPBACK}]\n[admin]"
+    );
+    let proxy = proxy::run(&text.replace("[admin]", &listed), &[]).await;
+    for number in 0..60 {
+        assert_eq!(proxy.get(&format!("/?to=n{number}.test")).await.status, 200);
+    }
+    hangs.store(true, Relaxed);
+    let asked = dns.questions();
+    dns.is_asked(asked + 32).await;
+    let mut stranger = proxy.client().await;
+    stranger
+        .send("GET /?to=good.test HTTP/1.1\r\nHost: t\r\n\r\n")
+        .await;
+    let since = Instant::now();
+    assert_eq!(
+        proxy.get("/listed?to=good.test").await.text(),
+        host(&origins[0])
+    );
+    assert!(
+        since.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        since.elapsed()
+    );
+}
+
 /// An item with any port allows as many names as there are ports.
 #[tokio::test]
 async fn the_ports_of_a_listed_name_hold_up_no_other_one() {

@@ -706,6 +706,37 @@ async fn a_name_that_a_reload_has_learned_keeps_its_answer() {
     assert_eq!(proxy.get("/new").await.text(), host(&origins[0]));
 }
 
+/// All that wait for one that waits itself are one: the file is the same for them.
+#[tokio::test]
+async fn reloads_that_wait_are_one_and_leave_room_for_other_commands() {
+    let (origins, port) = origins(1).await;
+    let (dns, _) = zones(&origins).await;
+    let proxy = before_zones(&dns, port, "").await;
+    proxy.append(&format!(
+        "[upstream.dead]\nservers = [\"dead.test:{port}\"]"
+    ));
+    let mut waiting = Vec::new();
+    let asked = dns.questions();
+    for number in 0..20 {
+        let mut client = Client::connect(&proxy.admin_address()).await;
+        client.send(request("POST", "/reload", "")).await;
+        waiting.push(client);
+        if number == 0 {
+            dns.is_asked(asked + 4).await;
+        }
+    }
+    let server = format!("/upstreams/backend/servers/api.known.test:{port}");
+    let changed = proxy.admin("PATCH", &server, "{\"weight\": 2}").await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let mut answers = std::collections::BTreeMap::<u16, usize>::new();
+    for client in &mut waiting {
+        *answers.entry(client.response().await.status).or_default() += 1;
+    }
+    assert_eq!(answers, [(200, 8), (503, 12)].into());
+    // The first of all, the command, two reloads.
+    assert_eq!(proxy.shows("/status").await["generation"], 4);
+}
+
 /// Nobody looks after it: it is in no configuration.
 #[tokio::test]
 async fn a_name_whose_addition_is_given_up_is_not_asked_about_again() {

@@ -156,7 +156,17 @@ impl DynamicUpstreams {
         } = wanted;
         let upstream = proxy.upstream_name(&name);
         if let Some(under_way) = self.under_way.get_mut(&upstream) {
-            under_way.waiting.push(answer);
+            let waiting = &mut under_way.waiting;
+            // Now and then those that have left make room.
+            if waiting.len().is_power_of_two() {
+                waiting.retain(|answer| !answer.is_closed());
+            }
+            waiting.push(answer);
+            let is_sooner = is_listed && !under_way.config.is_listed;
+            under_way.config.is_listed |= is_listed;
+            if is_sooner {
+                self.hurry(upstream);
+            }
             return;
         }
         let known = match self.unknown.get(&upstream) {
@@ -190,6 +200,18 @@ impl DynamicUpstreams {
         }
     }
 
+    /// One that a pattern has brought is wanted where it is listed as well: it waits for no other one.
+    fn hurry(&mut self, upstream: String) {
+        if self.asked_by_pattern.remove(&upstream) {
+            if let Some(name) = self.name(&upstream) {
+                self.names.hurry(name);
+            }
+        } else if let Some(place) = self.queue.iter().position(|queued| *queued == upstream) {
+            self.queue.remove(place);
+            self.ask(upstream);
+        }
+    }
+
     /// Asks about those that have waited longest, as far as there is room.
     fn ask_next(&mut self) {
         while self.asked_by_pattern.len() < ASKED
@@ -214,11 +236,9 @@ impl DynamicUpstreams {
             return;
         };
         let by_pattern = self.asked_by_pattern.contains(&upstream);
-        let names = self.names.clone();
-        self.asked.spawn_local(async move {
-            let tried = names.try_out(name, by_pattern).await;
-            (upstream, tried)
-        });
+        let tried = self.names.try_out(name, by_pattern);
+        self.asked
+            .spawn_local(async move { (upstream, tried.await) });
     }
 
     /// The name of an upstream that is under way.

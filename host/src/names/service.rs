@@ -138,12 +138,21 @@ impl Names {
     ///
     /// # Errors
     /// Why it has no addresses.
-    pub(crate) async fn try_out(&self, name: ServerName, by_pattern: bool) -> Tried {
+    pub(crate) fn try_out(
+        &self,
+        name: ServerName,
+        by_pattern: bool,
+    ) -> impl Future<Output = Tried> + use<> {
         let (answer, awaited) = oneshot::channel();
         let command = Command::Try(name, by_pattern, answer);
         let _ = self.commands.send(command);
-        let given_up = || Err("given up after an internal error".to_owned());
-        awaited.await.unwrap_or_else(|_| given_up())
+        let given_up = |_| Err("given up after an internal error".to_owned());
+        async move { awaited.await.unwrap_or_else(given_up) }
+    }
+
+    /// A name that is tried by a pattern waits no longer for others that are.
+    pub(crate) fn hurry(&self, name: ServerName) {
+        let _ = self.commands.send(Command::Hurry(name));
     }
 
     /// A name that was [tried](Names::try_out) is looked after no longer unless it is kept. Once for

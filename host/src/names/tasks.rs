@@ -30,6 +30,7 @@ pub(super) enum Command {
     Learn(BTreeSet<ServerName>, Supposed, oneshot::Sender<Answers>),
     Keep(BTreeSet<ServerName>, Supposed),
     Try(ServerName, bool, oneshot::Sender<Tried>),
+    Hurry(ServerName),
     Release(ServerName),
 }
 
@@ -111,6 +112,11 @@ impl Tasks {
                     }
                     Some(Command::Try(name, by_pattern, answer)) => {
                         self.try_out(name, by_pattern, answer);
+                    }
+                    Some(Command::Hurry(name)) => {
+                        if let Some(task) = self.by_name.get(&name) {
+                            task.followed.by_pattern.send_replace(false);
+                        }
                     }
                     Some(Command::Release(name)) => {
                         let is_kept = last.contains(&name);
