@@ -98,6 +98,12 @@ impl Client {
     /// Reads a response of which the head must be complete.
     pub async fn cut_response(&mut self) -> Response {
         let mut response = self.response_head().await;
+        self.body_of(&mut response).await;
+        response
+    }
+
+    /// Reads the body that follows a head.
+    async fn body_of(&mut self, response: &mut Response) {
         let chunked = response
             .headers
             .get("Transfer-Encoding")
@@ -125,7 +131,6 @@ impl Client {
             let end = self.wire.rest().await;
             (response.body, response.complete) = (end.got, !end.reset);
         }
-        response
     }
 
     /// Reads a response's head only; its body is still to come.
@@ -163,6 +168,23 @@ impl Client {
                 None
             }
         }
+    }
+
+    /// Reads a response, which must be complete where it is one to another method than HEAD, or
+    /// `None` if the connection ends without a byte of one.
+    pub async fn answer_or_end(&mut self, is_to_head: bool) -> Option<Response> {
+        let head = match self.wire.head().await {
+            Ok(head) => head,
+            Err(cut) if cut.got.is_empty() => return None,
+            Err(cut) => panic!("half a response: {:?}", String::from_utf8_lossy(&cut.got)),
+        };
+        let mut response = Response::of(head);
+        match is_to_head {
+            true => response.complete = true,
+            false => self.body_of(&mut response).await,
+        }
+        assert!(response.complete, "the response was cut: {response:?}");
+        Some(response)
     }
 
     /// Waits for the proxy to close the connection, with nothing more said on it.

@@ -5,8 +5,12 @@
 //! that answer with the request as they got it, so that comparing answers compares what was
 //! forwarded; listeners by free ports, which Waypost has on another loopback address.
 
+mod edits; // what is changed of sites
 mod kept_closed; // configurations of which something is lost
+mod samples; // texts that fit an expression
 mod served_files; // directories of configurations that answer with files
+mod sites;
+mod statements; // nginx's directives, rewritten
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -14,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fastrand::Rng;
+use rustls::ServerConfig;
 use tempfile::TempDir;
 use waypost_tests::nginx::{self, seed};
 use waypost_tests::{
@@ -91,7 +96,11 @@ const OF_FILES: &[&str] = &["etag", "last-modified", "accept-ranges"];
 
 /// The configurations of the folder, by name.
 fn configurations() -> Vec<(String, String)> {
-    let files = std::fs::read_dir(folder()).expect("the folder exists");
+    configurations_in(&folder())
+}
+
+fn configurations_in(folder: &Path) -> Vec<(String, String)> {
+    let files = std::fs::read_dir(folder).expect("the folder exists");
     let mut all: Vec<(String, String)> = files
         .map(|file| file.expect("it can be listed").path())
         .filter(|path| {
@@ -116,7 +125,12 @@ fn configurations() -> Vec<(String, String)> {
 
 /// An origin that answers with what it got.
 async fn echo(number: String) -> Origin {
-    origin::answers(move |request: &Request| {
+    echoes(number, None).await
+}
+
+/// As [`echo`], over TLS where there is a configuration for it.
+async fn echoes(number: String, tls: Option<ServerConfig>) -> Origin {
+    let answer = move |request: &Request| {
         let mut text = format!("{number} {} {}\n", request.method, request.target);
         let mut headers: Vec<String> = request
             .headers
@@ -138,8 +152,11 @@ async fn echo(number: String) -> Origin {
         answer
             .header("X-Powered-By", "origin")
             .header("Content-Type", "text/x-echo")
-    })
-    .await
+    };
+    match tls {
+        Some(tls) => origin::answers_with(tls, answer).await,
+        None => origin::answers(answer).await,
+    }
 }
 
 /// A configuration whose addresses are real.
@@ -248,20 +265,29 @@ fn blocks(text: &str) -> String {
 /// What was made of a configuration, with its listeners on another address; the report where
 /// something is lost, unless that is `forced`.
 fn imported(directory: &Path, placed: &Placed, is_forced: bool) -> Result<String, String> {
+    let options: &[&str] = if is_forced { &["--force"] } else { &[] };
+    imported_from(directory, &placed.text, &placed.listeners, options)
+}
+
+fn imported_from(
+    directory: &Path,
+    text: &str,
+    listeners: &[String],
+    options: &[&str],
+) -> Result<String, String> {
+    let is_forced = options.contains(&"--force");
     let file = directory.join("nginx.conf");
-    std::fs::write(&file, &placed.text).expect("the directory is ours");
+    std::fs::write(&file, text).expect("the directory is ours");
     let mut command = Command::new(waypost());
     command.arg("import").arg(&file);
-    if is_forced {
-        command.arg("--force");
-    }
+    command.args(options);
     let (code, out, err) = child::run(command);
     if code != i32::from(is_forced) {
         return Err(err);
     }
     let mut text = out;
-    for listener in &placed.listeners {
-        text = text.replace(listener, &on_other_address(listener));
+    for listener in listeners {
+        text = text.replace(listener, &moved(listener));
     }
     // What the harness waits for is in the log.
     let lines = text
@@ -274,7 +300,7 @@ fn imported(directory: &Path, placed: &Placed, is_forced: bool) -> Result<String
     }
 }
 
-fn on_other_address(listener: &str) -> String {
+fn moved(listener: &str) -> String {
     listener.replace("127.0.0.1:", "127.0.0.2:")
 }
 
@@ -410,7 +436,7 @@ fn request(rng: &mut Rng, hosts: &[String], paths: &[String], text: &str) -> Str
     }
     // What is said of a file is not said of a listing, and not of what is
     // compressed on the way, nor of a page in place of an error.
-    let others = ["autoindex", "gzip on", "=200"];
+    let others = ["autoindex", "gzip on", "=200", " = @"];
     let is_sent_as_it_is = has_files && !others.iter().any(|other| text.contains(other));
     if is_sent_as_it_is && rng.u8(..4) == 0 {
         lines.push_str(served_files::field(rng, method));
@@ -543,7 +569,7 @@ async fn compare(name: &str, text: &str, rng: &mut Rng) {
     for (number, request) in requests(name, text, rng).into_iter().enumerate() {
         let listener = &placed.listeners[rng.usize(..placed.listeners.len())];
         let expected = ask(listener, &request).await;
-        let got = ask(&on_other_address(listener), &request).await;
+        let got = ask(&moved(listener), &request).await;
         let context = || {
             format!(
                 "{name}, request {number}\n{request}\nnginx:\n{}\nwaypost:\n{}\n{}\n{toml}\n{}",

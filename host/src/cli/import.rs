@@ -25,6 +25,10 @@ pub(super) struct ImportArguments {
     /// Print what becomes of every directive instead
     #[arg(long)]
     report: bool,
+    /// Read the file as if it had no directive of these names, such as `proxy_cache`: the loss is
+    /// agreed to
+    #[arg(long, value_name = "DIRECTIVE", value_delimiter = ',')]
+    without: Vec<String>,
     /// Write what can be said, with the rest as comments at its place
     #[arg(long)]
     force: bool,
@@ -37,7 +41,7 @@ pub(super) fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
         text,
         report,
         problems,
-    } = import::import(&arguments.file, target, &ThisMachine)?;
+    } = import::import_without(&arguments.without, &arguments.file, target, &ThisMachine)?;
     let is_complete = !report.has_losses();
     if arguments.report {
         super::print(&report.full())?;
@@ -50,7 +54,8 @@ pub(super) fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
     if !is_complete && !arguments.force {
         let _ = writeln!(
             err,
-            "nothing is written: `--force` writes what can be said, `--report` tells of every directive"
+            "nothing is written: `--force` writes what can be said, `--without DIRECTIVE` goes on without \
+             one, `--report` tells of every directive"
         );
         return Ok(ExitCode::FAILURE);
     }

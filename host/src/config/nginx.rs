@@ -520,9 +520,14 @@ static PROXYING: &[Directive] = &[
         ],
         "all headers of an answer are passed on but those of one connection",
     ),
+    automatic(
+        &["early_hints", "proxy_pass_trailers"],
+        "interim answers and trailers are passed on",
+    ),
     not_there(
-        &["proxy_cache*", "proxy_no_cache"],
-        "answers are not kept: nothing is to be bypassed either",
+        &["proxy_cache", "proxy_cache_*", "proxy_no_cache"],
+        "answers are not kept: each request goes to a server; \
+         `waypost import --without proxy_cache` agrees to that",
     ),
     automatic(
         &["proxy_ignore_client_abort"],
@@ -618,7 +623,7 @@ static UPSTREAMS: &[Directive] = &[
         "`state = \"/var/lib/waypost/NAME.json\"` in `[upstream.NAME]`",
     ),
     not_there(
-        &["status_zone", "upstream_conf"],
+        &["status_zone", "upstream_conf", "api", "status"],
         "servers are seen and changed with `waypost upstream`",
     ),
 ];
@@ -743,6 +748,19 @@ static STREAMS: &[Directive] = &[
     is(
         &["ssl_preread"],
         "`sni` in `[[stream]]`: `sni = [{ host = \"a.example\", proxy = \"a\" }]`",
+    ),
+    automatic(
+        &["preread_buffer_size"],
+        "a client's first bytes are read as far as they are needed",
+    ),
+    not_there(
+        &["pass"],
+        "a connection goes to a server: `proxy` with the address of the listener, and `proxy_protocol` \
+         for the client's",
+    ),
+    not_there(
+        &["ssl_alpn"],
+        "a `[[stream]]` offers no protocol by ALPN: it does not know which one it carries",
     ),
     not_there(
         &["proxy_responses", "proxy_requests", "udp"],
@@ -968,6 +986,23 @@ static OTHERS: &[Directive] = &[
         ],
         "policies and hooks of your own are WebAssembly components, `[plugin.NAME]`; there are no \
          scripts",
+    ),
+    not_there(
+        &["keyval", "keyval_zone", "zone_sync*"],
+        "`[variable.NAME]` is changed with the configuration, by a reload",
+    ),
+    not_there(
+        &["acme_*"],
+        "certificates are files: who renews them writes them, and they are read again",
+    ),
+    not_there(
+        &["more_set_headers", "more_clear_headers"],
+        "`response_headers = { set = { NAME = \"value\" }, remove = [\"NAME\"] }` in `[server]`, \
+         `[[listen]]` or `[[route]]`",
+    ),
+    not_there(
+        &["more_set_input_headers", "more_clear_input_headers"],
+        "`request_headers = { set = { NAME = \"value\" }, remove = [\"NAME\"] }` in `[[route]]`",
     ),
     not_there(
         &["mail", "imap_*", "pop3_*", "smtp_*"],

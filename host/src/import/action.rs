@@ -37,7 +37,7 @@ const FOREIGN: &[&str] = &[
 ];
 
 /// The directives that pass requests on.
-const PASSES: [&str; 2] = ["proxy_pass", "grpc_pass"];
+pub(super) const PASSES: [&str; 2] = ["proxy_pass", "grpc_pass"];
 
 /// Whether a directive of this name answers requests.
 pub(super) fn is_handler(name: &str) -> bool {
@@ -112,11 +112,13 @@ impl Translator<'_> {
         let serves_directories = tries.is_none_or(|directive| {
             Tries::parse(directive).is_ok_and(|tries| tries.directories && tries.fixed.is_none())
         });
+        let serves_directories = serves_directories && !rewriting::lead_away(rules, location);
         let is_fixed = uri.is_some() || rewriting::fixed_path(rules).is_some();
         if !serves_directories || is_fixed || block.get("files").is_none() {
             return (None, block);
         }
-        let of_index = self.of_index(scope, location, !rules.is_empty(), &mut block);
+        let is_led = rules.iter().any(Rule::may_lead_to_directory);
+        let of_index = self.of_index(scope, location, is_led, &mut block);
         (of_index, block)
     }
 
@@ -195,7 +197,13 @@ impl Translator<'_> {
             }
         }
         let says_more = has_directory || !lost.is_empty();
-        self.refusal(scope, if says_more { 501 } else { 404 })
+        let mut block = self.refusal(scope, if says_more { 501 } else { 404 });
+        // Whoever is kept out is not told that there is nothing.
+        let hooks = self.guards(scope);
+        if !hooks.is_empty() {
+            block.lists.push(("hooks", hooks));
+        }
+        block
     }
 
     /// A route that answers with a status, as nginx would by itself.

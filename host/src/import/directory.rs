@@ -96,6 +96,19 @@ impl Translator<'_> {
     pub(super) fn directory(&self, scope: &Scope<'_>, location: &Location) -> Option<Directory> {
         let accounts = self.accounts;
         let (directive, holder) = holder(scope)?;
+        if let Some(Location::Regex(is_exact, regex)) = &holder
+            && directive.name == "alias"
+            && let Some(root) = root_of_alias(*is_exact, regex, directive.argument(0))
+        {
+            accounts.translated(
+                directive,
+                "`files` in `[[route]]`: what is captured is the path",
+            );
+            return Some(Directory {
+                root,
+                below: Below::Path,
+            });
+        }
         let written = self.words.inline(directive.argument(0), &scope.constants);
         let path = match written {
             Ok(path) if !path.contains('$') => path,
@@ -111,7 +124,7 @@ impl Translator<'_> {
         };
         let is_file = match &holder {
             _ if directive.name == "root" => false,
-            Some(Location::Exact(_)) => !path.ends_with('/'),
+            Some(Location::Exact(_) | Location::Regex(..)) => !path.ends_with('/'),
             // A prefix that is a file's name, and a file.
             Some(Location::Prefix(prefix) | Location::PrefixNoRegex(prefix)) => {
                 are_files(prefix, &path)
@@ -317,4 +330,67 @@ fn location_of(scope: &Scope<'_>) -> Option<Location> {
         "if" | "limit_except" => location_of(scope.outer()?),
         _ => None,
     }
+}
+/// The `root` that an `alias` stands for, where its captures put together the path that the
+/// expression has matched: `^/(css|js)/(.*)$` and `/srv/$1/$2` are `/srv`.
+fn root_of_alias(is_exact: bool, regex: &str, alias: &str) -> Option<String> {
+    let mut rest = regex.strip_prefix('^')?;
+    let (mut path, mut groups) = (String::new(), 0);
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '(' => {
+                let end = end_of_group(rest)?;
+                let group = rest.get(1..end)?;
+                if group.starts_with('?') {
+                    return None;
+                }
+                groups += 1;
+                path.push_str(&format!("${groups}"));
+                groups += group.matches('(').count() - group.matches("(?").count();
+                end + 1
+            }
+            '\\' => {
+                let escaped = rest.chars().nth(1).filter(|next| !next.is_alphanumeric())?;
+                path.push(escaped);
+                2
+            }
+            '$' if rest.len() == 1 => 1,
+            letter if letter == '/' || letter == '-' || letter == '_' => {
+                path.push(letter);
+                1
+            }
+            letter if is_exact && letter.is_ascii_alphanumeric() => {
+                path.push(letter);
+                1
+            }
+            _ => return None,
+        };
+        rest = rest.get(length..)?;
+        if rest.starts_with(['*', '+', '?', '{', '|']) {
+            return None;
+        }
+    }
+    let ends = regex.ends_with('$') || regex.ends_with("(.*)") || regex.ends_with("(.+)");
+    let root = alias.strip_suffix(&path).filter(|_| ends)?;
+    (!root.is_empty() && !root.contains('$')).then(|| root.to_owned())
+}
+
+/// Where the group ends that a text begins with.
+fn end_of_group(text: &str) -> Option<usize> {
+    let (mut depth, mut is_escaped, mut in_class) = (0, false, false);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '[' if !in_class => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => depth += 1,
+            ')' if !in_class => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
 }

@@ -33,6 +33,7 @@ const SWITCHES: &[(&str, &str)] = &[
     ("ssi_", "ssi"),
     ("mirror_", "mirror"),
     ("autoindex_", "autoindex"),
+    ("mp4_", "mp4"),
     ("proxy_ssl_", "proxy_ssl"),
     ("proxy_intercept_errors", "error_page"),
     ("recursive_error_pages", "error_page"),
@@ -58,6 +59,12 @@ pub(super) const OF_PLACES: &[&str] = &[
     "gzip_static",
     "index",
     "internal",
+    "limit_conn_dry_run",
+    "limit_conn_log_level",
+    "limit_conn_status",
+    "limit_req_dry_run",
+    "limit_req_log_level",
+    "limit_req_status",
     "proxy_connect_timeout",
     "proxy_hide_header",
     "proxy_next_upstream",
@@ -244,7 +251,8 @@ fn outcome(
         return said(Outcome::Harmless, "off, as without it");
     }
     for ((beginning, switch), (_, is_on)) in SWITCHES.iter().zip(switched) {
-        if name.starts_with(beginning) && name != *switch && !is_on {
+        let is_lost = || matches!(nginx_twin(switch), Some(NginxTwin::NotThere(_)));
+        if name.starts_with(beginning) && name != *switch && (!is_on || is_lost()) {
             return (
                 Outcome::Harmless,
                 format!("without `{switch}` it does nothing"),

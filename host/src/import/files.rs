@@ -11,7 +11,7 @@ use super::finding;
 use super::guards::closed;
 use super::headers::CONTENT_TYPE;
 use super::matching::Location;
-use super::rewriting::Rule;
+use super::rewriting::{self, Rule};
 use super::scope::Scope;
 use super::tree::Directive;
 use super::try_files::{Last, Tries};
@@ -24,11 +24,14 @@ pub(super) struct Uri {
     pub(super) path: String,
     /// With its `?`, or with variables that bring one; may be empty.
     pub(super) query: String,
+    /// Whether the request's own path and query follow the path.
+    pub(super) is_above: bool,
 }
 
 impl Uri {
     pub(super) fn whole(&self) -> String {
-        format!("{}{}", self.path, self.query)
+        let rest = if self.is_above { "$request_uri" } else { "" };
+        format!("{}{}{rest}", self.path, self.query)
     }
 }
 
@@ -58,8 +61,16 @@ impl Translator<'_> {
                 }
             }
         }
+        if let Last::Below(above) = &tries.last
+            && let Err(why) = self.lead_below(scope, above)
+        {
+            for directive in scope.own("try_files") {
+                accounts.lost(directive, why);
+            }
+            return Some(closed(scope));
+        }
         let mut block = self.around_files(scope);
-        let fixed_by_rule = super::rewriting::fixed_path(rules);
+        let fixed_by_rule = rewriting::fixed_path(rules);
         let fixed = fixed_by_rule.or(tries.fixed.as_deref());
         let fixed = fixed.or(uri.map(|uri| uri.path.as_str()));
         let mut table = Table::new();
@@ -79,7 +90,9 @@ impl Translator<'_> {
             }
             None if directory.write(location, &mut table) => {}
             None => {
-                let is_led = !rules.is_empty();
+                let is_led = rules.iter().any(Rule::may_lead_to_directory);
+                // Those that are led away look for no index here.
+                tries.directories &= !rewriting::lead_away(rules, location);
                 self.by_path(scope, location, (&tries, is_led), &mut table);
             }
         }
@@ -246,12 +259,48 @@ impl Translator<'_> {
                 let uri = Uri {
                     path: path.clone(),
                     query,
+                    is_above: false,
                 };
                 let name = self.lead_to(scope, &chain, Some(&uri));
                 table.set("fallback", text(&format!("@{name}")));
             }
+            Last::Below(above) => {
+                // Without one, the place is closed before.
+                if let Ok(name) = self.lead_below(scope, above) {
+                    for directive in scope.own("try_files") {
+                        self.accounts.changed(
+                            directive,
+                            "`fallback` in `files`: what is escaped in the path stays so, where nginx \
+                             escapes it once more",
+                        );
+                    }
+                    table.set("fallback", text(&format!("@{name}")));
+                }
+            }
         }
         false
+    }
+
+    /// The name of the route for the request's path below another one, where one location answers
+    /// all of those paths, by a server.
+    fn lead_below(&mut self, scope: &Scope<'_>, above: &str) -> Result<String, &'static str> {
+        const UNCLEAR: &str = "which location answers depends on the request's path: make a `location \
+                               @NAME` of what it leads to";
+        let server = finding::server_of(scope);
+        let chain = finding::find_below(server.children, above).ok_or(UNCLEAR)?;
+        let passes = |found: &Directive| {
+            let mut children = found.children().iter();
+            children.any(|child| child.name == "proxy_pass")
+        };
+        if !chain.last().is_some_and(|found| passes(found)) {
+            return Err(UNCLEAR);
+        }
+        let uri = Uri {
+            path: above.to_owned(),
+            query: String::new(),
+            is_above: true,
+        };
+        Ok(self.lead_to(scope, &chain, Some(&uri)))
     }
 
     /// The file of a path as a `fallback` of this place, where the location of that path says the same

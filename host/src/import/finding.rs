@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::Look;
+use regex_syntax::hir::literal::Extractor;
 
 use super::Translator;
 use super::matching::Location;
@@ -40,6 +42,79 @@ fn find<'s>(
     }
 }
 
+/// As [`Translator::find`], where nothing is known yet.
+pub(super) fn find_once<'s>(children: &'s [Directive], path: &str) -> Vec<&'s Directive> {
+    find(&Expressions::default(), children, path)
+}
+
+/// The location that all paths below one are within, such as those below `/index.php`; none where
+/// they are within several, or where that is not known.
+pub(super) fn find_below<'s>(children: &'s [Directive], above: &str) -> Option<Vec<&'s Directive>> {
+    let above = format!("{above}/");
+    let found = find_once(children, &above);
+    let [only] = *found.as_slice() else {
+        return None;
+    };
+    // One within may be found for some of the paths.
+    if only.children().iter().any(|child| child.name == "location") {
+        return None;
+    }
+    for child in children.iter().filter(|child| child.name == "location") {
+        match Location::parse(&child.arguments)? {
+            // One of them is found for some of the paths.
+            Location::Exact(path) | Location::Prefix(path) | Location::PrefixNoRegex(path)
+                if path.starts_with(&above) && child.id != only.id =>
+            {
+                return None;
+            }
+            Location::Exact(_) if child.id == only.id => return None,
+            Location::PrefixNoRegex(_) if child.id == only.id => return Some(found),
+            Location::Prefix(_) if child.id == only.id => {}
+            Location::Regex(is_exact, regex) if child.id == only.id => {
+                return fits_all_below(is_exact, &regex, &above).then_some(found);
+            }
+            Location::Regex(is_exact, regex) if !fits_none_below(is_exact, &regex, &above) => {
+                return None;
+            }
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// Whether an expression fits whatever begins with a text: that has all that it asks for.
+pub(super) fn fits_all_below(is_exact: bool, regex: &str, above: &str) -> bool {
+    let compiled = RegexBuilder::new(regex).case_insensitive(!is_exact).build();
+    let begun = format!("{above}x");
+    // A border of a word may be at its end, or not.
+    let asks_behind = ["\\b", "\\B", "(?m"]
+        .iter()
+        .any(|word| regex.contains(word));
+    let end = compiled
+        .ok()
+        .and_then(|regex| regex.find(&begun).map(|found| found.end()));
+    !asks_behind && end.is_some_and(|end| end <= above.len())
+}
+
+/// Whether an expression fits nothing that begins with a text, as far as that is seen from what it
+/// begins with.
+fn fits_none_below(is_exact: bool, regex: &str, above: &str) -> bool {
+    let mut parser = regex_syntax::ParserBuilder::new();
+    let Ok(hir) = parser.case_insensitive(!is_exact).build().parse(regex) else {
+        return false;
+    };
+    let is_anchored = hir.properties().look_set_prefix().contains(Look::Start);
+    let begins = Extractor::new().extract(&hir);
+    let begins = begins.literals();
+    is_anchored
+        && begins.is_some_and(|begins| {
+            begins.iter().all(|begin| {
+                let (begin, above) = (begin.as_bytes(), above.as_bytes());
+                !above.starts_with(begin) && !begin.starts_with(above)
+            })
+        })
+}
+
 /// The location of a name such as `@app`.
 pub(super) fn named<'s>(children: &'s [Directive], name: &str) -> Option<&'s Directive> {
     let mut locations = children.iter().filter(|child| child.name == "location");
@@ -58,6 +133,28 @@ pub(super) fn server_of<'x, 'a>(scope: &'x Scope<'a>) -> &'x Scope<'a> {
     server
 }
 
+/// Whether a location may be for a path, as far as that is seen from what it begins with.
+fn may_fit(location: &Directive, path: &str) -> bool {
+    let letters = |c: char| c.is_ascii_alphanumeric() || "/-_".contains(c);
+    match location.arguments.as_slice() {
+        [prefix] if prefix.starts_with('/') => path.starts_with(prefix.as_str()),
+        [modifier, prefix] if modifier == "^~" => path.starts_with(prefix.as_str()),
+        [modifier, exact] if modifier == "=" => path == exact,
+        [modifier, regex] if modifier == "~" && regex.starts_with("^/") && !regex.contains('|') => {
+            let begin = regex.trim_start_matches('^');
+            let end = begin.find(|c: char| !letters(c)).unwrap_or(begin.len());
+            let rest = begin.get(end..).unwrap_or_default();
+            // What may be repeated may be left out.
+            let is_repeated = rest.starts_with(['?', '*', '{', '+']);
+            let begin = begin
+                .get(..end - usize::from(is_repeated))
+                .unwrap_or_default();
+            path.starts_with(begin)
+        }
+        _ => true,
+    }
+}
+
 enum Search<'s> {
     /// Whatever other expressions there are.
     Final(Vec<&'s Directive>),
@@ -68,7 +165,9 @@ enum Search<'s> {
 
 fn search<'s>(expressions: &Expressions, children: &'s [Directive], path: &str) -> Search<'s> {
     let (mut best, mut regexes): (Option<(usize, bool, &Directive)>, Vec<_>) = (None, Vec::new());
-    for child in children.iter().filter(|child| child.name == "location") {
+    let mut locations = children.iter().filter(|child| child.name == "location");
+    // Of many locations, most are for other paths.
+    while let Some(child) = locations.find(|child| may_fit(child, path)) {
         match Location::parse(&child.arguments) {
             Some(Location::Exact(exact)) if exact == path => return Search::Final(vec![child]),
             Some(location @ (Location::Prefix(_) | Location::PrefixNoRegex(_))) => {
@@ -187,5 +286,50 @@ mod tests {
         }
         assert!(named(&tree.directives, "@app").is_some());
         assert!(named(&tree.directives, "@none").is_none());
+    }
+
+    #[test]
+    fn what_is_below_a_path_is_found_where_one_location_answers_it() {
+        let of = |text: &'static str| {
+            let tree = tree::read(&PathBuf::from("a.conf"), &One(text)).unwrap();
+            let found = find_below(&tree.directives, "/index.php");
+            found.map(|found| found[0].arguments.join(" "))
+        };
+        let php = "location ~ \\.php(?:$|/) { a; }";
+        let leaked = |before: &str| {
+            let text = format!("location / {{ b; }} {before} {php}");
+            of(Box::leak(text.into_boxed_str()))
+        };
+        let found = Some("~ \\.php(?:$|/)".to_owned());
+        for harmless in [
+            "",
+            "location ~ ^/(?:build|tests|\\.)(?:$|/) { c; }",
+            "location ~* ^/indie { c; }",
+            "location /index { c; }",
+            "location = /index.php { c; }",
+        ] {
+            assert_eq!(leaked(harmless), found, "{harmless}");
+        }
+        for unclear in [
+            "location ~ \\.js$ { c; }",
+            "location ~ ^/(?:index\\.php/a|x) { c; }",
+            "location ~* ^/INDEX\\.PHP/A { c; }",
+            "location ~ ^/.*\\.php/a { c; }",
+            "location ^~ /index.php/a { c; }",
+            "location = /index.php/a { c; }",
+            "location = /index.php/ { c; }",
+        ] {
+            assert_eq!(leaked(unclear), None, "{unclear}");
+        }
+        assert_eq!(of("location ~ \\.php$ { a; } location / { b; }"), None);
+        assert_eq!(of("location ~ \\.php\\b { a; }"), None);
+        assert_eq!(
+            of("location ~ \\.php(?:$|/) { a; location ~ admin { d; } }"),
+            None
+        );
+        assert_eq!(
+            of("location ^~ /index.php { a; } location ~ x { b; }").as_deref(),
+            Some("^~ /index.php")
+        );
     }
 }

@@ -233,6 +233,10 @@ impl Translator<'_> {
             }
             let lower = name.to_ascii_lowercase();
             let is_sent = status.is_none_or(|status| WITH_HEADERS.contains(&status));
+            if value.is_empty() {
+                accounts.harmless(header, "it is empty here, and such a one is not sent");
+                continue;
+            }
             match header.argument(2) {
                 "always" => accounts.translated(header, "`response_headers` in `[[route]]`"),
                 _ if !is_sent => {
@@ -247,9 +251,6 @@ impl Translator<'_> {
                     accounts.translated(header, "`response_headers` with `statuses`");
                 }
                 _ => accounts.changed(header, WITHOUT_ALWAYS),
-            }
-            if value.is_empty() {
-                continue;
             }
             let value = text(&value);
             let is_for_good =

@@ -1,6 +1,8 @@
 //! What many blocks say alike is said once.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use super::writer::{Block, Headers, Table};
 
@@ -29,8 +31,13 @@ pub(super) fn hoist(blocks: &mut [Block], server: &mut Table) {
             continue;
         }
         // A route that answers by itself reads no body.
+        let is_closed = |block: &Block| block.keys.get("return") == Some("{ status = 501 }");
         let counts = |block: &Block| {
-            !is_route(block) || !key.starts_with("client_") || block.get("proxy").is_some()
+            // What is closed says nothing of its own.
+            let is_silent = is_closed(block) && block.keys.get(key).is_none();
+            let is_concerned =
+                !is_route(block) || !key.starts_with("client_") || block.get("proxy").is_some();
+            !is_silent && is_concerned
         };
         let relevant: Vec<Option<&str>> = blocks
             .iter()
@@ -56,15 +63,14 @@ pub(super) fn hoist(blocks: &mut [Block], server: &mut Table) {
 }
 
 /// The most frequent one, and how many there are of it; of several that are as many, the first.
-fn most_frequent<T: PartialEq>(all: impl Iterator<Item = T>) -> Option<(T, usize)> {
-    let mut counted: Vec<(T, usize)> = Vec::new();
-    for each in all {
-        match counted.iter_mut().find(|(known, _)| *known == each) {
-            Some((_, count)) => *count += 1,
-            None => counted.push((each, 1)),
-        }
+fn most_frequent<T: Eq + Hash>(all: impl Iterator<Item = T>) -> Option<(T, usize)> {
+    let mut counted: HashMap<T, (usize, usize)> = HashMap::new();
+    for (place, each) in all.enumerate() {
+        counted.entry(each).or_insert((0, place)).0 += 1;
     }
-    counted.into_iter().rev().max_by_key(|(_, count)| *count)
+    let counted = counted.into_iter();
+    let most = counted.max_by_key(|(_, (count, place))| (*count, Reverse(*place)));
+    most.map(|(each, (count, _))| (each, count))
 }
 
 /// Moves what routes say of answers to `[server]`, where all of them say it whom it concerns: pages of

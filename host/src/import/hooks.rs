@@ -7,7 +7,7 @@ use super::report::Accounts;
 use super::scope::Scope;
 use super::tree::Directive;
 use super::values;
-use super::variables::{Constants, names_in};
+use super::variables::Constants;
 use super::writer::{Block, Table, list, text};
 use crate::http::variable::Phase;
 use crate::stock;
@@ -28,6 +28,8 @@ struct Zone<'a> {
     hook: String,
     plugin: &'static str,
     is_used: bool,
+    /// What it counts by, at the places that use it.
+    key: Option<Result<String, String>>,
 }
 
 impl<'a> Zones<'a> {
@@ -54,6 +56,7 @@ impl<'a> Zones<'a> {
                     hook,
                     plugin,
                     is_used: false,
+                    key: None,
                 });
             }
         }
@@ -126,8 +129,7 @@ impl<'a> Translator<'a> {
             accounts.lost(directive, "its zone is not declared");
             return None;
         };
-        let declared = self.zones.zones.iter().find(|zone| zone.hook == hook);
-        if let Some(Err(why)) = declared.map(|zone| self.zone_key(zone.directive)) {
+        if let Some(Err(why)) = self.zone_key(&hook, &scope.constants) {
             accounts.lost(directive, why);
             return None;
         }
@@ -279,21 +281,32 @@ impl<'a> Translator<'a> {
         used.filter_map(|zone| self.zone_block(zone)).collect()
     }
 
-    fn zone_key(&self, zone: &Directive) -> Result<String, String> {
-        let constants = Constants::default();
-        // Where routes of a server use it, the name would be known.
-        let is_of_route = names_in(zone.argument(0)).any(|name| name == "server_name");
+    /// What a zone counts by at a place, which has to be the same at all of them: the first one where it
+    /// can be said stays as it is.
+    fn zone_key(&mut self, hook: &str, constants: &Constants) -> Option<Result<String, String>> {
+        let at = self.zones.zones.iter().position(|zone| zone.hook == hook)?;
+        let zone = self.zones.zones.get_mut(at)?;
         let key = self
             .words
-            .setting(zone.argument(0), &constants, Phase::Request)?;
-        match is_of_route || key.contains("$server_name") {
-            true => Err(
-                "`$server_name` is the route's host here, which not every route has: `$host` is there \
-                 for all"
-                    .to_owned(),
+            .setting(zone.directive.argument(0), constants, Phase::Request)
+            .and_then(|key| match key.contains("$server_name") {
+                true => Err(
+                    "`$server_name` is the route's host here, which not every route has: \
+                     `$host` is there for all"
+                        .to_owned(),
+                ),
+                false => Ok(key),
+            });
+        Some(match (&zone.key, key) {
+            (Some(Ok(known)), Ok(key)) if *known != key => Err(
+                "what it counts by is something else at another place: a zone for each".to_owned(),
             ),
-            false => Ok(key),
-        }
+            (Some(Ok(_)), key) => key,
+            (_, key) => {
+                zone.key = Some(key.clone());
+                key
+            }
+        })
     }
 
     fn zone_block(&self, zone: &Zone<'a>) -> Option<Block> {
@@ -302,10 +315,10 @@ impl<'a> Translator<'a> {
         block.range = Some((directive.id, directive.last));
         block.comments = super::comments::of_block(directive);
         block.keys.set("plugin", text(zone.plugin));
-        match self.zone_key(directive) {
-            Ok(key) => block.keys.set("key", text(&key)),
+        match zone.key.as_ref()? {
+            Ok(key) => block.keys.set("key", text(key)),
             Err(why) => {
-                accounts.lost(directive, why);
+                accounts.lost(directive, why.clone());
                 return None;
             }
         }

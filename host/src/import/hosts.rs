@@ -22,6 +22,8 @@ pub(super) struct Server<'s> {
 pub(super) struct Address {
     pub(super) name: String,
     pub(super) servers: Vec<usize>,
+    /// Those of which names are lost, in the same order.
+    lost: Vec<usize>,
 }
 
 /// Listeners and hosts that routes are for.
@@ -154,12 +156,7 @@ impl Translator<'_> {
             .filter(|address| own.contains(&&*address.name))
         {
             let is_first = address.servers.first() == Some(&index);
-            let others = address.servers.iter().filter(|other| **other != index);
-            let mut lost = others.clone().filter(|other| {
-                let other = servers.get(**other);
-                other.is_some_and(|other| other.has_lost_names)
-            });
-            let first_lost = lost.next();
+            let first_lost = address.lost.iter().find(|other| **other != index);
             if first_lost.is_some_and(|lost| is_first || *lost < index) {
                 closed_other.push(address.name.clone());
                 if is_first {
@@ -172,6 +169,7 @@ impl Translator<'_> {
                 continue;
             }
             first.push(address.name.clone());
+            let others = address.servers.iter().filter(|other| **other != index);
             let mut others = others.filter_map(|other| servers.get(*other));
             let takes = |other: &Server<'_>| {
                 let pairs = other.names.iter();
@@ -225,6 +223,7 @@ pub(super) fn addresses(servers: &[Server<'_>]) -> Vec<Address> {
                 addresses.push(Address {
                     name: listen.address.clone(),
                     servers: Vec::new(),
+                    lost: Vec::new(),
                 });
                 addresses.len() - 1
             });
@@ -240,6 +239,13 @@ pub(super) fn addresses(servers: &[Server<'_>]) -> Vec<Address> {
                 false => servers.push(index),
             }
         }
+    }
+    for address in &mut addresses {
+        let is_lost = |index: &&usize| {
+            let server = servers.get(**index);
+            server.is_some_and(|server| server.has_lost_names)
+        };
+        address.lost = address.servers.iter().filter(is_lost).copied().collect();
     }
     addresses
 }

@@ -10,12 +10,12 @@ use super::Translator;
 use super::fallback::{OF_LISTENER, OF_PLACES};
 use super::guards::closed;
 use super::hoist::{hoist, hoist_answers};
-use super::hosts::{Address, Server, Target, addresses, host_regex};
+use super::hosts::{Address, Server, Target, addresses};
 use super::listen::{self, Listen};
+use super::listener_rules::{Others, others_of};
 use super::matching::Location;
 use super::process;
 use super::real_ip;
-use super::rewriting::{self, Rule};
 use super::scope::Scope;
 use super::stamps::{is_of_one_host, of_gates, of_hosts, stamped};
 use super::steps::Gate;
@@ -67,7 +67,8 @@ impl<'a> Translator<'a> {
         for (index, server) in servers.iter().enumerate() {
             let targets = self.targets(index, &servers, &addresses);
             self.words.around = around(server, &targets);
-            self.server(server, &targets, listeners);
+            let others = || others_of(index, &servers, &addresses);
+            self.server(server, &targets, &others, listeners);
         }
         self.words.around = Around::default();
         hoist(&mut self.out.routes, &mut self.out.server.keys);
@@ -220,7 +221,13 @@ impl<'a> Translator<'a> {
     }
 
     /// The routes of a server, for each of its targets.
-    fn server(&mut self, server: &Server<'_>, targets: &[Target], listeners: usize) {
+    fn server(
+        &mut self,
+        server: &Server<'_>,
+        targets: &[Target],
+        others: &dyn Fn() -> Vec<Others>,
+        listeners: usize,
+    ) {
         let scope = &server.scope;
         let steps = self.steps(scope, None);
         let (hosts, gates): (Vec<Gate>, Vec<Gate>) =
@@ -262,7 +269,7 @@ impl<'a> Translator<'a> {
         let mut named = self.named_routes(scope);
         let is_unsure = self.is_unsure(scope);
         // A rule may lead requests to where they are kept out.
-        let are_rules_lost = !self.rules_of_server(server, &steps.rules, targets);
+        let are_rules_lost = !self.rules_of_server(server, &steps.rules, others);
         if steps.is_closed || is_unsure || are_rules_lost {
             routes = if is_unsure {
                 Vec::new()
@@ -336,52 +343,6 @@ impl<'a> Translator<'a> {
         let has_headers = block.headers.iter().any(|(_, headers)| !headers.is_empty());
         let is_more = has_headers || block.get("error_pages").is_some();
         if is_more { vec![block] } else { Vec::new() }
-    }
-
-    /// Rules of a server: hooks of its listeners. Returns whether they can be said.
-    fn rules_of_server(&mut self, server: &Server<'_>, rules: &[Rule], targets: &[Target]) -> bool {
-        if rules.is_empty() {
-            return true;
-        }
-        let listen: HashSet<&String> = targets.iter().flat_map(|target| &target.listen).collect();
-        let is_alone = targets.iter().all(|target| target.hosts.is_none());
-        let mut rules = rules.to_vec();
-        if !is_alone || self.tells_hosts {
-            let names: Vec<String> = server.names.iter().map(|name| host_regex(name)).collect();
-            let when = format!("$host ~* ^({})$", names.join("|"));
-            let is_plain = rules.iter().all(|rule| rule.when.is_none()) && !names.is_empty();
-            for directive in server.scope.own("rewrite") {
-                match is_plain {
-                    true => self.accounts.translated(
-                        directive,
-                        "a rule of the hook `rewrite` of the listener, for the server's hosts",
-                    ),
-                    false => self.accounts.lost(
-                        directive,
-                        "rules of one of several servers of an address need the server's names, and \
-                         no other condition",
-                    ),
-                }
-            }
-            if !is_plain {
-                return false;
-            }
-            rules
-                .iter_mut()
-                .for_each(|rule| rule.when = Some(when.clone()));
-        }
-        let hook = rewriting::hook(&rules);
-        for block in &mut self.out.listens {
-            let address = block.keys.get("address").unwrap_or_default().to_owned();
-            if !listen.iter().any(|name| text(name) == address) {
-                continue;
-            }
-            match block.lists.iter_mut().find(|(key, _)| *key == "hooks") {
-                Some((_, hooks)) => hooks.push(hook.clone()),
-                None => block.lists.push(("hooks", vec![hook.clone()])),
-            }
-        }
-        true
     }
 }
 

@@ -207,6 +207,8 @@ impl Translator<'_> {
         let first = blocks.len();
         if let Some(answer) = steps.answer.clone() {
             blocks.push(with_when(answer, &conditions));
+        } else if let Some(block) = self.jump(scope).filter(|_| within.is_none()) {
+            blocks.push(with_when(block, &conditions));
         } else {
             for (condition, block) in steps.variants.iter().rev() {
                 let inner = scope.within(block);

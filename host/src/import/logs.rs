@@ -133,7 +133,13 @@ impl Translator<'_> {
         if escape.is_some() {
             parts.next();
         }
-        let whole: String = parts.map(String::as_str).collect();
+        let mut whole: String = parts.map(String::as_str).collect();
+        // What a line tells of answers that were kept, where none is.
+        if escape.is_none_or(|escape| escape == "default") {
+            whole = whole
+                .replace("${upstream_cache_status}", "-")
+                .replace("$upstream_cache_status", "-");
+        }
         let said = self
             .words
             .text(&whole, &scope.constants, phase)

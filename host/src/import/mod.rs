@@ -57,8 +57,10 @@ mod named; // routes that only a name leads to
 mod action; // what a location does with requests
 mod beside; // its other methods, its path without a slash
 mod location;
+mod jumps; // locations that lead to another one
 mod real_ip; // what proxies in front say of clients
 mod hosts; // names and addresses of servers
+mod listener_rules; // `rewrite` of a server
 mod stamps; // routes with hosts and listeners
 mod hoist; // what is said once
 mod http;
@@ -98,8 +100,29 @@ pub struct Imported {
 /// # Errors
 /// Where a file cannot be read, or is none of nginx's.
 pub fn import(path: &Path, target: &Path, system: &dyn System) -> Result<Imported, ReadError> {
-    let tree = tree::read(path, system)?;
+    import_without(&[], path, target, system)
+}
+
+/// As [`import`], as if the directives with these names were not there: their loss is agreed to. The
+/// report tells of them.
+///
+/// # Errors
+/// As [`import`], and where no directive has one of the names, or one that has is a block.
+pub fn import_without(
+    names: &[String],
+    path: &Path,
+    target: &Path,
+    system: &dyn System,
+) -> Result<Imported, ReadError> {
+    let mut tree = tree::read(path, system)?;
+    tree.leave_out(names)?;
     let accounts = Accounts::new(&tree);
+    for directive in &tree.left_out {
+        accounts.changed(
+            directive,
+            format!("left out: `--without {}`", directive.name),
+        );
+    }
     let output = translate(&tree, &accounts);
     if output.is_deaf() {
         let none = "there is no `server` that could be served";

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Translator;
+use super::conditions::Condition;
 use super::files::Uri;
 use super::finding;
 use super::guards::closed;
@@ -92,9 +93,12 @@ impl Translator<'_> {
         // What it leads to may lead back to it.
         self.named.known.insert(key, name.clone());
         let server = finding::server_of(scope);
+        // It has no host either, so no groups of one.
+        let has_hosts = std::mem::replace(&mut self.words.around.has_hosts, false);
         let mut block = self.within(server, chain, |this, scope, location| {
             this.elsewhere(scope, location, uri)
         });
+        self.words.around.has_hosts = has_hosts;
         block.keys = Table::new()
             .with("name", text(&name))
             .with("internal", "true")
@@ -119,8 +123,22 @@ impl Translator<'_> {
 
     /// What a location answers that something leads to.
     fn elsewhere(&mut self, scope: &Scope<'_>, location: &Location, uri: Option<&Uri>) -> Block {
+        // nginx asks for a page without the query of the request.
+        let has_query = uri.is_none_or(|uri| uri.is_above || !uri.query.is_empty());
+        let never_holds = |block: &Directive| {
+            let condition = Condition::parse(&block.arguments);
+            !has_query
+                && condition.is_ok_and(|condition| {
+                    let of_query = condition.variable.starts_with("arg_")
+                        || matches!(&*condition.variable, "args" | "query_string" | "is_args");
+                    of_query && !condition.holds_for("")
+                })
+        };
+        let conditions = scope.own("if").iter();
+        let none_holds = conditions.clone().all(|block| never_holds(block));
         for name in ["if", "limit_except"] {
-            for condition in scope.own(name) {
+            let may_hold = |block: &&&Directive| name != "if" || !never_holds(block);
+            for condition in scope.own(name).iter().filter(may_hold) {
                 let why = "a route that a name leads to has no conditions";
                 self.accounts.lost(condition, why);
                 self.accounts.with_children(condition);
@@ -133,7 +151,8 @@ impl Translator<'_> {
             false => self.steps(scope, Some(location)),
         };
         // A condition that is lost may have kept requests out.
-        let has_conditions = !steps.gates.is_empty() || !steps.variants.is_empty();
+        let asks = !steps.gates.is_empty() || !steps.variants.is_empty();
+        let has_conditions = asks && !none_holds;
         let is_limited = !at_server && !scope.own("limit_except").is_empty();
         if steps.is_closed || has_conditions || is_limited {
             return closed(scope);

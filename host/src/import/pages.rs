@@ -150,7 +150,11 @@ impl Translator<'_> {
             return Err("a page has a fixed name: write one for each status".to_owned());
         }
         let chain = self.find(server.children, &path);
-        let uri = Uri { path, query };
+        let uri = Uri {
+            path,
+            query,
+            is_above: false,
+        };
         Ok(self.content_at(server, &chain, Some(&uri)))
     }
 

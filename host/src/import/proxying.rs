@@ -48,6 +48,19 @@ impl Translator<'_> {
             }
         };
         let mut rules = rules.to_vec();
+        if let Some(uri) = uri.filter(|uri| uri.is_above) {
+            // Those that ask for what such a path is not do nothing.
+            rules.retain(|rule| !rule.never_fits_below(&uri.path));
+            if !rules.is_empty() || target.uri.is_some() || target.rule.is_some() {
+                accounts.lost(
+                    pass,
+                    "what a `try_files` leads here has another path, which this place changes once more",
+                );
+                return answer_of("501");
+            }
+            rules.push(Rule::below(&uri.path));
+        }
+        let uri = uri.filter(|uri| !uri.is_above);
         if let Some(uri) = stripped(&rules, location).filter(|_| target.uri.is_none()) {
             target.uri = Some(uri);
             rules.clear();

@@ -94,9 +94,13 @@ pub(super) fn of_location(location: &Scope<'_>, accounts: &Accounts) {
             values.collect()
         };
         let is_same = said(own) == said(around);
+        let trusts_nobody = location.nearest("set_real_ip_from").is_empty();
         for directive in own {
             match is_same {
                 true => accounts.harmless(directive, "what is around it says the same"),
+                false if trusts_nobody => {
+                    accounts.harmless(directive, "without `set_real_ip_from` nobody is believed");
+                }
                 false => accounts.lost(
                     directive,
                     "whom a listener believes is the same for all of its paths: say it in the \

@@ -215,6 +215,8 @@ impl Accounts {
         let verdicts = self.verdicts.into_inner();
         let mut entries = Vec::with_capacity(tree.count);
         enter(&tree.directives, &verdicts, &mut entries);
+        enter(&tree.left_out, &verdicts, &mut entries);
+        entries.sort_by_key(|entry| entry.id);
         Report {
             entries,
             general: self.general.into_inner(),

@@ -1,8 +1,12 @@
 //! `return` as a route, and `rewrite` as a rule of the hook `rewrite`
 //! (`ngx_http_rewrite_module.c`).
 
+use regex_syntax::hir::{Capture, Class, Hir, HirKind, Repetition};
+
 use super::Translator;
 use super::conditions::check_regex;
+use super::expressions::{of_ascii, with_line_ends};
+use super::finding::fits_all_below;
 use super::matching::Location;
 use super::scope::Scope;
 use super::tree::Directive;
@@ -27,6 +31,43 @@ pub(super) struct Rule {
 }
 
 impl Rule {
+    /// The request's path goes below another one.
+    pub(super) fn below(above: &str) -> Rule {
+        Rule {
+            from: "^(.*)$".to_owned(),
+            to: format!("{above}$1"),
+            flag: "break".to_owned(),
+            when: None,
+        }
+    }
+
+    /// Whether it is for paths that do not begin as all do that are below this one.
+    pub(super) fn never_fits_below(&self, above: &str) -> bool {
+        let asked = self
+            .when
+            .as_deref()
+            .and_then(|when| when.strip_prefix(OTHER_THAN));
+        asked.is_some_and(|regex| fits_all_below(true, regex, &format!("{above}/")))
+    }
+
+    /// Whether it may lead to a path with a slash at its end, whose index is looked for at the same
+    /// place: with any other flag the place is looked for anew.
+    pub(super) fn may_lead_to_directory(&self) -> bool {
+        if self.flag != "break" {
+            return false;
+        }
+        let path = self.to.split('?').next().unwrap_or_default();
+        let is_open = |text: &str| text.is_empty() || text.ends_with('/');
+        match *pieces_of(path).as_slice() {
+            [.., Piece::Literal(end)] => is_open(end),
+            [.., Piece::Literal(before), Piece::Variable(group)] => {
+                let group = group.parse().ok();
+                is_open(before) || group.is_none_or(|group| may_end_a_path(&self.from, group))
+            }
+            _ => true,
+        }
+    }
+
     fn item(&self) -> String {
         let plain = [&self.from, &self.to];
         let is_plain = plain
@@ -224,6 +265,10 @@ impl Translator<'_> {
         when: Option<String>,
     ) -> Option<Rule> {
         let from = directive.argument(0);
+        let (from, when) = match (without_negative_look_ahead(from), when) {
+            (Some((begin, other)), None) => (begin, Some(format!("{OTHER_THAN}{other}"))),
+            (_, when) => (from, when),
+        };
         let to =
             check_regex(from).and_then(|()| self.replacement(scope, from, directive.argument(1)));
         match to {
@@ -275,6 +320,84 @@ impl Translator<'_> {
         }
         Ok(joined_of(&inlined))
     }
+}
+
+/// Whether a `rewrite` leads every path to another one, which is fixed.
+pub(super) fn leads_all(rewrite: &Directive) -> bool {
+    let to = rewrite.argument(1);
+    let is_fixed = to.starts_with('/') && !to.contains(['$', '?']);
+    ALL.contains(&rewrite.argument(0)) && is_fixed && matches!(rewrite.argument(2), "" | "last")
+}
+
+/// What a condition begins with that paths must not fit.
+const OTHER_THAN: &str = "$uri !~ ";
+
+/// An expression such as `^/(?!in|remote)` as what paths begin with, and what they must not fit
+/// besides: here look-ahead is not there.
+fn without_negative_look_ahead(regex: &str) -> Option<(&str, String)> {
+    let (begin, ahead) = regex.split_once("(?!")?;
+    let ahead = ahead.strip_suffix(')')?;
+    let mut depth = 0_i32;
+    let is_one_group = ahead
+        .replace("\\(", "")
+        .replace("\\)", "")
+        .chars()
+        .all(|letter| {
+            depth += i32::from(letter == '(') - i32::from(letter == ')');
+            depth >= 0
+        });
+    // Where it begins is one place, whatever the path is.
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/-_".contains(letter);
+    let is_fixed = begin.strip_prefix('^')?.chars().all(is_plain);
+    let other = with_line_ends(&of_ascii(&format!("{begin}(?:{ahead})")));
+    (is_one_group && depth == 0 && is_fixed && check_regex(&other).is_ok())
+        .then_some((begin, other))
+}
+
+/// Whether what a group matches may have a slash at its end.
+fn may_end_a_path(regex: &str, group: u32) -> bool {
+    fn group_of(hir: &Hir, group: u32) -> Option<&Hir> {
+        match hir.kind() {
+            HirKind::Capture(capture) if capture.index == group => Some(&capture.sub),
+            HirKind::Capture(Capture { sub, .. }) | HirKind::Repetition(Repetition { sub, .. }) => {
+                group_of(sub, group)
+            }
+            HirKind::Concat(all) | HirKind::Alternation(all) => {
+                all.iter().find_map(|each| group_of(each, group))
+            }
+            _ => None,
+        }
+    }
+    fn ends_so(hir: &Hir) -> bool {
+        match hir.kind() {
+            HirKind::Literal(literal) => literal.0.ends_with(b"/"),
+            HirKind::Class(Class::Unicode(class)) => class
+                .iter()
+                .any(|range| range.start() <= '/' && '/' <= range.end()),
+            HirKind::Capture(Capture { sub, .. }) | HirKind::Repetition(Repetition { sub, .. }) => {
+                ends_so(sub)
+            }
+            // What may be left out leaves the end to what stands before it.
+            HirKind::Concat(all) | HirKind::Alternation(all) => all.iter().any(ends_so),
+            HirKind::Empty | HirKind::Look(_) => false,
+            HirKind::Class(_) => true,
+        }
+    }
+    let parsed = regex_syntax::parse(regex).ok();
+    let found = parsed.as_ref().and_then(|hir| group_of(hir, group));
+    found.is_none_or(ends_so)
+}
+
+/// Whether rules lead all requests of a location to another one: the first of them asks for what the
+/// location asks for.
+pub(super) fn lead_away(rules: &[Rule], location: &Location) -> bool {
+    let stays = rules.iter().any(|rule| rule.flag == "break");
+    let asks_the_same = |rule: &Rule| match location {
+        Location::Regex(true, regex) => of_ascii(&rule.from) == *regex,
+        _ => false,
+    };
+    let first = rules.first().filter(|rule| rule.when.is_none());
+    !stays && first.is_some_and(asks_the_same)
 }
 
 /// The one path that rules make of all others.

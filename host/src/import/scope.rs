@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::report::Accounts;
 use super::tree::Directive;
 use super::variables::Constants;
+use super::{finding, jumps};
 
 /// A context such as `http`, a `server`, a `location` or an `if`, within those around it.
 pub(super) struct Scope<'a> {
@@ -75,8 +76,8 @@ impl<'a> Scope<'a> {
             None => names_led_on(children),
         };
         if let Some(location) = directive.filter(|block| block.name == "location") {
-            let others = led_on.iter().filter(|(id, _)| *id != location.id);
-            entering.forget(others.map(|(_, name)| name.clone()));
+            let others = led_on.iter().filter(|led| led.may_lead_to(location));
+            entering.forget(others.map(|led| led.name.clone()));
         }
         let constants = entering.after(directive, children);
         Scope {
@@ -160,8 +161,41 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Names of variables, each with the number of the location that it is `set` in.
-type LedOn = Rc<[(usize, String)]>;
+/// What locations `set` before they lead requests on.
+type LedOn = Rc<[Led]>;
+
+/// A variable that a location sets.
+struct Led {
+    location: usize,
+    name: String,
+    /// The locations that requests get to from there; none where it may be any.
+    to: Option<Rc<[usize]>>,
+}
+
+impl Led {
+    fn may_lead_to(&self, location: &Directive) -> bool {
+        let is_other = self.location != location.id;
+        is_other && self.to.as_ref().is_none_or(|to| to.contains(&location.id))
+    }
+}
+
+/// The locations of a server that its pages of errors are in; none where that is not known.
+fn locations_of_pages(server: &[Directive]) -> Option<Rc<[usize]>> {
+    let mut locations = Vec::new();
+    for page in server.iter().filter(|child| child.name == "error_page") {
+        let uri = page.arguments.last()?;
+        match uri.strip_prefix('@') {
+            Some(_) => locations.extend(finding::named(server, uri).map(|found| found.id)),
+            None if uri.contains('$') => return None,
+            None => {
+                let path = uri.split('?').next().unwrap_or_default();
+                let found = finding::find_once(server, path);
+                locations.extend(found.iter().map(|found| found.id));
+            }
+        }
+    }
+    Some(locations.into())
+}
 
 /// The variables that locations of a server `set` before they lead requests to another location.
 fn names_led_on(server: &[Directive]) -> LedOn {
@@ -170,7 +204,8 @@ fn names_led_on(server: &[Directive]) -> LedOn {
         name => matches!(name, "try_files" | "error_page"),
     };
     let has_pages = server.iter().any(|child| child.name == "error_page");
-    let mut names = Vec::new();
+    let pages = locations_of_pages(server);
+    let mut led = Vec::new();
     let mut locations: Vec<&Directive> = server.iter().collect();
     while let Some(location) = locations.pop() {
         if location.name != "location" {
@@ -183,11 +218,21 @@ fn names_led_on(server: &[Directive]) -> LedOn {
             .iter()
             .chain(blocks.flat_map(|block| block.children()))
             .collect();
-        if has_pages || all.iter().any(|child| leads(child)) {
-            let sets = all.iter().filter(|child| child.name == "set");
-            let name = |set: &&Directive| super::variables::variable_name(set.argument(0));
-            names.extend(sets.map(|set| (location.id, name(set))));
+        let sets: Vec<&&Directive> = all.iter().filter(|child| child.name == "set").collect();
+        if sets.is_empty() {
+            continue;
+        }
+        // What a jump leads to is said with what it sets.
+        let is_jump = || jumps::landing_of(server, location).is_some();
+        let leads_on = all.iter().any(|child| leads(child)) && !is_jump();
+        if has_pages || leads_on {
+            let name = |set: &&&Directive| super::variables::variable_name(set.argument(0));
+            led.extend(sets.iter().map(|set| Led {
+                location: location.id,
+                name: name(set),
+                to: if leads_on { None } else { pages.clone() },
+            }));
         }
     }
-    names.into()
+    led.into()
 }

@@ -34,11 +34,14 @@ impl<'a> Translator<'a> {
                     block.keys.set("backlog", backlog.to_string());
                 }
                 if listen.tls {
-                    let Some(tls) = tls::tls(&[(&scope, &[])], self.accounts) else {
+                    let Some(mut tls) = tls::tls(&[(&scope, &[])], self.accounts) else {
                         self.accounts
                             .lost(directive, "TLS without an `ssl_certificate`");
                         continue;
                     };
+                    if let Some(directive) = scope.one("ssl_handshake_timeout") {
+                        self.time(directive, "handshake_timeout", 60, &mut tls);
+                    }
                     block.tables.push(("tls", tls));
                 }
                 if self.session(&scope, &mut block) {

@@ -153,7 +153,7 @@ fn what_is_lost_opens_nothing() {
         "if (-f /srv/closed) { return 503; }",
         "if ($nothing) { rewrite ^ /closed last; }",
         "if (-f /srv/x) { proxy_pass http://127.0.0.1:2; }",
-        "rewrite \"^/(?!open)\" /closed last;",
+        "rewrite \"^/(?=open)\" /closed last;",
         "auth_request /auth;",
         "auth_basic closed;",
         "limit_req zone=unknown;",
@@ -495,31 +495,48 @@ fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap()
 }
 
+/// How long it takes to translate a text.
+fn took(text: &str) -> Duration {
+    let begun = processor_time();
+    let tree = tree::read(Path::new("a.conf"), &Files::of(&[("a.conf", text)])).unwrap();
+    let accounts = Accounts::new(&tree);
+    let output = translate(&tree, &accounts);
+    fallback::account(&tree, &accounts);
+    let text = output.render(&accounts.into_report(&tree));
+    assert!(text.len() > 100, "{text}");
+    processor_time() - begun
+}
+
 #[test]
-fn ten_megabytes_take_time_in_proportion() {
-    let sites = |number: usize| {
-        let site = |index| {
-            format!(
-                "server {{ listen 80; server_name s{index}.example; location / {{ proxy_pass http://127.0.0.1:1; }} \
-                 location /api/ {{ proxy_pass http://127.0.0.1:2/; proxy_read_timeout 5m; }} }}\n"
-            )
-        };
-        (0..number).map(site).collect::<String>()
+fn large_files_take_time_in_proportion() {
+    let repeated =
+        |number: usize, part: &dyn Fn(usize) -> String| (0..number).map(part).collect::<String>();
+    let server = |index: usize, more: &str| {
+        format!("server {{ listen 80; listen 443 ssl; server_name s{index}.example; {more} }}\n")
     };
-    let took = |number| {
-        let text = sites(number);
-        let begun = processor_time();
-        let tree = tree::read(Path::new("a.conf"), &Files::of(&[("a.conf", &text)])).unwrap();
-        let accounts = Accounts::new(&tree);
-        let output = translate(&tree, &accounts);
-        fallback::account(&tree, &accounts);
-        let text = output.render(&accounts.into_report(&tree));
-        assert!(text.len() > number * 100);
-        processor_time() - begun
+    let sites = |number| {
+        repeated(number, &|index| {
+            let more = "location / { proxy_pass http://127.0.0.1:1; } \
+                        location /api/ { proxy_pass http://127.0.0.1:2/; proxy_read_timeout 5m; }";
+            server(index, more)
+        })
     };
-    // Ten times as much: far from a hundred times as long.
-    let (small, large) = (took(500), took(5000));
-    assert!(large < small * 50, "{small:?}, {large:?}");
+    let certificates = |number| {
+        repeated(number, &|index| {
+            let more = format!(
+                "ssl_certificate {index}.pem; ssl_certificate_key {index}.key; root /srv/{index}; \
+                 error_page 404 /{index}.html; location / {{ return 204; }}"
+            );
+            server(index, &more)
+        })
+    };
+    let rules = |number| repeated(number, &|index| server(index, "rewrite ^/a /b last;"));
+    let kinds: [&dyn Fn(usize) -> String; 3] = [&sites, &certificates, &rules];
+    for (kind, text) in kinds.iter().enumerate() {
+        // Ten times as much: far from a hundred times as long.
+        let (small, large) = (took(&text(300)), took(&text(3000)));
+        assert!(large < small * 30, "{kind}: {small:?}, {large:?}");
+    }
 }
 
 #[test]
@@ -541,13 +558,15 @@ fn nginxs_files_are_told_from_toml() {
 }
 
 /// Words of configurations, cut and put together anew: nothing panics, and what is made of it is
-/// valid or has been found to be lost.
+/// valid or has been found to be lost. `WAYPOST_IMPORT_ROUNDS` has it done more often.
 #[test]
 fn configurations_of_shuffled_words_do_not_panic() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/import");
     let mut words: Vec<String> = Vec::new();
     let mut files: Vec<String> = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
+    let sites = folder.join("sites");
+    let entries = [folder, sites].map(|folder| std::fs::read_dir(folder).unwrap());
+    for entry in entries.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path
             .extension()
@@ -570,7 +589,9 @@ fn configurations_of_shuffled_words_do_not_panic() {
             .wrapping_add(1);
         usize::try_from(state >> 33).unwrap() % bound
     };
-    for round in 0..600 {
+    let rounds = std::env::var("WAYPOST_IMPORT_ROUNDS");
+    let rounds = rounds.map_or(600, |rounds| rounds.parse().unwrap());
+    for round in 0..rounds {
         let file = &files[round % files.len()];
         let mut parts: Vec<&str> = file.split_inclusive([' ', ';', '{', '}']).collect();
         for _ in 0..1 + below(4) {
@@ -652,5 +673,254 @@ fn an_index_or_a_location_that_cannot_be_told_apart_is_lost() {
     ] {
         let lost = lost(&format!("server {{ listen 80; {site} }}"));
         assert!(lost.iter().any(|lost| lost == expected), "{site}: {lost:?}");
+    }
+}
+
+/// The file that is made of what stands in `http`.
+fn made_of(http: &str) -> Imported {
+    let imported = of(&[("a.conf", &format!("http {{ {http} }}"))]).unwrap();
+    assert_eq!(imported.problems, [], "{}", imported.text);
+    imported
+}
+
+#[test]
+fn a_cache_costs_one_word_and_what_tells_of_it_costs_nothing() {
+    let site = "http { proxy_cache_path /c keys_zone=c:1m; server { listen 80; location / { \
+                proxy_cache c; proxy_cache_valid 200 1m; proxy_no_cache $cookie_a; \
+                add_header X-Cached $upstream_cache_status; proxy_pass http://127.0.0.1:1; } } }";
+    assert_eq!(lost(site), ["proxy_cache c"]);
+    let files = Files::of(&[("a.conf", site)]);
+    let without = |name: &str| {
+        let names = [name.to_owned()];
+        import_without(&names, Path::new("a.conf"), Path::new("w.toml"), &files)
+    };
+    let agreed = without("proxy_cache").unwrap();
+    assert!(!agreed.report.has_losses(), "{}", agreed.report.full());
+    assert!(!agreed.text.contains("X-Cached"), "{}", agreed.text);
+    let told = |entry: &Entry| entry.note == "left out: `--without proxy_cache`";
+    let entries = &agreed.report.entries;
+    let at = entries.iter().position(told).unwrap();
+    assert_eq!(entries[at + 1].directive, "proxy_cache_valid 200 1m");
+    let refused = |name| without(name).unwrap_err().to_string();
+    assert!(
+        refused("location").contains("has a block"),
+        "{}",
+        refused("location")
+    );
+    assert!(
+        refused("proxi").contains("no such directive"),
+        "{}",
+        refused("proxi")
+    );
+}
+
+#[test]
+fn a_certificate_of_several_servers_has_the_names_of_all_of_them() {
+    let server = |name: &str| {
+        format!(
+            "server {{ listen 443 ssl; server_name {name}; ssl_certificate a.pem; \
+             ssl_certificate_key a.key; location / {{ return 204; }} }} "
+        )
+    };
+    let refusing = "server { listen 443 ssl default_server; ssl_reject_handshake on; } ";
+    let text = made_of(&(refusing.to_owned() + &server("a.example") + &server("b.example"))).text;
+    assert!(
+        text.contains("names = [\"a.example\", \"b.example\"]"),
+        "{text}"
+    );
+    // Which ones fit is not known: the certificate tells.
+    let text = made_of(&(refusing.to_owned() + &server("a.example") + &server("~^x"))).text;
+    assert!(!text.contains(" names = "), "{text}");
+}
+
+#[test]
+fn rules_of_the_first_server_are_for_all_hosts_that_no_other_one_has() {
+    let sites = "server { listen 80; server_name a.example; rewrite ^(.*) http://b.example$1 permanent; } \
+                 server { listen 80; server_name b.example; rewrite ^/x /y last; location / { return 204; } }";
+    let text = made_of(sites).text;
+    for when in [
+        "when = '$host !~* ^(b\\.example)$'",
+        "when = '$host ~* ^(b\\.example)$'",
+    ] {
+        assert!(text.contains(when), "{when}: {text}");
+    }
+    let overlapping = sites.replace("server_name b.example", "server_name *.example");
+    assert!(lost(&format!("http {{ {overlapping} }}")).len() > 1);
+}
+
+#[test]
+fn a_route_that_a_name_leads_to_has_no_groups_of_a_host() {
+    let site = "server { listen 80; server_name ~^(?<t>\\w+)\\.example$; root /srv; \
+                location / { try_files $uri @app; } location @app { proxy_pass http://127.0.0.1:1; \
+                proxy_set_header X-T $t; } }";
+    let text = made_of(site).text;
+    assert!(text.contains("X-T = \"$host_t\""), "{text}");
+}
+
+#[test]
+fn a_zone_counts_by_what_a_place_knows() {
+    let zone = "limit_req_zone $t zone=z:1m rate=1r/s; ";
+    let site = |name: &str| {
+        format!(
+            "server {{ listen 80; server_name {name}; limit_req zone=z; \
+             location / {{ proxy_pass http://127.0.0.1:1; }} }} "
+        )
+    };
+    let text = made_of(&(zone.to_owned() + &site("~^(?<t>\\w+)\\.example$"))).text;
+    assert!(text.contains("key = \"$host_t\""), "{text}");
+    let named = "limit_req_zone $server_name zone=z:1m rate=1r/s; ";
+    let text = made_of(&(named.to_owned() + &site("a.example"))).text;
+    assert!(text.contains("key = \"a.example\""), "{text}");
+    let two = format!("{named}{}{}", site("a.example"), site("b.example"));
+    let lost = lost(&format!("http {{ {two} }}"));
+    assert!(lost.contains(&"limit_req zone=z".to_owned()), "{lost:?}");
+    // The first one is limited as it is in nginx; the second one is closed.
+    let text = made_of(&two).text;
+    assert!(text.contains("key = \"a.example\""), "{text}");
+    assert_eq!(text.matches("proxy = ").count(), 1, "{text}");
+    assert_eq!(text.matches("status = 501").count(), 1, "{text}");
+}
+
+#[test]
+fn a_rewrite_for_paths_that_do_not_go_on_so_knows_letters_and_ends_as_nginx_does() {
+    let text = made_of(
+        "server { listen 80; location / { rewrite ^/(?!in$|\\d) /index.php last; \
+         proxy_pass http://127.0.0.1:1; } }",
+    )
+    .text;
+    assert!(text.contains(r"$uri !~ ^/(?:in\n?$|[0-9])"), "{text}");
+}
+
+#[test]
+fn a_place_that_keeps_out_and_answers_nothing_keeps_out() {
+    let text = made_of(
+        "server { listen 80; location /in/ { deny 10.0.0.0/8; \
+                        location /in/x { proxy_pass http://127.0.0.1:1; } } }",
+    )
+    .text;
+    let (_, outer) = text.split_once("path = \"/in/\"").unwrap();
+    assert!(outer.contains("deny 10.0.0.0/8"), "{text}");
+}
+
+#[test]
+fn what_falls_back_to_a_path_above_its_own_is_led_there() {
+    let php = "location ~ \\.php(?:$|/) { \
+               rewrite ^/(?!index|remote\\.php/(?:a|b)) /index.php$request_uri; \
+               proxy_pass http://127.0.0.1:1; }";
+    let site = |try_files: &str, more: &str| {
+        format!(
+            "server {{ listen 80; root /srv; index i.html; {more} {php} location / {{ {try_files}; }} }}"
+        )
+    };
+    let tries = "try_files $uri /index.php$request_uri";
+    let text = made_of(&site(tries, "")).text;
+    for expected in [
+        "^(.*)$ /index.php$1 break",
+        "from = \"^/\", to = \"/index.php$request_uri\"",
+        "when = '$uri !~ ^/(?:index|remote\\.php/(?:a|b))'",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    for (tries, more) in [
+        (tries, "location ~ \\.css$ { return 204; }"),
+        ("try_files $uri /remote.php$request_uri", ""),
+    ] {
+        let site = format!("http {{ {} }}", site(tries, more));
+        assert!(!lost(&site).is_empty(), "{tries} {more}");
+        let text = of(&[("a.conf", &site)]).unwrap().text;
+        assert!(text.contains("status = 501"), "{tries} {more}: {text}");
+    }
+    // The request's query is there as well.
+    let asked = "server { listen 80; root /srv; location / { try_files $uri /p$request_uri; } \
+                 location ^~ /p/ { if ($arg_x) { return 403; } proxy_pass http://127.0.0.1:1; } }";
+    let lost = lost(&format!("http {{ {asked} }}"));
+    assert!(lost.iter().any(|lost| lost.starts_with("if")), "{lost:?}");
+}
+
+#[test]
+fn a_location_that_sets_and_leads_on_answers_with_what_it_sets() {
+    let site = |more: &str| {
+        format!(
+            "server {{ listen 80; set $p \"\"; \
+             location = /b {{ proxy_pass http://127.0.0.1:1/b?p=$p&$args; {more} }} \
+             location ~ ^/([a-z]+)/b {{ set $p $1; rewrite ^/(.*)$ /b; }} }}"
+        )
+    };
+    let text = made_of(&site("")).text;
+    assert!(text.contains("p=$1&$args"), "{text}");
+    assert!(text.contains("/b?p=&$args"), "{text}");
+    assert!(!lost(&format!("http {{ {} }}", site("if ($p) { return 403; }"))).is_empty());
+}
+
+#[test]
+fn an_alias_of_what_an_expression_has_captured_is_a_root() {
+    let site = |location: &str, alias: &str| {
+        format!("server {{ listen 80; location {location} {{ alias {alias}; }} }}")
+    };
+    for (location, alias, expected) in [
+        ("~ ^/(css|js)/(.*)$", "/srv/$1/$2", "files = \"/srv\""),
+        ("~ ^/(css|js)/(.*)", "/srv/$1/$2", "files = \"/srv\""),
+        ("~ ^/a\\.b/((x|y)/.*)$", "/srv/a.b/$1", "files = \"/srv\""),
+        ("~ ^/[a-z]+/c.js$", "/srv/c.js", "file = \"c.js\""),
+    ] {
+        let text = made_of(&site(location, alias)).text;
+        assert!(text.contains(expected), "{location} {alias}: {text}");
+    }
+    for (location, alias) in [
+        ("~ ^/(css|js)/(.*)$", "/srv/$2/$1"),
+        ("~ ^/(css|js)/(.*)$", "/srv/$1"),
+        ("~ ^/(css|js)/([a-z]+)", "/srv/$1/$2"),
+        ("~ /(css|js)/(.*)$", "/srv/$1/$2"),
+        ("~* ^/A/(.*)$", "/srv/A/$1"),
+        ("~ ^/(a|b)?/(.*)$", "/srv/$1/$2"),
+    ] {
+        assert!(
+            !lost(&format!("http {{ {} }}", site(location, alias))).is_empty(),
+            "{location}"
+        );
+    }
+}
+
+#[test]
+fn only_a_rule_that_may_lead_to_a_directory_leads_to_its_index() {
+    for (rule, is_lost) in [
+        (r"^/d/(.*)/(\w+)\.(zip|exe)$ /f/$1/$2-x.$3 break", false),
+        (r"^/d/(.*)$ /f/x.html break", false),
+        (r"^/d/(.*)$ /x.html?a=/ break", false),
+        (r"^/d/(\w+)$ /x$1 break", false),
+        (r"^/d/(.*)$ /$1 break", true),
+        (r"^/d/(\w+)$ /$1/ break", true),
+        (r"^/d(.*)$ /x$1 break", true),
+        (r"^/d/([^a]+)$ /x$1 break", true),
+        (r"^/d/(?<a>\w+)$ /x$a break", true),
+        (r"^/d/(a|b/)$ /x$1 break", true),
+        (r"^/d/(.*)$ /$1 last", false),
+        (r"^/d/(.*)$ /$1", false),
+    ] {
+        let site = format!(
+            "http {{ server {{ listen 80; location = /index.html {{ deny all; }} \
+             location /d {{ root /srv; rewrite {rule}; }} }} }}"
+        );
+        assert_eq!(
+            !lost(&site).is_empty(),
+            is_lost,
+            "{rule}: {:?}",
+            lost(&site)
+        );
+    }
+}
+
+#[test]
+fn a_place_that_leads_all_of_its_requests_away_has_no_index() {
+    let site = |rule: &str| {
+        format!(
+            "http {{ server {{ listen 80; location = /d/a/index.html {{ deny all; }} \
+             location ~ ^/d/(.*)$ {{ root /srv; rewrite {rule}; }} }} }}"
+        )
+    };
+    assert_eq!(lost(&site("^/d/(.*)$ /$1")), [""; 0]);
+    assert_eq!(lost(&site("^/d/(.*)$ /$1 last")), [""; 0]);
+    for rule in ["^/d/(.+)$ /$1", "^/d/(.*)$ /$1 break"] {
+        assert!(!lost(&site(rule)).is_empty(), "{rule}");
     }
 }

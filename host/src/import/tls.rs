@@ -1,5 +1,7 @@
 //! `ssl_*` of a listener: certificates of all its servers, and how TLS is spoken there.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::report::Accounts;
 use super::scope::Scope;
 use super::tree::Directive;
@@ -18,6 +20,7 @@ const MOST_SESSIONS: u64 = 10_000_000;
 pub(super) fn tls(servers: &[(&Scope<'_>, &[String])], accounts: &Accounts) -> Option<Table> {
     let mut table = Table::new();
     let mut further: Vec<((String, String), Vec<String>)> = Vec::new();
+    let mut known: HashMap<(String, String), usize> = HashMap::new();
     let mut first: Option<(String, String)> = None;
     for (scope, names) in servers {
         let certificates = scope.nearest("ssl_certificate");
@@ -43,9 +46,13 @@ pub(super) fn tls(servers: &[(&Scope<'_>, &[String])], accounts: &Accounts) -> O
                 continue;
             }
             let shown = names.iter().flat_map(|name| shown_for(name));
-            match further.iter_mut().find(|(known, _)| *known == pair) {
+            let at = known.get(&pair).and_then(|at| further.get_mut(*at));
+            match at {
                 Some((_, names)) => names.extend(shown),
-                None => further.push((pair, shown.collect())),
+                None => {
+                    known.insert(pair.clone(), further.len());
+                    further.push((pair, shown.collect()));
+                }
             }
         }
     }
@@ -87,17 +94,16 @@ pub(super) fn tls(servers: &[(&Scope<'_>, &[String])], accounts: &Accounts) -> O
         for directive in default.nearest("ssl_reject_handshake") {
             accounts.translated(directive, "`unknown_names = \"refuse\"` in `tls`");
         }
-        // The certificate that comes first here is another server's, for its names alone.
-        let owner = servers.iter().find(|(scope, _)| {
+        // The certificate that comes first here is that of other servers, for their names alone. What
+        // an expression is shown for is not known: then the certificate's own names count.
+        let owners = servers.iter().filter(|(scope, _)| {
             let mut all = scope.nearest("ssl_certificate").iter();
             all.any(|each| each.argument(0) == certificate)
         });
-        let names: Vec<String> = owner
-            .iter()
-            .flat_map(|(_, names)| names.iter())
-            .flat_map(|name| shown_for(name))
-            .collect();
-        if !names.is_empty() {
+        let owned: Vec<&String> = owners.flat_map(|(_, names)| names.iter()).collect();
+        let names: BTreeSet<String> = owned.iter().flat_map(|name| shown_for(name)).collect();
+        let are_known = owned.iter().all(|name| !shown_for(name).is_empty());
+        if !names.is_empty() && are_known {
             table.set("names", list(names.iter().map(|name| text(name))));
         }
     }

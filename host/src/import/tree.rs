@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::lexer::{End, LexError, Lexer};
+use super::report::is_table;
 use super::well_known;
 use crate::config::system::System;
 
@@ -71,8 +72,12 @@ impl Directive {
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) directives: Vec<Directive>,
-    /// How many directives there are at all depths.
+    /// How many directives there are at all depths, and have been left out.
     pub(super) count: usize,
+    /// Those that have been taken out, in no order.
+    pub(super) left_out: Vec<Directive>,
+    /// Where the first file begins.
+    start: Line,
 }
 
 /// Reads a file and what it includes.
@@ -97,10 +102,42 @@ pub(super) fn read(path: &Path, system: &dyn System) -> Result<Tree, ReadError> 
     Ok(Tree {
         directives,
         count: reader.count,
+        left_out: Vec::new(),
+        start,
     })
 }
 
 impl Tree {
+    /// Takes out all directives that have one of these names.
+    pub(super) fn leave_out(&mut self, names: &[String]) -> Result<(), ReadError> {
+        fn within(directives: &mut Vec<Directive>, names: &[String], out: &mut Vec<Directive>) {
+            out.extend(directives.extract_if(.., |each| names.contains(&each.name)));
+            for directive in directives {
+                if let (Some(block), false) = (&mut directive.block, is_table(&directive.name)) {
+                    within(block, names, out);
+                }
+            }
+        }
+        within(&mut self.directives, names, &mut self.left_out);
+        if let Some(block) = self.left_out.iter().find(|each| each.block.is_some()) {
+            return Err(ReadError {
+                line: block.line.clone(),
+                message: format!(
+                    "`--without {}` is for directives that end with a `;`, and this one has a block",
+                    block.name
+                ),
+            });
+        }
+        let is_there = |name: &&String| self.left_out.iter().all(|each| each.name != **name);
+        match names.iter().find(is_there) {
+            Some(name) => Err(ReadError {
+                line: self.start.clone(),
+                message: format!("`--without {name}`: there is no such directive"),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The first `include` whose file is missing.
     pub(super) fn missing(&self) -> Option<&Directive> {
         fn within(directives: &[Directive]) -> Option<&Directive> {

@@ -23,6 +23,8 @@ pub(super) enum Last {
     Named(String),
     /// What is found for a path; and the query that it has there, with its `?`.
     Uri(String, String),
+    /// What is found for the request's path below this one, with the request's query.
+    Below(String),
 }
 
 impl Tries {
@@ -109,6 +111,13 @@ impl Last {
         if word.starts_with('@') {
             return Ok(Last::Named(word.to_owned()));
         }
+        if let [Piece::Literal(above), Piece::Variable("request_uri")] = *pieces_of(word)
+            && above.starts_with('/')
+            && !above.ends_with('/')
+            && !above.contains('?')
+        {
+            return Ok(Last::Below(above.to_owned()));
+        }
         let (path, query) = split_query(word);
         match path.starts_with('/') && !path.contains('$') {
             true => Ok(Last::Uri(path, query)),
@@ -180,7 +189,16 @@ mod tests {
             let read = tries(&format!("$uri {last}")).unwrap();
             assert_eq!(read.last, Last::Uri(path.to_owned(), query.to_owned()));
         }
+        for (last, above) in [
+            ("/index.php$request_uri", "/index.php"),
+            ("/a/b.php${request_uri}", "/a/b.php"),
+        ] {
+            let read = tries(&format!("$uri {last}")).unwrap();
+            assert_eq!(read.last, Last::Below(above.to_owned()));
+        }
         for refused in [
+            "$uri /in$request_uri/x",
+            "$uri /in/$request_uri",
             "$uri =200",
             "$uri =444",
             "$uri $uri",

@@ -130,6 +130,16 @@ impl Constants {
         }
     }
 
+    /// Takes over what variables stand for elsewhere.
+    pub(super) fn take_from(&mut self, other: &Constants, names: impl Iterator<Item = String>) {
+        for name in names {
+            if let Some(value) = other.values.get(&name) {
+                self.named.remove(&name);
+                self.values.insert(name, value.clone());
+            }
+        }
+    }
+
     fn match_against(&mut self, place: MatchPlace, variable: &str, regex: &str) {
         let from = vec![Part::Variable(variable.to_owned())];
         if let Some(found) = Match::new(place, from, &of_ascii(regex)) {

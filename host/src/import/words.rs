@@ -269,6 +269,10 @@ impl<'a> Words<'a> {
             _ if Variable::parse(name).is_some() => return Ok(Some((true, name.to_owned()))),
             _ => {}
         }
+        // Nothing is kept, so there is nothing to tell of it.
+        if lower == "upstream_cache_status" {
+            return Ok(None);
+        }
         if !self.set_somewhere.contains(&lower) {
             return Err(format!("there is no variable `${name}`"));
         }

@@ -63,7 +63,7 @@ pub(super) fn key(name: &str) -> String {
 }
 
 /// Keys and values in the order in which they are written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Table(Vec<(String, String)>);
 
 impl Table {

@@ -7,7 +7,7 @@ use waypost_tests::nginx::{self, seed};
 use waypost_tests::{Nginx, Proxy, Response, proxy};
 
 use super::served_files;
-use super::{OWN, ask, blocks, can_be_run, configurations, imported, is_lossy, on_other_address};
+use super::{OWN, ask, blocks, can_be_run, configurations, imported, is_lossy, moved};
 use super::{placed, requests, shown};
 
 /// What cannot be compared like this, and why.
@@ -58,7 +58,7 @@ async fn compare(name: &str, text: &str, rng: &mut Rng) {
     for (number, request) in requests(name, text, rng).into_iter().enumerate() {
         let listener = &placed.listeners[rng.usize(..placed.listeners.len())];
         let expected = ask(listener, &request).await;
-        let got = ask(&on_other_address(listener), &request).await;
+        let got = ask(&moved(listener), &request).await;
         assert!(
             !lets_in(&got, &expected) || served_files::departs(text, &request, &got, &expected),
             "{name}, request {number}\n{request}\nnginx:\n{}\nwaypost:\n{}\n{toml}\n{}",

@@ -41,9 +41,18 @@ pub(super) fn has_some(text: &str) -> bool {
 pub(super) fn placed(text: &str, directory: &Path) -> String {
     let base = directory.join("files").display().to_string();
     let locations: Vec<&str> = paths_of_locations(text).collect();
+    let pages = ["error_page", "try_files"].map(|name| words_behind(text, name));
+    let pages: Vec<&str> = pages
+        .into_iter()
+        .flatten()
+        .filter(|page| page.starts_with('/') && !page.contains('$') && ends_in_name_of_file(page))
+        .collect();
     for root in words_behind(text, "root").filter(|word| word.starts_with('/')) {
         let root = format!("{base}{root}");
         fill(&root);
+        for page in &pages {
+            write(&format!("{root}{page}"));
+        }
         for path in &locations {
             match ends_in_name_of_file(path) {
                 true => write(&format!("{root}{path}")),
@@ -135,10 +144,12 @@ pub(super) fn departs(text: &str, request: &str, got: &Response, expected: &Resp
     let refused = [301, 403, 404, 405].contains(&expected.status);
     // Methods are looked at before files are looked for.
     let is_other_method = !is_read && got.status == 405 && refused;
+    // The password of a directory's index is asked for here before the method is looked at.
+    let is_asked_first = !is_read && expected.status == 405 && got.status == 401;
     // A page in place of an error is for all methods here.
     let is_page = !is_read && expected.status == 405 && text.contains("error_page");
     // What was read of a body is gone, and so another server does not get the request.
-    let is_sent_once = text.contains("= @")
+    let is_sent_once = text.contains("error_page")
         && request.ends_with("hello")
         && got.status >= 500
         && told(got).is_empty();
@@ -151,7 +162,8 @@ pub(super) fn departs(text: &str, request: &str, got: &Response, expected: &Resp
     if is_sent_once || (asks_otherwise && told(expected).contains(" GET /ping\n")) {
         return true;
     }
-    has_some(text) && (is_other_method || is_page || lacks_slash(text, request, got))
+    has_some(text)
+        && (is_other_method || is_asked_first || is_page || lacks_slash(text, request, got))
 }
 
 /// Whether a client is sent to a path with a slash at its end where the configuration has a location:
