@@ -527,7 +527,7 @@ static PROXYING: &[Directive] = &[
     not_there(
         &["proxy_cache", "proxy_cache_*", "proxy_no_cache"],
         "answers are not kept: each request goes to a server; \
-         `waypost import --without proxy_cache` agrees to that",
+         `--without proxy_cache` of `waypost import` agrees to that",
     ),
     automatic(
         &["proxy_ignore_client_abort"],

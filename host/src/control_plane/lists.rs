@@ -51,35 +51,38 @@ pub(super) struct Listing {
 impl Listing {
     pub(super) async fn heed(self) {
         let mut learning = JoinSet::new();
-        let mut learned: HashMap<String, Listed> = HashMap::new();
+        // The lists whose names are asked about.
+        let mut under_way: HashMap<String, Listed> = HashMap::new();
         loop {
             // One that cannot be served is not tried again before something changes.
             let mut tried = None;
             tokio::select! {
                 () = self.sources.changed() => {}
-                Some(done) = learning.join_next() => match done {
-                    Ok(ChangedLists { lists, learned: of_names }) => {
+                Some(learned) = learning.join_next() => match learned {
+                    Ok(changed) => {
+                        let ChangedLists { lists, .. } = &changed;
+                        for (upstream, _) in lists {
+                            under_way.remove(upstream);
+                        }
                         tried = lists.first().cloned();
-                        let lists_of = lists.iter().map(|(upstream, _)| upstream);
-                        lists_of.for_each(|upstream| drop(learned.remove(upstream)));
-                        self.serve(ChangedLists { lists, learned: of_names }).await;
+                        self.serve(changed).await;
                     }
                     // A panic, of which the log tells.
-                    Err(_) => learned.clear(),
+                    Err(_) => under_way.clear(),
                 }
             }
             let mut known = Vec::new();
             for (upstream, listed, New { names: new, others }) in self.changed() {
                 let is_same = |other: &Listed| Arc::ptr_eq(other, &listed);
                 let was_tried = tried.as_ref().is_some_and(|(_, tried)| is_same(tried));
-                if was_tried || learned.get(&upstream).is_some_and(is_same) {
+                if was_tried || under_way.get(&upstream).is_some_and(is_same) {
                     continue;
                 }
                 if new.is_empty() {
                     known.push((upstream, listed));
                     continue;
                 }
-                learned.insert(upstream.clone(), listed.clone());
+                under_way.insert(upstream.clone(), listed.clone());
                 let names = self.names.clone();
                 learning.spawn_local(async move {
                     let mut learn = pin!(names.learn(new));

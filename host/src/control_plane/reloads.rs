@@ -35,7 +35,7 @@ pub(super) struct NewConfig {
     asked: Instant,
     /// What its names stand for.
     learned: Learned,
-    _sources: HeldSources,
+    sources: HeldSources,
 }
 
 impl NewConfig {
@@ -43,7 +43,7 @@ impl NewConfig {
     pub(super) fn held(&self) -> Held {
         Held {
             _names: Some(self.learned.clone()),
-            _sources: Some(self._sources.clone()),
+            _sources: Some(self.sources.clone()),
         }
     }
 }
@@ -119,7 +119,7 @@ impl Reloads {
             config,
             asked,
             learned,
-            _sources: held,
+            sources: held,
         })
     }
 }

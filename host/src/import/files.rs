@@ -8,7 +8,7 @@ use super::Translator;
 use super::action::rewrite_hook;
 use super::directory::Directory;
 use super::finding;
-use super::guards::closed;
+use super::guards::{self, closed};
 use super::headers::CONTENT_TYPE;
 use super::matching::Location;
 use super::rewriting::{self, Rule};
@@ -60,6 +60,14 @@ impl Translator<'_> {
                     return Some(closed(scope));
                 }
             }
+        }
+        if let Last::Uri(path, _) = &tries.last
+            && guards::is_answered_anew(finding::server_of(scope), path)
+        {
+            for directive in scope.own("try_files") {
+                accounts.lost(directive, guards::ANSWERED_ANEW);
+            }
+            return Some(closed(scope));
         }
         if let Last::Below(above) = &tries.last
             && let Err(why) = self.lead_below(scope, above)

@@ -1,7 +1,10 @@
 //! What keeps requests out, or holds them back: where it is lost, all of them stay out.
 
+use regex::Regex;
+
 use super::Translator;
 use super::action::answer_of;
+use super::conditions::Condition;
 use super::fallback::is_known;
 use super::matching::Location;
 use super::report::Outcome;
@@ -64,6 +67,47 @@ const OF_MODULES_HARMLESS: [&str; 26] = [
     "xslt_",
     "zipkin_",
 ];
+
+/// Why a path that something leads to is lost where [`is_answered_anew`].
+pub(super) const ANSWERED_ANEW: &str = "nginx has the conditions and rules of the server asked again for this path, and one of them may \
+     answer it: make a route for the path, with that condition";
+
+/// Whether conditions or rules of a server may answer a path that something of it leads to: nginx has
+/// them asked again (`ngx_http_internal_redirect`), which no route does here.
+pub(super) fn is_answered_anew(server: &Scope<'_>, path: &str) -> bool {
+    let mut conditions = server.own("if").iter();
+    let asks = conditions.any(|block| {
+        let Ok(condition) = Condition::parse(&block.arguments) else {
+            return true;
+        };
+        match &*condition.variable {
+            "uri" | "document_uri" => condition.holds_for(path),
+            name => is_of_path(server, name),
+        }
+    });
+    let mut rules = server.own("rewrite").iter();
+    asks || rules
+        .any(|rule| Regex::new(rule.argument(0)).map_or(true, |regex| regex.is_match(path)))
+}
+
+/// Whether the value of a variable of one's own depends on the path.
+fn is_of_path(server: &Scope<'_>, name: &str) -> bool {
+    let tells_path = |text: &str| text.contains("$uri") || text.contains("$document_uri");
+    let mut sets = server.own("set").iter();
+    let is_meant = |word: &str| word.strip_prefix('$') == Some(name);
+    if sets.any(|set| is_meant(set.argument(0)) && tells_path(set.argument(1))) {
+        return true;
+    }
+    let mut scope = Some(server);
+    while let Some(outer) = scope {
+        let mut maps = outer.own("map").iter();
+        if maps.any(|map| is_meant(map.argument(1)) && tells_path(map.argument(0))) {
+            return true;
+        }
+        scope = outer.outer();
+    }
+    false
+}
 
 impl Translator<'_> {
     /// Whether something that keeps requests out at a place is lost: then all have to stay out.

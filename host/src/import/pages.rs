@@ -4,6 +4,7 @@ use super::Translator;
 use super::directory::Directory;
 use super::files::Uri;
 use super::finding;
+use super::guards;
 use super::matching::Location;
 use super::rewriting::fixed_path;
 use super::scope::Scope;
@@ -41,6 +42,13 @@ enum Content {
     Text(Table, u16),
     /// The name of a route.
     Route(String),
+}
+
+/// Whether a place lets in some clients only.
+fn keeps_out(scope: &Scope<'_>) -> bool {
+    let passwords = scope.nearest("auth_basic");
+    let asks = passwords.iter().any(|realm| realm.argument(0) != "off");
+    asks || !scope.nearest("deny").is_empty()
 }
 
 impl Translator<'_> {
@@ -149,6 +157,9 @@ impl Translator<'_> {
         if path.contains('$') {
             return Err("a page has a fixed name: write one for each status".to_owned());
         }
+        if guards::is_answered_anew(server, &path) {
+            return Err(guards::ANSWERED_ANEW.to_owned());
+        }
         let chain = self.find(server.children, &path);
         let uri = Uri {
             path,
@@ -204,13 +215,19 @@ impl Translator<'_> {
         if !is_plain && !is_server {
             return None;
         }
+        // A file is sent to whom its place lets in; a route asks for that, and a page does not.
+        let keeps_out = keeps_out(scope);
         if is_server {
             let directory = self.static_directory(scope, location)?;
-            return Some(file(&directory.file_of(&uri?.path)));
+            let path = uri.filter(|_| !keeps_out).map(|uri| &uri.path)?;
+            return Some(file(&directory.file_of(path)));
         }
         let steps = self.steps(scope, Some(location));
         if let Some(answer) = steps.answer {
             return self.told_by(scope, &answer);
+        }
+        if keeps_out {
+            return None;
         }
         let tries = match scope.own("try_files").first() {
             Some(directive) => Some((*directive, Tries::parse(directive).ok()?)),

@@ -388,11 +388,12 @@ fn may_end_a_path(regex: &str, group: u32) -> bool {
     found.is_none_or(ends_so)
 }
 
-/// Whether rules lead all requests of a location to another one: the first of them asks for what the
-/// location asks for.
+/// Whether rules lead all requests of a location to another one: the first of them asks for nothing,
+/// or for what the location asks for.
 pub(super) fn lead_away(rules: &[Rule], location: &Location) -> bool {
     let stays = rules.iter().any(|rule| rule.flag == "break");
     let asks_the_same = |rule: &Rule| match location {
+        _ if ALL.contains(&&*rule.from) => true,
         Location::Regex(true, regex) => of_ascii(&rule.from) == *regex,
         _ => false,
     };
@@ -400,11 +401,10 @@ pub(super) fn lead_away(rules: &[Rule], location: &Location) -> bool {
     !stays && first.is_some_and(asks_the_same)
 }
 
-/// The one path that rules make of all others.
+/// The one path that rules make of all others, where it is no other location's (`last` looks for one).
 pub(super) fn fixed_path(rules: &[Rule]) -> Option<&str> {
     let [rule] = rules else { return None };
     let is_fixed = rule.to.starts_with('/') && !rule.to.contains(['$', '?']);
-    let is_last = matches!(&*rule.flag, "break" | "last");
     let is_for_all = ALL.contains(&&*rule.from) && rule.when.is_none();
-    (is_fixed && is_last && is_for_all).then_some(&rule.to)
+    (is_fixed && rule.flag == "break" && is_for_all).then_some(&rule.to)
 }

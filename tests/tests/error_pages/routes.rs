@@ -159,6 +159,72 @@ async fn a_status_that_a_return_says_has_words_of_ours_or_the_text_that_it_is_gi
     }
 }
 
+/// As in nginx, where each location keeps out whom it keeps out, wherever a request comes from.
+#[tokio::test]
+async fn a_route_in_place_of_an_error_has_its_own_hooks_asked() {
+    if !nginx::installed() {
+        return;
+    }
+    let ours = dead()
+        .route("path = \"= /dead\"")
+        .more(
+            "[[route]]\npath = \"/closed\"\nreturn = { status = 418 }\n\
+             error_pages.418 = { route = \"closed\", status = 200 }\n\
+             [[route]]\npath = \"/open\"\nreturn = { status = 418 }\n\
+             error_pages.418 = { route = \"open\", status = 200 }\n\
+             [[route]]\npath = \"/refused\"\nreturn = { body = \"no\" }\n\
+             hooks = [\"nobody\"]\nerror_pages.403 = { route = \"closed\", status = 200 }\n\
+             [[route]]\nname = \"closed\"\ninternal = true\nreturn = { body = \"secret\" }\n\
+             hooks = [\"nobody\"]\n\
+             [[route]]\nname = \"open\"\ninternal = true\nreturn = { body = \"open\" }\n\
+             hooks = [\"all\"]\n\
+             [hook.nobody]\nplugin = \"access\"\nrules = [\"deny all\"]\n\
+             [hook.all]\nplugin = \"access\"\nrules = [\"allow all\"]\n",
+        )
+        .start()
+        .await;
+    let nginx = Nginx::start(
+        "",
+        "recursive_error_pages on;\n\
+         location /closed { error_page 418 =200 @closed; return 418; }\n\
+         location /open { error_page 418 =200 @open; return 418; }\n\
+         location /refused { error_page 403 =200 @closed; deny all; try_files /none =404; }\n\
+         location @closed { deny all; try_files /none =404; }\n\
+         location @open { allow all; try_files /none =404; }",
+    )
+    .await;
+    for (path, status, expected) in [
+        ("/closed", 403, 403),
+        ("/refused", 403, 403),
+        // The directory of the comparison has no file: it was let in.
+        ("/open", 200, 404),
+    ] {
+        let answer = ours.get(path).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        let nginx_s = client::get_with(nginx.address(), path, "").await;
+        assert_eq!(nginx_s.status, expected, "{path}");
+    }
+}
+
+/// A hook that both routes have counts a request once.
+#[tokio::test]
+async fn a_hook_that_has_let_a_request_pass_is_not_asked_again_in_place_of_an_error() {
+    let ours = dead()
+        .route("path = \"= /dead\"")
+        .more(
+            "[[route]]\npath = \"/\"\nreturn = { status = 418 }\nhooks = [\"twice\"]\n\
+             error_pages.418 = { route = \"counted\", status = 200 }\n\
+             [[route]]\nname = \"counted\"\ninternal = true\nreturn = { body = \"counted\" }\n\
+             hooks = [\"twice\"]\n\
+             [hook.twice]\nplugin = \"limit_req\"\nkey = \"$host\"\nrate = \"1r/m\"\nburst = 1\nnodelay = true\n",
+        )
+        .start()
+        .await;
+    for (number, status) in [200, 200, 503].into_iter().enumerate() {
+        assert_eq!(ours.get("/").await.status, status, "request {number}");
+    }
+}
+
 /// nginx takes pages from 300 on.
 #[tokio::test]
 async fn a_redirection_that_a_return_says_without_a_place_has_a_page() {

@@ -35,6 +35,9 @@ pub(super) enum OnReroute {
     AskOthers,
     /// They are not asked: they are of a route that is left.
     Leave,
+    /// Nor are they where the route answers in place of an error, and there is no third one. Hooks that
+    /// have let the request pass already are not asked again: they would count it twice.
+    Stay,
 }
 
 /// Asks hooks in their order, until one answers or leaves the route. Delays run side by side, and
@@ -54,6 +57,9 @@ pub(super) async fn ask(
     let mut rerouted: Option<Option<usize>> = None;
     for place in uses {
         let hook = &worker_config.hooks[place.hook];
+        if on_reroute == OnReroute::Stay && finish.exchange().passed_hooks.has(place.hook) {
+            continue;
+        }
         let call = HookCall {
             exchange: finish.exchange().number(),
             place: place.place_number,
@@ -75,11 +81,11 @@ pub(super) async fn ask(
             Err(failed) => Err(failed),
         };
         match asked {
-            Ok(Decided::Proceed) => {}
+            Ok(Decided::Proceed) => finish.exchange().passed_hooks.note(place.hook),
             Ok(answer @ Decided::Answer(_)) => return Ok(answer),
             Ok(Decided::Reroute(route)) => {
                 rerouted = Some(route.or(rerouted.flatten()));
-                if on_reroute == OnReroute::Leave {
+                if on_reroute != OnReroute::AskOthers {
                     break;
                 }
             }

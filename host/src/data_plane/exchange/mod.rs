@@ -156,7 +156,7 @@ async fn carry(
             Some(instead) => {
                 tell(exchange, &fault);
                 let elsewhere =
-                    carry_elsewhere(session, worker_config, exchange, instead, framing, body);
+                    carry_elsewhere(session, worker_config, finish, instead, framing, body);
                 // Few exchanges get here: the others need not carry the room for it.
                 Box::pin(elsewhere).await
             }
@@ -184,32 +184,62 @@ fn instead(
 async fn carry_elsewhere(
     session: &mut Session<'_>,
     worker_config: &WorkerConfig,
-    exchange: &Rc<Exchange>,
+    finish: &mut Finish,
     (route, status): (usize, Option<u16>),
     framing: Framing,
     body: &mut BodyPipe,
 ) -> Delivered {
-    exchange.go_on_elsewhere(status);
-    let carried = match admit::take_route(exchange, session, worker_config, framing, route) {
-        Ok(admitted) => {
-            let limit = body_limit(session, worker_config, &admitted);
-            let action = &worker_config.snapshot.config.routes[admitted.route].action;
-            match (action, too_large(framing, limit)) {
-                // The others drop it, which may be why they are asked.
-                (Action::Proxy(_), Some(fault)) => Err(fault),
-                _ => act(session, worker_config, exchange, &admitted, limit, body).await,
-            }
-        }
-        Err(fault) => Err(fault),
-    };
-    let fault = match carried {
+    finish.exchange().go_on_elsewhere(status);
+    let fault = match act_elsewhere(session, worker_config, finish, route, framing, body).await {
         Ok(Acted::Delivered(delivered)) => return delivered,
-        // It has hooks of its own, which nobody would ask.
+        // Nobody would ask the hooks of a third route.
         Ok(Acted::Reroute(_)) => Fault::NoRoute,
         Err(fault) => fault,
     };
+    let exchange = finish.exchange();
     exchange.status_instead.set(None);
     refuse(session, exchange, &fault, Some(body)).await
+}
+
+/// Does what the route of this index says, if its hooks let the request pass (nginx: the access phase
+/// of an internal redirect). What they answer is an error of that route.
+async fn act_elsewhere(
+    session: &mut Session<'_>,
+    worker_config: &WorkerConfig,
+    finish: &mut Finish,
+    route: usize,
+    framing: Framing,
+    body: &mut BodyPipe,
+) -> Result<Acted, Fault> {
+    let admitted = admit::take_route(finish.exchange(), session, worker_config, framing, route)?;
+    let limit = body_limit(session, worker_config, &admitted);
+    let route = &worker_config.snapshot.config.routes[admitted.route];
+    // The other actions drop it, which may be why they are asked.
+    if let (Action::Proxy(_), Some(fault)) = (&route.action, too_large(framing, limit)) {
+        return Err(fault);
+    }
+    if !route.hooks.is_empty() {
+        let asked = hooks::ask(
+            session,
+            worker_config,
+            finish,
+            &route.hooks,
+            OnReroute::Stay,
+        );
+        match asked.await? {
+            Decided::Proceed => {}
+            Decided::Answer(HookAnswer { status, body: text }) => {
+                let exchange = finish.exchange();
+                // Its own status, whatever the error that led here was to have.
+                exchange.status_instead.set(None);
+                let answered = local::answer(session, exchange, (status, &text), body).await;
+                return answered.map(Acted::Delivered);
+            }
+            Decided::Reroute(_) => return Err(Fault::NoRoute),
+        }
+    }
+    let exchange = finish.exchange();
+    act(session, worker_config, exchange, &admitted, limit, body).await
 }
 
 /// The way of a request from route to route.

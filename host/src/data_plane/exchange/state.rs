@@ -71,6 +71,8 @@ pub(crate) struct Exchange {
     pub(crate) to_tls: Cell<bool>,
     /// The status of the answer, whatever its source says: that of an error page.
     pub(super) status_instead: Cell<Option<u16>>,
+    /// Hooks that have let it pass.
+    pub(super) passed_hooks: PassedHooks,
     /// Its route answers in place of an error: what the request wants to be told of a file, such as
     /// a part of it, is not of this one.
     pub(super) in_place_of_error: Cell<bool>,
@@ -103,6 +105,28 @@ pub(crate) struct Uri {
     pub(super) left_route: Cell<bool>,
     /// What a server is asked for, where that is another one.
     pub(super) sent: RefCell<Vec<u8>>,
+}
+
+/// A bit for each hook of a worker's configuration, by index. Those behind the last bit have not let
+/// anything pass: they are asked again.
+#[derive(Default)]
+pub(super) struct PassedHooks(Cell<u64>);
+
+impl PassedHooks {
+    pub(super) fn note(&self, hook: usize) {
+        self.0.set(self.0.get() | bit(hook));
+    }
+
+    pub(super) fn has(&self, hook: usize) -> bool {
+        self.0.get() & bit(hook) != 0
+    }
+}
+
+fn bit(hook: usize) -> u64 {
+    u32::try_from(hook)
+        .ok()
+        .and_then(|hook| 1_u64.checked_shl(hook))
+        .unwrap_or_default()
 }
 
 /// What the access log tells of an exchange.
@@ -206,6 +230,7 @@ impl Exchange {
             proxy_host: RefCell::default(),
             to_tls: Cell::new(false),
             status_instead: Cell::new(None),
+            passed_hooks: PassedHooks::default(),
             in_place_of_error: Cell::new(false),
             hsts: session
                 .client
