@@ -10,6 +10,7 @@ use super::finding;
 use super::guards::closed;
 use super::matching::Location;
 use super::report::Outcome;
+use super::rewriting::fixed_path;
 use super::scope::Scope;
 use super::tree::Directive;
 use super::writer::{Block, Table, text};
@@ -26,6 +27,8 @@ pub(super) struct Named {
     known: HashMap<(Option<usize>, String), String>,
     /// Locations of the server at hand that something leads to.
     reached: HashSet<usize>,
+    /// Places of which it is looked what they tell: their own errors may lead back to them.
+    pub(super) looked_at: HashSet<Option<usize>>,
     blocks: Vec<Block>,
 }
 
@@ -157,10 +160,23 @@ impl Translator<'_> {
         if steps.is_closed || has_conditions || is_limited {
             return closed(scope);
         }
-        match steps.answer {
-            Some(answer) => answer,
-            None => self.action_for(scope, location, &steps.rules, uri),
+        if let Some(answer) = steps.answer {
+            return answer;
         }
+        let fixed = uri.filter(|uri| !uri.is_above && fixed_path(&steps.rules).is_none());
+        let Some(uri) = fixed else {
+            return self.action_for(scope, location, &steps.rules, uri);
+        };
+        // They are matched against the request's path here, and against this one in nginx.
+        if steps.rules.iter().any(|rule| rule.may_fit(&uri.path)) {
+            for rule in scope.own("rewrite") {
+                let why =
+                    "a rule of a place that another path leads to: lead there by the rule's result";
+                self.accounts.lost(rule, why);
+            }
+            return closed(scope);
+        }
+        self.action_for(scope, location, &[], Some(uri))
     }
 
     /// The routes with names that the server at hand has needed, and what is left of locations that

@@ -176,9 +176,14 @@ impl Translator<'_> {
         chain: &[&Directive],
         uri: Option<&Uri>,
     ) -> Content {
-        let content = self.within(server, chain, |this, scope, location| {
-            this.told_at(scope, location, uri)
-        });
+        let place = chain.last().map(|found| found.id);
+        let mut content = None;
+        if self.named.looked_at.insert(place) {
+            content = self.within(server, chain, |this, scope, location| {
+                this.told_at(scope, location, uri)
+            });
+            self.named.looked_at.remove(&place);
+        }
         match content {
             Some(content) => {
                 self.named.reach(chain);

@@ -261,6 +261,10 @@ pub(super) fn printable(directive: &Directive) -> String {
         "proxy_set_header" | "grpc_set_header" | "add_header" | "set" | "fastcgi_param"
         | "proxy_set_body" | "return" => 1,
         "if" => 2,
+        "secure_link_md5"
+        | "secure_link_secret"
+        | "more_set_headers"
+        | "more_set_input_headers" => 0,
         _ => usize::MAX,
     };
     let mut text = directive.name.clone();

@@ -1,6 +1,7 @@
 //! `return` as a route, and `rewrite` as a rule of the hook `rewrite`
 //! (`ngx_http_rewrite_module.c`).
 
+use regex::Regex;
 use regex_syntax::hir::{Capture, Class, Hir, HirKind, Repetition};
 
 use super::Translator;
@@ -31,6 +32,11 @@ pub(super) struct Rule {
 }
 
 impl Rule {
+    /// Whether it may change this path.
+    pub(super) fn may_fit(&self, path: &str) -> bool {
+        self.when.is_some() || Regex::new(&self.from).map_or(true, |regex| regex.is_match(path))
+    }
+
     /// The request's path goes below another one.
     pub(super) fn below(above: &str) -> Rule {
         Rule {

@@ -143,7 +143,8 @@ pub(super) fn departs(text: &str, request: &str, got: &Response, expected: &Resp
     let is_read = request.starts_with("GET ") || request.starts_with("HEAD ");
     let refused = [301, 403, 404, 405].contains(&expected.status);
     // Methods are looked at before files are looked for.
-    let is_other_method = !is_read && got.status == 405 && refused;
+    let by_page = text.contains("error_page");
+    let is_other_method = !is_read && got.status == 405 && (refused || by_page);
     // The password of a directory's index is asked for here before the method is looked at.
     let is_asked_first = !is_read && expected.status == 405 && got.status == 401;
     // A page in place of an error is for all methods here.
