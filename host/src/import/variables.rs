@@ -61,8 +61,9 @@ impl Constants {
                 let mut names = names.flat_map(|names| &names.arguments).peekable();
                 if let Some(first) = names.peek()
                     && !first.contains(['~', '*', '$'])
-                    && !first.starts_with('.')
                 {
+                    // Without the dot that names below it begin with (`ngx_http_core_merge_srv_conf`).
+                    let first = first.strip_prefix('.').unwrap_or(first);
                     let first = Part::Literal(first.to_ascii_lowercase());
                     let name = "server_name".to_owned();
                     constants.values.insert(name, Ok(vec![first]));
