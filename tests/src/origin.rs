@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
@@ -111,9 +112,20 @@ pub async fn answers_at(
     address: &str,
     answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
 ) -> Origin {
-    let listener = TcpListener::bind(address)
-        .await
-        .expect("the address is free again");
+    // A child process that another spec starts at this moment has the socket that was there before
+    // until it runs its program.
+    let bind = async {
+        loop {
+            match TcpListener::bind(address).await {
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                bound => return bound,
+            }
+        }
+    };
+    let listener = in_time("the address to be free again", bind).await;
+    let listener = listener.expect("it is a loopback address");
     answer_on(Listener::Tcp(listener), address.to_owned(), answer)
 }
 

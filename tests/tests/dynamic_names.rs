@@ -646,6 +646,26 @@ async fn a_reload_keeps_the_names_that_it_still_allows() {
 }
 
 /// The process that takes over makes them anew.
+/// Who is asked from now on says nothing.
+#[tokio::test]
+async fn a_reload_that_changes_the_resolver_keeps_the_names_that_requests_have_made() {
+    let (origins, port) = origins(1).await;
+    let known = wildcard(&origins[0]).await;
+    let silent = Scripted::silent().await;
+    let own = origin::says("own").await;
+    let allow = format!("\"*.test\", {LOOPBACK}");
+    let text = file(&known.address(), port, &allow, &own, "");
+    let text = text.replace("timeout = \"30s\"", "timeout = \"1s\"");
+    let proxy = proxy::run(&text, &[]).await;
+    assert_eq!(proxy.get("/?to=a.test").await.status, 200);
+    proxy.edit(&known.address(), &silent.address());
+    proxy.reload().await;
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/?to=a.test").await.status, 200);
+        outlast(Duration::from_secs(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn an_upgrade_and_the_drain_of_the_process_before_cost_no_request() {
     let (origins, port) = origins(1).await;
