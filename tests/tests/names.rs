@@ -737,6 +737,22 @@ async fn reloads_that_wait_are_one_and_leave_room_for_other_commands() {
     assert_eq!(proxy.shows("/status").await["generation"], 4);
 }
 
+/// Also one that the process has begun with.
+#[tokio::test]
+async fn a_name_that_a_reload_removes_is_not_asked_about_any_more() {
+    let (origins, port) = origins(1).await;
+    let (dns, _) = zones(&origins).await;
+    let gone = format!("[upstream.gone]\nservers = [\"gone.known.test:{port}\"]\n");
+    let proxy = before_zones(&dns, port, &gone).await;
+    proxy.edit(&format!("api.known.test:{port}"), origins[0].address());
+    proxy.edit(&gone, "");
+    proxy.reload().await;
+    let asked = dns.questions();
+    outlast(Duration::from_secs(3)).await;
+    // One that was under way may have come behind it.
+    assert!(dns.questions() <= asked + 4, "{}", dns.questions() - asked);
+}
+
 /// Nobody looks after it: it is in no configuration.
 #[tokio::test]
 async fn a_name_whose_addition_is_given_up_is_not_asked_about_again() {

@@ -127,7 +127,9 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     registry.note_serving(None);
     names.keep(resolve::names(&snapshot.config), Supposed::new());
     sources.keep(&snapshot.config);
-    drop(listed);
+    // They are kept from here on, for as long as a configuration has them.
+    let resolution = learned.resolution.clone();
+    drop((listed, learned));
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned().into();
     let (wanted, heard) = WantedUpstreams::new();
@@ -145,7 +147,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             addresses: sockets.addresses_of(BindKind::Listener),
             streams: sockets.addresses_of(BindKind::Stream),
             reloads: ReloadCounts::default(),
-            resolution: learned.resolution.clone(),
+            resolution,
         }));
         let (changes, requested) = unbounded_channel();
         let (demands, demanded) = unbounded_channel();
