@@ -43,6 +43,18 @@ pub(crate) fn hangs(point: &str) {
     }
 }
 
+/// Where a point is to fail: returns once a spec has written to the FIFO `WAYPOST_FAULT_GATE`, and
+/// the spec can open that once the point is reached.
+#[inline]
+pub(crate) fn waits(point: &str) {
+    if fails(point)
+        && let Some(gate) = std::env::var_os("WAYPOST_FAULT_GATE")
+    {
+        // What it says is the spec's own affair.
+        let _ = std::fs::read(gate);
+    }
+}
+
 /// Panics where a point is to fail.
 #[inline]
 pub(crate) fn panics(point: &str) {

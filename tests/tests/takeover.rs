@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use waypost_tests::admin::{ADMIN, Successor, request};
+use waypost_tests::admin::{ADMIN, Held, Successor, request};
 use waypost_tests::client::get_with;
 use waypost_tests::proxy::Setup;
 use waypost_tests::tls::Authority;

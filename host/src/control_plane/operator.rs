@@ -74,6 +74,8 @@ pub(super) enum Change {
     },
     /// Requests have named upstreams, or do so no longer.
     Dynamic(DynamicChange),
+    /// Once it is made, so are all changes before it.
+    Nothing,
 }
 
 /// What was learned for a change, and is looked after until that is served.
@@ -148,8 +150,8 @@ impl ChangeRefused {
 
     /// The process that starts would not have the change.
     fn upgrading() -> ChangeRefused {
-        let message = "an upgrade is under way, and the new process has read its configuration already: ask \
-                       again once it is over";
+        let message = "an upgrade is under way, and the new process would not have the change: ask again \
+                       once it is over";
         ChangeRefused::Conflict(message.to_owned())
     }
 
@@ -282,6 +284,7 @@ impl Operator {
             }
             Change::Servers { upstream, change } => self.change_servers(&upstream, change).await,
             Change::Dynamic(change) => self.change_dynamic(change).await,
+            Change::Nothing => Ok(Changed::default()),
         }
     }
 

@@ -35,7 +35,7 @@ use super::sockets::{Sockets, remove_files};
 use super::state::{self, Written};
 use super::systemd;
 use super::tls_files::TlsFiles;
-use super::upgrade::{self, Knowledge, Program, Successor};
+use super::upgrade::{self, Knowledge, Program, Progress, Successor};
 use super::watch::Watcher;
 use super::workers::{WorkerEnd, Workers};
 use crate::access_log::AccessLogs;
@@ -374,12 +374,9 @@ impl Control {
                         self.close(&mut ending);
                     }
                 },
-                serves = successor.serves() => match self.upgraded(serves) {
-                    Ok(pid) => {
-                        tracing::info!("process {pid} has taken over the listeners");
-                        self.drain(&mut ending, true);
-                    }
-                    Err(error) => tracing::error!("the upgrade has failed, this process goes on: {error}"),
+                progress = successor.progress() => match progress {
+                    Progress::Due(asker) => self.start(&mut successor, asker),
+                    Progress::Ended(outcome) => self.upgraded(outcome, &mut ending),
                 },
                 Some(demand) = demands.recv() => match demand {
                     Demand::Stop => self.stop(&mut ending, &mut successor),
@@ -474,10 +471,23 @@ impl Control {
         }));
     }
 
+    /// From now on nothing is changed that the new process would not have, and what is being changed is
+    /// waited for.
     fn upgrade(&self, successor: &mut Successor, asker: Option<upgrade::Asker>) {
         if self.workers.stats().is_ending() {
             return upgrade::refuse(asker, "the process is about to end");
         }
+        if successor.is_starting() {
+            return upgrade::refuse(asker, "an upgrade is under way");
+        }
+        self.workers.stats().note_upgrading(true);
+        let (done, made) = tokio::sync::oneshot::channel();
+        // Where there is no operator any more, nothing is under way.
+        let _ = self.changes.send((Change::Nothing, Some(done)));
+        successor.wait(made, asker);
+    }
+
+    fn start(&self, successor: &mut Successor, asker: Option<upgrade::Asker>) {
         let admin = self.admin.as_ref().and_then(AdminServer::socket);
         let own_names = resolve::names_of_its_own(&self.published.load().snapshot.config);
         let known = Knowledge {
@@ -489,10 +499,18 @@ impl Control {
         self.workers.stats().note_upgrading(is_starting);
     }
 
-    /// From now on changes are made again, if this process goes on.
-    fn upgraded(&self, serves: Result<u32, String>) -> Result<u32, String> {
+    /// Changes are made again, if this process goes on.
+    fn upgraded(&mut self, outcome: Result<u32, String>, ending: &mut Shutdown) {
         self.workers.stats().note_upgrading(false);
-        serves
+        match outcome {
+            Ok(pid) => {
+                tracing::info!("process {pid} has taken over the listeners");
+                self.drain(ending, true);
+            }
+            Err(error) => {
+                tracing::error!("the upgrade has failed, this process goes on: {error}");
+            }
+        }
     }
 
     fn reopen(&self) {

@@ -18,6 +18,7 @@ use super::operator::ChangeRefused;
 use crate::config::model::{Config, NamedFile, Overlay, UpstreamConfig, UpstreamServer};
 use crate::config::problem::Problem;
 use crate::config::{check_list, list_item};
+use crate::fault_injection;
 use crate::file::{self, Replacement};
 
 /// Bytes of a file.
@@ -164,7 +165,10 @@ impl Pending {
         let Some((replacement, path)) = self.0 else {
             return Ok(());
         };
-        let put = move || replacement.put_in_place();
+        let put = move || {
+            fault_injection::waits("state");
+            replacement.put_in_place()
+        };
         let put = run_blocking("writing the state of an upstream", FILES, put).await?;
         put.map_err(|error| not_kept(&path, &error))
     }

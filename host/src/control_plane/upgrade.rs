@@ -3,8 +3,8 @@
 //!
 //! The successor runs the program at our path with our arguments and gets duplicates of all
 //! listening sockets: a client that waits in one of them is accepted by whichever process comes
-//! first. It writes to a pipe once it serves, and only then do we drain. If it ends before, nothing
-//! has changed.
+//! first. It starts once the changes under way are made, since it reads what they leave behind. It
+//! writes to a pipe once it serves, and only then do we drain. If it ends before, nothing has changed.
 
 use std::ffi::OsString;
 use std::io;
@@ -23,11 +23,13 @@ use tokio::task::JoinHandle;
 
 use super::blocking::begin;
 use super::inherited::{FIRST, LISTENERS, LISTS, NAMES, OF_SYSTEMD, READY};
+use super::operator::ChangeResult;
 use super::sockets::Sockets;
 use crate::config::model::Address;
 use crate::data_plane::stream::Socket;
 
-/// How long a successor may take to serve: it may have plugins to compile.
+/// How long the changes under way may take, and then how long a successor may take to serve: both may
+/// have plugins to compile.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the outcome is awaited: the successor's process id, or why there is none.
@@ -66,7 +68,30 @@ pub(super) struct Knowledge {
 
 /// The process that is to take over, if there is one.
 #[derive(Default)]
-pub(super) struct Successor(Option<Starting>);
+pub(super) struct Successor(State);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    None,
+    Waiting(Waiting),
+    Starting(Starting),
+}
+
+/// Changes are under way, and it is not started before they are made.
+struct Waiting {
+    made: oneshot::Receiver<ChangeResult>,
+    until: tokio::time::Instant,
+    asker: Option<Asker>,
+}
+
+/// What comes of an upgrade.
+pub(super) enum Progress {
+    /// The changes under way are made: [`Successor::start`] is next.
+    Due(Option<Asker>),
+    /// The successor serves, with this process id; or it will not, and why.
+    Ended(Result<u32, String>),
+}
 
 struct Starting {
     stage: Stage,
@@ -97,6 +122,16 @@ enum ChildState {
 }
 
 impl Successor {
+    /// Has it started once the changes under way are `made`, whatever came of them.
+    pub(super) fn wait(&mut self, made: oneshot::Receiver<ChangeResult>, asker: Option<Asker>) {
+        tracing::info!("upgrading: another process starts once the changes under way are made");
+        self.0 = State::Waiting(Waiting {
+            made,
+            until: tokio::time::Instant::now() + PATIENCE,
+            asker,
+        });
+    }
+
     /// Starts the successor on these sockets.
     pub(super) fn start(
         &mut self,
@@ -106,16 +141,13 @@ impl Successor {
         known: Knowledge,
         asker: Option<Asker>,
     ) {
-        if self.0.is_some() {
-            return refuse(asker, "an upgrade is under way");
-        }
         tracing::info!("upgrading: starting another process on the same listeners");
         let child = Arc::new(Mutex::new(ChildState::Expected));
         let stage = match Spawn::new(program, sockets, admin, known) {
             Ok(spawn) => Stage::Spawning(spawn.on_a_thread(child.clone())),
             Err(error) => return refuse(asker, &format!("cannot hand over sockets: {error}")),
         };
-        self.0 = Some(Starting {
+        self.0 = State::Starting(Starting {
             stage,
             file: program.file.clone(),
             child,
@@ -124,41 +156,62 @@ impl Successor {
         });
     }
 
-    /// Returns once the successor serves, with its process id, or will not. Never where there is
-    /// none. May be dropped and begun again at any time.
-    pub(super) async fn serves(&mut self) -> Result<u32, String> {
-        let Some(starting) = &mut self.0 else {
-            return std::future::pending().await;
+    /// Returns once there is something to do, or the upgrade is over. Never where there is none. May be
+    /// dropped and begun again at any time.
+    pub(super) async fn progress(&mut self) -> Progress {
+        let outcome = match &mut self.0 {
+            State::None => std::future::pending().await,
+            State::Waiting(waiting) => {
+                let made = tokio::time::timeout_at(waiting.until, &mut waiting.made).await;
+                if made.is_ok() {
+                    return Progress::Due(self.end());
+                }
+                Err(format!(
+                    "the changes under way were not made within {PATIENCE:?}"
+                ))
+            }
+            State::Starting(starting) => {
+                let serves = starting.stage.serves(&starting.file);
+                let late = || Err(format!("the new process did not serve within {PATIENCE:?}"));
+                let serves = tokio::time::timeout_at(starting.until, serves).await;
+                serves.unwrap_or_else(|_| late())
+            }
         };
-        let until = starting.until;
-        let outcome =
-            match tokio::time::timeout_at(until, starting.stage.serves(&starting.file)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(format!("the new process did not serve within {PATIENCE:?}")),
-            };
-        let Some(starting) = self.0.take() else {
-            return outcome;
-        };
-        let asker = match &outcome {
-            Ok(_) => starting.asker,
-            Err(_) => starting.end(),
+        let asker = match (&outcome, std::mem::take(&mut self.0)) {
+            (Ok(_), State::Starting(starting)) => starting.asker,
+            (_, state) => state.end(),
         };
         if let Some(asker) = asker {
             // The caller may have gone meanwhile.
             let _ = asker.send(outcome.clone());
         }
-        outcome
+        Progress::Ended(outcome)
     }
 
     /// Whether there is one that does not serve yet.
     pub(super) fn is_starting(&self) -> bool {
-        self.0.is_some()
+        !matches!(self.0, State::None)
     }
 
     /// Ends the successor, if it does not serve yet.
     pub(super) fn abandon(&mut self) {
-        if let Some(starting) = self.0.take() {
-            refuse(starting.end(), "the process is about to end");
+        if self.is_starting() {
+            refuse(self.end(), "the process is about to end");
+        }
+    }
+
+    fn end(&mut self) -> Option<Asker> {
+        std::mem::take(&mut self.0).end()
+    }
+}
+
+impl State {
+    /// It is not to serve, or not any more.
+    fn end(self) -> Option<Asker> {
+        match self {
+            State::None => None,
+            State::Waiting(waiting) => waiting.asker,
+            State::Starting(starting) => starting.end(),
         }
     }
 }

@@ -281,6 +281,70 @@ async fn what_is_asked_for_meanwhile_is_refused() {
     .await;
 }
 
+/// A proxy that is changing the weight of its server to 7, and does not end that before the file is
+/// released; the client that waits for it.
+async fn changing(origin: &Origin) -> (Proxy, Held, Client) {
+    let setup = proxy::to([origin]).more(ADMIN);
+    let (state, gate) = (
+        setup.directory().join("state.json"),
+        setup.directory().join("gate"),
+    );
+    let faults = format!(
+        "export WAYPOST_FAULTS=state WAYPOST_FAULT_GATE={}",
+        gate.display()
+    );
+    let setup = setup
+        .upstream(&format!("state = \"{}\"", state.display()))
+        .through_shell(&format!("{faults}; exec \"$@\""));
+    let mut gate = Held::new(gate, String::new());
+    let proxy = setup.start().await;
+    let mut client = Client::connect(&proxy.admin_address()).await;
+    let server = format!("/upstreams/backend/servers/{}", origin.address());
+    client
+        .send(request("PATCH", &server, "{\"weight\": 7}"))
+        .await;
+    gate.is_read().await;
+    (proxy, gate, client)
+}
+
+const WAITS: &str = "another process starts once the changes under way are made";
+
+/// The new process reads what it leaves behind.
+#[tokio::test]
+async fn a_change_that_is_under_way_is_made_before_the_new_process_starts() {
+    let origin = origin::says("hello").await;
+    let (mut proxy, gate, mut change) = changing(&origin).await;
+    let mut upgrade = Client::connect(&proxy.admin_address()).await;
+    upgrade.send(request("POST", "/upgrade", "")).await;
+    proxy.log_contains(WAITS).await;
+    // Answered by who would have started the process by now.
+    assert_eq!(proxy.admin("POST", "/upgrade", "").await.status, 422);
+    assert!(!proxy.log().contains("starting another process"));
+    gate.release();
+    assert_eq!(change.response().await.status, 200);
+    assert_eq!(upgrade.response().await.status, 200);
+    proxy.process().ended().await;
+    assert_eq!(proxy.server(origin.address()).await["weight"], 7);
+}
+
+#[tokio::test]
+async fn term_ends_an_upgrade_that_waits_for_a_change() {
+    let origin = origin::says("hello").await;
+    let (mut proxy, _gate, _change) = changing(&origin).await;
+    let mut upgrade = Client::connect(&proxy.admin_address()).await;
+    upgrade.send(request("POST", "/upgrade", "")).await;
+    proxy.log_contains(WAITS).await;
+    proxy.signal(Signal::TERM);
+    let refused = upgrade.response().await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert!(
+        refused.text().contains("about to end"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(proxy.process().ended().await.code(), Some(0));
+}
+
 /// The kernel does not tell in which order two signals came.
 #[tokio::test]
 async fn quit_right_behind_usr2_is_part_of_the_upgrade() {
