@@ -44,12 +44,7 @@ impl Proxy {
 
     /// Loads a version of a plugin.
     pub async fn load_plugin(&self, name: &str, component: &[u8]) -> Response {
-        let head = format!(
-            "POST /plugins/{name}/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-            component.len()
-        );
-        let request = [head.as_bytes(), component].concat();
-        client::exchange(&self.admin_address(), request).await
+        client::exchange(&self.admin_address(), load_request(name, component)).await
     }
 
     /// Has it read its file again, which must go well; the warnings.
@@ -118,6 +113,15 @@ pub fn request(method: &str, path: &str, body: &str) -> String {
         ),
     };
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n{body}")
+}
+
+/// A request to load a version of a plugin.
+pub fn load_request(name: &str, component: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST /plugins/{name}/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        component.len()
+    );
+    [head.as_bytes(), component].concat()
 }
 
 /// A file that cannot be read to its end yet.

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use waypost_tests::admin::ADMIN;
+use waypost_tests::admin::{ADMIN, Held, load_request, request};
 use waypost_tests::{
-    Load, Origin, Proxy, Response, child, eventually, origin, plugin, proxy, waypost,
+    Client, Load, Origin, Proxy, Response, child, eventually, origin, plugin, proxy, waypost,
 };
 
 /// What `ip_hash` needs.
@@ -460,4 +460,33 @@ async fn what_is_served_no_more_leaves_no_instance_behind() {
         mine(&proxy).await["instances"] == 1
     })
     .await;
+}
+
+/// Compilers may take minutes.
+#[tokio::test]
+async fn servers_change_while_a_plugin_is_loaded() {
+    let origins = origins(2).await;
+    let setup = proxy::to(&origins).more(ADMIN);
+    let gate = setup.directory().join("gate");
+    let component = setup.directory().join("mine.wasm");
+    std::fs::write(component, version("round_robin", 1)).unwrap();
+    let faults = "export WAYPOST_FAULTS=load:2 WAYPOST_FAULT_GATE=";
+    let faults = format!("{faults}{}; exec \"$@\"", gate.display());
+    let proxy = setup.through_shell(&faults).start().await;
+    proxy.append("[plugin.mine]\nfile = \"mine.wasm\"");
+    let (reload, next) = (request("POST", "/reload", ""), version("round_robin", 2));
+    for load in [reload.into_bytes(), load_request("mine", &next)] {
+        let mut held = Held::new(gate.clone(), String::new());
+        let mut client = Client::connect(&proxy.admin_address()).await;
+        client.send(load).await;
+        held.is_read().await;
+        let server = format!("/upstreams/backend/servers/{}", origins[0].address());
+        let changed = proxy.admin("PATCH", &server, "{\"weight\": 2}").await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+        held.release();
+        let loaded = client.response().await;
+        assert_eq!(loaded.status, 200, "{}", loaded.text());
+        std::fs::remove_file(&gate).unwrap();
+    }
+    assert_eq!(mine(&proxy).await["version"], 2);
 }

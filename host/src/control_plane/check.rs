@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::assemble::{balanced, narrowing, problem, refusal, rehearsed, resolved, traits};
 use super::hooks;
+use super::loading::Loaded;
 use super::log_files;
 use super::missing;
 use super::plugins::{PluginRegistry, Selection, compiler};
@@ -257,5 +258,5 @@ fn settings_problem(
 fn registry_for_check(config: &Config) -> Result<(PluginRegistry, Vec<Problem>), String> {
     let compiler = compiler(config).map_err(|error| error.to_string())?;
     let runtime = Runtime::new(compiler).map_err(|error| error.to_string())?;
-    Ok(PluginRegistry::empty(runtime).gather(config, false))
+    Ok(PluginRegistry::empty(runtime).gather(config, false, Loaded::default()))
 }

@@ -3,6 +3,7 @@
 
 mod blocking; // the only way to a thread that may wait
 mod resolve; // names of servers
+mod loading; // plugins loaded beside the operator
 mod plugins; // plugins and their versions
 mod tls_files; // certificates read
 mod compiling; // plugins, while their fallbacks serve
@@ -27,7 +28,8 @@ mod retired; // snapshots that are no longer served, freed
 mod servers; // changes to an upstream's servers
 mod state; // what is kept of them
 mod lists; // servers that are listed elsewhere
-mod reloads; // a configuration read anew, and what it names learned
+mod preparing; // what reloads and loads of plugins need, had beside the operator
+mod reloads; // a configuration read anew
 mod dynamic; // upstreams that requests have named
 mod watch; // plugin files that change
 mod admin; // the API that commands use

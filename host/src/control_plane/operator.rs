@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -16,8 +17,10 @@ use super::compiling::Compiling;
 use super::dynamic::{self, DynamicChange};
 use super::error_log::ErrorLogs;
 use super::lists::ChangedLists;
+use super::loading::LoadError;
 use super::panics::{Panicked, caught};
 use super::plugins::PluginRegistry;
+use super::preparing::Preparation;
 use super::publish::Plan;
 use super::reloads::NewConfig;
 use super::resolve;
@@ -35,16 +38,23 @@ use crate::discovery::{HeldSources, Sources};
 use crate::fault_injection;
 use crate::health::HealthThread;
 use crate::names::{Learned, Names, Resolution, Supposed};
-use crate::plugin::{Plugin, PluginError};
+use crate::plugin::{Hash, Plugin, PluginError};
 
 /// A change that is asked for. What has to be learned for it from others, who may be slow or dead,
 /// comes with it.
 pub(super) enum Change {
     /// Serve the configuration as it was read anew, or tell why it cannot be.
     Reload(Result<Box<NewConfig>, ChangeRefused>),
-    /// Put a version of a plugin in force.
-    Load { name: String, component: Vec<u8> },
-    /// The same, with what the plugin's file holds now. No caller waits for the outcome.
+    /// Put a version of a plugin in force that was loaded, or tell why it cannot be.
+    Load {
+        name: String,
+        loaded: Result<Box<Plugin>, LoadError>,
+        /// The hash of the plugin's file, if that has it; then nobody asks for it.
+        file: Option<Hash>,
+        /// When loading it began.
+        began: Instant,
+    },
+    /// The file of a plugin may have changed. No caller waits for the outcome.
     FileChanged { name: String },
     /// Certificates, keys or authorities have changed. No caller waits for the outcome.
     TlsFilesChanged,
@@ -149,7 +159,7 @@ impl ChangeRefused {
     }
 
     /// The process that starts would not have the change.
-    fn upgrading() -> ChangeRefused {
+    pub(super) fn upgrading() -> ChangeRefused {
         let message = "an upgrade is under way, and the new process would not have the change: ask again \
                        once it is over";
         ChangeRefused::Conflict(message.to_owned())
@@ -199,6 +209,7 @@ pub(super) struct Operator {
     /// What the file said of servers when it was last read.
     pub(super) written: Written,
     pub(super) compiling: Compiling,
+    pub(super) preparations: mpsc::UnboundedSender<Preparation>,
     /// What names are taken to stand for that the change under way brings with it.
     pub(super) supposed: Supposed,
 }
@@ -255,7 +266,7 @@ impl Operator {
         let is_asked_for = matches!(
             change,
             Change::Reload(_)
-                | Change::Load { .. }
+                | Change::Load { file: None, .. }
                 | Change::RollBack { .. }
                 | Change::Servers { .. }
         );
@@ -269,8 +280,13 @@ impl Operator {
         fault_injection::panics("change");
         match change {
             Change::Reload(read) => self.reload(read).await,
-            Change::Load { name, component } => self.load(&name, Some(component)).await,
-            Change::FileChanged { name } => self.file_changed(&name).await,
+            Change::Load {
+                name,
+                loaded,
+                file,
+                began,
+            } => self.load(&name, loaded, file, began).await,
+            Change::FileChanged { name } => self.file_changed(name).await,
             Change::TlsFilesChanged => self.tls_files_changed().await,
             Change::FilesChanged => self.files_changed().await,
             Change::NamesChanged => self.names_changed().await,

@@ -2,27 +2,40 @@
 
 use std::time::Instant;
 
-use super::blocking::{FILES, run_blocking};
+use super::loading::LoadError;
 use super::operator::{ChangeRefused, ChangeResult, Changed, Operator};
-use super::plugins::{LoadError, loading_limit};
+use super::preparing::Preparation;
 use super::publish::Plan;
-use crate::plugin::{Plugin, PluginError};
+use crate::plugin::{Hash, Plugin, PluginError};
 
 impl Operator {
-    /// Puts a version of a plugin in force: the component given, or what its file holds.
-    pub(super) async fn load(&mut self, name: &str, component: Option<Vec<u8>>) -> ChangeResult {
-        let began = Instant::now();
+    /// Puts a version of a plugin in force that was loaded. `file`: the hash of its file, if that has
+    /// it: it is not tried again until it changes.
+    pub(super) async fn load(
+        &mut self,
+        name: &str,
+        loaded: Result<Box<Plugin>, LoadError>,
+        file: Option<Hash>,
+        began: Instant,
+    ) -> ChangeResult {
+        let outcome = self.put_in_force(name, loaded, began).await;
+        if let Some(hash) = file {
+            self.republish(|published| published.registry.note_file(name, hash));
+        }
+        outcome
+    }
+
+    async fn put_in_force(
+        &mut self,
+        name: &str,
+        loaded: Result<Box<Plugin>, LoadError>,
+        began: Instant,
+    ) -> ChangeResult {
         let present = self.published.load_full();
-        let (registry, owned) = (present.registry.clone(), name.to_owned());
-        let entry = registry.get(name).and_then(|entry| entry.config.as_ref());
-        let limit = loading_limit(entry);
-        let built = run_blocking("loading the plugin", limit, move || {
-            registry.with_version(&owned, component.as_deref())
-        });
-        let built = built.await;
-        let outcome = match built.unwrap_or_else(|late| Err(LoadError::Late(late))) {
-            Ok(registry) => {
-                let plan = Plan::of(&present).with_registry(registry);
+        let outcome = match loaded {
+            Ok(plugin) => {
+                let plan = Plan::of(&present);
+                let plan = plan.with_registry(present.registry.with(*plugin));
                 self.publish(present.snapshot.config.clone(), plan).await
             }
             Err(LoadError::Unknown) => {
@@ -103,22 +116,15 @@ impl Operator {
         })
     }
 
-    pub(super) async fn file_changed(&mut self, name: &str) -> ChangeResult {
-        let present = self.published.load_full();
-        let snapshot = &present.snapshot;
+    /// Has the file of a plugin loaded, if it holds something else now.
+    pub(super) async fn file_changed(&mut self, name: String) -> ChangeResult {
+        let snapshot = self.published.load().snapshot.clone();
         self.watcher
             .follow(&snapshot.config, snapshot.watched_files())
             .await;
-        let (registry, owned) = (present.registry.clone(), name.to_owned());
-        let changed = run_blocking("reading the plugin", FILES, move || {
-            registry.changed_file(&owned)
-        });
-        let Some(hash) = changed.await? else {
-            return Ok(Changed::default());
-        };
-        let outcome = self.load(name, None).await;
-        self.republish(|published| published.registry.note_file(name, hash));
-        outcome
+        // The receiver is there as long as the process is.
+        let _ = self.preparations.send(Preparation::LoadFile { name });
+        Ok(Changed::default())
     }
 
     pub(super) async fn roll_back(&mut self, name: &str) -> ChangeResult {

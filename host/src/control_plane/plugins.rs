@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::blocking::{FILES, TookTooLong};
+use super::loading::{LoadError, Loaded};
 use crate::config::model::{self, Config, Fallback, PluginCache};
 use crate::config::problem::{Place, Problem};
+use crate::fault_injection;
 use crate::plugin::{
     Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, Untrusted,
     default_cache_directory,
@@ -55,6 +55,29 @@ fn without_fallback(config: &Config) -> impl Iterator<Item = &str> {
     });
     let narrowing = narrowing.map(|part| &*part.plugin);
     narrowing.chain(config.hooks.iter().map(|hook| &*hook.plugin))
+}
+
+/// Whether the fallback of a plugin may serve while it is compiled.
+fn may_wait(plugin: &model::PluginConfig, config: &Config) -> bool {
+    plugin.starts_with_fallback && without_fallback(config).all(|name| name != plugin.name)
+}
+
+/// What the file of a plugin holds now, and what its entry allows.
+struct FileRead {
+    bytes: Vec<u8>,
+    hash: Hash,
+    options: PluginOptions,
+}
+
+impl FileRead {
+    fn of(config: &model::PluginConfig) -> Result<FileRead, PluginError> {
+        let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;
+        Ok(FileRead {
+            hash: Hash::of(&bytes),
+            options: PluginOptions::from(config),
+            bytes,
+        })
+    }
 }
 
 /// All plugins and their versions.
@@ -134,6 +157,11 @@ impl RegisteredPlugin {
             .note(self.current.version(), kind, hash);
     }
 
+    /// Whether it is what its file was found to hold, and is allowed the same.
+    fn is_of(&self, read: &FileRead) -> bool {
+        self.file == Some(read.hash) && *self.current.options() == read.options
+    }
+
     /// The version that a rollback would return to.
     pub(super) fn version_before(&self) -> Option<&Plugin> {
         self.previous
@@ -151,7 +179,7 @@ impl PluginRegistry {
         runtime: Arc<Runtime>,
         config: &Config,
     ) -> Result<PluginRegistry, Vec<Problem>> {
-        PluginRegistry::empty(runtime).for_config(config)
+        PluginRegistry::empty(runtime).for_config(config, Loaded::default())
     }
 
     /// Without any plugin.
@@ -164,12 +192,16 @@ impl PluginRegistry {
     }
 
     /// The registry that another configuration needs. Plugins whose file and entry have not changed
-    /// stay as they are.
+    /// stay as they are, those that were `loaded` ahead are not loaded again.
     ///
     /// # Errors
     /// A problem for each that cannot be loaded.
-    pub(super) fn for_config(&self, config: &Config) -> Result<PluginRegistry, Vec<Problem>> {
-        match self.gather(config, true) {
+    pub(super) fn for_config(
+        &self,
+        config: &Config,
+        loaded: Loaded,
+    ) -> Result<PluginRegistry, Vec<Problem>> {
+        match self.gather(config, true, loaded) {
             (registry, problems) if problems.is_empty() => Ok(registry),
             (_, problems) => Err(problems),
         }
@@ -182,14 +214,13 @@ impl PluginRegistry {
         &self,
         config: &Config,
         fallbacks: bool,
+        mut loaded: Loaded,
     ) -> (PluginRegistry, Vec<Problem>) {
         let mut problems = Vec::new();
         let (mut entries, mut waiting) = (BTreeMap::new(), BTreeMap::new());
         for entry in &config.plugins {
-            let may_wait = fallbacks
-                && entry.starts_with_fallback
-                && without_fallback(config).all(|name| name != entry.name);
-            match self.read_again(entry, may_wait) {
+            let may_wait = fallbacks && may_wait(entry, config);
+            match self.read_again(entry, may_wait, &mut loaded) {
                 Ok(Some(known)) => drop(entries.insert(entry.name.clone(), known)),
                 Ok(None) => {
                     let config = entry.clone();
@@ -242,30 +273,76 @@ impl PluginRegistry {
         &self,
         config: &model::PluginConfig,
         fallback: bool,
+        loaded: &mut Loaded,
     ) -> Result<Option<RegisteredPlugin>, PluginError> {
-        let options = PluginOptions::from(config);
-        let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;
-        let hash = Hash::of(&bytes);
-        let known = self.entries.get(&config.name);
-        let Some(known) = known.filter(|entry| entry.config.is_some()) else {
-            let plugin = match fallback {
-                true => self
-                    .runtime
-                    .load_compiled(&config.name, 1, &bytes, &options)?,
-                false => Some(self.runtime.load(&config.name, 1, &bytes, &options)?),
-            };
+        let read = FileRead::of(config)?;
+        let ahead = loaded.take(&config.name, read.hash, &read.options);
+        let load = || match ahead {
+            Some(plugin) => plugin.map(Some),
+            None => self.load_file(config, &read, fallback),
+        };
+        let Some(known) = self.from_file(&config.name) else {
+            let plugin = load()?;
             return Ok(plugin.map(|plugin| RegisteredPlugin::new(Some(config.clone()), plugin)));
         };
         let mut entry = known.clone();
         entry.config = Some(config.clone());
-        if known.file == Some(hash) && *known.current.options() == options {
-            return Ok(Some(entry));
+        if !known.is_of(&read)
+            && let Some(plugin) = load()?
+        {
+            entry.put(plugin);
+            entry.file = Some(read.hash);
         }
-        let number = known.last_version + 1;
-        let plugin = self.runtime.load(&config.name, number, &bytes, &options)?;
-        entry.put(plugin);
-        entry.file = Some(hash);
         Ok(Some(entry))
+    }
+
+    /// The plugin of the configuration's that is loaded by this name.
+    fn from_file(&self, name: &str) -> Option<&RegisteredPlugin> {
+        self.entries
+            .get(name)
+            .filter(|entry| entry.config.is_some())
+    }
+
+    /// What its file holds, as the next version. None for a new plugin that is not compiled yet, if its
+    /// `fallback` may serve.
+    fn load_file(
+        &self,
+        config: &model::PluginConfig,
+        read: &FileRead,
+        fallback: bool,
+    ) -> Result<Option<Plugin>, PluginError> {
+        fault_injection::waits("load");
+        let (name, known) = (&config.name, self.from_file(&config.name));
+        let number = known.map_or(1, |entry| entry.last_version + 1);
+        match fallback && known.is_none() {
+            true => self
+                .runtime
+                .load_compiled(name, number, &read.bytes, &read.options),
+            false => {
+                let plugin = self.runtime.load(name, number, &read.bytes, &read.options);
+                plugin.map(Some)
+            }
+        }
+    }
+
+    /// Loads the plugins that a configuration has and this registry has not. Blocks, for as long as
+    /// compilers take. Files that cannot be read are told of by who needs them.
+    pub(super) fn load_ahead(&self, config: &Config) -> Loaded {
+        let mut loaded = Loaded::default();
+        for entry in &config.plugins {
+            let Ok(read) = FileRead::of(entry) else {
+                continue;
+            };
+            let known = self.from_file(&entry.name);
+            if known.is_some_and(|known| known.is_of(&read)) {
+                continue;
+            }
+            let plugin = self.load_file(entry, &read, may_wait(entry, config));
+            if let Some(plugin) = plugin.transpose() {
+                loaded.insert(&entry.name, read.hash, read.options, plugin);
+            }
+        }
+        loaded
     }
 
     /// The hash of what the file of a plugin holds, if that is something else than when it was last
@@ -285,16 +362,17 @@ impl PluginRegistry {
         Some(Hash::of(&bytes)).filter(|hash| entry.file != Some(*hash))
     }
 
-    /// A registry in which a further version of a plugin is in force: `bytes`, or what its file
-    /// holds.
+    /// A further version of a plugin: `bytes`, or what its file holds. Blocks, for as long as compilers
+    /// take.
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub(super) fn with_version(
+    pub(super) fn next_version(
         &self,
         name: &str,
         bytes: Option<&[u8]>,
-    ) -> Result<PluginRegistry, LoadError> {
+    ) -> Result<Plugin, LoadError> {
+        fault_injection::waits("load");
         let config = self.entry_to_load(name)?;
         let from_file;
         let bytes = match bytes {
@@ -306,10 +384,8 @@ impl PluginRegistry {
         };
         let known = self.entries.get(name);
         let number = known.map_or(1, |entry| entry.last_version + 1);
-        let plugin = self
-            .runtime
-            .load(name, number, bytes, &PluginOptions::from(config))?;
-        Ok(self.with(plugin))
+        let options = PluginOptions::from(config);
+        Ok(self.runtime.load(name, number, bytes, &options)?)
     }
 
     /// The entry of the configuration for a plugin of which another version is to be loaded.
@@ -419,26 +495,4 @@ impl RegisteredPlugin {
         self.previous = Some(std::mem::replace(&mut self.current, plugin));
         self.rolled_back = false;
     }
-}
-
-/// Why a version cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LoadError {
-    #[error("the configuration has no such plugin")]
-    Unknown,
-    #[error("it is a stock plugin, which is part of waypost: give yours another name")]
-    Stock,
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    #[error(transparent)]
-    Late(#[from] TookTooLong),
-}
-
-/// For loading plugins one after the other: reading them, and compiling within their bounds.
-pub(super) fn loading_limit<'a>(
-    plugins: impl IntoIterator<Item = &'a model::PluginConfig>,
-) -> Duration {
-    // The bound on compiling is on processor time, and a busy machine takes ten times as long.
-    let compiling = plugins.into_iter().map(|plugin| 11 * plugin.compile.time);
-    FILES + compiling.sum::<Duration>()
 }

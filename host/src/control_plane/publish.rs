@@ -12,6 +12,7 @@ use super::connection_bounds;
 use super::inherited::Inherited;
 use super::operator::{ChangeRefused, Operator, Published};
 use super::plugins::PluginRegistry;
+use super::resolve;
 use super::retired::free_when_unused;
 use super::sockets::{Sockets, remove_files};
 use super::tls_files::TlsFiles;
@@ -57,6 +58,7 @@ impl Operator {
         let before = self.sockets.borrow().clone();
         let failed = |error: anyhow::Error| ChangeRefused::Failed(format!("{error:#}"));
         settle(&mut config, &present.snapshot.config);
+        let resolution = resolution.only(&resolve::names(&config));
         let bounds = connection_bounds(&config).map_err(failed)?;
         let (binds, bound) = (config.binds(), before.clone());
         let workers = self.workers.stats().workers;

@@ -1,41 +1,32 @@
-//! Reloads, one after the other. What the names of a new configuration stand for and what its
-//! sources list is learned here, beside all other changes: name servers and sources may be dead.
+//! Serves a configuration that was read anew.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
-
 use super::blocking::{FILES, run_blocking};
-use super::check;
 use super::dynamic;
-use super::lists;
-use super::operator::{
-    Change, ChangeRefused, ChangeRequest, ChangeResult, Changed, Held, Operator, Published,
-};
-use super::panics::{Panicked, caught};
-use super::plugins::loading_limit;
+use super::loading::{Loaded, loading_limit};
+use super::operator::{ChangeRefused, ChangeResult, Changed, Held, Operator, Published};
 use super::publish::Plan;
 use super::resolve::{self, Unknown};
 use super::state::{self, Written};
 use super::tls_files::TlsFiles;
-use super::workers::WorkerCounts;
 use crate::config;
 use crate::config::model::{Address, Config};
 use crate::config::problem::Problem;
-use crate::discovery::{HeldSources, Sources};
-use crate::names::{Learned, Names};
+use crate::discovery::HeldSources;
+use crate::names::Learned;
 
 /// A configuration that was read.
 pub(super) struct NewConfig {
     /// As the file has it.
-    config: Config,
-    asked: Instant,
+    pub(super) config: Config,
+    pub(super) asked: Instant,
     /// What its names stand for.
-    learned: Learned,
-    sources: HeldSources,
+    pub(super) learned: Learned,
+    pub(super) sources: HeldSources,
+    /// Its plugins that were not loaded yet.
+    pub(super) loaded: Loaded,
 }
 
 impl NewConfig {
@@ -45,82 +36,6 @@ impl NewConfig {
             _names: Some(self.learned.clone()),
             _sources: Some(self.sources.clone()),
         }
-    }
-}
-
-/// Where the outcome of a reload is awaited, if anywhere.
-pub(super) type ReloadRequest = Option<oneshot::Sender<ChangeResult>>;
-
-/// Reads the configuration for each reload, and has the operator serve it.
-pub(super) struct Reloads {
-    pub(super) file: PathBuf,
-    pub(super) published: Arc<ArcSwap<Published>>,
-    pub(super) workers: WorkerCounts,
-    pub(super) names: Names,
-    pub(super) sources: Sources,
-    pub(super) changes: mpsc::UnboundedSender<ChangeRequest>,
-}
-
-impl Reloads {
-    /// One after the other, since a file that was read before another one must not be served after it.
-    /// All that have been asked for by then are one.
-    pub(super) async fn run(self, mut requests: mpsc::UnboundedReceiver<ReloadRequest>) {
-        while let Some(first) = requests.recv().await {
-            let mut askers = Vec::from_iter(first);
-            while let Ok(next) = requests.try_recv() {
-                askers.extend(next);
-            }
-            let outcome = self.reload().await;
-            for asker in askers {
-                // The caller may have gone meanwhile.
-                let _ = asker.send(outcome.clone());
-            }
-        }
-    }
-
-    async fn reload(&self) -> ChangeResult {
-        let read = tokio::select! {
-            read = caught(self.read()) => read.unwrap_or_else(|Panicked| Err(ChangeRefused::given_up())),
-            () = self.workers.ending() => Err(ChangeRefused::ending()),
-        };
-        let (done, served) = oneshot::channel();
-        let change = Change::Reload(read.map(Box::new));
-        if self.changes.send((change, Some(done))).is_err() {
-            return Err(ChangeRefused::ending());
-        }
-        served
-            .await
-            .unwrap_or_else(|_| Err(ChangeRefused::ending()))
-    }
-
-    /// The file as it is now, with all that has to be asked for.
-    async fn read(&self) -> Result<NewConfig, ChangeRefused> {
-        let asked = Instant::now();
-        let file = self.file.clone();
-        let load = move || {
-            let config = check::load(&file)?;
-            // Commands may change what is kept until the configuration is served: it is read again then.
-            let mut with_state = config.clone();
-            state::restore(&mut with_state)?;
-            Ok::<_, Vec<Problem>>((config, with_state))
-        };
-        let (config, mut with_state) =
-            run_blocking("reading the configuration", FILES, load).await??;
-        let held = self.sources.learn(&with_state).await;
-        let served = self.published.load().snapshot.clone();
-        lists::fill(&mut with_state, &self.sources, Some(&served.config));
-        dynamic::carry_over(&served.config, &mut with_state);
-        let resolution = self.published.load().resolution.clone();
-        let supposed = resolve::supposed(&served.config, &resolution, &with_state);
-        drop(served); // or it would be kept for as long as name servers take
-        let names = resolve::names(&with_state);
-        let learned = self.names.learn_supposing(names, supposed).await;
-        Ok(NewConfig {
-            config,
-            asked,
-            learned,
-            sources: held,
-        })
     }
 }
 
@@ -199,6 +114,7 @@ impl Operator {
         let NewConfig {
             mut config,
             learned,
+            loaded,
             ..
         } = new;
         let restore = move || {
@@ -213,7 +129,7 @@ impl Operator {
         let (of_plugins, registry) = (config.clone(), present.registry.clone());
         let limit = loading_limit(&config.plugins);
         let plugins = run_blocking("loading plugins", limit, move || {
-            registry.for_config(&of_plugins)
+            registry.for_config(&of_plugins, loaded)
         });
         let plugins = plugins.await?;
         let Unknown {

@@ -28,7 +28,7 @@ use super::lists::{self, Listing};
 use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::panics;
 use super::plugins::{PluginRegistry, compiler};
-use super::reloads::{ReloadRequest, Reloads};
+use super::preparing::{Preparation, Preparing};
 use super::resolve::{self, Unknown};
 use super::signals::{ChangeSignals, SignalEvent, Signals};
 use super::sockets::{Sockets, remove_files};
@@ -151,7 +151,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         }));
         let (changes, requested) = unbounded_channel();
         let (demands, demanded) = unbounded_channel();
-        let (reloads, reloads_asked) = unbounded_channel();
+        let (preparations, to_prepare) = unbounded_channel();
         let (workers, ends) = Workers::start(&snapshot, &sockets, process, logs.clone())?;
         let mut control = Control {
             program,
@@ -160,7 +160,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             workers,
             published,
             changes,
-            reloads,
+            preparations,
             error_log,
             logs,
             file: file.to_owned(),
@@ -172,7 +172,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             published: control.published.clone(),
             workers: control.workers.stats().clone(),
             changes: control.changes.clone(),
-            reloads: control.reloads.clone(),
+            preparations: control.preparations.clone(),
             waits: Arc::new(Semaphore::new(admin::WAITS)),
             demands,
             file: file.to_owned(),
@@ -194,7 +194,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             .follow(&snapshot.config, snapshot.watched_files())
             .await;
         tokio::task::spawn_local(control.operator(watcher, health, written).run(requested));
-        tokio::task::spawn_local(control.reloads().run(reloads_asked));
+        tokio::task::spawn_local(control.preparing().run(to_prepare));
         control.heed_quarantines();
         control.heed_names();
         control.heed_sources();
@@ -228,7 +228,7 @@ struct Control {
     sockets: Rc<RefCell<Sockets>>,
     published: Arc<ArcSwap<Published>>,
     changes: UnboundedSender<ChangeRequest>,
-    reloads: UnboundedSender<ReloadRequest>,
+    preparations: UnboundedSender<Preparation>,
     program: Program,
     admin: Option<AdminServer>,
     error_log: Rc<ErrorLogs>,
@@ -266,12 +266,13 @@ impl Control {
             sources: self.sources.clone(),
             written,
             compiling: Compiling::new(self.changes.clone()),
+            preparations: self.preparations.clone(),
             supposed: Supposed::new(),
         }
     }
 
-    fn reloads(&self) -> Reloads {
-        Reloads {
+    fn preparing(&self) -> Preparing {
+        Preparing {
             file: self.file.clone(),
             published: self.published.clone(),
             workers: self.workers.stats().clone(),
@@ -387,7 +388,7 @@ impl Control {
                     SignalEvent::Stop => self.stop(&mut ending, &mut successor),
                     SignalEvent::Drain => self.drain_unless_upgrading(&mut ending, &successor),
                     // Their outcome is in the log.
-                    SignalEvent::Reload => drop(self.reloads.send(None)),
+                    SignalEvent::Reload => drop(self.preparations.send(Preparation::Reload(None))),
                     SignalEvent::Upgrade => self.upgrade(&mut successor, None),
                     SignalEvent::Reopen => self.reopen(),
                 },

@@ -27,7 +27,7 @@ use super::bind_problem::bind_problem;
 use super::blocking::{BRIEF, run_blocking};
 use super::inherited::Inherited;
 use super::operator::{ChangeRequest, Published};
-use super::reloads::ReloadRequest;
+use super::preparing::Preparation;
 use super::sockets::{listen_unix, remove_files, socket_file};
 use super::upgrade::Asker;
 use super::workers::WorkerCounts;
@@ -42,7 +42,7 @@ const BACKLOG: u32 = 64;
 /// How long the end of the process waits for answers that are under way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Requests that wait for name servers and sources: fewer than there may be connections.
+/// Requests that wait for name servers, sources and compilers: fewer than there may be connections.
 pub(super) const WAITS: usize = 8;
 
 /// What the handlers of the API use.
@@ -51,8 +51,8 @@ pub(super) struct Admin {
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) workers: WorkerCounts,
     pub(super) changes: UnboundedSender<ChangeRequest>,
-    pub(super) reloads: UnboundedSender<ReloadRequest>,
-    /// For requests that wait for name servers and sources: they leave connections to others.
+    pub(super) preparations: UnboundedSender<Preparation>,
+    /// For requests that wait for name servers, sources and compilers: they leave connections to others.
     pub(super) waits: Arc<Semaphore>,
     pub(super) demands: UnboundedSender<Demand>,
     pub(super) file: PathBuf,

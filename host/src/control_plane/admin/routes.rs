@@ -16,8 +16,9 @@ use crate::admin_api::{
     PluginStatus, Reloaded, RequestRefused, ServerPatch, Upgraded, UpstreamStatus,
 };
 use crate::config::model::Address;
+use crate::control_plane::loading::LoadError;
 use crate::control_plane::operator::{Change, ChangeRefused, ChangeResult, Changed};
-use crate::control_plane::plugins::LoadError;
+use crate::control_plane::preparing::Preparation;
 use crate::control_plane::resolve;
 use crate::control_plane::servers::ServerChange;
 
@@ -133,11 +134,10 @@ async fn answer<E>(
     Ok(outcome.await.map_err(|_| ending())??)
 }
 
-/// Leave to wait for name servers and sources.
+/// Leave to wait for name servers, sources and compilers.
 fn wait(admin: &Admin) -> Result<SemaphorePermit<'_>, ApiError> {
     admin.waits.try_acquire().map_err(|_| {
-        let message =
-            "too many reloads and additions wait for name servers, or lists of servers: ask again";
+        let message = "too many reloads, additions and loads of plugins wait for others: ask again";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
     })
 }
@@ -148,7 +148,11 @@ async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, ApiError> 
     let Changed {
         generation,
         warnings,
-    } = answer(admin.reloads.send(Some(asker)), outcome).await?;
+    } = answer(
+        admin.preparations.send(Preparation::Reload(Some(asker))),
+        outcome,
+    )
+    .await?;
     Ok(Json(Reloaded {
         generation,
         warnings,
@@ -209,11 +213,15 @@ async fn load(
             return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
         }
     };
-    let change = Change::Load {
+    let leave = wait(&admin)?;
+    let (asker, outcome) = oneshot::channel();
+    let load = Preparation::Load {
         name: name.clone(),
         component,
+        asker,
     };
-    ask(&admin, change).await?;
+    answer(admin.preparations.send(load), outcome).await?;
+    drop(leave);
     plugin(State(admin), Named(name)).await
 }
 

@@ -1,0 +1,199 @@
+//! What a change needs and may take long is had here, beside all other changes: name servers and
+//! sources may be dead, a component may take minutes to compile. One change is prepared after the
+//! other, and served before the next one is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+
+use super::blocking::{FILES, run_blocking};
+use super::check;
+use super::dynamic;
+use super::lists;
+use super::loading::{LoadError, Loaded, loading_limit};
+use super::operator::{Change, ChangeRefused, ChangeRequest, ChangeResult, Changed, Published};
+use super::panics::{Panicked, caught};
+use super::reloads::NewConfig;
+use super::resolve;
+use super::state;
+use super::workers::WorkerCounts;
+use crate::config::model::Config;
+use crate::config::problem::Problem;
+use crate::discovery::Sources;
+use crate::names::Names;
+use crate::plugin::{Hash, Plugin};
+
+/// A change that is to be prepared, and where its outcome is awaited, if anywhere.
+pub(super) enum Preparation {
+    /// Read the configuration anew.
+    Reload(Option<Asker>),
+    /// Load a version of a plugin.
+    Load {
+        name: String,
+        component: Vec<u8>,
+        asker: Asker,
+    },
+    /// The same, with what the plugin's file holds now, if that is something else.
+    LoadFile { name: String },
+}
+
+type Asker = oneshot::Sender<ChangeResult>;
+
+/// Prepares changes, and has the operator make them.
+pub(super) struct Preparing {
+    pub(super) file: PathBuf,
+    pub(super) published: Arc<ArcSwap<Published>>,
+    pub(super) workers: WorkerCounts,
+    pub(super) names: Names,
+    pub(super) sources: Sources,
+    pub(super) changes: mpsc::UnboundedSender<ChangeRequest>,
+}
+
+impl Preparing {
+    /// One after the other, since a file that was read before another one must not be served after it.
+    /// All reloads that have been asked for in a row by then are one.
+    pub(super) async fn run(self, mut requests: mpsc::UnboundedReceiver<Preparation>) {
+        let mut next = requests.recv().await;
+        while let Some(first) = next.take() {
+            let mut askers = Vec::new();
+            let outcome = match first {
+                Preparation::Reload(asker) => {
+                    askers.extend(asker);
+                    while let Ok(behind) = requests.try_recv() {
+                        let Preparation::Reload(asker) = behind else {
+                            next = Some(behind);
+                            break;
+                        };
+                        askers.extend(asker);
+                    }
+                    let read = self.prepared(self.read()).await;
+                    self.change(Change::Reload(read.map(Box::new))).await
+                }
+                Preparation::Load {
+                    name,
+                    component,
+                    asker,
+                } => {
+                    askers.push(asker);
+                    self.load(name, Some(component)).await
+                }
+                Preparation::LoadFile { name } => self.load(name, None).await,
+            };
+            for asker in askers {
+                // The caller may have gone meanwhile.
+                let _ = asker.send(outcome.clone());
+            }
+            if next.is_none() {
+                next = requests.recv().await;
+            }
+        }
+    }
+
+    /// What a change needs, unless that is not wanted any more.
+    async fn prepared<T>(
+        &self,
+        work: impl Future<Output = Result<T, ChangeRefused>>,
+    ) -> Result<T, ChangeRefused> {
+        if self.workers.is_upgrading() {
+            return Err(ChangeRefused::upgrading());
+        }
+        tokio::select! {
+            done = caught(work) => done.unwrap_or_else(|Panicked| Err(ChangeRefused::given_up())),
+            () = self.workers.ending() => Err(ChangeRefused::ending()),
+        }
+    }
+
+    /// Has the operator make a change, and waits until it has.
+    async fn change(&self, change: Change) -> ChangeResult {
+        let (done, served) = oneshot::channel();
+        if self.changes.send((change, Some(done))).is_err() {
+            return Err(ChangeRefused::ending());
+        }
+        served
+            .await
+            .unwrap_or_else(|_| Err(ChangeRefused::ending()))
+    }
+
+    /// Loads a version of a plugin: this component, or what its file holds, unless that was tried.
+    async fn load(&self, name: String, component: Option<Vec<u8>>) -> ChangeResult {
+        let began = Instant::now();
+        let loaded = self.prepared(self.version(&name, component)).await?;
+        let Some((loaded, file)) = loaded else {
+            return Ok(Changed::default());
+        };
+        let loaded = loaded.map(Box::new);
+        self.change(Change::Load {
+            name,
+            loaded,
+            file,
+            began,
+        })
+        .await
+    }
+
+    /// A version of a plugin, and the hash of its file if that has it. None if the file has nothing
+    /// new.
+    async fn version(
+        &self,
+        name: &str,
+        component: Option<Vec<u8>>,
+    ) -> Result<Option<(Result<Plugin, LoadError>, Option<Hash>)>, ChangeRefused> {
+        let registry = self.published.load().registry.clone();
+        let entry = registry.get(name).and_then(|entry| entry.config.as_ref());
+        let limit = loading_limit(entry);
+        let name = name.to_owned();
+        let load = move || {
+            let file = match component {
+                Some(_) => None,
+                None => Some(registry.changed_file(&name)?),
+            };
+            let loaded = registry.next_version(&name, component.as_deref());
+            Some((loaded, file))
+        };
+        let loaded = run_blocking("loading the plugin", limit, load).await;
+        Ok(loaded.unwrap_or_else(|late| Some((Err(LoadError::Late(late)), None))))
+    }
+
+    /// The configuration as its file is now, with all that has to be asked for and compiled.
+    async fn read(&self) -> Result<NewConfig, ChangeRefused> {
+        let asked = Instant::now();
+        let file = self.file.clone();
+        let load = move || {
+            let config = check::load(&file)?;
+            // Commands may change what is kept until the configuration is served: it is read again then.
+            let mut with_state = config.clone();
+            state::restore(&mut with_state)?;
+            Ok::<_, Vec<Problem>>((config, with_state))
+        };
+        let (config, mut with_state) =
+            run_blocking("reading the configuration", FILES, load).await??;
+        let held = self.sources.learn(&with_state).await;
+        let served = self.published.load().snapshot.clone();
+        lists::fill(&mut with_state, &self.sources, Some(&served.config));
+        dynamic::carry_over(&served.config, &mut with_state);
+        let resolution = self.published.load().resolution.clone();
+        let supposed = resolve::supposed(&served.config, &resolution, &with_state);
+        drop(served); // or it would be kept for as long as name servers take
+        let names = resolve::names(&with_state);
+        let learned = self.names.learn_supposing(names, supposed);
+        let (learned, loaded) = tokio::join!(learned, self.plugins(with_state));
+        Ok(NewConfig {
+            config,
+            asked,
+            learned,
+            sources: held,
+            loaded: loaded?,
+        })
+    }
+
+    /// The plugins that a configuration has, and that are not loaded.
+    async fn plugins(&self, config: Config) -> Result<Loaded, ChangeRefused> {
+        let registry = self.published.load().registry.clone();
+        let limit = loading_limit(&config.plugins);
+        let load = move || registry.load_ahead(&config);
+        Ok(run_blocking("loading plugins", limit, load).await?)
+    }
+}
