@@ -147,13 +147,14 @@ pub(in crate::config) static ROUTE: Table = Table {
         Key::new(
             "name",
             ValueKind::Text,
-            "By which hooks, and the `fallback` of `files`, lead to it: of `a-z`, `0-9`, `_` and `-`, 64 bytes at most.",
+            "By which hooks, `error_pages`, and the `fallback` of `files`, lead to it: of `a-z`, `0-9`, `_` and `-`, \
+             64 bytes at most.",
         ),
         Key::new(
             "internal",
             ValueKind::Boolean,
-            "Not found by host and path (`internal`): only hooks, and the `fallback` of `files`, lead to it, by its \
-             `name`.",
+            "Not found by host and path (`internal`): only hooks, `error_pages`, and the `fallback` of `files`, lead to \
+             it, by its `name`.",
         )
         .or(Default::Boolean(false)),
     ]],
@@ -263,7 +264,7 @@ pub(in crate::config) static ERROR_PAGE: Table = Table {
         Key::new(
             "route",
             ValueKind::Text,
-            "The name of a route that answers instead, without its hooks, if nothing of the request's body was read. \
+            "The name of a route that answers instead, its hooks included, if nothing of the request's body was read. \
              Malformed requests get the short answer.",
         ),
         Key::new(
