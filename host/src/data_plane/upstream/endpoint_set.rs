@@ -25,7 +25,7 @@ pub(crate) struct EndpointSet {
     /// A bit for each endpoint whose share may still be growing (`slow_start`).
     starting: Vec<AtomicU64>,
     disabled_epoch: DisabledEpoch,
-    /// How many of them the suspects account for.
+    /// How many of them the suspects account for, or [`NOT_SEEN`].
     seen: AtomicU64,
     /// The only endpoint of its upstream: its failures never count.
     alone: bool,
@@ -33,12 +33,12 @@ pub(crate) struct EndpointSet {
 }
 
 /// When there are so few healthy endpoints that their health is ignored (Envoy's panic threshold).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Panic {
     /// Percent of the members; 0 for never.
     pub(super) threshold: u32,
-    /// Whether it is so. Shared with the sets of the same endpoints before and behind.
-    pub(super) is_on: Arc<AtomicBool>,
+    /// Whether it is so. Each set judges by its own members: that before may be in use for a while.
+    pub(super) is_on: AtomicBool,
     /// As logs name the set.
     pub(super) upstream: Arc<str>,
 }
@@ -47,6 +47,9 @@ pub(crate) struct Panic {
 /// whichever configuration they belong to: a set that reads another value than before learns of
 /// what happened under other configurations, and on other threads.
 pub(crate) type DisabledEpoch = Arc<AtomicU64>;
+
+/// No epoch: it is looked again.
+const NOT_SEEN: u64 = u64::MAX;
 
 /// A set of endpoint indexes.
 #[derive(Debug, Default, Clone)]
@@ -115,9 +118,8 @@ impl EndpointSet {
             suspects: suspects.into_iter().map(AtomicU64::new).collect(),
             starting: starting.into_iter().map(AtomicU64::new).collect(),
             disabled_epoch,
-            // No epoch yet: the first pick looks at all endpoints, whose failures may be older than
-            // this set.
-            seen: AtomicU64::new(u64::MAX),
+            // The first pick looks at all endpoints, whose failures may be older than this set.
+            seen: AtomicU64::new(NOT_SEEN),
             alone,
             panic: Panic::default(),
         }
@@ -237,6 +239,7 @@ impl EndpointSet {
 
     #[cold]
     fn look_for_suspects(&self, disabled_epoch: u64) {
+        let before = self.seen.load(Acquire);
         let mut well = 0;
         for (index, endpoint) in self.layout.endpoints.iter().enumerate() {
             let (word, bit) = (index / 64, 1 << (index % 64));
@@ -253,7 +256,13 @@ impl EndpointSet {
             well += u32::from(!is_unfit && !endpoint.down);
         }
         self.panic.judge(well, self.members());
-        self.seen.store(disabled_epoch, Relaxed);
+        // Another worker that has looked meanwhile may have seen less, and undone what this one did.
+        let seen = self
+            .seen
+            .compare_exchange(before, disabled_epoch, Release, Relaxed);
+        if seen.is_err() {
+            self.seen.store(NOT_SEEN, Release);
+        }
     }
 
     /// Learns now of what has changed, and not only with the next pick.

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicU64,
     Ordering::{Relaxed, Release},
 };
 use std::time::Instant;
@@ -34,8 +34,6 @@ pub(crate) struct Upstream {
     /// instance of a policy may serve all of them.
     attached: Arc<AtomicU64>,
     disabled_epoch: DisabledEpoch,
-    /// Whether the health of primaries is ignored, and that of backups.
-    panics: [Arc<AtomicBool>; 2],
     /// Goes on through configurations, as long as requests are sent in the same way.
     pub(crate) load: Arc<Load>,
     pub(super) bounds: Bounds,
@@ -130,9 +128,13 @@ impl Upstream {
         let disabled_epoch = previous.map_or_else(DisabledEpoch::default, |previous| {
             previous.upstream.disabled_epoch.clone()
         });
-        let panics = previous.map_or_else(Default::default, |previous| {
-            previous.upstream.panics.clone()
-        });
+        let panicked = |is_backup| {
+            let before = previous.and_then(|previous| match is_backup {
+                true => previous.upstream.backup.as_ref(),
+                false => Some(&previous.upstream.primary),
+            });
+            before.is_some_and(|before| before.endpoints.panics())
+        };
         let continued = alike.filter(|previous| previous.continues);
         let continued = continued.map(|previous| previous.upstream);
         let bounds = bounds(&config, primary.iter().chain(&backup));
@@ -152,7 +154,7 @@ impl Upstream {
             };
             let panic = Panic {
                 threshold: config.panic_threshold,
-                is_on: panics[usize::from(is_backup)].clone(),
+                is_on: panicked(is_backup).into(),
                 upstream: config.name.as_str().into(),
             };
             let endpoints = Arc::new(endpoints.with_panic(panic));
@@ -179,7 +181,6 @@ impl Upstream {
             attached: previous
                 .map_or_else(Arc::default, |previous| previous.upstream.attached.clone()),
             disabled_epoch,
-            panics,
             usage: previous.map_or_else(Arc::default, |previous| previous.upstream.usage.clone()),
             load,
             bounds,
@@ -355,25 +356,33 @@ fn bounds<'a>(
 mod tests {
     use std::path::Path;
 
+    use super::super::endpoint_set::IndexSet;
     use super::*;
     use crate::names::Resolution;
     use crate::plugin::{BalancerParts, Compiler, PolicyContext, Runtime};
 
-    /// An upstream of a server of this weight.
-    fn upstream(runtime: &Arc<Runtime>, weight: u32, before: Option<&Upstream>) -> Upstream {
+    /// An upstream of servers of these weights, half of which are to be well.
+    fn upstream(runtime: &Arc<Runtime>, weights: &[u32], before: Option<&Upstream>) -> Upstream {
+        let servers = weights.iter().enumerate().map(|(port, weight)| {
+            format!(
+                "{{ address = \"127.0.0.1:{}\", weight = {weight} }}",
+                port + 1
+            )
+        });
         let text = format!(
-            "[[listen]]\naddress = \"127.0.0.1:0\"\n[upstream.u]\n\
-             servers = [{{ address = \"127.0.0.1:1\", weight = {weight} }}]\n\
-             [[route]]\nproxy = \"u\"\n"
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[upstream.u]\nservers = [{}]\n\
+             health_check = true\npanic_threshold = 50\n[[route]]\nproxy = \"u\"\n",
+            Vec::from_iter(servers).join(", ")
         );
         let config = crate::config::parse(&text, Path::new("test.toml")).unwrap();
-        let addresses = Resolution::default().addresses(&config.upstreams[0].servers[0]);
+        let addresses = config.upstreams[0].servers.iter();
+        let addresses = addresses.map(|server| Resolution::default().addresses(server));
         let previous = before.map(|upstream| Previous {
             upstream,
             continues: false,
         });
         let own = config.upstreams[0].clone();
-        Upstream::new(own, vec![addresses], None, previous, |fleet, _| {
+        Upstream::new(own, addresses.collect(), None, previous, |fleet, _| {
             let parts = BalancerParts {
                 policy: runtime.stock("round_robin").unwrap().unwrap(),
                 settings: &serde_json::json!({}),
@@ -390,10 +399,28 @@ mod tests {
     #[test]
     fn a_worker_that_comes_after_a_change_counts_leases_where_none_before_it_does() {
         let runtime = Runtime::new(Compiler::Here).unwrap();
-        let first = upstream(&runtime, 1, None);
+        let first = upstream(&runtime, &[1], None);
         let mut beginnings = vec![first.lease_numbers(), first.lease_numbers()];
-        let second = upstream(&runtime, 2, Some(&first));
+        let second = upstream(&runtime, &[2], Some(&first));
         beginnings.extend([second.lease_numbers(), first.lease_numbers()]);
         assert_eq!(beginnings, [0, 1 << 48, 2 << 48, 3 << 48]);
+    }
+
+    /// Requests that began before a change are at those of before.
+    #[test]
+    fn too_few_are_well_among_those_that_are_served_whatever_was_served_before() {
+        let runtime = Runtime::new(Compiler::Here).unwrap();
+        let before = upstream(&runtime, &[1, 1, 1], None);
+        let (ill, _) = before.endpoints().next().unwrap();
+        ill.stats.health.is_out(Unfit::Check, 1, "ill".to_owned());
+        before.health_changed();
+        let now = upstream(&runtime, &[1], Some(&before));
+        let none = IndexSet::default();
+        for _ in 0..2 {
+            assert!(now.primary.endpoints.has_candidate(&none, 100));
+            assert!(now.primary.endpoints.panics());
+            assert!(before.primary.endpoints.has_candidate(&none, 100));
+            assert!(!before.primary.endpoints.panics());
+        }
     }
 }

@@ -216,6 +216,26 @@ fn one_that_is_unfit_is_no_candidate_and_one_that_is_back_needs_no_look() {
     assert_eq!(set.suspects[0].load(Relaxed), 0);
 }
 
+/// Two workers look at the same time, one of which has seen less.
+#[test]
+fn those_that_fall_ill_at_once_are_both_seen() {
+    let none = IndexSet::default();
+    for _ in 0..10_000 {
+        let set = set((0..100).map(|_| endpoint(1, 10, 0)).collect());
+        let set = set.with_panic(Panic {
+            threshold: 99,
+            ..Panic::default()
+        });
+        let falls_ill = |index| {
+            is_out(&set, index);
+            set.candidates(0, &none, 100)
+        };
+        at_once(|| falls_ill(0), || falls_ill(1));
+        assert!(set.has_candidate(&none, 100));
+        assert!(set.panics(), "98 of 100 are well");
+    }
+}
+
 #[test]
 fn health_is_ignored_while_fewer_are_well_than_the_threshold() {
     let none = IndexSet::default();
