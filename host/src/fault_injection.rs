@@ -43,6 +43,16 @@ pub(crate) fn hangs(point: &str) {
     }
 }
 
+/// Waits where a point is to fail, until somebody has opened and closed the pipe of its name in the
+/// directory that the process runs in. For threads that may block.
+#[inline]
+pub(crate) fn waits(point: &str) {
+    if fails(point) {
+        // A spec that has gone meanwhile is not waited for.
+        let _ = std::fs::read(point);
+    }
+}
+
 /// Panics where a point is to fail.
 #[inline]
 pub(crate) fn panics(point: &str) {

@@ -90,13 +90,12 @@ impl Proxy {
     pub fn hold_file(&self) -> Held {
         let text = std::fs::read_to_string(self.file()).expect("the file is ours");
         std::fs::remove_file(self.file()).expect("the file is ours");
-        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-        rustix::fs::mkfifoat(rustix::fs::CWD, self.file(), mode).expect("a pipe can be made");
-        Held {
-            file: self.file(),
-            text,
-            pipe: None,
-        }
+        Held::at(self.file(), text)
+    }
+
+    /// Has it wait at this point, which `WAYPOST_FAULTS` names, until [`Held::release`].
+    pub fn hold_at(&self, point: &str) -> Held {
+        Held::at(self.directory().join(point), String::new())
     }
 
     /// Sends a signal, and waits until another process has taken over from this one.
@@ -126,7 +125,7 @@ pub fn request(method: &str, path: &str, body: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n{body}")
 }
 
-/// A configuration file that cannot be read to its end yet.
+/// A file that cannot be read to its end yet: that of the configuration, or one that is waited for.
 pub struct Held {
     file: PathBuf,
     text: String,
@@ -135,11 +134,18 @@ pub struct Held {
 }
 
 impl Held {
+    fn at(file: PathBuf, text: String) -> Held {
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &file, mode).expect("a pipe can be made");
+        let pipe = None;
+        Held { file, text, pipe }
+    }
+
     /// Waits until a process reads the file.
     pub async fn is_read(&mut self) {
         use rustix::fs::{Mode, OFlags};
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        eventually("somebody to read the configuration", async || {
+        eventually("somebody to read the file", async || {
             let pipe = rustix::fs::open(&self.file, flags, Mode::empty());
             self.pipe = pipe.ok().map(Into::into);
             self.pipe.is_some()

@@ -26,6 +26,7 @@ use crate::config;
 use crate::config::model::{Address, Config};
 use crate::config::problem::Problem;
 use crate::discovery::{HeldSources, Sources};
+use crate::fault_injection;
 use crate::names::{Learned, Names};
 
 /// A configuration that was read.
@@ -213,6 +214,7 @@ impl Operator {
         let (of_plugins, registry) = (config.clone(), present.registry.clone());
         let limit = loading_limit(&config.plugins);
         let plugins = run_blocking("loading plugins", limit, move || {
+            fault_injection::waits("plugins");
             registry.for_config(&of_plugins)
         });
         let plugins = plugins.await?;
