@@ -2,9 +2,10 @@
 //! What name servers do meanwhile, vanish, hang or lie, costs no request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use waypost_tests::admin::{ADMIN, Successor, request};
 use waypost_tests::names::{
     A, AAAA, Dnsmasq, Record, SRV, Scripted, host, installed, loopback, origins,
@@ -438,6 +439,33 @@ async fn a_name_that_is_resolved_once_has_to_be_known_and_stays_what_it_was() {
     let part = "host not found in upstream `once.test";
     assert!(refused.status >= 400 && text.contains(part), "{text}");
     assert_eq!(proxy.get("/").await.text(), host(b));
+}
+
+/// The thread that asks panics with each of the commands that the start has for it, the question that
+/// is asked three times and what is kept, and then with the reload's question, twice.
+#[tokio::test]
+async fn a_reload_learns_names_that_are_resolved_once_although_the_thread_that_asks_fails() {
+    let (origins, port) = origins(1).await;
+    let (dns, _) = zones(&origins).await;
+    let setup = proxy::to([&origins[0]]).more(ADMIN);
+    let setup = setup.through_shell("export WAYPOST_FAULTS=resolver:6; exec \"$@\"");
+    let proxy = setup.start().await.panicking(6);
+    let begun_anew = |log: &str| log.matches("resolving names begins anew").count();
+    let stderr = proxy.stderr();
+    stderr
+        .wait_until("the start's failures", |log| begun_anew(log) >= 4)
+        .await;
+    assert_eq!(begun_anew(&proxy.log()), 4);
+    proxy.append(&format!(
+        "[upstream.once]\nservers = [\"once.known.test:{port}\"]\nresolve = \"once\"\n\
+         resolver = {{ addresses = [\"{}\"] }}\n\
+         [[route]]\npath = \"/once\"\nproxy = \"once\"",
+        dns.address()
+    ));
+    assert!(proxy.reload().await.is_empty());
+    assert_eq!(proxy.get("/once").await.text(), host(&origins[0]));
+    proxy.log_contains("reloaded: generation 2").await;
+    assert_eq!(begun_anew(&proxy.log()), 6, "by the reload's question");
 }
 
 #[tokio::test]
@@ -995,6 +1023,54 @@ async fn names_of_a_dead_name_server_hold_up_no_others() {
     // All dead ones together take ten seconds and more.
     assert!(
         since.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        since.elapsed()
+    );
+}
+
+/// They have a share of its questions, each of which takes a minute.
+#[tokio::test]
+async fn names_that_nobody_answers_for_hold_up_no_others_of_their_name_server() {
+    let (origins, port) = origins(2).await;
+    let [one, two] = [0, 1].map(|index| host(&origins[index]).parse().unwrap());
+    let moved = Arc::new(AtomicU8::new(0));
+    let unanswered = Arc::new(AtomicUsize::new(0));
+    let (seen, count) = (moved.clone(), unanswered.clone());
+    let dns = Scripted::start(move |question| {
+        if question.name.starts_with("dead") {
+            count.fetch_add(1, Relaxed);
+            return Vec::new();
+        }
+        let at = [one, two][usize::from(seen.load(Relaxed))];
+        let records = match question.kind {
+            A => vec![Record::address(&question.name, at, 1)],
+            _ => Vec::new(),
+        };
+        vec![question.answer(0, &records)]
+    })
+    .await;
+    let keys = ", valid = \"100ms\", timeout = \"60s\"";
+    let proxy = resolving(&name("good.test", port), &dns.address(), keys).await;
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+    let servers: Vec<String> = (0..100)
+        .map(|number| format!("\"dead{number}.test\", "))
+        .collect();
+    proxy.edit("servers = [", &format!("servers = [{}", servers.concat()));
+    proxy.signal(Signal::HUP);
+    // For addresses of IPv4 and IPv6 of all that may be asked about at a time.
+    eventually("their share of questions to be under way", async || {
+        unanswered.load(Relaxed) >= 48
+    })
+    .await;
+    moved.store(1, Relaxed);
+    // Within their minute.
+    let since = std::time::Instant::now();
+    eventually("the other address", async || {
+        proxy.get("/").await.text() == host(&origins[1])
+    })
+    .await;
+    assert!(
+        since.elapsed() < Duration::from_secs(30),
         "{:?}",
         since.elapsed()
     );
