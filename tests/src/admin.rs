@@ -85,7 +85,12 @@ impl Proxy {
     pub fn hold_file(&self) -> Held {
         let text = std::fs::read_to_string(self.file()).expect("the file is ours");
         std::fs::remove_file(self.file()).expect("the file is ours");
-        Held::new(self.file(), text)
+        Held::at(self.file(), text)
+    }
+
+    /// Has it wait at this point, which `WAYPOST_FAULTS` names, until [`Held::release`].
+    pub fn hold_at(&self, point: &str) -> Held {
+        Held::at(self.directory().join(point), String::new())
     }
 
     /// Sends a signal, and waits until another process has taken over from this one.
@@ -124,7 +129,7 @@ pub fn load_request(name: &str, component: &[u8]) -> Vec<u8> {
     [head.as_bytes(), component].concat()
 }
 
-/// A file that cannot be read to its end yet.
+/// A file that cannot be read to its end yet: that of the configuration, or one that is waited for.
 pub struct Held {
     file: PathBuf,
     text: String,
@@ -133,15 +138,11 @@ pub struct Held {
 }
 
 impl Held {
-    /// `text`: what it will hold. There is no such file yet.
-    pub fn new(file: PathBuf, text: String) -> Held {
+    fn at(file: PathBuf, text: String) -> Held {
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mkfifoat(rustix::fs::CWD, &file, mode).expect("a pipe can be made");
-        Held {
-            file,
-            text,
-            pipe: None,
-        }
+        let pipe = None;
+        Held { file, text, pipe }
     }
 
     /// Waits until a process reads the file.

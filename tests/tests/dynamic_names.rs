@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use waypost_tests::admin::ADMIN;
+use waypost_tests::admin::{ADMIN, request};
 use waypost_tests::http2::Http2;
 use waypost_tests::names::{A, Dnsmasq, Record, Scripted, host, installed, origins};
 use waypost_tests::tls::Authority;
@@ -102,6 +102,9 @@ async fn a_name_changes_its_address_under_load_and_no_request_fails() {
     let report = load.stop().await;
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     assert_eq!(made(&proxy).await.len(), 1);
+    proxy
+        .log_contains(&format!("api.test is {} now", b.address()))
+        .await;
 }
 
 #[tokio::test]
@@ -388,6 +391,16 @@ async fn names_without_answers_hold_up_none_that_is_listed() {
 /// the configuration's own names nor one that is listed wait for it.
 #[tokio::test]
 async fn names_by_a_pattern_that_are_answered_once_hold_up_no_others() {
+    answered_once_and_behind(async |_| {}).await;
+}
+
+/// They are no others because a reload goes on with them.
+#[tokio::test]
+async fn names_by_a_pattern_hold_up_no_others_behind_a_reload_either() {
+    answered_once_and_behind(async |proxy| drop(proxy.reload().await)).await;
+}
+
+async fn answered_once_and_behind(change: impl AsyncFn(&Proxy)) {
     let (origins, port) = origins(2).await;
     let [one, two] = [0, 1].map(|index| host(&origins[index]).parse().unwrap());
     let hangs = Arc::new(AtomicBool::new(false));
@@ -415,6 +428,7 @@ async fn names_by_a_pattern_that_are_answered_once_hold_up_no_others() {
         let target = format!("/?to=n{number}.random.test");
         assert_eq!(proxy.get(&target).await.status, 200);
     }
+    change(&proxy).await;
     hangs.store(true, Relaxed);
     let asked = dns.questions();
     dns.is_asked(asked + 32).await;
@@ -432,48 +446,101 @@ async fn names_by_a_pattern_that_are_answered_once_hold_up_no_others() {
     );
 }
 
+/// As many names by a pattern as may be asked about at a time, none of which is answered for any
+/// more, in front of a route at `/listed` with a list of its own.
+struct Crowd {
+    origins: Vec<Origin>,
+    port: u16,
+    proxy: Proxy,
+    _dns: Scripted,
+    _own: Origin,
+}
+
+impl Crowd {
+    /// `allow`: items of the route's list. `known`: how many of the names have been answered for.
+    async fn before(allow: &str, known: usize) -> Crowd {
+        let (origins, port) = origins(1).await;
+        let address = host(&origins[0]).parse().expect("an address of IPv4");
+        let hangs = Arc::new(AtomicBool::new(false));
+        let do_hang = hangs.clone();
+        let dns = Scripted::start(move |question| match (&*question.name, question.kind) {
+            (name, _) if name.starts_with('n') && do_hang.load(Relaxed) => Vec::new(),
+            (name, A) => vec![question.answer(0, &[Record::address(name, address, 1)])],
+            _ => vec![question.answer(0, &[])],
+        })
+        .await;
+        let own = origin::says("own").await;
+        let by_pattern = format!("\"*.test\", {LOOPBACK}");
+        let text = file(&dns.address(), port, &by_pattern, &own, "");
+        let listed = format!(
+            "[[route]]\npath = \"/listed\"\nproxy = \"http://$arg_to:{port}\"\n\
+             proxy_allow = [{allow}]\n[admin]"
+        );
+        let proxy = proxy::run(&text.replace("[admin]", &listed), &[]).await;
+        for number in 0..known {
+            assert_eq!(proxy.get(&format!("/?to=n{number}.test")).await.status, 200);
+        }
+        hangs.store(true, Relaxed);
+        let crowd = Crowd {
+            origins,
+            port,
+            proxy,
+            _dns: dns,
+            _own: own,
+        };
+        let asked = crowd._dns.questions();
+        if known == 0 {
+            for number in 0..16 {
+                crowd.stranger(&format!("n{number}.test")).await;
+            }
+        }
+        crowd._dns.is_asked(asked + 32).await;
+        crowd
+    }
+
+    /// Asks for a name, and does not wait for it.
+    async fn stranger(&self, name: &str) {
+        let mut client = self.proxy.client().await;
+        let request = format!("GET /?to={name} HTTP/1.1\r\nHost: t\r\n\r\n");
+        client.send(request).await;
+        // It would be asked about no more if its client left.
+        tokio::spawn(async move { client.response().await });
+    }
+}
+
 /// Whoever names it by the pattern first waits for the others there, and does not make those wait
-/// with him who name it where it is listed.
+/// with him who name it where it is listed; also where that makes another upstream of it.
 #[tokio::test]
 async fn a_name_that_waits_by_a_pattern_is_asked_about_at_once_where_it_is_listed() {
-    let (origins, port) = origins(1).await;
-    let address = host(&origins[0]).parse().expect("an address of IPv4");
-    let hangs = Arc::new(AtomicBool::new(false));
-    let do_hang = hangs.clone();
-    let dns = Scripted::start(move |question| match (&*question.name, question.kind) {
-        (name, _) if name.starts_with('n') && do_hang.load(Relaxed) => Vec::new(),
-        (name, A) => vec![question.answer(0, &[Record::address(name, address, 1)])],
-        _ => vec![question.answer(0, &[])],
-    })
-    .await;
-    let own = origin::says("own").await;
-    let text = file(
-        &dns.address(),
-        port,
-        &format!("\"*.test\", {LOOPBACK}"),
-        &own,
-        "",
-    );
-    let listed = format!(
-        "[[route]]\npath = \"/listed\"\nproxy = \"http://$arg_to:{port}\"\n\
-         proxy_allow = [\"good.test\", {LOOPBACK}]\n[admin]"
-    );
-    let proxy = proxy::run(&text.replace("[admin]", &listed), &[]).await;
-    for number in 0..60 {
-        assert_eq!(proxy.get(&format!("/?to=n{number}.test")).await.status, 200);
+    for (more, known) in [("", 60), (", \"169.254.7.0/24\"", 60), ("", 0)] {
+        let crowd = Crowd::before(&format!("\"good.test\", {LOOPBACK}{more}"), known).await;
+        crowd.stranger("good.test").await;
+        // It has come before the next one: a name that is no name is refused at once.
+        assert_eq!(crowd.proxy.get("/?to=a..test").await.status, 403);
+        let since = Instant::now();
+        let answer = crowd.proxy.get("/listed?to=good.test").await;
+        assert_eq!(answer.text(), host(&crowd.origins[0]));
+        assert!(
+            since.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            since.elapsed()
+        );
     }
-    hangs.store(true, Relaxed);
-    let asked = dns.questions();
-    dns.is_asked(asked + 32).await;
-    let mut stranger = proxy.client().await;
-    stranger
-        .send("GET /?to=good.test HTTP/1.1\r\nHost: t\r\n\r\n")
-        .await;
+}
+
+#[tokio::test]
+async fn a_name_that_waits_by_a_pattern_is_asked_about_at_once_where_a_reload_has_it() {
+    let crowd = Crowd::before("\"other.test\"", 60).await;
+    crowd.stranger("good.test").await;
+    let Crowd { proxy, port, .. } = &crowd;
+    proxy.append(&format!(
+        "[upstream.good]\nservers = [\"good.test:{port}\"]\n\
+         [[route]]\npath = \"/good\"\nproxy = \"good\""
+    ));
     let since = Instant::now();
-    assert_eq!(
-        proxy.get("/listed?to=good.test").await.text(),
-        host(&origins[0])
-    );
+    let warnings = proxy.reload().await;
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(proxy.get("/good").await.text(), host(&crowd.origins[0]));
     assert!(
         since.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -518,10 +585,30 @@ async fn the_ports_of_a_listed_name_hold_up_no_other_one() {
     );
 }
 
-/// Addresses are asked of nobody, so all of them are ready at once. In their turn they would take
-/// ten seconds to be made, two at a time.
 #[tokio::test]
 async fn addresses_without_end_hold_up_no_name_that_is_listed() {
+    behind_addresses(async |_, _| {}).await;
+}
+
+/// One that has come by a pattern waits among them until it is asked for where it is listed.
+#[tokio::test]
+async fn addresses_without_end_hold_up_no_name_that_becomes_listed() {
+    behind_addresses(async |proxy, dns| {
+        let asked = dns.questions();
+        let mut stranger = proxy.client().await;
+        stranger
+            .send("GET /pattern?to=api.test HTTP/1.1\r\nHost: t\r\n\r\n")
+            .await;
+        tokio::spawn(async move { stranger.response_or_end().await });
+        // It is ready by the second time.
+        dns.is_asked(asked + 4).await;
+    })
+    .await;
+}
+
+/// Addresses are asked of nobody, so all of them are ready at once. In their turn they would take
+/// ten seconds to be made, two at a time; they wait for a minute, the name for five seconds.
+async fn behind_addresses(before: impl AsyncFn(&Proxy, &Scripted)) {
     let (origins, port) = origins(1).await;
     let dns = wildcard(&origins[0]).await;
     let own = origin::says("own").await;
@@ -529,6 +616,11 @@ async fn addresses_without_end_hold_up_no_name_that_is_listed() {
     let more = "max_dynamic_upstreams = 2";
     let text = file(&dns.address(), port, &allow, &own, more);
     let text = text.replace("proxy_allow", "connect_timeout = \"5s\"\nproxy_allow");
+    let by_pattern = format!(
+        "[[route]]\npath = \"/pattern\"\nproxy = \"http://$arg_to:{port}\"\n\
+         proxy_allow = [\"*.test\", {LOOPBACK}]\n[admin]"
+    );
+    let text = text.replace("[admin]", &by_pattern);
     let proxy = proxy::run(&text, &[]).await;
     // Nobody listens there.
     let mut strangers = tokio::task::JoinSet::new();
@@ -537,7 +629,7 @@ async fn addresses_without_end_hold_up_no_name_that_is_listed() {
         strangers.spawn(async move {
             for host in 0.. {
                 let (high, low) = (stranger / 256, stranger % 256);
-                let target = format!("/?to=127.{}.{low}.{}", 250 + high, host % 256);
+                let target = format!("/pattern?to=127.{}.{low}.{}", 250 + high, host % 256);
                 client::get_with(&proxy, &target, "").await;
             }
         });
@@ -546,6 +638,7 @@ async fn addresses_without_end_hold_up_no_name_that_is_listed() {
         !made(&proxy).await.is_empty()
     })
     .await;
+    before(&proxy, &dns).await;
     for _ in 0..10 {
         assert_eq!(proxy.get("/?to=api.test").await.text(), host(&origins[0]));
         assert_eq!(proxy.get("/own").await.text(), "own");
@@ -645,7 +738,6 @@ async fn a_reload_keeps_the_names_that_it_still_allows() {
     assert_eq!(proxy.get("/?to=a.test").await.status, 200);
 }
 
-/// The process that takes over makes them anew.
 /// Who is asked from now on says nothing.
 #[tokio::test]
 async fn a_reload_that_changes_the_resolver_keeps_the_names_that_requests_have_made() {
@@ -666,6 +758,64 @@ async fn a_reload_that_changes_the_resolver_keeps_the_names_that_requests_have_m
     }
 }
 
+/// It was not there yet when the reload asked about names.
+#[tokio::test]
+async fn a_name_that_comes_while_such_a_reload_waits_keeps_its_addresses_as_well() {
+    let (origins, port) = origins(2).await;
+    let [one, two] = [0, 1].map(|index| host(&origins[index]).parse().unwrap());
+    let known = wildcard(&origins[0]).await;
+    let fails = Arc::new(AtomicBool::new(false));
+    let does_fail = fails.clone();
+    let other = Scripted::start(move |question| match does_fail.load(Relaxed) {
+        true => vec![question.answer(2, &[])],
+        false => Vec::new(),
+    })
+    .await;
+    let moved = Arc::new(AtomicBool::new(false));
+    let has_moved = moved.clone();
+    let moving = Scripted::start(move |question| {
+        let at = if has_moved.load(Relaxed) { two } else { one };
+        match question.kind {
+            A => vec![question.answer(0, &[Record::address(&question.name, at, 1)])],
+            _ => vec![question.answer(0, &[])],
+        }
+    })
+    .await;
+    let own = origin::says("own").await;
+    let text = file(
+        &known.address(),
+        port,
+        &format!("\"*.test\", {LOOPBACK}"),
+        &own,
+        "",
+    );
+    let moves = format!(
+        "[upstream.moves]\nservers = [\"moves.test:{port}\"]\n\
+         resolver = {{ addresses = [\"{}\"], valid = \"100ms\" }}\n\
+         [[route]]\npath = \"/moves\"\nproxy = \"moves\"\n[admin]",
+        moving.address()
+    );
+    let proxy = proxy::run(&text.replace("[admin]", &moves), &[]).await;
+    assert_eq!(proxy.get("/?to=a.test").await.status, 200);
+    proxy.edit(&known.address(), &other.address());
+    let mut waits = client::Client::connect(&proxy.admin_address()).await;
+    waits.send(request("POST", "/reload", "")).await;
+    other.is_asked(1).await;
+    assert_eq!(proxy.get("/?to=b.test").await.status, 200);
+    fails.store(true, Relaxed);
+    assert_eq!(waits.response().await.status, 200);
+    assert_eq!(proxy.get("/?to=b.test").await.status, 200);
+    proxy.log_contains("b.test could not be resolved").await;
+    // Nor does it lose them with the next change of names.
+    moved.store(true, Relaxed);
+    eventually("another name's other address", async || {
+        proxy.get("/moves").await.text() == host(&origins[1])
+    })
+    .await;
+    assert_eq!(proxy.get("/?to=b.test").await.status, 200);
+}
+
+/// The process that takes over makes them anew.
 #[tokio::test]
 async fn an_upgrade_and_the_drain_of_the_process_before_cost_no_request() {
     let (origins, port) = origins(1).await;

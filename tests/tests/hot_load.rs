@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use waypost_tests::admin::{ADMIN, Held, load_request, request};
+use waypost_tests::admin::{ADMIN, load_request, request};
 use waypost_tests::{
     Client, Load, Origin, Proxy, Response, child, eventually, origin, plugin, proxy, waypost,
 };
@@ -467,16 +467,14 @@ async fn what_is_served_no_more_leaves_no_instance_behind() {
 async fn servers_change_while_a_plugin_is_loaded() {
     let origins = origins(2).await;
     let setup = proxy::to(&origins).more(ADMIN);
-    let gate = setup.directory().join("gate");
     let component = setup.directory().join("mine.wasm");
     std::fs::write(component, version("round_robin", 1)).unwrap();
-    let faults = "export WAYPOST_FAULTS=load:2 WAYPOST_FAULT_GATE=";
-    let faults = format!("{faults}{}; exec \"$@\"", gate.display());
-    let proxy = setup.through_shell(&faults).start().await;
+    let setup = setup.through_shell("export WAYPOST_FAULTS=load:2; exec \"$@\"");
+    let proxy = setup.start().await;
     proxy.append("[plugin.mine]\nfile = \"mine.wasm\"");
     let (reload, next) = (request("POST", "/reload", ""), version("round_robin", 2));
     for load in [reload.into_bytes(), load_request("mine", &next)] {
-        let mut held = Held::new(gate.clone(), String::new());
+        let mut held = proxy.hold_at("load");
         let mut client = Client::connect(&proxy.admin_address()).await;
         client.send(load).await;
         held.is_read().await;
@@ -486,7 +484,7 @@ async fn servers_change_while_a_plugin_is_loaded() {
         held.release();
         let loaded = client.response().await;
         assert_eq!(loaded.status, 200, "{}", loaded.text());
-        std::fs::remove_file(&gate).unwrap();
+        std::fs::remove_file(proxy.directory().join("load")).unwrap();
     }
     assert_eq!(mine(&proxy).await["version"], 2);
 }

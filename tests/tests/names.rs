@@ -1,10 +1,13 @@
 //! Names of servers are resolved again: when their answers expire, and when a connection fails.
 //! What name servers do meanwhile, vanish, hang or lie, costs no request.
 
+mod learned; // for a change, and what becomes of it
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use waypost_tests::admin::{ADMIN, Successor, request};
 use waypost_tests::names::{
     A, AAAA, Dnsmasq, Record, SRV, Scripted, host, installed, loopback, origins,
@@ -150,20 +153,62 @@ async fn a_connection_that_fails_has_the_name_asked_for_at_once() {
     if !installed() {
         return;
     }
-    let (mut origins, port) = origins(2).await;
-    let (mut gone, next) = (origins.remove(0), origins.remove(0));
-    let mut dns = Dnsmasq::start(&hosts("moved.test", &[&gone]), 3600, &[]).await;
+    let (origins, port) = origins(3).await;
+    let mut dns = Dnsmasq::start(&hosts("moved.test", &[&origins[0]]), 3600, &[]).await;
     let (server, valid) = (name("moved.test", port), ", valid = \"1h\"");
     let proxy = resolving(&server, &dns.address(), valid).await;
-    assert_eq!(proxy.get("/").await.text(), host(&gone));
-    dns.knows(&hosts("moved.test", &[&next])).await;
-    // What is kept open goes on; a new connection fails.
-    gone.dies().await;
-    eventually("the other address", async || {
-        proxy.get("/").await.status == 200
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+    let mut origins = origins.into_iter();
+    let mut gone = origins.next().expect("there are three");
+    // Each time.
+    for next in origins {
+        dns.knows(&hosts("moved.test", &[&next])).await;
+        // What is kept open goes on; a new connection fails.
+        gone.dies().await;
+        eventually("the other address", async || {
+            proxy.get("/").await.status == 200
+        })
+        .await;
+        assert_eq!(proxy.get("/").await.text(), host(&next));
+        gone = next;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_fail_have_the_name_asked_for_once_a_second_at_most() {
+    // Nobody listens there.
+    let nobody = loopback();
+    let dns = Scripted::start(move |question| match question.kind {
+        A => vec![question.answer(0, &[Record::address(&question.name, nobody, 3600)])],
+        _ => vec![question.answer(0, &[])],
     })
     .await;
-    assert_eq!(proxy.get("/").await.text(), host(&next));
+    let valid = ", valid = \"1h\"";
+    let proxy = resolving(&name("dead.test", 1), &dns.address(), valid).await;
+    let (since, asked) = (std::time::Instant::now(), dns.questions());
+    while since.elapsed() < Duration::from_secs(2) {
+        assert_eq!(proxy.get("/").await.status, 502);
+    }
+    let seconds = since.elapsed().as_secs() as usize;
+    let asked = dns.questions() - asked;
+    // About addresses of IPv4 and of IPv6.
+    assert!(asked <= 2 * (seconds + 2), "{asked} in {seconds} s");
+}
+
+#[tokio::test]
+async fn a_reload_has_names_asked_about_again_however_long_their_answers_hold() {
+    if !installed() {
+        return;
+    }
+    let (origins, port) = origins(2).await;
+    let [a, b] = &origins[..] else { panic!() };
+    let mut dns = Dnsmasq::start(&hosts("moved.test", &[a]), 3600, &[]).await;
+    let (server, valid) = (name("moved.test", port), ", valid = \"1h\"");
+    let proxy = resolving(&server, &dns.address(), valid).await;
+    serves(&proxy, &[a]).await;
+    dns.knows(&hosts("moved.test", &[b])).await;
+    proxy.reload().await;
+    serves(&proxy, &[b]).await;
 }
 
 #[tokio::test]
@@ -438,6 +483,33 @@ async fn a_name_that_is_resolved_once_has_to_be_known_and_stays_what_it_was() {
     let part = "host not found in upstream `once.test";
     assert!(refused.status >= 400 && text.contains(part), "{text}");
     assert_eq!(proxy.get("/").await.text(), host(b));
+}
+
+/// The thread that asks panics with each of the commands that the start has for it, the question that
+/// is asked three times and what is kept, and then with the reload's question, twice.
+#[tokio::test]
+async fn a_reload_learns_names_that_are_resolved_once_although_the_thread_that_asks_fails() {
+    let (origins, port) = origins(1).await;
+    let (dns, _) = zones(&origins).await;
+    let setup = proxy::to([&origins[0]]).more(ADMIN);
+    let setup = setup.through_shell("export WAYPOST_FAULTS=resolver:7; exec \"$@\"");
+    let proxy = setup.start().await.panicking(7);
+    let begun_anew = |log: &str| log.matches("resolving names begins anew").count();
+    let stderr = proxy.stderr();
+    stderr
+        .wait_until("the start's failures", |log| begun_anew(log) >= 5)
+        .await;
+    assert_eq!(begun_anew(&proxy.log()), 5);
+    proxy.append(&format!(
+        "[upstream.once]\nservers = [\"once.known.test:{port}\"]\nresolve = \"once\"\n\
+         resolver = {{ addresses = [\"{}\"] }}\n\
+         [[route]]\npath = \"/once\"\nproxy = \"once\"",
+        dns.address()
+    ));
+    assert!(proxy.reload().await.is_empty());
+    assert_eq!(proxy.get("/once").await.text(), host(&origins[0]));
+    proxy.log_contains("reloaded: generation 2").await;
+    assert_eq!(begun_anew(&proxy.log()), 7, "by the reload's question");
 }
 
 #[tokio::test]
@@ -868,6 +940,30 @@ async fn a_name_server_that_cannot_tell_does_not_silence_the_others() {
     }
 }
 
+/// What the others have said holds for as long as `valid` says, not for its hour.
+#[tokio::test]
+async fn a_name_that_one_of_several_name_servers_cannot_tell_is_followed() {
+    let (origins, port) = origins(2).await;
+    let addresses = [0, 1].map(|index| host(&origins[index]).parse().unwrap());
+    let moved = Arc::new(AtomicU8::new(0));
+    let has_moved = moved.clone();
+    let good = Scripted::late(Duration::from_millis(100), move |question| {
+        let at = addresses[usize::from(has_moved.load(Relaxed))];
+        match question.kind {
+            A => vec![question.answer(0, &[Record::address(&question.name, at, 3600)])],
+            _ => vec![question.answer(0, &[])],
+        }
+    })
+    .await;
+    let bad = Scripted::start(|question| vec![question.answer(2, &[])]).await;
+    let addresses = [&bad, &good].map(Scripted::address).join("\", \"");
+    let valid = ", valid = \"100ms\"";
+    let proxy = resolving(&name("api.test", port), &addresses, valid).await;
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+    moved.store(1, Relaxed);
+    serves(&proxy, &[&origins[1]]).await;
+}
+
 #[tokio::test]
 async fn streams_go_to_the_ports_that_a_service_has() {
     if !installed() {
@@ -995,6 +1091,54 @@ async fn names_of_a_dead_name_server_hold_up_no_others() {
     // All dead ones together take ten seconds and more.
     assert!(
         since.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        since.elapsed()
+    );
+}
+
+/// They have a share of its questions, each of which takes a minute.
+#[tokio::test]
+async fn names_that_nobody_answers_for_hold_up_no_others_of_their_name_server() {
+    let (origins, port) = origins(2).await;
+    let [one, two] = [0, 1].map(|index| host(&origins[index]).parse().unwrap());
+    let moved = Arc::new(AtomicU8::new(0));
+    let unanswered = Arc::new(AtomicUsize::new(0));
+    let (seen, count) = (moved.clone(), unanswered.clone());
+    let dns = Scripted::start(move |question| {
+        if question.name.starts_with("dead") {
+            count.fetch_add(1, Relaxed);
+            return Vec::new();
+        }
+        let at = [one, two][usize::from(seen.load(Relaxed))];
+        let records = match question.kind {
+            A => vec![Record::address(&question.name, at, 1)],
+            _ => Vec::new(),
+        };
+        vec![question.answer(0, &records)]
+    })
+    .await;
+    let keys = ", valid = \"100ms\", timeout = \"60s\"";
+    let proxy = resolving(&name("good.test", port), &dns.address(), keys).await;
+    assert_eq!(proxy.get("/").await.text(), host(&origins[0]));
+    let servers: Vec<String> = (0..100)
+        .map(|number| format!("\"dead{number}.test\", "))
+        .collect();
+    proxy.edit("servers = [", &format!("servers = [{}", servers.concat()));
+    proxy.signal(Signal::HUP);
+    // For addresses of IPv4 and IPv6 of all that may be asked about at a time.
+    eventually("their share of questions to be under way", async || {
+        unanswered.load(Relaxed) >= 48
+    })
+    .await;
+    moved.store(1, Relaxed);
+    // Within their minute.
+    let since = std::time::Instant::now();
+    eventually("the other address", async || {
+        proxy.get("/").await.text() == host(&origins[1])
+    })
+    .await;
+    assert!(
+        since.elapsed() < Duration::from_secs(30),
         "{:?}",
         since.elapsed()
     );

@@ -286,8 +286,13 @@ impl DynamicUpstreams {
     /// Has what is ready served, and what is idle served no longer.
     fn change(&mut self) -> Option<Changing> {
         let mut added: Vec<_> = std::mem::take(&mut self.ready).into();
-        // There may be no room for all of them.
-        added.sort_by_key(|upstream| !upstream.config.is_listed);
+        // There may be no room for all of them. One may have been asked for where it is listed since it
+        // was ready.
+        let is_listed = |name: &str| {
+            let under_way = self.under_way.get(name);
+            under_way.is_some_and(|under_way| under_way.config.is_listed)
+        };
+        added.sort_by_key(|upstream| !is_listed(&upstream.config.name));
         let change = DynamicChange {
             added: added.clone(),
         };

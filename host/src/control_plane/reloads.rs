@@ -15,6 +15,7 @@ use crate::config;
 use crate::config::model::{Address, Config};
 use crate::config::problem::Problem;
 use crate::discovery::HeldSources;
+use crate::fault_injection;
 use crate::names::Learned;
 
 /// A configuration that was read.
@@ -129,6 +130,7 @@ impl Operator {
         let (of_plugins, registry) = (config.clone(), present.registry.clone());
         let limit = loading_limit(&config.plugins);
         let plugins = run_blocking("loading plugins", limit, move || {
+            fault_injection::waits("plugins");
             registry.for_config(&of_plugins, loaded)
         });
         let plugins = plugins.await?;

@@ -70,3 +70,28 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_upgrade_and_a_drain_that_were_asked_for_by_then_are_heeded_in_this_order() {
+        let mut signals = Signals::with(ChangeSignals::new().unwrap()).unwrap();
+        let mut upgrade = signal(SignalKind::user_defined2()).unwrap();
+        let mut drain = signal(SignalKind::quit()).unwrap();
+        // Chance would have it so now and then.
+        for _ in 0..64 {
+            kill_process(getpid(), Signal::QUIT).unwrap();
+            kill_process(getpid(), Signal::USR2).unwrap();
+            // Both have come.
+            upgrade.recv().await.unwrap();
+            drain.recv().await.unwrap();
+            assert!(matches!(signals.next().await, SignalEvent::Upgrade));
+            assert!(matches!(signals.next().await, SignalEvent::Drain));
+        }
+    }
+}

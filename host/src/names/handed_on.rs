@@ -117,10 +117,11 @@ pub(super) fn read(text: &str) -> Seeds {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
     use super::super::resolution::ServerAddresses;
     use super::*;
-    use crate::config::model::tests_resolver;
+    use crate::config::model::{Resolver, tests_resolver};
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -153,5 +154,40 @@ mod tests {
         );
         assert_eq!(found("b.test", service), Some([of_service].into()));
         assert!(read("nonsense\n{}\n{\"host\":\"x\",\"addresses\":[]}").is_empty());
+    }
+
+    /// Others may know another host by its name, and have more than one thing asked about it.
+    #[test]
+    fn what_was_asked_about_another_name_or_of_others_is_not_mistaken_for_it() {
+        let asked = |address: &str| Resolver {
+            addresses: vec![address.parse().unwrap()],
+            ..tests_resolver()
+        };
+        let name = |host: &str, lookup, resolver: &Resolver| ServerName {
+            host: host.to_owned(),
+            lookup,
+            resolver: Arc::new(resolver.clone()),
+        };
+        let (one, other) = (asked("10.0.0.53:53"), asked("10.0.1.53:53"));
+        let service = |name: &str| Lookup::Service(name.to_owned());
+        let names = [
+            name("a.test", Lookup::Addresses(80), &one),
+            name("b.test", Lookup::Addresses(80), &one),
+            name("a.test", Lookup::Addresses(81), &one),
+            name("a.test", service("http"), &one),
+            name("a.test", service("grpc"), &one),
+            name("a.test", Lookup::Addresses(80), &other),
+        ];
+        let at = |last: usize| {
+            let last = u8::try_from(last).unwrap();
+            vec![Located::at(Address::Tcp(([10, 0, 0, last], 80).into()))]
+        };
+        let known = names.iter().cloned().enumerate();
+        let known = known.map(|(index, name)| (name, ServerAddresses::fixed(at(index))));
+        let seeds = read(&written(&Resolution(Arc::new(known.collect()))));
+        for (index, name) in names.iter().enumerate() {
+            let found = seeds.get(&Seed::of(name)).cloned();
+            assert_eq!(found, Some(at(index).into()), "{name:?}");
+        }
     }
 }

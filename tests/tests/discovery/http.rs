@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
+use rustix::process::Signal;
+use waypost_tests::admin::ADMIN;
 use waypost_tests::tls::Authority;
-use waypost_tests::{Answer, Load, Origin, Request, eventually, origin};
+use waypost_tests::{Answer, Load, Origin, Request, eventually, origin, proxy};
 
 use super::{is_refused, list, listing, served, serves, source};
 
@@ -47,6 +49,36 @@ async fn servers_that_come_and_go_under_load_cost_no_request() {
     b.has_open(0).await;
     let report = load.stop().await;
     assert!(report.errors.is_empty(), "{:?}", report.errors);
+}
+
+/// Of an upstream that is not served yet: nobody can serve its list before the reload does.
+#[tokio::test]
+async fn a_list_that_changes_while_a_reload_loads_plugins_is_served_behind_it() {
+    let (a, b) = (origin::named().await, origin::named().await);
+    let registry = Registry::says(Answer::ok(list(&[&a])));
+    let server = registry.start().await;
+    let setup = proxy::to([&a]).more(ADMIN);
+    let setup = setup.through_shell("export WAYPOST_FAULTS=plugins; exec \"$@\"");
+    let proxy = setup.start().await;
+    proxy.append(&format!(
+        "[upstream.new]\nservers_from = {{ {} }}\n[[route]]\npath = \"/new\"\nproxy = \"new\"",
+        polled(&server, "")
+    ));
+    let mut held = proxy.hold_at("plugins");
+    proxy.signal(Signal::HUP);
+    held.is_read().await;
+    registry.now_says(Answer::ok(list(&[&b])));
+    proxy
+        .log_contains(&format!("lists {} now", b.address()))
+        .await;
+    // What heeds lists has heard of it by the next question.
+    server.received(server.requests().len() + 1).await;
+    assert_eq!(proxy.shows("/status").await["generation"], 1);
+    held.release();
+    eventually("the list as it is by now", async || {
+        proxy.get("/new").await.text() == b.address()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -153,6 +153,27 @@ async fn nobody_overtakes_those_who_wait() {
     assert_eq!(targets(&origin)[1..6], old);
 }
 
+/// Not in the moment either between a server's having room and the request's being woken for it.
+#[tokio::test]
+async fn a_client_that_has_sent_its_next_request_does_not_overtake_those_who_wait() {
+    let (origin, gates) = gated(1).await;
+    let proxy = one_at_a_time(&origin, "{ size = 100, timeout = \"1h\" }")
+        .server("workers = 1")
+        .start()
+        .await;
+    let mut first = begin(&proxy, 0).await;
+    origin.received(1).await;
+    first.send("GET /next HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    let mut waits = begin(&proxy, "waits").await;
+    waiting(&proxy, 1).await;
+    gates[0].open();
+    for (client, name) in [(&mut first, "0"), (&mut waits, "waits")] {
+        assert_eq!(client.response().await.text(), name);
+    }
+    assert_eq!(first.response().await.text(), "next");
+    assert_eq!(targets(&origin), ["/0", "/waits", "/next"]);
+}
+
 #[tokio::test]
 async fn streams_of_http2_wait_among_the_others() {
     let (origin, gates) = gated(6).await;

@@ -285,26 +285,19 @@ async fn what_is_asked_for_meanwhile_is_refused() {
 /// released; the client that waits for it.
 async fn changing(origin: &Origin) -> (Proxy, Held, Client) {
     let setup = proxy::to([origin]).more(ADMIN);
-    let (state, gate) = (
-        setup.directory().join("state.json"),
-        setup.directory().join("gate"),
-    );
-    let faults = format!(
-        "export WAYPOST_FAULTS=state WAYPOST_FAULT_GATE={}",
-        gate.display()
-    );
+    let state = setup.directory().join("state.json");
     let setup = setup
         .upstream(&format!("state = \"{}\"", state.display()))
-        .through_shell(&format!("{faults}; exec \"$@\""));
-    let mut gate = Held::new(gate, String::new());
+        .through_shell("export WAYPOST_FAULTS=state; exec \"$@\"");
     let proxy = setup.start().await;
+    let mut held = proxy.hold_at("state");
     let mut client = Client::connect(&proxy.admin_address()).await;
     let server = format!("/upstreams/backend/servers/{}", origin.address());
     client
         .send(request("PATCH", &server, "{\"weight\": 7}"))
         .await;
-    gate.is_read().await;
-    (proxy, gate, client)
+    held.is_read().await;
+    (proxy, held, client)
 }
 
 const WAITS: &str = "another process starts once the changes under way are made";
@@ -313,14 +306,14 @@ const WAITS: &str = "another process starts once the changes under way are made"
 #[tokio::test]
 async fn a_change_that_is_under_way_is_made_before_the_new_process_starts() {
     let origin = origin::says("hello").await;
-    let (mut proxy, gate, mut change) = changing(&origin).await;
+    let (mut proxy, held, mut change) = changing(&origin).await;
     let mut upgrade = Client::connect(&proxy.admin_address()).await;
     upgrade.send(request("POST", "/upgrade", "")).await;
     proxy.log_contains(WAITS).await;
     // Answered by who would have started the process by now.
     assert_eq!(proxy.admin("POST", "/upgrade", "").await.status, 422);
     assert!(!proxy.log().contains("starting another process"));
-    gate.release();
+    held.release();
     assert_eq!(change.response().await.status, 200);
     assert_eq!(upgrade.response().await.status, 200);
     proxy.process().ended().await;
@@ -330,7 +323,7 @@ async fn a_change_that_is_under_way_is_made_before_the_new_process_starts() {
 #[tokio::test]
 async fn term_ends_an_upgrade_that_waits_for_a_change() {
     let origin = origin::says("hello").await;
-    let (mut proxy, _gate, _change) = changing(&origin).await;
+    let (mut proxy, _held, _change) = changing(&origin).await;
     let mut upgrade = Client::connect(&proxy.admin_address()).await;
     upgrade.send(request("POST", "/upgrade", "")).await;
     proxy.log_contains(WAITS).await;
