@@ -8,8 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
 
 use super::operator::{
     Change, ChangeRefused, ChangeRequest, ChangeResult, Changed, Operator, Published,
@@ -28,7 +28,8 @@ pub(super) struct ChangedLists {
     pub(super) learned: Option<Learned>,
 }
 
-/// How long a list waits for the names that it has brought, where it has other servers as well.
+/// How long a list, or the first of several that follow each other, waits for the names that it has
+/// brought, where it has other servers as well.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a list has brought.
@@ -37,6 +38,14 @@ struct New {
     names: BTreeSet<ServerName>,
     /// There are other servers.
     others: bool,
+}
+
+/// A list whose names are asked about.
+struct UnderWay {
+    listed: Listed,
+    /// When it was first seen that the upstream's list is another one.
+    since: Instant,
+    learning: AbortHandle,
 }
 
 /// Has lists served as they change. The servers that leave are served until those are known that
@@ -50,9 +59,8 @@ pub(super) struct Listing {
 
 impl Listing {
     pub(super) async fn heed(self) {
-        let mut learning = JoinSet::new();
-        // The lists whose names are asked about.
-        let mut under_way: HashMap<String, Listed> = HashMap::new();
+        let mut learning: JoinSet<ChangedLists> = JoinSet::new();
+        let mut under_way: HashMap<String, UnderWay> = HashMap::new();
         loop {
             // One that cannot be served is not tried again before something changes.
             let mut tried = None;
@@ -60,40 +68,55 @@ impl Listing {
                 () = self.sources.changed() => {}
                 Some(learned) = learning.join_next() => match learned {
                     Ok(changed) => {
-                        let ChangedLists { lists, .. } = &changed;
-                        for (upstream, _) in lists {
-                            under_way.remove(upstream);
+                        tried = changed.lists.first().cloned();
+                        if let Some((upstream, learned)) = &tried {
+                            under_way.retain(|name, list| {
+                                name != upstream || !Arc::ptr_eq(&list.listed, learned)
+                            });
                         }
-                        tried = lists.first().cloned();
                         self.serve(changed).await;
                     }
+                    // Another list has come meanwhile.
+                    Err(error) if error.is_cancelled() => {}
                     // A panic, of which the log tells.
                     Err(_) => under_way.clear(),
                 }
             }
             let mut known = Vec::new();
-            for (upstream, listed, New { names: new, others }) in self.changed() {
+            let changed = self.changed();
+            let differs = |upstream: &String| changed.iter().any(|(name, ..)| name == upstream);
+            under_way.retain(|upstream, _| differs(upstream));
+            for (upstream, listed, New { names: new, others }) in changed {
                 let is_same = |other: &Listed| Arc::ptr_eq(other, &listed);
                 let was_tried = tried.as_ref().is_some_and(|(_, tried)| is_same(tried));
-                if was_tried || under_way.get(&upstream).is_some_and(is_same) {
+                let before = under_way.get(&upstream);
+                if was_tried || before.is_some_and(|before| is_same(&before.listed)) {
                     continue;
+                }
+                let since = before.map_or_else(Instant::now, |before| before.since);
+                if let Some(before) = under_way.remove(&upstream) {
+                    before.learning.abort();
                 }
                 if new.is_empty() {
                     known.push((upstream, listed));
                     continue;
                 }
-                under_way.insert(upstream.clone(), listed.clone());
-                let names = self.names.clone();
-                learning.spawn_local(async move {
+                let (names, lists) = (self.names.clone(), vec![(upstream.clone(), listed.clone())]);
+                let learning = learning.spawn_local(async move {
                     let mut learn = pin!(names.learn(new));
-                    let learned = match timeout(PATIENCE, &mut learn).await {
+                    let learned = match timeout_at(since + PATIENCE, &mut learn).await {
                         Ok(learned) => Some(learned),
                         Err(_) if others => None,
                         Err(_) => Some(learn.await),
                     };
-                    let lists = vec![(upstream, listed)];
                     ChangedLists { lists, learned }
                 });
+                let list = UnderWay {
+                    listed,
+                    since,
+                    learning,
+                };
+                under_way.insert(upstream, list);
             }
             if !known.is_empty() {
                 let (lists, learned) = (known, None);

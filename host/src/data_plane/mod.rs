@@ -19,6 +19,7 @@ pub(crate) mod worker_config; // a configuration as a worker uses it
 mod slots; // connections by what they are doing
 mod drain; // connections that are to end
 mod open_files; // that a worker answers with
+mod request_ids; // that nobody can guess
 mod worker; // what the connections of one thread share
 mod hooked; // what hooks have to do with an exchange
 mod downstream; // the client's side of a connection

@@ -10,6 +10,7 @@ use super::content_coding::Spare;
 use super::drain::Drain;
 use super::open_files::OpenFiles;
 use super::process::{Clock, Process};
+use super::request_ids::RequestIds;
 use super::standing::Standing;
 use super::upstream::{ClientConnections, DescriptorSource, Room};
 use super::worker_config::{Pace, RetiredUpstreams, Snapshot, WorkerConfig};
@@ -39,8 +40,7 @@ pub(crate) struct Worker {
     pub(crate) logs: RefCell<LogBuffers>,
     heads: RefCell<Vec<RequestHead>>,
     pub(crate) drain: Rc<Drain>,
-    /// Random, so that what is derived from it (`$request_id`) differs from other workers'.
-    pub(crate) identity: [u64; 2],
+    pub(crate) request_ids: RequestIds,
     pub(crate) client_connections: Rc<ClientConnections>,
     /// Exchanges and sessions that were numbered so far.
     numbered: Cell<u64>,
@@ -67,7 +67,7 @@ impl Worker {
             encoders: Rc::default(),
             logs: RefCell::new(logs),
             heads: RefCell::default(),
-            identity: [fastrand::u64(..), fastrand::u64(..)],
+            request_ids: RequestIds::new(),
             client_connections: ClientConnections::new(),
             numbered: Cell::new(0),
         }

@@ -330,3 +330,28 @@ async fn a_list_with_a_name_that_nobody_answers_for_holds_up_no_other_change() {
         "it has waited for the name"
     );
 }
+
+/// Each brings another name that nobody answers for.
+#[tokio::test]
+async fn lists_that_follow_each_other_are_served_while_they_do() {
+    let (a, b) = (origin::named().await, origin::named().await);
+    let dns = Scripted::silent().await;
+    let upstream = format!(
+        "resolver = {{ addresses = [\"{}\"], timeout = \"30s\", ipv6 = false }}\n\
+         servers_from = {{ file = \"s.json\" }}",
+        dns.address()
+    );
+    let setup = proxy::to([] as [&Origin; 0])
+        .upstream(&upstream)
+        .more(ADMIN);
+    std::fs::write(setup.directory().join("s.json"), list(&[&a])).unwrap();
+    let proxy = setup.start().await;
+    let mut number = 0;
+    while !served(&proxy).await.contains(&b.address().to_owned()) {
+        number += 1;
+        assert!(number < 200, "none of them is served");
+        let next = format!("[\"{}\", \"new{number}.test:80\"]", b.address());
+        replace(proxy.directory(), "s.json", &next);
+        dns.is_asked(number).await;
+    }
+}

@@ -80,7 +80,7 @@ impl VariableSource for Exchange {
                 out,
             ),
             Variable::RequestId => {
-                for half in self.request_id() {
+                for half in self.worker.request_ids.id(self.client.serial, self.serial) {
                     // Writing to a vector cannot fail.
                     let _ = std::io::Write::write_fmt(out, format_args!("{half:016x}"));
                 }
@@ -243,14 +243,6 @@ impl Exchange {
 
     fn cookie_value(&self, name: &[u8]) -> Option<&[u8]> {
         headers::cookie(self.request.fields().known(FieldName::Cookie), name)
-    }
-
-    /// 128 bits that tell this request from others, the same each time they are asked for.
-    fn request_id(&self) -> [u64; 2] {
-        let [one, two] = self.worker.identity;
-        // The constant of splitmix64: neighbouring serials give unlike numbers.
-        let step = (self.client.serial << 32 ^ self.serial).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        [one ^ step.rotate_left(29), two.wrapping_add(step)]
     }
 
     /// What each attempt has to say, joined as nginx does; false before the first.
