@@ -328,8 +328,6 @@ fn index_route(block: &Block, mut around: Block, asked: Vec<String>) -> Block {
     let own = block.lists.iter().find(|(key, _)| *key == "hooks");
     let own = own.map(|(_, hooks)| hooks.clone()).unwrap_or_default();
     let hooks: Vec<String> = own.into_iter().chain(asked).collect();
-    if !hooks.is_empty() {
-        around.lists.push(("hooks", hooks));
-    }
+    around.extend_list("hooks", hooks);
     around
 }
