@@ -29,6 +29,22 @@ pub(super) struct Uri {
 }
 
 impl Uri {
+    /// The rule that makes it of any other one.
+    pub(super) fn rule(&self) -> Rule {
+        let query = match &*self.query {
+            // What a request has stays behind a path.
+            "$is_args$args" => "",
+            "" => "?",
+            query => &format!("{query}?"),
+        };
+        Rule {
+            from: "^".to_owned(),
+            to: format!("{}{query}", self.path),
+            flag: "break".to_owned(),
+            when: None,
+        }
+    }
+
     pub(super) fn whole(&self) -> String {
         let rest = if self.is_above { "$request_uri" } else { "" };
         format!("{}{}{rest}", self.path, self.query)
@@ -113,9 +129,7 @@ impl Translator<'_> {
             None => rewrite_hook(rules),
         };
         let hooks: Vec<String> = hooks.into_iter().chain(self.guards(scope)).collect();
-        if !hooks.is_empty() {
-            block.lists.push(("hooks", hooks));
-        }
+        block.extend_list("hooks", hooks);
         let around = std::mem::take(&mut block.keys);
         block.set_table("files", "root", table);
         block.keys = block.keys.followed_by(around);

@@ -1,5 +1,7 @@
 //! `error_page`: what clients get in place of errors (`ngx_http_send_error_page`).
 
+use std::collections::BTreeSet;
+
 use super::Translator;
 use super::directory::Directory;
 use super::files::Uri;
@@ -12,10 +14,14 @@ use super::tree::Directive;
 use super::try_files::{Tries, split_query};
 use super::writer::{Block, Table, text};
 use crate::config::REDIRECTS;
+use crate::config::model::WITH_HEADERS;
 use crate::http::variable::Phase;
 
 /// Statuses that nginx has for itself, and that no answer here has.
 const OWN: [u16; 6] = [444, 494, 495, 496, 497, 499];
+
+/// Statuses of answers that have no content.
+const WITHOUT_CONTENT: [u16; 3] = [204, 304, 444];
 
 /// An `error_page`, read.
 struct ErrorPage<'s> {
@@ -40,8 +46,8 @@ enum Answer {
 enum Content {
     /// One of `file`, `body`, `location` and what goes with it; and the status that it has by itself.
     Text(Table, u16),
-    /// The name of a route.
-    Route(String),
+    /// The name of a route, and whether it redirects.
+    Route(String, bool),
 }
 
 /// Whether a place lets in some clients only.
@@ -64,19 +70,25 @@ impl Translator<'_> {
             if status.is_some_and(|status| !page.codes.contains(&status)) {
                 continue;
             }
-            match self.content(scope, &page) {
+            let content = self.content(scope, &page);
+            match content.and_then(|content| page.checked(content)) {
                 Ok(content) => {
                     match (&content, page.uri.starts_with('@')) {
+                        _ if page.leads_nowhere(&content) => accounts.changed(
+                            directive,
+                            "`error_pages` with the status of the error: a redirect says where to, and \
+                             nginx sends the page without a `Location`",
+                        ),
                         (Content::Text(..), _) => accounts.translated(directive, "`error_pages`"),
-                        (Content::Route(_), true) => accounts.changed(
+                        (Content::Route(..), true) => accounts.changed(
                             directive,
                             "`route` in `error_pages`: a request with a body that was read already \
                              gets the short answer",
                         ),
-                        (Content::Route(_), false) => accounts.changed(
+                        (Content::Route(..), false) => accounts.changed(
                             directive,
-                            "`route` in `error_pages`: it is asked with the request's own method and \
-                             query, and not for a request with a body that was read already",
+                            "`route` in `error_pages`: it is asked with the request's own method, and \
+                             not for a request with a body that was read already",
                         ),
                     }
                     page.write(content, &mut table);
@@ -146,9 +158,9 @@ impl Translator<'_> {
         if page.uri.starts_with('@') {
             let named = finding::named(server.children, page.uri);
             let named = named.ok_or_else(|| format!("there is no `location {}`", page.uri))?;
-            return Ok(self.content_at(server, &[named], None));
+            return Ok(self.content_at((scope, page), &[named], None));
         }
-        if !page.uri.starts_with('/') {
+        if page.is_url() {
             let location = self.words.text(page.uri, &scope.constants, Phase::Return)?;
             let table = Table::new().with("location", text(&location));
             return Ok(Content::Text(table, 302));
@@ -161,26 +173,32 @@ impl Translator<'_> {
             return Err(guards::ANSWERED_ANEW.to_owned());
         }
         let chain = self.find(server.children, &path);
+        let query = self.words.inline(&query, &scope.constants)?;
         let uri = Uri {
             path,
             query,
             is_above: false,
         };
-        Ok(self.content_at(server, &chain, Some(&uri)))
+        Ok(self.content_at((scope, page), &chain, Some(&uri)))
     }
 
-    /// What is found at a location.
+    /// What is found at a location for a page of `from`.
     fn content_at(
         &mut self,
-        server: &Scope<'_>,
+        (from, page): (&Scope<'_>, &ErrorPage<'_>),
         chain: &[&Directive],
         uri: Option<&Uri>,
     ) -> Content {
+        let server = finding::server_of(from);
         let place = chain.last().map(|found| found.id);
         let mut content = None;
         if self.named.looked_at.insert(place) {
             content = self.within(server, chain, |this, scope, location| {
-                this.told_at(scope, location, uri)
+                let has_own = !page.headers_at(scope).is_subset(&page.headers_at(from));
+                match has_own {
+                    true => None,
+                    false => this.told_at(scope, location, uri),
+                }
             });
             self.named.looked_at.remove(&place);
         }
@@ -198,7 +216,8 @@ impl Translator<'_> {
                 if !is_recursive {
                     self.named.without_pages(&name);
                 }
-                Content::Route(name)
+                let redirects = self.named.redirects(&name);
+                Content::Route(name, redirects)
             }
         }
     }
@@ -210,12 +229,9 @@ impl Translator<'_> {
         location: &Location,
         uri: Option<&Uri>,
     ) -> Option<Content> {
-        // Its own headers would be lost; those without `always` are not sent with errors.
-        let mut headers = scope.own("add_header").iter();
-        let is_plain = headers.all(|header| header.argument(2) != "always")
-            && ["if", "limit_except"]
-                .iter()
-                .all(|name| scope.own(name).is_empty());
+        let is_plain = ["if", "limit_except"]
+            .iter()
+            .all(|name| scope.own(name).is_empty());
         let is_server = scope.directive.is_none_or(|block| block.name == "server");
         if !is_plain && !is_server {
             return None;
@@ -229,7 +245,9 @@ impl Translator<'_> {
         }
         let steps = self.steps(scope, Some(location));
         if let Some(answer) = steps.answer {
-            return self.told_by(scope, &answer);
+            // The request's path and query are others there.
+            let is_of_request = uri.is_some() && self.depends_on_uri(&answer, "");
+            return self.told_by(scope, &answer).filter(|_| !is_of_request);
         }
         if keeps_out {
             return None;
@@ -322,18 +340,72 @@ fn file(path: &str) -> Content {
     Content::Text(table, 200)
 }
 
+fn is_of_redirect(status: u16) -> bool {
+    REDIRECTS.contains(&status)
+}
+
 impl ErrorPage<'_> {
+    /// Whether clients are sent elsewhere, where others are found a page.
+    fn is_url(&self) -> bool {
+        !self.uri.starts_with(['/', '@'])
+    }
+
+    /// The directives of a place that give the page headers.
+    fn headers_at(&self, scope: &Scope<'_>) -> BTreeSet<usize> {
+        let is_good = match self.answer {
+            Answer::Own => false,
+            Answer::Found => true,
+            Answer::Is(status) => WITH_HEADERS.contains(&status),
+        };
+        let added = scope.nearest("add_header").iter();
+        let added = added.filter(|header| is_good || header.argument(2) == "always");
+        let expires = scope.nearest("expires").iter();
+        let expires = expires.filter(|expires| is_good && expires.argument(0) != "off");
+        added.chain(expires).map(|header| header.id).collect()
+    }
+
+    /// What it is, where its status goes with that.
+    ///
+    /// # Errors
+    /// Why not.
+    fn checked(&self, content: Content) -> Result<Content, String> {
+        let statuses = match (&content, self.answer) {
+            (Content::Text(table, _), _) if table.get("location").is_some() => Vec::new(),
+            (Content::Text(..), Answer::Own) => self.codes.clone(),
+            (Content::Text(_, found), Answer::Found) => vec![*found],
+            (Content::Text(..), Answer::Is(status)) => vec![status],
+            (Content::Route(..), _) => Vec::new(),
+        };
+        match statuses
+            .iter()
+            .find(|status| WITHOUT_CONTENT.contains(status))
+        {
+            Some(status) => Err(format!("an answer of status {status} has no content")),
+            None => Ok(content),
+        }
+    }
+
+    /// Whether nginx sends the content with the status of a redirect, and without a place: a
+    /// redirect needs one here.
+    fn leads_nowhere(&self, content: &Content) -> bool {
+        let is_page = matches!(content, Content::Text(table, _) if table.get("location").is_none());
+        is_page && matches!(self.answer, Answer::Is(status) if is_of_redirect(status))
+    }
+
     /// Writes the page for each of its statuses.
     fn write(&self, content: Content, table: &mut Table) {
         match content {
             Content::Text(mut content, found) => {
                 let is_redirect = content.get("location").is_some();
                 let status = match (self.answer, is_redirect) {
-                    (Answer::Is(status), true) if !REDIRECTS.contains(&status) => None,
-                    (Answer::Is(status), _) => Some(status),
-                    (Answer::Found, _) => Some(found),
-                    // A redirect is one, whatever the error was.
-                    (Answer::Own, true) => Some(found),
+                    (Answer::Is(status), true) if self.is_url() && is_of_redirect(status) => {
+                        Some(status)
+                    }
+                    // That of a `return` counts, whatever the error was.
+                    (_, true) => Some(found),
+                    (Answer::Is(status), false) if is_of_redirect(status) => None,
+                    (Answer::Is(status), false) => Some(status),
+                    (Answer::Found, false) => Some(found),
                     (Answer::Own, false) => None,
                 };
                 let status = status.filter(|status| match is_redirect {
@@ -346,10 +418,12 @@ impl ErrorPage<'_> {
                 let codes = self.free_codes(table);
                 Self::enter(&codes, &content, table);
             }
-            Content::Route(name) => {
+            Content::Route(name, redirects) => {
                 let content = Table::new().with("route", text(&name));
                 let codes = self.free_codes(table);
                 match self.answer {
+                    // That of a redirect counts, whatever the error was.
+                    _ if redirects => Self::enter(&codes, &content, table),
                     Answer::Found => Self::enter(&codes, &content, table),
                     Answer::Is(status) => {
                         let content = content.with("status", status.to_string());
