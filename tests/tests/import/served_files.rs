@@ -163,12 +163,12 @@ pub(super) fn departs(text: &str, request: &str, got: &Response, expected: &Resp
     if is_sent_once || (!is_read && told(expected).contains(" GET /ping\n")) {
         return true;
     }
-    has_some(text)
-        && (is_other_method || is_asked_first || is_page || lacks_slash(text, request, got))
+    // Where nginx finds no location for it.
+    let lacks_slash = expected.status == 404 && lacks_slash(text, request, got);
+    has_some(text) && (is_other_method || is_asked_first || is_page || lacks_slash)
 }
 
-/// Whether a client is sent to a path with a slash at its end where the configuration has a location:
-/// nginx looks for another one there unless it proxies.
+/// Whether a client is sent to a path with a slash at its end where the configuration has a location.
 fn lacks_slash(text: &str, request: &str, got: &Response) -> bool {
     let target = request.split(' ').nth(1).unwrap_or_default();
     let with_slash = format!("{}/", target.split('?').next().unwrap_or_default());
