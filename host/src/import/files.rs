@@ -187,7 +187,11 @@ impl Translator<'_> {
                 "true"
             }
         };
-        table.set("autoindex", value);
+        // An index that is lost would have been sent instead.
+        let is_lost = |index: &Directive| self.is_lost(index);
+        if !scope.one("index").is_some_and(is_lost) {
+            table.set("autoindex", value);
+        }
         for directive in directives {
             accounts.changed(
                 directive,
@@ -212,25 +216,26 @@ impl Translator<'_> {
         };
         let mut names = Vec::new();
         accounts.translated(directive, "`index` in `files`");
+        let mut is_any_lost = false;
         for (name, other) in self.index_names(scope, location, is_led) {
-            if name.contains('$') || name.starts_with('/') {
-                accounts.lost(
-                    directive,
-                    format!("`{name}`: an index is a name in the directory that was asked for"),
-                );
-                continue;
-            }
-            match other {
-                None => names.push(name.to_owned()),
-                Some(other) => accounts.lost(
-                    directive,
-                    format!(
-                        "`{name}` is answered by another location: make a route for the directory, \
-                         `path = \"= {}\"`",
-                        other.strip_suffix(name).unwrap_or(&other)
-                    ),
+            let why = match other {
+                _ if name.contains('$') || name.starts_with('/') => {
+                    format!("`{name}`: an index is a name in the directory that was asked for")
+                }
+                // What comes behind one that is lost is sent where that is not there alone.
+                None if is_any_lost => continue,
+                None => {
+                    names.push(name.to_owned());
+                    continue;
+                }
+                Some(other) => format!(
+                    "`{name}` is answered by another location: make a route for the directory, \
+                     `path = \"= {}\"`",
+                    other.strip_suffix(name).unwrap_or(&other)
                 ),
-            }
+            };
+            accounts.lost(directive, why);
+            is_any_lost = true;
         }
         names
     }

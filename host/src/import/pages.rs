@@ -238,9 +238,13 @@ impl Translator<'_> {
         }
         // A file is sent to whom its place lets in; a route asks for that, and a page does not.
         let keeps_out = keeps_out(scope);
+        let is_directory = |path: &str| path.ends_with('/');
         if is_server {
             let directory = self.static_directory(scope, location)?;
             let path = uri.filter(|_| !keeps_out).map(|uri| &uri.path)?;
+            if is_directory(path) {
+                return None;
+            }
             return Some(file(&directory.file_of(path)));
         }
         let steps = self.steps(scope, Some(location));
@@ -263,6 +267,9 @@ impl Translator<'_> {
         }
         let of_tries = tries.as_ref().and_then(|(_, tries)| tries.fixed.as_deref());
         let path = fixed.or(of_tries).or(uri.map(|uri| uri.path.as_str()))?;
+        if is_directory(path) {
+            return None;
+        }
         if let Some((directive, _)) = &tries {
             self.accounts
                 .translated(directive, "`file` in `error_pages`");
