@@ -98,7 +98,9 @@ impl Translator<'_> {
         let fixed = fixed_by_rule.or(tries.fixed.as_deref());
         let fixed = fixed.or(uri.map(|uri| uri.path.as_str()));
         let mut table = Table::new();
-        if let Some(directive) = directory_asked(scope, fixed_by_rule, &tries, uri) {
+        if let Some(directive) = directory_asked(scope, fixed_by_rule, &tries, uri)
+            .or_else(|| nameless(scope, &directory, fixed))
+        {
             accounts.lost(
                 directive,
                 "it asks for a directory, whose index is looked for once more: name the file",
@@ -114,6 +116,11 @@ impl Translator<'_> {
             }
             None if directory.write(location, &mut table) => {}
             None => {
+                if directory.has_whole_path()
+                    && super::nesting::is_written_as_prefix(scope, location)
+                {
+                    table.set("strip_prefix", "false");
+                }
                 let is_led = rules.iter().any(Rule::may_lead_to_directory);
                 // Those that are led away look for no index here.
                 tries.directories &= !rewriting::lead_away(rules, location);
@@ -393,6 +400,16 @@ impl Translator<'_> {
             false => self.directory(scope, location),
         }
     }
+}
+
+/// What a place is where all of a fixed path is taken away by an `alias`.
+fn nameless<'s>(
+    scope: &Scope<'s>,
+    directory: &Directory,
+    fixed: Option<&str>,
+) -> Option<&'s Directive> {
+    let file = fixed.map(|path| directory.file_of(path))?;
+    file.ends_with('/').then_some(scope.directive).flatten()
 }
 
 /// What asks for a directory in place of the path, where something does.

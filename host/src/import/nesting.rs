@@ -126,6 +126,19 @@ pub(super) fn flattened(location: Location, scope: &Scope<'_>) -> Result<Locatio
     })
 }
 
+/// Whether an expression is the condition of a route of a prefix: within a location with `^~`.
+pub(super) fn is_written_as_prefix(scope: &Scope<'_>, location: &Location) -> bool {
+    let mut here = scope;
+    while let (Some(block), Some(outer)) = (here.directive, here.outer())
+        && matches!(&*block.name, "if" | "limit_except")
+    {
+        here = outer;
+    }
+    let around = around(here);
+    let outermost = around.last().map(|(outermost, _)| outermost);
+    matches!(location, Location::Regex(..)) && matches!(outermost, Some(Location::PrefixNoRegex(_)))
+}
+
 /// The path and the conditions of an expression within the location of a prefix. `written`: the
 /// expression as a route has it.
 ///
