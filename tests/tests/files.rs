@@ -148,6 +148,36 @@ async fn a_directory_has_an_index_and_needs_its_slash() {
     assert_eq!(proxy.get("/a/./").await.status, 200);
 }
 
+/// As in nginx, which redirects by itself to locations that proxy alone.
+#[tokio::test]
+async fn a_path_without_the_slash_of_a_route_with_files_is_any_other_routes_first() {
+    let site = site(&[("a.css", "a")]);
+    let root = site.path().display();
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n
+         [[route]]\nhost = \"alone\"\npath = \"/css/\"\nfiles = \"{root}\"\n
+         [[route]]\nhost = \"test\"\npath = \"^~ /css/\"\nfiles = \"{root}\"\n
+         [[route]]\nhost = \"test\"\npath = \"~ ^/cs\"\nreturn = {{ status = 200, body = \"cs\" }}\n
+         [[route]]\nhost = \"test\"\npath = \"/img/\"\nfiles = \"{root}\"\n
+         [[route]]\nhost = \"test\"\nreturn = {{ status = 200, body = \"all\" }}\n"
+    );
+    let proxy = proxy::run(&text, &[]).await;
+    for (host, target, expected) in [
+        ("test", "/css/a.css", (200, "a")),
+        ("test", "/css", (200, "cs")),
+        ("test", "/img", (200, "all")),
+        ("alone", "/css", (301, "http://alone/css/")),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let response = proxy.exchange(request).await;
+        let told = match response.status {
+            301 => response.header("Location").to_owned(),
+            _ => response.text(),
+        };
+        assert_eq!((response.status, &*told), expected, "{host} {target}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_there_is_looked_for_with_suffixes_then_falls_back_to_a_file() {
     let site = site(&[("index.html", "app"), ("about.html", "about"), ("d/x", "")]);

@@ -389,6 +389,25 @@ async fn an_empty_line_before_a_request_may_come_in_pieces() {
     refused(&[b"\rGET / HTTP/1.1\r\nHost: t\r\n\r\n"]).await;
 }
 
+/// As in nginx: a condition of a route that asks for `DELETE` holds for whatever a server takes for
+/// that.
+#[tokio::test]
+async fn a_method_with_other_than_capital_letters_and_dashes_is_refused() {
+    refused(&[
+        b"delete / HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"DELETe / HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET1 / HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"G.T / HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"!GET / HTTP/1.1\r\nHost: t\r\n\r\n",
+    ])
+    .await;
+    served(&[
+        b"M-SEARCH / HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"OF_ONES_OWN / HTTP/1.1\r\nHost: t\r\n\r\n",
+    ])
+    .await;
+}
+
 #[tokio::test]
 async fn connect_and_trace_are_not_forwarded() {
     let origin = origin::says("served").await;

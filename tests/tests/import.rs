@@ -10,6 +10,7 @@ mod kept_closed; // configurations of which something is lost
 mod samples; // texts that fit an expression
 mod served_files; // directories of configurations that answer with files
 mod sites;
+mod valid; // configurations by chance
 mod statements; // nginx's directives, rewritten
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -14,6 +14,15 @@ pub fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| TOKEN[usize::from(*byte)])
 }
 
+/// Whether a request may have this method: capital letters, `-` and `_`, as nginx has it
+/// (`ngx_http_parse_request_line`). Methods are told apart by case (RFC 9110, 9.1), and none that is
+/// registered has others; servers that take `delete` for `DELETE` would do what a condition for the
+/// latter was to prevent.
+pub fn is_method(method: &[u8]) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
+    !method.is_empty() && method.iter().all(is_letter)
+}
+
 /// Whether a header may have this value: no control character but the tab (RFC 9110, 5.5). Bytes
 /// from 0x80 on are allowed, being found in the wild; space around the value is the caller's to
 /// strip.

@@ -157,9 +157,7 @@ impl Translator<'_> {
                 .with("stub_status", "true")
                 .followed_by(block.keys);
             let hooks = self.guards(scope);
-            if !hooks.is_empty() {
-                block.lists.push(("hooks", hooks));
-            }
+            block.extend_list("hooks", hooks);
             return block;
         }
         if let Some(foreign) = handler(scope, FOREIGN) {
@@ -200,9 +198,7 @@ impl Translator<'_> {
         let mut block = self.refusal(scope, if says_more { 501 } else { 404 });
         // Whoever is kept out is not told that there is nothing.
         let hooks = self.guards(scope);
-        if !hooks.is_empty() {
-            block.lists.push(("hooks", hooks));
-        }
+        block.extend_list("hooks", hooks);
         block
     }
 

@@ -67,11 +67,7 @@ pub(super) fn without_slash<'l>(scope: &Scope<'_>, location: &'l Location) -> Op
         .prefix()?
         .strip_suffix('/')
         .filter(|bare| !bare.is_empty())?;
-    let beside = scope.outer().map_or(&[][..], |outer| outer.own("location"));
-    let is_taken = beside.iter().any(|other| {
-        let other = Location::parse(&other.arguments);
-        matches!(other, Some(Location::Exact(path) | Location::Prefix(path) | Location::PrefixNoRegex(path)) if path == bare)
-    });
+    let is_taken = super::nesting::is_beside(scope, bare);
     let is_passed = passes.iter().any(|name| !scope.own(name).is_empty());
     (is_passed && !is_taken).then_some(bare)
 }

@@ -31,6 +31,11 @@ impl Directory {
         matches!(self.below, Below::Name(_))
     }
 
+    /// Whether the whole path is looked for below it.
+    pub(super) fn has_whole_path(&self) -> bool {
+        self.below == Below::Path
+    }
+
     /// The file of a path.
     pub(super) fn file_of(&self, path: &str) -> String {
         let rest = match &self.below {

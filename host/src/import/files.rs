@@ -29,6 +29,22 @@ pub(super) struct Uri {
 }
 
 impl Uri {
+    /// The rule that makes it of any other one.
+    pub(super) fn rule(&self) -> Rule {
+        let query = match &*self.query {
+            // What a request has stays behind a path.
+            "$is_args$args" => "",
+            "" => "?",
+            query => &format!("{query}?"),
+        };
+        Rule {
+            from: "^".to_owned(),
+            to: format!("{}{query}", self.path),
+            flag: "break".to_owned(),
+            when: None,
+        }
+    }
+
     pub(super) fn whole(&self) -> String {
         let rest = if self.is_above { "$request_uri" } else { "" };
         format!("{}{}{rest}", self.path, self.query)
@@ -82,7 +98,9 @@ impl Translator<'_> {
         let fixed = fixed_by_rule.or(tries.fixed.as_deref());
         let fixed = fixed.or(uri.map(|uri| uri.path.as_str()));
         let mut table = Table::new();
-        if let Some(directive) = directory_asked(scope, fixed_by_rule, &tries, uri) {
+        if let Some(directive) = directory_asked(scope, fixed_by_rule, &tries, uri)
+            .or_else(|| nameless(scope, &directory, fixed))
+        {
             accounts.lost(
                 directive,
                 "it asks for a directory, whose index is looked for once more: name the file",
@@ -98,6 +116,11 @@ impl Translator<'_> {
             }
             None if directory.write(location, &mut table) => {}
             None => {
+                if directory.has_whole_path()
+                    && super::nesting::is_written_as_prefix(scope, location)
+                {
+                    table.set("strip_prefix", "false");
+                }
                 let is_led = rules.iter().any(Rule::may_lead_to_directory);
                 // Those that are led away look for no index here.
                 tries.directories &= !rewriting::lead_away(rules, location);
@@ -113,9 +136,7 @@ impl Translator<'_> {
             None => rewrite_hook(rules),
         };
         let hooks: Vec<String> = hooks.into_iter().chain(self.guards(scope)).collect();
-        if !hooks.is_empty() {
-            block.lists.push(("hooks", hooks));
-        }
+        block.extend_list("hooks", hooks);
         let around = std::mem::take(&mut block.keys);
         block.set_table("files", "root", table);
         block.keys = block.keys.followed_by(around);
@@ -173,7 +194,11 @@ impl Translator<'_> {
                 "true"
             }
         };
-        table.set("autoindex", value);
+        // An index that is lost would have been sent instead.
+        let is_lost = |index: &Directive| self.is_lost(index);
+        if !scope.one("index").is_some_and(is_lost) {
+            table.set("autoindex", value);
+        }
         for directive in directives {
             accounts.changed(
                 directive,
@@ -198,25 +223,26 @@ impl Translator<'_> {
         };
         let mut names = Vec::new();
         accounts.translated(directive, "`index` in `files`");
+        let mut is_any_lost = false;
         for (name, other) in self.index_names(scope, location, is_led) {
-            if name.contains('$') || name.starts_with('/') {
-                accounts.lost(
-                    directive,
-                    format!("`{name}`: an index is a name in the directory that was asked for"),
-                );
-                continue;
-            }
-            match other {
-                None => names.push(name.to_owned()),
-                Some(other) => accounts.lost(
-                    directive,
-                    format!(
-                        "`{name}` is answered by another location: make a route for the directory, \
-                         `path = \"= {}\"`",
-                        other.strip_suffix(name).unwrap_or(&other)
-                    ),
+            let why = match other {
+                _ if name.contains('$') || name.starts_with('/') => {
+                    format!("`{name}`: an index is a name in the directory that was asked for")
+                }
+                // What comes behind one that is lost is sent where that is not there alone.
+                None if is_any_lost => continue,
+                None => {
+                    names.push(name.to_owned());
+                    continue;
+                }
+                Some(other) => format!(
+                    "`{name}` is answered by another location: make a route for the directory, \
+                     `path = \"= {}\"`",
+                    other.strip_suffix(name).unwrap_or(&other)
                 ),
-            }
+            };
+            accounts.lost(directive, why);
+            is_any_lost = true;
         }
         names
     }
@@ -374,6 +400,16 @@ impl Translator<'_> {
             false => self.directory(scope, location),
         }
     }
+}
+
+/// What a place is where all of a fixed path is taken away by an `alias`.
+fn nameless<'s>(
+    scope: &Scope<'s>,
+    directory: &Directory,
+    fixed: Option<&str>,
+) -> Option<&'s Directive> {
+    let file = fixed.map(|path| directory.file_of(path))?;
+    file.ends_with('/').then_some(scope.directive).flatten()
 }
 
 /// What asks for a directory in place of the path, where something does.

@@ -6,8 +6,11 @@ use super::Translator;
 use super::action::answer_of;
 use super::conditions::Condition;
 use super::fallback::is_known;
+use super::finding;
+use super::jumps::landing_of;
 use super::matching::Location;
 use super::report::Outcome;
+use super::rewriting::Rule;
 use super::scope::Scope;
 use super::tree::Directive;
 use super::writer::Block;
@@ -109,6 +112,11 @@ fn is_of_path(server: &Scope<'_>, name: &str) -> bool {
     false
 }
 
+fn is_internal(location: &Directive) -> bool {
+    let mut children = location.children().iter();
+    children.any(|child| child.name == "internal")
+}
+
 impl Translator<'_> {
     /// Whether something that keeps requests out at a place is lost: then all have to stay out.
     pub(super) fn is_guard_lost(&self, scope: &Scope<'_>) -> bool {
@@ -158,6 +166,69 @@ impl Translator<'_> {
             && ["set_real_ip_from", "real_ip_header", "real_ip_recursive"]
                 .iter()
                 .any(|name| scope.nearest(name).iter().any(is_lost))
+    }
+
+    /// Notes where a rule leads requests that nginx lets into an `internal` location: they are no
+    /// longer those of a client (`ngx_http_script_regex_start_code`), and a 404 here.
+    pub(super) fn note_internal(&self, scope: &Scope<'_>, directive: &Directive, rule: &Rule) {
+        let server = finding::server_of(scope);
+        let is_of_server = |scope: &Scope<'_>| std::ptr::eq(server, scope);
+        let is_of_server = is_of_server(scope)
+            || (scope.outer().is_some_and(is_of_server)
+                && scope.directive.is_some_and(|own| own.name == "if"));
+        let is_jump = scope
+            .directive
+            .is_some_and(|own| landing_of(server.children, own).is_some());
+        let leads = match &*rule.flag {
+            "" | "last" => !is_jump,
+            "break" => is_of_server,
+            _ => false,
+        };
+        let path = rule.to.split('?').next().unwrap_or_default();
+        if !leads || !path.starts_with('/') {
+            return;
+        }
+        let (begin, is_fixed) = match path.split_once('$') {
+            Some((begin, _)) => (begin, false),
+            None => (path, true),
+        };
+        if is_fixed {
+            let chain = self.find(server.children, path);
+            if chain.iter().any(|found| is_internal(found)) {
+                self.accounts.lost(
+                    directive,
+                    "it leads to an `internal` location, which answers 404 to whatever a `rewrite` \
+                     leads there: lead there by `try_files` or `error_page`, or take `internal` out",
+                );
+            }
+            return;
+        }
+        let mut locations: Vec<&Directive> = server.children.iter().collect();
+        while let Some(found) = locations.pop() {
+            if found.name != "location" {
+                continue;
+            }
+            locations.extend(found.children());
+            let may_be_there = match Location::parse(&found.arguments) {
+                Some(
+                    Location::Exact(path) | Location::Prefix(path) | Location::PrefixNoRegex(path),
+                ) => path.starts_with(begin) || begin.starts_with(&path),
+                Some(Location::Regex(..)) => true,
+                Some(Location::Named(_)) | None => false,
+            };
+            if may_be_there {
+                for internal in found
+                    .children()
+                    .iter()
+                    .filter(|child| child.name == "internal")
+                {
+                    self.accounts.changed(
+                        internal,
+                        "404 for clients that ask for it, and for those that a `rewrite` leads there",
+                    );
+                }
+            }
+        }
     }
 
     /// Whether it has been found that a directive cannot be said.

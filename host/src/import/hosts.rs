@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use regex::RegexBuilder;
+
 use super::Translator;
 use super::conditions::check_regex;
 use super::expressions::of_ascii;
@@ -16,6 +18,19 @@ pub(super) struct Server<'s> {
     pub(super) names: Vec<String>,
     /// Whether it has names besides that cannot be said.
     pub(super) has_lost_names: bool,
+    /// Addresses and names that an earlier server of the address has.
+    taken: HashSet<(String, String)>,
+}
+
+impl Server<'_> {
+    /// Its names at an address.
+    pub(super) fn names_at(&self, address: &str) -> Vec<String> {
+        let is_own = |name: &&String| {
+            let at = (address.to_owned(), (*name).clone());
+            !self.taken.contains(&at)
+        };
+        self.names.iter().filter(is_own).cloned().collect()
+    }
 }
 
 /// An address and its servers, the first of which takes hosts that no other has.
@@ -47,6 +62,7 @@ impl Translator<'_> {
             listens,
             names,
             has_lost_names,
+            taken: HashSet::new(),
         }
     }
 
@@ -93,7 +109,8 @@ impl Translator<'_> {
         names
     }
 
-    /// Of several servers of an address with one name, nginx takes the first.
+    /// Of several servers of an address with one name, nginx takes the first
+    /// (`ngx_http_server_names`).
     pub(super) fn drop_repeated_names(&self, servers: &mut [Server<'_>]) {
         let mut taken: HashMap<(String, String), usize> = HashMap::new();
         for (index, server) in servers.iter_mut().enumerate() {
@@ -101,6 +118,7 @@ impl Translator<'_> {
                 scope,
                 listens,
                 names,
+                taken: of_others,
                 ..
             } = server;
             names.retain(|name| {
@@ -116,6 +134,9 @@ impl Translator<'_> {
                         *taken.entry(key).or_insert(index) == index
                     });
                     free += usize::from(is_free);
+                    if !is_free {
+                        of_others.insert((listen.address.clone(), name.clone()));
+                    }
                 }
                 if free == 0 {
                     for directive in scope.own("server_name") {
@@ -142,7 +163,8 @@ impl Translator<'_> {
         let Some(server) = servers.get(index) else {
             return Vec::new();
         };
-        let (mut first, mut other, mut contested) = (Vec::new(), Vec::new(), Vec::new());
+        let mut first = Vec::new();
+        let (mut other, mut contested) = (Vec::new(), Vec::new());
         // Where the names of another server are lost, its requests come to the first of the address,
         // or to a later one whose names are expressions.
         let (mut closed_first, mut closed_other) = (Vec::new(), Vec::new());
@@ -158,36 +180,33 @@ impl Translator<'_> {
             let is_first = address.servers.first() == Some(&index);
             let first_lost = address.lost.iter().find(|other| **other != index);
             if first_lost.is_some_and(|lost| is_first || *lost < index) {
-                closed_other.push(address.name.clone());
+                note(&mut closed_other, server.names_at(&address.name), address);
                 if is_first {
                     closed_first.push(address.name.clone());
                 }
                 continue;
             }
+            let names = server.names_at(&address.name);
             if !is_first {
-                other.push(address.name.clone());
+                note(&mut other, names, address);
                 continue;
             }
             first.push(address.name.clone());
             let others = address.servers.iter().filter(|other| **other != index);
             let mut others = others.filter_map(|other| servers.get(*other));
             let takes = |other: &Server<'_>| {
-                let pairs = other.names.iter();
-                pairs
-                    .clone()
-                    .any(|pattern| server.names.iter().any(|name| overlaps(pattern, name)))
+                let others = other.names_at(&address.name);
+                let overlap = |pattern: &String| names.iter().any(|name| overlaps(pattern, name));
+                others.iter().any(overlap)
             };
             if others.any(takes) {
-                contested.push(address.name.clone());
+                contested.push((names, address));
             }
         }
         let mut targets = Vec::new();
-        other.extend(contested);
-        let (regexes, plain): (Vec<String>, Vec<String>) = server
-            .names
-            .iter()
-            .cloned()
-            .partition(|name| name.starts_with('~'));
+        for (names, address) in contested {
+            note(&mut other, names, address);
+        }
         let mut target = |listen: &[String], hosts: Option<&[String]>, is_closed| {
             if !listen.is_empty() && hosts.is_none_or(|hosts| !hosts.is_empty()) {
                 targets.push(Target {
@@ -197,9 +216,16 @@ impl Translator<'_> {
                 });
             }
         };
-        target(&other, Some(&server.names), false);
-        target(&closed_other, Some(&plain), false);
-        target(&closed_other, Some(&regexes), true);
+        for (names, listen) in &other {
+            target(listen, Some(names), false);
+        }
+        for (names, listen) in closed_other {
+            let is_regex = |name: &String| name.starts_with('~');
+            let (regexes, plain): (Vec<String>, Vec<String>) =
+                names.into_iter().partition(is_regex);
+            target(&listen, Some(&plain), false);
+            target(&listen, Some(&regexes), true);
+        }
         target(&first, None, false);
         target(&closed_first, None, true);
         if targets.is_empty()
@@ -211,6 +237,59 @@ impl Translator<'_> {
         }
         targets
     }
+}
+
+/// Names, and the addresses at which a server has these.
+type NamesAt = (Vec<String>, Vec<String>);
+
+/// Adds an address to those with the same names.
+fn note(all: &mut Vec<NamesAt>, names: Vec<String>, address: &Address) {
+    match all.iter_mut().find(|(known, _)| *known == names) {
+        Some((_, listen)) => listen.push(address.name.clone()),
+        None => all.push((names, vec![address.name.clone()])),
+    }
+}
+
+/// The server that a host comes to at an address (`ngx_http_find_virtual_server`).
+pub(super) fn server_of(host: &str, address: &Address, servers: &[Server<'_>]) -> Option<usize> {
+    let mut indexes = address.servers.clone();
+    indexes.sort_unstable();
+    // What is compared first counts most, then how much of the host a name has.
+    let rank = |name: &String| {
+        if name.strip_prefix('.').unwrap_or(name) == host {
+            return Some((3, host.len()));
+        }
+        if let Some(regex) = name.strip_prefix('~') {
+            let regex = RegexBuilder::new(regex).case_insensitive(true).build();
+            return regex
+                .is_ok_and(|regex| regex.is_match(host))
+                .then_some((0, 0));
+        }
+        let is_below = name.starts_with(['.', '*']) && host.ends_with(name.trim_start_matches('*'));
+        let is_above = || {
+            name.strip_suffix('*')
+                .is_some_and(|front| host.starts_with(front))
+        };
+        match is_below {
+            true => Some((2, name.trim_start_matches('*').len())),
+            false => is_above().then_some((1, name.len())),
+        }
+    };
+    let mut best: Option<((u8, usize), usize)> = None;
+    for index in indexes {
+        let Some(server) = servers.get(index) else {
+            continue;
+        };
+        let names = server.names_at(&address.name);
+        let highest = names.iter().filter_map(rank).max();
+        if let Some(highest) = highest
+            && best.is_none_or(|(known, _)| known < highest)
+        {
+            best = Some((highest, index));
+        }
+    }
+    best.map(|(_, index)| index)
+        .or(address.servers.first().copied())
 }
 
 /// The addresses of all servers, in the order of the file.

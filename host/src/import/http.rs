@@ -10,7 +10,7 @@ use super::Translator;
 use super::fallback::{OF_LISTENER, OF_PLACES};
 use super::guards::closed;
 use super::hoist::{hoist, hoist_answers};
-use super::hosts::{Address, Server, Target, addresses};
+use super::hosts::{Address, Server, Target, addresses, server_of};
 use super::listen::{self, Listen};
 use super::listener_rules::{Others, others_of};
 use super::matching::Location;
@@ -68,7 +68,11 @@ impl<'a> Translator<'a> {
             let targets = self.targets(index, &servers, &addresses);
             self.words.around = around(server, &targets);
             let others = || others_of(index, &servers, &addresses);
-            self.server(server, &targets, &others, listeners);
+            let is_own = |listen: &str, host: &str| {
+                let mut all = addresses.iter().filter(|address| address.name == listen);
+                all.any(|address| server_of(host, address, &servers) == Some(index))
+            };
+            self.server(server, (&targets, listeners), &others, &is_own);
         }
         self.words.around = Around::default();
         hoist(&mut self.out.routes, &mut self.out.server.keys);
@@ -104,9 +108,9 @@ impl<'a> Translator<'a> {
                 .filter(|listen| listen.address == address.name)
                 .collect();
             if listens.iter().any(|listen| listen.tls) {
-                let with_names: Vec<(&Scope<'_>, &[String])> = members
+                let with_names: Vec<(&Scope<'_>, Vec<String>)> = members
                     .iter()
-                    .map(|server| (&server.scope, server.names.as_slice()))
+                    .map(|server| (&server.scope, server.names_at(&address.name)))
                     .collect();
                 match tls::tls(&with_names, self.accounts) {
                     Some(tls) => block.tables.push(("tls", tls)),
@@ -220,18 +224,23 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// The routes of a server, for each of its targets.
+    /// The routes of a server, for each of its targets. `is_own`: whether a host comes to it at a
+    /// listener.
     fn server(
         &mut self,
         server: &Server<'_>,
-        targets: &[Target],
+        (targets, listeners): (&[Target], usize),
         others: &dyn Fn() -> Vec<Others>,
-        listeners: usize,
+        is_own: &dyn Fn(&str, &str) -> bool,
     ) {
         let scope = &server.scope;
         let steps = self.steps(scope, None);
-        let (hosts, gates): (Vec<Gate>, Vec<Gate>) =
-            steps.gates.into_iter().partition(is_of_one_host);
+        let all_gates = steps.gates;
+        let gates: Vec<Gate> = all_gates
+            .iter()
+            .filter(|gate| !is_of_one_host(gate))
+            .cloned()
+            .collect();
         let mut routes = Vec::new();
         match steps.answer {
             Some(answer) => {
@@ -279,7 +288,7 @@ impl<'a> Translator<'a> {
             routes.push(closed(scope));
             named.clear();
         }
-        let hosts = if is_unsure { Vec::new() } else { hosts };
+        let hosts = if is_unsure { Vec::new() } else { all_gates };
         if let (Some(first), Some(directive)) = (routes.first_mut(), scope.directive) {
             first
                 .comments
@@ -291,12 +300,14 @@ impl<'a> Translator<'a> {
             if target.is_closed {
                 all.push(stamped(closed(scope), target));
             } else {
-                let target = of_hosts(&hosts, target, &mut answered, &mut all);
+                let target = of_hosts(&hosts, target, is_own, &mut answered, &mut all);
                 let stamped = |route: &Block| Some(stamped(route.clone(), target.as_ref()?));
                 all.extend(routes.iter().filter_map(stamped));
             }
             for route in &mut all {
-                if target.listen.len() == listeners {
+                let is_everywhere = target.listen.len() == listeners
+                    && route.keys.get("listen") == Some(&*texts(&target.listen));
+                if is_everywhere {
                     route.keys.remove("listen");
                 }
             }
@@ -318,7 +329,7 @@ impl<'a> Translator<'a> {
             .iter()
             .flat_map(|target| target.listen.clone())
             .collect();
-        for mut block in named {
+        for mut block in named.into_iter().filter(|_| !addresses.is_empty()) {
             if addresses.len() < listeners {
                 let listen = Table::new().with("listen", texts(&addresses));
                 block.keys = listen.followed_by(block.keys);

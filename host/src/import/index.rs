@@ -15,6 +15,7 @@ use super::report::Outcome;
 use super::scope::Scope;
 use super::steps::Gate;
 use super::tree::Directive;
+use super::try_files::{Last, Tries};
 use super::writer::{Block, Table, text};
 
 /// The route for directories whose index is another location's.
@@ -146,7 +147,13 @@ impl Translator<'_> {
             .directory(scope, location)
             .filter(|found| !found.is_file())?;
         let names = self.index_names(scope, location, is_led);
-        let names = names.into_iter().filter(|(_, other)| other.is_none());
+        if falls_back_otherwise(scope, &names) {
+            return Some(IndexRoute {
+                block: super::guards::closed(scope),
+                directory: None,
+            });
+        }
+        let names = names.into_iter().take_while(|(_, other)| other.is_none());
         let names: Vec<&str> = names.map(|(name, _)| name).collect();
         let Some(directories) = self.directories_of(scope, location, is_led) else {
             let why = "which location answers an index cannot be told, of so many expressions: name \
@@ -320,6 +327,28 @@ impl Translator<'_> {
     }
 }
 
+/// Whether a directory would get what a place falls back to, where an index is lost that is another
+/// thing.
+fn falls_back_otherwise(scope: &Scope<'_>, names: &[(&str, Option<String>)]) -> bool {
+    let tries = scope.own("try_files").first();
+    let last = tries
+        .and_then(|directive| Tries::parse(directive).ok())
+        .map(|tries| tries.last);
+    let lost: Vec<&str> = names
+        .iter()
+        .filter(|(_, other)| other.is_some())
+        .map(|(name, _)| *name)
+        .collect();
+    match last {
+        Some(Last::Uri(path, _)) => {
+            let is_it = |name: &&str| path.strip_prefix('/') == Some(*name);
+            !lost.iter().all(is_it)
+        }
+        Some(Last::Named(_) | Last::Below(_)) => !lost.is_empty(),
+        Some(Last::Status(_)) | None => false,
+    }
+}
+
 /// The route of directories with another index: what is said `around` that, and what it asks besides.
 fn index_route(block: &Block, mut around: Block, asked: Vec<String>) -> Block {
     let others = std::mem::take(&mut around.keys);
@@ -328,8 +357,6 @@ fn index_route(block: &Block, mut around: Block, asked: Vec<String>) -> Block {
     let own = block.lists.iter().find(|(key, _)| *key == "hooks");
     let own = own.map(|(_, hooks)| hooks.clone()).unwrap_or_default();
     let hooks: Vec<String> = own.into_iter().chain(asked).collect();
-    if !hooks.is_empty() {
-        around.lists.push(("hooks", hooks));
-    }
+    around.extend_list("hooks", hooks);
     around
 }

@@ -67,10 +67,7 @@ impl Translator<'_> {
             else {
                 continue;
             };
-            match block.lists.iter_mut().find(|(key, _)| *key == "hooks") {
-                Some((_, hooks)) => hooks.push(hook),
-                None => block.lists.push(("hooks", vec![hook])),
-            }
+            block.extend_list("hooks", vec![hook]);
         }
         true
     }
@@ -94,12 +91,15 @@ pub(super) fn others_of(
     addresses: &[Address],
 ) -> Vec<Others> {
     let is_pattern = |name: &String| name.starts_with(['~', '.']) || name.contains('*');
-    let names = |index: usize| servers.get(index).map_or(&[][..], |server| &server.names);
-    let has_patterns = names(index).iter().any(is_pattern);
+    let has_patterns = |names: &[String]| names.iter().any(is_pattern);
     let own = addresses
         .iter()
         .filter(|address| address.servers.contains(&index));
     let others = own.map(|address| {
+        let names = |index: usize| {
+            let server = servers.get(index);
+            server.map_or_else(Vec::new, |server| server.names_at(&address.name))
+        };
         let are_told_apart = address.servers.first() == Some(&index);
         let mut others = address
             .servers
@@ -111,8 +111,8 @@ pub(super) fn others_of(
         Others {
             listen: address.name.clone(),
             are_none,
-            names: match has_patterns || are_told_apart {
-                true => others.cloned().collect(),
+            names: match has_patterns(&names(index)) || are_told_apart {
+                true => others.collect(),
                 false => Vec::new(),
             },
             are_told_apart,

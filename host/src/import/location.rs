@@ -7,6 +7,7 @@ use super::conditions::check_regex;
 use super::expressions::with_line_ends;
 use super::guards::closed;
 use super::matching::{Location, LookAhead, UNSAYABLE};
+use super::nesting;
 use super::report::Outcome;
 use super::scope::Scope;
 use super::stamps::{merged, of_gates, with_when};
@@ -39,7 +40,7 @@ impl Translator<'_> {
             );
             location = Location::Exact(path.to_owned());
         }
-        match super::nesting::flattened(location, scope) {
+        match nesting::flattened(location, scope) {
             Ok(flattened) => location = flattened,
             Err(why) => {
                 accounts.harmless(directive, why);
@@ -62,19 +63,23 @@ impl Translator<'_> {
             // Where something leads there, it becomes a route.
             Location::Named(_) => return,
             Location::Regex(is_exact, regex) => {
+                if nesting::is_repeated(scope, &location) {
+                    accounts.harmless(directive, "never found: the one before it takes its paths");
+                    return accounts.with_children(directive);
+                }
                 if let Err(why) = check_regex(regex) {
                     accounts.lost(directive, why);
                     return accounts.with_children(directive);
                 }
                 if within.is_some() {
-                    match super::nesting::within(scope, (*is_exact, regex), &written) {
+                    match nesting::within(scope, (*is_exact, regex), &written) {
                         Ok(found) => (path, conditions) = found,
                         Err(why) => {
                             accounts.lost(directive, why);
                             return accounts.with_children(directive);
                         }
                     }
-                    depth = super::nesting::depth(scope);
+                    depth = nesting::depth(scope);
                 }
             }
             _ if matches!(within, Some(Location::Regex(..))) => {
@@ -177,6 +182,7 @@ impl Translator<'_> {
             blocks.extend(own.map(gated));
         }
         // Nested expressions come before what is around them.
+        let before = routes.len();
         let (mut own, mut expressions) = (Vec::new(), Vec::new());
         let (mut closes, mut is_blurred) = (false, self.is_unsure(scope));
         for nested in scope.own("location") {
@@ -198,10 +204,14 @@ impl Translator<'_> {
             }
         }
         if matches!(location, Location::PrefixNoRegex(_)) {
-            super::nesting::handed_down(&mut own, &expressions);
+            nesting::handed_down(&mut own, &expressions);
         }
+        // nginx looks there for all of its paths.
+        let prefix = location.prefix();
+        let has_twin = |route: &Block| prefix.is_some_and(|it| nesting::takes_all(route, it));
+        let has_twin = own.iter().chain(routes.iter().skip(before)).any(has_twin);
         match is_blurred {
-            true => routes.extend(super::nesting::shut(&own)),
+            true => routes.extend(nesting::shut(&own)),
             false => routes.extend(own.into_iter().chain(expressions)),
         }
         let first = blocks.len();
@@ -245,20 +255,27 @@ impl Translator<'_> {
             blocks.truncate(if is_unsure || closes { 0 } else { first });
             blocks.push(with_when(closed(scope), &conditions));
         }
+        if has_twin {
+            blocks.clear();
+        }
         let rewrites = rewrite_hook(&steps.rules);
         for block in blocks.iter_mut().skip(first) {
             // Those of a `proxy` are there.
             if let (Some(hook), Some(_)) = (&rewrites, block.keys.get("return")) {
-                block.lists.push(("hooks", vec![hook.clone()]));
+                block.put_first("hooks", hook.clone());
             }
         }
-        if let (Some((_, others)), false) = (others, has_steps || is_closed) {
+        if let (Some((_, others)), false) = (others, has_steps || is_closed || has_twin) {
             blocks.push(with_when(others, &conditions));
         }
         if let Some(bare) = bare {
             let proxies =
                 |block: &Block| block.get("proxy").is_some() && block.keys.get("when").is_none();
-            if !blocks.iter().any(proxies) {
+            // One of the same path within has it already.
+            let own = text(&format!("= {bare}"));
+            let mut nested = routes.iter().skip(before);
+            let is_there = nested.any(|route| route.keys.get("path") == Some(&*own));
+            if !blocks.iter().any(proxies) && !is_there {
                 routes.push(self.with_slash(scope, bare));
             }
         }

@@ -51,6 +51,7 @@ mod directory; // `root`, `alias`
 mod places; // directories that locations tell apart
 mod index;
 mod files;
+mod error_page;
 mod pages; // errors
 mod content; // compression, caching
 mod named; // routes that only a name leads to

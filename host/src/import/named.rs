@@ -10,9 +10,10 @@ use super::finding;
 use super::guards::closed;
 use super::matching::Location;
 use super::report::Outcome;
-use super::rewriting::fixed_path;
+use super::rewriting::{self, fixed_path};
 use super::scope::Scope;
 use super::tree::Directive;
+use super::variables::names_in;
 use super::writer::{Block, Table, text};
 
 /// The longest name of a route.
@@ -46,6 +47,15 @@ impl Named {
             block.tables.retain(|(key, _)| *key != "error_pages");
             block.keys.remove("intercept_errors");
         }
+    }
+
+    /// Whether a route redirects.
+    pub(super) fn redirects(&self, name: &str) -> bool {
+        let name = text(name);
+        let mut blocks = self.blocks.iter();
+        let block = blocks.find(|block| block.keys.get("name") == Some(&name));
+        let answer = block.and_then(|block| block.keys.get("return"));
+        answer.is_some_and(|answer| answer.contains("location = "))
     }
 
     /// A name that is not taken, like the one wanted.
@@ -160,13 +170,22 @@ impl Translator<'_> {
         if steps.is_closed || has_conditions || is_limited {
             return closed(scope);
         }
-        if let Some(answer) = steps.answer {
+        if let Some(mut answer) = steps.answer {
+            if let Some(uri) = uri.filter(|uri| !uri.is_above && self.depends_on_uri(&answer, "")) {
+                answer.put_first("hooks", rewriting::hook(&[uri.rule()]));
+            }
             return answer;
         }
-        let fixed = uri.filter(|uri| !uri.is_above && fixed_path(&steps.rules).is_none());
-        let Some(uri) = fixed else {
+        let Some(uri) = uri.filter(|uri| !uri.is_above) else {
             return self.action_for(scope, location, &steps.rules, uri);
         };
+        if let Some(path) = fixed_path(&steps.rules) {
+            let uri = Uri {
+                path: path.to_owned(),
+                ..uri.clone()
+            };
+            return self.asked_anew(scope, location, &uri);
+        }
         // They are matched against the request's path here, and against this one in nginx.
         if steps.rules.iter().any(|rule| rule.may_fit(&uri.path)) {
             for rule in scope.own("rewrite") {
@@ -176,7 +195,39 @@ impl Translator<'_> {
             }
             return closed(scope);
         }
-        self.action_for(scope, location, &[], Some(uri))
+        self.asked_anew(scope, location, uri)
+    }
+
+    /// What a location does that is asked for a path. The hook `rewrite` gives the request this path
+    /// and its query where something depends on them, as nginx does (`ngx_http_internal_redirect`).
+    fn asked_anew(&mut self, scope: &Scope<'_>, location: &Location, uri: &Uri) -> Block {
+        let block = self.action_for(scope, location, &[], Some(uri));
+        let has_own_query = !uri.query.contains('$') && block.get("proxy").is_some();
+        if !has_own_query && !self.depends_on_uri(&block, &uri.query) {
+            return block;
+        }
+        // The query is that of the request by then.
+        let whole = Uri {
+            query: String::new(),
+            ..uri.clone()
+        };
+        let mut block = self.action_for(scope, location, &[], Some(&whole));
+        block.put_first("hooks", rewriting::hook(&[uri.rule()]));
+        block
+    }
+
+    /// Whether something of a route depends on the path or the query of the request. `query`: what the
+    /// URI of its `proxy` has at its end, which is all of it.
+    pub(super) fn depends_on_uri(&self, block: &Block, query: &str) -> bool {
+        let query = match query.is_empty() {
+            true => "$is_args$args",
+            false => query,
+        };
+        let mut written = String::new();
+        block.render(&[], &mut written);
+        let is_passed_on = block.get("proxy").is_some();
+        let written = written.replacen(query, "", usize::from(is_passed_on));
+        names_in(&written).any(|name| self.words.is_of_path(name))
     }
 
     /// The routes with names that the server at hand has needed, and what is left of locations that

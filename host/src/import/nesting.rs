@@ -54,6 +54,42 @@ fn taken(around: &[(Location, &[Directive])]) -> Vec<String> {
     taken
 }
 
+/// Whether one of these locations is for the same paths.
+fn has(beside: &[Directive], location: &Location) -> bool {
+    let mut locations = beside.iter().filter(|child| child.name == "location");
+    locations.any(|child| Location::parse(&child.arguments).as_ref() == Some(location))
+}
+
+/// Whether an expression stands beside one before it that is the same.
+pub(super) fn is_repeated(scope: &Scope<'_>, location: &Location) -> bool {
+    let (Some(own), Some(outer)) = (scope.directive, scope.outer()) else {
+        return false;
+    };
+    let before = outer.children.iter().filter(|child| child.id < own.id);
+    let mut before = before.filter(|child| child.name == "location");
+    before.any(|child| Location::parse(&child.arguments).as_ref() == Some(location))
+}
+
+/// Whether a location beside one, or beside those around it, has exactly this path.
+pub(super) fn is_beside(scope: &Scope<'_>, bare: &str) -> bool {
+    let mut all = around(scope);
+    let beside = scope.outer().map_or(&[][..], |outer| outer.children);
+    all.push((Location::Prefix(String::new()), beside));
+    let is_it = |location: Location| matches!(location, Location::Exact(path) | Location::Prefix(path) | Location::PrefixNoRegex(path) if path == bare);
+    let mut all = all.iter().flat_map(|(_, beside)| beside.iter());
+    all.any(|child| {
+        child.name == "location" && Location::parse(&child.arguments).is_some_and(is_it)
+    })
+}
+
+/// Whether a route is for all requests of a prefix.
+pub(super) fn takes_all(route: &Block, prefix: &str) -> bool {
+    let paths = [text(prefix), text(&format!("^~ {prefix}"))];
+    let path = route.keys.get("path");
+    let is_it = path.is_some_and(|path| paths.iter().any(|known| known == path));
+    is_it && route.keys.get("when").is_none()
+}
+
 /// What a location of a fixed path is as a route beside all others: its outermost location's `^~`
 /// keeps expressions around it out, its own one only those within its neighbours.
 ///
@@ -75,6 +111,12 @@ pub(super) fn flattened(location: Location, scope: &Scope<'_>) -> Result<Locatio
     if let Some(other) = other {
         return Err(format!("never found: `location {other}` takes its paths"));
     }
+    let is_exact = matches!(location, Location::Exact(_));
+    if is_exact && around.iter().any(|(_, beside)| has(beside, &location)) {
+        return Err(format!(
+            "never found: another `location = {path}` takes its path"
+        ));
+    }
     Ok(match location.prefix() {
         None => location,
         Some(prefix) if matches!(outermost, Location::PrefixNoRegex(_)) => {
@@ -82,6 +124,19 @@ pub(super) fn flattened(location: Location, scope: &Scope<'_>) -> Result<Locatio
         }
         Some(prefix) => Location::Prefix(prefix.to_owned()),
     })
+}
+
+/// Whether an expression is the condition of a route of a prefix: within a location with `^~`.
+pub(super) fn is_written_as_prefix(scope: &Scope<'_>, location: &Location) -> bool {
+    let mut here = scope;
+    while let (Some(block), Some(outer)) = (here.directive, here.outer())
+        && matches!(&*block.name, "if" | "limit_except")
+    {
+        here = outer;
+    }
+    let around = around(here);
+    let outermost = around.last().map(|(outermost, _)| outermost);
+    matches!(location, Location::Regex(..)) && matches!(outermost, Some(Location::PrefixNoRegex(_)))
 }
 
 /// The path and the conditions of an expression within the location of a prefix. `written`: the

@@ -2,6 +2,7 @@
 
 use super::Translator;
 use super::directory::Directory;
+use super::error_page::{Answer, Content, ErrorPage};
 use super::files::Uri;
 use super::finding;
 use super::guards;
@@ -16,33 +17,6 @@ use crate::http::variable::Phase;
 
 /// Statuses that nginx has for itself, and that no answer here has.
 const OWN: [u16; 6] = [444, 494, 495, 496, 497, 499];
-
-/// An `error_page`, read.
-struct ErrorPage<'s> {
-    /// Statuses that can have a page here.
-    codes: Vec<u16>,
-    answer: Answer,
-    uri: &'s str,
-}
-
-/// The status that the page has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// The error's own.
-    Own,
-    /// `=`: that of what is found.
-    Found,
-    /// `=200`.
-    Is(u16),
-}
-
-/// What a page is, before its status.
-enum Content {
-    /// One of `file`, `body`, `location` and what goes with it; and the status that it has by itself.
-    Text(Table, u16),
-    /// The name of a route.
-    Route(String),
-}
 
 /// Whether a place lets in some clients only.
 fn keeps_out(scope: &Scope<'_>) -> bool {
@@ -64,19 +38,25 @@ impl Translator<'_> {
             if status.is_some_and(|status| !page.codes.contains(&status)) {
                 continue;
             }
-            match self.content(scope, &page) {
+            let content = self.content(scope, &page);
+            match content.and_then(|content| page.checked(content)) {
                 Ok(content) => {
                     match (&content, page.uri.starts_with('@')) {
+                        _ if page.leads_nowhere(&content) => accounts.changed(
+                            directive,
+                            "`error_pages` with the status of the error: a redirect says where to, and \
+                             nginx sends the page without a `Location`",
+                        ),
                         (Content::Text(..), _) => accounts.translated(directive, "`error_pages`"),
-                        (Content::Route(_), true) => accounts.changed(
+                        (Content::Route(..), true) => accounts.changed(
                             directive,
                             "`route` in `error_pages`: a request with a body that was read already \
                              gets the short answer",
                         ),
-                        (Content::Route(_), false) => accounts.changed(
+                        (Content::Route(..), false) => accounts.changed(
                             directive,
-                            "`route` in `error_pages`: it is asked with the request's own method and \
-                             query, and not for a request with a body that was read already",
+                            "`route` in `error_pages`: it is asked with the request's own method, and \
+                             not for a request with a body that was read already",
                         ),
                     }
                     page.write(content, &mut table);
@@ -146,9 +126,9 @@ impl Translator<'_> {
         if page.uri.starts_with('@') {
             let named = finding::named(server.children, page.uri);
             let named = named.ok_or_else(|| format!("there is no `location {}`", page.uri))?;
-            return Ok(self.content_at(server, &[named], None));
+            return Ok(self.content_at((scope, page), &[named], None));
         }
-        if !page.uri.starts_with('/') {
+        if page.is_url() {
             let location = self.words.text(page.uri, &scope.constants, Phase::Return)?;
             let table = Table::new().with("location", text(&location));
             return Ok(Content::Text(table, 302));
@@ -161,26 +141,32 @@ impl Translator<'_> {
             return Err(guards::ANSWERED_ANEW.to_owned());
         }
         let chain = self.find(server.children, &path);
+        let query = self.words.inline(&query, &scope.constants)?;
         let uri = Uri {
             path,
             query,
             is_above: false,
         };
-        Ok(self.content_at(server, &chain, Some(&uri)))
+        Ok(self.content_at((scope, page), &chain, Some(&uri)))
     }
 
-    /// What is found at a location.
+    /// What is found at a location for a page of `from`.
     fn content_at(
         &mut self,
-        server: &Scope<'_>,
+        (from, page): (&Scope<'_>, &ErrorPage<'_>),
         chain: &[&Directive],
         uri: Option<&Uri>,
     ) -> Content {
+        let server = finding::server_of(from);
         let place = chain.last().map(|found| found.id);
         let mut content = None;
         if self.named.looked_at.insert(place) {
             content = self.within(server, chain, |this, scope, location| {
-                this.told_at(scope, location, uri)
+                let has_own = !page.headers_at(scope).is_subset(&page.headers_at(from));
+                match has_own {
+                    true => None,
+                    false => this.told_at(scope, location, uri),
+                }
             });
             self.named.looked_at.remove(&place);
         }
@@ -198,7 +184,8 @@ impl Translator<'_> {
                 if !is_recursive {
                     self.named.without_pages(&name);
                 }
-                Content::Route(name)
+                let redirects = self.named.redirects(&name);
+                Content::Route(name, redirects)
             }
         }
     }
@@ -210,26 +197,27 @@ impl Translator<'_> {
         location: &Location,
         uri: Option<&Uri>,
     ) -> Option<Content> {
-        // Its own headers would be lost; those without `always` are not sent with errors.
-        let mut headers = scope.own("add_header").iter();
-        let is_plain = headers.all(|header| header.argument(2) != "always")
-            && ["if", "limit_except"]
-                .iter()
-                .all(|name| scope.own(name).is_empty());
+        let is_plain = ["if", "limit_except"]
+            .iter()
+            .all(|name| scope.own(name).is_empty());
         let is_server = scope.directive.is_none_or(|block| block.name == "server");
         if !is_plain && !is_server {
             return None;
         }
         // A file is sent to whom its place lets in; a route asks for that, and a page does not.
         let keeps_out = keeps_out(scope);
+        let is_directory = |path: &str| path.ends_with('/');
         if is_server {
             let directory = self.static_directory(scope, location)?;
             let path = uri.filter(|_| !keeps_out).map(|uri| &uri.path)?;
-            return Some(file(&directory.file_of(path)));
+            let found = directory.file_of(path);
+            return (!is_directory(&found)).then(|| file(&found));
         }
         let steps = self.steps(scope, Some(location));
         if let Some(answer) = steps.answer {
-            return self.told_by(scope, &answer);
+            // The request's path and query are others there.
+            let is_of_request = uri.is_some() && self.depends_on_uri(&answer, "");
+            return self.told_by(scope, &answer).filter(|_| !is_of_request);
         }
         if keeps_out {
             return None;
@@ -245,11 +233,15 @@ impl Translator<'_> {
         }
         let of_tries = tries.as_ref().and_then(|(_, tries)| tries.fixed.as_deref());
         let path = fixed.or(of_tries).or(uri.map(|uri| uri.path.as_str()))?;
+        let found = directory.file_of(path);
+        if is_directory(&found) {
+            return None;
+        }
         if let Some((directive, _)) = &tries {
             self.accounts
                 .translated(directive, "`file` in `error_pages`");
         }
-        Some(file(&directory.file_of(path)))
+        Some(file(&found))
     }
 
     /// The content of a `return`; none where another directive has given the answer.
@@ -320,69 +312,4 @@ fn file(path: &str) -> Content {
         table.set("content_type", text(known));
     }
     Content::Text(table, 200)
-}
-
-impl ErrorPage<'_> {
-    /// Writes the page for each of its statuses.
-    fn write(&self, content: Content, table: &mut Table) {
-        match content {
-            Content::Text(mut content, found) => {
-                let is_redirect = content.get("location").is_some();
-                let status = match (self.answer, is_redirect) {
-                    (Answer::Is(status), true) if !REDIRECTS.contains(&status) => None,
-                    (Answer::Is(status), _) => Some(status),
-                    (Answer::Found, _) => Some(found),
-                    // A redirect is one, whatever the error was.
-                    (Answer::Own, true) => Some(found),
-                    (Answer::Own, false) => None,
-                };
-                let status = status.filter(|status| match is_redirect {
-                    true => *status != 302,
-                    false => self.codes != [*status],
-                });
-                if let Some(status) = status {
-                    content.set("status", status.to_string());
-                }
-                let codes = self.free_codes(table);
-                Self::enter(&codes, &content, table);
-            }
-            Content::Route(name) => {
-                let content = Table::new().with("route", text(&name));
-                let codes = self.free_codes(table);
-                match self.answer {
-                    Answer::Found => Self::enter(&codes, &content, table),
-                    Answer::Is(status) => {
-                        let content = content.with("status", status.to_string());
-                        Self::enter(&codes, &content, table);
-                    }
-                    Answer::Own => {
-                        for code in codes {
-                            let content = content.clone().with("status", code.to_string());
-                            Self::enter(&[code], &content, table);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Its statuses without those that an earlier one has: the first one counts.
-    fn free_codes(&self, table: &Table) -> Vec<u16> {
-        let taken: Vec<u16> = table
-            .pairs()
-            .flat_map(|(key, _)| key.trim_matches('"').split(' '))
-            .filter_map(|code| code.parse().ok())
-            .collect();
-        let free = self.codes.iter().copied();
-        let mut free: Vec<u16> = free.filter(|code| !taken.contains(code)).collect();
-        free.dedup();
-        free
-    }
-
-    fn enter(codes: &[u16], content: &Table, table: &mut Table) {
-        let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
-        if !codes.is_empty() {
-            table.set(&codes.join(" "), content.inline());
-        }
-    }
 }

@@ -151,9 +151,7 @@ impl Translator<'_> {
         self.bodies(scope, &mut block.keys);
         let guards = self.guards(scope);
         let hooks: Vec<String> = rewrite_hook(&rules).into_iter().chain(guards).collect();
-        if !hooks.is_empty() {
-            block.lists.push(("hooks", hooks));
-        }
+        block.extend_list("hooks", hooks);
         let set_header = if target.is_grpc {
             "grpc_set_header"
         } else {
@@ -403,6 +401,7 @@ fn has_prefix(location: &Location) -> bool {
 /// it, so the query of the request goes along.
 fn asked_for(uri: &Uri, part: Option<&str>, location: &Location) -> String {
     let path = match (part, location.prefix()) {
+        (Some(part), _) if part.contains('$') => return part.to_owned(),
         (Some(part), Some(prefix)) => {
             let rest = uri.path.strip_prefix(prefix).unwrap_or_default();
             format!("{part}{rest}")

@@ -281,12 +281,14 @@ impl Translator<'_> {
             Ok(to) => {
                 self.accounts
                     .translated(directive, "a rule of the hook `rewrite`");
-                Some(Rule {
+                let rule = Rule {
                     from: from.to_owned(),
                     to,
                     flag: directive.argument(2).to_owned(),
                     when,
-                })
+                };
+                self.note_internal(scope, directive, &rule);
+                Some(rule)
             }
             Err(why) => {
                 self.accounts.lost(directive, why);

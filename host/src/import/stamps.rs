@@ -7,27 +7,34 @@ use super::hosts::{Target, overlaps};
 use super::steps::Gate;
 use super::writer::{Block, Table, text, texts};
 
-/// Whether `$host` is compared with one name: then it is a `host` of a route.
+/// Whether `$host`, whose letters are small, is compared with one name: then it is a `host` of a route.
 pub(super) fn is_of_one_host(gate: &Gate) -> bool {
     let Gate { condition, .. } = gate;
-    let is_equal = matches!(&condition.test, Test::Equal(host) if host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')) && !host.is_empty());
+    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(is_letter);
+    let is_equal = matches!(&condition.test, Test::Equal(host) if host.split('.').all(is_label));
     condition.variable == "host" && is_equal && !condition.is_negated
 }
 
-/// Adds the routes of `if ($host = ...)`s whose hosts are the target's. Returns the target with what is
-/// left of it: none where they have answered all of its hosts. `answered`: the listeners and hosts that
-/// have such a route already, of which nginx takes the first `if`.
+/// Adds the routes of `if ($host = ...)`s whose hosts are the target's, each behind what other `if`s
+/// answer before. Returns the target with what is left of it: none where they have answered all of its
+/// hosts. `answered`: the listeners and hosts that have such a route already, of which nginx takes the
+/// first `if`. `is_own`: whether a host comes to this server at a listener.
 pub(super) fn of_hosts(
     gates: &[Gate],
     target: &Target,
+    is_own: &dyn Fn(&str, &str) -> bool,
     answered: &mut HashSet<(String, String)>,
     routes: &mut Vec<Block>,
 ) -> Option<Target> {
     let mut hosts = target.hosts.clone();
-    for gate in gates {
+    for (place, gate) in gates.iter().enumerate() {
         let Test::Equal(host) = &gate.condition.test else {
             continue;
         };
+        if !is_of_one_host(gate) {
+            continue;
+        }
         let is_with_below = |name: &String| name.strip_prefix('.') == Some(host);
         let is_of_target = target.hosts.as_ref().is_none_or(|hosts| {
             let mut names = hosts.iter();
@@ -43,16 +50,24 @@ pub(super) fn of_hosts(
             }
         }
         let mut listen = target.listen.clone();
-        listen.retain(|listen| answered.insert((listen.clone(), host.clone())));
+        listen.retain(|listen| {
+            is_own(listen, host) && answered.insert((listen.clone(), host.clone()))
+        });
         if listen.is_empty() {
             continue;
         }
         let keys = Table::new()
             .with("listen", texts(&listen))
             .with("host", text(host));
-        let mut block = gate.block.clone();
-        block.keys = keys.followed_by(block.keys);
-        routes.push(block);
+        let before = gates
+            .iter()
+            .take(place)
+            .filter(|before| !is_of_one_host(before));
+        let before: Vec<Gate> = before.cloned().collect();
+        for mut block in of_gates(&before).into_iter().chain([gate.block.clone()]) {
+            block.keys = keys.clone().followed_by(block.keys);
+            routes.push(block);
+        }
     }
     let is_left = hosts.as_ref().is_none_or(|hosts| !hosts.is_empty());
     is_left.then(|| Target {

@@ -34,7 +34,7 @@ impl<'a> Translator<'a> {
                     block.keys.set("backlog", backlog.to_string());
                 }
                 if listen.tls {
-                    let Some(mut tls) = tls::tls(&[(&scope, &[])], self.accounts) else {
+                    let Some(mut tls) = tls::tls(&[(&scope, Vec::new())], self.accounts) else {
                         self.accounts
                             .lost(directive, "TLS without an `ssl_certificate`");
                         continue;
@@ -125,9 +125,7 @@ impl<'a> Translator<'a> {
             }
             return false;
         }
-        if !hooks.is_empty() {
-            block.lists.push(("hooks", hooks));
-        }
+        block.extend_list("hooks", hooks);
         accounts.general(
             "A stream's session of which one side has ended goes on for up to 10 s in the other direction.",
         );

@@ -17,7 +17,7 @@ const MOST_SESSIONS: u64 = 10_000_000;
 
 /// `tls` of an address whose servers these are, the default one first, each with its names. None,
 /// and the reason in the report, where there is no certificate.
-pub(super) fn tls(servers: &[(&Scope<'_>, &[String])], accounts: &Accounts) -> Option<Table> {
+pub(super) fn tls(servers: &[(&Scope<'_>, Vec<String>)], accounts: &Accounts) -> Option<Table> {
     let mut table = Table::new();
     let mut further: Vec<((String, String), Vec<String>)> = Vec::new();
     let mut known: HashMap<(String, String), usize> = HashMap::new();
@@ -241,7 +241,7 @@ fn sessions(scope: &Scope<'_>, table: &mut Table, accounts: &Accounts) {
 }
 
 /// Certificates of clients: of the listener here, of each server in nginx.
-fn clients(servers: &[(&Scope<'_>, &[String])], table: &mut Table, accounts: &Accounts) {
+fn clients(servers: &[(&Scope<'_>, Vec<String>)], table: &mut Table, accounts: &Accounts) {
     let wanted = |scope: &Scope<'_>| scope.value("ssl_verify_client").unwrap_or("off").to_owned();
     let Some((default, _)) = servers.first() else {
         return;
@@ -326,7 +326,7 @@ fn clients(servers: &[(&Scope<'_>, &[String])], table: &mut Table, accounts: &Ac
 }
 
 /// What goes with TLS and needs no key, or has none.
-fn companions(servers: &[(&Scope<'_>, &[String])], accounts: &Accounts) {
+fn companions(servers: &[(&Scope<'_>, Vec<String>)], accounts: &Accounts) {
     for (scope, _) in servers {
         let stapling = scope.nearest("ssl_stapling").iter();
         for directive in stapling.chain(scope.nearest("ssl_stapling_verify")) {

@@ -235,6 +235,23 @@ impl Block {
         }
     }
 
+    /// Adds items to the list of a key, behind those that it has.
+    pub(super) fn extend_list(&mut self, name: &'static str, items: Vec<String>) {
+        match self.lists.iter_mut().find(|(key, _)| *key == name) {
+            Some((_, known)) => known.extend(items),
+            None if items.is_empty() => {}
+            None => self.lists.push((name, items)),
+        }
+    }
+
+    /// Puts an item before those that the list of a key has.
+    pub(super) fn put_first(&mut self, name: &'static str, item: String) {
+        match self.lists.iter_mut().find(|(key, _)| *key == name) {
+            Some((_, known)) => known.insert(0, item),
+            None => self.lists.push((name, vec![item])),
+        }
+    }
+
     /// The value of a key, or of a table as a value.
     pub(super) fn get(&self, name: &str) -> Option<String> {
         let table = self.tables.iter().find(|(key, _)| *key == name);

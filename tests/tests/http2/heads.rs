@@ -67,6 +67,13 @@ async fn hop_by_hop_fields_are_refused() {
 }
 
 #[tokio::test]
+async fn methods_with_small_letters_are_refused() {
+    for method in ["delete", "Get", "GET1"] {
+        refused(method, &[(":method", method)]).await;
+    }
+}
+
+#[tokio::test]
 async fn names_and_values_that_http_1_would_misread_are_refused() {
     for (name, value) in [
         ("X-Upper", "a"),

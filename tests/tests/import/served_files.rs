@@ -154,21 +154,21 @@ pub(super) fn departs(text: &str, request: &str, got: &Response, expected: &Resp
         && request.ends_with("hello")
         && got.status >= 500
         && told(got).is_empty();
-    // nginx asks for a page by GET, and without the query.
-    let asks_otherwise = !is_read
-        || request
-            .lines()
-            .next()
-            .is_some_and(|line| line.contains('?'));
-    if is_sent_once || (asks_otherwise && told(expected).contains(" GET /ping\n")) {
+    // A page with the status of a redirect, which leads nowhere, has the error's.
+    let is_led = [301, 302].contains(&expected.status) && expected.header("Location").is_empty();
+    if is_led && got.status == 404 && told(got) == told(expected) {
         return true;
     }
-    has_some(text)
-        && (is_other_method || is_asked_first || is_page || lacks_slash(text, request, got))
+    // nginx asks for a page by GET.
+    if is_sent_once || (!is_read && told(expected).contains(" GET /ping\n")) {
+        return true;
+    }
+    // Where nginx finds no location for it.
+    let lacks_slash = expected.status == 404 && lacks_slash(text, request, got);
+    has_some(text) && (is_other_method || is_asked_first || is_page || lacks_slash)
 }
 
-/// Whether a client is sent to a path with a slash at its end where the configuration has a location:
-/// nginx looks for another one there unless it proxies.
+/// Whether a client is sent to a path with a slash at its end where the configuration has a location.
 fn lacks_slash(text: &str, request: &str, got: &Response) -> bool {
     let target = request.split(' ').nth(1).unwrap_or_default();
     let with_slash = format!("{}/", target.split('?').next().unwrap_or_default());

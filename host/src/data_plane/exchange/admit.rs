@@ -15,6 +15,7 @@ use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::authority::{Authority, BadAuthority};
 use crate::http::framing::{self, Framing};
 use crate::http::head::{FieldName, Version};
+use crate::http::headers::is_method;
 use crate::http::path;
 use crate::http::target::{BadTarget, RequestTarget, TargetForm};
 use crate::http::variable::Lasting;
@@ -26,6 +27,8 @@ use crate::tls::server::ClientVerdict;
 pub(crate) enum BadRequest {
     #[error("{0}")]
     Target(#[from] BadTarget),
+    #[error("invalid method")]
+    Method,
     #[error("no \"Host\" header")]
     NoHost,
     #[error("several \"Host\" headers")]
@@ -210,6 +213,9 @@ fn check_host_of_connection(exchange: &Exchange, session: &Session<'_>) -> Resul
 /// Fills in host, path and query (RFC 9112 section 3.2).
 fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
     let request = &exchange.request;
+    if !is_method(request.method()) {
+        return Err(BadRequest::Method.into());
+    }
     let target =
         RequestTarget::parse(request.method(), request.target()).map_err(BadRequest::Target)?;
     if matches!(target.form, TargetForm::Authority(_)) || request.method() == b"TRACE" {

@@ -8,7 +8,8 @@
 //! conditions hold. Those whose conditions do not hold are passed over, as if they were not there.
 //!
 //! A path that lacks only the slash at the end of a route that proxies, such as `/api` of `/api/`,
-//! takes that route to be redirected, as in nginx.
+//! takes that route to be redirected, as in nginx. One with files is redirected so as well, where no
+//! other route has the path: nginx finds none there.
 
 mod paths; // among those of a host
 
@@ -83,11 +84,12 @@ impl Router {
                 if host == new {
                     paths.add_host();
                 }
-                // A directory without its slash is asked for as often as a server's root.
-                let proxies = matches!(route.action, Action::Proxy(_) | Action::Files(_));
+                let has_files = matches!(route.action, Action::Files(_));
+                let has_bare = has_files || matches!(route.action, Action::Proxy(_));
                 let no_regex = matches!(route.path, PathPattern::PrefixNoRegex(_));
                 let candidate = Candidate::new(index, !route.when.is_empty(), no_regex);
-                paths.add(host, &route.path, candidate, proxies);
+                let candidate = candidate.yielding(has_files);
+                paths.add(host, &route.path, candidate, has_bare);
             }
         }
         Router {

@@ -45,7 +45,7 @@ struct Entry {
     exact: u32,
     /// Those whose path is the beginning of the request's.
     prefix: u32,
-    /// Those that proxy and whose path is this one with a slash at its end.
+    /// Those that proxy or have files, and whose path is this one with a slash at its end.
     without_slash: u32,
     /// The longest other path that this one begins with and that has candidates as a prefix;
     /// [`NONE`] for none.
@@ -61,6 +61,8 @@ pub(super) struct Candidate {
     has_conditions: bool,
     /// `^~`
     no_regex: bool,
+    /// Whether its path without the slash at its end is any other route's rather than its own.
+    yields: bool,
 }
 
 impl Candidate {
@@ -69,7 +71,12 @@ impl Candidate {
             route: index(route),
             has_conditions,
             no_regex,
+            yields: false,
         }
+    }
+
+    pub(super) fn yielding(self, yields: bool) -> Candidate {
+        Candidate { yields, ..self }
     }
 
     fn holds(&self, holds: &impl Fn(usize) -> bool) -> bool {
@@ -109,6 +116,7 @@ impl Paths {
     ) -> Option<Match> {
         let HostPaths { entries, regexes } = self.hosts.get(host)?;
         let last = self.last_up_to(entries.clone(), path);
+        let mut of_files = None;
         if let Some(entry) = last.filter(|entry| *self.path(entry) == *path) {
             if let Some(candidate) = first(self.exact(entry), &holds) {
                 return Some(candidate.matched(path.len(), false));
@@ -117,7 +125,11 @@ impl Paths {
             if let Some(candidate) = first(self.without_slash(entry), &holds)
                 && first(self.prefix(entry), &holds).is_none()
             {
-                return Some(candidate.matched(path.len(), true));
+                let found = candidate.matched(path.len(), true);
+                if !candidate.yields {
+                    return Some(found);
+                }
+                of_files = Some(found);
             }
         }
         let prefix = last.and_then(|last| self.longest_prefix(last, path, &holds));
@@ -132,7 +144,8 @@ impl Paths {
                 return Some(candidate.matched(0, false));
             }
         }
-        prefix.map(|(length, candidate)| candidate.matched(length, false))
+        let found = prefix.map(|(length, candidate)| candidate.matched(length, false));
+        found.or(of_files)
     }
 
     /// The last of some entries whose path does not come after this one: it has all paths that this
@@ -231,14 +244,14 @@ impl Building {
         self.0.push(BuildingHost::default());
     }
 
-    /// Adds a route of a host. `proxies`: a path that lacks only the slash at the end of this one is
+    /// Adds a route of a host. `has_bare`: a path that lacks only the slash at the end of this one is
     /// the route's as well.
     pub(super) fn add(
         &mut self,
         host: usize,
         pattern: &PathPattern,
         candidate: Candidate,
-        proxies: bool,
+        has_bare: bool,
     ) {
         let host = &mut self.0[host];
         let (path, is_exact) = match pattern {
@@ -248,7 +261,7 @@ impl Building {
             }
             PathPattern::Regex(regex) => return host.regexes.push((regex.clone(), candidate)),
         };
-        if proxies && let Some(bare @ [_, ..]) = path.strip_suffix(b"/") {
+        if has_bare && let Some(bare @ [_, ..]) = path.strip_suffix(b"/") {
             let of_path = host.paths.entry(bare.into()).or_default();
             add(&mut of_path.without_slash, candidate);
         }
