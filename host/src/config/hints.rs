@@ -56,6 +56,16 @@ const TOLD: &[(&str, &str, &str)] = &[
         "logs are written as they are: leave it out, and let the rotation compress what it has \
          moved away (docs/logs.md)",
     ),
+    ("health_check", "uri", "here it is `path`"),
+    ("health_check", "passes", "here it is `rise`"),
+    ("health_check", "fails", "here it is `fall`"),
+    (
+        "health_check",
+        "mandatory",
+        "here it is `initial = \"down\"`",
+    ),
+    ("limits", "max_requests", "here it is `requests`"),
+    ("limits", "max_connections", "here it is `connections`"),
     (
         "compression",
         "level",
@@ -65,6 +75,7 @@ const TOLD: &[(&str, &str, &str)] = &[
 
 /// How a table is written, by its title, where two of its keys would not tell.
 const EXAMPLES: &[(&str, &str)] = &[
+    ("queue", "{ size = 100, timeout = \"10s\" }"),
     ("when", "{ method = \"POST\" }"),
     ("when of a log", "{ status = \"5xx\" }"),
     ("when of a stream's log", "{ status = \"5xx\" }"),
@@ -76,7 +87,7 @@ const URL: &str = "://";
 /// A table that is hardly more than one text.
 struct OfText {
     title: &'static str,
-    /// Keys that may have such a text, and what it begins with.
+    /// Keys that may have such a text, and what it begins with, or ends with if that is an ending.
     keys: &'static [(&'static str, &'static str)],
     example: &'static str,
 }
@@ -94,7 +105,12 @@ const OF_TEXT: &[OfText] = &[
     },
     OfText {
         title: "error_pages",
-        keys: &[("location", "/"), ("location", URL), ("body", "")],
+        keys: &[
+            ("file", ".html"),
+            ("location", "/"),
+            ("location", URL),
+            ("body", ""),
+        ],
         example: "not here",
     },
 ];
@@ -219,7 +235,11 @@ fn example(table: &Table, text: Option<&str>) -> Option<String> {
     let of_text = OF_TEXT.iter().find(|each| each.title == table.title)?;
     let fitting = |text: &str| {
         let mut keys = of_text.keys.iter();
-        keys.find(|(_, part)| text.starts_with(part) || *part == URL && text.contains(URL))
+        keys.find(|(_, part)| match *part {
+            URL => text.contains(URL),
+            ending if ending.starts_with('.') => text.ends_with(ending) && !text.contains(URL),
+            beginning => text.starts_with(beginning),
+        })
     };
     let text = text
         .filter(|text| fitting(text).is_some())

@@ -167,7 +167,9 @@ pub(super) fn remove(
     }
     let primaries = upstream.servers.iter().filter(|server| !server.backup);
     if primaries.count() == 1 && !upstream.servers[index].backup {
-        let message = format!("`{server}` is the last server of upstream `{name}`");
+        let has_backup = upstream.servers.len() > 1;
+        let but = if has_backup { " that is no backup" } else { "" };
+        let message = format!("`{server}` is the last server of upstream `{name}`{but}");
         return Err(ChangeRefused::Conflict(message));
     }
     upstream.servers.remove(index);

@@ -151,6 +151,7 @@ const FLOORS: &[&str] = &[
     "data_plane/slots",
     "data_plane/drain",
     "data_plane/open_files",
+    "data_plane/request_ids",
     "data_plane/worker",
     "data_plane/hooked",
     "data_plane/downstream",

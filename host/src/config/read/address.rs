@@ -120,6 +120,10 @@ pub(super) fn to_connect_to(text: &str, default_port: u16) -> Result<Destination
     }
     if let Some((address, parameters)) = text.trim().split_once(' ') {
         let complaint = Complaint::new(format!("`{text}` is more than an address"));
+        // Something else than nginx's parameters.
+        if parameters.contains(':') {
+            return Err(complaint.hint(SERVER_FORMS));
+        }
         let form = as_table(address, parameters);
         return Err(complaint.hint(format!("write it as `{form}`")));
     }

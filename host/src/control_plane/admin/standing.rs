@@ -69,12 +69,20 @@ fn reasons(
         }
     }
     if endpoint.has_failed_out() {
-        let detail = format!("{} failures", endpoint.fails());
         let micros = |seconds: u64| seconds.saturating_mul(1_000_000);
+        let tried_again = micros(endpoint.tried_again());
+        let is_due = tried_again <= now_us;
+        let fails = endpoint.fails();
+        let failures = if fails == 1 { "failure" } else { "failures" };
+        let due = if is_due {
+            ", the next request tries it"
+        } else {
+            ""
+        };
         reasons.push(StandingReason {
-            detail: Some(detail),
+            detail: Some(format!("{fails} {failures}{due}")),
             since_ms: passed(micros(endpoint.last_failure()), now_us),
-            next_ms: left(micros(endpoint.tried_again()), now_us),
+            next_ms: left(tried_again, now_us).filter(|_| !is_due),
             ..reason("failed")
         });
     }
