@@ -8,6 +8,7 @@ mod consul; // one of ours
 mod kubernetes; // one of ours
 mod sources; // what holds for all of them
 mod served; // alone is kept, handed on, and asked for
+mod refused; // by policies, at a start
 mod commands; // to servers that are listed
 
 use std::path::Path;
