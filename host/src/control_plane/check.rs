@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::assemble::{balanced, narrowing, problem, refusal, rehearsed, resolved, traits};
+use super::bind_problem;
 use super::hooks;
 use super::log_files;
 use super::missing;
@@ -114,6 +115,10 @@ impl Outside {
         warnings.extend(unread);
         warnings.extend(missing::directories(config));
         problems.extend(log_files::unwritable(config));
+        problems.extend(bind_problem::of_admin(config));
+        let sources = config.upstreams.iter();
+        let sources = sources.filter_map(|upstream| upstream.source.as_ref());
+        problems.extend(sources.flat_map(discovery::problems));
         let secured = Secured::read(config, None, TlsFiles::Read, warnings);
         let secured = secured.map_err(|of_files| problems.extend(of_files)).ok();
         Outside {
