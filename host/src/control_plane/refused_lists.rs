@@ -40,6 +40,9 @@ pub(super) fn refused(
 /// Leaves out the lists that are [refused], for a start. What was known before the source answered
 /// takes their place, if anything was. True where there were any: what the configuration has now
 /// may be refused again.
+///
+/// What the process before serves is not left out for nothing: it goes on with that, until the
+/// configuration takes it.
 pub(super) fn leave_out(
     config: &mut Config,
     own: &Config,
@@ -47,8 +50,8 @@ pub(super) fn leave_out(
     plugins: &Selection,
     resolution: &Resolution,
 ) -> bool {
-    let refused = refused(config, own, plugins, resolution);
-    for (index, problem) in &refused {
+    let mut is_any = false;
+    for (index, problem) in &refused(config, own, plugins, resolution) {
         let (upstream, own) = (&mut config.upstreams[*index], &own.upstreams[*index]);
         let with = |listed: &Listed| {
             let mut with = UpstreamConfig::clone(own);
@@ -60,6 +63,10 @@ pub(super) fn leave_out(
         let tried = sources.listed(upstream).filter(is_tried);
         let before = sources.listed_before(upstream);
         let before = before.filter(|before| tried.is_some() && !is_tried(before));
+        if before.is_none() && sources.is_handed_on(upstream) {
+            continue;
+        }
+        is_any = true;
         let meanwhile = match before.as_ref().map_or(0, |before| before.len()) {
             0 => "it begins without",
             1 => "it begins with the one known before",
@@ -76,5 +83,5 @@ pub(super) fn leave_out(
         }
         *upstream = before.map_or_else(|| own.clone(), |before| Arc::new(with(&before)));
     }
-    !refused.is_empty()
+    is_any
 }

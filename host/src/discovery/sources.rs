@@ -132,6 +132,12 @@ impl Sources {
             .with(upstream, |seen| Some(seen.before.as_ref()?.servers.clone()))?
     }
 
+    /// Whether the process before serves a list of this upstream; known until one is
+    /// [kept](Sources::keep).
+    pub(crate) fn is_handed_on(&self, upstream: &UpstreamConfig) -> bool {
+        self.shared.seeds.lock().contains_key(&upstream.name)
+    }
+
     /// Notes which lists this configuration is served with. `has`: whether an upstream has the
     /// servers of a list.
     pub(crate) fn note_served(

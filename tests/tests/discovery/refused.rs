@@ -91,6 +91,23 @@ async fn an_upgrade_goes_on_with_the_servers_before() {
     successor.ended().await;
 }
 
+/// The list was good before the file was edited: the process that serves it goes on.
+#[tokio::test]
+async fn an_upgrade_to_a_policy_that_does_not_take_the_servers_that_serve_is_refused() {
+    let (a, b) = (origin::named().await, origin::named().await);
+    let setup = proxy::to([] as [&Origin; 0]).upstream("servers_from = { file = \"s.json\" }");
+    std::fs::write(setup.directory().join("s.json"), with_backup(&a, &b)).unwrap();
+    let proxy = setup.more(ADMIN).start().await;
+    serves(&proxy, &[&a, &b]).await;
+    proxy.edit("servers_from", &format!("{HASH}servers_from"));
+    proxy.signal(Signal::USR2);
+    proxy
+        .log_contains("the upgrade has failed, this process goes on")
+        .await;
+    assert!(proxy.log().contains(REFUSED), "{}", proxy.log());
+    assert_eq!(proxy.get("/").await.text(), a.address());
+}
+
 /// What is wrong with the configuration itself is none of the list's.
 #[tokio::test]
 async fn a_policy_that_takes_no_list_at_all_keeps_the_process_from_starting() {
