@@ -233,7 +233,12 @@ pub fn refuses() -> Origin {
 /// An address where connections neither succeed nor fail: the backlog is full, and no program
 /// accepts.
 pub fn hangs_at_connect() -> Origin {
-    let socket = bound();
+    hangs_at_connect_to((Ipv4Addr::LOCALHOST, 0).into())
+}
+
+/// As [`hangs_at_connect`], at this address.
+pub fn hangs_at_connect_to(address: SocketAddr) -> Origin {
+    let socket = bound_to(address);
     socket.listen(0).expect("a bound socket listens");
     let address = socket.local_addr().expect("a bound socket has an address");
     let mut held = vec![socket];
@@ -251,9 +256,13 @@ pub fn hangs_at_connect() -> Origin {
 }
 
 fn bound() -> Socket {
+    bound_to((Ipv4Addr::LOCALHOST, 0).into())
+}
+
+fn bound_to(address: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
-        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+        .bind(&address.into())
         .expect("a loopback port is free");
     socket
 }

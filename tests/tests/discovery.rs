@@ -7,6 +7,8 @@ mod etcd; // a real one
 mod consul; // one of ours
 mod kubernetes; // one of ours
 mod sources; // what holds for all of them
+mod served; // alone is kept, handed on, and asked for
+mod refused; // by policies, at a start
 mod commands; // to servers that are listed
 
 use std::path::Path;
@@ -26,6 +28,12 @@ async fn listing(source: &str, more: &str) -> Proxy {
 fn list(origins: &[&Origin]) -> String {
     let addresses: Vec<&str> = origins.iter().map(|origin| origin.address()).collect();
     serde_json::json!({ "servers": addresses }).to_string()
+}
+
+/// A list of one origin and a backup, which the policy `hash` does not take.
+fn with_backup(primary: &Origin, backup: &Origin) -> String {
+    let backup = serde_json::json!({ "address": backup.address(), "backup": true });
+    serde_json::json!([primary.address(), backup]).to_string()
 }
 
 /// Replaces a file as deployments do: a reader has the one before, or this one.

@@ -8,6 +8,7 @@
 
 mod harness; // what the specs stand on
 mod commands; // the first thing that a newcomer meets
+mod checks; // what a check finds beyond the file
 mod conditions; // which of several routes of one path takes a request
 mod variables; // of one's own
 mod docs; // whose commands work

@@ -60,7 +60,7 @@ pub use self::real_ip::{RealIp, RealIpHeader, TrustedProxies};
 pub(crate) use self::resolver::tests_resolver;
 pub use self::resolver::{Lookup, Resolve, Resolver, ServerName};
 pub use self::settings::SettingsPlace;
-pub use self::source::{Overlay, ServerSource, SourceKind, SourceUrl};
+pub use self::source::{Overlay, ServerSource, SourceKind, SourcePlace, SourceUrl};
 pub use self::tls::{
     CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
     UpstreamTls,

@@ -2,14 +2,19 @@
 //! kernel said.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::config::model::Address;
+use crate::config::model::{Address, AdminConfig, Config};
 use crate::config::problem::{Place, Problem};
 use crate::config::reason;
 
-/// `what` stands before the address: empty, or `the admin address `.
+/// What stands before the admin address.
+pub(super) const ADMIN: &str = "the admin address ";
+
+/// `what` stands before the address: empty, or [`ADMIN`].
 pub(super) fn bind_problem(
     place: &Place,
     what: &str,
@@ -18,6 +23,34 @@ pub(super) fn bind_problem(
 ) -> Problem {
     let message = format!("cannot listen on {what}{address}: {}", reason(error));
     Problem::new(place, message).hint(way_out(address, error))
+}
+
+/// What the file system has against the admin address. Whether another program listens there is
+/// not asked: it may be the process that serves this configuration.
+pub(super) fn of_admin(config: &Config) -> Option<Problem> {
+    let AdminConfig { address, place } = config.admin.as_ref()?;
+    let Address::Unix(path) = address else {
+        return None;
+    };
+    let error = cannot_be_made(path)?;
+    Some(bind_problem(place, ADMIN, address, &error))
+}
+
+/// Why there can be no socket at a path, as far as that can be told without making one.
+fn cannot_be_made(path: &Path) -> Option<io::Error> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => None,
+        Ok(_) => Some(no_socket()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::metadata(path.parent()?).err()
+        }
+        Err(error) => Some(error),
+    }
+}
+
+/// There is something at the path of a socket that may be of use to somebody.
+pub(super) fn no_socket() -> io::Error {
+    io::Error::other("there is a file that is no socket")
 }
 
 /// bind(2), ip(7) and unix(7) have what each error means.

@@ -5,17 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::assemble::{balanced, narrowing, problem, refusal, rehearsed, resolved, traits};
+use super::bind_problem;
 use super::hooks;
 use super::loading::Loaded;
 use super::log_files;
 use super::missing;
 use super::plugins::{PluginRegistry, Selection, compiler};
+use super::refused_lists;
 use super::resolve::{self, Unknown};
 use super::servers;
 use super::state;
 use super::tls_files::{Secured, TlsFiles};
 use crate::config;
-use crate::config::model::{Config, SourceKind};
+use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::PageFiles;
 use crate::discovery;
@@ -96,6 +98,8 @@ fn add_new(problems: &mut Vec<Problem>, more: Vec<Problem>) {
 
 /// What name servers and files have to do with a configuration.
 struct Outside {
+    /// With the servers that files list.
+    listed: Config,
     resolution: Resolution,
     /// None where a certificate cannot be used.
     secured: Option<Secured>,
@@ -112,9 +116,14 @@ impl Outside {
         warnings.extend(unread);
         warnings.extend(missing::directories(config));
         problems.extend(log_files::unwritable(config));
+        problems.extend(bind_problem::of_admin(config));
+        let sources = config.upstreams.iter();
+        let sources = sources.filter_map(|upstream| upstream.source.as_ref());
+        problems.extend(sources.flat_map(discovery::problems));
         let secured = Secured::read(config, None, TlsFiles::Read, warnings);
         let secured = secured.map_err(|of_files| problems.extend(of_files)).ok();
         Outside {
+            listed,
             resolution,
             secured,
             problems,
@@ -135,18 +144,35 @@ fn list_servers(config: &mut Config) -> Vec<Problem> {
             }
             Some(Err(why)) => why,
         };
-        let Some(file) = &upstream.source else {
-            continue;
-        };
-        let SourceKind::File(named) = &file.kind else {
+        let Some(source) = &upstream.source else {
             continue;
         };
         let name = &upstream.name;
-        let message = format!("no list of servers for upstream `{name}` from {file}: {why}");
+        let message = format!("no list of servers for upstream `{name}` from {source}: {why}");
         let hint = "it has no others until there is a list";
-        unread.push(Problem::new(&named.place, message).hint(hint));
+        unread.push(Problem::new(&source.place.0, message).hint(hint));
     }
     unread
+}
+
+/// The lists of files that a policy does not take. `own`: the configuration without their servers.
+fn refused_lists(
+    listed: &Config,
+    own: &Config,
+    plugins: &Selection,
+    resolution: &Resolution,
+) -> Vec<Problem> {
+    let refused = refused_lists::refused(listed, own, plugins, resolution).into_iter();
+    let warnings = refused.filter_map(|(index, problem)| {
+        let upstream = &own.upstreams[index];
+        let (name, source, why) = (&upstream.name, upstream.source.as_ref()?, problem.message);
+        let message = format!(
+            "the list of servers for upstream `{name}` from {source} cannot be served: {why}"
+        );
+        let hint = "it has no others until there is a list that its policy takes";
+        Some(Problem::new(&source.place.0, message).hint(hint))
+    });
+    warnings.collect()
 }
 
 /// What names stand for now, as far as they do.
@@ -175,6 +201,7 @@ fn resolution(config: &Config) -> (Resolution, Unknown) {
 fn check_valid(config: &Config) -> Checked {
     let mut warnings = Warnings::new();
     let Outside {
+        listed,
         resolution,
         secured,
         mut problems,
@@ -208,6 +235,7 @@ fn check_valid(config: &Config) -> Checked {
         );
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
     }
+    warnings.extend(refused_lists(&listed, config, &selection, &resolution));
     problems.extend(hooks::problems(config, &selection));
     problems.extend(PageFiles::read(config).err().into_iter().flatten());
     Checked { problems, warnings }

@@ -137,6 +137,8 @@ impl Listing {
     /// Each list that differs from what is served, and what it has brought.
     fn changed(&self) -> Vec<(String, Listed, New)> {
         let config = self.published.load().snapshot.config.clone();
+        // One that changes nothing is served already.
+        note_served(&self.sources, &config);
         let mut changed = Vec::new();
         let mut served = None;
         for upstream in &config.upstreams {
@@ -163,6 +165,13 @@ fn with_list(upstream: &UpstreamConfig, listed: &Listed) -> Option<UpstreamConfi
     let mut next = UpstreamConfig::clone(upstream);
     servers::list(&mut next, listed);
     (next != *upstream).then_some(next)
+}
+
+/// Notes which lists this configuration is served with.
+fn note_served(sources: &Sources, config: &Config) {
+    sources.note_served(config, |upstream, listed| {
+        with_list(upstream, listed).is_none()
+    });
 }
 
 /// Gives each upstream of a configuration what its source lists. Where that is not known, what is
@@ -193,9 +202,12 @@ impl Operator {
         fill(config, &self.sources, Some(&present.snapshot.config));
     }
 
-    /// Has those sources looked after that are served from, and no others.
+    /// Has those sources looked after that are served from, and no others, and notes which of their
+    /// lists are served.
     pub(super) fn keep_sources(&self) {
-        self.sources.keep(&self.published.load().snapshot.config);
+        let published = self.published.load();
+        self.sources.keep(&published.snapshot.config);
+        note_served(&self.sources, &published.snapshot.config);
     }
 
     /// Watches files with lists where they are now. They are being read already.

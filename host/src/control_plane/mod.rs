@@ -12,6 +12,7 @@ mod missing; // directories that are not there
 mod variables; // those of one's own, for plugins that stay
 mod hooks; // hooks made, or kept
 mod assemble; // policies configured, logs opened: a snapshot
+mod refused_lists; // servers from elsewhere that policies do not take
 mod check; // problems beyond those of the file
 mod error_log; // where `tracing` writes
 mod panics; // counted, and written there

@@ -29,6 +29,7 @@ use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::panics;
 use super::plugins::{PluginRegistry, compiler};
 use super::preparing::{Preparation, Preparing};
+use super::refused_lists::leave_out;
 use super::resolve::{self, Unknown};
 use super::signals::{ChangeSignals, SignalEvent, Signals};
 use super::sockets::{Sockets, remove_files};
@@ -90,8 +91,9 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         Err(problems) => return Ok(report(&problems)),
     };
     let listed = sources.learn_now(&config);
+    let own = config.clone();
     lists::fill(&mut config, &sources, None);
-    let learned = names.learn_now(resolve::names(&config));
+    let mut learned = names.learn_now(resolve::names(&config));
     let Unknown {
         mut problems,
         warnings,
@@ -111,25 +113,33 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         Ok(sockets) => sockets,
         Err(problem) => return Ok(report(&[problem])),
     };
-    let parts = Parts {
-        config,
-        plugins: registry.selection(),
-        resolution: &learned.resolution,
-        files: TlsFiles::Read,
-        listeners: sockets.ids(),
-        previous: None,
-        logs: &logs,
-    };
-    let snapshot = match assemble(parts) {
-        Ok(snapshot) => Arc::new(snapshot),
-        Err(problems) => return Ok(report(&problems)),
+    let snapshot = loop {
+        let plugins = registry.selection();
+        let assembled = assemble(Parts {
+            config: config.clone(),
+            plugins: plugins.clone(),
+            resolution: &learned.resolution,
+            files: TlsFiles::Read,
+            listeners: sockets.ids(),
+            previous: None,
+            logs: &logs,
+        });
+        let resolution = &learned.resolution;
+        match assembled {
+            Ok(snapshot) => break Arc::new(snapshot),
+            // Each time a list goes, so there is an end.
+            Err(_) if leave_out(&mut config, &own, &sources, &plugins, resolution) => {
+                learned = names.learn_now(resolve::names(&config));
+            }
+            Err(problems) => return Ok(report(&problems)),
+        }
     };
     registry.note_serving(None);
     names.keep(resolve::names_to_follow(&snapshot.config), Supposed::new());
     sources.keep(&snapshot.config);
     // They are kept from here on, for as long as a configuration has them.
     let resolution = learned.resolution.clone();
-    drop((listed, learned));
+    drop((listed, learned, own, config));
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned().into();
     let (wanted, heard) = WantedUpstreams::new();

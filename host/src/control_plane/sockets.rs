@@ -17,7 +17,7 @@ use anyhow::Context;
 use rustix::fs::Mode;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
-use super::bind_problem::bind_problem;
+use super::bind_problem::{bind_problem, no_socket};
 use super::inherited::{HandedOver, Inherited};
 use crate::config::model::{Address, Bind, BindKind};
 use crate::config::problem::Problem;
@@ -265,7 +265,7 @@ pub(super) fn listen_unix(
     // Where it cannot be told what is there, `bind` will say why.
     if let Ok(found) = std::fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
-            return Err(io::Error::other("there is a file that is no socket"));
+            return Err(no_socket());
         }
         nobody_listens(&address)?;
         std::fs::remove_file(path)?;

@@ -6,7 +6,7 @@
 //! link to the file, a mounted volume of Kubernetes the one to its directory. An event is only a
 //! hint; whether the content has changed is found out by reading it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +17,7 @@ use std::time::Duration;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep_until};
 
 use super::blocking::{FILES, run_blocking};
 use super::operator::{Change, ChangeRequest};
@@ -25,6 +26,8 @@ use crate::fault_injection;
 
 /// How long a file must have been left alone: a copy is many writes.
 const QUIET: Duration = Duration::from_millis(100);
+/// How long a change waits at most: a file may be written all the time.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// What a file is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -210,18 +213,45 @@ fn touched(places: &BTreeSet<(PathBuf, Subject)>, event: &notify::Result<Event>)
         .collect()
 }
 
-/// Passes changes on once they have come to an end.
+/// When a subject was touched: since it was last passed on, and last of all.
+struct Touched {
+    first: Instant,
+    last: Instant,
+}
+
+impl Touched {
+    fn due(&self) -> Instant {
+        (self.last + QUIET).min(self.first + LONGEST)
+    }
+}
+
+/// Passes changes on once they have come to an end, each subject by itself: one that is touched all
+/// the time holds up no other one, and is passed on as well.
 async fn settle(
     mut changes: UnboundedReceiver<Subject>,
     requests: UnboundedSender<ChangeRequest>,
     tell_of_lists: impl Fn(),
 ) {
-    while let Some(first) = changes.recv().await {
-        let mut subjects = BTreeSet::from([first]);
-        while let Ok(Some(subject)) = tokio::time::timeout(QUIET, changes.recv()).await {
-            subjects.insert(subject);
+    let mut waiting: BTreeMap<Subject, Touched> = BTreeMap::new();
+    loop {
+        let next = waiting.values().map(Touched::due).min();
+        let settled = async {
+            match next {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = changes.recv() => {
+                let Some(subject) = changed else { return };
+                let now = Instant::now();
+                let new = Touched { first: now, last: now };
+                waiting.entry(subject).or_insert(new).last = now;
+            }
+            () = settled => {}
         }
-        for subject in subjects {
+        let now = Instant::now();
+        for (subject, _) in waiting.extract_if(.., |_, touched| touched.due() <= now) {
             let change = match subject {
                 Subject::Plugin(name) => Change::FileChanged { name },
                 Subject::Tls => Change::TlsFilesChanged,
@@ -298,5 +328,30 @@ mod tests {
             assert!(again.is_err(), "nothing is new");
         };
         tokio::task::LocalSet::new().run_until(watched).await;
+    }
+
+    /// One that is touched again before it is quiet, and for longer than a change may wait.
+    #[tokio::test]
+    async fn what_is_touched_all_the_time_holds_up_nothing() {
+        let (changed, changes) = unbounded_channel();
+        let (requests, mut requested) = unbounded_channel::<ChangeRequest>();
+        let touching = async {
+            changed.send(Subject::Tls).unwrap();
+            loop {
+                changed.send(Subject::Lists).unwrap();
+                tokio::time::sleep(QUIET / 20).await;
+            }
+        };
+        let passed_on = async {
+            let first = requested.recv().await.unwrap().0;
+            assert!(matches!(first, Change::TlsFilesChanged));
+            let second = requested.recv().await.unwrap().0;
+            assert!(matches!(second, Change::ListFilesChanged));
+        };
+        tokio::select! {
+            passed_on = timeout(10 * LONGEST, passed_on) => passed_on.unwrap(),
+            () = touching => {}
+            () = settle(changes, requests, || {}) => {}
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -27,12 +27,13 @@ use crate::config::model::{
     UpstreamTls,
 };
 use crate::config::problem::{Place, Problem};
+use crate::config::reason;
 use crate::file;
 use crate::names::Names;
 use crate::tls::{ClientTls, SystemRoots, Warnings};
 
 /// Bytes of a token, and of the other small files of a service account.
-const TOKEN_SIZE: u64 = 64 << 10;
+pub(super) const TOKEN_SIZE: u64 = 64 << 10;
 
 /// How requests to one source are made.
 pub(super) struct Client {
@@ -41,6 +42,8 @@ pub(super) struct Client {
     ca: Option<NamedFile>,
     token_file: Option<NamedFile>,
     timeout: Duration,
+    /// The address that has failed last, which comes last of those of a host.
+    failed: Option<SocketAddr>,
     /// Made when it is needed, and anew after a failure: its files may have changed.
     tls: Option<Arc<ClientTls>>,
 }
@@ -119,6 +122,7 @@ impl Client {
             ca: source.ca.clone(),
             token_file: source.token_file.clone(),
             timeout: source.timeout,
+            failed: None,
             tls: None,
         }
     }
@@ -143,18 +147,24 @@ impl Client {
         asked: Asked<'_>,
     ) -> Result<Response, String> {
         let limit = self.timeout + asked.held_back;
-        let answered = timeout(limit, self.exchange(url, asked)).await;
+        let mut peer = None;
+        let answered = timeout(limit, self.exchange(url, asked, &mut peer)).await;
         let answered = answered.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")));
-        match answered {
-            Ok(response) => accepted(response),
-            Err(why) => {
-                self.tls = None;
-                Err(why)
-            }
+        let answered = answered.inspect_err(|_| self.tls = None).and_then(accepted);
+        if answered.is_err() {
+            self.failed = peer;
         }
+        answered
     }
 
-    async fn exchange(&mut self, url: &SourceUrl, asked: Asked<'_>) -> Result<Response, String> {
+    /// `peer`: gets the address that is asked.
+    async fn exchange(
+        &mut self,
+        url: &SourceUrl,
+        asked: Asked<'_>,
+        peer: &mut Option<SocketAddr>,
+    ) -> Result<Response, String> {
+        let until = Instant::now() + self.timeout;
         let mut request = Request::builder()
             .method(asked.method)
             .uri(asked.path)
@@ -176,7 +186,8 @@ impl Client {
         let request = request
             .body(Full::new(Bytes::from(asked.body)))
             .map_err(|error| format!("it cannot be asked: {error}"))?;
-        let stream = self.connected(url).await?;
+        let (stream, address) = self.connected(url, until).await?;
+        *peer = Some(address);
         if !url.tls {
             return self.send(stream, request).await;
         }
@@ -186,7 +197,7 @@ impl Client {
         let connecting = TlsConnector::from(tls.config.clone()).connect(name, stream);
         let stream = connecting
             .await
-            .map_err(|error| format!("the TLS handshake has failed: {error}"))?;
+            .map_err(|error| format!("the TLS handshake has failed: {}", reason(&error)))?;
         self.send(stream, request).await
     }
 
@@ -211,18 +222,31 @@ impl Client {
         })
     }
 
-    /// A connection to one of the addresses of a host.
-    async fn connected(&self, url: &SourceUrl) -> Result<TcpStream, String> {
-        let addresses = match url.host.parse::<IpAddr>() {
+    /// A connection to the first address of a host that takes one. Those behind it have their share
+    /// of the time, however long one of them says nothing.
+    async fn connected(
+        &mut self,
+        url: &SourceUrl,
+        until: Instant,
+    ) -> Result<(TcpStream, SocketAddr), String> {
+        let mut addresses = match url.host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, url.port)],
             Err(_) => self.resolved(url).await?,
         };
+        let failed = |address: &SocketAddr| Some(*address) == self.failed;
+        if let Some(index) = addresses.iter().position(failed) {
+            addresses.rotate_left(index + 1);
+        }
         let mut failure = None;
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = Some(format!("cannot connect to {address}: {error}")),
-            }
+        for (left, address) in (1..=addresses.len() as u32).rev().zip(&addresses) {
+            let share = until.saturating_duration_since(Instant::now()) / left;
+            let why = match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok((stream, *address)),
+                Ok(Err(error)) => reason(&error),
+                Err(_) => format!("no answer within {share:.0?}"),
+            };
+            self.failed = Some(*address);
+            failure = Some(format!("cannot connect to {address}: {why}"));
         }
         Err(failure.unwrap_or_else(|| format!("`{}` has no address", url.host)))
     }
@@ -253,23 +277,13 @@ impl Client {
         if let Some(tls) = &self.tls {
             return Ok(tls.clone());
         }
-        let settings = UpstreamTls {
-            verify: true,
-            ca: self.ca.clone(),
-            crl: None,
-            server_name: None,
-            certificate: None,
-            min_version: TlsVersion::Tls12,
-            session_cache: 0,
-        };
+        let settings = tls_settings(self.ca.clone());
         let build = move || {
             let (mut roots, mut warnings) = (SystemRoots::default(), Warnings::new());
             let place = Place::default();
             ClientTls::build(&settings, false, &place, None, &mut roots, &mut warnings)
         };
-        let built = on_a_thread(build)
-            .await
-            .map_err(|error| error.to_string())?;
+        let built = on_a_thread(build).await.map_err(|error| reason(&error))?;
         let first = |problems: Vec<Problem>| match problems.first() {
             Some(problem) => problem.message_in_one_line(),
             None => "TLS cannot be set up".to_owned(),
@@ -286,9 +300,22 @@ impl Client {
         };
         let token = small_file(&file.path).await.map_err(|error| {
             let path = file.path.display();
-            format!("the token cannot be read from `{path}`: {error}")
+            format!("the token cannot be read from `{path}`: {}", reason(&error))
         })?;
         Ok(Some(token))
+    }
+}
+
+/// How sources are spoken to over TLS.
+pub(super) fn tls_settings(ca: Option<NamedFile>) -> UpstreamTls {
+    UpstreamTls {
+        verify: true,
+        ca,
+        crl: None,
+        server_name: None,
+        certificate: None,
+        min_version: TlsVersion::Tls12,
+        session_cache: 0,
     }
 }
 

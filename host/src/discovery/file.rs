@@ -9,7 +9,7 @@ use super::known;
 use super::reader::{Again, Answer, MOST, Reader, Reading};
 use super::shared::Listed;
 use crate::config::model::{SourceKind, UpstreamConfig};
-use crate::config::{ListFormat, list_items};
+use crate::config::{ListFormat, list_items, reason};
 use crate::file;
 
 pub(super) struct ListFile {
@@ -27,7 +27,7 @@ impl Reader for ListFile {
         Box::pin(async {
             let path = self.path.clone();
             let read = on_a_thread(move || read(&path)).await;
-            let items = read.map_err(|error| error.to_string())??;
+            let items = read.map_err(|error| reason(&error))??;
             Ok(Answer {
                 items: Some(items),
                 again: Again::WhenTold,
@@ -38,7 +38,7 @@ impl Reader for ListFile {
 
 /// The items of the list that a file holds. Waits for the disk.
 pub(super) fn read(path: &Path) -> Result<Vec<Json>, String> {
-    let bytes = file::read_regular(path, MOST as u64).map_err(|error| error.to_string())?;
+    let bytes = file::read_regular(path, MOST as u64).map_err(|error| reason(&error))?;
     let is_toml = path
         .extension()
         .is_some_and(|extension| extension == "toml");

@@ -9,7 +9,7 @@ use super::disk::on_a_thread;
 use super::known::{self, List};
 use super::reader::MOST;
 use crate::config::model::{NamedFile, UpstreamConfig};
-use crate::config::{ListFormat, list_items};
+use crate::config::{ListFormat, list_items, reason};
 use crate::file::{self, Replacement};
 
 /// The file of one source; none where nothing is kept.
@@ -38,7 +38,7 @@ impl<'a> Kept<'a> {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
             Err(error) => {
-                tell_unread(path, upstream, &error.to_string());
+                tell_unread(path, upstream, &reason(&error));
                 return None;
             }
         };
@@ -53,8 +53,8 @@ impl<'a> Kept<'a> {
     }
 
     /// Writes a list, unless that is what the file has.
-    pub(super) async fn write(&mut self, list: Option<&List>, upstream: &UpstreamConfig) {
-        let Some((file, list)) = self.file.zip(list) else {
+    pub(super) async fn write(&mut self, list: &List, upstream: &UpstreamConfig) {
+        let Some(file) = self.file else {
             return;
         };
         if self
@@ -73,8 +73,8 @@ impl<'a> Kept<'a> {
             }
             Err(error) if !self.is_told => {
                 self.is_told = true;
-                let (name, path) = (&upstream.name, file.path.display());
-                tracing::error!("upstream `{name}`: its list cannot be kept in `{path}`: {error}");
+                let (name, path, why) = (&upstream.name, file.path.display(), reason(&error));
+                tracing::error!("upstream `{name}`: its list cannot be kept in `{path}`: {why}");
             }
             Err(_) => {}
         }

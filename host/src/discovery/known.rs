@@ -102,13 +102,6 @@ impl Known {
         if is_same {
             return Change::None;
         }
-        let servers = &list.servers;
-        tracing::info!(
-            "upstream `{}`: {} lists {} now",
-            upstream.name,
-            name(upstream),
-            named(servers)
-        );
         self.list = Some(list);
         Change::List
     }
@@ -173,6 +166,12 @@ impl Known {
         }
         self.repeated = repeated;
     }
+}
+
+/// Says that a list is served that was not before.
+pub(super) fn tell_served(list: &List, upstream: &UpstreamConfig) {
+    let (servers, source) = (named(&list.servers), name(upstream));
+    tracing::info!("upstream `{}`: {source} lists {servers} now", upstream.name);
 }
 
 /// What items of a list mean for an upstream, and which of them it has more than once.

@@ -206,7 +206,7 @@ fn later() -> Answer {
 }
 
 /// The API server of the cluster that this process runs in.
-fn in_pod() -> Option<SourceUrl> {
+pub(super) fn in_pod() -> Option<SourceUrl> {
     let host = std::env::var("KUBERNETES_SERVICE_HOST").ok()?;
     let port = std::env::var("KUBERNETES_SERVICE_PORT").ok();
     Some(SourceUrl {
@@ -217,7 +217,7 @@ fn in_pod() -> Option<SourceUrl> {
     })
 }
 
-fn not_in_a_pod() -> String {
+pub(super) fn not_in_a_pod() -> String {
     "there is no `KUBERNETES_SERVICE_HOST`: outside of a pod, say `api`".to_owned()
 }
 

@@ -18,9 +18,11 @@ mod handed_on; // lists for the process that takes over
 mod kept; // lists on a disk
 mod shared; // what is known of all lists
 mod source; // the task of one source
+mod problems; // what a check finds
 mod sources; // the thread: start here
 
 pub(crate) use self::file::listed_in_file;
+pub(crate) use self::problems::problems;
 pub(crate) use self::shared::Listed;
 pub(crate) use self::sources::{HeldSources, Sources};
 

@@ -51,10 +51,44 @@ pub(super) struct Shared {
 
 pub(super) struct Seen {
     pub(super) wanted: Wanted,
+    /// What was known before its first answer.
+    pub(super) before: Option<List>,
     pub(super) list: Option<List>,
+    /// The last list that was served. It alone is kept and handed on: one that nobody serves may be
+    /// one that nobody can.
+    pub(super) served: Option<List>,
     pub(super) state: SourceState,
     /// A list that cannot be served, for reasons that the list does not tell, and why.
     pub(super) refused: Option<(Listed, String)>,
+}
+
+impl Seen {
+    /// The list, unless it cannot be served.
+    pub(super) fn servable(&self) -> Option<&List> {
+        let is_refused = |list: &&List| {
+            let refused = self.refused.as_ref();
+            refused.is_some_and(|(refused, _)| Arc::ptr_eq(refused, &list.servers))
+        };
+        self.list.as_ref().filter(|list| !is_refused(list))
+    }
+
+    /// The list, where it may be served and is not known to be.
+    pub(super) fn unserved(&self) -> Option<&List> {
+        let served = self.served.as_ref();
+        let is_new =
+            |list: &&List| served.is_none_or(|served| !Arc::ptr_eq(&served.servers, &list.servers));
+        self.servable().filter(is_new)
+    }
+
+    /// Notes that this list is served. True where that is news from its source.
+    pub(super) fn note_served(&mut self, list: &List) -> bool {
+        let is = |other: &List| Arc::ptr_eq(&other.servers, &list.servers);
+        let same = |served: &List| served.servers == list.servers;
+        let is_news =
+            !self.before.as_ref().is_some_and(is) && !self.served.as_ref().is_some_and(same);
+        self.served = Some(list.clone());
+        is_news
+    }
 }
 
 impl Shared {
@@ -68,17 +102,28 @@ impl Shared {
         of_name.find(|seen| seen.wanted.is(upstream)).map(use_it)
     }
 
-    /// What is known before the first answer: of its own task before it began anew, of another
-    /// source of the same upstream, or of the process before.
+    /// What is known before the first answer: of its own task before it began anew, what is served
+    /// of another source of the same upstream, or what the process before knew.
     pub(super) fn before(&self, wanted: &Wanted) -> Option<List> {
         let name = &wanted.0.name;
         let items = {
             let seen = self.seen.lock();
-            let mut of_name = seen.get(name).into_iter().flatten();
-            of_name.find_map(|seen| Some(seen.list.as_ref()?.items.to_vec()))
+            let of_name = || seen.get(name).into_iter().flatten();
+            let own = of_name().find(|seen| seen.wanted.is(&wanted.0));
+            let own = own.and_then(|own| own.list.as_ref());
+            let known = own.or_else(|| of_name().find_map(|seen| seen.served.as_ref()));
+            known.map(|list| list.items.to_vec())
         };
         let items = items.or_else(|| self.seeds.lock().get(name).cloned())?;
         Some(known::read(items, &wanted.0).ok()?.0)
+    }
+
+    /// The list that is to be on the disk: what is served, once its source has answered.
+    pub(super) fn to_keep(&self, wanted: &Wanted) -> Option<List> {
+        self.with(&wanted.0, |seen| {
+            let served = seen.served.clone();
+            served.filter(|_| seen.state.answered.is_some())
+        })?
     }
 
     pub(super) fn note(&self, wanted: &Wanted, known: &Known) {
@@ -97,7 +142,9 @@ impl Shared {
             }
             None => of_name.push(Seen {
                 wanted: wanted.clone(),
+                before: list.clone(),
                 list,
+                served: None,
                 state,
                 refused: None,
             }),

@@ -1,4 +1,5 @@
-//! The task of one source: reads its list, tells of it, waits until it is to be read again.
+//! The task of one source: reads its list, tells of it, waits until it is to be read again. Beside
+//! that, it keeps what is served on the disk.
 
 use std::time::Instant;
 
@@ -12,13 +13,22 @@ use super::reader::{Again, reader};
 use super::shared::{Shared, Wanted};
 use crate::names::Names;
 
-/// Reads a list again and again. `told`: that it may have changed. `answered`: set once there was an
+/// What the task of a source is told.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Its list may be another one.
+    pub(super) changed: Notify,
+    /// Another list of it may be served.
+    pub(super) served: Notify,
+}
+
+/// Reads a list again and again, and keeps it once it is served. `answered`: set once there was an
 /// answer, or none could be had.
 pub(super) async fn follow(
     shared: &Shared,
     names: &Names,
     wanted: &Wanted,
-    told: &Notify,
+    told: &Told,
     answered: &watch::Sender<bool>,
 ) {
     let upstream = &*wanted.0;
@@ -39,43 +49,57 @@ pub(super) async fn follow(
         shared.changed.notify_one();
         answered.send_replace(true);
     }
-    loop {
-        let again = match reader.next().await {
-            Ok(answer) => {
-                let change = known.answered(answer.items, upstream, Instant::now());
-                match change {
-                    Change::Refused => reader.refuse(),
-                    Change::List | Change::None => {}
+    let reading = async {
+        loop {
+            let again = match reader.next().await {
+                Ok(answer) => {
+                    let change = known.answered(answer.items, upstream, Instant::now());
+                    match change {
+                        Change::Refused => reader.refuse(),
+                        Change::List | Change::None => {}
+                    }
+                    shared.note(wanted, &known);
+                    if change == Change::List {
+                        shared.changed.notify_one();
+                    }
+                    if change != Change::Refused {
+                        told.served.notify_one();
+                    }
+                    answer.again
                 }
-                shared.note(wanted, &known);
-                if change == Change::List {
-                    shared.changed.notify_one();
+                Err(why) => {
+                    known.failed(why, upstream);
+                    Again::After(known.wait(fastrand::f64()))
                 }
-                if change != Change::Refused {
-                    kept.write(known.list.as_ref(), upstream).await;
-                }
-                answer.again
+            };
+            known.state.next = match again {
+                Again::After(wait) => Some(Instant::now() + wait),
+                Again::Now | Again::WhenTold => None,
+            };
+            shared.note(wanted, &known);
+            answered.send_replace(true);
+            match (again, known.state.next) {
+                (Again::WhenTold, _) => told.changed.notified().await,
+                (_, Some(next)) => tokio::select! {
+                    () = sleep_until(next.into()) => {}
+                    () = told.changed.notified() => {}
+                },
+                _ => {}
             }
-            Err(why) => {
-                known.failed(why, upstream);
-                Again::After(known.wait(fastrand::f64()))
-            }
-        };
-        known.state.next = match again {
-            Again::After(wait) => Some(Instant::now() + wait),
-            Again::Now | Again::WhenTold => None,
-        };
-        shared.note(wanted, &known);
-        answered.send_replace(true);
-        match (again, known.state.next) {
-            (Again::WhenTold, _) => told.notified().await,
-            (_, Some(next)) => tokio::select! {
-                () = sleep_until(next.into()) => {}
-                () = told.notified() => {}
-            },
-            _ => {}
+            known.state.next = None;
+            shared.note(wanted, &known);
         }
-        known.state.next = None;
-        shared.note(wanted, &known);
+    };
+    let keeping = async {
+        loop {
+            told.served.notified().await;
+            if let Some(list) = shared.to_keep(wanted) {
+                kept.write(&list, upstream).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = keeping => {}
     }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
 use tokio::time::timeout_at;
 
 use super::handed_on;
-use super::known::SourceState;
+use super::known::{self, SourceState};
 use super::shared::{Listed, Seen, Shared, Wanted};
-use super::source::follow;
+use super::source::{Told, follow};
 use crate::config::model::{Config, UpstreamConfig};
 use crate::fault_injection;
 use crate::names::Names;
@@ -36,6 +36,7 @@ enum Command {
     Learn(Arc<[Wanted]>, oneshot::Sender<()>),
     Release(Arc<[Wanted]>),
     Keep(Vec<Wanted>),
+    Served,
     FilesChanged,
 }
 
@@ -121,12 +122,47 @@ impl Sources {
     /// The servers that an upstream's source lists; none where that is not known, or cannot be
     /// served.
     pub(crate) fn listed(&self, upstream: &UpstreamConfig) -> Option<Listed> {
-        self.shared.with(upstream, |seen| {
-            let listed = &seen.list.as_ref()?.servers;
-            let refused = seen.refused.as_ref();
-            let is_refused = refused.is_some_and(|(refused, _)| Arc::ptr_eq(refused, listed));
-            (!is_refused).then(|| listed.clone())
-        })?
+        self.shared
+            .with(upstream, |seen| Some(seen.servable()?.servers.clone()))?
+    }
+
+    /// What was known of an upstream's list before its source answered, if anything.
+    pub(crate) fn listed_before(&self, upstream: &UpstreamConfig) -> Option<Listed> {
+        self.shared
+            .with(upstream, |seen| Some(seen.before.as_ref()?.servers.clone()))?
+    }
+
+    /// Whether the process before serves a list of this upstream; known until one is
+    /// [kept](Sources::keep).
+    pub(crate) fn is_handed_on(&self, upstream: &UpstreamConfig) -> bool {
+        self.shared.seeds.lock().contains_key(&upstream.name)
+    }
+
+    /// Notes which lists this configuration is served with. `has`: whether an upstream has the
+    /// servers of a list.
+    pub(crate) fn note_served(
+        &self,
+        config: &Config,
+        has: impl Fn(&UpstreamConfig, &Listed) -> bool,
+    ) {
+        let mut is_other = false;
+        let of_sources = config.upstreams.iter();
+        for upstream in of_sources.filter(|upstream| upstream.source.is_some()) {
+            let unserved = self.shared.with(upstream, |seen| seen.unserved().cloned());
+            let Some(list) = unserved.flatten() else {
+                continue;
+            };
+            if has(upstream, &list.servers) {
+                let is_news = self.shared.with(upstream, |seen| seen.note_served(&list));
+                if is_news == Some(true) {
+                    known::tell_served(&list, upstream);
+                }
+                is_other = true;
+            }
+        }
+        if is_other {
+            let _ = self.commands.send(Command::Served);
+        }
     }
 
     /// Has lists looked at again that were refused, or came while a configuration was read that they
@@ -155,11 +191,11 @@ impl Sources {
         })
     }
 
-    /// What it knows, for another process to [start](Sources::start) with.
+    /// The lists that are served, for another process to [start](Sources::start) with.
     pub(crate) fn handed_on(&self) -> String {
         let seen = self.shared.seen.lock();
         let lists = seen.iter().filter_map(|(name, seen)| {
-            let list = seen.iter().find_map(|seen| seen.list.as_ref())?;
+            let list = seen.iter().find_map(|seen| seen.served.as_ref())?;
             Some((name, &*list.items))
         });
         handed_on::written(lists)
@@ -222,7 +258,7 @@ struct Tasks {
 struct Task {
     wanted: Wanted,
     running: AbortHandle,
-    told: Rc<Notify>,
+    told: Rc<Told>,
     /// There was an answer, or none could be had.
     answered: watch::Receiver<bool>,
     /// How many want it to be looked after at present, whether or not it is kept.
@@ -240,13 +276,16 @@ impl Tasks {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Learn(wanted, answer)) => self.learn(&wanted, answer),
-                    Some(Command::Release(held)) => self.release(&held),
+                    Some(Command::Release(held)) => self.release(&held, last),
                     Some(Command::Keep(wanted)) => {
                         self.keep(&wanted);
                         *last = wanted;
                     }
                     Some(Command::FilesChanged) => {
-                        self.list.iter().for_each(|task| task.told.notify_one());
+                        self.list.iter().for_each(|task| task.told.changed.notify_one());
+                    }
+                    Some(Command::Served) => {
+                        self.list.iter().for_each(|task| task.told.served.notify_one());
                     }
                     None => return,
                 },
@@ -276,7 +315,7 @@ impl Tasks {
             return task.answered.clone();
         }
         let (answered, awaited) = watch::channel(false);
-        let told = Rc::new(Notify::new());
+        let told = Rc::new(Told::default());
         let (following, followed, of_task) = (self.following.clone(), wanted.clone(), told.clone());
         let work = async move {
             fault_injection::panics("list");
@@ -297,11 +336,28 @@ impl Tasks {
 
     /// Looks after these, and those that somebody holds.
     fn keep(&mut self, wanted: &[Wanted]) {
+        self.let_go_of_all_but(wanted);
+        self.following.shared.seeds.lock().clear();
+        // What is served may have been learned before the thread began anew.
+        let mut there: HashMap<&str, Vec<&Wanted>> = HashMap::new();
+        for Task { wanted, .. } in &self.list {
+            there.entry(&wanted.0.name).or_default().push(wanted);
+        }
+        let is_there = |wanted: &Wanted| {
+            let of_name = there.get(&*wanted.0.name);
+            of_name.is_some_and(|of_name| of_name.iter().any(|there| there.is(&wanted.0)))
+        };
+        let missing = wanted.iter().filter(|wanted| !is_there(wanted));
+        for missing in Vec::from_iter(missing.cloned()) {
+            self.look_after(missing);
+        }
+    }
+
+    /// Forgets what is neither one of these nor held by anybody: nobody asks for it any more.
+    fn let_go_of_all_but(&mut self, kept: &[Wanted]) {
         // By name first: there may be a thousand of them.
-        let by_name: HashMap<&str, &Wanted> = wanted
-            .iter()
-            .map(|wanted| (&*wanted.0.name, wanted))
-            .collect();
+        let by_name: HashMap<&str, &Wanted> =
+            kept.iter().map(|kept| (&*kept.0.name, kept)).collect();
         let is_kept = |wanted: &Wanted| {
             let of_name = by_name.get(&*wanted.0.name);
             of_name.is_some_and(|of_name| of_name.is(&wanted.0))
@@ -319,35 +375,22 @@ impl Tasks {
             stays
         });
         let shared = &self.following.shared;
-        shared.seeds.lock().clear();
         shared.seen.lock().retain(|_, seen| {
             seen.retain(|Seen { wanted, .. }| {
                 is_kept(wanted) || held.iter().any(|held| held.is(&wanted.0))
             });
             !seen.is_empty()
         });
-        // What is served may have been learned before the thread began anew.
-        let mut there: HashMap<&str, Vec<&Wanted>> = HashMap::new();
-        for Task { wanted, .. } in &self.list {
-            there.entry(&wanted.0.name).or_default().push(wanted);
-        }
-        let is_there = |wanted: &Wanted| {
-            let of_name = there.get(&*wanted.0.name);
-            of_name.is_some_and(|of_name| of_name.iter().any(|there| there.is(&wanted.0)))
-        };
-        let missing = wanted.iter().filter(|wanted| !is_there(wanted));
-        for missing in Vec::from_iter(missing.cloned()) {
-            self.look_after(missing);
-        }
     }
 
-    /// What nobody holds any more stays until others are kept.
-    fn release(&mut self, held: &[Wanted]) {
+    /// What nobody holds any more is let go at once, unless it is kept.
+    fn release(&mut self, held: &[Wanted], kept: &[Wanted]) {
         for task in &mut self.list {
             if held.iter().any(|held| held.is(&task.wanted.0)) {
                 task.holders = task.holders.saturating_sub(1);
             }
         }
+        self.let_go_of_all_but(kept);
     }
 
     fn learn(&mut self, wanted: &[Wanted], answer: oneshot::Sender<()>) {

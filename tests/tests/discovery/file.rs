@@ -115,7 +115,7 @@ async fn a_list_that_cannot_be_used_changes_nothing_and_is_told_of() {
         assert_eq!(source(&proxy).await["servers"], 1);
     }
     std::fs::remove_file(proxy.directory().join("s.json")).unwrap();
-    is_refused(&proxy, "No such file").await;
+    is_refused(&proxy, "no such file or directory").await;
     let log = proxy.log();
     let told = log
         .lines()

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
 use waypost_tests::admin::ADMIN;
+use waypost_tests::names::{A, Record, Scripted, loopback};
 use waypost_tests::tls::Authority;
 use waypost_tests::{Answer, Load, Origin, Request, eventually, origin, proxy};
 
@@ -228,4 +229,38 @@ async fn a_registry_is_asked_by_name_over_tls_with_a_token_that_changes() {
     let proxy = listing(&from(&path("other.pem")), resolver).await;
     is_refused(&proxy, "the TLS handshake has failed").await;
     assert_eq!(proxy.get("/").await.status, 502);
+}
+
+/// The first of two addresses never says anything: neither to who wants to connect, nor then.
+#[tokio::test]
+async fn a_host_is_asked_at_the_next_address_where_one_does_not_answer() {
+    let a = origin::named().await;
+    for takes_connections in [false, true] {
+        let first = loopback();
+        let (second, text) = (loopback(), list(&[&a]));
+        let reserved = std::net::TcpListener::bind((second, 0)).unwrap();
+        let port = reserved.local_addr().unwrap().port();
+        drop(reserved);
+        let at = format!("{second}:{port}");
+        let _registry = origin::answers_at(&at, move |_| Answer::ok(&text)).await;
+        let address = format!("{first}:{port}");
+        let _silent = match takes_connections {
+            true => origin::answers_at(&address, |_| Answer::raw("").then_hang()).await,
+            false => origin::hangs_at_connect_to((first, port).into()),
+        };
+        let dns = Scripted::start(move |question| match question.kind {
+            A => {
+                let record = |address| Record::address(&question.name, address, 60);
+                vec![question.answer(0, &[record(first), record(second)])]
+            }
+            _ => vec![question.answer(0, &[])],
+        })
+        .await;
+        let resolver = format!("resolver = {{ addresses = [\"{}\"] }}", dns.address());
+        let source = format!("http = \"http://registry.test:{port}/\", timeout = \"1s\"");
+        let setup = proxy::to([] as [&Origin; 0]).upstream(&resolver);
+        let setup = setup.upstream(&format!("servers_from = {{ {source} }}"));
+        let proxy = setup.more(ADMIN).start().await;
+        serves(&proxy, &[&a]).await;
+    }
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::NamedFile;
+use crate::config::problem::Place;
 
 /// Where an upstream's servers are listed, and how the list is read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerSource {
     pub kind: SourceKind,
+    pub place: SourcePlace,
     /// The authorities that its certificate is verified by; `None`: those of the system.
     pub ca: Option<NamedFile>,
     /// Holds the token that it is asked with. Read again with each request.
@@ -18,6 +20,22 @@ pub struct ServerSource {
     pub allow_empty: bool,
     /// Where the last good list is kept.
     pub keep: Option<NamedFile>,
+}
+
+/// Where a source is named. A source is the same one wherever that is.
+#[derive(Clone)]
+pub struct SourcePlace(pub Place);
+
+impl std::fmt::Debug for SourcePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("_")
+    }
+}
+
+impl PartialEq for SourcePlace {
+    fn eq(&self, _: &SourcePlace) -> bool {
+        true
+    }
 }
 
 /// Who has the list.

@@ -21,14 +21,31 @@ pub(super) fn admin(root: &Section<'_>, taken: &TakenAddresses) -> Option<AdminC
     }
     let (text, node) = section.text_given("address")?;
     let address = noted(address::to_administer_at(text), node, root.problems)?;
-    let chosen_by_the_kernel = matches!(&address, Address::Tcp(socket) if socket.port() == 0);
-    if !chosen_by_the_kernel && taken.iter().any(|(known, _)| *known == address) {
+    if let Some((known, _)) = taken.iter().find(|(known, _)| covers(known, &address)) {
+        let at = match *known == address {
+            true => String::new(),
+            false => format!(", `{known}`"),
+        };
         let complaint = Complaint::new(format!(
-            "the admin address `{address}` is that of a listener"
+            "the admin address `{address}` is that of a listener{at}"
         ));
         let hint = "give it a port or a socket of its own: clients must not reach it";
         root.problems.add(complaint.hint(hint).at(&node.place));
     }
     let place = node.place.clone();
     Some(AdminConfig { address, place })
+}
+
+/// Whether who listens at `known` has this address as well: one for all addresses of a kind has
+/// each of them.
+fn covers(known: &Address, address: &Address) -> bool {
+    match (known, address) {
+        (Address::Tcp(known), Address::Tcp(address)) => {
+            let is_of_all = known.ip().is_unspecified() && known.is_ipv4() == address.is_ipv4();
+            // Port 0 is chosen by the kernel.
+            let is_same = known.port() == address.port() && address.port() != 0;
+            is_same && (is_of_all || known.ip() == address.ip())
+        }
+        _ => known == address,
+    }
 }

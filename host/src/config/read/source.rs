@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use super::{Complaint, address, noted};
 use crate::config::declared::SERVER_SOURCE;
-use crate::config::model::{NamedFile, ServerSource, SourceKind, SourceUrl, UpstreamConfig};
+use crate::config::model::{
+    NamedFile, ServerSource, SourceKind, SourcePlace, SourceUrl, UpstreamConfig,
+};
 use crate::config::problem::{Problem, Problems, listing};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -101,6 +103,7 @@ pub(super) fn source(upstream: &Section<'_>) -> Option<ServerSource> {
     };
     let source = ServerSource {
         kind: kind?,
+        place: SourcePlace(section.get(name)?.place.clone()),
         ca: file(&section, "ca"),
         token_file: file(&section, "token_file"),
         timeout: section.duration("timeout"),

@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use self::connections::Listening;
-use super::bind_problem::bind_problem;
+use super::bind_problem::{ADMIN, bind_problem};
 use super::blocking::{BRIEF, run_blocking};
 use super::inherited::Inherited;
 use super::operator::{ChangeRequest, Published};
@@ -119,7 +119,7 @@ pub(super) fn listen(
         return Ok(None);
     };
     let server = listen_at(address.clone(), admin, inherited);
-    let server = server.map_err(|error| bind_problem(place, "the admin address ", address, &error));
+    let server = server.map_err(|error| bind_problem(place, ADMIN, address, &error));
     server.map(Some)
 }
 
